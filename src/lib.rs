@@ -1,0 +1,10 @@
+//! A small server that speaks.
+
+pub mod config;
+mod gauge;
+mod proto;
+pub mod tts;
+
+pub use config::Config;
+pub use gauge::{Counted, Gauge};
+pub use proto::audio;

@@ -1,0 +1,7 @@
+//! The protocols, as values: bytes, messages and audio in, bytes, messages and actions out.
+//!
+//! Nothing in here may know a socket, a task or a clock. Time is an argument (`now`), randomness
+//! comes in ready made, and every effect is returned for the owner to carry out, so that each
+//! rule can be tested in a few lines without a runtime.
+
+pub mod audio;
