@@ -5,3 +5,8 @@
 //! rule can be tested in a few lines without a runtime.
 
 pub mod audio;
+pub mod frames;
+mod inspect;
+pub mod log;
+pub mod message;
+pub mod websocket;

@@ -1,0 +1,252 @@
+//! Outgoing data frames (RFC 6455 §5.2): their headers, and the batch that leaves in one write.
+//!
+//! Knows bytes and lengths only. A frame out costs a header of two to ten bytes; small payloads
+//! are copied behind it, large ones stay where they are and are named to the kernel. What decides
+//! the cost of a stream is neither, but the number of writes: so everything that is ready is
+//! collected here first.
+
+use hyper::body::Bytes;
+use std::io::IoSlice;
+
+/// What one batch may hold, in wire bytes: enough to make the cost of the write disappear, little
+/// enough that one stream does not keep the others waiting.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// Payloads from this size on are not copied into the batch.
+const COPY_BELOW: usize = 2 * 1024;
+
+/// Slices in one vectored write: header and payload of each large frame, and what lies between.
+const MAX_SLICES: usize = 128;
+
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
+
+/// The longest header of an unmasked frame.
+const MAX_HEADER_BYTES: usize = 10;
+
+/// The header of an unmasked, final frame, and how much of the array it takes.
+fn header(first: u8, len: usize) -> ([u8; MAX_HEADER_BYTES], usize) {
+    let mut header = [0; MAX_HEADER_BYTES];
+    header[0] = first;
+    let size = header_bytes(len);
+    // The shortest form is the only legal one (RFC 6455 §5.2).
+    match size {
+        2 => header[1] = len as u8,
+        4 => {
+            header[1] = 126;
+            header[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+        }
+        _ => {
+            header[1] = 127;
+            header[2..].copy_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+    (header, size)
+}
+
+fn header_bytes(len: usize) -> usize {
+    match len {
+        0..=125 => 2,
+        126..=0xffff => 4,
+        _ => MAX_HEADER_BYTES,
+    }
+}
+
+/// Appends one whole, unmasked data frame.
+pub(super) fn push_frame(text: bool, payload: &[u8], out: &mut Vec<u8>) {
+    let (header, size) = header(if text { TEXT } else { BINARY }, payload.len());
+    out.extend_from_slice(&header[..size]);
+    out.extend_from_slice(payload);
+}
+
+/// Everything that leaves in one write: collected, offered to the socket, and then asked how far
+/// the socket got. One per thread serves all connections, since it is empty between two writes.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Headers, and the payloads that were copied.
+    buffer: Vec<u8>,
+    /// Payloads left where they are, each behind a position of `buffer`.
+    borrowed: Vec<Borrowed>,
+    /// Chunks that `borrowed` points into.
+    chunks: Vec<Bytes>,
+    pieces: Vec<Piece>,
+    wire_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Borrowed {
+    behind: usize,
+    chunk: usize,
+    start: usize,
+    end: usize,
+}
+
+/// A message, or a run of audio frames of one size but for its last.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    wire_bytes: usize,
+    /// Wire bytes of one frame of the run.
+    frame_wire_bytes: usize,
+    /// Payload bytes of one frame of the run.
+    frame_bytes: usize,
+    /// Payload bytes of the whole run; `None` is a message, which goes whole or not at all.
+    audio_bytes: Option<usize>,
+}
+
+/// What the peer will have received once the connection's unsent rest has left too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// One control message.
+    Message,
+    /// This many bytes of audio, in whole frames.
+    Audio(usize),
+}
+
+impl Batch {
+    /// Empties the batch, keeping its buffers and letting go of the audio.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+        self.borrowed.clear();
+        self.chunks.clear();
+        self.pieces.clear();
+        self.wire_bytes = 0;
+    }
+
+    /// Whether nothing waits in it.
+    pub fn is_empty(&self) -> bool {
+        self.wire_bytes == 0
+    }
+
+    /// Wire bytes collected so far.
+    pub fn len(&self) -> usize {
+        self.wire_bytes
+    }
+
+    /// Whether nothing more should be added.
+    pub fn is_full(&self) -> bool {
+        self.wire_bytes >= BATCH_BYTES || self.borrowed.len() >= MAX_SLICES / 2 - 1
+    }
+
+    /// Adds bytes that are framed already: what an earlier write left over, and control frames.
+    /// They come before everything else and are not part of what [`sent`](Self::sent) tells.
+    pub fn push_raw(&mut self, bytes: &[u8]) {
+        debug_assert!(self.pieces.is_empty(), "raw bytes come first");
+        self.buffer.extend_from_slice(bytes);
+        self.wire_bytes += bytes.len();
+    }
+
+    /// Adds one text message.
+    pub fn push_text(&mut self, text: &str) {
+        let before = self.buffer.len();
+        push_frame(true, text.as_bytes(), &mut self.buffer);
+        let wire_bytes = self.buffer.len() - before;
+        self.wire_bytes += wire_bytes;
+        self.pieces.push(Piece { wire_bytes, frame_wire_bytes: wire_bytes, frame_bytes: 0, audio_bytes: None });
+    }
+
+    /// Cuts `chunk`, from `start` on, into frames of `frame_bytes` and adds as many as there is
+    /// room for, at least one. The chunk's last frame may be shorter. Returns the payload bytes
+    /// that were taken.
+    pub fn push_audio(&mut self, chunk: &Bytes, start: usize, frame_bytes: usize) -> usize {
+        let whole = chunk.len() - start;
+        let frame_bytes = frame_bytes.clamp(1, whole.max(1));
+        let frame_wire_bytes = header_bytes(frame_bytes) + frame_bytes;
+        let room = BATCH_BYTES.saturating_sub(self.wire_bytes) / frame_wire_bytes;
+        let copy = frame_bytes < COPY_BELOW;
+        let room = if copy { room } else { room.min(MAX_SLICES / 2 - 1 - self.borrowed.len()) };
+        let audio_bytes = room.max(1).saturating_mul(frame_bytes).min(whole);
+        let audio = &chunk[start..start + audio_bytes];
+        let mut wire_bytes = 0;
+        if copy {
+            let before = self.buffer.len();
+            let (header, size) = header(BINARY, frame_bytes);
+            let mut frames = audio.chunks_exact(frame_bytes);
+            for frame in &mut frames {
+                self.buffer.extend_from_slice(&header[..size]);
+                self.buffer.extend_from_slice(frame);
+            }
+            if !frames.remainder().is_empty() {
+                push_frame(false, frames.remainder(), &mut self.buffer);
+            }
+            wire_bytes += self.buffer.len() - before;
+        } else {
+            self.chunks.push(chunk.clone());
+            let mut at = start;
+            for frame in audio.chunks(frame_bytes) {
+                let (header, size) = header(BINARY, frame.len());
+                self.buffer.extend_from_slice(&header[..size]);
+                wire_bytes += size + frame.len();
+                let end = at + frame.len();
+                let chunk = self.chunks.len() - 1;
+                self.borrowed.push(Borrowed { behind: self.buffer.len(), chunk, start: at, end });
+                at = end;
+            }
+        }
+        self.wire_bytes += wire_bytes;
+        self.pieces.push(Piece { wire_bytes, frame_wire_bytes, frame_bytes, audio_bytes: Some(audio_bytes) });
+        audio_bytes
+    }
+
+    /// Hands the batch to `write` as the slices of one vectored write.
+    pub fn write<R>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
+        if self.borrowed.is_empty() {
+            return write(&[IoSlice::new(&self.buffer)]);
+        }
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut count = 0;
+        self.each_slice(|slice| {
+            slices[count] = IoSlice::new(slice);
+            count += 1;
+        });
+        write(&slices[..count])
+    }
+
+    fn each_slice<'a>(&'a self, mut take: impl FnMut(&'a [u8])) {
+        let mut at = 0;
+        for b in &self.borrowed {
+            take(&self.buffer[at..b.behind]);
+            take(&self.chunks[b.chunk][b.start..b.end]);
+            at = b.behind;
+        }
+        if at < self.buffer.len() {
+            take(&self.buffer[at..]);
+        }
+    }
+
+    /// After the socket took `written` wire bytes: tells what has been sent, in order, where a
+    /// frame that was begun counts as sent, and appends the rest of that frame to `unsent`. It
+    /// has to leave before anything else does. What is left of the raw bytes is its owner's.
+    pub fn sent(&self, written: usize, unsent: &mut Vec<u8>, mut each: impl FnMut(Sent)) {
+        let pieces: usize = self.pieces.iter().map(|p| p.wire_bytes).sum();
+        let mut at = self.wire_bytes - pieces;
+        for piece in &self.pieces {
+            if written <= at {
+                return;
+            }
+            let end = at + piece.wire_bytes;
+            let whole = written >= end;
+            let frames = (written - at).div_ceil(piece.frame_wire_bytes);
+            each(match piece.audio_bytes {
+                None => Sent::Message,
+                Some(bytes) if whole => Sent::Audio(bytes),
+                Some(bytes) => Sent::Audio(bytes.min(frames * piece.frame_bytes)),
+            });
+            if !whole {
+                let begun = end.min(at + frames * piece.frame_wire_bytes);
+                return self.copy(written, begun, unsent);
+            }
+            at = end;
+        }
+    }
+
+    /// Appends the wire bytes from `from` up to `to`.
+    fn copy(&self, from: usize, to: usize, out: &mut Vec<u8>) {
+        let mut at = 0;
+        self.each_slice(|slice| {
+            let start = from.clamp(at, at + slice.len()) - at;
+            let end = to.clamp(at, at + slice.len()) - at;
+            out.extend_from_slice(&slice[start..end]);
+            at += slice.len();
+        });
+    }
+}
