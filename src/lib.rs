@@ -7,4 +7,4 @@ pub mod tts;
 
 pub use config::Config;
 pub use gauge::{Counted, Gauge};
-pub use proto::{audio, frames, websocket};
+pub use proto::{audio, frames, handshake, message, websocket};

@@ -6,6 +6,7 @@
 
 pub mod audio;
 pub mod frames;
+pub mod handshake;
 mod inspect;
 pub mod log;
 pub mod message;

@@ -1,0 +1,552 @@
+//! The opening handshake (RFC 6455 §4), both roles: heads in, heads out.
+//!
+//! Knows method, version, status and headers, and no socket, no path and no session. Who may
+//! enter is not decided here, only whether a request is a handshake. Each answer to the peer is a
+//! value, [`Accept`] or [`Rejection`], that turns into a response without being judged again.
+
+use base64::Engine;
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::http::uri::Authority;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use sha1::{Digest, Sha1};
+use std::borrow::Cow;
+use std::fmt;
+
+/// What the accept key is made with (RFC 6455 §1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The one protocol version there is (RFC 6455 §4.1).
+const VERSION: &str = "13";
+
+/// Keys are checked with padding, but with any bits in the unused end of the last digit: clients
+/// that draw the digits at random set them, and other servers let them in.
+const KEYS: GeneralPurpose =
+    GeneralPurpose::new(&ALPHABET, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
+/// A handshake that may be answered with 101.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accept {
+    /// The subprotocol that both sides speak from here on; none where the client offered none
+    /// that the server knows.
+    pub subprotocol: Option<&'static str>,
+    key: HeaderValue,
+}
+
+impl Accept {
+    /// The head of the answer (RFC 6455 §4.2.2). Names no extension, so none is in use.
+    pub fn response(&self) -> Response<()> {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(SEC_WEBSOCKET_ACCEPT, self.key.clone());
+        if let Some(name) = self.subprotocol {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
+        }
+        response
+    }
+}
+
+/// A refusal before the upgrade. The peer reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The status to answer with.
+    pub status: StatusCode,
+    /// What the status obliges the answer to carry.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// One sentence for the person at the other end: what is wrong and what to do.
+    pub message: Cow<'static, str>,
+    /// Whether the connection must be closed behind the answer, because after a malformed request
+    /// nobody can say where the next one starts.
+    pub close: bool,
+}
+
+impl Rejection {
+    fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Rejection {
+        Rejection { status, headers: Vec::new(), message: message.into(), close: false }
+    }
+
+    fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Rejection {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// 400: the request is malformed; the connection is closed.
+    pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Rejection {
+        Rejection { close: true, ..Rejection::new(StatusCode::BAD_REQUEST, message) }
+    }
+
+    /// 404: nothing is served under this path.
+    pub fn not_found() -> Rejection {
+        Rejection::new(StatusCode::NOT_FOUND, "Nothing is served here; check the path.")
+    }
+
+    /// 405: the path exists, but only for these methods, as the `Allow` header lists them
+    /// (RFC 9110 §15.5.6).
+    pub fn method_not_allowed(allow: &'static str) -> Rejection {
+        Rejection::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("The method is not allowed here; use {allow}."),
+        )
+        .with(ALLOW, HeaderValue::from_static(allow))
+    }
+
+    /// 426: an upgrade to `websocket` is required (RFC 9110 §15.5.22).
+    fn upgrade_required(message: &'static str) -> Rejection {
+        Rejection::new(StatusCode::UPGRADE_REQUIRED, message)
+            .with(UPGRADE, HeaderValue::from_static("websocket"))
+            .with(CONNECTION, HeaderValue::from_static("Upgrade"))
+    }
+
+    /// 503: full or on the way out; worth another try after this many seconds.
+    pub fn unavailable(retry_after_secs: u64) -> Rejection {
+        let message = format!("No session can be started now; try again in {retry_after_secs} s.");
+        Rejection::new(StatusCode::SERVICE_UNAVAILABLE, message).with(RETRY_AFTER, retry_after_secs)
+    }
+
+    /// The answer: status, headers, and the sentence as plain text.
+    pub fn response(&self) -> Response<String> {
+        let mut response = Response::new(format!("{}\n", self.message));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.extend(self.headers.iter().cloned());
+        if self.close {
+            headers.append(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Decides whether this request opens a WebSocket, and with which of the server's `subprotocols`:
+/// the first one the client offers that is among them (RFC 6455 §4.2).
+///
+/// Offers of unknown subprotocols and extensions are no error, and are never echoed: credentials
+/// travel among them.
+///
+/// # Errors
+///
+/// The [`Rejection`] to answer with:
+///
+/// - 400 for what is malformed, and for a request that contradicts itself;
+/// - 405 for any method but GET;
+/// - 426 for a request that asks for no WebSocket, or for another version of it.
+pub fn accept(
+    method: &Method,
+    version: Version,
+    headers: &HeaderMap,
+    subprotocols: &[&'static str],
+) -> Result<Accept, Rejection> {
+    check_http(method, version, headers)?;
+    check_upgrade(headers)?;
+    if only(headers, &SEC_WEBSOCKET_VERSION) != Some(VERSION.as_bytes()) {
+        // RFC 6455 §4.4: name the version that would do.
+        return Err(Rejection::upgrade_required("Only WebSocket version 13 is spoken here (RFC 6455).")
+            .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION)));
+    }
+    let key = only(headers, &SEC_WEBSOCKET_KEY)
+        .filter(|key| KEYS.decode(key).is_ok_and(|bytes| bytes.len() == 16))
+        .ok_or_else(|| {
+            Rejection::bad_request("The handshake needs one Sec-WebSocket-Key header: 16 bytes in base64.")
+        })?;
+    let subprotocol = tokens(headers, &SEC_WEBSOCKET_PROTOCOL)
+        .find_map(|offer| subprotocols.iter().copied().find(|name| name.as_bytes() == offer));
+    Ok(Accept { subprotocol, key: accept_key(key) })
+}
+
+/// What HTTP itself asks of a request without a body (RFC 9112 §3.2 and §6, RFC 6455 §4.2.1).
+fn check_http(method: &Method, version: Version, headers: &HeaderMap) -> Result<(), Rejection> {
+    if version < Version::HTTP_11 {
+        // RFC 9110 §7.8 has an `Upgrade` in HTTP/1.0 ignored, so there is no way on from here.
+        return Err(Rejection::bad_request(
+            "A WebSocket needs HTTP/1.1; if a proxy is in between, let it speak HTTP/1.1 to this server.",
+        ));
+    }
+    let host = only(headers, &HOST).and_then(|host| Authority::try_from(host).ok());
+    if host.is_none_or(|host| host.as_str().contains('@')) {
+        return Err(Rejection::bad_request("The request needs one Host header with a host name in it."));
+    }
+    if method != Method::GET {
+        return Err(Rejection::method_not_allowed("GET"));
+    }
+    // `Content-Length: 0` announces no body, and the JDK's client sends it. Any other body would
+    // stand where the first frame is expected.
+    let length = headers.contains_key(CONTENT_LENGTH).then(|| only(headers, &CONTENT_LENGTH));
+    if length.is_some_and(|length| length != Some(b"0")) || headers.contains_key(TRANSFER_ENCODING) {
+        return Err(Rejection::bad_request("A request for a WebSocket has no body; send it without one."));
+    }
+    Ok(())
+}
+
+/// Whether an upgrade to `websocket` is asked for (RFC 6455 §4.2.1, RFC 9110 §7.8).
+fn check_upgrade(headers: &HeaderMap) -> Result<(), Rejection> {
+    let websocket = has_token(headers, &UPGRADE, "websocket");
+    let connection = has_token(headers, &CONNECTION, "upgrade");
+    let other = headers.contains_key(UPGRADE) && !websocket;
+    let key = headers.contains_key(SEC_WEBSOCKET_KEY);
+    match (websocket, connection) {
+        (true, true) => Ok(()),
+        (true, false) if key => Err(Rejection::bad_request(
+            "The request says Upgrade: websocket but not Connection: Upgrade; send both, also through a proxy.",
+        )),
+        (false, true) if key && !other => Err(Rejection::bad_request(
+            "The request says Connection: Upgrade but not Upgrade: websocket; send both, also through a proxy.",
+        )),
+        // With a key this is what a proxy leaves of a handshake when it was not told to pass it on.
+        (false, false) if key => Err(Rejection::upgrade_required(
+            "This is a WebSocket handshake without its Upgrade: websocket and Connection: Upgrade; \
+             if a proxy is in between, let it pass them on.",
+        )),
+        _ => Err(Rejection::upgrade_required(
+            "This address speaks WebSocket; open it with a WebSocket client.",
+        )),
+    }
+}
+
+/// The key of a client's handshake, made of 16 random bytes that were never used before
+/// (RFC 6455 §4.1).
+pub fn generate_key(random: [u8; 16]) -> String {
+    STANDARD.encode(random)
+}
+
+/// The head of a client's handshake (RFC 6455 §4.1). `host` is what the `Host` header carries,
+/// with the port where it is not the default; `path` may have a query; `key` comes from
+/// [`generate_key`] and is given again to [`verify`]; `subprotocols` are in order of preference.
+///
+/// # Errors
+///
+/// When an argument cannot stand where it would have to in a request.
+pub fn request(
+    host: &str,
+    path: &str,
+    key: &str,
+    subprotocols: &[&str],
+) -> Result<Request<()>, hyper::http::Error> {
+    let mut request = Request::get(path)
+        .header(HOST, host)
+        .header(UPGRADE, "websocket")
+        .header(CONNECTION, "Upgrade")
+        .header(SEC_WEBSOCKET_KEY, key)
+        .header(SEC_WEBSOCKET_VERSION, VERSION);
+    if !subprotocols.is_empty() {
+        request = request.header(SEC_WEBSOCKET_PROTOCOL, subprotocols.join(", "));
+    }
+    request.body(())
+}
+
+/// Checks the server's answer to a handshake that was sent with this key and these offers, and
+/// says which subprotocol it chose, if any (RFC 6455 §4.1).
+///
+/// # Errors
+///
+/// When the server refused, or answered in a way that a client must not go on from.
+pub fn verify(
+    key: &str,
+    status: StatusCode,
+    headers: &HeaderMap,
+    offered: &[&str],
+) -> Result<Option<String>, Refused> {
+    let refused = |reason| Err(Refused { status, reason });
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        return refused("the server opened no WebSocket");
+    }
+    if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
+        return refused("the answer does not switch to websocket");
+    }
+    if only(headers, &SEC_WEBSOCKET_ACCEPT) != Some(accept_key(key.as_bytes()).as_bytes()) {
+        return refused("the accept key does not belong to this handshake");
+    }
+    if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+        return refused("the server uses an extension that was not offered");
+    }
+    if !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        return Ok(None);
+    }
+    let chosen = only(headers, &SEC_WEBSOCKET_PROTOCOL);
+    match offered.iter().find(|name| Some(name.as_bytes()) == chosen) {
+        Some(name) => Ok(Some((*name).to_owned())),
+        None => refused("the server chose a subprotocol that was not offered"),
+    }
+}
+
+/// Why a client's handshake led to no WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The status of the answer; 101 where the answer itself was at fault.
+    pub status: StatusCode,
+    reason: &'static str,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "handshake failed with status {}: {}", self.status, self.reason)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// What proves that the server understood the key (RFC 6455 §4.2.2).
+fn accept_key(key: &[u8]) -> HeaderValue {
+    let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
+    HeaderValue::try_from(STANDARD.encode(digest)).expect("base64 is made of visible ASCII")
+}
+
+/// The value of a header that may stand there once; `None` where it is missing or repeated.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    values.next().is_none().then(|| first.as_bytes())
+}
+
+/// The elements of a list that may be spread over repeated headers (RFC 9110 §5.6.1).
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    let values = headers.get_all(name).into_iter();
+    values.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
+}
+
+/// Whether such a list holds this token, in any case.
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    tokens(headers, name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+    fn headers(lines: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines.lines().filter(|line| !line.trim().is_empty()) {
+            let (name, value) = line.trim().split_once(':').unwrap();
+            headers.append(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value.trim()).unwrap());
+        }
+        headers
+    }
+
+    /// The handshake of RFC 6455 §1.3, without the headers that `without` begins, with more lines.
+    fn sample(without: &[&str], more: &str) -> HeaderMap {
+        let lines = [
+            "Host: server.example.com",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version: 13",
+        ];
+        let kept = lines.into_iter().filter(|line| !without.iter().any(|name| line.starts_with(name)));
+        headers(&format!("{}\n{more}", kept.collect::<Vec<_>>().join("\n")))
+    }
+
+    fn get(headers: &HeaderMap) -> Result<Accept, Rejection> {
+        accept(&Method::GET, Version::HTTP_11, headers, &["aloud.v1"])
+    }
+
+    #[test]
+    fn accepts() {
+        let none: &[&str] = &[];
+        for (name, without, more, subprotocol) in [
+            ("as in the RFC", none, "", None),
+            (
+                "mixed case",
+                &["Upgrade", "Connection"],
+                "Upgrade: WebSocket\nConnection: keep-alive, UPGRADE",
+                None,
+            ),
+            ("lists over lines", &["Connection"], "Connection: keep-alive\nConnection: x,Upgrade ,y", None),
+            ("one of several upgrades", &["Upgrade"], "Upgrade: h2c, websocket", None),
+            ("upgrades over lines", &["Upgrade"], "Upgrade: h2c\nUpgrade: websocket", None),
+            ("empty elements", &["Connection"], "Connection: , ,Upgrade,", None),
+            ("no body, said so", none, "Content-Length: 0", None),
+            ("port", &["Host"], "Host: [::1]:8080", None),
+            (
+                "unused bits of the key",
+                &["Sec-WebSocket-Key"],
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZR==",
+                None,
+            ),
+            ("extension", none, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits", None),
+            ("offered", none, "Sec-WebSocket-Protocol: aloud.v1, bearer.xyz", Some("aloud.v1")),
+            (
+                "offered later",
+                none,
+                "Sec-WebSocket-Protocol: chat\nSec-WebSocket-Protocol: b.c,aloud.v1",
+                Some("aloud.v1"),
+            ),
+            ("unknown", none, "Sec-WebSocket-Protocol: bearer.xyz, Aloud.V1, aloud.v10", None),
+        ] {
+            let accepted = get(&sample(without, more)).unwrap_or_else(|r| panic!("{name}: {r:?}"));
+            assert_eq!(accepted.subprotocol, subprotocol, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_client_prefers() {
+        let offer = sample(&[], "Sec-WebSocket-Protocol: b, a");
+        let accepted = accept(&Method::GET, Version::HTTP_11, &offer, &["a", "b"]).unwrap();
+        assert_eq!(accepted.subprotocol, Some("b"));
+    }
+
+    #[test]
+    fn answers_with_nothing_but_what_was_chosen() {
+        let response = get(&sample(&[], "Sec-WebSocket-Protocol: bearer.xyz")).unwrap().response();
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        let expected = headers(
+            "Upgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+        );
+        assert_eq!(response.headers(), &expected);
+        let response = get(&sample(&[], "Sec-WebSocket-Protocol: bearer.xyz, aloud.v1")).unwrap().response();
+        assert_eq!(response.headers()[SEC_WEBSOCKET_PROTOCOL], "aloud.v1");
+    }
+
+    #[test]
+    fn rejects() {
+        let none: &[&str] = &[];
+        let key = &["Sec-WebSocket-Key"][..];
+        let version = &["Sec-WebSocket-Version"][..];
+        let plain = &["Upgrade", "Connection", "Sec-WebSocket"][..];
+        for (name, without, more, status) in [
+            ("plain", plain, "", 426),
+            ("h2c", plain, "Upgrade: h2c\nConnection: Upgrade, HTTP2-Settings", 426),
+            ("h2c with a key", &["Upgrade"], "Upgrade: h2c", 426),
+            ("upgrade alone", &["Connection", "Sec-WebSocket"], "", 426),
+            ("connection alone", &["Upgrade", "Sec-WebSocket"], "", 426),
+            ("hop-by-hop headers lost", &["Upgrade", "Connection"], "", 426),
+            ("key without connection", &["Connection"], "", 400),
+            ("key, connection without upgrade in it", &["Connection"], "Connection: keep-alive", 400),
+            ("key without upgrade", &["Upgrade"], "", 400),
+            ("longer token", &["Upgrade"], "Upgrade: websockets", 426),
+            ("no version", version, "", 426),
+            ("version 8", version, "Sec-WebSocket-Version: 8", 426),
+            ("version 99", version, "Sec-WebSocket-Version: 99", 426),
+            ("version 013", version, "Sec-WebSocket-Version: 013", 426),
+            ("two versions", none, "Sec-WebSocket-Version: 8", 426),
+            ("no key", key, "", 400),
+            ("empty key", key, "Sec-WebSocket-Key:", 400),
+            ("two keys", none, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", 400),
+            ("15 bytes", key, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j", 400),
+            ("17 bytes", key, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZWU=", 400),
+            ("no base64", key, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j!Q==", 400),
+            ("url alphabet", key, "Sec-WebSocket-Key: __hlIHNhbXBsZSBub25jZQ==", 400),
+            ("no padding", key, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ", 400),
+            ("half the padding", key, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=", 400),
+            ("space in the key", key, "Sec-WebSocket-Key: dGhlIHNhbXBs ZSBub25jZQ==", 400),
+            ("no host", &["Host"], "", 400),
+            ("empty host", &["Host"], "Host:", 400),
+            ("two hosts", none, "Host: server.example.com", 400),
+            ("user in the host", &["Host"], "Host: me@server.example.com", 400),
+            ("no host name", &["Host"], "Host: a b", 400),
+            ("body", none, "Content-Length: 5", 400),
+            ("padded length", none, "Content-Length: 00", 400),
+            ("signed length", none, "Content-Length: +0", 400),
+            ("two lengths", none, "Content-Length: 0\nContent-Length: 0", 400),
+            ("list of lengths", none, "Content-Length: 0, 0", 400),
+            ("chunked", none, "Transfer-Encoding: chunked", 400),
+            ("identity", none, "Transfer-Encoding: identity", 400),
+        ] {
+            let Err(rejection) = get(&sample(without, more)) else { panic!("{name}: accepted") };
+            assert_eq!(rejection.status, status, "{name}: {}", rejection.message);
+            assert_eq!(rejection.close, status == 400, "{name}");
+            let response = rejection.response();
+            let upgrade = response.headers().get(UPGRADE).map(HeaderValue::as_bytes);
+            assert_eq!(upgrade, (status == 426).then_some(&b"websocket"[..]), "{name}");
+            assert!(has_token(
+                response.headers(),
+                &CONNECTION,
+                if status == 426 { "upgrade" } else { "close" }
+            ));
+            let names_a_version = response.headers().contains_key(SEC_WEBSOCKET_VERSION);
+            assert_eq!(names_a_version, name.contains("version"), "{name}");
+            assert!(response.body().ends_with(".\n"), "{name}: {}", response.body());
+        }
+    }
+
+    #[test]
+    fn asks_for_get_over_http_1_1() {
+        for method in [Method::HEAD, Method::POST, Method::PUT, Method::OPTIONS, Method::CONNECT] {
+            let rejection =
+                accept(&method, Version::HTTP_11, &sample(&[], "Content-Length: 5"), &[]).unwrap_err();
+            assert_eq!(
+                (rejection.status, rejection.close),
+                (StatusCode::METHOD_NOT_ALLOWED, false),
+                "{method}"
+            );
+            assert_eq!(rejection.response().headers()[ALLOW], "GET");
+        }
+        let rejection = accept(&Method::GET, Version::HTTP_10, &sample(&[], ""), &[]).unwrap_err();
+        assert_eq!((rejection.status, rejection.close), (StatusCode::BAD_REQUEST, true));
+    }
+
+    #[test]
+    fn says_when_to_come_back() {
+        let response = Rejection::unavailable(7).response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[RETRY_AFTER], "7");
+        assert_eq!(Rejection::not_found().response().status(), StatusCode::NOT_FOUND);
+    }
+
+    #[test]
+    fn the_two_roles_agree() {
+        assert_eq!(generate_key(*b"the sample nonce"), KEY);
+        let offers = ["bearer.xyz", "aloud.v1"];
+        for offered in [&offers[..], &offers[..1], &[]] {
+            let request = request("server.example.com:80", "/chat?a=b", KEY, offered).unwrap();
+            assert_eq!(request.uri(), "/chat?a=b");
+            let accepted =
+                accept(request.method(), request.version(), request.headers(), &["aloud.v1"]).unwrap();
+            let (head, ()) = accepted.response().into_parts();
+            let chosen = verify(KEY, head.status, &head.headers, offered).unwrap();
+            assert_eq!(chosen.as_deref(), accepted.subprotocol);
+        }
+        assert!(request("a\nb", "/", KEY, &[]).is_err());
+        assert!(request("a", "/ HTTP/1.1", KEY, &[]).is_err());
+    }
+
+    #[test]
+    fn a_client_goes_on_from_a_proper_answer_only() {
+        let accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+        let switch = "Upgrade: WebSocket\nConnection: upgrade";
+        let protocol = "Sec-WebSocket-Protocol";
+        for (status, lines, expected) in [
+            (101, format!("{switch}\n{accept}"), Ok(None)),
+            (101, format!("{switch}\n{accept}\n{protocol}: b"), Ok(Some("b".to_owned()))),
+            (200, format!("{switch}\n{accept}"), Err("200 OK: the server opened no WebSocket")),
+            (503, String::new(), Err("503 Service Unavailable: the server opened no WebSocket")),
+            (101, accept.to_owned(), Err("101 Switching Protocols: the answer does not switch to websocket")),
+            (101, format!("Upgrade: websocket\n{accept}"), Err("does not switch to websocket")),
+            (101, format!("Connection: Upgrade\n{accept}"), Err("does not switch to websocket")),
+            (101, switch.to_owned(), Err("the accept key does not belong")),
+            (101, format!("{switch}\n{accept}\n{accept}"), Err("the accept key does not belong")),
+            (
+                101,
+                format!("{switch}\nSec-WebSocket-Accept: S3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+                Err("the accept key"),
+            ),
+            (
+                101,
+                format!("{switch}\n{accept}\nSec-WebSocket-Extensions: x"),
+                Err("an extension that was not"),
+            ),
+            (101, format!("{switch}\n{accept}\n{protocol}: c"), Err("a subprotocol that was not offered")),
+            (
+                101,
+                format!("{switch}\n{accept}\n{protocol}: a\n{protocol}: b"),
+                Err("a subprotocol that was not"),
+            ),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let answer = verify(KEY, status, &headers(&lines), &["a", "b"]).map_err(|e| e.to_string());
+            match (answer, expected) {
+                (Ok(chosen), Ok(expected)) => assert_eq!(chosen, expected, "{lines}"),
+                (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
+                (answer, expected) => panic!("{lines}: {answer:?}, not {expected:?}"),
+            }
+        }
+    }
+}
