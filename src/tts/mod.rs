@@ -5,6 +5,13 @@
 //! is still being made. Dropping the `Speech` is how the listener says that nobody will hear the
 //! rest: the engine's end, the [`Sink`], reports [`Cancelled`] and the engine stops.
 
+pub mod flite;
+mod level;
+pub mod tone;
+
+pub use flite::Flite;
+pub use tone::Tone;
+
 use crate::gauge::{Counted, Gauge};
 use crate::proto::audio::{Encoding, Format};
 use hyper::body::Bytes;
@@ -309,29 +316,31 @@ impl Sink {
             return Err(Cancelled);
         }
         self.encoding.encode(samples, &mut self.buffer);
-        while self.buffer.len() >= self.chunk_bytes {
-            let chunk = Bytes::copy_from_slice(&self.buffer[..self.chunk_bytes]);
-            self.buffer.drain(..self.chunk_bytes);
-            self.offer(chunk)?;
+        let mut passed = 0;
+        while self.buffer.len() - passed >= self.chunk_bytes {
+            let chunk = &self.buffer[passed..passed + self.chunk_bytes];
+            passed += chunk.len();
+            self.waiting.push_back(Bytes::copy_from_slice(chunk));
             let most = (MAX_CHUNK_BYTES / self.frame_bytes).max(1) * self.frame_bytes;
             self.chunk_bytes = (self.chunk_bytes * 2).min(most);
         }
-        Ok(())
+        self.buffer.drain(..passed);
+        self.offer()
     }
 
-    fn offer(&mut self, chunk: Bytes) -> Result<(), Cancelled> {
-        if !self.waiting.is_empty() {
-            self.waiting.push_back(chunk);
-            return Ok(());
-        }
-        match self.sender.try_send(Part::Audio(chunk)) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(Part::Audio(chunk))) => {
-                self.waiting.push_back(chunk);
-                Ok(())
+    /// Passes on as much of what waits as the listener has room for.
+    fn offer(&mut self) -> Result<(), Cancelled> {
+        while let Some(chunk) = self.waiting.pop_front() {
+            match self.sender.try_send(Part::Audio(chunk)) {
+                Ok(()) => {}
+                Err(TrySendError::Full(Part::Audio(chunk))) => {
+                    self.waiting.push_front(chunk);
+                    break;
+                }
+                Err(_) => return Err(Cancelled),
             }
-            Err(_) => Err(Cancelled),
         }
+        Ok(())
     }
 
     /// Waits until the listener has taken everything that was pushed.
