@@ -296,7 +296,7 @@ async fn a_half_closed_peer_is_answered() {
 }
 
 /// Shorter than [`support::within`] waits, so that the close is the server's doing.
-const SOON: Duration = Duration::from_millis(300);
+const SOON: Duration = Duration::from_millis(500);
 
 #[tokio::test]
 async fn silence_is_closed() {
@@ -316,7 +316,7 @@ async fn silence_is_closed() {
 #[tokio::test]
 async fn a_request_begun_and_not_finished_gets_408() {
     let server = start(SOON).await;
-    for length in [1, 3, 4, 28, 60, SAMPLE.len() - 1] {
+    for length in [1, 4, 60, SAMPLE.len() - 1] {
         let mut client = raw(server.addr).await;
         client.send_bytes(&SAMPLE.as_bytes()[..length]).await;
         let (head, body) = client.read_answer().await;

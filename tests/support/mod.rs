@@ -87,8 +87,8 @@ impl Service<Request<Incoming>> for StandIn {
     }
 }
 
-/// The largest request head, in bytes: room for a target over hyper's limit of 65,534 bytes, so
-/// that it gets 414, and for little more.
+/// About the largest request head, in bytes, before it gets 431. Well above hyper's limit of 65,534
+/// bytes for a target: one over that gets its 414 only once the head is complete.
 const MAX_HEAD_BYTES: usize = 256 * 1024;
 
 /// How long, and how many bytes, a refused peer may go on sending before the connection is dropped.
@@ -129,8 +129,8 @@ where
     // A peer that has shut down its writing side still gets its answer.
     http.half_close(true).max_buf_size(MAX_HEAD_BYTES);
     // Neither `with_upgrades` nor hyper's own timeouts. The first gives the stream away, boxed,
-    // and on a refused upgrade drops it at once, with the answer, when bytes are unread. The
-    // second start with the first byte, and answer nothing.
+    // and takes it even behind a refusal, so that it cannot be closed with care. The second cover
+    // only the reading of a head, and end it without an answer.
     let mut connection = http.serve_connection(TokioIo::new(stream), watched);
     let mut failed = false;
     let late = loop {
