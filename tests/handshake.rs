@@ -1,0 +1,361 @@
+//! Raw bytes in, status line and headers out: the opening handshake as a peer sees it.
+#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
+
+mod support;
+
+use std::time::Duration;
+use support::{Raw, Running, raw, start, within};
+
+const SAMPLE: &str = "GET /api/session/ws HTTP/1.1\r\n\
+    Host: server.example.com\r\n\
+    Upgrade: websocket\r\n\
+    Connection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Version: 13\r\n\r\n";
+
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+async fn server() -> Running {
+    start(Duration::from_secs(10)).await
+}
+
+/// The sample with one line replaced; an empty replacement removes it.
+fn with(line: &str, replacement: &str) -> Vec<u8> {
+    let line = SAMPLE.split_inclusive("\r\n").find(|l| l.starts_with(line)).unwrap();
+    let replacement = if replacement.is_empty() { String::new() } else { format!("{replacement}\r\n") };
+    SAMPLE.replacen(line, &replacement, 1).into_bytes()
+}
+
+/// The sample with these lines more.
+fn and(lines: &str) -> Vec<u8> {
+    with("Host", &format!("Host: server.example.com\r\n{lines}"))
+}
+
+async fn expect_101(client: &mut Raw, name: &str) -> support::Head {
+    let head = client.read_head().await;
+    assert_eq!(head.status, 101, "{name}: {head:?}");
+    assert_eq!(head.header("upgrade").as_deref(), Some("websocket"), "{name}");
+    assert!(head.header("connection").unwrap().eq_ignore_ascii_case("upgrade"), "{name}: {head:?}");
+    assert_eq!(head.header("sec-websocket-accept").as_deref(), Some(ACCEPT), "{name}");
+    assert_eq!(head.header("sec-websocket-extensions"), None, "{name}");
+    assert_eq!(head.header("content-length"), None, "{name}");
+    assert_eq!(head.header("transfer-encoding"), None, "{name}");
+    head
+}
+
+#[tokio::test]
+async fn accepted() {
+    let server = server().await;
+    for (name, bytes, subprotocol) in [
+        ("sample of RFC 6455 §1.3", SAMPLE.as_bytes().to_vec(), None),
+        ("mixed case", with("Upgrade", "UPGRADE: WebSocket"), None),
+        ("lower case", SAMPLE.replace("Sec-WebSocket", "sec-websocket").into_bytes(), None),
+        ("keep-alive too", with("Connection", "Connection: keep-alive, Upgrade"), None),
+        ("repeated Connection", with("Connection", "Connection: keep-alive\r\nConnection: uPGRADE"), None),
+        ("repeated Upgrade", with("Upgrade", "Upgrade: h2c\r\nUpgrade: websocket"), None),
+        ("Content-Length: 0", and("Content-Length: 0"), None),
+        // hyper shows one of two equal lengths, as RFC 9110 §8.6 allows; any but 0 is refused.
+        ("Content-Length: 0 twice", and("Content-Length: 0\r\nContent-Length: 0"), None),
+        ("bare LF as line end", SAMPLE.replace('\r', "").into_bytes(), None),
+        ("empty line before it", [b"\r\n", SAMPLE.as_bytes()].concat(), None),
+        ("unknown subprotocol", and("Sec-WebSocket-Protocol: chat, bearer.xyz"), None),
+        ("unknown extension", and("Sec-WebSocket-Extensions: permessage-deflate"), None),
+        ("known subprotocol", and("Sec-WebSocket-Protocol: aloud.v1, bearer.xyz"), Some("aloud.v1")),
+        (
+            "repeated subprotocols",
+            and("Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: aloud.v1"),
+            Some("aloud.v1"),
+        ),
+    ] {
+        let mut client = raw(server.addr).await;
+        client.send_bytes(&bytes).await;
+        let head = expect_101(&mut client, name).await;
+        assert_eq!(head.header("sec-websocket-protocol").as_deref(), subprotocol, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn accepted_byte_by_byte_and_at_every_split() {
+    let server = server().await;
+    let mut client = raw(server.addr).await;
+    for byte in SAMPLE.as_bytes() {
+        client.send_bytes(&[*byte]).await;
+        tokio::task::yield_now().await;
+    }
+    expect_101(&mut client, "byte by byte").await;
+    for split in 1..SAMPLE.len() {
+        let mut client = raw(server.addr).await;
+        client.send_bytes(&SAMPLE.as_bytes()[..split]).await;
+        tokio::task::yield_now().await;
+        client.send_bytes(&SAMPLE.as_bytes()[split..]).await;
+        expect_101(&mut client, "split").await;
+    }
+}
+
+/// A Ping "hi" (RFC 6455 §5.5.2), masked with zeros, and its Pong.
+const PING: &[u8] = b"\x89\x82\0\0\0\0hi";
+
+/// Waits for the real server: the stand-in echoes bytes and knows no frames.
+#[tokio::test]
+#[ignore = "needs a server that speaks frames"]
+async fn a_ping_right_behind_the_handshake_is_answered() {
+    const PONG: &[u8] = b"\x8a\x02hi";
+    let server = server().await;
+    for split in 0..=PING.len() {
+        let mut client = raw(server.addr).await;
+        client.send_bytes(&[SAMPLE.as_bytes(), &PING[..split]].concat()).await;
+        expect_101(&mut client, "ping").await;
+        client.send_bytes(&PING[split..]).await;
+        // The server speaks first, in text frames below 64 KiB.
+        let mut pong = None;
+        while pong.is_none() {
+            let start = client.read_exact(2).await;
+            let length = match start[1] {
+                126 => u16::from_be_bytes(client.read_exact(2).await.try_into().unwrap()).into(),
+                short => usize::from(short),
+            };
+            let payload = client.read_exact(length).await;
+            pong = (start[0] == 0x8a).then(|| [start, payload].concat());
+        }
+        assert_eq!(pong.as_deref(), Some(PONG), "split at {split}");
+    }
+}
+
+/// Only with the stand-in, which echoes: the bytes behind the handshake are all there, in order.
+#[tokio::test]
+async fn bytes_right_behind_the_handshake_are_kept() {
+    let server = server().await;
+    for split in 0..=PING.len() {
+        let mut client = raw(server.addr).await;
+        client.send_bytes(&[SAMPLE.as_bytes(), &PING[..split]].concat()).await;
+        expect_101(&mut client, "echo").await;
+        client.send_bytes(&PING[split..]).await;
+        assert_eq!(client.read_exact(PING.len()).await, PING, "split at {split}");
+    }
+}
+
+/// Refused, and the connection closed in good order.
+#[tokio::test]
+async fn malformed() {
+    let server = server().await;
+    for (name, bytes, status) in [
+        ("no key", with("Sec-WebSocket-Key", ""), 400),
+        ("short key", with("Sec-WebSocket-Key", "Sec-WebSocket-Key: dGhlIA=="), 400),
+        ("key not base64", with("Sec-WebSocket-Key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j*Q=="), 400),
+        ("key of 17 bytes", with("Sec-WebSocket-Key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZWU="), 400),
+        ("two keys", and("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), 400),
+        ("no host", with("Host", ""), 400),
+        ("two hosts", and("Host: server.example.com"), 400),
+        ("upgrade not in Connection", with("Connection", ""), 400),
+        ("Connection without Upgrade", with("Upgrade", ""), 400),
+        ("folded header", and("X-Folded: a\r\n b"), 400),
+        ("folded with a tab", and("X-Folded: a\r\n\tb"), 400),
+        ("space before colon", with("Upgrade", "Upgrade : websocket"), 400),
+        ("NUL in a value", and("X-Nul: a\0b"), 400),
+        ("NUL in a name", and("X\0Nul: a"), 400),
+        ("bare CR in a value", and("X-Cr: a\rb"), 400),
+        ("bare CR as line end", and("X-Cr: a\rX-Next: b"), 400),
+        ("no colon", and("X-Nothing"), 400),
+        ("two lengths", and("Content-Length: 0\r\nContent-Length: 5"), 400),
+        ("two equal lengths", and("Content-Length: 5\r\nContent-Length: 5"), 400),
+        ("list of lengths", and("Content-Length: 0, 0"), 400),
+        ("positive length", and("Content-Length: +5"), 400),
+        ("signed nothing", and("Content-Length: +0"), 400),
+        ("negative length", and("Content-Length: -1"), 400),
+        ("empty length", and("Content-Length:"), 400),
+        ("length beyond 64 bits", and("Content-Length: 99999999999999999999"), 400),
+        ("body", [and("Content-Length: 5"), b"hello".to_vec()].concat(), 400),
+        ("body that never comes", and("Content-Length: 5"), 400),
+        ("body on demand", and("Content-Length: 5\r\nExpect: 100-continue"), 400),
+        ("chunked", [and("Transfer-Encoding: chunked"), b"0\r\n\r\n".to_vec()].concat(), 400),
+        ("chunked and a length", and("Content-Length: 0\r\nTransfer-Encoding: chunked"), 400),
+        ("identity", and("Transfer-Encoding: identity"), 400),
+        ("HTTP/1.0", SAMPLE.replace("HTTP/1.1", "HTTP/1.0").into_bytes(), 400),
+        ("HTTP/2.0", SAMPLE.replace("HTTP/1.1", "HTTP/2.0").into_bytes(), 400),
+        ("no HTTP version", b"GET /api/session/ws\r\n\r\n".to_vec(), 400),
+        ("space in the target", SAMPLE.replace("/ws", "/w s").into_bytes(), 400),
+        ("TLS hello", tls_hello(), 400),
+        ("2,000 headers", and(&(0..2000).map(|n| format!("X-{n}: y")).collect::<Vec<_>>().join("\r\n")), 431),
+        ("1 MiB header", and(&format!("X-Long: {}", "y".repeat(1 << 20))), 431),
+        (
+            "200 KiB target",
+            SAMPLE.replace("/ws", &format!("/ws?{}", "y".repeat(200 << 10))).into_bytes(),
+            414,
+        ),
+    ] {
+        let mut client = raw(server.addr).await;
+        client.send_bytes(&bytes).await;
+        let (head, body) = client.read_answer().await;
+        assert_eq!(head.status, status, "{name}: {head:?} {body}");
+        assert_eq!(head.header("connection").as_deref(), Some("close"), "{name}: {head:?}");
+        assert_eq!(client.read_to_close().await, b"", "{name}");
+    }
+}
+
+/// What a browser sends first when it was told `wss` where there is no TLS.
+fn tls_hello() -> Vec<u8> {
+    let mut hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec();
+    hello.extend(noise(1, 506));
+    hello
+}
+
+/// Bytes without a pattern, the same for the same seed (xorshift64).
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let step = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    });
+    step.take(length).collect()
+}
+
+#[tokio::test]
+async fn noise_is_malformed() {
+    let server = server().await;
+    for seed in 0..200 {
+        let mut client = raw(server.addr).await;
+        client.send_bytes(&noise(seed, 4096)).await;
+        let head = client.read_head().await;
+        assert_eq!(head.status, 400, "seed {seed}");
+        assert_eq!(client.read_to_close().await, b"", "seed {seed}");
+    }
+}
+
+/// Refused, and then a good handshake on the same connection.
+#[tokio::test]
+async fn refused_and_still_usable() {
+    let server = server().await;
+    let plain = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n{more}\r\n").into_bytes();
+    let post = SAMPLE.replace("GET", "POST").into_bytes();
+    let upgrade = Some(("upgrade", "websocket"));
+    let version = Some(("sec-websocket-version", "13"));
+    for (name, bytes, status, header) in [
+        ("plain GET", plain("/api/session/ws", ""), 426, upgrade),
+        ("h2c", plain("/api/session/ws", "Upgrade: h2c\r\nConnection: Upgrade\r\n"), 426, upgrade),
+        ("h2c with a key", with("Upgrade", "Upgrade: h2c"), 426, upgrade),
+        ("no Connection: upgrade", plain("/api/session/ws", "Upgrade: websocket\r\n"), 426, upgrade),
+        ("no version", with("Sec-WebSocket-Version", ""), 426, version),
+        ("version 8", with("Sec-WebSocket-Version", "Sec-WebSocket-Version: 8"), 426, version),
+        ("version 99", with("Sec-WebSocket-Version", "Sec-WebSocket-Version: 99"), 426, version),
+        ("POST", post, 405, Some(("allow", "GET"))),
+        (
+            "POST with a body",
+            b"POST /api/session/ws HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello".to_vec(),
+            405,
+            Some(("allow", "GET")),
+        ),
+        ("another method", SAMPLE.replace("GET", "BREW").into_bytes(), 405, Some(("allow", "GET"))),
+        ("unknown path", SAMPLE.replace("/ws", "/wss").into_bytes(), 404, None),
+    ] {
+        let mut client = raw(server.addr).await;
+        client.send_bytes(&bytes).await;
+        let (head, body) = client.read_answer().await;
+        assert_eq!(head.status, status, "{name}: {head:?}");
+        if let Some((header, value)) = header {
+            assert_eq!(head.header(header).as_deref(), Some(value), "{name}");
+        }
+        if status == 426 {
+            assert_eq!(head.header("connection").as_deref(), Some("Upgrade"), "{name}");
+        }
+        assert!(body.ends_with(".\n"), "{name}: {body}");
+        client.send_bytes(SAMPLE.as_bytes()).await;
+        expect_101(&mut client, name).await;
+    }
+}
+
+#[tokio::test]
+async fn head_gets_no_body() {
+    let server = server().await;
+    let mut client = raw(server.addr).await;
+    client.send_bytes(SAMPLE.replace("GET", "HEAD").as_bytes()).await;
+    assert_eq!(client.read_head().await.status, 405);
+    client.send_bytes(SAMPLE.as_bytes()).await;
+    expect_101(&mut client, "after HEAD").await;
+}
+
+#[tokio::test]
+async fn pipelined() {
+    let server = server().await;
+    let mut client = raw(server.addr).await;
+    let plain = "GET /api/session/ws HTTP/1.1\r\nHost: a\r\n\r\n";
+    client.send_bytes(format!("{plain}{SAMPLE}").as_bytes()).await;
+    assert_eq!(client.read_answer().await.0.status, 426);
+    expect_101(&mut client, "pipelined").await;
+}
+
+#[tokio::test]
+async fn a_half_closed_peer_is_answered() {
+    let server = server().await;
+    let mut client = raw(server.addr).await;
+    client.send_bytes(b"GET /api/session/ws HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.finish().await;
+    assert_eq!(client.read_answer().await.0.status, 426);
+    assert_eq!(client.read_to_close().await, b"");
+}
+
+/// Shorter than [`support::within`] waits, so that the close is the server's doing.
+const SOON: Duration = Duration::from_millis(500);
+
+#[tokio::test]
+async fn silence_is_closed() {
+    let server = start(SOON).await;
+    for sent in ["", "\r\n", "\r\n\r\n"] {
+        let mut client = raw(server.addr).await;
+        client.send_bytes(sent.as_bytes()).await;
+        assert_eq!(client.read_to_close().await, b"", "{sent:?}");
+    }
+    // And so is silence after an answer.
+    let mut client = raw(server.addr).await;
+    client.send_bytes(b"GET /api/session/ws HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(client.read_answer().await.0.status, 426);
+    assert_eq!(client.read_to_close().await, b"");
+}
+
+#[tokio::test]
+async fn a_request_begun_and_not_finished_gets_408() {
+    let server = start(SOON).await;
+    for length in [1, 4, 60, SAMPLE.len() - 1] {
+        let mut client = raw(server.addr).await;
+        client.send_bytes(&SAMPLE.as_bytes()[..length]).await;
+        let (head, body) = client.read_answer().await;
+        assert_eq!(head.status, 408, "after {length} bytes");
+        assert_eq!(head.header("connection").as_deref(), Some("close"));
+        assert!(body.ends_with(".\n"), "{body}");
+        assert_eq!(client.read_to_close().await, b"", "after {length} bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_trickling_peer_gets_408() {
+    let server = start(SOON).await;
+    let mut client = raw(server.addr).await;
+    client.send_bytes(b"GET /api/session/ws HTTP/1.1\r\n").await;
+    let mut often = tokio::time::interval(SOON / 10);
+    let head = within(async {
+        loop {
+            tokio::select! {
+                _ = often.tick() => client.send_bytes(b"X-More: y\r\n").await,
+                head = client.read_head() => break head,
+            }
+        }
+    });
+    assert_eq!(head.await.status, 408);
+}
+
+/// Each answer starts the time anew; it is not one for the whole connection.
+#[tokio::test]
+async fn an_answer_starts_the_deadline_anew() {
+    let deadline = Duration::from_secs(1);
+    let server = start(deadline).await;
+    let mut client = raw(server.addr).await;
+    let mut often = tokio::time::interval(deadline / 3);
+    for round in 0..5 {
+        often.tick().await;
+        client.send_bytes(b"GET /api/session/ws HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(client.read_answer().await.0.status, 426, "round {round}");
+    }
+    client.send_bytes(SAMPLE.as_bytes()).await;
+    expect_101(&mut client, "after many").await;
+}
