@@ -5,3 +5,4 @@
 //! rule can be tested in a few lines without a runtime.
 
 pub mod audio;
+pub mod text;
