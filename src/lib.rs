@@ -2,9 +2,11 @@
 
 pub mod config;
 mod gauge;
-mod proto;
+pub mod proto;
+mod server;
 pub mod tts;
 
 pub use config::Config;
 pub use gauge::{Counted, Gauge};
-pub use proto::{audio, frames, handshake, message, websocket};
+pub use proto::audio;
+pub use server::{BindError, ConfigError, PATH, Server, Service};

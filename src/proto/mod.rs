@@ -10,4 +10,6 @@ pub mod handshake;
 mod inspect;
 pub mod log;
 pub mod message;
+pub mod session;
+pub mod text;
 pub mod websocket;
