@@ -141,7 +141,12 @@ impl Batch {
         push_frame(true, text.as_bytes(), &mut self.buffer);
         let wire_bytes = self.buffer.len() - before;
         self.wire_bytes += wire_bytes;
-        self.pieces.push(Piece { wire_bytes, frame_wire_bytes: wire_bytes, frame_bytes: 0, audio_bytes: None });
+        self.pieces.push(Piece {
+            wire_bytes,
+            frame_wire_bytes: wire_bytes,
+            frame_bytes: 0,
+            audio_bytes: None,
+        });
     }
 
     /// Cuts `chunk`, from `start` on, into frames of `frame_bytes` and adds as many as there is
@@ -248,5 +253,136 @@ impl Batch {
             out.extend_from_slice(&slice[start..end]);
             at += slice.len();
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(batch: &Batch) -> Vec<u8> {
+        batch.write(|slices| slices.iter().flat_map(|s| s.to_vec()).collect())
+    }
+
+    /// Reads unmasked frames back: first byte and payload.
+    fn frames(mut wire: &[u8]) -> Vec<(u8, Vec<u8>)> {
+        let mut frames = Vec::new();
+        while !wire.is_empty() {
+            let (header, len) = match wire[1] {
+                126 => (4, usize::from(u16::from_be_bytes([wire[2], wire[3]]))),
+                127 => (10, usize::try_from(u64::from_be_bytes(wire[2..10].try_into().unwrap())).unwrap()),
+                short => (2, usize::from(short)),
+            };
+            frames.push((wire[0], wire[header..header + len].to_vec()));
+            wire = &wire[header + len..];
+        }
+        frames
+    }
+
+    fn audio(len: usize) -> Bytes {
+        (0..len).map(|n| (n % 251) as u8).collect::<Vec<u8>>().into()
+    }
+
+    #[test]
+    fn headers_take_the_shortest_form() {
+        let table: [(usize, &[u8]); 6] = [
+            (0, &[0x82, 0]),
+            (125, &[0x82, 125]),
+            (126, &[0x82, 126, 0, 126]),
+            (65_535, &[0x82, 126, 0xff, 0xff]),
+            (65_536, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+            (70_000, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0x11, 0x70]),
+        ];
+        for (len, expected) in table {
+            let (header, size) = header(BINARY, len);
+            assert_eq!(&header[..size], expected, "{len}");
+        }
+    }
+
+    #[test]
+    fn audio_is_cut_into_frames_without_losing_a_byte() {
+        // (chunk, frame): copied, borrowed, one frame, a remainder, more than a batch holds.
+        for (chunk, frame) in
+            [(800, 80), (801, 80), (79, 80), (9_600, 4_800), (9_601, 4_800), (65_536, 65_536)]
+        {
+            let chunk = audio(chunk);
+            let mut batch = Batch::default();
+            assert_eq!(batch.push_audio(&chunk, 0, frame), chunk.len());
+            let got = frames(&wire(&batch));
+            assert_eq!(wire(&batch).len(), batch.len());
+            assert!(got.iter().rev().skip(1).all(|(first, f)| *first == 0x82 && f.len() == frame));
+            assert!(got.last().is_some_and(|(_, f)| f.len() <= frame));
+            assert_eq!(got.concat_payloads(), chunk);
+        }
+    }
+
+    trait Payloads {
+        fn concat_payloads(&self) -> Vec<u8>;
+    }
+
+    impl Payloads for Vec<(u8, Vec<u8>)> {
+        fn concat_payloads(&self) -> Vec<u8> {
+            self.iter().flat_map(|(_, payload)| payload.clone()).collect()
+        }
+    }
+
+    #[test]
+    fn a_batch_is_bounded() {
+        for frame in [1, 80, 2_000, 2_048, 4_800, 60_000] {
+            let chunk = audio(1 << 20);
+            let mut batch = Batch::default();
+            let mut taken = 0;
+            while !batch.is_full() {
+                taken += batch.push_audio(&chunk, taken, frame);
+            }
+            assert!(batch.len() < BATCH_BYTES + frame + MAX_HEADER_BYTES, "{frame}: {}", batch.len());
+            assert!(batch.write(|slices| slices.len()) <= MAX_SLICES, "{frame}");
+            assert_eq!(frames(&wire(&batch)).concat_payloads(), chunk[..taken], "{frame}");
+        }
+    }
+
+    /// Whatever the socket takes: what counts as sent, what is left of the frame that was begun,
+    /// and what comes again in the next batch make the same bytes as one whole write.
+    #[test]
+    fn every_partial_write_goes_on_where_it_stopped() {
+        for frame in [4, 7, 2_100] {
+            let chunk = audio(frame * 3 + frame / 2);
+            let fill = |batch: &mut Batch, raw: &[u8], message: bool, from: usize| {
+                batch.push_raw(raw);
+                if message {
+                    batch.push_text("hello");
+                }
+                if from < chunk.len() {
+                    batch.push_audio(&chunk, from, frame);
+                }
+            };
+            let mut whole = Batch::default();
+            fill(&mut whole, b"RAW", true, 0);
+            let expected = wire(&whole);
+            for written in 0..=expected.len() {
+                let mut unsent = Vec::new();
+                let (mut message, mut from) = (true, 0);
+                whole.sent(written, &mut unsent, |sent| match sent {
+                    Sent::Message => message = false,
+                    Sent::Audio(bytes) => from += bytes,
+                });
+                assert!(unsent.len() < frame.max(8) + 4, "at most the frame that was begun");
+                let raw_left = &b"RAW"[written.min(3)..];
+                let mut next = Batch::default();
+                fill(&mut next, &[raw_left, &unsent].concat(), message, from);
+                let both = [&expected[..written], &wire(&next)].concat();
+                assert_eq!(both, expected, "frame {frame}, {written} bytes taken");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cleared_batch_lets_go_of_the_audio() {
+        let chunk = audio(10_000);
+        let mut batch = Batch::default();
+        batch.push_audio(&chunk, 0, 5_000);
+        assert!(!chunk.is_unique());
+        batch.clear();
+        assert!(chunk.is_unique() && batch.is_empty());
     }
 }

@@ -263,3 +263,42 @@ impl Utf8 {
         self.pending == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every sequence of up to four bytes that matters: the checker agrees with the standard
+    /// library on what is valid, and on what no further byte can make valid.
+    #[test]
+    fn utf8_agrees_with_the_standard_library() {
+        let edges = [
+            0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec,
+            0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff,
+        ];
+        let check = |bytes: &[u8]| {
+            let mut utf8 = Utf8::default();
+            let viable = bytes.iter().all(|&byte| utf8.push(byte));
+            match std::str::from_utf8(bytes) {
+                Ok(_) => assert!(viable && utf8.is_complete(), "{bytes:x?}"),
+                // Cut in the middle of a character: more may come.
+                Err(error) if error.error_len().is_none() => {
+                    assert!(viable && !utf8.is_complete(), "{bytes:x?}");
+                }
+                Err(_) => assert!(!viable, "{bytes:x?}"),
+            }
+        };
+        for a in edges {
+            check(&[a]);
+            for b in edges {
+                check(&[a, b]);
+                for c in edges {
+                    check(&[a, b, c]);
+                    for d in edges {
+                        check(&[a, b, c, d]);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -68,11 +68,6 @@ impl Log {
         self.entries.is_empty()
     }
 
-    /// Audio bytes handed to the socket.
-    pub fn sent_bytes(&self) -> u64 {
-        self.sent
-    }
-
     /// Collects what comes next, as far as there is room. Moves nothing: what really left is told
     /// to [`sent`](Self::sent).
     pub fn fill(&self, batch: &mut Batch) {

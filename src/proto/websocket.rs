@@ -105,6 +105,8 @@ pub struct Endpoint {
     incoming: VecDeque<Incoming>,
     state: State,
     closed: Option<Box<Closed>>,
+    /// Found, but not acted on before what came ahead of it was.
+    violation: Option<Violation>,
 }
 
 impl Endpoint {
@@ -128,6 +130,7 @@ impl Endpoint {
             incoming: VecDeque::new(),
             state: State::Open,
             closed: None,
+            violation: None,
         }
     }
 
@@ -135,9 +138,10 @@ impl Endpoint {
     ///
     /// Writes nothing: answers (Pong, Close) wait in [`outgoing`](Self::outgoing) until the owner
     /// sends them. A peer that breaks the protocol is answered with close code 1002, 1007, 1008 or
-    /// 1009 (RFC 6455 §7.4.1); what it sent before that still counts.
+    /// 1009 (RFC 6455 §7.4.1), once every message that came before was taken with
+    /// [`next_message`](Self::next_message).
     pub fn receive(&mut self, bytes: &[u8]) {
-        if self.state == State::Finished {
+        if self.state == State::Finished || self.violation.is_some() {
             return;
         }
         let (sound, violation) = self.inspector.inspect(bytes);
@@ -164,10 +168,8 @@ impl Endpoint {
         // The closing handshake is over once the peer's Close was read and ours is under way.
         if !self.context.can_read() {
             self.state = State::Finished;
-        } else if let Some(violation) = violation {
-            self.fail(violation);
-        } else if let Some(error) = error {
-            self.fail(as_violation(&error));
+        } else {
+            self.violation = violation.or_else(|| error.as_ref().map(as_violation));
         }
     }
 
@@ -177,12 +179,15 @@ impl Endpoint {
         self.state = State::Finished;
     }
 
-    /// The next message that is complete.
+    /// The next message that is complete. To be asked until there is none.
     pub fn next_message(&mut self) -> Option<Incoming> {
         let message = self.incoming.pop_front();
-        if self.incoming.is_empty() {
+        if message.is_none() {
             // An idle connection keeps no queue.
             self.incoming = VecDeque::new();
+            if let Some(violation) = self.violation.take() {
+                self.fail(violation);
+            }
         }
         message
     }
@@ -195,7 +200,9 @@ impl Endpoint {
     /// Queues a text message. Does nothing once a Close was queued.
     pub fn send_text(&mut self, text: &str) {
         match self.role {
-            Role::Server if self.state == State::Open => frames::push_frame(true, text.as_bytes(), &mut self.outgoing),
+            Role::Server if self.state == State::Open => {
+                frames::push_frame(true, text.as_bytes(), &mut self.outgoing)
+            }
             _ => self.queue(Message::text(text)),
         }
     }
@@ -203,7 +210,9 @@ impl Endpoint {
     /// Queues a binary message. Does nothing once a Close was queued.
     pub fn send_binary(&mut self, bytes: Bytes) {
         match self.role {
-            Role::Server if self.state == State::Open => frames::push_frame(false, &bytes, &mut self.outgoing),
+            Role::Server if self.state == State::Open => {
+                frames::push_frame(false, &bytes, &mut self.outgoing)
+            }
             _ => self.queue(Message::Binary(bytes)),
         }
     }

@@ -1,0 +1,382 @@
+//! The loop: one task, one `select!` and one owner for everything that one connection is.
+//!
+//! The only place that knows both a socket and a session. No arm of the `select!` awaits, so none
+//! can hang the others; each wake-up ends in at most one write.
+
+use super::service::Shared;
+use super::transport::{Readiness, Transport};
+use crate::gauge::Counted;
+use crate::proto::frames::Batch;
+use crate::proto::session::{Action, Session};
+use crate::proto::websocket::{CloseCode, Closed, Endpoint, Incoming, State};
+use crate::tts::{Speech, Utterance};
+use hyper::body::Bytes;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::{self, poll_fn};
+use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// Bytes read at once.
+const READ_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    /// Shared by all connections of a thread, so that an idle one owns no buffer.
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+    static BATCH: RefCell<Batch> = RefCell::new(Batch::default());
+}
+
+/// What is spoken with over the connection.
+pub(crate) enum Talk {
+    /// A session.
+    Session(Session),
+    /// Every message comes back as it is.
+    Echo,
+}
+
+/// How a connection ended, for the log.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// By a Close frame, ours or the peer's.
+    Closed(Closed),
+    /// The peer ended the stream, or broke it, without one.
+    Gone(io::Error),
+    /// The peer took nothing for as long as `stall_timeout`.
+    Stalled,
+    /// The peer did not finish the closing handshake in time.
+    Unfinished(Closed),
+    /// A fault of ours.
+    Panicked,
+}
+
+/// One connection after the opening handshake.
+pub(crate) struct Connection<T> {
+    transport: T,
+    endpoint: Endpoint,
+    talk: Talk,
+    /// The sentences in synthesis; dropping one stops its engine.
+    speeches: VecDeque<Speech>,
+    shared: Arc<Shared>,
+    /// The last write left something over: nothing more is tried before the socket has room.
+    is_blocked: bool,
+    /// The last batch was full: there may be more that can leave at once.
+    has_more: bool,
+    last_heard: Instant,
+    next_ping: Instant,
+    /// Since when a write has made no progress.
+    stalled_since: Option<Instant>,
+    /// When the closing handshake began.
+    closing_since: Option<Instant>,
+    /// When the server was told to stop.
+    draining_since: Option<Instant>,
+    _counted: Counted,
+}
+
+impl<T: Transport> Connection<T> {
+    pub(crate) fn new(transport: T, endpoint: Endpoint, talk: Talk, shared: Arc<Shared>) -> Connection<T> {
+        let now = Instant::now();
+        Connection {
+            transport,
+            endpoint,
+            talk,
+            speeches: VecDeque::new(),
+            is_blocked: false,
+            has_more: false,
+            last_heard: now,
+            next_ping: now + shared.config.heartbeat,
+            stalled_since: None,
+            closing_since: None,
+            draining_since: None,
+            _counted: shared.sessions.enter(),
+            shared,
+        }
+    }
+
+    /// Serves the connection to its end; `early` is what arrived right behind the handshake.
+    /// Returns how it ended. Everything that worked for it has stopped by then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the connection: the socket closes, speech stops.
+    pub(crate) async fn run(mut self, early: Bytes) -> Outcome {
+        self.endpoint.receive(&early);
+        // Even empty it would keep hyper's read buffer alive.
+        drop(early);
+        let ended = {
+            let mut talking = pin!(self.talk());
+            // A panic in an engine or in here ends this one connection, with the code for it.
+            poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| talking.as_mut().poll(cx))) {
+                Ok(poll) => poll,
+                Err(_) => Poll::Ready(Err(Outcome::Panicked)),
+            })
+            .await
+        };
+        if let Err(Outcome::Panicked) = ended {
+            self.endpoint.close(CloseCode::INTERNAL, "Internal error");
+            let _ = self.write_outgoing();
+        }
+        let outcome = match (ended, self.endpoint.closed()) {
+            (Err(outcome), _) => outcome,
+            (Ok(()), Some(closed)) => Outcome::Closed(closed.clone()),
+            (Ok(()), None) => Outcome::Gone(ErrorKind::UnexpectedEof.into()),
+        };
+        // Whatever worked for the peer stops now, not when the socket is done with.
+        self.speeches.clear();
+        self.talk = Talk::Echo;
+        if let Outcome::Closed(_) | Outcome::Panicked = outcome {
+            self.linger().await;
+        }
+        outcome
+    }
+
+    async fn talk(&mut self) -> Result<(), Outcome> {
+        let mut stop = self.shared.stop.subscribe();
+        let mut stop = pin!(stop.wait_for(|stop| *stop));
+        let mut timer = pin!(sleep_until(self.deadline()));
+        loop {
+            self.act();
+            self.write().map_err(Outcome::Gone)?;
+            if *self.endpoint.state() == State::Finished && self.endpoint.outgoing().is_empty() {
+                return Ok(());
+            }
+            if self.has_more {
+                // One batch a turn: the other connections of this thread are served in between.
+                yield_now().await;
+            }
+            let deadline = self.deadline();
+            if deadline < timer.deadline() {
+                timer.as_mut().reset(deadline);
+            }
+            let wanted = Readiness { readable: self.endpoint.wants_input(), writable: self.is_blocked };
+            let wants_speech = !self.is_blocked && self.wants_speech();
+            let is_draining = self.draining_since.is_some();
+            let has_more = self.has_more;
+            let Connection { transport, talk, speeches, .. } = &mut *self;
+            tokio::select! {
+                biased; // leaving and timers first, and what arrives before what is to be sent
+                _ = &mut stop, if !is_draining => self.drain(),
+                () = timer.as_mut() => {
+                    self.on_time()?;
+                    timer.as_mut().reset(self.deadline());
+                }
+                ready = poll_fn(|cx| transport.poll_ready(wanted, cx)) => {
+                    let ready = ready.map_err(Outcome::Gone)?;
+                    if ready.writable {
+                        self.is_blocked = false;
+                    }
+                    if ready.readable && self.read().map_err(Outcome::Gone)? == 0 {
+                        return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into()));
+                    }
+                }
+                () = poll_fn(|cx| poll_speech(speeches, talk, cx)), if wants_speech => {}
+                () = future::ready(()), if has_more => {}
+            }
+        }
+    }
+
+    /// Carries every message that arrived to the session, and everything the session decided out.
+    fn act(&mut self) {
+        while let Some(message) = self.endpoint.next_message() {
+            match (&mut self.talk, message) {
+                (Talk::Session(session), Incoming::Text(text)) => session.on_text(&text),
+                // The session protocol has no binary messages from a client.
+                (Talk::Session(_), Incoming::Binary(_)) => {}
+                (Talk::Echo, Incoming::Text(text)) => self.endpoint.send_text(&text),
+                (Talk::Echo, Incoming::Binary(bytes)) => self.endpoint.send_binary(bytes),
+            }
+        }
+        if *self.endpoint.state() != State::Open && !self.speeches.is_empty() {
+            // Nothing more can be sent, so nobody will hear it.
+            self.speeches = VecDeque::new();
+        }
+        let Talk::Session(session) = &mut self.talk else { return };
+        while let Some(action) = session.next_action() {
+            match action {
+                Action::Send(message) => self.endpoint.send_text(&message.to_json()),
+                Action::Speak { text, index } => {
+                    let utterance = Utterance {
+                        text,
+                        index,
+                        speed: self.shared.config.speed,
+                        format: self.shared.settings.format,
+                        frame_bytes: self.shared.settings.frame_bytes,
+                        running: self.shared.syntheses.clone(),
+                    };
+                    self.speeches.push_back(self.shared.synthesizer.speak(utterance));
+                }
+                Action::Cancel => self.speeches = VecDeque::new(),
+                Action::Close(code, reason) => self.endpoint.close(code, reason),
+            }
+        }
+    }
+
+    fn wants_speech(&self) -> bool {
+        matches!(&self.talk, Talk::Session(session) if session.wants_speech()) && !self.speeches.is_empty()
+    }
+
+    /// Reads once; the count, 0 at the end of the stream. Nothing to read counts as one.
+    fn read(&mut self) -> io::Result<usize> {
+        let Connection { transport, endpoint, last_heard, .. } = self;
+        READ.with_borrow_mut(|buffer| match transport.try_read(buffer) {
+            Ok(count) => {
+                *last_heard = Instant::now();
+                endpoint.receive(&buffer[..count]);
+                Ok(count)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(1),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// One write of everything that may leave now: control frames, then the stream.
+    fn write(&mut self) -> io::Result<()> {
+        self.has_more = false;
+        let may_stream = *self.endpoint.state() == State::Open;
+        let streams = may_stream && matches!(&self.talk, Talk::Session(session) if session.has_output());
+        if self.is_blocked || self.endpoint.outgoing().is_empty() && !streams {
+            return Ok(());
+        }
+        BATCH.with_borrow_mut(|batch| {
+            // A panic may have left another connection's bytes in it.
+            batch.clear();
+            let Connection { transport, endpoint, talk, .. } = &mut *self;
+            batch.push_raw(endpoint.outgoing());
+            if let Talk::Session(session) = talk
+                && streams
+            {
+                session.fill(batch);
+            }
+            let written = match batch.write(|slices| transport.try_write(slices)) {
+                Ok(written) => written,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+                Err(error) => {
+                    batch.clear();
+                    return Err(error);
+                }
+            };
+            endpoint.sent(written);
+            batch.sent(written, endpoint.unsent(), |what| {
+                if let Talk::Session(session) = talk {
+                    session.sent(what);
+                }
+            });
+            self.is_blocked = written < batch.len();
+            self.has_more = !self.is_blocked && batch.is_full();
+            self.stalled_since = match self.stalled_since {
+                _ if !self.is_blocked => None,
+                Some(since) if written == 0 => Some(since),
+                _ => Some(Instant::now()),
+            };
+            batch.clear();
+            Ok(())
+        })
+    }
+
+    /// Offers what waits to the socket once, come what may.
+    fn write_outgoing(&mut self) -> io::Result<usize> {
+        self.transport.try_write(&[io::IoSlice::new(self.endpoint.outgoing())])
+    }
+
+    fn drain(&mut self) {
+        self.draining_since = Some(Instant::now());
+        match &mut self.talk {
+            Talk::Session(session) => session.drain(),
+            Talk::Echo => self.endpoint.close(CloseCode::AWAY, "The server is going away"),
+        }
+    }
+
+    /// The next moment at which silence alone has a consequence.
+    fn deadline(&mut self) -> Instant {
+        let config = &self.shared.config;
+        if *self.endpoint.state() != State::Open {
+            let since = *self.closing_since.get_or_insert_with(Instant::now);
+            return since + config.close_timeout;
+        }
+        let silent = self.last_heard + config.silence_timeout;
+        let stalled = self.stalled_since.map_or(silent, |since| since + config.stall_timeout);
+        let drained = self.draining_since.map_or(silent, |since| since + config.drain_timeout);
+        self.next_ping.min(silent).min(stalled).min(drained)
+    }
+
+    fn on_time(&mut self) -> Result<(), Outcome> {
+        let now = Instant::now();
+        let shared = Arc::clone(&self.shared);
+        let config = &shared.config;
+        if let Some(since) = self.closing_since {
+            if now < since + config.close_timeout {
+                return Ok(());
+            }
+            return Err(match self.endpoint.closed() {
+                Some(closed) => Outcome::Unfinished(closed.clone()),
+                None => Outcome::Stalled,
+            });
+        }
+        if self.stalled_since.is_some_and(|since| now >= since + config.stall_timeout) {
+            return Err(Outcome::Stalled);
+        }
+        if self.draining_since.is_some_and(|since| now >= since + config.drain_timeout) {
+            self.endpoint.close(CloseCode::RESTART, "The server restarts");
+            return Ok(());
+        }
+        if now >= self.last_heard + config.silence_timeout {
+            // A process that was stopped for a while finds the time over and the Pongs unread.
+            if self.endpoint.wants_input() && self.read().map_err(Outcome::Gone)? == 0 {
+                return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into()));
+            }
+            if now >= self.last_heard + config.silence_timeout {
+                self.endpoint.close(CloseCode::POLICY, "No sign of life");
+            }
+        }
+        if now >= self.next_ping {
+            self.endpoint.ping();
+            self.next_ping = now + config.heartbeat;
+        }
+        Ok(())
+    }
+
+    /// Ends the stream so that the peer gets our Close: a socket closed with unread bytes in it
+    /// would be reset, and a reset overtakes what was sent before (RFC 6455 §7.1.1).
+    async fn linger(&mut self) {
+        let until = Instant::now() + self.shared.config.close_timeout;
+        let drained = async {
+            poll_fn(|cx| self.transport.poll_shutdown(cx)).await?;
+            let wanted = Readiness { readable: true, writable: false };
+            loop {
+                poll_fn(|cx| self.transport.poll_ready(wanted, cx)).await?;
+                let count = READ.with_borrow_mut(|buffer| self.transport.try_read(buffer));
+                match count {
+                    Ok(0) => return Ok(()),
+                    Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                    // A peer that floods on must not keep the others waiting.
+                    _ => yield_now().await,
+                }
+            }
+        };
+        let _: Result<io::Result<()>, _> = timeout_at(until, drained).await;
+    }
+}
+
+/// Takes all the speech that is there and wanted; ready once it took any.
+fn poll_speech(speeches: &mut VecDeque<Speech>, talk: &mut Talk, cx: &mut Context<'_>) -> Poll<()> {
+    let Talk::Session(session) = talk else { return Poll::Pending };
+    let mut took = false;
+    while session.wants_speech()
+        && let Some(speech) = speeches.front_mut()
+    {
+        match speech.poll_next(cx) {
+            Poll::Pending => break,
+            Poll::Ready(Some(Ok(chunk))) => session.on_audio(chunk),
+            Poll::Ready(Some(Err(error))) => session.on_failure(&error.message),
+            Poll::Ready(None) => {
+                speeches.pop_front();
+                session.on_spoken();
+            }
+        }
+        took = true;
+    }
+    if took { Poll::Ready(()) } else { Poll::Pending }
+}

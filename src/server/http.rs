@@ -1,0 +1,145 @@
+//! HTTP/1.1 from accepting a connection to its opening handshake: one deadline for each request,
+//! an answer for whoever began one, and a close that does not take the answer back.
+//!
+//! Who is let in is judged elsewhere; this file knows no session.
+
+use super::service::Service;
+use hyper::Request;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::future::{poll_fn, ready};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// The largest request head, in bytes: room for a target over hyper's limit of 65,534 bytes, so
+/// that it gets 414, and for little more.
+const MAX_HEAD_BYTES: usize = 256 * 1024;
+
+/// How long, and how many bytes, a refused peer may go on sending before it is dropped.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+const TOO_LATE: &str = "The request took too long to arrive; connect again and send it at once.\n";
+
+/// A connection that was answered with 101.
+pub(super) struct Accepted<S> {
+    pub(super) socket: S,
+    /// What the peer sent right behind its handshake.
+    pub(super) early: Bytes,
+}
+
+struct Progress {
+    /// When the time began that the peer has for its next request.
+    since: Instant,
+    is_accepted: bool,
+}
+
+/// Serves HTTP until a handshake is accepted, which gives the socket back, or until the connection
+/// is over. From the start, or from the last answer, the peer has the handshake timeout for a
+/// complete request; one that is late gets 408 if it had begun any.
+///
+/// # Cancel safety
+/// Dropping the future drops the connection.
+pub(super) async fn shake_hands<S>(socket: S, service: &Service) -> Option<Accepted<S>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let patience = service.config().handshake_timeout;
+    let progress = Arc::new(Mutex::new(Progress { since: Instant::now(), is_accepted: false }));
+    let answer = {
+        let (service, progress) = (service.clone(), Arc::clone(&progress));
+        service_fn(move |request: Request<Incoming>| {
+            let judged = service.judge(&request);
+            *lock(&progress) = Progress { since: Instant::now(), is_accepted: judged.is_ok() };
+            ready(Ok::<_, Infallible>(Service::answer(judged)))
+        })
+    };
+    // Not `with_upgrades`: it takes the socket away even behind a refusal, which then cannot be
+    // closed with care. And not hyper's own timeout: it starts with the first byte, and ends
+    // without an answer.
+    let mut connection = http1::Builder::new()
+        // A peer that has shut down its writing side still gets its answer.
+        .half_close(true)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(socket), answer);
+    let mut is_stopping = false;
+    let mut is_late = false;
+    let mut has_failed = false;
+    {
+        let mut stopping = service.stopping();
+        let mut stop = pin!(stopping.wait_for(|stop| *stop));
+        let mut timer = pin!(sleep_until(Instant::now() + patience));
+        loop {
+            tokio::select! {
+                biased;
+                served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => {
+                    has_failed = served.is_err();
+                    break;
+                }
+                _ = &mut stop, if !is_stopping => {
+                    is_stopping = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
+                () = timer.as_mut() => {
+                    let deadline = lock(&progress).since + patience;
+                    is_late = deadline <= Instant::now();
+                    if is_late {
+                        break;
+                    }
+                    timer.as_mut().reset(deadline);
+                }
+            }
+        }
+    }
+    let parts = connection.into_parts();
+    let mut socket = parts.io.into_inner();
+    if !is_late && !has_failed && lock(&progress).is_accepted {
+        return Some(Accepted { socket, early: parts.read_buf });
+    }
+    // hyper takes bytes out of its buffer only with a complete head: what is in there is the
+    // beginning of one. Empty lines in front of a request are none (RFC 9112 §2.2).
+    let has_begun = parts.read_buf.iter().any(|byte| !b"\r\n".contains(byte));
+    let last_words = if is_late && has_begun { request_timeout() } else { String::new() };
+    let _: Result<io::Result<()>, _> = timeout(LINGER, close(&mut socket, last_words.as_bytes())).await;
+    None
+}
+
+fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn request_timeout() -> String {
+    format!(
+        "HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{TOO_LATE}",
+        TOO_LATE.len()
+    )
+}
+
+/// Closes a connection so that the last answer arrives: closing it while the peer's bytes are
+/// unread would reset it, and the peer's system may then throw the answer away (RFC 9112 §9.6).
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S, mut last_words: &[u8]) -> io::Result<()> {
+    while !last_words.is_empty() {
+        let count = poll_fn(|cx| Pin::new(&mut *socket).poll_write(cx, last_words)).await?;
+        last_words = &last_words[count..];
+    }
+    poll_fn(|cx| Pin::new(&mut *socket).poll_shutdown(cx)).await?;
+    let mut taken = 0;
+    while taken < LINGER_BYTES {
+        let mut space = [0; 2048];
+        let mut space = ReadBuf::new(&mut space);
+        poll_fn(|cx| Pin::new(&mut *socket).poll_read(cx, &mut space)).await?;
+        if space.filled().is_empty() {
+            break;
+        }
+        taken += space.filled().len();
+    }
+    Ok(())
+}

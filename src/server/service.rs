@@ -1,0 +1,309 @@
+//! The hyper service: routes a request, answers the opening handshake, and starts the session on
+//! what the upgrade yields.
+
+use super::connection::{Connection, Outcome, Talk};
+use super::transport::{Buffered, Transport};
+use crate::config::Config;
+use crate::gauge::Gauge;
+use crate::proto::audio::{Encoding, Format};
+use crate::proto::handshake::{self, Accept, Rejection};
+use crate::proto::session::{Session, Settings};
+use crate::proto::websocket::{Endpoint, Limits, Role};
+use crate::tts::{Synthesizer, Tone};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::fmt;
+use std::future;
+use std::sync::Arc;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
+
+/// Where the session's WebSocket is.
+pub const PATH: &str = "/api/session/ws";
+
+/// The most fragments of one message from a client. Control messages are small: who sends one in
+/// more pieces than this means harm.
+const MAX_FRAGMENTS: usize = 1_000;
+
+/// What a session's connection allocates at once for what arrives.
+const READ_BUFFER_BYTES: usize = 256;
+
+/// As above, for an echo, which is there to be sent much.
+const ECHO_READ_BUFFER_BYTES: usize = 16 * 1024;
+
+/// When a client may come back to a server that is going away.
+const RETRY_AFTER_SECS: u64 = 5;
+
+/// A setting that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) synthesizer: Arc<dyn Synthesizer>,
+    limits: Limits,
+    echoes: bool,
+    pub(crate) sessions: Gauge,
+    pub(crate) syntheses: Gauge,
+    /// True once the server is going away. Whoever subscribes is waited for.
+    pub(crate) stop: watch::Sender<bool>,
+}
+
+/// The server's answer to an HTTP request, for a hyper server of your own.
+///
+/// Cheap to clone; clones belong together. Connections must be served `with_upgrades`, inside of
+/// a tokio runtime with time and I/O enabled:
+///
+/// ```
+/// use aloud::tts::Flite;
+/// use aloud::{Config, Service};
+/// use hyper::server::conn::http1;
+/// use hyper_util::rt::TokioIo;
+/// use std::sync::Arc;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let service = Service::new(Config::default(), Arc::new(Flite::new()))?;
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// loop {
+///     let (socket, _) = listener.accept().await?;
+///     socket.set_nodelay(true)?;
+///     let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service.clone());
+///     // Your own deadline belongs around this: see `Server`, which has one.
+///     tokio::spawn(connection.with_upgrades());
+/// }
+/// # }
+/// ```
+///
+/// To route other paths yourself, call [`respond`](Service::respond) for this one ([`PATH`]).
+#[derive(Clone)]
+pub struct Service {
+    shared: Arc<Shared>,
+}
+
+impl Service {
+    /// A service that speaks with this engine.
+    ///
+    /// # Errors
+    /// A setting that is out of its bounds, or a format that the engine cannot give.
+    pub fn new(config: Config, synthesizer: Arc<dyn Synthesizer>) -> Result<Service, ConfigError> {
+        Service::with(config, synthesizer, false)
+    }
+
+    /// A service that sends every message back as it came, on every path: for conformance suites,
+    /// and to check what a proxy does. Same handshake, frames and deadlines as a session's.
+    ///
+    /// # Errors
+    /// A setting that is out of its bounds.
+    pub fn echo(config: Config) -> Result<Service, ConfigError> {
+        // Never asked to speak, but a service has an engine.
+        let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
+        Service::with(config, Arc::new(Tone::new(format, 1.0)), true)
+    }
+
+    fn with(config: Config, synthesizer: Arc<dyn Synthesizer>, echoes: bool) -> Result<Service, ConfigError> {
+        let settings = settings(&config, synthesizer.as_ref())?;
+        let limits = Limits {
+            max_message_bytes: config.max_message_bytes,
+            // An echo answers to whatever a suite thinks of.
+            max_fragments: if echoes { usize::MAX } else { MAX_FRAGMENTS },
+            read_buffer_bytes: if echoes { ECHO_READ_BUFFER_BYTES } else { READ_BUFFER_BYTES },
+        };
+        let shared = Shared {
+            config,
+            settings: Arc::new(settings),
+            synthesizer,
+            limits,
+            echoes,
+            sessions: Gauge::default(),
+            syntheses: Gauge::default(),
+            stop: watch::Sender::new(false),
+        };
+        Ok(Service { shared: Arc::new(shared) })
+    }
+
+    /// Answers a request; if it is a good opening handshake, with 101, and starts the session as
+    /// soon as the answer has left.
+    pub fn respond<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>> {
+        let judged = self.judge(&request);
+        if judged.is_ok() {
+            let upgrade = hyper::upgrade::on(&mut request);
+            tokio::spawn(start(upgrade, self.clone()));
+        }
+        Service::answer(judged)
+    }
+
+    /// Whether a request is a handshake that may be accepted.
+    pub(super) fn judge<B>(&self, request: &Request<B>) -> Result<Accept, Rejection> {
+        if !self.shared.echoes && request.uri().path() != PATH {
+            return Err(Rejection::not_found());
+        }
+        let accept = handshake::accept(request.method(), request.version(), request.headers(), &[])?;
+        if *self.shared.stop.borrow() {
+            return Err(Rejection::unavailable(RETRY_AFTER_SECS));
+        }
+        Ok(accept)
+    }
+
+    pub(super) fn answer(judged: Result<Accept, Rejection>) -> Response<Full<Bytes>> {
+        match judged {
+            Ok(accept) => accept.response().map(|()| Full::default()),
+            Err(rejection) => rejection.response().map(|sentence| Full::from(Bytes::from(sentence))),
+        }
+    }
+
+    /// Runs a connection whose handshake is done, in a task of its own: the one that did the
+    /// handshake gives its memory back.
+    pub(super) fn start<T: Transport>(&self, transport: T, early: Bytes) {
+        tokio::spawn(serve(transport, early, Arc::clone(&self.shared)));
+    }
+
+    /// Connections that are open now.
+    pub fn sessions(&self) -> &Gauge {
+        &self.shared.sessions
+    }
+
+    /// Sentences that are in synthesis now.
+    pub fn syntheses(&self) -> &Gauge {
+        &self.shared.syntheses
+    }
+
+    /// Tells every session that the server is going away: those that idle are closed with 1001,
+    /// those that stream may finish within `drain_timeout`. Returns once all have ended.
+    ///
+    /// # Cancel safety
+    /// Sessions go on ending when the future is dropped.
+    pub async fn stop(&self) {
+        self.shared.stop.send_replace(true);
+        self.shared.stop.closed().await;
+    }
+
+    /// Keeps [`stop`](Service::stop) waiting for as long as the receiver lives.
+    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
+        self.shared.stop.subscribe()
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.shared.config
+    }
+}
+
+impl<B> hyper::service::Service<Request<B>> for Service {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = future::Ready<Result<Self::Response, Infallible>>;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
+        future::ready(Ok(self.respond(request)))
+    }
+}
+
+fn settings(config: &Config, synthesizer: &dyn Synthesizer) -> Result<Settings, ConfigError> {
+    if !(1..=1000).contains(&config.frame_ms) {
+        return Err(ConfigError(format!("frame_ms is {}, but must be from 1 to 1000.", config.frame_ms)));
+    }
+    if !(0.5..=2.0).contains(&config.speed) {
+        return Err(ConfigError(format!("speed is {}, but must be from 0.5 to 2.0.", config.speed)));
+    }
+    let mut format = synthesizer.format();
+    format.encoding = config.encoding.unwrap_or(format.encoding);
+    format.sample_rate_hz = config.sample_rate_hz.unwrap_or(format.sample_rate_hz);
+    if !synthesizer.supports(format) {
+        let message = format!(
+            "The engine {} cannot give {} at {} Hz; its own rate is {} Hz.",
+            synthesizer.name(),
+            format.encoding.name(),
+            format.sample_rate_hz,
+            synthesizer.format().sample_rate_hz,
+        );
+        return Err(ConfigError(message));
+    }
+    Ok(Settings {
+        greeting: config.greeting.clone(),
+        max_prompt_chars: config.max_prompt_chars,
+        prefetch: config.prefetch,
+        format,
+        frame_bytes: format.frame_bytes(config.frame_ms),
+    })
+}
+
+/// Takes the byte stream back from hyper, bare if it is a socket, and runs the connection over it.
+async fn start(upgrade: OnUpgrade, service: Service) {
+    // Fails only if the peer left before the answer did.
+    let Ok(upgraded) = upgrade.await else { return };
+    match bare::<TcpStream>(upgraded) {
+        Ok((socket, early)) => service.start(socket, early),
+        Err(upgraded) => match bare::<UnixStream>(upgraded) {
+            Ok((socket, early)) => service.start(socket, early),
+            Err(upgraded) => service.start(Buffered::new(TokioIo::new(upgraded)), Bytes::new()),
+        },
+    }
+}
+
+fn bare<S>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded>
+where
+    TokioIo<S>: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+{
+    upgraded.downcast::<TokioIo<S>>().map(|parts| (parts.io.into_inner(), parts.read_buf))
+}
+
+async fn serve<T: Transport>(transport: T, early: Bytes, shared: Arc<Shared>) {
+    let id = session_id();
+    let talk = match shared.echoes {
+        true => Talk::Echo,
+        false => Talk::Session(Session::new(Arc::clone(&shared.settings), id.clone())),
+    };
+    let endpoint = Endpoint::new(Role::Server, shared.limits);
+    let outcome = Connection::new(transport, endpoint, talk, shared).run(early).await;
+    report(&id, &outcome);
+}
+
+/// One line for the operator. A peer that leaves is an outcome, not an error.
+fn report(id: &str, outcome: &Outcome) {
+    match outcome {
+        Outcome::Closed(closed) => {
+            let by = if closed.by_peer { "the client" } else { "the server" };
+            let code = closed.code.map_or_else(|| "no code".to_owned(), |code| code.0.to_string());
+            log::info!("session {id} closed by {by}: {code} {}", closed.reason);
+        }
+        Outcome::Gone(error) => log::info!("session {id} ended: the connection is gone: {error}"),
+        Outcome::Stalled => log::warn!("session {id} ended: the client took nothing for too long"),
+        Outcome::Unfinished(closed) => {
+            log::info!(
+                "session {id} ended: the client did not finish the closing handshake: {}",
+                closed.reason
+            );
+        }
+        Outcome::Panicked => log::error!("session {id} ended by a fault of the server (see the panic above)"),
+    }
+}
+
+/// A UUID, version 4 (RFC 9562 §5.4).
+fn session_id() -> String {
+    let mut bytes = [0u8; 16];
+    // Without randomness there are no unguessable ids, and nothing sensible to do.
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut id = String::with_capacity(36);
+    for (n, byte) in bytes.iter().enumerate() {
+        if matches!(n, 4 | 6 | 8 | 10) {
+            id.push('-');
+        }
+        id.push_str(&format!("{byte:02x}"));
+    }
+    id
+}

@@ -1,0 +1,167 @@
+//! The byte streams a connection can run over: a bare socket, taken back from hyper, or whatever
+//! else an upgrade yields.
+//!
+//! A bare socket is asked for readiness and then read and written without waiting, through
+//! buffers that the thread shares: an idle connection owns no buffer. Streams that know no
+//! readiness (TLS, HTTP/2, a test's duplex) get one by an adapter that does buffer.
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// What a stream is ready for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Readiness {
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+}
+
+impl Readiness {
+    fn any(self) -> Poll<io::Result<Readiness>> {
+        if self.readable || self.writable { Poll::Ready(Ok(self)) } else { Poll::Pending }
+    }
+}
+
+/// A byte stream that never makes its caller wait, but tells when it is worth trying.
+pub(crate) trait Transport: Send + Unpin + 'static {
+    /// Ready when one of the `wanted` directions may make progress; an error when the stream is
+    /// broken. Losing interest in between loses nothing.
+    fn poll_ready(&mut self, wanted: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>>;
+
+    /// Reads what is there; 0 at the end of the stream, `WouldBlock` when nothing is.
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes what fits; `WouldBlock` when nothing does.
+    fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Sends what is left and the end of the stream.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+macro_rules! socket {
+    ($socket:ty) => {
+        impl Transport for $socket {
+            fn poll_ready(&mut self, wanted: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+                let mut ready = Readiness::default();
+                if wanted.readable
+                    && let Poll::Ready(done) = self.poll_read_ready(cx)
+                {
+                    done?;
+                    ready.readable = true;
+                }
+                if wanted.writable
+                    && let Poll::Ready(done) = self.poll_write_ready(cx)
+                {
+                    done?;
+                    ready.writable = true;
+                }
+                ready.any()
+            }
+
+            fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                <$socket>::try_read(self, buffer)
+            }
+
+            fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+                match slices {
+                    [one] => <$socket>::try_write(self, one),
+                    many => self.try_write_vectored(many),
+                }
+            }
+
+            fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                AsyncWrite::poll_shutdown(Pin::new(self), cx)
+            }
+        }
+    };
+}
+
+socket!(TcpStream);
+socket!(UnixStream);
+
+/// Bytes taken at once from a stream without readiness.
+const READ_BYTES: usize = 4 * 1024;
+
+/// Any other stream: reads ahead a little, and keeps what it could not write yet.
+pub(crate) struct Buffered<S> {
+    stream: S,
+    input: Vec<u8>,
+    is_at_end: bool,
+    output: Vec<u8>,
+    written: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Buffered<S> {
+    pub(crate) fn new(stream: S) -> Buffered<S> {
+        Buffered { stream, input: Vec::new(), is_at_end: false, output: Vec::new(), written: 0 }
+    }
+
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.output.len() {
+            let rest = &self.output[self.written..];
+            match std::task::ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                n => self.written += n,
+            }
+        }
+        self.output = Vec::new();
+        self.written = 0;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.input.is_empty() && !self.is_at_end {
+            let mut space = [0; READ_BYTES];
+            let mut space = ReadBuf::new(&mut space);
+            std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut space))?;
+            self.is_at_end = space.filled().is_empty();
+            self.input.extend_from_slice(space.filled());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for Buffered<S> {
+    fn poll_ready(&mut self, wanted: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        let mut ready = Readiness::default();
+        // What was taken for writing has to go on leaving, asked for or not.
+        if let Poll::Ready(done) = self.poll_output(cx) {
+            done?;
+            ready.writable = wanted.writable;
+        }
+        if wanted.readable
+            && let Poll::Ready(done) = self.poll_input(cx)
+        {
+            done?;
+            ready.readable = true;
+        }
+        ready.any()
+    }
+
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() && !self.is_at_end {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let count = self.input.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.input[..count]);
+        self.input.drain(..count);
+        Ok(count)
+    }
+
+    fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if !self.output.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        for slice in slices {
+            self.output.extend_from_slice(slice);
+        }
+        Ok(self.output.len())
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(self.poll_output(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
