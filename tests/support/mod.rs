@@ -1,31 +1,53 @@
-//! What the tests share: a server on a port of its own, and a client that speaks in raw bytes.
+//! What the tests share: a server on a port of its own, an engine that the test plays itself, and a
+//! client that speaks in raw bytes.
 #![allow(dead_code, unreachable_pub)] // Each file under tests/ is a crate and uses a part of this.
 
-use aloud::handshake::{Accept, Rejection, accept};
-use hyper::body::{Body, Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::Service;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use std::future::{Ready, poll_fn, ready};
+use aloud::audio::{Encoding, Format};
+use aloud::handshake;
+use aloud::tts::{Sink, Speech, Synthesizer, Tone, Utterance};
+use aloud::{Config, Server, Service};
+use serde_json::Value;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 /// No test waits longer than this for anything.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The format of the engines that tests use.
+pub const FORMAT: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
 
 /// A server that is stopped when this is dropped.
 pub struct Running {
     /// Where it listens.
     pub addr: SocketAddr,
+    /// Its gauges.
+    pub service: Service,
+    stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Tells the server to stop, as SIGTERM does. Returns the task that ends when it has.
+    pub fn stop(&mut self) -> &mut JoinHandle<()> {
+        drop(self.stop.take());
+        &mut self.task
+    }
+
+    /// Waits until no session and no synthesis is left.
+    pub async fn is_quiet(&self) {
+        within(async {
+            while self.service.sessions().count() + self.service.syntheses().count() > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
 }
 
 impl Drop for Running {
@@ -34,192 +56,143 @@ impl Drop for Running {
     }
 }
 
-/// Starts a server with this handshake timeout.
-///
-/// This one is a stand-in: it answers handshakes, and echoes raw bytes behind them.
+/// Starts a server with this handshake timeout, whose sentences are a tenth of a second of tone.
 pub async fn start(handshake_timeout: Duration) -> Running {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let task = tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(async move {
-                let Some(Upgraded { mut stream, early, service }) =
-                    serve_http(stream, StandIn::default(), handshake_timeout).await
-                else {
-                    return;
-                };
-                assert!(service.accepted.lock().unwrap().is_some());
-                let _ = stream.write_all(&early).await;
-                let (mut read, mut write) = stream.split();
-                let _ = tokio::io::copy(&mut read, &mut write).await;
-            });
+    start_with(Config { handshake_timeout, ..Config::default() }, Arc::new(Tone::new(FORMAT, 0.1))).await
+}
+
+/// Starts a server with these settings and this engine.
+pub async fn start_with(config: Config, synthesizer: Arc<dyn Synthesizer>) -> Running {
+    run(Service::new(config, synthesizer).unwrap()).await
+}
+
+/// Starts an echo with these settings.
+pub async fn start_echo(config: Config) -> Running {
+    run(Service::echo(config).unwrap()).await
+}
+
+async fn run(service: Service) -> Running {
+    let server = Server::bind(&"127.0.0.1:0".parse().unwrap(), service.clone()).await.unwrap();
+    let addr = server.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(server.serve(async {
+        // The sender is dropped, either way.
+        let _ = stopped.await;
+    }));
+    Running { addr, service, stop: Some(stop), task }
+}
+
+/// An engine that the test plays: every sentence is handed over with the end its audio goes into.
+pub struct Scripted(mpsc::UnboundedSender<(Utterance, Sink)>);
+
+/// Where the sentences arrive that a [`Scripted`] engine is asked to speak.
+pub type Asked = mpsc::UnboundedReceiver<(Utterance, Sink)>;
+
+impl Scripted {
+    /// The engine, and the test's side of it.
+    pub fn new() -> (Arc<Scripted>, Asked) {
+        let (sender, asked) = mpsc::unbounded_channel();
+        (Arc::new(Scripted(sender)), asked)
+    }
+}
+
+impl Synthesizer for Scripted {
+    fn name(&self) -> &str {
+        "scripted"
+    }
+
+    fn format(&self) -> Format {
+        FORMAT
+    }
+
+    fn speak(&self, utterance: Utterance) -> Speech {
+        let (sink, speech) = Speech::channel(&utterance);
+        self.0.send((utterance, sink)).unwrap();
+        speech
+    }
+}
+
+/// What a server sent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Frame {
+    /// A control message.
+    Text(Value),
+    /// Audio.
+    Binary(Vec<u8>),
+    /// A Ping with its payload.
+    Ping(Vec<u8>),
+    /// A Pong with its payload.
+    Pong(Vec<u8>),
+    /// A Close: code and reason.
+    Close(Option<(u16, String)>),
+}
+
+impl Frame {
+    /// The type of a control message, or the name of another frame.
+    pub fn kind(&self) -> &str {
+        match self {
+            Frame::Text(value) => value["type"].as_str().unwrap_or("?"),
+            Frame::Binary(_) => "binary",
+            Frame::Ping(_) => "ping",
+            Frame::Pong(_) => "pong",
+            Frame::Close(_) => "close",
         }
-    });
-    Running { addr, task }
-}
-
-#[derive(Default)]
-struct StandIn {
-    accepted: Mutex<Option<Accept>>,
-}
-
-impl Service<Request<Incoming>> for StandIn {
-    type Response = Response<String>;
-    type Error = std::convert::Infallible;
-    type Future = Ready<Result<Response<String>, Self::Error>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let judged = match request.uri().path() {
-            "/api/session/ws" => {
-                accept(request.method(), request.version(), request.headers(), &["aloud.v1"])
-            }
-            _ => Err(Rejection::not_found()),
-        };
-        ready(Ok(match judged {
-            Ok(accepted) => {
-                let response = accepted.response().map(|()| String::new());
-                *self.accepted.lock().unwrap() = Some(accepted);
-                response
-            }
-            Err(rejection) => rejection.response(),
-        }))
     }
 }
 
-/// About the largest request head, in bytes, before it gets 431. Well above hyper's limit of 65,534
-/// bytes for a target: one over that gets its 414 only once the head is complete.
-const MAX_HEAD_BYTES: usize = 256 * 1024;
-
-/// How long, and how many bytes, a refused peer may go on sending before the connection is dropped.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: u64 = 4 * 1024 * 1024;
-
-/// A connection that was answered with 101.
-pub struct Upgraded<S> {
-    /// The connection.
-    pub stream: TcpStream,
-    /// What the peer sent right behind its handshake. Comes before anything read from `stream`.
-    pub early: Bytes,
-    /// The service, with whatever it kept of the handshake.
-    pub service: S,
-}
-
-/// Serves HTTP/1.1 on `stream` until a response with status 101 is written, which gives the stream
-/// back, or until the connection is over, which gives `None`.
-///
-/// From the start, or from the last answer, the peer has `deadline` for a complete request and for
-/// taking the answer. A peer that is late gets 408 if it had begun a request, and the connection
-/// is closed.
-///
-/// # Cancel safety
-///
-/// Dropping the future drops the connection.
-pub async fn serve_http<S, B>(stream: TcpStream, service: S, deadline: Duration) -> Option<Upgraded<S>>
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Unpin,
-    S::Future: Unpin,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let progress = Arc::new(Mutex::new(Progress { since: Instant::now(), upgraded: false }));
-    let watched = Watched { service, progress: progress.clone() };
-    let mut http = http1::Builder::new();
-    // A peer that has shut down its writing side still gets its answer.
-    http.half_close(true).max_buf_size(MAX_HEAD_BYTES);
-    // Neither `with_upgrades` nor hyper's own timeouts. The first gives the stream away, boxed,
-    // and takes it even behind a refusal, so that it cannot be closed with care. The second cover
-    // only the reading of a head, and end it without an answer.
-    let mut connection = http.serve_connection(TokioIo::new(stream), watched);
-    let mut failed = false;
-    let late = loop {
-        let until = progress.lock().expect("never poisoned").since + deadline;
-        let served = timeout_at(until, poll_fn(|cx| connection.poll_without_shutdown(cx))).await;
-        if let Ok(result) = served {
-            // What failed is only of interest where it kept a 101 from being written.
-            failed = result.is_err();
-            break false;
-        } else if progress.lock().expect("never poisoned").since + deadline <= Instant::now() {
-            break true;
+/// A masked frame of a client: first byte (FIN, RSV, opcode) and payload.
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+    let mut bytes = vec![first];
+    match payload.len() {
+        len @ 0..=125 => bytes.push(0x80 | len as u8),
+        len @ 126..=0xffff => {
+            bytes.push(0x80 | 126);
+            bytes.extend((len as u16).to_be_bytes());
         }
-    };
-    let parts = connection.into_parts();
-    let mut stream = parts.io.into_inner();
-    if late {
-        // hyper takes bytes out of its buffer only with a complete head: what is in there is the
-        // beginning of one. Empty lines in front of a request are none (RFC 9112 §2.2).
-        if parts.read_buf.iter().any(|byte| !b"\r\n".contains(byte)) {
-            let message = "The request took too long to arrive; connect again and send it at once.\n";
-            let answer = format!(
-                "HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n\
-                 content-length: {}\r\nconnection: close\r\n\r\n{message}",
-                message.len()
-            );
-            // Not awaited: it fits into the socket's buffer, or this peer reads nothing anyway.
-            let _ = stream.try_write(answer.as_bytes());
+        len => {
+            bytes.push(0x80 | 127);
+            bytes.extend((len as u64).to_be_bytes());
         }
-    } else if !failed && progress.lock().expect("never poisoned").upgraded {
-        return Some(Upgraded { stream, early: parts.read_buf, service: parts.service.service });
     }
-    linger(&mut stream).await;
-    None
+    bytes.extend(MASK);
+    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    bytes
 }
 
-/// Closes a connection so that the last answer arrives: closing it while the peer's bytes are
-/// unread would reset it, and the peer's system may then throw the answer away (RFC 9112 §9.6).
-async fn linger(stream: &mut TcpStream) {
-    if stream.shutdown().await.is_ok() {
-        let mut rest = stream.take(LINGER_BYTES);
-        let _ = timeout(LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
-    }
+/// A masked text frame.
+pub fn text(payload: &str) -> Vec<u8> {
+    frame(0x81, payload.as_bytes())
 }
 
-struct Progress {
-    /// When the time began that the peer has for its next request.
-    since: Instant,
-    upgraded: bool,
+/// A masked Close frame.
+pub fn close(code: u16, reason: &str) -> Vec<u8> {
+    frame(0x88, &[&code.to_be_bytes()[..], reason.as_bytes()].concat())
 }
 
-/// A service that notes when it answered.
-struct Watched<S> {
-    service: S,
-    progress: Arc<Mutex<Progress>>,
+/// The bytes of a good opening handshake.
+pub fn opening(addr: SocketAddr, path: &str) -> Vec<u8> {
+    let key = handshake::generate_key(*b"the sample nonce");
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+    )
+    .into_bytes()
 }
 
-struct Answering<F> {
-    answer: F,
-    progress: Arc<Mutex<Progress>>,
+/// Connects and shakes hands; the server's first message is still to be read.
+pub async fn open(addr: SocketAddr) -> Raw {
+    let mut raw = raw(addr).await;
+    raw.send_bytes(&opening(addr, aloud::PATH)).await;
+    assert_eq!(raw.read_head().await.status, 101);
+    raw
 }
 
-impl<S, B> Service<Request<Incoming>> for Watched<S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>>,
-    S::Future: Unpin,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Answering<S::Future>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        Answering { answer: self.service.call(request), progress: self.progress.clone() }
-    }
-}
-
-impl<F, B, E> Future for Answering<F>
-where
-    F: Future<Output = Result<Response<B>, E>> + Unpin,
-{
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let answer = Pin::new(&mut self.answer).poll(cx);
-        if let Poll::Ready(Ok(response)) = &answer {
-            let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            *self.progress.lock().expect("never poisoned") = Progress { since: Instant::now(), upgraded };
-        }
-        answer
-    }
+/// Connects, shakes hands, and takes the greeting.
+pub async fn session(addr: SocketAddr) -> Raw {
+    let mut raw = open(addr).await;
+    assert_eq!(raw.read_frame().await.kind(), "session_start");
+    raw
 }
 
 /// A connection on which the test says every byte.
@@ -297,6 +270,49 @@ impl Raw {
             assert!(self.fill().await, "closed after {} of {length} bytes", self.unread.len());
         }
         self.unread.drain(..length).collect()
+    }
+
+    /// Sends a control message.
+    pub async fn say(&mut self, json: &str) {
+        self.send_bytes(&text(json)).await;
+    }
+
+    /// The next frame.
+    pub async fn read_frame(&mut self) -> Frame {
+        let head = self.read_exact(2).await;
+        assert_eq!(head[1] & 0x80, 0, "a server does not mask");
+        assert_eq!(head[0] & 0xf0, 0x80, "whole messages, no reserved bits");
+        let len = match head[1] {
+            126 => u64::from(u16::from_be_bytes(self.read_exact(2).await.try_into().unwrap())),
+            127 => u64::from_be_bytes(self.read_exact(8).await.try_into().unwrap()),
+            len => u64::from(len),
+        };
+        let payload = self.read_exact(usize::try_from(len).unwrap()).await;
+        match head[0] & 0x0f {
+            1 => Frame::Text(serde_json::from_slice(&payload).unwrap()),
+            2 => Frame::Binary(payload),
+            8 if payload.is_empty() => Frame::Close(None),
+            8 => {
+                let code = u16::from_be_bytes([payload[0], payload[1]]);
+                Frame::Close(Some((code, String::from_utf8(payload[2..].to_vec()).unwrap())))
+            }
+            9 => Frame::Ping(payload),
+            10 => Frame::Pong(payload),
+            opcode => panic!("opcode {opcode}"),
+        }
+    }
+
+    /// The frames up to and with the first of this kind.
+    pub async fn read_until(&mut self, kind: &str) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        loop {
+            let frame = self.read_frame().await;
+            let found = frame.kind() == kind;
+            frames.push(frame);
+            if found {
+                return frames;
+            }
+        }
     }
 
     /// Everything until the peer closes. Fails on a reset: that is not how a server closes.
