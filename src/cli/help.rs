@@ -1,0 +1,138 @@
+//! What `--help` prints. At most 80 columns; a test holds it against the options that exist.
+
+/// `aloud --help`.
+pub(super) const MAIN: &str = "\
+aloud: a small server that speaks. Text goes in over a WebSocket, speech comes
+out while it is still being synthesised. The voice is inside the program.
+
+Usage: aloud [COMMAND] [OPTIONS]
+
+Commands:
+  serve   run the server (also what happens without a command)
+  say     speak a text into a WAV file, through a server
+  echo    run a WebSocket echo, to check clients and proxies
+
+Options:
+  -h, --help      show this text; after a command, that command's options
+  -V, --version   show the version
+
+Examples:
+  aloud --listen 127.0.0.1:9000
+  aloud say \"Good evening. The kettle is on.\" -o hello.wav
+";
+
+/// `aloud serve --help`.
+pub(super) const SERVE: &str = "\
+Run the server. When it is ready it prints one line, the address it listens
+on; log lines go to standard error. SIGTERM and Ctrl-C end it cleanly.
+
+Usage: aloud [serve] [OPTIONS]
+
+Where:
+  --listen HOST:PORT   address to listen on; port 0 takes any free one
+  --listen unix:PATH   the same, as a socket in the file system
+                       [default: 127.0.0.1:8080] [env: ALOUD_LISTEN]
+
+Speech:
+  --engine NAME        flite: the voice inside the program
+                       tone: a test sound, the same length for every sentence
+                       [default: flite] [env: ALOUD_ENGINE]
+  --speed FACTOR       rate of speech, 0.5 to 2.0; 2.0 takes half as long
+                       [default: 1.0] [env: ALOUD_SPEED]
+  --greeting TEXT      spoken to a client that starts without a prompt
+                       [default: a short hello] [env: ALOUD_GREETING]
+  --tone-seconds S     length of each sentence with the tone engine, in
+                       seconds, 0.001 to 3600
+                       [default: 2] [env: ALOUD_TONE_SECONDS]
+  --threads N          threads that synthesise speech, 1 to 256
+                       [default: number of cores] [env: ALOUD_THREADS]
+
+Audio:
+  --encoding NAME      pcm_s16le: signed 16 bit, little endian
+                       mulaw: G.711, 8 bit
+                       [default: the engine's own] [env: ALOUD_ENCODING]
+  --sample-rate HZ     samples per second, 4000 to 192000
+                       [default: the engine's own] [env: ALOUD_SAMPLE_RATE]
+  --frame-ms MS        audio in one binary frame, in milliseconds, 1 to 1000;
+                       a frame never holds more than 64 KiB
+                       [default: 40] [env: ALOUD_FRAME_MS]
+
+  -h, --help           show this text
+
+An option on the command line wins over its environment variable; an empty
+variable counts as unset.
+
+Examples:
+  aloud serve --listen 0.0.0.0:8080 --speed 1.2
+  ALOUD_LISTEN=unix:/run/aloud.sock aloud serve --encoding mulaw
+";
+
+/// `aloud say --help`.
+pub(super) const SAY: &str = "\
+Speak a text into a WAV file. The audio always comes over a WebSocket: from
+the server at --url, or else from one that runs inside this process for as long
+as it takes.
+
+Usage: aloud say [TEXT|-] [OPTIONS]
+
+  TEXT                 what to say, as one argument; without it, or with -,
+                       the text is read from standard input
+
+Output:
+  -o, --output FILE    WAV file to write, or - for standard output
+                       [default: aloud.wav]
+
+Server:
+  --url URL            server to ask, ws://HOST:PORT or ws://HOST:PORT/PATH
+                       [default path: /api/session/ws]
+
+Speech:
+  --speed FACTOR       rate of speech, 0.5 to 2.0; 2.0 takes half as long
+                       [default: 1.0] [env: ALOUD_SPEED]
+
+Audio (with --url: what that server sends; give both if it is not the default):
+  --encoding NAME      pcm_s16le: signed 16 bit, little endian
+                       mulaw: G.711, 8 bit
+                       [default: the engine's own] [env: ALOUD_ENCODING]
+  --sample-rate HZ     samples per second, 4000 to 192000
+                       [default: the engine's own] [env: ALOUD_SAMPLE_RATE]
+
+Only without --url:
+  --engine NAME        flite: the voice inside the program
+                       tone: a test sound, the same length for every sentence
+                       [default: flite] [env: ALOUD_ENGINE]
+  --frame-ms MS        audio in one binary frame, in milliseconds, 1 to 1000
+                       [default: 40] [env: ALOUD_FRAME_MS]
+  --tone-seconds S     length of each sentence with the tone engine, in
+                       seconds, 0.001 to 3600
+                       [default: 2] [env: ALOUD_TONE_SECONDS]
+  --threads N          threads that synthesise speech, 1 to 256
+                       [default: number of cores] [env: ALOUD_THREADS]
+
+  -h, --help           show this text
+
+Examples:
+  aloud say \"Good evening. The kettle is on.\" -o hello.wav
+  aloud say - -o - --url ws://127.0.0.1:8080 < letter.txt | aplay
+";
+
+/// `aloud echo --help`.
+pub(super) const ECHO: &str = "\
+Run a WebSocket echo: every message goes back as it came. Handshake, deadlines
+and close codes are the server's own, so that a client, a conformance suite or
+a proxy can be checked against them. Every path answers.
+
+Usage: aloud echo [OPTIONS]
+
+  --listen HOST:PORT       address to listen on; port 0 takes any free one
+  --listen unix:PATH       the same, as a socket in the file system
+                           [default: 127.0.0.1:8080] [env: ALOUD_LISTEN]
+  --max-message-bytes N    largest message accepted, in bytes, 1 to 1073741824
+                           [default: 67108864, which is 64 MiB]
+                           [env: ALOUD_MAX_MESSAGE_BYTES]
+  -h, --help               show this text
+
+Examples:
+  aloud echo --listen 127.0.0.1:9001
+  aloud echo --listen unix:/tmp/echo.sock --max-message-bytes 65536
+";

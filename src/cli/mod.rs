@@ -1,0 +1,568 @@
+//! The command line: arguments and environment in, a command or a sentence out.
+//!
+//! Nothing here acts. It opens no file, binds no address and asks neither the clock nor the
+//! machine, so that every rule of the command line is a row in a table of tests. Everything comes
+//! from the crate's public API.
+
+mod help;
+
+use aloud::Config;
+use aloud::audio::Encoding;
+use aloud::config::Listen;
+use std::ffi::OsString;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Where a session is found when a URL names no path.
+const SESSION_PATH: &str = "/api/session/ws";
+
+/// What the person asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Command {
+    /// Run the server.
+    Serve(Serve),
+    /// Speak a text into a file.
+    Say(Say),
+    /// Run a WebSocket echo.
+    Echo(Echo),
+    /// Print this and end.
+    Help(&'static str),
+    /// Print the version and end.
+    Version,
+}
+
+/// `aloud serve`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Serve {
+    pub(crate) listen: Listen,
+    pub(crate) settings: Settings,
+}
+
+/// How a server of our own speaks. `None` leaves the choice to the library.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settings {
+    pub(crate) engine: Engine,
+    pub(crate) encoding: Option<Encoding>,
+    pub(crate) sample_rate_hz: Option<u32>,
+    pub(crate) frame_ms: Option<u32>,
+    pub(crate) speed: Option<f32>,
+    pub(crate) greeting: Option<String>,
+    /// Length of each sentence with the tone engine.
+    pub(crate) tone_seconds: f64,
+    /// Threads that synthesise; `None` for the number of cores.
+    pub(crate) threads: Option<usize>,
+}
+
+impl Settings {
+    /// The library's settings with what was asked for put in.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the commands are not wired yet"))]
+    pub(crate) fn config(&self) -> Config {
+        let default = Config::default();
+        Config {
+            greeting: self.greeting.clone().unwrap_or(default.greeting),
+            frame_ms: self.frame_ms.unwrap_or(default.frame_ms),
+            encoding: self.encoding,
+            sample_rate_hz: self.sample_rate_hz,
+            speed: self.speed.unwrap_or(default.speed),
+            ..default
+        }
+    }
+}
+
+/// The engines that `--engine` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Flite,
+    Tone,
+}
+
+/// `aloud say`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Say {
+    pub(crate) text: Text,
+    pub(crate) output: Output,
+    pub(crate) server: Via,
+}
+
+/// Where the text to speak comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Text {
+    Stdin,
+    Given(String),
+}
+
+/// Where the WAV goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    Stdout,
+    File(PathBuf),
+}
+
+/// Which server speaks.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Via {
+    /// One in this process, on a free port.
+    Own(Settings),
+    /// One that runs already.
+    Url {
+        /// Always with a path.
+        url: String,
+        /// To ask the server for, if anything.
+        speed: Option<f32>,
+        /// What that server sends, as far as the person said.
+        encoding: Option<Encoding>,
+        /// What that server sends, as far as the person said.
+        sample_rate_hz: Option<u32>,
+    },
+}
+
+/// `aloud echo`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Echo {
+    pub(crate) listen: Listen,
+    pub(crate) max_message_bytes: usize,
+}
+
+/// Wrong usage: one sentence for the person who typed it. Exit code 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Usage(String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An option that takes a value.
+struct Opt {
+    name: &'static str,
+    /// What its value looks like, for when it is missing.
+    value: &'static str,
+    /// Whether `ALOUD_NAME` is read where the command line says nothing.
+    env: bool,
+}
+
+const fn opt(name: &'static str, value: &'static str) -> Opt {
+    Opt { name, value, env: true }
+}
+
+const LISTEN: Opt = opt("listen", "HOST:PORT or unix:PATH");
+const ENGINE: Opt = opt("engine", "flite or tone");
+const SPEED: Opt = opt("speed", "a factor from 0.5 to 2.0");
+const GREETING: Opt = opt("greeting", "a text");
+const TONE_SECONDS: Opt = opt("tone-seconds", "a number of seconds");
+const THREADS: Opt = opt("threads", "a number from 1 to 256");
+const ENCODING: Opt = opt("encoding", "pcm_s16le or mulaw");
+const SAMPLE_RATE: Opt = opt("sample-rate", "a number of samples per second");
+const FRAME_MS: Opt = opt("frame-ms", "a number of milliseconds");
+const MAX_MESSAGE_BYTES: Opt = opt("max-message-bytes", "a number of bytes");
+// Not from the environment: a forgotten variable would silently send a text, or a file, elsewhere.
+const OUTPUT: Opt = Opt { env: false, ..opt("output", "a file name, or - for standard output") };
+const URL: Opt = Opt { env: false, ..opt("url", "ws://HOST:PORT") };
+
+const SERVE: &[Opt] =
+    &[LISTEN, ENGINE, SPEED, GREETING, TONE_SECONDS, THREADS, ENCODING, SAMPLE_RATE, FRAME_MS];
+const SAY: &[Opt] = &[OUTPUT, URL, ENGINE, SPEED, TONE_SECONDS, THREADS, ENCODING, SAMPLE_RATE, FRAME_MS];
+const ECHO: &[Opt] = &[LISTEN, MAX_MESSAGE_BYTES];
+
+/// Reads the arguments, the program's own name left out, and the environment through `env`.
+///
+/// # Errors
+/// One sentence that names what is wrong and says what to write instead.
+pub(crate) fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Command, Usage> {
+    let mut args = args.into_iter().peekable();
+    let first = args.peek().map_or("serve".into(), |first| first.to_string_lossy().into_owned());
+    match first.as_str() {
+        "-h" | "--help" => return Ok(Command::Help(help::MAIN)),
+        "-V" | "--version" => return Ok(Command::Version),
+        option if option.starts_with('-') && option != "-" => return parse_command("serve", args, env),
+        _ => args.next(),
+    };
+    if first != "help" {
+        return parse_command(&first, args, env);
+    }
+    match args.next().map(|topic| topic.to_string_lossy().into_owned()) {
+        None => Ok(Command::Help(help::MAIN)),
+        Some(topic) => help_of(&topic).map(Command::Help).ok_or_else(|| unknown_command(&topic)),
+    }
+}
+
+fn parse_command(
+    name: &str,
+    args: impl Iterator<Item = OsString>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Command, Usage> {
+    let (command, options) = match name {
+        "serve" => ("serve", SERVE),
+        "say" => ("say", SAY),
+        "echo" => ("echo", ECHO),
+        other => return Err(unknown_command(other)),
+    };
+    let given = match scan(command, options, args)? {
+        Scanned::Given(given) => Source { given, env },
+        Scanned::Help => return Ok(Command::Help(help_of(command).unwrap_or(help::MAIN))),
+        Scanned::Version => return Ok(Command::Version),
+    };
+    match command {
+        "say" => Ok(Command::Say(say(&given)?)),
+        "echo" => {
+            given.no_words("echo")?;
+            let max_message_bytes = given.number(&MAX_MESSAGE_BYTES, 1..=1 << 30, "whole number of bytes")?;
+            Ok(Command::Echo(Echo {
+                listen: given.listen()?,
+                max_message_bytes: max_message_bytes.unwrap_or(64 << 20),
+            }))
+        }
+        _ => {
+            given.no_words("serve")?;
+            Ok(Command::Serve(Serve { listen: given.listen()?, settings: given.settings(true)? }))
+        }
+    }
+}
+
+fn help_of(command: &str) -> Option<&'static str> {
+    match command {
+        "serve" => Some(help::SERVE),
+        "say" => Some(help::SAY),
+        "echo" => Some(help::ECHO),
+        _ => None,
+    }
+}
+
+fn unknown_command(name: &str) -> Usage {
+    Usage(match nearest(name, ["serve", "say", "echo", "help"].into_iter()) {
+        Some(near) => format!("there is no command `{name}`; did you mean `{near}`?"),
+        None => format!(
+            "there is no command `{name}`; the commands are serve, say and echo, and a text to speak goes \
+             behind say, in quotes"
+        ),
+    })
+}
+
+fn say(given: &Source<'_>) -> Result<Say, Usage> {
+    let text = match given.given.words.as_slice() {
+        [] => Text::Stdin,
+        [only] => match utf8(only, "TEXT")? {
+            "-" => Text::Stdin,
+            words if words.trim().is_empty() => {
+                return Err(Usage(
+                    "TEXT is empty; give something to say, or - to read it from standard input".to_owned(),
+                ));
+            }
+            words => Text::Given(words.to_owned()),
+        },
+        [_, second, ..] => {
+            return Err(Usage(format!(
+                "say takes its text as one argument, and `{}` is another; put the whole text in quotes",
+                second.to_string_lossy()
+            )));
+        }
+    };
+    let output = match given.given.last(&OUTPUT) {
+        None => Output::File("aloud.wav".into()),
+        Some(file) if file == "-" => Output::Stdout,
+        Some(file) if file.is_empty() => {
+            return Err(Usage("--output is empty; give a file name, or - for standard output".to_owned()));
+        }
+        Some(file) => Output::File(file.into()),
+    };
+    let server = match given.text(&URL)? {
+        None => Via::Own(given.settings(false)?),
+        Some((_, url)) => {
+            let own = [&ENGINE, &FRAME_MS, &TONE_SECONDS, &THREADS];
+            if let Some(option) = own.into_iter().find(|option| given.given.last(option).is_some()) {
+                return Err(Usage(format!(
+                    "--{} sets up a server of its own, and --url asks one that runs already; leave one of \
+                     the two out",
+                    option.name
+                )));
+            }
+            Via::Url {
+                url: session_url(&url)?,
+                speed: given.speed()?,
+                encoding: given.encoding()?,
+                sample_rate_hz: given.sample_rate_hz()?,
+            }
+        }
+    };
+    Ok(Say { text, output, server })
+}
+
+/// A `ws://` URL with a path (RFC 6455 §3), the session's own where it had none.
+fn session_url(url: &str) -> Result<String, Usage> {
+    let wrong = |what: &str| Err(Usage(format!("--url cannot be `{url}`; {what}")));
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return wrong("write ws://HOST:PORT");
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "ws" => {}
+        "wss" => return wrong("say speaks no TLS, so give it the ws:// address behind the proxy"),
+        _ => return wrong("the scheme of a WebSocket is ws://"),
+    }
+    if rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return wrong("a URL holds no spaces");
+    }
+    if rest.contains('#') {
+        return wrong("a WebSocket URL has no fragment, so leave out what begins with #");
+    }
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
+    if authority.contains('@') {
+        return wrong("leave out the user name and password");
+    }
+    if authority.is_empty() || authority.starts_with(':') {
+        return wrong("the host is missing; write ws://HOST:PORT");
+    }
+    Ok(match target {
+        "" | "/" => format!("ws://{authority}{SESSION_PATH}"),
+        target if target.starts_with('?') => format!("ws://{authority}{SESSION_PATH}{target}"),
+        target => format!("ws://{authority}{target}"),
+    })
+}
+
+/// What stood on the command line, its values not yet understood.
+#[derive(Default)]
+struct Given {
+    options: Vec<(&'static str, OsString)>,
+    words: Vec<OsString>,
+}
+
+impl Given {
+    /// The value of this option; the last one counts.
+    fn last(&self, option: &Opt) -> Option<&OsString> {
+        self.options.iter().rev().find(|(name, _)| *name == option.name).map(|(_, value)| value)
+    }
+}
+
+enum Scanned {
+    Given(Given),
+    Help,
+    Version,
+}
+
+/// Sorts arguments into options with their values, and words.
+fn scan(
+    command: &str,
+    options: &'static [Opt],
+    mut args: impl Iterator<Item = OsString>,
+) -> Result<Scanned, Usage> {
+    let mut given = Given::default();
+    while let Some(arg) = args.next() {
+        if arg == "--" {
+            given.words.extend(args);
+            break;
+        }
+        // Options are ASCII: what is not UTF-8 is a word, or an option that does not exist.
+        let text = arg.to_string_lossy();
+        if text == "-" || !text.starts_with('-') {
+            given.words.push(arg);
+            continue;
+        }
+        let (name, attached) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => match text.strip_prefix("-o") {
+                Some(file) if !file.is_empty() => ("-o", Some(file)),
+                _ => (text.as_ref(), None),
+            },
+        };
+        match (name, attached) {
+            ("-h" | "--help", None) => return Ok(Scanned::Help),
+            ("-V" | "--version", None) => return Ok(Scanned::Version),
+            ("-h" | "--help" | "-V" | "--version", Some(_)) => {
+                return Err(Usage(format!("{name} takes no value; leave out what follows the =")));
+            }
+            _ => {}
+        }
+        let long = if name == "-o" { Some("output") } else { name.strip_prefix("--") };
+        let Some(option) = options.iter().find(|option| long == Some(option.name)) else {
+            return Err(unknown_option(command, options, name));
+        };
+        let value = match attached {
+            Some(value) => {
+                utf8(&arg, name)?;
+                value.into()
+            }
+            None => match args.next() {
+                Some(value) if !value.to_string_lossy().starts_with("--") => value,
+                Some(other) => {
+                    let other = other.to_string_lossy();
+                    return Err(Usage(format!(
+                        "{name} needs a value, {}, and `{other}` looks like another option; write \
+                         {name}={other} if it is meant",
+                        option.value
+                    )));
+                }
+                None => return Err(Usage(format!("{name} needs a value: {}", option.value))),
+            },
+        };
+        given.options.push((option.name, value));
+    }
+    Ok(Scanned::Given(given))
+}
+
+fn unknown_option(command: &str, options: &[Opt], name: &str) -> Usage {
+    let bare = name.trim_start_matches('-');
+    let names = options.iter().map(|option| option.name).chain(["help", "version"]);
+    if let Some(near) = nearest(bare, names) {
+        return Usage(format!("{command} has no option `{name}`; did you mean `--{near}`?"));
+    }
+    let others = [("serve", SERVE), ("say", SAY), ("echo", ECHO)];
+    match others.into_iter().find(|(_, options)| options.iter().any(|option| option.name == bare)) {
+        Some((other, _)) => {
+            Usage(format!("{command} has no option `{name}`, which belongs to {other}; leave it out"))
+        }
+        None => {
+            Usage(format!("{command} has no option `{name}`; `aloud {command} --help` lists those it has"))
+        }
+    }
+}
+
+fn utf8<'a>(value: &'a OsString, what: &str) -> Result<&'a str, Usage> {
+    value.to_str().ok_or_else(|| {
+        Usage(format!("{what} is not valid UTF-8: `{}`; write it in UTF-8", value.to_string_lossy()))
+    })
+}
+
+/// Command line and environment together.
+struct Source<'a> {
+    given: Given,
+    env: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Source<'_> {
+    /// The value of this option and the name it goes by: `--listen`, or `ALOUD_LISTEN`.
+    fn text(&self, option: &Opt) -> Result<Option<(String, String)>, Usage> {
+        if let Some(value) = self.given.last(option) {
+            let name = format!("--{}", option.name);
+            let value = utf8(value, &name)?.to_owned();
+            return Ok(Some((name, value)));
+        }
+        if !option.env {
+            return Ok(None);
+        }
+        let name = format!("ALOUD_{}", option.name.replace('-', "_").to_ascii_uppercase());
+        Ok((self.env)(&name).filter(|value| !value.is_empty()).map(|value| (name, value)))
+    }
+
+    /// A number within bounds; `what` says what is counted.
+    fn number<T>(&self, option: &Opt, bounds: RangeInclusive<T>, what: &str) -> Result<Option<T>, Usage>
+    where
+        T: FromStr + PartialOrd + fmt::Display,
+    {
+        let Some((name, text)) = self.text(option)? else { return Ok(None) };
+        // NaN is within no bounds.
+        match text.parse::<T>() {
+            Ok(value) if bounds.contains(&value) => Ok(Some(value)),
+            _ => Err(Usage(format!(
+                "{name} cannot be `{text}`; give a {what} from {} to {}",
+                bounds.start(),
+                bounds.end()
+            ))),
+        }
+    }
+
+    fn listen(&self) -> Result<Listen, Usage> {
+        match self.text(&LISTEN)? {
+            None => Ok(Listen::default()),
+            Some((name, text)) => {
+                text.parse().map_err(|why| Usage(format!("{name} cannot be `{text}`: {why}")))
+            }
+        }
+    }
+
+    fn speed(&self) -> Result<Option<f32>, Usage> {
+        self.number(&SPEED, 0.5..=2.0, "factor")
+    }
+
+    fn sample_rate_hz(&self) -> Result<Option<u32>, Usage> {
+        self.number(&SAMPLE_RATE, 4_000..=192_000, "whole number of samples per second")
+    }
+
+    fn encoding(&self) -> Result<Option<Encoding>, Usage> {
+        self.choice(&ENCODING, Encoding::from_name)
+    }
+
+    /// One of the names that the option's `value` lists.
+    fn choice<T>(&self, option: &Opt, from_name: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Usage> {
+        let Some((name, text)) = self.text(option)? else { return Ok(None) };
+        match from_name(&text) {
+            Some(value) => Ok(Some(value)),
+            None => Err(Usage(format!("{name} cannot be `{text}`; give {}", option.value))),
+        }
+    }
+
+    /// The options of a server of our own; a greeting only where somebody may hear it.
+    fn settings(&self, greets: bool) -> Result<Settings, Usage> {
+        let engine = self.choice(&ENGINE, |name| match name {
+            "flite" => Some(Engine::Flite),
+            "tone" => Some(Engine::Tone),
+            _ => None,
+        })?;
+        Ok(Settings {
+            engine: engine.unwrap_or(Engine::Flite),
+            encoding: self.encoding()?,
+            sample_rate_hz: self.sample_rate_hz()?,
+            frame_ms: self.number(&FRAME_MS, 1..=1_000, "whole number of milliseconds")?,
+            speed: self.speed()?,
+            greeting: if greets { self.text(&GREETING)?.map(|(_, text)| text) } else { None },
+            tone_seconds: self.number(&TONE_SECONDS, 0.001..=3_600.0, "number of seconds")?.unwrap_or(2.0),
+            threads: self.number(&THREADS, 1..=256, "whole number")?,
+        })
+    }
+
+    fn no_words(&self, command: &str) -> Result<(), Usage> {
+        match self.given.words.first() {
+            None => Ok(()),
+            Some(word) => Err(Usage(format!(
+                "{command} takes options only, and `{}` is none; to speak a text, write aloud say with the \
+                 text in quotes",
+                word.to_string_lossy()
+            ))),
+        }
+    }
+}
+
+/// The name that `typed` was probably meant to be, if one is near enough.
+fn nearest(typed: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    let typed = typed.to_ascii_lowercase().replace('_', "-");
+    if typed.is_empty() || typed.len() > 32 {
+        return None;
+    }
+    names
+        .filter_map(|name| {
+            // The beginning of a name is as good as a slip of the finger.
+            let begins = typed.len() >= 3 && name.starts_with(&typed);
+            let distance = if begins { 1 } else { distance(&typed, name) };
+            let allowed = if name.len() <= 4 { 1 } else { 2 };
+            (distance <= allowed).then_some((distance, name))
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// Edits from one word to the other: insert, remove, replace, or swap two neighbours.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,395 @@
+//! Every rule of the command line, as tables.
+
+use super::*;
+
+type Env = &'static [(&'static str, &'static str)];
+
+fn run(args: &[&str], env: Env) -> Result<Command, Usage> {
+    let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    parse(args.iter().map(OsString::from), &env)
+}
+
+fn serve_with(args: &[&str], env: Env) -> Serve {
+    match run(args, env) {
+        Ok(Command::Serve(serve)) => serve,
+        other => panic!("{args:?} {env:?} gave {other:?}"),
+    }
+}
+
+fn say_with(args: &[&str], env: Env) -> Say {
+    match run(args, env) {
+        Ok(Command::Say(say)) => say,
+        other => panic!("{args:?} {env:?} gave {other:?}"),
+    }
+}
+
+fn error(args: &[&str], env: Env) -> String {
+    match run(args, env) {
+        Err(usage) => usage.to_string(),
+        other => panic!("{args:?} {env:?} gave {other:?}"),
+    }
+}
+
+fn plain_settings() -> Settings {
+    Settings {
+        engine: Engine::Flite,
+        encoding: None,
+        sample_rate_hz: None,
+        frame_ms: None,
+        speed: None,
+        greeting: None,
+        tone_seconds: 2.0,
+        threads: None,
+    }
+}
+
+fn plain_serve() -> Serve {
+    Serve { listen: Listen::Tcp("127.0.0.1:8080".to_owned()), settings: plain_settings() }
+}
+
+#[test]
+fn serve_is_the_default_command() {
+    for args in [&[][..], &["serve"], &["--frame-ms", "40"], &["--frame-ms=40"]] {
+        let mut serve = serve_with(args, &[]);
+        serve.settings.frame_ms = None;
+        assert_eq!(serve, plain_serve(), "{args:?}");
+    }
+}
+
+/// Every option of `serve`: how it is written, its variable, and what it changes.
+type Change = fn(&mut Serve);
+const OPTIONS: &[(&str, &str, &str, Change)] = &[
+    ("--listen", "ALOUD_LISTEN", "127.0.0.1:0", |s| s.listen = Listen::Tcp("127.0.0.1:0".to_owned())),
+    ("--listen", "ALOUD_LISTEN", "unix:/run/a.sock", |s| s.listen = Listen::Unix("/run/a.sock".into())),
+    ("--engine", "ALOUD_ENGINE", "tone", |s| s.settings.engine = Engine::Tone),
+    ("--engine", "ALOUD_ENGINE", "flite", |_| {}),
+    ("--encoding", "ALOUD_ENCODING", "mulaw", |s| s.settings.encoding = Some(Encoding::MuLaw)),
+    ("--encoding", "ALOUD_ENCODING", "pcm_s16le", |s| s.settings.encoding = Some(Encoding::PcmS16le)),
+    ("--sample-rate", "ALOUD_SAMPLE_RATE", "4000", |s| s.settings.sample_rate_hz = Some(4_000)),
+    ("--sample-rate", "ALOUD_SAMPLE_RATE", "192000", |s| s.settings.sample_rate_hz = Some(192_000)),
+    ("--frame-ms", "ALOUD_FRAME_MS", "1", |s| s.settings.frame_ms = Some(1)),
+    ("--frame-ms", "ALOUD_FRAME_MS", "1000", |s| s.settings.frame_ms = Some(1_000)),
+    ("--speed", "ALOUD_SPEED", "0.5", |s| s.settings.speed = Some(0.5)),
+    ("--speed", "ALOUD_SPEED", "2", |s| s.settings.speed = Some(2.0)),
+    ("--greeting", "ALOUD_GREETING", "Hello there.", |s| {
+        s.settings.greeting = Some("Hello there.".to_owned());
+    }),
+    ("--tone-seconds", "ALOUD_TONE_SECONDS", "0.25", |s| s.settings.tone_seconds = 0.25),
+    ("--tone-seconds", "ALOUD_TONE_SECONDS", "3600", |s| s.settings.tone_seconds = 3_600.0),
+    ("--threads", "ALOUD_THREADS", "1", |s| s.settings.threads = Some(1)),
+    ("--threads", "ALOUD_THREADS", "256", |s| s.settings.threads = Some(256)),
+];
+
+#[test]
+fn every_option_of_serve_in_every_form() {
+    for &(option, variable, value, change) in OPTIONS {
+        let mut expected = plain_serve();
+        change(&mut expected);
+        let joined = format!("{option}={value}");
+        let env: Env = Vec::leak(vec![(variable, value)]);
+        assert_eq!(serve_with(&["serve", option, value], &[]), expected, "{option} {value}");
+        assert_eq!(serve_with(&[option, value], &[]), expected, "{option} {value}");
+        assert_eq!(serve_with(&["serve", &joined], &[]), expected, "{joined}");
+        assert_eq!(serve_with(&["serve"], env), expected, "{variable}={value}");
+        // The command line wins even over a variable that is wrong.
+        let wrong: Env = Vec::leak(vec![(variable, "\u{1}")]);
+        assert_eq!(serve_with(&["serve", option, value], wrong), expected, "{option} over {variable}");
+        let empty: Env = Vec::leak(vec![(variable, "")]);
+        assert_eq!(serve_with(&["serve"], empty), plain_serve(), "{variable} empty");
+    }
+    for option in SERVE {
+        let long = format!("--{}", option.name);
+        assert!(OPTIONS.iter().any(|(name, ..)| *name == long), "{long} is not in the table");
+    }
+}
+
+#[test]
+fn the_last_of_two_values_counts() {
+    assert_eq!(serve_with(&["--threads", "2", "--threads=3"], &[]).settings.threads, Some(3));
+}
+
+#[test]
+fn a_value_may_hold_an_equals_sign_or_be_empty() {
+    let greeting = |args: &[&str]| serve_with(args, &[]).settings.greeting;
+    assert_eq!(greeting(&["--greeting=a=b"]).as_deref(), Some("a=b"));
+    assert_eq!(greeting(&["--greeting="]).as_deref(), Some(""));
+    assert_eq!(greeting(&["--greeting", "-"]).as_deref(), Some("-"));
+    assert_eq!(greeting(&["--greeting=--engine"]).as_deref(), Some("--engine"));
+}
+
+#[test]
+fn settings_become_the_library_s_own() {
+    let default = plain_settings().config();
+    assert_eq!(default.frame_ms, Config::default().frame_ms);
+    assert_eq!(default.greeting, Config::default().greeting);
+    assert_eq!(default.speed, Config::default().speed);
+    let args = ["--frame-ms=20", "--greeting=Yes?", "--speed=1.5", "--encoding=mulaw", "--sample-rate=8000"];
+    let config = serve_with(&args, &[]).settings.config();
+    assert_eq!((config.frame_ms, config.greeting.as_str(), config.speed), (20, "Yes?", 1.5));
+    assert_eq!((config.encoding, config.sample_rate_hz), (Some(Encoding::MuLaw), Some(8_000)));
+}
+
+#[test]
+fn say_finds_its_text() {
+    let table: &[(&[&str], Text)] = &[
+        (&["say"], Text::Stdin),
+        (&["say", "-"], Text::Stdin),
+        (&["say", "-", "-o", "x.wav"], Text::Stdin),
+        (&["say", "Good evening."], Text::Given("Good evening.".to_owned())),
+        (&["say", "-o", "x.wav", "Hi"], Text::Given("Hi".to_owned())),
+        (&["say", "--", "-5 degrees"], Text::Given("-5 degrees".to_owned())),
+        (&["say", "-o", "x.wav", "--", "--help"], Text::Given("--help".to_owned())),
+    ];
+    for (args, expected) in table {
+        assert_eq!(say_with(args, &[]).text, *expected, "{args:?}");
+    }
+}
+
+#[test]
+fn say_finds_its_file() {
+    let file = |name: &str| Output::File(name.into());
+    let table: &[(&[&str], Output)] = &[
+        (&["say", "Hi"], file("aloud.wav")),
+        (&["say", "Hi", "-o", "x.wav"], file("x.wav")),
+        (&["say", "Hi", "-ox.wav"], file("x.wav")),
+        (&["say", "Hi", "--output", "x.wav"], file("x.wav")),
+        (&["say", "Hi", "--output=x=y.wav"], file("x=y.wav")),
+        (&["say", "-o=x.wav", "Hi"], file("x.wav")),
+        (&["say", "Hi", "-o", "-"], Output::Stdout),
+        (&["say", "Hi", "-o-"], Output::Stdout),
+        (&["say", "Hi", "--output=-"], Output::Stdout),
+    ];
+    for (args, expected) in table {
+        assert_eq!(say_with(args, &[]).output, *expected, "{args:?}");
+    }
+}
+
+#[test]
+fn say_runs_a_server_of_its_own_with_the_options_for_one() {
+    let args = [
+        "say",
+        "Hi",
+        "--engine=tone",
+        "--speed=1.5",
+        "--tone-seconds=1",
+        "--threads=2",
+        "--encoding=mulaw",
+        "--sample-rate=8000",
+        "--frame-ms=20",
+    ];
+    let expected = Settings {
+        engine: Engine::Tone,
+        encoding: Some(Encoding::MuLaw),
+        sample_rate_hz: Some(8_000),
+        frame_ms: Some(20),
+        speed: Some(1.5),
+        greeting: None,
+        tone_seconds: 1.0,
+        threads: Some(2),
+    };
+    assert_eq!(say_with(&args, &[]).server, Via::Own(expected));
+    // Neither a greeting nor an address of the environment concerns it.
+    let env: Env = &[("ALOUD_ENGINE", "tone"), ("ALOUD_GREETING", "Hello."), ("ALOUD_LISTEN", "nonsense")];
+    let expected = Settings { engine: Engine::Tone, ..plain_settings() };
+    assert_eq!(say_with(&["say", "Hi"], env).server, Via::Own(expected));
+}
+
+#[test]
+fn say_asks_a_server_that_runs() {
+    let url = |url: &str| Via::Url { url: url.to_owned(), speed: None, encoding: None, sample_rate_hz: None };
+    for (given, expected) in [
+        ("ws://127.0.0.1:8080", "ws://127.0.0.1:8080/api/session/ws"),
+        ("ws://127.0.0.1:8080/", "ws://127.0.0.1:8080/api/session/ws"),
+        ("WS://[::1]:8080", "ws://[::1]:8080/api/session/ws"),
+        ("ws://host?a=b", "ws://host/api/session/ws?a=b"),
+        ("ws://host:1/speak/x?a=b", "ws://host:1/speak/x?a=b"),
+    ] {
+        assert_eq!(say_with(&["say", "Hi", "--url", given], &[]).server, url(expected));
+    }
+    // A server's environment is no reason to refuse.
+    let env: Env = &[("ALOUD_ENGINE", "tone"), ("ALOUD_THREADS", "many"), ("ALOUD_URL", "ws://elsewhere")];
+    assert_eq!(say_with(&["say", "--url=ws://a/b"], env).server, url("ws://a/b"));
+    assert_eq!(say_with(&["say"], &[("ALOUD_URL", "ws://elsewhere")]).server, Via::Own(plain_settings()));
+    let args = ["say", "--url=ws://a/b", "--speed=0.8", "--encoding=mulaw", "--sample-rate=8000"];
+    let expected = Via::Url {
+        url: "ws://a/b".to_owned(),
+        speed: Some(0.8),
+        encoding: Some(Encoding::MuLaw),
+        sample_rate_hz: Some(8_000),
+    };
+    assert_eq!(say_with(&args, &[]).server, expected);
+}
+
+#[test]
+fn echo_has_two_options() {
+    let echo = |args: &[&str], env: Env| match run(args, env) {
+        Ok(Command::Echo(echo)) => (echo.listen.to_string(), echo.max_message_bytes),
+        other => panic!("{args:?} gave {other:?}"),
+    };
+    let default = "127.0.0.1:8080".to_owned();
+    assert_eq!(echo(&["echo"], &[]), (default.clone(), 64 * 1024 * 1024));
+    assert_eq!(echo(&["echo", "--listen", "unix:x"], &[]), ("unix:x".to_owned(), 64 * 1024 * 1024));
+    assert_eq!(echo(&["echo", "--max-message-bytes=1"], &[]), (default.clone(), 1));
+    let env: Env = &[("ALOUD_MAX_MESSAGE_BYTES", "1073741824"), ("ALOUD_LISTEN", "a:0")];
+    assert_eq!(echo(&["echo"], env), ("a:0".to_owned(), 1 << 30));
+    assert_eq!(echo(&["echo", "--listen=b:0", "--max-message-bytes", "7"], env), ("b:0".to_owned(), 7));
+}
+
+#[test]
+fn help_and_version() {
+    let table: &[(&[&str], Command)] = &[
+        (&["--help"], Command::Help(help::MAIN)),
+        (&["-h"], Command::Help(help::MAIN)),
+        (&["help"], Command::Help(help::MAIN)),
+        (&["help", "say"], Command::Help(help::SAY)),
+        (&["serve", "--help"], Command::Help(help::SERVE)),
+        (&["--listen", "a:1", "-h"], Command::Help(help::SERVE)),
+        (&["say", "Hi", "-h"], Command::Help(help::SAY)),
+        (&["echo", "--help"], Command::Help(help::ECHO)),
+        (&["--version"], Command::Version),
+        (&["-V"], Command::Version),
+        (&["say", "--version"], Command::Version),
+    ];
+    for (args, expected) in table {
+        assert_eq!(run(args, &[]).as_ref(), Ok(expected), "{args:?}");
+    }
+    // The environment is not looked at before help was given.
+    assert_eq!(run(&["serve", "--help"], &[("ALOUD_THREADS", "x")]), Ok(Command::Help(help::SERVE)));
+}
+
+#[test]
+fn wrong_usage_gets_a_sentence() {
+    let table: &[(&[&str], Env, &str)] = &[
+        // Commands and options.
+        (&["sya"], &[], "there is no command `sya`; did you mean `say`?"),
+        (&["server"], &[], "did you mean `serve`?"),
+        (&["Hello world"], &[], "there is no command `Hello world`; the commands are serve, say and echo"),
+        (&["help", "ecko"], &[], "did you mean `echo`?"),
+        (&["--lisen", "a:1"], &[], "serve has no option `--lisen`; did you mean `--listen`?"),
+        (&["--Listen=a:1"], &[], "did you mean `--listen`?"),
+        (&["--frame_ms", "1"], &[], "did you mean `--frame-ms`?"),
+        (&["--sample", "1"], &[], "did you mean `--sample-rate`?"),
+        (&["-listen", "a:1"], &[], "serve has no option `-listen`; did you mean `--listen`?"),
+        (&["--verison"], &[], "did you mean `--version`?"),
+        (&["--wobble"], &[], "serve has no option `--wobble`; `aloud serve --help` lists those it has"),
+        (&["-x"], &[], "serve has no option `-x`; `aloud serve --help`"),
+        (&["say", "--listen", "a:1"], &[], "say has no option `--listen`, which belongs to serve"),
+        (&["-o", "x.wav"], &[], "serve has no option `-o`"),
+        (&["echo", "--engine", "tone"], &[], "echo has no option `--engine`, which belongs to serve"),
+        (&["--help=all"], &[], "--help takes no value"),
+        (&["serve", "Hello"], &[], "serve takes options only, and `Hello` is none"),
+        (&["echo", "Hello"], &[], "echo takes options only"),
+        (&["-"], &[], "there is no command `-`"),
+        // Missing values.
+        (&["--listen"], &[], "--listen needs a value: HOST:PORT or unix:PATH"),
+        (&["say", "Hi", "-o"], &[], "-o needs a value: a file name, or - for standard output"),
+        (&["--greeting", "--engine"], &[], "looks like another option; write --greeting=--engine"),
+        (&["--listen="], &[], "--listen cannot be ``: the port is missing; write HOST:PORT"),
+        // Values out of bounds, each at both ends.
+        (&["--listen", "8080"], &[], "--listen cannot be `8080`: the host is missing; write 127.0.0.1:8080"),
+        (&[], &[("ALOUD_LISTEN", "a:b")], "ALOUD_LISTEN cannot be `a:b`: the port must be a number"),
+        (&["--engine", "Flite"], &[], "--engine cannot be `Flite`; give flite or tone"),
+        (&["--encoding", "mp3"], &[], "--encoding cannot be `mp3`; give pcm_s16le or mulaw"),
+        (
+            &["--frame-ms", "0"],
+            &[],
+            "--frame-ms cannot be `0`; give a whole number of milliseconds from 1 to 1000",
+        ),
+        (&["--frame-ms", "1001"], &[], "from 1 to 1000"),
+        (&["--frame-ms", "40ms"], &[], "--frame-ms cannot be `40ms`"),
+        (&["--frame-ms="], &[], "--frame-ms cannot be ``"),
+        (
+            &[],
+            &[("ALOUD_FRAME_MS", "-1")],
+            "ALOUD_FRAME_MS cannot be `-1`; give a whole number of milliseconds",
+        ),
+        (
+            &["--sample-rate", "3999"],
+            &[],
+            "--sample-rate cannot be `3999`; give a whole number of samples per second from 4000 to 192000",
+        ),
+        (&["--sample-rate", "192001"], &[], "from 4000 to 192000"),
+        (
+            &["--tone-seconds", "0"],
+            &[],
+            "--tone-seconds cannot be `0`; give a number of seconds from 0.001 to 3600",
+        ),
+        (&["--tone-seconds", "-1"], &[], "from 0.001 to 3600"),
+        (&["--tone-seconds", "3601"], &[], "from 0.001 to 3600"),
+        (&["--tone-seconds", "NaN"], &[], "from 0.001 to 3600"),
+        (&["--tone-seconds", "inf"], &[], "from 0.001 to 3600"),
+        (&["--threads", "0"], &[], "--threads cannot be `0`; give a whole number from 1 to 256"),
+        (&["--threads", "257"], &[], "from 1 to 256"),
+        (&["--speed", "0.49"], &[], "--speed cannot be `0.49`; give a factor from 0.5 to 2"),
+        (&["--speed", "2.01"], &[], "from 0.5 to 2"),
+        (&["--speed", "nan"], &[], "from 0.5 to 2"),
+        (&[], &[("ALOUD_SPEED", "fast")], "ALOUD_SPEED cannot be `fast`"),
+        (&["echo", "--max-message-bytes", "0"], &[], "give a whole number of bytes from 1 to 1073741824"),
+        (&["echo", "--max-message-bytes", "1073741825"], &[], "from 1 to 1073741824"),
+        (&["echo", "--max-message-bytes", "64MiB"], &[], "--max-message-bytes cannot be `64MiB`"),
+        // say.
+        (&["say", "Good", "evening"], &[], "say takes its text as one argument, and `evening` is another"),
+        (&["say", " "], &[], "TEXT is empty"),
+        (&["say", "Hi", "--output="], &[], "--output is empty"),
+        (&["say", "--greeting", "Hi"], &[], "say has no option `--greeting`, which belongs to serve"),
+        (&["say", "--url", "127.0.0.1:8080"], &[], "--url cannot be `127.0.0.1:8080`; write ws://HOST:PORT"),
+        (&["say", "--url", "http://a"], &[], "the scheme of a WebSocket is ws://"),
+        (&["say", "--url", "wss://a"], &[], "speaks no TLS"),
+        (&["say", "--url", "ws://"], &[], "the host is missing"),
+        (&["say", "--url", "ws://:80"], &[], "the host is missing"),
+        (&["say", "--url", "ws://a/b c"], &[], "holds no spaces"),
+        (&["say", "--url", "ws://a/b#c"], &[], "has no fragment"),
+        (&["say", "--url", "ws://me:pw@a/"], &[], "leave out the user name"),
+        (
+            &["say", "--url=ws://a", "--engine=tone"],
+            &[],
+            "--engine sets up a server of its own, and --url asks one",
+        ),
+        (&["say", "--url=ws://a", "--frame-ms=20"], &[], "--frame-ms sets up a server of its own"),
+        (&["say", "--url=ws://a", "--threads=2"], &[], "--threads sets up a server of its own"),
+        (&["say", "--tone-seconds=2", "--url=ws://a"], &[], "--tone-seconds sets up a server of its own"),
+    ];
+    for (args, env, expected) in table {
+        let sentence = error(args, env);
+        assert!(sentence.contains(expected), "{args:?} {env:?} gave {sentence:?}");
+        assert!(!sentence.contains('\n') && !sentence.ends_with('.'), "{sentence:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn only_a_file_name_may_be_other_than_utf8() {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    let none = |_: &str| None;
+    let args = [bytes(b"say"), bytes(b"Hi"), bytes(b"-o"), bytes(b"\xff.wav")];
+    match parse(args, &none) {
+        Ok(Command::Say(say)) => assert_eq!(say.output, Output::File(bytes(b"\xff.wav").into())),
+        other => panic!("{other:?}"),
+    }
+    for args in [
+        vec![bytes(b"say"), bytes(b"\xff")],
+        vec![bytes(b"serve"), bytes(b"--greeting"), bytes(b"\xff")],
+        vec![bytes(b"serve"), bytes(b"--greeting=\xff")],
+    ] {
+        let sentence = parse(args.clone(), &none).unwrap_err().to_string();
+        assert!(sentence.contains("is not valid UTF-8"), "{args:?} gave {sentence:?}");
+    }
+}
+
+#[test]
+fn help_fits_and_names_every_option() {
+    for text in [help::MAIN, help::SERVE, help::SAY, help::ECHO] {
+        for line in text.lines() {
+            assert!(line.len() <= 80 && line == line.trim_end(), "{} columns: {line:?}", line.len());
+        }
+        assert!(text.ends_with('\n') && text.contains("\nExamples:\n"));
+    }
+    for (text, options) in [(help::SERVE, SERVE), (help::SAY, SAY), (help::ECHO, ECHO)] {
+        for option in options {
+            assert!(text.contains(&format!("--{} ", option.name)), "--{}", option.name);
+            let variable = format!("[env: ALOUD_{}]", option.name.replace('-', "_").to_uppercase());
+            assert_eq!(text.contains(&variable), option.env, "{variable}");
+        }
+    }
+}
