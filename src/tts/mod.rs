@@ -101,7 +101,8 @@ pub struct Utterance {
     pub index: u64,
     /// The format that the audio must have. [`Synthesizer::supports`] said yes to it.
     pub format: Format,
-    /// Payload bytes of one frame: chunks are multiples of it, but for a sentence's last.
+    /// Payload bytes of one frame: chunks are multiples of it, but for a sentence's last. At most
+    /// [`MAX_FRAME_BYTES`](crate::audio::MAX_FRAME_BYTES).
     pub frame_bytes: usize,
     /// Counts the engine's work for as long as its end of the speech lives.
     pub(crate) running: Gauge,
@@ -306,8 +307,9 @@ impl Sink {
         self.drain().await
     }
 
-    /// Takes samples without waiting: what the listener has no room for is kept here until
-    /// [`drain`](Sink::drain). For an engine that computes on a thread which must not wait.
+    /// Takes samples without waiting: what the listener has no room for is kept here until a later
+    /// call finds room, or [`drain`](Sink::drain). For an engine that computes on a thread which
+    /// must not wait; it bounds what it pushes before it drains.
     ///
     /// # Errors
     /// [`Cancelled`] when the listener is gone.
