@@ -161,7 +161,7 @@ mod tests {
     /// The sample that a byte of µ-law stands for (ITU-T G.711, table 2a), on a scale of 16 bits.
     fn decode_mu_law(byte: u8) -> i32 {
         let bits = i32::from(!byte);
-        let magnitude = (((bits & 0x0f) << 3) + 0x84 << (bits >> 4 & 0x07)) - 0x84;
+        let magnitude = ((((bits & 0x0f) << 3) + 0x84) << ((bits >> 4) & 0x07)) - 0x84;
         if bits & 0x80 == 0 { magnitude } else { -magnitude }
     }
 

@@ -22,13 +22,15 @@ const BOOST: f32 = 2.238_721;
 
 /// The time of an analysis grows with the square of a word's letters, and of a sentence's words.
 /// A longer word than this is taken for several.
-const MAX_WORD_CHARS: usize = 200;
+const MAX_WORD_CHARS: usize = 100;
 
 /// A sentence is cut where this many words had no punctuation.
 const MAX_WORDS_WITHOUT_PAUSE: usize = 50;
 
-/// A sentence is cut before it exceeds this, behind its last punctuation mark if it has one.
-const MAX_PIECE_CHARS: usize = 600;
+/// A sentence is cut before its [`cost`] exceeds this, behind its last punctuation mark if it has
+/// one. As a rule that is below 50 s of audio, which is what a listener who stopped listening
+/// makes us keep, and 10 ms of work, which is what others wait for a thread at most.
+const MAX_PIECE_COST: usize = 600;
 
 /// Marks that are kept on one side of a word. They are not spoken: more of them say no more.
 const MAX_MARKS: usize = 8;
@@ -233,20 +235,19 @@ fn plain(text: &str) -> Cow<'_, str> {
 fn pieces(sentence: Vec<Token>) -> Vec<Vec<Token>> {
     let mut pieces = Vec::new();
     let mut piece: Vec<Token> = Vec::new();
-    let mut chars = 0;
+    let mut spent = 0;
     // Words of the piece up to its last punctuation mark.
     let mut pause = 0;
     for token in sentence.into_iter().flat_map(words) {
-        let length = token.name.chars().count();
-        while piece.len() - pause >= MAX_WORDS_WITHOUT_PAUSE
-            || (chars > 0 && chars + length > MAX_PIECE_CHARS)
+        let price = cost(&token);
+        while piece.len() - pause >= MAX_WORDS_WITHOUT_PAUSE || (spent > 0 && spent + price > MAX_PIECE_COST)
         {
             let rest = if pause > 0 { piece.split_off(pause) } else { Vec::new() };
             pieces.push(std::mem::replace(&mut piece, rest));
-            chars = piece.iter().map(|token| token.name.chars().count()).sum();
+            spent = piece.iter().map(cost).sum();
             pause = 0;
         }
-        chars += length;
+        spent += price;
         let pauses = !token.punctuation.is_empty();
         piece.push(token);
         if pauses {
@@ -257,6 +258,16 @@ fn pieces(sentence: Vec<Token>) -> Vec<Vec<Token>> {
         pieces.push(piece);
     }
     pieces
+}
+
+/// About how long a word takes to say, in letters of a usual word. A figure, a sign, or a letter
+/// that is spelled takes as long as four of these, and so does a pause.
+fn cost(token: &Token) -> usize {
+    let letters = token.name.chars().count();
+    let known = |(n, c): (usize, char)| c.is_lowercase() || (n == 0 && c.is_alphabetic());
+    let usual = letters <= 20 && token.name.chars().enumerate().all(known);
+    let pause = if token.punctuation.is_empty() { 0 } else { 4 };
+    1 + letters * if usual { 1 } else { 4 } + pause
 }
 
 /// The token, as several if it is too long for one.
@@ -278,4 +289,307 @@ fn words(mut token: Token) -> Vec<Token> {
         last.punctuation = token.punctuation;
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{all, idle, soon};
+    use super::super::{Cancelled, SynthesisErrorKind};
+    use super::*;
+    use crate::gauge::Gauge;
+    use std::sync::LazyLock;
+    use tokio::sync::oneshot;
+
+    const PCM: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 16_000 };
+
+    const FOX: &str = "The quick brown fox jumps over the lazy dog.";
+
+    const STELLA: &str = "Please call Stella. Ask her to bring these things with her from the store: six \
+        spoons of fresh snow peas, five thick slabs of blue cheese, and maybe a snack for her brother Bob.";
+
+    /// Parsed once for all tests. Threads belong to no runtime until they are used.
+    static FLITE: LazyLock<Flite> = LazyLock::new(Flite::new);
+
+    /// An engine with threads of its own.
+    fn with_threads(threads: usize) -> Flite {
+        Flite { speaker: FLITE.speaker.clone(), threads: Arc::new(Semaphore::new(threads)) }
+    }
+
+    async fn samples(utterance: Utterance) -> Vec<i16> {
+        let (chunks, error) = all(FLITE.speak(utterance)).await;
+        assert_eq!(error, None);
+        let bytes = chunks.concat();
+        bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+    }
+
+    async fn said(text: &str) -> Vec<i16> {
+        samples(Utterance::new(text, PCM)).await
+    }
+
+    fn decibels(amplitude: f64) -> f64 {
+        20.0 * (amplitude / 32_768.0).log10()
+    }
+
+    /// The names that the sentences of a text are cut into.
+    fn cut(text: &str) -> Vec<Vec<String>> {
+        let names = |piece: Vec<Token>| piece.into_iter().map(|token| token.name).collect();
+        text::sentences(text).flat_map(pieces).map(names).collect()
+    }
+
+    #[test]
+    fn it_speaks_at_16_khz_in_any_encoding() {
+        assert_eq!(FLITE.format(), PCM);
+        assert!(FLITE.supports(Format { encoding: Encoding::MuLaw, ..PCM }));
+        assert!(!FLITE.supports(Format { sample_rate_hz: 8_000, ..PCM }));
+    }
+
+    #[tokio::test]
+    async fn a_longer_text_takes_longer() {
+        let seconds = said(FOX).await.len() as f64 / 16_000.0;
+        assert!((2.0..3.5).contains(&seconds), "{seconds} s");
+        let three = said(&[FOX; 3].join(" ")).await.len() as f64 / 16_000.0;
+        assert!((three / seconds - 3.0).abs() < 0.02, "{three} s for three times {seconds} s");
+    }
+
+    #[tokio::test]
+    async fn speech_is_as_loud_as_other_voices_and_never_clips() {
+        for text in [FOX, STELLA, "Hello. I am ready to speak.", "In 1984, 37% of them paid $37.50."] {
+            let samples = said(text).await;
+            let peak = samples.iter().map(|s| s.unsigned_abs()).max().expect("not empty");
+            let power = samples.iter().map(|&s| f64::from(s).powi(2)).sum::<f64>() / samples.len() as f64;
+            let (peak, rms) = (decibels(peak.into()), decibels(power.sqrt()));
+            assert!((-8.0..=-1.0).contains(&peak), "peak of {peak:.2} dBFS: {text}");
+            assert!((-23.5..=-20.0).contains(&rms), "{rms:.2} dBFS: {text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn silence_around_a_sentence_is_short() {
+        // The threshold of speech, raised as the speech is.
+        let loud = |s: &i16| s.unsigned_abs() > 230;
+        for text in [FOX, "Hello.", "She sells sea shells by the sea shore.", "Half past six."] {
+            for speed in [0.5, 1.0, 2.0] {
+                let samples = samples(Utterance { speed, ..Utterance::new(text, PCM) }).await;
+                let lead = samples.iter().position(loud).expect("speech") / 16;
+                let tail = samples.iter().rev().position(loud).expect("speech") / 16;
+                assert!((19..=25).contains(&lead), "{lead} ms before: {text}");
+                assert!((50..=130).contains(&tail), "{tail} ms behind: {text}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_speed_divides_the_time() {
+        let mut lengths = Vec::new();
+        for speed in [1.0, 2.0, 0.5, 9.0, 0.0, f32::NAN] {
+            let utterance = Utterance { speed, ..Utterance::new(STELLA, PCM) };
+            lengths.push(samples(utterance).await.len());
+        }
+        let ratio = |n: usize| lengths[n] as f64 / lengths[0] as f64;
+        assert!((0.45..0.6).contains(&ratio(1)), "{lengths:?}");
+        assert!((1.8..2.1).contains(&ratio(2)), "{lengths:?}");
+        // Beyond the range it is the end of the range; what is no number is the natural speed.
+        assert_eq!(lengths[3..], [lengths[1], lengths[2], lengths[0]]);
+    }
+
+    #[tokio::test]
+    async fn the_same_utterance_gives_the_same_bytes() {
+        let first = said(STELLA).await;
+        let (again, other) = tokio::join!(said(STELLA), said(FOX));
+        assert_eq!(first, again);
+        assert_ne!(first, other);
+        let format = Format { encoding: Encoding::MuLaw, ..PCM };
+        let (chunks, error) = all(FLITE.speak(Utterance::new(STELLA, format))).await;
+        let mut encoded = Vec::new();
+        Encoding::MuLaw.encode(&first, &mut encoded);
+        assert_eq!((chunks.concat(), error), (encoded, None));
+    }
+
+    #[tokio::test]
+    async fn text_without_sound_is_an_error_that_says_what_to_do() {
+        for text in ["日本語を話す。", "😀 🎉", "...", "?!", " ", ""] {
+            let (chunks, error) = all(FLITE.speak(Utterance::new(text, PCM))).await;
+            let error = error.expect("an error");
+            assert!(chunks.is_empty(), "{text:?}");
+            assert_eq!(error.kind, SynthesisErrorKind::NoAudio, "{text:?}");
+            assert!(error.message.contains("Send English text"), "{}", error.message);
+        }
+        // A part with sound is enough.
+        assert_eq!(said("😀! Hello.").await, said("Hello.").await);
+    }
+
+    #[tokio::test]
+    async fn letters_that_the_voice_lacks_are_read_as_their_nearest() {
+        let pairs = [
+            ("Don’t “go” to the café…", "Don't \"go\" to the cafe..."),
+            ("No — wait—what?", "No, wait, what?"),
+            ("Yes – but 5–10\u{a0}Zoë.", "Yes, but 5-10 Zoe."),
+            ("ÀÈÌÒÙ Straße Øre œuvre", "AEIOU Strasse Ore oeuvre"),
+            ("日本 and 😀", "日本 and 😀"),
+        ];
+        for (typed, read) in pairs {
+            assert_eq!(plain(typed).split_whitespace().collect::<Vec<_>>().join(" "), read);
+        }
+        assert_eq!(said("A word—a pause.").await, said("A word, a pause.").await);
+    }
+
+    #[test]
+    fn a_sentence_of_usual_length_is_one_piece() {
+        assert_eq!(cut(STELLA).len(), 3);
+        let clauses = "and six spoons of fresh snow peas, ".repeat(10);
+        assert_eq!(cut(&clauses).iter().map(Vec::len).collect::<Vec<_>>(), [70]);
+    }
+
+    #[test]
+    fn hostile_text_is_cut_into_pieces_that_are_cheap() {
+        // Text, pieces.
+        let cases = [
+            ("a".repeat(4_000), 40),
+            ("$".repeat(5_000), 50),
+            ("word ".repeat(5_000), 100),
+            ("one, ".repeat(5_000), 67),
+            ("7".repeat(200) + " " + &"7".repeat(199), 4),
+            ("7 ".repeat(5_000), 100),
+            ("!".repeat(5_000), 1),
+            ("(".repeat(5_000), 50),
+            ("é".repeat(5_000), 50),
+        ];
+        for (text, count) in cases {
+            let pieces = cut(&text);
+            let start = &text[..20];
+            assert_eq!(pieces.len(), count, "{start}");
+            for piece in &pieces {
+                assert!(!piece.is_empty() && piece.len() <= 75, "{start}");
+                assert!(piece.iter().all(|word| word.chars().count() <= MAX_WORD_CHARS), "{start}");
+            }
+            if !start.starts_with(['!', '(']) {
+                let all: String = pieces.into_iter().flatten().collect();
+                assert_eq!(all, text.replace([' ', ','], ""), "nothing is lost");
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_costs_what_it_takes_to_say() {
+        let cases =
+            [("word", 5), ("Word", 5), ("word,", 9), ("7", 5), ("I", 2), ("NATO", 17), ("$37.50", 25)];
+        for (word, expected) in cases {
+            let sentence = text::sentences(word).next().expect("a sentence");
+            assert_eq!(cost(&sentence[0]), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_long_sentence_is_cut_behind_its_last_punctuation() {
+        let text = "one, ".repeat(10) + &"two ".repeat(60);
+        let sizes: Vec<usize> = cut(&text).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [10, 50, 10]);
+        let text = "four hundred, ".repeat(30) + &"s".repeat(190) + " " + &"t".repeat(190);
+        let sizes: Vec<usize> = cut(&text).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [60, 1, 1, 1, 1]);
+    }
+
+    #[tokio::test]
+    async fn hostile_text_is_spoken_to_its_end() {
+        for text in ["a".repeat(4_000), "$".repeat(300), "word ".repeat(300), "!".repeat(5_000) + " Hi."] {
+            assert!(!said(&text).await.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn dropping_the_speech_stops_the_engine() {
+        let engine = with_threads(1);
+        let running = Gauge::default();
+        let utterance =
+            Utterance { running: running.clone(), ..Utterance::new("word ".repeat(100_000), PCM) };
+        let mut speech = engine.speak(utterance);
+        assert!(soon(speech.next()).await.is_some_and(|chunk| chunk.is_ok()));
+        assert_eq!(running.count(), 1);
+        drop(speech);
+        idle(&running).await;
+        assert_eq!(engine.threads.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_stopped_utterance_is_not_computed_any_further() {
+        let (mut sink, speech) = Speech::channel(&Utterance::new(FOX, PCM));
+        drop(speech);
+        let piece = text::sentences(FOX).next().expect("a sentence");
+        FLITE.speaker.speak(&piece, &FLITE.speaker.params(1.0), &mut sink);
+        assert_eq!(sink.push(&[]), Err(Cancelled));
+        assert!(sink.buffer.is_empty() && sink.waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn dropping_the_speech_gives_up_its_place_in_the_queue() {
+        let engine = with_threads(1);
+        let busy = engine.threads.clone().acquire_owned().await.expect("open");
+        let running = Gauge::default();
+        let utterance = Utterance { running: running.clone(), ..Utterance::new(FOX, PCM) };
+        let speech = engine.speak(utterance);
+        assert_eq!(running.count(), 1);
+        drop(speech);
+        idle(&running).await;
+        drop(busy);
+    }
+
+    #[tokio::test]
+    async fn a_slow_listener_holds_no_thread() {
+        let engine = with_threads(1);
+        let text = [STELLA; 8].join(" ");
+        let (mut slow, mut later) = (Vec::new(), Vec::new());
+        for _ in 0..5 {
+            slow.push(engine.speak(Utterance::new(text.clone(), PCM)));
+            later.push(engine.speak(Utterance::new(FOX, PCM)));
+        }
+        for speech in later {
+            assert_eq!(all(speech).await.1, None);
+        }
+        for speech in slow {
+            assert_eq!(all(speech).await.1, None);
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_waited_longest_comes_next() {
+        let engine = with_threads(1);
+        let (start, started) = oneshot::channel::<()>();
+        let (order, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let (sink, _speech) = Speech::channel(&Utterance::new(FOX, PCM));
+        let threads = engine.threads.clone();
+        let first = async move { run(&threads, sink, move |_| started.blocking_recv()).await };
+        let mut jobs = vec![tokio::spawn(async move { assert!(first.await.is_some()) })];
+        tokio::task::yield_now().await;
+        for n in 0..10 {
+            let (engine, order) = (engine.clone(), order.clone());
+            jobs.push(tokio::spawn(async move {
+                let (sink, _speech) = Speech::channel(&Utterance::new(FOX, PCM));
+                let done = run(&engine.threads, sink, move |_| order.send(n)).await;
+                assert!(done.is_some());
+            }));
+            tokio::task::yield_now().await;
+        }
+        start.send(()).expect("the first job waits");
+        for n in 0..10 {
+            assert_eq!(soon(seen.recv()).await, Some(n));
+        }
+        for job in jobs {
+            job.await.expect("no panic");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_one_utterance_and_frees_its_thread() {
+        let engine = with_threads(1);
+        let (sink, speech) = Speech::channel(&Utterance::new(FOX, PCM));
+        let done = run(&engine.threads, sink, |sink| {
+            sink.push(&[1; 1_000]).expect("somebody listens");
+            panic!("a panic that this test causes");
+        });
+        assert!(done.await.is_none());
+        let (chunks, error) = all(speech).await;
+        assert_eq!(chunks.len(), 1);
+        assert_eq!(error.map(|error| error.kind), Some(SynthesisErrorKind::Failed));
+        assert_eq!(all(engine.speak(Utterance::new(FOX, PCM))).await.1, None);
+    }
 }

@@ -108,7 +108,7 @@ pub(super) struct Level {
 impl Level {
     /// A level that is raised by this factor.
     pub(super) fn new(sample_rate_hz: u32, boost: f32) -> Level {
-        let block = (sample_rate_hz / BLOCKS_PER_SECOND).max(1) as usize;
+        let block = (sample_rate_hz / BLOCKS_PER_SECOND).clamp(1, 10_000) as usize;
         Level { boost, gain: boost, block, waiting: Vec::with_capacity(2 * block) }
     }
 
@@ -141,7 +141,8 @@ impl Level {
         let released = start + (self.boost - start) * RELEASE;
         let end = released.min(allowed).min(self.allowed(ahead));
         let step = (end - start) / now.len() as f32;
-        out.extend(now.iter().enumerate().map(|(n, &s)| (f32::from(s) * (start + step * n as f32)) as i16));
+        let gains = (0u16..).map(|n| start + step * f32::from(n));
+        out.extend(now.iter().zip(gains).map(|(&sample, gain)| (f32::from(sample) * gain) as i16));
         self.gain = end;
         let passed = now.len();
         self.waiting.drain(..passed);

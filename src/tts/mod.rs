@@ -101,7 +101,8 @@ pub struct Utterance {
     pub index: u64,
     /// The format that the audio must have. [`Synthesizer::supports`] said yes to it.
     pub format: Format,
-    /// Payload bytes of one frame: chunks are multiples of it, but for a sentence's last.
+    /// Payload bytes of one frame: chunks are multiples of it, but for a sentence's last. At most
+    /// [`MAX_FRAME_BYTES`](crate::audio::MAX_FRAME_BYTES).
     pub frame_bytes: usize,
     /// Counts the engine's work for as long as its end of the speech lives.
     pub(crate) running: Gauge,
@@ -306,8 +307,9 @@ impl Sink {
         self.drain().await
     }
 
-    /// Takes samples without waiting: what the listener has no room for is kept here until
-    /// [`drain`](Sink::drain). For an engine that computes on a thread which must not wait.
+    /// Takes samples without waiting: what the listener has no room for is kept here until a later
+    /// call finds room, or [`drain`](Sink::drain). For an engine that computes on a thread which
+    /// must not wait; it bounds what it pushes before it drains.
     ///
     /// # Errors
     /// [`Cancelled`] when the listener is gone.
@@ -393,5 +395,280 @@ impl Sink {
             // An error here means that the listener left at the very end.
             let _ = self.sender.send(part).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::task::Waker;
+    use std::time::Duration;
+
+    /// The output of a future that must not take long.
+    pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(60), future).await.expect("done within its time")
+    }
+
+    /// All chunks of a speech, and the error that it ended with.
+    pub(super) async fn all(mut speech: Speech) -> (Vec<Bytes>, Option<SynthesisError>) {
+        let mut chunks = Vec::new();
+        let error = soon(async {
+            loop {
+                match speech.next().await {
+                    Some(Ok(chunk)) => chunks.push(chunk),
+                    Some(Err(error)) => break Some(error),
+                    None => break None,
+                }
+            }
+        });
+        let error = error.await;
+        assert!(soon(speech.next()).await.is_none(), "nothing comes after the end");
+        (chunks, error)
+    }
+
+    /// Returns once nothing is counted any more.
+    pub(super) async fn idle(gauge: &Gauge) {
+        soon(async {
+            while gauge.count() > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// An utterance in frames of 10 bytes, which are 5 samples.
+    fn utterance() -> Utterance {
+        let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
+        Utterance { frame_bytes: 10, ..Utterance::new("Hello.", format) }
+    }
+
+    /// So many samples, counted up from a first one.
+    fn samples(first: usize, count: usize) -> Vec<i16> {
+        (first..first + count).map(|n| (n % 30_000) as i16).collect()
+    }
+
+    fn bytes(samples: &[i16]) -> Vec<u8> {
+        samples.iter().flat_map(|s| s.to_le_bytes()).collect()
+    }
+
+    /// What is there now, without waiting.
+    fn now(speech: &mut Speech) -> Poll<Option<Result<Bytes, SynthesisError>>> {
+        speech.poll_next(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// The chunk that is there now.
+    fn audio(speech: &mut Speech) -> Bytes {
+        match now(speech) {
+            Poll::Ready(Some(Ok(chunk))) => chunk,
+            other => panic!("no audio but {other:?}"),
+        }
+    }
+
+    /// Polls once.
+    fn poll<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Poll<T> {
+        std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[tokio::test]
+    async fn audio_arrives_whole_in_chunks_of_frames_that_double() {
+        let (mut sink, speech) = Speech::channel(&utterance());
+        let input = samples(0, 40_003);
+        let writing = input.clone();
+        tokio::spawn(async move {
+            for piece in writing.chunks(77) {
+                sink.write(piece).await.expect("somebody listens");
+            }
+            sink.finish().await;
+        });
+        let (chunks, error) = all(speech).await;
+        assert_eq!(error, None);
+        assert_eq!(chunks.concat(), bytes(&input));
+        let sizes: Vec<usize> = chunks.iter().map(Bytes::len).collect();
+        assert_eq!(sizes[..5], [10, 20, 40, 80, 160]);
+        let (last, others) = sizes.split_last().expect("there are chunks");
+        assert!(others.iter().all(|size| size % 10 == 0 && *size <= MAX_CHUNK_BYTES), "{sizes:?}");
+        assert_eq!(others.iter().max(), Some(&(MAX_CHUNK_BYTES / 10 * 10)));
+        assert!(*last > 0);
+    }
+
+    #[tokio::test]
+    async fn a_frame_may_be_larger_than_a_chunk_would_be() {
+        let utterance = Utterance { frame_bytes: 64 * 1024, ..utterance() };
+        let (mut sink, speech) = Speech::channel(&utterance);
+        sink.push(&samples(0, 70_000)).expect("somebody listens");
+        tokio::spawn(sink.finish());
+        let sizes: Vec<usize> = all(speech).await.0.iter().map(Bytes::len).collect();
+        assert_eq!(sizes, [65_536, 65_536, 8_928]);
+    }
+
+    #[tokio::test]
+    async fn a_sink_encodes_what_the_utterance_asks_for() {
+        let format = Format { encoding: Encoding::MuLaw, sample_rate_hz: 8_000 };
+        let (mut sink, speech) = Speech::channel(&Utterance::new("Hello.", format));
+        sink.push(&[0, -1, i16::MAX]).expect("somebody listens");
+        tokio::spawn(sink.finish());
+        assert_eq!(all(speech).await.0.concat(), [0xff, 0x7f, 0x80]);
+    }
+
+    #[tokio::test]
+    async fn a_short_sentence_is_one_short_chunk_and_an_empty_one_none() {
+        let (mut sink, speech) = Speech::channel(&utterance());
+        sink.push(&[7]).expect("somebody listens");
+        tokio::spawn(sink.finish());
+        assert_eq!(all(speech).await, (vec![Bytes::from_static(&[7, 0])], None));
+
+        let (sink, speech) = Speech::channel(&utterance());
+        tokio::spawn(sink.finish());
+        assert_eq!(all(speech).await, (vec![], None));
+    }
+
+    #[tokio::test]
+    async fn a_slow_listener_keeps_drain_waiting_but_not_push() {
+        let (mut sink, mut speech) = Speech::channel(&utterance());
+        // Chunks of 5, 10, 20, 40 and 80 samples: one more than the channel holds.
+        sink.push(&samples(0, 155)).expect("somebody listens");
+        assert_eq!(sink.waiting.len(), 1);
+        assert_eq!(poll(&mut Box::pin(sink.drain())), Poll::Pending);
+        // The future above was dropped, and nothing with it.
+        assert_eq!(sink.waiting.len(), 1);
+
+        let mut heard = vec![audio(&mut speech)];
+        assert_eq!(poll(&mut Box::pin(sink.drain())), Poll::Ready(Ok(())));
+        assert_eq!(sink.waiting.len(), 0);
+
+        // Without a drain too, what waits goes on its way as soon as there is room.
+        sink.push(&samples(155, 160)).expect("somebody listens");
+        assert_eq!(sink.waiting.len(), 1);
+        heard.push(audio(&mut speech));
+        sink.push(&samples(315, 1)).expect("somebody listens");
+        assert_eq!(sink.waiting.len(), 0);
+
+        tokio::spawn(sink.finish());
+        heard.extend(all(speech).await.0);
+        assert_eq!(heard.concat(), bytes(&samples(0, 316)));
+    }
+
+    #[tokio::test]
+    async fn writing_resumes_when_the_listener_does() {
+        let (mut sink, mut speech) = Speech::channel(&utterance());
+        let input = samples(0, 300_000);
+        let mut writing = Box::pin(sink.write(&input));
+        assert_eq!(poll(&mut writing), Poll::Pending);
+        let mut heard = 0;
+        while poll(&mut writing).is_pending() {
+            heard += soon(speech.next()).await.expect("a chunk").expect("audio").len();
+        }
+        assert!(heard > 500_000, "{heard}");
+    }
+
+    #[tokio::test]
+    async fn dropping_the_speech_cancels() {
+        let (mut sink, speech) = Speech::channel(&utterance());
+        assert!(!sink.is_cancelled());
+        assert_eq!(poll(&mut Box::pin(sink.cancelled())), Poll::Pending);
+        drop(speech);
+        assert!(sink.is_cancelled());
+        soon(sink.cancelled()).await;
+        assert_eq!(sink.push(&[1]), Err(Cancelled));
+        assert_eq!(soon(sink.write(&[1])).await, Err(Cancelled));
+        soon(sink.finish()).await;
+    }
+
+    #[tokio::test]
+    async fn dropping_the_speech_ends_every_wait() {
+        let full = || {
+            let (mut sink, speech) = Speech::channel(&utterance());
+            sink.push(&samples(0, 1_000)).expect("somebody listens");
+            (sink, speech)
+        };
+        let (mut sink, speech) = full();
+        let mut draining = Box::pin(sink.drain());
+        assert_eq!(poll(&mut draining), Poll::Pending);
+        drop(speech);
+        assert_eq!(soon(draining).await, Err(Cancelled));
+
+        let (sink, speech) = full();
+        let mut finishing = Box::pin(sink.finish());
+        assert_eq!(poll(&mut finishing), Poll::Pending);
+        drop(speech);
+        soon(finishing).await;
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_is_dropped_has_failed() {
+        let (mut sink, speech) = Speech::channel(&utterance());
+        sink.push(&samples(0, 5)).expect("somebody listens");
+        drop(sink);
+        let (chunks, error) = all(speech).await;
+        assert_eq!(chunks.concat(), bytes(&samples(0, 5)));
+        assert_eq!(error.map(|error| error.kind), Some(SynthesisErrorKind::Failed));
+    }
+
+    #[tokio::test]
+    async fn an_error_comes_behind_the_audio_before_it() {
+        let (mut sink, speech) = Speech::channel(&utterance());
+        let input = samples(0, 9_999);
+        sink.push(&input).expect("somebody listens");
+        let error = SynthesisError::no_audio("Enough.");
+        tokio::spawn(sink.fail(error.clone()));
+        let (chunks, ended) = all(speech).await;
+        assert_eq!(chunks.concat(), bytes(&input));
+        assert_eq!(ended, Some(error));
+    }
+
+    #[tokio::test]
+    async fn a_speech_can_fail_before_it_begins() {
+        let error = SynthesisError::failed("No voice.");
+        assert_eq!(all(Speech::failed(error.clone())).await, (vec![], Some(error)));
+    }
+
+    #[tokio::test]
+    async fn the_gauge_counts_an_utterance_for_as_long_as_its_engine_works() {
+        let utterance = utterance();
+        let (first, first_speech) = Speech::channel(&utterance);
+        let (second, second_speech) = Speech::channel(&utterance);
+        assert_eq!(utterance.running.count(), 2);
+        drop(first_speech);
+        assert_eq!(utterance.running.count(), 2, "the engine has not noticed yet");
+        drop(first);
+        assert_eq!(utterance.running.count(), 1);
+        soon(second.finish()).await;
+        assert_eq!(utterance.running.count(), 0);
+        assert_eq!(all(second_speech).await, (vec![], None));
+
+        let mut ready = Speech::ready(&utterance, [Bytes::from_static(b"ab")].into_iter());
+        assert_eq!(utterance.running.count(), 1);
+        while soon(ready.next()).await.is_some() {}
+        assert_eq!(utterance.running.count(), 0, "read to its end");
+        let ready = Speech::ready(&utterance, std::iter::repeat(Bytes::from_static(b"ab")));
+        drop(ready);
+        assert_eq!(utterance.running.count(), 0, "dropped before its end");
+    }
+
+    #[tokio::test]
+    async fn ready_audio_is_taken_as_it_is_and_only_as_far_as_it_is_wanted() {
+        let (taken, counted) = (Gauge::default(), Gauge::default());
+        let mut entered = Vec::new();
+        let counter = taken.clone();
+        let chunks = (0..u8::MAX).map(move |n| {
+            entered.push(counter.enter());
+            Bytes::from(vec![n, n])
+        });
+        let utterance = Utterance { running: counted, ..utterance() };
+        let mut speech = Speech::ready(&utterance, chunks);
+        assert_eq!(taken.count(), 0);
+        for n in 0..3 {
+            assert_eq!(now(&mut speech), Poll::Ready(Some(Ok(Bytes::from(vec![n, n])))));
+        }
+        assert_eq!(taken.count(), 3);
+        drop(speech);
+        assert_eq!(taken.count(), 0);
+    }
+
+    #[test]
+    fn errors_are_shown_as_their_sentence() {
+        assert_eq!(SynthesisError::failed("It broke.").to_string(), "It broke.");
+        assert_eq!(Cancelled.to_string(), "the listener is gone");
     }
 }

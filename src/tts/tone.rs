@@ -142,3 +142,121 @@ impl Iterator for Chunks {
         Some(chunk)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::all;
+    use super::*;
+    use crate::proto::audio::Encoding;
+
+    const PCM: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 16_000 };
+
+    async fn spoken(engine: &Tone, utterance: Utterance) -> Vec<Bytes> {
+        let (chunks, error) = all(engine.speak(utterance)).await;
+        assert_eq!(error, None);
+        chunks
+    }
+
+    fn samples(chunks: &[Bytes]) -> Vec<i16> {
+        let bytes = chunks.concat();
+        bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+    }
+
+    #[tokio::test]
+    async fn a_sentence_lasts_as_long_as_was_asked_for() {
+        // Seconds, speed, encoding, sample rate, bytes.
+        let cases = [
+            (1.0, 1.0, Encoding::PcmS16le, 16_000, 32_000),
+            (10.0, 1.0, Encoding::PcmS16le, 16_000, 320_000),
+            (10.0, 2.0, Encoding::MuLaw, 8_000, 40_000),
+            (10.0, 0.5, Encoding::MuLaw, 8_000, 160_000),
+            (0.000_1, 1.0, Encoding::PcmS16le, 22_050, 4),
+            (0.1, 1.0, Encoding::PcmS16le, 44_111, 8_822),
+            (0.0, 1.0, Encoding::PcmS16le, 16_000, 0),
+            (-1.0, 1.0, Encoding::PcmS16le, 16_000, 0),
+            (f64::NAN, 1.0, Encoding::PcmS16le, 16_000, 0),
+        ];
+        for (seconds, speed, encoding, sample_rate_hz, bytes) in cases {
+            let engine = Tone::new(PCM, seconds);
+            let format = Format { encoding, sample_rate_hz };
+            let utterance = Utterance { speed, ..Utterance::new("Hello.", format) };
+            let length: usize = spoken(&engine, utterance).await.iter().map(Bytes::len).sum();
+            assert_eq!(length, bytes, "{seconds} s at {speed} in {format:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn chunks_are_whole_frames_of_64_to_128_kib_but_for_the_last() {
+        let engine = Tone::new(PCM, 60.0);
+        for frame_bytes in [2, 1_280, 882, 43_690, MAX_FRAME_BYTES - 2, MAX_FRAME_BYTES] {
+            let utterance = Utterance { frame_bytes, ..Utterance::new("Hello.", PCM) };
+            let chunks = spoken(&engine, utterance).await;
+            let (last, others) = chunks.split_last().expect("there is audio");
+            for chunk in others {
+                assert_eq!(chunk.len() % frame_bytes, 0);
+                assert!((64 * 1024..=128 * 1024).contains(&chunk.len()), "{} bytes", chunk.len());
+            }
+            assert_eq!(last.len(), 60 * 32_000 - others.len() * others[0].len());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_tone_has_no_seam() {
+        for sample_rate_hz in [4_000, 11_025, 16_000, 22_050, 44_111, 192_000] {
+            let format = Format { sample_rate_hz, ..PCM };
+            let engine = Tone::new(PCM, 3.0);
+            let utterance = Utterance { frame_bytes: 998, ..Utterance::new("Hello.", format) };
+            for (n, sample) in samples(&spoken(&engine, utterance).await).into_iter().enumerate() {
+                let phase = TAU * f64::from(TONE_HZ) * n as f64 / f64::from(sample_rate_hz);
+                let exact = AMPLITUDE * phase.sin();
+                assert!((f64::from(sample) - exact).abs() <= 1.01, "sample {n} at {sample_rate_hz} Hz");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_sentence_is_the_same_and_shares_its_audio() {
+        let engine = Tone::new(PCM, 5.0);
+        for format in [PCM, Format { encoding: Encoding::MuLaw, sample_rate_hz: 24_000 }] {
+            let first = spoken(&engine, Utterance::new("One.", format)).await;
+            let second = Utterance { index: 1, ..Utterance::new("Another one.", format) };
+            let second = spoken(&engine, second).await;
+            assert_eq!(first, second);
+            assert_eq!(first[0].as_ptr(), second[0].as_ptr(), "nothing was copied");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sentence_may_be_endless() {
+        for seconds in [1e9, f64::INFINITY] {
+            let mut speech = Tone::new(PCM, seconds).speak(Utterance::new("Om.", PCM));
+            for _ in 0..10_000 {
+                let chunk = speech.next().await.expect("no end").expect("no error");
+                assert_eq!(chunk.len(), 102 * 1_280);
+            }
+        }
+    }
+
+    #[test]
+    fn formats_that_are_kept_prepared_are_few() {
+        let engine = Tone::new(PCM, 1.0);
+        for sample_rate_hz in 8_000..8_020 {
+            engine.hum(Format { sample_rate_hz, ..PCM });
+        }
+        let others = engine.others.lock().expect("no panic");
+        assert_eq!(others.len(), CACHED_FORMATS);
+        assert!(others.iter().all(|(format, _)| format.sample_rate_hz >= 8_012));
+    }
+
+    #[test]
+    fn sample_rates_have_bounds() {
+        let engine = Tone::new(PCM, 1.0);
+        for (sample_rate_hz, supported) in
+            [(0, false), (3_999, false), (4_000, true), (192_000, true), (192_001, false)]
+        {
+            for encoding in [Encoding::PcmS16le, Encoding::MuLaw] {
+                assert_eq!(engine.supports(Format { encoding, sample_rate_hz }), supported);
+            }
+        }
+    }
+}
