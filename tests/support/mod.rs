@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub)] // Each file under tests/ is a crate and uses a part of this.
 
 use aloud::audio::{Encoding, Format};
-use aloud::handshake;
+use aloud::proto::handshake;
 use aloud::tts::{Sink, Speech, Synthesizer, Tone, Utterance};
 use aloud::{Config, Server, Service};
 use serde_json::Value;
