@@ -114,7 +114,7 @@ impl Session {
 
     fn on_message(&mut self, message: ClientMessage) -> Result<(), Fault> {
         match message {
-            ClientMessage::StartSession { prompt } => self.start(prompt),
+            ClientMessage::StartSession { prompt } => self.start(prompt.as_deref()),
             ClientMessage::Pause => {
                 self.is_paused = true;
                 Ok(())
@@ -132,11 +132,11 @@ impl Session {
         }
     }
 
-    fn start(&mut self, prompt: Option<String>) -> Result<(), Fault> {
+    fn start(&mut self, prompt: Option<&str>) -> Result<(), Fault> {
         if self.stream.is_some() {
             return Err(Fault::new(Code::AlreadyStarted, "Session already streaming"));
         }
-        let text = prompt.as_ref().unwrap_or(&self.settings.greeting);
+        let text = prompt.unwrap_or(&self.settings.greeting);
         let most = self.settings.max_prompt_chars;
         if text.len() > most && text.chars().count() > most {
             let message = format!("The prompt is over {most} characters: send it in parts.");

@@ -303,10 +303,13 @@ impl Segmenter {
     fn decide(&self, mark: &Mark, complete: bool) -> Verdict {
         let next = &self.buffer[mark.next..];
         let Some(begin) = next.chars().next() else { return Verdict::Keep };
-        if next.starts_with('<') && !complete && next.len() <= MAX_WORD_BYTES && mark.gap < Gap::Line {
-            if next.starts_with("</") || next == "<" {
-                return if next.ends_with('>') { Verdict::Extend(next.len()) } else { Verdict::Wait };
-            }
+        if next.starts_with('<')
+            && !complete
+            && next.len() <= MAX_WORD_BYTES
+            && mark.gap < Gap::Line
+            && (next.starts_with("</") || next == "<")
+        {
+            return if next.ends_with('>') { Verdict::Extend(next.len()) } else { Verdict::Wait };
         }
         if mark.gap == Gap::None {
             return self.decide_unspaced(mark, next, begin, complete);

@@ -201,7 +201,7 @@ impl Endpoint {
     pub fn send_text(&mut self, text: &str) {
         match self.role {
             Role::Server if self.state == State::Open => {
-                frames::push_frame(true, text.as_bytes(), &mut self.outgoing)
+                frames::push_frame(true, text.as_bytes(), &mut self.outgoing);
             }
             _ => self.queue(Message::text(text)),
         }
@@ -211,7 +211,7 @@ impl Endpoint {
     pub fn send_binary(&mut self, bytes: Bytes) {
         match self.role {
             Role::Server if self.state == State::Open => {
-                frames::push_frame(false, &bytes, &mut self.outgoing)
+                frames::push_frame(false, &bytes, &mut self.outgoing);
             }
             _ => self.queue(Message::Binary(bytes)),
         }
