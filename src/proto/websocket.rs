@@ -106,7 +106,15 @@ pub struct Endpoint {
     state: State,
     closed: Option<Box<Closed>>,
     /// Found, but not acted on before what came ahead of it was.
-    violation: Option<Violation>,
+    end: Option<End>,
+}
+
+/// What ends the peer's messages.
+#[derive(Debug)]
+enum End {
+    /// A Close frame.
+    Close,
+    Violation(Violation),
 }
 
 impl Endpoint {
@@ -130,24 +138,24 @@ impl Endpoint {
             incoming: VecDeque::new(),
             state: State::Open,
             closed: None,
-            violation: None,
+            end: None,
         }
     }
 
     /// Takes bytes that arrived from the peer.
     ///
     /// Writes nothing: answers (Pong, Close) wait in [`outgoing`](Self::outgoing) until the owner
-    /// sends them. A peer that breaks the protocol is answered with close code 1002, 1007, 1008 or
-    /// 1009 (RFC 6455 §7.4.1), once every message that came before was taken with
-    /// [`next_message`](Self::next_message).
+    /// sends them. A Close is answered with the same code, and a break of the protocol with 1002,
+    /// 1007, 1008 or 1009 (RFC 6455 §7.4.1), once every message that came before was taken with
+    /// [`next_message`](Self::next_message): until then those can still be answered.
     pub fn receive(&mut self, bytes: &[u8]) {
-        if self.state == State::Finished || self.violation.is_some() {
+        if self.state == State::Finished || self.end.is_some() {
             return;
         }
         let (sound, violation) = self.inspector.inspect(bytes);
         let mut memory = Memory { input: &bytes[..sound], output: &mut self.outgoing };
         // tungstenite answers a Ping at the *next* read only, so read until nothing is left.
-        let error = loop {
+        let end = loop {
             match self.context.read(&mut memory) {
                 Ok(Message::Text(text)) => self.incoming.push_back(Incoming::Text(text)),
                 Ok(Message::Binary(bytes)) => self.incoming.push_back(Incoming::Binary(bytes)),
@@ -159,18 +167,19 @@ impl Endpoint {
                         };
                         Box::new(Closed { code, reason, by_peer: true })
                     });
+                    // tungstenite holds the answer back until it is flushed.
+                    break Some(End::Close);
                 }
                 Ok(_) => {}
                 Err(tungstenite::Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => break None,
-                Err(error) => break Some(error),
+                Err(error) => break Some(End::Violation(as_violation(&error))),
             }
         };
-        // The closing handshake is over once the peer's Close was read and ours is under way.
-        if !self.context.can_read() {
-            self.state = State::Finished;
-        } else {
-            self.violation = violation.or_else(|| error.as_ref().map(as_violation));
-        }
+        self.end = match (end, violation) {
+            (Some(End::Close), _) => Some(End::Close),
+            (_, Some(violation)) => Some(End::Violation(violation)),
+            (end, None) => end,
+        };
     }
 
     /// Fails the connection (RFC 6455 §7.1.7): one Close frame, then silence.
@@ -185,8 +194,16 @@ impl Endpoint {
         if message.is_none() {
             // An idle connection keeps no queue.
             self.incoming = VecDeque::new();
-            if let Some(violation) = self.violation.take() {
-                self.fail(violation);
+            match self.end.take() {
+                Some(End::Violation(violation)) => self.fail(violation),
+                Some(End::Close) => {
+                    // The closing handshake is over once the peer's Close was read and ours is
+                    // under way.
+                    let mut memory = Memory { input: &[], output: &mut self.outgoing };
+                    let _ = self.context.flush(&mut memory);
+                    self.state = State::Finished;
+                }
+                None => {}
             }
         }
         message
@@ -852,6 +869,28 @@ mod tests {
                 });
             }
         }
+    }
+
+    #[test]
+    fn a_close_waits_for_the_messages_before_it() {
+        let (mut server, _) = fed(Role::Server, []);
+        server.receive(&[frame(0x81, b"one"), frame(0x89, b"x"), frame(0x88, b"\x03\xe8bye")].concat());
+        assert_eq!(server.next_message(), Some(text("one")));
+        server.send_text("ONE");
+        server.receive(&frame(0x81, b"late"));
+        assert_eq!(server.next_message(), None);
+        let answers = b"\x8a\x01x\x81\x03ONE\x88\x05\x03\xe8bye";
+        assert_eq!(server.outgoing(), answers);
+        assert_eq!(*server.state(), State::Finished);
+
+        // Both close at once: one Close each.
+        let mut server = endpoint(Role::Server);
+        server.receive(&[frame(0x81, b"end"), frame(0x88, b"")].concat());
+        assert_eq!(server.next_message(), Some(text("end")));
+        server.close(CloseCode::NORMAL, "ended");
+        assert_eq!(server.next_message(), None);
+        assert_eq!(server.outgoing(), b"\x88\x00");
+        assert_eq!(*server.state(), State::Finished);
     }
 
     #[test]
