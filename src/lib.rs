@@ -1,5 +1,6 @@
 //! A small server that speaks.
 
+pub mod client;
 pub mod config;
 mod gauge;
 pub mod proto;
