@@ -1,10 +1,11 @@
 //! Clients that nobody here wrote run a whole base session: `ws` for Node, `websockets` for Python.
 //!
 //! `.ci/foreign-clients` installs them and says by environment variables where they are; without
-//! these a test says so and passes, so that `cargo test` needs nothing but Rust.
+//! these a test says that it is skipped, so that `cargo test` needs nothing but Rust.
 
-#![allow(clippy::unwrap_used)] // a helper of tests is a test
+#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -43,24 +44,35 @@ fn session(mut client: Command) {
     assert_eq!(figures["pausedMidStream"], true);
 }
 
+/// What `.ci/foreign-clients` says of a client. Without it the test is skipped, with its name, but
+/// for where everything has been installed to be tested.
+fn installed(variable: &str, test: &str) -> Option<OsString> {
+    let found = std::env::var_os(variable);
+    if found.is_none() {
+        assert_ne!(
+            std::env::var("CI").as_deref(),
+            Ok("true"),
+            "{variable} is not set: run .ci/foreign-clients"
+        );
+        eprintln!("skipped {test}: {variable} is not set, see .ci/foreign-clients");
+    }
+    found
+}
+
 #[test]
 fn node_ws_runs_a_whole_session() {
-    if std::env::var_os("ALOUD_TEST_NODE_PATH").is_none() {
-        eprintln!("skipped: ALOUD_TEST_NODE_PATH says not where `ws` is");
-        return;
+    if installed("ALOUD_TEST_NODE_PATH", "node_ws_runs_a_whole_session").is_some() {
+        let mut node = Command::new("node");
+        node.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/session.mjs"));
+        session(node);
     }
-    let mut node = Command::new("node");
-    node.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/session.mjs"));
-    session(node);
 }
 
 #[test]
 fn python_websockets_runs_a_whole_session() {
-    let Some(python) = std::env::var_os("ALOUD_TEST_PYTHON") else {
-        eprintln!("skipped: ALOUD_TEST_PYTHON says not where `websockets` is");
-        return;
-    };
-    let mut python = Command::new(python);
-    python.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/session.py"));
-    session(python);
+    if let Some(python) = installed("ALOUD_TEST_PYTHON", "python_websockets_runs_a_whole_session") {
+        let mut python = Command::new(python);
+        python.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/session.py"));
+        session(python);
+    }
 }
