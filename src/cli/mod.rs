@@ -540,7 +540,7 @@ impl Source<'_> {
             frame_ms: self.number(&FRAME_MS, 1..=1_000, "whole number of milliseconds")?,
             speed: self.speed()?,
             greeting: if greets { self.text(&GREETING)?.map(|(_, text)| text) } else { None },
-            tone_seconds: self.number(&TONE_SECONDS, 0.001..=3_600.0, "number of seconds")?.unwrap_or(2.0),
+            tone_seconds: self.number(&TONE_SECONDS, 0.001..=1e9, "number of seconds")?.unwrap_or(2.0),
             threads: self.number(&THREADS, 1..=256, "whole number")?,
         })
     }

@@ -198,6 +198,10 @@ impl Session {
         let Some(stream) = self.stream.as_deref_mut() else { return };
         while stream.speaking.len() < self.settings.prefetch.max(1) {
             let Some(text) = stream.segmenter.next_segment() else { break };
+            if !text.chars().any(char::is_alphanumeric) {
+                // Marks and emoji alone: nothing that a voice could say.
+                continue;
+            }
             let index = stream.next_index;
             stream.next_index += 1;
             self.actions.push_back(Action::Speak { text: text.clone(), index, speed: stream.speed });
