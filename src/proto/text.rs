@@ -157,6 +157,8 @@ enum Dotted {
     Ending,
     /// Initials, "p.m.", ordinals: the end only before a word that begins sentences.
     Initial,
+    /// "So do I.", unless another initial follows.
+    Pronoun,
 }
 
 impl Segmenter {
@@ -227,13 +229,13 @@ impl Segmenter {
         if self.watch(c, at) {
             return;
         }
-        if clause && self.first && self.settings.first_clause && self.is_first_clause() {
-            self.emit(self.scan.clause);
-        } else if self.chars > self.settings.max_chars.max(1)
+        if self.chars > self.settings.max_chars.max(1)
             || self.scan.token_chars > MAX_TOKEN_CHARS
             || self.scan.words > MAX_WORDS
         {
             self.emit(self.best_cut(c, at));
+        } else if clause && self.first && self.settings.first_clause && self.is_first_clause() {
+            self.emit(self.scan.clause);
         }
     }
 
@@ -329,12 +331,14 @@ impl Segmenter {
                 Some(_) => {}
             }
         }
-        let skipped = next.find(char::is_alphanumeric).unwrap_or(next.len());
+        // The name of a tag says nothing about the sentence.
+        let skipped =
+            if begin == '<' { None } else { next.find(char::is_alphanumeric) }.unwrap_or(next.len());
         let word = &next[skipped..];
         if word.is_empty() && complete {
             return Verdict::Keep; // nothing that could be spoken alone follows
         }
-        if word.is_empty() && !next.contains('\n') && next.chars().count() <= MAX_SKIPPED {
+        if word.is_empty() && begin != '<' && !next.contains('\n') && next.chars().count() <= MAX_SKIPPED {
             return Verdict::Wait;
         }
         let bracketed = next[..skipped].contains(['(', '[']);
@@ -396,9 +400,12 @@ impl Segmenter {
                 Dotted::Numbered => cut(!is_roman(name)),
                 Dotted::Ending => cut(!lower && !first.is_numeric() && !bracketed),
                 Dotted::Initial if bracketed => Verdict::Keep,
-                Dotted::Initial if !known => Verdict::Wait,
+                Dotted::Initial | Dotted::Pronoun if !known => Verdict::Wait,
                 // "J. A. Smith": a single letter with a dot is the next initial.
-                Dotted::Initial if name.len() == 1 && word[1..].starts_with('.') => Verdict::Keep,
+                Dotted::Initial | Dotted::Pronoun if name.len() == 1 && word[1..].starts_with('.') => {
+                    Verdict::Keep
+                }
+                Dotted::Pronoun => cut(!lower),
                 Dotted::Initial => cut(self.language.starters.split_ascii_whitespace().any(|s| s == name)),
             },
         }
@@ -437,7 +444,7 @@ impl Segmenter {
             }
         }
         if token == "I" && self.language.is("en") {
-            return if begins { Dotted::Initial } else { Dotted::Ending };
+            return if begins { Dotted::Initial } else { Dotted::Pronoun };
         }
         let short = |part: &str| {
             let letters = part.trim_start_matches('-').chars();
