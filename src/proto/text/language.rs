@@ -1,6 +1,6 @@
 //! What the segmenter knows of languages and characters: tables, no decisions.
 
-use super::Kind;
+use super::boundary::Kind;
 
 /// What one language adds to the rules: space-separated words, written without the final dot.
 ///
