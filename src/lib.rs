@@ -8,4 +8,4 @@ pub mod tts;
 pub use config::Config;
 pub use gauge::{Counted, Gauge};
 pub use proto::audio;
-pub use proto::text;
+pub use proto::{clean, text};

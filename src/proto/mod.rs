@@ -5,4 +5,5 @@
 //! rule can be tested in a few lines without a runtime.
 
 pub mod audio;
+pub mod clean;
 pub mod text;

@@ -17,7 +17,9 @@ mod scan;
 
 use std::collections::VecDeque;
 
+use super::clean::Cleaner;
 use boundary::{Gap, Kind, MAX_WORD_BYTES, Mark, Verdict};
+pub(super) use language::is_emoji;
 use language::{Language, terminator};
 use scan::{Scan, Tag};
 
@@ -40,22 +42,35 @@ pub struct Segmentation {
     /// Whether the first segment of the stream may end with a clause (comma, semicolon, colon, dash), so that
     /// its audio comes sooner. Default: no.
     pub first_clause: bool,
+    /// What is taken out of the text before it is cut. Default: nothing.
+    pub clean: Clean,
+}
+
+/// Markup that a text may hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clean {
+    /// The text is spoken as it comes.
+    #[default]
+    None,
+    /// Markdown: its marks, link addresses, fenced code and emoji are not spoken; see [`Cleaner`].
+    Markdown,
 }
 
 impl Default for Segmentation {
     fn default() -> Self {
-        Segmentation { language: None, max_chars: 300, min_chars: 0, first_clause: false }
+        Segmentation { language: None, max_chars: 300, min_chars: 0, first_clause: false, clean: Clean::None }
     }
 }
 
 /// Cuts a stream of text into segments: push fragments, take segments, finish.
 ///
 /// The same text gives the same segments however it was divided into fragments. Apart from white space around
-/// segments nothing is lost or changed.
+/// segments nothing is lost or changed, unless [`Segmentation::clean`] says so.
 #[derive(Debug)]
 pub struct Segmenter {
     settings: Segmentation,
     language: &'static Language,
+    cleaner: Cleaner,
     ready: VecDeque<String>,
     ready_chars: usize,
     first: bool,
@@ -74,6 +89,7 @@ impl Segmenter {
         Segmenter {
             language: Language::of(settings.language.as_deref()),
             settings,
+            cleaner: Cleaner::default(),
             ready: VecDeque::new(),
             ready_chars: 0,
             first: true,
@@ -88,8 +104,13 @@ impl Segmenter {
 
     /// Takes the next piece of the text, which may begin and end anywhere.
     pub fn push(&mut self, fragment: &str) {
-        for c in fragment.chars() {
-            self.read(c);
+        match self.settings.clean {
+            Clean::None => self.read_all(fragment),
+            Clean::Markdown => {
+                let mut text = String::new();
+                self.cleaner.push(fragment, &mut text);
+                self.read_all(&text);
+            }
         }
     }
 
@@ -102,6 +123,9 @@ impl Segmenter {
 
     /// Completes what has been pushed as it stands, without waiting for what may follow. More text may.
     pub fn flush(&mut self) {
+        let mut text = String::new();
+        self.cleaner.finish(&mut text);
+        self.read_all(&text);
         while let Some(mark) = self.mark.take() {
             match self.decide(&mark, true) {
                 Verdict::Cut => self.end_sentence(mark.end),
@@ -119,6 +143,12 @@ impl Segmenter {
     /// Characters pushed and not yet taken as segments, not counting white space around segments.
     pub fn buffered_chars(&self) -> usize {
         self.ready_chars + self.chars
+    }
+
+    fn read_all(&mut self, text: &str) {
+        for c in text.chars() {
+            self.read(c);
+        }
     }
 
     fn read(&mut self, c: char) {
@@ -239,7 +269,7 @@ impl Segmenter {
             previous: None,
             ..std::mem::take(&mut self.scan)
         };
-        self.push(&rest);
+        self.read_all(&rest);
     }
 
     /// Makes the buffer up to here a segment and reads the rest again, as the beginning of the next.
@@ -254,7 +284,7 @@ impl Segmenter {
         }
         self.chars = 0;
         self.scan = Scan::default();
-        self.push(&rest);
+        self.read_all(&rest);
     }
 
     fn detach(&mut self, end: usize) -> String {

@@ -198,7 +198,7 @@ pub(super) fn is_unspaced(c: char) -> bool {
 }
 
 /// Emoji and pictographs, with what builds them (flags, joiners, keycaps).
-pub(super) fn is_emoji(c: char) -> bool {
+pub(in crate::proto) fn is_emoji(c: char) -> bool {
     matches!(c, '\u{200d}' | '\u{20e3}' | '\u{2600}'..='\u{27bf}' | '\u{2b00}'..='\u{2bff}' | '\u{fe0f}'
         | '\u{1f000}'..='\u{1faff}' | '\u{e0020}'..='\u{e007f}')
 }

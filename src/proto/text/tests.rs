@@ -408,6 +408,7 @@ fn random_texts() {
             max_chars: [300, 60, 25, 5][random.below(4)],
             min_chars: [0, 0, 10, 80][random.below(4)],
             first_clause: round % 2 == 0,
+            ..Segmentation::default()
         };
         let whole = segments(&settings, [text.as_str()]);
         assert_eq!(visible(&whole.concat()), visible(&text), "{text:?}");
@@ -610,4 +611,25 @@ fn languages() {
     ] {
         assert!(Language::of(tag).is(expected), "{tag:?}");
     }
+}
+
+#[test]
+fn markdown_is_cleaned_first() {
+    let settings = Segmentation { clean: Clean::Markdown, ..Segmentation::default() };
+    for (text, expected) in [
+        ("**Note.** Read this.", vec!["Note.", "Read this."]),
+        ("See [the guide](https://example.com/x.y). Ok.", vec!["See the guide.", "Ok."]),
+        ("3 * 4 is 12.", vec!["3 * 4 is 12."]),
+        ("👍", vec![]),
+        ("# Title\n\n- Milk\n- Bread, `eggs`\n\n---\nEnd", vec!["Title", "Milk", "Bread, eggs", "End"]),
+        ("Steps:\n1. **Wash** it.\n2. Dry", vec!["Steps:", "1. Wash it.", "2. Dry"]),
+        ("| a | b |\n|---|---|\n| 1 | 2 |\n", vec!["a, b", "1, 2"]),
+    ] {
+        assert_eq!(segments(&settings, [text]), expected);
+        assert_eq!(segments(&settings, characters(text)), expected);
+    }
+    let mut segmenter = Segmenter::new(settings);
+    segmenter.push("Some **bo");
+    segmenter.flush();
+    assert_eq!(segmenter.next_segment().as_deref(), Some("Some bo"));
 }
