@@ -155,34 +155,41 @@ pub(super) fn terminator(c: char, language: &Language) -> Option<Kind> {
     })
 }
 
+/// Most text is ASCII: it is not worth searching the list for it.
+fn beyond_ascii(c: char, list: &str) -> bool {
+    !c.is_ascii() && list.contains(c)
+}
+
 /// Quotation marks of either side, brackets that close, and Markdown's emphasis.
 pub(super) fn is_closer(c: char) -> bool {
-    is_quote(c) || ")]}」』】）］｝》〉｣〕*_`~".contains(c)
+    is_quote(c)
+        || matches!(c, ')' | ']' | '}' | '*' | '_' | '`' | '~')
+        || beyond_ascii(c, "」』】）］｝》〉｣〕")
 }
 
 /// Quotation marks: which side they belong to depends on the language, so context decides.
 pub(super) fn is_quote(c: char) -> bool {
-    "\"'“”„‟‘’‚‛«»‹›＂".contains(c)
+    matches!(c, '"' | '\'') || beyond_ascii(c, "“”„‟‘’‚‛«»‹›＂")
 }
 
 /// After one of these a new word begins, though no space is there.
 pub(super) fn begins_word(c: char) -> bool {
-    "([{“„«¿¡\"—–*`「『（【《>".contains(c)
+    matches!(c, '(' | '[' | '{' | '"' | '*' | '`' | '>') || beyond_ascii(c, "“„«¿¡–—「『（【《")
 }
 
 /// A clause may end here if white space follows.
 pub(super) fn ends_clause(c: char) -> bool {
-    ",;:،؛)".contains(c)
+    matches!(c, ',' | ';' | ':' | ')' | '،' | '؛')
 }
 
 /// Follows its word without a space in every script, so a line does not begin with it.
 pub(super) fn is_punctuation(c: char) -> bool {
-    ends_clause(c) || "，、；：".contains(c) || terminator(c, &COMMON).is_some()
+    ends_clause(c) || beyond_ascii(c, "，、；：") || terminator(c, &COMMON).is_some()
 }
 
 /// A clause may end here whatever follows.
 pub(super) fn ends_clause_unspaced(c: char) -> bool {
-    "—，、；：".contains(c)
+    beyond_ascii(c, "—，、；：")
 }
 
 /// Chinese and Japanese: no spaces between words, and a line may break between any two characters.
@@ -193,8 +200,7 @@ pub(super) fn is_ideographic(c: char) -> bool {
 
 /// Scripts that put no space between words: also Thai, Lao, Tibetan, Myanmar, Khmer.
 pub(super) fn is_unspaced(c: char) -> bool {
-    is_ideographic(c)
-        || matches!(c, '\u{e00}'..='\u{eff}' | '\u{f00}'..='\u{fff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
+    is_ideographic(c) || matches!(c, '\u{e00}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
 }
 
 /// Emoji and pictographs, with what builds them (flags, joiners, keycaps).
@@ -212,13 +218,15 @@ pub(super) fn extends(c: char) -> bool {
             matches!(u32::from(c) & 0x7f, 0..=3 | 0x3a..=0x3c | 0x3e..=0x4d | 0x51..=0x57 | 0x62 | 0x63)
         }
         _ => {
-            matches!(c, '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{591}'..='\u{5c7}' | '\u{610}'..='\u{61a}'
-            | '\u{64b}'..='\u{65f}' | '\u{670}' | '\u{6d6}'..='\u{6ed}' | '\u{e31}' | '\u{e34}'..='\u{e3a}'
-            | '\u{e47}'..='\u{e4e}' | '\u{eb1}' | '\u{eb4}'..='\u{ebc}' | '\u{ec8}'..='\u{ece}' | '\u{f71}'..='\u{f84}'
-            | '\u{f8d}'..='\u{fbc}' | '\u{102b}'..='\u{103e}' | '\u{1160}'..='\u{11ff}' | '\u{17b4}'..='\u{17d3}'
-            | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{200c}' | '\u{200d}' | '\u{20d0}'..='\u{20ff}'
-            | '\u{302a}'..='\u{302f}' | '\u{3099}' | '\u{309a}' | '\u{fe00}'..='\u{fe0f}' | '\u{fe20}'..='\u{fe2f}'
-            | '\u{1f3fb}'..='\u{1f3ff}' | '\u{e0020}'..='\u{e007f}' | '\u{e0100}'..='\u{e01ef}')
+            matches!(c, '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{591}'..='\u{5c7}'
+                | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{670}' | '\u{6d6}'..='\u{6ed}'
+                | '\u{e31}' | '\u{e34}'..='\u{e3a}' | '\u{e47}'..='\u{e4e}' | '\u{eb1}'
+                | '\u{eb4}'..='\u{ebc}' | '\u{ec8}'..='\u{ece}' | '\u{f71}'..='\u{f84}'
+                | '\u{f8d}'..='\u{fbc}' | '\u{102b}'..='\u{103e}' | '\u{1160}'..='\u{11ff}'
+                | '\u{17b4}'..='\u{17d3}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}'
+                | '\u{200c}' | '\u{200d}' | '\u{20d0}'..='\u{20ff}' | '\u{302a}'..='\u{302f}'
+                | '\u{3099}' | '\u{309a}' | '\u{fe00}'..='\u{fe0f}' | '\u{fe20}'..='\u{fe2f}'
+                | '\u{1f3fb}'..='\u{1f3ff}' | '\u{e0020}'..='\u{e007f}' | '\u{e0100}'..='\u{e01ef}')
         }
     }
 }

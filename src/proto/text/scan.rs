@@ -63,6 +63,11 @@ impl Scan {
             self.sentence.get_or_insert(at);
         }
         self.token_chars += 1;
+        if c.is_ascii_alphanumeric() {
+            self.first_letter.get_or_insert(at);
+            self.begins_lower.get_or_insert(c.is_ascii_lowercase());
+            return false;
+        }
         if language::is_unspaced(c) {
             self.token_chars = 0;
             if language::is_ideographic(c) && self.character == at {
@@ -101,6 +106,7 @@ impl Scan {
         let flag = |c: char| matches!(c, '\u{1f1e6}'..='\u{1f1ff}');
         match previous {
             None => false,
+            _ if c.is_ascii_alphanumeric() => previous == Some('\u{200d}'), // most of all text
             Some('\u{200d}') => true,
             // The second half of a flag, unless the first is itself a second half.
             Some(p) if flag(p) && flag(c) => self.character + p.len_utf8() == at,
