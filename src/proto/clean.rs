@@ -1,8 +1,8 @@
 //! Markdown in, the text that is to be spoken out.
 //!
-//! Reads one character at a time and never looks at where the stream was cut. What cannot be decided yet is held
-//! back, never more than [`MAX_HELD`] characters. It knows the Markdown that language models write, not all of
-//! CommonMark: where the two differ, text is kept.
+//! Reads one character at a time and never looks at where the stream was cut. What cannot be decided yet is
+//! held back, never more than [`MAX_HELD`] characters. It knows the Markdown that language models write, not
+//! all of CommonMark: where the two differ, text is kept.
 
 use super::text::is_emoji;
 
@@ -13,8 +13,8 @@ const MAX_ADDRESS: usize = 2_000;
 
 /// Turns streamed Markdown into text to be spoken.
 ///
-/// Emphasis, headings, bullets, rules, link addresses, tags and emoji disappear, fenced code with all it holds.
-/// Items, headings and rows of tables become paragraphs, because no voice can show a line.
+/// Emphasis, headings, bullets, rules, link addresses, tags and emoji disappear, fenced code with all it
+/// holds. Items, headings and rows of tables become paragraphs, because no voice can show a line.
 #[derive(Debug, Default)]
 pub struct Cleaner {
     line: Line,
@@ -137,7 +137,8 @@ impl Cleaner {
         }
     }
 
-    /// Decides what the line is, once its beginning shows it. `last` is the newest character, none at the end.
+    /// Decides what the line is, once its beginning shows it. `last` is the newest character, none at the
+    /// end.
     fn begin_line(&mut self, last: Option<char>, out: &mut String) {
         let text = self.held.trim_start();
         let complete = matches!(last, None | Some('\n'));
@@ -386,8 +387,8 @@ impl Cleaner {
     }
 }
 
-/// Whether this may still become a label: `#` and `+` wait for the white space behind them, `` ` `` and `~` for
-/// the rest of a fence.
+/// Whether this may still become a label: `#` and `+` wait for the white space behind them, `` ` `` and `~`
+/// for the rest of a fence.
 fn is_prefix(text: &str) -> bool {
     let run = |c: char, most: usize| text.len() <= most && text.chars().all(|t| t == c);
     run('#', 6) || run('+', 1) || run('`', 2) || run('~', 2) || is_task(text)

@@ -6,10 +6,11 @@
 //! linear in the text.
 //!
 //! Why not a crate: of the first 75 cases in the tests the rules of UAX #29 (unicode-segmentation 1.13,
-//! icu_segmenter 2.4) split 57 as a reader would, sentencex 0.1.33 split 61; these rules split all. The three want
-//! the whole text: they would have to be run again for each fragment, and what follows may move the boundary
-//! that they found last. UAX #29 knows no abbreviations; srx 0.1 brings no rules, only the reader for a file of
-//! them; sentencex and icu_segmenter bring 29 further crates each, sentencex a command-line parser among them.
+//! icu_segmenter 2.4) split 57 as a reader would, sentencex 0.1.33 split 61; these rules split all. The three
+//! want the whole text: they would have to be run again for each fragment, and what follows may move the
+//! boundary that they found last. UAX #29 knows no abbreviations; srx 0.1 brings no rules, only the reader
+//! for a file of them; sentencex and icu_segmenter bring 29 further crates each, sentencex a command-line
+//! parser among them.
 
 mod boundary;
 mod language;

@@ -120,7 +120,8 @@ impl Mark {
 }
 
 impl Segmenter {
-    /// Whether the segment ends at this mark, going by what has been read behind it. `complete`: no more comes.
+    /// Whether the segment ends at this mark, going by what has been read behind it. `complete`: no more
+    /// comes.
     pub(super) fn decide(&self, mark: &Mark, complete: bool) -> Verdict {
         let next = &self.buffer[mark.next..];
         let Some(begin) = next.chars().next() else { return Verdict::Keep };
@@ -180,7 +181,7 @@ impl Segmenter {
                 if word && begin.is_uppercase() && token.len() > 1 && !token.contains(char::is_uppercase) =>
             {
                 match after {
-                    Some(c) if c.is_lowercase() => Verdict::Cut,
+                    Some(c) if c.is_lowercase() || c.is_whitespace() || language::is_quote(c) => Verdict::Cut,
                     None if !complete => Verdict::Wait,
                     _ => Verdict::Keep,
                 }
