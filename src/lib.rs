@@ -1,5 +1,33 @@
-//! A small server that speaks.
+//! A small server that speaks: text in over a WebSocket, speech out while it is still being made.
+//!
+//! A client opens a WebSocket at [`PATH`], sends a prompt, and hears it sentence by sentence: JSON
+//! control messages and raw binary audio share one connection, and pause, resume and end act at
+//! the byte. The README has the protocol in full.
+//!
+//! # How it hangs together
+//!
+//! A byte of audio goes one way, a control message the other:
+//!
+//! ```text
+//! engine ─chunk→ Speech ─→ Session ─log→ Batch ────────→ socket
+//! engine ←speak/drop─ Speech ←action─ Session ←message─ Endpoint ←bytes─ socket
+//! ```
+//!
+//! - [`proto`] is pure: bytes, messages and audio in, bytes, messages and actions out, without a
+//!   socket, a task or a clock. [`handshake`](proto::handshake) and
+//!   [`websocket`](proto::websocket) know nothing of speech; [`session`](proto::session) is the
+//!   state machine, and its [`log`](proto::log) is all there is to order, pause and backpressure.
+//! - [`tts`] is what an engine is: [`Synthesizer`](tts::Synthesizer), with
+//!   [`Flite`](tts::Flite), the voice inside, and [`Tone`](tts::Tone), for tests and throughput.
+//! - [`Service`] answers HTTP requests and starts sessions; [`Server`] puts it behind a listener
+//!   with deadlines. Each connection is one task around one `select!`, the only place that knows
+//!   both a socket and a session.
+//! - [`client`] is the other end.
+//!
+//! Every queue is bounded, and dropping a handle ends the work behind it: when a connection goes,
+//! so do its session, its speech, and the engines at the other end of it.
 
+pub mod client;
 pub mod config;
 mod gauge;
 pub mod proto;

@@ -42,9 +42,10 @@ Speech:
   --greeting TEXT      spoken to a client that starts without a prompt
                        [default: a short hello] [env: ALOUD_GREETING]
   --tone-seconds S     length of each sentence with the tone engine, in
-                       seconds, 0.001 to 3600
+                       seconds, 0.001 to 1000000000
                        [default: 2] [env: ALOUD_TONE_SECONDS]
-  --threads N          threads that synthesise speech, 1 to 256
+  --threads N          threads that serve connections, and sentences in
+                       synthesis at once, 1 to 256
                        [default: number of cores] [env: ALOUD_THREADS]
 
 Audio:
@@ -104,9 +105,10 @@ Only without --url:
   --frame-ms MS        audio in one binary frame, in milliseconds, 1 to 1000
                        [default: 40] [env: ALOUD_FRAME_MS]
   --tone-seconds S     length of each sentence with the tone engine, in
-                       seconds, 0.001 to 3600
+                       seconds, 0.001 to 1000000000
                        [default: 2] [env: ALOUD_TONE_SECONDS]
-  --threads N          threads that synthesise speech, 1 to 256
+  --threads N          threads that serve connections, and sentences in
+                       synthesis at once, 1 to 256
                        [default: number of cores] [env: ALOUD_THREADS]
 
   -h, --help           show this text

@@ -1,22 +1,24 @@
 //! The command line: arguments and environment in, a command or a sentence out.
 //!
-//! Nothing here acts. It opens no file, binds no address and asks neither the clock nor the
-//! machine, so that every rule of the command line is a row in a table of tests. Everything comes
-//! from the crate's public API.
+//! Parsing does not act: it opens no file, binds no address and asks neither the clock nor the
+//! machine, so that every rule of the command line is a row in a table of tests. What a command
+//! does stands in a file of its own. Everything comes from the crate's public API.
 
 mod help;
+mod run;
+mod say;
 
-use aloud::Config;
 use aloud::audio::Encoding;
 use aloud::config::Listen;
+use aloud::{Config, PATH, Service};
+use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
+use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::str::FromStr;
-
-/// Where a session is found when a URL names no path.
-const SESSION_PATH: &str = "/api/session/ws";
 
 /// What the person asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +59,6 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// The library's settings with what was asked for put in.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the commands are not wired yet"))]
     pub(crate) fn config(&self) -> Config {
         let default = Config::default();
         Config {
@@ -133,6 +134,35 @@ impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+impl Command {
+    /// Does what was asked for. Text for the person who reads it goes to stdout, lines for the
+    /// operator to stderr.
+    ///
+    /// # Errors
+    /// A sentence that names what failed. Exit code 1.
+    pub(crate) fn run(self) -> Result<ExitCode, Box<dyn Error>> {
+        match self {
+            Command::Help(text) => print(text),
+            Command::Version => print(concat!("aloud ", env!("CARGO_PKG_VERSION"), "\n")),
+            Command::Say(asked) => say::say(asked),
+            Command::Serve(Serve { listen, settings }) => {
+                let service = Service::new(settings.config(), run::engine(&settings))?;
+                run::serve(&listen, service, run::threads(settings.threads))
+            }
+            Command::Echo(Echo { listen, max_message_bytes }) => {
+                let service = Service::echo(Config { max_message_bytes, ..Config::default() })?;
+                run::serve(&listen, service, run::threads(None))
+            }
+        }
+    }
+}
+
+/// Writes to stdout; a reader that has left, as `head` does, is no reason to panic.
+fn print(text: &str) -> Result<ExitCode, Box<dyn Error>> {
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// An option that takes a value.
@@ -319,8 +349,8 @@ fn session_url(url: &str) -> Result<String, Usage> {
         return wrong("the host is missing; write ws://HOST:PORT");
     }
     Ok(match target {
-        "" | "/" => format!("ws://{authority}{SESSION_PATH}"),
-        target if target.starts_with('?') => format!("ws://{authority}{SESSION_PATH}{target}"),
+        "" | "/" => format!("ws://{authority}{PATH}"),
+        target if target.starts_with('?') => format!("ws://{authority}{PATH}{target}"),
         target => format!("ws://{authority}{target}"),
     })
 }
@@ -510,7 +540,7 @@ impl Source<'_> {
             frame_ms: self.number(&FRAME_MS, 1..=1_000, "whole number of milliseconds")?,
             speed: self.speed()?,
             greeting: if greets { self.text(&GREETING)?.map(|(_, text)| text) } else { None },
-            tone_seconds: self.number(&TONE_SECONDS, 0.001..=3_600.0, "number of seconds")?.unwrap_or(2.0),
+            tone_seconds: self.number(&TONE_SECONDS, 0.001..=1e9, "number of seconds")?.unwrap_or(2.0),
             threads: self.number(&THREADS, 1..=256, "whole number")?,
         })
     }

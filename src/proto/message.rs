@@ -7,12 +7,14 @@ use serde_json::{Map, Value};
 use std::fmt;
 
 /// What a client asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ClientMessage {
     /// Speak: the prompt, or the server's greeting where there is none.
     StartSession {
         /// The text to speak.
         prompt: Option<String>,
+        /// How fast to speak, from 0.5 to 2.0; the server's own setting where there is none.
+        speed: Option<f32>,
     },
     /// Hold delivery at the byte.
     Pause,
@@ -163,6 +165,22 @@ fn string(fields: &mut Map<String, Value>, name: &str) -> Result<Option<String>,
     }
 }
 
+/// A speed: a number from 0.5 to 2.0.
+fn factor(fields: &Map<String, Value>, name: &str) -> Result<Option<f32>, Fault> {
+    match fields.get(name).map(|value| (value, value.as_f64())) {
+        None => Ok(None),
+        Some((_, Some(factor))) if (0.5..=2.0).contains(&factor) => Ok(Some(factor as f32)),
+        Some((_, Some(factor))) => {
+            let message = format!("\"{name}\" must be from 0.5 to 2.0, not {factor}.");
+            Err(Fault::new(Code::BadMessage, message))
+        }
+        Some((other, None)) => {
+            let message = format!("\"{name}\" must be a number, not {}.", kind(other));
+            Err(Fault::new(Code::BadMessage, message))
+        }
+    }
+}
+
 fn required<T>(value: Option<T>, name: &str) -> Result<T, Fault> {
     value.ok_or_else(|| Fault::new(Code::BadMessage, format!("The message has no \"{name}\".")))
 }
@@ -172,6 +190,11 @@ fn index(fields: &Map<String, Value>) -> Result<u64, Fault> {
 }
 
 impl ClientMessage {
+    /// A request to speak this text.
+    pub fn start(prompt: impl Into<String>) -> ClientMessage {
+        ClientMessage::StartSession { prompt: Some(prompt.into()), speed: None }
+    }
+
     /// Reads a text frame's content.
     ///
     /// # Errors
@@ -179,7 +202,10 @@ impl ClientMessage {
     pub fn parse(text: &str) -> Result<ClientMessage, Fault> {
         let (name, mut fields) = object(text)?;
         match name.as_str() {
-            "start_session" => Ok(ClientMessage::StartSession { prompt: string(&mut fields, "prompt")? }),
+            "start_session" => Ok(ClientMessage::StartSession {
+                prompt: string(&mut fields, "prompt")?,
+                speed: factor(&fields, "speed")?,
+            }),
             "pause" => Ok(ClientMessage::Pause),
             "resume" => Ok(ClientMessage::Resume),
             "end" => Ok(ClientMessage::End),
@@ -190,9 +216,11 @@ impl ClientMessage {
     /// As it goes into a text frame.
     pub fn to_json(&self) -> String {
         match self {
-            ClientMessage::StartSession { prompt: None } => r#"{"type":"start_session"}"#.to_owned(),
-            ClientMessage::StartSession { prompt: Some(prompt) } => {
-                format!(r#"{{"type":"start_session","prompt":{}}}"#, json_string(prompt))
+            ClientMessage::StartSession { prompt, speed } => {
+                let prompt = prompt.as_ref().map(|p| format!(r#","prompt":{}"#, json_string(p)));
+                let speed = speed.map(|speed| format!(r#","speed":{speed}"#));
+                let [prompt, speed] = [prompt, speed].map(Option::unwrap_or_default);
+                format!(r#"{{"type":"start_session"{prompt}{speed}}}"#)
             }
             ClientMessage::Pause => r#"{"type":"pause"}"#.to_owned(),
             ClientMessage::Resume => r#"{"type":"resume"}"#.to_owned(),

@@ -5,6 +5,7 @@
 //! rule can be tested in a few lines without a runtime.
 
 pub mod audio;
+pub mod clean;
 pub mod frames;
 pub mod handshake;
 mod inspect;

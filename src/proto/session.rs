@@ -24,6 +24,8 @@ pub struct Settings {
     pub max_prompt_chars: usize,
     /// Sentences in synthesis at once, the one being sent included. At least 1.
     pub prefetch: usize,
+    /// How fast to speak where a client does not say, from 0.5 to 2.0.
+    pub speed: f32,
     /// The audio's format.
     pub format: Format,
     /// Payload bytes of one frame.
@@ -31,7 +33,7 @@ pub struct Settings {
 }
 
 /// What the owner of a session has to do, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Send this control message, ahead of what is in the log.
     Send(ServerMessage),
@@ -41,6 +43,8 @@ pub enum Action {
         text: String,
         /// Its place in the stream.
         index: u64,
+        /// How fast, from 0.5 to 2.0.
+        speed: f32,
     },
     /// Stop all speech: nothing of it is reported any more.
     Cancel,
@@ -66,6 +70,7 @@ struct Stream {
     segmenter: Segmenter,
     /// Sentences in synthesis; the first one's audio goes to the log.
     speaking: VecDeque<Sentence>,
+    speed: f32,
     next_index: u64,
     /// The last entry is in the log.
     is_complete: bool,
@@ -114,7 +119,7 @@ impl Session {
 
     fn on_message(&mut self, message: ClientMessage) -> Result<(), Fault> {
         match message {
-            ClientMessage::StartSession { prompt } => self.start(prompt.as_deref()),
+            ClientMessage::StartSession { prompt, speed } => self.start(prompt.as_deref(), speed),
             ClientMessage::Pause => {
                 self.is_paused = true;
                 Ok(())
@@ -132,7 +137,7 @@ impl Session {
         }
     }
 
-    fn start(&mut self, prompt: Option<&str>) -> Result<(), Fault> {
+    fn start(&mut self, prompt: Option<&str>, speed: Option<f32>) -> Result<(), Fault> {
         if self.stream.is_some() {
             return Err(Fault::new(Code::AlreadyStarted, "Session already streaming"));
         }
@@ -149,6 +154,7 @@ impl Session {
             log: Log::new(self.settings.frame_bytes),
             segmenter,
             speaking: VecDeque::new(),
+            speed: speed.unwrap_or(self.settings.speed),
             next_index: 0,
             is_complete: false,
         }));
@@ -192,9 +198,13 @@ impl Session {
         let Some(stream) = self.stream.as_deref_mut() else { return };
         while stream.speaking.len() < self.settings.prefetch.max(1) {
             let Some(text) = stream.segmenter.next_segment() else { break };
+            if !text.chars().any(char::is_alphanumeric) {
+                // Marks and emoji alone: nothing that a voice could say.
+                continue;
+            }
             let index = stream.next_index;
             stream.next_index += 1;
-            self.actions.push_back(Action::Speak { text: text.clone(), index });
+            self.actions.push_back(Action::Speak { text: text.clone(), index, speed: stream.speed });
             let sentence = Sentence { text, index, bytes: 0, is_announced: false, has_failed: false };
             stream.speaking.push_back(sentence);
         }

@@ -5,27 +5,29 @@
 //! What was read before a cut and belongs after it is read once more; every such rest is bounded, so time is
 //! linear in the text.
 //!
-//! Why not a crate: of 75 sentences collected for this purpose the rules of UAX #29 (unicode-segmentation 1.13,
-//! icu_segmenter 2.4) split 57 as a reader would, sentencex 0.1.33 split 61. All three want the whole text: for
-//! each fragment that arrives they would have to be run again, and their last boundary may change with what
-//! follows. UAX #29 knows no abbreviations; srx 0.1 brings no rules, only the reader for a file of them;
-//! sentencex and icu_segmenter add 29 crates each, sentencex a command-line parser among them.
+//! Why not a crate: of the first 75 cases in the tests the rules of UAX #29 (unicode-segmentation 1.13,
+//! icu_segmenter 2.4) split 57 as a reader would, sentencex 0.1.33 split 61; these rules split all. The three
+//! want the whole text: they would have to be run again for each fragment, and what follows may move the
+//! boundary that they found last. UAX #29 knows no abbreviations; srx 0.1 brings no rules, only the reader
+//! for a file of them; sentencex and icu_segmenter bring 29 further crates each, sentencex a command-line
+//! parser among them.
 
+mod boundary;
 mod language;
+mod scan;
 
 use std::collections::VecDeque;
-use std::ops::Range;
 
-use language::{COMMON, Language, lists, terminator};
+use super::clean::Cleaner;
+use boundary::{Gap, Kind, MAX_WORD_BYTES, Mark, Verdict};
+pub(super) use language::is_emoji;
+use language::{Language, terminator};
+use scan::{Scan, Tag};
 
 /// A run without white space is cut after this many characters: engines take quadratic time over one word.
 const MAX_TOKEN_CHARS: usize = 200;
 /// A segment is cut before the word after these: engines take quadratic time over one sentence.
 const MAX_WORDS: usize = 40;
-/// How far past a possible end a decision looks, at most: characters that are not words, letters of a word.
-const MAX_SKIPPED: usize = 8;
-const MAX_WORD_BYTES: usize = 32;
-
 /// How text is cut into segments.
 #[derive(Clone, Debug)]
 pub struct Segmentation {
@@ -41,22 +43,35 @@ pub struct Segmentation {
     /// Whether the first segment of the stream may end with a clause (comma, semicolon, colon, dash), so that
     /// its audio comes sooner. Default: no.
     pub first_clause: bool,
+    /// What is taken out of the text before it is cut. Default: nothing.
+    pub clean: Clean,
+}
+
+/// Markup that a text may hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clean {
+    /// The text is spoken as it comes.
+    #[default]
+    None,
+    /// Markdown: its marks, link addresses, fenced code and emoji are not spoken; see [`Cleaner`].
+    Markdown,
 }
 
 impl Default for Segmentation {
     fn default() -> Self {
-        Segmentation { language: None, max_chars: 300, min_chars: 0, first_clause: false }
+        Segmentation { language: None, max_chars: 300, min_chars: 0, first_clause: false, clean: Clean::None }
     }
 }
 
 /// Cuts a stream of text into segments: push fragments, take segments, finish.
 ///
 /// The same text gives the same segments however it was divided into fragments. Apart from white space around
-/// segments nothing is lost or changed.
+/// segments nothing is lost or changed, unless [`Segmentation::clean`] says so.
 #[derive(Debug)]
 pub struct Segmenter {
     settings: Segmentation,
     language: &'static Language,
+    cleaner: Cleaner,
     ready: VecDeque<String>,
     ready_chars: usize,
     first: bool,
@@ -69,102 +84,13 @@ pub struct Segmenter {
     work: usize,
 }
 
-/// What is remembered of the buffer, so that it need not be read again. Positions are bytes of the buffer.
-#[derive(Debug, Default)]
-struct Scan {
-    previous: Option<char>,
-    words: usize,
-    /// The current word, or none after white space, and the one before.
-    token: Option<usize>,
-    token_chars: usize,
-    last_token: Range<usize>,
-    sentence: Option<usize>,
-    /// Whether the sentence began in lower case: its writer may not use capitals at all.
-    begins_lower: Option<bool>,
-    first_letter: Option<usize>,
-    tag: Tag,
-    /// Where a segment that is too long may be cut, best first: between short sentences that were joined,
-    /// after a clause, between words, between characters.
-    joint: usize,
-    clause: usize,
-    space: usize,
-    character: usize,
-}
-
-/// Inside a markup tag such as `<break time="1.5s">` nothing ends a sentence.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Tag {
-    #[default]
-    Outside,
-    Opened,
-    Inside,
-    Quoted(char),
-}
-
-/// A place where the segment may end, undecided until enough of what follows is known.
-#[derive(Clone, Debug)]
-struct Mark {
-    kind: Kind,
-    /// The word that the terminator follows, and the one before that.
-    token: Range<usize>,
-    before: Range<usize>,
-    /// End of the terminators and of what belongs to them: closing quotes, emoji, closing tags.
-    end: usize,
-    gap: Gap,
-    /// Where that which follows begins.
-    next: usize,
-    closed: bool,
-}
-
-/// What kind of end a [`Mark`] is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
-    /// A dot.
-    Stop,
-    Ellipsis,
-    /// A question or exclamation mark.
-    Strong,
-    /// A terminator of a script that has no other use for it, with or without white space behind.
-    Wide,
-    /// The end of a line, and no terminator.
-    Line,
-}
-
-/// White space after a [`Mark`].
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-enum Gap {
-    None,
-    Space,
-    Line,
-    Paragraph,
-}
-
-#[derive(Debug, PartialEq)]
-enum Verdict {
-    Wait,
-    Cut,
-    Keep,
-    /// So many bytes more belong to the end.
-    Extend(usize),
-}
-
-/// What a dot after a word means.
-enum Dotted {
-    /// Nothing special: the end, unless the next word is in lower case.
-    Word,
-    Leading,
-    Numbered,
-    Ending,
-    /// Initials, "p.m.", ordinals: the end only before a word that begins sentences.
-    Initial,
-}
-
 impl Segmenter {
     /// A segmenter at the beginning of a stream.
     pub fn new(settings: Segmentation) -> Segmenter {
         Segmenter {
             language: Language::of(settings.language.as_deref()),
             settings,
+            cleaner: Cleaner::default(),
             ready: VecDeque::new(),
             ready_chars: 0,
             first: true,
@@ -179,8 +105,13 @@ impl Segmenter {
 
     /// Takes the next piece of the text, which may begin and end anywhere.
     pub fn push(&mut self, fragment: &str) {
-        for c in fragment.chars() {
-            self.read(c);
+        match self.settings.clean {
+            Clean::None => self.read_all(fragment),
+            Clean::Markdown => {
+                let mut text = String::new();
+                self.cleaner.push(fragment, &mut text);
+                self.read_all(&text);
+            }
         }
     }
 
@@ -193,6 +124,9 @@ impl Segmenter {
 
     /// Completes what has been pushed as it stands, without waiting for what may follow. More text may.
     pub fn flush(&mut self) {
+        let mut text = String::new();
+        self.cleaner.finish(&mut text);
+        self.read_all(&text);
         while let Some(mark) = self.mark.take() {
             match self.decide(&mark, true) {
                 Verdict::Cut => self.end_sentence(mark.end),
@@ -212,6 +146,12 @@ impl Segmenter {
         self.ready_chars + self.chars
     }
 
+    fn read_all(&mut self, text: &str) {
+        for c in text.chars() {
+            self.read(c);
+        }
+    }
+
     fn read(&mut self, c: char) {
         #[cfg(test)]
         {
@@ -227,13 +167,13 @@ impl Segmenter {
         if self.watch(c, at) {
             return;
         }
-        if clause && self.first && self.settings.first_clause && self.is_first_clause() {
-            self.emit(self.scan.clause);
-        } else if self.chars > self.settings.max_chars.max(1)
+        if self.chars > self.settings.max_chars.max(1)
             || self.scan.token_chars > MAX_TOKEN_CHARS
             || self.scan.words > MAX_WORDS
         {
             self.emit(self.best_cut(c, at));
+        } else if clause && self.first && self.settings.first_clause && self.is_first_clause() {
+            self.emit(self.scan.clause);
         }
     }
 
@@ -261,6 +201,10 @@ impl Segmenter {
                     self.end_sentence(end);
                 }
                 return paragraph;
+            }
+            #[cfg(test)]
+            {
+                self.work += self.buffer.len() - mark.next;
             }
             match self.decide(&mark, false) {
                 Verdict::Wait => {
@@ -299,158 +243,6 @@ impl Segmenter {
         false
     }
 
-    /// Whether the segment ends at this mark, going by what has been read behind it. `complete`: no more comes.
-    fn decide(&self, mark: &Mark, complete: bool) -> Verdict {
-        let next = &self.buffer[mark.next..];
-        let Some(begin) = next.chars().next() else { return Verdict::Keep };
-        if next.starts_with('<')
-            && !complete
-            && next.len() <= MAX_WORD_BYTES
-            && mark.gap < Gap::Line
-            && (next.starts_with("</") || next == "<")
-        {
-            return if next.ends_with('>') { Verdict::Extend(next.len()) } else { Verdict::Wait };
-        }
-        if mark.gap == Gap::None {
-            return self.decide_unspaced(mark, next, begin, complete);
-        }
-        if mark.gap >= Gap::Line {
-            match begins_item(next, complete) {
-                None => return Verdict::Wait,
-                Some(true) => return Verdict::Cut,
-                Some(false) if mark.kind == Kind::Line => return Verdict::Keep,
-                Some(false) => {}
-            }
-        }
-        // A quote with white space on both sides closes; so does a dot in ". . .".
-        if language::is_quote(begin) || begin == '.' && matches!(mark.kind, Kind::Stop | Kind::Ellipsis) {
-            let mut rest = next.chars().skip(1);
-            match rest.next() {
-                None => return if complete { Verdict::Keep } else { Verdict::Wait },
-                Some(c) if c.is_whitespace() => return Verdict::Extend(begin.len_utf8()),
-                Some('.') if begin == '.' => return Verdict::Extend(2),
-                Some(_) => {}
-            }
-        }
-        let skipped = next.find(char::is_alphanumeric).unwrap_or(next.len());
-        let word = &next[skipped..];
-        if word.is_empty() && complete {
-            return Verdict::Keep; // nothing that could be spoken alone follows
-        }
-        if word.is_empty() && !next.contains('\n') && next.chars().count() <= MAX_SKIPPED {
-            return Verdict::Wait;
-        }
-        let bracketed = next[..skipped].contains(['(', '[']);
-        self.decide_spaced(mark, word, bracketed, complete)
-    }
-
-    /// No white space follows: the end only in scripts that use none, or where it was forgotten ("end.Then").
-    fn decide_unspaced(&self, mark: &Mark, next: &str, begin: char, complete: bool) -> Verdict {
-        let after = next[begin.len_utf8()..].chars().next();
-        if mark.kind == Kind::Wide || language::is_ideographic(begin) && mark.kind != Kind::Ellipsis {
-            // Japanese reported speech goes on: 「はい。」と言った。
-            let reported = mark.closed && (begin == 'と' || begin == 'っ');
-            return if reported { Verdict::Keep } else { Verdict::Cut };
-        }
-        let token = &self.buffer[mark.token.clone()];
-        let word = !mark.closed && token.len() <= MAX_WORD_BYTES && token.chars().all(char::is_alphabetic);
-        match mark.kind {
-            Kind::Strong if word && !token.is_empty() && begin.is_uppercase() => Verdict::Cut,
-            // "Node.js" and "Main.Java" are names.
-            Kind::Stop
-                if word && begin.is_uppercase() && token.len() > 1 && !token.contains(char::is_uppercase) =>
-            {
-                match after {
-                    Some(c) if c.is_lowercase() => Verdict::Cut,
-                    None if !complete => Verdict::Wait,
-                    _ => Verdict::Keep,
-                }
-            }
-            _ => Verdict::Keep,
-        }
-    }
-
-    /// White space follows, then this word, as far as it has been read.
-    fn decide_spaced(&self, mark: &Mark, word: &str, bracketed: bool, complete: bool) -> Verdict {
-        let first = word.chars().next().unwrap_or('-');
-        let end = word.find(|c: char| !c.is_alphanumeric());
-        let known = complete || word.is_empty() || end.is_some() || word.len() > MAX_WORD_BYTES;
-        let name = &word[..end.unwrap_or(word.len())];
-        // "iPhones" begins a sentence as well as "Phones" does.
-        let lower = first.is_lowercase() && !name.contains(char::is_uppercase);
-        let cut = |yes: bool| if yes { Verdict::Cut } else { Verdict::Keep };
-        if first.is_lowercase() && !known && mark.kind != Kind::Wide {
-            return Verdict::Wait;
-        }
-        // "(?)" and "[...]" are asides, not ends.
-        if mark.closed && mark.token.is_empty() && self.buffer[..mark.token.start].ends_with(['(', '[']) {
-            return Verdict::Keep;
-        }
-        let casual = self.scan.begins_lower == Some(true) && !mark.closed;
-        match mark.kind {
-            Kind::Line => Verdict::Keep,
-            Kind::Wide | Kind::Strong => cut(!(lower && mark.closed)),
-            Kind::Ellipsis => cut(first.is_uppercase()),
-            Kind::Stop => match self.classify(mark) {
-                Dotted::Word => cut(!lower || casual && mark.token.len() > 1),
-                Dotted::Leading => Verdict::Keep,
-                Dotted::Numbered if first.is_numeric() || lower || bracketed => Verdict::Keep,
-                Dotted::Numbered if !known => Verdict::Wait,
-                Dotted::Numbered => cut(!is_roman(name)),
-                Dotted::Ending => cut(!lower && !first.is_numeric() && !bracketed),
-                Dotted::Initial if bracketed => Verdict::Keep,
-                Dotted::Initial if !known => Verdict::Wait,
-                // "J. A. Smith": a single letter with a dot is the next initial.
-                Dotted::Initial if name.len() == 1 && word[1..].starts_with('.') => Verdict::Keep,
-                Dotted::Initial => cut(self.language.starters.split_ascii_whitespace().any(|s| s == name)),
-            },
-        }
-    }
-
-    fn classify(&self, mark: &Mark) -> Dotted {
-        let token = self.buffer[mark.token.clone()].trim_start_matches(['\'', '’']);
-        if token.is_empty() || token.len() > MAX_WORD_BYTES {
-            return Dotted::Word;
-        }
-        let sentence = self.scan.sentence.unwrap_or(0);
-        let begins = sentence == mark.token.start;
-        let before = &self.buffer[mark.before.clone()];
-        if token.bytes().all(|b| b.is_ascii_digit()) && token.len() <= 3 && (begins || before.ends_with(':'))
-        {
-            return Dotted::Leading; // "1. Wash hands."
-        }
-        let last = token.rsplit('.').next().unwrap_or(token);
-        if self.language.ordinals && last.len() <= 2 && token.bytes().all(|b| b.is_ascii_digit() || b == b'.')
-        {
-            return Dotted::Initial; // "3. Mai", "24.12. abends"
-        }
-        // A street comes after its name ("on Elm St."), a saint before it.
-        let named = before.starts_with(char::is_uppercase) && mark.before.start > sentence;
-        if token == "St" && named && !lists(language::PLACES, before) {
-            return Dotted::Ending;
-        }
-        // Tables first: they know "e.g." and "bl.a." better than the pattern does.
-        for language in [self.language, &COMMON] {
-            if lists(language.leading, token) {
-                return Dotted::Leading;
-            } else if lists(language.numbered, token) {
-                return Dotted::Numbered;
-            } else if lists(language.ending, token) {
-                return Dotted::Ending;
-            }
-        }
-        if token == "I" && self.language.is("en") {
-            return if begins { Dotted::Initial } else { Dotted::Ending };
-        }
-        let short = |part: &str| {
-            let letters = part.trim_start_matches('-').chars();
-            letters.clone().all(|c| c.is_lowercase() || c.is_uppercase())
-                && (1..=2).contains(&letters.count())
-        };
-        let initials = last.trim_start_matches('-').chars().count() == 1 && token.split('.').all(short);
-        if initials { Dotted::Initial } else { Dotted::Word }
-    }
-
     /// Whether the buffer up to here has anything to speak.
     fn speaks(&self, end: usize) -> bool {
         self.scan.first_letter.is_some_and(|at| at < end)
@@ -478,7 +270,7 @@ impl Segmenter {
             previous: None,
             ..std::mem::take(&mut self.scan)
         };
-        self.push(&rest);
+        self.read_all(&rest);
     }
 
     /// Makes the buffer up to here a segment and reads the rest again, as the beginning of the next.
@@ -493,7 +285,7 @@ impl Segmenter {
         }
         self.chars = 0;
         self.scan = Scan::default();
-        self.push(&rest);
+        self.read_all(&rest);
     }
 
     fn detach(&mut self, end: usize) -> String {
@@ -520,157 +312,6 @@ impl Segmenter {
         let attached = scan.character > 0 && at - scan.character <= MAX_WORD_BYTES;
         if attached && !c.is_whitespace() { scan.character } else { at }
     }
-}
-
-impl Mark {
-    /// Takes white space that follows; false if this is none.
-    fn follow(&mut self, space: Gap, after: usize) -> bool {
-        if space == Gap::None {
-            return false;
-        }
-        let blank_line = self.gap == Gap::Line && space == Gap::Line;
-        self.gap = if blank_line || space > self.gap && space == Gap::Paragraph {
-            Gap::Paragraph
-        } else if space > self.gap {
-            space
-        } else {
-            self.gap
-        };
-        self.next = after;
-        true
-    }
-
-    /// Takes a character that belongs to the end itself; false if this one does not.
-    fn absorb(&mut self, c: char, after: usize, language: &Language) -> bool {
-        let belongs = match self.gap {
-            Gap::None => match terminator(c, language) {
-                Some(kind) => {
-                    self.kind = match (self.kind, kind) {
-                        (Kind::Stop | Kind::Ellipsis, Kind::Stop | Kind::Ellipsis) if !self.closed => {
-                            Kind::Ellipsis
-                        }
-                        (Kind::Stop | Kind::Ellipsis, Kind::Strong | Kind::Wide) => kind,
-                        (old, _) => old,
-                    };
-                    true
-                }
-                None if language::is_closer(c) => {
-                    self.closed = true;
-                    true
-                }
-                None => language::is_emoji(c) || language::extends(c),
-            },
-            // At the beginning of a line an emoji serves as a bullet.
-            Gap::Space => language::is_emoji(c),
-            Gap::Line | Gap::Paragraph => false,
-        };
-        if belongs {
-            self.end = after;
-            self.next = after;
-        }
-        belongs
-    }
-}
-
-impl Scan {
-    /// Takes the next character; true if a clause has just ended.
-    fn read(&mut self, c: char, at: usize) -> bool {
-        let after = at + c.len_utf8();
-        let previous = self.previous.replace(c);
-        if !self.stays_attached(c, at, previous) {
-            self.character = at;
-        }
-        self.read_tag(c);
-        if c.is_whitespace() {
-            let Some(token) = self.token.take() else { return false };
-            self.space = at;
-            self.last_token = token..at;
-            self.token_chars = 0;
-            let dash = matches!(previous, Some('-' | '–')) && token + 3 >= at;
-            let clause = dash || previous.is_some_and(language::ends_clause);
-            if clause && self.tag == Tag::Outside {
-                self.clause = at;
-            }
-            return self.clause == at && previous != Some(')');
-        }
-        if self.token.is_none() {
-            self.token = Some(at);
-            self.words += 1;
-            self.sentence.get_or_insert(at);
-        }
-        self.token_chars += 1;
-        if language::is_unspaced(c) {
-            self.token_chars = 0;
-            if language::is_ideographic(c) && self.character == at {
-                self.space = at;
-            }
-        }
-        if c.is_alphanumeric() {
-            self.first_letter.get_or_insert(at);
-            self.begins_lower.get_or_insert(c.is_lowercase());
-        }
-        if language::begins_word(c) {
-            self.token = Some(after);
-        }
-        if language::ends_clause_unspaced(c) && self.tag == Tag::Outside {
-            self.clause = after;
-            return true;
-        }
-        false
-    }
-
-    fn read_tag(&mut self, c: char) {
-        self.tag = match (self.tag, c) {
-            (_, '<') => Tag::Opened,
-            (Tag::Opened, 'a'..='z' | 'A'..='Z' | '/') => Tag::Inside,
-            (Tag::Quoted(quote), _) if c == quote => Tag::Inside,
-            (Tag::Quoted(quote), _) => Tag::Quoted(quote),
-            (Tag::Inside, '"') => Tag::Quoted(c),
-            // A terminator: this was no tag, but "a <b. Then".
-            (Tag::Outside | Tag::Opened, _) | (Tag::Inside, '>' | '.' | '!' | '?') => Tag::Outside,
-            (Tag::Inside, _) => Tag::Inside,
-        };
-    }
-
-    /// Whether a cut before this character would separate it from the one before.
-    fn stays_attached(&self, c: char, at: usize, previous: Option<char>) -> bool {
-        let flag = |c: char| matches!(c, '\u{1f1e6}'..='\u{1f1ff}');
-        match previous {
-            None => false,
-            Some('\u{200d}') => true,
-            // The second half of a flag, unless the first is itself a second half.
-            Some(p) if flag(p) && flag(c) => self.character + p.len_utf8() == at,
-            Some(_) => language::extends(c) || language::is_closer(c) || language::is_punctuation(c),
-        }
-    }
-}
-
-/// Whether this line begins an item of a list, a heading or a line of dialogue; none if more must be seen.
-fn begins_item(line: &str, complete: bool) -> Option<bool> {
-    let undecided = if complete { Some(false) } else { None };
-    let mut rest = line.chars();
-    let label = match rest.next() {
-        None => return undecided,
-        Some('—' | '–') => return Some(true),
-        Some('-' | '+' | '*' | '•' | '‣' | '◦' | '·' | '▪' | '●') => 1,
-        Some('#') => line.chars().take_while(|c| *c == '#').count().min(6),
-        Some(first) if first.is_ascii_alphanumeric() => {
-            let digits = line.chars().take_while(char::is_ascii_digit).count().min(3);
-            match line.chars().nth(digits.max(1)) {
-                None => return undecided,
-                Some('.') if digits > 0 => digits + 1,
-                Some(')') => digits.max(1) + 1,
-                Some(_) => return Some(false),
-            }
-        }
-        Some(_) => return Some(false),
-    };
-    line.chars().nth(label).map(char::is_whitespace).or(undecided)
-}
-
-/// Whether this is a Roman numeral, as in "Art. IV"; "I" is more often the pronoun.
-fn is_roman(word: &str) -> bool {
-    word != "I" && !word.is_empty() && word.chars().all(|c| "IVXLCDM".contains(c))
 }
 
 #[cfg(test)]

@@ -207,11 +207,11 @@ impl<T: Transport> Connection<T> {
         while let Some(action) = session.next_action() {
             match action {
                 Action::Send(message) => self.endpoint.send_text(&message.to_json()),
-                Action::Speak { text, index } => {
+                Action::Speak { text, index, speed } => {
                     let utterance = Utterance {
                         text,
                         index,
-                        speed: self.shared.config.speed,
+                        speed,
                         format: self.shared.settings.format,
                         frame_bytes: self.shared.settings.frame_bytes,
                         running: self.shared.syntheses.clone(),

@@ -235,6 +235,7 @@ fn settings(config: &Config, synthesizer: &dyn Synthesizer) -> Result<Settings, 
         greeting: config.greeting.clone(),
         max_prompt_chars: config.max_prompt_chars,
         prefetch: config.prefetch,
+        speed: config.speed,
         format,
         frame_bytes: format.frame_bytes(config.frame_ms),
     })

@@ -2,7 +2,7 @@ use super::*;
 
 type Case = (&'static str, &'static str, &'static [&'static str]);
 
-/// Language, text, segments.
+/// Language, text, segments. All pass: no case is left open.
 const CASES: &[Case] = &[
     ("", "The kettle is on. Sit down.", &["The kettle is on.", "Sit down."]),
     ("", "Ready? Go! Now.", &["Ready?", "Go!", "Now."]),
@@ -87,6 +87,143 @@ const CASES: &[Case] = &[
     ("", "Pope Pius IX. spoke. Art. IV applies.", &["Pope Pius IX. spoke.", "Art. IV applies."]),
     ("", "He said: go. They went.", &["He said: go.", "They went."]),
     ("", "It was cut [...] and sewn. Done.", &["It was cut [...] and sewn.", "Done."]),
+    ("", "It rained.\nWe stayed in.", &["It rained.", "We stayed in."]),
+    (
+        "",
+        "First line\r\nsecond line. Third.\r\n\r\nFourth",
+        &["First line\r\nsecond line.", "Third.", "Fourth"],
+    ),
+    ("", "A heading\n\nThe text", &["A heading", "The text"]),
+    ("", "A heading\r\n \t\r\nThe text", &["A heading", "The text"]),
+    ("", "List:\r\n- one\r\n- two\r\n\r\nAfter.", &["List:", "- one", "- two", "After."]),
+    ("", "* one\n* two\n• three", &["* one", "* two", "• three"]),
+    ("", "1) one\n2) two\na) three", &["1) one", "2) two", "a) three"]),
+    ("", "# Title\n## Part\nText here.", &["# Title", "## Part\nText here."]),
+    ("", "It is 5\n- no 6 degrees.", &["It is 5", "- no 6 degrees."]),
+    ("", "Steps: 1. Wash. 2. Dry.", &["Steps: 1. Wash.", "2. Dry."]),
+    ("", "It costs $1,299.99. Cheap!", &["It costs $1,299.99.", "Cheap!"]),
+    ("", "That is €3.50, not £4. Odd.", &["That is €3.50, not £4.", "Odd."]),
+    ("", "We met at 9:30. He was late.", &["We met at 9:30.", "He was late."]),
+    ("", "We left at 5 p.m. The gates closed.", &["We left at 5 p.m.", "The gates closed."]),
+    ("", "Open 9 a.m.-5 p.m. daily.", &["Open 9 a.m.-5 p.m. daily."]),
+    ("", "The U.S. They left.", &["The U.S.", "They left."]),
+    ("", "He likes the U.S.A. a lot.", &["He likes the U.S.A. a lot."]),
+    (
+        "",
+        "Go to https://example.org/a.b?c=D!e now. Then stop.",
+        &["Go to https://example.org/a.b?c=D!e now.", "Then stop."],
+    ),
+    ("", "See https://example.org/. It works.", &["See https://example.org/.", "It works."]),
+    ("", "Write to a.b@example.co.uk. We answer.", &["Write to a.b@example.co.uk.", "We answer."]),
+    ("", "Write to me@example.org, please.", &["Write to me@example.org, please."]),
+    ("", "Use e.g. Paris or i.e. London. Fine.", &["Use e.g. Paris or i.e. London.", "Fine."]),
+    ("", "Rooms (e.g. Suite 4) cost more.", &["Rooms (e.g. Suite 4) cost more."]),
+    ("", "Smith et al. (2020) agree. So do we.", &["Smith et al. (2020) agree.", "So do we."]),
+    ("", "J. A. Smith and I. M. Pei met.", &["J. A. Smith and I. M. Pei met."]),
+    ("", "C. S. Lewis wrote. It sold.", &["C. S. Lewis wrote.", "It sold."]),
+    ("", "Take vitamin C. It helps.", &["Take vitamin C.", "It helps."]),
+    ("", "Mr. and Mrs. Day came. Gen. Lee left.", &["Mr. and Mrs. Day came.", "Gen. Lee left."]),
+    ("", "He sat. Then he slept.", &["He sat.", "Then he slept."]),
+    ("", "On Jan. 5 it began. In Dec. it ended.", &["On Jan. 5 it began.", "In Dec. it ended."]),
+    ("", "See No. 5, Art. IX and Vol. 2. All good.", &["See No. 5, Art. IX and Vol. 2.", "All good."]),
+    ("", "No. I will not.", &["No.", "I will not."]),
+    ("", "He lives on Park Ave. Go there.", &["He lives on Park Ave.", "Go there."]),
+    (
+        "",
+        "Mount St. Helens erupted. We saw Paris and St. Louis.",
+        &["Mount St. Helens erupted.", "We saw Paris and St. Louis."],
+    ),
+    ("", "It ended.Then it began.", &["It ended.", "Then it began."]),
+    ("", "I came.I saw.I'm back.", &["I came.", "I saw.", "I'm back."]),
+    ("", "Really?Yes!No.", &["Really?", "Yes!", "No."]),
+    ("", "Use os.path, Node.js. Done.", &["Use os.path, Node.js.", "Done."]),
+    ("", "\"Stop!\" he said. \"Why?\" she asked.", &["\"Stop!\" he said.", "\"Why?\" she asked."]),
+    ("", "“Go.” “Now?” ‘Yes.’ He went.", &["“Go.”", "“Now?”", "‘Yes.’", "He went."]),
+    ("", "He said, \"It is late.\" Then he left.", &["He said, \"It is late.\"", "Then he left."]),
+    ("", "It is over ((really). Truly). So.", &["It is over ((really).", "Truly).", "So."]),
+    ("", "A (nested (deep) thought.) Next.", &["A (nested (deep) thought.)", "Next."]),
+    ("", "He was (?) late and (!) loud. Odd.", &["He was (?) late and (!) loud.", "Odd."]),
+    ("", "It ends [1]. Then [2] more.", &["It ends [1].", "Then [2] more."]),
+    ("", "Wait… what? Wait… No.", &["Wait… what?", "Wait…", "No."]),
+    ("", "So... \"Who is there?\" he asked.", &["So...", "\"Who is there?\" he asked."]),
+    ("", "No way?!?! Yes!!! Ok...", &["No way?!?!", "Yes!!!", "Ok..."]),
+    ("", "He left . Then came back .", &["He left .", "Then came back ."]),
+    ("", "i went home. it was late. bye.", &["i went home.", "it was late.", "bye."]),
+    ("", "It is in the dept. of trade. Fine.", &["It is in the dept. of trade.", "Fine."]),
+    ("", "I like it. iPhones sell.", &["I like it.", "iPhones sell."]),
+    ("", "Yes! 🎉🎉 Great. 👍", &["Yes! 🎉🎉", "Great. 👍"]),
+    ("", "Done 👍🏽. Flag 🇳🇴. Bye", &["Done 👍🏽.", "Flag 🇳🇴.", "Bye"]),
+    ("", "Done.\n✅ Next.", &["Done.", "✅ Next."]),
+    ("", "😀", &["😀"]),
+    ("", "...", &["..."]),
+    ("", "* * *\n\nNext.", &["* * *\n\nNext."]),
+    ("", "End. * * *", &["End. * * *"]),
+    ("", "   ", &[]),
+    ("", "\n\n\r\n", &[]),
+    ("", "", &[]),
+    ("", "Hello", &["Hello"]),
+    ("", ".5 and .NET are fine. Ok.", &[".5 and .NET are fine.", "Ok."]),
+    ("", "Text.<br/> More. <p>New.</p> Last.", &["Text.<br/> More.", "<p>New.</p>", "Last."]),
+    ("", "Wait <break time=\"1. 5s\"/> here. Ok.", &["Wait <break time=\"1. 5s\"/> here.", "Ok."]),
+    ("", "If a <b. Then stop. Ok.", &["If a <b.", "Then stop.", "Ok."]),
+    ("", "他说：“走吧。”然后离开了。", &["他说：“走吧。”", "然后离开了。"]),
+    ("", "他走了……然后回来。好", &["他走了……然后回来。", "好"]),
+    ("", "很好.我们走!好吗?好", &["很好.", "我们走!", "好吗?", "好"]),
+    ("", "圆周率是3.14。对。", &["圆周率是3.14。", "对。"]),
+    (
+        "ja",
+        "「はい。」と言った。「行くよ。」彼は笑った。",
+        &["「はい。」と言った。", "「行くよ。」", "彼は笑った。"],
+    ),
+    ("ja", "本当？！うん。", &["本当？！", "うん。"]),
+    ("ko", "3.14입니다. \"네.\" 좋아요!", &["3.14입니다.", "\"네.\"", "좋아요!"]),
+    ("", "مرحبا. كيف حالك؟ أنا بخير.", &["مرحبا.", "كيف حالك؟", "أنا بخير."]),
+    ("", "שלום! מה שלומך? \"טוב.\" כן.", &["שלום!", "מה שלומך?", "\"טוב.\"", "כן."]),
+    ("", "यह अच्छा है।वह गया।", &["यह अच्छा है।", "वह गया।"]),
+    ("", "Բարև։ Ինչպես ես։", &["Բարև։", "Ինչպես ես։"]),
+    ("ru", "Он ушёл. Она осталась... но потом пришла.", &["Он ушёл.", "Она осталась... но потом пришла."]),
+    (
+        "de",
+        "Das ist z. B. ein Hund, d. h. ein Tier. Gut.",
+        &["Das ist z. B. ein Hund, d. h. ein Tier.", "Gut."],
+    ),
+    ("de", "Dr. Maier kam am 24.12. an. Er blieb.", &["Dr. Maier kam am 24.12. an.", "Er blieb."]),
+    (
+        "de",
+        "Im 3. Stock wohnt Hr. Kurz. Ich zähle 42. Das stimmt.",
+        &["Im 3. Stock wohnt Hr. Kurz.", "Ich zähle 42.", "Das stimmt."],
+    ),
+    ("de-AT", "„Komm.“ Er ging. »Nein.« Gut.", &["„Komm.“", "Er ging.", "»Nein.«", "Gut."]),
+    ("de", "Äpfel, Birnen usw. Wir gehen.", &["Äpfel, Birnen usw.", "Wir gehen."]),
+    (
+        "fr",
+        "Vraiment ? Oui ! MM. Petit et Roy, p. ex., partent.",
+        &["Vraiment ?", "Oui !", "MM. Petit et Roy, p. ex., partent."],
+    ),
+    ("fr", "J.-P. Roy habite ici. Il dort.", &["J.-P. Roy habite ici.", "Il dort."]),
+    ("es", "El Sr. Ruiz llegó. ¿Y Ud. también? Sí.", &["El Sr. Ruiz llegó.", "¿Y Ud. también?", "Sí."]),
+    ("es", "Hola.\n—¿Vienes?\n—Sí.", &["Hola.", "—¿Vienes?", "—Sí."]),
+    (
+        "it",
+        "Il dott. Rossi è qui. Pane, vino ecc. Andiamo.",
+        &["Il dott. Rossi è qui.", "Pane, vino ecc.", "Andiamo."],
+    ),
+    ("pt", "A Dra. Sá chegou. Pão, vinho etc. Vamos.", &["A Dra. Sá chegou.", "Pão, vinho etc.", "Vamos."]),
+    ("nl", "Dhr. De Vries komt, d.w.z. morgen. Goed.", &["Dhr. De Vries komt, d.w.z. morgen.", "Goed."]),
+    (
+        "da",
+        "Det er den 3. maj. Kaffe, te m.m. Velkommen.",
+        &["Det er den 3. maj.", "Kaffe, te m.m.", "Velkommen."],
+    ),
+    ("sv", "Ta t.ex. te. Bra.", &["Ta t.ex. te.", "Bra."]),
+    ("el", "Ο κ. Νίκος ήρθε. Φρούτα, π.χ. μήλα. Ναι;", &["Ο κ. Νίκος ήρθε.", "Φρούτα, π.χ. μήλα.", "Ναι;"]),
+    ("xx", "Dr. Who? Yes.", &["Dr. Who?", "Yes."]),
+    ("", "Is 2 > 1? Yes: 3 < 4. Good.", &["Is 2 > 1?", "Yes: 3 < 4.", "Good."]),
+    ("", "Rock 'n' roll. 'Tis true. The '90s.", &["Rock 'n' roll.", "'Tis true.", "The '90s."]),
+    ("", "He left. — Then she left.", &["He left.", "— Then she left."]),
+    ("", "**Bold.** Then _it._ End.", &["**Bold.**", "Then _it._", "End."]),
+    ("", "Halden Inc. makes pumps (Ltd. too). Yes.", &["Halden Inc. makes pumps (Ltd. too).", "Yes."]),
+    ("", "Version 2. It is new. Try v2. It works.", &["Version 2.", "It is new.", "Try v2.", "It works."]),
 ];
 
 fn settings(language: &str) -> Segmentation {
@@ -100,6 +237,10 @@ fn segments<'a>(settings: &Segmentation, fragments: impl IntoIterator<Item = &'a
     for fragment in fragments {
         segmenter.push(fragment);
         segments.extend(std::iter::from_fn(|| segmenter.next_segment()));
+        if let Some(mark) = &segmenter.mark {
+            // What every decision looks at is bounded, whatever the text.
+            assert!(segmenter.buffer.len() - mark.next <= 3 * MAX_WORD_BYTES, "{:?}", segmenter.buffer);
+        }
     }
     segmenter.finish();
     segments.extend(std::iter::from_fn(|| segmenter.next_segment()));
@@ -107,14 +248,389 @@ fn segments<'a>(settings: &Segmentation, fragments: impl IntoIterator<Item = &'a
     segments
 }
 
+fn characters(text: &str) -> Vec<&str> {
+    text.char_indices().map(|(at, c)| &text[at..at + c.len_utf8()]).collect()
+}
+
+/// A small generator (xorshift64) with a fixed seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).unwrap()
+    }
+
+    fn fragments<'a>(&mut self, text: &'a str) -> Vec<&'a str> {
+        let characters = characters(text);
+        let mut fragments = Vec::new();
+        let mut at = 0;
+        while at < text.len() {
+            let mut end = at;
+            for c in characters[text[..at].chars().count()..].iter().take(1 + self.below(7)) {
+                end += c.len();
+            }
+            fragments.push(&text[at..end]);
+            at = end;
+        }
+        fragments
+    }
+}
+
+fn visible(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+/// Nothing is lost, and the same segments come however the text is cut.
+fn check_everywhere(settings: &Segmentation, text: &str) -> Vec<String> {
+    let whole = segments(settings, [text]);
+    assert_eq!(visible(&whole.concat()), visible(text), "{text:?}");
+    for segment in &whole {
+        assert!(!segment.is_empty() && segment.trim() == segment, "{text:?}: {segment:?}");
+        assert!(segment.chars().count() <= settings.max_chars.max(1), "{text:?}: {segment:?}");
+        assert!(segment.split_whitespace().count() <= MAX_WORDS, "{text:?}: {segment:?}");
+    }
+    assert_eq!(segments(settings, characters(text)), whole, "{text:?} by character");
+    for (at, _) in text.char_indices() {
+        assert_eq!(segments(settings, [&text[..at], &text[at..]]), whole, "{text:?} cut at {at}");
+    }
+    let mut random = Random(0x5eed);
+    for _ in 0..10 {
+        let fragments = random.fragments(text);
+        assert_eq!(segments(settings, fragments.iter().copied()), whole, "{text:?} as {fragments:?}");
+    }
+    whole
+}
+
 #[test]
 fn cases() {
     let mut failures = Vec::new();
     for (language, text, expected) in CASES.iter() {
-        let got = segments(&settings(language), [*text]);
+        let got = check_everywhere(&settings(language), text);
         if got != *expected {
             failures.push(format!("{text:?}\n   got {got:?}\n  want {expected:?}"));
         }
     }
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), CASES.len(), failures.join("\n"));
+}
+
+#[test]
+fn every_setting_is_independent_of_the_fragments() {
+    let joined: String = CASES.iter().map(|(_, text, _)| format!("{text} ")).collect();
+    for (max_chars, min_chars, first_clause) in [
+        (300, 0, true),
+        (300, 40, false),
+        (40, 0, false),
+        (20, 30, true),
+        (1, 0, false),
+        (0, 0, false),
+        (7, 3, true),
+    ] {
+        let settings = Segmentation { max_chars, min_chars, first_clause, ..Segmentation::default() };
+        for (_, text, _) in CASES.iter() {
+            check_everywhere(&settings, text);
+        }
+        let whole = segments(&settings, [joined.as_str()]);
+        assert_eq!(visible(&whole.concat()), visible(&joined));
+        assert_eq!(segments(&settings, characters(&joined)), whole);
+    }
+}
+
+#[test]
+fn random_texts() {
+    const PIECES: &[&str] = &[
+        ". ",
+        ".",
+        "...",
+        " ",
+        "\n",
+        "\n\n",
+        "\r\n",
+        "!",
+        "? ",
+        "\"",
+        "”",
+        "(",
+        ")",
+        "“",
+        "«",
+        "»",
+        ", ",
+        "—",
+        " - ",
+        "; ",
+        "Dr",
+        "etc",
+        "I",
+        "A",
+        "St",
+        "p.m.",
+        "3",
+        "12",
+        "IV",
+        "word",
+        "Then",
+        "the",
+        "Elm",
+        "U.S.",
+        "1. ",
+        "- ",
+        "# ",
+        "<b",
+        "</b>",
+        ">",
+        "=\"",
+        "😀",
+        "👩\u{200d}💻",
+        "🇳🇴",
+        "e\u{301}",
+        "冷",
+        "。",
+        "」",
+        "と",
+        "ไทย",
+        "क्षि",
+        "।",
+        "x\u{200d}",
+        "\t",
+        "\u{2029}",
+        "'",
+        "*",
+        ":",
+        "http://a.b/c",
+    ];
+    let mut random = Random(0xa1_0d);
+    for round in 0..3_000 {
+        let text: String = (0..1 + random.below(40)).map(|_| PIECES[random.below(PIECES.len())]).collect();
+        let settings = Segmentation {
+            language: ["en", "de", "el", "fr"].get(random.below(5)).map(|l| (*l).to_owned()),
+            max_chars: [300, 60, 25, 5][random.below(4)],
+            min_chars: [0, 0, 10, 80][random.below(4)],
+            first_clause: round % 2 == 0,
+            ..Segmentation::default()
+        };
+        let whole = segments(&settings, [text.as_str()]);
+        assert_eq!(visible(&whole.concat()), visible(&text), "{text:?}");
+        assert!(whole.iter().all(|s| s.chars().count() <= settings.max_chars), "{text:?}: {whole:?}");
+        assert_eq!(segments(&settings, characters(&text)), whole, "{text:?} {settings:?}");
+        let fragments = random.fragments(&text);
+        assert_eq!(segments(&settings, fragments.iter().copied()), whole, "{fragments:?} {settings:?}");
+    }
+}
+
+#[test]
+fn hostile_text_takes_linear_work() {
+    const SIZE: usize = 1 << 13;
+    let patterns = [
+        ".",
+        "a.",
+        ". ",
+        "a.a. ",
+        "(",
+        "((((( ",
+        "\"",
+        "\". ",
+        " ",
+        "\n",
+        "a\n",
+        "\n\n",
+        "a",
+        "e\u{301}",
+        "\u{301}",
+        "冷",
+        "。",
+        "Dr. ",
+        "U.S. ",
+        "A. ",
+        "J. - ",
+        "etc. (",
+        "1. ",
+        "- ",
+        "<",
+        "<a",
+        "</",
+        ". </a",
+        "<a \"",
+        "😀",
+        "🇳🇴",
+        "\u{200d}",
+        "ก",
+        "a, ",
+        "—",
+        "? ",
+        "...(",
+        "no. I",
+        "a. \n",
+        ". a",
+        "I. ",
+        "a                                        b",
+    ];
+    for (max_chars, min_chars) in [(300, 0), (300, usize::MAX), (usize::MAX, 0), (usize::MAX, usize::MAX)] {
+        for pattern in patterns {
+            let text = pattern.repeat(SIZE / pattern.len());
+            let settings = Segmentation { max_chars, min_chars, ..Segmentation::default() };
+            let mut segmenter = Segmenter::new(settings);
+            let mut kept = 0;
+            for fragment in characters(&text) {
+                segmenter.push(fragment);
+                while let Some(segment) = segmenter.next_segment() {
+                    kept += visible(&segment).len();
+                }
+            }
+            segmenter.finish();
+            kept += std::iter::from_fn(|| segmenter.next_segment()).map(|s| visible(&s).len()).sum::<usize>();
+            assert_eq!(kept, visible(&text).len(), "{pattern:?}");
+            let (work, chars) = (segmenter.work, text.chars().count());
+            // The dearest pattern keeps the longest lookahead open all the time; squared would be thousands.
+            assert!(
+                work <= 150 * chars,
+                "{pattern:?} with {max_chars}, {min_chars}: {work} steps for {chars}"
+            );
+        }
+    }
+}
+
+#[test]
+fn decides_as_soon_as_it_can() {
+    for (text, expected) in [
+        ("Hello there.", None),
+        ("Hello there. ", None),
+        ("Hello there. W", Some("Hello there.")),
+        ("Hello there.\n\n", Some("Hello there.")),
+        ("A heading\n\n", Some("A heading")),
+        ("Nuts, etc. w", None),
+        ("Nuts, etc. W", Some("Nuts, etc.")),
+        ("The U.S. Sena", None),
+        ("At 5 p.m. They", None),
+        ("At 5 p.m. They ", Some("At 5 p.m.")),
+        ("很好。", None),
+        ("很好。我", Some("很好。")),
+    ] {
+        let mut segmenter = Segmenter::new(Segmentation::default());
+        segmenter.push(text);
+        assert_eq!(segmenter.next_segment().as_deref(), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn flush_takes_what_is_there_and_text_may_follow() {
+    let mut segmenter = Segmenter::new(Segmentation { min_chars: 100, ..Segmentation::default() });
+    let mut take = |text: &str| {
+        segmenter.push(text);
+        segmenter.flush();
+        let taken: Vec<String> = std::iter::from_fn(|| segmenter.next_segment()).collect();
+        assert_eq!(segmenter.buffered_chars(), 0);
+        taken
+    };
+    assert_eq!(take("Hello wor"), ["Hello wor"]);
+    assert_eq!(take("ld. Next"), ["ld. Next"]);
+    assert!(take(" \n").is_empty());
+    assert!(take("").is_empty());
+    assert_eq!(take("Dr."), ["Dr."]);
+
+    let mut segmenter = Segmenter::new(Segmentation::default());
+    segmenter.push("At 5 p.m. The");
+    assert_eq!(segmenter.buffered_chars(), 13);
+    segmenter.flush();
+    assert_eq!(segmenter.buffered_chars(), 12);
+    assert_eq!(segmenter.next_segment().as_deref(), Some("At 5 p.m."));
+    assert_eq!(segmenter.next_segment().as_deref(), Some("The"));
+    assert_eq!(segmenter.next_segment(), None);
+}
+
+#[test]
+fn short_sentences_are_joined() {
+    let settings = Segmentation { min_chars: 12, ..Segmentation::default() };
+    let text = "Yes. No. It is late. Go. Then we all went home. Bye.";
+    assert_eq!(
+        check_everywhere(&settings, text),
+        ["Yes. No. It is late.", "Go. Then we all went home.", "Bye."]
+    );
+    // When joining makes it too long, the end of a sentence is the best place.
+    let settings = Segmentation { min_chars: 16, max_chars: 30, ..Segmentation::default() };
+    let text = "We all went in. Then, it began to rain, heavily.";
+    assert_eq!(check_everywhere(&settings, text), ["We all went in.", "Then, it began to rain,", "heavily."]);
+}
+
+#[test]
+fn the_first_segment_may_be_a_clause() {
+    for (text, min_chars, expected) in [
+        ("Well, I think so, too. Yes, it is.", 0, vec!["Well,", "I think so, too.", "Yes, it is."]),
+        ("Well, I think so, too. Yes.", 6, vec!["Well, I think so,", "too. Yes."]),
+        ("It is — as you say — late.", 0, vec!["It is —", "as you say — late."]),
+        ("It is - as you say.", 0, vec!["It is -", "as you say."]),
+        ("- Milk, and 1,000 eggs at 9:30.", 0, vec!["- Milk,", "and 1,000 eggs at 9:30."]),
+        ("我们走，好吗？好，走。", 0, vec!["我们走，", "好吗？", "好，走。"]),
+        ("Go. Well, no.", 0, vec!["Go.", "Well, no."]),
+    ] {
+        let settings = Segmentation { first_clause: true, min_chars, ..Segmentation::default() };
+        assert_eq!(check_everywhere(&settings, text), expected);
+    }
+}
+
+#[test]
+fn long_text_is_cut() {
+    let lengths = |settings: &Segmentation, text: &str| -> Vec<usize> {
+        segments(settings, [text]).iter().map(|s| s.chars().count()).collect()
+    };
+    let default = Segmentation::default();
+    assert_eq!(lengths(&default, &"a".repeat(450)), [200, 200, 50]);
+    assert_eq!(lengths(&default, &"冷".repeat(650)), [300, 300, 50]);
+    assert_eq!(lengths(&default, &"ก".repeat(650)), [300, 300, 50]);
+    // Marks stay with their letter.
+    assert_eq!(lengths(&default, &"xe\u{301}".repeat(100)), [199, 101]);
+    let flags = segments(&Segmentation { max_chars: 7, ..default.clone() }, ["🇳🇴🇸🇪🇩🇰🇫🇮🇮🇸"]);
+    assert_eq!(flags, ["🇳🇴🇸🇪🇩🇰", "🇫🇮🇮🇸"]);
+    let coders = "👩\u{200d}💻".repeat(3);
+    assert_eq!(lengths(&Segmentation { max_chars: 5, ..default.clone() }, &coders), [3, 3, 3]);
+    // A line does not begin with its punctuation.
+    let text = segments(&Segmentation { max_chars: 5, ..default.clone() }, ["今天很冷吗，我们走"]);
+    assert_eq!(text, ["今天很冷", "吗，我们走"]);
+
+    let words = |text: &str| -> Vec<usize> {
+        segments(&default, [text]).iter().map(|s| s.split_whitespace().count()).collect()
+    };
+    assert_eq!(words(&"a ".repeat(100)), [40, 40, 20]);
+    assert_eq!(words(&format!("{}a, {}", "a ".repeat(29), "a ".repeat(30))), [30, 30]);
+    assert_eq!(words(&format!("{}a, {}", "a ".repeat(4), "a ".repeat(55))), [40, 20]);
+    let narrow = Segmentation { max_chars: 20, ..default.clone() };
+    assert_eq!(segments(&narrow, ["one two three, four five six"]), ["one two three,", "four five six"]);
+    assert_eq!(segments(&narrow, ["one two three four five six"]), ["one two three four", "five six"]);
+    assert_eq!(segments(&narrow, ["Exactly twenty char. But"]), ["Exactly twenty char.", "But"]);
+}
+
+#[test]
+fn languages() {
+    for (tag, expected) in [
+        (None, "en"),
+        (Some("DE_at"), "de"),
+        (Some("nb-NO"), "no nb nn da sv"),
+        (Some("zz"), "en"),
+        (Some(""), "en"),
+    ] {
+        assert!(Language::of(tag).is(expected), "{tag:?}");
+    }
+}
+
+#[test]
+fn markdown_is_cleaned_first() {
+    let settings = Segmentation { clean: Clean::Markdown, ..Segmentation::default() };
+    for (text, expected) in [
+        ("**Note.** Read this.", vec!["Note.", "Read this."]),
+        ("See [the guide](https://example.com/x.y). Ok.", vec!["See the guide.", "Ok."]),
+        ("3 * 4 is 12.", vec!["3 * 4 is 12."]),
+        ("👍", vec![]),
+        ("# Title\n\n- Milk\n- Bread, `eggs`\n\n---\nEnd", vec!["Title", "Milk", "Bread, eggs", "End"]),
+        ("Steps:\n1. **Wash** it.\n2. Dry", vec!["Steps:", "1. Wash it.", "2. Dry"]),
+        ("| a | b |\n|---|---|\n| 1 | 2 |\n", vec!["a, b", "1, 2"]),
+    ] {
+        assert_eq!(segments(&settings, [text]), expected);
+        assert_eq!(segments(&settings, characters(text)), expected);
+    }
+    let mut segmenter = Segmenter::new(settings);
+    segmenter.push("Some **bo");
+    segmenter.flush();
+    assert_eq!(segmenter.next_segment().as_deref(), Some("Some bo"));
 }

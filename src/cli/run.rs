@@ -1,0 +1,116 @@
+//! What every command that runs something needs: threads, an engine, log lines, signals.
+
+use super::{Engine, Settings};
+use aloud::audio::{Encoding, Format};
+use aloud::tts::{Flite, Synthesizer, Tone};
+use aloud::{Server, Service, config::Listen};
+use std::error::Error;
+use std::future::Future;
+use std::io::{self, Write};
+use std::num::NonZero;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What the tone engine gives where nothing else is asked for.
+const TONE_RATE_HZ: u32 = 24_000;
+
+/// Log lines that may wait for stderr. A reader that does not read costs lines, not sessions.
+const LINES_IN_FLIGHT: usize = 1_000;
+
+/// Threads for everything: as asked, or one for each core.
+pub(super) fn threads(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get))
+}
+
+pub(super) fn runtime(threads: usize) -> io::Result<Runtime> {
+    match threads {
+        1 => Builder::new_current_thread().enable_all().build(),
+        _ => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+    }
+}
+
+pub(super) fn engine(settings: &Settings) -> Arc<dyn Synthesizer> {
+    match settings.engine {
+        Engine::Flite => Arc::new(Flite::with_threads(threads(settings.threads))),
+        Engine::Tone => {
+            let format = Format {
+                encoding: settings.encoding.unwrap_or(Encoding::PcmS16le),
+                sample_rate_hz: settings.sample_rate_hz.unwrap_or(TONE_RATE_HZ),
+            };
+            Arc::new(Tone::new(format, settings.tone_seconds))
+        }
+    }
+}
+
+/// Serves until the first SIGINT or SIGTERM, and lets what runs finish; a second one ends at once.
+pub(super) fn serve(listen: &Listen, service: Service, threads: usize) -> Result<ExitCode, Box<dyn Error>> {
+    log_to_stderr();
+    runtime(threads)?.block_on(async {
+        // Before the address is announced: whoever reads it may send a signal at once.
+        let asked_to_stop = stop_signal()?;
+        let server = Server::bind(listen, service).await?;
+        let mut stdout = io::stdout();
+        writeln!(stdout, "listening on {}", server.address())?;
+        stdout.flush()?;
+        server
+            .serve(async {
+                asked_to_stop.await;
+                log::info!("stopping; a second signal ends at once");
+                if let Ok(again) = stop_signal() {
+                    tokio::spawn(async {
+                        again.await;
+                        std::process::exit(1);
+                    });
+                }
+            })
+            .await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Ready with the first signal that comes from now on.
+fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Log lines go to stderr from a thread of their own: a pipe that nobody reads must not stop
+/// whoever has something to say.
+fn log_to_stderr() {
+    struct Lines(SyncSender<String>);
+
+    impl log::Log for Lines {
+        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+            // Libraries may report what is wrong, but not what they do.
+            metadata.level() <= log::Level::Warn || metadata.target().starts_with("aloud")
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            if self.enabled(record.metadata()) {
+                let level = record.level().as_str().to_lowercase();
+                let _ = self.0.try_send(format!("aloud: {level}: {}\n", record.args()));
+            }
+        }
+
+        fn flush(&self) {}
+    }
+
+    let (sender, lines) = sync_channel::<String>(LINES_IN_FLIGHT);
+    std::thread::spawn(move || {
+        for line in lines {
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
+    });
+    if log::set_boxed_logger(Box::new(Lines(sender))).is_ok() {
+        log::set_max_level(log::LevelFilter::Info);
+    }
+}

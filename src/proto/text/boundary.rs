@@ -1,0 +1,304 @@
+//! Where a sentence may end, and whether it does.
+
+use std::ops::Range;
+
+use super::Segmenter;
+use super::language::{self, COMMON, Language, lists, terminator};
+
+/// How far past a possible end a decision looks, at most: characters that are not words, letters of a word.
+const MAX_SKIPPED: usize = 8;
+pub(super) const MAX_WORD_BYTES: usize = 32;
+
+/// A place where the segment may end, undecided until enough of what follows is known.
+#[derive(Clone, Debug)]
+pub(super) struct Mark {
+    pub(super) kind: Kind,
+    /// The word that the terminator follows, and the one before that.
+    pub(super) token: Range<usize>,
+    pub(super) before: Range<usize>,
+    /// End of the terminators and of what belongs to them: closing quotes, emoji, closing tags.
+    pub(super) end: usize,
+    pub(super) gap: Gap,
+    /// Where that which follows begins.
+    pub(super) next: usize,
+    pub(super) closed: bool,
+}
+
+/// What kind of end a [`Mark`] is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    /// A dot.
+    Stop,
+    Ellipsis,
+    /// A question or exclamation mark.
+    Strong,
+    /// A terminator of a script that has no other use for it, with or without white space behind.
+    Wide,
+    /// The end of a line, and no terminator.
+    Line,
+}
+
+/// White space after a [`Mark`].
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(super) enum Gap {
+    None,
+    Space,
+    Line,
+    Paragraph,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    Wait,
+    Cut,
+    Keep,
+    /// So many bytes more belong to the end.
+    Extend(usize),
+}
+
+/// What a dot after a word means.
+pub(super) enum Dotted {
+    /// Nothing special: the end, unless the next word is in lower case.
+    Word,
+    Leading,
+    Numbered,
+    Ending,
+    /// Initials, "p.m.", ordinals: the end only before a word that begins sentences.
+    Initial,
+    /// "So do I.", unless another initial follows.
+    Pronoun,
+}
+
+impl Mark {
+    /// Takes white space that follows; false if this is none.
+    pub(super) fn follow(&mut self, space: Gap, after: usize) -> bool {
+        if space == Gap::None {
+            return false;
+        }
+        let blank_line = self.gap == Gap::Line && space == Gap::Line;
+        self.gap = if blank_line || space > self.gap && space == Gap::Paragraph {
+            Gap::Paragraph
+        } else if space > self.gap {
+            space
+        } else {
+            self.gap
+        };
+        self.next = after;
+        true
+    }
+
+    /// Takes a character that belongs to the end itself; false if this one does not.
+    pub(super) fn absorb(&mut self, c: char, after: usize, language: &Language) -> bool {
+        let belongs = match self.gap {
+            Gap::None => match terminator(c, language) {
+                Some(kind) => {
+                    self.kind = match (self.kind, kind) {
+                        (Kind::Stop | Kind::Ellipsis, Kind::Stop | Kind::Ellipsis) if !self.closed => {
+                            Kind::Ellipsis
+                        }
+                        (Kind::Stop | Kind::Ellipsis, Kind::Strong | Kind::Wide) => kind,
+                        (old, _) => old,
+                    };
+                    true
+                }
+                None if language::is_closer(c) => {
+                    self.closed = true;
+                    true
+                }
+                None => language::is_emoji(c) || language::extends(c),
+            },
+            // At the beginning of a line an emoji serves as a bullet.
+            Gap::Space => language::is_emoji(c),
+            Gap::Line | Gap::Paragraph => false,
+        };
+        if belongs {
+            self.end = after;
+            self.next = after;
+        }
+        belongs
+    }
+}
+
+impl Segmenter {
+    /// Whether the segment ends at this mark, going by what has been read behind it. `complete`: no more
+    /// comes.
+    pub(super) fn decide(&self, mark: &Mark, complete: bool) -> Verdict {
+        let next = &self.buffer[mark.next..];
+        let Some(begin) = next.chars().next() else { return Verdict::Keep };
+        let closing = next == "<" || next.starts_with("</");
+        if closing && !complete && next.len() <= MAX_WORD_BYTES && mark.gap < Gap::Line {
+            return if next.ends_with('>') { Verdict::Extend(next.len()) } else { Verdict::Wait };
+        }
+        if mark.gap == Gap::None {
+            return self.decide_unspaced(mark, next, begin, complete);
+        }
+        if mark.gap >= Gap::Line {
+            match begins_item(next, complete) {
+                None => return Verdict::Wait,
+                Some(true) => return Verdict::Cut,
+                Some(false) if mark.kind == Kind::Line => return Verdict::Keep,
+                Some(false) => {}
+            }
+        }
+        // A quote with white space on both sides closes; so does a dot in ". . .".
+        if language::is_quote(begin) || begin == '.' && matches!(mark.kind, Kind::Stop | Kind::Ellipsis) {
+            let mut rest = next.chars().skip(1);
+            match rest.next() {
+                None => return if complete { Verdict::Keep } else { Verdict::Wait },
+                Some(c) if c.is_whitespace() => return Verdict::Extend(begin.len_utf8()),
+                Some('.') if begin == '.' => return Verdict::Extend(2),
+                Some(_) => {}
+            }
+        }
+        // The name of a tag says nothing about the sentence.
+        let skipped =
+            if begin == '<' { None } else { next.find(char::is_alphanumeric) }.unwrap_or(next.len());
+        let word = &next[skipped..];
+        if word.is_empty() && complete {
+            return Verdict::Keep; // nothing that could be spoken alone follows
+        }
+        if word.is_empty() && begin != '<' && !next.contains('\n') && next.chars().count() <= MAX_SKIPPED {
+            return Verdict::Wait;
+        }
+        let bracketed = next[..skipped].contains(['(', '[']);
+        self.decide_spaced(mark, word, bracketed, complete)
+    }
+
+    /// No white space follows: the end only in scripts that use none, or where it was forgotten ("end.Then").
+    fn decide_unspaced(&self, mark: &Mark, next: &str, begin: char, complete: bool) -> Verdict {
+        let after = next[begin.len_utf8()..].chars().next();
+        if mark.kind == Kind::Wide || language::is_ideographic(begin) && mark.kind != Kind::Ellipsis {
+            // Japanese reported speech goes on: 「はい。」と言った。
+            let reported = mark.closed && (begin == 'と' || begin == 'っ');
+            return if reported { Verdict::Keep } else { Verdict::Cut };
+        }
+        let token = &self.buffer[mark.token.clone()];
+        let word = !mark.closed && token.len() <= MAX_WORD_BYTES && token.chars().all(char::is_alphabetic);
+        match mark.kind {
+            Kind::Strong if word && !token.is_empty() && begin.is_uppercase() => Verdict::Cut,
+            // "Node.js" and "Main.Java" are names.
+            Kind::Stop
+                if word && begin.is_uppercase() && token.len() > 1 && !token.contains(char::is_uppercase) =>
+            {
+                match after {
+                    Some(c) if c.is_lowercase() || c.is_whitespace() || language::is_quote(c) => Verdict::Cut,
+                    None if !complete => Verdict::Wait,
+                    _ => Verdict::Keep,
+                }
+            }
+            _ => Verdict::Keep,
+        }
+    }
+
+    /// White space follows, then this word, as far as it has been read.
+    fn decide_spaced(&self, mark: &Mark, word: &str, bracketed: bool, complete: bool) -> Verdict {
+        let first = word.chars().next().unwrap_or('-');
+        let end = word.find(|c: char| !c.is_alphanumeric());
+        let known = complete || word.is_empty() || end.is_some() || word.len() > MAX_WORD_BYTES;
+        let name = &word[..end.unwrap_or(word.len())];
+        // "iPhones" begins a sentence as well as "Phones" does.
+        let lower = first.is_lowercase() && !name.contains(char::is_uppercase);
+        let cut = |yes: bool| if yes { Verdict::Cut } else { Verdict::Keep };
+        if first.is_lowercase() && !known && mark.kind != Kind::Wide {
+            return Verdict::Wait;
+        }
+        // "(?)" and "[...]" are asides, not ends.
+        if mark.closed && mark.token.is_empty() && self.buffer[..mark.token.start].ends_with(['(', '[']) {
+            return Verdict::Keep;
+        }
+        let casual = self.scan.begins_lower == Some(true) && !mark.closed;
+        match mark.kind {
+            Kind::Line => Verdict::Keep,
+            Kind::Wide | Kind::Strong => cut(!(lower && mark.closed)),
+            Kind::Ellipsis => cut(first.is_uppercase()),
+            Kind::Stop => match self.classify(mark) {
+                Dotted::Word => cut(!lower || casual && mark.token.len() > 1),
+                Dotted::Leading => Verdict::Keep,
+                Dotted::Numbered if first.is_numeric() || lower || bracketed => Verdict::Keep,
+                Dotted::Numbered if !known => Verdict::Wait,
+                Dotted::Numbered => cut(!is_roman(name)),
+                Dotted::Ending => cut(!lower && !first.is_numeric() && !bracketed),
+                Dotted::Initial if bracketed => Verdict::Keep,
+                Dotted::Initial | Dotted::Pronoun if !known => Verdict::Wait,
+                // "J. A. Smith": a single letter with a dot is the next initial.
+                Dotted::Initial | Dotted::Pronoun if name.len() == 1 && word[1..].starts_with('.') => {
+                    Verdict::Keep
+                }
+                Dotted::Pronoun => cut(!lower),
+                Dotted::Initial => cut(self.language.starters.split_ascii_whitespace().any(|s| s == name)),
+            },
+        }
+    }
+
+    fn classify(&self, mark: &Mark) -> Dotted {
+        let token = self.buffer[mark.token.clone()].trim_start_matches(['\'', '’']);
+        if token.is_empty() || token.len() > MAX_WORD_BYTES {
+            return Dotted::Word;
+        }
+        let sentence = self.scan.sentence.unwrap_or(0);
+        let begins = sentence == mark.token.start;
+        let before = &self.buffer[mark.before.clone()];
+        if token.bytes().all(|b| b.is_ascii_digit()) && token.len() <= 3 && (begins || before.ends_with(':'))
+        {
+            return Dotted::Leading; // "1. Wash hands."
+        }
+        let last = token.rsplit('.').next().unwrap_or(token);
+        if self.language.ordinals && last.len() <= 2 && token.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+        {
+            return Dotted::Initial; // "3. Mai", "24.12. abends"
+        }
+        // A street comes after its name ("on Elm St."), a saint before it.
+        let named = before.starts_with(char::is_uppercase) && mark.before.start > sentence;
+        if token == "St" && named && !lists(language::PLACES, before) {
+            return Dotted::Ending;
+        }
+        // Tables first: they know "e.g." and "bl.a." better than the pattern does.
+        for language in [self.language, &COMMON] {
+            if lists(language.leading, token) {
+                return Dotted::Leading;
+            } else if lists(language.numbered, token) {
+                return Dotted::Numbered;
+            } else if lists(language.ending, token) {
+                return Dotted::Ending;
+            }
+        }
+        if token == "I" && self.language.is("en") {
+            return if begins { Dotted::Initial } else { Dotted::Pronoun };
+        }
+        let short = |part: &str| {
+            let letters = part.trim_start_matches('-').chars();
+            letters.clone().all(|c| c.is_lowercase() || c.is_uppercase())
+                && (1..=2).contains(&letters.count())
+        };
+        let initials = last.trim_start_matches('-').chars().count() == 1 && token.split('.').all(short);
+        if initials { Dotted::Initial } else { Dotted::Word }
+    }
+}
+
+/// Whether this line begins an item of a list, a heading or a line of dialogue; none if more must be seen.
+fn begins_item(line: &str, complete: bool) -> Option<bool> {
+    let undecided = if complete { Some(false) } else { None };
+    let mut rest = line.chars();
+    let label = match rest.next() {
+        None => return undecided,
+        Some('—' | '–') => return Some(true),
+        Some('-' | '+' | '*' | '•' | '‣' | '◦' | '·' | '▪' | '●') => 1,
+        Some('#') => line.chars().take_while(|c| *c == '#').count().min(6),
+        Some(first) if first.is_ascii_alphanumeric() => {
+            let digits = line.chars().take_while(char::is_ascii_digit).count().min(3);
+            match line.chars().nth(digits.max(1)) {
+                None => return undecided,
+                Some('.') if digits > 0 => digits + 1,
+                Some(')') => digits.max(1) + 1,
+                Some(_) => return Some(false),
+            }
+        }
+        Some(_) => return Some(false),
+    };
+    line.chars().nth(label).map(char::is_whitespace).or(undecided)
+}
+
+/// Whether this is a Roman numeral, as in "Art. IV"; "I" is more often the pronoun.
+fn is_roman(word: &str) -> bool {
+    word != "I" && !word.is_empty() && word.chars().all(|c| "IVXLCDM".contains(c))
+}

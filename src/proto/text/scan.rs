@@ -1,0 +1,116 @@
+//! What is remembered of the text of a segment.
+
+use std::ops::Range;
+
+use super::language;
+
+/// What is remembered of the buffer, so that it need not be read again. Positions are bytes of the buffer.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    pub(super) previous: Option<char>,
+    pub(super) words: usize,
+    /// The current word, or none after white space, and the one before.
+    pub(super) token: Option<usize>,
+    pub(super) token_chars: usize,
+    pub(super) last_token: Range<usize>,
+    pub(super) sentence: Option<usize>,
+    /// Whether the sentence began in lower case: its writer may not use capitals at all.
+    pub(super) begins_lower: Option<bool>,
+    pub(super) first_letter: Option<usize>,
+    pub(super) tag: Tag,
+    /// Where a segment that is too long may be cut, best first: between short sentences that were joined,
+    /// after a clause, between words, between characters.
+    pub(super) joint: usize,
+    pub(super) clause: usize,
+    pub(super) space: usize,
+    pub(super) character: usize,
+}
+
+/// Inside a markup tag such as `<break time="1.5s">` nothing ends a sentence.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Tag {
+    #[default]
+    Outside,
+    Opened,
+    Inside,
+    Quoted(char),
+}
+
+impl Scan {
+    /// Takes the next character; true if a clause has just ended.
+    pub(super) fn read(&mut self, c: char, at: usize) -> bool {
+        let after = at + c.len_utf8();
+        let previous = self.previous.replace(c);
+        if !self.stays_attached(c, at, previous) {
+            self.character = at;
+        }
+        self.read_tag(c);
+        if c.is_whitespace() {
+            let Some(token) = self.token.take() else { return false };
+            self.space = at;
+            self.last_token = token..at;
+            self.token_chars = 0;
+            let dash = matches!(previous, Some('-' | '–')) && token + 3 >= at;
+            let clause = dash || previous.is_some_and(language::ends_clause);
+            if clause && self.tag == Tag::Outside {
+                self.clause = at;
+            }
+            return self.clause == at && previous != Some(')');
+        }
+        if self.token.is_none() {
+            self.token = Some(at);
+            self.words += 1;
+            self.sentence.get_or_insert(at);
+        }
+        self.token_chars += 1;
+        if c.is_ascii_alphanumeric() {
+            self.first_letter.get_or_insert(at);
+            self.begins_lower.get_or_insert(c.is_ascii_lowercase());
+            return false;
+        }
+        if language::is_unspaced(c) {
+            self.token_chars = 0;
+            if language::is_ideographic(c) && self.character == at {
+                self.space = at;
+            }
+        }
+        if c.is_alphanumeric() {
+            self.first_letter.get_or_insert(at);
+            self.begins_lower.get_or_insert(c.is_lowercase());
+        }
+        if language::begins_word(c) {
+            self.token = Some(after);
+        }
+        if language::ends_clause_unspaced(c) && self.tag == Tag::Outside {
+            self.clause = after;
+            return true;
+        }
+        false
+    }
+
+    fn read_tag(&mut self, c: char) {
+        self.tag = match (self.tag, c) {
+            (_, '<') => Tag::Opened,
+            (Tag::Opened, 'a'..='z' | 'A'..='Z' | '/') => Tag::Inside,
+            (Tag::Quoted(quote), _) if c == quote => Tag::Inside,
+            (Tag::Quoted(quote), _) => Tag::Quoted(quote),
+            (Tag::Inside, '"') => Tag::Quoted(c),
+            // A terminator: this was no tag, but "a <b. Then".
+            (Tag::Outside | Tag::Opened, _) | (Tag::Inside, '>' | '.' | '!' | '?') => Tag::Outside,
+            (Tag::Inside, _) => Tag::Inside,
+        };
+    }
+
+    /// Whether a cut before this character would separate it from the one before.
+    fn stays_attached(&self, c: char, at: usize, previous: Option<char>) -> bool {
+        let flag = |c: char| matches!(c, '\u{1f1e6}'..='\u{1f1ff}');
+        match previous {
+            None => false,
+            _ if c.is_ascii_alphanumeric() => previous == Some('\u{200d}'), // most of all text
+            Some('\u{200d}') => true,
+            // The second half of a flag, unless the first is itself a second half.
+            Some(p) if flag(p) && flag(c) => self.character + p.len_utf8() == at,
+            Some(_) => language::extends(c) || language::is_closer(c) || language::is_punctuation(c),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The built binary, as a person or a script sees it: stdout, stderr, exit codes.
+#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+fn aloud(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    command.args(args).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    aloud(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A directory of the test's own, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("aloud-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A server in a process of its own, killed when dropped.
+struct Serving {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    line: String,
+}
+
+impl Serving {
+    fn start(args: &[&str]) -> Serving {
+        Serving::of(&mut aloud(args))
+    }
+
+    fn of(command: &mut Command) -> Serving {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        Serving { child, stdout, line }
+    }
+
+    fn url(&self) -> String {
+        format!("ws://{}", self.line.trim().strip_prefix("listening on http://").unwrap())
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The samples of a WAV file: format tag, rate, and what follows the header.
+fn wav(bytes: &[u8]) -> (u16, u32, &[u8]) {
+    assert_eq!((&bytes[..4], &bytes[8..16]), (&b"RIFF"[..], &b"WAVEfmt "[..]));
+    let data = bytes.windows(4).position(|window| window == b"data").unwrap();
+    let u16_at = |at: usize| u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap());
+    let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let samples = &bytes[data + 8..];
+    let announced = u32_at(data + 4);
+    assert!(announced == u32::MAX || announced as usize == samples.len(), "{announced}");
+    (u16_at(20), u32_at(24), samples)
+}
+
+#[test]
+fn say_leaves_speech_in_a_file() {
+    let folder = Folder::new("say");
+    let file = folder.file("hello.wav");
+    let output = run(&["say", "Good evening. The kettle is on.", "-o", &file]);
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(output.stdout.is_empty());
+    assert!(stderr.starts_with("Good evening.\nThe kettle is on.\n"), "{stderr}");
+    let bytes = std::fs::read(&file).unwrap();
+    let (tag, rate, samples) = wav(&bytes);
+    assert_eq!((tag, rate), (1, 16_000));
+    let samples: Vec<i16> = samples.chunks_exact(2).map(|s| i16::from_le_bytes([s[0], s[1]])).collect();
+    let seconds = samples.len() as f64 / 16_000.0;
+    assert!((1.0..4.0).contains(&seconds), "{seconds} s for nine syllables");
+    let power = samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / samples.len() as f64;
+    let level = 20.0 * (power.sqrt() / 32_768.0).log10();
+    assert!((-30.0..-10.0).contains(&level), "{level} dBFS");
+}
+
+#[test]
+fn say_reads_stdin_and_writes_stdout() {
+    let mut child = aloud(&["say", "-", "-o", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"Good evening. The kettle is on.").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let (_, _, piped) = wav(&output.stdout);
+
+    let folder = Folder::new("stdout");
+    let file = folder.file("same.wav");
+    assert!(run(&["say", "Good evening. The kettle is on.", "-o", &file]).status.success());
+    let bytes = std::fs::read(&file).unwrap();
+    assert!(piped == wav(&bytes).2, "the same speech, whichever way it goes");
+}
+
+#[test]
+fn say_speaks_faster() {
+    let folder = Folder::new("speed");
+    let length = |speed: &str| {
+        let file = folder.file(speed);
+        let done = run(&["say", "It is a long way to the harbour from here.", "--speed", speed, "-o", &file]);
+        assert!(done.status.success());
+        std::fs::metadata(&file).unwrap().len() as f64
+    };
+    let ratio = length("0.5") / length("2");
+    assert!((3.0..5.0).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn say_through_another_server() {
+    let folder = Folder::new("url");
+    let file = folder.file("far.wav");
+    let server = Serving::start(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--engine",
+        "tone",
+        "--tone-seconds",
+        "0.5",
+        "--encoding",
+        "mulaw",
+        "--sample-rate",
+        "8000",
+    ]);
+    let url = server.url();
+    let said = run(&[
+        "say",
+        "One. Two.",
+        "--url",
+        &url,
+        "--encoding",
+        "mulaw",
+        "--sample-rate",
+        "8000",
+        "-o",
+        &file,
+    ]);
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    let bytes = std::fs::read(&file).unwrap();
+    let (tag, rate, samples) = wav(&bytes);
+    assert_eq!((tag, rate, samples.len()), (7, 8_000, 8_000));
+}
+
+#[test]
+fn say_names_what_failed() {
+    let folder = Folder::new("fails");
+    let missing = folder.file("no/such/folder.wav");
+    // Nobody listens on the port of a listener that is gone.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("ws://127.0.0.1:{port}");
+    let file = folder.file("x.wav");
+    for (args, word) in [
+        (["say", "Hello.", "-o", &missing], missing.as_str()),
+        (["say", "...", "-o", &file], "nothing to speak"),
+        (["say", "Hello.", "--url", &url], url.as_str()),
+        (["say", "你好。", "-o", &file], "audio"),
+    ] {
+        let output = aloud(&args).current_dir(&folder.0).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(text(&output.stderr).contains(word), "{args:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn serve_prints_one_line_and_ends_cleanly() {
+    for (signal, args) in
+        [("TERM", &["serve", "--listen", "127.0.0.1:0"][..]), ("INT", &["--listen=127.0.0.1:0"])]
+    {
+        let mut server = Serving::start(args);
+        let port = server.url().rsplit(':').next().unwrap().parse::<u16>().unwrap();
+        assert_ne!(port, 0);
+        server.signal(signal);
+        assert_eq!(server.child.wait().unwrap().code(), Some(0), "{signal}");
+        let mut rest = String::new();
+        server.stdout.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "", "exactly one line");
+    }
+}
+
+#[test]
+fn serve_takes_settings_from_the_environment() {
+    let folder = Folder::new("unix");
+    let path = folder.file("aloud.sock");
+    let mut server = Serving::of(aloud(&["serve"]).env("ALOUD_LISTEN", format!("unix:{path}")));
+    assert_eq!(server.line.trim(), format!("listening on unix:{path}"));
+    assert!(std::fs::exists(&path).unwrap());
+    server.signal("TERM");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    assert!(!std::fs::exists(&path).unwrap(), "the socket is removed");
+}
+
+#[test]
+fn serve_says_why_it_cannot_start() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (args, word) in [
+        (&["serve", "--listen", address.as_str()][..], address.as_str()),
+        (&["serve", "--listen", "127.0.0.1:0", "--sample-rate", "44100"], "44100"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(output.stdout.is_empty());
+        assert!(text(&output.stderr).contains(word), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn wrong_usage_is_one_sentence_and_exit_code_2() {
+    for args in [
+        &["serve", "--lisen", "x"][..],
+        &["serve", "--frame-ms", "0"],
+        &["sing"],
+        &["say", "one", "two"],
+        &["serve", "--engine", "bells"],
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+        assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    for args in [&["--help"][..], &["serve", "--help"], &["say", "-h"], &["echo", "--help"]] {
+        let output = run(args);
+        assert!(output.status.success() && output.stderr.is_empty());
+        assert!(text(&output.stdout).contains("Usage: aloud"), "{args:?}");
+    }
+    assert_eq!(text(&run(&["--version"]).stdout), concat!("aloud ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn echo_answers_what_it_is_sent() {
+    // `say` gets its own message back, and says that this is no server that speaks.
+    let server = Serving::start(&["echo", "--listen", "127.0.0.1:0"]);
+    let said = run(&["say", "Hello.", "--url", &server.url(), "-o", "-"]);
+    assert_eq!(said.status.code(), Some(1));
+    assert!(text(&said.stderr).contains("start_session"), "{}", text(&said.stderr));
+}
