@@ -1,0 +1,741 @@
+//! Peers that vanish, stall, flood and send nonsense; engines that fail; a server that is told to
+//! stop: each has a defined end, what worked for the lost one stops, and the others go on.
+#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
+
+mod support;
+
+use aloud::audio::Format;
+use aloud::tts::{Sink, Speech, SynthesisError, Synthesizer, Tone, Utterance};
+use aloud::{Config, PATH, Service};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use support::{
+    Asked, FORMAT, Frame, Raw, Running, Scripted, close, frame, open, opening, raw, session, start_with,
+    text, within,
+};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::task::yield_now;
+
+/// Long enough to be told from at once, short enough to wait for.
+const SOON: Duration = Duration::from_millis(200);
+
+const START: &str = r#"{"type":"start_session","prompt":"One."}"#;
+
+/// A server whose engine the test plays.
+async fn scripted(config: Config) -> (Running, Asked) {
+    let (engine, asked) = Scripted::new();
+    (start_with(config, engine).await, asked)
+}
+
+/// A server that speaks by itself: a tenth of a second of tone for each sentence.
+async fn tone(config: Config) -> Running {
+    start_with(config, Arc::new(Tone::new(FORMAT, 0.1))).await
+}
+
+/// A client whose sentence the engine was asked for, and the engine's end of it.
+async fn speaking(server: &Running, asked: &mut Asked) -> (Raw, Sink) {
+    let mut client = session(server.addr).await;
+    client.say(START).await;
+    let (utterance, sink) = within(asked.recv()).await.unwrap();
+    assert_eq!(utterance.text, "One.");
+    client.read_until("text").await;
+    (client, sink)
+}
+
+/// Kinds of frames, with runs of audio as one.
+fn kinds(frames: &[Frame]) -> Vec<&str> {
+    let mut kinds: Vec<_> = frames.iter().map(Frame::kind).collect();
+    kinds.dedup_by(|a, b| a == b && *a == "binary");
+    kinds
+}
+
+fn audio(frames: &[Frame]) -> Vec<u8> {
+    let chunks = frames.iter().map(|frame| match frame {
+        Frame::Binary(bytes) => &bytes[..],
+        _ => b"",
+    });
+    chunks.collect::<Vec<_>>().concat()
+}
+
+/// A whole stream of one sentence on a server of [`Scripted`]: it works.
+async fn works(server: &Running, asked: &mut Asked) {
+    let (mut client, mut sink) = speaking(server, asked).await;
+    sink.push(&[1; 800]).unwrap();
+    within(sink.finish()).await;
+    let frames = client.read_until("session_end").await;
+    assert_eq!(kinds(&frames), ["binary", "sentence_end", "session_end"]);
+    assert_eq!(audio(&frames).len(), 1600);
+}
+
+/// The ways in which a client is gone.
+#[derive(Clone, Copy, Debug)]
+enum Leaving {
+    Close,
+    Fin,
+    Reset,
+    HalfAFrameAndFin,
+    HalfAMessageAndReset,
+}
+
+const LEAVINGS: [Leaving; 5] =
+    [Leaving::Close, Leaving::Fin, Leaving::Reset, Leaving::HalfAFrameAndFin, Leaving::HalfAMessageAndReset];
+
+/// Returns what keeps the connection from going away more than it did.
+async fn leave(mut client: Raw, how: Leaving) -> Option<Raw> {
+    match how {
+        Leaving::Close => client.send_bytes(&close(1001, "")).await,
+        Leaving::Fin => client.finish().await,
+        Leaving::Reset => {
+            client.reset();
+            return None;
+        }
+        Leaving::HalfAFrameAndFin => {
+            let bytes = text(START);
+            client.send_bytes(&bytes[..bytes.len() / 2]).await;
+            client.finish().await;
+        }
+        Leaving::HalfAMessageAndReset => {
+            client.send_bytes(&frame(0x01, b"{\"type\"")).await;
+            client.reset();
+            return None;
+        }
+    }
+    Some(client)
+}
+
+#[tokio::test]
+async fn whoever_leaves_takes_the_engine_with_him() {
+    let (server, mut asked) = scripted(Config { close_timeout: SOON, ..Config::default() }).await;
+    for how in LEAVINGS {
+        // Before any audio, behind some, paused, and in an idle session.
+        for before in ["nothing", "audio", "paused", "idle"] {
+            let (mut client, mut sink) = speaking(&server, &mut asked).await;
+            if before != "nothing" {
+                sink.push(&[1; 3200]).unwrap();
+                client.read_until("binary").await;
+            }
+            if before == "paused" {
+                client.say(r#"{"type":"pause"}"#).await;
+                sink.push(&[1; 3200]).unwrap();
+            }
+            if before == "idle" {
+                within(sink.finish()).await;
+                client.read_until("session_end").await;
+                let kept = leave(client, how).await;
+                server.is_quiet().await;
+                drop(kept);
+                continue;
+            }
+            assert!(!sink.is_cancelled());
+            let kept = leave(client, how).await;
+            within(sink.cancelled()).await;
+            drop(sink);
+            server.is_quiet().await;
+            drop(kept);
+        }
+    }
+    works(&server, &mut asked).await;
+}
+
+/// Before the server said a word, in the middle of its handshake, right behind it.
+#[tokio::test]
+async fn whoever_leaves_at_the_handshake_leaves_nothing_behind() {
+    let server = tone(Config { close_timeout: SOON, ..Config::default() }).await;
+    let bytes = [opening(server.addr, PATH), text(START)].concat();
+    for cut in (0..bytes.len()).step_by(7) {
+        let mut client = raw(server.addr).await;
+        client.send_bytes(&bytes[..cut]).await;
+        client.reset();
+        let mut client = raw(server.addr).await;
+        client.send_bytes(&bytes[..cut]).await;
+        client.finish().await;
+        drop(client);
+    }
+    server.is_quiet().await;
+}
+
+#[tokio::test]
+async fn two_hundred_resets_in_mid_message() {
+    let server = tone(Config::default()).await;
+    let mut other = session(server.addr).await;
+    let message = [frame(0x01, b"{\"type\":"), text(START)].concat();
+    for n in 0..200 {
+        let mut client = open(server.addr).await;
+        client.send_bytes(&message[..1 + n % (message.len() - 1)]).await;
+        client.reset();
+    }
+    other.say(START).await;
+    let frames = other.read_until("session_end").await;
+    assert_eq!(kinds(&frames), ["text", "binary", "sentence_end", "session_end"]);
+    drop(other);
+    server.is_quiet().await;
+}
+
+/// Samples that tell where they stand.
+fn counted(from: usize, count: usize) -> Vec<i16> {
+    (from..from + count).map(|n| (n % 30_011) as i16).collect()
+}
+
+/// More than all buffers between an engine and a client that does not read could hold.
+const TOO_MUCH: usize = 32 << 20;
+
+/// An engine that gives so many bytes as fast as it is allowed to, and counts them.
+fn pour(mut sink: Sink, bytes: usize) -> (Arc<AtomicUsize>, tokio::task::JoinHandle<()>) {
+    const SAMPLES: usize = 8_192;
+    let poured = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&poured);
+    let task = tokio::spawn(async move {
+        while count.load(Ordering::Relaxed) < bytes {
+            if sink.write(&counted(count.load(Ordering::Relaxed) / 2, SAMPLES)).await.is_err() {
+                return;
+            }
+            count.fetch_add(SAMPLES * 2, Ordering::Relaxed);
+        }
+        sink.finish().await;
+    });
+    (poured, task)
+}
+
+/// Waits until the engine is not let on any more.
+async fn is_braked(poured: &AtomicUsize) -> usize {
+    within(async {
+        let (mut seen, mut since) = (0, 0);
+        while since < 2_000 {
+            yield_now().await;
+            let now = poured.load(Ordering::Relaxed);
+            since = if now == seen && now > 0 { since + 1 } else { 0 };
+            seen = now;
+        }
+        seen
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_brakes_the_engine_and_loses_nothing() {
+    let (server, mut asked) = scripted(Config { frame_ms: 1000, ..Config::default() }).await;
+    let (mut client, sink) = speaking(&server, &mut asked).await;
+    let (poured, engine) = pour(sink, TOO_MUCH);
+    assert!(is_braked(&poured).await < TOO_MUCH / 2);
+    // The others do not notice.
+    works(&server, &mut asked).await;
+    // And when it reads again, everything is there.
+    let mut heard = 0;
+    loop {
+        match client.read_frame().await {
+            Frame::Binary(bytes) => {
+                let expected: Vec<u8> =
+                    counted(heard / 2, bytes.len() / 2).iter().flat_map(|s| s.to_le_bytes()).collect();
+                assert!(bytes == expected, "after {heard} bytes");
+                heard += bytes.len();
+            }
+            other => break assert_eq!(other.kind(), "sentence_end"),
+        }
+    }
+    assert_eq!(heard, TOO_MUCH);
+    within(engine).await.unwrap();
+    assert_eq!(client.read_frame().await.kind(), "session_end");
+}
+
+#[tokio::test]
+async fn whoever_leaves_without_having_read_takes_the_engine_with_him() {
+    let (server, mut asked) = scripted(Config { close_timeout: SOON, ..Config::default() }).await;
+    for how in LEAVINGS {
+        let (client, sink) = speaking(&server, &mut asked).await;
+        let (poured, engine) = pour(sink, TOO_MUCH);
+        is_braked(&poured).await;
+        let kept = leave(client, how).await;
+        within(engine).await.unwrap();
+        assert!(poured.load(Ordering::Relaxed) < TOO_MUCH / 2, "{how:?}");
+        server.is_quiet().await;
+        drop(kept);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_given_up() {
+    let (server, mut asked) = scripted(Config { stall_timeout: SOON, ..Config::default() }).await;
+    let (client, sink) = speaking(&server, &mut asked).await;
+    let (poured, engine) = pour(sink, TOO_MUCH);
+    works(&server, &mut asked).await;
+    within(engine).await.unwrap();
+    assert!(poured.load(Ordering::Relaxed) < TOO_MUCH / 2);
+    server.is_quiet().await;
+    drop(client);
+    works(&server, &mut asked).await;
+}
+
+/// A client that reads a little now and then is slow, not gone.
+#[tokio::test]
+async fn a_client_that_reads_slowly_is_not_given_up() {
+    let stall_timeout = SOON * 4;
+    let (server, mut asked) = scripted(Config { stall_timeout, frame_ms: 1000, ..Config::default() }).await;
+    let (mut client, sink) = speaking(&server, &mut asked).await;
+    let (_, engine) = pour(sink, usize::MAX);
+    let mut often = tokio::time::interval(stall_timeout / 8);
+    for _ in 0..16 {
+        often.tick().await;
+        // A megabyte: the kernel does not tell a writer about every little room.
+        for _ in 0..64 {
+            assert_eq!(client.read_frame().await.kind(), "binary");
+        }
+    }
+    assert!(!engine.is_finished());
+    drop(client);
+    within(engine).await.unwrap();
+    server.is_quiet().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_without_reading_is_bounded_and_ends() {
+    let server = tone(Config { stall_timeout: SOON, ..Config::default() }).await;
+    let mut other = session(server.addr).await;
+    let mut client = session(server.addr).await;
+    let sent = client.flood(&frame(0x89, &[b'p'; 125]).repeat(100)).await;
+    assert!(sent < TOO_MUCH, "{sent}");
+    other.say(START).await;
+    other.read_until("session_end").await;
+    drop(other);
+    server.is_quiet().await;
+}
+
+/// The same with messages that are answered each with an error.
+#[tokio::test]
+async fn a_flood_of_messages_without_reading_is_bounded_and_ends() {
+    let server = tone(Config { stall_timeout: SOON, ..Config::default() }).await;
+    let mut client = session(server.addr).await;
+    let sent = client.flood(&text("{}").repeat(100)).await;
+    assert!(sent < TOO_MUCH, "{sent}");
+    server.is_quiet().await;
+}
+
+#[tokio::test]
+async fn ten_thousand_tiny_messages_are_answered_each() {
+    let server = tone(Config::default()).await;
+    let mut client = session(server.addr).await;
+    for round in 0..20 {
+        let bytes: Vec<u8> = (0..500).flat_map(|n| text(&format!(r#"{{"type":"m{round}-{n}"}}"#))).collect();
+        client.send_bytes(&bytes).await;
+        for n in 0..500 {
+            let Frame::Text(answer) = client.read_frame().await else { panic!("no answer") };
+            let message = answer["message"].as_str().unwrap();
+            assert!(message.contains(&format!("m{round}-{n}\"")), "{message}");
+        }
+    }
+    client.send_bytes(&text(r#"{"type":"pause"}"#).repeat(10_000)).await;
+    client.send_bytes(&text(r#"{"type":"resume"}"#).repeat(10_000)).await;
+    client.say(START).await;
+    let frames = client.read_until("session_end").await;
+    assert_eq!(kinds(&frames), ["text", "binary", "sentence_end", "session_end"]);
+}
+
+/// How each sentence is played, and what the client sees of it.
+#[tokio::test]
+async fn an_engine_that_fails_costs_its_sentence_and_no_more() {
+    let (server, mut asked) = scripted(Config::default()).await;
+    let mut client = session(server.addr).await;
+    for (name, samples, end, expected) in [
+        ("fails before it begins", 0, "fail", &["text", "error", "sentence_end"][..]),
+        ("fails in the middle", 1_001, "fail", &["text", "binary", "error", "sentence_end"]),
+        ("gives up before it begins", 0, "drop", &["text", "error", "sentence_end"]),
+        ("gives up in the middle", 1_001, "drop", &["text", "binary", "error", "sentence_end"]),
+        ("has nothing to say", 0, "finish", &["text", "error", "sentence_end"]),
+        ("does as it should", 1_001, "finish", &["text", "binary", "sentence_end"]),
+    ] {
+        client.say(r#"{"type":"start_session","prompt":"One. Two."}"#).await;
+        let (_, mut sink) = within(asked.recv()).await.unwrap();
+        sink.push(&vec![7; samples]).unwrap();
+        match end {
+            "fail" => within(sink.fail(SynthesisError::failed("The moon is full."))).await,
+            "finish" => within(sink.finish()).await,
+            _ => drop(sink),
+        }
+        let first = client.read_until("sentence_end").await;
+        assert_eq!(kinds(&first), expected, "{name}");
+        let heard = audio(&first);
+        assert_eq!(heard.len() % 2, 0, "{name}: whole samples");
+        if end != "drop" {
+            assert_eq!(heard.len(), samples * 2, "{name}");
+        }
+        if end == "fail" {
+            let error = Frame::Text(json!({"type": "error", "message": "The moon is full."}));
+            assert!(first.contains(&error), "{name}: {first:?}");
+        }
+        // The next one is spoken all the same.
+        let (utterance, mut sink) = within(asked.recv()).await.unwrap();
+        assert_eq!((utterance.text.as_str(), utterance.index), ("Two.", 1), "{name}");
+        sink.push(&[7; 10]).unwrap();
+        within(sink.finish()).await;
+        let second = client.read_until("session_end").await;
+        assert_eq!(kinds(&second), ["text", "binary", "sentence_end", "session_end"], "{name}");
+    }
+    drop(client);
+    server.is_quiet().await;
+}
+
+/// Panics at once, or with the first chunk, or speaks, as the sentence says.
+struct Treacherous(Tone);
+
+impl Synthesizer for Treacherous {
+    fn name(&self) -> &str {
+        "treacherous"
+    }
+
+    fn format(&self) -> Format {
+        FORMAT
+    }
+
+    fn speak(&self, utterance: Utterance) -> Speech {
+        match utterance.text.as_str() {
+            "Now." => panic!("as asked"),
+            "Soon." => Speech::ready(&utterance, std::iter::from_fn(|| panic!("as asked"))),
+            "Elsewhere." => {
+                let (sink, speech) = Speech::channel(&utterance);
+                tokio::spawn(async move {
+                    let _sink = sink;
+                    panic!("as asked");
+                });
+                speech
+            }
+            _ => self.0.speak(utterance),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_own_session_and_no_other() {
+    let server = start_with(Config::default(), Arc::new(Treacherous(Tone::new(FORMAT, 0.1)))).await;
+    let mut other = session(server.addr).await;
+    for prompt in ["Now.", "Soon.", "Fine. Now.", "Fine. Soon.", "Fine. Fine. Fine. Fine. Now."] {
+        let mut client = session(server.addr).await;
+        client.say(&json!({"type": "start_session", "prompt": prompt}).to_string()).await;
+        let Some(Frame::Close(Some((code, _)))) = client.read_until("close").await.pop() else {
+            panic!("{prompt}: no close code")
+        };
+        assert_eq!(code, 1011, "{prompt}");
+        assert_eq!(client.read_to_close().await, b"", "{prompt}");
+        drop(client);
+
+        other.say(START).await;
+        let frames = other.read_until("session_end").await;
+        assert_eq!(kinds(&frames), ["text", "binary", "sentence_end", "session_end"], "{prompt}");
+    }
+    // A panic in a task of the engine's own is a failure of its sentence.
+    other.say(r#"{"type":"start_session","prompt":"Elsewhere. Fine."}"#).await;
+    let frames = other.read_until("session_end").await;
+    let expected = ["text", "error", "sentence_end", "text", "binary", "sentence_end", "session_end"];
+    assert_eq!(kinds(&frames), expected);
+    drop(other);
+    server.is_quiet().await;
+}
+
+/// Each gets one error, and the session goes on as if it had not come.
+#[tokio::test]
+async fn nonsense_gets_one_error() {
+    let server = tone(Config { max_message_bytes: 2 << 20, ..Config::default() }).await;
+    let mut client = session(server.addr).await;
+    let prompt = |value: &str| format!(r#"{{"type":"start_session","prompt":{value}}}"#);
+    let quoted = |text: &str| prompt(&format!("\"{text}\""));
+    let deep = 100_000;
+    for (name, message) in [
+        ("nothing", String::new()),
+        ("a space", " ".to_owned()),
+        ("not JSON", "start_session".to_owned()),
+        ("null", "null".to_owned()),
+        ("a number", "1".to_owned()),
+        ("a string", "\"pause\"".to_owned()),
+        ("an array", r#"[{"type":"pause"}]"#.to_owned()),
+        ("no type", "{}".to_owned()),
+        ("a type that is no string", r#"{"type":["pause"]}"#.to_owned()),
+        ("an unknown type", r#"{"type":"PAUSE"}"#.to_owned()),
+        ("a very long unknown type", format!(r#"{{"type":"{}"}}"#, "\u{1f600}".repeat(50_000))),
+        ("cut short", r#"{"type":"pause""#.to_owned()),
+        ("two objects", r#"{"type":"pause"}{"type":"pause"}"#.to_owned()),
+        ("a comma too many", r#"{"type":"pause",}"#.to_owned()),
+        ("a byte order mark", "\u{feff}{\"type\":\"pause\"}".to_owned()),
+        ("a bare NUL", "{\"type\":\"pause\"}\0".to_owned()),
+        ("a NUL in a string", quoted("a\0b")),
+        ("a line feed in a string", quoted("a\nb")),
+        ("arrays, deep", "[".repeat(deep)),
+        ("arrays, deep and closed", "[".repeat(deep) + &"]".repeat(deep)),
+        ("objects, deep", r#"{"a":"#.repeat(deep)),
+        ("deep in a prompt", prompt(&("[".repeat(deep) + &"]".repeat(deep)))),
+        ("deep in a field that nobody knows", format!(r#"{{"type":"pause","x":{}"#, "[".repeat(deep))),
+        ("1e999", r#"{"type":1e999}"#.to_owned()),
+        ("1e999 for a prompt", prompt("1e999")),
+        ("the last of two types counts", r#"{"type":"start_session","type":"nothing"}"#.to_owned()),
+        ("the last of two prompts counts", r#"{"type":"start_session","prompt":"a","prompt":1}"#.to_owned()),
+        ("half a surrogate pair", quoted(r"\ud800")),
+        ("the other half", quoted(r"\udc00")),
+        ("a pair the wrong way round", quoted(r"\ude00\ud83d")),
+        ("an escape that is none", quoted(r"\x41")),
+        ("null for a prompt", prompt("null")),
+        ("a prompt of 20,001 characters", quoted(&"a".repeat(20_001))),
+        ("a word of 60 kB", quoted(&"a".repeat(60_000))),
+        ("1 MiB of text", quoted(&"A word. ".repeat(1 << 17))),
+    ] {
+        client.say(&message).await;
+        // One answer each: the answer behind it belongs to this one.
+        client.say(r#"{"type":"marker"}"#).await;
+        let answer = client.read_frame().await;
+        let Frame::Text(value) = &answer else { panic!("{name}: {answer:?}") };
+        assert_eq!(value["type"], "error", "{name}");
+        let words = value["message"].as_str().unwrap();
+        assert!(words.len() < 400, "{name}: {} bytes", words.len());
+        assert_eq!(value.as_object().unwrap().len(), 2, "{name}: {value}");
+        let Frame::Text(marker) = client.read_frame().await else { panic!("{name}: no marker") };
+        assert!(marker["message"].as_str().unwrap().contains("marker"), "{name}: {marker}");
+    }
+    client.say(START).await;
+    assert_eq!(
+        kinds(&client.read_until("session_end").await),
+        ["text", "binary", "sentence_end", "session_end"]
+    );
+}
+
+/// Odd, but text: spoken to its end without an error.
+#[tokio::test]
+async fn odd_text_is_spoken() {
+    let server = tone(Config { max_message_bytes: 1 << 20, ..Config::default() }).await;
+    let mut client = session(server.addr).await;
+    for (name, prompt, speaks) in [
+        ("nothing", String::new(), false),
+        ("spaces", " \t\r\n\u{a0}\u{2003} ".to_owned(), false),
+        (
+            "right to left",
+            "\u{5e9}\u{5dc}\u{5d5}\u{5dd}. \u{645}\u{631}\u{62d}\u{628}\u{627}.".to_owned(),
+            true,
+        ),
+        ("turned around", "a\u{202e}bc\u{202c}d.".to_owned(), true),
+        ("many accents", format!("e{}.", "\u{301}".repeat(100)), true),
+        ("a word without end", "a".repeat(20_000), true),
+        ("terminators without end", ".!?".repeat(6_666), false),
+        ("20,000 characters of four bytes", "\u{10348}".repeat(20_000), true),
+        ("short sentences", "A. ".repeat(500), true),
+        ("markup", "<speak><break time=\"1s\"/>Hi.</speak>".to_owned(), true),
+    ] {
+        client.say(&json!({"type": "start_session", "prompt": prompt}).to_string()).await;
+        let frames = client.read_until("session_end").await;
+        assert!(frames.iter().all(|frame| frame.kind() != "error"), "{name}");
+        assert_eq!(frames.len() > 1, speaks, "{name}: {:?}", kinds(&frames));
+        let spoken = frames.iter().filter(|frame| frame.kind() == "text");
+        let spoken: String = spoken
+            .map(|frame| match frame {
+                Frame::Text(value) => value["data"].as_str().unwrap().to_owned(),
+                _ => String::new(),
+            })
+            .collect();
+        let squeezed = |text: &str| text.split_whitespace().collect::<String>();
+        if speaks {
+            assert!(squeezed(&spoken) == squeezed(&prompt), "{name}: nothing is lost");
+        }
+    }
+    // What there is nothing to say of ends as well, whether or not the engine is asked.
+    let accents = format!("e{}.", "\u{301}".repeat(10_000));
+    for prompt in ["\0", "\u{1f600}\u{1f680}", "...", "\u{200b}\u{200d}\u{feff}", &accents] {
+        client.say(&json!({"type": "start_session", "prompt": prompt}).to_string()).await;
+        client.read_until("session_end").await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_ends_the_session() {
+    let server = tone(Config { close_timeout: SOON, ..Config::default() }).await;
+    let limit = Config::default().max_message_bytes;
+    let mut client = session(server.addr).await;
+    client.say(&"x".repeat(limit)).await;
+    assert_eq!(client.read_frame().await.kind(), "error");
+    client.say(&"x".repeat(limit + 1)).await;
+    assert_eq!(client.read_close().await, 1009);
+
+    let mut client = session(server.addr).await;
+    client.send_bytes(&frame(0x01, &vec![b'x'; limit])).await;
+    client.send_bytes(&frame(0x80, b"x")).await;
+    assert_eq!(client.read_close().await, 1009);
+
+    // Audio from a client is ignored, but not without a limit.
+    let mut client = session(server.addr).await;
+    client.send_bytes(&frame(0x82, &vec![0; limit])).await;
+    client.say("{}").await;
+    assert_eq!(client.read_frame().await.kind(), "error");
+    client.send_bytes(&frame(0x82, &vec![0; limit + 1])).await;
+    assert_eq!(client.read_close().await, 1009);
+    server.is_quiet().await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_finish_closing_is_given_up() {
+    let server = tone(Config { close_timeout: SOON, ..Config::default() }).await;
+    // It closed, but keeps the socket open.
+    let mut client = session(server.addr).await;
+    client.send_bytes(&close(1000, "")).await;
+    assert_eq!(client.read_close().await, 1000);
+    server.is_quiet().await;
+    drop(client);
+
+    // It broke the protocol, and goes on sending.
+    let mut client = session(server.addr).await;
+    client.send_bytes(b"\xff").await;
+    assert_eq!(client.read_close().await, 1002);
+    client.flood(&text("more")).await;
+    server.is_quiet().await;
+
+    // It was told that the session is over, and says nothing.
+    let mut client = session(server.addr).await;
+    client.say(r#"{"type":"end"}"#).await;
+    assert_eq!(client.read_frame().await.kind(), "session_end");
+    assert_eq!(client.read_close().await, 1000);
+    server.is_quiet().await;
+}
+
+#[tokio::test]
+async fn nothing_is_begun_behind_an_end() {
+    let (server, mut asked) = scripted(Config::default()).await;
+    for behind in [text(START), [text("{}"), text(START)].concat()] {
+        for in_one in [true, false] {
+            let mut client = session(server.addr).await;
+            let end = text(r#"{"type":"end"}"#);
+            if in_one {
+                client.send_bytes(&[&end[..], &behind].concat()).await;
+            } else {
+                client.send_bytes(&end).await;
+                client.send_bytes(&behind).await;
+            }
+            client.send_bytes(&close(1000, "")).await;
+            assert_eq!(client.read_frame().await.kind(), "session_end");
+            assert_eq!(client.read_close().await, 1000);
+            drop(client);
+            server.is_quiet().await;
+            assert_eq!(asked.try_recv().err(), Some(TryRecvError::Empty));
+        }
+    }
+}
+
+/// A client that has said everything and ends its direction still gets what it is owed.
+#[tokio::test]
+async fn a_half_closed_client_gets_its_answers() {
+    let server = tone(Config::default()).await;
+    for (last, expected) in [
+        (text(r#"{"type":"end"}"#), &["session_end", "close"][..]),
+        ([text("{}"), close(1000, "")].concat(), &["error", "close"]),
+        (close(4000, "done"), &["close"]),
+        (frame(0x83, b""), &["close"]),
+    ] {
+        let mut client = session(server.addr).await;
+        client.send_bytes(&last).await;
+        client.finish().await;
+        assert_eq!(kinds(&client.read_until("close").await), expected);
+        assert_eq!(client.read_to_close().await, b"");
+        server.is_quiet().await;
+    }
+    // And one that just ends it gets the end of the other.
+    let mut client = session(server.addr).await;
+    client.finish().await;
+    assert_eq!(client.read_to_close().await, b"");
+}
+
+/// The closing handshake, begun by the server with this code.
+async fn closed(client: &mut Raw, code: u16) {
+    let Frame::Close(Some((given, _))) = client.read_frame().await else { panic!("no close code") };
+    assert_eq!(given, code);
+    client.send_bytes(&close(code, "")).await;
+    assert_eq!(client.read_to_close().await, b"");
+}
+
+#[tokio::test]
+async fn a_stop_closes_who_idles_and_lets_who_streams_finish() {
+    let (mut server, mut asked) = scripted(Config::default()).await;
+    let mut idle = session(server.addr).await;
+    let (mut streaming, mut sink) = speaking(&server, &mut asked).await;
+    let (mut paused, _kept) = speaking(&server, &mut asked).await;
+    paused.say(r#"{"type":"pause"}"#).await;
+    server.stop();
+    closed(&mut idle, 1001).await;
+
+    sink.push(&[1; 800]).unwrap();
+    assert_eq!(streaming.read_frame().await.kind(), "binary");
+    within(sink.finish()).await;
+    let frames = streaming.read_until("close").await;
+    assert_eq!(kinds(&frames), ["binary", "sentence_end", "session_end", "close"]);
+    assert!(matches!(&frames[frames.len() - 1], Frame::Close(Some((1001, _)))));
+    streaming.send_bytes(&close(1001, "")).await;
+    assert_eq!(streaming.read_to_close().await, b"");
+    assert!(!server.stop().is_finished(), "one is left");
+
+    paused.send_bytes(&close(1000, "")).await;
+    drop((paused, _kept));
+    within(server.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_waits_no_longer_than_it_was_told() {
+    let (mut server, mut asked) =
+        scripted(Config { drain_timeout: SOON, close_timeout: SOON, ..Config::default() }).await;
+    let (mut streaming, sink) = speaking(&server, &mut asked).await;
+    let (silent, other) = speaking(&server, &mut asked).await;
+    server.stop();
+    assert_eq!(streaming.read_close().await, 1012);
+    within(sink.cancelled()).await;
+    within(other.cancelled()).await;
+    // Nobody answers the Close.
+    within(server.stop()).await.unwrap();
+    drop((silent, sink, other));
+    server.is_quiet().await;
+}
+
+/// A request that was begun is answered; a connection without one is just ended.
+#[tokio::test]
+async fn a_handshake_that_a_stop_overtakes_is_refused() {
+    let (mut server, mut asked) = scripted(Config::default()).await;
+    let bytes = opening(server.addr, PATH);
+    let mut begun = raw(server.addr).await;
+    begun.send_bytes(&bytes[..20]).await;
+    let mut silent = raw(server.addr).await;
+    let mut answered = raw(server.addr).await;
+    answered.send_bytes(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(answered.read_answer().await.0.status, 404);
+    // Whoever came before this one is known to the server too.
+    let (_streaming, _sink) = speaking(&server, &mut asked).await;
+    server.stop();
+    // The server has noticed once this one is ended.
+    assert_eq!(silent.read_to_close().await, b"");
+    begun.send_bytes(&bytes[20..]).await;
+    let (head, body) = begun.read_answer().await;
+    assert_eq!(head.status, 503);
+    assert_eq!(head.header("retry-after").as_deref(), Some("5"));
+    assert_eq!(head.header("connection").as_deref(), Some("close"));
+    assert!(body.ends_with(".\n"), "{body}");
+    for client in [&mut begun, &mut answered] {
+        assert_eq!(client.read_to_close().await, b"");
+    }
+}
+
+/// A server of the embedder's own goes on accepting, and its connections live on.
+#[tokio::test]
+async fn a_handshake_behind_a_stop_is_refused_on_a_connection_that_is_kept() {
+    let service = Service::new(Config::default(), Arc::new(Tone::new(FORMAT, 0.1))).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let serving = service.clone();
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        http1::Builder::new().serve_connection(TokioIo::new(socket), serving).with_upgrades().await
+    });
+    let mut client = raw(addr).await;
+    client.send_bytes(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(client.read_answer().await.0.status, 404);
+    within(service.stop()).await;
+    for _ in 0..2 {
+        client.send_bytes(&opening(addr, PATH)).await;
+        let (head, body) = client.read_answer().await;
+        assert_eq!(head.status, 503);
+        assert_eq!(head.header("retry-after").as_deref(), Some("5"));
+        assert_eq!(head.header("connection"), None);
+        assert!(body.ends_with(".\n"), "{body}");
+    }
+}
