@@ -13,6 +13,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -161,7 +162,8 @@ async fn bind_tcp(address: &str) -> io::Result<TcpListener> {
 fn bind_unix(path: &std::path::Path) -> io::Result<UnixListener> {
     match UnixListener::bind(path) {
         // A server that was killed leaves its path behind: take it over if nobody answers there.
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+        // Anything but a socket is not ours to remove, though it refuses connections just the same.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_socket(path) => {
             match std::os::unix::net::UnixStream::connect(path) {
                 Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
                     std::fs::remove_file(path)?;
@@ -172,6 +174,10 @@ fn bind_unix(path: &std::path::Path) -> io::Result<UnixListener> {
         }
         bound => bound,
     }
+}
+
+fn is_socket(path: &std::path::Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
 async fn accept(listener: &Listener, service: &Service) -> io::Result<()> {
