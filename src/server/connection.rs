@@ -19,6 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -75,6 +76,8 @@ pub(crate) struct Connection<T> {
     /// When the server was told to stop.
     draining_since: Option<Instant>,
     _counted: Counted,
+    /// A stop waits for as long as this lives: last, when nothing is left of the connection.
+    stopping: watch::Receiver<bool>,
 }
 
 impl<T: Transport> Connection<T> {
@@ -93,6 +96,7 @@ impl<T: Transport> Connection<T> {
             closing_since: None,
             draining_since: None,
             _counted: shared.sessions.enter(),
+            stopping: shared.stop.subscribe(),
             shared,
         }
     }
@@ -134,7 +138,7 @@ impl<T: Transport> Connection<T> {
     }
 
     async fn talk(&mut self) -> Result<(), Outcome> {
-        let mut stop = self.shared.stop.subscribe();
+        let mut stop = self.stopping.clone();
         let mut stop = pin!(stop.wait_for(|stop| *stop));
         let mut timer = pin!(sleep_until(self.deadline()));
         loop {
