@@ -665,6 +665,7 @@ async fn a_stop_closes_who_idles_and_lets_who_streams_finish() {
     assert!(matches!(&frames[frames.len() - 1], Frame::Close(Some((1001, _)))));
     streaming.send_bytes(&close(1001, "")).await;
     assert_eq!(streaming.read_to_close().await, b"");
+    drop((idle, streaming));
     assert!(!server.stop().is_finished(), "one is left");
 
     paused.send_bytes(&close(1000, "")).await;
