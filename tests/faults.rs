@@ -216,15 +216,8 @@ async fn is_braked(poured: &AtomicUsize) -> usize {
     .await
 }
 
-#[tokio::test]
-async fn a_client_that_does_not_read_brakes_the_engine_and_loses_nothing() {
-    let (server, mut asked) = scripted(Config { frame_ms: 1000, ..Config::default() }).await;
-    let (mut client, sink) = speaking(&server, &mut asked).await;
-    let (poured, engine) = pour(sink, TOO_MUCH);
-    assert!(is_braked(&poured).await < TOO_MUCH / 2);
-    // The others do not notice.
-    works(&server, &mut asked).await;
-    // And when it reads again, everything is there.
+/// All that was poured, in order, and the end of its sentence.
+async fn hears(client: &mut Raw, bytes: usize) {
     let mut heard = 0;
     loop {
         match client.read_frame().await {
@@ -237,7 +230,33 @@ async fn a_client_that_does_not_read_brakes_the_engine_and_loses_nothing() {
             other => break assert_eq!(other.kind(), "sentence_end"),
         }
     }
-    assert_eq!(heard, TOO_MUCH);
+    assert_eq!(heard, bytes);
+}
+
+#[tokio::test]
+async fn a_pause_brakes_the_engine_and_loses_nothing() {
+    let (server, mut asked) = scripted(Config::default()).await;
+    let (mut client, sink) = speaking(&server, &mut asked).await;
+    client.say(r#"{"type":"pause"}"#).await;
+    client.say(r#"{"type":"marker"}"#).await;
+    assert_eq!(client.read_frame().await.kind(), "error");
+    let (poured, engine) = pour(sink, 2 << 20);
+    assert!(is_braked(&poured).await < 1 << 19);
+    client.say(r#"{"type":"resume"}"#).await;
+    hears(&mut client, 2 << 20).await;
+    within(engine).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_brakes_the_engine_and_loses_nothing() {
+    let (server, mut asked) = scripted(Config { frame_ms: 1000, ..Config::default() }).await;
+    let (mut client, sink) = speaking(&server, &mut asked).await;
+    let (poured, engine) = pour(sink, TOO_MUCH);
+    assert!(is_braked(&poured).await < TOO_MUCH / 2);
+    // The others do not notice.
+    works(&server, &mut asked).await;
+    // And when it reads again, everything is there.
+    hears(&mut client, TOO_MUCH).await;
     within(engine).await.unwrap();
     assert_eq!(client.read_frame().await.kind(), "session_end");
 }
