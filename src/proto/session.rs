@@ -61,6 +61,7 @@ pub struct Session {
     actions: VecDeque<Action>,
     is_paused: bool,
     is_draining: bool,
+    streams: u64,
 }
 
 /// From a `start_session` to its `session_end`.
@@ -95,7 +96,13 @@ impl Session {
             actions: VecDeque::from([greet]),
             is_paused: false,
             is_draining: false,
+            streams: 0,
         }
+    }
+
+    /// Streams that were started so far.
+    pub fn streams(&self) -> u64 {
+        self.streams
     }
 
     /// What to do next.
@@ -150,6 +157,7 @@ impl Session {
         let mut segmenter = Segmenter::new(Segmentation::default());
         segmenter.push(text);
         segmenter.finish();
+        self.streams += 1;
         self.stream = Some(Box::new(Stream {
             log: Log::new(self.settings.frame_bytes),
             segmenter,

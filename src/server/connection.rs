@@ -98,11 +98,11 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Serves the connection to its end; `early` is what arrived right behind the handshake.
-    /// Returns how it ended. Everything that worked for it has stopped by then.
+    /// Returns how it ended, and how many streams it had. Everything that worked for it has stopped by then.
     ///
     /// # Cancel safety
     /// Dropping the future drops the connection: the socket closes, speech stops.
-    pub(crate) async fn run(mut self, early: Bytes) -> Outcome {
+    pub(crate) async fn run(mut self, early: Bytes) -> (Outcome, u64) {
         self.endpoint.receive(&early);
         // Even empty it would keep hyper's read buffer alive.
         drop(early);
@@ -126,11 +126,23 @@ impl<T: Transport> Connection<T> {
         };
         // Whatever worked for the peer stops now, not when the socket is done with.
         self.speeches.clear();
-        self.talk = Talk::Echo;
-        if let Outcome::Closed(_) | Outcome::Panicked = outcome {
+        let streams = match std::mem::replace(&mut self.talk, Talk::Echo) {
+            Talk::Session(session) => session.streams(),
+            Talk::Echo => 0,
+        };
+        // A reset overtakes what was sent before it, and closing a socket with unread bytes in it
+        // resets it. A peer that has said Close sends no more, unless it is at fault.
+        let may_close = match &outcome {
+            Outcome::Closed(_) => {
+                T::DELIVERS_WHEN_DROPPED && self.endpoint.heard_close() && self.has_nothing_unread()
+            }
+            Outcome::Panicked => false,
+            _ => true,
+        };
+        if !may_close {
             self.linger().await;
         }
-        outcome
+        (outcome, streams)
     }
 
     async fn talk(&mut self) -> Result<(), Outcome> {
@@ -338,8 +350,13 @@ impl<T: Transport> Connection<T> {
         Ok(())
     }
 
-    /// Ends the stream so that the peer gets our Close: a socket closed with unread bytes in it
-    /// would be reset, and a reset overtakes what was sent before (RFC 6455 §7.1.1).
+    fn has_nothing_unread(&mut self) -> bool {
+        let read = READ.with_borrow_mut(|buffer| self.transport.try_read(buffer));
+        read.map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |count| count == 0)
+    }
+
+    /// Ends our direction, and takes what the peer still sends until it ends its own
+    /// (RFC 6455 §7.1.1).
     async fn linger(&mut self) {
         let until = Instant::now() + self.shared.config.close_timeout;
         let drained = async {
