@@ -192,7 +192,14 @@ impl<T: Transport> Connection<T> {
 
     /// Carries every message that arrived to the session, and everything the session decided out.
     fn act(&mut self) {
-        while let Some(message) = self.endpoint.next_message() {
+        loop {
+            // Before the next message: the one behind the last may be the end of the connection.
+            self.carry_out();
+            let Some(message) = self.endpoint.next_message() else { break };
+            if *self.endpoint.state() != State::Open {
+                // Nothing can be answered any more, so nothing is begun.
+                continue;
+            }
             match (&mut self.talk, message) {
                 (Talk::Session(session), Incoming::Text(text)) => session.on_text(&text),
                 // The session protocol has no binary messages from a client.
@@ -205,6 +212,9 @@ impl<T: Transport> Connection<T> {
             // Nothing more can be sent, so nobody will hear it.
             self.speeches = VecDeque::new();
         }
+    }
+
+    fn carry_out(&mut self) {
         let Talk::Session(session) = &mut self.talk else { return };
         while let Some(action) = session.next_action() {
             match action {

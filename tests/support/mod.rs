@@ -331,3 +331,57 @@ impl Raw {
 pub async fn within<F: Future>(future: F) -> F::Output {
     timeout(PATIENCE, future).await.expect("in time")
 }
+
+/// An unmasked frame, as a server sends it.
+pub fn plain(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match payload.len() {
+        len @ 0..=125 => bytes.push(len as u8),
+        len @ 126..=0xffff => {
+            bytes.push(126);
+            bytes.extend((len as u16).to_be_bytes());
+        }
+        len => {
+            bytes.push(127);
+            bytes.extend((len as u64).to_be_bytes());
+        }
+    }
+    bytes.extend(payload);
+    bytes
+}
+
+impl Raw {
+    /// Sends these bytes, each in a segment of its own.
+    pub async fn trickle(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.send_bytes(&[*byte]).await;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Sends this over and over and reads nothing, until the peer has broken the connection.
+    /// Returns how many bytes went out.
+    pub async fn flood(&mut self, bytes: &[u8]) -> usize {
+        within(async {
+            let mut sent = 0;
+            while let Ok(count) = self.stream.write(bytes).await {
+                sent += count;
+            }
+            sent
+        })
+        .await
+    }
+
+    /// Ends the connection with a reset (RST), as a peer that crashed or a firewall does.
+    pub fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+
+    /// The Close frame that must come next, and the end of the stream behind it: its code.
+    pub async fn read_close(&mut self) -> u16 {
+        let frame = self.read_frame().await;
+        let Frame::Close(Some((code, _))) = frame else { panic!("no Close but {frame:?}") };
+        assert_eq!(self.read_to_close().await, b"", "nothing comes behind a Close");
+        code
+    }
+}
