@@ -57,6 +57,8 @@ pub struct Session {
     actions: VecDeque<Action>,
     is_paused: bool,
     is_draining: bool,
+    /// The close was decided on: there is nothing more to say.
+    is_over: bool,
 }
 
 /// From a `start_session` to its `session_end`.
@@ -90,6 +92,7 @@ impl Session {
             actions: VecDeque::from([greet]),
             is_paused: false,
             is_draining: false,
+            is_over: false,
         }
     }
 
@@ -104,8 +107,11 @@ impl Session {
     }
 
     /// Takes a text message. One that cannot be understood, or does not fit the moment, is
-    /// answered with an error and changes nothing.
+    /// answered with an error and changes nothing. Once the close was decided on, all are ignored.
     pub fn on_text(&mut self, text: &str) {
+        if self.is_over {
+            return;
+        }
         let done = ClientMessage::parse(text).and_then(|message| self.on_message(message));
         if let Err(fault) = done {
             self.actions.push_back(Action::Send(fault.into()));
@@ -126,7 +132,7 @@ impl Session {
             ClientMessage::End => {
                 self.stop_stream();
                 self.actions.push_back(Action::Send(ServerMessage::SessionEnd));
-                self.actions.push_back(Action::Close(CloseCode::NORMAL, "Session ended by client"));
+                self.close(CloseCode::NORMAL, "Session ended by client");
                 Ok(())
             }
         }
@@ -257,7 +263,14 @@ impl Session {
 
     fn close_if_drained(&mut self) {
         if self.is_draining && self.stream.is_none() {
-            self.actions.push_back(Action::Close(CloseCode::AWAY, "The server is going away"));
+            self.close(CloseCode::AWAY, "The server is going away");
+        }
+    }
+
+    fn close(&mut self, code: CloseCode, reason: &'static str) {
+        if !self.is_over {
+            self.is_over = true;
+            self.actions.push_back(Action::Close(code, reason));
         }
     }
 }
