@@ -167,6 +167,8 @@ impl<T: Transport> Connection<T> {
                     let ready = ready.map_err(Outcome::Gone)?;
                     if ready.writable {
                         self.is_blocked = false;
+                        // Nothing may be left to write by now, as after a pause.
+                        self.stalled_since = None;
                     }
                     if ready.readable && self.read().map_err(Outcome::Gone)? == 0 {
                         return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into()));
