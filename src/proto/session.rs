@@ -106,6 +106,11 @@ impl Session {
         action
     }
 
+    /// Whether there is anything to do.
+    pub fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
     /// Takes a text message. One that cannot be understood, or does not fit the moment, is
     /// answered with an error and changes nothing. Once the close was decided on, all are ignored.
     pub fn on_text(&mut self, text: &str) {
