@@ -64,7 +64,8 @@ pub(crate) struct Connection<T> {
     shared: Arc<Shared>,
     /// The last write left something over: nothing more is tried before the socket has room.
     is_blocked: bool,
-    /// The last batch was full: there may be more that can leave at once.
+    /// The last batch was full, or its end decided something: there may be more that can leave at
+    /// once.
     has_more: bool,
     last_heard: Instant,
     next_ping: Instant,
@@ -179,6 +180,8 @@ impl<T: Transport> Connection<T> {
                     let ready = ready.map_err(Outcome::Gone)?;
                     if ready.writable {
                         self.is_blocked = false;
+                        // Nothing may be left to write by now, as after a pause.
+                        self.stalled_since = None;
                     }
                     if ready.readable && self.read().map_err(Outcome::Gone)? == 0 {
                         return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into()));
@@ -286,8 +289,9 @@ impl<T: Transport> Connection<T> {
                     session.sent(what);
                 }
             });
+            let has_decided = matches!(talk, Talk::Session(session) if session.has_actions());
             self.is_blocked = written < batch.len();
-            self.has_more = !self.is_blocked && batch.is_full();
+            self.has_more = has_decided || !self.is_blocked && batch.is_full();
             self.stalled_since = match self.stalled_since {
                 _ if !self.is_blocked => None,
                 Some(since) if written == 0 => Some(since),
