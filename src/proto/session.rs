@@ -328,7 +328,7 @@ mod tests {
     }
 
     fn start(prompt: &str) -> String {
-        ClientMessage::StartSession { prompt: Some(prompt.to_owned()) }.to_json()
+        ClientMessage::start(prompt).to_json()
     }
 
     /// What the engine makes of a sentence: its audio, and how it fails, if it does.
@@ -368,6 +368,7 @@ mod tests {
         Settings {
             greeting: GREETING.to_owned(),
             max_prompt_chars: 200,
+            speed: 1.0,
             prefetch: 2,
             format: Format { encoding: Encoding::MuLaw, sample_rate_hz: 8_000 },
             frame_bytes: FRAME_BYTES,
@@ -417,7 +418,7 @@ mod tests {
                     Action::Send(message) => {
                         push_frame(true, message.to_json().as_bytes(), &mut self.outgoing);
                     }
-                    Action::Speak { text, index } => {
+                    Action::Speak { text, index, .. } => {
                         let (audio, error) = spoken(&text);
                         let chunks = audio.chunks(CHUNK_BYTES).map(Bytes::copy_from_slice).collect();
                         self.speeches.push_back((chunks, error));
