@@ -292,6 +292,11 @@ impl Endpoint {
         &self.state
     }
 
+    /// Whether the peer's Close was read, so that nothing more of it can matter.
+    pub fn heard_close(&self) -> bool {
+        !self.context.can_read()
+    }
+
     /// Who closed the connection and why; `None` as long as it is open.
     pub fn closed(&self) -> Option<&Closed> {
         self.closed.as_deref()

@@ -65,7 +65,8 @@ pub(crate) struct Connection<T> {
     shared: Arc<Shared>,
     /// The last write left something over: nothing more is tried before the socket has room.
     is_blocked: bool,
-    /// The last batch was full: there may be more that can leave at once.
+    /// The last batch was full, or its end decided something: there may be more that can leave at
+    /// once.
     has_more: bool,
     last_heard: Instant,
     next_ping: Instant,
@@ -102,11 +103,11 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Serves the connection to its end; `early` is what arrived right behind the handshake.
-    /// Returns how it ended. Everything that worked for it has stopped by then.
+    /// Returns how it ended, and how many streams it had. Everything that worked for it has stopped by then.
     ///
     /// # Cancel safety
     /// Dropping the future drops the connection: the socket closes, speech stops.
-    pub(crate) async fn run(mut self, early: Bytes) -> Outcome {
+    pub(crate) async fn run(mut self, early: Bytes) -> (Outcome, u64) {
         self.endpoint.receive(&early);
         // Even empty it would keep hyper's read buffer alive.
         drop(early);
@@ -130,11 +131,23 @@ impl<T: Transport> Connection<T> {
         };
         // Whatever worked for the peer stops now, not when the socket is done with.
         self.speeches.clear();
-        self.talk = Talk::Echo;
-        if let Outcome::Closed(_) | Outcome::Panicked = outcome {
+        let streams = match std::mem::replace(&mut self.talk, Talk::Echo) {
+            Talk::Session(session) => session.streams(),
+            Talk::Echo => 0,
+        };
+        // A reset overtakes what was sent before it, and closing a socket with unread bytes in it
+        // resets it. A peer that has said Close sends no more, unless it is at fault.
+        let may_close = match &outcome {
+            Outcome::Closed(_) => {
+                T::DELIVERS_WHEN_DROPPED && self.endpoint.heard_close() && self.has_nothing_unread()
+            }
+            Outcome::Panicked => false,
+            _ => true,
+        };
+        if !may_close {
             self.linger().await;
         }
-        outcome
+        (outcome, streams)
     }
 
     async fn talk(&mut self) -> Result<(), Outcome> {
@@ -174,6 +187,8 @@ impl<T: Transport> Connection<T> {
                     let ready = ready.map_err(Outcome::Gone)?;
                     if ready.writable {
                         self.is_blocked = false;
+                        // Nothing may be left to write by now, as after a pause.
+                        self.stalled_since = None;
                     }
                     if ready.readable && self.read().map_err(Outcome::Gone)? == 0 {
                         return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into()));
@@ -281,8 +296,9 @@ impl<T: Transport> Connection<T> {
                     session.sent(what);
                 }
             });
+            let has_decided = matches!(talk, Talk::Session(session) if session.has_actions());
             self.is_blocked = written < batch.len();
-            self.has_more = !self.is_blocked && batch.is_full();
+            self.has_more = has_decided || !self.is_blocked && batch.is_full();
             self.stalled_since = match self.stalled_since {
                 _ if !self.is_blocked => None,
                 Some(since) if written == 0 => Some(since),
@@ -355,8 +371,13 @@ impl<T: Transport> Connection<T> {
         Ok(())
     }
 
-    /// Ends the stream so that the peer gets our Close: a socket closed with unread bytes in it
-    /// would be reset, and a reset overtakes what was sent before (RFC 6455 §7.1.1).
+    fn has_nothing_unread(&mut self) -> bool {
+        let read = READ.with_borrow_mut(|buffer| self.transport.try_read(buffer));
+        read.map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |count| count == 0)
+    }
+
+    /// Ends our direction, and takes what the peer still sends until it ends its own
+    /// (RFC 6455 §7.1.1).
     async fn linger(&mut self) {
         let until = Instant::now() + self.shared.config.close_timeout;
         let drained = async {

@@ -268,27 +268,36 @@ async fn serve<T: Transport>(transport: T, early: Bytes, shared: Arc<Shared>) {
         false => Talk::Session(Session::new(Arc::clone(&shared.settings), id.clone())),
     };
     let endpoint = Endpoint::new(Role::Server, shared.limits);
-    let outcome = Connection::new(transport, endpoint, talk, shared).run(early).await;
-    report(&id, &outcome);
+    let (outcome, streams) = Connection::new(transport, endpoint, talk, shared).run(early).await;
+    report(&id, &outcome, streams);
 }
 
-/// One line for the operator. A peer that leaves is an outcome, not an error.
-fn report(id: &str, outcome: &Outcome) {
+/// One line for the operator. A peer that leaves is an outcome, not an error, and one that never
+/// asked for speech is worth no line at all.
+fn report(id: &str, outcome: &Outcome, streams: u64) {
+    let level = match outcome {
+        Outcome::Panicked => log::Level::Error,
+        Outcome::Stalled => log::Level::Warn,
+        _ if streams == 0 => log::Level::Debug,
+        _ => log::Level::Info,
+    };
     match outcome {
-        Outcome::Closed(closed) => {
+        Outcome::Closed(closed) | Outcome::Unfinished(closed) => {
             let by = if closed.by_peer { "the client" } else { "the server" };
             let code = closed.code.map_or_else(|| "no code".to_owned(), |code| code.0.to_string());
-            log::info!("session {id} closed by {by}: {code} {}", closed.reason);
-        }
-        Outcome::Gone(error) => log::info!("session {id} ended: the connection is gone: {error}"),
-        Outcome::Stalled => log::warn!("session {id} ended: the client took nothing for too long"),
-        Outcome::Unfinished(closed) => {
-            log::info!(
-                "session {id} ended: the client did not finish the closing handshake: {}",
+            let unfinished = match outcome {
+                Outcome::Unfinished(_) => ", and the closing handshake was not finished",
+                _ => "",
+            };
+            log::log!(
+                level,
+                "session {id} closed by {by} after {streams} streams: {code} {}{unfinished}",
                 closed.reason
             );
         }
-        Outcome::Panicked => log::error!("session {id} ended by a fault of the server (see the panic above)"),
+        Outcome::Gone(error) => log::log!(level, "session {id} lost after {streams} streams: {error}"),
+        Outcome::Stalled => log::log!(level, "session {id} ended: the client took nothing for too long"),
+        Outcome::Panicked => log::log!(level, "session {id} ended by a fault of the server, see the panic"),
     }
 }
 

@@ -26,6 +26,9 @@ impl Readiness {
 
 /// A byte stream that never makes its caller wait, but tells when it is worth trying.
 pub(crate) trait Transport: Send + Unpin + 'static {
+    /// Whether dropping the stream still delivers what was written, and its end.
+    const DELIVERS_WHEN_DROPPED: bool;
+
     /// Ready when one of the `wanted` directions may make progress; an error when the stream is
     /// broken. Losing interest in between loses nothing.
     fn poll_ready(&mut self, wanted: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>>;
@@ -43,6 +46,8 @@ pub(crate) trait Transport: Send + Unpin + 'static {
 macro_rules! socket {
     ($socket:ty) => {
         impl Transport for $socket {
+            const DELIVERS_WHEN_DROPPED: bool = true;
+
             fn poll_ready(&mut self, wanted: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
                 let mut ready = Readiness::default();
                 if wanted.readable
@@ -124,6 +129,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Buffered<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for Buffered<S> {
+    const DELIVERS_WHEN_DROPPED: bool = false;
+
     fn poll_ready(&mut self, wanted: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
         let mut ready = Readiness::default();
         // What was taken for writing has to go on leaving, asked for or not.

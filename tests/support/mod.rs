@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -196,9 +196,10 @@ pub async fn session(addr: SocketAddr) -> Raw {
 }
 
 /// A connection on which the test says every byte.
-pub struct Raw {
-    stream: TcpStream,
+pub struct Raw<S = TcpStream> {
+    stream: S,
     unread: Vec<u8>,
+    patience: Duration,
 }
 
 /// The head of an answer.
@@ -221,14 +222,19 @@ impl Head {
 pub async fn raw(addr: SocketAddr) -> Raw {
     let stream = within(TcpStream::connect(addr)).await.unwrap();
     stream.set_nodelay(true).unwrap();
-    Raw { stream, unread: Vec::new() }
+    Raw::over(stream, PATIENCE)
 }
 
-impl Raw {
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
+    /// A connection over this stream, whose peer may take this long for anything.
+    pub fn over(stream: S, patience: Duration) -> Raw<S> {
+        Raw { stream, unread: Vec::new(), patience }
+    }
+
     /// Sends these bytes in one piece. A peer that has stopped reading is no failure: what it
     /// answered is what a test looks at.
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
-        let _ = within(self.stream.write_all(bytes)).await;
+        let _ = timeout(self.patience, self.stream.write_all(bytes)).await.expect("in time");
     }
 
     /// Ends the own direction of the connection.
@@ -323,7 +329,8 @@ impl Raw {
 
     /// Whether more has come, and not the end.
     async fn fill(&mut self) -> bool {
-        within(self.stream.read_buf(&mut self.unread)).await.expect("closed in good order") > 0
+        let read = timeout(self.patience, self.stream.read_buf(&mut self.unread)).await.expect("in time");
+        read.expect("closed in good order") > 0
     }
 }
 

@@ -1,0 +1,348 @@
+//! Ping, silence, the closing handshake and every other deadline, by a clock that only the test
+//! moves: over memory, because a paused clock would jump while the kernel works.
+#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
+
+mod support;
+
+use aloud::tts::{Synthesizer, Tone};
+use aloud::{Config, PATH, Service};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::sync::Arc;
+use std::time::Duration;
+use support::{FORMAT, Frame, Raw, Scripted, close, frame, opening};
+use tokio::io::{DuplexStream, duplex};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// What the kernel would hold of each direction.
+const BUFFER_BYTES: usize = 1024;
+
+/// The clock's grain, several times: a deadline may be rounded more than once.
+const GRAIN: Duration = Duration::from_millis(10);
+
+const HOUR: Duration = Duration::from_secs(3600);
+const START: &str = r#"{"type":"start_session","prompt":"One. Two."}"#;
+const PAUSE: &str = r#"{"type":"pause"}"#;
+const RESUME: &str = r#"{"type":"resume"}"#;
+const END: &str = r#"{"type":"end"}"#;
+
+fn endless() -> Arc<Tone> {
+    Arc::new(Tone::new(FORMAT, 1e9))
+}
+
+fn service(config: Config, engine: Arc<dyn Synthesizer>) -> Service {
+    Service::new(config, engine).unwrap()
+}
+
+/// Shakes hands with the service over memory, and takes the greeting.
+async fn connect(service: &Service) -> Raw<DuplexStream> {
+    let (ours, theirs) = duplex(BUFFER_BYTES);
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(theirs), service.clone());
+    tokio::spawn(connection.with_upgrades());
+    let mut client = Raw::over(ours, 2 * HOUR);
+    client.send_bytes(&opening("127.0.0.1:80".parse().unwrap(), PATH)).await;
+    assert_eq!(client.read_head().await.status, 101);
+    assert_eq!(client.read_frame().await.kind(), "session_start");
+    client
+}
+
+async fn idle() -> (Service, Raw<DuplexStream>) {
+    let service = service(Config::default(), endless());
+    let client = connect(&service).await;
+    (service, client)
+}
+
+fn assert_at(since: Instant, seconds: u64, what: &str) {
+    let (elapsed, expected) = (since.elapsed(), Duration::from_secs(seconds));
+    assert!(elapsed >= expected && elapsed <= expected + GRAIN, "{what} after {elapsed:?}, not {expected:?}");
+}
+
+/// How long it takes until nothing works for anybody any more.
+async fn quiet(service: &Service) -> Duration {
+    let since = Instant::now();
+    while service.sessions().count() + service.syntheses().count() > 0 {
+        assert!(since.elapsed() < HOUR);
+        sleep(Duration::from_millis(1)).await;
+    }
+    since.elapsed()
+}
+
+/// Everything that comes without the clock having to move far.
+async fn read_all(client: &mut Raw<DuplexStream>) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    while let Ok(frame) = timeout(Duration::from_millis(1), client.read_frame()).await {
+        frames.push(frame);
+    }
+    frames
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_pinged_then_closed_then_dropped() {
+    let (service, mut client) = idle().await;
+    let since = Instant::now();
+    for seconds in [30, 60] {
+        assert!(matches!(client.read_frame().await, Frame::Ping(_)));
+        assert_at(since, seconds, "Ping");
+    }
+    assert_eq!(client.read_frame().await, Frame::Close(Some((1008, "No sign of life".to_owned()))));
+    assert_at(since, 75, "Close");
+    assert_eq!(client.read_to_close().await, b"");
+    assert_at(since, 80, "the end");
+    assert_eq!(service.sessions().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_frame_is_a_sign_of_life() {
+    let table: [(&str, Vec<u8>); 7] = [
+        ("a Pong nobody asked for", frame(0x8a, b"")),
+        ("a Ping", frame(0x89, b"hi")),
+        ("a message", support::text(PAUSE)),
+        ("nonsense", support::text("nonsense")),
+        ("binary", frame(0x82, b"\0\0")),
+        ("an empty message", frame(0x81, b"")),
+        ("a fragment", frame(0x01, b"{")),
+    ];
+    for (name, bytes) in table {
+        let (_service, mut client) = idle().await;
+        let since = Instant::now();
+        sleep_until(since + Duration::from_secs(70)).await;
+        client.send_bytes(&bytes).await;
+        let frames = client.read_until("close").await;
+        assert_at(since, 145, name);
+        assert_eq!(frames.iter().filter(|f| f.kind() == "ping").count(), 4, "{name}");
+        assert_eq!(frames.last().unwrap().clone(), Frame::Close(Some((1008, "No sign of life".to_owned()))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_lives_and_is_pinged_every_30_s() {
+    let (service, mut client) = idle().await;
+    let since = Instant::now();
+    for n in 1..=120 {
+        let Frame::Ping(payload) = client.read_frame().await else { panic!("a Ping") };
+        let elapsed = since.elapsed();
+        assert!(
+            elapsed >= Duration::from_secs(30 * n) && elapsed <= (Duration::from_secs(30) + GRAIN) * n as u32
+        );
+        client.send_bytes(&frame(0x8a, &payload)).await;
+    }
+    assert_eq!(service.sessions().count(), 1);
+    client.say(END).await;
+    assert_eq!(client.read_frame().await.kind(), "session_end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_intervals_are_settings() {
+    let config = Config {
+        heartbeat: Duration::from_secs(7),
+        silence_timeout: Duration::from_secs(20),
+        close_timeout: Duration::from_secs(3),
+        ..Config::default()
+    };
+    let mut client = connect(&service(config, endless())).await;
+    let since = Instant::now();
+    for (kind, seconds) in [("ping", 7), ("ping", 14), ("close", 20)] {
+        assert_eq!(client.read_frame().await.kind(), kind);
+        assert_at(since, seconds, kind);
+    }
+    assert_eq!(client.read_to_close().await, b"");
+    assert_at(since, 23, "the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_heartbeat_goes_on_while_a_stream_is_held_or_its_engine_thinks() {
+    // A stream that is paused.
+    let service = service(Config::default(), Arc::new(Tone::new(FORMAT, 30.0)));
+    let mut client = connect(&service).await;
+    client.say(PAUSE).await;
+    client.say(START).await;
+    let since = Instant::now();
+    for seconds in 1..=120 {
+        assert_eq!(client.read_frame().await.kind(), "ping");
+        assert_at(since, seconds * 30, "Ping");
+        client.send_bytes(&frame(0x8a, b"")).await;
+    }
+    assert_eq!(service.syntheses().count(), 2);
+    client.say(RESUME).await;
+    let frames = client.read_until("session_end").await;
+    let bytes: usize =
+        frames.iter().map(|f| if let Frame::Binary(audio) = f { audio.len() } else { 0 }).sum();
+    assert_eq!(bytes, 2 * 30 * 16_000);
+
+    // A stream whose engine gives nothing yet.
+    let (engine, mut asked) = Scripted::new();
+    let mut client = connect(&self::service(Config::default(), engine)).await;
+    client.say(START).await;
+    assert_eq!(client.read_frame().await.kind(), "text");
+    let _engine = asked.recv().await.unwrap();
+    for _ in 0..10 {
+        assert_eq!(client.read_frame().await.kind(), "ping");
+        client.send_bytes(&frame(0x8a, b"")).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_closing_handshake_has_a_deadline() {
+    // What is said, what the server answers first, and whether its Close is answered.
+    let violation = frame(0x83, b"");
+    let table: [(&str, Vec<u8>, &str, bool, u64); 4] = [
+        ("ended, not answered", support::text(END), "session_end", false, 5),
+        ("ended, answered", support::text(END), "session_end", true, 0),
+        ("closed by the client", close(1000, "bye"), "close", false, 0),
+        ("broken", violation, "close", false, 0),
+    ];
+    for (name, bytes, first, answers, seconds) in table {
+        let (service, mut client) = idle().await;
+        client.say(START).await;
+        assert_eq!(client.read_frame().await.kind(), "text");
+        client.say(PAUSE).await;
+        client.send_bytes(&frame(0x89, b"")).await;
+        client.read_until("pong").await;
+        let since = Instant::now();
+        client.send_bytes(&bytes).await;
+        let frame = client.read_frame().await;
+        assert_eq!(frame.kind(), first, "{name}");
+        if first != "close" {
+            assert_eq!(client.read_frame().await.kind(), "close", "{name}");
+        }
+        assert_eq!(service.syntheses().count(), 0, "{name}");
+        if answers {
+            client.send_bytes(&close(1000, "")).await;
+        }
+        assert_eq!(client.read_to_close().await, b"", "{name}");
+        assert_at(since, seconds, name);
+        // A peer that keeps its own end open is waited for, but not longer than this.
+        assert!(quiet(&service).await <= Duration::from_secs(5) + GRAIN, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn going_away_lets_streams_finish_within_their_time() {
+    let (engine, mut asked) = Scripted::new();
+    let service = service(Config::default(), engine);
+    let mut idle = connect(&service).await;
+    let mut ends = connect(&service).await;
+    ends.say(r#"{"type":"start_session","prompt":"One."}"#).await;
+    assert_eq!(ends.read_frame().await.kind(), "text");
+    let (_, mut sink) = asked.recv().await.unwrap();
+    let mut runs = connect(&service).await;
+    runs.say(START).await;
+    assert_eq!(runs.read_frame().await.kind(), "text");
+    let mut held = connect(&service).await;
+    held.say(PAUSE).await;
+    held.say(START).await;
+    held.send_bytes(&frame(0x89, b"")).await;
+    assert_eq!(held.read_until("pong").await.len(), 1);
+    let mut running = Vec::new();
+    for _ in 0..4 {
+        running.push(asked.recv().await.unwrap().1);
+    }
+
+    let since = Instant::now();
+    let stopped = tokio::spawn({
+        let service = service.clone();
+        async move { service.stop().await }
+    });
+    let away = Frame::Close(Some((1001, "The server is going away".to_owned())));
+    assert_eq!(idle.read_frame().await, away);
+    idle.send_bytes(&close(1001, "")).await;
+    assert_eq!(idle.read_to_close().await, b"");
+    assert_at(since, 0, "the close of who idles");
+
+    sleep_until(since + Duration::from_secs(2)).await;
+    sink.write(&[1; 800]).await.unwrap();
+    sink.finish().await;
+    let frames = ends.read_until("close").await;
+    let kinds: Vec<_> = frames.iter().map(Frame::kind).filter(|kind| *kind != "binary").collect();
+    assert_eq!(kinds, ["sentence_end", "session_end", "close"]);
+    assert_eq!(*frames.last().unwrap(), away);
+    assert_at(since, 2, "the close of who finished");
+    ends.send_bytes(&close(1001, "")).await;
+
+    let restart = Frame::Close(Some((1012, "The server restarts".to_owned())));
+    for client in [&mut runs, &mut held] {
+        assert_eq!(client.read_frame().await, restart);
+        assert_at(since, 5, "the close of who went on");
+        client.send_bytes(&close(1012, "")).await;
+        assert_eq!(client.read_to_close().await, b"");
+    }
+    for sink in running {
+        sink.cancelled().await;
+    }
+    assert_at(since, 5, "the engines' end");
+    drop((idle, ends, runs, held));
+    stopped.await.unwrap();
+    assert_at(since, 5, "the server's end");
+    quiet(&service).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_stops_reading_is_dropped_and_its_engine_stops() {
+    for stall_timeout in [10, 30, 50] {
+        let stall_timeout = Duration::from_secs(stall_timeout);
+        let config = Config { stall_timeout, ..Config::default() };
+        let service = service(config, endless());
+        let mut client = connect(&service).await;
+        client.say(START).await;
+        assert_eq!(client.read_frame().await.kind(), "text");
+        assert_eq!(service.syntheses().count(), 2);
+        let elapsed = quiet(&service).await;
+        assert!(elapsed >= stall_timeout && elapsed <= stall_timeout + GRAIN, "{elapsed:?}");
+        // What it had been given before is still its own, and then nothing.
+        assert!(client.read_to_close().await.len() <= BUFFER_BYTES);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_again_in_time_is_not_stuck() {
+    let (service, mut client) = idle().await;
+    client.say(START).await;
+    for _ in 0..20 {
+        sleep(Duration::from_secs(20)).await;
+        for _ in 0..500 {
+            client.read_frame().await;
+        }
+        client.send_bytes(&frame(0x8a, b"")).await;
+    }
+    assert_eq!((service.sessions().count(), service.syntheses().count()), (1, 2));
+}
+
+/// Who pauses because it cannot keep up has nothing more to read, and has not stopped reading.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_pauses_while_it_is_behind_is_not_stuck() {
+    let config = Config { stall_timeout: Duration::from_secs(10), ..Config::default() };
+    let service = service(config, endless());
+    let mut client = connect(&service).await;
+    client.say(START).await;
+    sleep(Duration::from_secs(5)).await;
+    client.say(PAUSE).await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(read_all(&mut client).await.len() > 50, "it was behind");
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!((service.sessions().count(), service.syntheses().count()), (1, 2));
+    client.say(RESUME).await;
+    assert_eq!(client.read_frame().await.kind(), "binary");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_has_its_consequence_in_the_middle_of_a_stream_too() {
+    let (engine, mut asked) = Scripted::new();
+    let service = service(Config::default(), engine);
+    let mut client = connect(&service).await;
+    client.say(START).await;
+    let since = Instant::now();
+    let (_, mut sink) = asked.recv().await.unwrap();
+    assert_eq!(client.read_frame().await.kind(), "text");
+    let mut frames = 0;
+    for second in 1..75 {
+        sleep_until(since + Duration::from_secs(second)).await;
+        sink.write(&[1; 8_000]).await.unwrap();
+        frames += read_all(&mut client).await.len();
+    }
+    assert!(frames > 1000, "{frames} frames");
+    let frames = client.read_until("close").await;
+    assert_eq!(*frames.last().unwrap(), Frame::Close(Some((1008, "No sign of life".to_owned()))));
+    assert_at(since, 75, "Close");
+    sink.cancelled().await;
+    assert_at(since, 75, "the engine's end");
+}
