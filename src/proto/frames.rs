@@ -150,15 +150,16 @@ impl Batch {
     }
 
     /// Cuts `chunk`, from `start` on, into frames of `frame_bytes` and adds as many as there is
-    /// room for, at least one. The chunk's last frame may be shorter. Returns the payload bytes
-    /// that were taken.
-    pub fn push_audio(&mut self, chunk: &Bytes, start: usize, frame_bytes: usize) -> usize {
+    /// room for, at least one, and as `most` payload bytes have begun. The chunk's last frame may
+    /// be shorter. Returns the payload bytes that were taken.
+    pub fn push_audio(&mut self, chunk: &Bytes, start: usize, frame_bytes: usize, most: u64) -> usize {
         let whole = chunk.len() - start;
         let frame_bytes = frame_bytes.clamp(1, whole.max(1));
         let frame_wire_bytes = header_bytes(frame_bytes) + frame_bytes;
         let room = BATCH_BYTES.saturating_sub(self.wire_bytes) / frame_wire_bytes;
         let copy = frame_bytes < COPY_BELOW;
         let room = if copy { room } else { room.min(MAX_SLICES / 2 - 1 - self.borrowed.len()) };
+        let room = room.min(usize::try_from(most.div_ceil(frame_bytes as u64)).unwrap_or(usize::MAX));
         let audio_bytes = room.max(1).saturating_mul(frame_bytes).min(whole);
         let audio = &chunk[start..start + audio_bytes];
         let mut wire_bytes = 0;
@@ -307,7 +308,7 @@ mod tests {
         {
             let chunk = audio(chunk);
             let mut batch = Batch::default();
-            assert_eq!(batch.push_audio(&chunk, 0, frame), chunk.len());
+            assert_eq!(batch.push_audio(&chunk, 0, frame, u64::MAX), chunk.len());
             let got = frames(&wire(&batch));
             assert_eq!(wire(&batch).len(), batch.len());
             assert!(got.iter().rev().skip(1).all(|(first, f)| *first == 0x82 && f.len() == frame));
@@ -333,7 +334,7 @@ mod tests {
             let mut batch = Batch::default();
             let mut taken = 0;
             while !batch.is_full() {
-                taken += batch.push_audio(&chunk, taken, frame);
+                taken += batch.push_audio(&chunk, taken, frame, u64::MAX);
             }
             assert!(batch.len() < BATCH_BYTES + frame + MAX_HEADER_BYTES, "{frame}: {}", batch.len());
             assert!(batch.write(|slices| slices.len()) <= MAX_SLICES, "{frame}");
@@ -353,7 +354,7 @@ mod tests {
                     batch.push_text("hello");
                 }
                 if from < chunk.len() {
-                    batch.push_audio(&chunk, from, frame);
+                    batch.push_audio(&chunk, from, frame, u64::MAX);
                 }
             };
             let mut whole = Batch::default();
@@ -380,7 +381,7 @@ mod tests {
     fn a_cleared_batch_lets_go_of_the_audio() {
         let chunk = audio(10_000);
         let mut batch = Batch::default();
-        batch.push_audio(&chunk, 0, 5_000);
+        batch.push_audio(&chunk, 0, 5_000, u64::MAX);
         assert!(!chunk.is_unique());
         batch.clear();
         assert!(chunk.is_unique() && batch.is_empty());

@@ -1,19 +1,33 @@
 //! The session: what a client says and what an engine gives go in; what to send, to speak, to
 //! cancel and to close comes out.
 //!
-//! Knows no socket, no engine and no clock. Control answers are [`Action`]s and leave at once;
-//! everything that belongs to the stream goes through the [`Log`], so that order, pause and
-//! backpressure hold for all of it alike.
+//! Knows no socket, no engine and no clock. Answers to the client are [`Action`]s and leave at
+//! once; everything that belongs to the stream goes through the [`Log`], so that order, pause,
+//! pace and recovery hold for all of it alike.
+
+mod stream;
+#[cfg(test)]
+mod tests;
 
 use super::audio::Format;
 use super::frames::{Batch, Sent};
-use super::log::Log;
-use super::message::{ClientMessage, Code, Fault, ServerMessage};
-use super::text::{Segmentation, Segmenter};
+use super::message::{
+    AudioInfo, CancelledFigures, ClientMessage, Code, EndReason, Fault, Greeting, Limits, Recover, ServerMessage,
+    StartSession, TextSource,
+};
 use super::websocket::CloseCode;
+use super::words::Word;
 use hyper::body::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+use stream::Stream;
+
+/// Messages that cannot be understood, one after the other, before a client is given up.
+const MAX_FAULTS: u32 = 100;
+
+/// How long before a session has to end its client is told.
+const NOTICE: Duration = Duration::from_secs(30);
 
 /// What all sessions of a server have in common.
 #[derive(Clone, Debug)]
@@ -22,14 +36,55 @@ pub struct Settings {
     pub greeting: String,
     /// The longest prompt, in characters.
     pub max_prompt_chars: usize,
-    /// Sentences in synthesis at once, the one being sent included. At least 1.
+    /// The most characters that may wait to be spoken.
+    pub max_buffered_chars: usize,
+    /// The largest message, in bytes. Only told; the endpoint enforces it.
+    pub max_message_bytes: usize,
+    /// Sentences in synthesis at once in burst delivery, the one being sent included. At least 1.
     pub prefetch: usize,
     /// How fast to speak where a client does not say, from 0.5 to 2.0.
     pub speed: f32,
-    /// The audio's format.
+    /// The audio's format where a client does not say.
+    pub format: Format,
+    /// Milliseconds of audio in a frame where a client does not say.
+    pub frame_ms: u32,
+    /// Every format that the engine can give.
+    pub formats: Vec<Format>,
+    /// The engine's voices, its default first.
+    pub voices: Vec<String>,
+    /// Whether the engine gives the same bytes for the same sentence.
+    pub is_deterministic: bool,
+    /// Whether delivery is paced where a client does not say.
+    pub is_paced: bool,
+    /// How far ahead of the listener paced delivery sends where a client does not say.
+    pub ahead: Duration,
+    /// Audio bytes kept behind the listener of a resumable session.
+    pub keep_bytes: u64,
+    /// How often the peer is pinged. Only told.
+    pub heartbeat: Duration,
+    /// How long a resumable session is kept without a connection. Only told.
+    pub resume_ttl: Duration,
+    /// How long a session of `aloud.v1` may last.
+    pub max_session: Duration,
+}
+
+/// A sentence to speak, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sentence {
+    /// The sentence.
+    pub text: String,
+    /// Its place in the stream.
+    pub index: u64,
+    /// How fast, from 0.5 to 2.0.
+    pub speed: f32,
+    /// The voice.
+    pub voice: String,
+    /// The format of its audio.
     pub format: Format,
     /// Payload bytes of one frame.
     pub frame_bytes: usize,
+    /// Whether the times of its words are wanted.
+    pub words: bool,
 }
 
 /// What the owner of a session has to do, in order.
@@ -38,69 +93,90 @@ pub enum Action {
     /// Send this control message, ahead of what is in the log.
     Send(ServerMessage),
     /// Start to speak this sentence and report what comes of it, behind the sentences before it.
-    Speak {
-        /// The sentence.
-        text: String,
-        /// Its place in the stream.
-        index: u64,
-        /// How fast, from 0.5 to 2.0.
-        speed: f32,
-    },
-    /// Stop all speech: nothing of it is reported any more.
+    Speak(Box<Sentence>),
+    /// Stop all speech, of which nothing is reported any more, and call
+    /// [`on_cancelled`](Session::on_cancelled).
     Cancel,
+    /// From now on, keep the session for a while should its connection be lost.
+    Keep,
+    /// Continue that session, on this connection, in place of this one; or call
+    /// [`on_not_recovered`](Session::on_not_recovered).
+    Recover(Box<Recover>),
     /// Close the connection once everything before it was sent.
     Close(CloseCode, &'static str),
 }
 
-/// One client's session, for as long as its connection lives.
+/// What follows once all speech has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AfterCancel {
+    Tell { played_ms: Option<u64> },
+    End(EndReason),
+    Restart,
+}
+
+/// One client's session.
 #[derive(Debug)]
 pub struct Session {
     settings: Arc<Settings>,
+    id: Box<str>,
+    /// Only a client of `aloud.v1` has one.
+    token: Option<Box<str>>,
     /// Boxed: most sessions idle most of the time.
     stream: Option<Box<Stream>>,
     actions: VecDeque<Action>,
+    began: Instant,
+    streams: u64,
+    /// Audio that was made for nobody, in all streams before this one.
+    wasted: Duration,
+    /// Messages in a row that could not be understood.
+    faults: u32,
     is_paused: bool,
     is_draining: bool,
-    streams: u64,
+    /// The client asked for an option of `aloud.v1`, and knows its messages.
+    has_opted_in: bool,
+    /// The client was told that its time runs out.
+    is_warned: bool,
     /// The close was decided on: there is nothing more to say.
     is_over: bool,
 }
 
-/// From a `start_session` to its `session_end`.
-#[derive(Debug)]
-struct Stream {
-    log: Log,
-    segmenter: Segmenter,
-    /// Sentences in synthesis; the first one's audio goes to the log.
-    speaking: VecDeque<Sentence>,
-    speed: f32,
-    next_index: u64,
-    /// The last entry is in the log.
-    is_complete: bool,
-}
-
-#[derive(Debug)]
-struct Sentence {
-    text: String,
-    index: u64,
-    bytes: u64,
-    is_announced: bool,
-    has_failed: bool,
-}
-
 impl Session {
-    /// A new session; its first action greets the client.
-    pub fn new(settings: Arc<Settings>, session_id: String) -> Session {
-        let greet = Action::Send(ServerMessage::SessionStart { session_id });
+    /// A new session; its first action greets the client. One that speaks `aloud.v1` has a token,
+    /// with which it can be recovered.
+    pub fn new(settings: Arc<Settings>, id: String, token: Option<String>, now: Instant) -> Session {
+        let greeting = token.as_ref().map(|token| Box::new(greeting(&settings, token)));
+        let greet = Action::Send(ServerMessage::SessionStart { session_id: id.clone(), greeting });
         Session {
             settings,
+            id: id.into(),
+            token: token.map(Into::into),
             stream: None,
             actions: VecDeque::from([greet]),
+            began: now,
+            streams: 0,
+            wasted: Duration::ZERO,
+            faults: 0,
             is_paused: false,
             is_draining: false,
-            streams: 0,
+            has_opted_in: false,
+            is_warned: false,
             is_over: false,
         }
+    }
+
+    /// The id that the client was told.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The secret that the client was told, if it speaks `aloud.v1`.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// Whether the client speaks `aloud.v1`.
+    pub fn is_v1(&self) -> bool {
+        self.token.is_some()
     }
 
     /// Streams that were started so far.
@@ -118,881 +194,464 @@ impl Session {
         action
     }
 
-    /// Whether there is anything to do.
-    pub fn has_actions(&self) -> bool {
-        !self.actions.is_empty()
+    fn send(&mut self, message: ServerMessage) {
+        self.actions.push_back(Action::Send(message));
     }
 
-    /// Takes a text message. One that cannot be understood, or does not fit the moment, is
-    /// answered with an error and changes nothing. Once the close was decided on, all are ignored.
-    pub fn on_text(&mut self, text: &str) {
-        if self.is_over {
-            return;
-        }
-        let done = ClientMessage::parse(text).and_then(|message| self.on_message(message));
-        if let Err(fault) = done {
-            self.actions.push_back(Action::Send(fault.into()));
-        }
+    fn refuse(&mut self, fault: Fault) {
+        let message = fault_message(fault, self.is_v1());
+        self.send(message);
     }
 
-    fn on_message(&mut self, message: ClientMessage) -> Result<(), Fault> {
-        match message {
-            ClientMessage::StartSession { prompt, speed } => self.start(prompt.as_deref(), speed),
-            ClientMessage::Pause => {
-                self.is_paused = true;
-                Ok(())
-            }
-            ClientMessage::Resume => {
-                self.is_paused = false;
-                Ok(())
-            }
-            ClientMessage::End => {
-                self.stop_stream();
-                self.actions.push_back(Action::Send(ServerMessage::SessionEnd));
-                self.close(CloseCode::NORMAL, "Session ended by client");
-                Ok(())
-            }
-        }
-    }
-
-    fn start(&mut self, prompt: Option<&str>, speed: Option<f32>) -> Result<(), Fault> {
-        if self.stream.is_some() {
-            return Err(Fault::new(Code::AlreadyStarted, "Session already streaming"));
-        }
-        let text = prompt.unwrap_or(&self.settings.greeting);
-        let most = self.settings.max_prompt_chars;
-        if text.len() > most && text.chars().count() > most {
-            let message = format!("The prompt is over {most} characters: send it in parts.");
-            return Err(Fault::new(Code::TextTooLong, message));
-        }
-        let mut segmenter = Segmenter::new(Segmentation::default());
-        segmenter.push(text);
-        segmenter.finish();
-        self.streams += 1;
-        self.stream = Some(Box::new(Stream {
-            log: Log::new(self.settings.frame_bytes),
-            segmenter,
-            speaking: VecDeque::new(),
-            speed: speed.unwrap_or(self.settings.speed),
-            next_index: 0,
-            is_complete: false,
-        }));
-        self.advance();
-        Ok(())
-    }
-
-    /// Takes the next chunk of the sentence that is being spoken: whole samples.
-    pub fn on_audio(&mut self, chunk: Bytes) {
-        let Some(stream) = self.stream.as_deref_mut() else { return };
-        if let Some(sentence) = stream.speaking.front_mut() {
-            sentence.bytes += chunk.len() as u64;
-            stream.log.push_audio(chunk);
-        }
-    }
-
-    /// Takes the failure of the sentence that is being spoken; its end is still to be told.
-    pub fn on_failure(&mut self, message: &str) {
-        let Some(stream) = self.stream.as_deref_mut() else { return };
-        if let Some(sentence) = stream.speaking.front_mut() {
-            sentence.has_failed = true;
-            stream.log.push_message(ServerMessage::Error { message: message.to_owned() }.to_json());
-        }
-    }
-
-    /// Takes the end of the sentence that is being spoken.
-    pub fn on_spoken(&mut self) {
-        let Some(stream) = self.stream.as_deref_mut() else { return };
-        if let Some(sentence) = stream.speaking.pop_front() {
-            if sentence.bytes == 0 && !sentence.has_failed {
-                let message = "The speech engine gave no audio for this sentence.".to_owned();
-                stream.log.push_message(ServerMessage::Error { message }.to_json());
-            }
-            stream.log.push_message(ServerMessage::SentenceEnd { index: sentence.index }.to_json());
-        }
-        self.advance();
-    }
-
-    /// Starts what can be started, announces what comes to be heard, and ends what is over.
-    fn advance(&mut self) {
-        let Some(stream) = self.stream.as_deref_mut() else { return };
-        while stream.speaking.len() < self.settings.prefetch.max(1) {
-            let Some(text) = stream.segmenter.next_segment() else { break };
-            if !text.chars().any(char::is_alphanumeric) {
-                // Marks and emoji alone: nothing that a voice could say.
-                continue;
-            }
-            let index = stream.next_index;
-            stream.next_index += 1;
-            self.actions.push_back(Action::Speak { text: text.clone(), index, speed: stream.speed });
-            let sentence = Sentence { text, index, bytes: 0, is_announced: false, has_failed: false };
-            stream.speaking.push_back(sentence);
-        }
-        match stream.speaking.front_mut() {
-            Some(sentence) if !sentence.is_announced => {
-                sentence.is_announced = true;
-                let data = std::mem::take(&mut sentence.text);
-                stream.log.push_message(ServerMessage::Text { data, index: sentence.index }.to_json());
-            }
-            Some(_) => {}
-            None if !stream.is_complete => {
-                stream.is_complete = true;
-                stream.log.push_message(ServerMessage::SessionEnd.to_json());
-            }
-            None => {}
-        }
-    }
-
-    /// Whether speech should be taken from the engine now.
-    pub fn wants_speech(&self) -> bool {
-        self.stream.as_ref().is_some_and(|s| !s.speaking.is_empty() && s.log.wants_more())
-    }
-
-    /// Whether something of the stream may be sent now.
-    pub fn has_output(&self) -> bool {
-        !self.is_paused && self.stream.as_ref().is_some_and(|s| !s.log.is_empty())
-    }
-
-    /// Collects what may be sent now.
-    pub fn fill(&self, batch: &mut Batch) {
-        if self.is_paused {
-            return;
-        }
-        if let Some(stream) = &self.stream {
-            stream.log.fill(batch);
-        }
-    }
-
-    /// Tells what of it was sent, piece by piece.
-    pub fn sent(&mut self, what: Sent) {
-        let Some(stream) = self.stream.as_deref_mut() else { return };
-        stream.log.sent(what);
-        if stream.is_complete && stream.log.is_empty() {
-            self.stream = None;
-            self.close_if_drained();
-        }
-    }
-
-    fn stop_stream(&mut self) {
-        if self.stream.take().is_some() {
-            self.actions.push_back(Action::Cancel);
-        }
-    }
-
-    /// The server is going away: a running stream may finish, then the connection is closed.
-    pub fn drain(&mut self) {
-        self.is_draining = true;
-        self.close_if_drained();
-    }
-
-    fn close_if_drained(&mut self) {
-        if self.is_draining && self.stream.is_none() {
-            self.close(CloseCode::AWAY, "The server is going away");
-        }
-    }
-
+    /// Decides on the close. There is nothing to say behind it.
     fn close(&mut self, code: CloseCode, reason: &'static str) {
         if !self.is_over {
             self.is_over = true;
             self.actions.push_back(Action::Close(code, reason));
         }
     }
+
+    /// Takes a text message. One that cannot be understood, or does not fit the moment, is
+    /// answered with an error and changes nothing.
+    pub fn on_text(&mut self, now: Instant, text: &str) {
+        if self.is_over {
+            return;
+        }
+        let message = ClientMessage::parse(text).and_then(|message| self.known(message));
+        match message {
+            Ok(message) => {
+                self.faults = 0;
+                if let Err(fault) = self.on_message(now, message) {
+                    self.refuse(fault);
+                }
+            }
+            Err(fault) => {
+                self.faults += 1;
+                self.refuse(fault);
+                if self.is_v1() && self.faults >= MAX_FAULTS {
+                    self.close(CloseCode(4400), "Too many messages that cannot be understood");
+                }
+            }
+        }
+    }
+
+    /// A client of the base protocol has only that protocol's messages.
+    fn known(&self, message: ClientMessage) -> Result<ClientMessage, Fault> {
+        if self.is_v1() || self.has_opted_in || message.is_base() {
+            return Ok(message);
+        }
+        let message = format!("There is no message of type {:?} without the subprotocol aloud.v1.", message.type_name());
+        Err(Fault::new(Code::UnknownType, message))
+    }
+
+    fn on_message(&mut self, now: Instant, message: ClientMessage) -> Result<(), Fault> {
+        match message {
+            ClientMessage::StartSession(start) => self.start(now, *start)?,
+            ClientMessage::Pause => self.pause(now),
+            ClientMessage::Resume => self.resume(now),
+            ClientMessage::End { drain: true } if self.running().is_some() => {
+                let stream = self.running().expect("asked for just now");
+                stream.drain();
+                self.advance(now);
+            }
+            ClientMessage::End { .. } => self.cancel(now, AfterCancel::End(EndReason::Ended)),
+            ClientMessage::Append { text } => {
+                let most = self.settings.max_buffered_chars;
+                self.started()?.append(now, &text, most)?;
+                self.advance(now);
+            }
+            ClientMessage::Flush => {
+                let index = self.started()?.flush();
+                self.send(ServerMessage::Flushed { index });
+                self.advance(now);
+            }
+            ClientMessage::Cancel { played_ms } => match self.running() {
+                Some(_) => self.cancel(now, AfterCancel::Tell { played_ms }),
+                None => return Err(Fault::new(Code::NothingToCancel, "Nothing is being spoken.")),
+            },
+            ClientMessage::Ack { played_ms } => self.started()?.acknowledge(now, played_ms),
+            ClientMessage::Update { voice, speed } => {
+                let voice = voice.map(|voice| known_voice(&self.settings, &voice)).transpose()?;
+                self.started()?.update(voice, speed);
+            }
+            ClientMessage::Recover(_) if self.streams > 0 || !self.is_v1() => {
+                let message = "recover must be the first message on a connection that speaks aloud.v1.";
+                return Err(Fault::new(Code::BadMessage, message));
+            }
+            ClientMessage::Recover(recover) => self.actions.push_back(Action::Recover(recover)),
+            ClientMessage::Ping { id } => self.send(ServerMessage::Pong { id }),
+        }
+        Ok(())
+    }
+
+    /// The stream, unless it is over.
+    fn running(&mut self) -> Option<&mut Stream> {
+        self.stream.as_deref_mut().filter(|stream| !stream.is_finished)
+    }
+
+    fn started(&mut self) -> Result<&mut Stream, Fault> {
+        self.running().ok_or_else(|| Fault::new(Code::NotStarted, "No stream is running: send start_session."))
+    }
+
+    fn start(&mut self, now: Instant, start: StartSession) -> Result<(), Fault> {
+        if self.running().is_some() {
+            return Err(Fault::new(Code::AlreadyStarted, "Session already streaming"));
+        }
+        if start.source == Some(TextSource::Llm) {
+            let message = "This server has no language model: \"source\" can be verbatim or append.";
+            return Err(Fault::new(Code::BadMessage, message));
+        }
+        if start.resumable && !self.is_v1() {
+            let message = "A resumable session needs the subprotocol aloud.v1, which tells its token.";
+            return Err(Fault::new(Code::BadMessage, message));
+        }
+        let has_options = start.has_options();
+        let stream = Stream::new(&self.settings, start, self.is_v1(), now)?;
+        self.retire_stream(now);
+        self.has_opted_in |= has_options;
+        self.streams += 1;
+        if stream.tells_its_start {
+            let (audio, voice) = (AudioInfo(stream.format), stream.voice.clone());
+            self.send(ServerMessage::StreamStart { audio, voice, source: stream.source.name() });
+        }
+        if stream.is_resumable {
+            self.actions.push_back(Action::Keep);
+        }
+        self.stream = Some(Box::new(stream));
+        if self.is_paused {
+            self.shut(now);
+        }
+        self.advance(now);
+        Ok(())
+    }
+
+    fn shut(&mut self, now: Instant) {
+        if let Some(stream) = self.stream.as_deref_mut() {
+            stream.log.shut(now);
+        }
+    }
+
+    fn pause(&mut self, now: Instant) {
+        self.is_paused = true;
+        self.shut(now);
+        if self.is_v1() {
+            let offset = self.sent_bytes();
+            self.send(ServerMessage::Paused { offset });
+        }
+    }
+
+    fn resume(&mut self, now: Instant) {
+        if self.is_v1() {
+            let offset = self.sent_bytes();
+            self.send(ServerMessage::Resumed { offset });
+        }
+        if std::mem::replace(&mut self.is_paused, false)
+            && let Some(stream) = self.stream.as_deref_mut()
+        {
+            stream.log.open(now);
+        }
+        self.finish_if_sent(now);
+    }
+
+    fn sent_bytes(&self) -> u64 {
+        self.stream.as_ref().map_or(0, |stream| stream.log.sent_bytes())
+    }
+
+    fn cancel(&mut self, now: Instant, after: AfterCancel) {
+        match self.running() {
+            Some(stream) => {
+                stream.cancelling = Some((now, after));
+                self.actions.push_back(Action::Cancel);
+            }
+            // `end` without a stream.
+            None => self.end(None),
+        }
+    }
+
+    /// All speech has stopped; this many bytes of it had been made and were never taken.
+    pub fn on_cancelled(&mut self, untaken_bytes: u64) {
+        let Some(stream) = self.stream.as_deref_mut() else { return };
+        let Some((now, after)) = stream.cancelling.take() else { return };
+        let figures = stream.cancel(now, untaken_bytes, after);
+        match after {
+            AfterCancel::Tell { .. } => {
+                self.send(ServerMessage::Cancelled(Box::new(figures)));
+                self.advance(now);
+            }
+            AfterCancel::End(reason) => {
+                let end = self.is_v1().then(|| self.stream.as_deref().map(|stream| (reason, stream.usage(now))));
+                self.retire_stream(now);
+                self.end(end.flatten());
+            }
+            AfterCancel::Restart => self.advance(now),
+        }
+    }
+
+    fn end(&mut self, end: Option<(EndReason, super::message::Usage)>) {
+        self.send(ServerMessage::SessionEnd { end: end.map(Box::new) });
+        self.close(CloseCode::NORMAL, "Session ended by client");
+    }
+
+    /// Lets go of the stream.
+    fn retire_stream(&mut self, now: Instant) {
+        if let Some(stream) = self.stream.take() {
+            self.wasted += stream.usage(now).wasted();
+        }
+    }
+
+    /// Takes the next chunk of the sentence that is being spoken: whole samples.
+    pub fn on_audio(&mut self, chunk: Bytes) {
+        if let Some(stream) = self.stream.as_deref_mut() {
+            stream.on_audio(chunk);
+        }
+    }
+
+    /// Takes times of words of the sentence that is being spoken.
+    pub fn on_words(&mut self, words: &[Word]) {
+        if let Some(stream) = self.stream.as_deref_mut() {
+            stream.on_words(words, false);
+        }
+    }
+
+    /// Takes the failure of the sentence that is being spoken; its end is still to be told.
+    pub fn on_failure(&mut self, code: Code, message: &str) {
+        if let Some(stream) = self.stream.as_deref_mut() {
+            stream.on_failure(code, message);
+        }
+    }
+
+    /// Takes the end of the sentence that is being spoken.
+    pub fn on_spoken(&mut self, now: Instant) {
+        let Some(stream) = self.stream.as_deref_mut() else { return };
+        let position = stream.recovering;
+        match stream.on_spoken() {
+            Ok(()) => {
+                if let Some(offset) = position.filter(|_| stream.recovering.is_none()) {
+                    let index = stream.index_at(offset);
+                    self.send(ServerMessage::Recovered { offset, index });
+                }
+                self.advance(now);
+            }
+            Err(()) => self.lose_position(position.is_some()),
+        }
+    }
+
+    /// Starts what can be started, announces what comes to be heard, and ends what is over.
+    fn advance(&mut self, now: Instant) {
+        if let Some(stream) = self.stream.as_deref_mut() {
+            while let Some(sentence) = stream.next_sentence(self.settings.prefetch) {
+                self.actions.push_back(Action::Speak(Box::new(sentence)));
+            }
+        }
+        self.finish_if_sent(now);
+    }
+
+    /// Whether speech should be taken from the engine now.
+    pub fn wants_speech(&self, now: Instant) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.wants_speech(now))
+    }
+
+    /// Whether something of the stream may be sent now.
+    pub fn has_output(&self, now: Instant) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.log.has_output(now))
+    }
+
+    /// Collects what may be sent now.
+    pub fn fill(&self, now: Instant, batch: &mut Batch) {
+        if let Some(stream) = &self.stream {
+            stream.log.fill(now, batch);
+        }
+    }
+
+    /// Tells what of it was sent, piece by piece.
+    pub fn sent(&mut self, now: Instant, what: Sent) {
+        let Some(stream) = self.stream.as_deref_mut() else { return };
+        stream.sent(now, what);
+        self.finish_if_sent(now);
+    }
+
+    fn finish_if_sent(&mut self, now: Instant) {
+        let is_v1 = self.is_v1();
+        if self.is_paused {
+            return;
+        }
+        if let Some(stream) = self.running()
+            && stream.is_all_sent()
+        {
+            stream.is_finished = true;
+            let reason = stream.end_reason;
+            let closes = stream.drains;
+            let keeps = stream.is_resumable;
+            let end = is_v1.then(|| Box::new((reason, stream.usage(now))));
+            self.send(ServerMessage::SessionEnd { end });
+            if !keeps {
+                self.retire_stream(now);
+            }
+            if closes {
+                self.close(CloseCode::NORMAL, "Session ended by client");
+            }
+        }
+        self.close_if_drained();
+    }
+
+    /// When to call [`on_time`](Self::on_time), if nothing happens before.
+    pub fn next_time(&self, now: Instant) -> Option<Instant> {
+        let expires = self.is_v1().then(|| {
+            let end = self.began + self.settings.max_session;
+            if self.is_warned { end } else { end.checked_sub(NOTICE).unwrap_or(end) }
+        });
+        let stream = self.stream.as_ref().and_then(|stream| stream.next_time(now));
+        [expires, stream].into_iter().flatten().min()
+    }
+
+    /// Does what is due by now.
+    pub fn on_time(&mut self, now: Instant) {
+        if let Some(stream) = self.running()
+            && stream.commit_if_idle(now)
+        {
+            self.advance(now);
+        }
+        if !self.is_v1() || self.is_over {
+            return;
+        }
+        let left = (self.began + self.settings.max_session).saturating_duration_since(now);
+        if left.is_zero() {
+            let message = "The session lasted as long as it may: start another.";
+            self.refuse(Fault::new(Code::SessionExpired, message));
+            self.cancel(now, AfterCancel::End(EndReason::Expired));
+        } else if left <= NOTICE && !self.is_warned {
+            self.is_warned = true;
+            let time_left_ms = left.as_millis() as u64;
+            self.send(ServerMessage::GoAway { time_left_ms, reason: "max_duration" });
+        }
+    }
+
+    /// The server is going away: a running stream may finish within `patience`, then the
+    /// connection is closed.
+    pub fn drain(&mut self, patience: Duration) {
+        self.is_draining = true;
+        if self.is_v1() && self.running().is_some() {
+            let time_left_ms = patience.as_millis() as u64;
+            self.send(ServerMessage::GoAway { time_left_ms, reason: "shutdown" });
+        }
+        self.close_if_drained();
+    }
+
+    fn close_if_drained(&mut self) {
+        if self.is_draining && self.running().is_none() {
+            self.close(CloseCode::AWAY, "The server is going away");
+        }
+    }
+
+    /// The peer has shown no sign of life: a word to it, in case it can still hear.
+    pub fn on_silence(&mut self) {
+        if self.is_v1() {
+            self.refuse(Fault::new(Code::IdleTimeout, "No sign of life for too long."));
+            self.close(CloseCode(4408), "No sign of life");
+        } else {
+            self.close(CloseCode::POLICY, "No sign of life");
+        }
+    }
+
+    /// Whether the session should be kept now that its connection is lost.
+    pub fn is_resumable(&self) -> bool {
+        !self.is_over && self.stream.as_ref().is_some_and(|stream| stream.is_resumable)
+    }
+
+    /// The connection is lost: nothing more is sent, and the listener's clock stops.
+    pub fn freeze(&mut self, now: Instant) {
+        self.actions.clear();
+        self.shut(now);
+    }
+
+    /// The session goes on, on another connection, at this byte.
+    pub fn on_recovered(&mut self, now: Instant, offset: u64) {
+        let Some(stream) = self.stream.as_deref_mut() else { return self.lose_position(true) };
+        match stream.go_back_to(offset) {
+            Ok(true) => {
+                let index = stream.index_at(offset);
+                self.send(ServerMessage::Recovered { offset, index });
+            }
+            Ok(false) => {
+                stream.cancelling = Some((now, AfterCancel::Restart));
+                self.actions.push_back(Action::Cancel);
+            }
+            Err(()) => return self.lose_position(true),
+        }
+        if !self.is_paused
+            && let Some(stream) = self.stream.as_deref_mut()
+        {
+            stream.log.open(now);
+        }
+        self.finish_if_sent(now);
+    }
+
+    /// There is no such session, or none any more.
+    pub fn on_not_recovered(&mut self, is_expired: bool) {
+        self.send(ServerMessage::NotRecovered { code: Code::SessionNotFound.name() });
+        self.refuse(Fault::new(Code::SessionNotFound, "There is no such session to go on with: start another."));
+        match is_expired {
+            true => self.close(CloseCode(4410), "The time to come back has passed"),
+            false => self.close(CloseCode(4404), "No such session"),
+        }
+    }
+
+    /// The session cannot go on where the client asks it to.
+    fn lose_position(&mut self, is_asked: bool) {
+        if is_asked {
+            self.send(ServerMessage::NotRecovered { code: Code::PositionLost.name() });
+        }
+        self.refuse(Fault::new(Code::PositionLost, "The audio at this position is gone: start another stream."));
+        self.close(CloseCode(4410), "The position is lost");
+    }
+
+    /// What is left for a connection whose session went on elsewhere.
+    pub fn taken() -> [Action; 2] {
+        let fault = Fault::new(Code::SessionTaken, "The session goes on, on another connection.");
+        [
+            Action::Send(fault_message(fault, true)),
+            Action::Close(CloseCode(4409), "Another connection took the session over"),
+        ]
+    }
+
+    /// Audio that was made and that nobody will hear, were the session to end now;
+    /// `untaken_bytes` of its speech were never taken.
+    pub fn wasted(&self, now: Instant, untaken_bytes: u64) -> Duration {
+        self.wasted + self.stream.as_ref().map_or(Duration::ZERO, |stream| stream.wasted(now, untaken_bytes))
+    }
+
+    /// Bytes of memory that the session takes, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Session>() + self.stream.as_ref().map_or(0, |stream| stream.memory_bytes())
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::audio::Encoding;
-    use super::super::frames::push_frame;
-    use super::*;
+fn fault_message(fault: Fault, is_v1: bool) -> ServerMessage {
+    let details = is_v1.then_some((fault.code, fault.index));
+    ServerMessage::Error { message: fault.message, fault: details }
+}
 
-    const GREETING: &str = "Hello. I am ready to speak.";
-    const GREETED: [&str; 2] = ["Hello.", "I am ready to speak."];
-    const FRAME_BYTES: usize = 10;
-    const CHUNK_BYTES: usize = 30;
-    const NO_AUDIO: &str = "The speech engine gave no audio for this sentence.";
-    const START: &str = r#"{"type":"start_session"}"#;
-    const PAUSE: &str = r#"{"type":"pause"}"#;
-    const RESUME: &str = r#"{"type":"resume"}"#;
-    const END: &str = r#"{"type":"end"}"#;
-    const BUSY: &str = r#"{"type":"error","message":"Session already streaming"}"#;
-
-    /// What a client sees, a frame at a time.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    enum Seen {
-        Message(String),
-        Audio(Vec<u8>),
-        Close(u16, &'static str),
+fn known_voice(settings: &Settings, voice: &str) -> Result<String, Fault> {
+    if settings.voices.iter().any(|known| known == voice) {
+        return Ok(voice.to_owned());
     }
+    let message = format!("There is no such voice; there is {}.", settings.voices.join(", "));
+    Err(Fault::new(Code::UnknownVoice, message))
+}
 
-    fn message(json: impl Into<String>) -> Seen {
-        Seen::Message(json.into())
-    }
-
-    fn start(prompt: &str) -> String {
-        ClientMessage::start(prompt).to_json()
-    }
-
-    /// What the engine makes of a sentence: its audio, and how it fails, if it does.
-    fn spoken(text: &str) -> (Vec<u8>, Option<&'static str>) {
-        let audio: Vec<u8> = text.bytes().cycle().take(text.len() * 7).collect();
-        match text {
-            t if t.starts_with("Fails late") => (audio, Some("The engine broke.")),
-            t if t.starts_with("Fails") => (Vec::new(), Some("The engine broke.")),
-            t if t.starts_with("Silent") => (Vec::new(), None),
-            _ => (audio, None),
-        }
-    }
-
-    /// What a stream of these sentences is, undisturbed.
-    fn stream(sentences: &[&str]) -> Vec<Seen> {
-        let mut seen = Vec::new();
-        for (index, text) in sentences.iter().enumerate() {
-            seen.push(message(format!(r#"{{"type":"text","data":"{text}","index":{index}}}"#)));
-            let (audio, error) = spoken(text);
-            for chunk in audio.chunks(CHUNK_BYTES) {
-                seen.extend(chunk.chunks(FRAME_BYTES).map(|frame| Seen::Audio(frame.to_vec())));
-            }
-            if let Some(error) = error.or(audio.is_empty().then_some(NO_AUDIO)) {
-                seen.push(message(format!(r#"{{"type":"error","message":"{error}"}}"#)));
-            }
-            seen.push(message(format!(r#"{{"type":"sentence_end","index":{index}}}"#)));
-        }
-        seen.push(message(r#"{"type":"session_end"}"#));
-        seen
-    }
-
-    fn ended_by_client() -> [Seen; 2] {
-        [message(r#"{"type":"session_end"}"#), Seen::Close(1000, "Session ended by client")]
-    }
-
-    fn settings() -> Settings {
-        Settings {
-            greeting: GREETING.to_owned(),
-            max_prompt_chars: 200,
-            speed: 1.0,
-            prefetch: 2,
-            format: Format { encoding: Encoding::MuLaw, sample_rate_hz: 8_000 },
-            frame_bytes: FRAME_BYTES,
-        }
-    }
-
-    /// A session with what a connection is to it: an engine, and a socket that takes as much as it
-    /// is told to.
-    struct Driven {
-        session: Session,
-        prefetch: usize,
-        /// Sentences in synthesis: what is left of their audio, and how they end.
-        speeches: VecDeque<(VecDeque<Bytes>, Option<&'static str>)>,
-        /// All that was ever asked to be spoken.
-        asked: Vec<(String, u64)>,
-        outgoing: Vec<u8>,
-        wire: Vec<u8>,
-        closed: Option<Seen>,
-        cancels: usize,
-    }
-
-    impl Driven {
-        fn new(settings: Settings) -> Driven {
-            let prefetch = settings.prefetch;
-            let session = Session::new(Arc::new(settings), "an-id".to_owned());
-            let mut driven = Driven {
-                session,
-                prefetch,
-                speeches: VecDeque::new(),
-                asked: Vec::new(),
-                outgoing: Vec::new(),
-                wire: Vec::new(),
-                closed: None,
-                cancels: 0,
-            };
-            driven.act();
-            driven.write(|offered| offered);
-            assert_eq!(driven.seen(), [message(r#"{"type":"session_start","sessionId":"an-id"}"#)]);
-            driven.wire.clear();
-            driven
-        }
-
-        fn act(&mut self) {
-            while let Some(action) = self.session.next_action() {
-                assert_eq!(self.closed, None, "{action:?} after the close");
-                match action {
-                    Action::Send(message) => {
-                        push_frame(true, message.to_json().as_bytes(), &mut self.outgoing);
-                    }
-                    Action::Speak { text, index, .. } => {
-                        let (audio, error) = spoken(&text);
-                        let chunks = audio.chunks(CHUNK_BYTES).map(Bytes::copy_from_slice).collect();
-                        self.speeches.push_back((chunks, error));
-                        self.asked.push((text, index));
-                        assert!(self.speeches.len() <= self.prefetch, "more than prefetch in synthesis");
-                    }
-                    Action::Cancel => {
-                        self.speeches.clear();
-                        self.cancels += 1;
-                    }
-                    Action::Close(code, reason) => self.closed = Some(Seen::Close(code.0, reason)),
-                }
-            }
-        }
-
-        fn say(&mut self, json: &str) {
-            self.session.on_text(json);
-            self.act();
-        }
-
-        /// One event of the engine's; false if there is none, or none is wanted.
-        fn speak(&mut self) -> bool {
-            if !self.session.wants_speech() {
-                return false;
-            }
-            let Some((chunks, error)) = self.speeches.front_mut() else { return false };
-            if let Some(chunk) = chunks.pop_front() {
-                self.session.on_audio(chunk);
-            } else if let Some(error) = error.take() {
-                self.session.on_failure(error);
-            } else {
-                self.speeches.pop_front();
-                self.session.on_spoken();
-            }
-            self.act();
-            true
-        }
-
-        /// One write of which the socket takes `accept(offered)` bytes; false if there is nothing
-        /// to write.
-        fn write(&mut self, accept: impl FnOnce(usize) -> usize) -> bool {
-            let mut batch = Batch::default();
-            batch.push_raw(&self.outgoing);
-            let raw = batch.len();
-            self.session.fill(&mut batch);
-            assert_eq!(batch.len() > raw, self.session.has_output());
-            let offered: Vec<u8> = batch.write(|slices| slices.iter().flat_map(|s| s.to_vec()).collect());
-            let written = accept(offered.len()).min(offered.len());
-            self.wire.extend_from_slice(&offered[..written]);
-            let mut rest = self.outgoing.split_off(written.min(raw));
-            batch.sent(written, &mut rest, |what| self.session.sent(what));
-            self.outgoing = rest;
-            self.act();
-            !offered.is_empty()
-        }
-
-        fn speak_all(&mut self) {
-            while self.speak() {}
-        }
-
-        /// Lets engine and socket go on until nothing happens any more.
-        fn settle(&mut self) {
-            while self.speak() || self.write(|offered| offered) {}
-        }
-
-        /// The whole frames on the wire, and the Close once everything before it has left.
-        fn seen(&self) -> Vec<Seen> {
-            let (mut seen, mut wire) = (Vec::new(), &self.wire[..]);
-            while wire.len() >= 2 {
-                let (header, length) = match wire[1] {
-                    126 if wire.len() < 4 => break,
-                    126 => (4, usize::from(u16::from_be_bytes([wire[2], wire[3]]))),
-                    short => (2, usize::from(short)),
-                };
-                let Some(payload) = wire.get(header..header + length) else { break };
-                seen.push(match wire[0] {
-                    0x81 => message(String::from_utf8(payload.to_vec()).unwrap()),
-                    0x82 => Seen::Audio(payload.to_vec()),
-                    first => panic!("first byte {first:#x}"),
-                });
-                wire = &wire[header + length..];
-            }
-            if self.outgoing.is_empty() {
-                seen.extend(self.closed.clone());
-            }
-            seen
-        }
-
-        /// What was seen since the last time.
-        fn take(&mut self) -> Vec<Seen> {
-            let seen = self.seen();
-            self.wire.clear();
-            seen
-        }
-    }
-
-    fn driven() -> Driven {
-        Driven::new(settings())
-    }
-
-    /// Wire bytes of a stream, by the end of each frame.
-    fn ends(seen: &[Seen]) -> Vec<usize> {
-        let mut wire = Vec::new();
-        seen.iter()
-            .map(|seen| {
-                match seen {
-                    Seen::Message(json) => push_frame(true, json.as_bytes(), &mut wire),
-                    Seen::Audio(audio) => push_frame(false, audio, &mut wire),
-                    Seen::Close(..) => {}
-                }
-                wire.len()
-            })
-            .collect()
-    }
-
-    #[test]
-    fn a_stream_is_its_sentences_in_order() {
-        let table: [(&str, &[&str]); 5] = [
-            ("One.", &["One."]),
-            ("The first one. The second one.", &["The first one.", "The second one."]),
-            ("One more! Another? Yes.", &["One more!", "Another?", "Yes."]),
-            ("  Spaces around.\n\n  And between. ", &["Spaces around.", "And between."]),
-            ("no end", &["no end"]),
-        ];
-        for (prompt, sentences) in table {
-            let mut driven = driven();
-            driven.say(&start(prompt));
-            driven.settle();
-            assert_eq!(driven.take(), stream(sentences), "{prompt:?}");
-            let asked: Vec<_> = sentences.iter().map(|&s| s.to_owned()).zip(0..).collect();
-            assert_eq!(driven.asked, asked);
-        }
-    }
-
-    #[test]
-    fn without_a_prompt_the_greeting_is_spoken() {
-        let mut driven = driven();
-        driven.say(START);
-        driven.settle();
-        assert_eq!(driven.take(), stream(&GREETED));
-    }
-
-    #[test]
-    fn a_prompt_with_nothing_to_speak_ends_at_once() {
-        for prompt in ["", " ", "\n\r\t \u{a0}\u{3000}"] {
-            let mut driven = driven();
-            driven.say(&start(prompt));
-            // Without any help of an engine's.
-            driven.write(|offered| offered);
-            assert_eq!(driven.take(), stream(&[]), "{prompt:?}");
-            assert_eq!(driven.asked, []);
-            driven.say(START);
-            driven.settle();
-            assert_eq!(driven.take(), stream(&GREETED), "after {prompt:?}");
-        }
-    }
-
-    #[test]
-    fn one_connection_has_many_streams_each_from_0() {
-        let mut driven = driven();
-        for sentences in [&["One."][..], &["Two.", "Three."], &[], &["Four."]] {
-            driven.say(&start(&sentences.join(" ")));
-            driven.settle();
-            assert_eq!(driven.take(), stream(sentences));
-        }
-        assert_eq!(driven.cancels, 0);
-    }
-
-    /// What happened already is on the wire or not: an error answer overtakes what is in the log.
-    #[test]
-    fn a_second_start_is_refused_and_changes_nothing() {
-        let expected = stream(&GREETED);
-        for accepted in 0..*ends(&expected).last().unwrap() {
-            let mut driven = driven();
-            driven.say(START);
-            driven.speak_all();
-            driven.write(|_| accepted);
-            for second in [START, &start("Something else."), &start("")] {
-                driven.say(second);
-            }
-            driven.settle();
-            let (busy, others): (Vec<_>, Vec<_>) =
-                driven.take().into_iter().partition(|s| *s == message(BUSY));
-            // The last entry counts as sent when it is begun, and then another stream may start.
-            if ends(&expected).iter().rev().nth(1).is_some_and(|&last| accepted > last) {
-                assert_eq!(busy.len(), 2, "{accepted} bytes");
-            } else {
-                assert_eq!(busy.len(), 3, "{accepted} bytes");
-                assert_eq!(others, expected, "{accepted} bytes");
-                assert_eq!(driven.asked.len(), GREETED.len());
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_no_message_is_answered_once_and_changes_nothing() {
-        let table = [
-            "",
-            "pause",
-            "[]",
-            "5",
-            "null",
-            "{}",
-            r#"{"type":null}"#,
-            r#"{"type":"Pause"}"#,
-            r#"{"type":"session_end"}"#,
-            r#"{"type":"start_session","prompt":null}"#,
-            r#"{"type":"start_session","prompt":7}"#,
-            r#"{"type":"end""#,
-        ];
-        for text in table {
-            let is_error = |seen: &Seen| matches!(seen, Seen::Message(json) if json.starts_with(r#"{"type":"error","message":""#));
-            // Before a stream, in the middle of one, while one is held, after one.
-            let mut driven = driven();
-            driven.say(text);
-            driven.settle();
-            assert!(matches!(&driven.take()[..], [one] if is_error(one)), "{text:?} before");
-            driven.say(START);
-            driven.speak();
-            driven.write(|_| 70);
-            driven.say(text);
-            driven.say(PAUSE);
-            driven.say(text);
-            driven.settle();
-            driven.say(text);
-            driven.say(RESUME);
-            driven.settle();
-            let (errors, others): (Vec<_>, Vec<_>) = driven.take().into_iter().partition(is_error);
-            assert_eq!(errors.len(), 3, "{text:?} in the middle");
-            assert_eq!(others, stream(&GREETED), "{text:?} in the middle");
-            driven.say(text);
-            driven.settle();
-            assert!(matches!(&driven.take()[..], [one] if is_error(one)), "{text:?} after");
-        }
-    }
-
-    #[test]
-    fn a_prompt_over_the_limit_is_refused_by_characters() {
-        let table =
-            [("a", 200, true), ("a", 201, false), ("漢", 200, true), ("漢", 201, false), (" ", 201, false)];
-        for (letter, count, fits) in table {
-            let mut driven = driven();
-            driven.say(&start(&letter.repeat(count)));
-            driven.settle();
-            let seen = driven.take();
-            if fits {
-                assert_eq!(seen.last(), stream(&[]).last(), "{count} of {letter:?}");
-                assert!(!driven.asked.is_empty());
-            } else {
-                let error =
-                    r#"{"type":"error","message":"The prompt is over 200 characters: send it in parts."}"#;
-                assert_eq!(seen, [message(error)], "{count} of {letter:?}");
-                assert_eq!(driven.asked, []);
-            }
-            driven.say(START);
-            driven.settle();
-            assert_eq!(driven.take(), stream(&GREETED), "after {count} of {letter:?}");
-        }
-    }
-
-    /// All orders of the four messages up to this length, repeats included.
-    const LONGEST_ORDER: u32 = 4;
-
-    #[test]
-    fn every_order_of_start_pause_resume_and_end() {
-        let messages = [START, PAUSE, RESUME, END];
-        for length in 1..=LONGEST_ORDER {
-            for number in 0..4usize.pow(length) {
-                let order: Vec<&str> =
-                    (0..length).map(|place| messages[number / 4usize.pow(place) % 4]).collect();
-                // Either everything happens between two messages, or nothing.
-                for settles in [true, false] {
-                    let mut driven = driven();
-                    for message in &order {
-                        driven.say(message);
-                        if settles {
-                            driven.settle();
-                        }
-                    }
-                    driven.settle();
-                    assert_eq!(driven.take(), seen_after(&order, settles), "{order:?}, {settles}");
-                    let ends = order.contains(&END);
-                    assert!(!ends || driven.speeches.is_empty(), "{order:?}: something is still spoken");
-                }
-            }
-        }
-    }
-
-    /// The rules, said once more.
-    fn seen_after(order: &[&str], settles: bool) -> Vec<Seen> {
-        let (mut seen, mut held, mut paused) = (Vec::new(), None, false);
-        for json in order {
-            match *json {
-                START if held.is_some() => seen.push(message(BUSY)),
-                START => held = Some(stream(&GREETED)),
-                PAUSE => paused = true,
-                RESUME => paused = false,
-                _ => {
-                    seen.extend(ended_by_client());
-                    return seen;
-                }
-            }
-            if settles && !paused {
-                seen.extend(held.take().unwrap_or_default());
-            }
-        }
-        if !paused {
-            seen.extend(held.unwrap_or_default());
-        }
-        seen
-    }
-
-    /// At every byte: at most the frame that was begun still leaves, be it audio or a message,
-    /// and then exactly the rest.
-    #[test]
-    fn pause_holds_at_the_byte_and_resume_goes_on_with_the_next() {
-        let expected = stream(&GREETED);
-        let ends = ends(&expected);
-        for accepted in 0..=*ends.last().unwrap() {
-            for is_spoken in [true, false] {
-                let mut driven = driven();
-                driven.say(START);
-                while driven.wire.len() < accepted {
-                    if is_spoken {
-                        driven.speak_all();
-                    } else if driven.outgoing.is_empty() && !driven.session.has_output() {
-                        driven.speak();
-                    }
-                    let left = accepted - driven.wire.len();
-                    driven.write(|_| left);
-                }
-                driven.say(PAUSE);
-                driven.say(PAUSE);
-                driven.settle();
-                let begun = ends.iter().position(|&end| accepted <= end).unwrap();
-                let begun = if accepted == 0 { 0 } else { begun + 1 };
-                assert_eq!(driven.seen(), expected[..begun], "{accepted} bytes");
-                driven.say(RESUME);
-                driven.say(RESUME);
-                driven.settle();
-                assert_eq!(driven.take(), expected, "{accepted} bytes");
-            }
-        }
-    }
-
-    #[test]
-    fn a_pause_before_the_start_holds_the_stream_at_its_start() {
-        for prompt in ["Hello.", ""] {
-            let mut driven = driven();
-            driven.say(PAUSE);
-            driven.say(&start(prompt));
-            driven.settle();
-            assert_eq!(driven.take(), [], "{prompt:?}");
-            driven.say(RESUME);
-            driven.settle();
-            let sentences: Vec<_> = [prompt].into_iter().filter(|p| !p.is_empty()).collect();
-            assert_eq!(driven.take(), stream(&sentences), "{prompt:?}");
-        }
-    }
-
-    #[test]
-    fn end_at_every_byte_lets_nothing_of_the_stream_follow() {
-        let expected = stream(&GREETED);
-        let ends = ends(&expected);
-        for accepted in 0..=*ends.last().unwrap() {
-            for is_paused in [false, true] {
-                let mut driven = driven();
-                driven.say(START);
-                driven.speak_all();
-                driven.write(|_| accepted);
-                if is_paused {
-                    driven.say(PAUSE);
-                }
-                let is_streaming = driven.session.stream.is_some();
-                driven.say(END);
-                assert_eq!(driven.cancels, usize::from(is_streaming), "{accepted} bytes");
-                assert!(driven.speeches.is_empty());
-                assert!(!driven.session.wants_speech() && !driven.session.has_output());
-                driven.settle();
-                let begun = ends.iter().position(|&end| accepted <= end).unwrap();
-                let begun = if accepted == 0 { 0 } else { begun + 1 };
-                let expected = [&expected[..begun], &ended_by_client()].concat();
-                assert_eq!(driven.take(), expected, "{accepted} bytes");
-            }
-        }
-    }
-
-    #[test]
-    fn after_the_end_nothing_is_answered_or_spoken() {
-        let mut driven = driven();
-        driven.say(END);
-        for text in [START, PAUSE, RESUME, END, "nonsense"] {
-            driven.say(text);
-        }
-        // What an engine was about to say when it was stopped.
-        driven.session.on_audio(Bytes::from_static(b"late"));
-        driven.session.on_failure("Too late.");
-        driven.session.on_spoken();
-        driven.session.drain();
-        driven.settle();
-        assert_eq!(driven.take(), ended_by_client());
-        assert_eq!(driven.asked, []);
-    }
-
-    #[test]
-    fn a_sentence_that_fails_has_its_error_and_its_end_and_the_next_goes_on() {
-        let table: [&[&str]; 6] = [
-            &["Fails at once."],
-            &["Fails late in it."],
-            &["Silent one."],
-            &["Good one.", "Fails at once.", "Fails late in it.", "Silent one.", "Good again."],
-            &["Silent one.", "Silent two.", "Silent three."],
-            &["Fails one.", "Fails two.", "Fails three."],
-        ];
-        for sentences in table {
-            for prefetch in 1..=3 {
-                let mut driven = Driven::new(Settings { prefetch, ..settings() });
-                driven.say(&start(&sentences.join(" ")));
-                driven.settle();
-                assert_eq!(driven.take(), stream(sentences), "{sentences:?}");
-                driven.say(START);
-                driven.settle();
-                assert_eq!(driven.take(), stream(&GREETED), "after {sentences:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_next_sentences_are_in_synthesis_while_one_is_sent() {
-        let sentences = ["One.", "Two.", "Three.", "Four.", "Five."];
-        // 0 is taken for 1.
-        for (prefetch, ahead) in [(0, 1), (1, 1), (2, 2), (3, 3), (100, 5)] {
-            let mut driven = Driven::new(Settings { prefetch, ..settings() });
-            driven.prefetch = ahead;
-            driven.say(&start(&sentences.join(" ")));
-            for spoken in 0..sentences.len() {
-                assert_eq!(driven.asked.len(), (spoken + ahead).min(sentences.len()), "prefetch {prefetch}");
-                while driven.speeches.len() == ahead.min(sentences.len() - spoken)
-                    && driven.asked.len() == (spoken + ahead).min(sentences.len())
-                {
-                    assert!(driven.speak());
-                }
-            }
-            driven.settle();
-            assert_eq!(driven.take(), stream(&sentences), "prefetch {prefetch}");
-        }
-    }
-
-    #[test]
-    fn a_stream_that_nobody_takes_stops_its_engine() {
-        for is_paused in [true, false] {
-            let mut driven = driven();
-            driven.say(START);
-            if is_paused {
-                driven.say(PAUSE);
-            }
-            let chunk = Bytes::from(vec![1; 10_000]);
-            let mut taken = 0;
-            while driven.session.wants_speech() {
-                driven.session.on_audio(chunk.clone());
-                taken += 1;
-            }
-            assert!((10..20).contains(&taken), "{taken} chunks of 10 kB");
-            driven.write(|_| 0);
-            assert!(!driven.session.wants_speech());
-            driven.say(RESUME);
-            driven.write(|offered| offered);
-            assert!(driven.session.wants_speech());
-        }
-    }
-
-    #[test]
-    fn a_drained_session_finishes_its_stream_and_is_closed() {
-        let going = || Seen::Close(1001, "The server is going away");
-        let mut idle = driven();
-        idle.session.drain();
-        idle.act();
-        assert_eq!(idle.take(), [going()]);
-        idle.say(START);
-        idle.settle();
-        assert_eq!(idle.asked, [], "nothing starts any more");
-
-        let expected = stream(&GREETED);
-        for accepted in 0..=*ends(&expected).last().unwrap() {
-            let mut driven = driven();
-            driven.say(START);
-            driven.speak_all();
-            driven.write(|_| accepted);
-            driven.session.drain();
-            driven.act();
-            driven.settle();
-            assert_eq!(driven.take(), [&expected[..], &[going()]].concat(), "{accepted} bytes");
-        }
-
-        let mut paused = driven();
-        paused.say(PAUSE);
-        paused.say(START);
-        paused.session.drain();
-        paused.settle();
-        assert_eq!(paused.take(), [], "a stream that is held is still running");
-        paused.say(END);
-        paused.settle();
-        assert_eq!(paused.take(), ended_by_client());
-    }
-
-    #[test]
-    fn a_session_that_does_nothing_keeps_nothing() {
-        let mut driven = driven();
-        driven.say(START);
-        driven.settle();
-        assert!(driven.session.stream.is_none());
-        assert_eq!(driven.session.actions.capacity(), 0);
-    }
-
-    /// A generator of its own, so that a seed means the same everywhere: xorshift64*.
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, end: usize) -> usize {
-            self.0 ^= self.0 >> 12;
-            self.0 ^= self.0 << 25;
-            self.0 ^= self.0 >> 27;
-            ((self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize) % end
-        }
-    }
-
-    /// Whatever a client says and however little its socket takes: what it hears are the frames of
-    /// undisturbed streams, one after the other, up to where it ended them.
-    #[test]
-    fn what_is_heard_is_always_the_beginning_of_the_undisturbed_stream() {
-        let sentences = ["Good one.", "Fails late in it.", "Silent one.", "Good again."];
-        let prompt = start(&sentences.join(" "));
-        let one = stream(&sentences);
-        for seed in 1..=600u64 {
-            let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let mut driven = Driven::new(Settings { prefetch: 1 + random.below(3), ..settings() });
-            let mut starts = 0;
-            for _ in 0..200 {
-                match random.below(100) {
-                    0..8 => {
-                        starts += usize::from(driven.session.stream.is_none() && driven.closed.is_none());
-                        driven.say(&prompt);
-                    }
-                    8..14 => driven.say(PAUSE),
-                    14..26 => driven.say(RESUME),
-                    26 if random.below(4) == 0 => driven.say(END),
-                    27 => driven.say("nonsense"),
-                    28..55 => {
-                        driven.speak();
-                    }
-                    55..70 => driven.speak_all(),
-                    70 => {
-                        driven.write(|offered| offered);
-                    }
-                    _ => {
-                        driven.write(|offered| random.below(offered.min(60) + 1));
-                    }
-                }
-            }
-            driven.say(RESUME);
-            driven.settle();
-            let mut heard = driven.take();
-            let mut end = Vec::new();
-            if driven.closed.is_some() {
-                end = heard.split_off(heard.len() - 2);
-                assert_eq!(end, ended_by_client(), "seed {seed}");
-            }
-            let answers = [BUSY, r#"{"type":"error","message":"The message is not valid JSON"#];
-            heard.retain(|seen| {
-                !matches!(seen, Seen::Message(json) if answers.iter().any(|answer| json.starts_with(answer)))
-            });
-            let expected: Vec<_> = one.iter().cycle().take(one.len() * starts).cloned().collect();
-            assert!(expected.starts_with(&heard), "seed {seed}");
-            assert!(!end.is_empty() || heard == expected, "seed {seed}: not all of it");
-        }
+fn greeting(settings: &Settings, token: &str) -> Greeting {
+    let ms = |duration: Duration| duration.as_millis() as u64;
+    Greeting {
+        token: token.to_owned(),
+        ping_interval_ms: ms(settings.heartbeat),
+        audio: AudioInfo(settings.format),
+        limits: Limits {
+            max_prompt_chars: settings.max_prompt_chars as u64,
+            max_message_bytes: settings.max_message_bytes as u64,
+            max_buffered_chars: settings.max_buffered_chars as u64,
+            ahead_ms: ms(settings.ahead),
+            resume_ttl_ms: ms(settings.resume_ttl),
+            max_session_ms: ms(settings.max_session),
+        },
     }
 }
