@@ -157,9 +157,6 @@ impl<T: Transport> Connection<T> {
         loop {
             self.act();
             self.write().map_err(Outcome::Gone)?;
-            // The end of the connection may have waited for what was sent just now.
-            self.carry_out();
-            self.has_more |= !self.is_blocked && !self.endpoint.outgoing().is_empty();
             if *self.endpoint.state() == State::Finished && self.endpoint.outgoing().is_empty() {
                 return Ok(());
             }
