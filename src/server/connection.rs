@@ -156,7 +156,7 @@ impl<T: Transport> Connection<T> {
         let mut timer = pin!(sleep_until(self.deadline()));
         loop {
             self.act();
-            self.write().map_err(Outcome::Gone)?;
+            self.write(T::try_write).map_err(Outcome::Gone)?;
             if *self.endpoint.state() == State::Finished && self.endpoint.outgoing().is_empty() {
                 return Ok(());
             }
@@ -262,7 +262,10 @@ impl<T: Transport> Connection<T> {
     }
 
     /// One write of everything that may leave now: control frames, then the stream.
-    fn write(&mut self) -> io::Result<()> {
+    fn write(
+        &mut self,
+        through: impl FnOnce(&mut T, &[io::IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<()> {
         self.has_more = false;
         let may_stream = *self.endpoint.state() == State::Open;
         let streams = may_stream && matches!(&self.talk, Talk::Session(session) if session.has_output());
@@ -279,7 +282,7 @@ impl<T: Transport> Connection<T> {
             {
                 session.fill(batch);
             }
-            let written = match batch.write(|slices| transport.try_write(slices)) {
+            let written = match batch.write(|slices| through(transport, slices)) {
                 Ok(written) => written,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
                 Err(error) => {
@@ -346,7 +349,12 @@ impl<T: Transport> Connection<T> {
             });
         }
         if self.stalled_since.is_some_and(|since| now >= since + config.stall_timeout) {
-            return Err(Outcome::Stalled);
+            // The socket may have room without having said so.
+            self.is_blocked = false;
+            self.write(T::force_write).map_err(Outcome::Gone)?;
+            if self.stalled_since.is_some_and(|since| now >= since + config.stall_timeout) {
+                return Err(Outcome::Stalled);
+            }
         }
         if self.draining_since.is_some_and(|since| now >= since + config.drain_timeout) {
             self.endpoint.close(CloseCode::RESTART, "The server restarts");
