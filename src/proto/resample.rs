@@ -200,7 +200,7 @@ impl Table {
             return Arc::clone(table);
         }
         // Under the lock, so that a hundred sessions that start at once compute it once. It takes
-        // a few milliseconds.
+        // two milliseconds at most.
         let table = Arc::new(Table::new(ratio));
         if tables.len() < MAX_TABLES {
             tables.insert(ratio, Arc::clone(&table));
