@@ -48,8 +48,8 @@ const LANES: usize = 8;
 ///
 /// The output is as long as the input, to half a sample, and nothing in it is moved in time. Up to
 /// 0.88 of the lower rate's Nyquist frequency the level stays the same within 0.01 dB, and at 0.9
-/// of it within 0.5 dB; what would be folded or mirrored across it is at least 65 dB down. However the input is cut
-/// into pushes, the output is the same.
+/// of it within 0.5 dB; what would be folded or mirrored across it is at least 65 dB down. However
+/// the input is cut into pushes, the output is the same.
 ///
 /// ```
 /// use aloud::proto::resample::Resampler;
