@@ -11,6 +11,7 @@ pub mod handshake;
 mod inspect;
 pub mod log;
 pub mod message;
+pub mod resample;
 pub mod session;
 pub mod text;
 pub mod websocket;

@@ -39,7 +39,7 @@ const MAX_MARKS: usize = 8;
 ///
 /// Speeds are within 0.5 to 2.0; others are taken for the nearest of these. The same utterance
 /// always gives the same bytes. A sentence begins with at most 20 ms of silence, ends with at most
-/// 120 ms, and peaks at −1 dBFS or below.
+/// 120 ms, and peaks at −1 dBFS or below; where the sample rate is not its own, up to a little more.
 ///
 /// Synthesis runs on a bounded number of threads, a sentence at a time, and whoever waited longest
 /// comes next. A thread never waits for a listener: audio which nobody takes stops the utterance
@@ -85,7 +85,7 @@ impl Synthesizer for Flite {
     }
 
     fn speak(&self, utterance: Utterance) -> Speech {
-        let (sink, speech) = Speech::channel(&utterance);
+        let (sink, speech) = Speech::channel(&utterance, self.speaker.voice.sample_rate);
         tokio::spawn(speak(self.clone(), utterance, sink));
         speech
     }
@@ -297,6 +297,8 @@ mod tests {
     use super::super::{Cancelled, SynthesisErrorKind};
     use super::*;
     use crate::gauge::Gauge;
+    use hyper::body::Bytes;
+    use std::f64::consts::TAU;
     use std::sync::LazyLock;
     use tokio::sync::oneshot;
 
@@ -337,10 +339,78 @@ mod tests {
     }
 
     #[test]
-    fn it_speaks_at_16_khz_in_any_encoding() {
+    fn it_speaks_at_16_khz_and_gives_any_common_format() {
         assert_eq!(FLITE.format(), PCM);
-        assert!(FLITE.supports(Format { encoding: Encoding::MuLaw, ..PCM }));
-        assert!(!FLITE.supports(Format { sample_rate_hz: 8_000, ..PCM }));
+        for encoding in Encoding::ALL {
+            for sample_rate_hz in Format::SAMPLE_RATES {
+                assert!(FLITE.supports(Format { encoding, sample_rate_hz }));
+            }
+            assert!(!FLITE.supports(Format { encoding, sample_rate_hz: 11_025 }));
+        }
+    }
+
+    #[tokio::test]
+    async fn speech_takes_the_same_time_in_any_format() {
+        let native = said(STELLA).await.len();
+        for encoding in Encoding::ALL {
+            for sample_rate_hz in Format::SAMPLE_RATES {
+                let format = Format { encoding, sample_rate_hz };
+                let (chunks, error) = all(FLITE.speak(Utterance::new(STELLA, format))).await;
+                assert_eq!(error, None);
+                let bytes: usize = chunks.iter().map(Bytes::len).sum();
+                let exact = native as f64 * f64::from(sample_rate_hz) / 16_000.0;
+                assert_eq!(bytes, exact.round() as usize * encoding.bytes_per_sample(), "{format:?}");
+            }
+        }
+    }
+
+    /// The power of a signal between two frequencies: Fourier transforms of 20 ms each,
+    /// under a window that lets nothing far away through.
+    fn power(samples: &[i16], rate: u32, from_hz: f64, to_hz: f64) -> f64 {
+        let length = rate as usize / 50;
+        let turn = |n: usize, of: usize| TAU * (n % of) as f64 / of as f64;
+        let bins = |hz: f64| (hz / 50.0).ceil() as usize;
+        let mut power = 0.0;
+        for block in samples.windows(length).step_by(length / 2) {
+            // Blackman's, whose side lobes fall from -58 dB at 18 dB an octave.
+            let window = |n| 0.42 - 0.5 * turn(n, length).cos() + 0.08 * turn(2 * n, length).cos();
+            let block: Vec<f64> = block.iter().enumerate().map(|(n, &s)| f64::from(s) * window(n)).collect();
+            for bin in bins(from_hz)..bins(to_hz) {
+                // Goertzel's way to one bin.
+                let twice = 2.0 * turn(bin, length).cos();
+                let (last, before) =
+                    block.iter().fold((0.0, 0.0), |(last, before), &s| (s + twice * last - before, last));
+                power += last * last + before * before - twice * last * before;
+            }
+        }
+        power
+    }
+
+    #[tokio::test]
+    async fn speech_at_48_khz_has_nothing_that_the_voice_has_not() {
+        let at = |sample_rate_hz| Utterance::new(FOX, Format { sample_rate_hz, ..PCM });
+        let (native, fine) = (samples(at(16_000)).await, samples(at(48_000)).await);
+        let all = power(&fine, 48_000, 0.0, 8_000.0);
+        let above = 10.0 * (power(&fine, 48_000, 8_000.0, 24_000.0) / all).log10();
+        assert!(above < -60.0, "{above:.1} dB above 8 kHz");
+        // The same speech: every third sample, but for what is close to 8 kHz.
+        let thirds =
+            fine.iter().step_by(3).zip(&native).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
+        let energy: f64 = native.iter().map(|&s| f64::from(s).powi(2)).sum();
+        let changed = 10.0 * (thirds.sum::<f64>() / energy).log10();
+        assert!(changed < -40.0, "{changed:.1} dB is new or missing");
+    }
+
+    #[tokio::test]
+    async fn speech_at_8_khz_has_what_the_voice_has_up_to_there() {
+        let at = |sample_rate_hz| Utterance::new(FOX, Format { sample_rate_hz, ..PCM });
+        let (native, coarse) = (samples(at(16_000)).await, samples(at(8_000)).await);
+        for (from_hz, to_hz) in [(100.0, 1_000.0), (1_000.0, 2_500.0), (2_500.0, 3_400.0)] {
+            // A transform of half the samples gives half the amplitude.
+            let ratio = 4.0 * power(&coarse, 8_000, from_hz, to_hz) / power(&native, 16_000, from_hz, to_hz);
+            let off = 10.0 * ratio.log10();
+            assert!(off.abs() < 0.5, "{off:.2} dB from {from_hz} to {to_hz} Hz");
+        }
     }
 
     #[tokio::test]
@@ -512,7 +582,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stopped_utterance_is_not_computed_any_further() {
-        let (mut sink, speech) = Speech::channel(&Utterance::new(FOX, PCM));
+        let (mut sink, speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
         drop(speech);
         let piece = text::sentences(FOX).next().expect("a sentence");
         FLITE.speaker.speak(&piece, &FLITE.speaker.params(1.0), &mut sink);
@@ -555,7 +625,7 @@ mod tests {
         let engine = with_threads(1);
         let (start, started) = oneshot::channel::<()>();
         let (order, mut seen) = tokio::sync::mpsc::unbounded_channel();
-        let (sink, _speech) = Speech::channel(&Utterance::new(FOX, PCM));
+        let (sink, _speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
         let threads = engine.threads.clone();
         let first = async move { run(&threads, sink, move |_| started.blocking_recv()).await };
         let mut jobs = vec![tokio::spawn(async move { assert!(first.await.is_some()) })];
@@ -563,7 +633,7 @@ mod tests {
         for n in 0..10 {
             let (engine, order) = (engine.clone(), order.clone());
             jobs.push(tokio::spawn(async move {
-                let (sink, _speech) = Speech::channel(&Utterance::new(FOX, PCM));
+                let (sink, _speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
                 let done = run(&engine.threads, sink, move |_| order.send(n)).await;
                 assert!(done.is_some());
             }));
@@ -581,7 +651,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_fails_one_utterance_and_frees_its_thread() {
         let engine = with_threads(1);
-        let (sink, speech) = Speech::channel(&Utterance::new(FOX, PCM));
+        let (sink, speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
         let done = run(&engine.threads, sink, |sink| {
             sink.push(&[1; 1_000]).expect("somebody listens");
             panic!("a panic that this test causes");

@@ -30,7 +30,7 @@ const CACHED_FORMATS: usize = 8;
 
 /// A deterministic engine: whatever the text, a tone of 440 Hz for a fixed time.
 ///
-/// It supports both encodings at any sample rate from 4,000 to 192,000 Hz. The speed divides the
+/// It supports every encoding at any sample rate from 4,000 to 192,000 Hz. The speed divides the
 /// time; every sentence starts at the same phase.
 #[derive(Debug)]
 pub struct Tone {
@@ -170,6 +170,7 @@ mod tests {
             (10.0, 1.0, Encoding::PcmS16le, 16_000, 320_000),
             (10.0, 2.0, Encoding::MuLaw, 8_000, 40_000),
             (10.0, 0.5, Encoding::MuLaw, 8_000, 160_000),
+            (10.0, 1.0, Encoding::ALaw, 48_000, 480_000),
             (0.000_1, 1.0, Encoding::PcmS16le, 22_050, 4),
             (0.1, 1.0, Encoding::PcmS16le, 44_111, 8_822),
             (0.0, 1.0, Encoding::PcmS16le, 16_000, 0),
@@ -254,7 +255,7 @@ mod tests {
         for (sample_rate_hz, supported) in
             [(0, false), (3_999, false), (4_000, true), (192_000, true), (192_001, false)]
         {
-            for encoding in [Encoding::PcmS16le, Encoding::MuLaw] {
+            for encoding in Encoding::ALL {
                 assert_eq!(engine.supports(Format { encoding, sample_rate_hz }), supported);
             }
         }
