@@ -14,3 +14,4 @@ pub mod message;
 pub mod session;
 pub mod text;
 pub mod websocket;
+pub mod words;
