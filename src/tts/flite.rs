@@ -443,8 +443,8 @@ fn words(placed: Placed) -> Vec<Placed> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{all, idle, soon};
-    use super::super::{Cancelled, SynthesisErrorKind};
+    use super::super::tests::{all, idle, pieces as all_pieces, soon};
+    use super::super::{Cancelled, Piece, SynthesisErrorKind};
     use super::*;
     use crate::gauge::Gauge;
     use std::sync::LazyLock;
@@ -743,5 +743,217 @@ mod tests {
         assert_eq!(chunks.len(), 1);
         assert_eq!(error.map(|error| error.kind), Some(SynthesisErrorKind::Failed));
         assert_eq!(all(engine.speak(Utterance::new(FOX, PCM))).await.1, None);
+    }
+
+    /// The samples and the words of an utterance.
+    async fn told(utterance: Utterance) -> (Vec<i16>, Vec<Word>) {
+        let (spoken, error) = all_pieces(FLITE.speak(Utterance { words: true, ..utterance })).await;
+        assert_eq!(error, None);
+        let (mut samples, mut words) = (Vec::new(), Vec::new());
+        for piece in spoken {
+            match piece {
+                Piece::Audio(chunk) => {
+                    samples.extend(chunk.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])));
+                }
+                Piece::Words(more) => words.extend(more),
+            }
+        }
+        (samples, words)
+    }
+
+    /// As [`told`], checked for what holds for all words: they are in order, within the audio, and
+    /// each can be heard.
+    async fn words_at(text: &str, speed: f32) -> (Vec<i16>, Vec<Word>) {
+        let (samples, words) = told(Utterance { speed, ..Utterance::new(text, PCM) }).await;
+        let (mut byte, mut time) = (0, Duration::ZERO);
+        for Word { text_range, start, end } in &words {
+            let word = &text[text_range.clone()];
+            assert!(byte <= text_range.start && time <= *start && start < end, "{word}: {words:?}");
+            assert!(sample(*end) <= samples.len(), "{word} in {text}");
+            let sound = samples[sample(*start)..sample(*end)].iter().map(|s| s.unsigned_abs()).max();
+            assert!(sound > Some(3_000), "{word} in {text} at {speed}: {sound:?}");
+            (byte, time) = (text_range.end, *end);
+        }
+        (samples, words)
+    }
+
+    fn sample(time: Duration) -> usize {
+        (time.as_secs_f64() * 16_000.0).round() as usize
+    }
+
+    fn time(samples: usize) -> Duration {
+        Duration::from_secs_f64(samples as f64 / 16_000.0)
+    }
+
+    #[tokio::test]
+    async fn words_are_those_that_were_written_and_have_a_sound() {
+        let cases: &[(&str, &[&str])] = &[
+            ("Hello.", &["Hello."]),
+            ("Good evening.", &["Good", "evening."]),
+            (" \n Good\n\tevening. ", &["Good", "evening."]),
+            ("It costs $37.50, Dr. Sato said.", &["It", "costs", "$37.50,", "Dr.", "Sato", "said."]),
+            ("About 1,234.5 km away.", &["About", "1,234.5", "km", "away."]),
+            ("At 10:30 a.m. sharp.", &["At", "10:30", "a.m.", "sharp."]),
+            ("In 1984, 37% of them left.", &["In", "1984,", "37%", "of", "them", "left."]),
+            ("A café—naïve… you see.", &["A", "café—naïve…", "you", "see."]),
+            ("“Quoted” text, ‘said’ he.", &["“Quoted”", "text,", "‘said’", "he."]),
+            ("Write to jane.doe@example.com now.", &["Write", "to", "jane.doe@example.com", "now."]),
+            ("The U.S. is big.", &["The", "U.S.", "is", "big."]),
+            ("On the 2nd of May.", &["On", "the", "2nd", "of", "May."]),
+            ("A well-known fact.", &["A", "well-known", "fact."]),
+            ("A well‑known fact.", &["A", "well‑known", "fact."]),
+            ("Hello 😀 there 👩\u{200d}🚀 friend.", &["Hello", "there", "friend."]),
+            ("Say שלום and مرحبا to all.", &["Say", "and", "to", "all."]),
+            ("日本 means Japan, 語 language.", &["means", "Japan,", "language."]),
+            ("Tea 日本語", &["Tea"]),
+            ("No — wait – what?", &["No", "wait", "what?"]),
+            ("Yes?—No!", &["Yes?—No!"]),
+            ("wait—what? Stop.", &["wait—what?", "Stop."]),
+            ("Don’t! It’s Jane's.", &["Don’t!", "It’s", "Jane's."]),
+            ("(Or [so] {they} say.)", &["(Or", "[so]", "{they}", "say.)"]),
+            ("Call 555-123-4567 or 555 1234.", &["Call", "555-123-4567", "or", "555", "1234."]),
+            ("Pay $5 million & 3/4 of £2.", &["Pay", "$5", "million", "&", "3/4", "of", "£2."]),
+            ("Straße, Øre\u{a0}œuvre, Zoë.", &["Straße,", "Øre", "œuvre,", "Zoë."]),
+            ("e\u{301}te\u{301} over.", &["e\u{301}te\u{301}", "over."]),
+            ("One\u{b}two\u{c}three\u{85}four.", &["One", "two", "three", "four."]),
+            ("NATO, the BBC and USB.", &["NATO,", "the", "BBC", "and", "USB."]),
+            ("\"... and so?\" ... \" yes", &["and", "so?\"", "yes"]),
+            ("Henry VIII had 5kg.", &["Henry", "VIII", "had", "5kg."]),
+            ("See https://example.com/a_b?c=1 there.", &["See", "https://example.com/a_b?c=1", "there."]),
+            ("Pi is 3.14159, x = y + 2.", &["Pi", "is", "3.14159,", "x", "=", "y", "+", "2."]),
+        ];
+        for (text, expected) in cases {
+            let (_, words) = words_at(text, 1.0).await;
+            let words: Vec<&str> = words.into_iter().map(|word| &text[word.text_range]).collect();
+            assert_eq!(words, *expected, "{text:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn words_are_told_only_where_they_are_asked_for_and_change_no_audio() {
+        for text in [STELLA, "No — wait…"] {
+            let (samples, words) = told(Utterance::new(text, PCM)).await;
+            assert_eq!(samples, said(text).await);
+            assert_eq!((samples, words), told(Utterance::new(text, PCM)).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn words_come_before_their_audio() {
+        let utterance = Utterance { words: true, ..Utterance::new(FOX, PCM) };
+        let (spoken, _) = all_pieces(FLITE.speak(utterance)).await;
+        assert!(matches!(&spoken[0], Piece::Words(words) if words.len() == 8), "all but the last");
+        let told = spoken.iter().filter(|piece| matches!(piece, Piece::Words(_))).count();
+        assert_eq!(told, 2);
+    }
+
+    /// Where the audio is silent for this long at least, to 10 ms.
+    fn silences(samples: &[i16], at_least: Duration) -> Vec<Range<Duration>> {
+        let quiet = |block: &[i16]| block.iter().all(|s| s.unsigned_abs() < 300);
+        let quiet: Vec<bool> = samples.chunks(160).map(quiet).collect();
+        let runs = quiet.chunk_by(|a, b| a == b).scan(0, |blocks, run| {
+            let start = *blocks;
+            *blocks += run.len();
+            Some((run[0], time(start * 160)..time(*blocks * 160)))
+        });
+        runs.filter(|(quiet, run)| *quiet && run.end - run.start >= at_least).map(|(_, run)| run).collect()
+    }
+
+    #[tokio::test]
+    async fn pauses_lie_between_words() {
+        const NEAR: Duration = Duration::from_millis(60);
+        // No word begins with a stop: its closure is silent too.
+        let texts = [
+            "Yes, no, maybe, and so on.",
+            "Nine, eleven. Seven, none. Eleven, more, all.",
+            "However, many of them, as all know, are gone; others remain: Mary, Anna, and Lily.",
+            "In May, 1984, 30 men, all on mules, rode home — slowly.",
+            "Oh, I see! Really? Yes, really, my lord.",
+        ];
+        let mut found = 0;
+        for text in texts {
+            // At slower speeds soft sounds, that are as good as silent, are longer than this.
+            for speed in [1.0, 1.5, 2.0] {
+                let (samples, words) = words_at(text, speed).await;
+                let whole = time(samples.len());
+                let starts = words.iter().map(|word| word.start).chain([whole]);
+                let ends = [Duration::ZERO].into_iter().chain(words.iter().map(|word| word.end));
+                let gaps: Vec<Range<Duration>> = ends.zip(starts).map(|(end, start)| end..start).collect();
+                let silences = silences(&samples, Duration::from_millis(80));
+                for silence in &silences {
+                    let holds = |gap: &Range<Duration>| {
+                        gap.start <= silence.start + NEAR && silence.end <= gap.end + NEAR
+                    };
+                    assert!(gaps.iter().any(holds), "{silence:?} of {text} at {speed}: {words:?}");
+                }
+                // And what is no word is silent.
+                for gap in gaps.iter().filter(|gap| gap.end - gap.start > 2 * NEAR) {
+                    let inner = &samples[sample(gap.start + NEAR)..sample(gap.end - NEAR)];
+                    assert!(inner.iter().all(|s| s.unsigned_abs() < 2_000), "{gap:?} of {text} at {speed}");
+                }
+                found += silences.len();
+            }
+        }
+        assert!(found > 60, "only {found} pauses");
+    }
+
+    #[tokio::test]
+    async fn times_scale_with_the_speed() {
+        let (_, words) = words_at(FOX, 1.0).await;
+        for speed in [0.5, 2.0] {
+            let (_, scaled) = words_at(FOX, speed).await;
+            assert_eq!(scaled.len(), words.len());
+            // Of the first word, a part that is too soft to hear is cut with the silence before it.
+            for (word, scaled) in words.iter().zip(scaled).skip(1) {
+                assert_eq!(scaled.text_range, word.text_range);
+                let ratio = (scaled.end - scaled.start).as_secs_f64() / (word.end - word.start).as_secs_f64();
+                assert!((ratio * f64::from(speed) - 1.0).abs() < 0.01, "{word:?} takes {ratio} at {speed}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn words_go_on_from_piece_to_piece() {
+        // Three sentences, then one that is cut inside of itself.
+        let long = "and some more, ".repeat(60);
+        for text in [[STELLA; 3].join("\n"), long.clone() + "— the end", "word ".repeat(120)] {
+            let (samples, words) = words_at(&text, 1.0).await;
+            let all: Vec<&str> = words.iter().map(|word| &text[word.text_range.clone()]).collect();
+            assert_eq!(all, text.split_whitespace().filter(|word| *word != "—").collect::<Vec<_>>());
+            let last = words.last().expect("words");
+            let tail = time(samples.len()) - last.end;
+            assert!(tail < Duration::from_millis(120), "{tail:?} behind {last:?}");
+        }
+        assert!(cut(&long).len() > 1);
+    }
+
+    #[tokio::test]
+    async fn a_word_that_is_spoken_in_pieces_is_one() {
+        let dashes = "Go! Yes?—No!—".to_owned() + &"word—".repeat(200) + "end";
+        for text in [dashes, "Hi ".to_owned() + &"a".repeat(250) + "…b", "1".repeat(500) + "日 2"] {
+            assert!(cut(&Plain::new(&text).text).len() > 1);
+            let (samples, words) = words_at(&text, 1.0).await;
+            let all: Vec<&str> = words.iter().map(|word| &text[word.text_range.clone()]).collect();
+            assert_eq!(all, text.split_whitespace().collect::<Vec<_>>());
+            assert!(
+                words.last().is_some_and(|last| time(samples.len()) - last.end < Duration::from_millis(130))
+            );
+        }
+    }
+
+    #[test]
+    fn replaced_text_remembers_where_it_was_written() {
+        for text in ["plain", "“No —\u{a0}wait—what?” – 5–10 Ærø… 日本 ß\u{b}x", "— a — — b", "…"]
+        {
+            let plain = Plain::new(text);
+            let mut before = 0;
+            for (at, letter) in plain.text.char_indices() {
+                let origin = plain.origin(at);
+                assert!(before <= origin && text.is_char_boundary(origin), "{text}");
+                let written = text[origin..].chars().next().expect("a character");
+                assert!(written == letter || nearest(written, true).is_some(), "{letter} of {written}");
+                before = origin;
+            }
+        }
     }
 }
