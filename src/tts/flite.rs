@@ -45,8 +45,12 @@ const ODD_SPACES: [char; 2] = ['\u{b}', '\u{c}'];
 /// The speech engine inside the binary: voice kal16 of Flite, 16 kHz, US English.
 ///
 /// Speeds are within 0.5 to 2.0; others are taken for the nearest of these. The same utterance
-/// always gives the same bytes, and the same words at the same times. A sentence begins with at most 20 ms of silence, ends with at most
-/// 120 ms, and peaks at −1 dBFS or below.
+/// always gives the same bytes, and its words at the same times. A sentence begins with at most
+/// 20 ms of silence, ends with at most 120 ms, and peaks at −1 dBFS or below.
+///
+/// It knows exactly when each word is spoken. A written word that has no sound, such as an emoji or
+/// one in letters it cannot read, is left out; the silence at a comma belongs to no word, but one
+/// inside of a written word, as in "wait—what", belongs to that.
 ///
 /// Synthesis runs on a bounded number of threads, a sentence at a time, and whoever waited longest
 /// comes next. A thread never waits for a listener: audio which nobody takes stops the utterance
