@@ -15,3 +15,4 @@ pub mod resample;
 pub mod session;
 pub mod text;
 pub mod websocket;
+pub mod words;

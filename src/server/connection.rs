@@ -9,7 +9,7 @@ use crate::gauge::Counted;
 use crate::proto::frames::Batch;
 use crate::proto::session::{Action, Session};
 use crate::proto::websocket::{CloseCode, Closed, Endpoint, Incoming, State};
-use crate::tts::{Speech, Utterance};
+use crate::tts::{Piece, Speech, Utterance};
 use hyper::body::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -233,6 +233,7 @@ impl<T: Transport> Connection<T> {
                         speed,
                         format: self.shared.settings.format,
                         frame_bytes: self.shared.settings.frame_bytes,
+                        words: false,
                         running: self.shared.syntheses.clone(),
                     };
                     self.speeches.push_back(self.shared.synthesizer.speak(utterance));
@@ -412,7 +413,8 @@ fn poll_speech(speeches: &mut VecDeque<Speech>, talk: &mut Talk, cx: &mut Contex
     {
         match speech.poll_next(cx) {
             Poll::Pending => break,
-            Poll::Ready(Some(Ok(chunk))) => session.on_audio(chunk),
+            Poll::Ready(Some(Ok(Piece::Audio(chunk)))) => session.on_audio(chunk),
+            Poll::Ready(Some(Ok(Piece::Words(_)))) => {}
             Poll::Ready(Some(Err(error))) => session.on_failure(&error.message),
             Poll::Ready(None) => {
                 speeches.pop_front();

@@ -9,6 +9,7 @@ pub mod flite;
 mod level;
 pub mod tone;
 
+pub use crate::proto::words::Word;
 pub use flite::Flite;
 pub use tone::Tone;
 
@@ -110,6 +111,9 @@ pub struct Utterance {
     /// Payload bytes of one frame: chunks are multiples of it, but for a sentence's last. At most
     /// [`MAX_FRAME_BYTES`](crate::audio::MAX_FRAME_BYTES).
     pub frame_bytes: usize,
+    /// Whether it is asked when each word is spoken. An engine that knows tells it through
+    /// [`Sink::words`]; one that does not ignores this.
+    pub words: bool,
     /// Counts the engine's work for as long as its end of the speech lives.
     pub(crate) running: Gauge,
 }
@@ -123,6 +127,7 @@ impl Utterance {
             index: 0,
             format,
             frame_bytes: format.frame_bytes(40),
+            words: false,
             running: Gauge::default(),
         }
     }
@@ -180,9 +185,19 @@ impl fmt::Display for Cancelled {
 
 impl std::error::Error for Cancelled {}
 
+/// What a [`Speech`] is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// The next chunk of audio.
+    Audio(Bytes),
+    /// When the next words are spoken. Words come in order, in one part or several; those of some
+    /// audio as a rule before it, and all of them before the utterance ends.
+    Words(Vec<Word>),
+}
+
 /// What travels from a [`Sink`] to its [`Speech`].
 enum Part {
-    Audio(Bytes),
+    Piece(Piece),
     Failed(SynthesisError),
     Finished,
 }
@@ -249,22 +264,22 @@ impl Speech {
         Speech(Source::Failed(error))
     }
 
-    /// The next chunk; `None` once the utterance was spoken to its end. After an error comes
+    /// The next piece; `None` once the utterance was spoken to its end. After an error comes
     /// `None` too.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
-    pub async fn next(&mut self) -> Option<Result<Bytes, SynthesisError>> {
+    pub async fn next(&mut self) -> Option<Result<Piece, SynthesisError>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
     /// As [`next`](Speech::next), for one who polls.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, SynthesisError>>> {
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, SynthesisError>>> {
         let part = match &mut self.0 {
             Source::Over => return Poll::Ready(None),
             Source::Failed(error) => Part::Failed(error.clone()),
             Source::Ready { chunks, .. } => match chunks.next() {
-                Some(chunk) => return Poll::Ready(Some(Ok(chunk))),
+                Some(chunk) => Part::Piece(Piece::Audio(chunk)),
                 None => Part::Finished,
             },
             Source::Channel(receiver) => match receiver.poll_recv(cx) {
@@ -277,7 +292,7 @@ impl Speech {
             },
         };
         Poll::Ready(match part {
-            Part::Audio(chunk) => Some(Ok(chunk)),
+            Part::Piece(piece) => Some(Ok(piece)),
             Part::Failed(error) => {
                 self.0 = Source::Over;
                 Some(Err(error))
@@ -318,8 +333,8 @@ pub struct Sink {
     chunk_bytes: usize,
     /// Encoded samples short of a chunk.
     buffer: Vec<u8>,
-    /// Chunks that the channel had no room for.
-    waiting: VecDeque<Bytes>,
+    /// What the channel had no room for: words before audio.
+    waiting: VecDeque<Piece>,
     _running: Counted,
 }
 
@@ -364,20 +379,35 @@ impl Sink {
         while self.buffer.len() - passed >= self.chunk_bytes {
             let chunk = &self.buffer[passed..passed + self.chunk_bytes];
             passed += chunk.len();
-            self.waiting.push_back(Bytes::copy_from_slice(chunk));
+            self.waiting.push_back(Piece::Audio(Bytes::copy_from_slice(chunk)));
             let most = (MAX_CHUNK_BYTES / self.frame_bytes).max(1) * self.frame_bytes;
             self.chunk_bytes = (self.chunk_bytes * 2).min(most);
         }
         self.buffer.drain(..passed);
     }
 
+    /// Reports when the next words are spoken, in order; never waits. For an engine that knows it,
+    /// where [`Utterance::words`] asks for it.
+    ///
+    /// They overtake the audio that still waits for its listener, so that words which are known
+    /// late are heard of early all the same.
+    pub fn words(&mut self, words: Vec<Word>) {
+        if words.is_empty() {
+            return;
+        }
+        let audio = self.waiting.iter().position(|piece| matches!(piece, Piece::Audio(_)));
+        self.waiting.insert(audio.unwrap_or(self.waiting.len()), Piece::Words(words));
+        // An error means that the listener is gone, which the next sample learns too.
+        let _ = self.offer();
+    }
+
     /// Passes on as much of what waits as the listener has room for.
     fn offer(&mut self) -> Result<(), Cancelled> {
-        while let Some(chunk) = self.waiting.pop_front() {
-            match self.sender.try_send(Part::Audio(chunk)) {
+        while let Some(piece) = self.waiting.pop_front() {
+            match self.sender.try_send(Part::Piece(piece)) {
                 Ok(()) => {}
-                Err(TrySendError::Full(Part::Audio(chunk))) => {
-                    self.waiting.push_front(chunk);
+                Err(TrySendError::Full(Part::Piece(piece))) => {
+                    self.waiting.push_front(piece);
                     break;
                 }
                 Err(_) => return Err(Cancelled),
@@ -396,8 +426,8 @@ impl Sink {
     pub async fn drain(&mut self) -> Result<(), Cancelled> {
         while !self.waiting.is_empty() {
             let permit = self.sender.reserve().await.map_err(|_| Cancelled)?;
-            if let Some(chunk) = self.waiting.pop_front() {
-                permit.send(Part::Audio(chunk));
+            if let Some(piece) = self.waiting.pop_front() {
+                permit.send(Part::Piece(piece));
             }
         }
         Ok(())
@@ -435,7 +465,7 @@ impl Sink {
             self.cut();
         }
         if !self.buffer.is_empty() {
-            self.waiting.push_back(Bytes::copy_from_slice(&self.buffer));
+            self.waiting.push_back(Piece::Audio(Bytes::copy_from_slice(&self.buffer)));
             self.buffer = Vec::new();
         }
         if self.drain().await.is_ok() {
@@ -457,13 +487,13 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(60), future).await.expect("done within its time")
     }
 
-    /// All chunks of a speech, and the error that it ended with.
-    pub(super) async fn all(mut speech: Speech) -> (Vec<Bytes>, Option<SynthesisError>) {
-        let mut chunks = Vec::new();
+    /// All pieces of a speech, and the error that it ended with.
+    pub(super) async fn pieces(mut speech: Speech) -> (Vec<Piece>, Option<SynthesisError>) {
+        let mut pieces = Vec::new();
         let error = soon(async {
             loop {
                 match speech.next().await {
-                    Some(Ok(chunk)) => chunks.push(chunk),
+                    Some(Ok(piece)) => pieces.push(piece),
                     Some(Err(error)) => break Some(error),
                     None => break None,
                 }
@@ -471,7 +501,21 @@ mod tests {
         });
         let error = error.await;
         assert!(soon(speech.next()).await.is_none(), "nothing comes after the end");
-        (chunks, error)
+        (pieces, error)
+    }
+
+    /// All chunks of a speech that nobody asked for words, and the error that it ended with.
+    pub(super) async fn all(speech: Speech) -> (Vec<Bytes>, Option<SynthesisError>) {
+        let (pieces, error) = pieces(speech).await;
+        (pieces.into_iter().map(chunk).collect(), error)
+    }
+
+    /// The audio that a piece must be.
+    pub(super) fn chunk(piece: Piece) -> Bytes {
+        match piece {
+            Piece::Audio(chunk) => chunk,
+            Piece::Words(words) => panic!("no audio but {words:?}"),
+        }
     }
 
     /// Returns once nothing is counted any more.
@@ -500,14 +544,14 @@ mod tests {
     }
 
     /// What is there now, without waiting.
-    fn now(speech: &mut Speech) -> Poll<Option<Result<Bytes, SynthesisError>>> {
+    fn now(speech: &mut Speech) -> Poll<Option<Result<Piece, SynthesisError>>> {
         speech.poll_next(&mut Context::from_waker(Waker::noop()))
     }
 
     /// The chunk that is there now.
     fn audio(speech: &mut Speech) -> Bytes {
         match now(speech) {
-            Poll::Ready(Some(Ok(chunk))) => chunk,
+            Poll::Ready(Some(Ok(piece))) => chunk(piece),
             other => panic!("no audio but {other:?}"),
         }
     }
@@ -680,6 +724,50 @@ mod tests {
         assert_eq!(heard.concat(), bytes(&samples(0, 316)));
     }
 
+    /// A word of one byte in one millisecond.
+    fn word(n: usize) -> Word {
+        let at = |n: usize| Duration::from_millis(n as u64);
+        Word { text_range: n..n + 1, start: at(n), end: at(n + 1) }
+    }
+
+    #[tokio::test]
+    async fn words_come_in_order_and_before_the_audio_that_waits() {
+        let (mut sink, speech) = Speech::channel(&utterance());
+        sink.words(vec![]);
+        sink.words(vec![word(0)]);
+        // The first chunks fill the channel; the rest waits.
+        sink.push(&samples(0, 155)).expect("somebody listens");
+        assert_eq!(sink.waiting.len(), 2);
+        sink.words(vec![word(1), word(2)]);
+        sink.words(vec![word(3)]);
+        tokio::spawn(sink.finish());
+        let (pieces, error) = pieces(speech).await;
+        assert_eq!(error, None);
+        let told = |n: usize| match &pieces[n] {
+            Piece::Words(words) => words.clone(),
+            other => panic!("no words but {other:?}"),
+        };
+        assert_eq!(told(0), [word(0)]);
+        assert_eq!(told(4), [word(1), word(2)]);
+        assert_eq!(told(5), [word(3)]);
+        let audio = pieces.into_iter().filter(|piece| matches!(piece, Piece::Audio(_))).map(chunk);
+        assert_eq!(audio.collect::<Vec<_>>().concat(), bytes(&samples(0, 155)));
+    }
+
+    #[tokio::test]
+    async fn words_are_told_before_a_failure_and_to_nobody_once_it_left() {
+        let (mut sink, speech) = Speech::channel(&utterance());
+        sink.words(vec![word(0)]);
+        let error = SynthesisError::failed("Enough.");
+        tokio::spawn(sink.fail(error.clone()));
+        assert_eq!(pieces(speech).await, (vec![Piece::Words(vec![word(0)])], Some(error)));
+
+        let (mut sink, speech) = Speech::channel(&utterance());
+        drop(speech);
+        sink.words(vec![word(0)]);
+        assert_eq!(sink.push(&[1]), Err(Cancelled));
+    }
+
     #[tokio::test]
     async fn writing_resumes_when_the_listener_does() {
         let (mut sink, mut speech) = Speech::channel(&utterance(), 8_000);
@@ -688,7 +776,7 @@ mod tests {
         assert_eq!(poll(&mut writing), Poll::Pending);
         let mut heard = 0;
         while poll(&mut writing).is_pending() {
-            heard += soon(speech.next()).await.expect("a chunk").expect("audio").len();
+            heard += chunk(soon(speech.next()).await.expect("a chunk").expect("audio")).len();
         }
         assert!(heard > 500_000, "{heard}");
     }
@@ -790,7 +878,7 @@ mod tests {
         let mut speech = Speech::ready(&utterance, chunks);
         assert_eq!(taken.count(), 0);
         for n in 0..3 {
-            assert_eq!(now(&mut speech), Poll::Ready(Some(Ok(Bytes::from(vec![n, n])))));
+            assert_eq!(audio(&mut speech), [n, n].as_slice());
         }
         assert_eq!(taken.count(), 3);
         drop(speech);
