@@ -732,7 +732,7 @@ mod tests {
 
     #[tokio::test]
     async fn words_come_in_order_and_before_the_audio_that_waits() {
-        let (mut sink, speech) = Speech::channel(&utterance());
+        let (mut sink, speech) = Speech::channel(&utterance(), utterance().format.sample_rate_hz);
         sink.words(vec![]);
         sink.words(vec![word(0)]);
         // The first chunks fill the channel; the rest waits.
@@ -756,13 +756,13 @@ mod tests {
 
     #[tokio::test]
     async fn words_are_told_before_a_failure_and_to_nobody_once_it_left() {
-        let (mut sink, speech) = Speech::channel(&utterance());
+        let (mut sink, speech) = Speech::channel(&utterance(), utterance().format.sample_rate_hz);
         sink.words(vec![word(0)]);
         let error = SynthesisError::failed("Enough.");
         tokio::spawn(sink.fail(error.clone()));
         assert_eq!(pieces(speech).await, (vec![Piece::Words(vec![word(0)])], Some(error)));
 
-        let (mut sink, speech) = Speech::channel(&utterance());
+        let (mut sink, speech) = Speech::channel(&utterance(), utterance().format.sample_rate_hz);
         drop(speech);
         sink.words(vec![word(0)]);
         assert_eq!(sink.push(&[1]), Err(Cancelled));
