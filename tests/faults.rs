@@ -418,7 +418,7 @@ impl Synthesizer for Treacherous {
             "Now." => panic!("as asked"),
             "Soon." => Speech::ready(&utterance, std::iter::from_fn(|| panic!("as asked"))),
             "Elsewhere." => {
-                let (sink, speech) = Speech::channel(&utterance);
+                let (sink, speech) = Speech::channel(&utterance, FORMAT.sample_rate_hz);
                 tokio::spawn(async move {
                     let _sink = sink;
                     panic!("as asked");
