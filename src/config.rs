@@ -18,7 +18,8 @@ pub struct Config {
     pub frame_ms: u32,
     /// How samples are sent. Default: as the engine gives them.
     pub encoding: Option<Encoding>,
-    /// Samples per second. Default: the engine's own.
+    /// Samples per second: any of [`Format::SAMPLE_RATES`](crate::audio::Format::SAMPLE_RATES), and
+    /// others if the engine gives them. Default: the engine's own.
     pub sample_rate_hz: Option<u32>,
     /// How fast sentences are spoken, from 0.5 to 2.0. Default: 1.0, the voice's natural rate.
     pub speed: f32,

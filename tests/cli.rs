@@ -143,6 +143,22 @@ fn say_speaks_faster() {
 }
 
 #[test]
+fn the_voice_speaks_in_the_format_that_is_asked_for() {
+    let folder = Folder::new("format");
+    let spoken = |encoding: &str, rate: &str| {
+        let file = folder.file("format.wav");
+        let said = run(&["say", "Hello.", "--encoding", encoding, "--sample-rate", rate, "-o", &file]);
+        assert!(said.status.success(), "{}", text(&said.stderr));
+        let bytes = std::fs::read(&file).unwrap();
+        let (tag, rate, samples) = wav(&bytes);
+        (tag, rate, samples.len())
+    };
+    let (_, _, native) = spoken("pcm_s16le", "16000");
+    assert_eq!(spoken("alaw", "8000"), (6, 8_000, (native / 2).div_ceil(2)));
+    assert_eq!(spoken("pcm_s16le", "48000"), (1, 48_000, native * 3));
+}
+
+#[test]
 fn say_through_another_server() {
     let folder = Folder::new("url");
     let file = folder.file("far.wav");
@@ -232,7 +248,7 @@ fn serve_says_why_it_cannot_start() {
     let address = taken.local_addr().unwrap().to_string();
     for (args, word) in [
         (&["serve", "--listen", address.as_str()][..], address.as_str()),
-        (&["serve", "--listen", "127.0.0.1:0", "--sample-rate", "44100"], "44100"),
+        (&["serve", "--listen", "127.0.0.1:0", "--sample-rate", "11025"], "also gives 8000, 22050, 24000,"),
     ] {
         let output = run(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");

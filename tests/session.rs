@@ -5,7 +5,7 @@ mod support;
 
 use aloud::Config;
 use aloud::audio::{Encoding, Format};
-use aloud::tts::{Flite, Sink, Speech, SynthesisError, Synthesizer, Tone, Utterance};
+use aloud::tts::{Flite, Piece, Sink, Speech, SynthesisError, Synthesizer, Tone, Utterance};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,8 +48,10 @@ async fn spoken(engine: &dyn Synthesizer, text: &str, format: Format, frame_byte
     utterance.frame_bytes = frame_bytes;
     let mut speech = engine.speak(utterance);
     let mut audio = Vec::new();
-    while let Some(chunk) = within(speech.next()).await {
-        audio.extend(chunk.unwrap());
+    while let Some(piece) = within(speech.next()).await {
+        if let Piece::Audio(chunk) = piece.unwrap() {
+            audio.extend(chunk);
+        }
     }
     audio
 }
@@ -102,7 +104,7 @@ impl Synthesizer for Telling {
     }
 
     fn speak(&self, utterance: Utterance) -> Speech {
-        let (mut sink, speech) = Speech::channel(&utterance);
+        let (mut sink, speech) = Speech::channel(&utterance, FORMAT.sample_rate_hz);
         tokio::spawn(async move {
             for samples in Telling::samples(&utterance.text).chunks(123) {
                 tokio::task::yield_now().await;

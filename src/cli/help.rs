@@ -50,9 +50,10 @@ Speech:
 
 Audio:
   --encoding NAME      pcm_s16le: signed 16 bit, little endian
-                       mulaw: G.711, 8 bit
+                       mulaw, alaw: G.711, 8 bit
                        [default: the engine's own] [env: ALOUD_ENCODING]
-  --sample-rate HZ     samples per second, 4000 to 192000
+  --sample-rate HZ     samples per second: 8000, 16000, 22050, 24000, 44100 or
+                       48000; with the tone engine, 4000 to 192000
                        [default: the engine's own] [env: ALOUD_SAMPLE_RATE]
   --frame-ms MS        audio in one binary frame, in milliseconds, 1 to 1000;
                        a frame never holds more than 64 KiB
@@ -93,9 +94,10 @@ Speech:
 
 Audio (with --url: what that server sends; give both if it is not the default):
   --encoding NAME      pcm_s16le: signed 16 bit, little endian
-                       mulaw: G.711, 8 bit
+                       mulaw, alaw: G.711, 8 bit
                        [default: the engine's own] [env: ALOUD_ENCODING]
-  --sample-rate HZ     samples per second, 4000 to 192000
+  --sample-rate HZ     samples per second: 8000, 16000, 22050, 24000, 44100 or
+                       48000; with the tone engine, 4000 to 192000
                        [default: the engine's own] [env: ALOUD_SAMPLE_RATE]
 
 Only without --url:

@@ -64,6 +64,7 @@ const OPTIONS: &[(&str, &str, &str, Change)] = &[
     ("--engine", "ALOUD_ENGINE", "tone", |s| s.settings.engine = Engine::Tone),
     ("--engine", "ALOUD_ENGINE", "flite", |_| {}),
     ("--encoding", "ALOUD_ENCODING", "mulaw", |s| s.settings.encoding = Some(Encoding::MuLaw)),
+    ("--encoding", "ALOUD_ENCODING", "alaw", |s| s.settings.encoding = Some(Encoding::ALaw)),
     ("--encoding", "ALOUD_ENCODING", "pcm_s16le", |s| s.settings.encoding = Some(Encoding::PcmS16le)),
     ("--sample-rate", "ALOUD_SAMPLE_RATE", "4000", |s| s.settings.sample_rate_hz = Some(4_000)),
     ("--sample-rate", "ALOUD_SAMPLE_RATE", "192000", |s| s.settings.sample_rate_hz = Some(192_000)),
@@ -289,7 +290,7 @@ fn wrong_usage_gets_a_sentence() {
         (&["--listen", "8080"], &[], "--listen cannot be `8080`: the host is missing; write 127.0.0.1:8080"),
         (&[], &[("ALOUD_LISTEN", "a:b")], "ALOUD_LISTEN cannot be `a:b`: the port must be a number"),
         (&["--engine", "Flite"], &[], "--engine cannot be `Flite`; give flite or tone"),
-        (&["--encoding", "mp3"], &[], "--encoding cannot be `mp3`; give pcm_s16le or mulaw"),
+        (&["--encoding", "mp3"], &[], "--encoding cannot be `mp3`; give pcm_s16le, mulaw or alaw"),
         (
             &["--frame-ms", "0"],
             &[],

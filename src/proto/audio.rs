@@ -14,27 +14,33 @@ pub enum Encoding {
     PcmS16le,
     /// µ-law (ITU-T G.711): one byte a sample.
     MuLaw,
+    /// A-law (ITU-T G.711): one byte a sample.
+    ALaw,
 }
 
 impl Encoding {
+    /// Every encoding there is.
+    pub const ALL: [Encoding; 3] = [Encoding::PcmS16le, Encoding::MuLaw, Encoding::ALaw];
+
     /// The name on the wire and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Encoding::PcmS16le => "pcm_s16le",
             Encoding::MuLaw => "mulaw",
+            Encoding::ALaw => "alaw",
         }
     }
 
     /// The encoding of this name, if there is one.
     pub fn from_name(name: &str) -> Option<Encoding> {
-        [Encoding::PcmS16le, Encoding::MuLaw].into_iter().find(|e| e.name() == name)
+        Encoding::ALL.into_iter().find(|e| e.name() == name)
     }
 
     /// Bytes that one sample takes.
     pub fn bytes_per_sample(self) -> usize {
         match self {
             Encoding::PcmS16le => 2,
-            Encoding::MuLaw => 1,
+            Encoding::MuLaw | Encoding::ALaw => 1,
         }
     }
 
@@ -43,6 +49,7 @@ impl Encoding {
         match self {
             Encoding::PcmS16le => out.extend(samples.iter().flat_map(|s| s.to_le_bytes())),
             Encoding::MuLaw => out.extend(samples.iter().map(|&s| mu_law(s))),
+            Encoding::ALaw => out.extend(samples.iter().map(|&s| a_law(s))),
         }
     }
 }
@@ -59,6 +66,18 @@ fn mu_law(sample: i16) -> u8 {
     !(sign | (exponent << 4) as u8 | mantissa as u8)
 }
 
+/// One sample as A-law (ITU-T G.711): sign, three bits of exponent, four of mantissa, and every
+/// other bit inverted.
+fn a_law(sample: i16) -> u8 {
+    // One's complement: the value that -1 has next to zero is the one that 0 has.
+    let (sign, magnitude) = if sample < 0 { (0, !sample) } else { (0x80, sample) };
+    // 12 bits of it count. The lowest two segments have the same steps.
+    let magnitude = magnitude.unsigned_abs() >> 4;
+    let exponent = (16 - magnitude.leading_zeros()).saturating_sub(4);
+    let mantissa = (magnitude >> exponent.saturating_sub(1)) & 0x0f;
+    (sign | (exponent << 4) as u8 | mantissa as u8) ^ 0x55
+}
+
 /// What a stream of audio bytes means. Always one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Format {
@@ -69,6 +88,10 @@ pub struct Format {
 }
 
 impl Format {
+    /// The sample rates, in hertz, at which the audio of any engine can be had: telephony's, those
+    /// that voices are made in, those of CDs, and those of browsers. The lowest comes first.
+    pub const SAMPLE_RATES: [u32; 6] = [8_000, 16_000, 22_050, 24_000, 44_100, 48_000];
+
     /// Bytes per second of audio.
     pub fn byte_rate(self) -> usize {
         self.sample_rate_hz as usize * self.encoding.bytes_per_sample()
@@ -98,20 +121,22 @@ impl Format {
 }
 
 /// The start of a WAV file (RIFF/WAVE): everything before the samples. 44 bytes for PCM, 58 for
-/// µ-law.
+/// µ-law and A-law.
 ///
 /// `data_bytes` is what the samples take, or [`u32::MAX`] if that is not known yet, as when the
 /// file is a pipe: readers then go on to the end. Behind an odd number of bytes the file needs
 /// one more, a zero, which is not to be counted here.
 pub fn wav_header(format: Format, data_bytes: u32) -> Vec<u8> {
-    /// WAVE_FORMAT_PCM and WAVE_FORMAT_MULAW (RFC 2361, appendix A).
+    /// WAVE_FORMAT_PCM, WAVE_FORMAT_ALAW and WAVE_FORMAT_MULAW (RFC 2361, appendix A).
     const PCM: u16 = 1;
+    const ALAW: u16 = 6;
     const MULAW: u16 = 7;
 
     let sample = format.encoding.bytes_per_sample() as u16;
     let tag = match format.encoding {
         Encoding::PcmS16le => PCM,
         Encoding::MuLaw => MULAW,
+        Encoding::ALaw => ALAW,
     };
     let mut fmt = Vec::with_capacity(18);
     fmt.extend(tag.to_le_bytes());
@@ -167,7 +192,7 @@ mod tests {
 
     #[test]
     fn names_lead_back_to_their_encodings() {
-        for encoding in [Encoding::PcmS16le, Encoding::MuLaw] {
+        for encoding in Encoding::ALL {
             assert_eq!(Encoding::from_name(encoding.name()), Some(encoding));
         }
         for name in ["", "PCM_S16LE", "mulaw ", "opus"] {
@@ -224,6 +249,66 @@ mod tests {
             let again = mu_law(decode_mu_law(byte) as i16);
             // 0x7f is the negative zero, which no sample is encoded as after decoding.
             assert_eq!(again, if byte == 0x7f { 0xff } else { byte });
+        }
+    }
+
+    /// The sample that a byte of A-law stands for (ITU-T G.711, table 1a), on a scale of 16 bits,
+    /// and the step of its segment.
+    fn decode_a_law(byte: u8) -> (i32, i32) {
+        let bits = i32::from(byte ^ 0x55);
+        let (exponent, mantissa) = ((bits >> 4) & 0x07, bits & 0x0f);
+        let step = 16 << (exponent - 1).max(0);
+        // The middle of a step. Every segment but the lowest starts where its own length ends.
+        let first = if exponent == 0 { 0 } else { 16 * step };
+        let magnitude = first + mantissa * step + step / 2;
+        (if bits & 0x80 == 0 { -magnitude } else { magnitude }, step)
+    }
+
+    #[test]
+    fn a_law_has_the_bytes_of_the_table() {
+        // Sample, byte: both sides of zero, the ends of the segments, full scale (ITU-T G.711,
+        // table 1a, whose values are on a scale of 13 bits).
+        let cases: [(i16, u8); 16] = [
+            (0, 0xd5),
+            (15, 0xd5),
+            (16, 0xd4),
+            (-1, 0x55),
+            (-16, 0x55),
+            (-17, 0x54),
+            (511, 0xca),
+            (512, 0xf5),
+            (1_024, 0xe5),
+            (2_048, 0x95),
+            (4_096, 0x85),
+            (8_192, 0xb5),
+            (16_384, 0xa5),
+            (-16_384, 0x3a),
+            (i16::MAX, 0xaa),
+            (i16::MIN, 0x2a),
+        ];
+        for (sample, byte) in cases {
+            assert_eq!(a_law(sample), byte, "sample {sample}");
+        }
+    }
+
+    #[test]
+    fn a_law_is_the_step_that_the_sample_is_in() {
+        let mut steps = std::collections::HashSet::new();
+        for sample in i16::MIN..=i16::MAX {
+            let byte = a_law(sample);
+            let (exact, (decoded, step)) = (i32::from(sample), decode_a_law(byte));
+            // A step begins at its end next to zero, which for negative samples is -1.
+            let above = if exact < 0 { decoded - exact } else { exact + 1 - decoded };
+            assert!((1 - step / 2..=step / 2).contains(&above), "sample {sample} became {decoded}");
+            steps.insert(byte);
+        }
+        assert_eq!(steps.len(), 256, "every byte is used");
+    }
+
+    #[test]
+    fn a_law_bytes_survive_decoding() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(a_law(decode_a_law(byte).0 as i16), byte);
         }
     }
 
@@ -300,17 +385,21 @@ mod tests {
     }
 
     #[test]
-    fn a_wav_file_of_mu_law_starts_with_58_bytes() {
-        // An odd number of samples: the byte behind them counts for the file, not for the data.
-        let header = wav_header(format(Encoding::MuLaw, 8_000), 3);
-        let expected = [
-            b"RIFF\x36\0\0\0WAVE".as_slice(),
-            b"fmt \x12\0\0\0\x07\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0\0\0",
-            b"fact\x04\0\0\0\x03\0\0\0",
-            b"data\x03\0\0\0",
-        ];
-        assert_eq!(header, expected.concat());
-        assert_eq!(header.len(), 58);
+    fn a_wav_file_of_mu_law_or_a_law_starts_with_58_bytes() {
+        for (encoding, tag) in [(Encoding::MuLaw, 7), (Encoding::ALaw, 6)] {
+            // An odd number of samples: the byte behind them counts for the file, not for the data.
+            let header = wav_header(format(encoding, 8_000), 3);
+            let expected = [
+                b"RIFF\x36\0\0\0WAVE".as_slice(),
+                b"fmt \x12\0\0\0",
+                &[tag, 0],
+                b"\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0\0\0",
+                b"fact\x04\0\0\0\x03\0\0\0",
+                b"data\x03\0\0\0",
+            ];
+            assert_eq!(header, expected.concat());
+            assert_eq!(header.len(), 58);
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub mod handshake;
 mod inspect;
 pub mod log;
 pub mod message;
+pub mod resample;
 pub mod session;
 pub mod text;
 pub mod websocket;
+pub mod words;

@@ -20,8 +20,8 @@ use std::collections::VecDeque;
 
 use super::clean::Cleaner;
 use boundary::{Gap, Kind, MAX_WORD_BYTES, Mark, Verdict};
-pub(super) use language::is_emoji;
 use language::{Language, terminator};
+pub(super) use language::{is_emoji, is_ideographic};
 use scan::{Scan, Tag};
 
 /// A run without white space is cut after this many characters: engines take quadratic time over one word.

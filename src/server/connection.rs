@@ -9,7 +9,7 @@ use crate::gauge::Counted;
 use crate::proto::frames::Batch;
 use crate::proto::session::{Action, Session};
 use crate::proto::websocket::{CloseCode, Closed, Endpoint, Incoming, State};
-use crate::tts::{Speech, Utterance};
+use crate::tts::{Piece, Speech, Utterance};
 use hyper::body::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -156,10 +156,7 @@ impl<T: Transport> Connection<T> {
         let mut timer = pin!(sleep_until(self.deadline()));
         loop {
             self.act();
-            self.write().map_err(Outcome::Gone)?;
-            // The end of the connection may have waited for what was sent just now.
-            self.carry_out();
-            self.has_more |= !self.is_blocked && !self.endpoint.outgoing().is_empty();
+            self.write(T::try_write).map_err(Outcome::Gone)?;
             if *self.endpoint.state() == State::Finished && self.endpoint.outgoing().is_empty() {
                 return Ok(());
             }
@@ -236,6 +233,7 @@ impl<T: Transport> Connection<T> {
                         speed,
                         format: self.shared.settings.format,
                         frame_bytes: self.shared.settings.frame_bytes,
+                        words: false,
                         running: self.shared.syntheses.clone(),
                     };
                     self.speeches.push_back(self.shared.synthesizer.speak(utterance));
@@ -265,7 +263,10 @@ impl<T: Transport> Connection<T> {
     }
 
     /// One write of everything that may leave now: control frames, then the stream.
-    fn write(&mut self) -> io::Result<()> {
+    fn write(
+        &mut self,
+        through: impl FnOnce(&mut T, &[io::IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<()> {
         self.has_more = false;
         let may_stream = *self.endpoint.state() == State::Open;
         let streams = may_stream && matches!(&self.talk, Talk::Session(session) if session.has_output());
@@ -282,7 +283,7 @@ impl<T: Transport> Connection<T> {
             {
                 session.fill(batch);
             }
-            let written = match batch.write(|slices| transport.try_write(slices)) {
+            let written = match batch.write(|slices| through(transport, slices)) {
                 Ok(written) => written,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
                 Err(error) => {
@@ -349,7 +350,12 @@ impl<T: Transport> Connection<T> {
             });
         }
         if self.stalled_since.is_some_and(|since| now >= since + config.stall_timeout) {
-            return Err(Outcome::Stalled);
+            // The socket may have room without having said so.
+            self.is_blocked = false;
+            self.write(T::force_write).map_err(Outcome::Gone)?;
+            if self.stalled_since.is_some_and(|since| now >= since + config.stall_timeout) {
+                return Err(Outcome::Stalled);
+            }
         }
         if self.draining_since.is_some_and(|since| now >= since + config.drain_timeout) {
             self.endpoint.close(CloseCode::RESTART, "The server restarts");
@@ -407,7 +413,8 @@ fn poll_speech(speeches: &mut VecDeque<Speech>, talk: &mut Talk, cx: &mut Contex
     {
         match speech.poll_next(cx) {
             Poll::Pending => break,
-            Poll::Ready(Some(Ok(chunk))) => session.on_audio(chunk),
+            Poll::Ready(Some(Ok(Piece::Audio(chunk)))) => session.on_audio(chunk),
+            Poll::Ready(Some(Ok(Piece::Words(_)))) => {}
             Poll::Ready(Some(Err(error))) => session.on_failure(&error.message),
             Poll::Ready(None) => {
                 speeches.pop_front();

@@ -223,11 +223,11 @@ fn settings(config: &Config, synthesizer: &dyn Synthesizer) -> Result<Settings, 
     format.sample_rate_hz = config.sample_rate_hz.unwrap_or(format.sample_rate_hz);
     if !synthesizer.supports(format) {
         let message = format!(
-            "The engine {} cannot give {} at {} Hz; its own rate is {} Hz.",
+            "The engine {} cannot give {} at {} Hz; {}.",
             synthesizer.name(),
             format.encoding.name(),
             format.sample_rate_hz,
-            synthesizer.format().sample_rate_hz,
+            rates(synthesizer, format.encoding),
         );
         return Err(ConfigError(message));
     }
@@ -239,6 +239,20 @@ fn settings(config: &Config, synthesizer: &dyn Synthesizer) -> Result<Settings, 
         format,
         frame_bytes: format.frame_bytes(config.frame_ms),
     })
+}
+
+/// The rates that an engine is sure to give in this encoding, as a part of a sentence.
+fn rates(synthesizer: &dyn Synthesizer, encoding: Encoding) -> String {
+    let own = synthesizer.format().sample_rate_hz;
+    let gives = |&sample_rate_hz: &u32| {
+        sample_rate_hz != own && synthesizer.supports(Format { encoding, sample_rate_hz })
+    };
+    let others: Vec<String> =
+        Format::SAMPLE_RATES.iter().copied().filter(gives).map(|rate| rate.to_string()).collect();
+    match others.is_empty() {
+        true => format!("its own rate is {own} Hz"),
+        false => format!("its own rate is {own} Hz, and it also gives {} Hz", others.join(", ")),
+    }
 }
 
 /// Takes the byte stream back from hyper, bare if it is a socket, and runs the connection over it.

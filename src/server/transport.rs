@@ -5,7 +5,8 @@
 //! buffers that the thread shares: an idle connection owns no buffer. Streams that know no
 //! readiness (TLS, HTTP/2, a test's duplex) get one by an adapter that does buffer.
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice, Write};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -39,12 +40,17 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     /// Writes what fits; `WouldBlock` when nothing does.
     fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// The same, whether or not the stream is known to have room. A kernel calls a socket writable
+    /// only once a third of its buffer is free, which may be megabytes: a peer that reads at the
+    /// pace of speech would seem stalled for minutes. For the rare moment where that matters.
+    fn force_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
     /// Sends what is left and the end of the stream.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 macro_rules! socket {
-    ($socket:ty) => {
+    ($socket:ty, $blocking:ty) => {
         impl Transport for $socket {
             const DELIVERS_WHEN_DROPPED: bool = true;
 
@@ -76,6 +82,13 @@ macro_rules! socket {
                 }
             }
 
+            fn force_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+                // Another handle to the socket, which knows nothing of readiness. It does not wait
+                // either: that is a property of the socket.
+                let mut socket = <$blocking>::from(self.as_fd().try_clone_to_owned()?);
+                socket.write_vectored(slices)
+            }
+
             fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 AsyncWrite::poll_shutdown(Pin::new(self), cx)
             }
@@ -83,8 +96,8 @@ macro_rules! socket {
     };
 }
 
-socket!(TcpStream);
-socket!(UnixStream);
+socket!(TcpStream, std::net::TcpStream);
+socket!(UnixStream, std::os::unix::net::UnixStream);
 
 /// Bytes taken at once from a stream without readiness.
 const READ_BYTES: usize = 4 * 1024;
@@ -165,6 +178,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for Buffered<
             self.output.extend_from_slice(slice);
         }
         Ok(self.output.len())
+    }
+
+    fn force_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.try_write(slices)
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

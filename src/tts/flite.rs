@@ -6,14 +6,18 @@
 //! can ask for.
 
 use super::level::{Level, Trim};
-use super::{Sink, Speech, SynthesisError, Synthesizer, Utterance};
+use super::{Sink, Speech, SynthesisError, Synthesizer, Utterance, Word};
 use crate::proto::audio::{Encoding, Format};
+use crate::proto::words::written;
 use flite_rs::language::Language;
 use flite_rs::text::{self, Token};
+use flite_rs::utterance::ItemId;
 use flite_rs::{Engine, Flow, KAL16_VOICE_DATA, Voice, VoiceParams, pipeline, voice};
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -35,11 +39,19 @@ const MAX_PIECE_COST: usize = 600;
 /// Marks that are kept on one side of a word. They are not spoken: more of them say no more.
 const MAX_MARKS: usize = 8;
 
+/// White space in ASCII that the voice takes for letters.
+const ODD_SPACES: [char; 2] = ['\u{b}', '\u{c}'];
+
 /// The speech engine inside the binary: voice kal16 of Flite, 16 kHz, US English.
 ///
 /// Speeds are within 0.5 to 2.0; others are taken for the nearest of these. The same utterance
-/// always gives the same bytes. A sentence begins with at most 20 ms of silence, ends with at most
-/// 120 ms, and peaks at −1 dBFS or below.
+/// always gives the same bytes, and its words at the same times. A sentence begins with at most
+/// 20 ms of silence, ends with at most 120 ms, and peaks at −1 dBFS or below; where the
+/// sample rate is not its own, up to a little more.
+///
+/// It knows exactly when each word is spoken. A written word that has no sound, such as an emoji or
+/// one in letters it cannot read, is left out; the silence at a comma belongs to no word, but one
+/// inside of a written word, as in "wait—what", belongs to that.
 ///
 /// Synthesis runs on a bounded number of threads, a sentence at a time, and whoever waited longest
 /// comes next. A thread never waits for a listener: audio which nobody takes stops the utterance
@@ -85,7 +97,7 @@ impl Synthesizer for Flite {
     }
 
     fn speak(&self, utterance: Utterance) -> Speech {
-        let (sink, speech) = Speech::channel(&utterance);
+        let (sink, speech) = Speech::channel(&utterance, self.speaker.voice.sample_rate);
         tokio::spawn(speak(self.clone(), utterance, sink));
         speech
     }
@@ -94,15 +106,33 @@ impl Synthesizer for Flite {
 /// Speaks an utterance to its end, or for as long as anybody listens.
 async fn speak(engine: Flite, utterance: Utterance, mut sink: Sink) {
     let params = engine.speaker.params(utterance.speed);
-    let text = plain(&utterance.text);
+    let plain = Plain::new(&utterance.text);
+    let mut written = written(&utterance.text).peekable();
+    let mut clock = utterance.words.then(|| Clock::new(engine.speaker.voice.sample_rate));
+    let mut read = 0;
+    let cut = text::sentences(&plain.text).flat_map(|sentence| pieces(placed(sentence, &mut read)));
+    let mut cut = cut.peekable();
     let mut heard = false;
-    for piece in text::sentences(&text).flat_map(pieces) {
+    while let Some(piece) = cut.next() {
+        if let Some(clock) = &mut clock {
+            let next = cut.peek().and_then(|piece| piece.first()).map(|placed| plain.origin(placed.at));
+            let origins = piece.iter().map(|placed| plain.origin(placed.at));
+            let words = origins.map(|at| {
+                while written.next_if(|word| word.end <= at).is_some() {}
+                written.peek().cloned().unwrap_or(at..at)
+            });
+            clock.words = words.collect();
+            clock.continues = clock.words.last().zip(next).is_some_and(|(word, next)| next < word.end);
+        }
+        let tokens: Vec<Token> = piece.into_iter().map(|placed| placed.token).collect();
         let speaker = engine.speaker.clone();
-        let job = move |sink: &mut Sink| speaker.speak(&piece, &params, sink);
+        let ticking = clock.take();
+        let job = move |sink: &mut Sink| speaker.speak(&tokens, &params, ticking, sink);
         // Nothing comes back when the listener is gone. Nor does it after a panic, which took the
         // sink with it, and by that the listener has learned of it.
-        let Some((returned, audible)) = run(&engine.threads, sink, job).await else { return };
+        let Some((returned, (audible, ticked))) = run(&engine.threads, sink, job).await else { return };
         sink = returned;
+        clock = ticked;
         heard |= audible;
         // No thread is held any more, so a listener may take its time. And until it took this
         // piece there is no next: that bounds what is kept for it.
@@ -162,16 +192,28 @@ impl Speaker {
 
     /// Speaks one piece, and tells whether there was anything to hear. Stops when the listener is
     /// gone.
-    fn speak(&self, piece: &[Token], params: &VoiceParams, sink: &mut Sink) -> bool {
-        let utterance = pipeline::analyse(&self.language, piece, params);
+    fn speak(
+        &self,
+        piece: &[Token],
+        params: &VoiceParams,
+        mut clock: Option<Clock>,
+        sink: &mut Sink,
+    ) -> (bool, Option<Clock>) {
+        let analysis = pipeline::analyse(&self.language, piece, params);
         let mut trim = Trim::new(self.voice.sample_rate);
         let mut level = Level::new(self.voice.sample_rate, BOOST);
         let (mut kept, mut ready) = (Vec::new(), Vec::new());
+        let mut samples = 0;
         // Called for every pitch period, about every 11 ms of audio.
-        voice::synthesise_streaming(&self.voice, &utterance, params, &mut |period| {
+        voice::synthesise_streaming(&self.voice, &analysis, params, &mut |period| {
             kept.clear();
             ready.clear();
+            let heard = trim.heard();
             trim.push(period, &mut kept);
+            if let Some(clock) = clock.as_mut().filter(|_| !heard && trim.heard()) {
+                clock.tell(&analysis, trim.cut(), sink);
+            }
+            samples += kept.len();
             level.push(&kept, &mut ready);
             if sink.push(&ready).is_ok() { Flow::Continue } else { Flow::Stop }
         });
@@ -179,77 +221,186 @@ impl Speaker {
         level.finish(&mut ready);
         // An error means that the listener is gone, which whoever waits next learns too.
         let _ = sink.push(&ready);
-        trim.heard()
+        if let Some(clock) = &mut clock {
+            clock.advance(samples, sink);
+        }
+        (trim.heard(), clock)
     }
 }
 
-/// The text with letters and marks that the voice would leave out replaced by ones it knows.
-fn plain(text: &str) -> Cow<'_, str> {
-    if text.is_ascii() {
-        return Cow::Borrowed(text);
+/// Tells when the words of an utterance are spoken, piece by piece.
+struct Clock {
+    sample_rate: u32,
+    /// Samples of the pieces before this one, as they were delivered.
+    delivered: u64,
+    /// For each token of this piece, the written word that it is of.
+    words: Vec<Range<usize>>,
+    /// Whether the text is cut inside of a word behind this piece.
+    continues: bool,
+    /// The word whose end is not known yet.
+    open: Option<Word>,
+}
+
+impl Clock {
+    fn new(sample_rate: u32) -> Clock {
+        Clock { sample_rate, delivered: 0, words: Vec::new(), continues: false, open: None }
     }
-    let mut plain = String::with_capacity(text.len());
-    for letter in text.chars() {
-        // A dash between spaces is a pause, one between figures means "to".
-        let dash = letter == '—' || (letter == '–' && plain.ends_with(' '));
-        if dash {
-            plain.truncate(plain.trim_end().len());
-        }
-        plain.push_str(match letter {
-            '‘' | '’' => "'",
-            '“' | '”' | '„' | '«' | '»' => "\"",
-            _ if dash => ", ",
-            '–' | '‐' | '‑' => "-",
-            '…' => "...",
-            'À'..='Å' => "A",
-            'Æ' => "Ae",
-            'Ç' => "C",
-            'È'..='Ë' => "E",
-            'Ì'..='Ï' => "I",
-            'Ñ' => "N",
-            'Ò'..='Ö' | 'Ø' => "O",
-            'Œ' => "Oe",
-            'Ù'..='Ü' => "U",
-            'ß' => "ss",
-            'à'..='å' => "a",
-            'æ' => "ae",
-            'ç' => "c",
-            'è'..='ë' => "e",
-            'ì'..='ï' => "i",
-            'ñ' => "n",
-            'ò'..='ö' | 'ø' => "o",
-            'œ' => "oe",
-            'ù'..='ü' => "u",
-            'ý' | 'ÿ' => "y",
-            space if space.is_whitespace() && !space.is_ascii() => " ",
-            other => {
-                plain.push(other);
-                continue;
+
+    /// Tells the words of a piece from its analysis and the samples that are cut in front of it, all
+    /// but the last: of that it is not known yet how much of its end is cut.
+    fn tell(&mut self, analysis: &flite_rs::Utterance, cut: usize, sink: &mut Sink) {
+        let mut known = Vec::new();
+        let words = std::mem::take(&mut self.words);
+        for (token, text_range) in analysis.iter_relation("Token").zip(words) {
+            let Some((start, end)) = span(analysis, token) else { continue };
+            let (start, end) = (self.time(start, cut), self.time(end, cut));
+            match &mut self.open {
+                Some(open) if open.text_range == text_range => open.end = end,
+                open => known.extend(open.replace(Word { text_range, start, end })),
             }
-        });
+        }
+        sink.words(known);
     }
-    Cow::Owned(plain)
+
+    /// The time in the utterance of a time in the piece's analysis, in seconds.
+    fn time(&self, seconds: f32, cut: usize) -> Duration {
+        let sample = (f64::from(seconds) * f64::from(self.sample_rate)) as u64;
+        self.duration(self.delivered + sample.saturating_sub(cut as u64))
+    }
+
+    fn duration(&self, samples: u64) -> Duration {
+        Duration::from_nanos(samples * 1_000_000_000 / u64::from(self.sample_rate))
+    }
+
+    /// Ends a piece, of which so many samples were delivered.
+    fn advance(&mut self, samples: usize, sink: &mut Sink) {
+        self.delivered += samples as u64;
+        let end = self.duration(self.delivered);
+        if let Some(open) = &mut self.open {
+            open.start = open.start.min(end);
+            open.end = open.end.min(end);
+        }
+        if !self.continues {
+            sink.words(self.open.take().into_iter().collect());
+        }
+    }
+}
+
+/// From when to when a token is spoken, in seconds. None if it has no sound.
+fn span(analysis: &flite_rs::Utterance, token: ItemId) -> Option<(f32, f32)> {
+    let daughters = |item| analysis.iter_from(analysis.daughter(item));
+    let spoken = daughters(token).filter_map(|word| analysis.item_as(word, "SylStructure"));
+    let mut segments = spoken.flat_map(daughters).flat_map(daughters);
+    let first = segments.next()?;
+    let last = segments.last().unwrap_or(first);
+    let before = analysis.item_as(first, "Segment").and_then(|segment| analysis.prev(segment));
+    let end = |segment| analysis.feature_f32(segment, "end");
+    Some((before.map_or(0.0, end), end(last)))
+}
+
+/// A text whose letters and marks that the voice would leave out are replaced by ones it knows.
+struct Plain<'a> {
+    text: Cow<'a, str>,
+    /// For each byte, where in the written text the character begins that it stands for. Empty if
+    /// the texts are the same.
+    origins: Vec<usize>,
+}
+
+impl Plain<'_> {
+    fn new(written: &str) -> Plain<'_> {
+        if written.is_ascii() && !written.contains(ODD_SPACES) {
+            return Plain { text: Cow::Borrowed(written), origins: Vec::new() };
+        }
+        let mut text = String::with_capacity(written.len());
+        let mut origins = Vec::with_capacity(written.len());
+        for (at, letter) in written.char_indices() {
+            // A dash between spaces is a pause, one between figures means "to".
+            let dash = letter == '—' || (letter == '–' && text.ends_with(' '));
+            if dash {
+                text.truncate(text.trim_end().len());
+                origins.truncate(text.len());
+            }
+            text.push_str(nearest(letter, dash).unwrap_or(letter.encode_utf8(&mut [0; 4])));
+            origins.resize(text.len(), at);
+        }
+        Plain { text: Cow::Owned(text), origins }
+    }
+
+    /// Where this byte was written.
+    fn origin(&self, at: usize) -> usize {
+        self.origins.get(at).copied().unwrap_or(at)
+    }
+}
+
+/// What the voice knows that is nearest to a character which it does not. A dash may be a pause.
+fn nearest(letter: char, pause: bool) -> Option<&'static str> {
+    Some(match letter {
+        '‘' | '’' => "'",
+        '“' | '”' | '„' | '«' | '»' => "\"",
+        _ if pause => ", ",
+        '–' | '‐' | '‑' => "-",
+        '…' => "...",
+        'À'..='Å' => "A",
+        'Æ' => "Ae",
+        'Ç' => "C",
+        'È'..='Ë' => "E",
+        'Ì'..='Ï' => "I",
+        'Ñ' => "N",
+        'Ò'..='Ö' | 'Ø' => "O",
+        'Œ' => "Oe",
+        'Ù'..='Ü' => "U",
+        'ß' => "ss",
+        'à'..='å' => "a",
+        'æ' => "ae",
+        'ç' => "c",
+        'è'..='ë' => "e",
+        'ì'..='ï' => "i",
+        'ñ' => "n",
+        'ò'..='ö' | 'ø' => "o",
+        'œ' => "oe",
+        'ù'..='ü' => "u",
+        'ý' | 'ÿ' => "y",
+        _ if ODD_SPACES.contains(&letter) => " ",
+        _ if letter.is_whitespace() && !letter.is_ascii() => " ",
+        _ => return None,
+    })
+}
+
+/// A token, and the byte of the text that it begins with, without its marks.
+struct Placed {
+    token: Token,
+    at: usize,
+}
+
+/// The tokens of a sentence that begins at the byte `read` of the text, and counts on from there.
+fn placed(sentence: Vec<Token>, read: &mut usize) -> Vec<Placed> {
+    let place = |token: Token| {
+        let at = *read + token.whitespace.len() + token.prepunctuation.len();
+        *read = at + token.name.len() + token.punctuation.len();
+        words(Placed { token, at })
+    };
+    sentence.into_iter().flat_map(place).collect()
 }
 
 /// Cuts a sentence into pieces whose analysis is cheap. Most sentences are one piece.
-fn pieces(sentence: Vec<Token>) -> Vec<Vec<Token>> {
+fn pieces(sentence: Vec<Placed>) -> Vec<Vec<Placed>> {
     let mut pieces = Vec::new();
-    let mut piece: Vec<Token> = Vec::new();
+    let mut piece: Vec<Placed> = Vec::new();
     let mut spent = 0;
     // Words of the piece up to its last punctuation mark.
     let mut pause = 0;
-    for token in sentence.into_iter().flat_map(words) {
-        let price = cost(&token);
+    for placed in sentence {
+        let price = cost(&placed.token);
         while piece.len() - pause >= MAX_WORDS_WITHOUT_PAUSE || (spent > 0 && spent + price > MAX_PIECE_COST)
         {
             let rest = if pause > 0 { piece.split_off(pause) } else { Vec::new() };
             pieces.push(std::mem::replace(&mut piece, rest));
-            spent = piece.iter().map(cost).sum();
+            spent = piece.iter().map(|placed| cost(&placed.token)).sum();
             pause = 0;
         }
         spent += price;
-        let pauses = !token.punctuation.is_empty();
-        piece.push(token);
+        let pauses = !placed.token.punctuation.is_empty();
+        piece.push(placed);
         if pauses {
             pause = piece.len();
         }
@@ -271,32 +422,38 @@ fn cost(token: &Token) -> usize {
 }
 
 /// The token, as several if it is too long for one.
-fn words(mut token: Token) -> Vec<Token> {
+fn words(placed: Placed) -> Vec<Placed> {
+    let Placed { mut token, mut at } = placed;
     token.prepunctuation = token.prepunctuation.chars().take(MAX_MARKS).collect();
     token.punctuation = token.punctuation.chars().take(MAX_MARKS).collect();
     if token.name.len() <= MAX_WORD_CHARS {
-        return vec![token];
+        return vec![Placed { token, at }];
     }
     let letters: Vec<char> = token.name.chars().collect();
-    let mut words: Vec<Token> = letters
-        .chunks(MAX_WORD_CHARS)
-        .map(|part| Token { whitespace: " ".to_owned(), name: part.iter().collect(), ..Token::default() })
-        .collect();
+    let mut words = Vec::new();
+    for part in letters.chunks(MAX_WORD_CHARS) {
+        let name: String = part.iter().collect();
+        let length = name.len();
+        words.push(Placed { token: Token { whitespace: " ".to_owned(), name, ..Token::default() }, at });
+        at += length;
+    }
     if let Some(first) = words.first_mut() {
-        first.prepunctuation = token.prepunctuation;
+        first.token.prepunctuation = token.prepunctuation;
     }
     if let Some(last) = words.last_mut() {
-        last.punctuation = token.punctuation;
+        last.token.punctuation = token.punctuation;
     }
     words
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{all, idle, soon};
-    use super::super::{Cancelled, SynthesisErrorKind};
+    use super::super::tests::{all, idle, pieces as all_pieces, soon};
+    use super::super::{Cancelled, Piece, SynthesisErrorKind};
     use super::*;
     use crate::gauge::Gauge;
+    use hyper::body::Bytes;
+    use std::f64::consts::TAU;
     use std::sync::LazyLock;
     use tokio::sync::oneshot;
 
@@ -332,15 +489,85 @@ mod tests {
 
     /// The names that the sentences of a text are cut into.
     fn cut(text: &str) -> Vec<Vec<String>> {
-        let names = |piece: Vec<Token>| piece.into_iter().map(|token| token.name).collect();
-        text::sentences(text).flat_map(pieces).map(names).collect()
+        let names = |piece: Vec<Placed>| piece.into_iter().map(|placed| placed.token.name).collect();
+        let mut read = 0;
+        let cut = text::sentences(text).flat_map(|sentence| pieces(placed(sentence, &mut read)));
+        cut.map(names).collect()
     }
 
     #[test]
-    fn it_speaks_at_16_khz_in_any_encoding() {
+    fn it_speaks_at_16_khz_and_gives_any_common_format() {
         assert_eq!(FLITE.format(), PCM);
-        assert!(FLITE.supports(Format { encoding: Encoding::MuLaw, ..PCM }));
-        assert!(!FLITE.supports(Format { sample_rate_hz: 8_000, ..PCM }));
+        for encoding in Encoding::ALL {
+            for sample_rate_hz in Format::SAMPLE_RATES {
+                assert!(FLITE.supports(Format { encoding, sample_rate_hz }));
+            }
+            assert!(!FLITE.supports(Format { encoding, sample_rate_hz: 11_025 }));
+        }
+    }
+
+    #[tokio::test]
+    async fn speech_takes_the_same_time_in_any_format() {
+        let native = said(STELLA).await.len();
+        for encoding in Encoding::ALL {
+            for sample_rate_hz in Format::SAMPLE_RATES {
+                let format = Format { encoding, sample_rate_hz };
+                let (chunks, error) = all(FLITE.speak(Utterance::new(STELLA, format))).await;
+                assert_eq!(error, None);
+                let bytes: usize = chunks.iter().map(Bytes::len).sum();
+                let exact = native as f64 * f64::from(sample_rate_hz) / 16_000.0;
+                assert_eq!(bytes, exact.round() as usize * encoding.bytes_per_sample(), "{format:?}");
+            }
+        }
+    }
+
+    /// The power of a signal between two frequencies: Fourier transforms of 20 ms each,
+    /// under a window that lets nothing far away through.
+    fn power(samples: &[i16], rate: u32, from_hz: f64, to_hz: f64) -> f64 {
+        let length = rate as usize / 50;
+        let turn = |n: usize, of: usize| TAU * (n % of) as f64 / of as f64;
+        let bins = |hz: f64| (hz / 50.0).ceil() as usize;
+        let mut power = 0.0;
+        for block in samples.windows(length).step_by(length / 2) {
+            // Blackman's, whose side lobes fall from -58 dB at 18 dB an octave.
+            let window = |n| 0.42 - 0.5 * turn(n, length).cos() + 0.08 * turn(2 * n, length).cos();
+            let block: Vec<f64> = block.iter().enumerate().map(|(n, &s)| f64::from(s) * window(n)).collect();
+            for bin in bins(from_hz)..bins(to_hz) {
+                // Goertzel's way to one bin.
+                let twice = 2.0 * turn(bin, length).cos();
+                let (last, before) =
+                    block.iter().fold((0.0, 0.0), |(last, before), &s| (s + twice * last - before, last));
+                power += last * last + before * before - twice * last * before;
+            }
+        }
+        power
+    }
+
+    #[tokio::test]
+    async fn speech_at_48_khz_has_nothing_that_the_voice_has_not() {
+        let at = |sample_rate_hz| Utterance::new(FOX, Format { sample_rate_hz, ..PCM });
+        let (native, fine) = (samples(at(16_000)).await, samples(at(48_000)).await);
+        let all = power(&fine, 48_000, 0.0, 8_000.0);
+        let above = 10.0 * (power(&fine, 48_000, 8_000.0, 24_000.0) / all).log10();
+        assert!(above < -60.0, "{above:.1} dB above 8 kHz");
+        // The same speech: every third sample, but for what is close to 8 kHz.
+        let thirds =
+            fine.iter().step_by(3).zip(&native).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
+        let energy: f64 = native.iter().map(|&s| f64::from(s).powi(2)).sum();
+        let changed = 10.0 * (thirds.sum::<f64>() / energy).log10();
+        assert!(changed < -40.0, "{changed:.1} dB is new or missing");
+    }
+
+    #[tokio::test]
+    async fn speech_at_8_khz_has_what_the_voice_has_up_to_there() {
+        let at = |sample_rate_hz| Utterance::new(FOX, Format { sample_rate_hz, ..PCM });
+        let (native, coarse) = (samples(at(16_000)).await, samples(at(8_000)).await);
+        for (from_hz, to_hz) in [(100.0, 1_000.0), (1_000.0, 2_500.0), (2_500.0, 3_400.0)] {
+            // A transform of half the samples gives half the amplitude.
+            let ratio = 4.0 * power(&coarse, 8_000, from_hz, to_hz) / power(&native, 16_000, from_hz, to_hz);
+            let off = 10.0 * ratio.log10();
+            assert!(off.abs() < 0.5, "{off:.2} dB from {from_hz} to {to_hz} Hz");
+        }
     }
 
     #[tokio::test]
@@ -428,7 +655,7 @@ mod tests {
             ("日本 and 😀", "日本 and 😀"),
         ];
         for (typed, read) in pairs {
-            assert_eq!(plain(typed).split_whitespace().collect::<Vec<_>>().join(" "), read);
+            assert_eq!(Plain::new(typed).text.split_whitespace().collect::<Vec<_>>().join(" "), read);
         }
         assert_eq!(said("A word—a pause.").await, said("A word, a pause.").await);
     }
@@ -512,10 +739,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_stopped_utterance_is_not_computed_any_further() {
-        let (mut sink, speech) = Speech::channel(&Utterance::new(FOX, PCM));
+        let (mut sink, speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
         drop(speech);
         let piece = text::sentences(FOX).next().expect("a sentence");
-        FLITE.speaker.speak(&piece, &FLITE.speaker.params(1.0), &mut sink);
+        FLITE.speaker.speak(&piece, &FLITE.speaker.params(1.0), None, &mut sink);
         assert_eq!(sink.push(&[]), Err(Cancelled));
         assert!(sink.buffer.is_empty() && sink.waiting.is_empty());
     }
@@ -555,7 +782,7 @@ mod tests {
         let engine = with_threads(1);
         let (start, started) = oneshot::channel::<()>();
         let (order, mut seen) = tokio::sync::mpsc::unbounded_channel();
-        let (sink, _speech) = Speech::channel(&Utterance::new(FOX, PCM));
+        let (sink, _speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
         let threads = engine.threads.clone();
         let first = async move { run(&threads, sink, move |_| started.blocking_recv()).await };
         let mut jobs = vec![tokio::spawn(async move { assert!(first.await.is_some()) })];
@@ -563,7 +790,7 @@ mod tests {
         for n in 0..10 {
             let (engine, order) = (engine.clone(), order.clone());
             jobs.push(tokio::spawn(async move {
-                let (sink, _speech) = Speech::channel(&Utterance::new(FOX, PCM));
+                let (sink, _speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
                 let done = run(&engine.threads, sink, move |_| order.send(n)).await;
                 assert!(done.is_some());
             }));
@@ -581,7 +808,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_fails_one_utterance_and_frees_its_thread() {
         let engine = with_threads(1);
-        let (sink, speech) = Speech::channel(&Utterance::new(FOX, PCM));
+        let (sink, speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
         let done = run(&engine.threads, sink, |sink| {
             sink.push(&[1; 1_000]).expect("somebody listens");
             panic!("a panic that this test causes");
@@ -591,5 +818,217 @@ mod tests {
         assert_eq!(chunks.len(), 1);
         assert_eq!(error.map(|error| error.kind), Some(SynthesisErrorKind::Failed));
         assert_eq!(all(engine.speak(Utterance::new(FOX, PCM))).await.1, None);
+    }
+
+    /// The samples and the words of an utterance.
+    async fn told(utterance: Utterance) -> (Vec<i16>, Vec<Word>) {
+        let (spoken, error) = all_pieces(FLITE.speak(Utterance { words: true, ..utterance })).await;
+        assert_eq!(error, None);
+        let (mut samples, mut words) = (Vec::new(), Vec::new());
+        for piece in spoken {
+            match piece {
+                Piece::Audio(chunk) => {
+                    samples.extend(chunk.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])));
+                }
+                Piece::Words(more) => words.extend(more),
+            }
+        }
+        (samples, words)
+    }
+
+    /// As [`told`], checked for what holds for all words: they are in order, within the audio, and
+    /// each can be heard.
+    async fn words_at(text: &str, speed: f32) -> (Vec<i16>, Vec<Word>) {
+        let (samples, words) = told(Utterance { speed, ..Utterance::new(text, PCM) }).await;
+        let (mut byte, mut time) = (0, Duration::ZERO);
+        for Word { text_range, start, end } in &words {
+            let word = &text[text_range.clone()];
+            assert!(byte <= text_range.start && time <= *start && start < end, "{word}: {words:?}");
+            assert!(sample(*end) <= samples.len(), "{word} in {text}");
+            let sound = samples[sample(*start)..sample(*end)].iter().map(|s| s.unsigned_abs()).max();
+            assert!(sound > Some(3_000), "{word} in {text} at {speed}: {sound:?}");
+            (byte, time) = (text_range.end, *end);
+        }
+        (samples, words)
+    }
+
+    fn sample(time: Duration) -> usize {
+        (time.as_secs_f64() * 16_000.0).round() as usize
+    }
+
+    fn time(samples: usize) -> Duration {
+        Duration::from_secs_f64(samples as f64 / 16_000.0)
+    }
+
+    #[tokio::test]
+    async fn words_are_those_that_were_written_and_have_a_sound() {
+        let cases: &[(&str, &[&str])] = &[
+            ("Hello.", &["Hello."]),
+            ("Good evening.", &["Good", "evening."]),
+            (" \n Good\n\tevening. ", &["Good", "evening."]),
+            ("It costs $37.50, Dr. Sato said.", &["It", "costs", "$37.50,", "Dr.", "Sato", "said."]),
+            ("About 1,234.5 km away.", &["About", "1,234.5", "km", "away."]),
+            ("At 10:30 a.m. sharp.", &["At", "10:30", "a.m.", "sharp."]),
+            ("In 1984, 37% of them left.", &["In", "1984,", "37%", "of", "them", "left."]),
+            ("A café—naïve… you see.", &["A", "café—naïve…", "you", "see."]),
+            ("“Quoted” text, ‘said’ he.", &["“Quoted”", "text,", "‘said’", "he."]),
+            ("Write to jane.doe@example.com now.", &["Write", "to", "jane.doe@example.com", "now."]),
+            ("The U.S. is big.", &["The", "U.S.", "is", "big."]),
+            ("On the 2nd of May.", &["On", "the", "2nd", "of", "May."]),
+            ("A well-known fact.", &["A", "well-known", "fact."]),
+            ("A well‑known fact.", &["A", "well‑known", "fact."]),
+            ("Hello 😀 there 👩\u{200d}🚀 friend.", &["Hello", "there", "friend."]),
+            ("Say שלום and مرحبا to all.", &["Say", "and", "to", "all."]),
+            ("日本 means Japan, 語 language.", &["means", "Japan,", "language."]),
+            ("Tea 日本語", &["Tea"]),
+            ("No — wait – what?", &["No", "wait", "what?"]),
+            ("Yes?—No!", &["Yes?—No!"]),
+            ("wait—what? Stop.", &["wait—what?", "Stop."]),
+            ("Don’t! It’s Jane's.", &["Don’t!", "It’s", "Jane's."]),
+            ("(Or [so] {they} say.)", &["(Or", "[so]", "{they}", "say.)"]),
+            ("Call 555-123-4567 or 555 1234.", &["Call", "555-123-4567", "or", "555", "1234."]),
+            ("Pay $5 million & 3/4 of £2.", &["Pay", "$5", "million", "&", "3/4", "of", "£2."]),
+            ("Straße, Øre\u{a0}œuvre, Zoë.", &["Straße,", "Øre", "œuvre,", "Zoë."]),
+            ("e\u{301}te\u{301} over.", &["e\u{301}te\u{301}", "over."]),
+            ("One\u{b}two\u{c}three\u{85}four.", &["One", "two", "three", "four."]),
+            ("NATO, the BBC and USB.", &["NATO,", "the", "BBC", "and", "USB."]),
+            ("\"... and so?\" ... \" yes", &["and", "so?\"", "yes"]),
+            ("Henry VIII had 5kg.", &["Henry", "VIII", "had", "5kg."]),
+            ("See https://example.com/a_b?c=1 there.", &["See", "https://example.com/a_b?c=1", "there."]),
+            ("Pi is 3.14159, x = y + 2.", &["Pi", "is", "3.14159,", "x", "=", "y", "+", "2."]),
+        ];
+        for (text, expected) in cases {
+            let (_, words) = words_at(text, 1.0).await;
+            let words: Vec<&str> = words.into_iter().map(|word| &text[word.text_range]).collect();
+            assert_eq!(words, *expected, "{text:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn words_are_told_only_where_they_are_asked_for_and_change_no_audio() {
+        for text in [STELLA, "No — wait…"] {
+            let (samples, words) = told(Utterance::new(text, PCM)).await;
+            assert_eq!(samples, said(text).await);
+            assert_eq!((samples, words), told(Utterance::new(text, PCM)).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn words_come_before_their_audio() {
+        let utterance = Utterance { words: true, ..Utterance::new(FOX, PCM) };
+        let (spoken, _) = all_pieces(FLITE.speak(utterance)).await;
+        assert!(matches!(&spoken[0], Piece::Words(words) if words.len() == 8), "all but the last");
+        let told = spoken.iter().filter(|piece| matches!(piece, Piece::Words(_))).count();
+        assert_eq!(told, 2);
+    }
+
+    /// Where the audio is silent for this long at least, to 10 ms.
+    fn silences(samples: &[i16], at_least: Duration) -> Vec<Range<Duration>> {
+        let quiet = |block: &[i16]| block.iter().all(|s| s.unsigned_abs() < 300);
+        let quiet: Vec<bool> = samples.chunks(160).map(quiet).collect();
+        let runs = quiet.chunk_by(|a, b| a == b).scan(0, |blocks, run| {
+            let start = *blocks;
+            *blocks += run.len();
+            Some((run[0], time(start * 160)..time(*blocks * 160)))
+        });
+        runs.filter(|(quiet, run)| *quiet && run.end - run.start >= at_least).map(|(_, run)| run).collect()
+    }
+
+    #[tokio::test]
+    async fn pauses_lie_between_words() {
+        const NEAR: Duration = Duration::from_millis(60);
+        // No word begins with a stop: its closure is silent too.
+        let texts = [
+            "Yes, no, maybe, and so on.",
+            "Nine, eleven. Seven, none. Eleven, more, all.",
+            "However, many of them, as all know, are gone; others remain: Mary, Anna, and Lily.",
+            "In May, 1984, 30 men, all on mules, rode home — slowly.",
+            "Oh, I see! Really? Yes, really, my lord.",
+        ];
+        let mut found = 0;
+        for text in texts {
+            // At slower speeds soft sounds, that are as good as silent, are longer than this.
+            for speed in [1.0, 1.5, 2.0] {
+                let (samples, words) = words_at(text, speed).await;
+                let whole = time(samples.len());
+                let starts = words.iter().map(|word| word.start).chain([whole]);
+                let ends = [Duration::ZERO].into_iter().chain(words.iter().map(|word| word.end));
+                let gaps: Vec<Range<Duration>> = ends.zip(starts).map(|(end, start)| end..start).collect();
+                let silences = silences(&samples, Duration::from_millis(80));
+                for silence in &silences {
+                    let holds = |gap: &Range<Duration>| {
+                        gap.start <= silence.start + NEAR && silence.end <= gap.end + NEAR
+                    };
+                    assert!(gaps.iter().any(holds), "{silence:?} of {text} at {speed}: {words:?}");
+                }
+                // And what is no word is silent.
+                for gap in gaps.iter().filter(|gap| gap.end - gap.start > 2 * NEAR) {
+                    let inner = &samples[sample(gap.start + NEAR)..sample(gap.end - NEAR)];
+                    assert!(inner.iter().all(|s| s.unsigned_abs() < 2_000), "{gap:?} of {text} at {speed}");
+                }
+                found += silences.len();
+            }
+        }
+        assert!(found > 60, "only {found} pauses");
+    }
+
+    #[tokio::test]
+    async fn times_scale_with_the_speed() {
+        let (_, words) = words_at(FOX, 1.0).await;
+        for speed in [0.5, 2.0] {
+            let (_, scaled) = words_at(FOX, speed).await;
+            assert_eq!(scaled.len(), words.len());
+            // Of the first word, a part that is too soft to hear is cut with the silence before it.
+            for (word, scaled) in words.iter().zip(scaled).skip(1) {
+                assert_eq!(scaled.text_range, word.text_range);
+                let ratio = (scaled.end - scaled.start).as_secs_f64() / (word.end - word.start).as_secs_f64();
+                assert!((ratio * f64::from(speed) - 1.0).abs() < 0.01, "{word:?} takes {ratio} at {speed}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn words_go_on_from_piece_to_piece() {
+        // Three sentences, then one that is cut inside of itself.
+        let long = "and some more, ".repeat(60);
+        for text in [[STELLA; 3].join("\n"), long.clone() + "— the end", "word ".repeat(120)] {
+            let (samples, words) = words_at(&text, 1.0).await;
+            let all: Vec<&str> = words.iter().map(|word| &text[word.text_range.clone()]).collect();
+            assert_eq!(all, text.split_whitespace().filter(|word| *word != "—").collect::<Vec<_>>());
+            let last = words.last().expect("words");
+            let tail = time(samples.len()) - last.end;
+            assert!(tail < Duration::from_millis(120), "{tail:?} behind {last:?}");
+        }
+        assert!(cut(&long).len() > 1);
+    }
+
+    #[tokio::test]
+    async fn a_word_that_is_spoken_in_pieces_is_one() {
+        let dashes = "Go! Yes?—No!—".to_owned() + &"word—".repeat(200) + "end";
+        for text in [dashes, "Hi ".to_owned() + &"a".repeat(250) + "…b", "1".repeat(500) + "日 2"] {
+            assert!(cut(&Plain::new(&text).text).len() > 1);
+            let (samples, words) = words_at(&text, 1.0).await;
+            let all: Vec<&str> = words.iter().map(|word| &text[word.text_range.clone()]).collect();
+            assert_eq!(all, text.split_whitespace().collect::<Vec<_>>());
+            assert!(
+                words.last().is_some_and(|last| time(samples.len()) - last.end < Duration::from_millis(130))
+            );
+        }
+    }
+
+    #[test]
+    fn replaced_text_remembers_where_it_was_written() {
+        for text in ["plain", "“No —\u{a0}wait—what?” – 5–10 Ærø… 日本 ß\u{b}x", "— a — — b", "…"]
+        {
+            let plain = Plain::new(text);
+            let mut before = 0;
+            for (at, letter) in plain.text.char_indices() {
+                let origin = plain.origin(at);
+                assert!(before <= origin && text.is_char_boundary(origin), "{text}");
+                let written = text[origin..].chars().next().expect("a character");
+                assert!(written == letter || nearest(written, true).is_some(), "{letter} of {written}");
+                before = origin;
+            }
+        }
     }
 }

@@ -36,13 +36,20 @@ pub(super) struct Trim {
     /// Silence that may yet be cut: all of it until speech was heard, then what is beyond the
     /// tail.
     held: Vec<i16>,
+    /// Samples that were cut in front.
+    cut: usize,
     /// Samples of silence since the last speech that were passed on.
     tail: usize,
 }
 
 impl Trim {
     pub(super) fn new(sample_rate_hz: u32) -> Trim {
-        Trim { sample_rate: sample_rate_hz as usize, heard: false, held: Vec::new(), tail: 0 }
+        Trim { sample_rate: sample_rate_hz as usize, heard: false, held: Vec::new(), cut: 0, tail: 0 }
+    }
+
+    /// Samples that were cut in front so far: no more are cut once speech was [`heard`](Trim::heard).
+    pub(super) fn cut(&self) -> usize {
+        self.cut
     }
 
     /// Whether there was anything but silence so far. Nothing is passed on before.
@@ -59,6 +66,7 @@ impl Trim {
             self.held.extend_from_slice(silence);
             let surplus = self.held.len().saturating_sub(self.in_samples(LEAD_MS));
             self.held.drain(..surplus);
+            self.cut += surplus;
             if onset.is_none() {
                 return;
             }

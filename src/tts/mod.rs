@@ -9,11 +9,13 @@ pub mod flite;
 mod level;
 pub mod tone;
 
+pub use crate::proto::words::Word;
 pub use flite::Flite;
 pub use tone::Tone;
 
 use crate::gauge::{Counted, Gauge};
 use crate::proto::audio::{Encoding, Format};
+use crate::proto::resample::Resampler;
 use hyper::body::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
@@ -50,7 +52,8 @@ const MAX_CHUNK_BYTES: usize = 16 * 1024;
 ///     }
 ///
 ///     fn speak(&self, utterance: Utterance) -> Speech {
-///         let (mut sink, speech) = Speech::channel(&utterance);
+///         // Samples go in at this rate; the sink makes of them what the utterance asks for.
+///         let (mut sink, speech) = Speech::channel(&utterance, 16_000);
 ///         tokio::spawn(async move {
 ///             for block in 0..100i16 {
 ///                 let samples: Vec<i16> = (0..160).map(|n| n % 80 * block).collect();
@@ -78,10 +81,14 @@ pub trait Synthesizer: Send + Sync + 'static {
 
     /// Whether the engine can give this format, converting if need be.
     ///
-    /// The default accepts every encoding at the engine's own sample rate, because a [`Sink`]
-    /// converts encodings by itself.
+    /// The default accepts every encoding at the engine's own sample rate and at each of
+    /// [`Format::SAMPLE_RATES`], because a [`Sink`] converts both by itself. (From an own rate that
+    /// has next to nothing in common with those, such as 44,111 Hz, it cannot: see
+    /// [`Resampler::new`].) An engine whose audio takes another way, [`Speech::ready`], says here
+    /// what it gives.
     fn supports(&self, format: Format) -> bool {
-        format.sample_rate_hz == self.format().sample_rate_hz
+        let (own, wanted) = (self.format().sample_rate_hz, format.sample_rate_hz);
+        own == wanted || (Format::SAMPLE_RATES.contains(&wanted) && Resampler::supports(own, wanted))
     }
 
     /// Starts to speak; returns at once, inside of a tokio runtime, and never blocks.
@@ -104,6 +111,9 @@ pub struct Utterance {
     /// Payload bytes of one frame: chunks are multiples of it, but for a sentence's last. At most
     /// [`MAX_FRAME_BYTES`](crate::audio::MAX_FRAME_BYTES).
     pub frame_bytes: usize,
+    /// Whether it is asked when each word is spoken. An engine that knows tells it through
+    /// [`Sink::words`]; one that does not ignores this.
+    pub words: bool,
     /// Counts the engine's work for as long as its end of the speech lives.
     pub(crate) running: Gauge,
 }
@@ -117,6 +127,7 @@ impl Utterance {
             index: 0,
             format,
             frame_bytes: format.frame_bytes(40),
+            words: false,
             running: Gauge::default(),
         }
     }
@@ -174,9 +185,19 @@ impl fmt::Display for Cancelled {
 
 impl std::error::Error for Cancelled {}
 
+/// What a [`Speech`] is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// The next chunk of audio.
+    Audio(Bytes),
+    /// When the next words are spoken. Words come in order, in one part or several; those of some
+    /// audio as a rule before it, and all of them before the utterance ends.
+    Words(Vec<Word>),
+}
+
 /// What travels from a [`Sink`] to its [`Speech`].
 enum Part {
-    Audio(Bytes),
+    Piece(Piece),
     Failed(SynthesisError),
     Finished,
 }
@@ -194,20 +215,39 @@ enum Source {
 }
 
 impl Speech {
-    /// A bounded channel from an engine that works at its own pace.
-    pub fn channel(utterance: &Utterance) -> (Sink, Speech) {
+    /// A bounded channel from an engine that works at its own pace, and writes so many samples a
+    /// second. The listener gets the utterance's format.
+    ///
+    /// If there is no way from the one rate to the other ([`Resampler::supports`]), which an engine
+    /// rules out in [`Synthesizer::supports`], the speech has failed and the sink is cancelled.
+    pub fn channel(utterance: &Utterance, sample_rate_hz: u32) -> (Sink, Speech) {
         let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
+        let mut speech = Speech(Source::Channel(receiver));
+        let format = utterance.format;
+        let resampler = match sample_rate_hz == format.sample_rate_hz {
+            true => None,
+            false => Resampler::new(sample_rate_hz, format.sample_rate_hz).or_else(|| {
+                // This drops the receiver.
+                speech = Speech::failed(SynthesisError::failed(format!(
+                    "The speech engine gives {sample_rate_hz} samples a second, which cannot be made {}.",
+                    format.sample_rate_hz
+                )));
+                None
+            }),
+        };
         let frame = utterance.frame_bytes.max(1);
         let sink = Sink {
             sender,
-            encoding: utterance.format.encoding,
+            resampler,
+            resampled: Vec::new(),
+            encoding: format.encoding,
             frame_bytes: frame,
             chunk_bytes: frame,
             buffer: Vec::new(),
             waiting: VecDeque::new(),
             _running: utterance.running.enter(),
         };
-        (sink, Speech(Source::Channel(receiver)))
+        (sink, speech)
     }
 
     /// Audio that costs nothing to make, such as slices of something prepared: it is taken on the
@@ -224,22 +264,22 @@ impl Speech {
         Speech(Source::Failed(error))
     }
 
-    /// The next chunk; `None` once the utterance was spoken to its end. After an error comes
+    /// The next piece; `None` once the utterance was spoken to its end. After an error comes
     /// `None` too.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
-    pub async fn next(&mut self) -> Option<Result<Bytes, SynthesisError>> {
+    pub async fn next(&mut self) -> Option<Result<Piece, SynthesisError>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
     /// As [`next`](Speech::next), for one who polls.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, SynthesisError>>> {
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, SynthesisError>>> {
         let part = match &mut self.0 {
             Source::Over => return Poll::Ready(None),
             Source::Failed(error) => Part::Failed(error.clone()),
             Source::Ready { chunks, .. } => match chunks.next() {
-                Some(chunk) => return Poll::Ready(Some(Ok(chunk))),
+                Some(chunk) => Part::Piece(Piece::Audio(chunk)),
                 None => Part::Finished,
             },
             Source::Channel(receiver) => match receiver.poll_recv(cx) {
@@ -252,7 +292,7 @@ impl Speech {
             },
         };
         Poll::Ready(match part {
-            Part::Audio(chunk) => Some(Ok(chunk)),
+            Part::Piece(piece) => Some(Ok(piece)),
             Part::Failed(error) => {
                 self.0 = Source::Over;
                 Some(Err(error))
@@ -276,21 +316,25 @@ impl fmt::Debug for Speech {
     }
 }
 
-/// The engine's end of one utterance: takes samples, encodes them, and passes them on in chunks
-/// of whole frames.
+/// The engine's end of one utterance: takes samples at the engine's rate, makes them the format
+/// that the utterance asks for, and passes them on in chunks of whole frames.
 ///
 /// An engine ends with [`finish`](Sink::finish) or [`fail`](Sink::fail). One that merely drops
 /// its sink has failed, so that a panic is never taken for the end of a sentence.
 pub struct Sink {
     sender: mpsc::Sender<Part>,
+    /// None where the engine's rate is the listener's.
+    resampler: Option<Resampler>,
+    /// What it gave for one push; kept for its memory.
+    resampled: Vec<i16>,
     encoding: Encoding,
     frame_bytes: usize,
     /// What the next chunk should hold; a multiple of `frame_bytes`.
     chunk_bytes: usize,
     /// Encoded samples short of a chunk.
     buffer: Vec<u8>,
-    /// Chunks that the channel had no room for.
-    waiting: VecDeque<Bytes>,
+    /// What the channel had no room for: words before audio.
+    waiting: VecDeque<Piece>,
     _running: Counted,
 }
 
@@ -317,26 +361,53 @@ impl Sink {
         if self.sender.is_closed() {
             return Err(Cancelled);
         }
-        self.encoding.encode(samples, &mut self.buffer);
+        match &mut self.resampler {
+            None => self.encoding.encode(samples, &mut self.buffer),
+            Some(resampler) => {
+                self.resampled.clear();
+                resampler.push(samples, &mut self.resampled);
+                self.encoding.encode(&self.resampled, &mut self.buffer);
+            }
+        }
+        self.cut();
+        self.offer()
+    }
+
+    /// Cuts what is encoded into chunks.
+    fn cut(&mut self) {
         let mut passed = 0;
         while self.buffer.len() - passed >= self.chunk_bytes {
             let chunk = &self.buffer[passed..passed + self.chunk_bytes];
             passed += chunk.len();
-            self.waiting.push_back(Bytes::copy_from_slice(chunk));
+            self.waiting.push_back(Piece::Audio(Bytes::copy_from_slice(chunk)));
             let most = (MAX_CHUNK_BYTES / self.frame_bytes).max(1) * self.frame_bytes;
             self.chunk_bytes = (self.chunk_bytes * 2).min(most);
         }
         self.buffer.drain(..passed);
-        self.offer()
+    }
+
+    /// Reports when the next words are spoken, in order; never waits. For an engine that knows it,
+    /// where [`Utterance::words`] asks for it.
+    ///
+    /// They overtake the audio that still waits for its listener, so that words which are known
+    /// late are heard of early all the same.
+    pub fn words(&mut self, words: Vec<Word>) {
+        if words.is_empty() {
+            return;
+        }
+        let audio = self.waiting.iter().position(|piece| matches!(piece, Piece::Audio(_)));
+        self.waiting.insert(audio.unwrap_or(self.waiting.len()), Piece::Words(words));
+        // An error means that the listener is gone, which the next sample learns too.
+        let _ = self.offer();
     }
 
     /// Passes on as much of what waits as the listener has room for.
     fn offer(&mut self) -> Result<(), Cancelled> {
-        while let Some(chunk) = self.waiting.pop_front() {
-            match self.sender.try_send(Part::Audio(chunk)) {
+        while let Some(piece) = self.waiting.pop_front() {
+            match self.sender.try_send(Part::Piece(piece)) {
                 Ok(()) => {}
-                Err(TrySendError::Full(Part::Audio(chunk))) => {
-                    self.waiting.push_front(chunk);
+                Err(TrySendError::Full(Part::Piece(piece))) => {
+                    self.waiting.push_front(piece);
                     break;
                 }
                 Err(_) => return Err(Cancelled),
@@ -355,8 +426,8 @@ impl Sink {
     pub async fn drain(&mut self) -> Result<(), Cancelled> {
         while !self.waiting.is_empty() {
             let permit = self.sender.reserve().await.map_err(|_| Cancelled)?;
-            if let Some(chunk) = self.waiting.pop_front() {
-                permit.send(Part::Audio(chunk));
+            if let Some(piece) = self.waiting.pop_front() {
+                permit.send(Part::Piece(piece));
             }
         }
         Ok(())
@@ -387,8 +458,14 @@ impl Sink {
     }
 
     async fn end(&mut self, part: Part) {
+        if let Some(mut resampler) = self.resampler.take() {
+            self.resampled.clear();
+            resampler.finish(&mut self.resampled);
+            self.encoding.encode(&self.resampled, &mut self.buffer);
+            self.cut();
+        }
         if !self.buffer.is_empty() {
-            self.waiting.push_back(Bytes::copy_from_slice(&self.buffer));
+            self.waiting.push_back(Piece::Audio(Bytes::copy_from_slice(&self.buffer)));
             self.buffer = Vec::new();
         }
         if self.drain().await.is_ok() {
@@ -410,13 +487,13 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(60), future).await.expect("done within its time")
     }
 
-    /// All chunks of a speech, and the error that it ended with.
-    pub(super) async fn all(mut speech: Speech) -> (Vec<Bytes>, Option<SynthesisError>) {
-        let mut chunks = Vec::new();
+    /// All pieces of a speech, and the error that it ended with.
+    pub(super) async fn pieces(mut speech: Speech) -> (Vec<Piece>, Option<SynthesisError>) {
+        let mut pieces = Vec::new();
         let error = soon(async {
             loop {
                 match speech.next().await {
-                    Some(Ok(chunk)) => chunks.push(chunk),
+                    Some(Ok(piece)) => pieces.push(piece),
                     Some(Err(error)) => break Some(error),
                     None => break None,
                 }
@@ -424,7 +501,21 @@ mod tests {
         });
         let error = error.await;
         assert!(soon(speech.next()).await.is_none(), "nothing comes after the end");
-        (chunks, error)
+        (pieces, error)
+    }
+
+    /// All chunks of a speech that nobody asked for words, and the error that it ended with.
+    pub(super) async fn all(speech: Speech) -> (Vec<Bytes>, Option<SynthesisError>) {
+        let (pieces, error) = pieces(speech).await;
+        (pieces.into_iter().map(chunk).collect(), error)
+    }
+
+    /// The audio that a piece must be.
+    pub(super) fn chunk(piece: Piece) -> Bytes {
+        match piece {
+            Piece::Audio(chunk) => chunk,
+            Piece::Words(words) => panic!("no audio but {words:?}"),
+        }
     }
 
     /// Returns once nothing is counted any more.
@@ -453,14 +544,14 @@ mod tests {
     }
 
     /// What is there now, without waiting.
-    fn now(speech: &mut Speech) -> Poll<Option<Result<Bytes, SynthesisError>>> {
+    fn now(speech: &mut Speech) -> Poll<Option<Result<Piece, SynthesisError>>> {
         speech.poll_next(&mut Context::from_waker(Waker::noop()))
     }
 
     /// The chunk that is there now.
     fn audio(speech: &mut Speech) -> Bytes {
         match now(speech) {
-            Poll::Ready(Some(Ok(chunk))) => chunk,
+            Poll::Ready(Some(Ok(piece))) => chunk(piece),
             other => panic!("no audio but {other:?}"),
         }
     }
@@ -472,7 +563,7 @@ mod tests {
 
     #[tokio::test]
     async fn audio_arrives_whole_in_chunks_of_frames_that_double() {
-        let (mut sink, speech) = Speech::channel(&utterance());
+        let (mut sink, speech) = Speech::channel(&utterance(), 8_000);
         let input = samples(0, 40_003);
         let writing = input.clone();
         tokio::spawn(async move {
@@ -495,7 +586,7 @@ mod tests {
     #[tokio::test]
     async fn a_frame_may_be_larger_than_a_chunk_would_be() {
         let utterance = Utterance { frame_bytes: 64 * 1024, ..utterance() };
-        let (mut sink, speech) = Speech::channel(&utterance);
+        let (mut sink, speech) = Speech::channel(&utterance, 8_000);
         sink.push(&samples(0, 70_000)).expect("somebody listens");
         tokio::spawn(sink.finish());
         let sizes: Vec<usize> = all(speech).await.0.iter().map(Bytes::len).collect();
@@ -504,28 +595,112 @@ mod tests {
 
     #[tokio::test]
     async fn a_sink_encodes_what_the_utterance_asks_for() {
-        let format = Format { encoding: Encoding::MuLaw, sample_rate_hz: 8_000 };
-        let (mut sink, speech) = Speech::channel(&Utterance::new("Hello.", format));
-        sink.push(&[0, -1, i16::MAX]).expect("somebody listens");
+        for (encoding, bytes) in [(Encoding::MuLaw, [0xff, 0x7f, 0x80]), (Encoding::ALaw, [0xd5, 0x55, 0xaa])]
+        {
+            let format = Format { encoding, sample_rate_hz: 8_000 };
+            let (mut sink, speech) = Speech::channel(&Utterance::new("Hello.", format), 8_000);
+            sink.push(&[0, -1, i16::MAX]).expect("somebody listens");
+            tokio::spawn(sink.finish());
+            assert_eq!(all(speech).await.0.concat(), bytes);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sink_gives_the_rate_that_the_utterance_asks_for_to_the_last_sample() {
+        let input = samples(0, 10_000);
+        for (from, encoding) in [(16_000, Encoding::PcmS16le), (22_050, Encoding::ALaw)] {
+            let format = Format { encoding, sample_rate_hz: 8_000 };
+            let (mut resampled, mut expected) = (Vec::new(), Vec::new());
+            let mut resampler = Resampler::new(from, 8_000).expect("rates of the list");
+            resampler.push(&input, &mut resampled);
+            resampler.finish(&mut resampled);
+            encoding.encode(&resampled, &mut expected);
+            for error in [None, Some(SynthesisError::failed("Enough."))] {
+                // A frame of one sample, so that there are chunks of many sizes, and the tail alone
+                // makes some.
+                let frame_bytes = encoding.bytes_per_sample();
+                let utterance = Utterance { frame_bytes, ..Utterance::new("Hello.", format) };
+                let (mut sink, speech) = Speech::channel(&utterance, from);
+                let (writing, ending) = (input.clone(), error.clone());
+                tokio::spawn(async move {
+                    for piece in writing.chunks(333) {
+                        sink.write(piece).await.expect("somebody listens");
+                    }
+                    match ending {
+                        None => sink.finish().await,
+                        Some(error) => sink.fail(error).await,
+                    }
+                });
+                let (chunks, ended) = all(speech).await;
+                assert_eq!(chunks.concat(), expected);
+                assert_eq!(ended, error);
+                assert!(chunks.iter().all(|chunk| (1..=MAX_CHUNK_BYTES).contains(&chunk.len())));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_resampled_without_need() {
+        let (sink, _speech) = Speech::channel(&utterance(), 8_000);
+        assert!(sink.resampler.is_none());
+        let (sink, speech) = Speech::channel(&utterance(), 16_000);
+        assert!(sink.resampler.is_some());
+        // An utterance without a sample has none after resampling.
         tokio::spawn(sink.finish());
-        assert_eq!(all(speech).await.0.concat(), [0xff, 0x7f, 0x80]);
+        assert_eq!(all(speech).await, (vec![], None));
+    }
+
+    #[tokio::test]
+    async fn a_rate_that_leads_nowhere_fails_the_utterance_and_stops_the_engine() {
+        let (mut sink, speech) = Speech::channel(&utterance(), 44_111);
+        assert_eq!(sink.push(&[1]), Err(Cancelled));
+        let (chunks, error) = all(speech).await;
+        assert!(chunks.is_empty());
+        assert!(error.is_some_and(|error| error.message.contains("44111")));
+    }
+
+    #[test]
+    fn an_engine_is_taken_to_give_its_own_rate_and_the_common_ones() {
+        struct Voice(u32);
+        impl Synthesizer for Voice {
+            fn name(&self) -> &str {
+                "voice"
+            }
+            fn format(&self) -> Format {
+                Format { encoding: Encoding::PcmS16le, sample_rate_hz: self.0 }
+            }
+            fn speak(&self, _: Utterance) -> Speech {
+                Speech::failed(SynthesisError::failed("It has no tongue."))
+            }
+        }
+        let supported = |own: u32, sample_rate_hz: u32| {
+            let all = Encoding::ALL.map(|encoding| Voice(own).supports(Format { encoding, sample_rate_hz }));
+            assert!(all.iter().all(|&one| one == all[0]), "any encoding or none");
+            all[0]
+        };
+        for own in [8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000] {
+            assert!(supported(own, own));
+            assert!(Format::SAMPLE_RATES.into_iter().all(|rate| supported(own, rate)), "{own} Hz");
+            assert!(!supported(own, 11_025) && !supported(own, 0));
+        }
+        assert!(supported(44_111, 44_111) && !supported(44_111, 48_000));
     }
 
     #[tokio::test]
     async fn a_short_sentence_is_one_short_chunk_and_an_empty_one_none() {
-        let (mut sink, speech) = Speech::channel(&utterance());
+        let (mut sink, speech) = Speech::channel(&utterance(), 8_000);
         sink.push(&[7]).expect("somebody listens");
         tokio::spawn(sink.finish());
         assert_eq!(all(speech).await, (vec![Bytes::from_static(&[7, 0])], None));
 
-        let (sink, speech) = Speech::channel(&utterance());
+        let (sink, speech) = Speech::channel(&utterance(), 8_000);
         tokio::spawn(sink.finish());
         assert_eq!(all(speech).await, (vec![], None));
     }
 
     #[tokio::test]
     async fn a_slow_listener_keeps_drain_waiting_but_not_push() {
-        let (mut sink, mut speech) = Speech::channel(&utterance());
+        let (mut sink, mut speech) = Speech::channel(&utterance(), 8_000);
         // Chunks of 5, 10, 20, 40 and 80 samples: one more than the channel holds.
         sink.push(&samples(0, 155)).expect("somebody listens");
         assert_eq!(sink.waiting.len(), 1);
@@ -549,22 +724,66 @@ mod tests {
         assert_eq!(heard.concat(), bytes(&samples(0, 316)));
     }
 
+    /// A word of one byte in one millisecond.
+    fn word(n: usize) -> Word {
+        let at = |n: usize| Duration::from_millis(n as u64);
+        Word { text_range: n..n + 1, start: at(n), end: at(n + 1) }
+    }
+
+    #[tokio::test]
+    async fn words_come_in_order_and_before_the_audio_that_waits() {
+        let (mut sink, speech) = Speech::channel(&utterance(), utterance().format.sample_rate_hz);
+        sink.words(vec![]);
+        sink.words(vec![word(0)]);
+        // The first chunks fill the channel; the rest waits.
+        sink.push(&samples(0, 155)).expect("somebody listens");
+        assert_eq!(sink.waiting.len(), 2);
+        sink.words(vec![word(1), word(2)]);
+        sink.words(vec![word(3)]);
+        tokio::spawn(sink.finish());
+        let (pieces, error) = pieces(speech).await;
+        assert_eq!(error, None);
+        let told = |n: usize| match &pieces[n] {
+            Piece::Words(words) => words.clone(),
+            other => panic!("no words but {other:?}"),
+        };
+        assert_eq!(told(0), [word(0)]);
+        assert_eq!(told(4), [word(1), word(2)]);
+        assert_eq!(told(5), [word(3)]);
+        let audio = pieces.into_iter().filter(|piece| matches!(piece, Piece::Audio(_))).map(chunk);
+        assert_eq!(audio.collect::<Vec<_>>().concat(), bytes(&samples(0, 155)));
+    }
+
+    #[tokio::test]
+    async fn words_are_told_before_a_failure_and_to_nobody_once_it_left() {
+        let (mut sink, speech) = Speech::channel(&utterance(), utterance().format.sample_rate_hz);
+        sink.words(vec![word(0)]);
+        let error = SynthesisError::failed("Enough.");
+        tokio::spawn(sink.fail(error.clone()));
+        assert_eq!(pieces(speech).await, (vec![Piece::Words(vec![word(0)])], Some(error)));
+
+        let (mut sink, speech) = Speech::channel(&utterance(), utterance().format.sample_rate_hz);
+        drop(speech);
+        sink.words(vec![word(0)]);
+        assert_eq!(sink.push(&[1]), Err(Cancelled));
+    }
+
     #[tokio::test]
     async fn writing_resumes_when_the_listener_does() {
-        let (mut sink, mut speech) = Speech::channel(&utterance());
+        let (mut sink, mut speech) = Speech::channel(&utterance(), 8_000);
         let input = samples(0, 300_000);
         let mut writing = Box::pin(sink.write(&input));
         assert_eq!(poll(&mut writing), Poll::Pending);
         let mut heard = 0;
         while poll(&mut writing).is_pending() {
-            heard += soon(speech.next()).await.expect("a chunk").expect("audio").len();
+            heard += chunk(soon(speech.next()).await.expect("a chunk").expect("audio")).len();
         }
         assert!(heard > 500_000, "{heard}");
     }
 
     #[tokio::test]
     async fn dropping_the_speech_cancels() {
-        let (mut sink, speech) = Speech::channel(&utterance());
+        let (mut sink, speech) = Speech::channel(&utterance(), 8_000);
         assert!(!sink.is_cancelled());
         assert_eq!(poll(&mut Box::pin(sink.cancelled())), Poll::Pending);
         drop(speech);
@@ -578,7 +797,7 @@ mod tests {
     #[tokio::test]
     async fn dropping_the_speech_ends_every_wait() {
         let full = || {
-            let (mut sink, speech) = Speech::channel(&utterance());
+            let (mut sink, speech) = Speech::channel(&utterance(), 8_000);
             sink.push(&samples(0, 1_000)).expect("somebody listens");
             (sink, speech)
         };
@@ -597,7 +816,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_sink_that_is_dropped_has_failed() {
-        let (mut sink, speech) = Speech::channel(&utterance());
+        let (mut sink, speech) = Speech::channel(&utterance(), 8_000);
         sink.push(&samples(0, 5)).expect("somebody listens");
         drop(sink);
         let (chunks, error) = all(speech).await;
@@ -607,7 +826,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_error_comes_behind_the_audio_before_it() {
-        let (mut sink, speech) = Speech::channel(&utterance());
+        let (mut sink, speech) = Speech::channel(&utterance(), 8_000);
         let input = samples(0, 9_999);
         sink.push(&input).expect("somebody listens");
         let error = SynthesisError::no_audio("Enough.");
@@ -626,8 +845,8 @@ mod tests {
     #[tokio::test]
     async fn the_gauge_counts_an_utterance_for_as_long_as_its_engine_works() {
         let utterance = utterance();
-        let (first, first_speech) = Speech::channel(&utterance);
-        let (second, second_speech) = Speech::channel(&utterance);
+        let (first, first_speech) = Speech::channel(&utterance, 8_000);
+        let (second, second_speech) = Speech::channel(&utterance, 8_000);
         assert_eq!(utterance.running.count(), 2);
         drop(first_speech);
         assert_eq!(utterance.running.count(), 2, "the engine has not noticed yet");
@@ -659,7 +878,7 @@ mod tests {
         let mut speech = Speech::ready(&utterance, chunks);
         assert_eq!(taken.count(), 0);
         for n in 0..3 {
-            assert_eq!(now(&mut speech), Poll::Ready(Some(Ok(Bytes::from(vec![n, n])))));
+            assert_eq!(audio(&mut speech), [n, n].as_slice());
         }
         assert_eq!(taken.count(), 3);
         drop(speech);

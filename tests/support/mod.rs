@@ -106,7 +106,7 @@ impl Synthesizer for Scripted {
     }
 
     fn speak(&self, utterance: Utterance) -> Speech {
-        let (sink, speech) = Speech::channel(&utterance);
+        let (sink, speech) = Speech::channel(&utterance, FORMAT.sample_rate_hz);
         self.0.send((utterance, sink)).unwrap();
         speech
     }

@@ -196,7 +196,7 @@ pub(super) fn ends_clause_unspaced(c: char) -> bool {
 }
 
 /// Chinese and Japanese: no spaces between words, and a line may break between any two characters.
-pub(super) fn is_ideographic(c: char) -> bool {
+pub(in crate::proto) fn is_ideographic(c: char) -> bool {
     matches!(c, '々' | '〇' | '\u{3041}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' | '\u{3400}'..='\u{4dbf}'
         | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff66}'..='\u{ff9d}'
         | '\u{20000}'..='\u{3ffff}')
