@@ -23,6 +23,12 @@ pub struct Config {
     pub sample_rate_hz: Option<u32>,
     /// How fast sentences are spoken, from 0.5 to 2.0. Default: 1.0, the voice's natural rate.
     pub speed: f32,
+    /// Whether delivery is paced for clients that do not say: frames are sent no more than `ahead`
+    /// before the listener needs them, in place of as fast as the connection takes them. Default: no.
+    pub paced: bool,
+    /// How far ahead of the listener paced delivery sends where a client does not say. From 20 ms
+    /// to 60 s. Default: 2 s.
+    pub ahead: Duration,
     /// Sentences of one session that may be in synthesis at once, the one that is being heard
     /// included. Default: 2.
     pub prefetch: usize,
@@ -44,6 +50,20 @@ pub struct Config {
     pub max_message_bytes: usize,
     /// The longest prompt, in characters. Default: 20,000.
     pub max_prompt_chars: usize,
+    /// The most characters of appended text that may wait to be spoken. Default: 8,000.
+    pub max_buffered_chars: usize,
+    /// How long a session of `aloud.v1` may last. Default: one hour.
+    pub max_session: Duration,
+    /// How long a resumable session is kept that has lost its connection. Default: 120 s.
+    pub resume_ttl: Duration,
+    /// Bytes of audio behind the listener that a resumable session keeps, for what a lost
+    /// connection has swallowed. Default: 256 KiB, 8 s of the default voice.
+    pub resume_bytes: u64,
+    /// The most sessions that are kept without a connection; beyond it the oldest is given up.
+    /// Default: 10,000.
+    pub max_frozen_sessions: usize,
+    /// The memory they may take together, in bytes. Default: 1 GiB.
+    pub max_frozen_bytes: usize,
 }
 
 impl Default for Config {
@@ -54,6 +74,8 @@ impl Default for Config {
             encoding: None,
             sample_rate_hz: None,
             speed: 1.0,
+            paced: false,
+            ahead: Duration::from_secs(2),
             prefetch: 2,
             handshake_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(30),
@@ -63,6 +85,12 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(5),
             max_message_bytes: 64 * 1024,
             max_prompt_chars: 20_000,
+            max_buffered_chars: 8_000,
+            max_session: Duration::from_secs(3_600),
+            resume_ttl: Duration::from_secs(120),
+            resume_bytes: 256 * 1024,
+            max_frozen_sessions: 10_000,
+            max_frozen_bytes: 1 << 30,
         }
     }
 }

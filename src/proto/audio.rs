@@ -22,6 +22,9 @@ impl Encoding {
     /// Every encoding there is.
     pub const ALL: [Encoding; 3] = [Encoding::PcmS16le, Encoding::MuLaw, Encoding::ALaw];
 
+    /// Their names, in the same order.
+    pub const NAMES: [&str; 3] = ["pcm_s16le", "mulaw", "alaw"];
+
     /// The name on the wire and on the command line.
     pub fn name(self) -> &'static str {
         match self {

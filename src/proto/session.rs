@@ -13,7 +13,7 @@ use super::audio::Format;
 use super::frames::{Batch, Sent};
 use super::message::{
     AudioInfo, CancelledFigures, ClientMessage, Code, EndReason, Fault, Greeting, Limits, Recover, ServerMessage,
-    StartSession, TextSource,
+    StartSession, TextSource, Usage,
 };
 use super::websocket::CloseCode;
 use super::words::Word;
@@ -307,7 +307,7 @@ impl Session {
         }
         let has_options = start.has_options();
         let stream = Stream::new(&self.settings, start, self.is_v1(), now)?;
-        self.retire_stream(now);
+        self.retire_stream();
         self.has_opted_in |= has_options;
         self.streams += 1;
         if stream.tells_its_start {
@@ -364,7 +364,10 @@ impl Session {
                 self.actions.push_back(Action::Cancel);
             }
             // `end` without a stream.
-            None => self.end(None),
+            None => match after {
+                AfterCancel::End(reason) => self.end(reason, None),
+                AfterCancel::Tell { .. } | AfterCancel::Restart => {}
+            },
         }
     }
 
@@ -379,23 +382,27 @@ impl Session {
                 self.advance(now);
             }
             AfterCancel::End(reason) => {
-                let end = self.is_v1().then(|| self.stream.as_deref().map(|stream| (reason, stream.usage(now))));
-                self.retire_stream(now);
-                self.end(end.flatten());
+                let end = self.is_v1().then(|| self.stream.as_deref().map(|stream| (reason, stream.usage())));
+                self.retire_stream();
+                self.end(reason, end.flatten());
             }
             AfterCancel::Restart => self.advance(now),
         }
     }
 
-    fn end(&mut self, end: Option<(EndReason, super::message::Usage)>) {
+    fn end(&mut self, reason: EndReason, end: Option<(EndReason, Usage)>) {
         self.send(ServerMessage::SessionEnd { end: end.map(Box::new) });
-        self.close(CloseCode::NORMAL, "Session ended by client");
+        let words = match reason {
+            EndReason::Expired => "The session lasted as long as it may",
+            _ => "Session ended by client",
+        };
+        self.close(CloseCode::NORMAL, words);
     }
 
     /// Lets go of the stream.
-    fn retire_stream(&mut self, now: Instant) {
+    fn retire_stream(&mut self) {
         if let Some(stream) = self.stream.take() {
-            self.wasted += stream.usage(now).wasted();
+            self.wasted += Duration::from_millis(stream.usage().wasted_ms);
         }
     }
 
@@ -471,21 +478,19 @@ impl Session {
     }
 
     fn finish_if_sent(&mut self, now: Instant) {
-        let is_v1 = self.is_v1();
-        if self.is_paused {
-            return;
-        }
+        let (is_v1, is_paused) = (self.is_v1(), self.is_paused);
         if let Some(stream) = self.running()
+            && !is_paused
             && stream.is_all_sent()
         {
             stream.is_finished = true;
             let reason = stream.end_reason;
             let closes = stream.drains;
             let keeps = stream.is_resumable;
-            let end = is_v1.then(|| Box::new((reason, stream.usage(now))));
+            let end = is_v1.then(|| Box::new((reason, stream.usage())));
             self.send(ServerMessage::SessionEnd { end });
             if !keeps {
-                self.retire_stream(now);
+                self.retire_stream();
             }
             if closes {
                 self.close(CloseCode::NORMAL, "Session ended by client");

@@ -4,6 +4,7 @@
 //! Who is let in is judged elsewhere; this file knows no session.
 
 use super::service::Service;
+use crate::proto::handshake::Accept;
 use hyper::Request;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -33,12 +34,14 @@ pub(super) struct Accepted<S> {
     pub(super) socket: S,
     /// What the peer sent right behind its handshake.
     pub(super) early: Bytes,
+    /// The subprotocol that was agreed on.
+    pub(super) subprotocol: Option<&'static str>,
 }
 
 struct Progress {
     /// When the time began that the peer has for its next request.
     since: Instant,
-    is_accepted: bool,
+    accepted: Option<Accept>,
 }
 
 /// Serves HTTP until a handshake is accepted, which gives the socket back, or until the connection
@@ -52,12 +55,12 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let patience = service.config().handshake_timeout;
-    let progress = Arc::new(Mutex::new(Progress { since: Instant::now(), is_accepted: false }));
+    let progress = Arc::new(Mutex::new(Progress { since: Instant::now(), accepted: None }));
     let answer = {
         let (service, progress) = (service.clone(), Arc::clone(&progress));
         service_fn(move |request: Request<Incoming>| {
             let judged = service.judge(&request);
-            *lock(&progress) = Progress { since: Instant::now(), is_accepted: judged.is_ok() };
+            *lock(&progress) = Progress { since: Instant::now(), accepted: judged.as_ref().ok().cloned() };
             ready(Ok::<_, Infallible>(Service::answer(judged)))
         })
     };
@@ -100,8 +103,9 @@ where
     }
     let parts = connection.into_parts();
     let mut socket = parts.io.into_inner();
-    if !is_late && !has_failed && lock(&progress).is_accepted {
-        return Some(Accepted { socket, early: parts.read_buf });
+    let accepted = lock(&progress).accepted.take().filter(|_| !is_late && !has_failed);
+    if let Some(accept) = accepted {
+        return Some(Accepted { socket, early: parts.read_buf, subprotocol: accept.subprotocol });
     }
     // hyper takes bytes out of its buffer only with a complete head: what is in there is the
     // beginning of one. Empty lines in front of a request are none (RFC 9112 §2.2).

@@ -2,6 +2,7 @@
 
 mod connection;
 mod http;
+mod registry;
 mod service;
 mod transport;
 
@@ -201,7 +202,7 @@ async fn serve<S>(socket: S, service: Service)
 where
     S: Transport + AsyncRead + AsyncWrite,
 {
-    if let Some(Accepted { socket, early }) = http::shake_hands(socket, &service).await {
-        service.start(socket, early);
+    if let Some(Accepted { socket, early, subprotocol }) = http::shake_hands(socket, &service).await {
+        service.start(socket, early, subprotocol);
     }
 }

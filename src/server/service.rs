@@ -1,7 +1,8 @@
 //! The hyper service: routes a request, answers the opening handshake, and starts the session on
 //! what the upgrade yields.
 
-use super::connection::{Connection, Outcome, Talk};
+use super::connection::{Connection, Ended, Outcome, Talk};
+use super::registry::{Bounds, Kept, Registry};
 use super::transport::{Buffered, Transport};
 use crate::config::Config;
 use crate::gauge::Gauge;
@@ -10,6 +11,8 @@ use crate::proto::handshake::{self, Accept, Rejection};
 use crate::proto::session::{Session, Settings};
 use crate::proto::websocket::{Endpoint, Limits, Role};
 use crate::tts::{Synthesizer, Tone};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -19,8 +22,11 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Where the session's WebSocket is.
 pub const PATH: &str = "/api/session/ws";
@@ -37,6 +43,12 @@ const ECHO_READ_BUFFER_BYTES: usize = 16 * 1024;
 
 /// When a client may come back to a server that is going away.
 const RETRY_AFTER_SECS: u64 = 5;
+
+/// The subprotocol that adds to the base protocol.
+const SUBPROTOCOL: &str = "aloud.v1";
+
+/// Random bytes in a session's token.
+const TOKEN_BYTES: usize = 24;
 
 /// A setting that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +71,9 @@ pub(crate) struct Shared {
     echoes: bool,
     pub(crate) sessions: Gauge,
     pub(crate) syntheses: Gauge,
+    pub(crate) registry: Registry,
+    /// Audio that was made and that nobody heard, in ms.
+    pub(crate) wasted_ms: Arc<AtomicU64>,
     /// True once the server is going away. Whoever subscribes is waited for.
     pub(crate) stop: watch::Sender<bool>,
 }
@@ -74,6 +89,8 @@ pub(crate) struct Shared {
 /// use hyper::server::conn::http1;
 /// use hyper_util::rt::TokioIo;
 /// use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let service = Service::new(Config::default(), Arc::new(Flite::new()))?;
@@ -122,6 +139,20 @@ impl Service {
             max_fragments: if echoes { usize::MAX } else { MAX_FRAGMENTS },
             read_buffer_bytes: if echoes { ECHO_READ_BUFFER_BYTES } else { READ_BUFFER_BYTES },
         };
+        let wasted_ms = Arc::new(AtomicU64::new(0));
+        let bounds = Bounds {
+            ttl: config.resume_ttl,
+            sessions: config.max_frozen_sessions,
+            bytes: config.max_frozen_bytes,
+        };
+        let registry = {
+            let wasted_ms = Arc::clone(&wasted_ms);
+            let count = move |kept: Kept| {
+                let wasted = kept.session.wasted(Instant::now().into_std(), kept.untaken_bytes());
+                wasted_ms.fetch_add(wasted.as_millis() as u64, Ordering::Relaxed);
+            };
+            Registry::new(bounds, Box::new(count))
+        };
         let shared = Shared {
             config,
             settings: Arc::new(settings),
@@ -130,6 +161,8 @@ impl Service {
             echoes,
             sessions: Gauge::default(),
             syntheses: Gauge::default(),
+            registry,
+            wasted_ms,
             stop: watch::Sender::new(false),
         };
         Ok(Service { shared: Arc::new(shared) })
@@ -139,9 +172,9 @@ impl Service {
     /// soon as the answer has left.
     pub fn respond<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>> {
         let judged = self.judge(&request);
-        if judged.is_ok() {
+        if let Ok(accept) = &judged {
             let upgrade = hyper::upgrade::on(&mut request);
-            tokio::spawn(start(upgrade, self.clone()));
+            tokio::spawn(start(upgrade, self.clone(), accept.subprotocol));
         }
         Service::answer(judged)
     }
@@ -151,7 +184,8 @@ impl Service {
         if !self.shared.echoes && request.uri().path() != PATH {
             return Err(Rejection::not_found());
         }
-        let accept = handshake::accept(request.method(), request.version(), request.headers(), &[])?;
+        let subprotocols: &[&str] = if self.shared.echoes { &[] } else { &[SUBPROTOCOL] };
+        let accept = handshake::accept(request.method(), request.version(), request.headers(), subprotocols)?;
         if *self.shared.stop.borrow() {
             return Err(Rejection::unavailable(RETRY_AFTER_SECS));
         }
@@ -167,8 +201,8 @@ impl Service {
 
     /// Runs a connection whose handshake is done, in a task of its own: the one that did the
     /// handshake gives its memory back.
-    pub(super) fn start<T: Transport>(&self, transport: T, early: Bytes) {
-        tokio::spawn(serve(transport, early, Arc::clone(&self.shared)));
+    pub(super) fn start<T: Transport>(&self, transport: T, early: Bytes, subprotocol: Option<&'static str>) {
+        tokio::spawn(serve(transport, early, subprotocol, Arc::clone(&self.shared)));
     }
 
     /// Connections that are open now.
@@ -179,6 +213,22 @@ impl Service {
     /// Sentences that are in synthesis now.
     pub fn syntheses(&self) -> &Gauge {
         &self.shared.syntheses
+    }
+
+    /// Sessions that have lost their connection and wait for their clients to come back.
+    pub fn frozen(&self) -> &Gauge {
+        self.shared.registry.frozen()
+    }
+
+    /// The memory that these take, in bytes, roughly.
+    pub fn frozen_bytes(&self) -> usize {
+        self.shared.registry.frozen_bytes()
+    }
+
+    /// Audio that was made and that nobody heard, since the service began: what was cancelled, and
+    /// what clients left behind that did not come back.
+    pub fn wasted(&self) -> Duration {
+        Duration::from_millis(self.shared.wasted_ms.load(Ordering::Relaxed))
     }
 
     /// Tells every session that the server is going away: those that idle are closed with 1001,
@@ -218,6 +268,10 @@ fn settings(config: &Config, synthesizer: &dyn Synthesizer) -> Result<Settings, 
     if !(0.5..=2.0).contains(&config.speed) {
         return Err(ConfigError(format!("speed is {}, but must be from 0.5 to 2.0.", config.speed)));
     }
+    if !(Duration::from_millis(20)..=Duration::from_secs(60)).contains(&config.ahead) {
+        let ahead = config.ahead.as_millis();
+        return Err(ConfigError(format!("ahead is {ahead} ms, but must be from 20 ms to 60,000 ms.")));
+    }
     let mut format = synthesizer.format();
     format.encoding = config.encoding.unwrap_or(format.encoding);
     format.sample_rate_hz = config.sample_rate_hz.unwrap_or(format.sample_rate_hz);
@@ -231,13 +285,27 @@ fn settings(config: &Config, synthesizer: &dyn Synthesizer) -> Result<Settings, 
         );
         return Err(ConfigError(message));
     }
+    let of_rate = |&sample_rate_hz: &u32| Encoding::ALL.map(|encoding| Format { encoding, sample_rate_hz });
+    let mut formats: Vec<Format> = Format::SAMPLE_RATES.iter().flat_map(of_rate).collect();
+    formats.retain(|format| synthesizer.supports(*format));
     Ok(Settings {
         greeting: config.greeting.clone(),
         max_prompt_chars: config.max_prompt_chars,
+        max_buffered_chars: config.max_buffered_chars,
+        max_message_bytes: config.max_message_bytes,
         prefetch: config.prefetch,
         speed: config.speed,
         format,
-        frame_bytes: format.frame_bytes(config.frame_ms),
+        frame_ms: config.frame_ms,
+        formats,
+        voices: synthesizer.voices(),
+        is_deterministic: synthesizer.is_deterministic(),
+        is_paced: config.paced,
+        ahead: config.ahead,
+        keep_bytes: config.resume_bytes,
+        heartbeat: config.heartbeat,
+        resume_ttl: config.resume_ttl,
+        max_session: config.max_session,
     })
 }
 
@@ -256,14 +324,17 @@ fn rates(synthesizer: &dyn Synthesizer, encoding: Encoding) -> String {
 }
 
 /// Takes the byte stream back from hyper, bare if it is a socket, and runs the connection over it.
-async fn start(upgrade: OnUpgrade, service: Service) {
+async fn start(upgrade: OnUpgrade, service: Service, subprotocol: Option<&'static str>) {
     // Fails only if the peer left before the answer did.
     let Ok(upgraded) = upgrade.await else { return };
     match bare::<TcpStream>(upgraded) {
-        Ok((socket, early)) => service.start(socket, early),
+        Ok((socket, early)) => service.start(socket, early, subprotocol),
         Err(upgraded) => match bare::<UnixStream>(upgraded) {
-            Ok((socket, early)) => service.start(socket, early),
-            Err(upgraded) => service.start(Buffered::new(TokioIo::new(upgraded)), Bytes::new()),
+            Ok((socket, early)) => service.start(socket, early, subprotocol),
+            Err(upgraded) => {
+                let buffered = Buffered::new(TokioIo::new(upgraded));
+                service.start(buffered, Bytes::new(), subprotocol);
+            }
         },
     }
 }
@@ -275,26 +346,37 @@ where
     upgraded.downcast::<TokioIo<S>>().map(|parts| (parts.io.into_inner(), parts.read_buf))
 }
 
-async fn serve<T: Transport>(transport: T, early: Bytes, shared: Arc<Shared>) {
-    let id = session_id();
+async fn serve<T: Transport>(
+    transport: T,
+    early: Bytes,
+    subprotocol: Option<&'static str>,
+    shared: Arc<Shared>,
+) {
     let talk = match shared.echoes {
         true => Talk::Echo,
-        false => Talk::Session(Session::new(Arc::clone(&shared.settings), id.clone())),
+        false => {
+            // Only a client that speaks `aloud.v1` is told a secret.
+            let token = subprotocol.map(|_| URL_SAFE_NO_PAD.encode(random::<TOKEN_BYTES>()));
+            let now = Instant::now().into_std();
+            Talk::Session(Session::new(Arc::clone(&shared.settings), session_id(), token, now))
+        }
     };
     let endpoint = Endpoint::new(Role::Server, shared.limits);
-    let (outcome, streams) = Connection::new(transport, endpoint, talk, shared).run(early).await;
-    report(&id, &outcome, streams);
+    let ended = Connection::new(transport, endpoint, talk, shared).run(early).await;
+    report(&ended);
 }
 
 /// One line for the operator. A peer that leaves is an outcome, not an error, and one that never
 /// asked for speech is worth no line at all.
-fn report(id: &str, outcome: &Outcome, streams: u64) {
+fn report(ended: &Ended) {
+    let Ended { id, streams, is_kept, outcome } = ended;
     let level = match outcome {
         Outcome::Panicked => log::Level::Error,
         Outcome::Stalled => log::Level::Warn,
-        _ if streams == 0 => log::Level::Debug,
+        _ if *streams == 0 => log::Level::Debug,
         _ => log::Level::Info,
     };
+    let kept = if *is_kept { ", and is kept" } else { "" };
     match outcome {
         Outcome::Closed(closed) | Outcome::Unfinished(closed) => {
             let by = if closed.by_peer { "the client" } else { "the server" };
@@ -303,23 +385,18 @@ fn report(id: &str, outcome: &Outcome, streams: u64) {
                 Outcome::Unfinished(_) => ", and the closing handshake was not finished",
                 _ => "",
             };
-            log::log!(
-                level,
-                "session {id} closed by {by} after {streams} streams: {code} {}{unfinished}",
-                closed.reason
-            );
+            let reason = &closed.reason;
+            log::log!(level, "session {id} closed by {by} after {streams} streams: {code} {reason}{unfinished}{kept}");
         }
-        Outcome::Gone(error) => log::log!(level, "session {id} lost after {streams} streams: {error}"),
-        Outcome::Stalled => log::log!(level, "session {id} ended: the client took nothing for too long"),
+        Outcome::Gone(error) => log::log!(level, "session {id} lost after {streams} streams: {error}{kept}"),
+        Outcome::Stalled => log::log!(level, "session {id} ended: the client took nothing for too long{kept}"),
         Outcome::Panicked => log::log!(level, "session {id} ended by a fault of the server, see the panic"),
     }
 }
 
 /// A UUID, version 4 (RFC 9562 §5.4).
 fn session_id() -> String {
-    let mut bytes = [0u8; 16];
-    // Without randomness there are no unguessable ids, and nothing sensible to do.
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    let mut bytes = random::<16>();
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let mut id = String::with_capacity(36);
@@ -330,4 +407,11 @@ fn session_id() -> String {
         id.push_str(&format!("{byte:02x}"));
     }
     id
+}
+
+fn random<const BYTES: usize>() -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    // Without randomness nothing is unguessable, and there is nothing sensible to do.
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    bytes
 }

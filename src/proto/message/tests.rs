@@ -26,7 +26,10 @@ const ESCAPES: [(&str, &str); 9] = [
 #[test]
 fn a_clients_messages_have_one_form_and_are_read_back() {
     let mut table = vec![
-        (ClientMessage::StartSession { prompt: None, speed: None }, r#"{"type":"start_session"}"#.to_owned()),
+        (
+            ClientMessage::StartSession { prompt: None, speed: None },
+            r#"{"type":"start_session"}"#.to_owned(),
+        ),
         (ClientMessage::Pause, r#"{"type":"pause"}"#.to_owned()),
         (ClientMessage::Resume, r#"{"type":"resume"}"#.to_owned()),
         (ClientMessage::End, r#"{"type":"end"}"#.to_owned()),
@@ -80,7 +83,10 @@ fn other_ways_to_write_the_same_are_understood() {
         (r#"{"type":"start_session","prompt":"\ud83d\ude00\/"}"#, start("😀/")),
         (r#"{"type":"start_session","prompt":""}"#, start("")),
         // Fields that are not known are ignored, whatever they hold.
-        (r#"{"type":"start_session","voice":null}"#, ClientMessage::StartSession { prompt: None, speed: None }),
+        (
+            r#"{"type":"start_session","voice":null}"#,
+            ClientMessage::StartSession { prompt: None, speed: None },
+        ),
         (r#"{"type":"start_session","Prompt":1,"audio":{"a":[{}]}}"#, start_nothing()),
         (r#"{"type":"pause","prompt":5}"#, ClientMessage::Pause),
         (r#"{"type":"resume","index":-1.5e3}"#, ClientMessage::Resume),
