@@ -231,6 +231,7 @@ impl<T: Transport> Connection<T> {
                         text,
                         index,
                         speed,
+                        voice: String::new(),
                         format: self.shared.settings.format,
                         frame_bytes: self.shared.settings.frame_bytes,
                         words: false,

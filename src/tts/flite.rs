@@ -21,6 +21,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+/// What the one voice is called.
+const VOICE: &str = "kal16";
+
 /// The voice is quiet, −28.7 dBFS RMS. This, +7 dB, brings it level with other voices.
 const BOOST: f32 = 2.238_721;
 
@@ -94,6 +97,14 @@ impl Synthesizer for Flite {
 
     fn format(&self) -> Format {
         Format { encoding: Encoding::PcmS16le, sample_rate_hz: self.speaker.voice.sample_rate }
+    }
+
+    fn voices(&self) -> Vec<String> {
+        vec![VOICE.to_owned()]
+    }
+
+    fn is_deterministic(&self) -> bool {
+        true
     }
 
     fn speak(&self, utterance: Utterance) -> Speech {
@@ -621,6 +632,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_same_utterance_gives_the_same_bytes() {
+        assert!(FLITE.is_deterministic());
+        assert_eq!(FLITE.voices(), ["kal16"]);
         let first = said(STELLA).await;
         let (again, other) = tokio::join!(said(STELLA), said(FOX));
         assert_eq!(first, again);

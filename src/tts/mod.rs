@@ -20,6 +20,8 @@ use hyper::body::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -91,6 +93,23 @@ pub trait Synthesizer: Send + Sync + 'static {
         own == wanted || (Format::SAMPLE_RATES.contains(&wanted) && Resampler::supports(own, wanted))
     }
 
+    /// The names of the voices that an [`Utterance`] may ask for. The first is the default: it is
+    /// what an utterance gets that names none.
+    ///
+    /// The default is one voice, named as the engine.
+    fn voices(&self) -> Vec<String> {
+        vec![self.name().to_owned()]
+    }
+
+    /// Whether the same utterance gives the same bytes, whenever and however often it is spoken:
+    /// lets a session be recovered at a position that is no longer kept.
+    ///
+    /// The default is no. An engine that says yes must mean it: what a listener hears would
+    /// otherwise break off in the middle of one take and go on in another.
+    fn is_deterministic(&self) -> bool {
+        false
+    }
+
     /// Starts to speak; returns at once, inside of a tokio runtime, and never blocks.
     ///
     /// Failures are reported through the [`Speech`], so that what was spoken before is heard.
@@ -104,6 +123,8 @@ pub struct Utterance {
     pub text: String,
     /// How fast: 1.0 is the voice's natural rate, 2.0 takes half as long. Within 0.5 to 2.0.
     pub speed: f32,
+    /// In whose voice: one of [`Synthesizer::voices`], or empty for the engine's default.
+    pub voice: String,
     /// The sentence's place in its stream, counted from 0.
     pub index: u64,
     /// The format that the audio must have. [`Synthesizer::supports`] said yes to it.
@@ -119,11 +140,13 @@ pub struct Utterance {
 }
 
 impl Utterance {
-    /// An utterance outside of a session: for engines' own tests and warm-ups.
+    /// An utterance outside of a session, in the default voice at its natural rate: for engines'
+    /// own tests and warm-ups.
     pub fn new(text: impl Into<String>, format: Format) -> Utterance {
         Utterance {
             text: text.into(),
             speed: 1.0,
+            voice: String::new(),
             index: 0,
             format,
             frame_bytes: format.frame_bytes(40),
@@ -208,8 +231,17 @@ enum Part {
 pub struct Speech(Source);
 
 enum Source {
-    Channel(mpsc::Receiver<Part>),
-    Ready { chunks: Box<dyn Iterator<Item = Bytes> + Send>, _running: Counted },
+    Channel {
+        receiver: mpsc::Receiver<Part>,
+        /// Bytes of audio that the sink has encoded so far.
+        made: Arc<AtomicU64>,
+        /// Bytes of it that the listener was given.
+        taken: u64,
+    },
+    Ready {
+        chunks: Box<dyn Iterator<Item = Bytes> + Send>,
+        _running: Counted,
+    },
     Failed(SynthesisError),
     Over,
 }
@@ -222,7 +254,8 @@ impl Speech {
     /// rules out in [`Synthesizer::supports`], the speech has failed and the sink is cancelled.
     pub fn channel(utterance: &Utterance, sample_rate_hz: u32) -> (Sink, Speech) {
         let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        let mut speech = Speech(Source::Channel(receiver));
+        let made = Arc::new(AtomicU64::new(0));
+        let mut speech = Speech(Source::Channel { receiver, made: made.clone(), taken: 0 });
         let format = utterance.format;
         let resampler = match sample_rate_hz == format.sample_rate_hz {
             true => None,
@@ -245,6 +278,7 @@ impl Speech {
             chunk_bytes: frame,
             buffer: Vec::new(),
             waiting: VecDeque::new(),
+            made,
             _running: utterance.running.enter(),
         };
         (sink, speech)
@@ -262,6 +296,20 @@ impl Speech {
     /// An utterance that failed before it began.
     pub fn failed(error: SynthesisError) -> Speech {
         Speech(Source::Failed(error))
+    }
+
+    /// Bytes of audio, in the listener's format, that the engine has made and that
+    /// [`poll_next`](Speech::poll_next) has not given yet: how far the engine is ahead.
+    ///
+    /// It counts what was encoded, so not what a [`Sink`] that resamples still holds back. It is 0
+    /// for [`ready`](Speech::ready) audio, which is made when it is taken, and once the utterance
+    /// is over, be it that it failed.
+    pub fn untaken_bytes(&self) -> u64 {
+        match &self.0 {
+            // The channel orders what is counted before what is sent, so this is never too little.
+            Source::Channel { made, taken, .. } => made.load(Ordering::Relaxed).saturating_sub(*taken),
+            Source::Ready { .. } | Source::Failed(_) | Source::Over => 0,
+        }
     }
 
     /// The next piece; `None` once the utterance was spoken to its end. After an error comes
@@ -282,9 +330,14 @@ impl Speech {
                 Some(chunk) => Part::Piece(Piece::Audio(chunk)),
                 None => Part::Finished,
             },
-            Source::Channel(receiver) => match receiver.poll_recv(cx) {
+            Source::Channel { receiver, taken, .. } => match receiver.poll_recv(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(part)) => part,
+                Poll::Ready(Some(part)) => {
+                    if let Part::Piece(Piece::Audio(chunk)) = &part {
+                        *taken += chunk.len() as u64;
+                    }
+                    part
+                }
                 // The sink was dropped unfinished: an engine that panicked or gave up.
                 Poll::Ready(None) => Part::Failed(SynthesisError::failed(
                     "The speech engine stopped before the sentence was finished.",
@@ -308,7 +361,7 @@ impl Speech {
 impl fmt::Debug for Speech {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Source::Channel(_) => "Speech(channel)",
+            Source::Channel { .. } => "Speech(channel)",
             Source::Ready { .. } => "Speech(ready)",
             Source::Failed(_) => "Speech(failed)",
             Source::Over => "Speech(over)",
@@ -335,6 +388,8 @@ pub struct Sink {
     buffer: Vec<u8>,
     /// What the channel had no room for: words before audio.
     waiting: VecDeque<Piece>,
+    /// Counts the bytes that were encoded, for [`Speech::untaken_bytes`].
+    made: Arc<AtomicU64>,
     _running: Counted,
 }
 
@@ -361,6 +416,7 @@ impl Sink {
         if self.sender.is_closed() {
             return Err(Cancelled);
         }
+        let before = self.buffer.len();
         match &mut self.resampler {
             None => self.encoding.encode(samples, &mut self.buffer),
             Some(resampler) => {
@@ -369,8 +425,14 @@ impl Sink {
                 self.encoding.encode(&self.resampled, &mut self.buffer);
             }
         }
+        self.count(before);
         self.cut();
         self.offer()
+    }
+
+    /// Counts what was encoded since the buffer had this length.
+    fn count(&self, before: usize) {
+        self.made.fetch_add((self.buffer.len() - before) as u64, Ordering::Relaxed);
     }
 
     /// Cuts what is encoded into chunks.
@@ -461,7 +523,9 @@ impl Sink {
         if let Some(mut resampler) = self.resampler.take() {
             self.resampled.clear();
             resampler.finish(&mut self.resampled);
+            let before = self.buffer.len();
             self.encoding.encode(&self.resampled, &mut self.buffer);
+            self.count(before);
             self.cut();
         }
         if !self.buffer.is_empty() {
@@ -637,6 +701,102 @@ mod tests {
                 assert!(chunks.iter().all(|chunk| (1..=MAX_CHUNK_BYTES).contains(&chunk.len())));
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_made_and_not_taken_is_counted_wherever_it_is() {
+        let (mut sink, mut speech) = Speech::channel(&utterance(), 8_000);
+        assert_eq!(speech.untaken_bytes(), 0);
+        // Less than a chunk, so all of it in the buffer.
+        sink.push(&samples(0, 3)).expect("somebody listens");
+        assert_eq!(speech.untaken_bytes(), 6);
+        // Four chunks in the channel, then one that waits, then a buffer. Words are no audio.
+        sink.words(vec![word(0)]);
+        sink.push(&samples(3, 157)).expect("somebody listens");
+        assert!(!sink.waiting.is_empty() && !sink.buffer.is_empty());
+        assert_eq!(speech.untaken_bytes(), 320);
+        let mut left = 320;
+        tokio::spawn(sink.finish());
+        while let Some(piece) = soon(speech.next()).await {
+            if let Piece::Audio(chunk) = piece.expect("no error") {
+                left -= chunk.len() as u64;
+            }
+            assert_eq!(speech.untaken_bytes(), left);
+        }
+        assert_eq!((speech.untaken_bytes(), left), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_taken_is_counted_in_the_format_of_the_listener() {
+        let format = Format { encoding: Encoding::MuLaw, sample_rate_hz: 8_000 };
+        let utterance = Utterance { frame_bytes: 10, ..Utterance::new("Hello.", format) };
+        let (mut sink, mut speech) = Speech::channel(&utterance, 24_000);
+        let mut resampler = Resampler::new(24_000, 8_000).expect("rates of the list");
+        let (mut made, mut taken) = (Vec::new(), 0);
+        for n in 0..20 {
+            let input = samples(n * 1_000, 1_000);
+            resampler.push(&input, &mut made);
+            sink.push(&input).expect("somebody listens");
+            assert_eq!(speech.untaken_bytes(), (made.len() - taken) as u64);
+            // What is left is more than the channel has room for.
+            if n < 4 {
+                taken += audio(&mut speech).len();
+            }
+            assert_eq!(speech.untaken_bytes(), (made.len() - taken) as u64);
+        }
+        // The end adds what the resampler held back.
+        resampler.finish(&mut made);
+        let mut finishing = Box::pin(sink.finish());
+        assert!(poll(&mut finishing).is_pending());
+        assert_eq!(speech.untaken_bytes(), (made.len() - taken) as u64);
+        tokio::spawn(finishing);
+        while let Some(piece) = soon(speech.next()).await {
+            taken += chunk(piece.expect("no error")).len();
+            assert_eq!(speech.untaken_bytes(), (made.len() - taken) as u64);
+        }
+        assert_eq!(taken, made.len());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_to_take_of_what_is_over_or_costs_nothing() {
+        // A sink that is dropped takes with it what it had not passed on.
+        let (mut sink, mut speech) = Speech::channel(&utterance(), 8_000);
+        sink.push(&samples(0, 7)).expect("somebody listens");
+        drop(sink);
+        assert_eq!(audio(&mut speech).len(), 10);
+        assert!(matches!(now(&mut speech), Poll::Ready(Some(Err(_)))));
+        assert_eq!(speech.untaken_bytes(), 0);
+
+        let (mut sink, mut speech) = Speech::channel(&utterance(), 8_000);
+        sink.push(&samples(0, 7)).expect("somebody listens");
+        tokio::spawn(sink.fail(SynthesisError::failed("Enough.")));
+        while soon(speech.next()).await.is_some_and(|piece| piece.is_ok()) {}
+        assert_eq!(speech.untaken_bytes(), 0);
+
+        let chunks = std::iter::repeat(Bytes::from_static(b"ab"));
+        let mut speech = Speech::ready(&utterance(), chunks);
+        audio(&mut speech);
+        assert_eq!(speech.untaken_bytes(), 0);
+        assert_eq!(Speech::failed(SynthesisError::failed("No voice.")).untaken_bytes(), 0);
+    }
+
+    #[test]
+    fn an_engine_has_one_voice_and_promises_nothing_unless_it_says_so() {
+        struct Voice;
+        impl Synthesizer for Voice {
+            fn name(&self) -> &str {
+                "voice"
+            }
+            fn format(&self) -> Format {
+                utterance().format
+            }
+            fn speak(&self, _: Utterance) -> Speech {
+                Speech::failed(SynthesisError::failed("It has no tongue."))
+            }
+        }
+        assert_eq!(Voice.voices(), ["voice"]);
+        assert!(!Voice.is_deterministic());
+        assert_eq!(utterance().voice, "");
     }
 
     #[tokio::test]

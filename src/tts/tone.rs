@@ -80,6 +80,10 @@ impl Synthesizer for Tone {
         SAMPLE_RATES_HZ.contains(&format.sample_rate_hz)
     }
 
+    fn is_deterministic(&self) -> bool {
+        true
+    }
+
     fn speak(&self, utterance: Utterance) -> Speech {
         let sample = utterance.format.encoding.bytes_per_sample();
         // A cast of a float saturates, so that no duration is too long, and one of NaN is 0.
@@ -219,6 +223,8 @@ mod tests {
     #[tokio::test]
     async fn every_sentence_is_the_same_and_shares_its_audio() {
         let engine = Tone::new(PCM, 5.0);
+        assert!(engine.is_deterministic());
+        assert_eq!(engine.voices(), ["tone"]);
         for format in [PCM, Format { encoding: Encoding::MuLaw, sample_rate_hz: 24_000 }] {
             let first = spoken(&engine, Utterance::new("One.", format)).await;
             let second = Utterance { index: 1, ..Utterance::new("Another one.", format) };
