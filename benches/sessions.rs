@@ -47,7 +47,7 @@ async fn time_to_first_audio(rounds: usize) -> Result<Vec<Duration>, Box<dyn Err
         while let Some(event) = client.next().await? {
             match event {
                 Event::Audio(_) => _ = first.get_or_insert_with(|| begun.elapsed()),
-                Event::Message(ServerMessage::SessionEnd) => break,
+                Event::Message(ServerMessage::SessionEnd { .. }) => break,
                 Event::Message(_) => {}
             }
         }

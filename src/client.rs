@@ -88,11 +88,11 @@ impl From<io::Error> for Error {
 ///     match event {
 ///         Event::Audio(bytes) => audio.extend_from_slice(&bytes),
 ///         Event::Message(ServerMessage::Text { data, .. }) => println!("{data}"),
-///         Event::Message(ServerMessage::SessionEnd) => break,
+///         Event::Message(ServerMessage::SessionEnd { .. }) => break,
 ///         Event::Message(_) => {}
 ///     }
 /// }
-/// client.send(&ClientMessage::End).await?;
+/// client.send(&ClientMessage::End { drain: false }).await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -141,8 +141,10 @@ impl Client {
             match self.endpoint.next_message() {
                 Some(Incoming::Binary(bytes)) => return Ok(Some(Event::Audio(bytes))),
                 Some(Incoming::Text(text)) => {
-                    let message = ServerMessage::parse(&text).map_err(Error::Message)?;
-                    return Ok(Some(Event::Message(message)));
+                    match ServerMessage::parse(&text).map_err(Error::Message)? {
+                        Some(message) => return Ok(Some(Event::Message(message))),
+                        None => continue,
+                    }
                 }
                 None => {}
             }

@@ -3,7 +3,7 @@
 use super::{Output, Say, Settings, Text, Via, run};
 use aloud::audio::{Encoding, Format, wav_header};
 use aloud::client::{Client, Event};
-use aloud::proto::message::{ClientMessage, ServerMessage};
+use aloud::proto::message::{ClientMessage, ServerMessage, StartSession};
 use aloud::{Server, Service};
 use std::error::Error;
 use std::fs::File;
@@ -41,7 +41,7 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
                 encoding: encoding.unwrap_or(DEFAULT_FORMAT.encoding),
                 sample_rate_hz: sample_rate_hz.unwrap_or(DEFAULT_FORMAT.sample_rate_hz),
             };
-            let start = ClientMessage::StartSession { prompt: Some(text), speed };
+            let start = StartSession { prompt: Some(text), speed, ..StartSession::default() }.into();
             speak(&url, start, format, &say.output).await
         }),
     }
@@ -82,15 +82,15 @@ async fn speak(
                 screen.heard(bytes.len());
             }
             Event::Message(ServerMessage::Text { data, .. }) => screen.sentence(&data),
-            Event::Message(ServerMessage::Error { message }) => {
+            Event::Message(ServerMessage::Error { message, .. }) => {
                 faults += 1;
                 screen.line(&format!("aloud: {message}"));
             }
-            Event::Message(ServerMessage::SessionEnd) => break,
+            Event::Message(ServerMessage::SessionEnd { .. }) => break,
             Event::Message(_) => {}
         }
     }
-    client.send(&ClientMessage::End).await?;
+    client.send(&ClientMessage::End { drain: false }).await?;
     wav.finish()?;
     screen.summary(output);
     // Once session_end is there all that is left is the goodbye, which is owed, but not waited for.

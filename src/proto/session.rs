@@ -12,7 +12,7 @@ mod tests;
 use super::audio::Format;
 use super::frames::{Batch, Sent};
 use super::message::{
-    AudioInfo, CancelledFigures, ClientMessage, Code, EndReason, Fault, Greeting, Limits, Recover, ServerMessage,
+    AudioInfo, ClientMessage, Code, EndReason, Fault, Greeting, Limits, Recover, ServerMessage,
     StartSession, TextSource, Usage,
 };
 use super::websocket::CloseCode;
@@ -194,6 +194,11 @@ impl Session {
         action
     }
 
+    /// Whether there is something to do.
+    pub fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
     fn send(&mut self, message: ServerMessage) {
         self.actions.push_back(Action::Send(message));
     }
@@ -252,18 +257,18 @@ impl Session {
             ClientMessage::End { drain: true } if self.running().is_some() => {
                 let stream = self.running().expect("asked for just now");
                 stream.drain();
-                self.advance(now);
+                self.advance();
             }
             ClientMessage::End { .. } => self.cancel(now, AfterCancel::End(EndReason::Ended)),
             ClientMessage::Append { text } => {
                 let most = self.settings.max_buffered_chars;
                 self.started()?.append(now, &text, most)?;
-                self.advance(now);
+                self.advance();
             }
             ClientMessage::Flush => {
                 let index = self.started()?.flush();
                 self.send(ServerMessage::Flushed { index });
-                self.advance(now);
+                self.advance();
             }
             ClientMessage::Cancel { played_ms } => match self.running() {
                 Some(_) => self.cancel(now, AfterCancel::Tell { played_ms }),
@@ -321,7 +326,7 @@ impl Session {
         if self.is_paused {
             self.shut(now);
         }
-        self.advance(now);
+        self.advance();
         Ok(())
     }
 
@@ -350,7 +355,7 @@ impl Session {
         {
             stream.log.open(now);
         }
-        self.finish_if_sent(now);
+        self.finish_if_sent();
     }
 
     fn sent_bytes(&self) -> u64 {
@@ -379,14 +384,14 @@ impl Session {
         match after {
             AfterCancel::Tell { .. } => {
                 self.send(ServerMessage::Cancelled(Box::new(figures)));
-                self.advance(now);
+                self.advance();
             }
             AfterCancel::End(reason) => {
                 let end = self.is_v1().then(|| self.stream.as_deref().map(|stream| (reason, stream.usage())));
                 self.retire_stream();
                 self.end(reason, end.flatten());
             }
-            AfterCancel::Restart => self.advance(now),
+            AfterCancel::Restart => self.advance(),
         }
     }
 
@@ -428,7 +433,7 @@ impl Session {
     }
 
     /// Takes the end of the sentence that is being spoken.
-    pub fn on_spoken(&mut self, now: Instant) {
+    pub fn on_spoken(&mut self) {
         let Some(stream) = self.stream.as_deref_mut() else { return };
         let position = stream.recovering;
         match stream.on_spoken() {
@@ -437,20 +442,20 @@ impl Session {
                     let index = stream.index_at(offset);
                     self.send(ServerMessage::Recovered { offset, index });
                 }
-                self.advance(now);
+                self.advance();
             }
             Err(()) => self.lose_position(position.is_some()),
         }
     }
 
     /// Starts what can be started, announces what comes to be heard, and ends what is over.
-    fn advance(&mut self, now: Instant) {
+    fn advance(&mut self) {
         if let Some(stream) = self.stream.as_deref_mut() {
             while let Some(sentence) = stream.next_sentence(self.settings.prefetch) {
                 self.actions.push_back(Action::Speak(Box::new(sentence)));
             }
         }
-        self.finish_if_sent(now);
+        self.finish_if_sent();
     }
 
     /// Whether speech should be taken from the engine now.
@@ -474,10 +479,10 @@ impl Session {
     pub fn sent(&mut self, now: Instant, what: Sent) {
         let Some(stream) = self.stream.as_deref_mut() else { return };
         stream.sent(now, what);
-        self.finish_if_sent(now);
+        self.finish_if_sent();
     }
 
-    fn finish_if_sent(&mut self, now: Instant) {
+    fn finish_if_sent(&mut self) {
         let (is_v1, is_paused) = (self.is_v1(), self.is_paused);
         if let Some(stream) = self.running()
             && !is_paused
@@ -501,6 +506,9 @@ impl Session {
 
     /// When to call [`on_time`](Self::on_time), if nothing happens before.
     pub fn next_time(&self, now: Instant) -> Option<Instant> {
+        if self.is_over {
+            return None;
+        }
         let expires = self.is_v1().then(|| {
             let end = self.began + self.settings.max_session;
             if self.is_warned { end } else { end.checked_sub(NOTICE).unwrap_or(end) }
@@ -514,7 +522,7 @@ impl Session {
         if let Some(stream) = self.running()
             && stream.commit_if_idle(now)
         {
-            self.advance(now);
+            self.advance();
         }
         if !self.is_v1() || self.is_over {
             return;
@@ -548,14 +556,17 @@ impl Session {
         }
     }
 
-    /// The peer has shown no sign of life: a word to it, in case it can still hear.
+    /// The peer has shown no sign of life: a word to it, in case it can still hear. The session
+    /// is not over: its client may come back on another connection.
     pub fn on_silence(&mut self) {
-        if self.is_v1() {
-            self.refuse(Fault::new(Code::IdleTimeout, "No sign of life for too long."));
-            self.close(CloseCode(4408), "No sign of life");
-        } else {
-            self.close(CloseCode::POLICY, "No sign of life");
-        }
+        let code = match self.is_v1() {
+            true => {
+                self.refuse(Fault::new(Code::IdleTimeout, "No sign of life for too long."));
+                CloseCode(4408)
+            }
+            false => CloseCode::POLICY,
+        };
+        self.actions.push_back(Action::Close(code, "No sign of life"));
     }
 
     /// Whether the session should be kept now that its connection is lost.
@@ -588,7 +599,7 @@ impl Session {
         {
             stream.log.open(now);
         }
-        self.finish_if_sent(now);
+        self.finish_if_sent();
     }
 
     /// There is no such session, or none any more.

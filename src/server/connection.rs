@@ -3,23 +3,26 @@
 //! The only place that knows both a socket and a session. No arm of the `select!` awaits, so none
 //! can hang the others; each wake-up ends in at most one write.
 
+use super::registry::{Claim, Kept, Registration};
 use super::service::Shared;
 use super::transport::{Readiness, Transport};
 use crate::gauge::Counted;
 use crate::proto::frames::Batch;
-use crate::proto::session::{Action, Session};
+use crate::proto::message::{Code, Recover};
+use crate::proto::session::{Action, Sentence, Session};
 use crate::proto::websocket::{CloseCode, Closed, Endpoint, Incoming, State};
-use crate::tts::{Piece, Speech, Utterance};
+use crate::tts::{Piece, Speech, SynthesisErrorKind, Utterance};
 use hyper::body::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::future::{self, poll_fn};
+use std::future::{self, Future, poll_fn};
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -38,6 +41,8 @@ pub(crate) enum Talk {
     Session(Session),
     /// Every message comes back as it is.
     Echo,
+    /// Nothing any more: the session has gone.
+    Over,
 }
 
 /// How a connection ended, for the log.
@@ -55,6 +60,35 @@ pub(crate) enum Outcome {
     Panicked,
 }
 
+/// What is left to tell of a connection.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The session's id; empty for an echo.
+    pub(crate) id: String,
+    /// Streams that were started.
+    pub(crate) streams: u64,
+    /// The session waits for its client to come back.
+    pub(crate) is_kept: bool,
+    pub(crate) outcome: Outcome,
+}
+
+/// What a connection has to do with sessions that outlive theirs.
+#[derive(Default)]
+struct Resume {
+    /// Its own session can be come back to.
+    registration: Option<Registration>,
+    /// It waits for another connection to hand over the session asked for.
+    awaited: Option<(oneshot::Receiver<Box<Kept>>, Box<Recover>)>,
+}
+
+/// What can come of it.
+enum Resumed {
+    /// Another connection wants the session.
+    Wanted(oneshot::Sender<Box<Kept>>),
+    /// The session asked for has come, or does not.
+    Came(Option<Box<Kept>>, Box<Recover>),
+}
+
 /// One connection after the opening handshake.
 pub(crate) struct Connection<T> {
     transport: T,
@@ -62,6 +96,8 @@ pub(crate) struct Connection<T> {
     talk: Talk,
     /// The sentences in synthesis; dropping one stops its engine.
     speeches: VecDeque<Speech>,
+    /// Boxed: few connections have one.
+    resume: Option<Box<Resume>>,
     shared: Arc<Shared>,
     /// The last write left something over: nothing more is tried before the socket has room.
     is_blocked: bool,
@@ -89,6 +125,7 @@ impl<T: Transport> Connection<T> {
             endpoint,
             talk,
             speeches: VecDeque::new(),
+            resume: None,
             is_blocked: false,
             has_more: false,
             last_heard: now,
@@ -103,11 +140,12 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Serves the connection to its end; `early` is what arrived right behind the handshake.
-    /// Returns how it ended, and how many streams it had. Everything that worked for it has stopped by then.
+    /// Everything that worked for it has stopped when it returns, but for a session that is kept
+    /// for its client to come back.
     ///
     /// # Cancel safety
     /// Dropping the future drops the connection: the socket closes, speech stops.
-    pub(crate) async fn run(mut self, early: Bytes) -> (Outcome, u64) {
+    pub(crate) async fn run(mut self, early: Bytes) -> Ended {
         self.endpoint.receive(&early);
         // Even empty it would keep hyper's read buffer alive.
         drop(early);
@@ -130,11 +168,7 @@ impl<T: Transport> Connection<T> {
             (Ok(()), None) => Outcome::Gone(ErrorKind::UnexpectedEof.into()),
         };
         // Whatever worked for the peer stops now, not when the socket is done with.
-        self.speeches.clear();
-        let streams = match std::mem::replace(&mut self.talk, Talk::Echo) {
-            Talk::Session(session) => session.streams(),
-            Talk::Echo => 0,
-        };
+        let (id, streams, is_kept) = self.leave(&outcome);
         // A reset overtakes what was sent before it, and closing a socket with unread bytes in it
         // resets it. A peer that has said Close sends no more, unless it is at fault.
         let may_close = match &outcome {
@@ -147,16 +181,53 @@ impl<T: Transport> Connection<T> {
         if !may_close {
             self.linger().await;
         }
-        (outcome, streams)
+        Ended { id, streams, is_kept, outcome }
+    }
+
+    /// Parts with the session: keeps it for its client to come back, or ends it.
+    fn leave(&mut self, outcome: &Outcome) -> (String, u64, bool) {
+        let Talk::Session(session) = std::mem::replace(&mut self.talk, Talk::Over) else {
+            return (String::new(), 0, false);
+        };
+        let (id, streams) = (session.id().to_owned(), session.streams());
+        // A client that says goodbye does not come back, and after a fault of ours nobody knows
+        // what the session is worth.
+        let is_lost = match outcome {
+            Outcome::Closed(closed) => !(closed.by_peer && closed.code == Some(CloseCode::NORMAL)),
+            Outcome::Gone(_) | Outcome::Stalled | Outcome::Unfinished(_) => true,
+            Outcome::Panicked => false,
+        };
+        let is_kept = is_lost && session.is_resumable();
+        let mut kept = Box::new(Kept { session, speeches: std::mem::take(&mut self.speeches) });
+        let now = Instant::now().into_std();
+        if is_kept {
+            kept.session.freeze(now);
+            self.shared.registry.freeze(kept);
+        } else {
+            let wasted = kept.session.wasted(now, kept.untaken_bytes());
+            self.shared.wasted_ms.fetch_add(wasted.as_millis() as u64, Ordering::Relaxed);
+        }
+        self.resume = None;
+        (id, streams, is_kept)
     }
 
     async fn talk(&mut self) -> Result<(), Outcome> {
         let mut stop = self.stopping.clone();
         let mut stop = pin!(stop.wait_for(|stop| *stop));
-        let mut timer = pin!(sleep_until(self.deadline()));
+        let mut timer = pin!(sleep_until(self.deadline(Instant::now())));
+        let mut has_fired = false;
         loop {
             self.act();
+            if self.wants_speech() {
+                // Everything that is there by now leaves in the same write.
+                let Connection { talk, speeches, .. } = &mut *self;
+                poll_fn(|cx| Poll::Ready(_ = poll_speech(speeches, talk, cx))).await;
+                self.carry_out();
+            }
             self.write(T::try_write).map_err(Outcome::Gone)?;
+            // The end of the connection may have waited for what was sent just now.
+            self.carry_out();
+            self.has_more |= !self.is_blocked && !self.endpoint.outgoing().is_empty();
             if *self.endpoint.state() == State::Finished && self.endpoint.outgoing().is_empty() {
                 return Ok(());
             }
@@ -164,22 +235,28 @@ impl<T: Transport> Connection<T> {
                 // One batch a turn: the other connections of this thread are served in between.
                 yield_now().await;
             }
-            let deadline = self.deadline();
-            if deadline < timer.deadline() {
+            let deadline = self.deadline(Instant::now());
+            if has_fired || deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
+                has_fired = false;
             }
-            let wanted = Readiness { readable: self.endpoint.wants_input(), writable: self.is_blocked };
+            // While another connection's session is awaited its client's words are for that one.
+            let awaits = self.resume.as_ref().is_some_and(|resume| resume.awaited.is_some());
+            let wanted =
+                Readiness { readable: self.endpoint.wants_input() && !awaits, writable: self.is_blocked };
             let wants_speech = !self.is_blocked && self.wants_speech();
             let is_draining = self.draining_since.is_some();
             let has_more = self.has_more;
-            let Connection { transport, talk, speeches, .. } = &mut *self;
+            let may_resume = self.resume.is_some();
+            let Connection { transport, talk, speeches, resume, .. } = &mut *self;
             tokio::select! {
                 biased; // leaving and timers first, and what arrives before what is to be sent
                 _ = &mut stop, if !is_draining => self.drain(),
                 () = timer.as_mut() => {
+                    has_fired = true;
                     self.on_time()?;
-                    timer.as_mut().reset(self.deadline());
                 }
+                resumed = poll_fn(|cx| poll_resume(resume, cx)), if may_resume => self.on_resumed(resumed),
                 ready = poll_fn(|cx| transport.poll_ready(wanted, cx)) => {
                     let ready = ready.map_err(Outcome::Gone)?;
                     if ready.writable {
@@ -202,15 +279,20 @@ impl<T: Transport> Connection<T> {
         loop {
             // Before the next message: the one behind the last may be the end of the connection.
             self.carry_out();
+            if self.resume.as_ref().is_some_and(|resume| resume.awaited.is_some()) {
+                break;
+            }
             let Some(message) = self.endpoint.next_message() else { break };
             if *self.endpoint.state() != State::Open {
                 // Nothing can be answered any more, so nothing is begun.
                 continue;
             }
             match (&mut self.talk, message) {
-                (Talk::Session(session), Incoming::Text(text)) => session.on_text(&text),
+                (Talk::Session(session), Incoming::Text(text)) => {
+                    session.on_text(Instant::now().into_std(), &text);
+                }
                 // The session protocol has no binary messages from a client.
-                (Talk::Session(_), Incoming::Binary(_)) => {}
+                (Talk::Session(_), Incoming::Binary(_)) | (Talk::Over, _) => {}
                 (Talk::Echo, Incoming::Text(text)) => self.endpoint.send_text(&text),
                 (Talk::Echo, Incoming::Binary(bytes)) => self.endpoint.send_binary(bytes),
             }
@@ -222,31 +304,98 @@ impl<T: Transport> Connection<T> {
     }
 
     fn carry_out(&mut self) {
-        let Talk::Session(session) = &mut self.talk else { return };
-        while let Some(action) = session.next_action() {
-            match action {
-                Action::Send(message) => self.endpoint.send_text(&message.to_json()),
-                Action::Speak { text, index, speed } => {
-                    let utterance = Utterance {
-                        text,
-                        index,
-                        speed,
-                        voice: String::new(),
-                        format: self.shared.settings.format,
-                        frame_bytes: self.shared.settings.frame_bytes,
-                        words: false,
-                        running: self.shared.syntheses.clone(),
-                    };
-                    self.speeches.push_back(self.shared.synthesizer.speak(utterance));
+        while let Talk::Session(session) = &mut self.talk
+            && let Some(action) = session.next_action()
+        {
+            self.carry_out_one(action);
+        }
+    }
+
+    fn carry_out_one(&mut self, action: Action) {
+        match action {
+            Action::Send(message) => self.endpoint.send_text(&message.to_json()),
+            Action::Speak(sentence) => {
+                let Sentence { text, index, speed, voice, format, frame_bytes, words } = *sentence;
+                let running = self.shared.syntheses.clone();
+                let utterance = Utterance { text, index, speed, voice, format, frame_bytes, words, running };
+                self.speeches.push_back(self.shared.synthesizer.speak(utterance));
+            }
+            Action::Cancel => {
+                let speeches = std::mem::take(&mut self.speeches);
+                let untaken = speeches.iter().map(Speech::untaken_bytes).sum();
+                drop(speeches);
+                if let Talk::Session(session) = &mut self.talk {
+                    session.on_cancelled(untaken);
                 }
-                Action::Cancel => self.speeches = VecDeque::new(),
-                Action::Close(code, reason) => self.endpoint.close(code, reason),
+            }
+            Action::Keep => self.keep(),
+            Action::Recover(recover) => self.recover(recover),
+            Action::Close(code, reason) => self.endpoint.close(code, reason),
+        }
+    }
+
+    /// Makes the session known to other connections.
+    fn keep(&mut self) {
+        let Talk::Session(session) = &self.talk else { return };
+        let resume = self.resume.get_or_insert_default();
+        if resume.registration.is_none() {
+            resume.registration = self.shared.registry.register(session);
+        }
+    }
+
+    /// Looks for the session that a client wants to go on with.
+    fn recover(&mut self, recover: Box<Recover>) {
+        match self.shared.registry.claim(&recover.session_id, &recover.token) {
+            Claim::Frozen(kept) => self.go_on_with(*kept, &recover),
+            Claim::Live(kept) => {
+                self.resume.get_or_insert_default().awaited = Some((kept, recover));
+            }
+            claim => {
+                if let Talk::Session(session) = &mut self.talk {
+                    session.on_not_recovered(matches!(claim, Claim::Expired));
+                }
+            }
+        }
+    }
+
+    /// Puts another session in the place of this connection's own.
+    fn go_on_with(&mut self, kept: Kept, recover: &Recover) {
+        let Kept { session, speeches } = kept;
+        self.talk = Talk::Session(session);
+        self.speeches = speeches;
+        self.keep();
+        if let Talk::Session(session) = &mut self.talk {
+            session.on_recovered(Instant::now().into_std(), recover.offset);
+        }
+        self.carry_out();
+    }
+
+    fn on_resumed(&mut self, resumed: Resumed) {
+        match resumed {
+            Resumed::Came(Some(kept), recover) => self.go_on_with(*kept, &recover),
+            // The other connection was lost in the meantime: its session is frozen by now, or gone.
+            Resumed::Came(None, recover) => self.recover(recover),
+            Resumed::Wanted(answer) => {
+                let Talk::Session(session) = std::mem::replace(&mut self.talk, Talk::Over) else { return };
+                let mut kept = Box::new(Kept { session, speeches: std::mem::take(&mut self.speeches) });
+                kept.session.freeze(Instant::now().into_std());
+                if let Err(kept) = answer.send(kept) {
+                    // Whoever asked is gone: wait for the next.
+                    self.shared.registry.freeze(kept);
+                }
+                self.resume = None;
+                Session::taken().into_iter().for_each(|action| self.carry_out_one(action));
             }
         }
     }
 
     fn wants_speech(&self) -> bool {
-        matches!(&self.talk, Talk::Session(session) if session.wants_speech()) && !self.speeches.is_empty()
+        match &self.talk {
+            Talk::Session(session) if !self.speeches.is_empty() => {
+                session.wants_speech(Instant::now().into_std())
+            }
+            _ => false,
+        }
     }
 
     /// Reads once; the count, 0 at the end of the stream. Nothing to read counts as one.
@@ -269,8 +418,9 @@ impl<T: Transport> Connection<T> {
         through: impl FnOnce(&mut T, &[io::IoSlice<'_>]) -> io::Result<usize>,
     ) -> io::Result<()> {
         self.has_more = false;
+        let now = Instant::now().into_std();
         let may_stream = *self.endpoint.state() == State::Open;
-        let streams = may_stream && matches!(&self.talk, Talk::Session(session) if session.has_output());
+        let streams = may_stream && matches!(&self.talk, Talk::Session(session) if session.has_output(now));
         if self.is_blocked || self.endpoint.outgoing().is_empty() && !streams {
             return Ok(());
         }
@@ -282,7 +432,7 @@ impl<T: Transport> Connection<T> {
             if let Talk::Session(session) = talk
                 && streams
             {
-                session.fill(batch);
+                session.fill(now, batch);
             }
             let written = match batch.write(|slices| through(transport, slices)) {
                 Ok(written) => written,
@@ -295,7 +445,7 @@ impl<T: Transport> Connection<T> {
             endpoint.sent(written);
             batch.sent(written, endpoint.unsent(), |what| {
                 if let Talk::Session(session) = talk {
-                    session.sent(what);
+                    session.sent(now, what);
                 }
             });
             let has_decided = matches!(talk, Talk::Session(session) if session.has_actions());
@@ -319,13 +469,14 @@ impl<T: Transport> Connection<T> {
     fn drain(&mut self) {
         self.draining_since = Some(Instant::now());
         match &mut self.talk {
-            Talk::Session(session) => session.drain(),
+            Talk::Session(session) => session.drain(self.shared.config.drain_timeout),
+            Talk::Over => {}
             Talk::Echo => self.endpoint.close(CloseCode::AWAY, "The server is going away"),
         }
     }
 
     /// The next moment at which silence alone has a consequence.
-    fn deadline(&mut self) -> Instant {
+    fn deadline(&mut self, now: Instant) -> Instant {
         let config = &self.shared.config;
         if *self.endpoint.state() != State::Open {
             let since = *self.closing_since.get_or_insert_with(Instant::now);
@@ -334,7 +485,11 @@ impl<T: Transport> Connection<T> {
         let silent = self.last_heard + config.silence_timeout;
         let stalled = self.stalled_since.map_or(silent, |since| since + config.stall_timeout);
         let drained = self.draining_since.map_or(silent, |since| since + config.drain_timeout);
-        self.next_ping.min(silent).min(stalled).min(drained)
+        let session = match &self.talk {
+            Talk::Session(session) => session.next_time(now.into_std()).map_or(silent, Instant::from_std),
+            Talk::Echo | Talk::Over => silent,
+        };
+        self.next_ping.min(silent).min(stalled).min(drained).min(session)
     }
 
     fn on_time(&mut self) -> Result<(), Outcome> {
@@ -368,8 +523,11 @@ impl<T: Transport> Connection<T> {
                 return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into()));
             }
             if now >= self.last_heard + config.silence_timeout {
-                self.endpoint.close(CloseCode::POLICY, "No sign of life");
+                self.on_silence();
             }
+        }
+        if let Talk::Session(session) = &mut self.talk {
+            session.on_time(now.into_std());
         }
         if now >= self.next_ping {
             self.endpoint.ping();
@@ -381,6 +539,16 @@ impl<T: Transport> Connection<T> {
     fn has_nothing_unread(&mut self) -> bool {
         let read = READ.with_borrow_mut(|buffer| self.transport.try_read(buffer));
         read.map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |count| count == 0)
+    }
+
+    fn on_silence(&mut self) {
+        match &mut self.talk {
+            Talk::Session(session) => {
+                session.on_silence();
+                self.carry_out();
+            }
+            Talk::Echo | Talk::Over => self.endpoint.close(CloseCode::POLICY, "No sign of life"),
+        }
     }
 
     /// Ends our direction, and takes what the peer still sends until it ends its own
@@ -408,15 +576,23 @@ impl<T: Transport> Connection<T> {
 /// Takes all the speech that is there and wanted; ready once it took any.
 fn poll_speech(speeches: &mut VecDeque<Speech>, talk: &mut Talk, cx: &mut Context<'_>) -> Poll<()> {
     let Talk::Session(session) = talk else { return Poll::Pending };
+    let now = Instant::now().into_std();
     let mut took = false;
-    while session.wants_speech()
+    while session.wants_speech(now)
         && let Some(speech) = speeches.front_mut()
     {
         match speech.poll_next(cx) {
             Poll::Pending => break,
             Poll::Ready(Some(Ok(Piece::Audio(chunk)))) => session.on_audio(chunk),
-            Poll::Ready(Some(Ok(Piece::Words(_)))) => {}
-            Poll::Ready(Some(Err(error))) => session.on_failure(&error.message),
+            Poll::Ready(Some(Ok(Piece::Words(words)))) => session.on_words(&words),
+            Poll::Ready(Some(Err(error))) => {
+                let code = match error.kind {
+                    SynthesisErrorKind::Failed => Code::EngineFailed,
+                    SynthesisErrorKind::NoAudio => Code::EngineNoAudio,
+                    SynthesisErrorKind::Timeout => Code::EngineTimeout,
+                };
+                session.on_failure(code, &error.message);
+            }
             Poll::Ready(None) => {
                 speeches.pop_front();
                 session.on_spoken();
@@ -425,4 +601,21 @@ fn poll_speech(speeches: &mut VecDeque<Speech>, talk: &mut Talk, cx: &mut Contex
         took = true;
     }
     if took { Poll::Ready(()) } else { Poll::Pending }
+}
+
+/// Takes what comes of sessions that outlive their connections.
+fn poll_resume(resume: &mut Option<Box<Resume>>, cx: &mut Context<'_>) -> Poll<Resumed> {
+    let Some(resume) = resume else { return Poll::Pending };
+    if let Some((kept, _)) = &mut resume.awaited
+        && let Poll::Ready(kept) = Pin::new(kept).poll(cx)
+        && let Some((_, recover)) = resume.awaited.take()
+    {
+        return Poll::Ready(Resumed::Came(kept.ok(), recover));
+    }
+    if let Some(registration) = &mut resume.registration
+        && let Poll::Ready(Some(answer)) = registration.requests().poll_recv(cx)
+    {
+        return Poll::Ready(Resumed::Wanted(answer));
+    }
+    Poll::Pending
 }

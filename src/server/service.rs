@@ -89,8 +89,6 @@ pub(crate) struct Shared {
 /// use hyper::server::conn::http1;
 /// use hyper_util::rt::TokioIo;
 /// use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let service = Service::new(Config::default(), Arc::new(Flite::new()))?;

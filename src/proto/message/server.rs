@@ -204,12 +204,6 @@ impl EndReason {
             EndReason::Expired => "expired",
         }
     }
-
-    fn from_name(name: &str) -> Option<EndReason> {
-        [EndReason::Completed, EndReason::Ended, EndReason::Cancelled, EndReason::Expired]
-            .into_iter()
-            .find(|reason| reason.name() == name)
-    }
 }
 
 /// What a stream took.

@@ -329,11 +329,11 @@ impl Stream {
         speaking.start = self.log.written_bytes();
         let at = self.tells_figures.then(|| (speaking.start, ms(self.format, speaking.start)));
         let text = ServerMessage::Text { data: speaking.text.clone(), index: speaking.index, at };
-        self.push(text);
+        self.push(&text);
     }
 
     /// Writes a message to the log, behind what is held back.
-    fn push(&mut self, message: ServerMessage) {
+    fn push(&mut self, message: &ServerMessage) {
         match self.speaking.front_mut().filter(|speaking| speaking.again.is_some()) {
             Some(speaking) => speaking.held.push(Held::Message(message.to_json())),
             None => self.log.push_message(message.to_json()),
@@ -371,14 +371,14 @@ impl Stream {
         let words_told = times.collect();
         let (index, start_ms) = (speaking.index, ms(self.format, speaking.start));
         speaking.words.extend_from_slice(words);
-        self.push(ServerMessage::Timestamps { index, start_ms, is_estimate, words: words_told });
+        self.push(&ServerMessage::Timestamps { index, start_ms, is_estimate, words: words_told });
     }
 
     pub(super) fn on_failure(&mut self, code: Code, message: &str) {
         let Some(speaking) = self.speaking.front_mut() else { return };
         speaking.has_failed = true;
         let fault = Fault::new(code, message).about(speaking.index);
-        self.push(super::fault_message(fault, self.is_v1));
+        self.push(&super::fault_message(fault, self.is_v1));
     }
 
     /// The sentence that is being spoken is over.
