@@ -10,6 +10,7 @@ use super::{Sink, Speech, SynthesisError, Synthesizer, Utterance, Word};
 use crate::proto::audio::{Encoding, Format};
 use crate::proto::words::written;
 use flite_rs::language::Language;
+use flite_rs::phoneset::SILENCE;
 use flite_rs::text::{self, Token};
 use flite_rs::utterance::ItemId;
 use flite_rs::{Engine, Flow, KAL16_VOICE_DATA, Voice, VoiceParams, pipeline, voice};
@@ -201,6 +202,15 @@ impl Speaker {
         params
     }
 
+    /// Samples of the pause that a piece begins with. It is not always silent: before a /w/ there is
+    /// noise at a level that a soft sound may have.
+    fn pause(&self, analysis: &flite_rs::Utterance) -> usize {
+        let first = analysis.iter_relation("Segment").next();
+        let pause = first.filter(|&segment| analysis.name(segment) == SILENCE);
+        let seconds = pause.map_or(0.0, |segment| analysis.feature_f32(segment, "end"));
+        (f64::from(seconds) * f64::from(self.voice.sample_rate)) as usize
+    }
+
     /// Speaks one piece, and tells whether there was anything to hear. Stops when the listener is
     /// gone.
     fn speak(
@@ -211,7 +221,7 @@ impl Speaker {
         sink: &mut Sink,
     ) -> (bool, Option<Clock>) {
         let analysis = pipeline::analyse(&self.language, piece, params);
-        let mut trim = Trim::new(self.voice.sample_rate);
+        let mut trim = Trim::new(self.voice.sample_rate, self.pause(&analysis));
         let mut level = Level::new(self.voice.sample_rate, BOOST);
         let (mut kept, mut ready) = (Vec::new(), Vec::new());
         let mut samples = 0;
@@ -612,6 +622,102 @@ mod tests {
                 let tail = samples.iter().rev().position(loud).expect("speech") / 16;
                 assert!((19..=25).contains(&lead), "{lead} ms before: {text}");
                 assert!((50..=130).contains(&tail), "{tail} ms behind: {text}");
+            }
+        }
+    }
+
+    /// Sentences that begin with every kind of sound, several with /w/, before which there is noise.
+    const ONSETS: [&str; 42] = [
+        "What is that.",
+        "We are here.",
+        "Wait a moment.",
+        "One two three.",
+        "Which way now.",
+        "With.",
+        "Then he left.",
+        "The end of the tape.",
+        "Thin ice there.",
+        "For me.",
+        "Very well.",
+        "She sells.",
+        "See you.",
+        "Stop it.",
+        "Zoo animals.",
+        "Hello there.",
+        "An apple.",
+        "A bad dog.",
+        "Each of us.",
+        "Over there.",
+        "Ooze out.",
+        "All of it.",
+        "Air is free.",
+        "Up we go.",
+        "It is so.",
+        "Eye witness.",
+        "Our house.",
+        "Oil is up.",
+        "Earth is round.",
+        "Pay me.",
+        "Boys play.",
+        "Take it.",
+        "Do it.",
+        "Can you.",
+        "Go away.",
+        "Cheese is good.",
+        "Just so.",
+        "My name.",
+        "No way.",
+        "Yes it is.",
+        "Let us go.",
+        "Red is best.",
+    ];
+
+    #[tokio::test]
+    async fn speech_begins_soon_whatever_its_first_sound() {
+        for text in ONSETS {
+            for speed in [0.5, 1.0, 2.0] {
+                let samples = samples(Utterance { speed, ..Utterance::new(text, PCM) }).await;
+                let peak = samples.iter().map(|s| s.unsigned_abs()).max().expect("not empty");
+                let onset = samples.iter().position(|s| s.unsigned_abs() > peak / 10).expect("speech");
+                let limit = if speed < 1.0 { 230 } else { 110 };
+                assert!(onset / 16 <= limit, "{} ms before at {speed}: {text}", onset / 16);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_that_can_be_heard_is_cut_and_words_know_what_is() {
+        let speaker = &FLITE.speaker;
+        let rms = |samples: &[i16]| {
+            let energy: f64 = samples.iter().map(|&s| f64::from(s).powi(2)).sum();
+            (energy / samples.len().max(1) as f64).sqrt()
+        };
+        let peak = |samples: &[i16]| samples.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0);
+        for text in ONSETS {
+            for speed in [0.5, 1.0, 2.0] {
+                let params = speaker.params(speed);
+                let piece = text::sentences(text).next().expect("a sentence");
+                let analysis = pipeline::analyse(&speaker.language, &piece, &params);
+                let pause = speaker.pause(&analysis);
+                let mut trim = Trim::new(16_000, pause);
+                let (mut whole, mut kept) = (Vec::new(), Vec::new());
+                voice::synthesise_streaming(&speaker.voice, &analysis, &params, &mut |period| {
+                    whole.extend_from_slice(period);
+                    trim.push(period, &mut kept);
+                    Flow::Continue
+                });
+                let (front, rest) = whole.split_at(trim.cut());
+                let (within, behind) = rest.split_at(kept.len());
+                assert_eq!(kept, within, "{text} at {speed}");
+                assert!(peak(front) < 500 && peak(front) < peak(&kept) / 10, "{text} at {speed}");
+                // As loud as the threshold of speech, some 20 dB below a sentence.
+                assert!(rms(front) < 120.0, "{} in front of {text} at {speed}", rms(front));
+                assert!(peak(behind) <= 100, "{text} at {speed}");
+
+                let (_, words) = told(Utterance { speed, ..Utterance::new(text, PCM) }).await;
+                let start = sample(words.first().expect("a word").start);
+                assert_eq!(start, pause.saturating_sub(trim.cut()), "{text} at {speed}");
+                assert!(start <= 20 * 16, "{text} at {speed}");
             }
         }
     }
