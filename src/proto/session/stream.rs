@@ -210,6 +210,7 @@ impl Stream {
         stream.take_text(now, prompt);
         if !stream.is_open {
             stream.segmenter.finish();
+            stream.cut();
         }
         Ok(stream)
     }
