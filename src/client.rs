@@ -140,12 +140,10 @@ impl Client {
         loop {
             match self.endpoint.next_message() {
                 Some(Incoming::Binary(bytes)) => return Ok(Some(Event::Audio(bytes))),
-                Some(Incoming::Text(text)) => {
-                    match ServerMessage::parse(&text).map_err(Error::Message)? {
-                        Some(message) => return Ok(Some(Event::Message(message))),
-                        None => continue,
-                    }
-                }
+                Some(Incoming::Text(text)) => match ServerMessage::parse(&text).map_err(Error::Message)? {
+                    Some(message) => return Ok(Some(Event::Message(message))),
+                    None => continue,
+                },
                 None => {}
             }
             self.flush().await?;

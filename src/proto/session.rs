@@ -12,8 +12,8 @@ mod tests;
 use super::audio::Format;
 use super::frames::{Batch, Sent};
 use super::message::{
-    AudioInfo, ClientMessage, Code, EndReason, Fault, Greeting, Limits, Recover, ServerMessage,
-    StartSession, TextSource, Usage,
+    AudioInfo, ClientMessage, Code, EndReason, Fault, Greeting, Limits, Recover, ServerMessage, StartSession,
+    TextSource, Usage,
 };
 use super::websocket::CloseCode;
 use super::words::Word;
@@ -245,7 +245,10 @@ impl Session {
         if self.is_v1() || self.has_opted_in || message.is_base() {
             return Ok(message);
         }
-        let message = format!("There is no message of type {:?} without the subprotocol aloud.v1.", message.type_name());
+        let message = format!(
+            "There is no message of type {:?} without the subprotocol aloud.v1.",
+            message.type_name()
+        );
         Err(Fault::new(Code::UnknownType, message))
     }
 
@@ -295,7 +298,8 @@ impl Session {
     }
 
     fn started(&mut self) -> Result<&mut Stream, Fault> {
-        self.running().ok_or_else(|| Fault::new(Code::NotStarted, "No stream is running: send start_session."))
+        self.running()
+            .ok_or_else(|| Fault::new(Code::NotStarted, "No stream is running: send start_session."))
     }
 
     fn start(&mut self, now: Instant, start: StartSession) -> Result<(), Fault> {
@@ -605,7 +609,10 @@ impl Session {
     /// There is no such session, or none any more.
     pub fn on_not_recovered(&mut self, is_expired: bool) {
         self.send(ServerMessage::NotRecovered { code: Code::SessionNotFound.name() });
-        self.refuse(Fault::new(Code::SessionNotFound, "There is no such session to go on with: start another."));
+        self.refuse(Fault::new(
+            Code::SessionNotFound,
+            "There is no such session to go on with: start another.",
+        ));
         match is_expired {
             true => self.close(CloseCode(4410), "The time to come back has passed"),
             false => self.close(CloseCode(4404), "No such session"),
@@ -617,7 +624,10 @@ impl Session {
         if is_asked {
             self.send(ServerMessage::NotRecovered { code: Code::PositionLost.name() });
         }
-        self.refuse(Fault::new(Code::PositionLost, "The audio at this position is gone: start another stream."));
+        self.refuse(Fault::new(
+            Code::PositionLost,
+            "The audio at this position is gone: start another stream.",
+        ));
         self.close(CloseCode(4410), "The position is lost");
     }
 

@@ -220,9 +220,10 @@ impl Drop for Registration {
         // Whoever waits for the session learns now that it has to look again.
         self.requests.close();
         let mut sessions = self.registry.sessions();
-        let is_ours = sessions.by_id.get(&self.id).is_some_and(
-            |entry| matches!(&entry.state, State::Live(sender) if sender.is_closed()),
-        );
+        let is_ours = sessions
+            .by_id
+            .get(&self.id)
+            .is_some_and(|entry| matches!(&entry.state, State::Live(sender) if sender.is_closed()));
         if is_ours {
             sessions.by_id.remove(&self.id);
         }

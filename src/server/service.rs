@@ -384,10 +384,15 @@ fn report(ended: &Ended) {
                 _ => "",
             };
             let reason = &closed.reason;
-            log::log!(level, "session {id} closed by {by} after {streams} streams: {code} {reason}{unfinished}{kept}");
+            log::log!(
+                level,
+                "session {id} closed by {by} after {streams} streams: {code} {reason}{unfinished}{kept}"
+            );
         }
         Outcome::Gone(error) => log::log!(level, "session {id} lost after {streams} streams: {error}{kept}"),
-        Outcome::Stalled => log::log!(level, "session {id} ended: the client took nothing for too long{kept}"),
+        Outcome::Stalled => {
+            log::log!(level, "session {id} ended: the client took nothing for too long{kept}")
+        }
         Outcome::Panicked => log::log!(level, "session {id} ended by a fault of the server, see the panic"),
     }
 }

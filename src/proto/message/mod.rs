@@ -12,7 +12,8 @@ pub use client::{
     AudioOptions, ClientMessage, Delivery, Recover, SegmentationOptions, StartSession, TextSource, Timestamps,
 };
 pub use server::{
-    AudioInfo, CancelledFigures, EndReason, Greeting, Limits, ServerMessage, SentenceFigures, Usage, WordTimes,
+    AudioInfo, CancelledFigures, EndReason, Greeting, Limits, SentenceFigures, ServerMessage, Usage,
+    WordTimes,
 };
 
 use serde_json::{Map, Value};
@@ -233,7 +234,12 @@ impl Fields {
     }
 
     /// One of these names.
-    fn choice<T>(&mut self, name: &str, choices: &[&str], of: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Fault> {
+    fn choice<T>(
+        &mut self,
+        name: &str,
+        choices: &[&str],
+        of: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, Fault> {
         self.take(name, &format!("one of {}", choices.join(", ")), |value| value.as_str().and_then(&of))
     }
 

@@ -277,9 +277,8 @@ impl ServerMessage {
             }
             ServerMessage::Timestamps { index, start_ms, is_estimate, words } => {
                 let source = if *is_estimate { "estimate" } else { "engine" };
-                let list = |of: &dyn Fn(&WordTimes) -> String| {
-                    words.iter().map(of).collect::<Vec<_>>().join(",")
-                };
+                let list =
+                    |of: &dyn Fn(&WordTimes) -> String| words.iter().map(of).collect::<Vec<_>>().join(",");
                 format!(
                     r#"{{"type":"timestamps","index":{index},"startMs":{start_ms},"source":"{source}","words":[{}],"start":[{}],"end":[{}],"charStart":[{}],"charEnd":[{}]}}"#,
                     list(&|w| json_string(&w.word)),
@@ -303,7 +302,8 @@ impl ServerMessage {
             ServerMessage::Paused { offset } => format!(r#"{{"type":"paused","offset":{offset}}}"#),
             ServerMessage::Resumed { offset } => format!(r#"{{"type":"resumed","offset":{offset}}}"#),
             ServerMessage::Cancelled(figures) => {
-                let CancelledFigures { index, offset, sent_ms, played_ms, spoken_text, wasted_ms } = &**figures;
+                let CancelledFigures { index, offset, sent_ms, played_ms, spoken_text, wasted_ms } =
+                    &**figures;
                 format!(
                     r#"{{"type":"cancelled","index":{index},"offset":{offset},"sentMs":{sent_ms},"playedMs":{played_ms},"spokenText":{},"wastedMs":{wasted_ms}}}"#,
                     json_string(spoken_text)
@@ -324,11 +324,8 @@ impl ServerMessage {
                 let mut json = format!(r#"{{"type":"error","message":{}"#, json_string(message));
                 if let Some((code, index)) = fault {
                     let (retryable, fatal) = (code.is_retryable(), code.is_fatal());
-                    let _ = write!(
-                        json,
-                        r#","code":"{}","retryable":{retryable},"fatal":{fatal}"#,
-                        code.name()
-                    );
+                    let _ =
+                        write!(json, r#","code":"{}","retryable":{retryable},"fatal":{fatal}"#, code.name());
                     if let Some(index) = index {
                         let _ = write!(json, r#","index":{index}"#);
                     }
@@ -387,7 +384,9 @@ impl ServerMessage {
                 ServerMessage::Error { message: required(fields.string("message")?, "message")?, fault: None }
             }
             "session_end" => ServerMessage::SessionEnd { end: None },
-            "flushed" | "paused" | "resumed" | "cancelled" | "go_away" | "warning" | "pong" => return Ok(None),
+            "flushed" | "paused" | "resumed" | "cancelled" | "go_away" | "warning" | "pong" => {
+                return Ok(None);
+            }
             other => return Err(unknown_type(other)),
         }))
     }

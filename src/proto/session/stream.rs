@@ -8,8 +8,8 @@ use crate::proto::audio::Format;
 use crate::proto::frames::Sent;
 use crate::proto::log::{Flow, Log, OutOfLog};
 use crate::proto::message::{
-    AudioOptions, CancelledFigures, Code, Delivery, EndReason, Fault, SentenceFigures, ServerMessage, StartSession,
-    TextSource, Timestamps, Usage, WordTimes,
+    AudioOptions, CancelledFigures, Code, Delivery, EndReason, Fault, SentenceFigures, ServerMessage,
+    StartSession, TextSource, Timestamps, Usage, WordTimes,
 };
 use crate::proto::text::{Segmentation, Segmenter};
 use crate::proto::words::{self, Word};
@@ -238,7 +238,8 @@ impl Stream {
         }
         let waiting = self.waiting_chars + self.segmenter.buffered_chars();
         if waiting + text.chars().count() > most_waiting {
-            let message = format!("Over {most_waiting} characters would wait to be spoken: send this again later.");
+            let message =
+                format!("Over {most_waiting} characters would wait to be spoken: send this again later.");
             return Err(Fault::new(Code::BufferFull, message));
         }
         self.take_text(now, text);
@@ -325,7 +326,9 @@ impl Stream {
     }
 
     fn announce(&mut self) {
-        let Some(speaking) = self.speaking.front_mut().filter(|speaking| !speaking.is_announced) else { return };
+        let Some(speaking) = self.speaking.front_mut().filter(|speaking| !speaking.is_announced) else {
+            return;
+        };
         speaking.is_announced = true;
         speaking.start = self.log.written_bytes();
         let at = self.tells_figures.then(|| (speaking.start, ms(self.format, speaking.start)));
@@ -456,7 +459,12 @@ impl Stream {
     }
 
     /// Drops everything that was not sent; `untaken_bytes` were made and never taken.
-    pub(super) fn cancel(&mut self, now: Instant, untaken_bytes: u64, after: AfterCancel) -> CancelledFigures {
+    pub(super) fn cancel(
+        &mut self,
+        now: Instant,
+        untaken_bytes: u64,
+        after: AfterCancel,
+    ) -> CancelledFigures {
         if after == AfterCancel::Restart {
             self.dropped_bytes += untaken_bytes;
             return self.figures(0, 0, 0);
@@ -528,7 +536,8 @@ impl Stream {
                     &guess
                 }
             };
-            let end = words.iter().take_while(|word| word.start < into).last().map_or(0, |w| w.text_range.end);
+            let end =
+                words.iter().take_while(|word| word.start < into).last().map_or(0, |w| w.text_range.end);
             heard.push(&record.text[..end]);
         }
         heard.retain(|text| !text.is_empty());
