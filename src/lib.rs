@@ -37,4 +37,4 @@ pub mod tts;
 pub use config::Config;
 pub use gauge::{Counted, Gauge};
 pub use proto::audio;
-pub use server::{BindError, ConfigError, PATH, Server, Service};
+pub use server::{BindError, ConfigError, PATH, SUBPROTOCOL, Server, Service};
