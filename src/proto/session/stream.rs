@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 /// After this long without more text a finished sentence is spoken, where a client does not say.
 const IDLE: Duration = Duration::from_millis(250);
 
+/// What a character of text takes to say, as a rule.
+const CHARACTER: Duration = Duration::from_millis(65);
+
 /// What ends a sentence for which no more text may come; closing marks behind it are passed over.
 const ENDS: [char; 12] = ['.', '!', '?', '…', '。', '！', '？', '।', '॥', '۔', '።', '։'];
 const CLOSERS: [char; 10] = ['"', '\'', ')', ']', '}', '”', '’', '»', '」', '』'];
@@ -319,7 +322,9 @@ impl Stream {
                 held: Vec::new(),
             });
             let (format, frame_bytes) = (self.format, self.frame_bytes);
-            Sentence { text, index, speed, voice, format, frame_bytes, words: self.wants_words }
+            // Whoever may cancel is told which words were heard.
+            let words = self.wants_words || self.is_v1;
+            Sentence { text, index, speed, voice, format, frame_bytes, words }
         });
         self.announce();
         sentence
@@ -362,6 +367,7 @@ impl Stream {
 
     pub(super) fn on_words(&mut self, words: &[Word], is_estimate: bool) {
         let Some(speaking) = self.speaking.front_mut() else { return };
+        speaking.words.extend_from_slice(words);
         if !self.wants_words || words.is_empty() {
             return;
         }
@@ -374,7 +380,6 @@ impl Stream {
         });
         let words_told = times.collect();
         let (index, start_ms) = (speaking.index, ms(self.format, speaking.start));
-        speaking.words.extend_from_slice(words);
         self.push(&ServerMessage::Timestamps { index, start_ms, is_estimate, words: words_told });
     }
 
@@ -395,7 +400,7 @@ impl Stream {
             self.on_failure(Code::EngineNoAudio, "The speech engine gave no audio for this sentence.");
         }
         let Some(speaking) = self.speaking.front() else { return Ok(()) };
-        if self.wants_words && speaking.words.is_empty() && speaking.bytes > 0 {
+        if (self.wants_words || self.is_v1) && speaking.words.is_empty() && speaking.bytes > 0 {
             let words = words::estimate(&speaking.text, self.format.duration(speaking.bytes));
             self.on_words(&words, true);
         }
@@ -531,8 +536,10 @@ impl Stream {
             let guess;
             let words = match record.words.is_empty() {
                 false => &record.words,
+                // Cut off before its length was known, by an engine that tells no words.
                 true => {
-                    guess = words::estimate(&record.text, self.format.duration(record.bytes));
+                    let usual = CHARACTER.mul_f32(record.text.chars().count() as f32 / record.manner.speed);
+                    guess = words::estimate(&record.text, usual.max(self.format.duration(record.bytes)));
                     &guess
                 }
             };
