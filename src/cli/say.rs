@@ -181,7 +181,7 @@ async fn speak(
             }
             Event::Message(ServerMessage::Text { data, index, .. }) => screen.sentence(&data, index),
             Event::Message(ServerMessage::Timestamps { start_ms, words, .. }) => {
-                screen.words(start_ms, words)
+                screen.words(start_ms, words);
             }
             Event::Message(ServerMessage::Error { message, .. }) => {
                 faults += 1;

@@ -299,7 +299,8 @@ impl Log {
         self.let_go(now);
     }
 
-    /// Drops what was not sent.
+    /// Drops what was not sent. The listener drops what it has not heard, so that nothing is left
+    /// to wait for.
     pub fn cancel(&mut self) {
         self.entries.truncate(self.next + 1);
         if self.taken > 0 {
@@ -312,6 +313,7 @@ impl Log {
             self.entries.truncate(self.next);
         }
         self.written = self.sent;
+        self.heard = self.sent;
     }
 
     /// Goes back to an offset, in the middle of a frame if need be: what comes after it is sent
