@@ -243,9 +243,13 @@ impl Log {
             (Some(Entry::Message(_)), Sent::Message) => self.next += 1,
             (Some(Entry::Audio(chunk)), Sent::Audio(bytes)) => {
                 let whole = chunk.len();
-                // The clock runs from the first frame on, and stood where the listener ran dry.
-                self.heard = self.played_bytes(now);
-                self.since = Some(now);
+                // The clock runs from the first frame on, and stood where the listener ran dry. As
+                // long as it runs it is left alone, or each time would cost part of a sample.
+                let played = self.played_bytes(now);
+                if self.since.is_none() || played == self.sent {
+                    self.heard = played;
+                    self.since = Some(now);
+                }
                 self.taken += bytes;
                 self.sent += bytes as u64;
                 if self.taken >= whole {
@@ -299,19 +303,29 @@ impl Log {
         self.let_go(now);
     }
 
-    /// Drops what was not sent.
-    pub fn cancel(&mut self) {
-        self.entries.truncate(self.next + 1);
+    /// Drops what was not sent. What was is past for the listener, too, who makes room for what
+    /// comes next. The messages among what was dropped.
+    pub fn cancel(&mut self, now: Instant) -> Vec<String> {
         if self.taken > 0 {
-            if let Some(Entry::Audio(chunk)) = self.entries.back_mut() {
+            if let Some(Entry::Audio(chunk)) = self.entries.get_mut(self.next) {
                 chunk.truncate(self.taken);
             }
             self.taken = 0;
             self.next += 1;
-        } else {
-            self.entries.truncate(self.next);
+        }
+        let dropped = self.entries.drain(self.next..).filter_map(|entry| match entry {
+            Entry::Message(json) => Some(json),
+            Entry::Audio(_) => None,
+        });
+        let messages = dropped.collect();
+        if self.written < self.sent {
+            // It was not yet spoken again: nothing before this can be gone back to.
+            self.base = self.sent;
         }
         self.written = self.sent;
+        self.heard = self.sent;
+        self.since = self.since.map(|_| now);
+        messages
     }
 
     /// Goes back to an offset, in the middle of a frame if need be: what comes after it is sent
