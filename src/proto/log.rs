@@ -243,9 +243,13 @@ impl Log {
             (Some(Entry::Message(_)), Sent::Message) => self.next += 1,
             (Some(Entry::Audio(chunk)), Sent::Audio(bytes)) => {
                 let whole = chunk.len();
-                // The clock runs from the first frame on, and stood where the listener ran dry.
-                self.heard = self.played_bytes(now);
-                self.since = Some(now);
+                // The clock runs from the first frame on, and stood where the listener ran dry. As
+                // long as it runs it is left alone, or each time would cost part of a sample.
+                let played = self.played_bytes(now);
+                if self.since.is_none() || played == self.sent {
+                    self.heard = played;
+                    self.since = Some(now);
+                }
                 self.taken += bytes;
                 self.sent += bytes as u64;
                 if self.taken >= whole {
@@ -299,21 +303,29 @@ impl Log {
         self.let_go(now);
     }
 
-    /// Drops what was not sent. The listener drops what it has not heard, so that nothing is left
-    /// to wait for.
-    pub fn cancel(&mut self) {
-        self.entries.truncate(self.next + 1);
+    /// Drops what was not sent. What was is past for the listener, too, who makes room for what
+    /// comes next. The messages among what was dropped.
+    pub fn cancel(&mut self, now: Instant) -> Vec<String> {
         if self.taken > 0 {
-            if let Some(Entry::Audio(chunk)) = self.entries.back_mut() {
+            if let Some(Entry::Audio(chunk)) = self.entries.get_mut(self.next) {
                 chunk.truncate(self.taken);
             }
             self.taken = 0;
             self.next += 1;
-        } else {
-            self.entries.truncate(self.next);
+        }
+        let dropped = self.entries.drain(self.next..).filter_map(|entry| match entry {
+            Entry::Message(json) => Some(json),
+            Entry::Audio(_) => None,
+        });
+        let messages = dropped.collect();
+        if self.written < self.sent {
+            // It was not yet spoken again: nothing before this can be gone back to.
+            self.base = self.sent;
         }
         self.written = self.sent;
         self.heard = self.sent;
+        self.since = self.since.map(|_| now);
+        messages
     }
 
     /// Goes back to an offset, in the middle of a frame if need be: what comes after it is sent
@@ -368,5 +380,188 @@ impl Log {
             Entry::Audio(chunk) => chunk.len(),
         };
         self.entries.iter().map(|entry| of(entry) + size_of::<Entry>()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::audio::Encoding;
+    use crate::proto::frames::push_frame;
+
+    /// A generator of its own, so that a seed means the same everywhere: xorshift64*.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            let number = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d);
+            ((number >> 33) as usize) % end
+        }
+    }
+
+    fn burst(frame_bytes: usize) -> Flow {
+        let format = Format { encoding: Encoding::MuLaw, sample_rate_hz: 8_000 };
+        Flow { format, frame_bytes, ahead: None, keep_bytes: 0 }
+    }
+
+    /// What the log is at heart: everything that was pushed, as the frames that it makes.
+    #[derive(Default)]
+    struct Model {
+        wire: Vec<u8>,
+        /// Of every frame: where it begins in `wire`, and the audio bytes up to its end.
+        frames: Vec<(usize, u64)>,
+        written: u64,
+    }
+
+    impl Model {
+        fn push_message(&mut self, json: &str) {
+            self.frames.push((self.wire.len(), self.written));
+            push_frame(true, json.as_bytes(), &mut self.wire);
+        }
+
+        fn push_audio(&mut self, chunk: &[u8], frame_bytes: usize) {
+            for payload in chunk.chunks(frame_bytes) {
+                self.written += payload.len() as u64;
+                self.frames.push((self.wire.len(), self.written));
+                push_frame(false, payload, &mut self.wire);
+            }
+        }
+
+        /// Audio bytes of the frames that the first `wire_bytes` have begun.
+        fn begun(&self, wire_bytes: usize) -> u64 {
+            let begun = self.frames.partition_point(|(start, _)| *start < wire_bytes);
+            begun.checked_sub(1).map_or(0, |last| self.frames[last].1)
+        }
+    }
+
+    /// The log as a connection uses it, towards a socket that takes as much as it is told to.
+    struct Driven {
+        log: Log,
+        unsent: Vec<u8>,
+        wire: Vec<u8>,
+        now: Instant,
+    }
+
+    impl Driven {
+        fn new(flow: Flow) -> Driven {
+            Driven { log: Log::new(flow), unsent: Vec::new(), wire: Vec::new(), now: Instant::now() }
+        }
+
+        /// One write of which the socket takes `accept(offered)` bytes.
+        fn write(&mut self, accept: impl FnOnce(usize) -> usize) {
+            let mut batch = Batch::default();
+            batch.push_raw(&self.unsent);
+            self.log.fill(self.now, &mut batch);
+            let offered: Vec<u8> = batch.write(|slices| slices.iter().flat_map(|s| s.to_vec()).collect());
+            assert_eq!(offered.len(), batch.len());
+            let written = accept(offered.len());
+            self.wire.extend_from_slice(&offered[..written]);
+            self.unsent.drain(..written.min(self.unsent.len()));
+            let mut rest = std::mem::take(&mut self.unsent);
+            batch.sent(written, &mut rest, |what| self.log.sent(self.now, what));
+            self.unsent = rest;
+        }
+
+        fn is_done(&self) -> bool {
+            self.log.is_all_sent() && self.unsent.is_empty()
+        }
+    }
+
+    /// Random histories: whatever was pushed, and however little the socket took at a time, it
+    /// gets the bytes of the model, each once, in order.
+    #[test]
+    fn what_is_sent_is_what_was_pushed() {
+        for seed in 1..=100u64 {
+            let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let frame_bytes = [1, 2, 7, 125, 126, 640, 2_047, 2_048, 4_800, 65_536][random.below(10)];
+            let (mut driven, mut model) = (Driven::new(burst(frame_bytes)), Model::default());
+            let (mut next, mut checked) = (0u8, 0);
+            for _ in 0..60 {
+                match random.below(6) {
+                    0 => {
+                        let json = format!("{{{}}}", "m".repeat(random.below(300)));
+                        model.push_message(&json);
+                        driven.log.push_message(json);
+                    }
+                    1 | 2 => {
+                        let most = [1, 3, 1_000, 20_000, 70_000][random.below(5)].min(frame_bytes * 300);
+                        let chunk: Vec<u8> = (0..random.below(most + 1))
+                            .map(|_| {
+                                next = next.wrapping_add(7);
+                                next
+                            })
+                            .collect();
+                        model.push_audio(&chunk, frame_bytes);
+                        driven.log.push_audio(chunk.into());
+                    }
+                    3 => driven.write(|_| 0),
+                    4 => driven.write(|offered| random.below(offered + 1)),
+                    _ => driven.write(|offered| random.below(5).min(offered)),
+                }
+                let at = driven.wire.len();
+                assert!(at <= model.wire.len(), "seed {seed}");
+                assert!(driven.wire[checked..] == model.wire[checked..at], "seed {seed}");
+                checked = at;
+                let sent = model.begun(at);
+                assert_eq!(
+                    driven.log.wants_more(driven.now),
+                    model.written - sent < LOOK_AHEAD_BYTES,
+                    "seed {seed}"
+                );
+                assert_eq!(driven.is_done(), at == model.wire.len(), "seed {seed}");
+                assert!(driven.unsent.len() < frame_bytes.max(310) + 10, "at most the frame begun");
+            }
+            while !driven.is_done() {
+                driven.write(|offered| offered);
+            }
+            assert!(driven.wire == model.wire, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn synthesis_goes_on_up_to_the_look_ahead_and_not_beyond() {
+        let full = usize::try_from(LOOK_AHEAD_BYTES).unwrap();
+        // What is pushed, and whether more is wanted then.
+        for (bytes, wants_more) in [(0, true), (1, true), (full - 1, true), (full, false), (full * 3, false)]
+        {
+            let mut driven = Driven::new(burst(640));
+            driven.log.push_audio(vec![1; bytes].into());
+            assert_eq!(driven.log.wants_more(driven.now), wants_more, "{bytes}");
+            // Messages take no room.
+            driven.log.push_message("x".repeat(full));
+            assert_eq!(driven.log.wants_more(driven.now), wants_more, "{bytes}");
+        }
+        let mut driven = Driven::new(burst(640));
+        driven.log.push_audio(vec![1; full].into());
+        driven.write(|_| 0);
+        assert!(!driven.log.wants_more(driven.now), "offered is not sent");
+        driven.write(|_| 1);
+        assert!(driven.log.wants_more(driven.now), "a frame that was begun has to leave");
+        driven.log.push_audio(vec![1; 640].into());
+        assert!(!driven.log.wants_more(driven.now));
+    }
+
+    #[test]
+    fn an_empty_chunk_is_nothing() {
+        let (mut log, now) = (Log::new(burst(640)), Instant::now());
+        log.push_audio(Bytes::new());
+        assert!(log.is_all_sent() && log.wants_more(now));
+        let mut batch = Batch::default();
+        log.fill(now, &mut batch);
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn what_was_sent_is_let_go() {
+        let chunk = Bytes::from(vec![1; 10_000]);
+        let mut driven = Driven::new(burst(5_000));
+        driven.log.push_audio(chunk.clone());
+        driven.log.push_message("{}".to_owned());
+        assert!(!chunk.is_unique());
+        driven.write(|offered| offered);
+        assert!(chunk.is_unique() && driven.is_done());
     }
 }

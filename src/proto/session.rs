@@ -314,10 +314,10 @@ impl Session {
             let message = "A resumable session needs the subprotocol aloud.v1, which tells its token.";
             return Err(Fault::new(Code::BadMessage, message));
         }
-        let has_options = start.has_options();
-        let stream = Stream::new(&self.settings, start, self.is_v1(), now)?;
+        let has_opted_in = self.has_opted_in || start.has_options();
+        let stream = Stream::new(&self.settings, start, self.is_v1(), has_opted_in, now)?;
         self.retire_stream();
-        self.has_opted_in |= has_options;
+        self.has_opted_in = has_opted_in;
         self.streams += 1;
         if stream.tells_its_start {
             let (audio, voice) = (AudioInfo(stream.format), stream.voice.clone());
@@ -628,6 +628,8 @@ impl Session {
             Code::PositionLost,
             "The audio at this position is gone: start another stream.",
         ));
+        // Nothing of it may follow, least of all in the wrong place.
+        self.retire_stream();
         self.close(CloseCode(4410), "The position is lost");
     }
 

@@ -40,6 +40,8 @@ pub(super) struct Stream {
     is_paced: bool,
     /// Whether it gets errors with a code, and an end with a reason.
     is_v1: bool,
+    /// Whether it may be cancelled or gone back in: its client knows the messages.
+    keeps_records: bool,
     /// Whether the client is told how it will sound.
     pub(super) tells_its_start: bool,
     /// Whether sentences come with offsets and figures.
@@ -139,6 +141,7 @@ impl Stream {
         settings: &Settings,
         start: StartSession,
         is_v1: bool,
+        has_opted_in: bool,
         now: Instant,
     ) -> Result<Stream, Fault> {
         let source = start.source.unwrap_or(TextSource::Verbatim);
@@ -174,6 +177,7 @@ impl Stream {
             speed: start.speed.unwrap_or(settings.speed),
             is_paced: ahead.is_some(),
             is_v1,
+            keeps_records: is_v1 || has_opted_in,
             tells_its_start: is_v1 || start.audio.is_some(),
             tells_figures: is_v1 || timestamps != Timestamps::None,
             wants_words: timestamps == Timestamps::Word,
@@ -426,7 +430,7 @@ impl Stream {
         });
         let end = ServerMessage::SentenceEnd { index: speaking.index, figures };
         self.log.push_message(end.to_json());
-        if self.is_v1 {
+        if self.keeps_records {
             let Speaking { text, manner, index, start, bytes, words, .. } = speaking;
             self.records.push(Record { text, manner, index, start, bytes, crc32, words, is_cut: false });
         }
@@ -488,21 +492,31 @@ impl Stream {
         let unheard = sent.saturating_sub(played);
         self.dropped_bytes += unsent;
         self.unheard_bytes += unheard;
+        // Sentences of which the client was told nothing leave no gap behind.
+        let untold = self.log.cancel(now).iter().filter(|json| json.starts_with(r#"{"type":"text""#)).count();
+        let announced = match self.speaking.front() {
+            Some(front) => {
+                let is_held = front.again.is_some() && front.start >= sent;
+                front.index + u64::from(front.is_announced && !is_held)
+            }
+            None => self.next_index,
+        };
+        self.next_index = announced.saturating_sub(untold as u64);
         // What was begun is on record as far as it went, for what the listener has heard.
         for speaking in self.speaking.drain(..).filter(|speaking| speaking.is_announced) {
             let Speaking { text, manner, index, start, bytes, words, .. } = speaking;
             self.records.push(Record { text, manner, index, start, bytes, crc32: 0, words, is_cut: true });
         }
-        self.records.retain(|record| record.start <= sent);
+        self.records.retain(|record| record.index < self.next_index);
         if let Some(last) = self.records.last_mut() {
             last.is_cut |= last.start + last.bytes > sent;
         }
         self.segments.clear();
         self.waiting_chars = 0;
+        self.recovering = None;
         self.idle_since = None;
         self.segmenter.flush();
         while self.segmenter.next_segment().is_some() {}
-        self.log.cancel();
         let figures = self.figures(sent, played, unsent + unheard);
         self.first_heard = self.records.len();
         match after {
@@ -572,6 +586,8 @@ impl Stream {
         match self.log.rewind(offset) {
             Ok(()) => {
                 self.is_finished = false;
+                // What waited to be told is told now.
+                self.recovering = None;
                 return Ok(true);
             }
             Err(OutOfLog::Beyond) => return Err(()),
