@@ -2,8 +2,8 @@
 //! cancel and to close comes out.
 //!
 //! Knows no socket, no engine and no clock. Answers to the client are [`Action`]s and leave at
-//! once; everything that belongs to the stream goes through the [`Log`], so that order, pause,
-//! pace and recovery hold for all of it alike.
+//! once; everything that belongs to the stream goes through the [`Log`](super::log::Log), so that
+//! order, pause, pace and recovery hold for all of it alike.
 
 mod stream;
 #[cfg(test)]
