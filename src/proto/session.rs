@@ -400,7 +400,8 @@ impl Session {
     }
 
     fn end(&mut self, reason: EndReason, end: Option<(EndReason, Usage)>) {
-        self.send(ServerMessage::SessionEnd { end: end.map(Box::new) });
+        let end = self.is_v1().then(|| Box::new(end.unwrap_or((reason, Usage::default()))));
+        self.send(ServerMessage::SessionEnd { end });
         let words = match reason {
             EndReason::Expired => "The session lasted as long as it may",
             _ => "Session ended by client",
@@ -417,8 +418,24 @@ impl Session {
 
     /// Takes the next chunk of the sentence that is being spoken: whole samples.
     pub fn on_audio(&mut self, chunk: Bytes) {
-        if let Some(stream) = self.stream.as_deref_mut() {
-            stream.on_audio(chunk);
+        let Some(stream) = self.stream.as_deref_mut() else { return };
+        let position = stream.recovering;
+        let done = stream.on_audio(chunk);
+        self.on_repeated(position, done);
+    }
+
+    /// Tells what became of a position whose audio had to be spoken again, if it did.
+    fn on_repeated(&mut self, position: Option<u64>, done: Result<(), ()>) {
+        let Some(stream) = self.stream.as_deref_mut() else { return };
+        match done {
+            Err(()) => self.lose_position(position.is_some()),
+            Ok(()) if stream.recovering.is_none() => {
+                if let Some(offset) = position {
+                    let index = stream.index_at(offset);
+                    self.send(ServerMessage::Recovered { offset, index });
+                }
+            }
+            Ok(()) => {}
         }
     }
 
@@ -440,16 +457,9 @@ impl Session {
     pub fn on_spoken(&mut self) {
         let Some(stream) = self.stream.as_deref_mut() else { return };
         let position = stream.recovering;
-        match stream.on_spoken() {
-            Ok(()) => {
-                if let Some(offset) = position.filter(|_| stream.recovering.is_none()) {
-                    let index = stream.index_at(offset);
-                    self.send(ServerMessage::Recovered { offset, index });
-                }
-                self.advance();
-            }
-            Err(()) => self.lose_position(position.is_some()),
-        }
+        let done = stream.on_spoken();
+        self.on_repeated(position, done);
+        self.advance();
     }
 
     /// Starts what can be started, announces what comes to be heard, and ends what is over.
@@ -582,6 +592,16 @@ impl Session {
     pub fn freeze(&mut self, now: Instant) {
         self.actions.clear();
         self.shut(now);
+    }
+
+    /// Whether the session can go on at this byte.
+    pub fn can_go_back_to(&self, offset: u64) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.can_go_back_to(offset))
+    }
+
+    /// The session that was asked for cannot go on where its client asks it to.
+    pub fn on_position_lost(&mut self) {
+        self.lose_position(true);
     }
 
     /// The session goes on, on another connection, at this byte.

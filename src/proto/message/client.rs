@@ -83,10 +83,10 @@ pub struct StartSession {
 }
 
 impl StartSession {
-    /// Whether it asks for anything beyond the base protocol.
+    /// Whether it asks for anything that the base protocol's messages do not serve.
     pub fn has_options(&self) -> bool {
-        let prompt = self.prompt.clone();
-        *self != StartSession { prompt, ..StartSession::default() }
+        let (prompt, speed) = (self.prompt.clone(), self.speed);
+        *self != StartSession { prompt, speed, ..StartSession::default() }
     }
 }
 

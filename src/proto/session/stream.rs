@@ -89,8 +89,17 @@ struct Segment {
     text: String,
     /// How, for one that was begun before.
     manner: Option<Manner>,
-    /// For one that is spoken again: the bytes and the CRC that have to come of it.
-    again: Option<(u64, u32)>,
+    /// For one that is spoken again.
+    again: Option<Again>,
+}
+
+/// What has to come of a sentence that is spoken again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Again {
+    bytes: u64,
+    crc32: u32,
+    /// Whether these are all its bytes, or those it had come to when it was stopped.
+    is_whole: bool,
 }
 
 /// What a sentence sounds like.
@@ -113,7 +122,7 @@ struct Speaking {
     is_announced: bool,
     has_failed: bool,
     /// What it has to come to, and what is held back until it has.
-    again: Option<(u64, u32)>,
+    again: Option<Again>,
     held: Vec<Held>,
 }
 
@@ -357,15 +366,47 @@ impl Stream {
         self.cancelling.is_none() && !self.speaking.is_empty() && self.log.wants_more(now)
     }
 
-    pub(super) fn on_audio(&mut self, chunk: Bytes) {
-        let Some(speaking) = self.speaking.front_mut() else { return };
+    /// # Errors
+    /// The sentence was spoken again, and comes out different.
+    pub(super) fn on_audio(&mut self, chunk: Bytes) -> Result<(), ()> {
+        let Some(speaking) = self.speaking.front_mut() else { return Ok(()) };
+        let before = speaking.bytes;
         speaking.bytes += chunk.len() as u64;
-        if self.tells_figures || self.is_resumable {
-            speaking.crc.update(&chunk);
-        }
         match speaking.again {
-            Some(_) => speaking.held.push(Held::Audio(chunk)),
-            None => self.log.push_audio(chunk),
+            // The last of what has to be the same.
+            Some(again) if !again.is_whole && speaking.bytes >= again.bytes => {
+                let (same, rest) = chunk.split_at((again.bytes - before) as usize);
+                speaking.crc.update(same);
+                if speaking.crc.clone().finalize() != again.crc32 {
+                    return Err(());
+                }
+                speaking.crc.update(rest);
+                speaking.held.push(Held::Audio(chunk));
+                speaking.again = None;
+                self.release();
+            }
+            again => {
+                if self.tells_figures || self.is_resumable {
+                    speaking.crc.update(&chunk);
+                }
+                match again {
+                    Some(_) => speaking.held.push(Held::Audio(chunk)),
+                    None => self.log.push_audio(chunk),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets what was held back of a sentence that has proved to be the same into the log.
+    fn release(&mut self) {
+        self.recovering = None;
+        let Some(speaking) = self.speaking.front_mut() else { return };
+        for held in std::mem::take(&mut speaking.held) {
+            match held {
+                Held::Audio(chunk) => self.log.push_audio(chunk),
+                Held::Message(json) => self.log.push_message(json),
+            }
         }
     }
 
@@ -408,20 +449,15 @@ impl Stream {
             let words = words::estimate(&speaking.text, self.format.duration(speaking.bytes));
             self.on_words(&words, true);
         }
-        let Some(mut speaking) = self.speaking.pop_front() else { return Ok(()) };
-        let crc32 = speaking.crc.finalize();
-        if let Some(again) = speaking.again {
-            if again != (speaking.bytes, crc32) {
+        let Some(speaking) = self.speaking.front_mut() else { return Ok(()) };
+        let crc32 = speaking.crc.clone().finalize();
+        if let Some(again) = speaking.again.take() {
+            if (again.bytes, again.crc32) != (speaking.bytes, crc32) {
                 return Err(());
             }
-            self.recovering = None;
-            for held in std::mem::take(&mut speaking.held) {
-                match held {
-                    Held::Audio(chunk) => self.log.push_audio(chunk),
-                    Held::Message(json) => self.log.push_message(json),
-                }
-            }
+            self.release();
         }
+        let Some(speaking) = self.speaking.pop_front() else { return Ok(()) };
         let figures = self.tells_figures.then(|| SentenceFigures {
             offset: speaking.start + speaking.bytes,
             bytes: speaking.bytes,
@@ -577,6 +613,26 @@ impl Stream {
 
     // Recovery.
 
+    /// Where to begin to speak again for an offset that is no longer kept: the first record to
+    /// repeat, of which there may be none if the sentence is still being spoken.
+    fn first_to_repeat(&self, offset: u64) -> Option<usize> {
+        let first = self.records.iter().position(|record| offset < record.start + record.bytes);
+        let first = first.unwrap_or(self.records.len());
+        // What was cut off cannot be cut off again at the same byte.
+        let is_whole = self.records[first..].iter().all(|record| !record.is_cut);
+        let is_begun = match self.records.get(first) {
+            Some(_) => true,
+            None => self.speaking.front().is_some_and(|s| s.is_announced && s.start <= offset),
+        };
+        (self.is_repeatable && is_whole && is_begun).then_some(first)
+    }
+
+    /// Whether the stream can go on at this offset.
+    pub(super) fn can_go_back_to(&self, offset: u64) -> bool {
+        let is_kept = offset >= self.log.base_bytes();
+        offset <= self.log.sent_bytes() && (is_kept || self.first_to_repeat(offset).is_some())
+    }
+
     /// Goes back to an offset: true if it is in the log, false if sentences have to be spoken
     /// again first, for which all speech must be stopped.
     ///
@@ -591,28 +647,30 @@ impl Stream {
                 return Ok(true);
             }
             Err(OutOfLog::Beyond) => return Err(()),
-            Err(OutOfLog::Before) if !self.is_repeatable => return Err(()),
             Err(OutOfLog::Before) => {}
         }
-        let Some(first) = self.records.iter().position(|record| offset < record.start + record.bytes) else {
-            return Err(());
-        };
-        if self.records[first..].iter().any(|record| record.is_cut) {
-            // What was cut off cannot be cut off again at the same byte.
-            return Err(());
-        }
-        let start = self.records[first].start;
+        let first = self.first_to_repeat(offset).ok_or(())?;
+        let mut start = self.records.get(first).map(|record| record.start);
         for speaking in self.speaking.drain(..).rev() {
-            let Speaking { text, manner, again, .. } = speaking;
+            let Speaking { text, manner, index, start: begun, bytes, crc, is_announced, again, .. } =
+                speaking;
+            // As far as it was spoken it has to come out the same.
+            let so_far = || Again { bytes, crc32: crc.finalize(), is_whole: false };
+            let again = if is_announced && again.is_none() { Some(so_far()) } else { again };
+            if is_announced {
+                start.get_or_insert(begun);
+            }
+            self.next_index = index;
             self.segments.push_front(Segment { text, manner: Some(manner), again });
         }
         for record in self.records.drain(first..).rev() {
             let Record { text, manner, index, bytes, crc32, .. } = record;
             self.next_index = index;
-            self.segments.push_front(Segment { text, manner: Some(manner), again: Some((bytes, crc32)) });
+            let again = Some(Again { bytes, crc32, is_whole: true });
+            self.segments.push_front(Segment { text, manner: Some(manner), again });
         }
         self.waiting_chars = self.segments.iter().map(|segment| segment.text.chars().count()).sum();
-        self.log.restart(start, offset);
+        self.log.restart(start.ok_or(())?, offset);
         self.recovering = Some(offset);
         self.is_finished = false;
         Ok(false)
