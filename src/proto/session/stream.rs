@@ -213,8 +213,7 @@ impl Stream {
         }
         stream.take_text(now, prompt);
         if !stream.is_open {
-            stream.segmenter.finish();
-            stream.cut();
+            stream.flush();
         }
         Ok(stream)
     }
@@ -260,11 +259,10 @@ impl Stream {
 
     /// No more text follows; the connection is closed once everything was spoken.
     pub(super) fn drain(&mut self) {
-        self.segmenter.finish();
+        self.flush();
         self.is_open = false;
         self.drains = true;
         self.end_reason = EndReason::Ended;
-        self.cut();
     }
 
     /// Moves finished sentences from the segmenter to the queue.

@@ -217,6 +217,16 @@ impl Driven {
         while self.speak() || self.write(|offered| offered) {}
     }
 
+    fn settled(&mut self) -> Vec<Seen> {
+        self.settle();
+        self.take()
+    }
+
+    fn on_time(&mut self) {
+        self.session.on_time(self.now);
+        self.act();
+    }
+
     /// The whole frames on the wire, and the Close once everything before it has left.
     fn seen(&self) -> Vec<Seen> {
         let (mut seen, mut wire) = (Vec::new(), &self.wire[..]);
@@ -734,5 +744,766 @@ fn what_is_heard_is_always_the_beginning_of_the_undisturbed_stream() {
         let expected: Vec<_> = one.iter().cycle().take(one.len() * starts).cloned().collect();
         assert!(expected.starts_with(&heard), "seed {seed}");
         assert!(!end.is_empty() || heard == expected, "seed {seed}: not all of it");
+    }
+}
+
+// What `aloud.v1` adds.
+
+const TOKEN: &str = "a-token";
+const CANCEL: &str = r#"{"type":"cancel"}"#;
+const FLUSH: &str = r#"{"type":"flush"}"#;
+const DRAIN: &str = r#"{"type":"end","drain":true}"#;
+const APPENDED: &str = r#"{"type":"start_session","source":"append"}"#;
+
+fn v1(settings: Settings) -> Driven {
+    let mut driven = Driven::open(settings, Some(TOKEN));
+    driven.take();
+    driven
+}
+
+fn start_with(options: &str) -> String {
+    format!(r#"{{"type":"start_session",{options}}}"#)
+}
+
+fn append(text: &str) -> String {
+    ClientMessage::Append { text: text.to_owned() }.to_json()
+}
+
+/// CRC-32 (IEEE 802.3), bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for &byte in bytes {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 & 0u32.wrapping_sub(crc & 1));
+        }
+    }
+    !crc
+}
+
+/// 8 bytes of µ-law at 8 kHz are a millisecond.
+fn ms_of(bytes: usize) -> usize {
+    bytes / 8
+}
+
+/// What a stream of these sentences is to a client of `aloud.v1`, undisturbed, from an index and an
+/// offset on and without its end.
+fn v1_sentences(sentences: &[&str], first_index: usize, first_offset: usize) -> Vec<Seen> {
+    let (mut seen, mut offset) = (Vec::new(), first_offset);
+    for (index, text) in (first_index..).zip(sentences) {
+        let start_ms = ms_of(offset);
+        seen.push(message(format!(
+            r#"{{"type":"text","data":"{text}","index":{index},"offset":{offset},"startMs":{start_ms}}}"#
+        )));
+        let (audio, error) = spoken(text);
+        for chunk in audio.chunks(CHUNK_BYTES) {
+            seen.extend(chunk.chunks(FRAME_BYTES).map(|frame| Seen::Audio(frame.to_vec())));
+        }
+        let (code, retryable) =
+            if error.is_some() { ("engine_failed", true) } else { ("engine_no_audio", false) };
+        if let Some(error) = error.or(audio.is_empty().then_some(NO_AUDIO)) {
+            seen.push(message(format!(
+                r#"{{"type":"error","message":"{error}","code":"{code}","retryable":{retryable},"fatal":false,"index":{index}}}"#
+            )));
+        }
+        let (bytes, duration_ms) = (audio.len(), ms_of(audio.len()));
+        offset += bytes;
+        seen.push(message(format!(
+            r#"{{"type":"sentence_end","index":{index},"offset":{offset},"bytes":{bytes},"durationMs":{duration_ms},"crc32":"{:08x}"}}"#,
+            crc32(&audio)
+        )));
+    }
+    seen
+}
+
+fn stream_start(source: &str) -> Seen {
+    message(format!(
+        r#"{{"type":"stream_start","audio":{{"encoding":"mulaw","sampleRate":8000,"channels":1}},"voice":"anna","source":"{source}"}}"#
+    ))
+}
+
+/// The frames of a whole stream, and that its end has this reason and these counts.
+fn assert_whole(seen: &[Seen], source: &str, sentences: &[&str], reason: &str) {
+    let (end, others) = seen.split_last().unwrap();
+    let expected = [vec![stream_start(source)], v1_sentences(sentences, 0, 0)].concat();
+    assert_eq!(others, expected, "{sentences:?}");
+    let chars: usize = sentences.iter().map(|text| text.chars().count()).sum();
+    let made: usize = sentences.iter().map(|text| spoken(text).0.len()).sum();
+    let (count, audio_ms) = (sentences.len(), ms_of(made));
+    let end_json = format!(
+        r#"{{"type":"session_end","reason":"{reason}","usage":{{"chars":{chars},"sentences":{count},"audioMs":{audio_ms},"synthesisedMs":{audio_ms},"wastedMs":0,"firstAudioMs":0}}}}"#
+    );
+    assert_eq!(*end, message(end_json), "{sentences:?}");
+}
+
+fn audio_of(seen: &[Seen]) -> Vec<u8> {
+    let payloads = seen.iter().filter_map(|seen| match seen {
+        Seen::Audio(audio) => Some(&audio[..]),
+        _ => None,
+    });
+    payloads.collect::<Vec<_>>().concat()
+}
+
+fn all_audio(sentences: &[&str]) -> Vec<u8> {
+    sentences.iter().flat_map(|text| spoken(text).0).collect()
+}
+
+/// The messages of this type, and nothing else of what was seen.
+fn of_type(seen: &[Seen], name: &str) -> Vec<String> {
+    let begin = format!(r#"{{"type":"{name}""#);
+    let messages = seen.iter().filter_map(|seen| match seen {
+        Seen::Message(json) if json.starts_with(&begin) => Some(json.clone()),
+        _ => None,
+    });
+    messages.collect()
+}
+
+/// A number in a message that has one field of this name.
+fn number(json: &str, name: &str) -> u64 {
+    let value: serde_json::Value = serde_json::from_str(json).unwrap();
+    value[name].as_u64().unwrap_or_else(|| panic!("{name} in {json}"))
+}
+
+fn assert_refused(seen: &[Seen], code: &str) {
+    match seen {
+        [Seen::Message(json)] => {
+            let rest = format!(r#""code":"{code}","#);
+            assert!(json.starts_with(r#"{"type":"error""#) && json.contains(&rest), "{json} for {code}");
+        }
+        other => panic!("{other:?} for {code}"),
+    }
+}
+
+#[test]
+fn a_client_of_the_subprotocol_is_told_what_the_server_is() {
+    let mut driven = Driven::open(settings(), Some(TOKEN));
+    let greeting = r#"{"type":"session_start","sessionId":"an-id","protocol":"aloud.v1","token":"a-token","pingIntervalMs":30000,"audio":{"encoding":"mulaw","sampleRate":8000,"channels":1},"limits":{"maxPromptChars":200,"maxMessageBytes":65536,"maxBufferedChars":400,"aheadMs":20,"resumeTtlMs":120000,"maxSessionMs":3600000}}"#;
+    assert_eq!(driven.take(), [message(greeting)]);
+}
+
+#[test]
+fn a_stream_tells_offsets_and_figures() {
+    let table: [&[&str]; 5] = [
+        &["One."],
+        &["The first one.", "The second one.", "And a third."],
+        &["Good one.", "Fails at once.", "Fails late in it.", "Silent one.", "Good again."],
+        &["Silent one."],
+        &[],
+    ];
+    for sentences in table {
+        for is_paced in [false, true] {
+            let mut driven = v1(Settings { is_paced, ahead: Duration::from_secs(60), ..settings() });
+            driven.say(&start(&sentences.join(" ")));
+            driven.settle();
+            assert_whole(&driven.take(), "verbatim", sentences, "completed");
+            assert!(!driven.kept);
+        }
+    }
+    assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+}
+
+#[test]
+fn times_of_words_come_between_text_and_end() {
+    // Of the engine, and where it has none, estimated: all at once, behind the audio.
+    let mut driven = v1(settings());
+    driven.words_of = |sentence| match &sentence.text[..] {
+        "Good evening." => vec![
+            Word { text_range: 0..4, start: Duration::ZERO, end: Duration::from_millis(3) },
+            Word { text_range: 5..13, start: Duration::from_millis(4), end: Duration::from_micros(11_900) },
+        ],
+        _ => Vec::new(),
+    };
+    driven.say(&start_with(r#""prompt":"Good evening. A 😀 b.","timestamps":"word""#));
+    driven.settle();
+    let seen = driven.take();
+    let at = |begin: &str| {
+        let found =
+            seen.iter().position(|seen| matches!(seen, Seen::Message(json) if json.starts_with(begin)));
+        found.unwrap_or_else(|| panic!("{begin}"))
+    };
+    let times = of_type(&seen, "timestamps");
+    assert_eq!(
+        times[0],
+        r#"{"type":"timestamps","index":0,"startMs":0,"source":"engine","words":["Good","evening."],"start":[0,4],"end":[3,11],"charStart":[0,5],"charEnd":[4,13]}"#
+    );
+    // 13 * 7 bytes before it, 9 * 7 of its own: 7.875 ms.
+    let begin =
+        r#"{"type":"timestamps","index":1,"startMs":11,"source":"estimate","words":["A","b."],"start":[0,"#;
+    assert!(times[1].starts_with(begin), "{}", times[1]);
+    assert!(
+        times[1].ends_with(r#",8],"charStart":[0,5],"charEnd":[1,7]}"#)
+            || times[1].contains(r#"],"charStart":[0,5],"charEnd":[1,7]}"#),
+        "{}",
+        times[1]
+    );
+    assert_eq!(times.len(), 2);
+    for index in 0..2 {
+        let text = at(&format!(
+            r#"{{"type":"text","data":"{}","index":{index}"#,
+            ["Good evening.", "A 😀 b."][index]
+        ));
+        let time = at(&format!(r#"{{"type":"timestamps","index":{index}"#));
+        let end = at(&format!(r#"{{"type":"sentence_end","index":{index}"#));
+        assert!(text < time && time < end);
+    }
+    // Who does not ask for words is told none.
+    for timestamps in ["none", "sentence"] {
+        let mut driven = v1(settings());
+        driven.words_of = |_| vec![Word { text_range: 0..2, start: Duration::ZERO, end: Duration::ZERO }];
+        driven.say(&start_with(&format!(r#""prompt":"One.","timestamps":"{timestamps}""#)));
+        driven.settle();
+        assert_whole(&driven.take(), "verbatim", &["One."], "completed");
+    }
+}
+
+#[test]
+fn text_may_be_appended_cut_anywhere() {
+    let text = "Dr. Sato came. “Well,” she said… 3.5 is more! Ünïcode 😀 too? And no end";
+    let mut whole = v1(settings());
+    whole.say(APPENDED);
+    whole.say(&append(text));
+    whole.say(DRAIN);
+    whole.settle();
+    let expected = whole.take();
+    assert!(whole.asked.len() > 3, "{:?}", whole.asked);
+    let cuts: Vec<usize> = (0..=text.len()).filter(|&at| text.is_char_boundary(at)).collect();
+    for (n, &first) in cuts.iter().enumerate() {
+        for &second in &cuts[n..] {
+            let mut driven = v1(settings());
+            driven.say(APPENDED);
+            for part in [&text[..first], &text[first..second], &text[second..]] {
+                driven.say(&append(part));
+            }
+            driven.say(DRAIN);
+            driven.settle();
+            assert_eq!(driven.asked, whole.asked, "cut at {first} and {second}");
+            if second == first {
+                assert_eq!(driven.take(), expected, "cut at {first}");
+            }
+        }
+    }
+    let mut driven = v1(settings());
+    driven.say(APPENDED);
+    for at in cuts.windows(2) {
+        driven.say(&append(&text[at[0]..at[1]]));
+        driven.settle();
+    }
+    driven.say(DRAIN);
+    driven.settle();
+    assert_eq!(driven.take(), expected, "letter by letter");
+}
+
+#[test]
+fn a_flush_speaks_what_is_there_and_tells_the_last_index() {
+    let mut driven = v1(settings());
+    driven.say(FLUSH);
+    assert_refused(&driven.settled(), "not_started");
+    driven.say(APPENDED);
+    assert_eq!(driven.settled(), [stream_start("append")]);
+    driven.say(&append("Hello. How are"));
+    assert_eq!(driven.settled(), v1_sentences(&["Hello."], 0, 0));
+    driven.say(FLUSH);
+    let seen = driven.settled();
+    assert_eq!(seen[0], message(r#"{"type":"flushed","index":1}"#));
+    assert_eq!(seen[1..], v1_sentences(&["How are"], 1, 42));
+    driven.say(&append(" you? Fine"));
+    driven.say(FLUSH);
+    let seen = driven.settled();
+    let told = of_type(&seen, "flushed");
+    assert_eq!(told, [r#"{"type":"flushed","index":3}"#]);
+    let others: Vec<_> = seen.into_iter().filter(|seen| *seen != message(told[0].as_str())).collect();
+    assert_eq!(others, v1_sentences(&["you?", "Fine"], 2, 42 + 49));
+}
+
+#[test]
+fn a_finished_sentence_does_not_wait_for_more_text() {
+    for (options, idle_ms) in [("", 250), (r#","segmentation":{"idleMs":40}"#, 40)] {
+        let mut driven = v1(settings());
+        driven.say(&start_with(&format!(r#""source":"append"{options}"#)));
+        driven.settled();
+        let began = driven.now;
+        driven.say(&append("Is that so?"));
+        assert_eq!(driven.settled(), [], "the next letter may belong to it");
+        let due = driven.session.next_time(driven.now);
+        assert_eq!(due, Some(began + Duration::from_millis(idle_ms)));
+        driven.now = due.unwrap() - Duration::from_nanos(1);
+        driven.on_time();
+        assert_eq!(driven.settled(), []);
+        driven.now = due.unwrap();
+        driven.on_time();
+        assert_eq!(driven.settled(), v1_sentences(&["Is that so?"], 0, 0));
+        // Half a sentence waits as long as it takes.
+        driven.say(&append("It is"));
+        driven.now += Duration::from_secs(60);
+        driven.on_time();
+        assert_eq!(driven.settled(), []);
+        driven.say(&append(" so."));
+        driven.now += Duration::from_millis(idle_ms);
+        driven.on_time();
+        assert_eq!(driven.settled(), v1_sentences(&["It is so."], 1, 77));
+    }
+}
+
+#[test]
+fn more_text_than_fits_is_refused_and_changes_nothing() {
+    let mut driven = v1(settings());
+    driven.say(APPENDED);
+    driven.say(PAUSE);
+    driven.settled();
+    driven.say(&append(&"a".repeat(250)));
+    driven.say(&append(&"b".repeat(151)));
+    assert_refused(&driven.settled(), "buffer_full");
+    driven.say(&append(&"漢".repeat(40)));
+    driven.say(&append(&"b".repeat(111)));
+    assert_refused(&driven.settled(), "buffer_full");
+    driven.say(FLUSH);
+    // What is being spoken does not wait any more.
+    driven.say(&append(&"c".repeat(250)));
+    driven.say(RESUME);
+    driven.say(FLUSH);
+    driven.settled();
+    let asked: Vec<String> = driven.asked.into_iter().map(|(text, _)| text).collect();
+    assert_eq!(asked, ["a".repeat(250) + &"漢".repeat(40), "c".repeat(250)]);
+}
+
+#[test]
+fn options_say_how_text_is_cut_and_cleaned() {
+    let table: [(&str, &str, &[&str]); 5] = [
+        (
+            "\"segmentation\":{\"firstClause\":true}",
+            "Well now my friends, it is late. Go.",
+            &["Well now my friends,", "it is late.", "Go."],
+        ),
+        (
+            "\"segmentation\":{\"firstClause\":false}",
+            "Well now my friends, it is late. Go.",
+            &["Well now my friends, it is late.", "Go."],
+        ),
+        ("\"segmentation\":{\"minChars\":12}", "One. Two. Three. Four.", &["One. Two. Three.", "Four."]),
+        (
+            "\"segmentation\":{\"maxChars\":20}",
+            "One two three four five six seven.",
+            &["One two three four", "five six seven."],
+        ),
+        (
+            "\"clean\":\"markdown\"",
+            "# Title\n\n**Bold** and `code`. [Link](http://a.b).",
+            &["Title", "Bold and code.", "Link."],
+        ),
+    ];
+    for (options, prompt, sentences) in table {
+        let json = ClientMessage::start(prompt).to_json();
+        let json = format!("{},{options}}}", &json[..json.len() - 1]);
+        let mut driven = v1(settings());
+        driven.say(&json);
+        driven.settle();
+        let asked: Vec<&str> = driven.asked.iter().map(|(text, _)| text.as_str()).collect();
+        assert_eq!(asked, sentences, "{options}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_moment_is_refused_by_code() {
+    let table = [
+        (CANCEL, "nothing_to_cancel"),
+        (FLUSH, "not_started"),
+        (r#"{"type":"append","text":"Hi."}"#, "not_started"),
+        (r#"{"type":"ack","playedMs":5}"#, "not_started"),
+        (r#"{"type":"update","speed":1.5}"#, "not_started"),
+        (r#"{"type":"update","voice":"carl"}"#, "unknown_voice"),
+        (r#"{"type":"start_session","voice":"carl"}"#, "unknown_voice"),
+        (r#"{"type":"start_session","audio":{"sampleRate":44100}}"#, "unsupported_audio"),
+        (r#"{"type":"start_session","audio":{"encoding":"alaw"}}"#, "unsupported_audio"),
+        (r#"{"type":"start_session","source":"llm"}"#, "bad_message"),
+        (r#"{"type":"nonsense"}"#, "unknown_type"),
+        ("nonsense", "bad_json"),
+        (r#"{"type":"append"}"#, "bad_message"),
+    ];
+    for (text, code) in table {
+        let mut driven = v1(settings());
+        driven.say(text);
+        assert_refused(&driven.settled(), code);
+        driven.say(&start("One."));
+        assert_whole(&driven.settled(), "verbatim", &["One."], "completed");
+    }
+    // While a stream runs.
+    let long = start(&"a".repeat(201));
+    for (text, code) in [
+        (START, "already_started"),
+        (r#"{"type":"append","text":"Hi."}"#, "bad_message"),
+        (r#"{"type":"recover","sessionId":"a","token":"b","offset":0}"#, "bad_message"),
+    ] {
+        let mut driven = v1(settings());
+        driven.say(&start("One."));
+        driven.say(text);
+        let (errors, others): (Vec<_>, Vec<_>) = driven
+            .settled()
+            .into_iter()
+            .partition(|seen| matches!(seen, Seen::Message(json) if json.starts_with(r#"{"type":"error""#)));
+        assert_refused(&errors, code);
+        assert_whole(&others, "verbatim", &["One."], "completed");
+    }
+    let mut driven = v1(settings());
+    driven.say(&long);
+    assert_refused(&driven.settled(), "text_too_long");
+}
+
+#[test]
+fn an_update_holds_from_the_next_sentence_on() {
+    let mut driven = v1(Settings { prefetch: 1, ..settings() });
+    driven.voice_of = |sentence| {
+        let text = format!("{}/{}/{}", sentence.voice, sentence.speed, sentence.format.encoding.name());
+        (text.into_bytes(), None)
+    };
+    driven.say(&start_with(
+        r#""prompt":"One. Two. Three. Four.","voice":"bert","speed":0.5,"audio":{"encoding":"pcm_s16le"}"#,
+    ));
+    driven.say(r#"{"type":"update","voice":"anna"}"#);
+    while driven.asked.len() < 2 {
+        driven.speak();
+    }
+    driven.say(r#"{"type":"update","speed":2}"#);
+    driven.say(r#"{"type":"update","speed":2.5}"#);
+    driven.say(r#"{"type":"update"}"#);
+    let seen = driven.settled();
+    let begin = r#"{"type":"stream_start","audio":{"encoding":"pcm_s16le","sampleRate":8000,"channels":1},"voice":"bert","source":"verbatim"}"#;
+    assert_eq!(seen[0], message(begin));
+    let said = String::from_utf8(audio_of(&seen)).unwrap();
+    assert_eq!(said, "bert/0.5/pcm_s16leanna/0.5/pcm_s16leanna/2/pcm_s16leanna/2/pcm_s16le");
+    assert_eq!(of_type(&seen, "error").len(), 1);
+}
+
+#[test]
+fn a_ping_is_answered_at_once() {
+    let mut driven = v1(settings());
+    driven.say(&start("One."));
+    driven.say(PAUSE);
+    driven.settled();
+    driven.say(r#"{"type":"ping","id":"a \"b\""}"#);
+    driven.say(r#"{"type":"ping"}"#);
+    assert_eq!(
+        driven.settled(),
+        [message(r#"{"type":"pong","id":"a \"b\""}"#), message(r#"{"type":"pong"}"#)]
+    );
+}
+
+#[test]
+fn an_end_that_drains_comes_behind_everything() {
+    for (begin, source, sentences) in [
+        (APPENDED.to_owned(), "append", &["Hello.", "No end"][..]),
+        (start("One. Two."), "verbatim", &["One.", "Two."]),
+    ] {
+        let mut driven = v1(settings());
+        driven.say(&begin);
+        if source == "append" {
+            driven.say(&append("Hello. No end"));
+        }
+        driven.say(DRAIN);
+        if source == "append" {
+            driven.say(&append("Too late."));
+        }
+        let mut seen = driven.settled();
+        assert_eq!(seen.pop(), Some(Seen::Close(1000, "Session ended by client")));
+        seen.retain(|seen| !matches!(seen, Seen::Message(json) if json.contains("told to end")));
+        assert_whole(&seen, source, sentences, "ended");
+        assert_eq!(driven.asked.len(), 2);
+    }
+    let mut idle = v1(settings());
+    idle.say(DRAIN);
+    let seen = idle.settled();
+    assert_eq!((of_type(&seen, "session_end").len(), seen.len()), (1, 2), "{seen:?}");
+}
+
+#[test]
+fn pause_and_resume_tell_the_byte() {
+    let expected = [vec![stream_start("verbatim")], v1_sentences(&GREETED, 0, 0)].concat();
+    let ends = ends(&expected);
+    // Until the last message is begun, with which the stream is over.
+    for accepted in 0..=ends[ends.len() - 2] {
+        let mut driven = v1(settings());
+        driven.say(START);
+        driven.speak_all();
+        driven.write(|_| accepted);
+        driven.say(PAUSE);
+        driven.settle();
+        let mut seen = driven.take();
+        let sent = audio_of(&seen).len();
+        assert_eq!(of_type(&seen, "paused"), [format!(r#"{{"type":"paused","offset":{sent}}}"#)]);
+        driven.say(RESUME);
+        driven.settle();
+        let rest = driven.take();
+        assert_eq!(rest[0], message(format!(r#"{{"type":"resumed","offset":{sent}}}"#)));
+        seen.retain(|seen| !matches!(seen, Seen::Message(json) if json.contains("paused")));
+        seen.extend_from_slice(&rest[1..]);
+        assert_eq!(seen[..expected.len()], expected, "{accepted} bytes");
+    }
+}
+
+/// What the sentences before, and the first words of the one at `played`, come to.
+fn heard(text: &str, bytes: usize, played: usize) -> &str {
+    let duration = |bytes: usize| Duration::from_nanos(bytes as u64 * 125_000);
+    let words = crate::proto::words::estimate(text, duration(bytes));
+    let begun = words.iter().take_while(|word| word.start < duration(played)).last();
+    &text[..begun.map_or(0, |word| word.text_range.end)]
+}
+
+/// At every byte that a socket may have got: exact figures, nothing of what was dropped, and the
+/// stream goes on, or ends.
+#[test]
+fn cancel_drops_what_was_not_sent_at_every_byte() {
+    let sentences = ["Hello my friend.", "I am ready to speak.", "And so on."];
+    let undisturbed = [vec![stream_start("append")], v1_sentences(&sentences, 0, 0)].concat();
+    let ends = ends(&undisturbed);
+    for accepted in ends[0]..ends[ends.len() - 2] {
+        for (is_append, is_made) in [(true, true), (false, true), (true, false)] {
+            let mut driven = v1(settings());
+            if is_append {
+                driven.say(APPENDED);
+                driven.say(&append(&sentences.join(" ")));
+                driven.say(FLUSH);
+            } else {
+                driven.say(&start(&sentences.join(" ")));
+            }
+            let answers = driven.outgoing.len();
+            while driven.wire.len() < accepted + answers - ends[0] {
+                if is_made {
+                    driven.speak_all();
+                } else if driven.outgoing.is_empty() && !driven.session.has_output(driven.now) {
+                    driven.speak();
+                }
+                let left = accepted + answers - ends[0] - driven.wire.len();
+                driven.write(|_| left);
+            }
+            let at = format!("{accepted} bytes, append {is_append}, made {is_made}");
+            driven.say(CANCEL);
+            assert_eq!((driven.cancels, driven.speeches.len()), (1, 0), "{at}");
+            let mut seen = driven.settled();
+            let end = if is_append { None } else { seen.pop() };
+            let cancelled = seen.pop().unwrap();
+            let begun = ends.iter().position(|&end| accepted <= end).unwrap() + 1;
+            seen.retain(|seen| !matches!(seen, Seen::Message(json) if json.contains("flushed")));
+            assert_eq!(seen[1..], undisturbed[1..begun], "{at}");
+            let Seen::Message(json) = &cancelled else { panic!("{cancelled:?}, {at}") };
+            let sent = audio_of(&seen).len();
+            let told = of_type(&seen, "text").len();
+            assert_eq!(number(json, "offset"), sent as u64, "{at}");
+            assert_eq!(number(json, "index"), told.saturating_sub(1) as u64, "{at}");
+            assert_eq!(number(json, "sentMs"), ms_of(sent) as u64, "{at}");
+            assert_eq!(number(json, "playedMs"), ms_of(sent) as u64, "{at}");
+            if is_made {
+                let made: usize = sentences.iter().map(|text| spoken(text).0.len()).sum();
+                assert_eq!(number(json, "wastedMs"), ms_of(made - sent) as u64, "{at}");
+                let mut text = Vec::new();
+                let mut before = 0;
+                for sentence in sentences {
+                    let bytes = spoken(sentence).0.len();
+                    if sent >= before + bytes {
+                        text.push(sentence);
+                    } else if sent > before {
+                        text.push(heard(sentence, bytes, sent - before));
+                    }
+                    before += bytes;
+                }
+                let text = text.join(" ");
+                assert!(json.contains(&format!(r#""spokenText":"{text}""#)), "{json} for {text:?}, {at}");
+            }
+            if is_append {
+                driven.say(&append("Another one. And more."));
+                driven.say(FLUSH);
+                let mut seen = driven.settled();
+                seen.retain(|seen| !matches!(seen, Seen::Message(json) if json.contains("flushed")));
+                assert_eq!(seen, v1_sentences(&["Another one.", "And more."], told, sent), "{at}");
+            } else {
+                let end = end.unwrap();
+                assert!(
+                    matches!(&end, Seen::Message(json) if json.starts_with(r#"{"type":"session_end","reason":"cancelled","#)),
+                    "{end:?}, {at}"
+                );
+                driven.say(CANCEL);
+                assert_refused(&driven.settled(), "nothing_to_cancel");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_client_says_it_has_played_is_what_was_heard() {
+    let mut driven = v1(settings());
+    driven.say(&start("One two three four."));
+    driven.settle();
+    driven.take();
+    driven.say(&start_with(r#""source":"append","prompt":"One two three four. ""#));
+    driven.say(FLUSH);
+    driven.settled();
+    let bytes = spoken("One two three four.").0.len();
+    driven.say(r#"{"type":"cancel","playedMs":9}"#);
+    let seen = driven.settled();
+    let text = heard("One two three four.", bytes, 72);
+    let (sent, wasted) = (ms_of(bytes), ms_of(bytes - 72));
+    assert!(text.len() > 3 && text.len() < 19, "{text}");
+    assert_eq!(
+        seen,
+        [message(format!(
+            r#"{{"type":"cancelled","index":0,"offset":{bytes},"sentMs":{sent},"playedMs":9,"spokenText":"{text}","wastedMs":{wasted}}}"#
+        ))]
+    );
+    // It knows no more than was sent, and the next one begins behind this one.
+    driven.say(&append("More of it."));
+    driven.say(FLUSH);
+    driven.settled();
+    driven.say(r#"{"type":"cancel","playedMs":99999}"#);
+    let seen = driven.settled();
+    let json = &of_type(&seen, "cancelled")[0];
+    assert_eq!(number(json, "playedMs"), number(json, "sentMs"));
+    assert!(json.contains(r#""spokenText":"More of it.","wastedMs":0"#), "{json}");
+}
+
+/// A listener who is spoken over hears the answer at once, however much it had in store.
+#[test]
+fn after_a_cancel_paced_audio_does_not_wait_for_what_was_dropped() {
+    for is_acknowledged in [false, true] {
+        let mut driven = v1(Settings { is_paced: true, ..settings() });
+        driven.say(APPENDED);
+        driven.say(&append("A sentence that is long enough to fill it. "));
+        driven.say(FLUSH);
+        if is_acknowledged {
+            driven.say(r#"{"type":"ack","playedMs":0}"#);
+        }
+        let sent = audio_of(&driven.settled()).len();
+        assert!((160..176 + FRAME_BYTES).contains(&sent), "{sent}");
+        driven.say(CANCEL);
+        let json = of_type(&driven.settled(), "cancelled").remove(0);
+        assert!(number(&json, "playedMs") == 0 && number(&json, "wastedMs") >= 20, "{json}");
+        driven.say(&append("Another. "));
+        driven.say(FLUSH);
+        assert!(!audio_of(&driven.settled()).is_empty());
+        driven.say(CANCEL);
+        let json = of_type(&driven.settled(), "cancelled").remove(0);
+        assert!(number(&json, "wastedMs") <= 8, "nothing is wasted twice: {json}");
+    }
+}
+
+#[test]
+fn a_base_client_has_the_base_messages_only() {
+    let mut driven = driven();
+    for (json, name) in [
+        (r#"{"type":"append","text":"Hi."}"#, "append"),
+        (FLUSH, "flush"),
+        (CANCEL, "cancel"),
+        (r#"{"type":"ack","playedMs":1}"#, "ack"),
+        (r#"{"type":"update"}"#, "update"),
+        (r#"{"type":"recover","sessionId":"a","token":"b","offset":0}"#, "recover"),
+        (r#"{"type":"ping"}"#, "ping"),
+    ] {
+        driven.say(json);
+        let error = format!(
+            r#"{{"type":"error","message":"There is no message of type \"{name}\" without the subprotocol aloud.v1."}}"#
+        );
+        assert_eq!(driven.settled(), [message(error)]);
+    }
+    driven.say(r#"{"type":"start_session","prompt":"One.","resumable":true}"#);
+    assert_eq!(of_type(&driven.settled(), "error").len(), 1);
+    for _ in 0..200 {
+        driven.say("nonsense");
+    }
+    assert_eq!(driven.settled().len(), 200, "only a client that should know better is given up");
+    driven.now += Duration::from_secs(100_000);
+    assert_eq!(driven.session.next_time(driven.now), None);
+    driven.on_time();
+    driven.say(START);
+    assert_eq!(driven.settled(), stream(&GREETED));
+}
+
+#[test]
+fn a_base_client_may_ask_for_a_single_feature() {
+    // Text in parts.
+    let mut driven = driven();
+    driven.say(APPENDED);
+    driven.say(&append("One. Two."));
+    driven.say(FLUSH);
+    let mut seen = driven.settled();
+    assert_eq!(seen.remove(0), message(r#"{"type":"flushed","index":1}"#));
+    let two = stream(&["One.", "Two."]);
+    assert_eq!(seen, two[..two.len() - 1]);
+    driven.say(CANCEL);
+    let seen = driven.settled();
+    let sent = all_audio(&["One.", "Two."]).len();
+    assert_eq!(
+        seen,
+        [message(format!(
+            r#"{{"type":"cancelled","index":1,"offset":{sent},"sentMs":{0},"playedMs":{0},"spokenText":"One. Two.","wastedMs":0}}"#,
+            ms_of(sent)
+        ))]
+    );
+    driven.say(END);
+    assert_eq!(driven.settled(), ended_by_client());
+    // Times: the figures come with them.
+    let mut driven = self::driven();
+    driven.say(&start_with(r#""prompt":"One. Two.","timestamps":"sentence""#));
+    let mut expected = v1_sentences(&["One.", "Two."], 0, 0);
+    expected.push(message(r#"{"type":"session_end"}"#));
+    assert_eq!(driven.settled(), expected);
+    // A format.
+    let mut driven = self::driven();
+    driven.say(&start_with(r#""prompt":"One.","audio":{}"#));
+    assert_eq!(driven.settled(), [vec![stream_start("verbatim")], stream(&["One."])].concat());
+    // The rest changes no message.
+    for options in [
+        r#""delivery":{"mode":"burst"}"#,
+        r#""delivery":{"mode":"paced","aheadMs":60000}"#,
+        r#""source":"verbatim","voice":"bert","language":"en","speed":1.5,"clean":"none","timestamps":"none""#,
+        r#""segmentation":{"minChars":0,"maxChars":300,"firstClause":false,"idleMs":250},"resumable":false"#,
+    ] {
+        let mut driven = self::driven();
+        driven.say(&start_with(&format!(r#""prompt":"One. Two.",{options}"#)));
+        assert_eq!(driven.settled(), stream(&["One.", "Two."]), "{options}");
+    }
+}
+
+#[test]
+fn a_client_that_is_never_understood_is_given_up() {
+    let mut driven = v1(settings());
+    for _ in 0..99 {
+        driven.say("nonsense");
+    }
+    driven.say(r#"{"type":"ping"}"#);
+    for _ in 0..99 {
+        driven.say(r#"{"type":"sing"}"#);
+    }
+    assert_eq!(driven.settled().len(), 199);
+    driven.say("nonsense");
+    let seen = driven.settled();
+    assert_refused(&seen[..1], "bad_json");
+    assert!(matches!(seen[1..], [Seen::Close(4400, _)]), "{seen:?}");
+}
+
+#[test]
+fn a_session_lasts_no_longer_than_it_may() {
+    for is_streaming in [false, true] {
+        let mut driven = v1(settings());
+        let began = driven.now;
+        if is_streaming {
+            driven.say(&start("One."));
+            driven.say(PAUSE);
+            driven.settled();
+        }
+        assert_eq!(driven.session.next_time(driven.now), Some(began + Duration::from_secs(3_570)));
+        driven.now = began + Duration::from_secs(3_569);
+        driven.on_time();
+        assert_eq!(driven.settled(), []);
+        driven.now = began + Duration::from_secs(3_570);
+        driven.on_time();
+        driven.on_time();
+        let notice = message(r#"{"type":"go_away","timeLeftMs":30000,"reason":"max_duration"}"#);
+        assert_eq!(driven.settled(), [notice]);
+        assert_eq!(driven.session.next_time(driven.now), Some(began + Duration::from_secs(3_600)));
+        driven.now = began + Duration::from_secs(3_600);
+        driven.on_time();
+        let seen = driven.settled();
+        assert_refused(&seen[..1], "session_expired");
+        let end = &of_type(&seen, "session_end")[0];
+        assert_eq!(end.contains(r#""reason":"expired""#), is_streaming, "{end}");
+        assert!(matches!(seen[2..], [Seen::Close(1000, _)]), "{seen:?}");
+        assert_eq!(driven.session.next_time(driven.now), None);
     }
 }
