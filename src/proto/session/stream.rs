@@ -558,11 +558,10 @@ impl Stream {
 
     /// The sentence that the byte at this offset belongs to.
     pub(super) fn index_at(&self, offset: u64) -> u64 {
-        let spoken = self.records.iter().find(|record| offset < record.start + record.bytes);
-        match (spoken, self.speaking.front()) {
-            (Some(record), _) => record.index,
-            (None, Some(speaking)) => speaking.index,
-            (None, None) => self.records.last().map_or(0, |record| record.index),
+        match self.speaking.front() {
+            Some(speaking) if speaking.is_announced && speaking.start <= offset => speaking.index,
+            // One that was cut off may have been made beyond where the next one begins.
+            _ => self.records.iter().rfind(|record| record.start <= offset).map_or(0, |record| record.index),
         }
     }
 
@@ -585,9 +584,9 @@ impl Stream {
             Err(OutOfLog::Before) if !self.is_repeatable => return Err(()),
             Err(OutOfLog::Before) => {}
         }
-        let Some(first) = self.records.iter().position(|record| offset < record.start + record.bytes) else {
-            return Err(());
-        };
+        let first = self.records.iter().rposition(|record| record.start <= offset);
+        let is_in = |first: &usize| offset < self.records[*first].start + self.records[*first].bytes;
+        let Some(first) = first.filter(is_in) else { return Err(()) };
         if self.records[first..].iter().any(|record| record.is_cut) {
             // What was cut off cannot be cut off again at the same byte.
             return Err(());
