@@ -1797,3 +1797,95 @@ fn a_second_cancel_is_about_the_second_sentence() {
         assert!(json.contains(&format!(r#""spokenText":"{text}One"#)), "{json}");
     }
 }
+
+/// Whatever happens to it, in whatever order: what a client has of a stream is its undisturbed
+/// beginning, cut only where a cancel said so, and in the end it has all of it.
+#[test]
+fn a_client_never_has_anything_but_the_stream() {
+    let voice_of = |sentence: &Sentence| spoken(&sentence.text);
+    for seed in 1..=500u64 {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let is_paced = random.below(2) == 0;
+        // Where half a sentence is gone, nobody can go back: enough for one is kept.
+        let keep_bytes = [400, 1 << 20][random.below(2)];
+        let mut driven = v1(Settings { prefetch: 1 + random.below(3), is_paced, keep_bytes, ..settings() });
+        driven.voice_of = voice_of;
+        driven.say(&start_with(r#""source":"append","resumable":true"#));
+        driven.settled();
+        // What the client has, and what it has to have: the audio by offset, after every cancel.
+        let (mut client, mut expected) = (Vec::new(), Vec::<u8>::new());
+        let mut appended = 0;
+        let mut is_whole = true;
+        for step in 0..120 {
+            let at = format!("seed {seed}, step {step}");
+            match random.below(40) {
+                0..=5 if appended < 12 => {
+                    let text =
+                        ["One more of them.", "Silent one.", "Fails late in it.", "Yes."][random.below(4)];
+                    appended += 1;
+                    expected.extend(spoken(text).0);
+                    let cut = random.below(text.len());
+                    driven.say(&append(&text[..cut]));
+                    driven.say(&append(&text[cut..]));
+                    driven.say(FLUSH);
+                }
+                6 => driven.say(PAUSE),
+                7..=9 => driven.say(RESUME),
+                10 => driven.say("nonsense"),
+                11 => driven
+                    .say(&format!(r#"{{"type":"ack","playedMs":{}}}"#, random.below(client.len() / 8 + 9))),
+                12 if random.below(3) == 0 => {
+                    driven.say(CANCEL);
+                    while driven.write(|offered| offered) && !driven.outgoing.is_empty() {}
+                    let seen = driven.take();
+                    client.extend(audio_of(&seen));
+                    let offset = number(&of_type(&seen, "cancelled")[0], "offset") as usize;
+                    assert_eq!(offset, client.len(), "{at}");
+                    expected.truncate(offset);
+                    is_whole = false;
+                }
+                13 | 14 => {
+                    // What arrived in part on the old connection is not counted by any client.
+                    let lost = random.below(60);
+                    client.truncate(client.len().saturating_sub(lost * random.below(2)));
+                    driven.lose();
+                    driven.now += Duration::from_millis(random.below(500) as u64);
+                    driven.recover(client.len());
+                }
+                15..=17 => driven.now += Duration::from_millis(random.below(20) as u64),
+                18..=27 => {
+                    driven.speak();
+                }
+                28..=30 => driven.speak_all(),
+                _ => {
+                    driven.write(|offered| random.below(offered + 1));
+                    // The rest of the frame that was begun.
+                    driven.wire.append(&mut driven.outgoing);
+                    let seen = driven.take();
+                    client.extend(audio_of(&seen));
+                }
+            }
+            driven.on_time();
+            if matches!(driven.closed, Some(Seen::Close(4410, _))) {
+                // Behind a cancel, what was let go cannot be spoken again.
+                assert!(!is_whole, "{at}: position lost");
+                break;
+            }
+            assert!(expected.starts_with(&client), "{at}");
+        }
+        if driven.closed.is_none() {
+            driven.say(RESUME);
+            driven.say(DRAIN);
+            for _ in 0..1_000 {
+                client.extend(audio_of(&driven.settled()));
+                driven.now += Duration::from_millis(20);
+                driven.say(&format!(r#"{{"type":"ack","playedMs":{}}}"#, client.len() / 8 + 1));
+                if driven.closed.is_some() {
+                    break;
+                }
+            }
+            assert_eq!(driven.closed, Some(Seen::Close(1000, "Session ended by client")), "seed {seed}");
+            assert!(client == expected, "seed {seed}: {} of {} bytes", client.len(), expected.len());
+        }
+    }
+}
