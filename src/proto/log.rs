@@ -204,8 +204,10 @@ impl Log {
         if self.is_shut || self.is_acknowledged {
             return None;
         }
-        let (Some(_), Some(_)) = (self.flow.ahead, self.since) else { return None };
-        let missing = self.step().saturating_sub(self.room(now));
+        let (Some(ahead), Some(_)) = (self.flow.ahead, self.since) else { return None };
+        // The last frame may have gone beyond the limit: that has to be played as well.
+        let limit = self.played_bytes(now) + self.flow.format.bytes(ahead);
+        let missing = (self.sent + self.step()).saturating_sub(limit);
         // What plays in the meantime was sent: the clock does not stop before.
         (missing > 0).then(|| now + self.flow.format.duration(missing) + Duration::from_micros(1))
     }
@@ -290,6 +292,7 @@ impl Log {
 
     /// Opens it again.
     pub fn open(&mut self, now: Instant) {
+        self.heard = self.played_bytes(now);
         self.is_shut = false;
         // Before the first frame there is nothing to play.
         self.since = (self.sent > 0).then_some(now);
@@ -563,5 +566,304 @@ mod tests {
         assert!(!chunk.is_unique());
         driven.write(|offered| offered);
         assert!(chunk.is_unique() && driven.is_done());
+    }
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// 8 bytes are a millisecond.
+    fn paced(frame_bytes: usize, ahead: Duration, keep_bytes: u64) -> Flow {
+        Flow { ahead: Some(ahead), keep_bytes, ..burst(frame_bytes) }
+    }
+
+    impl Driven {
+        /// Everything that may leave now; the audio bytes of it, frame by frame.
+        fn send(&mut self) -> Vec<usize> {
+            let mut frames = Vec::new();
+            while self.log.has_output(self.now) {
+                let before = self.log.sent_bytes();
+                self.write(|offered| offered);
+                frames.push((self.log.sent_bytes() - before) as usize);
+            }
+            self.wire.clear();
+            frames
+        }
+    }
+
+    /// Within the look-ahead at any time, at once at the beginning, and never too late, however
+    /// long it takes and however short the look-ahead is.
+    #[test]
+    fn paced_audio_keeps_ahead_of_the_listener_and_no_farther() {
+        for (frame_ms, ahead_ms) in
+            [(1, 20), (20, 20), (20, 40), (40, 100), (40, 2_000), (1_000, 20), (7, 333), (40, 60_000)]
+        {
+            // A rate of which neither a frame nor a wake-up is a whole number of anything.
+            let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 22_050 };
+            let frame_bytes = format.frame_bytes(frame_ms);
+            let ahead = MS * ahead_ms;
+            let mut driven = Driven::new(Flow { format, frame_bytes, ahead: Some(ahead), keep_bytes: 0 });
+            let began = driven.now;
+            let at = format!("frames of {frame_ms} ms, {ahead_ms} ms ahead");
+            let limit = format.bytes(ahead) + frame_bytes as u64;
+            let mut wakes = 0u32;
+            let minute = Duration::from_secs(if ahead_ms > 10_000 { 200 } else { 60 });
+            while driven.now < began + minute {
+                while driven.log.wants_more(driven.now) {
+                    driven.log.push_audio(vec![1; frame_bytes * 3].into());
+                }
+                let frames = driven.send();
+                assert!(!frames.is_empty(), "{at}: woken for nothing");
+                let heard = format.bytes(driven.now - began);
+                let sent = driven.log.sent_bytes();
+                assert!(sent - heard.min(sent) <= limit, "{at}: {sent} sent, {heard} heard");
+                assert!(driven.log.written_bytes() <= sent + limit + 4 * frame_bytes as u64, "{at}");
+                assert!(!driven.log.has_output(driven.now));
+                let opens = driven.log.opens_at(driven.now).expect("it opens by itself");
+                assert!(opens > driven.now, "{at}: it would spin");
+                driven.now = opens - Duration::from_micros(60);
+                while driven.log.wants_more(driven.now) {
+                    driven.log.push_audio(vec![1; frame_bytes * 3].into());
+                }
+                assert!(!driven.log.has_output(driven.now), "{at}: open before its time");
+                driven.now = opens;
+                assert!(driven.log.has_output(driven.now), "{at}: shut after its time");
+                // Timers are late, which must not add up.
+                driven.now += Duration::from_micros(690);
+                // What was sent lasts until now, but for the time that a sample takes.
+                let heard = format.bytes(driven.now - began);
+                if frame_ms <= ahead_ms / 2 {
+                    assert!(heard < sent, "{at}: the listener ran dry, {heard} heard of {sent}");
+                }
+                wakes += 1;
+            }
+            let step = minute / wakes;
+            let expected = MS * ahead_ms.saturating_sub(frame_ms.max(ahead_ms / 5)).min(500);
+            assert!(step >= expected * 9 / 10, "{at}: a wake-up every {step:?}");
+        }
+    }
+
+    #[test]
+    fn the_clock_stands_while_the_gate_is_shut_or_the_listener_dry() {
+        let mut driven = Driven::new(paced(80, MS * 100, 0));
+        driven.now += MS * 70;
+        assert_eq!(driven.log.opens_at(driven.now), None, "nothing plays before the first frame");
+        driven.log.push_audio(vec![1; 4_000].into());
+        driven.send();
+        assert_eq!(driven.log.sent_bytes(), 800);
+        driven.now += MS * 30;
+        assert_eq!(driven.log.played_bytes(driven.now), 240);
+        driven.log.shut(driven.now);
+        driven.now += MS * 500;
+        assert_eq!(driven.log.played_bytes(driven.now), 240);
+        assert!(!driven.log.has_output(driven.now));
+        assert_eq!(driven.log.opens_at(driven.now), None);
+        driven.log.shut(driven.now);
+        driven.log.open(driven.now);
+        assert_eq!(driven.log.played_bytes(driven.now), 240);
+        driven.now += MS * 10;
+        assert_eq!(driven.log.played_bytes(driven.now), 320);
+        // Dry: no more is played than was sent.
+        driven.now += MS * 500;
+        assert_eq!(driven.log.played_bytes(driven.now), 800);
+        driven.send();
+        assert_eq!(driven.log.sent_bytes(), 1_600, "what stood still is not caught up with");
+        driven.now += MS * 10;
+        assert_eq!(driven.log.played_bytes(driven.now), 880);
+        // Messages wait for nobody but what comes before them.
+        let mut driven = Driven::new(paced(80, MS * 100, 0));
+        driven.log.push_message("{}".to_owned());
+        driven.log.push_audio(vec![1; 801].into());
+        driven.log.push_message("{}".to_owned());
+        driven.write(|offered| offered);
+        assert!(!driven.log.is_all_sent() && !driven.log.has_output(driven.now));
+    }
+
+    #[test]
+    fn what_a_client_acknowledges_is_what_it_has_played() {
+        let mut driven = Driven::new(paced(80, MS * 100, 160));
+        driven.log.push_audio(vec![1; 4_000].into());
+        driven.send();
+        driven.now += MS * 90;
+        assert_eq!(driven.log.played_bytes(driven.now), 720);
+        // Less than the clock said, no less than it said itself, and no more than was sent.
+        for (offset, played) in [(100, 100), (50, 100), (100, 100), (300, 300)] {
+            driven.log.acknowledge(driven.now, offset);
+            assert_eq!(driven.log.played_bytes(driven.now), played);
+        }
+        driven.now += MS * 1_000;
+        assert_eq!(driven.log.played_bytes(driven.now), 300);
+        assert!(!driven.log.has_output(driven.now));
+        assert_eq!(driven.log.opens_at(driven.now), None, "time alone does not open it");
+        driven.log.acknowledge(driven.now, 5_000);
+        assert_eq!(driven.log.played_bytes(driven.now), 800);
+        driven.send();
+        assert_eq!(driven.log.sent_bytes(), 1_600);
+        // Whole chunks are kept: this one can be gone back in from its beginning.
+        assert_eq!(driven.log.base_bytes(), 0);
+    }
+
+    #[test]
+    fn what_lies_far_behind_is_let_go() {
+        for keep_bytes in [0, 1, 1_000, 5_000] {
+            let mut driven = Driven::new(Flow { keep_bytes, ..burst(160) });
+            for n in 0..100 {
+                driven.log.push_message(format!("{{{n}}}"));
+                driven.log.push_audio(vec![1; 640].into());
+                driven.send();
+                let (base, sent) = (driven.log.base_bytes(), driven.log.sent_bytes());
+                assert!(base <= sent.saturating_sub(keep_bytes) || keep_bytes == 0, "{keep_bytes}");
+                assert!(sent - base < keep_bytes.max(1) + 640, "{keep_bytes}: {base} of {sent}");
+                let most = (keep_bytes as usize + 640) * 2 + 200;
+                assert!(driven.log.memory_bytes() < most, "{keep_bytes}: {}", driven.log.memory_bytes());
+            }
+        }
+    }
+
+    /// Every byte of a stream, sent in part: what comes again is exactly what comes behind it.
+    #[test]
+    fn going_back_to_every_offset_sends_the_same_again() {
+        let audio: Vec<u8> = (0..500).map(|n| (n % 251) as u8).collect();
+        for accepted in (0..600).step_by(7) {
+            for offset in 0..=501 {
+                let mut driven = Driven::new(Flow { keep_bytes: 1_000, ..burst(80) });
+                driven.log.push_message("{0}".to_owned());
+                for chunk in [&audio[..300], &audio[300..]] {
+                    driven.log.push_audio(Bytes::copy_from_slice(chunk));
+                    driven.log.push_message("{1}".to_owned());
+                }
+                driven.write(|offered| accepted.min(offered));
+                let sent = driven.log.sent_bytes();
+                let result = driven.log.rewind(offset);
+                if offset > sent {
+                    assert_eq!((result, driven.log.sent_bytes()), (Err(OutOfLog::Beyond), sent));
+                    break;
+                }
+                assert_eq!(result, Ok(()));
+                driven.wire.clear();
+                driven.unsent.clear();
+                driven.write(|offered| offered);
+                assert_eq!(driven.audio(), audio[offset as usize..], "{offset} of {sent}");
+                let messages = driven.wire.windows(5).filter(|w| w[0] == 0x81 && w[2] == b'{').count();
+                // Those at the offset itself are among them.
+                let expected = match offset {
+                    0 => 3,
+                    1..=300 => 2,
+                    _ => 1,
+                };
+                assert_eq!(messages, expected, "{offset} of {sent}");
+            }
+        }
+    }
+
+    impl Driven {
+        /// The audio of what is on the wire, which may end in the middle of a frame.
+        fn audio(&self) -> Vec<u8> {
+            let (mut audio, mut wire) = (Vec::new(), &self.wire[..]);
+            while wire.len() >= 2 {
+                let (header, len) = match wire[1] {
+                    126 if wire.len() < 4 => break,
+                    126 => (4, usize::from(u16::from_be_bytes([wire[2], wire[3]]))),
+                    short => (2, usize::from(short)),
+                };
+                let end = (header + len).min(wire.len());
+                if wire[0] == 0x82 {
+                    audio.extend_from_slice(&wire[header..end]);
+                }
+                wire = &wire[end..];
+            }
+            audio
+        }
+    }
+
+    /// Random histories of everything that there is: what a client has is always the beginning of
+    /// what was pushed, cut only where it was cancelled, and the positions keep their order.
+    #[test]
+    fn positions_keep_their_order_and_bytes_their_place() {
+        for seed in 1..=400u64 {
+            let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let frame_bytes = [1, 7, 80, 640][random.below(4)];
+            let ahead = [None, Some(MS * 20), Some(MS * 100), Some(MS * 2_000)][random.below(4)];
+            let keep_bytes = [0, 100, 100_000][random.below(3)];
+            let mut driven = Driven::new(Flow { ahead, keep_bytes, ..burst(frame_bytes) });
+            // All audio by offset, and what the client has of it.
+            let (mut model, mut client) = (Vec::<u8>::new(), Vec::<u8>::new());
+            let (mut next, mut is_shut) = (0u8, false);
+            let mut played = 0;
+            for step in 0..150 {
+                match random.below(20) {
+                    0..=5 => {
+                        let chunk: Vec<u8> = (0..random.below(frame_bytes * 9 + 1))
+                            .map(|_| {
+                                next = next.wrapping_add(7);
+                                next
+                            })
+                            .collect();
+                        model.extend_from_slice(&chunk);
+                        driven.log.push_audio(chunk.into());
+                    }
+                    6 => driven.log.push_message("{m}".to_owned()),
+                    7 => {
+                        is_shut = true;
+                        driven.log.shut(driven.now);
+                    }
+                    8 | 9 => {
+                        is_shut = false;
+                        driven.log.open(driven.now);
+                    }
+                    10 if random.below(3) == 0 => {
+                        let offset = random.below(model.len() + 9) as u64;
+                        driven.log.acknowledge(driven.now, offset);
+                        played = 0;
+                    }
+                    11 if random.below(3) == 0 => {
+                        driven.log.cancel(driven.now);
+                        model.truncate(driven.log.sent_bytes() as usize);
+                        assert!(driven.log.is_all_sent());
+                    }
+                    12 if random.below(2) == 0 => {
+                        // A new connection: what was begun on the old one is lost.
+                        let offset = random.below(client.len() + 3);
+                        let (base, sent) = (driven.log.base_bytes(), driven.log.sent_bytes());
+                        let expected = match offset as u64 {
+                            o if o < base => Err(OutOfLog::Before),
+                            o if o > sent => Err(OutOfLog::Beyond),
+                            _ => Ok(()),
+                        };
+                        assert_eq!(driven.log.rewind(offset as u64), expected, "seed {seed}, {step}");
+                        if expected.is_ok() {
+                            client.resize(offset, 0);
+                            client.copy_from_slice(&model[..offset]);
+                            driven.unsent.clear();
+                            played = 0;
+                        }
+                    }
+                    13..=15 => driven.now += MS * [0, 1, 10, 300][random.below(4)],
+                    _ => {
+                        // Frames that were begun arrive in full before anything else.
+                        driven.wire.clear();
+                        driven.write(|offered| random.below(offered + 1));
+                        driven.wire.append(&mut driven.unsent);
+                        let audio = driven.audio();
+                        assert!(!is_shut || audio.is_empty(), "seed {seed}, {step}");
+                        client.extend_from_slice(&audio);
+                    }
+                }
+                let (log, now) = (&driven.log, driven.now);
+                let at = format!("seed {seed}, step {step}");
+                assert_eq!(client.len() as u64, log.sent_bytes(), "{at}");
+                assert!(model.starts_with(&client), "{at}");
+                assert_eq!(log.written_bytes(), model.len() as u64, "{at}");
+                let heard = log.played_bytes(now);
+                assert!(log.base_bytes() <= log.sent_bytes() && heard <= log.sent_bytes(), "{at}");
+                // Nothing is kept for nobody, and a client may say that it has heard less.
+                assert!(log.base_bytes() <= heard || keep_bytes == 0 || log.is_acknowledged, "{at}");
+                assert!(heard >= played, "{at}: time goes back");
+                played = heard;
+                if let Some(opens) = log.opens_at(now) {
+                    assert!(opens > now, "{at}");
+                    assert!(log.is_all_sent() || log.has_output(opens), "{at}");
+                }
+                assert!(!is_shut || (!log.has_output(now) && log.opens_at(now).is_none()), "{at}");
+            }
+        }
     }
 }

@@ -225,8 +225,7 @@ impl Stream {
         }
         stream.take_text(now, prompt);
         if !stream.is_open {
-            stream.segmenter.finish();
-            stream.cut();
+            stream.flush();
         }
         Ok(stream)
     }
@@ -272,11 +271,10 @@ impl Stream {
 
     /// No more text follows; the connection is closed once everything was spoken.
     pub(super) fn drain(&mut self) {
-        self.segmenter.finish();
+        self.flush();
         self.is_open = false;
         self.drains = true;
         self.end_reason = EndReason::Ended;
-        self.cut();
     }
 
     /// Moves finished sentences from the segmenter to the queue.
@@ -603,11 +601,10 @@ impl Stream {
 
     /// The sentence that the byte at this offset belongs to.
     pub(super) fn index_at(&self, offset: u64) -> u64 {
-        let spoken = self.records.iter().find(|record| offset < record.start + record.bytes);
-        match (spoken, self.speaking.front()) {
-            (Some(record), _) => record.index,
-            (None, Some(speaking)) => speaking.index,
-            (None, None) => self.records.last().map_or(0, |record| record.index),
+        match self.speaking.front() {
+            Some(speaking) if speaking.is_announced && speaking.start <= offset => speaking.index,
+            // One that was cut off may have been made beyond where the next one begins.
+            _ => self.records.iter().rfind(|record| record.start <= offset).map_or(0, |record| record.index),
         }
     }
 
@@ -616,8 +613,9 @@ impl Stream {
     /// Where to begin to speak again for an offset that is no longer kept: the first record to
     /// repeat, of which there may be none if the sentence is still being spoken.
     fn first_to_repeat(&self, offset: u64) -> Option<usize> {
-        let first = self.records.iter().position(|record| offset < record.start + record.bytes);
-        let first = first.unwrap_or(self.records.len());
+        let first = self.records.iter().rposition(|record| record.start <= offset);
+        let is_in = |first: &usize| offset < self.records[*first].start + self.records[*first].bytes;
+        let first = first.filter(is_in).unwrap_or(self.records.len());
         // What was cut off cannot be cut off again at the same byte.
         let is_whole = self.records[first..].iter().all(|record| !record.is_cut);
         let is_begun = match self.records.get(first) {
