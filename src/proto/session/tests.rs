@@ -1507,7 +1507,7 @@ fn a_session_lasts_no_longer_than_it_may() {
         let seen = driven.settled();
         assert_refused(&seen[..1], "session_expired");
         let end = &of_type(&seen, "session_end")[0];
-        assert_eq!(end.contains(r#""reason":"expired""#), is_streaming, "{end}");
+        assert!(end.contains(r#""reason":"expired""#), "{end}");
         assert!(matches!(seen[2..], [Seen::Close(1000, _)]), "{seen:?}");
         assert_eq!(driven.session.next_time(driven.now), None);
     }
@@ -1623,17 +1623,9 @@ fn what_is_no_longer_kept_is_spoken_again() {
                 if offset > sent {
                     break;
                 }
-                let stream = driven.session.stream.as_ref().unwrap();
-                let is_gone = (offset as u64) < stream.log.base_bytes();
-                let whole = driven.asked.len() - driven.speeches.len();
                 driven.lose();
                 driven.recover(offset);
                 let at = format!("{events} events, offset {offset} of {sent}, kept {keep_bytes}");
-                if is_gone && offset >= all_audio(&TOLD[..whole]).len() {
-                    // Nobody knows what a sentence that is only half made has to come to.
-                    assert_lost(&driven.settled(), &at);
-                    continue;
-                }
                 assert_goes_on(&driven.settled(), offset, &at);
                 // And once more, in between.
                 let mut driven = v1(Settings { keep_bytes, prefetch: 2, ..settings() });
