@@ -170,7 +170,9 @@ impl Log {
         let Some(ahead) = self.flow.ahead else { return 0 };
         let (format, frame) = (self.flow.format, self.flow.frame_bytes as u64);
         let ahead = format.bytes(ahead);
-        ahead.saturating_sub(frame.max(ahead / 5)).min(format.bytes(MAX_STEP)).max(frame.min(ahead))
+        let sample = format.encoding.bytes_per_sample() as u64;
+        let step = ahead.saturating_sub(frame.max(ahead / 5)).min(format.bytes(MAX_STEP));
+        (step / sample * sample).max(sample)
     }
 
     /// Whether synthesis should go on.

@@ -297,8 +297,9 @@ impl<T: Transport> Connection<T> {
                 (Talk::Echo, Incoming::Binary(bytes)) => self.endpoint.send_binary(bytes),
             }
         }
-        if *self.endpoint.state() != State::Open && !self.speeches.is_empty() {
-            // Nothing more can be sent, so nobody will hear it.
+        let is_kept = matches!(&self.talk, Talk::Session(session) if session.is_resumable());
+        if *self.endpoint.state() != State::Open && !self.speeches.is_empty() && !is_kept {
+            // Nothing more can be sent here, and nobody will ask for it elsewhere.
             self.speeches = VecDeque::new();
         }
     }

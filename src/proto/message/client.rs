@@ -1,6 +1,6 @@
 //! What a client says.
 
-use super::{Fault, Fields, json_string, required, unknown_type};
+use super::{Code, Fault, Fields, json_string, quoted, required, unknown_type};
 use crate::proto::audio::Encoding;
 use crate::proto::text::Clean;
 use std::fmt::Write;
@@ -286,6 +286,11 @@ impl From<StartSession> for ClientMessage {
     }
 }
 
+fn unknown_encoding(name: &str) -> Fault {
+    let known = Encoding::NAMES.join(", ");
+    Fault::new(Code::UnsupportedAudio, format!("There is no encoding {}; there is {known}.", quoted(name)))
+}
+
 /// Appends a field to an object that has one already, if there is a value.
 fn field(json: &mut String, name: &str, value: Option<impl std::fmt::Display>) {
     if let Some(value) = value {
@@ -304,7 +309,10 @@ impl StartSession {
         let audio = match fields.object("audio", "audio.")? {
             None => None,
             Some(mut audio) => Some(AudioOptions {
-                encoding: audio.choice("encoding", &Encoding::NAMES, Encoding::from_name)?,
+                encoding: match audio.string("encoding")? {
+                    None => None,
+                    Some(name) => Some(Encoding::from_name(&name).ok_or_else(|| unknown_encoding(&name))?),
+                },
                 sample_rate_hz: audio.integer("sampleRate", 1, 1_000_000)?.map(|n| n as u32),
                 frame_ms: audio.integer("frameMs", 1, 1_000)?.map(|n| n as u32),
             }),
