@@ -297,7 +297,8 @@ impl<T: Transport> Connection<T> {
                 (Talk::Echo, Incoming::Binary(bytes)) => self.endpoint.send_binary(bytes),
             }
         }
-        if *self.endpoint.state() != State::Open && !self.speeches.is_empty() {
+        let may_come_back = matches!(&self.talk, Talk::Session(session) if session.is_resumable());
+        if *self.endpoint.state() != State::Open && !may_come_back {
             // Nothing more can be sent, so nobody will hear it.
             self.speeches = VecDeque::new();
         }
