@@ -384,6 +384,13 @@ impl Session {
     pub fn on_cancelled(&mut self, untaken_bytes: u64) {
         let Some(stream) = self.stream.as_deref_mut() else { return };
         let Some((now, after)) = stream.cancelling.take() else { return };
+        if after != AfterCancel::Restart
+            && let Some(offset) = stream.recovering.take()
+        {
+            // It has come back, and what was to be spoken again for it is cancelled.
+            let index = stream.index_at(offset);
+            self.actions.push_back(Action::Send(ServerMessage::Recovered { offset, index }));
+        }
         let figures = stream.cancel(now, untaken_bytes, after);
         match after {
             AfterCancel::Tell { .. } => {
@@ -588,6 +595,8 @@ impl Session {
     pub fn on_recovered(&mut self, now: Instant, offset: u64) {
         let Some(stream) = self.stream.as_deref_mut() else { return self.lose_position(true) };
         match stream.go_back_to(offset) {
+            // Lost once more before it was spoken again that far: it is told of then.
+            Ok(true) if stream.recovering.is_some() => {}
             Ok(true) => {
                 let index = stream.index_at(offset);
                 self.send(ServerMessage::Recovered { offset, index });

@@ -565,6 +565,7 @@ impl Stream {
         match self.log.rewind(offset) {
             Ok(()) => {
                 self.is_finished = false;
+                self.recovering = self.recovering.map(|_| offset);
                 return Ok(true);
             }
             Err(OutOfLog::Beyond) => return Err(()),
