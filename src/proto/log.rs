@@ -165,12 +165,12 @@ impl Log {
 
     /// The gate opens once there is room for this much, so that several frames share a write. A
     /// fifth of the look-ahead, or a frame, stays with the listener as the reserve for a late
-    /// wake-up.
+    /// wake-up; half of it where it is shorter than two frames.
     fn step(&self) -> u64 {
         let Some(ahead) = self.flow.ahead else { return 0 };
         let (format, frame) = (self.flow.format, self.flow.frame_bytes as u64);
         let ahead = format.bytes(ahead);
-        ahead.saturating_sub(frame.max(ahead / 5)).min(format.bytes(MAX_STEP)).max(frame.min(ahead))
+        ahead.saturating_sub(frame.max(ahead / 5)).min(format.bytes(MAX_STEP)).max(frame.min(ahead / 2))
     }
 
     /// Whether synthesis should go on.
