@@ -1,8 +1,9 @@
 //! What a client says.
 
-use super::{Fault, Fields, json_string, required, unknown_type};
+use super::{Code, Fault, Fields, json_string, required, unknown_type};
 use crate::proto::audio::Encoding;
 use crate::proto::text::Clean;
+use serde_json::Value;
 use std::fmt::Write;
 
 /// The longest time, or farthest offset, that a number may name: what JavaScript counts exactly.
@@ -303,11 +304,19 @@ impl StartSession {
     fn parse(fields: &mut Fields) -> Result<StartSession, Fault> {
         let audio = match fields.object("audio", "audio.")? {
             None => None,
-            Some(mut audio) => Some(AudioOptions {
-                encoding: audio.choice("encoding", &Encoding::NAMES, Encoding::from_name)?,
-                sample_rate_hz: audio.integer("sampleRate", 1, 1_000_000)?.map(|n| n as u32),
-                frame_ms: audio.integer("frameMs", 1, 1_000)?.map(|n| n as u32),
-            }),
+            Some(mut audio) => {
+                let is_name = audio.map.get("encoding").is_some_and(Value::is_string);
+                let encoding = audio.choice("encoding", &Encoding::NAMES, Encoding::from_name);
+                Some(AudioOptions {
+                    // An encoding of a name that is not known here may well be one.
+                    encoding: encoding.map_err(|fault| match is_name {
+                        true => Fault { code: Code::UnsupportedAudio, ..fault },
+                        false => fault,
+                    })?,
+                    sample_rate_hz: audio.integer("sampleRate", 1, 1_000_000)?.map(|n| n as u32),
+                    frame_ms: audio.integer("frameMs", 1, 1_000)?.map(|n| n as u32),
+                })
+            }
         };
         let delivery = match fields.object("delivery", "delivery.")? {
             None => None,
