@@ -18,6 +18,9 @@ use tokio::time::timeout;
 /// How long connecting and the opening handshake may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Silence after which a server is taken for gone. It pings every 30 s.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(75);
+
 /// Bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -115,6 +118,7 @@ impl Error {
 pub struct Client {
     socket: TcpStream,
     endpoint: Endpoint,
+    subprotocol: Option<String>,
     buffer: Box<[u8]>,
 }
 
@@ -141,6 +145,11 @@ impl Client {
     pub async fn connect_with(url: &str, subprotocols: &[&str]) -> Result<Client, Error> {
         let late = |_| Error::Io(ErrorKind::TimedOut.into());
         timeout(CONNECT_TIMEOUT, open(url, subprotocols)).await.map_err(late)?
+    }
+
+    /// The subprotocol that the server chose of those it was offered.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
     }
 
     /// Sends a control message.
@@ -179,7 +188,8 @@ impl Client {
                     _ => Err(Error::Closed(closed.clone())),
                 };
             }
-            self.socket.readable().await?;
+            let late = |_| Error::Io(ErrorKind::TimedOut.into());
+            timeout(SILENCE_TIMEOUT, self.socket.readable()).await.map_err(late)??;
             match self.socket.try_read(&mut self.buffer) {
                 Ok(0) => return Err(Error::Io(ErrorKind::UnexpectedEof.into())),
                 Ok(count) => self.endpoint.receive(&self.buffer[..count]),
@@ -225,7 +235,8 @@ async fn open(url: &str, subprotocols: &[&str]) -> Result<Client, Error> {
     let (mut requests, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(Error::Http)?;
     tokio::spawn(connection.with_upgrades());
     let response = requests.send_request(request).await.map_err(Error::Http)?;
-    handshake::verify(&key, response.status(), response.headers(), subprotocols).map_err(Error::Refused)?;
+    let subprotocol = handshake::verify(&key, response.status(), response.headers(), subprotocols)
+        .map_err(Error::Refused)?;
     let upgraded = hyper::upgrade::on(response).await.map_err(Error::Http)?;
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("this is what the connection was made of");
 
@@ -236,5 +247,6 @@ async fn open(url: &str, subprotocols: &[&str]) -> Result<Client, Error> {
     };
     let mut endpoint = Endpoint::new(Role::Client, limits);
     endpoint.receive(&parts.read_buf);
-    Ok(Client { socket: parts.io.into_inner(), endpoint, buffer: vec![0; READ_BYTES].into_boxed_slice() })
+    let buffer = vec![0; READ_BYTES].into_boxed_slice();
+    Ok(Client { socket: parts.io.into_inner(), endpoint, subprotocol, buffer })
 }

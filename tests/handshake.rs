@@ -59,6 +59,14 @@ async fn accepted() {
         ("bare LF as line end", SAMPLE.replace('\r', "").into_bytes(), None),
         ("empty line before it", [b"\r\n", SAMPLE.as_bytes()].concat(), None),
         ("unknown subprotocol", and("Sec-WebSocket-Protocol: chat, bearer.xyz"), None),
+        ("the subprotocol", and("Sec-WebSocket-Protocol: aloud.v1"), Some("aloud.v1")),
+        ("and a credential", and("Sec-WebSocket-Protocol: aloud.v1, bearer.x"), Some("aloud.v1")),
+        (
+            "in two lines",
+            and("Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: aloud.v1"),
+            Some("aloud.v1"),
+        ),
+        ("another version", and("Sec-WebSocket-Protocol: aloud.v2, xaloud.v1"), None),
         ("unknown extension", and("Sec-WebSocket-Extensions: permessage-deflate"), None),
     ] {
         let mut client = raw(server.addr).await;

@@ -133,7 +133,7 @@ impl Listening<'_> {
 
 async fn speak(
     url: &str,
-    start: StartSession,
+    mut start: StartSession,
     mut format: Format,
     output: &Output,
 ) -> Result<ExitCode, Box<dyn Error>> {
@@ -143,7 +143,9 @@ async fn speak(
     let mut screen = Screen::new(start.timestamps == Some(Timestamps::Word));
     let mut wav = None;
     let mut faults = 0;
-    let mut start = Some(start);
+    // A server of the base protocol cannot be come back to.
+    start.resumable = listening.client.subprotocol() == Some(SUBPROTOCOL);
+    listening.client.send(&start.into()).await?;
     loop {
         let event = tokio::select! {
             event = listening.client.next() => event,
@@ -162,11 +164,7 @@ async fn speak(
         };
         match event {
             Event::Message(ServerMessage::SessionStart { session_id, greeting }) => {
-                let Some(mut start) = start.take() else { continue };
                 listening.session = greeting.map(|greeting| (session_id, greeting.token));
-                // A server of the base protocol cannot be come back to.
-                start.resumable = listening.session.is_some();
-                listening.client.send(&start.into()).await?;
             }
             Event::Message(ServerMessage::StreamStart { audio, .. }) => format = audio.0,
             Event::Audio(bytes) => {

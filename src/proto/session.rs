@@ -384,6 +384,13 @@ impl Session {
     pub fn on_cancelled(&mut self, untaken_bytes: u64) {
         let Some(stream) = self.stream.as_deref_mut() else { return };
         let Some((now, after)) = stream.cancelling.take() else { return };
+        if after != AfterCancel::Restart
+            && let Some(offset) = stream.recovering.take()
+        {
+            // It has come back, and what was to be spoken again for it is cancelled.
+            let index = stream.index_at(offset);
+            self.actions.push_back(Action::Send(ServerMessage::Recovered { offset, index }));
+        }
         let figures = stream.cancel(now, untaken_bytes, after);
         match after {
             AfterCancel::Tell { .. } => {

@@ -4,13 +4,15 @@
 
 use aloud::audio::{Encoding, Format};
 use aloud::proto::handshake;
-use aloud::tts::{Sink, Speech, Synthesizer, Tone, Utterance};
+use aloud::tts::{Piece, Sink, Speech, Synthesizer, Tone, Utterance};
 use aloud::{Config, Server, Service};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -172,12 +174,43 @@ pub fn close(code: u16, reason: &str) -> Vec<u8> {
 
 /// The bytes of a good opening handshake.
 pub fn opening(addr: SocketAddr, path: &str) -> Vec<u8> {
+    opening_with(addr, path, "")
+}
+
+/// The same with these header lines more, each with its line end.
+pub fn opening_with(addr: SocketAddr, path: &str, more: &str) -> Vec<u8> {
     let key = handshake::generate_key(*b"the sample nonce");
     format!(
         "GET {path} HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{more}\r\n"
     )
     .into_bytes()
+}
+
+/// The header line of a client that speaks `aloud.v1`.
+pub const V1: &str = "Sec-WebSocket-Protocol: aloud.v1\r\n";
+
+/// Connects as a client that speaks `aloud.v1`, and takes the greeting.
+pub async fn v1(addr: SocketAddr) -> (Raw, Value) {
+    let mut client = raw(addr).await;
+    client.send_bytes(&opening_with(addr, aloud::PATH, V1)).await;
+    let head = client.read_head().await;
+    assert_eq!((head.status, head.header("sec-websocket-protocol").as_deref()), (101, Some("aloud.v1")));
+    let Frame::Text(greeting) = client.read_frame().await else { panic!("a message") };
+    assert_eq!(greeting["type"], "session_start");
+    (client, greeting)
+}
+
+/// Shakes hands with a service over memory, which holds this many bytes of each direction; with
+/// these header lines more. The server's first message is still to be read.
+pub async fn over_memory(service: &Service, buffer_bytes: usize, more: &str) -> Raw<DuplexStream> {
+    let (ours, theirs) = duplex(buffer_bytes);
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(theirs), service.clone());
+    tokio::spawn(connection.with_upgrades());
+    let mut client = Raw::over(ours, Duration::from_secs(7200));
+    client.send_bytes(&opening_with("127.0.0.1:80".parse().unwrap(), aloud::PATH, more)).await;
+    assert_eq!(client.read_head().await.status, 101);
+    client
 }
 
 /// Connects and shakes hands; the server's first message is still to be read.
@@ -235,6 +268,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     /// answered is what a test looks at.
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
         let _ = timeout(self.patience, self.stream.write_all(bytes)).await.expect("in time");
+    }
+
+    /// The stream itself, and what was read and not taken.
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        (self.stream, self.unread)
+    }
+
+    /// Everything that came before the server had taken all that was said to it up to now.
+    pub async fn before_pong(&mut self) -> Vec<Frame> {
+        self.send_bytes(&frame(0x89, b"now?")).await;
+        let mut frames = Vec::new();
+        loop {
+            match self.read_frame().await {
+                Frame::Pong(payload) if payload == b"now?" => return frames,
+                frame => frames.push(frame),
+            }
+        }
     }
 
     /// Ends the own direction of the connection.
@@ -332,6 +382,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         let read = timeout(self.patience, self.stream.read_buf(&mut self.unread)).await.expect("in time");
         read.expect("closed in good order") > 0
     }
+}
+
+/// What came out of the frames as audio.
+pub fn audio(frames: &[Frame]) -> Vec<u8> {
+    let audio = frames.iter().filter_map(|f| match f {
+        Frame::Binary(audio) => Some(&audio[..]),
+        _ => None,
+    });
+    audio.collect::<Vec<_>>().concat()
+}
+
+/// What came out of them as messages.
+pub fn messages(frames: &[Frame]) -> Vec<Value> {
+    let messages = frames.iter().filter_map(|f| match f {
+        Frame::Text(value) => Some(value.clone()),
+        _ => None,
+    });
+    messages.collect()
+}
+
+/// What an engine says when it is asked directly.
+pub async fn spoken(engine: &dyn Synthesizer, utterance: Utterance) -> Vec<u8> {
+    let mut speech = engine.speak(utterance);
+    let mut audio = Vec::new();
+    while let Some(piece) = within(speech.next()).await {
+        if let Piece::Audio(chunk) = piece.unwrap() {
+            audio.extend(chunk);
+        }
+    }
+    audio
+}
+
+/// CRC-32 of IEEE 802.3, bit by bit, so as not to trust the server's own.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = !0u32;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+        }
+    }
+    !crc
 }
 
 /// Waits for this, but not for ever.

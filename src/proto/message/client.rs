@@ -309,10 +309,11 @@ impl StartSession {
         let audio = match fields.object("audio", "audio.")? {
             None => None,
             Some(mut audio) => Some(AudioOptions {
-                encoding: match audio.string("encoding")? {
-                    None => None,
-                    Some(name) => Some(Encoding::from_name(&name).ok_or_else(|| unknown_encoding(&name))?),
-                },
+                encoding: audio
+                    .choice("encoding", &Encoding::NAMES, |name| {
+                        Some(Encoding::from_name(name).ok_or_else(|| unknown_encoding(name)))
+                    })?
+                    .transpose()?,
                 sample_rate_hz: audio.integer("sampleRate", 1, 1_000_000)?.map(|n| n as u32),
                 frame_ms: audio.integer("frameMs", 1, 1_000)?.map(|n| n as u32),
             }),

@@ -1,0 +1,967 @@
+//! Sockets that die, sessions that do not: whatever happens to the connection, the bytes are those
+//! of a listener who was never disturbed.
+#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
+
+mod support;
+
+use aloud::Config;
+use aloud::audio::Format;
+use aloud::tts::{Flite, Sink, Synthesizer, Tone, Utterance};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use support::{
+    Asked, FORMAT, Frame, Raw, Running, Scripted, audio, close, crc32, messages, session, spoken, start_with,
+    text, v1, within,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+const PAUSE: &str = r#"{"type":"pause"}"#;
+const RESUME: &str = r#"{"type":"resume"}"#;
+const END: &str = r#"{"type":"end"}"#;
+
+fn start(prompt: &str, options: &Value) -> String {
+    let mut start = json!({"type": "start_session", "prompt": prompt, "resumable": true});
+    start.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    start.to_string()
+}
+
+fn paced(ahead_ms: u64) -> Value {
+    json!({"delivery": {"mode": "paced", "aheadMs": ahead_ms}})
+}
+
+fn burst() -> Value {
+    json!({})
+}
+
+fn recover(greeting: &Value, offset: usize) -> String {
+    let (id, token) = (&greeting["sessionId"], &greeting["token"]);
+    json!({"type": "recover", "sessionId": id, "token": token, "offset": offset}).to_string()
+}
+
+fn tone(seconds: f64) -> Arc<Tone> {
+    Arc::new(Tone::new(FORMAT, seconds))
+}
+
+async fn message(client: &mut Raw) -> Value {
+    match client.read_frame().await {
+        Frame::Text(value) => value,
+        frame => panic!("no message but {}", frame.kind()),
+    }
+}
+
+/// The server's Close, which is answered: its code.
+async fn closed(client: &mut Raw) -> u16 {
+    let frame = client.read_frame().await;
+    let Frame::Close(Some((code, _))) = frame else { panic!("no Close but {frame:?}") };
+    client.send_bytes(&close(code, "")).await;
+    assert_eq!(client.read_to_close().await, b"", "nothing comes behind a Close");
+    code
+}
+
+async fn next(asked: &mut Asked) -> (Utterance, Sink) {
+    within(asked.recv()).await.unwrap()
+}
+
+async fn until(what: &str, mut is: impl FnMut() -> bool) {
+    for _ in 0..5_000 {
+        if is() {
+            return;
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    panic!("never: {what}");
+}
+
+/// Numbers without a pattern (xorshift64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % n.max(1)
+    }
+}
+
+/// How a connection is lost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Loss {
+    Reset,
+    /// The stream ends, without a Close.
+    Fin,
+    /// With a Close that is no goodbye, as a browser sends when it leaves the page.
+    Away,
+    /// Paused, then reset.
+    Paused,
+    /// Reset right behind the end of a sentence.
+    BetweenSentences,
+    /// Not lost: another connection takes the session over.
+    TakenOver,
+}
+
+const LOSSES: [Loss; 6] =
+    [Loss::Reset, Loss::Fin, Loss::Away, Loss::Paused, Loss::BetweenSentences, Loss::TakenOver];
+
+/// A listener that keeps every byte of audio it gets, those of half a frame too.
+struct Listener {
+    stream: TcpStream,
+    unread: Vec<u8>,
+    audio: Vec<u8>,
+    told: Vec<Value>,
+    greeting: Value,
+}
+
+impl Listener {
+    async fn new(addr: SocketAddr, start: &str) -> Listener {
+        let (client, greeting) = v1(addr).await;
+        let (stream, unread) = client.into_parts();
+        let mut listener = Listener { stream, unread, audio: Vec::new(), told: Vec::new(), greeting };
+        listener.say(start).await;
+        listener
+    }
+
+    async fn say(&mut self, json: &str) {
+        let _ = self.stream.write_all(&text(json)).await;
+    }
+
+    /// The next frame's opcode, and the lengths of its head and its payload.
+    fn head(&self) -> Option<(u8, usize, usize)> {
+        let unread = &self.unread;
+        let (first, len) = (*unread.first()? & 0x0f, *unread.get(1)?);
+        match len {
+            126 => Some((first, 4, u16::from_be_bytes(unread.get(2..4)?.try_into().unwrap()).into())),
+            127 => Some((
+                first,
+                10,
+                u64::from_be_bytes(unread.get(2..10)?.try_into().unwrap()).try_into().unwrap(),
+            )),
+            len => Some((first, 2, len.into())),
+        }
+    }
+
+    /// Takes whole frames out of what was read.
+    fn take(&mut self) {
+        while let Some((opcode, head, len)) = self.head() {
+            if self.unread.len() < head + len {
+                return;
+            }
+            let payload: Vec<u8> = self.unread.drain(..head + len).skip(head).collect();
+            match opcode {
+                1 => self.told.push(serde_json::from_slice(&payload).unwrap()),
+                2 => self.audio.extend(payload),
+                _ => {}
+            }
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.told.last().is_some_and(|told| told["type"] == "session_end")
+    }
+
+    /// Reads up to so many bytes; false at the end of the stream.
+    async fn read(&mut self, most: usize) -> bool {
+        let mut buffer = vec![0; most];
+        let count = within(self.stream.read(&mut buffer)).await.unwrap();
+        self.unread.extend(&buffer[..count]);
+        self.take();
+        count > 0
+    }
+
+    /// Reads until it was told this.
+    async fn hear(&mut self, kind: &str) -> Value {
+        let mut from = 0;
+        loop {
+            if let Some(told) = self.told[from..].iter().find(|told| told["type"] == kind) {
+                return told.clone();
+            }
+            from = self.told.len();
+            assert!(self.read(4096).await, "closed before {kind}: {:?}", self.told);
+        }
+    }
+
+    /// Loses the connection, and comes back on another one.
+    async fn lose(&mut self, loss: Loss, addr: SocketAddr, random: &mut Random, goes_back: usize) {
+        match loss {
+            Loss::Paused => {
+                self.told.clear();
+                self.say(PAUSE).await;
+                let paused = self.hear("paused").await;
+                assert_eq!(paused["offset"], self.audio.len());
+            }
+            Loss::BetweenSentences => {
+                self.told.clear();
+                while !self.told.iter().any(|told| told["type"] == "sentence_end") {
+                    assert!(self.read(64).await);
+                }
+            }
+            _ => {}
+        }
+        // What came of a frame counts, or does not: that is the listener's choice.
+        if random.below(2) == 0
+            && let Some((2, head, _)) = self.head()
+        {
+            self.audio.extend(self.unread.iter().skip(head));
+        }
+        // Seldom enough to get anywhere.
+        let goes_back = if random.below(8) == 0 { random.below(goes_back + 1) } else { 0 };
+        self.audio.truncate(self.audio.len().saturating_sub(goes_back));
+        let (client, _) = match loss {
+            Loss::TakenOver => v1(addr).await,
+            _ => {
+                match loss {
+                    Loss::Fin => self.stream.shutdown().await.unwrap(),
+                    Loss::Away => {
+                        let _ = self.stream.write_all(&close(1001, "")).await;
+                        if random.below(2) == 0 {
+                            let mut rest = Vec::new();
+                            let _ = within(self.stream.read_to_end(&mut rest)).await;
+                        }
+                    }
+                    _ => self.stream.set_zero_linger().unwrap(),
+                }
+                // At times the server learns of it first, at times it does not.
+                if random.below(2) == 0 {
+                    let (client, _) = v1(addr).await;
+                    let (stream, unread) = client.into_parts();
+                    (self.stream, self.unread) = (stream, unread);
+                    sleep(Duration::from_millis(random.below(3) as u64)).await;
+                    return self.come_back(loss).await;
+                }
+                v1(addr).await
+            }
+        };
+        let (stream, unread) = client.into_parts();
+        let old = std::mem::replace(&mut self.stream, stream);
+        self.unread = unread;
+        self.come_back(loss).await;
+        drop(old);
+    }
+
+    async fn come_back(&mut self, loss: Loss) {
+        self.told.clear();
+        self.say(&recover(&self.greeting, self.audio.len())).await;
+        let offset = self.audio.len();
+        let recovered = self.hear("recovered").await;
+        assert_eq!(
+            (&recovered["recovered"], &recovered["offset"]),
+            (&json!(true), &json!(offset)),
+            "{loss:?}"
+        );
+        assert_eq!(self.told[0]["type"], "recovered", "{loss:?}: {:?}", self.told);
+        if loss == Loss::Paused {
+            self.say(RESUME).await;
+        }
+    }
+}
+
+/// What an undisturbed listener hears.
+async fn undisturbed(engine: &dyn Synthesizer, sentences: &[&str]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    for sentence in sentences {
+        whole.extend(spoken(engine, Utterance::new(*sentence, engine.format())).await);
+    }
+    whole
+}
+
+const SENTENCES: [&str; 6] = [
+    "Good evening, everybody.",
+    "This costs $37.50, Dr. Sato said.",
+    "Is that so?",
+    "Perhaps.",
+    "But then again, there is a lot to be said for silence.",
+    "Enough!",
+];
+
+/// One listener that is disturbed so many times; for a stream that is over before, another begins.
+async fn disturbed(
+    addr: SocketAddr,
+    seed: u64,
+    losses: usize,
+    options: Value,
+    whole: Arc<Vec<u8>>,
+    goes_back: usize,
+) -> usize {
+    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let prompt = SENTENCES.join(" ");
+    let mut lost = 0;
+    while lost < losses {
+        let mut listener = Listener::new(addr, &start(&prompt, &options)).await;
+        let mut ends = Vec::new();
+        while !listener.has_ended() {
+            // Sometimes at once, as a rule after a while.
+            let bytes = random.below(whole.len() / 6);
+            let from = listener.audio.len();
+            while listener.audio.len() < from + bytes && !listener.has_ended() {
+                assert!(listener.read(1 + random.below(4096)).await, "{:?}", listener.told);
+            }
+            ends.extend(listener.told.iter().filter(|told| told["type"] == "sentence_end").cloned());
+            assert!(whole.starts_with(&listener.audio), "seed {seed}: after {} bytes", listener.audio.len());
+            if lost >= losses && !listener.has_ended() {
+                continue;
+            }
+            if listener.has_ended() {
+                break;
+            }
+            let mut loss = LOSSES[random.below(LOSSES.len())];
+            if loss == Loss::BetweenSentences && ends.iter().any(|end| end["index"] == 4) {
+                loss = Loss::Reset;
+            }
+            listener.lose(loss, addr, &mut random, goes_back).await;
+            lost += 1;
+        }
+        assert!(listener.audio == *whole, "seed {seed}: {} of {} bytes", listener.audio.len(), whole.len());
+        for end in ends {
+            let bytes = end["bytes"].as_u64().unwrap() as usize;
+            let offset = end["offset"].as_u64().unwrap() as usize;
+            assert_eq!(end["crc32"], format!("{:08x}", crc32(&whole[offset - bytes..offset])));
+        }
+        listener.say(END).await;
+        listener.hear("session_end").await;
+        let _ = listener.stream.write_all(&close(1000, "")).await;
+    }
+    lost
+}
+
+async fn disturbed_at_random(engine: Arc<dyn Synthesizer>, config: Config, losses: usize, goes_back: usize) {
+    let whole = Arc::new(undisturbed(engine.as_ref(), &SENTENCES).await);
+    let server = start_with(config, engine).await;
+    let mut listeners = JoinSet::new();
+    // Those that are paced have little before them, so that they are in the middle of it.
+    for (n, options) in [burst(), paced(60), paced(400), burst(), paced(2_000)].into_iter().enumerate() {
+        let seed = (losses * 31 + goes_back + n) as u64;
+        listeners.spawn(disturbed(server.addr, seed, losses / 5, options, whole.clone(), goes_back));
+    }
+    let mut lost = 0;
+    while let Some(count) = listeners.join_next().await {
+        lost += count.unwrap();
+    }
+    assert!(lost >= losses, "{lost}");
+    until("all gone", || {
+        let service = &server.service;
+        service.sessions().count() + service.syntheses().count() + service.frozen().count() == 0
+    })
+    .await;
+    assert_eq!(server.service.frozen_bytes(), 0);
+}
+
+#[tokio::test]
+async fn tone_lost_400_times_is_heard_whole() {
+    disturbed_at_random(tone(0.4), Config::default(), 400, 0).await;
+}
+
+#[tokio::test]
+async fn speech_lost_300_times_is_heard_whole() {
+    disturbed_at_random(Arc::new(Flite::new()), Config::default(), 300, 0).await;
+}
+
+/// So little is kept that sentences have to be spoken again.
+#[tokio::test]
+async fn tone_lost_150_times_and_taken_up_before_what_is_kept_is_heard_whole() {
+    disturbed_at_random(tone(0.4), Config { resume_bytes: 1_000, ..Config::default() }, 150, 20_000).await;
+}
+
+#[tokio::test]
+async fn speech_lost_150_times_and_taken_up_before_what_is_kept_is_heard_whole() {
+    let config = Config { resume_bytes: 1_000, ..Config::default() };
+    disturbed_at_random(Arc::new(Flite::new()), config, 150, 30_000).await;
+}
+
+/// Every offset, in the log and before it.
+#[tokio::test]
+async fn any_offset_can_be_gone_back_to() {
+    for resume_bytes in [1, 2_000, 1 << 20] {
+        let engine = Arc::new(Flite::new());
+        let whole = undisturbed(engine.as_ref(), &SENTENCES).await;
+        let server = start_with(Config { resume_bytes, ..Config::default() }, engine).await;
+        let (mut client, greeting) = v1(server.addr).await;
+        client.say(&start(&SENTENCES.join(" "), &burst())).await;
+        assert!(audio(&client.read_until("session_end").await) == whole);
+        let mut random = Random(resume_bytes | 1);
+        for round in 0..40 {
+            let offset = match round {
+                0 => 0,
+                1 => whole.len(),
+                2 => whole.len() - 1,
+                3 => 1,
+                _ => random.below(whole.len() + 1),
+            };
+            if round % 2 == 0 {
+                client.reset();
+            } else {
+                drop(client);
+            }
+            client = v1(server.addr).await.0;
+            client.say(&recover(&greeting, offset)).await;
+            let recovered = message(&mut client).await;
+            assert_eq!((&recovered["recovered"], &recovered["offset"]), (&json!(true), &json!(offset)));
+            let frames = client.read_until("session_end").await;
+            assert!(audio(&frames) == whole[offset..], "{offset} of {} with {resume_bytes}", whole.len());
+            let told = messages(&frames);
+            assert_eq!(told.iter().filter(|told| told["type"] == "recovered").count(), 0);
+            assert_eq!(told.iter().filter(|told| told["type"] == "error").count(), 0, "{told:?}");
+        }
+    }
+}
+
+/// Lost again and again before it has come back to where it was.
+#[tokio::test]
+async fn a_session_lost_while_it_is_spoken_again_is_told_of_once() {
+    let engine = Arc::new(Flite::new());
+    let whole = undisturbed(engine.as_ref(), &SENTENCES).await;
+    let server = start_with(Config { resume_bytes: 1, ..Config::default() }, engine).await;
+    let (mut client, greeting) = v1(server.addr).await;
+    client.say(&start(&SENTENCES.join(" "), &burst())).await;
+    client.read_until("session_end").await;
+    let mut random = Random(77);
+    for round in 0..60 {
+        drop(client);
+        let mut offset = random.below(whole.len());
+        for _ in 0..random.below(4) {
+            let mut gone = v1(server.addr).await.0;
+            gone.say(&recover(&greeting, offset)).await;
+            if random.below(2) == 0 {
+                sleep(Duration::from_millis(random.below(4) as u64)).await;
+            }
+            if random.below(2) == 0 {
+                gone.reset();
+            }
+            if random.below(2) == 0 {
+                offset -= random.below(offset.min(3_000));
+            }
+        }
+        client = v1(server.addr).await.0;
+        client.say(&recover(&greeting, offset)).await;
+        let mut frames = client.read_until("session_end").await;
+        let Frame::Text(first) = frames.remove(0) else { panic!("a message") };
+        assert_eq!(
+            (&first["type"], &first["recovered"], &first["offset"]),
+            (&json!("recovered"), &json!(true), &json!(offset)),
+            "round {round}"
+        );
+        assert!(audio(&frames) == whole[offset..], "round {round}: {offset}");
+        assert_eq!(
+            messages(&frames).iter().filter(|told| told["type"] == "recovered").count(),
+            0,
+            "round {round}"
+        );
+    }
+}
+
+async fn refused(client: &mut Raw, code: &str, close_code: u16) {
+    let told = message(client).await;
+    assert_eq!(told, json!({"type": "recovered", "recovered": false, "code": code}));
+    let error = message(client).await;
+    assert_eq!(
+        (&error["type"], &error["code"], &error["fatal"]),
+        (&json!("error"), &json!(code), &json!(true))
+    );
+    assert_eq!(closed(client).await, close_code);
+}
+
+/// A session that was lost after its first audio, and how much of it there was.
+async fn lost(server: &Running, options: &Value) -> (Value, usize) {
+    let (mut client, greeting) = v1(server.addr).await;
+    client.say(&start(&SENTENCES.join(" "), options)).await;
+    let heard = audio(&client.read_until("binary").await).len();
+    let before = server.service.frozen().count();
+    client.reset();
+    until("frozen", || server.service.frozen().count() == before + 1).await;
+    (greeting, heard)
+}
+
+#[tokio::test]
+async fn who_does_not_know_the_secret_gets_nothing() {
+    let server = start_with(Config::default(), tone(1.0)).await;
+    let (greeting, heard) = lost(&server, &burst()).await;
+    let (other, _) = lost(&server, &burst()).await;
+    let token = greeting["token"].as_str().unwrap();
+    let changed: String = [if token.starts_with('A') { "B" } else { "A" }, &token[1..]].concat();
+    let with = |field: &str, value: &str| {
+        let mut changed = greeting.clone();
+        changed[field] = value.into();
+        changed
+    };
+    let guesses = [
+        with("token", &changed),
+        with("token", ""),
+        with("token", &token[..token.len() - 1]),
+        with("token", &format!("{token}x")),
+        with("token", other["token"].as_str().unwrap()),
+        with("token", greeting["sessionId"].as_str().unwrap()),
+        with("sessionId", "00000000-0000-4000-8000-000000000000"),
+        with("sessionId", ""),
+        with("sessionId", &greeting["sessionId"].as_str().unwrap().to_uppercase()),
+    ];
+    for guess in guesses {
+        let mut client = v1(server.addr).await.0;
+        client.say(&recover(&guess, heard)).await;
+        refused(&mut client, "session_not_found", 4404).await;
+    }
+    assert_eq!(server.service.frozen().count(), 2, "and does no harm");
+    // Nor does anybody without the subprotocol.
+    let mut client = session(server.addr).await;
+    client.say(&recover(&greeting, heard)).await;
+    assert_eq!(message(&mut client).await["type"], "error");
+    let mut client = v1(server.addr).await.0;
+    client.say(&recover(&greeting, heard)).await;
+    assert_eq!(message(&mut client).await["recovered"], true);
+    // It has to come first.
+    client.say(&recover(&other, heard)).await;
+    let frames = client.read_until("error").await;
+    assert_eq!(messages(&frames).pop().unwrap()["code"], "bad_message");
+}
+
+#[tokio::test]
+async fn a_position_that_was_never_sent_is_lost() {
+    for options in [burst(), paced(100)] {
+        let server = start_with(Config::default(), tone(1.0)).await;
+        let (greeting, _) = lost(&server, &options).await;
+        let mut client = v1(server.addr).await.0;
+        client.say(&recover(&greeting, 6 * 16_000 + 1)).await;
+        refused(&mut client, "position_lost", 4410).await;
+    }
+    // An engine that does not repeat itself cannot go back before what is kept.
+    let (engine, mut asked) = Scripted::new();
+    let server = start_with(Config { resume_bytes: 1_000, ..Config::default() }, engine).await;
+    let (mut client, greeting) = v1(server.addr).await;
+    client.say(&start("One.", &burst())).await;
+    let (_, mut sink) = next(&mut asked).await;
+    sink.write(&[1; 8_000]).await.unwrap();
+    sink.finish().await;
+    client.read_until("session_end").await;
+    client.reset();
+    let mut client = v1(server.addr).await.0;
+    client.say(&recover(&greeting, 10)).await;
+    refused(&mut client, "position_lost", 4410).await;
+}
+
+#[tokio::test]
+async fn the_window_closes() {
+    let config = Config { resume_ttl: Duration::from_millis(200), ..Config::default() };
+    let server = start_with(config, tone(1.0)).await;
+    let (greeting, heard) = lost(&server, &paced(500)).await;
+    assert!(server.service.frozen_bytes() > 0 && server.service.syntheses().count() > 0);
+    assert_eq!(server.service.wasted(), Duration::ZERO);
+    until("given up", || server.service.frozen().count() == 0).await;
+    assert_eq!(server.service.frozen_bytes(), 0);
+    server.is_quiet().await;
+    let wasted = server.service.wasted();
+    assert!(wasted > Duration::ZERO && wasted <= Duration::from_millis(500 + 40 + 1_000), "{wasted:?}");
+    let mut client = v1(server.addr).await.0;
+    client.say(&recover(&greeting, heard)).await;
+    refused(&mut client, "session_not_found", 4410).await;
+    // Who comes in time starts the window anew.
+    let (greeting, heard) = lost(&server, &paced(500)).await;
+    for _ in 0..4 {
+        sleep(Duration::from_millis(120)).await;
+        let mut client = v1(server.addr).await.0;
+        client.say(&recover(&greeting, heard)).await;
+        assert_eq!(message(&mut client).await["recovered"], true);
+        client.reset();
+        until("frozen", || server.service.frozen().count() == 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_second_connection_takes_the_session_over() {
+    for is_paused in [false, true] {
+        for options in [burst(), paced(200)] {
+            let engine = tone(0.5);
+            let whole = undisturbed(engine.as_ref(), &SENTENCES).await;
+            let server = start_with(Config::default(), engine).await;
+            let (mut first, greeting) = v1(server.addr).await;
+            first.say(&start(&SENTENCES.join(" "), &options)).await;
+            let mut heard = audio(&first.read_until("binary").await);
+            if is_paused {
+                first.say(PAUSE).await;
+                heard.extend(audio(&first.read_until("paused").await));
+            }
+            let mut second = v1(server.addr).await.0;
+            second.say(&recover(&greeting, heard.len())).await;
+            let recovered = message(&mut second).await;
+            assert_eq!(
+                recovered,
+                json!({"type": "recovered", "recovered": true, "offset": heard.len(), "index": recovered["index"]})
+            );
+            let mut told = first.read_until("error").await;
+            let Frame::Text(error) = told.pop().unwrap() else { panic!("a message") };
+            assert_eq!((&error["code"], &error["fatal"]), (&json!("session_taken"), &json!(true)));
+            assert_eq!(closed(&mut first).await, 4409);
+            if is_paused {
+                assert_eq!(second.before_pong().await, [], "it is still paused");
+                second.say(RESUME).await;
+            }
+            let frames = second.read_until("session_end").await;
+            heard.extend(audio(&frames));
+            assert!(heard == whole, "{options} {is_paused}");
+            drop((first, second));
+            until("frozen", || server.service.frozen().count() == 1).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_can_be_taken_over_again_and_again() {
+    let engine = tone(20.0);
+    let whole = undisturbed(engine.as_ref(), &["One.", "Two."]).await;
+    let server = start_with(Config::default(), engine).await;
+    let (mut client, greeting) = v1(server.addr).await;
+    client.say(&start("One. Two.", &paced(2_000))).await;
+    let mut heard = audio(&client.read_until("binary").await);
+    let mut old = Vec::new();
+    for round in 0..200 {
+        let mut second = v1(server.addr).await.0;
+        second.say(&recover(&greeting, heard.len())).await;
+        assert_eq!(message(&mut second).await["recovered"], true, "round {round}");
+        if round % 3 > 0 {
+            heard.extend(audio(&second.read_until("binary").await));
+        }
+        old.push(std::mem::replace(&mut client, second));
+        assert!(whole.starts_with(&heard));
+    }
+    for mut client in old {
+        client.read_until("error").await;
+        assert_eq!(closed(&mut client).await, 4409);
+    }
+    assert_eq!((server.service.frozen().count(), server.service.syntheses().count()), (0, 1));
+    client.say(END).await;
+    client.read_until("session_end").await;
+    assert_eq!(closed(&mut client).await, 1000);
+    server.is_quiet().await;
+    assert_eq!(server.service.frozen().count(), 0);
+}
+
+/// Several that want the same session at once: the last one has it, and nobody hears a wrong byte.
+#[tokio::test]
+async fn many_want_it_at_once() {
+    let engine = tone(3.0);
+    let whole = Arc::new(undisturbed(engine.as_ref(), &["One.", "Two."]).await);
+    let server = start_with(Config::default(), engine).await;
+    for _ in 0..10 {
+        let (mut client, greeting) = v1(server.addr).await;
+        client.say(&start("One. Two.", &burst())).await;
+        client.read_until("binary").await;
+        let mut all = JoinSet::new();
+        for n in 0..8 {
+            let (addr, greeting, whole) = (server.addr, greeting.clone(), whole.clone());
+            all.spawn(async move {
+                let mut client = v1(addr).await.0;
+                let offset = n * 11;
+                client.say(&recover(&greeting, offset)).await;
+                let told = message(&mut client).await;
+                assert_eq!(told["recovered"], true, "{told}");
+                let mut heard = Vec::new();
+                loop {
+                    let frame = client.read_frame().await;
+                    match &frame {
+                        Frame::Binary(audio) => heard.extend(audio),
+                        Frame::Close(Some((4409, _))) => break false,
+                        _ if frame.kind() == "session_end" => break true,
+                        _ => {}
+                    }
+                    assert!(whole[offset..].starts_with(&heard));
+                }
+            });
+        }
+        let mut has_ended = false;
+        while let Some(ended) = all.join_next().await {
+            has_ended |= ended.unwrap();
+        }
+        assert!(has_ended, "one of them has heard it to its end");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_resumable_stops_at_once() {
+    let (engine, mut asked) = Scripted::new();
+    let server = start_with(Config::default(), engine).await;
+    for ends in 0..4 {
+        let (mut client, greeting) = v1(server.addr).await;
+        let resumable = ends >= 2;
+        client.say(&start("One. Two.", &json!({"resumable": resumable}))).await;
+        let (_, mut one) = next(&mut asked).await;
+        let (_, two) = next(&mut asked).await;
+        one.write(&[1; 3_200]).await.unwrap();
+        client.read_until("binary").await;
+        match ends {
+            0 => client.reset(),
+            1 => drop(client),
+            // A goodbye is one for a resumable session too.
+            2 => {
+                client.send_bytes(&close(1000, "bye")).await;
+                client.read_until("close").await;
+            }
+            _ => {
+                client.say(END).await;
+                client.read_until("session_end").await;
+                assert_eq!(closed(&mut client).await, 1000);
+            }
+        }
+        within(one.cancelled()).await;
+        within(two.cancelled()).await;
+        drop((one, two));
+        server.is_quiet().await;
+        assert_eq!((server.service.frozen().count(), server.service.frozen_bytes()), (0, 0));
+        let mut client = v1(server.addr).await.0;
+        client.say(&recover(&greeting, 0)).await;
+        refused(&mut client, "session_not_found", 4404).await;
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_session_brakes_its_engine_and_is_counted() {
+    for options in [burst(), paced(300)] {
+        let (engine, mut asked) = Scripted::new();
+        let server = start_with(Config::default(), engine).await;
+        let service = &server.service;
+        let (mut client, greeting) = v1(server.addr).await;
+        client.say(&start("One.", &options)).await;
+        let (_, mut sink) = next(&mut asked).await;
+        let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = made.clone();
+        let (is_lost, mut lost) = tokio::sync::watch::channel(false);
+        let engine = tokio::spawn(async move {
+            let mut value = 0i16;
+            loop {
+                // Far from what the kernel takes for a client that does not read.
+                if value == 32_000 {
+                    lost.wait_for(|lost| *lost).await.unwrap();
+                }
+                let samples: Vec<i16> = (0..320).map(|n| value.wrapping_add(n)).collect();
+                value = value.wrapping_add(320);
+                if sink.write(&samples).await.is_err() {
+                    return;
+                }
+                count.fetch_add(640, std::sync::atomic::Ordering::Relaxed);
+            }
+        });
+        let mut heard = audio(&client.read_until("binary").await);
+        client.reset();
+        until("frozen", || service.frozen().count() == 1).await;
+        assert!(service.frozen_bytes() > 0);
+        assert_eq!((service.sessions().count(), service.syntheses().count()), (0, 1));
+        is_lost.send_replace(true);
+        let mut before = usize::MAX;
+        while before != made.load(std::sync::atomic::Ordering::Relaxed) {
+            before = made.load(std::sync::atomic::Ordering::Relaxed);
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert!(before <= 2 << 20, "{before} bytes were made for nobody");
+        let mut client = v1(server.addr).await.0;
+        client.say(&recover(&greeting, heard.len())).await;
+        assert_eq!(message(&mut client).await["recovered"], true);
+        assert_eq!((service.frozen().count(), service.frozen_bytes(), service.sessions().count()), (0, 0, 1));
+        while heard.len() < 20_000 {
+            heard.extend(audio(&[client.read_frame().await]));
+        }
+        let counts: Vec<u8> = (0..heard.len() as i16 / 2).flat_map(i16::to_le_bytes).collect();
+        assert!(heard[..counts.len()] == counts);
+        client.say(END).await;
+        client.read_until("close").await;
+        within(engine).await.unwrap();
+        drop(client);
+        server.is_quiet().await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_gives_up_on_a_silent_peer_keeps_its_session() {
+    let engine = tone(1.0);
+    let whole = undisturbed(engine.as_ref(), &SENTENCES).await;
+    let config = Config { silence_timeout: Duration::from_millis(300), ..Config::default() };
+    let server = start_with(config, engine).await;
+    let (mut client, greeting) = v1(server.addr).await;
+    client.say(&start(&SENTENCES.join(" "), &paced(100))).await;
+    let frames = client.read_until("close").await;
+    assert_eq!(messages(&frames).pop().unwrap()["code"], "idle_timeout");
+    let mut heard = audio(&frames);
+    drop(client);
+    client = v1(server.addr).await.0;
+    client.say(&recover(&greeting, heard.len())).await;
+    assert_eq!(message(&mut client).await["recovered"], true);
+    while heard.len() < whole.len() {
+        client.send_bytes(&support::frame(0x8a, b"")).await;
+        heard.extend(audio(&[client.read_frame().await]));
+    }
+    assert!(heard == whole);
+}
+
+#[tokio::test]
+async fn the_oldest_is_given_up_beyond_the_bounds() {
+    let config = Config { max_frozen_sessions: 3, ..Config::default() };
+    let server = start_with(config, tone(1.0)).await;
+    let mut all = Vec::new();
+    for n in 0..6 {
+        let (mut client, greeting) = v1(server.addr).await;
+        client.say(&start("One. Two.", &burst())).await;
+        client.read_until("binary").await;
+        client.reset();
+        until("gone", || server.service.sessions().count() == 0).await;
+        assert_eq!(server.service.frozen().count(), (n + 1).min(3));
+        all.push(greeting);
+    }
+    for (n, greeting) in all.iter().enumerate() {
+        let mut client = v1(server.addr).await.0;
+        client.say(&recover(greeting, 0)).await;
+        match n {
+            0..3 => refused(&mut client, "session_not_found", 4410).await,
+            _ => {
+                assert_eq!(message(&mut client).await["recovered"], true);
+                client.say(END).await;
+                client.read_until("close").await;
+            }
+        }
+    }
+    assert_eq!(server.service.frozen_bytes(), 0);
+
+    // In bytes: each keeps the 32,000 that it was sent, and its messages.
+    let config = Config { max_frozen_bytes: 150_000, ..Config::default() };
+    let server = start_with(config, tone(1.0)).await;
+    for _ in 0..10 {
+        let (mut client, _) = v1(server.addr).await;
+        client.say(&start("One. Two.", &burst())).await;
+        client.read_until("session_end").await;
+        client.reset();
+        until("gone", || server.service.sessions().count() == 0).await;
+        assert!(server.service.frozen_bytes() <= 150_000);
+    }
+    let (frozen, bytes) = (server.service.frozen().count(), server.service.frozen_bytes());
+    assert!((2..=4).contains(&frozen) && bytes >= frozen * 32_000, "{frozen}: {bytes} bytes");
+}
+
+#[tokio::test]
+async fn what_was_finished_can_be_heard_again() {
+    let engine = tone(0.5);
+    let whole = undisturbed(engine.as_ref(), &["One.", "Two."]).await;
+    let server = start_with(Config::default(), engine).await;
+    let (mut client, greeting) = v1(server.addr).await;
+    client.say(&start("One. Two.", &burst())).await;
+    let first = client.read_until("session_end").await;
+    drop(client);
+    let mut client = v1(server.addr).await.0;
+    client.say(&recover(&greeting, 9_000)).await;
+    let recovered = message(&mut client).await;
+    assert_eq!((&recovered["recovered"], &recovered["index"]), (&json!(true), &json!(1)));
+    let frames = client.read_until("session_end").await;
+    assert!(audio(&frames) == whole[9_000..]);
+    let reason = |frames: &[Frame]| messages(frames).pop().unwrap()["reason"].clone();
+    assert_eq!(reason(&frames), reason(&first));
+    // And the session goes on: another stream.
+    client.say(&start("Three.", &burst())).await;
+    let frames = client.read_until("session_end").await;
+    assert!(audio(&frames) == whole[..8_000]);
+    assert_eq!(messages(&frames)[1]["index"], 0);
+    drop(client);
+    let mut client = v1(server.addr).await.0;
+    client.say(&recover(&greeting, 8_000)).await;
+    assert_eq!(message(&mut client).await["recovered"], true);
+}
+
+#[tokio::test]
+async fn text_that_was_appended_is_not_lost() {
+    let engine = tone(0.5);
+    let server = start_with(Config::default(), engine).await;
+    let (mut client, greeting) = v1(server.addr).await;
+    client.say(&json!({"type": "start_session", "source": "append", "resumable": true}).to_string()).await;
+    client.say(r#"{"type":"append","text":"One. Two. And a re"}"#).await;
+    let mut heard = audio(&client.read_until("sentence_end").await).len();
+    client.reset();
+    let mut client = v1(server.addr).await.0;
+    client.say(&recover(&greeting, heard)).await;
+    client.say(r#"{"type":"append","text":"st. Four."}"#).await;
+    client.say(r#"{"type":"end","drain":true}"#).await;
+    let frames = client.read_until("session_end").await;
+    heard += audio(&frames).len();
+    assert_eq!(heard, 4 * 8_000);
+    let texts: Vec<_> =
+        messages(&frames).into_iter().filter(|m| m["type"] == "text").map(|m| m["data"].clone()).collect();
+    assert!(texts.ends_with(&["And a rest.".into(), "Four.".into()]), "{texts:?}");
+    assert_eq!(closed(&mut client).await, 1000);
+    drop(client);
+    server.is_quiet().await;
+    assert_eq!(server.service.frozen().count(), 0, "it was ended");
+}
+
+async fn freeze_and_recover(sessions: usize, options: &Value, server: &Running) {
+    let mut all = Vec::new();
+    for _ in 0..sessions {
+        let (mut client, greeting) = v1(server.addr).await;
+        client.say(&start("One. Two.", options)).await;
+        all.push((audio(&client.read_until("binary").await).len(), greeting));
+        client.reset();
+    }
+    let service = &server.service;
+    until("frozen", || service.frozen().count() == sessions).await;
+    assert!(service.frozen_bytes() > sessions * 640);
+    println!(
+        "{sessions} frozen: {} bytes counted each, RSS {} KiB",
+        service.frozen_bytes() / sessions,
+        rss_kib()
+    );
+    let mut clients = Vec::new();
+    for (heard, greeting) in all {
+        let mut client = v1(server.addr).await.0;
+        client.say(&recover(&greeting, heard)).await;
+        assert_eq!(message(&mut client).await["recovered"], true);
+        client.say(END).await;
+        clients.push(client);
+        if clients.len() == 100 {
+            for mut client in clients.drain(..) {
+                client.read_until("close").await;
+            }
+        }
+    }
+    for mut client in clients {
+        client.read_until("close").await;
+    }
+    server.is_quiet().await;
+    assert_eq!((service.frozen().count(), service.frozen_bytes()), (0, 0));
+}
+
+/// Memory that this process holds.
+fn rss_kib() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).map_or(0, |pages| pages.parse::<usize>().unwrap() * 4)
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_500_that_came_back() {
+    let server = start_with(Config::default(), tone(5.0)).await;
+    freeze_and_recover(250, &paced(1_000), &server).await;
+    freeze_and_recover(250, &burst(), &server).await;
+    // Nor of those that did not.
+    let config = Config { resume_ttl: Duration::from_millis(50), ..Config::default() };
+    let server = start_with(config, tone(5.0)).await;
+    for _ in 0..100 {
+        let (mut client, _) = v1(server.addr).await;
+        client.say(&start("One. Two.", &paced(1_000))).await;
+        client.read_until("binary").await;
+        client.reset();
+    }
+    until("given up", || server.service.frozen().count() + server.service.sessions().count() == 0).await;
+    assert_eq!((server.service.frozen_bytes(), server.service.syntheses().count()), (0, 0));
+}
+
+#[tokio::test]
+#[ignore = "takes a while, and says something only in a release build: run it by hand with --nocapture"]
+async fn five_thousand_frozen_and_recovered_leave_the_memory_as_it_was() {
+    let (engine, _) = (Arc::new(Flite::new()), FORMAT);
+    let tone: Arc<dyn Synthesizer> = Arc::new(Tone::new(Format { ..engine.format() }, 5.0));
+    let server = start_with(Config::default(), tone).await;
+    freeze_and_recover(100, &paced(1_000), &server).await;
+    let mut before = rss_kib();
+    for round in 0..3 {
+        println!("round {round}: RSS {before} KiB before");
+        freeze_and_recover(5_000, &paced(1_000), &server).await;
+        let after = rss_kib();
+        println!("round {round}: RSS {after} KiB after");
+        assert!(round == 0 || after < before + before / 4 + 4_096);
+        before = after;
+    }
+}
