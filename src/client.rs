@@ -74,6 +74,21 @@ impl From<io::Error> for Error {
     }
 }
 
+impl Error {
+    /// Whether it is worth to connect again and recover the session: the connection was lost, or
+    /// closed with a code that says to come back.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Error::Io(_) | Error::Http(_) => true,
+            Error::Refused(refused) => refused.status.is_server_error() || refused.status.as_u16() == 429,
+            Error::Closed(Closed { code: Some(CloseCode(code)), .. }) => {
+                matches!(code, 1001 | 1006 | 1011 | 1012 | 1013 | 4408 | 4429 | 4500..=4599)
+            }
+            Error::Url(_) | Error::Message(_) | Error::Closed(_) => false,
+        }
+    }
+}
+
 /// A connection to a server that speaks.
 ///
 /// ```no_run
@@ -113,8 +128,19 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future drops the connection.
     pub async fn connect(url: &str) -> Result<Client, Error> {
+        Client::connect_with(url, &[]).await
+    }
+
+    /// The same, offering these subprotocols, the most wanted first. The server may choose none.
+    ///
+    /// # Errors
+    /// Whatever keeps the WebSocket from being opened.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the connection.
+    pub async fn connect_with(url: &str, subprotocols: &[&str]) -> Result<Client, Error> {
         let late = |_| Error::Io(ErrorKind::TimedOut.into());
-        timeout(CONNECT_TIMEOUT, open(url)).await.map_err(late)?
+        timeout(CONNECT_TIMEOUT, open(url, subprotocols)).await.map_err(late)?
     }
 
     /// Sends a control message.
@@ -176,7 +202,7 @@ impl Client {
     }
 }
 
-async fn open(url: &str) -> Result<Client, Error> {
+async fn open(url: &str, subprotocols: &[&str]) -> Result<Client, Error> {
     let uri: Uri = url.parse().map_err(|error| Error::Url(format!("{url} is no URL: {error}")))?;
     if uri.scheme_str() != Some("ws") {
         return Err(Error::Url(format!("{url} must begin with ws://, the only scheme there is here")));
@@ -193,13 +219,13 @@ async fn open(url: &str) -> Result<Client, Error> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| Error::Io(io::Error::other(error)))?;
     let key = handshake::generate_key(random);
-    let request = handshake::request(authority, path, &key, &[])
+    let request = handshake::request(authority, path, &key, subprotocols)
         .map_err(|error| Error::Url(format!("{url} cannot be asked for: {error}")))?
         .map(|()| Empty::<Bytes>::new());
     let (mut requests, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(Error::Http)?;
     tokio::spawn(connection.with_upgrades());
     let response = requests.send_request(request).await.map_err(Error::Http)?;
-    handshake::verify(&key, response.status(), response.headers(), &[]).map_err(Error::Refused)?;
+    handshake::verify(&key, response.status(), response.headers(), subprotocols).map_err(Error::Refused)?;
     let upgraded = hyper::upgrade::on(response).await.map_err(Error::Http)?;
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("this is what the connection was made of");
 

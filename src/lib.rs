@@ -2,7 +2,8 @@
 //!
 //! A client opens a WebSocket at [`PATH`], sends a prompt, and hears it sentence by sentence: JSON
 //! control messages and raw binary audio share one connection, and pause, resume and end act at
-//! the byte. The README has the protocol in full.
+//! the byte. The subprotocol [`SUBPROTOCOL`], `aloud.v1`, adds what rests on counting bytes: pace,
+//! cancel, times of words, and sessions that outlive their socket. The README has both in full.
 //!
 //! # How it hangs together
 //!
@@ -22,10 +23,13 @@
 //! - [`Service`] answers HTTP requests and starts sessions; [`Server`] puts it behind a listener
 //!   with deadlines. Each connection is one task around one `select!`, the only place that knows
 //!   both a socket and a session.
+//! - A registry, one for each [`Service`], keeps resumable sessions that have lost their
+//!   connection, with the speech that was being made for them, until their clients come back or
+//!   [`Config::resume_ttl`] is over. A connection owns its session: it moves in and out by value.
 //! - [`client`] is the other end.
 //!
 //! Every queue is bounded, and dropping a handle ends the work behind it: when a connection goes,
-//! so do its session, its speech, and the engines at the other end of it.
+//! so do its session, its speech, and the engines at the other end of it, unless it is resumable.
 
 pub mod client;
 pub mod config;
@@ -37,4 +41,4 @@ pub mod tts;
 pub use config::Config;
 pub use gauge::{Counted, Gauge};
 pub use proto::audio;
-pub use server::{BindError, ConfigError, PATH, Server, Service};
+pub use server::{BindError, ConfigError, PATH, SUBPROTOCOL, Server, Service};

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 fn aloud(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
@@ -13,6 +15,10 @@ fn aloud(args: &[&str]) -> Command {
 
 fn run(args: &[&str]) -> Output {
     aloud(args).output().unwrap()
+}
+
+fn text_of(output: &Output) -> String {
+    text(&output.stderr)
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -192,6 +198,58 @@ fn say_through_another_server() {
     let bytes = std::fs::read(&file).unwrap();
     let (tag, rate, samples) = wav(&bytes);
     assert_eq!((tag, rate, samples.len()), (7, 8_000, 8_000));
+}
+
+/// A proxy that cuts each connection but the last after so many bytes from the server. The port.
+fn cutting_proxy(server: String, cuts: Vec<u64>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for most in cuts.into_iter().chain([u64::MAX]) {
+            let (client, _) = listener.accept().unwrap();
+            let upstream = TcpStream::connect(&server).unwrap();
+            let (mut up, mut down) = (upstream.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut down, &mut up));
+            let _ = std::io::copy(
+                &mut upstream.try_clone().unwrap().take(most),
+                &mut client.try_clone().unwrap(),
+            );
+            let _ = client.shutdown(Shutdown::Both);
+            let _ = upstream.shutdown(Shutdown::Both);
+        }
+    });
+    port
+}
+
+#[test]
+fn say_comes_back_when_its_connection_is_cut() {
+    let folder = Folder::new("cut");
+    let (whole, cut) = (folder.file("whole.wav"), folder.file("cut.wav"));
+    let text = "It is a long way to the harbour from here. The boats are out. Nobody is at home.";
+    let server = Serving::start(&["serve", "--listen", "127.0.0.1:0"]);
+    let url = server.url();
+    let said = run(&["say", text, "--url", &url, "-o", &whole]);
+    assert!(said.status.success(), "{}", text_of(&said));
+
+    let address = url.strip_prefix("ws://").unwrap().to_owned();
+    let port = cutting_proxy(address, vec![1_000, 50_001, 30_000]);
+    let said = run(&["say", text, "--url", &format!("ws://127.0.0.1:{port}"), "-o", &cut]);
+    assert!(said.status.success(), "{}", text_of(&said));
+    assert_eq!(text_of(&said).matches("the session goes on").count(), 3, "{}", text_of(&said));
+    assert_eq!(text_of(&said).matches("The boats are out.").count(), 1, "{}", text_of(&said));
+    assert!(std::fs::read(&whole).unwrap() == std::fs::read(&cut).unwrap(), "byte for byte the same");
+}
+
+#[test]
+fn say_keeps_the_pace_of_speech_where_it_is_told_to() {
+    let folder = Folder::new("paced");
+    let (burst, paced) = (folder.file("burst.wav"), folder.file("paced.wav"));
+    let started = Instant::now();
+    assert!(run(&["say", "The kettle is on.", "--paced", "-o", &paced]).status.success());
+    // A second of speech, of which half a second comes ahead of the ear.
+    assert!(started.elapsed() >= Duration::from_millis(400), "{:?}", started.elapsed());
+    assert!(run(&["say", "The kettle is on.", "-o", &burst]).status.success());
+    assert!(std::fs::read(&burst).unwrap() == std::fs::read(&paced).unwrap());
 }
 
 #[test]

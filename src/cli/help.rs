@@ -59,6 +59,14 @@ Audio:
                        a frame never holds more than 64 KiB
                        [default: 40] [env: ALOUD_FRAME_MS]
 
+Delivery, where a client does not ask for another:
+  --delivery MODE      burst: as fast as engine and connection allow
+                       paced: no more than --ahead-ms before it is heard
+                       [default: burst] [env: ALOUD_DELIVERY]
+  --ahead-ms MS        how far ahead of the listener paced delivery sends, in
+                       milliseconds, 20 to 60000
+                       [default: 2000] [env: ALOUD_AHEAD_MS]
+
   -h, --help           show this text
 
 An option on the command line wins over its environment variable; an empty
@@ -83,6 +91,8 @@ Usage: aloud say [TEXT|-] [OPTIONS]
 Output:
   -o, --output FILE    WAV file to write, or - for standard output
                        [default: aloud.wav]
+  --paced              at the pace of speech, for a pipe into a player; on a
+                       terminal each word shows as it is heard
 
 Server:
   --url URL            server to ask, ws://HOST:PORT or ws://HOST:PORT/PATH
@@ -92,7 +102,7 @@ Speech:
   --speed FACTOR       rate of speech, 0.5 to 2.0; 2.0 takes half as long
                        [default: 1.0] [env: ALOUD_SPEED]
 
-Audio (with --url: what that server sends; give both if it is not the default):
+Audio:
   --encoding NAME      pcm_s16le: signed 16 bit, little endian
                        mulaw, alaw: G.711, 8 bit
                        [default: the engine's own] [env: ALOUD_ENCODING]

@@ -19,6 +19,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// What the person asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +52,10 @@ pub(crate) struct Settings {
     pub(crate) frame_ms: Option<u32>,
     pub(crate) speed: Option<f32>,
     pub(crate) greeting: Option<String>,
+    /// Whether delivery is paced for clients that do not say.
+    pub(crate) paced: bool,
+    /// How far ahead of the listener paced delivery sends, in ms.
+    pub(crate) ahead_ms: Option<u32>,
     /// Length of each sentence with the tone engine.
     pub(crate) tone_seconds: f64,
     /// Threads that synthesise; `None` for the number of cores.
@@ -67,6 +72,8 @@ impl Settings {
             encoding: self.encoding,
             sample_rate_hz: self.sample_rate_hz,
             speed: self.speed.unwrap_or(default.speed),
+            paced: self.paced,
+            ahead: self.ahead_ms.map_or(default.ahead, |ms| Duration::from_millis(ms.into())),
             ..default
         }
     }
@@ -84,6 +91,8 @@ pub(crate) enum Engine {
 pub(crate) struct Say {
     pub(crate) text: Text,
     pub(crate) output: Output,
+    /// At the pace of speech, in place of as fast as it comes.
+    pub(crate) paced: bool,
     pub(crate) server: Via,
 }
 
@@ -112,9 +121,9 @@ pub(crate) enum Via {
         url: String,
         /// To ask the server for, if anything.
         speed: Option<f32>,
-        /// What that server sends, as far as the person said.
+        /// To ask the server for, if anything.
         encoding: Option<Encoding>,
-        /// What that server sends, as far as the person said.
+        /// To ask the server for, if anything.
         sample_rate_hz: Option<u32>,
     },
 }
@@ -170,12 +179,14 @@ struct Opt {
     name: &'static str,
     /// What its value looks like, for when it is missing.
     value: &'static str,
+    /// Whether it stands alone, without a value.
+    is_flag: bool,
     /// Whether `ALOUD_NAME` is read where the command line says nothing.
     env: bool,
 }
 
 const fn opt(name: &'static str, value: &'static str) -> Opt {
-    Opt { name, value, env: true }
+    Opt { name, value, is_flag: false, env: true }
 }
 
 const LISTEN: Opt = opt("listen", "HOST:PORT or unix:PATH");
@@ -187,14 +198,29 @@ const THREADS: Opt = opt("threads", "a number from 1 to 256");
 const ENCODING: Opt = opt("encoding", "pcm_s16le, mulaw or alaw");
 const SAMPLE_RATE: Opt = opt("sample-rate", "a number of samples per second");
 const FRAME_MS: Opt = opt("frame-ms", "a number of milliseconds");
+const DELIVERY: Opt = opt("delivery", "burst or paced");
+const AHEAD_MS: Opt = opt("ahead-ms", "a number of milliseconds");
 const MAX_MESSAGE_BYTES: Opt = opt("max-message-bytes", "a number of bytes");
 // Not from the environment: a forgotten variable would silently send a text, or a file, elsewhere.
 const OUTPUT: Opt = Opt { env: false, ..opt("output", "a file name, or - for standard output") };
+const PACED: Opt = Opt { env: false, is_flag: true, ..opt("paced", "nothing") };
 const URL: Opt = Opt { env: false, ..opt("url", "ws://HOST:PORT") };
 
-const SERVE: &[Opt] =
-    &[LISTEN, ENGINE, SPEED, GREETING, TONE_SECONDS, THREADS, ENCODING, SAMPLE_RATE, FRAME_MS];
-const SAY: &[Opt] = &[OUTPUT, URL, ENGINE, SPEED, TONE_SECONDS, THREADS, ENCODING, SAMPLE_RATE, FRAME_MS];
+const SERVE: &[Opt] = &[
+    LISTEN,
+    ENGINE,
+    SPEED,
+    GREETING,
+    TONE_SECONDS,
+    THREADS,
+    ENCODING,
+    SAMPLE_RATE,
+    FRAME_MS,
+    DELIVERY,
+    AHEAD_MS,
+];
+const SAY: &[Opt] =
+    &[OUTPUT, URL, PACED, ENGINE, SPEED, TONE_SECONDS, THREADS, ENCODING, SAMPLE_RATE, FRAME_MS];
 const ECHO: &[Opt] = &[LISTEN, MAX_MESSAGE_BYTES];
 
 /// Reads the arguments, the program's own name left out, and the environment through `env`.
@@ -320,7 +346,16 @@ fn say(given: &Source<'_>) -> Result<Say, Usage> {
             }
         }
     };
-    Ok(Say { text, output, server })
+    let paced = given.given.last(&PACED).is_some();
+    Ok(Say { text, output, paced, server })
+}
+
+fn is_paced(name: &str) -> Option<bool> {
+    match name {
+        "burst" => Some(false),
+        "paced" => Some(true),
+        _ => None,
+    }
 }
 
 /// A `ws://` URL with a path (RFC 6455 §3), the session's own where it had none.
@@ -413,6 +448,10 @@ fn scan(
             return Err(unknown_option(command, options, name));
         };
         let value = match attached {
+            Some(_) if option.is_flag => {
+                return Err(Usage(format!("{name} takes no value; leave out what follows the =")));
+            }
+            None if option.is_flag => OsString::new(),
             Some(value) => {
                 utf8(&arg, name)?;
                 value.into()
@@ -526,7 +565,7 @@ impl Source<'_> {
         }
     }
 
-    /// The options of a server of our own; a greeting only where somebody may hear it.
+    /// The options of a server of our own; what concerns other clients only where there may be some.
     fn settings(&self, greets: bool) -> Result<Settings, Usage> {
         let engine = self.choice(&ENGINE, |name| match name {
             "flite" => Some(Engine::Flite),
@@ -539,6 +578,11 @@ impl Source<'_> {
             sample_rate_hz: self.sample_rate_hz()?,
             frame_ms: self.number(&FRAME_MS, 1..=1_000, "whole number of milliseconds")?,
             speed: self.speed()?,
+            paced: greets && self.choice(&DELIVERY, is_paced)?.unwrap_or(false),
+            ahead_ms: match greets {
+                true => self.number(&AHEAD_MS, 20..=60_000, "whole number of milliseconds")?,
+                false => None,
+            },
             greeting: if greets { self.text(&GREETING)?.map(|(_, text)| text) } else { None },
             tone_seconds: self.number(&TONE_SECONDS, 0.001..=1e9, "number of seconds")?.unwrap_or(2.0),
             threads: self.number(&THREADS, 1..=256, "whole number")?,

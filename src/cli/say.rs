@@ -2,9 +2,12 @@
 
 use super::{Output, Say, Settings, Text, Via, run};
 use aloud::audio::{Encoding, Format, wav_header};
-use aloud::client::{Client, Event};
-use aloud::proto::message::{ClientMessage, ServerMessage, StartSession};
-use aloud::{Server, Service};
+use aloud::client::{self, Client, Event};
+use aloud::proto::message::{
+    AudioOptions, ClientMessage, Delivery, Recover, ServerMessage, StartSession, Timestamps, WordTimes,
+};
+use aloud::{SUBPROTOCOL, Server, Service};
+use std::collections::VecDeque;
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
@@ -20,6 +23,12 @@ const UNKNOWN_LENGTH: u32 = u32::MAX;
 /// How often the progress line is drawn anew.
 const PROGRESS: Duration = Duration::from_millis(100);
 
+/// How far ahead of the ear paced audio comes.
+const AHEAD_MS: u32 = 500;
+
+/// Attempts to come back to a lost session, the first at once, then a second more each time.
+const ATTEMPTS: u32 = 10;
+
 pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
     let text = match say.text {
         Text::Given(text) => text,
@@ -31,18 +40,26 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
             text
         }
     };
+    let shows_words = say.paced && io::stderr().is_terminal();
+    let start = StartSession {
+        timestamps: shows_words.then_some(Timestamps::Word),
+        delivery: say.paced.then_some(Delivery::Paced { ahead_ms: Some(AHEAD_MS) }),
+        resumable: true,
+        ..StartSession::default()
+    };
     match say.server {
         Via::Own(settings) => run::runtime(run::threads(settings.threads))?.block_on(async {
             let (url, format) = own_server(&settings, &text).await?;
-            speak(&url, ClientMessage::start(text), format, &say.output).await
+            speak(&url, StartSession { prompt: Some(text), ..start }, format, &say.output).await
         }),
         Via::Url { url, speed, encoding, sample_rate_hz } => run::runtime(1)?.block_on(async {
+            let asks = encoding.is_some() || sample_rate_hz.is_some();
+            let audio = asks.then_some(AudioOptions { encoding, sample_rate_hz, frame_ms: None });
             let format = Format {
                 encoding: encoding.unwrap_or(DEFAULT_FORMAT.encoding),
                 sample_rate_hz: sample_rate_hz.unwrap_or(DEFAULT_FORMAT.sample_rate_hz),
             };
-            let start = StartSession { prompt: Some(text), speed, ..StartSession::default() }.into();
-            speak(&url, start, format, &say.output).await
+            speak(&url, StartSession { prompt: Some(text), speed, audio, ..start }, format, &say.output).await
         }),
     }
 }
@@ -64,24 +81,108 @@ async fn own_server(settings: &Settings, text: &str) -> Result<(String, Format),
     Ok((format!("ws://{address}"), format))
 }
 
+/// A session as this client keeps it, so that it can be gone on with on another connection.
+struct Listening<'a> {
+    url: &'a str,
+    client: Client,
+    /// Id and token; a server of the base protocol gives none.
+    session: Option<(String, String)>,
+    /// Audio bytes that have arrived.
+    offset: u64,
+}
+
+impl Listening<'_> {
+    /// Goes on with the session on another connection.
+    async fn come_back(&mut self) -> Result<(), Box<dyn Error>> {
+        let Some((session_id, token)) = self.session.clone() else { return Ok(()) };
+        let recover = Recover { session_id, token, offset: self.offset };
+        let recover = ClientMessage::Recover(Box::new(recover));
+        let mut attempt = 0;
+        loop {
+            match self.recovered(&recover).await {
+                Err(error) if error.is_temporary() && attempt < ATTEMPTS => {
+                    attempt += 1;
+                    tokio::time::sleep(Duration::from_secs(attempt.into())).await;
+                }
+                Ok(Some(client)) => {
+                    self.client = client;
+                    return Ok(());
+                }
+                Ok(None) => {
+                    return Err("the session cannot be gone on with: the server has given it up".into());
+                }
+                Err(error) => return Err(format!("{}: {error}", self.url).into()),
+            }
+        }
+    }
+
+    /// Another connection with the session on it; `None` if the server has it no more.
+    async fn recovered(&self, recover: &ClientMessage) -> Result<Option<Client>, client::Error> {
+        let mut client = Client::connect_with(self.url, &[SUBPROTOCOL]).await?;
+        client.send(recover).await?;
+        while let Some(event) = client.next().await? {
+            match event {
+                Event::Message(ServerMessage::Recovered { .. }) => return Ok(Some(client)),
+                Event::Message(ServerMessage::NotRecovered { .. }) => break,
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
 async fn speak(
     url: &str,
-    start: ClientMessage,
-    format: Format,
+    start: StartSession,
+    mut format: Format,
     output: &Output,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let mut client = Client::connect(url).await.map_err(|error| format!("{url}: {error}"))?;
-    let mut wav = Wav::create(output, format)?;
-    let mut screen = Screen::new(format);
+    let client =
+        Client::connect_with(url, &[SUBPROTOCOL]).await.map_err(|error| format!("{url}: {error}"))?;
+    let mut listening = Listening { url, client, session: None, offset: 0 };
+    let mut screen = Screen::new(start.timestamps == Some(Timestamps::Word));
+    let mut wav = None;
     let mut faults = 0;
-    client.send(&start).await?;
-    while let Some(event) = client.next().await? {
-        match event {
-            Event::Audio(bytes) => {
-                wav.write(&bytes)?;
-                screen.heard(bytes.len());
+    let mut start = Some(start);
+    loop {
+        let event = tokio::select! {
+            event = listening.client.next() => event,
+            () = screen.next_word() => continue,
+        };
+        let event = match event {
+            Ok(Some(event)) => event,
+            Ok(None) => break,
+            Err(error) if error.is_temporary() && listening.session.is_some() => {
+                screen.line(&format!("aloud: {error}; coming back"));
+                listening.come_back().await?;
+                screen.line("aloud: the session goes on");
+                continue;
             }
-            Event::Message(ServerMessage::Text { data, .. }) => screen.sentence(&data),
+            Err(error) => return Err(error.into()),
+        };
+        match event {
+            Event::Message(ServerMessage::SessionStart { session_id, greeting }) => {
+                let Some(mut start) = start.take() else { continue };
+                listening.session = greeting.map(|greeting| (session_id, greeting.token));
+                // A server of the base protocol cannot be come back to.
+                start.resumable = listening.session.is_some();
+                listening.client.send(&start.into()).await?;
+            }
+            Event::Message(ServerMessage::StreamStart { audio, .. }) => format = audio.0,
+            Event::Audio(bytes) => {
+                listening.offset += bytes.len() as u64;
+                if wav.is_none() {
+                    wav = Some(Wav::create(output, format)?);
+                }
+                if let Some(wav) = &mut wav {
+                    wav.write(&bytes)?;
+                }
+                screen.heard(format, bytes.len());
+            }
+            Event::Message(ServerMessage::Text { data, index, .. }) => screen.sentence(&data, index),
+            Event::Message(ServerMessage::Timestamps { start_ms, words, .. }) => {
+                screen.words(start_ms, words);
+            }
             Event::Message(ServerMessage::Error { message, .. }) => {
                 faults += 1;
                 screen.line(&format!("aloud: {message}"));
@@ -90,14 +191,20 @@ async fn speak(
             Event::Message(_) => {}
         }
     }
-    client.send(&ClientMessage::End { drain: false }).await?;
-    wav.finish()?;
-    screen.summary(output);
-    // Once session_end is there all that is left is the goodbye, which is owed, but not waited for.
-    let _ = tokio::time::timeout(PROGRESS, async { while let Ok(Some(_)) = client.next().await {} }).await;
-    if screen.bytes == 0 && faults == 0 {
-        return Err("there was nothing to speak: the text has no sentence in it".into());
+    screen.rest().await;
+    listening.client.send(&ClientMessage::End { drain: false }).await?;
+    match wav {
+        Some(wav) => wav.finish()?,
+        None if faults == 0 => {
+            return Err("there was nothing to speak: the text has no sentence in it".into());
+        }
+        None => {}
     }
+    screen.summary(format, output);
+    // Once session_end is there all that is left is the goodbye, which is owed, but not waited for.
+    let _ =
+        tokio::time::timeout(PROGRESS, async { while let Ok(Some(_)) = listening.client.next().await {} })
+            .await;
     Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -163,66 +270,122 @@ fn cannot_write(name: &str, error: &io::Error) -> String {
     format!("cannot write {name}: {error}")
 }
 
-/// What the person sees: sentences as they are spoken, and how far it is, where there is a
-/// terminal to draw it on.
+/// What the person sees: sentences as they are spoken, or words as they are heard, and how far it
+/// is, where there is a terminal to draw it on.
 struct Screen {
-    format: Format,
     is_terminal: bool,
+    /// Words in place of sentences.
+    shows_words: bool,
     started: Instant,
-    first_audio: Option<Duration>,
+    first_audio: Option<Instant>,
     drawn: Option<Instant>,
     bytes: u64,
-    sentences: usize,
+    /// Sentences that were announced.
+    sentences: u64,
+    /// When to show which word, and whether it begins a sentence.
+    words: VecDeque<(u64, String, bool)>,
+    /// Something stands on the current line.
+    is_in_line: bool,
 }
 
 impl Screen {
-    fn new(format: Format) -> Screen {
+    fn new(shows_words: bool) -> Screen {
         Screen {
-            format,
             is_terminal: io::stderr().is_terminal(),
+            shows_words,
             started: Instant::now(),
             first_audio: None,
             drawn: None,
             bytes: 0,
             sentences: 0,
+            words: VecDeque::new(),
+            is_in_line: false,
         }
     }
 
-    fn sentence(&mut self, text: &str) {
-        self.sentences += 1;
-        self.line(text);
+    fn sentence(&mut self, text: &str, index: u64) {
+        // A session that was gone on with announces its sentence again.
+        if index < self.sentences {
+            return;
+        }
+        self.sentences = index + 1;
+        if !self.shows_words {
+            self.line(text);
+        }
     }
 
-    /// Writes a line above the progress line. Control characters in a text must not act here.
+    fn words(&mut self, start_ms: u64, words: Vec<WordTimes>) {
+        let last = self.words.back().map_or(0, |(ms, ..)| *ms);
+        for word in words {
+            let ms = start_ms + word.ms.0;
+            // The same for its words.
+            if ms >= last {
+                self.words.push_back((ms, word.word, word.chars.0 == 0));
+            }
+        }
+    }
+
+    /// Shows the next word when it is heard; never ready without one.
+    async fn next_word(&mut self) {
+        let (Some(first), Some((ms, ..))) = (self.first_audio, self.words.front()) else {
+            return std::future::pending().await;
+        };
+        tokio::time::sleep_until((first + Duration::from_millis(*ms)).into()).await;
+        if let Some((_, word, is_first)) = self.words.pop_front() {
+            let between = if is_first && self.is_in_line { "\n" } else { "" };
+            let _ = io::stderr().write_all(format!("{between}{} ", printable(&word)).as_bytes());
+            self.is_in_line = true;
+        }
+    }
+
+    /// Shows what is still to be heard.
+    async fn rest(&mut self) {
+        while !self.words.is_empty() && self.first_audio.is_some() {
+            self.next_word().await;
+        }
+    }
+
+    /// Writes a line above the progress line.
     fn line(&mut self, text: &str) {
-        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let clear = if self.is_terminal { "\r\x1b[K" } else { "" };
-        let _ = io::stderr().write_all(format!("{clear}{text}\n").as_bytes());
+        let clear = match (self.is_terminal, self.is_in_line) {
+            (_, true) => "\n",
+            (true, false) => "\r\x1b[K",
+            (false, false) => "",
+        };
+        let _ = io::stderr().write_all(format!("{clear}{}\n", printable(text)).as_bytes());
+        self.is_in_line = false;
         self.drawn = None;
     }
 
-    fn heard(&mut self, bytes: usize) {
-        self.first_audio.get_or_insert_with(|| self.started.elapsed());
+    fn heard(&mut self, format: Format, bytes: usize) {
+        self.first_audio.get_or_insert_with(Instant::now);
         self.bytes += bytes as u64;
-        if self.is_terminal && self.drawn.is_none_or(|drawn| drawn.elapsed() >= PROGRESS) {
+        let is_due = self.drawn.is_none_or(|drawn| drawn.elapsed() >= PROGRESS);
+        if self.is_terminal && !self.shows_words && is_due {
             self.drawn = Some(Instant::now());
-            let seconds = self.format.duration(self.bytes).as_secs_f64();
+            let seconds = format.duration(self.bytes).as_secs_f64();
             let _ = io::stderr().write_all(format!("\r\x1b[K  {seconds:.1} s of speech").as_bytes());
         }
     }
 
-    fn summary(&mut self, output: &Output) {
+    fn summary(&mut self, format: Format, output: &Output) {
         let took = self.started.elapsed().as_secs_f64();
-        let seconds = self.format.duration(self.bytes).as_secs_f64();
+        let seconds = format.duration(self.bytes).as_secs_f64();
         let place = match output {
             Output::Stdout => "standard output".to_owned(),
             Output::File(path) => path.display().to_string(),
         };
-        let first = self.first_audio.unwrap_or_default().as_secs_f64() * 1000.0;
+        let first =
+            self.first_audio.map_or(Duration::ZERO, |first| first - self.started).as_secs_f64() * 1000.0;
         self.line(&format!(
             "{place}: {seconds:.1} s of speech, {} sentences, in {took:.3} s ({:.0} × real time), first audio after {first:.1} ms",
             self.sentences,
             seconds / took.max(1e-9),
         ));
     }
+}
+
+/// Text from elsewhere without what would act on a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -32,6 +32,8 @@ fn error(args: &[&str], env: Env) -> String {
 
 fn plain_settings() -> Settings {
     Settings {
+        paced: false,
+        ahead_ms: None,
         engine: Engine::Flite,
         encoding: None,
         sample_rate_hz: None,
@@ -76,6 +78,8 @@ const OPTIONS: &[(&str, &str, &str, Change)] = &[
         s.settings.greeting = Some("Hello there.".to_owned());
     }),
     ("--tone-seconds", "ALOUD_TONE_SECONDS", "0.25", |s| s.settings.tone_seconds = 0.25),
+    ("--delivery", "ALOUD_DELIVERY", "paced", |s| s.settings.paced = true),
+    ("--ahead-ms", "ALOUD_AHEAD_MS", "250", |s| s.settings.ahead_ms = Some(250)),
     ("--tone-seconds", "ALOUD_TONE_SECONDS", "3600", |s| s.settings.tone_seconds = 3_600.0),
     ("--threads", "ALOUD_THREADS", "1", |s| s.settings.threads = Some(1)),
     ("--threads", "ALOUD_THREADS", "256", |s| s.settings.threads = Some(256)),
@@ -179,6 +183,8 @@ fn say_runs_a_server_of_its_own_with_the_options_for_one() {
         "--frame-ms=20",
     ];
     let expected = Settings {
+        paced: false,
+        ahead_ms: None,
         engine: Engine::Tone,
         encoding: Some(Encoding::MuLaw),
         sample_rate_hz: Some(8_000),

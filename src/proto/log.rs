@@ -169,8 +169,8 @@ impl Log {
     fn step(&self) -> u64 {
         let Some(ahead) = self.flow.ahead else { return 0 };
         let (format, frame) = (self.flow.format, self.flow.frame_bytes as u64);
-        let ahead = format.bytes(ahead);
-        ahead.saturating_sub(frame.max(ahead / 5)).min(format.bytes(MAX_STEP)).max(frame.min(ahead / 2))
+        let (ahead, half) = (format.bytes(ahead), format.bytes(ahead / 2));
+        ahead.saturating_sub(frame.max(ahead / 5)).min(format.bytes(MAX_STEP)).max(frame.min(half))
     }
 
     /// Whether synthesis should go on.
@@ -204,8 +204,10 @@ impl Log {
         if self.is_shut || self.is_acknowledged {
             return None;
         }
-        let (Some(_), Some(_)) = (self.flow.ahead, self.since) else { return None };
-        let missing = self.step().saturating_sub(self.room(now));
+        let (Some(ahead), Some(_)) = (self.flow.ahead, self.since) else { return None };
+        // The last frame may have gone beyond the limit: that has to be played as well.
+        let limit = self.played_bytes(now) + self.flow.format.bytes(ahead);
+        let missing = (self.sent + self.step()).saturating_sub(limit);
         // What plays in the meantime was sent: the clock does not stop before.
         (missing > 0).then(|| now + self.flow.format.duration(missing) + Duration::from_micros(1))
     }
@@ -243,9 +245,13 @@ impl Log {
             (Some(Entry::Message(_)), Sent::Message) => self.next += 1,
             (Some(Entry::Audio(chunk)), Sent::Audio(bytes)) => {
                 let whole = chunk.len();
-                // The clock runs from the first frame on, and stood where the listener ran dry.
-                self.heard = self.played_bytes(now);
-                self.since = Some(now);
+                // The clock runs from the first frame on, and stood where the listener ran dry. As
+                // long as it runs it is left alone, or each time would cost part of a sample.
+                let played = self.played_bytes(now);
+                if self.since.is_none() || played == self.sent {
+                    self.heard = played;
+                    self.since = Some(now);
+                }
                 self.taken += bytes;
                 self.sent += bytes as u64;
                 if self.taken >= whole {
@@ -286,6 +292,7 @@ impl Log {
 
     /// Opens it again.
     pub fn open(&mut self, now: Instant) {
+        self.heard = self.played_bytes(now);
         self.is_shut = false;
         // Before the first frame there is nothing to play.
         self.since = (self.sent > 0).then_some(now);
@@ -299,19 +306,29 @@ impl Log {
         self.let_go(now);
     }
 
-    /// Drops what was not sent.
-    pub fn cancel(&mut self) {
-        self.entries.truncate(self.next + 1);
+    /// Drops what was not sent. What was is past for the listener, too, who makes room for what
+    /// comes next. The messages among what was dropped.
+    pub fn cancel(&mut self, now: Instant) -> Vec<String> {
         if self.taken > 0 {
-            if let Some(Entry::Audio(chunk)) = self.entries.back_mut() {
+            if let Some(Entry::Audio(chunk)) = self.entries.get_mut(self.next) {
                 chunk.truncate(self.taken);
             }
             self.taken = 0;
             self.next += 1;
-        } else {
-            self.entries.truncate(self.next);
+        }
+        let dropped = self.entries.drain(self.next..).filter_map(|entry| match entry {
+            Entry::Message(json) => Some(json),
+            Entry::Audio(_) => None,
+        });
+        let messages = dropped.collect();
+        if self.written < self.sent {
+            // It was not yet spoken again: nothing before this can be gone back to.
+            self.base = self.sent;
         }
         self.written = self.sent;
+        self.heard = self.sent;
+        self.since = self.since.map(|_| now);
+        messages
     }
 
     /// Goes back to an offset, in the middle of a frame if need be: what comes after it is sent
@@ -366,5 +383,487 @@ impl Log {
             Entry::Audio(chunk) => chunk.len(),
         };
         self.entries.iter().map(|entry| of(entry) + size_of::<Entry>()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::audio::Encoding;
+    use crate::proto::frames::push_frame;
+
+    /// A generator of its own, so that a seed means the same everywhere: xorshift64*.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            let number = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d);
+            ((number >> 33) as usize) % end
+        }
+    }
+
+    fn burst(frame_bytes: usize) -> Flow {
+        let format = Format { encoding: Encoding::MuLaw, sample_rate_hz: 8_000 };
+        Flow { format, frame_bytes, ahead: None, keep_bytes: 0 }
+    }
+
+    /// What the log is at heart: everything that was pushed, as the frames that it makes.
+    #[derive(Default)]
+    struct Model {
+        wire: Vec<u8>,
+        /// Of every frame: where it begins in `wire`, and the audio bytes up to its end.
+        frames: Vec<(usize, u64)>,
+        written: u64,
+    }
+
+    impl Model {
+        fn push_message(&mut self, json: &str) {
+            self.frames.push((self.wire.len(), self.written));
+            push_frame(true, json.as_bytes(), &mut self.wire);
+        }
+
+        fn push_audio(&mut self, chunk: &[u8], frame_bytes: usize) {
+            for payload in chunk.chunks(frame_bytes) {
+                self.written += payload.len() as u64;
+                self.frames.push((self.wire.len(), self.written));
+                push_frame(false, payload, &mut self.wire);
+            }
+        }
+
+        /// Audio bytes of the frames that the first `wire_bytes` have begun.
+        fn begun(&self, wire_bytes: usize) -> u64 {
+            let begun = self.frames.partition_point(|(start, _)| *start < wire_bytes);
+            begun.checked_sub(1).map_or(0, |last| self.frames[last].1)
+        }
+    }
+
+    /// The log as a connection uses it, towards a socket that takes as much as it is told to.
+    struct Driven {
+        log: Log,
+        unsent: Vec<u8>,
+        wire: Vec<u8>,
+        now: Instant,
+    }
+
+    impl Driven {
+        fn new(flow: Flow) -> Driven {
+            Driven { log: Log::new(flow), unsent: Vec::new(), wire: Vec::new(), now: Instant::now() }
+        }
+
+        /// One write of which the socket takes `accept(offered)` bytes.
+        fn write(&mut self, accept: impl FnOnce(usize) -> usize) {
+            let mut batch = Batch::default();
+            batch.push_raw(&self.unsent);
+            self.log.fill(self.now, &mut batch);
+            let offered: Vec<u8> = batch.write(|slices| slices.iter().flat_map(|s| s.to_vec()).collect());
+            assert_eq!(offered.len(), batch.len());
+            let written = accept(offered.len());
+            self.wire.extend_from_slice(&offered[..written]);
+            self.unsent.drain(..written.min(self.unsent.len()));
+            let mut rest = std::mem::take(&mut self.unsent);
+            batch.sent(written, &mut rest, |what| self.log.sent(self.now, what));
+            self.unsent = rest;
+        }
+
+        fn is_done(&self) -> bool {
+            self.log.is_all_sent() && self.unsent.is_empty()
+        }
+    }
+
+    /// Random histories: whatever was pushed, and however little the socket took at a time, it
+    /// gets the bytes of the model, each once, in order.
+    #[test]
+    fn what_is_sent_is_what_was_pushed() {
+        for seed in 1..=100u64 {
+            let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let frame_bytes = [1, 2, 7, 125, 126, 640, 2_047, 2_048, 4_800, 65_536][random.below(10)];
+            let (mut driven, mut model) = (Driven::new(burst(frame_bytes)), Model::default());
+            let (mut next, mut checked) = (0u8, 0);
+            for _ in 0..60 {
+                match random.below(6) {
+                    0 => {
+                        let json = format!("{{{}}}", "m".repeat(random.below(300)));
+                        model.push_message(&json);
+                        driven.log.push_message(json);
+                    }
+                    1 | 2 => {
+                        let most = [1, 3, 1_000, 20_000, 70_000][random.below(5)].min(frame_bytes * 300);
+                        let chunk: Vec<u8> = (0..random.below(most + 1))
+                            .map(|_| {
+                                next = next.wrapping_add(7);
+                                next
+                            })
+                            .collect();
+                        model.push_audio(&chunk, frame_bytes);
+                        driven.log.push_audio(chunk.into());
+                    }
+                    3 => driven.write(|_| 0),
+                    4 => driven.write(|offered| random.below(offered + 1)),
+                    _ => driven.write(|offered| random.below(5).min(offered)),
+                }
+                let at = driven.wire.len();
+                assert!(at <= model.wire.len(), "seed {seed}");
+                assert!(driven.wire[checked..] == model.wire[checked..at], "seed {seed}");
+                checked = at;
+                let sent = model.begun(at);
+                assert_eq!(
+                    driven.log.wants_more(driven.now),
+                    model.written - sent < LOOK_AHEAD_BYTES,
+                    "seed {seed}"
+                );
+                assert_eq!(driven.is_done(), at == model.wire.len(), "seed {seed}");
+                assert!(driven.unsent.len() < frame_bytes.max(310) + 10, "at most the frame begun");
+            }
+            while !driven.is_done() {
+                driven.write(|offered| offered);
+            }
+            assert!(driven.wire == model.wire, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn synthesis_goes_on_up_to_the_look_ahead_and_not_beyond() {
+        let full = usize::try_from(LOOK_AHEAD_BYTES).unwrap();
+        // What is pushed, and whether more is wanted then.
+        for (bytes, wants_more) in [(0, true), (1, true), (full - 1, true), (full, false), (full * 3, false)]
+        {
+            let mut driven = Driven::new(burst(640));
+            driven.log.push_audio(vec![1; bytes].into());
+            assert_eq!(driven.log.wants_more(driven.now), wants_more, "{bytes}");
+            // Messages take no room.
+            driven.log.push_message("x".repeat(full));
+            assert_eq!(driven.log.wants_more(driven.now), wants_more, "{bytes}");
+        }
+        let mut driven = Driven::new(burst(640));
+        driven.log.push_audio(vec![1; full].into());
+        driven.write(|_| 0);
+        assert!(!driven.log.wants_more(driven.now), "offered is not sent");
+        driven.write(|_| 1);
+        assert!(driven.log.wants_more(driven.now), "a frame that was begun has to leave");
+        driven.log.push_audio(vec![1; 640].into());
+        assert!(!driven.log.wants_more(driven.now));
+    }
+
+    #[test]
+    fn an_empty_chunk_is_nothing() {
+        let (mut log, now) = (Log::new(burst(640)), Instant::now());
+        log.push_audio(Bytes::new());
+        assert!(log.is_all_sent() && log.wants_more(now));
+        let mut batch = Batch::default();
+        log.fill(now, &mut batch);
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn what_was_sent_is_let_go() {
+        let chunk = Bytes::from(vec![1; 10_000]);
+        let mut driven = Driven::new(burst(5_000));
+        driven.log.push_audio(chunk.clone());
+        driven.log.push_message("{}".to_owned());
+        assert!(!chunk.is_unique());
+        driven.write(|offered| offered);
+        assert!(chunk.is_unique() && driven.is_done());
+    }
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// 8 bytes are a millisecond.
+    fn paced(frame_bytes: usize, ahead: Duration, keep_bytes: u64) -> Flow {
+        Flow { ahead: Some(ahead), keep_bytes, ..burst(frame_bytes) }
+    }
+
+    impl Driven {
+        /// Everything that may leave now; the audio bytes of it, frame by frame.
+        fn send(&mut self) -> Vec<usize> {
+            let mut frames = Vec::new();
+            while self.log.has_output(self.now) {
+                let before = self.log.sent_bytes();
+                self.write(|offered| offered);
+                frames.push((self.log.sent_bytes() - before) as usize);
+            }
+            self.wire.clear();
+            frames
+        }
+    }
+
+    /// Within the look-ahead at any time, at once at the beginning, and never too late, however
+    /// long it takes and however short the look-ahead is.
+    #[test]
+    fn paced_audio_keeps_ahead_of_the_listener_and_no_farther() {
+        for (frame_ms, ahead_ms) in
+            [(1, 20), (20, 20), (20, 40), (40, 100), (40, 2_000), (1_000, 20), (7, 333), (40, 60_000)]
+        {
+            // A rate of which neither a frame nor a wake-up is a whole number of anything.
+            let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 22_050 };
+            let frame_bytes = format.frame_bytes(frame_ms);
+            let ahead = MS * ahead_ms;
+            let mut driven = Driven::new(Flow { format, frame_bytes, ahead: Some(ahead), keep_bytes: 0 });
+            let began = driven.now;
+            let at = format!("frames of {frame_ms} ms, {ahead_ms} ms ahead");
+            let limit = format.bytes(ahead) + frame_bytes as u64;
+            let mut wakes = 0u32;
+            let minute = Duration::from_secs(if ahead_ms > 10_000 { 200 } else { 60 });
+            while driven.now < began + minute {
+                while driven.log.wants_more(driven.now) {
+                    driven.log.push_audio(vec![1; frame_bytes * 3].into());
+                }
+                let frames = driven.send();
+                assert!(!frames.is_empty(), "{at}: woken for nothing");
+                let heard = format.bytes(driven.now - began);
+                let sent = driven.log.sent_bytes();
+                assert!(sent - heard.min(sent) <= limit, "{at}: {sent} sent, {heard} heard");
+                assert!(driven.log.written_bytes() <= sent + limit + 4 * frame_bytes as u64, "{at}");
+                assert!(!driven.log.has_output(driven.now));
+                let opens = driven.log.opens_at(driven.now).expect("it opens by itself");
+                assert!(opens > driven.now, "{at}: it would spin");
+                driven.now = opens - Duration::from_micros(60);
+                while driven.log.wants_more(driven.now) {
+                    driven.log.push_audio(vec![1; frame_bytes * 3].into());
+                }
+                assert!(!driven.log.has_output(driven.now), "{at}: open before its time");
+                driven.now = opens;
+                assert!(driven.log.has_output(driven.now), "{at}: shut after its time");
+                // Timers are late, which must not add up.
+                driven.now += Duration::from_micros(690);
+                // What was sent lasts until now, but for the time that a sample takes.
+                let heard = format.bytes(driven.now - began);
+                if frame_ms <= ahead_ms / 2 {
+                    assert!(heard < sent, "{at}: the listener ran dry, {heard} heard of {sent}");
+                }
+                wakes += 1;
+            }
+            let step = minute / wakes;
+            let expected = MS * ahead_ms.saturating_sub(frame_ms.max(ahead_ms / 5)).min(500);
+            assert!(step >= expected * 9 / 10, "{at}: a wake-up every {step:?}");
+        }
+    }
+
+    #[test]
+    fn the_clock_stands_while_the_gate_is_shut_or_the_listener_dry() {
+        let mut driven = Driven::new(paced(80, MS * 100, 0));
+        driven.now += MS * 70;
+        assert_eq!(driven.log.opens_at(driven.now), None, "nothing plays before the first frame");
+        driven.log.push_audio(vec![1; 4_000].into());
+        driven.send();
+        assert_eq!(driven.log.sent_bytes(), 800);
+        driven.now += MS * 30;
+        assert_eq!(driven.log.played_bytes(driven.now), 240);
+        driven.log.shut(driven.now);
+        driven.now += MS * 500;
+        assert_eq!(driven.log.played_bytes(driven.now), 240);
+        assert!(!driven.log.has_output(driven.now));
+        assert_eq!(driven.log.opens_at(driven.now), None);
+        driven.log.shut(driven.now);
+        driven.log.open(driven.now);
+        assert_eq!(driven.log.played_bytes(driven.now), 240);
+        driven.now += MS * 10;
+        assert_eq!(driven.log.played_bytes(driven.now), 320);
+        // Dry: no more is played than was sent.
+        driven.now += MS * 500;
+        assert_eq!(driven.log.played_bytes(driven.now), 800);
+        driven.send();
+        assert_eq!(driven.log.sent_bytes(), 1_600, "what stood still is not caught up with");
+        driven.now += MS * 10;
+        assert_eq!(driven.log.played_bytes(driven.now), 880);
+        // Messages wait for nobody but what comes before them.
+        let mut driven = Driven::new(paced(80, MS * 100, 0));
+        driven.log.push_message("{}".to_owned());
+        driven.log.push_audio(vec![1; 801].into());
+        driven.log.push_message("{}".to_owned());
+        driven.write(|offered| offered);
+        assert!(!driven.log.is_all_sent() && !driven.log.has_output(driven.now));
+    }
+
+    #[test]
+    fn what_a_client_acknowledges_is_what_it_has_played() {
+        let mut driven = Driven::new(paced(80, MS * 100, 160));
+        driven.log.push_audio(vec![1; 4_000].into());
+        driven.send();
+        driven.now += MS * 90;
+        assert_eq!(driven.log.played_bytes(driven.now), 720);
+        // Less than the clock said, no less than it said itself, and no more than was sent.
+        for (offset, played) in [(100, 100), (50, 100), (100, 100), (300, 300)] {
+            driven.log.acknowledge(driven.now, offset);
+            assert_eq!(driven.log.played_bytes(driven.now), played);
+        }
+        driven.now += MS * 1_000;
+        assert_eq!(driven.log.played_bytes(driven.now), 300);
+        assert!(!driven.log.has_output(driven.now));
+        assert_eq!(driven.log.opens_at(driven.now), None, "time alone does not open it");
+        driven.log.acknowledge(driven.now, 5_000);
+        assert_eq!(driven.log.played_bytes(driven.now), 800);
+        driven.send();
+        assert_eq!(driven.log.sent_bytes(), 1_600);
+        // Whole chunks are kept: this one can be gone back in from its beginning.
+        assert_eq!(driven.log.base_bytes(), 0);
+    }
+
+    #[test]
+    fn what_lies_far_behind_is_let_go() {
+        for keep_bytes in [0, 1, 1_000, 5_000] {
+            let mut driven = Driven::new(Flow { keep_bytes, ..burst(160) });
+            for n in 0..100 {
+                driven.log.push_message(format!("{{{n}}}"));
+                driven.log.push_audio(vec![1; 640].into());
+                driven.send();
+                let (base, sent) = (driven.log.base_bytes(), driven.log.sent_bytes());
+                assert!(base <= sent.saturating_sub(keep_bytes) || keep_bytes == 0, "{keep_bytes}");
+                assert!(sent - base < keep_bytes.max(1) + 640, "{keep_bytes}: {base} of {sent}");
+                let most = (keep_bytes as usize + 640) * 2 + 200;
+                assert!(driven.log.memory_bytes() < most, "{keep_bytes}: {}", driven.log.memory_bytes());
+            }
+        }
+    }
+
+    /// Every byte of a stream, sent in part: what comes again is exactly what comes behind it.
+    #[test]
+    fn going_back_to_every_offset_sends_the_same_again() {
+        let audio: Vec<u8> = (0..500).map(|n| (n % 251) as u8).collect();
+        for accepted in (0..600).step_by(7) {
+            for offset in 0..=501 {
+                let mut driven = Driven::new(Flow { keep_bytes: 1_000, ..burst(80) });
+                driven.log.push_message("{0}".to_owned());
+                for chunk in [&audio[..300], &audio[300..]] {
+                    driven.log.push_audio(Bytes::copy_from_slice(chunk));
+                    driven.log.push_message("{1}".to_owned());
+                }
+                driven.write(|offered| accepted.min(offered));
+                let sent = driven.log.sent_bytes();
+                let result = driven.log.rewind(offset);
+                if offset > sent {
+                    assert_eq!((result, driven.log.sent_bytes()), (Err(OutOfLog::Beyond), sent));
+                    break;
+                }
+                assert_eq!(result, Ok(()));
+                driven.wire.clear();
+                driven.unsent.clear();
+                driven.write(|offered| offered);
+                assert_eq!(driven.audio(), audio[offset as usize..], "{offset} of {sent}");
+                let messages = driven.wire.windows(5).filter(|w| w[0] == 0x81 && w[2] == b'{').count();
+                // Those at the offset itself are among them.
+                let expected = match offset {
+                    0 => 3,
+                    1..=300 => 2,
+                    _ => 1,
+                };
+                assert_eq!(messages, expected, "{offset} of {sent}");
+            }
+        }
+    }
+
+    impl Driven {
+        /// The audio of what is on the wire, which may end in the middle of a frame.
+        fn audio(&self) -> Vec<u8> {
+            let (mut audio, mut wire) = (Vec::new(), &self.wire[..]);
+            while wire.len() >= 2 {
+                let (header, len) = match wire[1] {
+                    126 if wire.len() < 4 => break,
+                    126 => (4, usize::from(u16::from_be_bytes([wire[2], wire[3]]))),
+                    short => (2, usize::from(short)),
+                };
+                let end = (header + len).min(wire.len());
+                if wire[0] == 0x82 {
+                    audio.extend_from_slice(&wire[header..end]);
+                }
+                wire = &wire[end..];
+            }
+            audio
+        }
+    }
+
+    /// Random histories of everything that there is: what a client has is always the beginning of
+    /// what was pushed, cut only where it was cancelled, and the positions keep their order.
+    #[test]
+    fn positions_keep_their_order_and_bytes_their_place() {
+        for seed in 1..=400u64 {
+            let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let frame_bytes = [1, 7, 80, 640][random.below(4)];
+            let ahead = [None, Some(MS * 20), Some(MS * 100), Some(MS * 2_000)][random.below(4)];
+            let keep_bytes = [0, 100, 100_000][random.below(3)];
+            let mut driven = Driven::new(Flow { ahead, keep_bytes, ..burst(frame_bytes) });
+            // All audio by offset, and what the client has of it.
+            let (mut model, mut client) = (Vec::<u8>::new(), Vec::<u8>::new());
+            let (mut next, mut is_shut) = (0u8, false);
+            let mut played = 0;
+            for step in 0..150 {
+                match random.below(20) {
+                    0..=5 => {
+                        let chunk: Vec<u8> = (0..random.below(frame_bytes * 9 + 1))
+                            .map(|_| {
+                                next = next.wrapping_add(7);
+                                next
+                            })
+                            .collect();
+                        model.extend_from_slice(&chunk);
+                        driven.log.push_audio(chunk.into());
+                    }
+                    6 => driven.log.push_message("{m}".to_owned()),
+                    7 => {
+                        is_shut = true;
+                        driven.log.shut(driven.now);
+                    }
+                    8 | 9 => {
+                        is_shut = false;
+                        driven.log.open(driven.now);
+                    }
+                    10 if random.below(3) == 0 => {
+                        let offset = random.below(model.len() + 9) as u64;
+                        driven.log.acknowledge(driven.now, offset);
+                        played = 0;
+                    }
+                    11 if random.below(3) == 0 => {
+                        driven.log.cancel(driven.now);
+                        model.truncate(driven.log.sent_bytes() as usize);
+                        assert!(driven.log.is_all_sent());
+                    }
+                    12 if random.below(2) == 0 => {
+                        // A new connection: what was begun on the old one is lost.
+                        let offset = random.below(client.len() + 3);
+                        let (base, sent) = (driven.log.base_bytes(), driven.log.sent_bytes());
+                        let expected = match offset as u64 {
+                            o if o < base => Err(OutOfLog::Before),
+                            o if o > sent => Err(OutOfLog::Beyond),
+                            _ => Ok(()),
+                        };
+                        assert_eq!(driven.log.rewind(offset as u64), expected, "seed {seed}, {step}");
+                        if expected.is_ok() {
+                            client.resize(offset, 0);
+                            client.copy_from_slice(&model[..offset]);
+                            driven.unsent.clear();
+                            played = 0;
+                        }
+                    }
+                    13..=15 => driven.now += MS * [0, 1, 10, 300][random.below(4)],
+                    _ => {
+                        // Frames that were begun arrive in full before anything else.
+                        driven.wire.clear();
+                        driven.write(|offered| random.below(offered + 1));
+                        driven.wire.append(&mut driven.unsent);
+                        let audio = driven.audio();
+                        assert!(!is_shut || audio.is_empty(), "seed {seed}, {step}");
+                        client.extend_from_slice(&audio);
+                    }
+                }
+                let (log, now) = (&driven.log, driven.now);
+                let at = format!("seed {seed}, step {step}");
+                assert_eq!(client.len() as u64, log.sent_bytes(), "{at}");
+                assert!(model.starts_with(&client), "{at}");
+                assert_eq!(log.written_bytes(), model.len() as u64, "{at}");
+                let heard = log.played_bytes(now);
+                assert!(log.base_bytes() <= log.sent_bytes() && heard <= log.sent_bytes(), "{at}");
+                // Nothing is kept for nobody, and a client may say that it has heard less.
+                assert!(log.base_bytes() <= heard || keep_bytes == 0 || log.is_acknowledged, "{at}");
+                assert!(heard >= played, "{at}: time goes back");
+                played = heard;
+                if let Some(opens) = log.opens_at(now) {
+                    assert!(opens > now, "{at}");
+                    assert!(log.is_all_sent() || log.has_output(opens), "{at}");
+                }
+                assert!(!is_shut || (!log.has_output(now) && log.opens_at(now).is_none()), "{at}");
+            }
+        }
     }
 }

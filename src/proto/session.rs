@@ -2,8 +2,8 @@
 //! cancel and to close comes out.
 //!
 //! Knows no socket, no engine and no clock. Answers to the client are [`Action`]s and leave at
-//! once; everything that belongs to the stream goes through the [`Log`], so that order, pause,
-//! pace and recovery hold for all of it alike.
+//! once; everything that belongs to the stream goes through the [`Log`](super::log::Log), so that
+//! order, pause, pace and recovery hold for all of it alike.
 
 mod stream;
 #[cfg(test)]
@@ -314,10 +314,10 @@ impl Session {
             let message = "A resumable session needs the subprotocol aloud.v1, which tells its token.";
             return Err(Fault::new(Code::BadMessage, message));
         }
-        let has_options = start.has_options();
-        let stream = Stream::new(&self.settings, start, self.is_v1(), now)?;
+        let has_opted_in = self.has_opted_in || start.has_options();
+        let stream = Stream::new(&self.settings, start, self.is_v1(), has_opted_in, now)?;
         self.retire_stream();
-        self.has_opted_in |= has_options;
+        self.has_opted_in = has_opted_in;
         self.streams += 1;
         if stream.tells_its_start {
             let (audio, voice) = (AudioInfo(stream.format), stream.voice.clone());
@@ -407,7 +407,8 @@ impl Session {
     }
 
     fn end(&mut self, reason: EndReason, end: Option<(EndReason, Usage)>) {
-        self.send(ServerMessage::SessionEnd { end: end.map(Box::new) });
+        let end = self.is_v1().then(|| Box::new(end.unwrap_or((reason, Usage::default()))));
+        self.send(ServerMessage::SessionEnd { end });
         let words = match reason {
             EndReason::Expired => "The session lasted as long as it may",
             _ => "Session ended by client",
@@ -424,8 +425,24 @@ impl Session {
 
     /// Takes the next chunk of the sentence that is being spoken: whole samples.
     pub fn on_audio(&mut self, chunk: Bytes) {
-        if let Some(stream) = self.stream.as_deref_mut() {
-            stream.on_audio(chunk);
+        let Some(stream) = self.stream.as_deref_mut() else { return };
+        let position = stream.recovering;
+        let done = stream.on_audio(chunk);
+        self.on_repeated(position, done);
+    }
+
+    /// Tells what became of a position whose audio had to be spoken again, if it did.
+    fn on_repeated(&mut self, position: Option<u64>, done: Result<(), ()>) {
+        let Some(stream) = self.stream.as_deref_mut() else { return };
+        match done {
+            Err(()) => self.lose_position(position.is_some()),
+            Ok(()) if stream.recovering.is_none() => {
+                if let Some(offset) = position {
+                    let index = stream.index_at(offset);
+                    self.send(ServerMessage::Recovered { offset, index });
+                }
+            }
+            Ok(()) => {}
         }
     }
 
@@ -447,16 +464,9 @@ impl Session {
     pub fn on_spoken(&mut self) {
         let Some(stream) = self.stream.as_deref_mut() else { return };
         let position = stream.recovering;
-        match stream.on_spoken() {
-            Ok(()) => {
-                if let Some(offset) = position.filter(|_| stream.recovering.is_none()) {
-                    let index = stream.index_at(offset);
-                    self.send(ServerMessage::Recovered { offset, index });
-                }
-                self.advance();
-            }
-            Err(()) => self.lose_position(position.is_some()),
-        }
+        let done = stream.on_spoken();
+        self.on_repeated(position, done);
+        self.advance();
     }
 
     /// Starts what can be started, announces what comes to be heard, and ends what is over.
@@ -591,12 +601,20 @@ impl Session {
         self.shut(now);
     }
 
+    /// Whether the session can go on at this byte.
+    pub fn can_go_back_to(&self, offset: u64) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.can_go_back_to(offset))
+    }
+
+    /// The session that was asked for cannot go on where its client asks it to.
+    pub fn on_position_lost(&mut self) {
+        self.lose_position(true);
+    }
+
     /// The session goes on, on another connection, at this byte.
     pub fn on_recovered(&mut self, now: Instant, offset: u64) {
         let Some(stream) = self.stream.as_deref_mut() else { return self.lose_position(true) };
         match stream.go_back_to(offset) {
-            // Lost once more before it was spoken again that far: it is told of then.
-            Ok(true) if stream.recovering.is_some() => {}
             Ok(true) => {
                 let index = stream.index_at(offset);
                 self.send(ServerMessage::Recovered { offset, index });
@@ -637,6 +655,8 @@ impl Session {
             Code::PositionLost,
             "The audio at this position is gone: start another stream.",
         ));
+        // Nothing of it may follow, least of all in the wrong place.
+        self.retire_stream();
         self.close(CloseCode(4410), "The position is lost");
     }
 

@@ -347,7 +347,7 @@ impl<T: Transport> Connection<T> {
     /// Looks for the session that a client wants to go on with.
     fn recover(&mut self, recover: Box<Recover>) {
         match self.shared.registry.claim(&recover.session_id, &recover.token) {
-            Claim::Frozen(kept) => self.go_on_with(*kept, &recover),
+            Claim::Frozen(kept) => self.go_on_with(kept, &recover),
             Claim::Live(kept) => {
                 self.resume.get_or_insert_default().awaited = Some((kept, recover));
             }
@@ -360,8 +360,16 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Puts another session in the place of this connection's own.
-    fn go_on_with(&mut self, kept: Kept, recover: &Recover) {
-        let Kept { session, speeches } = kept;
+    fn go_on_with(&mut self, kept: Box<Kept>, recover: &Recover) {
+        if !kept.session.can_go_back_to(recover.offset) {
+            // A client that is mistaken loses its connection, but not the session.
+            self.shared.registry.freeze(kept);
+            if let Talk::Session(session) = &mut self.talk {
+                session.on_position_lost();
+            }
+            return;
+        }
+        let Kept { session, speeches } = *kept;
         self.talk = Talk::Session(session);
         self.speeches = speeches;
         self.keep();
@@ -373,7 +381,7 @@ impl<T: Transport> Connection<T> {
 
     fn on_resumed(&mut self, resumed: Resumed) {
         match resumed {
-            Resumed::Came(Some(kept), recover) => self.go_on_with(*kept, &recover),
+            Resumed::Came(Some(kept), recover) => self.go_on_with(kept, &recover),
             // The other connection was lost in the meantime: its session is frozen by now, or gone.
             Resumed::Came(None, recover) => self.recover(recover),
             Resumed::Wanted(answer) => {

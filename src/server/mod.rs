@@ -6,7 +6,7 @@ mod registry;
 mod service;
 mod transport;
 
-pub use service::{ConfigError, PATH, Service};
+pub use service::{ConfigError, PATH, SUBPROTOCOL, Service};
 
 use crate::config::Listen;
 use http::Accepted;

@@ -44,8 +44,8 @@ const ECHO_READ_BUFFER_BYTES: usize = 16 * 1024;
 /// When a client may come back to a server that is going away.
 const RETRY_AFTER_SECS: u64 = 5;
 
-/// The subprotocol that adds to the base protocol.
-const SUBPROTOCOL: &str = "aloud.v1";
+/// The subprotocol that adds to the base protocol (RFC 6455 §1.9).
+pub const SUBPROTOCOL: &str = "aloud.v1";
 
 /// Random bytes in a session's token.
 const TOKEN_BYTES: usize = 24;
@@ -391,7 +391,7 @@ fn report(ended: &Ended) {
         }
         Outcome::Gone(error) => log::log!(level, "session {id} lost after {streams} streams: {error}{kept}"),
         Outcome::Stalled => {
-            log::log!(level, "session {id} ended: the client took nothing for too long{kept}")
+            log::log!(level, "session {id} ended: the client took nothing for too long{kept}");
         }
         Outcome::Panicked => log::log!(level, "session {id} ended by a fault of the server, see the panic"),
     }

@@ -1,9 +1,8 @@
 //! What a client says.
 
-use super::{Code, Fault, Fields, json_string, required, unknown_type};
+use super::{Code, Fault, Fields, json_string, quoted, required, unknown_type};
 use crate::proto::audio::Encoding;
 use crate::proto::text::Clean;
-use serde_json::Value;
 use std::fmt::Write;
 
 /// The longest time, or farthest offset, that a number may name: what JavaScript counts exactly.
@@ -84,10 +83,10 @@ pub struct StartSession {
 }
 
 impl StartSession {
-    /// Whether it asks for anything beyond the base protocol.
+    /// Whether it asks for anything that the base protocol's messages do not serve.
     pub fn has_options(&self) -> bool {
-        let prompt = self.prompt.clone();
-        *self != StartSession { prompt, ..StartSession::default() }
+        let (prompt, speed) = (self.prompt.clone(), self.speed);
+        *self != StartSession { prompt, speed, ..StartSession::default() }
     }
 }
 
@@ -287,6 +286,11 @@ impl From<StartSession> for ClientMessage {
     }
 }
 
+fn unknown_encoding(name: &str) -> Fault {
+    let known = Encoding::NAMES.join(", ");
+    Fault::new(Code::UnsupportedAudio, format!("There is no encoding {}; there is {known}.", quoted(name)))
+}
+
 /// Appends a field to an object that has one already, if there is a value.
 fn field(json: &mut String, name: &str, value: Option<impl std::fmt::Display>) {
     if let Some(value) = value {
@@ -304,19 +308,14 @@ impl StartSession {
     fn parse(fields: &mut Fields) -> Result<StartSession, Fault> {
         let audio = match fields.object("audio", "audio.")? {
             None => None,
-            Some(mut audio) => {
-                let is_name = audio.map.get("encoding").is_some_and(Value::is_string);
-                let encoding = audio.choice("encoding", &Encoding::NAMES, Encoding::from_name);
-                Some(AudioOptions {
-                    // An encoding of a name that is not known here may well be one.
-                    encoding: encoding.map_err(|fault| match is_name {
-                        true => Fault { code: Code::UnsupportedAudio, ..fault },
-                        false => fault,
-                    })?,
-                    sample_rate_hz: audio.integer("sampleRate", 1, 1_000_000)?.map(|n| n as u32),
-                    frame_ms: audio.integer("frameMs", 1, 1_000)?.map(|n| n as u32),
-                })
-            }
+            Some(mut audio) => Some(AudioOptions {
+                encoding: match audio.string("encoding")? {
+                    None => None,
+                    Some(name) => Some(Encoding::from_name(&name).ok_or_else(|| unknown_encoding(&name))?),
+                },
+                sample_rate_hz: audio.integer("sampleRate", 1, 1_000_000)?.map(|n| n as u32),
+                frame_ms: audio.integer("frameMs", 1, 1_000)?.map(|n| n as u32),
+            }),
         };
         let delivery = match fields.object("delivery", "delivery.")? {
             None => None,

@@ -228,7 +228,8 @@ impl Fields {
     /// An integer, which may be written with an exponent or a decimal point.
     fn integer(&mut self, name: &str, least: u64, most: u64) -> Result<Option<u64>, Fault> {
         self.take(name, &format!("an integer from {least} to {most}"), |value| {
-            let whole = value.as_f64().filter(|n| n.fract() == 0.0 && *n >= 0.0).map(|n| n as u64);
+            let whole = |n: &f64| n.fract() == 0.0 && (0.0..u64::MAX as f64).contains(n);
+            let whole = value.as_f64().filter(whole).map(|n| n as u64);
             value.as_u64().or(whole).filter(|n| (least..=most).contains(n))
         })
     }

@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 /// After this long without more text a finished sentence is spoken, where a client does not say.
 const IDLE: Duration = Duration::from_millis(250);
 
+/// What a character of text takes to say, as a rule.
+const CHARACTER: Duration = Duration::from_millis(65);
+
 /// What ends a sentence for which no more text may come; closing marks behind it are passed over.
 const ENDS: [char; 12] = ['.', '!', '?', '…', '。', '！', '？', '।', '॥', '۔', '።', '։'];
 const CLOSERS: [char; 10] = ['"', '\'', ')', ']', '}', '”', '’', '»', '」', '』'];
@@ -37,6 +40,8 @@ pub(super) struct Stream {
     is_paced: bool,
     /// Whether it gets errors with a code, and an end with a reason.
     is_v1: bool,
+    /// Whether it may be cancelled or gone back in: its client knows the messages.
+    keeps_records: bool,
     /// Whether the client is told how it will sound.
     pub(super) tells_its_start: bool,
     /// Whether sentences come with offsets and figures.
@@ -84,8 +89,17 @@ struct Segment {
     text: String,
     /// How, for one that was begun before.
     manner: Option<Manner>,
-    /// For one that is spoken again: the bytes and the CRC that have to come of it.
-    again: Option<(u64, u32)>,
+    /// For one that is spoken again.
+    again: Option<Again>,
+}
+
+/// What has to come of a sentence that is spoken again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Again {
+    bytes: u64,
+    crc32: u32,
+    /// Whether these are all its bytes, or those it had come to when it was stopped.
+    is_whole: bool,
 }
 
 /// What a sentence sounds like.
@@ -108,7 +122,7 @@ struct Speaking {
     is_announced: bool,
     has_failed: bool,
     /// What it has to come to, and what is held back until it has.
-    again: Option<(u64, u32)>,
+    again: Option<Again>,
     held: Vec<Held>,
 }
 
@@ -136,6 +150,7 @@ impl Stream {
         settings: &Settings,
         start: StartSession,
         is_v1: bool,
+        has_opted_in: bool,
         now: Instant,
     ) -> Result<Stream, Fault> {
         let source = start.source.unwrap_or(TextSource::Verbatim);
@@ -171,6 +186,7 @@ impl Stream {
             speed: start.speed.unwrap_or(settings.speed),
             is_paced: ahead.is_some(),
             is_v1,
+            keeps_records: is_v1 || has_opted_in,
             tells_its_start: is_v1 || start.audio.is_some(),
             tells_figures: is_v1 || timestamps != Timestamps::None,
             wants_words: timestamps == Timestamps::Word,
@@ -209,8 +225,7 @@ impl Stream {
         }
         stream.take_text(now, prompt);
         if !stream.is_open {
-            stream.segmenter.finish();
-            stream.cut();
+            stream.flush();
         }
         Ok(stream)
     }
@@ -256,11 +271,10 @@ impl Stream {
 
     /// No more text follows; the connection is closed once everything was spoken.
     pub(super) fn drain(&mut self) {
-        self.segmenter.finish();
+        self.flush();
         self.is_open = false;
         self.drains = true;
         self.end_reason = EndReason::Ended;
-        self.cut();
     }
 
     /// Moves finished sentences from the segmenter to the queue.
@@ -319,7 +333,9 @@ impl Stream {
                 held: Vec::new(),
             });
             let (format, frame_bytes) = (self.format, self.frame_bytes);
-            Sentence { text, index, speed, voice, format, frame_bytes, words: self.wants_words }
+            // Whoever may cancel is told which words were heard.
+            let words = self.wants_words || self.is_v1;
+            Sentence { text, index, speed, voice, format, frame_bytes, words }
         });
         self.announce();
         sentence
@@ -348,20 +364,53 @@ impl Stream {
         self.cancelling.is_none() && !self.speaking.is_empty() && self.log.wants_more(now)
     }
 
-    pub(super) fn on_audio(&mut self, chunk: Bytes) {
-        let Some(speaking) = self.speaking.front_mut() else { return };
+    /// # Errors
+    /// The sentence was spoken again, and comes out different.
+    pub(super) fn on_audio(&mut self, chunk: Bytes) -> Result<(), ()> {
+        let Some(speaking) = self.speaking.front_mut() else { return Ok(()) };
+        let before = speaking.bytes;
         speaking.bytes += chunk.len() as u64;
-        if self.tells_figures || self.is_resumable {
-            speaking.crc.update(&chunk);
-        }
         match speaking.again {
-            Some(_) => speaking.held.push(Held::Audio(chunk)),
-            None => self.log.push_audio(chunk),
+            // The last of what has to be the same.
+            Some(again) if !again.is_whole && speaking.bytes >= again.bytes => {
+                let (same, rest) = chunk.split_at((again.bytes - before) as usize);
+                speaking.crc.update(same);
+                if speaking.crc.clone().finalize() != again.crc32 {
+                    return Err(());
+                }
+                speaking.crc.update(rest);
+                speaking.held.push(Held::Audio(chunk));
+                speaking.again = None;
+                self.release();
+            }
+            again => {
+                if self.tells_figures || self.is_resumable {
+                    speaking.crc.update(&chunk);
+                }
+                match again {
+                    Some(_) => speaking.held.push(Held::Audio(chunk)),
+                    None => self.log.push_audio(chunk),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets what was held back of a sentence that has proved to be the same into the log.
+    fn release(&mut self) {
+        self.recovering = None;
+        let Some(speaking) = self.speaking.front_mut() else { return };
+        for held in std::mem::take(&mut speaking.held) {
+            match held {
+                Held::Audio(chunk) => self.log.push_audio(chunk),
+                Held::Message(json) => self.log.push_message(json),
+            }
         }
     }
 
     pub(super) fn on_words(&mut self, words: &[Word], is_estimate: bool) {
         let Some(speaking) = self.speaking.front_mut() else { return };
+        speaking.words.extend_from_slice(words);
         if !self.wants_words || words.is_empty() {
             return;
         }
@@ -374,7 +423,6 @@ impl Stream {
         });
         let words_told = times.collect();
         let (index, start_ms) = (speaking.index, ms(self.format, speaking.start));
-        speaking.words.extend_from_slice(words);
         self.push(&ServerMessage::Timestamps { index, start_ms, is_estimate, words: words_told });
     }
 
@@ -395,24 +443,19 @@ impl Stream {
             self.on_failure(Code::EngineNoAudio, "The speech engine gave no audio for this sentence.");
         }
         let Some(speaking) = self.speaking.front() else { return Ok(()) };
-        if self.wants_words && speaking.words.is_empty() && speaking.bytes > 0 {
+        if (self.wants_words || self.is_v1) && speaking.words.is_empty() && speaking.bytes > 0 {
             let words = words::estimate(&speaking.text, self.format.duration(speaking.bytes));
             self.on_words(&words, true);
         }
-        let Some(mut speaking) = self.speaking.pop_front() else { return Ok(()) };
-        let crc32 = speaking.crc.finalize();
-        if let Some(again) = speaking.again {
-            if again != (speaking.bytes, crc32) {
+        let Some(speaking) = self.speaking.front_mut() else { return Ok(()) };
+        let crc32 = speaking.crc.clone().finalize();
+        if let Some(again) = speaking.again.take() {
+            if (again.bytes, again.crc32) != (speaking.bytes, crc32) {
                 return Err(());
             }
-            self.recovering = None;
-            for held in std::mem::take(&mut speaking.held) {
-                match held {
-                    Held::Audio(chunk) => self.log.push_audio(chunk),
-                    Held::Message(json) => self.log.push_message(json),
-                }
-            }
+            self.release();
         }
+        let Some(speaking) = self.speaking.pop_front() else { return Ok(()) };
         let figures = self.tells_figures.then(|| SentenceFigures {
             offset: speaking.start + speaking.bytes,
             bytes: speaking.bytes,
@@ -421,7 +464,7 @@ impl Stream {
         });
         let end = ServerMessage::SentenceEnd { index: speaking.index, figures };
         self.log.push_message(end.to_json());
-        if self.is_v1 {
+        if self.keeps_records {
             let Speaking { text, manner, index, start, bytes, words, .. } = speaking;
             self.records.push(Record { text, manner, index, start, bytes, crc32, words, is_cut: false });
         }
@@ -483,21 +526,31 @@ impl Stream {
         let unheard = sent.saturating_sub(played);
         self.dropped_bytes += unsent;
         self.unheard_bytes += unheard;
+        // Sentences of which the client was told nothing leave no gap behind.
+        let untold = self.log.cancel(now).iter().filter(|json| json.starts_with(r#"{"type":"text""#)).count();
+        let announced = match self.speaking.front() {
+            Some(front) => {
+                let is_held = front.again.is_some() && front.start >= sent;
+                front.index + u64::from(front.is_announced && !is_held)
+            }
+            None => self.next_index,
+        };
+        self.next_index = announced.saturating_sub(untold as u64);
         // What was begun is on record as far as it went, for what the listener has heard.
         for speaking in self.speaking.drain(..).filter(|speaking| speaking.is_announced) {
             let Speaking { text, manner, index, start, bytes, words, .. } = speaking;
             self.records.push(Record { text, manner, index, start, bytes, crc32: 0, words, is_cut: true });
         }
-        self.records.retain(|record| record.start <= sent);
+        self.records.retain(|record| record.index < self.next_index);
         if let Some(last) = self.records.last_mut() {
             last.is_cut |= last.start + last.bytes > sent;
         }
         self.segments.clear();
         self.waiting_chars = 0;
+        self.recovering = None;
         self.idle_since = None;
         self.segmenter.flush();
         while self.segmenter.next_segment().is_some() {}
-        self.log.cancel();
         let figures = self.figures(sent, played, unsent + unheard);
         self.first_heard = self.records.len();
         match after {
@@ -531,8 +584,10 @@ impl Stream {
             let guess;
             let words = match record.words.is_empty() {
                 false => &record.words,
+                // Cut off before its length was known, by an engine that tells no words.
                 true => {
-                    guess = words::estimate(&record.text, self.format.duration(record.bytes));
+                    let usual = CHARACTER.mul_f32(record.text.chars().count() as f32 / record.manner.speed);
+                    guess = words::estimate(&record.text, usual.max(self.format.duration(record.bytes)));
                     &guess
                 }
             };
@@ -546,15 +601,35 @@ impl Stream {
 
     /// The sentence that the byte at this offset belongs to.
     pub(super) fn index_at(&self, offset: u64) -> u64 {
-        let spoken = self.records.iter().find(|record| offset < record.start + record.bytes);
-        match (spoken, self.speaking.front()) {
-            (Some(record), _) => record.index,
-            (None, Some(speaking)) => speaking.index,
-            (None, None) => self.records.last().map_or(0, |record| record.index),
+        match self.speaking.front() {
+            Some(speaking) if speaking.is_announced && speaking.start <= offset => speaking.index,
+            // One that was cut off may have been made beyond where the next one begins.
+            _ => self.records.iter().rfind(|record| record.start <= offset).map_or(0, |record| record.index),
         }
     }
 
     // Recovery.
+
+    /// Where to begin to speak again for an offset that is no longer kept: the first record to
+    /// repeat, of which there may be none if the sentence is still being spoken.
+    fn first_to_repeat(&self, offset: u64) -> Option<usize> {
+        let first = self.records.iter().rposition(|record| record.start <= offset);
+        let is_in = |first: &usize| offset < self.records[*first].start + self.records[*first].bytes;
+        let first = first.filter(is_in).unwrap_or(self.records.len());
+        // What was cut off cannot be cut off again at the same byte.
+        let is_whole = self.records[first..].iter().all(|record| !record.is_cut);
+        let is_begun = match self.records.get(first) {
+            Some(_) => true,
+            None => self.speaking.front().is_some_and(|s| s.is_announced && s.start <= offset),
+        };
+        (self.is_repeatable && is_whole && is_begun).then_some(first)
+    }
+
+    /// Whether the stream can go on at this offset.
+    pub(super) fn can_go_back_to(&self, offset: u64) -> bool {
+        let is_kept = offset >= self.log.base_bytes();
+        offset <= self.log.sent_bytes() && (is_kept || self.first_to_repeat(offset).is_some())
+    }
 
     /// Goes back to an offset: true if it is in the log, false if sentences have to be spoken
     /// again first, for which all speech must be stopped.
@@ -565,32 +640,35 @@ impl Stream {
         match self.log.rewind(offset) {
             Ok(()) => {
                 self.is_finished = false;
-                self.recovering = self.recovering.map(|_| offset);
+                // What waited to be told is told now.
+                self.recovering = None;
                 return Ok(true);
             }
             Err(OutOfLog::Beyond) => return Err(()),
-            Err(OutOfLog::Before) if !self.is_repeatable => return Err(()),
             Err(OutOfLog::Before) => {}
         }
-        let Some(first) = self.records.iter().position(|record| offset < record.start + record.bytes) else {
-            return Err(());
-        };
-        if self.records[first..].iter().any(|record| record.is_cut) {
-            // What was cut off cannot be cut off again at the same byte.
-            return Err(());
-        }
-        let start = self.records[first].start;
+        let first = self.first_to_repeat(offset).ok_or(())?;
+        let mut start = self.records.get(first).map(|record| record.start);
         for speaking in self.speaking.drain(..).rev() {
-            let Speaking { text, manner, again, .. } = speaking;
+            let Speaking { text, manner, index, start: begun, bytes, crc, is_announced, again, .. } =
+                speaking;
+            // As far as it was spoken it has to come out the same.
+            let so_far = || Again { bytes, crc32: crc.finalize(), is_whole: false };
+            let again = if is_announced && again.is_none() { Some(so_far()) } else { again };
+            if is_announced {
+                start.get_or_insert(begun);
+            }
+            self.next_index = index;
             self.segments.push_front(Segment { text, manner: Some(manner), again });
         }
         for record in self.records.drain(first..).rev() {
             let Record { text, manner, index, bytes, crc32, .. } = record;
             self.next_index = index;
-            self.segments.push_front(Segment { text, manner: Some(manner), again: Some((bytes, crc32)) });
+            let again = Some(Again { bytes, crc32, is_whole: true });
+            self.segments.push_front(Segment { text, manner: Some(manner), again });
         }
         self.waiting_chars = self.segments.iter().map(|segment| segment.text.chars().count()).sum();
-        self.log.restart(start, offset);
+        self.log.restart(start.ok_or(())?, offset);
         self.recovering = Some(offset);
         self.is_finished = false;
         Ok(false)
