@@ -269,14 +269,8 @@ async fn undisturbed(engine: &dyn Synthesizer, sentences: &[&str]) -> Vec<u8> {
     whole
 }
 
-const SENTENCES: [&str; 6] = [
-    "Good evening, everybody.",
-    "This costs $37.50, Dr. Sato said.",
-    "Is that so?",
-    "Perhaps.",
-    "But then again, there is a lot to be said for silence.",
-    "Enough!",
-];
+const SENTENCES: [&str; 6] =
+    ["Perhaps.", "Is that so?", "It costs $5.", "But why?", "Dr. Sato said so.", "Enough!"];
 
 /// One listener that is disturbed so many times; for a stream that is over before, another begins.
 async fn disturbed(
@@ -295,7 +289,7 @@ async fn disturbed(
         let mut ends = Vec::new();
         while !listener.has_ended() {
             // Sometimes at once, as a rule after a while.
-            let bytes = random.below(whole.len() / 6);
+            let bytes = random.below(whole.len() / if options == burst() { 6 } else { 40 });
             let from = listener.audio.len();
             while listener.audio.len() < from + bytes && !listener.has_ended() {
                 assert!(listener.read(1 + random.below(4096)).await, "{:?}", listener.told);
@@ -309,7 +303,9 @@ async fn disturbed(
                 break;
             }
             let mut loss = LOSSES[random.below(LOSSES.len())];
-            if loss == Loss::BetweenSentences && ends.iter().any(|end| end["index"] == 4) {
+            // Which takes time where it is paced.
+            let waits = options != burst() && random.below(4) > 0;
+            if loss == Loss::BetweenSentences && (waits || ends.iter().any(|end| end["index"] == 4)) {
                 loss = Loss::Reset;
             }
             listener.lose(loss, addr, &mut random, goes_back).await;
