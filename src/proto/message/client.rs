@@ -288,7 +288,8 @@ impl From<StartSession> for ClientMessage {
 
 fn unknown_encoding(name: &str) -> Fault {
     let known = Encoding::NAMES.join(", ");
-    Fault::new(Code::UnsupportedAudio, format!("There is no encoding {}; there is {known}.", quoted(name)))
+    let message = format!("\"audio.encoding\" must be one of {known}, not {}.", quoted(name));
+    Fault::new(Code::UnsupportedAudio, message)
 }
 
 /// Appends a field to an object that has one already, if there is a value.

@@ -558,7 +558,10 @@ fn a_field_of_the_wrong_kind_is_told_by_its_name() {
         for value in wrong.iter().copied().chain(beyond) {
             let json = format!("{before}{value}{close}");
             let fault = fault(&json);
-            assert_eq!(fault.code, Code::BadMessage, "{json}");
+            // An encoding of a name that is not known here may well be one.
+            let is_encoding = name == "audio.encoding" && value.starts_with('"');
+            let code = if is_encoding { Code::UnsupportedAudio } else { Code::BadMessage };
+            assert_eq!(fault.code, code, "{json}");
             let begin = format!("\"{name}\" must be {must_be}");
             assert!(fault.message.starts_with(&begin), "{json}: {}", fault.message);
         }
