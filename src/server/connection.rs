@@ -3,7 +3,7 @@
 //! The only place that knows both a socket and a session. No arm of the `select!` awaits, so none
 //! can hang the others; each wake-up ends in at most one write.
 
-use super::registry::{Claim, Kept, Registration};
+use super::registry::{Claim, Kept, Registration, untaken_bytes};
 use super::service::Shared;
 use super::transport::{Readiness, Transport};
 use crate::gauge::Counted;
@@ -20,7 +20,6 @@ use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use tokio::sync::{oneshot, watch};
 use tokio::task::yield_now;
@@ -199,13 +198,11 @@ impl<T: Transport> Connection<T> {
         };
         let is_kept = is_lost && session.is_resumable();
         let mut kept = Box::new(Kept { session, speeches: std::mem::take(&mut self.speeches) });
-        let now = Instant::now().into_std();
         if is_kept {
-            kept.session.freeze(now);
+            kept.session.freeze(Instant::now().into_std());
             self.shared.registry.freeze(kept);
         } else {
-            let wasted = kept.session.wasted(now, kept.untaken_bytes());
-            self.shared.wasted_ms.fetch_add(wasted.as_millis() as u64, Ordering::Relaxed);
+            self.shared.registry.end(&kept);
         }
         self.resume = None;
         (id, streams, is_kept)
@@ -241,7 +238,7 @@ impl<T: Transport> Connection<T> {
                 has_fired = false;
             }
             // While another connection's session is awaited its client's words are for that one.
-            let awaits = self.resume.as_ref().is_some_and(|resume| resume.awaited.is_some());
+            let awaits = self.awaits_session();
             let wanted =
                 Readiness { readable: self.endpoint.wants_input() && !awaits, writable: self.is_blocked };
             let wants_speech = !self.is_blocked && self.wants_speech();
@@ -279,7 +276,7 @@ impl<T: Transport> Connection<T> {
         loop {
             // Before the next message: the one behind the last may be the end of the connection.
             self.carry_out();
-            if self.resume.as_ref().is_some_and(|resume| resume.awaited.is_some()) {
+            if self.awaits_session() {
                 break;
             }
             let Some(message) = self.endpoint.next_message() else { break };
@@ -297,8 +294,8 @@ impl<T: Transport> Connection<T> {
                 (Talk::Echo, Incoming::Binary(bytes)) => self.endpoint.send_binary(bytes),
             }
         }
-        let is_kept = matches!(&self.talk, Talk::Session(session) if session.is_resumable());
-        if *self.endpoint.state() != State::Open && !self.speeches.is_empty() && !is_kept {
+        let is_kept = || matches!(&self.talk, Talk::Session(session) if session.is_resumable());
+        if *self.endpoint.state() != State::Open && !self.speeches.is_empty() && !is_kept() {
             // Nothing more can be sent here, and nobody will ask for it elsewhere.
             self.speeches = VecDeque::new();
         }
@@ -323,7 +320,7 @@ impl<T: Transport> Connection<T> {
             }
             Action::Cancel => {
                 let speeches = std::mem::take(&mut self.speeches);
-                let untaken = speeches.iter().map(Speech::untaken_bytes).sum();
+                let untaken = untaken_bytes(&speeches);
                 drop(speeches);
                 if let Talk::Session(session) = &mut self.talk {
                     session.on_cancelled(untaken);
@@ -333,6 +330,11 @@ impl<T: Transport> Connection<T> {
             Action::Recover(recover) => self.recover(recover),
             Action::Close(code, reason) => self.endpoint.close(code, reason),
         }
+    }
+
+    /// Whether another connection was asked for its session and has not answered yet.
+    fn awaits_session(&self) -> bool {
+        self.resume.as_ref().is_some_and(|resume| resume.awaited.is_some())
     }
 
     /// Makes the session known to other connections.

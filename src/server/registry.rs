@@ -8,11 +8,12 @@ use crate::gauge::{Counted, Gauge};
 use crate::proto::session::Session;
 use crate::tts::Speech;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// Ids of sessions that were given up, remembered to tell their clients so.
 const MAX_REMEMBERED: usize = 1024;
@@ -26,12 +27,17 @@ pub(crate) struct Kept {
 impl Kept {
     /// Audio bytes that were made and not taken.
     pub(crate) fn untaken_bytes(&self) -> u64 {
-        self.speeches.iter().map(Speech::untaken_bytes).sum()
+        untaken_bytes(&self.speeches)
     }
 
     fn memory_bytes(&self) -> usize {
         self.session.memory_bytes() + self.untaken_bytes() as usize
     }
+}
+
+/// Audio bytes of these that were made and not taken.
+pub(crate) fn untaken_bytes(speeches: &VecDeque<Speech>) -> u64 {
+    speeches.iter().map(Speech::untaken_bytes).sum()
 }
 
 /// What a connection gets that asks for a session.
@@ -54,15 +60,13 @@ pub(crate) struct Bounds {
     pub(crate) bytes: usize,
 }
 
-/// Called with a session that is given up.
-type OnExpiry = Box<dyn Fn(Kept) + Send + Sync>;
-
 /// All sessions that can be come back to.
 #[derive(Clone)]
 pub(crate) struct Registry {
     bounds: Bounds,
     frozen: Gauge,
-    on_expiry: Arc<OnExpiry>,
+    /// Audio that was made and that nobody heard, in ms.
+    wasted_ms: Arc<AtomicU64>,
     sessions: Arc<Mutex<Sessions>>,
 }
 
@@ -87,9 +91,19 @@ enum State {
 }
 
 impl Registry {
-    pub(crate) fn new(bounds: Bounds, on_expiry: OnExpiry) -> Registry {
-        let frozen = Gauge::default();
-        Registry { bounds, frozen, on_expiry: Arc::new(on_expiry), sessions: Arc::default() }
+    pub(crate) fn new(bounds: Bounds) -> Registry {
+        Registry { bounds, frozen: Gauge::default(), wasted_ms: Arc::default(), sessions: Arc::default() }
+    }
+
+    /// Audio that was made and that nobody heard, in all sessions that have ended.
+    pub(crate) fn wasted(&self) -> Duration {
+        Duration::from_millis(self.wasted_ms.load(Ordering::Relaxed))
+    }
+
+    /// Ends a session: counts what was made for it and never heard. Dropping it stops its speech.
+    pub(crate) fn end(&self, kept: &Kept) {
+        let wasted = kept.session.wasted(Instant::now().into_std(), kept.untaken_bytes());
+        self.wasted_ms.fetch_add(wasted.as_millis() as u64, Ordering::Relaxed);
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
@@ -162,14 +176,14 @@ impl Registry {
             oldest.extend(sessions.give_up(&id));
         }
         drop(sessions);
-        oldest.into_iter().for_each(|kept| (self.on_expiry)(*kept));
+        oldest.iter().for_each(|kept| self.end(kept));
     }
 
     fn give_up(&self, id: &str) {
         // The lock is let go before anything is dropped.
         let kept = self.sessions().give_up(id);
         if let Some(kept) = kept {
-            (self.on_expiry)(*kept);
+            self.end(&kept);
         }
     }
 }

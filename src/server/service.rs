@@ -2,7 +2,7 @@
 //! what the upgrade yields.
 
 use super::connection::{Connection, Ended, Outcome, Talk};
-use super::registry::{Bounds, Kept, Registry};
+use super::registry::{Bounds, Registry};
 use super::transport::{Buffered, Transport};
 use crate::config::Config;
 use crate::gauge::Gauge;
@@ -22,7 +22,6 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -72,8 +71,6 @@ pub(crate) struct Shared {
     pub(crate) sessions: Gauge,
     pub(crate) syntheses: Gauge,
     pub(crate) registry: Registry,
-    /// Audio that was made and that nobody heard, in ms.
-    pub(crate) wasted_ms: Arc<AtomicU64>,
     /// True once the server is going away. Whoever subscribes is waited for.
     pub(crate) stop: watch::Sender<bool>,
 }
@@ -137,19 +134,10 @@ impl Service {
             max_fragments: if echoes { usize::MAX } else { MAX_FRAGMENTS },
             read_buffer_bytes: if echoes { ECHO_READ_BUFFER_BYTES } else { READ_BUFFER_BYTES },
         };
-        let wasted_ms = Arc::new(AtomicU64::new(0));
         let bounds = Bounds {
             ttl: config.resume_ttl,
             sessions: config.max_frozen_sessions,
             bytes: config.max_frozen_bytes,
-        };
-        let registry = {
-            let wasted_ms = Arc::clone(&wasted_ms);
-            let count = move |kept: Kept| {
-                let wasted = kept.session.wasted(Instant::now().into_std(), kept.untaken_bytes());
-                wasted_ms.fetch_add(wasted.as_millis() as u64, Ordering::Relaxed);
-            };
-            Registry::new(bounds, Box::new(count))
         };
         let shared = Shared {
             config,
@@ -159,8 +147,7 @@ impl Service {
             echoes,
             sessions: Gauge::default(),
             syntheses: Gauge::default(),
-            registry,
-            wasted_ms,
+            registry: Registry::new(bounds),
             stop: watch::Sender::new(false),
         };
         Ok(Service { shared: Arc::new(shared) })
@@ -226,7 +213,7 @@ impl Service {
     /// Audio that was made and that nobody heard, since the service began: what was cancelled, and
     /// what clients left behind that did not come back.
     pub fn wasted(&self) -> Duration {
-        Duration::from_millis(self.shared.wasted_ms.load(Ordering::Relaxed))
+        self.shared.registry.wasted()
     }
 
     /// Tells every session that the server is going away: those that idle are closed with 1001,

@@ -50,7 +50,7 @@ pub enum Code {
     BufferFull,
     /// There is no such session, or not with this token. Fatal.
     SessionNotFound,
-    /// The session's window for coming back has passed. Fatal.
+    /// The audio at the position asked for is gone. Fatal.
     PositionLost,
     /// Another socket took the session over. Fatal.
     SessionTaken,

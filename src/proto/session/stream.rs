@@ -154,10 +154,9 @@ impl Stream {
         now: Instant,
     ) -> Result<Stream, Fault> {
         let source = start.source.unwrap_or(TextSource::Verbatim);
-        let default_voice = || settings.voices.first().cloned().unwrap_or_default();
         let voice = match &start.voice {
             Some(voice) => known_voice(settings, voice)?,
-            None => default_voice(),
+            None => settings.voices.first().cloned().unwrap_or_default(),
         };
         let (format, frame_bytes) = audio(settings, start.audio.unwrap_or_default())?;
         let ahead = match start.delivery {
