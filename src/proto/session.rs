@@ -79,6 +79,10 @@ pub struct Sentence {
     pub speed: f32,
     /// The voice.
     pub voice: String,
+    /// The language as the client named it, if it did.
+    pub language: String,
+    /// The sentence before it in the stream.
+    pub previous_text: String,
     /// The format of its audio.
     pub format: Format,
     /// Payload bytes of one frame.
@@ -118,7 +122,7 @@ enum AfterCancel {
 #[derive(Debug)]
 pub struct Session {
     settings: Arc<Settings>,
-    id: Box<str>,
+    id: Arc<str>,
     /// Only a client of `aloud.v1` has one.
     token: Option<Box<str>>,
     /// Boxed: most sessions idle most of the time.
@@ -167,6 +171,11 @@ impl Session {
     /// The id that the client was told.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The same, to be kept.
+    pub fn shared_id(&self) -> Arc<str> {
+        Arc::clone(&self.id)
     }
 
     /// The secret that the client was told, if it speaks `aloud.v1`.
@@ -453,8 +462,22 @@ impl Session {
         }
     }
 
-    /// Takes the failure of the sentence that is being spoken; its end is still to be told.
+    /// Takes what the client should know of the sentence that is being spoken.
+    pub fn on_warning(&mut self, code: &'static str, message: String) {
+        if self.is_v1() || self.has_opted_in {
+            self.send(ServerMessage::Warning { code, message });
+        }
+    }
+
+    /// Takes the failure of the sentence that is being spoken; its end is still to be told. A fatal
+    /// one is the end of the session.
     pub fn on_failure(&mut self, code: Code, message: &str) {
+        if code.is_fatal() {
+            self.refuse(Fault::new(code, message));
+            self.retire_stream();
+            let close = if self.is_v1() { CloseCode(4503) } else { CloseCode::OVERLOADED };
+            return self.close(close, "Overloaded: try again later");
+        }
         if let Some(stream) = self.stream.as_deref_mut() {
             stream.on_failure(code, message);
         }

@@ -45,6 +45,8 @@ impl CloseCode {
     pub const INTERNAL: CloseCode = CloseCode(1011);
     /// The server restarts; come back.
     pub const RESTART: CloseCode = CloseCode(1012);
+    /// More than the server can do: try again later (IANA registry).
+    pub const OVERLOADED: CloseCode = CloseCode(1013);
 }
 
 /// Bounds on what a peer may send.

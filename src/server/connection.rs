@@ -11,7 +11,7 @@ use crate::proto::frames::Batch;
 use crate::proto::message::{Code, Recover};
 use crate::proto::session::{Action, Sentence, Session};
 use crate::proto::websocket::{CloseCode, Closed, Endpoint, Incoming, State};
-use crate::tts::{Piece, Speech, SynthesisErrorKind, Utterance};
+use crate::tts::{Piece, Speech, SynthesisErrorKind, Utterance, Warning};
 use hyper::body::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -313,9 +313,31 @@ impl<T: Transport> Connection<T> {
         match action {
             Action::Send(message) => self.endpoint.send_text(&message.to_json()),
             Action::Speak(sentence) => {
-                let Sentence { text, index, speed, voice, format, frame_bytes, words } = *sentence;
-                let running = self.shared.syntheses.clone();
-                let utterance = Utterance { text, index, speed, voice, format, frame_bytes, words, running };
+                let Talk::Session(session) = &self.talk else { return };
+                let Sentence {
+                    text,
+                    index,
+                    speed,
+                    voice,
+                    language,
+                    previous_text,
+                    format,
+                    frame_bytes,
+                    words,
+                } = *sentence;
+                let utterance = Utterance {
+                    text,
+                    speed,
+                    voice,
+                    language,
+                    index,
+                    previous_text,
+                    session: session.shared_id(),
+                    format,
+                    frame_bytes,
+                    words,
+                    running: self.shared.syntheses.clone(),
+                };
                 self.speeches.push_back(self.shared.synthesizer.speak(utterance));
             }
             Action::Cancel => {
@@ -596,11 +618,15 @@ fn poll_speech(speeches: &mut VecDeque<Speech>, talk: &mut Talk, cx: &mut Contex
             Poll::Pending => break,
             Poll::Ready(Some(Ok(Piece::Audio(chunk)))) => session.on_audio(chunk),
             Poll::Ready(Some(Ok(Piece::Words(words)))) => session.on_words(&words),
+            Poll::Ready(Some(Ok(Piece::Warning(Warning { code, message })))) => {
+                session.on_warning(code, message);
+            }
             Poll::Ready(Some(Err(error))) => {
                 let code = match error.kind {
                     SynthesisErrorKind::Failed => Code::EngineFailed,
                     SynthesisErrorKind::NoAudio => Code::EngineNoAudio,
                     SynthesisErrorKind::Timeout => Code::EngineTimeout,
+                    SynthesisErrorKind::Overloaded => Code::Overloaded,
                 };
                 session.on_failure(code, &error.message);
             }

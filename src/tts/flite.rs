@@ -950,6 +950,7 @@ mod tests {
                     samples.extend(chunk.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])));
                 }
                 Piece::Words(more) => words.extend(more),
+                Piece::Warning(warning) => panic!("nothing to warn of but {warning:?}"),
             }
         }
         (samples, words)

@@ -125,8 +125,16 @@ pub struct Utterance {
     pub speed: f32,
     /// In whose voice: one of [`Synthesizer::voices`], or empty for the engine's default.
     pub voice: String,
+    /// The language of the text, as a BCP 47 tag such as `en` or `de-CH`; empty where nobody said.
+    pub language: String,
     /// The sentence's place in its stream, counted from 0.
     pub index: u64,
+    /// What was spoken right before it in the same stream, for engines that carry the melody of
+    /// speech from one sentence to the next; empty where it is the first.
+    pub previous_text: String,
+    /// The id of the session it belongs to, by which a queue can be fair to all of them; empty
+    /// outside of a session.
+    pub session: Arc<str>,
     /// The format that the audio must have. [`Synthesizer::supports`] said yes to it.
     pub format: Format,
     /// Payload bytes of one frame: chunks are multiples of it, but for a sentence's last. At most
@@ -147,7 +155,10 @@ impl Utterance {
             text: text.into(),
             speed: 1.0,
             voice: String::new(),
+            language: String::new(),
             index: 0,
+            previous_text: String::new(),
+            session: Arc::from(""),
             format,
             frame_bytes: format.frame_bytes(40),
             words: false,
@@ -174,12 +185,19 @@ pub enum SynthesisErrorKind {
     NoAudio,
     /// The engine gave nothing within its time (`engine_timeout`).
     Timeout,
+    /// There is more to speak than the engine can take on (`overloaded`): the session ends.
+    Overloaded,
 }
 
 impl SynthesisError {
     /// The engine failed.
     pub fn failed(message: impl Into<String>) -> SynthesisError {
         SynthesisError { kind: SynthesisErrorKind::Failed, message: message.into() }
+    }
+
+    /// The engine took too long.
+    pub fn timeout(message: impl Into<String>) -> SynthesisError {
+        SynthesisError { kind: SynthesisErrorKind::Timeout, message: message.into() }
     }
 
     /// The engine has no audio for this text.
@@ -216,6 +234,17 @@ pub enum Piece {
     /// When the next words are spoken. Words come in order, in one part or several; those of some
     /// audio as a rule before it, and all of them before the utterance ends.
     Words(Vec<Word>),
+    /// Something the listener should know that is no failure.
+    Warning(Warning),
+}
+
+/// What goes differently than expected without being a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// For programs, such as `retrying_engine`.
+    pub code: &'static str,
+    /// One sentence for a person.
+    pub message: String,
 }
 
 /// What travels from a [`Sink`] to its [`Speech`].
@@ -257,22 +286,17 @@ impl Speech {
         let made = Arc::new(AtomicU64::new(0));
         let mut speech = Speech(Source::Channel { receiver, made: made.clone(), taken: 0 });
         let format = utterance.format;
-        let resampler = match sample_rate_hz == format.sample_rate_hz {
-            true => None,
-            false => Resampler::new(sample_rate_hz, format.sample_rate_hz).or_else(|| {
-                // This drops the receiver.
-                speech = Speech::failed(SynthesisError::failed(format!(
-                    "The speech engine gives {sample_rate_hz} samples a second, which cannot be made {}.",
-                    format.sample_rate_hz
-                )));
-                None
-            }),
-        };
+        let resampler = resampler(sample_rate_hz, format.sample_rate_hz).unwrap_or_else(|error| {
+            // This drops the receiver.
+            speech = Speech::failed(error);
+            None
+        });
         let frame = utterance.frame_bytes.max(1);
         let sink = Sink {
             sender,
             resampler,
             resampled: Vec::new(),
+            sample_rate_hz: format.sample_rate_hz,
             encoding: format.encoding,
             frame_bytes: frame,
             chunk_bytes: frame,
@@ -380,6 +404,8 @@ pub struct Sink {
     resampler: Option<Resampler>,
     /// What it gave for one push; kept for its memory.
     resampled: Vec<i16>,
+    /// The listener's.
+    sample_rate_hz: u32,
     encoding: Encoding,
     frame_bytes: usize,
     /// What the next chunk should hold; a multiple of `frame_bytes`.
@@ -391,6 +417,19 @@ pub struct Sink {
     /// Counts the bytes that were encoded, for [`Speech::untaken_bytes`].
     made: Arc<AtomicU64>,
     _running: Counted,
+}
+
+/// The way from an engine's rate to its listener's; none where they are the same.
+fn resampler(from_hz: u32, to_hz: u32) -> Result<Option<Resampler>, SynthesisError> {
+    if from_hz == to_hz {
+        return Ok(None);
+    }
+    match Resampler::new(from_hz, to_hz) {
+        Some(resampler) => Ok(Some(resampler)),
+        None => Err(SynthesisError::failed(format!(
+            "The speech engine gives {from_hz} samples a second, which cannot be made {to_hz}."
+        ))),
+    }
 }
 
 impl Sink {
@@ -457,8 +496,29 @@ impl Sink {
         if words.is_empty() {
             return;
         }
+        self.overtake(Piece::Words(words));
+    }
+
+    /// Tells the listener something that is no failure; never waits, and overtakes audio as
+    /// [`words`](Sink::words) do.
+    pub fn warn(&mut self, code: &'static str, message: impl Into<String>) {
+        self.overtake(Piece::Warning(Warning { code, message: message.into() }));
+    }
+
+    /// Says at how many samples per second the engine writes, for one that learns it late, as from
+    /// the header of what a program gives. To be called before the first sample.
+    ///
+    /// # Errors
+    /// There is no way from this rate to the listener's. The rate stays as it was.
+    pub fn set_sample_rate(&mut self, sample_rate_hz: u32) -> Result<(), SynthesisError> {
+        self.resampler = resampler(sample_rate_hz, self.sample_rate_hz)?;
+        Ok(())
+    }
+
+    /// Puts a piece in front of the audio that waits, behind what else does.
+    fn overtake(&mut self, piece: Piece) {
         let audio = self.waiting.iter().position(|piece| matches!(piece, Piece::Audio(_)));
-        self.waiting.insert(audio.unwrap_or(self.waiting.len()), Piece::Words(words));
+        self.waiting.insert(audio.unwrap_or(self.waiting.len()), piece);
         // An error means that the listener is gone, which the next sample learns too.
         let _ = self.offer();
     }
@@ -578,7 +638,7 @@ mod tests {
     pub(super) fn chunk(piece: Piece) -> Bytes {
         match piece {
             Piece::Audio(chunk) => chunk,
-            Piece::Words(words) => panic!("no audio but {words:?}"),
+            other => panic!("no audio but {other:?}"),
         }
     }
 
@@ -912,6 +972,37 @@ mod tests {
         assert_eq!(told(5), [word(3)]);
         let audio = pieces.into_iter().filter(|piece| matches!(piece, Piece::Audio(_))).map(chunk);
         assert_eq!(audio.collect::<Vec<_>>().concat(), bytes(&samples(0, 155)));
+    }
+
+    #[tokio::test]
+    async fn a_warning_overtakes_the_audio_that_waits() {
+        let (mut sink, speech) = Speech::channel(&utterance(), 8_000);
+        sink.push(&samples(0, 155)).expect("somebody listens");
+        assert_eq!(sink.waiting.len(), 1);
+        sink.warn("retrying_engine", "Once more.");
+        tokio::spawn(sink.finish());
+        let (pieces, error) = pieces(speech).await;
+        assert_eq!((pieces.len(), error), (6, None));
+        let warning = Warning { code: "retrying_engine", message: "Once more.".to_owned() };
+        assert_eq!(pieces[4], Piece::Warning(warning));
+    }
+
+    #[tokio::test]
+    async fn a_rate_can_be_learnt_late() {
+        let spoken = async |first: u32, late: Option<u32>| {
+            let (mut sink, speech) = Speech::channel(&utterance(), first);
+            if let Some(rate) = late {
+                sink.set_sample_rate(rate).expect("a rate of the list");
+            }
+            sink.push(&samples(0, 100)).expect("somebody listens");
+            tokio::spawn(sink.finish());
+            all(speech).await
+        };
+        assert_eq!(spoken(8_000, Some(16_000)).await, spoken(16_000, None).await);
+        assert_eq!(spoken(16_000, Some(8_000)).await, spoken(8_000, None).await);
+        let (mut sink, _speech) = Speech::channel(&utterance(), 8_000);
+        assert!(sink.set_sample_rate(44_111).is_err());
+        assert!(sink.push(&[1]).is_ok());
     }
 
     #[tokio::test]

@@ -58,6 +58,8 @@ pub enum Code {
     IdleTimeout,
     /// The session lasted as long as it may. Fatal.
     SessionExpired,
+    /// There is more to do than can be done. Fatal.
+    Overloaded,
 }
 
 impl Code {
@@ -82,6 +84,7 @@ impl Code {
             Code::SessionTaken => "session_taken",
             Code::IdleTimeout => "idle_timeout",
             Code::SessionExpired => "session_expired",
+            Code::Overloaded => "overloaded",
         }
     }
 
@@ -94,12 +97,20 @@ impl Code {
                 | Code::SessionTaken
                 | Code::IdleTimeout
                 | Code::SessionExpired
+                | Code::Overloaded
         )
     }
 
     /// Whether the same request may well succeed later.
     pub fn is_retryable(self) -> bool {
-        matches!(self, Code::EngineFailed | Code::EngineTimeout | Code::BufferFull | Code::IdleTimeout)
+        matches!(
+            self,
+            Code::EngineFailed
+                | Code::EngineTimeout
+                | Code::BufferFull
+                | Code::IdleTimeout
+                | Code::Overloaded
+        )
     }
 }
 

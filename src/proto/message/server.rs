@@ -88,6 +88,13 @@ pub enum ServerMessage {
         /// Why: `shutdown` or `max_duration`.
         reason: &'static str,
     },
+    /// Something goes differently than expected; nothing is lost.
+    Warning {
+        /// For programs, such as `retrying_engine`.
+        code: &'static str,
+        /// For a person.
+        message: String,
+    },
     /// The answer to `ping`.
     Pong {
         /// As the client gave it.
@@ -193,6 +200,8 @@ pub enum EndReason {
     Cancelled,
     /// The session lasted as long as it may.
     Expired,
+    /// It could not go on.
+    Error,
 }
 
 impl EndReason {
@@ -202,6 +211,7 @@ impl EndReason {
             EndReason::Ended => "ended",
             EndReason::Cancelled => "cancelled",
             EndReason::Expired => "expired",
+            EndReason::Error => "error",
         }
     }
 }
@@ -317,6 +327,9 @@ impl ServerMessage {
             }
             ServerMessage::GoAway { time_left_ms, reason } => {
                 format!(r#"{{"type":"go_away","timeLeftMs":{time_left_ms},"reason":"{reason}"}}"#)
+            }
+            ServerMessage::Warning { code, message } => {
+                format!(r#"{{"type":"warning","code":"{code}","message":{}}}"#, json_string(message))
             }
             ServerMessage::Pong { id: None } => r#"{"type":"pong"}"#.to_owned(),
             ServerMessage::Pong { id: Some(id) } => format!(r#"{{"type":"pong","id":{}}}"#, json_string(id)),

@@ -433,6 +433,10 @@ fn a_servers_v1_messages_have_the_form_of_the_protocol() {
             ServerMessage::GoAway { time_left_ms: 30_000, reason: "shutdown" },
             r#"{"type":"go_away","timeLeftMs":30000,"reason":"shutdown"}"#,
         ),
+        unread(
+            ServerMessage::Warning { code: "retrying_engine", message: "Once \"more\".".to_owned() },
+            r#"{"type":"warning","code":"retrying_engine","message":"Once \"more\"."}"#,
+        ),
         unread(ServerMessage::Pong { id: None }, r#"{"type":"pong"}"#),
         unread(ServerMessage::Pong { id: Some("\n".to_owned()) }, r#"{"type":"pong","id":"\n"}"#),
         error(Code::EngineNoAudio, Some(3), r#""code":"engine_no_audio","retryable":false,"fatal":false,"index":3"#),

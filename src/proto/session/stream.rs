@@ -35,6 +35,7 @@ pub(super) struct Stream {
     pub(super) format: Format,
     frame_bytes: usize,
     pub(super) voice: String,
+    language: String,
     pub(super) source: TextSource,
     speed: f32,
     is_paced: bool,
@@ -65,6 +66,8 @@ pub(super) struct Stream {
     /// In synthesis; the first one's audio goes to the log.
     speaking: VecDeque<Speaking>,
     next_index: u64,
+    /// The sentence that was handed out last.
+    last_text: String,
     /// Spoken, or dropped half spoken.
     records: Vec<Record>,
     /// The first record since the start, or the last `cancel`.
@@ -166,6 +169,7 @@ impl Stream {
             None => settings.is_paced.then_some(settings.ahead),
         };
         let options = start.segmentation.unwrap_or_default();
+        let language = start.language.clone().unwrap_or_default();
         let defaults = Segmentation::default();
         let segmenter = Segmenter::new(Segmentation {
             language: start.language,
@@ -181,6 +185,7 @@ impl Stream {
             format,
             frame_bytes,
             voice,
+            language,
             source,
             speed: start.speed.unwrap_or(settings.speed),
             is_paced: ahead.is_some(),
@@ -200,6 +205,7 @@ impl Stream {
             waiting_chars: 0,
             speaking: VecDeque::new(),
             next_index: 0,
+            last_text: String::new(),
             records: Vec::new(),
             first_heard: 0,
             recovering: None,
@@ -334,7 +340,9 @@ impl Stream {
             let (format, frame_bytes) = (self.format, self.frame_bytes);
             // Whoever may cancel is told which words were heard.
             let words = self.wants_words || self.is_v1;
-            Sentence { text, index, speed, voice, format, frame_bytes, words }
+            let language = self.language.clone();
+            let previous_text = std::mem::replace(&mut self.last_text, text.clone());
+            Sentence { text, index, speed, voice, language, previous_text, format, frame_bytes, words }
         });
         self.announce();
         sentence
