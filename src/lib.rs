@@ -37,6 +37,7 @@ mod gauge;
 pub mod proto;
 mod server;
 pub mod tts;
+pub mod upstream;
 
 pub use config::Config;
 pub use gauge::{Counted, Gauge};
