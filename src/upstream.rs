@@ -665,6 +665,33 @@ fn inner(_: &Settings) -> Result<Inner, String> {
     Ok(http())
 }
 
+/// Trusts whom the system trusts, or `SSL_CERT_FILE` and `SSL_CERT_DIR` where they are set.
+#[cfg(feature = "tls")]
+fn inner(settings: &Settings) -> Result<Inner, String> {
+    let mut http = http();
+    http.enforce_http(false);
+    let provider = tokio_rustls::rustls::crypto::ring::default_provider();
+    let builder = hyper_rustls::HttpsConnectorBuilder::new();
+    if settings.base_url.starts_with("http://") {
+        // Needs no roots of trust, which a small container has none of.
+        let none = tokio_rustls::rustls::RootCertStore::empty();
+        let config = tokio_rustls::rustls::ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(none)
+            .with_no_client_auth();
+        return Ok(builder.with_tls_config(config).https_or_http().enable_http1().wrap_connector(http));
+    }
+    let builder = builder.with_provider_and_native_roots(provider).map_err(|error| {
+        format!(
+            "the {} is asked over https, and there is no certificate to trust ({error}); install the \
+             system's (ca-certificates), or name a file of them in SSL_CERT_FILE",
+            settings.role
+        )
+    })?;
+    Ok(builder.https_only().enable_http1().wrap_connector(http))
+}
+
 /// A URL with a scheme and a host, and without what does not belong there.
 fn base_url(url: &str) -> Result<Uri, String> {
     // What is wrong with a URL may be the key in it, so none of these shows more than the scheme.

@@ -2,6 +2,8 @@
 //! client that speaks in raw bytes.
 #![allow(dead_code, unreachable_pub)] // Each file under tests/ is a crate and uses a part of this.
 
+pub mod http;
+
 use aloud::audio::{Encoding, Format};
 use aloud::proto::handshake;
 use aloud::tts::{Piece, Sink, Speech, Synthesizer, Tone, Utterance};
