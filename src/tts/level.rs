@@ -5,15 +5,15 @@
 //! for the same input, however it was cut.
 
 /// Silence that is kept in front of a sentence, in milliseconds: enough for a soft onset.
-const LEAD_MS: usize = 20;
+pub(super) const LEAD_MS: usize = 20;
 
 /// Silence that is kept behind a sentence, in milliseconds. It is the pause before the next one,
 /// and with its [`LEAD_MS`] about as long as a reader takes between two sentences in a hurry.
-const TAIL_MS: usize = 120;
+pub(super) const TAIL_MS: usize = 120;
 
-/// The longest pause that may be held back in the hope of being a sentence's end. One that is
-/// longer is passed on.
-const HELD_MS: usize = 1_000;
+/// The longest silence that may be held back in the hope of being a sentence's end, in
+/// milliseconds. What is beyond is passed on.
+const HELD_MS: usize = 2_000;
 
 /// Samples beyond this, −50 dBFS, are speech. The noise between words stays below a third of it
 /// at most places, the softest onset rises far above it within 20 ms. Only the pause in front of
@@ -30,9 +30,15 @@ const BLOCKS_PER_SECOND: u32 = 200;
 /// enough not to follow single waves, quick enough not to be heard as a change of loudness.
 const RELEASE: f32 = 0.05;
 
-/// Cuts the silence in front of one sentence to [`LEAD_MS`], and behind it to [`TAIL_MS`].
+/// Cuts the silence in front of one sentence to a lead, and behind it to a tail: to [`LEAD_MS`] and
+/// [`TAIL_MS`] where nobody asked for others.
 pub(super) struct Trim {
-    sample_rate: usize,
+    /// The most silence that stays in front, in samples as all that follows.
+    most_lead: usize,
+    /// The most silence that stays behind.
+    most_tail: usize,
+    /// The longest silence that is held back.
+    most_held: usize,
     /// Samples that are yet to be cut whatever their level.
     pause: usize,
     heard: bool,
@@ -49,10 +55,24 @@ impl Trim {
     /// A sentence that is known to begin with a pause of so many samples, or 0. What is heard there
     /// is noise: all but the last [`LEAD_MS`] of it are cut, however loud.
     pub(super) fn new(sample_rate_hz: u32, pause: usize) -> Trim {
-        let sample_rate = sample_rate_hz as usize;
-        let mut trim = Trim { sample_rate, pause: 0, heard: false, held: Vec::new(), cut: 0, tail: 0 };
-        trim.pause = pause.saturating_sub(trim.in_samples(LEAD_MS));
+        let mut trim = Trim::keeping(sample_rate_hz, LEAD_MS, TAIL_MS);
+        trim.pause = pause.saturating_sub(trim.most_lead);
         trim
+    }
+
+    /// A sentence that keeps so many milliseconds of the silence in front of it and behind it.
+    pub(super) fn keeping(sample_rate_hz: u32, lead_ms: usize, tail_ms: usize) -> Trim {
+        let in_samples = |ms: usize| sample_rate_hz as usize * ms / 1_000;
+        Trim {
+            most_lead: in_samples(lead_ms),
+            most_tail: in_samples(tail_ms),
+            most_held: in_samples(HELD_MS),
+            pause: 0,
+            heard: false,
+            held: Vec::new(),
+            cut: 0,
+            tail: 0,
+        }
     }
 
     /// Samples that were cut in front so far: no more are cut once speech was [`heard`](Trim::heard).
@@ -78,7 +98,7 @@ impl Trim {
             let onset = samples.iter().position(|&s| is_speech(s));
             let (silence, rest) = samples.split_at(onset.unwrap_or(samples.len()));
             self.held.extend_from_slice(silence);
-            let surplus = self.held.len().saturating_sub(self.in_samples(LEAD_MS));
+            let surplus = self.held.len().saturating_sub(self.most_lead);
             self.held.drain(..surplus);
             self.cut += surplus;
             if onset.is_none() {
@@ -94,18 +114,13 @@ impl Trim {
             self.tail = 0;
             samples = silence;
         }
-        let room = self.in_samples(TAIL_MS) - self.tail;
+        let room = self.most_tail - self.tail;
         let (tail, beyond) = samples.split_at(room.min(samples.len()));
         out.extend_from_slice(tail);
         self.tail += tail.len();
         self.held.extend_from_slice(beyond);
-        if self.held.len() > self.in_samples(HELD_MS) {
-            out.append(&mut self.held);
-        }
-    }
-
-    fn in_samples(&self, milliseconds: usize) -> usize {
-        self.sample_rate * milliseconds / 1_000
+        let surplus = self.held.len().saturating_sub(self.most_held);
+        out.extend(self.held.drain(..surplus));
     }
 }
 
@@ -175,6 +190,49 @@ impl Level {
         let peak = samples.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0);
         self.boost.min(CEILING / f32::from(peak.max(1)))
     }
+}
+
+/// Fades a sentence in and out over 5 ms each, so that where two are joined there is no click.
+pub(super) struct Fade {
+    /// Samples of a fade.
+    length: usize,
+    /// Samples that were faded in so far, up to the length.
+    risen: usize,
+    /// The last samples, at most as many as a fade has: they may be the end.
+    held: Vec<i16>,
+}
+
+impl Fade {
+    pub(super) fn new(sample_rate_hz: u32) -> Fade {
+        let length = (sample_rate_hz / BLOCKS_PER_SECOND).max(1) as usize;
+        Fade { length, risen: 0, held: Vec::with_capacity(length) }
+    }
+
+    /// Takes samples, and appends to `out` those which are sure not to be the end.
+    pub(super) fn push(&mut self, samples: &[i16], out: &mut Vec<i16>) {
+        let (rising, level) = samples.split_at((self.length - self.risen).min(samples.len()));
+        for &sample in rising {
+            self.held.push(part(sample, self.risen, self.length));
+            self.risen += 1;
+        }
+        let sure = (self.held.len() + level.len()).saturating_sub(self.length);
+        let (old, new) = (sure.min(self.held.len()), sure.saturating_sub(self.held.len()));
+        out.extend(self.held.drain(..old));
+        out.extend_from_slice(&level[..new]);
+        self.held.extend_from_slice(&level[new..]);
+    }
+
+    /// Appends what is left to `out`: the sentence is over.
+    pub(super) fn finish(self, out: &mut Vec<i16>) {
+        let left = (0..self.held.len()).rev();
+        out.extend(self.held.iter().zip(left).map(|(&sample, left)| part(sample, left, self.length)));
+    }
+}
+
+/// So many parts of a whole of a sample.
+fn part(sample: i16, parts: usize, whole: usize) -> i16 {
+    // Not beyond the sample, hence within its range.
+    (i64::from(sample) * parts as i64 / whole as i64) as i16
 }
 
 #[cfg(test)]
@@ -266,6 +324,41 @@ mod tests {
             assert!(trim.held.len() <= HELD_MS * 16);
         }
         assert!(out.len() > 8_000 * 16);
+    }
+
+    #[test]
+    fn lead_and_tail_are_as_long_as_asked() {
+        let speech = wave(5_000, 100);
+        for (lead, tail) in [(0, 0), (0, 500), (50, 0), (300, 1_000)] {
+            let mut trim = Trim::keeping(RATE, lead, tail);
+            let mut out = Vec::new();
+            trim.push(&[wave(20, 400), speech.clone(), wave(20, 1_500)].concat(), &mut out);
+            assert_eq!(out.len(), (lead + 100 + tail) * 16, "{lead} ms and {tail} ms");
+        }
+    }
+
+    #[test]
+    fn a_sentence_fades_in_and_out_and_is_left_alone_in_between() {
+        // 80 samples are 5 ms. The last row is shorter than both fades.
+        for length in [1_000, 161, 160, 100, 80, 79, 3, 1, 0] {
+            let faded = |cut: usize| {
+                let mut fade = Fade::new(RATE);
+                let mut out = Vec::new();
+                vec![8_000; length].chunks(cut).for_each(|piece| fade.push(piece, &mut out));
+                assert!(out.len() + 80 >= length && out.len() <= length);
+                fade.finish(&mut out);
+                out
+            };
+            let whole = faded(1_000);
+            let expected = |n: usize| 8_000 * n.min(80) / 80 * (length - 1 - n).min(80) / 80;
+            assert_eq!(whole.len(), length);
+            for (n, &sample) in whole.iter().enumerate() {
+                assert!(usize::try_from(sample).unwrap().abs_diff(expected(n)) <= 1, "{n} of {length}");
+            }
+            for cut in [1, 7, 79, 80, 81] {
+                assert_eq!(faded(cut), whole, "cut into {cut}");
+            }
+        }
     }
 
     #[test]

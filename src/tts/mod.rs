@@ -6,11 +6,13 @@
 //! rest: the engine's end, the [`Sink`], reports [`Cancelled`] and the engine stops.
 
 pub mod flite;
+pub mod guard;
 mod level;
 pub mod tone;
 
 pub use crate::proto::words::Word;
 pub use flite::Flite;
+pub use guard::{Guard, SampleEncoding, Shape, Treatment};
 pub use tone::Tone;
 
 use crate::gauge::{Counted, Gauge};
