@@ -14,5 +14,6 @@ pub mod message;
 pub mod resample;
 pub mod session;
 pub mod text;
+pub mod voice;
 pub mod websocket;
 pub mod words;

@@ -15,6 +15,7 @@ use super::message::{
     AudioInfo, ClientMessage, Code, EndReason, Fault, Greeting, Limits, Recover, ServerMessage, StartSession,
     TextSource, Usage,
 };
+use super::voice::{self, Voice};
 use super::websocket::CloseCode;
 use super::words::Word;
 use hyper::body::Bytes;
@@ -51,7 +52,7 @@ pub struct Settings {
     /// Every format that the engine can give.
     pub formats: Vec<Format>,
     /// The engine's voices, its default first.
-    pub voices: Vec<String>,
+    pub voices: Vec<Voice>,
     /// Whether the engine gives the same bytes for the same sentence.
     pub is_deterministic: bool,
     /// Whether delivery is paced where a client does not say.
@@ -710,10 +711,10 @@ fn fault_message(fault: Fault, is_v1: bool) -> ServerMessage {
 }
 
 fn known_voice(settings: &Settings, voice: &str) -> Result<String, Fault> {
-    if settings.voices.iter().any(|known| known == voice) {
+    if settings.voices.iter().any(|known| known.name == voice) {
         return Ok(voice.to_owned());
     }
-    let message = format!("There is no such voice; there is {}.", settings.voices.join(", "));
+    let message = format!("There is no such voice; there is {}.", voice::names(&settings.voices));
     Err(Fault::new(Code::UnknownVoice, message))
 }
 

@@ -6,14 +6,14 @@
 //! can ask for.
 
 use super::level::{Level, Trim};
-use super::{Sink, Speech, SynthesisError, Synthesizer, Utterance, Word};
+use super::{Gender, Sink, Speech, SynthesisError, Synthesizer, Utterance, Voice, Word};
 use crate::proto::audio::{Encoding, Format};
 use crate::proto::words::written;
 use flite_rs::language::Language;
 use flite_rs::phoneset::SILENCE;
 use flite_rs::text::{self, Token};
 use flite_rs::utterance::ItemId;
-use flite_rs::{Engine, Flow, KAL16_VOICE_DATA, Voice, VoiceParams, pipeline, voice};
+use flite_rs::{Engine, Flow, KAL16_VOICE_DATA, VoiceParams, pipeline, voice};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,8 +22,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-/// What the one voice is called.
-const VOICE: &str = "kal16";
+/// What the voice is called, and its variants: the one recording, spoken lower or higher. For each,
+/// what its pitch is multiplied by.
+const VOICES: [(&str, f32); 3] = [("kal16", 1.0), ("kal16-low", 0.8), ("kal16-high", 1.35)];
 
 /// The voice is quiet, −28.7 dBFS RMS. This, +7 dB, brings it level with other voices.
 const BOOST: f32 = 2.238_721;
@@ -46,7 +47,8 @@ const MAX_MARKS: usize = 8;
 /// White space in ASCII that the voice takes for letters.
 const ODD_SPACES: [char; 2] = ['\u{b}', '\u{c}'];
 
-/// The speech engine inside the binary: voice kal16 of Flite, 16 kHz, US English.
+/// The speech engine inside the binary: voice kal16 of Flite, 16 kHz, US English, and the same voice
+/// lower and higher, as kal16-low and kal16-high.
 ///
 /// Speeds are within 0.5 to 2.0; others are taken for the nearest of these. The same utterance
 /// always gives the same bytes, and its words at the same times. A sentence begins with at most
@@ -97,11 +99,17 @@ impl Synthesizer for Flite {
     }
 
     fn format(&self) -> Format {
-        Format { encoding: Encoding::PcmS16le, sample_rate_hz: self.speaker.voice.sample_rate }
+        Format { encoding: Encoding::PcmS16le, sample_rate_hz: self.speaker.recording.sample_rate }
     }
 
-    fn voices(&self) -> Vec<String> {
-        vec![VOICE.to_owned()]
+    fn voices(&self) -> Vec<Voice> {
+        let voice = |(name, _)| Voice {
+            language: Some("en-US".to_owned()),
+            gender: Some(Gender::Male),
+            sample_rate_hz: Some(self.speaker.recording.sample_rate),
+            ..Voice::new(name)
+        };
+        VOICES.map(voice).into()
     }
 
     fn is_deterministic(&self) -> bool {
@@ -109,7 +117,7 @@ impl Synthesizer for Flite {
     }
 
     fn speak(&self, utterance: Utterance) -> Speech {
-        let (sink, speech) = Speech::channel(&utterance, self.speaker.voice.sample_rate);
+        let (sink, speech) = Speech::channel(&utterance, self.speaker.recording.sample_rate);
         tokio::spawn(speak(self.clone(), utterance, sink));
         speech
     }
@@ -117,10 +125,10 @@ impl Synthesizer for Flite {
 
 /// Speaks an utterance to its end, or for as long as anybody listens.
 async fn speak(engine: Flite, utterance: Utterance, mut sink: Sink) {
-    let params = engine.speaker.params(utterance.speed);
+    let params = engine.speaker.params(utterance.speed, &utterance.voice);
     let plain = Plain::new(&utterance.text);
     let mut written = written(&utterance.text).peekable();
-    let mut clock = utterance.words.then(|| Clock::new(engine.speaker.voice.sample_rate));
+    let mut clock = utterance.words.then(|| Clock::new(engine.speaker.recording.sample_rate));
     let mut read = 0;
     let cut = text::sentences(&plain.text).flat_map(|sentence| pieces(placed(sentence, &mut read)));
     let mut cut = cut.peekable();
@@ -184,7 +192,7 @@ async fn run<T: Send + 'static>(
 /// The parsed voice and language, shared by all utterances.
 struct Speaker {
     language: Arc<Language>,
-    voice: Voice,
+    recording: voice::Voice,
 }
 
 impl Speaker {
@@ -192,13 +200,15 @@ impl Speaker {
         let damaged = "the voice in the binary is whole";
         // The crate hands its language out through an engine only.
         let language = Engine::try_new().expect(damaged).language();
-        Speaker { language, voice: Voice::parse(KAL16_VOICE_DATA).expect(damaged) }
+        Speaker { language, recording: voice::Voice::parse(KAL16_VOICE_DATA).expect(damaged) }
     }
 
-    fn params(&self, speed: f32) -> VoiceParams {
-        let mut params = self.voice.params();
+    /// How to speak at this speed in this voice; one that it does not have is its default.
+    fn params(&self, speed: f32, voice: &str) -> VoiceParams {
+        let mut params = self.recording.params();
         let speed = if speed.is_nan() { 1.0 } else { speed.clamp(0.5, 2.0) };
         params.duration_stretch /= speed;
+        params.f0_shift *= VOICES.iter().find(|(name, _)| *name == voice).map_or(1.0, |(_, shift)| *shift);
         params
     }
 
@@ -208,7 +218,7 @@ impl Speaker {
         let first = analysis.iter_relation("Segment").next();
         let pause = first.filter(|&segment| analysis.name(segment) == SILENCE);
         let seconds = pause.map_or(0.0, |segment| analysis.feature_f32(segment, "end"));
-        (f64::from(seconds) * f64::from(self.voice.sample_rate)) as usize
+        (f64::from(seconds) * f64::from(self.recording.sample_rate)) as usize
     }
 
     /// Speaks one piece, and tells whether there was anything to hear. Stops when the listener is
@@ -221,12 +231,12 @@ impl Speaker {
         sink: &mut Sink,
     ) -> (bool, Option<Clock>) {
         let analysis = pipeline::analyse(&self.language, piece, params);
-        let mut trim = Trim::new(self.voice.sample_rate, self.pause(&analysis));
-        let mut level = Level::new(self.voice.sample_rate, BOOST);
+        let mut trim = Trim::new(self.recording.sample_rate, self.pause(&analysis));
+        let mut level = Level::new(self.recording.sample_rate, BOOST);
         let (mut kept, mut ready) = (Vec::new(), Vec::new());
         let mut samples = 0;
         // Called for every pitch period, about every 11 ms of audio.
-        voice::synthesise_streaming(&self.voice, &analysis, params, &mut |period| {
+        voice::synthesise_streaming(&self.recording, &analysis, params, &mut |period| {
             kept.clear();
             ready.clear();
             let heard = trim.heard();
@@ -695,13 +705,13 @@ mod tests {
         let peak = |samples: &[i16]| samples.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0);
         for text in ONSETS {
             for speed in [0.5, 1.0, 2.0] {
-                let params = speaker.params(speed);
+                let params = speaker.params(speed, "");
                 let piece = text::sentences(text).next().expect("a sentence");
                 let analysis = pipeline::analyse(&speaker.language, &piece, &params);
                 let pause = speaker.pause(&analysis);
                 let mut trim = Trim::new(16_000, pause);
                 let (mut whole, mut kept) = (Vec::new(), Vec::new());
-                voice::synthesise_streaming(&speaker.voice, &analysis, &params, &mut |period| {
+                voice::synthesise_streaming(&speaker.recording, &analysis, &params, &mut |period| {
                     whole.extend_from_slice(period);
                     trim.push(period, &mut kept);
                     Flow::Continue
@@ -739,7 +749,7 @@ mod tests {
     #[tokio::test]
     async fn the_same_utterance_gives_the_same_bytes() {
         assert!(FLITE.is_deterministic());
-        assert_eq!(FLITE.voices(), ["kal16"]);
+        assert_eq!(FLITE.voices().len(), 3);
         let first = said(STELLA).await;
         let (again, other) = tokio::join!(said(STELLA), said(FOX));
         assert_eq!(first, again);
@@ -749,6 +759,47 @@ mod tests {
         let mut encoded = Vec::new();
         Encoding::MuLaw.encode(&first, &mut encoded);
         assert_eq!((chunks.concat(), error), (encoded, None));
+    }
+
+    /// The pitch of speech, in Hz: the median over its loud, periodic blocks of 40 ms.
+    fn pitch(samples: &[i16]) -> f64 {
+        let product = |block: &[i16], lag: usize| -> f64 {
+            block[..640].iter().zip(&block[lag..]).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+        };
+        let of_block = |block: &[i16]| {
+            let power = product(block, 0);
+            if power < 640.0 * 1e6 {
+                return None;
+            }
+            // From 50 to 250 Hz.
+            let lag = (64..320).max_by(|&a, &b| product(block, a).total_cmp(&product(block, b)))?;
+            (product(block, lag) > 0.5 * power).then(|| 16_000.0 / lag as f64)
+        };
+        let mut found: Vec<f64> = samples.windows(960).step_by(160).filter_map(of_block).collect();
+        assert!(found.len() > 50, "only {} blocks are speech", found.len());
+        found.sort_by(f64::total_cmp);
+        found[found.len() / 2]
+    }
+
+    #[tokio::test]
+    async fn a_variant_is_the_same_voice_lower_or_higher() {
+        let said = async |voice: &str| {
+            let utterance = Utterance { voice: voice.to_owned(), ..Utterance::new(STELLA, PCM) };
+            samples(utterance).await
+        };
+        let default = said("").await;
+        let plain = pitch(&default);
+        for (name, shift) in VOICES {
+            let spoken = said(name).await;
+            assert_eq!(spoken, said(name).await, "{name} is not always the same");
+            let ratio = pitch(&spoken) / plain;
+            assert!((ratio / f64::from(shift) - 1.0).abs() < 0.08, "{name}: {ratio:.2} times {plain:.0} Hz");
+            // As fast as before: a change of pitch, not of a tape's speed.
+            let length = spoken.len() as f64 / default.len() as f64;
+            assert!((0.95..1.05).contains(&length), "{name} takes {length:.2} times as long");
+        }
+        assert_eq!(said("kal16").await, default);
+        assert_eq!(said("nobody").await, default, "a voice that there is not is the default");
     }
 
     #[tokio::test]
@@ -861,7 +912,7 @@ mod tests {
         let (mut sink, speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
         drop(speech);
         let piece = text::sentences(FOX).next().expect("a sentence");
-        FLITE.speaker.speak(&piece, &FLITE.speaker.params(1.0), None, &mut sink);
+        FLITE.speaker.speak(&piece, &FLITE.speaker.params(1.0, ""), None, &mut sink);
         assert_eq!(sink.push(&[]), Err(Cancelled));
         assert!(sink.buffer.is_empty() && sink.waiting.is_empty());
     }

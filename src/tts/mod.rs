@@ -10,6 +10,7 @@ pub mod guard;
 mod level;
 pub mod tone;
 
+pub use crate::proto::voice::{Gender, Voice};
 pub use crate::proto::words::Word;
 pub use flite::Flite;
 pub use guard::{Guard, SampleEncoding, Shape, Treatment};
@@ -95,12 +96,12 @@ pub trait Synthesizer: Send + Sync + 'static {
         own == wanted || (Format::SAMPLE_RATES.contains(&wanted) && Resampler::supports(own, wanted))
     }
 
-    /// The names of the voices that an [`Utterance`] may ask for. The first is the default: it is
-    /// what an utterance gets that names none.
+    /// The voices that an [`Utterance`] may ask for by name. The first is the default: it is what an
+    /// utterance gets that names none. Asked once, when a service is made.
     ///
     /// The default is one voice, named as the engine.
-    fn voices(&self) -> Vec<String> {
-        vec![self.name().to_owned()]
+    fn voices(&self) -> Vec<Voice> {
+        vec![Voice::new(self.name())]
     }
 
     /// Whether the same utterance gives the same bytes, whenever and however often it is spoken:
@@ -125,7 +126,7 @@ pub struct Utterance {
     pub text: String,
     /// How fast: 1.0 is the voice's natural rate, 2.0 takes half as long. Within 0.5 to 2.0.
     pub speed: f32,
-    /// In whose voice: one of [`Synthesizer::voices`], or empty for the engine's default.
+    /// In whose voice: the name of one of [`Synthesizer::voices`], or empty for the engine's default.
     pub voice: String,
     /// The language of the text, as a BCP 47 tag such as `en` or `de-CH`; empty where nobody said.
     pub language: String,
@@ -844,10 +845,10 @@ mod tests {
 
     #[test]
     fn an_engine_has_one_voice_and_promises_nothing_unless_it_says_so() {
-        struct Voice;
-        impl Synthesizer for Voice {
+        struct Mute;
+        impl Synthesizer for Mute {
             fn name(&self) -> &str {
-                "voice"
+                "mute"
             }
             fn format(&self) -> Format {
                 utterance().format
@@ -856,8 +857,8 @@ mod tests {
                 Speech::failed(SynthesisError::failed("It has no tongue."))
             }
         }
-        assert_eq!(Voice.voices(), ["voice"]);
-        assert!(!Voice.is_deterministic());
+        assert_eq!(Mute.voices(), [Voice::new("mute")]);
+        assert!(!Mute.is_deterministic());
         assert_eq!(utterance().voice, "");
     }
 
@@ -883,8 +884,8 @@ mod tests {
 
     #[test]
     fn an_engine_is_taken_to_give_its_own_rate_and_the_common_ones() {
-        struct Voice(u32);
-        impl Synthesizer for Voice {
+        struct Own(u32);
+        impl Synthesizer for Own {
             fn name(&self) -> &str {
                 "voice"
             }
@@ -896,7 +897,7 @@ mod tests {
             }
         }
         let supported = |own: u32, sample_rate_hz: u32| {
-            let all = Encoding::ALL.map(|encoding| Voice(own).supports(Format { encoding, sample_rate_hz }));
+            let all = Encoding::ALL.map(|encoding| Own(own).supports(Format { encoding, sample_rate_hz }));
             assert!(all.iter().all(|&one| one == all[0]), "any encoding or none");
             all[0]
         };

@@ -149,6 +149,7 @@ impl Iterator for Chunks {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Voice;
     use super::super::tests::{all, chunk};
     use super::*;
     use crate::proto::audio::Encoding;
@@ -224,7 +225,7 @@ mod tests {
     async fn every_sentence_is_the_same_and_shares_its_audio() {
         let engine = Tone::new(PCM, 5.0);
         assert!(engine.is_deterministic());
-        assert_eq!(engine.voices(), ["tone"]);
+        assert_eq!(engine.voices(), [Voice::new("tone")]);
         for format in [PCM, Format { encoding: Encoding::MuLaw, sample_rate_hz: 24_000 }] {
             let first = spoken(&engine, Utterance::new("One.", format)).await;
             let second = Utterance { index: 1, ..Utterance::new("Another one.", format) };

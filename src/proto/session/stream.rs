@@ -159,7 +159,7 @@ impl Stream {
         let source = start.source.unwrap_or(TextSource::Verbatim);
         let voice = match &start.voice {
             Some(voice) => known_voice(settings, voice)?,
-            None => settings.voices.first().cloned().unwrap_or_default(),
+            None => settings.voices.first().map(|voice| voice.name.clone()).unwrap_or_default(),
         };
         let (format, frame_bytes) = audio(settings, start.audio.unwrap_or_default())?;
         let ahead = match start.delivery {

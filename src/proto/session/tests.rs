@@ -72,7 +72,7 @@ fn settings() -> Settings {
         format: Format { encoding: Encoding::MuLaw, sample_rate_hz: 8_000 },
         frame_ms: FRAME_MS,
         formats: vec![Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 }],
-        voices: vec!["anna".to_owned(), "bert".to_owned()],
+        voices: vec![Voice::new("anna"), Voice::new("bert")],
         is_deterministic: true,
         is_paced: false,
         ahead: Duration::from_millis(20),
