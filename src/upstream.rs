@@ -46,6 +46,13 @@ const REASON_TIMEOUT: Duration = Duration::from_secs(1);
 /// Characters of a service's own words that are passed on.
 const REASON_CHARS: usize = 200;
 
+/// Characters of anything else that quotes it.
+const QUOTE_CHARS: usize = 400;
+
+/// So many of the first characters of a key may be shown: a prefix such as `sk-`, or what any word
+/// begins with.
+const SHOWN_OF_KEY: usize = 4;
+
 /// The longest key, in bytes: what fits a header everywhere.
 const MAX_KEY_BYTES: usize = 4 * 1024;
 
@@ -359,6 +366,19 @@ impl Upstream {
             spent: Duration::ZERO,
             pause: None,
         })
+    }
+
+    /// What the service said, or what somebody made of it, fit to be passed on: one line, at most
+    /// 400 characters, without control characters and without the key.
+    pub fn quote(&self, text: &str) -> String {
+        printable(text, self.0.settings.credentials.secret(), QUOTE_CHARS)
+    }
+
+    /// A line for the operator's log about this service: where it is, and this, fit to be shown as
+    /// [`quote`](Upstream::quote) makes it.
+    pub fn located(&self, text: &str) -> String {
+        let Shared { settings, origin, .. } = &*self.0;
+        format!("{} at {origin}: {}", settings.role, self.quote(text))
     }
 
     fn failure(&self, kind: FailureKind, message: impl fmt::Display, detail: impl fmt::Display) -> Failure {
@@ -821,6 +841,12 @@ fn printable(text: &str, key: Option<&Secret>, most: usize) -> String {
     // Only now, for a key may have had any of these inside of it.
     if let Some(Secret(key)) = key {
         line = line.replace(&**key, "(key)");
+        // Whoever quoted it may have cut it off.
+        let end = line.trim_end_matches(['…', '.']).len();
+        let cut = (SHOWN_OF_KEY + 1..key.len()).rev().find(|&length| line[..end].ends_with(&key[..length]));
+        if let Some(length) = cut {
+            line.replace_range(end - length..end, "(key)");
+        }
     }
     match line.char_indices().nth(most) {
         None => line,

@@ -1,4 +1,5 @@
 //! Services over HTTP that misbehave, and what becomes of it.
+#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
 mod support;
 

@@ -9,12 +9,14 @@ pub mod flite;
 pub mod guard;
 mod level;
 pub mod tone;
+pub mod upstream;
 
 pub use crate::proto::voice::{Gender, Voice};
 pub use crate::proto::words::Word;
 pub use flite::Flite;
 pub use guard::{Guard, SampleEncoding, Shape, Treatment};
 pub use tone::Tone;
+pub use upstream::{ElevenLabs, SpeechApi};
 
 use crate::gauge::{Counted, Gauge};
 use crate::proto::audio::{Encoding, Format};
