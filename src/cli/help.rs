@@ -36,6 +36,8 @@ Where:
 Speech:
   --engine NAME        flite: the voice inside the program
                        tone: a test sound, the same length for every sentence
+                       speech: a service with OpenAI's /v1/audio/speech
+                       elevenlabs: the service of that name
                        [default: flite] [env: ALOUD_ENGINE]
   --speed FACTOR       rate of speech, 0.5 to 2.0; 2.0 takes half as long
                        [default: 1.0] [env: ALOUD_SPEED]
@@ -58,6 +60,43 @@ Audio:
   --frame-ms MS        audio in one binary frame, in milliseconds, 1 to 1000;
                        a frame never holds more than 64 KiB
                        [default: 40] [env: ALOUD_FRAME_MS]
+
+Engines that are services, speech and elevenlabs:
+  --engine-url URL     where it is, http://HOST:PORT or with a path behind it
+                       [default for elevenlabs: https://api.elevenlabs.io]
+                       [env: ALOUD_ENGINE_URL]
+  --engine-key-file F  file that holds the key, and nothing else; or put the
+                       key into ALOUD_ENGINE_KEY. Never on the command line
+                       [env: ALOUD_ENGINE_KEY_FILE]
+  --engine-model NAME  [default: tts-1, or eleven_flash_v2_5]
+                       [env: ALOUD_ENGINE_MODEL]
+  --voices A,B,C       voices that a session may ask for, the default first;
+                       elevenlabs needs their ids
+                       [default for speech: alloy] [env: ALOUD_VOICES]
+  --engine-format NAME what speech is asked for, wav or pcm
+                       [default: wav] [env: ALOUD_ENGINE_FORMAT]
+  --engine-sample-rate HZ
+                       of its pcm, where no Content-Type says it; and what
+                       elevenlabs is asked for: 8000, 16000, 22050, 24000,
+                       32000, 44100 or 48000
+                       [default for elevenlabs: 22050]
+                       [env: ALOUD_ENGINE_SAMPLE_RATE]
+  --engine-connect-timeout-ms MS
+                       until there is a connection, 1 to 3600000
+                       [default: 5000] [env: ALOUD_ENGINE_CONNECT_TIMEOUT_MS]
+  --engine-first-byte-timeout-ms MS
+                       until the first of a sentence's audio, connecting
+                       included, 1 to 3600000
+                       [default: 20000]
+                       [env: ALOUD_ENGINE_FIRST_BYTE_TIMEOUT_MS]
+  --engine-idle-timeout-ms MS
+                       between two parts of it, 1 to 3600000
+                       [default: 10000] [env: ALOUD_ENGINE_IDLE_TIMEOUT_MS]
+  --engine-timeout-ms MS
+                       spent waiting for one sentence altogether, 1 to 3600000
+                       [default: 120000] [env: ALOUD_ENGINE_TIMEOUT_MS]
+  --engine-attempts N  how often a request is made that is not taken, 1 to 10
+                       [default: 3] [env: ALOUD_ENGINE_ATTEMPTS]
 
 Delivery, where a client does not ask for another:
   --delivery MODE      burst: as fast as engine and connection allow
@@ -113,6 +152,8 @@ Audio:
 Only without --url:
   --engine NAME        flite: the voice inside the program
                        tone: a test sound, the same length for every sentence
+                       speech: a service with OpenAI's /v1/audio/speech
+                       elevenlabs: the service of that name
                        [default: flite] [env: ALOUD_ENGINE]
   --frame-ms MS        audio in one binary frame, in milliseconds, 1 to 1000
                        [default: 40] [env: ALOUD_FRAME_MS]
@@ -122,6 +163,43 @@ Only without --url:
   --threads N          threads that serve connections, and sentences in
                        synthesis at once, 1 to 256
                        [default: number of cores] [env: ALOUD_THREADS]
+
+Engines that are services, speech and elevenlabs:
+  --engine-url URL     where it is, http://HOST:PORT or with a path behind it
+                       [default for elevenlabs: https://api.elevenlabs.io]
+                       [env: ALOUD_ENGINE_URL]
+  --engine-key-file F  file that holds the key, and nothing else; or put the
+                       key into ALOUD_ENGINE_KEY. Never on the command line
+                       [env: ALOUD_ENGINE_KEY_FILE]
+  --engine-model NAME  [default: tts-1, or eleven_flash_v2_5]
+                       [env: ALOUD_ENGINE_MODEL]
+  --voices A,B,C       voices that a session may ask for, the default first;
+                       elevenlabs needs their ids
+                       [default for speech: alloy] [env: ALOUD_VOICES]
+  --engine-format NAME what speech is asked for, wav or pcm
+                       [default: wav] [env: ALOUD_ENGINE_FORMAT]
+  --engine-sample-rate HZ
+                       of its pcm, where no Content-Type says it; and what
+                       elevenlabs is asked for: 8000, 16000, 22050, 24000,
+                       32000, 44100 or 48000
+                       [default for elevenlabs: 22050]
+                       [env: ALOUD_ENGINE_SAMPLE_RATE]
+  --engine-connect-timeout-ms MS
+                       until there is a connection, 1 to 3600000
+                       [default: 5000] [env: ALOUD_ENGINE_CONNECT_TIMEOUT_MS]
+  --engine-first-byte-timeout-ms MS
+                       until the first of a sentence's audio, connecting
+                       included, 1 to 3600000
+                       [default: 20000]
+                       [env: ALOUD_ENGINE_FIRST_BYTE_TIMEOUT_MS]
+  --engine-idle-timeout-ms MS
+                       between two parts of it, 1 to 3600000
+                       [default: 10000] [env: ALOUD_ENGINE_IDLE_TIMEOUT_MS]
+  --engine-timeout-ms MS
+                       spent waiting for one sentence altogether, 1 to 3600000
+                       [default: 120000] [env: ALOUD_ENGINE_TIMEOUT_MS]
+  --engine-attempts N  how often a request is made that is not taken, 1 to 10
+                       [default: 3] [env: ALOUD_ENGINE_ATTEMPTS]
 
   -h, --help           show this text
 

@@ -7,10 +7,16 @@
 mod help;
 mod run;
 mod say;
+mod service;
 
 use aloud::audio::Encoding;
 use aloud::config::Listen;
 use aloud::{Config, PATH, Service};
+use service::{
+    ENGINE_ATTEMPTS, ENGINE_CONNECT_TIMEOUT_MS, ENGINE_FIRST_BYTE_TIMEOUT_MS, ENGINE_FORMAT,
+    ENGINE_IDLE_TIMEOUT_MS, ENGINE_KEY_FILE, ENGINE_MODEL, ENGINE_SAMPLE_RATE, ENGINE_TIMEOUT_MS, ENGINE_URL,
+    Remote, VOICES,
+};
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
@@ -60,6 +66,10 @@ pub(crate) struct Settings {
     pub(crate) tone_seconds: f64,
     /// Threads that synthesise; `None` for the number of cores.
     pub(crate) threads: Option<usize>,
+    /// What an engine is told that it offers, the default voice first.
+    pub(crate) voices: Vec<String>,
+    /// What concerns engines that are services.
+    pub(crate) remote: Remote,
 }
 
 impl Settings {
@@ -84,6 +94,8 @@ impl Settings {
 pub(crate) enum Engine {
     Flite,
     Tone,
+    Speech,
+    ElevenLabs,
 }
 
 /// `aloud say`.
@@ -157,7 +169,7 @@ impl Command {
             Command::Version => print(concat!("aloud ", env!("CARGO_PKG_VERSION"), "\n")),
             Command::Say(asked) => say::say(asked),
             Command::Serve(Serve { listen, settings }) => {
-                let service = Service::new(settings.config(), run::engine(&settings))?;
+                let service = Service::new(settings.config(), run::engine(&settings)?)?;
                 run::serve(&listen, service, run::threads(settings.threads))
             }
             Command::Echo(Echo { listen, max_message_bytes }) => {
@@ -190,7 +202,7 @@ const fn opt(name: &'static str, value: &'static str) -> Opt {
 }
 
 const LISTEN: Opt = opt("listen", "HOST:PORT or unix:PATH");
-const ENGINE: Opt = opt("engine", "flite or tone");
+const ENGINE: Opt = opt("engine", "flite, tone, speech or elevenlabs");
 const SPEED: Opt = opt("speed", "a factor from 0.5 to 2.0");
 const GREETING: Opt = opt("greeting", "a text");
 const TONE_SECONDS: Opt = opt("tone-seconds", "a number of seconds");
@@ -218,9 +230,41 @@ const SERVE: &[Opt] = &[
     FRAME_MS,
     DELIVERY,
     AHEAD_MS,
+    VOICES,
+    ENGINE_URL,
+    ENGINE_MODEL,
+    ENGINE_KEY_FILE,
+    ENGINE_FORMAT,
+    ENGINE_SAMPLE_RATE,
+    ENGINE_CONNECT_TIMEOUT_MS,
+    ENGINE_FIRST_BYTE_TIMEOUT_MS,
+    ENGINE_IDLE_TIMEOUT_MS,
+    ENGINE_TIMEOUT_MS,
+    ENGINE_ATTEMPTS,
 ];
-const SAY: &[Opt] =
-    &[OUTPUT, URL, PACED, ENGINE, SPEED, TONE_SECONDS, THREADS, ENCODING, SAMPLE_RATE, FRAME_MS];
+const SAY: &[Opt] = &[
+    OUTPUT,
+    URL,
+    PACED,
+    ENGINE,
+    SPEED,
+    TONE_SECONDS,
+    THREADS,
+    ENCODING,
+    SAMPLE_RATE,
+    FRAME_MS,
+    VOICES,
+    ENGINE_URL,
+    ENGINE_MODEL,
+    ENGINE_KEY_FILE,
+    ENGINE_FORMAT,
+    ENGINE_SAMPLE_RATE,
+    ENGINE_CONNECT_TIMEOUT_MS,
+    ENGINE_FIRST_BYTE_TIMEOUT_MS,
+    ENGINE_IDLE_TIMEOUT_MS,
+    ENGINE_TIMEOUT_MS,
+    ENGINE_ATTEMPTS,
+];
 const ECHO: &[Opt] = &[LISTEN, MAX_MESSAGE_BYTES];
 
 /// Reads the arguments, the program's own name left out, and the environment through `env`.
@@ -331,7 +375,9 @@ fn say(given: &Source<'_>) -> Result<Say, Usage> {
         None => Via::Own(given.settings(false)?),
         Some((_, url)) => {
             let own = [&ENGINE, &FRAME_MS, &TONE_SECONDS, &THREADS];
-            if let Some(option) = own.into_iter().find(|option| given.given.last(option).is_some()) {
+            if let Some(option) =
+                own.into_iter().chain(service::OPTIONS).find(|option| given.given.last(option).is_some())
+            {
                 return Err(Usage(format!(
                     "--{} sets up a server of its own, and --url asks one that runs already; leave one of \
                      the two out",
@@ -476,6 +522,14 @@ fn scan(
 
 fn unknown_option(command: &str, options: &[Opt], name: &str) -> Usage {
     let bare = name.trim_start_matches('-');
+    if bare.ends_with("-key") && options.iter().any(|option| option.name.strip_suffix("-file") == Some(bare))
+    {
+        return Usage(format!(
+            "{command} takes no key on the command line, where every user of the machine can read it; put it \
+             into ALOUD_{}, or into a file for {name}-file",
+            bare.replace('-', "_").to_ascii_uppercase()
+        ));
+    }
     let names = options.iter().map(|option| option.name).chain(["help", "version"]);
     if let Some(near) = nearest(bare, names) {
         return Usage(format!("{command} has no option `{name}`; did you mean `--{near}`?"));
@@ -570,10 +624,16 @@ impl Source<'_> {
         let engine = self.choice(&ENGINE, |name| match name {
             "flite" => Some(Engine::Flite),
             "tone" => Some(Engine::Tone),
+            "speech" => Some(Engine::Speech),
+            "elevenlabs" => Some(Engine::ElevenLabs),
             _ => None,
         })?;
+        let engine = engine.unwrap_or(Engine::Flite);
+        let voices = self.voices()?;
         Ok(Settings {
-            engine: engine.unwrap_or(Engine::Flite),
+            engine,
+            remote: self.remote(engine, &voices)?,
+            voices,
             encoding: self.encoding()?,
             sample_rate_hz: self.sample_rate_hz()?,
             frame_ms: self.number(&FRAME_MS, 1..=1_000, "whole number of milliseconds")?,

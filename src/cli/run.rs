@@ -1,6 +1,6 @@
 //! What every command that runs something needs: threads, an engine, log lines, signals.
 
-use super::{Engine, Settings};
+use super::{Engine, Settings, service};
 use aloud::audio::{Encoding, Format};
 use aloud::tts::{Flite, Synthesizer, Tone};
 use aloud::{Server, Service, config::Listen};
@@ -32,8 +32,14 @@ pub(super) fn runtime(threads: usize) -> io::Result<Runtime> {
     }
 }
 
-pub(super) fn engine(settings: &Settings) -> Arc<dyn Synthesizer> {
-    match settings.engine {
+/// The engine that was asked for.
+///
+/// # Errors
+/// It cannot be used as it was set up.
+pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dyn Error>> {
+    Ok(match settings.engine {
+        Engine::Speech => service::speech_api(settings)?,
+        Engine::ElevenLabs => service::eleven_labs(settings)?,
         Engine::Flite => Arc::new(Flite::with_threads(threads(settings.threads))),
         Engine::Tone => {
             let format = Format {
@@ -42,7 +48,7 @@ pub(super) fn engine(settings: &Settings) -> Arc<dyn Synthesizer> {
             };
             Arc::new(Tone::new(format, settings.tone_seconds))
         }
-    }
+    })
 }
 
 /// Serves until the first SIGINT or SIGTERM, and lets what runs finish; a second one ends at once.

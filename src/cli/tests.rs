@@ -1,6 +1,9 @@
 //! Every rule of the command line, as tables.
 
 use super::*;
+use aloud::tts::upstream::ResponseFormat;
+use aloud::upstream::{Deadlines, Secret};
+use service::Key;
 
 type Env = &'static [(&'static str, &'static str)];
 
@@ -42,6 +45,20 @@ fn plain_settings() -> Settings {
         greeting: None,
         tone_seconds: 2.0,
         threads: None,
+        voices: Vec::new(),
+        remote: plain_remote(),
+    }
+}
+
+fn plain_remote() -> Remote {
+    Remote {
+        url: None,
+        model: None,
+        key: None,
+        response: ResponseFormat::Wav,
+        sample_rate_hz: None,
+        deadlines: Deadlines::default(),
+        attempts: None,
     }
 }
 
@@ -83,6 +100,36 @@ const OPTIONS: &[(&str, &str, &str, Change)] = &[
     ("--tone-seconds", "ALOUD_TONE_SECONDS", "3600", |s| s.settings.tone_seconds = 3_600.0),
     ("--threads", "ALOUD_THREADS", "1", |s| s.settings.threads = Some(1)),
     ("--threads", "ALOUD_THREADS", "256", |s| s.settings.threads = Some(256)),
+    ("--voices", "ALOUD_VOICES", "joe", |s| s.settings.voices = vec!["joe".to_owned()]),
+    ("--voices", "ALOUD_VOICES", "af_sky, am_adam", |s| {
+        s.settings.voices = vec!["af_sky".to_owned(), "am_adam".to_owned()];
+    }),
+    ("--engine-url", "ALOUD_ENGINE_URL", "http://a/b", |s| {
+        s.settings.remote.url = Some("http://a/b".to_owned());
+    }),
+    ("--engine-model", "ALOUD_ENGINE_MODEL", "kokoro", |s| {
+        s.settings.remote.model = Some("kokoro".to_owned());
+    }),
+    // A key is read for the engine that has one.
+    ("--engine-key-file", "ALOUD_ENGINE_KEY_FILE", "/run/key", |_| {}),
+    ("--engine-format", "ALOUD_ENGINE_FORMAT", "wav", |_| {}),
+    ("--engine-format", "ALOUD_ENGINE_FORMAT", "pcm", |s| s.settings.remote.response = ResponseFormat::Pcm),
+    ("--engine-sample-rate", "ALOUD_ENGINE_SAMPLE_RATE", "8000", |s| {
+        s.settings.remote.sample_rate_hz = Some(8_000);
+    }),
+    ("--engine-connect-timeout-ms", "ALOUD_ENGINE_CONNECT_TIMEOUT_MS", "1", |s| {
+        s.settings.remote.deadlines.connect = Duration::from_millis(1);
+    }),
+    ("--engine-first-byte-timeout-ms", "ALOUD_ENGINE_FIRST_BYTE_TIMEOUT_MS", "3600000", |s| {
+        s.settings.remote.deadlines.first_byte = Duration::from_secs(3_600);
+    }),
+    ("--engine-idle-timeout-ms", "ALOUD_ENGINE_IDLE_TIMEOUT_MS", "7", |s| {
+        s.settings.remote.deadlines.idle = Duration::from_millis(7);
+    }),
+    ("--engine-timeout-ms", "ALOUD_ENGINE_TIMEOUT_MS", "8", |s| {
+        s.settings.remote.deadlines.total = Duration::from_millis(8);
+    }),
+    ("--engine-attempts", "ALOUD_ENGINE_ATTEMPTS", "10", |s| s.settings.remote.attempts = Some(10)),
 ];
 
 #[test]
@@ -120,6 +167,31 @@ fn a_value_may_hold_an_equals_sign_or_be_empty() {
     assert_eq!(greeting(&["--greeting="]).as_deref(), Some(""));
     assert_eq!(greeting(&["--greeting", "-"]).as_deref(), Some("-"));
     assert_eq!(greeting(&["--greeting=--engine"]).as_deref(), Some("--engine"));
+}
+
+#[test]
+fn an_engine_that_is_a_service_is_given_its_key() {
+    let secret = |key: &str| Some(Key::Given(Secret::new(key).unwrap()));
+    let file = |name: &str| Some(Key::File(name.into()));
+    let speech = &["--engine=speech", "--engine-url=http://a"][..];
+    let eleven_labs = &["--engine=elevenlabs", "--voices=a"][..];
+    let table: &[(&[&str], Env, Option<Key>)] = &[
+        (&[], &[], None),
+        (&[], &[("ALOUD_ENGINE_KEY", "sk-1")], secret("sk-1")),
+        (&[], &[("ALOUD_ENGINE_KEY", " sk-1\n")], secret("sk-1")),
+        (&[], &[("ALOUD_ENGINE_KEY", "")], None),
+        (&["--engine-key-file=k"], &[("ALOUD_ENGINE_KEY", "sk-1")], file("k")),
+        (&[], &[("ALOUD_ENGINE_KEY_FILE", "k")], file("k")),
+    ];
+    for (args, env, expected) in table {
+        for (engine, kind) in [(speech, Engine::Speech), (eleven_labs, Engine::ElevenLabs)] {
+            let settings = serve_with(&[engine, args].concat(), env).settings;
+            assert_eq!((settings.engine, &settings.remote.key), (kind, expected), "{args:?} {env:?}");
+            assert!(!format!("{settings:?}").contains("sk-1"));
+        }
+    }
+    // One that is none is not looked at by an engine that needs none.
+    assert_eq!(serve_with(&[], &[("ALOUD_ENGINE_KEY", "two words")]), plain_serve());
 }
 
 #[test]
@@ -193,6 +265,7 @@ fn say_runs_a_server_of_its_own_with_the_options_for_one() {
         greeting: None,
         tone_seconds: 1.0,
         threads: Some(2),
+        ..plain_settings()
     };
     assert_eq!(say_with(&args, &[]).server, Via::Own(expected));
     // Neither a greeting nor an address of the environment concerns it.
@@ -295,7 +368,7 @@ fn wrong_usage_gets_a_sentence() {
         // Values out of bounds, each at both ends.
         (&["--listen", "8080"], &[], "--listen cannot be `8080`: the host is missing; write 127.0.0.1:8080"),
         (&[], &[("ALOUD_LISTEN", "a:b")], "ALOUD_LISTEN cannot be `a:b`: the port must be a number"),
-        (&["--engine", "Flite"], &[], "--engine cannot be `Flite`; give flite or tone"),
+        (&["--engine", "Flite"], &[], "--engine cannot be `Flite`; give flite, tone, speech or elevenlabs"),
         (&["--encoding", "mp3"], &[], "--encoding cannot be `mp3`; give pcm_s16le, mulaw or alaw"),
         (
             &["--frame-ms", "0"],
@@ -334,6 +407,34 @@ fn wrong_usage_gets_a_sentence() {
         (&["echo", "--max-message-bytes", "0"], &[], "give a whole number of bytes from 1 to 1073741824"),
         (&["echo", "--max-message-bytes", "1073741825"], &[], "from 1 to 1073741824"),
         (&["echo", "--max-message-bytes", "64MiB"], &[], "--max-message-bytes cannot be `64MiB`"),
+        // Engines that are services.
+        (&["--engine=speech"], &[], "--engine speech needs --engine-url, the address of the service"),
+        (&["--engine=elevenlabs"], &[], "--engine elevenlabs needs --voices, the ids of voices"),
+        (
+            &["--engine=elevenlabs", "--voices=a", "--engine-sample-rate=11025"],
+            &[],
+            "no such --engine-sample-rate; give one of 8000, 16000, 22050, 24000, 32000, 44100, 48000",
+        ),
+        (
+            &["--engine-key", "sk-1"],
+            &[],
+            "serve takes no key on the command line, where every user of the machine can read it; put it into \
+             ALOUD_ENGINE_KEY, or into a file for --engine-key-file",
+        ),
+        (&["say", "Hi", "--engine-key=sk-1"], &[], "say takes no key on the command line"),
+        (
+            &["--engine=speech", "--engine-url=http://a"],
+            &[("ALOUD_ENGINE_KEY", "two words")],
+            "ALOUD_ENGINE_KEY is no key: the key holds a space",
+        ),
+        (&["--voices=a,,b"], &[], "--voices cannot be `a,,b`; give names with commas between them, none"),
+        (&["--voices=a, a"], &[], "none of them empty or twice"),
+        (&["--engine-format=mp3"], &[], "--engine-format cannot be `mp3`; give wav or pcm"),
+        (&["--engine-sample-rate=7999"], &[], "from 8000 to 192000"),
+        (&["--engine-timeout-ms=0"], &[], "give a whole number of milliseconds from 1 to 3600000"),
+        (&["--engine-attempts=0"], &[], "give a whole number from 1 to 10"),
+        (&["say", "--url=ws://a", "--voices=b"], &[], "--voices sets up a server of its own"),
+        (&["say", "--url=ws://a", "--engine-url=http://b"], &[], "--engine-url sets up a server of its own"),
         // say.
         (&["say", "Good", "evening"], &[], "say takes its text as one argument, and `evening` is another"),
         (&["say", " "], &[], "TEXT is empty"),
