@@ -547,11 +547,10 @@ impl Call {
             let what = "answered in a compressed form that nobody asked for";
             return Err(self.upstream.failure(FailureKind::Unusable, what, what));
         }
-        let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         Ok(Attempt::Reply(Reply {
             upstream: self.upstream.clone(),
             body,
-            content_type: content_type.unwrap_or_default().to_owned(),
+            headers: head.headers,
             status: head.status,
             received: 0,
             quiet: waited,
@@ -571,7 +570,7 @@ impl fmt::Debug for Call {
 pub struct Reply {
     upstream: Upstream,
     body: Incoming,
-    content_type: String,
+    headers: HeaderMap,
     status: StatusCode,
     /// Bytes of the body.
     received: u64,
@@ -584,7 +583,12 @@ pub struct Reply {
 impl Reply {
     /// What the service says its body is; empty where it says nothing.
     pub fn content_type(&self) -> &str {
-        &self.content_type
+        self.header(CONTENT_TYPE.as_str()).unwrap_or_default()
+    }
+
+    /// The value of a header, if there is one and it is text. The first counts.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 
     /// The next part of the body, never empty; `None` once it is complete.

