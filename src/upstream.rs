@@ -671,6 +671,8 @@ impl tower_service::Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = timeout(self.within, self.inner.call(uri));
+        // What is one error type without TLS is another with it.
+        #[allow(clippy::needless_question_mark)]
         Box::pin(async {
             let late = |_| io::Error::from(io::ErrorKind::TimedOut);
             Ok(connecting.await.map_err(late)??)

@@ -936,3 +936,22 @@ async fn a_flood_is_braked_and_a_pause_costs_no_time() {
     assert_eq!(open.count(), 0);
     assert!(audio(&before).is_empty());
 }
+
+/// The built binary is refused https at its start, with what to do about it.
+#[cfg(not(feature = "tls"))]
+#[test]
+fn https_needs_a_build_with_tls() {
+    for args in
+        [&["--engine=elevenlabs", "--voices=a"][..], &["--engine=speech", "--engine-url=https://a/v1"]]
+    {
+        let output =
+            std::process::Command::new(env!("CARGO_BIN_EXE_aloud")).arg("serve").args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            told,
+            "aloud: the URL of the speech engine is https, and this program was built without TLS; build it \
+             with `cargo build --release --features tls`, or give an http URL\n"
+        );
+    }
+}

@@ -1,0 +1,111 @@
+//! Engines behind https, asked by the built binary. Needs the feature `tls`.
+#![cfg(feature = "tls")]
+#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::Arc;
+use support::within;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A directory of the test's own, removed at the end.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Makes a key, and a certificate of 127.0.0.1 that it signs itself.
+fn certify(folder: &Path) -> bool {
+    let made = std::process::Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", "/CN=aloud test", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", "key.pem", "-out", "cert.pem"])
+        .current_dir(folder)
+        .output();
+    match made {
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            true
+        }
+        Err(error) => {
+            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "openssl: {error}");
+            eprintln!("skipped: openssl is not installed");
+            false
+        }
+    }
+}
+
+async fn say(url: &str, trusted: &Path) -> Output {
+    let mut aloud = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    aloud.args(["say", "One.", "-o", "-", "--engine=speech", "--engine-attempts=1", "--engine-url", url]);
+    aloud.env_remove("SSL_CERT_DIR").env("SSL_CERT_FILE", trusted);
+    within(aloud.output()).await.unwrap()
+}
+
+#[tokio::test]
+async fn https_is_spoken_to_whom_the_operator_trusts() {
+    let folder = Folder(std::env::temp_dir().join(format!("aloud-tls-{}", std::process::id())));
+    let other = folder.0.join("other");
+    std::fs::create_dir_all(&other).unwrap();
+    if !certify(&folder.0) || !certify(&other) {
+        return;
+    }
+    let certificate = CertificateDer::from_pem_file(folder.0.join("cert.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(folder.0.join("key.pem")).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            // Whoever does not trust it leaves in the handshake.
+            let Ok(mut stream) = acceptor.accept(socket).await else { continue };
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") && stream.read_buf(&mut request).await.unwrap() > 0 {}
+            let samples: Vec<u8> = (0..8_000i16).flat_map(|n| ((n % 20 - 10) * 800).to_le_bytes()).collect();
+            let head =
+                "HTTP/1.1 200 OK\r\nContent-Type: audio/pcm;rate=8000\r\nContent-Length: 16000\r\n\r\n";
+            stream.write_all(&[head.as_bytes(), &samples].concat()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    });
+
+    let trusted = folder.0.join("cert.pem");
+    let output = say(&format!("https://127.0.0.1:{port}/v1"), &trusted).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stdout.len() > 16_000, "{}", output.stdout.len());
+    // A name that is not the certificate's, and a certificate that nobody trusts.
+    for (host, trusted) in [("localhost", &trusted), ("127.0.0.1", &other.join("cert.pem"))] {
+        let output = say(&format!("https://{host}:{port}"), trusted).await;
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains("The speech engine could not be reached."), "{host}: {told}");
+    }
+}
