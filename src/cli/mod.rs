@@ -10,6 +10,7 @@ mod say;
 
 use aloud::audio::Encoding;
 use aloud::config::Listen;
+use aloud::tts::SampleEncoding;
 use aloud::{Config, PATH, Service};
 use std::error::Error;
 use std::ffi::OsString;
@@ -60,6 +61,29 @@ pub(crate) struct Settings {
     pub(crate) tone_seconds: f64,
     /// Threads that synthesise; `None` for the number of cores.
     pub(crate) threads: Option<usize>,
+    /// What concerns an engine outside of this process.
+    pub(crate) foreign: Foreign,
+}
+
+/// An engine outside of this process. `None` leaves the choice to the library.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Foreign {
+    /// The program and its arguments; there is one where the engine is `command`.
+    pub(crate) command: String,
+    /// The default first.
+    pub(crate) voices: Vec<String>,
+    /// Where a client names none.
+    pub(crate) language: Option<String>,
+    /// How samples are written that have no header.
+    pub(crate) encoding: Option<SampleEncoding>,
+    pub(crate) sample_rate_hz: Option<u32>,
+    pub(crate) channels: Option<u16>,
+    pub(crate) gain_db: Option<f32>,
+    pub(crate) lead_ms: Option<u16>,
+    pub(crate) tail_ms: Option<u16>,
+    pub(crate) first_byte_ms: Option<u32>,
+    pub(crate) idle_ms: Option<u32>,
+    pub(crate) total_ms: Option<u32>,
 }
 
 impl Settings {
@@ -84,6 +108,7 @@ impl Settings {
 pub(crate) enum Engine {
     Flite,
     Tone,
+    Command,
 }
 
 /// `aloud say`.
@@ -157,7 +182,7 @@ impl Command {
             Command::Version => print(concat!("aloud ", env!("CARGO_PKG_VERSION"), "\n")),
             Command::Say(asked) => say::say(asked),
             Command::Serve(Serve { listen, settings }) => {
-                let service = Service::new(settings.config(), run::engine(&settings))?;
+                let service = Service::new(settings.config(), run::engine(&settings)?)?;
                 run::serve(&listen, service, run::threads(settings.threads))
             }
             Command::Echo(Echo { listen, max_message_bytes }) => {
@@ -190,10 +215,25 @@ const fn opt(name: &'static str, value: &'static str) -> Opt {
 }
 
 const LISTEN: Opt = opt("listen", "HOST:PORT or unix:PATH");
-const ENGINE: Opt = opt("engine", "flite or tone");
+const ENGINE: Opt = opt("engine", "flite, tone or command");
 const SPEED: Opt = opt("speed", "a factor from 0.5 to 2.0");
 const GREETING: Opt = opt("greeting", "a text");
 const TONE_SECONDS: Opt = opt("tone-seconds", "a number of seconds");
+const COMMAND: Opt = opt("command", "a program with its arguments, in quotes");
+const VOICES: Opt = opt("voices", "names with commas between them, the default first");
+const LANGUAGE: Opt = opt("language", "a tag such as en or pt-BR");
+const ENGINE_ENCODING: Opt = opt(
+    "engine-encoding",
+    "pcm_u8, pcm_s16le, pcm_s16be, pcm_s24le, pcm_s32le, pcm_f32le, pcm_f64le, mulaw or alaw",
+);
+const ENGINE_SAMPLE_RATE: Opt = opt("engine-sample-rate", "a number of samples per second");
+const ENGINE_CHANNELS: Opt = opt("engine-channels", "a number from 1 to 16");
+const ENGINE_GAIN: Opt = opt("engine-gain", "a number of dB");
+const ENGINE_LEAD_MS: Opt = opt("engine-lead-ms", "a number of milliseconds");
+const ENGINE_TAIL_MS: Opt = opt("engine-tail-ms", "a number of milliseconds");
+const ENGINE_FIRST_BYTE_MS: Opt = opt("engine-first-byte-ms", "a number of milliseconds");
+const ENGINE_IDLE_MS: Opt = opt("engine-idle-ms", "a number of milliseconds");
+const ENGINE_TOTAL_MS: Opt = opt("engine-total-ms", "a number of milliseconds");
 const THREADS: Opt = opt("threads", "a number from 1 to 256");
 const ENCODING: Opt = opt("encoding", "pcm_s16le, mulaw or alaw");
 const SAMPLE_RATE: Opt = opt("sample-rate", "a number of samples per second");
@@ -218,9 +258,58 @@ const SERVE: &[Opt] = &[
     FRAME_MS,
     DELIVERY,
     AHEAD_MS,
+    COMMAND,
+    VOICES,
+    LANGUAGE,
+    ENGINE_ENCODING,
+    ENGINE_SAMPLE_RATE,
+    ENGINE_CHANNELS,
+    ENGINE_GAIN,
+    ENGINE_LEAD_MS,
+    ENGINE_TAIL_MS,
+    ENGINE_FIRST_BYTE_MS,
+    ENGINE_IDLE_MS,
+    ENGINE_TOTAL_MS,
 ];
-const SAY: &[Opt] =
-    &[OUTPUT, URL, PACED, ENGINE, SPEED, TONE_SECONDS, THREADS, ENCODING, SAMPLE_RATE, FRAME_MS];
+const SAY: &[Opt] = &[
+    OUTPUT,
+    URL,
+    PACED,
+    ENGINE,
+    SPEED,
+    TONE_SECONDS,
+    THREADS,
+    ENCODING,
+    SAMPLE_RATE,
+    FRAME_MS,
+    COMMAND,
+    VOICES,
+    LANGUAGE,
+    ENGINE_ENCODING,
+    ENGINE_SAMPLE_RATE,
+    ENGINE_CHANNELS,
+    ENGINE_GAIN,
+    ENGINE_LEAD_MS,
+    ENGINE_TAIL_MS,
+    ENGINE_FIRST_BYTE_MS,
+    ENGINE_IDLE_MS,
+    ENGINE_TOTAL_MS,
+];
+/// What concerns an engine outside of this process only.
+const FOREIGN: &[Opt] = &[
+    COMMAND,
+    VOICES,
+    LANGUAGE,
+    ENGINE_ENCODING,
+    ENGINE_SAMPLE_RATE,
+    ENGINE_CHANNELS,
+    ENGINE_GAIN,
+    ENGINE_LEAD_MS,
+    ENGINE_TAIL_MS,
+    ENGINE_FIRST_BYTE_MS,
+    ENGINE_IDLE_MS,
+    ENGINE_TOTAL_MS,
+];
 const ECHO: &[Opt] = &[LISTEN, MAX_MESSAGE_BYTES];
 
 /// Reads the arguments, the program's own name left out, and the environment through `env`.
@@ -330,8 +419,8 @@ fn say(given: &Source<'_>) -> Result<Say, Usage> {
     let server = match given.text(&URL)? {
         None => Via::Own(given.settings(false)?),
         Some((_, url)) => {
-            let own = [&ENGINE, &FRAME_MS, &TONE_SECONDS, &THREADS];
-            if let Some(option) = own.into_iter().find(|option| given.given.last(option).is_some()) {
+            let own = [ENGINE, FRAME_MS, TONE_SECONDS, THREADS];
+            if let Some(option) = own.iter().chain(FOREIGN).find(|option| given.given.last(option).is_some()) {
                 return Err(Usage(format!(
                     "--{} sets up a server of its own, and --url asks one that runs already; leave one of \
                      the two out",
@@ -570,10 +659,13 @@ impl Source<'_> {
         let engine = self.choice(&ENGINE, |name| match name {
             "flite" => Some(Engine::Flite),
             "tone" => Some(Engine::Tone),
+            "command" => Some(Engine::Command),
             _ => None,
         })?;
+        let engine = engine.unwrap_or(Engine::Flite);
         Ok(Settings {
-            engine: engine.unwrap_or(Engine::Flite),
+            engine,
+            foreign: self.foreign(engine)?,
             encoding: self.encoding()?,
             sample_rate_hz: self.sample_rate_hz()?,
             frame_ms: self.number(&FRAME_MS, 1..=1_000, "whole number of milliseconds")?,
@@ -587,6 +679,63 @@ impl Source<'_> {
             tone_seconds: self.number(&TONE_SECONDS, 0.001..=1e9, "number of seconds")?.unwrap_or(2.0),
             threads: self.number(&THREADS, 1..=256, "whole number")?,
         })
+    }
+
+    /// The options of an engine outside of this process.
+    fn foreign(&self, engine: Engine) -> Result<Foreign, Usage> {
+        if engine != Engine::Command {
+            // What is in the environment waits there for an engine that it concerns.
+            return match FOREIGN.iter().find(|option| self.given.last(option).is_some()) {
+                None => Ok(Foreign::default()),
+                Some(option) => Err(Usage(format!(
+                    "--{} concerns engines outside of this program; write --engine command too, or leave it out",
+                    option.name
+                ))),
+            };
+        }
+        let Some((_, command)) = self.text(&COMMAND)? else {
+            return Err(Usage(
+                "--engine command needs --command, such as --command 'espeak-ng --stdout --stdin'".to_owned(),
+            ));
+        };
+        let milliseconds = "whole number of milliseconds";
+        Ok(Foreign {
+            command,
+            voices: self.voices()?,
+            language: self.language()?,
+            encoding: self.choice(&ENGINE_ENCODING, SampleEncoding::from_name)?,
+            sample_rate_hz: self.number(
+                &ENGINE_SAMPLE_RATE,
+                4_000..=192_000,
+                "whole number of samples per second",
+            )?,
+            channels: self.number(&ENGINE_CHANNELS, 1..=16, "whole number")?,
+            gain_db: self.number(&ENGINE_GAIN, -60.0..=60.0, "number of dB")?,
+            lead_ms: self.number(&ENGINE_LEAD_MS, 0..=2_000, milliseconds)?,
+            tail_ms: self.number(&ENGINE_TAIL_MS, 0..=2_000, milliseconds)?,
+            first_byte_ms: self.number(&ENGINE_FIRST_BYTE_MS, 100..=3_600_000, milliseconds)?,
+            idle_ms: self.number(&ENGINE_IDLE_MS, 100..=3_600_000, milliseconds)?,
+            total_ms: self.number(&ENGINE_TOTAL_MS, 100..=3_600_000, milliseconds)?,
+        })
+    }
+
+    fn voices(&self) -> Result<Vec<String>, Usage> {
+        let Some((name, text)) = self.text(&VOICES)? else { return Ok(Vec::new()) };
+        let voices: Vec<String> = text.split(',').map(|voice| voice.trim().to_owned()).collect();
+        match voices.iter().any(String::is_empty) {
+            true => Err(Usage(format!("{name} cannot be `{text}`, where a name is empty; give {}", VOICES.value))),
+            false => Ok(voices),
+        }
+    }
+
+    fn language(&self) -> Result<Option<String>, Usage> {
+        let Some((name, text)) = self.text(&LANGUAGE)? else { return Ok(None) };
+        let sound = text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        match sound {
+            true => Ok(Some(text)),
+            false => Err(Usage(format!("{name} cannot be `{text}`; give {}", LANGUAGE.value))),
+        }
     }
 
     fn no_words(&self, command: &str) -> Result<(), Usage> {

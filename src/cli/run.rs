@@ -1,8 +1,8 @@
 //! What every command that runs something needs: threads, an engine, log lines, signals.
 
-use super::{Engine, Settings};
+use super::{Engine, Foreign, Settings};
 use aloud::audio::{Encoding, Format};
-use aloud::tts::{Flite, Synthesizer, Tone};
+use aloud::tts::{Command, Flite, Synthesizer, Tone, Treatment, command};
 use aloud::{Server, Service, config::Listen};
 use std::error::Error;
 use std::future::Future;
@@ -11,6 +11,7 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,8 +33,10 @@ pub(super) fn runtime(threads: usize) -> io::Result<Runtime> {
     }
 }
 
-pub(super) fn engine(settings: &Settings) -> Arc<dyn Synthesizer> {
-    match settings.engine {
+/// # Errors
+/// A sentence that names the option which is wrong.
+pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dyn Error>> {
+    Ok(match settings.engine {
         Engine::Flite => Arc::new(Flite::with_threads(threads(settings.threads))),
         Engine::Tone => {
             let format = Format {
@@ -42,6 +45,33 @@ pub(super) fn engine(settings: &Settings) -> Arc<dyn Synthesizer> {
             };
             Arc::new(Tone::new(format, settings.tone_seconds))
         }
+        Engine::Command => {
+            let program = Command::new(program(&settings.foreign));
+            Arc::new(program.map_err(|why| format!("--command cannot be used: {why}"))?)
+        }
+    })
+}
+
+/// The library's settings for a program with what was asked for put in.
+fn program(asked: &Foreign) -> command::Settings {
+    let default = command::Settings::new(&asked.command);
+    let Treatment { lead_ms, tail_ms, gain_db } = default.treatment;
+    let time = |asked: Option<u32>, default| asked.map_or(default, |ms| Duration::from_millis(ms.into()));
+    command::Settings {
+        voices: asked.voices.clone(),
+        language: asked.language.clone().unwrap_or(default.language),
+        encoding: asked.encoding,
+        sample_rate_hz: asked.sample_rate_hz.unwrap_or(default.sample_rate_hz),
+        channels: asked.channels.unwrap_or(default.channels),
+        treatment: Treatment {
+            lead_ms: asked.lead_ms.unwrap_or(lead_ms),
+            tail_ms: asked.tail_ms.unwrap_or(tail_ms),
+            gain_db: asked.gain_db.unwrap_or(gain_db),
+        },
+        first_byte: time(asked.first_byte_ms, default.first_byte),
+        idle: time(asked.idle_ms, default.idle),
+        total: time(asked.total_ms, default.total),
+        command: default.command,
     }
 }
 

@@ -687,7 +687,7 @@ fn kind_of_text(text: &str) -> &'static str {
 }
 
 /// A text on one line, without what could hide in it.
-fn words(text: &str) -> String {
+pub(super) fn words(text: &str) -> String {
     let mut words = String::new();
     for word in text.split(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}') {
         if !words.is_empty() && !word.is_empty() {
