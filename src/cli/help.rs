@@ -36,6 +36,7 @@ Where:
 Speech:
   --engine NAME        flite: the voice inside the program
                        tone: a test sound, the same length for every sentence
+                       command: the program that --command names
                        [default: flite] [env: ALOUD_ENGINE]
   --speed FACTOR       rate of speech, 0.5 to 2.0; 2.0 takes half as long
                        [default: 1.0] [env: ALOUD_SPEED]
@@ -67,6 +68,47 @@ Delivery, where a client does not ask for another:
                        milliseconds, 20 to 60000
                        [default: 2000] [env: ALOUD_AHEAD_MS]
 
+With --engine command:
+  --command 'PROGRAM ARGUMENTS'
+                       run for each sentence; writes a WAV or samples. Quotes
+                       work as in a shell, nothing else does. Stands for:
+                       {text}  the sentence; else it is on standard input
+                       {voice}, {language}, {speed}
+                       {wpm}  words per minute: 175 times the speed
+                       {length_scale}  1 divided by the speed
+                       {sample_rate}  as --engine-sample-rate
+                       [env: ALOUD_COMMAND]
+  --voices A,B,C       voices that clients may ask for, the default first
+                       [env: ALOUD_VOICES]
+  --language TAG       where the client names none
+                       [default: en] [env: ALOUD_LANGUAGE]
+  --engine-encoding NAME
+                       how samples without a WAV header are written: pcm_u8,
+                       pcm_s16le, pcm_s16be, pcm_s24le, pcm_s32le, pcm_f32le,
+                       pcm_f64le, mulaw or alaw; without it such audio is
+                       refused [env: ALOUD_ENGINE_ENCODING]
+  --engine-sample-rate HZ
+                       how many there are a second, 4000 to 192000
+                       [default: 22050] [env: ALOUD_ENGINE_SAMPLE_RATE]
+  --engine-channels N  channels of such audio, 1 to 16; they are mixed
+                       [default: 1] [env: ALOUD_ENGINE_CHANNELS]
+  --engine-gain DB     makes it louder or softer, in dB, -60 to 60; nothing
+                       exceeds -1 dBFS [default: 0] [env: ALOUD_ENGINE_GAIN]
+  --engine-lead-ms MS  silence kept in front of a sentence, in milliseconds,
+                       0 to 2000 [default: 20] [env: ALOUD_ENGINE_LEAD_MS]
+  --engine-tail-ms MS  silence kept behind it, in milliseconds, 0 to 2000
+                       [default: 120] [env: ALOUD_ENGINE_TAIL_MS]
+  --engine-first-byte-ms MS
+                       how long to wait for the first audio, in milliseconds,
+                       100 to 3600000
+                       [default: 20000] [env: ALOUD_ENGINE_FIRST_BYTE_MS]
+  --engine-idle-ms MS  how long to wait for more
+                       [default: 10000] [env: ALOUD_ENGINE_IDLE_MS]
+  --engine-total-ms MS
+                       how long to wait for a sentence altogether, not
+                       counting what the listener makes it wait
+                       [default: 120000] [env: ALOUD_ENGINE_TOTAL_MS]
+
   -h, --help           show this text
 
 An option on the command line wins over its environment variable; an empty
@@ -75,6 +117,7 @@ variable counts as unset.
 Examples:
   aloud serve --listen 0.0.0.0:8080 --speed 1.2
   ALOUD_LISTEN=unix:/run/aloud.sock aloud serve --encoding mulaw
+  aloud serve --engine command --command 'espeak-ng --stdout -s {wpm} --stdin'
 ";
 
 /// `aloud say --help`.
@@ -113,6 +156,7 @@ Audio:
 Only without --url:
   --engine NAME        flite: the voice inside the program
                        tone: a test sound, the same length for every sentence
+                       command: the program that --command names
                        [default: flite] [env: ALOUD_ENGINE]
   --frame-ms MS        audio in one binary frame, in milliseconds, 1 to 1000
                        [default: 40] [env: ALOUD_FRAME_MS]
@@ -122,6 +166,47 @@ Only without --url:
   --threads N          threads that serve connections, and sentences in
                        synthesis at once, 1 to 256
                        [default: number of cores] [env: ALOUD_THREADS]
+
+Only with --engine command:
+  --command 'PROGRAM ARGUMENTS'
+                       run for each sentence; writes a WAV or samples. Quotes
+                       work as in a shell, nothing else does. Stands for:
+                       {text}  the sentence; else it is on standard input
+                       {voice}, {language}, {speed}
+                       {wpm}  words per minute: 175 times the speed
+                       {length_scale}  1 divided by the speed
+                       {sample_rate}  as --engine-sample-rate
+                       [env: ALOUD_COMMAND]
+  --voices A,B,C       voices that clients may ask for, the default first
+                       [env: ALOUD_VOICES]
+  --language TAG       where the client names none
+                       [default: en] [env: ALOUD_LANGUAGE]
+  --engine-encoding NAME
+                       how samples without a WAV header are written: pcm_u8,
+                       pcm_s16le, pcm_s16be, pcm_s24le, pcm_s32le, pcm_f32le,
+                       pcm_f64le, mulaw or alaw; without it such audio is
+                       refused [env: ALOUD_ENGINE_ENCODING]
+  --engine-sample-rate HZ
+                       how many there are a second, 4000 to 192000
+                       [default: 22050] [env: ALOUD_ENGINE_SAMPLE_RATE]
+  --engine-channels N  channels of such audio, 1 to 16; they are mixed
+                       [default: 1] [env: ALOUD_ENGINE_CHANNELS]
+  --engine-gain DB     makes it louder or softer, in dB, -60 to 60; nothing
+                       exceeds -1 dBFS [default: 0] [env: ALOUD_ENGINE_GAIN]
+  --engine-lead-ms MS  silence kept in front of a sentence, in milliseconds,
+                       0 to 2000 [default: 20] [env: ALOUD_ENGINE_LEAD_MS]
+  --engine-tail-ms MS  silence kept behind it, in milliseconds, 0 to 2000
+                       [default: 120] [env: ALOUD_ENGINE_TAIL_MS]
+  --engine-first-byte-ms MS
+                       how long to wait for the first audio, in milliseconds,
+                       100 to 3600000
+                       [default: 20000] [env: ALOUD_ENGINE_FIRST_BYTE_MS]
+  --engine-idle-ms MS  how long to wait for more
+                       [default: 10000] [env: ALOUD_ENGINE_IDLE_MS]
+  --engine-total-ms MS
+                       how long to wait for a sentence altogether, not
+                       counting what the listener makes it wait
+                       [default: 120000] [env: ALOUD_ENGINE_TOTAL_MS]
 
   -h, --help           show this text
 

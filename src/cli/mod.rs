@@ -10,7 +10,7 @@ mod say;
 
 use aloud::audio::Encoding;
 use aloud::config::Listen;
-use aloud::tts::SampleEncoding;
+use aloud::tts::{SampleEncoding, Treatment, command};
 use aloud::{Config, PATH, Service};
 use std::error::Error;
 use std::ffi::OsString;
@@ -84,6 +84,31 @@ pub(crate) struct Foreign {
     pub(crate) first_byte_ms: Option<u32>,
     pub(crate) idle_ms: Option<u32>,
     pub(crate) total_ms: Option<u32>,
+}
+
+impl Foreign {
+    /// The library's settings for a program with what was asked for put in.
+    pub(crate) fn program(&self) -> command::Settings {
+        let default = command::Settings::new(&self.command);
+        let Treatment { lead_ms, tail_ms, gain_db } = default.treatment;
+        let time = |asked: Option<u32>, default| asked.map_or(default, |ms| Duration::from_millis(ms.into()));
+        command::Settings {
+            voices: self.voices.clone(),
+            language: self.language.clone().unwrap_or(default.language),
+            encoding: self.encoding,
+            sample_rate_hz: self.sample_rate_hz.unwrap_or(default.sample_rate_hz),
+            channels: self.channels.unwrap_or(default.channels),
+            treatment: Treatment {
+                lead_ms: self.lead_ms.unwrap_or(lead_ms),
+                tail_ms: self.tail_ms.unwrap_or(tail_ms),
+                gain_db: self.gain_db.unwrap_or(gain_db),
+            },
+            first_byte: time(self.first_byte_ms, default.first_byte),
+            idle: time(self.idle_ms, default.idle),
+            total: time(self.total_ms, default.total),
+            command: default.command,
+        }
+    }
 }
 
 impl Settings {
@@ -420,7 +445,8 @@ fn say(given: &Source<'_>) -> Result<Say, Usage> {
         None => Via::Own(given.settings(false)?),
         Some((_, url)) => {
             let own = [ENGINE, FRAME_MS, TONE_SECONDS, THREADS];
-            if let Some(option) = own.iter().chain(FOREIGN).find(|option| given.given.last(option).is_some()) {
+            if let Some(option) = own.iter().chain(FOREIGN).find(|option| given.given.last(option).is_some())
+            {
                 return Err(Usage(format!(
                     "--{} sets up a server of its own, and --url asks one that runs already; leave one of \
                      the two out",
@@ -693,13 +719,13 @@ impl Source<'_> {
                 ))),
             };
         }
-        let Some((_, command)) = self.text(&COMMAND)? else {
+        let Some((name, command)) = self.text(&COMMAND)? else {
             return Err(Usage(
                 "--engine command needs --command, such as --command 'espeak-ng --stdout --stdin'".to_owned(),
             ));
         };
         let milliseconds = "whole number of milliseconds";
-        Ok(Foreign {
+        let foreign = Foreign {
             command,
             voices: self.voices()?,
             language: self.language()?,
@@ -716,14 +742,19 @@ impl Source<'_> {
             first_byte_ms: self.number(&ENGINE_FIRST_BYTE_MS, 100..=3_600_000, milliseconds)?,
             idle_ms: self.number(&ENGINE_IDLE_MS, 100..=3_600_000, milliseconds)?,
             total_ms: self.number(&ENGINE_TOTAL_MS, 100..=3_600_000, milliseconds)?,
-        })
+        };
+        let wrong = |why| Usage(format!("{name} cannot be `{}`: {why}", foreign.command));
+        foreign.program().check().map_err(wrong)?;
+        Ok(foreign)
     }
 
     fn voices(&self) -> Result<Vec<String>, Usage> {
         let Some((name, text)) = self.text(&VOICES)? else { return Ok(Vec::new()) };
         let voices: Vec<String> = text.split(',').map(|voice| voice.trim().to_owned()).collect();
         match voices.iter().any(String::is_empty) {
-            true => Err(Usage(format!("{name} cannot be `{text}`, where a name is empty; give {}", VOICES.value))),
+            true => {
+                Err(Usage(format!("{name} cannot be `{text}`, where a name is empty; give {}", VOICES.value)))
+            }
             false => Ok(voices),
         }
     }

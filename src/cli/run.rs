@@ -1,8 +1,8 @@
 //! What every command that runs something needs: threads, an engine, log lines, signals.
 
-use super::{Engine, Foreign, Settings};
+use super::{Engine, Settings};
 use aloud::audio::{Encoding, Format};
-use aloud::tts::{Command, Flite, Synthesizer, Tone, Treatment, command};
+use aloud::tts::{Command, Flite, Synthesizer, Tone};
 use aloud::{Server, Service, config::Listen};
 use std::error::Error;
 use std::future::Future;
@@ -11,7 +11,6 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -46,33 +45,10 @@ pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dy
             Arc::new(Tone::new(format, settings.tone_seconds))
         }
         Engine::Command => {
-            let program = Command::new(program(&settings.foreign));
+            let program = Command::new(settings.foreign.program());
             Arc::new(program.map_err(|why| format!("--command cannot be used: {why}"))?)
         }
     })
-}
-
-/// The library's settings for a program with what was asked for put in.
-fn program(asked: &Foreign) -> command::Settings {
-    let default = command::Settings::new(&asked.command);
-    let Treatment { lead_ms, tail_ms, gain_db } = default.treatment;
-    let time = |asked: Option<u32>, default| asked.map_or(default, |ms| Duration::from_millis(ms.into()));
-    command::Settings {
-        voices: asked.voices.clone(),
-        language: asked.language.clone().unwrap_or(default.language),
-        encoding: asked.encoding,
-        sample_rate_hz: asked.sample_rate_hz.unwrap_or(default.sample_rate_hz),
-        channels: asked.channels.unwrap_or(default.channels),
-        treatment: Treatment {
-            lead_ms: asked.lead_ms.unwrap_or(lead_ms),
-            tail_ms: asked.tail_ms.unwrap_or(tail_ms),
-            gain_db: asked.gain_db.unwrap_or(gain_db),
-        },
-        first_byte: time(asked.first_byte_ms, default.first_byte),
-        idle: time(asked.idle_ms, default.idle),
-        total: time(asked.total_ms, default.total),
-        command: default.command,
-    }
 }
 
 /// Serves until the first SIGINT or SIGTERM, and lets what runs finish; a second one ends at once.

@@ -71,7 +71,7 @@ async fn own_server(settings: &Settings, text: &str) -> Result<(String, Format),
     config.max_prompt_chars = text.len();
     // JSON may write each byte of it as six.
     config.max_message_bytes = config.max_message_bytes.max(text.len() * 6 + 1024);
-    let engine = run::engine(settings);
+    let engine = run::engine(settings)?;
     let mut format = engine.format();
     format.encoding = config.encoding.unwrap_or(format.encoding);
     format.sample_rate_hz = config.sample_rate_hz.unwrap_or(format.sample_rate_hz);

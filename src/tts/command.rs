@@ -104,6 +104,16 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Whether the command makes sense, as far as that can be told without looking for the program.
+    ///
+    /// # Errors
+    /// One sentence that says what is wrong.
+    pub fn check(&self) -> Result<(), InvalidCommand> {
+        understand(self).map(|_| ())
+    }
+}
+
 /// Why a program cannot be an engine: one sentence for the operator, which says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidCommand(String);
@@ -149,26 +159,9 @@ impl Command {
     /// # Errors
     /// One sentence that says what is wrong with the command or the other settings.
     pub fn new(settings: Settings) -> Result<Command, InvalidCommand> {
-        let words = split(&settings.command)?;
-        let [program, arguments @ ..] = words.as_slice() else {
-            return invalid("it is empty; name a program");
-        };
-        let program = match Argument::parse(program)?.0.as_slice() {
-            [Part::Literal(program)] => find(program, std::env::var_os("PATH").as_deref())?,
-            _ => return invalid("the program itself cannot be a placeholder; name one"),
-        };
-        let arguments = arguments.iter().map(|word| Argument::parse(word)).collect::<Result<Vec<_>, _>>()?;
-        let speaks = |argument: &Argument| argument.0.contains(&Part::Text);
-        let reads_text = !arguments.iter().any(speaks);
-        let names_voice = arguments.iter().any(|argument| argument.0.contains(&Part::Voice));
-        match (names_voice, settings.voices.as_slice()) {
-            (true, []) => return invalid("it has {voice}, but no voices are named; name them"),
-            (false, [_, _, ..]) => {
-                return invalid("it has no {voice}, so of several voices only one can speak; put it in");
-            }
-            (_, voices) if voices.iter().any(String::is_empty) => return invalid("a voice has no name"),
-            _ => {}
-        }
+        let (program, arguments) = understand(&settings)?;
+        let program = find(&program, std::env::var_os("PATH").as_deref())?;
+        let reads_text = !arguments.iter().any(|argument| argument.0.contains(&Part::Text));
         Ok(Command(Arc::new(Shared { program, arguments, reads_text, settings })))
     }
 }
@@ -554,6 +547,26 @@ impl Argument {
     }
 }
 
+/// The program and its arguments.
+fn understand(settings: &Settings) -> Result<(String, Vec<Argument>), InvalidCommand> {
+    let words = split(&settings.command)?;
+    let [program, arguments @ ..] = words.as_slice() else {
+        return invalid("it is empty; name a program");
+    };
+    let program = match Argument::parse(program)?.0.as_slice() {
+        [Part::Literal(program)] => program.clone(),
+        _ => return invalid("the program itself cannot be a placeholder; name one"),
+    };
+    let arguments = arguments.iter().map(|word| Argument::parse(word)).collect::<Result<Vec<_>, _>>()?;
+    let names_voice = arguments.iter().any(|argument| argument.0.contains(&Part::Voice));
+    match (names_voice, settings.voices.as_slice()) {
+        (true, []) => invalid("it has {voice}, but no voices are named"),
+        (false, [_, _, ..]) => invalid("it has no {voice}, so all voices would be one"),
+        (_, voices) if voices.iter().any(String::is_empty) => invalid("a voice has no name"),
+        _ => Ok((program, arguments)),
+    }
+}
+
 /// Splits a command into words as a POSIX shell does (XCU §2.2), but expands nothing.
 fn split(command: &str) -> Result<Vec<String>, InvalidCommand> {
     let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);
@@ -622,8 +635,6 @@ fn find(program: &str, path: Option<&OsStr>) -> Result<PathBuf, InvalidCommand> 
         is_program(&path).then_some(path)
     });
     found.ok_or_else(|| {
-        InvalidCommand(format!(
-            "there is no program `{program}` in PATH; install it, or write where it is"
-        ))
+        InvalidCommand(format!("there is no program `{program}` in PATH; install it, or write where it is"))
     })
 }
