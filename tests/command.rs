@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
-use support::{session, start_with, within};
+use support::{start_with, v1, within};
 use tokio::sync::oneshot;
 
 const RATE_HZ: u32 = 8_000;
@@ -187,12 +187,12 @@ async fn what_programs_do_is_heard_or_told_and_nothing_of_them_is_left() {
         ("cat /dev/zero", 0, Some((NoAudio, "nothing but silence"))),
         ("sleep 60", 0, Some((Timeout, "gave no audio in time"))),
         ("cat voice.raw; sleep 60", 1, Some((Timeout, "stopped giving audio in the middle"))),
-        ("while :; do printf x; sleep 0.05; done", 0, Some((Timeout, "took too long"))),
+        ("while :; do printf \"\\000\"; sleep 0.05; done", 0, Some((Timeout, "took too long"))),
         ("cat voice.raw; exit 3", 1, Some((Failed, "ended with exit code 3"))),
         ("exit 127", 0, Some((Failed, "ended with exit code 127"))),
         ("cat voice.raw; kill -9 $$", 1, Some((Failed, "was ended by signal 9"))),
         ("cat html", 0, Some((Failed, "gave HTML or XML in place of audio, which begins: <html><body>502"))),
-        ("cat html; exit 1", 0, Some((Failed, "gave HTML or XML in place of audio"))),
+        ("cat html; exit 1", 0, Some((Failed, "ended with exit code 1"))),
         ("yes", 0, Some((Failed, "gave text in place of audio, which begins: y y y"))),
         ("cat html >&2; printf RIFFxxxxWAVEfmt", 0, Some((Failed, "inside of its WAV header"))),
     ];
@@ -334,10 +334,13 @@ async fn a_sentence_reaches_a_program_by_standard_input() {
 async fn arguments_are_filled_in() {
     let stage = Stage::new();
     let sentence = utterance("Good evening.");
-    let dashed = Utterance { text: "-5 degrees, $HOME".to_owned(), ..sentence.clone() };
-    let chosen =
-        Utterance { voice: "b c".to_owned(), language: "de-CH".to_owned(), speed: 1.5, ..sentence.clone() };
-    let sly = Utterance { language: "--help".to_owned(), speed: 0.5, ..sentence.clone() };
+    let dashed = utterance("-5 degrees, $HOME");
+    let chosen = |voice: &str, language: &str, speed: f32| {
+        let mut chosen = sentence.clone();
+        (chosen.voice, chosen.language, chosen.speed) = (voice.to_owned(), language.to_owned(), speed);
+        chosen
+    };
+    let (chosen, sly) = (chosen("b c", "de-CH", 1.5), chosen("", "--help", 0.5));
     let table: [(&str, &Utterance, &[&str]); 9] = [
         ("{text}", &sentence, &["Good evening."]),
         ("--text={text}", &sentence, &["--text=Good evening."]),
@@ -456,8 +459,8 @@ async fn a_program_is_gone_when_its_sentence_is_cancelled_or_its_socket_is_lost(
         let engine = Arc::new(stage.engine("cat voice.raw; sleep 60"));
         let server = start_with(Config { prefetch: 1, ..Config::default() }, engine).await;
         let mut watch = stage.watch();
-        let mut client = session(server.addr).await;
-        client.say(r#"{"type":"start_session","prompt":"Good evening.","speed":1.0}"#).await;
+        let (mut client, _) = v1(server.addr).await;
+        client.say(r#"{"type":"start_session","prompt":"Good evening."}"#).await;
         let pid = watch.begun().await;
         client.read_until("binary").await;
         let left = Instant::now();
@@ -487,9 +490,10 @@ fn espeak_ng_speaks() {
     let say = |command: &str, text: &str, more: &[&str]| {
         let file = stage.0.join("said.wav");
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_aloud"))
-            .args(["say", text, "--engine", "command", "--command", command, "--output"])
+            .args(["say", "--engine", "command", "--command", command, "--output"])
             .arg(&file)
             .args(more)
+            .args(["--", text])
             .output()
             .unwrap();
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -506,7 +510,7 @@ fn espeak_ng_speaks() {
     assert!((plain * 2 / 5..plain * 3 / 4).contains(&fast), "{fast} of {plain} samples");
     // By argument, and what looks like an option is spoken.
     let argument = "espeak-ng --stdout -v {voice} -s {wpm} {text}";
-    let (german, _) = say(argument, "- 5 Grad.", &["--voices", "de,en-us"]);
+    let (german, _) = say(argument, "-5 Grad.", &["--voices", "de,en-us"]);
     assert!(german > 11_025, "{german} samples");
     let (telephone, _) = say(stdin, text, &["--sample-rate", "8000"]);
     assert!((telephone * 22_050 / 8_000).abs_diff(plain) < 1_000, "{telephone} and {plain} samples");

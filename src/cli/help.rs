@@ -102,11 +102,11 @@ With --engine command:
                        how long to wait for the first audio, in milliseconds,
                        100 to 3600000
                        [default: 20000] [env: ALOUD_ENGINE_FIRST_BYTE_MS]
-  --engine-idle-ms MS  how long to wait for more
+  --engine-idle-ms MS  how long to wait for more, in milliseconds, as above
                        [default: 10000] [env: ALOUD_ENGINE_IDLE_MS]
   --engine-total-ms MS
                        how long to wait for a sentence altogether, not
-                       counting what the listener makes it wait
+                       counting what the listener makes it wait; as above
                        [default: 120000] [env: ALOUD_ENGINE_TOTAL_MS]
 
   -h, --help           show this text
@@ -201,11 +201,11 @@ Only with --engine command:
                        how long to wait for the first audio, in milliseconds,
                        100 to 3600000
                        [default: 20000] [env: ALOUD_ENGINE_FIRST_BYTE_MS]
-  --engine-idle-ms MS  how long to wait for more
+  --engine-idle-ms MS  how long to wait for more, in milliseconds, as above
                        [default: 10000] [env: ALOUD_ENGINE_IDLE_MS]
   --engine-total-ms MS
                        how long to wait for a sentence altogether, not
-                       counting what the listener makes it wait
+                       counting what the listener makes it wait; as above
                        [default: 120000] [env: ALOUD_ENGINE_TOTAL_MS]
 
   -h, --help           show this text

@@ -42,6 +42,7 @@ fn plain_settings() -> Settings {
         greeting: None,
         tone_seconds: 2.0,
         threads: None,
+        foreign: Foreign::default(),
     }
 }
 
@@ -193,12 +194,58 @@ fn say_runs_a_server_of_its_own_with_the_options_for_one() {
         greeting: None,
         tone_seconds: 1.0,
         threads: Some(2),
+        foreign: Foreign::default(),
     };
     assert_eq!(say_with(&args, &[]).server, Via::Own(expected));
     // Neither a greeting nor an address of the environment concerns it.
     let env: Env = &[("ALOUD_ENGINE", "tone"), ("ALOUD_GREETING", "Hello."), ("ALOUD_LISTEN", "nonsense")];
     let expected = Settings { engine: Engine::Tone, ..plain_settings() };
     assert_eq!(say_with(&["say", "Hi"], env).server, Via::Own(expected));
+}
+
+#[test]
+fn a_program_speaks_with_its_settings() {
+    let args = [
+        "serve",
+        "--engine=command",
+        "--command",
+        "espeak-ng -v {voice} 'a b'",
+        "--voices=anna, bert",
+        "--language=de-CH",
+        "--engine-encoding=pcm_f32le",
+        "--engine-sample-rate=16000",
+        "--engine-channels=2",
+        "--engine-gain=-3.5",
+        "--engine-lead-ms=0",
+        "--engine-tail-ms=250",
+        "--engine-first-byte-ms=3000",
+        "--engine-idle-ms=2000",
+        "--engine-total-ms=60000",
+    ];
+    let settings = serve_with(&args, &[]).settings;
+    assert_eq!(settings.engine, Engine::Command);
+    let expected = command::Settings {
+        voices: vec!["anna".to_owned(), "bert".to_owned()],
+        language: "de-CH".to_owned(),
+        encoding: Some(SampleEncoding::PcmF32le),
+        sample_rate_hz: 16_000,
+        channels: 2,
+        treatment: Treatment { lead_ms: 0, tail_ms: 250, gain_db: -3.5 },
+        first_byte: Duration::from_secs(3),
+        idle: Duration::from_secs(2),
+        total: Duration::from_secs(60),
+        ..command::Settings::new("espeak-ng -v {voice} 'a b'")
+    };
+    assert_eq!(settings.foreign.program(), expected);
+    // All of it from the environment, and nothing but what is needed.
+    let env: Env = &[("ALOUD_ENGINE", "command"), ("ALOUD_COMMAND", "speak --it"), ("ALOUD_VOICES", "anna")];
+    let plain = command::Settings::new("speak --it");
+    let expected = command::Settings { voices: vec!["anna".to_owned()], ..plain.clone() };
+    assert_eq!(serve_with(&["serve"], env).settings.foreign.program(), expected);
+    let Via::Own(said) = say_with(&["say", "Hi", "--voices=bert"], env).server else { panic!("no server") };
+    assert_eq!(said.foreign.program(), command::Settings { voices: vec!["bert".to_owned()], ..plain });
+    // What waits in the environment for another engine does not disturb.
+    assert_eq!(serve_with(&["--engine=tone"], env).settings.foreign, Foreign::default());
 }
 
 #[test]
@@ -295,7 +342,7 @@ fn wrong_usage_gets_a_sentence() {
         // Values out of bounds, each at both ends.
         (&["--listen", "8080"], &[], "--listen cannot be `8080`: the host is missing; write 127.0.0.1:8080"),
         (&[], &[("ALOUD_LISTEN", "a:b")], "ALOUD_LISTEN cannot be `a:b`: the port must be a number"),
-        (&["--engine", "Flite"], &[], "--engine cannot be `Flite`; give flite or tone"),
+        (&["--engine", "Flite"], &[], "--engine cannot be `Flite`; give flite, tone or command"),
         (&["--encoding", "mp3"], &[], "--encoding cannot be `mp3`; give pcm_s16le, mulaw or alaw"),
         (
             &["--frame-ms", "0"],
@@ -334,6 +381,37 @@ fn wrong_usage_gets_a_sentence() {
         (&["echo", "--max-message-bytes", "0"], &[], "give a whole number of bytes from 1 to 1073741824"),
         (&["echo", "--max-message-bytes", "1073741825"], &[], "from 1 to 1073741824"),
         (&["echo", "--max-message-bytes", "64MiB"], &[], "--max-message-bytes cannot be `64MiB`"),
+        // Programs as engines.
+        (&["--engine=command"], &[], "--engine command needs --command, such as --command 'espeak-ng"),
+        (
+            &["--command=sh"],
+            &[],
+            "--command concerns engines outside of this program; write --engine command",
+        ),
+        (&["--engine=tone", "--engine-gain=1"], &[], "--engine-gain concerns engines outside"),
+        (
+            &["--engine=command", "--command=sh {x}"],
+            &[],
+            "--command cannot be `sh {x}`: there is no placeholder",
+        ),
+        (&["--engine=command"], &[("ALOUD_COMMAND", "sh 'x")], "ALOUD_COMMAND cannot be `sh 'x`: a quote"),
+        (&["--engine=command", "--command=sh {voice}"], &[], "no voices are named"),
+        (
+            &["--engine=command", "--command=sh", "--voices=a,,b"],
+            &[],
+            "--voices cannot be `a,,b`, where a name",
+        ),
+        (
+            &["--engine=command", "--command=sh", "--language=-x"],
+            &[],
+            "--language cannot be `-x`; give a tag",
+        ),
+        (&["--engine=command", "--command=sh", "--engine-encoding=mp3"], &[], "give pcm_u8, pcm_s16le,"),
+        (&["--engine=command", "--command=sh", "--engine-channels=17"], &[], "from 1 to 16"),
+        (&["--engine=command", "--command=sh", "--engine-gain=61"], &[], "a number of dB from -60 to 60"),
+        (&["--engine=command", "--command=sh", "--engine-tail-ms=2001"], &[], "milliseconds from 0 to 2000"),
+        (&["--engine=command", "--command=sh", "--engine-idle-ms=99"], &[], "from 100 to 3600000"),
+        (&["say", "--url=ws://a", "--command=sh"], &[], "--command sets up a server of its own"),
         // say.
         (&["say", "Good", "evening"], &[], "say takes its text as one argument, and `evening` is another"),
         (&["say", " "], &[], "TEXT is empty"),
