@@ -472,7 +472,12 @@ async fn a_program_is_gone_when_its_sentence_is_cancelled_or_its_socket_is_lost(
         }
         watch.is_gone(pid).await;
         assert!(left.elapsed() < Duration::from_secs(1), "{ending} took {:?}", left.elapsed());
-        server.is_quiet().await;
+        within(async {
+            while server.service.syntheses().count() > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 }
 
