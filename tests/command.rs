@@ -112,7 +112,7 @@ impl Watch {
     }
 
     /// Returns once the script is gone, with all that it has started, and its process is reaped.
-    async fn is_gone(self, pid: Pid) {
+    async fn gone(self, pid: Pid) {
         within(self.ended).await.unwrap();
         within(async {
             while test_kill_process(pid).is_ok() {
@@ -220,7 +220,7 @@ async fn what_programs_do_is_heard_or_told_and_nothing_of_them_is_left() {
             }
             (error, _) => panic!("{script}: {error:?}"),
         }
-        watch.is_gone(pid).await;
+        watch.gone(pid).await;
     }
 }
 
@@ -234,7 +234,7 @@ async fn a_program_that_never_ends_is_ended() {
     // 30 s and one for each character.
     assert_eq!(samples.len(), 33 * RATE_HZ as usize);
     assert!(error.is_some_and(|error| error.message.contains("far more audio")));
-    watch.is_gone(pid).await;
+    watch.gone(pid).await;
 }
 
 #[tokio::test]
@@ -261,7 +261,7 @@ async fn without_a_listener_programs_are_gone_with_all_they_started() {
         }
         let left = Instant::now();
         drop(speech);
-        watch.is_gone(pid).await;
+        watch.gone(pid).await;
         assert!(left.elapsed() < Duration::from_secs(1), "{script} took {:?}", left.elapsed());
     }
 }
@@ -470,7 +470,7 @@ async fn a_program_is_gone_when_its_sentence_is_cancelled_or_its_socket_is_lost(
             "close" => client.send_bytes(&support::close(1000, "")).await,
             _ => client.reset(),
         }
-        watch.is_gone(pid).await;
+        watch.gone(pid).await;
         assert!(left.elapsed() < Duration::from_secs(1), "{ending} took {:?}", left.elapsed());
         within(async {
             while server.service.syntheses().count() > 0 {
