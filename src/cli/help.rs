@@ -36,6 +36,7 @@ Where:
 Speech:
   --engine NAME        flite: the voice inside the program
                        tone: a test sound, the same length for every sentence
+                       command: the program that --command names
                        speech: a service with OpenAI's /v1/audio/speech
                        elevenlabs: the service of that name
                        [default: flite] [env: ALOUD_ENGINE]
@@ -61,7 +62,56 @@ Audio:
                        a frame never holds more than 64 KiB
                        [default: 40] [env: ALOUD_FRAME_MS]
 
-Engines that are services, speech and elevenlabs:
+Delivery, where a client does not ask for another:
+  --delivery MODE      burst: as fast as engine and connection allow
+                       paced: no more than --ahead-ms before it is heard
+                       [default: burst] [env: ALOUD_DELIVERY]
+  --ahead-ms MS        how far ahead of the listener paced delivery sends, in
+                       milliseconds, 20 to 60000
+                       [default: 2000] [env: ALOUD_AHEAD_MS]
+
+With --engine command:
+  --command 'PROGRAM ARGUMENTS'
+                       run for each sentence; writes a WAV or samples. Quotes
+                       work as in a shell, nothing else does. Stands for:
+                       {text}  the sentence; else it is on standard input
+                       {voice}, {language}, {speed}
+                       {wpm}  words per minute: 175 times the speed
+                       {length_scale}  1 divided by the speed
+                       {sample_rate}  as --engine-sample-rate
+                       [env: ALOUD_COMMAND]
+  --voices A,B,C       voices that clients may ask for, the default first
+                       [env: ALOUD_VOICES]
+  --language TAG       where the client names none
+                       [default: en] [env: ALOUD_LANGUAGE]
+  --engine-encoding NAME
+                       how samples without a WAV header are written: pcm_u8,
+                       pcm_s16le, pcm_s16be, pcm_s24le, pcm_s32le, pcm_f32le,
+                       pcm_f64le, mulaw or alaw; without it such audio is
+                       refused [env: ALOUD_ENGINE_ENCODING]
+  --engine-sample-rate HZ
+                       how many there are a second, 4000 to 192000
+                       [default: 22050] [env: ALOUD_ENGINE_SAMPLE_RATE]
+  --engine-channels N  channels of such audio, 1 to 16; they are mixed
+                       [default: 1] [env: ALOUD_ENGINE_CHANNELS]
+  --engine-gain DB     makes it louder or softer, in dB, -60 to 60; nothing
+                       exceeds -1 dBFS [default: 0] [env: ALOUD_ENGINE_GAIN]
+  --engine-lead-ms MS  silence kept in front of a sentence, in milliseconds,
+                       0 to 2000 [default: 20] [env: ALOUD_ENGINE_LEAD_MS]
+  --engine-tail-ms MS  silence kept behind it, in milliseconds, 0 to 2000
+                       [default: 120] [env: ALOUD_ENGINE_TAIL_MS]
+  --engine-first-byte-ms MS
+                       how long to wait for the first audio, in milliseconds,
+                       100 to 3600000
+                       [default: 20000] [env: ALOUD_ENGINE_FIRST_BYTE_MS]
+  --engine-idle-ms MS  how long to wait for more, in milliseconds, as above
+                       [default: 10000] [env: ALOUD_ENGINE_IDLE_MS]
+  --engine-total-ms MS
+                       how long to wait for a sentence altogether, not
+                       counting what the listener makes it wait; as above
+                       [default: 120000] [env: ALOUD_ENGINE_TOTAL_MS]
+
+With --engine speech or elevenlabs, services over HTTP:
   --engine-url URL     where it is, http://HOST:PORT or with a path behind it
                        [default for elevenlabs: https://api.elevenlabs.io]
                        [env: ALOUD_ENGINE_URL]
@@ -70,41 +120,20 @@ Engines that are services, speech and elevenlabs:
                        [env: ALOUD_ENGINE_KEY_FILE]
   --engine-model NAME  [default: tts-1, or eleven_flash_v2_5]
                        [env: ALOUD_ENGINE_MODEL]
-  --voices A,B,C       voices that a session may ask for, the default first;
-                       elevenlabs needs their ids
-                       [default for speech: alloy] [env: ALOUD_VOICES]
   --engine-format NAME what speech is asked for, wav or pcm
                        [default: wav] [env: ALOUD_ENGINE_FORMAT]
-  --engine-sample-rate HZ
-                       of its pcm, where no Content-Type says it; and what
-                       elevenlabs is asked for: 8000, 16000, 22050, 24000,
-                       32000, 44100 or 48000
-                       [default for elevenlabs: 22050]
-                       [env: ALOUD_ENGINE_SAMPLE_RATE]
-  --engine-connect-timeout-ms MS
-                       until there is a connection, 1 to 3600000
-                       [default: 5000] [env: ALOUD_ENGINE_CONNECT_TIMEOUT_MS]
-  --engine-first-byte-timeout-ms MS
-                       until the first of a sentence's audio, connecting
-                       included, 1 to 3600000
-                       [default: 20000]
-                       [env: ALOUD_ENGINE_FIRST_BYTE_TIMEOUT_MS]
-  --engine-idle-timeout-ms MS
-                       between two parts of it, 1 to 3600000
-                       [default: 10000] [env: ALOUD_ENGINE_IDLE_TIMEOUT_MS]
-  --engine-timeout-ms MS
-                       spent waiting for one sentence altogether, 1 to 3600000
-                       [default: 120000] [env: ALOUD_ENGINE_TIMEOUT_MS]
+  --engine-connect-ms MS
+                       how long to wait for a connection, in milliseconds, as
+                       above [default: 5000] [env: ALOUD_ENGINE_CONNECT_MS]
   --engine-attempts N  how often a request is made that is not taken, 1 to 10
                        [default: 3] [env: ALOUD_ENGINE_ATTEMPTS]
-
-Delivery, where a client does not ask for another:
-  --delivery MODE      burst: as fast as engine and connection allow
-                       paced: no more than --ahead-ms before it is heard
-                       [default: burst] [env: ALOUD_DELIVERY]
-  --ahead-ms MS        how far ahead of the listener paced delivery sends, in
-                       milliseconds, 20 to 60000
-                       [default: 2000] [env: ALOUD_AHEAD_MS]
+  --voices, --engine-sample-rate, --engine-gain, --engine-lead-ms,
+  --engine-tail-ms, --engine-first-byte-ms, --engine-idle-ms, --engine-total-ms
+                       as with command. The voices are alloy by default with
+                       speech; elevenlabs needs their ids. The sample rate is
+                       that of pcm where no Content-Type says it; elevenlabs
+                       is asked for it: 8000, 16000, 22050, 24000, 32000,
+                       44100 or 48000
 
   -h, --help           show this text
 
@@ -114,6 +143,7 @@ variable counts as unset.
 Examples:
   aloud serve --listen 0.0.0.0:8080 --speed 1.2
   ALOUD_LISTEN=unix:/run/aloud.sock aloud serve --encoding mulaw
+  aloud serve --engine command --command 'espeak-ng --stdout -s {wpm} --stdin'
 ";
 
 /// `aloud say --help`.
@@ -152,6 +182,7 @@ Audio:
 Only without --url:
   --engine NAME        flite: the voice inside the program
                        tone: a test sound, the same length for every sentence
+                       command: the program that --command names
                        speech: a service with OpenAI's /v1/audio/speech
                        elevenlabs: the service of that name
                        [default: flite] [env: ALOUD_ENGINE]
@@ -164,7 +195,48 @@ Only without --url:
                        synthesis at once, 1 to 256
                        [default: number of cores] [env: ALOUD_THREADS]
 
-Engines that are services, speech and elevenlabs:
+Only with --engine command:
+  --command 'PROGRAM ARGUMENTS'
+                       run for each sentence; writes a WAV or samples. Quotes
+                       work as in a shell, nothing else does. Stands for:
+                       {text}  the sentence; else it is on standard input
+                       {voice}, {language}, {speed}
+                       {wpm}  words per minute: 175 times the speed
+                       {length_scale}  1 divided by the speed
+                       {sample_rate}  as --engine-sample-rate
+                       [env: ALOUD_COMMAND]
+  --voices A,B,C       voices that clients may ask for, the default first
+                       [env: ALOUD_VOICES]
+  --language TAG       where the client names none
+                       [default: en] [env: ALOUD_LANGUAGE]
+  --engine-encoding NAME
+                       how samples without a WAV header are written: pcm_u8,
+                       pcm_s16le, pcm_s16be, pcm_s24le, pcm_s32le, pcm_f32le,
+                       pcm_f64le, mulaw or alaw; without it such audio is
+                       refused [env: ALOUD_ENGINE_ENCODING]
+  --engine-sample-rate HZ
+                       how many there are a second, 4000 to 192000
+                       [default: 22050] [env: ALOUD_ENGINE_SAMPLE_RATE]
+  --engine-channels N  channels of such audio, 1 to 16; they are mixed
+                       [default: 1] [env: ALOUD_ENGINE_CHANNELS]
+  --engine-gain DB     makes it louder or softer, in dB, -60 to 60; nothing
+                       exceeds -1 dBFS [default: 0] [env: ALOUD_ENGINE_GAIN]
+  --engine-lead-ms MS  silence kept in front of a sentence, in milliseconds,
+                       0 to 2000 [default: 20] [env: ALOUD_ENGINE_LEAD_MS]
+  --engine-tail-ms MS  silence kept behind it, in milliseconds, 0 to 2000
+                       [default: 120] [env: ALOUD_ENGINE_TAIL_MS]
+  --engine-first-byte-ms MS
+                       how long to wait for the first audio, in milliseconds,
+                       100 to 3600000
+                       [default: 20000] [env: ALOUD_ENGINE_FIRST_BYTE_MS]
+  --engine-idle-ms MS  how long to wait for more, in milliseconds, as above
+                       [default: 10000] [env: ALOUD_ENGINE_IDLE_MS]
+  --engine-total-ms MS
+                       how long to wait for a sentence altogether, not
+                       counting what the listener makes it wait; as above
+                       [default: 120000] [env: ALOUD_ENGINE_TOTAL_MS]
+
+Only with --engine speech or elevenlabs, services over HTTP:
   --engine-url URL     where it is, http://HOST:PORT or with a path behind it
                        [default for elevenlabs: https://api.elevenlabs.io]
                        [env: ALOUD_ENGINE_URL]
@@ -173,33 +245,20 @@ Engines that are services, speech and elevenlabs:
                        [env: ALOUD_ENGINE_KEY_FILE]
   --engine-model NAME  [default: tts-1, or eleven_flash_v2_5]
                        [env: ALOUD_ENGINE_MODEL]
-  --voices A,B,C       voices that a session may ask for, the default first;
-                       elevenlabs needs their ids
-                       [default for speech: alloy] [env: ALOUD_VOICES]
   --engine-format NAME what speech is asked for, wav or pcm
                        [default: wav] [env: ALOUD_ENGINE_FORMAT]
-  --engine-sample-rate HZ
-                       of its pcm, where no Content-Type says it; and what
-                       elevenlabs is asked for: 8000, 16000, 22050, 24000,
-                       32000, 44100 or 48000
-                       [default for elevenlabs: 22050]
-                       [env: ALOUD_ENGINE_SAMPLE_RATE]
-  --engine-connect-timeout-ms MS
-                       until there is a connection, 1 to 3600000
-                       [default: 5000] [env: ALOUD_ENGINE_CONNECT_TIMEOUT_MS]
-  --engine-first-byte-timeout-ms MS
-                       until the first of a sentence's audio, connecting
-                       included, 1 to 3600000
-                       [default: 20000]
-                       [env: ALOUD_ENGINE_FIRST_BYTE_TIMEOUT_MS]
-  --engine-idle-timeout-ms MS
-                       between two parts of it, 1 to 3600000
-                       [default: 10000] [env: ALOUD_ENGINE_IDLE_TIMEOUT_MS]
-  --engine-timeout-ms MS
-                       spent waiting for one sentence altogether, 1 to 3600000
-                       [default: 120000] [env: ALOUD_ENGINE_TIMEOUT_MS]
+  --engine-connect-ms MS
+                       how long to wait for a connection, in milliseconds, as
+                       above [default: 5000] [env: ALOUD_ENGINE_CONNECT_MS]
   --engine-attempts N  how often a request is made that is not taken, 1 to 10
                        [default: 3] [env: ALOUD_ENGINE_ATTEMPTS]
+  --voices, --engine-sample-rate, --engine-gain, --engine-lead-ms,
+  --engine-tail-ms, --engine-first-byte-ms, --engine-idle-ms, --engine-total-ms
+                       as with command. The voices are alloy by default with
+                       speech; elevenlabs needs their ids. The sample rate is
+                       that of pcm where no Content-Type says it; elevenlabs
+                       is asked for it: 8000, 16000, 22050, 24000, 32000,
+                       44100 or 48000
 
   -h, --help           show this text
 

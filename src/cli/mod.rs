@@ -11,11 +11,10 @@ mod service;
 
 use aloud::audio::Encoding;
 use aloud::config::Listen;
+use aloud::tts::{SampleEncoding, Treatment, command};
 use aloud::{Config, PATH, Service};
 use service::{
-    ENGINE_ATTEMPTS, ENGINE_CONNECT_TIMEOUT_MS, ENGINE_FIRST_BYTE_TIMEOUT_MS, ENGINE_FORMAT,
-    ENGINE_IDLE_TIMEOUT_MS, ENGINE_KEY_FILE, ENGINE_MODEL, ENGINE_SAMPLE_RATE, ENGINE_TIMEOUT_MS, ENGINE_URL,
-    Remote, VOICES,
+    ENGINE_ATTEMPTS, ENGINE_CONNECT_MS, ENGINE_FORMAT, ENGINE_KEY_FILE, ENGINE_MODEL, ENGINE_URL, Remote,
 };
 use std::error::Error;
 use std::ffi::OsString;
@@ -66,10 +65,60 @@ pub(crate) struct Settings {
     pub(crate) tone_seconds: f64,
     /// Threads that synthesise; `None` for the number of cores.
     pub(crate) threads: Option<usize>,
-    /// What an engine is told that it offers, the default voice first.
+    /// What concerns an engine outside of this process.
+    pub(crate) foreign: Foreign,
+}
+
+/// An engine outside of this process. `None` leaves the choice to the library.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Foreign {
+    /// The program and its arguments; there is one where the engine is `command`.
+    pub(crate) command: String,
+    /// The default first.
     pub(crate) voices: Vec<String>,
-    /// What concerns engines that are services.
+    /// Where a client names none.
+    pub(crate) language: Option<String>,
+    /// How samples are written that have no header.
+    pub(crate) encoding: Option<SampleEncoding>,
+    pub(crate) sample_rate_hz: Option<u32>,
+    pub(crate) channels: Option<u16>,
+    pub(crate) gain_db: Option<f32>,
+    pub(crate) lead_ms: Option<u16>,
+    pub(crate) tail_ms: Option<u16>,
+    pub(crate) first_byte_ms: Option<u32>,
+    pub(crate) idle_ms: Option<u32>,
+    pub(crate) total_ms: Option<u32>,
+    /// What concerns services only.
     pub(crate) remote: Remote,
+}
+
+impl Foreign {
+    /// What is done to its audio, with what was asked for put in.
+    pub(crate) fn treatment(&self, default: Treatment) -> Treatment {
+        Treatment {
+            lead_ms: self.lead_ms.unwrap_or(default.lead_ms),
+            tail_ms: self.tail_ms.unwrap_or(default.tail_ms),
+            gain_db: self.gain_db.unwrap_or(default.gain_db),
+        }
+    }
+
+    /// The library's settings for a program with what was asked for put in.
+    pub(crate) fn program(&self) -> command::Settings {
+        let default = command::Settings::new(&self.command);
+        let time = |asked: Option<u32>, default| asked.map_or(default, |ms| Duration::from_millis(ms.into()));
+        command::Settings {
+            voices: self.voices.clone(),
+            language: self.language.clone().unwrap_or(default.language),
+            encoding: self.encoding,
+            sample_rate_hz: self.sample_rate_hz.unwrap_or(default.sample_rate_hz),
+            channels: self.channels.unwrap_or(default.channels),
+            treatment: self.treatment(default.treatment),
+            first_byte: time(self.first_byte_ms, default.first_byte),
+            idle: time(self.idle_ms, default.idle),
+            total: time(self.total_ms, default.total),
+            command: default.command,
+        }
+    }
 }
 
 impl Settings {
@@ -94,6 +143,7 @@ impl Settings {
 pub(crate) enum Engine {
     Flite,
     Tone,
+    Command,
     Speech,
     ElevenLabs,
 }
@@ -202,10 +252,25 @@ const fn opt(name: &'static str, value: &'static str) -> Opt {
 }
 
 const LISTEN: Opt = opt("listen", "HOST:PORT or unix:PATH");
-const ENGINE: Opt = opt("engine", "flite, tone, speech or elevenlabs");
+const ENGINE: Opt = opt("engine", "flite, tone, command, speech or elevenlabs");
 const SPEED: Opt = opt("speed", "a factor from 0.5 to 2.0");
 const GREETING: Opt = opt("greeting", "a text");
 const TONE_SECONDS: Opt = opt("tone-seconds", "a number of seconds");
+const COMMAND: Opt = opt("command", "a program with its arguments, in quotes");
+const VOICES: Opt = opt("voices", "names with commas between them, the default first");
+const LANGUAGE: Opt = opt("language", "a tag such as en or pt-BR");
+const ENGINE_ENCODING: Opt = opt(
+    "engine-encoding",
+    "pcm_u8, pcm_s16le, pcm_s16be, pcm_s24le, pcm_s32le, pcm_f32le, pcm_f64le, mulaw or alaw",
+);
+const ENGINE_SAMPLE_RATE: Opt = opt("engine-sample-rate", "a number of samples per second");
+const ENGINE_CHANNELS: Opt = opt("engine-channels", "a number from 1 to 16");
+const ENGINE_GAIN: Opt = opt("engine-gain", "a number of dB");
+const ENGINE_LEAD_MS: Opt = opt("engine-lead-ms", "a number of milliseconds");
+const ENGINE_TAIL_MS: Opt = opt("engine-tail-ms", "a number of milliseconds");
+const ENGINE_FIRST_BYTE_MS: Opt = opt("engine-first-byte-ms", "a number of milliseconds");
+const ENGINE_IDLE_MS: Opt = opt("engine-idle-ms", "a number of milliseconds");
+const ENGINE_TOTAL_MS: Opt = opt("engine-total-ms", "a number of milliseconds");
 const THREADS: Opt = opt("threads", "a number from 1 to 256");
 const ENCODING: Opt = opt("encoding", "pcm_s16le, mulaw or alaw");
 const SAMPLE_RATE: Opt = opt("sample-rate", "a number of samples per second");
@@ -230,16 +295,23 @@ const SERVE: &[Opt] = &[
     FRAME_MS,
     DELIVERY,
     AHEAD_MS,
+    COMMAND,
     VOICES,
-    ENGINE_URL,
-    ENGINE_MODEL,
-    ENGINE_KEY_FILE,
-    ENGINE_FORMAT,
+    LANGUAGE,
+    ENGINE_ENCODING,
     ENGINE_SAMPLE_RATE,
-    ENGINE_CONNECT_TIMEOUT_MS,
-    ENGINE_FIRST_BYTE_TIMEOUT_MS,
-    ENGINE_IDLE_TIMEOUT_MS,
-    ENGINE_TIMEOUT_MS,
+    ENGINE_CHANNELS,
+    ENGINE_GAIN,
+    ENGINE_LEAD_MS,
+    ENGINE_TAIL_MS,
+    ENGINE_FIRST_BYTE_MS,
+    ENGINE_IDLE_MS,
+    ENGINE_TOTAL_MS,
+    ENGINE_URL,
+    ENGINE_KEY_FILE,
+    ENGINE_MODEL,
+    ENGINE_FORMAT,
+    ENGINE_CONNECT_MS,
     ENGINE_ATTEMPTS,
 ];
 const SAY: &[Opt] = &[
@@ -253,17 +325,39 @@ const SAY: &[Opt] = &[
     ENCODING,
     SAMPLE_RATE,
     FRAME_MS,
+    COMMAND,
     VOICES,
-    ENGINE_URL,
-    ENGINE_MODEL,
-    ENGINE_KEY_FILE,
-    ENGINE_FORMAT,
+    LANGUAGE,
+    ENGINE_ENCODING,
     ENGINE_SAMPLE_RATE,
-    ENGINE_CONNECT_TIMEOUT_MS,
-    ENGINE_FIRST_BYTE_TIMEOUT_MS,
-    ENGINE_IDLE_TIMEOUT_MS,
-    ENGINE_TIMEOUT_MS,
+    ENGINE_CHANNELS,
+    ENGINE_GAIN,
+    ENGINE_LEAD_MS,
+    ENGINE_TAIL_MS,
+    ENGINE_FIRST_BYTE_MS,
+    ENGINE_IDLE_MS,
+    ENGINE_TOTAL_MS,
+    ENGINE_URL,
+    ENGINE_KEY_FILE,
+    ENGINE_MODEL,
+    ENGINE_FORMAT,
+    ENGINE_CONNECT_MS,
     ENGINE_ATTEMPTS,
+];
+/// What concerns an engine outside of this process only; services have more ([`service::OPTIONS`]).
+const FOREIGN: &[Opt] = &[
+    COMMAND,
+    VOICES,
+    LANGUAGE,
+    ENGINE_ENCODING,
+    ENGINE_SAMPLE_RATE,
+    ENGINE_CHANNELS,
+    ENGINE_GAIN,
+    ENGINE_LEAD_MS,
+    ENGINE_TAIL_MS,
+    ENGINE_FIRST_BYTE_MS,
+    ENGINE_IDLE_MS,
+    ENGINE_TOTAL_MS,
 ];
 const ECHO: &[Opt] = &[LISTEN, MAX_MESSAGE_BYTES];
 
@@ -374,9 +468,12 @@ fn say(given: &Source<'_>) -> Result<Say, Usage> {
     let server = match given.text(&URL)? {
         None => Via::Own(given.settings(false)?),
         Some((_, url)) => {
-            let own = [&ENGINE, &FRAME_MS, &TONE_SECONDS, &THREADS];
-            if let Some(option) =
-                own.into_iter().chain(service::OPTIONS).find(|option| given.given.last(option).is_some())
+            let own = [ENGINE, FRAME_MS, TONE_SECONDS, THREADS];
+            if let Some(option) = own
+                .iter()
+                .chain(FOREIGN)
+                .chain(service::OPTIONS)
+                .find(|option| given.given.last(option).is_some())
             {
                 return Err(Usage(format!(
                     "--{} sets up a server of its own, and --url asks one that runs already; leave one of \
@@ -624,16 +721,15 @@ impl Source<'_> {
         let engine = self.choice(&ENGINE, |name| match name {
             "flite" => Some(Engine::Flite),
             "tone" => Some(Engine::Tone),
+            "command" => Some(Engine::Command),
             "speech" => Some(Engine::Speech),
             "elevenlabs" => Some(Engine::ElevenLabs),
             _ => None,
         })?;
         let engine = engine.unwrap_or(Engine::Flite);
-        let voices = self.voices()?;
         Ok(Settings {
             engine,
-            remote: self.remote(engine, &voices)?,
-            voices,
+            foreign: self.foreign(engine)?,
             encoding: self.encoding()?,
             sample_rate_hz: self.sample_rate_hz()?,
             frame_ms: self.number(&FRAME_MS, 1..=1_000, "whole number of milliseconds")?,
@@ -647,6 +743,79 @@ impl Source<'_> {
             tone_seconds: self.number(&TONE_SECONDS, 0.001..=1e9, "number of seconds")?.unwrap_or(2.0),
             threads: self.number(&THREADS, 1..=256, "whole number")?,
         })
+    }
+
+    /// The options of an engine outside of this process.
+    fn foreign(&self, engine: Engine) -> Result<Foreign, Usage> {
+        if matches!(engine, Engine::Flite | Engine::Tone) {
+            // What is in the environment waits there for an engine that it concerns.
+            return match FOREIGN
+                .iter()
+                .chain(service::OPTIONS)
+                .find(|option| self.given.last(option).is_some())
+            {
+                None => Ok(Foreign::default()),
+                Some(option) => Err(Usage(format!(
+                    "--{} concerns engines outside of this program; name one with --engine, or leave it out",
+                    option.name
+                ))),
+            };
+        }
+        let program = self.text(&COMMAND)?;
+        if engine == Engine::Command && program.is_none() {
+            return Err(Usage(
+                "--engine command needs --command, such as --command 'espeak-ng --stdout --stdin'".to_owned(),
+            ));
+        }
+        let (name, command) = program.unwrap_or_default();
+        let voices = self.voices()?;
+        let sample_rate_hz =
+            self.number(&ENGINE_SAMPLE_RATE, 4_000..=192_000, "whole number of samples per second")?;
+        let milliseconds = "whole number of milliseconds";
+        let foreign = Foreign {
+            command,
+            remote: match engine {
+                Engine::Command => Remote::default(),
+                _ => self.remote(engine, &voices, sample_rate_hz)?,
+            },
+            voices,
+            language: self.language()?,
+            encoding: self.choice(&ENGINE_ENCODING, SampleEncoding::from_name)?,
+            sample_rate_hz,
+            channels: self.number(&ENGINE_CHANNELS, 1..=16, "whole number")?,
+            gain_db: self.number(&ENGINE_GAIN, -60.0..=60.0, "number of dB")?,
+            lead_ms: self.number(&ENGINE_LEAD_MS, 0..=2_000, milliseconds)?,
+            tail_ms: self.number(&ENGINE_TAIL_MS, 0..=2_000, milliseconds)?,
+            first_byte_ms: self.number(&ENGINE_FIRST_BYTE_MS, 100..=3_600_000, milliseconds)?,
+            idle_ms: self.number(&ENGINE_IDLE_MS, 100..=3_600_000, milliseconds)?,
+            total_ms: self.number(&ENGINE_TOTAL_MS, 100..=3_600_000, milliseconds)?,
+        };
+        if engine == Engine::Command {
+            let wrong = |why| Usage(format!("{name} cannot be `{}`: {why}", foreign.command));
+            foreign.program().check().map_err(wrong)?;
+        }
+        Ok(foreign)
+    }
+
+    fn voices(&self) -> Result<Vec<String>, Usage> {
+        let Some((name, text)) = self.text(&VOICES)? else { return Ok(Vec::new()) };
+        let voices: Vec<String> = text.split(',').map(|voice| voice.trim().to_owned()).collect();
+        match voices.iter().any(String::is_empty) {
+            true => {
+                Err(Usage(format!("{name} cannot be `{text}`, where a name is empty; give {}", VOICES.value)))
+            }
+            false => Ok(voices),
+        }
+    }
+
+    fn language(&self) -> Result<Option<String>, Usage> {
+        let Some((name, text)) = self.text(&LANGUAGE)? else { return Ok(None) };
+        let sound = text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        match sound {
+            true => Ok(Some(text)),
+            false => Err(Usage(format!("{name} cannot be `{text}`; give {}", LANGUAGE.value))),
+        }
     }
 
     fn no_words(&self, command: &str) -> Result<(), Usage> {

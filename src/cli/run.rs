@@ -2,7 +2,7 @@
 
 use super::{Engine, Settings, service};
 use aloud::audio::{Encoding, Format};
-use aloud::tts::{Flite, Synthesizer, Tone};
+use aloud::tts::{Command, Flite, Synthesizer, Tone};
 use aloud::{Server, Service, config::Listen};
 use std::error::Error;
 use std::future::Future;
@@ -32,14 +32,10 @@ pub(super) fn runtime(threads: usize) -> io::Result<Runtime> {
     }
 }
 
-/// The engine that was asked for.
-///
 /// # Errors
-/// It cannot be used as it was set up.
+/// A sentence that names the option which is wrong.
 pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dyn Error>> {
     Ok(match settings.engine {
-        Engine::Speech => service::speech_api(settings)?,
-        Engine::ElevenLabs => service::eleven_labs(settings)?,
         Engine::Flite => Arc::new(Flite::with_threads(threads(settings.threads))),
         Engine::Tone => {
             let format = Format {
@@ -47,6 +43,12 @@ pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dy
                 sample_rate_hz: settings.sample_rate_hz.unwrap_or(TONE_RATE_HZ),
             };
             Arc::new(Tone::new(format, settings.tone_seconds))
+        }
+        Engine::Speech => service::speech_api(&settings.foreign)?,
+        Engine::ElevenLabs => service::eleven_labs(&settings.foreign)?,
+        Engine::Command => {
+            let program = Command::new(settings.foreign.program());
+            Arc::new(program.map_err(|why| format!("--command cannot be used: {why}"))?)
         }
     })
 }

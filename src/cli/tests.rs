@@ -2,7 +2,7 @@
 
 use super::*;
 use aloud::tts::upstream::ResponseFormat;
-use aloud::upstream::{Deadlines, Secret};
+use aloud::upstream::Secret;
 use service::Key;
 
 type Env = &'static [(&'static str, &'static str)];
@@ -45,20 +45,7 @@ fn plain_settings() -> Settings {
         greeting: None,
         tone_seconds: 2.0,
         threads: None,
-        voices: Vec::new(),
-        remote: plain_remote(),
-    }
-}
-
-fn plain_remote() -> Remote {
-    Remote {
-        url: None,
-        model: None,
-        key: None,
-        response: ResponseFormat::Wav,
-        sample_rate_hz: None,
-        deadlines: Deadlines::default(),
-        attempts: None,
+        foreign: Foreign::default(),
     }
 }
 
@@ -100,36 +87,6 @@ const OPTIONS: &[(&str, &str, &str, Change)] = &[
     ("--tone-seconds", "ALOUD_TONE_SECONDS", "3600", |s| s.settings.tone_seconds = 3_600.0),
     ("--threads", "ALOUD_THREADS", "1", |s| s.settings.threads = Some(1)),
     ("--threads", "ALOUD_THREADS", "256", |s| s.settings.threads = Some(256)),
-    ("--voices", "ALOUD_VOICES", "joe", |s| s.settings.voices = vec!["joe".to_owned()]),
-    ("--voices", "ALOUD_VOICES", "af_sky, am_adam", |s| {
-        s.settings.voices = vec!["af_sky".to_owned(), "am_adam".to_owned()];
-    }),
-    ("--engine-url", "ALOUD_ENGINE_URL", "http://a/b", |s| {
-        s.settings.remote.url = Some("http://a/b".to_owned());
-    }),
-    ("--engine-model", "ALOUD_ENGINE_MODEL", "kokoro", |s| {
-        s.settings.remote.model = Some("kokoro".to_owned());
-    }),
-    // A key is read for the engine that has one.
-    ("--engine-key-file", "ALOUD_ENGINE_KEY_FILE", "/run/key", |_| {}),
-    ("--engine-format", "ALOUD_ENGINE_FORMAT", "wav", |_| {}),
-    ("--engine-format", "ALOUD_ENGINE_FORMAT", "pcm", |s| s.settings.remote.response = ResponseFormat::Pcm),
-    ("--engine-sample-rate", "ALOUD_ENGINE_SAMPLE_RATE", "8000", |s| {
-        s.settings.remote.sample_rate_hz = Some(8_000);
-    }),
-    ("--engine-connect-timeout-ms", "ALOUD_ENGINE_CONNECT_TIMEOUT_MS", "1", |s| {
-        s.settings.remote.deadlines.connect = Duration::from_millis(1);
-    }),
-    ("--engine-first-byte-timeout-ms", "ALOUD_ENGINE_FIRST_BYTE_TIMEOUT_MS", "3600000", |s| {
-        s.settings.remote.deadlines.first_byte = Duration::from_secs(3_600);
-    }),
-    ("--engine-idle-timeout-ms", "ALOUD_ENGINE_IDLE_TIMEOUT_MS", "7", |s| {
-        s.settings.remote.deadlines.idle = Duration::from_millis(7);
-    }),
-    ("--engine-timeout-ms", "ALOUD_ENGINE_TIMEOUT_MS", "8", |s| {
-        s.settings.remote.deadlines.total = Duration::from_millis(8);
-    }),
-    ("--engine-attempts", "ALOUD_ENGINE_ATTEMPTS", "10", |s| s.settings.remote.attempts = Some(10)),
 ];
 
 #[test]
@@ -151,7 +108,9 @@ fn every_option_of_serve_in_every_form() {
     }
     for option in SERVE {
         let long = format!("--{}", option.name);
-        assert!(OPTIONS.iter().any(|(name, ..)| *name == long), "{long} is not in the table");
+        // Those of engines outside of this process have a test of their own.
+        let foreign = FOREIGN.iter().chain(service::OPTIONS).any(|foreign| foreign.name == option.name);
+        assert!(foreign || OPTIONS.iter().any(|(name, ..)| *name == long), "{long} is not in the table");
     }
 }
 
@@ -186,12 +145,43 @@ fn an_engine_that_is_a_service_is_given_its_key() {
     for (args, env, expected) in table {
         for (engine, kind) in [(speech, Engine::Speech), (eleven_labs, Engine::ElevenLabs)] {
             let settings = serve_with(&[engine, args].concat(), env).settings;
-            assert_eq!((settings.engine, &settings.remote.key), (kind, expected), "{args:?} {env:?}");
+            assert_eq!((settings.engine, &settings.foreign.remote.key), (kind, expected), "{args:?} {env:?}");
             assert!(!format!("{settings:?}").contains("sk-1"));
         }
     }
     // One that is none is not looked at by an engine that needs none.
     assert_eq!(serve_with(&[], &[("ALOUD_ENGINE_KEY", "two words")]), plain_serve());
+}
+
+#[test]
+fn every_option_of_a_service_reaches_it() {
+    type Change = fn(&mut Foreign);
+    let table: &[(&str, &str, Change)] = &[
+        ("engine-url", "http://b/c", |f| f.remote.url = Some("http://b/c".to_owned())),
+        ("engine-key-file", "/run/key", |f| f.remote.key = Some(Key::File("/run/key".into()))),
+        ("engine-model", "kokoro", |f| f.remote.model = Some("kokoro".to_owned())),
+        ("engine-format", "pcm", |f| f.remote.response = ResponseFormat::Pcm),
+        ("engine-connect-ms", "100", |f| f.remote.connect_ms = Some(100)),
+        ("engine-attempts", "10", |f| f.remote.attempts = Some(10)),
+        ("engine-sample-rate", "24000", |f| f.sample_rate_hz = Some(24_000)),
+        ("engine-gain", "-3", |f| f.gain_db = Some(-3.0)),
+        ("engine-total-ms", "3600000", |f| f.total_ms = Some(3_600_000)),
+        ("voices", "a, b", |f| f.voices = vec!["a".to_owned(), "b".to_owned()]),
+    ];
+    let listed = |option: &Opt| table.iter().any(|(name, ..)| *name == option.name);
+    assert!(service::OPTIONS.iter().all(listed), "every option is there");
+    let plain = ["--engine=speech", "--engine-url=http://a"];
+    for &(name, value, change) in table {
+        let mut expected = serve_with(&plain, &[]).settings.foreign;
+        change(&mut expected);
+        let given = format!("--{name}={value}");
+        let said = serve_with(&[plain[0], plain[1], &given], &[]).settings.foreign;
+        assert_eq!(said, expected, "{given}");
+        let variable = format!("ALOUD_{}", name.replace('-', "_").to_uppercase());
+        let env: Env = Vec::leak(vec![("ALOUD_ENGINE_URL", "http://a"), (variable.leak(), value)]);
+        let env = if name == "engine-url" { &env[1..] } else { env };
+        assert_eq!(serve_with(&["--engine=speech"], env).settings.foreign, expected, "{name}");
+    }
 }
 
 #[test]
@@ -265,13 +255,65 @@ fn say_runs_a_server_of_its_own_with_the_options_for_one() {
         greeting: None,
         tone_seconds: 1.0,
         threads: Some(2),
-        ..plain_settings()
+        foreign: Foreign::default(),
     };
     assert_eq!(say_with(&args, &[]).server, Via::Own(expected));
     // Neither a greeting nor an address of the environment concerns it.
     let env: Env = &[("ALOUD_ENGINE", "tone"), ("ALOUD_GREETING", "Hello."), ("ALOUD_LISTEN", "nonsense")];
     let expected = Settings { engine: Engine::Tone, ..plain_settings() };
     assert_eq!(say_with(&["say", "Hi"], env).server, Via::Own(expected));
+}
+
+#[test]
+fn a_program_speaks_with_its_settings() {
+    let args = [
+        "serve",
+        "--engine=command",
+        "--command=espeak-ng -v {voice} 'a b'",
+        "--voices=anna, bert",
+        "--language=de-CH",
+        "--engine-encoding=pcm_f32le",
+        "--engine-sample-rate=16000",
+        "--engine-channels=2",
+        "--engine-gain=-3.5",
+        "--engine-lead-ms=0",
+        "--engine-tail-ms=250",
+        "--engine-first-byte-ms=3000",
+        "--engine-idle-ms=2000",
+        "--engine-total-ms=60000",
+    ];
+    let settings = serve_with(&args, &[]).settings;
+    assert_eq!(settings.engine, Engine::Command);
+    let expected = command::Settings {
+        voices: vec!["anna".to_owned(), "bert".to_owned()],
+        language: "de-CH".to_owned(),
+        encoding: Some(SampleEncoding::PcmF32le),
+        sample_rate_hz: 16_000,
+        channels: 2,
+        treatment: Treatment { lead_ms: 0, tail_ms: 250, gain_db: -3.5 },
+        first_byte: Duration::from_secs(3),
+        idle: Duration::from_secs(2),
+        total: Duration::from_secs(60),
+        ..command::Settings::new("espeak-ng -v {voice} 'a b'")
+    };
+    assert_eq!(settings.foreign.program(), expected);
+    // All of it from the environment.
+    let variable = |arg: &&'static str| {
+        let (name, value) = arg.trim_start_matches('-').split_once('=').expect("an option");
+        (&*format!("ALOUD_{}", name.replace('-', "_").to_uppercase()).leak(), value)
+    };
+    let env: Env = Vec::leak(args[1..].iter().map(variable).collect());
+    assert_eq!(serve_with(&["serve"], env).settings, settings);
+    assert_eq!(env.len(), 1 + FOREIGN.len(), "every option is there");
+    // Nothing but what is needed.
+    let env: Env = &[("ALOUD_ENGINE", "command"), ("ALOUD_COMMAND", "speak --it"), ("ALOUD_VOICES", "anna")];
+    let plain = command::Settings::new("speak --it");
+    let expected = command::Settings { voices: vec!["anna".to_owned()], ..plain.clone() };
+    assert_eq!(serve_with(&["serve"], env).settings.foreign.program(), expected);
+    let Via::Own(said) = say_with(&["say", "Hi", "--voices=bert"], env).server else { panic!("no server") };
+    assert_eq!(said.foreign.program(), command::Settings { voices: vec!["bert".to_owned()], ..plain });
+    // What waits in the environment for another engine does not disturb.
+    assert_eq!(serve_with(&["--engine=tone"], env).settings.foreign, Foreign::default());
 }
 
 #[test]
@@ -368,7 +410,11 @@ fn wrong_usage_gets_a_sentence() {
         // Values out of bounds, each at both ends.
         (&["--listen", "8080"], &[], "--listen cannot be `8080`: the host is missing; write 127.0.0.1:8080"),
         (&[], &[("ALOUD_LISTEN", "a:b")], "ALOUD_LISTEN cannot be `a:b`: the port must be a number"),
-        (&["--engine", "Flite"], &[], "--engine cannot be `Flite`; give flite, tone, speech or elevenlabs"),
+        (
+            &["--engine", "Flite"],
+            &[],
+            "--engine cannot be `Flite`; give flite, tone, command, speech or elevenlabs",
+        ),
         (&["--encoding", "mp3"], &[], "--encoding cannot be `mp3`; give pcm_s16le, mulaw or alaw"),
         (
             &["--frame-ms", "0"],
@@ -407,6 +453,37 @@ fn wrong_usage_gets_a_sentence() {
         (&["echo", "--max-message-bytes", "0"], &[], "give a whole number of bytes from 1 to 1073741824"),
         (&["echo", "--max-message-bytes", "1073741825"], &[], "from 1 to 1073741824"),
         (&["echo", "--max-message-bytes", "64MiB"], &[], "--max-message-bytes cannot be `64MiB`"),
+        // Programs as engines.
+        (&["--engine=command"], &[], "--engine command needs --command, such as --command 'espeak-ng"),
+        (
+            &["--command=sh"],
+            &[],
+            "--command concerns engines outside of this program; name one with --engine",
+        ),
+        (&["--engine=tone", "--engine-gain=1"], &[], "--engine-gain concerns engines outside"),
+        (
+            &["--engine=command", "--command=sh {x}"],
+            &[],
+            "--command cannot be `sh {x}`: there is no placeholder",
+        ),
+        (&["--engine=command"], &[("ALOUD_COMMAND", "sh 'x")], "ALOUD_COMMAND cannot be `sh 'x`: a quote"),
+        (&["--engine=command", "--command=sh {voice}"], &[], "no voices are named"),
+        (
+            &["--engine=command", "--command=sh", "--voices=a,,b"],
+            &[],
+            "--voices cannot be `a,,b`, where a name",
+        ),
+        (
+            &["--engine=command", "--command=sh", "--language=-x"],
+            &[],
+            "--language cannot be `-x`; give a tag",
+        ),
+        (&["--engine=command", "--command=sh", "--engine-encoding=mp3"], &[], "give pcm_u8, pcm_s16le,"),
+        (&["--engine=command", "--command=sh", "--engine-channels=17"], &[], "from 1 to 16"),
+        (&["--engine=command", "--command=sh", "--engine-gain=61"], &[], "a number of dB from -60 to 60"),
+        (&["--engine=command", "--command=sh", "--engine-tail-ms=2001"], &[], "milliseconds from 0 to 2000"),
+        (&["--engine=command", "--command=sh", "--engine-idle-ms=99"], &[], "from 100 to 3600000"),
+        (&["say", "--url=ws://a", "--command=sh"], &[], "--command sets up a server of its own"),
         // Engines that are services.
         (&["--engine=speech"], &[], "--engine speech needs --engine-url, the address of the service"),
         (&["--engine=elevenlabs"], &[], "--engine elevenlabs needs --voices, the ids of voices"),
@@ -427,13 +504,21 @@ fn wrong_usage_gets_a_sentence() {
             &[("ALOUD_ENGINE_KEY", "two words")],
             "ALOUD_ENGINE_KEY is no key: the key holds a space",
         ),
-        (&["--voices=a,,b"], &[], "--voices cannot be `a,,b`; give names with commas between them, none"),
-        (&["--voices=a, a"], &[], "none of them empty or twice"),
-        (&["--engine-format=mp3"], &[], "--engine-format cannot be `mp3`; give wav or pcm"),
-        (&["--engine-sample-rate=7999"], &[], "from 8000 to 192000"),
-        (&["--engine-timeout-ms=0"], &[], "give a whole number of milliseconds from 1 to 3600000"),
-        (&["--engine-attempts=0"], &[], "give a whole number from 1 to 10"),
-        (&["say", "--url=ws://a", "--voices=b"], &[], "--voices sets up a server of its own"),
+        (
+            &["--engine=speech", "--engine-url=http://a", "--engine-format=mp3"],
+            &[],
+            "--engine-format cannot be `mp3`; give wav or pcm",
+        ),
+        (
+            &["--engine=speech", "--engine-url=http://a", "--engine-connect-ms=99"],
+            &[],
+            "give a whole number of milliseconds from 100 to 3600000",
+        ),
+        (
+            &["--engine=speech", "--engine-url=http://a", "--engine-attempts=11"],
+            &[],
+            "give a whole number from 1 to 10",
+        ),
         (&["say", "--url=ws://a", "--engine-url=http://b"], &[], "--engine-url sets up a server of its own"),
         // say.
         (&["say", "Good", "evening"], &[], "say takes its text as one argument, and `evening` is another"),

@@ -5,6 +5,7 @@
 //! is still being made. Dropping the `Speech` is how the listener says that nobody will hear the
 //! rest: the engine's end, the [`Sink`], reports [`Cancelled`] and the engine stops.
 
+pub mod command;
 pub mod flite;
 pub mod guard;
 mod level;
@@ -13,6 +14,7 @@ pub mod upstream;
 
 pub use crate::proto::voice::{Gender, Voice};
 pub use crate::proto::words::Word;
+pub use command::Command;
 pub use flite::Flite;
 pub use guard::{Guard, SampleEncoding, Shape, Treatment};
 pub use tone::Tone;

@@ -1,0 +1,529 @@
+//! Programs as engines: what is heard of a good one, what is told of a bad one, and that none of
+//! either is left when nobody listens any more.
+//!
+//! The programs are scripts for `sh`. Each holds a FIFO open, as does whatever it starts, so that
+//! its end is an event: the other side of the FIFO comes to its end when the last of them has.
+#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
+
+mod support;
+
+use aloud::Config;
+use aloud::audio::{Encoding, Format, wav_header};
+use aloud::tts::command::Settings;
+use aloud::tts::{
+    Command, Piece, SampleEncoding, Speech, SynthesisError, SynthesisErrorKind, Synthesizer, Utterance,
+};
+use rustix::process::{Pid, test_kill_process};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Once};
+use std::time::{Duration, Instant};
+use support::{start_with, v1, within};
+use tokio::sync::oneshot;
+
+const RATE_HZ: u32 = 8_000;
+
+/// What the voice of every script says: a tenth of a second that nobody takes for silence or text.
+fn voice() -> Vec<i16> {
+    (0..800i16).map(|n| if n % 16 < 8 { 9_000 + n } else { -9_000 - n }).collect()
+}
+
+fn s16(samples: &[i16]) -> Vec<u8> {
+    samples.iter().flat_map(|s| s.to_le_bytes()).collect()
+}
+
+/// A directory with what scripts need, removed at the end.
+struct Stage(PathBuf);
+
+impl Stage {
+    fn new() -> Stage {
+        static STAGES: AtomicUsize = AtomicUsize::new(0);
+        let stage = STAGES.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("aloud-command-{}-{stage}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: RATE_HZ };
+        let raw = s16(&voice());
+        let wav = [wav_header(format, u32::MAX), raw.clone()].concat();
+        for (name, content) in [
+            ("voice.raw", raw.clone()),
+            ("voice.wav", wav),
+            ("long.raw", raw.repeat(100)),
+            ("html", b"<html><body>502 Bad Gateway</body></html>".to_vec()),
+            ("silence", vec![0; 16_000]),
+        ] {
+            std::fs::write(path.join(name), content).unwrap();
+        }
+        let made = std::process::Command::new("mkfifo").arg(path.join("alive")).status().unwrap();
+        assert!(made.success());
+        Stage(path)
+    }
+
+    /// The settings for a script, which must hold no single quotes; braces are doubled.
+    fn settings(&self, script: &str) -> Settings {
+        let path = self.0.to_str().unwrap();
+        let script = script.replace('{', "{{").replace('}', "}}");
+        let command = format!("/bin/sh -c 'exec 9>{path}/alive; echo $$ >&9; cd {path}; {script}' sh");
+        Settings {
+            encoding: Some(SampleEncoding::PcmS16le),
+            sample_rate_hz: RATE_HZ,
+            ..Settings::new(command)
+        }
+    }
+
+    fn engine(&self, script: &str) -> Command {
+        Command::new(self.settings(script)).unwrap()
+    }
+
+    /// Waits for a script: to begin, and to be gone with all that it has started.
+    fn watch(&self) -> Watch {
+        let path = self.0.join("alive");
+        let (begin, begun) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        std::thread::spawn(move || {
+            // Waits until somebody holds the other side.
+            let mut alive = BufReader::new(File::open(path).unwrap());
+            let mut pid = String::new();
+            alive.read_line(&mut pid).unwrap();
+            let _ = begin.send(pid.trim().parse().unwrap());
+            alive.read_to_string(&mut pid).unwrap();
+            let _ = end.send(());
+        });
+        Watch { begun, ended }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Watch {
+    begun: oneshot::Receiver<i32>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Watch {
+    /// Returns the script's process.
+    async fn begun(&mut self) -> Pid {
+        Pid::from_raw(within(&mut self.begun).await.unwrap()).unwrap()
+    }
+
+    /// Returns once the script is gone, with all that it has started, and its process is reaped.
+    async fn gone(self, pid: Pid) {
+        within(self.ended).await.unwrap();
+        within(async {
+            while test_kill_process(pid).is_ok() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+fn utterance(text: &str) -> Utterance {
+    Utterance::new(text, Format { encoding: Encoding::PcmS16le, sample_rate_hz: RATE_HZ })
+}
+
+/// All that is heard, and the error that it ended with.
+async fn heard(mut speech: Speech) -> (Vec<i16>, Option<SynthesisError>) {
+    let mut audio = Vec::new();
+    let error = within(async {
+        loop {
+            match speech.next().await {
+                Some(Ok(Piece::Audio(chunk))) => audio.extend(chunk),
+                Some(Ok(other)) => panic!("no audio but {other:?}"),
+                Some(Err(error)) => break Some(error),
+                None => break None,
+            }
+        }
+    });
+    let error = error.await;
+    (audio.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect(), error)
+}
+
+/// Log lines, of all tests in this process.
+fn log_lines() -> Arc<Mutex<Vec<String>>> {
+    struct Lines(Arc<Mutex<Vec<String>>>);
+    impl log::Log for Lines {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            self.0.lock().unwrap().push(format!("{}: {}", record.level(), record.args()));
+        }
+        fn flush(&self) {}
+    }
+    static LINES: Mutex<Option<Arc<Mutex<Vec<String>>>>> = Mutex::new(None);
+    static ONCE: Once = Once::new();
+    let lines = LINES.lock().unwrap().get_or_insert_default().clone();
+    ONCE.call_once(|| {
+        log::set_boxed_logger(Box::new(Lines(lines.clone()))).unwrap();
+        log::set_max_level(log::LevelFilter::Info);
+    });
+    lines
+}
+
+#[tokio::test]
+async fn what_programs_do_is_heard_or_told_and_nothing_of_them_is_left() {
+    use SynthesisErrorKind::{Failed, NoAudio, Timeout};
+    // Script, how often the voice is heard, what is told.
+    let table = [
+        ("cat >/dev/null; cat voice.wav", 1, None),
+        ("cat voice.wav; cat >/dev/null", 1, None),
+        ("cat voice.raw", 1, None),
+        ("cat voice.raw; printf x", 1, None),
+        ("cat voice.raw voice.wav voice.wav", 3, None),
+        // It fills the pipe that is drained beside.
+        ("head -c 1000000 /dev/zero >&2; cat voice.raw", 1, None),
+        // It says that it is done, in one way or another, and something holds on.
+        ("cat voice.raw; sleep 60 &", 1, None),
+        ("cat voice.raw; exec >&-; sleep 60", 1, None),
+        ("cat voice.raw; (sleep 60 >&- 2>&- &)", 1, None),
+        ("exit 0", 0, Some((NoAudio, "gave no audio"))),
+        ("cat silence", 0, Some((NoAudio, "nothing but silence"))),
+        ("cat /dev/zero", 0, Some((NoAudio, "nothing but silence"))),
+        ("sleep 60", 0, Some((Timeout, "gave no audio in time"))),
+        ("cat voice.raw; sleep 60", 1, Some((Timeout, "stopped giving audio in the middle"))),
+        ("while :; do printf \"\\000\"; sleep 0.05; done", 0, Some((Timeout, "took too long"))),
+        ("cat voice.raw; exit 3", 1, Some((Failed, "ended with exit code 3"))),
+        ("exit 127", 0, Some((Failed, "ended with exit code 127"))),
+        ("cat voice.raw; kill -9 $$", 1, Some((Failed, "was ended by signal 9"))),
+        ("cat html", 0, Some((Failed, "gave HTML or XML in place of audio, which begins: <html><body>502"))),
+        ("cat html; exit 1", 0, Some((Failed, "ended with exit code 1"))),
+        ("yes", 0, Some((Failed, "gave text in place of audio, which begins: y y y"))),
+        ("cat html >&2; printf RIFFxxxxWAVEfmt", 0, Some((Failed, "inside of its WAV header"))),
+    ];
+    let stage = Stage::new();
+    for (script, times, expected) in table {
+        let settings = Settings {
+            first_byte: Duration::from_millis(1_500),
+            idle: Duration::from_millis(1_200),
+            total: Duration::from_millis(2_000),
+            ..stage.settings(script)
+        };
+        let mut watch = stage.watch();
+        let speech = Command::new(settings).unwrap().speak(utterance("Good evening."));
+        let pid = watch.begun().await;
+        let (samples, error) = heard(speech).await;
+        assert_eq!(samples.len(), times * 800, "{script}");
+        // But for the fades.
+        let middle = 40..samples.len().saturating_sub(40).max(40);
+        assert_eq!(samples.get(middle.clone()), voice().repeat(times).get(middle), "{script}");
+        match (error, expected) {
+            (None, None) => {}
+            (Some(error), Some((kind, message))) => {
+                assert_eq!(error.kind, kind, "{script}: {error}");
+                assert!(error.message.contains(message), "{script}: {error}");
+            }
+            (error, _) => panic!("{script}: {error:?}"),
+        }
+        watch.gone(pid).await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_never_ends_is_ended() {
+    let stage = Stage::new();
+    let mut watch = stage.watch();
+    let speech = stage.engine("while :; do cat long.raw; done").speak(utterance("Hi."));
+    let pid = watch.begun().await;
+    let (samples, error) = heard(speech).await;
+    // 30 s and one for each character.
+    assert_eq!(samples.len(), 33 * RATE_HZ as usize);
+    assert!(error.is_some_and(|error| error.message.contains("far more audio")));
+    watch.gone(pid).await;
+}
+
+#[tokio::test]
+async fn without_a_listener_programs_are_gone_with_all_they_started() {
+    let table = [
+        "sleep 60",
+        "trap : TERM INT HUP PIPE; while :; do sleep 60; done",
+        "sleep 60 & sleep 60 & (sleep 60 & wait) & wait",
+        "cat voice.raw; sleep 60 & sleep 60",
+        "while :; do cat long.raw; done",
+        "cat /dev/zero >&2",
+        // Its end is no end as long as something it started holds on.
+        "sleep 60 &",
+        // A pipeline that has closed what the server sees of it.
+        "exec >&- 2>&- <&-; sleep 60",
+    ];
+    let stage = Stage::new();
+    for script in table {
+        let mut watch = stage.watch();
+        let mut speech = stage.engine(script).speak(utterance("Good evening."));
+        let pid = watch.begun().await;
+        if script.contains("raw") {
+            assert!(matches!(within(speech.next()).await, Some(Ok(Piece::Audio(_)))), "{script}");
+        }
+        let left = Instant::now();
+        drop(speech);
+        watch.gone(pid).await;
+        assert!(left.elapsed() < Duration::from_secs(1), "{script} took {:?}", left.elapsed());
+    }
+}
+
+#[test]
+fn programs_do_not_outlive_the_runtime() {
+    let stage = Stage::new();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let serving = runtime();
+    let (mut watch, engine) = (stage.watch(), stage.engine("sleep 60 & sleep 60"));
+    let (speech, pid) = serving.block_on(async {
+        let speech = engine.speak(utterance("Good evening."));
+        (speech, watch.begun().await)
+    });
+    drop(serving);
+    runtime().block_on(async { within(watch.ended).await.unwrap() });
+    let _ = (speech, pid);
+}
+
+#[tokio::test]
+async fn a_program_waits_for_its_listener_and_that_time_is_not_held_against_it() {
+    let stage = Stage::new();
+    let short = Duration::from_millis(700);
+    let settings = Settings {
+        first_byte: short,
+        idle: short,
+        total: short,
+        ..stage.settings("cat long.raw; echo done >&9")
+    };
+    let mut speech = Command::new(settings).unwrap().speak(utterance("Good evening."));
+    let mut alive = BufReader::new(
+        tokio::task::spawn_blocking({
+            let path = stage.0.join("alive");
+            move || File::open(path).unwrap()
+        })
+        .await
+        .unwrap(),
+    );
+    assert!(matches!(within(speech.next()).await, Some(Ok(Piece::Audio(_)))));
+    // Time itself is what is tested here.
+    tokio::time::sleep(3 * short).await;
+    let held = speech.untaken_bytes();
+    assert!(held < 100_000, "{held} bytes are made ahead");
+    let (samples, error) = heard(speech).await;
+    assert_eq!(error, None);
+    assert!(samples.len() > 79_000, "{} samples", samples.len());
+    let mut said = String::new();
+    alive.read_to_string(&mut said).unwrap();
+    assert!(said.ends_with("done\n"));
+}
+
+#[tokio::test]
+async fn a_sentence_reaches_a_program_by_standard_input() {
+    let stage = Stage::new();
+    let long = "Tea. ".repeat(60_000);
+    for (text, expected) in [
+        ("Good evening.", "Good evening.\n"),
+        ("-v is no option.\nNor is\t--this.\0", "-v is no option. Nor is --this. \n"),
+        ("Grüß Gott, 'Frau' \"Öl\" $HOME `ls` {text}", "Grüß Gott, 'Frau' \"Öl\" $HOME `ls` {text}\n"),
+        (&long, &format!("{long}\n")),
+    ] {
+        let _watch = stage.watch();
+        let engine = stage.engine("cat >said; cat voice.raw");
+        assert_eq!(heard(engine.speak(utterance(text))).await.1, None);
+        assert_eq!(std::fs::read_to_string(stage.0.join("said")).unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn arguments_are_filled_in() {
+    let stage = Stage::new();
+    let sentence = utterance("Good evening.");
+    let dashed = utterance("-5 degrees, $HOME");
+    let chosen = |voice: &str, language: &str, speed: f32| {
+        let mut chosen = sentence.clone();
+        (chosen.voice, chosen.language, chosen.speed) = (voice.to_owned(), language.to_owned(), speed);
+        chosen
+    };
+    let (chosen, sly) = (chosen("b c", "de-CH", 1.5), chosen("", "--help", 0.5));
+    let table: [(&str, &Utterance, &[&str]); 9] = [
+        ("{text}", &sentence, &["Good evening."]),
+        ("--text={text}", &sentence, &["--text=Good evening."]),
+        (
+            "{text} --text={text} {text}!",
+            &dashed,
+            &[" -5 degrees, $HOME", "--text=-5 degrees, $HOME", " -5 degrees, $HOME!"],
+        ),
+        ("-v {voice} -l {language}", &sentence, &["-v", "anna", "-l", "en"]),
+        ("-v {voice} -l {language}_{speed}", &chosen, &["-v", "b c", "-l", "de-CH_1.5"]),
+        ("{wpm} {length_scale} {sample_rate} {voice}", &sentence, &["175", "1", "8000", "anna"]),
+        ("{wpm} {length_scale} {voice}", &chosen, &["262", "0.667", "b c"]),
+        ("{language} {wpm} {length_scale} {voice}", &sly, &["en", "88", "2", "anna"]),
+        (
+            r#"a\ b "c \"d\" \e" {{x}} '' 'f;'g "$HOME" {voice}"#,
+            &sentence,
+            &["a b", r#"c "d" \e"#, "{x}", "", "f;g", "$HOME", "anna"],
+        ),
+    ];
+    for (arguments, utterance, expected) in table {
+        let script = stage.settings("for a; do printf \"%s|\" \"$a\"; done >said; cat voice.raw");
+        let voices = match arguments.contains("{voice}") {
+            true => vec!["anna".to_owned(), "b c".to_owned()],
+            false => Vec::new(),
+        };
+        let settings = Settings { command: format!("{} {arguments}", script.command), voices, ..script };
+        let _watch = stage.watch();
+        assert_eq!(heard(Command::new(settings).unwrap().speak(utterance.clone())).await.1, None);
+        let said = std::fs::read_to_string(stage.0.join("said")).unwrap();
+        assert_eq!(said.split_terminator('|').collect::<Vec<_>>(), expected, "{arguments}");
+    }
+}
+
+#[test]
+fn a_command_that_cannot_be_run_is_refused_with_a_sentence() {
+    let table = [
+        ("", "it is empty"),
+        ("  \t ", "it is empty"),
+        ("no-such-program-here --x", "there is no program `no-such-program-here` in PATH; install it"),
+        ("/no/such/program", "`/no/such/program` is no program"),
+        ("/tmp", "`/tmp` is no program"),
+        ("/etc/passwd", "`/etc/passwd` is no program"),
+        ("{voice} x", "the program itself cannot be a placeholder"),
+        ("sh {lang}", "there is no placeholder {lang}; there are {text}, {voice}, {language}"),
+        ("sh {", "`{` has a brace alone"),
+        ("sh a}b", "`a}b` has a brace alone"),
+        ("sh 'a", "a quote ' is never closed"),
+        ("sh \"a\\\"", "a quote \" is never closed"),
+        ("sh a\\", "ends with a backslash"),
+        ("sh a | sox", "`|` works in a shell only, and there is none; write sh -c"),
+        ("sh a 2>&1", "`2>&1` works in a shell only"),
+        ("sh {voice}", "no voices are named"),
+    ];
+    for (command, expected) in table {
+        let error = Command::new(Settings::new(command)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{command:?} gave {error:?}");
+    }
+    let voices = vec!["a".to_owned(), "b".to_owned()];
+    let error = Command::new(Settings { voices, ..Settings::new("sh") }).unwrap_err().to_string();
+    assert!(error.contains("has no {voice}"), "{error}");
+    assert!(Command::new(Settings::new("sh -c 'a | b' '|' \\; {text}")).is_ok());
+}
+
+#[tokio::test]
+async fn voices_are_those_that_were_named() {
+    let names = |voices: &[&str], command: &str| {
+        let voices = voices.iter().map(|&voice| voice.to_owned()).collect();
+        let engine = Command::new(Settings { voices, ..Settings::new(command) }).unwrap();
+        assert!(!engine.is_deterministic());
+        engine.voices().into_iter().map(|voice| voice.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&[], "sh"), ["default"]);
+    assert_eq!(names(&["a", "b"], "sh {voice}"), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn the_operator_reads_how_a_program_ended_and_its_last_words() {
+    let lines = log_lines();
+    let stage = Stage::new();
+    let script =
+        "head -c 3000 /dev/zero >&2; printf \"\\033[31mno such\\nmodel %s\" 4711 >&2; cat voice.raw; exit 3";
+    let _watch = stage.watch();
+    let (_, error) = heard(stage.engine(script).speak(utterance("Good evening."))).await;
+    // The listener is told no more than that.
+    assert_eq!(error.unwrap().message, "The speech program ended with exit code 3.");
+    let lines = lines.lock().unwrap();
+    let line = lines.iter().find(|line| line.contains("4711")).unwrap();
+    assert!(
+        line.starts_with("WARN: engine command: ") && line.contains("/bin/sh ended with exit code 3"),
+        "{line}"
+    );
+    assert!(line.ends_with("[31mno such model 4711") && line.len() < 1_000, "{line}");
+    assert!(!line.contains(char::is_control));
+}
+
+#[tokio::test]
+async fn a_program_that_was_removed_is_a_failure_of_its_sentence() {
+    let stage = Stage::new();
+    let program = stage.0.join("program");
+    std::fs::copy(find("true"), &program).unwrap();
+    let engine = Command::new(Settings::new(program.to_str().unwrap())).unwrap();
+    std::fs::remove_file(&program).unwrap();
+    let (_, error) = heard(engine.speak(utterance("Good evening."))).await;
+    assert!(error.is_some_and(|error| error.message.contains("cannot be started")));
+}
+
+fn find(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap();
+    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file()).unwrap()
+}
+
+#[tokio::test]
+async fn a_program_is_gone_when_its_sentence_is_cancelled_or_its_socket_is_lost() {
+    let stage = Stage::new();
+    for ending in ["cancel", "end", "close", "reset"] {
+        let engine = Arc::new(stage.engine("cat voice.raw; sleep 60"));
+        let server = start_with(Config { prefetch: 1, ..Config::default() }, engine).await;
+        let mut watch = stage.watch();
+        let (mut client, _) = v1(server.addr).await;
+        client.say(r#"{"type":"start_session","prompt":"Good evening."}"#).await;
+        let pid = watch.begun().await;
+        client.read_until("binary").await;
+        let left = Instant::now();
+        match ending {
+            "cancel" => client.say(r#"{"type":"cancel"}"#).await,
+            "end" => client.say(r#"{"type":"end"}"#).await,
+            "close" => client.send_bytes(&support::close(1000, "")).await,
+            _ => client.reset(),
+        }
+        watch.gone(pid).await;
+        assert!(left.elapsed() < Duration::from_secs(1), "{ending} took {:?}", left.elapsed());
+        within(async {
+            while server.service.syntheses().count() > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+/// Nobody here wrote espeak-ng. The README has this command.
+#[test]
+fn espeak_ng_speaks() {
+    let test = "espeak_ng_speaks";
+    let path = std::env::var_os("PATH").unwrap();
+    if !std::env::split_paths(&path).any(|directory| directory.join("espeak-ng").is_file()) {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "run .ci/foreign-clients");
+        eprintln!("skipped {test}: espeak-ng is not installed");
+        return;
+    }
+    let stage = Stage::new();
+    let say = |command: &str, text: &str, more: &[&str]| {
+        let file = stage.0.join("said.wav");
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_aloud"))
+            .args(["say", "--engine", "command", "--command", command, "--output"])
+            .arg(&file)
+            .args(more)
+            .args(["--", text])
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{errors}");
+        (samples(&file), errors)
+    };
+    let stdin = "espeak-ng --stdout -v {language} -s {wpm} --stdin";
+    let text = "Good evening. The kettle is on.";
+    let (plain, errors) = say(stdin, text, &[]);
+    assert!((22_050..4 * 22_050).contains(&plain), "{plain} samples: {errors}");
+    assert!(errors.contains("2 sentences"), "{errors}");
+    // Twice as fast takes about half as long.
+    let (fast, _) = say(stdin, text, &["--speed", "2"]);
+    assert!((plain * 2 / 5..plain * 3 / 4).contains(&fast), "{fast} of {plain} samples");
+    // By argument, and what looks like an option is spoken.
+    let argument = "espeak-ng --stdout -v {voice} -s {wpm} {text}";
+    let (german, _) = say(argument, "-5 Grad.", &["--voices", "de,en-us"]);
+    assert!(german > 11_025, "{german} samples");
+    let (telephone, _) = say(stdin, text, &["--sample-rate", "8000"]);
+    assert!((telephone * 22_050 / 8_000).abs_diff(plain) < 1_000, "{telephone} and {plain} samples");
+}
+
+/// Samples of 16 bit in a WAV of ours.
+fn samples(file: &Path) -> usize {
+    let wav = std::fs::read(file).unwrap();
+    assert_eq!(&wav[36..40], b"data");
+    (wav.len() - 44) / 2
+}
