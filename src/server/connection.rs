@@ -337,6 +337,7 @@ impl<T: Transport> Connection<T> {
                     frame_bytes,
                     words,
                     running: self.shared.syntheses.clone(),
+                    slot: None,
                 };
                 self.speeches.push_back(self.shared.synthesizer.speak(utterance));
             }
