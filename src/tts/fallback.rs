@@ -79,7 +79,9 @@ impl Synthesizer for Fallback {
     }
 
     fn speak(&self, utterance: Utterance) -> Speech {
-        match self.second.outage().attempt(Instant::now()) {
+        // Not in the head of the match: the lock would be held through it.
+        let attempt = self.second.outage().attempt(Instant::now());
+        match attempt {
             Some(attempt) => Speech::relayed(First {
                 speech: self.first.speak(utterance.clone()),
                 attempt,
@@ -123,7 +125,8 @@ impl Second {
     }
 
     fn failed(&self, attempt: u64, error: &SynthesisError) {
-        if let Some(pause) = self.outage().failed(attempt, Instant::now()) {
+        let pause = self.outage().failed(attempt, Instant::now());
+        if let Some(pause) = pause {
             let (first, second, seconds) = (&self.first, self.engine.name(), pause.as_secs());
             log::warn!("the engine {first} failed, and {second} speaks for {seconds} s: {error}");
         }
@@ -262,7 +265,7 @@ impl Relay for Announced {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::pieces;
+    use super::super::tests::{pieces, soon};
     use super::super::{Sink, Word};
     use super::*;
     use crate::proto::audio::Encoding;
@@ -358,10 +361,10 @@ mod tests {
             tokio::spawn(sink.fail(broken()));
         }
         let listening = tokio::spawn(pieces(speech));
-        let (_, mut sink) = second.recv().await.expect("the second engine is asked");
+        let (_, mut sink) = soon(second.recv()).await.expect("the second engine is asked");
         sink.push(&[2; 5]).expect("somebody listens");
         sink.finish().await;
-        let (pieces, error) = listening.await.expect("no panic");
+        let (pieces, error) = soon(listening).await.expect("no panic");
         assert_eq!(error, None);
         let audio = pieces.iter().filter(|piece| matches!(piece, Piece::Audio(_))).count();
         let warnings = pieces.iter().filter(|piece| warned(piece)).count();
@@ -453,7 +456,7 @@ mod tests {
         let [success, one, other] = speeches;
         for speech in [one, other] {
             tokio::spawn(pieces(speech));
-            second.recv().await.expect("the second engine is asked");
+            soon(second.recv()).await.expect("the second engine is asked");
         }
         // One that was begun before does not end it, though it works.
         late.push(&[1; 5]).expect("somebody listens");
@@ -491,14 +494,14 @@ mod tests {
         sink.warn("retrying_engine", "Once more.");
         sink.words(vec![word(1)]);
         tokio::spawn(sink.fail(SynthesisError::timeout("Too late.")));
-        let Some(Ok(Piece::Warning(told))) = speech.next().await else { panic!("a warning") };
+        let Some(Ok(Piece::Warning(told))) = soon(speech.next()).await else { panic!("a warning") };
         assert_eq!(told.code, "retrying_engine");
         let listening = tokio::spawn(pieces(speech));
-        let (_, mut sink) = second.recv().await.expect("asked");
+        let (_, mut sink) = soon(second.recv()).await.expect("asked");
         sink.words(vec![word(2)]);
         sink.push(&[2; 5]).expect("somebody listens");
         sink.finish().await;
-        let (heard, _) = listening.await.expect("no panic");
+        let (heard, _) = soon(listening).await.expect("no panic");
         assert!(warned(&heard[0]));
         assert_eq!(heard[1], Piece::Words(vec![word(2)]));
 
@@ -532,9 +535,9 @@ mod tests {
             let (_, sink) = first.try_recv().expect("asked");
             tokio::spawn(sink.fail(error));
             let listening = tokio::spawn(pieces(speech));
-            let (_, sink) = second.recv().await.expect("asked");
+            let (_, sink) = soon(second.recv()).await.expect("asked");
             tokio::spawn(sink.fail(broken()));
-            let (heard, error) = listening.await.expect("no panic");
+            let (heard, error) = soon(listening).await.expect("no panic");
             assert_eq!((heard.len(), error), (1, Some(broken())));
         }
     }
