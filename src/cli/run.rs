@@ -2,7 +2,7 @@
 
 use super::{Engine, Settings};
 use aloud::audio::{Encoding, Format};
-use aloud::tts::{Flite, Synthesizer, Tone};
+use aloud::tts::{Fallback, Flite, Queue, QueueBounds, Synthesizer, Tone};
 use aloud::{Server, Service, config::Listen};
 use std::error::Error;
 use std::future::Future;
@@ -11,6 +11,7 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,8 +33,17 @@ pub(super) fn runtime(threads: usize) -> io::Result<Runtime> {
     }
 }
 
+/// The engine that speaks: as asked, in turn for all, and with another one for when it fails.
 pub(super) fn engine(settings: &Settings) -> Arc<dyn Synthesizer> {
-    match settings.engine {
+    let first = queued(settings, settings.engine, one(settings, settings.engine));
+    match settings.fallback {
+        Some(second) => Arc::new(Fallback::new(first, one(settings, second))),
+        None => first,
+    }
+}
+
+fn one(settings: &Settings, engine: Engine) -> Arc<dyn Synthesizer> {
+    match engine {
         Engine::Flite => Arc::new(Flite::with_threads(threads(settings.threads))),
         Engine::Tone => {
             let format = Format {
@@ -45,13 +55,39 @@ pub(super) fn engine(settings: &Settings) -> Arc<dyn Synthesizer> {
     }
 }
 
+fn queued(settings: &Settings, engine: Engine, synthesizer: Arc<dyn Synthesizer>) -> Arc<dyn Synthesizer> {
+    let default = QueueBounds::default();
+    let concurrency = match (settings.concurrency, engine) {
+        (Some(asked), _) => asked,
+        // Those inside have a limit of their own, or cost nothing.
+        (None, Engine::Flite | Engine::Tone) => return synthesizer,
+    };
+    let bounds = QueueBounds {
+        concurrency,
+        waiting: settings.queue.unwrap_or(default.waiting),
+        patience: settings.queue_timeout_ms.map_or(default.patience, Duration::from_millis),
+    };
+    Arc::new(Queue::new(synthesizer, bounds))
+}
+
 /// Serves until the first SIGINT or SIGTERM, and lets what runs finish; a second one ends at once.
-pub(super) fn serve(listen: &Listen, service: Service, threads: usize) -> Result<ExitCode, Box<dyn Error>> {
+///
+/// With `warms_up`, an engine that cannot speak is the end of it before anything is announced.
+pub(super) fn serve(
+    listen: &Listen,
+    service: Service,
+    threads: usize,
+    warms_up: bool,
+) -> Result<ExitCode, Box<dyn Error>> {
     log_to_stderr();
     runtime(threads)?.block_on(async {
         // Before the address is announced: whoever reads it may send a signal at once.
         let asked_to_stop = stop_signal()?;
-        let server = Server::bind(listen, service).await?;
+        let server = Server::bind(listen, service.clone()).await?;
+        if warms_up {
+            let time = service.warm_up().await?;
+            log::info!("the engine spoke its first word within {} ms", time.as_millis());
+        }
         let mut stdout = io::stdout();
         writeln!(stdout, "listening on {}", server.address())?;
         stdout.flush()?;

@@ -42,11 +42,17 @@ fn plain_settings() -> Settings {
         greeting: None,
         tone_seconds: 2.0,
         threads: None,
+        fallback: None,
+        concurrency: None,
+        queue: None,
+        queue_timeout_ms: None,
+        limits: Limits::default(),
     }
 }
 
 fn plain_serve() -> Serve {
-    Serve { listen: Listen::Tcp("127.0.0.1:8080".to_owned()), settings: plain_settings() }
+    let listen = Listen::Tcp("127.0.0.1:8080".to_owned());
+    Serve { listen, warms_up: true, settings: plain_settings() }
 }
 
 #[test]
@@ -81,6 +87,19 @@ const OPTIONS: &[(&str, &str, &str, Change)] = &[
     ("--delivery", "ALOUD_DELIVERY", "paced", |s| s.settings.paced = true),
     ("--ahead-ms", "ALOUD_AHEAD_MS", "250", |s| s.settings.ahead_ms = Some(250)),
     ("--tone-seconds", "ALOUD_TONE_SECONDS", "3600", |s| s.settings.tone_seconds = 3_600.0),
+    ("--fallback-engine", "ALOUD_FALLBACK_ENGINE", "tone", |s| s.settings.fallback = Some(Engine::Tone)),
+    ("--engine-concurrency", "ALOUD_ENGINE_CONCURRENCY", "1", |s| s.settings.concurrency = Some(1)),
+    ("--engine-queue", "ALOUD_ENGINE_QUEUE", "0", |s| s.settings.queue = Some(0)),
+    ("--engine-queue-timeout-ms", "ALOUD_ENGINE_QUEUE_TIMEOUT_MS", "5000", |s| {
+        s.settings.queue_timeout_ms = Some(5_000);
+    }),
+    ("--prefetch", "ALOUD_PREFETCH", "3", |s| s.settings.limits.prefetch = Some(3)),
+    ("--max-prompt-chars", "ALOUD_MAX_PROMPT_CHARS", "100", |s| s.settings.limits.prompt_chars = Some(100)),
+    ("--max-session-chars", "ALOUD_MAX_SESSION_CHARS", "9", |s| s.settings.limits.session_chars = Some(9)),
+    ("--max-session-ms", "ALOUD_MAX_SESSION_MS", "1000", |s| s.settings.limits.session_ms = Some(1_000)),
+    ("--resume-ttl-ms", "ALOUD_RESUME_TTL_MS", "604800000", |s| {
+        s.settings.limits.resume_ttl_ms = Some(604_800_000);
+    }),
     ("--threads", "ALOUD_THREADS", "1", |s| s.settings.threads = Some(1)),
     ("--threads", "ALOUD_THREADS", "256", |s| s.settings.threads = Some(256)),
 ];
@@ -102,7 +121,7 @@ fn every_option_of_serve_in_every_form() {
         let empty: Env = Vec::leak(vec![(variable, "")]);
         assert_eq!(serve_with(&["serve"], empty), plain_serve(), "{variable} empty");
     }
-    for option in SERVE {
+    for option in SERVE.iter().filter(|option| !option.is_flag) {
         let long = format!("--{}", option.name);
         assert!(OPTIONS.iter().any(|(name, ..)| *name == long), "{long} is not in the table");
     }
@@ -193,6 +212,7 @@ fn say_runs_a_server_of_its_own_with_the_options_for_one() {
         greeting: None,
         tone_seconds: 1.0,
         threads: Some(2),
+        ..plain_settings()
     };
     assert_eq!(say_with(&args, &[]).server, Via::Own(expected));
     // Neither a greeting nor an address of the environment concerns it.

@@ -3,7 +3,7 @@
 //! Text is cut into sentences, sentences are handed out to be spoken, and what comes back is
 //! written to the log with everything that a client is told around it.
 
-use super::{AfterCancel, Sentence, Settings, known_voice};
+use super::{AfterCancel, Sentence, Settings, known_voice, text_limit};
 use crate::proto::audio::Format;
 use crate::proto::frames::Sent;
 use crate::proto::log::{Flow, Log, OutOfLog};
@@ -12,6 +12,7 @@ use crate::proto::message::{
     StartSession, TextSource, Timestamps, Usage, WordTimes,
 };
 use crate::proto::text::{Segmentation, Segmenter};
+use crate::proto::voice;
 use crate::proto::words::{self, Word};
 use crc32fast::Hasher;
 use hyper::body::Bytes;
@@ -35,6 +36,8 @@ pub(super) struct Stream {
     pub(super) format: Format,
     frame_bytes: usize,
     pub(super) voice: String,
+    /// The client named it: another language does not change it.
+    is_voice_named: bool,
     language: String,
     pub(super) source: TextSource,
     speed: f32,
@@ -81,6 +84,10 @@ pub(super) struct Stream {
     began: Instant,
     first_audio: Option<Duration>,
     chars: u64,
+    /// Characters that it may still give to the engine, if there is a limit.
+    pub(super) chars_left: Option<u64>,
+    /// There was more to speak than that: it ends with what it was allowed, and so does the session.
+    pub(super) is_over_limit: bool,
     /// Audio that was made and never sent.
     dropped_bytes: u64,
     /// Audio that was sent and dropped before it was heard.
@@ -110,6 +117,7 @@ struct Again {
 struct Manner {
     speed: f32,
     voice: String,
+    language: String,
 }
 
 #[derive(Debug)]
@@ -157,9 +165,10 @@ impl Stream {
         now: Instant,
     ) -> Result<Stream, Fault> {
         let source = start.source.unwrap_or(TextSource::Verbatim);
+        let language = start.language.clone().unwrap_or_default();
         let voice = match &start.voice {
             Some(voice) => known_voice(settings, voice)?,
-            None => settings.voices.first().map(|voice| voice.name.clone()).unwrap_or_default(),
+            None => voice_for(settings, &language),
         };
         let (format, frame_bytes) = audio(settings, start.audio.unwrap_or_default())?;
         let ahead = match start.delivery {
@@ -169,7 +178,6 @@ impl Stream {
             None => settings.is_paced.then_some(settings.ahead),
         };
         let options = start.segmentation.unwrap_or_default();
-        let language = start.language.clone().unwrap_or_default();
         let defaults = Segmentation::default();
         let segmenter = Segmenter::new(Segmentation {
             language: start.language,
@@ -185,6 +193,7 @@ impl Stream {
             format,
             frame_bytes,
             voice,
+            is_voice_named: start.voice.is_some(),
             language,
             source,
             speed: start.speed.unwrap_or(settings.speed),
@@ -215,6 +224,8 @@ impl Stream {
             began: now,
             first_audio: None,
             chars: 0,
+            chars_left: None,
+            is_over_limit: false,
             dropped_bytes: 0,
             unheard_bytes: 0,
         };
@@ -250,6 +261,9 @@ impl Stream {
 
     pub(super) fn append(&mut self, now: Instant, text: &str, most_waiting: usize) -> Result<(), Fault> {
         if !self.is_open {
+            if self.is_over_limit {
+                return Err(text_limit());
+            }
             let message = match self.source {
                 TextSource::Append => "The stream was told to end: start another.",
                 _ => "append needs a stream that was started with \"source\": \"append\".",
@@ -301,8 +315,23 @@ impl Stream {
         is_due
     }
 
-    pub(super) fn update(&mut self, voice: Option<String>, speed: Option<f32>) {
-        self.voice = voice.unwrap_or_else(|| std::mem::take(&mut self.voice));
+    pub(super) fn update(
+        &mut self,
+        settings: &Settings,
+        voice: Option<String>,
+        language: Option<String>,
+        speed: Option<f32>,
+    ) {
+        if let Some(language) = language {
+            self.language = language;
+            if !self.is_voice_named {
+                self.voice = voice_for(settings, &self.language);
+            }
+        }
+        if let Some(voice) = voice {
+            self.voice = voice;
+            self.is_voice_named = true;
+        }
         self.speed = speed.unwrap_or(self.speed);
     }
 
@@ -313,7 +342,7 @@ impl Stream {
         // Paced, the next sentence is begun when the one before it was made: that is as far ahead
         // of its turn as the look-ahead is long, and nothing is made for nobody beyond it.
         let most = if self.is_paced || self.recovering.is_some() { 1 } else { prefetch.max(1) };
-        let next = (self.speaking.len() < most).then(|| self.segments.pop_front()).flatten();
+        let next = (self.speaking.len() < most).then(|| self.next_segment()).flatten();
         let sentence = next.map(|Segment { text, manner, again }| {
             let chars = text.chars().count();
             self.waiting_chars = self.waiting_chars.saturating_sub(chars);
@@ -322,8 +351,8 @@ impl Stream {
             }
             let index = self.next_index;
             self.next_index += 1;
-            let manner = manner.unwrap_or_else(|| Manner { speed: self.speed, voice: self.voice.clone() });
-            let Manner { speed, voice } = manner.clone();
+            let manner = manner.unwrap_or_else(|| self.manner());
+            let Manner { speed, voice, language } = manner.clone();
             self.speaking.push_back(Speaking {
                 text: text.clone(),
                 manner,
@@ -340,12 +369,47 @@ impl Stream {
             let (format, frame_bytes) = (self.format, self.frame_bytes);
             // Whoever may cancel is told which words were heard.
             let words = self.wants_words || self.is_v1;
-            let language = self.language.clone();
             let previous_text = std::mem::replace(&mut self.last_text, text.clone());
             Sentence { text, index, speed, voice, language, previous_text, format, frame_bytes, words }
         });
         self.announce();
         sentence
+    }
+
+    fn manner(&self) -> Manner {
+        Manner { speed: self.speed, voice: self.voice.clone(), language: self.language.clone() }
+    }
+
+    /// Takes the next segment out of the queue, unless that is more than the session may speak.
+    fn next_segment(&mut self) -> Option<Segment> {
+        let segment = self.segments.front()?;
+        // What is spoken again was counted before.
+        if let Some(left) = self.chars_left.filter(|_| segment.manner.is_none()) {
+            let chars = segment.text.chars().count() as u64;
+            if chars > left {
+                self.stop_at_limit();
+                return None;
+            }
+            self.chars_left = Some(left - chars);
+        }
+        self.segments.pop_front()
+    }
+
+    /// Lets what was begun be heard, and nothing more.
+    fn stop_at_limit(&mut self) {
+        self.is_over_limit = true;
+        self.is_open = false;
+        self.end_reason = EndReason::Error;
+        self.drop_text();
+    }
+
+    /// Forgets all text that was not handed out.
+    fn drop_text(&mut self) {
+        self.segments.clear();
+        self.waiting_chars = 0;
+        self.idle_since = None;
+        self.segmenter.flush();
+        while self.segmenter.next_segment().is_some() {}
     }
 
     fn announce(&mut self) {
@@ -552,12 +616,8 @@ impl Stream {
         if let Some(last) = self.records.last_mut() {
             last.is_cut |= last.start + last.bytes > sent;
         }
-        self.segments.clear();
-        self.waiting_chars = 0;
+        self.drop_text();
         self.recovering = None;
-        self.idle_since = None;
-        self.segmenter.flush();
-        while self.segmenter.next_segment().is_some() {}
         let figures = self.figures(sent, played, unsent + unheard);
         self.first_heard = self.records.len();
         match after {
@@ -715,6 +775,11 @@ impl Stream {
 
 fn ms(format: Format, bytes: u64) -> u64 {
     format.duration(bytes).as_millis() as u64
+}
+
+/// The voice of a client that names none.
+fn voice_for(settings: &Settings, language: &str) -> String {
+    voice::for_language(&settings.voices, language).map(|voice| voice.name.clone()).unwrap_or_default()
 }
 
 /// The format that a client asks for, if it can be had.
