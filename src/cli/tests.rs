@@ -142,6 +142,34 @@ fn a_value_may_hold_an_equals_sign_or_be_empty() {
 }
 
 #[test]
+fn a_warm_up_is_left_out_only_on_the_command_line() {
+    let expected = Serve { warms_up: false, ..plain_serve() };
+    assert_eq!(serve_with(&["--no-warm-up"], &[]), expected);
+    assert_eq!(serve_with(&[], &[("ALOUD_NO_WARM_UP", "1")]), plain_serve());
+    assert!(error(&["--no-warm-up=yes"], &[]).contains("takes no value"));
+}
+
+#[test]
+fn limits_become_the_library_s_own() {
+    let of = |args: &[&str]| serve_with(args, &[]).settings.config();
+    let (default, plain) = (Config::default(), of(&[]));
+    let all = |config: &Config| {
+        let Config { max_prompt_chars, max_session_chars, max_session, resume_ttl, prefetch, .. } = config;
+        (*max_prompt_chars, *max_session_chars, *max_session, *resume_ttl, *prefetch)
+    };
+    assert_eq!(all(&plain), all(&default));
+    let set = of(&[
+        "--max-prompt-chars=7",
+        "--max-session-chars=8",
+        "--max-session-ms=9000",
+        "--resume-ttl-ms=1500",
+        "--prefetch=4",
+    ]);
+    let ms = Duration::from_millis;
+    assert_eq!(all(&set), (7, Some(8), ms(9_000), ms(1_500), 4));
+}
+
+#[test]
 fn settings_become_the_library_s_own() {
     let default = plain_settings().config();
     assert_eq!(default.frame_ms, Config::default().frame_ms);
@@ -347,6 +375,15 @@ fn wrong_usage_gets_a_sentence() {
         (&["--tone-seconds", "inf"], &[], "from 0.001 to 1000000000"),
         (&["--threads", "0"], &[], "--threads cannot be `0`; give a whole number from 1 to 256"),
         (&["--threads", "257"], &[], "from 1 to 256"),
+        (&["--fallback-engine", "none"], &[], "--fallback-engine cannot be `none`; give flite or tone"),
+        (&["--engine-concurrency", "0"], &[], "give a whole number from 1 to 10000"),
+        (&["--engine-queue", "1000001"], &[], "give a whole number from 0 to 1000000"),
+        (&["--engine-queue-timeout-ms", "0"], &[], "give a whole number from 1 to 604800000"),
+        (&["--prefetch", "65"], &[], "give a whole number from 1 to 64"),
+        (&["--max-prompt-chars", "0"], &[], "give a whole number from 1 to 10000000"),
+        (&["--max-session-chars", "0"], &[], "give a whole number from 1 to 1000000000000"),
+        (&["--max-session-ms", "999"], &[], "give a whole number from 1000 to 604800000"),
+        (&["--resume-ttl-ms", "604800001"], &[], "give a whole number from 1000 to 604800000"),
         (&["--speed", "0.49"], &[], "--speed cannot be `0.49`; give a factor from 0.5 to 2"),
         (&["--speed", "2.01"], &[], "from 0.5 to 2"),
         (&["--speed", "nan"], &[], "from 0.5 to 2"),
