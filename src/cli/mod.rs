@@ -197,11 +197,11 @@ impl Command {
             Command::Say(asked) => say::say(asked),
             Command::Serve(Serve { listen, warms_up, settings }) => {
                 let service = Service::new(settings.config(), run::engine(&settings))?;
-                run::serve(&listen, service, run::threads(settings.threads), warms_up)
+                run::serve(&listen, &service, run::threads(settings.threads), warms_up)
             }
             Command::Echo(Echo { listen, max_message_bytes }) => {
                 let service = Service::echo(Config { max_message_bytes, ..Config::default() })?;
-                run::serve(&listen, service, run::threads(None), false)
+                run::serve(&listen, &service, run::threads(None), false)
             }
         }
     }

@@ -75,17 +75,20 @@ fn queued(settings: &Settings, engine: Engine, synthesizer: Arc<dyn Synthesizer>
 /// With `warms_up`, an engine that cannot speak is the end of it before anything is announced.
 pub(super) fn serve(
     listen: &Listen,
-    service: Service,
+    service: &Service,
     threads: usize,
     warms_up: bool,
 ) -> Result<ExitCode, Box<dyn Error>> {
     log_to_stderr();
     runtime(threads)?.block_on(async {
         // Before the address is announced: whoever reads it may send a signal at once.
-        let asked_to_stop = stop_signal()?;
+        let mut asked_to_stop = Box::pin(stop_signal()?);
         let server = Server::bind(listen, service.clone()).await?;
         if warms_up {
-            let time = service.warm_up().await?;
+            let time = tokio::select! {
+                () = &mut asked_to_stop => return Ok(ExitCode::SUCCESS),
+                time = service.warm_up() => time?,
+            };
             log::info!("the engine spoke its first word within {} ms", time.as_millis());
         }
         let mut stdout = io::stdout();
