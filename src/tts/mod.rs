@@ -291,7 +291,6 @@ enum Source {
     Ready {
         chunks: Box<dyn Iterator<Item = Bytes> + Send>,
         _running: Counted,
-        _slot: Option<Slot>,
     },
     Relayed(Box<dyn Relay>),
     Failed(SynthesisError),
@@ -348,8 +347,7 @@ impl Speech {
     /// Every chunk must be in the utterance's format, whole samples, not empty, and but for the
     /// last a multiple of its `frame_bytes`.
     pub fn ready(utterance: &Utterance, chunks: impl Iterator<Item = Bytes> + Send + 'static) -> Speech {
-        let (running, slot) = (utterance.running.enter(), utterance.slot.clone());
-        Speech(Source::Ready { chunks: Box::new(chunks), _running: running, _slot: slot })
+        Speech(Source::Ready { chunks: Box::new(chunks), _running: utterance.running.enter() })
     }
 
     /// An utterance that comes by way of something.

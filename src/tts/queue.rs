@@ -50,6 +50,7 @@ impl Default for QueueBounds {
 /// engine whose listener has not taken anything for [`BRAKED`](Queue::BRAKED) gives its slot to the
 /// next, and goes on without one when the listener does: a session that is paused, or listens at the
 /// pace of speech, keeps nobody waiting. It costs no more than what was made and is still untaken.
+/// Audio that costs nothing to make ([`Speech::ready`]) needs no slot.
 ///
 /// An utterance that has a slot at once takes no way round: its [`Speech`] is the engine's own.
 pub struct Queue {
