@@ -124,13 +124,13 @@ enum AfterCancel {
 /// One client's session.
 #[derive(Debug)]
 pub struct Session {
+    /// Boxed: most sessions idle most of the time.
+    stream: Option<Box<Stream>>,
+    actions: VecDeque<Action>,
     settings: Arc<Settings>,
     id: Arc<str>,
     /// Only a client of `aloud.v1` has one.
     token: Option<Box<str>>,
-    /// Boxed: most sessions idle most of the time.
-    stream: Option<Box<Stream>>,
-    actions: VecDeque<Action>,
     began: Instant,
     streams: u64,
     /// Audio that was made for nobody, in all streams before this one.
