@@ -52,6 +52,9 @@ pub struct Config {
     pub max_prompt_chars: usize,
     /// The most characters of appended text that may wait to be spoken. Default: 8,000.
     pub max_buffered_chars: usize,
+    /// The most characters that a session gives to the engine, in all its streams. What was begun is
+    /// still heard; then the session is closed. Default: no limit.
+    pub max_session_chars: Option<u64>,
     /// How long a session of `aloud.v1` may last. Default: one hour.
     pub max_session: Duration,
     /// How long a resumable session is kept that has lost its connection. Default: 120 s.
@@ -86,6 +89,7 @@ impl Default for Config {
             max_message_bytes: 64 * 1024,
             max_prompt_chars: 20_000,
             max_buffered_chars: 8_000,
+            max_session_chars: None,
             max_session: Duration::from_secs(3_600),
             resume_ttl: Duration::from_secs(120),
             resume_bytes: 256 * 1024,

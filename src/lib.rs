@@ -20,6 +20,8 @@
 //!   state machine, and its [`log`](proto::log) is all there is to order, pause and backpressure.
 //! - [`tts`] is what an engine is: [`Synthesizer`](tts::Synthesizer), with
 //!   [`Flite`](tts::Flite), the voice inside, and [`Tone`](tts::Tone), for tests and throughput.
+//!   Two engines are made of others: [`Queue`](tts::Queue) has one work on so many sentences at
+//!   once, and [`Fallback`](tts::Fallback) has a second one for when it fails.
 //! - [`Service`] answers HTTP requests and starts sessions; [`Server`] puts it behind a listener
 //!   with deadlines. Each connection is one task around one `select!`, the only place that knows
 //!   both a socket and a session.

@@ -349,3 +349,25 @@ fn echo_answers_what_it_is_sent() {
     assert_eq!(said.status.code(), Some(1));
     assert!(text(&said.stderr).contains("start_session"), "{}", text(&said.stderr));
 }
+
+#[test]
+fn a_server_says_that_its_engine_has_spoken_unless_it_is_told_not_to() {
+    for (args, is_warm) in [(&[][..], true), (&["--no-warm-up"], false), (&["--fallback-engine=tone"], true)]
+    {
+        let args = [&["serve", "--listen", "127.0.0.1:0"], args].concat();
+        let mut child = aloud(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("listening on http://127.0.0.1:"), "{line}");
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut told = String::new();
+        if is_warm {
+            stderr.read_line(&mut told).unwrap();
+        }
+        let kill = format!("kill -TERM {}", child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        stderr.read_to_string(&mut told).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}: {told}");
+        assert_eq!(told.contains("spoke its first word within"), is_warm, "{args:?}: {told}");
+    }
+}

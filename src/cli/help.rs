@@ -135,6 +135,37 @@ With --engine speech or elevenlabs, services over HTTP:
                        is asked for it: 8000, 16000, 22050, 24000, 32000,
                        44100 or 48000
 
+Engines:
+  --fallback-engine NAME    flite or tone: speaks while --engine fails
+                            [default: none] [env: ALOUD_FALLBACK_ENGINE]
+  --engine-concurrency N    sentences that the engine works on at once, of all
+                            sessions in turn, 1 to 10000
+                            [default: 8 for a service, --threads for a
+                            program, no limit for those inside]
+                            [env: ALOUD_ENGINE_CONCURRENCY]
+  --engine-queue N          sentences that may wait for it; a session whose
+                            sentence does not fit is closed, 0 to 1000000
+                            [default: 1000] [env: ALOUD_ENGINE_QUEUE]
+  --engine-queue-timeout-ms MS
+                            how long a listener may wait for it
+                            [default: 10000]
+                            [env: ALOUD_ENGINE_QUEUE_TIMEOUT_MS]
+  --prefetch N              sentences of one session that are made at once, the
+                            one that is heard included, 1 to 64
+                            [default: 2] [env: ALOUD_PREFETCH]
+  --no-warm-up              do not have the engine say a word, to find out
+                            whether it works, before listening
+
+Limits of one client:
+  --max-prompt-chars N      longest prompt, in characters
+                            [default: 20000] [env: ALOUD_MAX_PROMPT_CHARS]
+  --max-session-chars N     most characters that a session speaks altogether
+                            [default: no limit] [env: ALOUD_MAX_SESSION_CHARS]
+  --max-session-ms MS       how long a session of aloud.v1 may last
+                            [default: 3600000] [env: ALOUD_MAX_SESSION_MS]
+  --resume-ttl-ms MS        how long a resumable session that was lost is kept
+                            [default: 120000] [env: ALOUD_RESUME_TTL_MS]
+
   -h, --help           show this text
 
 An option on the command line wins over its environment variable; an empty

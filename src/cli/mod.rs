@@ -45,6 +45,8 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Serve {
     pub(crate) listen: Listen,
+    /// Whether the engine has to say a word first.
+    pub(crate) warms_up: bool,
     pub(crate) settings: Settings,
 }
 
@@ -67,6 +69,15 @@ pub(crate) struct Settings {
     pub(crate) threads: Option<usize>,
     /// What concerns an engine outside of this process.
     pub(crate) foreign: Foreign,
+    /// Speaks while the other one fails.
+    pub(crate) fallback: Option<Engine>,
+    /// Sentences that the engine works on at once; `None` for what suits the engine.
+    pub(crate) concurrency: Option<usize>,
+    /// Sentences that may wait for it.
+    pub(crate) queue: Option<usize>,
+    /// How long one may wait for it, in ms.
+    pub(crate) queue_timeout_ms: Option<u64>,
+    pub(crate) limits: Limits,
 }
 
 /// An engine outside of this process. `None` leaves the choice to the library.
@@ -121,6 +132,16 @@ impl Foreign {
     }
 }
 
+/// What one client may ask for. `None` leaves the choice to the library.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Limits {
+    pub(crate) prompt_chars: Option<usize>,
+    pub(crate) session_chars: Option<u64>,
+    pub(crate) session_ms: Option<u64>,
+    pub(crate) resume_ttl_ms: Option<u64>,
+    pub(crate) prefetch: Option<usize>,
+}
+
 impl Settings {
     /// The library's settings with what was asked for put in.
     pub(crate) fn config(&self) -> Config {
@@ -133,10 +154,18 @@ impl Settings {
             speed: self.speed.unwrap_or(default.speed),
             paced: self.paced,
             ahead: self.ahead_ms.map_or(default.ahead, |ms| Duration::from_millis(ms.into())),
+            prefetch: self.limits.prefetch.unwrap_or(default.prefetch),
+            max_prompt_chars: self.limits.prompt_chars.unwrap_or(default.max_prompt_chars),
+            max_session_chars: self.limits.session_chars.or(default.max_session_chars),
+            max_session: self.limits.session_ms.map_or(default.max_session, Duration::from_millis),
+            resume_ttl: self.limits.resume_ttl_ms.map_or(default.resume_ttl, Duration::from_millis),
             ..default
         }
     }
 }
+
+/// The longest time that can be set, in ms: a week.
+const MAX_MS: u64 = 7 * 24 * 3_600_000;
 
 /// The engines that `--engine` knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +175,19 @@ pub(crate) enum Engine {
     Command,
     Speech,
     ElevenLabs,
+}
+
+impl Engine {
+    fn from_name(name: &str) -> Option<Engine> {
+        match name {
+            "flite" => Some(Engine::Flite),
+            "tone" => Some(Engine::Tone),
+            "command" => Some(Engine::Command),
+            "speech" => Some(Engine::Speech),
+            "elevenlabs" => Some(Engine::ElevenLabs),
+            _ => None,
+        }
+    }
 }
 
 /// `aloud say`.
@@ -176,7 +218,7 @@ pub(crate) enum Output {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Via {
     /// One in this process, on a free port.
-    Own(Settings),
+    Own(Box<Settings>),
     /// One that runs already.
     Url {
         /// Always with a path.
@@ -218,13 +260,13 @@ impl Command {
             Command::Help(text) => print(text),
             Command::Version => print(concat!("aloud ", env!("CARGO_PKG_VERSION"), "\n")),
             Command::Say(asked) => say::say(asked),
-            Command::Serve(Serve { listen, settings }) => {
+            Command::Serve(Serve { listen, warms_up, settings }) => {
                 let service = Service::new(settings.config(), run::engine(&settings)?)?;
-                run::serve(&listen, service, run::threads(settings.threads))
+                run::serve(&listen, &service, run::threads(settings.threads), warms_up)
             }
             Command::Echo(Echo { listen, max_message_bytes }) => {
                 let service = Service::echo(Config { max_message_bytes, ..Config::default() })?;
-                run::serve(&listen, service, run::threads(None))
+                run::serve(&listen, &service, run::threads(None), false)
             }
         }
     }
@@ -277,6 +319,16 @@ const SAMPLE_RATE: Opt = opt("sample-rate", "a number of samples per second");
 const FRAME_MS: Opt = opt("frame-ms", "a number of milliseconds");
 const DELIVERY: Opt = opt("delivery", "burst or paced");
 const AHEAD_MS: Opt = opt("ahead-ms", "a number of milliseconds");
+const FALLBACK_ENGINE: Opt = opt("fallback-engine", "flite or tone");
+const ENGINE_CONCURRENCY: Opt = opt("engine-concurrency", "a number of sentences");
+const ENGINE_QUEUE: Opt = opt("engine-queue", "a number of sentences");
+const ENGINE_QUEUE_TIMEOUT_MS: Opt = opt("engine-queue-timeout-ms", "a number of milliseconds");
+const PREFETCH: Opt = opt("prefetch", "a number of sentences");
+const MAX_PROMPT_CHARS: Opt = opt("max-prompt-chars", "a number of characters");
+const MAX_SESSION_CHARS: Opt = opt("max-session-chars", "a number of characters");
+const MAX_SESSION_MS: Opt = opt("max-session-ms", "a number of milliseconds");
+const RESUME_TTL_MS: Opt = opt("resume-ttl-ms", "a number of milliseconds");
+const NO_WARM_UP: Opt = Opt { env: false, is_flag: true, ..opt("no-warm-up", "nothing") };
 const MAX_MESSAGE_BYTES: Opt = opt("max-message-bytes", "a number of bytes");
 // Not from the environment: a forgotten variable would silently send a text, or a file, elsewhere.
 const OUTPUT: Opt = Opt { env: false, ..opt("output", "a file name, or - for standard output") };
@@ -313,6 +365,16 @@ const SERVE: &[Opt] = &[
     ENGINE_FORMAT,
     ENGINE_CONNECT_MS,
     ENGINE_ATTEMPTS,
+    FALLBACK_ENGINE,
+    ENGINE_CONCURRENCY,
+    ENGINE_QUEUE,
+    ENGINE_QUEUE_TIMEOUT_MS,
+    PREFETCH,
+    MAX_PROMPT_CHARS,
+    MAX_SESSION_CHARS,
+    MAX_SESSION_MS,
+    RESUME_TTL_MS,
+    NO_WARM_UP,
 ];
 const SAY: &[Opt] = &[
     OUTPUT,
@@ -414,7 +476,9 @@ fn parse_command(
         }
         _ => {
             given.no_words("serve")?;
-            Ok(Command::Serve(Serve { listen: given.listen()?, settings: given.settings(true)? }))
+            let warms_up = given.given.last(&NO_WARM_UP).is_none();
+            let (listen, settings) = (given.listen()?, given.settings(true)?);
+            Ok(Command::Serve(Serve { listen, warms_up, settings }))
         }
     }
 }
@@ -466,7 +530,7 @@ fn say(given: &Source<'_>) -> Result<Say, Usage> {
         Some(file) => Output::File(file.into()),
     };
     let server = match given.text(&URL)? {
-        None => Via::Own(given.settings(false)?),
+        None => Via::Own(Box::new(given.settings(false)?)),
         Some((_, url)) => {
             let own = [ENGINE, FRAME_MS, TONE_SECONDS, THREADS];
             if let Some(option) = own
@@ -491,6 +555,11 @@ fn say(given: &Source<'_>) -> Result<Say, Usage> {
     };
     let paced = given.given.last(&PACED).is_some();
     Ok(Say { text, output, paced, server })
+}
+
+/// The engines inside of this program, which are there whatever else fails.
+fn inside(name: &str) -> Option<Engine> {
+    Engine::from_name(name).filter(|engine| matches!(engine, Engine::Flite | Engine::Tone))
 }
 
 fn is_paced(name: &str) -> Option<bool> {
@@ -718,15 +787,7 @@ impl Source<'_> {
 
     /// The options of a server of our own; what concerns other clients only where there may be some.
     fn settings(&self, greets: bool) -> Result<Settings, Usage> {
-        let engine = self.choice(&ENGINE, |name| match name {
-            "flite" => Some(Engine::Flite),
-            "tone" => Some(Engine::Tone),
-            "command" => Some(Engine::Command),
-            "speech" => Some(Engine::Speech),
-            "elevenlabs" => Some(Engine::ElevenLabs),
-            _ => None,
-        })?;
-        let engine = engine.unwrap_or(Engine::Flite);
+        let engine = self.choice(&ENGINE, Engine::from_name)?.unwrap_or(Engine::Flite);
         Ok(Settings {
             engine,
             foreign: self.foreign(engine)?,
@@ -742,6 +803,17 @@ impl Source<'_> {
             greeting: if greets { self.text(&GREETING)?.map(|(_, text)| text) } else { None },
             tone_seconds: self.number(&TONE_SECONDS, 0.001..=1e9, "number of seconds")?.unwrap_or(2.0),
             threads: self.number(&THREADS, 1..=256, "whole number")?,
+            fallback: if greets { self.choice(&FALLBACK_ENGINE, inside)? } else { None },
+            concurrency: self.of_clients(greets, &ENGINE_CONCURRENCY, 1..=10_000)?,
+            queue: self.of_clients(greets, &ENGINE_QUEUE, 0..=1_000_000)?,
+            queue_timeout_ms: self.of_clients(greets, &ENGINE_QUEUE_TIMEOUT_MS, 1..=MAX_MS)?,
+            limits: Limits {
+                prompt_chars: self.of_clients(greets, &MAX_PROMPT_CHARS, 1..=10_000_000)?,
+                session_chars: self.of_clients(greets, &MAX_SESSION_CHARS, 1..=1_000_000_000_000)?,
+                session_ms: self.of_clients(greets, &MAX_SESSION_MS, 1_000..=MAX_MS)?,
+                resume_ttl_ms: self.of_clients(greets, &RESUME_TTL_MS, 1_000..=MAX_MS)?,
+                prefetch: self.of_clients(greets, &PREFETCH, 1..=64)?,
+            },
         })
     }
 
@@ -815,6 +887,17 @@ impl Source<'_> {
         match sound {
             true => Ok(Some(text)),
             false => Err(Usage(format!("{name} cannot be `{text}`; give {}", LANGUAGE.value))),
+        }
+    }
+
+    /// A whole number that concerns other clients only.
+    fn of_clients<T>(&self, greets: bool, option: &Opt, bounds: RangeInclusive<T>) -> Result<Option<T>, Usage>
+    where
+        T: FromStr + PartialOrd + fmt::Display,
+    {
+        match greets {
+            true => self.number(option, bounds, "whole number"),
+            false => Ok(None),
         }
     }
 

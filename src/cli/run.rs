@@ -2,7 +2,7 @@
 
 use super::{Engine, Settings, service};
 use aloud::audio::{Encoding, Format};
-use aloud::tts::{Command, Flite, Synthesizer, Tone};
+use aloud::tts::{Command, Fallback, Flite, Queue, QueueBounds, Synthesizer, Tone};
 use aloud::{Server, Service, config::Listen};
 use std::error::Error;
 use std::future::Future;
@@ -11,11 +11,16 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What the tone engine gives where nothing else is asked for.
 const TONE_RATE_HZ: u32 = 24_000;
+
+/// Sentences that a service is asked for at once where nothing else is said: what one of a few
+/// processors, or an account of the smaller kind, can do.
+const SERVICE_CONCURRENCY: usize = 8;
 
 /// Log lines that may wait for stderr. A reader that does not read costs lines, not sessions.
 const LINES_IN_FLIGHT: usize = 1_000;
@@ -32,10 +37,20 @@ pub(super) fn runtime(threads: usize) -> io::Result<Runtime> {
     }
 }
 
+/// The engine that speaks: as asked, in turn for all, and with another one for when it fails.
+///
 /// # Errors
 /// A sentence that names the option which is wrong.
 pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dyn Error>> {
-    Ok(match settings.engine {
+    let first = queued(settings, settings.engine, one(settings, settings.engine)?);
+    Ok(match settings.fallback {
+        Some(second) => Arc::new(Fallback::new(first, one(settings, second)?)),
+        None => first,
+    })
+}
+
+fn one(settings: &Settings, engine: Engine) -> Result<Arc<dyn Synthesizer>, Box<dyn Error>> {
+    Ok(match engine {
         Engine::Flite => Arc::new(Flite::with_threads(threads(settings.threads))),
         Engine::Tone => {
             let format = Format {
@@ -53,13 +68,44 @@ pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dy
     })
 }
 
+fn queued(settings: &Settings, engine: Engine, synthesizer: Arc<dyn Synthesizer>) -> Arc<dyn Synthesizer> {
+    let default = QueueBounds::default();
+    let concurrency = match (settings.concurrency, engine) {
+        (Some(asked), _) => asked,
+        // Those inside have a limit of their own, or cost nothing.
+        (None, Engine::Flite | Engine::Tone) => return synthesizer,
+        (None, Engine::Command) => threads(settings.threads),
+        (None, Engine::Speech | Engine::ElevenLabs) => SERVICE_CONCURRENCY,
+    };
+    let bounds = QueueBounds {
+        concurrency,
+        waiting: settings.queue.unwrap_or(default.waiting),
+        patience: settings.queue_timeout_ms.map_or(default.patience, Duration::from_millis),
+    };
+    Arc::new(Queue::new(synthesizer, bounds))
+}
+
 /// Serves until the first SIGINT or SIGTERM, and lets what runs finish; a second one ends at once.
-pub(super) fn serve(listen: &Listen, service: Service, threads: usize) -> Result<ExitCode, Box<dyn Error>> {
+///
+/// With `warms_up`, an engine that cannot speak is the end of it before anything is announced.
+pub(super) fn serve(
+    listen: &Listen,
+    service: &Service,
+    threads: usize,
+    warms_up: bool,
+) -> Result<ExitCode, Box<dyn Error>> {
     log_to_stderr();
     runtime(threads)?.block_on(async {
         // Before the address is announced: whoever reads it may send a signal at once.
-        let asked_to_stop = stop_signal()?;
-        let server = Server::bind(listen, service).await?;
+        let mut asked_to_stop = Box::pin(stop_signal()?);
+        let server = Server::bind(listen, service.clone()).await?;
+        if warms_up {
+            let time = tokio::select! {
+                () = &mut asked_to_stop => return Ok(ExitCode::SUCCESS),
+                time = service.warm_up() => time?,
+            };
+            log::info!("the engine spoke its first word within {} ms", time.as_millis());
+        }
         let mut stdout = io::stdout();
         writeln!(stdout, "listening on {}", server.address())?;
         stdout.flush()?;

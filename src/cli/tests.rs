@@ -46,11 +46,17 @@ fn plain_settings() -> Settings {
         tone_seconds: 2.0,
         threads: None,
         foreign: Foreign::default(),
+        fallback: None,
+        concurrency: None,
+        queue: None,
+        queue_timeout_ms: None,
+        limits: Limits::default(),
     }
 }
 
 fn plain_serve() -> Serve {
-    Serve { listen: Listen::Tcp("127.0.0.1:8080".to_owned()), settings: plain_settings() }
+    let listen = Listen::Tcp("127.0.0.1:8080".to_owned());
+    Serve { listen, warms_up: true, settings: plain_settings() }
 }
 
 #[test]
@@ -85,6 +91,19 @@ const OPTIONS: &[(&str, &str, &str, Change)] = &[
     ("--delivery", "ALOUD_DELIVERY", "paced", |s| s.settings.paced = true),
     ("--ahead-ms", "ALOUD_AHEAD_MS", "250", |s| s.settings.ahead_ms = Some(250)),
     ("--tone-seconds", "ALOUD_TONE_SECONDS", "3600", |s| s.settings.tone_seconds = 3_600.0),
+    ("--fallback-engine", "ALOUD_FALLBACK_ENGINE", "tone", |s| s.settings.fallback = Some(Engine::Tone)),
+    ("--engine-concurrency", "ALOUD_ENGINE_CONCURRENCY", "1", |s| s.settings.concurrency = Some(1)),
+    ("--engine-queue", "ALOUD_ENGINE_QUEUE", "0", |s| s.settings.queue = Some(0)),
+    ("--engine-queue-timeout-ms", "ALOUD_ENGINE_QUEUE_TIMEOUT_MS", "5000", |s| {
+        s.settings.queue_timeout_ms = Some(5_000);
+    }),
+    ("--prefetch", "ALOUD_PREFETCH", "3", |s| s.settings.limits.prefetch = Some(3)),
+    ("--max-prompt-chars", "ALOUD_MAX_PROMPT_CHARS", "100", |s| s.settings.limits.prompt_chars = Some(100)),
+    ("--max-session-chars", "ALOUD_MAX_SESSION_CHARS", "9", |s| s.settings.limits.session_chars = Some(9)),
+    ("--max-session-ms", "ALOUD_MAX_SESSION_MS", "1000", |s| s.settings.limits.session_ms = Some(1_000)),
+    ("--resume-ttl-ms", "ALOUD_RESUME_TTL_MS", "604800000", |s| {
+        s.settings.limits.resume_ttl_ms = Some(604_800_000);
+    }),
     ("--threads", "ALOUD_THREADS", "1", |s| s.settings.threads = Some(1)),
     ("--threads", "ALOUD_THREADS", "256", |s| s.settings.threads = Some(256)),
 ];
@@ -106,7 +125,7 @@ fn every_option_of_serve_in_every_form() {
         let empty: Env = Vec::leak(vec![(variable, "")]);
         assert_eq!(serve_with(&["serve"], empty), plain_serve(), "{variable} empty");
     }
-    for option in SERVE {
+    for option in SERVE.iter().filter(|option| !option.is_flag) {
         let long = format!("--{}", option.name);
         // Those of engines outside of this process have a test of their own.
         let foreign = FOREIGN.iter().chain(service::OPTIONS).any(|foreign| foreign.name == option.name);
@@ -185,6 +204,34 @@ fn every_option_of_a_service_reaches_it() {
 }
 
 #[test]
+fn a_warm_up_is_left_out_only_on_the_command_line() {
+    let expected = Serve { warms_up: false, ..plain_serve() };
+    assert_eq!(serve_with(&["--no-warm-up"], &[]), expected);
+    assert_eq!(serve_with(&[], &[("ALOUD_NO_WARM_UP", "1")]), plain_serve());
+    assert!(error(&["--no-warm-up=yes"], &[]).contains("takes no value"));
+}
+
+#[test]
+fn limits_become_the_library_s_own() {
+    let of = |args: &[&str]| serve_with(args, &[]).settings.config();
+    let (default, plain) = (Config::default(), of(&[]));
+    let all = |config: &Config| {
+        let Config { max_prompt_chars, max_session_chars, max_session, resume_ttl, prefetch, .. } = config;
+        (*max_prompt_chars, *max_session_chars, *max_session, *resume_ttl, *prefetch)
+    };
+    assert_eq!(all(&plain), all(&default));
+    let set = of(&[
+        "--max-prompt-chars=7",
+        "--max-session-chars=8",
+        "--max-session-ms=9000",
+        "--resume-ttl-ms=1500",
+        "--prefetch=4",
+    ]);
+    let ms = Duration::from_millis;
+    assert_eq!(all(&set), (7, Some(8), ms(9_000), ms(1_500), 4));
+}
+
+#[test]
 fn settings_become_the_library_s_own() {
     let default = plain_settings().config();
     assert_eq!(default.frame_ms, Config::default().frame_ms);
@@ -255,13 +302,13 @@ fn say_runs_a_server_of_its_own_with_the_options_for_one() {
         greeting: None,
         tone_seconds: 1.0,
         threads: Some(2),
-        foreign: Foreign::default(),
+        ..plain_settings()
     };
-    assert_eq!(say_with(&args, &[]).server, Via::Own(expected));
+    assert_eq!(say_with(&args, &[]).server, Via::Own(Box::new(expected)));
     // Neither a greeting nor an address of the environment concerns it.
     let env: Env = &[("ALOUD_ENGINE", "tone"), ("ALOUD_GREETING", "Hello."), ("ALOUD_LISTEN", "nonsense")];
     let expected = Settings { engine: Engine::Tone, ..plain_settings() };
-    assert_eq!(say_with(&["say", "Hi"], env).server, Via::Own(expected));
+    assert_eq!(say_with(&["say", "Hi"], env).server, Via::Own(Box::new(expected)));
 }
 
 #[test]
@@ -331,7 +378,10 @@ fn say_asks_a_server_that_runs() {
     // A server's environment is no reason to refuse.
     let env: Env = &[("ALOUD_ENGINE", "tone"), ("ALOUD_THREADS", "many"), ("ALOUD_URL", "ws://elsewhere")];
     assert_eq!(say_with(&["say", "--url=ws://a/b"], env).server, url("ws://a/b"));
-    assert_eq!(say_with(&["say"], &[("ALOUD_URL", "ws://elsewhere")]).server, Via::Own(plain_settings()));
+    assert_eq!(
+        say_with(&["say"], &[("ALOUD_URL", "ws://elsewhere")]).server,
+        Via::Own(Box::new(plain_settings()))
+    );
     let args = ["say", "--url=ws://a/b", "--speed=0.8", "--encoding=mulaw", "--sample-rate=8000"];
     let expected = Via::Url {
         url: "ws://a/b".to_owned(),
@@ -446,6 +496,15 @@ fn wrong_usage_gets_a_sentence() {
         (&["--tone-seconds", "inf"], &[], "from 0.001 to 1000000000"),
         (&["--threads", "0"], &[], "--threads cannot be `0`; give a whole number from 1 to 256"),
         (&["--threads", "257"], &[], "from 1 to 256"),
+        (&["--fallback-engine", "none"], &[], "--fallback-engine cannot be `none`; give flite or tone"),
+        (&["--engine-concurrency", "0"], &[], "give a whole number from 1 to 10000"),
+        (&["--engine-queue", "1000001"], &[], "give a whole number from 0 to 1000000"),
+        (&["--engine-queue-timeout-ms", "0"], &[], "give a whole number from 1 to 604800000"),
+        (&["--prefetch", "65"], &[], "give a whole number from 1 to 64"),
+        (&["--max-prompt-chars", "0"], &[], "give a whole number from 1 to 10000000"),
+        (&["--max-session-chars", "0"], &[], "give a whole number from 1 to 1000000000000"),
+        (&["--max-session-ms", "999"], &[], "give a whole number from 1000 to 604800000"),
+        (&["--resume-ttl-ms", "604800001"], &[], "give a whole number from 1000 to 604800000"),
         (&["--speed", "0.49"], &[], "--speed cannot be `0.49`; give a factor from 0.5 to 2"),
         (&["--speed", "2.01"], &[], "from 0.5 to 2"),
         (&["--speed", "nan"], &[], "from 0.5 to 2"),

@@ -102,16 +102,20 @@ impl Format {
 
     /// How long this many bytes play.
     pub fn duration(self, bytes: u64) -> Duration {
-        let samples = u128::from(bytes) / self.encoding.bytes_per_sample() as u128;
-        let nanos = samples * 1_000_000_000 / u128::from(self.sample_rate_hz.max(1));
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        let samples = bytes / self.encoding.bytes_per_sample() as u64;
+        let rate = u64::from(self.sample_rate_hz.max(1));
+        // Less than a second of samples is less than 2^32 of them: the product fits.
+        Duration::new(samples / rate, (samples % rate * 1_000_000_000 / rate) as u32)
     }
 
     /// Bytes of this much time, in whole samples, rounded down.
     pub fn bytes(self, duration: Duration) -> u64 {
-        let samples = duration.as_nanos() * u128::from(self.sample_rate_hz) / 1_000_000_000;
+        let rate = u64::from(self.sample_rate_hz);
+        // 10^9 nanoseconds of 2^32 samples fit.
+        let rest = u64::from(duration.subsec_nanos()) * rate / 1_000_000_000;
+        let samples = duration.as_secs().saturating_mul(rate).saturating_add(rest);
         let sample = self.encoding.bytes_per_sample() as u64;
-        u64::try_from(samples).unwrap_or(u64::MAX).min(u64::MAX / sample) * sample
+        samples.min(u64::MAX / sample) * sample
     }
 
     /// Payload bytes of a frame of this many milliseconds: whole samples, at least one, at most
@@ -351,7 +355,7 @@ mod tests {
         assert_eq!(fastest.bytes(Duration::MAX), u64::MAX - 1);
         // More samples than half of all u64, fewer than all.
         assert_eq!(fastest.bytes(Duration::from_secs(4_000_000_000)), u64::MAX - 1);
-        assert_eq!(format(Encoding::MuLaw, 1).duration(u64::MAX), Duration::from_nanos(u64::MAX));
+        assert_eq!(format(Encoding::MuLaw, 1).duration(u64::MAX), Duration::from_secs(u64::MAX));
         assert_eq!(format(Encoding::MuLaw, 0).duration(1), Duration::from_secs(1));
         assert_eq!(format(Encoding::MuLaw, 0).bytes(Duration::MAX), 0);
     }

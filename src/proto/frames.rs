@@ -150,8 +150,8 @@ impl Batch {
     }
 
     /// Cuts `chunk`, from `start` on, into frames of `frame_bytes` and adds as many as there is
-    /// room for, at least one, and as `most` payload bytes have begun. The chunk's last frame may
-    /// be shorter. Returns the payload bytes that were taken.
+    /// room for, at least one, but none that goes beyond `most` payload bytes. The chunk's last
+    /// frame may be shorter. Returns the payload bytes that were taken.
     pub fn push_audio(&mut self, chunk: &Bytes, start: usize, frame_bytes: usize, most: u64) -> usize {
         let whole = chunk.len() - start;
         let frame_bytes = frame_bytes.clamp(1, whole.max(1));
@@ -159,8 +159,14 @@ impl Batch {
         let room = BATCH_BYTES.saturating_sub(self.wire_bytes) / frame_wire_bytes;
         let copy = frame_bytes < COPY_BELOW;
         let room = if copy { room } else { room.min(MAX_SLICES / 2 - 1 - self.borrowed.len()) };
-        let room = room.min(usize::try_from(most.div_ceil(frame_bytes as u64)).unwrap_or(usize::MAX));
-        let audio_bytes = room.max(1).saturating_mul(frame_bytes).min(whole);
+        let mut audio_bytes = room.max(1).saturating_mul(frame_bytes).min(whole);
+        if audio_bytes as u64 > most {
+            // Fits, since it is less than what did.
+            audio_bytes = most as usize / frame_bytes * frame_bytes;
+            if audio_bytes == 0 {
+                return 0;
+            }
+        }
         let audio = &chunk[start..start + audio_bytes];
         let mut wire_bytes = 0;
         if copy {

@@ -36,7 +36,11 @@ const MAX_STEP: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 enum Entry {
-    Message(String),
+    Message {
+        json: String,
+        /// It is the first that the client hears of a sentence.
+        opens: bool,
+    },
     Audio(Bytes),
 }
 
@@ -53,6 +57,19 @@ pub struct Flow {
     pub keep_bytes: u64,
 }
 
+/// Where the gate of paced delivery shuts, and how far it must open again, in bytes.
+///
+/// It shuts a frame beyond the look-ahead, the most that is promised, and opens for as many frames
+/// at once as that leaves over a reserve, so that they share a write. The reserve stays with the
+/// listener for a late wake-up: a fifth of the look-ahead, or a frame.
+fn gate(Flow { format, frame_bytes, ahead, .. }: Flow) -> (u64, u64) {
+    let Some(ahead) = ahead else { return (u64::MAX, 0) };
+    let (ahead, frame) = (format.bytes(ahead), frame_bytes as u64);
+    let most = ahead.saturating_add(frame);
+    let step = (most - frame.max(ahead / 5)).min(format.bytes(MAX_STEP));
+    (most, (step / frame.max(1)).max(1) * frame)
+}
+
 /// The position asked for is not in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutOfLog {
@@ -66,6 +83,10 @@ pub enum OutOfLog {
 #[derive(Debug)]
 pub struct Log {
     flow: Flow,
+    /// The most that may be sent and not heard, in bytes.
+    most: u64,
+    /// The gate opens once there is room for this much.
+    step: u64,
     /// What has not been sent yet, and what of the rest is kept.
     entries: VecDeque<Entry>,
     /// The first entry that was not sent whole.
@@ -87,8 +108,11 @@ pub struct Log {
 impl Log {
     /// An empty log.
     pub fn new(flow: Flow) -> Log {
+        let (most, step) = gate(flow);
         Log {
             flow,
+            most,
+            step,
             entries: VecDeque::new(),
             next: 0,
             taken: 0,
@@ -104,7 +128,12 @@ impl Log {
 
     /// Appends a control message at the current offset.
     pub fn push_message(&mut self, json: String) {
-        self.entries.push_back(Entry::Message(json));
+        self.entries.push_back(Entry::Message { json, opens: false });
+    }
+
+    /// The same, with the message that is the first the client hears of a sentence.
+    pub fn push_opening(&mut self, json: String) {
+        self.entries.push_back(Entry::Message { json, opens: true });
     }
 
     /// Appends audio: whole samples, and whole frames but for the end of a sentence.
@@ -156,33 +185,15 @@ impl Log {
         match self.flow.ahead {
             _ if self.is_shut => 0,
             None => u64::MAX,
-            Some(ahead) => {
-                let limit = self.played_bytes(now) + self.flow.format.bytes(ahead);
-                limit.saturating_sub(self.sent)
-            }
+            Some(_) => (self.played_bytes(now) + self.most).saturating_sub(self.sent),
         }
-    }
-
-    /// The gate opens once there is room for this much, so that several frames share a write. A
-    /// fifth of the look-ahead, or a frame, stays with the listener as the reserve for a late
-    /// wake-up.
-    fn step(&self) -> u64 {
-        let Some(ahead) = self.flow.ahead else { return 0 };
-        let (format, frame) = (self.flow.format, self.flow.frame_bytes as u64);
-        let ahead = format.bytes(ahead);
-        let sample = format.encoding.bytes_per_sample() as u64;
-        let step = ahead.saturating_sub(frame.max(ahead / 5)).min(format.bytes(MAX_STEP));
-        (step / sample * sample).max(sample)
     }
 
     /// Whether synthesis should go on.
     pub fn wants_more(&self, now: Instant) -> bool {
         match self.flow.ahead {
             None => self.written.saturating_sub(self.sent) < LOOK_AHEAD_BYTES,
-            Some(ahead) => {
-                let limit = self.played_bytes(now) + self.flow.format.bytes(ahead);
-                self.written < limit + self.flow.frame_bytes as u64
-            }
+            Some(_) => self.written < self.played_bytes(now) + self.most,
         }
     }
 
@@ -196,8 +207,8 @@ impl Log {
         match self.entries.get(self.next) {
             None => false,
             Some(_) if self.is_shut => false,
-            Some(Entry::Message(_)) => true,
-            Some(Entry::Audio(_)) => self.room(now) >= self.step(),
+            Some(Entry::Message { .. }) => true,
+            Some(Entry::Audio(_)) => self.room(now) >= self.step,
         }
     }
 
@@ -206,10 +217,8 @@ impl Log {
         if self.is_shut || self.is_acknowledged {
             return None;
         }
-        let (Some(ahead), Some(_)) = (self.flow.ahead, self.since) else { return None };
-        // The last frame may have gone beyond the limit: that has to be played as well.
-        let limit = self.played_bytes(now) + self.flow.format.bytes(ahead);
-        let missing = (self.sent + self.step()).saturating_sub(limit);
+        let (Some(_), Some(_)) = (self.flow.ahead, self.since) else { return None };
+        let missing = (self.sent + self.step).saturating_sub(self.played_bytes(now) + self.most);
         // What plays in the meantime was sent: the clock does not stop before.
         (missing > 0).then(|| now + self.flow.format.duration(missing) + Duration::from_micros(1))
     }
@@ -225,14 +234,17 @@ impl Log {
         for entry in self.entries.range(self.next..) {
             match entry {
                 _ if batch.is_full() => return,
-                Entry::Message(json) => batch.push_text(json),
+                Entry::Message { json, .. } => batch.push_text(json),
                 Entry::Audio(chunk) => {
                     while taken < chunk.len() {
-                        if batch.is_full() || room == 0 {
+                        if batch.is_full() {
                             return;
                         }
                         let count = batch.push_audio(chunk, taken, self.flow.frame_bytes, room);
-                        room = room.saturating_sub(count as u64);
+                        if count == 0 {
+                            return;
+                        }
+                        room -= count as u64;
                         taken += count;
                     }
                     taken = 0;
@@ -244,7 +256,7 @@ impl Log {
     /// Moves on over what [`fill`](Self::fill) collected and the socket took.
     pub fn sent(&mut self, now: Instant, what: Sent) {
         match (self.entries.get(self.next), what) {
-            (Some(Entry::Message(_)), Sent::Message) => self.next += 1,
+            (Some(Entry::Message { .. }), Sent::Message) => self.next += 1,
             (Some(Entry::Audio(chunk)), Sent::Audio(bytes)) => {
                 let whole = chunk.len();
                 // The clock runs from the first frame on, and stood where the listener ran dry. As
@@ -274,7 +286,7 @@ impl Log {
         };
         while self.next > 0 {
             match self.entries.front() {
-                Some(Entry::Message(_)) if self.flow.keep_bytes == 0 || self.base < floor => {}
+                Some(Entry::Message { .. }) if self.flow.keep_bytes == 0 || self.base < floor => {}
                 Some(Entry::Audio(chunk)) if self.base + chunk.len() as u64 <= floor => {
                     self.base += chunk.len() as u64;
                 }
@@ -309,8 +321,8 @@ impl Log {
     }
 
     /// Drops what was not sent. What was is past for the listener, too, who makes room for what
-    /// comes next. The messages among what was dropped.
-    pub fn cancel(&mut self, now: Instant) -> Vec<String> {
+    /// comes next. How many sentences the client has heard nothing of for that.
+    pub fn cancel(&mut self, now: Instant) -> u64 {
         if self.taken > 0 {
             if let Some(Entry::Audio(chunk)) = self.entries.get_mut(self.next) {
                 chunk.truncate(self.taken);
@@ -318,11 +330,8 @@ impl Log {
             self.taken = 0;
             self.next += 1;
         }
-        let dropped = self.entries.drain(self.next..).filter_map(|entry| match entry {
-            Entry::Message(json) => Some(json),
-            Entry::Audio(_) => None,
-        });
-        let messages = dropped.collect();
+        let dropped = self.entries.drain(self.next..);
+        let untold = dropped.filter(|entry| matches!(entry, Entry::Message { opens: true, .. })).count();
         if self.written < self.sent {
             // It was not yet spoken again: nothing before this can be gone back to.
             self.base = self.sent;
@@ -330,7 +339,7 @@ impl Log {
         self.written = self.sent;
         self.heard = self.sent;
         self.since = self.since.map(|_| now);
-        messages
+        untold as u64
     }
 
     /// Goes back to an offset, in the middle of a frame if need be: what comes after it is sent
@@ -350,7 +359,7 @@ impl Log {
         self.next = self.entries.len();
         for (n, entry) in self.entries.iter().enumerate() {
             let len = match entry {
-                Entry::Message(_) => 0,
+                Entry::Message { .. } => 0,
                 Entry::Audio(chunk) => chunk.len() as u64,
             };
             if at == offset || at + len > offset {
@@ -381,7 +390,7 @@ impl Log {
     /// Bytes of memory that the entries take, roughly.
     pub fn memory_bytes(&self) -> usize {
         let of = |entry: &Entry| match entry {
-            Entry::Message(json) => json.capacity(),
+            Entry::Message { json, .. } => json.capacity(),
             Entry::Audio(chunk) => chunk.len(),
         };
         self.entries.iter().map(|entry| of(entry) + size_of::<Entry>()).sum()
@@ -638,8 +647,8 @@ mod tests {
                 wakes += 1;
             }
             let step = minute / wakes;
-            let expected = MS * ahead_ms.saturating_sub(frame_ms.max(ahead_ms / 5)).min(500);
-            assert!(step >= expected * 9 / 10, "{at}: a wake-up every {step:?}");
+            let frames = ((ahead_ms + frame_ms - frame_ms.max(ahead_ms / 5)).min(500) / frame_ms).max(1);
+            assert!(step >= MS * (frames * frame_ms) * 9 / 10, "{at}: a wake-up every {step:?}");
         }
     }
 
@@ -650,7 +659,7 @@ mod tests {
         assert_eq!(driven.log.opens_at(driven.now), None, "nothing plays before the first frame");
         driven.log.push_audio(vec![1; 4_000].into());
         driven.send();
-        assert_eq!(driven.log.sent_bytes(), 800);
+        assert_eq!(driven.log.sent_bytes(), 880);
         driven.now += MS * 30;
         assert_eq!(driven.log.played_bytes(driven.now), 240);
         driven.log.shut(driven.now);
@@ -665,15 +674,15 @@ mod tests {
         assert_eq!(driven.log.played_bytes(driven.now), 320);
         // Dry: no more is played than was sent.
         driven.now += MS * 500;
-        assert_eq!(driven.log.played_bytes(driven.now), 800);
-        driven.send();
-        assert_eq!(driven.log.sent_bytes(), 1_600, "what stood still is not caught up with");
-        driven.now += MS * 10;
         assert_eq!(driven.log.played_bytes(driven.now), 880);
+        driven.send();
+        assert_eq!(driven.log.sent_bytes(), 1_760, "what stood still is not caught up with");
+        driven.now += MS * 10;
+        assert_eq!(driven.log.played_bytes(driven.now), 960);
         // Messages wait for nobody but what comes before them.
         let mut driven = Driven::new(paced(80, MS * 100, 0));
         driven.log.push_message("{}".to_owned());
-        driven.log.push_audio(vec![1; 801].into());
+        driven.log.push_audio(vec![1; 881].into());
         driven.log.push_message("{}".to_owned());
         driven.write(|offered| offered);
         assert!(!driven.log.is_all_sent() && !driven.log.has_output(driven.now));
@@ -696,9 +705,9 @@ mod tests {
         assert!(!driven.log.has_output(driven.now));
         assert_eq!(driven.log.opens_at(driven.now), None, "time alone does not open it");
         driven.log.acknowledge(driven.now, 5_000);
-        assert_eq!(driven.log.played_bytes(driven.now), 800);
+        assert_eq!(driven.log.played_bytes(driven.now), 880);
         driven.send();
-        assert_eq!(driven.log.sent_bytes(), 1_600);
+        assert_eq!(driven.log.sent_bytes(), 1_760);
         // Whole chunks are kept: this one can be gone back in from its beginning.
         assert_eq!(driven.log.base_bytes(), 0);
     }

@@ -39,6 +39,8 @@ pub struct Settings {
     pub max_prompt_chars: usize,
     /// The most characters that may wait to be spoken.
     pub max_buffered_chars: usize,
+    /// The most characters that a session gives to the engine in all its streams, if there is a limit.
+    pub max_session_chars: Option<u64>,
     /// The largest message, in bytes. Only told; the endpoint enforces it.
     pub max_message_bytes: usize,
     /// Sentences in synthesis at once in burst delivery, the one being sent included. At least 1.
@@ -122,17 +124,19 @@ enum AfterCancel {
 /// One client's session.
 #[derive(Debug)]
 pub struct Session {
+    /// Boxed: most sessions idle most of the time.
+    stream: Option<Box<Stream>>,
+    actions: VecDeque<Action>,
     settings: Arc<Settings>,
     id: Arc<str>,
     /// Only a client of `aloud.v1` has one.
     token: Option<Box<str>>,
-    /// Boxed: most sessions idle most of the time.
-    stream: Option<Box<Stream>>,
-    actions: VecDeque<Action>,
     began: Instant,
     streams: u64,
     /// Audio that was made for nobody, in all streams before this one.
     wasted: Duration,
+    /// Characters that these gave to the engine.
+    spoken_chars: u64,
     /// Messages in a row that could not be understood.
     faults: u32,
     is_paused: bool,
@@ -160,6 +164,7 @@ impl Session {
             began: now,
             streams: 0,
             wasted: Duration::ZERO,
+            spoken_chars: 0,
             faults: 0,
             is_paused: false,
             is_draining: false,
@@ -288,9 +293,10 @@ impl Session {
                 None => return Err(Fault::new(Code::NothingToCancel, "Nothing is being spoken.")),
             },
             ClientMessage::Ack { played_ms } => self.started()?.acknowledge(now, played_ms),
-            ClientMessage::Update { voice, speed } => {
-                let voice = voice.map(|voice| known_voice(&self.settings, &voice)).transpose()?;
-                self.started()?.update(voice, speed);
+            ClientMessage::Update { voice, language, speed } => {
+                let settings = Arc::clone(&self.settings);
+                let voice = voice.map(|voice| known_voice(&settings, &voice)).transpose()?;
+                self.started()?.update(&settings, voice, language, speed);
             }
             ClientMessage::Recover(_) if self.streams > 0 || !self.is_v1() => {
                 let message = "recover must be the first message on a connection that speaks aloud.v1.";
@@ -325,8 +331,10 @@ impl Session {
             return Err(Fault::new(Code::BadMessage, message));
         }
         let has_opted_in = self.has_opted_in || start.has_options();
-        let stream = Stream::new(&self.settings, start, self.is_v1(), has_opted_in, now)?;
+        let mut stream = Stream::new(&self.settings, start, self.is_v1(), has_opted_in, now)?;
         self.retire_stream();
+        stream.chars_left =
+            self.settings.max_session_chars.map(|most| most.saturating_sub(self.spoken_chars));
         self.has_opted_in = has_opted_in;
         self.streams += 1;
         if stream.tells_its_start {
@@ -429,7 +437,9 @@ impl Session {
     /// Lets go of the stream.
     fn retire_stream(&mut self) {
         if let Some(stream) = self.stream.take() {
-            self.wasted += Duration::from_millis(stream.usage().wasted_ms);
+            let usage = stream.usage();
+            self.wasted += Duration::from_millis(usage.wasted_ms);
+            self.spoken_chars += usage.chars;
         }
     }
 
@@ -537,10 +547,18 @@ impl Session {
             let reason = stream.end_reason;
             let closes = stream.drains;
             let keeps = stream.is_resumable;
+            let is_over_limit = stream.is_over_limit;
             let end = is_v1.then(|| Box::new((reason, stream.usage())));
+            if is_over_limit {
+                self.refuse(text_limit());
+            }
             self.send(ServerMessage::SessionEnd { end });
             if !keeps {
                 self.retire_stream();
+            }
+            if is_over_limit {
+                let code = if is_v1 { CloseCode(4413) } else { CloseCode::POLICY };
+                self.close(code, "The session has spoken as much as it may");
             }
             if closes {
                 self.close(CloseCode::NORMAL, "Session ended by client");
@@ -708,6 +726,12 @@ impl Session {
 fn fault_message(fault: Fault, is_v1: bool) -> ServerMessage {
     let details = is_v1.then_some((fault.code, fault.index));
     ServerMessage::Error { message: fault.message, fault: details }
+}
+
+/// There is more to speak than the session may.
+fn text_limit() -> Fault {
+    let message = "The session has been given as much text as it may speak: start another for the rest.";
+    Fault::new(Code::TextTooLong, message)
 }
 
 fn known_voice(settings: &Settings, voice: &str) -> Result<String, Fault> {

@@ -98,17 +98,20 @@ pub struct Closed {
 const MAX_OUTGOING_BYTES: usize = 16 * 1024;
 
 /// One end of an open connection.
+///
+/// Kept in this order: what every wake-up of a stream reads comes first, in one cache line.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Endpoint {
+    state: State,
     role: Role,
-    context: WebSocketContext,
-    inspector: Inspector,
     outgoing: Vec<u8>,
     incoming: VecDeque<Incoming>,
-    state: State,
     closed: Option<Box<Closed>>,
     /// Found, but not acted on before what came ahead of it was.
     end: Option<End>,
+    inspector: Inspector,
+    context: WebSocketContext,
 }
 
 /// What ends the peer's messages.

@@ -89,20 +89,17 @@ enum Resumed {
 }
 
 /// One connection after the opening handshake.
+///
+/// Kept in this order: what every wake-up of a stream reads comes first, in few cache lines.
+#[repr(C)]
 pub(crate) struct Connection<T> {
     transport: T,
-    endpoint: Endpoint,
     talk: Talk,
     /// The sentences in synthesis; dropping one stops its engine.
     speeches: VecDeque<Speech>,
     /// Boxed: few connections have one.
     resume: Option<Box<Resume>>,
     shared: Arc<Shared>,
-    /// The last write left something over: nothing more is tried before the socket has room.
-    is_blocked: bool,
-    /// The last batch was full, or its end decided something: there may be more that can leave at
-    /// once.
-    has_more: bool,
     last_heard: Instant,
     next_ping: Instant,
     /// Since when a write has made no progress.
@@ -111,6 +108,12 @@ pub(crate) struct Connection<T> {
     closing_since: Option<Instant>,
     /// When the server was told to stop.
     draining_since: Option<Instant>,
+    /// The last write left something over: nothing more is tried before the socket has room.
+    is_blocked: bool,
+    /// The last batch was full, or its end decided something: there may be more that can leave at
+    /// once.
+    has_more: bool,
+    endpoint: Endpoint,
     _counted: Counted,
     /// A stop waits for as long as this lives: last, when nothing is left of the connection.
     stopping: watch::Receiver<bool>,
@@ -211,17 +214,19 @@ impl<T: Transport> Connection<T> {
     async fn talk(&mut self) -> Result<(), Outcome> {
         let mut stop = self.stopping.clone();
         let mut stop = pin!(stop.wait_for(|stop| *stop));
-        let mut timer = pin!(sleep_until(self.deadline(Instant::now())));
+        let mut awaits_stop = false;
+        let mut now = Instant::now();
+        let mut timer = pin!(sleep_until(self.deadline(now)));
         let mut has_fired = false;
+        self.act(now);
         loop {
-            self.act();
-            if self.wants_speech() {
+            if self.wants_speech(now) {
                 // Everything that is there by now leaves in the same write.
                 let Connection { talk, speeches, .. } = &mut *self;
-                poll_fn(|cx| Poll::Ready(_ = poll_speech(speeches, talk, cx))).await;
+                poll_fn(|cx| Poll::Ready(_ = poll_speech(speeches, talk, now, cx))).await;
                 self.carry_out();
             }
-            self.write(T::try_write).map_err(Outcome::Gone)?;
+            self.write(now, T::try_write).map_err(Outcome::Gone)?;
             // The end of the connection may have waited for what was sent just now.
             self.carry_out();
             self.has_more |= !self.is_blocked && !self.endpoint.outgoing().is_empty();
@@ -232,7 +237,7 @@ impl<T: Transport> Connection<T> {
                 // One batch a turn: the other connections of this thread are served in between.
                 yield_now().await;
             }
-            let deadline = self.deadline(Instant::now());
+            let deadline = self.deadline(now);
             if has_fired || deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
                 has_fired = false;
@@ -241,38 +246,63 @@ impl<T: Transport> Connection<T> {
             let awaits = self.awaits_session();
             let wanted =
                 Readiness { readable: self.endpoint.wants_input() && !awaits, writable: self.is_blocked };
-            let wants_speech = !self.is_blocked && self.wants_speech();
+            let wants_speech = !self.is_blocked && self.wants_speech(now);
             let is_draining = self.draining_since.is_some();
             let has_more = self.has_more;
             let may_resume = self.resume.is_some();
-            let Connection { transport, talk, speeches, resume, .. } = &mut *self;
+            let Connection { transport, talk, speeches, resume, stopping, .. } = &mut *self;
+            let stopped = poll_fn(|cx| {
+                // Once it waits it need not be asked again before there is something to learn: that
+                // would be memory to fetch for nothing, each time anything else happens.
+                if std::mem::replace(&mut awaits_stop, true) && !stopping.has_changed().unwrap_or(true) {
+                    return Poll::Pending;
+                }
+                stop.as_mut().poll(cx).map(|_| ())
+            });
             tokio::select! {
                 biased; // leaving and timers first, and what arrives before what is to be sent
-                _ = &mut stop, if !is_draining => self.drain(),
-                () = timer.as_mut() => {
-                    has_fired = true;
-                    self.on_time()?;
+                () = stopped, if !is_draining => {
+                    now = Instant::now();
+                    self.drain(now);
+                    self.carry_out();
                 }
-                resumed = poll_fn(|cx| poll_resume(resume, cx)), if may_resume => self.on_resumed(resumed),
+                () = timer.as_mut() => {
+                    now = Instant::now();
+                    has_fired = true;
+                    self.on_time(now)?;
+                    self.carry_out();
+                }
+                resumed = poll_fn(|cx| poll_resume(resume, cx)), if may_resume => {
+                    now = Instant::now();
+                    self.on_resumed(resumed);
+                    self.act(now);
+                }
                 ready = poll_fn(|cx| transport.poll_ready(wanted, cx)) => {
                     let ready = ready.map_err(Outcome::Gone)?;
+                    now = Instant::now();
                     if ready.writable {
                         self.is_blocked = false;
                         // Nothing may be left to write by now, as after a pause.
                         self.stalled_since = None;
                     }
-                    if ready.readable && self.read().map_err(Outcome::Gone)? == 0 {
-                        return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into()));
+                    if ready.readable {
+                        if self.read(now).map_err(Outcome::Gone)? == 0 {
+                            return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into()));
+                        }
+                        self.act(now);
                     }
                 }
-                () = poll_fn(|cx| poll_speech(speeches, talk, cx)), if wants_speech => {}
-                () = future::ready(()), if has_more => {}
+                () = poll_fn(|cx| poll_speech(speeches, talk, now, cx)), if wants_speech => {
+                    now = Instant::now();
+                    self.carry_out();
+                }
+                () = future::ready(()), if has_more => now = Instant::now(),
             }
         }
     }
 
     /// Carries every message that arrived to the session, and everything the session decided out.
-    fn act(&mut self) {
+    fn act(&mut self, now: Instant) {
         loop {
             // Before the next message: the one behind the last may be the end of the connection.
             self.carry_out();
@@ -286,7 +316,7 @@ impl<T: Transport> Connection<T> {
             }
             match (&mut self.talk, message) {
                 (Talk::Session(session), Incoming::Text(text)) => {
-                    session.on_text(Instant::now().into_std(), &text);
+                    session.on_text(now.into_std(), &text);
                 }
                 // The session protocol has no binary messages from a client.
                 (Talk::Session(_), Incoming::Binary(_)) | (Talk::Over, _) => {}
@@ -294,9 +324,12 @@ impl<T: Transport> Connection<T> {
                 (Talk::Echo, Incoming::Binary(bytes)) => self.endpoint.send_binary(bytes),
             }
         }
+    }
+
+    /// Stops the speech that nobody will ask for any more.
+    fn hush(&mut self) {
         let is_kept = || matches!(&self.talk, Talk::Session(session) if session.is_resumable());
-        if *self.endpoint.state() != State::Open && !self.speeches.is_empty() && !is_kept() {
-            // Nothing more can be sent here, and nobody will ask for it elsewhere.
+        if !self.speeches.is_empty() && !is_kept() {
             self.speeches = VecDeque::new();
         }
     }
@@ -337,6 +370,7 @@ impl<T: Transport> Connection<T> {
                     frame_bytes,
                     words,
                     running: self.shared.syntheses.clone(),
+                    slot: None,
                 };
                 self.speeches.push_back(self.shared.synthesizer.speak(utterance));
             }
@@ -422,21 +456,19 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    fn wants_speech(&self) -> bool {
+    fn wants_speech(&self, now: Instant) -> bool {
         match &self.talk {
-            Talk::Session(session) if !self.speeches.is_empty() => {
-                session.wants_speech(Instant::now().into_std())
-            }
+            Talk::Session(session) if !self.speeches.is_empty() => session.wants_speech(now.into_std()),
             _ => false,
         }
     }
 
     /// Reads once; the count, 0 at the end of the stream. Nothing to read counts as one.
-    fn read(&mut self) -> io::Result<usize> {
+    fn read(&mut self, now: Instant) -> io::Result<usize> {
         let Connection { transport, endpoint, last_heard, .. } = self;
         READ.with_borrow_mut(|buffer| match transport.try_read(buffer) {
             Ok(count) => {
-                *last_heard = Instant::now();
+                *last_heard = now;
                 endpoint.receive(&buffer[..count]);
                 Ok(count)
             }
@@ -448,12 +480,13 @@ impl<T: Transport> Connection<T> {
     /// One write of everything that may leave now: control frames, then the stream.
     fn write(
         &mut self,
+        now: Instant,
         through: impl FnOnce(&mut T, &[io::IoSlice<'_>]) -> io::Result<usize>,
     ) -> io::Result<()> {
         self.has_more = false;
-        let now = Instant::now().into_std();
+        let at = now.into_std();
         let may_stream = *self.endpoint.state() == State::Open;
-        let streams = may_stream && matches!(&self.talk, Talk::Session(session) if session.has_output(now));
+        let streams = may_stream && matches!(&self.talk, Talk::Session(session) if session.has_output(at));
         if self.is_blocked || self.endpoint.outgoing().is_empty() && !streams {
             return Ok(());
         }
@@ -465,7 +498,7 @@ impl<T: Transport> Connection<T> {
             if let Talk::Session(session) = talk
                 && streams
             {
-                session.fill(now, batch);
+                session.fill(at, batch);
             }
             let written = match batch.write(|slices| through(transport, slices)) {
                 Ok(written) => written,
@@ -478,7 +511,7 @@ impl<T: Transport> Connection<T> {
             endpoint.sent(written);
             batch.sent(written, endpoint.unsent(), |what| {
                 if let Talk::Session(session) = talk {
-                    session.sent(now, what);
+                    session.sent(at, what);
                 }
             });
             let has_decided = matches!(talk, Talk::Session(session) if session.has_actions());
@@ -487,7 +520,7 @@ impl<T: Transport> Connection<T> {
             self.stalled_since = match self.stalled_since {
                 _ if !self.is_blocked => None,
                 Some(since) if written == 0 => Some(since),
-                _ => Some(Instant::now()),
+                _ => Some(now),
             };
             batch.clear();
             Ok(())
@@ -499,8 +532,8 @@ impl<T: Transport> Connection<T> {
         self.transport.try_write(&[io::IoSlice::new(self.endpoint.outgoing())])
     }
 
-    fn drain(&mut self) {
-        self.draining_since = Some(Instant::now());
+    fn drain(&mut self, now: Instant) {
+        self.draining_since = Some(now);
         match &mut self.talk {
             Talk::Session(session) => session.drain(self.shared.config.drain_timeout),
             Talk::Over => {}
@@ -512,8 +545,10 @@ impl<T: Transport> Connection<T> {
     fn deadline(&mut self, now: Instant) -> Instant {
         let config = &self.shared.config;
         if *self.endpoint.state() != State::Open {
-            let since = *self.closing_since.get_or_insert_with(Instant::now);
-            return since + config.close_timeout;
+            let until = *self.closing_since.get_or_insert(now) + config.close_timeout;
+            // Nothing more can be sent here.
+            self.hush();
+            return until;
         }
         let silent = self.last_heard + config.silence_timeout;
         let stalled = self.stalled_since.map_or(silent, |since| since + config.stall_timeout);
@@ -525,8 +560,7 @@ impl<T: Transport> Connection<T> {
         self.next_ping.min(silent).min(stalled).min(drained).min(session)
     }
 
-    fn on_time(&mut self) -> Result<(), Outcome> {
-        let now = Instant::now();
+    fn on_time(&mut self, now: Instant) -> Result<(), Outcome> {
         let shared = Arc::clone(&self.shared);
         let config = &shared.config;
         if let Some(since) = self.closing_since {
@@ -541,7 +575,7 @@ impl<T: Transport> Connection<T> {
         if self.stalled_since.is_some_and(|since| now >= since + config.stall_timeout) {
             // The socket may have room without having said so.
             self.is_blocked = false;
-            self.write(T::force_write).map_err(Outcome::Gone)?;
+            self.write(now, T::force_write).map_err(Outcome::Gone)?;
             if self.stalled_since.is_some_and(|since| now >= since + config.stall_timeout) {
                 return Err(Outcome::Stalled);
             }
@@ -552,7 +586,7 @@ impl<T: Transport> Connection<T> {
         }
         if now >= self.last_heard + config.silence_timeout {
             // A process that was stopped for a while finds the time over and the Pongs unread.
-            if self.endpoint.wants_input() && self.read().map_err(Outcome::Gone)? == 0 {
+            if self.endpoint.wants_input() && self.read(now).map_err(Outcome::Gone)? == 0 {
                 return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into()));
             }
             if now >= self.last_heard + config.silence_timeout {
@@ -607,9 +641,14 @@ impl<T: Transport> Connection<T> {
 }
 
 /// Takes all the speech that is there and wanted; ready once it took any.
-fn poll_speech(speeches: &mut VecDeque<Speech>, talk: &mut Talk, cx: &mut Context<'_>) -> Poll<()> {
+fn poll_speech(
+    speeches: &mut VecDeque<Speech>,
+    talk: &mut Talk,
+    now: Instant,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
     let Talk::Session(session) = talk else { return Poll::Pending };
-    let now = Instant::now().into_std();
+    let now = now.into_std();
     let mut took = false;
     while session.wants_speech(now)
         && let Some(speech) = speeches.front_mut()

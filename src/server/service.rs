@@ -9,14 +9,16 @@ use crate::gauge::Gauge;
 use crate::proto::audio::{Encoding, Format};
 use crate::proto::handshake::{self, Accept, Rejection};
 use crate::proto::session::{Session, Settings};
+use crate::proto::voice;
 use crate::proto::websocket::{Endpoint, Limits, Role};
-use crate::tts::{Synthesizer, Tone};
+use crate::tts::{Piece, SynthesisError, Synthesizer, Tone, Utterance};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_body_util::Full;
 use hyper::body::Bytes;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::fmt;
@@ -25,10 +27,22 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// Where the session's WebSocket is.
 pub const PATH: &str = "/api/session/ws";
+
+/// Where the list of voices is.
+const VOICES_PATH: &str = "/api/voices";
+
+/// How long the list may be taken for the present one. It changes when the server is started anew.
+const VOICES_CACHE: &str = "max-age=60";
+
+/// What an engine says to show that it works: short, and with a sound in any voice.
+const WARM_UP: &str = "Ready.";
+
+/// How long it may take for that. A neural voice may have to be loaded first.
+const WARM_UP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The most fragments of one message from a client. Control messages are small: who sends one in
 /// more pieces than this means harm.
@@ -66,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) settings: Arc<Settings>,
     pub(crate) synthesizer: Arc<dyn Synthesizer>,
+    /// What the engine offers, as JSON.
+    voices: Bytes,
     limits: Limits,
     echoes: bool,
     pub(crate) sessions: Gauge,
@@ -139,7 +155,9 @@ impl Service {
             sessions: config.max_frozen_sessions,
             bytes: config.max_frozen_bytes,
         };
+        let voices = voice::to_json(&settings.voices, synthesizer.format().sample_rate_hz);
         let shared = Shared {
+            voices: voices.into(),
             config,
             settings: Arc::new(settings),
             synthesizer,
@@ -165,7 +183,14 @@ impl Service {
     }
 
     /// Whether a request is a handshake that may be accepted.
-    pub(super) fn judge<B>(&self, request: &Request<B>) -> Result<Accept, Rejection> {
+    pub(super) fn judge<B>(&self, request: &Request<B>) -> Result<Accept, Box<Response<Full<Bytes>>>> {
+        match request.uri().path() {
+            VOICES_PATH if !self.shared.echoes => Err(Box::new(self.voices(request.method()))),
+            _ => self.judge_session(request).map_err(|rejection| Box::new(refused(&rejection))),
+        }
+    }
+
+    fn judge_session<B>(&self, request: &Request<B>) -> Result<Accept, Rejection> {
         if !self.shared.echoes && request.uri().path() != PATH {
             return Err(Rejection::not_found());
         }
@@ -177,10 +202,69 @@ impl Service {
         Ok(accept)
     }
 
-    pub(super) fn answer(judged: Result<Accept, Rejection>) -> Response<Full<Bytes>> {
+    pub(super) fn answer(judged: Result<Accept, Box<Response<Full<Bytes>>>>) -> Response<Full<Bytes>> {
         match judged {
             Ok(accept) => accept.response().map(|()| Full::default()),
-            Err(rejection) => rejection.response().map(|sentence| Full::from(Bytes::from(sentence))),
+            Err(answer) => *answer,
+        }
+    }
+
+    /// The list of voices; what is not sent of it for HEAD is up to hyper.
+    fn voices(&self, method: &Method) -> Response<Full<Bytes>> {
+        if method != Method::GET && method != Method::HEAD {
+            return refused(&Rejection::method_not_allowed("GET, HEAD"));
+        }
+        let mut response = Response::new(Full::from(self.shared.voices.clone()));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(VOICES_CACHE));
+        response
+    }
+
+    /// Has each engine say a word, one after the other, to find out whether it works before a
+    /// listener does. Returns how long that took.
+    ///
+    /// # Errors
+    /// The first failure, in a sentence that names the engine. One that has not said its word within
+    /// 30 s has failed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the engine.
+    pub async fn warm_up(&self) -> Result<Duration, SynthesisError> {
+        let began = Instant::now();
+        let synthesizer = self.shared.synthesizer.as_ref();
+        let mut engines = synthesizer.engines();
+        if engines.is_empty() {
+            engines.push(synthesizer);
+        }
+        for engine in engines {
+            let said = match timeout(WARM_UP_TIMEOUT, self.say_word(engine)).await {
+                Ok(said) => said,
+                Err(_) => {
+                    let seconds = WARM_UP_TIMEOUT.as_secs();
+                    Err(SynthesisError::timeout(format!("It has not said a word within {seconds} s.")))
+                }
+            };
+            said.map_err(|SynthesisError { kind, message }| {
+                let message = format!("the engine {} cannot speak: {message}", engine.name());
+                SynthesisError { kind, message }
+            })?;
+        }
+        Ok(began.elapsed())
+    }
+
+    /// What a session would be given, of which nobody hears anything.
+    async fn say_word(&self, engine: &dyn Synthesizer) -> Result<(), SynthesisError> {
+        let format = self.shared.settings.format;
+        let running = self.shared.syntheses.clone();
+        let mut speech = engine.speak(Utterance { running, ..Utterance::new(WARM_UP, format) });
+        let mut is_heard = false;
+        while let Some(piece) = speech.next().await {
+            is_heard |= matches!(piece?, Piece::Audio(_));
+        }
+        match is_heard {
+            true => Ok(()),
+            false => Err(SynthesisError::no_audio(format!("It gave no audio for {WARM_UP:?}"))),
         }
     }
 
@@ -246,6 +330,10 @@ impl<B> hyper::service::Service<Request<B>> for Service {
     }
 }
 
+fn refused(rejection: &Rejection) -> Response<Full<Bytes>> {
+    rejection.response().map(|sentence| Full::from(Bytes::from(sentence)))
+}
+
 fn settings(config: &Config, synthesizer: &dyn Synthesizer) -> Result<Settings, ConfigError> {
     if !(1..=1000).contains(&config.frame_ms) {
         return Err(ConfigError(format!("frame_ms is {}, but must be from 1 to 1000.", config.frame_ms)));
@@ -277,6 +365,7 @@ fn settings(config: &Config, synthesizer: &dyn Synthesizer) -> Result<Settings, 
         greeting: config.greeting.clone(),
         max_prompt_chars: config.max_prompt_chars,
         max_buffered_chars: config.max_buffered_chars,
+        max_session_chars: config.max_session_chars,
         max_message_bytes: config.max_message_bytes,
         prefetch: config.prefetch,
         speed: config.speed,

@@ -6,17 +6,21 @@
 //! rest: the engine's end, the [`Sink`], reports [`Cancelled`] and the engine stops.
 
 pub mod command;
+mod fallback;
 pub mod flite;
 pub mod guard;
 mod level;
+mod queue;
 pub mod tone;
 pub mod upstream;
 
 pub use crate::proto::voice::{Gender, Voice};
 pub use crate::proto::words::Word;
 pub use command::Command;
+pub use fallback::Fallback;
 pub use flite::Flite;
 pub use guard::{Guard, SampleEncoding, Shape, Treatment};
+pub use queue::{Queue, QueueBounds};
 pub use tone::Tone;
 pub use upstream::{ElevenLabs, SpeechApi};
 
@@ -24,6 +28,7 @@ use crate::gauge::{Counted, Gauge};
 use crate::proto::audio::{Encoding, Format};
 use crate::proto::resample::Resampler;
 use hyper::body::Bytes;
+use queue::Slot;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
@@ -32,6 +37,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::timeout;
 
 /// Chunks that may wait between an engine and its listener before the engine has to wait.
 const CHUNKS_IN_FLIGHT: usize = 4;
@@ -117,6 +123,12 @@ pub trait Synthesizer: Send + Sync + 'static {
         false
     }
 
+    /// The engines that this one chooses from, such as the two of a [`Fallback`], for whoever wants
+    /// to know whether each of them works. Empty, the default, where it speaks itself.
+    fn engines(&self) -> Vec<&dyn Synthesizer> {
+        Vec::new()
+    }
+
     /// Starts to speak; returns at once, inside of a tokio runtime, and never blocks.
     ///
     /// Failures are reported through the [`Speech`], so that what was spoken before is heard.
@@ -152,6 +164,8 @@ pub struct Utterance {
     pub words: bool,
     /// Counts the engine's work for as long as its end of the speech lives.
     pub(crate) running: Gauge,
+    /// The right to be worked on, where that is limited.
+    pub(crate) slot: Option<Slot>,
 }
 
 impl Utterance {
@@ -170,6 +184,7 @@ impl Utterance {
             frame_bytes: format.frame_bytes(40),
             words: false,
             running: Gauge::default(),
+            slot: None,
         }
     }
 }
@@ -205,6 +220,11 @@ impl SynthesisError {
     /// The engine took too long.
     pub fn timeout(message: impl Into<String>) -> SynthesisError {
         SynthesisError { kind: SynthesisErrorKind::Timeout, message: message.into() }
+    }
+
+    /// There is more to speak than can be taken on.
+    pub fn overloaded(message: impl Into<String>) -> SynthesisError {
+        SynthesisError { kind: SynthesisErrorKind::Overloaded, message: message.into() }
     }
 
     /// The engine has no audio for this text.
@@ -278,8 +298,19 @@ enum Source {
         chunks: Box<dyn Iterator<Item = Bytes> + Send>,
         _running: Counted,
     },
+    Relayed(Box<dyn Relay>),
     Failed(SynthesisError),
     Over,
+}
+
+/// What stands between an engine's speech and its listener, and is polled in the place of it: no
+/// task, no channel, no copy.
+trait Relay: Send {
+    /// As [`Speech::poll_next`], but for what comes after the end.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, SynthesisError>>>;
+
+    /// As [`Speech::untaken_bytes`].
+    fn untaken_bytes(&self) -> u64;
 }
 
 impl Speech {
@@ -311,6 +342,7 @@ impl Speech {
             waiting: VecDeque::new(),
             made,
             _running: utterance.running.enter(),
+            slot: utterance.slot.clone(),
         };
         (sink, speech)
     }
@@ -322,6 +354,11 @@ impl Speech {
     /// last a multiple of its `frame_bytes`.
     pub fn ready(utterance: &Utterance, chunks: impl Iterator<Item = Bytes> + Send + 'static) -> Speech {
         Speech(Source::Ready { chunks: Box::new(chunks), _running: utterance.running.enter() })
+    }
+
+    /// An utterance that comes by way of something.
+    fn relayed(relay: impl Relay + 'static) -> Speech {
+        Speech(Source::Relayed(Box::new(relay)))
     }
 
     /// An utterance that failed before it began.
@@ -339,6 +376,7 @@ impl Speech {
         match &self.0 {
             // The channel orders what is counted before what is sent, so this is never too little.
             Source::Channel { made, taken, .. } => made.load(Ordering::Relaxed).saturating_sub(*taken),
+            Source::Relayed(relay) => relay.untaken_bytes(),
             Source::Ready { .. } | Source::Failed(_) | Source::Over => 0,
         }
     }
@@ -360,6 +398,12 @@ impl Speech {
             Source::Ready { chunks, .. } => match chunks.next() {
                 Some(chunk) => Part::Piece(Piece::Audio(chunk)),
                 None => Part::Finished,
+            },
+            Source::Relayed(relay) => match relay.poll_next(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(piece))) => Part::Piece(piece),
+                Poll::Ready(Some(Err(error))) => Part::Failed(error),
+                Poll::Ready(None) => Part::Finished,
             },
             Source::Channel { receiver, taken, .. } => match receiver.poll_recv(cx) {
                 Poll::Pending => return Poll::Pending,
@@ -394,6 +438,7 @@ impl fmt::Debug for Speech {
         f.write_str(match self.0 {
             Source::Channel { .. } => "Speech(channel)",
             Source::Ready { .. } => "Speech(ready)",
+            Source::Relayed(_) => "Speech(relayed)",
             Source::Failed(_) => "Speech(failed)",
             Source::Over => "Speech(over)",
         })
@@ -424,6 +469,7 @@ pub struct Sink {
     /// Counts the bytes that were encoded, for [`Speech::untaken_bytes`].
     made: Arc<AtomicU64>,
     _running: Counted,
+    slot: Option<Slot>,
 }
 
 /// The way from an engine's rate to its listener's; none where they are the same.
@@ -437,6 +483,21 @@ fn resampler(from_hz: u32, to_hz: u32) -> Result<Option<Resampler>, SynthesisErr
             "The speech engine gives {from_hz} samples a second, which cannot be made {to_hz}."
         ))),
     }
+}
+
+/// Waits for the listener to have room for something more. An engine that waits for long does no work,
+/// and needs no slot for it.
+async fn room<'a>(
+    sender: &'a mpsc::Sender<Part>,
+    slot: Option<&Slot>,
+) -> Result<mpsc::Permit<'a, Part>, Cancelled> {
+    if let Some(slot) = slot {
+        match timeout(Queue::BRAKED, sender.reserve()).await {
+            Ok(permit) => return permit.map_err(|_| Cancelled),
+            Err(_) => slot.give_up(),
+        }
+    }
+    sender.reserve().await.map_err(|_| Cancelled)
 }
 
 impl Sink {
@@ -554,7 +615,7 @@ impl Sink {
     /// Nothing is lost when the future is dropped.
     pub async fn drain(&mut self) -> Result<(), Cancelled> {
         while !self.waiting.is_empty() {
-            let permit = self.sender.reserve().await.map_err(|_| Cancelled)?;
+            let permit = room(&self.sender, self.slot.as_ref()).await?;
             if let Some(piece) = self.waiting.pop_front() {
                 permit.send(Part::Piece(piece));
             }
@@ -599,9 +660,11 @@ impl Sink {
             self.waiting.push_back(Piece::Audio(Bytes::copy_from_slice(&self.buffer)));
             self.buffer = Vec::new();
         }
-        if self.drain().await.is_ok() {
-            // An error here means that the listener left at the very end.
-            let _ = self.sender.send(part).await;
+        // An error here means that the listener left at the very end.
+        if self.drain().await.is_ok()
+            && let Ok(permit) = room(&self.sender, self.slot.as_ref()).await
+        {
+            permit.send(part);
         }
     }
 }

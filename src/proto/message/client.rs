@@ -43,6 +43,8 @@ pub enum ClientMessage {
     Update {
         /// Another voice.
         voice: Option<String>,
+        /// Another language, as in `start_session`.
+        language: Option<String>,
         /// Another speed, from 0.5 to 2.0.
         speed: Option<f32>,
     },
@@ -214,7 +216,8 @@ impl ClientMessage {
                 ClientMessage::Ack { played_ms }
             }
             "update" => {
-                ClientMessage::Update { voice: fields.string("voice")?, speed: fields.factor("speed")? }
+                let (voice, language) = (fields.string("voice")?, fields.string("language")?);
+                ClientMessage::Update { voice, language, speed: fields.factor("speed")? }
             }
             "recover" => ClientMessage::Recover(Box::new(Recover {
                 session_id: required(fields.string("sessionId")?, "sessionId")?,
@@ -264,8 +267,9 @@ impl ClientMessage {
             ClientMessage::Append { text } => field(&mut json, "text", Some(json_string(text))),
             ClientMessage::Cancel { played_ms } => field(&mut json, "playedMs", *played_ms),
             ClientMessage::Ack { played_ms } => field(&mut json, "playedMs", Some(played_ms)),
-            ClientMessage::Update { voice, speed } => {
+            ClientMessage::Update { voice, language, speed } => {
                 field(&mut json, "voice", voice.as_deref().map(json_string));
+                field(&mut json, "language", language.as_deref().map(json_string));
                 field(&mut json, "speed", *speed);
             }
             ClientMessage::Recover(recover) => {

@@ -292,10 +292,14 @@ fn a_clients_v1_messages_have_one_form_and_are_read_back() {
         (ClientMessage::Cancel { played_ms: None }, r#"{"type":"cancel"}"#),
         (ClientMessage::Cancel { played_ms: Some(0) }, r#"{"type":"cancel","playedMs":0}"#),
         (ClientMessage::Ack { played_ms: 4_120 }, r#"{"type":"ack","playedMs":4120}"#),
-        (ClientMessage::Update { voice: None, speed: None }, r#"{"type":"update"}"#),
+        (ClientMessage::Update { voice: None, language: None, speed: None }, r#"{"type":"update"}"#),
         (
-            ClientMessage::Update { voice: Some("v".to_owned()), speed: Some(0.5) },
-            r#"{"type":"update","voice":"v","speed":0.5}"#,
+            ClientMessage::Update {
+                voice: Some("v".to_owned()),
+                language: Some("de".to_owned()),
+                speed: Some(0.5),
+            },
+            r#"{"type":"update","voice":"v","language":"de","speed":0.5}"#,
         ),
         (
             ClientMessage::Recover(Box::new(Recover {
@@ -518,6 +522,7 @@ fn a_field_of_the_wrong_kind_is_told_by_its_name() {
         (r#"{"type":"cancel","playedMs":"#.to_owned(), "playedMs", integer(0, most), "0 9007199254740991"),
         (r#"{"type":"ack","playedMs":"#.to_owned(), "playedMs", integer(0, most), "0"),
         (r#"{"type":"update","voice":"#.to_owned(), "voice", string.clone(), "\"x\""),
+        (r#"{"type":"update","language":"#.to_owned(), "language", string.clone(), "\"x\""),
         (r#"{"type":"update","speed":"#.to_owned(), "speed", factor, "0.5"),
         (
             r#"{"type":"recover","token":"t","offset":1,"sessionId":"#.to_owned(),

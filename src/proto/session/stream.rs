@@ -3,7 +3,7 @@
 //! Text is cut into sentences, sentences are handed out to be spoken, and what comes back is
 //! written to the log with everything that a client is told around it.
 
-use super::{AfterCancel, Sentence, Settings, known_voice};
+use super::{AfterCancel, Sentence, Settings, known_voice, text_limit};
 use crate::proto::audio::Format;
 use crate::proto::frames::Sent;
 use crate::proto::log::{Flow, Log, OutOfLog};
@@ -12,6 +12,7 @@ use crate::proto::message::{
     StartSession, TextSource, Timestamps, Usage, WordTimes,
 };
 use crate::proto::text::{Segmentation, Segmenter};
+use crate::proto::voice;
 use crate::proto::words::{self, Word};
 use crc32fast::Hasher;
 use hyper::body::Bytes;
@@ -29,12 +30,30 @@ const ENDS: [char; 12] = ['.', '!', '?', '…', '。', '！', '？', '।', '॥
 const CLOSERS: [char; 10] = ['"', '\'', ')', ']', '}', '”', '’', '»', '」', '』'];
 
 /// A stream, running or kept behind its end for a client that comes back.
+///
+/// Kept in this order: what every wake-up reads comes first, in few cache lines. With thousands of
+/// streams none of them is in a cache, and fetching them is what a wake-up costs.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Stream {
     pub(super) log: Log,
+    /// Everything was sent, `session_end` included.
+    pub(super) is_finished: bool,
+    /// Text may still be appended.
+    is_open: bool,
+    /// When text was appended last, if a sentence seems to end with it.
+    idle_since: Option<Instant>,
+    pub(super) cancelling: Option<(Instant, AfterCancel)>,
+    first_audio: Option<Duration>,
+    /// In synthesis; the first one's audio goes to the log.
+    speaking: VecDeque<Speaking>,
+    /// Cut, but not yet handed out.
+    segments: VecDeque<Segment>,
     pub(super) format: Format,
     frame_bytes: usize,
     pub(super) voice: String,
+    /// The client named it: another language does not change it.
+    is_voice_named: bool,
     language: String,
     pub(super) source: TextSource,
     speed: f32,
@@ -52,19 +71,11 @@ pub(super) struct Stream {
     /// Whether sentences that are no longer kept can be spoken again.
     is_repeatable: bool,
     segmenter: Segmenter,
-    /// Text may still be appended.
-    is_open: bool,
     /// The connection is closed behind it.
     pub(super) drains: bool,
     idle: Duration,
-    /// When text was appended last, if a sentence seems to end with it.
-    idle_since: Option<Instant>,
-    /// Cut, but not yet handed out.
-    segments: VecDeque<Segment>,
     /// Characters of them.
     waiting_chars: usize,
-    /// In synthesis; the first one's audio goes to the log.
-    speaking: VecDeque<Speaking>,
     next_index: u64,
     /// The sentence that was handed out last.
     last_text: String,
@@ -74,13 +85,13 @@ pub(super) struct Stream {
     first_heard: usize,
     /// Where a client waits for what has to be spoken again first.
     pub(super) recovering: Option<u64>,
-    pub(super) cancelling: Option<(Instant, AfterCancel)>,
     pub(super) end_reason: EndReason,
-    /// Everything was sent, `session_end` included.
-    pub(super) is_finished: bool,
     began: Instant,
-    first_audio: Option<Duration>,
     chars: u64,
+    /// Characters that it may still give to the engine, if there is a limit.
+    pub(super) chars_left: Option<u64>,
+    /// There was more to speak than that: it ends with what it was allowed, and so does the session.
+    pub(super) is_over_limit: bool,
     /// Audio that was made and never sent.
     dropped_bytes: u64,
     /// Audio that was sent and dropped before it was heard.
@@ -110,6 +121,7 @@ struct Again {
 struct Manner {
     speed: f32,
     voice: String,
+    language: String,
 }
 
 #[derive(Debug)]
@@ -133,6 +145,7 @@ struct Speaking {
 enum Held {
     Audio(Bytes),
     Message(String),
+    Opening(String),
 }
 
 #[derive(Clone, Debug)]
@@ -157,9 +170,10 @@ impl Stream {
         now: Instant,
     ) -> Result<Stream, Fault> {
         let source = start.source.unwrap_or(TextSource::Verbatim);
+        let language = start.language.clone().unwrap_or_default();
         let voice = match &start.voice {
             Some(voice) => known_voice(settings, voice)?,
-            None => settings.voices.first().map(|voice| voice.name.clone()).unwrap_or_default(),
+            None => voice_for(settings, &language),
         };
         let (format, frame_bytes) = audio(settings, start.audio.unwrap_or_default())?;
         let ahead = match start.delivery {
@@ -169,7 +183,6 @@ impl Stream {
             None => settings.is_paced.then_some(settings.ahead),
         };
         let options = start.segmentation.unwrap_or_default();
-        let language = start.language.clone().unwrap_or_default();
         let defaults = Segmentation::default();
         let segmenter = Segmenter::new(Segmentation {
             language: start.language,
@@ -185,6 +198,7 @@ impl Stream {
             format,
             frame_bytes,
             voice,
+            is_voice_named: start.voice.is_some(),
             language,
             source,
             speed: start.speed.unwrap_or(settings.speed),
@@ -215,6 +229,8 @@ impl Stream {
             began: now,
             first_audio: None,
             chars: 0,
+            chars_left: None,
+            is_over_limit: false,
             dropped_bytes: 0,
             unheard_bytes: 0,
         };
@@ -250,6 +266,9 @@ impl Stream {
 
     pub(super) fn append(&mut self, now: Instant, text: &str, most_waiting: usize) -> Result<(), Fault> {
         if !self.is_open {
+            if self.is_over_limit {
+                return Err(text_limit());
+            }
             let message = match self.source {
                 TextSource::Append => "The stream was told to end: start another.",
                 _ => "append needs a stream that was started with \"source\": \"append\".",
@@ -301,8 +320,23 @@ impl Stream {
         is_due
     }
 
-    pub(super) fn update(&mut self, voice: Option<String>, speed: Option<f32>) {
-        self.voice = voice.unwrap_or_else(|| std::mem::take(&mut self.voice));
+    pub(super) fn update(
+        &mut self,
+        settings: &Settings,
+        voice: Option<String>,
+        language: Option<String>,
+        speed: Option<f32>,
+    ) {
+        if let Some(language) = language {
+            self.language = language;
+            if !self.is_voice_named {
+                self.voice = voice_for(settings, &self.language);
+            }
+        }
+        if let Some(voice) = voice {
+            self.voice = voice;
+            self.is_voice_named = true;
+        }
         self.speed = speed.unwrap_or(self.speed);
     }
 
@@ -313,7 +347,7 @@ impl Stream {
         // Paced, the next sentence is begun when the one before it was made: that is as far ahead
         // of its turn as the look-ahead is long, and nothing is made for nobody beyond it.
         let most = if self.is_paced || self.recovering.is_some() { 1 } else { prefetch.max(1) };
-        let next = (self.speaking.len() < most).then(|| self.segments.pop_front()).flatten();
+        let next = (self.speaking.len() < most).then(|| self.next_segment()).flatten();
         let sentence = next.map(|Segment { text, manner, again }| {
             let chars = text.chars().count();
             self.waiting_chars = self.waiting_chars.saturating_sub(chars);
@@ -322,8 +356,8 @@ impl Stream {
             }
             let index = self.next_index;
             self.next_index += 1;
-            let manner = manner.unwrap_or_else(|| Manner { speed: self.speed, voice: self.voice.clone() });
-            let Manner { speed, voice } = manner.clone();
+            let manner = manner.unwrap_or_else(|| self.manner());
+            let Manner { speed, voice, language } = manner.clone();
             self.speaking.push_back(Speaking {
                 text: text.clone(),
                 manner,
@@ -340,12 +374,47 @@ impl Stream {
             let (format, frame_bytes) = (self.format, self.frame_bytes);
             // Whoever may cancel is told which words were heard.
             let words = self.wants_words || self.is_v1;
-            let language = self.language.clone();
             let previous_text = std::mem::replace(&mut self.last_text, text.clone());
             Sentence { text, index, speed, voice, language, previous_text, format, frame_bytes, words }
         });
         self.announce();
         sentence
+    }
+
+    fn manner(&self) -> Manner {
+        Manner { speed: self.speed, voice: self.voice.clone(), language: self.language.clone() }
+    }
+
+    /// Takes the next segment out of the queue, unless that is more than the session may speak.
+    fn next_segment(&mut self) -> Option<Segment> {
+        let segment = self.segments.front()?;
+        // What is spoken again was counted before.
+        if let Some(left) = self.chars_left.filter(|_| segment.manner.is_none()) {
+            let chars = segment.text.chars().count() as u64;
+            if chars > left {
+                self.stop_at_limit();
+                return None;
+            }
+            self.chars_left = Some(left - chars);
+        }
+        self.segments.pop_front()
+    }
+
+    /// Lets what was begun be heard, and nothing more.
+    fn stop_at_limit(&mut self) {
+        self.is_over_limit = true;
+        self.is_open = false;
+        self.end_reason = EndReason::Error;
+        self.drop_text();
+    }
+
+    /// Forgets all text that was not handed out.
+    fn drop_text(&mut self) {
+        self.segments.clear();
+        self.waiting_chars = 0;
+        self.idle_since = None;
+        self.segmenter.flush();
+        while self.segmenter.next_segment().is_some() {}
     }
 
     fn announce(&mut self) {
@@ -355,8 +424,11 @@ impl Stream {
         speaking.is_announced = true;
         speaking.start = self.log.written_bytes();
         let at = self.tells_figures.then(|| (speaking.start, ms(self.format, speaking.start)));
-        let text = ServerMessage::Text { data: speaking.text.clone(), index: speaking.index, at };
-        self.push(&text);
+        let text = ServerMessage::Text { data: speaking.text.clone(), index: speaking.index, at }.to_json();
+        match speaking.again {
+            Some(_) => speaking.held.push(Held::Opening(text)),
+            None => self.log.push_opening(text),
+        }
     }
 
     /// Writes a message to the log, behind what is held back.
@@ -411,6 +483,7 @@ impl Stream {
             match held {
                 Held::Audio(chunk) => self.log.push_audio(chunk),
                 Held::Message(json) => self.log.push_message(json),
+                Held::Opening(json) => self.log.push_opening(json),
             }
         }
     }
@@ -534,7 +607,7 @@ impl Stream {
         self.dropped_bytes += unsent;
         self.unheard_bytes += unheard;
         // Sentences of which the client was told nothing leave no gap behind.
-        let untold = self.log.cancel(now).iter().filter(|json| json.starts_with(r#"{"type":"text""#)).count();
+        let untold = self.log.cancel(now);
         let announced = match self.speaking.front() {
             Some(front) => {
                 let is_held = front.again.is_some() && front.start >= sent;
@@ -542,7 +615,7 @@ impl Stream {
             }
             None => self.next_index,
         };
-        self.next_index = announced.saturating_sub(untold as u64);
+        self.next_index = announced.saturating_sub(untold);
         // What was begun is on record as far as it went, for what the listener has heard.
         for speaking in self.speaking.drain(..).filter(|speaking| speaking.is_announced) {
             let Speaking { text, manner, index, start, bytes, words, .. } = speaking;
@@ -552,12 +625,8 @@ impl Stream {
         if let Some(last) = self.records.last_mut() {
             last.is_cut |= last.start + last.bytes > sent;
         }
-        self.segments.clear();
-        self.waiting_chars = 0;
+        self.drop_text();
         self.recovering = None;
-        self.idle_since = None;
-        self.segmenter.flush();
-        while self.segmenter.next_segment().is_some() {}
         let figures = self.figures(sent, played, unsent + unheard);
         self.first_heard = self.records.len();
         match after {
@@ -715,6 +784,11 @@ impl Stream {
 
 fn ms(format: Format, bytes: u64) -> u64 {
     format.duration(bytes).as_millis() as u64
+}
+
+/// The voice of a client that names none.
+fn voice_for(settings: &Settings, language: &str) -> String {
+    voice::for_language(&settings.voices, language).map(|voice| voice.name.clone()).unwrap_or_default()
 }
 
 /// The format that a client asks for, if it can be had.

@@ -78,6 +78,7 @@ fn settings() -> Settings {
         ahead: Duration::from_millis(20),
         keep_bytes: 0,
         max_buffered_chars: 400,
+        max_session_chars: None,
         max_message_bytes: 65_536,
         heartbeat: Duration::from_secs(30),
         resume_ttl: Duration::from_secs(120),
@@ -1173,6 +1174,74 @@ fn an_update_holds_from_the_next_sentence_on() {
     let said = String::from_utf8(audio_of(&seen)).unwrap();
     assert_eq!(said, "bert/0.5/pcm_s16leanna/0.5/pcm_s16leanna/2/pcm_s16leanna/2/pcm_s16le");
     assert_eq!(of_type(&seen, "error").len(), 1);
+}
+
+/// The voices that the sentences of this session are spoken in.
+fn voices_of(start: &str, updates: &[&str]) -> Vec<String> {
+    let voice =
+        |name: &str, language: &str| Voice { language: Some(language.to_owned()), ..Voice::new(name) };
+    let voices = vec![voice("joe", "en-US"), voice("eva", "de"), voice("amy", "en-GB")];
+    let mut driven = v1(Settings { prefetch: 1, voices, ..settings() });
+    driven.voice_of = |sentence| (format!("{}/{} ", sentence.voice, sentence.language).into_bytes(), None);
+    driven.say(&start_with(start));
+    for update in updates {
+        let asked = driven.asked.len();
+        driven.say(&format!(r#"{{"type":"update",{update}}}"#));
+        while driven.asked.len() == asked {
+            driven.speak();
+        }
+    }
+    let said = String::from_utf8(audio_of(&driven.settled())).unwrap();
+    said.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_language_picks_a_voice_where_none_was_named() {
+    let two = r#""prompt":"One. Two.""#;
+    let cases: &[(&str, &[&str], [&str; 2])] = &[
+        ("", &[r#""speed":1"#], ["joe/", "joe/"]),
+        (r#","language":"de-AT""#, &[r#""speed":1"#], ["eva/de-AT", "eva/de-AT"]),
+        (r#","language":"en-GB""#, &[r#""language":"de""#], ["amy/en-GB", "eva/de"]),
+        (r#","language":"fr""#, &[r#""language":"fr""#], ["joe/fr", "joe/fr"]),
+        // A voice that was named stays.
+        (r#","language":"de","voice":"amy""#, &[r#""language":"en-US""#], ["amy/de", "amy/en-US"]),
+        (r#","language":"de""#, &[r#""voice":"joe","language":"en-GB""#], ["eva/de", "joe/en-GB"]),
+    ];
+    for (options, updates, expected) in cases {
+        assert_eq!(voices_of(&format!("{two}{options}"), updates), expected, "{options} {updates:?}");
+    }
+}
+
+#[test]
+fn a_session_speaks_as_much_as_it_may_and_ends() {
+    // 4 + 4 characters in the first stream, 6 + 5 in the next.
+    for (most, sentences, is_over) in
+        [(19, 4, false), (18, 3, true), (14, 3, true), (13, 2, true), (3, 0, true)]
+    {
+        let limited = Settings { max_session_chars: Some(most), ..settings() };
+        for is_v1 in [false, true] {
+            let mut driven = if is_v1 { v1(limited.clone()) } else { Driven::new(limited.clone()) };
+            let mut seen = Vec::new();
+            for prompt in ["One. Two.", "Three. Four."] {
+                if driven.closed.is_none() && !seen.iter().any(|one| matches!(one, Seen::Close(..))) {
+                    driven.say(&start(prompt));
+                    seen.extend(driven.settled());
+                }
+            }
+            assert_eq!(of_type(&seen, "sentence_end").len(), sentences, "{most} {seen:?}");
+            let closes: Vec<&Seen> = seen.iter().filter(|one| matches!(one, Seen::Close(..))).collect();
+            let errors = of_type(&seen, "error");
+            assert_eq!((errors.len(), closes.len()), (usize::from(is_over), usize::from(is_over)), "{most}");
+            if is_over {
+                let code = if is_v1 { 4413 } else { 1008 };
+                assert!(matches!(closes[0], Seen::Close(got, _) if *got == code), "{closes:?}");
+                assert!(errors[0].contains("as much text as it may speak"));
+                assert_eq!(errors[0].contains("text_too_long"), is_v1);
+                // What was spoken is heard to its end, and the end is told.
+                assert!(matches!(&seen[seen.len() - 2], Seen::Message(json) if json.contains("session_end")));
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,563 @@
+//! A second engine for when the first one fails.
+
+use super::{
+    Piece, Relay, Speech, SynthesisError, SynthesisErrorKind, Synthesizer, Utterance, Voice, Warning,
+};
+use crate::proto::audio::Format;
+use crate::proto::voice;
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Sessions that are remembered to have been told of an outage. Beyond it some are told twice.
+const MAX_TOLD: usize = 10_000;
+
+/// An engine that speaks with a second one while the first one fails.
+///
+/// A sentence that the first engine fails before it gave any audio is spoken by the second one right
+/// away: nothing of it is lost, and nothing is heard twice. One that fails later ends where it is, as
+/// it would without a second engine. Either way the second engine speaks for all sessions from then
+/// on, until the first one is tried again: after [`FIRST_RETRY`](Fallback::FIRST_RETRY), then after
+/// twice that and so on up to [`LAST_RETRY`](Fallback::LAST_RETRY), with one sentence, which takes the
+/// same way if it fails. Once the first engine gives audio again it speaks for all.
+///
+/// Each session is told with a warning, `fallback_engine`, once in an outage, and a line of the log
+/// tells the operator when one begins and ends. A text of which the first engine can make no audio
+/// ([`NoAudio`](SynthesisErrorKind::NoAudio)) is no outage.
+///
+/// A format is supported if both engines give it, so that it never changes in the middle. Voices are
+/// those of the first engine; one that the second does not have becomes its own for that language.
+pub struct Fallback {
+    first: Arc<dyn Synthesizer>,
+    second: Arc<Second>,
+}
+
+impl Fallback {
+    /// How long the first engine is left alone after its first failure.
+    pub const FIRST_RETRY: Duration = Duration::from_secs(30);
+
+    /// The longest time that it is left alone.
+    pub const LAST_RETRY: Duration = Duration::from_secs(300);
+
+    /// The first engine, or the second while the first one fails.
+    pub fn new(first: Arc<dyn Synthesizer>, second: Arc<dyn Synthesizer>) -> Fallback {
+        let second = Second {
+            first: first.name().to_owned(),
+            voices: second.voices(),
+            engine: second,
+            outage: Mutex::default(),
+        };
+        Fallback { first, second: Arc::new(second) }
+    }
+}
+
+impl Synthesizer for Fallback {
+    fn name(&self) -> &str {
+        self.first.name()
+    }
+
+    fn format(&self) -> Format {
+        self.first.format()
+    }
+
+    fn supports(&self, format: Format) -> bool {
+        self.first.supports(format) && self.second.engine.supports(format)
+    }
+
+    fn voices(&self) -> Vec<Voice> {
+        self.first.voices()
+    }
+
+    fn engines(&self) -> Vec<&dyn Synthesizer> {
+        let both: [&dyn Synthesizer; 2] = [self.first.as_ref(), self.second.engine.as_ref()];
+        let behind = |engine: &'_ dyn Synthesizer| engine.engines().is_empty();
+        both.into_iter()
+            .flat_map(|engine| if behind(engine) { vec![engine] } else { engine.engines() })
+            .collect()
+    }
+
+    fn speak(&self, utterance: Utterance) -> Speech {
+        // Not in the head of the match: the lock would be held through it.
+        let attempt = self.second.outage().attempt(Instant::now());
+        match attempt {
+            Some(attempt) => Speech::relayed(First {
+                speech: self.first.speak(utterance.clone()),
+                attempt,
+                utterance: Some(Box::new(utterance)),
+                held: VecDeque::new(),
+                second: Arc::clone(&self.second),
+            }),
+            None => self.second.speak(utterance),
+        }
+    }
+}
+
+/// The second engine, and whether it is its turn.
+struct Second {
+    engine: Arc<dyn Synthesizer>,
+    voices: Vec<Voice>,
+    /// The name of the other one.
+    first: String,
+    outage: Mutex<Outage>,
+}
+
+impl Second {
+    /// Each change to it is whole before anything can panic.
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn speak(&self, mut utterance: Utterance) -> Speech {
+        if !self.voices.iter().any(|voice| voice.name == utterance.voice) {
+            let nearest = voice::for_language(&self.voices, &utterance.language);
+            utterance.voice = nearest.map(|voice| voice.name.clone()).unwrap_or_default();
+        }
+        let is_news = self.outage().tell(&utterance.session);
+        let speech = self.engine.speak(utterance);
+        if !is_news {
+            return speech;
+        }
+        let message =
+            format!("The speech engine {} fails: {} speaks in its place.", self.first, self.engine.name());
+        Speech::relayed(Announced { warning: Some(Warning { code: "fallback_engine", message }), speech })
+    }
+
+    fn failed(&self, attempt: u64, error: &SynthesisError) {
+        let pause = self.outage().failed(attempt, Instant::now());
+        if let Some(pause) = pause {
+            let (first, second, seconds) = (&self.first, self.engine.name(), pause.as_secs());
+            log::warn!("the engine {first} failed, and {second} speaks for {seconds} s: {error}");
+        }
+    }
+
+    fn succeeded(&self, attempt: u64) {
+        if self.outage().succeeded(attempt) {
+            log::info!("the engine {} works again", self.first);
+        }
+    }
+}
+
+/// Whether the first engine is to be tried. Knows no clock.
+#[derive(Default)]
+struct Outage {
+    /// When to try it again; none while it works.
+    retry_at: Option<Instant>,
+    pause: Duration,
+    /// Counts the changes: what comes of an attempt that was begun before the last one says nothing.
+    age: u64,
+    /// Sessions that were told.
+    told: HashSet<Arc<str>>,
+}
+
+impl Outage {
+    /// An attempt with the first engine, if there should be one now.
+    fn attempt(&mut self, now: Instant) -> Option<u64> {
+        match self.retry_at {
+            Some(at) if now < at => return None,
+            // One at a time; and another one if this one's listener leaves before it is decided.
+            Some(_) => self.retry_at = Some(now + self.pause),
+            None => {}
+        }
+        Some(self.age)
+    }
+
+    /// For how long the first engine is left alone now; none if that was known.
+    fn failed(&mut self, attempt: u64, now: Instant) -> Option<Duration> {
+        if attempt != self.age {
+            return None;
+        }
+        self.pause = match self.retry_at {
+            None => Fallback::FIRST_RETRY,
+            Some(_) => (self.pause * 2).min(Fallback::LAST_RETRY),
+        };
+        self.retry_at = Some(now + self.pause);
+        self.age += 1;
+        Some(self.pause)
+    }
+
+    /// Whether this ends an outage.
+    fn succeeded(&mut self, attempt: u64) -> bool {
+        if attempt != self.age || self.retry_at.is_none() {
+            return false;
+        }
+        *self = Outage { age: self.age + 1, ..Outage::default() };
+        true
+    }
+
+    /// Whether this session was not told yet.
+    fn tell(&mut self, session: &Arc<str>) -> bool {
+        if self.told.len() >= MAX_TOLD {
+            self.told.clear();
+        }
+        session.is_empty() || self.told.insert(Arc::clone(session))
+    }
+}
+
+/// An utterance that the first engine speaks, or the second if nothing comes of that.
+struct First {
+    speech: Speech,
+    attempt: u64,
+    /// For the second engine; none once there was audio, or it speaks.
+    utterance: Option<Box<Utterance>>,
+    /// Words that came before any audio: the second engine would tell them again.
+    held: VecDeque<Piece>,
+    second: Arc<Second>,
+}
+
+impl Relay for First {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, SynthesisError>>> {
+        loop {
+            if self.utterance.is_none()
+                && let Some(piece) = self.held.pop_front()
+            {
+                return Poll::Ready(Some(Ok(piece)));
+            }
+            let Poll::Ready(next) = self.speech.poll_next(cx) else { return Poll::Pending };
+            match next {
+                Some(Ok(piece @ Piece::Words(_))) if self.utterance.is_some() => self.held.push_back(piece),
+                Some(Ok(piece @ Piece::Audio(_))) if self.utterance.is_some() => {
+                    self.utterance = None;
+                    self.held.push_back(piece);
+                    self.second.succeeded(self.attempt);
+                }
+                Some(Err(error)) if error.kind != SynthesisErrorKind::NoAudio => {
+                    self.second.failed(self.attempt, &error);
+                    let Some(utterance) = self.utterance.take() else { return Poll::Ready(Some(Err(error))) };
+                    self.held.clear();
+                    // What fails of the second one is an attempt that nobody asks about.
+                    self.attempt = u64::MAX;
+                    self.speech = self.second.speak(*utterance);
+                }
+                next => return Poll::Ready(next),
+            }
+        }
+    }
+
+    fn untaken_bytes(&self) -> u64 {
+        let held = self.held.iter().map(|piece| match piece {
+            Piece::Audio(chunk) => chunk.len() as u64,
+            Piece::Words(_) | Piece::Warning(_) => 0,
+        });
+        held.sum::<u64>() + self.speech.untaken_bytes()
+    }
+}
+
+/// A speech with a warning in front.
+struct Announced {
+    warning: Option<Warning>,
+    speech: Speech,
+}
+
+impl Relay for Announced {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, SynthesisError>>> {
+        match self.warning.take() {
+            Some(warning) => Poll::Ready(Some(Ok(Piece::Warning(warning)))),
+            None => self.speech.poll_next(cx),
+        }
+    }
+
+    fn untaken_bytes(&self) -> u64 {
+        self.speech.untaken_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{pieces, soon};
+    use super::super::{Sink, Word};
+    use super::*;
+    use crate::proto::audio::Encoding;
+    use tokio::sync::mpsc;
+    use tokio::time::advance;
+
+    const PCM: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
+
+    /// An engine that leaves its work to the test.
+    struct Scripted {
+        name: &'static str,
+        rates: &'static [u32],
+        voices: Vec<Voice>,
+        asked: mpsc::UnboundedSender<(Utterance, Sink)>,
+    }
+
+    impl Synthesizer for Scripted {
+        fn name(&self) -> &str {
+            self.name
+        }
+
+        fn format(&self) -> Format {
+            PCM
+        }
+
+        fn supports(&self, format: Format) -> bool {
+            self.rates.contains(&format.sample_rate_hz)
+        }
+
+        fn voices(&self) -> Vec<Voice> {
+            self.voices.clone()
+        }
+
+        fn is_deterministic(&self) -> bool {
+            true
+        }
+
+        fn speak(&self, utterance: Utterance) -> Speech {
+            let (sink, speech) = Speech::channel(&utterance, 8_000);
+            self.asked.send((utterance, sink)).expect("the test goes on");
+            speech
+        }
+    }
+
+    type Asked = mpsc::UnboundedReceiver<(Utterance, Sink)>;
+
+    fn fallback() -> (Fallback, Asked, Asked) {
+        let (first, first_asked) = mpsc::unbounded_channel();
+        let (second, second_asked) = mpsc::unbounded_channel();
+        let voice =
+            |name: &str, language: &str| Voice { language: Some(language.to_owned()), ..Voice::new(name) };
+        let (both, far, shared) = (voice("both", "en"), voice("far", "de"), voice("near", "en"));
+        let first = Scripted {
+            name: "far-away",
+            rates: &[8_000, 16_000],
+            voices: vec![far.clone(), both.clone()],
+            asked: first,
+        };
+        let second = Scripted {
+            name: "inside",
+            rates: &[8_000, 48_000],
+            voices: vec![shared, both, voice("nah", "de-CH")],
+            asked: second,
+        };
+        (Fallback::new(Arc::new(first), Arc::new(second)), first_asked, second_asked)
+    }
+
+    fn of(session: &str) -> Utterance {
+        Utterance { session: Arc::from(session), ..Utterance::new("Good evening.", PCM) }
+    }
+
+    fn warned(piece: &Piece) -> bool {
+        matches!(piece, Piece::Warning(Warning { code: "fallback_engine", message })
+            if message.contains("far-away") && message.contains("inside"))
+    }
+
+    fn broken() -> SynthesisError {
+        SynthesisError::failed("It broke.")
+    }
+
+    /// Speaks one sentence, which the first engine fails if it is asked: whether it was asked, and
+    /// whether there was a warning.
+    async fn fails(
+        fallback: &Fallback,
+        first: &mut Asked,
+        second: &mut Asked,
+        session: &str,
+    ) -> (bool, bool) {
+        let speech = fallback.speak(of(session));
+        let asked = first.try_recv();
+        let was_asked = asked.is_ok();
+        if let Ok((_, sink)) = asked {
+            tokio::spawn(sink.fail(broken()));
+        }
+        let listening = tokio::spawn(pieces(speech));
+        let (_, mut sink) = soon(second.recv()).await.expect("the second engine is asked");
+        sink.push(&[2; 5]).expect("somebody listens");
+        sink.finish().await;
+        let (pieces, error) = soon(listening).await.expect("no panic");
+        assert_eq!(error, None);
+        let audio = pieces.iter().filter(|piece| matches!(piece, Piece::Audio(_))).count();
+        let warnings = pieces.iter().filter(|piece| warned(piece)).count();
+        assert_eq!((audio, warnings + 1), (1, pieces.len()), "{pieces:?}");
+        (was_asked, warnings == 1)
+    }
+
+    /// Speaks one sentence with the first engine.
+    async fn works(fallback: &Fallback, first: &mut Asked, session: &str) {
+        let speech = fallback.speak(of(session));
+        let (_, mut sink) = first.try_recv().expect("the first engine is asked");
+        sink.push(&[1; 5]).expect("somebody listens");
+        tokio::spawn(sink.finish());
+        let (pieces, error) = pieces(speech).await;
+        assert_eq!(error, None);
+        assert!(matches!(&pieces[..], [Piece::Audio(chunk)] if chunk[0] == 1), "{pieces:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_the_first_engine_while_that_works() {
+        let (fallback, mut first, mut second) = fallback();
+        assert_eq!((fallback.name(), fallback.format()), ("far-away", PCM));
+        let voices: Vec<String> = fallback.voices().into_iter().map(|voice| voice.name).collect();
+        assert_eq!(voices, ["far", "both"]);
+        assert!(!fallback.is_deterministic(), "nobody knows which of the two will speak");
+        let supports = |sample_rate_hz| fallback.supports(Format { sample_rate_hz, ..PCM });
+        assert_eq!([8_000, 16_000, 48_000].map(supports), [true, false, false]);
+        let engines: Vec<&str> = fallback.engines().into_iter().map(Synthesizer::name).collect();
+        assert_eq!(engines, ["far-away", "inside"]);
+        for _ in 0..3 {
+            works(&fallback, &mut first, "s").await;
+        }
+        assert!(second.try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sentence_that_fails_silently_is_spoken_by_the_second_engine_and_those_behind_it_too() {
+        let (fallback, mut first, mut second) = fallback();
+        assert_eq!(fails(&fallback, &mut first, &mut second, "a").await, (true, true));
+        // Nobody waits for the first engine to fail once more, and each session is told once.
+        assert_eq!(fails(&fallback, &mut first, &mut second, "a").await, (false, false));
+        assert_eq!(fails(&fallback, &mut first, &mut second, "b").await, (false, true));
+        assert_eq!(fails(&fallback, &mut first, &mut second, "b").await, (false, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_engine_is_tried_again_less_and_less_often() {
+        let (fallback, mut first, mut second) = fallback();
+        assert_eq!(fails(&fallback, &mut first, &mut second, "a").await, (true, true));
+        for seconds in [30, 60, 120, 240, 300, 300] {
+            advance(Duration::from_secs(seconds) - Duration::from_millis(1)).await;
+            assert_eq!(fails(&fallback, &mut first, &mut second, "a").await, (false, false), "{seconds}");
+            advance(Duration::from_millis(1)).await;
+            assert_eq!(fails(&fallback, &mut first, &mut second, "a").await, (true, false), "{seconds}");
+        }
+        // Once it works again it does for all, and the next outage begins anew.
+        advance(Duration::from_secs(300)).await;
+        works(&fallback, &mut first, "b").await;
+        works(&fallback, &mut first, "a").await;
+        assert_eq!(fails(&fallback, &mut first, &mut second, "a").await, (true, true));
+        advance(Duration::from_secs(30)).await;
+        works(&fallback, &mut first, "a").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_sentence_at_a_time_tries_it_again() {
+        let (fallback, mut first, mut second) = fallback();
+        fails(&fallback, &mut first, &mut second, "a").await;
+        advance(Fallback::FIRST_RETRY).await;
+        let trial = fallback.speak(of("a"));
+        let (_, sink) = first.try_recv().expect("the first engine is tried");
+        assert_eq!(fails(&fallback, &mut first, &mut second, "b").await, (false, true));
+        // Its listener leaves before anybody knows: another one tries, after as long again.
+        drop((trial, sink));
+        assert_eq!(fails(&fallback, &mut first, &mut second, "b").await, (false, false));
+        advance(Fallback::FIRST_RETRY).await;
+        works(&fallback, &mut first, "b").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sentences_that_fail_together_are_one_outage() {
+        let (fallback, mut first, mut second) = fallback();
+        let speeches = ["a", "b", "c"].map(|session| fallback.speak(of(session)));
+        let (_, mut late) = first.try_recv().expect("asked");
+        for _ in 0..2 {
+            let (_, sink) = first.try_recv().expect("asked");
+            tokio::spawn(sink.fail(broken()));
+        }
+        let [success, one, other] = speeches;
+        for speech in [one, other] {
+            tokio::spawn(pieces(speech));
+            soon(second.recv()).await.expect("the second engine is asked");
+        }
+        // One that was begun before does not end it, though it works.
+        late.push(&[1; 5]).expect("somebody listens");
+        tokio::spawn(late.finish());
+        assert_eq!(pieces(success).await.1, None);
+        assert_eq!(fails(&fallback, &mut first, &mut second, "a").await, (false, true));
+        advance(Fallback::FIRST_RETRY).await;
+        works(&fallback, &mut first, "a").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_heard_of_a_sentence_is_not_said_again() {
+        let (fallback, mut first, mut second) = fallback();
+        let speech = fallback.speak(of("a"));
+        let (_, mut sink) = first.try_recv().expect("asked");
+        sink.push(&[1; 1_000]).expect("somebody listens");
+        tokio::spawn(sink.fail(broken()));
+        let (heard, error) = pieces(speech).await;
+        assert!(heard.iter().all(|piece| matches!(piece, Piece::Audio(_))));
+        assert_eq!(error, Some(broken()));
+        assert!(second.try_recv().is_err());
+        assert_eq!(fails(&fallback, &mut first, &mut second, "a").await, (false, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn words_of_a_sentence_that_failed_are_not_told() {
+        let word = |n: u64| Word {
+            text_range: 0..4,
+            start: Duration::from_millis(n),
+            end: Duration::from_millis(n + 1),
+        };
+        let (fallback, mut first, mut second) = fallback();
+        let mut speech = fallback.speak(of("a"));
+        let (_, mut sink) = first.try_recv().expect("asked");
+        sink.warn("retrying_engine", "Once more.");
+        sink.words(vec![word(1)]);
+        tokio::spawn(sink.fail(SynthesisError::timeout("Too late.")));
+        let Some(Ok(Piece::Warning(told))) = soon(speech.next()).await else { panic!("a warning") };
+        assert_eq!(told.code, "retrying_engine");
+        let listening = tokio::spawn(pieces(speech));
+        let (_, mut sink) = soon(second.recv()).await.expect("asked");
+        sink.words(vec![word(2)]);
+        sink.push(&[2; 5]).expect("somebody listens");
+        sink.finish().await;
+        let (heard, _) = soon(listening).await.expect("no panic");
+        assert!(warned(&heard[0]));
+        assert_eq!(heard[1], Piece::Words(vec![word(2)]));
+
+        // Where it works they come in front of the audio, as they did.
+        advance(Fallback::FIRST_RETRY).await;
+        let speech = fallback.speak(of("a"));
+        let (_, mut sink) = first.try_recv().expect("asked");
+        sink.words(vec![word(3)]);
+        sink.push(&[1; 5]).expect("somebody listens");
+        tokio::spawn(sink.finish());
+        let (heard, _) = pieces(speech).await;
+        assert!(matches!(&heard[..], [Piece::Words(_), Piece::Audio(_)]), "{heard:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_text_that_has_no_sound_is_no_outage() {
+        let (fallback, mut first, mut second) = fallback();
+        let speech = fallback.speak(of("a"));
+        let (_, sink) = first.try_recv().expect("asked");
+        tokio::spawn(sink.fail(SynthesisError::no_audio("No sound.")));
+        assert_eq!(pieces(speech).await, (vec![], Some(SynthesisError::no_audio("No sound."))));
+        works(&fallback, &mut first, "a").await;
+        assert!(second.try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn overload_and_timeout_are_outages_and_a_failure_of_both_is_told() {
+        for error in [SynthesisError::overloaded("Too much."), SynthesisError::timeout("Too late.")] {
+            let (fallback, mut first, mut second) = fallback();
+            let speech = fallback.speak(of("a"));
+            let (_, sink) = first.try_recv().expect("asked");
+            tokio::spawn(sink.fail(error));
+            let listening = tokio::spawn(pieces(speech));
+            let (_, sink) = soon(second.recv()).await.expect("asked");
+            tokio::spawn(sink.fail(broken()));
+            let (heard, error) = soon(listening).await.expect("no panic");
+            assert_eq!((heard.len(), error), (1, Some(broken())));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_voice_that_the_second_engine_lacks_is_its_own_for_the_language() {
+        let (fallback, mut first, mut second) = fallback();
+        fails(&fallback, &mut first, &mut second, "a").await;
+        let cases = [
+            ("far", "", "near"),
+            ("far", "de", "nah"),
+            ("both", "de", "both"),
+            ("", "", "near"),
+            ("", "fr", "near"),
+        ];
+        for (asked, language, expected) in cases {
+            let (voice, language) = (asked.to_owned(), language.to_owned());
+            let _speech = fallback.speak(Utterance { voice, language, ..of("a") });
+            let (utterance, _) = second.try_recv().expect("asked");
+            assert_eq!(utterance.voice, expected, "{asked} {}", utterance.language);
+        }
+    }
+}

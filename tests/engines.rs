@@ -1,0 +1,377 @@
+//! What a listener and an operator see of the engines behind a server: turns, overload, a second
+//! engine, voices, limits, and the word said before anybody listens.
+#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
+
+mod support;
+
+use aloud::audio::Format;
+use aloud::tts::{Fallback, Flite, Queue, QueueBounds, Speech, SynthesisError, Synthesizer, Tone, Utterance};
+use aloud::{Config, Service};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use support::{
+    FORMAT, Frame, Raw, Scripted, audio, close, messages, over_memory, raw, session, start_echo, start_with,
+    v1, within,
+};
+
+const START: &str = r#"{"type":"start_session","prompt":"Good evening. The kettle is on. Tea is ready."}"#;
+
+fn queued(engine: Arc<dyn Synthesizer>, concurrency: usize, waiting: usize) -> Arc<Queue> {
+    Arc::new(Queue::new(engine, QueueBounds { concurrency, waiting, ..QueueBounds::default() }))
+}
+
+/// An engine that fails every sentence at once, or says nothing for ever.
+struct Broken {
+    hangs: bool,
+}
+
+impl Synthesizer for Broken {
+    fn name(&self) -> &str {
+        "broken"
+    }
+
+    fn format(&self) -> Format {
+        FORMAT
+    }
+
+    fn speak(&self, utterance: Utterance) -> Speech {
+        if !self.hangs {
+            return Speech::failed(SynthesisError::failed("The model is missing."));
+        }
+        let (sink, speech) = Speech::channel(&utterance, FORMAT.sample_rate_hz);
+        tokio::spawn(async move { sink.cancelled().await });
+        speech
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_finds_no_place_is_told_to_come_back_later() {
+    let (engine, mut asked) = Scripted::new();
+    let server = start_with(Config { prefetch: 1, ..Config::default() }, queued(engine, 1, 1)).await;
+    let (mut working, mut waiting) = (session(server.addr).await, session(server.addr).await);
+    working.say(START).await;
+    let busy = within(asked.recv()).await.unwrap();
+    waiting.say(START).await;
+    waiting.before_pong().await;
+
+    let (mut refused, _) = v1(server.addr).await;
+    refused.say(START).await;
+    let frames = refused.read_until("error").await;
+    let error = messages(&frames).pop().unwrap();
+    assert_eq!((&error["code"], &error["fatal"]), (&json!("overloaded"), &json!(true)));
+    assert!(error["message"].as_str().unwrap().contains("overloaded"), "{error}");
+    assert_eq!(closed_with(&mut refused).await, 4503);
+
+    let mut refused = session(server.addr).await;
+    refused.say(START).await;
+    refused.read_until("error").await;
+    assert_eq!(closed_with(&mut refused).await, 1013);
+
+    // Those that were there first are none the worse for it.
+    drop(busy);
+    let (utterance, mut sink) = within(asked.recv()).await.unwrap();
+    assert_eq!(utterance.index, 0, "the next of the other session");
+    sink.push(&[1; 320]).unwrap();
+    waiting.read_until("binary").await;
+}
+
+#[tokio::test]
+async fn a_listener_that_leaves_the_queue_makes_room() {
+    let (engine, mut asked) = Scripted::new();
+    let queue = queued(engine, 1, 1);
+    let server = start_with(Config { prefetch: 1, ..Config::default() }, queue.clone()).await;
+    let mut working = session(server.addr).await;
+    working.say(START).await;
+    let _busy = within(asked.recv()).await.unwrap();
+    for _ in 0..3 {
+        let mut waiting = session(server.addr).await;
+        waiting.say(START).await;
+        waiting.before_pong().await;
+        assert_eq!(queue.waiting(), 1);
+        drop(waiting);
+        within(async {
+            while queue.waiting() > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+/// Sentences of this many sessions, an hour of text each if need be: which of them the engine
+/// worked on, in order, one at a time.
+async fn order_of(texts: &[String], prefetch: usize) -> Vec<usize> {
+    let (engine, mut asked) = Scripted::new();
+    let config = Config { prefetch, ..Config::default() };
+    let server = start_with(config, queued(engine, 1, 1_000)).await;
+    let mut clients = Vec::new();
+    for text in texts {
+        let mut client = session(server.addr).await;
+        client.say(&json!({"type": "start_session", "prompt": text}).to_string()).await;
+        client.before_pong().await;
+        clients.push(client);
+    }
+    let sentences: usize = texts.iter().map(|text| text.matches('.').count()).sum();
+    let mut sessions: Vec<Arc<str>> = Vec::new();
+    let mut order = Vec::new();
+    for _ in 0..sentences {
+        let (utterance, mut sink) = within(asked.recv()).await.unwrap();
+        let known = sessions.iter().position(|id| *id == utterance.session);
+        order.push(known.unwrap_or_else(|| {
+            sessions.push(Arc::clone(&utterance.session));
+            sessions.len() - 1
+        }));
+        sink.push(&[1; 80]).unwrap();
+        drop(utterance);
+        within(sink.finish()).await;
+    }
+    order
+}
+
+#[tokio::test]
+async fn a_long_text_does_not_keep_a_short_one_waiting() {
+    let long = "Here is one more sentence of a long text. ".repeat(50);
+    for prefetch in [1, 2, 50] {
+        let order = order_of(&[long.clone(), "This one is short.".to_owned()], prefetch).await;
+        let place = order.iter().position(|&session| session == 1).unwrap();
+        assert!(place <= 2, "turn {place} with a prefetch of {prefetch}");
+        assert_eq!(order.len(), 51);
+    }
+    // And of three long ones each has its share at every moment.
+    let order = order_of(&[long.clone(), long.clone(), long], 2).await;
+    for n in 3..147 {
+        let mine = |session: usize| order[..n].iter().filter(|&&one| one == session).count();
+        let shares = [mine(0), mine(1), mine(2)];
+        assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 2, "{shares:?} after {n}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_engine_speaks_what_the_first_one_fails() {
+    let engine = Fallback::new(Arc::new(Broken { hangs: false }), Arc::new(Tone::new(FORMAT, 0.1)));
+    let server = start_with(Config::default(), Arc::new(engine)).await;
+    let (mut client, _) = v1(server.addr).await;
+    client.say(START).await;
+    let frames = client.read_until("session_end").await;
+    let of = |kind: &str| messages(&frames).into_iter().filter(|m| m["type"] == kind).collect::<Vec<Value>>();
+    assert_eq!(audio(&frames).len(), 3 * 1_600);
+    assert_eq!((of("error").len(), of("sentence_end").len()), (0, 3));
+    let warnings = of("warning");
+    assert_eq!((warnings.len(), &warnings[0]["code"]), (1, &json!("fallback_engine")));
+    assert!(warnings[0]["message"].as_str().unwrap().contains("tone"), "{warnings:?}");
+
+    // A client of the base protocol hears it and is told nothing that it does not know.
+    let mut client = session(server.addr).await;
+    client.say(START).await;
+    let frames = client.read_until("session_end").await;
+    assert_eq!(audio(&frames).len(), 3 * 1_600);
+    assert!(messages(&frames).iter().all(|message| message["type"] != "warning"));
+}
+
+#[tokio::test]
+async fn a_sentence_that_breaks_off_ends_and_the_next_is_the_second_engine_s() {
+    let (first, mut asked) = Scripted::new();
+    let engine = Fallback::new(first, Arc::new(Tone::new(FORMAT, 0.1)));
+    let server = start_with(Config { prefetch: 1, ..Config::default() }, Arc::new(engine)).await;
+    let (mut client, _) = v1(server.addr).await;
+    client.say(START).await;
+    let (_, mut sink) = within(asked.recv()).await.unwrap();
+    sink.push(&[1; 320]).unwrap();
+    tokio::spawn(sink.fail(SynthesisError::failed("It broke.")));
+    let frames = client.read_until("session_end").await;
+    let told: Vec<&str> = frames.iter().map(Frame::kind).filter(|kind| *kind != "binary").collect();
+    // An answer: it may overtake what is in the log.
+    assert_eq!(told.iter().filter(|kind| **kind == "warning").count(), 1);
+    let stream = told.iter().copied().filter(|kind| !["warning", "timestamps"].contains(kind));
+    let stream: Vec<&str> = stream.collect();
+    assert_eq!(stream[..6], ["stream_start", "text", "error", "sentence_end", "text", "sentence_end"]);
+    assert_eq!(audio(&frames).len(), 640 + 2 * 1_600);
+    assert!(asked.try_recv().is_err(), "the first engine is left alone");
+}
+
+/// The code of the Close that comes next. The client answers it, so that nobody waits for that.
+async fn closed_with(client: &mut Raw) -> u16 {
+    let frame = client.read_frame().await;
+    let Frame::Close(Some((code, reason))) = frame else { panic!("no Close but {frame:?}") };
+    client.send_bytes(&close(code, &reason)).await;
+    code
+}
+
+/// The audio of the next sentence.
+async fn sentence(client: &mut Raw) -> Vec<u8> {
+    audio(&client.read_until("sentence_end").await)
+}
+
+#[tokio::test]
+async fn voices_are_chosen_per_session_and_by_update() {
+    let engine = Arc::new(Flite::new());
+    let format = engine.format();
+    let server = start_with(Config::default(), engine.clone()).await;
+    let text = "Good evening, everybody.";
+    let expected = async |voice: &str, speed: f32| {
+        let mut utterance = Utterance::new(text, format);
+        (utterance.voice, utterance.speed) = (voice.to_owned(), speed);
+        support::spoken(engine.as_ref(), utterance).await
+    };
+    let append = json!({"type": "append", "text": text}).to_string();
+    let flush = r#"{"type":"flush"}"#;
+    let (mut client, _) = v1(server.addr).await;
+    let start = json!({"type": "start_session", "source": "append", "voice": "kal16-low"});
+    client.say(&start.to_string()).await;
+    let updates = [
+        (json!({}), "kal16-low", 1.0),
+        (json!({"voice": "kal16-high"}), "kal16-high", 1.0),
+        (json!({"speed": 2.0}), "kal16-high", 2.0),
+        (json!({"voice": "kal16", "speed": 1.0}), "kal16", 1.0),
+        (json!({"language": "de"}), "kal16", 1.0),
+    ];
+    let mut heard = Vec::new();
+    for (update, voice, speed) in updates {
+        let mut update = update;
+        update["type"] = json!("update");
+        client.say(&update.to_string()).await;
+        client.say(&append).await;
+        client.say(flush).await;
+        heard.push(sentence(&mut client).await);
+        assert!(*heard.last().unwrap() == expected(voice, speed).await, "{update}");
+    }
+    assert!(heard[0] != heard[1] && heard[1] != heard[3]);
+    // Another session is not concerned.
+    let (mut other, _) = v1(server.addr).await;
+    other.say(&json!({"type": "start_session", "prompt": text, "language": "en"}).to_string()).await;
+    assert!(sentence(&mut other).await == expected("", 1.0).await);
+    let (mut other, _) = v1(server.addr).await;
+    other.say(&json!({"type": "start_session", "prompt": text, "voice": "kal17"}).to_string()).await;
+    let error = messages(&other.read_until("error").await).pop().unwrap();
+    assert_eq!(error["code"], "unknown_voice");
+    assert!(error["message"].as_str().unwrap().contains("kal16-low"), "{error}");
+}
+
+/// Asks for a path with a method: the head and the body of the answer.
+async fn ask(addr: std::net::SocketAddr, method: &str, path: &str) -> (support::Head, String) {
+    let mut client = raw(addr).await;
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+    client.send_bytes(request.as_bytes()).await;
+    let head = client.read_head().await;
+    let body = client.read_to_close().await;
+    (head, String::from_utf8(body).unwrap())
+}
+
+#[tokio::test]
+async fn voices_are_listed() {
+    let server = start_with(Config::default(), Arc::new(Flite::new())).await;
+    let (head, body) = ask(server.addr, "GET", "/api/voices?x=y").await;
+    assert_eq!((head.status, head.header("content-type").as_deref()), (200, Some("application/json")));
+    assert_eq!(head.header("cache-control").as_deref(), Some("max-age=60"));
+    let voices: Value = serde_json::from_str(&body).unwrap();
+    let voice = |name: &str, default: bool| json!({"name": name, "language": "en-US", "gender": "male", "sampleRate": 16000, "default": default});
+    assert_eq!(voices, json!([voice("kal16", true), voice("kal16-low", false), voice("kal16-high", false)]));
+
+    let (also, nothing) = ask(server.addr, "HEAD", "/api/voices").await;
+    assert_eq!((also.status, nothing.as_str()), (200, ""));
+    assert_eq!(also.header("content-length"), Some(body.len().to_string()));
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        let (head, _) = ask(server.addr, method, "/api/voices").await;
+        assert_eq!((head.status, head.header("allow").as_deref()), (405, Some("GET, HEAD")), "{method}");
+    }
+    for path in ["/api/voices/", "/api/voice", "/api/voicess"] {
+        assert_eq!(ask(server.addr, "GET", path).await.0.status, 404, "{path}");
+    }
+    // What is not known is left out.
+    let server = start_with(Config::default(), Scripted::new().0).await;
+    let (_, body) = ask(server.addr, "GET", "/api/voices").await;
+    let voices: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(voices, json!([{"name": "scripted", "sampleRate": 8000, "default": true}]));
+    // An echo has no voices: every path of it is a WebSocket.
+    let server = start_echo(Config::default()).await;
+    assert_eq!(ask(server.addr, "GET", "/api/voices").await.0.status, 426);
+}
+
+#[tokio::test]
+async fn a_session_is_closed_once_it_has_spoken_as_much_as_it_may() {
+    let config = || Config { max_session_chars: Some(32), ..Config::default() };
+    let server = start_with(config(), Arc::new(Tone::new(FORMAT, 0.1))).await;
+    let (mut client, greeting) = v1(server.addr).await;
+    assert!(greeting["limits"].get("maxSessionChars").is_none(), "the contract lists what is told");
+    client.say(START).await;
+    let frames = client.read_until("session_end").await;
+    let told = messages(&frames);
+    assert_eq!(audio(&frames).len(), 2 * 1_600, "what it may speak is heard");
+    assert_eq!(told[told.len() - 2]["code"], "text_too_long");
+    assert_eq!(told[told.len() - 1]["reason"], "error");
+    assert_eq!(told[told.len() - 1]["usage"]["chars"], 30);
+    assert_eq!(closed_with(&mut client).await, 4413);
+
+    let mut client = session(server.addr).await;
+    client.say(START).await;
+    let frames = client.read_until("session_end").await;
+    assert_eq!(audio(&frames).len(), 2 * 1_600);
+    assert_eq!(closed_with(&mut client).await, 1008);
+}
+
+#[tokio::test]
+async fn an_engine_shows_that_it_works_before_anybody_listens() {
+    let service = |engine: Arc<dyn Synthesizer>| Service::new(Config::default(), engine).unwrap();
+    let tone = || Arc::new(Tone::new(FORMAT, 0.1));
+    let broken = |hangs| Arc::new(Broken { hangs });
+    for engine in [Arc::new(Flite::new()) as Arc<dyn Synthesizer>, tone(), queued(tone(), 1, 1)] {
+        let service = service(engine);
+        assert!(within(service.warm_up()).await.unwrap() < Duration::from_secs(10));
+        assert_eq!(service.syntheses().count(), 0);
+    }
+    // Both engines have to: one that never speaks is as bad for a listener as it was.
+    let cases: [Arc<dyn Synthesizer>; 4] = [
+        broken(false),
+        queued(broken(false), 1, 1),
+        Arc::new(Fallback::new(broken(false), tone())),
+        Arc::new(Fallback::new(tone(), broken(false))),
+    ];
+    for engine in cases {
+        let error = within(service(engine).warm_up()).await.unwrap_err().to_string();
+        assert_eq!(error, "the engine broken cannot speak: The model is missing.");
+    }
+    let silent = within(service(Arc::new(Tone::new(FORMAT, 0.0))).warm_up()).await.unwrap_err().to_string();
+    assert!(silent.contains("the engine tone cannot speak: It gave no audio"), "{silent}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_has_half_a_minute_for_its_first_word() {
+    let service = Service::new(Config::default(), Arc::new(Broken { hangs: true })).unwrap();
+    let began = tokio::time::Instant::now();
+    let error = service.warm_up().await.unwrap_err().to_string();
+    assert_eq!(began.elapsed(), Duration::from_secs(30));
+    assert!(error.contains("broken") && error.contains("30 s"), "{error}");
+}
+
+/// How long a short text waits for its first audio beside one of fifty sentences, where the engine
+/// takes a second for a sentence and does one at a time. Told by what the engine was asked for.
+#[tokio::test(start_paused = true)]
+async fn waiting_beside_a_long_text_is_one_sentence_of_it() {
+    let (engine, mut asked) = Scripted::new();
+    tokio::spawn(async move {
+        while let Some((utterance, mut sink)) = asked.recv().await {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let _ = sink.push(&[1; 80]);
+                drop(utterance);
+                sink.finish().await;
+            });
+        }
+    });
+    let queue = queued(engine, 1, 1_000);
+    let service = Service::new(Config { prefetch: 50, ..Config::default() }, queue.clone()).unwrap();
+    let mut long = over_memory(&service, 1 << 20, "").await;
+    let prompt = "Here is one more sentence of a long text. ".repeat(50);
+    long.say(&json!({"type": "start_session", "prompt": prompt}).to_string()).await;
+    long.read_until("binary").await;
+    assert_eq!(queue.waiting(), 48);
+    let mut short = over_memory(&service, 1 << 20, "").await;
+    let began = tokio::time::Instant::now();
+    short.say(r#"{"type":"start_session","prompt":"This one is short."}"#).await;
+    short.read_until("binary").await;
+    let waited = began.elapsed();
+    // What is being worked on, one of the long text at most, and its own.
+    assert!(waited <= Duration::from_secs(3), "{waited:?}");
+    eprintln!("beside 48 sentences that wait, a second each: {waited:?} to the first audio");
+}
