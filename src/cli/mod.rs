@@ -30,7 +30,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Command {
     /// Run the server.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Speak a text into a file.
     Say(Say),
     /// Run a WebSocket echo.
@@ -260,7 +260,8 @@ impl Command {
             Command::Help(text) => print(text),
             Command::Version => print(concat!("aloud ", env!("CARGO_PKG_VERSION"), "\n")),
             Command::Say(asked) => say::say(asked),
-            Command::Serve(Serve { listen, warms_up, settings }) => {
+            Command::Serve(serve) => {
+                let Serve { listen, warms_up, settings } = *serve;
                 let service = Service::new(settings.config(), run::engine(&settings)?)?;
                 run::serve(&listen, &service, run::threads(settings.threads), warms_up)
             }
@@ -478,7 +479,7 @@ fn parse_command(
             given.no_words("serve")?;
             let warms_up = given.given.last(&NO_WARM_UP).is_none();
             let (listen, settings) = (given.listen()?, given.settings(true)?);
-            Ok(Command::Serve(Serve { listen, warms_up, settings }))
+            Ok(Command::Serve(Box::new(Serve { listen, warms_up, settings })))
         }
     }
 }

@@ -14,7 +14,7 @@ fn run(args: &[&str], env: Env) -> Result<Command, Usage> {
 
 fn serve_with(args: &[&str], env: Env) -> Serve {
     match run(args, env) {
-        Ok(Command::Serve(serve)) => serve,
+        Ok(Command::Serve(serve)) => *serve,
         other => panic!("{args:?} {env:?} gave {other:?}"),
     }
 }
