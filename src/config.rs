@@ -1,6 +1,7 @@
 //! Every setting of the server: meaning, unit, default and bounds. Knows no command line.
 
 use crate::proto::audio::Encoding;
+use crate::proto::message::TextSource;
 use std::fmt;
 use std::net::SocketAddrV6;
 use std::path::PathBuf;
@@ -13,6 +14,20 @@ use std::time::Duration;
 pub struct Config {
     /// What is spoken to a client that starts a session without a prompt.
     pub greeting: String,
+    /// Where the text comes from where a client gives a prompt and does not say:
+    /// [`Verbatim`](TextSource::Verbatim), the prompt is the text, or [`Llm`](TextSource::Llm), the
+    /// writer of [`Service::with_writer`](crate::Service::with_writer) answers it. Default: the
+    /// former.
+    pub source: TextSource,
+    /// The most characters that a writer may write for one stream; what is beyond it is left out.
+    /// Default: 20,000, some twenty minutes of speech.
+    pub max_script_chars: usize,
+    /// The most turns of a conversation that a writer is told, the newest prompt included; the
+    /// oldest are forgotten first. Default: 41, which is twenty prompts with their answers before
+    /// the newest.
+    pub max_history_turns: usize,
+    /// The most characters of them together. Default: 16,000.
+    pub max_history_chars: usize,
     /// Milliseconds of audio in a binary frame. From 1 to 1,000; a frame never holds more than
     /// 64 KiB. Default: 40.
     pub frame_ms: u32,
@@ -73,6 +88,10 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             greeting: "Hello. I am ready to speak.".to_owned(),
+            source: TextSource::Verbatim,
+            max_script_chars: 20_000,
+            max_history_turns: 41,
+            max_history_chars: 16_000,
             frame_ms: 40,
             encoding: None,
             sample_rate_hz: None,

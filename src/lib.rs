@@ -22,6 +22,8 @@
 //!   [`Flite`](tts::Flite), the voice inside, and [`Tone`](tts::Tone), for tests and throughput.
 //!   Two engines are made of others: [`Queue`](tts::Queue) has one work on so many sentences at
 //!   once, and [`Fallback`](tts::Fallback) has a second one for when it fails.
+//! - [`script`] is what a writer is: [`Writer`](script::Writer), with [`Chat`](script::Chat), a
+//!   language model over HTTP, whose text is spoken while it is still being written.
 //! - [`Service`] answers HTTP requests and starts sessions; [`Server`] puts it behind a listener
 //!   with deadlines. Each connection is one task around one `select!`, the only place that knows
 //!   both a socket and a session.
@@ -37,6 +39,7 @@ pub mod client;
 pub mod config;
 mod gauge;
 pub mod proto;
+pub mod script;
 mod server;
 pub mod tts;
 pub mod upstream;
@@ -44,4 +47,5 @@ pub mod upstream;
 pub use config::Config;
 pub use gauge::{Counted, Gauge};
 pub use proto::audio;
+pub use proto::message::TextSource;
 pub use server::{BindError, ConfigError, PATH, SUBPROTOCOL, Server, Service};

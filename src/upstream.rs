@@ -217,7 +217,7 @@ impl Settings {
 
 /// Why a service cannot be asked: its settings are wrong. One sentence for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidSettings(String);
+pub struct InvalidSettings(pub(crate) String);
 
 impl fmt::Display for InvalidSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -135,6 +135,31 @@ With --engine speech or elevenlabs, services over HTTP:
                        is asked for it: 8000, 16000, 22050, 24000, 32000,
                        44100 or 48000
 
+Text, where a client does not say where it comes from:
+  --source NAME        verbatim: the prompt is the text
+                       llm: a language model answers the prompt
+                       [default: verbatim] [env: ALOUD_SOURCE]
+  --llm-url URL        a language model that writes what is spoken: any server
+                       with OpenAI's /v1/chat/completions, http://HOST:PORT or
+                       with a path behind it [env: ALOUD_LLM_URL]
+  --llm-model NAME     which of its models [env: ALOUD_LLM_MODEL]
+  --llm-key-file FILE  file that holds the key, and nothing else; or put the
+                       key into ALOUD_LLM_KEY. Never on the command line
+                       [env: ALOUD_LLM_KEY_FILE]
+  --system-prompt TEXT what the model is told in front of every conversation
+                       [env: ALOUD_SYSTEM_PROMPT]
+  --system-prompt-file FILE
+                       the same, from a file [env: ALOUD_SYSTEM_PROMPT_FILE]
+  --llm-temperature T  how freely it chooses its words, 0 to 2
+                       [default: the model's own] [env: ALOUD_LLM_TEMPERATURE]
+  --llm-max-tokens N   where it stops at the latest, in its own tokens
+                       [default: the model's own] [env: ALOUD_LLM_MAX_TOKENS]
+  --llm-max-chars N    the same in characters; the rest is left out
+                       [default: 20000] [env: ALOUD_LLM_MAX_CHARS]
+  --llm-timeout-ms MS  silence of the model's server, the first answer
+                       included, after which it is given up, 1 to 3600000
+                       [default: 60000] [env: ALOUD_LLM_TIMEOUT_MS]
+
 Engines:
   --fallback-engine NAME    flite or tone: speaks while --engine fails
                             [default: none] [env: ALOUD_FALLBACK_ENGINE]
@@ -291,11 +316,41 @@ Only with --engine speech or elevenlabs, services over HTTP:
                        is asked for it: 8000, 16000, 22050, 24000, 32000,
                        44100 or 48000
 
+Text:
+  --source NAME        verbatim: TEXT is spoken
+                       llm: a language model answers TEXT; the server at --url
+                       has its own, and without --url it takes --llm-url
+                       [default: verbatim, or what the server has]
+
+Only without --url, a language model:
+  --llm-url URL        a language model that writes what is spoken: any server
+                       with OpenAI's /v1/chat/completions, http://HOST:PORT or
+                       with a path behind it [env: ALOUD_LLM_URL]
+  --llm-model NAME     which of its models [env: ALOUD_LLM_MODEL]
+  --llm-key-file FILE  file that holds the key, and nothing else; or put the
+                       key into ALOUD_LLM_KEY. Never on the command line
+                       [env: ALOUD_LLM_KEY_FILE]
+  --system-prompt TEXT what the model is told in front of every conversation
+                       [env: ALOUD_SYSTEM_PROMPT]
+  --system-prompt-file FILE
+                       the same, from a file [env: ALOUD_SYSTEM_PROMPT_FILE]
+  --llm-temperature T  how freely it chooses its words, 0 to 2
+                       [default: the model's own] [env: ALOUD_LLM_TEMPERATURE]
+  --llm-max-tokens N   where it stops at the latest, in its own tokens
+                       [default: the model's own] [env: ALOUD_LLM_MAX_TOKENS]
+  --llm-max-chars N    the same in characters; the rest is left out
+                       [default: 20000] [env: ALOUD_LLM_MAX_CHARS]
+  --llm-timeout-ms MS  silence of the model's server, the first answer
+                       included, after which it is given up, 1 to 3600000
+                       [default: 60000] [env: ALOUD_LLM_TIMEOUT_MS]
+
   -h, --help           show this text
 
 Examples:
   aloud say \"Good evening. The kettle is on.\" -o hello.wav
   aloud say - -o - --url ws://127.0.0.1:8080 < letter.txt | aplay
+  aloud say --source llm \"Tell me about tea\" --llm-url http://127.0.0.1:11434 \\
+      --llm-model llama3.2
 ";
 
 /// `aloud echo --help`.

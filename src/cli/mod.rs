@@ -8,11 +8,12 @@ mod help;
 mod run;
 mod say;
 mod service;
+mod writer;
 
 use aloud::audio::Encoding;
 use aloud::config::Listen;
 use aloud::tts::{SampleEncoding, Treatment, command};
-use aloud::{Config, PATH, Service};
+use aloud::{Config, PATH, Service, TextSource};
 use service::{
     ENGINE_ATTEMPTS, ENGINE_CONNECT_MS, ENGINE_FORMAT, ENGINE_KEY_FILE, ENGINE_MODEL, ENGINE_URL, Remote,
 };
@@ -25,6 +26,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
+use writer::{
+    LLM_KEY_FILE, LLM_MAX_CHARS, LLM_MAX_TOKENS, LLM_MODEL, LLM_TEMPERATURE, LLM_TIMEOUT_MS, LLM_URL, Llm,
+    SAY_SOURCE, SOURCE, SYSTEM_PROMPT, SYSTEM_PROMPT_FILE,
+};
 
 /// What the person asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +83,10 @@ pub(crate) struct Settings {
     /// How long one may wait for it, in ms.
     pub(crate) queue_timeout_ms: Option<u64>,
     pub(crate) limits: Limits,
+    /// Where the text comes from for clients that do not say.
+    pub(crate) source: TextSource,
+    /// The language model that writes, if there is one.
+    pub(crate) llm: Option<Llm>,
 }
 
 /// An engine outside of this process. `None` leaves the choice to the library.
@@ -159,6 +168,12 @@ impl Settings {
             max_session_chars: self.limits.session_chars.or(default.max_session_chars),
             max_session: self.limits.session_ms.map_or(default.max_session, Duration::from_millis),
             resume_ttl: self.limits.resume_ttl_ms.map_or(default.resume_ttl, Duration::from_millis),
+            source: self.source,
+            max_script_chars: self
+                .llm
+                .as_ref()
+                .and_then(|llm| llm.max_chars)
+                .unwrap_or(default.max_script_chars),
             ..default
         }
     }
@@ -197,6 +212,8 @@ pub(crate) struct Say {
     pub(crate) output: Output,
     /// At the pace of speech, in place of as fast as it comes.
     pub(crate) paced: bool,
+    /// Where the text to speak comes from, if that is said.
+    pub(crate) source: Option<TextSource>,
     pub(crate) server: Via,
 }
 
@@ -262,7 +279,7 @@ impl Command {
             Command::Say(asked) => say::say(asked),
             Command::Serve(serve) => {
                 let Serve { listen, warms_up, settings } = *serve;
-                let service = Service::new(settings.config(), run::engine(&settings)?)?;
+                let service = run::service(settings.config(), run::engine(&settings)?, &settings)?;
                 run::serve(&listen, &service, run::threads(settings.threads), warms_up)
             }
             Command::Echo(Echo { listen, max_message_bytes }) => {
@@ -376,6 +393,16 @@ const SERVE: &[Opt] = &[
     MAX_SESSION_MS,
     RESUME_TTL_MS,
     NO_WARM_UP,
+    SOURCE,
+    LLM_URL,
+    LLM_MODEL,
+    LLM_KEY_FILE,
+    SYSTEM_PROMPT,
+    SYSTEM_PROMPT_FILE,
+    LLM_TEMPERATURE,
+    LLM_MAX_TOKENS,
+    LLM_MAX_CHARS,
+    LLM_TIMEOUT_MS,
 ];
 const SAY: &[Opt] = &[
     OUTPUT,
@@ -406,6 +433,16 @@ const SAY: &[Opt] = &[
     ENGINE_FORMAT,
     ENGINE_CONNECT_MS,
     ENGINE_ATTEMPTS,
+    SAY_SOURCE,
+    LLM_URL,
+    LLM_MODEL,
+    LLM_KEY_FILE,
+    SYSTEM_PROMPT,
+    SYSTEM_PROMPT_FILE,
+    LLM_TEMPERATURE,
+    LLM_MAX_TOKENS,
+    LLM_MAX_CHARS,
+    LLM_TIMEOUT_MS,
 ];
 /// What concerns an engine outside of this process only; services have more ([`service::OPTIONS`]).
 const FOREIGN: &[Opt] = &[
@@ -530,6 +567,7 @@ fn say(given: &Source<'_>) -> Result<Say, Usage> {
         }
         Some(file) => Output::File(file.into()),
     };
+    let source = given.text_source(&SAY_SOURCE)?;
     let server = match given.text(&URL)? {
         None => Via::Own(Box::new(given.settings(false)?)),
         Some((_, url)) => {
@@ -538,6 +576,7 @@ fn say(given: &Source<'_>) -> Result<Say, Usage> {
                 .iter()
                 .chain(FOREIGN)
                 .chain(service::OPTIONS)
+                .chain(writer::OPTIONS)
                 .find(|option| given.given.last(option).is_some())
             {
                 return Err(Usage(format!(
@@ -555,7 +594,7 @@ fn say(given: &Source<'_>) -> Result<Say, Usage> {
         }
     };
     let paced = given.given.last(&PACED).is_some();
-    Ok(Say { text, output, paced, server })
+    Ok(Say { text, output, paced, source, server })
 }
 
 /// The engines inside of this program, which are there whatever else fails.
@@ -788,6 +827,8 @@ impl Source<'_> {
 
     /// The options of a server of our own; what concerns other clients only where there may be some.
     fn settings(&self, greets: bool) -> Result<Settings, Usage> {
+        let source = self.text_source(if greets { &SOURCE } else { &SAY_SOURCE })?;
+        let source = source.unwrap_or(TextSource::Verbatim);
         let engine = self.choice(&ENGINE, Engine::from_name)?.unwrap_or(Engine::Flite);
         Ok(Settings {
             engine,
@@ -815,6 +856,11 @@ impl Source<'_> {
                 resume_ttl_ms: self.of_clients(greets, &RESUME_TTL_MS, 1_000..=MAX_MS)?,
                 prefetch: self.of_clients(greets, &PREFETCH, 1..=64)?,
             },
+            llm: match greets || source == TextSource::Llm || self.is_about_a_model() {
+                true => self.llm(source == TextSource::Llm)?,
+                false => None,
+            },
+            source,
         })
     }
 

@@ -3,7 +3,7 @@
 use super::{Engine, Settings, service};
 use aloud::audio::{Encoding, Format};
 use aloud::tts::{Command, Fallback, Flite, Queue, QueueBounds, Synthesizer, Tone};
-use aloud::{Server, Service, config::Listen};
+use aloud::{Config, Server, Service, config::Listen};
 use std::error::Error;
 use std::future::Future;
 use std::io::{self, Write};
@@ -83,6 +83,21 @@ fn queued(settings: &Settings, engine: Engine, synthesizer: Arc<dyn Synthesizer>
         patience: settings.queue_timeout_ms.map_or(default.patience, Duration::from_millis),
     };
     Arc::new(Queue::new(synthesizer, bounds))
+}
+
+/// A service with this engine, and the writer that was asked for.
+///
+/// # Errors
+/// It cannot be used as it was set up.
+pub(super) fn service(
+    config: Config,
+    engine: Arc<dyn Synthesizer>,
+    settings: &Settings,
+) -> Result<Service, Box<dyn Error>> {
+    Ok(match &settings.llm {
+        None => Service::new(config, engine)?,
+        Some(llm) => Service::with_writer(config, engine, llm.writer()?)?,
+    })
 }
 
 /// Serves until the first SIGINT or SIGTERM, and lets what runs finish; a second one ends at once.

@@ -6,7 +6,7 @@ use aloud::client::{self, Client, Event};
 use aloud::proto::message::{
     AudioOptions, ClientMessage, Delivery, Recover, ServerMessage, StartSession, Timestamps, WordTimes,
 };
-use aloud::{SUBPROTOCOL, Server, Service};
+use aloud::{SUBPROTOCOL, Server};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fs::File;
@@ -44,6 +44,7 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
     let start = StartSession {
         timestamps: shows_words.then_some(Timestamps::Word),
         delivery: say.paced.then_some(Delivery::Paced { ahead_ms: Some(AHEAD_MS) }),
+        source: say.source,
         resumable: true,
         ..StartSession::default()
     };
@@ -75,7 +76,7 @@ async fn own_server(settings: &Settings, text: &str) -> Result<(String, Format),
     let mut format = engine.format();
     format.encoding = config.encoding.unwrap_or(format.encoding);
     format.sample_rate_hz = config.sample_rate_hz.unwrap_or(format.sample_rate_hz);
-    let server = Server::bind(&"127.0.0.1:0".parse()?, Service::new(config, engine)?).await?;
+    let server = Server::bind(&"127.0.0.1:0".parse()?, run::service(config, engine, settings)?).await?;
     let address = server.local_addr().ok_or("the server has no address")?;
     tokio::spawn(server.serve(std::future::pending()));
     Ok((format!("ws://{address}"), format))

@@ -79,20 +79,21 @@ impl Source<'_> {
         Ok(Remote {
             url,
             model: self.text(&ENGINE_MODEL)?.map(|(_, model)| model),
-            key: self.key()?,
+            key: self.key(&ENGINE_KEY_FILE, KEY_VARIABLE)?,
             response: self.choice(&ENGINE_FORMAT, ResponseFormat::from_name)?.unwrap_or_default(),
             connect_ms: self.number(&ENGINE_CONNECT_MS, 100..=3_600_000, "whole number of milliseconds")?,
             attempts: self.number(&ENGINE_ATTEMPTS, 1..=10, "whole number")?,
         })
     }
 
-    fn key(&self) -> Result<Option<Key>, Usage> {
-        if let Some((_, file)) = self.text(&ENGINE_KEY_FILE)? {
+    /// A key, from the file that this option names, or else from this variable.
+    pub(super) fn key(&self, file: &Opt, variable: &str) -> Result<Option<Key>, Usage> {
+        if let Some((_, file)) = self.text(file)? {
             return Ok(Some(Key::File(file.into())));
         }
-        let key = (self.env)(KEY_VARIABLE).filter(|key| !key.is_empty());
+        let key = (self.env)(variable).filter(|key| !key.is_empty());
         let key = key.map(|key| Secret::new(&key)).transpose();
-        Ok(key.map_err(|why| Usage(format!("{KEY_VARIABLE} is no key: {why}")))?.map(Key::Given))
+        Ok(key.map_err(|why| Usage(format!("{variable} is no key: {why}")))?.map(Key::Given))
     }
 }
 

@@ -5,28 +5,28 @@ use aloud::tts::upstream::ResponseFormat;
 use aloud::upstream::Secret;
 use service::Key;
 
-type Env = &'static [(&'static str, &'static str)];
+pub(super) type Env = &'static [(&'static str, &'static str)];
 
 fn run(args: &[&str], env: Env) -> Result<Command, Usage> {
     let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
     parse(args.iter().map(OsString::from), &env)
 }
 
-fn serve_with(args: &[&str], env: Env) -> Serve {
+pub(super) fn serve_with(args: &[&str], env: Env) -> Serve {
     match run(args, env) {
         Ok(Command::Serve(serve)) => *serve,
         other => panic!("{args:?} {env:?} gave {other:?}"),
     }
 }
 
-fn say_with(args: &[&str], env: Env) -> Say {
+pub(super) fn say_with(args: &[&str], env: Env) -> Say {
     match run(args, env) {
         Ok(Command::Say(say)) => say,
         other => panic!("{args:?} {env:?} gave {other:?}"),
     }
 }
 
-fn error(args: &[&str], env: Env) -> String {
+pub(super) fn error(args: &[&str], env: Env) -> String {
     match run(args, env) {
         Err(usage) => usage.to_string(),
         other => panic!("{args:?} {env:?} gave {other:?}"),
@@ -51,6 +51,8 @@ fn plain_settings() -> Settings {
         queue: None,
         queue_timeout_ms: None,
         limits: Limits::default(),
+        source: TextSource::Verbatim,
+        llm: None,
     }
 }
 
@@ -104,6 +106,7 @@ const OPTIONS: &[(&str, &str, &str, Change)] = &[
     ("--resume-ttl-ms", "ALOUD_RESUME_TTL_MS", "604800000", |s| {
         s.settings.limits.resume_ttl_ms = Some(604_800_000);
     }),
+    ("--source", "ALOUD_SOURCE", "verbatim", |_| {}),
     ("--threads", "ALOUD_THREADS", "1", |s| s.settings.threads = Some(1)),
     ("--threads", "ALOUD_THREADS", "256", |s| s.settings.threads = Some(256)),
 ];
@@ -127,9 +130,10 @@ fn every_option_of_serve_in_every_form() {
     }
     for option in SERVE.iter().filter(|option| !option.is_flag) {
         let long = format!("--{}", option.name);
-        // Those of engines outside of this process have a test of their own.
-        let foreign = FOREIGN.iter().chain(service::OPTIONS).any(|foreign| foreign.name == option.name);
-        assert!(foreign || OPTIONS.iter().any(|(name, ..)| *name == long), "{long} is not in the table");
+        // Those of engines outside of this process, and of a writer, have tables of their own.
+        let others = FOREIGN.iter().chain(service::OPTIONS).chain(writer::OPTIONS);
+        let is_other = others.clone().any(|other| other.name == option.name);
+        assert!(is_other || OPTIONS.iter().any(|(name, ..)| *name == long), "{long} is not in the table");
     }
 }
 

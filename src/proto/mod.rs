@@ -6,6 +6,8 @@
 
 pub mod audio;
 pub mod clean;
+pub mod completion;
+pub mod conversation;
 pub mod frames;
 pub mod handshake;
 mod inspect;

@@ -10,6 +10,7 @@ mod stream;
 mod tests;
 
 use super::audio::Format;
+use super::conversation::{Bounds, Conversation, Turn};
 use super::frames::{Batch, Sent};
 use super::message::{
     AudioInfo, ClientMessage, Code, EndReason, Fault, Greeting, Limits, Recover, ServerMessage, StartSession,
@@ -69,6 +70,14 @@ pub struct Settings {
     pub resume_ttl: Duration,
     /// How long a session of `aloud.v1` may last.
     pub max_session: Duration,
+    /// Whether there is a writer that answers prompts.
+    pub has_writer: bool,
+    /// Where the text comes from where a client gives a prompt and does not say.
+    pub source: TextSource,
+    /// The most characters that a writer may write for one stream.
+    pub max_script_chars: usize,
+    /// How much of what was said before a writer is told.
+    pub history: Bounds,
 }
 
 /// A sentence to speak, and how.
@@ -101,6 +110,18 @@ pub enum Action {
     Send(ServerMessage),
     /// Start to speak this sentence and report what comes of it, behind the sentences before it.
     Speak(Box<Sentence>),
+    /// Have these turns answered, the last of them the prompt, and report what is written: with
+    /// [`on_fragment`](Session::on_fragment), and once with
+    /// [`on_script_end`](Session::on_script_end) or
+    /// [`on_script_failure`](Session::on_script_failure).
+    Write {
+        /// The conversation, oldest turn first.
+        turns: Vec<Turn>,
+        /// The language as the client named it, if it did.
+        language: String,
+    },
+    /// Stop what was begun with `Write`, of which nothing is reported any more.
+    StopWriting,
     /// Stop all speech, of which nothing is reported any more, and call
     /// [`on_cancelled`](Session::on_cancelled).
     Cancel,
@@ -131,6 +152,8 @@ pub struct Session {
     id: Arc<str>,
     /// Only a client of `aloud.v1` has one.
     token: Option<Box<str>>,
+    /// What was said in turn, once a writer was asked. Boxed: few sessions have one.
+    conversation: Option<Box<Conversation>>,
     began: Instant,
     streams: u64,
     /// Audio that was made for nobody, in all streams before this one.
@@ -160,6 +183,7 @@ impl Session {
             id: id.into(),
             token: token.map(Into::into),
             stream: None,
+            conversation: None,
             actions: VecDeque::from([greet]),
             began: now,
             streams: 0,
@@ -322,15 +346,14 @@ impl Session {
         if self.running().is_some() {
             return Err(Fault::new(Code::AlreadyStarted, "Session already streaming"));
         }
-        if start.source == Some(TextSource::Llm) {
-            let message = "This server has no language model: \"source\" can be verbatim or append.";
-            return Err(Fault::new(Code::BadMessage, message));
-        }
+        let source = self.source(&start)?;
         if start.resumable && !self.is_v1() {
             let message = "A resumable session needs the subprotocol aloud.v1, which tells its token.";
             return Err(Fault::new(Code::BadMessage, message));
         }
         let has_opted_in = self.has_opted_in || start.has_options();
+        let prompt = start.prompt.clone().filter(|_| source == TextSource::Llm);
+        let start = StartSession { source: Some(source), ..start };
         let mut stream = Stream::new(&self.settings, start, self.is_v1(), has_opted_in, now)?;
         self.retire_stream();
         stream.chars_left =
@@ -344,12 +367,29 @@ impl Session {
         if stream.is_resumable {
             self.actions.push_back(Action::Keep);
         }
+        if let Some(prompt) = prompt.filter(|_| stream.is_writing()) {
+            let turns = self.conversation.get_or_insert_default().ask(&prompt, self.settings.history);
+            self.actions.push_back(Action::Write { turns, language: stream.language.clone() });
+        }
         self.stream = Some(Box::new(stream));
         if self.is_paused {
             self.shut(now);
         }
         self.advance();
         Ok(())
+    }
+
+    /// Where the text of a stream comes from.
+    fn source(&self, start: &StartSession) -> Result<TextSource, Fault> {
+        match start.source.unwrap_or(self.settings.source) {
+            TextSource::Llm if !self.settings.has_writer => {
+                let message = "This server has no language model: \"source\" can be verbatim or append.";
+                Err(Fault::new(Code::BadMessage, message))
+            }
+            // Nothing is asked: the greeting is spoken as it stands.
+            TextSource::Llm if start.prompt.is_none() => Ok(TextSource::Verbatim),
+            source => Ok(source),
+        }
     }
 
     fn shut(&mut self, now: Instant) {
@@ -388,6 +428,9 @@ impl Session {
         match self.running() {
             Some(stream) => {
                 stream.cancelling = Some((now, after));
+                if stream.is_writing() {
+                    self.actions.push_back(Action::StopWriting);
+                }
                 self.actions.push_back(Action::Cancel);
             }
             // `end` without a stream.
@@ -410,8 +453,13 @@ impl Session {
             self.actions.push_back(Action::Send(ServerMessage::Recovered { offset, index }));
         }
         let figures = stream.cancel(now, untaken_bytes, after);
+        let is_answer = stream.source == TextSource::Llm;
         match after {
             AfterCancel::Tell { .. } => {
+                if is_answer {
+                    // Nobody remembers having been told what nobody heard.
+                    self.remember(&figures.spoken_text);
+                }
                 self.send(ServerMessage::Cancelled(Box::new(figures)));
                 self.advance();
             }
@@ -501,6 +549,55 @@ impl Session {
         let done = stream.on_spoken();
         self.on_repeated(position, done);
         self.advance();
+    }
+
+    /// Whether more of what is being written should be taken now.
+    pub fn wants_text(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.wants_text(self.settings.max_buffered_chars))
+    }
+
+    /// Takes the next piece of what is being written, which may be cut anywhere. Beyond the limit
+    /// the writer is stopped, and what there is until then is the answer.
+    pub fn on_fragment(&mut self, now: Instant, text: &str) {
+        let most = self.settings.max_script_chars;
+        let Some(stream) = self.running().filter(|stream| stream.is_writing()) else { return };
+        if stream.take_written(now, text, most) {
+            self.actions.push_back(Action::StopWriting);
+            let message = format!("The answer is over {most} characters: the rest is left out.");
+            self.on_warning("text_limit", message);
+            return self.on_script_end();
+        }
+        self.advance();
+    }
+
+    /// Takes the end of what was written.
+    pub fn on_script_end(&mut self) {
+        let Some(stream) = self.running().filter(|stream| stream.is_writing()) else { return };
+        let written = stream.end_text();
+        self.remember(&written);
+        self.advance();
+    }
+
+    /// Takes the failure of what is being written; it is its end as well. What was written before
+    /// is still spoken.
+    pub fn on_script_failure(&mut self, code: Code, message: &str) {
+        let Some(stream) = self.running().filter(|stream| stream.is_writing()) else { return };
+        stream.end_reason = EndReason::Error;
+        let written = stream.end_text();
+        match written.trim() {
+            // Its client may well ask again.
+            "" => self.conversation.iter_mut().for_each(|conversation| conversation.forget_last()),
+            written => self.remember(written),
+        }
+        self.refuse(Fault::new(code, message));
+        self.advance();
+    }
+
+    /// What was answered to the last prompt, for the prompts behind it.
+    fn remember(&mut self, answer: &str) {
+        if let Some(conversation) = &mut self.conversation {
+            conversation.answer(answer);
+        }
     }
 
     /// Starts what can be started, announces what comes to be heard, and ends what is over.
@@ -719,7 +816,8 @@ impl Session {
 
     /// Bytes of memory that the session takes, roughly.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Session>() + self.stream.as_ref().map_or(0, |stream| stream.memory_bytes())
+        let conversation = self.conversation.as_ref().map_or(0, |conversation| conversation.memory_bytes());
+        size_of::<Session>() + self.stream.as_ref().map_or(0, |stream| stream.memory_bytes()) + conversation
     }
 }
 

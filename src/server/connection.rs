@@ -7,10 +7,12 @@ use super::registry::{Claim, Kept, Registration, untaken_bytes};
 use super::service::Shared;
 use super::transport::{Readiness, Transport};
 use crate::gauge::Counted;
+use crate::proto::conversation::Turn;
 use crate::proto::frames::Batch;
 use crate::proto::message::{Code, Recover};
 use crate::proto::session::{Action, Sentence, Session};
 use crate::proto::websocket::{CloseCode, Closed, Endpoint, Incoming, State};
+use crate::script::{self, Prompt, Script, ScriptError};
 use crate::tts::{Piece, Speech, SynthesisErrorKind, Utterance, Warning};
 use hyper::body::Bytes;
 use std::cell::RefCell;
@@ -88,6 +90,9 @@ enum Resumed {
     Came(Option<Box<Kept>>, Box<Recover>),
 }
 
+/// The next piece of what is being written; `None` at its end.
+type Written = Option<Result<script::Piece, ScriptError>>;
+
 /// One connection after the opening handshake.
 ///
 /// Kept in this order: what every wake-up of a stream reads comes first, in few cache lines.
@@ -97,6 +102,9 @@ pub(crate) struct Connection<T> {
     talk: Talk,
     /// The sentences in synthesis; dropping one stops its engine.
     speeches: VecDeque<Speech>,
+    /// What is being written to be spoken; dropping it stops its writer. Boxed: few connections
+    /// have one.
+    script: Option<Box<Script>>,
     /// Boxed: few connections have one.
     resume: Option<Box<Resume>>,
     shared: Arc<Shared>,
@@ -127,6 +135,7 @@ impl<T: Transport> Connection<T> {
             endpoint,
             talk,
             speeches: VecDeque::new(),
+            script: None,
             resume: None,
             is_blocked: false,
             has_more: false,
@@ -200,7 +209,7 @@ impl<T: Transport> Connection<T> {
             Outcome::Panicked => false,
         };
         let is_kept = is_lost && session.is_resumable();
-        let mut kept = Box::new(Kept { session, speeches: std::mem::take(&mut self.speeches) });
+        let mut kept = self.part_with(session);
         if is_kept {
             kept.session.freeze(Instant::now().into_std());
             self.shared.registry.freeze(kept);
@@ -209,6 +218,11 @@ impl<T: Transport> Connection<T> {
         }
         self.resume = None;
         (id, streams, is_kept)
+    }
+
+    /// A session with all that works for it.
+    fn part_with(&mut self, session: Session) -> Box<Kept> {
+        Box::new(Kept { session, speeches: std::mem::take(&mut self.speeches), script: self.script.take() })
     }
 
     async fn talk(&mut self) -> Result<(), Outcome> {
@@ -247,10 +261,11 @@ impl<T: Transport> Connection<T> {
             let wanted =
                 Readiness { readable: self.endpoint.wants_input() && !awaits, writable: self.is_blocked };
             let wants_speech = !self.is_blocked && self.wants_speech(now);
+            let wants_text = self.wants_text();
             let is_draining = self.draining_since.is_some();
             let has_more = self.has_more;
             let may_resume = self.resume.is_some();
-            let Connection { transport, talk, speeches, resume, stopping, .. } = &mut *self;
+            let Connection { transport, talk, speeches, script, resume, stopping, .. } = &mut *self;
             let stopped = poll_fn(|cx| {
                 // Once it waits it need not be asked again before there is something to learn: that
                 // would be memory to fetch for nothing, each time anything else happens.
@@ -292,6 +307,11 @@ impl<T: Transport> Connection<T> {
                         self.act(now);
                     }
                 }
+                written = poll_fn(|cx| poll_script(script, cx)), if wants_text => {
+                    now = Instant::now();
+                    self.on_written(written, now);
+                    self.carry_out();
+                }
                 () = poll_fn(|cx| poll_speech(speeches, talk, now, cx)), if wants_speech => {
                     now = Instant::now();
                     self.carry_out();
@@ -329,8 +349,9 @@ impl<T: Transport> Connection<T> {
     /// Stops the speech that nobody will ask for any more.
     fn hush(&mut self) {
         let is_kept = || matches!(&self.talk, Talk::Session(session) if session.is_resumable());
-        if !self.speeches.is_empty() && !is_kept() {
+        if (!self.speeches.is_empty() || self.script.is_some()) && !is_kept() {
             self.speeches = VecDeque::new();
+            self.script = None;
         }
     }
 
@@ -374,6 +395,8 @@ impl<T: Transport> Connection<T> {
                 };
                 self.speeches.push_back(self.shared.synthesizer.speak(utterance));
             }
+            Action::Write { turns, language } => self.write_script(turns, language),
+            Action::StopWriting => self.script = None,
             Action::Cancel => {
                 let speeches = std::mem::take(&mut self.speeches);
                 let untaken = untaken_bytes(&speeches);
@@ -386,6 +409,13 @@ impl<T: Transport> Connection<T> {
             Action::Recover(recover) => self.recover(recover),
             Action::Close(code, reason) => self.endpoint.close(code, reason),
         }
+    }
+
+    fn write_script(&mut self, turns: Vec<Turn>, language: String) {
+        let (Talk::Session(session), Some(writer)) = (&self.talk, &self.shared.writer) else { return };
+        let running = self.shared.scripts.clone();
+        let prompt = Prompt { turns, language, session: session.shared_id(), running };
+        self.script = Some(Box::new(writer.write(prompt)));
     }
 
     /// Whether another connection was asked for its session and has not answered yet.
@@ -427,9 +457,10 @@ impl<T: Transport> Connection<T> {
             }
             return;
         }
-        let Kept { session, speeches } = *kept;
+        let Kept { session, speeches, script } = *kept;
         self.talk = Talk::Session(session);
         self.speeches = speeches;
+        self.script = script;
         self.keep();
         if let Talk::Session(session) = &mut self.talk {
             session.on_recovered(Instant::now().into_std(), recover.offset);
@@ -444,7 +475,7 @@ impl<T: Transport> Connection<T> {
             Resumed::Came(None, recover) => self.recover(recover),
             Resumed::Wanted(answer) => {
                 let Talk::Session(session) = std::mem::replace(&mut self.talk, Talk::Over) else { return };
-                let mut kept = Box::new(Kept { session, speeches: std::mem::take(&mut self.speeches) });
+                let mut kept = self.part_with(session);
                 kept.session.freeze(Instant::now().into_std());
                 if let Err(kept) = answer.send(kept) {
                     // Whoever asked is gone: wait for the next.
@@ -461,6 +492,27 @@ impl<T: Transport> Connection<T> {
             Talk::Session(session) if !self.speeches.is_empty() => session.wants_speech(now.into_std()),
             _ => false,
         }
+    }
+
+    fn on_written(&mut self, written: Written, now: Instant) {
+        let Talk::Session(session) = &mut self.talk else { return };
+        match written {
+            Some(Ok(script::Piece::Text(text))) => session.on_fragment(now.into_std(), &text),
+            Some(Ok(script::Piece::Warning { code, message })) => session.on_warning(code, message),
+            Some(Err(error)) => {
+                self.script = None;
+                let code = if error.is_timeout { Code::LlmTimeout } else { Code::LlmFailed };
+                session.on_script_failure(code, &error.message);
+            }
+            None => {
+                self.script = None;
+                session.on_script_end();
+            }
+        }
+    }
+
+    fn wants_text(&self) -> bool {
+        self.script.is_some() && matches!(&self.talk, Talk::Session(session) if session.wants_text())
     }
 
     /// Reads once; the count, 0 at the end of the stream. Nothing to read counts as one.
@@ -677,6 +729,11 @@ fn poll_speech(
         took = true;
     }
     if took { Poll::Ready(()) } else { Poll::Pending }
+}
+
+/// The next piece of what is being written.
+fn poll_script(script: &mut Option<Box<Script>>, cx: &mut Context<'_>) -> Poll<Written> {
+    script.as_mut().map_or(Poll::Pending, |script| script.poll_next(cx))
 }
 
 /// Takes what comes of sessions that outlive their connections.

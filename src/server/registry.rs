@@ -6,6 +6,7 @@
 
 use crate::gauge::{Counted, Gauge};
 use crate::proto::session::Session;
+use crate::script::Script;
 use crate::tts::Speech;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,10 +19,12 @@ use tokio::time::{Instant, sleep};
 /// Ids of sessions that were given up, remembered to tell their clients so.
 const MAX_REMEMBERED: usize = 1024;
 
-/// A session without a connection, and the speech that is being made for it.
+/// A session without a connection, the speech that is being made for it, and the text. Neither is
+/// taken meanwhile, so that both come to a stand when their channels are full.
 pub(crate) struct Kept {
     pub(crate) session: Session,
     pub(crate) speeches: VecDeque<Speech>,
+    pub(crate) script: Option<Box<Script>>,
 }
 
 impl Kept {

@@ -7,10 +7,13 @@ use super::transport::{Buffered, Transport};
 use crate::config::Config;
 use crate::gauge::Gauge;
 use crate::proto::audio::{Encoding, Format};
+use crate::proto::conversation;
 use crate::proto::handshake::{self, Accept, Rejection};
+use crate::proto::message::TextSource;
 use crate::proto::session::{Session, Settings};
 use crate::proto::voice;
 use crate::proto::websocket::{Endpoint, Limits, Role};
+use crate::script::Writer;
 use crate::tts::{Piece, SynthesisError, Synthesizer, Tone, Utterance};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -82,10 +85,12 @@ pub(crate) struct Shared {
     pub(crate) synthesizer: Arc<dyn Synthesizer>,
     /// What the engine offers, as JSON.
     voices: Bytes,
+    pub(crate) writer: Option<Arc<dyn Writer>>,
     limits: Limits,
     echoes: bool,
     pub(crate) sessions: Gauge,
     pub(crate) syntheses: Gauge,
+    pub(crate) scripts: Gauge,
     pub(crate) registry: Registry,
     /// True once the server is going away. Whoever subscribes is waited for.
     pub(crate) stop: watch::Sender<bool>,
@@ -128,7 +133,20 @@ impl Service {
     /// # Errors
     /// A setting that is out of its bounds, or a format that the engine cannot give.
     pub fn new(config: Config, synthesizer: Arc<dyn Synthesizer>) -> Result<Service, ConfigError> {
-        Service::with(config, synthesizer, false)
+        Service::with(config, synthesizer, None, false)
+    }
+
+    /// A service that speaks with this engine, for sessions with `"source": "llm"` what this
+    /// writer answers.
+    ///
+    /// # Errors
+    /// A setting that is out of its bounds, or a format that the engine cannot give.
+    pub fn with_writer(
+        config: Config,
+        synthesizer: Arc<dyn Synthesizer>,
+        writer: Arc<dyn Writer>,
+    ) -> Result<Service, ConfigError> {
+        Service::with(config, synthesizer, Some(writer), false)
     }
 
     /// A service that sends every message back as it came, on every path: for conformance suites,
@@ -139,11 +157,16 @@ impl Service {
     pub fn echo(config: Config) -> Result<Service, ConfigError> {
         // Never asked to speak, but a service has an engine.
         let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
-        Service::with(config, Arc::new(Tone::new(format, 1.0)), true)
+        Service::with(config, Arc::new(Tone::new(format, 1.0)), None, true)
     }
 
-    fn with(config: Config, synthesizer: Arc<dyn Synthesizer>, echoes: bool) -> Result<Service, ConfigError> {
-        let settings = settings(&config, synthesizer.as_ref())?;
+    fn with(
+        config: Config,
+        synthesizer: Arc<dyn Synthesizer>,
+        writer: Option<Arc<dyn Writer>>,
+        echoes: bool,
+    ) -> Result<Service, ConfigError> {
+        let settings = settings(&config, synthesizer.as_ref(), writer.is_some())?;
         let limits = Limits {
             max_message_bytes: config.max_message_bytes,
             // An echo answers to whatever a suite thinks of.
@@ -161,10 +184,12 @@ impl Service {
             config,
             settings: Arc::new(settings),
             synthesizer,
+            writer,
             limits,
             echoes,
             sessions: Gauge::default(),
             syntheses: Gauge::default(),
+            scripts: Gauge::default(),
             registry: Registry::new(bounds),
             stop: watch::Sender::new(false),
         };
@@ -284,6 +309,11 @@ impl Service {
         &self.shared.syntheses
     }
 
+    /// Answers that are being written now.
+    pub fn scripts(&self) -> &Gauge {
+        &self.shared.scripts
+    }
+
     /// Sessions that have lost their connection and wait for their clients to come back.
     pub fn frozen(&self) -> &Gauge {
         self.shared.registry.frozen()
@@ -334,7 +364,11 @@ fn refused(rejection: &Rejection) -> Response<Full<Bytes>> {
     rejection.response().map(|sentence| Full::from(Bytes::from(sentence)))
 }
 
-fn settings(config: &Config, synthesizer: &dyn Synthesizer) -> Result<Settings, ConfigError> {
+fn settings(
+    config: &Config,
+    synthesizer: &dyn Synthesizer,
+    has_writer: bool,
+) -> Result<Settings, ConfigError> {
     if !(1..=1000).contains(&config.frame_ms) {
         return Err(ConfigError(format!("frame_ms is {}, but must be from 1 to 1000.", config.frame_ms)));
     }
@@ -344,6 +378,16 @@ fn settings(config: &Config, synthesizer: &dyn Synthesizer) -> Result<Settings, 
     if !(Duration::from_millis(20)..=Duration::from_secs(60)).contains(&config.ahead) {
         let ahead = config.ahead.as_millis();
         return Err(ConfigError(format!("ahead is {ahead} ms, but must be from 20 ms to 60,000 ms.")));
+    }
+    match config.source {
+        TextSource::Verbatim => {}
+        TextSource::Llm if has_writer => {}
+        TextSource::Llm => {
+            return Err(ConfigError("source is llm, but there is no writer: see with_writer.".to_owned()));
+        }
+        TextSource::Append => {
+            return Err(ConfigError("source is append, but must be verbatim or llm.".to_owned()));
+        }
     }
     let mut format = synthesizer.format();
     format.encoding = config.encoding.unwrap_or(format.encoding);
@@ -380,6 +424,10 @@ fn settings(config: &Config, synthesizer: &dyn Synthesizer) -> Result<Settings, 
         heartbeat: config.heartbeat,
         resume_ttl: config.resume_ttl,
         max_session: config.max_session,
+        has_writer,
+        source: config.source,
+        max_script_chars: config.max_script_chars,
+        history: conversation::Bounds { turns: config.max_history_turns, chars: config.max_history_chars },
     })
 }
 

@@ -129,6 +129,13 @@ impl Exchange {
         sent
     }
 
+    /// Sends these bytes; whether the peer takes them within a moment.
+    pub async fn offers(&mut self, bytes: &[u8]) -> bool {
+        tokio::time::timeout(std::time::Duration::from_millis(300), self.stream.write_all(bytes))
+            .await
+            .is_ok()
+    }
+
     /// Sends a whole answer. Headers come with their line ends.
     pub async fn answer(&mut self, status: &str, headers: &str, body: &[u8]) {
         self.head(status, &format!("Content-Length: {}\r\n{headers}", body.len())).await;

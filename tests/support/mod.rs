@@ -6,6 +6,7 @@ pub mod http;
 
 use aloud::audio::{Encoding, Format};
 use aloud::proto::handshake;
+use aloud::script::{Pen, Prompt, Script, Writer};
 use aloud::tts::{Piece, Sink, Speech, Synthesizer, Tone, Utterance};
 use aloud::{Config, Server, Service};
 use hyper::server::conn::http1;
@@ -70,6 +71,15 @@ pub async fn start_with(config: Config, synthesizer: Arc<dyn Synthesizer>) -> Ru
     run(Service::new(config, synthesizer).unwrap()).await
 }
 
+/// The same, with this writer.
+pub async fn start_writing(
+    config: Config,
+    synthesizer: Arc<dyn Synthesizer>,
+    writer: Arc<dyn Writer>,
+) -> Running {
+    run(Service::with_writer(config, synthesizer, writer).unwrap()).await
+}
+
 /// Starts an echo with these settings.
 pub async fn start_echo(config: Config) -> Running {
     run(Service::echo(config).unwrap()).await
@@ -113,6 +123,29 @@ impl Synthesizer for Scripted {
         let (sink, speech) = Speech::channel(&utterance, FORMAT.sample_rate_hz);
         self.0.send((utterance, sink)).unwrap();
         speech
+    }
+}
+
+/// A writer that the test plays: every prompt is handed over with the end its answer goes into.
+pub struct Scripting(mpsc::UnboundedSender<(Prompt, Pen)>);
+
+impl Scripting {
+    /// The writer, and the test's side of it.
+    pub fn new() -> (Arc<Scripting>, mpsc::UnboundedReceiver<(Prompt, Pen)>) {
+        let (sender, asked) = mpsc::unbounded_channel();
+        (Arc::new(Scripting(sender)), asked)
+    }
+}
+
+impl Writer for Scripting {
+    fn name(&self) -> &str {
+        "scripting"
+    }
+
+    fn write(&self, prompt: Prompt) -> Script {
+        let (pen, script) = Script::channel(&prompt);
+        self.0.send((prompt, pen)).unwrap();
+        script
     }
 }
 

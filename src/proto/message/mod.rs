@@ -46,6 +46,10 @@ pub enum Code {
     EngineNoAudio,
     /// The engine took too long.
     EngineTimeout,
+    /// The language model failed.
+    LlmFailed,
+    /// The language model took too long.
+    LlmTimeout,
     /// Too much text waits to be spoken.
     BufferFull,
     /// There is no such session, or not with this token. Fatal.
@@ -78,6 +82,8 @@ impl Code {
             Code::EngineFailed => "engine_failed",
             Code::EngineNoAudio => "engine_no_audio",
             Code::EngineTimeout => "engine_timeout",
+            Code::LlmFailed => "llm_failed",
+            Code::LlmTimeout => "llm_timeout",
             Code::BufferFull => "buffer_full",
             Code::SessionNotFound => "session_not_found",
             Code::PositionLost => "position_lost",
@@ -107,6 +113,8 @@ impl Code {
             self,
             Code::EngineFailed
                 | Code::EngineTimeout
+                | Code::LlmFailed
+                | Code::LlmTimeout
                 | Code::BufferFull
                 | Code::IdleTimeout
                 | Code::Overloaded

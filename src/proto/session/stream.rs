@@ -11,7 +11,7 @@ use crate::proto::message::{
     AudioOptions, CancelledFigures, Code, Delivery, EndReason, Fault, SentenceFigures, ServerMessage,
     StartSession, TextSource, Timestamps, Usage, WordTimes,
 };
-use crate::proto::text::{Segmentation, Segmenter};
+use crate::proto::text::{Clean, Segmentation, Segmenter};
 use crate::proto::voice;
 use crate::proto::words::{self, Word};
 use crc32fast::Hasher;
@@ -27,7 +27,8 @@ const CHARACTER: Duration = Duration::from_millis(65);
 
 /// What ends a sentence for which no more text may come; closing marks behind it are passed over.
 const ENDS: [char; 12] = ['.', '!', '?', '…', '。', '！', '？', '।', '॥', '۔', '።', '։'];
-const CLOSERS: [char; 10] = ['"', '\'', ')', ']', '}', '”', '’', '»', '」', '』'];
+/// Among them what ends emphasis in Markdown, which need not be spoken.
+const CLOSERS: [char; 12] = ['"', '\'', ')', ']', '}', '”', '’', '»', '」', '』', '*', '_'];
 
 /// A stream, running or kept behind its end for a client that comes back.
 ///
@@ -39,7 +40,7 @@ pub(super) struct Stream {
     pub(super) log: Log,
     /// Everything was sent, `session_end` included.
     pub(super) is_finished: bool,
-    /// Text may still be appended.
+    /// Text may still be appended, or is being written.
     is_open: bool,
     /// When text was appended last, if a sentence seems to end with it.
     idle_since: Option<Instant>,
@@ -54,7 +55,7 @@ pub(super) struct Stream {
     pub(super) voice: String,
     /// The client named it: another language does not change it.
     is_voice_named: bool,
-    language: String,
+    pub(super) language: String,
     pub(super) source: TextSource,
     speed: f32,
     is_paced: bool,
@@ -71,6 +72,9 @@ pub(super) struct Stream {
     /// Whether sentences that are no longer kept can be spoken again.
     is_repeatable: bool,
     segmenter: Segmenter,
+    /// What a writer has written, and how many characters that is.
+    written: String,
+    written_chars: usize,
     /// The connection is closed behind it.
     pub(super) drains: bool,
     idle: Duration,
@@ -189,7 +193,11 @@ impl Stream {
             min_chars: options.min_chars.unwrap_or(defaults.min_chars),
             max_chars: options.max_chars.unwrap_or(defaults.max_chars),
             first_clause: options.first_clause.unwrap_or(defaults.first_clause),
-            clean: start.clean.unwrap_or(defaults.clean),
+            // Language models write Markdown, whatever they are told.
+            clean: start.clean.unwrap_or(match source {
+                TextSource::Llm => Clean::Markdown,
+                TextSource::Verbatim | TextSource::Append => defaults.clean,
+            }),
         });
         let timestamps = start.timestamps.unwrap_or(Timestamps::None);
         let keep_bytes = if start.resumable { settings.keep_bytes } else { 0 };
@@ -211,7 +219,14 @@ impl Stream {
             is_resumable: start.resumable,
             is_repeatable: start.resumable && settings.is_deterministic,
             segmenter,
-            is_open: source == TextSource::Append,
+            is_open: match source {
+                TextSource::Verbatim => false,
+                TextSource::Append => true,
+                // Nothing is asked, so nothing is answered.
+                TextSource::Llm => start.prompt.as_ref().is_some_and(|prompt| !prompt.trim().is_empty()),
+            },
+            written: String::new(),
+            written_chars: 0,
             drains: false,
             idle: options.idle_ms.map_or(IDLE, |ms| Duration::from_millis(ms.into())),
             idle_since: None,
@@ -244,7 +259,9 @@ impl Stream {
             let message = format!("The prompt is over {most} characters: send it in parts.");
             return Err(Fault::new(Code::TextTooLong, message));
         }
-        stream.take_text(now, prompt);
+        if source != TextSource::Llm {
+            stream.take_text(now, prompt);
+        }
         if !stream.is_open {
             stream.flush();
         }
@@ -256,7 +273,7 @@ impl Stream {
     fn take_text(&mut self, now: Instant, text: &str) {
         self.segmenter.push(text);
         let tail = text.trim_end().trim_end_matches(CLOSERS);
-        if !text.trim().is_empty() {
+        if !tail.is_empty() {
             self.idle_since = tail.ends_with(ENDS).then_some(now);
         } else if self.idle_since.is_some() {
             self.idle_since = Some(now);
@@ -265,7 +282,7 @@ impl Stream {
     }
 
     pub(super) fn append(&mut self, now: Instant, text: &str, most_waiting: usize) -> Result<(), Fault> {
-        if !self.is_open {
+        if !self.is_open || self.source != TextSource::Append {
             if self.is_over_limit {
                 return Err(text_limit());
             }
@@ -285,6 +302,35 @@ impl Stream {
         Ok(())
     }
 
+    /// Whether a writer is at work for it.
+    pub(super) fn is_writing(&self) -> bool {
+        self.is_open && self.source == TextSource::Llm
+    }
+
+    /// Whether more should be taken from the writer, of which so many characters may wait.
+    pub(super) fn wants_text(&self, most_waiting: usize) -> bool {
+        // What is not cut yet does not count: it may take more to be cut.
+        self.is_writing() && self.cancelling.is_none() && self.waiting_chars <= most_waiting
+    }
+
+    /// Takes what was written; whether that is more than so many characters.
+    pub(super) fn take_written(&mut self, now: Instant, text: &str, most: usize) -> bool {
+        let room = most.saturating_sub(self.written_chars);
+        let end = text.char_indices().nth(room).map(|(at, _)| at);
+        let text = &text[..end.unwrap_or(text.len())];
+        self.written.push_str(text);
+        self.written_chars += text.chars().count();
+        self.take_text(now, text);
+        end.is_some()
+    }
+
+    /// Nothing more is written. What was.
+    pub(super) fn end_text(&mut self) -> String {
+        self.flush();
+        self.is_open = false;
+        std::mem::take(&mut self.written)
+    }
+
     /// Speaks what is buffered as it stands. The index of the last sentence of it.
     pub(super) fn flush(&mut self) -> u64 {
         self.segmenter.flush();
@@ -293,10 +339,13 @@ impl Stream {
         (self.next_index + self.segments.len() as u64).saturating_sub(1)
     }
 
-    /// No more text follows; the connection is closed once everything was spoken.
+    /// No more text follows, but for what is being written; the connection is closed once
+    /// everything was spoken.
     pub(super) fn drain(&mut self) {
-        self.flush();
-        self.is_open = false;
+        if !self.is_writing() {
+            self.flush();
+            self.is_open = false;
+        }
         self.drains = true;
         self.end_reason = EndReason::Ended;
     }
@@ -627,6 +676,8 @@ impl Stream {
         }
         self.drop_text();
         self.recovering = None;
+        // An answer that was interrupted is over, appended text may go on.
+        self.is_open &= self.source == TextSource::Append;
         let figures = self.figures(sent, played, unsent + unheard);
         self.first_heard = self.records.len();
         match after {
@@ -778,7 +829,7 @@ impl Stream {
     pub(super) fn memory_bytes(&self) -> usize {
         let texts: usize = self.records.iter().map(|record| record.text.len() + size_of::<Record>()).sum();
         let held: usize = self.speaking.iter().map(|speaking| speaking.bytes as usize).sum();
-        size_of::<Stream>() + self.log.memory_bytes() + texts + held
+        size_of::<Stream>() + self.log.memory_bytes() + texts + held + self.written.len()
     }
 }
 

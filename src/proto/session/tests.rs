@@ -1,3 +1,5 @@
+mod writing;
+
 use super::super::audio::Encoding;
 use super::super::frames::push_frame;
 use super::*;
@@ -83,6 +85,10 @@ fn settings() -> Settings {
         heartbeat: Duration::from_secs(30),
         resume_ttl: Duration::from_secs(120),
         max_session: Duration::from_secs(3_600),
+        has_writer: false,
+        source: TextSource::Verbatim,
+        max_script_chars: 300,
+        history: Bounds { turns: 5, chars: 400 },
     }
 }
 
@@ -95,6 +101,9 @@ struct Driven {
     speeches: VecDeque<Speech>,
     /// All that was ever asked to be spoken.
     asked: Vec<(String, u64)>,
+    /// All that was ever asked to be answered.
+    prompts: Vec<Vec<Turn>>,
+    is_writing: bool,
     outgoing: Vec<u8>,
     wire: Vec<u8>,
     closed: Option<Seen>,
@@ -125,6 +134,8 @@ impl Driven {
             prefetch,
             speeches: VecDeque::new(),
             asked: Vec::new(),
+            prompts: Vec::new(),
+            is_writing: false,
             outgoing: Vec::new(),
             wire: Vec::new(),
             closed: None,
@@ -152,6 +163,15 @@ impl Driven {
                     self.speeches.push_back(((self.words_of)(&sentence), chunks, error));
                     self.asked.push((sentence.text, sentence.index));
                     assert!(self.speeches.len() <= self.prefetch, "more than prefetch in synthesis");
+                }
+                Action::Write { turns, .. } => {
+                    assert!(!self.is_writing, "two answers at once");
+                    self.is_writing = true;
+                    self.prompts.push(turns);
+                }
+                Action::StopWriting => {
+                    assert!(self.is_writing, "nothing is being written");
+                    self.is_writing = false;
                 }
                 Action::Cancel => {
                     let untaken = self.speeches.drain(..).flat_map(|(_, chunks, _)| chunks);
