@@ -10,6 +10,7 @@ Usage: aloud [COMMAND] [OPTIONS]
 Commands:
   serve   run the server (also what happens without a command)
   say     speak a text into a WAV file, through a server
+  bench   put load on a server and measure it
   echo    run a WebSocket echo, to check clients and proxies
 
 Options:
@@ -351,6 +352,66 @@ Examples:
   aloud say - -o - --url ws://127.0.0.1:8080 < letter.txt | aplay
   aloud say --source llm \"Tell me about tea\" --llm-url http://127.0.0.1:11434 \\
       --llm-model llama3.2
+";
+
+/// `aloud bench --help`.
+pub(super) const BENCH: &str = "\
+Put load on a server that speaks the base protocol, and measure what becomes of
+it: frames, CPU and memory of the server, the time to the first audio, how late
+audio comes. Without --url the server is this program itself, in a process of
+its own. Ends with code 1 if anything went wrong with a connection.
+
+Usage: aloud bench [OPTIONS]
+
+Load:
+  --mode NAME          burst: take audio as fast as it comes
+                       paced: listen at the pace of speech
+                       handshake: open and close connections
+                       idle: hold connections open
+                       [default: burst]
+  --connections N      connections at once, 1 to 20000 [default: 16]
+  --seconds S          how long to measure, once all is under way
+                       [default: 5]
+  --prompt TEXT        what each stream speaks; when it is over the next begins
+                       [default: half a minute of text]
+  --ahead-ms MS        with --mode paced: how far ahead of the listener to send,
+                       in milliseconds, 20 to 60000 [default: 2000]
+
+Server:
+  --url URL            server to measure, ws://HOST:PORT or ws://HOST:PORT/PATH
+                       [default path: /api/session/ws]
+  --server-pid PID     its process, on this machine: whose CPU and memory to
+                       tell
+  --sample-rate HZ     samples per second; with --url, what the server is taken
+                       to send if it does not say
+  --encoding NAME      pcm_s16le, mulaw or alaw; the same
+
+Only without --url:
+  --engine NAME        tone: a test sound, which costs next to nothing
+                       flite: the voice inside the program
+                       [default: tone]
+  --frame-ms MS        audio in one binary frame, in milliseconds, 1 to 1000
+                       [default: 20, which makes 960 bytes of the tone engine]
+  --tone-seconds S     length of each sentence with the tone engine, in
+                       seconds, 0.001 to 1000000000 [default: 60]
+  --threads N          threads of the server, 1 to 256
+                       [default: one less than there are cores]
+
+Output:
+  --json               one line of JSON in place of a table
+
+  -h, --help           show this text
+
+Times of audio are those of its arrival. A gap is from one piece of audio to the
+next; lateness is against a listener who begins with the first frame, and needs
+the format, which servers of aloud.v1 tell. The bench runs on one core, and says
+when that was full.
+
+Examples:
+  aloud bench
+  aloud bench --mode paced --connections 2000 --seconds 10
+  aloud bench --mode idle --connections 10000 --json
+  aloud bench --url ws://127.0.0.1:8080 --server-pid $(pidof aloud)
 ";
 
 /// `aloud echo --help`.

@@ -4,6 +4,7 @@
 //! machine, so that every rule of the command line is a row in a table of tests. What a command
 //! does stands in a file of its own. Everything comes from the crate's public API.
 
+mod bench;
 mod help;
 mod run;
 mod say;
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Serve(Box<Serve>),
     /// Speak a text into a file.
     Say(Say),
+    /// Put load on a server.
+    Bench(Box<bench::Bench>),
     /// Run a WebSocket echo.
     Echo(Echo),
     /// Print this and end.
@@ -277,6 +280,7 @@ impl Command {
             Command::Help(text) => print(text),
             Command::Version => print(concat!("aloud ", env!("CARGO_PKG_VERSION"), "\n")),
             Command::Say(asked) => say::say(asked),
+            Command::Bench(asked) => bench::bench(&asked),
             Command::Serve(serve) => {
                 let Serve { listen, warms_up, settings } = *serve;
                 let service = run::service(settings.config(), run::engine(&settings)?, &settings)?;
@@ -494,6 +498,7 @@ fn parse_command(
     let (command, options) = match name {
         "serve" => ("serve", SERVE),
         "say" => ("say", SAY),
+        "bench" => ("bench", bench::OPTIONS),
         "echo" => ("echo", ECHO),
         other => return Err(unknown_command(other)),
     };
@@ -504,6 +509,7 @@ fn parse_command(
     };
     match command {
         "say" => Ok(Command::Say(say(&given)?)),
+        "bench" => Ok(Command::Bench(Box::new(bench::parse(&given)?))),
         "echo" => {
             given.no_words("echo")?;
             let max_message_bytes = given.number(&MAX_MESSAGE_BYTES, 1..=1 << 30, "whole number of bytes")?;
@@ -525,17 +531,18 @@ fn help_of(command: &str) -> Option<&'static str> {
     match command {
         "serve" => Some(help::SERVE),
         "say" => Some(help::SAY),
+        "bench" => Some(help::BENCH),
         "echo" => Some(help::ECHO),
         _ => None,
     }
 }
 
 fn unknown_command(name: &str) -> Usage {
-    Usage(match nearest(name, ["serve", "say", "echo", "help"].into_iter()) {
+    Usage(match nearest(name, ["serve", "say", "bench", "echo", "help"].into_iter()) {
         Some(near) => format!("there is no command `{name}`; did you mean `{near}`?"),
         None => format!(
-            "there is no command `{name}`; the commands are serve, say and echo, and a text to speak goes \
-             behind say, in quotes"
+            "there is no command `{name}`; the commands are serve, say, bench and echo, and a text to speak \
+             goes behind say, in quotes"
         ),
     })
 }
@@ -618,7 +625,7 @@ fn session_url(url: &str) -> Result<String, Usage> {
     };
     match scheme.to_ascii_lowercase().as_str() {
         "ws" => {}
-        "wss" => return wrong("say speaks no TLS, so give it the ws:// address behind the proxy"),
+        "wss" => return wrong("this client speaks no TLS, so give it the ws:// address behind the proxy"),
         _ => return wrong("the scheme of a WebSocket is ws://"),
     }
     if rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
@@ -740,7 +747,7 @@ fn unknown_option(command: &str, options: &[Opt], name: &str) -> Usage {
     if let Some(near) = nearest(bare, names) {
         return Usage(format!("{command} has no option `{name}`; did you mean `--{near}`?"));
     }
-    let others = [("serve", SERVE), ("say", SAY), ("echo", ECHO)];
+    let others = [("serve", SERVE), ("say", SAY), ("bench", bench::OPTIONS), ("echo", ECHO)];
     match others.into_iter().find(|(_, options)| options.iter().any(|option| option.name == bare)) {
         Some((other, _)) => {
             Usage(format!("{command} has no option `{name}`, which belongs to {other}; leave it out"))

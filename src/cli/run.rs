@@ -141,7 +141,7 @@ pub(super) fn serve(
 }
 
 /// Ready with the first signal that comes from now on.
-fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {

@@ -439,7 +439,11 @@ fn wrong_usage_gets_a_sentence() {
         // Commands and options.
         (&["sya"], &[], "there is no command `sya`; did you mean `say`?"),
         (&["server"], &[], "did you mean `serve`?"),
-        (&["Hello world"], &[], "there is no command `Hello world`; the commands are serve, say and echo"),
+        (
+            &["Hello world"],
+            &[],
+            "there is no command `Hello world`; the commands are serve, say, bench and echo",
+        ),
         (&["help", "ecko"], &[], "did you mean `echo`?"),
         (&["--lisen", "a:1"], &[], "serve has no option `--lisen`; did you mean `--listen`?"),
         (&["--Listen=a:1"], &[], "did you mean `--listen`?"),
@@ -635,13 +639,14 @@ fn only_a_file_name_may_be_other_than_utf8() {
 
 #[test]
 fn help_fits_and_names_every_option() {
-    for text in [help::MAIN, help::SERVE, help::SAY, help::ECHO] {
+    for text in [help::MAIN, help::SERVE, help::SAY, help::BENCH, help::ECHO] {
         for line in text.lines() {
             assert!(line.len() <= 80 && line == line.trim_end(), "{} columns: {line:?}", line.len());
         }
         assert!(text.ends_with('\n') && text.contains("\nExamples:\n"));
     }
-    for (text, options) in [(help::SERVE, SERVE), (help::SAY, SAY), (help::ECHO, ECHO)] {
+    let all = [(help::SERVE, SERVE), (help::SAY, SAY), (help::BENCH, bench::OPTIONS), (help::ECHO, ECHO)];
+    for (text, options) in all {
         for option in options {
             assert!(text.contains(&format!("--{} ", option.name)), "--{}", option.name);
             let variable = format!("[env: ALOUD_{}]", option.name.replace('-', "_").to_uppercase());

@@ -1,0 +1,285 @@
+//! `aloud bench`: puts load on a server and says what became of it, at the server and at its
+//! listeners.
+//!
+//! Any server will do that speaks the base protocol. Everything runs in one thread, so that it can
+//! be told whether the bench was what limited the figures.
+
+mod figures;
+mod frames;
+mod histogram;
+mod listener;
+mod load;
+mod opening;
+mod process;
+
+use super::{
+    AHEAD_MS, ENCODING, Engine, FRAME_MS, Opt, SAMPLE_RATE, Source, THREADS, TONE_SECONDS, URL, Usage,
+    inside, opt, run, session_url,
+};
+use aloud::SUBPROTOCOL;
+use aloud::audio::{Encoding, Format};
+use aloud::proto::message::{ClientMessage, Delivery, StartSession};
+use listener::Habits;
+use opening::Target;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// An option that is not read from the environment: what is set for servers of this machine would
+/// silently change what is measured.
+const fn here(name: &'static str, value: &'static str) -> Opt {
+    Opt { env: false, ..opt(name, value) }
+}
+
+const MODE: Opt = here("mode", "burst, paced, handshake or idle");
+const CONNECTIONS: Opt = here("connections", "a number of connections");
+const SECONDS: Opt = here("seconds", "a number of seconds");
+const PROMPT: Opt = here("prompt", "a text");
+const SERVER_PID: Opt = here("server-pid", "the number of a process");
+const JSON: Opt = Opt { is_flag: true, ..here("json", "nothing") };
+const OWN_ENGINE: Opt = here("engine", "flite or tone");
+const OWN_FRAME_MS: Opt = Opt { env: false, ..FRAME_MS };
+const OWN_TONE_SECONDS: Opt = Opt { env: false, ..TONE_SECONDS };
+const OWN_THREADS: Opt = Opt { env: false, ..THREADS };
+const STREAM_SAMPLE_RATE: Opt = Opt { env: false, ..SAMPLE_RATE };
+const STREAM_ENCODING: Opt = Opt { env: false, ..ENCODING };
+const STREAM_AHEAD_MS: Opt = Opt { env: false, ..AHEAD_MS };
+
+pub(super) const OPTIONS: &[Opt] = &[
+    URL,
+    MODE,
+    CONNECTIONS,
+    SECONDS,
+    PROMPT,
+    STREAM_AHEAD_MS,
+    STREAM_SAMPLE_RATE,
+    STREAM_ENCODING,
+    SERVER_PID,
+    JSON,
+    OWN_ENGINE,
+    OWN_FRAME_MS,
+    OWN_TONE_SECONDS,
+    OWN_THREADS,
+];
+
+/// More than most servers see, and few enough for the ports of one client address.
+const MAX_CONNECTIONS: usize = 20_000;
+
+/// Descriptors that are needed besides those of the connections.
+const OTHER_DESCRIPTORS: u64 = 64;
+
+/// What is spoken where nothing else is asked for: half a minute of speech.
+const TEXT: &str = "It had rained all night, and the harbour was quiet in the morning. Somebody had left a lamp \
+                    on in the boathouse. She took the longer way around the pier, past the nets and the crates, \
+                    and counted the masts as she had done when she was a child. There were fewer of them now. \
+                    The ferry would not leave before nine, so there was time for a second cup of tea. When the \
+                    bell rang she was already on her feet, with her coat buttoned and the letter in her hand.";
+
+/// How far ahead of the listener is asked to be sent where nothing else is, in ms.
+const DEFAULT_AHEAD_MS: u32 = 2_000;
+
+/// `aloud bench`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Bench {
+    pub(crate) server: Under,
+    pub(crate) mode: Mode,
+    pub(crate) connections: usize,
+    /// How long is measured, once everything is under way.
+    pub(crate) time: Duration,
+    pub(crate) prompt: Option<String>,
+    pub(crate) ahead_ms: Option<u32>,
+    pub(crate) sample_rate_hz: Option<u32>,
+    pub(crate) encoding: Option<Encoding>,
+    /// One line of JSON in place of a table.
+    pub(crate) json: bool,
+}
+
+/// The server under load.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Under {
+    /// One of this program, in a process of its own.
+    Own(Own),
+    /// One that runs already.
+    Url {
+        /// Always with a path.
+        url: String,
+        /// Whose CPU and memory are told.
+        pid: Option<u32>,
+    },
+}
+
+/// How a server of this program is set up. `None` leaves the choice to the bench.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Own {
+    pub(crate) engine: Engine,
+    pub(crate) frame_ms: Option<u32>,
+    pub(crate) tone_seconds: Option<f64>,
+    pub(crate) threads: Option<usize>,
+}
+
+/// What the connections do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Take audio as fast as it comes.
+    Burst,
+    /// Listen at the pace of speech.
+    Paced,
+    /// Open and close.
+    Handshake,
+    /// Be there.
+    Idle,
+}
+
+impl Mode {
+    fn name(self) -> &'static str {
+        match self {
+            Mode::Burst => "burst",
+            Mode::Paced => "paced",
+            Mode::Handshake => "handshake",
+            Mode::Idle => "idle",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Mode> {
+        [Mode::Burst, Mode::Paced, Mode::Handshake, Mode::Idle].into_iter().find(|mode| mode.name() == name)
+    }
+
+    /// How long it takes until things are as they go on to be.
+    fn warm_up(self) -> Duration {
+        Duration::from_millis(match self {
+            Mode::Burst | Mode::Handshake => 500,
+            Mode::Idle => 1_000,
+            // Streams begin over the first second.
+            Mode::Paced => 2_000,
+        })
+    }
+}
+
+/// Understands the options of `bench`.
+pub(super) fn parse(given: &Source<'_>) -> Result<Bench, Usage> {
+    given.no_words("bench")?;
+    let milliseconds = "whole number of milliseconds";
+    let mode = given.choice(&MODE, Mode::from_name)?.unwrap_or(Mode::Burst);
+    if mode != Mode::Paced && given.given.last(&STREAM_AHEAD_MS).is_some() {
+        return Err(Usage(
+            "--ahead-ms concerns paced delivery; add --mode paced, or leave it out".to_owned(),
+        ));
+    }
+    let pid = given.number(&SERVER_PID, 1..=i32::MAX as u32, "process number")?;
+    let server = match given.text(&URL)? {
+        None if pid.is_some() => {
+            return Err(Usage(
+                "--server-pid is about a server at --url; one of its own bench knows itself".to_owned(),
+            ));
+        }
+        None => Under::Own(Own {
+            engine: given.choice(&OWN_ENGINE, inside)?.unwrap_or(Engine::Tone),
+            frame_ms: given.number(&OWN_FRAME_MS, 1..=1_000, milliseconds)?,
+            tone_seconds: given.number(&OWN_TONE_SECONDS, 0.001..=1e9, "number of seconds")?,
+            threads: given.number(&OWN_THREADS, 1..=256, "whole number")?,
+        }),
+        Some((_, url)) => {
+            let own = [OWN_ENGINE, OWN_FRAME_MS, OWN_TONE_SECONDS, OWN_THREADS];
+            if let Some(option) = own.iter().find(|option| given.given.last(option).is_some()) {
+                return Err(Usage(format!(
+                    "--{} sets up a server of its own, and --url asks one that runs already; leave one of \
+                     the two out",
+                    option.name
+                )));
+            }
+            Under::Url { url: session_url(&url)?, pid }
+        }
+    };
+    Ok(Bench {
+        server,
+        mode,
+        connections: given.number(&CONNECTIONS, 1..=MAX_CONNECTIONS, "whole number")?.unwrap_or(16),
+        time: Duration::from_secs_f64(given.number(&SECONDS, 0.1..=86_400.0, "number")?.unwrap_or(5.0)),
+        prompt: given.text(&PROMPT)?.map(|(_, text)| text),
+        ahead_ms: given.number(&STREAM_AHEAD_MS, 20..=60_000, milliseconds)?,
+        sample_rate_hz: given.number(
+            &STREAM_SAMPLE_RATE,
+            4_000..=192_000,
+            "whole number of samples per second",
+        )?,
+        encoding: given.choice(&STREAM_ENCODING, Encoding::from_name)?,
+        json: given.given.last(&JSON).is_some(),
+    })
+}
+
+/// Measures, and prints what was found.
+pub(super) fn bench(asked: &Bench) -> Result<ExitCode, Box<dyn Error>> {
+    allow_descriptors(asked.connections)?;
+    run::runtime(1)?.block_on(async {
+        // Before anything is started that would have to be ended.
+        let stop = run::stop_signal()?;
+        let (own, url, pid, words) = match &asked.server {
+            Under::Own(own) => {
+                // One core is left to the bench.
+                let threads = own.threads.unwrap_or_else(|| (run::threads(None) - 1).max(1));
+                let server = process::Server::start(asked, own, threads).await?;
+                let (url, pid) = (server.url.clone(), server.pid());
+                let engine = if own.engine == Engine::Flite { "flite" } else { "tone" };
+                let plural = if threads == 1 { "" } else { "s" };
+                let words = format!("its own, {engine}, {threads} thread{plural}");
+                (Some(server), url, pid, words)
+            }
+            Under::Url { url, pid: None } => (None, url.clone(), None, "process not known".to_owned()),
+            Under::Url { url, pid: Some(pid) } => {
+                if process::memory(*pid).is_none() {
+                    return Err(format!("--server-pid {pid} is no process that can be looked at").into());
+                }
+                (None, url.clone(), Some(*pid), format!("process {pid}"))
+            }
+        };
+        let (subprotocols, delivery): (&[&str], _) = match asked.mode {
+            // Its servers tell the format, which gives the clock, and what was made for nobody.
+            Mode::Paced => {
+                let ahead_ms = Some(asked.ahead_ms.unwrap_or(DEFAULT_AHEAD_MS));
+                (&[SUBPROTOCOL], Some(Delivery::Paced { ahead_ms }))
+            }
+            _ => (&[], None),
+        };
+        let prompt = Some(asked.prompt.clone().unwrap_or_else(|| TEXT.to_owned()));
+        let start = StartSession { prompt, delivery, ..StartSession::default() };
+        let habits = Habits {
+            start: ClientMessage::from(start).to_json(),
+            format: asked.sample_rate_hz.map(|sample_rate_hz| Format {
+                encoding: asked.encoding.unwrap_or(Encoding::PcmS16le),
+                sample_rate_hz,
+            }),
+            listens: asked.mode == Mode::Paced,
+        };
+        let target = Target::resolve(&url, subprotocols).await?;
+        let measured = load::measure(asked, target, habits, pid, stop).await;
+        let report = measured.map_err(|error| format!("{url}: {error}"))?.report(asked, &url, words);
+        let text = if asked.json { report.to_json() + "\n" } else { report.to_table() };
+        io::stdout().write_all(text.as_bytes())?;
+        if let Some(server) = own {
+            server.stop().await;
+        }
+        Ok(if report.tally.has_troubles() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    })
+}
+
+/// Sees that so many sockets can be open at once; a server of its own inherits the limit.
+fn allow_descriptors(connections: usize) -> Result<(), Box<dyn Error>> {
+    let needed = connections as u64 + OTHER_DESCRIPTORS;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    if maximum.is_none_or(|maximum| maximum >= needed)
+        && setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum }).is_ok()
+    {
+        return Ok(());
+    }
+    let allowed = maximum.or(current).unwrap_or_default();
+    Err(format!(
+        "--connections {connections} needs {needed} file descriptors, and a process may have {allowed}; raise \
+         that with `ulimit -Hn {needed}` as root, or ask for fewer"
+    )
+    .into())
+}

@@ -1,0 +1,373 @@
+//! What was counted, and what is said of it.
+
+use super::histogram::Histogram;
+use super::{Bench, Mode};
+use aloud::proto::message::Code;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io;
+use std::time::Duration;
+
+/// Kinds of trouble that are told apart; a server that says something new each time is bounded.
+const MAX_KINDS: usize = 50;
+
+/// The share of a core from which on the bench is taken for what limits the figures.
+const FULL: f64 = 0.9;
+
+/// Something that went wrong with a connection, named in a way that counts the same things
+/// together.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Trouble(Cow<'static, str>);
+
+impl Trouble {
+    pub(super) fn new(kind: impl Into<Cow<'static, str>>) -> Trouble {
+        Trouble(kind.into())
+    }
+
+    /// What a server said in an `error`.
+    pub(super) fn told(message: &str, fault: Option<(Code, Option<u64>)>) -> Trouble {
+        Trouble::new(match fault {
+            Some((code, _)) => format!("error {}", code.name()),
+            None => format!("error: {}", message.chars().take(80).collect::<String>()),
+        })
+    }
+
+    pub(super) fn kind(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Trouble {
+        Trouble::new(error.kind().to_string())
+    }
+}
+
+/// What is counted between the beginning and the end of a measurement.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    /// Binary messages, and their bytes.
+    pub(super) frames: u64,
+    pub(super) bytes: u64,
+    /// From one piece of audio to the next of the same stream, as they came from the socket.
+    pub(super) gaps: Histogram,
+    /// How much later than a listener's clock a frame came.
+    pub(super) late: Histogram,
+    /// Opening handshakes, from connecting on.
+    pub(super) handshakes: Histogram,
+    /// Streams that were over.
+    pub(super) streams: u64,
+    /// Frames of each connection.
+    per_connection: Vec<u64>,
+}
+
+impl Window {
+    fn of(connections: usize) -> Window {
+        Window { per_connection: vec![0; connections], ..Window::default() }
+    }
+}
+
+/// What all connections count together.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) window: Window,
+    /// From `start_session` to the first audio, of all streams.
+    pub(super) first_audio: Histogram,
+    /// Connections that are open.
+    pub(super) open: usize,
+    /// Streams that were ended before they were over, and what the server said it had made of them
+    /// that nobody heard.
+    left: u64,
+    wasted: Duration,
+    troubles: BTreeMap<Cow<'static, str>, u64>,
+}
+
+impl Tally {
+    pub(super) fn new(connections: usize) -> Tally {
+        Tally {
+            window: Window::of(connections),
+            first_audio: Histogram::default(),
+            open: 0,
+            left: 0,
+            wasted: Duration::ZERO,
+            troubles: BTreeMap::new(),
+        }
+    }
+
+    /// Ends the window that was, and begins one.
+    pub(super) fn turn(&mut self) -> Window {
+        let connections = self.window.per_connection.len();
+        std::mem::replace(&mut self.window, Window::of(connections))
+    }
+
+    pub(super) fn heard(&mut self, connection: usize, frames: u64, bytes: u64) {
+        self.window.frames += frames;
+        self.window.bytes += bytes;
+        self.window.per_connection[connection] += frames;
+    }
+
+    /// A stream is over, because all was said or because its listener is leaving.
+    pub(super) fn ended(&mut self, wasted: Option<Duration>, is_leaving: bool) {
+        self.window.streams += u64::from(!is_leaving);
+        if let (Some(wasted), true) = (wasted, is_leaving) {
+            self.left += 1;
+            self.wasted += wasted;
+        }
+    }
+
+    pub(super) fn trouble(&mut self, trouble: Trouble) {
+        let is_new = !self.troubles.contains_key(&trouble.0);
+        let kind = if is_new && self.troubles.len() >= MAX_KINDS { "others".into() } else { trouble.0 };
+        *self.troubles.entry(kind).or_default() += 1;
+    }
+
+    pub(super) fn has_troubles(&self) -> bool {
+        !self.troubles.is_empty()
+    }
+}
+
+/// What a process did in the window.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spent {
+    pub(super) cpu: Option<Duration>,
+    /// Resident bytes with all connections open, above those before the first.
+    pub(super) grown: Option<u64>,
+}
+
+/// Everything there is to tell.
+pub(super) struct Report<'a> {
+    pub(super) asked: &'a Bench,
+    pub(super) url: &'a str,
+    /// The server, in words.
+    pub(super) server: String,
+    /// Connections that were open when the window began.
+    pub(super) open: usize,
+    /// How long the window was.
+    pub(super) time: Duration,
+    pub(super) window: Window,
+    pub(super) tally: Tally,
+    pub(super) spent: Spent,
+    /// CPU time of the bench itself.
+    pub(super) own: Option<Duration>,
+    pub(super) is_interrupted: bool,
+}
+
+impl Report<'_> {
+    fn per_second(&self, count: u64) -> f64 {
+        count as f64 / self.time.as_secs_f64()
+    }
+
+    fn cores(&self, cpu: Duration) -> f64 {
+        cpu.as_secs_f64() / self.time.as_secs_f64()
+    }
+
+    /// CPU of the server for each of so many, in µs.
+    fn cpu_us_each(&self, count: f64) -> Option<f64> {
+        let cpu = self.spent.cpu?;
+        (count > 0.0).then(|| cpu.as_secs_f64() * 1e6 / count)
+    }
+
+    fn connection_seconds(&self) -> f64 {
+        self.open as f64 * self.time.as_secs_f64()
+    }
+
+    fn memory_each(&self) -> Option<u64> {
+        let grown = self.spent.grown?;
+        (self.open > 0 && self.asked.mode != Mode::Handshake).then(|| grown / self.open as u64)
+    }
+
+    /// Whether the bench was what limited the figures.
+    fn is_own_core_full(&self) -> bool {
+        self.own.is_some_and(|own| self.cores(own) >= FULL)
+    }
+
+    fn wasted_ms(&self) -> Option<f64> {
+        let Tally { left, wasted, .. } = &self.tally;
+        (*left > 0).then(|| wasted.as_secs_f64() * 1000.0 / *left as f64)
+    }
+
+    /// Frames of the connections that had the least, the middle and the most of them.
+    fn shares(&self) -> Option<[u64; 3]> {
+        let mut frames = self.window.per_connection.clone();
+        frames.sort_unstable();
+        let streams = matches!(self.asked.mode, Mode::Burst | Mode::Paced);
+        (streams && self.window.frames > 0)
+            .then(|| [frames[0], frames[frames.len() / 2], frames[frames.len() - 1]])
+    }
+
+    /// Everything, on one line.
+    pub(super) fn to_json(&self) -> String {
+        let figure = |value: Option<f64>| value.map(|value| (value * 1000.0).round() / 1000.0);
+        let times = |histogram: &Histogram| match histogram.count() {
+            0 => Value::Null,
+            count => json!({
+                "count": count,
+                "p50": histogram.at(0.5),
+                "p99": histogram.at(0.99),
+                "max": histogram.max(),
+            }),
+        };
+        let window = &self.window;
+        let handshakes = window.handshakes.count();
+        let shares =
+            self.shares().map(|[least, middle, most]| json!({"min": least, "p50": middle, "max": most}));
+        json!({
+            "mode": self.asked.mode.name(),
+            "url": self.url,
+            "connections": self.asked.connections,
+            "connections_open": self.open,
+            "seconds": figure(Some(self.time.as_secs_f64())),
+            "interrupted": self.is_interrupted,
+            "frames_per_s": figure(Some(self.per_second(window.frames))),
+            "mb_per_s": figure(Some(self.per_second(window.bytes) / 1e6)),
+            "streams": window.streams,
+            "handshakes_per_s": figure((handshakes > 0).then(|| self.per_second(handshakes))),
+            "server_cpu_cores": figure(self.spent.cpu.map(|cpu| self.cores(cpu))),
+            "server_cpu_us_per_frame": figure(self.cpu_us_each(window.frames as f64)),
+            "server_cpu_us_per_handshake": figure(self.cpu_us_each(handshakes as f64)),
+            "server_cpu_us_per_connection_s": figure(match self.asked.mode {
+                Mode::Handshake => None,
+                _ => self.cpu_us_each(self.connection_seconds()),
+            }),
+            "server_rss_bytes_per_connection": self.memory_each(),
+            "first_audio_us": times(&self.tally.first_audio),
+            "handshake_us": times(&window.handshakes),
+            "gap_us": times(&window.gaps),
+            "late_us": times(&window.late),
+            "wasted_ms_per_listener": figure(self.wasted_ms()),
+            "frames_of_connection": shares,
+            "bench_cpu_cores": figure(self.own.map(|own| self.cores(own))),
+            "bench_was_full": self.is_own_core_full(),
+            "errors": self.tally.troubles.iter().map(|(kind, count)| (kind.to_string(), json!(count)))
+                .collect::<serde_json::Map<_, _>>(),
+        })
+        .to_string()
+    }
+
+    /// The same for a person.
+    pub(super) fn to_table(&self) -> String {
+        let mut out = String::new();
+        // Writing to a string does not fail.
+        let mut row = |name: &str, value: String| _ = writeln!(out, "  {name:<22} {value}");
+        let asked = self.asked;
+        let window = &self.window;
+        let open = match self.open {
+            open if open == asked.connections => count(open as u64),
+            open => format!("{} of {}", count(open as u64), count(asked.connections as u64)),
+        };
+        let ended = if self.is_interrupted { ", interrupted" } else { "" };
+        row("server", format!("{}, {}", self.url, self.server));
+        row(
+            "measured",
+            format!("{}, {open} connections, {:.1} s{ended}", asked.mode.name(), self.time.as_secs_f64()),
+        );
+        if window.frames > 0 {
+            let size = window.bytes as f64 / window.frames as f64;
+            let frames = count(self.per_second(window.frames) as u64);
+            row("frames", format!("{frames} /s of {size:.0} bytes"));
+            row("audio", format!("{:.1} MB/s", self.per_second(window.bytes) / 1e6));
+        }
+        if window.handshakes.count() > 0 {
+            row("handshakes", format!("{} /s", count(self.per_second(window.handshakes.count()) as u64)));
+            row("handshake", times(&window.handshakes));
+        }
+        if let Some(cpu) = self.spent.cpu {
+            let mut value = format!("{:.2} cores", self.cores(cpu));
+            let mut each = |cost: Option<f64>, of: &str| {
+                if let Some(us) = cost {
+                    let _ = write!(value, ", {us:.3} µs per {of}");
+                }
+            };
+            each(self.cpu_us_each(window.frames as f64), "frame");
+            each(self.cpu_us_each(window.handshakes.count() as f64), "handshake");
+            if asked.mode == Mode::Paced || asked.mode == Mode::Idle {
+                each(self.cpu_us_each(self.connection_seconds()), "connection and second");
+            }
+            row("server CPU", value);
+        }
+        if let Some(bytes) = self.memory_each() {
+            row("server memory", format!("{} bytes per connection", count(bytes)));
+        }
+        if self.tally.first_audio.count() > 0 {
+            row("first audio", times(&self.tally.first_audio));
+        }
+        if window.gaps.count() > 0 {
+            row("gaps", times(&window.gaps));
+        }
+        if window.late.count() > 0 {
+            row("lateness", times(&window.late));
+        }
+        if let Some(ms) = self.wasted_ms() {
+            row("wasted audio", format!("{ms:.0} ms per listener who left"));
+        }
+        if let Some([least, middle, most]) = self.shares() {
+            let [least, middle, most] = [least, middle, most].map(count);
+            row("frames of one", format!("least {least}, median {middle}, most {most}"));
+        }
+        if let Some(own) = self.own {
+            row("bench CPU", format!("{:.2} cores", self.cores(own)));
+        }
+        match self.tally.troubles.is_empty() {
+            true => row("errors", "none".to_owned()),
+            false => {
+                for (kind, n) in &self.tally.troubles {
+                    row("errors", format!("{} × {kind}", count(*n)));
+                }
+            }
+        }
+        if self.is_own_core_full() {
+            out += "\nThe core that the bench runs on was full: these are its limits, not the server's.\n";
+        }
+        out
+    }
+}
+
+/// Percentiles in a unit that suits them.
+fn times(histogram: &Histogram) -> String {
+    let time = |us: u64| match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..10_000_000 => format!("{:.1} ms", us as f64 / 1e3),
+        _ => format!("{:.1} s", us as f64 / 1e6),
+    };
+    let [p50, p99] = [0.5, 0.99].map(|share| time(histogram.at(share)));
+    format!("p50 {p50}, p99 {p99}, max {}", time(histogram.max()))
+}
+
+/// A whole number with its thousands apart.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_with_their_thousands_apart() {
+        for (number, expected) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(count(number), expected);
+        }
+    }
+
+    #[test]
+    fn kinds_of_trouble_are_counted_and_bounded() {
+        let mut tally = Tally::new(1);
+        for n in 0..1_000 {
+            tally.trouble(Trouble::new("the same"));
+            tally.trouble(Trouble::new(format!("kind {n}")));
+        }
+        assert_eq!(tally.troubles["the same"], 1_000);
+        assert_eq!(tally.troubles.len(), MAX_KINDS + 1);
+        assert_eq!(tally.troubles.values().sum::<u64>(), 2_000);
+    }
+}

@@ -1,0 +1,322 @@
+//! One connection's end of the session protocol: what has to come when, and what is noted of it.
+//!
+//! Knows no socket and no clock. Every byte that arrives passes here once; what has to leave is
+//! appended for the owner to send.
+
+use super::figures::{Tally, Trouble};
+use super::frames::{self, Frames, Part, Violation};
+use aloud::audio::Format;
+use aloud::proto::message::{ClientMessage, ServerMessage};
+use std::time::{Duration, Instant};
+
+/// The longest control message that is taken from a server.
+const MAX_TEXT_BYTES: usize = 1024 * 1024;
+
+/// Masks every frame that is sent. It need not be secret: masking protects proxies from what a page
+/// makes a browser send (RFC 6455 §10.3), and here nobody but the user says what is sent.
+const MASK: [u8; 4] = [0x5b, 0x1e, 0x8a, 0x27];
+
+/// What is the same for all listeners.
+#[derive(Debug)]
+pub(super) struct Habits {
+    /// The `start_session` that begins each stream.
+    pub(super) start: String,
+    /// What is sent where the server does not say.
+    pub(super) format: Option<Format>,
+    /// Whether a stream is listened to, by the clock, before the next one is begun.
+    pub(super) listens: bool,
+}
+
+/// One connection's listener.
+#[derive(Debug)]
+pub(super) struct Listener {
+    /// Its place in the tally.
+    number: usize,
+    frames: Frames,
+    /// The text message under way.
+    text: Vec<u8>,
+    state: State,
+    /// When the next stream is to be begun.
+    next_start: Option<Instant>,
+    /// No further one is begun.
+    is_leaving: bool,
+    format: Option<Format>,
+    stream: Stream,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// `session_start` has to come.
+    New,
+    /// Nothing is being spoken.
+    Quiet,
+    /// A stream was asked for or runs.
+    Streaming,
+    /// The connection is over.
+    Closed,
+}
+
+/// What has come of a stream.
+#[derive(Debug)]
+struct Stream {
+    asked: Instant,
+    /// When its first audio came: from here on a listener hears it.
+    first: Option<Instant>,
+    /// When its last did.
+    last: Option<Instant>,
+    /// Audio bytes.
+    bytes: u64,
+    /// Where the frame under way began.
+    frame_start: u64,
+    /// The index that the next sentence has.
+    next_index: u64,
+    is_in_sentence: bool,
+}
+
+impl Stream {
+    fn asked(now: Instant) -> Stream {
+        Stream {
+            asked: now,
+            first: None,
+            last: None,
+            bytes: 0,
+            frame_start: 0,
+            next_index: 0,
+            is_in_sentence: false,
+        }
+    }
+}
+
+impl Listener {
+    pub(super) fn new(number: usize, format: Option<Format>, now: Instant) -> Listener {
+        Listener {
+            number,
+            frames: Frames::new(),
+            text: Vec::new(),
+            state: State::New,
+            next_start: None,
+            is_leaving: false,
+            format,
+            stream: Stream::asked(now),
+        }
+    }
+
+    /// Whether the server has said its first message.
+    pub(super) fn is_greeted(&self) -> bool {
+        self.state != State::New
+    }
+
+    /// Whether the closing handshake is done, once what is to be sent has left.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// When [`start`](Self::start) is due; `None` before the first stream, and while one runs.
+    pub(super) fn next_start(&self) -> Option<Instant> {
+        self.next_start
+    }
+
+    /// Has the first stream begun at this time.
+    pub(super) fn start_at(&mut self, at: Instant) {
+        self.next_start = Some(at);
+    }
+
+    /// Begins a stream, behind whose end another is due.
+    pub(super) fn start(&mut self, habits: &Habits, now: Instant, out: &mut Vec<u8>) {
+        self.next_start = None;
+        self.stream = Stream::asked(now);
+        self.state = State::Streaming;
+        frames::push(frames::TEXT, habits.start.as_bytes(), MASK, out);
+    }
+
+    /// Says that this was all.
+    pub(super) fn end(&mut self, out: &mut Vec<u8>) {
+        self.is_leaving = true;
+        self.next_start = None;
+        let end = ClientMessage::End { drain: false }.to_json();
+        frames::push(frames::TEXT, end.as_bytes(), MASK, out);
+    }
+
+    /// Starts the closing handshake.
+    pub(super) fn close(&mut self, code: u16, out: &mut Vec<u8>) {
+        self.is_leaving = true;
+        frames::push(frames::CLOSE, &code.to_be_bytes(), MASK, out);
+    }
+
+    /// Takes what arrived.
+    ///
+    /// # Errors
+    /// What the server did wrong; the connection is not to be gone on with.
+    pub(super) fn take(
+        &mut self,
+        mut input: &[u8],
+        now: Instant,
+        habits: &Habits,
+        tally: &mut Tally,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Trouble> {
+        // Taken out, so that a part may borrow from it while the rest of this is changed.
+        let mut frames = std::mem::replace(&mut self.frames, Frames::new());
+        let (mut count, mut bytes) = (0, 0);
+        let result = loop {
+            let part = match frames.next(&mut input) {
+                Ok(Some(part)) if !self.is_closed() => part,
+                // What comes behind a Close does not count (RFC 6455 §5.5.1).
+                Ok(_) => break Ok(()),
+                Err(violation) => break Err(broken(violation)),
+            };
+            let result = match part {
+                Part::Audio { bytes: len, is_end } => {
+                    bytes += len as u64;
+                    count += u64::from(is_end);
+                    self.hear(len, is_end, now, tally)
+                }
+                Part::Text { bytes, is_end } => self.read(bytes, is_end, now, habits, tally),
+                Part::Control { opcode, payload } => self.control(opcode, payload, out),
+            };
+            if result.is_err() {
+                break result;
+            }
+        };
+        self.frames = frames;
+        tally.heard(self.number, count, bytes);
+        if bytes > 0
+            && self.state == State::Streaming
+            && let Some(last) = self.stream.last.replace(now)
+        {
+            tally.window.gaps.add(now - last);
+        }
+        result
+    }
+
+    fn hear(&mut self, len: usize, is_end: bool, now: Instant, tally: &mut Tally) -> Result<(), Trouble> {
+        if !self.stream.is_in_sentence {
+            return Err(Trouble::new("audio outside of a sentence"));
+        }
+        let stream = &mut self.stream;
+        let first = *stream.first.get_or_insert_with(|| {
+            tally.first_audio.add(now - stream.asked);
+            now
+        });
+        stream.bytes += len as u64;
+        if is_end {
+            if let Some(format) = self.format {
+                let due = first + format.duration(stream.frame_start);
+                tally.window.late.add(now.saturating_duration_since(due));
+            }
+            stream.frame_start = stream.bytes;
+        }
+        Ok(())
+    }
+
+    /// Takes a piece of a text message.
+    fn read(
+        &mut self,
+        bytes: &[u8],
+        is_end: bool,
+        now: Instant,
+        habits: &Habits,
+        tally: &mut Tally,
+    ) -> Result<(), Trouble> {
+        if self.text.is_empty() && is_end {
+            return self.understand(bytes, now, habits, tally);
+        }
+        if self.text.len() + bytes.len() > MAX_TEXT_BYTES {
+            return Err(Trouble::new("a message of more than 1 MiB"));
+        }
+        self.text.extend_from_slice(bytes);
+        if !is_end {
+            return Ok(());
+        }
+        // Kept by nobody: a connection that waits owns no buffer.
+        let text = std::mem::take(&mut self.text);
+        self.understand(&text, now, habits, tally)
+    }
+
+    fn understand(
+        &mut self,
+        text: &[u8],
+        now: Instant,
+        habits: &Habits,
+        tally: &mut Tally,
+    ) -> Result<(), Trouble> {
+        let text = std::str::from_utf8(text).map_err(|_| broken("text that is not UTF-8"))?;
+        let message = match ServerMessage::parse(text) {
+            Ok(Some(message)) => message,
+            // Of a protocol that adds to the base.
+            Ok(None) => return Ok(()),
+            Err(fault) => return Err(Trouble::new(format!("a message that is none: {fault}"))),
+        };
+        if self.state == State::New && !matches!(message, ServerMessage::SessionStart { .. }) {
+            return Err(Trouble::new("session_start is not the first message"));
+        }
+        let stream = &mut self.stream;
+        match message {
+            ServerMessage::SessionStart { .. } if self.state == State::New => self.state = State::Quiet,
+            ServerMessage::SessionStart { .. } => return Err(Trouble::new("session_start comes again")),
+            ServerMessage::StreamStart { audio, .. } => self.format = Some(audio.0),
+            ServerMessage::Text { index, .. } => {
+                if self.state != State::Streaming || stream.is_in_sentence || index != stream.next_index {
+                    return Err(Trouble::new("text out of order"));
+                }
+                stream.is_in_sentence = true;
+            }
+            ServerMessage::SentenceEnd { index, figures } => {
+                if !stream.is_in_sentence || index != stream.next_index {
+                    return Err(Trouble::new("sentence_end out of order"));
+                }
+                if figures.is_some_and(|figures| figures.offset != stream.bytes) {
+                    return Err(Trouble::new("sentence_end tells another number of bytes than came"));
+                }
+                stream.is_in_sentence = false;
+                stream.next_index += 1;
+            }
+            ServerMessage::Error { message, fault } => tally.trouble(Trouble::told(&message, fault)),
+            ServerMessage::SessionEnd { end } => {
+                if self.state != State::Streaming && !self.is_leaving {
+                    return Err(Trouble::new("session_end outside of a stream"));
+                }
+                stream.is_in_sentence = false;
+                self.state = State::Quiet;
+                let wasted = end.map(|end| Duration::from_millis(end.1.wasted_ms));
+                tally.ended(wasted, self.is_leaving);
+                self.next_start = (!self.is_leaving).then(|| self.heard_at(habits, now));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// When somebody who listens has heard all that came.
+    fn heard_at(&self, habits: &Habits, now: Instant) -> Instant {
+        match (self.stream.first, self.format) {
+            (Some(first), Some(format)) if habits.listens => {
+                now.max(first + format.duration(self.stream.bytes))
+            }
+            _ => now,
+        }
+    }
+
+    fn control(&mut self, opcode: u8, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Trouble> {
+        match opcode {
+            frames::PING => frames::push(frames::PONG, payload, MASK, out),
+            frames::CLOSE => {
+                let code = frames::close_code(payload).map_err(broken)?;
+                let is_early = !self.is_leaving;
+                self.state = State::Closed;
+                if is_early {
+                    // The answer has the same code (RFC 6455 §5.5.1).
+                    frames::push(frames::CLOSE, &payload[..payload.len().min(2)], MASK, out);
+                    let code = code.map_or_else(|| "no code".to_owned(), |code| code.to_string());
+                    return Err(Trouble::new(format!("closed by the server: {code}")));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn broken(violation: Violation) -> Trouble {
+    Trouble::new(format!("WebSocket protocol broken: {violation}"))
+}
