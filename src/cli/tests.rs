@@ -411,6 +411,61 @@ fn echo_has_two_options() {
     assert_eq!(echo(&["echo", "--listen=b:0", "--max-message-bytes", "7"], env), ("b:0".to_owned(), 7));
 }
 
+fn bench_with(args: &[&str], env: Env) -> bench::Bench {
+    match run(&[&["bench"], args].concat(), env) {
+        Ok(Command::Bench(bench)) => *bench,
+        other => panic!("{args:?} {env:?} gave {other:?}"),
+    }
+}
+
+#[test]
+fn every_option_of_bench_is_understood() {
+    use bench::{Bench, Mode, Own, Under};
+    let own = Own { engine: Engine::Tone, frame_ms: None, tone_seconds: None, threads: None };
+    let plain = Bench {
+        server: Under::Own(own.clone()),
+        mode: Mode::Burst,
+        connections: 16,
+        time: Duration::from_secs(5),
+        prompt: None,
+        ahead_ms: None,
+        sample_rate_hz: None,
+        encoding: None,
+        json: false,
+    };
+    // What is set for servers of this machine changes nothing.
+    let env: Env = &[("ALOUD_ENGINE", "flite"), ("ALOUD_FRAME_MS", "1"), ("ALOUD_CONNECTIONS", "1")];
+    assert_eq!(bench_with(&[], env), plain);
+    let loaded = Bench {
+        mode: Mode::Paced,
+        connections: 20_000,
+        time: Duration::from_millis(500),
+        prompt: Some("Hum.".to_owned()),
+        ahead_ms: Some(100),
+        sample_rate_hz: Some(8_000),
+        encoding: Some(Encoding::ALaw),
+        json: true,
+        ..plain.clone()
+    };
+    let args = [
+        "--mode=paced",
+        "--connections=20000",
+        "--seconds=0.5",
+        "--prompt=Hum.",
+        "--ahead-ms=100",
+        "--sample-rate=8000",
+        "--encoding=alaw",
+        "--json",
+    ];
+    assert_eq!(bench_with(&args, &[]), loaded);
+    let set = Own { engine: Engine::Flite, frame_ms: Some(40), tone_seconds: Some(0.5), threads: Some(2) };
+    let args = ["--engine=flite", "--frame-ms=40", "--tone-seconds=0.5", "--threads=2"];
+    assert_eq!(bench_with(&args, &[]), Bench { server: Under::Own(set), ..plain.clone() });
+    let server = Under::Url { url: "ws://a/api/session/ws".to_owned(), pid: Some(7) };
+    let args = ["--url=ws://a", "--server-pid=7", "--mode=idle"];
+    assert_eq!(bench_with(&args, &[]), Bench { server, mode: Mode::Idle, ..plain });
+}
+
 #[test]
 fn help_and_version() {
     let table: &[(&[&str], Command)] = &[
@@ -421,6 +476,7 @@ fn help_and_version() {
         (&["serve", "--help"], Command::Help(help::SERVE)),
         (&["--listen", "a:1", "-h"], Command::Help(help::SERVE)),
         (&["say", "Hi", "-h"], Command::Help(help::SAY)),
+        (&["bench", "--help"], Command::Help(help::BENCH)),
         (&["echo", "--help"], Command::Help(help::ECHO)),
         (&["--version"], Command::Version),
         (&["-V"], Command::Version),
@@ -608,6 +664,18 @@ fn wrong_usage_gets_a_sentence() {
         (&["say", "--url=ws://a", "--frame-ms=20"], &[], "--frame-ms sets up a server of its own"),
         (&["say", "--url=ws://a", "--threads=2"], &[], "--threads sets up a server of its own"),
         (&["say", "--tone-seconds=2", "--url=ws://a"], &[], "--tone-seconds sets up a server of its own"),
+        // bench.
+        (&["bench", "Hello"], &[], "bench takes options only"),
+        (&["bench", "--mode=fast"], &[], "--mode cannot be `fast`; give burst, paced, handshake or idle"),
+        (&["bench", "--connections=0"], &[], "give a whole number from 1 to 20000"),
+        (&["bench", "--connections=20001"], &[], "give a whole number from 1 to 20000"),
+        (&["bench", "--seconds=0"], &[], "--seconds cannot be `0`; give a number from 0.1 to 86400"),
+        (&["bench", "--ahead-ms=100"], &[], "--ahead-ms concerns paced delivery; add --mode paced"),
+        (&["bench", "--engine=command"], &[], "--engine cannot be `command`; give flite or tone"),
+        (&["bench", "--url=ws://a", "--threads=2"], &[], "--threads sets up a server of its own"),
+        (&["bench", "--url=wss://a"], &[], "speaks no TLS"),
+        (&["bench", "--server-pid=1"], &[], "--server-pid is about a server at --url"),
+        (&["bench", "--listen=a:1"], &[], "bench has no option `--listen`, which belongs to serve"),
     ];
     for (args, env, expected) in table {
         let sentence = error(args, env);

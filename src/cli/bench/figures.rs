@@ -2,7 +2,6 @@
 
 use super::histogram::Histogram;
 use super::{Bench, Mode};
-use aloud::proto::message::Code;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,11 +26,8 @@ impl Trouble {
     }
 
     /// What a server said in an `error`.
-    pub(super) fn told(message: &str, fault: Option<(Code, Option<u64>)>) -> Trouble {
-        Trouble::new(match fault {
-            Some((code, _)) => format!("error {}", code.name()),
-            None => format!("error: {}", message.chars().take(80).collect::<String>()),
-        })
+    pub(super) fn told(message: &str) -> Trouble {
+        Trouble::new(format!("error: {}", message.chars().take(80).collect::<String>()))
     }
 
     pub(super) fn kind(&self) -> &str {
@@ -267,7 +263,7 @@ impl Report<'_> {
             let size = window.bytes as f64 / window.frames as f64;
             let frames = count(self.per_second(window.frames) as u64);
             row("frames", format!("{frames} /s of {size:.0} bytes"));
-            row("audio", format!("{:.1} MB/s", self.per_second(window.bytes) / 1e6));
+            row("audio", rate(self.per_second(window.bytes) / 1e6));
         }
         if window.handshakes.count() > 0 {
             row("handshakes", format!("{} /s", count(self.per_second(window.handshakes.count()) as u64)));
@@ -333,6 +329,11 @@ fn times(histogram: &Histogram) -> String {
     };
     let [p50, p99] = [0.5, 0.99].map(|share| time(histogram.at(share)));
     format!("p50 {p50}, p99 {p99}, max {}", time(histogram.max()))
+}
+
+/// A rate in MB/s.
+fn rate(mb: f64) -> String {
+    if mb < 100.0 { format!("{mb:.1} MB/s") } else { format!("{} MB/s", count(mb as u64)) }
 }
 
 /// A whole number with its thousands apart.

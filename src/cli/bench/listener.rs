@@ -40,6 +40,8 @@ pub(super) struct Listener {
     next_start: Option<Instant>,
     /// No further one is begun.
     is_leaving: bool,
+    /// A Close was sent.
+    has_closed: bool,
     format: Option<Format>,
     stream: Stream,
 }
@@ -96,6 +98,7 @@ impl Listener {
             state: State::New,
             next_start: None,
             is_leaving: false,
+            has_closed: false,
             format,
             stream: Stream::asked(now),
         }
@@ -137,9 +140,12 @@ impl Listener {
         frames::push(frames::TEXT, end.as_bytes(), MASK, out);
     }
 
-    /// Starts the closing handshake.
+    /// Starts the closing handshake, if it is not under way.
     pub(super) fn close(&mut self, code: u16, out: &mut Vec<u8>) {
         self.is_leaving = true;
+        if std::mem::replace(&mut self.has_closed, true) {
+            return;
+        }
         frames::push(frames::CLOSE, &code.to_be_bytes(), MASK, out);
     }
 
@@ -271,7 +277,7 @@ impl Listener {
                 stream.is_in_sentence = false;
                 stream.next_index += 1;
             }
-            ServerMessage::Error { message, fault } => tally.trouble(Trouble::told(&message, fault)),
+            ServerMessage::Error { message, .. } => tally.trouble(Trouble::told(&message)),
             ServerMessage::SessionEnd { end } => {
                 if self.state != State::Streaming && !self.is_leaving {
                     return Err(Trouble::new("session_end outside of a stream"));
@@ -302,11 +308,12 @@ impl Listener {
             frames::PING => frames::push(frames::PONG, payload, MASK, out),
             frames::CLOSE => {
                 let code = frames::close_code(payload).map_err(broken)?;
-                let is_early = !self.is_leaving;
                 self.state = State::Closed;
-                if is_early {
+                if !std::mem::replace(&mut self.has_closed, true) {
                     // The answer has the same code (RFC 6455 §5.5.1).
                     frames::push(frames::CLOSE, &payload[..payload.len().min(2)], MASK, out);
+                }
+                if !self.is_leaving {
                     let code = code.map_or_else(|| "no code".to_owned(), |code| code.to_string());
                     return Err(Trouble::new(format!("closed by the server: {code}")));
                 }

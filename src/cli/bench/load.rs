@@ -251,7 +251,7 @@ impl Measured {
 /// Puts the load on, and takes it away. `stop` ends it early.
 ///
 /// # Errors
-/// Not even one connection could be opened, or `stop` came before anything was measured.
+/// Not even one connection could be opened, or `stop` came before all were.
 pub(super) async fn measure(
     asked: &Bench,
     target: Target,
@@ -299,18 +299,22 @@ pub(super) async fn measure(
     if asked.mode != Mode::Idle {
         load.phase.send_replace(Phase::Running);
     }
-    if screen.show_until(sleep(asked.mode.warm_up()), &load, "warming up", stop.as_mut()).await {
-        return Err(interrupted());
-    }
-
     let figures = || (Instant::now(), server.and_then(process::cpu), process::cpu(std::process::id()));
+    let begin = || {
+        load.tally().turn();
+        figures()
+    };
     let open = match asked.mode {
         Mode::Handshake => asked.connections,
         _ => load.tally().open,
     };
-    load.tally().turn();
-    let before = figures();
-    let is_interrupted = screen.show_until(sleep(asked.time), &load, "measuring", stop.as_mut()).await;
+    let mut before = begin();
+    let mut is_interrupted =
+        screen.show_until(sleep(asked.mode.warm_up()), &load, "warming up", stop.as_mut()).await;
+    if !is_interrupted {
+        before = begin();
+        is_interrupted = screen.show_until(sleep(asked.time), &load, "measuring", stop.as_mut()).await;
+    }
     let after = figures();
     let window = load.tally().turn();
     let grown = match (memory, server.and_then(process::memory)) {

@@ -205,6 +205,9 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    const ALL: [EndReason; 5] =
+        [EndReason::Completed, EndReason::Ended, EndReason::Cancelled, EndReason::Expired, EndReason::Error];
+
     fn name(self) -> &'static str {
         match self {
             EndReason::Completed => "completed",
@@ -396,7 +399,7 @@ impl ServerMessage {
             "error" => {
                 ServerMessage::Error { message: required(fields.string("message")?, "message")?, fault: None }
             }
-            "session_end" => ServerMessage::SessionEnd { end: None },
+            "session_end" => ServerMessage::SessionEnd { end: Usage::parse(fields)?.map(Box::new) },
             "flushed" | "paused" | "resumed" | "cancelled" | "go_away" | "warning" | "pong" => {
                 return Ok(None);
             }
@@ -430,6 +433,26 @@ impl Greeting {
         };
         let ping_interval_ms = number(fields, "pingIntervalMs")?.unwrap_or_default();
         Ok(Some(Box::new(Greeting { token, ping_interval_ms, audio, limits })))
+    }
+}
+
+impl Usage {
+    /// With the reason for the end; `None` where the server speaks the base protocol only.
+    fn parse(fields: &mut Fields) -> Result<Option<(EndReason, Usage)>, Fault> {
+        let Some(mut usage) = fields.object("usage", "usage.")? else { return Ok(None) };
+        let names = EndReason::ALL.map(EndReason::name);
+        let named = |name: &str| EndReason::ALL.into_iter().find(|reason| reason.name() == name);
+        let reason = required(fields.choice("reason", &names, named)?, "reason")?;
+        let mut figure = |name: &str| number(&mut usage, name).map(Option::unwrap_or_default);
+        let usage = Usage {
+            chars: figure("chars")?,
+            sentences: figure("sentences")?,
+            audio_ms: figure("audioMs")?,
+            synthesised_ms: figure("synthesisedMs")?,
+            wasted_ms: figure("wastedMs")?,
+            first_audio_ms: figure("firstAudioMs")?,
+        };
+        Ok(Some((reason, usage)))
     }
 }
 

@@ -352,7 +352,7 @@ fn a_servers_v1_messages_have_the_form_of_the_protocol() {
         let json = format!(
             r#"{{"type":"session_end","reason":"{name}","usage":{{"chars":812,"sentences":9,"audioMs":51200,"synthesisedMs":52100,"wastedMs":900,"firstAudioMs":143}}}}"#
         );
-        (message, json, Some(ServerMessage::SessionEnd { end: None }))
+        (message.clone(), json, Some(message))
     };
     let error = |code, index, rest: &str| {
         let message = "No.".to_owned();
