@@ -59,8 +59,10 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// How long the closing handshake (RFC 6455 §7.1) may take. Default: 5 s.
     pub close_timeout: Duration,
-    /// How long running streams may go on after the server was told to stop. Default: 5 s.
+    /// How long running streams may go on after the server was told to stop. Default: 30 s.
     pub drain_timeout: Duration,
+    /// Whether what is spoken may be logged, shortened, a line for each sentence. Default: no.
+    pub log_text: bool,
     /// The largest message that a client may send, in bytes. Default: 64 KiB.
     pub max_message_bytes: usize,
     /// The longest prompt, in characters. Default: 20,000.
@@ -104,7 +106,8 @@ impl Default for Config {
             silence_timeout: Duration::from_secs(75),
             stall_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(30),
+            log_text: false,
             max_message_bytes: 64 * 1024,
             max_prompt_chars: 20_000,
             max_buffered_chars: 8_000,

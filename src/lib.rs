@@ -48,4 +48,4 @@ pub use config::Config;
 pub use gauge::{Counted, Gauge};
 pub use proto::audio;
 pub use proto::message::TextSource;
-pub use server::{BindError, ConfigError, PATH, SUBPROTOCOL, Server, Service};
+pub use server::{Admin, BindError, ConfigError, PATH, SUBPROTOCOL, Server, Service};

@@ -17,10 +17,10 @@ use rustix::process::{Pid, test_kill_process};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
-use support::{start_with, v1, within};
+use support::{log, start_with, v1, within};
 use tokio::sync::oneshot;
 
 const RATE_HZ: u32 = 8_000;
@@ -142,28 +142,6 @@ async fn heard(mut speech: Speech) -> (Vec<i16>, Option<SynthesisError>) {
     });
     let error = error.await;
     (audio.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect(), error)
-}
-
-/// Log lines, of all tests in this process.
-fn log_lines() -> Arc<Mutex<Vec<String>>> {
-    struct Lines(Arc<Mutex<Vec<String>>>);
-    impl log::Log for Lines {
-        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-            true
-        }
-        fn log(&self, record: &log::Record<'_>) {
-            self.0.lock().unwrap().push(format!("{}: {}", record.level(), record.args()));
-        }
-        fn flush(&self) {}
-    }
-    static LINES: Mutex<Option<Arc<Mutex<Vec<String>>>>> = Mutex::new(None);
-    static ONCE: Once = Once::new();
-    let lines = LINES.lock().unwrap().get_or_insert_default().clone();
-    ONCE.call_once(|| {
-        log::set_boxed_logger(Box::new(Lines(lines.clone()))).unwrap();
-        log::set_max_level(log::LevelFilter::Info);
-    });
-    lines
 }
 
 #[tokio::test]
@@ -418,7 +396,7 @@ async fn voices_are_those_that_were_named() {
 
 #[tokio::test]
 async fn the_operator_reads_how_a_program_ended_and_its_last_words() {
-    let lines = log_lines();
+    log::listen();
     let stage = Stage::new();
     let script =
         "head -c 3000 /dev/zero >&2; printf \"\\033[31mno such\\nmodel %s\" 4711 >&2; cat voice.raw; exit 3";
@@ -426,10 +404,11 @@ async fn the_operator_reads_how_a_program_ended_and_its_last_words() {
     let (_, error) = heard(stage.engine(script).speak(utterance("Good evening."))).await;
     // The listener is told no more than that.
     assert_eq!(error.unwrap().message, "The speech program ended with exit code 3.");
-    let lines = lines.lock().unwrap();
+    let lines = log::lines();
     let line = lines.iter().find(|line| line.contains("4711")).unwrap();
     assert!(
-        line.starts_with("WARN: engine command: ") && line.contains("/bin/sh ended with exit code 3"),
+        line.starts_with("WARN aloud::tts::command: engine command: ")
+            && line.contains("/bin/sh ended with exit code 3"),
         "{line}"
     );
     assert!(line.ends_with("[31mno such model 4711") && line.len() < 1_000, "{line}");

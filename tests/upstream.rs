@@ -11,10 +11,10 @@ use aloud::upstream::{
     Attempt, Call, Credentials, Deadlines, Failure, FailureKind, Reply, Retries, Secret, Settings, Upstream,
 };
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::http::{Exchange, Upstreamed, upstreamed};
-use support::{Frame, Raw, Running, audio, messages, spoken, start_with, v1, within};
+use support::{Frame, Raw, Running, audio, log, messages, spoken, start_with, v1, within};
 use tokio::net::TcpListener;
 
 /// What must never be seen by anybody but the service.
@@ -455,34 +455,9 @@ fn a_key_is_taken_whole_and_never_shown() {
     assert!(missing.starts_with("the key cannot be read from /nowhere/key: "), "{missing}");
 }
 
-/// Everything that was logged in this process.
-static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-struct Lines;
-
-impl log::Log for Lines {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        LOGGED.lock().unwrap().push(format!("{} {}", record.target(), record.args()));
-    }
-
-    fn flush(&self) {}
-}
-
-fn listen_to_the_log() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        log::set_logger(&Lines).unwrap();
-        log::set_max_level(log::LevelFilter::Trace);
-    });
-}
-
 /// Whether a line was logged with all of these in it.
 fn logged(parts: &[&str]) -> bool {
-    LOGGED.lock().unwrap().iter().any(|line| parts.iter().all(|part| line.contains(part)))
+    log::lines().iter().any(|line| parts.iter().all(|part| line.contains(part)))
 }
 
 const SHORT: Deadlines = Deadlines { connect: ms(400), first_byte: ms(400), idle: ms(400), total: ms(900) };
@@ -495,7 +470,7 @@ const PATIENT: Deadlines = Deadlines {
 
 /// A server whose engine is this service, and a client that speaks `aloud.v1` to it.
 async fn speaking(service: &Upstreamed, deadlines: Deadlines) -> (Running, Raw) {
-    listen_to_the_log();
+    log::listen();
     let settings = Settings { role: "speech engine", deadlines, ..settings(service.url()) };
     let mut engine = SpeechApi::new(settings).unwrap();
     engine.sample_rate_hz = Some(8_000);
@@ -831,7 +806,7 @@ async fn eleven_labs_is_asked_in_its_own_way() {
 
 #[tokio::test]
 async fn previous_text_is_what_the_session_said_before() {
-    listen_to_the_log();
+    log::listen();
     let mut service = upstreamed().await;
     let engine = ElevenLabs::new(settings(service.url()), vec!["a".to_owned()]).unwrap();
     let server = start_with(Config::default(), Arc::new(engine)).await;

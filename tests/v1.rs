@@ -945,7 +945,7 @@ async fn going_away_is_told_to_who_is_spoken_to() {
     let frames = client.read_until("go_away").await;
     assert_eq!(
         messages(&frames).pop().unwrap(),
-        json!({"type": "go_away", "timeLeftMs": 5_000, "reason": "shutdown"})
+        json!({"type": "go_away", "timeLeftMs": 30_000, "reason": "shutdown"})
     );
     let frames = client.read_until("session_end").await;
     assert_eq!(messages(&frames).pop().unwrap()["reason"], "completed");

@@ -214,7 +214,8 @@ pub(super) fn bench(asked: &Bench) -> Result<ExitCode, Box<dyn Error>> {
     allow_descriptors(asked.connections)?;
     run::runtime(1)?.block_on(async {
         // Before anything is started that would have to be ended.
-        let stop = run::stop_signal()?;
+        let signal = run::stop_signal()?;
+        let stop = async { _ = signal.await };
         let (own, url, pid, words) = match &asked.server {
             Under::Own(own) => {
                 // One core is left to the bench.

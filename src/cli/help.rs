@@ -25,7 +25,7 @@ Examples:
 /// `aloud serve --help`.
 pub(super) const SERVE: &str = "\
 Run the server. When it is ready it prints one line, the address it listens
-on; log lines go to standard error. SIGTERM and Ctrl-C end it cleanly.
+on; log lines go to standard error.
 
 Usage: aloud [serve] [OPTIONS]
 
@@ -192,7 +192,30 @@ Limits of one client:
   --resume-ttl-ms MS        how long a resumable session that was lost is kept
                             [default: 120000] [env: ALOUD_RESUME_TTL_MS]
 
+Operation:
+  --admin HOST:PORT         address of a second listener, for health, readiness
+                            and metrics: /healthz, /readyz, /metrics; also
+                            unix:PATH [default: none] [env: ALOUD_ADMIN]
+  --drain-timeout TIME      how long running streams may go on once the server
+                            was told to stop, such as 30s, 1500ms or 2m
+                            [default: 30s] [env: ALOUD_DRAIN_TIMEOUT]
+  --log-format NAME         text, or json: an object in each line
+                            [default: text] [env: ALOUD_LOG_FORMAT]
+  --log-level NAME          error, warn, info, debug or trace
+                            [default: info] [env: ALOUD_LOG_LEVEL]
+  --log-text                log what is spoken, too, a line for each sentence;
+                            without it no log line holds what is spoken
+
   -h, --help           show this text
+
+Signals: the first SIGTERM or SIGINT lets running streams finish, and refuses
+new ones; a second one ends the program at once.
+
+Exit codes: 0 ended by a signal, and cleanly; 1 could not start, or failed;
+2 wrong usage; 130 or 143 ended at once by a second SIGINT or SIGTERM.
+
+Sockets that systemd hands over (LISTEN_FDS) are served in place of --listen;
+one named admin in place of --admin.
 
 An option on the command line wins over its environment variable; an empty
 variable counts as unset.

@@ -6,15 +6,19 @@
 
 mod bench;
 mod help;
+mod lines;
+mod operation;
 mod run;
 mod say;
 mod service;
+mod systemd;
 mod writer;
 
 use aloud::audio::Encoding;
 use aloud::config::Listen;
 use aloud::tts::{SampleEncoding, Treatment, command};
 use aloud::{Config, PATH, Service, TextSource};
+use operation::{ADMIN, DRAIN_TIMEOUT, LOG_FORMAT, LOG_LEVEL, LOG_TEXT, LogFormat, Logging, Operation};
 use service::{
     ENGINE_ATTEMPTS, ENGINE_CONNECT_MS, ENGINE_FORMAT, ENGINE_KEY_FILE, ENGINE_MODEL, ENGINE_URL, Remote,
 };
@@ -55,6 +59,7 @@ pub(crate) struct Serve {
     pub(crate) listen: Listen,
     /// Whether the engine has to say a word first.
     pub(crate) warms_up: bool,
+    pub(crate) operation: Operation,
     pub(crate) settings: Settings,
 }
 
@@ -282,13 +287,14 @@ impl Command {
             Command::Say(asked) => say::say(asked),
             Command::Bench(asked) => bench::bench(&asked),
             Command::Serve(serve) => {
-                let Serve { listen, warms_up, settings } = *serve;
-                let service = run::service(settings.config(), run::engine(&settings)?, &settings)?;
-                run::serve(&listen, &service, run::threads(settings.threads), warms_up)
+                let Serve { listen, warms_up, operation, settings } = *serve;
+                let config = operation.config(settings.config());
+                let service = run::service(config, run::engine(&settings)?, &settings)?;
+                run::serve(&listen, &service, run::threads(settings.threads), warms_up, &operation)
             }
             Command::Echo(Echo { listen, max_message_bytes }) => {
                 let service = Service::echo(Config { max_message_bytes, ..Config::default() })?;
-                run::serve(&listen, &service, run::threads(None), false)
+                run::serve(&listen, &service, run::threads(None), false, &Operation::default())
             }
         }
     }
@@ -407,6 +413,11 @@ const SERVE: &[Opt] = &[
     LLM_MAX_TOKENS,
     LLM_MAX_CHARS,
     LLM_TIMEOUT_MS,
+    ADMIN,
+    DRAIN_TIMEOUT,
+    LOG_FORMAT,
+    LOG_LEVEL,
+    LOG_TEXT,
 ];
 const SAY: &[Opt] = &[
     OUTPUT,
@@ -522,7 +533,8 @@ fn parse_command(
             given.no_words("serve")?;
             let warms_up = given.given.last(&NO_WARM_UP).is_none();
             let (listen, settings) = (given.listen()?, given.settings(true)?);
-            Ok(Command::Serve(Box::new(Serve { listen, warms_up, settings })))
+            let operation = given.operation()?;
+            Ok(Command::Serve(Box::new(Serve { listen, warms_up, operation, settings })))
         }
     }
 }

@@ -1,19 +1,22 @@
 //! What every command that runs something needs: threads, an engine, log lines, signals.
 
-use super::{Engine, Settings, service};
+use super::lines::Lines;
+use super::systemd::{self, Inherited, Sockets};
+use super::{Engine, Operation, Settings, service};
 use aloud::audio::{Encoding, Format};
 use aloud::tts::{Command, Fallback, Flite, Queue, QueueBounds, Synthesizer, Tone};
-use aloud::{Config, Server, Service, config::Listen};
+use aloud::{Admin, Config, Server, Service, config::Listen};
 use std::error::Error;
 use std::future::Future;
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// What the tone engine gives where nothing else is asked for.
 const TONE_RATE_HZ: u32 = 24_000;
@@ -22,8 +25,17 @@ const TONE_RATE_HZ: u32 = 24_000;
 /// processors, or an account of the smaller kind, can do.
 const SERVICE_CONCURRENCY: usize = 8;
 
-/// Log lines that may wait for stderr. A reader that does not read costs lines, not sessions.
-const LINES_IN_FLIGHT: usize = 1_000;
+/// The metric of log lines that were lost.
+const DROPPED: &str = "aloud_log_lines_dropped_total";
+const DROPPED_HELP: &str = "Log lines that were dropped because nobody read standard error.";
+
+/// How long the end of the program waits for what still runs on other threads.
+const LAST_TASKS: Duration = Duration::from_millis(500);
+
+/// A shell's exit code of a program that a signal ended is this and the signal's number.
+const ENDED_BY_SIGNAL: u8 = 128;
+const SIGINT: u8 = 2;
+const SIGTERM: u8 = 15;
 
 /// Threads for everything: as asked, or one for each core.
 pub(super) fn threads(asked: Option<usize>) -> usize {
@@ -108,78 +120,85 @@ pub(super) fn serve(
     service: &Service,
     threads: usize,
     warms_up: bool,
+    operation: &Operation,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    log_to_stderr();
-    runtime(threads)?.block_on(async {
+    let lines = Lines::begin(operation.logging);
+    // Before there is a second thread: what is in the environment is taken out of it.
+    let sockets =
+        Sockets::take().map_err(|error| format!("cannot use what LISTEN_FDS hands over: {error}"))?;
+    let runtime = runtime(threads)?;
+    let ended = runtime.block_on(async {
         // Before the address is announced: whoever reads it may send a signal at once.
         let mut asked_to_stop = Box::pin(stop_signal()?);
-        let server = Server::bind(listen, service.clone()).await?;
+        let admin = match (sockets.admin, &operation.admin) {
+            (Some(Inherited::Tcp(socket)), _) => Some(Admin::from_tcp(socket, service.clone())?),
+            (Some(Inherited::Unix(socket)), _) => Some(Admin::from_unix(socket, service.clone())?),
+            (None, Some(listen)) => Some(Admin::bind(listen, service.clone()).await?),
+            (None, None) => None,
+        };
+        if let Some(admin) = admin {
+            tracing::info!("health, readiness and metrics are at {}", admin.address());
+            tokio::spawn(admin.with_counter(DROPPED, DROPPED_HELP, lines.dropped()).serve());
+        }
+        let servers = match sockets.sessions.is_empty() {
+            true => vec![Server::bind(listen, service.clone()).await?],
+            false => sockets
+                .sessions
+                .into_iter()
+                .map(|socket| match socket {
+                    Inherited::Tcp(socket) => Server::from_tcp(socket, service.clone()),
+                    Inherited::Unix(socket) => Server::from_unix(socket, service.clone()),
+                })
+                .collect::<io::Result<_>>()?,
+        };
         if warms_up {
             let time = tokio::select! {
-                () = &mut asked_to_stop => return Ok(ExitCode::SUCCESS),
+                _ = &mut asked_to_stop => return Ok(ExitCode::SUCCESS),
                 time = service.warm_up() => time?,
             };
-            log::info!("the engine spoke its first word within {} ms", time.as_millis());
+            tracing::info!("the engine spoke its first word within {} ms", time.as_millis());
         }
         let mut stdout = io::stdout();
-        writeln!(stdout, "listening on {}", server.address())?;
+        for server in &servers {
+            writeln!(stdout, "listening on {}", server.address())?;
+        }
         stdout.flush()?;
-        server
-            .serve(async {
-                asked_to_stop.await;
-                log::info!("stopping; a second signal ends at once");
-                if let Ok(again) = stop_signal() {
-                    tokio::spawn(async {
-                        again.await;
-                        std::process::exit(1);
-                    });
-                }
-            })
-            .await;
-        Ok(ExitCode::SUCCESS)
-    })
+        tell_systemd("READY=1");
+        let stop = watch::Sender::new(false);
+        let mut serving = JoinSet::new();
+        for server in servers {
+            let mut stop = stop.subscribe();
+            serving.spawn(server.serve(async move { _ = stop.wait_for(|stop| *stop).await }));
+        }
+        asked_to_stop.await;
+        tracing::info!("stopping; a second signal ends at once");
+        tell_systemd("STOPPING=1");
+        let again = stop_signal()?;
+        stop.send_replace(true);
+        tokio::select! {
+            () = async { while serving.join_next().await.is_some() {} } => Ok(ExitCode::SUCCESS),
+            signal = again => Ok(ExitCode::from(ENDED_BY_SIGNAL + signal)),
+        }
+    });
+    // An engine that does not stop when it is told to is left behind.
+    runtime.shutdown_timeout(LAST_TASKS);
+    ended
 }
 
-/// Ready with the first signal that comes from now on.
-pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+fn tell_systemd(state: &str) {
+    if let Err(error) = systemd::notify(state) {
+        tracing::warn!("systemd cannot be told {state} through NOTIFY_SOCKET: {error}");
+    }
+}
+
+/// Ready with the number of the first signal that comes from now on.
+pub(super) fn stop_signal() -> io::Result<impl Future<Output = u8> + Send + 'static> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = interrupt.recv() => SIGINT,
+            _ = terminate.recv() => SIGTERM,
         }
     })
-}
-
-/// Log lines go to stderr from a thread of their own: a pipe that nobody reads must not stop
-/// whoever has something to say.
-fn log_to_stderr() {
-    struct Lines(SyncSender<String>);
-
-    impl log::Log for Lines {
-        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-            // Libraries may report what is wrong, but not what they do.
-            metadata.level() <= log::Level::Warn || metadata.target().starts_with("aloud")
-        }
-
-        fn log(&self, record: &log::Record<'_>) {
-            if self.enabled(record.metadata()) {
-                let level = record.level().as_str().to_lowercase();
-                let _ = self.0.try_send(format!("aloud: {level}: {}\n", record.args()));
-            }
-        }
-
-        fn flush(&self) {}
-    }
-
-    let (sender, lines) = sync_channel::<String>(LINES_IN_FLIGHT);
-    std::thread::spawn(move || {
-        for line in lines {
-            let _ = io::stderr().write_all(line.as_bytes());
-        }
-    });
-    if log::set_boxed_logger(Box::new(Lines(sender))).is_ok() {
-        log::set_max_level(log::LevelFilter::Info);
-    }
 }

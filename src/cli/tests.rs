@@ -58,7 +58,7 @@ fn plain_settings() -> Settings {
 
 fn plain_serve() -> Serve {
     let listen = Listen::Tcp("127.0.0.1:8080".to_owned());
-    Serve { listen, warms_up: true, settings: plain_settings() }
+    Serve { listen, warms_up: true, operation: Operation::default(), settings: plain_settings() }
 }
 
 #[test]

@@ -228,16 +228,23 @@ impl Batch {
     /// After the socket took `written` wire bytes: tells what has been sent, in order, where a
     /// frame that was begun counts as sent, and appends the rest of that frame to `unsent`. It
     /// has to leave before anything else does. What is left of the raw bytes is its owner's.
-    pub fn sent(&self, written: usize, unsent: &mut Vec<u8>, mut each: impl FnMut(Sent)) {
+    ///
+    /// Returns how many messages and how many frames of audio that is.
+    pub fn sent(&self, written: usize, unsent: &mut Vec<u8>, mut each: impl FnMut(Sent)) -> (usize, usize) {
+        let (mut messages, mut audio_frames) = (0, 0);
         let pieces: usize = self.pieces.iter().map(|p| p.wire_bytes).sum();
         let mut at = self.wire_bytes - pieces;
         for piece in &self.pieces {
             if written <= at {
-                return;
+                break;
             }
             let end = at + piece.wire_bytes;
             let whole = written >= end;
-            let frames = (written - at).div_ceil(piece.frame_wire_bytes);
+            let frames = (written.min(end) - at).div_ceil(piece.frame_wire_bytes);
+            match piece.audio_bytes {
+                None => messages += 1,
+                Some(_) => audio_frames += frames,
+            }
             each(match piece.audio_bytes {
                 None => Sent::Message,
                 Some(bytes) if whole => Sent::Audio(bytes),
@@ -245,10 +252,12 @@ impl Batch {
             });
             if !whole {
                 let begun = end.min(at + frames * piece.frame_wire_bytes);
-                return self.copy(written, begun, unsent);
+                self.copy(written, begun, unsent);
+                break;
             }
             at = end;
         }
+        (messages, audio_frames)
     }
 
     /// Appends the wire bytes from `from` up to `to`.

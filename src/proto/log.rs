@@ -253,8 +253,10 @@ impl Log {
         }
     }
 
-    /// Moves on over what [`fill`](Self::fill) collected and the socket took.
-    pub fn sent(&mut self, now: Instant, what: Sent) {
+    /// Moves on over what [`fill`](Self::fill) collected and the socket took. Whether it was the
+    /// first that the client hears of a sentence.
+    pub fn sent(&mut self, now: Instant, what: Sent) -> bool {
+        let opens = matches!(self.entries.get(self.next), Some(Entry::Message { opens: true, .. }));
         match (self.entries.get(self.next), what) {
             (Some(Entry::Message { .. }), Sent::Message) => self.next += 1,
             (Some(Entry::Audio(chunk)), Sent::Audio(bytes)) => {
@@ -276,6 +278,7 @@ impl Log {
             _ => debug_assert!(false, "what was sent is what was collected"),
         }
         self.let_go(now);
+        opens
     }
 
     /// Drops what no client can come back to.
@@ -475,7 +478,7 @@ mod tests {
             self.wire.extend_from_slice(&offered[..written]);
             self.unsent.drain(..written.min(self.unsent.len()));
             let mut rest = std::mem::take(&mut self.unsent);
-            batch.sent(written, &mut rest, |what| self.log.sent(self.now, what));
+            batch.sent(written, &mut rest, |what| _ = self.log.sent(self.now, what));
             self.unsent = rest;
         }
 

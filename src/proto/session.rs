@@ -5,6 +5,7 @@
 //! once; everything that belongs to the stream goes through the [`Log`](super::log::Log), so that
 //! order, pause, pace and recovery hold for all of it alike.
 
+mod ear;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use super::message::{
 use super::voice::{self, Voice};
 use super::websocket::CloseCode;
 use super::words::Word;
+pub use ear::Heard;
 use hyper::body::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -134,6 +136,44 @@ pub enum Action {
     Close(CloseCode, &'static str),
 }
 
+/// What a session that has a connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// No stream is running.
+    Idle,
+    /// A stream is.
+    Streaming,
+    /// One is, and its client has paused it.
+    Paused,
+}
+
+impl Phase {
+    /// Each of them, in the order of their numbers.
+    pub const ALL: [Phase; 3] = [Phase::Idle, Phase::Streaming, Phase::Paused];
+
+    /// The name for an operator.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Idle => "idle",
+            Phase::Streaming => "streaming",
+            Phase::Paused => "paused",
+        }
+    }
+}
+
+/// What a session has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Streams that were started.
+    pub streams: u64,
+    /// Characters that were given to the engine.
+    pub chars: u64,
+    /// Audio that was sent.
+    pub audio: Duration,
+    /// How long it has lasted, with the time without a connection.
+    pub lasted: Duration,
+}
+
 /// What follows once all speech has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AfterCancel {
@@ -160,6 +200,8 @@ pub struct Session {
     wasted: Duration,
     /// Characters that these gave to the engine.
     spoken_chars: u64,
+    /// Audio of them that was sent, in ms.
+    audio_ms: u64,
     /// Messages in a row that could not be understood.
     faults: u32,
     is_paused: bool,
@@ -189,6 +231,7 @@ impl Session {
             streams: 0,
             wasted: Duration::ZERO,
             spoken_chars: 0,
+            audio_ms: 0,
             faults: 0,
             is_paused: false,
             is_draining: false,
@@ -221,6 +264,33 @@ impl Session {
     /// Streams that were started so far.
     pub fn streams(&self) -> u64 {
         self.streams
+    }
+
+    /// What it does.
+    pub fn phase(&self) -> Phase {
+        match &self.stream {
+            Some(stream) if stream.is_finished => Phase::Idle,
+            Some(_) if self.is_paused => Phase::Paused,
+            Some(_) => Phase::Streaming,
+            None => Phase::Idle,
+        }
+    }
+
+    /// Where the text of the stream comes from, if there is one.
+    pub fn stream_source(&self) -> Option<TextSource> {
+        self.stream.as_ref().map(|stream| stream.source)
+    }
+
+    /// What it has come to.
+    pub fn totals(&self, now: Instant) -> Totals {
+        let open = self.stream.as_ref().map(|stream| stream.usage());
+        let (chars, audio_ms) = open.map_or((0, 0), |usage| (usage.chars, usage.audio_ms));
+        Totals {
+            streams: self.streams,
+            chars: self.spoken_chars + chars,
+            audio: Duration::from_millis(self.audio_ms + audio_ms),
+            lasted: now.saturating_duration_since(self.began),
+        }
     }
 
     /// What to do next.
@@ -395,6 +465,7 @@ impl Session {
     fn shut(&mut self, now: Instant) {
         if let Some(stream) = self.stream.as_deref_mut() {
             stream.log.shut(now);
+            stream.ear.on_interruption();
         }
     }
 
@@ -488,6 +559,7 @@ impl Session {
             let usage = stream.usage();
             self.wasted += Duration::from_millis(usage.wasted_ms);
             self.spoken_chars += usage.chars;
+            self.audio_ms += usage.audio_ms;
         }
     }
 
@@ -540,6 +612,11 @@ impl Session {
         if let Some(stream) = self.stream.as_deref_mut() {
             stream.on_failure(code, message);
         }
+    }
+
+    /// Whether the sentence that is being spoken has audio, and has not failed.
+    pub fn is_sound(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.is_sound())
     }
 
     /// Takes the end of the sentence that is being spoken.
@@ -627,11 +704,12 @@ impl Session {
         }
     }
 
-    /// Tells what of it was sent, piece by piece.
-    pub fn sent(&mut self, now: Instant, what: Sent) {
-        let Some(stream) = self.stream.as_deref_mut() else { return };
-        stream.sent(now, what);
+    /// Tells what of it was sent, piece by piece. Returns what its listener had to wait for.
+    pub fn sent(&mut self, now: Instant, what: Sent) -> Option<Heard> {
+        let stream = self.stream.as_deref_mut()?;
+        let heard = stream.sent(now, what);
         self.finish_if_sent();
+        heard
     }
 
     fn finish_if_sent(&mut self) {
@@ -703,8 +781,8 @@ impl Session {
     /// connection is closed.
     pub fn drain(&mut self, patience: Duration) {
         self.is_draining = true;
-        if self.is_v1() && self.running().is_some() {
-            let time_left_ms = patience.as_millis() as u64;
+        if self.is_v1() && !self.is_over {
+            let time_left_ms = if self.running().is_some() { patience.as_millis() as u64 } else { 0 };
             self.send(ServerMessage::GoAway { time_left_ms, reason: "shutdown" });
         }
         self.close_if_drained();

@@ -196,7 +196,7 @@ async fn ask(upstream: &Upstream, mut call: Call, pen: &mut Pen) -> Result<Answe
         match attempt {
             Ok(Attempt::Reply(reply)) => break reply,
             Ok(Attempt::Retry(failure)) => {
-                log::warn!("{}; asking again", failure.detail());
+                tracing::warn!("{}; asking again", failure.detail());
                 pen.warn("retrying_llm", format!("{} It is asked again.", failed(&failure).message)).await?;
             }
             Err(failure) => return Ok((Err(given_up(&failure)), None)),
@@ -232,7 +232,7 @@ async fn ask(upstream: &Upstream, mut call: Call, pen: &mut Pen) -> Result<Answe
                     },
                     completion::Failure::Broken(how) => format!("The language model's answer {how}."),
                 };
-                log::warn!("{}", upstream.located(&message));
+                tracing::warn!("{}", upstream.located(&message));
                 return Ok((Err(ScriptError::failed(message)), None));
             }
         }
@@ -261,7 +261,7 @@ async fn finished(
 }
 
 fn given_up(failure: &Failure) -> ScriptError {
-    log::warn!("{}", failure.detail());
+    tracing::warn!("{}", failure.detail());
     failed(failure)
 }
 

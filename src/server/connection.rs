@@ -3,13 +3,15 @@
 //! The only place that knows both a socket and a session. No arm of the `select!` awaits, so none
 //! can hang the others; each wake-up ends in at most one write.
 
+use super::record::{Record, shortened};
 use super::registry::{Claim, Kept, Registration, untaken_bytes};
 use super::service::Shared;
+use super::telemetry::{Meter, Telemetry};
 use super::transport::{Readiness, Transport};
 use crate::gauge::Counted;
 use crate::proto::conversation::Turn;
 use crate::proto::frames::Batch;
-use crate::proto::message::{Code, Recover};
+use crate::proto::message::{Code, Recover, ServerMessage};
 use crate::proto::session::{Action, Sentence, Session};
 use crate::proto::websocket::{CloseCode, Closed, Endpoint, Incoming, State};
 use crate::script::{self, Prompt, Script, ScriptError};
@@ -19,6 +21,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{self, Future, poll_fn};
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -64,10 +67,8 @@ pub(crate) enum Outcome {
 /// What is left to tell of a connection.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// The session's id; empty for an echo.
-    pub(crate) id: String,
-    /// Streams that were started.
-    pub(crate) streams: u64,
+    /// The session; none for an echo, and where it went on elsewhere.
+    pub(crate) record: Option<Record>,
     /// The session waits for its client to come back.
     pub(crate) is_kept: bool,
     pub(crate) outcome: Outcome,
@@ -121,14 +122,24 @@ pub(crate) struct Connection<T> {
     /// The last batch was full, or its end decided something: there may be more that can leave at
     /// once.
     has_more: bool,
+    /// What it sends, and does, for the operator.
+    meter: Meter,
     endpoint: Endpoint,
+    /// The peer, if it has an address.
+    client: Option<SocketAddr>,
     _counted: Counted,
     /// A stop waits for as long as this lives: last, when nothing is left of the connection.
     stopping: watch::Receiver<bool>,
 }
 
 impl<T: Transport> Connection<T> {
-    pub(crate) fn new(transport: T, endpoint: Endpoint, talk: Talk, shared: Arc<Shared>) -> Connection<T> {
+    pub(crate) fn new(
+        transport: T,
+        endpoint: Endpoint,
+        talk: Talk,
+        client: Option<SocketAddr>,
+        shared: Arc<Shared>,
+    ) -> Connection<T> {
         let now = Instant::now();
         Connection {
             transport,
@@ -139,6 +150,8 @@ impl<T: Transport> Connection<T> {
             resume: None,
             is_blocked: false,
             has_more: false,
+            meter: Meter::default(),
+            client,
             last_heard: now,
             next_ping: now + shared.config.heartbeat,
             stalled_since: None,
@@ -179,7 +192,9 @@ impl<T: Transport> Connection<T> {
             (Ok(()), None) => Outcome::Gone(ErrorKind::UnexpectedEof.into()),
         };
         // Whatever worked for the peer stops now, not when the socket is done with.
-        let (id, streams, is_kept) = self.leave(&outcome);
+        let (record, is_kept) = self.leave(&outcome);
+        self.meter.turn(&self.shared.telemetry, None);
+        self.meter.tell(&self.shared.telemetry);
         // A reset overtakes what was sent before it, and closing a socket with unread bytes in it
         // resets it. A peer that has said Close sends no more, unless it is at fault.
         let may_close = match &outcome {
@@ -192,15 +207,14 @@ impl<T: Transport> Connection<T> {
         if !may_close {
             self.linger().await;
         }
-        Ended { id, streams, is_kept, outcome }
+        Ended { record, is_kept, outcome }
     }
 
     /// Parts with the session: keeps it for its client to come back, or ends it.
-    fn leave(&mut self, outcome: &Outcome) -> (String, u64, bool) {
+    fn leave(&mut self, outcome: &Outcome) -> (Option<Record>, bool) {
         let Talk::Session(session) = std::mem::replace(&mut self.talk, Talk::Over) else {
-            return (String::new(), 0, false);
+            return (None, false);
         };
-        let (id, streams) = (session.id().to_owned(), session.streams());
         // A client that says goodbye does not come back, and after a fault of ours nobody knows
         // what the session is worth.
         let is_lost = match outcome {
@@ -210,19 +224,25 @@ impl<T: Transport> Connection<T> {
         };
         let is_kept = is_lost && session.is_resumable();
         let mut kept = self.part_with(session);
+        let record = kept.record();
         if is_kept {
             kept.session.freeze(Instant::now().into_std());
             self.shared.registry.freeze(kept);
         } else {
-            self.shared.registry.end(&kept);
+            self.shared.registry.end(&record);
         }
         self.resume = None;
-        (id, streams, is_kept)
+        (Some(record), is_kept)
     }
 
     /// A session with all that works for it.
     fn part_with(&mut self, session: Session) -> Box<Kept> {
-        Box::new(Kept { session, speeches: std::mem::take(&mut self.speeches), script: self.script.take() })
+        Box::new(Kept {
+            session,
+            speeches: std::mem::take(&mut self.speeches),
+            script: self.script.take(),
+            client: self.client,
+        })
     }
 
     async fn talk(&mut self) -> Result<(), Outcome> {
@@ -236,8 +256,9 @@ impl<T: Transport> Connection<T> {
         loop {
             if self.wants_speech(now) {
                 // Everything that is there by now leaves in the same write.
-                let Connection { talk, speeches, .. } = &mut *self;
-                poll_fn(|cx| Poll::Ready(_ = poll_speech(speeches, talk, now, cx))).await;
+                let Connection { talk, speeches, shared, .. } = &mut *self;
+                let telemetry = &shared.telemetry;
+                poll_fn(|cx| Poll::Ready(_ = poll_speech(speeches, talk, telemetry, now, cx))).await;
                 self.carry_out();
             }
             self.write(now, T::try_write).map_err(Outcome::Gone)?;
@@ -265,7 +286,8 @@ impl<T: Transport> Connection<T> {
             let is_draining = self.draining_since.is_some();
             let has_more = self.has_more;
             let may_resume = self.resume.is_some();
-            let Connection { transport, talk, speeches, script, resume, stopping, .. } = &mut *self;
+            let Connection { transport, talk, speeches, script, resume, stopping, shared, .. } = &mut *self;
+            let telemetry = &shared.telemetry;
             let stopped = poll_fn(|cx| {
                 // Once it waits it need not be asked again before there is something to learn: that
                 // would be memory to fetch for nothing, each time anything else happens.
@@ -312,7 +334,7 @@ impl<T: Transport> Connection<T> {
                     self.on_written(written, now);
                     self.carry_out();
                 }
-                () = poll_fn(|cx| poll_speech(speeches, talk, now, cx)), if wants_speech => {
+                () = poll_fn(|cx| poll_speech(speeches, talk, telemetry, now, cx)), if wants_speech => {
                     now = Instant::now();
                     self.carry_out();
                 }
@@ -336,7 +358,13 @@ impl<T: Transport> Connection<T> {
             }
             match (&mut self.talk, message) {
                 (Talk::Session(session), Incoming::Text(text)) => {
+                    let streams = session.streams();
                     session.on_text(now.into_std(), &text);
+                    if session.streams() > streams
+                        && let Some(source) = session.stream_source()
+                    {
+                        self.shared.telemetry.stream_began(source.name());
+                    }
                 }
                 // The session protocol has no binary messages from a client.
                 (Talk::Session(_), Incoming::Binary(_)) | (Talk::Over, _) => {}
@@ -344,6 +372,16 @@ impl<T: Transport> Connection<T> {
                 (Talk::Echo, Incoming::Binary(bytes)) => self.endpoint.send_binary(bytes),
             }
         }
+        self.tell_phase();
+    }
+
+    /// Tells the operator what the session does now.
+    fn tell_phase(&mut self) {
+        let phase = match &self.talk {
+            Talk::Session(session) => Some(session.phase()),
+            Talk::Echo | Talk::Over => None,
+        };
+        self.meter.turn(&self.shared.telemetry, phase);
     }
 
     /// Stops the speech that nobody will ask for any more.
@@ -356,18 +394,37 @@ impl<T: Transport> Connection<T> {
     }
 
     fn carry_out(&mut self) {
+        let mut has_acted = false;
         while let Talk::Session(session) = &mut self.talk
             && let Some(action) = session.next_action()
         {
             self.carry_out_one(action);
+            has_acted = true;
+        }
+        if has_acted {
+            self.tell_phase();
         }
     }
 
     fn carry_out_one(&mut self, action: Action) {
         match action {
-            Action::Send(message) => self.endpoint.send_text(&message.to_json()),
+            Action::Send(message) => {
+                match &message {
+                    ServerMessage::Recovered { .. } => self.shared.telemetry.resumed("recovered"),
+                    ServerMessage::NotRecovered { code } if *code == Code::PositionLost.name() => {
+                        self.shared.telemetry.resumed(code);
+                    }
+                    _ => {}
+                }
+                self.meter.said();
+                self.endpoint.send_text(&message.to_json());
+            }
             Action::Speak(sentence) => {
                 let Talk::Session(session) = &self.talk else { return };
+                if self.shared.config.log_text {
+                    let (id, index, text) = (session.id(), sentence.index, &*shortened(&sentence.text));
+                    tracing::info!(target: "aloud::session", id, index, text, "sentence");
+                }
                 let Sentence {
                     text,
                     index,
@@ -440,8 +497,10 @@ impl<T: Transport> Connection<T> {
                 self.resume.get_or_insert_default().awaited = Some((kept, recover));
             }
             claim => {
+                let is_expired = matches!(claim, Claim::Expired);
+                self.shared.telemetry.resumed(if is_expired { "expired" } else { "not_found" });
                 if let Talk::Session(session) = &mut self.talk {
-                    session.on_not_recovered(matches!(claim, Claim::Expired));
+                    session.on_not_recovered(is_expired);
                 }
             }
         }
@@ -457,7 +516,7 @@ impl<T: Transport> Connection<T> {
             }
             return;
         }
-        let Kept { session, speeches, script } = *kept;
+        let Kept { session, speeches, script, client: _ } = *kept;
         self.talk = Talk::Session(session);
         self.speeches = speeches;
         self.script = script;
@@ -502,6 +561,7 @@ impl<T: Transport> Connection<T> {
             Some(Err(error)) => {
                 self.script = None;
                 let code = if error.is_timeout { Code::LlmTimeout } else { Code::LlmFailed };
+                self.shared.telemetry.writer_failed(code.name());
                 session.on_script_failure(code, &error.message);
             }
             None => {
@@ -545,7 +605,7 @@ impl<T: Transport> Connection<T> {
         BATCH.with_borrow_mut(|batch| {
             // A panic may have left another connection's bytes in it.
             batch.clear();
-            let Connection { transport, endpoint, talk, .. } = &mut *self;
+            let Connection { transport, endpoint, talk, meter, shared, .. } = &mut *self;
             batch.push_raw(endpoint.outgoing());
             if let Talk::Session(session) = talk
                 && streams
@@ -561,11 +621,14 @@ impl<T: Transport> Connection<T> {
                 }
             };
             endpoint.sent(written);
-            batch.sent(written, endpoint.unsent(), |what| {
-                if let Talk::Session(session) = talk {
-                    session.sent(at, what);
+            let frames = batch.sent(written, endpoint.unsent(), |what| {
+                if let Talk::Session(session) = talk
+                    && let Some(heard) = session.sent(at, what)
+                {
+                    shared.telemetry.heard(heard);
                 }
             });
+            meter.wrote(&shared.telemetry, written, frames);
             let has_decided = matches!(talk, Talk::Session(session) if session.has_actions());
             self.is_blocked = written < batch.len();
             self.has_more = has_decided || !self.is_blocked && batch.is_full();
@@ -696,6 +759,7 @@ impl<T: Transport> Connection<T> {
 fn poll_speech(
     speeches: &mut VecDeque<Speech>,
     talk: &mut Talk,
+    telemetry: &Telemetry,
     now: Instant,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
@@ -719,10 +783,14 @@ fn poll_speech(
                     SynthesisErrorKind::Timeout => Code::EngineTimeout,
                     SynthesisErrorKind::Overloaded => Code::Overloaded,
                 };
+                telemetry.engine_failed(code.name(), &error);
                 session.on_failure(code, &error.message);
             }
             Poll::Ready(None) => {
                 speeches.pop_front();
+                if session.is_sound() {
+                    telemetry.engine_spoke();
+                }
                 session.on_spoken();
             }
         }

@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
-use std::future::{poll_fn, ready};
+use std::future::{pending, poll_fn, ready};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,26 +67,39 @@ where
     // Not `with_upgrades`: it takes the socket away even behind a refusal, which then cannot be
     // closed with care. And not hyper's own timeout: it starts with the first byte, and ends
     // without an answer.
+    // Behind a stop a peer is answered, but nobody waits for it.
+    let mut is_stopping = service.is_stopping();
+    let stopping = (!is_stopping).then(|| service.stopping());
+    let _counted = service.telemetry().handshaking.enter();
     let mut connection = http1::Builder::new()
+        .keep_alive(!is_stopping)
         // A peer that has shut down its writing side still gets its answer.
         .half_close(true)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(socket), answer);
-    let mut is_stopping = false;
     let mut is_late = false;
     let mut has_failed = false;
     {
-        let mut stopping = service.stopping();
-        let mut stop = pin!(stopping.wait_for(|stop| *stop));
+        let mut stop = pin!(async move {
+            match stopping {
+                Some(mut stopping) => drop(stopping.wait_for(|stop| *stop).await),
+                None => pending().await,
+            }
+        });
         let mut timer = pin!(sleep_until(Instant::now() + patience));
         loop {
             tokio::select! {
                 biased;
                 served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => {
+                    if let Err(error) = &served
+                        && error.is_parse()
+                    {
+                        service.telemetry().shook_hands(if error.is_parse_too_large() { 431 } else { 400 });
+                    }
                     has_failed = served.is_err();
                     break;
                 }
-                _ = &mut stop, if !is_stopping => {
+                () = &mut stop, if !is_stopping => {
                     is_stopping = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
@@ -111,6 +124,9 @@ where
     // beginning of one. Empty lines in front of a request are none (RFC 9112 §2.2).
     let has_begun = parts.read_buf.iter().any(|byte| !b"\r\n".contains(byte));
     let last_words = if is_late && has_begun { request_timeout() } else { String::new() };
+    if !last_words.is_empty() {
+        service.telemetry().shook_hands(408);
+    }
     let _: Result<io::Result<()>, _> = timeout(LINGER, close(&mut socket, last_words.as_bytes())).await;
     None
 }

@@ -1,11 +1,15 @@
 //! The server: listens, accepts, and lets what runs finish when it is told to stop.
 
+mod admin;
 mod connection;
 mod http;
+mod record;
 mod registry;
 mod service;
+mod telemetry;
 mod transport;
 
+pub use admin::Admin;
 pub use service::{ConfigError, PATH, SUBPROTOCOL, Service};
 
 use crate::config::Listen;
@@ -15,10 +19,9 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
-use std::pin::pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::time::{sleep, timeout};
 use transport::Transport;
 
@@ -65,12 +68,20 @@ impl std::error::Error for BindError {
 pub struct Server {
     listener: Listener,
     service: Service,
+    /// Somebody else has bound the address, and keeps it when this server is gone.
+    is_inherited: bool,
 }
 
 enum Listener {
     Tcp(TcpListener),
-    /// The path is removed when the server is.
-    Unix(UnixListener, UnixPath),
+    /// The path is removed when the server is, if it is ours.
+    Unix(UnixListener, Option<UnixPath>),
+}
+
+/// A connection that was accepted.
+enum Socket {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
 }
 
 struct UnixPath(std::path::PathBuf);
@@ -87,58 +98,139 @@ impl Server {
     /// # Errors
     /// The address cannot be resolved, is in use, or is not ours.
     pub async fn bind(listen: &Listen, service: Service) -> Result<Server, BindError> {
-        let listener = match listen {
-            Listen::Tcp(address) => bind_tcp(address).await.map(Listener::Tcp),
-            Listen::Unix(path) => bind_unix(path).map(|l| Listener::Unix(l, UnixPath(path.clone()))),
-        };
-        match listener {
-            Ok(listener) => Ok(Server { listener, service }),
-            Err(error) => Err(BindError { listen: listen.clone(), error }),
-        }
+        Ok(Server { listener: Listener::bind(listen).await?, service, is_inherited: false })
+    }
+
+    /// On a socket that somebody else has bound, and that listens already, such as one that systemd
+    /// hands over. Once told to stop, the server accepts nothing more on it: who connects then waits
+    /// there for the next server.
+    ///
+    /// # Errors
+    /// It is no socket that can be used so.
+    pub fn from_tcp(listener: std::net::TcpListener, service: Service) -> io::Result<Server> {
+        Ok(Server { listener: Listener::from_tcp(listener)?, service, is_inherited: true })
+    }
+
+    /// As [`from_tcp`](Server::from_tcp), for a socket in the file system. Its path is left there.
+    ///
+    /// # Errors
+    /// It is no socket that can be used so.
+    pub fn from_unix(listener: std::os::unix::net::UnixListener, service: Service) -> io::Result<Server> {
+        Ok(Server { listener: Listener::from_unix(listener)?, service, is_inherited: true })
     }
 
     /// The address that was bound; `None` for a path.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        match &self.listener {
+        self.listener.local_addr()
+    }
+
+    /// The address for a person: `http://127.0.0.1:8080` or `unix:/run/aloud.sock`.
+    pub fn address(&self) -> String {
+        self.listener.address()
+    }
+
+    /// Serves until `stop` is ready, then lets running streams finish within `drain_timeout`.
+    /// Handshakes that come meanwhile are answered with 503 and `Retry-After`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends accepting; connections go on until their tasks are dropped.
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let Server { listener, service, is_inherited } = self;
+        tokio::select! {
+            biased;
+            () = stop => {}
+            () = accept_all(&listener, &service) => {}
+        }
+        let config = service.config();
+        // Beyond its own time, a connection has only its closing handshake left.
+        let most = config.drain_timeout + config.close_timeout * 2;
+        let stopped = timeout(most, service.stop());
+        if is_inherited {
+            drop(listener);
+            let _ = stopped.await;
+            return;
+        }
+        tokio::select! {
+            biased;
+            _ = stopped => {}
+            () = accept_all(&listener, &service) => {}
+        }
+    }
+}
+
+/// Accepts for as long as it is polled.
+async fn accept_all(listener: &Listener, service: &Service) {
+    loop {
+        match listener.accept().await {
+            Ok(Socket::Tcp(socket, client)) => {
+                tokio::spawn(serve(socket, Some(client), service.clone()));
+            }
+            Ok(Socket::Unix(socket)) => {
+                tokio::spawn(serve(socket, None, service.clone()));
+            }
+            Err(error) => {
+                // Out of descriptors or memory: the connections there are go on, and some of them
+                // will end.
+                tracing::warn!("cannot accept a connection: {error}");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Listener {
+    async fn bind(listen: &Listen) -> Result<Listener, BindError> {
+        let listener = match listen {
+            Listen::Tcp(address) => bind_tcp(address).await.map(Listener::Tcp),
+            Listen::Unix(path) => bind_unix(path).map(|l| Listener::Unix(l, Some(UnixPath(path.clone())))),
+        };
+        listener.map_err(|error| BindError { listen: listen.clone(), error })
+    }
+
+    fn from_tcp(listener: std::net::TcpListener) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener).map(Listener::Tcp)
+    }
+
+    fn from_unix(listener: std::os::unix::net::UnixListener) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        Ok(Listener::Unix(UnixListener::from_std(listener)?, None))
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
             Listener::Tcp(listener) => listener.local_addr().ok(),
             Listener::Unix(..) => None,
         }
     }
 
-    /// The address for a person: `http://127.0.0.1:8080` or `unix:/run/aloud.sock`.
-    pub fn address(&self) -> String {
-        match (&self.listener, self.local_addr()) {
-            (Listener::Unix(_, path), _) => format!("unix:{}", path.0.display()),
-            (_, Some(address)) => format!("http://{address}"),
-            (_, None) => "an unknown address".to_owned(),
+    fn address(&self) -> String {
+        match self {
+            Listener::Unix(_, Some(path)) => format!("unix:{}", path.0.display()),
+            Listener::Unix(listener, None) => {
+                let address = listener.local_addr().ok();
+                match address.as_ref().and_then(|address| address.as_pathname()) {
+                    Some(path) => format!("unix:{}", path.display()),
+                    None => "a socket without a path".to_owned(),
+                }
+            }
+            Listener::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => format!("http://{address}"),
+                Err(_) => "an unknown address".to_owned(),
+            },
         }
     }
 
-    /// Serves until `stop` is ready, then lets running streams finish within `drain_timeout`.
-    ///
-    /// # Cancel safety
-    /// Dropping the future ends accepting; connections go on until their tasks are dropped.
-    pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let Server { listener, service } = self;
-        let mut stop = pin!(stop);
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = &mut stop => break,
-                accepted = accept(&listener, &service) => accepted,
-            };
-            if let Err(error) = accepted {
-                // Out of descriptors or memory: the connections there are go on, and some of them
-                // will end.
-                log::warn!("cannot accept a connection: {error}");
-                sleep(ACCEPT_PAUSE).await;
+    async fn accept(&self) -> io::Result<Socket> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (socket, client) = listener.accept().await?;
+                // A frame of audio must not wait for the acknowledgement of the one before it.
+                let _ = socket.set_nodelay(true);
+                Ok(Socket::Tcp(socket, client))
             }
+            Listener::Unix(listener, _) => Ok(Socket::Unix(listener.accept().await?.0)),
         }
-        drop(listener);
-        let config = service.config();
-        // Beyond its own time, a connection has only its closing handshake left.
-        let most = config.drain_timeout + config.close_timeout * 2;
-        let _ = timeout(most, service.stop()).await;
     }
 }
 
@@ -181,28 +273,12 @@ fn is_socket(path: &std::path::Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
-async fn accept(listener: &Listener, service: &Service) -> io::Result<()> {
-    match listener {
-        Listener::Tcp(listener) => {
-            let (socket, _) = listener.accept().await?;
-            // A frame of audio must not wait for the acknowledgement of the one before it.
-            let _ = socket.set_nodelay(true);
-            tokio::spawn(serve(socket, service.clone()));
-        }
-        Listener::Unix(listener, _) => {
-            let (socket, _) = listener.accept().await?;
-            tokio::spawn(serve(socket, service.clone()));
-        }
-    }
-    Ok(())
-}
-
 /// One connection, from accepting it to its end.
-async fn serve<S>(socket: S, service: Service)
+async fn serve<S>(socket: S, client: Option<SocketAddr>, service: Service)
 where
     S: Transport + AsyncRead + AsyncWrite,
 {
     if let Some(Accepted { socket, early, subprotocol }) = http::shake_hands(socket, &service).await {
-        service.start(socket, early, subprotocol);
+        service.start(socket, early, subprotocol, client);
     }
 }

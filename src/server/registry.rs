@@ -4,17 +4,21 @@
 //! speech that was being made for it, and out again when its client comes back; while it lives, a
 //! second connection asks for it through here. The lock is held for a look-up, never for a wait.
 
+use super::record::Record;
+use super::telemetry::{ClosedBy, Telemetry};
 use crate::gauge::{Counted, Gauge};
 use crate::proto::session::Session;
 use crate::script::Script;
 use crate::tts::Speech;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
+use tracing::Level;
 
 /// Ids of sessions that were given up, remembered to tell their clients so.
 const MAX_REMEMBERED: usize = 1024;
@@ -25,12 +29,19 @@ pub(crate) struct Kept {
     pub(crate) session: Session,
     pub(crate) speeches: VecDeque<Speech>,
     pub(crate) script: Option<Box<Script>>,
+    /// Who had the connection.
+    pub(crate) client: Option<SocketAddr>,
 }
 
 impl Kept {
     /// Audio bytes that were made and not taken.
     pub(crate) fn untaken_bytes(&self) -> u64 {
         untaken_bytes(&self.speeches)
+    }
+
+    /// What has become of it by now.
+    pub(crate) fn record(&self) -> Record {
+        Record::of(&self.session, self.client, self.untaken_bytes(), Instant::now().into_std())
     }
 
     fn memory_bytes(&self) -> usize {
@@ -70,6 +81,7 @@ pub(crate) struct Registry {
     frozen: Gauge,
     /// Audio that was made and that nobody heard, in ms.
     wasted_ms: Arc<AtomicU64>,
+    telemetry: Arc<Telemetry>,
     sessions: Arc<Mutex<Sessions>>,
 }
 
@@ -94,8 +106,14 @@ enum State {
 }
 
 impl Registry {
-    pub(crate) fn new(bounds: Bounds) -> Registry {
-        Registry { bounds, frozen: Gauge::default(), wasted_ms: Arc::default(), sessions: Arc::default() }
+    pub(crate) fn new(bounds: Bounds, telemetry: Arc<Telemetry>) -> Registry {
+        Registry {
+            bounds,
+            frozen: Gauge::default(),
+            wasted_ms: Arc::default(),
+            telemetry,
+            sessions: Arc::default(),
+        }
     }
 
     /// Audio that was made and that nobody heard, in all sessions that have ended.
@@ -104,9 +122,16 @@ impl Registry {
     }
 
     /// Ends a session: counts what was made for it and never heard. Dropping it stops its speech.
-    pub(crate) fn end(&self, kept: &Kept) {
-        let wasted = kept.session.wasted(Instant::now().into_std(), kept.untaken_bytes());
-        self.wasted_ms.fetch_add(wasted.as_millis() as u64, Ordering::Relaxed);
+    pub(crate) fn end(&self, record: &Record) {
+        self.wasted_ms.fetch_add(record.wasted.as_millis() as u64, Ordering::Relaxed);
+        self.telemetry.session_ended(record.totals.audio);
+    }
+
+    /// Ends a session that nobody has come back to.
+    fn end_lost(&self, kept: &Kept, why: &str) {
+        let record = kept.record();
+        self.end(&record);
+        record.log(Level::INFO, "ended", ClosedBy::Nobody, why);
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
@@ -179,14 +204,27 @@ impl Registry {
             oldest.extend(sessions.give_up(&id));
         }
         drop(sessions);
-        oldest.iter().for_each(|kept| self.end(kept));
+        let why = "nobody came back, and others needed the room";
+        oldest.iter().for_each(|kept| self.end_lost(kept, why));
+    }
+
+    /// Ends all that wait for their clients: the server is going away.
+    pub(crate) fn end_all(&self) {
+        let mut all = Vec::new();
+        {
+            let mut sessions = self.sessions();
+            while let Some(id) = sessions.by_age.values().next().cloned() {
+                all.extend(sessions.give_up(&id));
+            }
+        }
+        all.iter().for_each(|kept| self.end_lost(kept, "the server is going away"));
     }
 
     fn give_up(&self, id: &str) {
         // The lock is let go before anything is dropped.
         let kept = self.sessions().give_up(id);
         if let Some(kept) = kept {
-            self.end(&kept);
+            self.end_lost(&kept, "nobody came back in time");
         }
     }
 }

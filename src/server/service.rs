@@ -3,6 +3,7 @@
 
 use super::connection::{Connection, Ended, Outcome, Talk};
 use super::registry::{Bounds, Registry};
+use super::telemetry::{ClosedBy, Present, Telemetry};
 use super::transport::{Buffered, Transport};
 use crate::config::Config;
 use crate::gauge::Gauge;
@@ -12,7 +13,7 @@ use crate::proto::handshake::{self, Accept, Rejection};
 use crate::proto::message::TextSource;
 use crate::proto::session::{Session, Settings};
 use crate::proto::voice;
-use crate::proto::websocket::{Endpoint, Limits, Role};
+use crate::proto::websocket::{CloseCode, Endpoint, Limits, Role};
 use crate::script::Writer;
 use crate::tts::{Piece, SynthesisError, Synthesizer, Tone, Utterance};
 use base64::Engine;
@@ -26,11 +27,13 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::fmt;
 use std::future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
+use tracing::Level;
 
 /// Where the session's WebSocket is.
 pub const PATH: &str = "/api/session/ws";
@@ -92,6 +95,7 @@ pub(crate) struct Shared {
     pub(crate) syntheses: Gauge,
     pub(crate) scripts: Gauge,
     pub(crate) registry: Registry,
+    pub(crate) telemetry: Arc<Telemetry>,
     /// True once the server is going away. Whoever subscribes is waited for.
     pub(crate) stop: watch::Sender<bool>,
 }
@@ -179,6 +183,7 @@ impl Service {
             bytes: config.max_frozen_bytes,
         };
         let voices = voice::to_json(&settings.voices, synthesizer.format().sample_rate_hz);
+        let telemetry = Arc::new(Telemetry::new());
         let shared = Shared {
             voices: voices.into(),
             config,
@@ -190,19 +195,22 @@ impl Service {
             sessions: Gauge::default(),
             syntheses: Gauge::default(),
             scripts: Gauge::default(),
-            registry: Registry::new(bounds),
+            registry: Registry::new(bounds, Arc::clone(&telemetry)),
+            telemetry,
             stop: watch::Sender::new(false),
         };
         Ok(Service { shared: Arc::new(shared) })
     }
 
     /// Answers a request; if it is a good opening handshake, with 101, and starts the session as
-    /// soon as the answer has left.
+    /// soon as the answer has left. A [`SocketAddr`] among the request's extensions is whom log
+    /// lines name as the client.
     pub fn respond<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>> {
         let judged = self.judge(&request);
         if let Ok(accept) = &judged {
             let upgrade = hyper::upgrade::on(&mut request);
-            tokio::spawn(start(upgrade, self.clone(), accept.subprotocol));
+            let client = request.extensions().get::<SocketAddr>().copied();
+            tokio::spawn(start(upgrade, self.clone(), accept.subprotocol, client));
         }
         Service::answer(judged)
     }
@@ -211,7 +219,12 @@ impl Service {
     pub(super) fn judge<B>(&self, request: &Request<B>) -> Result<Accept, Box<Response<Full<Bytes>>>> {
         match request.uri().path() {
             VOICES_PATH if !self.shared.echoes => Err(Box::new(self.voices(request.method()))),
-            _ => self.judge_session(request).map_err(|rejection| Box::new(refused(&rejection))),
+            _ => {
+                let judged = self.judge_session(request);
+                let status = judged.as_ref().map_or_else(|rejection| rejection.status.as_u16(), |_| 101);
+                self.shared.telemetry.shook_hands(status);
+                judged.map_err(|rejection| Box::new(refused(&rejection)))
+            }
         }
     }
 
@@ -256,6 +269,13 @@ impl Service {
     /// # Cancel safety
     /// Dropping the future stops the engine.
     pub async fn warm_up(&self) -> Result<Duration, SynthesisError> {
+        self.shared.telemetry.warm_up_began();
+        let warmed_up = self.say_words().await;
+        self.shared.telemetry.warm_up_ended(warmed_up.is_ok());
+        warmed_up
+    }
+
+    async fn say_words(&self) -> Result<Duration, SynthesisError> {
         let began = Instant::now();
         let synthesizer = self.shared.synthesizer.as_ref();
         let mut engines = synthesizer.engines();
@@ -263,14 +283,7 @@ impl Service {
             engines.push(synthesizer);
         }
         for engine in engines {
-            let said = match timeout(WARM_UP_TIMEOUT, self.say_word(engine)).await {
-                Ok(said) => said,
-                Err(_) => {
-                    let seconds = WARM_UP_TIMEOUT.as_secs();
-                    Err(SynthesisError::timeout(format!("It has not said a word within {seconds} s.")))
-                }
-            };
-            said.map_err(|SynthesisError { kind, message }| {
+            self.say_word(engine).await.map_err(|SynthesisError { kind, message }| {
                 let message = format!("the engine {} cannot speak: {message}", engine.name());
                 SynthesisError { kind, message }
             })?;
@@ -278,8 +291,24 @@ impl Service {
         Ok(began.elapsed())
     }
 
-    /// What a session would be given, of which nobody hears anything.
+    /// Has the engine say a word as a session would, to find out whether it works again.
+    pub(super) async fn probe(&self) {
+        let works = self.say_word(self.shared.synthesizer.as_ref()).await.is_ok();
+        self.shared.telemetry.warm_up_ended(works);
+    }
+
     async fn say_word(&self, engine: &dyn Synthesizer) -> Result<(), SynthesisError> {
+        match timeout(WARM_UP_TIMEOUT, self.speak_word(engine)).await {
+            Ok(said) => said,
+            Err(_) => {
+                let seconds = WARM_UP_TIMEOUT.as_secs();
+                Err(SynthesisError::timeout(format!("It has not said a word within {seconds} s.")))
+            }
+        }
+    }
+
+    /// What a session would be given, of which nobody hears anything.
+    async fn speak_word(&self, engine: &dyn Synthesizer) -> Result<(), SynthesisError> {
         let format = self.shared.settings.format;
         let running = self.shared.syntheses.clone();
         let mut speech = engine.speak(Utterance { running, ..Utterance::new(WARM_UP, format) });
@@ -295,8 +324,62 @@ impl Service {
 
     /// Runs a connection whose handshake is done, in a task of its own: the one that did the
     /// handshake gives its memory back.
-    pub(super) fn start<T: Transport>(&self, transport: T, early: Bytes, subprotocol: Option<&'static str>) {
-        tokio::spawn(serve(transport, early, subprotocol, Arc::clone(&self.shared)));
+    pub(super) fn start<T: Transport>(
+        &self,
+        transport: T,
+        early: Bytes,
+        subprotocol: Option<&'static str>,
+        client: Option<SocketAddr>,
+    ) {
+        tokio::spawn(serve(transport, early, subprotocol, client, Arc::clone(&self.shared)));
+    }
+
+    /// Whether new sessions are welcome: not while the service is going away, while the engine says
+    /// its first word or has failed with the last three sentences or its warm-up, nor while as many
+    /// sentences wait for the engine as may.
+    ///
+    /// # Errors
+    /// Why they are not, for the operator.
+    pub fn readiness(&self) -> Result<(), String> {
+        let Shared { telemetry, synthesizer, stop, .. } = &*self.shared;
+        let mut reasons = Vec::new();
+        if *stop.borrow() {
+            reasons.push("the server is going away".to_owned());
+        }
+        if telemetry.is_warming_up() {
+            reasons.push("the engine has not said its first word yet".to_owned());
+        } else if telemetry.engine_fails() {
+            reasons.push(format!("the engine {} fails, see the log", synthesizer.name()));
+        }
+        let backlog = synthesizer.backlog();
+        if backlog.is_full {
+            reasons.push(format!("the engine is full, {} sentences wait for it", backlog.waiting));
+        }
+        if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }
+    }
+
+    /// What is counted, in the text format of Prometheus (0.0.4); the README lists the metrics.
+    pub fn metrics(&self) -> String {
+        let Shared { telemetry, synthesizer, sessions, syntheses, scripts, registry, .. } = &*self.shared;
+        telemetry.page(&Present {
+            connections: sessions.count(),
+            frozen_sessions: registry.frozen().count(),
+            frozen_bytes: registry.frozen_bytes(),
+            syntheses: syntheses.count(),
+            waiting_syntheses: synthesizer.backlog().waiting,
+            scripts: scripts.count(),
+            wasted: registry.wasted(),
+            is_ready: self.readiness().is_ok(),
+        })
+    }
+
+    /// Whether the engine has shown that it does not work.
+    pub(super) fn engine_fails(&self) -> bool {
+        self.shared.telemetry.engine_fails()
+    }
+
+    pub(super) fn telemetry(&self) -> &Telemetry {
+        &self.shared.telemetry
     }
 
     /// Connections that are open now.
@@ -331,18 +414,25 @@ impl Service {
     }
 
     /// Tells every session that the server is going away: those that idle are closed with 1001,
-    /// those that stream may finish within `drain_timeout`. Returns once all have ended.
+    /// those that stream may finish within `drain_timeout`, and are closed with 1012 when it is over.
+    /// Returns once all have ended, with those that wait for their clients to come back: nothing of
+    /// them is kept beyond the process.
     ///
     /// # Cancel safety
     /// Sessions go on ending when the future is dropped.
     pub async fn stop(&self) {
         self.shared.stop.send_replace(true);
         self.shared.stop.closed().await;
+        self.shared.registry.end_all();
     }
 
     /// Keeps [`stop`](Service::stop) waiting for as long as the receiver lives.
     pub(super) fn stopping(&self) -> watch::Receiver<bool> {
         self.shared.stop.subscribe()
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.shared.stop.borrow()
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -446,16 +536,21 @@ fn rates(synthesizer: &dyn Synthesizer, encoding: Encoding) -> String {
 }
 
 /// Takes the byte stream back from hyper, bare if it is a socket, and runs the connection over it.
-async fn start(upgrade: OnUpgrade, service: Service, subprotocol: Option<&'static str>) {
+async fn start(
+    upgrade: OnUpgrade,
+    service: Service,
+    subprotocol: Option<&'static str>,
+    client: Option<SocketAddr>,
+) {
     // Fails only if the peer left before the answer did.
     let Ok(upgraded) = upgrade.await else { return };
     match bare::<TcpStream>(upgraded) {
-        Ok((socket, early)) => service.start(socket, early, subprotocol),
+        Ok((socket, early)) => service.start(socket, early, subprotocol, client),
         Err(upgraded) => match bare::<UnixStream>(upgraded) {
-            Ok((socket, early)) => service.start(socket, early, subprotocol),
+            Ok((socket, early)) => service.start(socket, early, subprotocol, client),
             Err(upgraded) => {
                 let buffered = Buffered::new(TokioIo::new(upgraded));
-                service.start(buffered, Bytes::new(), subprotocol);
+                service.start(buffered, Bytes::new(), subprotocol, client);
             }
         },
     }
@@ -472,8 +567,10 @@ async fn serve<T: Transport>(
     transport: T,
     early: Bytes,
     subprotocol: Option<&'static str>,
+    client: Option<SocketAddr>,
     shared: Arc<Shared>,
 ) {
+    let telemetry = Arc::clone(&shared.telemetry);
     let talk = match shared.echoes {
         true => Talk::Echo,
         false => {
@@ -484,41 +581,36 @@ async fn serve<T: Transport>(
         }
     };
     let endpoint = Endpoint::new(Role::Server, shared.limits);
-    let ended = Connection::new(transport, endpoint, talk, shared).run(early).await;
-    report(&ended);
+    let ended = Connection::new(transport, endpoint, talk, client, shared).run(early).await;
+    report(&ended, &telemetry);
 }
 
-/// One line for the operator. A peer that leaves is an outcome, not an error, and one that never
-/// asked for speech is worth no line at all.
-fn report(ended: &Ended) {
-    let Ended { id, streams, is_kept, outcome } = ended;
-    let level = match outcome {
-        Outcome::Panicked => log::Level::Error,
-        Outcome::Stalled => log::Level::Warn,
-        _ if *streams == 0 => log::Level::Debug,
-        _ => log::Level::Info,
-    };
-    let kept = if *is_kept { ", and is kept" } else { "" };
-    match outcome {
+/// One line for the operator. A peer that leaves is an outcome, not an error.
+fn report(ended: &Ended, telemetry: &Telemetry) {
+    let Ended { record, is_kept, outcome } = ended;
+    let by = match outcome {
         Outcome::Closed(closed) | Outcome::Unfinished(closed) => {
-            let by = if closed.by_peer { "the client" } else { "the server" };
-            let code = closed.code.map_or_else(|| "no code".to_owned(), |code| code.0.to_string());
-            let unfinished = match outcome {
-                Outcome::Unfinished(_) => ", and the closing handshake was not finished",
-                _ => "",
-            };
-            let reason = &closed.reason;
-            log::log!(
-                level,
-                "session {id} closed by {by} after {streams} streams: {code} {reason}{unfinished}{kept}"
-            );
+            let code = closed.code.map(|code| code.0);
+            match (closed.by_peer, code) {
+                (true, code) => ClosedBy::Client(code),
+                (false, code) => ClosedBy::Server(code.unwrap_or(CloseCode::NORMAL.0)),
+            }
         }
-        Outcome::Gone(error) => log::log!(level, "session {id} lost after {streams} streams: {error}{kept}"),
-        Outcome::Stalled => {
-            log::log!(level, "session {id} ended: the client took nothing for too long{kept}");
+        Outcome::Gone(_) | Outcome::Stalled => ClosedBy::Nobody,
+        Outcome::Panicked => ClosedBy::Server(CloseCode::INTERNAL.0),
+    };
+    telemetry.closed(by);
+    let Some(record) = record else { return };
+    let (level, reason) = match outcome {
+        Outcome::Closed(closed) => (Level::INFO, closed.reason.clone()),
+        Outcome::Unfinished(closed) => {
+            (Level::INFO, format!("{} (the closing handshake was not finished)", closed.reason))
         }
-        Outcome::Panicked => log::log!(level, "session {id} ended by a fault of the server, see the panic"),
-    }
+        Outcome::Gone(error) => (Level::INFO, error.to_string()),
+        Outcome::Stalled => (Level::WARN, "the client took nothing for too long".to_owned()),
+        Outcome::Panicked => (Level::ERROR, "a fault of the server".to_owned()),
+    };
+    record.log(level, if *is_kept { "lost, and kept for its client" } else { "ended" }, by, &reason);
 }
 
 /// A UUID, version 4 (RFC 9562 §5.4).

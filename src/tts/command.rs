@@ -213,7 +213,7 @@ impl Shared {
         let mut process = match Process::start(&self.program, self.fill(&utterance, &line), self.reads_text) {
             Ok(process) => process,
             Err(error) => {
-                log::warn!("engine command: {} cannot be started: {error}", self.program.display());
+                tracing::warn!("engine command: {} cannot be started: {error}", self.program.display());
                 return sink.fail(SynthesisError::failed("The speech program cannot be started.")).await;
             }
         };
@@ -261,7 +261,7 @@ impl Shared {
         let _ = timeout(AFTERMATH, collect(stderr.as_mut(), &mut complaints)).await;
         let complaint = words(&String::from_utf8_lossy(&complaints));
         let exit = exit.map_or("was killed".to_owned(), |exit| exit.to_string());
-        log::warn!(
+        tracing::warn!(
             "engine command: {error} {} {exit}; its last words on standard error: {}",
             self.program.display(),
             if complaint.is_empty() { "none" } else { &complaint }

@@ -1,7 +1,7 @@
 //! A second engine for when the first one fails.
 
 use super::{
-    Piece, Relay, Speech, SynthesisError, SynthesisErrorKind, Synthesizer, Utterance, Voice, Warning,
+    Backlog, Piece, Relay, Speech, SynthesisError, SynthesisErrorKind, Synthesizer, Utterance, Voice, Warning,
 };
 use crate::proto::audio::Format;
 use crate::proto::voice;
@@ -78,6 +78,12 @@ impl Synthesizer for Fallback {
             .collect()
     }
 
+    fn backlog(&self) -> Backlog {
+        let (first, second) = (self.first.backlog(), self.second.engine.backlog());
+        // What one has no room for is the other's.
+        Backlog { waiting: first.waiting + second.waiting, is_full: first.is_full && second.is_full }
+    }
+
     fn speak(&self, utterance: Utterance) -> Speech {
         // Not in the head of the match: the lock would be held through it.
         let attempt = self.second.outage().attempt(Instant::now());
@@ -128,13 +134,13 @@ impl Second {
         let pause = self.outage().failed(attempt, Instant::now());
         if let Some(pause) = pause {
             let (first, second, seconds) = (&self.first, self.engine.name(), pause.as_secs());
-            log::warn!("the engine {first} failed, and {second} speaks for {seconds} s: {error}");
+            tracing::warn!("the engine {first} failed, and {second} speaks for {seconds} s: {error}");
         }
     }
 
     fn succeeded(&self, attempt: u64) {
         if self.outage().succeeded(attempt) {
-            log::info!("the engine {} works again", self.first);
+            tracing::info!("the engine {} works again", self.first);
         }
     }
 }

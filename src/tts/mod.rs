@@ -129,10 +129,27 @@ pub trait Synthesizer: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// What waits for this engine, for one that lets only so much through at once. Asked whenever
+    /// an operator looks.
+    ///
+    /// The default is that nothing does.
+    fn backlog(&self) -> Backlog {
+        Backlog::default()
+    }
+
     /// Starts to speak; returns at once, inside of a tokio runtime, and never blocks.
     ///
     /// Failures are reported through the [`Speech`], so that what was spoken before is heard.
     fn speak(&self, utterance: Utterance) -> Speech;
+}
+
+/// What waits for an engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Utterances that wait for their turn.
+    pub waiting: usize,
+    /// Whether one more would be refused.
+    pub is_full: bool,
 }
 
 /// One request to speak: a sentence and how to say it.

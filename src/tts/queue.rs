@@ -4,7 +4,7 @@
 //! and the [`Sink`](super::Sink) made for it are dropped: nobody has to remember to free it. It also
 //! comes back from an engine that its listener has kept waiting, which does no work and needs none.
 
-use super::{Piece, Relay, Speech, SynthesisError, Synthesizer, Utterance, Voice};
+use super::{Backlog, Piece, Relay, Speech, SynthesisError, Synthesizer, Utterance, Voice};
 use crate::proto::audio::Format;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -101,6 +101,12 @@ impl Synthesizer for Queue {
 
     fn engines(&self) -> Vec<&dyn Synthesizer> {
         self.state.engine.engines()
+    }
+
+    fn backlog(&self) -> Backlog {
+        let line = self.state.line();
+        let is_full = line.free == 0 && line.waiting >= self.state.bounds.waiting;
+        Backlog { waiting: line.waiting, is_full }
     }
 
     fn speak(&self, utterance: Utterance) -> Speech {

@@ -294,7 +294,7 @@ impl From<Cancelled> for Stop {
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Stop {
-        log::warn!("{}", failure.detail());
+        tracing::warn!("{}", failure.detail());
         Stop::Failed(match failure.kind.is_timeout() {
             true => SynthesisError::timeout(failure.to_string()),
             false => SynthesisError::failed(failure.to_string()),
@@ -314,7 +314,7 @@ fn carry(
     let call = match call {
         Ok(call) => call,
         Err(error) => {
-            log::warn!("{error}");
+            tracing::warn!("{error}");
             return Speech::failed(SynthesisError::failed(
                 "The speech engine cannot be asked for this voice.",
             ));
@@ -350,7 +350,7 @@ async fn transfer(
         match attempt {
             Attempt::Reply(reply) => break reply,
             Attempt::Retry(failure) => {
-                log::warn!("{}; asking again", failure.detail());
+                tracing::warn!("{}; asking again", failure.detail());
                 sink.warn("retrying_engine", format!("{failure} It is asked again."));
             }
         }
@@ -381,7 +381,7 @@ async fn transfer(
     ended.map_err(|error| {
         let error = SynthesisError { message: upstream.quote(&error.message), ..error };
         let content_type = reply.content_type();
-        log::warn!("{}", upstream.located(&format!("{error} (Content-Type: {content_type})")));
+        tracing::warn!("{}", upstream.located(&format!("{error} (Content-Type: {content_type})")));
         Stop::Failed(error)
     })
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)] // Each file under tests/ is a crate and uses a part of this.
 
 pub mod http;
+pub mod log;
 
 use aloud::audio::{Encoding, Format};
 use aloud::proto::handshake;

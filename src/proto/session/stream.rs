@@ -3,6 +3,7 @@
 //! Text is cut into sentences, sentences are handed out to be spoken, and what comes back is
 //! written to the log with everything that a client is told around it.
 
+use super::ear::{Ear, Heard};
 use super::{AfterCancel, Sentence, Settings, known_voice, text_limit};
 use crate::proto::audio::Format;
 use crate::proto::frames::Sent;
@@ -46,6 +47,7 @@ pub(super) struct Stream {
     idle_since: Option<Instant>,
     pub(super) cancelling: Option<(Instant, AfterCancel)>,
     first_audio: Option<Duration>,
+    pub(super) ear: Ear,
     /// In synthesis; the first one's audio goes to the log.
     speaking: VecDeque<Speaking>,
     /// Cut, but not yet handed out.
@@ -243,6 +245,7 @@ impl Stream {
             is_finished: false,
             began: now,
             first_audio: None,
+            ear: Ear::new(now, source == TextSource::Append),
             chars: 0,
             chars_left: None,
             is_over_limit: false,
@@ -298,6 +301,7 @@ impl Stream {
                 format!("Over {most_waiting} characters would wait to be spoken: send this again later.");
             return Err(Fault::new(Code::BufferFull, message));
         }
+        self.ear.on_text(now);
         self.take_text(now, text);
         Ok(())
     }
@@ -602,11 +606,25 @@ impl Stream {
 
     // Delivery.
 
-    pub(super) fn sent(&mut self, now: Instant, what: Sent) {
-        if let Sent::Audio(_) = what {
-            self.first_audio.get_or_insert_with(|| now.saturating_duration_since(self.began));
+    pub(super) fn sent(&mut self, now: Instant, what: Sent) -> Option<Heard> {
+        let opens = self.log.sent(now, what);
+        match what {
+            Sent::Audio(bytes) => {
+                self.first_audio.get_or_insert_with(|| now.saturating_duration_since(self.began));
+                self.ear.on_audio(now, self.format.duration(bytes as u64))
+            }
+            Sent::Message => {
+                if opens {
+                    self.ear.on_sentence();
+                }
+                None
+            }
         }
-        self.log.sent(now, what);
+    }
+
+    /// Whether the sentence that is being spoken has audio, and has not failed.
+    pub(super) fn is_sound(&self) -> bool {
+        self.speaking.front().is_some_and(|speaking| speaking.bytes > 0 && !speaking.has_failed)
     }
 
     pub(super) fn is_all_sent(&self) -> bool {
@@ -657,6 +675,7 @@ impl Stream {
         self.unheard_bytes += unheard;
         // Sentences of which the client was told nothing leave no gap behind.
         let untold = self.log.cancel(now);
+        self.ear.on_interruption();
         let announced = match self.speaking.front() {
             Some(front) => {
                 let is_held = front.again.is_some() && front.start >= sent;

@@ -223,7 +223,7 @@ impl Driven {
         let written = accept(offered.len()).min(offered.len());
         self.wire.extend_from_slice(&offered[..written]);
         let mut rest = self.outgoing.split_off(written.min(raw));
-        batch.sent(written, &mut rest, |what| self.session.sent(self.now, what));
+        batch.sent(written, &mut rest, |what| _ = self.session.sent(self.now, what));
         self.outgoing = rest;
         self.act();
         !offered.is_empty()

@@ -1,0 +1,327 @@
+//! Log lines for the operator on standard error, from a thread of their own: a pipe that nobody
+//! reads costs lines, and never a session.
+//!
+//! A `tracing` subscriber of our own, which knows events and no spans. `tracing-subscriber` would
+//! bring five packages more, and its way of not blocking another five.
+
+use super::{LogFormat, Logging};
+use serde_json::{Map, Value};
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
+use std::panic;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Metadata, Subscriber, span};
+
+/// Lines that may wait for a reader of stderr; what is beyond them is dropped, and counted.
+const LINES_IN_FLIGHT: usize = 1_000;
+
+/// How long the end of the program waits for the lines that are on their way.
+const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// What travels to the thread that writes.
+enum Line {
+    Text(String),
+    /// Everything before this was written.
+    Flush(SyncSender<()>),
+}
+
+/// The way to stderr, while the program runs.
+pub(super) struct Lines {
+    sender: SyncSender<Line>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Lines {
+    /// Begins to write what is logged in this process from now on. To be called once.
+    pub(super) fn begin(logging: Logging) -> Lines {
+        let (sender, lines) = sync_channel(LINES_IN_FLIGHT);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let writer = Writer { format: logging.format, dropped: Arc::clone(&dropped) };
+        std::thread::spawn(move || writer.run(&lines));
+        let sink = Sink { logging, sender: sender.clone(), dropped: Arc::clone(&dropped) };
+        if tracing::subscriber::set_global_default(sink).is_ok() {
+            log_panics(logging.text);
+        }
+        Lines { sender, dropped }
+    }
+
+    /// Lines that were dropped so far, because nobody read those before them.
+    pub(super) fn dropped(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.dropped)
+    }
+}
+
+impl Drop for Lines {
+    /// Waits a little for what is on its way.
+    fn drop(&mut self) {
+        let (written, is_written) = sync_channel(1);
+        if self.sender.try_send(Line::Flush(written)).is_ok() {
+            let _ = is_written.recv_timeout(LAST_LINES);
+        }
+    }
+}
+
+/// The default would write to stderr itself, and wait for it; and what it says may quote a text.
+fn log_panics(with_text: bool) {
+    panic::set_hook(Box::new(move |panic| {
+        let payload = panic.payload();
+        let message = payload.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("?");
+        let message = if with_text { message } else { unquoted(message) };
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(location, "a fault of the program: {message}");
+    }));
+}
+
+/// As much of a panic's message as quotes nothing.
+fn unquoted(message: &str) -> &str {
+    message.find(['`', '"']).map_or(message, |quote| message[..quote].trim_end())
+}
+
+struct Writer {
+    format: LogFormat,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Writer {
+    fn run(&self, lines: &Receiver<Line>) {
+        let mut told = 0;
+        for line in lines {
+            match line {
+                Line::Text(line) => drop(io::stderr().write_all(line.as_bytes())),
+                Line::Flush(done) => drop(done.send(())),
+            }
+            let dropped = self.dropped.load(Ordering::Relaxed);
+            if dropped > told {
+                let message =
+                    format!("{} log lines were dropped: nobody read standard error", dropped - told);
+                let mut record = Record::new(Level::WARN, "aloud");
+                record.message = message;
+                let _ = io::stderr().write_all(record.line(self.format, SystemTime::now()).as_bytes());
+                told = dropped;
+            }
+        }
+    }
+}
+
+struct Sink {
+    logging: Logging,
+    sender: SyncSender<Line>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Subscriber for Sink {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // Libraries may report what is wrong, but not what they do.
+        let is_ours = metadata.target().starts_with("aloud");
+        metadata.is_event()
+            && *metadata.level() <= self.logging.level
+            && (is_ours || *metadata.level() <= Level::WARN)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::from_level(self.logging.level))
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut record = Record::new(*event.metadata().level(), event.metadata().target());
+        event.record(&mut record);
+        let line = record.line(self.logging.format, SystemTime::now());
+        if self.sender.try_send(Line::Text(line)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    // No span is enabled, so none of these is asked for anything.
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// What one event says.
+struct Record {
+    level: Level,
+    target: String,
+    message: String,
+    fields: Vec<(&'static str, Value)>,
+}
+
+impl Record {
+    fn new(level: Level, target: &str) -> Record {
+        Record { level, target: target.to_owned(), message: String::new(), fields: Vec::new() }
+    }
+
+    /// The line with its end.
+    fn line(self, format: LogFormat, now: SystemTime) -> String {
+        let level = self.level.as_str().to_ascii_lowercase();
+        match format {
+            LogFormat::Text => {
+                let mut line = format!("{} {level}: {}", timestamp(now), printable(&self.message));
+                for (name, value) in &self.fields {
+                    // Writing to a string does not fail.
+                    let _ = match value {
+                        Value::String(text) if is_word(text) => write!(line, " {name}={text}"),
+                        value => write!(line, " {name}={value}"),
+                    };
+                }
+                line.push('\n');
+                line
+            }
+            LogFormat::Json => {
+                let mut object = Map::new();
+                object.insert("time".to_owned(), timestamp(now).into());
+                object.insert("level".to_owned(), level.into());
+                object.insert("target".to_owned(), self.target.into());
+                object.insert("message".to_owned(), self.message.into());
+                object.extend(self.fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+                format!("{}\n", Value::Object(object))
+            }
+        }
+    }
+}
+
+impl Visit for Record {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => value.clone_into(&mut self.message),
+            name => self.fields.push((name, value.into())),
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.fields.push((field.name(), value.into()));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.fields.push((field.name(), value.into()));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.fields.push((field.name(), value.into()));
+    }
+}
+
+/// Whether a value needs no quotes to be told from what follows.
+fn is_word(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '=' | '\\');
+    !text.is_empty() && text.chars().all(is_plain)
+}
+
+/// One line, whatever a peer has put into it: no line ends, and no commands to a terminal.
+fn printable(message: &str) -> String {
+    let mut line = String::with_capacity(message.len());
+    for c in message.chars() {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    line
+}
+
+/// UTC to the millisecond (RFC 3339).
+fn timestamp(now: SystemTime) -> String {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = date(days);
+    let (hour, minute, second, millis) =
+        (second / 3_600, second / 60 % 60, second % 60, since.subsec_millis());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// The date so many days after 1970-01-01, in the Gregorian calendar.
+fn date(mut days: u64) -> (u64, u64, u64) {
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let mut year = 1970;
+    while days >= 365 + u64::from(is_leap(year)) {
+        days -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let february = 28 + u64::from(is_leap(year));
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    (year, month, days + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        let fields = vec![
+            ("id", "7a10".into()),
+            ("reason", "Two words\n".into()),
+            ("empty", "".into()),
+            ("streams", 3.into()),
+            ("is_kept", true.into()),
+        ];
+        let (level, target) = (Level::INFO, "aloud::server".to_owned());
+        Record { level, target, message: "session \"ended\"\u{1b}[2J".to_owned(), fields }
+    }
+
+    #[test]
+    fn a_line_is_one_line_in_either_format() {
+        let at = UNIX_EPOCH + Duration::from_millis(1_456_790_399_007);
+        assert_eq!(
+            record().line(LogFormat::Text, at),
+            "2016-02-29T23:59:59.007Z info: session \"ended\"\\u{1b}[2J id=7a10 reason=\"Two words\\n\" \
+             empty=\"\" streams=3 is_kept=true\n"
+        );
+        let line = record().line(LogFormat::Json, at);
+        assert_eq!(line.matches('\n').count(), 1);
+        let value: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["time"], "2016-02-29T23:59:59.007Z");
+        assert_eq!(value["level"], "info");
+        assert_eq!(value["target"], "aloud::server");
+        assert_eq!(value["message"], "session \"ended\"\u{1b}[2J");
+        assert_eq!((&value["reason"], &value["streams"]), (&"Two words\n".into(), &3.into()));
+    }
+
+    #[test]
+    fn days_become_dates() {
+        for (days, expected) in [
+            (0, (1970, 1, 1)),
+            (30, (1970, 1, 31)),
+            (58, (1970, 2, 28)),
+            (59, (1970, 3, 1)),
+            (364, (1970, 12, 31)),
+            (789, (1972, 2, 29)),
+            (11_016, (2000, 2, 29)),
+            (20_782, (2026, 11, 25)),
+            (47_541, (2100, 3, 1)),
+        ] {
+            assert_eq!(date(days), expected, "{days}");
+        }
+    }
+
+    #[test]
+    fn a_panic_quotes_no_text() {
+        for (message, expected) in [
+            ("index out of bounds: the len is 3", "index out of bounds: the len is 3"),
+            ("byte index 1 is not a char boundary of `Hello`", "byte index 1 is not a char boundary of"),
+            ("failed: Error(\"Hello\")", "failed: Error("),
+        ] {
+            assert_eq!(unquoted(message), expected);
+        }
+    }
+}

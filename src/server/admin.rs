@@ -1,0 +1,222 @@
+//! A second listener, for whoever operates the server: whether it lives, whether it is ready, and
+//! what it counts. Never on the port that sessions use.
+
+use super::service::Service;
+use super::{BindError, Listener, Socket, telemetry};
+use crate::config::Listen;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::future::{Future, pending, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// From accepting a connection to the end of its answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connections at once; one more waits for its turn.
+const CONNECTIONS: usize = 16;
+
+/// The largest request head, in bytes.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// How often an engine that fails is asked for a word, to find out whether it works again.
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The text format of Prometheus.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Answers `GET` and `HEAD` on a listener of its own, one request a connection:
+///
+/// - `/healthz`: 200 for as long as the process answers at all;
+/// - `/readyz`: 200 while new sessions are welcome, and 503 with the reasons while they are not;
+/// - `/metrics`: the metrics of the service, in the text format of Prometheus (0.0.4).
+///
+/// It knows no credentials: bind it to an address that only the operator reaches. While the engine
+/// fails, it is asked for a word every 10 s, so that readiness comes back with it.
+///
+/// ```
+/// use aloud::tts::Flite;
+/// use aloud::{Admin, Config, Service};
+/// use std::sync::Arc;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let service = Service::new(Config::default(), Arc::new(Flite::new()))?;
+/// let admin = Admin::bind(&"127.0.0.1:0".parse()?, service).await?;
+/// println!("metrics at {}/metrics", admin.address());
+/// tokio::spawn(admin.serve());
+/// # Ok(())
+/// # }
+/// ```
+pub struct Admin {
+    listener: Listener,
+    desk: Desk,
+}
+
+impl Admin {
+    /// Binds the address.
+    ///
+    /// # Errors
+    /// The address cannot be resolved, is in use, or is not ours.
+    pub async fn bind(listen: &Listen, service: Service) -> Result<Admin, BindError> {
+        Ok(Admin::on(Listener::bind(listen).await?, service))
+    }
+
+    /// On a socket that somebody else has bound, and that listens already.
+    ///
+    /// # Errors
+    /// It is no socket that can be used so.
+    pub fn from_tcp(listener: std::net::TcpListener, service: Service) -> std::io::Result<Admin> {
+        Ok(Admin::on(Listener::from_tcp(listener)?, service))
+    }
+
+    /// As [`from_tcp`](Admin::from_tcp), for a socket in the file system.
+    ///
+    /// # Errors
+    /// It is no socket that can be used so.
+    pub fn from_unix(listener: std::os::unix::net::UnixListener, service: Service) -> std::io::Result<Admin> {
+        Ok(Admin::on(Listener::from_unix(listener)?, service))
+    }
+
+    fn on(listener: Listener, service: Service) -> Admin {
+        Admin { listener, desk: Desk { service, counters: Arc::default() } }
+    }
+
+    /// Shows a counter of the program's own at `/metrics`, named by Prometheus' conventions.
+    #[must_use]
+    pub fn with_counter(mut self, name: &'static str, help: &'static str, value: Arc<AtomicU64>) -> Admin {
+        let mut counters = self.desk.counters.to_vec();
+        counters.push(Counter { name, help, value });
+        self.desk.counters = counters.into();
+        self
+    }
+
+    /// The address for a person: `http://127.0.0.1:9090` or `unix:/run/aloud.admin`.
+    pub fn address(&self) -> String {
+        self.listener.address()
+    }
+
+    /// Answers for as long as it is polled.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends accepting; answers that were begun are finished.
+    pub async fn serve(self) {
+        let Admin { listener, desk } = self;
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut next_probe = Instant::now() + PROBE_INTERVAL;
+        let mut probe: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(pending());
+        loop {
+            let accepted = async {
+                // Closed by nobody, so that there is always a place to wait for.
+                let place = Arc::clone(&places).acquire_owned().await;
+                (listener.accept().await, place)
+            };
+            tokio::select! {
+                (accepted, place) = accepted => match accepted {
+                    Ok(Socket::Tcp(socket, _)) => drop(tokio::spawn(answer(socket, desk.clone(), place))),
+                    Ok(Socket::Unix(socket)) => drop(tokio::spawn(answer(socket, desk.clone(), place))),
+                    Err(error) => {
+                        tracing::warn!("cannot accept a connection to --admin: {error}");
+                        sleep(super::ACCEPT_PAUSE).await;
+                    }
+                },
+                () = sleep_until(next_probe) => {
+                    next_probe = Instant::now() + PROBE_INTERVAL;
+                    if desk.service.engine_fails() {
+                        let service = desk.service.clone();
+                        probe = Box::pin(async move { service.probe().await });
+                    }
+                }
+                () = &mut probe => probe = Box::pin(pending()),
+            }
+        }
+    }
+}
+
+/// What answers are made of.
+#[derive(Clone)]
+struct Desk {
+    service: Service,
+    counters: Arc<[Counter]>,
+}
+
+#[derive(Clone)]
+struct Counter {
+    name: &'static str,
+    help: &'static str,
+    value: Arc<AtomicU64>,
+}
+
+/// One connection, which holds its place to its end.
+async fn answer<S, P>(socket: S, desk: Desk, _place: P)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let answer = service_fn(move |request: Request<Incoming>| {
+        ready(Ok::<_, Infallible>(desk.answer(request.method(), request.uri().path())))
+    });
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .half_close(true)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(socket), answer);
+    // Whoever is late, or takes nothing, has had its time.
+    let _ = timeout(PATIENCE, connection).await;
+}
+
+impl Desk {
+    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if !matches!(path, "/healthz" | "/readyz" | "/metrics") {
+            return response(
+                StatusCode::NOT_FOUND,
+                TEXT,
+                "Here are /healthz, /readyz and /metrics.\n".to_owned(),
+            );
+        }
+        if method != Method::GET && method != Method::HEAD {
+            let sentence = "The method is not allowed here; use GET, HEAD.\n";
+            let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, sentence.to_owned());
+            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refused;
+        }
+        match path {
+            "/readyz" => match self.service.readiness() {
+                Ok(()) => response(StatusCode::OK, TEXT, "ready\n".to_owned()),
+                Err(reasons) => {
+                    response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {reasons}\n"))
+                }
+            },
+            "/metrics" => response(StatusCode::OK, METRICS, self.metrics()),
+            _ => response(StatusCode::OK, TEXT, "ok\n".to_owned()),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let mut page = self.service.metrics();
+        for Counter { name, help, value } in self.counters.iter() {
+            page.push_str(&telemetry::counter(name, help, value.load(Ordering::Relaxed)));
+        }
+        page
+    }
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
