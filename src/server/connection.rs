@@ -3,6 +3,7 @@
 //! The only place that knows both a socket and a session. No arm of the `select!` awaits, so none
 //! can hang the others; each wake-up ends in at most one write.
 
+use super::admission::{Permit, Slot};
 use super::registry::{Claim, Kept, Registration, untaken_bytes};
 use super::service::Shared;
 use super::transport::{Readiness, Transport};
@@ -122,13 +123,23 @@ pub(crate) struct Connection<T> {
     /// once.
     has_more: bool,
     endpoint: Endpoint,
+    /// What the client may have of the server.
+    permit: Permit,
+    /// That its session is one of those that its client may have.
+    slot: Option<Slot>,
     _counted: Counted,
     /// A stop waits for as long as this lives: last, when nothing is left of the connection.
     stopping: watch::Receiver<bool>,
 }
 
 impl<T: Transport> Connection<T> {
-    pub(crate) fn new(transport: T, endpoint: Endpoint, talk: Talk, shared: Arc<Shared>) -> Connection<T> {
+    pub(crate) fn new(
+        transport: T,
+        endpoint: Endpoint,
+        talk: Talk,
+        permit: Permit,
+        shared: Arc<Shared>,
+    ) -> Connection<T> {
         let now = Instant::now();
         Connection {
             transport,
@@ -144,6 +155,8 @@ impl<T: Transport> Connection<T> {
             stalled_since: None,
             closing_since: None,
             draining_since: None,
+            permit,
+            slot: None,
             _counted: shared.sessions.enter(),
             stopping: shared.stop.subscribe(),
             shared,
@@ -222,7 +235,8 @@ impl<T: Transport> Connection<T> {
 
     /// A session with all that works for it.
     fn part_with(&mut self, session: Session) -> Box<Kept> {
-        Box::new(Kept { session, speeches: std::mem::take(&mut self.speeches), script: self.script.take() })
+        let (speeches, script) = (std::mem::take(&mut self.speeches), self.script.take());
+        Box::new(Kept { session, speeches, script, slot: self.slot.take() })
     }
 
     async fn talk(&mut self) -> Result<(), Outcome> {
@@ -336,7 +350,14 @@ impl<T: Transport> Connection<T> {
             }
             match (&mut self.talk, message) {
                 (Talk::Session(session), Incoming::Text(text)) => {
+                    let is_limited = self.permit.limits_sessions();
+                    if is_limited {
+                        session.hold(self.permit.begin(&mut self.slot, now.into_std()).err());
+                    }
                     session.on_text(now.into_std(), &text);
+                    if is_limited && session.streams() == 0 {
+                        self.slot = None;
+                    }
                 }
                 // The session protocol has no binary messages from a client.
                 (Talk::Session(_), Incoming::Binary(_)) | (Talk::Over, _) => {}
@@ -393,6 +414,12 @@ impl<T: Transport> Connection<T> {
                     running: self.shared.syntheses.clone(),
                     slot: None,
                 };
+                if self.permit.limits_sessions()
+                    && !self.permit.spend(utterance.text.chars().count() as u64, Instant::now().into_std())
+                    && let Talk::Session(session) = &mut self.talk
+                {
+                    session.on_exhausted();
+                }
                 self.speeches.push_back(self.shared.synthesizer.speak(utterance));
             }
             Action::Write { turns, language } => self.write_script(turns, language),
@@ -407,6 +434,14 @@ impl<T: Transport> Connection<T> {
             }
             Action::Keep => self.keep(),
             Action::Recover(recover) => self.recover(recover),
+            Action::Authenticate(token) => {
+                if let Talk::Session(session) = &mut self.talk {
+                    match self.shared.authenticate(&mut self.permit, &token, Instant::now().into_std()) {
+                        Ok(settings) => session.on_authenticated(settings),
+                        Err(code) => session.on_refused(code),
+                    }
+                }
+            }
             Action::Close(code, reason) => self.endpoint.close(code, reason),
         }
     }
@@ -457,7 +492,8 @@ impl<T: Transport> Connection<T> {
             }
             return;
         }
-        let Kept { session, speeches, script } = *kept;
+        let Kept { session, speeches, script, slot } = *kept;
+        self.slot = slot;
         self.talk = Talk::Session(session);
         self.speeches = speeches;
         self.script = script;
@@ -629,7 +665,8 @@ impl<T: Transport> Connection<T> {
             self.is_blocked = false;
             self.write(now, T::force_write).map_err(Outcome::Gone)?;
             if self.stalled_since.is_some_and(|since| now >= since + config.stall_timeout) {
-                return Err(Outcome::Stalled);
+                self.on_stall();
+                return Ok(());
             }
         }
         if self.draining_since.is_some_and(|since| now >= since + config.drain_timeout) {
@@ -653,6 +690,19 @@ impl<T: Transport> Connection<T> {
             self.next_ping = now + config.heartbeat;
         }
         Ok(())
+    }
+
+    /// Says why it ends behind what the peer has not taken, which it may still do.
+    fn on_stall(&mut self) {
+        match &mut self.talk {
+            Talk::Session(session) => {
+                session.on_stall();
+                self.carry_out();
+            }
+            Talk::Echo | Talk::Over => {
+                self.endpoint.close(CloseCode::POLICY, "Nothing was read for too long");
+            }
+        }
     }
 
     fn has_nothing_unread(&mut self) -> bool {

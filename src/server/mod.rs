@@ -1,5 +1,6 @@
 //! The server: listens, accepts, and lets what runs finish when it is told to stop.
 
+mod admission;
 mod connection;
 mod http;
 mod registry;
@@ -13,7 +14,7 @@ use http::Accepted;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::pin::pin;
 use std::time::Duration;
@@ -184,25 +185,25 @@ fn is_socket(path: &std::path::Path) -> bool {
 async fn accept(listener: &Listener, service: &Service) -> io::Result<()> {
     match listener {
         Listener::Tcp(listener) => {
-            let (socket, _) = listener.accept().await?;
+            let (socket, peer) = listener.accept().await?;
             // A frame of audio must not wait for the acknowledgement of the one before it.
             let _ = socket.set_nodelay(true);
-            tokio::spawn(serve(socket, service.clone()));
+            tokio::spawn(serve(socket, Some(peer.ip()), service.clone()));
         }
         Listener::Unix(listener, _) => {
             let (socket, _) = listener.accept().await?;
-            tokio::spawn(serve(socket, service.clone()));
+            tokio::spawn(serve(socket, None, service.clone()));
         }
     }
     Ok(())
 }
 
 /// One connection, from accepting it to its end.
-async fn serve<S>(socket: S, service: Service)
+async fn serve<S>(socket: S, peer: Option<IpAddr>, service: Service)
 where
     S: Transport + AsyncRead + AsyncWrite,
 {
-    if let Some(Accepted { socket, early, subprotocol }) = http::shake_hands(socket, &service).await {
-        service.start(socket, early, subprotocol);
+    if let Some(Accepted { socket, early, admitted }) = http::shake_hands(socket, peer, &service).await {
+        service.start(socket, early, admitted);
     }
 }

@@ -4,7 +4,9 @@
 //! speech that was being made for it, and out again when its client comes back; while it lives, a
 //! second connection asks for it through here. The lock is held for a look-up, never for a wait.
 
+use super::admission::Slot;
 use crate::gauge::{Counted, Gauge};
+use crate::proto::credential::is_same;
 use crate::proto::session::Session;
 use crate::script::Script;
 use crate::tts::Speech;
@@ -25,6 +27,8 @@ pub(crate) struct Kept {
     pub(crate) session: Session,
     pub(crate) speeches: VecDeque<Speech>,
     pub(crate) script: Option<Box<Script>>,
+    /// That it is one of the sessions that its client may have.
+    pub(crate) slot: Option<Slot>,
 }
 
 impl Kept {
@@ -135,7 +139,9 @@ impl Registry {
     /// Asks for a session.
     pub(crate) fn claim(&self, id: &str, token: &str) -> Claim {
         let mut sessions = self.sessions();
-        let Some(entry) = sessions.by_id.get(id).filter(|entry| is_same(&entry.token, token)) else {
+        let Some(entry) =
+            sessions.by_id.get(id).filter(|entry| is_same(entry.token.as_bytes(), token.as_bytes()))
+        else {
             let is_given_up = sessions.given_up.iter().any(|known| **known == *id);
             return if is_given_up { Claim::Expired } else { Claim::Unknown };
         };
@@ -245,10 +251,4 @@ impl Drop for Registration {
             sessions.by_id.remove(&self.id);
         }
     }
-}
-
-/// Whether two secrets are the same, in a time that does not tell where they differ.
-fn is_same(a: &str, b: &str) -> bool {
-    let differs = a.bytes().zip(b.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b));
-    a.len() == b.len() && std::hint::black_box(differs) == 0
 }
