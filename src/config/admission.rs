@@ -13,7 +13,7 @@ use std::time::Duration;
 ///
 /// The limits for each client are off by default, because an address need not be one client: behind
 /// a proxy that is not in `trusted_proxies`, or behind an operator's NAT, it is everyone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission {
     /// What a client has to show. Default: nothing.
     pub auth: Auth,

@@ -655,6 +655,9 @@ impl<T: Transport> Connection<T> {
             if now < since + config.close_timeout {
                 return Ok(());
             }
+            // The socket may have room without having said so: then the last words still arrive.
+            self.is_blocked = false;
+            let _ = self.write(now, T::force_write);
             return Err(match self.endpoint.closed() {
                 Some(closed) => Outcome::Unfinished(closed.clone()),
                 None => Outcome::Stalled,

@@ -20,7 +20,7 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use transport::Transport;
 
 /// Connections that the kernel holds while the server is busy.
@@ -28,6 +28,9 @@ const BACKLOG: u32 = 4096;
 
 /// The pause after accepting failed, as when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often it is told that accepting fails, at most.
+const ACCEPT_SILENCE: Duration = Duration::from_secs(10);
 
 /// Why a server could not start.
 #[derive(Debug)]
@@ -122,6 +125,7 @@ impl Server {
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let Server { listener, service } = self;
         let mut stop = pin!(stop);
+        let mut told: Option<Instant> = None;
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -131,7 +135,10 @@ impl Server {
             if let Err(error) = accepted {
                 // Out of descriptors or memory: the connections there are go on, and some of them
                 // will end.
-                log::warn!("cannot accept a connection: {error}");
+                if told.is_none_or(|told| told.elapsed() >= ACCEPT_SILENCE) {
+                    log::warn!("cannot accept a connection: {error}");
+                    told = Some(Instant::now());
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
