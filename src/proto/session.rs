@@ -88,6 +88,8 @@ pub struct Settings {
     pub messages: Option<Rate>,
     /// How long there may be neither a stream nor a message but `ping`, if there is a limit.
     pub idle_timeout: Option<Duration>,
+    /// How long a client may take to show a credential, where it has to and came without.
+    pub auth_timeout: Duration,
     /// Whether `max_session` holds for clients of the base protocol, too.
     pub is_bounded: bool,
 }
@@ -102,8 +104,7 @@ impl Settings {
             settings.voices = names.iter().filter_map(known).collect();
             settings.voices.first()?;
         }
-        let least = |one: Option<u64>, other: Option<u64>| one.into_iter().chain(other).min();
-        settings.max_session_chars = least(self.max_session_chars, bounds.max_chars);
+        settings.max_session_chars = self.max_session_chars.into_iter().chain(bounds.max_chars).min();
         settings.max_session = bounds.max_session.unwrap_or(self.max_session).min(self.max_session);
         Some(settings)
     }
@@ -174,6 +175,15 @@ enum AfterCancel {
     Restart,
 }
 
+/// Why a client may start nothing now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// It has as many sessions as it may.
+    Sessions,
+    /// It was given as much speech as it may have in a time.
+    Speech,
+}
+
 /// One client's session.
 #[derive(Debug)]
 pub struct Session {
@@ -200,10 +210,10 @@ pub struct Session {
     messages: Option<Bucket>,
     /// When something was last heard or sent that is no mere sign of life.
     active: Instant,
-    /// Until when a credential must come, of which the client has shown none.
-    awaits_auth: Option<Instant>,
+    /// The client has shown no credential, and must.
+    awaits_auth: bool,
     /// Why nothing may be started now.
-    held: Option<&'static str>,
+    held: Option<Held>,
     /// The client has been given as much as it may in a time.
     is_exhausted: bool,
     is_paused: bool,
@@ -236,7 +246,7 @@ impl Session {
             excess: 0,
             messages: settings.messages.map(|rate| Bucket::full(rate, now)),
             active: now,
-            awaits_auth: None,
+            awaits_auth: false,
             held: None,
             is_exhausted: false,
             settings,
@@ -305,14 +315,14 @@ impl Session {
         }
     }
 
-    /// Lets the client do nothing but show a credential, for which it has until then.
-    pub fn await_auth(&mut self, until: Instant) {
-        self.awaits_auth = Some(until);
+    /// Lets the client do nothing but show a credential, for which it has `auth_timeout`.
+    pub fn await_auth(&mut self) {
+        self.awaits_auth = true;
     }
 
     /// The credential is a good one; from now on these settings hold, if they are others.
     pub fn on_authenticated(&mut self, settings: Option<Arc<Settings>>) {
-        self.awaits_auth = None;
+        self.awaits_auth = false;
         if let Some(settings) = settings {
             self.settings = settings;
         }
@@ -329,8 +339,8 @@ impl Session {
         self.close(CloseCode(close), message);
     }
 
-    /// Says why nothing may be started from now on, if that is so: one sentence for the client.
-    pub fn hold(&mut self, why: Option<&'static str>) {
+    /// Says why nothing may be started from now on, if that is so.
+    pub fn hold(&mut self, why: Option<Held>) {
         self.held = why;
     }
 
@@ -344,7 +354,7 @@ impl Session {
             return;
         }
         let message = ClientMessage::parse(text).and_then(|message| self.known(message));
-        if self.awaits_auth.is_some() {
+        if self.awaits_auth {
             return match message {
                 Ok(ClientMessage::Auth { token }) => self.actions.push_back(Action::Authenticate(token)),
                 _ => self.give_up_on_auth("The first message must be auth, with a token."),
@@ -461,7 +471,13 @@ impl Session {
             return Err(Fault::new(Code::AlreadyStarted, "Session already streaming"));
         }
         if let Some(why) = self.held {
-            return Err(Fault::new(Code::RateLimited, why));
+            let message = match why {
+                Held::Sessions => {
+                    "This client has as many sessions as it may: end another, or try again later."
+                }
+                Held::Speech => EXHAUSTED,
+            };
+            return Err(Fault::new(Code::RateLimited, message));
         }
         let source = self.source(&start)?;
         if start.resumable && !self.is_v1() {
@@ -808,12 +824,17 @@ impl Session {
             if self.is_warned || !self.is_v1() { end } else { end.checked_sub(NOTICE).unwrap_or(end) }
         });
         let stream = self.stream.as_ref().and_then(|stream| stream.next_time(now));
-        [expires, stream, self.idles_until(), self.awaits_auth].into_iter().flatten().min()
+        [expires, stream, self.idles_until(), self.awaits_until()].into_iter().flatten().min()
     }
 
     /// Whether the session may last only so long.
     fn is_limited(&self) -> bool {
         self.is_v1() || self.settings.is_bounded
+    }
+
+    /// When a credential has to be there, if one must still come.
+    fn awaits_until(&self) -> Option<Instant> {
+        self.awaits_auth.then(|| self.began + self.settings.auth_timeout)
     }
 
     /// When it has idled for too long, unless it does not idle.
@@ -832,7 +853,7 @@ impl Session {
         if self.is_over {
             return;
         }
-        if self.awaits_auth.is_some_and(|until| now >= until) {
+        if self.awaits_until().is_some_and(|until| now >= until) {
             return self.give_up_on_auth("No credential came in time.");
         }
         if self.idles_until().is_some_and(|until| now >= until) {

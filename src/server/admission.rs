@@ -16,6 +16,7 @@ use crate::config::{Admission as Rules, Auth};
 use crate::proto::credential::{self, Bounds, Grant, Presented, Token};
 use crate::proto::handshake::Rejection;
 use crate::proto::rate::Rate;
+use crate::proto::session::Held;
 use crate::proto::{forwarded, origin};
 use accounts::{Accounts, Connected};
 use hyper::HeaderMap;
@@ -104,11 +105,6 @@ impl Admission {
             connections: AtomicUsize::new(0),
             rules,
         })
-    }
-
-    /// How long a connection without a credential may take to say `auth`.
-    pub(super) fn auth_timeout(&self) -> Duration {
-        self.rules.auth_timeout
     }
 
     /// Judges an opening handshake. One without a credential is let in for the moment if its client
@@ -324,21 +320,16 @@ impl Permit {
     /// Room for a session in which something is about to be started, which may have some already.
     ///
     /// # Errors
-    /// Why nothing can be started: one sentence for the client.
-    pub(crate) fn begin(&self, slot: &mut Option<Slot>, now: Instant) -> Result<(), &'static str> {
+    /// Why nothing can be started.
+    pub(crate) fn begin(&self, slot: &mut Option<Slot>, now: Instant) -> Result<(), Held> {
         let Some(account) = self.connected.as_ref().map(Connected::account) else { return Ok(()) };
         if !account.may_speak(now) {
-            return Err(
-                "This client has been given as much speech as it may have in an hour: try again later.",
-            );
+            return Err(Held::Speech);
         }
         if slot.is_none() {
             *slot = account.begin();
         }
-        match slot {
-            Some(_) => Ok(()),
-            None => Err("This client has as many sessions as it may: end another, or try again later."),
-        }
+        slot.as_ref().map(|_| ()).ok_or(Held::Sessions)
     }
 }
 

@@ -525,6 +525,7 @@ fn settings(
         history: conversation::Bounds { turns: config.max_history_turns, chars: config.max_history_chars },
         messages: config.max_messages_per_sec.map(|count| Rate::per_sec(count, MESSAGES_SECS)),
         idle_timeout: config.idle_timeout,
+        auth_timeout: config.admission.auth_timeout,
         is_bounded: false,
     })
 }
@@ -576,7 +577,7 @@ async fn serve<T: Transport>(transport: T, early: Bytes, admitted: Admitted, sha
             let now = Instant::now().into_std();
             let mut session = Session::new(settings, session_id(), token, now);
             if must_authenticate {
-                session.await_auth(now + shared.admission.auth_timeout());
+                session.await_auth();
             }
             Talk::Session(session)
         }

@@ -92,6 +92,7 @@ fn settings() -> Settings {
         history: conversation::Bounds { turns: 5, chars: 400 },
         messages: None,
         idle_timeout: None,
+        auth_timeout: Duration::from_secs(10),
         is_bounded: false,
     }
 }

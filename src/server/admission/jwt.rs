@@ -97,7 +97,7 @@ fn key(bytes: &[u8]) -> Result<(DecodingKey, Algorithm), &'static str> {
 /// Whether this is one ASN.1 sequence and nothing else.
 fn is_der(bytes: &[u8]) -> bool {
     let length = match bytes {
-        [0x30, short @ 0..0x80, rest @ ..] => Some((usize::from(*short), rest.len())),
+        [0x30, short, rest @ ..] if *short < 0x80 => Some((usize::from(*short), rest.len())),
         [0x30, 0x81, n, rest @ ..] => Some((usize::from(*n), rest.len())),
         [0x30, 0x82, high, low, rest @ ..] => {
             Some((usize::from(u16::from_be_bytes([*high, *low])), rest.len()))

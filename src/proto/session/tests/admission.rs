@@ -19,7 +19,7 @@ fn left(code: &str, close: u16) -> impl Fn(&[Seen]) {
 
 fn awaiting() -> Driven {
     let mut driven = v1(settings());
-    driven.session.await_auth(driven.now + Duration::from_secs(10));
+    driven.session.await_auth();
     driven
 }
 
@@ -135,7 +135,7 @@ fn too_many_messages_are_not_taken_and_too_many_of_these_are_the_end() {
 #[test]
 fn a_session_that_is_held_starts_nothing() {
     let mut driven = v1(settings());
-    driven.session.hold(Some("Not now."));
+    driven.session.hold(Some(Held::Sessions));
     driven.say(&start("One."));
     let seen = driven.settled();
     assert!(
