@@ -1,5 +1,11 @@
 //! Every setting of the server: meaning, unit, default and bounds. Knows no command line.
 
+mod admission;
+
+pub use crate::proto::forwarded::TrustedProxy;
+pub use crate::proto::origin::AllowOrigin;
+pub use admission::{Admission, Auth, Jwt};
+
 use crate::proto::audio::Encoding;
 use crate::proto::message::TextSource;
 use std::fmt;
@@ -63,8 +69,17 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Whether what is spoken may be logged, shortened, a line for each sentence. Default: no.
     pub log_text: bool,
+    /// How long a connection may go without a stream, and without a message but `ping`, before it is
+    /// closed, with 4408 or 1008; `None` is for ever. Default: 10 minutes.
+    pub idle_timeout: Option<Duration>,
+    /// Who may open a session, and how much of the server one client may have.
+    pub admission: Admission,
     /// The largest message that a client may send, in bytes. Default: 64 KiB.
     pub max_message_bytes: usize,
+    /// The most messages that a session takes in a second; ten times as many may come at once. One
+    /// beyond it is answered with the error `rate_limited`, and after 100 of them in a row the
+    /// session is closed. Default: 5,000, far above what speech has use for.
+    pub max_messages_per_sec: Option<u32>,
     /// The longest prompt, in characters. Default: 20,000.
     pub max_prompt_chars: usize,
     /// The most characters of appended text that may wait to be spoken. Default: 8,000.
@@ -108,7 +123,10 @@ impl Default for Config {
             close_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(30),
             log_text: false,
+            idle_timeout: Some(Duration::from_secs(600)),
+            admission: Admission::default(),
             max_message_bytes: 64 * 1024,
+            max_messages_per_sec: Some(5_000),
             max_prompt_chars: 20_000,
             max_buffered_chars: 8_000,
             max_session_chars: None,

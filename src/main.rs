@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1), &env) {
         Ok(command) => command.run().unwrap_or_else(|error| {
             eprintln!("aloud: {error}");
-            ExitCode::FAILURE
+            if error.is::<cli::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }),
         Err(usage) => {
             eprintln!("aloud: {usage}");

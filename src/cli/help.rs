@@ -34,6 +34,41 @@ Where:
   --listen unix:PATH   the same, as a socket in the file system
                        [default: 127.0.0.1:8080] [env: ALOUD_LISTEN]
 
+Who may enter:
+  --auth KIND          none: everyone; beyond this machine, only with --insecure
+                       token: who has a token of the list in --auth-tokens
+                       jwt: who has a JSON Web Token; in a build with
+                       --features jwt
+                       [default: none] [env: ALOUD_AUTH]
+  --insecure           with --auth none, listen where others can connect
+  --auth-tokens FILE   the SHA-256 of a token in each line, and the name of who
+                       has it behind a space; read again when it changes
+                       [env: ALOUD_AUTH_TOKENS]
+  --jwt-key-file FILE  a public key in PEM, RSA (RS256) or Ed25519 (EdDSA), or
+                       else a secret of 32 bytes or more (HS256)
+                       [env: ALOUD_JWT_KEY_FILE]
+  --jwt-audience NAME  what their aud must be, or hold; without it, those with
+                       an aud are refused [env: ALOUD_JWT_AUDIENCE]
+  --jwt-issuer NAME    what their iss must be
+                       [default: anything] [env: ALOUD_JWT_ISSUER]
+  --jwt-leeway-ms MS   how far clocks may be apart, in milliseconds
+                       [default: 30000] [env: ALOUD_JWT_LEEWAY_MS]
+  --auth-timeout-ms MS how long a client of aloud.v1 that came without a
+                       credential has to send one, in milliseconds
+                       [default: 10000] [env: ALOUD_AUTH_TIMEOUT_MS]
+  --token-in-query     take a credential from the URL as well, ?token=TOKEN,
+                       where logs will keep it
+  --allow-origin ORIGIN
+                       pages that may connect: https://HOST, null or *; may be
+                       repeated, or have commas
+                       [default: pages of the host that they connect to]
+                       [env: ALOUD_ALLOW_ORIGIN]
+  --trusted-proxy NETWORK
+                       an address, a network such as 10.0.0.0/8, or unix: whose
+                       X-Forwarded-For and Forwarded are believed; may be
+                       repeated, or have commas
+                       [default: none] [env: ALOUD_TRUSTED_PROXY]
+
 Speech:
   --engine NAME        flite: the voice inside the program
                        tone: a test sound, the same length for every sentence
@@ -191,6 +226,36 @@ Limits of one client:
                             [default: 3600000] [env: ALOUD_MAX_SESSION_MS]
   --resume-ttl-ms MS        how long a resumable session that was lost is kept
                             [default: 120000] [env: ALOUD_RESUME_TTL_MS]
+  --idle-timeout-ms MS      how long there may be neither a stream nor a message
+                            [default: 600000] [env: ALOUD_IDLE_TIMEOUT_MS]
+  --max-message-bytes N     largest message, in bytes, 1024 to 1073741824
+                            [default: 65536] [env: ALOUD_MAX_MESSAGE_BYTES]
+  --max-messages-per-second N
+                            most messages of a session; ten times as many may
+                            come at once
+                            [default: 5000]
+                            [env: ALOUD_MAX_MESSAGES_PER_SECOND]
+  --max-client-connections N
+                            most connections of a client, which is whom a
+                            credential names, or else an address
+                            [default: no limit]
+                            [env: ALOUD_MAX_CLIENT_CONNECTIONS]
+  --max-client-sessions N   most of its sessions in which something was started,
+                            lost ones that are kept included
+                            [default: no limit]
+                            [env: ALOUD_MAX_CLIENT_SESSIONS]
+  --max-client-handshakes-per-second N
+                            how often it may connect
+                            [default: no limit]
+                            [env: ALOUD_MAX_CLIENT_HANDSHAKES_PER_SECOND]
+  --max-client-chars-per-hour N
+                            most characters that it has spoken
+                            [default: no limit]
+                            [env: ALOUD_MAX_CLIENT_CHARS_PER_HOUR]
+
+Limits of all clients:
+  --max-connections N       most connections, 1 to 10000000
+                            [default: 20000] [env: ALOUD_MAX_CONNECTIONS]
 
 Operation:
   --admin HOST:PORT         address of a second listener, for health, readiness
@@ -221,7 +286,7 @@ An option on the command line wins over its environment variable; an empty
 variable counts as unset.
 
 Examples:
-  aloud serve --listen 0.0.0.0:8080 --speed 1.2
+  aloud serve --listen 0.0.0.0:8080 --auth token --auth-tokens tokens.txt
   ALOUD_LISTEN=unix:/run/aloud.sock aloud serve --encoding mulaw
   aloud serve --engine command --command 'espeak-ng --stdout -s {wpm} --stdin'
 ";

@@ -4,6 +4,7 @@
 //! machine, so that every rule of the command line is a row in a table of tests. What a command
 //! does stands in a file of its own. Everything comes from the crate's public API.
 
+mod admission;
 mod bench;
 mod help;
 mod lines;
@@ -14,8 +15,13 @@ mod service;
 mod systemd;
 mod writer;
 
+use admission::{
+    ALLOW_ORIGIN, AUTH, AUTH_TIMEOUT_MS, AUTH_TOKENS, INSECURE, JWT_AUDIENCE, JWT_ISSUER, JWT_KEY_FILE,
+    JWT_LEEWAY_MS, MAX_CLIENT_CHARS, MAX_CLIENT_CONNECTIONS, MAX_CLIENT_HANDSHAKES, MAX_CLIENT_SESSIONS,
+    MAX_CONNECTIONS, TOKEN_IN_QUERY, TRUSTED_PROXY,
+};
 use aloud::audio::Encoding;
-use aloud::config::Listen;
+use aloud::config::{Admission, Listen};
 use aloud::tts::{SampleEncoding, Treatment, command};
 use aloud::{Config, PATH, Service, TextSource};
 use operation::{ADMIN, DRAIN_TIMEOUT, LOG_FORMAT, LOG_LEVEL, LOG_TEXT, LogFormat, Logging, Operation};
@@ -60,6 +66,9 @@ pub(crate) struct Serve {
     /// Whether the engine has to say a word first.
     pub(crate) warms_up: bool,
     pub(crate) operation: Operation,
+    /// Whether it is meant that everyone may enter.
+    pub(crate) is_insecure: bool,
+    pub(crate) admission: Admission,
     pub(crate) settings: Settings,
 }
 
@@ -156,6 +165,9 @@ pub(crate) struct Limits {
     pub(crate) session_chars: Option<u64>,
     pub(crate) session_ms: Option<u64>,
     pub(crate) resume_ttl_ms: Option<u64>,
+    pub(crate) idle_ms: Option<u64>,
+    pub(crate) message_bytes: Option<usize>,
+    pub(crate) messages_per_sec: Option<u32>,
     pub(crate) prefetch: Option<usize>,
 }
 
@@ -176,6 +188,9 @@ impl Settings {
             max_session_chars: self.limits.session_chars.or(default.max_session_chars),
             max_session: self.limits.session_ms.map_or(default.max_session, Duration::from_millis),
             resume_ttl: self.limits.resume_ttl_ms.map_or(default.resume_ttl, Duration::from_millis),
+            idle_timeout: self.limits.idle_ms.map(Duration::from_millis).or(default.idle_timeout),
+            max_message_bytes: self.limits.message_bytes.unwrap_or(default.max_message_bytes),
+            max_messages_per_sec: self.limits.messages_per_sec.or(default.max_messages_per_sec),
             source: self.source,
             max_script_chars: self
                 .llm
@@ -264,6 +279,8 @@ pub(crate) struct Echo {
     pub(crate) max_message_bytes: usize,
 }
 
+impl Error for Usage {}
+
 /// Wrong usage: one sentence for the person who typed it. Exit code 2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Usage(String);
@@ -279,7 +296,7 @@ impl Command {
     /// operator to stderr.
     ///
     /// # Errors
-    /// A sentence that names what failed. Exit code 1.
+    /// A sentence that names what failed. Exit code 1, or 2 if it is [`Usage`].
     pub(crate) fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         match self {
             Command::Help(text) => print(text),
@@ -287,8 +304,9 @@ impl Command {
             Command::Say(asked) => say::say(asked),
             Command::Bench(asked) => bench::bench(&asked),
             Command::Serve(serve) => {
-                let Serve { listen, warms_up, operation, settings } = *serve;
-                let config = operation.config(settings.config());
+                let Serve { listen, warms_up, operation, is_insecure, admission, settings } = *serve;
+                admission::check_exposure(&listen, &admission, is_insecure)?;
+                let config = Config { admission, ..operation.config(settings.config()) };
                 let service = run::service(config, run::engine(&settings)?, &settings)?;
                 run::serve(&listen, &service, run::threads(settings.threads), warms_up, &operation)
             }
@@ -356,6 +374,8 @@ const MAX_PROMPT_CHARS: Opt = opt("max-prompt-chars", "a number of characters");
 const MAX_SESSION_CHARS: Opt = opt("max-session-chars", "a number of characters");
 const MAX_SESSION_MS: Opt = opt("max-session-ms", "a number of milliseconds");
 const RESUME_TTL_MS: Opt = opt("resume-ttl-ms", "a number of milliseconds");
+const IDLE_TIMEOUT_MS: Opt = opt("idle-timeout-ms", "a number of milliseconds");
+const MAX_MESSAGES: Opt = opt("max-messages-per-second", "a number of messages");
 const NO_WARM_UP: Opt = Opt { env: false, is_flag: true, ..opt("no-warm-up", "nothing") };
 const MAX_MESSAGE_BYTES: Opt = opt("max-message-bytes", "a number of bytes");
 // Not from the environment: a forgotten variable would silently send a text, or a file, elsewhere.
@@ -403,6 +423,25 @@ const SERVE: &[Opt] = &[
     MAX_SESSION_MS,
     RESUME_TTL_MS,
     NO_WARM_UP,
+    IDLE_TIMEOUT_MS,
+    MAX_MESSAGE_BYTES,
+    MAX_MESSAGES,
+    ALLOW_ORIGIN,
+    AUTH,
+    AUTH_TOKENS,
+    AUTH_TIMEOUT_MS,
+    JWT_KEY_FILE,
+    JWT_AUDIENCE,
+    JWT_ISSUER,
+    JWT_LEEWAY_MS,
+    TOKEN_IN_QUERY,
+    INSECURE,
+    TRUSTED_PROXY,
+    MAX_CONNECTIONS,
+    MAX_CLIENT_CONNECTIONS,
+    MAX_CLIENT_SESSIONS,
+    MAX_CLIENT_HANDSHAKES,
+    MAX_CLIENT_CHARS,
     SOURCE,
     LLM_URL,
     LLM_MODEL,
@@ -532,9 +571,11 @@ fn parse_command(
         _ => {
             given.no_words("serve")?;
             let warms_up = given.given.last(&NO_WARM_UP).is_none();
+            let is_insecure = given.given.last(&INSECURE).is_some();
             let (listen, settings) = (given.listen()?, given.settings(true)?);
-            let operation = given.operation()?;
-            Ok(Command::Serve(Box::new(Serve { listen, warms_up, operation, settings })))
+            let (operation, admission) = (given.operation()?, given.admission()?);
+            let serve = Serve { listen, warms_up, operation, is_insecure, admission, settings };
+            Ok(Command::Serve(Box::new(serve)))
         }
     }
 }
@@ -673,6 +714,11 @@ impl Given {
     fn last(&self, option: &Opt) -> Option<&OsString> {
         self.options.iter().rev().find(|(name, _)| *name == option.name).map(|(_, value)| value)
     }
+
+    /// All values of this option.
+    fn all(&self, option: &Opt) -> Vec<&OsString> {
+        self.options.iter().filter(|(name, _)| *name == option.name).map(|(_, value)| value).collect()
+    }
 }
 
 enum Scanned {
@@ -747,7 +793,9 @@ fn scan(
 
 fn unknown_option(command: &str, options: &[Opt], name: &str) -> Usage {
     let bare = name.trim_start_matches('-');
-    if bare.ends_with("-key") && options.iter().any(|option| option.name.strip_suffix("-file") == Some(bare))
+    if bare.ends_with("-key")
+        && bare != "jwt-key"
+        && options.iter().any(|option| option.name.strip_suffix("-file") == Some(bare))
     {
         return Usage(format!(
             "{command} takes no key on the command line, where every user of the machine can read it; put it \
@@ -873,6 +921,9 @@ impl Source<'_> {
                 session_chars: self.of_clients(greets, &MAX_SESSION_CHARS, 1..=1_000_000_000_000)?,
                 session_ms: self.of_clients(greets, &MAX_SESSION_MS, 1_000..=MAX_MS)?,
                 resume_ttl_ms: self.of_clients(greets, &RESUME_TTL_MS, 1_000..=MAX_MS)?,
+                idle_ms: self.of_clients(greets, &IDLE_TIMEOUT_MS, 1_000..=MAX_MS)?,
+                message_bytes: self.of_clients(greets, &MAX_MESSAGE_BYTES, 1_024..=1 << 30)?,
+                messages_per_sec: self.of_clients(greets, &MAX_MESSAGES, 1..=1_000_000)?,
                 prefetch: self.of_clients(greets, &PREFETCH, 1..=64)?,
             },
             llm: match greets || source == TextSource::Llm || self.is_about_a_model() {

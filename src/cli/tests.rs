@@ -58,7 +58,14 @@ fn plain_settings() -> Settings {
 
 fn plain_serve() -> Serve {
     let listen = Listen::Tcp("127.0.0.1:8080".to_owned());
-    Serve { listen, warms_up: true, operation: Operation::default(), settings: plain_settings() }
+    Serve {
+        listen,
+        warms_up: true,
+        operation: Operation::default(),
+        is_insecure: false,
+        admission: Admission::default(),
+        settings: plain_settings(),
+    }
 }
 
 #[test]
@@ -106,6 +113,15 @@ const OPTIONS: &[(&str, &str, &str, Change)] = &[
     ("--resume-ttl-ms", "ALOUD_RESUME_TTL_MS", "604800000", |s| {
         s.settings.limits.resume_ttl_ms = Some(604_800_000);
     }),
+    ("--idle-timeout-ms", "ALOUD_IDLE_TIMEOUT_MS", "1000", |s| s.settings.limits.idle_ms = Some(1_000)),
+    ("--max-message-bytes", "ALOUD_MAX_MESSAGE_BYTES", "1024", |s| {
+        s.settings.limits.message_bytes = Some(1_024);
+    }),
+    ("--max-messages-per-second", "ALOUD_MAX_MESSAGES_PER_SECOND", "5", |s| {
+        s.settings.limits.messages_per_sec = Some(5);
+    }),
+    ("--auth", "ALOUD_AUTH", "none", |_| {}),
+    ("--max-connections", "ALOUD_MAX_CONNECTIONS", "9", |s| s.admission.max_connections = 9),
     ("--source", "ALOUD_SOURCE", "verbatim", |_| {}),
     ("--threads", "ALOUD_THREADS", "1", |s| s.settings.threads = Some(1)),
     ("--threads", "ALOUD_THREADS", "256", |s| s.settings.threads = Some(256)),
@@ -130,8 +146,10 @@ fn every_option_of_serve_in_every_form() {
     }
     for option in SERVE.iter().filter(|option| !option.is_flag) {
         let long = format!("--{}", option.name);
-        // Those of engines outside of this process, and of a writer, have tables of their own.
-        let others = FOREIGN.iter().chain(service::OPTIONS).chain(writer::OPTIONS);
+        // Those of engines outside of this process, of a writer, and of who may enter have tables of
+        // their own.
+        let others = FOREIGN.iter().chain(service::OPTIONS).chain(admission::OPTIONS);
+        let others = others.chain(writer::OPTIONS);
         let is_other = others.clone().any(|other| other.name == option.name);
         assert!(is_other || OPTIONS.iter().any(|(name, ..)| *name == long), "{long} is not in the table");
     }

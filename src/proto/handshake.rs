@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use hyper::header::{
     ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
 };
 use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -109,6 +109,35 @@ impl Rejection {
     pub fn unavailable(retry_after_secs: u64) -> Rejection {
         let message = format!("No session can be started now; try again in {retry_after_secs} s.");
         Rejection::new(StatusCode::SERVICE_UNAVAILABLE, message).with(RETRY_AFTER, retry_after_secs)
+    }
+
+    /// 401: there is no credential, or, with `is_wrong`, not a good one (RFC 6750 §3). What is wrong
+    /// with it is nobody's business who does not have another.
+    pub fn unauthorized(is_wrong: bool) -> Rejection {
+        let (message, challenge) = match is_wrong {
+            false => (
+                "A credential is needed; send Authorization: Bearer with a token, or offer bearer.TOKEN as a \
+                 further subprotocol.",
+                "Bearer",
+            ),
+            true => (
+                "The credential is not, or no longer, a good one; ask whoever runs this server for another.",
+                "Bearer error=\"invalid_token\"",
+            ),
+        };
+        Rejection::new(StatusCode::UNAUTHORIZED, message)
+            .with(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+    }
+
+    /// 403: whoever this is may not do that.
+    pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Rejection {
+        Rejection::new(StatusCode::FORBIDDEN, message)
+    }
+
+    /// 429: more than one client may have; worth another try after this many seconds (RFC 6585 §4).
+    pub fn too_many(message: &str, retry_after_secs: u64) -> Rejection {
+        let message = format!("{message}; try again in {retry_after_secs} s.");
+        Rejection::new(StatusCode::TOO_MANY_REQUESTS, message).with(RETRY_AFTER, retry_after_secs)
     }
 
     /// The answer: status, headers, and the sentence as plain text.
@@ -489,6 +518,18 @@ mod tests {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[RETRY_AFTER], "7");
         assert_eq!(Rejection::not_found().response().status(), StatusCode::NOT_FOUND);
+        let response = Rejection::too_many("You have too many", 2).response();
+        assert_eq!(
+            (response.status(), &response.headers()[RETRY_AFTER]),
+            (StatusCode::TOO_MANY_REQUESTS, &HeaderValue::from(2))
+        );
+        for (is_wrong, challenge) in [(false, "Bearer"), (true, "Bearer error=\"invalid_token\"")] {
+            let response = Rejection::unauthorized(is_wrong).response();
+            assert_eq!(
+                (response.status(), &response.headers()[WWW_AUTHENTICATE]),
+                (StatusCode::UNAUTHORIZED, &HeaderValue::from_static(challenge))
+            );
+        }
     }
 
     #[test]

@@ -11,12 +11,14 @@ mod stream;
 mod tests;
 
 use super::audio::Format;
-use super::conversation::{Bounds, Conversation, Turn};
+use super::conversation::{self, Conversation, Turn};
+use super::credential::{self, Token};
 use super::frames::{Batch, Sent};
 use super::message::{
     AudioInfo, ClientMessage, Code, EndReason, Fault, Greeting, Limits, Recover, ServerMessage, StartSession,
     TextSource, Usage,
 };
+use super::rate::{Bucket, Rate};
 use super::voice::{self, Voice};
 use super::websocket::CloseCode;
 use super::words::Word;
@@ -29,6 +31,10 @@ use stream::Stream;
 
 /// Messages that cannot be understood, one after the other, before a client is given up.
 const MAX_FAULTS: u32 = 100;
+
+/// What a client is told that has been given as much as it may in a time.
+const EXHAUSTED: &str =
+    "This client has been given as much speech as it may have in an hour: try again later.";
 
 /// How long before a session has to end its client is told.
 const NOTICE: Duration = Duration::from_secs(30);
@@ -79,7 +85,31 @@ pub struct Settings {
     /// The most characters that a writer may write for one stream.
     pub max_script_chars: usize,
     /// How much of what was said before a writer is told.
-    pub history: Bounds,
+    pub history: conversation::Bounds,
+    /// The most messages that a session takes in a second, if there is a limit.
+    pub messages: Option<Rate>,
+    /// How long there may be neither a stream nor a message but `ping`, if there is a limit.
+    pub idle_timeout: Option<Duration>,
+    /// How long a client may take to show a credential, where it has to and came without.
+    pub auth_timeout: Duration,
+    /// Whether `max_session` holds for clients of the base protocol, too.
+    pub is_bounded: bool,
+}
+
+impl Settings {
+    /// The same for a session that may do less; `None` if there is no voice left for it.
+    pub fn within(&self, bounds: &credential::Bounds) -> Option<Settings> {
+        let mut settings =
+            Settings { is_bounded: self.is_bounded || bounds.max_session.is_some(), ..self.clone() };
+        if let Some(names) = &bounds.voices {
+            let known = |name: &String| self.voices.iter().find(|voice| voice.name == *name).cloned();
+            settings.voices = names.iter().filter_map(known).collect();
+            settings.voices.first()?;
+        }
+        settings.max_session_chars = self.max_session_chars.into_iter().chain(bounds.max_chars).min();
+        settings.max_session = bounds.max_session.unwrap_or(self.max_session).min(self.max_session);
+        Some(settings)
+    }
 }
 
 /// A sentence to speak, and how.
@@ -132,6 +162,9 @@ pub enum Action {
     /// Continue that session, on this connection, in place of this one; or call
     /// [`on_not_recovered`](Session::on_not_recovered).
     Recover(Box<Recover>),
+    /// Check this credential, and call [`on_authenticated`](Session::on_authenticated) or
+    /// [`on_refused`](Session::on_refused).
+    Authenticate(Token),
     /// Close the connection once everything before it was sent.
     Close(CloseCode, &'static str),
 }
@@ -182,6 +215,15 @@ enum AfterCancel {
     Restart,
 }
 
+/// Why a client may start nothing now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// It has as many sessions as it may.
+    Sessions,
+    /// It was given as much speech as it may have in a time.
+    Speech,
+}
+
 /// One client's session.
 #[derive(Debug)]
 pub struct Session {
@@ -191,7 +233,7 @@ pub struct Session {
     settings: Arc<Settings>,
     id: Arc<str>,
     /// Only a client of `aloud.v1` has one.
-    token: Option<Box<str>>,
+    token: Option<Token>,
     /// What was said in turn, once a writer was asked. Boxed: few sessions have one.
     conversation: Option<Box<Conversation>>,
     began: Instant,
@@ -204,6 +246,18 @@ pub struct Session {
     audio_ms: u64,
     /// Messages in a row that could not be understood.
     faults: u32,
+    /// Messages in a row that were more than there may be.
+    excess: u32,
+    /// How many more there may be, if there is a limit.
+    messages: Option<Bucket>,
+    /// When something was last heard or sent that is no mere sign of life.
+    active: Instant,
+    /// The client has shown no credential, and must.
+    awaits_auth: bool,
+    /// Why nothing may be started now.
+    held: Option<Held>,
+    /// The client has been given as much as it may in a time.
+    is_exhausted: bool,
     is_paused: bool,
     is_draining: bool,
     /// The client asked for an option of `aloud.v1`, and knows its messages.
@@ -221,9 +275,8 @@ impl Session {
         let greeting = token.as_ref().map(|token| Box::new(greeting(&settings, token)));
         let greet = Action::Send(ServerMessage::SessionStart { session_id: id.clone(), greeting });
         Session {
-            settings,
             id: id.into(),
-            token: token.map(Into::into),
+            token: token.map(Token::made),
             stream: None,
             conversation: None,
             actions: VecDeque::from([greet]),
@@ -233,6 +286,13 @@ impl Session {
             spoken_chars: 0,
             audio_ms: 0,
             faults: 0,
+            excess: 0,
+            messages: settings.messages.map(|rate| Bucket::full(rate, now)),
+            active: now,
+            awaits_auth: false,
+            held: None,
+            is_exhausted: false,
+            settings,
             is_paused: false,
             is_draining: false,
             has_opted_in: false,
@@ -253,7 +313,7 @@ impl Session {
 
     /// The secret that the client was told, if it speaks `aloud.v1`.
     pub fn token(&self) -> Option<&str> {
-        self.token.as_deref()
+        self.token.as_ref().map(Token::reveal)
     }
 
     /// Whether the client speaks `aloud.v1`.
@@ -325,13 +385,54 @@ impl Session {
         }
     }
 
+    /// Lets the client do nothing but show a credential, for which it has `auth_timeout`.
+    pub fn await_auth(&mut self) {
+        self.awaits_auth = true;
+    }
+
+    /// The credential is a good one; from now on these settings hold, if they are others.
+    pub fn on_authenticated(&mut self, settings: Option<Arc<Settings>>) {
+        self.awaits_auth = false;
+        if let Some(settings) = settings {
+            self.settings = settings;
+        }
+    }
+
+    /// The credential is of no use, for this reason.
+    pub fn on_refused(&mut self, code: Code) {
+        let (close, message) = match code {
+            Code::Forbidden => (4403, "The credential is good for no voice that there is."),
+            Code::RateLimited => (4429, "There are as many connections as this client may have."),
+            _ => (4401, "The credential is not, or no longer, a good one."),
+        };
+        self.refuse(Fault::new(code, message));
+        self.close(CloseCode(close), message);
+    }
+
+    /// Says why nothing may be started from now on, if that is so.
+    pub fn hold(&mut self, why: Option<Held>) {
+        self.held = why;
+    }
+
     /// Takes a text message. One that cannot be understood, or does not fit the moment, is
     /// answered with an error and changes nothing.
     pub fn on_text(&mut self, now: Instant, text: &str) {
         if self.is_over {
             return;
         }
+        if !self.may_take_another(now) {
+            return;
+        }
         let message = ClientMessage::parse(text).and_then(|message| self.known(message));
+        if self.awaits_auth {
+            return match message {
+                Ok(ClientMessage::Auth { token }) => self.actions.push_back(Action::Authenticate(token)),
+                _ => self.give_up_on_auth("The first message must be auth, with a token."),
+            };
+        }
+        if !matches!(message, Ok(ClientMessage::Ping { .. })) {
+            self.active = now;
+        }
         match message {
             Ok(message) => {
                 self.faults = 0;
@@ -347,6 +448,27 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Counts a message. One too many is answered, and not taken.
+    fn may_take_another(&mut self, now: Instant) -> bool {
+        let (Some(rate), Some(bucket)) = (self.settings.messages, &mut self.messages) else { return true };
+        if bucket.take(rate, 1, now).is_ok() {
+            self.excess = 0;
+            return true;
+        }
+        self.excess += 1;
+        self.refuse(Fault::new(Code::RateLimited, "Too many messages come at once: this one was not taken."));
+        if self.excess >= MAX_FAULTS {
+            let close = if self.is_v1() { CloseCode(4429) } else { CloseCode::POLICY };
+            self.close(close, "Too many messages");
+        }
+        false
+    }
+
+    fn give_up_on_auth(&mut self, message: &'static str) {
+        self.refuse(Fault::new(Code::Unauthorized, message));
+        self.close(CloseCode(4401), message);
     }
 
     /// A client of the base protocol has only that protocol's messages.
@@ -397,6 +519,8 @@ impl Session {
                 return Err(Fault::new(Code::BadMessage, message));
             }
             ClientMessage::Recover(recover) => self.actions.push_back(Action::Recover(recover)),
+            // Where none is asked for, or none any more, one does no harm.
+            ClientMessage::Auth { .. } => {}
             ClientMessage::Ping { id } => self.send(ServerMessage::Pong { id }),
         }
         Ok(())
@@ -415,6 +539,15 @@ impl Session {
     fn start(&mut self, now: Instant, start: StartSession) -> Result<(), Fault> {
         if self.running().is_some() {
             return Err(Fault::new(Code::AlreadyStarted, "Session already streaming"));
+        }
+        if let Some(why) = self.held {
+            let message = match why {
+                Held::Sessions => {
+                    "This client has as many sessions as it may: end another, or try again later."
+                }
+                Held::Speech => EXHAUSTED,
+            };
+            return Err(Fault::new(Code::RateLimited, message));
         }
         let source = self.source(&start)?;
         if start.resumable && !self.is_v1() {
@@ -619,6 +752,19 @@ impl Session {
         self.stream.as_ref().is_some_and(|stream| stream.is_sound())
     }
 
+    /// The client has been given as much as it may in a time. What was begun is still heard, and is
+    /// the end of the session if there was more to come.
+    pub fn on_exhausted(&mut self) {
+        let Some(stream) = self.running() else { return };
+        let was_writing = stream.is_writing();
+        stream.stop_if_unfinished();
+        if was_writing {
+            self.actions.push_back(Action::StopWriting);
+        }
+        self.is_exhausted = true;
+        self.finish_if_sent();
+    }
+
     /// Takes the end of the sentence that is being spoken.
     pub fn on_spoken(&mut self) {
         let Some(stream) = self.stream.as_deref_mut() else { return };
@@ -708,6 +854,7 @@ impl Session {
     pub fn sent(&mut self, now: Instant, what: Sent) -> Option<Heard> {
         let stream = self.stream.as_deref_mut()?;
         let heard = stream.sent(now, what);
+        self.active = now;
         self.finish_if_sent();
         heard
     }
@@ -725,7 +872,10 @@ impl Session {
             let is_over_limit = stream.is_over_limit;
             let end = is_v1.then(|| Box::new((reason, stream.usage())));
             if is_over_limit {
-                self.refuse(text_limit());
+                self.refuse(match self.is_exhausted {
+                    true => Fault::new(Code::TextTooLong, EXHAUSTED),
+                    false => text_limit(),
+                });
             }
             self.send(ServerMessage::SessionEnd { end });
             if !keeps {
@@ -747,12 +897,28 @@ impl Session {
         if self.is_over {
             return None;
         }
-        let expires = self.is_v1().then(|| {
+        let expires = self.is_limited().then(|| {
             let end = self.began + self.settings.max_session;
-            if self.is_warned { end } else { end.checked_sub(NOTICE).unwrap_or(end) }
+            if self.is_warned || !self.is_v1() { end } else { end.checked_sub(NOTICE).unwrap_or(end) }
         });
         let stream = self.stream.as_ref().and_then(|stream| stream.next_time(now));
-        [expires, stream].into_iter().flatten().min()
+        [expires, stream, self.idles_until(), self.awaits_until()].into_iter().flatten().min()
+    }
+
+    /// Whether the session may last only so long.
+    fn is_limited(&self) -> bool {
+        self.is_v1() || self.settings.is_bounded
+    }
+
+    /// When a credential has to be there, if one must still come.
+    fn awaits_until(&self) -> Option<Instant> {
+        self.awaits_auth.then(|| self.began + self.settings.auth_timeout)
+    }
+
+    /// When it has idled for too long, unless it does not idle.
+    fn idles_until(&self) -> Option<Instant> {
+        let is_running = self.stream.as_ref().is_some_and(|stream| !stream.is_finished);
+        self.settings.idle_timeout.filter(|_| !is_running).map(|timeout| self.active + timeout)
     }
 
     /// Does what is due by now.
@@ -762,7 +928,16 @@ impl Session {
         {
             self.advance();
         }
-        if !self.is_v1() || self.is_over {
+        if self.is_over {
+            return;
+        }
+        if self.awaits_until().is_some_and(|until| now >= until) {
+            return self.give_up_on_auth("No credential came in time.");
+        }
+        if self.idles_until().is_some_and(|until| now >= until) {
+            return self.on_idle();
+        }
+        if !self.is_limited() {
             return;
         }
         let left = (self.began + self.settings.max_session).saturating_duration_since(now);
@@ -770,7 +945,7 @@ impl Session {
             let message = "The session lasted as long as it may: start another.";
             self.refuse(Fault::new(Code::SessionExpired, message));
             self.cancel(now, AfterCancel::End(EndReason::Expired));
-        } else if left <= NOTICE && !self.is_warned {
+        } else if left <= NOTICE && !self.is_warned && self.is_v1() {
             self.is_warned = true;
             let time_left_ms = left.as_millis() as u64;
             self.send(ServerMessage::GoAway { time_left_ms, reason: "max_duration" });
@@ -794,17 +969,41 @@ impl Session {
         }
     }
 
-    /// The peer has shown no sign of life: a word to it, in case it can still hear. The session
-    /// is not over: its client may come back on another connection.
-    pub fn on_silence(&mut self) {
-        let code = match self.is_v1() {
+    /// Nothing was started for too long.
+    fn on_idle(&mut self) {
+        let close = match self.is_v1() {
             true => {
-                self.refuse(Fault::new(Code::IdleTimeout, "No sign of life for too long."));
+                let message = "Nothing was spoken for too long: connect again to start a stream.";
+                self.refuse(Fault::new(Code::IdleTimeout, message));
                 CloseCode(4408)
             }
             false => CloseCode::POLICY,
         };
-        self.actions.push_back(Action::Close(code, "No sign of life"));
+        self.close(close, "Nothing was started for too long");
+    }
+
+    /// The peer has shown no sign of life: a word to it, in case it can still hear. The session
+    /// is not over: its client may come back on another connection.
+    pub fn on_silence(&mut self) {
+        let fault = Fault::new(Code::IdleTimeout, "No sign of life for too long.");
+        self.part(fault, 4408, "No sign of life");
+    }
+
+    /// The peer has taken nothing for too long. As above.
+    pub fn on_stall(&mut self) {
+        let fault = Fault::new(Code::SlowClient, "Nothing was read for too long.");
+        self.part(fault, 4430, "Nothing was read for too long");
+    }
+
+    fn part(&mut self, fault: Fault, code: u16, reason: &'static str) {
+        let code = match self.is_v1() {
+            true => {
+                self.refuse(fault);
+                CloseCode(code)
+            }
+            false => CloseCode::POLICY,
+        };
+        self.actions.push_back(Action::Close(code, reason));
     }
 
     /// Whether the session should be kept now that its connection is lost.

@@ -4,6 +4,7 @@
 //! can hang the others; each wake-up ends in at most one write.
 
 use super::record::{Record, shortened};
+use super::admission::{Permit, Slot};
 use super::registry::{Claim, Kept, Registration, untaken_bytes};
 use super::service::Shared;
 use super::telemetry::{Meter, Telemetry};
@@ -21,7 +22,6 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{self, Future, poll_fn};
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -125,8 +125,10 @@ pub(crate) struct Connection<T> {
     /// What it sends, and does, for the operator.
     meter: Meter,
     endpoint: Endpoint,
-    /// The peer, if it has an address.
-    client: Option<SocketAddr>,
+    /// What the client may have of the server.
+    permit: Permit,
+    /// That its session is one of those that its client may have.
+    slot: Option<Slot>,
     _counted: Counted,
     /// A stop waits for as long as this lives: last, when nothing is left of the connection.
     stopping: watch::Receiver<bool>,
@@ -137,7 +139,7 @@ impl<T: Transport> Connection<T> {
         transport: T,
         endpoint: Endpoint,
         talk: Talk,
-        client: Option<SocketAddr>,
+        permit: Permit,
         shared: Arc<Shared>,
     ) -> Connection<T> {
         let now = Instant::now();
@@ -151,12 +153,13 @@ impl<T: Transport> Connection<T> {
             is_blocked: false,
             has_more: false,
             meter: Meter::default(),
-            client,
             last_heard: now,
             next_ping: now + shared.config.heartbeat,
             stalled_since: None,
             closing_since: None,
             draining_since: None,
+            permit,
+            slot: None,
             _counted: shared.sessions.enter(),
             stopping: shared.stop.subscribe(),
             shared,
@@ -237,12 +240,9 @@ impl<T: Transport> Connection<T> {
 
     /// A session with all that works for it.
     fn part_with(&mut self, session: Session) -> Box<Kept> {
-        Box::new(Kept {
-            session,
-            speeches: std::mem::take(&mut self.speeches),
-            script: self.script.take(),
-            client: self.client,
-        })
+        let (speeches, script) = (std::mem::take(&mut self.speeches), self.script.take());
+        let client = self.permit.client().clone();
+        Box::new(Kept { session, speeches, script, client, slot: self.slot.take() })
     }
 
     async fn talk(&mut self) -> Result<(), Outcome> {
@@ -358,12 +358,19 @@ impl<T: Transport> Connection<T> {
             }
             match (&mut self.talk, message) {
                 (Talk::Session(session), Incoming::Text(text)) => {
+                    let is_limited = self.permit.limits_sessions();
+                    if is_limited {
+                        session.hold(self.permit.begin(&mut self.slot, now.into_std()).err());
+                    }
                     let streams = session.streams();
                     session.on_text(now.into_std(), &text);
                     if session.streams() > streams
                         && let Some(source) = session.stream_source()
                     {
                         self.shared.telemetry.stream_began(source.name());
+                    }
+                    if is_limited && session.streams() == 0 {
+                        self.slot = None;
                     }
                 }
                 // The session protocol has no binary messages from a client.
@@ -450,6 +457,12 @@ impl<T: Transport> Connection<T> {
                     running: self.shared.syntheses.clone(),
                     slot: None,
                 };
+                if self.permit.limits_sessions()
+                    && !self.permit.spend(utterance.text.chars().count() as u64, Instant::now().into_std())
+                    && let Talk::Session(session) = &mut self.talk
+                {
+                    session.on_exhausted();
+                }
                 self.speeches.push_back(self.shared.synthesizer.speak(utterance));
             }
             Action::Write { turns, language } => self.write_script(turns, language),
@@ -464,6 +477,14 @@ impl<T: Transport> Connection<T> {
             }
             Action::Keep => self.keep(),
             Action::Recover(recover) => self.recover(recover),
+            Action::Authenticate(token) => {
+                if let Talk::Session(session) = &mut self.talk {
+                    match self.shared.authenticate(&mut self.permit, &token, Instant::now().into_std()) {
+                        Ok(settings) => session.on_authenticated(settings),
+                        Err(code) => session.on_refused(code),
+                    }
+                }
+            }
             Action::Close(code, reason) => self.endpoint.close(code, reason),
         }
     }
@@ -516,7 +537,8 @@ impl<T: Transport> Connection<T> {
             }
             return;
         }
-        let Kept { session, speeches, script, client: _ } = *kept;
+        let Kept { session, speeches, script, slot, client: _ } = *kept;
+        self.slot = slot;
         self.talk = Talk::Session(session);
         self.speeches = speeches;
         self.script = script;
@@ -682,6 +704,9 @@ impl<T: Transport> Connection<T> {
             if now < since + config.close_timeout {
                 return Ok(());
             }
+            // The socket may have room without having said so: then the last words still arrive.
+            self.is_blocked = false;
+            let _ = self.write(now, T::force_write);
             return Err(match self.endpoint.closed() {
                 Some(closed) => Outcome::Unfinished(closed.clone()),
                 None => Outcome::Stalled,
@@ -692,7 +717,8 @@ impl<T: Transport> Connection<T> {
             self.is_blocked = false;
             self.write(now, T::force_write).map_err(Outcome::Gone)?;
             if self.stalled_since.is_some_and(|since| now >= since + config.stall_timeout) {
-                return Err(Outcome::Stalled);
+                self.on_stall();
+                return Ok(());
             }
         }
         if self.draining_since.is_some_and(|since| now >= since + config.drain_timeout) {
@@ -716,6 +742,19 @@ impl<T: Transport> Connection<T> {
             self.next_ping = now + config.heartbeat;
         }
         Ok(())
+    }
+
+    /// Says why it ends behind what the peer has not taken, which it may still do.
+    fn on_stall(&mut self) {
+        match &mut self.talk {
+            Talk::Session(session) => {
+                session.on_stall();
+                self.carry_out();
+            }
+            Talk::Echo | Talk::Over => {
+                self.endpoint.close(CloseCode::POLICY, "Nothing was read for too long");
+            }
+        }
     }
 
     fn has_nothing_unread(&mut self) -> bool {

@@ -3,8 +3,7 @@
 //!
 //! Who is let in is judged elsewhere; this file knows no session.
 
-use super::service::Service;
-use crate::proto::handshake::Accept;
+use super::service::{Admitted, Service};
 use hyper::Request;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -13,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::{pending, poll_fn, ready};
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,23 +34,23 @@ pub(super) struct Accepted<S> {
     pub(super) socket: S,
     /// What the peer sent right behind its handshake.
     pub(super) early: Bytes,
-    /// The subprotocol that was agreed on.
-    pub(super) subprotocol: Option<&'static str>,
+    /// Who is there, and what was agreed on.
+    pub(super) admitted: Admitted,
 }
 
 struct Progress {
     /// When the time began that the peer has for its next request.
     since: Instant,
-    accepted: Option<Accept>,
+    accepted: Option<Admitted>,
 }
 
-/// Serves HTTP until a handshake is accepted, which gives the socket back, or until the connection
+/// Serves HTTP, to the peer at this address, until a handshake is accepted, which gives the socket back, or until the connection
 /// is over. From the start, or from the last answer, the peer has the handshake timeout for a
 /// complete request; one that is late gets 408 if it had begun any.
 ///
 /// # Cancel safety
 /// Dropping the future drops the connection.
-pub(super) async fn shake_hands<S>(socket: S, service: &Service) -> Option<Accepted<S>>
+pub(super) async fn shake_hands<S>(socket: S, peer: Option<IpAddr>, service: &Service) -> Option<Accepted<S>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -59,9 +59,9 @@ where
     let answer = {
         let (service, progress) = (service.clone(), Arc::clone(&progress));
         service_fn(move |request: Request<Incoming>| {
-            let judged = service.judge(&request);
-            *lock(&progress) = Progress { since: Instant::now(), accepted: judged.as_ref().ok().cloned() };
-            ready(Ok::<_, Infallible>(Service::answer(judged)))
+            let (answer, accepted) = service.judge(&request, peer);
+            *lock(&progress) = Progress { since: Instant::now(), accepted };
+            ready(Ok::<_, Infallible>(answer))
         })
     };
     // Not `with_upgrades`: it takes the socket away even behind a refusal, which then cannot be
@@ -117,8 +117,8 @@ where
     let parts = connection.into_parts();
     let mut socket = parts.io.into_inner();
     let accepted = lock(&progress).accepted.take().filter(|_| !is_late && !has_failed);
-    if let Some(accept) = accepted {
-        return Some(Accepted { socket, early: parts.read_buf, subprotocol: accept.subprotocol });
+    if let Some(admitted) = accepted {
+        return Some(Accepted { socket, early: parts.read_buf, admitted });
     }
     // hyper takes bytes out of its buffer only with a complete head: what is in there is the
     // beginning of one. Empty lines in front of a request are none (RFC 9112 §2.2).

@@ -1,6 +1,7 @@
 //! The server: listens, accepts, and lets what runs finish when it is told to stop.
 
 mod admin;
+mod admission;
 mod connection;
 mod http;
 mod record;
@@ -17,12 +18,12 @@ use http::Accepted;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use transport::Transport;
 
 /// Connections that the kernel holds while the server is busy.
@@ -30,6 +31,9 @@ const BACKLOG: u32 = 4096;
 
 /// The pause after accepting failed, as when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often it is told that accepting fails, at most.
+const ACCEPT_SILENCE: Duration = Duration::from_secs(10);
 
 /// Why a server could not start.
 #[derive(Debug)]
@@ -160,10 +164,11 @@ impl Server {
 
 /// Accepts for as long as it is polled.
 async fn accept_all(listener: &Listener, service: &Service) {
+    let mut told: Option<Instant> = None;
     loop {
         match listener.accept().await {
-            Ok(Socket::Tcp(socket, client)) => {
-                tokio::spawn(serve(socket, Some(client), service.clone()));
+            Ok(Socket::Tcp(socket, peer)) => {
+                tokio::spawn(serve(socket, Some(peer.ip()), service.clone()));
             }
             Ok(Socket::Unix(socket)) => {
                 tokio::spawn(serve(socket, None, service.clone()));
@@ -171,7 +176,10 @@ async fn accept_all(listener: &Listener, service: &Service) {
             Err(error) => {
                 // Out of descriptors or memory: the connections there are go on, and some of them
                 // will end.
-                tracing::warn!("cannot accept a connection: {error}");
+                if told.is_none_or(|told| told.elapsed() >= ACCEPT_SILENCE) {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    told = Some(Instant::now());
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -274,11 +282,11 @@ fn is_socket(path: &std::path::Path) -> bool {
 }
 
 /// One connection, from accepting it to its end.
-async fn serve<S>(socket: S, client: Option<SocketAddr>, service: Service)
+async fn serve<S>(socket: S, peer: Option<IpAddr>, service: Service)
 where
     S: Transport + AsyncRead + AsyncWrite,
 {
-    if let Some(Accepted { socket, early, subprotocol }) = http::shake_hands(socket, &service).await {
-        service.start(socket, early, subprotocol, client);
+    if let Some(Accepted { socket, early, admitted }) = http::shake_hands(socket, peer, &service).await {
+        service.start(socket, early, admitted);
     }
 }

@@ -1,8 +1,8 @@
 //! What is told of a session at its end: one line for the operator, and what is counted.
 
+use super::admission::Client;
 use super::telemetry::ClosedBy;
 use crate::proto::session::{Session, Totals};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tracing::Level;
 
@@ -10,7 +10,7 @@ use tracing::Level;
 #[derive(Debug)]
 pub(crate) struct Record {
     id: Box<str>,
-    client: Option<SocketAddr>,
+    client: Client,
     pub(crate) totals: Totals,
     pub(crate) wasted: Duration,
 }
@@ -19,19 +19,19 @@ impl Record {
     /// `untaken_bytes` of its speech were made and never taken.
     pub(crate) fn of(
         session: &Session,
-        client: Option<SocketAddr>,
+        client: &Client,
         untaken_bytes: u64,
         now: Instant,
     ) -> Record {
         let (totals, wasted) = (session.totals(now), session.wasted(now, untaken_bytes));
-        Record { id: session.id().into(), client, totals, wasted }
+        Record { id: session.id().into(), client: client.clone(), totals, wasted }
     }
 
     /// Logs it.
     pub(crate) fn log(&self, level: Level, what: &str, by: ClosedBy, reason: &str) {
         let Record { id, totals, wasted, .. } = self;
         let (by, code) = by.told();
-        let client = self.client.map_or_else(|| "unknown".to_owned(), |client| client.to_string());
+        let client = self.client.to_string();
         macro_rules! line {
             ($level:expr) => {
                 tracing::event!(

@@ -6,12 +6,13 @@
 
 use super::record::Record;
 use super::telemetry::{ClosedBy, Telemetry};
+use super::admission::{Client, Slot};
 use crate::gauge::{Counted, Gauge};
+use crate::proto::credential::is_same;
 use crate::proto::session::Session;
 use crate::script::Script;
 use crate::tts::Speech;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,7 +31,9 @@ pub(crate) struct Kept {
     pub(crate) speeches: VecDeque<Speech>,
     pub(crate) script: Option<Box<Script>>,
     /// Who had the connection.
-    pub(crate) client: Option<SocketAddr>,
+    pub(crate) client: Client,
+    /// That it is one of the sessions that its client may have.
+    pub(crate) slot: Option<Slot>,
 }
 
 impl Kept {
@@ -41,7 +44,7 @@ impl Kept {
 
     /// What has become of it by now.
     pub(crate) fn record(&self) -> Record {
-        Record::of(&self.session, self.client, self.untaken_bytes(), Instant::now().into_std())
+        Record::of(&self.session, &self.client, self.untaken_bytes(), Instant::now().into_std())
     }
 
     fn memory_bytes(&self) -> usize {
@@ -160,7 +163,9 @@ impl Registry {
     /// Asks for a session.
     pub(crate) fn claim(&self, id: &str, token: &str) -> Claim {
         let mut sessions = self.sessions();
-        let Some(entry) = sessions.by_id.get(id).filter(|entry| is_same(&entry.token, token)) else {
+        let Some(entry) =
+            sessions.by_id.get(id).filter(|entry| is_same(entry.token.as_bytes(), token.as_bytes()))
+        else {
             let is_given_up = sessions.given_up.iter().any(|known| **known == *id);
             return if is_given_up { Claim::Expired } else { Claim::Unknown };
         };
@@ -283,10 +288,4 @@ impl Drop for Registration {
             sessions.by_id.remove(&self.id);
         }
     }
-}
-
-/// Whether two secrets are the same, in a time that does not tell where they differ.
-fn is_same(a: &str, b: &str) -> bool {
-    let differs = a.bytes().zip(b.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b));
-    a.len() == b.len() && std::hint::black_box(differs) == 0
 }

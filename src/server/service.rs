@@ -1,6 +1,7 @@
 //! The hyper service: routes a request, answers the opening handshake, and starts the session on
 //! what the upgrade yields.
 
+use super::admission::{Admission, Entry, Permit, Refusal, Visitor};
 use super::connection::{Connection, Ended, Outcome, Talk};
 use super::registry::{Bounds, Registry};
 use super::telemetry::{ClosedBy, Present, Telemetry};
@@ -9,8 +10,10 @@ use crate::config::Config;
 use crate::gauge::Gauge;
 use crate::proto::audio::{Encoding, Format};
 use crate::proto::conversation;
-use crate::proto::handshake::{self, Accept, Rejection};
-use crate::proto::message::TextSource;
+use crate::proto::credential::{Bounds as Narrowed, Token};
+use crate::proto::handshake::{self, Rejection};
+use crate::proto::message::{Code, TextSource};
+use crate::proto::rate::Rate;
 use crate::proto::session::{Session, Settings};
 use crate::proto::voice;
 use crate::proto::websocket::{CloseCode, Endpoint, Limits, Role};
@@ -27,7 +30,7 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::fmt;
 use std::future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
@@ -40,6 +43,9 @@ pub const PATH: &str = "/api/session/ws";
 
 /// Where the list of voices is.
 const VOICES_PATH: &str = "/api/voices";
+
+/// Where a credential is exchanged for a ticket.
+const TICKET_PATH: &str = "/api/session/ticket";
 
 /// How long the list may be taken for the present one. It changes when the server is started anew.
 const VOICES_CACHE: &str = "max-age=60";
@@ -59,6 +65,9 @@ const READ_BUFFER_BYTES: usize = 256;
 
 /// As above, for an echo, which is there to be sent much.
 const ECHO_READ_BUFFER_BYTES: usize = 16 * 1024;
+
+/// How many seconds' worth of messages may come at once.
+const MESSAGES_SECS: u32 = 10;
 
 /// When a client may come back to a server that is going away.
 const RETRY_AFTER_SECS: u64 = 5;
@@ -96,8 +105,50 @@ pub(crate) struct Shared {
     pub(crate) scripts: Gauge,
     pub(crate) registry: Registry,
     pub(crate) telemetry: Arc<Telemetry>,
+    admission: Arc<Admission>,
     /// True once the server is going away. Whoever subscribes is waited for.
     pub(crate) stop: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// The settings of a session that may do less, where it may; `None` if no voice is left for it.
+    fn narrowed(&self, bounds: Option<&Narrowed>) -> Option<Arc<Settings>> {
+        match bounds {
+            None => Some(Arc::clone(&self.settings)),
+            Some(bounds) => self.settings.within(bounds).map(Arc::new),
+        }
+    }
+
+    /// Judges a credential that came as a message; with the settings that hold from now on.
+    ///
+    /// # Errors
+    /// What to tell the client.
+    pub(crate) fn authenticate(
+        &self,
+        permit: &mut Permit,
+        token: &Token,
+        now: std::time::Instant,
+    ) -> Result<Option<Arc<Settings>>, Code> {
+        match self.admission.authenticate(permit, token, now) {
+            Ok(None) => Ok(None),
+            Ok(bounds) => self.narrowed(bounds.as_deref()).map(Some).ok_or(Code::Forbidden),
+            Err(Refusal::Unauthorized) => Err(Code::Unauthorized),
+            Err(Refusal::TooMany) => Err(Code::RateLimited),
+        }
+    }
+}
+
+/// Who was let in by a handshake, and what was agreed on.
+pub(super) struct Admitted {
+    subprotocol: Option<&'static str>,
+    permit: Permit,
+    settings: Arc<Settings>,
+    /// A credential is still to come.
+    must_authenticate: bool,
+}
+
+fn visitor<B>(request: &Request<B>, peer: Option<IpAddr>) -> Visitor<'_> {
+    Visitor { peer, headers: request.headers(), query: request.uri().query() }
 }
 
 /// The server's answer to an HTTP request, for a hyper server of your own.
@@ -182,6 +233,8 @@ impl Service {
             sessions: config.max_frozen_sessions,
             bytes: config.max_frozen_bytes,
         };
+        let admission = Admission::new(config.admission.clone(), Instant::now().into_std());
+        let admission = admission.map_err(ConfigError)?;
         let voices = voice::to_json(&settings.voices, synthesizer.format().sample_rate_hz);
         let telemetry = Arc::new(Telemetry::new());
         let shared = Shared {
@@ -197,54 +250,94 @@ impl Service {
             scripts: Gauge::default(),
             registry: Registry::new(bounds, Arc::clone(&telemetry)),
             telemetry,
+            admission: Arc::new(admission),
             stop: watch::Sender::new(false),
         };
         Ok(Service { shared: Arc::new(shared) })
     }
 
     /// Answers a request; if it is a good opening handshake, with 101, and starts the session as
-    /// soon as the answer has left. A [`SocketAddr`] among the request's extensions is whom log
-    /// lines name as the client.
+    /// soon as the answer has left.
+    ///
+    /// The peer's [`SocketAddr`] should stand among the request's extensions: log lines name it, and
+    /// limits for each client and trusted proxies go by it. Without one the peer is taken for a
+    /// socket in the file system.
     pub fn respond<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>> {
-        let judged = self.judge(&request);
-        if let Ok(accept) = &judged {
+        let peer = request.extensions().get().map(SocketAddr::ip);
+        let (answer, admitted) = self.judge(&request, peer);
+        if let Some(admitted) = admitted {
             let upgrade = hyper::upgrade::on(&mut request);
-            let client = request.extensions().get::<SocketAddr>().copied();
-            tokio::spawn(start(upgrade, self.clone(), accept.subprotocol, client));
+            tokio::spawn(start(upgrade, self.clone(), admitted));
         }
-        Service::answer(judged)
+        answer
     }
 
-    /// Whether a request is a handshake that may be accepted.
-    pub(super) fn judge<B>(&self, request: &Request<B>) -> Result<Accept, Box<Response<Full<Bytes>>>> {
-        match request.uri().path() {
-            VOICES_PATH if !self.shared.echoes => Err(Box::new(self.voices(request.method()))),
+    /// The answer to a request of the peer at this address and, if it is a handshake that was
+    /// accepted, what [`start`](Service::start) has to know.
+    pub(super) fn judge<B>(
+        &self,
+        request: &Request<B>,
+        peer: Option<IpAddr>,
+    ) -> (Response<Full<Bytes>>, Option<Admitted>) {
+        let answer = match request.uri().path() {
+            VOICES_PATH if !self.shared.echoes => self.voices(request.method()),
+            TICKET_PATH if !self.shared.echoes => self.ticket(request, peer),
             _ => {
-                let judged = self.judge_session(request);
+                let judged = self.judge_session(request, peer);
                 let status = judged.as_ref().map_or_else(|rejection| rejection.status.as_u16(), |_| 101);
                 self.shared.telemetry.shook_hands(status);
-                judged.map_err(|rejection| Box::new(refused(&rejection)))
+                match judged {
+                    Ok((response, admitted)) => return (response.map(|()| Full::default()), Some(admitted)),
+                    Err(rejection) => refused(&rejection),
+                }
             }
-        }
+        };
+        (answer, None)
     }
 
-    fn judge_session<B>(&self, request: &Request<B>) -> Result<Accept, Rejection> {
-        if !self.shared.echoes && request.uri().path() != PATH {
+    fn judge_session<B>(
+        &self,
+        request: &Request<B>,
+        peer: Option<IpAddr>,
+    ) -> Result<(Response<()>, Admitted), Rejection> {
+        let shared = &self.shared;
+        if !shared.echoes && request.uri().path() != PATH {
             return Err(Rejection::not_found());
         }
-        let subprotocols: &[&str] = if self.shared.echoes { &[] } else { &[SUBPROTOCOL] };
+        let subprotocols: &[&str] = if shared.echoes { &[] } else { &[SUBPROTOCOL] };
         let accept = handshake::accept(request.method(), request.version(), request.headers(), subprotocols)?;
-        if *self.shared.stop.borrow() {
+        if *shared.stop.borrow() {
             return Err(Rejection::unavailable(RETRY_AFTER_SECS));
         }
-        Ok(accept)
+        let subprotocol = accept.subprotocol;
+        let now = Instant::now().into_std();
+        let Entry { permit, bounds, must_authenticate } = match shared.echoes {
+            true => shared.admission.enter_unasked()?,
+            // Only `aloud.v1` has a message to show a credential with later.
+            false => shared.admission.enter(&visitor(request, peer), subprotocol.is_some(), now)?,
+        };
+        let settings = shared.narrowed(bounds.as_deref()).ok_or_else(|| {
+            Rejection::forbidden("The credential is good for no voice that there is; see /api/voices.")
+        })?;
+        Ok((accept.response(), Admitted { subprotocol, permit, settings, must_authenticate }))
     }
 
-    pub(super) fn answer(judged: Result<Accept, Box<Response<Full<Bytes>>>>) -> Response<Full<Bytes>> {
-        match judged {
-            Ok(accept) => accept.response().map(|()| Full::default()),
-            Err(answer) => *answer,
+    /// Exchanges a credential for a ticket.
+    fn ticket<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> Response<Full<Bytes>> {
+        if request.method() != Method::POST {
+            return refused(&Rejection::method_not_allowed("POST"));
         }
+        let (visitor, now) = (visitor(request, peer), Instant::now().into_std());
+        let (ticket, ttl) = match self.shared.admission.give_ticket(&visitor, random(), now) {
+            Ok(given) => given,
+            Err(rejection) => return refused(&rejection),
+        };
+        let json = format!(r#"{{"ticket":"{}","expiresInMs":{}}}"#, ticket.reveal(), ttl.as_millis());
+        let mut response = Response::new(Full::from(json));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
     }
 
     /// The list of voices; what is not sent of it for HEAD is up to hyper.
@@ -324,14 +417,8 @@ impl Service {
 
     /// Runs a connection whose handshake is done, in a task of its own: the one that did the
     /// handshake gives its memory back.
-    pub(super) fn start<T: Transport>(
-        &self,
-        transport: T,
-        early: Bytes,
-        subprotocol: Option<&'static str>,
-        client: Option<SocketAddr>,
-    ) {
-        tokio::spawn(serve(transport, early, subprotocol, client, Arc::clone(&self.shared)));
+    pub(super) fn start<T: Transport>(&self, transport: T, early: Bytes, admitted: Admitted) {
+        tokio::spawn(serve(transport, early, admitted, Arc::clone(&self.shared)));
     }
 
     /// Whether new sessions are welcome: not while the service is going away, while the engine says
@@ -518,6 +605,10 @@ fn settings(
         source: config.source,
         max_script_chars: config.max_script_chars,
         history: conversation::Bounds { turns: config.max_history_turns, chars: config.max_history_chars },
+        messages: config.max_messages_per_sec.map(|count| Rate::per_sec(count, MESSAGES_SECS)),
+        idle_timeout: config.idle_timeout,
+        auth_timeout: config.admission.auth_timeout,
+        is_bounded: false,
     })
 }
 
@@ -536,21 +627,16 @@ fn rates(synthesizer: &dyn Synthesizer, encoding: Encoding) -> String {
 }
 
 /// Takes the byte stream back from hyper, bare if it is a socket, and runs the connection over it.
-async fn start(
-    upgrade: OnUpgrade,
-    service: Service,
-    subprotocol: Option<&'static str>,
-    client: Option<SocketAddr>,
-) {
+async fn start(upgrade: OnUpgrade, service: Service, admitted: Admitted) {
     // Fails only if the peer left before the answer did.
     let Ok(upgraded) = upgrade.await else { return };
     match bare::<TcpStream>(upgraded) {
-        Ok((socket, early)) => service.start(socket, early, subprotocol, client),
+        Ok((socket, early)) => service.start(socket, early, admitted),
         Err(upgraded) => match bare::<UnixStream>(upgraded) {
-            Ok((socket, early)) => service.start(socket, early, subprotocol, client),
+            Ok((socket, early)) => service.start(socket, early, admitted),
             Err(upgraded) => {
                 let buffered = Buffered::new(TokioIo::new(upgraded));
-                service.start(buffered, Bytes::new(), subprotocol, client);
+                service.start(buffered, Bytes::new(), admitted);
             }
         },
     }
@@ -563,25 +649,24 @@ where
     upgraded.downcast::<TokioIo<S>>().map(|parts| (parts.io.into_inner(), parts.read_buf))
 }
 
-async fn serve<T: Transport>(
-    transport: T,
-    early: Bytes,
-    subprotocol: Option<&'static str>,
-    client: Option<SocketAddr>,
-    shared: Arc<Shared>,
-) {
-    let telemetry = Arc::clone(&shared.telemetry);
+async fn serve<T: Transport>(transport: T, early: Bytes, admitted: Admitted, shared: Arc<Shared>) {
+    let Admitted { subprotocol, permit, settings, must_authenticate } = admitted;
     let talk = match shared.echoes {
         true => Talk::Echo,
         false => {
             // Only a client that speaks `aloud.v1` is told a secret.
             let token = subprotocol.map(|_| URL_SAFE_NO_PAD.encode(random::<TOKEN_BYTES>()));
             let now = Instant::now().into_std();
-            Talk::Session(Session::new(Arc::clone(&shared.settings), session_id(), token, now))
+            let mut session = Session::new(settings, session_id(), token, now);
+            if must_authenticate {
+                session.await_auth();
+            }
+            Talk::Session(session)
         }
     };
     let endpoint = Endpoint::new(Role::Server, shared.limits);
-    let ended = Connection::new(transport, endpoint, talk, client, shared).run(early).await;
+    let telemetry = Arc::clone(&shared.telemetry);
+    let ended = Connection::new(transport, endpoint, talk, permit, shared).run(early).await;
     report(&ended, &telemetry);
 }
 

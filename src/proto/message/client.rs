@@ -1,9 +1,10 @@
 //! What a client says.
 
-use super::{Code, Fault, Fields, json_string, quoted, required, unknown_type};
+use super::{Code, Fault, Fields, bad, json_string, quoted, required, unknown_type};
 use crate::proto::audio::Encoding;
+use crate::proto::credential::Token;
 use crate::proto::text::Clean;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 /// The longest time, or farthest offset, that a number may name: what JavaScript counts exactly.
 const MAX_INTEGER: u64 = (1 << 53) - 1;
@@ -50,6 +51,11 @@ pub enum ClientMessage {
     },
     /// Continue a session on this connection.
     Recover(Box<Recover>),
+    /// Show a credential, where none came with the handshake.
+    Auth {
+        /// The credential.
+        token: Token,
+    },
     /// Asks for a `pong`.
     Ping {
         /// Comes back with it.
@@ -179,8 +185,8 @@ pub struct SegmentationOptions {
     pub idle_ms: Option<u32>,
 }
 
-/// Which session to continue, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which session to continue, and where. `Debug` does not show its token.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Recover {
     /// The session.
     pub session_id: String,
@@ -188,6 +194,16 @@ pub struct Recover {
     pub token: String,
     /// Bytes of the stream's audio that have arrived.
     pub offset: u64,
+}
+
+impl fmt::Debug for Recover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Recover { session_id, token: _, offset } = self;
+        f.debug_struct("Recover")
+            .field("session_id", session_id)
+            .field("offset", offset)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ClientMessage {
@@ -224,6 +240,11 @@ impl ClientMessage {
                 token: required(fields.string("token")?, "token")?,
                 offset: required(fields.integer("offset", 0, MAX_INTEGER)?, "offset")?,
             })),
+            "auth" => {
+                let token = required(fields.string("token")?, "token")?;
+                let sound = Token::new(&token);
+                ClientMessage::Auth { token: sound.ok_or_else(|| bad("\"token\" is no token.".to_owned()))? }
+            }
             "ping" => ClientMessage::Ping { id: fields.string("id")? },
             other => return Err(unknown_type(other)),
         })
@@ -253,6 +274,7 @@ impl ClientMessage {
             ClientMessage::Ack { .. } => "ack",
             ClientMessage::Update { .. } => "update",
             ClientMessage::Recover(_) => "recover",
+            ClientMessage::Auth { .. } => "auth",
             ClientMessage::Ping { .. } => "ping",
         }
     }
@@ -277,6 +299,7 @@ impl ClientMessage {
                 field(&mut json, "token", Some(json_string(&recover.token)));
                 field(&mut json, "offset", Some(recover.offset));
             }
+            ClientMessage::Auth { token } => field(&mut json, "token", Some(json_string(token.reveal()))),
             ClientMessage::Ping { id } => field(&mut json, "id", id.as_deref().map(json_string)),
         }
         json.push('}');
@@ -297,7 +320,7 @@ fn unknown_encoding(name: &str) -> Fault {
 }
 
 /// Appends a field to an object that has one already, if there is a value.
-fn field(json: &mut String, name: &str, value: Option<impl std::fmt::Display>) {
+fn field(json: &mut String, name: &str, value: Option<impl fmt::Display>) {
     if let Some(value) = value {
         // Writing to a string does not fail.
         let _ = write!(json, r#","{name}":{value}"#);

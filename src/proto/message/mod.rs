@@ -52,6 +52,14 @@ pub enum Code {
     LlmTimeout,
     /// Too much text waits to be spoken.
     BufferFull,
+    /// More than one client may do, or do in a time.
+    RateLimited,
+    /// There is no credential, or not a good one. Fatal.
+    Unauthorized,
+    /// The credential is good, but for nothing that this server has. Fatal.
+    Forbidden,
+    /// The client has read nothing for too long. Fatal.
+    SlowClient,
     /// There is no such session, or not with this token. Fatal.
     SessionNotFound,
     /// The audio at the position asked for is gone. Fatal.
@@ -85,6 +93,10 @@ impl Code {
             Code::LlmFailed => "llm_failed",
             Code::LlmTimeout => "llm_timeout",
             Code::BufferFull => "buffer_full",
+            Code::RateLimited => "rate_limited",
+            Code::Unauthorized => "unauthorized",
+            Code::Forbidden => "forbidden",
+            Code::SlowClient => "slow_client",
             Code::SessionNotFound => "session_not_found",
             Code::PositionLost => "position_lost",
             Code::SessionTaken => "session_taken",
@@ -98,7 +110,10 @@ impl Code {
     pub fn is_fatal(self) -> bool {
         matches!(
             self,
-            Code::SessionNotFound
+            Code::Unauthorized
+                | Code::Forbidden
+                | Code::SlowClient
+                | Code::SessionNotFound
                 | Code::PositionLost
                 | Code::SessionTaken
                 | Code::IdleTimeout
@@ -116,6 +131,7 @@ impl Code {
                 | Code::LlmFailed
                 | Code::LlmTimeout
                 | Code::BufferFull
+                | Code::RateLimited
                 | Code::IdleTimeout
                 | Code::Overloaded
         )

@@ -3,7 +3,7 @@
 use super::{Code, Fault, Fields, json_string, required, unknown_type};
 use crate::proto::audio::{Encoding, Format};
 use serde_json::Value;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 /// What a server tells. Fields that are an `Option` of more belong to `aloud.v1`: a client of the
 /// base protocol is never sent them.
@@ -114,8 +114,8 @@ pub enum ServerMessage {
     },
 }
 
-/// What a client of `aloud.v1` is told when it connects.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a client of `aloud.v1` is told when it connects. `Debug` does not show its token.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Greeting {
     /// The secret with which the session can be recovered.
     pub token: String,
@@ -125,6 +125,15 @@ pub struct Greeting {
     pub audio: AudioInfo,
     /// What the server allows.
     pub limits: Limits,
+}
+
+impl fmt::Debug for Greeting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Greeting { token: _, ping_interval_ms, audio, limits } = self;
+        let mut shown = f.debug_struct("Greeting");
+        shown.field("ping_interval_ms", ping_interval_ms).field("audio", audio).field("limits", limits);
+        shown.finish_non_exhaustive()
+    }
 }
 
 /// What a server allows.

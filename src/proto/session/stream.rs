@@ -453,6 +453,13 @@ impl Stream {
         self.segments.pop_front()
     }
 
+    /// Nothing more may be begun, if there is anything more.
+    pub(super) fn stop_if_unfinished(&mut self) {
+        if self.is_open || !self.segments.is_empty() {
+            self.stop_at_limit();
+        }
+    }
+
     /// Lets what was begun be heard, and nothing more.
     fn stop_at_limit(&mut self) {
         self.is_over_limit = true;

@@ -1,3 +1,4 @@
+mod admission;
 mod writing;
 
 use super::super::audio::Encoding;
@@ -88,7 +89,11 @@ fn settings() -> Settings {
         has_writer: false,
         source: TextSource::Verbatim,
         max_script_chars: 300,
-        history: Bounds { turns: 5, chars: 400 },
+        history: conversation::Bounds { turns: 5, chars: 400 },
+        messages: None,
+        idle_timeout: None,
+        auth_timeout: Duration::from_secs(10),
+        is_bounded: false,
     }
 }
 
@@ -181,6 +186,12 @@ impl Driven {
                 }
                 Action::Keep => self.kept = true,
                 Action::Recover(recover) => panic!("{recover:?} is for whoever keeps sessions"),
+                Action::Authenticate(token) => match token.reveal() {
+                    "good" => self.session.on_authenticated(None),
+                    "mute" => self.session.on_refused(Code::Forbidden),
+                    "crowded" => self.session.on_refused(Code::RateLimited),
+                    _ => self.session.on_refused(Code::Unauthorized),
+                },
                 Action::Close(code, reason) => self.closed = Some(Seen::Close(code.0, reason)),
             }
         }

@@ -307,7 +307,7 @@ fn a_writer_waits_while_enough_waits_to_be_spoken() {
 
 #[test]
 fn what_was_said_is_told_with_the_next_prompt_within_bounds() {
-    let mut driven = v1(Settings { history: Bounds { turns: 3, chars: 400 }, ..with_writer() });
+    let mut driven = v1(Settings { history: conversation::Bounds { turns: 3, chars: 400 }, ..with_writer() });
     driven.turn("One?", "Eins.");
     driven.turn("Two?", "Zwei.");
     assert_eq!(driven.told(), ["u One?", "a Eins.", "u Two?"]);

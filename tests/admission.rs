@@ -1,0 +1,691 @@
+//! Who is let in and who is not: pages, credentials, limits, and what each refusal looks like.
+#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
+
+mod support;
+
+use aloud::config::{Admission, Auth};
+use aloud::tts::{Synthesizer, Tone};
+use aloud::{Config, PATH, Service};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+use support::{
+    FORMAT, Frame, Head, Raw, Running, Scripted, messages, opening_with, over_memory, raw, start_echo,
+    start_with, within,
+};
+use tokio::time::sleep;
+
+const START: &str = r#"{"type":"start_session","prompt":"One. Two."}"#;
+const END: &str = r#"{"type":"end"}"#;
+
+/// `printf %s secret | sha256sum`, and the same for `other`.
+const SECRET: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+const OTHER: &str = "d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa";
+
+fn tone() -> Arc<dyn Synthesizer> {
+    Arc::new(Tone::new(FORMAT, 0.1))
+}
+
+async fn server(admission: Admission) -> Running {
+    start_with(Config { admission, ..Config::default() }, tone()).await
+}
+
+/// A file of the test's own, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, content: impl AsRef<[u8]>) -> Scratch {
+        let path = std::env::temp_dir().join(format!("aloud-{name}-{}", std::process::id()));
+        std::fs::write(&path, content).unwrap();
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A server that wants a token, which is `secret` or, for a client named alice, `other`.
+async fn guarded(name: &str, admission: Admission) -> (Running, Scratch) {
+    let file = Scratch::new(name, format!("{SECRET}\n{OTHER} alice\n"));
+    let auth = Auth::Tokens(file.0.clone());
+    (server(Admission { auth, ..admission }).await, file)
+}
+
+/// A handshake with these header lines, and its answer.
+async fn knock_at(server: &Running, path: &str, lines: &str) -> (Raw, Head) {
+    let mut client = raw(server.addr).await;
+    client.send_bytes(&opening_with(server.addr, path, lines)).await;
+    let head = client.read_head().await;
+    (client, head)
+}
+
+async fn knock(server: &Running, lines: &str) -> (Raw, Head) {
+    knock_at(server, PATH, lines).await
+}
+
+async fn status(server: &Running, lines: &str) -> u16 {
+    knock(server, lines).await.1.status
+}
+
+/// Connects with these header lines, and takes the greeting.
+async fn enter(server: &Running, lines: &str) -> Raw {
+    let (mut client, head) = knock(server, lines).await;
+    assert_eq!(head.status, 101, "{head:?}");
+    assert_eq!(client.read_frame().await.kind(), "session_start");
+    client
+}
+
+async fn message(client: &mut Raw) -> Value {
+    match client.read_frame().await {
+        Frame::Text(value) => value,
+        frame => panic!("no message but {frame:?}"),
+    }
+}
+
+async fn until<F: Future<Output = bool>>(what: &str, mut is: impl FnMut() -> F) {
+    for _ in 0..500 {
+        if is().await {
+            return;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    panic!("never: {what}");
+}
+
+fn retries(head: &Head) -> u64 {
+    head.header("retry-after").unwrap_or_else(|| panic!("{head:?}")).parse().unwrap()
+}
+
+#[tokio::test]
+async fn pages_of_other_hosts_are_refused() {
+    let plain = server(Admission::default()).await;
+    let listed = server(Admission {
+        allow_origins: vec!["https://app.example".parse().unwrap(), "null".parse().unwrap()],
+        ..Admission::default()
+    })
+    .await;
+    let open = server(Admission { allow_origins: vec!["*".parse().unwrap()], ..Admission::default() }).await;
+    let here = format!("http://{}", plain.addr);
+    for (origin, expected) in [
+        (None, [101, 101, 101]),
+        (Some(here.as_str()), [101, 403, 101]),
+        (Some("https://app.example"), [403, 101, 101]),
+        (Some("https://app.example:444"), [403, 403, 101]),
+        (Some("null"), [403, 101, 101]),
+        (Some("nonsense"), [403, 403, 101]),
+    ] {
+        let lines = origin.map_or(String::new(), |origin| format!("Origin: {origin}\r\n"));
+        let found =
+            [status(&plain, &lines).await, status(&listed, &lines).await, status(&open, &lines).await];
+        assert_eq!(found, expected, "{origin:?}");
+    }
+    let mut client = raw(plain.addr).await;
+    client.send_bytes(&opening_with(plain.addr, PATH, "Origin: https://evil.example\r\n")).await;
+    let (_, body) = client.read_answer().await;
+    assert!(body.contains("--allow-origin"), "{body}");
+}
+
+/// What the proxy was asked for counts, as long as the proxy does.
+#[tokio::test]
+async fn behind_a_proxy_pages_of_its_host_are_let_in() {
+    let lines = "Origin: https://app.example\r\nX-Forwarded-Host: app.example\r\n";
+    assert_eq!(status(&server(Admission::default()).await, lines).await, 403);
+    let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    let trusting = server(Admission { trusted_proxies, ..Admission::default() }).await;
+    assert_eq!(status(&trusting, lines).await, 101);
+    assert_eq!(
+        status(&trusting, "Origin: https://app.example\r\nForwarded: host=app.example\r\n").await,
+        101
+    );
+    assert_eq!(status(&trusting, "Origin: https://app.example\r\nX-Forwarded-Host: b\r\n").await, 403);
+}
+
+#[tokio::test]
+async fn a_token_is_taken_in_each_way_it_can_be_carried() {
+    let (server, _file) = guarded("ways", Admission::default()).await;
+    for (path, lines, expected) in [
+        (PATH, "", 401),
+        (PATH, "Authorization: Bearer secret\r\n", 101),
+        (PATH, "Authorization: Bearer other\r\n", 101),
+        (PATH, "authorization: bearer secret\r\n", 101),
+        (PATH, "Authorization: Bearer wrong\r\n", 401),
+        (PATH, "Authorization: Bearer secret2\r\n", 401),
+        (PATH, "Authorization: Basic c2VjcmV0\r\n", 401),
+        (PATH, "Sec-WebSocket-Protocol: aloud.v1, bearer.secret\r\n", 101),
+        (PATH, "Sec-WebSocket-Protocol: bearer.secret\r\n", 101),
+        (PATH, "Sec-WebSocket-Protocol: aloud.v1, bearer.wrong\r\n", 401),
+        (PATH, "Authorization: Bearer wrong\r\nSec-WebSocket-Protocol: bearer.secret\r\n", 401),
+        ("/api/session/ws?token=secret", "", 401),
+        // The one who can still say it is let in for the moment.
+        (PATH, "Sec-WebSocket-Protocol: aloud.v1\r\n", 101),
+        ("/api/session/ws?token=secret", "Sec-WebSocket-Protocol: aloud.v1\r\n", 101),
+    ] {
+        let (_, head) = knock_at(&server, path, lines).await;
+        assert_eq!(head.status, expected, "{path} {lines}");
+        let protocol = head.header("sec-websocket-protocol");
+        let offered = lines.contains("aloud.v1") && expected == 101;
+        assert_eq!(protocol.as_deref(), offered.then_some("aloud.v1"), "never echoed");
+        let challenge = head.header("www-authenticate");
+        match expected {
+            401 => assert!(challenge.unwrap().starts_with("Bearer"), "{lines}"),
+            _ => assert_eq!(challenge, None),
+        }
+    }
+    let (open, _file) = guarded("query", Admission { token_in_query: true, ..Admission::default() }).await;
+    for (query, expected) in
+        [("token=secret", 101), ("a=b&token=secret", 101), ("token=wrong", 401), ("", 401)]
+    {
+        assert_eq!(knock_at(&open, &format!("{PATH}?{query}"), "").await.1.status, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_credential_may_come_as_the_first_message() {
+    let (server, _file) = guarded("first", Admission::default()).await;
+    let mut client = enter(&server, support::V1).await;
+    // Right behind it, without waiting for anything.
+    client.say(r#"{"type":"auth","token":"secret"}"#).await;
+    client.say(START).await;
+    assert_eq!(client.read_until("session_end").await.last().unwrap().kind(), "session_end");
+    client.say(END).await;
+    for words in [r#"{"type":"auth","token":"wrong"}"#, START, r#"{"type":"ping"}"#, "nonsense"] {
+        let mut client = enter(&server, support::V1).await;
+        client.say(words).await;
+        client.say(r#"{"type":"auth","token":"secret"}"#).await;
+        let error = message(&mut client).await;
+        assert_eq!((&error["code"], &error["fatal"]), (&json!("unauthorized"), &json!(true)), "{words}");
+        let Frame::Close(Some((4401, _))) = client.read_frame().await else { panic!("{words}") };
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_without_a_credential_is_closed_after_ten_seconds() {
+    let file = Scratch::new("late", SECRET);
+    let auth = Auth::Tokens(file.0.clone());
+    let config = Config { admission: Admission { auth, ..Admission::default() }, ..Config::default() };
+    let service = Service::new(config, tone()).unwrap();
+    let mut client = over_memory(&service, 4096, support::V1).await;
+    assert_eq!(client.read_frame().await.kind(), "session_start");
+    let since = tokio::time::Instant::now();
+    let frames = client.read_until("close").await;
+    assert!(matches!(frames.last(), Some(Frame::Close(Some((4401, _))))), "{frames:?}");
+    assert_eq!(since.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_on_which_nothing_is_started_is_closed_after_ten_minutes() {
+    let service = Service::new(Config::default(), tone()).unwrap();
+    for (lines, code) in [(support::V1, 4408), ("", 1008)] {
+        let mut client = over_memory(&service, 4096, lines).await;
+        let since = tokio::time::Instant::now();
+        let closed = loop {
+            match client.read_frame().await {
+                Frame::Ping(payload) => client.send_bytes(&support::frame(0x8a, &payload)).await,
+                Frame::Close(closed) => break closed.unwrap(),
+                _ => {}
+            }
+        };
+        assert_eq!((closed.0, since.elapsed().as_secs()), (code, 600));
+    }
+}
+
+/// Whoever reads again within the time for closing is told why it ends.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_too_slowly_is_told_so_if_it_still_reads() {
+    for (lines, code) in [(support::V1, 4430), ("", 1008)] {
+        let endless = Arc::new(Tone::new(FORMAT, 1e6));
+        let service = Service::new(Config::default(), endless).unwrap();
+        let mut client = over_memory(&service, 4096, lines).await;
+        client.say(START).await;
+        sleep(Duration::from_secs(32)).await;
+        assert_eq!(service.syntheses().count(), 0, "its engine has stopped");
+        let frames = client.read_until("close").await;
+        assert!(
+            matches!(frames.last(), Some(Frame::Close(Some((got, _)))) if *got == code),
+            "{:?}",
+            frames.last()
+        );
+        let errors: Vec<Value> =
+            messages(&frames).into_iter().filter(|message| message["type"] == "error").collect();
+        assert_eq!(errors.len(), usize::from(code == 4430));
+        assert!(errors.iter().all(|error| error["code"] == "slow_client"));
+    }
+}
+
+/// An engine is made to wait once so much was made of what a client does not read.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_client_is_bounded() {
+    let (engine, mut asked) = Scripted::new();
+    let service = Service::new(Config { prefetch: 1, ..Config::default() }, engine).unwrap();
+    let mut client = over_memory(&service, 1024, "").await;
+    client.say(START).await;
+    let (_, mut sink) = asked.recv().await.unwrap();
+    let mut poured = 0;
+    while tokio::time::timeout(Duration::from_secs(5), sink.write(&[7; 1024])).await.is_ok() {
+        poured += 2048;
+        assert!(poured < 1 << 20, "never braked");
+    }
+    assert!(poured < 256 * 1024, "{poured} bytes");
+}
+
+async fn request(server: &Running, head: &str) -> (Head, String) {
+    let mut client = raw(server.addr).await;
+    client.send_bytes(format!("{head}\r\nHost: {}\r\n", server.addr).as_bytes()).await;
+    client.send_bytes(b"\r\n").await;
+    client.read_answer().await
+}
+
+#[tokio::test]
+async fn a_ticket_opens_once() {
+    let limits = Admission { max_client_connections: Some(1), ..Admission::default() };
+    let (server, _file) = guarded("ticket", limits).await;
+    let post = "POST /api/session/ticket HTTP/1.1";
+    let bearer = |token: &str| format!("{post}\r\nContent-Length: 0\r\nAuthorization: Bearer {token}");
+    let (head, body) = request(&server, &bearer("other")).await;
+    assert_eq!((head.status, head.header("cache-control").as_deref()), (200, Some("no-store")), "{body}");
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(answer["expiresInMs"], 30_000);
+    let ticket = answer["ticket"].as_str().unwrap();
+    assert_eq!(request(&server, &bearer(ticket)).await.0.status, 401, "and is none for another");
+    let (head, body) = request(&server, &bearer("other")).await;
+    assert_eq!(head.status, 200, "{body}");
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    let ticket = answer["ticket"].as_str().unwrap();
+    let carried = format!("Sec-WebSocket-Protocol: aloud.v1, bearer.{ticket}\r\n");
+    let held = enter(&server, &carried).await;
+    assert_eq!(status(&server, &carried).await, 401, "used");
+    // It is its owner's: whom it was given to has one connection, and that is this one.
+    assert_eq!(status(&server, "Authorization: Bearer other\r\n").await, 429);
+    drop(held);
+
+    for (head, expected) in [
+        (post.to_owned(), 401),
+        (bearer("wrong"), 401),
+        (format!("{}\r\nOrigin: https://evil.example", bearer("secret")), 403),
+        (bearer("secret").replace("POST", "GET"), 405),
+        (bearer("secret").replace("/ticket", "/tickets"), 404),
+    ] {
+        assert_eq!(request(&server, &head).await.0.status, expected, "{head}");
+    }
+    let open = self::server(Admission::default()).await;
+    assert_eq!(request(&open, &bearer("secret")).await.0.status, 404, "nobody needs one");
+    let echo = start_echo(Config::default()).await;
+    assert_eq!(request(&echo, post).await.0.status, 405, "an echo has none");
+}
+
+#[tokio::test]
+async fn tickets_end_and_are_only_so_many() {
+    let post = "POST /api/session/ticket HTTP/1.1\r\nAuthorization: Bearer secret";
+    let (few, _file) = guarded("few", Admission { max_tickets: 20, ..Admission::default() }).await;
+    for expected in [200, 200, 503] {
+        let (head, _) = request(&few, post).await;
+        assert_eq!(head.status, expected, "a client has a tenth of all");
+        assert_eq!(head.header("retry-after").is_some(), expected == 503);
+    }
+    let ticket_ttl = Duration::from_millis(50);
+    let (brief, _file) = guarded("brief", Admission { ticket_ttl, ..Admission::default() }).await;
+    let (_, body) = request(&brief, post).await;
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    sleep(ticket_ttl).await;
+    let ticket = answer["ticket"].as_str().unwrap();
+    assert_eq!(status(&brief, &format!("Authorization: Bearer {ticket}\r\n")).await, 401);
+}
+
+#[tokio::test]
+async fn the_list_of_tokens_is_read_again_when_it_changes() {
+    let (server, file) = guarded("reload", Admission::default()).await;
+    let is = |token: &'static str, expected: u16| {
+        let server = &server;
+        move || async move { status(server, &format!("Authorization: Bearer {token}\r\n")).await == expected }
+    };
+    assert!(is("secret", 101)().await && is("other", 101)().await);
+    std::fs::write(&file.0, format!("{OTHER} alice\n")).unwrap();
+    until("the token that was taken out is refused", is("secret", 401)).await;
+    // A list that is none changes nothing.
+    std::fs::write(&file.0, "hunter2").unwrap();
+    sleep(Duration::from_millis(1_100)).await;
+    assert!(is("other", 101)().await && is("secret", 401)().await && is("hunter2", 401)().await);
+    std::fs::write(&file.0, format!("{SECRET}\n")).unwrap();
+    until("the new list is in force", is("secret", 101)).await;
+    assert!(is("other", 401)().await);
+}
+
+#[tokio::test]
+async fn connections_in_all_are_limited() {
+    let limited = Admission { max_connections: 2, ..Admission::default() };
+    let config = || Config { admission: limited.clone(), ..Config::default() };
+    for server in [start_with(config(), tone()).await, start_echo(config()).await] {
+        let (first, _second) = (knock(&server, "").await, knock(&server, "").await);
+        assert_eq!(first.1.status, 101);
+        let (_, head) = knock(&server, "").await;
+        assert_eq!(head.status, 503);
+        assert!(retries(&head) > 0);
+        // Whoever was refused counts no longer, and neither does who has left.
+        drop(first);
+        until("there is room", || async { status(&server, "").await == 101 }).await;
+    }
+}
+
+/// From a proxy that is trusted an address counts for itself; from others it is the peer's.
+#[tokio::test]
+async fn connections_of_a_client_are_limited() {
+    let one = Admission { max_client_connections: Some(1), ..Admission::default() };
+    let server = self::server(one.clone()).await;
+    let held = enter(&server, "X-Forwarded-For: 192.0.2.1\r\n").await;
+    let (_, head) = knock(&server, "X-Forwarded-For: 192.0.2.2\r\n").await;
+    assert_eq!(head.status, 429);
+    assert!(retries(&head) > 0);
+    drop(held);
+    until("it has left", || async { status(&server, "").await == 101 }).await;
+
+    let trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    let server = self::server(Admission { trusted_proxies, ..one.clone() }).await;
+    let _held = enter(&server, "X-Forwarded-For: 192.0.2.1\r\n").await;
+    for (address, expected) in [
+        ("X-Forwarded-For: 192.0.2.1", 429),
+        ("X-Forwarded-For: 9.9.9.9, 192.0.2.1", 429),
+        ("Forwarded: for=192.0.2.1", 429),
+        ("X-Forwarded-For: 192.0.2.1, 192.0.2.2", 101),
+        ("Forwarded: for=\"[2001:db8::1]:80\"", 101),
+    ] {
+        let (client, head) = knock(&server, &format!("{address}\r\n")).await;
+        assert_eq!(head.status, expected, "{address}");
+        drop(client);
+    }
+
+    // A name is a client, wherever it comes from; without one it is the address.
+    let (server, _file) = guarded("named", one).await;
+    let _alice = enter(&server, "Authorization: Bearer other\r\n").await;
+    assert_eq!(status(&server, "Authorization: Bearer other\r\n").await, 429);
+    let mut late = enter(&server, support::V1).await;
+    late.say(r#"{"type":"auth","token":"other"}"#).await;
+    assert_eq!(message(&mut late).await["code"], "rate_limited");
+    assert!(matches!(late.read_frame().await, Frame::Close(Some((4429, _)))));
+    drop(late);
+    until("the address has room", || async {
+        status(&server, "Authorization: Bearer secret\r\n").await == 101
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn handshakes_of_a_client_are_limited() {
+    let limited = Admission { max_client_handshakes_per_sec: Some(3), ..Admission::default() };
+    let server = self::server(limited.clone()).await;
+    let mut refused = 0;
+    for _ in 0..30 {
+        let (_, head) = knock(&server, "").await;
+        if head.status == 429 {
+            assert!(retries(&head) > 0);
+            refused += 1;
+        }
+    }
+    assert!(refused > 0);
+    until("a while later", || async { status(&server, "").await == 101 }).await;
+
+    // Guessing costs the address its handshakes, and a client that is known nothing.
+    let (server, _file) = guarded("guess", limited).await;
+    let mut found = Vec::new();
+    for n in 0..30 {
+        found.push(status(&server, &format!("Authorization: Bearer guess{n}\r\n")).await);
+    }
+    assert_eq!(&found[..3], [401, 401, 401]);
+    assert!(found.contains(&429), "{found:?}");
+}
+
+#[tokio::test]
+async fn sessions_of_a_client_are_limited_and_lost_ones_count() {
+    let admission = Admission { max_client_sessions: Some(1), ..Admission::default() };
+    let config = Config { admission, resume_ttl: Duration::from_millis(500), ..Config::default() };
+    let server = start_with(config, Arc::new(Tone::new(FORMAT, 100.0))).await;
+    let (mut first, greeting) = support::v1(server.addr).await;
+    let paced = r#"{"type":"start_session","prompt":"One.","resumable":true,"delivery":{"mode":"paced"}}"#;
+    first.say(paced).await;
+    first.read_until("text").await;
+    // Being connected is no session yet.
+    let (mut second, _) = support::v1(server.addr).await;
+    second.say(START).await;
+    let error = message(&mut second).await;
+    assert_eq!((&error["code"], &error["fatal"]), (&json!("rate_limited"), &json!(false)), "{error}");
+    first.reset();
+    within(async {
+        while server.service.frozen().count() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    second.say(START).await;
+    assert_eq!(message(&mut second).await["code"], "rate_limited", "it is kept");
+    // Who comes back to it has it, and needs no room for another.
+    let (id, token) = (&greeting["sessionId"], &greeting["token"]);
+    second.say(&json!({"type": "recover", "sessionId": id, "token": token, "offset": 0}).to_string()).await;
+    assert_eq!(message(&mut second).await["recovered"], true);
+    second.reset();
+    let (mut third, _) = support::v1(server.addr).await;
+    within(async {
+        loop {
+            third.say(START).await;
+            match message(&mut third).await["type"].as_str().unwrap() {
+                "error" => sleep(Duration::from_millis(50)).await,
+                begun => break assert_eq!(begun, "stream_start", "its time is over"),
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn characters_of_a_client_are_limited_across_its_sessions() {
+    let admission = Admission { max_client_chars_per_hour: Some(12), ..Admission::default() };
+    let server = self::server(admission).await;
+    let (mut first, _) = support::v1(server.addr).await;
+    first.say(r#"{"type":"start_session","prompt":"Good day."}"#).await;
+    first.read_until("session_end").await;
+    let (mut second, _) = support::v1(server.addr).await;
+    let long = "The one. The two. The three. The four. The five.";
+    second.say(&json!({"type": "start_session", "prompt": long}).to_string()).await;
+    let frames = second.read_until("close").await;
+    let ends = frames.iter().filter(|frame| frame.kind() == "sentence_end").count();
+    assert!((1..=2).contains(&ends), "what was begun: {ends}");
+    assert!(messages(&frames).iter().any(|message| message["code"] == "text_too_long"));
+    assert!(matches!(frames.last(), Some(Frame::Close(Some((4413, _))))), "{frames:?}");
+    // Coming again does not help, and neither does the session that is there.
+    let (third, _) = support::v1(server.addr).await;
+    for mut client in [first, third] {
+        client.say(START).await;
+        assert_eq!(message(&mut client).await["code"], "rate_limited");
+    }
+}
+
+#[tokio::test]
+async fn messages_in_a_second_are_limited() {
+    let config = Config { max_messages_per_sec: Some(1), ..Config::default() };
+    let server = start_with(config, tone()).await;
+    for (lines, code) in [(support::V1, 4429), ("", 1008)] {
+        let mut client = enter(&server, lines).await;
+        client.send_bytes(&support::text(r#"{"type":"pause"}"#).repeat(150)).await;
+        let frames = client.read_until("close").await;
+        let refused = frames.iter().filter(|frame| frame.kind() == "error").count();
+        assert_eq!(refused, 100, "{}", frames.len());
+        assert!(
+            matches!(frames.last(), Some(Frame::Close(Some((got, _)))) if *got == code),
+            "{:?}",
+            frames.last()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_list_is_told_at_the_start_and_not_shown() {
+    let file = Scratch::new("no-list", "hunter2\n");
+    for path in [file.0.clone(), PathBuf::from("/no/such/file")] {
+        let auth = Auth::Tokens(path.clone());
+        let config = Config { admission: Admission { auth, ..Admission::default() }, ..Config::default() };
+        let Err(error) = Service::new(config, tone()) else { panic!("{path:?} is taken") };
+        let error = error.to_string();
+        assert!(error.contains(path.to_str().unwrap()) && !error.contains("hunter2"), "{error}");
+    }
+}
+
+/// A server in a process of its own, killed when dropped.
+struct Serving {
+    child: Child,
+    addr: std::net::SocketAddr,
+}
+
+impl Serving {
+    fn start(mut command: Command) -> Serving {
+        let mut child = command
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let addr = line.trim().rsplit('/').next().unwrap().parse().unwrap_or_else(|_| panic!("{line:?}"));
+        Serving { child, addr }
+    }
+
+    /// Ends it; everything that it wrote on standard error.
+    fn end(mut self) -> String {
+        self.child.kill().unwrap();
+        let mut stderr = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        stderr
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_aloud");
+
+/// The program refuses to be open to the network by mistake.
+#[test]
+fn the_network_is_let_in_only_where_that_is_meant() {
+    let run = |args: &[&str]| {
+        let output = Command::new(PROGRAM).args(args).env_clear().output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for listen in ["0.0.0.0:0", "[::]:0"] {
+        let (code, stderr) = run(&["serve", "--engine=tone", "--listen", listen]);
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains("--insecure") && stderr.contains("--auth token"), "{stderr}");
+    }
+    let mut open = Command::new(PROGRAM);
+    open.args(["serve", "--engine=tone", "--listen=0.0.0.0:0", "--insecure"]);
+    drop(Serving::start(open));
+    #[cfg(not(feature = "jwt"))]
+    {
+        let (code, stderr) =
+            run(&["serve", "--auth=jwt", "--jwt-key-file=/dev/null", "--listen=127.0.0.1:0"]);
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(stderr.contains("--features jwt"), "{stderr}");
+    }
+}
+
+/// Whatever happens to a token, nothing that the server says to anyone holds it.
+#[tokio::test]
+async fn no_token_shows_in_anything_that_is_written() {
+    let file = Scratch::new("shown", format!("{SECRET} alice\n"));
+    let mut command = Command::new(PROGRAM);
+    command.args([
+        "serve",
+        "--engine=tone",
+        "--tone-seconds=0.1",
+        "--listen=127.0.0.1:0",
+        "--token-in-query",
+    ]);
+    command.args(["--auth=token", "--auth-tokens", file.0.to_str().unwrap()]);
+    let serving = Serving::start(command);
+    let mut answers = String::new();
+    let mut tokens = vec!["secret".to_owned(), "hunter2".to_owned()];
+    for token in ["secret", "hunter2"] {
+        for (path, lines) in [
+            (PATH.to_owned(), format!("Authorization: Bearer {token}\r\n")),
+            (PATH.to_owned(), format!("Sec-WebSocket-Protocol: aloud.v1, bearer.{token}\r\n")),
+            (format!("{PATH}?token={token}"), String::new()),
+            (format!("/elsewhere?token={token}"), String::new()),
+        ] {
+            let mut client = raw(serving.addr).await;
+            client.send_bytes(&opening_with(serving.addr, &path, &lines)).await;
+            let head = client.read_head().await;
+            answers += &format!("{head:?}");
+            if head.status != 101 {
+                let length = head.header("content-length").unwrap().parse().unwrap();
+                answers += &String::from_utf8(client.read_exact(length).await).unwrap();
+                continue;
+            }
+            client.say(START).await;
+            for message in messages(&client.read_until("session_end").await) {
+                // Its own secret, which is for its client alone.
+                tokens.extend(message["token"].as_str().map(str::to_owned));
+                answers += &message["message"].to_string();
+            }
+            client.say(r#"{"type":"recover","sessionId":"x","token":"hunter2","offset":0}"#).await;
+            client.say(&format!(r#"{{"type":"nonsense","token":"{token}"}}"#)).await;
+            client.say(END).await;
+            for message in messages(&client.read_until("close").await) {
+                answers += &message.to_string();
+            }
+        }
+        let (mut client, _) = support::v1(serving.addr).await;
+        client.say(&format!(r#"{{"type":"auth","token":"{token}"}}"#)).await;
+        client.say(END).await;
+        answers += &format!("{:?}", client.read_until("close").await);
+    }
+    std::fs::write(&file.0, "hunter2 alice\n").unwrap();
+    sleep(Duration::from_millis(1_100)).await;
+    let mut client = raw(serving.addr).await;
+    client.send_bytes(&opening_with(serving.addr, PATH, "Authorization: Bearer secret\r\n")).await;
+    assert_eq!(client.read_head().await.status, 101);
+    let stderr = serving.end();
+    assert!(stderr.contains("session ") && stderr.contains("the tokens of before stay good"), "{stderr}");
+    assert_eq!(tokens.len(), 2 + 1, "one session of aloud.v1 was begun by hand");
+    for token in tokens {
+        assert!(!stderr.contains(&token) && !answers.contains(&token), "{token}: {stderr} {answers}");
+    }
+}
+
+/// Out of descriptors: who is connected goes on, and when there are some again others come in.
+#[tokio::test]
+async fn a_server_out_of_descriptors_goes_on() {
+    let mut command = Command::new("sh");
+    let serve =
+        "ulimit -n 64; exec \"$0\" serve --engine=tone --tone-seconds=0.1 --threads=1 --listen=127.0.0.1:0";
+    command.args(["-c", serve, PROGRAM]);
+    let serving = Serving::start(command);
+    let mut early = support::session(serving.addr).await;
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        held.push(raw(serving.addr).await);
+    }
+    // The last of them cannot have been accepted: its handshake is not answered.
+    let last = held.last_mut().unwrap();
+    last.send_bytes(&opening_with(serving.addr, PATH, "")).await;
+    for _ in 0..3 {
+        early.say(START).await;
+        early.read_until("session_end").await;
+    }
+    drop(held.drain(..99));
+    let mut last = held.pop().unwrap();
+    assert_eq!(last.read_head().await.status, 101, "once there is room");
+    let mut late = support::session(serving.addr).await;
+    late.say(START).await;
+    late.read_until("session_end").await;
+    let stderr = serving.end();
+    let told = stderr.matches("cannot accept").count();
+    assert!((1..=3).contains(&told), "told, and not over and over: {stderr}");
+}
