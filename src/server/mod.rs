@@ -2,6 +2,8 @@
 
 mod connection;
 mod http;
+#[cfg(feature = "http2")]
+mod http2;
 mod registry;
 mod service;
 mod transport;
@@ -9,7 +11,8 @@ mod transport;
 pub use service::{ConfigError, PATH, SUBPROTOCOL, Service};
 
 use crate::config::Listen;
-use http::Accepted;
+use http::{Accepted, Rewound};
+use hyper::body::Bytes;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -19,7 +22,7 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use transport::Transport;
 
 /// Connections that the kernel holds while the server is busy.
@@ -202,7 +205,17 @@ async fn serve<S>(socket: S, service: Service)
 where
     S: Transport + AsyncRead + AsyncWrite,
 {
-    if let Some(Accepted { socket, early, subprotocol }) = http::shake_hands(socket, &service).await {
+    let since = Instant::now();
+    let socket = Rewound { first: Bytes::new(), socket };
+    #[cfg(feature = "http2")]
+    let socket = {
+        let deadline = since + service.config().handshake_timeout;
+        match http2::is_spoken(socket.socket, deadline, &service).await {
+            (true, socket) => return http2::serve(socket, deadline, service).await,
+            (false, socket) => socket,
+        }
+    };
+    if let Some(Accepted { socket, early, subprotocol }) = http::shake_hands(socket, since, &service).await {
         service.start(socket, early, subprotocol);
     }
 }
