@@ -328,6 +328,18 @@ async fn the_server_is_told_who_asks_for_what(kind: Kind, test: &str) {
     }
 }
 
+/// So that the tests through HAProxy with HTTP/2 are.
+#[cfg(feature = "http2")]
+async fn the_server_is_spoken_to_in_http_2(kind: Kind, test: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let Some(proxy) = Proxy::start(kind, listener.local_addr().unwrap(), 75, test).await else { return };
+    let mut client = proxy.connect(false).await;
+    client.send_bytes(&opening_with(proxy.plain, &path(), V1)).await;
+    let (stream, _) = within(listener.accept()).await.unwrap();
+    let mut asked = Raw::over(stream, support::PATIENCE);
+    assert_eq!(asked.read_exact(24).await, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+}
+
 /// TLS and all else by clients that nobody here wrote.
 async fn foreign_clients_speak_wss(kind: Kind, test: &str) {
     let long = Arc::new(Tone::new(FORMAT, 30.0)) as Arc<dyn Synthesizer>;
@@ -387,6 +399,19 @@ macro_rules! all_through {
 all_through!(nginx, Kind::Nginx, silence_ends_a_tunnel, frames_right_behind_the_handshake);
 all_through!(haproxy, Kind::Haproxy, silence_ends_a_tunnel, frames_right_behind_the_handshake);
 all_through!(apache, Kind::Apache, silence_ends_a_tunnel, frames_right_behind_the_handshake);
+#[cfg(feature = "http2")]
+through!(
+    haproxy_by_http2,
+    Kind::HaproxyH2,
+    a_whole_session_byte_for_byte,
+    minutes_of_paced_audio_and_a_long_pause,
+    a_dead_server_is_told_and_missed_no_longer_than_it_is_dead,
+    a_reload_costs_no_byte,
+    foreign_clients_speak_wss,
+    silence_ends_a_tunnel,
+    frames_right_behind_the_handshake,
+    the_server_is_spoken_to_in_http_2
+);
 // Has no patience that ends, and loses what a client sends before it was answered, which none should
 // (RFC 6455 §4.1): the server never sees it.
 all_through!(caddy, Kind::Caddy);
