@@ -10,6 +10,7 @@ use h2::client::{Builder, SendRequest};
 use h2::ext::Protocol;
 use h2::{Reason, RecvStream, SendStream};
 use hyper::body::Bytes;
+use hyper::header::HeaderName;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::net::SocketAddr;
@@ -172,7 +173,7 @@ async fn a_whole_session_as_over_http_1() {
     offer.headers_mut().insert("sec-websocket-extensions", "permessage-deflate".parse().unwrap());
     let (status, headers, output, input) = link.ask(offer, false).await;
     assert_eq!(status, 200);
-    let mut names: Vec<_> = headers.keys().map(|name| name.as_str()).collect();
+    let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
     assert_eq!(names, ["date", "sec-websocket-protocol"]);
     assert_eq!(headers["sec-websocket-protocol"], "aloud.v1");
@@ -330,6 +331,52 @@ async fn a_slow_stream_does_not_stop_the_others() {
             taken += data.len();
         }
         assert!(taken <= STREAM_WINDOW as usize, "{taken}");
+    }
+    goodbye(client).await;
+    server.is_quiet().await;
+}
+
+/// Nor does one that is told to wait: what it may send is its own.
+#[tokio::test]
+async fn a_flood_on_one_stream_does_not_stop_the_others() {
+    let stall_timeout = Duration::from_secs(2);
+    let server =
+        start_with(Config { stall_timeout, ..Config::default() }, Arc::new(Tone::new(FORMAT, 0.1))).await;
+    let mut link = link(server.addr).await;
+    let mut floods = Vec::new();
+    for size in [0, 125] {
+        let (mut output, input) = link.stream().await;
+        // The answers fill up the way back, for nobody takes them.
+        let pings = frame(0x89, &vec![b'x'; size]).repeat(16_000 / (size + 6));
+        floods.push(tokio::spawn(async move {
+            let mut sent = 0;
+            loop {
+                let rest = &pings[sent % pings.len()..];
+                output.reserve_capacity(rest.len());
+                match std::future::poll_fn(|cx| output.poll_capacity(cx)).await {
+                    Some(Ok(_)) => {}
+                    // The server has reset it.
+                    _ => return (sent, input),
+                }
+                let count = output.capacity().min(rest.len());
+                if output.send_data(Bytes::copy_from_slice(&rest[..count]), false).is_err() {
+                    return (sent, input);
+                }
+                sent += count;
+            }
+        }));
+    }
+    let mut client = link.session().await;
+    let began = Instant::now();
+    while began.elapsed() < stall_timeout * 2 {
+        client.say(START).await;
+        assert_eq!(audio(&client.read_until("session_end").await).len(), 3_200);
+    }
+    for flood in floods {
+        let (sent, input) = within(flood).await.unwrap();
+        assert!(sent > 64 * 1024, "the server has granted more than the first window: {sent}");
+        assert!(sent < 4 * 1024 * 1024, "and not without end: {sent}");
+        drop(input);
     }
     goodbye(client).await;
     server.is_quiet().await;

@@ -224,8 +224,6 @@ struct Stream {
     input: RecvStream,
     /// What has come and was not taken; the peer is granted as much again when it is.
     unread: Vec<u8>,
-    /// How much of it was taken.
-    taken: usize,
     /// The peer has ended its direction.
     is_at_end: bool,
     _counted: Counted,
@@ -239,7 +237,6 @@ impl Stream {
             has_ended: false,
             input,
             unread: Vec::new(),
-            taken: 0,
             is_at_end: false,
             _counted: counted,
         }
@@ -257,7 +254,7 @@ impl Stream {
                 Poll::Pending => break,
             }
         }
-        if self.taken < self.unread.len() || self.is_at_end { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if self.unread.is_empty() && !self.is_at_end { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -306,16 +303,16 @@ impl Transport for Stream {
     }
 
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let unread = &self.unread[self.taken..];
-        if unread.is_empty() {
+        if self.unread.is_empty() {
             return if self.is_at_end { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
         }
-        let count = unread.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&unread[..count]);
-        self.taken += count;
-        if self.taken == self.unread.len() {
+        let count = self.unread.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.unread[..count]);
+        if count == self.unread.len() {
+            // An idle stream owns no buffer.
             self.unread = Vec::new();
-            self.taken = 0;
+        } else {
+            self.unread.drain(..count);
         }
         // Fails for a stream that is over, to which nothing more is granted.
         let _ = self.input.flow_control().release_capacity(count);

@@ -121,6 +121,9 @@ pub(crate) struct Shared {
 /// # }
 /// ```
 ///
+/// Over HTTP/2, with hyper's `enable_connect_protocol`, sessions are streams (RFC 8441); that needs
+/// the feature `http2`.
+///
 /// To route other paths yourself, call [`respond`](Service::respond) for this one ([`PATH`]).
 #[derive(Clone)]
 pub struct Service {
