@@ -1,4 +1,5 @@
-//! The opening handshake (RFC 6455 §4), both roles: heads in, heads out.
+//! The opening handshake (RFC 6455 §4), both roles: heads in, heads out. Over HTTP/2 (RFC 8441 §5) the
+//! server's.
 //!
 //! Knows method, version, status and headers, and no socket, no path and no session. Who may
 //! enter is not decided here, only whether a request is a handshake. Each answer to the peer is a
@@ -29,24 +30,28 @@ const VERSION: &str = "13";
 const KEYS: GeneralPurpose =
     GeneralPurpose::new(&ALPHABET, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
-/// A handshake that may be answered with 101.
+/// A handshake that may be answered with 101, or over HTTP/2 with 200.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accept {
     /// The subprotocol that both sides speak from here on; none where the client offered none
     /// that the server knows.
     pub subprotocol: Option<&'static str>,
-    key: HeaderValue,
+    /// There is none over HTTP/2.
+    key: Option<HeaderValue>,
 }
 
 impl Accept {
-    /// The head of the answer (RFC 6455 §4.2.2). Names no extension, so none is in use.
+    /// The head of the answer (RFC 6455 §4.2.2, RFC 8441 §5). Names no extension, so none is in use.
     pub fn response(&self) -> Response<()> {
         let mut response = Response::new(());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        if let Some(key) = &self.key {
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            let headers = response.headers_mut();
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(SEC_WEBSOCKET_ACCEPT, key.clone());
+        }
         let headers = response.headers_mut();
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(SEC_WEBSOCKET_ACCEPT, self.key.clone());
         if let Some(name) = self.subprotocol {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
         }
@@ -103,6 +108,11 @@ impl Rejection {
         Rejection::new(StatusCode::UPGRADE_REQUIRED, message)
             .with(UPGRADE, HeaderValue::from_static("websocket"))
             .with(CONNECTION, HeaderValue::from_static("Upgrade"))
+    }
+
+    /// 501: this is not what the server does with a request of this kind (RFC 9220 §3).
+    fn not_implemented(message: &'static str) -> Rejection {
+        Rejection::new(StatusCode::NOT_IMPLEMENTED, message)
     }
 
     /// 503: full or on the way out; worth another try after this many seconds.
@@ -185,9 +195,67 @@ pub fn accept(
         .ok_or_else(|| {
             Rejection::bad_request("The handshake needs one Sec-WebSocket-Key header: 16 bytes in base64.")
         })?;
-    let subprotocol = tokens(headers, &SEC_WEBSOCKET_PROTOCOL)
-        .find_map(|offer| subprotocols.iter().copied().find(|name| name.as_bytes() == offer));
-    Ok(Accept { subprotocol, key: accept_key(key) })
+    Ok(Accept { subprotocol: choose(headers, subprotocols), key: Some(accept_key(key)) })
+}
+
+/// Decides the same of a request over HTTP/2, where a WebSocket is a stream that an extended CONNECT
+/// opens (RFC 8441 §4 and §5): `protocol` and `authority` are its pseudo-headers of these names.
+///
+/// There is no `Upgrade`, no `Connection` and no key; the answer to a good one is 200. No refusal ends
+/// the connection, for streams have an end of their own.
+///
+/// # Errors
+///
+/// The [`Rejection`] to answer with:
+///
+/// - 400 for what is malformed, and for another version of WebSocket, since 426 would have to name
+///   an `Upgrade`, which HTTP/2 does not know (RFC 9113 §8.6);
+/// - 405 for any method but CONNECT;
+/// - 501 for a CONNECT that asks for anything but a WebSocket.
+pub fn accept_stream(
+    method: &Method,
+    protocol: Option<&str>,
+    authority: Option<&Authority>,
+    headers: &HeaderMap,
+    subprotocols: &[&'static str],
+) -> Result<Accept, Rejection> {
+    let malformed = |message| Rejection::new(StatusCode::BAD_REQUEST, message);
+    if method != Method::CONNECT {
+        return Err(Rejection {
+            message: "Over HTTP/2 a WebSocket is opened by an extended CONNECT (RFC 8441); \
+                      if a proxy is in between, let it send that, or speak HTTP/1.1 to this server."
+                .into(),
+            ..Rejection::method_not_allowed("CONNECT")
+        });
+    }
+    if !protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
+        return Err(Rejection::not_implemented("Only the protocol websocket can be connected to here."));
+    }
+    // Either says it, and where both do they agree (RFC 9113 §8.3.1).
+    let host = only(headers, &HOST).and_then(|host| Authority::try_from(host).ok());
+    let named = match (authority, &host) {
+        (Some(authority), None) if !headers.contains_key(HOST) => Some(authority),
+        (Some(authority), Some(host)) if host == authority => Some(authority),
+        (None, host) => host.as_ref(),
+        _ => None,
+    };
+    if named.is_none_or(|host| host.as_str().contains('@')) {
+        return Err(malformed("The request needs one :authority with a host name in it."));
+    }
+    if headers.contains_key(CONTENT_LENGTH) && only(headers, &CONTENT_LENGTH) != Some(b"0") {
+        return Err(malformed("A request for a WebSocket has no body; send it without one."));
+    }
+    if only(headers, &SEC_WEBSOCKET_VERSION) != Some(VERSION.as_bytes()) {
+        return Err(malformed("Only WebSocket version 13 is spoken here (RFC 6455).")
+            .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION)));
+    }
+    Ok(Accept { subprotocol: choose(headers, subprotocols), key: None })
+}
+
+/// The first subprotocol the client offers that the server knows.
+fn choose(headers: &HeaderMap, subprotocols: &[&'static str]) -> Option<&'static str> {
+    tokens(headers, &SEC_WEBSOCKET_PROTOCOL)
+        .find_map(|offer| subprotocols.iter().copied().find(|name| name.as_bytes() == offer))
 }
 
 /// What HTTP itself asks of a request without a body (RFC 9112 §3.2 and §6, RFC 6455 §4.2.1).
@@ -510,6 +578,86 @@ mod tests {
         }
         let rejection = accept(&Method::GET, Version::HTTP_10, &sample(&[], ""), &[]).unwrap_err();
         assert_eq!((rejection.status, rejection.close), (StatusCode::BAD_REQUEST, true));
+    }
+
+    /// The handshake of RFC 8441 §5.1, without the headers that `without` begins, with more lines.
+    fn connect(authority: &str, without: &[&str], more: &str) -> Result<Accept, Rejection> {
+        let lines = [
+            "Sec-WebSocket-Protocol: chat, superchat",
+            "Sec-WebSocket-Extensions: permessage-deflate",
+            "Sec-WebSocket-Version: 13",
+            "Origin: http://www.example.com",
+        ];
+        let kept = lines.into_iter().filter(|line| !without.iter().any(|name| line.starts_with(name)));
+        let headers = headers(&format!("{}\n{more}", kept.collect::<Vec<_>>().join("\n")));
+        let authority = (!authority.is_empty()).then(|| Authority::try_from(authority).unwrap());
+        accept_stream(&Method::CONNECT, Some("websocket"), authority.as_ref(), &headers, &["superchat"])
+    }
+
+    #[test]
+    fn accepts_streams() {
+        let none: &[&str] = &[];
+        let protocol = &["Sec-WebSocket-Protocol"][..];
+        let host = "server.example.com";
+        for (name, authority, without, more, subprotocol) in [
+            ("as in the RFC", host, none, "", Some("superchat")),
+            ("nothing offered", host, protocol, "", None),
+            ("unknown", host, protocol, "Sec-WebSocket-Protocol: bearer.xyz", None),
+            ("a host that agrees", host, protocol, "Host: Server.Example.Com", None),
+            ("only a host", "", protocol, "Host: server.example.com:80", None),
+            ("no body, said so", host, protocol, "Content-Length: 0", None),
+            ("a key, which means nothing", host, protocol, "Sec-WebSocket-Key: x", None),
+        ] {
+            let accepted = connect(authority, without, more).unwrap_or_else(|r| panic!("{name}: {r:?}"));
+            assert_eq!(accepted.subprotocol, subprotocol, "{name}");
+            let response = accepted.response();
+            assert_eq!(response.status(), StatusCode::OK, "{name}");
+            let expected = subprotocol.map_or(String::new(), |it| format!("Sec-WebSocket-Protocol: {it}"));
+            assert_eq!(response.headers(), &headers(&expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn rejects_streams() {
+        let none: &[&str] = &[];
+        let version = &["Sec-WebSocket-Version"][..];
+        let host = "server.example.com";
+        for (name, authority, without, more, status) in [
+            ("no version", host, version, "", 400),
+            ("version 8", host, version, "Sec-WebSocket-Version: 8", 400),
+            ("two versions", host, none, "Sec-WebSocket-Version: 13", 400),
+            ("no authority", "", none, "", 400),
+            ("user in the authority", "me@server.example.com", none, "", 400),
+            ("another host", host, none, "Host: other.example.com", 400),
+            ("two hosts", host, none, "Host: server.example.com\nHost: server.example.com", 400),
+            ("no host name", host, none, "Host: a b", 400),
+            ("body", host, none, "Content-Length: 5", 400),
+            ("two lengths", host, none, "Content-Length: 0\nContent-Length: 0", 400),
+        ] {
+            let Err(rejection) = connect(authority, without, more) else { panic!("{name}: accepted") };
+            assert_eq!((rejection.status.as_u16(), rejection.close), (status, false), "{name}");
+            let response = rejection.response();
+            let names_a_version = response.headers().contains_key(SEC_WEBSOCKET_VERSION);
+            assert_eq!(names_a_version, name.contains("version"), "{name}");
+            assert!(response.body().ends_with(".\n"), "{name}: {}", response.body());
+        }
+        let authority = Authority::from_static("a");
+        for (method, protocol, status) in [
+            (Method::GET, None, 405),
+            (Method::HEAD, None, 405),
+            (Method::POST, None, 405),
+            (Method::CONNECT, None, 501),
+            (Method::CONNECT, Some("connect-udp"), 501),
+        ] {
+            let rejection =
+                accept_stream(&method, protocol, Some(&authority), &sample(&[], ""), &[]).unwrap_err();
+            assert_eq!(rejection.status, status, "{method} {protocol:?}");
+            let response = rejection.response();
+            assert_eq!(response.headers().get(ALLOW).is_some_and(|it| it == "CONNECT"), status == 405);
+            assert!(
+                !response.headers().contains_key(UPGRADE) && !response.headers().contains_key(CONNECTION)
+            );
+        }
     }
 
     #[test]

@@ -135,7 +135,8 @@ impl Admission {
     ) -> Result<Entry, Rejection> {
         self.check_origin(visitor)?;
         // Counted from here on, and given back should anything below refuse.
-        let mut permit = self.counted(client.clone()).ok_or_else(|| Rejection::unavailable(RETRY_AFTER_SECS))?;
+        let mut permit =
+            self.counted(client.clone()).ok_or_else(|| Rejection::unavailable(RETRY_AFTER_SECS))?;
         let grant = match self.grant(visitor, client, true, now) {
             Err(rejection) if rejection.status == 401 && knows_auth && self.says_nothing(visitor) => None,
             grant => Some(grant?),

@@ -3,8 +3,8 @@
 //! The only place that knows both a socket and a session. No arm of the `select!` awaits, so none
 //! can hang the others; each wake-up ends in at most one write.
 
-use super::record::{Record, shortened};
 use super::admission::{Permit, Slot};
+use super::record::{Record, shortened};
 use super::registry::{Claim, Kept, Registration, untaken_bytes};
 use super::service::Shared;
 use super::telemetry::{Meter, Telemetry};

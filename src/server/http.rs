@@ -11,10 +11,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::{pending, poll_fn, ready};
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -38,6 +39,54 @@ pub(super) struct Accepted<S> {
     pub(super) admitted: Admitted,
 }
 
+/// A socket of which somebody has read the beginning, as if nobody had.
+pub(super) struct Rewound<S> {
+    /// What was read.
+    pub(super) first: Bytes,
+    pub(super) socket: S,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.socket).poll_read(cx, buffer);
+        }
+        let count = self.first.len().min(buffer.remaining());
+        buffer.put_slice(&self.first.split_to(count));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
+    }
+}
+
 struct Progress {
     /// When the time began that the peer has for its next request.
     since: Instant,
@@ -45,17 +94,22 @@ struct Progress {
 }
 
 /// Serves HTTP, to the peer at this address, until a handshake is accepted, which gives the socket back, or until the connection
-/// is over. From the start, or from the last answer, the peer has the handshake timeout for a
+/// is over. Since it was accepted, or since the last answer, the peer has the handshake timeout for a
 /// complete request; one that is late gets 408 if it had begun any.
 ///
 /// # Cancel safety
 /// Dropping the future drops the connection.
-pub(super) async fn shake_hands<S>(socket: S, peer: Option<IpAddr>, service: &Service) -> Option<Accepted<S>>
+pub(super) async fn shake_hands<S>(
+    socket: Rewound<S>,
+    peer: Option<IpAddr>,
+    since: Instant,
+    service: &Service,
+) -> Option<Accepted<S>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let patience = service.config().handshake_timeout;
-    let progress = Arc::new(Mutex::new(Progress { since: Instant::now(), accepted: None }));
+    let progress = Arc::new(Mutex::new(Progress { since, accepted: None }));
     let answer = {
         let (service, progress) = (service.clone(), Arc::clone(&progress));
         service_fn(move |request: Request<Incoming>| {
@@ -86,7 +140,7 @@ where
                 None => pending().await,
             }
         });
-        let mut timer = pin!(sleep_until(Instant::now() + patience));
+        let mut timer = pin!(sleep_until(since + patience));
         loop {
             tokio::select! {
                 biased;
@@ -115,7 +169,8 @@ where
         }
     }
     let parts = connection.into_parts();
-    let mut socket = parts.io.into_inner();
+    // Whatever was read before hyper did is in its buffer by now, and what it left is here.
+    let Rewound { mut socket, .. } = parts.io.into_inner();
     let accepted = lock(&progress).accepted.take().filter(|_| !is_late && !has_failed);
     if let Some(admitted) = accepted {
         return Some(Accepted { socket, early: parts.read_buf, admitted });

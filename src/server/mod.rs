@@ -4,6 +4,8 @@ mod admin;
 mod admission;
 mod connection;
 mod http;
+#[cfg(feature = "http2")]
+mod http2;
 mod record;
 mod registry;
 mod service;
@@ -14,7 +16,8 @@ pub use admin::Admin;
 pub use service::{ConfigError, PATH, SUBPROTOCOL, Service};
 
 use crate::config::Listen;
-use http::Accepted;
+use http::{Accepted, Rewound};
+use hyper::body::Bytes;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -286,7 +289,18 @@ async fn serve<S>(socket: S, peer: Option<IpAddr>, service: Service)
 where
     S: Transport + AsyncRead + AsyncWrite,
 {
-    if let Some(Accepted { socket, early, admitted }) = http::shake_hands(socket, peer, &service).await {
+    let since = Instant::now();
+    let socket = Rewound { first: Bytes::new(), socket };
+    #[cfg(feature = "http2")]
+    let socket = {
+        let deadline = since + service.config().handshake_timeout;
+        match http2::is_spoken(socket.socket, deadline, &service).await {
+            (true, socket) => return http2::serve(socket, peer, deadline, service).await,
+            (false, socket) => socket,
+        }
+    };
+    if let Some(Accepted { socket, early, admitted }) = http::shake_hands(socket, peer, since, &service).await
+    {
         service.start(socket, early, admitted);
     }
 }

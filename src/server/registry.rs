@@ -4,9 +4,9 @@
 //! speech that was being made for it, and out again when its client comes back; while it lives, a
 //! second connection asks for it through here. The lock is held for a look-up, never for a wait.
 
+use super::admission::{Client, Slot};
 use super::record::Record;
 use super::telemetry::{ClosedBy, Telemetry};
-use super::admission::{Client, Slot};
 use crate::gauge::{Counted, Gauge};
 use crate::proto::credential::is_same;
 use crate::proto::session::Session;

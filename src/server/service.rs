@@ -25,7 +25,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::fmt;
@@ -176,6 +176,9 @@ fn visitor<B>(request: &Request<B>, peer: Option<IpAddr>) -> Visitor<'_> {
 /// # }
 /// ```
 ///
+/// Over HTTP/2, with hyper's `enable_connect_protocol`, sessions are streams (RFC 8441); that needs
+/// the feature `http2`.
+///
 /// To route other paths yourself, call [`respond`](Service::respond) for this one ([`PATH`]).
 #[derive(Clone)]
 pub struct Service {
@@ -256,8 +259,8 @@ impl Service {
         Ok(Service { shared: Arc::new(shared) })
     }
 
-    /// Answers a request; if it is a good opening handshake, with 101, and starts the session as
-    /// soon as the answer has left.
+    /// Answers a request; if it is a good opening handshake, with 101, or with 200 over HTTP/2, and
+    /// starts the session as soon as the answer has left.
     ///
     /// The peer's [`SocketAddr`] should stand among the request's extensions: log lines name it, and
     /// limits for each client and trusted proxies go by it. Without one the peer is taken for a
@@ -305,7 +308,14 @@ impl Service {
             return Err(Rejection::not_found());
         }
         let subprotocols: &[&str] = if shared.echoes { &[] } else { &[SUBPROTOCOL] };
-        let accept = handshake::accept(request.method(), request.version(), request.headers(), subprotocols)?;
+        let (method, version, headers) = (request.method(), request.version(), request.headers());
+        let accept = match version {
+            Version::HTTP_2 => {
+                let authority = request.uri().authority();
+                handshake::accept_stream(method, protocol(request), authority, headers, subprotocols)?
+            }
+            _ => handshake::accept(method, version, headers, subprotocols)?,
+        };
         if *shared.stop.borrow() {
             return Err(Rejection::unavailable(RETRY_AFTER_SECS));
         }
@@ -535,6 +545,17 @@ impl<B> hyper::service::Service<Request<B>> for Service {
     fn call(&self, request: Request<B>) -> Self::Future {
         future::ready(Ok(self.respond(request)))
     }
+}
+
+/// The protocol that a request of HTTP/2 wants to go on with, beside what its method says.
+#[cfg(feature = "http2")]
+fn protocol<B>(request: &Request<B>) -> Option<&str> {
+    request.extensions().get::<hyper::ext::Protocol>().map(hyper::ext::Protocol::as_str)
+}
+
+#[cfg(not(feature = "http2"))]
+fn protocol<B>(_: &Request<B>) -> Option<&str> {
+    None
 }
 
 fn refused(rejection: &Rejection) -> Response<Full<Bytes>> {

@@ -20,7 +20,7 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
-    fn any(self) -> Poll<io::Result<Readiness>> {
+    pub(crate) fn any(self) -> Poll<io::Result<Readiness>> {
         if self.readable || self.writable { Poll::Ready(Ok(self)) } else { Poll::Pending }
     }
 }

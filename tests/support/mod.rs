@@ -330,6 +330,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 
     /// The next answer's head.
     pub async fn read_head(&mut self) -> Head {
+        let (line, headers) = self.read_lines().await;
+        Head { status: line.split(' ').nth(1).unwrap().parse().unwrap(), headers }
+    }
+
+    /// The next request's first line and head, whose status means nothing.
+    pub async fn read_request(&mut self) -> (String, Head) {
+        let (line, headers) = self.read_lines().await;
+        (line, Head { status: 0, headers })
+    }
+
+    async fn read_lines(&mut self) -> (String, Vec<(String, String)>) {
         let end = loop {
             if let Some(at) = self.unread.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;
@@ -342,10 +353,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         };
         let head = String::from_utf8(self.unread.drain(..end).collect()).unwrap();
         let mut lines = head.lines();
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let line = lines.next().unwrap().to_owned();
         let headers = lines.filter_map(|line| line.split_once(':'));
-        let headers = headers.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
-        Head { status, headers }
+        (line, headers.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect())
     }
 
     /// The next answer, with as much body as its head announces.
@@ -391,6 +401,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
             9 => Frame::Ping(payload),
             10 => Frame::Pong(payload),
             opcode => panic!("opcode {opcode}"),
+        }
+    }
+
+    /// The next frame; `None` where the connection ends or breaks before it is whole.
+    pub async fn try_frame(&mut self) -> Option<Frame> {
+        loop {
+            let length = match self.unread[..] {
+                [_, 126, a, b, ..] => Some(4 + usize::from(u16::from_be_bytes([a, b]))),
+                [_, 127, ..] => panic!("no frame is that long"),
+                [_, length, ..] if length != 126 => Some(2 + usize::from(length)),
+                _ => None,
+            };
+            if length.is_some_and(|length| self.unread.len() >= length) {
+                return Some(self.read_frame().await);
+            }
+            let read = timeout(self.patience, self.stream.read_buf(&mut self.unread)).await.expect("in time");
+            if !read.is_ok_and(|count| count > 0) {
+                return None;
+            }
         }
     }
 

@@ -1,0 +1,361 @@
+//! HTTP/2 without TLS on the port of HTTP/1.1 (RFC 9113 §3.3), and WebSockets as streams of it
+//! (RFC 8441), as proxies speak it to a server.
+//!
+//! Who is let in is judged elsewhere, by the same rules as over HTTP/1.1; a stream that was let in is
+//! a [`Transport`] like any other. This file sees to it that one stream cannot do harm to the others:
+//! each has a window of its own, on whose sum the connection's is made, and what waits for a peer
+//! that does not take it is bounded and given up with the stream.
+
+use super::http::Rewound;
+use super::service::Service;
+use super::transport::{Readiness, Transport};
+use crate::gauge::{Counted, Gauge};
+use h2::server::{Builder, SendResponse};
+use h2::{Reason, RecvStream, SendStream};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::ext::Protocol;
+use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HOST, HeaderValue, UPGRADE};
+use hyper::{Method, Request, Response};
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+/// What a client of HTTP/2 sends first (RFC 9113 §3.4). No request of HTTP/1 begins so.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Streams that a connection may have at once; a proxy with more sessions opens another one.
+const MAX_STREAMS: u32 = 128;
+
+/// What a client may send on a stream before the session takes it.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+
+/// The sum of all, so that no stream can use up what another may send.
+const CONNECTION_WINDOW_BYTES: u32 = MAX_STREAMS * STREAM_WINDOW_BYTES;
+
+/// What a stream may have under way to the socket.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+
+/// The largest head of a request, in bytes as RFC 9113 §6.5.2 counts; beyond it the answer is 431.
+const MAX_HEAD_BYTES: u32 = 64 * 1024;
+
+/// Streams that were reset before they were looked at, and streams of the peer that were reset for
+/// its own faults. Whoever has more of either is out for the work it makes (CVE-2023-44487), and
+/// loses the connection.
+const MAX_PENDING_RESETS: usize = 32;
+const MAX_FAULTS: usize = 256;
+
+/// How long the last words of a connection may take to leave.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Whether a connection begins as one of HTTP/2, and the connection as if nobody had looked. Reads no
+/// more than it takes to tell. `deadline` is for whoever begins so and does not go on.
+///
+/// # Cancel safety
+/// Dropping the future drops the connection.
+pub(super) async fn is_spoken<S>(mut socket: S, deadline: Instant, service: &Service) -> (bool, Rewound<S>)
+where
+    S: AsyncRead + Unpin,
+{
+    let mut first = [0; PREFACE.len()];
+    let mut first = ReadBuf::new(&mut first);
+    let mut stopping = service.stopping();
+    let reading = poll_fn(|cx| {
+        // An end or an error will come again to whoever reads next.
+        while PREFACE.starts_with(first.filled()) && first.remaining() > 0 {
+            let before = first.filled().len();
+            let read = ready!(Pin::new(&mut socket).poll_read(cx, &mut first));
+            if read.is_err() || first.filled().len() == before {
+                break;
+            }
+        }
+        Poll::Ready(())
+    });
+    tokio::select! {
+        () = reading => {}
+        () = sleep_until(deadline) => {}
+        _ = stopping.wait_for(|stop| *stop) => {}
+    }
+    let first = first.filled();
+    (first == PREFACE, Rewound { first: Bytes::copy_from_slice(first), socket })
+}
+
+/// Serves a connection that begins with the preface to its end. Without a session on it, the peer has
+/// the handshake timeout for its next request; sessions see to themselves.
+///
+/// # Cancel safety
+/// Dropping the future drops the connection, and breaks the sessions on it.
+pub(super) async fn serve<S>(socket: Rewound<S>, peer: Option<IpAddr>, deadline: Instant, service: Service)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let patience = service.config().handshake_timeout;
+    let mut stopping = service.stopping();
+    let begun = Builder::new()
+        .enable_connect_protocol()
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .max_header_list_size(MAX_HEAD_BYTES)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(Some(MAX_FAULTS))
+        .handshake::<_, Bytes>(socket);
+    let Ok(Ok(mut connection)) = timeout_at(deadline, begun).await else { return };
+    let sessions = Gauge::default();
+    let mut since = Instant::now();
+    let mut is_stopping = false;
+    {
+        let mut stop = pin!(async {
+            // Fails only with the service, of which this is a part.
+            let _ = stopping.wait_for(|stop| *stop).await;
+        });
+        let mut timer = pin!(sleep_until(deadline));
+        loop {
+            tokio::select! {
+                biased;
+                accepted = connection.accept() => {
+                    // The end, or a fault that the peer was told.
+                    let Some(Ok((request, respond))) = accepted else { return };
+                    // A peer that is gone again is nobody to answer.
+                    let _: Result<(), h2::Error> = answer(request, respond, peer, &service, &sessions).await;
+                    since = Instant::now();
+                }
+                () = stop.as_mut(), if !is_stopping => {
+                    is_stopping = true;
+                    if sessions.count() == 0 {
+                        break;
+                    }
+                    // They are told as well, each by itself.
+                    connection.graceful_shutdown();
+                }
+                () = timer.as_mut() => {
+                    let now = Instant::now();
+                    if sessions.count() > 0 {
+                        since = now;
+                    }
+                    let deadline = since + patience;
+                    if deadline <= now {
+                        break;
+                    }
+                    timer.as_mut().reset(deadline);
+                }
+            }
+        }
+    }
+    connection.abrupt_shutdown(Reason::NO_ERROR);
+    let _ = timeout(LINGER, poll_fn(|cx| connection.poll_closed(cx))).await;
+}
+
+/// Answers a request, and starts the session if it opens one.
+async fn answer(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    peer: Option<IpAddr>,
+    service: &Service,
+    sessions: &Gauge,
+) -> Result<(), h2::Error> {
+    let (head, input) = request.into_parts();
+    let request = as_hyper_has_it(Request::from_parts(head, ()));
+    let (answer, admitted) = service.judge(&request, peer);
+    let (head, body) = answer.into_parts();
+    if let Some(admitted) = admitted {
+        let output = respond.send_response(dated(Response::from_parts(head, ())), false)?;
+        let stream = Stream::new(output, input, sessions.enter());
+        service.start(stream, Bytes::new(), admitted);
+        return Ok(());
+    }
+    let body = whole(body).await;
+    let mut response = dated(Response::from_parts(head, ()));
+    let headers = response.headers_mut();
+    // These belong to connections of HTTP/1.1 (RFC 9113 §8.2.2).
+    headers.remove(CONNECTION);
+    headers.remove(UPGRADE);
+    headers.insert(CONTENT_LENGTH, body.len().into());
+    let is_bare = request.method() == Method::HEAD || body.is_empty();
+    let mut output = respond.send_response(response, is_bare)?;
+    if !is_bare {
+        output.send_data(body, true)?;
+    }
+    // What is still to come of the request's body is not waited for: dropping its stream says so.
+    Ok(())
+}
+
+/// The request with the protocol where hyper puts it, and with the `Host` that it would have over
+/// HTTP/1.1 (RFC 9113 §8.3.1): whoever judges need not know the difference.
+fn as_hyper_has_it(mut request: Request<()>) -> Request<()> {
+    if let Some(protocol) = request.extensions_mut().remove::<h2::ext::Protocol>() {
+        let known = protocol.as_str().eq_ignore_ascii_case("websocket");
+        request.extensions_mut().insert(Protocol::from_static(if known { "websocket" } else { "unknown" }));
+    }
+    let host = request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+    if let Some(Ok(host)) = host
+        && !request.headers().contains_key(HOST)
+    {
+        request.headers_mut().insert(HOST, host);
+    }
+    request
+}
+
+fn dated<B>(mut response: Response<B>) -> Response<B> {
+    let date = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()));
+    response.headers_mut().insert(DATE, date.expect("a date is made of visible ASCII"));
+    response
+}
+
+async fn whole(body: Full<Bytes>) -> Bytes {
+    match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(never) => match never {},
+    }
+}
+
+/// A stream that was let in. Dropping it resets it, unless both sides have ended it.
+struct Stream {
+    output: SendStream<Bytes>,
+    /// Whether room was asked for that was not used.
+    awaits_room: bool,
+    has_ended: bool,
+    input: RecvStream,
+    /// What has come and was not taken; the peer is granted as much again when it is.
+    unread: Vec<u8>,
+    /// The peer has ended its direction.
+    is_at_end: bool,
+    _counted: Counted,
+}
+
+impl Stream {
+    fn new(output: SendStream<Bytes>, input: RecvStream, counted: Counted) -> Stream {
+        Stream {
+            output,
+            awaits_room: false,
+            has_ended: false,
+            input,
+            unread: Vec::new(),
+            is_at_end: false,
+            _counted: counted,
+        }
+    }
+
+    /// Takes all that has come, wanted or not: in h2 each little frame would take far more memory
+    /// than the bytes in it, and count against the whole connection. The window bounds it.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.is_at_end {
+            match self.input.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) => self.unread.extend_from_slice(&data),
+                // As over TCP, where a peer that goes like this has sent its end.
+                Poll::Ready(None) => self.is_at_end = true,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(error))),
+                Poll::Pending => break,
+            }
+        }
+        if self.unread.is_empty() && !self.is_at_end { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.awaits_room {
+            self.output.reserve_capacity(1);
+            self.awaits_room = true;
+        }
+        while self.output.capacity() == 0 {
+            match ready!(self.output.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
+                None => return Poll::Ready(Err(ErrorKind::BrokenPipe.into())),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn broken(error: h2::Error) -> io::Error {
+    if error.is_io() {
+        error.into_io().unwrap_or_else(|| ErrorKind::ConnectionReset.into())
+    } else {
+        io::Error::new(ErrorKind::ConnectionReset, error)
+    }
+}
+
+impl Transport for Stream {
+    const DELIVERS_WHEN_DROPPED: bool = false;
+
+    fn poll_ready(&mut self, wanted: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        let mut is_ready = Readiness::default();
+        if let Poll::Ready(done) = self.poll_input(cx) {
+            done?;
+            is_ready.readable = wanted.readable;
+        }
+        if wanted.writable {
+            if let Poll::Ready(done) = self.poll_room(cx) {
+                done?;
+                is_ready.writable = true;
+            }
+        } else if std::mem::take(&mut self.awaits_room) {
+            // Nothing is to be sent any more, as after a pause: others may have the room.
+            self.output.reserve_capacity(0);
+        }
+        is_ready.any()
+    }
+
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.unread.is_empty() {
+            return if self.is_at_end { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
+        }
+        let count = self.unread.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.unread[..count]);
+        if count == self.unread.len() {
+            // An idle stream owns no buffer.
+            self.unread = Vec::new();
+        } else {
+            self.unread.drain(..count);
+        }
+        // Fails for a stream that is over, to which nothing more is granted.
+        let _ = self.input.flow_control().release_capacity(count);
+        Ok(count)
+    }
+
+    fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        self.output.reserve_capacity(length);
+        let mut room = self.output.capacity().min(length);
+        self.awaits_room = room < length;
+        if room == 0 && length > 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let mut bytes = Vec::with_capacity(room);
+        for slice in slices {
+            let count = room.min(slice.len());
+            bytes.extend_from_slice(&slice[..count]);
+            room -= count;
+        }
+        let count = bytes.len();
+        self.output.send_data(bytes.into(), false).map_err(broken)?;
+        Ok(count)
+    }
+
+    fn force_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.try_write(slices)
+    }
+
+    /// The end of the stream stands for that of a TCP connection (RFC 8441 §5).
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !std::mem::replace(&mut self.has_ended, true) {
+            self.output.send_data(Bytes::new(), true).map_err(broken)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // A peer that has not ended its direction by now takes nothing more: what waits for it goes.
+        if !self.is_at_end {
+            self.output.send_reset(Reason::CANCEL);
+        }
+    }
+}
