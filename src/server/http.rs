@@ -4,6 +4,7 @@
 //! Who is let in is judged elsewhere; this file knows no session.
 
 use super::service::Service;
+use crate::deadline::pass;
 use crate::proto::handshake::Accept;
 use hyper::Request;
 use hyper::body::{Bytes, Incoming};
@@ -17,7 +18,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 /// The largest request head, in bytes: room for a target over hyper's limit of 65,534 bytes, so
 /// that it gets 414, and for little more.
@@ -78,7 +79,7 @@ where
     {
         let mut stopping = service.stopping();
         let mut stop = pin!(stopping.wait_for(|stop| *stop));
-        let mut timer = pin!(sleep_until(Instant::now() + patience));
+        let mut timer = pin!(pass(Instant::now() + patience));
         loop {
             tokio::select! {
                 biased;
@@ -96,7 +97,7 @@ where
                     if is_late {
                         break;
                     }
-                    timer.as_mut().reset(deadline);
+                    timer.set(pass(deadline));
                 }
             }
         }

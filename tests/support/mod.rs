@@ -461,6 +461,12 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     !crc
 }
 
+/// Starts a stream of one sentence that is sent so far ahead of its listener.
+pub fn start_paced(ahead_ms: u64) -> String {
+    let delivery = serde_json::json!({"mode": "paced", "aheadMs": ahead_ms});
+    serde_json::json!({"type": "start_session", "prompt": "One.", "delivery": delivery}).to_string()
+}
+
 /// Waits for this, but not for ever.
 pub async fn within<F: Future>(future: F) -> F::Output {
     timeout(PATIENCE, future).await.expect("in time")
