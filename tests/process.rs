@@ -19,7 +19,7 @@ use support::{FORMAT, Frame, Raw, audio, close, messages, opening, raw, session,
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout_at};
 
 const PAUSE: &str = r#"{"type":"pause"}"#;
 const RESUME: &str = r#"{"type":"resume"}"#;
@@ -318,8 +318,8 @@ fn short_deadlines() -> Command {
 async fn lives(client: &mut Raw, time: Duration) -> Vec<Frame> {
     let until = tokio::time::Instant::now() + time;
     let mut frames = Vec::new();
-    while let Ok(frame) = tokio::time::timeout_at(until, client.read_frame()).await {
-        match frame {
+    while let Ok(frame) = timeout_at(until, client.next_frame()).await {
+        match frame.expect("the connection lives") {
             Frame::Ping(payload) => client.send_bytes(&support::frame(0x8a, &payload)).await,
             Frame::Close(why) => panic!("closed: {why:?}"),
             frame => frames.push(frame),

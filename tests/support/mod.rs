@@ -393,6 +393,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         }
     }
 
+    /// The next frame, once all of it is there; `None` when the connection ends or breaks. May be
+    /// given up at any time: nothing is lost.
+    pub async fn next_frame(&mut self) -> Option<Frame> {
+        loop {
+            let head = match self.unread.get(1) {
+                Some(126) => 4,
+                Some(127) => 10,
+                _ => 2,
+            };
+            if let Some(head) = self.unread.get(..head) {
+                let len = match head.len() {
+                    2 => head[1].into(),
+                    4 => u16::from_be_bytes(head[2..].try_into().unwrap()).into(),
+                    _ => usize::try_from(u64::from_be_bytes(head[2..].try_into().unwrap())).unwrap(),
+                };
+                if self.unread.len() >= head.len() + len {
+                    return Some(self.read_frame().await);
+                }
+            }
+            match self.stream.read_buf(&mut self.unread).await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
     /// The frames up to and with the first of this kind.
     pub async fn read_until(&mut self, kind: &str) -> Vec<Frame> {
         let mut frames = Vec::new();
