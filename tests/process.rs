@@ -164,6 +164,7 @@ async fn a_second_signal_ends_at_once() {
         let mut client = v1(server.addr).await.0;
         client.say(PAUSE).await;
         client.say(START).await;
+        client.before_pong().await;
         server.signal(signals[0]).await;
         client.read_until("go_away").await;
         server.signal(signals[1]).await;
@@ -437,23 +438,24 @@ async fn a_clock_that_is_moved_changes_nothing() {
     paced.say(&start_paced(500)).await;
     paced.read_until("binary").await;
     // The hour of the server's clock.
-    let date = async || {
+    let hour = async || {
         let mut client = raw(server.addr).await;
         client.send_bytes(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         let date = client.read_answer().await.0.header("date").unwrap();
         let time = date.split(' ').find(|part| part.contains(':')).unwrap().to_owned();
         time[..2].parse::<i32>().unwrap()
     };
-    for (offset, hours) in [("+3700s", [1, 2]), ("-3700s", [-1, -2])] {
-        let before = date().await;
+    let before = hour().await;
+    for offset in ["+3700s", "-3700s"] {
         fs::write(&told, offset).unwrap();
-        let from = if offset.starts_with('+') { before } else { before - 1 };
         let (heard, played) = tokio::join!(lives(&mut idle, SILENCE * 2), lives(&mut paced, SILENCE * 2));
         assert_eq!(heard, [], "{offset}");
         let seconds = FORMAT.duration(audio(&played).len() as u64).as_secs_f64();
         assert!((1.0..3.2).contains(&seconds), "{offset}: {seconds} s of audio in two");
-        let after = date().await;
-        assert!(hours.iter().any(|h| (from + h - after).rem_euclid(24) == 0), "{before} {after}: not moved");
+        // Only the way forth shows: hyper does not take a date back.
+        if offset.starts_with('+') {
+            assert!(matches!((hour().await - before).rem_euclid(24), 1 | 2), "the clock was not moved");
+        }
     }
     fs::remove_file(&told).unwrap();
 }

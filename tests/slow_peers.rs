@@ -57,7 +57,7 @@ async fn attacked(test: &str, mode: &[&str]) -> Option<(usize, Duration)> {
     let own = sockets(pid);
 
     let mut attack = Command::new("slowhttptest");
-    attack.args(mode).args(["-c", &CONNECTIONS.to_string(), "-r", "200", "-l", "30", "-p", "3"]);
+    attack.args(mode).args(["-c", &CONNECTIONS.to_string(), "-r", "200", "-l", "16", "-p", "3"]);
     attack.args(["-u", &format!("http://{addr}{}", aloud::PATH)]);
     let mut attack = attack.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
     let mut held: HashMap<String, Instant> = HashMap::new();
@@ -103,8 +103,9 @@ async fn headers_that_never_end() {
 #[tokio::test]
 async fn a_body_that_never_comes() {
     let mode = ["-B", "-i", "1", "-s", "8192", "-t", "POST"];
-    if let Some((most, _)) = attacked("a_body_that_never_comes", &mode).await {
-        assert!(most >= CONNECTIONS / 4, "{most}");
+    if let Some((_, longest)) = attacked("a_body_that_never_comes", &mode).await {
+        // Refused by its head: nobody waits for it.
+        assert!(longest < LINGER + SLACK, "{longest:?}");
     }
 }
 
