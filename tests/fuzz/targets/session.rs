@@ -60,8 +60,8 @@ struct Heard {
     sentence: Option<(u64, usize, String)>,
     /// Sentences that were announced.
     next: u64,
-    /// Behind a cancel or a recovery.
-    is_cut: bool,
+    /// In the middle of a sentence, behind a recovery.
+    is_inside: bool,
     /// Behind `session_end`: there may be no stream, whose position is 0, or the next one.
     is_over: bool,
 }
@@ -208,7 +208,7 @@ impl Driven {
             match wire[0] {
                 0x81 => self.told(&serde_json::from_slice(payload).expect("JSON")),
                 0x82 => {
-                    assert!(self.heard.sentence.is_some() || self.heard.is_cut, "audio of no sentence");
+                    assert!(self.heard.sentence.is_some() || self.heard.is_inside, "audio of no sentence");
                     assert_eq!(self.recovering, None, "audio before recovered");
                     assert!(!payload.is_empty());
                     self.heard.audio.extend_from_slice(payload);
@@ -230,24 +230,27 @@ impl Driven {
                 if index == 0 && !self.is_v1 {
                     *heard = Heard::default();
                 }
-                // One that was told of before may come again behind a recovery.
                 assert!(index <= heard.next, "sentence {index} behind {}", heard.next);
+                // One that is spoken again for whoever comes back is told of again.
+                let is_again = index < heard.next;
                 heard.next = heard.next.max(index + 1);
-                if let Some(offset) = message["offset"].as_u64() {
-                    assert!(offset as usize <= heard.audio.len() || heard.is_cut);
-                }
-                let text = message["data"].as_str().expect("text").to_owned();
                 let start = message["offset"].as_u64().map_or(heard.audio.len(), |offset| offset as usize);
+                assert!(
+                    start == heard.audio.len() || is_again && start < heard.audio.len(),
+                    "sentence {index}"
+                );
+                let text = message["data"].as_str().expect("text").to_owned();
                 heard.sentence = Some((index, start, text));
                 heard.is_over = false;
+                heard.is_inside = false;
             }
             "sentence_end" => {
                 let index = index.expect("a sentence has an index");
-                if let Some((announced, start, text)) = heard.sentence.take().filter(|_| !heard.is_cut) {
+                if let Some((announced, start, text)) = heard.sentence.take() {
                     assert_eq!(announced, index);
                     assert!(heard.audio[start..] == spoken(&text).0, "sentence {index}: other audio");
                 }
-                if let Some(offset) = message["offset"].as_u64().filter(|_| !heard.is_cut) {
+                if let Some(offset) = message["offset"].as_u64() {
                     let (offset, bytes) =
                         (offset as usize, message["bytes"].as_u64().expect("bytes") as usize);
                     assert_eq!(offset, heard.audio.len(), "sentence {index}");
@@ -259,7 +262,7 @@ impl Driven {
                 heard.is_at(message);
                 heard.sentence = None;
                 heard.next = heard.next.max(index.unwrap_or(0));
-                heard.is_cut = true;
+                heard.is_inside = false;
             }
             "recovered" => {
                 let offset = self.recovering.take();
@@ -291,8 +294,7 @@ impl Driven {
         }
         self.heard.audio.truncate(offset);
         self.heard.sentence = None;
-        // Where in a sentence it is is not known before the next one.
-        self.heard.is_cut = true;
+        self.heard.is_inside = true;
         self.recovering = Some(offset);
         self.session.on_recovered(self.now, offset as u64);
         self.act();
