@@ -38,6 +38,7 @@
 
 pub mod client;
 pub mod config;
+mod deadline;
 mod gauge;
 pub mod proto;
 pub mod script;

@@ -8,6 +8,7 @@
 //! Deadlines count only the time that is spent waiting for the service. While whoever reads a
 //! [`Reply`] is busy, or its own listener slow, no time passes.
 
+use crate::deadline;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
@@ -495,7 +496,7 @@ impl Call {
 
         let left = deadlines.total.saturating_sub(self.spent);
         let begun = Instant::now();
-        let answer = timeout(deadlines.first_byte.min(left), client.request(request)).await;
+        let answer = deadline::within(deadlines.first_byte.min(left), client.request(request)).await;
         let waited = begun.elapsed();
         self.spent += waited;
         let mut asked_to_wait = None;
@@ -609,7 +610,7 @@ impl Reply {
             let left = deadlines.total.saturating_sub(self.spent);
             let frame = {
                 let _counted = Waiting { since: Instant::now(), counts: [&mut self.quiet, &mut self.spent] };
-                timeout(pause.min(left), self.body.frame()).await
+                deadline::within(pause.min(left), self.body.frame()).await
             };
             let data = match frame {
                 Err(_) if left < pause => return Err(self.upstream.too_late(FailureKind::TotalTimeout)),
@@ -670,7 +671,7 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = timeout(self.within, self.inner.call(uri));
+        let connecting = deadline::within(self.within, self.inner.call(uri));
         // What is one error type without TLS is another with it.
         #[allow(clippy::needless_question_mark)]
         Box::pin(async {

@@ -9,6 +9,7 @@ use super::registry::{Claim, Kept, Registration, untaken_bytes};
 use super::service::Shared;
 use super::telemetry::{Meter, Telemetry};
 use super::transport::{Readiness, Transport};
+use crate::deadline;
 use crate::gauge::Counted;
 use crate::proto::conversation::Turn;
 use crate::proto::frames::Batch;
@@ -731,7 +732,11 @@ impl<T: Transport> Connection<T> {
                 return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into()));
             }
             if now >= self.last_heard + config.silence_timeout {
-                self.on_silence();
+                // Nor was the peer asked for any, if the Ping before it is overdue.
+                match now > self.next_ping + deadline::LATE {
+                    true => self.last_heard = now,
+                    false => self.on_silence(),
+                }
             }
         }
         if let Talk::Session(session) = &mut self.talk {

@@ -4,6 +4,7 @@
 //! Who is let in is judged elsewhere; this file knows no session.
 
 use super::service::{Admitted, Service};
+use crate::deadline::pass;
 use hyper::Request;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 /// The largest request head, in bytes: room for a target over hyper's limit of 65,534 bytes, so
 /// that it gets 414, and for little more.
@@ -140,7 +141,7 @@ where
                 None => pending().await,
             }
         });
-        let mut timer = pin!(sleep_until(since + patience));
+        let mut timer = pin!(pass(since + patience));
         loop {
             tokio::select! {
                 biased;
@@ -163,7 +164,7 @@ where
                     if is_late {
                         break;
                     }
-                    timer.as_mut().reset(deadline);
+                    timer.set(pass(deadline));
                 }
             }
         }

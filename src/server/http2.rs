@@ -9,6 +9,7 @@
 use super::http::Rewound;
 use super::service::Service;
 use super::transport::{Readiness, Transport};
+use crate::deadline::pass;
 use crate::gauge::{Counted, Gauge};
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
@@ -78,7 +79,7 @@ where
     });
     tokio::select! {
         () = reading => {}
-        () = sleep_until(deadline) => {}
+        () = pass(deadline) => {}
         _ = stopping.wait_for(|stop| *stop) => {}
     }
     let first = first.filled();

@@ -6,6 +6,7 @@
 
 use super::guard::words;
 use super::{Guard, Shape, Sink, Speech, SynthesisError, Synthesizer, Treatment, Utterance, Voice};
+use crate::deadline;
 use crate::proto::audio::{Encoding, Format};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::ffi::OsStr;
@@ -286,7 +287,7 @@ impl Shared {
                 () = sink.cancelled() => return Ended::Cancelled,
                 read = stdout.read(&mut buffer) => read,
                 () = process.exited_without_output() => break,
-                () = tokio::time::sleep(patience.min(left)) => {
+                () = deadline::pass(since + patience.min(left)) => {
                     return Ended::Failed(SynthesisError::timeout(if left <= patience {
                         "The speech program took too long for this sentence."
                     } else if first {

@@ -406,19 +406,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 
     /// The next frame; `None` where the connection ends or breaks before it is whole.
     pub async fn try_frame(&mut self) -> Option<Frame> {
+        let patience = self.patience;
+        timeout(patience, self.next_frame()).await.expect("in time")
+    }
+
+    /// The next frame, once all of it is there; `None` when the connection ends or breaks. May be
+    /// given up at any time: nothing is lost.
+    pub async fn next_frame(&mut self) -> Option<Frame> {
         loop {
-            let length = match self.unread[..] {
-                [_, 126, a, b, ..] => Some(4 + usize::from(u16::from_be_bytes([a, b]))),
-                [_, 127, ..] => panic!("no frame is that long"),
-                [_, length, ..] if length != 126 => Some(2 + usize::from(length)),
-                _ => None,
+            let head = match self.unread.get(1) {
+                Some(126) => 4,
+                Some(127) => 10,
+                _ => 2,
             };
-            if length.is_some_and(|length| self.unread.len() >= length) {
-                return Some(self.read_frame().await);
+            if let Some(head) = self.unread.get(..head) {
+                let len = match head.len() {
+                    2 => head[1].into(),
+                    4 => u16::from_be_bytes(head[2..].try_into().unwrap()).into(),
+                    _ => usize::try_from(u64::from_be_bytes(head[2..].try_into().unwrap())).unwrap(),
+                };
+                if self.unread.len() >= head.len() + len {
+                    return Some(self.read_frame().await);
+                }
             }
-            let read = timeout(self.patience, self.stream.read_buf(&mut self.unread)).await.expect("in time");
-            if !read.is_ok_and(|count| count > 0) {
-                return None;
+            match self.stream.read_buf(&mut self.unread).await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
             }
         }
     }
@@ -489,6 +502,12 @@ pub fn crc32(bytes: &[u8]) -> u32 {
         }
     }
     !crc
+}
+
+/// Starts a stream of one sentence that is sent so far ahead of its listener.
+pub fn start_paced(ahead_ms: u64) -> String {
+    let delivery = serde_json::json!({"mode": "paced", "aheadMs": ahead_ms});
+    serde_json::json!({"type": "start_session", "prompt": "One.", "delivery": delivery}).to_string()
 }
 
 /// Waits for this, but not for ever.

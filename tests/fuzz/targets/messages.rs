@@ -1,0 +1,25 @@
+//! Any text as a control message, of either side: it is understood or refused with a sentence, and
+//! what is understood is understood the same when it is written out again.
+#![no_main]
+
+use aloud::proto::message::{ClientMessage, ServerMessage};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    match ClientMessage::parse(text) {
+        Ok(message) => {
+            let json = message.to_json();
+            assert_eq!(ClientMessage::parse(&json).as_ref(), Ok(&message), "{json}");
+            let _ = (message.is_base(), message.type_name());
+        }
+        Err(fault) => {
+            assert!(!fault.message.is_empty() && fault.message.len() < 400, "{}", fault.message);
+            assert!(!fault.code.is_fatal());
+        }
+    }
+    if let Ok(Some(message)) = ServerMessage::parse(text) {
+        let json = message.to_json();
+        serde_json::from_str::<serde_json::Value>(&json).expect("what is sent is JSON");
+        assert!(matches!(ServerMessage::parse(&json), Ok(Some(_))), "{json}");
+    }
+});

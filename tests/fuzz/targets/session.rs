@@ -1,0 +1,465 @@
+//! A whole session against whatever can happen to it: what a client says, what an engine does, what
+//! a socket takes, time, and lost connections, in any order.
+//!
+//! Held against what every client may rely on: order and numbers of sentences, offsets, lengths and
+//! checksums of their audio, and that it never hears anything but the stream.
+#![no_main]
+
+use aloud::audio::{Encoding, Format};
+use aloud::proto::conversation::Bounds;
+use aloud::proto::frames::Batch;
+use aloud::proto::message::{Code, TextSource};
+use aloud::proto::session::{Action, Session, Settings};
+use aloud::proto::voice::Voice;
+use hyper::body::Bytes;
+use libfuzzer_sys::arbitrary::{Result, Unstructured};
+use libfuzzer_sys::fuzz_target;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const FORMAT: Format = Format { encoding: Encoding::MuLaw, sample_rate_hz: 8_000 };
+const CHUNK_BYTES: usize = 48;
+const SENTENCES: [&str; 6] =
+    ["One more of them. ", "Silent one. ", "Fails late in it. ", "Fails at once. ", "Yes. ", "No end"];
+
+/// What the engine makes of a sentence, always the same, and whether it fails.
+fn spoken(text: &str) -> (Vec<u8>, bool) {
+    let audio: Vec<u8> = text.bytes().cycle().take(text.len() * 7).collect();
+    match text {
+        t if t.starts_with("Fails late") => (audio, true),
+        t if t.starts_with("Fails") => (Vec::new(), true),
+        t if t.starts_with("Silent") => (Vec::new(), false),
+        _ => (audio, false),
+    }
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = !0u32;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+        }
+    }
+    !crc
+}
+
+/// A sentence in synthesis: what is left of its audio, and whether it fails behind it.
+struct Speech {
+    chunks: VecDeque<Bytes>,
+    fails: bool,
+}
+
+/// What a client has of the stream that runs.
+#[derive(Default)]
+struct Heard {
+    audio: Vec<u8>,
+    /// The sentence that is being heard, where it began, and its text.
+    sentence: Option<(u64, usize, String)>,
+    /// Sentences that were announced.
+    next: u64,
+    /// In the middle of a sentence, behind a recovery.
+    is_inside: bool,
+    /// Behind `session_end`: there may be no stream, whose position is 0, or the next one.
+    is_over: bool,
+}
+
+impl Heard {
+    /// Holds the position that the session tells against what came.
+    fn is_at(&self, message: &Value) {
+        let offset = message["offset"].as_u64().expect("an offset") as usize;
+        assert!(offset == self.audio.len() || self.is_over && offset == 0, "{offset} {}", self.audio.len());
+    }
+}
+
+struct Driven {
+    session: Session,
+    prefetch: usize,
+    is_v1: bool,
+    speeches: VecDeque<Speech>,
+    is_writing: bool,
+    outgoing: Vec<u8>,
+    wire: Vec<u8>,
+    closed: Option<u16>,
+    now: Instant,
+    heard: Heard,
+    /// The session goes on at this offset, of which the client has not been told yet.
+    recovering: Option<usize>,
+}
+
+impl Driven {
+    fn act(&mut self) {
+        while let Some(action) = self.session.next_action() {
+            assert_eq!(self.closed, None, "{action:?} after the close");
+            match action {
+                Action::Send(message) => self.push_text(&message.to_json()),
+                Action::Speak(sentence) => {
+                    let (audio, fails) = spoken(&sentence.text);
+                    let chunks = audio.chunks(CHUNK_BYTES).map(Bytes::copy_from_slice).collect();
+                    self.speeches.push_back(Speech { chunks, fails });
+                    assert!(self.speeches.len() <= self.prefetch, "more than prefetch in synthesis");
+                }
+                Action::Write { turns, .. } => {
+                    assert!(!self.is_writing && !turns.is_empty());
+                    self.is_writing = true;
+                }
+                Action::StopWriting => {
+                    assert!(self.is_writing);
+                    self.is_writing = false;
+                }
+                Action::Cancel => {
+                    let untaken = self.speeches.drain(..).flat_map(|speech| speech.chunks);
+                    let untaken = untaken.map(|chunk| chunk.len() as u64).sum();
+                    self.session.on_cancelled(untaken);
+                }
+                Action::Keep => assert!(self.session.token().is_some()),
+                // The registry's part, which is not here.
+                Action::Recover(_) => self.session.on_not_recovered(false),
+                Action::Close(code, _) => self.closed = Some(code.0),
+            }
+        }
+    }
+
+    fn push_text(&mut self, json: &str) {
+        let mut batch = Batch::default();
+        batch.push_text(json);
+        batch.write(|slices| slices.iter().for_each(|slice| self.outgoing.extend_from_slice(slice)));
+    }
+
+    fn say(&mut self, json: &str) {
+        if self.closed.is_none() {
+            self.session.on_text(self.now, json);
+            self.act();
+        }
+    }
+
+    /// One event of the engine's; false if there is none, or none is wanted.
+    fn speak(&mut self) -> bool {
+        if !self.session.wants_speech(self.now) {
+            return false;
+        }
+        let Some(speech) = self.speeches.front_mut() else { return false };
+        if let Some(chunk) = speech.chunks.pop_front() {
+            self.session.on_audio(chunk);
+        } else if std::mem::take(&mut speech.fails) {
+            self.session.on_failure(Code::EngineFailed, "The engine broke.");
+        } else {
+            self.speeches.pop_front();
+            self.session.on_spoken();
+        }
+        self.act();
+        true
+    }
+
+    /// What a writer does next: a piece of text, its end, or a failure.
+    fn write_script(&mut self, kind: u8) {
+        if !self.is_writing || !self.session.wants_text() {
+            return;
+        }
+        match kind {
+            0..=5 => self.session.on_fragment(self.now, SENTENCES[usize::from(kind)]),
+            6 => {
+                self.is_writing = false;
+                self.session.on_script_end();
+            }
+            _ => {
+                self.is_writing = false;
+                self.session.on_script_failure(Code::LlmFailed, "The model broke.");
+            }
+        }
+        self.act();
+    }
+
+    /// One write of which the socket takes at most so many bytes; false if there is nothing to
+    /// write.
+    fn write(&mut self, most: usize) -> bool {
+        let mut batch = Batch::default();
+        batch.push_raw(&self.outgoing);
+        let raw = batch.len();
+        if self.closed.is_none() {
+            self.session.fill(self.now, &mut batch);
+            assert_eq!(batch.len() > raw, self.session.has_output(self.now));
+        }
+        let offered: Vec<u8> = batch.write(|slices| slices.iter().flat_map(|s| s.to_vec()).collect());
+        let written = most.min(offered.len());
+        self.wire.extend_from_slice(&offered[..written]);
+        let mut rest = self.outgoing.split_off(written.min(raw));
+        batch.sent(written, &mut rest, |what| self.session.sent(self.now, what));
+        self.outgoing = rest;
+        self.act();
+        self.hear();
+        !offered.is_empty()
+    }
+
+    /// Takes whole frames from the wire and holds them against what was promised.
+    fn hear(&mut self) {
+        let wire = std::mem::take(&mut self.wire);
+        let mut wire = &wire[..];
+        while wire.len() >= 2 {
+            let (header, length) = match wire[1] {
+                126 if wire.len() < 4 => break,
+                126 => (4, usize::from(u16::from_be_bytes([wire[2], wire[3]]))),
+                127 => panic!("a frame over 64 KiB"),
+                short => (2, usize::from(short)),
+            };
+            let Some(payload) = wire.get(header..header + length) else { break };
+            match wire[0] {
+                0x81 => self.told(&serde_json::from_slice(payload).expect("JSON")),
+                0x82 => {
+                    assert!(self.heard.sentence.is_some() || self.heard.is_inside, "audio of no sentence");
+                    assert_eq!(self.recovering, None, "audio before recovered");
+                    assert!(!payload.is_empty());
+                    self.heard.audio.extend_from_slice(payload);
+                }
+                first => panic!("first byte {first:#x}"),
+            }
+            wire = &wire[header + length..];
+        }
+        self.wire = wire.to_vec();
+    }
+
+    fn told(&mut self, message: &Value) {
+        let heard = &mut self.heard;
+        let index = message["index"].as_u64();
+        match message["type"].as_str().expect("every message has a type") {
+            "stream_start" => *heard = Heard::default(),
+            "text" => {
+                let index = index.expect("a text has an index");
+                if index == 0 && !self.is_v1 {
+                    *heard = Heard::default();
+                }
+                assert!(index <= heard.next, "sentence {index} behind {}", heard.next);
+                // One that is spoken again for whoever comes back is told of again.
+                let is_again = index < heard.next;
+                heard.next = heard.next.max(index + 1);
+                let start = message["offset"].as_u64().map_or(heard.audio.len(), |offset| offset as usize);
+                assert!(
+                    start == heard.audio.len() || is_again && start < heard.audio.len(),
+                    "sentence {index}"
+                );
+                let text = message["data"].as_str().expect("text").to_owned();
+                heard.sentence = Some((index, start, text));
+                heard.is_over = false;
+                heard.is_inside = false;
+            }
+            "sentence_end" => {
+                let index = index.expect("a sentence has an index");
+                if let Some((announced, start, text)) = heard.sentence.take() {
+                    assert_eq!(announced, index);
+                    assert!(heard.audio[start..] == spoken(&text).0, "sentence {index}: other audio");
+                }
+                if let Some(offset) = message["offset"].as_u64() {
+                    let (offset, bytes) =
+                        (offset as usize, message["bytes"].as_u64().expect("bytes") as usize);
+                    assert_eq!(offset, heard.audio.len(), "sentence {index}");
+                    let crc = format!("{:08x}", crc32(&heard.audio[offset - bytes..]));
+                    assert_eq!(message["crc32"], crc, "sentence {index}");
+                }
+            }
+            "cancelled" => {
+                heard.is_at(message);
+                heard.sentence = None;
+                heard.next = heard.next.max(index.unwrap_or(0));
+                heard.is_inside = false;
+            }
+            "recovered" => {
+                let offset = self.recovering.take();
+                if message["recovered"] == true {
+                    assert_eq!(message["offset"].as_u64(), offset.map(|offset| offset as u64));
+                }
+            }
+            "paused" => heard.is_at(message),
+            "session_end" => {
+                heard.sentence = None;
+                heard.is_over = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// The connection is lost, and its client comes back on another at some byte that it has.
+    fn lose(&mut self, back: usize) {
+        if self.closed.is_some() || !self.session.is_resumable() {
+            return;
+        }
+        self.session.freeze(self.now);
+        self.outgoing.clear();
+        self.wire.clear();
+        let offset = self.heard.audio.len().saturating_sub(back);
+        if !self.session.can_go_back_to(offset as u64) {
+            self.closed = Some(4410);
+            return;
+        }
+        self.heard.audio.truncate(offset);
+        self.heard.sentence = None;
+        self.heard.is_inside = true;
+        self.recovering = Some(offset);
+        self.session.on_recovered(self.now, offset as u64);
+        self.act();
+    }
+}
+
+/// A message of a client, of those that make sense at some time.
+fn message(input: &mut Unstructured<'_>) -> Result<String> {
+    let sentence = |input: &mut Unstructured<'_>| input.choose(&SENTENCES).copied();
+    Ok(match input.int_in_range(0..=15u8)? {
+        0..=2 => {
+            let mut prompt = String::new();
+            for _ in 0..input.int_in_range(0..=4u8)? {
+                prompt += sentence(input)?;
+            }
+            let source = *input.choose(&["verbatim", "verbatim", "append", "llm"])?;
+            let mut start = json!({"type": "start_session", "prompt": prompt, "source": source});
+            let options: u8 = input.arbitrary()?;
+            if options & 1 == 1 {
+                start["resumable"] = true.into();
+            }
+            if options & 2 == 2 {
+                start["delivery"] = json!({"mode": "paced", "aheadMs": 20 + u64::from(options)});
+            }
+            if options & 4 == 4 {
+                start["timestamps"] = json!("word");
+            }
+            if options & 8 == 8 {
+                start["audio"] = json!({"frameMs": 1 + u64::from(options >> 4)});
+            }
+            if source == "append" {
+                start.as_object_mut().expect("an object").remove("prompt");
+            }
+            start.to_string()
+        }
+        3 | 4 => {
+            let text = sentence(input)?;
+            json!({"type": "append", "text": &text[..input.int_in_range(0..=text.len())?]}).to_string()
+        }
+        5 => json!({"type": "flush"}).to_string(),
+        6 => json!({"type": "pause"}).to_string(),
+        7 | 8 => json!({"type": "resume"}).to_string(),
+        9 => json!({"type": "cancel"}).to_string(),
+        10 => json!({"type": "cancel", "playedMs": input.arbitrary::<u16>()?}).to_string(),
+        11 => json!({"type": "ack", "playedMs": input.arbitrary::<u16>()? / 64}).to_string(),
+        12 => json!({"type": "update", "voice": *input.choose(&["anna", "bert", "carl"])?, "speed": 1.5})
+            .to_string(),
+        13 => json!({"type": "end", "drain": input.arbitrary::<bool>()?}).to_string(),
+        14 => json!({"type": "ping", "id": "x"}).to_string(),
+        _ => input.arbitrary::<&str>()?.to_owned(),
+    })
+}
+
+fn run(input: &mut Unstructured<'_>) -> Result<()> {
+    let how: u8 = input.arbitrary()?;
+    let prefetch = 1 + usize::from(how & 3);
+    let settings = Settings {
+        greeting: "Hello.".to_owned(),
+        max_prompt_chars: 200,
+        max_buffered_chars: 100,
+        max_session_chars: (how & 4 == 4).then_some(100),
+        max_message_bytes: 65_536,
+        prefetch,
+        speed: 1.0,
+        format: FORMAT,
+        frame_ms: 2,
+        formats: vec![FORMAT],
+        voices: vec![Voice::new("anna"), Voice::new("bert")],
+        is_deterministic: how & 8 == 0,
+        is_paced: how & 16 == 16,
+        ahead: Duration::from_millis(20),
+        keep_bytes: [400, 1 << 20][usize::from(how >> 5 & 1)],
+        heartbeat: Duration::from_secs(30),
+        resume_ttl: Duration::from_secs(120),
+        max_session: Duration::from_secs(60),
+        has_writer: true,
+        source: TextSource::Verbatim,
+        max_script_chars: 60,
+        history: Bounds { turns: 5, chars: 100 },
+    };
+    let is_v1 = how & 64 == 0;
+    let now = Instant::now();
+    let token = is_v1.then(|| "a-token".to_owned());
+    let mut driven = Driven {
+        session: Session::new(Arc::new(settings), "an-id".to_owned(), token, now),
+        prefetch,
+        is_v1,
+        speeches: VecDeque::new(),
+        is_writing: false,
+        outgoing: Vec::new(),
+        wire: Vec::new(),
+        closed: None,
+        now,
+        heard: Heard::default(),
+        recovering: None,
+    };
+    driven.act();
+    while !input.is_empty() && driven.closed.is_none() {
+        match input.int_in_range(0..=15u8)? {
+            0..=4 => {
+                let message = message(input)?;
+                driven.say(&message);
+            }
+            5..=7 => drop(driven.speak()),
+            8 => while driven.speak() {},
+            9 => driven.write_script(input.int_in_range(0..=7)?),
+            10 | 11 => drop(driven.write(input.arbitrary::<u8>()?.into())),
+            12 => drop(driven.write(usize::MAX)),
+            13 => driven.now += Duration::from_millis(input.arbitrary::<u8>()?.into()),
+            14 => driven.lose(input.arbitrary::<u8>()?.into()),
+            _ => match input.arbitrary::<u8>()? {
+                0 => {
+                    driven.session.drain(Duration::from_secs(5));
+                    driven.act();
+                }
+                1 => {
+                    // The end of the connection, but not of the session.
+                    driven.session.on_silence();
+                    driven.act();
+                    assert!(matches!(driven.closed.take(), Some(4408 | 1008)));
+                    if !driven.session.is_resumable() {
+                        return Ok(());
+                    }
+                    driven.lose(0);
+                }
+                n => driven.now += Duration::from_millis(u64::from(n) * 20),
+            },
+        }
+        if driven.closed.is_none() {
+            driven.session.on_time(driven.now);
+            driven.act();
+        }
+        let due = driven.session.next_time(driven.now);
+        assert!(due.is_none_or(|due| due > driven.now || driven.closed.is_some()), "due and not done");
+    }
+    if driven.closed == Some(4410) {
+        return Ok(());
+    }
+    // Left alone, and let on, it comes to its end: nothing waits for ever.
+    driven.say(r#"{"type":"resume"}"#);
+    driven.say(r#"{"type":"end","drain":true}"#);
+    for _ in 0..2_000 {
+        driven.write_script(6);
+        while driven.speak() || driven.write(usize::MAX) {}
+        if driven.closed.is_some() {
+            break;
+        }
+        driven.now += Duration::from_millis(20);
+        driven.session.on_time(driven.now);
+        driven.act();
+        // A listener that tells what it has heard has to go on telling.
+        let played = FORMAT.duration(driven.heard.audio.len() as u64).as_millis() + 1;
+        if is_v1 && driven.session.streams() > 0 {
+            driven.say(&format!(r#"{{"type":"ack","playedMs":{played}}}"#));
+        }
+    }
+    assert!(driven.closed.is_some() || !is_v1, "it does not end");
+    // To end behind the last sentence is not for every client, to end at once is.
+    driven.say(r#"{"type":"end"}"#);
+    while driven.write(usize::MAX) {}
+    assert!(driven.closed.is_some(), "it does not end at once");
+    Ok(())
+}
+
+fuzz_target!(|data: &[u8]| {
+    // Input that ends in the middle of something has done what it could.
+    let _ = run(&mut Unstructured::new(data));
+});

@@ -1,0 +1,118 @@
+//! slowhttptest, which nobody here wrote, holds connections for as long as it can: by headers that
+//! never end, a body that never comes, answers that it does not read. None is held past its
+//! deadline, and nobody else notices.
+//!
+//! `.ci/foreign-clients` installs it; without it a test says that it is skipped.
+#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
+
+mod support;
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use support::{session, within};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// What a server without options gives a peer for a request, and then for taking the answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+const LINGER: Duration = Duration::from_secs(2);
+/// What a busy machine may add, and the time between two looks.
+const SLACK: Duration = Duration::from_secs(2);
+
+const CONNECTIONS: usize = 200;
+
+/// The sockets of a process, by what the system calls them.
+fn sockets(pid: u32) -> Vec<String> {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
+    let targets = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    targets.map(|target| target.to_string_lossy().into_owned()).filter(|t| t.starts_with("socket:")).collect()
+}
+
+async fn serves(addr: SocketAddr) {
+    let mut client = session(addr).await;
+    client.say(r#"{"type":"start_session","prompt":"One."}"#).await;
+    client.read_until("session_end").await;
+}
+
+/// Runs slowhttptest in one of its modes against a server; how many connections the server held at
+/// once, and the longest that it held any.
+async fn attacked(test: &str, mode: &[&str]) -> Option<(usize, Duration)> {
+    if std::process::Command::new("slowhttptest").arg("-h").output().is_err() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "no slowhttptest: run .ci/foreign-clients");
+        eprintln!("skipped {test}: there is no slowhttptest, see .ci/foreign-clients");
+        return None;
+    }
+    let mut server = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    server.args(["serve", "--listen=127.0.0.1:0", "--engine=tone", "--tone-seconds=0.1"]).env_clear();
+    let mut server = server.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(server.stdout.take().unwrap());
+    within(stdout.read_line(&mut line)).await.unwrap();
+    let addr: SocketAddr = line.trim().strip_prefix("listening on http://").unwrap().parse().unwrap();
+    let pid = server.id().unwrap();
+    let own = sockets(pid);
+
+    let mut attack = Command::new("slowhttptest");
+    attack.args(mode).args(["-c", &CONNECTIONS.to_string(), "-r", "200", "-l", "16", "-p", "3"]);
+    attack.args(["-u", &format!("http://{addr}{}", aloud::PATH)]);
+    let mut attack = attack.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+    let mut held: HashMap<String, Instant> = HashMap::new();
+    let (mut most, mut longest) = (0, Duration::ZERO);
+    let mut looks = interval(Duration::from_millis(100));
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_over = false;
+    let mut n = 0;
+    while !is_over || !held.is_empty() {
+        looks.tick().await;
+        let now = Instant::now();
+        let open: Vec<String> = sockets(pid).into_iter().filter(|socket| !own.contains(socket)).collect();
+        held.retain(|socket, since| {
+            longest = longest.max(now - *since);
+            open.contains(socket)
+        });
+        for socket in open {
+            held.entry(socket).or_insert(now);
+        }
+        most = most.max(held.len());
+        assert!(longest < DEADLINE + LINGER + SLACK, "held for {longest:?}");
+        is_over = is_over || attack.try_wait().unwrap().is_some();
+        n += 1;
+        if n % 10 == 0 {
+            serves(addr).await;
+        }
+    }
+    serves(addr).await;
+    println!("{test}: {most} held at once, none for longer than {longest:?}");
+    Some((most, longest))
+}
+
+#[tokio::test]
+async fn headers_that_never_end() {
+    let mode = ["-H", "-i", "1", "-x", "24"];
+    if let Some((most, longest)) = attacked("headers_that_never_end", &mode).await {
+        assert!(most >= CONNECTIONS / 2, "{most}");
+        // Each of them is given its time.
+        assert!(longest > DEADLINE - SLACK, "{longest:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_never_comes() {
+    let mode = ["-B", "-i", "1", "-s", "8192", "-t", "POST"];
+    if let Some((_, longest)) = attacked("a_body_that_never_comes", &mode).await {
+        // Refused by its head: nobody waits for it.
+        assert!(longest < LINGER + SLACK, "{longest:?}");
+    }
+}
+
+#[tokio::test]
+async fn answers_that_are_not_read() {
+    let mode = ["-X", "-k", "10", "-w", "1", "-y", "2", "-n", "5", "-z", "1"];
+    if let Some((most, _)) = attacked("answers_that_are_not_read", &mode).await {
+        assert!(most >= CONNECTIONS / 2, "{most}");
+    }
+}
