@@ -1,4 +1,5 @@
-//! Whole sessions over loopback: time from `start_session` to the first byte of audio.
+//! Whole sessions over loopback: what `aloud bench` finds in each of its modes, and the time from
+//! `start_session` to the first byte of audio of a server that has nothing else to do.
 //!
 //! Not a library's timer loop: what counts is the distribution, and it is measured at the client.
 
@@ -7,6 +8,7 @@ use aloud::proto::message::{ClientMessage, ServerMessage};
 use aloud::tts::Flite;
 use aloud::{Config, Server, Service};
 use std::error::Error;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,9 +17,33 @@ const ROUNDS: usize = 2_000;
 const WARM_UP: usize = 50;
 const SENTENCE: &str = "She had learned not to hurry on days like it";
 
+/// The loads that are put on a server in a process of its own.
+const LOADS: [&[&str]; 8] = [
+    &["--mode=burst", "--connections=16", "--frame-ms=5", "--sample-rate=8000"],
+    &["--mode=burst", "--connections=16"],
+    &["--mode=burst", "--connections=256"],
+    &["--mode=burst", "--connections=16", "--frame-ms=100"],
+    &["--mode=paced", "--connections=1000"],
+    &["--mode=paced", "--connections=20", "--engine=flite"],
+    &["--mode=handshake", "--connections=128"],
+    &["--mode=idle", "--connections=5000"],
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     // `cargo test --benches` runs this too, to see that it works, and wants no figures.
-    let rounds = if std::env::args().any(|arg| arg == "--bench") { ROUNDS } else { 1 };
+    let is_bench = std::env::args().any(|arg| arg == "--bench");
+    let rounds = if is_bench { ROUNDS } else { 1 };
+    for load in LOADS {
+        let mut bench = Command::new(env!("CARGO_BIN_EXE_aloud"));
+        bench.arg("bench").args(load);
+        if !is_bench {
+            bench.args(["--connections=1", "--seconds=0.1"]);
+        }
+        if !bench.status()?.success() {
+            return Err(format!("aloud bench {} went wrong", load.join(" ")).into());
+        }
+        println!();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut first = runtime.block_on(time_to_first_audio(rounds))?;
     first.sort_unstable();

@@ -204,7 +204,7 @@ fn idle_connections_have_a_size() {
 fn the_table_is_for_a_person() {
     let output = run(&["--connections=1", "--seconds=0.1", "--engine=flite", "--prompt=Good evening."]);
     let table = String::from_utf8(output.stdout).unwrap();
-    for line in ["its own, flite", "burst, 1 connections", "frames   ", " MB/s", "first audio ", "none\n"] {
+    for line in ["its own, flite", "burst, 1 connection, ", "frames   ", " MB/s", "first audio ", "none\n"] {
         assert!(table.contains(line), "{line:?} is not in\n{table}");
     }
     assert!(output.status.success());

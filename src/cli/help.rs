@@ -493,7 +493,7 @@ Output:
 Times of audio are those of its arrival. A gap is from one piece of audio to the
 next; lateness is against a listener who begins with the first frame, and needs
 the format, which servers of aloud.v1 tell. The bench runs on one core, and says
-when that was full.
+when that was full, or it had to share it.
 
 Examples:
   aloud bench

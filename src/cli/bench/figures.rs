@@ -132,6 +132,14 @@ pub(super) struct Spent {
     pub(super) grown: Option<u64>,
 }
 
+/// What the bench itself did in the window.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Own {
+    pub(super) cpu: Option<Duration>,
+    /// How long it would have run, had it had a core.
+    pub(super) waited: Option<Duration>,
+}
+
 /// Everything there is to tell.
 pub(super) struct Report<'a> {
     pub(super) asked: &'a Bench,
@@ -145,8 +153,7 @@ pub(super) struct Report<'a> {
     pub(super) window: Window,
     pub(super) tally: Tally,
     pub(super) spent: Spent,
-    /// CPU time of the bench itself.
-    pub(super) own: Option<Duration>,
+    pub(super) own: Own,
     pub(super) is_interrupted: bool,
 }
 
@@ -174,9 +181,11 @@ impl Report<'_> {
         (self.open > 0 && self.asked.mode != Mode::Handshake).then(|| grown / self.open as u64)
     }
 
-    /// Whether the bench was what limited the figures.
-    fn is_own_core_full(&self) -> bool {
-        self.own.is_some_and(|own| self.cores(own) >= FULL)
+    /// Whether the bench was what limited the figures, because its core was full: with itself, or with
+    /// others while it waited.
+    fn was_full(&self) -> bool {
+        let Own { cpu, waited } = self.own;
+        cpu.is_some_and(|cpu| self.cores(cpu + waited.unwrap_or_default()) >= FULL)
     }
 
     fn wasted_ms(&self) -> Option<f64> {
@@ -234,8 +243,9 @@ impl Report<'_> {
             "late_us": times(&window.late),
             "wasted_ms_per_listener": figure(self.wasted_ms()),
             "frames_of_connection": shares,
-            "bench_cpu_cores": figure(self.own.map(|own| self.cores(own))),
-            "bench_was_full": self.is_own_core_full(),
+            "bench_cpu_cores": figure(self.own.cpu.map(|cpu| self.cores(cpu))),
+            "bench_waited_cores": figure(self.own.waited.map(|waited| self.cores(waited))),
+            "bench_was_full": self.was_full(),
             "errors": self.tally.troubles.iter().map(|(kind, count)| (kind.to_string(), json!(count)))
                 .collect::<serde_json::Map<_, _>>(),
         })
@@ -255,9 +265,14 @@ impl Report<'_> {
         };
         let ended = if self.is_interrupted { ", interrupted" } else { "" };
         row("server", format!("{}, {}", self.url, self.server));
+        let plural = if self.open == 1 { "" } else { "s" };
         row(
             "measured",
-            format!("{}, {open} connections, {:.1} s{ended}", asked.mode.name(), self.time.as_secs_f64()),
+            format!(
+                "{}, {open} connection{plural}, {:.1} s{ended}",
+                asked.mode.name(),
+                self.time.as_secs_f64()
+            ),
         );
         if window.frames > 0 {
             let size = window.bytes as f64 / window.frames as f64;
@@ -302,8 +317,12 @@ impl Report<'_> {
             let [least, middle, most] = [least, middle, most].map(count);
             row("frames of one", format!("least {least}, median {middle}, most {most}"));
         }
-        if let Some(own) = self.own {
-            row("bench CPU", format!("{:.2} cores", self.cores(own)));
+        if let Some(cpu) = self.own.cpu {
+            let waited = self.cores(self.own.waited.unwrap_or_default());
+            row(
+                "bench CPU",
+                format!("{:.2} cores, and waited for one {:.2} of the time", self.cores(cpu), waited),
+            );
         }
         match self.tally.troubles.is_empty() {
             true => row("errors", "none".to_owned()),
@@ -313,8 +332,8 @@ impl Report<'_> {
                 }
             }
         }
-        if self.is_own_core_full() {
-            out += "\nThe core that the bench runs on was full: these are its limits, not the server's.\n";
+        if self.was_full() {
+            out += "\nThe core that the bench runs on was full: the server may be faster than this.\n";
         }
         out
     }

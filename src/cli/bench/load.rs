@@ -1,7 +1,7 @@
 //! The load: connections that open, listen and leave, all in one thread, and the measurement of
 //! what they make of the server.
 
-use super::figures::{Report, Spent, Tally, Trouble, Window, count};
+use super::figures::{Own, Report, Spent, Tally, Trouble, Window, count};
 use super::listener::{Habits, Listener};
 use super::opening::Target;
 use super::process;
@@ -237,7 +237,7 @@ pub(super) struct Measured {
     window: Window,
     tally: Tally,
     spent: Spent,
-    own: Option<Duration>,
+    own: Own,
     is_interrupted: bool,
 }
 
@@ -299,7 +299,8 @@ pub(super) async fn measure(
     if asked.mode != Mode::Idle {
         load.phase.send_replace(Phase::Running);
     }
-    let figures = || (Instant::now(), server.and_then(process::cpu), process::cpu(std::process::id()));
+    let own = std::process::id();
+    let figures = || (Instant::now(), server.and_then(process::cpu), process::cpu(own), process::waited(own));
     let begin = || {
         load.tally().turn();
         figures()
@@ -328,7 +329,7 @@ pub(super) async fn measure(
     let _ = timeout(LEAVING_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await;
     screen.clear();
     let tally = std::mem::replace(&mut *load.tally(), Tally::new(0));
-    let own = between(before.2, after.2);
+    let own = Own { cpu: between(before.2, after.2), waited: between(before.3, after.3) };
     Ok(Measured { open, time: after.0 - before.0, window, tally, spent, own, is_interrupted })
 }
 

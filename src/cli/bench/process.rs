@@ -93,13 +93,22 @@ impl Server {
 /// CPU time of all threads of a process that live, to the nanosecond where the kernel counts so;
 /// `None` where it cannot be told.
 pub(super) fn cpu(pid: u32) -> Option<Duration> {
+    schedule(pid, 0).filter(|cpu| !cpu.is_zero()).or_else(|| ticks(pid))
+}
+
+/// How long they were ready to run and something else ran in their place.
+pub(super) fn waited(pid: u32) -> Option<Duration> {
+    schedule(pid, 1)
+}
+
+/// A field of `schedstat`, of all threads together.
+fn schedule(pid: u32, field: usize) -> Option<Duration> {
     let of_thread = |task: fs::DirEntry| {
         let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split_ascii_whitespace().next()?.parse::<u64>().ok()
+        text.split_ascii_whitespace().nth(field)?.parse::<u64>().ok()
     };
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
-    let nanos: u64 = tasks.flatten().filter_map(of_thread).sum();
-    (nanos > 0).then(|| Duration::from_nanos(nanos)).or_else(|| ticks(pid))
+    Some(Duration::from_nanos(tasks.flatten().filter_map(of_thread).sum()))
 }
 
 /// The same in the ticks of 10 ms that `stat` counts in, whatever the kernel's own are.
