@@ -24,8 +24,8 @@
 //!   once, and [`Fallback`](tts::Fallback) has a second one for when it fails.
 //! - [`script`] is what a writer is: [`Writer`](script::Writer), with [`Chat`](script::Chat), a
 //!   language model over HTTP, whose text is spoken while it is still being written.
-//! - [`Service`] answers HTTP requests and starts sessions; [`Server`] puts it behind a listener
-//!   with deadlines. Each connection is one task around one `select!`, the only place that knows
+//! - [`Service`] answers HTTP requests and starts sessions, for whom [`config::Admission`] lets in;
+//!   [`Server`] puts it behind a listener with deadlines. Each connection is one task around one `select!`, the only place that knows
 //!   both a socket and a session.
 //! - A registry, one for each [`Service`], keeps resumable sessions that have lost their
 //!   connection, with the speech that was being made for them, until their clients come back or
