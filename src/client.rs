@@ -4,10 +4,12 @@ use crate::proto::handshake::{self, Refused};
 use crate::proto::message::{ClientMessage, Fault, ServerMessage};
 use crate::proto::websocket::{CloseCode, Closed, Endpoint, Incoming, Limits, Role, State};
 use crate::server::PATH;
+use crate::upstream::Secret;
 use http_body_util::Empty;
 use hyper::Uri;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
+use hyper::header::AUTHORIZATION;
 use hyper_util::rt::TokioIo;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -143,8 +145,23 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future drops the connection.
     pub async fn connect_with(url: &str, subprotocols: &[&str]) -> Result<Client, Error> {
+        Client::open(url, subprotocols, None).await
+    }
+
+    /// The same, showing this token, or ticket, to a server that lets in only who has one.
+    ///
+    /// # Errors
+    /// Whatever keeps the WebSocket from being opened.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the connection.
+    pub async fn connect_as(token: &Secret, url: &str, subprotocols: &[&str]) -> Result<Client, Error> {
+        Client::open(url, subprotocols, Some(token)).await
+    }
+
+    async fn open(url: &str, subprotocols: &[&str], token: Option<&Secret>) -> Result<Client, Error> {
         let late = |_| Error::Io(ErrorKind::TimedOut.into());
-        timeout(CONNECT_TIMEOUT, open(url, subprotocols)).await.map_err(late)?
+        timeout(CONNECT_TIMEOUT, open(url, subprotocols, token)).await.map_err(late)?
     }
 
     /// The subprotocol that the server chose of those it was offered.
@@ -212,7 +229,7 @@ impl Client {
     }
 }
 
-async fn open(url: &str, subprotocols: &[&str]) -> Result<Client, Error> {
+async fn open(url: &str, subprotocols: &[&str], token: Option<&Secret>) -> Result<Client, Error> {
     let uri: Uri = url.parse().map_err(|error| Error::Url(format!("{url} is no URL: {error}")))?;
     if uri.scheme_str() != Some("ws") {
         return Err(Error::Url(format!("{url} must begin with ws://, the only scheme there is here")));
@@ -229,9 +246,12 @@ async fn open(url: &str, subprotocols: &[&str]) -> Result<Client, Error> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| Error::Io(io::Error::other(error)))?;
     let key = handshake::generate_key(random);
-    let request = handshake::request(authority, path, &key, subprotocols)
+    let mut request = handshake::request(authority, path, &key, subprotocols)
         .map_err(|error| Error::Url(format!("{url} cannot be asked for: {error}")))?
         .map(|()| Empty::<Bytes>::new());
+    if let Some(token) = token {
+        request.headers_mut().insert(AUTHORIZATION, token.header("Bearer "));
+    }
     let (mut requests, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(Error::Http)?;
     tokio::spawn(connection.with_upgrades());
     let response = requests.send_request(request).await.map_err(Error::Http)?;

@@ -24,10 +24,10 @@
 //!   once, and [`Fallback`](tts::Fallback) has a second one for when it fails.
 //! - [`script`] is what a writer is: [`Writer`](script::Writer), with [`Chat`](script::Chat), a
 //!   language model over HTTP, whose text is spoken while it is still being written.
-//! - [`Service`] answers HTTP requests and starts sessions; [`Server`] puts it behind a listener
-//!   with deadlines, and with the feature `http2` takes sessions as streams of HTTP/2 on the same
-//!   port (RFC 8441). Each connection is one task around one `select!`, the only place that knows
-//!   both a socket and a session.
+//! - [`Service`] answers HTTP requests and starts sessions, for whom [`config::Admission`] lets in;
+//!   [`Server`] puts it behind a listener with deadlines, and with the feature `http2` takes
+//!   sessions as streams of HTTP/2 on the same port (RFC 8441). Each connection is one task around
+//!   one `select!`, the only place that knows both a socket and a session.
 //! - A registry, one for each [`Service`], keeps resumable sessions that have lost their
 //!   connection, with the speech that was being made for them, until their clients come back or
 //!   [`Config::resume_ttl`] is over. A connection owns its session: it moves in and out by value.

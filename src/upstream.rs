@@ -96,7 +96,7 @@ impl Secret {
     }
 
     /// A header's value that is this key behind a prefix.
-    fn header(&self, prefix: &str) -> HeaderValue {
+    pub(crate) fn header(&self, prefix: &str) -> HeaderValue {
         let mut value = HeaderValue::from_str(&format!("{prefix}{}", self.0))
             .expect("a key is graphic ASCII, and so is what stands before it");
         value.set_sensitive(true);

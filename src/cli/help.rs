@@ -311,6 +311,9 @@ Output:
 Server:
   --url URL            server to ask, ws://HOST:PORT or ws://HOST:PORT/PATH
                        [default path: /api/session/ws]
+  --token-file FILE    file that holds the token which that server asks for, and
+                       nothing else; or put the token into ALOUD_TOKEN. Never
+                       on the command line [env: ALOUD_TOKEN_FILE]
 
 Speech:
   --speed FACTOR       rate of speech, 0.5 to 2.0; 2.0 takes half as long

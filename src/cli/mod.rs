@@ -237,6 +237,8 @@ pub(crate) struct Say {
     pub(crate) paced: bool,
     /// Where the text to speak comes from, if that is said.
     pub(crate) source: Option<TextSource>,
+    /// What the server at a URL is shown.
+    pub(crate) token: Option<service::Key>,
     pub(crate) server: Via,
 }
 
@@ -381,6 +383,9 @@ const MAX_MESSAGE_BYTES: Opt = opt("max-message-bytes", "a number of bytes");
 // Not from the environment: a forgotten variable would silently send a text, or a file, elsewhere.
 const OUTPUT: Opt = Opt { env: false, ..opt("output", "a file name, or - for standard output") };
 const PACED: Opt = Opt { env: false, is_flag: true, ..opt("paced", "nothing") };
+const TOKEN_FILE: Opt = opt("token-file", "a file name");
+/// Not an option: what stands on a command line can be read by every user of the machine.
+const TOKEN_VARIABLE: &str = "ALOUD_TOKEN";
 const URL: Opt = Opt { env: false, ..opt("url", "ws://HOST:PORT") };
 
 const SERVE: &[Opt] = &[
@@ -461,6 +466,7 @@ const SERVE: &[Opt] = &[
 const SAY: &[Opt] = &[
     OUTPUT,
     URL,
+    TOKEN_FILE,
     PACED,
     ENGINE,
     SPEED,
@@ -628,7 +634,14 @@ fn say(given: &Source<'_>) -> Result<Say, Usage> {
         Some(file) => Output::File(file.into()),
     };
     let source = given.text_source(&SAY_SOURCE)?;
+    let mut token = None;
     let server = match given.text(&URL)? {
+        None if given.given.last(&TOKEN_FILE).is_some() => {
+            return Err(Usage(
+                "--token-file is for a server that runs already; name it with --url, or leave it out"
+                    .to_owned(),
+            ));
+        }
         None => Via::Own(Box::new(given.settings(false)?)),
         Some((_, url)) => {
             let own = [ENGINE, FRAME_MS, TONE_SECONDS, THREADS];
@@ -645,6 +658,7 @@ fn say(given: &Source<'_>) -> Result<Say, Usage> {
                     option.name
                 )));
             }
+            token = given.key(&TOKEN_FILE, TOKEN_VARIABLE)?;
             Via::Url {
                 url: session_url(&url)?,
                 speed: given.speed()?,
@@ -654,7 +668,7 @@ fn say(given: &Source<'_>) -> Result<Say, Usage> {
         }
     };
     let paced = given.given.last(&PACED).is_some();
-    Ok(Say { text, output, paced, source, server })
+    Ok(Say { text, output, paced, source, token, server })
 }
 
 /// The engines inside of this program, which are there whatever else fails.

@@ -1,11 +1,12 @@
 //! `aloud say`: speaks a text into a WAV file, through a WebSocket like any other client.
 
-use super::{Output, Say, Settings, Text, Via, run};
+use super::{Output, Say, Settings, TOKEN_FILE, Text, Via, run};
 use aloud::audio::{Encoding, Format, wav_header};
 use aloud::client::{self, Client, Event};
 use aloud::proto::message::{
     AudioOptions, ClientMessage, Delivery, Recover, ServerMessage, StartSession, Timestamps, WordTimes,
 };
+use aloud::upstream::Secret;
 use aloud::{SUBPROTOCOL, Server};
 use std::collections::VecDeque;
 use std::error::Error;
@@ -40,6 +41,7 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
             text
         }
     };
+    let token = say.token.as_ref().map(|token| token.read(TOKEN_FILE.name)).transpose()?;
     let shows_words = say.paced && io::stderr().is_terminal();
     let start = StartSession {
         timestamps: shows_words.then_some(Timestamps::Word),
@@ -51,7 +53,7 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
     match say.server {
         Via::Own(settings) => run::runtime(run::threads(settings.threads))?.block_on(async {
             let (url, format) = own_server(&settings, &text).await?;
-            speak(&url, StartSession { prompt: Some(text), ..start }, format, &say.output).await
+            speak(&url, None, StartSession { prompt: Some(text), ..start }, format, &say.output).await
         }),
         Via::Url { url, speed, encoding, sample_rate_hz } => run::runtime(1)?.block_on(async {
             let asks = encoding.is_some() || sample_rate_hz.is_some();
@@ -60,7 +62,8 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
                 encoding: encoding.unwrap_or(DEFAULT_FORMAT.encoding),
                 sample_rate_hz: sample_rate_hz.unwrap_or(DEFAULT_FORMAT.sample_rate_hz),
             };
-            speak(&url, StartSession { prompt: Some(text), speed, audio, ..start }, format, &say.output).await
+            let start = StartSession { prompt: Some(text), speed, audio, ..start };
+            speak(&url, token.as_ref(), start, format, &say.output).await
         }),
     }
 }
@@ -85,6 +88,8 @@ async fn own_server(settings: &Settings, text: &str) -> Result<(String, Format),
 /// A session as this client keeps it, so that it can be gone on with on another connection.
 struct Listening<'a> {
     url: &'a str,
+    /// What it shows to be let in.
+    token: Option<&'a Secret>,
     client: Client,
     /// Id and token; a server of the base protocol gives none.
     session: Option<(String, String)>,
@@ -119,7 +124,7 @@ impl Listening<'_> {
 
     /// Another connection with the session on it; `None` if the server has it no more.
     async fn recovered(&self, recover: &ClientMessage) -> Result<Option<Client>, client::Error> {
-        let mut client = Client::connect_with(self.url, &[SUBPROTOCOL]).await?;
+        let mut client = connect(self.url, self.token).await?;
         client.send(recover).await?;
         while let Some(event) = client.next().await? {
             match event {
@@ -132,15 +137,22 @@ impl Listening<'_> {
     }
 }
 
+async fn connect(url: &str, token: Option<&Secret>) -> Result<Client, client::Error> {
+    match token {
+        Some(token) => Client::connect_as(token, url, &[SUBPROTOCOL]).await,
+        None => Client::connect_with(url, &[SUBPROTOCOL]).await,
+    }
+}
+
 async fn speak(
     url: &str,
+    token: Option<&Secret>,
     mut start: StartSession,
     mut format: Format,
     output: &Output,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let client =
-        Client::connect_with(url, &[SUBPROTOCOL]).await.map_err(|error| format!("{url}: {error}"))?;
-    let mut listening = Listening { url, client, session: None, offset: 0 };
+    let client = connect(url, token).await.map_err(|error| format!("{url}: {error}"))?;
+    let mut listening = Listening { url, token, client, session: None, offset: 0 };
     let mut screen = Screen::new(start.timestamps == Some(Timestamps::Word));
     let mut wav = None;
     let mut faults = 0;

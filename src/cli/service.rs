@@ -42,6 +42,19 @@ pub(crate) enum Key {
     File(PathBuf),
 }
 
+impl Key {
+    /// The key itself; `option` names the file.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds none.
+    pub(super) fn read(&self, option: &str) -> Result<Secret, String> {
+        match self {
+            Key::Given(key) => Ok(key.clone()),
+            Key::File(path) => Secret::from_file(path).map_err(|why| format!("--{option}: {why}")),
+        }
+    }
+}
+
 impl Source<'_> {
     /// What concerns an engine that is a service; all that it needs is there.
     pub(super) fn remote(

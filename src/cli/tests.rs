@@ -415,6 +415,18 @@ fn say_asks_a_server_that_runs() {
 }
 
 #[test]
+fn say_shows_a_token_to_a_server_that_runs() {
+    let token = |args: &[&str], env: Env| say_with(args, env).token;
+    let given = Some(Key::Given(Secret::new("abc").unwrap()));
+    let env: Env = &[("ALOUD_TOKEN", "abc")];
+    assert_eq!(token(&["say", "--url=ws://a"], &[]), None);
+    assert_eq!(token(&["say", "--url=ws://a"], env), given);
+    assert_eq!(token(&["say"], env), None, "one's own server asks for none");
+    assert_eq!(token(&["say", "--url=ws://a", "--token-file=f"], env), Some(Key::File("f".into())));
+    assert!(error(&["say", "--token-file=f"], &[]).contains("name it with --url"));
+}
+
+#[test]
 fn echo_has_two_options() {
     let echo = |args: &[&str], env: Env| match run(args, env) {
         Ok(Command::Echo(echo)) => (echo.listen.to_string(), echo.max_message_bytes),

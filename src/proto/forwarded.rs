@@ -51,7 +51,9 @@ impl FromStr for TrustedProxy {
         }
         let (address, bits) = text.split_once('/').map_or((text, None), |(a, bits)| (a, Some(bits)));
         let address: IpAddr = address.parse().map_err(|_| {
-            InvalidNetwork("that is no network; write an address such as 10.0.0.5, a network such as 10.0.0.0/8, or unix")
+            InvalidNetwork(
+                "that is no network; write an address such as 10.0.0.5, a network such as 10.0.0.0/8, or unix",
+            )
         })?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = match bits {

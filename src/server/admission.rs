@@ -268,7 +268,8 @@ impl Admission {
             #[cfg(feature = "jwt")]
             Keys::Jwt(key) => key.verify(token),
         };
-        grant.or_else(|| self.tickets.take(token, now).filter(|_| takes_tickets))
+        // A ticket is spent once it was looked for, so that is not done where none is taken.
+        grant.or_else(|| if takes_tickets { self.tickets.take(token, now) } else { None })
     }
 
     fn count_handshake(&self, client: &Client, now: Instant) -> Result<(), Rejection> {

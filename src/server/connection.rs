@@ -34,6 +34,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 /// Bytes read at once.
 const READ_BYTES: usize = 16 * 1024;
 
+/// Bytes that a peer may go on to send behind a Close of ours: what was under way, and no flood.
+const MAX_IGNORED_BYTES: usize = 4 * 1024 * 1024;
+
 thread_local! {
     /// Shared by all connections of a thread, so that an idle one owns no buffer.
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
@@ -116,6 +119,8 @@ pub(crate) struct Connection<T> {
     stalled_since: Option<Instant>,
     /// When the closing handshake began.
     closing_since: Option<Instant>,
+    /// What has come since.
+    ignored_bytes: usize,
     /// When the server was told to stop.
     draining_since: Option<Instant>,
     /// The last write left something over: nothing more is tried before the socket has room.
@@ -158,6 +163,7 @@ impl<T: Transport> Connection<T> {
             next_ping: now + shared.config.heartbeat,
             stalled_since: None,
             closing_since: None,
+            ignored_bytes: 0,
             draining_since: None,
             permit,
             slot: None,
@@ -324,8 +330,12 @@ impl<T: Transport> Connection<T> {
                         self.stalled_since = None;
                     }
                     if ready.readable {
-                        if self.read(now).map_err(Outcome::Gone)? == 0 {
+                        let count = self.read(now).map_err(Outcome::Gone)?;
+                        if count == 0 {
                             return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into()));
+                        }
+                        if self.closing_since.is_some() {
+                            self.ignore(count)?;
                         }
                         self.act(now);
                     }
@@ -747,6 +757,17 @@ impl<T: Transport> Connection<T> {
             self.next_ping = now + config.heartbeat;
         }
         Ok(())
+    }
+
+    /// Counts what the peer goes on to send though the connection is closing.
+    fn ignore(&mut self, count: usize) -> Result<(), Outcome> {
+        self.ignored_bytes += count;
+        match self.endpoint.closed() {
+            Some(closed) if self.ignored_bytes > MAX_IGNORED_BYTES => {
+                Err(Outcome::Unfinished(closed.clone()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Says why it ends behind what the peer has not taken, which it may still do.

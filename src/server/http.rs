@@ -94,9 +94,9 @@ struct Progress {
     accepted: Option<Admitted>,
 }
 
-/// Serves HTTP, to the peer at this address, until a handshake is accepted, which gives the socket back, or until the connection
-/// is over. Since it was accepted, or since the last answer, the peer has the handshake timeout for a
-/// complete request; one that is late gets 408 if it had begun any.
+/// Serves HTTP, to the peer at this address, until a handshake is accepted, which gives the socket
+/// back, or until the connection is over. Since it was accepted, or since the last answer, the peer
+/// has the handshake timeout for a complete request; one that is late gets 408 if it had begun any.
 ///
 /// # Cancel safety
 /// Dropping the future drops the connection.
