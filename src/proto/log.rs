@@ -70,6 +70,25 @@ fn gate(Flow { format, frame_bytes, ahead, .. }: Flow) -> (u64, u64) {
     (most, (step / frame.max(1)).max(1) * frame)
 }
 
+/// When the listener will have heard something.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    Past,
+    At(Instant),
+    /// Not by the clock alone.
+    Never,
+}
+
+impl Moment {
+    fn is_past(self, now: Instant) -> bool {
+        match self {
+            Moment::Past => true,
+            Moment::At(moment) => moment <= now,
+            Moment::Never => false,
+        }
+    }
+}
+
 /// The position asked for is not in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutOfLog {
@@ -100,6 +119,11 @@ pub struct Log {
     heard: u64,
     /// Since when the listener's clock runs; `None` while it stands.
     since: Option<Instant>,
+    /// When the gate opens that the look-ahead has shut. Worked out when a position changes, since a
+    /// wake-up asks for it many times.
+    opens: Moment,
+    /// When paced delivery wants more speech, likewise.
+    wants: Moment,
     /// The client itself tells what it has played.
     is_acknowledged: bool,
     is_shut: bool,
@@ -121,6 +145,8 @@ impl Log {
             written: 0,
             heard: 0,
             since: None,
+            opens: Moment::Past,
+            wants: Moment::Past,
             is_acknowledged: false,
             is_shut: false,
         }
@@ -149,6 +175,7 @@ impl Log {
         if !chunk.is_empty() {
             self.entries.push_back(Entry::Audio(chunk));
         }
+        self.set_gate();
     }
 
     /// Audio bytes handed to the socket.
@@ -180,6 +207,27 @@ impl Log {
         }
     }
 
+    /// When the listener will have heard this far.
+    fn heard_at(&self, offset: u64) -> Moment {
+        match self.since {
+            _ if offset <= self.heard => Moment::Past,
+            Some(since) if !self.is_acknowledged && offset <= self.sent => {
+                let bytes = (offset - self.heard)
+                    .next_multiple_of(self.flow.format.encoding.bytes_per_sample() as u64);
+                Moment::At(since + self.flow.format.duration(bytes) + Duration::from_micros(1))
+            }
+            _ => Moment::Never,
+        }
+    }
+
+    /// To be called when a position, or the clock, was changed.
+    fn set_gate(&mut self) {
+        if self.flow.ahead.is_some() {
+            self.opens = self.heard_at((self.sent + self.step).saturating_sub(self.most));
+            self.wants = self.heard_at((self.written + 1).saturating_sub(self.most));
+        }
+    }
+
     /// Audio bytes that may still be sent now, before the gate is shut by the look-ahead.
     fn room(&self, now: Instant) -> u64 {
         match self.flow.ahead {
@@ -193,7 +241,7 @@ impl Log {
     pub fn wants_more(&self, now: Instant) -> bool {
         match self.flow.ahead {
             None => self.written.saturating_sub(self.sent) < LOOK_AHEAD_BYTES,
-            Some(_) => self.written < self.played_bytes(now) + self.most,
+            Some(_) => self.wants.is_past(now),
         }
     }
 
@@ -208,19 +256,16 @@ impl Log {
             None => false,
             Some(_) if self.is_shut => false,
             Some(Entry::Message { .. }) => true,
-            Some(Entry::Audio(_)) => self.room(now) >= self.step,
+            Some(Entry::Audio(_)) => self.opens.is_past(now),
         }
     }
 
     /// When the gate, shut by the look-ahead now, will open; `None` if time alone does not open it.
     pub fn opens_at(&self, now: Instant) -> Option<Instant> {
-        if self.is_shut || self.is_acknowledged {
-            return None;
+        match self.opens {
+            Moment::At(opens) if !self.is_shut && opens > now => Some(opens),
+            _ => None,
         }
-        let (Some(_), Some(_)) = (self.flow.ahead, self.since) else { return None };
-        let missing = (self.sent + self.step).saturating_sub(self.played_bytes(now) + self.most);
-        // What plays in the meantime was sent: the clock does not stop before.
-        (missing > 0).then(|| now + self.flow.format.duration(missing) + Duration::from_micros(1))
     }
 
     /// Collects what comes next, as far as there is room. Moves nothing: what really left is told
@@ -275,6 +320,7 @@ impl Log {
             }
             _ => debug_assert!(false, "what was sent is what was collected"),
         }
+        self.set_gate();
         self.let_go(now);
     }
 
@@ -302,6 +348,7 @@ impl Log {
         self.heard = self.played_bytes(now);
         self.since = None;
         self.is_shut = true;
+        self.set_gate();
     }
 
     /// Opens it again.
@@ -310,6 +357,7 @@ impl Log {
         self.is_shut = false;
         // Before the first frame there is nothing to play.
         self.since = (self.sent > 0).then_some(now);
+        self.set_gate();
     }
 
     /// The client has played up to this offset. From now on it is what counts, not the clock.
@@ -317,6 +365,7 @@ impl Log {
         let heard = if self.is_acknowledged { self.heard } else { 0 };
         self.is_acknowledged = true;
         self.heard = offset.min(self.sent).max(heard);
+        self.set_gate();
         self.let_go(now);
     }
 
@@ -339,6 +388,7 @@ impl Log {
         self.written = self.sent;
         self.heard = self.sent;
         self.since = self.since.map(|_| now);
+        self.set_gate();
         untold as u64
     }
 
@@ -372,6 +422,7 @@ impl Log {
         }
         self.sent = offset;
         self.heard = self.heard.min(offset);
+        self.set_gate();
         Ok(())
     }
 
@@ -385,6 +436,7 @@ impl Log {
         self.written = start;
         self.sent = offset;
         self.heard = self.heard.min(offset);
+        self.set_gate();
     }
 
     /// Bytes of memory that the entries take, roughly.

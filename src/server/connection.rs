@@ -6,6 +6,7 @@
 use super::registry::{Claim, Kept, Registration, untaken_bytes};
 use super::service::Shared;
 use super::transport::{Readiness, Transport};
+use crate::config::Config;
 use crate::gauge::Counted;
 use crate::proto::conversation::Turn;
 use crate::proto::frames::Batch;
@@ -613,10 +614,10 @@ impl<T: Transport> Connection<T> {
     }
 
     fn on_time(&mut self, now: Instant) -> Result<(), Outcome> {
-        let shared = Arc::clone(&self.shared);
-        let config = &shared.config;
+        let Config { heartbeat, silence_timeout, stall_timeout, close_timeout, drain_timeout, .. } =
+            self.shared.config;
         if let Some(since) = self.closing_since {
-            if now < since + config.close_timeout {
+            if now < since + close_timeout {
                 return Ok(());
             }
             return Err(match self.endpoint.closed() {
@@ -624,24 +625,24 @@ impl<T: Transport> Connection<T> {
                 None => Outcome::Stalled,
             });
         }
-        if self.stalled_since.is_some_and(|since| now >= since + config.stall_timeout) {
+        if self.stalled_since.is_some_and(|since| now >= since + stall_timeout) {
             // The socket may have room without having said so.
             self.is_blocked = false;
             self.write(now, T::force_write).map_err(Outcome::Gone)?;
-            if self.stalled_since.is_some_and(|since| now >= since + config.stall_timeout) {
+            if self.stalled_since.is_some_and(|since| now >= since + stall_timeout) {
                 return Err(Outcome::Stalled);
             }
         }
-        if self.draining_since.is_some_and(|since| now >= since + config.drain_timeout) {
+        if self.draining_since.is_some_and(|since| now >= since + drain_timeout) {
             self.endpoint.close(CloseCode::RESTART, "The server restarts");
             return Ok(());
         }
-        if now >= self.last_heard + config.silence_timeout {
+        if now >= self.last_heard + silence_timeout {
             // A process that was stopped for a while finds the time over and the Pongs unread.
             if self.endpoint.wants_input() && self.read(now).map_err(Outcome::Gone)? == 0 {
                 return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into()));
             }
-            if now >= self.last_heard + config.silence_timeout {
+            if now >= self.last_heard + silence_timeout {
                 self.on_silence();
             }
         }
@@ -650,7 +651,7 @@ impl<T: Transport> Connection<T> {
         }
         if now >= self.next_ping {
             self.endpoint.ping();
-            self.next_ping = now + config.heartbeat;
+            self.next_ping = now + heartbeat;
         }
         Ok(())
     }
