@@ -15,7 +15,6 @@ use crate::proto::session::{Action, Sentence, Session};
 use crate::proto::websocket::{CloseCode, Closed, Endpoint, Incoming, State};
 use crate::script::{self, Prompt, Script, ScriptError};
 use crate::tts::{Piece, Speech, SynthesisErrorKind, Utterance, Warning};
-use hyper::body::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{self, Future, poll_fn};
@@ -129,7 +128,15 @@ pub(crate) struct Connection<T> {
 }
 
 impl<T: Transport> Connection<T> {
-    pub(crate) fn new(transport: T, endpoint: Endpoint, talk: Talk, shared: Arc<Shared>) -> Connection<T> {
+    /// `early` is what arrived right behind the handshake.
+    pub(crate) fn new(
+        transport: T,
+        mut endpoint: Endpoint,
+        talk: Talk,
+        shared: Arc<Shared>,
+        early: &[u8],
+    ) -> Connection<T> {
+        endpoint.receive(early);
         let now = Instant::now();
         Connection {
             transport,
@@ -151,16 +158,16 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Serves the connection to its end; `early` is what arrived right behind the handshake.
-    /// Everything that worked for it has stopped when it returns, but for a session that is kept
-    /// for its client to come back.
+    /// Serves the connection to its end. Everything that worked for it has stopped when it returns,
+    /// but for a session that is kept for its client to come back.
+    ///
+    /// Borrows the connection because a future holds what it is given twice: once as it came, and
+    /// once where it is used.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the connection: the socket closes, speech stops.
-    pub(crate) async fn run(mut self, early: Bytes) -> Ended {
-        self.endpoint.receive(&early);
-        // Even empty it would keep hyper's read buffer alive.
-        drop(early);
+    /// Dropping the future leaves the connection as it is; dropping that closes the socket and stops
+    /// its speech.
+    pub(crate) async fn run(&mut self) -> Ended {
         let ended = {
             let mut talking = pin!(self.talk());
             // A panic in an engine or in here ends this one connection, with the code for it.

@@ -296,7 +296,10 @@ impl Service {
     /// Runs a connection whose handshake is done, in a task of its own: the one that did the
     /// handshake gives its memory back.
     pub(super) fn start<T: Transport>(&self, transport: T, early: Bytes, subprotocol: Option<&'static str>) {
-        tokio::spawn(serve(transport, early, subprotocol, Arc::clone(&self.shared)));
+        let mut connection = connection(transport, &early, subprotocol, Arc::clone(&self.shared));
+        // Even empty it would keep hyper's read buffer alive.
+        drop(early);
+        tokio::spawn(async move { report(&connection.run().await) });
     }
 
     /// Connections that are open now.
@@ -468,12 +471,12 @@ where
     upgraded.downcast::<TokioIo<S>>().map(|parts| (parts.io.into_inner(), parts.read_buf))
 }
 
-async fn serve<T: Transport>(
+fn connection<T: Transport>(
     transport: T,
-    early: Bytes,
+    early: &[u8],
     subprotocol: Option<&'static str>,
     shared: Arc<Shared>,
-) {
+) -> Connection<T> {
     let talk = match shared.echoes {
         true => Talk::Echo,
         false => {
@@ -484,8 +487,7 @@ async fn serve<T: Transport>(
         }
     };
     let endpoint = Endpoint::new(Role::Server, shared.limits);
-    let ended = Connection::new(transport, endpoint, talk, shared).run(early).await;
-    report(&ended);
+    Connection::new(transport, endpoint, talk, shared, early)
 }
 
 /// One line for the operator. A peer that leaves is an outcome, not an error, and one that never
