@@ -3,6 +3,7 @@
 //! The only place that knows both a socket and a session. No arm of the `select!` awaits, so none
 //! can hang the others; each wake-up ends in at most one write.
 
+use super::pace::Pace;
 use super::registry::{Claim, Kept, Registration, untaken_bytes};
 use super::service::Shared;
 use super::transport::{Readiness, Transport};
@@ -24,7 +25,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::{oneshot, watch};
-use tokio::task::yield_now;
+use tokio::task::{coop, yield_now};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Bytes read at once.
@@ -90,6 +91,14 @@ enum Resumed {
     Came(Option<Box<Kept>>, Box<Recover>),
 }
 
+/// What the clock has come to.
+enum Time {
+    /// The next step of the stream.
+    Step(Instant),
+    /// The deadline of the connection.
+    Deadline(Instant),
+}
+
 /// The next piece of what is being written; `None` at its end.
 type Written = Option<Result<script::Piece, ScriptError>>;
 
@@ -100,6 +109,8 @@ type Written = Option<Result<script::Piece, ScriptError>>;
 pub(crate) struct Connection<T> {
     transport: T,
     talk: Talk,
+    /// When the stream's next step is due.
+    pace: Pace,
     /// The sentences in synthesis; dropping one stops its engine.
     speeches: VecDeque<Speech>,
     /// What is being written to be spoken; dropping it stops its writer. Boxed: few connections
@@ -142,6 +153,7 @@ impl<T: Transport> Connection<T> {
             transport,
             endpoint,
             talk,
+            pace: Pace::new(),
             speeches: VecDeque::new(),
             script: None,
             resume: None,
@@ -239,18 +251,21 @@ impl<T: Transport> Connection<T> {
         let mut awaits_stop = false;
         let mut now = Instant::now();
         let mut timer = pin!(sleep_until(self.deadline(now)));
-        let mut has_fired = false;
+        // The timer knows the task. It need not be asked again before its time.
+        let mut is_armed = false;
+        // Nothing has happened but the next step of the stream.
+        let mut is_step = false;
         self.act(now);
         loop {
             if self.wants_speech(now) {
                 // Everything that is there by now leaves in the same write.
                 let Connection { talk, speeches, .. } = &mut *self;
                 poll_fn(|cx| Poll::Ready(_ = poll_speech(speeches, talk, now, cx))).await;
-                self.carry_out();
+                is_step &= !self.carry_out();
             }
             self.write(now, T::try_write).map_err(Outcome::Gone)?;
             // The end of the connection may have waited for what was sent just now.
-            self.carry_out();
+            is_step &= !self.carry_out();
             self.has_more |= !self.is_blocked && !self.endpoint.outgoing().is_empty();
             if *self.endpoint.state() == State::Finished && self.endpoint.outgoing().is_empty() {
                 return Ok(());
@@ -259,11 +274,14 @@ impl<T: Transport> Connection<T> {
                 // One batch a turn: the other connections of this thread are served in between.
                 yield_now().await;
             }
-            let deadline = self.deadline(now);
-            if has_fired || deadline < timer.deadline() {
-                timer.as_mut().reset(deadline);
-                has_fired = false;
+            if !is_step || self.is_blocked {
+                let deadline = self.deadline(now);
+                if timer.deadline() <= now || deadline < timer.deadline() {
+                    timer.as_mut().reset(deadline);
+                    is_armed = false;
+                }
             }
+            let step = self.next_step(now);
             // While another connection's session is awaited its client's words are for that one.
             let awaits = self.awaits_session();
             let wanted =
@@ -273,7 +291,7 @@ impl<T: Transport> Connection<T> {
             let is_draining = self.draining_since.is_some();
             let has_more = self.has_more;
             let may_resume = self.resume.is_some();
-            let Connection { transport, talk, speeches, script, resume, stopping, .. } = &mut *self;
+            let Connection { transport, talk, pace, speeches, script, resume, stopping, .. } = &mut *self;
             let stopped = poll_fn(|cx| {
                 // Once it waits it need not be asked again before there is something to learn: that
                 // would be memory to fetch for nothing, each time anything else happens.
@@ -282,6 +300,21 @@ impl<T: Transport> Connection<T> {
                 }
                 stop.as_mut().poll(cx).map(|_| ())
             });
+            let time = poll_fn(|cx| {
+                let now = Instant::now();
+                if !is_armed || timer.deadline() <= now {
+                    // Whatever else the task did in this turn: an unarmed timer is never heard of.
+                    if pin!(coop::unconstrained(timer.as_mut())).poll(cx).is_ready() {
+                        return Poll::Ready(Time::Deadline(now));
+                    }
+                    is_armed = true;
+                }
+                match step {
+                    Some(step) => pace.poll_until(step, now, cx).map(|()| Time::Step(now)),
+                    None => Poll::Pending,
+                }
+            });
+            is_step = false;
             tokio::select! {
                 biased; // leaving and timers first, and what arrives before what is to be sent
                 () = stopped, if !is_draining => {
@@ -289,12 +322,17 @@ impl<T: Transport> Connection<T> {
                     self.drain(now);
                     self.carry_out();
                 }
-                () = timer.as_mut() => {
-                    now = Instant::now();
-                    has_fired = true;
-                    self.on_time(now)?;
-                    self.carry_out();
-                }
+                time = time => match time {
+                    Time::Step(at) => {
+                        now = at;
+                        is_step = true;
+                    }
+                    Time::Deadline(at) => {
+                        now = at;
+                        self.on_time(now)?;
+                        self.carry_out();
+                    }
+                },
                 resumed = poll_fn(|cx| poll_resume(resume, cx)), if may_resume => {
                     now = Instant::now();
                     self.on_resumed(resumed);
@@ -363,12 +401,16 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    fn carry_out(&mut self) {
+    /// Does what the session decided; whether it decided anything.
+    fn carry_out(&mut self) -> bool {
+        let mut has_acted = false;
         while let Talk::Session(session) = &mut self.talk
             && let Some(action) = session.next_action()
         {
             self.carry_out_one(action);
+            has_acted = true;
         }
+        has_acted
     }
 
     fn carry_out_one(&mut self, action: Action) {
@@ -601,7 +643,17 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// The next moment at which silence alone has a consequence.
+    /// When more of the stream may be sent, if that is a matter of time.
+    fn next_step(&self, now: Instant) -> Option<Instant> {
+        match &self.talk {
+            Talk::Session(session) if !self.is_blocked && *self.endpoint.state() == State::Open => {
+                session.opens_at(now.into_std()).map(Instant::from_std)
+            }
+            _ => None,
+        }
+    }
+
+    /// The next moment at which silence alone has a consequence, the stream's next step aside.
     fn deadline(&mut self, now: Instant) -> Instant {
         let config = &self.shared.config;
         if *self.endpoint.state() != State::Open {
@@ -614,7 +666,7 @@ impl<T: Transport> Connection<T> {
         let stalled = self.stalled_since.map_or(silent, |since| since + config.stall_timeout);
         let drained = self.draining_since.map_or(silent, |since| since + config.drain_timeout);
         let session = match &self.talk {
-            Talk::Session(session) => session.next_time(now.into_std()).map_or(silent, Instant::from_std),
+            Talk::Session(session) => session.next_time().map_or(silent, Instant::from_std),
             Talk::Echo | Talk::Over => silent,
         };
         self.next_ping.min(silent).min(stalled).min(drained).min(session)

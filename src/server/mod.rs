@@ -2,6 +2,7 @@
 
 mod connection;
 mod http;
+mod pace;
 mod registry;
 mod service;
 mod transport;
