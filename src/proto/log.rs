@@ -44,6 +44,14 @@ enum Entry {
     Audio(Bytes),
 }
 
+/// What is to be sent next.
+#[derive(Debug)]
+enum Upcoming {
+    Nothing,
+    Message,
+    Audio(Bytes),
+}
+
 /// How audio is let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
@@ -112,6 +120,8 @@ pub struct Log {
     next: usize,
     /// Bytes of it that were.
     taken: usize,
+    /// That entry, at hand: a wake-up that sends a frame of it need not fetch the list.
+    upcoming: Upcoming,
     base: u64,
     sent: u64,
     written: u64,
@@ -140,6 +150,7 @@ impl Log {
             entries: VecDeque::new(),
             next: 0,
             taken: 0,
+            upcoming: Upcoming::Nothing,
             base: 0,
             sent: 0,
             written: 0,
@@ -154,12 +165,28 @@ impl Log {
 
     /// Appends a control message at the current offset.
     pub fn push_message(&mut self, json: String) {
-        self.entries.push_back(Entry::Message { json, opens: false });
+        self.push(Entry::Message { json, opens: false });
     }
 
     /// The same, with the message that is the first the client hears of a sentence.
     pub fn push_opening(&mut self, json: String) {
-        self.entries.push_back(Entry::Message { json, opens: true });
+        self.push(Entry::Message { json, opens: true });
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.entries.push_back(entry);
+        if let Upcoming::Nothing = self.upcoming {
+            self.look();
+        }
+    }
+
+    /// To be called when another entry is the next.
+    fn look(&mut self) {
+        self.upcoming = match self.entries.get(self.next) {
+            None => Upcoming::Nothing,
+            Some(Entry::Message { .. }) => Upcoming::Message,
+            Some(Entry::Audio(chunk)) => Upcoming::Audio(chunk.clone()),
+        };
     }
 
     /// Appends audio: whole samples, and whole frames but for the end of a sentence.
@@ -173,7 +200,7 @@ impl Log {
         }
         self.written += chunk.len() as u64;
         if !chunk.is_empty() {
-            self.entries.push_back(Entry::Audio(chunk));
+            self.push(Entry::Audio(chunk));
         }
         self.set_gate();
     }
@@ -247,16 +274,16 @@ impl Log {
 
     /// Whether everything was sent.
     pub fn is_all_sent(&self) -> bool {
-        self.next >= self.entries.len()
+        matches!(self.upcoming, Upcoming::Nothing)
     }
 
     /// Whether anything may be sent now.
     pub fn has_output(&self, now: Instant) -> bool {
-        match self.entries.get(self.next) {
-            None => false,
-            Some(_) if self.is_shut => false,
-            Some(Entry::Message { .. }) => true,
-            Some(Entry::Audio(_)) => self.opens.is_past(now),
+        match self.upcoming {
+            Upcoming::Nothing => false,
+            _ if self.is_shut => false,
+            Upcoming::Message => true,
+            Upcoming::Audio(_) => self.opens.is_past(now),
         }
     }
 
@@ -274,35 +301,48 @@ impl Log {
         if !self.has_output(now) {
             return;
         }
-        let mut taken = self.taken;
         let mut room = self.room(now);
-        for entry in self.entries.range(self.next..) {
+        let mut next = self.next;
+        if let Upcoming::Audio(chunk) = &self.upcoming {
+            if !self.fill_from(chunk, self.taken, &mut room, batch) {
+                return;
+            }
+            next += 1;
+        }
+        for entry in self.entries.range(next..) {
             match entry {
                 _ if batch.is_full() => return,
                 Entry::Message { json, .. } => batch.push_text(json),
-                Entry::Audio(chunk) => {
-                    while taken < chunk.len() {
-                        if batch.is_full() {
-                            return;
-                        }
-                        let count = batch.push_audio(chunk, taken, self.flow.frame_bytes, room);
-                        if count == 0 {
-                            return;
-                        }
-                        room -= count as u64;
-                        taken += count;
-                    }
-                    taken = 0;
-                }
+                Entry::Audio(chunk) if self.fill_from(chunk, 0, &mut room, batch) => {}
+                Entry::Audio(_) => return,
             }
         }
     }
 
+    /// Collects frames of a chunk; whether it was all of them.
+    fn fill_from(&self, chunk: &Bytes, mut taken: usize, room: &mut u64, batch: &mut Batch) -> bool {
+        while taken < chunk.len() {
+            if batch.is_full() {
+                return false;
+            }
+            let count = batch.push_audio(chunk, taken, self.flow.frame_bytes, *room);
+            if count == 0 {
+                return false;
+            }
+            *room -= count as u64;
+            taken += count;
+        }
+        true
+    }
+
     /// Moves on over what [`fill`](Self::fill) collected and the socket took.
     pub fn sent(&mut self, now: Instant, what: Sent) {
-        match (self.entries.get(self.next), what) {
-            (Some(Entry::Message { .. }), Sent::Message) => self.next += 1,
-            (Some(Entry::Audio(chunk)), Sent::Audio(bytes)) => {
+        match (&self.upcoming, what) {
+            (Upcoming::Message, Sent::Message) => {
+                self.next += 1;
+                self.look();
+            }
+            (Upcoming::Audio(chunk), Sent::Audio(bytes)) => {
                 let whole = chunk.len();
                 // The clock runs from the first frame on, and stood where the listener ran dry. As
                 // long as it runs it is left alone, or each time would cost part of a sample.
@@ -316,6 +356,7 @@ impl Log {
                 if self.taken >= whole {
                     self.taken = 0;
                     self.next += 1;
+                    self.look();
                 }
             }
             _ => debug_assert!(false, "what was sent is what was collected"),
@@ -381,6 +422,7 @@ impl Log {
         }
         let dropped = self.entries.drain(self.next..);
         let untold = dropped.filter(|entry| matches!(entry, Entry::Message { opens: true, .. })).count();
+        self.upcoming = Upcoming::Nothing;
         if self.written < self.sent {
             // It was not yet spoken again: nothing before this can be gone back to.
             self.base = self.sent;
@@ -420,6 +462,7 @@ impl Log {
             }
             at += len;
         }
+        self.look();
         self.sent = offset;
         self.heard = self.heard.min(offset);
         self.set_gate();
@@ -430,6 +473,7 @@ impl Log {
     /// has heard it up to `offset`. What is written up to there is not sent.
     pub fn restart(&mut self, start: u64, offset: u64) {
         self.entries.clear();
+        self.upcoming = Upcoming::Nothing;
         self.next = 0;
         self.taken = 0;
         self.base = start;
