@@ -251,8 +251,8 @@ impl<T: Transport> Connection<T> {
         let mut awaits_stop = false;
         let mut now = Instant::now();
         let mut timer = pin!(sleep_until(self.deadline(now)));
-        // The timer knows the task. It need not be asked again before its time.
-        let mut is_armed = false;
+        // When the timer wakes the task. It need not be asked before, and is not fetched.
+        let mut armed_until = None;
         // Nothing has happened but the next step of the stream.
         let mut is_step = false;
         self.act(now);
@@ -276,9 +276,9 @@ impl<T: Transport> Connection<T> {
             }
             if !is_step || self.is_blocked {
                 let deadline = self.deadline(now);
-                if timer.deadline() <= now || deadline < timer.deadline() {
+                if armed_until.is_none_or(|until| until <= now || deadline < until) {
                     timer.as_mut().reset(deadline);
-                    is_armed = false;
+                    armed_until = None;
                 }
             }
             let step = self.next_step(now);
@@ -300,14 +300,16 @@ impl<T: Transport> Connection<T> {
                 }
                 stop.as_mut().poll(cx).map(|_| ())
             });
+            // One look at the clock for each wake-up: this turn's, then that of the next.
+            let mut known = Some(now);
             let time = poll_fn(|cx| {
-                let now = Instant::now();
-                if !is_armed || timer.deadline() <= now {
+                let now = known.take().unwrap_or_else(Instant::now);
+                if armed_until.is_none_or(|until| until <= now) {
                     // Whatever else the task did in this turn: an unarmed timer is never heard of.
                     if pin!(coop::unconstrained(timer.as_mut())).poll(cx).is_ready() {
                         return Poll::Ready(Time::Deadline(now));
                     }
-                    is_armed = true;
+                    armed_until = Some(timer.deadline());
                 }
                 match step {
                     Some(step) => pace.poll_until(step, now, cx).map(|()| Time::Step(now)),
@@ -316,12 +318,7 @@ impl<T: Transport> Connection<T> {
             });
             is_step = false;
             tokio::select! {
-                biased; // leaving and timers first, and what arrives before what is to be sent
-                () = stopped, if !is_draining => {
-                    now = Instant::now();
-                    self.drain(now);
-                    self.carry_out();
-                }
+                biased; // time first, then leaving, and what arrives before what is to be sent
                 time = time => match time {
                     Time::Step(at) => {
                         now = at;
@@ -333,6 +330,11 @@ impl<T: Transport> Connection<T> {
                         self.carry_out();
                     }
                 },
+                () = stopped, if !is_draining => {
+                    now = Instant::now();
+                    self.drain(now);
+                    self.carry_out();
+                }
                 resumed = poll_fn(|cx| poll_resume(resume, cx)), if may_resume => {
                     now = Instant::now();
                     self.on_resumed(resumed);
