@@ -44,6 +44,14 @@ enum Entry {
     Audio(Bytes),
 }
 
+/// What is to be sent next.
+#[derive(Debug)]
+enum Upcoming {
+    Nothing,
+    Message,
+    Audio(Bytes),
+}
+
 /// How audio is let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
@@ -70,6 +78,25 @@ fn gate(Flow { format, frame_bytes, ahead, .. }: Flow) -> (u64, u64) {
     (most, (step / frame.max(1)).max(1) * frame)
 }
 
+/// When the listener will have heard something.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    Past,
+    At(Instant),
+    /// Not by the clock alone.
+    Never,
+}
+
+impl Moment {
+    fn is_past(self, now: Instant) -> bool {
+        match self {
+            Moment::Past => true,
+            Moment::At(moment) => moment <= now,
+            Moment::Never => false,
+        }
+    }
+}
+
 /// The position asked for is not in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutOfLog {
@@ -93,6 +120,8 @@ pub struct Log {
     next: usize,
     /// Bytes of it that were.
     taken: usize,
+    /// That entry, at hand: a wake-up that sends a frame of it need not fetch the list.
+    upcoming: Upcoming,
     base: u64,
     sent: u64,
     written: u64,
@@ -100,6 +129,11 @@ pub struct Log {
     heard: u64,
     /// Since when the listener's clock runs; `None` while it stands.
     since: Option<Instant>,
+    /// When the gate opens that the look-ahead has shut. Worked out when a position changes, since a
+    /// wake-up asks for it many times.
+    opens: Moment,
+    /// When paced delivery wants more speech, likewise.
+    wants: Moment,
     /// The client itself tells what it has played.
     is_acknowledged: bool,
     is_shut: bool,
@@ -116,11 +150,14 @@ impl Log {
             entries: VecDeque::new(),
             next: 0,
             taken: 0,
+            upcoming: Upcoming::Nothing,
             base: 0,
             sent: 0,
             written: 0,
             heard: 0,
             since: None,
+            opens: Moment::Past,
+            wants: Moment::Past,
             is_acknowledged: false,
             is_shut: false,
         }
@@ -128,12 +165,28 @@ impl Log {
 
     /// Appends a control message at the current offset.
     pub fn push_message(&mut self, json: String) {
-        self.entries.push_back(Entry::Message { json, opens: false });
+        self.push(Entry::Message { json, opens: false });
     }
 
     /// The same, with the message that is the first the client hears of a sentence.
     pub fn push_opening(&mut self, json: String) {
-        self.entries.push_back(Entry::Message { json, opens: true });
+        self.push(Entry::Message { json, opens: true });
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.entries.push_back(entry);
+        if let Upcoming::Nothing = self.upcoming {
+            self.look();
+        }
+    }
+
+    /// To be called when another entry is the next.
+    fn look(&mut self) {
+        self.upcoming = match self.entries.get(self.next) {
+            None => Upcoming::Nothing,
+            Some(Entry::Message { .. }) => Upcoming::Message,
+            Some(Entry::Audio(chunk)) => Upcoming::Audio(chunk.clone()),
+        };
     }
 
     /// Appends audio: whole samples, and whole frames but for the end of a sentence.
@@ -147,8 +200,9 @@ impl Log {
         }
         self.written += chunk.len() as u64;
         if !chunk.is_empty() {
-            self.entries.push_back(Entry::Audio(chunk));
+            self.push(Entry::Audio(chunk));
         }
+        self.set_gate();
     }
 
     /// Audio bytes handed to the socket.
@@ -180,6 +234,27 @@ impl Log {
         }
     }
 
+    /// When the listener will have heard this far.
+    fn heard_at(&self, offset: u64) -> Moment {
+        match self.since {
+            _ if offset <= self.heard => Moment::Past,
+            Some(since) if !self.is_acknowledged && offset <= self.sent => {
+                let bytes = (offset - self.heard)
+                    .next_multiple_of(self.flow.format.encoding.bytes_per_sample() as u64);
+                Moment::At(since + self.flow.format.duration(bytes) + Duration::from_micros(1))
+            }
+            _ => Moment::Never,
+        }
+    }
+
+    /// To be called when a position, or the clock, was changed.
+    fn set_gate(&mut self) {
+        if self.flow.ahead.is_some() {
+            self.opens = self.heard_at((self.sent + self.step).saturating_sub(self.most));
+            self.wants = self.heard_at((self.written + 1).saturating_sub(self.most));
+        }
+    }
+
     /// Audio bytes that may still be sent now, before the gate is shut by the look-ahead.
     fn room(&self, now: Instant) -> u64 {
         match self.flow.ahead {
@@ -193,34 +268,31 @@ impl Log {
     pub fn wants_more(&self, now: Instant) -> bool {
         match self.flow.ahead {
             None => self.written.saturating_sub(self.sent) < LOOK_AHEAD_BYTES,
-            Some(_) => self.written < self.played_bytes(now) + self.most,
+            Some(_) => self.wants.is_past(now),
         }
     }
 
     /// Whether everything was sent.
     pub fn is_all_sent(&self) -> bool {
-        self.next >= self.entries.len()
+        matches!(self.upcoming, Upcoming::Nothing)
     }
 
     /// Whether anything may be sent now.
     pub fn has_output(&self, now: Instant) -> bool {
-        match self.entries.get(self.next) {
-            None => false,
-            Some(_) if self.is_shut => false,
-            Some(Entry::Message { .. }) => true,
-            Some(Entry::Audio(_)) => self.room(now) >= self.step,
+        match self.upcoming {
+            Upcoming::Nothing => false,
+            _ if self.is_shut => false,
+            Upcoming::Message => true,
+            Upcoming::Audio(_) => self.opens.is_past(now),
         }
     }
 
     /// When the gate, shut by the look-ahead now, will open; `None` if time alone does not open it.
     pub fn opens_at(&self, now: Instant) -> Option<Instant> {
-        if self.is_shut || self.is_acknowledged {
-            return None;
+        match self.opens {
+            Moment::At(opens) if !self.is_shut && opens > now => Some(opens),
+            _ => None,
         }
-        let (Some(_), Some(_)) = (self.flow.ahead, self.since) else { return None };
-        let missing = (self.sent + self.step).saturating_sub(self.played_bytes(now) + self.most);
-        // What plays in the meantime was sent: the clock does not stop before.
-        (missing > 0).then(|| now + self.flow.format.duration(missing) + Duration::from_micros(1))
     }
 
     /// Collects what comes next, as far as there is room. Moves nothing: what really left is told
@@ -229,37 +301,51 @@ impl Log {
         if !self.has_output(now) {
             return;
         }
-        let mut taken = self.taken;
         let mut room = self.room(now);
-        for entry in self.entries.range(self.next..) {
+        let mut next = self.next;
+        if let Upcoming::Audio(chunk) = &self.upcoming {
+            if !self.fill_from(chunk, self.taken, &mut room, batch) {
+                return;
+            }
+            next += 1;
+        }
+        for entry in self.entries.range(next..) {
             match entry {
                 _ if batch.is_full() => return,
                 Entry::Message { json, .. } => batch.push_text(json),
-                Entry::Audio(chunk) => {
-                    while taken < chunk.len() {
-                        if batch.is_full() {
-                            return;
-                        }
-                        let count = batch.push_audio(chunk, taken, self.flow.frame_bytes, room);
-                        if count == 0 {
-                            return;
-                        }
-                        room -= count as u64;
-                        taken += count;
-                    }
-                    taken = 0;
-                }
+                Entry::Audio(chunk) if self.fill_from(chunk, 0, &mut room, batch) => {}
+                Entry::Audio(_) => return,
             }
         }
+    }
+
+    /// Collects frames of a chunk; whether it was all of them.
+    fn fill_from(&self, chunk: &Bytes, mut taken: usize, room: &mut u64, batch: &mut Batch) -> bool {
+        while taken < chunk.len() {
+            if batch.is_full() {
+                return false;
+            }
+            let count = batch.push_audio(chunk, taken, self.flow.frame_bytes, *room);
+            if count == 0 {
+                return false;
+            }
+            *room -= count as u64;
+            taken += count;
+        }
+        true
     }
 
     /// Moves on over what [`fill`](Self::fill) collected and the socket took. Whether it was the
     /// first that the client hears of a sentence.
     pub fn sent(&mut self, now: Instant, what: Sent) -> bool {
-        let opens = matches!(self.entries.get(self.next), Some(Entry::Message { opens: true, .. }));
-        match (self.entries.get(self.next), what) {
-            (Some(Entry::Message { .. }), Sent::Message) => self.next += 1,
-            (Some(Entry::Audio(chunk)), Sent::Audio(bytes)) => {
+        let mut opens = false;
+        match (&self.upcoming, what) {
+            (Upcoming::Message, Sent::Message) => {
+                opens = matches!(self.entries.get(self.next), Some(Entry::Message { opens: true, .. }));
+                self.next += 1;
+                self.look();
+            }
+            (Upcoming::Audio(chunk), Sent::Audio(bytes)) => {
                 let whole = chunk.len();
                 // The clock runs from the first frame on, and stood where the listener ran dry. As
                 // long as it runs it is left alone, or each time would cost part of a sample.
@@ -273,10 +359,12 @@ impl Log {
                 if self.taken >= whole {
                     self.taken = 0;
                     self.next += 1;
+                    self.look();
                 }
             }
             _ => debug_assert!(false, "what was sent is what was collected"),
         }
+        self.set_gate();
         self.let_go(now);
         opens
     }
@@ -305,6 +393,7 @@ impl Log {
         self.heard = self.played_bytes(now);
         self.since = None;
         self.is_shut = true;
+        self.set_gate();
     }
 
     /// Opens it again.
@@ -313,6 +402,7 @@ impl Log {
         self.is_shut = false;
         // Before the first frame there is nothing to play.
         self.since = (self.sent > 0).then_some(now);
+        self.set_gate();
     }
 
     /// The client has played up to this offset. From now on it is what counts, not the clock.
@@ -320,6 +410,7 @@ impl Log {
         let heard = if self.is_acknowledged { self.heard } else { 0 };
         self.is_acknowledged = true;
         self.heard = offset.min(self.sent).max(heard);
+        self.set_gate();
         self.let_go(now);
     }
 
@@ -335,6 +426,7 @@ impl Log {
         }
         let dropped = self.entries.drain(self.next..);
         let untold = dropped.filter(|entry| matches!(entry, Entry::Message { opens: true, .. })).count();
+        self.upcoming = Upcoming::Nothing;
         if self.written < self.sent {
             // It was not yet spoken again: nothing before this can be gone back to.
             self.base = self.sent;
@@ -342,6 +434,7 @@ impl Log {
         self.written = self.sent;
         self.heard = self.sent;
         self.since = self.since.map(|_| now);
+        self.set_gate();
         untold as u64
     }
 
@@ -373,8 +466,10 @@ impl Log {
             }
             at += len;
         }
+        self.look();
         self.sent = offset;
         self.heard = self.heard.min(offset);
+        self.set_gate();
         Ok(())
     }
 
@@ -382,12 +477,14 @@ impl Log {
     /// has heard it up to `offset`. What is written up to there is not sent.
     pub fn restart(&mut self, start: u64, offset: u64) {
         self.entries.clear();
+        self.upcoming = Upcoming::Nothing;
         self.next = 0;
         self.taken = 0;
         self.base = start;
         self.written = start;
         self.sent = offset;
         self.heard = self.heard.min(offset);
+        self.set_gate();
     }
 
     /// Bytes of memory that the entries take, roughly.

@@ -892,8 +892,14 @@ impl Session {
         self.close_if_drained();
     }
 
-    /// When to call [`on_time`](Self::on_time), if nothing happens before.
-    pub fn next_time(&self, now: Instant) -> Option<Instant> {
+    /// When something of the stream may be sent that must not be sent yet, if time alone decides.
+    pub fn opens_at(&self, now: Instant) -> Option<Instant> {
+        self.stream.as_ref().and_then(|stream| stream.opens_at(now))
+    }
+
+    /// When to call [`on_time`](Self::on_time), if nothing happens before. Does not change by
+    /// what is sent, but for being later.
+    pub fn next_time(&self) -> Option<Instant> {
         if self.is_over {
             return None;
         }
@@ -901,7 +907,7 @@ impl Session {
             let end = self.began + self.settings.max_session;
             if self.is_warned || !self.is_v1() { end } else { end.checked_sub(NOTICE).unwrap_or(end) }
         });
-        let stream = self.stream.as_ref().and_then(|stream| stream.next_time(now));
+        let stream = self.stream.as_ref().and_then(|stream| stream.commits_at());
         [expires, stream, self.idles_until(), self.awaits_until()].into_iter().flatten().min()
     }
 

@@ -4,11 +4,13 @@
 //! can hang the others; each wake-up ends in at most one write.
 
 use super::admission::{Permit, Slot};
+use super::pace::Pace;
 use super::record::{Record, shortened};
 use super::registry::{Claim, Kept, Registration, untaken_bytes};
 use super::service::Shared;
 use super::telemetry::{Meter, Telemetry};
 use super::transport::{Readiness, Transport};
+use crate::config::Config;
 use crate::deadline;
 use crate::gauge::Counted;
 use crate::proto::conversation::Turn;
@@ -18,7 +20,6 @@ use crate::proto::session::{Action, Sentence, Session};
 use crate::proto::websocket::{CloseCode, Closed, Endpoint, Incoming, State};
 use crate::script::{self, Prompt, Script, ScriptError};
 use crate::tts::{Piece, Speech, SynthesisErrorKind, Utterance, Warning};
-use hyper::body::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{self, Future, poll_fn};
@@ -28,7 +29,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::{oneshot, watch};
-use tokio::task::yield_now;
+use tokio::task::{coop, yield_now};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Bytes read at once.
@@ -95,6 +96,14 @@ enum Resumed {
     Came(Option<Box<Kept>>, Box<Recover>),
 }
 
+/// What the clock has come to.
+enum Time {
+    /// The next step of the stream.
+    Step(Instant),
+    /// The deadline of the connection.
+    Deadline(Instant),
+}
+
 /// The next piece of what is being written; `None` at its end.
 type Written = Option<Result<script::Piece, ScriptError>>;
 
@@ -105,6 +114,8 @@ type Written = Option<Result<script::Piece, ScriptError>>;
 pub(crate) struct Connection<T> {
     transport: T,
     talk: Talk,
+    /// When the stream's next step is due.
+    pace: Pace,
     /// The sentences in synthesis; dropping one stops its engine.
     speeches: VecDeque<Speech>,
     /// What is being written to be spoken; dropping it stops its writer. Boxed: few connections
@@ -141,18 +152,22 @@ pub(crate) struct Connection<T> {
 }
 
 impl<T: Transport> Connection<T> {
+    /// `early` is what arrived right behind the handshake.
     pub(crate) fn new(
         transport: T,
-        endpoint: Endpoint,
+        mut endpoint: Endpoint,
         talk: Talk,
         permit: Permit,
         shared: Arc<Shared>,
+        early: &[u8],
     ) -> Connection<T> {
+        endpoint.receive(early);
         let now = Instant::now();
         Connection {
             transport,
             endpoint,
             talk,
+            pace: Pace::new(),
             speeches: VecDeque::new(),
             script: None,
             resume: None,
@@ -173,16 +188,16 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Serves the connection to its end; `early` is what arrived right behind the handshake.
-    /// Everything that worked for it has stopped when it returns, but for a session that is kept
-    /// for its client to come back.
+    /// Serves the connection to its end. Everything that worked for it has stopped when it returns,
+    /// but for a session that is kept for its client to come back.
+    ///
+    /// Borrows the connection because a future holds what it is given twice: once as it came, and
+    /// once where it is used.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the connection: the socket closes, speech stops.
-    pub(crate) async fn run(mut self, early: Bytes) -> Ended {
-        self.endpoint.receive(&early);
-        // Even empty it would keep hyper's read buffer alive.
-        drop(early);
+    /// Dropping the future leaves the connection as it is; dropping that closes the socket and stops
+    /// its speech.
+    pub(crate) async fn run(&mut self) -> Ended {
         let ended = {
             let mut talking = pin!(self.talk());
             // A panic in an engine or in here ends this one connection, with the code for it.
@@ -258,7 +273,10 @@ impl<T: Transport> Connection<T> {
         let mut awaits_stop = false;
         let mut now = Instant::now();
         let mut timer = pin!(sleep_until(self.deadline(now)));
-        let mut has_fired = false;
+        // When the timer wakes the task. It need not be asked before, and is not fetched.
+        let mut armed_until = None;
+        // Nothing has happened but the next step of the stream.
+        let mut is_step = false;
         self.act(now);
         loop {
             if self.wants_speech(now) {
@@ -266,11 +284,11 @@ impl<T: Transport> Connection<T> {
                 let Connection { talk, speeches, shared, .. } = &mut *self;
                 let telemetry = &shared.telemetry;
                 poll_fn(|cx| Poll::Ready(_ = poll_speech(speeches, talk, telemetry, now, cx))).await;
-                self.carry_out();
+                is_step &= !self.carry_out();
             }
             self.write(now, T::try_write).map_err(Outcome::Gone)?;
             // The end of the connection may have waited for what was sent just now.
-            self.carry_out();
+            is_step &= !self.carry_out();
             self.has_more |= !self.is_blocked && !self.endpoint.outgoing().is_empty();
             if *self.endpoint.state() == State::Finished && self.endpoint.outgoing().is_empty() {
                 return Ok(());
@@ -279,11 +297,14 @@ impl<T: Transport> Connection<T> {
                 // One batch a turn: the other connections of this thread are served in between.
                 yield_now().await;
             }
-            let deadline = self.deadline(now);
-            if has_fired || deadline < timer.deadline() {
-                timer.as_mut().reset(deadline);
-                has_fired = false;
+            if !is_step || self.is_blocked {
+                let deadline = self.deadline(now);
+                if armed_until.is_none_or(|until| until <= now || deadline < until) {
+                    timer.as_mut().reset(deadline);
+                    armed_until = None;
+                }
             }
+            let step = self.next_step(now);
             // While another connection's session is awaited its client's words are for that one.
             let awaits = self.awaits_session();
             let wanted =
@@ -293,7 +314,8 @@ impl<T: Transport> Connection<T> {
             let is_draining = self.draining_since.is_some();
             let has_more = self.has_more;
             let may_resume = self.resume.is_some();
-            let Connection { transport, talk, speeches, script, resume, stopping, shared, .. } = &mut *self;
+            let Connection { transport, talk, pace, speeches, script, resume, stopping, shared, .. } =
+                &mut *self;
             let telemetry = &shared.telemetry;
             let stopped = poll_fn(|cx| {
                 // Once it waits it need not be asked again before there is something to learn: that
@@ -303,17 +325,39 @@ impl<T: Transport> Connection<T> {
                 }
                 stop.as_mut().poll(cx).map(|_| ())
             });
+            // One look at the clock for each wake-up: this turn's, then that of the next.
+            let mut known = Some(now);
+            let time = poll_fn(|cx| {
+                let now = known.take().unwrap_or_else(Instant::now);
+                if armed_until.is_none_or(|until| until <= now) {
+                    // Whatever else the task did in this turn: an unarmed timer is never heard of.
+                    if pin!(coop::unconstrained(timer.as_mut())).poll(cx).is_ready() {
+                        return Poll::Ready(Time::Deadline(now));
+                    }
+                    armed_until = Some(timer.deadline());
+                }
+                match step {
+                    Some(step) => pace.poll_until(step, now, cx).map(|()| Time::Step(now)),
+                    None => Poll::Pending,
+                }
+            });
+            is_step = false;
             tokio::select! {
-                biased; // leaving and timers first, and what arrives before what is to be sent
+                biased; // time first, then leaving, and what arrives before what is to be sent
+                time = time => match time {
+                    Time::Step(at) => {
+                        now = at;
+                        is_step = true;
+                    }
+                    Time::Deadline(at) => {
+                        now = at;
+                        self.on_time(now)?;
+                        self.carry_out();
+                    }
+                },
                 () = stopped, if !is_draining => {
                     now = Instant::now();
                     self.drain(now);
-                    self.carry_out();
-                }
-                () = timer.as_mut() => {
-                    now = Instant::now();
-                    has_fired = true;
-                    self.on_time(now)?;
                     self.carry_out();
                 }
                 resumed = poll_fn(|cx| poll_resume(resume, cx)), if may_resume => {
@@ -411,7 +455,8 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    fn carry_out(&mut self) {
+    /// Does what the session decided; whether it decided anything.
+    fn carry_out(&mut self) -> bool {
         let mut has_acted = false;
         while let Talk::Session(session) = &mut self.talk
             && let Some(action) = session.next_action()
@@ -422,6 +467,7 @@ impl<T: Transport> Connection<T> {
         if has_acted {
             self.tell_phase();
         }
+        has_acted
     }
 
     fn carry_out_one(&mut self, action: Action) {
@@ -689,7 +735,17 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// The next moment at which silence alone has a consequence.
+    /// When more of the stream may be sent, if that is a matter of time.
+    fn next_step(&self, now: Instant) -> Option<Instant> {
+        match &self.talk {
+            Talk::Session(session) if !self.is_blocked && *self.endpoint.state() == State::Open => {
+                session.opens_at(now.into_std()).map(Instant::from_std)
+            }
+            _ => None,
+        }
+    }
+
+    /// The next moment at which silence alone has a consequence, the stream's next step aside.
     fn deadline(&mut self, now: Instant) -> Instant {
         let config = &self.shared.config;
         if *self.endpoint.state() != State::Open {
@@ -702,17 +758,17 @@ impl<T: Transport> Connection<T> {
         let stalled = self.stalled_since.map_or(silent, |since| since + config.stall_timeout);
         let drained = self.draining_since.map_or(silent, |since| since + config.drain_timeout);
         let session = match &self.talk {
-            Talk::Session(session) => session.next_time(now.into_std()).map_or(silent, Instant::from_std),
+            Talk::Session(session) => session.next_time().map_or(silent, Instant::from_std),
             Talk::Echo | Talk::Over => silent,
         };
         self.next_ping.min(silent).min(stalled).min(drained).min(session)
     }
 
     fn on_time(&mut self, now: Instant) -> Result<(), Outcome> {
-        let shared = Arc::clone(&self.shared);
-        let config = &shared.config;
+        let Config { heartbeat, silence_timeout, stall_timeout, close_timeout, drain_timeout, .. } =
+            self.shared.config;
         if let Some(since) = self.closing_since {
-            if now < since + config.close_timeout {
+            if now < since + close_timeout {
                 return Ok(());
             }
             // The socket may have room without having said so: then the last words still arrive.
@@ -723,25 +779,25 @@ impl<T: Transport> Connection<T> {
                 None => Outcome::Stalled,
             });
         }
-        if self.stalled_since.is_some_and(|since| now >= since + config.stall_timeout) {
+        if self.stalled_since.is_some_and(|since| now >= since + stall_timeout) {
             // The socket may have room without having said so.
             self.is_blocked = false;
             self.write(now, T::force_write).map_err(Outcome::Gone)?;
-            if self.stalled_since.is_some_and(|since| now >= since + config.stall_timeout) {
+            if self.stalled_since.is_some_and(|since| now >= since + stall_timeout) {
                 self.on_stall();
                 return Ok(());
             }
         }
-        if self.draining_since.is_some_and(|since| now >= since + config.drain_timeout) {
+        if self.draining_since.is_some_and(|since| now >= since + drain_timeout) {
             self.endpoint.close(CloseCode::RESTART, "The server restarts");
             return Ok(());
         }
-        if now >= self.last_heard + config.silence_timeout {
+        if now >= self.last_heard + silence_timeout {
             // A process that was stopped for a while finds the time over and the Pongs unread.
             if self.endpoint.wants_input() && self.read(now).map_err(Outcome::Gone)? == 0 {
                 return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into()));
             }
-            if now >= self.last_heard + config.silence_timeout {
+            if now >= self.last_heard + silence_timeout {
                 // Nor was the peer asked for any, if the Ping before it is overdue.
                 match now > self.next_ping + deadline::LATE {
                     true => self.last_heard = now,
@@ -754,7 +810,7 @@ impl<T: Transport> Connection<T> {
         }
         if now >= self.next_ping {
             self.endpoint.ping();
-            self.next_ping = now + config.heartbeat;
+            self.next_ping = now + heartbeat;
         }
         Ok(())
     }

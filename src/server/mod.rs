@@ -6,6 +6,7 @@ mod connection;
 mod http;
 #[cfg(feature = "http2")]
 mod http2;
+mod pace;
 mod record;
 mod registry;
 mod service;

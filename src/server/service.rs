@@ -428,7 +428,11 @@ impl Service {
     /// Runs a connection whose handshake is done, in a task of its own: the one that did the
     /// handshake gives its memory back.
     pub(super) fn start<T: Transport>(&self, transport: T, early: Bytes, admitted: Admitted) {
-        tokio::spawn(serve(transport, early, admitted, Arc::clone(&self.shared)));
+        let mut connection = connection(transport, &early, admitted, Arc::clone(&self.shared));
+        // Even empty it would keep hyper's read buffer alive.
+        drop(early);
+        let telemetry = Arc::clone(&self.shared.telemetry);
+        tokio::spawn(async move { report(&connection.run().await, &telemetry) });
     }
 
     /// Whether new sessions are welcome: not while the service is going away, while the engine says
@@ -670,7 +674,12 @@ where
     upgraded.downcast::<TokioIo<S>>().map(|parts| (parts.io.into_inner(), parts.read_buf))
 }
 
-async fn serve<T: Transport>(transport: T, early: Bytes, admitted: Admitted, shared: Arc<Shared>) {
+fn connection<T: Transport>(
+    transport: T,
+    early: &[u8],
+    admitted: Admitted,
+    shared: Arc<Shared>,
+) -> Connection<T> {
     let Admitted { subprotocol, permit, settings, must_authenticate } = admitted;
     let talk = match shared.echoes {
         true => Talk::Echo,
@@ -686,9 +695,7 @@ async fn serve<T: Transport>(transport: T, early: Bytes, admitted: Admitted, sha
         }
     };
     let endpoint = Endpoint::new(Role::Server, shared.limits);
-    let telemetry = Arc::clone(&shared.telemetry);
-    let ended = Connection::new(transport, endpoint, talk, permit, shared).run(early).await;
-    report(&ended, &telemetry);
+    Connection::new(transport, endpoint, talk, permit, shared, early)
 }
 
 /// One line for the operator. A peer that leaves is an outcome, not an error.

@@ -642,12 +642,15 @@ impl Stream {
             && self.log.is_all_sent()
     }
 
-    pub(super) fn next_time(&self, now: Instant) -> Option<Instant> {
-        if self.is_finished {
-            return None;
-        }
-        let commits = self.idle_since.map(|since| since + self.idle);
-        [commits, self.log.opens_at(now)].into_iter().flatten().min()
+    /// When the gate opens, if time alone opens it.
+    pub(super) fn opens_at(&self, now: Instant) -> Option<Instant> {
+        if self.is_finished { None } else { self.log.opens_at(now) }
+    }
+
+    /// When the text that there is has to be spoken, should no more come.
+    pub(super) fn commits_at(&self) -> Option<Instant> {
+        let since = self.idle_since.filter(|_| !self.is_finished);
+        since.map(|since| since + self.idle)
     }
 
     pub(super) fn acknowledge(&mut self, now: Instant, played_ms: u64) {

@@ -1056,7 +1056,7 @@ fn a_finished_sentence_does_not_wait_for_more_text() {
         let began = driven.now;
         driven.say(&append("Is that so?"));
         assert_eq!(driven.settled(), [], "the next letter may belong to it");
-        let due = driven.session.next_time(driven.now);
+        let due = driven.session.next_time();
         assert_eq!(due, Some(began + Duration::from_millis(idle_ms)));
         driven.now = due.unwrap() - Duration::from_nanos(1);
         driven.on_time();
@@ -1513,7 +1513,7 @@ fn a_base_client_has_the_base_messages_only() {
     }
     assert_eq!(driven.settled().len(), 200, "only a client that should know better is given up");
     driven.now += Duration::from_secs(100_000);
-    assert_eq!(driven.session.next_time(driven.now), None);
+    assert_eq!(driven.session.next_time(), None);
     driven.on_time();
     driven.say(START);
     assert_eq!(driven.settled(), stream(&GREETED));
@@ -1592,7 +1592,7 @@ fn a_session_lasts_no_longer_than_it_may() {
             driven.say(PAUSE);
             driven.settled();
         }
-        assert_eq!(driven.session.next_time(driven.now), Some(began + Duration::from_secs(3_570)));
+        assert_eq!(driven.session.next_time(), Some(began + Duration::from_secs(3_570)));
         driven.now = began + Duration::from_secs(3_569);
         driven.on_time();
         assert_eq!(driven.settled(), []);
@@ -1601,7 +1601,7 @@ fn a_session_lasts_no_longer_than_it_may() {
         driven.on_time();
         let notice = message(r#"{"type":"go_away","timeLeftMs":30000,"reason":"max_duration"}"#);
         assert_eq!(driven.settled(), [notice]);
-        assert_eq!(driven.session.next_time(driven.now), Some(began + Duration::from_secs(3_600)));
+        assert_eq!(driven.session.next_time(), Some(began + Duration::from_secs(3_600)));
         driven.now = began + Duration::from_secs(3_600);
         driven.on_time();
         let seen = driven.settled();
@@ -1609,7 +1609,7 @@ fn a_session_lasts_no_longer_than_it_may() {
         let end = &of_type(&seen, "session_end")[0];
         assert!(end.contains(r#""reason":"expired""#), "{end}");
         assert!(matches!(seen[2..], [Seen::Close(1000, _)]), "{seen:?}");
-        assert_eq!(driven.session.next_time(driven.now), None);
+        assert_eq!(driven.session.next_time(), None);
     }
 }
 

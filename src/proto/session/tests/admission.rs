@@ -26,7 +26,7 @@ fn awaiting() -> Driven {
 #[test]
 fn a_good_credential_opens_the_session() {
     let mut driven = awaiting();
-    assert_eq!(driven.session.next_time(driven.now), Some(driven.now + Duration::from_secs(10)));
+    assert_eq!(driven.session.next_time(), Some(driven.now + Duration::from_secs(10)));
     driven.say(&auth("good"));
     driven.say(&start("One."));
     assert!(matches!(driven.settled().last(), Some(Seen::Message(end)) if end.contains("completed")));
@@ -80,7 +80,7 @@ fn who_does_nothing_for_too_long_is_closed() {
         driven.settled()
     };
     let mut driven = v1(settings());
-    assert_eq!(driven.session.next_time(driven.now), Some(driven.now + Duration::from_secs(600)));
+    assert_eq!(driven.session.next_time(), Some(driven.now + Duration::from_secs(600)));
     assert_eq!(later(&mut driven, 599), []);
     driven.say(PING);
     left("idle_timeout", 4408)(&later(&mut driven, 1));

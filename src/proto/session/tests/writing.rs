@@ -83,7 +83,7 @@ fn a_finished_sentence_does_not_wait_for_the_next_token() {
         pieces.iter().for_each(|piece| driven.write_text(piece));
         assert_eq!(driven.settled(), [], "the next letter may belong to it");
         driven.now += Duration::from_millis(250);
-        assert_eq!(driven.session.next_time(driven.now), Some(driven.now));
+        assert_eq!(driven.session.next_time(), Some(driven.now));
         driven.on_time();
         assert_eq!(driven.settled(), v1_sentences(&["Is that so?"], 0, 0), "{pieces:?}");
         // Half a sentence waits, for as long as the model thinks.
