@@ -107,6 +107,14 @@ const OPTIONS: &[(&str, &str, &str, Change)] = &[
         s.settings.limits.resume_ttl_ms = Some(604_800_000);
     }),
     ("--source", "ALOUD_SOURCE", "verbatim", |_| {}),
+    ("--admin", "ALOUD_ADMIN", "[::1]:9090", |s| {
+        s.operation.admin = Some(Listen::Tcp("[::1]:9090".to_owned()));
+    }),
+    ("--drain-timeout", "ALOUD_DRAIN_TIMEOUT", "2m", |s| {
+        s.operation.drain_timeout = Some(Duration::from_secs(120));
+    }),
+    ("--log-format", "ALOUD_LOG_FORMAT", "json", |s| s.operation.logging.format = LogFormat::Json),
+    ("--log-level", "ALOUD_LOG_LEVEL", "warn", |s| s.operation.logging.level = tracing::Level::WARN),
     ("--threads", "ALOUD_THREADS", "1", |s| s.settings.threads = Some(1)),
     ("--threads", "ALOUD_THREADS", "256", |s| s.settings.threads = Some(256)),
 ];
