@@ -8,6 +8,7 @@ pub mod audio;
 pub mod clean;
 pub mod completion;
 pub mod conversation;
+pub(crate) mod discretion;
 pub mod frames;
 pub mod handshake;
 mod inspect;
