@@ -9,11 +9,11 @@ const WORDS: usize = 3;
 /// What stands in the place of it, and of all behind it.
 const WITHHELD: &str = "(the rest quotes what is spoken)";
 
-/// The line up to where it quotes one of the texts: so many words of it in a row, or the whole of a
-/// shorter one, however they are punctuated, quoted or escaped.
+/// The line up to where it quotes one of the texts: so many words of it in a row, however they are
+/// punctuated, quoted or escaped, or a shorter one as it stands.
 pub(crate) fn discreet<'a>(line: &'a str, texts: &[&str]) -> Cow<'a, str> {
     let words = words(line);
-    let first = texts.iter().filter_map(|text| quotation(&words, text)).min();
+    let first = texts.iter().filter_map(|text| quotation(line, &words, text)).min();
     match first {
         None => Cow::Borrowed(line),
         Some(start) => Cow::Owned(format!("{}{WITHHELD}", &line[..start])),
@@ -21,17 +21,19 @@ pub(crate) fn discreet<'a>(line: &'a str, texts: &[&str]) -> Cow<'a, str> {
 }
 
 /// Where a line begins to quote a text.
-fn quotation(line: &[(usize, &str)], text: &str) -> Option<usize> {
-    let text: Vec<&str> = words(text).into_iter().map(|(_, word)| word).collect();
-    let length = text.len().min(WORDS);
-    if length == 0 {
-        return None;
+fn quotation(line: &str, line_words: &[(usize, &str)], text: &str) -> Option<usize> {
+    let text_words: Vec<&str> = words(text).into_iter().map(|(_, word)| word).collect();
+    match text_words.len() {
+        0 => return None,
+        // A word or two of it are in many a line that quotes nothing.
+        1..WORDS => return line.find(text.trim()),
+        _ => {}
     }
     let is_quoted = |window: &[(usize, &str)]| {
-        let mut runs = text.windows(length);
+        let mut runs = text_words.windows(WORDS);
         runs.any(|run| run.iter().zip(window).all(|(a, (_, b))| a.eq_ignore_ascii_case(b)))
     };
-    line.windows(length).find(|window| is_quoted(window)).map(|window| window[0].0)
+    line_words.windows(WORDS).find(|window| is_quoted(window)).map(|window| window[0].0)
 }
 
 /// Runs of letters and digits, with their places.
@@ -66,7 +68,8 @@ mod tests {
             let expected = expected.map_or(line.to_owned(), |kept| format!("{kept}{WITHHELD}"));
             assert_eq!(discreet(line, &["", text]), expected, "{line}");
         }
-        assert_eq!(discreet("it was asked for: Yes!", &["Yes."]), format!("it was asked for: {WITHHELD}"));
+        assert_eq!(discreet("yes, it failed", &["Yes."]), "yes, it failed");
+        assert_eq!(discreet("it was asked for: Yes.", &["Yes. "]), format!("it was asked for: {WITHHELD}"));
         assert_eq!(discreet("bad: Grüß Gott", &["Grüß Gott"]), format!("bad: {WITHHELD}"));
         assert_eq!(discreet("bad: …", &["…"]), "bad: …");
     }
