@@ -220,7 +220,8 @@ async fn the_closing_handshake_has_a_deadline() {
 #[tokio::test(start_paused = true)]
 async fn going_away_lets_streams_finish_within_their_time() {
     let (engine, mut asked) = Scripted::new();
-    let service = service(Config::default(), engine);
+    let config = Config { drain_timeout: Duration::from_secs(5), ..Config::default() };
+    let service = service(config, engine);
     let mut idle = connect(&service).await;
     let mut ends = connect(&service).await;
     ends.say(r#"{"type":"start_session","prompt":"One."}"#).await;

@@ -11,8 +11,8 @@ use std::io::{self, Write as _};
 use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber, span};
@@ -59,10 +59,18 @@ impl Lines {
 impl Drop for Lines {
     /// Waits a little for what is on its way.
     fn drop(&mut self) {
+        let deadline = Instant::now() + LAST_LINES;
         let (written, is_written) = sync_channel(1);
-        if self.sender.try_send(Line::Flush(written)).is_ok() {
-            let _ = is_written.recv_timeout(LAST_LINES);
+        let mut last = Line::Flush(written);
+        // There is room once somebody reads.
+        while let Err(TrySendError::Full(line)) = self.sender.try_send(last) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            last = line;
+            std::thread::sleep(Duration::from_millis(5));
         }
+        let _ = is_written.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 }
 

@@ -123,6 +123,14 @@ const OPTIONS: &[(&str, &str, &str, Change)] = &[
     ("--auth", "ALOUD_AUTH", "none", |_| {}),
     ("--max-connections", "ALOUD_MAX_CONNECTIONS", "9", |s| s.admission.max_connections = 9),
     ("--source", "ALOUD_SOURCE", "verbatim", |_| {}),
+    ("--admin", "ALOUD_ADMIN", "[::1]:9090", |s| {
+        s.operation.admin = Some(Listen::Tcp("[::1]:9090".to_owned()));
+    }),
+    ("--drain-timeout", "ALOUD_DRAIN_TIMEOUT", "2m", |s| {
+        s.operation.drain_timeout = Some(Duration::from_secs(120));
+    }),
+    ("--log-format", "ALOUD_LOG_FORMAT", "json", |s| s.operation.logging.format = LogFormat::Json),
+    ("--log-level", "ALOUD_LOG_LEVEL", "warn", |s| s.operation.logging.level = tracing::Level::WARN),
     ("--threads", "ALOUD_THREADS", "1", |s| s.settings.threads = Some(1)),
     ("--threads", "ALOUD_THREADS", "256", |s| s.settings.threads = Some(256)),
 ];

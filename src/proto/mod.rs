@@ -9,6 +9,7 @@ pub mod clean;
 pub mod completion;
 pub mod conversation;
 pub mod credential;
+pub(crate) mod discretion;
 pub mod forwarded;
 pub mod frames;
 pub mod handshake;

@@ -7,6 +7,7 @@
 
 use super::{Cancelled, Pen, Prompt, Role, Script, ScriptError, Writer};
 use crate::proto::completion::{self, Completion, Finish};
+use crate::proto::discretion::discreet;
 use crate::upstream::{
     Attempt, Call, Credentials, Deadlines, Failure, FailureKind, InvalidSettings, Reply, Retries, Secret,
     Upstream,
@@ -161,7 +162,8 @@ impl Writer for Chat {
         let (pen, script) = Script::channel(&prompt);
         match self.upstream.post(PATH, &self.request(&prompt), "text/event-stream") {
             Ok(call) => {
-                tokio::spawn(answer(self.upstream.clone(), call, pen));
+                let asked = prompt.turns.last().map(|turn| turn.text.clone()).unwrap_or_default();
+                tokio::spawn(answer(self.upstream.clone(), call, asked, pen));
                 script
             }
             Err(error) => Script::failed(ScriptError::failed(error.to_string())),
@@ -170,9 +172,9 @@ impl Writer for Chat {
 }
 
 /// Passes an answer on until it is over or nobody reads it any more.
-async fn answer(upstream: Upstream, call: Call, mut pen: Pen) {
+async fn answer(upstream: Upstream, call: Call, asked: String, mut pen: Pen) {
     // Where nobody reads, the call is dropped, and with it the request.
-    let Ok((outcome, reply)) = ask(&upstream, call, &mut pen).await else { return };
+    let Ok((outcome, reply)) = ask(&upstream, call, &asked, &mut pen).await else { return };
     match outcome {
         Ok(()) => pen.finish().await,
         Err(error) => pen.fail(error).await,
@@ -186,7 +188,7 @@ async fn answer(upstream: Upstream, call: Call, mut pen: Pen) {
 /// What came of an answer, and what is left of it.
 type Answered = (Result<(), ScriptError>, Option<Reply>);
 
-async fn ask(upstream: &Upstream, mut call: Call, pen: &mut Pen) -> Result<Answered, Cancelled> {
+async fn ask(upstream: &Upstream, mut call: Call, asked: &str, pen: &mut Pen) -> Result<Answered, Cancelled> {
     let mut reply = loop {
         let attempt = tokio::select! {
             biased;
@@ -196,10 +198,10 @@ async fn ask(upstream: &Upstream, mut call: Call, pen: &mut Pen) -> Result<Answe
         match attempt {
             Ok(Attempt::Reply(reply)) => break reply,
             Ok(Attempt::Retry(failure)) => {
-                tracing::warn!("{}; asking again", failure.detail());
+                tracing::warn!("{}; asking again", discreet(failure.detail(), &[asked]));
                 pen.warn("retrying_llm", format!("{} It is asked again.", failed(&failure).message)).await?;
             }
-            Err(failure) => return Ok((Err(given_up(&failure)), None)),
+            Err(failure) => return Ok((Err(given_up(&failure, asked)), None)),
         }
     };
     let mut completion = Completion::new();
@@ -214,7 +216,7 @@ async fn ask(upstream: &Upstream, mut call: Call, pen: &mut Pen) -> Result<Answe
         let (read, is_over) = match chunk {
             Ok(Some(bytes)) => (completion.push(&bytes, &mut text).map(|()| completion.finished()), false),
             Ok(None) => (completion.finish(&mut text).map(Some), true),
-            Err(failure) => return Ok((Err(given_up(&failure)), None)),
+            Err(failure) => return Ok((Err(given_up(&failure, asked)), None)),
         };
         has_written |= !text.trim().is_empty();
         pen.write(&text).await?;
@@ -232,7 +234,7 @@ async fn ask(upstream: &Upstream, mut call: Call, pen: &mut Pen) -> Result<Answe
                     },
                     completion::Failure::Broken(how) => format!("The language model's answer {how}."),
                 };
-                tracing::warn!("{}", upstream.located(&message));
+                tracing::warn!("{}", discreet(&upstream.located(&message), &[asked]));
                 return Ok((Err(ScriptError::failed(message)), None));
             }
         }
@@ -260,8 +262,8 @@ async fn finished(
     }
 }
 
-fn given_up(failure: &Failure) -> ScriptError {
-    tracing::warn!("{}", failure.detail());
+fn given_up(failure: &Failure, asked: &str) -> ScriptError {
+    tracing::warn!("{}", discreet(failure.detail(), &[asked]));
     failed(failure)
 }
 

@@ -8,6 +8,7 @@ use super::guard::words;
 use super::{Guard, Shape, Sink, Speech, SynthesisError, Synthesizer, Treatment, Utterance, Voice};
 use crate::deadline;
 use crate::proto::audio::{Encoding, Format};
+use crate::proto::discretion::discreet;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::ffi::OsStr;
 use std::fmt;
@@ -261,11 +262,13 @@ impl Shared {
         // What it complained of just before it was killed may still be in the pipe.
         let _ = timeout(AFTERMATH, collect(stderr.as_mut(), &mut complaints)).await;
         let complaint = words(&String::from_utf8_lossy(&complaints));
+        let complaint = discreet(&complaint, &[&utterance.text]);
+        let reason = discreet(&error.message, &[&utterance.text]);
         let exit = exit.map_or("was killed".to_owned(), |exit| exit.to_string());
         tracing::warn!(
-            "engine command: {error} {} {exit}; its last words on standard error: {}",
+            "engine command: {reason} {} {exit}; its last words on standard error: {}",
             self.program.display(),
-            if complaint.is_empty() { "none" } else { &complaint }
+            if complaint.is_empty() { "none" } else { &*complaint }
         );
         sink.fail(error).await;
     }

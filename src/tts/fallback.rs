@@ -4,6 +4,7 @@ use super::{
     Backlog, Piece, Relay, Speech, SynthesisError, SynthesisErrorKind, Synthesizer, Utterance, Voice, Warning,
 };
 use crate::proto::audio::Format;
+use crate::proto::discretion::discreet;
 use crate::proto::voice;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -130,10 +131,11 @@ impl Second {
         Speech::relayed(Announced { warning: Some(Warning { code: "fallback_engine", message }), speech })
     }
 
-    fn failed(&self, attempt: u64, error: &SynthesisError) {
+    fn failed(&self, attempt: u64, error: &SynthesisError, text: &str) {
         let pause = self.outage().failed(attempt, Instant::now());
         if let Some(pause) = pause {
             let (first, second, seconds) = (&self.first, self.engine.name(), pause.as_secs());
+            let error = discreet(&error.message, &[text]);
             tracing::warn!("the engine {first} failed, and {second} speaks for {seconds} s: {error}");
         }
     }
@@ -229,7 +231,8 @@ impl Relay for First {
                     self.second.succeeded(self.attempt);
                 }
                 Some(Err(error)) if error.kind != SynthesisErrorKind::NoAudio => {
-                    self.second.failed(self.attempt, &error);
+                    let text = self.utterance.as_ref().map_or("", |utterance| &utterance.text);
+                    self.second.failed(self.attempt, &error, text);
                     let Some(utterance) = self.utterance.take() else { return Poll::Ready(Some(Err(error))) };
                     self.held.clear();
                     // What fails of the second one is an attempt that nobody asks about.

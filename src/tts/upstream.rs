@@ -12,8 +12,10 @@ use super::{
     Voice,
 };
 use crate::proto::audio::{Encoding, Format};
+use crate::proto::discretion::discreet;
 use crate::upstream::{Attempt, Call, Failure, InvalidSettings, Reply, Settings, Upstream, escape};
 use serde_json::json;
+use std::borrow::Cow;
 
 /// The sample rate of a session that asks for none, where no setting says the service's own: that
 /// of most neural voices. What the service really gives is converted to it.
@@ -292,14 +294,19 @@ impl From<Cancelled> for Stop {
     }
 }
 
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Stop {
-        tracing::warn!("{}", failure.detail());
+impl Stop {
+    fn failed(failure: &Failure, utterance: &Utterance) -> Stop {
+        tracing::warn!("{}", told(failure.detail(), utterance));
         Stop::Failed(match failure.kind.is_timeout() {
             true => SynthesisError::timeout(failure.to_string()),
             false => SynthesisError::failed(failure.to_string()),
         })
     }
+}
+
+/// What a log line may tell of it.
+fn told<'a>(line: &'a str, utterance: &Utterance) -> Cow<'a, str> {
+    discreet(line, &[&utterance.text, &utterance.previous_text])
 }
 
 /// Makes a call, and carries the audio of its answer to the listener.
@@ -326,7 +333,7 @@ fn carry(
     tokio::spawn(async move {
         let open = |reply: &Reply| Guard::new(bare(reply), treatment, &utterance);
         // What it holds of the connection is gone before the listener is waited for.
-        match transfer(&upstream, call, &mut sink, open).await {
+        match transfer(&upstream, call, &utterance, &mut sink, open).await {
             Ok(()) => sink.finish().await,
             Err(Stop::Cancelled) => {}
             Err(Stop::Failed(error)) => sink.fail(error).await,
@@ -338,6 +345,7 @@ fn carry(
 async fn transfer(
     upstream: &Upstream,
     mut call: Call,
+    utterance: &Utterance,
     sink: &mut Sink,
     open: impl FnOnce(&Reply) -> Guard,
 ) -> Result<(), Stop> {
@@ -345,12 +353,12 @@ async fn transfer(
         let attempt = tokio::select! {
             biased;
             () = sink.cancelled() => return Err(Stop::Cancelled),
-            attempt = call.attempt() => attempt?,
+            attempt = call.attempt() => attempt.map_err(|failure| Stop::failed(&failure, utterance))?,
         };
         match attempt {
             Attempt::Reply(reply) => break reply,
             Attempt::Retry(failure) => {
-                tracing::warn!("{}; asking again", failure.detail());
+                tracing::warn!("{}; asking again", told(failure.detail(), utterance));
                 sink.warn("retrying_engine", format!("{failure} It is asked again."));
             }
         }
@@ -369,7 +377,7 @@ async fn transfer(
                 // What was heard must not end with a click. What the guard has to say of an end
                 // that was none is of no interest.
                 let _ = guard.finish(sink);
-                return Err(failure.into());
+                return Err(Stop::failed(&failure, utterance));
             }
         };
         if let Err(error) = guard.push(&chunk, sink) {
@@ -381,7 +389,8 @@ async fn transfer(
     ended.map_err(|error| {
         let error = SynthesisError { message: upstream.quote(&error.message), ..error };
         let content_type = reply.content_type();
-        tracing::warn!("{}", upstream.located(&format!("{error} (Content-Type: {content_type})")));
+        let line = upstream.located(&format!("{error} (Content-Type: {content_type})"));
+        tracing::warn!("{}", told(&line, utterance));
         Stop::Failed(error)
     })
 }

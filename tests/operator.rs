@@ -1,0 +1,660 @@
+//! What an operator sees and does: health, readiness, metrics, log lines, signals, exit codes, and
+//! sockets that are handed over.
+#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
+
+mod support;
+
+use aloud::tts::{Queue, QueueBounds, SynthesisError, Tone};
+use aloud::{Admin, Config, PATH, Service};
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use support::{
+    FORMAT, Frame, PATIENCE, Raw, Scripted, V1, close, messages, opening, opening_with, raw, session,
+    start_with, v1, within,
+};
+use tokio::task::yield_now;
+
+const START: &str = r#"{"type":"start_session","prompt":"One. Two."}"#;
+
+/// The built binary as a server in a process of its own; killed when dropped.
+struct Program {
+    child: Child,
+    addr: SocketAddr,
+    /// Its log lines, as they come.
+    lines: Receiver<String>,
+    /// Those that were taken already.
+    seen: Mutex<Vec<String>>,
+}
+
+fn aloud(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    command.args(args).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Program {
+    fn start(args: &[&str]) -> Program {
+        let args = [&["serve", "--listen=127.0.0.1:0", "--engine=tone"], args].concat();
+        let mut child = aloud(&args).spawn().unwrap();
+        let addr = announced(&mut child);
+        let (sender, lines) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
+        });
+        Program { child, addr, lines, seen: Mutex::default() }
+    }
+
+    /// The first log line, seen already or to come, with this in it.
+    fn line(&self, part: &str) -> String {
+        let mut seen = self.seen.lock().unwrap();
+        let mut at = 0;
+        loop {
+            if at == seen.len() {
+                let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+                    panic!("no line with {part}: {seen:#?}");
+                };
+                seen.push(line);
+            }
+            if seen[at].contains(part) {
+                return seen[at].clone();
+            }
+            at += 1;
+        }
+    }
+
+    /// The address of its second listener.
+    fn admin(&self) -> SocketAddr {
+        let line = self.line("metrics are at http://");
+        let (_, address) = line.rsplit_once("http://").unwrap();
+        address
+            .trim_end_matches(|c: char| !c.is_ascii_digit())
+            .split(['"', ' '])
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Its exit code, and all its log lines.
+    fn end(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().unwrap().code();
+        let mut seen = std::mem::take(&mut *self.seen.lock().unwrap());
+        seen.extend(self.lines.iter());
+        (code, seen.join("\n"))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The address that a server prints when it is ready.
+fn announced(child: &mut Child) -> SocketAddr {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    line.trim().strip_prefix("listening on http://").unwrap().parse().unwrap()
+}
+
+async fn ask(addr: SocketAddr, method: &str, path: &str) -> (u16, String) {
+    let mut client = raw(addr).await;
+    client.send_bytes(format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await;
+    let head = client.read_head().await;
+    (head.status, String::from_utf8(client.read_to_close().await).unwrap())
+}
+
+/// What a sample of a page of metrics is.
+fn value(page: &str, sample: &str) -> f64 {
+    let line = page.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {sample} in {page}")).parse().unwrap()
+}
+
+/// Waits until a sample is so much.
+async fn comes_to(service: &Service, sample: &str, expected: f64) {
+    within(async {
+        while value(&service.metrics(), sample) != expected {
+            yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_second_listener_has_three_pages_and_no_sessions() {
+    let service = Service::new(Config::default(), Arc::new(Tone::new(FORMAT, 0.1))).unwrap();
+    let counter = Arc::new(std::sync::atomic::AtomicU64::new(42));
+    let admin = Admin::bind(&"127.0.0.1:0".parse().unwrap(), service).await.unwrap();
+    let admin = admin.with_counter("aloud_example_total", "An example.", counter);
+    let addr: SocketAddr = admin.address().strip_prefix("http://").unwrap().parse().unwrap();
+    let serving = tokio::spawn(admin.serve());
+    assert_eq!(ask(addr, "GET", "/healthz").await, (200, "ok\n".to_owned()));
+    assert_eq!(ask(addr, "GET", "/readyz").await, (200, "ready\n".to_owned()));
+    assert_eq!(ask(addr, "HEAD", "/readyz").await, (200, String::new()));
+    let (status, page) = ask(addr, "GET", "/metrics").await;
+    assert_eq!((status, value(&page, "aloud_ready"), value(&page, "aloud_example_total")), (200, 1.0, 42.0));
+    assert_eq!(ask(addr, "GET", PATH).await.0, 404);
+    assert_eq!(ask(addr, "POST", "/metrics").await.0, 405);
+    let mut client = raw(addr).await;
+    client.send_bytes(&opening(addr, PATH)).await;
+    assert_eq!(client.read_head().await.status, 404);
+    let mut client = raw(addr).await;
+    client.send_bytes(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let (head, _) = client.read_answer().await;
+    assert_eq!(head.header("content-type").as_deref(), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(head.header("connection").as_deref(), Some("close"));
+    serving.abort();
+
+    // Nor do sessions have these pages.
+    let server = start_with(Config::default(), Arc::new(Tone::new(FORMAT, 0.1))).await;
+    let mut client = raw(server.addr).await;
+    client.send_bytes(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(client.read_answer().await.0.status, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_nothing_is_not_waited_for() {
+    let service = Service::new(Config::default(), Arc::new(Tone::new(FORMAT, 0.1))).unwrap();
+    let admin = Admin::bind(&"127.0.0.1:0".parse().unwrap(), service).await.unwrap();
+    let addr: SocketAddr = admin.address().strip_prefix("http://").unwrap().parse().unwrap();
+    tokio::spawn(admin.serve());
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+        silent.push(Raw::over(stream, Duration::from_secs(60)));
+    }
+    // All places are taken, until their time is over.
+    let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+    let mut client = Raw::over(stream, Duration::from_secs(60));
+    client.send_bytes(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(client.read_head().await.status, 200);
+    for mut client in silent {
+        assert_eq!(client.read_to_close().await, b"");
+    }
+}
+
+#[tokio::test]
+async fn metrics_move_and_what_is_there_comes_back_to_nothing() {
+    let server = start_with(Config::default(), Arc::new(Tone::new(FORMAT, 0.1))).await;
+    let service = &server.service;
+    let mut client = raw(server.addr).await;
+    client.send_bytes(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(client.read_answer().await.0.status, 404);
+    client.send_bytes(b"nonsense\r\n\r\n").await;
+    assert_eq!(client.read_answer().await.0.status, 400);
+    drop(client);
+
+    let (mut client, greeting) = v1(server.addr).await;
+    comes_to(service, "aloud_sessions{state=\"idle\"}", 1.0).await;
+    client.say(r#"{"type":"pause"}"#).await;
+    client.say(r#"{"type":"start_session","prompt":"One. Two.","resumable":true}"#).await;
+    comes_to(service, "aloud_sessions{state=\"paused\"}", 1.0).await;
+    client.say(r#"{"type":"resume"}"#).await;
+    let frames = client.read_until("session_end").await;
+    comes_to(service, "aloud_sessions{state=\"idle\"}", 1.0).await;
+    let audio = frames.iter().filter(|frame| frame.kind() == "binary").count();
+    let page = service.metrics();
+    let texts = 1 + frames.iter().filter(|frame| matches!(frame, Frame::Text(_))).count();
+    for (sample, expected) in [
+        ("aloud_connections{state=\"open\"}", 1.0),
+        ("aloud_handshakes_total{status=\"101\"}", 1.0),
+        ("aloud_handshakes_total{status=\"400\"}", 1.0),
+        ("aloud_handshakes_total{status=\"404\"}", 1.0),
+        ("aloud_streams_total{source=\"verbatim\"}", 1.0),
+        ("aloud_sent_frames_total{opcode=\"binary\"}", audio as f64),
+        ("aloud_sent_frames_total{opcode=\"text\"}", texts as f64),
+        // It was held at its start by its client: how long it took says nothing.
+        ("aloud_first_audio_seconds_count", 0.0),
+        ("aloud_sentence_gap_seconds_count", 1.0),
+        ("aloud_syntheses{state=\"running\"}", 0.0),
+    ] {
+        assert_eq!(value(&page, sample), expected, "{sample}: {frames:?}");
+    }
+    assert!(value(&page, "aloud_sent_bytes_total") > 3_200.0);
+    let began = value(&page, "process_start_time_seconds");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((now - 60.0..=now).contains(&began), "{began}");
+
+    // Lost, and come back to; then another asks for what is not there.
+    drop(client);
+    comes_to(service, "aloud_sessions{state=\"frozen\"}", 1.0).await;
+    comes_to(service, "aloud_closes_total{by=\"nobody\",code=\"1006\"}", 1.0).await;
+    let (mut client, _) = v1(server.addr).await;
+    let recover = json!({"type": "recover", "sessionId": greeting["sessionId"], "token": greeting["token"], "offset": 0});
+    client.say(&recover.to_string()).await;
+    client.read_until("session_end").await;
+    client.send_bytes(&close(1000, "")).await;
+    client.read_until("close").await;
+    let (mut client, _) = v1(server.addr).await;
+    client.say(r#"{"type":"recover","sessionId":"x","token":"y","offset":0}"#).await;
+    client.read_until("close").await;
+    client.send_bytes(&close(4404, "")).await;
+    client.read_to_close().await;
+    let mut client = session(server.addr).await;
+    client.say(START).await;
+    client.read_until("session_end").await;
+    client.send_bytes(&close(4999, "own")).await;
+    client.read_until("close").await;
+    server.is_quiet().await;
+    comes_to(service, "aloud_closes_total{by=\"client\",code=\"other\"}", 1.0).await;
+    let page = service.metrics();
+    for (sample, expected) in [
+        ("aloud_resumes_total{result=\"recovered\"}", 1.0),
+        ("aloud_resumes_total{result=\"not_found\"}", 1.0),
+        ("aloud_closes_total{by=\"client\",code=\"1000\"}", 1.0),
+        ("aloud_closes_total{by=\"server\",code=\"4404\"}", 1.0),
+        ("aloud_first_audio_seconds_count", 1.0),
+        // The two of 100 ms each that were sent on either connection, as its client counts them.
+        ("aloud_audio_seconds_total", 0.4),
+        ("aloud_wasted_audio_seconds_total", 0.0),
+    ] {
+        assert_eq!(value(&page, sample), expected, "{sample}");
+    }
+    let gauges = [
+        "aloud_connections{",
+        "aloud_sessions{",
+        "aloud_frozen_bytes ",
+        "aloud_syntheses{",
+        "aloud_scripts ",
+    ];
+    let present = page.lines().filter(|line| gauges.iter().any(|gauge| line.starts_with(gauge)));
+    for line in present {
+        assert!(line.ends_with(" 0"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn readiness_says_why_not() {
+    let (engine, mut asked) = Scripted::new();
+    let mut server = start_with(Config::default(), engine).await;
+    let service = server.service.clone();
+    assert_eq!(service.readiness(), Ok(()), "untried");
+    let mut client = session(server.addr).await;
+    for works in [false, false, true, false, false, false, true] {
+        assert_eq!(service.readiness(), Ok(()));
+        client.say(r#"{"type":"start_session","prompt":"One."}"#).await;
+        let (_, mut sink) = asked.recv().await.unwrap();
+        match works {
+            true => {
+                sink.push(&[1; 800]).unwrap();
+                sink.finish().await;
+            }
+            false => sink.fail(SynthesisError::failed("It is out of order.")).await,
+        }
+        client.read_until("session_end").await;
+        if value(&service.metrics(), "aloud_engine_errors_total{code=\"engine_failed\"}") == 5.0 && !works {
+            let told = service.readiness().unwrap_err();
+            assert_eq!(told, "the engine scripted fails, see the log");
+            assert_eq!(value(&service.metrics(), "aloud_ready"), 0.0);
+            // The next one works, and that is that.
+            client.say(r#"{"type":"start_session","prompt":"One."}"#).await;
+            let (_, mut sink) = asked.recv().await.unwrap();
+            sink.push(&[1; 800]).unwrap();
+            sink.finish().await;
+            client.read_until("session_end").await;
+        }
+    }
+    assert_eq!(service.readiness(), Ok(()));
+
+    let warming = tokio::spawn({
+        let service = service.clone();
+        async move { service.warm_up().await }
+    });
+    let (_, sink) = asked.recv().await.unwrap();
+    assert_eq!(service.readiness().unwrap_err(), "the engine has not said its first word yet");
+    sink.fail(SynthesisError::failed("It is out of order.")).await;
+    assert!(warming.await.unwrap().is_err());
+    assert_eq!(service.readiness().unwrap_err(), "the engine scripted fails, see the log");
+
+    client.say(r#"{"type":"start_session","prompt":"One."}"#).await;
+    let (_, _sink) = asked.recv().await.unwrap();
+    server.stop();
+    within(async {
+        while !service.readiness().is_err_and(|told| told.starts_with("the server is going away; the engine"))
+        {
+            yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_engine_is_not_ready_and_its_queue_is_counted() {
+    let (engine, mut asked) = Scripted::new();
+    let bounds = QueueBounds { concurrency: 1, waiting: 1, ..QueueBounds::default() };
+    let server = start_with(Config::default(), Arc::new(Queue::new(engine, bounds))).await;
+    let service = &server.service;
+    let mut client = session(server.addr).await;
+    client.say(START).await;
+    let (_, mut sink) = asked.recv().await.unwrap();
+    comes_to(service, "aloud_syntheses{state=\"queued\"}", 1.0).await;
+    assert_eq!(service.readiness().unwrap_err(), "the engine is full, 1 sentences wait for it");
+    sink.push(&[1; 800]).unwrap();
+    sink.finish().await;
+    let (_, sink) = asked.recv().await.unwrap();
+    assert_eq!(service.readiness(), Ok(()));
+    comes_to(service, "aloud_syntheses{state=\"queued\"}", 0.0).await;
+    drop((client, sink));
+    server.is_quiet().await;
+}
+
+/// An engine that has failed is asked for a word from time to time, and readiness comes back.
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_works_again_is_found_out() {
+    let (engine, mut asked) = Scripted::new();
+    let service = Service::new(Config::default(), engine).unwrap();
+    let admin = Admin::bind(&"127.0.0.1:0".parse().unwrap(), service.clone()).await.unwrap();
+    tokio::spawn(admin.serve());
+    let (warmed_up, ()) = tokio::join!(service.warm_up(), async {
+        asked.recv().await.unwrap().1.fail(SynthesisError::failed("Not yet.")).await;
+    });
+    assert!(warmed_up.is_err() && service.readiness().is_err());
+    let (utterance, sink) = asked.recv().await.unwrap();
+    assert_eq!(utterance.text, "Ready.");
+    sink.fail(SynthesisError::failed("Not yet.")).await;
+    let (_, mut sink) = asked.recv().await.unwrap();
+    assert!(service.readiness().is_err());
+    sink.push(&[1; 800]).unwrap();
+    sink.finish().await;
+    within(async {
+        while service.readiness().is_err() {
+            yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_signal_lets_streams_finish_and_refuses_what_is_new() {
+    let program =
+        Program::start(&["--tone-seconds=1.5", "--delivery=paced", "--ahead-ms=100", "--admin=127.0.0.1:0"]);
+    let admin = program.admin();
+    assert_eq!(ask(admin, "GET", "/readyz").await.0, 200);
+    let (mut idle, _) = v1(program.addr).await;
+    let (mut streaming, _) = v1(program.addr).await;
+    streaming.say(START).await;
+    streaming.read_until("binary").await;
+    program.signal("TERM");
+    let frames = idle.read_until("close").await;
+    assert_eq!(messages(&frames), [json!({"type": "go_away", "timeLeftMs": 0, "reason": "shutdown"})]);
+    assert_eq!(frames.last(), Some(&Frame::Close(Some((1001, "The server is going away".to_owned())))));
+    let frames = streaming.read_until("go_away").await;
+    assert_eq!(messages(&frames).last().unwrap()["timeLeftMs"], 30_000);
+    let (status, told) = ask(admin, "GET", "/readyz").await;
+    assert_eq!((status, told.as_str()), (503, "not ready: the server is going away\n"));
+    assert_eq!(ask(admin, "GET", "/healthz").await.0, 200, "it lives");
+    for _ in 0..2 {
+        let mut late = raw(program.addr).await;
+        late.send_bytes(&opening_with(program.addr, PATH, V1)).await;
+        let (head, _) = late.read_answer().await;
+        assert_eq!((head.status, head.header("retry-after").as_deref()), (503, Some("5")));
+    }
+    // Nor is it kept by who connects now, and says nothing.
+    let _silent = raw(program.addr).await;
+    let frames = streaming.read_until("close").await;
+    assert_eq!(messages(&frames).last().unwrap()["reason"], "completed");
+    assert_eq!(frames.last().unwrap().kind(), "close");
+    streaming.send_bytes(&close(1001, "")).await;
+    idle.send_bytes(&close(1001, "")).await;
+    let (code, log) = program.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("stopping; a second signal ends at once"), "{log}");
+    assert_eq!(log.matches("session ended").count(), 2, "the last lines are not lost: {log}");
+}
+
+#[tokio::test]
+async fn a_stream_that_takes_too_long_is_told_to_come_back_and_a_second_signal_ends_at_once() {
+    let program = Program::start(&["--tone-seconds=1000000", "--drain-timeout=200ms"]);
+    let (mut client, _) = v1(program.addr).await;
+    client.say(r#"{"type":"start_session","prompt":"One.","delivery":{"mode":"paced"}}"#).await;
+    client.read_until("binary").await;
+    program.signal("TERM");
+    let frames = client.read_until("close").await;
+    assert_eq!(frames.last(), Some(&Frame::Close(Some((1012, "The server restarts".to_owned())))));
+    client.send_bytes(&close(1012, "")).await;
+    let (code, log) = program.end();
+    assert_eq!(code, Some(0), "{log}");
+
+    for (second, code) in [("TERM", 143), ("INT", 130)] {
+        let program = Program::start(&["--tone-seconds=1000000", "--drain-timeout=1m"]);
+        let (mut client, _) = v1(program.addr).await;
+        client.say(r#"{"type":"start_session","prompt":"One.","delivery":{"mode":"paced"}}"#).await;
+        client.read_until("binary").await;
+        program.signal("TERM");
+        client.read_until("go_away").await;
+        program.signal(second);
+        let (ended, log) = program.end();
+        assert_eq!(ended, Some(code), "{log}");
+    }
+}
+
+fn run(args: &[&str]) -> Output {
+    aloud(args).output().unwrap()
+}
+
+#[test]
+fn exit_codes_tell_what_happened() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (args, code, told) in [
+        (&["serve", "--admin", &address][..], 1, address.as_str()),
+        (&["serve", "--listen", &address], 1, &address),
+        (&["serve", "--admin", "nonsense"], 2, "--admin cannot be `nonsense`"),
+        (&["serve", "--log-level", "loud"], 2, "--log-level cannot be `loud`"),
+        (&["serve", "--drain-timeout", "soon"], 2, "--drain-timeout cannot be `soon`"),
+        // A server that was told to be where its sessions are is not.
+        (&["serve", "--listen", "127.0.0.1:0", "--admin", &address], 1, &address),
+        (&["--version"], 0, ""),
+    ] {
+        let output = run(args);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+        assert!(stderr.contains(told), "{args:?}: {stderr}");
+    }
+}
+
+/// Speaks one prompt and ends the session.
+async fn speak(addr: SocketAddr, prompt: &str) -> Value {
+    let (mut client, greeting) = v1(addr).await;
+    client.say(&json!({"type": "start_session", "prompt": prompt}).to_string()).await;
+    client.read_until("session_end").await;
+    client.say(r#"{"type":"end"}"#).await;
+    client.read_until("close").await;
+    client.send_bytes(&close(1000, "")).await;
+    client.read_to_close().await;
+    greeting["sessionId"].clone()
+}
+
+#[tokio::test]
+async fn a_session_leaves_one_line_and_no_word_of_what_was_spoken() {
+    const PROMPT: &str = "Xylophones are quiet. Zeppelins are not.";
+    for (format, with_text) in [("json", false), ("json", true), ("text", false), ("text", true)] {
+        let format_option = format!("--log-format={format}");
+        let mut args = vec!["--tone-seconds=0.1", "--log-level=trace", &format_option];
+        args.extend(with_text.then_some("--log-text"));
+        let program = Program::start(&args);
+        let id = speak(program.addr, PROMPT).await;
+        let mut client = session(program.addr).await;
+        client.send_bytes(&close(1000, "a \"reason\"\nwith lines")).await;
+        client.read_until("close").await;
+        program.line("with lines");
+        program.signal("TERM");
+        let (code, log) = program.end();
+        assert_eq!(code, Some(0));
+        assert_eq!(log.contains("Xylophones are quiet."), with_text, "{log}");
+        assert_eq!(log.contains("Zeppelins"), with_text, "{log}");
+        let ended: Vec<&str> = log.lines().filter(|line| line.contains("session ended")).collect();
+        assert_eq!(ended.len(), 2, "{log}");
+        if format == "text" {
+            for part in [
+                &format!("id={}", id.as_str().unwrap()),
+                " info: session ended ",
+                " client=127.0.0.1:",
+                " by=server code=1000 reason=\"Session ended by client\"",
+                " streams=1 chars=39 audio_ms=200 wasted_ms=0",
+            ] {
+                assert!(ended[0].contains(part), "{part}: {log}");
+            }
+            assert!(ended[1].contains(" reason=\"a \\\"reason\\\"\\nwith lines\""), "{log}");
+            continue;
+        }
+        let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(lines.iter().all(|line| line["time"].is_string() && line["level"].is_string()), "{log}");
+        let ended = lines.iter().find(|line| line["id"] == id && line["message"] == "session ended").unwrap();
+        assert_eq!((&ended["level"], &ended["target"]), (&json!("info"), &json!("aloud::session")));
+        assert!(ended["client"].as_str().unwrap().starts_with("127.0.0.1:"));
+        assert_eq!(
+            (&ended["by"], &ended["code"], &ended["streams"]),
+            (&json!("server"), &json!(1000), &json!(1))
+        );
+        assert_eq!(
+            (&ended["audio_ms"], &ended["chars"], &ended["wasted_ms"]),
+            (&json!(200), &json!(39), &json!(0))
+        );
+        assert!(ended["duration_ms"].is_u64());
+        let sentences = lines.iter().filter(|line| line["message"] == "sentence" && line["id"] == id).count();
+        assert_eq!(sentences, if with_text { 2 } else { 0 });
+    }
+}
+
+/// A pipe that nobody reads costs lines, which are counted, and no session.
+#[tokio::test]
+async fn a_full_stderr_holds_nobody_up() {
+    // Far more lines than fit into a pipe and the queue in front of it.
+    let args = ["serve", "--listen=127.0.0.1:0", "--engine=tone", "--tone-seconds=0.001", "--log-text"];
+    let mut child = aloud(&[&args[..], &["--admin=127.0.0.1:0"]].concat()).spawn().unwrap();
+    let addr = announced(&mut child);
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    let admin: SocketAddr = line.trim().rsplit_once("http://").unwrap().1.parse().unwrap();
+    let prompt = "This is one of many a sentence. ".repeat(600);
+    for _ in 0..6 {
+        within(speak(addr, &prompt)).await;
+    }
+    let (_, page) = ask(admin, "GET", "/metrics").await;
+    let dropped = value(&page, "aloud_log_lines_dropped_total");
+    assert!(dropped > 0.0, "{page}");
+    let kill = format!("kill -TERM {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    // Somebody reads at last.
+    let mut log = String::new();
+    stderr.read_to_string(&mut log).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(log.contains("log lines were dropped: nobody read standard error"), "{}", log.len());
+    assert!(log.lines().all(|line| line.contains("Z info: ") || line.contains("Z warn: ")));
+}
+
+/// What `.ci/foreign-clients` says of a program. Without it the test is skipped, with its name, but
+/// for where everything has been installed to be tested.
+fn installed(found: Option<OsString>, what: &str, test: &str) -> Option<OsString> {
+    if found.is_none() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "no {what}: run .ci/foreign-clients");
+        eprintln!("skipped {test}: there is no {what}, see .ci/foreign-clients");
+    }
+    found
+}
+
+#[tokio::test]
+async fn prometheus_own_parser_reads_the_metrics() {
+    let found = std::env::var_os("ALOUD_TEST_PROMETHEUS");
+    let test = "prometheus_own_parser_reads_the_metrics";
+    let Some(python) = installed(found, "prometheus_client", test) else { return };
+    let program = Program::start(&["--tone-seconds=0.1", "--admin=127.0.0.1:0"]);
+    speak(program.addr, "One. Two.").await;
+    let (_, page) = ask(program.admin(), "GET", "/metrics").await;
+    let mut parser = Command::new(python)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/metrics.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    parser.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+    let output = parser.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // And the README names each of them.
+    let readme = include_str!("../README.md");
+    for family in String::from_utf8(output.stdout).unwrap().lines() {
+        assert!(readme.contains(&format!("`{family}")), "{family} is not in the README");
+    }
+}
+
+/// A connection that waits on a socket that is handed over is served by the next server.
+#[tokio::test]
+async fn a_restart_on_sockets_that_are_handed_over_refuses_nobody() {
+    let python = Command::new("python3").arg("--version").output().is_ok().then(|| "python3".into());
+    let test = "a_restart_on_sockets_that_are_handed_over_refuses_nobody";
+    let Some(python) = installed(python, "python3", test) else { return };
+    let mut systemd = Command::new(python)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/activate.py"))
+        .args([
+            env!("CARGO_BIN_EXE_aloud"),
+            "serve",
+            "--engine=tone",
+            "--tone-seconds=0.1",
+            "--listen=127.0.0.1:1",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = systemd.stdin.take().unwrap();
+    let mut stdout = BufReader::new(systemd.stdout.take().unwrap());
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        while stdout.read_line(&mut line).unwrap() > 0 {
+            sender.send(std::mem::take(&mut line)).unwrap();
+        }
+    });
+    let next = |part: &str| loop {
+        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {part}"));
+        if line.contains(part) {
+            return line.trim().to_owned();
+        }
+    };
+    let ports = next("ports ");
+    let mut ports =
+        ports.split(' ').skip(1).map(|port| SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap())));
+    let (addr, admin) = (ports.next().unwrap(), ports.next().unwrap());
+    next("READY=1");
+    speak(addr, "One.").await;
+    assert_eq!(ask(admin, "GET", "/readyz").await.0, 200);
+
+    let (mut streaming, _) = v1(addr).await;
+    streaming.say(r#"{"type":"pause"}"#).await;
+    streaming.say(START).await;
+    streaming.read_until("stream_start").await;
+    stdin.write_all(b"\n").unwrap();
+    streaming.read_until("go_away").await;
+    // Accepted by nobody as long as the first server drains.
+    let mut waiting = raw(addr).await;
+    waiting.send_bytes(&opening(addr, PATH)).await;
+    streaming.say(r#"{"type":"resume"}"#).await;
+    streaming.read_until("close").await;
+    streaming.send_bytes(&close(1001, "")).await;
+    next("ended 0");
+    next("READY=1");
+    assert_eq!(waiting.read_head().await.status, 101);
+    assert_eq!(waiting.read_frame().await.kind(), "session_start");
+    drop(waiting);
+    speak(addr, "One.").await;
+    stdin.write_all(b"\n").unwrap();
+    next("ended 0");
+    systemd.wait().unwrap();
+}
