@@ -52,6 +52,8 @@ pub(crate) struct Serve {
     pub(crate) listen: Listen,
     /// Whether the engine has to say a word first.
     pub(crate) warms_up: bool,
+    /// Whether there is a page for a look.
+    pub(crate) has_demo: bool,
     pub(crate) settings: Settings,
 }
 
@@ -278,8 +280,9 @@ impl Command {
             Command::Version => print(concat!("aloud ", env!("CARGO_PKG_VERSION"), "\n")),
             Command::Say(asked) => say::say(asked),
             Command::Serve(serve) => {
-                let Serve { listen, warms_up, settings } = *serve;
-                let service = run::service(settings.config(), run::engine(&settings)?, &settings)?;
+                let Serve { listen, warms_up, has_demo, settings } = *serve;
+                let config = Config { demo: has_demo, ..settings.config() };
+                let service = run::service(config, run::engine(&settings)?, &settings)?;
                 run::serve(&listen, &service, run::threads(settings.threads), warms_up)
             }
             Command::Echo(Echo { listen, max_message_bytes }) => {
@@ -346,6 +349,7 @@ const MAX_PROMPT_CHARS: Opt = opt("max-prompt-chars", "a number of characters");
 const MAX_SESSION_CHARS: Opt = opt("max-session-chars", "a number of characters");
 const MAX_SESSION_MS: Opt = opt("max-session-ms", "a number of milliseconds");
 const RESUME_TTL_MS: Opt = opt("resume-ttl-ms", "a number of milliseconds");
+const NO_DEMO: Opt = Opt { env: false, is_flag: true, ..opt("no-demo", "nothing") };
 const NO_WARM_UP: Opt = Opt { env: false, is_flag: true, ..opt("no-warm-up", "nothing") };
 const MAX_MESSAGE_BYTES: Opt = opt("max-message-bytes", "a number of bytes");
 // Not from the environment: a forgotten variable would silently send a text, or a file, elsewhere.
@@ -393,6 +397,7 @@ const SERVE: &[Opt] = &[
     MAX_SESSION_MS,
     RESUME_TTL_MS,
     NO_WARM_UP,
+    NO_DEMO,
     SOURCE,
     LLM_URL,
     LLM_MODEL,
@@ -515,8 +520,9 @@ fn parse_command(
         _ => {
             given.no_words("serve")?;
             let warms_up = given.given.last(&NO_WARM_UP).is_none();
+            let has_demo = given.given.last(&NO_DEMO).is_none();
             let (listen, settings) = (given.listen()?, given.settings(true)?);
-            Ok(Command::Serve(Box::new(Serve { listen, warms_up, settings })))
+            Ok(Command::Serve(Box::new(Serve { listen, warms_up, has_demo, settings })))
         }
     }
 }

@@ -5,6 +5,7 @@ mod http;
 mod registry;
 mod service;
 mod transport;
+mod web;
 
 pub use service::{ConfigError, PATH, SUBPROTOCOL, Service};
 

@@ -4,6 +4,7 @@
 use super::connection::{Connection, Ended, Outcome, Talk};
 use super::registry::{Bounds, Registry};
 use super::transport::{Buffered, Transport};
+use super::web;
 use crate::config::Config;
 use crate::gauge::Gauge;
 use crate::proto::audio::{Encoding, Format};
@@ -19,7 +20,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
@@ -209,6 +210,11 @@ impl Service {
 
     /// Whether a request is a handshake that may be accepted.
     pub(super) fn judge<B>(&self, request: &Request<B>) -> Result<Accept, Box<Response<Full<Bytes>>>> {
+        if !self.shared.echoes
+            && let Some(answer) = web::answer(request, self.shared.config.demo)
+        {
+            return Err(Box::new(answer));
+        }
         match request.uri().path() {
             VOICES_PATH if !self.shared.echoes => Err(Box::new(self.voices(request.method()))),
             _ => self.judge_session(request).map_err(|rejection| Box::new(refused(&rejection))),
@@ -243,6 +249,8 @@ impl Service {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(VOICES_CACHE));
+        // No secret, and a page of another origin asks, too.
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         response
     }
 
