@@ -9,7 +9,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const modules = createRequire(`${process.env.ALOUD_TEST_NODE_PATH}/tests.mjs`);
+const modules = createRequire(`${process.env.ALOUD_TEST_BROWSER_PATH}/tests.mjs`);
 
 export function required(name) {
   return modules(name);

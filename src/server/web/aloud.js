@@ -352,6 +352,7 @@ export class Aloud {
     };
     const result = new Promise((resolve) => (stream.resolve = resolve));
     this.#stream = stream;
+    [this.#tries, this.#lostAt] = [0, undefined];
     this.#clearStats();
     this.#set("starting");
     this.#keepWatch();
@@ -548,7 +549,7 @@ export class Aloud {
 
   async #connect() {
     this.#retry = undefined;
-    this.#setConnection(this.#stream?.isStarted ? "lost" : "connecting");
+    this.#setConnection(this.#stream?.wasStarted ? "lost" : "connecting");
     const { token, tokenIn, WebSocket = globalThis.WebSocket } = this.#options;
     const attempt = (this.#socket = {});
     let credential;
@@ -639,16 +640,15 @@ export class Aloud {
     }
     const now = performance.now();
     this.#lostAt ??= now;
-    const isOver = this.#wasReached ? now - this.#lostAt > this.#keptMs : this.#tries >= FIRST_TRIES;
+    const isOver = stream.wasStarted ? now - this.#lostAt > this.#keptMs : this.#tries >= FIRST_TRIES;
     if (!isRetryable(code) || isOver) {
-      this.#tries = 0;
       const name = { 4401: "unauthorized", 4403: "forbidden", 4409: "session_taken" }[code] ?? "connection_failed";
       const message = isRetryable(code)
         ? `${this.#url} cannot be reached: it is not there, or refuses this page; a browser does not say which.`
         : `The server closed the connection: ${code} ${reason}`;
       return this.#fail(name, message, { ...this.#fault, fatal: true, closeCode: code });
     }
-    this.#setConnection(stream.isStarted ? "lost" : "connecting");
+    this.#setConnection(stream.wasStarted ? "lost" : "connecting");
     // At once; then each time after twice as long, and never all clients together.
     const wait = this.#tries === 0 ? 20 : Math.min(10_000, 125 * 2 ** this.#tries);
     this.#tries += 1;
@@ -734,7 +734,7 @@ export class Aloud {
     if (stream.isHeard) ask.delivery ??= { mode: "paced", aheadMs };
     if (this.#isV1) ask.resumable ??= true;
     else delete ask.resumable;
-    Object.assign(stream, { isStarted: true, wire: 0, ackedMs: 0, isPausedThere: false });
+    Object.assign(stream, { isStarted: true, wasStarted: true, wire: 0, ackedMs: 0, isPausedThere: false });
     stream.session = ask.resumable ? this.#session : undefined;
     this.#isBusy = true;
     this.#write({ type: "start_session", ...ask });
