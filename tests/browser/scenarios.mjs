@@ -173,7 +173,7 @@ const scenarios = {
       const sent = heardBytes();
       const cut = told.offset / 2;
       // Until the end of the quantum that fades out, and not a sample longer.
-      const before = follow({ ...recording, samples: recording.samples.slice(0, Math.ceil((cancelledAt + 0.2 - recording.start) * 16_000)) }, sent.slice(0, cut));
+      const before = follow({ ...recording, samples: recording.samples.slice(0, Math.ceil((cancelledAt + 0.05 - recording.start) * 16_000)) }, sent.slice(0, cut));
       same(before.fades.length, 1, "fades");
       const delay = recording.start + before.fades[0].at / recording.rate + QUANTUM / recording.rate - cancelledAt;
       check(delay < 0.05, `It was silent after ${delay} s.`);
@@ -213,10 +213,10 @@ const scenarios = {
   async words_come_when_they_are_heard() {
     await withPage(async ({ run }) => {
       const { diary, recording, latency } = await run(async ({ aloud, record, diary, context }) => {
-        await aloud.start("Moon. Lemon, melon, and many more. Now, water. Away, always.");
+        await aloud.start("Moon. Lemon, melon, and many more. Now, we rally. Always, ever.");
         return { diary, recording: await record(), latency: context.outputLatency };
       });
-      // Where sound begins after 60 ms of silence or more, in windows of 5 ms.
+      // Where sound begins after 100 ms of silence or more, in windows of 5 ms.
       const size = recording.rate / 200;
       const levels = [];
       for (let n = 0; n + size <= recording.samples.length; n += size) {
@@ -224,15 +224,15 @@ const scenarios = {
       }
       const peak = Math.max(...levels);
       const onsets = [];
-      let quiet = 12;
+      let quiet = 20;
       levels.forEach((level, n) => {
         if (level < peak / 25) quiet += 1;
         else {
-          if (quiet >= 12) onsets.push(recording.start + n / 200);
+          if (quiet >= 20) onsets.push(recording.start + n / 200);
           quiet = 0;
         }
       });
-      check(onsets.length >= 6, `Only ${onsets.length} pauses were found.`);
+      check(onsets.length >= 6, `Only ${onsets.length - 1} pauses were found.`);
       const words = diary.filter(({ type }) => type === "word");
       const off = onsets.map((onset) => Math.min(...words.map(({ at }) => Math.abs(at - latency - onset))));
       console.error(`words are off by ${off.map((s) => Math.round(s * 1000))} ms`);
@@ -271,15 +271,8 @@ const scenarios = {
         return { result, stats: aloud.stats, recording: await record() };
       }, { text: TEXT });
       await page.waitForTimeout(1_000);
-      // What is under way is lost, and what comes is taken by nobody; new connections work.
-      const { tunnels } = site;
-      site.isDeaf = true;
-      site.tunnels = new Set();
-      const seen = site.upgrades;
-      while (site.upgrades === seen) await page.waitForTimeout(20);
-      site.isDeaf = false;
+      site.deafen();
       const { result, stats, recording } = await over;
-      for (const end of tunnels) end();
       same([result.reason, stats.reconnects], ["completed", 1], "reason, reconnects");
       const whole = await reference(page, `${TEXT} ${TEXT}`);
       same(follow(recording, whole).place, whole.length, "heard");
@@ -352,9 +345,9 @@ const scenarios = {
     const options = help.includes("--allow-origin") ? ["--allow-origin=*"] : [];
     await withPage(async ({ run, server, heardBytes, complaints }) => {
       // The module, its audio thread, the socket and the voices are all of another origin than the page.
-      const { result, url, voices, recording } = await run(async ({ aloud, record }) => {
+      const { result, url, voices, recording } = await run(async ({ aloud, record }, { listen: { module } }) => {
         const result = await aloud.start("Good evening.");
-        return { result, url: aloud.url, voices: await aloud.voices(), recording: await record() };
+        return { result, url: aloud.url, voices: await (await fetch(new URL("api/voices", module))).json(), recording: await record() };
       }, { listen: { module: `${server.url}/aloud.js` } });
       same([result.reason, url], ["completed", `ws://127.0.0.1:${server.port}/api/session/ws`], "result, url");
       same(follow(recording, heardBytes()).place, heardBytes().length, "heard");

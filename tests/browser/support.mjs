@@ -25,7 +25,9 @@ export function check(condition, sentence) {
 
 /** Runs the binary, until it is stopped. */
 export async function serve(binary, ...options) {
-  const child = spawn(binary, ["serve", ...options], { stdio: ["ignore", "pipe", "inherit"] });
+  // Not to stderr as it is: whoever reads that would wait for a server that a failure has left behind.
+  const child = spawn(binary, ["serve", ...options], { stdio: ["ignore", "pipe", "ignore"] });
+  process.on("exit", () => child.kill("SIGKILL"));
   const ended = new Promise((resolve) => child.on("exit", resolve));
   const line = await new Promise((resolve, reject) => {
     let read = "";
@@ -54,7 +56,6 @@ export class Site {
     this.target = undefined; // the server's port
     this.tunnels = new Set();
     this.isDown = false; // refuses what is new
-    this.isDeaf = false; // passes nothing on, and does not say so
     this.stripsSubprotocol = false;
     this.upgrades = 0;
     this.http = createServer((asked, answer) => this.onRequest(asked, answer));
@@ -104,14 +105,15 @@ export class Site {
       lines.push(`${name}: ${asked.rawHeaders[n + 1]}`);
     }
     server.write(`${lines.join("\r\n")}\r\n\r\n`);
-    const end = () => {
-      this.tunnels.delete(end);
+    const tunnel = { isDeaf: false };
+    const end = (tunnel.end = () => {
+      this.tunnels.delete(tunnel);
       socket.destroy();
       server.destroy();
-    };
-    this.tunnels.add(end);
+    });
+    this.tunnels.add(tunnel);
     for (const [from, to] of [[socket, server], [server, socket]]) {
-      from.on("data", (data) => this.isDeaf || to.write(data));
+      from.on("data", (data) => tunnel.isDeaf || to.write(data));
       from.on("error", end);
       from.on("close", end);
     }
@@ -119,7 +121,12 @@ export class Site {
 
   /** Cuts every connection, as a network does: without a close. */
   cut() {
-    for (const end of this.tunnels) end();
+    for (const { end } of this.tunnels) end();
+  }
+
+  /** From now on the connections that there are carry nothing, and nobody is told. */
+  deafen() {
+    for (const tunnel of this.tunnels) tunnel.isDeaf = true;
   }
 
   close() {

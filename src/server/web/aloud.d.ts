@@ -1,4 +1,3 @@
-/** Where the text comes from: the prompt, what is appended, or a language model that answers the prompt. */
 export type Source = "verbatim" | "append" | "llm";
 
 export interface AudioFormat {
@@ -7,12 +6,11 @@ export interface AudioFormat {
   channels: 1;
 }
 
-/** What to speak, and how; what is left out is up to the server. */
+/** What is left out is up to the server. */
 export interface StartOptions {
   prompt?: string;
   source?: Source;
   voice?: string;
-  /** Such as `en` or `pt-BR`. */
   language?: string;
   /** 0.5 to 2. */
   speed?: number;
@@ -27,7 +25,7 @@ export interface StartOptions {
   resumable?: boolean;
 }
 
-/** What a client says, each in a text frame. */
+/** What a client says. */
 export type ClientMessage =
   | ({ type: "start_session" } & StartOptions)
   | { type: "append"; text: string }
@@ -40,7 +38,6 @@ export type ClientMessage =
   | { type: "ping"; id?: string }
   | { type: "end"; drain?: boolean };
 
-/** What happened on a `cancel`. `spokenText` is what was heard, to the last word begun. */
 export interface Cancelled {
   type: "cancelled";
   index: number;
@@ -62,7 +59,7 @@ export interface Usage {
 
 export type EndReason = "completed" | "ended" | "cancelled" | "expired" | "error";
 
-/** What a server says in text frames; binary frames are audio. Optional fields belong to `aloud.v1`. */
+/** What a server says. */
 export type ServerMessage =
   | {
       type: "session_start";
@@ -71,10 +68,14 @@ export type ServerMessage =
       token?: string;
       pingIntervalMs?: number;
       audio?: AudioFormat;
-      limits?: Record<
-        "maxPromptChars" | "maxMessageBytes" | "maxBufferedChars" | "aheadMs" | "resumeTtlMs" | "maxSessionMs",
-        number
-      >;
+      limits?: {
+        maxPromptChars: number;
+        maxMessageBytes: number;
+        maxBufferedChars: number;
+        aheadMs: number;
+        resumeTtlMs: number;
+        maxSessionMs: number;
+      };
     }
   | { type: "stream_start"; audio: AudioFormat; voice: string; source: Source }
   | { type: "text"; data: string; index: number; offset?: number; startMs?: number }
@@ -113,7 +114,6 @@ export interface Sentence {
 }
 
 export interface Word {
-  /** Of its sentence, whose `text.slice(charStart, charEnd)` it is. */
   index: number;
   text: string;
   charStart: number;
@@ -142,7 +142,6 @@ export interface Stats {
   bufferedMs: number;
   /** Made by the server, and not heard. */
   wastedMs: number;
-  /** Gaps: speech was to be heard, and had not come. */
   underruns: number;
   reconnects: number;
 }
@@ -165,7 +164,6 @@ export interface Events {
   word: Word;
   /** Bytes as they arrive, and their place in the stream. */
   audio: { data: Uint8Array; offset: number };
-  /** About 100 times a second, while there is speech. */
   stats: Stats;
   warning: { code: string; message: string };
   error: AloudError;
@@ -179,21 +177,16 @@ export interface Options {
   token?: string | (() => string | Promise<string>);
   /** `message` (the default): the first message, so that a refusal can be told from a lost network. */
   tokenIn?: "message" | "subprotocol";
-  /** Defaults for every `start`. */
   start?: StartOptions;
-  /** How far ahead of the ear the server sends. */
-  aheadMs?: number;
   /** How much has to be there before it sounds. Default: 60. */
   bufferMs?: number;
   /** Of a server that does not tell it. Default: 16000. */
   sampleRate?: number;
   /** `false`: no sound, only bytes; so it is where there is no AudioContext. */
   playback?: boolean;
-  /** The page's own context, at any rate; else one is made. */
   context?: AudioContext;
-  /** What to play into. Default: the context's destination. */
   destination?: AudioNode;
-  /** Where `aloud.js` is, for the audio thread. Default: where it came from. */
+  /** Where `aloud.js` is, if it was moved. */
   worklet?: string;
   /** Where there is no global one. */
   WebSocket?: unknown;
@@ -228,5 +221,4 @@ export class Aloud {
   reconnect(): void;
   /** Call it in a click or key event to be heard later without. Gives the node that sounds. */
   unlock(): Promise<AudioNode | undefined>;
-  voices(): Promise<{ name: string; language?: string; gender?: string; sampleRate: number; default: boolean }[]>;
 }

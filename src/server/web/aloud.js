@@ -1,35 +1,32 @@
-// Speech from an aloud server. In a web page it is heard, elsewhere it is bytes; aloud.d.ts says it all.
-// This one file is loaded once more in the audio thread, for the player alone.
+// Speech from an aloud server: see aloud.d.ts. In the audio thread it is loaded again, for the player.
 
-// The player: samples of a stream in, samples of an audio context out. It uses nothing from outside of
-// itself, because where a bundler has moved it, its source text is what the audio thread is given.
+// The player. It uses nothing from outside, for its source text may be all that the audio thread gets.
 function createPlayer(contextRate, tell) {
-  // Half of a filter, in samples of the slower rate.
   const HALF = 24;
   const QUANTUM = 128;
-  let stream; // which one it is, for who is told
+  let stream; // its number
   let rate = contextRate;
-  let taps = [[1]]; // a filter for each phase between two samples
-  let step = 1; // phases from one sample out to the next
+  let taps = [[1]]; // a filter for each phase
+  let step = 1; // phases to the next sample out
   let half = 0;
-  let queue = []; // chunks as they came
-  let head = 0; // samples taken of the first of them
+  let queue = [];
+  let head = 0; // samples taken of its first chunk
   let waiting = 0; // samples in the queue
-  let line = new Float32Array(1024); // decoded samples, from where the filter reaches back to
+  let line = new Float32Array(1024); // samples, from where a filter reaches back to
   let filled = 0;
   let position = 0; // the next sample's place in the stream
-  let phase = 0; // and how far behind it the next sample out is, in phases
+  let phase = 0; // and how far behind it the next one out is
   let end = false; // nothing comes any more
   let over = true; // everything was played
-  let dry = true; // waits until there is enough
-  let patience = 0; // frames of the context for which it has waited
-  let cushion = 0; // what is enough, in samples
+  let dry = true; // waits for a cushion of samples
+  let cushion = 0;
+  let patience = 0; // for how long, in frames
   let held = false;
-  let fade = 0; // 1: the next quantum comes up, -1: it goes down
+  let fade = 0; // the next quantum goes up (1) or down (-1)
   let tail; // the last quantum of what was dropped
-  let told = 0; // frames since the place was told
+  let told = 0; // frames since the last report
 
-  /** Chooses filters that turn one rate into the other: windowed sines, exact for each phase. */
+  // Windowed sines, exact for each phase.
   const tune = (from) => {
     rate = from;
     const divisor = (a, b) => (b ? divisor(b, a % b) : a);
@@ -54,13 +51,11 @@ function createPlayer(contextRate, tell) {
 
   const clear = (place) => {
     [queue, head, waiting, patience] = [[], 0, 0, 0];
-    // In front of the first sample there is silence, for the filter.
     line.fill(0);
     filled = Math.max(0, half - 1);
     [phase, position, dry] = [0, place, true];
   };
 
-  /** Decodes up to so many samples more into the line. */
   const pull = (wanted) => {
     if (filled + wanted > line.length) {
       const grown = new Float32Array(2 * (filled + wanted));
@@ -82,9 +77,9 @@ function createPlayer(contextRate, tell) {
     return wanted;
   };
 
-  /** Plays into `out` if there is enough for all of it, or for the end. */
+  // All of `out` or, but for the end, nothing.
   const play = (out) => {
-    const before = Math.max(0, half - 1); // samples that a filter reaches back
+    const before = Math.max(0, half - 1);
     const last = Math.floor((phase + (out.length - 1) * step) / taps.length);
     const missing = pull(Math.max(0, before + last + half + 1 - filled));
     if (missing > 0 && !end) return false;
@@ -120,7 +115,6 @@ function createPlayer(contextRate, tell) {
         clear(0);
         [end, over, held, fade] = [false, false, false, 0];
       } else if (message.drop) {
-        // Silent within a quantum, and without a click: one more, which goes down.
         const last = new Float32Array(QUANTUM);
         if (!dry && !over && (!held || fade < 0) && play(last)) {
           tail = last.map((sample, n) => sample * (1 - (n + 1) / QUANTUM));
@@ -217,14 +211,15 @@ const PATH = "/api/session/ws";
 const GESTURES = ["pointerdown", "keydown"];
 const NORMAL = 1000; // closes the session
 const DROPPED = 4900; // closes the connection only
-const ACK_MS = 200; // of speech, after which the server is told how much was heard
-const QUIET_MS = 2000; // of silence, after which it is asked whether it is there; as long for the answer
+const ACK_MS = 200; // of speech, between two acks
+const QUIET_MS = 2000; // of silence, then a ping; as long for its answer
+const CONNECT_MS = 10_000;
 const FIRST_TRIES = 4; // to reach a server that was never reached
-const KEPT_MS = 30_000; // for coming back, where the server does not say how long
+const KEPT_MS = 30_000; // by a server that does not say how long
 const MAX_CUSHION_MS = 500;
-const REST_MS = 30_000; // without speech, after which the sound card may sleep
+const REST_MS = 30_000; // until the sound card may sleep
 
-// The one rule of the close codes: whether to come back.
+// The rule of the close codes.
 const isRetryable = (code) => code >= 4500 || [1001, 1005, 1006, 1011, 1012, 1013, 4408, 4429].includes(code);
 
 function socketUrl(url) {
@@ -260,6 +255,7 @@ export class Aloud {
   #retry;
   #watch;
   #lastWord = 0;
+  #triedAt;
 
   #context;
   #output;
@@ -315,7 +311,6 @@ export class Aloud {
       try {
         listener(event);
       } catch (error) {
-        // A fault of the page is reported, and stops no speech.
         setTimeout(() => { throw error; });
       }
     }
@@ -434,7 +429,6 @@ export class Aloud {
 
   #askToCancel({ cancelling, isPaused }) {
     this.#write({ type: "cancel", playedMs: Math.max(0, Math.floor(cancelling.playedMs)) });
-    // A pause would hold back the end, too.
     if (isPaused && !cancelling.goesOn) this.#write({ type: "resume" });
   }
 
@@ -465,16 +459,10 @@ export class Aloud {
     if (this.#isReady) this.#drop();
   }
 
-  async voices() {
-    const answer = await fetch(this.#url.replace("ws", "http").replace(/session\/ws(?=$|\?)/, "voices"));
-    if (!answer.ok) throw new Error(`The server does not list its voices: ${answer.status}.`);
-    return answer.json();
-  }
-
   unlock() {
     const { playback, context: given, destination, worklet } = this.#options;
     if (playback === false || !(given ?? globalThis.AudioContext)) return Promise.resolve();
-    // Ahead of any wait: a page may sound only out of a user's gesture.
+    // Ahead of any wait, while the user's gesture counts.
     if (!this.#context) {
       this.#context = given ?? new AudioContext();
       this.#context.addEventListener("statechange", this.#onContext);
@@ -552,20 +540,21 @@ export class Aloud {
     this.#setConnection(this.#stream?.wasStarted ? "lost" : "connecting");
     const { token, tokenIn, WebSocket = globalThis.WebSocket } = this.#options;
     const attempt = (this.#socket = {});
-    let credential;
+    this.#triedAt = performance.now();
+    const isPlain = this.#mode.startsWith("plain");
+    let credential, isOffered, socket;
     try {
       if (!WebSocket) throw new Error("give a WebSocket, as in new Aloud(url, { WebSocket })");
       credential = typeof token === "function" ? await token() : token;
+      if (this.#socket !== attempt) return; // closed meanwhile
+      isOffered = credential && tokenIn === "subprotocol" && !isPlain;
+      const protocols = isPlain ? [] : ["aloud.v1", ...(isOffered ? [`bearer.${credential}`] : [])];
+      this.#socket = socket = new WebSocket(this.#url, protocols);
     } catch (error) {
       if (this.#socket !== attempt) return;
       this.#disconnect();
       return this.#fail("unauthorized", `There is no way to connect: ${error.message}.`);
     }
-    if (this.#socket !== attempt) return; // closed meanwhile
-    const isPlain = this.#mode.startsWith("plain");
-    const isOffered = credential && tokenIn === "subprotocol" && !isPlain;
-    const protocols = isPlain ? [] : ["aloud.v1", ...(isOffered ? [`bearer.${credential}`] : [])];
-    const socket = (this.#socket = new WebSocket(this.#url, protocols));
     let wasOpen = false;
     this.#fault = undefined;
     socket.binaryType = "arraybuffer";
@@ -590,12 +579,10 @@ export class Aloud {
     this.#socket.send(JSON.stringify(message));
   }
 
-  // Whoever shows messages shows no secret.
   #show(direction, message) {
     this.#emit("message", { direction, message: message.token ? { ...message, token: "…" } : message });
   }
 
-  // Whether what is said now reaches the server, and is about this stream.
   #isTold(stream) {
     return this.#isReady && stream.isStarted && !stream.end && this.#socket.readyState === 1;
   }
@@ -621,8 +608,8 @@ export class Aloud {
 
   #onClose(code, reason, wasOpen) {
     this.#letGo();
-    // Where a proxy takes the subprotocol out of the answer a browser fails the connection, and does not say
-    // why. So it is tried without; and if that works once more with, to know that it was that.
+    // Where a proxy takes the subprotocol away a browser fails the connection, and does not say why. So it
+    // is tried without; and if that works once more with, to know that it was that.
     if (!wasOpen && !this.#wasReached && this.#mode !== "plainly") {
       const failed = this.#mode;
       this.#mode = { v1: "plain", plain: "v1", checking: "plainly" }[failed];
@@ -644,12 +631,11 @@ export class Aloud {
     if (!isRetryable(code) || isOver) {
       const name = { 4401: "unauthorized", 4403: "forbidden", 4409: "session_taken" }[code] ?? "connection_failed";
       const message = isRetryable(code)
-        ? `${this.#url} cannot be reached: it is not there, or refuses this page; a browser does not say which.`
+        ? `${this.#url} is not there, or refuses this page; a browser does not say which.`
         : `The server closed the connection: ${code} ${reason}`;
       return this.#fail(name, message, { ...this.#fault, fatal: true, closeCode: code });
     }
     this.#setConnection(stream.wasStarted ? "lost" : "connecting");
-    // At once; then each time after twice as long, and never all clients together.
     const wait = this.#tries === 0 ? 20 : Math.min(10_000, 125 * 2 ** this.#tries);
     this.#tries += 1;
     clearTimeout(this.#retry);
@@ -662,12 +648,12 @@ export class Aloud {
     this.#connect();
   };
 
-  // Notices a network that has gone without a word.
   #keepWatch() {
     clearInterval(this.#watch);
     let asked;
     this.#watch = setInterval(() => {
       const now = performance.now();
+      if (this.#socket && !this.#isReady && now - this.#triedAt > CONNECT_MS) this.#drop();
       if (!this.#isBusy || !this.#isV1) this.#lastWord = now;
       if (now - this.#lastWord < QUIET_MS) asked = undefined;
       else if (asked === undefined) {
@@ -728,10 +714,10 @@ export class Aloud {
 
   #begin() {
     const stream = this.#stream;
-    const { start, aheadMs } = this.#options;
+    const { start } = this.#options;
     const ask = { timestamps: "word", ...start, ...stream.ask };
     ask.audio = { encoding: "pcm_s16le", ...ask.audio };
-    if (stream.isHeard) ask.delivery ??= { mode: "paced", aheadMs };
+    if (stream.isHeard) ask.delivery ??= { mode: "paced" };
     if (this.#isV1) ask.resumable ??= true;
     else delete ask.resumable;
     Object.assign(stream, { isStarted: true, wasStarted: true, wire: 0, ackedMs: 0, isPausedThere: false });
@@ -741,7 +727,6 @@ export class Aloud {
     this.#catchUp(stream);
   }
 
-  // Says again, or at last, what a connection that was not there could not carry.
   #catchUp(stream) {
     if (stream.cancelling) this.#askToCancel(stream);
     else if (Boolean(stream.isPaused) !== stream.isPausedThere) this.#write({ type: stream.isPaused ? "pause" : "resume" });
@@ -756,17 +741,16 @@ export class Aloud {
     if (stream.ackedMs > 0) this.#acknowledge(stream, 0);
   }
 
-  // The server has the session no more, as when it was started anew. A text can be spoken again, and what
-  // the listener was given of it is left out.
+  // As when the server was started anew. A text is spoken again, without what was received of it.
   #onSessionLost(stream) {
     if ((stream.source ?? stream.ask.source ?? "verbatim") !== "verbatim") {
+      this.#disconnect();
       return this.#fail("session_lost", "The server no longer has this session.");
     }
     const last = [...stream.sentences.values()].at(-1);
     stream.skip = last && { index: last.index, bytes: stream.offset - last.offset };
     stream.isStarted = false;
     this.#stats.reconnects += 1;
-    // The close follows: another session needs another connection.
     this.#drop();
   }
 
@@ -774,7 +758,7 @@ export class Aloud {
     Object.assign(stream, { source, isOptedIn: true });
     this.#emit("stream", { audio, source, voice });
     if (audio.encoding === "pcm_s16le") this.#setRate(stream, audio.sampleRate);
-    else this.#fail("unsupported_audio", `${audio.encoding} cannot be played here: leave audio.encoding out.`);
+    else this.#fail("unsupported_audio", `${audio.encoding} cannot be played.`);
   }
 
   #setRate(stream, rate) {
@@ -783,7 +767,6 @@ export class Aloud {
     this.#play(stream);
   }
 
-  // Hands a stream to the player, once there are both.
   #play(stream) {
     const { id, rate, held } = stream;
     if (!this.#output || !rate || !held) return;
@@ -795,7 +778,7 @@ export class Aloud {
   }
 
   #onText(stream, { data, index, offset = stream.offset - stream.shift }) {
-    // A server of the base protocol does not say its rate.
+    // A base server does not say its rate.
     if (!stream.rate) this.#setRate(stream, this.#options.sampleRate ?? 16_000);
     stream.isInSentence = true;
     if (stream.skip) {
@@ -813,7 +796,6 @@ export class Aloud {
   #onTimestamps(stream, { index, words, start, end, charStart, charEnd }) {
     const sentence = stream.sentences.get(index);
     if (!sentence || stream.cancelling) return;
-    // They may have come before.
     const last = sentence.words.at(-1)?.charStart ?? -1;
     words.forEach((text, n) => {
       const [startMs, endMs] = [sentence.startMs + start[n], sentence.startMs + end[n]];
@@ -858,7 +840,6 @@ export class Aloud {
     this.#stats.wastedMs += message.wastedMs;
     this.#cancelled(stream, message);
     if (!goesOn) return this.#finish({ ...message, reason: "cancelled" });
-    // What comes next begins where delivery stopped, and what was not heard never will be.
     stream.offset = message.offset;
     stream.heardMs = stream.ackedMs = stream.ms(stream.offset);
     for (const [index, { told, words }] of stream.sentences) {
@@ -877,7 +858,6 @@ export class Aloud {
     stream.end = { reason, usage };
     if (usage) this.#stats.wastedMs = usage.wastedMs;
     if (stream.cancelling) {
-      // It was over before it could be cancelled.
       this.#cancelled(stream);
       this.#finish({ reason: "cancelled", usage });
     } else if (!stream.isHeard || stream.offset === 0) this.#finish(stream.end);
@@ -887,7 +867,7 @@ export class Aloud {
   #onError(error) {
     const { code, message, fatal } = error;
     const stream = this.#stream;
-    // What becomes of it is decided by the close that follows.
+    // The close that follows decides.
     if (fatal) this.#fault = error;
     // Said just as the stream was over; or a credential, to a server that wants none.
     else if (/^(not_started|nothing_to_cancel)$/.test(code) || (code === "unknown_type" && this.#options.token)) return;
@@ -921,7 +901,6 @@ export class Aloud {
     if (over) this.#finish(stream.end);
   };
 
-  // Tells the server how much was heard, if that is so much more than it knows.
   #acknowledge(stream, byMs) {
     const heardMs = stream.skip ? stream.ms(stream.wire) : stream.heardMs - stream.ms(stream.shift);
     if (!stream.isOptedIn || !this.#isTold(stream) || heardMs - stream.ackedMs < byMs) return;

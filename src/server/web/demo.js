@@ -337,7 +337,7 @@ aloud.on("end", ({ reason }) => {
   if (reason === "completed") setTimeout(() => aloud.state === "idle" && edit(), 1500);
 });
 
-aloud.voices().then((voices) => {
+fetch("api/voices").then((answer) => answer.json()).then((voices) => {
   for (const { name, language } of voices) $("voice").append(new Option(language ? `${name} (${language})` : name, name));
   $("voice-choice").hidden = voices.length < 2;
 }, () => {});
