@@ -173,11 +173,10 @@ const scenarios = {
       });
       const sent = heardBytes();
       const cut = told.offset / 2;
-      // One quantum fades out, and the next is silent; what follows begins soon after it.
+      // One quantum fades out. What comes behind it is what was appended then, and nothing else.
       const before = follow(recording, sent.slice(0, cut), { untilFade: true });
       same([before.fades.length, before.silences], [1, []], "fades, silences");
       const behind = before.fades[0].at + QUANTUM;
-      check(recording.samples.slice(behind, behind + QUANTUM).every((sample) => sample === 0), "It is not silent behind the fade.");
       const delay = recording.start + before.fades[0].at / recording.rate + QUANTUM / recording.rate - cancelledAt;
       check(delay < 0.05, `It was silent after ${delay} s.`);
       const heardMs = (before.fades[0].place + QUANTUM) / 16;
@@ -445,12 +444,15 @@ const scenarios = {
 
   async the_page_waits_for_a_gesture() {
     await withPage(async ({ page, site }) => {
-      // What a script does by itself may not sound; a click may. (What a test evaluates counts as a click.)
+      // What a script does by itself may not sound; a click may. Whatever a test asks of the page counts as a
+      // click, so it is left alone for a while, and told so then.
       await page.addInitScript(() => {
         addEventListener("load", () => setTimeout(() => document.getElementById("stage").requestSubmit(), 200));
       });
       await page.goto(`${site.url}/speech/`);
-      await page.waitForFunction(() => document.getElementById("status").textContent.includes("wants a click"));
+      await new Promise((over) => setTimeout(over, 2_000));
+      const status = await page.textContent("#status");
+      check(status.includes("wants a click"), `status: ${status}`);
       await page.click("h1");
       await page.waitForSelector("#reader .now");
       same(await page.textContent("#status"), "Speaking.", "status");
@@ -482,6 +484,7 @@ const scenarios = {
           same(small, 0, "controls too small for a finger");
         }
         await page.keyboard.press("Escape");
+        await page.waitForSelector("#stage:not([data-reads])");
         // All can be reached with the keyboard.
         const reached = new Set();
         await page.evaluate(() => document.activeElement.blur());
