@@ -182,12 +182,14 @@ function register(createPlayer) {
 
 if (typeof AudioWorkletProcessor !== "undefined") register(createPlayer);
 
+// By another name: a bundler makes something else of new URL(…, import.meta.url).
+const here = import.meta.url;
 const loaded = new WeakMap();
 function load(context, worklet) {
   const add = (url) => context.audioWorklet.addModule(url);
   const fromSource = () => add(URL.createObjectURL(new Blob([`(${register})(${createPlayer})`], { type: "text/javascript" })));
   // A bundler has put this file into another, which must not run again.
-  const own = worklet ?? (/\/aloud\.js(\?|$)/.test(import.meta.url) && import.meta.url);
+  const own = worklet ?? (/\/aloud\.js(\?|$)/.test(here) && here);
   if (!loaded.has(context)) loaded.set(context, own ? add(own).catch(fromSource) : fromSource());
   return loaded.get(context);
 }
@@ -223,7 +225,7 @@ const REST_MS = 30_000; // until the sound card may sleep
 const isRetryable = (code) => code >= 4500 || [1001, 1005, 1006, 1011, 1012, 1013, 4408, 4429].includes(code);
 
 function socketUrl(url) {
-  const address = url === undefined ? new URL(`.${PATH}`, import.meta.url) : new URL(url, globalThis.location?.href);
+  const address = url === undefined ? new URL(`.${PATH}`, here) : new URL(url, globalThis.location?.href);
   if (!/^(http|ws)/.test(address.protocol)) throw new Error('Say where the server is: new Aloud("https://…").');
   address.protocol = address.protocol.replace("http", "ws");
   if (!address.pathname.endsWith(PATH)) address.pathname = address.pathname.replace(/\/$/, "") + PATH;
