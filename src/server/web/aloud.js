@@ -182,7 +182,7 @@ function register(createPlayer) {
 
 if (typeof AudioWorkletProcessor !== "undefined") register(createPlayer);
 
-// By another name: a bundler makes something else of new URL(…, import.meta.url).
+// Bundlers rewrite new URL(…, import.meta.url).
 const here = import.meta.url;
 const loaded = new WeakMap();
 function load(context, worklet) {
@@ -202,7 +202,7 @@ async function createOutput(context, worklet, onReport) {
     const tell = (message, transfer) => node.port.postMessage(message, transfer);
     return { node, tell, close: () => (node.disconnect(), tell("close")) };
   }
-  // A page from http, but not from localhost, has no worklets.
+  // Over plain http there are no worklets.
   const node = context.createScriptProcessor(1024, 1, 1);
   const player = createPlayer(Math.round(context.sampleRate), onReport);
   node.onaudioprocess = ({ outputBuffer }) => player.render(outputBuffer.getChannelData(0));
@@ -492,7 +492,6 @@ export class Aloud {
     return this.#opening;
   }
 
-  // The browser has stopped the context, or lets it go on.
   #onContext = () => {
     const stream = this.#stream;
     const isBlocked = this.#context?.state !== "running";
