@@ -34,6 +34,9 @@ pub struct Config {
     pub max_history_turns: usize,
     /// The most characters of them together. Default: 16,000.
     pub max_history_chars: usize,
+    /// Whether there is a page at `/` that speaks what is typed, for a look. The module `/aloud.js`
+    /// and its types are there in any case. Default: yes.
+    pub demo: bool,
     /// Milliseconds of audio in a binary frame. From 1 to 1,000; a frame never holds more than
     /// 64 KiB. Default: 40.
     pub frame_ms: u32,
@@ -109,6 +112,7 @@ impl Default for Config {
             max_script_chars: 20_000,
             max_history_turns: 41,
             max_history_chars: 16_000,
+            demo: true,
             frame_ms: 40,
             encoding: None,
             sample_rate_hz: None,

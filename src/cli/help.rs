@@ -33,6 +33,8 @@ Where:
   --listen HOST:PORT   address to listen on; port 0 takes any free one
   --listen unix:PATH   the same, as a socket in the file system
                        [default: 127.0.0.1:8080] [env: ALOUD_LISTEN]
+  --no-demo            no page at / that speaks what is typed; the module for
+                       other pages, /aloud.js, is there in any case
 
 Who may enter:
   --auth KIND          none: everyone; beyond this machine, only with --insecure

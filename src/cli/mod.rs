@@ -69,6 +69,8 @@ pub(crate) struct Serve {
     /// Whether it is meant that everyone may enter.
     pub(crate) is_insecure: bool,
     pub(crate) admission: Admission,
+    /// Whether there is a page for a look.
+    pub(crate) has_demo: bool,
     pub(crate) settings: Settings,
 }
 
@@ -306,9 +308,10 @@ impl Command {
             Command::Say(asked) => say::say(asked),
             Command::Bench(asked) => bench::bench(&asked),
             Command::Serve(serve) => {
-                let Serve { listen, warms_up, operation, is_insecure, admission, settings } = *serve;
+                let Serve { listen, warms_up, operation, is_insecure, admission, has_demo, settings } =
+                    *serve;
                 admission::check_exposure(&listen, &admission, is_insecure)?;
-                let config = Config { admission, ..operation.config(settings.config()) };
+                let config = Config { admission, demo: has_demo, ..operation.config(settings.config()) };
                 let service = run::service(config, run::engine(&settings)?, &settings)?;
                 run::serve(&listen, &service, run::threads(settings.threads), warms_up, &operation)
             }
@@ -378,6 +381,7 @@ const MAX_SESSION_MS: Opt = opt("max-session-ms", "a number of milliseconds");
 const RESUME_TTL_MS: Opt = opt("resume-ttl-ms", "a number of milliseconds");
 const IDLE_TIMEOUT_MS: Opt = opt("idle-timeout-ms", "a number of milliseconds");
 const MAX_MESSAGES: Opt = opt("max-messages-per-second", "a number of messages");
+const NO_DEMO: Opt = Opt { env: false, is_flag: true, ..opt("no-demo", "nothing") };
 const NO_WARM_UP: Opt = Opt { env: false, is_flag: true, ..opt("no-warm-up", "nothing") };
 const MAX_MESSAGE_BYTES: Opt = opt("max-message-bytes", "a number of bytes");
 // Not from the environment: a forgotten variable would silently send a text, or a file, elsewhere.
@@ -447,6 +451,7 @@ const SERVE: &[Opt] = &[
     MAX_CLIENT_SESSIONS,
     MAX_CLIENT_HANDSHAKES,
     MAX_CLIENT_CHARS,
+    NO_DEMO,
     SOURCE,
     LLM_URL,
     LLM_MODEL,
@@ -578,9 +583,10 @@ fn parse_command(
             given.no_words("serve")?;
             let warms_up = given.given.last(&NO_WARM_UP).is_none();
             let is_insecure = given.given.last(&INSECURE).is_some();
+            let has_demo = given.given.last(&NO_DEMO).is_none();
             let (listen, settings) = (given.listen()?, given.settings(true)?);
             let (operation, admission) = (given.operation()?, given.admission()?);
-            let serve = Serve { listen, warms_up, operation, is_insecure, admission, settings };
+            let serve = Serve { listen, warms_up, operation, is_insecure, admission, has_demo, settings };
             Ok(Command::Serve(Box::new(serve)))
         }
     }

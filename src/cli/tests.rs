@@ -64,6 +64,7 @@ fn plain_serve() -> Serve {
         operation: Operation::default(),
         is_insecure: false,
         admission: Admission::default(),
+        has_demo: true,
         settings: plain_settings(),
     }
 }
@@ -239,6 +240,13 @@ fn a_warm_up_is_left_out_only_on_the_command_line() {
     assert_eq!(serve_with(&["--no-warm-up"], &[]), expected);
     assert_eq!(serve_with(&[], &[("ALOUD_NO_WARM_UP", "1")]), plain_serve());
     assert!(error(&["--no-warm-up=yes"], &[]).contains("takes no value"));
+}
+
+#[test]
+fn the_page_is_left_out_only_on_the_command_line() {
+    assert_eq!(serve_with(&["--no-demo"], &[]), Serve { has_demo: false, ..plain_serve() });
+    assert_eq!(serve_with(&[], &[("ALOUD_NO_DEMO", "1")]), plain_serve());
+    assert!(error(&["--no-demo=yes"], &[]).contains("takes no value"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod registry;
 mod service;
 mod telemetry;
 mod transport;
+mod web;
 
 pub use admin::Admin;
 pub use service::{ConfigError, PATH, SUBPROTOCOL, Service};

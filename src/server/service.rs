@@ -6,6 +6,7 @@ use super::connection::{Connection, Ended, Outcome, Talk};
 use super::registry::{Bounds, Registry};
 use super::telemetry::{ClosedBy, Present, Telemetry};
 use super::transport::{Buffered, Transport};
+use super::web;
 use crate::config::Config;
 use crate::gauge::Gauge;
 use crate::proto::audio::{Encoding, Format};
@@ -23,7 +24,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::TokioIo;
@@ -282,6 +283,11 @@ impl Service {
         request: &Request<B>,
         peer: Option<IpAddr>,
     ) -> (Response<Full<Bytes>>, Option<Admitted>) {
+        if !self.shared.echoes
+            && let Some(answer) = web::answer(request, self.shared.config.demo)
+        {
+            return (answer, None);
+        }
         let answer = match request.uri().path() {
             VOICES_PATH if !self.shared.echoes => self.voices(request.method()),
             TICKET_PATH if !self.shared.echoes => self.ticket(request, peer),
@@ -359,6 +365,8 @@ impl Service {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(VOICES_CACHE));
+        // No secret, and a page of another origin asks, too.
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         response
     }
 

@@ -1,0 +1,125 @@
+//! What the server has for browsers: a page that speaks, and the module that any other page can use.
+//!
+//! All of it is in the binary. Addresses inside of it are relative, so that it works behind a proxy
+//! that serves it under a path of its own. Knows no session.
+
+use crate::proto::handshake::Rejection;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue,
+    IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Method, Request, Response, StatusCode};
+
+/// What the page may load and do: nothing but from this server, and WebSockets of the same host,
+/// which some browsers do not take for `'self'`.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// A file, and who it is for.
+struct File {
+    path: &'static str,
+    content_type: &'static str,
+    content: &'static [u8],
+    audience: Audience,
+}
+
+#[derive(PartialEq, Eq)]
+enum Audience {
+    /// Pages everywhere.
+    Anyone,
+    /// The page of this server.
+    Demo,
+}
+
+const FILES: &[File] = &[
+    File {
+        path: "/aloud.js",
+        content_type: "text/javascript; charset=utf-8",
+        content: include_bytes!("web/aloud.js"),
+        audience: Audience::Anyone,
+    },
+    File {
+        path: "/aloud.d.ts",
+        content_type: "text/plain; charset=utf-8",
+        content: include_bytes!("web/aloud.d.ts"),
+        audience: Audience::Anyone,
+    },
+    File {
+        path: "/",
+        content_type: "text/html; charset=utf-8",
+        content: include_bytes!("web/index.html"),
+        audience: Audience::Demo,
+    },
+    File {
+        path: "/demo.js",
+        content_type: "text/javascript; charset=utf-8",
+        content: include_bytes!("web/demo.js"),
+        audience: Audience::Demo,
+    },
+    File {
+        path: "/demo.css",
+        content_type: "text/css; charset=utf-8",
+        content: include_bytes!("web/demo.css"),
+        audience: Audience::Demo,
+    },
+    File {
+        path: "/icon.svg",
+        content_type: "image/svg+xml",
+        content: include_bytes!("web/icon.svg"),
+        audience: Audience::Demo,
+    },
+];
+
+/// Answers a request for one of the files; `None` if there is none at this path. What is not sent
+/// of it for HEAD is up to hyper.
+pub(super) fn answer<B>(request: &Request<B>, has_demo: bool) -> Option<Response<Full<Bytes>>> {
+    let file = FILES.iter().find(|file| file.path == request.uri().path())?;
+    if file.audience == Audience::Demo && !has_demo {
+        return None;
+    }
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let refused = Rejection::method_not_allowed("GET, HEAD");
+        return Some(refused.response().map(|sentence| Full::from(Bytes::from(sentence))));
+    }
+    let etag = file.etag();
+    let is_known = request.headers().get_all(IF_NONE_MATCH).iter().any(|known| matches(known, &etag));
+    let content = if is_known { Bytes::new() } else { Bytes::from_static(file.content) };
+    let mut response = Response::new(Full::from(content));
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = response.headers_mut();
+    let mut insert = |name, value| headers.insert(name, HeaderValue::from_static(value));
+    insert(CONTENT_TYPE, file.content_type);
+    insert(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    // Asked for every time, and answered with 304: a server that was updated is not met by an old page.
+    insert(CACHE_CONTROL, "no-cache");
+    match file.audience {
+        Audience::Anyone => {
+            insert(ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+            // Pages that isolate themselves load only what says that it may be.
+            headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+        }
+        Audience::Demo => {
+            insert(CONTENT_SECURITY_POLICY, PAGE_POLICY);
+            insert(REFERRER_POLICY, "no-referrer");
+        }
+    }
+    headers.insert(ETAG, HeaderValue::try_from(etag).expect("hexadecimal digits in quotes"));
+    Some(response)
+}
+
+impl File {
+    /// A strong validator (RFC 9110 §8.8.3): other content has another.
+    fn etag(&self) -> String {
+        format!("\"{:08x}-{:x}\"", crc32fast::hash(self.content), self.content.len())
+    }
+}
+
+/// Whether `If-None-Match` names this entity tag, weak or not (RFC 9110 §13.1.2).
+fn matches(known: &HeaderValue, etag: &str) -> bool {
+    let Ok(known) = known.to_str() else { return false };
+    known.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == etag)
+}

@@ -1,0 +1,67 @@
+// In the page: an Aloud whose sound goes through a recorder, and a diary of what it tells.
+
+/** Loaded into the audio thread: passes on what it hears, block by block, with its place in time. */
+function recorder() {
+  class Recorder extends AudioWorkletProcessor {
+    constructor() {
+      super();
+      this.blocks = [];
+    }
+
+    process([[input]], [[output]]) {
+      if (input) output.set(input);
+      this.blocks.push(input ? input.slice() : new Float32Array(128));
+      if (this.blocks.length === 16) {
+        this.port.postMessage({ frame: currentFrame - 15 * 128, blocks: this.blocks });
+        this.blocks = [];
+      }
+      return true;
+    }
+  }
+  registerProcessor("recorder", Recorder);
+}
+
+const wait = (ms) => new Promise((over) => setTimeout(over, ms));
+
+export async function listen({ module, sampleRate = 16_000, url, ...options }) {
+  const { Aloud } = await import(module);
+  const context = new AudioContext({ sampleRate });
+  await context.audioWorklet.addModule(URL.createObjectURL(new Blob([`(${recorder})()`], { type: "text/javascript" })));
+  const tap = new AudioWorkletNode(context, "recorder", { outputChannelCount: [1] });
+  tap.connect(context.destination);
+  let first;
+  const recorded = [];
+  tap.port.onmessage = ({ data: { frame, blocks } }) => {
+    first ??= frame;
+    recorded.push(...blocks);
+  };
+  const aloud = new Aloud(url, { context, destination: tap, ...options });
+  const diary = [];
+  for (const type of ["state", "stream", "text", "sentence", "word", "warning", "error", "end", "message"]) {
+    aloud.on(type, (event) => diary.push({ type, at: context.currentTime, event }));
+  }
+  const until = (type, matches = () => true) =>
+    new Promise((resolve) => {
+      const off = aloud.on(type, (event) => {
+        if (!matches(event)) return;
+        off();
+        resolve(event);
+      });
+    });
+  return {
+    aloud,
+    context,
+    diary,
+    wait,
+    until,
+    /** Until so many milliseconds of the stream were heard. */
+    heard: (ms) => until("stats", ({ playedMs }) => playedMs >= ms),
+    /** What was heard so far: 16-bit samples from the context's time `start` on. */
+    async record() {
+      await wait(120);
+      const all = new Float32Array(recorded.length * 128);
+      recorded.forEach((block, n) => all.set(block, n * 128));
+      return { start: first / sampleRate, rate: sampleRate, samples: Array.from(all, (sample) => Math.round(sample * 32768)) };
+    },
+  };
+}

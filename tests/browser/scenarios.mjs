@@ -1,0 +1,584 @@
+// What a listener hears in a real browser, and what a page is told.
+//
+//   node scenarios.mjs BINARY SCENARIO…
+//
+// ALOUD_TEST_BROWSER_PATH holds playwright-core, axe-core, typescript and ws; ALOUD_TEST_CHROMIUM is the
+// browser. Exits with 1 and a sentence on stderr where a promise was broken.
+
+import { spawnSync } from "node:child_process";
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { browse, check, modulePath, open, PLAYS, required, samples, serve, Site } from "./support.mjs";
+
+const [, , binary, ...wanted] = process.argv;
+const QUANTUM = 128;
+const TEXT = "Good evening. The kettle is on, and tea will be ready in five minutes. Nobody has to wait for it.";
+
+/** A server behind a proxy, a browser, and a page with the module. */
+async function withPage(use, { flags = [PLAYS], options = [] } = {}) {
+  const server = await serve(binary, "--listen=127.0.0.1:0", ...options);
+  const site = await new Site().listen();
+  site.target = server.port;
+  const browser = await browse(...flags);
+  try {
+    const opened = await open(browser.context, `${site.url}/`);
+    /** Runs a function in the page, with what `listen` of listener.js gives. */
+    const run = (inPage, given = {}) =>
+      opened.page.evaluate(
+        async ([source, given]) => {
+          const { listen } = await import("/tests/listener.js");
+          globalThis.listener ??= await listen({ module: "/speech/aloud.js", ...given.listen });
+          return (0, eval)(`(${source})`)(globalThis.listener, given);
+        },
+        [String(inPage), given],
+      );
+    const heardBytes = () => samples(Buffer.concat(opened.sockets.flatMap(({ audio }) => audio)));
+    await use({ server, site, browser, run, heardBytes, ...opened });
+  } finally {
+    await browser.close();
+    await server.stop();
+    site.close();
+  }
+}
+
+/**
+ * Follows a stream through a recording, quantum by quantum: each is the next of the stream, the same fading
+ * out or in, or silent. Anything else, a gap inside of it or a sample twice, is none of these.
+ */
+function follow(recording, stream, { from = 0, untilFade = false } = {}) {
+  const { samples: heard } = recording;
+  let block = Math.floor(heard.findIndex((sample, n) => n >= from && sample !== 0) / QUANTUM);
+  check(block >= 0, "Nothing was heard.");
+  let place = Math.floor(stream.findIndex((sample) => sample !== 0) / QUANTUM) * QUANTUM;
+  const found = { start: block * QUANTUM, silences: [], fades: [] };
+  for (; (block + 1) * QUANTUM <= heard.length && place < stream.length; block += 1) {
+    const now = heard.slice(block * QUANTUM, (block + 1) * QUANTUM);
+    const is = (gain) =>
+      now.every((sample, n) => Math.abs(sample - (stream[place + n] ?? 0) * gain((n + 1) / QUANTUM)) <= (gain(0.5) === 1 ? 0 : 1));
+    if (is(() => 1)) place += QUANTUM;
+    else if (now.every((sample) => sample === 0)) {
+      const last = found.silences.at(-1);
+      if (last?.end === block * QUANTUM) last.end += QUANTUM;
+      else found.silences.push({ place, start: block * QUANTUM, end: (block + 1) * QUANTUM });
+    } else if (is((part) => 1 - part) || is((part) => part)) {
+      found.fades.push({ place, at: block * QUANTUM });
+      place += QUANTUM;
+      if (untilFade) break;
+    } else throw new Error(`At sample ${place} of ${stream.length} something else is heard.`);
+  }
+  return { ...found, place: Math.min(place, stream.length), end: block * QUANTUM };
+}
+
+function same(one, other, what) {
+  check(JSON.stringify(one) === JSON.stringify(other), `${what}: ${JSON.stringify(one)}, not ${JSON.stringify(other)}.`);
+}
+
+const scenarios = {
+  async every_sample_is_heard_once() {
+    await withPage(async ({ run, heardBytes, complaints }) => {
+      const { result, stats, recording, diary } = await run(async ({ aloud, record, diary }, { text }) => {
+        const result = await aloud.start(text);
+        return { result, stats: aloud.stats, diary, recording: await record() };
+      }, { text: TEXT });
+      const sent = heardBytes();
+      const { place, silences, fades } = follow(recording, sent);
+      same([place, silences, fades], [sent.length, [], []], "heard, silences, fades");
+      same(result.reason, "completed", "reason");
+      same([stats.underruns, stats.reconnects, stats.bufferedMs], [0, 0, 0], "underruns, reconnects, buffered");
+      check(Math.abs(stats.playedMs - sent.length / 16) <= 1, `Played: ${stats.playedMs} ms.`);
+      const of = (type) => diary.filter((entry) => entry.type === type).map(({ event }) => event);
+      same(of("word").map(({ text }) => text).join(" "), TEXT, "words");
+      same(of("sentence").map(({ index }) => index), [0, 1, 2], "sentences");
+      const acks = of("message").filter(({ message }) => message.type === "ack").map(({ message }) => message.playedMs);
+      check(acks.length > 5 && acks.every((ms, n) => n === 0 || ms > acks[n - 1]), `acks: ${acks}`);
+      same(of("state").map(({ state }) => state).at(-1), "idle", "state");
+      same(complaints, [], "complaints");
+    });
+  },
+
+  async any_rate_of_the_page() {
+    // A tone is a sine: where a sample of it is missing or comes twice, it is none any more.
+    await withPage(async ({ page, run }) => {
+      for (const rate of [8_000, 22_050, 44_100, 48_000, 96_000]) {
+        const recording = await run(async ({ aloud, record }) => {
+          await aloud.start("One. Two.");
+          return record();
+        }, { listen: { sampleRate: rate } });
+        const heard = recording.samples;
+        const first = heard.findIndex((sample) => sample !== 0);
+        const last = heard.findLastIndex((sample) => sample !== 0);
+        const seconds = (last - first) / rate;
+        check(Math.abs(seconds - 2) < 0.02, `At ${rate} Hz ${seconds} s were heard.`);
+        // Each half is one sentence, and one tone: y[n] = 2 cos(w) y[n-1] - y[n-2].
+        for (const [from, to] of [[0.1, 0.9], [1.1, 1.9]]) {
+          const part = heard.slice(first + from * rate, first + to * rate);
+          let [up, down] = [0, 0];
+          for (let n = 2; n < part.length; n += 1) {
+            up += part[n - 1] * (part[n] + part[n - 2]);
+            down += part[n - 1] ** 2;
+          }
+          const peak = Math.max(...part);
+          const worst = Math.max(...part.slice(2).map((sample, n) => Math.abs(sample + part[n] - (up / down) * part[n + 1])));
+          check(peak > 1_000 && worst < peak / 100 + 3, `At ${rate} Hz the sine of ${peak} is off by ${worst}.`);
+        }
+        await page.evaluate(() => {
+          listener.aloud.close();
+          listener.context.close();
+          delete globalThis.listener;
+        });
+      }
+    }, { options: ["--engine=tone", "--tone-seconds=1"] });
+  },
+
+  async pause_is_heard_and_resumes_at_the_sample() {
+    await withPage(async ({ run, heardBytes }) => {
+      const { recording, pausedAt, states } = await run(async ({ aloud, context, record, heard, wait, diary }, { text }) => {
+        const over = aloud.start(text);
+        await heard(1_500);
+        const pausedAt = context.currentTime;
+        aloud.pause();
+        await wait(700);
+        aloud.resume();
+        await over;
+        const states = diary.filter(({ type }) => type === "state").map(({ event }) => event.state);
+        return { recording: await record(), pausedAt, states };
+      }, { text: TEXT });
+      const sent = heardBytes();
+      const { place, silences, fades } = follow(recording, sent);
+      same(place, sent.length, "heard");
+      same([silences.length, fades.length], [1, 2], "silences, fades");
+      const [{ start, end }] = silences;
+      const delay = recording.start + start / recording.rate - pausedAt;
+      check(delay < 0.05, `The pause was heard after ${delay} s.`);
+      check(end - start > 0.6 * recording.rate, `It lasted ${(end - start) / recording.rate} s.`);
+      check(states.includes("paused") && states.at(-1) === "idle", `states: ${states}`);
+    });
+  },
+
+  async cancel_silences_and_an_append_stream_goes_on() {
+    await withPage(async ({ run, heardBytes }) => {
+      const { recording, cancelledAt, told, result, diary } = await run(async ({ aloud, context, record, heard, diary }) => {
+        const over = aloud.start({ source: "append" });
+        aloud.append("The kettle is on, and the tea is in the p");
+        aloud.append("ot, and so it goes on and on for a while. ");
+        aloud.flush();
+        await heard(1_200);
+        const cancelledAt = context.currentTime;
+        const told = await aloud.cancel();
+        aloud.append("Sorry, go on.");
+        aloud.end();
+        const result = await over;
+        return { recording: await record(), cancelledAt, told, result, diary };
+      });
+      const sent = heardBytes();
+      const cut = told.offset / 2;
+      // One quantum fades out. What comes behind it is what was appended then, and nothing else.
+      const before = follow(recording, sent.slice(0, cut), { untilFade: true });
+      same([before.fades.length, before.silences], [1, []], "fades, silences");
+      const behind = before.fades[0].at + QUANTUM;
+      const delay = recording.start + before.fades[0].at / recording.rate + QUANTUM / recording.rate - cancelledAt;
+      check(delay < 0.05, `It was silent after ${delay} s.`);
+      const heardMs = (before.fades[0].place + QUANTUM) / 16;
+      check(Math.abs(told.playedMs - heardMs) < 100, `${told.playedMs} ms were told to be heard, of ${heardMs}.`);
+      check(told.spokenText.startsWith("The kettle is on"), `Heard: ${told.spokenText}`);
+      const after = follow(recording, sent.slice(cut), { from: behind });
+      same([after.place, after.silences.length, after.fades.length], [sent.length - cut, 0, 0], "heard after it");
+      same(result.reason, "ended", "reason");
+      const words = diary.filter(({ type }) => type === "word").map(({ event }) => event.text).join(" ");
+      check(/^The kettle is on,.*Sorry, go on\.$/.test(words) && !words.includes("while"), `words: ${words}`);
+    });
+  },
+
+  async cancel_ends_a_prompt_and_another_follows_at_once() {
+    await withPage(async ({ run, sockets }) => {
+      const { first, told, second, third, fourth } = await run(async ({ aloud, heard, until }, { text }) => {
+        const one = aloud.start(text);
+        await heard(500);
+        const told = await aloud.cancel();
+        const first = await one;
+        // A new one in place of one that is running, even of one that is paused.
+        const two = aloud.start(text);
+        await heard(300);
+        aloud.pause();
+        const three = aloud.start("Three.");
+        const [second, third] = [await two, await three];
+        const refused = aloud.start({ prompt: "Four.", voice: "nobody" });
+        return { first, told, second, third, fourth: await refused };
+      }, { text: TEXT });
+      same([first.reason, told.type, second.reason, third.reason], ["cancelled", "cancelled", "cancelled", "completed"], "reasons");
+      same([fourth.reason, fourth.error.code], ["error", "unknown_voice"], "refusal");
+      same(sockets.length, 1, "connections");
+    });
+  },
+
+  async words_come_when_they_are_heard() {
+    await withPage(async ({ run }) => {
+      const { diary, recording, latency } = await run(async ({ aloud, record, diary, context }) => {
+        await aloud.start("Moon. Lemon, melon, and many more. Now, we rally. Always, ever.");
+        return { diary, recording: await record(), latency: context.outputLatency };
+      });
+      // Where sound begins after 100 ms of silence or more, in windows of 5 ms.
+      const size = recording.rate / 200;
+      const levels = [];
+      for (let n = 0; n + size <= recording.samples.length; n += size) {
+        levels.push(Math.max(...recording.samples.slice(n, n + size).map(Math.abs)));
+      }
+      const peak = Math.max(...levels);
+      const onsets = [];
+      let quiet = 20;
+      levels.forEach((level, n) => {
+        if (level < peak / 25) quiet += 1;
+        else {
+          if (quiet >= 20) onsets.push(recording.start + n / 200);
+          quiet = 0;
+        }
+      });
+      check(onsets.length >= 6, `Only ${onsets.length - 1} pauses were found.`);
+      const words = diary.filter(({ type }) => type === "word");
+      const off = onsets.map((onset) => Math.min(...words.map(({ at }) => Math.abs(at - latency - onset))));
+      console.error(`words are off by ${off.map((s) => Math.round(s * 1000))} ms`);
+      check(Math.max(...off) <= 0.06, `A word was off by ${Math.max(...off)} s.`);
+    });
+  },
+
+  async a_cut_network_is_not_heard() {
+    await withPage(async ({ run, site, page }) => {
+      const over = run(async ({ aloud, record, diary }, { text }) => {
+        let bytes = [];
+        aloud.on("audio", ({ data }) => bytes.push(...data));
+        const result = await aloud.start(text);
+        return { result, bytes, stats: aloud.stats, recording: await record(), states: diary.filter(({ type }) => type === "state").map(({ event }) => event.connection) };
+      }, { text: TEXT });
+      for (const wait of [1_200, 1_500]) {
+        await page.waitForTimeout(wait);
+        site.cut();
+      }
+      const { result, bytes, stats, recording, states } = await over;
+      same([result.reason, stats.reconnects, stats.underruns], ["completed", 2, 0], "reason, reconnects, underruns");
+      check(states.includes("lost"), `connection: ${states}`);
+      const sent = samples(Uint8Array.from(bytes));
+      const whole = await reference(page, TEXT);
+      same(sent.length, whole.length, "samples");
+      check(sent.every((sample, n) => sample === whole[n]), "The recovered audio is not that of an unbroken connection.");
+      const { place, silences } = follow(recording, whole);
+      same([place, silences], [whole.length, []], "heard, silences");
+    });
+  },
+
+  async a_network_that_goes_without_a_word_is_noticed() {
+    await withPage(async ({ run, site, page }) => {
+      const over = run(async ({ aloud, record }, { text }) => {
+        const result = await aloud.start(`${text} ${text}`);
+        return { result, stats: aloud.stats, recording: await record() };
+      }, { text: TEXT });
+      await page.waitForTimeout(1_000);
+      site.deafen();
+      const { result, stats, recording } = await over;
+      same([result.reason, stats.reconnects], ["completed", 1], "reason, reconnects");
+      const whole = await reference(page, `${TEXT} ${TEXT}`);
+      same(follow(recording, whole).place, whole.length, "heard");
+    });
+  },
+
+  async a_server_that_is_started_anew_goes_on() {
+    await withPage(async ({ run, site, server, page }) => {
+      const over = run(async ({ aloud, record }, { text }) => {
+        const result = await aloud.start(text);
+        return { result, stats: aloud.stats, recording: await record() };
+      }, { text: TEXT });
+      await page.waitForTimeout(1_300);
+      await server.stop();
+      const next = await serve(binary, "--listen=127.0.0.1:0");
+      site.target = next.port;
+      try {
+        const { result, stats, recording } = await over;
+        same([result.reason, stats.reconnects > 0], ["completed", true], "reason, reconnects");
+        const whole = await reference(page, TEXT);
+        same(follow(recording, whole).place, whole.length, "heard");
+      } finally {
+        await next.stop();
+      }
+    });
+  },
+
+  async a_server_that_is_gone_is_given_up() {
+    await withPage(async ({ run, site }) => {
+      site.isDown = true;
+      const { result, tries } = await run(async ({ aloud }) => {
+        const result = await aloud.start("Hello.");
+        return { result, tries: 0 };
+      });
+      same([result.reason, result.error.code], ["error", "connection_failed"], "result");
+      check(site.upgrades >= 4 && site.upgrades <= 10, `${site.upgrades} attempts`);
+    });
+  },
+
+  async a_refused_token_is_told_and_not_tried_again() {
+    const { WebSocketServer } = required("ws");
+    const first = [];
+    const stub = new WebSocketServer({ port: 0, host: "127.0.0.1", handleProtocols: () => "aloud.v1" });
+    stub.on("connection", (socket) => socket.on("message", (data) => {
+      first.push(JSON.parse(data));
+      socket.close(4401, "This token has expired");
+    }));
+    try {
+      await withPage(async ({ run, page }) => {
+        const { result, errors, asked } = await run(async ({ aloud, diary }, { url }) => {
+          let asked = 0;
+          const { Aloud } = await import("/speech/aloud.js");
+          const refused = new Aloud(url, { token: async () => `t${(asked += 1)}` });
+          const errors = [];
+          refused.on("error", ({ code, closeCode }) => errors.push([code, closeCode]));
+          const result = await refused.start("Hello.");
+          await new Promise((over) => setTimeout(over, 1_000));
+          return { result, errors, asked };
+        }, { url: `ws://127.0.0.1:${stub.address().port}` });
+        same([result.reason, errors, asked], ["error", [["unauthorized", 4401]], 1], "result, errors, tokens");
+        same(first, [{ type: "auth", token: "t1" }], "first messages");
+      });
+    } finally {
+      stub.close();
+    }
+  },
+
+  async from_another_origin() {
+    const help = spawnSync(binary, ["serve", "--help"], { encoding: "utf8" }).stdout;
+    const options = help.includes("--allow-origin") ? ["--allow-origin=*"] : [];
+    await withPage(async ({ run, server, heardBytes, complaints }) => {
+      // The module, its audio thread, the socket and the voices are all of another origin than the page.
+      const { result, url, voices, recording } = await run(async ({ aloud, record }, { listen: { module } }) => {
+        const result = await aloud.start("Good evening.");
+        return { result, url: aloud.url, voices: await (await fetch(new URL("api/voices", module))).json(), recording: await record() };
+      }, { listen: { module: `${server.url}/aloud.js` } });
+      same([result.reason, url], ["completed", `ws://127.0.0.1:${server.port}/api/session/ws`], "result, url");
+      same(follow(recording, heardBytes()).place, heardBytes().length, "heard");
+      check(voices[0].name === "kal16", `voices: ${JSON.stringify(voices)}`);
+      same(complaints, [], "complaints");
+    }, { options });
+  },
+
+  async a_proxy_that_takes_the_subprotocol() {
+    await withPage(async ({ run, site, heardBytes }) => {
+      site.stripsSubprotocol = true;
+      const { results, recording, greeting, length } = await run(async ({ aloud, record, diary }) => {
+        let length = 0;
+        aloud.on("audio", ({ data, offset }) => (length = (offset + data.length) / 2));
+        const results = [await aloud.start("Again."), await aloud.start("Good evening. The kettle is on.")];
+        const greeting = diary.findLast(({ event }) => event.message?.type === "session_start").event.message;
+        return { results: results.map(({ reason }) => reason), recording: await record(), greeting, length };
+      });
+      same([results, greeting.protocol], [["completed", "completed"], undefined], "results, protocol");
+      same(site.upgrades, 4, "connections");
+      const second = heardBytes().slice(-length);
+      const from = recording.samples.findLastIndex((sample) => sample !== 0) - second.length;
+      same(follow(recording, second, { from }).place, second.length, "heard");
+    });
+  },
+
+  async a_server_of_the_base_protocol() {
+    const { WebSocketServer } = required("ws");
+    const stub = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+    const said = [];
+    stub.on("connection", (socket) => {
+      const send = (message) => socket.send(JSON.stringify(message));
+      send({ type: "session_start", sessionId: "5f0c2f0e-6c1b-4f0e-9d0a-3b1a7a0f4c55" });
+      socket.on("message", (data) => {
+        said.push(JSON.parse(data).type);
+        if (said.at(-1) !== "start_session") return;
+        for (const index of [0, 1]) {
+          send({ type: "text", data: `Sentence ${index}.`, index });
+          socket.send(Buffer.from(Int16Array.from({ length: 4_800 }, (_, n) => 1 + n + index * 4_800).buffer));
+          send({ type: "sentence_end", index });
+        }
+        send({ type: "session_end" });
+      });
+    });
+    try {
+      await withPage(async ({ run }) => {
+        const { result, recording, sentences } = await run(async ({ aloud, record, diary }) => {
+          const result = await aloud.start("Anything.");
+          return { result, recording: await record(), sentences: diary.filter(({ type }) => type === "sentence").length };
+        }, { listen: { url: `ws://127.0.0.1:${stub.address().port}`, sampleRate: 24_000 } });
+        void result;
+        same([result.reason, sentences], ["completed", 2], "reason, sentences");
+        check(recording.samples.some((sample) => sample > 9_000), "The second sentence was not heard.");
+        same(said.filter((type) => type !== "start_session"), [], "what a base server does not know");
+      });
+    } finally {
+      stub.close();
+    }
+  },
+
+  async the_page_speaks_and_shows_it() {
+    await withPage(async ({ page, site, complaints, sockets }) => {
+      await page.goto(`${site.url}/speech/`);
+      await page.waitForSelector("#voice option:nth-child(3)", { state: "attached" });
+      await page.fill("#text", "Good evening. The kettle is on, and tea will be ready in five minutes.");
+      await page.keyboard.press("Control+Enter");
+      await page.waitForFunction(() => document.querySelector("#reader .now")?.textContent === "kettle");
+      same(await page.textContent("#captions"), "The kettle is on, and tea will be ready in five minutes.", "caption");
+      await page.click("#cut");
+      await page.waitForFunction(() => document.getElementById("reconnects").textContent === "1");
+      await page.click("#speak");
+      same([await page.textContent("#speak span"), await page.textContent("#status")], ["Resume", "Paused."], "paused");
+      await page.click("#speak");
+      await page.waitForFunction(() => document.getElementById("status").textContent === "Finished.");
+      same(await page.locator("#reader .said").count(), 14, "words that were lit");
+      check(/^[1-9]\d* ms$/.test(await page.textContent("#first")), `First audio: ${await page.textContent("#first")}`);
+      same(await page.textContent("#buffered"), "0.0 s", "buffered");
+      const log = await page.textContent("#log");
+      for (const name of ["session_start", "start_session", "audio", "ack", "recover", "paused", "session_end"]) {
+        check(log.includes(name), `${name} is not in the list of messages.`);
+      }
+      check(!/"token":"[^…]/.test(log), "A secret is shown.");
+      await page.click("#speak");
+      await page.waitForSelector("#reader .now");
+      await page.keyboard.press("Escape");
+      await page.waitForFunction(() => document.getElementById("status").textContent === "Stopped.");
+      check(await page.isEnabled("#text"), "The text cannot be edited.");
+      check(sockets.every(({ url }) => new URL(url).pathname === "/speech/api/session/ws"), "The prefix was left.");
+      same(complaints, [], "complaints");
+    });
+  },
+
+  async the_page_waits_for_a_gesture() {
+    await withPage(async ({ page, site }) => {
+      // What a script does by itself may not sound; a click may. Whatever a test asks of the page counts as a
+      // click, so it is left alone for a while, and told so then.
+      await page.addInitScript(() => {
+        addEventListener("load", () => setTimeout(() => document.getElementById("stage").requestSubmit(), 200));
+      });
+      await page.goto(`${site.url}/speech/`);
+      await new Promise((over) => setTimeout(over, 2_000));
+      const status = await page.textContent("#status");
+      check(status.includes("wants a click"), `status: ${status}`);
+      await page.click("h1");
+      await page.waitForSelector("#reader .now");
+      same(await page.textContent("#status"), "Speaking.", "status");
+    }, { flags: ["--autoplay-policy=document-user-activation-required"] });
+  },
+
+  async the_page_is_for_everyone() {
+    const { source } = required("axe-core");
+    await withPage(async ({ page, site, browser }) => {
+      for (const [colorScheme, width, height] of [["light", 1280, 800], ["dark", 1280, 800], ["light", 360, 740], ["dark", 360, 740]]) {
+        await page.setViewportSize({ width, height });
+        await page.emulateMedia({ colorScheme });
+        await page.goto(`${site.url}/speech/`);
+        const look = async (when) => {
+          const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+          check(wide <= 0, `${when}, at ${width} px, the page is ${wide} px too wide.`);
+          await page.evaluate(source);
+          const { violations } = await page.evaluate(() => axe.run());
+          const bad = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+          same(bad.map(({ id, nodes }) => [id, nodes.map(({ html }) => html).slice(0, 3)]), [], `${when}, ${colorScheme}, ${width} px`);
+        };
+        await look("idle");
+        for (const summary of await page.locator("summary").all()) await summary.click();
+        await page.click("#speak");
+        await page.waitForSelector("#reader .now");
+        await look("speaking");
+        if (width < 600) {
+          const small = await page.evaluate(() => [...document.querySelectorAll(".controls button, .controls select")].filter((e) => e.getBoundingClientRect().height < 44).length);
+          same(small, 0, "controls too small for a finger");
+        }
+        await page.keyboard.press("Escape");
+        await page.waitForSelector("#stage:not([data-reads])");
+        // All can be reached with the keyboard.
+        const reached = new Set();
+        await page.evaluate(() => document.activeElement.blur());
+        for (let n = 0; n < 16; n += 1) {
+          await page.keyboard.press("Tab");
+          reached.add(await page.evaluate(() => document.activeElement.id));
+        }
+        for (const id of ["text", "speak", "voice", "speed"]) check(reached.has(id), `Tab does not reach #${id}, but ${[...reached]}`);
+      }
+      void browser;
+    });
+  },
+
+  async bytes_in_node() {
+    const server = await serve(binary, "--listen=127.0.0.1:0");
+    const home = await mkdtemp(join(tmpdir(), "aloud-node-"));
+    try {
+      const module = join(home, "aloud.mjs");
+      await writeFile(module, await (await fetch(`${server.url}/aloud.js`)).text());
+      const { Aloud } = await import(module);
+      const { WebSocket } = required("ws");
+      const aloud = new Aloud(server.url, { WebSocket });
+      const words = [];
+      let bytes = 0;
+      aloud.on("word", ({ text }) => words.push(text));
+      aloud.on("audio", ({ data, offset }) => {
+        same(offset, bytes, "offset");
+        bytes += data.length;
+        if (offset === 0) aloud.reconnect();
+      });
+      const { reason, usage } = await aloud.start({ prompt: TEXT, audio: { sampleRate: 8_000 } });
+      same([reason, words.join(" "), bytes], ["completed", TEXT, usage.audioMs * 16 + bytes % 16], "reason, words, bytes");
+      check(bytes > 60_000, `${bytes} bytes`);
+      same(aloud.stats.reconnects, 1, "reconnects");
+      aloud.close();
+      let refusal;
+      try {
+        new Aloud();
+      } catch (error) {
+        refusal = error.message;
+      }
+      check(refusal?.includes("Say where the server is"), `Without an address: ${refusal}`);
+    } finally {
+      await server.stop();
+      await rm(home, { recursive: true });
+    }
+  },
+
+  async types_are_strict() {
+    const server = await serve(binary, "--listen=127.0.0.1:0");
+    const home = await mkdtemp(join(tmpdir(), "aloud-types-"));
+    try {
+      for (const name of ["aloud.js", "aloud.d.ts"]) {
+        await writeFile(join(home, name), await (await fetch(`${server.url}/${name}`)).text());
+      }
+      await cp(join(import.meta.dirname, "types.ts"), join(home, "types.ts"));
+      await writeFile(join(home, "package.json"), '{"type":"module"}');
+      const options = ["--strict", "--noEmit", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom", "--types", ""];
+      const tsc = join(modulePath("typescript/package.json"), "..", "bin", "tsc");
+      const checked = spawnSync(process.execPath, [tsc, ...options, "types.ts"], { cwd: home, encoding: "utf8" });
+      check(checked.status === 0, `tsc: ${checked.stdout}${checked.stderr}`);
+    } finally {
+      await server.stop();
+      await rm(home, { recursive: true });
+    }
+  },
+};
+
+/** What an unbroken connection of its own carries for a text. */
+async function reference(page, text) {
+  const bytes = await page.evaluate(async (text) => {
+    const { Aloud } = await import("/speech/aloud.js");
+    const aloud = new Aloud(undefined, { playback: false });
+    const bytes = [];
+    aloud.on("audio", ({ data }) => bytes.push(...data));
+    await aloud.start(text);
+    aloud.close();
+    return bytes;
+  }, text);
+  return samples(Uint8Array.from(bytes));
+}
+
+for (const name of wanted.length > 0 ? wanted : Object.keys(scenarios)) {
+  const watchdog = setTimeout(() => {
+    console.error(`${name} was not over after 90 s.`);
+    process.exit(1);
+  }, 90_000);
+  try {
+    await scenarios[name]();
+    console.error(`ok: ${name}`);
+  } catch (error) {
+    console.error(`${name}: ${error.stack}`);
+    process.exitCode = 1;
+  }
+  clearTimeout(watchdog);
+}
+process.exit();

@@ -1,0 +1,190 @@
+// What the browser tests share: a server, a page to speak in, a proxy in front of the server that the
+// test can cut, and a browser that plays without asking for a click.
+
+import { spawn } from "node:child_process";
+import { createServer, request } from "node:http";
+import { createRequire } from "node:module";
+import { connect } from "node:net";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const modules = createRequire(`${process.env.ALOUD_TEST_BROWSER_PATH}/tests.mjs`);
+
+export function required(name) {
+  return modules(name);
+}
+
+export function modulePath(name) {
+  return modules.resolve(name);
+}
+
+export function check(condition, sentence) {
+  if (!condition) throw new Error(sentence);
+}
+
+/** Runs the binary, until it is stopped. */
+export async function serve(binary, ...options) {
+  // Not to stderr as it is: whoever reads that would wait for a server that a failure has left behind.
+  const child = spawn(binary, ["serve", ...options], { stdio: ["ignore", "pipe", "ignore"] });
+  process.on("exit", () => child.kill("SIGKILL"));
+  const ended = new Promise((resolve) => child.on("exit", resolve));
+  const line = await new Promise((resolve, reject) => {
+    let read = "";
+    child.stdout.on("data", (data) => {
+      read += data;
+      if (read.includes("\n")) resolve(read.trim());
+    });
+    ended.then((code) => reject(new Error(`The server ended with ${code}.`)));
+  });
+  const port = Number(line.split(":").at(-1));
+  const stop = (signal = "SIGKILL") => {
+    child.kill(signal);
+    return ended;
+  };
+  return { port, url: `http://127.0.0.1:${port}`, stop };
+}
+
+const TYPES = { html: "text/html", js: "text/javascript", mjs: "text/javascript" };
+
+/**
+ * A site of its own: a bare page at `/`, the files beside this one under `/tests/`, and what the server has
+ * under `/speech/`, as behind a reverse proxy.
+ */
+export class Site {
+  constructor() {
+    this.target = undefined; // the server's port
+    this.tunnels = new Set();
+    this.isDown = false; // refuses what is new
+    this.stripsSubprotocol = false;
+    this.upgrades = 0;
+    this.http = createServer((asked, answer) => this.onRequest(asked, answer));
+    this.http.on("upgrade", (asked, socket) => this.onUpgrade(asked, socket));
+  }
+
+  async listen() {
+    await new Promise((resolve) => this.http.listen(0, "127.0.0.1", resolve));
+    this.url = `http://127.0.0.1:${this.http.address().port}`;
+    return this;
+  }
+
+  async onRequest(asked, answer) {
+    const path = asked.url.split("?")[0];
+    if (path.startsWith("/speech/")) {
+      const { method, headers } = asked;
+      const options = { host: "127.0.0.1", port: this.target, path: asked.url.slice("/speech".length), method, headers };
+      const onward = request(options, (got) => {
+        answer.writeHead(got.statusCode, got.headers);
+        got.pipe(answer);
+      });
+      onward.on("error", () => answer.destroy());
+      return void asked.pipe(onward);
+    }
+    if (path === "/") {
+      answer.setHeader("Content-Type", "text/html");
+      return void answer.end('<!doctype html><html lang="en"><title>test</title><link rel="icon" href="data:,"><button>ok</button>');
+    }
+    try {
+      check(/^\/tests\/[\w.-]+$/.test(path), "no such file");
+      const content = await readFile(join(import.meta.dirname, path.slice("/tests/".length)));
+      answer.setHeader("Content-Type", TYPES[path.split(".").at(-1)] ?? "text/plain");
+      answer.end(content);
+    } catch {
+      answer.writeHead(404).end();
+    }
+  }
+
+  onUpgrade(asked, socket) {
+    this.upgrades += 1;
+    if (this.isDown) return void socket.destroy();
+    const server = connect(this.target, "127.0.0.1");
+    const lines = [`GET ${asked.url.slice("/speech".length)} HTTP/1.1`];
+    for (let n = 0; n < asked.rawHeaders.length; n += 2) {
+      const name = asked.rawHeaders[n];
+      if (this.stripsSubprotocol && /^sec-websocket-protocol$/i.test(name)) continue;
+      lines.push(`${name}: ${asked.rawHeaders[n + 1]}`);
+    }
+    server.write(`${lines.join("\r\n")}\r\n\r\n`);
+    const tunnel = { isDeaf: false };
+    const end = (tunnel.end = () => {
+      this.tunnels.delete(tunnel);
+      socket.destroy();
+      server.destroy();
+    });
+    this.tunnels.add(tunnel);
+    for (const [from, to] of [[socket, server], [server, socket]]) {
+      from.on("data", (data) => tunnel.isDeaf || to.write(data));
+      from.on("error", end);
+      from.on("close", end);
+    }
+  }
+
+  /** Cuts every connection, as a network does: without a close. */
+  cut() {
+    for (const { end } of this.tunnels) end();
+  }
+
+  /** From now on the connections that there are carry nothing, and nobody is told. */
+  deafen() {
+    for (const tunnel of this.tunnels) tunnel.isDeaf = true;
+  }
+
+  close() {
+    this.cut();
+    this.http.closeAllConnections();
+    this.http.close();
+  }
+}
+
+/** A browser, with a profile of its own that goes with it. */
+export async function browse(...flags) {
+  const { chromium } = required("playwright-core");
+  const profile = await mkdtemp(join(tmpdir(), "aloud-browser-"));
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: process.env.ALOUD_TEST_CHROMIUM,
+    headless: true,
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      ...flags,
+    ],
+  });
+  context.setDefaultTimeout(20_000);
+  const close = async () => {
+    await context.close();
+    await rm(profile, { recursive: true, force: true });
+  };
+  return { context, close };
+}
+
+export const PLAYS = "--autoplay-policy=no-user-gesture-required";
+
+/** Opens a page; what it complains of is collected, and so are the audio bytes that it is sent. */
+export async function open(context, url) {
+  const page = await context.newPage();
+  const complaints = [];
+  const sockets = [];
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("console", (message) => {
+    if (message.type() === "error") complaints.push(message.text());
+  });
+  page.on("websocket", (socket) => {
+    const audio = [];
+    sockets.push({ url: socket.url(), audio });
+    socket.on("framereceived", ({ payload }) => {
+      if (typeof payload !== "string") audio.push(payload);
+    });
+  });
+  await page.goto(url);
+  return { page, complaints, sockets };
+}
+
+/** 16-bit samples of bytes. */
+export function samples(bytes) {
+  return new Int16Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+}
