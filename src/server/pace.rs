@@ -97,14 +97,14 @@ async fn drive(wheel: Arc<Mutex<Wheel>>) {
         loop {
             let next = lock(&wheel).turn(Instant::now(), cx.waker(), &mut due);
             due.drain(..).for_each(Waker::wake);
-            let Some(next) = next else { return Poll::Pending };
+            let Some(next) = next else { return Poll::<()>::Pending };
             timer.as_mut().reset(next);
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
         }
     })
-    .await
+    .await;
 }
 
 /// Whole milliseconds, without the wide division of [`Duration::as_millis`].
