@@ -97,7 +97,7 @@ async fn drive(wheel: Arc<Mutex<Wheel>>) {
         loop {
             let next = lock(&wheel).turn(Instant::now(), cx.waker(), &mut due);
             due.drain(..).for_each(Waker::wake);
-            let Some(next) = next else { return Poll::Pending };
+            let Some(next) = next else { return Poll::<()>::Pending };
             timer.as_mut().reset(next);
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
