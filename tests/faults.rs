@@ -721,7 +721,7 @@ async fn a_handshake_that_a_stop_overtakes_is_refused() {
     begun.send_bytes(&bytes[..20]).await;
     let mut silent = raw(server.addr).await;
     let mut answered = raw(server.addr).await;
-    answered.send_bytes(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    answered.send_bytes(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(answered.read_answer().await.0.status, 404);
     // Whoever came before this one is known to the server too.
     let (_streaming, _sink) = speaking(&server, &mut asked).await;
@@ -751,7 +751,7 @@ async fn a_handshake_behind_a_stop_is_refused_on_a_connection_that_is_kept() {
         http1::Builder::new().serve_connection(TokioIo::new(socket), serving).with_upgrades().await
     });
     let mut client = raw(addr).await;
-    client.send_bytes(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.send_bytes(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.read_answer().await.0.status, 404);
     within(service.stop()).await;
     for _ in 0..2 {

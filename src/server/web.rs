@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue,
-    IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    IF_NONE_MATCH, REFERRER_POLICY, UPGRADE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 
@@ -72,11 +72,13 @@ const FILES: &[File] = &[
     },
 ];
 
-/// Answers a request for one of the files; `None` if there is none at this path. What is not sent
-/// of it for HEAD is up to hyper.
+/// Answers a request for one of the files; `None` if there is none at this path, nor a WebSocket,
+/// whose client is better told so. What is not sent of it for HEAD is up to hyper.
 pub(super) fn answer<B>(request: &Request<B>, has_demo: bool) -> Option<Response<Full<Bytes>>> {
     let file = FILES.iter().find(|file| file.path == request.uri().path())?;
-    if file.audience == Audience::Demo && !has_demo {
+    let upgrades = |to: &HeaderValue| to.as_bytes().eq_ignore_ascii_case(b"websocket");
+    if (file.audience == Audience::Demo && !has_demo) || request.headers().get(UPGRADE).is_some_and(upgrades)
+    {
         return None;
     }
     if ![Method::GET, Method::HEAD].contains(request.method()) {

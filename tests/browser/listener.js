@@ -58,7 +58,8 @@ export async function listen({ module, sampleRate = 16_000, url, ...options }) {
     heard: (ms) => until("stats", ({ playedMs }) => playedMs >= ms),
     /** What was heard so far: 16-bit samples from the context's time `start` on. */
     async record() {
-      await wait(120);
+      // The recorder hands over 16 quanta at a time, which at 8,000 Hz is a quarter of a second.
+      await wait((16 * 128 * 1000) / sampleRate + 120);
       const all = new Float32Array(recorded.length * 128);
       recorded.forEach((block, n) => all.set(block, n * 128));
       return { start: first / sampleRate, rate: sampleRate, samples: Array.from(all, (sample) => Math.round(sample * 32768)) };
