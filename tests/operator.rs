@@ -165,14 +165,15 @@ async fn the_second_listener_has_three_pages_and_no_sessions() {
     assert_eq!(client.read_answer().await.0.status, 404);
 }
 
-#[tokio::test(start_paused = true)]
+/// In real time: a paused clock would run ahead of what the system still has to deliver.
+#[tokio::test]
 async fn a_client_that_says_nothing_is_not_waited_for() {
     let service = Service::new(Config::default(), Arc::new(Tone::new(FORMAT, 0.1))).unwrap();
     let admin = Admin::bind(&"127.0.0.1:0".parse().unwrap(), service).await.unwrap();
     let addr: SocketAddr = admin.address().strip_prefix("http://").unwrap().parse().unwrap();
     tokio::spawn(admin.serve());
     let mut silent = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..16 {
         let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
         silent.push(Raw::over(stream, Duration::from_secs(60)));
     }
@@ -502,7 +503,7 @@ async fn a_session_leaves_one_line_and_no_word_of_what_was_spoken() {
             for part in [
                 &format!("id={}", id.as_str().unwrap()),
                 " info: session ended ",
-                " client=127.0.0.1:",
+                " client=127.0.0.1 ",
                 " by=server code=1000 reason=\"Session ended by client\"",
                 " streams=1 chars=39 audio_ms=200 wasted_ms=0",
             ] {
@@ -515,7 +516,7 @@ async fn a_session_leaves_one_line_and_no_word_of_what_was_spoken() {
         assert!(lines.iter().all(|line| line["time"].is_string() && line["level"].is_string()), "{log}");
         let ended = lines.iter().find(|line| line["id"] == id && line["message"] == "session ended").unwrap();
         assert_eq!((&ended["level"], &ended["target"]), (&json!("info"), &json!("aloud::session")));
-        assert!(ended["client"].as_str().unwrap().starts_with("127.0.0.1:"));
+        assert_eq!(ended["client"], "127.0.0.1");
         assert_eq!(
             (&ended["by"], &ended["code"], &ended["streams"]),
             (&json!("server"), &json!(1000), &json!(1))
