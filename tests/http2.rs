@@ -245,7 +245,7 @@ async fn requests_get_the_same_answers_as_over_http_1() {
     let mut foreign = connect(PATH);
     foreign.headers_mut().insert("host", "elsewhere.example.com".parse().unwrap());
     for (name, request, status, header) in [
-        ("another path", request(Method::GET, "/"), 404, ("content-type", "text/plain; charset=utf-8")),
+        ("another path", request(Method::GET, "/no"), 404, ("content-type", "text/plain; charset=utf-8")),
         ("no WebSocket", request(Method::GET, PATH), 405, ("allow", "CONNECT")),
         ("POST", request(Method::POST, PATH), 405, ("allow", "CONNECT")),
         ("POST to the voices", request(Method::POST, "/api/voices"), 405, ("allow", "GET, HEAD")),
@@ -544,7 +544,7 @@ async fn the_deadline_is_that_of_a_handshake() {
         assert_eq!(client.read_frame().await.kind(), "pong");
     }
     goodbye(client).await;
-    assert_eq!(link.answer(request(Method::GET, "/")).await.0, 404);
+    assert_eq!(link.answer(request(Method::GET, "/no")).await.0, 404);
     within(&mut link.task).await.unwrap().unwrap();
 }
 
