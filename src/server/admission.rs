@@ -277,6 +277,11 @@ impl Admission {
         account.map_or(Ok(()), |account| account.shake_hands(now)).map_err(too_often)
     }
 
+    /// Whether there is room for no connection more.
+    pub(super) fn is_full(&self) -> bool {
+        self.connections.load(Ordering::Relaxed) >= self.rules.max_connections
+    }
+
     /// A permit that counts as a connection, if there is room for one.
     fn counted(self: &Arc<Self>, client: Client) -> Option<Permit> {
         let most = self.rules.max_connections;

@@ -445,12 +445,12 @@ impl Service {
 
     /// Whether new sessions are welcome: not while the service is going away, while the engine says
     /// its first word or has failed with the last three sentences or its warm-up, nor while as many
-    /// sentences wait for the engine as may.
+    /// sentences wait for the engine as may, nor while there are as many connections as may be.
     ///
     /// # Errors
     /// Why they are not, for the operator.
     pub fn readiness(&self) -> Result<(), String> {
-        let Shared { telemetry, synthesizer, stop, .. } = &*self.shared;
+        let Shared { telemetry, synthesizer, admission, stop, .. } = &*self.shared;
         let mut reasons = Vec::new();
         if *stop.borrow() {
             reasons.push("the server is going away".to_owned());
@@ -463,6 +463,9 @@ impl Service {
         let backlog = synthesizer.backlog();
         if backlog.is_full {
             reasons.push(format!("the engine is full, {} sentences wait for it", backlog.waiting));
+        }
+        if admission.is_full() {
+            reasons.push("there are as many connections as may be".to_owned());
         }
         if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }
     }
