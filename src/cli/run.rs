@@ -119,8 +119,12 @@ pub(super) fn serve(
     // Before there is a second thread: what is in the environment is taken out of it.
     let sockets =
         Sockets::take().map_err(|error| format!("cannot use what LISTEN_FDS hands over: {error}"))?;
-    let threads =
-        Threads::start(threads).map_err(|error| format!("cannot start {threads} threads: {error}"))?;
+    let threads = Threads::start(threads).map_err(|error| {
+        format!(
+            "cannot start {threads} threads: {error}; give fewer with --threads, or allow more of what they \
+             take, by ulimit -n and -u"
+        )
+    })?;
     let ended = threads.block_on(async {
         // Before the address is announced: whoever reads it may send a signal at once.
         let mut asked_to_stop = Box::pin(stop_signal()?);
