@@ -7,15 +7,18 @@ mod support;
 use aloud::tts::Tone;
 use aloud::{Config, PATH, Server, Service};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{FORMAT, Frame, Raw, audio, close, messages, opening, raw, session, start_paced, v1, within};
+use support::{
+    FORMAT, Frame, Raw, audio, close, crc32, messages, opening, raw, session, start_paced, v1, within,
+};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinSet;
@@ -90,6 +93,35 @@ impl Serving {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
+    /// Which of its threads waits for what this client sends: a number of the runtime there.
+    fn runtime_of(&self, client: &Raw) -> u64 {
+        let pid = self.pid();
+        let port = |addr: SocketAddr| format!(":{:04X}", addr.port());
+        let (ours, theirs) = (port(client.local_addr()), port(self.addr));
+        let sockets = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
+        // Behind the number of the line: local address, remote address; the tenth is the socket.
+        let sockets = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let [socket] = sockets
+            .filter(|fields| fields[1].ends_with(&theirs) && fields[2].ends_with(&ours))
+            .map(|fields| format!("socket:[{}]", fields[9]))
+            .collect::<Vec<_>>()
+            .try_into()
+            .unwrap();
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map(|entry| {
+            let entry = entry.unwrap();
+            (entry.file_name().into_string().unwrap(), fs::read_link(entry.path()).unwrap_or_default())
+        });
+        let descriptors: Vec<(String, PathBuf)> = descriptors.collect();
+        let number = &descriptors.iter().find(|(_, what)| what.as_os_str() == OsStr::new(&socket)).unwrap().0;
+        let polls = descriptors.iter().filter(|(_, what)| what.ends_with("anon_inode:[eventpoll]"));
+        let polls = polls.filter(|(poll, _)| {
+            let polled = fs::read_to_string(format!("/proc/{pid}/fdinfo/{poll}")).unwrap();
+            polled.lines().any(|line| line.split_whitespace().take(2).eq(["tfd:", number]))
+        });
+        // A runtime may have its epoll under several numbers.
+        polls.map(|(poll, _)| poll.parse().unwrap()).min().expect("a runtime waits for it")
     }
 
     fn descriptors(&self) -> usize {
@@ -208,6 +240,70 @@ async fn a_server_that_was_killed_is_replaced_at_once() {
         assert_eq!(server.addr, addr);
         speaks(&mut session(addr).await).await;
     }
+}
+
+/// Twenty sessions on two threads, half of which lose their connection and half of which are taken
+/// over by another one, which may be the other thread's: nobody hears a difference.
+#[tokio::test]
+async fn sessions_are_spread_over_threads_and_come_back_on_any() {
+    const SENTENCES: &str = r#"{"type":"start_session","prompt":"One. Two.","resumable":true,
+        "delivery":{"mode":"paced","aheadMs":100}}"#;
+    let more = ["--tone-seconds=1", "--threads=2"];
+    let mut server = Serving::start(&mut aloud(TONE.into_iter().chain(more))).await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let (mut client, greeting) = v1(server.addr).await;
+        client.say(SENTENCES).await;
+        let mut frames = client.read_until("binary").await;
+        client.say(PAUSE).await;
+        frames.extend(client.read_until("paused").await);
+        clients.push((server.runtime_of(&client), client, greeting, frames));
+    }
+    let first = clients[0].0;
+    let on_first = clients.iter().filter(|(runtime, ..)| *runtime == first).count();
+    assert!((8..=12).contains(&on_first), "{on_first} of 20 on one of two threads");
+
+    let (mut moved, mut listening) = (0, Vec::new());
+    for (n, (runtime, old, greeting, mut frames)) in clients.into_iter().enumerate() {
+        let mut old = Some(old);
+        if n % 2 == 0 {
+            old.take().unwrap().reset();
+        }
+        let (mut client, _) = v1(server.addr).await;
+        let (id, token) = (&greeting["sessionId"], &greeting["token"]);
+        let offset = audio(&frames).len();
+        let recover = json!({"type": "recover", "sessionId": id, "token": token, "offset": offset});
+        client.say(&recover.to_string()).await;
+        let Frame::Text(recovered) = client.read_frame().await else { panic!("a message") };
+        assert_eq!((&recovered["recovered"], &recovered["offset"]), (&json!(true), &json!(offset)));
+        if let Some(mut old) = old {
+            assert_eq!(closed(&mut old).await, 4409);
+        }
+        moved += usize::from(server.runtime_of(&client) != runtime);
+        client.say(RESUME).await;
+        listening.push(async move {
+            frames.extend(client.read_until("session_end").await);
+            (client, frames)
+        });
+    }
+    assert!(moved > 0, "none came back on another thread than it was on");
+    let mut idle = Vec::new();
+    for listening in listening {
+        let (client, frames) = listening.await;
+        let heard = audio(&frames);
+        assert_eq!(heard.len(), 2 * 16_000);
+        for (told, heard) in
+            messages(&frames).iter().filter(|told| told["type"] == "sentence_end").zip(heard.chunks(16_000))
+        {
+            assert_eq!(told["crc32"], format!("{:08x}", crc32(heard)));
+        }
+        idle.push(client);
+    }
+    server.signal("TERM").await;
+    for client in &mut idle {
+        assert_eq!(closed(client).await, 1001);
+    }
+    assert_eq!(server.exited().await.code(), Some(0));
 }
 
 /// With no descriptor left it does not spin, serves those it has, and takes the others when it can.

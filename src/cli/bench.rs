@@ -14,7 +14,7 @@ mod process;
 
 use super::{
     AHEAD_MS, ENCODING, Engine, FRAME_MS, Opt, SAMPLE_RATE, Source, THREADS, TONE_SECONDS, URL, Usage,
-    inside, opt, run, session_url,
+    inside, opt, run, session_url, threads,
 };
 use aloud::SUBPROTOCOL;
 use aloud::audio::{Encoding, Format};
@@ -212,7 +212,7 @@ pub(super) fn parse(given: &Source<'_>) -> Result<Bench, Usage> {
 /// Measures, and prints what was found.
 pub(super) fn bench(asked: &Bench) -> Result<ExitCode, Box<dyn Error>> {
     allow_descriptors(asked.connections)?;
-    run::runtime(1)?.block_on(async {
+    threads::runtime()?.block_on(async {
         // Before anything is started that would have to be ended.
         let signal = run::stop_signal()?;
         let stop = async { _ = signal.await };

@@ -85,8 +85,8 @@ Speech:
   --tone-seconds S     length of each sentence with the tone engine, in
                        seconds, 0.001 to 1000000000
                        [default: 2] [env: ALOUD_TONE_SECONDS]
-  --threads N          threads that serve connections, and sentences in
-                       synthesis at once, 1 to 256
+  --threads N          threads that serve connections, each one its own, and
+                       sentences in synthesis at once, 1 to 256
                        [default: number of cores] [env: ALOUD_THREADS]
 
 Audio:
@@ -341,8 +341,7 @@ Only without --url:
   --tone-seconds S     length of each sentence with the tone engine, in
                        seconds, 0.001 to 1000000000
                        [default: 2] [env: ALOUD_TONE_SECONDS]
-  --threads N          threads that serve connections, and sentences in
-                       synthesis at once, 1 to 256
+  --threads N          sentences in synthesis at once, 1 to 256
                        [default: number of cores] [env: ALOUD_THREADS]
 
 Only with --engine command:

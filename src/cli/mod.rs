@@ -13,6 +13,7 @@ mod run;
 mod say;
 mod service;
 mod systemd;
+mod threads;
 mod writer;
 
 use admission::{

@@ -2,6 +2,7 @@
 
 use super::lines::Lines;
 use super::systemd::{self, Inherited, Sockets};
+use super::threads::Threads;
 use super::{Engine, Operation, Settings, service};
 use aloud::audio::{Encoding, Format};
 use aloud::tts::{Command, Fallback, Flite, Queue, QueueBounds, Synthesizer, Tone};
@@ -13,7 +14,6 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -40,13 +40,6 @@ const SIGTERM: u8 = 15;
 /// Threads for everything: as asked, or one for each core.
 pub(super) fn threads(asked: Option<usize>) -> usize {
     asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get))
-}
-
-pub(super) fn runtime(threads: usize) -> io::Result<Runtime> {
-    match threads {
-        1 => Builder::new_current_thread().enable_all().build(),
-        _ => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
-    }
 }
 
 /// The engine that speaks: as asked, in turn for all, and with another one for when it fails.
@@ -126,8 +119,13 @@ pub(super) fn serve(
     // Before there is a second thread: what is in the environment is taken out of it.
     let sockets =
         Sockets::take().map_err(|error| format!("cannot use what LISTEN_FDS hands over: {error}"))?;
-    let runtime = runtime(threads)?;
-    let ended = runtime.block_on(async {
+    let threads = Threads::start(threads).map_err(|error| {
+        format!(
+            "cannot start {threads} threads: {error}; give fewer with --threads, or allow more of what they \
+             take, by ulimit -n and -u"
+        )
+    })?;
+    let ended = threads.block_on(async {
         // Before the address is announced: whoever reads it may send a signal at once.
         let mut asked_to_stop = Box::pin(stop_signal()?);
         let admin = match (sockets.admin, &operation.admin) {
@@ -168,6 +166,7 @@ pub(super) fn serve(
         let mut serving = JoinSet::new();
         for server in servers {
             let mut stop = stop.subscribe();
+            let server = server.on_runtimes(threads.runtimes());
             serving.spawn(server.serve(async move { _ = stop.wait_for(|stop| *stop).await }));
         }
         asked_to_stop.await;
@@ -181,7 +180,7 @@ pub(super) fn serve(
         }
     });
     // An engine that does not stop when it is told to is left behind.
-    runtime.shutdown_timeout(LAST_TASKS);
+    threads.shut_down(LAST_TASKS);
     ended
 }
 

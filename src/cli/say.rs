@@ -1,6 +1,6 @@
 //! `aloud say`: speaks a text into a WAV file, through a WebSocket like any other client.
 
-use super::{Output, Say, Settings, TOKEN_FILE, Text, Via, run};
+use super::{Output, Say, Settings, TOKEN_FILE, Text, Via, run, threads};
 use aloud::audio::{Encoding, Format, wav_header};
 use aloud::client::{self, Client, Event};
 use aloud::proto::message::{
@@ -51,11 +51,11 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
         ..StartSession::default()
     };
     match say.server {
-        Via::Own(settings) => run::runtime(run::threads(settings.threads))?.block_on(async {
+        Via::Own(settings) => threads::runtime()?.block_on(async {
             let (url, format) = own_server(&settings, &text).await?;
             speak(&url, None, StartSession { prompt: Some(text), ..start }, format, &say.output).await
         }),
-        Via::Url { url, speed, encoding, sample_rate_hz } => run::runtime(1)?.block_on(async {
+        Via::Url { url, speed, encoding, sample_rate_hz } => threads::runtime()?.block_on(async {
             let asks = encoding.is_some() || sample_rate_hz.is_some();
             let audio = asks.then_some(AudioOptions { encoding, sample_rate_hz, frame_ms: None });
             let format = Format {

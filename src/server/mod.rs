@@ -21,13 +21,15 @@ use crate::config::Listen;
 use http::{Accepted, Rewound};
 use hyper::body::Bytes;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
 use transport::Transport;
 
@@ -79,6 +81,8 @@ pub struct Server {
     service: Service,
     /// Somebody else has bound the address, and keeps it when this server is gone.
     is_inherited: bool,
+    /// Where connections are served; none for the runtime that serves.
+    runtimes: Vec<Handle>,
 }
 
 enum Listener {
@@ -107,7 +111,7 @@ impl Server {
     /// # Errors
     /// The address cannot be resolved, is in use, or is not ours.
     pub async fn bind(listen: &Listen, service: Service) -> Result<Server, BindError> {
-        Ok(Server { listener: Listener::bind(listen).await?, service, is_inherited: false })
+        Ok(Server::on(Listener::bind(listen).await?, service, false))
     }
 
     /// On a socket that somebody else has bound, and that listens already, such as one that systemd
@@ -117,7 +121,7 @@ impl Server {
     /// # Errors
     /// It is no socket that can be used so.
     pub fn from_tcp(listener: std::net::TcpListener, service: Service) -> io::Result<Server> {
-        Ok(Server { listener: Listener::from_tcp(listener)?, service, is_inherited: true })
+        Ok(Server::on(Listener::from_tcp(listener)?, service, true))
     }
 
     /// As [`from_tcp`](Server::from_tcp), for a socket in the file system. Its path is left there.
@@ -125,7 +129,23 @@ impl Server {
     /// # Errors
     /// It is no socket that can be used so.
     pub fn from_unix(listener: std::os::unix::net::UnixListener, service: Service) -> io::Result<Server> {
-        Ok(Server { listener: Listener::from_unix(listener)?, service, is_inherited: true })
+        Ok(Server::on(Listener::from_unix(listener)?, service, true))
+    }
+
+    fn on(listener: Listener, service: Service, is_inherited: bool) -> Server {
+        Server { listener, service, is_inherited, runtimes: Vec::new() }
+    }
+
+    /// Serves each connection in one of these runtimes, the one with the fewest tasks when it comes,
+    /// and in no other to its end. Default: the runtime that [`serve`](Server::serve) runs in.
+    ///
+    /// With one runtime for each thread (`new_current_thread`), a connection never leaves its
+    /// thread. All of them must run, with time and I/O enabled, for as long as the server does:
+    /// a session may come back to another one than that which its speech is made in.
+    #[must_use]
+    pub fn on_runtimes(mut self, runtimes: Vec<Handle>) -> Server {
+        self.runtimes = runtimes;
+        self
     }
 
     /// The address that was bound; `None` for a path.
@@ -144,11 +164,14 @@ impl Server {
     /// # Cancel safety
     /// Dropping the future ends accepting; connections go on until their tasks are dropped.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let Server { listener, service, is_inherited } = self;
+        let Server { listener, service, is_inherited, mut runtimes } = self;
+        if runtimes.is_empty() {
+            runtimes.push(Handle::current());
+        }
         tokio::select! {
             biased;
             () = stop => {}
-            () = accept_all(&listener, &service) => {}
+            () = accept_all(&listener, &runtimes, &service) => {}
         }
         let config = service.config();
         // Beyond its own time, a connection has only its closing handshake left.
@@ -162,22 +185,26 @@ impl Server {
         tokio::select! {
             biased;
             _ = stopped => {}
-            () = accept_all(&listener, &service) => {}
+            () = accept_all(&listener, &runtimes, &service) => {}
         }
     }
 }
 
-/// Accepts for as long as it is polled.
-async fn accept_all(listener: &Listener, service: &Service) {
+/// Accepts for as long as it is polled, each connection for the runtime that has the least to do.
+async fn accept_all(listener: &Listener, runtimes: &[Handle], service: &Service) {
     let mut told: Option<Instant> = None;
     loop {
-        match listener.accept().await {
-            Ok(Socket::Tcp(socket, peer)) => {
-                tokio::spawn(serve(socket, Some(peer.ip()), service.clone()));
-            }
-            Ok(Socket::Unix(socket)) => {
-                tokio::spawn(serve(socket, None, service.clone()));
-            }
+        let accepted = poll_fn(|cx| {
+            let runtime = runtimes.iter().min_by_key(|runtime| runtime.metrics().num_alive_tasks());
+            // A socket is woken by the runtime that it is accepted in.
+            let _inside = runtime.map(Handle::enter);
+            listener.poll_accept(cx).map_ok(|socket| match socket {
+                Socket::Tcp(socket, peer) => tokio::spawn(serve(socket, Some(peer.ip()), service.clone())),
+                Socket::Unix(socket) => tokio::spawn(serve(socket, None, service.clone())),
+            })
+        });
+        match accepted.await {
+            Ok(_) => {}
             Err(error) => {
                 // Out of descriptors or memory: the connections there are go on, and some of them
                 // will end.
@@ -235,14 +262,19 @@ impl Listener {
     }
 
     async fn accept(&self) -> io::Result<Socket> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Socket>> {
         match self {
-            Listener::Tcp(listener) => {
-                let (socket, client) = listener.accept().await?;
+            Listener::Tcp(listener) => listener.poll_accept(cx).map_ok(|(socket, client)| {
                 // A frame of audio must not wait for the acknowledgement of the one before it.
                 let _ = socket.set_nodelay(true);
-                Ok(Socket::Tcp(socket, client))
+                Socket::Tcp(socket, client)
+            }),
+            Listener::Unix(listener, _) => {
+                listener.poll_accept(cx).map_ok(|(socket, _)| Socket::Unix(socket))
             }
-            Listener::Unix(listener, _) => Ok(Socket::Unix(listener.accept().await?.0)),
         }
     }
 }

@@ -555,6 +555,11 @@ impl Raw {
         .await
     }
 
+    /// What the server takes for the peer's address.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
     /// Ends the connection with a reset (RST), as a peer that crashed or a firewall does.
     pub fn reset(self) {
         self.stream.set_zero_linger().unwrap();
