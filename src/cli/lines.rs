@@ -20,6 +20,13 @@ use tracing::{Event, Level, Metadata, Subscriber, span};
 /// Lines that may wait for a reader of stderr; what is beyond them is dropped, and counted.
 const LINES_IN_FLIGHT: usize = 1_000;
 
+/// How long lines are collected behind one that was written: where many are logged, the thread that
+/// writes them is woken seldom, which costs whoever logs more than the line does.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What is written at once, in bytes, or a line where that is longer.
+const WRITE_BYTES: usize = 16 * 1024;
+
 /// How long the end of the program waits for the lines that are on their way.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
@@ -99,20 +106,40 @@ struct Writer {
 impl Writer {
     fn run(&self, lines: &Receiver<Line>) {
         let mut told = 0;
-        for line in lines {
-            match line {
-                Line::Text(line) => drop(io::stderr().write_all(line.as_bytes())),
-                Line::Flush(done) => drop(done.send(())),
+        let mut text = String::new();
+        while let Ok(line) = lines.recv() {
+            let mut next = Some(line);
+            while let Some(line) = next {
+                let flushed = match line {
+                    Line::Text(line) => {
+                        text.push_str(&line);
+                        None
+                    }
+                    Line::Flush(done) => Some(done),
+                };
+                next = lines.try_recv().ok();
+                if next.is_none() || flushed.is_some() || text.len() >= WRITE_BYTES {
+                    let _ = io::stderr().write_all(text.as_bytes());
+                    text.clear();
+                    self.tell_dropped(&mut told);
+                }
+                if let Some(flushed) = flushed {
+                    let _ = flushed.send(());
+                }
             }
-            let dropped = self.dropped.load(Ordering::Relaxed);
-            if dropped > told {
-                let message =
-                    format!("{} log lines were dropped: nobody read standard error", dropped - told);
-                let mut record = Record::new(Level::WARN, "aloud");
-                record.message = message;
-                let _ = io::stderr().write_all(record.line(self.format, SystemTime::now()).as_bytes());
-                told = dropped;
-            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Says how many lines were dropped since it was told last.
+    fn tell_dropped(&self, told: &mut u64) {
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        if dropped > *told {
+            let message = format!("{} log lines were dropped: nobody read standard error", dropped - *told);
+            let mut record = Record::new(Level::WARN, "aloud");
+            record.message = message;
+            let _ = io::stderr().write_all(record.line(self.format, SystemTime::now()).as_bytes());
+            *told = dropped;
         }
     }
 }

@@ -24,6 +24,9 @@ use tracing::Level;
 /// Ids of sessions that were given up, remembered to tell their clients so.
 const MAX_REMEMBERED: usize = 1024;
 
+/// Entries that the map of sessions keeps room for, however few there are.
+const MAX_IDLE_ROOM: usize = 1024;
+
 /// A session without a connection, the speech that is being made for it, and the text. Neither is
 /// taken meanwhile, so that both come to a stand when their channels are full.
 pub(crate) struct Kept {
@@ -235,12 +238,21 @@ impl Registry {
 }
 
 impl Sessions {
+    /// Takes an entry out, and gives back the room that many have left behind.
+    fn remove(&mut self, id: &str) -> Option<Entry> {
+        let entry = self.by_id.remove(id);
+        if self.by_id.capacity() > MAX_IDLE_ROOM.max(self.by_id.len() * 8) {
+            self.by_id.shrink_to(self.by_id.len() * 2);
+        }
+        entry
+    }
+
     /// Takes a frozen session out.
     fn take(&mut self, id: &str) -> Option<Box<Kept>> {
         if !matches!(self.by_id.get(id)?.state, State::Frozen { .. }) {
             return None;
         }
-        match self.by_id.remove(id)?.state {
+        match self.remove(id)?.state {
             State::Frozen { kept, bytes, age, expiry, .. } => {
                 expiry.abort();
                 self.by_age.remove(&age);
@@ -285,7 +297,7 @@ impl Drop for Registration {
             .get(&self.id)
             .is_some_and(|entry| matches!(&entry.state, State::Live(sender) if sender.is_closed()));
         if is_ours {
-            sessions.by_id.remove(&self.id);
+            sessions.remove(&self.id);
         }
     }
 }

@@ -747,7 +747,7 @@ fn session_id() -> String {
         if matches!(n, 4 | 6 | 8 | 10) {
             id.push('-');
         }
-        id.push_str(&format!("{byte:02x}"));
+        id.extend([byte >> 4, byte & 0x0f].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
     }
     id
 }
