@@ -117,6 +117,8 @@ impl Driven {
                 Action::Keep => assert!(self.session.token().is_some()),
                 // The registry's part, which is not here.
                 Action::Recover(_) => self.session.on_not_recovered(false),
+                // Only what a client must show is looked at, and this one need not.
+                Action::Authenticate(_) => {}
                 Action::Close(code, _) => self.closed = Some(code.0),
             }
         }
@@ -186,7 +188,9 @@ impl Driven {
         let written = most.min(offered.len());
         self.wire.extend_from_slice(&offered[..written]);
         let mut rest = self.outgoing.split_off(written.min(raw));
-        batch.sent(written, &mut rest, |what| self.session.sent(self.now, what));
+        batch.sent(written, &mut rest, |what| {
+            self.session.sent(self.now, what);
+        });
         self.outgoing = rest;
         self.act();
         self.hear();
@@ -374,6 +378,10 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
         source: TextSource::Verbatim,
         max_script_chars: 60,
         history: Bounds { turns: 5, chars: 100 },
+        messages: None,
+        idle_timeout: Some(Duration::from_secs(30)),
+        auth_timeout: Duration::from_secs(10),
+        is_bounded: how & 128 == 128,
     };
     let is_v1 = how & 64 == 0;
     let now = Instant::now();
@@ -427,7 +435,8 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
             driven.session.on_time(driven.now);
             driven.act();
         }
-        let due = driven.session.next_time(driven.now);
+        let due =
+            driven.session.next_time().into_iter().chain(driven.session.opens_at(driven.now)).min();
         assert!(due.is_none_or(|due| due > driven.now || driven.closed.is_some()), "due and not done");
     }
     if driven.closed == Some(4410) {
