@@ -260,9 +260,15 @@ impl Segmenter {
         self.scan.space = self.scan.space.min(end);
         self.scan.clause = self.scan.clause.min(end);
         self.scan.character = self.scan.character.min(end);
+        // What was read behind the end is read again: it may not stand for what is before it.
+        let last_word = self
+            .buffer
+            .rfind(char::is_whitespace)
+            .map_or(0, |at| at + self.buffer[at..].chars().next().map_or(0, char::len_utf8));
         self.scan = Scan {
             joint: end,
             token: None,
+            last_token: last_word..end,
             token_chars: 0,
             sentence: None,
             begins_lower: None,

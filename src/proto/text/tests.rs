@@ -634,3 +634,22 @@ fn markdown_is_cleaned_first() {
     segmenter.flush();
     assert_eq!(segmenter.next_segment().as_deref(), Some("Some bo"));
 }
+
+/// Found by fuzzing: what had been read behind a sentence that was joined was remembered as the word in
+/// front of the next one, at a place that was no longer there.
+#[test]
+fn a_short_sentence_that_is_joined_leaves_nothing_behind() {
+    let text = "[,\n\u{c} Q. .\u{c}\nIQ\u{c}I.\u{c}\u{c} I..\u{c}\u{c} I.\u{c}I Q. ,\u{c}\nI\u{c}I.\u{c}\u{c}+.\u{c}.\u{c}II Q.\n ";
+    for max_chars in 1..=90 {
+        for min_chars in 0..=max_chars / 2 {
+            for clean in [Clean::None, Clean::Markdown] {
+                let settings = Segmentation { max_chars, min_chars, clean, ..Segmentation::default() };
+                let mut segmenter = Segmenter::new(settings);
+                segmenter.push(text);
+                segmenter.finish();
+                let segments: Vec<String> = std::iter::from_fn(|| segmenter.next_segment()).collect();
+                assert!(segments.concat().contains('I'), "{max_chars}, {min_chars}");
+            }
+        }
+    }
+}
