@@ -174,7 +174,8 @@ impl Rejection {
 ///
 /// The [`Rejection`] to answer with:
 ///
-/// - 400 for what is malformed, and for a request that contradicts itself;
+/// - 400 for what is malformed, for a request that contradicts itself, and for another version of HTTP
+///   than 1.1, since none other has an `Upgrade` ([`accept_stream`] is for HTTP/2);
 /// - 405 for any method but GET;
 /// - 426 for a request that asks for no WebSocket, or for another version of it.
 pub fn accept(
@@ -264,6 +265,13 @@ fn check_http(method: &Method, version: Version, headers: &HeaderMap) -> Result<
         // RFC 9110 §7.8 has an `Upgrade` in HTTP/1.0 ignored, so there is no way on from here.
         return Err(Rejection::bad_request(
             "A WebSocket needs HTTP/1.1; if a proxy is in between, let it speak HTTP/1.1 to this server.",
+        ));
+    }
+    if version > Version::HTTP_11 {
+        // RFC 9113 §8.6.
+        return Err(Rejection::new(
+            StatusCode::BAD_REQUEST,
+            "Upgrade belongs to HTTP/1.1; beyond it a WebSocket is opened by an extended CONNECT (RFC 8441).",
         ));
     }
     let host = only(headers, &HOST).and_then(|host| Authority::try_from(host).ok());
@@ -578,6 +586,10 @@ mod tests {
         }
         let rejection = accept(&Method::GET, Version::HTTP_10, &sample(&[], ""), &[]).unwrap_err();
         assert_eq!((rejection.status, rejection.close), (StatusCode::BAD_REQUEST, true));
+        for version in [Version::HTTP_2, Version::HTTP_3] {
+            let rejection = accept(&Method::GET, version, &sample(&[], ""), &[]).unwrap_err();
+            assert_eq!((rejection.status, rejection.close), (StatusCode::BAD_REQUEST, false), "{version:?}");
+        }
     }
 
     /// The handshake of RFC 8441 §5.1, without the headers that `without` begins, with more lines.

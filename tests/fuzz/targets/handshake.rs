@@ -2,8 +2,9 @@
 //! and what is accepted is sound. Any answer to one: the client takes only what is right.
 #![no_main]
 
-use aloud::proto::handshake::{accept, generate_key, verify};
-use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, UPGRADE};
+use aloud::proto::handshake::{Accept, Rejection, accept, accept_stream, generate_key, verify};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, UPGRADE};
+use hyper::http::uri::Authority;
 use hyper::{Method, StatusCode, Version};
 use libfuzzer_sys::fuzz_target;
 
@@ -22,6 +23,19 @@ fn headers(lines: &[u8]) -> HeaderMap {
     headers
 }
 
+/// The status of an answer that accepts; a refusal says why, with one of these.
+fn check(accepted: Result<Accept, Rejection>, refusals: &[u16]) -> Option<StatusCode> {
+    match accepted {
+        Ok(accept) => Some(accept.response().status()),
+        Err(rejection) => {
+            let answer = rejection.response();
+            assert!(refusals.contains(&answer.status().as_u16()), "{}", answer.status());
+            assert!(answer.body().ends_with(".\n"), "{:?}", answer.body());
+            None
+        }
+    }
+}
+
 fuzz_target!(|data: &[u8]| {
     let Some((kind, lines)) = data.split_first() else { return };
     let method = match kind & 3 {
@@ -34,21 +48,23 @@ fuzz_target!(|data: &[u8]| {
         _ => Version::HTTP_11,
     };
     let headers = headers(lines);
-    match accept(&method, version, &headers, &["aloud.v1", "aloud.v2"]) {
-        Ok(accept) => {
-            assert_eq!((&method, version), (&Method::GET, Version::HTTP_11));
-            let keys: Vec<_> = headers.get_all(SEC_WEBSOCKET_KEY).iter().collect();
-            assert!(keys.len() == 1 && keys[0].len() == 24, "{keys:?}");
-            assert_eq!(headers.get_all(HOST).iter().count(), 1);
-            assert!(headers.contains_key(UPGRADE));
-            let answer = accept.response();
-            assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
-        }
-        Err(rejection) => {
-            let answer = rejection.response();
-            assert!(matches!(answer.status().as_u16(), 400 | 405 | 426), "{}", answer.status());
-            assert!(answer.body().ends_with(".\n"), "{:?}", answer.body());
-        }
+    let known = ["aloud.v1", "aloud.v2"];
+    let accepted = check(accept(&method, version, &headers, &known), &[400, 405, 426]);
+    if accepted == Some(StatusCode::SWITCHING_PROTOCOLS) {
+        assert_eq!((&method, version), (&Method::GET, Version::HTTP_11));
+        let keys: Vec<_> = headers.get_all(SEC_WEBSOCKET_KEY).iter().collect();
+        assert!(keys.len() == 1 && keys[0].len() == 24, "{keys:?}");
+        assert_eq!(headers.get_all(HOST).iter().count(), 1);
+        assert!(headers.contains_key(UPGRADE));
+    }
+    let method = if kind & 64 == 0 { Method::CONNECT } else { method };
+    let protocol = (kind & 128 == 0).then_some("websocket");
+    let authority = (kind & 4 == 0).then(|| Authority::from_static("a"));
+    let accepted = accept_stream(&method, protocol, authority.as_ref(), &headers, &known);
+    if check(accepted, &[400, 405, 501]) == Some(StatusCode::OK) {
+        assert_eq!((method, protocol), (Method::CONNECT, Some("websocket")));
+        assert!(authority.is_some() || headers.contains_key(HOST));
+        assert!(headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0"));
     }
     let status = if kind & 32 == 0 { StatusCode::SWITCHING_PROTOCOLS } else { StatusCode::OK };
     if let Ok(Some(chosen)) = verify(&generate_key([7; 16]), status, &headers, &["aloud.v1"]) {
