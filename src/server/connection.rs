@@ -1,26 +1,23 @@
 //! The loop: one task, one `select!` and one owner for everything that one connection is.
 //!
-//! The only place that knows both a socket and a session. No arm of the `select!` awaits, so none
-//! can hang the others; each wake-up ends in at most one write.
+//! No arm of the `select!` awaits, so none can hang the others. What decides is here; how what was
+//! decided comes onto the wire, and when, is [`Link`]'s.
 
 use super::admission::{Permit, Slot};
-use super::pace::Pace;
+use super::link::{Link, Talk, Traffic};
 use super::record::{Record, shortened};
 use super::registry::{Claim, Kept, Registration, untaken_bytes};
 use super::service::Shared;
-use super::telemetry::{Meter, Telemetry};
-use super::transport::{Readiness, Transport};
+use super::transport::Transport;
 use crate::config::Config;
 use crate::deadline;
 use crate::gauge::Counted;
 use crate::proto::conversation::Turn;
-use crate::proto::frames::Batch;
 use crate::proto::message::{Code, Recover, ServerMessage};
 use crate::proto::session::{Action, Sentence, Session};
 use crate::proto::websocket::{CloseCode, Closed, Endpoint, Incoming, State};
 use crate::script::{self, Prompt, Script, ScriptError};
-use crate::tts::{Piece, Speech, SynthesisErrorKind, Utterance, Warning};
-use std::cell::RefCell;
+use crate::tts::Utterance;
 use std::collections::VecDeque;
 use std::future::{self, Future, poll_fn};
 use std::io::{self, ErrorKind};
@@ -30,29 +27,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{coop, yield_now};
-use tokio::time::{Instant, sleep_until, timeout_at};
-
-/// Bytes read at once.
-const READ_BYTES: usize = 16 * 1024;
+use tokio::time::{Instant, sleep_until};
 
 /// Bytes that a peer may go on to send behind a Close of ours: what was under way, and no flood.
 const MAX_IGNORED_BYTES: usize = 4 * 1024 * 1024;
-
-thread_local! {
-    /// Shared by all connections of a thread, so that an idle one owns no buffer.
-    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
-    static BATCH: RefCell<Batch> = RefCell::new(Batch::default());
-}
-
-/// What is spoken with over the connection.
-pub(crate) enum Talk {
-    /// A session.
-    Session(Session),
-    /// Every message comes back as it is.
-    Echo,
-    /// Nothing any more: the session has gone.
-    Over,
-}
 
 /// How a connection ended, for the log.
 #[derive(Debug)]
@@ -96,52 +74,25 @@ enum Resumed {
     Came(Option<Box<Kept>>, Box<Recover>),
 }
 
-/// What the clock has come to.
-enum Time {
-    /// The next step of the stream.
-    Step(Instant),
-    /// The deadline of the connection.
-    Deadline(Instant),
-}
-
 /// The next piece of what is being written; `None` at its end.
 type Written = Option<Result<script::Piece, ScriptError>>;
 
 /// One connection after the opening handshake.
-///
-/// Kept in this order: what every wake-up of a stream reads comes first, in few cache lines.
-#[repr(C)]
 pub(crate) struct Connection<T> {
-    transport: T,
-    talk: Talk,
-    /// When the stream's next step is due.
-    pace: Pace,
-    /// The sentences in synthesis; dropping one stops its engine.
-    speeches: VecDeque<Speech>,
+    link: Link<T>,
     /// What is being written to be spoken; dropping it stops its writer. Boxed: few connections
     /// have one.
     script: Option<Box<Script>>,
     /// Boxed: few connections have one.
     resume: Option<Box<Resume>>,
-    shared: Arc<Shared>,
     last_heard: Instant,
     next_ping: Instant,
-    /// Since when a write has made no progress.
-    stalled_since: Option<Instant>,
     /// When the closing handshake began.
     closing_since: Option<Instant>,
     /// What has come since.
     ignored_bytes: usize,
     /// When the server was told to stop.
     draining_since: Option<Instant>,
-    /// The last write left something over: nothing more is tried before the socket has room.
-    is_blocked: bool,
-    /// The last batch was full, or its end decided something: there may be more that can leave at
-    /// once.
-    has_more: bool,
-    /// What it sends, and does, for the operator.
-    meter: Meter,
-    endpoint: Endpoint,
     /// What the client may have of the server.
     permit: Permit,
     /// That its session is one of those that its client may have.
@@ -164,19 +115,11 @@ impl<T: Transport> Connection<T> {
         endpoint.receive(early);
         let now = Instant::now();
         Connection {
-            transport,
-            endpoint,
-            talk,
-            pace: Pace::new(),
-            speeches: VecDeque::new(),
+            link: Link::new(transport, endpoint, talk, Arc::clone(&shared)),
             script: None,
             resume: None,
-            is_blocked: false,
-            has_more: false,
-            meter: Meter::default(),
             last_heard: now,
             next_ping: now + shared.config.heartbeat,
-            stalled_since: None,
             closing_since: None,
             ignored_bytes: 0,
             draining_since: None,
@@ -184,7 +127,6 @@ impl<T: Transport> Connection<T> {
             slot: None,
             _counted: shared.sessions.enter(),
             stopping: shared.stop.subscribe(),
-            shared,
         }
     }
 
@@ -208,36 +150,36 @@ impl<T: Transport> Connection<T> {
             .await
         };
         if let Err(Outcome::Panicked) = ended {
-            self.endpoint.close(CloseCode::INTERNAL, "Internal error");
-            let _ = self.write_outgoing();
+            self.link.endpoint.close(CloseCode::INTERNAL, "Internal error");
+            let _ = self.link.write_outgoing();
         }
-        let outcome = match (ended, self.endpoint.closed()) {
+        let outcome = match (ended, self.link.endpoint.closed()) {
             (Err(outcome), _) => outcome,
             (Ok(()), Some(closed)) => Outcome::Closed(closed.clone()),
             (Ok(()), None) => Outcome::Gone(ErrorKind::UnexpectedEof.into()),
         };
         // Whatever worked for the peer stops now, not when the socket is done with.
         let (record, is_kept) = self.leave(&outcome);
-        self.meter.turn(&self.shared.telemetry, None);
-        self.meter.tell(&self.shared.telemetry);
+        self.link.meter.turn(&self.link.shared.telemetry, None);
+        self.link.meter.tell(&self.link.shared.telemetry);
         // A reset overtakes what was sent before it, and closing a socket with unread bytes in it
         // resets it. A peer that has said Close sends no more, unless it is at fault.
         let may_close = match &outcome {
             Outcome::Closed(_) => {
-                T::DELIVERS_WHEN_DROPPED && self.endpoint.heard_close() && self.has_nothing_unread()
+                T::DELIVERS_WHEN_DROPPED && self.link.endpoint.heard_close() && self.link.has_nothing_unread()
             }
             Outcome::Panicked => false,
             _ => true,
         };
         if !may_close {
-            self.linger().await;
+            self.link.linger().await;
         }
         Ended { record, is_kept, outcome }
     }
 
     /// Parts with the session: keeps it for its client to come back, or ends it.
     fn leave(&mut self, outcome: &Outcome) -> (Option<Record>, bool) {
-        let Talk::Session(session) = std::mem::replace(&mut self.talk, Talk::Over) else {
+        let Talk::Session(session) = std::mem::replace(&mut self.link.talk, Talk::Over) else {
             return (None, false);
         };
         // A client that says goodbye does not come back, and after a fault of ours nobody knows
@@ -252,9 +194,9 @@ impl<T: Transport> Connection<T> {
         let record = kept.record();
         if is_kept {
             kept.session.freeze(Instant::now().into_std());
-            self.shared.registry.freeze(kept);
+            self.link.shared.registry.freeze(kept);
         } else {
-            self.shared.registry.end(&record);
+            self.link.shared.registry.end(&record);
         }
         self.resume = None;
         (Some(record), is_kept)
@@ -262,7 +204,7 @@ impl<T: Transport> Connection<T> {
 
     /// A session with all that works for it.
     fn part_with(&mut self, session: Session) -> Box<Kept> {
-        let (speeches, script) = (std::mem::take(&mut self.speeches), self.script.take());
+        let (speeches, script) = (std::mem::take(&mut self.link.speeches), self.script.take());
         let client = self.permit.client().clone();
         Box::new(Kept { session, speeches, script, client, slot: self.slot.take() })
     }
@@ -279,44 +221,35 @@ impl<T: Transport> Connection<T> {
         let mut is_step = false;
         self.act(now);
         loop {
-            if self.wants_speech(now) {
+            if self.link.wants_speech(now) {
                 // Everything that is there by now leaves in the same write.
-                let Connection { talk, speeches, shared, .. } = &mut *self;
-                let telemetry = &shared.telemetry;
-                poll_fn(|cx| Poll::Ready(_ = poll_speech(speeches, talk, telemetry, now, cx))).await;
+                poll_fn(|cx| Poll::Ready(_ = self.link.poll_speech(now, cx))).await;
                 is_step &= !self.carry_out();
             }
-            self.write(now, T::try_write).map_err(Outcome::Gone)?;
+            self.link.write(now, T::try_write).map_err(Outcome::Gone)?;
             // The end of the connection may have waited for what was sent just now.
             is_step &= !self.carry_out();
-            self.has_more |= !self.is_blocked && !self.endpoint.outgoing().is_empty();
-            if *self.endpoint.state() == State::Finished && self.endpoint.outgoing().is_empty() {
+            if self.link.is_finished() {
                 return Ok(());
             }
-            if self.has_more {
+            let has_more = self.link.has_more();
+            if has_more {
                 // One batch a turn: the other connections of this thread are served in between.
                 yield_now().await;
             }
-            if !is_step || self.is_blocked {
+            if !is_step || self.link.is_blocked() {
                 let deadline = self.deadline(now);
                 if armed_until.is_none_or(|until| until <= now || deadline < until) {
                     timer.as_mut().reset(deadline);
                     armed_until = None;
                 }
             }
-            let step = self.next_step(now);
             // While another connection's session is awaited its client's words are for that one.
-            let awaits = self.awaits_session();
-            let wanted =
-                Readiness { readable: self.endpoint.wants_input() && !awaits, writable: self.is_blocked };
-            let wants_speech = !self.is_blocked && self.wants_speech(now);
+            let may_read = !self.awaits_session();
             let wants_text = self.wants_text();
             let is_draining = self.draining_since.is_some();
-            let has_more = self.has_more;
             let may_resume = self.resume.is_some();
-            let Connection { transport, talk, pace, speeches, script, resume, stopping, shared, .. } =
-                &mut *self;
-            let telemetry = &shared.telemetry;
+            let Connection { link, script, resume, stopping, .. } = &mut *self;
             let stopped = poll_fn(|cx| {
                 // Once it waits it need not be asked again before there is something to learn: that
                 // would be memory to fetch for nothing, each time anything else happens.
@@ -327,73 +260,59 @@ impl<T: Transport> Connection<T> {
             });
             // One look at the clock for each wake-up: this turn's, then that of the next.
             let mut known = Some(now);
-            let time = poll_fn(|cx| {
+            let traffic = poll_fn(|cx| {
                 let now = known.take().unwrap_or_else(Instant::now);
                 if armed_until.is_none_or(|until| until <= now) {
                     // Whatever else the task did in this turn: an unarmed timer is never heard of.
                     if pin!(coop::unconstrained(timer.as_mut())).poll(cx).is_ready() {
-                        return Poll::Ready(Time::Deadline(now));
+                        return Poll::Ready((now, Ok(Traffic::Silence)));
                     }
                     armed_until = Some(timer.deadline());
                 }
-                match step {
-                    Some(step) => pace.poll_until(step, now, cx).map(|()| Time::Step(now)),
-                    None => Poll::Pending,
-                }
+                link.poll(may_read, now, cx).map(|traffic| (now, traffic))
             });
             is_step = false;
             tokio::select! {
-                biased; // time first, then leaving, and what arrives before what is to be sent
-                time = time => match time {
-                    Time::Step(at) => {
-                        now = at;
-                        is_step = true;
-                    }
-                    Time::Deadline(at) => {
-                        now = at;
-                        self.on_time(now)?;
-                        self.carry_out();
-                    }
-                },
+                biased; // leaving first, and what arrives before what is to be sent
                 () = stopped, if !is_draining => {
                     now = Instant::now();
                     self.drain(now);
-                    self.carry_out();
                 }
                 resumed = poll_fn(|cx| poll_resume(resume, cx)), if may_resume => {
                     now = Instant::now();
                     self.on_resumed(resumed);
                     self.act(now);
                 }
-                ready = poll_fn(|cx| transport.poll_ready(wanted, cx)) => {
-                    let ready = ready.map_err(Outcome::Gone)?;
-                    now = Instant::now();
-                    if ready.writable {
-                        self.is_blocked = false;
-                        // Nothing may be left to write by now, as after a pause.
-                        self.stalled_since = None;
-                    }
-                    if ready.readable {
-                        let count = self.read(now).map_err(Outcome::Gone)?;
-                        if count == 0 {
-                            return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into()));
+                (at, traffic) = traffic => {
+                    now = at;
+                    match traffic.map_err(Outcome::Gone)? {
+                        Traffic::Silence => self.on_time(now)?,
+                        Traffic::Arrival => {
+                            self.read(now)?;
+                            self.act(now);
                         }
-                        if self.closing_since.is_some() {
-                            self.ignore(count)?;
-                        }
-                        self.act(now);
+                        Traffic::Step => is_step = true,
+                        Traffic::Room | Traffic::Speech => {}
                     }
                 }
                 written = poll_fn(|cx| poll_script(script, cx)), if wants_text => {
                     now = Instant::now();
                     self.on_written(written, now);
-                    self.carry_out();
-                }
-                () = poll_fn(|cx| poll_speech(speeches, talk, telemetry, now, cx)), if wants_speech => {
-                    now = Instant::now();
-                    self.carry_out();
                 }
                 () = future::ready(()), if has_more => now = Instant::now(),
+            }
+            is_step &= !self.carry_out();
+        }
+    }
+
+    /// Reads what there is, once.
+    fn read(&mut self, now: Instant) -> Result<(), Outcome> {
+        match self.link.read().map_err(Outcome::Gone)? {
+            None => Ok(()),
+            Some(0) => Err(Outcome::Gone(ErrorKind::UnexpectedEof.into())),
+            Some(count) => {
+                self.last_heard = now;
+                if self.closing_since.is_some() { self.ignore(count) } else { Ok(()) }
             }
         }
     }
@@ -406,12 +325,12 @@ impl<T: Transport> Connection<T> {
             if self.awaits_session() {
                 break;
             }
-            let Some(message) = self.endpoint.next_message() else { break };
-            if *self.endpoint.state() != State::Open {
+            let Some(message) = self.link.endpoint.next_message() else { break };
+            if *self.link.endpoint.state() != State::Open {
                 // Nothing can be answered any more, so nothing is begun.
                 continue;
             }
-            match (&mut self.talk, message) {
+            match (&mut self.link.talk, message) {
                 (Talk::Session(session), Incoming::Text(text)) => {
                     let is_limited = self.permit.limits_sessions();
                     if is_limited {
@@ -422,7 +341,7 @@ impl<T: Transport> Connection<T> {
                     if session.streams() > streams
                         && let Some(source) = session.stream_source()
                     {
-                        self.shared.telemetry.stream_began(source.name());
+                        self.link.shared.telemetry.stream_began(source.name());
                     }
                     if is_limited && session.streams() == 0 {
                         self.slot = None;
@@ -430,8 +349,8 @@ impl<T: Transport> Connection<T> {
                 }
                 // The session protocol has no binary messages from a client.
                 (Talk::Session(_), Incoming::Binary(_)) | (Talk::Over, _) => {}
-                (Talk::Echo, Incoming::Text(text)) => self.endpoint.send_text(&text),
-                (Talk::Echo, Incoming::Binary(bytes)) => self.endpoint.send_binary(bytes),
+                (Talk::Echo, Incoming::Text(text)) => self.link.endpoint.send_text(&text),
+                (Talk::Echo, Incoming::Binary(bytes)) => self.link.endpoint.send_binary(bytes),
             }
         }
         self.tell_phase();
@@ -439,18 +358,18 @@ impl<T: Transport> Connection<T> {
 
     /// Tells the operator what the session does now.
     fn tell_phase(&mut self) {
-        let phase = match &self.talk {
+        let phase = match &self.link.talk {
             Talk::Session(session) => Some(session.phase()),
             Talk::Echo | Talk::Over => None,
         };
-        self.meter.turn(&self.shared.telemetry, phase);
+        self.link.meter.turn(&self.link.shared.telemetry, phase);
     }
 
     /// Stops the speech that nobody will ask for any more.
     fn hush(&mut self) {
-        let is_kept = || matches!(&self.talk, Talk::Session(session) if session.is_resumable());
-        if (!self.speeches.is_empty() || self.script.is_some()) && !is_kept() {
-            self.speeches = VecDeque::new();
+        let is_kept = || matches!(&self.link.talk, Talk::Session(session) if session.is_resumable());
+        if (!self.link.speeches.is_empty() || self.script.is_some()) && !is_kept() {
+            self.link.speeches = VecDeque::new();
             self.script = None;
         }
     }
@@ -458,7 +377,7 @@ impl<T: Transport> Connection<T> {
     /// Does what the session decided; whether it decided anything.
     fn carry_out(&mut self) -> bool {
         let mut has_acted = false;
-        while let Talk::Session(session) = &mut self.talk
+        while let Talk::Session(session) = &mut self.link.talk
             && let Some(action) = session.next_action()
         {
             self.carry_out_one(action);
@@ -474,18 +393,18 @@ impl<T: Transport> Connection<T> {
         match action {
             Action::Send(message) => {
                 match &message {
-                    ServerMessage::Recovered { .. } => self.shared.telemetry.resumed("recovered"),
+                    ServerMessage::Recovered { .. } => self.link.shared.telemetry.resumed("recovered"),
                     ServerMessage::NotRecovered { code } if *code == Code::PositionLost.name() => {
-                        self.shared.telemetry.resumed(code);
+                        self.link.shared.telemetry.resumed(code);
                     }
                     _ => {}
                 }
-                self.meter.said();
-                self.endpoint.send_text(&message.to_json());
+                self.link.meter.said();
+                self.link.endpoint.send_text(&message.to_json());
             }
             Action::Speak(sentence) => {
-                let Talk::Session(session) = &self.talk else { return };
-                if self.shared.config.log_text {
+                let Talk::Session(session) = &self.link.talk else { return };
+                if self.link.shared.config.log_text {
                     let (id, index, text) = (session.id(), sentence.index, &*shortened(&sentence.text));
                     tracing::info!(target: "aloud::session", id, index, text, "sentence");
                 }
@@ -511,44 +430,46 @@ impl<T: Transport> Connection<T> {
                     format,
                     frame_bytes,
                     words,
-                    running: self.shared.syntheses.clone(),
+                    running: self.link.shared.syntheses.clone(),
                     slot: None,
                 };
                 if self.permit.limits_sessions()
                     && !self.permit.spend(utterance.text.chars().count() as u64, Instant::now().into_std())
-                    && let Talk::Session(session) = &mut self.talk
+                    && let Talk::Session(session) = &mut self.link.talk
                 {
                     session.on_exhausted();
                 }
-                self.speeches.push_back(self.shared.synthesizer.speak(utterance));
+                self.link.speeches.push_back(self.link.shared.synthesizer.speak(utterance));
             }
             Action::Write { turns, language } => self.write_script(turns, language),
             Action::StopWriting => self.script = None,
             Action::Cancel => {
-                let speeches = std::mem::take(&mut self.speeches);
+                let speeches = std::mem::take(&mut self.link.speeches);
                 let untaken = untaken_bytes(&speeches);
                 drop(speeches);
-                if let Talk::Session(session) = &mut self.talk {
+                if let Talk::Session(session) = &mut self.link.talk {
                     session.on_cancelled(untaken);
                 }
             }
             Action::Keep => self.keep(),
             Action::Recover(recover) => self.recover(recover),
             Action::Authenticate(token) => {
-                if let Talk::Session(session) = &mut self.talk {
-                    match self.shared.authenticate(&mut self.permit, &token, Instant::now().into_std()) {
+                if let Talk::Session(session) = &mut self.link.talk {
+                    match self.link.shared.authenticate(&mut self.permit, &token, Instant::now().into_std()) {
                         Ok(settings) => session.on_authenticated(settings),
                         Err(code) => session.on_refused(code),
                     }
                 }
             }
-            Action::Close(code, reason) => self.endpoint.close(code, reason),
+            Action::Close(code, reason) => self.link.endpoint.close(code, reason),
         }
     }
 
     fn write_script(&mut self, turns: Vec<Turn>, language: String) {
-        let (Talk::Session(session), Some(writer)) = (&self.talk, &self.shared.writer) else { return };
-        let running = self.shared.scripts.clone();
+        let (Talk::Session(session), Some(writer)) = (&self.link.talk, &self.link.shared.writer) else {
+            return;
+        };
+        let running = self.link.shared.scripts.clone();
         let prompt = Prompt { turns, language, session: session.shared_id(), running };
         self.script = Some(Box::new(writer.write(prompt)));
     }
@@ -560,24 +481,24 @@ impl<T: Transport> Connection<T> {
 
     /// Makes the session known to other connections.
     fn keep(&mut self) {
-        let Talk::Session(session) = &self.talk else { return };
+        let Talk::Session(session) = &self.link.talk else { return };
         let resume = self.resume.get_or_insert_default();
         if resume.registration.is_none() {
-            resume.registration = self.shared.registry.register(session);
+            resume.registration = self.link.shared.registry.register(session);
         }
     }
 
     /// Looks for the session that a client wants to go on with.
     fn recover(&mut self, recover: Box<Recover>) {
-        match self.shared.registry.claim(&recover.session_id, &recover.token) {
+        match self.link.shared.registry.claim(&recover.session_id, &recover.token) {
             Claim::Frozen(kept) => self.go_on_with(kept, &recover),
             Claim::Live(kept) => {
                 self.resume.get_or_insert_default().awaited = Some((kept, recover));
             }
             claim => {
                 let is_expired = matches!(claim, Claim::Expired);
-                self.shared.telemetry.resumed(if is_expired { "expired" } else { "not_found" });
-                if let Talk::Session(session) = &mut self.talk {
+                self.link.shared.telemetry.resumed(if is_expired { "expired" } else { "not_found" });
+                if let Talk::Session(session) = &mut self.link.talk {
                     session.on_not_recovered(is_expired);
                 }
             }
@@ -588,19 +509,19 @@ impl<T: Transport> Connection<T> {
     fn go_on_with(&mut self, kept: Box<Kept>, recover: &Recover) {
         if !kept.session.can_go_back_to(recover.offset) {
             // A client that is mistaken loses its connection, but not the session.
-            self.shared.registry.freeze(kept);
-            if let Talk::Session(session) = &mut self.talk {
+            self.link.shared.registry.freeze(kept);
+            if let Talk::Session(session) = &mut self.link.talk {
                 session.on_position_lost();
             }
             return;
         }
         let Kept { session, speeches, script, slot, client: _ } = *kept;
         self.slot = slot;
-        self.talk = Talk::Session(session);
-        self.speeches = speeches;
+        self.link.talk = Talk::Session(session);
+        self.link.speeches = speeches;
         self.script = script;
         self.keep();
-        if let Talk::Session(session) = &mut self.talk {
+        if let Talk::Session(session) = &mut self.link.talk {
             session.on_recovered(Instant::now().into_std(), recover.offset);
         }
         self.carry_out();
@@ -612,12 +533,14 @@ impl<T: Transport> Connection<T> {
             // The other connection was lost in the meantime: its session is frozen by now, or gone.
             Resumed::Came(None, recover) => self.recover(recover),
             Resumed::Wanted(answer) => {
-                let Talk::Session(session) = std::mem::replace(&mut self.talk, Talk::Over) else { return };
+                let Talk::Session(session) = std::mem::replace(&mut self.link.talk, Talk::Over) else {
+                    return;
+                };
                 let mut kept = self.part_with(session);
                 kept.session.freeze(Instant::now().into_std());
                 if let Err(kept) = answer.send(kept) {
                     // Whoever asked is gone: wait for the next.
-                    self.shared.registry.freeze(kept);
+                    self.link.shared.registry.freeze(kept);
                 }
                 self.resume = None;
                 Session::taken().into_iter().for_each(|action| self.carry_out_one(action));
@@ -625,22 +548,15 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    fn wants_speech(&self, now: Instant) -> bool {
-        match &self.talk {
-            Talk::Session(session) if !self.speeches.is_empty() => session.wants_speech(now.into_std()),
-            _ => false,
-        }
-    }
-
     fn on_written(&mut self, written: Written, now: Instant) {
-        let Talk::Session(session) = &mut self.talk else { return };
+        let Talk::Session(session) = &mut self.link.talk else { return };
         match written {
             Some(Ok(script::Piece::Text(text))) => session.on_fragment(now.into_std(), &text),
             Some(Ok(script::Piece::Warning { code, message })) => session.on_warning(code, message),
             Some(Err(error)) => {
                 self.script = None;
                 let code = if error.is_timeout { Code::LlmTimeout } else { Code::LlmFailed };
-                self.shared.telemetry.writer_failed(code.name());
+                self.link.shared.telemetry.writer_failed(code.name());
                 session.on_script_failure(code, &error.message);
             }
             None => {
@@ -651,113 +567,31 @@ impl<T: Transport> Connection<T> {
     }
 
     fn wants_text(&self) -> bool {
-        self.script.is_some() && matches!(&self.talk, Talk::Session(session) if session.wants_text())
-    }
-
-    /// Reads once; the count, 0 at the end of the stream. Nothing to read counts as one.
-    fn read(&mut self, now: Instant) -> io::Result<usize> {
-        let Connection { transport, endpoint, last_heard, .. } = self;
-        READ.with_borrow_mut(|buffer| match transport.try_read(buffer) {
-            Ok(count) => {
-                *last_heard = now;
-                endpoint.receive(&buffer[..count]);
-                Ok(count)
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(1),
-            Err(error) => Err(error),
-        })
-    }
-
-    /// One write of everything that may leave now: control frames, then the stream.
-    fn write(
-        &mut self,
-        now: Instant,
-        through: impl FnOnce(&mut T, &[io::IoSlice<'_>]) -> io::Result<usize>,
-    ) -> io::Result<()> {
-        self.has_more = false;
-        let at = now.into_std();
-        let may_stream = *self.endpoint.state() == State::Open;
-        let streams = may_stream && matches!(&self.talk, Talk::Session(session) if session.has_output(at));
-        if self.is_blocked || self.endpoint.outgoing().is_empty() && !streams {
-            return Ok(());
-        }
-        BATCH.with_borrow_mut(|batch| {
-            // A panic may have left another connection's bytes in it.
-            batch.clear();
-            let Connection { transport, endpoint, talk, meter, shared, .. } = &mut *self;
-            batch.push_raw(endpoint.outgoing());
-            if let Talk::Session(session) = talk
-                && streams
-            {
-                session.fill(at, batch);
-            }
-            let written = match batch.write(|slices| through(transport, slices)) {
-                Ok(written) => written,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-                Err(error) => {
-                    batch.clear();
-                    return Err(error);
-                }
-            };
-            endpoint.sent(written);
-            let frames = batch.sent(written, endpoint.unsent(), |what| {
-                if let Talk::Session(session) = talk
-                    && let Some(heard) = session.sent(at, what)
-                {
-                    shared.telemetry.heard(heard);
-                }
-            });
-            meter.wrote(&shared.telemetry, written, frames);
-            let has_decided = matches!(talk, Talk::Session(session) if session.has_actions());
-            self.is_blocked = written < batch.len();
-            self.has_more = has_decided || !self.is_blocked && batch.is_full();
-            self.stalled_since = match self.stalled_since {
-                _ if !self.is_blocked => None,
-                Some(since) if written == 0 => Some(since),
-                _ => Some(now),
-            };
-            batch.clear();
-            Ok(())
-        })
-    }
-
-    /// Offers what waits to the socket once, come what may.
-    fn write_outgoing(&mut self) -> io::Result<usize> {
-        self.transport.try_write(&[io::IoSlice::new(self.endpoint.outgoing())])
+        self.script.is_some() && matches!(&self.link.talk, Talk::Session(session) if session.wants_text())
     }
 
     fn drain(&mut self, now: Instant) {
         self.draining_since = Some(now);
-        match &mut self.talk {
-            Talk::Session(session) => session.drain(self.shared.config.drain_timeout),
+        match &mut self.link.talk {
+            Talk::Session(session) => session.drain(self.link.shared.config.drain_timeout),
             Talk::Over => {}
-            Talk::Echo => self.endpoint.close(CloseCode::AWAY, "The server is going away"),
-        }
-    }
-
-    /// When more of the stream may be sent, if that is a matter of time.
-    fn next_step(&self, now: Instant) -> Option<Instant> {
-        match &self.talk {
-            Talk::Session(session) if !self.is_blocked && *self.endpoint.state() == State::Open => {
-                session.opens_at(now.into_std()).map(Instant::from_std)
-            }
-            _ => None,
+            Talk::Echo => self.link.endpoint.close(CloseCode::AWAY, "The server is going away"),
         }
     }
 
     /// The next moment at which silence alone has a consequence, the stream's next step aside.
     fn deadline(&mut self, now: Instant) -> Instant {
-        let config = &self.shared.config;
-        if *self.endpoint.state() != State::Open {
+        let config = &self.link.shared.config;
+        if *self.link.endpoint.state() != State::Open {
             let until = *self.closing_since.get_or_insert(now) + config.close_timeout;
             // Nothing more can be sent here.
             self.hush();
             return until;
         }
         let silent = self.last_heard + config.silence_timeout;
-        let stalled = self.stalled_since.map_or(silent, |since| since + config.stall_timeout);
+        let stalled = self.link.stalled_since.map_or(silent, |since| since + config.stall_timeout);
         let drained = self.draining_since.map_or(silent, |since| since + config.drain_timeout);
-        let session = match &self.talk {
+        let session = match &self.link.talk {
             Talk::Session(session) => session.next_time().map_or(silent, Instant::from_std),
             Talk::Echo | Talk::Over => silent,
         };
@@ -766,36 +600,34 @@ impl<T: Transport> Connection<T> {
 
     fn on_time(&mut self, now: Instant) -> Result<(), Outcome> {
         let Config { heartbeat, silence_timeout, stall_timeout, close_timeout, drain_timeout, .. } =
-            self.shared.config;
+            self.link.shared.config;
         if let Some(since) = self.closing_since {
             if now < since + close_timeout {
                 return Ok(());
             }
             // The socket may have room without having said so: then the last words still arrive.
-            self.is_blocked = false;
-            let _ = self.write(now, T::force_write);
-            return Err(match self.endpoint.closed() {
+            let _ = self.link.force_write(now);
+            return Err(match self.link.endpoint.closed() {
                 Some(closed) => Outcome::Unfinished(closed.clone()),
                 None => Outcome::Stalled,
             });
         }
-        if self.stalled_since.is_some_and(|since| now >= since + stall_timeout) {
+        if self.link.stalled_since.is_some_and(|since| now >= since + stall_timeout) {
             // The socket may have room without having said so.
-            self.is_blocked = false;
-            self.write(now, T::force_write).map_err(Outcome::Gone)?;
-            if self.stalled_since.is_some_and(|since| now >= since + stall_timeout) {
+            self.link.force_write(now).map_err(Outcome::Gone)?;
+            if self.link.stalled_since.is_some_and(|since| now >= since + stall_timeout) {
                 self.on_stall();
                 return Ok(());
             }
         }
         if self.draining_since.is_some_and(|since| now >= since + drain_timeout) {
-            self.endpoint.close(CloseCode::RESTART, "The server restarts");
+            self.link.endpoint.close(CloseCode::RESTART, "The server restarts");
             return Ok(());
         }
         if now >= self.last_heard + silence_timeout {
             // A process that was stopped for a while finds the time over and the Pongs unread.
-            if self.endpoint.wants_input() && self.read(now).map_err(Outcome::Gone)? == 0 {
-                return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into()));
+            if self.link.endpoint.wants_input() {
+                self.read(now)?;
             }
             if now >= self.last_heard + silence_timeout {
                 // Nor was the peer asked for any, if the Ping before it is overdue.
@@ -805,11 +637,11 @@ impl<T: Transport> Connection<T> {
                 }
             }
         }
-        if let Talk::Session(session) = &mut self.talk {
+        if let Talk::Session(session) = &mut self.link.talk {
             session.on_time(now.into_std());
         }
         if now >= self.next_ping {
-            self.endpoint.ping();
+            self.link.endpoint.ping();
             self.next_ping = now + heartbeat;
         }
         Ok(())
@@ -818,7 +650,7 @@ impl<T: Transport> Connection<T> {
     /// Counts what the peer goes on to send though the connection is closing.
     fn ignore(&mut self, count: usize) -> Result<(), Outcome> {
         self.ignored_bytes += count;
-        match self.endpoint.closed() {
+        match self.link.endpoint.closed() {
             Some(closed) if self.ignored_bytes > MAX_IGNORED_BYTES => {
                 Err(Outcome::Unfinished(closed.clone()))
             }
@@ -828,96 +660,26 @@ impl<T: Transport> Connection<T> {
 
     /// Says why it ends behind what the peer has not taken, which it may still do.
     fn on_stall(&mut self) {
-        match &mut self.talk {
+        match &mut self.link.talk {
             Talk::Session(session) => {
                 session.on_stall();
                 self.carry_out();
             }
             Talk::Echo | Talk::Over => {
-                self.endpoint.close(CloseCode::POLICY, "Nothing was read for too long");
+                self.link.endpoint.close(CloseCode::POLICY, "Nothing was read for too long");
             }
         }
     }
 
-    fn has_nothing_unread(&mut self) -> bool {
-        let read = READ.with_borrow_mut(|buffer| self.transport.try_read(buffer));
-        read.map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |count| count == 0)
-    }
-
     fn on_silence(&mut self) {
-        match &mut self.talk {
+        match &mut self.link.talk {
             Talk::Session(session) => {
                 session.on_silence();
                 self.carry_out();
             }
-            Talk::Echo | Talk::Over => self.endpoint.close(CloseCode::POLICY, "No sign of life"),
+            Talk::Echo | Talk::Over => self.link.endpoint.close(CloseCode::POLICY, "No sign of life"),
         }
     }
-
-    /// Ends our direction, and takes what the peer still sends until it ends its own
-    /// (RFC 6455 §7.1.1).
-    async fn linger(&mut self) {
-        let until = Instant::now() + self.shared.config.close_timeout;
-        let drained = async {
-            poll_fn(|cx| self.transport.poll_shutdown(cx)).await?;
-            let wanted = Readiness { readable: true, writable: false };
-            loop {
-                poll_fn(|cx| self.transport.poll_ready(wanted, cx)).await?;
-                let count = READ.with_borrow_mut(|buffer| self.transport.try_read(buffer));
-                match count {
-                    Ok(0) => return Ok(()),
-                    Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-                    // A peer that floods on must not keep the others waiting.
-                    _ => yield_now().await,
-                }
-            }
-        };
-        let _: Result<io::Result<()>, _> = timeout_at(until, drained).await;
-    }
-}
-
-/// Takes all the speech that is there and wanted; ready once it took any.
-fn poll_speech(
-    speeches: &mut VecDeque<Speech>,
-    talk: &mut Talk,
-    telemetry: &Telemetry,
-    now: Instant,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    let Talk::Session(session) = talk else { return Poll::Pending };
-    let now = now.into_std();
-    let mut took = false;
-    while session.wants_speech(now)
-        && let Some(speech) = speeches.front_mut()
-    {
-        match speech.poll_next(cx) {
-            Poll::Pending => break,
-            Poll::Ready(Some(Ok(Piece::Audio(chunk)))) => session.on_audio(chunk),
-            Poll::Ready(Some(Ok(Piece::Words(words)))) => session.on_words(&words),
-            Poll::Ready(Some(Ok(Piece::Warning(Warning { code, message })))) => {
-                session.on_warning(code, message);
-            }
-            Poll::Ready(Some(Err(error))) => {
-                let code = match error.kind {
-                    SynthesisErrorKind::Failed => Code::EngineFailed,
-                    SynthesisErrorKind::NoAudio => Code::EngineNoAudio,
-                    SynthesisErrorKind::Timeout => Code::EngineTimeout,
-                    SynthesisErrorKind::Overloaded => Code::Overloaded,
-                };
-                telemetry.engine_failed(code.name(), &error);
-                session.on_failure(code, &error.message);
-            }
-            Poll::Ready(None) => {
-                speeches.pop_front();
-                if session.is_sound() {
-                    telemetry.engine_spoke();
-                }
-                session.on_spoken();
-            }
-        }
-        took = true;
-    }
-    if took { Poll::Ready(()) } else { Poll::Pending }
 }
 
 /// The next piece of what is being written.

@@ -6,6 +6,7 @@ mod connection;
 mod http;
 #[cfg(feature = "http2")]
 mod http2;
+mod link;
 mod pace;
 mod record;
 mod registry;
@@ -31,7 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
-use transport::Transport;
+use transport::{Bare, Transport};
 
 /// Connections that the kernel holds while the server is busy.
 const BACKLOG: u32 = 4096;
@@ -321,7 +322,8 @@ fn is_socket(path: &std::path::Path) -> bool {
 /// One connection, from accepting it to its end.
 async fn serve<S>(socket: S, peer: Option<IpAddr>, service: Service)
 where
-    S: Transport + AsyncRead + AsyncWrite,
+    Bare<S>: Transport,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let since = Instant::now();
     let socket = Rewound { first: Bytes::new(), socket };
@@ -335,6 +337,6 @@ where
     };
     if let Some(Accepted { socket, early, admitted }) = http::shake_hands(socket, peer, since, &service).await
     {
-        service.start(socket, early, admitted);
+        service.start(Bare::new(socket), early, admitted);
     }
 }

@@ -2,10 +2,11 @@
 //! what the upgrade yields.
 
 use super::admission::{Admission, Entry, Permit, Refusal, Visitor};
-use super::connection::{Connection, Ended, Outcome, Talk};
+use super::connection::{Connection, Ended, Outcome};
+use super::link::Talk;
 use super::registry::{Bounds, Registry};
 use super::telemetry::{ClosedBy, Present, Telemetry};
-use super::transport::{Buffered, Transport};
+use super::transport::{Bare, Buffered, Transport};
 use super::web;
 use crate::config::Config;
 use crate::gauge::Gauge;
@@ -667,9 +668,9 @@ async fn start(upgrade: OnUpgrade, service: Service, admitted: Admitted) {
     // Fails only if the peer left before the answer did.
     let Ok(upgraded) = upgrade.await else { return };
     match bare::<TcpStream>(upgraded) {
-        Ok((socket, early)) => service.start(socket, early, admitted),
+        Ok((socket, early)) => service.start(Bare::new(socket), early, admitted),
         Err(upgraded) => match bare::<UnixStream>(upgraded) {
-            Ok((socket, early)) => service.start(socket, early, admitted),
+            Ok((socket, early)) => service.start(Bare::new(socket), early, admitted),
             Err(upgraded) => {
                 let buffered = Buffered::new(TokioIo::new(upgraded));
                 service.start(buffered, Bytes::new(), admitted);

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, IoSlice, Write};
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// What a stream is ready for.
@@ -31,7 +31,7 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     const DELIVERS_WHEN_DROPPED: bool;
 
     /// Ready when one of the `wanted` directions may make progress; an error when the stream is
-    /// broken. Losing interest in between loses nothing.
+    /// broken. Losing interest in between loses nothing. Always asked by the same task.
     fn poll_ready(&mut self, wanted: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>>;
 
     /// Reads what is there; 0 at the end of the stream, `WouldBlock` when nothing is.
@@ -49,21 +49,39 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
+/// A bare socket.
+pub(crate) struct Bare<S> {
+    socket: S,
+    /// Its task is known to whoever learns that something can be read.
+    awaits_input: bool,
+}
+
+impl<S> Bare<S> {
+    pub(crate) fn new(socket: S) -> Bare<S> {
+        Bare { socket, awaits_input: false }
+    }
+}
+
 macro_rules! socket {
     ($socket:ty, $blocking:ty) => {
-        impl Transport for $socket {
+        impl Transport for Bare<$socket> {
             const DELIVERS_WHEN_DROPPED: bool = true;
 
             fn poll_ready(&mut self, wanted: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
                 let mut ready = Readiness::default();
-                if wanted.readable
-                    && let Poll::Ready(done) = self.poll_read_ready(cx)
-                {
-                    done?;
-                    ready.readable = true;
+                // As long as nothing is known to have come the task is still the one to be told: it
+                // need not say so again, under a lock, each time anything else happens.
+                let is_silent = || self.socket.try_io(Interest::READABLE, || Ok(())).is_err();
+                if wanted.readable && !(self.awaits_input && is_silent()) {
+                    let poll = self.socket.poll_read_ready(cx);
+                    self.awaits_input = poll.is_pending();
+                    if let Poll::Ready(done) = poll {
+                        done?;
+                        ready.readable = true;
+                    }
                 }
                 if wanted.writable
-                    && let Poll::Ready(done) = self.poll_write_ready(cx)
+                    && let Poll::Ready(done) = self.socket.poll_write_ready(cx)
                 {
                     done?;
                     ready.writable = true;
@@ -72,25 +90,26 @@ macro_rules! socket {
             }
 
             fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                <$socket>::try_read(self, buffer)
+                self.awaits_input = false;
+                self.socket.try_read(buffer)
             }
 
             fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
                 match slices {
-                    [one] => <$socket>::try_write(self, one),
-                    many => self.try_write_vectored(many),
+                    [one] => self.socket.try_write(one),
+                    many => self.socket.try_write_vectored(many),
                 }
             }
 
             fn force_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
                 // Another handle to the socket, which knows nothing of readiness. It does not wait
                 // either: that is a property of the socket.
-                let mut socket = <$blocking>::from(self.as_fd().try_clone_to_owned()?);
+                let mut socket = <$blocking>::from(self.socket.as_fd().try_clone_to_owned()?);
                 socket.write_vectored(slices)
             }
 
             fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                AsyncWrite::poll_shutdown(Pin::new(self), cx)
+                AsyncWrite::poll_shutdown(Pin::new(&mut self.socket), cx)
             }
         }
     };

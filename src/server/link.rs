@@ -1,0 +1,306 @@
+//! What a session and its socket are to each other: the way of a byte of audio from the engine, by
+//! the session's log and its gate, into one write for each wake-up.
+//!
+//! A stream that is on its way needs nothing else: its steps are taken in here, without the loop
+//! that [`Connection`](super::connection::Connection) is.
+
+use super::pace::Pace;
+use super::service::Shared;
+use super::telemetry::Meter;
+use super::transport::{Readiness, Transport};
+use crate::proto::frames::Batch;
+use crate::proto::message::Code;
+use crate::proto::session::Session;
+use crate::proto::websocket::{Endpoint, State};
+use crate::tts::{Piece, Speech, SynthesisErrorKind, Warning};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, IoSlice};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout_at};
+
+/// Bytes read at once.
+const READ_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    /// Shared by all connections of a thread, so that an idle one owns no buffer.
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+    static BATCH: RefCell<Batch> = RefCell::new(Batch::default());
+}
+
+/// What is spoken with over the connection.
+pub(crate) enum Talk {
+    /// A session.
+    Session(Session),
+    /// Every message comes back as it is.
+    Echo,
+    /// Nothing any more: the session has gone.
+    Over,
+}
+
+/// What the loop is woken for.
+pub(super) enum Traffic {
+    /// Nothing came, until a deadline did.
+    Silence,
+    /// There is something to read, or the end of it.
+    Arrival,
+    /// The socket takes more of what it had no room for.
+    Room,
+    /// Speech came.
+    Speech,
+    /// A step of the stream, behind which there is more to do.
+    Step,
+}
+
+/// A socket, and what is said over it.
+///
+/// Kept in this order: what every wake-up of a stream reads comes first, in few cache lines.
+#[repr(C)]
+pub(super) struct Link<T> {
+    transport: T,
+    /// The last write left something over: nothing more is tried before the socket has room.
+    is_blocked: bool,
+    /// The last batch was full, or its end decided something: there may be more that can leave at
+    /// once.
+    has_more: bool,
+    /// When the stream's next step is due.
+    pace: Pace,
+    /// The sentences in synthesis; dropping one stops its engine.
+    pub(super) speeches: VecDeque<Speech>,
+    pub(super) shared: Arc<Shared>,
+    /// What it sends, and does, for the operator.
+    pub(super) meter: Meter,
+    /// Since when a write has made no progress.
+    pub(super) stalled_since: Option<Instant>,
+    pub(super) talk: Talk,
+    pub(super) endpoint: Endpoint,
+}
+
+impl<T: Transport> Link<T> {
+    pub(super) fn new(transport: T, endpoint: Endpoint, talk: Talk, shared: Arc<Shared>) -> Link<T> {
+        Link {
+            transport,
+            is_blocked: false,
+            has_more: false,
+            pace: Pace::new(),
+            speeches: VecDeque::new(),
+            shared,
+            meter: Meter::default(),
+            stalled_since: None,
+            talk,
+            endpoint,
+        }
+    }
+
+    /// Takes the steps of the stream that are due. Ready once anything else is to be done; what
+    /// arrives comes before what is to be sent. Losing interest in between loses nothing.
+    pub(super) fn poll(
+        &mut self,
+        may_read: bool,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Traffic>> {
+        if !self.is_blocked && !self.has_more() {
+            let has_written = self.write(now, T::try_write)?;
+            if has_written && (self.is_blocked || self.has_more() || self.wants_speech(now)) {
+                return Poll::Ready(Ok(Traffic::Step));
+            }
+            if let Some(step) = self.next_step(now)
+                && self.pace.poll_until(step, now, cx).is_ready()
+            {
+                return Poll::Ready(Ok(Traffic::Step));
+            }
+        }
+        let wanted =
+            Readiness { readable: may_read && self.endpoint.wants_input(), writable: self.is_blocked };
+        if let Poll::Ready(ready) = self.transport.poll_ready(wanted, cx) {
+            let Readiness { readable, writable } = ready?;
+            if writable {
+                self.is_blocked = false;
+                // Nothing may be left to write by now, as after a pause.
+                self.stalled_since = None;
+            }
+            return Poll::Ready(Ok(if readable { Traffic::Arrival } else { Traffic::Room }));
+        }
+        if !self.is_blocked && self.wants_speech(now) {
+            return self.poll_speech(now, cx).map(|()| Ok(Traffic::Speech));
+        }
+        Poll::Pending
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.is_blocked
+    }
+
+    /// Whether there may be more that can leave at once.
+    pub(super) fn has_more(&self) -> bool {
+        self.has_more || !self.is_blocked && !self.endpoint.outgoing().is_empty()
+    }
+
+    /// Whether the closing handshake is over, and everything was sent.
+    pub(super) fn is_finished(&self) -> bool {
+        *self.endpoint.state() == State::Finished && self.endpoint.outgoing().is_empty()
+    }
+
+    pub(super) fn wants_speech(&self, now: Instant) -> bool {
+        match &self.talk {
+            Talk::Session(session) if !self.speeches.is_empty() => session.wants_speech(now.into_std()),
+            _ => false,
+        }
+    }
+
+    /// Takes all the speech that is there and wanted; ready once it took any.
+    pub(super) fn poll_speech(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let Link { talk, speeches, shared, .. } = self;
+        let Talk::Session(session) = talk else { return Poll::Pending };
+        let now = now.into_std();
+        let mut took = false;
+        while session.wants_speech(now)
+            && let Some(speech) = speeches.front_mut()
+        {
+            match speech.poll_next(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Some(Ok(Piece::Audio(chunk)))) => session.on_audio(chunk),
+                Poll::Ready(Some(Ok(Piece::Words(words)))) => session.on_words(&words),
+                Poll::Ready(Some(Ok(Piece::Warning(Warning { code, message })))) => {
+                    session.on_warning(code, message);
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let code = match error.kind {
+                        SynthesisErrorKind::Failed => Code::EngineFailed,
+                        SynthesisErrorKind::NoAudio => Code::EngineNoAudio,
+                        SynthesisErrorKind::Timeout => Code::EngineTimeout,
+                        SynthesisErrorKind::Overloaded => Code::Overloaded,
+                    };
+                    shared.telemetry.engine_failed(code.name(), &error);
+                    session.on_failure(code, &error.message);
+                }
+                Poll::Ready(None) => {
+                    speeches.pop_front();
+                    if session.is_sound() {
+                        shared.telemetry.engine_spoke();
+                    }
+                    session.on_spoken();
+                }
+            }
+            took = true;
+        }
+        if took { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// When more of the stream may be sent, if that is a matter of time.
+    fn next_step(&self, now: Instant) -> Option<Instant> {
+        match &self.talk {
+            Talk::Session(session) if *self.endpoint.state() == State::Open => {
+                session.opens_at(now.into_std()).map(Instant::from_std)
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads once; the count, 0 at the end of the stream, `None` where there is nothing to read.
+    pub(super) fn read(&mut self) -> io::Result<Option<usize>> {
+        READ.with_borrow_mut(|buffer| match self.transport.try_read(buffer) {
+            Ok(count) => {
+                self.endpoint.receive(&buffer[..count]);
+                Ok(Some(count))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// One write of everything that may leave now: control frames, then the stream. Whether there
+    /// was anything.
+    pub(super) fn write(
+        &mut self,
+        now: Instant,
+        through: impl FnOnce(&mut T, &[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<bool> {
+        self.has_more = false;
+        let at = now.into_std();
+        let may_stream = *self.endpoint.state() == State::Open;
+        let streams = may_stream && matches!(&self.talk, Talk::Session(session) if session.has_output(at));
+        if self.is_blocked || self.endpoint.outgoing().is_empty() && !streams {
+            return Ok(false);
+        }
+        BATCH.with_borrow_mut(|batch| {
+            // A panic may have left another connection's bytes in it.
+            batch.clear();
+            let Link { transport, endpoint, talk, meter, shared, .. } = &mut *self;
+            batch.push_raw(endpoint.outgoing());
+            if let Talk::Session(session) = talk
+                && streams
+            {
+                session.fill(at, batch);
+            }
+            let written = match batch.write(|slices| through(transport, slices)) {
+                Ok(written) => written,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+                Err(error) => {
+                    batch.clear();
+                    return Err(error);
+                }
+            };
+            endpoint.sent(written);
+            let frames = batch.sent(written, endpoint.unsent(), |what| {
+                if let Talk::Session(session) = talk
+                    && let Some(heard) = session.sent(at, what)
+                {
+                    shared.telemetry.heard(heard);
+                }
+            });
+            meter.wrote(&shared.telemetry, written, frames);
+            let has_decided = matches!(talk, Talk::Session(session) if session.has_actions());
+            self.is_blocked = written < batch.len();
+            self.has_more = has_decided || !self.is_blocked && batch.is_full();
+            self.stalled_since = match self.stalled_since {
+                _ if !self.is_blocked => None,
+                Some(since) if written == 0 => Some(since),
+                _ => Some(now),
+            };
+            batch.clear();
+            Ok(true)
+        })
+    }
+
+    /// The same, though the socket has not said that it has room: it may have some.
+    pub(super) fn force_write(&mut self, now: Instant) -> io::Result<bool> {
+        self.is_blocked = false;
+        self.write(now, T::force_write)
+    }
+
+    /// Offers what waits to the socket once, come what may.
+    pub(super) fn write_outgoing(&mut self) -> io::Result<usize> {
+        self.transport.try_write(&[IoSlice::new(self.endpoint.outgoing())])
+    }
+
+    pub(super) fn has_nothing_unread(&mut self) -> bool {
+        let read = READ.with_borrow_mut(|buffer| self.transport.try_read(buffer));
+        read.map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |count| count == 0)
+    }
+
+    /// Ends our direction, and takes what the peer still sends until it ends its own
+    /// (RFC 6455 §7.1.1).
+    pub(super) async fn linger(&mut self) {
+        let until = Instant::now() + self.shared.config.close_timeout;
+        let drained = async {
+            poll_fn(|cx| self.transport.poll_shutdown(cx)).await?;
+            let wanted = Readiness { readable: true, writable: false };
+            loop {
+                poll_fn(|cx| self.transport.poll_ready(wanted, cx)).await?;
+                let count = READ.with_borrow_mut(|buffer| self.transport.try_read(buffer));
+                match count {
+                    Ok(0) => return Ok(()),
+                    Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                    // A peer that floods on must not keep the others waiting.
+                    _ => yield_now().await,
+                }
+            }
+        };
+        let _: Result<io::Result<()>, _> = timeout_at(until, drained).await;
+    }
+}
