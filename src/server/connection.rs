@@ -101,7 +101,7 @@ enum Time {
     /// The next step of the stream.
     Step(Instant),
     /// The deadline of the connection.
-    Deadline(Instant),
+    Deadline,
 }
 
 /// The next piece of what is being written; `None` at its end.
@@ -332,7 +332,7 @@ impl<T: Transport> Connection<T> {
                 if armed_until.is_none_or(|until| until <= now) {
                     // Whatever else the task did in this turn: an unarmed timer is never heard of.
                     if pin!(coop::unconstrained(timer.as_mut())).poll(cx).is_ready() {
-                        return Poll::Ready(Time::Deadline(now));
+                        return Poll::Ready(Time::Deadline);
                     }
                     armed_until = Some(timer.deadline());
                 }
@@ -349,8 +349,10 @@ impl<T: Transport> Connection<T> {
                         now = at;
                         is_step = true;
                     }
-                    Time::Deadline(at) => {
-                        now = at;
+                    Time::Deadline => {
+                        // Not this turn's moment: in a runtime of several threads another one may have
+                        // brought the timer past its deadline since, and nothing would ever be due.
+                        now = Instant::now();
                         self.on_time(now)?;
                         self.carry_out();
                     }
