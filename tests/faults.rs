@@ -14,12 +14,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::{
-    Asked, FORMAT, Frame, Raw, Running, Scripted, close, frame, open, opening, raw, session, start_with,
-    text, within,
+    Asked, FORMAT, Frame, PATIENCE, Raw, Running, Scripted, close, frame, open, opening, raw, session,
+    start_with, text, v1, within,
 };
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::task::yield_now;
+use tokio::time::{interval, timeout};
 
 /// Long enough to be told from at once, short enough to wait for.
 const SOON: Duration = Duration::from_millis(200);
@@ -455,6 +457,53 @@ async fn a_panic_ends_its_own_session_and_no_other() {
     assert_eq!(kinds(&frames), expected);
     drop(other);
     server.is_quiet().await;
+}
+
+/// Holds its thread up for a while when it is asked, as a machine does that has too much to do.
+struct Ponderous(Tone);
+
+impl Synthesizer for Ponderous {
+    fn name(&self) -> &str {
+        "ponderous"
+    }
+
+    fn format(&self) -> Format {
+        FORMAT
+    }
+
+    fn speak(&self, utterance: Utterance) -> Speech {
+        std::thread::sleep(SOON);
+        self.0.speak(utterance)
+    }
+}
+
+/// The second sentence is due while its connection is still held up by the first. By the time that a
+/// timer is set for it the runtime's other thread is past that moment.
+#[test]
+fn a_deadline_that_passes_in_the_middle_of_a_turn_is_kept() {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let heard = runtime.block_on(async {
+        let mut others = interval(Duration::from_millis(1));
+        tokio::spawn(async move {
+            loop {
+                others.tick().await;
+            }
+        });
+        let server = start_with(Config::default(), Arc::new(Ponderous(Tone::new(FORMAT, 0.1)))).await;
+        let (mut client, _) = v1(server.addr).await;
+        let start = json!({"type": "start_session", "source": "append", "segmentation": {"idleMs": 10}});
+        client.say(&start.to_string()).await;
+        let text = "The first sentence is long enough. The second one could go on.";
+        client.say(&json!({"type": "append", "text": text}).to_string()).await;
+        timeout(PATIENCE, async {
+            client.read_until("sentence_end").await;
+            client.read_until("sentence_end").await
+        })
+        .await
+    });
+    // A thread that spins is not waited for.
+    runtime.shutdown_background();
+    assert_eq!(kinds(&heard.unwrap()), ["text", "binary", "sentence_end"]);
 }
 
 /// Each gets one error, and the session goes on as if it had not come.

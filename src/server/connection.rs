@@ -286,7 +286,12 @@ impl<T: Transport> Connection<T> {
                 (at, traffic) = traffic => {
                     now = at;
                     match traffic.map_err(Outcome::Gone)? {
-                        Traffic::Silence => self.on_time(now)?,
+                        Traffic::Silence => {
+                            // Not that moment: in a runtime of several threads another one may have
+                            // brought the timer past its deadline since, and nothing would be due.
+                            now = Instant::now();
+                            self.on_time(now)?;
+                        }
                         Traffic::Arrival => {
                             self.read(now)?;
                             self.act(now);
