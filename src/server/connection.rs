@@ -265,11 +265,11 @@ impl<T: Transport> Connection<T> {
                 if armed_until.is_none_or(|until| until <= now) {
                     // Whatever else the task did in this turn: an unarmed timer is never heard of.
                     if pin!(coop::unconstrained(timer.as_mut())).poll(cx).is_ready() {
-                        return Poll::Ready((now, Ok(Traffic::Silence)));
+                        return Poll::Ready(Ok(Traffic::Silence));
                     }
                     armed_until = Some(timer.deadline());
                 }
-                link.poll(may_read, now, cx).map(|traffic| (now, traffic))
+                link.poll(may_read, now, cx)
             });
             is_step = false;
             tokio::select! {
@@ -283,15 +283,13 @@ impl<T: Transport> Connection<T> {
                     self.on_resumed(resumed);
                     self.act(now);
                 }
-                (at, traffic) = traffic => {
-                    now = at;
-                    match traffic.map_err(Outcome::Gone)? {
-                        Traffic::Silence => {
-                            // Not that moment: in a runtime of several threads another one may have
-                            // brought the timer past its deadline since, and nothing would be due.
-                            now = Instant::now();
-                            self.on_time(now)?;
-                        }
+                traffic = traffic => {
+                    let traffic = traffic.map_err(Outcome::Gone)?;
+                    // Not the moment at which it was asked, which may be that of the turn before:
+                    // nothing would ever be due if a turn that was held up went on with its own time.
+                    now = Instant::now();
+                    match traffic {
+                        Traffic::Silence => self.on_time(now)?,
                         Traffic::Arrival => {
                             self.read(now)?;
                             self.act(now);
