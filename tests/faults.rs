@@ -20,7 +20,7 @@ use support::{
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::task::yield_now;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{interval, timeout};
 
 /// Long enough to be told from at once, short enough to wait for.
@@ -504,6 +504,28 @@ fn a_deadline_that_passes_in_the_middle_of_a_turn_is_kept() {
     // A thread that spins is not waited for.
     runtime.shutdown_background();
     assert_eq!(kinds(&heard.unwrap()), ["text", "binary", "sentence_end"]);
+}
+
+/// Streams that always have more to send are pinged in time, and their clients are heard.
+#[tokio::test]
+async fn whoever_is_sent_as_much_as_there_is_is_still_heard() {
+    let config = Config { heartbeat: Duration::from_millis(5), ..Config::default() };
+    let server = start_with(config, Arc::new(Tone::new(FORMAT, 1e9))).await;
+    let addr = server.addr;
+    let mut clients = JoinSet::new();
+    for _ in 0..8 {
+        clients.spawn(async move {
+            let mut client = session(addr).await;
+            client.say(START).await;
+            for _ in 0..40 {
+                client.read_until("ping").await;
+            }
+            client.say(r#"{"type":"nonsense"}"#).await;
+            client.read_until("error").await;
+        });
+    }
+    within(clients.join_all()).await;
+    server.is_quiet().await;
 }
 
 /// Each gets one error, and the session goes on as if it had not come.

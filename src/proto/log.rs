@@ -107,36 +107,40 @@ pub enum OutOfLog {
 }
 
 /// One stream between synthesis and socket.
+///
+/// Kept in this order: what every wake-up reads comes first, in few cache lines.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Log {
-    flow: Flow,
-    /// The most that may be sent and not heard, in bytes.
-    most: u64,
-    /// The gate opens once there is room for this much.
-    step: u64,
-    /// What has not been sent yet, and what of the rest is kept.
-    entries: VecDeque<Entry>,
-    /// The first entry that was not sent whole.
-    next: usize,
-    /// Bytes of it that were.
-    taken: usize,
-    /// That entry, at hand: a wake-up that sends a frame of it need not fetch the list.
+    /// That entry which is the next, at hand: a wake-up that sends a frame of it need not fetch the
+    /// list.
     upcoming: Upcoming,
-    base: u64,
-    sent: u64,
-    written: u64,
-    /// `played` at the moment of `since`, or when the clock stopped.
-    heard: u64,
-    /// Since when the listener's clock runs; `None` while it stands.
-    since: Option<Instant>,
+    /// Bytes of it that were sent.
+    taken: usize,
     /// When the gate opens that the look-ahead has shut. Worked out when a position changes, since a
     /// wake-up asks for it many times.
     opens: Moment,
     /// When paced delivery wants more speech, likewise.
     wants: Moment,
+    /// Since when the listener's clock runs; `None` while it stands.
+    since: Option<Instant>,
+    sent: u64,
+    written: u64,
+    /// `played` at the moment of `since`, or when the clock stopped.
+    heard: u64,
+    /// The most that may be sent and not heard, in bytes.
+    most: u64,
+    /// The gate opens once there is room for this much.
+    step: u64,
+    flow: Flow,
     /// The client itself tells what it has played.
     is_acknowledged: bool,
     is_shut: bool,
+    /// The first entry that was not sent whole.
+    next: usize,
+    base: u64,
+    /// What has not been sent yet, and what of the rest is kept.
+    entries: VecDeque<Entry>,
 }
 
 impl Log {
@@ -205,6 +209,11 @@ impl Log {
         self.set_gate();
     }
 
+    /// How long this many bytes play.
+    pub fn duration(&self, bytes: u64) -> Duration {
+        self.flow.format.duration(bytes)
+    }
+
     /// Audio bytes handed to the socket.
     pub fn sent_bytes(&self) -> u64 {
         self.sent
@@ -239,8 +248,9 @@ impl Log {
         match self.since {
             _ if offset <= self.heard => Moment::Past,
             Some(since) if !self.is_acknowledged && offset <= self.sent => {
-                let bytes = (offset - self.heard)
-                    .next_multiple_of(self.flow.format.encoding.bytes_per_sample() as u64);
+                // Up to the end of a sample, of one byte or two.
+                let rest = self.flow.format.encoding.bytes_per_sample() as u64 - 1;
+                let bytes = (offset - self.heard).saturating_add(rest) & !rest;
                 Moment::At(since + self.flow.format.duration(bytes) + Duration::from_micros(1))
             }
             _ => Moment::Never,
@@ -322,7 +332,8 @@ impl Log {
     /// Collects frames of a chunk; whether it was all of them.
     fn fill_from(&self, chunk: &Bytes, mut taken: usize, room: &mut u64, batch: &mut Batch) -> bool {
         while taken < chunk.len() {
-            if batch.is_full() {
+            let frame = self.flow.frame_bytes.min(chunk.len() - taken);
+            if batch.is_full() || *room < frame as u64 {
                 return false;
             }
             let count = batch.push_audio(chunk, taken, self.flow.frame_bytes, *room);

@@ -225,15 +225,34 @@ pub enum Held {
 }
 
 /// One client's session.
+///
+/// Kept in this order: what every wake-up of a stream reads comes first, in few cache lines.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Session {
     /// Boxed: most sessions idle most of the time.
     stream: Option<Box<Stream>>,
+    /// When something was last heard or sent that is no mere sign of life.
+    active: Instant,
+    /// Only a client of `aloud.v1` has one.
+    token: Option<Token>,
+    is_paused: bool,
+    is_draining: bool,
+    /// The close was decided on: there is nothing more to say.
+    is_over: bool,
+    /// The client has shown no credential, and must.
+    awaits_auth: bool,
+    /// The client has been given as much as it may in a time.
+    is_exhausted: bool,
+    /// The client asked for an option of `aloud.v1`, and knows its messages.
+    has_opted_in: bool,
+    /// The client was told that its time runs out.
+    is_warned: bool,
+    /// Why nothing may be started now.
+    held: Option<Held>,
     actions: VecDeque<Action>,
     settings: Arc<Settings>,
     id: Arc<str>,
-    /// Only a client of `aloud.v1` has one.
-    token: Option<Token>,
     /// What was said in turn, once a writer was asked. Boxed: few sessions have one.
     conversation: Option<Box<Conversation>>,
     began: Instant,
@@ -250,22 +269,6 @@ pub struct Session {
     excess: u32,
     /// How many more there may be, if there is a limit.
     messages: Option<Bucket>,
-    /// When something was last heard or sent that is no mere sign of life.
-    active: Instant,
-    /// The client has shown no credential, and must.
-    awaits_auth: bool,
-    /// Why nothing may be started now.
-    held: Option<Held>,
-    /// The client has been given as much as it may in a time.
-    is_exhausted: bool,
-    is_paused: bool,
-    is_draining: bool,
-    /// The client asked for an option of `aloud.v1`, and knows its messages.
-    has_opted_in: bool,
-    /// The client was told that its time runs out.
-    is_warned: bool,
-    /// The close was decided on: there is nothing more to say.
-    is_over: bool,
 }
 
 impl Session {

@@ -68,15 +68,15 @@ pub(super) struct Link<T> {
     has_more: bool,
     /// When the stream's next step is due.
     pace: Pace,
-    /// The sentences in synthesis; dropping one stops its engine.
-    pub(super) speeches: VecDeque<Speech>,
     pub(super) shared: Arc<Shared>,
-    /// What it sends, and does, for the operator.
-    pub(super) meter: Meter,
     /// Since when a write has made no progress.
     pub(super) stalled_since: Option<Instant>,
+    /// What it sends, and does, for the operator.
+    pub(super) meter: Meter,
     pub(super) talk: Talk,
     pub(super) endpoint: Endpoint,
+    /// The sentences in synthesis; dropping one stops its engine.
+    pub(super) speeches: VecDeque<Speech>,
 }
 
 impl<T: Transport> Link<T> {
@@ -147,8 +147,8 @@ impl<T: Transport> Link<T> {
 
     pub(super) fn wants_speech(&self, now: Instant) -> bool {
         match &self.talk {
-            Talk::Session(session) if !self.speeches.is_empty() => session.wants_speech(now.into_std()),
-            _ => false,
+            Talk::Session(session) => session.wants_speech(now.into_std()) && !self.speeches.is_empty(),
+            Talk::Echo | Talk::Over => false,
         }
     }
 

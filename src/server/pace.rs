@@ -17,9 +17,6 @@ use tokio::time::{Instant, sleep_until};
 /// One round of the wheel, in slots of 1 ms.
 const SLOTS: u64 = 1024;
 
-/// The farthest moment that is waited for at once. Who waits for a later one is woken, and waits again.
-const HORIZON: Duration = Duration::from_millis(900);
-
 /// A slot is never early.
 const ROUND_UP: Duration = Duration::from_nanos(999_999);
 
@@ -32,8 +29,8 @@ thread_local! {
 
 /// One task's place on the wheel. Dropping it, or waiting no longer, leaves a wake-up for nothing.
 pub(super) struct Pace {
-    /// When the task will be woken at the latest, if it lies ahead.
-    wakes: Option<Instant>,
+    /// The slot with which the task will be woken at the latest, if it lies ahead.
+    wakes: u64,
     wheel: Arc<Mutex<Wheel>>,
 }
 
@@ -67,7 +64,7 @@ impl Pace {
                 wheel
             }
         });
-        Pace { wakes: None, wheel }
+        Pace { wakes: 0, wheel }
     }
 
     /// Ready once `at` has come. It may be another moment each time, but always has to be asked by
@@ -76,10 +73,10 @@ impl Pace {
         if now >= at {
             return Poll::Ready(());
         }
-        if !self.wakes.is_some_and(|wakes| now < wakes && wakes <= at) {
-            let wakes = at.min(now + HORIZON);
-            lock(&self.wheel).wake_at(wakes, now, cx.waker());
-            self.wakes = Some(wakes);
+        let mut wheel = lock(&self.wheel);
+        let slot = wheel.slot(at);
+        if self.wakes <= wheel.passed || slot < self.wakes {
+            self.wakes = wheel.wake_with(slot, now, cx.waker());
         }
         Poll::Pending
     }
@@ -118,12 +115,17 @@ impl Wheel {
         Wheel { began: now, slots, passed: 0, waiting: 0, next: u64::MAX, driver: None }
     }
 
-    /// Has a task woken at the first slot that is not before `at`.
-    fn wake_at(&mut self, at: Instant, now: Instant, waker: &Waker) {
+    /// The first slot that is not before `at`.
+    fn slot(&self, at: Instant) -> u64 {
+        ms(at - self.began + ROUND_UP)
+    }
+
+    /// Has a task woken with this slot, or with the last one of the round if it is farther away: then
+    /// it has to ask again. Returns which.
+    fn wake_with(&mut self, slot: u64, now: Instant, waker: &Waker) -> u64 {
         if self.waiting == 0 {
             self.passed = self.passed.max(ms(now - self.began));
         }
-        let slot = ms(at - self.began + ROUND_UP);
         // Too early, if the timer is late, is no harm.
         let slot = slot.clamp(self.passed + 1, self.passed + SLOTS - 1);
         self.slots[(slot % SLOTS) as usize].push(waker.clone());
@@ -132,6 +134,7 @@ impl Wheel {
             self.next = slot;
             self.driver.iter().for_each(Waker::wake_by_ref);
         }
+        slot
     }
 
     /// Moves the tasks that are due to `due`; when the next ones will be.

@@ -39,17 +39,17 @@ const CLOSERS: [char; 12] = ['"', '\'', ')', ']', '}', '”', '’', '»', '」'
 #[repr(C)]
 pub(super) struct Stream {
     pub(super) log: Log,
+    pub(super) ear: Ear,
     /// Everything was sent, `session_end` included.
     pub(super) is_finished: bool,
     /// Text may still be appended, or is being written.
     is_open: bool,
-    /// When text was appended last, if a sentence seems to end with it.
-    idle_since: Option<Instant>,
-    pub(super) cancelling: Option<(Instant, AfterCancel)>,
     first_audio: Option<Duration>,
-    pub(super) ear: Ear,
+    pub(super) cancelling: Option<(Instant, AfterCancel)>,
     /// In synthesis; the first one's audio goes to the log.
     speaking: VecDeque<Speaking>,
+    /// When text was appended last, if a sentence seems to end with it.
+    idle_since: Option<Instant>,
     /// Cut, but not yet handed out.
     segments: VecDeque<Segment>,
     pub(super) format: Format,
@@ -500,7 +500,7 @@ impl Stream {
     }
 
     pub(super) fn wants_speech(&self, now: Instant) -> bool {
-        self.cancelling.is_none() && !self.speaking.is_empty() && self.log.wants_more(now)
+        self.log.wants_more(now) && self.cancelling.is_none() && !self.speaking.is_empty()
     }
 
     /// # Errors
@@ -618,7 +618,7 @@ impl Stream {
         match what {
             Sent::Audio(bytes) => {
                 self.first_audio.get_or_insert_with(|| now.saturating_duration_since(self.began));
-                self.ear.on_audio(now, self.format.duration(bytes as u64))
+                self.ear.on_audio(now, self.log.duration(bytes as u64))
             }
             Sent::Message => {
                 if opens {
@@ -635,11 +635,11 @@ impl Stream {
     }
 
     pub(super) fn is_all_sent(&self) -> bool {
-        !self.is_open
+        self.log.is_all_sent()
+            && !self.is_open
             && self.cancelling.is_none()
             && self.speaking.is_empty()
             && self.segments.is_empty()
-            && self.log.is_all_sent()
     }
 
     /// When the gate opens, if time alone opens it.
