@@ -843,7 +843,7 @@ impl Session {
 
     /// Whether something of the stream may be sent now.
     pub fn has_output(&self, now: Instant) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.log.has_output(now))
+        self.stream.as_ref().is_some_and(|stream| !stream.is_finished && stream.log.has_output(now))
     }
 
     /// Collects what may be sent now.

@@ -99,19 +99,19 @@ const MAX_OUTGOING_BYTES: usize = 16 * 1024;
 
 /// One end of an open connection.
 ///
-/// Kept in this order: what every wake-up of a stream reads comes first, in one cache line.
+/// Kept in this order: what every wake-up of a stream reads comes last, in one cache line.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Endpoint {
-    state: State,
-    role: Role,
-    outgoing: Vec<u8>,
-    incoming: VecDeque<Incoming>,
-    closed: Option<Box<Closed>>,
+    context: WebSocketContext,
+    inspector: Inspector,
     /// Found, but not acted on before what came ahead of it was.
     end: Option<End>,
-    inspector: Inspector,
-    context: WebSocketContext,
+    closed: Option<Box<Closed>>,
+    incoming: VecDeque<Incoming>,
+    outgoing: Vec<u8>,
+    state: State,
+    role: Role,
 }
 
 /// What ends the peer's messages.

@@ -38,13 +38,13 @@ const CLOSERS: [char; 12] = ['"', '\'', ')', ']', '}', '”', '’', '»', '」'
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Stream {
-    pub(super) log: Log,
-    pub(super) ear: Ear,
     /// Everything was sent, `session_end` included.
     pub(super) is_finished: bool,
     /// Text may still be appended, or is being written.
     is_open: bool,
     first_audio: Option<Duration>,
+    pub(super) ear: Ear,
+    pub(super) log: Log,
     pub(super) cancelling: Option<(Instant, AfterCancel)>,
     /// In synthesis; the first one's audio goes to the log.
     speaking: VecDeque<Speaking>,
