@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{
     Asked, FORMAT, Frame, Raw, Running, Scripted, close, frame, open, opening, raw, session, start_with,
     text, within,
@@ -291,6 +291,21 @@ async fn a_client_that_reads_nothing_is_given_up() {
     server.is_quiet().await;
     drop(client);
     works(&server, &mut asked).await;
+}
+
+/// What the kernel took behind everybody's back is no reason to begin its time anew much later.
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_not_given_twice_the_time() {
+    let stall_timeout = Duration::from_secs(2);
+    let (server, mut asked) = scripted(Config { stall_timeout, ..Config::default() }).await;
+    let (client, sink) = speaking(&server, &mut asked).await;
+    let since = Instant::now();
+    let (_, engine) = pour(sink, usize::MAX);
+    within(engine).await.unwrap();
+    let elapsed = since.elapsed();
+    assert!(elapsed >= stall_timeout && elapsed < stall_timeout * 7 / 4, "{elapsed:?}");
+    drop(client);
+    server.is_quiet().await;
 }
 
 /// A client that reads a little now and then is slow, not gone.

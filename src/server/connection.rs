@@ -38,6 +38,10 @@ const READ_BYTES: usize = 16 * 1024;
 /// Bytes that a peer may go on to send behind a Close of ours: what was under way, and no flood.
 const MAX_IGNORED_BYTES: usize = 4 * 1024 * 1024;
 
+/// How often a stalled write is tried again within the time that it may take: progress of which the
+/// socket says nothing would else count from when it is found, as late as at the end of that time.
+const STALL_TRIES: u32 = 5;
+
 thread_local! {
     /// Shared by all connections of a thread, so that an idle one owns no buffer.
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
@@ -96,6 +100,13 @@ enum Resumed {
     Came(Option<Box<Kept>>, Box<Recover>),
 }
 
+/// A write that makes no progress.
+struct Stall {
+    since: Instant,
+    /// When it is to be tried again, whether or not the socket says that it has room.
+    next_try: Instant,
+}
+
 /// What the clock has come to.
 enum Time {
     /// The next step of the stream.
@@ -126,8 +137,8 @@ pub(crate) struct Connection<T> {
     shared: Arc<Shared>,
     last_heard: Instant,
     next_ping: Instant,
-    /// Since when a write has made no progress.
-    stalled_since: Option<Instant>,
+    /// A write that has left something over.
+    stall: Option<Stall>,
     /// When the closing handshake began.
     closing_since: Option<Instant>,
     /// What has come since.
@@ -176,7 +187,7 @@ impl<T: Transport> Connection<T> {
             meter: Meter::default(),
             last_heard: now,
             next_ping: now + shared.config.heartbeat,
-            stalled_since: None,
+            stall: None,
             closing_since: None,
             ignored_bytes: 0,
             draining_since: None,
@@ -371,7 +382,7 @@ impl<T: Transport> Connection<T> {
                     if ready.writable {
                         self.is_blocked = false;
                         // Nothing may be left to write by now, as after a pause.
-                        self.stalled_since = None;
+                        self.stall = None;
                     }
                     if ready.readable {
                         let count = self.read(now).map_err(Outcome::Gone)?;
@@ -709,12 +720,13 @@ impl<T: Transport> Connection<T> {
             });
             meter.wrote(&shared.telemetry, written, frames);
             let has_decided = matches!(talk, Talk::Session(session) if session.has_actions());
+            let next_try = now + shared.config.stall_timeout / STALL_TRIES;
             self.is_blocked = written < batch.len();
             self.has_more = has_decided || !self.is_blocked && batch.is_full();
-            self.stalled_since = match self.stalled_since {
+            self.stall = match self.stall.take() {
                 _ if !self.is_blocked => None,
-                Some(since) if written == 0 => Some(since),
-                _ => Some(now),
+                Some(stall) if written == 0 => Some(stall),
+                _ => Some(Stall { since: now, next_try }),
             };
             batch.clear();
             Ok(())
@@ -755,7 +767,7 @@ impl<T: Transport> Connection<T> {
             return until;
         }
         let silent = self.last_heard + config.silence_timeout;
-        let stalled = self.stalled_since.map_or(silent, |since| since + config.stall_timeout);
+        let stalled = self.stall.as_ref().map_or(silent, |stall| stall.next_try);
         let drained = self.draining_since.map_or(silent, |since| since + config.drain_timeout);
         let session = match &self.talk {
             Talk::Session(session) => session.next_time().map_or(silent, Instant::from_std),
@@ -779,11 +791,18 @@ impl<T: Transport> Connection<T> {
                 None => Outcome::Stalled,
             });
         }
-        if self.stalled_since.is_some_and(|since| now >= since + stall_timeout) {
+        if let Some(stall) = &mut self.stall
+            && now >= stall.next_try
+        {
+            stall.next_try += stall_timeout / STALL_TRIES;
             // The socket may have room without having said so.
             self.is_blocked = false;
             self.write(now, T::force_write).map_err(Outcome::Gone)?;
-            if self.stalled_since.is_some_and(|since| now >= since + stall_timeout) {
+            if !self.is_blocked {
+                // Nor is a stream that is held: there is nothing to write.
+                self.stall = None;
+            }
+            if self.stall.as_ref().is_some_and(|stall| now >= stall.since + stall_timeout) {
                 self.on_stall();
                 return Ok(());
             }
