@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::{
-    Asked, FORMAT, Frame, Raw, Running, Scripted, close, frame, open, opening, raw, session, start_with,
+    Asked, FORMAT, Frame, Raw, Running, Scripted, close, frame, log, open, opening, raw, session, start_with,
     text, within,
 };
 use tokio::net::TcpListener;
@@ -132,10 +132,12 @@ async fn whoever_leaves_takes_the_engine_with_him() {
                 continue;
             }
             assert!(!sink.is_cancelled());
+            let since = Instant::now();
             let kept = leave(client, how).await;
             within(sink.cancelled()).await;
             drop(sink);
             server.is_quiet().await;
+            assert!(since.elapsed() < Duration::from_secs(1), "{how:?}, {before}: {:?}", since.elapsed());
             drop(kept);
         }
     }
@@ -476,6 +478,96 @@ async fn a_panic_ends_its_own_session_and_no_other() {
     server.is_quiet().await;
 }
 
+/// Whatever ends a session leaves one line, with who ended it, the code and the reason.
+#[tokio::test]
+async fn the_operator_reads_how_each_session_ended() {
+    log::listen();
+    let config = Config {
+        heartbeat: SOON / 2,
+        silence_timeout: SOON * 5,
+        stall_timeout: SOON,
+        close_timeout: SOON,
+        frame_ms: 1000,
+        ..Config::default()
+    };
+    let engine = Arc::new(Treacherous(Tone::new(FORMAT, 1e6)));
+    let server = start_with(config, engine).await;
+    let start = |prompt: &str| text(&json!({"type": "start_session", "prompt": prompt}).to_string());
+    let table: [(&str, Vec<u8>, bool, &str); 9] = [
+        (
+            "closes",
+            close(1000, "bye"),
+            true,
+            "INFO aloud::session: session ended by=\"client\" code=1000 reason=\"bye\"",
+        ),
+        (
+            "breaks the protocol",
+            frame(0x83, b""),
+            true,
+            "INFO aloud::session: session ended by=\"server\" code=1002 reason=\"The opcode is reserved.\"",
+        ),
+        (
+            "is no text",
+            frame(0x81, b"\xff"),
+            true,
+            "INFO aloud::session: session ended by=\"server\" code=1007 reason=\"Text must be valid UTF-8.\"",
+        ),
+        (
+            "is too long",
+            frame(0x81, &[b' '; 70_000]),
+            true,
+            "INFO aloud::session: session ended by=\"server\" code=1009 reason=\"The message is over the size limit.\"",
+        ),
+        (
+            "is silent",
+            Vec::new(),
+            true,
+            "by=\"server\" code=1008 reason=\"No sign of life (the closing handshake was not finished)\"",
+        ),
+        (
+            "does not finish closing",
+            text(r#"{"type":"end"}"#),
+            true,
+            "by=\"server\" code=1000 reason=\"Session ended by client (the closing handshake was not finished)\"",
+        ),
+        ("reads nothing", start("On and on."), false, "code=1008 reason=\"Nothing was read for too long"),
+        (
+            "has a fault of ours",
+            start("Now."),
+            true,
+            "ERROR aloud::session: session ended by=\"server\" code=1011 reason=\"a fault of the server\"",
+        ),
+        ("resets", Vec::new(), false, "INFO aloud::session: session ended by=\"nobody\" code=1006"),
+    ];
+    for (name, bytes, reads, told) in table {
+        let mut client = open(server.addr).await;
+        let Frame::Text(greeting) = client.read_frame().await else { panic!("no greeting") };
+        let id = format!("id={}", greeting["sessionId"]);
+        client.send_bytes(&bytes).await;
+        let mut kept = None;
+        match name {
+            "resets" => client.reset(),
+            _ if reads => drop(client.read_until("close").await),
+            _ => kept = Some(client),
+        }
+        let line = within(async {
+            loop {
+                if let Some(line) = log::lines().into_iter().find(|line| line.contains(&id)) {
+                    break line;
+                }
+                yield_now().await;
+            }
+        });
+        let line = line.await;
+        drop(kept);
+        eprintln!("{name}: {line}");
+        let line = line.replace(&format!("{id} client=\"127.0.0.1\" "), "");
+        assert!(line.contains(told), "{name}: {line}");
+        server.is_quiet().await;
+        assert_eq!(log::lines().iter().filter(|line| line.contains(&id)).count(), 1, "{name}");
+    }
+}
+
 /// Each gets one error, and the session goes on as if it had not come.
 #[tokio::test]
 async fn nonsense_gets_one_error() {
@@ -518,7 +610,7 @@ async fn nonsense_gets_one_error() {
         ("an escape that is none", quoted(r"\x41")),
         ("null for a prompt", prompt("null")),
         ("a prompt of 20,001 characters", quoted(&"a".repeat(20_001))),
-        ("a word of 60 kB", quoted(&"a".repeat(60_000))),
+        ("a word of 100 kB", quoted(&"a".repeat(100_000))),
         ("1 MiB of text", quoted(&"A word. ".repeat(1 << 17))),
     ] {
         client.say(&message).await;
@@ -583,6 +675,26 @@ async fn odd_text_is_spoken() {
         client.say(&json!({"type": "start_session", "prompt": prompt}).to_string()).await;
         client.read_until("session_end").await;
     }
+}
+
+/// Where so much may be said, so much is said: in pieces of bounded length, and nothing is lost.
+#[tokio::test]
+async fn a_word_of_100_kb_is_spoken_where_it_may_be() {
+    let config = Config { max_message_bytes: 1 << 20, max_prompt_chars: 200_000, ..Config::default() };
+    let server = start_with(config, Arc::new(Tone::new(FORMAT, 0.001))).await;
+    let mut client = session(server.addr).await;
+    client.say(&json!({"type": "start_session", "prompt": "a".repeat(100_000)}).to_string()).await;
+    let frames = client.read_until("session_end").await;
+    let said: Vec<usize> = frames
+        .iter()
+        .filter_map(|frame| match frame {
+            Frame::Text(value) if frame.kind() == "text" => Some(value["data"].as_str().unwrap().len()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(said.iter().sum::<usize>(), 100_000);
+    assert!(said.iter().all(|length| *length <= 1_000), "{said:?}");
+    assert!(frames.iter().all(|frame| frame.kind() != "error"));
 }
 
 #[tokio::test]

@@ -103,8 +103,13 @@ enum Resumed {
 /// A write that makes no progress.
 struct Stall {
     since: Instant,
-    /// When it is to be tried again, whether or not the socket says that it has room.
+    /// When to try again, whether or not the socket says that it has room.
     next_try: Instant,
+    /// That is being done: all its room is to be filled, or the rest of it would be found, and be
+    /// progress, the next time.
+    is_trying: bool,
+    /// Something was written by that.
+    has_moved: bool,
 }
 
 /// What the clock has come to.
@@ -297,7 +302,11 @@ impl<T: Transport> Connection<T> {
                 poll_fn(|cx| Poll::Ready(_ = poll_speech(speeches, talk, telemetry, now, cx))).await;
                 is_step &= !self.carry_out();
             }
-            self.write(now, T::try_write).map_err(Outcome::Gone)?;
+            match &self.stall {
+                Some(stall) if stall.is_trying => self.write(now, T::force_write),
+                _ => self.write(now, T::try_write),
+            }
+            .map_err(Outcome::Gone)?;
             // The end of the connection may have waited for what was sent just now.
             is_step &= !self.carry_out();
             self.has_more |= !self.is_blocked && !self.endpoint.outgoing().is_empty();
@@ -721,13 +730,14 @@ impl<T: Transport> Connection<T> {
             meter.wrote(&shared.telemetry, written, frames);
             let has_decided = matches!(talk, Talk::Session(session) if session.has_actions());
             let next_try = now + shared.config.stall_timeout / STALL_TRIES;
+            let begun = Stall { since: now, next_try, is_trying: false, has_moved: false };
             self.is_blocked = written < batch.len();
             self.has_more = has_decided || !self.is_blocked && batch.is_full();
-            self.stall = match self.stall.take() {
-                _ if !self.is_blocked => None,
-                Some(stall) if written == 0 => Some(stall),
-                _ => Some(Stall { since: now, next_try }),
-            };
+            match &mut self.stall {
+                Some(stall) if self.is_blocked && written == 0 && !stall.has_moved => stall.is_trying = false,
+                Some(stall) if !self.is_blocked && stall.is_trying => stall.has_moved |= written > 0,
+                stall => *stall = self.is_blocked.then_some(begun),
+            }
             batch.clear();
             Ok(())
         })
@@ -794,15 +804,17 @@ impl<T: Transport> Connection<T> {
         if let Some(stall) = &mut self.stall
             && now >= stall.next_try
         {
-            stall.next_try += stall_timeout / STALL_TRIES;
-            // The socket may have room without having said so.
-            self.is_blocked = false;
-            self.write(now, T::force_write).map_err(Outcome::Gone)?;
-            if !self.is_blocked {
-                // Nor is a stream that is held: there is nothing to write.
+            if stall.is_trying {
+                // There is room, and nothing that waits for it.
                 self.stall = None;
+            } else {
+                stall.next_try += stall_timeout / STALL_TRIES;
+                stall.is_trying = true;
+                self.is_blocked = false;
+                self.write(now, T::force_write).map_err(Outcome::Gone)?;
             }
-            if self.stall.as_ref().is_some_and(|stall| now >= stall.since + stall_timeout) {
+            let is_over = |stall: &Stall| !stall.is_trying && now >= stall.since + stall_timeout;
+            if self.stall.as_ref().is_some_and(is_over) {
                 self.on_stall();
                 return Ok(());
             }
