@@ -352,7 +352,9 @@ impl<T: Transport> Connection<T> {
                 if armed_until.is_none_or(|until| until <= now) {
                     // Whatever else the task did in this turn: an unarmed timer is never heard of.
                     if pin!(coop::unconstrained(timer.as_mut())).poll(cx).is_ready() {
-                        return Poll::Ready(Time::Deadline(now));
+                        // Not this turn's: others may have had theirs since, for longer than was left
+                        // of the time, and a deadline that is told of too early is told of for ever.
+                        return Poll::Ready(Time::Deadline(Instant::now()));
                     }
                     armed_until = Some(timer.deadline());
                 }
