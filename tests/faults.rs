@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::{
     Asked, FORMAT, Frame, Raw, Running, Scripted, close, frame, log, open, opening, raw, session, start_with,
@@ -19,7 +19,7 @@ use support::{
 };
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::task::yield_now;
+use tokio::task::{JoinSet, yield_now};
 
 /// Long enough to be told from at once, short enough to wait for.
 const SOON: Duration = Duration::from_millis(200);
@@ -175,6 +175,76 @@ async fn two_hundred_resets_in_mid_message() {
     let frames = other.read_until("session_end").await;
     assert_eq!(kinds(&frames), ["text", "binary", "sentence_end", "session_end"]);
     drop(other);
+    server.is_quiet().await;
+}
+
+/// One that listens, on the same thread as all of those that do their worst at the same time.
+#[tokio::test]
+async fn who_listens_notices_nothing_of_the_others() {
+    let config = Config {
+        heartbeat: SOON,
+        silence_timeout: SOON * 15,
+        stall_timeout: SOON,
+        close_timeout: SOON,
+        ..Config::default()
+    };
+    let server = start_with(config, Arc::new(Treacherous(Tone::new(FORMAT, 3.0)))).await;
+    let mut listener = session(server.addr).await;
+    let paced = r#"{"type":"start_session","prompt":"One.","delivery":{"mode":"paced","aheadMs":500}}"#;
+    listener.say(paced).await;
+    let addr = server.addr;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut others = JoinSet::new();
+    for n in 0..12 {
+        let is_over = Arc::clone(&is_over);
+        others.spawn(async move {
+            let mut rounds = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                let mut client = session(addr).await;
+                match n % 6 {
+                    // Floods, of what is answered, and reads none of it.
+                    0 => drop(client.flood(&frame(0x89, &[b'p'; 125]).repeat(100)).await),
+                    1 => drop(client.flood(&text("{}").repeat(100)).await),
+                    // Asks for much, and answers no Ping.
+                    2 => {
+                        let much = json!({"type": "start_session", "prompt": "A word. ".repeat(500)});
+                        client.say(&much.to_string()).await;
+                        drop(client.read_until("close").await);
+                    }
+                    3 => {
+                        client.send_bytes(&frame(0x01, b"{")).await;
+                        client.reset();
+                    }
+                    4 => {
+                        client.send_bytes(b"\xff").await;
+                        drop(client.read_until("close").await);
+                    }
+                    _ => {
+                        client.say(r#"{"type":"start_session","prompt":"Now."}"#).await;
+                        drop(client.read_until("close").await);
+                    }
+                }
+                rounds += 1;
+            }
+            rounds
+        });
+    }
+    let mut heard = 0;
+    loop {
+        match listener.read_frame().await {
+            Frame::Binary(audio) => heard += audio.len(),
+            Frame::Ping(payload) => listener.send_bytes(&frame(0x8a, &payload)).await,
+            Frame::Text(message) if message["type"] == "session_end" => break,
+            Frame::Text(message) => assert_ne!(message["type"], "error", "{message}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(heard, 3 * 16_000);
+    is_over.store(true, Ordering::Relaxed);
+    while let Some(rounds) = others.join_next().await {
+        assert!(rounds.unwrap() > 0, "each has done its worst");
+    }
+    drop(listener);
     server.is_quiet().await;
 }
 
