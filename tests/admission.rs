@@ -552,9 +552,10 @@ impl Serving {
         Serving { child, addr }
     }
 
-    /// Ends it; everything that it wrote on standard error.
+    /// Ends it in good order, so that no line is lost; everything that it wrote on standard error.
     fn end(mut self) -> String {
-        self.child.kill().unwrap();
+        let kill = format!("kill -TERM {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
         let mut stderr = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
         stderr
@@ -605,6 +606,7 @@ async fn no_token_shows_in_anything_that_is_written() {
         "--tone-seconds=0.1",
         "--listen=127.0.0.1:0",
         "--token-in-query",
+        "--log-level=trace",
     ]);
     command.args(["--auth=token", "--auth-tokens", file.0.to_str().unwrap()]);
     let serving = Serving::start(command);
@@ -649,6 +651,7 @@ async fn no_token_shows_in_anything_that_is_written() {
     let mut client = raw(serving.addr).await;
     client.send_bytes(&opening_with(serving.addr, PATH, "Authorization: Bearer secret\r\n")).await;
     assert_eq!(client.read_head().await.status, 101);
+    drop(client);
     let stderr = serving.end();
     assert!(stderr.contains("session ") && stderr.contains("the tokens of before stay good"), "{stderr}");
     assert_eq!(tokens.len(), 2 + 1, "one session of aloud.v1 was begun by hand");
@@ -711,6 +714,7 @@ async fn a_server_out_of_descriptors_goes_on() {
     let mut late = support::session(serving.addr).await;
     late.say(START).await;
     late.read_until("session_end").await;
+    drop((early, last, late));
     let stderr = serving.end();
     let told = stderr.matches("cannot accept").count();
     assert!((1..=3).contains(&told), "told, and not over and over: {stderr}");

@@ -141,6 +141,7 @@ async fn heard(mut speech: Speech) -> (Vec<i16>, Option<SynthesisError>) {
         }
     });
     let error = error.await;
+    assert_eq!(audio.len() % 2, 0, "no half sample");
     (audio.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect(), error)
 }
 
@@ -169,6 +170,10 @@ async fn what_programs_do_is_heard_or_told_and_nothing_of_them_is_left() {
         ("cat voice.raw; exit 3", 1, Some((Failed, "ended with exit code 3"))),
         ("exit 127", 0, Some((Failed, "ended with exit code 127"))),
         ("cat voice.raw; kill -9 $$", 1, Some((Failed, "was ended by signal 9"))),
+        ("cat voice.raw; printf x; kill -9 $$", 1, Some((Failed, "was ended by signal 9"))),
+        ("cat voice.raw; printf x; exit 1", 1, Some((Failed, "ended with exit code 1"))),
+        ("cat voice.raw; printf x; sleep 60", 1, Some((Timeout, "stopped giving audio in the middle"))),
+        ("printf \"{\\\"error\\\":1}\"", 0, Some((Failed, "in place of audio"))),
         ("cat html", 0, Some((Failed, "gave HTML or XML in place of audio, which begins: <html><body>502"))),
         ("cat html; exit 1", 0, Some((Failed, "ended with exit code 1"))),
         ("yes", 0, Some((Failed, "gave text in place of audio, which begins: y y y"))),
@@ -404,7 +409,13 @@ async fn the_operator_reads_how_a_program_ended_and_its_last_words() {
     let (_, error) = heard(stage.engine(script).speak(utterance("Good evening."))).await;
     // The listener is told no more than that.
     assert_eq!(error.unwrap().message, "The speech program ended with exit code 3.");
+    let killed = "printf 4712 >&2; cat voice.raw; kill -9 $$";
+    let _watch = stage.watch();
+    let (_, error) = heard(stage.engine(killed).speak(utterance("Good evening."))).await;
+    assert_eq!(error.unwrap().kind, SynthesisErrorKind::Failed);
     let lines = log::lines();
+    let line = lines.iter().find(|line| line.contains("4712")).unwrap();
+    assert!(line.contains("/bin/sh was ended by signal 9") && line.ends_with(": 4712"), "{line}");
     let line = lines.iter().find(|line| line.contains("4711")).unwrap();
     assert!(
         line.starts_with("WARN aloud::tts::command: engine command: ")

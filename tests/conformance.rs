@@ -5,6 +5,7 @@
 mod support;
 
 use aloud::Config;
+use aloud::proto::websocket::{Endpoint, Limits, Role};
 use std::time::Duration;
 use support::{Frame, Raw, Running, close, frame, open, plain, session, start, start_echo};
 
@@ -21,6 +22,8 @@ fn violations() -> Vec<(&'static str, Vec<u8>, u16)> {
     let announce = |first: u8, length: &[u8]| [&[first][..], length, &[0; 4]].concat();
     vec![
         ("unmasked", b"\x81\x05Hello".to_vec(), 1002),
+        ("unmasked Ping", b"\x89\x00".to_vec(), 1002),
+        ("unmasked Close", b"\x88\x00".to_vec(), 1002),
         ("first reserved bit", frame(0xc1, b"a"), 1002),
         ("second reserved bit", frame(0xa1, b"a"), 1002),
         ("third reserved bit", frame(0x91, b"a"), 1002),
@@ -36,11 +39,15 @@ fn violations() -> Vec<(&'static str, Vec<u8>, u16)> {
         ("opcode 14", frame(0x8e, b"a"), 1002),
         ("opcode 15", frame(0x8f, b""), 1002),
         ("fragmented Ping", frame(0x09, b""), 1002),
+        ("fragmented Pong", frame(0x0a, b""), 1002),
         ("fragmented Close", frame(0x08, b""), 1002),
         ("Ping of 126 bytes", frame(0x89, &[b'a'; 126]), 1002),
+        ("Pong of 126 bytes", frame(0x8a, &[b'a'; 126]), 1002),
         ("Close of 126 bytes", close(1000, &"a".repeat(124)), 1002),
         ("stray continuation", frame(0x80, b"a"), 1002),
+        ("stray continuation, not the last", frame(0x00, b"a"), 1002),
         ("message inside of a message", [frame(0x01, b"a"), frame(0x81, b"b")].concat(), 1002),
+        ("message of the other kind inside of one", [frame(0x01, b"a"), frame(0x82, b"b")].concat(), 1002),
         ("Close with one byte", frame(0x88, b"\x03"), 1002),
         ("close code 999", close(999, ""), 1002),
         ("close code 1004", close(1004, "why"), 1002),
@@ -51,12 +58,16 @@ fn violations() -> Vec<(&'static str, Vec<u8>, u16)> {
         ("close code 5000", close(5000, ""), 1002),
         ("5 in two bytes of length", announce(0x81, b"\xfe\x00\x05"), 1002),
         ("5 in eight bytes of length", announce(0x81, b"\xff\0\0\0\0\0\0\0\x05"), 1002),
+        ("126 in eight bytes of length", announce(0x81, b"\xff\0\0\0\0\0\0\0\x7e"), 1002),
         ("negative length", announce(0x82, b"\xff\xff\0\0\0\0\0\0\0"), 1002),
         ("HTTP", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 1002),
         ("text that is not UTF-8", frame(0x81, b"\xce\xba\xed\xa0\x80edited"), 1007),
         ("text that ends in a character", frame(0x81, b"a\xe2\x82"), 1007),
         ("the same in fragments", [frame(0x01, b"\xe2"), frame(0x80, b"\x82")].concat(), 1007),
+        ("a bad byte of a message that goes on", frame(0x01, b"a\xff"), 1007),
+        ("a bad byte of a frame that goes on", frame(0x81, b"a\xffbcd")[..8].to_vec(), 1007),
         ("close reason that is not UTF-8", frame(0x88, b"\x03\xe8\xff"), 1007),
+        ("close reason that ends in a character", frame(0x88, b"\x03\xe8\xe2\x82"), 1007),
         ("2^62 bytes announced", announce(0x82, b"\xff\x40\0\0\0\0\0\0\0"), 1009),
         ("one byte over the limit", announce(0x82, b"\xff\0\0\0\0\0\x10\0\x01"), 1009),
     ]
@@ -123,9 +134,9 @@ async fn a_violation_in_mid_stream_gets_a_close_too() {
 #[tokio::test]
 async fn too_many_fragments_end_a_session_and_not_an_echo() {
     let server = sessions().await;
-    for payload in [&b""[..], b"a"] {
+    for (first, payload) in [(0x01, &b""[..]), (0x01, b"a"), (0x02, b""), (0x02, b"a")] {
         let mut client = session(server.addr).await;
-        client.send_bytes(&frame(0x01, payload)).await;
+        client.send_bytes(&frame(first, payload)).await;
         client.send_bytes(&frame(0x00, payload).repeat(5_000)).await;
         assert_eq!(client.read_close().await, 1008);
     }
@@ -136,6 +147,29 @@ async fn too_many_fragments_end_a_session_and_not_an_echo() {
     bytes.extend(frame(0x80, b"a"));
     client.send_bytes(&bytes).await;
     assert_eq!(client.read_frame().await, Frame::Binary(vec![b'a'; 65_536]));
+}
+
+/// What a peer announces costs no memory where it is over the limit, and no more than that where it
+/// is within.
+#[test]
+fn a_length_is_believed_up_to_the_limit_and_no_further() {
+    const LIMIT: u64 = 1 << 16;
+    let limits = Limits { max_message_bytes: LIMIT as usize, max_fragments: 1_000, read_buffer_bytes: 256 };
+    for (length, code) in
+        [(1 << 62, Some(1009)), (1 << 40, Some(1009)), (LIMIT + 1, Some(1009)), (LIMIT, None)]
+    {
+        for first in [0x81, 0x82, 0x01] {
+            let mut endpoint = Endpoint::new(Role::Server, limits);
+            let bytes = [&[first, 0xff][..], &length.to_be_bytes(), &[0; 4], b"a"].concat();
+            let allocated = allocation_counter::measure(|| {
+                endpoint.receive(&bytes);
+                assert!(endpoint.next_message().is_none());
+            });
+            let most = 4_096 + if code.is_none() { LIMIT } else { 0 };
+            assert!(allocated.bytes_max <= most, "{} bytes for {length}", allocated.bytes_max);
+            assert_eq!(endpoint.closed().map(|closed| closed.code.unwrap().0), code);
+        }
+    }
 }
 
 #[tokio::test]

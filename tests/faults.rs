@@ -11,10 +11,10 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use support::{
-    Asked, FORMAT, Frame, PATIENCE, Raw, Running, Scripted, close, frame, open, opening, raw, session,
+    Asked, FORMAT, Frame, PATIENCE, Raw, Running, Scripted, close, frame, log, open, opening, raw, session,
     start_with, text, v1, within,
 };
 use tokio::net::TcpListener;
@@ -134,10 +134,12 @@ async fn whoever_leaves_takes_the_engine_with_him() {
                 continue;
             }
             assert!(!sink.is_cancelled());
+            let since = Instant::now();
             let kept = leave(client, how).await;
             within(sink.cancelled()).await;
             drop(sink);
             server.is_quiet().await;
+            assert!(since.elapsed() < Duration::from_secs(1), "{how:?}, {before}: {:?}", since.elapsed());
             drop(kept);
         }
     }
@@ -175,6 +177,76 @@ async fn two_hundred_resets_in_mid_message() {
     let frames = other.read_until("session_end").await;
     assert_eq!(kinds(&frames), ["text", "binary", "sentence_end", "session_end"]);
     drop(other);
+    server.is_quiet().await;
+}
+
+/// One that listens, on the same thread as all of those that do their worst at the same time.
+#[tokio::test]
+async fn who_listens_notices_nothing_of_the_others() {
+    let config = Config {
+        heartbeat: SOON,
+        silence_timeout: SOON * 15,
+        stall_timeout: SOON,
+        close_timeout: SOON,
+        ..Config::default()
+    };
+    let server = start_with(config, Arc::new(Treacherous(Tone::new(FORMAT, 3.0)))).await;
+    let mut listener = session(server.addr).await;
+    let paced = r#"{"type":"start_session","prompt":"One.","delivery":{"mode":"paced","aheadMs":500}}"#;
+    listener.say(paced).await;
+    let addr = server.addr;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut others = JoinSet::new();
+    for n in 0..12 {
+        let is_over = Arc::clone(&is_over);
+        others.spawn(async move {
+            let mut rounds = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                let mut client = session(addr).await;
+                match n % 6 {
+                    // Floods, of what is answered, and reads none of it.
+                    0 => drop(client.flood(&frame(0x89, &[b'p'; 125]).repeat(100)).await),
+                    1 => drop(client.flood(&text("{}").repeat(100)).await),
+                    // Asks for much, and answers no Ping.
+                    2 => {
+                        let much = json!({"type": "start_session", "prompt": "A word. ".repeat(500)});
+                        client.say(&much.to_string()).await;
+                        drop(client.read_until("close").await);
+                    }
+                    3 => {
+                        client.send_bytes(&frame(0x01, b"{")).await;
+                        client.reset();
+                    }
+                    4 => {
+                        client.send_bytes(b"\xff").await;
+                        drop(client.read_until("close").await);
+                    }
+                    _ => {
+                        client.say(r#"{"type":"start_session","prompt":"Now."}"#).await;
+                        drop(client.read_until("close").await);
+                    }
+                }
+                rounds += 1;
+            }
+            rounds
+        });
+    }
+    let mut heard = 0;
+    loop {
+        match listener.read_frame().await {
+            Frame::Binary(audio) => heard += audio.len(),
+            Frame::Ping(payload) => listener.send_bytes(&frame(0x8a, &payload)).await,
+            Frame::Text(message) if message["type"] == "session_end" => break,
+            Frame::Text(message) => assert_ne!(message["type"], "error", "{message}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(heard, 3 * 16_000);
+    is_over.store(true, Ordering::Relaxed);
+    while let Some(rounds) = others.join_next().await {
+        assert!(rounds.unwrap() > 0, "each has done its worst");
+    }
+    drop(listener);
     server.is_quiet().await;
 }
 
@@ -293,6 +365,25 @@ async fn a_client_that_reads_nothing_is_given_up() {
     server.is_quiet().await;
     drop(client);
     works(&server, &mut asked).await;
+}
+
+/// What the kernels moved on unseen does not give the client its time once more: the server looks.
+#[tokio::test]
+async fn a_client_that_reads_no_more_is_not_given_twice_the_time() {
+    let stall_timeout = Duration::from_secs(2);
+    let (server, mut asked) = scripted(Config { stall_timeout, frame_ms: 1000, ..Config::default() }).await;
+    let (mut client, sink) = speaking(&server, &mut asked).await;
+    let (poured, engine) = pour(sink, usize::MAX);
+    is_braked(&poured).await;
+    // Enough for the window to open, and too little for the socket to be called writable.
+    for _ in 0..16 {
+        assert_eq!(client.read_frame().await.kind(), "binary");
+    }
+    let since = Instant::now();
+    within(engine).await.unwrap();
+    assert!(since.elapsed() < stall_timeout * 7 / 5, "{:?}", since.elapsed());
+    drop(client);
+    server.is_quiet().await;
 }
 
 /// A client that reads a little now and then is slow, not gone.
@@ -528,6 +619,96 @@ async fn whoever_is_sent_as_much_as_there_is_is_still_heard() {
     server.is_quiet().await;
 }
 
+/// Whatever ends a session leaves one line, with who ended it, the code and the reason.
+#[tokio::test]
+async fn the_operator_reads_how_each_session_ended() {
+    log::listen();
+    let config = Config {
+        heartbeat: SOON / 2,
+        silence_timeout: SOON * 5,
+        stall_timeout: SOON,
+        close_timeout: SOON,
+        frame_ms: 1000,
+        ..Config::default()
+    };
+    let engine = Arc::new(Treacherous(Tone::new(FORMAT, 1e6)));
+    let server = start_with(config, engine).await;
+    let start = |prompt: &str| text(&json!({"type": "start_session", "prompt": prompt}).to_string());
+    let table: [(&str, Vec<u8>, bool, &str); 9] = [
+        (
+            "closes",
+            close(1000, "bye"),
+            true,
+            "INFO aloud::session: session ended by=\"client\" code=1000 reason=\"bye\"",
+        ),
+        (
+            "breaks the protocol",
+            frame(0x83, b""),
+            true,
+            "INFO aloud::session: session ended by=\"server\" code=1002 reason=\"The opcode is reserved.\"",
+        ),
+        (
+            "is no text",
+            frame(0x81, b"\xff"),
+            true,
+            "INFO aloud::session: session ended by=\"server\" code=1007 reason=\"Text must be valid UTF-8.\"",
+        ),
+        (
+            "is too long",
+            frame(0x81, &[b' '; 70_000]),
+            true,
+            "INFO aloud::session: session ended by=\"server\" code=1009 reason=\"The message is over the size limit.\"",
+        ),
+        (
+            "is silent",
+            Vec::new(),
+            true,
+            "by=\"server\" code=1008 reason=\"No sign of life (the closing handshake was not finished)\"",
+        ),
+        (
+            "does not finish closing",
+            text(r#"{"type":"end"}"#),
+            true,
+            "by=\"server\" code=1000 reason=\"Session ended by client (the closing handshake was not finished)\"",
+        ),
+        ("reads nothing", start("On and on."), false, "code=1008 reason=\"Nothing was read for too long"),
+        (
+            "has a fault of ours",
+            start("Now."),
+            true,
+            "ERROR aloud::session: session ended by=\"server\" code=1011 reason=\"a fault of the server\"",
+        ),
+        ("resets", Vec::new(), false, "INFO aloud::session: session ended by=\"nobody\" code=1006"),
+    ];
+    for (name, bytes, reads, told) in table {
+        let mut client = open(server.addr).await;
+        let Frame::Text(greeting) = client.read_frame().await else { panic!("no greeting") };
+        let id = format!("id={}", greeting["sessionId"]);
+        client.send_bytes(&bytes).await;
+        let mut kept = None;
+        match name {
+            "resets" => client.reset(),
+            _ if reads => drop(client.read_until("close").await),
+            _ => kept = Some(client),
+        }
+        let line = within(async {
+            loop {
+                if let Some(line) = log::lines().into_iter().find(|line| line.contains(&id)) {
+                    break line;
+                }
+                yield_now().await;
+            }
+        });
+        let line = line.await;
+        drop(kept);
+        eprintln!("{name}: {line}");
+        let line = line.replace(&format!("{id} client=\"127.0.0.1\" "), "");
+        assert!(line.contains(told), "{name}: {line}");
+        server.is_quiet().await;
+        assert_eq!(log::lines().iter().filter(|line| line.contains(&id)).count(), 1, "{name}");
+    }
+}
+
 /// Each gets one error, and the session goes on as if it had not come.
 #[tokio::test]
 async fn nonsense_gets_one_error() {
@@ -570,7 +751,7 @@ async fn nonsense_gets_one_error() {
         ("an escape that is none", quoted(r"\x41")),
         ("null for a prompt", prompt("null")),
         ("a prompt of 20,001 characters", quoted(&"a".repeat(20_001))),
-        ("a word of 60 kB", quoted(&"a".repeat(60_000))),
+        ("a word of 100 kB", quoted(&"a".repeat(100_000))),
         ("1 MiB of text", quoted(&"A word. ".repeat(1 << 17))),
     ] {
         client.say(&message).await;
@@ -635,6 +816,26 @@ async fn odd_text_is_spoken() {
         client.say(&json!({"type": "start_session", "prompt": prompt}).to_string()).await;
         client.read_until("session_end").await;
     }
+}
+
+/// Where so much may be said, so much is said: in pieces of bounded length, and nothing is lost.
+#[tokio::test]
+async fn a_word_of_100_kb_is_spoken_where_it_may_be() {
+    let config = Config { max_message_bytes: 1 << 20, max_prompt_chars: 200_000, ..Config::default() };
+    let server = start_with(config, Arc::new(Tone::new(FORMAT, 0.001))).await;
+    let mut client = session(server.addr).await;
+    client.say(&json!({"type": "start_session", "prompt": "a".repeat(100_000)}).to_string()).await;
+    let frames = client.read_until("session_end").await;
+    let said: Vec<usize> = frames
+        .iter()
+        .filter_map(|frame| match frame {
+            Frame::Text(value) if frame.kind() == "text" => Some(value["data"].as_str().unwrap().len()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(said.iter().sum::<usize>(), 100_000);
+    assert!(said.iter().all(|length| *length <= 1_000), "{said:?}");
+    assert!(frames.iter().all(|frame| frame.kind() != "error"));
 }
 
 #[tokio::test]

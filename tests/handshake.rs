@@ -13,6 +13,7 @@ const SAMPLE: &str = "GET /api/session/ws HTTP/1.1\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Version: 13\r\n\r\n";
 
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 async fn server() -> Running {
@@ -121,8 +122,11 @@ async fn malformed() {
         ("key not base64", with("Sec-WebSocket-Key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j*Q=="), 400),
         ("key of 17 bytes", with("Sec-WebSocket-Key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZWU="), 400),
         ("two keys", and("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), 400),
+        ("two keys, not the same", and("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="), 400),
+        ("two keys in a line", with("Sec-WebSocket-Key", &format!("Sec-WebSocket-Key: {KEY}, {KEY}")), 400),
         ("no host", with("Host", ""), 400),
         ("two hosts", and("Host: server.example.com"), 400),
+        ("two hosts, not the same", and("Host: other.example.com"), 400),
         ("upgrade not in Connection", with("Connection", ""), 400),
         ("Connection without Upgrade", with("Upgrade", ""), 400),
         ("folded header", and("X-Folded: a\r\n b"), 400),
@@ -141,6 +145,8 @@ async fn malformed() {
         ("negative length", and("Content-Length: -1"), 400),
         ("empty length", and("Content-Length:"), 400),
         ("length beyond 64 bits", and("Content-Length: 99999999999999999999"), 400),
+        ("chunked and a length of something", and("Content-Length: 5\r\nTransfer-Encoding: chunked"), 400),
+        ("two lengths, not the same", and("Content-Length: 5\r\nContent-Length: 6"), 400),
         ("body", [and("Content-Length: 5"), b"hello".to_vec()].concat(), 400),
         ("body that never comes", and("Content-Length: 5"), 400),
         ("body on demand", and("Content-Length: 5\r\nExpect: 100-continue"), 400),
@@ -196,6 +202,7 @@ async fn noise_is_malformed() {
         client.send_bytes(&noise(seed, 4096)).await;
         let head = client.read_head().await;
         assert_eq!(head.status, 400, "seed {seed}");
+        assert_eq!(head.header("connection").as_deref(), Some("close"), "seed {seed}");
         assert_eq!(client.read_to_close().await, b"", "seed {seed}");
     }
 }
@@ -223,6 +230,12 @@ async fn refused_and_still_usable() {
             405,
             Some(("allow", "GET")),
         ),
+        ("PUT", SAMPLE.replace("GET", "PUT").into_bytes(), 405, Some(("allow", "GET"))),
+        ("DELETE", SAMPLE.replace("GET", "DELETE").into_bytes(), 405, Some(("allow", "GET"))),
+        ("PATCH", SAMPLE.replace("GET", "PATCH").into_bytes(), 405, Some(("allow", "GET"))),
+        ("OPTIONS", SAMPLE.replace("GET", "OPTIONS").into_bytes(), 405, Some(("allow", "GET"))),
+        ("TRACE", SAMPLE.replace("GET", "TRACE").into_bytes(), 405, Some(("allow", "GET"))),
+        ("CONNECT", SAMPLE.replace("GET", "CONNECT").into_bytes(), 405, Some(("allow", "GET"))),
         ("another method", SAMPLE.replace("GET", "BREW").into_bytes(), 405, Some(("allow", "GET"))),
         ("unknown path", SAMPLE.replace("/ws", "/wss").into_bytes(), 404, None),
     ] {
@@ -247,7 +260,8 @@ async fn head_gets_no_body() {
     let server = server().await;
     let mut client = raw(server.addr).await;
     client.send_bytes(SAMPLE.replace("GET", "HEAD").as_bytes()).await;
-    assert_eq!(client.read_head().await.status, 405);
+    let head = client.read_head().await;
+    assert_eq!((head.status, head.header("allow").as_deref()), (405, Some("GET")));
     client.send_bytes(SAMPLE.as_bytes()).await;
     expect_101(&mut client, "after HEAD").await;
 }
@@ -318,7 +332,9 @@ async fn a_trickling_peer_gets_408() {
             }
         }
     });
-    assert_eq!(head.await.status, 408);
+    let head = head.await;
+    assert_eq!((head.status, head.header("connection").as_deref()), (408, Some("close")));
+    assert!(client.read_to_close().await.ends_with(b".\n"));
 }
 
 /// Each answer starts the time anew; it is not one for the whole connection.

@@ -10,7 +10,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{FORMAT, Frame, Raw, Scripted, close, frame, opening};
+use support::{FORMAT, Frame, Raw, Scripted, Scripting, close, frame, opening};
 use tokio::io::{DuplexStream, duplex};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -111,6 +111,34 @@ async fn every_frame_is_a_sign_of_life() {
         assert_at(since, 145, name);
         assert_eq!(frames.iter().filter(|f| f.kind() == "ping").count(), 4, "{name}");
         assert_eq!(frames.last().unwrap().clone(), Frame::Close(Some((1008, "No sign of life".to_owned()))));
+    }
+}
+
+/// Half a frame is waited for as long as silence lasts, and what worked for its sender ends with it:
+/// the engine, and the writer.
+#[tokio::test(start_paused = true)]
+async fn half_a_frame_and_then_silence_is_silence() {
+    let (writer, mut asked) = Scripting::new();
+    let service = Service::with_writer(Config::default(), endless(), writer).unwrap();
+    for cut in [1, 2, 5, 6, 20] {
+        let mut client = connect(&service).await;
+        client.say(r#"{"type":"start_session","source":"llm","prompt":"Hi."}"#).await;
+        let (_, mut pen) = asked.recv().await.unwrap();
+        pen.write("One. Two. Three.").await.unwrap();
+        assert_eq!(client.read_frame().await.kind(), "text");
+        client.say(PAUSE).await;
+        client.send_bytes(&support::text(RESUME)[..cut]).await;
+        let since = Instant::now();
+        let frames = client.read_until("close").await;
+        assert_at(since, 75, "Close");
+        assert_eq!(frames.last(), Some(&Frame::Close(Some((1008, "No sign of life".to_owned())))), "{cut}");
+        pen.cancelled().await;
+        drop(pen);
+        assert_eq!((service.syntheses().count(), service.scripts().count()), (0, 0), "{cut}");
+        assert_at(since, 75, "the end of engine and writer");
+        assert_eq!(client.read_to_close().await, b"");
+        assert_at(since, 80, "the end");
+        assert_eq!(service.sessions().count(), 0, "{cut}");
     }
 }
 

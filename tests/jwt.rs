@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use support::{FORMAT, Frame, Raw, Running, messages, opening_with, raw, start_with};
+use support::{FORMAT, Frame, Raw, Running, messages, opening_with, raw, start_with, v1};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const START: &str = r#"{"type":"start_session","prompt":"The one. The two. The three. The four."}"#;
@@ -187,6 +187,35 @@ async fn a_token_is_signed_with_the_key_and_its_algorithm() {
     }
 }
 
+/// The same judgement where it comes as the first message: then the answer is a code.
+#[tokio::test]
+async fn a_token_that_comes_late_is_judged_alike() {
+    let folder = Folder::new("late");
+    let jwt = Jwt { audience: Some("aloud".into()), ..Jwt::new(folder.file("secret", SECRET)) };
+    let server = server(jwt).await;
+    let good = json!({"aud": "aloud"});
+    for (more, secret, code) in [
+        (good.clone(), SECRET, None),
+        (good.clone(), &[b'x'; 32][..], Some(4401)),
+        (json!({"aud": "aloud", "exp": now() - 40}), SECRET, Some(4401)),
+        (json!({"aud": "aloud", "nbf": now() + 60}), SECRET, Some(4401)),
+        (json!({"aud": "other"}), SECRET, Some(4401)),
+        (json!({}), SECRET, Some(4401)),
+        (json!({"aud": "aloud", "voices": ["nobody"]}), SECRET, Some(4403)),
+    ] {
+        let (mut client, _) = v1(server.addr).await;
+        let token = token(&json!({"alg": "HS256"}), &claims(&more), &hs256(secret));
+        client.say(&json!({"type": "auth", "token": token}).to_string()).await;
+        client.say(START).await;
+        let end = if code.is_some() { "close" } else { "session_end" };
+        let frames = client.read_until(end).await;
+        assert!(!format!("{frames:?}").contains(&token), "{more}");
+        let Some(code) = code else { continue };
+        assert_eq!(messages(&frames)[0]["fatal"], true, "{more}");
+        assert!(matches!(frames.last(), Some(Frame::Close(Some((got, _)))) if *got == code), "{frames:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_a_token_allows_binds_its_session() {
     let folder = Folder::new("bounds");
@@ -234,7 +263,8 @@ fn openssl(folder: &Folder, args: &[&str], input: &[u8]) -> Option<Vec<u8>> {
             return None;
         }
     };
-    child.stdin.take().unwrap().write_all(input).unwrap();
+    // One that has no use for it may have ended by now.
+    let _ = child.stdin.take().unwrap().write_all(input);
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     Some(output.stdout)

@@ -531,6 +531,48 @@ async fn a_session_leaves_one_line_and_no_word_of_what_was_spoken() {
     }
 }
 
+/// Whoever is not let in leaves a line, too, which says what is wrong; and is counted.
+#[tokio::test]
+async fn a_refusal_leaves_a_line() {
+    let program = Program::start(&["--log-level=debug", "--admin=127.0.0.1:0"]);
+    let admin = program.admin();
+    let good = String::from_utf8(opening(program.addr, PATH)).unwrap();
+    let with = |lines: &str| good.replace("Host:", &format!("{lines}\r\nHost:"));
+    let key = good.lines().find(|line| line.starts_with("Sec-WebSocket-Key")).unwrap();
+    let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
+    let mut refusals = 0;
+    for (request, status, told) in [
+        ("GET /elsewhere HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 404, "404 Not Found: "),
+        (
+            good.replace("GET", "POST"),
+            405,
+            "405 Method Not Allowed: The method is not allowed here; use GET.",
+        ),
+        (format!("GET {PATH} HTTP/1.1\r\nHost: a\r\n\r\n"), 426, "426 Upgrade Required: "),
+        (good.replace("Version: 13", "Version: 8"), 426, "426 Upgrade Required: "),
+        (good.replace(key, "X: y"), 400, "400 Bad Request: "),
+        (with("Origin: https://evil.example"), 403, "403 Forbidden: Pages of this origin may not"),
+        (with("X: a\0b"), 400, "400: invalid HTTP header"),
+        ("\x16\x03\x01\x02\0\x01".to_owned(), 400, "400: invalid HTTP"),
+        (with(many.trim_end()), 431, "431: "),
+        (good.replace(PATH, &format!("{PATH}?{}", "y".repeat(100_000))), 414, "414: URI too long"),
+    ] {
+        let mut client = raw(program.addr).await;
+        client.send_bytes(request.as_bytes()).await;
+        assert_eq!(client.read_head().await.status, status, "{told}");
+        let line = program.line(told);
+        assert!(line.contains(&format!("Z debug: refused 127.0.0.1: {told}")), "{line}");
+        // The next of the same is to be another line.
+        program.seen.lock().unwrap().clear();
+        refusals += 1;
+    }
+    let (_, page) = ask(admin, "GET", "/metrics").await;
+    let counted = page.lines().filter(|line| line.starts_with("aloud_handshakes_total{status=\"4"));
+    let counted: f64 = counted.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum();
+    assert_eq!(counted, f64::from(refusals), "{page}");
+    assert_eq!(value(&page, "aloud_handshakes_total{status=\"414\"}"), 1.0);
+}
+
 /// A pipe that nobody reads costs lines, which are counted, and no session.
 #[tokio::test]
 async fn a_full_stderr_holds_nobody_up() {

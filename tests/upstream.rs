@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::http::{Exchange, Upstreamed, upstreamed};
 use support::{Frame, Raw, Running, audio, log, messages, spoken, start_with, v1, within};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 /// What must never be seen by anybody but the service.
 const KEY: &str = "sk-never-to-be-seen-0123456789";
@@ -290,20 +290,26 @@ async fn a_service_that_cannot_be_reached() {
     let (retried, made) = finish(call(again)).await;
     assert_eq!(retried.len(), 2);
     assert_eq!(made.unwrap_err().kind, FailureKind::Unreachable);
-    // The backlog is full, and the kernel drops what comes on top.
+    let (full, _waiting) = overfull().await;
+    let deadlines = Deadlines { connect: ms(100), ..Deadlines::default() };
+    let settings =
+        Settings { deadlines, retries, ..settings(format!("http://{}", full.local_addr().unwrap())) };
+    let failure = finish(call(settings)).await.1.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::ConnectTimeout);
+    assert_eq!(failure.to_string(), "The test service could not be reached within 100ms.");
+}
+
+/// A listener whose backlog is full: the kernel drops what comes on top, without a word.
+async fn overfull() -> (TcpListener, Vec<TcpStream>) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let full = socket.listen(1).unwrap();
     let addr = full.local_addr().unwrap();
     let mut waiting = Vec::new();
-    while let Ok(connected) = tokio::time::timeout(ms(300), tokio::net::TcpStream::connect(addr)).await {
+    while let Ok(connected) = tokio::time::timeout(ms(300), TcpStream::connect(addr)).await {
         waiting.push(connected.unwrap());
     }
-    let deadlines = Deadlines { connect: ms(100), ..Deadlines::default() };
-    let settings = Settings { deadlines, retries, ..settings(format!("http://{addr}")) };
-    let failure = finish(call(settings)).await.1.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::ConnectTimeout);
-    assert_eq!(failure.to_string(), "The test service could not be reached within 100ms.");
+    (full, waiting)
 }
 
 #[tokio::test]
@@ -684,6 +690,53 @@ async fn a_service_that_fails_costs_one_sentence() {
         serving.abort();
     }
     assert!(!logged(&["never-to-be-seen"]), "no log line of any library holds the key");
+}
+
+/// Nobody at the address, no address for the name, nobody who answers: told within the time for
+/// connecting, and the server is not ready for more.
+#[tokio::test]
+async fn a_service_that_is_not_there_is_told_and_the_server_is_not_ready() {
+    log::listen();
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let (full, _waiting) = overfull().await;
+    let unreachable = "The speech engine could not be reached.";
+    let too_late = "The speech engine could not be reached within 400ms.";
+    for (url, code, told) in [
+        (format!("http://127.0.0.1:{port}"), "engine_failed", unreachable),
+        ("http://no-such-host.invalid".to_owned(), "engine_failed", unreachable),
+        (format!("http://{}", full.local_addr().unwrap()), "engine_timeout", too_late),
+    ] {
+        let retries = Retries { attempts: 1, ..Retries::default() };
+        let settings = Settings { role: "speech engine", deadlines: SHORT, retries, ..settings(&*url) };
+        let server = start_with(Config::default(), Arc::new(SpeechApi::new(settings).unwrap())).await;
+        assert_eq!(server.service.readiness(), Ok(()), "not tried yet");
+        let (mut client, _) = v1(server.addr).await;
+        let since = Instant::now();
+        client.say(&start("One. Two. Three.")).await;
+        let frames = client.read_until("session_end").await;
+        assert!(since.elapsed() < SHORT.connect * 3 + ms(800), "{url}: {:?}", since.elapsed());
+        let messages = messages(&frames);
+        let errors: Vec<&Value> = messages.iter().filter(|message| message["type"] == "error").collect();
+        assert_eq!(errors.len(), 3, "{url}: {messages:?}");
+        for error in errors {
+            assert_eq!((&error["code"], &error["message"]), (&json!(code), &json!(told)), "{url}");
+            assert_eq!((&error["retryable"], &error["fatal"]), (&json!(true), &json!(false)), "{url}");
+        }
+        assert!(logged(&[&url]), "{url}");
+        assert!(server.service.readiness().unwrap_err().ends_with("fails, see the log"), "{url}");
+    }
+}
+
+/// Somebody else's address, to which a redirect points, is never asked.
+#[tokio::test]
+async fn no_redirect_is_followed_to_another_host() {
+    for status in ["301 Moved", "302 Found", "303 See", "307 There", "308 There"] {
+        let (mut service, mut other) = (upstreamed().await, upstreamed().await);
+        let (mut exchange, made) = asked(settings(service.url()), &mut service).await;
+        exchange.answer(status, &format!("Location: {}/v1/thing\r\n", other.url()), b"").await;
+        assert_eq!(within(made).await.unwrap().1.unwrap_err().kind, FailureKind::Redirect);
+        assert!(!service.is_asked() && !other.is_asked() && other.open.count() == 0, "{status}");
+    }
 }
 
 #[tokio::test]

@@ -865,7 +865,8 @@ impl Session {
     fn finish_if_sent(&mut self) {
         let (is_v1, is_paused) = (self.is_v1(), self.is_paused);
         if let Some(stream) = self.running()
-            && !is_paused
+            // Of a cancelled stream nothing is left for a pause to hold.
+            && (!is_paused || stream.end_reason == EndReason::Cancelled)
             && stream.is_all_sent()
         {
             stream.is_finished = true;

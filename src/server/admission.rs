@@ -118,21 +118,7 @@ impl Admission {
         knows_auth: bool,
         now: Instant,
     ) -> Result<Entry, Rejection> {
-        let client = self.client(visitor);
-        let entry = self.judge(visitor, &client, knows_auth, now);
-        if let Err(rejection) = &entry {
-            tracing::debug!("refused {client}: {}", rejection.status);
-        }
-        entry
-    }
-
-    fn judge(
-        self: &Arc<Self>,
-        visitor: &Visitor<'_>,
-        client: &Client,
-        knows_auth: bool,
-        now: Instant,
-    ) -> Result<Entry, Rejection> {
+        let client = &self.client(visitor);
         self.check_origin(visitor)?;
         // Counted from here on, and given back should anything below refuse.
         let mut permit =
@@ -203,7 +189,7 @@ impl Admission {
         Ok(grant.bounds)
     }
 
-    fn client(&self, visitor: &Visitor<'_>) -> Client {
+    pub(super) fn client(&self, visitor: &Visitor<'_>) -> Client {
         Client::at(forwarded::client(&self.rules.trusted_proxies, visitor.peer, visitor.headers))
     }
 

@@ -115,7 +115,6 @@ impl<T: Transport> Connection<T> {
         endpoint.receive(early);
         let now = Instant::now();
         Connection {
-            link: Link::new(transport, endpoint, talk, Arc::clone(&shared)),
             script: None,
             resume: None,
             last_heard: now,
@@ -127,6 +126,7 @@ impl<T: Transport> Connection<T> {
             slot: None,
             _counted: shared.sessions.enter(),
             stopping: shared.stop.subscribe(),
+            link: Link::new(transport, endpoint, talk, shared),
         }
     }
 
@@ -226,7 +226,7 @@ impl<T: Transport> Connection<T> {
                 poll_fn(|cx| Poll::Ready(_ = self.link.poll_speech(now, cx))).await;
                 is_step &= !self.carry_out();
             }
-            self.link.write(now, T::try_write).map_err(Outcome::Gone)?;
+            self.link.write(now).map_err(Outcome::Gone)?;
             // The end of the connection may have waited for what was sent just now.
             is_step &= !self.carry_out();
             if self.link.is_finished() {
@@ -592,7 +592,7 @@ impl<T: Transport> Connection<T> {
             return until;
         }
         let silent = self.last_heard + config.silence_timeout;
-        let stalled = self.link.stalled_since.map_or(silent, |since| since + config.stall_timeout);
+        let stalled = self.link.next_try().unwrap_or(silent);
         let drained = self.draining_since.map_or(silent, |since| since + config.drain_timeout);
         let session = match &self.link.talk {
             Talk::Session(session) => session.next_time().map_or(silent, Instant::from_std),
@@ -602,8 +602,7 @@ impl<T: Transport> Connection<T> {
     }
 
     fn on_time(&mut self, now: Instant) -> Result<(), Outcome> {
-        let Config { heartbeat, silence_timeout, stall_timeout, close_timeout, drain_timeout, .. } =
-            self.link.shared.config;
+        let Config { heartbeat, silence_timeout, close_timeout, drain_timeout, .. } = self.link.shared.config;
         if let Some(since) = self.closing_since {
             if now < since + close_timeout {
                 return Ok(());
@@ -615,13 +614,9 @@ impl<T: Transport> Connection<T> {
                 None => Outcome::Stalled,
             });
         }
-        if self.link.stalled_since.is_some_and(|since| now >= since + stall_timeout) {
-            // The socket may have room without having said so.
-            self.link.force_write(now).map_err(Outcome::Gone)?;
-            if self.link.stalled_since.is_some_and(|since| now >= since + stall_timeout) {
-                self.on_stall();
-                return Ok(());
-            }
+        if self.link.retry(now).map_err(Outcome::Gone)? {
+            self.on_stall();
+            return Ok(());
         }
         if self.draining_since.is_some_and(|since| now >= since + drain_timeout) {
             self.link.endpoint.close(CloseCode::RESTART, "The server restarts");

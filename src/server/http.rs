@@ -3,6 +3,7 @@
 //!
 //! Who is let in is judged elsewhere; this file knows no session.
 
+use super::admission::Client;
 use super::service::{Admitted, Service};
 use crate::deadline::pass;
 use hyper::Request;
@@ -149,7 +150,9 @@ where
                     if let Err(error) = &served
                         && error.is_parse()
                     {
-                        service.telemetry().shook_hands(if error.is_parse_too_large() { 431 } else { 400 });
+                        let status = answered(error);
+                        service.telemetry().shook_hands(status);
+                        tracing::debug!("refused {}: {status}: {error}", Client::at(peer));
                     }
                     has_failed = served.is_err();
                     break;
@@ -182,6 +185,7 @@ where
     let last_words = if is_late && has_begun { request_timeout() } else { String::new() };
     if !last_words.is_empty() {
         service.telemetry().shook_hands(408);
+        tracing::debug!("refused {}: 408: {}", Client::at(peer), TOO_LATE.trim_end());
     }
     let _: Result<io::Result<()>, _> = timeout(LINGER, close(&mut socket, last_words.as_bytes())).await;
     None
@@ -189,6 +193,16 @@ where
 
 fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
     progress.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The status that hyper has answered a request with that it could not read.
+fn answered(error: &hyper::Error) -> u16 {
+    match error.is_parse_too_large() {
+        // Nothing but its words tells the target from the headers.
+        true if error.to_string().contains("URI") => 414,
+        true => 431,
+        false => 400,
+    }
 }
 
 fn request_timeout() -> String {

@@ -25,6 +25,10 @@ use tokio::time::{Instant, timeout_at};
 /// Bytes read at once.
 const READ_BYTES: usize = 16 * 1024;
 
+/// How often a stalled write is tried again within the time that it may take: progress of which the
+/// socket says nothing would else count from when it is found, as late as at the end of that time.
+const STALL_TRIES: u32 = 5;
+
 thread_local! {
     /// Shared by all connections of a thread, so that an idle one owns no buffer.
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
@@ -55,6 +59,18 @@ pub(super) enum Traffic {
     Step,
 }
 
+/// A write that makes no progress.
+struct Stall {
+    since: Instant,
+    /// When to try again, whether or not the socket says that it has room.
+    next_try: Instant,
+    /// That is being done: all its room is to be filled, or the rest of it would be found, and be
+    /// progress, the next time.
+    is_trying: bool,
+    /// Something was written by that.
+    has_moved: bool,
+}
+
 /// A socket, and what is said over it.
 ///
 /// Kept in this order: what every wake-up of a stream reads stands together, in few cache lines, from
@@ -74,8 +90,8 @@ pub(super) struct Link<T> {
     pub(super) shared: Arc<Shared>,
     /// What it sends, and does, for the operator.
     pub(super) meter: Meter,
-    /// Since when a write has made no progress.
-    pub(super) stalled_since: Option<Instant>,
+    /// A write that has left something over.
+    stall: Option<Stall>,
     pub(super) talk: Talk,
     /// The sentences in synthesis; dropping one stops its engine.
     pub(super) speeches: VecDeque<Speech>,
@@ -91,7 +107,7 @@ impl<T: Transport> Link<T> {
             speeches: VecDeque::new(),
             shared,
             meter: Meter::default(),
-            stalled_since: None,
+            stall: None,
             talk,
             endpoint,
         }
@@ -112,12 +128,12 @@ impl<T: Transport> Link<T> {
             if writable {
                 self.is_blocked = false;
                 // Nothing may be left to write by now, as after a pause.
-                self.stalled_since = None;
+                self.stall = None;
             }
             return Poll::Ready(Ok(if readable { Traffic::Arrival } else { Traffic::Room }));
         }
         if !self.is_blocked && !self.has_more() {
-            let has_written = self.write(now, T::try_write)?;
+            let has_written = self.write(now)?;
             if has_written && (self.is_blocked || self.has_more() || self.wants_speech(now)) {
                 return Poll::Ready(Ok(Traffic::Step));
             }
@@ -217,7 +233,14 @@ impl<T: Transport> Link<T> {
 
     /// One write of everything that may leave now: control frames, then the stream. Whether there
     /// was anything.
-    pub(super) fn write(
+    pub(super) fn write(&mut self, now: Instant) -> io::Result<bool> {
+        match &self.stall {
+            Some(stall) if stall.is_trying => self.write_through(now, T::force_write),
+            _ => self.write_through(now, T::try_write),
+        }
+    }
+
+    fn write_through(
         &mut self,
         now: Instant,
         through: impl FnOnce(&mut T, &[IoSlice<'_>]) -> io::Result<usize>,
@@ -232,7 +255,8 @@ impl<T: Transport> Link<T> {
         BATCH.with_borrow_mut(|batch| {
             // A panic may have left another connection's bytes in it.
             batch.clear();
-            let Link { transport, endpoint, talk, meter, shared, .. } = &mut *self;
+            let Link { transport, endpoint, talk, meter, shared, is_blocked, has_more, stall, .. } =
+                &mut *self;
             batch.push_raw(endpoint.outgoing());
             if let Talk::Session(session) = talk
                 && streams
@@ -257,22 +281,51 @@ impl<T: Transport> Link<T> {
             });
             meter.wrote(&shared.telemetry, written, frames);
             let has_decided = matches!(talk, Talk::Session(session) if session.has_actions());
-            self.is_blocked = written < batch.len();
-            self.has_more = has_decided || !self.is_blocked && batch.is_full();
-            self.stalled_since = match self.stalled_since {
-                _ if !self.is_blocked => None,
-                Some(since) if written == 0 => Some(since),
-                _ => Some(now),
-            };
+            *is_blocked = written < batch.len();
+            *has_more = has_decided || !*is_blocked && batch.is_full();
+            match stall {
+                Some(stall) if *is_blocked && written == 0 && !stall.has_moved => stall.is_trying = false,
+                Some(stall) if !*is_blocked && stall.is_trying => stall.has_moved |= written > 0,
+                stall => {
+                    *stall = is_blocked.then(|| {
+                        let next_try = now + shared.config.stall_timeout / STALL_TRIES;
+                        Stall { since: now, next_try, is_trying: false, has_moved: false }
+                    });
+                }
+            }
             batch.clear();
             Ok(true)
         })
     }
 
-    /// The same, though the socket has not said that it has room: it may have some.
+    /// When a stalled write is to be tried again.
+    pub(super) fn next_try(&self) -> Option<Instant> {
+        self.stall.as_ref().map(|stall| stall.next_try)
+    }
+
+    /// Tries a stalled write again, if it is time to. Whether it has made no progress for as long as it
+    /// may.
+    pub(super) fn retry(&mut self, now: Instant) -> io::Result<bool> {
+        let timeout = self.shared.config.stall_timeout;
+        let Some(stall) = self.stall.as_mut().filter(|stall| now >= stall.next_try) else {
+            return Ok(false);
+        };
+        if stall.is_trying {
+            // There is room, and nothing that waits for it.
+            self.stall = None;
+        } else {
+            stall.next_try += timeout / STALL_TRIES;
+            stall.is_trying = true;
+            self.force_write(now)?;
+        }
+        let is_over = |stall: &Stall| !stall.is_trying && now >= stall.since + timeout;
+        Ok(self.stall.as_ref().is_some_and(is_over))
+    }
+
+    /// Writes, though the socket has not said that it has room: it may have some.
     pub(super) fn force_write(&mut self, now: Instant) -> io::Result<bool> {
         self.is_blocked = false;
-        self.write(now, T::force_write)
+        self.write_through(now, T::force_write)
     }
 
     /// Offers what waits to the socket once, come what may.

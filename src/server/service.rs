@@ -298,7 +298,10 @@ impl Service {
                 self.shared.telemetry.shook_hands(status);
                 match judged {
                     Ok((response, admitted)) => return (response.map(|()| Full::default()), Some(admitted)),
-                    Err(rejection) => refused(&rejection),
+                    Err(rejection) => {
+                        self.tell_refused(request, peer, &rejection);
+                        refused(&rejection)
+                    }
                 }
             }
         };
@@ -339,6 +342,12 @@ impl Service {
         Ok((accept.response(), Admitted { subprotocol, permit, settings, must_authenticate }))
     }
 
+    /// One line for the operator. No more than `debug`, or whoever scans the port fills the log.
+    fn tell_refused<B>(&self, request: &Request<B>, peer: Option<IpAddr>, rejection: &Rejection) {
+        let client = || self.shared.admission.client(&visitor(request, peer));
+        tracing::debug!("refused {}: {}: {}", client(), rejection.status, rejection.message);
+    }
+
     /// Exchanges a credential for a ticket.
     fn ticket<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> Response<Full<Bytes>> {
         if request.method() != Method::POST {
@@ -347,7 +356,10 @@ impl Service {
         let (visitor, now) = (visitor(request, peer), Instant::now().into_std());
         let (ticket, ttl) = match self.shared.admission.give_ticket(&visitor, random(), now) {
             Ok(given) => given,
-            Err(rejection) => return refused(&rejection),
+            Err(rejection) => {
+                self.tell_refused(request, peer, &rejection);
+                return refused(&rejection);
+            }
         };
         let json = format!(r#"{{"ticket":"{}","expiresInMs":{}}}"#, ticket.reveal(), ttl.as_millis());
         let mut response = Response::new(Full::from(json));
