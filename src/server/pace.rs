@@ -23,8 +23,17 @@ const HORIZON: Duration = Duration::from_millis(900);
 /// A slot is never early.
 const ROUND_UP: Duration = Duration::from_nanos(999_999);
 
-/// Tasks for which a slot keeps room between its rounds.
-const KEPT_ROOM: usize = 16;
+/// Tasks that are woken at once: a list of all that may be due would take room for good.
+const WOKEN: usize = 64;
+
+/// Tasks that a block of places has room for.
+const BLOCK: usize = 1024;
+
+/// Blocks for which there is room in their list from the beginning.
+const BLOCKS: usize = 64;
+
+/// The number of no place.
+const NOWHERE: usize = usize::MAX;
 
 thread_local! {
     static WHEEL: RefCell<Option<(Id, Arc<Mutex<Wheel>>)>> = const { RefCell::new(None) };
@@ -39,15 +48,42 @@ pub(super) struct Pace {
 
 struct Wheel {
     began: Instant,
-    slots: Vec<Vec<Waker>>,
+    slots: Slots,
     /// The last slot whose tasks were woken, in ms since `began`.
     passed: u64,
-    /// Tasks in all slots.
-    waiting: usize,
     /// The slot that the timer stands at.
     next: u64,
     /// Sets the timer anew.
     driver: Option<Waker>,
+}
+
+/// The tasks in each slot, in the order in which they came.
+///
+/// They are linked in a few blocks that all slots share: room that each slot kept for itself would
+/// lie all over the heap, and what lies at its end keeps all that was freed before it from going
+/// back to the system.
+struct Slots {
+    /// The last place of each slot, or nowhere.
+    last: Vec<usize>,
+    /// The first is there for good, the others for as long as they are needed.
+    blocks: Vec<Block>,
+    /// All blocks before this one are full.
+    roomy: usize,
+    /// Tasks in all slots.
+    waiting: usize,
+}
+
+struct Block {
+    places: Vec<Place>,
+    /// The first of the free ones, or nowhere.
+    free: usize,
+    taken: usize,
+}
+
+struct Place {
+    waker: Option<Waker>,
+    /// The next of its slot, behind the last the first; or the next that is free.
+    next: usize,
 }
 
 impl Pace {
@@ -92,11 +128,14 @@ fn lock(wheel: &Mutex<Wheel>) -> MutexGuard<'_, Wheel> {
 /// Wakes what is due for as long as the runtime lives.
 async fn drive(wheel: Arc<Mutex<Wheel>>) {
     let mut timer = pin!(sleep_until(Instant::now()));
-    let mut due = Vec::new();
+    let mut due = Vec::with_capacity(WOKEN);
     poll_fn(|cx| {
         loop {
             let next = lock(&wheel).turn(Instant::now(), cx.waker(), &mut due);
-            due.drain(..).for_each(Waker::wake);
+            if !due.is_empty() {
+                due.drain(..).for_each(Waker::wake);
+                continue;
+            }
             let Some(next) = next else { return Poll::<()>::Pending };
             timer.as_mut().reset(next);
             if timer.as_mut().poll(cx).is_pending() {
@@ -114,46 +153,140 @@ fn ms(duration: Duration) -> u64 {
 
 impl Wheel {
     fn new(now: Instant) -> Wheel {
-        let slots = (0..SLOTS).map(|_| Vec::new()).collect();
-        Wheel { began: now, slots, passed: 0, waiting: 0, next: u64::MAX, driver: None }
+        Wheel { began: now, slots: Slots::new(), passed: 0, next: u64::MAX, driver: None }
     }
 
     /// Has a task woken at the first slot that is not before `at`.
     fn wake_at(&mut self, at: Instant, now: Instant, waker: &Waker) {
-        if self.waiting == 0 {
+        if self.slots.waiting == 0 {
             self.passed = self.passed.max(ms(now - self.began));
         }
         let slot = ms(at - self.began + ROUND_UP);
         // Too early, if the timer is late, is no harm.
         let slot = slot.clamp(self.passed + 1, self.passed + SLOTS - 1);
-        self.slots[(slot % SLOTS) as usize].push(waker.clone());
-        self.waiting += 1;
+        self.slots.push(slot, waker.clone());
         if slot < self.next {
             self.next = slot;
             self.driver.iter().for_each(Waker::wake_by_ref);
         }
     }
 
-    /// Moves the tasks that are due to `due`; when the next ones will be.
+    /// Moves tasks that are due to `due`, no more than it has room for. Where there are none, when
+    /// the next ones will be.
     fn turn(&mut self, now: Instant, driver: &Waker, due: &mut Vec<Waker>) -> Option<Instant> {
         if !self.driver.as_ref().is_some_and(|known| known.will_wake(driver)) {
             self.driver = Some(driver.clone());
         }
         let until = ms(now - self.began).max(self.passed);
         for slot in self.passed + 1..=until.min(self.passed + SLOTS) {
-            let slot = &mut self.slots[(slot % SLOTS) as usize];
-            due.append(slot);
-            slot.shrink_to(KEPT_ROOM);
+            while let Some(waker) = self.slots.pop(slot) {
+                due.push(waker);
+                if due.len() == due.capacity() {
+                    // There may be more in this one.
+                    self.passed = slot - 1;
+                    return None;
+                }
+            }
         }
-        self.waiting -= due.len();
         self.passed = until;
-        let is_taken = |slot: &u64| !self.slots[(slot % SLOTS) as usize].is_empty();
-        let next = match self.waiting {
+        if !due.is_empty() {
+            return None;
+        }
+        self.slots.let_go();
+        let next = match self.slots.waiting {
             0 => None,
-            _ => (until + 1..until + SLOTS).find(is_taken),
+            _ => (until + 1..until + SLOTS).find(|slot| !self.slots.is_empty(*slot)),
         };
         self.next = next.unwrap_or(u64::MAX);
         next.map(|next| self.began + Duration::from_millis(next))
+    }
+}
+
+/// The index of a moment's slot.
+fn index(slot: u64) -> usize {
+    (slot % SLOTS) as usize
+}
+
+impl Slots {
+    fn new() -> Slots {
+        let mut blocks = Vec::with_capacity(BLOCKS);
+        blocks.push(Block::new(0));
+        Slots { last: vec![NOWHERE; SLOTS as usize], blocks, roomy: 0, waiting: 0 }
+    }
+
+    fn is_empty(&self, slot: u64) -> bool {
+        self.last[index(slot)] == NOWHERE
+    }
+
+    fn place(&mut self, at: usize) -> &mut Place {
+        &mut self.blocks[at / BLOCK].places[at % BLOCK]
+    }
+
+    fn push(&mut self, slot: u64, waker: Waker) {
+        let at = self.take_place();
+        let last = std::mem::replace(&mut self.last[index(slot)], at);
+        let first = match last {
+            NOWHERE => at,
+            last => std::mem::replace(&mut self.place(last).next, at),
+        };
+        *self.place(at) = Place { waker: Some(waker), next: first };
+        self.waiting += 1;
+    }
+
+    fn pop(&mut self, slot: u64) -> Option<Waker> {
+        let last = self.last[index(slot)];
+        if last == NOWHERE {
+            return None;
+        }
+        let first = self.place(last).next;
+        let next = self.place(first).next;
+        self.place(last).next = next;
+        if first == last {
+            self.last[index(slot)] = NOWHERE;
+        }
+        self.waiting -= 1;
+        self.give_place(first)
+    }
+
+    /// The first place that is free, so that the last blocks are the first to be empty.
+    fn take_place(&mut self) -> usize {
+        while self.blocks.get(self.roomy).is_some_and(|block| block.taken == BLOCK) {
+            self.roomy += 1;
+        }
+        if self.roomy == self.blocks.len() {
+            self.blocks.push(Block::new(self.roomy * BLOCK));
+        }
+        let block = &mut self.blocks[self.roomy];
+        let at = block.free;
+        block.free = block.places[at % BLOCK].next;
+        block.taken += 1;
+        at
+    }
+
+    fn give_place(&mut self, at: usize) -> Option<Waker> {
+        let number = at / BLOCK;
+        self.roomy = self.roomy.min(number);
+        let block = &mut self.blocks[number];
+        let place = &mut block.places[at % BLOCK];
+        let waker = place.waker.take();
+        place.next = std::mem::replace(&mut block.free, at);
+        block.taken -= 1;
+        waker
+    }
+
+    /// Gives blocks back that are not needed any more.
+    fn let_go(&mut self) {
+        while self.blocks.len() > 1 && self.blocks.last().is_some_and(|block| block.taken == 0) {
+            self.blocks.pop();
+        }
+    }
+}
+
+impl Block {
+    /// Free places that are numbered from this one on.
+    fn new(first: usize) -> Block {
+        let next = (first + 1..first + BLOCK).chain([NOWHERE]);
+        Block { places: next.map(|next| Place { waker: None, next }).collect(), free: first, taken: 0 }
     }
 }
 
@@ -196,15 +329,10 @@ mod tests {
         for task in tasks {
             task.await.unwrap();
         }
-        // What fired is gone, and what was not needed for long takes no room.
-        let wheel = lock(&WHEEL.with_borrow(|wheel| Arc::clone(&wheel.as_ref().unwrap().1))).room();
-        assert!(wheel <= SLOTS as usize * KEPT_ROOM, "{wheel}");
-    }
-
-    impl Wheel {
-        fn room(&self) -> usize {
-            self.slots.iter().map(Vec::capacity).sum()
-        }
+        // What fired is gone, and takes no room.
+        let wheel = WHEEL.with_borrow(|wheel| Arc::clone(&wheel.as_ref().unwrap().1));
+        let slots = &lock(&wheel).slots;
+        assert_eq!((slots.waiting, slots.blocks.len(), slots.blocks[0].taken), (0, 1, 0));
     }
 
     #[tokio::test(start_paused = true)]
