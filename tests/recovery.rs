@@ -5,7 +5,6 @@
 mod support;
 
 use aloud::Config;
-use aloud::audio::Format;
 use aloud::tts::{Flite, Sink, Synthesizer, Tone, Utterance};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -900,11 +899,6 @@ async fn freeze_and_recover(sessions: usize, options: &Value, server: &Running) 
     let service = &server.service;
     until("frozen", || service.frozen().count() == sessions).await;
     assert!(service.frozen_bytes() > sessions * 640);
-    println!(
-        "{sessions} frozen: {} bytes counted each, RSS {} KiB",
-        service.frozen_bytes() / sessions,
-        rss_kib()
-    );
     let mut clients = Vec::new();
     for (heard, greeting) in all {
         let mut client = v1(server.addr).await.0;
@@ -925,12 +919,6 @@ async fn freeze_and_recover(sessions: usize, options: &Value, server: &Running) 
     assert_eq!((service.frozen().count(), service.frozen_bytes()), (0, 0));
 }
 
-/// Memory that this process holds.
-fn rss_kib() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split(' ').nth(1).map_or(0, |pages| pages.parse::<usize>().unwrap() * 4)
-}
-
 #[tokio::test]
 async fn nothing_is_left_of_500_that_came_back() {
     let server = start_with(Config::default(), tone(5.0)).await;
@@ -947,22 +935,4 @@ async fn nothing_is_left_of_500_that_came_back() {
     }
     until("given up", || server.service.frozen().count() + server.service.sessions().count() == 0).await;
     assert_eq!((server.service.frozen_bytes(), server.service.syntheses().count()), (0, 0));
-}
-
-#[tokio::test]
-#[ignore = "takes a while, and says something only in a release build: run it by hand with --nocapture"]
-async fn five_thousand_frozen_and_recovered_leave_the_memory_as_it_was() {
-    let (engine, _) = (Arc::new(Flite::new()), FORMAT);
-    let tone: Arc<dyn Synthesizer> = Arc::new(Tone::new(Format { ..engine.format() }, 5.0));
-    let server = start_with(Config::default(), tone).await;
-    freeze_and_recover(100, &paced(1_000), &server).await;
-    let mut before = rss_kib();
-    for round in 0..3 {
-        println!("round {round}: RSS {before} KiB before");
-        freeze_and_recover(5_000, &paced(1_000), &server).await;
-        let after = rss_kib();
-        println!("round {round}: RSS {after} KiB after");
-        assert!(round == 0 || after < before + before / 4 + 4_096);
-        before = after;
-    }
 }

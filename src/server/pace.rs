@@ -20,7 +20,7 @@ const SLOTS: u64 = 1024;
 /// A slot is never early.
 const ROUND_UP: Duration = Duration::from_nanos(999_999);
 
-/// Tasks for which a slot keeps room between its rounds.
+/// Tasks for which a slot keeps room between its rounds, as long as any task waits.
 const KEPT_ROOM: usize = 16;
 
 thread_local! {
@@ -41,6 +41,8 @@ struct Wheel {
     passed: u64,
     /// Tasks in all slots.
     waiting: usize,
+    /// Some slot has room.
+    has_room: bool,
     /// The slot that the timer stands at.
     next: u64,
     /// Sets the timer anew.
@@ -94,7 +96,10 @@ async fn drive(wheel: Arc<Mutex<Wheel>>) {
         loop {
             let next = lock(&wheel).turn(Instant::now(), cx.waker(), &mut due);
             due.drain(..).for_each(Waker::wake);
-            let Some(next) = next else { return Poll::<()>::Pending };
+            let Some(next) = next else {
+                due.shrink_to_fit();
+                return Poll::<()>::Pending;
+            };
             timer.as_mut().reset(next);
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -112,7 +117,7 @@ fn ms(duration: Duration) -> u64 {
 impl Wheel {
     fn new(now: Instant) -> Wheel {
         let slots = (0..SLOTS).map(|_| Vec::new()).collect();
-        Wheel { began: now, slots, passed: 0, waiting: 0, next: u64::MAX, driver: None }
+        Wheel { began: now, slots, passed: 0, waiting: 0, has_room: false, next: u64::MAX, driver: None }
     }
 
     /// The first slot that is not before `at`.
@@ -130,6 +135,7 @@ impl Wheel {
         let slot = slot.clamp(self.passed + 1, self.passed + SLOTS - 1);
         self.slots[(slot % SLOTS) as usize].push(waker.clone());
         self.waiting += 1;
+        self.has_room = true;
         if slot < self.next {
             self.next = slot;
             self.driver.iter().for_each(Waker::wake_by_ref);
@@ -137,7 +143,7 @@ impl Wheel {
         slot
     }
 
-    /// Moves the tasks that are due to `due`; when the next ones will be.
+    /// Moves the tasks that are due to `due`; when to turn it again.
     fn turn(&mut self, now: Instant, driver: &Waker, due: &mut Vec<Waker>) -> Option<Instant> {
         if !self.driver.as_ref().is_some_and(|known| known.will_wake(driver)) {
             self.driver = Some(driver.clone());
@@ -156,6 +162,15 @@ impl Wheel {
             _ => (until + 1..until + SLOTS).find(is_taken),
         };
         self.next = next.unwrap_or(u64::MAX);
+        if next.is_none() && self.has_room {
+            if !due.is_empty() {
+                // Who is woken now may wait again soon.
+                return Some(now + Duration::from_millis(SLOTS));
+            }
+            // Many may have waited, and nobody has for a round.
+            self.slots.fill_with(Vec::new);
+            self.has_room = false;
+        }
         next.map(|next| self.began + Duration::from_millis(next))
     }
 }

@@ -241,7 +241,11 @@ impl Sessions {
     /// Takes an entry out, and gives back the room that many have left behind.
     fn remove(&mut self, id: &str) -> Option<Entry> {
         let entry = self.by_id.remove(id);
-        if self.by_id.capacity() > MAX_IDLE_ROOM.max(self.by_id.len() * 8) {
+        if self.by_id.is_empty() {
+            // A smaller map would lie where there was room, which is at the end of the heap, and keep
+            // all that was freed before it from going back to the system.
+            self.by_id.shrink_to_fit();
+        } else if self.by_id.capacity() > MAX_IDLE_ROOM.max(self.by_id.len() * 8) {
             self.by_id.shrink_to(self.by_id.len() * 2);
         }
         entry
@@ -256,6 +260,10 @@ impl Sessions {
             State::Frozen { kept, bytes, age, expiry, .. } => {
                 expiry.abort();
                 self.by_age.remove(&age);
+                if self.by_age.is_empty() {
+                    // Which would keep its last node, likewise.
+                    self.by_age = BTreeMap::new();
+                }
                 self.frozen_bytes -= bytes;
                 Some(kept)
             }
