@@ -133,6 +133,10 @@ impl<T: Transport> Link<T> {
             return Poll::Ready(Ok(if readable { Traffic::Arrival } else { Traffic::Room }));
         }
         if !self.is_blocked && !self.has_more() {
+            // What is there by then leaves in the same write.
+            if self.has_output(now) && self.wants_speech(now) {
+                return Poll::Ready(Ok(Traffic::Step));
+            }
             let has_written = self.write(now)?;
             if has_written && (self.is_blocked || self.has_more() || self.wants_speech(now)) {
                 return Poll::Ready(Ok(Traffic::Step));
@@ -161,6 +165,12 @@ impl<T: Transport> Link<T> {
     /// Whether the closing handshake is over, and everything was sent.
     pub(super) fn is_finished(&self) -> bool {
         *self.endpoint.state() == State::Finished && self.endpoint.outgoing().is_empty()
+    }
+
+    /// Whether something of the stream may be sent now.
+    fn has_output(&self, now: Instant) -> bool {
+        *self.endpoint.state() == State::Open
+            && matches!(&self.talk, Talk::Session(session) if session.has_output(now.into_std()))
     }
 
     pub(super) fn wants_speech(&self, now: Instant) -> bool {
@@ -247,8 +257,7 @@ impl<T: Transport> Link<T> {
     ) -> io::Result<bool> {
         self.has_more = false;
         let at = now.into_std();
-        let may_stream = *self.endpoint.state() == State::Open;
-        let streams = may_stream && matches!(&self.talk, Talk::Session(session) if session.has_output(at));
+        let streams = self.has_output(now);
         if self.is_blocked || self.endpoint.outgoing().is_empty() && !streams {
             return Ok(false);
         }
