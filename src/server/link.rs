@@ -137,9 +137,11 @@ impl<T: Transport> Link<T> {
             if self.has_output(now) && self.wants_speech(now) {
                 return Poll::Ready(Ok(Traffic::Step));
             }
-            let has_written = self.write(now)?;
-            if has_written && (self.is_blocked || self.has_more() || self.wants_speech(now)) {
-                return Poll::Ready(Ok(Traffic::Step));
+            if self.write(now)? {
+                if self.is_blocked || self.has_more() || self.wants_speech(now) {
+                    return Poll::Ready(Ok(Traffic::Step));
+                }
+                self.transport.flush(cx)?;
             }
             if let Some(step) = self.next_step(now)
                 && self.pace.poll_until(step, now, cx).is_ready()

@@ -45,6 +45,15 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     /// pace of speech would seem stalled for minutes. For the rare moment where that matters.
     fn force_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// Goes on with what was written, where it does not leave by itself: to be called by whoever does
+    /// not ask for readiness behind it.
+    ///
+    /// # Errors
+    /// The stream is broken.
+    fn flush(&mut self, _: &mut Context<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Sends what is left and the end of the stream.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
@@ -201,6 +210,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for Buffered<
 
     fn force_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.try_write(slices)
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.poll_output(cx) {
+            Poll::Ready(done) => done,
+            Poll::Pending => Ok(()),
+        }
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
