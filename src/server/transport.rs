@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::coop;
 
 /// What a stream is ready for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,8 +83,10 @@ macro_rules! socket {
                 // need not say so again, under a lock, each time anything else happens.
                 let is_silent = || self.socket.try_io(Interest::READABLE, || Ok(())).is_err();
                 if wanted.readable && !(self.awaits_input && is_silent()) {
+                    // Without a budget the task is woken to ask again, and told of nothing else.
+                    let is_asked = coop::has_budget_remaining();
                     let poll = self.socket.poll_read_ready(cx);
-                    self.awaits_input = poll.is_pending();
+                    self.awaits_input = is_asked && poll.is_pending();
                     if let Poll::Ready(done) = poll {
                         done?;
                         ready.readable = true;
@@ -222,5 +225,78 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for Buffered<
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         std::task::ready!(self.poll_output(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{Future, poll_fn};
+    use std::task::ready;
+    use std::time::Duration;
+    use tokio::time::sleep;
+
+    /// By a wake-up of its own, and not by that of the time.
+    async fn in_time<F: Future>(future: F) -> F::Output {
+        tokio::select! {
+            biased;
+            () = sleep(Duration::from_secs(10)) => panic!("not woken"),
+            output = future => output,
+        }
+    }
+
+    const INPUT: Readiness = Readiness { readable: true, writable: false };
+
+    #[tokio::test]
+    async fn whoever_asked_when_its_turn_was_over_is_told_all_the_same() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut socket = Bare::new(ours);
+        let mut turns = 0;
+        let told = poll_fn(|cx| {
+            turns += 1;
+            match turns {
+                1 => {
+                    // As a peer does that keeps the task reading.
+                    while let Poll::Ready(budget) = coop::poll_proceed(cx) {
+                        budget.made_progress();
+                    }
+                    assert!(socket.poll_ready(INPUT, cx).is_pending());
+                    Poll::Pending
+                }
+                2 => {
+                    assert!(socket.poll_ready(INPUT, cx).is_pending());
+                    theirs.try_write(b"x").unwrap();
+                    Poll::Pending
+                }
+                _ => Poll::Ready(ready!(socket.poll_ready(INPUT, cx)).unwrap()),
+            }
+        });
+        assert_eq!(in_time(told).await, INPUT);
+        assert_eq!(turns, 3);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_once_for_all_that_came() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut socket = Bare::new(ours);
+        for byte in [b"a", b"b", b"c"] {
+            let mut turns = 0;
+            let told = poll_fn(|cx| {
+                turns += 1;
+                let poll = socket.poll_ready(INPUT, cx);
+                if turns == 1 {
+                    assert!(poll.is_pending());
+                    // Asked again, it still waits.
+                    assert!(socket.poll_ready(INPUT, cx).is_pending());
+                    theirs.try_write(byte).unwrap();
+                }
+                poll.map(io::Result::unwrap)
+            });
+            assert_eq!(in_time(told).await, INPUT);
+            let mut space = [0; 8];
+            assert_eq!(socket.try_read(&mut space).unwrap(), 1);
+            assert_eq!(&space[..1], byte);
+            assert_eq!(socket.try_read(&mut space).unwrap_err().kind(), ErrorKind::WouldBlock);
+        }
     }
 }
