@@ -102,15 +102,8 @@ impl Format {
 
     /// How long this many bytes play.
     pub fn duration(self, bytes: u64) -> Duration {
-        let samples = match self.encoding {
-            Encoding::PcmS16le => bytes / 2,
-            Encoding::MuLaw | Encoding::ALaw => bytes,
-        };
+        let samples = bytes / self.encoding.bytes_per_sample() as u64;
         let rate = u64::from(self.sample_rate_hz.max(1));
-        // One division where two can be spared, for every step of a stream asks.
-        if let Some(product) = samples.checked_mul(1_000_000_000) {
-            return Duration::from_nanos(product / rate);
-        }
         // Less than a second of samples is less than 2^32 of them: the product fits.
         Duration::new(samples / rate, (samples % rate * 1_000_000_000 / rate) as u32)
     }
@@ -121,10 +114,8 @@ impl Format {
         // 10^9 nanoseconds of 2^32 samples fit.
         let rest = u64::from(duration.subsec_nanos()) * rate / 1_000_000_000;
         let samples = duration.as_secs().saturating_mul(rate).saturating_add(rest);
-        match self.encoding {
-            Encoding::PcmS16le => samples.min(u64::MAX / 2) * 2,
-            Encoding::MuLaw | Encoding::ALaw => samples,
-        }
+        let sample = self.encoding.bytes_per_sample() as u64;
+        samples.min(u64::MAX / sample) * sample
     }
 
     /// Payload bytes of a frame of this many milliseconds: whole samples, at least one, at most

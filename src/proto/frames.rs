@@ -164,22 +164,14 @@ impl Batch {
         let frame_bytes = frame_bytes.clamp(1, whole.max(1));
         let frame_wire_bytes = header_bytes(frame_bytes) + frame_bytes;
         let copy = frame_bytes < COPY_BELOW;
+        let room = BATCH_BYTES.saturating_sub(self.wire_bytes) / frame_wire_bytes;
+        let room = if copy { room } else { room.min(MAX_SLICES / 2 - 1 - self.borrowed.len()) };
+        let room = room.max(usize::from(self.wire_bytes == 0));
         let wanted = match usize::try_from(most) {
-            Ok(most) if most < frame_bytes => return 0,
-            // The one frame of a paced stream: spares it a division.
-            Ok(most) if most < whole && most < 2 * frame_bytes => frame_bytes,
             Ok(most) if most < whole => most / frame_bytes * frame_bytes,
             _ => whole,
         };
-        let audio_bytes =
-            if copy && wanted <= frame_bytes && self.wire_bytes + frame_wire_bytes <= BATCH_BYTES {
-                wanted
-            } else {
-                let room = BATCH_BYTES.saturating_sub(self.wire_bytes) / frame_wire_bytes;
-                let room = if copy { room } else { room.min(MAX_SLICES / 2 - 1 - self.borrowed.len()) };
-                let room = room.max(usize::from(self.wire_bytes == 0));
-                room.saturating_mul(frame_bytes).min(wanted)
-            };
+        let audio_bytes = room.saturating_mul(frame_bytes).min(wanted);
         self.has_refused = audio_bytes < wanted;
         if audio_bytes == 0 {
             return 0;
@@ -189,14 +181,13 @@ impl Batch {
         if copy {
             let before = self.buffer.len();
             let (header, size) = header(BINARY, frame_bytes);
-            let mut rest = audio;
-            while let Some((frame, behind)) = rest.split_at_checked(frame_bytes) {
+            let mut frames = audio.chunks_exact(frame_bytes);
+            for frame in &mut frames {
                 self.buffer.extend_from_slice(&header[..size]);
                 self.buffer.extend_from_slice(frame);
-                rest = behind;
             }
-            if !rest.is_empty() {
-                push_frame(false, rest, &mut self.buffer);
+            if !frames.remainder().is_empty() {
+                push_frame(false, frames.remainder(), &mut self.buffer);
             }
             wire_bytes += self.buffer.len() - before;
         } else {
@@ -258,9 +249,7 @@ impl Batch {
             }
             let end = at + piece.wire_bytes;
             let whole = written >= end;
-            let begun = written.min(end) - at;
-            let frames =
-                if begun <= piece.frame_wire_bytes { 1 } else { begun.div_ceil(piece.frame_wire_bytes) };
+            let frames = (written.min(end) - at).div_ceil(piece.frame_wire_bytes);
             match piece.audio_bytes {
                 None => messages += 1,
                 Some(_) => audio_frames += frames,

@@ -209,11 +209,6 @@ impl Log {
         self.set_gate();
     }
 
-    /// How long this many bytes play.
-    pub fn duration(&self, bytes: u64) -> Duration {
-        self.flow.format.duration(bytes)
-    }
-
     /// Audio bytes handed to the socket.
     pub fn sent_bytes(&self) -> u64 {
         self.sent
@@ -248,9 +243,8 @@ impl Log {
         match self.since {
             _ if offset <= self.heard => Moment::Past,
             Some(since) if !self.is_acknowledged && offset <= self.sent => {
-                // Up to the end of a sample, of one byte or two.
-                let rest = self.flow.format.encoding.bytes_per_sample() as u64 - 1;
-                let bytes = (offset - self.heard).saturating_add(rest) & !rest;
+                let bytes = (offset - self.heard)
+                    .next_multiple_of(self.flow.format.encoding.bytes_per_sample() as u64);
                 Moment::At(since + self.flow.format.duration(bytes) + Duration::from_micros(1))
             }
             _ => Moment::Never,
@@ -332,8 +326,7 @@ impl Log {
     /// Collects frames of a chunk; whether it was all of them.
     fn fill_from(&self, chunk: &Bytes, mut taken: usize, room: &mut u64, batch: &mut Batch) -> bool {
         while taken < chunk.len() {
-            let frame = self.flow.frame_bytes.min(chunk.len() - taken);
-            if batch.is_full() || *room < frame as u64 {
+            if batch.is_full() {
                 return false;
             }
             let count = batch.push_audio(chunk, taken, self.flow.frame_bytes, *room);

@@ -618,7 +618,7 @@ impl Stream {
         match what {
             Sent::Audio(bytes) => {
                 self.first_audio.get_or_insert_with(|| now.saturating_duration_since(self.began));
-                self.ear.on_audio(now, self.log.duration(bytes as u64))
+                self.ear.on_audio(now, self.format.duration(bytes as u64))
             }
             Sent::Message => {
                 if opens {
