@@ -261,10 +261,7 @@ impl Segmenter {
         self.scan.clause = self.scan.clause.min(end);
         self.scan.character = self.scan.character.min(end);
         // What was read behind the end is read again: it may not stand for what is before it.
-        let last_word = self
-            .buffer
-            .rfind(char::is_whitespace)
-            .map_or(0, |at| at + self.buffer[at..].chars().next().map_or(0, char::len_utf8));
+        let last_word = end - self.buffer.rsplit(char::is_whitespace).next().map_or(0, str::len);
         self.scan = Scan {
             joint: end,
             token: None,
