@@ -25,7 +25,7 @@ use tracing::Level;
 const MAX_REMEMBERED: usize = 1024;
 
 /// Entries that the map of sessions keeps room for, however few there are.
-const MAX_IDLE_ROOM: usize = 1024;
+const MAX_IDLE_ROOM: usize = 64;
 
 /// A session without a connection, the speech that is being made for it, and the text. Neither is
 /// taken meanwhile, so that both come to a stand when their channels are full.
@@ -241,11 +241,7 @@ impl Sessions {
     /// Takes an entry out, and gives back the room that many have left behind.
     fn remove(&mut self, id: &str) -> Option<Entry> {
         let entry = self.by_id.remove(id);
-        if self.by_id.is_empty() {
-            // A smaller map would lie where there was room, which is at the end of the heap, and keep
-            // all that was freed before it from going back to the system.
-            self.by_id.shrink_to_fit();
-        } else if self.by_id.capacity() > MAX_IDLE_ROOM.max(self.by_id.len() * 8) {
+        if self.by_id.capacity() > MAX_IDLE_ROOM.max(self.by_id.len() * 8) {
             self.by_id.shrink_to(self.by_id.len() * 2);
         }
         entry
@@ -260,10 +256,6 @@ impl Sessions {
             State::Frozen { kept, bytes, age, expiry, .. } => {
                 expiry.abort();
                 self.by_age.remove(&age);
-                if self.by_age.is_empty() {
-                    // Which would keep its last node, likewise.
-                    self.by_age = BTreeMap::new();
-                }
                 self.frozen_bytes -= bytes;
                 Some(kept)
             }
