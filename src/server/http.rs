@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::future::{pending, poll_fn, ready};
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
@@ -150,9 +151,7 @@ where
                     if let Err(error) = &served
                         && error.is_parse()
                     {
-                        let status = answered(error);
-                        service.telemetry().shook_hands(status);
-                        tracing::debug!("refused {}: {status}: {error}", Client::at(peer));
+                        tell_refused(service, peer, answered(error), error);
                     }
                     has_failed = served.is_err();
                     break;
@@ -184,8 +183,7 @@ where
     let has_begun = parts.read_buf.iter().any(|byte| !b"\r\n".contains(byte));
     let last_words = if is_late && has_begun { request_timeout() } else { String::new() };
     if !last_words.is_empty() {
-        service.telemetry().shook_hands(408);
-        tracing::debug!("refused {}: 408: {}", Client::at(peer), TOO_LATE.trim_end());
+        tell_refused(service, peer, 408, &TOO_LATE.trim_end());
     }
     let _: Result<io::Result<()>, _> = timeout(LINGER, close(&mut socket, last_words.as_bytes())).await;
     None
@@ -193,6 +191,12 @@ where
 
 fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
     progress.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts a handshake that was refused before it could be judged, with a line for the operator.
+fn tell_refused(service: &Service, peer: Option<IpAddr>, status: u16, why: &dyn Display) {
+    service.telemetry().shook_hands(status);
+    tracing::debug!("refused {}: {status}: {why}", Client::at(peer));
 }
 
 /// The status that hyper has answered a request with that it could not read.

@@ -298,10 +298,7 @@ impl Service {
                 self.shared.telemetry.shook_hands(status);
                 match judged {
                     Ok((response, admitted)) => return (response.map(|()| Full::default()), Some(admitted)),
-                    Err(rejection) => {
-                        self.tell_refused(request, peer, &rejection);
-                        refused(&rejection)
-                    }
+                    Err(rejection) => self.refuse(request, peer, &rejection),
                 }
             }
         };
@@ -342,10 +339,17 @@ impl Service {
         Ok((accept.response(), Admitted { subprotocol, permit, settings, must_authenticate }))
     }
 
-    /// One line for the operator. No more than `debug`, or whoever scans the port fills the log.
-    fn tell_refused<B>(&self, request: &Request<B>, peer: Option<IpAddr>, rejection: &Rejection) {
+    /// The answer, and one line for the operator: no more than `debug`, or whoever scans the port fills
+    /// the log.
+    fn refuse<B>(
+        &self,
+        request: &Request<B>,
+        peer: Option<IpAddr>,
+        rejection: &Rejection,
+    ) -> Response<Full<Bytes>> {
         let client = || self.shared.admission.client(&visitor(request, peer));
         tracing::debug!("refused {}: {}: {}", client(), rejection.status, rejection.message);
+        refused(rejection)
     }
 
     /// Exchanges a credential for a ticket.
@@ -356,10 +360,7 @@ impl Service {
         let (visitor, now) = (visitor(request, peer), Instant::now().into_std());
         let (ticket, ttl) = match self.shared.admission.give_ticket(&visitor, random(), now) {
             Ok(given) => given,
-            Err(rejection) => {
-                self.tell_refused(request, peer, &rejection);
-                return refused(&rejection);
-            }
+            Err(rejection) => return self.refuse(request, peer, &rejection),
         };
         let json = format!(r#"{{"ticket":"{}","expiresInMs":{}}}"#, ticket.reveal(), ttl.as_millis());
         let mut response = Response::new(Full::from(json));
