@@ -494,7 +494,8 @@ async fn an_engine_that_fails_costs_its_sentence_and_no_more() {
     server.is_quiet().await;
 }
 
-/// Panics at once, or with the first chunk, or speaks, as the sentence says.
+/// Panics at once, or with the first chunk, or holds its thread up as a machine does that has too much
+/// to do, or just speaks, as the sentence says.
 struct Treacherous(Tone);
 
 impl Synthesizer for Treacherous {
@@ -518,7 +519,12 @@ impl Synthesizer for Treacherous {
                 });
                 speech
             }
-            _ => self.0.speak(utterance),
+            text => {
+                if text.contains("ponderous") {
+                    std::thread::sleep(SOON);
+                }
+                self.0.speak(utterance)
+            }
         }
     }
 }
@@ -550,24 +556,6 @@ async fn a_panic_ends_its_own_session_and_no_other() {
     server.is_quiet().await;
 }
 
-/// Holds its thread up for a while when it is asked, as a machine does that has too much to do.
-struct Ponderous(Tone);
-
-impl Synthesizer for Ponderous {
-    fn name(&self) -> &str {
-        "ponderous"
-    }
-
-    fn format(&self) -> Format {
-        FORMAT
-    }
-
-    fn speak(&self, utterance: Utterance) -> Speech {
-        std::thread::sleep(SOON);
-        self.0.speak(utterance)
-    }
-}
-
 /// The second sentence is due while its connection is still held up by the first. By the time that a
 /// timer is set for it the runtime's other thread is past that moment.
 #[test]
@@ -580,11 +568,11 @@ fn a_deadline_that_passes_in_the_middle_of_a_turn_is_kept() {
                 others.tick().await;
             }
         });
-        let server = start_with(Config::default(), Arc::new(Ponderous(Tone::new(FORMAT, 0.1)))).await;
+        let server = start_with(Config::default(), Arc::new(Treacherous(Tone::new(FORMAT, 0.1)))).await;
         let (mut client, _) = v1(server.addr).await;
         let start = json!({"type": "start_session", "source": "append", "segmentation": {"idleMs": 10}});
         client.say(&start.to_string()).await;
-        let text = "The first sentence is long enough. The second one could go on.";
+        let text = "A ponderous one comes first. The second one could go on.";
         client.say(&json!({"type": "append", "text": text}).to_string()).await;
         timeout(PATIENCE, async {
             client.read_until("sentence_end").await;

@@ -13,12 +13,12 @@ use aloud::tts::{Speech, Synthesizer, Utterance};
 use hyper::body::Bytes;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{FORMAT, Frame, PATIENCE, Raw, Running, audio, close, start_with, v1};
+use support::{FORMAT, Frame, PATIENCE, Raw, Running, Serving, audio, close, start_with, v1};
+use tokio::process::Command;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 
@@ -166,42 +166,7 @@ fn nothing_is_left_of_sessions_that_were_given_up() {
     leaves_nothing(config, &json!({"mode": "paced", "aheadMs": 1_000}), false);
 }
 
-/// A server in a process of its own, killed when dropped.
-struct Serving {
-    child: Child,
-    addr: SocketAddr,
-}
-
-impl Serving {
-    /// With this library before all others, such as an allocator.
-    fn start(preload: Option<&str>) -> Serving {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
-        command.args(["serve", "--listen=127.0.0.1:0", "--threads=1", "--no-warm-up", "--engine=tone"]);
-        command.args(["--tone-seconds=5", "--sample-rate=8000"]);
-        command.envs(preload.map(|library| ("LD_PRELOAD", library)));
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let addr = line.trim().split_once("listening on http://").unwrap().1.parse().unwrap();
-        Serving { child, addr }
-    }
-
-    fn resident_kib(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What the system sees of it. The allocator may keep what it was given back; it must not keep more
+/// What the system sees of it, in a process of its own. The allocator may keep what it was given back; it must not keep more
 /// each time. With `PRELOAD=/path/to/libjemalloc.so.2 MALLOC_CONF=…`, the README's setting for those
 /// who want it back, nearly all of it must be.
 #[tokio::test]
@@ -212,21 +177,26 @@ async fn five_thousand_lost_and_recovered_leave_a_process_as_it_was() {
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
     let delivery = json!({"mode": "paced", "aheadMs": 1_000});
     let preload = std::env::var("PRELOAD").ok();
-    let server = Serving::start(preload.as_deref());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    command.args(["serve", "--listen=127.0.0.1:0", "--threads=1", "--no-warm-up", "--engine=tone"]);
+    command.args(["--tone-seconds=5", "--sample-rate=8000"]).stderr(Stdio::null());
+    command.envs(preload.iter().map(|library| ("LD_PRELOAD", library)));
+    let server = Serving::start(&mut command).await;
+    let resident_kib = || server.resident_bytes() / 1024;
     let one = lost(server.addr, 1, &delivery).await;
     come_back(server.addr, one).await;
-    let before = server.resident_kib();
+    let before = resident_kib();
     println!("resident before: {before} KiB");
     let mut after = Vec::new();
     for round in 1..=5 {
         let lost = lost(server.addr, SESSIONS, &delivery).await;
-        let frozen = server.resident_kib();
+        let frozen = resident_kib();
         come_back(server.addr, lost).await;
-        after.push(server.resident_kib());
+        after.push(resident_kib());
         println!("round {round}: {frozen} KiB when lost, {} KiB after", after[round - 1]);
     }
     sleep(Duration::from_secs(10)).await;
-    let at_rest = server.resident_kib();
+    let at_rest = resident_kib();
     println!("10 s later: {at_rest} KiB, {:.2} of before", at_rest as f64 / before as f64);
     assert!(
         at_rest <= after[0] + after[0] / 4,

@@ -17,10 +17,10 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::{
-    FORMAT, Frame, Raw, audio, close, crc32, messages, opening, raw, session, start_paced, v1, within,
+    FORMAT, Frame, Raw, Serving, audio, close, crc32, messages, opening, raw, session, start_paced, v1,
+    within,
 };
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout_at};
 
@@ -40,35 +40,9 @@ fn aloud<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     command
 }
 
-/// A server in a process of its own, killed when dropped.
-struct Serving {
-    child: Child,
-    addr: SocketAddr,
-    // Closed, it would be a fault that no test here is about.
-    _stdout: BufReader<ChildStdout>,
-}
-
 impl Serving {
-    async fn start(command: &mut Command) -> Serving {
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let addr = loop {
-            let mut line = String::new();
-            assert!(within(stdout.read_line(&mut line)).await.unwrap() > 0, "ended before it listened");
-            if let Some((_, addr)) = line.trim().split_once("listening on http://") {
-                break addr.parse().unwrap();
-            }
-        };
-        Serving { child, addr, _stdout: stdout }
-    }
-
     async fn tone() -> Serving {
         Serving::start(&mut aloud(TONE)).await
-    }
-
-    fn pid(&self) -> u32 {
-        self.child.id().expect("not waited for yet")
     }
 
     async fn signal(&self, name: &str) {
@@ -87,12 +61,6 @@ impl Serving {
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
         Duration::from_millis(ticks * 10)
-    }
-
-    fn resident_bytes(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
     /// Which of its threads waits for what this client sends: a number of the runtime there.

@@ -12,8 +12,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use support::{session, within};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use support::{Serving, session};
 use tokio::process::Command;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -48,12 +47,8 @@ async fn attacked(test: &str, mode: &[&str]) -> Option<(usize, Duration)> {
     }
     let mut server = Command::new(env!("CARGO_BIN_EXE_aloud"));
     server.args(["serve", "--listen=127.0.0.1:0", "--engine=tone", "--tone-seconds=0.1"]).env_clear();
-    let mut server = server.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
-    let mut line = String::new();
-    let mut stdout = BufReader::new(server.stdout.take().unwrap());
-    within(stdout.read_line(&mut line)).await.unwrap();
-    let addr: SocketAddr = line.trim().strip_prefix("listening on http://").unwrap().parse().unwrap();
-    let pid = server.id().unwrap();
+    let server = Serving::start(server.stderr(Stdio::null())).await;
+    let (addr, pid) = (server.addr, server.pid());
     let own = sockets(pid);
 
     let mut attack = Command::new("slowhttptest");

@@ -14,10 +14,14 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{
+    AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream, duplex,
+};
 use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -59,6 +63,41 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// The built binary in a process of its own, killed when dropped.
+pub struct Serving {
+    pub child: Child,
+    pub addr: SocketAddr,
+    // Closed, it would be a fault that no test here is about.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Serving {
+    /// Runs it until it says where it listens.
+    pub async fn start(command: &mut Command) -> Serving {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let addr = loop {
+            let mut line = String::new();
+            assert!(within(stdout.read_line(&mut line)).await.unwrap() > 0, "ended before it listened");
+            if let Some((_, addr)) = line.trim().split_once("listening on http://") {
+                break addr.parse().unwrap();
+            }
+        };
+        Serving { child, addr, _stdout: stdout }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("not waited for yet")
+    }
+
+    pub fn resident_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 }
 
