@@ -167,6 +167,11 @@ impl Log {
         }
     }
 
+    /// How its audio is let through.
+    pub fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
     /// Appends a control message at the current offset.
     pub fn push_message(&mut self, json: String) {
         self.push(Entry::Message { json, opens: false });

@@ -567,7 +567,7 @@ impl Session {
         self.has_opted_in = has_opted_in;
         self.streams += 1;
         if stream.tells_its_start {
-            let (audio, voice) = (AudioInfo(stream.format), stream.voice.clone());
+            let (audio, voice) = (AudioInfo(stream.format()), stream.voice.clone());
             self.send(ServerMessage::StreamStart { audio, voice, source: stream.source.name() });
         }
         if stream.is_resumable {

@@ -52,8 +52,6 @@ pub(super) struct Stream {
     idle_since: Option<Instant>,
     /// Cut, but not yet handed out.
     segments: VecDeque<Segment>,
-    pub(super) format: Format,
-    frame_bytes: usize,
     pub(super) voice: String,
     /// The client named it: another language does not change it.
     is_voice_named: bool,
@@ -205,8 +203,6 @@ impl Stream {
         let keep_bytes = if start.resumable { settings.keep_bytes } else { 0 };
         let mut stream = Stream {
             log: Log::new(Flow { format, frame_bytes, ahead, keep_bytes }),
-            format,
-            frame_bytes,
             voice,
             is_voice_named: start.voice.is_some(),
             language,
@@ -424,7 +420,7 @@ impl Stream {
                 again,
                 held: Vec::new(),
             });
-            let (format, frame_bytes) = (self.format, self.frame_bytes);
+            let Flow { format, frame_bytes, .. } = *self.log.flow();
             // Whoever may cancel is told which words were heard.
             let words = self.wants_words || self.is_v1;
             let previous_text = std::mem::replace(&mut self.last_text, text.clone());
@@ -483,7 +479,7 @@ impl Stream {
         };
         speaking.is_announced = true;
         speaking.start = self.log.written_bytes();
-        let at = self.tells_figures.then(|| (speaking.start, ms(self.format, speaking.start)));
+        let at = self.tells_figures.then(|| (speaking.start, ms(self.log.flow().format, speaking.start)));
         let text = ServerMessage::Text { data: speaking.text.clone(), index: speaking.index, at }.to_json();
         match speaking.again {
             Some(_) => speaking.held.push(Held::Opening(text)),
@@ -562,7 +558,7 @@ impl Stream {
             chars: (chars.start, chars.end),
         });
         let words_told = times.collect();
-        let (index, start_ms) = (speaking.index, ms(self.format, speaking.start));
+        let (index, start_ms) = (speaking.index, ms(self.log.flow().format, speaking.start));
         self.push(&ServerMessage::Timestamps { index, start_ms, is_estimate, words: words_told });
     }
 
@@ -584,7 +580,7 @@ impl Stream {
         }
         let Some(speaking) = self.speaking.front() else { return Ok(()) };
         if (self.wants_words || self.is_v1) && speaking.words.is_empty() && speaking.bytes > 0 {
-            let words = words::estimate(&speaking.text, self.format.duration(speaking.bytes));
+            let words = words::estimate(&speaking.text, self.format().duration(speaking.bytes));
             self.on_words(&words, true);
         }
         let Some(speaking) = self.speaking.front_mut() else { return Ok(()) };
@@ -599,7 +595,7 @@ impl Stream {
         let figures = self.tells_figures.then(|| SentenceFigures {
             offset: speaking.start + speaking.bytes,
             bytes: speaking.bytes,
-            duration_ms: ms(self.format, speaking.bytes),
+            duration_ms: ms(self.format(), speaking.bytes),
             crc32,
         });
         let end = ServerMessage::SentenceEnd { index: speaking.index, figures };
@@ -613,12 +609,17 @@ impl Stream {
 
     // Delivery.
 
+    /// What its audio is.
+    pub(super) fn format(&self) -> Format {
+        self.log.flow().format
+    }
+
     pub(super) fn sent(&mut self, now: Instant, what: Sent) -> Option<Heard> {
         let opens = self.log.sent(now, what);
         match what {
             Sent::Audio(bytes) => {
                 self.first_audio.get_or_insert_with(|| now.saturating_duration_since(self.began));
-                self.ear.on_audio(now, self.format.duration(bytes as u64))
+                self.ear.on_audio(now, self.format().duration(bytes as u64))
             }
             Sent::Message => {
                 if opens {
@@ -654,7 +655,7 @@ impl Stream {
     }
 
     pub(super) fn acknowledge(&mut self, now: Instant, played_ms: u64) {
-        let played = self.format.bytes(Duration::from_millis(played_ms));
+        let played = self.format().bytes(Duration::from_millis(played_ms));
         self.log.acknowledge(now, played);
     }
 
@@ -675,7 +676,7 @@ impl Stream {
         };
         let sent = self.log.sent_bytes();
         let played = match told {
-            Some(ms) => self.format.bytes(Duration::from_millis(ms)).min(sent),
+            Some(ms) => self.format().bytes(Duration::from_millis(ms)).min(sent),
             None => self.log.played_bytes(now),
         };
         let held: u64 = self.speaking.iter().filter(|s| s.again.is_some()).map(|s| s.bytes).sum();
@@ -720,10 +721,10 @@ impl Stream {
         CancelledFigures {
             index: self.index_at(sent),
             offset: sent,
-            sent_ms: ms(self.format, sent),
-            played_ms: ms(self.format, played),
+            sent_ms: ms(self.format(), sent),
+            played_ms: ms(self.format(), played),
             spoken_text: self.heard_text(played),
-            wasted_ms: ms(self.format, wasted),
+            wasted_ms: ms(self.format(), wasted),
         }
     }
 
@@ -736,14 +737,14 @@ impl Stream {
                 continue;
             }
             // Only part of it: up to the last word that has begun.
-            let into = self.format.duration(played - record.start);
+            let into = self.format().duration(played - record.start);
             let guess;
             let words = match record.words.is_empty() {
                 false => &record.words,
                 // Cut off before its length was known, by an engine that tells no words.
                 true => {
                     let usual = CHARACTER.mul_f32(record.text.chars().count() as f32 / record.manner.speed);
-                    guess = words::estimate(&record.text, usual.max(self.format.duration(record.bytes)));
+                    guess = words::estimate(&record.text, usual.max(self.format().duration(record.bytes)));
                     &guess
                 }
             };
@@ -839,7 +840,7 @@ impl Stream {
             true => 0,
             false => self.log.written_bytes().saturating_sub(self.log.played_bytes(now)) + untaken_bytes,
         };
-        self.format.duration(self.dropped_bytes + self.unheard_bytes + open)
+        self.format().duration(self.dropped_bytes + self.unheard_bytes + open)
     }
 
     pub(super) fn usage(&self) -> Usage {
@@ -848,9 +849,9 @@ impl Stream {
         Usage {
             chars: self.chars,
             sentences: self.next_index,
-            audio_ms: ms(self.format, sent),
-            synthesised_ms: ms(self.format, made),
-            wasted_ms: ms(self.format, self.dropped_bytes + self.unheard_bytes),
+            audio_ms: ms(self.format(), sent),
+            synthesised_ms: ms(self.format(), made),
+            wasted_ms: ms(self.format(), self.dropped_bytes + self.unheard_bytes),
             first_audio_ms: self.first_audio.map_or(0, |first| first.as_millis() as u64),
         }
     }
