@@ -108,17 +108,17 @@ pub enum OutOfLog {
 
 /// One stream between synthesis and socket.
 ///
-/// Kept in this order: what every wake-up reads comes first, in few cache lines.
+/// Kept in this order: what every step reads comes first, in few cache lines.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Log {
-    /// That entry which is the next, at hand: a wake-up that sends a frame of it need not fetch the
+    /// That entry which is the next, at hand: a step that sends a frame of it need not fetch the
     /// list.
     upcoming: Upcoming,
     /// Bytes of it that were sent.
     taken: usize,
     /// When the gate opens that the look-ahead has shut. Worked out when a position changes, since a
-    /// wake-up asks for it many times.
+    /// step asks for it many times.
     opens: Moment,
     /// When paced delivery wants more speech, likewise.
     wants: Moment,

@@ -226,7 +226,7 @@ pub enum Held {
 
 /// One client's session.
 ///
-/// Kept in this order: what every wake-up of a stream reads comes first, in few cache lines.
+/// Kept in this order: what every step of a stream reads comes first, in few cache lines.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Session {

@@ -99,7 +99,7 @@ const MAX_OUTGOING_BYTES: usize = 16 * 1024;
 
 /// One end of an open connection.
 ///
-/// Kept in this order: what every wake-up of a stream reads comes last, in one cache line.
+/// Kept in this order: what every step of a stream reads comes last, in one cache line.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Endpoint {

@@ -1,10 +1,15 @@
-//! The loop: one task, one `select!` and one owner for everything that one connection is.
+//! The loop: one task, and one `select!`, for everything that one connection is.
 //!
 //! No arm of the `select!` awaits, so none can hang the others. What decides is here; how what was
 //! decided comes onto the wire, and when, is [`Link`]'s.
+//!
+//! A connection lies behind a lock, because a paced stream does not wake the loop for each of its
+//! steps: the wheel of its thread takes them ([`Paced`]). The lock is held for a turn or a step, never
+//! for a wait, and as a rule by one thread, so that nobody waits for it.
 
 use super::admission::{Permit, Slot};
 use super::link::{Link, Talk, Traffic};
+use super::pace::Paced;
 use super::record::{Record, shortened};
 use super::registry::{Claim, Kept, Registration, untaken_bytes};
 use super::service::Shared;
@@ -12,7 +17,7 @@ use super::transport::Transport;
 use crate::config::Config;
 use crate::deadline;
 use crate::gauge::Counted;
-use crate::proto::conversation::Turn;
+use crate::proto::conversation;
 use crate::proto::message::{Code, Recover, ServerMessage};
 use crate::proto::session::{Action, Sentence, Session};
 use crate::proto::websocket::{CloseCode, Closed, Endpoint, Incoming, State};
@@ -23,11 +28,11 @@ use std::future::{self, Future, poll_fn};
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{coop, yield_now};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Bytes that a peer may go on to send behind a Close of ours: what was under way, and no flood.
 const MAX_IGNORED_BYTES: usize = 4 * 1024 * 1024;
@@ -77,9 +82,23 @@ enum Resumed {
 /// The next piece of what is being written; `None` at its end.
 type Written = Option<Result<script::Piece, ScriptError>>;
 
+/// What a connection waits for between two turns of its loop.
+struct Turn {
+    /// When silence alone has a consequence.
+    deadline: Instant,
+    /// There is more to send at once.
+    has_more: bool,
+    may_read: bool,
+    may_resume: bool,
+    wants_text: bool,
+    is_draining: bool,
+}
+
 /// One connection after the opening handshake.
 pub(crate) struct Connection<T> {
     link: Link<T>,
+    /// A step of the stream has: the connection ends.
+    has_panicked: bool,
     /// What is being written to be spoken; dropping it stops its writer. Boxed: few connections
     /// have one.
     script: Option<Box<Script>>,
@@ -111,44 +130,79 @@ impl<T: Transport> Connection<T> {
         permit: Permit,
         shared: Arc<Shared>,
         early: &[u8],
-    ) -> Connection<T> {
+    ) -> Arc<Mutex<Connection<T>>> {
         endpoint.receive(early);
         let now = Instant::now();
-        Connection {
-            script: None,
-            resume: None,
-            last_heard: now,
-            next_ping: now + shared.config.heartbeat,
-            closing_since: None,
-            ignored_bytes: 0,
-            draining_since: None,
-            permit,
-            slot: None,
-            _counted: shared.sessions.enter(),
-            stopping: shared.stop.subscribe(),
-            link: Link::new(transport, endpoint, talk, shared),
-        }
+        Arc::new_cyclic(|this: &Weak<Mutex<Connection<T>>>| {
+            Mutex::new(Connection {
+                has_panicked: false,
+                script: None,
+                resume: None,
+                last_heard: now,
+                next_ping: now + shared.config.heartbeat,
+                closing_since: None,
+                ignored_bytes: 0,
+                draining_since: None,
+                permit,
+                slot: None,
+                _counted: shared.sessions.enter(),
+                stopping: shared.stop.subscribe(),
+                link: Link::new(transport, endpoint, talk, shared, this.clone()),
+            })
+        })
     }
 
-    /// Serves the connection to its end. Everything that worked for it has stopped when it returns,
-    /// but for a session that is kept for its client to come back.
-    ///
-    /// Borrows the connection because a future holds what it is given twice: once as it came, and
-    /// once where it is used.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves the connection as it is; dropping that closes the socket and stops
-    /// its speech.
-    pub(crate) async fn run(&mut self) -> Ended {
-        let ended = {
-            let mut talking = pin!(self.talk());
-            // A panic in an engine or in here ends this one connection, with the code for it.
-            poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| talking.as_mut().poll(cx))) {
-                Ok(poll) => poll,
-                Err(_) => Poll::Ready(Err(Outcome::Panicked)),
-            })
-            .await
-        };
+    /// Takes the next step of the stream; when the one behind it is due.
+    fn step(&mut self, now: Instant) -> Option<Instant> {
+        catch_unwind(AssertUnwindSafe(|| self.link.step(now))).unwrap_or_else(|_| {
+            self.has_panicked = true;
+            self.link.wake();
+            None
+        })
+    }
+
+    /// Sends what there is; what to wait for then, or nothing if the connection is over.
+    fn turn(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<Option<Turn>, Outcome> {
+        if self.has_panicked {
+            return Err(Outcome::Panicked);
+        }
+        self.carry_out();
+        if self.link.wants_speech(now) {
+            // Everything that is there by now leaves in the same write.
+            let _ = self.link.poll_speech(now, cx);
+            self.carry_out();
+        }
+        self.link.write(now).map_err(Outcome::Gone)?;
+        // The end of the connection may have waited for what was sent just now.
+        self.carry_out();
+        if self.link.is_finished() {
+            return Ok(None);
+        }
+        Ok(Some(Turn {
+            deadline: self.deadline(now),
+            has_more: self.link.has_more(),
+            // While another connection's session is awaited its client's words are for that one.
+            may_read: !self.awaits_session(),
+            may_resume: self.resume.is_some(),
+            wants_text: self.wants_text(),
+            is_draining: self.draining_since.is_some(),
+        }))
+    }
+
+    fn on_traffic(&mut self, traffic: Traffic, now: Instant) -> Result<(), Outcome> {
+        match traffic {
+            Traffic::Silence => self.on_time(now)?,
+            Traffic::Arrival => {
+                self.read(now)?;
+                self.act(now);
+            }
+            Traffic::Step | Traffic::Room | Traffic::Speech => {}
+        }
+        Ok(())
+    }
+
+    /// Stops what worked for the peer, and whether the socket can be closed at once.
+    fn end(&mut self, ended: Result<(), Outcome>) -> (Ended, bool) {
         if let Err(Outcome::Panicked) = ended {
             self.link.endpoint.close(CloseCode::INTERNAL, "Internal error");
             let _ = self.link.write_outgoing();
@@ -166,15 +220,12 @@ impl<T: Transport> Connection<T> {
         // resets it. A peer that has said Close sends no more, unless it is at fault.
         let may_close = match &outcome {
             Outcome::Closed(_) => {
-                T::DELIVERS_WHEN_DROPPED && self.link.endpoint.heard_close() && self.link.has_nothing_unread()
+                T::WRITES_THROUGH && self.link.endpoint.heard_close() && self.link.has_nothing_unread()
             }
             Outcome::Panicked => false,
             _ => true,
         };
-        if !may_close {
-            self.link.linger().await;
-        }
-        Ended { record, is_kept, outcome }
+        (Ended { record, is_kept, outcome }, may_close)
     }
 
     /// Parts with the session: keeps it for its client to come back, or ends it.
@@ -207,105 +258,6 @@ impl<T: Transport> Connection<T> {
         let (speeches, script) = (std::mem::take(&mut self.link.speeches), self.script.take());
         let client = self.permit.client().clone();
         Box::new(Kept { session, speeches, script, client, slot: self.slot.take() })
-    }
-
-    async fn talk(&mut self) -> Result<(), Outcome> {
-        let mut stop = self.stopping.clone();
-        let mut stop = pin!(stop.wait_for(|stop| *stop));
-        let mut awaits_stop = false;
-        let mut now = Instant::now();
-        let mut timer = pin!(sleep_until(self.deadline(now)));
-        // When the timer wakes the task. It need not be asked before, and is not fetched.
-        let mut armed_until = None;
-        // Nothing has happened but the next step of the stream.
-        let mut is_step = false;
-        self.act(now);
-        loop {
-            if self.link.wants_speech(now) {
-                // Everything that is there by now leaves in the same write.
-                poll_fn(|cx| Poll::Ready(_ = self.link.poll_speech(now, cx))).await;
-                is_step &= !self.carry_out();
-            }
-            self.link.write(now).map_err(Outcome::Gone)?;
-            // The end of the connection may have waited for what was sent just now.
-            is_step &= !self.carry_out();
-            if self.link.is_finished() {
-                return Ok(());
-            }
-            let has_more = self.link.has_more();
-            if has_more {
-                // One batch a turn: the other connections of this thread are served in between.
-                yield_now().await;
-            }
-            if !is_step || self.link.is_blocked() {
-                let deadline = self.deadline(now);
-                if armed_until.is_none_or(|until| until <= now || deadline < until) {
-                    timer.as_mut().reset(deadline);
-                    armed_until = None;
-                }
-            }
-            // While another connection's session is awaited its client's words are for that one.
-            let may_read = !self.awaits_session();
-            let wants_text = self.wants_text();
-            let is_draining = self.draining_since.is_some();
-            let may_resume = self.resume.is_some();
-            let Connection { link, script, resume, stopping, .. } = &mut *self;
-            let stopped = poll_fn(|cx| {
-                // Once it waits it need not be asked again before there is something to learn: that
-                // would be memory to fetch for nothing, each time anything else happens.
-                if std::mem::replace(&mut awaits_stop, true) && !stopping.has_changed().unwrap_or(true) {
-                    return Poll::Pending;
-                }
-                stop.as_mut().poll(cx).map(|_| ())
-            });
-            // One look at the clock for each wake-up: this turn's, then that of the next.
-            let mut known = Some(now);
-            let traffic = poll_fn(|cx| {
-                let now = known.take().unwrap_or_else(Instant::now);
-                if armed_until.is_none_or(|until| until <= now) {
-                    // Whatever else the task did in this turn: an unarmed timer is never heard of.
-                    if pin!(coop::unconstrained(timer.as_mut())).poll(cx).is_ready() {
-                        return Poll::Ready(Ok(Traffic::Silence));
-                    }
-                    armed_until = Some(timer.deadline());
-                }
-                link.poll(may_read, now, cx)
-            });
-            is_step = false;
-            tokio::select! {
-                biased; // leaving first, and what arrives before what is to be sent
-                () = stopped, if !is_draining => {
-                    now = Instant::now();
-                    self.drain(now);
-                }
-                resumed = poll_fn(|cx| poll_resume(resume, cx)), if may_resume => {
-                    now = Instant::now();
-                    self.on_resumed(resumed);
-                    self.act(now);
-                }
-                traffic = traffic => {
-                    let traffic = traffic.map_err(Outcome::Gone)?;
-                    // Not the moment at which it was asked, which may be that of the turn before:
-                    // nothing would ever be due if a turn that was held up went on with its own time.
-                    now = Instant::now();
-                    match traffic {
-                        Traffic::Silence => self.on_time(now)?,
-                        Traffic::Arrival => {
-                            self.read(now)?;
-                            self.act(now);
-                        }
-                        Traffic::Step => is_step = true,
-                        Traffic::Room | Traffic::Speech => {}
-                    }
-                }
-                written = poll_fn(|cx| poll_script(script, cx)), if wants_text => {
-                    now = Instant::now();
-                    self.on_written(written, now);
-                }
-                () = future::ready(()), if has_more => now = Instant::now(),
-            }
-            is_step &= !self.carry_out();
-        }
     }
 
     /// Reads what there is, once.
@@ -468,7 +420,7 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    fn write_script(&mut self, turns: Vec<Turn>, language: String) {
+    fn write_script(&mut self, turns: Vec<conversation::Turn>, language: String) {
         let (Talk::Session(session), Some(writer)) = (&self.link.talk, &self.link.shared.writer) else {
             return;
         };
@@ -680,6 +632,110 @@ impl<T: Transport> Connection<T> {
     }
 }
 
+/// Serves a connection to its end. Everything that worked for it has stopped when it returns, but for
+/// a session that is kept for its client to come back.
+///
+/// # Cancel safety
+/// Dropping the future closes the socket and stops its speech.
+pub(crate) async fn serve<T: Transport>(connection: Arc<Mutex<Connection<T>>>) -> Ended {
+    let ended = {
+        let mut talking = pin!(talk(&connection));
+        // A panic in an engine or in here ends this one connection, with the code for it.
+        poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| talking.as_mut().poll(cx))) {
+            Ok(poll) => poll,
+            Err(_) => Poll::Ready(Err(Outcome::Panicked)),
+        })
+        .await
+    };
+    let (ended, may_close) = lock(&connection).end(ended);
+    if !may_close {
+        linger(&connection).await;
+    }
+    ended
+}
+
+fn lock<T>(connection: &Mutex<Connection<T>>) -> MutexGuard<'_, Connection<T>> {
+    // What a panic has left behind is only taken apart.
+    connection.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<T: Transport> Paced for Mutex<Connection<T>> {
+    fn step(&self, now: Instant) -> Option<Instant> {
+        lock(self).step(now)
+    }
+}
+
+/// The loop.
+async fn talk<T: Transport>(connection: &Mutex<Connection<T>>) -> Result<(), Outcome> {
+    let mut stop = lock(connection).stopping.clone();
+    let mut stop = pin!(stop.wait_for(|stop| *stop));
+    let mut now = Instant::now();
+    let mut timer = pin!(sleep_until(now));
+    // When the timer wakes the task. It need not be asked before.
+    let mut armed_until = None;
+    lock(connection).act(now);
+    loop {
+        let turn = poll_fn(|cx| Poll::Ready(lock(connection).turn(now, cx))).await?;
+        let Some(Turn { deadline, has_more, may_read, may_resume, wants_text, is_draining }) = turn else {
+            return Ok(());
+        };
+        if has_more {
+            // One batch a turn: the other connections of this thread are served in between.
+            yield_now().await;
+        }
+        if armed_until.is_none_or(|until| until <= now || deadline < until) {
+            timer.as_mut().reset(deadline);
+            armed_until = None;
+        }
+        let traffic = poll_fn(|cx| {
+            let now = Instant::now();
+            if armed_until.is_none_or(|until| until <= now) {
+                // Whatever else the task did in this turn: an unarmed timer is never heard of.
+                if pin!(coop::unconstrained(timer.as_mut())).poll(cx).is_ready() {
+                    return Poll::Ready(Ok(Traffic::Silence));
+                }
+                armed_until = Some(timer.deadline());
+            }
+            lock(connection).link.poll(may_read, now, cx)
+        });
+        tokio::select! {
+            biased; // leaving first, and what arrives before what is to be sent
+            _ = stop.as_mut(), if !is_draining => {
+                now = Instant::now();
+                lock(connection).drain(now);
+            }
+            resumed = poll_fn(|cx| poll_resume(&mut lock(connection).resume, cx)), if may_resume => {
+                now = Instant::now();
+                let mut connection = lock(connection);
+                connection.on_resumed(resumed);
+                connection.act(now);
+            }
+            traffic = traffic => {
+                let traffic = traffic.map_err(Outcome::Gone)?;
+                // Not the moment at which it was asked, which may be that of the turn before:
+                // nothing would ever be due if a turn that was held up went on with its own time.
+                now = Instant::now();
+                lock(connection).on_traffic(traffic, now)?;
+            }
+            written = poll_fn(|cx| poll_script(&mut lock(connection).script, cx)), if wants_text => {
+                now = Instant::now();
+                lock(connection).on_written(written, now);
+            }
+            () = future::ready(()), if has_more => now = Instant::now(),
+        }
+    }
+}
+
+/// Ends our direction, and takes what the peer still sends until it ends its own (RFC 6455 §7.1.1).
+async fn linger<T: Transport>(connection: &Mutex<Connection<T>>) {
+    let until = Instant::now() + lock(connection).link.shared.config.close_timeout;
+    let drained = async {
+        poll_fn(|cx| lock(connection).link.poll_shutdown(cx)).await?;
+        poll_fn(|cx| lock(connection).link.poll_drain(cx)).await
+    };
+    let _: Result<io::Result<()>, _> = timeout_at(until, drained).await;
+}
+
 /// The next piece of what is being written.
 fn poll_script(script: &mut Option<Box<Script>>, cx: &mut Context<'_>) -> Poll<Written> {
     script.as_mut().map_or(Poll::Pending, |script| script.poll_next(cx))
@@ -700,4 +756,90 @@ fn poll_resume(resume: &mut Option<Box<Resume>>, cx: &mut Context<'_>) -> Poll<R
         return Poll::Ready(Resumed::Wanted(answer));
     }
     Poll::Pending
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::service::{PATH, Service};
+    use super::super::transport::Readiness;
+    use super::*;
+    use crate::proto::audio::{Encoding, Format};
+    use crate::proto::websocket::{Limits, Role};
+    use crate::tts::Tone;
+    use hyper::Request;
+    use std::io::IoSlice;
+    use std::time::Duration;
+    use tokio::time::sleep;
+
+    /// A socket that takes everything, and fails us once.
+    struct Treacherous {
+        written: Arc<Mutex<Vec<Vec<u8>>>>,
+        panics_at: usize,
+    }
+
+    impl Transport for Treacherous {
+        const WRITES_THROUGH: bool = true;
+
+        fn poll_ready(&mut self, _: Readiness, _: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+            Poll::Pending
+        }
+
+        fn try_read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(ErrorKind::WouldBlock.into())
+        }
+
+        fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            let (count, length) = {
+                let mut written = self.written.lock().unwrap();
+                let length = bytes.len();
+                written.push(bytes);
+                (written.len(), length)
+            };
+            assert_ne!(count, self.panics_at, "a fault of ours");
+            Ok(length)
+        }
+
+        fn force_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            self.try_write(slices)
+        }
+
+        fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_in_a_step_ends_its_own_connection_with_1011_and_no_other() {
+        let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 24_000 };
+        let config = Config { close_timeout: Duration::from_millis(100), ..Config::default() };
+        let service = Service::new(config, Arc::new(Tone::new(format, 1e6))).unwrap();
+        let limits = Limits { max_message_bytes: 1024, max_fragments: 1, read_buffer_bytes: 256 };
+        let mut client = Endpoint::new(Role::Client, limits);
+        client.send_text(r#"{"type":"start_session","delivery":{"mode":"paced","aheadMs":20}}"#);
+        let talks = |panics_at| {
+            let request = Request::get(PATH)
+                .header("host", "a")
+                .header("connection", "Upgrade")
+                .header("upgrade", "websocket")
+                .header("sec-websocket-version", "13")
+                .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+                .header("sec-websocket-protocol", "aloud.v1")
+                .body(())
+                .unwrap();
+            let admitted = service.judge(&request, None).1.expect("a handshake");
+            let written = Arc::default();
+            let transport = Treacherous { written: Arc::clone(&written), panics_at };
+            service.start(transport, client.outgoing().to_vec().into(), admitted);
+            written
+        };
+        let (broken, sound) = (talks(20), talks(usize::MAX));
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(service.sessions().count(), 1);
+        let broken = broken.lock().unwrap();
+        assert_eq!(broken.len(), 21);
+        assert_eq!(broken[20][2..4], 1011_u16.to_be_bytes(), "{:?}", broken[20]);
+        let steps = sound.lock().unwrap().len();
+        assert!(steps >= 50, "a frame each 40 ms: {steps}");
+    }
 }

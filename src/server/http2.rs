@@ -283,7 +283,7 @@ fn broken(error: h2::Error) -> io::Error {
 }
 
 impl Transport for Stream {
-    const DELIVERS_WHEN_DROPPED: bool = false;
+    const WRITES_THROUGH: bool = false;
 
     fn poll_ready(&mut self, wanted: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
         let mut is_ready = Readiness::default();

@@ -1,10 +1,11 @@
 //! What a session and its socket are to each other: the way of a byte of audio from the engine, by
 //! the session's log and its gate, into one write for each wake-up.
 //!
-//! A stream that is on its way needs nothing else: its steps are taken in here, without the loop
-//! that [`Connection`](super::connection::Connection) is.
+//! A stream that is on its way needs nothing else: the wheel takes its steps in here, without the loop
+//! of its [`Connection`](super::connection::Connection), which sleeps until there is something to
+//! decide.
 
-use super::pace::Pace;
+use super::pace::{Pace, Paced};
 use super::service::Shared;
 use super::telemetry::Meter;
 use super::transport::{Readiness, Transport};
@@ -15,12 +16,10 @@ use crate::proto::websocket::{Endpoint, State};
 use crate::tts::{Piece, Speech, SynthesisErrorKind, Warning};
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use tokio::task::yield_now;
-use tokio::time::{Instant, timeout_at};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker, ready};
+use tokio::time::Instant;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -46,6 +45,7 @@ pub(crate) enum Talk {
 }
 
 /// What the loop is woken for.
+#[derive(Clone, Copy)]
 pub(super) enum Traffic {
     /// Nothing came, until a deadline did.
     Silence,
@@ -55,7 +55,7 @@ pub(super) enum Traffic {
     Room,
     /// Speech came.
     Speech,
-    /// A step of the stream, behind which there is more to do.
+    /// There is something to send, or a step of the stream has come upon more to do.
     Step,
 }
 
@@ -73,9 +73,9 @@ struct Stall {
 
 /// A socket, and what is said over it.
 ///
-/// Kept in this order: what every wake-up of a stream reads stands together, in few cache lines, from
+/// Kept in this order: what every step of a stream reads stands together, in few cache lines, from
 /// the end of the endpoint to the beginning of the session. With thousands of streams none of them is
-/// in a cache, and fetching them is what a wake-up costs.
+/// in a cache, and fetching them is what a step costs.
 #[repr(C)]
 pub(super) struct Link<T> {
     pub(super) endpoint: Endpoint,
@@ -87,6 +87,14 @@ pub(super) struct Link<T> {
     has_more: bool,
     /// When the stream's next step is due.
     pace: Pace,
+    /// The speech that is wanted has not come yet, and the task is woken once it does.
+    awaits_speech: bool,
+    /// A step has come upon more to do than the next: the loop is to see to it.
+    wants_turn: bool,
+    /// A write of a step has failed.
+    failure: Option<io::Error>,
+    /// The task to wake for everything but the next step.
+    task: Option<Waker>,
     pub(super) shared: Arc<Shared>,
     /// What it sends, and does, for the operator.
     pub(super) meter: Meter,
@@ -98,12 +106,22 @@ pub(super) struct Link<T> {
 }
 
 impl<T: Transport> Link<T> {
-    pub(super) fn new(transport: T, endpoint: Endpoint, talk: Talk, shared: Arc<Shared>) -> Link<T> {
+    pub(super) fn new(
+        transport: T,
+        endpoint: Endpoint,
+        talk: Talk,
+        shared: Arc<Shared>,
+        stream: Weak<dyn Paced>,
+    ) -> Link<T> {
         Link {
             transport,
             is_blocked: false,
             has_more: false,
-            pace: Pace::new(),
+            pace: Pace::new(stream),
+            awaits_speech: false,
+            wants_turn: false,
+            failure: None,
+            task: None,
             speeches: VecDeque::new(),
             shared,
             meter: Meter::default(),
@@ -113,14 +131,21 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// Takes the steps of the stream that are due. Ready once anything else is to be done; what
-    /// arrives comes before what is to be sent. Losing interest in between loses nothing.
+    /// Ready once anything is to be done that is more than the stream's next step; what arrives comes
+    /// before what is to be sent. Losing interest in between loses nothing.
     pub(super) fn poll(
         &mut self,
         may_read: bool,
         now: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Traffic>> {
+        if !self.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            self.task = Some(cx.waker().clone());
+        }
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Err(failure));
+        }
+        self.awaits_speech = false;
         let wanted =
             Readiness { readable: may_read && self.endpoint.wants_input(), writable: self.is_blocked };
         if let Poll::Ready(ready) = self.transport.poll_ready(wanted, cx) {
@@ -132,31 +157,59 @@ impl<T: Transport> Link<T> {
             }
             return Poll::Ready(Ok(if readable { Traffic::Arrival } else { Traffic::Room }));
         }
-        if !self.is_blocked && !self.has_more() {
-            // What is there by then leaves in the same write.
-            if self.has_output(now) && self.wants_speech(now) {
+        if std::mem::take(&mut self.wants_turn) {
+            return Poll::Ready(Ok(Traffic::Step));
+        }
+        if self.is_blocked {
+            return Poll::Pending;
+        }
+        if !self.has_more() {
+            if self.has_output(now) {
                 return Poll::Ready(Ok(Traffic::Step));
             }
-            if self.write(now)? {
-                if self.is_blocked || self.has_more() || self.wants_speech(now) {
-                    return Poll::Ready(Ok(Traffic::Step));
-                }
-                self.transport.flush(cx)?;
-            }
-            if let Some(step) = self.next_step(now)
-                && self.pace.poll_until(step, now, cx).is_ready()
-            {
-                return Poll::Ready(Ok(Traffic::Step));
+            if let Some(step) = self.next_step(now) {
+                self.pace.step_at(step, now);
             }
         }
-        if !self.is_blocked && self.wants_speech(now) {
-            return self.poll_speech(now, cx).map(|()| Ok(Traffic::Speech));
+        if self.wants_speech(now) {
+            let poll = self.poll_speech(now, cx);
+            self.awaits_speech = poll.is_pending();
+            return poll.map(|()| Ok(Traffic::Speech));
         }
         Poll::Pending
     }
 
-    pub(super) fn is_blocked(&self) -> bool {
-        self.is_blocked
+    /// Takes the stream's next step, if it is due, and wakes the task if there is more to do than to
+    /// take the next, of which it returns when it is.
+    pub(super) fn step(&mut self, now: Instant) -> Option<Instant> {
+        // Where there is more to do the task is at it.
+        if !self.pace.take_due(now) || self.is_blocked || self.has_more() {
+            return None;
+        }
+        // What is there by then leaves in the same write.
+        if T::WRITES_THROUGH && !self.lacks_speech(now) {
+            match self.write(now) {
+                Ok(_) if !self.is_blocked && !self.has_more() && !self.lacks_speech(now) => {
+                    let next = self.next_step(now);
+                    return self.pace.go_on(next);
+                }
+                Ok(_) => {}
+                Err(failure) => self.failure = Some(failure),
+            }
+        }
+        self.wake();
+        None
+    }
+
+    /// Has the loop take a turn.
+    pub(super) fn wake(&mut self) {
+        self.wants_turn = true;
+        self.task.iter().for_each(Waker::wake_by_ref);
+    }
+
+    /// Whether the engine should be asked for speech.
+    fn lacks_speech(&self, now: Instant) -> bool {
+        !self.awaits_speech && self.wants_speech(now)
     }
 
     /// Whether there may be more that can leave at once.
@@ -349,24 +402,20 @@ impl<T: Transport> Link<T> {
         read.map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |count| count == 0)
     }
 
-    /// Ends our direction, and takes what the peer still sends until it ends its own
-    /// (RFC 6455 §7.1.1).
-    pub(super) async fn linger(&mut self) {
-        let until = Instant::now() + self.shared.config.close_timeout;
-        let drained = async {
-            poll_fn(|cx| self.transport.poll_shutdown(cx)).await?;
-            let wanted = Readiness { readable: true, writable: false };
-            loop {
-                poll_fn(|cx| self.transport.poll_ready(wanted, cx)).await?;
-                let count = READ.with_borrow_mut(|buffer| self.transport.try_read(buffer));
-                match count {
-                    Ok(0) => return Ok(()),
-                    Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-                    // A peer that floods on must not keep the others waiting.
-                    _ => yield_now().await,
-                }
-            }
-        };
-        let _: Result<io::Result<()>, _> = timeout_at(until, drained).await;
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_shutdown(cx)
+    }
+
+    /// Throws away what the peer sends. Ready at its end.
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let wanted = Readiness { readable: true, writable: false };
+        ready!(self.transport.poll_ready(wanted, cx))?;
+        match READ.with_borrow_mut(|buffer| self.transport.try_read(buffer)) {
+            Ok(0) => return Poll::Ready(Ok(())),
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
+            // A peer that floods on must not keep the others waiting.
+            _ => cx.waker().wake_by_ref(),
+        }
+        Poll::Pending
     }
 }

@@ -32,7 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
-use transport::{Bare, Transport};
+use transport::Transport;
 
 /// Connections that the kernel holds while the server is busy.
 const BACKLOG: u32 = 4096;
@@ -322,7 +322,7 @@ fn is_socket(path: &std::path::Path) -> bool {
 /// One connection, from accepting it to its end.
 async fn serve<S>(socket: S, peer: Option<IpAddr>, service: Service)
 where
-    Bare<S>: Transport,
+    S: Transport,
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let since = Instant::now();
@@ -337,6 +337,6 @@ where
     };
     if let Some(Accepted { socket, early, admitted }) = http::shake_hands(socket, peer, since, &service).await
     {
-        service.start(Bare::new(socket), early, admitted);
+        service.start(socket, early, admitted);
     }
 }

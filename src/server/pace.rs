@@ -1,17 +1,19 @@
-//! Wakes streams when their next frames are due: a wheel of 1 ms slots for each thread.
+//! Steps streams when their next frames are due: a wheel of 1 ms slots for each thread.
 //!
-//! A paced stream waits for the next of its steps as often as it sends one, and all streams wait
-//! for much the same moments. A slot is a list of tasks to wake, and one timer for the whole wheel
-//! stands for them all: cheaper than to move a timer of each stream, between those of others, each
-//! time. What is rare or far away (a Ping, a peer that stalls) is no matter of this wheel.
+//! A paced stream waits for the next of its steps as often as it takes one, and all streams wait for
+//! much the same moments. A slot is a list of streams, and one timer for the whole wheel stands for
+//! them all. The wheel takes their steps itself: to wake a task for each would cost more than what
+//! the task then does. What is rare or far away (a Ping, a peer that stalls) is no matter of this
+//! wheel.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 use tokio::runtime::{Handle, Id};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 /// One round of the wheel, in slots of 1 ms.
@@ -20,33 +22,51 @@ const SLOTS: u64 = 1024;
 /// A slot is never early.
 const ROUND_UP: Duration = Duration::from_nanos(999_999);
 
-/// Tasks for which a slot keeps room between its rounds, as long as any task waits.
+/// Streams for which a slot keeps room between its rounds, as long as any waits.
 const KEPT_ROOM: usize = 16;
+
+/// Steps taken in one turn of the task that turns the wheel: the other tasks of the thread are served
+/// in between.
+const STEPS: usize = 32;
 
 thread_local! {
     static WHEEL: RefCell<Option<(Id, Arc<Mutex<Wheel>>)>> = const { RefCell::new(None) };
 }
 
-/// One task's place on the wheel. Dropping it, or waiting no longer, leaves a wake-up for nothing.
+/// What goes on when its time has come.
+pub(super) trait Paced: Send + Sync {
+    /// Takes the step that is due, if one is; returns when the next is, if that is a matter of time.
+    fn step(&self, now: Instant) -> Option<Instant>;
+}
+
+/// One stream's place on the wheel.
 pub(super) struct Pace {
-    /// The slot with which the task will be woken at the latest, if it lies ahead.
-    wakes: u64,
+    /// When the wheel comes by.
+    due: Option<Instant>,
     wheel: Arc<Mutex<Wheel>>,
+    stream: Weak<dyn Paced>,
 }
 
 struct Wheel {
     began: Instant,
-    slots: Vec<Vec<Waker>>,
-    /// The last slot whose tasks were woken, in ms since `began`.
+    slots: Vec<Vec<Entry>>,
+    /// The last slot whose streams were stepped, in ms since `began`.
     passed: u64,
-    /// Tasks in all slots.
+    /// Entries in all slots.
     waiting: usize,
     /// Some slot has room.
     has_room: bool,
+    /// When that is given back, if nothing waits until then.
+    clears: Option<Instant>,
     /// The slot that the timer stands at.
     next: u64,
     /// Sets the timer anew.
     driver: Option<Waker>,
+}
+
+struct Entry {
+    slot: u64,
+    stream: Weak<dyn Paced>,
 }
 
 impl Pace {
@@ -54,7 +74,7 @@ impl Pace {
     ///
     /// # Panics
     /// Outside of a tokio runtime with a clock.
-    pub(super) fn new() -> Pace {
+    pub(super) fn new(stream: Weak<dyn Paced>) -> Pace {
         let runtime = Handle::current().id();
         let wheel = WHEEL.with_borrow_mut(|known| match known {
             Some((id, wheel)) if *id == runtime => Arc::clone(wheel),
@@ -66,21 +86,26 @@ impl Pace {
                 wheel
             }
         });
-        Pace { wakes: 0, wheel }
+        Pace { due: None, wheel, stream }
     }
 
-    /// Ready once `at` has come. It may be another moment each time, but always has to be asked by
-    /// the same task. `now` is when it was asked.
-    pub(super) fn poll_until(&mut self, at: Instant, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if now >= at {
-            return Poll::Ready(());
+    /// Has the wheel come by at this moment at the latest.
+    pub(super) fn step_at(&mut self, at: Instant, now: Instant) {
+        if self.due.is_none_or(|due| at < due) {
+            self.due = Some(at);
+            lock(&self.wheel).enter(at, now, Weak::clone(&self.stream));
         }
-        let mut wheel = lock(&self.wheel);
-        let slot = wheel.slot(at);
-        if self.wakes <= wheel.passed || slot < self.wakes {
-            self.wakes = wheel.wake_with(slot, now, cx.waker());
-        }
-        Poll::Pending
+    }
+
+    /// Whether the wheel has come by when it was asked to, and not for what it was asked before that.
+    pub(super) fn take_due(&mut self, now: Instant) -> bool {
+        self.due.take_if(|due| *due <= now).is_some()
+    }
+
+    /// Goes round again: what a step returns.
+    pub(super) fn go_on(&mut self, at: Option<Instant>) -> Option<Instant> {
+        self.due = at;
+        at
     }
 }
 
@@ -88,25 +113,39 @@ fn lock(wheel: &Mutex<Wheel>) -> MutexGuard<'_, Wheel> {
     wheel.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Wakes what is due for as long as the runtime lives.
+/// Takes the steps that are due for as long as the runtime lives.
 async fn drive(wheel: Arc<Mutex<Wheel>>) {
     let mut timer = pin!(sleep_until(Instant::now()));
-    let mut due = Vec::new();
-    poll_fn(|cx| {
-        loop {
-            let next = lock(&wheel).turn(Instant::now(), cx.waker(), &mut due);
-            due.drain(..).for_each(Waker::wake);
-            let Some(next) = next else {
-                due.shrink_to_fit();
-                return Poll::<()>::Pending;
-            };
-            timer.as_mut().reset(next);
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
+    let (mut due, mut again) = (Vec::new(), Vec::new());
+    loop {
+        let mut now = Instant::now();
+        lock(&wheel).turn(now, &mut due);
+        for (count, entry) in due.drain(..).enumerate() {
+            if count % STEPS == STEPS - 1 {
+                yield_now().await;
+                now = Instant::now();
+            }
+            let stream = entry.stream.upgrade();
+            if let Some(at) = stream.and_then(|stream| stream.step(now)) {
+                again.push((at, entry.stream));
             }
         }
-    })
-    .await;
+        {
+            let mut wheel = lock(&wheel);
+            again.drain(..).for_each(|(at, stream)| wheel.enter(at, now, stream));
+            if wheel.waiting == 0 {
+                (due, again) = (Vec::new(), Vec::new());
+            }
+        }
+        poll_fn(|cx| {
+            // Asked again once a stream has come that is to step sooner.
+            let next = lock(&wheel).next(Instant::now(), cx.waker());
+            let Some(next) = next else { return Poll::Pending };
+            timer.as_mut().reset(next);
+            timer.as_mut().poll(cx)
+        })
+        .await;
+    }
 }
 
 /// Whole milliseconds, without the wide division of [`Duration::as_millis`].
@@ -117,38 +156,43 @@ fn ms(duration: Duration) -> u64 {
 impl Wheel {
     fn new(now: Instant) -> Wheel {
         let slots = (0..SLOTS).map(|_| Vec::new()).collect();
-        Wheel { began: now, slots, passed: 0, waiting: 0, has_room: false, next: u64::MAX, driver: None }
+        Wheel {
+            began: now,
+            slots,
+            passed: 0,
+            waiting: 0,
+            has_room: false,
+            clears: None,
+            next: u64::MAX,
+            driver: None,
+        }
     }
 
-    /// The first slot that is not before `at`.
-    fn slot(&self, at: Instant) -> u64 {
-        ms(at - self.began + ROUND_UP)
-    }
-
-    /// Has a task woken with this slot, or with the last one of the round if it is farther away: then
-    /// it has to ask again. Returns which.
-    fn wake_with(&mut self, slot: u64, now: Instant, waker: &Waker) -> u64 {
+    /// Has a stream stepped in the first slot that is not before `at`.
+    fn enter(&mut self, at: Instant, now: Instant, stream: Weak<dyn Paced>) {
         if self.waiting == 0 {
             self.passed = self.passed.max(ms(now - self.began));
         }
-        // Too early, if the timer is late, is no harm.
-        let slot = slot.clamp(self.passed + 1, self.passed + SLOTS - 1);
-        self.slots[(slot % SLOTS) as usize].push(waker.clone());
+        self.put(Entry { slot: ms(at - self.began + ROUND_UP), stream });
+    }
+
+    fn put(&mut self, entry: Entry) {
+        // What lies beyond this round is put off in its last slot.
+        let slot = entry.slot.clamp(self.passed + 1, self.passed + SLOTS - 1);
+        self.slots[(slot % SLOTS) as usize].push(entry);
         self.waiting += 1;
         self.has_room = true;
         if slot < self.next {
             self.next = slot;
             self.driver.iter().for_each(Waker::wake_by_ref);
         }
-        slot
     }
 
-    /// Moves the tasks that are due to `due`; when to turn it again.
-    fn turn(&mut self, now: Instant, driver: &Waker, due: &mut Vec<Waker>) -> Option<Instant> {
-        if !self.driver.as_ref().is_some_and(|known| known.will_wake(driver)) {
-            self.driver = Some(driver.clone());
-        }
+    /// Moves the streams that are due to `due`.
+    fn turn(&mut self, now: Instant, due: &mut Vec<Entry>) {
         let until = ms(now - self.began).max(self.passed);
+        // Nobody has to be told meanwhile.
+        self.next = 0;
         for slot in self.passed + 1..=until.min(self.passed + SLOTS) {
             let slot = &mut self.slots[(slot % SLOTS) as usize];
             due.append(slot);
@@ -156,98 +200,169 @@ impl Wheel {
         }
         self.waiting -= due.len();
         self.passed = until;
-        let is_taken = |slot: &u64| !self.slots[(slot % SLOTS) as usize].is_empty();
-        let next = match self.waiting {
-            0 => None,
-            _ => (until + 1..until + SLOTS).find(is_taken),
-        };
-        self.next = next.unwrap_or(u64::MAX);
-        if next.is_none() && self.has_room {
-            if !due.is_empty() {
-                // Who is woken now may wait again soon.
-                return Some(now + Duration::from_millis(SLOTS));
+        let mut at = 0;
+        while at < due.len() {
+            if due[at].slot > until {
+                let early = due.swap_remove(at);
+                self.put(early);
+            } else {
+                at += 1;
             }
-            // Many may have waited, and nobody has for a round.
-            self.slots.fill_with(Vec::new);
-            self.has_room = false;
         }
-        next.map(|next| self.began + Duration::from_millis(next))
+    }
+
+    /// When to turn it again.
+    fn next(&mut self, now: Instant, driver: &Waker) -> Option<Instant> {
+        if !self.driver.as_ref().is_some_and(|known| known.will_wake(driver)) {
+            self.driver = Some(driver.clone());
+        }
+        if self.waiting == 0 {
+            self.next = u64::MAX;
+            return self.clear(now);
+        }
+        self.clears = None;
+        let is_taken = |slot: &u64| !self.slots[(slot % SLOTS) as usize].is_empty();
+        let next = (self.passed + 1..self.passed + SLOTS).find(is_taken)?;
+        self.next = next;
+        Some(self.began + Duration::from_millis(next))
+    }
+
+    /// Many may have waited: their room is given back once nothing has for a round. When to see to
+    /// it.
+    fn clear(&mut self, now: Instant) -> Option<Instant> {
+        if !self.has_room {
+            return None;
+        }
+        let clears = *self.clears.get_or_insert(now + Duration::from_millis(SLOTS));
+        if now < clears {
+            return Some(clears);
+        }
+        self.slots.fill_with(Vec::new);
+        self.has_room = false;
+        self.clears = None;
+        None
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::Notify;
+    use tokio::time::sleep;
 
-    async fn until(pace: &mut Pace, at: Instant) {
-        poll_fn(|cx| pace.poll_until(at, Instant::now(), cx)).await;
+    /// Steps as often as it is told, in turn after each of these times.
+    struct Beat {
+        pace: Mutex<Pace>,
+        then: Vec<Duration>,
+        steps: Mutex<Vec<Instant>>,
+        stepped: Notify,
+    }
+
+    impl Beat {
+        fn new(then: impl IntoIterator<Item = Duration>) -> Arc<Beat> {
+            Arc::new_cyclic(|this: &Weak<Beat>| Beat {
+                pace: Mutex::new(Pace::new(this.clone())),
+                then: then.into_iter().collect(),
+                steps: Mutex::default(),
+                stepped: Notify::new(),
+            })
+        }
+
+        fn step_in(&self, time: Duration) {
+            let now = Instant::now();
+            self.pace.lock().unwrap().step_at(now + time, now);
+        }
+
+        fn steps(&self) -> Vec<Instant> {
+            self.steps.lock().unwrap().clone()
+        }
+
+        async fn has_stepped(&self, count: usize) {
+            while self.steps().len() < count {
+                self.stepped.notified().await;
+            }
+        }
+    }
+
+    impl Paced for Beat {
+        fn step(&self, now: Instant) -> Option<Instant> {
+            let mut pace = self.pace.lock().unwrap();
+            if !pace.take_due(now) {
+                return None;
+            }
+            let mut steps = self.steps.lock().unwrap();
+            let then = self.then.get(steps.len()).map(|then| now + *then);
+            steps.push(now);
+            self.stepped.notify_one();
+            pace.go_on(then)
+        }
+    }
+
+    fn room() -> usize {
+        let wheel = WHEEL.with_borrow(|wheel| Arc::clone(&wheel.as_ref().unwrap().1));
+        lock(&wheel).slots.iter().map(Vec::capacity).sum()
+    }
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_is_woken_at_the_first_slot_that_is_not_early() {
-        let mut pace = Pace::new();
-        for us in [1, 999, 1_000, 1_001, 20_000, 899_999, 1_023_000, 1_024_000, 1_025_500, 60_000_000] {
+    async fn a_stream_steps_in_the_first_slot_that_is_not_early() {
+        let cases = [0, 1, 999, 1_000, 1_001, 20_000, 899_999, 1_023_000, 1_024_000, 1_025_500, 60_000_000];
+        let beat = Beat::new([]);
+        for (count, us) in cases.into_iter().enumerate() {
             let at = Instant::now() + Duration::from_micros(us);
-            until(&mut pace, at).await;
-            let late = Instant::now() - at;
-            assert!(late < Duration::from_millis(2), "{us} µs: {late:?}");
-        }
-        until(&mut pace, Instant::now()).await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn each_of_many_tasks_is_woken_in_its_own_time() {
-        let began = Instant::now();
-        let tasks: Vec<_> = (0..3_000u64)
-            .map(|n| {
-                tokio::spawn(async move {
-                    let mut pace = Pace::new();
-                    for step in 1..50 {
-                        let at = began + Duration::from_micros(n * 7 + step * (n % 97 + 1) * 1_000);
-                        until(&mut pace, at).await;
-                        assert!(Instant::now() - at < Duration::from_millis(2));
-                    }
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
-        }
-        // What fired is gone, and what was not needed for long takes no room.
-        let wheel = lock(&WHEEL.with_borrow(|wheel| Arc::clone(&wheel.as_ref().unwrap().1))).room();
-        assert!(wheel <= SLOTS as usize * KEPT_ROOM, "{wheel}");
-    }
-
-    impl Wheel {
-        fn room(&self) -> usize {
-            self.slots.iter().map(Vec::capacity).sum()
+            beat.step_in(Duration::from_micros(us));
+            beat.has_stepped(count + 1).await;
+            let late = beat.steps()[count].checked_duration_since(at).expect("not early");
+            assert!(late < ms(2), "{us} µs: {late:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_moment_may_change() {
-        let polls = Arc::new(AtomicUsize::new(0));
-        let mut pace = Pace::new();
-        let began = Instant::now();
-        let ms = |ms| began + Duration::from_millis(ms);
-        // Sooner than it was asked for first, and later.
-        for (first, second) in [(100, 50), (150, 170)] {
-            let polls = Arc::clone(&polls);
-            let mut at = ms(first);
-            poll_fn(|cx| {
-                polls.fetch_add(1, Ordering::Relaxed);
-                let ready = pace.poll_until(at, Instant::now(), cx);
-                at = ms(second);
-                if ready.is_pending() && Instant::now() < ms(second) {
-                    std::task::ready!(pace.poll_until(at, Instant::now(), cx));
-                }
-                ready
-            })
-            .await;
-            assert!((ms(second)..=ms(second + 1)).contains(&Instant::now()), "{:?}", began.elapsed());
+    async fn each_of_many_streams_steps_in_its_own_time() {
+        let beats: Vec<_> = (0..3_000).map(|n| Beat::new(vec![ms(n % 97 + 1); 49])).collect();
+        for (n, beat) in beats.iter().enumerate() {
+            beat.step_in(Duration::from_micros(n as u64 * 7));
         }
-        assert!(polls.load(Ordering::Relaxed) < 10, "woken for a reason");
+        for (n, beat) in beats.iter().enumerate() {
+            beat.has_stepped(50).await;
+            let period = ms(n as u64 % 97 + 1);
+            for pair in beat.steps().windows(2) {
+                let late = (pair[1] - pair[0]).checked_sub(period).expect("not early");
+                assert!(late < ms(2), "{period:?}: {late:?}");
+            }
+        }
+        assert!(room() > 0);
+        sleep(ms(3 * SLOTS)).await;
+        assert_eq!(beats.iter().map(|beat| beat.steps().len()).max(), Some(50));
+        assert_eq!(room(), 0, "what nobody waits in takes no memory");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_moment_may_become_an_earlier_one() {
+        let beat = Beat::new([ms(30)]);
+        let began = Instant::now();
+        beat.step_in(ms(100));
+        beat.step_in(ms(50));
+        beat.step_in(ms(70));
+        sleep(ms(500)).await;
+        let steps: Vec<_> = beat.steps().iter().map(|step| (*step - began).as_millis()).collect();
+        assert!(matches!(steps[..], [50 | 51, 80..=82]), "once for each: {steps:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_waits_is_not_kept_alive() {
+        let beat = Beat::new([]);
+        beat.step_in(ms(10));
+        let gone = Arc::downgrade(&beat);
+        drop(beat);
+        assert!(gone.upgrade().is_none());
+        // Nor does it hold the others up.
+        let other = Beat::new([]);
+        other.step_in(ms(20));
+        other.has_stepped(1).await;
     }
 
     #[test]
@@ -256,21 +371,23 @@ mod tests {
         let (one, two) = (runtime(), runtime());
         for runtime in [&one, &two, &one] {
             runtime.block_on(async {
-                let mut pace = Pace::new();
-                until(&mut pace, Instant::now() + Duration::from_millis(3)).await;
+                let beat = Beat::new([]);
+                beat.step_in(ms(3));
+                beat.has_stepped(1).await;
             });
         }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn tasks_may_move_between_threads() {
+    async fn a_stream_may_be_set_going_by_any_thread() {
         let tasks: Vec<_> = (0..64)
             .map(|n| {
+                let beat = Beat::new([]);
                 tokio::spawn(async move {
-                    let mut pace = Pace::new();
-                    for _ in 0..20 {
-                        until(&mut pace, Instant::now() + Duration::from_micros(500 + n * 10)).await;
-                        tokio::task::yield_now().await;
+                    for step in 1..=20 {
+                        beat.step_in(Duration::from_micros(500 + n * 10));
+                        beat.has_stepped(step).await;
+                        yield_now().await;
                     }
                 })
             })

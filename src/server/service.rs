@@ -2,11 +2,11 @@
 //! what the upgrade yields.
 
 use super::admission::{Admission, Entry, Permit, Refusal, Visitor};
-use super::connection::{Connection, Ended, Outcome};
+use super::connection::{self, Connection, Ended, Outcome};
 use super::link::Talk;
 use super::registry::{Bounds, Registry};
 use super::telemetry::{ClosedBy, Present, Telemetry};
-use super::transport::{Bare, Buffered, Transport};
+use super::transport::{Buffered, Transport};
 use super::web;
 use crate::config::Config;
 use crate::gauge::Gauge;
@@ -33,7 +33,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -163,7 +163,7 @@ fn visitor<B>(request: &Request<B>, peer: Option<IpAddr>) -> Visitor<'_> {
 /// use aloud::{Config, Service};
 /// use hyper::server::conn::http1;
 /// use hyper_util::rt::TokioIo;
-/// use std::sync::Arc;
+/// use std::sync::{Arc, Mutex};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let service = Service::new(Config::default(), Arc::new(Flite::new()))?;
@@ -450,11 +450,11 @@ impl Service {
     /// Runs a connection whose handshake is done, in a task of its own: the one that did the
     /// handshake gives its memory back.
     pub(super) fn start<T: Transport>(&self, transport: T, early: Bytes, admitted: Admitted) {
-        let mut connection = connection(transport, &early, admitted, Arc::clone(&self.shared));
+        let connection = connection(transport, &early, admitted, Arc::clone(&self.shared));
         // Even empty it would keep hyper's read buffer alive.
         drop(early);
         let telemetry = Arc::clone(&self.shared.telemetry);
-        tokio::spawn(async move { report(&connection.run().await, &telemetry) });
+        tokio::spawn(async move { report(&connection::serve(connection).await, &telemetry) });
     }
 
     /// Whether new sessions are welcome: not while the service is going away, while the engine says
@@ -681,9 +681,9 @@ async fn start(upgrade: OnUpgrade, service: Service, admitted: Admitted) {
     // Fails only if the peer left before the answer did.
     let Ok(upgraded) = upgrade.await else { return };
     match bare::<TcpStream>(upgraded) {
-        Ok((socket, early)) => service.start(Bare::new(socket), early, admitted),
+        Ok((socket, early)) => service.start(socket, early, admitted),
         Err(upgraded) => match bare::<UnixStream>(upgraded) {
-            Ok((socket, early)) => service.start(Bare::new(socket), early, admitted),
+            Ok((socket, early)) => service.start(socket, early, admitted),
             Err(upgraded) => {
                 let buffered = Buffered::new(TokioIo::new(upgraded));
                 service.start(buffered, Bytes::new(), admitted);
@@ -704,7 +704,7 @@ fn connection<T: Transport>(
     early: &[u8],
     admitted: Admitted,
     shared: Arc<Shared>,
-) -> Connection<T> {
+) -> Arc<Mutex<Connection<T>>> {
     let Admitted { subprotocol, permit, settings, must_authenticate } = admitted;
     let talk = match shared.echoes {
         true => Talk::Echo,

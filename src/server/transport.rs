@@ -5,13 +5,13 @@
 //! buffers that the thread shares: an idle connection owns no buffer. Streams that know no
 //! readiness (TLS, HTTP/2, a test's duplex) get one by an adapter that does buffer.
 
-use std::io::{self, ErrorKind, IoSlice, Write};
+use rustix::net::{self, SendAncillaryBuffer, SendFlags};
+use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::task::coop;
 
 /// What a stream is ready for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,8 +28,9 @@ impl Readiness {
 
 /// A byte stream that never makes its caller wait, but tells when it is worth trying.
 pub(crate) trait Transport: Send + Unpin + 'static {
-    /// Whether dropping the stream still delivers what was written, and its end.
-    const DELIVERS_WHEN_DROPPED: bool;
+    /// Whether what is written is out of our hands: it leaves by itself, and dropping the stream still
+    /// delivers it, and its end.
+    const WRITES_THROUGH: bool;
 
     /// Ready when one of the `wanted` directions may make progress; an error when the stream is
     /// broken. Losing interest in between loses nothing. Always asked by the same task.
@@ -46,54 +47,38 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     /// pace of speech would seem stalled for minutes. For the rare moment where that matters.
     fn force_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Goes on with what was written, where it does not leave by itself: to be called by whoever does
-    /// not ask for readiness behind it.
-    ///
-    /// # Errors
-    /// The stream is broken.
-    fn flush(&mut self, _: &mut Context<'_>) -> io::Result<()> {
-        Ok(())
-    }
-
     /// Sends what is left and the end of the stream.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// A bare socket.
-pub(crate) struct Bare<S> {
-    socket: S,
-    /// Its task is known to whoever learns that something can be read.
-    awaits_input: bool,
-}
+/// A peer that is gone is an error and no signal; where there is no flag for that std has seen to it.
+#[cfg(not(target_vendor = "apple"))]
+const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+const SEND_FLAGS: SendFlags = SendFlags::empty();
 
-impl<S> Bare<S> {
-    pub(crate) fn new(socket: S) -> Bare<S> {
-        Bare { socket, awaits_input: false }
-    }
+fn send(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    Ok(match slices {
+        [one] => net::send(socket, one, SEND_FLAGS),
+        many => net::sendmsg(socket, many, &mut SendAncillaryBuffer::default(), SEND_FLAGS),
+    }?)
 }
 
 macro_rules! socket {
-    ($socket:ty, $blocking:ty) => {
-        impl Transport for Bare<$socket> {
-            const DELIVERS_WHEN_DROPPED: bool = true;
+    ($socket:ty) => {
+        impl Transport for $socket {
+            const WRITES_THROUGH: bool = true;
 
             fn poll_ready(&mut self, wanted: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
                 let mut ready = Readiness::default();
-                // As long as nothing is known to have come the task is still the one to be told: it
-                // need not say so again, under a lock, each time anything else happens.
-                let is_silent = || self.socket.try_io(Interest::READABLE, || Ok(())).is_err();
-                if wanted.readable && !(self.awaits_input && is_silent()) {
-                    // Without a budget the task is woken to ask again, and told of nothing else.
-                    let is_asked = coop::has_budget_remaining();
-                    let poll = self.socket.poll_read_ready(cx);
-                    self.awaits_input = is_asked && poll.is_pending();
-                    if let Poll::Ready(done) = poll {
-                        done?;
-                        ready.readable = true;
-                    }
+                if wanted.readable
+                    && let Poll::Ready(done) = self.poll_read_ready(cx)
+                {
+                    done?;
+                    ready.readable = true;
                 }
                 if wanted.writable
-                    && let Poll::Ready(done) = self.socket.poll_write_ready(cx)
+                    && let Poll::Ready(done) = self.poll_write_ready(cx)
                 {
                     done?;
                     ready.writable = true;
@@ -102,33 +87,33 @@ macro_rules! socket {
             }
 
             fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                self.awaits_input = false;
-                self.socket.try_read(buffer)
+                <$socket>::try_read(self, buffer)
             }
 
             fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-                match slices {
-                    [one] => self.socket.try_write(one),
-                    many => self.socket.try_write_vectored(many),
+                // The kernel is asked first: what tokio knows of it is one thing more to fetch. Where it
+                // has no room tokio has to see that for itself, or would not tell when it has.
+                match send(&*self, slices) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        self.try_io(Interest::WRITABLE, || send(&*self, slices))
+                    }
+                    written => written,
                 }
             }
 
             fn force_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-                // Another handle to the socket, which knows nothing of readiness. It does not wait
-                // either: that is a property of the socket.
-                let mut socket = <$blocking>::from(self.socket.as_fd().try_clone_to_owned()?);
-                socket.write_vectored(slices)
+                send(&*self, slices)
             }
 
             fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                AsyncWrite::poll_shutdown(Pin::new(&mut self.socket), cx)
+                AsyncWrite::poll_shutdown(Pin::new(self), cx)
             }
         }
     };
 }
 
-socket!(TcpStream, std::net::TcpStream);
-socket!(UnixStream, std::os::unix::net::UnixStream);
+socket!(TcpStream);
+socket!(UnixStream);
 
 /// Bytes taken at once from a stream without readiness.
 const READ_BYTES: usize = 4 * 1024;
@@ -173,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Buffered<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for Buffered<S> {
-    const DELIVERS_WHEN_DROPPED: bool = false;
+    const WRITES_THROUGH: bool = false;
 
     fn poll_ready(&mut self, wanted: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
         let mut ready = Readiness::default();
@@ -215,88 +200,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for Buffered<
         self.try_write(slices)
     }
 
-    fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        match self.poll_output(cx) {
-            Poll::Ready(done) => done,
-            Poll::Pending => Ok(()),
-        }
-    }
-
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         std::task::ready!(self.poll_output(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::future::{Future, poll_fn};
-    use std::task::ready;
-    use std::time::Duration;
-    use tokio::time::sleep;
-
-    /// By a wake-up of its own, and not by that of the time.
-    async fn in_time<F: Future>(future: F) -> F::Output {
-        tokio::select! {
-            biased;
-            () = sleep(Duration::from_secs(10)) => panic!("not woken"),
-            output = future => output,
-        }
-    }
-
-    const INPUT: Readiness = Readiness { readable: true, writable: false };
-
-    #[tokio::test]
-    async fn whoever_asked_when_its_turn_was_over_is_told_all_the_same() {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut socket = Bare::new(ours);
-        let mut turns = 0;
-        let told = poll_fn(|cx| {
-            turns += 1;
-            match turns {
-                1 => {
-                    // As a peer does that keeps the task reading.
-                    while let Poll::Ready(budget) = coop::poll_proceed(cx) {
-                        budget.made_progress();
-                    }
-                    assert!(socket.poll_ready(INPUT, cx).is_pending());
-                    Poll::Pending
-                }
-                2 => {
-                    assert!(socket.poll_ready(INPUT, cx).is_pending());
-                    theirs.try_write(b"x").unwrap();
-                    Poll::Pending
-                }
-                _ => Poll::Ready(ready!(socket.poll_ready(INPUT, cx)).unwrap()),
-            }
-        });
-        assert_eq!(in_time(told).await, INPUT);
-        assert_eq!(turns, 3);
-    }
-
-    #[tokio::test]
-    async fn whoever_waits_is_told_once_for_all_that_came() {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut socket = Bare::new(ours);
-        for byte in [b"a", b"b", b"c"] {
-            let mut turns = 0;
-            let told = poll_fn(|cx| {
-                turns += 1;
-                let poll = socket.poll_ready(INPUT, cx);
-                if turns == 1 {
-                    assert!(poll.is_pending());
-                    // Asked again, it still waits.
-                    assert!(socket.poll_ready(INPUT, cx).is_pending());
-                    theirs.try_write(byte).unwrap();
-                }
-                poll.map(io::Result::unwrap)
-            });
-            assert_eq!(in_time(told).await, INPUT);
-            let mut space = [0; 8];
-            assert_eq!(socket.try_read(&mut space).unwrap(), 1);
-            assert_eq!(&space[..1], byte);
-            assert_eq!(socket.try_read(&mut space).unwrap_err().kind(), ErrorKind::WouldBlock);
-        }
     }
 }

@@ -33,8 +33,8 @@ const CLOSERS: [char; 12] = ['"', '\'', ')', ']', '}', '”', '’', '»', '」'
 
 /// A stream, running or kept behind its end for a client that comes back.
 ///
-/// Kept in this order: what every wake-up reads comes first, in few cache lines. With thousands of
-/// streams none of them is in a cache, and fetching them is what a wake-up costs.
+/// Kept in this order: what every step reads comes first, in few cache lines. With thousands of
+/// streams none of them is in a cache, and fetching them is what a step costs.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Stream {
