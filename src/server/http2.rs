@@ -54,18 +54,25 @@ const MAX_FAULTS: usize = 256;
 /// How long the last words of a connection may take to leave.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Whether a connection begins as one of HTTP/2, and the connection as if nobody had looked. Reads no
-/// more than it takes to tell. `deadline` is for whoever begins so and does not go on.
+/// Whether a connection begins as one of HTTP/2, and the connection as if nobody had looked; nothing if
+/// the server was told to stop before it began at all. Reads no more than it takes to tell. `deadline`
+/// is for whoever begins so and does not go on.
 ///
 /// # Cancel safety
 /// Dropping the future drops the connection.
-pub(super) async fn is_spoken<S>(mut socket: S, deadline: Instant, service: &Service) -> (bool, Rewound<S>)
+pub(super) async fn is_spoken<S>(
+    mut socket: S,
+    deadline: Instant,
+    service: &Service,
+) -> Option<(bool, Rewound<S>)>
 where
     S: AsyncRead + Unpin,
 {
     let mut first = [0; PREFACE.len()];
     let mut first = ReadBuf::new(&mut first);
     let mut stopping = service.stopping();
+    let was_stopping = *stopping.borrow();
+    let mut is_stopped = false;
     let reading = poll_fn(|cx| {
         // An end or an error will come again to whoever reads next.
         while PREFACE.starts_with(first.filled()) && first.remaining() > 0 {
@@ -80,10 +87,13 @@ where
     tokio::select! {
         () = reading => {}
         () = pass(deadline) => {}
-        _ = stopping.wait_for(|stop| *stop) => {}
+        _ = stopping.wait_for(|stop| *stop) => is_stopped = !was_stopping,
     }
     let first = first.filled();
-    (first == PREFACE, Rewound { first: Bytes::copy_from_slice(first), socket })
+    if is_stopped && first.is_empty() {
+        return None;
+    }
+    Some((first == PREFACE, Rewound { first: Bytes::copy_from_slice(first), socket }))
 }
 
 /// Serves a connection that begins with the preface to its end. Without a session on it, the peer has

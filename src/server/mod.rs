@@ -331,8 +331,9 @@ where
     let socket = {
         let deadline = since + service.config().handshake_timeout;
         match http2::is_spoken(socket.socket, deadline, &service).await {
-            (true, socket) => return http2::serve(socket, peer, deadline, service).await,
-            (false, socket) => socket,
+            Some((true, socket)) => return http2::serve(socket, peer, deadline, service).await,
+            Some((false, socket)) => socket,
+            None => return,
         }
     };
     if let Some(Accepted { socket, early, admitted }) = http::shake_hands(socket, peer, since, &service).await
