@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
@@ -125,8 +126,9 @@ async fn drive(wheel: Arc<Mutex<Wheel>>) {
                 yield_now().await;
                 now = Instant::now();
             }
-            let stream = entry.stream.upgrade();
-            if let Some(at) = stream.and_then(|stream| stream.step(now)) {
+            // Whatever one stream does, even as it is dropped here, the others go on.
+            let step = AssertUnwindSafe(|| entry.stream.upgrade()?.step(now));
+            if let Ok(Some(at)) = catch_unwind(step) {
                 again.push((at, entry.stream));
             }
         }
@@ -137,11 +139,14 @@ async fn drive(wheel: Arc<Mutex<Wheel>>) {
                 (due, again) = (Vec::new(), Vec::new());
             }
         }
+        let mut stands_at = None;
         poll_fn(|cx| {
             // Asked again once a stream has come that is to step sooner.
             let next = lock(&wheel).next(Instant::now(), cx.waker());
             let Some(next) = next else { return Poll::Pending };
-            timer.as_mut().reset(next);
+            if stands_at.replace(next) != Some(next) {
+                timer.as_mut().reset(next);
+            }
             timer.as_mut().poll(cx)
         })
         .await;
@@ -248,7 +253,10 @@ impl Wheel {
 mod tests {
     use super::*;
     use tokio::sync::Notify;
-    use tokio::time::sleep;
+    use tokio::time::{sleep, timeout};
+
+    /// Longer than any of them waits.
+    const PATIENCE: Duration = Duration::from_secs(100);
 
     /// Steps as often as it is told, in turn after each of these times.
     struct Beat {
@@ -279,7 +287,7 @@ mod tests {
 
         async fn has_stepped(&self, count: usize) {
             while self.steps().len() < count {
-                self.stepped.notified().await;
+                timeout(PATIENCE, self.stepped.notified()).await.expect("it steps");
             }
         }
     }
@@ -363,6 +371,25 @@ mod tests {
         let other = Beat::new([]);
         other.step_in(ms(20));
         other.has_stepped(1).await;
+    }
+
+    /// Panics in its step.
+    struct Faulty(Mutex<Pace>);
+
+    impl Paced for Faulty {
+        fn step(&self, _: Instant) -> Option<Instant> {
+            panic!("a fault of ours");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_panics_stops_no_other() {
+        let faulty = Arc::new_cyclic(|this: &Weak<Faulty>| Faulty(Mutex::new(Pace::new(this.clone()))));
+        let now = Instant::now();
+        faulty.0.lock().unwrap().step_at(now + ms(5), now);
+        let beat = Beat::new([ms(10)]);
+        beat.step_in(ms(5));
+        beat.has_stepped(2).await;
     }
 
     #[test]
