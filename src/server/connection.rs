@@ -196,7 +196,7 @@ impl<T: Transport> Connection<T> {
                 self.read(now)?;
                 self.act(now);
             }
-            Traffic::Step | Traffic::Room | Traffic::Speech => {}
+            Traffic::Output => {}
         }
         Ok(())
     }

@@ -51,12 +51,9 @@ pub(super) enum Traffic {
     Silence,
     /// There is something to read, or the end of it.
     Arrival,
-    /// The socket takes more of what it had no room for.
-    Room,
-    /// Speech came.
-    Speech,
-    /// There is something to send, or a step of the stream has come upon more to do.
-    Step,
+    /// There may be something to send: the socket has room again, speech came, or a step of the stream
+    /// has come upon more to do.
+    Output,
 }
 
 /// A write that makes no progress.
@@ -155,17 +152,17 @@ impl<T: Transport> Link<T> {
                 // Nothing may be left to write by now, as after a pause.
                 self.stall = None;
             }
-            return Poll::Ready(Ok(if readable { Traffic::Arrival } else { Traffic::Room }));
+            return Poll::Ready(Ok(if readable { Traffic::Arrival } else { Traffic::Output }));
         }
         if std::mem::take(&mut self.wants_turn) {
-            return Poll::Ready(Ok(Traffic::Step));
+            return Poll::Ready(Ok(Traffic::Output));
         }
         if self.is_blocked {
             return Poll::Pending;
         }
         if !self.has_more() {
             if self.has_output(now) {
-                return Poll::Ready(Ok(Traffic::Step));
+                return Poll::Ready(Ok(Traffic::Output));
             }
             if let Some(step) = self.next_step(now) {
                 self.pace.step_at(step, now);
@@ -174,7 +171,7 @@ impl<T: Transport> Link<T> {
         if self.wants_speech(now) {
             let poll = self.poll_speech(now, cx);
             self.awaits_speech = poll.is_pending();
-            return poll.map(|()| Ok(Traffic::Speech));
+            return poll.map(|()| Ok(Traffic::Output));
         }
         Poll::Pending
     }

@@ -205,15 +205,7 @@ impl Wheel {
         }
         self.waiting -= due.len();
         self.passed = until;
-        let mut at = 0;
-        while at < due.len() {
-            if due[at].slot > until {
-                let early = due.swap_remove(at);
-                self.put(early);
-            } else {
-                at += 1;
-            }
-        }
+        due.extract_if(.., |entry| entry.slot > until).for_each(|early| self.put(early));
     }
 
     /// When to turn it again.

@@ -163,7 +163,7 @@ fn visitor<B>(request: &Request<B>, peer: Option<IpAddr>) -> Visitor<'_> {
 /// use aloud::{Config, Service};
 /// use hyper::server::conn::http1;
 /// use hyper_util::rt::TokioIo;
-/// use std::sync::{Arc, Mutex};
+/// use std::sync::Arc;
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let service = Service::new(Config::default(), Arc::new(Flite::new()))?;

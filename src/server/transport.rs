@@ -205,3 +205,111 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for Buffered<
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{Future, poll_fn};
+    use std::task::ready;
+    use std::time::Duration;
+    use tokio::task::coop;
+    use tokio::time::sleep;
+
+    /// By a wake-up of its own, and not by that of the time.
+    async fn in_time<F: Future>(future: F) -> F::Output {
+        tokio::select! {
+            biased;
+            () = sleep(Duration::from_secs(10)) => panic!("not woken"),
+            output = future => output,
+        }
+    }
+
+    const INPUT: Readiness = Readiness { readable: true, writable: false };
+
+    #[tokio::test]
+    async fn whoever_asked_when_its_turn_was_over_is_told_all_the_same() {
+        let (mut socket, theirs) = UnixStream::pair().unwrap();
+        let mut turns = 0;
+        let told = poll_fn(|cx| {
+            turns += 1;
+            match turns {
+                1 => {
+                    // As a peer does that keeps the task reading.
+                    while let Poll::Ready(budget) = coop::poll_proceed(cx) {
+                        budget.made_progress();
+                    }
+                    assert!(socket.poll_ready(INPUT, cx).is_pending());
+                    Poll::Pending
+                }
+                2 => {
+                    assert!(socket.poll_ready(INPUT, cx).is_pending());
+                    theirs.try_write(b"x").unwrap();
+                    Poll::Pending
+                }
+                _ => Poll::Ready(ready!(socket.poll_ready(INPUT, cx)).unwrap()),
+            }
+        });
+        assert_eq!(in_time(told).await, INPUT);
+        assert_eq!(turns, 3);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_once_for_all_that_came() {
+        let (mut socket, theirs) = UnixStream::pair().unwrap();
+        for byte in [b"a", b"b", b"c"] {
+            let mut turns = 0;
+            let told = poll_fn(|cx| {
+                turns += 1;
+                let poll = socket.poll_ready(INPUT, cx);
+                if turns == 1 {
+                    assert!(poll.is_pending());
+                    // Asked again, it still waits.
+                    assert!(socket.poll_ready(INPUT, cx).is_pending());
+                    theirs.try_write(byte).unwrap();
+                }
+                poll.map(io::Result::unwrap)
+            });
+            assert_eq!(in_time(told).await, INPUT);
+            let mut space = [0; 8];
+            assert_eq!(Transport::try_read(&mut socket, &mut space).unwrap(), 1);
+            assert_eq!(&space[..1], byte);
+            assert_eq!(
+                Transport::try_read(&mut socket, &mut space).unwrap_err().kind(),
+                ErrorKind::WouldBlock
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_without_room_is_written_to_again_once_it_has_some() {
+        const OUTPUT: Readiness = Readiness { readable: false, writable: true };
+        let (mut socket, theirs) = UnixStream::pair().unwrap();
+        let (first, second) = ([1; 40_000], [2; 20_000]);
+        let slices = [IoSlice::new(&first), IoSlice::new(&second)];
+        let mut written = 0;
+        let error = loop {
+            match Transport::try_write(&mut socket, &slices) {
+                Ok(count) => written += count,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        poll_fn(|cx| {
+            assert!(socket.poll_ready(OUTPUT, cx).is_pending(), "it was found out");
+            Poll::Ready(())
+        })
+        .await;
+        let mut space = vec![0; written];
+        let mut read = 0;
+        while read < written {
+            theirs.readable().await.unwrap();
+            read += theirs.try_read(&mut space[read..]).unwrap_or(0);
+        }
+        let ready = in_time(poll_fn(|cx| socket.poll_ready(OUTPUT, cx))).await;
+        assert_eq!(ready.unwrap(), OUTPUT);
+        assert!(Transport::try_write(&mut socket, &slices[..1]).unwrap() > 0);
+        drop(theirs);
+        let error = socket.force_write(&slices).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    }
+}
