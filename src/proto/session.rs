@@ -7,6 +7,7 @@
 
 mod ear;
 mod stream;
+mod synthesis;
 #[cfg(test)]
 mod tests;
 
@@ -230,8 +231,6 @@ pub enum Held {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Session {
-    /// Boxed: most sessions idle most of the time.
-    stream: Option<Box<Stream>>,
     /// When something was last heard or sent that is no mere sign of life.
     active: Instant,
     /// Only a client of `aloud.v1` has one.
@@ -251,6 +250,8 @@ pub struct Session {
     /// Why nothing may be started now.
     held: Option<Held>,
     actions: VecDeque<Action>,
+    /// Not boxed: a step would have to fetch it from somewhere else.
+    stream: Option<Stream>,
     settings: Arc<Settings>,
     id: Arc<str>,
     /// What was said in turn, once a writer was asked. Boxed: few sessions have one.
@@ -341,12 +342,12 @@ impl Session {
 
     /// Where the text of the stream comes from, if there is one.
     pub fn stream_source(&self) -> Option<TextSource> {
-        self.stream.as_ref().map(|stream| stream.source)
+        self.stream.as_ref().map(|stream| stream.synthesis.source)
     }
 
     /// What it has come to.
     pub fn totals(&self, now: Instant) -> Totals {
-        let open = self.stream.as_ref().map(|stream| stream.usage());
+        let open = self.stream.as_ref().map(Stream::usage);
         let (chars, audio_ms) = open.map_or((0, 0), |usage| (usage.chars, usage.audio_ms));
         Totals {
             streams: self.streams,
@@ -493,7 +494,7 @@ impl Session {
             ClientMessage::Resume => self.resume(now),
             ClientMessage::End { drain: true } if self.running().is_some() => {
                 let stream = self.running().expect("asked for just now");
-                stream.drain();
+                stream.synthesis.drain();
                 self.advance();
             }
             ClientMessage::End { .. } => self.cancel(now, AfterCancel::End(EndReason::Ended)),
@@ -503,7 +504,7 @@ impl Session {
                 self.advance();
             }
             ClientMessage::Flush => {
-                let index = self.started()?.flush();
+                let index = self.started()?.synthesis.flush();
                 self.send(ServerMessage::Flushed { index });
                 self.advance();
             }
@@ -515,7 +516,7 @@ impl Session {
             ClientMessage::Update { voice, language, speed } => {
                 let settings = Arc::clone(&self.settings);
                 let voice = voice.map(|voice| known_voice(&settings, &voice)).transpose()?;
-                self.started()?.update(&settings, voice, language, speed);
+                self.started()?.synthesis.update(&settings, voice, language, speed);
             }
             ClientMessage::Recover(_) if self.streams > 0 || !self.is_v1() => {
                 let message = "recover must be the first message on a connection that speaks aloud.v1.";
@@ -531,7 +532,7 @@ impl Session {
 
     /// The stream, unless it is over.
     fn running(&mut self) -> Option<&mut Stream> {
-        self.stream.as_deref_mut().filter(|stream| !stream.is_finished)
+        self.stream.as_mut().filter(|stream| !stream.is_finished)
     }
 
     fn started(&mut self) -> Result<&mut Stream, Fault> {
@@ -562,22 +563,22 @@ impl Session {
         let start = StartSession { source: Some(source), ..start };
         let mut stream = Stream::new(&self.settings, start, self.is_v1(), has_opted_in, now)?;
         self.retire_stream();
-        stream.chars_left =
+        stream.synthesis.chars_left =
             self.settings.max_session_chars.map(|most| most.saturating_sub(self.spoken_chars));
         self.has_opted_in = has_opted_in;
         self.streams += 1;
-        if stream.tells_its_start {
-            let (audio, voice) = (AudioInfo(stream.format()), stream.voice.clone());
-            self.send(ServerMessage::StreamStart { audio, voice, source: stream.source.name() });
+        if stream.synthesis.tells_its_start {
+            let (audio, voice) = (AudioInfo(stream.format()), stream.synthesis.voice.clone());
+            self.send(ServerMessage::StreamStart { audio, voice, source: stream.synthesis.source.name() });
         }
-        if stream.is_resumable {
+        if stream.synthesis.is_resumable {
             self.actions.push_back(Action::Keep);
         }
-        if let Some(prompt) = prompt.filter(|_| stream.is_writing()) {
+        if let Some(prompt) = prompt.filter(|_| stream.synthesis.is_writing()) {
             let turns = self.conversation.get_or_insert_default().ask(&prompt, self.settings.history);
-            self.actions.push_back(Action::Write { turns, language: stream.language.clone() });
+            self.actions.push_back(Action::Write { turns, language: stream.synthesis.language.clone() });
         }
-        self.stream = Some(Box::new(stream));
+        self.stream = Some(stream);
         if self.is_paused {
             self.shut(now);
         }
@@ -599,7 +600,7 @@ impl Session {
     }
 
     fn shut(&mut self, now: Instant) {
-        if let Some(stream) = self.stream.as_deref_mut() {
+        if let Some(stream) = self.stream.as_mut() {
             stream.log.shut(now);
             stream.ear.on_interruption();
         }
@@ -620,7 +621,7 @@ impl Session {
             self.send(ServerMessage::Resumed { offset });
         }
         if std::mem::replace(&mut self.is_paused, false)
-            && let Some(stream) = self.stream.as_deref_mut()
+            && let Some(stream) = self.stream.as_mut()
         {
             stream.log.open(now);
         }
@@ -634,8 +635,8 @@ impl Session {
     fn cancel(&mut self, now: Instant, after: AfterCancel) {
         match self.running() {
             Some(stream) => {
-                stream.cancelling = Some((now, after));
-                if stream.is_writing() {
+                stream.synthesis.cancelling = Some((now, after));
+                if stream.synthesis.is_writing() {
                     self.actions.push_back(Action::StopWriting);
                 }
                 self.actions.push_back(Action::Cancel);
@@ -650,17 +651,17 @@ impl Session {
 
     /// All speech has stopped; this many bytes of it had been made and were never taken.
     pub fn on_cancelled(&mut self, untaken_bytes: u64) {
-        let Some(stream) = self.stream.as_deref_mut() else { return };
-        let Some((now, after)) = stream.cancelling.take() else { return };
+        let Some(stream) = self.stream.as_mut() else { return };
+        let Some((now, after)) = stream.synthesis.cancelling.take() else { return };
         if after != AfterCancel::Restart
-            && let Some(offset) = stream.recovering.take()
+            && let Some(offset) = stream.synthesis.recovering.take()
         {
             // It has come back, and what was to be spoken again for it is cancelled.
-            let index = stream.index_at(offset);
+            let index = stream.synthesis.index_at(offset);
             self.actions.push_back(Action::Send(ServerMessage::Recovered { offset, index }));
         }
         let figures = stream.cancel(now, untaken_bytes, after);
-        let is_answer = stream.source == TextSource::Llm;
+        let is_answer = stream.synthesis.source == TextSource::Llm;
         match after {
             AfterCancel::Tell { .. } => {
                 if is_answer {
@@ -671,7 +672,7 @@ impl Session {
                 self.advance();
             }
             AfterCancel::End(reason) => {
-                let end = self.is_v1().then(|| self.stream.as_deref().map(|stream| (reason, stream.usage())));
+                let end = self.is_v1().then(|| self.stream.as_ref().map(|stream| (reason, stream.usage())));
                 self.retire_stream();
                 self.end(reason, end.flatten());
             }
@@ -701,20 +702,20 @@ impl Session {
 
     /// Takes the next chunk of the sentence that is being spoken: whole samples.
     pub fn on_audio(&mut self, chunk: Bytes) {
-        let Some(stream) = self.stream.as_deref_mut() else { return };
-        let position = stream.recovering;
+        let Some(stream) = self.stream.as_mut() else { return };
+        let position = stream.synthesis.recovering;
         let done = stream.on_audio(chunk);
         self.on_repeated(position, done);
     }
 
     /// Tells what became of a position whose audio had to be spoken again, if it did.
     fn on_repeated(&mut self, position: Option<u64>, done: Result<(), ()>) {
-        let Some(stream) = self.stream.as_deref_mut() else { return };
+        let Some(stream) = self.stream.as_mut() else { return };
         match done {
             Err(()) => self.lose_position(position.is_some()),
-            Ok(()) if stream.recovering.is_none() => {
+            Ok(()) if stream.synthesis.recovering.is_none() => {
                 if let Some(offset) = position {
-                    let index = stream.index_at(offset);
+                    let index = stream.synthesis.index_at(offset);
                     self.send(ServerMessage::Recovered { offset, index });
                 }
             }
@@ -724,7 +725,7 @@ impl Session {
 
     /// Takes times of words of the sentence that is being spoken.
     pub fn on_words(&mut self, words: &[Word]) {
-        if let Some(stream) = self.stream.as_deref_mut() {
+        if let Some(stream) = self.stream.as_mut() {
             stream.on_words(words, false);
         }
     }
@@ -745,22 +746,22 @@ impl Session {
             let close = if self.is_v1() { CloseCode(4503) } else { CloseCode::OVERLOADED };
             return self.close(close, "Overloaded: try again later");
         }
-        if let Some(stream) = self.stream.as_deref_mut() {
+        if let Some(stream) = self.stream.as_mut() {
             stream.on_failure(code, message);
         }
     }
 
     /// Whether the sentence that is being spoken has audio, and has not failed.
     pub fn is_sound(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.is_sound())
+        self.stream.as_ref().is_some_and(|stream| stream.synthesis.is_sound())
     }
 
     /// The client has been given as much as it may in a time. What was begun is still heard, and is
     /// the end of the session if there was more to come.
     pub fn on_exhausted(&mut self) {
         let Some(stream) = self.running() else { return };
-        let was_writing = stream.is_writing();
-        stream.stop_if_unfinished();
+        let was_writing = stream.synthesis.is_writing();
+        stream.synthesis.stop_if_unfinished();
         if was_writing {
             self.actions.push_back(Action::StopWriting);
         }
@@ -770,8 +771,8 @@ impl Session {
 
     /// Takes the end of the sentence that is being spoken.
     pub fn on_spoken(&mut self) {
-        let Some(stream) = self.stream.as_deref_mut() else { return };
-        let position = stream.recovering;
+        let Some(stream) = self.stream.as_mut() else { return };
+        let position = stream.synthesis.recovering;
         let done = stream.on_spoken();
         self.on_repeated(position, done);
         self.advance();
@@ -779,15 +780,17 @@ impl Session {
 
     /// Whether more of what is being written should be taken now.
     pub fn wants_text(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.wants_text(self.settings.max_buffered_chars))
+        self.stream
+            .as_ref()
+            .is_some_and(|stream| stream.synthesis.wants_text(self.settings.max_buffered_chars))
     }
 
     /// Takes the next piece of what is being written, which may be cut anywhere. Beyond the limit
     /// the writer is stopped, and what there is until then is the answer.
     pub fn on_fragment(&mut self, now: Instant, text: &str) {
         let most = self.settings.max_script_chars;
-        let Some(stream) = self.running().filter(|stream| stream.is_writing()) else { return };
-        if stream.take_written(now, text, most) {
+        let Some(stream) = self.running().filter(|stream| stream.synthesis.is_writing()) else { return };
+        if stream.synthesis.take_written(now, text, most) {
             self.actions.push_back(Action::StopWriting);
             let message = format!("The answer is over {most} characters: the rest is left out.");
             self.on_warning("text_limit", message);
@@ -798,8 +801,8 @@ impl Session {
 
     /// Takes the end of what was written.
     pub fn on_script_end(&mut self) {
-        let Some(stream) = self.running().filter(|stream| stream.is_writing()) else { return };
-        let written = stream.end_text();
+        let Some(stream) = self.running().filter(|stream| stream.synthesis.is_writing()) else { return };
+        let written = stream.synthesis.end_text();
         self.remember(&written);
         self.advance();
     }
@@ -807,9 +810,9 @@ impl Session {
     /// Takes the failure of what is being written; it is its end as well. What was written before
     /// is still spoken.
     pub fn on_script_failure(&mut self, code: Code, message: &str) {
-        let Some(stream) = self.running().filter(|stream| stream.is_writing()) else { return };
-        stream.end_reason = EndReason::Error;
-        let written = stream.end_text();
+        let Some(stream) = self.running().filter(|stream| stream.synthesis.is_writing()) else { return };
+        stream.synthesis.end_reason = EndReason::Error;
+        let written = stream.synthesis.end_text();
         match written.trim() {
             // Its client may well ask again.
             "" => self.conversation.iter_mut().for_each(|conversation| conversation.forget_last()),
@@ -828,7 +831,7 @@ impl Session {
 
     /// Starts what can be started, announces what comes to be heard, and ends what is over.
     fn advance(&mut self) {
-        if let Some(stream) = self.stream.as_deref_mut() {
+        if let Some(stream) = self.stream.as_mut() {
             while let Some(sentence) = stream.next_sentence(self.settings.prefetch) {
                 self.actions.push_back(Action::Speak(Box::new(sentence)));
             }
@@ -855,7 +858,7 @@ impl Session {
 
     /// Tells what of it was sent, piece by piece. Returns what its listener had to wait for.
     pub fn sent(&mut self, now: Instant, what: Sent) -> Option<Heard> {
-        let stream = self.stream.as_deref_mut()?;
+        let stream = self.stream.as_mut()?;
         let heard = stream.sent(now, what);
         self.active = now;
         self.finish_if_sent();
@@ -863,18 +866,19 @@ impl Session {
     }
 
     fn finish_if_sent(&mut self) {
-        let (is_v1, is_paused) = (self.is_v1(), self.is_paused);
+        let is_paused = self.is_paused;
         if let Some(stream) = self.running()
-            // Of a cancelled stream nothing is left for a pause to hold.
-            && (!is_paused || stream.end_reason == EndReason::Cancelled)
             && stream.is_all_sent()
+            // Of a cancelled stream nothing is left for a pause to hold.
+            && (!is_paused || stream.synthesis.end_reason == EndReason::Cancelled)
         {
             stream.is_finished = true;
-            let reason = stream.end_reason;
-            let closes = stream.drains;
-            let keeps = stream.is_resumable;
-            let is_over_limit = stream.is_over_limit;
-            let end = is_v1.then(|| Box::new((reason, stream.usage())));
+            let reason = stream.synthesis.end_reason;
+            let closes = stream.synthesis.drains;
+            let keeps = stream.synthesis.is_resumable;
+            let is_over_limit = stream.synthesis.is_over_limit;
+            let usage = stream.usage();
+            let end = self.is_v1().then(|| Box::new((reason, usage)));
             if is_over_limit {
                 self.refuse(match self.is_exhausted {
                     true => Fault::new(Code::TextTooLong, EXHAUSTED),
@@ -886,7 +890,7 @@ impl Session {
                 self.retire_stream();
             }
             if is_over_limit {
-                let code = if is_v1 { CloseCode(4413) } else { CloseCode::POLICY };
+                let code = if self.is_v1() { CloseCode(4413) } else { CloseCode::POLICY };
                 self.close(code, "The session has spoken as much as it may");
             }
             if closes {
@@ -911,7 +915,7 @@ impl Session {
             let end = self.began + self.settings.max_session;
             if self.is_warned || !self.is_v1() { end } else { end.checked_sub(NOTICE).unwrap_or(end) }
         });
-        let stream = self.stream.as_ref().and_then(|stream| stream.commits_at());
+        let stream = self.stream.as_ref().and_then(Stream::commits_at);
         [expires, stream, self.idles_until(), self.awaits_until()].into_iter().flatten().min()
     }
 
@@ -934,7 +938,7 @@ impl Session {
     /// Does what is due by now.
     pub fn on_time(&mut self, now: Instant) {
         if let Some(stream) = self.running()
-            && stream.commit_if_idle(now)
+            && stream.synthesis.commit_if_idle(now)
         {
             self.advance();
         }
@@ -1018,7 +1022,7 @@ impl Session {
 
     /// Whether the session should be kept now that its connection is lost.
     pub fn is_resumable(&self) -> bool {
-        !self.is_over && self.stream.as_ref().is_some_and(|stream| stream.is_resumable)
+        !self.is_over && self.stream.as_ref().is_some_and(|stream| stream.synthesis.is_resumable)
     }
 
     /// The connection is lost: nothing more is sent, and the listener's clock stops.
@@ -1039,20 +1043,20 @@ impl Session {
 
     /// The session goes on, on another connection, at this byte.
     pub fn on_recovered(&mut self, now: Instant, offset: u64) {
-        let Some(stream) = self.stream.as_deref_mut() else { return self.lose_position(true) };
+        let Some(stream) = self.stream.as_mut() else { return self.lose_position(true) };
         match stream.go_back_to(offset) {
             Ok(true) => {
-                let index = stream.index_at(offset);
+                let index = stream.synthesis.index_at(offset);
                 self.send(ServerMessage::Recovered { offset, index });
             }
             Ok(false) => {
-                stream.cancelling = Some((now, AfterCancel::Restart));
+                stream.synthesis.cancelling = Some((now, AfterCancel::Restart));
                 self.actions.push_back(Action::Cancel);
             }
             Err(()) => return self.lose_position(true),
         }
         if !self.is_paused
-            && let Some(stream) = self.stream.as_deref_mut()
+            && let Some(stream) = self.stream.as_mut()
         {
             stream.log.open(now);
         }
@@ -1104,7 +1108,7 @@ impl Session {
     /// Bytes of memory that the session takes, roughly.
     pub fn memory_bytes(&self) -> usize {
         let conversation = self.conversation.as_ref().map_or(0, |conversation| conversation.memory_bytes());
-        size_of::<Session>() + self.stream.as_ref().map_or(0, |stream| stream.memory_bytes()) + conversation
+        size_of::<Session>() + self.stream.as_ref().map_or(0, Stream::memory_bytes) + conversation
     }
 }
 

@@ -35,6 +35,7 @@ thread_local! {
 }
 
 /// What is spoken with over the connection.
+#[expect(clippy::large_enum_variant, reason = "nearly every connection has a session")]
 pub(crate) enum Talk {
     /// A session.
     Session(Session),
@@ -71,35 +72,36 @@ struct Stall {
 /// A socket, and what is said over it.
 ///
 /// Kept in this order: what every step of a stream reads stands together, in few cache lines, from
-/// the end of the endpoint to the beginning of the session. With thousands of streams none of them is
-/// in a cache, and fetching them is what a step costs.
+/// the end of the endpoint to the log in the session. With thousands of streams none of them is in a
+/// cache, and fetching them is what a step costs; those that only come into play once the frame has
+/// been sent lie between others, or would be waited for on their own.
 #[repr(C)]
 pub(super) struct Link<T> {
     pub(super) endpoint: Endpoint,
     transport: T,
+    /// When the stream's next step is due.
+    pace: Pace,
     /// The last write left something over: nothing more is tried before the socket has room.
     is_blocked: bool,
     /// The last batch was full, or its end decided something: there may be more that can leave at
     /// once.
     has_more: bool,
-    /// When the stream's next step is due.
-    pace: Pace,
     /// The speech that is wanted has not come yet, and the task is woken once it does.
     awaits_speech: bool,
     /// A step has come upon more to do than the next: the loop is to see to it.
     wants_turn: bool,
+    pub(super) shared: Arc<Shared>,
+    /// What it sends, and does, for the operator.
+    pub(super) meter: Meter,
+    /// A write that has left something over. Boxed: few connections have one.
+    stall: Option<Box<Stall>>,
+    pub(super) talk: Talk,
+    /// The sentences in synthesis; dropping one stops its engine.
+    pub(super) speeches: VecDeque<Speech>,
     /// A write of a step has failed.
     failure: Option<io::Error>,
     /// The task to wake for everything but the next step.
     task: Option<Waker>,
-    pub(super) shared: Arc<Shared>,
-    /// What it sends, and does, for the operator.
-    pub(super) meter: Meter,
-    /// A write that has left something over.
-    stall: Option<Stall>,
-    pub(super) talk: Talk,
-    /// The sentences in synthesis; dropping one stops its engine.
-    pub(super) speeches: VecDeque<Speech>,
 }
 
 impl<T: Transport> Link<T> {
@@ -350,7 +352,7 @@ impl<T: Transport> Link<T> {
                 stall => {
                     *stall = is_blocked.then(|| {
                         let next_try = now + shared.config.stall_timeout / STALL_TRIES;
-                        Stall { since: now, next_try, is_trying: false, has_moved: false }
+                        Box::new(Stall { since: now, next_try, is_trying: false, has_moved: false })
                     });
                 }
             }
@@ -380,7 +382,7 @@ impl<T: Transport> Link<T> {
             self.force_write(now)?;
         }
         let is_over = |stall: &Stall| !stall.is_trying && now >= stall.since + timeout;
-        Ok(self.stall.as_ref().is_some_and(is_over))
+        Ok(self.stall.as_deref().is_some_and(is_over))
     }
 
     /// Writes, though the socket has not said that it has room: it may have some.

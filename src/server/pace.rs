@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -28,7 +29,7 @@ const KEPT_ROOM: usize = 16;
 
 /// Steps taken in one turn of the task that turns the wheel: the other tasks of the thread are served
 /// in between.
-const STEPS: usize = 32;
+const STEPS: usize = 64;
 
 thread_local! {
     static WHEEL: RefCell<Option<(Id, Arc<Mutex<Wheel>>)>> = const { RefCell::new(None) };
@@ -121,15 +122,23 @@ async fn drive(wheel: Arc<Mutex<Wheel>>) {
     loop {
         let mut now = Instant::now();
         lock(&wheel).turn(now, &mut due);
-        for (count, entry) in due.drain(..).enumerate() {
-            if count % STEPS == STEPS - 1 {
+        while !due.is_empty() {
+            let count = due.len().min(STEPS);
+            // Each of these streams has to be fetched from memory again. Looked at together they are
+            // fetched together; their steps would wait for one after the other.
+            for entry in &due[..count] {
+                black_box(entry.stream.strong_count());
+            }
+            for entry in due.drain(..count) {
+                // Whatever one stream does, even as it is dropped here, the others go on.
+                let step = AssertUnwindSafe(|| entry.stream.upgrade()?.step(now));
+                if let Ok(Some(at)) = catch_unwind(step) {
+                    again.push((at, entry.stream));
+                }
+            }
+            if !due.is_empty() {
                 yield_now().await;
                 now = Instant::now();
-            }
-            // Whatever one stream does, even as it is dropped here, the others go on.
-            let step = AssertUnwindSafe(|| entry.stream.upgrade()?.step(now));
-            if let Ok(Some(at)) = catch_unwind(step) {
-                again.push((at, entry.stream));
             }
         }
         {
