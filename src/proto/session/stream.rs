@@ -37,7 +37,7 @@ pub(super) struct Stream {
     first_audio: Option<Duration>,
     pub(super) ear: Ear,
     pub(super) log: Log,
-    /// Boxed: no step reads it, and a session without a stream keeps no room for it.
+    /// Boxed: hardly a step reads it, and a session without a stream keeps no room for it.
     pub(super) synthesis: Box<Synthesis>,
 }
 
