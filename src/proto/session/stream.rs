@@ -298,17 +298,7 @@ impl Stream {
         let end = ServerMessage::SentenceEnd { index: speaking.index, figures };
         self.log.push_message(end.to_json());
         if self.synthesis.keeps_records {
-            let Speaking { text, manner, index, start, bytes, words, .. } = speaking;
-            self.synthesis.records.push(Record {
-                text,
-                manner,
-                index,
-                start,
-                bytes,
-                crc32,
-                words,
-                is_cut: false,
-            });
+            self.synthesis.records.push(speaking.into_record(crc32, false));
         }
         Ok(())
     }
@@ -398,17 +388,7 @@ impl Stream {
         self.synthesis.next_index = announced.saturating_sub(untold);
         // What was begun is on record as far as it went, for what the listener has heard.
         for speaking in self.synthesis.speaking.drain(..).filter(|speaking| speaking.is_announced) {
-            let Speaking { text, manner, index, start, bytes, words, .. } = speaking;
-            self.synthesis.records.push(Record {
-                text,
-                manner,
-                index,
-                start,
-                bytes,
-                crc32: 0,
-                words,
-                is_cut: true,
-            });
+            self.synthesis.records.push(speaking.into_record(0, true));
         }
         self.synthesis.records.retain(|record| record.index < self.synthesis.next_index);
         if let Some(last) = self.synthesis.records.last_mut() {

@@ -1,5 +1,5 @@
 //! The way to the log of a stream: its text, the sentences that are cut from it, and what becomes of
-//! each of them. Knows nothing of what was sent.
+//! each of them. Knows no log: that is its [`Stream`](super::stream::Stream)'s.
 
 use super::{AfterCancel, Sentence, Settings, text_limit};
 use crate::proto::log::Flow;
@@ -29,6 +29,8 @@ pub(super) struct Synthesis {
     pub(super) idle_since: Option<Instant>,
     /// Cut, but not yet handed out.
     pub(super) segments: VecDeque<Segment>,
+    /// Characters of them.
+    pub(super) waiting_chars: usize,
     pub(super) voice: String,
     /// The client named it: another language does not change it.
     pub(super) is_voice_named: bool,
@@ -55,8 +57,6 @@ pub(super) struct Synthesis {
     /// The connection is closed behind it.
     pub(super) drains: bool,
     pub(super) idle: Duration,
-    /// Characters of them.
-    pub(super) waiting_chars: usize,
     pub(super) next_index: u64,
     /// The sentence that was handed out last.
     pub(super) last_text: String,
@@ -120,6 +120,14 @@ pub(super) struct Speaking {
     /// What it has to come to, and what is held back until it has.
     pub(super) again: Option<Again>,
     pub(super) held: Vec<Held>,
+}
+
+impl Speaking {
+    /// What is kept of it once it is no longer spoken.
+    pub(super) fn into_record(self, crc32: u32, is_cut: bool) -> Record {
+        let Speaking { text, manner, index, start, bytes, words, .. } = self;
+        Record { text, manner, index, start, bytes, crc32, words, is_cut }
+    }
 }
 
 #[derive(Debug)]
