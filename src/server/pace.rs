@@ -83,7 +83,7 @@ impl Pace {
             // Its timer has to be one of the runtime that the task runs in.
             _ => {
                 let wheel = Arc::new(Mutex::new(Wheel::new(Instant::now())));
-                tokio::spawn(drive(Arc::clone(&wheel)));
+                tokio::spawn(drive(Arc::downgrade(&wheel)));
                 *known = Some((runtime, Arc::clone(&wheel)));
                 wheel
             }
@@ -115,13 +115,14 @@ fn lock(wheel: &Mutex<Wheel>) -> MutexGuard<'_, Wheel> {
     wheel.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes the steps that are due for as long as the runtime lives.
-async fn drive(wheel: Arc<Mutex<Wheel>>) {
+/// Takes the steps that are due until the wheel has gone, with its thread and the last stream.
+async fn drive(wheel: Weak<Mutex<Wheel>>) {
     let mut timer = pin!(sleep_until(Instant::now()));
     let (mut due, mut again) = (Vec::new(), Vec::new());
     loop {
         let mut now = Instant::now();
-        lock(&wheel).turn(now, &mut due);
+        let Some(turning) = wheel.upgrade() else { return };
+        lock(&turning).turn(now, &mut due);
         while !due.is_empty() {
             let count = due.len().min(STEPS);
             // Each of these streams has to be fetched from memory again. Looked at together they are
@@ -142,15 +143,17 @@ async fn drive(wheel: Arc<Mutex<Wheel>>) {
             }
         }
         {
-            let mut wheel = lock(&wheel);
+            let mut wheel = lock(&turning);
             again.drain(..).for_each(|(at, stream)| wheel.enter(at, now, stream));
             if wheel.waiting == 0 {
                 (due, again) = (Vec::new(), Vec::new());
             }
         }
+        drop(turning);
         let mut stands_at = None;
         poll_fn(|cx| {
-            // Asked again once a stream has come that is to step sooner.
+            // Asked again once a stream has come that is to step sooner, or nothing will.
+            let Some(wheel) = wheel.upgrade() else { return Poll::Ready(()) };
             let next = lock(&wheel).next(Instant::now(), cx.waker());
             let Some(next) = next else { return Poll::Pending };
             if stands_at.replace(next) != Some(next) {
@@ -247,6 +250,12 @@ impl Wheel {
         self.has_room = false;
         self.clears = None;
         None
+    }
+}
+
+impl Drop for Wheel {
+    fn drop(&mut self) {
+        self.driver.iter().for_each(Waker::wake_by_ref);
     }
 }
 
@@ -404,6 +413,34 @@ mod tests {
                 beat.has_stepped(1).await;
             });
         }
+        // Nothing goes on that nobody can be on any more.
+        two.block_on(yield_now());
+        let tasks = |runtime: &tokio::runtime::Runtime| runtime.metrics().num_alive_tasks();
+        assert_eq!((tasks(&one), tasks(&two)), (1, 0));
+    }
+
+    #[test]
+    fn a_wheel_goes_with_its_thread_once_no_stream_is_on_it() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
+        let runtime = runtime.unwrap();
+        let tasks = || runtime.metrics().num_alive_tasks();
+        let beat = std::thread::scope(|scope| {
+            let on_its_own = scope.spawn(|| runtime.block_on(async { Beat::new([]) }));
+            on_its_own.join().unwrap()
+        });
+        assert_eq!(tasks(), 1);
+        runtime.block_on(async {
+            beat.step_in(ms(3));
+            beat.has_stepped(1).await;
+            drop(beat);
+            timeout(PATIENCE, async {
+                while tasks() > 0 {
+                    yield_now().await;
+                }
+            })
+            .await
+            .expect("it goes");
+        });
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
