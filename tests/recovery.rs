@@ -22,6 +22,7 @@ use tokio::time::sleep;
 const PAUSE: &str = r#"{"type":"pause"}"#;
 const RESUME: &str = r#"{"type":"resume"}"#;
 const END: &str = r#"{"type":"end"}"#;
+const DRAIN: &str = r#"{"type":"end","drain":true}"#;
 
 fn start(prompt: &str, options: &Value) -> String {
     let mut start = json!({"type": "start_session", "prompt": prompt, "resumable": true});
@@ -863,6 +864,84 @@ async fn what_was_finished_can_be_heard_again() {
     assert_eq!(message(&mut client).await["recovered"], true);
 }
 
+/// All was sent, the end and the Close too, and the network broke with it under way.
+#[tokio::test]
+async fn the_last_words_of_a_session_are_not_lost_with_its_connection() {
+    let engine = tone(0.5);
+    let whole = undisturbed(engine.as_ref(), &["One.", "Two."]).await;
+    for loss in ["silence", "reset", "fin"] {
+        for offset in [9_000, whole.len()] {
+            let server = start_with(Config::default(), engine.clone()).await;
+            let (mut first, greeting) = v1(server.addr).await;
+            first.say(&start("One. Two.", &paced(2_000))).await;
+            first.say(DRAIN).await;
+            let told = first.read_until("close").await;
+            assert!(audio(&told) == whole);
+            // The Close is not answered.
+            let frozen = || server.service.frozen().count();
+            let silent = match loss {
+                "silence" => Some(first),
+                "reset" => {
+                    first.reset();
+                    None
+                }
+                _ => {
+                    drop(first);
+                    None
+                }
+            };
+            if silent.is_none() {
+                until("frozen", || frozen() == 1).await;
+            }
+            let mut second = v1(server.addr).await.0;
+            second.say(&recover(&greeting, offset)).await;
+            assert_eq!(message(&mut second).await["recovered"], true, "{loss}");
+            let again = second.read_until("session_end").await;
+            assert!(audio(&again) == whole[offset..], "{loss}");
+            assert_eq!(messages(&again).pop().unwrap()["reason"], "ended");
+            assert_eq!(closed(&mut second).await, 1000);
+            drop(silent);
+            server.is_quiet().await;
+            assert_eq!(frozen(), 0, "it has answered the Close");
+        }
+    }
+}
+
+/// One that was closed for another reason is over, even while its client has yet to answer.
+#[tokio::test]
+async fn what_was_closed_for_good_cannot_be_taken_over() {
+    let server = start_with(Config::default(), tone(20.0)).await;
+    let (mut first, greeting) = v1(server.addr).await;
+    first.say(&start("One.", &paced(100))).await;
+    first.read_until("binary").await;
+    for _ in 0..100 {
+        first.say("no message").await;
+    }
+    let told = first.read_until("close").await;
+    assert!(matches!(told.last(), Some(Frame::Close(Some((4400, _))))), "{told:?}");
+    let mut second = v1(server.addr).await.0;
+    second.say(&recover(&greeting, 0)).await;
+    refused(&mut second, "session_not_found", 4404).await;
+    drop((first, second));
+    server.is_quiet().await;
+    assert_eq!(server.service.frozen().count(), 0);
+}
+
+/// As a process does that says Close and exits with audio unread.
+#[tokio::test]
+async fn a_goodbye_holds_though_the_socket_is_reset_behind_it() {
+    let server = start_with(Config::default(), tone(20.0)).await;
+    for n in 0..200 {
+        let mut client = v1(server.addr).await.0;
+        client.say(&start("One.", &paced(20 + n % 40))).await;
+        client.read_until("binary").await;
+        client.send_bytes(&close(1000, "bye")).await;
+        client.reset();
+        server.is_quiet().await;
+        assert_eq!(server.service.frozen().count(), 0, "after {n}");
+    }
+}
+
 #[tokio::test]
 async fn text_that_was_appended_is_not_lost() {
     let engine = tone(0.5);
@@ -875,7 +954,7 @@ async fn text_that_was_appended_is_not_lost() {
     let mut client = v1(server.addr).await.0;
     client.say(&recover(&greeting, heard)).await;
     client.say(r#"{"type":"append","text":"st. Four."}"#).await;
-    client.say(r#"{"type":"end","drain":true}"#).await;
+    client.say(DRAIN).await;
     let frames = client.read_until("session_end").await;
     heard += audio(&frames).len();
     assert_eq!(heard, 4 * 8_000);

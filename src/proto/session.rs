@@ -239,6 +239,8 @@ pub struct Session {
     is_draining: bool,
     /// The close was decided on: there is nothing more to say.
     is_over: bool,
+    /// It was decided on because everything was sent, of which some may be lost on its way.
+    is_complete: bool,
     /// The client has shown no credential, and must.
     awaits_auth: bool,
     /// The client has been given as much as it may in a time.
@@ -302,6 +304,7 @@ impl Session {
             has_opted_in: false,
             is_warned: false,
             is_over: false,
+            is_complete: false,
         }
     }
 
@@ -889,6 +892,7 @@ impl Session {
             if !keeps {
                 self.retire_stream();
             }
+            self.is_complete = !self.is_over && (is_over_limit || closes);
             if is_over_limit {
                 let code = if self.is_v1() { CloseCode(4413) } else { CloseCode::POLICY };
                 self.close(code, "The session has spoken as much as it may");
@@ -1020,9 +1024,16 @@ impl Session {
         self.actions.push_back(Action::Close(code, reason));
     }
 
-    /// Whether the session should be kept now that its connection is lost.
+    /// Whether the session should be kept now that its connection is lost: also one that has come to
+    /// its end, since the last that was sent may have got no farther.
     pub fn is_resumable(&self) -> bool {
-        !self.is_over && self.stream.as_ref().is_some_and(|stream| stream.synthesis.is_resumable)
+        (!self.is_over || self.is_complete)
+            && self.stream.as_ref().is_some_and(|stream| stream.synthesis.is_resumable)
+    }
+
+    /// Whether the close was decided on.
+    pub fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// The connection is lost: nothing more is sent, and the listener's clock stops.
@@ -1043,6 +1054,10 @@ impl Session {
 
     /// The session goes on, on another connection, at this byte.
     pub fn on_recovered(&mut self, now: Instant, offset: u64) {
+        if std::mem::take(&mut self.is_complete) {
+            // It comes to its end once more.
+            self.is_over = false;
+        }
         let Some(stream) = self.stream.as_mut() else { return self.lose_position(true) };
         match stream.go_back_to(offset) {
             Ok(true) => {

@@ -208,6 +208,8 @@ impl<T: Transport> Connection<T> {
             let _ = self.link.write_outgoing();
         }
         let outcome = match (ended, self.link.endpoint.closed()) {
+            // What it said still holds when its socket breaks behind it.
+            (Err(Outcome::Gone(_)), Some(closed)) if closed.by_peer => Outcome::Closed(closed.clone()),
             (Err(outcome), _) => outcome,
             (Ok(()), Some(closed)) => Outcome::Closed(closed.clone()),
             (Ok(()), None) => Outcome::Gone(ErrorKind::UnexpectedEof.into()),
@@ -230,13 +232,17 @@ impl<T: Transport> Connection<T> {
 
     /// Parts with the session: keeps it for its client to come back, or ends it.
     fn leave(&mut self, outcome: &Outcome) -> (Option<Record>, bool) {
+        // Known to others until it is kept.
+        let resume = self.resume.take();
         let Talk::Session(session) = std::mem::replace(&mut self.link.talk, Talk::Over) else {
             return (None, false);
         };
-        // A client that says goodbye does not come back, and after a fault of ours nobody knows
-        // what the session is worth.
+        // A client that says goodbye does not come back, nor one that has answered ours. After a fault
+        // of ours nobody knows what the session is worth.
         let is_lost = match outcome {
-            Outcome::Closed(closed) => !(closed.by_peer && closed.code == Some(CloseCode::NORMAL)),
+            Outcome::Closed(closed) => {
+                !(session.is_over() || closed.by_peer && closed.code == Some(CloseCode::NORMAL))
+            }
             Outcome::Gone(_) | Outcome::Stalled | Outcome::Unfinished(_) => true,
             Outcome::Panicked => false,
         };
@@ -249,7 +255,13 @@ impl<T: Transport> Connection<T> {
         } else {
             self.link.shared.registry.end(&record);
         }
-        self.resume = None;
+        if let Some((mut awaited, _)) = resume.and_then(|resume| resume.awaited) {
+            awaited.close();
+            // It may have come just now.
+            if let Ok(kept) = awaited.try_recv() {
+                self.link.shared.registry.freeze(kept);
+            }
+        }
         (Some(record), is_kept)
     }
 
@@ -488,6 +500,13 @@ impl<T: Transport> Connection<T> {
             // The other connection was lost in the meantime: its session is frozen by now, or gone.
             Resumed::Came(None, recover) => self.recover(recover),
             Resumed::Wanted(answer) => {
+                // A step may have come upon the end of the stream just now.
+                self.carry_out();
+                if self.has_panicked || self.is_over_for_good() {
+                    // There is nothing to go on with. Whoever asked finds nobody any more.
+                    self.resume = None;
+                    return;
+                }
                 let Talk::Session(session) = std::mem::replace(&mut self.link.talk, Talk::Over) else {
                     return;
                 };
@@ -501,6 +520,11 @@ impl<T: Transport> Connection<T> {
                 Session::taken().into_iter().for_each(|action| self.carry_out_one(action));
             }
         }
+    }
+
+    /// Whether the session is over, and was not cut off from its client as it ended.
+    fn is_over_for_good(&self) -> bool {
+        matches!(&self.link.talk, Talk::Session(session) if session.is_over() && !session.is_resumable())
     }
 
     fn on_written(&mut self, written: Written, now: Instant) {

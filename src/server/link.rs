@@ -141,9 +141,6 @@ impl<T: Transport> Link<T> {
         if !self.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             self.task = Some(cx.waker().clone());
         }
-        if let Some(failure) = self.failure.take() {
-            return Poll::Ready(Err(failure));
-        }
         self.awaits_speech = false;
         let wanted =
             Readiness { readable: may_read && self.endpoint.wants_input(), writable: self.is_blocked };
@@ -155,6 +152,10 @@ impl<T: Transport> Link<T> {
                 self.stall = None;
             }
             return Poll::Ready(Ok(if readable { Traffic::Arrival } else { Traffic::Output }));
+        }
+        // Behind what arrived before it, which may be a goodbye.
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Err(failure));
         }
         if std::mem::take(&mut self.wants_turn) {
             return Poll::Ready(Ok(Traffic::Output));

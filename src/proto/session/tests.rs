@@ -1711,6 +1711,7 @@ impl Driven {
         assert!(self.kept && self.session.is_resumable());
         self.session.freeze(self.now);
         self.outgoing.clear();
+        self.closed = None;
         assert!(!self.session.has_output(self.now), "nothing leaves without a connection");
     }
 
@@ -1743,6 +1744,54 @@ fn assert_goes_on(seen: &[Seen], offset: usize, at: &str) {
     assert!(expected.ends_with(&messages), "{at}: {messages:?}");
     assert_eq!(of_type(seen, "session_end").len(), 1, "{at}");
     assert!(!messages.is_empty(), "{at}: the end of the last sentence at least");
+}
+
+/// Everything was sent, the close too, and the connection broke with it under way: the last words, the
+/// end and the close come again.
+#[test]
+fn a_session_that_has_come_to_its_end_goes_on_at_every_byte() {
+    let total = all_audio(&TOLD).len();
+    for is_paused in [false, true] {
+        for is_told in [false, true] {
+            for offset in (0..=total).step_by(7).chain([total]) {
+                let mut driven = v1(Settings { keep_bytes: 1 << 20, ..settings() });
+                driven.say(&resumable(&TOLD));
+                driven.say(DRAIN);
+                driven.settle();
+                assert!(matches!(driven.seen()[..], [.., Seen::Close(1000, _)]));
+                if is_told {
+                    driven.take();
+                }
+                driven.lose();
+                driven.recover(offset);
+                if is_paused {
+                    driven.say(PAUSE);
+                    driven.say(RESUME);
+                }
+                let seen = driven.settled();
+                assert_goes_on(&seen, offset, &format!("from {offset} on"));
+                assert!(of_type(&seen, "session_end")[0].contains(r#""reason":"ended""#), "{seen:?}");
+                assert!(matches!(seen[..], [.., Seen::Close(1000, _)]), "{seen:?}");
+            }
+        }
+    }
+}
+
+/// What ended otherwise has nothing more to say, least of all to somebody else.
+#[test]
+fn a_session_that_was_closed_is_not_kept() {
+    let mut driven = v1(settings());
+    driven.say(&resumable(&TOLD));
+    assert!(driven.session.is_resumable() && !driven.session.is_over());
+    while driven.closed.is_none() {
+        driven.say("no message");
+    }
+    assert!(driven.session.is_over() && !driven.session.is_resumable());
+
+    let mut driven = v1(settings());
+    driven.say(&resumable(&TOLD));
+    driven.say(END);
+    assert!(driven.session.is_over() && !driven.session.is_resumable());
 }
 
 /// Everything is kept: however far the stream was made and sent, a client may come back at every
