@@ -31,6 +31,12 @@ use std::time::{Duration, Instant};
 /// largest writes.
 const LOOK_AHEAD_BYTES: u64 = 128 * 1024;
 
+/// How many bytes of messages may wait to be sent before synthesis stops, and how many are kept of
+/// those that were, where little audio is: sentences of which none comes move no offset.
+const MESSAGE_BYTES: usize = 128 * 1024;
+/// Where more is kept, this part of it may be messages. Speech brings far fewer.
+const MESSAGE_SHARE: u64 = 8;
+
 /// The longest time for which paced audio leaves in one write.
 const MAX_STEP: Duration = Duration::from_millis(500);
 
@@ -42,6 +48,16 @@ enum Entry {
         opens: bool,
     },
     Audio(Bytes),
+}
+
+impl Entry {
+    /// Bytes of a message; none of audio.
+    fn message_bytes(&self) -> usize {
+        match self {
+            Entry::Message { json, .. } => json.len(),
+            Entry::Audio(_) => 0,
+        }
+    }
 }
 
 /// What is to be sent next.
@@ -139,6 +155,10 @@ pub struct Log {
     /// The first entry that was not sent whole.
     next: usize,
     base: u64,
+    /// Bytes of the messages that were not sent.
+    unsent_messages: usize,
+    /// Bytes of those that were, and are kept.
+    kept_messages: usize,
     /// What has not been sent yet, and what of the rest is kept.
     entries: VecDeque<Entry>,
 }
@@ -156,6 +176,8 @@ impl Log {
             taken: 0,
             upcoming: Upcoming::Nothing,
             base: 0,
+            unsent_messages: 0,
+            kept_messages: 0,
             sent: 0,
             written: 0,
             heard: 0,
@@ -183,6 +205,7 @@ impl Log {
     }
 
     fn push(&mut self, entry: Entry) {
+        self.unsent_messages += entry.message_bytes();
         self.entries.push_back(entry);
         if let Upcoming::Nothing = self.upcoming {
             self.look();
@@ -275,10 +298,11 @@ impl Log {
 
     /// Whether synthesis should go on.
     pub fn wants_more(&self, now: Instant) -> bool {
-        match self.flow.ahead {
+        let wants_audio = match self.flow.ahead {
             None => self.written.saturating_sub(self.sent) < LOOK_AHEAD_BYTES,
             Some(_) => self.wants.is_past(now),
-        }
+        };
+        wants_audio && self.unsent_messages < MESSAGE_BYTES
     }
 
     /// Whether everything was sent.
@@ -350,7 +374,11 @@ impl Log {
         let mut opens = false;
         match (&self.upcoming, what) {
             (Upcoming::Message, Sent::Message) => {
-                opens = matches!(self.entries.get(self.next), Some(Entry::Message { opens: true, .. }));
+                let entry = self.entries.get(self.next);
+                opens = matches!(entry, Some(Entry::Message { opens: true, .. }));
+                let bytes = entry.map_or(0, Entry::message_bytes);
+                self.unsent_messages -= bytes;
+                self.kept_messages += bytes;
                 self.next += 1;
                 self.look();
             }
@@ -384,10 +412,16 @@ impl Log {
             0 => self.sent,
             keep => self.played_bytes(now).saturating_sub(keep),
         };
+        let most = MESSAGE_BYTES.max((self.flow.keep_bytes / MESSAGE_SHARE) as usize);
         while self.next > 0 {
+            let has_too_many = self.kept_messages > most;
             match self.entries.front() {
-                Some(Entry::Message { .. }) if self.flow.keep_bytes == 0 || self.base < floor => {}
-                Some(Entry::Audio(chunk)) if self.base + chunk.len() as u64 <= floor => {
+                Some(Entry::Message { json, .. })
+                    if self.flow.keep_bytes == 0 || self.base < floor || has_too_many =>
+                {
+                    self.kept_messages -= json.len();
+                }
+                Some(Entry::Audio(chunk)) if self.base + chunk.len() as u64 <= floor || has_too_many => {
                     self.base += chunk.len() as u64;
                 }
                 _ => return,
@@ -435,6 +469,7 @@ impl Log {
         }
         let dropped = self.entries.drain(self.next..);
         let untold = dropped.filter(|entry| matches!(entry, Entry::Message { opens: true, .. })).count();
+        self.unsent_messages = 0;
         self.upcoming = Upcoming::Nothing;
         if self.written < self.sent {
             // It was not yet spoken again: nothing before this can be gone back to.
@@ -476,6 +511,9 @@ impl Log {
             at += len;
         }
         self.look();
+        let all = self.kept_messages + self.unsent_messages;
+        self.kept_messages = self.entries.range(..self.next).map(Entry::message_bytes).sum();
+        self.unsent_messages = all - self.kept_messages;
         self.sent = offset;
         self.heard = self.heard.min(offset);
         self.set_gate();
@@ -486,6 +524,8 @@ impl Log {
     /// has heard it up to `offset`. What is written up to there is not sent.
     pub fn restart(&mut self, start: u64, offset: u64) {
         self.entries.clear();
+        self.unsent_messages = 0;
+        self.kept_messages = 0;
         self.upcoming = Upcoming::Nothing;
         self.next = 0;
         self.taken = 0;
@@ -653,8 +693,8 @@ mod tests {
             let mut driven = Driven::new(burst(640));
             driven.log.push_audio(vec![1; bytes].into());
             assert_eq!(driven.log.wants_more(driven.now), wants_more, "{bytes}");
-            // Messages take no room.
-            driven.log.push_message("x".repeat(full));
+            // Messages take none of its room.
+            driven.log.push_message("x".repeat(MESSAGE_BYTES - 1));
             assert_eq!(driven.log.wants_more(driven.now), wants_more, "{bytes}");
         }
         let mut driven = Driven::new(burst(640));
@@ -665,6 +705,63 @@ mod tests {
         assert!(driven.log.wants_more(driven.now), "a frame that was begun has to leave");
         driven.log.push_audio(vec![1; 640].into());
         assert!(!driven.log.wants_more(driven.now));
+    }
+
+    #[test]
+    fn messages_alone_stop_synthesis_and_are_not_kept_for_ever() {
+        let message = "x".repeat(1_000);
+        let most = MESSAGE_BYTES / message.len() + 1;
+        for flow in [burst(640), Flow { keep_bytes: 5_000, ..burst(640) }] {
+            let mut driven = Driven::new(flow);
+            let fill = |driven: &mut Driven| {
+                let mut count = 0;
+                while driven.log.wants_more(driven.now) {
+                    driven.log.push_message(message.clone());
+                    count += 1;
+                }
+                count
+            };
+            assert_eq!(fill(&mut driven), most);
+            for _ in 0..10 {
+                while driven.log.has_output(driven.now) {
+                    driven.write(|offered| offered);
+                }
+                assert_eq!(fill(&mut driven), most, "there is room again");
+                let memory = driven.log.memory_bytes();
+                assert!(memory < MESSAGE_BYTES * 5 / 2, "{memory}");
+            }
+            driven.log.cancel(driven.now);
+            assert_eq!(fill(&mut driven), most, "what was cancelled takes no room");
+            // Going back takes room, for what is sent again.
+            while driven.log.has_output(driven.now) {
+                driven.write(|offered| offered);
+            }
+            assert_eq!(driven.log.rewind(0), Ok(()));
+            let again = if flow.keep_bytes == 0 { 0 } else { most - 1 };
+            assert_eq!(fill(&mut driven), most - again);
+            driven.log.restart(0, 0);
+            assert_eq!(fill(&mut driven), most);
+        }
+    }
+
+    #[test]
+    fn where_much_is_kept_so_is_what_is_told_of_it() {
+        let mut driven = Driven::new(Flow { keep_bytes: 4 * 1024 * 1024, ..burst(640) });
+        for _ in 0..2_000 {
+            driven.log.push_audio(vec![1; 1_280].into());
+            driven.log.push_message("x".repeat(150));
+            driven.write(|offered| offered);
+        }
+        assert_eq!(driven.log.base_bytes(), 0);
+        // More of it than any speech brings moves what is kept, and nobody is told wrong.
+        for _ in 0..4_000 {
+            driven.log.push_message("x".repeat(150));
+            driven.write(|offered| offered);
+        }
+        let base = driven.log.base_bytes();
+        assert!(base > 0);
+        assert_eq!(driven.log.rewind(base - 1), Err(OutOfLog::Before));
+        assert_eq!(driven.log.rewind(base), Ok(()));
     }
 
     #[test]

@@ -109,6 +109,7 @@ impl Stream {
             next_index: 0,
             last_text: String::new(),
             records: Vec::new(),
+            record_bytes: 0,
             first_heard: 0,
             recovering: None,
             cancelling: None,
@@ -298,7 +299,7 @@ impl Stream {
         let end = ServerMessage::SentenceEnd { index: speaking.index, figures };
         self.log.push_message(end.to_json());
         if self.synthesis.keeps_records {
-            self.synthesis.records.push(speaking.into_record(crc32, false));
+            self.synthesis.record(speaking.into_record(crc32, false));
         }
         Ok(())
     }
@@ -387,8 +388,9 @@ impl Stream {
         };
         self.synthesis.next_index = announced.saturating_sub(untold);
         // What was begun is on record as far as it went, for what the listener has heard.
-        for speaking in self.synthesis.speaking.drain(..).filter(|speaking| speaking.is_announced) {
-            self.synthesis.records.push(speaking.into_record(0, true));
+        let begun = std::mem::take(&mut self.synthesis.speaking).into_iter();
+        for speaking in begun.filter(|speaking| speaking.is_announced) {
+            self.synthesis.record(speaking.into_record(0, true));
         }
         self.synthesis.records.retain(|record| record.index < self.synthesis.next_index);
         if let Some(last) = self.synthesis.records.last_mut() {
@@ -428,7 +430,7 @@ impl Stream {
             .records
             .iter()
             .skip(self.synthesis.first_heard)
-            .filter(|record| record.start < played)
+            .filter(|record| record.start < played && record.bytes > 0)
         {
             if !record.is_cut && record.start + record.bytes <= played {
                 heard.push(record.text.as_str());
@@ -532,10 +534,9 @@ impl Stream {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let texts: usize =
-            self.synthesis.records.iter().map(|record| record.text.len() + size_of::<Record>()).sum();
+        let records: usize = self.synthesis.records.iter().map(Record::memory_bytes).sum();
         let held: usize = self.synthesis.speaking.iter().map(|speaking| speaking.bytes as usize).sum();
-        size_of::<Stream>() + self.log.memory_bytes() + texts + held + self.synthesis.written.len()
+        size_of::<Stream>() + self.log.memory_bytes() + records + held + self.synthesis.written.len()
     }
 }
 

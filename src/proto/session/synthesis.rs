@@ -17,6 +17,10 @@ const ENDS: [char; 12] = ['.', '!', '?', '…', '。', '！', '？', '।', '॥
 /// Among them what ends emphasis in Markdown, which need not be spoken.
 const CLOSERS: [char; 12] = ['"', '\'', ')', ']', '}', '”', '’', '»', '」', '』', '*', '_'];
 
+/// Memory for the records of a stream, in bytes: of some hours of speech. Beyond it the older half is
+/// given up, so that sentences of which no audio comes, which cost nothing to send, fill no memory.
+const RECORD_BYTES: usize = 2 * 1024 * 1024;
+
 /// What a stream says.
 #[derive(Debug)]
 pub(super) struct Synthesis {
@@ -60,8 +64,10 @@ pub(super) struct Synthesis {
     pub(super) next_index: u64,
     /// The sentence that was handed out last.
     pub(super) last_text: String,
-    /// Spoken, or dropped half spoken.
+    /// Spoken, or dropped half spoken; by now the older ones may be given up.
     pub(super) records: Vec<Record>,
+    /// Memory that those have taken which came since they were counted, and all before.
+    pub(super) record_bytes: usize,
     /// The first record since the start, or the last `cancel`.
     pub(super) first_heard: usize,
     /// Where a client waits for what has to be spoken again first.
@@ -148,6 +154,14 @@ pub(super) struct Record {
     pub(super) words: Vec<Word>,
     /// It was cut off by `cancel`.
     pub(super) is_cut: bool,
+}
+
+impl Record {
+    pub(super) fn memory_bytes(&self) -> usize {
+        let Manner { voice, language, .. } = &self.manner;
+        let texts = self.text.len() + voice.len() + language.len();
+        size_of::<Record>() + texts + self.words.len() * size_of::<Word>()
+    }
 }
 
 impl Synthesis {
@@ -352,6 +366,19 @@ impl Synthesis {
         self.idle_since = None;
         self.segmenter.flush();
         while self.segmenter.next_segment().is_some() {}
+    }
+
+    /// Remembers a sentence that is spoken no longer.
+    pub(super) fn record(&mut self, record: Record) {
+        self.record_bytes += record.memory_bytes();
+        self.records.push(record);
+        if self.record_bytes > RECORD_BYTES {
+            let given_up = self.records.len() / 2;
+            self.records.drain(..given_up);
+            self.first_heard = self.first_heard.saturating_sub(given_up);
+            // Some may have been taken out otherwise.
+            self.record_bytes = self.records.iter().map(Record::memory_bytes).sum();
+        }
     }
 
     /// Whether the sentence that is being spoken has audio, and has not failed.

@@ -266,6 +266,8 @@ impl Driven {
             let (header, length) = match wire[1] {
                 126 if wire.len() < 4 => break,
                 126 => (4, usize::from(u16::from_be_bytes([wire[2], wire[3]]))),
+                127 if wire.len() < 10 => break,
+                127 => (10, u64::from_be_bytes(wire[2..10].try_into().unwrap()) as usize),
                 short => (2, usize::from(short)),
             };
             let Some(payload) = wire.get(header..header + length) else { break };
@@ -2114,4 +2116,72 @@ fn a_client_never_has_anything_but_the_stream() {
             assert!(client == expected, "seed {seed}: {} of {} bytes", client.len(), expected.len());
         }
     }
+}
+
+/// Sentences of which no audio comes move no position, and so nothing but their number bounds what is
+/// told and remembered of them.
+#[test]
+fn sentences_without_audio_fill_no_memory() {
+    const MOST: usize = 4 * 1024 * 1024;
+    let text = append(&"Silent. ".repeat(40));
+    for (options, is_paused) in [("", false), (r#","resumable":true"#, false), ("", true)] {
+        let mut driven = v1(Settings { keep_bytes: 1 << 18, ..settings() });
+        let segmentation = r#""segmentation":{"minChars":0,"firstClause":false}"#;
+        driven.say(&start_with(&format!(r#""source":"append",{segmentation}{options}"#)));
+        driven.settle();
+        if is_paused {
+            driven.say(PAUSE);
+        }
+        let mut spoken = 0;
+        for _ in 0..1_000 {
+            driven.say(&text);
+            driven.settle();
+            driven.take();
+            spoken += driven.asked.len();
+            driven.asked.clear();
+            let memory = driven.session.memory_bytes();
+            assert!(memory < MOST, "{memory} bytes after {spoken} sentences");
+        }
+        if is_paused {
+            assert!(spoken < 5_000, "{spoken}: what nobody hears is not spoken");
+            driven.say(&text);
+            assert_refused(&driven.settled(), "buffer_full");
+            driven.say(RESUME);
+            driven.settle();
+            assert!(driven.asked.len() >= 40, "what waited is spoken");
+        } else {
+            assert!(spoken > 39_000, "{spoken}");
+        }
+        // What is told and kept is still right.
+        driven.take();
+        driven.say(&append("Heard well. "));
+        driven.say(CANCEL);
+        let seen = driven.settled();
+        assert_eq!(of_type(&seen, "cancelled").len(), 1, "{seen:?}");
+    }
+}
+
+#[test]
+fn the_latest_sentences_are_remembered() {
+    let mut driven = v1(settings());
+    driven.say(&start_with(r#""source":"append","segmentation":{"minChars":0,"firstClause":false}"#));
+    for n in 0..20_000 {
+        driven.say(&append(&format!("Say {n}. ")));
+        driven.settle();
+        driven.wire.clear();
+    }
+    driven.say(&append("Silent. And this. "));
+    driven.say(FLUSH);
+    driven.settle();
+    driven.take();
+    driven.say(CANCEL);
+    let told = of_type(&driven.settled(), "cancelled").remove(0);
+    let (before, after) = told.split_once(r#""spokenText":""#).unwrap();
+    assert!(before.contains(r#""index":20001,"#), "{before}");
+    let heard = after.split_once('"').unwrap().0;
+    let first: usize = heard.split(['.', ' ']).nth(1).unwrap().parse().unwrap();
+    assert!((1..15_000).contains(&first), "from {first} on");
+    let latest: Vec<_> = (first..20_000).map(|n| format!("Say {n}. ")).collect();
+    assert_eq!(heard.len(), latest.concat().len() + "And this.".len());
+    assert!(heard.starts_with(&latest.concat()) && heard.ends_with("And this."), "and nothing silent");
 }
