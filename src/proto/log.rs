@@ -44,8 +44,8 @@ const MAX_STEP: Duration = Duration::from_millis(500);
 enum Entry {
     Message {
         json: String,
-        /// It is the first that the client hears of a sentence.
-        opens: bool,
+        /// The sentence of which it is the first that the client hears.
+        opens: Option<u64>,
     },
     Audio(Bytes),
 }
@@ -146,7 +146,7 @@ pub struct Log {
     heard: u64,
     /// The most that may be sent and not heard, in bytes.
     most: u64,
-    /// The gate opens once there is room for this much.
+    /// The gate opens by the clock once there is room for this much.
     step: u64,
     flow: Flow,
     /// The client itself tells what it has played.
@@ -196,12 +196,12 @@ impl Log {
 
     /// Appends a control message at the current offset.
     pub fn push_message(&mut self, json: String) {
-        self.push(Entry::Message { json, opens: false });
+        self.push(Entry::Message { json, opens: None });
     }
 
-    /// The same, with the message that is the first the client hears of a sentence.
-    pub fn push_opening(&mut self, json: String) {
-        self.push(Entry::Message { json, opens: true });
+    /// The same, with the message that is the first the client hears of this sentence.
+    pub fn push_opening(&mut self, json: String, index: u64) {
+        self.push(Entry::Message { json, opens: Some(index) });
     }
 
     fn push(&mut self, entry: Entry) {
@@ -282,7 +282,10 @@ impl Log {
     /// To be called when a position, or the clock, was changed.
     fn set_gate(&mut self) {
         if self.flow.ahead.is_some() {
-            self.opens = self.heard_at((self.sent + self.step).saturating_sub(self.most));
+            // What a client tells moves by leaps, each of which makes room for several frames, and no
+            // more may come until the listener has heard all there is.
+            let step = if self.is_acknowledged { self.flow.frame_bytes as u64 } else { self.step };
+            self.opens = self.heard_at((self.sent + step).saturating_sub(self.most));
             self.wants = self.heard_at((self.written + 1).saturating_sub(self.most));
         }
     }
@@ -368,17 +371,17 @@ impl Log {
         true
     }
 
-    /// Moves on over what [`fill`](Self::fill) collected and the socket took. Whether it was the
-    /// first that the client hears of a sentence.
-    pub fn sent(&mut self, now: Instant, what: Sent) -> bool {
-        let mut opens = false;
+    /// Moves on over what [`fill`](Self::fill) collected and the socket took. The sentence of which it
+    /// was the first that the client hears.
+    pub fn sent(&mut self, now: Instant, what: Sent) -> Option<u64> {
+        let mut opened = None;
         match (&self.upcoming, what) {
             (Upcoming::Message, Sent::Message) => {
-                let entry = self.entries.get(self.next);
-                opens = matches!(entry, Some(Entry::Message { opens: true, .. }));
-                let bytes = entry.map_or(0, Entry::message_bytes);
-                self.unsent_messages -= bytes;
-                self.kept_messages += bytes;
+                if let Some(Entry::Message { json, opens }) = self.entries.get(self.next) {
+                    opened = *opens;
+                    self.unsent_messages -= json.len();
+                    self.kept_messages += json.len();
+                }
                 self.next += 1;
                 self.look();
             }
@@ -403,7 +406,7 @@ impl Log {
         }
         self.set_gate();
         self.let_go(now);
-        opens
+        opened
     }
 
     /// Drops what no client can come back to.
@@ -458,8 +461,8 @@ impl Log {
     }
 
     /// Drops what was not sent. What was is past for the listener, too, who makes room for what
-    /// comes next. How many sentences the client has heard nothing of for that.
-    pub fn cancel(&mut self, now: Instant) -> u64 {
+    /// comes next.
+    pub fn cancel(&mut self, now: Instant) {
         if self.taken > 0 {
             if let Some(Entry::Audio(chunk)) = self.entries.get_mut(self.next) {
                 chunk.truncate(self.taken);
@@ -467,8 +470,7 @@ impl Log {
             self.taken = 0;
             self.next += 1;
         }
-        let dropped = self.entries.drain(self.next..);
-        let untold = dropped.filter(|entry| matches!(entry, Entry::Message { opens: true, .. })).count();
+        self.entries.truncate(self.next);
         self.unsent_messages = 0;
         self.upcoming = Upcoming::Nothing;
         if self.written < self.sent {
@@ -479,7 +481,6 @@ impl Log {
         self.heard = self.sent;
         self.since = self.since.map(|_| now);
         self.set_gate();
-        untold as u64
     }
 
     /// Goes back to an offset, in the middle of a frame if need be: what comes after it is sent
@@ -908,14 +909,41 @@ mod tests {
         }
         driven.now += MS * 1_000;
         assert_eq!(driven.log.played_bytes(driven.now), 300);
+        driven.send();
+        assert_eq!(driven.log.sent_bytes(), 1_120, "whole frames, as many as there is room for");
         assert!(!driven.log.has_output(driven.now));
         assert_eq!(driven.log.opens_at(driven.now), None, "time alone does not open it");
         driven.log.acknowledge(driven.now, 5_000);
-        assert_eq!(driven.log.played_bytes(driven.now), 880);
+        assert_eq!(driven.log.played_bytes(driven.now), 1_120);
         driven.send();
-        assert_eq!(driven.log.sent_bytes(), 1_760);
+        assert_eq!(driven.log.sent_bytes(), 2_000);
         // Whole chunks are kept: this one can be gone back in from its beginning.
         assert_eq!(driven.log.base_bytes(), 0);
+    }
+
+    /// A player that tells where it is before it has played all that it may have is never dry.
+    #[test]
+    fn a_listener_who_tells_what_it_has_played_hears_no_gap() {
+        for ahead in [60, 100, 200, 300, 400, 500, 1_000, 2_000] {
+            for every in (10..ahead).step_by(10) {
+                let mut driven = Driven::new(paced(160, MS * ahead, 0));
+                driven.log.push_audio(vec![1; 8 * 20_000].into());
+                let mut played = 0;
+                for ms in 0..4 * ahead as u64 + 1_000 {
+                    while driven.log.has_output(driven.now) {
+                        driven.send();
+                    }
+                    let unheard = driven.log.sent_bytes() - played;
+                    assert!(unheard > 0, "{ahead} ms ahead, told every {every}: dry at {ms}");
+                    assert!(unheard <= u64::from(ahead + 20) * 8 || ms < u64::from(every));
+                    driven.now += MS;
+                    played += 8;
+                    if (ms + 1) % u64::from(every) == 0 {
+                        driven.log.acknowledge(driven.now, played);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

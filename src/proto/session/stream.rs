@@ -107,6 +107,7 @@ impl Stream {
             waiting_chars: 0,
             speaking: VecDeque::new(),
             next_index: 0,
+            told: 0,
             last_text: String::new(),
             records: Vec::new(),
             record_bytes: 0,
@@ -120,6 +121,7 @@ impl Stream {
             is_over_limit: false,
             dropped_bytes: 0,
             unheard_bytes: 0,
+            unheard: VecDeque::new(),
         };
         let mut stream = Stream {
             is_finished: false,
@@ -175,10 +177,11 @@ impl Stream {
             .synthesis
             .tells_figures
             .then(|| (speaking.start, ms(self.log.flow().format, speaking.start)));
-        let text = ServerMessage::Text { data: speaking.text.clone(), index: speaking.index, at }.to_json();
+        let index = speaking.index;
+        let text = ServerMessage::Text { data: speaking.text.clone(), index, at }.to_json();
         match speaking.again {
             Some(_) => speaking.held.push(Held::Opening(text)),
-            None => self.log.push_opening(text),
+            None => self.log.push_opening(text, index),
         }
     }
 
@@ -230,11 +233,12 @@ impl Stream {
     fn release(&mut self) {
         self.synthesis.recovering = None;
         let Some(speaking) = self.synthesis.speaking.front_mut() else { return };
+        let index = speaking.index;
         for held in std::mem::take(&mut speaking.held) {
             match held {
                 Held::Audio(chunk) => self.log.push_audio(chunk),
                 Held::Message(json) => self.log.push_message(json),
-                Held::Opening(json) => self.log.push_opening(json),
+                Held::Opening(json) => self.log.push_opening(json, index),
             }
         }
     }
@@ -312,14 +316,15 @@ impl Stream {
     }
 
     pub(super) fn sent(&mut self, now: Instant, what: Sent) -> Option<Heard> {
-        let opens = self.log.sent(now, what);
+        let opened = self.log.sent(now, what);
         match what {
             Sent::Audio(bytes) => {
                 self.first_audio.get_or_insert_with(|| now.saturating_duration_since(self.synthesis.began));
                 self.ear.on_audio(now, self.format().duration(bytes as u64))
             }
             Sent::Message => {
-                if opens {
+                if let Some(index) = opened.filter(|index| *index >= self.synthesis.told) {
+                    self.synthesis.told = index + 1;
                     self.ear.on_sentence();
                 }
                 None
@@ -373,20 +378,13 @@ impl Stream {
         };
         let held: u64 = self.synthesis.speaking.iter().filter(|s| s.again.is_some()).map(|s| s.bytes).sum();
         let unsent = self.log.written_bytes().saturating_sub(sent) + held + untaken_bytes;
-        let unheard = sent.saturating_sub(played);
+        let unheard = self.synthesis.write_off(played, sent, self.log.base_bytes());
         self.synthesis.dropped_bytes += unsent;
-        self.synthesis.unheard_bytes += unheard;
-        // Sentences of which the client was told nothing leave no gap behind.
-        let untold = self.log.cancel(now);
+        self.log.cancel(now);
         self.ear.on_interruption();
-        let announced = match self.synthesis.speaking.front() {
-            Some(front) => {
-                let is_held = front.again.is_some() && front.start >= sent;
-                front.index + u64::from(front.is_announced && !is_held)
-            }
-            None => self.synthesis.next_index,
-        };
-        self.synthesis.next_index = announced.saturating_sub(untold);
+        // Sentences of which the client was told nothing leave no gap behind; those that it was told
+        // of, on a connection before this one too, keep their numbers.
+        self.synthesis.next_index = self.synthesis.told;
         // What was begun is on record as far as it went, for what the listener has heard.
         let begun = std::mem::take(&mut self.synthesis.speaking).into_iter();
         for speaking in begun.filter(|speaking| speaking.is_announced) {
@@ -472,6 +470,7 @@ impl Stream {
     pub(super) fn go_back_to(&mut self, offset: u64) -> Result<bool, ()> {
         match self.log.rewind(offset) {
             Ok(()) => {
+                self.synthesis.send_again_from(offset);
                 self.is_finished = false;
                 // What waited to be told is told now.
                 self.synthesis.recovering = None;
@@ -503,6 +502,7 @@ impl Stream {
         self.synthesis.waiting_chars =
             self.synthesis.segments.iter().map(|segment| segment.text.chars().count()).sum();
         self.log.restart(start.ok_or(())?, offset);
+        self.synthesis.send_again_from(offset);
         self.synthesis.recovering = Some(offset);
         self.is_finished = false;
         Ok(false)
@@ -522,7 +522,8 @@ impl Stream {
 
     pub(super) fn usage(&self) -> Usage {
         let sent = self.log.sent_bytes();
-        let made = self.log.written_bytes() + self.synthesis.dropped_bytes;
+        // What is spoken again was made before, once.
+        let made = self.log.written_bytes().max(sent) + self.synthesis.dropped_bytes;
         Usage {
             chars: self.synthesis.chars,
             sentences: self.synthesis.next_index,

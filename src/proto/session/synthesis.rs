@@ -10,6 +10,7 @@ use crate::proto::words::Word;
 use crc32fast::Hasher;
 use hyper::body::Bytes;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// What ends a sentence for which no more text may come; closing marks behind it are passed over.
@@ -62,6 +63,8 @@ pub(super) struct Synthesis {
     pub(super) drains: bool,
     pub(super) idle: Duration,
     pub(super) next_index: u64,
+    /// How many sentences the client was ever told of.
+    pub(super) told: u64,
     /// The sentence that was handed out last.
     pub(super) last_text: String,
     /// Spoken, or dropped half spoken; by now the older ones may be given up.
@@ -83,6 +86,8 @@ pub(super) struct Synthesis {
     pub(super) dropped_bytes: u64,
     /// Audio that was sent and dropped before it was heard.
     pub(super) unheard_bytes: u64,
+    /// Where that was, but for what nobody can go back to.
+    pub(super) unheard: VecDeque<Range<u64>>,
 }
 
 #[derive(Debug)]
@@ -357,6 +362,35 @@ impl Synthesis {
         self.is_open = false;
         self.end_reason = EndReason::Error;
         self.drop_text();
+    }
+
+    /// Writes off what was sent and will not be heard, but for what was written off before: how many
+    /// bytes. `base` is the lowest offset in the log.
+    pub(super) fn write_off(&mut self, played: u64, sent: u64, base: u64) -> u64 {
+        let before = self.unheard.back().map_or(0, |range| range.end);
+        let unheard = played.max(before)..sent;
+        if unheard.is_empty() {
+            return 0;
+        }
+        while self.unheard.front().is_some_and(|range| range.end <= base) {
+            self.unheard.pop_front();
+        }
+        let bytes = unheard.end - unheard.start;
+        self.unheard_bytes += bytes;
+        self.unheard.push_back(unheard);
+        bytes
+    }
+
+    /// What lies beyond this offset is sent again, and may be heard.
+    pub(super) fn send_again_from(&mut self, offset: u64) {
+        while let Some(range) = self.unheard.pop_back_if(|range| range.end > offset) {
+            let end = offset.max(range.start);
+            self.unheard_bytes -= range.end - end;
+            if range.start < end {
+                self.unheard.push_back(range.start..end);
+            }
+        }
+        self.unheard_bytes = self.unheard_bytes.min(offset);
     }
 
     /// Forgets all text that was not handed out.

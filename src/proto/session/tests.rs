@@ -4,6 +4,7 @@ mod writing;
 use super::super::audio::Encoding;
 use super::super::frames::push_frame;
 use super::*;
+use std::collections::BTreeMap;
 
 const GREETING: &str = "Hello. I am ready to speak.";
 const GREETED: [&str; 2] = ["Hello.", "I am ready to speak."];
@@ -2044,14 +2045,25 @@ fn a_client_never_has_anything_but_the_stream() {
         let (mut client, mut expected) = (Vec::new(), Vec::<u8>::new());
         let mut appended = 0;
         let mut is_whole = true;
+        // The text of each sentence by its index, and audio in ms that was written off.
+        let mut texts = BTreeMap::new();
+        let mut hear = |client: &mut Vec<u8>, seen: &[Seen], at: &str| {
+            client.extend(audio_of(seen));
+            for text in of_type(seen, "text") {
+                let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+                let index = number(&text, "index");
+                let known = texts.entry(index).or_insert_with(|| value["data"].clone());
+                assert_eq!(*known, value["data"], "{at}: two sentences are {index}");
+            }
+        };
         for step in 0..120 {
             let at = format!("seed {seed}, step {step}");
             match random.below(40) {
                 0..=5 if appended < 12 => {
-                    let text =
-                        ["One more of them.", "Silent one.", "Fails late in it.", "Yes."][random.below(4)];
+                    let text = ["One more of them", "Silent one", "Fails late in it", "Yes"][random.below(4)];
+                    let text = format!("{text} {appended}.");
                     appended += 1;
-                    expected.extend(spoken(text).0);
+                    expected.extend(spoken(&text).0);
                     let cut = random.below(text.len());
                     driven.say(&append(&text[..cut]));
                     driven.say(&append(&text[cut..]));
@@ -2063,10 +2075,16 @@ fn a_client_never_has_anything_but_the_stream() {
                 11 => driven
                     .say(&format!(r#"{{"type":"ack","playedMs":{}}}"#, random.below(client.len() / 8 + 9))),
                 12 if random.below(3) == 0 => {
-                    driven.say(CANCEL);
+                    match random.below(2) {
+                        0 => driven.say(CANCEL),
+                        _ => {
+                            let played = random.below(client.len() / 8 + 9);
+                            driven.say(&format!(r#"{{"type":"cancel","playedMs":{played}}}"#));
+                        }
+                    }
                     while driven.write(|offered| offered) && !driven.outgoing.is_empty() {}
                     let seen = driven.take();
-                    client.extend(audio_of(&seen));
+                    hear(&mut client, &seen, &at);
                     let offset = number(&of_type(&seen, "cancelled")[0], "offset") as usize;
                     assert_eq!(offset, client.len(), "{at}");
                     expected.truncate(offset);
@@ -2074,7 +2092,8 @@ fn a_client_never_has_anything_but_the_stream() {
                 }
                 13 | 14 => {
                     // What arrived in part on the old connection is not counted by any client.
-                    let lost = random.below(60);
+                    let far = client.len() * random.below(2);
+                    let lost = random.below(60 + far);
                     client.truncate(client.len().saturating_sub(lost * random.below(2)));
                     driven.lose();
                     driven.now += Duration::from_millis(random.below(500) as u64);
@@ -2090,10 +2109,13 @@ fn a_client_never_has_anything_but_the_stream() {
                     // The rest of the frame that was begun.
                     driven.wire.append(&mut driven.outgoing);
                     let seen = driven.take();
-                    client.extend(audio_of(&seen));
+                    hear(&mut client, &seen, &at);
                 }
             }
             driven.on_time();
+            let usage = driven.session.stream.as_ref().map(Stream::usage);
+            let is_right = usage.is_none_or(|usage| usage.wasted_ms <= usage.synthesised_ms);
+            assert!(is_right, "{at}: more is wasted than was made");
             if matches!(driven.closed, Some(Seen::Close(4410, _))) {
                 // Behind a cancel, what was let go cannot be spoken again.
                 assert!(!is_whole, "{at}: position lost");
@@ -2105,7 +2127,7 @@ fn a_client_never_has_anything_but_the_stream() {
             driven.say(RESUME);
             driven.say(DRAIN);
             for _ in 0..1_000 {
-                client.extend(audio_of(&driven.settled()));
+                hear(&mut client, &driven.settled(), "at the end");
                 driven.now += Duration::from_millis(20);
                 driven.say(&format!(r#"{{"type":"ack","playedMs":{}}}"#, client.len() / 8 + 1));
                 if driven.closed.is_some() {
@@ -2201,4 +2223,61 @@ fn the_latest_sentences_are_remembered() {
     let latest = spoken(first..30_000);
     assert_eq!(heard.len(), latest.len() + "And this.".len());
     assert!(heard.starts_with(&latest) && heard.ends_with("And this."), "and nothing silent");
+}
+
+/// A second of audio for each sentence.
+fn seconds(_: &Sentence) -> (Vec<u8>, Option<&'static str>) {
+    (vec![7; 8_000], None)
+}
+
+#[test]
+fn audio_is_wasted_once() {
+    let mut driven = v1(Settings { keep_bytes: 1 << 20, ..settings() });
+    driven.voice_of = seconds;
+    driven.say(&start_with(r#""source":"append","resumable":true"#));
+    let wasted = |driven: &Driven| {
+        let usage = driven.session.stream.as_ref().unwrap().usage();
+        assert!(usage.wasted_ms <= usage.synthesised_ms, "{usage:?}");
+        usage.wasted_ms
+    };
+    let speak = |driven: &mut Driven, text: &str| {
+        driven.say(&append(text));
+        driven.say(FLUSH);
+        driven.settle();
+    };
+    // What the client says it has played, and what is told to be wasted for it.
+    let cancel = |driven: &mut Driven, played_ms: u64| {
+        driven.take();
+        driven.say(&format!(r#"{{"type":"cancel","playedMs":{played_ms}}}"#));
+        number(&of_type(&driven.settled(), "cancelled")[0], "wastedMs")
+    };
+    let come_back = |driven: &mut Driven, ms: usize| {
+        driven.lose();
+        driven.recover(ms * 8);
+    };
+    speak(&mut driven, "One of them. Two of them. Three of them.");
+    assert_eq!((cancel(&mut driven, 500), wasted(&driven)), (2_500, 2_500));
+    assert_eq!((cancel(&mut driven, 500), wasted(&driven)), (0, 2_500), "it is written off already");
+    speak(&mut driven, "Four of them.");
+    assert_eq!((cancel(&mut driven, 3_200), wasted(&driven)), (800, 3_300));
+    // What is sent again is not wasted, until it is not heard again.
+    come_back(&mut driven, 3_600);
+    assert_eq!(wasted(&driven), 2_900);
+    assert_eq!((cancel(&mut driven, 3_600), wasted(&driven)), (400, 3_300));
+    come_back(&mut driven, 1_000);
+    assert_eq!(wasted(&driven), 900);
+    assert_eq!((cancel(&mut driven, 1_000), wasted(&driven)), (2_600, 3_500));
+
+    // Where it is no longer known which audio that was.
+    let mut driven = v1(Settings { keep_bytes: 16, ..settings() });
+    driven.voice_of = seconds;
+    driven.say(&start_with(r#""source":"append","resumable":true"#));
+    speak(&mut driven, "One of them.");
+    assert_eq!((cancel(&mut driven, 0), wasted(&driven)), (1_000, 1_000));
+    speak(&mut driven, "Two of them.");
+    assert_eq!((cancel(&mut driven, 1_000), wasted(&driven)), (1_000, 2_000));
+    come_back(&mut driven, 100);
+    assert!(wasted(&driven) <= 100);
+    driven.settle();
+    assert!(wasted(&driven) <= 100);
 }
