@@ -929,7 +929,7 @@ mod tests {
                 let mut driven = Driven::new(paced(160, MS * ahead, 0));
                 driven.log.push_audio(vec![1; 8 * 20_000].into());
                 let mut played = 0;
-                for ms in 0..4 * ahead as u64 + 1_000 {
+                for ms in 0..u64::from(4 * ahead) + 1_000 {
                     while driven.log.has_output(driven.now) {
                         driven.send();
                     }

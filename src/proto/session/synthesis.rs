@@ -383,11 +383,12 @@ impl Synthesis {
 
     /// What lies beyond this offset is sent again, and may be heard.
     pub(super) fn send_again_from(&mut self, offset: u64) {
-        while let Some(range) = self.unheard.pop_back_if(|range| range.end > offset) {
+        while let Some(range) = self.unheard.back_mut().filter(|range| range.end > offset) {
             let end = offset.max(range.start);
             self.unheard_bytes -= range.end - end;
-            if range.start < end {
-                self.unheard.push_back(range.start..end);
+            range.end = end;
+            if range.is_empty() {
+                self.unheard.pop_back();
             }
         }
         self.unheard_bytes = self.unheard_bytes.min(offset);
