@@ -356,19 +356,13 @@ impl Log {
     }
 
     /// Collects frames of a chunk; whether it was all of them.
-    fn fill_from(&self, chunk: &Bytes, mut taken: usize, room: &mut u64, batch: &mut Batch) -> bool {
-        while taken < chunk.len() {
-            if batch.is_full() {
-                return false;
-            }
-            let count = batch.push_audio(chunk, taken, self.flow.frame_bytes, *room);
-            if count == 0 {
-                return false;
-            }
-            *room -= count as u64;
-            taken += count;
+    fn fill_from(&self, chunk: &Bytes, taken: usize, room: &mut u64, batch: &mut Batch) -> bool {
+        if batch.is_full() {
+            return false;
         }
-        true
+        let count = batch.push_audio(chunk, taken, self.flow.frame_bytes, *room);
+        *room -= count as u64;
+        taken + count == chunk.len()
     }
 
     /// Moves on over what [`fill`](Self::fill) collected and the socket took. The sentence of which it

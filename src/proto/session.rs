@@ -854,7 +854,7 @@ impl Session {
 
     /// Collects what may be sent now.
     pub fn fill(&self, now: Instant, batch: &mut Batch) {
-        if let Some(stream) = &self.stream {
+        if let Some(stream) = self.stream.as_ref().filter(|stream| !stream.is_finished) {
             stream.log.fill(now, batch);
         }
     }

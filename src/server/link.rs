@@ -311,11 +311,10 @@ impl<T: Transport> Link<T> {
         through: impl FnOnce(&mut T, &[IoSlice<'_>]) -> io::Result<usize>,
     ) -> io::Result<bool> {
         self.has_more = false;
-        let at = now.into_std();
-        let streams = self.has_output(now);
-        if self.is_blocked || self.endpoint.outgoing().is_empty() && !streams {
+        if self.is_blocked {
             return Ok(false);
         }
+        let at = now.into_std();
         BATCH.with_borrow_mut(|batch| {
             // A panic may have left another connection's bytes in it.
             batch.clear();
@@ -323,9 +322,12 @@ impl<T: Transport> Link<T> {
                 &mut *self;
             batch.push_raw(endpoint.outgoing());
             if let Talk::Session(session) = talk
-                && streams
+                && *endpoint.state() == State::Open
             {
                 session.fill(at, batch);
+            }
+            if batch.is_empty() {
+                return Ok(false);
             }
             let written = match batch.write(|slices| through(transport, slices)) {
                 Ok(written) => written,
