@@ -232,12 +232,38 @@ fn say_comes_back_when_its_connection_is_cut() {
     assert!(said.status.success(), "{}", text_of(&said));
 
     let address = url.strip_prefix("ws://").unwrap().to_owned();
-    let port = cutting_proxy(address, vec![1_000, 50_001, 30_000]);
+    let port = cutting_proxy(address.clone(), vec![1_000, 50_001, 30_000]);
     let said = run(&["say", text, "--url", &format!("ws://127.0.0.1:{port}"), "-o", &cut]);
     assert!(said.status.success(), "{}", text_of(&said));
     assert_eq!(text_of(&said).matches("the session goes on").count(), 3, "{}", text_of(&said));
     assert_eq!(text_of(&said).matches("The boats are out.").count(), 1, "{}", text_of(&said));
     assert!(std::fs::read(&whole).unwrap() == std::fs::read(&cut).unwrap(), "byte for byte the same");
+
+    // Behind the greeting, before anything has begun: there is nothing to go on with.
+    let port = cutting_proxy(address, vec![580, 600, 30_000]);
+    let said = run(&["say", text, "--url", &format!("ws://127.0.0.1:{port}"), "-o", &cut]);
+    assert!(said.status.success(), "{}", text_of(&said));
+    assert_eq!(text_of(&said).matches("connected again").count(), 2, "{}", text_of(&said));
+    assert_eq!(text_of(&said).matches("the session goes on").count(), 1, "{}", text_of(&said));
+    assert!(std::fs::read(&whole).unwrap() == std::fs::read(&cut).unwrap(), "byte for byte the same");
+}
+
+#[test]
+fn say_does_not_wait_for_what_was_refused() {
+    let server = Serving::start(&["serve", "--listen", "127.0.0.1:0", "--engine", "tone"]);
+    let long = "It is a long way. ".repeat(2_000);
+    let cases: [(&[&str], &str); 3] = [
+        (&[&long], "The prompt is over 20000 characters"),
+        (&["Hello.", "--source", "llm"], "no language model"),
+        (&["Hello.", "--sample-rate", "5000"], "5000 Hz cannot be had"),
+    ];
+    for (args, reason) in cases {
+        let url = server.url();
+        let said = run(&[&["say", "--url", &url, "-o", "-"], args].concat());
+        assert_eq!(said.status.code(), Some(1));
+        assert!(text_of(&said).contains(reason), "{}", text_of(&said));
+        assert!(said.stdout.is_empty());
+    }
 }
 
 #[test]

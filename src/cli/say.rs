@@ -6,6 +6,7 @@ use aloud::client::{self, Client, Event};
 use aloud::proto::message::{
     AudioOptions, ClientMessage, Delivery, Recover, ServerMessage, StartSession, Timestamps, WordTimes,
 };
+use aloud::proto::websocket::CloseCode;
 use aloud::upstream::Secret;
 use aloud::{SUBPROTOCOL, Server};
 use std::collections::VecDeque;
@@ -27,8 +28,13 @@ const PROGRESS: Duration = Duration::from_millis(100);
 /// How far ahead of the ear paced audio comes.
 const AHEAD_MS: u32 = 500;
 
-/// Attempts to come back to a lost session, the first at once, then a second more each time.
-const ATTEMPTS: u32 = 10;
+/// Attempts to come back to a lost session, the first at once, then a second more each time; as many
+/// times may it be lost without a byte of audio in between.
+const ATTEMPTS: u32 = 11;
+
+/// The close code of a server to which nothing was read for too long. It keeps the session, and whoever
+/// reads this reads again: whatever was played into has gone on.
+const READ_TOO_SLOWLY: CloseCode = CloseCode(4430);
 
 pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
     let text = match say.text {
@@ -91,25 +97,40 @@ struct Listening<'a> {
     /// What it shows to be let in.
     token: Option<&'a Secret>,
     client: Client,
+    /// What is to be spoken, and how.
+    start: ClientMessage,
+    /// Whether that has begun.
+    has_begun: bool,
     /// Id and token; a server of the base protocol gives none.
     session: Option<(String, String)>,
     /// Audio bytes that have arrived.
     offset: u64,
+    /// How many had when it was lost last, and the attempts to come back since there were more.
+    lost_at: u64,
+    attempts: u32,
 }
 
 impl Listening<'_> {
+    /// Whether it is worth to come back.
+    fn is_lost(&self, error: &client::Error) -> bool {
+        let was_slow = matches!(error, client::Error::Closed(closed) if closed.code == Some(READ_TOO_SLOWLY));
+        self.session.is_some() && (error.is_temporary() || was_slow)
+    }
+
     /// Goes on with the session on another connection.
     async fn come_back(&mut self) -> Result<(), Box<dyn Error>> {
-        let Some((session_id, token)) = self.session.clone() else { return Ok(()) };
-        let recover = Recover { session_id, token, offset: self.offset };
-        let recover = ClientMessage::Recover(Box::new(recover));
-        let mut attempt = 0;
+        if self.offset > self.lost_at {
+            self.attempts = 0;
+        }
+        self.lost_at = self.offset;
         loop {
-            match self.recovered(&recover).await {
-                Err(error) if error.is_temporary() && attempt < ATTEMPTS => {
-                    attempt += 1;
-                    tokio::time::sleep(Duration::from_secs(attempt.into())).await;
-                }
+            if self.attempts == ATTEMPTS {
+                return Err("the connection breaks again and again before any audio comes".into());
+            }
+            tokio::time::sleep(Duration::from_secs(self.attempts.into())).await;
+            self.attempts += 1;
+            match self.again().await {
+                Err(error) if error.is_temporary() && self.attempts < ATTEMPTS => {}
                 Ok(Some(client)) => {
                     self.client = client;
                     return Ok(());
@@ -122,10 +143,16 @@ impl Listening<'_> {
         }
     }
 
-    /// Another connection with the session on it; `None` if the server has it no more.
-    async fn recovered(&self, recover: &ClientMessage) -> Result<Option<Client>, client::Error> {
+    /// Another connection with the session on it, or with another, where nothing has begun; `None` if
+    /// the server has it no more.
+    async fn again(&self) -> Result<Option<Client>, client::Error> {
         let mut client = connect(self.url, self.token).await?;
-        client.send(recover).await?;
+        let Some((session_id, token)) = self.session.clone().filter(|_| self.has_begun) else {
+            client.send(&self.start).await?;
+            return Ok(Some(client));
+        };
+        let recover = Recover { session_id, token, offset: self.offset };
+        client.send(&ClientMessage::Recover(Box::new(recover))).await?;
         while let Some(event) = client.next().await? {
             match event {
                 Event::Message(ServerMessage::Recovered { .. }) => return Ok(Some(client)),
@@ -152,13 +179,23 @@ async fn speak(
     output: &Output,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let client = connect(url, token).await.map_err(|error| format!("{url}: {error}"))?;
-    let mut listening = Listening { url, token, client, session: None, offset: 0 };
+    // A server of the base protocol cannot be come back to.
+    start.resumable = client.subprotocol() == Some(SUBPROTOCOL);
     let mut screen = Screen::new(start.timestamps == Some(Timestamps::Word));
     let mut wav = None;
     let mut faults = 0;
-    // A server of the base protocol cannot be come back to.
-    start.resumable = listening.client.subprotocol() == Some(SUBPROTOCOL);
-    listening.client.send(&start.into()).await?;
+    let mut listening = Listening {
+        url,
+        token,
+        client,
+        start: start.into(),
+        has_begun: false,
+        session: None,
+        offset: 0,
+        lost_at: 0,
+        attempts: 0,
+    };
+    listening.client.send(&listening.start).await?;
     loop {
         let event = tokio::select! {
             event = listening.client.next() => event,
@@ -167,10 +204,13 @@ async fn speak(
         let event = match event {
             Ok(Some(event)) => event,
             Ok(None) => break,
-            Err(error) if error.is_temporary() && listening.session.is_some() => {
+            Err(error) if listening.is_lost(&error) => {
                 screen.line(&format!("aloud: {error}; coming back"));
                 listening.come_back().await?;
-                screen.line("aloud: the session goes on");
+                screen.line(match listening.has_begun {
+                    true => "aloud: the session goes on",
+                    false => "aloud: connected again",
+                });
                 continue;
             }
             Err(error) => return Err(error.into()),
@@ -179,7 +219,10 @@ async fn speak(
             Event::Message(ServerMessage::SessionStart { session_id, greeting }) => {
                 listening.session = greeting.map(|greeting| (session_id, greeting.token));
             }
-            Event::Message(ServerMessage::StreamStart { audio, .. }) => format = audio.0,
+            Event::Message(ServerMessage::StreamStart { audio, .. }) => {
+                listening.has_begun = true;
+                format = audio.0;
+            }
             Event::Audio(bytes) => {
                 listening.offset += bytes.len() as u64;
                 if wav.is_none() {
@@ -190,9 +233,18 @@ async fn speak(
                 }
                 screen.heard(format, bytes.len());
             }
-            Event::Message(ServerMessage::Text { data, index, .. }) => screen.sentence(&data, index),
-            Event::Message(ServerMessage::Timestamps { start_ms, words, .. }) => {
-                screen.words(start_ms, words);
+            Event::Message(ServerMessage::Text { data, index, .. }) => {
+                listening.has_begun = true;
+                screen.sentence(&data, index);
+            }
+            Event::Message(ServerMessage::Timestamps { index, start_ms, words, .. }) => {
+                screen.words(index, start_ms, words);
+            }
+            // Nothing comes of what was refused. Behind what is fatal comes a close, which says more.
+            Event::Message(ServerMessage::Error { message, fault })
+                if !listening.has_begun && !fault.is_some_and(|(code, _)| code.is_fatal()) =>
+            {
+                return Err(message.into());
             }
             Event::Message(ServerMessage::Error { message, .. }) => {
                 faults += 1;
@@ -203,7 +255,6 @@ async fn speak(
         }
     }
     screen.rest().await;
-    listening.client.send(&ClientMessage::End { drain: false }).await?;
     match wav {
         Some(wav) => wav.finish()?,
         None if faults == 0 => {
@@ -213,9 +264,12 @@ async fn speak(
     }
     screen.summary(format, output);
     // Once session_end is there all that is left is the goodbye, which is owed, but not waited for.
-    let _ =
-        tokio::time::timeout(PROGRESS, async { while let Ok(Some(_)) = listening.client.next().await {} })
-            .await;
+    let _ = tokio::time::timeout(PROGRESS, async {
+        listening.client.send(&ClientMessage::End { drain: false }).await?;
+        while listening.client.next().await?.is_some() {}
+        Ok::<(), client::Error>(())
+    })
+    .await;
     Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -295,6 +349,8 @@ struct Screen {
     sentences: u64,
     /// When to show which word, and whether it begins a sentence.
     words: VecDeque<(u64, String, bool)>,
+    /// The sentence of the last word that came, and where in it that stands.
+    last_word: Option<(u64, usize)>,
     /// Something stands on the current line.
     is_in_line: bool,
 }
@@ -310,6 +366,7 @@ impl Screen {
             bytes: 0,
             sentences: 0,
             words: VecDeque::new(),
+            last_word: None,
             is_in_line: false,
         }
     }
@@ -325,13 +382,13 @@ impl Screen {
         }
     }
 
-    fn words(&mut self, start_ms: u64, words: Vec<WordTimes>) {
-        let last = self.words.back().map_or(0, |(ms, ..)| *ms);
+    fn words(&mut self, index: u64, start_ms: u64, words: Vec<WordTimes>) {
         for word in words {
-            let ms = start_ms + word.ms.0;
             // The same for its words.
-            if ms >= last {
-                self.words.push_back((ms, word.word, word.chars.0 == 0));
+            let place = Some((index, word.chars.0));
+            if place > self.last_word {
+                self.last_word = place;
+                self.words.push_back((start_ms + word.ms.0, word.word, word.chars.0 == 0));
             }
         }
     }
