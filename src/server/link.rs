@@ -52,8 +52,9 @@ pub(super) enum Traffic {
     Silence,
     /// There is something to read, or the end of it.
     Arrival,
-    /// There may be something to send: the socket has room again, speech came, or a step of the stream
-    /// has come upon more to do.
+    /// The socket, which was full, has room again: the peer has taken something.
+    Room,
+    /// There may be something to send: speech came, or a step of the stream has come upon more to do.
     Output,
 }
 
@@ -151,7 +152,7 @@ impl<T: Transport> Link<T> {
                 // Nothing may be left to write by now, as after a pause.
                 self.stall = None;
             }
-            return Poll::Ready(Ok(if readable { Traffic::Arrival } else { Traffic::Output }));
+            return Poll::Ready(Ok(if readable { Traffic::Arrival } else { Traffic::Room }));
         }
         // Behind what arrived before it, which may be a goodbye.
         if let Some(failure) = self.failure.take() {
