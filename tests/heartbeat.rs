@@ -347,25 +347,6 @@ async fn a_peer_that_reads_again_in_time_is_not_stuck() {
     assert_eq!((service.sessions().count(), service.syntheses().count()), (1, 2));
 }
 
-/// A Ping behind minutes of audio is answered once those were read.
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_takes_what_is_sent_is_alive() {
-    let (service, mut client) = idle().await;
-    client.say(START).await;
-    for _ in 0..20 {
-        sleep(Duration::from_secs(20)).await;
-        for _ in 0..500 {
-            client.read_frame().await;
-        }
-    }
-    assert_eq!((service.sessions().count(), service.syntheses().count()), (1, 2));
-    let since = Instant::now();
-    while service.syntheses().count() > 0 {
-        sleep(Duration::from_millis(1)).await;
-    }
-    assert_at(since, 30, "what it no longer takes ends");
-}
-
 /// Who pauses because it cannot keep up has nothing more to read, and has not stopped reading.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_pauses_while_it_is_behind_is_not_stuck() {

@@ -196,8 +196,6 @@ impl<T: Transport> Connection<T> {
                 self.read(now)?;
                 self.act(now);
             }
-            // Our Ping, and so its Pong, may lie behind minutes of audio that it has yet to play.
-            Traffic::Room => self.last_heard = now,
             Traffic::Output => {}
         }
         Ok(())

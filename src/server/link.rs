@@ -52,9 +52,8 @@ pub(super) enum Traffic {
     Silence,
     /// There is something to read, or the end of it.
     Arrival,
-    /// The socket, which was full, has room again: the peer has taken something.
-    Room,
-    /// There may be something to send: speech came, or a step of the stream has come upon more to do.
+    /// There may be something to send: the socket has room again, speech came, or a step of the stream
+    /// has come upon more to do.
     Output,
 }
 
@@ -152,7 +151,7 @@ impl<T: Transport> Link<T> {
                 // Nothing may be left to write by now, as after a pause.
                 self.stall = None;
             }
-            return Poll::Ready(Ok(if readable { Traffic::Arrival } else { Traffic::Room }));
+            return Poll::Ready(Ok(if readable { Traffic::Arrival } else { Traffic::Output }));
         }
         // Behind what arrived before it, which may be a goodbye.
         if let Some(failure) = self.failure.take() {
