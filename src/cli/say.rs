@@ -123,10 +123,11 @@ impl Listening<'_> {
             self.attempts = 0;
         }
         self.lost_at = self.offset;
+        if self.attempts == ATTEMPTS {
+            return Err("the connection breaks again and again before any audio comes".into());
+        }
         loop {
-            if self.attempts == ATTEMPTS {
-                return Err("the connection breaks again and again before any audio comes".into());
-            }
+            // What has just failed needs a moment, such as a server that restarts.
             tokio::time::sleep(Duration::from_secs(self.attempts.into())).await;
             self.attempts += 1;
             match self.again().await {

@@ -146,7 +146,7 @@ pub struct Log {
     heard: u64,
     /// The most that may be sent and not heard, in bytes.
     most: u64,
-    /// The gate opens by the clock once there is room for this much.
+    /// The gate opens once there is room for this much.
     step: u64,
     flow: Flow,
     /// The client itself tells what it has played.
@@ -282,10 +282,7 @@ impl Log {
     /// To be called when a position, or the clock, was changed.
     fn set_gate(&mut self) {
         if self.flow.ahead.is_some() {
-            // What a client tells moves by leaps, each of which makes room for several frames, and no
-            // more may come until the listener has heard all there is.
-            let step = if self.is_acknowledged { self.flow.frame_bytes as u64 } else { self.step };
-            self.opens = self.heard_at((self.sent + step).saturating_sub(self.most));
+            self.opens = self.heard_at((self.sent + self.step).saturating_sub(self.most));
             self.wants = self.heard_at((self.written + 1).saturating_sub(self.most));
         }
     }
@@ -449,6 +446,9 @@ impl Log {
     pub fn acknowledge(&mut self, now: Instant, offset: u64) {
         let heard = if self.is_acknowledged { self.heard } else { 0 };
         self.is_acknowledged = true;
+        // What a client tells moves by leaps, each of which makes room for several frames, and no more
+        // may come until the listener has heard all there is.
+        self.step = self.flow.frame_bytes as u64;
         self.heard = offset.min(self.sent).max(heard);
         self.set_gate();
         self.let_go(now);

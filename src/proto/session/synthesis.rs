@@ -69,7 +69,8 @@ pub(super) struct Synthesis {
     pub(super) last_text: String,
     /// Spoken, or dropped half spoken; by now the older ones may be given up.
     pub(super) records: Vec<Record>,
-    /// Memory that those have taken which came since they were counted, and all before.
+    /// Memory that they take, or took: those that a cancel or a return takes out are counted until the
+    /// next time that the older ones are given up.
     pub(super) record_bytes: usize,
     /// The first record since the start, or the last `cancel`.
     pub(super) first_heard: usize,
