@@ -7,9 +7,9 @@
 
 use allocation_counter::measure;
 use aloud::audio::{Encoding, Format};
-use aloud::proto::frames::Batch;
-use aloud::proto::log::{Flow, Log};
-use aloud::proto::websocket::{Endpoint, Incoming, Limits, Role};
+use aloud::session::log::{Flow, Log};
+use aloud::ws::endpoint::{Endpoint, Incoming, Limits, Role};
+use aloud::ws::frames::Batch;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use hyper::body::Bytes;

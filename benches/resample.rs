@@ -1,6 +1,6 @@
 //! How much faster than real time audio changes its sample rate, on one core.
 
-use aloud::proto::resample::Resampler;
+use aloud::audio::resample::Resampler;
 use std::error::Error;
 use std::hint::black_box;
 use std::time::{Duration, Instant};

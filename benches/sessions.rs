@@ -4,7 +4,7 @@
 //! Not a library's timer loop: what counts is the distribution, and it is measured at the client.
 
 use aloud::client::{Client, Event};
-use aloud::proto::message::{ClientMessage, ServerMessage};
+use aloud::session::message::{ClientMessage, ServerMessage};
 use aloud::tts::Flite;
 use aloud::{Config, Server, Service};
 use std::error::Error;

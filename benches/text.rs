@@ -1,6 +1,6 @@
 //! Text into sentences: whole, and in the small pieces that a language model writes.
 
-use aloud::proto::text::{Clean, Segmentation, Segmenter};
+use aloud::text::{Clean, Segmentation, Segmenter};
 use divan::Bencher;
 use divan::counter::BytesCount;
 

@@ -1,10 +1,10 @@
 //! A small WebSocket client of the session protocol, for programs and tests in Rust.
 
-use crate::proto::handshake::{self, Refused};
-use crate::proto::message::{ClientMessage, Fault, ServerMessage};
-use crate::proto::websocket::{CloseCode, Closed, Endpoint, Incoming, Limits, Role, State};
 use crate::server::PATH;
+use crate::session::message::{ClientMessage, Fault, ServerMessage};
 use crate::upstream::Secret;
+use crate::ws::endpoint::{CloseCode, Closed, Endpoint, Incoming, Limits, Role, State};
+use crate::ws::handshake::{self, Refused};
 use http_body_util::Empty;
 use hyper::Uri;
 use hyper::body::Bytes;
@@ -98,7 +98,7 @@ impl Error {
 ///
 /// ```no_run
 /// use aloud::client::{Client, Event};
-/// use aloud::proto::message::{ClientMessage, ServerMessage};
+/// use aloud::session::message::{ClientMessage, ServerMessage};
 ///
 /// # async fn example() -> Result<(), aloud::client::Error> {
 /// let mut client = Client::connect("ws://127.0.0.1:8080").await?;

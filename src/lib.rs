@@ -14,17 +14,16 @@
 //! engine ←speak/drop─ Speech ←action─ Session ←message─ Endpoint ←bytes─ socket
 //! ```
 //!
-//! - [`proto`] is pure: bytes, messages and audio in, bytes, messages and actions out, without a
-//!   socket, a task or a clock. [`handshake`](proto::handshake) and
-//!   [`websocket`](proto::websocket) know nothing of speech; [`session`](proto::session) is the
-//!   state machine, and its [`log`](proto::log) is all there is to order, pause and backpressure.
+//! - [`ws`], [`audio`], [`text`], [`access`] and [`session`] are pure: no I/O and no clock. [`ws`] knows
+//!   nothing of speech; [`session`] is the state machine, and its [`log`](session::log) keeps order,
+//!   pause and backpressure.
 //! - [`tts`] is what an engine is: [`Synthesizer`](tts::Synthesizer), with
 //!   [`Flite`](tts::Flite), the voice inside, and [`Tone`](tts::Tone), for tests and throughput.
 //!   Two engines are made of others: [`Queue`](tts::Queue) has one work on so many sentences at
 //!   once, and [`Fallback`](tts::Fallback) has a second one for when it fails.
 //! - [`script`] is what a writer is: [`Writer`](script::Writer), with [`Chat`](script::Chat), a
 //!   language model over HTTP, whose text is spoken while it is still being written.
-//! - [`Service`] answers HTTP requests and starts sessions, for whom [`config::Admission`] lets in;
+//! - [`Service`] answers HTTP requests and starts sessions, for whom [`settings::Admission`] lets in;
 //!   [`Server`] puts it behind a listener with deadlines, and with the feature `http2` takes
 //!   sessions as streams of HTTP/2 on the same port (RFC 8441). Each connection is one task around
 //!   one `select!`, the only place that knows both a socket and a session.
@@ -36,18 +35,21 @@
 //! Every queue is bounded, and dropping a handle ends the work behind it: when a connection goes,
 //! so do its session, its speech, and the engines at the other end of it, unless it is resumable.
 
+pub mod access;
+pub mod audio;
 pub mod client;
-pub mod config;
 mod deadline;
 mod gauge;
-pub mod proto;
 pub mod script;
 mod server;
+pub mod session;
+pub mod settings;
+pub mod text;
 pub mod tts;
 pub mod upstream;
+pub mod ws;
 
-pub use config::Config;
 pub use gauge::{Counted, Gauge};
-pub use proto::audio;
-pub use proto::message::TextSource;
 pub use server::{Admin, BindError, ConfigError, PATH, SUBPROTOCOL, Server, Service};
+pub use session::message::TextSource;
+pub use settings::Config;

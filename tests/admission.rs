@@ -3,7 +3,7 @@
 
 mod support;
 
-use aloud::config::{Admission, Auth};
+use aloud::settings::{Admission, Auth};
 use aloud::tts::{Synthesizer, Tone};
 use aloud::{Config, PATH, Service};
 use serde_json::{Value, json};

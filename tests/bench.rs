@@ -2,7 +2,7 @@
 //! anything is, is for the benches.
 #![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-use aloud::proto::handshake;
+use aloud::ws::handshake;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Version};
 use serde_json::{Value, json};

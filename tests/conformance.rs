@@ -5,7 +5,7 @@
 mod support;
 
 use aloud::Config;
-use aloud::proto::websocket::{Endpoint, Limits, Role};
+use aloud::ws::endpoint::{Endpoint, Limits, Role};
 use std::time::Duration;
 use support::{Frame, Raw, Running, close, frame, open, plain, session, start, start_echo};
 

@@ -4,7 +4,7 @@
 
 mod support;
 
-use aloud::config::{Admission, Auth, Jwt};
+use aloud::settings::{Admission, Auth, Jwt};
 use aloud::tts::Tone;
 use aloud::{Config, PATH, Service};
 use base64::Engine;

@@ -5,7 +5,7 @@
 
 mod support;
 
-use aloud::config::Listen;
+use aloud::settings::Listen;
 use aloud::tts::Tone;
 use aloud::{Config, PATH, Server, Service};
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! The options that say who may enter, and how much of the server one client may have.
 
 use super::{MAX_MS, Opt, Source, Usage, opt};
-use aloud::config::{Admission, Auth, Jwt, Listen};
+use aloud::settings::{Admission, Auth, Jwt, Listen};
 use std::fmt;
 use std::net::ToSocketAddrs;
 use std::str::FromStr;
@@ -167,7 +167,7 @@ pub(super) fn check_exposure(listen: &Listen, admission: &Admission, is_meant: b
 mod tests {
     use super::super::tests::{Env, error, serve_with};
     use super::*;
-    use aloud::config::{AllowOrigin, TrustedProxy};
+    use aloud::settings::{AllowOrigin, TrustedProxy};
 
     fn admission(args: &[&str], env: Env) -> Admission {
         serve_with(args, env).admission

@@ -18,7 +18,7 @@ use super::{
 };
 use aloud::SUBPROTOCOL;
 use aloud::audio::{Encoding, Format};
-use aloud::proto::message::{ClientMessage, Delivery, StartSession};
+use aloud::session::message::{ClientMessage, Delivery, StartSession};
 use listener::Habits;
 use opening::Target;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

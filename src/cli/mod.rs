@@ -22,7 +22,7 @@ use admission::{
     MAX_CONNECTIONS, TOKEN_IN_QUERY, TRUSTED_PROXY,
 };
 use aloud::audio::Encoding;
-use aloud::config::{Admission, Listen};
+use aloud::settings::{Admission, Listen};
 use aloud::tts::{SampleEncoding, Treatment, command};
 use aloud::{Config, PATH, Service, TextSource};
 use operation::{ADMIN, DRAIN_TIMEOUT, LOG_FORMAT, LOG_LEVEL, LOG_TEXT, LogFormat, Logging, Operation};

@@ -2,7 +2,7 @@
 
 use super::{Opt, Source, Usage, opt};
 use aloud::Config;
-use aloud::config::Listen;
+use aloud::settings::Listen;
 use std::time::Duration;
 use tracing::Level;
 

@@ -6,7 +6,7 @@ use super::threads::Threads;
 use super::{Engine, Operation, Settings, service};
 use aloud::audio::{Encoding, Format};
 use aloud::tts::{Command, Fallback, Flite, Queue, QueueBounds, Synthesizer, Tone};
-use aloud::{Admin, Config, Server, Service, config::Listen};
+use aloud::{Admin, Config, Server, Service, settings::Listen};
 use std::error::Error;
 use std::future::Future;
 use std::io::{self, Write};

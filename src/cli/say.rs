@@ -3,11 +3,11 @@
 use super::{Output, Say, Settings, TOKEN_FILE, Text, Via, run, threads};
 use aloud::audio::{Encoding, Format, wav_header};
 use aloud::client::{self, Client, Event};
-use aloud::proto::message::{
+use aloud::session::message::{
     AudioOptions, ClientMessage, Delivery, Recover, ServerMessage, StartSession, Timestamps, WordTimes,
 };
-use aloud::proto::websocket::CloseCode;
 use aloud::upstream::Secret;
+use aloud::ws::endpoint::CloseCode;
 use aloud::{SUBPROTOCOL, Server};
 use std::collections::VecDeque;
 use std::error::Error;

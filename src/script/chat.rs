@@ -6,8 +6,8 @@
 //! not passed on, or comments.
 
 use super::{Cancelled, Pen, Prompt, Role, Script, ScriptError, Writer};
-use crate::proto::completion::{self, Completion, Finish};
-use crate::proto::discretion::discreet;
+use crate::script::completion::{self, Completion, Finish};
+use crate::text::redact::discreet;
 use crate::upstream::{
     Attempt, Call, Credentials, Deadlines, Failure, FailureKind, InvalidSettings, Reply, Retries, Secret,
     Upstream,

@@ -6,8 +6,9 @@
 //! writer's end, the [`Pen`], reports [`Cancelled`] and the writer stops.
 
 pub mod chat;
+pub mod completion;
 
-pub use crate::proto::conversation::{Role, Turn};
+pub use crate::session::conversation::{Role, Turn};
 pub use chat::Chat;
 
 use crate::gauge::{Counted, Gauge};

@@ -2,8 +2,8 @@
 //! what it counts. Never on the port that sessions use.
 
 use super::service::Service;
-use super::{BindError, Listener, Socket, telemetry};
-use crate::config::Listen;
+use super::{BindError, Listener, Socket, metrics};
+use crate::settings::Listen;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -206,7 +206,7 @@ impl Desk {
     fn metrics(&self) -> String {
         let mut page = self.service.metrics();
         for Counter { name, help, value } in self.counters.iter() {
-            page.push_str(&telemetry::counter(name, help, value.load(Ordering::Relaxed)));
+            page.push_str(&metrics::counter(name, help, value.load(Ordering::Relaxed)));
         }
         page
     }

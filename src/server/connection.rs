@@ -7,22 +7,22 @@
 //! steps: the wheel of its thread takes them ([`Paced`]). The lock is held for a turn or a step, never
 //! for a wait, and as a rule by one thread, so that nobody waits for it.
 
-use super::admission::{Permit, Slot};
 use super::link::{Link, Talk, Traffic};
 use super::pace::Paced;
-use super::record::{Record, shortened};
-use super::registry::{Claim, Kept, Registration, untaken_bytes};
+use super::report::{Record, shortened};
 use super::service::Shared;
+use super::suspended::{Claim, Kept, Registration, untaken_bytes};
 use super::transport::Transport;
-use crate::config::Config;
+use crate::access::{Permit, Slot};
 use crate::deadline;
 use crate::gauge::Counted;
-use crate::proto::conversation;
-use crate::proto::message::{Code, Recover, ServerMessage};
-use crate::proto::session::{Action, Sentence, Session};
-use crate::proto::websocket::{CloseCode, Closed, Endpoint, Incoming, State};
 use crate::script::{self, Prompt, Script, ScriptError};
+use crate::session::conversation;
+use crate::session::message::{Code, Recover, ServerMessage};
+use crate::session::{Action, Sentence, Session};
+use crate::settings::Config;
 use crate::tts::Utterance;
+use crate::ws::endpoint::{CloseCode, Closed, Endpoint, Incoming, State};
 use std::collections::VecDeque;
 use std::future::{self, Future, poll_fn};
 use std::io::{self, ErrorKind};
@@ -787,9 +787,9 @@ mod tests {
     use super::super::service::{PATH, Service};
     use super::super::transport::Readiness;
     use super::*;
-    use crate::proto::audio::{Encoding, Format};
-    use crate::proto::websocket::{Limits, Role};
+    use crate::audio::{Encoding, Format};
     use crate::tts::Tone;
+    use crate::ws::endpoint::{Limits, Role};
     use hyper::Request;
     use std::io::IoSlice;
     use std::time::Duration;

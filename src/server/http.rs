@@ -3,8 +3,8 @@
 //!
 //! Who is let in is judged elsewhere; this file knows no session.
 
-use super::admission::Client;
 use super::service::{Admitted, Service};
+use crate::access::Client;
 use crate::deadline::pass;
 use hyper::Request;
 use hyper::body::{Bytes, Incoming};

@@ -5,15 +5,15 @@
 //! of its [`Connection`](super::connection::Connection), which sleeps until there is something to
 //! decide.
 
+use super::metrics::Meter;
 use super::pace::{Pace, Paced};
 use super::service::Shared;
-use super::telemetry::Meter;
 use super::transport::{Readiness, Transport};
-use crate::proto::frames::Batch;
-use crate::proto::message::Code;
-use crate::proto::session::Session;
-use crate::proto::websocket::{Endpoint, State};
+use crate::session::Session;
+use crate::session::message::Code;
 use crate::tts::{Piece, Speech, SynthesisErrorKind, Warning};
+use crate::ws::endpoint::{Endpoint, State};
+use crate::ws::frames::Batch;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};

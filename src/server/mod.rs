@@ -1,24 +1,24 @@
 //! The server: listens, accepts, and lets what runs finish when it is told to stop.
 
 mod admin;
-mod admission;
+
 mod connection;
 mod http;
 #[cfg(feature = "http2")]
 mod http2;
 mod link;
+mod metrics;
 mod pace;
-mod record;
-mod registry;
+mod report;
 mod service;
-mod telemetry;
+mod suspended;
 mod transport;
 mod web;
 
 pub use admin::Admin;
 pub use service::{ConfigError, PATH, SUBPROTOCOL, Service};
 
-use crate::config::Listen;
+use crate::settings::Listen;
 use http::{Accepted, Rewound};
 use hyper::body::Bytes;
 use std::fmt;

@@ -1,26 +1,26 @@
 //! The hyper service: routes a request, answers the opening handshake, and starts the session on
 //! what the upgrade yields.
 
-use super::admission::{Admission, Entry, Permit, Refusal, Visitor};
 use super::connection::{self, Connection, Ended, Outcome};
 use super::link::Talk;
-use super::registry::{Bounds, Registry};
-use super::telemetry::{ClosedBy, Present, Telemetry};
+use super::metrics::{ClosedBy, Present, Telemetry};
+use super::suspended::{Bounds, Registry};
 use super::transport::{Buffered, Transport};
 use super::web;
-use crate::config::Config;
+use crate::access::credential::{Bounds as Narrowed, Token};
+use crate::access::rate::Rate;
+use crate::access::{Admission, Entry, Permit, Refusal, Visitor};
+use crate::audio::voice;
+use crate::audio::{Encoding, Format};
 use crate::gauge::Gauge;
-use crate::proto::audio::{Encoding, Format};
-use crate::proto::conversation;
-use crate::proto::credential::{Bounds as Narrowed, Token};
-use crate::proto::handshake::{self, Rejection};
-use crate::proto::message::{Code, TextSource};
-use crate::proto::rate::Rate;
-use crate::proto::session::{Session, Settings};
-use crate::proto::voice;
-use crate::proto::websocket::{CloseCode, Endpoint, Limits, Role};
 use crate::script::Writer;
+use crate::session::conversation;
+use crate::session::message::{Code, TextSource};
+use crate::session::{Session, Settings};
+use crate::settings::Config;
 use crate::tts::{Piece, SynthesisError, Synthesizer, Tone, Utterance};
+use crate::ws::endpoint::{CloseCode, Endpoint, Limits, Role};
+use crate::ws::handshake::{self, Rejection};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_body_util::Full;

@@ -3,7 +3,7 @@
 //! All of it is in the binary. Addresses inside of it are relative, so that it works behind a proxy
 //! that serves it under a path of its own. Knows no session.
 
-use crate::proto::handshake::Rejection;
+use crate::ws::handshake::Rejection;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{

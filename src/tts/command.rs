@@ -6,9 +6,9 @@
 
 use super::guard::words;
 use super::{Guard, Shape, Sink, Speech, SynthesisError, Synthesizer, Treatment, Utterance, Voice};
+use crate::audio::{Encoding, Format};
 use crate::deadline;
-use crate::proto::audio::{Encoding, Format};
-use crate::proto::discretion::discreet;
+use crate::text::redact::discreet;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::ffi::OsStr;
 use std::fmt;

@@ -3,9 +3,9 @@
 use super::{
     Backlog, Piece, Relay, Speech, SynthesisError, SynthesisErrorKind, Synthesizer, Utterance, Voice, Warning,
 };
-use crate::proto::audio::Format;
-use crate::proto::discretion::discreet;
-use crate::proto::voice;
+use crate::audio::Format;
+use crate::audio::voice;
+use crate::text::redact::discreet;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -277,7 +277,7 @@ mod tests {
     use super::super::tests::{pieces, soon};
     use super::super::{Sink, Word};
     use super::*;
-    use crate::proto::audio::Encoding;
+    use crate::audio::Encoding;
     use tokio::sync::mpsc;
     use tokio::time::advance;
 

@@ -2,13 +2,13 @@
 //!
 //! The synthesis is that of the crate `flite-rs`, some thousand times faster than real time on one
 //! core. What is added here: threads that sessions share fairly, a speed for every utterance, the
-//! silence and the level of [`level`](super::level), and bounds on the work that a hostile text
+//! silence and the level of [`level`](crate::audio::level), and bounds on the work that a hostile text
 //! can ask for.
 
-use super::level::{Level, Trim};
 use super::{Gender, Sink, Speech, SynthesisError, Synthesizer, Utterance, Voice, Word};
-use crate::proto::audio::{Encoding, Format};
-use crate::proto::words::written;
+use crate::audio::level::{Level, Trim};
+use crate::audio::{Encoding, Format};
+use crate::text::words::written;
 use flite_rs::language::Language;
 use flite_rs::phoneset::SILENCE;
 use flite_rs::text::{self, Token};

@@ -6,8 +6,8 @@
 //! that says what came instead. It knows neither processes nor HTTP, and holds back a bounded
 //! amount however much comes.
 
-use super::level::{Fade, LEAD_MS, Level, TAIL_MS, Trim};
 use super::{Sink, SynthesisError, Utterance};
+use crate::audio::level::{Fade, LEAD_MS, Level, TAIL_MS, Trim};
 
 /// First bytes that are looked at to tell samples from something else: 3 ms of most audio.
 const SNIFFED: usize = 128;
@@ -739,7 +739,7 @@ mod tests {
     use super::super::tests::all;
     use super::super::{Speech, SynthesisErrorKind};
     use super::*;
-    use crate::proto::audio::{Encoding, Format};
+    use crate::audio::{Encoding, Format};
 
     const FORMAT: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
     const BARE: Shape = Shape { encoding: SampleEncoding::PcmS16le, sample_rate_hz: 8_000, channels: 1 };

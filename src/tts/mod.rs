@@ -9,13 +9,12 @@ pub mod command;
 mod fallback;
 pub mod flite;
 pub mod guard;
-mod level;
 mod queue;
 pub mod tone;
 pub mod upstream;
 
-pub use crate::proto::voice::{Gender, Voice};
-pub use crate::proto::words::Word;
+pub use crate::audio::voice::{Gender, Voice};
+pub use crate::text::words::Word;
 pub use command::Command;
 pub use fallback::Fallback;
 pub use flite::Flite;
@@ -24,9 +23,9 @@ pub use queue::{Queue, QueueBounds};
 pub use tone::Tone;
 pub use upstream::{ElevenLabs, SpeechApi};
 
+use crate::audio::resample::Resampler;
+use crate::audio::{Encoding, Format};
 use crate::gauge::{Counted, Gauge};
-use crate::proto::audio::{Encoding, Format};
-use crate::proto::resample::Resampler;
 use hyper::body::Bytes;
 use queue::Slot;
 use std::collections::VecDeque;

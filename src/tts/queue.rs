@@ -5,7 +5,7 @@
 //! comes back from an engine that its listener has kept waiting, which does no work and needs none.
 
 use super::{Backlog, Piece, Relay, Speech, SynthesisError, Synthesizer, Utterance, Voice};
-use crate::proto::audio::Format;
+use crate::audio::Format;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
@@ -399,8 +399,8 @@ mod tests {
     use super::super::tests::{all, pieces, soon};
     use super::super::{Sink, SynthesisErrorKind};
     use super::*;
+    use crate::audio::Encoding;
     use crate::gauge::Gauge;
-    use crate::proto::audio::Encoding;
     use std::future::poll_fn;
     use tokio::sync::mpsc;
     use tokio::time::Instant;

@@ -4,7 +4,7 @@
 //! to nothing to make, and the same utterance always gives the same bytes.
 
 use super::{Speech, Synthesizer, Utterance};
-use crate::proto::audio::{Format, MAX_FRAME_BYTES};
+use crate::audio::{Format, MAX_FRAME_BYTES};
 use hyper::body::Bytes;
 use std::collections::VecDeque;
 use std::f64::consts::TAU;
@@ -152,7 +152,7 @@ mod tests {
     use super::super::Voice;
     use super::super::tests::{all, chunk};
     use super::*;
-    use crate::proto::audio::Encoding;
+    use crate::audio::Encoding;
 
     const PCM: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 16_000 };
 

@@ -11,8 +11,8 @@ use super::{
     Cancelled, Guard, SampleEncoding, Shape, Sink, Speech, SynthesisError, Synthesizer, Treatment, Utterance,
     Voice,
 };
-use crate::proto::audio::{Encoding, Format};
-use crate::proto::discretion::discreet;
+use crate::audio::{Encoding, Format};
+use crate::text::redact::discreet;
 use crate::upstream::{Attempt, Call, Failure, InvalidSettings, Reply, Settings, Upstream, escape};
 use serde_json::json;
 use std::borrow::Cow;

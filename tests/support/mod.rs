@@ -6,9 +6,9 @@ pub mod http;
 pub mod log;
 
 use aloud::audio::{Encoding, Format};
-use aloud::proto::handshake;
 use aloud::script::{Pen, Prompt, Script, Writer};
 use aloud::tts::{Piece, Sink, Speech, Synthesizer, Tone, Utterance};
+use aloud::ws::handshake;
 use aloud::{Config, Server, Service};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;

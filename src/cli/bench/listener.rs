@@ -6,7 +6,7 @@
 use super::figures::{Tally, Trouble};
 use super::frames::{self, Frames, Part, Violation};
 use aloud::audio::Format;
-use aloud::proto::message::{ClientMessage, ServerMessage};
+use aloud::session::message::{ClientMessage, ServerMessage};
 use std::time::{Duration, Instant};
 
 /// The longest control message that is taken from a server.

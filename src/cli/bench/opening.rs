@@ -4,7 +4,7 @@
 //! the measuring side counts too.
 
 use super::figures::Trouble;
-use aloud::proto::handshake;
+use aloud::ws::handshake;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode, Uri};
 use std::net::SocketAddr;

@@ -2,7 +2,7 @@
 //! uncut, what waits stays bounded, and behind the end comes nothing.
 #![no_main]
 
-use aloud::proto::websocket::{Closed, Endpoint, Incoming, Limits, Role, State};
+use aloud::ws::endpoint::{Closed, Endpoint, Incoming, Limits, Role, State};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: Limits = Limits { max_message_bytes: 1_000, max_fragments: 16, read_buffer_bytes: 256 };

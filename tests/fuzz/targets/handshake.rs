@@ -2,7 +2,7 @@
 //! and what is accepted is sound. Any answer to one: the client takes only what is right.
 #![no_main]
 
-use aloud::proto::handshake::{Accept, Rejection, accept, accept_stream, generate_key, verify};
+use aloud::ws::handshake::{Accept, Rejection, accept, accept_stream, generate_key, verify};
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, UPGRADE};
 use hyper::http::uri::Authority;
 use hyper::{Method, StatusCode, Version};

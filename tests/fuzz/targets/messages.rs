@@ -2,7 +2,7 @@
 //! what is understood is understood the same when it is written out again.
 #![no_main]
 
-use aloud::proto::message::{ClientMessage, ServerMessage};
+use aloud::session::message::{ClientMessage, ServerMessage};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

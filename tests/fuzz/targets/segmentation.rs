@@ -2,7 +2,7 @@
 //! and nothing is lost but white space and what was to be cleaned away.
 #![no_main]
 
-use aloud::proto::text::{Clean, Segmentation, Segmenter};
+use aloud::text::{Clean, Segmentation, Segmenter};
 use libfuzzer_sys::fuzz_target;
 
 fn segments<'a>(settings: &Segmentation, pieces: impl Iterator<Item = &'a str>) -> Vec<String> {

@@ -6,11 +6,11 @@
 #![no_main]
 
 use aloud::audio::{Encoding, Format};
-use aloud::proto::conversation::Bounds;
-use aloud::proto::frames::Batch;
-use aloud::proto::message::{Code, TextSource};
-use aloud::proto::session::{Action, Session, Settings};
-use aloud::proto::voice::Voice;
+use aloud::session::conversation::Bounds;
+use aloud::ws::frames::Batch;
+use aloud::session::message::{Code, TextSource};
+use aloud::session::{Action, Session, Settings};
+use aloud::audio::voice::Voice;
 use hyper::body::Bytes;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;

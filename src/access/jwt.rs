@@ -1,0 +1,147 @@
+//! JSON Web Tokens (RFC 7519), signed with HS256, RS256 or EdDSA.
+//!
+//! The key's kind alone decides on the algorithm: a token that asks for another is not a good one,
+//! and a public key is never taken for a shared secret.
+
+use super::rules::Jwt;
+use crate::access::credential::{Grant, Token};
+use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::signature::{Error, Verifier};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use ring::{hmac, signature};
+use serde_json::{Map, Value};
+
+/// The shortest secret, in bytes (RFC 7518 §3.2).
+const MIN_SECRET_BYTES: usize = 32;
+
+/// What a public RSA key of 2,048 bits takes, in bytes; a shorter one is not safe (RFC 7518 §3.3).
+const MIN_RSA_BYTES: usize = 256;
+
+/// What tokens are checked with.
+pub(super) struct JwtKey {
+    key: DecodingKey,
+    validation: Validation,
+}
+
+impl JwtKey {
+    /// Reads the key.
+    ///
+    /// # Errors
+    /// A sentence that names the file and what is wrong with it, and shows nothing of what it holds.
+    pub(super) fn read(rules: &Jwt) -> Result<JwtKey, String> {
+        let path = rules.key_file.display();
+        let bytes = std::fs::read(&rules.key_file)
+            .map_err(|error| format!("the key for JSON Web Tokens cannot be read from {path}: {error}"))?;
+        let (key, algorithm) =
+            key(&bytes).map_err(|why| format!("{path} holds no key for JSON Web Tokens: {why}"))?;
+        // Another one is in use where the program around this library has chosen it.
+        let _ = RING.install_default();
+        let mut validation = Validation::new(algorithm);
+        validation.leeway = rules.leeway.as_secs();
+        validation.validate_nbf = true;
+        let mut required = vec!["exp"];
+        if let Some(audience) = &rules.audience {
+            validation.set_audience(&[audience]);
+            required.push("aud");
+        }
+        if let Some(issuer) = &rules.issuer {
+            validation.set_issuer(&[issuer]);
+            required.push("iss");
+        }
+        validation.set_required_spec_claims(&required);
+        Ok(JwtKey { key, validation })
+    }
+
+    /// What this token grants, if it is a good one now.
+    pub(super) fn verify(&self, token: &Token) -> Option<Grant> {
+        let decoded = decode::<Map<String, Value>>(token.reveal(), &self.key, &self.validation);
+        Grant::from_claims(&decoded.ok()?.claims)
+    }
+}
+
+/// The key in a file, and the one algorithm that it is for.
+fn key(bytes: &[u8]) -> Result<(DecodingKey, Algorithm), &'static str> {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    if text.contains("PRIVATE KEY-----") {
+        return Err("it is a private key, which belongs to whoever makes the tokens; give the public one \
+                    (openssl pkey -pubout)");
+    }
+    if text.contains("-----BEGIN CERTIFICATE") {
+        return Err("it is a certificate; give the public key out of it (openssl x509 -pubkey -noout)");
+    }
+    if text.contains("-----BEGIN") {
+        if let Ok(key) = DecodingKey::from_ed_pem(bytes) {
+            return Ok((key, Algorithm::EdDSA));
+        }
+        let Ok(key) = DecodingKey::from_rsa_pem(bytes) else {
+            return Err("it is in PEM, but no public key of RSA or Ed25519");
+        };
+        return match key.try_get_as_bytes() {
+            Ok(der) if der.len() > MIN_RSA_BYTES => Ok((key, Algorithm::RS256)),
+            _ => Err("it is an RSA key of less than 2048 bits"),
+        };
+    }
+    // What everybody may have must not become a secret that everybody has.
+    if is_der(bytes) || text.trim_start().starts_with(['{', '[']) || text.starts_with("ssh-") {
+        return Err("it looks like a public key that is not in PEM; convert it (openssl pkey -pubin)");
+    }
+    let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
+    if secret.len() < MIN_SECRET_BYTES {
+        return Err("a shared secret must have 32 bytes at least (openssl rand -hex 32)");
+    }
+    Ok((DecodingKey::from_secret(secret), Algorithm::HS256))
+}
+
+/// Whether this is one ASN.1 sequence and nothing else.
+fn is_der(bytes: &[u8]) -> bool {
+    let length = match bytes {
+        [0x30, short, rest @ ..] if *short < 0x80 => Some((usize::from(*short), rest.len())),
+        [0x30, 0x81, n, rest @ ..] => Some((usize::from(*n), rest.len())),
+        [0x30, 0x82, high, low, rest @ ..] => {
+            Some((usize::from(u16::from_be_bytes([*high, *low])), rest.len()))
+        }
+        _ => None,
+    };
+    length.is_some_and(|(announced, there)| announced == there)
+}
+
+/// Signatures are checked by ring.
+static RING: CryptoProvider = CryptoProvider {
+    signer_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
+    verifier_factory: |algorithm, key| match algorithm {
+        Algorithm::HS256 | Algorithm::RS256 | Algorithm::EdDSA => {
+            let key = key.try_get_as_bytes()?.to_vec();
+            Ok(Box::new(Signed { algorithm: *algorithm, key }))
+        }
+        _ => Err(ErrorKind::InvalidAlgorithm.into()),
+    },
+    key_utils: KeyUtils::new_unimplemented(),
+};
+
+struct Signed {
+    algorithm: Algorithm,
+    key: Vec<u8>,
+}
+
+impl Verifier<Vec<u8>> for Signed {
+    fn verify(&self, message: &[u8], signed: &Vec<u8>) -> Result<(), Error> {
+        let public = |with: &'static dyn signature::VerificationAlgorithm| {
+            signature::UnparsedPublicKey::new(with, &self.key).verify(message, signed)
+        };
+        let verified = match self.algorithm {
+            Algorithm::HS256 => hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, &self.key), message, signed),
+            Algorithm::RS256 => public(&signature::RSA_PKCS1_2048_8192_SHA256),
+            Algorithm::EdDSA => public(&signature::ED25519),
+            _ => return Err(Error::new()),
+        };
+        verified.map_err(|_| Error::new())
+    }
+}
+
+impl JwtVerifier for Signed {
+    fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+}

@@ -1,0 +1,507 @@
+//! Samples at one rate turned into samples at another, as they come.
+//!
+//! Every output sample is a weighted sum of the input around its moment. The weights are a sinc,
+//! which keeps what both rates can carry and nothing else, under a Kaiser window, which makes it
+//! end. Between two rates there are only so many ways for a moment to fall between two input
+//! samples, so the weights of each are computed once: one *phase* of the table a way.
+//!
+//! Why not a crate: a fixed list of ratios, one channel and 16 bits need none of what `rubato`
+//! has beyond this, and it would bring some twenty packages.
+//!
+//! Knows nothing of encodings, engines or sessions. The tables are shared by all who resample at
+//! the same ratio, which no result depends on.
+
+use std::collections::HashMap;
+use std::f64::consts::PI;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// The slowest and the fastest rate, in hertz.
+const RATES_HZ: std::ops::RangeInclusive<u32> = 4_000..=192_000;
+
+/// The most that either side of a ratio may be, which bounds a table to 210 KB. Between any two
+/// of [`Format::SAMPLE_RATES`](crate::audio::Format::SAMPLE_RATES) 441 is enough.
+const MAX_TERM: u32 = 640;
+
+/// Tables that are kept for later. The rates of the list make 20 ratios; more come up only where
+/// engines have rates of their own, and whoever comes when all places are taken computes anew.
+const MAX_TABLES: usize = 64;
+
+/// Samples that are taken at a time, which bounds the memory that a long push takes.
+const BLOCK: usize = 4_096;
+
+/// Input samples that an output sample is made from, if the rate rises; as many more as the rate
+/// falls. With [`PASS`] and [`BETA`] this is what Kaiser's formula asks for: 70 dB.
+const TAPS: usize = 72;
+
+/// What is passed on unchanged, as a part of the lower rate's Nyquist frequency. From here the
+/// filter falls, and at that frequency it is closed.
+const PASS: f64 = 0.88;
+
+/// The shape of the Kaiser window: what lies beyond the Nyquist frequency is 70 dB down.
+const BETA: f64 = 6.755;
+
+/// Weights are summed up in this many lanes, which the compiler turns into vector instructions.
+/// Every phase has a multiple of as many weights.
+const LANES: usize = 8;
+
+/// Turns samples at one rate into samples at another, for one utterance.
+///
+/// The output is as long as the input, to half a sample, and nothing in it is moved in time. Up to
+/// 0.88 of the lower rate's Nyquist frequency the level stays the same within 0.01 dB, and at 0.9
+/// of it within 0.5 dB; what would be folded or mirrored across it is at least 65 dB down. However
+/// the input is cut into pushes, the output is the same.
+///
+/// ```
+/// use aloud::audio::resample::Resampler;
+///
+/// let mut resampler = Resampler::new(16_000, 8_000).ok_or("no such ratio")?;
+/// let mut out = Vec::new();
+/// resampler.push(&[1_000; 1_600], &mut out);
+/// resampler.finish(&mut out);
+/// assert_eq!(out.len(), 800);
+/// assert_eq!(out[400], 1_000);
+/// # Ok::<(), &str>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Resampler {
+    table: Arc<Table>,
+    /// Input that is still needed: from the first sample that the next output is made from.
+    input: Vec<f32>,
+    /// Where in `input` the next output's samples begin.
+    at: usize,
+    /// How far behind the sample in its middle, the earlier one, the next output lies.
+    phase: usize,
+    taken: u64,
+    given: u64,
+}
+
+impl Resampler {
+    /// A resampler from a rate in hertz to another. None if they are out of proportion.
+    ///
+    /// Both must be from 4,000 to 192,000 Hz, and their ratio in its lowest terms one of numbers up
+    /// to 640. That is so between any two of
+    /// [`Format::SAMPLE_RATES`](crate::audio::Format::SAMPLE_RATES), and from 11,025, 12,000, 32,000
+    /// and 96,000 Hz to each of them.
+    pub fn new(from_hz: u32, to_hz: u32) -> Option<Resampler> {
+        let mut resampler = Resampler {
+            table: Table::shared(ratio(from_hz, to_hz)?),
+            input: Vec::new(),
+            at: 0,
+            phase: 0,
+            taken: 0,
+            given: 0,
+        };
+        resampler.restart();
+        Some(resampler)
+    }
+
+    /// Whether there is a resampler between these rates, in hertz.
+    pub fn supports(from_hz: u32, to_hz: u32) -> bool {
+        ratio(from_hz, to_hz).is_some()
+    }
+
+    /// Takes samples, and appends to `out` those whose surroundings are known. What it holds back
+    /// is about 36 samples at the lower of both rates, which are 4.5 ms at 8,000 Hz.
+    pub fn push(&mut self, samples: &[i16], out: &mut Vec<i16>) {
+        for block in samples.chunks(BLOCK) {
+            self.taken += block.len() as u64;
+            self.input.extend(block.iter().map(|&s| f32::from(s)));
+            self.give(u64::MAX, out);
+        }
+    }
+
+    /// Appends what was held back, as if silence followed. The next push starts anew.
+    pub fn finish(&mut self, out: &mut Vec<i16>) {
+        let Ratio { up, down } = self.table.ratio;
+        let (up, down) = (u128::from(up), u128::from(down));
+        let due = (2 * u128::from(self.taken) * up + down) / (2 * down);
+        self.input.extend(std::iter::repeat_n(0.0, self.table.taps));
+        self.give(u64::try_from(due).unwrap_or(u64::MAX), out);
+        self.restart();
+    }
+
+    /// Forgets everything, as if silence had come before.
+    fn restart(&mut self) {
+        self.input.clear();
+        self.input.resize(self.table.taps / 2 - 1, 0.0);
+        (self.at, self.phase, self.taken, self.given) = (0, 0, 0, 0);
+    }
+
+    /// Gives what can be given, until so much was given in all.
+    fn give(&mut self, most: u64, out: &mut Vec<i16>) {
+        let Table { ratio, taps, .. } = *self.table;
+        let (up, down) = (ratio.up as usize, ratio.down as usize);
+        while self.given < most
+            && let Some(input) = self.input.get(self.at..self.at + taps)
+        {
+            let sum = dot(input, &self.table.weights[self.phase * taps..][..taps]);
+            // Rounded to the nearest; the cast saturates.
+            out.push((sum + 0.5f32.copysign(sum)) as i16);
+            self.given += 1;
+            self.phase += down;
+            self.at += self.phase / up;
+            self.phase %= up;
+        }
+        let passed = self.at.min(self.input.len());
+        self.input.drain(..passed);
+        self.at -= passed;
+    }
+}
+
+/// The sum of the products, always in the same order. Both have a multiple of [`LANES`].
+fn dot(samples: &[f32], weights: &[f32]) -> f32 {
+    let mut sums = [0.0; LANES];
+    for (samples, weights) in samples.chunks_exact(LANES).zip(weights.chunks_exact(LANES)) {
+        for ((sum, sample), weight) in sums.iter_mut().zip(samples).zip(weights) {
+            *sum += sample * weight;
+        }
+    }
+    sums.iter().sum()
+}
+
+/// For every `down` samples that come, `up` go. Reduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Ratio {
+    up: u32,
+    down: u32,
+}
+
+/// The ratio of two rates, if there may be a table for it.
+fn ratio(from_hz: u32, to_hz: u32) -> Option<Ratio> {
+    if !RATES_HZ.contains(&from_hz) || !RATES_HZ.contains(&to_hz) {
+        return None;
+    }
+    let (mut a, mut b) = (from_hz, to_hz);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    let ratio = Ratio { up: to_hz / a, down: from_hz / a };
+    (ratio.up.max(ratio.down) <= MAX_TERM).then_some(ratio)
+}
+
+/// The weights for one ratio.
+#[derive(Debug)]
+struct Table {
+    ratio: Ratio,
+    /// Weights of one phase, a multiple of [`LANES`].
+    taps: usize,
+    /// One phase after the other. Phase p is for outputs that lie p / up behind an input sample,
+    /// and each phase adds up to 1.
+    weights: Vec<f32>,
+}
+
+impl Table {
+    /// The table for this ratio: the one that others have, if any.
+    fn shared(ratio: Ratio) -> Arc<Table> {
+        static TABLES: OnceLock<Mutex<HashMap<Ratio, Arc<Table>>>> = OnceLock::new();
+        // Whatever panicked, the map is whole: each change to it is a single call.
+        let mut tables = TABLES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = tables.get(&ratio) {
+            return Arc::clone(table);
+        }
+        // Under the lock, so that a hundred sessions that start at once compute it once. It takes
+        // two milliseconds at most.
+        let table = Arc::new(Table::new(ratio));
+        if tables.len() < MAX_TABLES {
+            tables.insert(ratio, Arc::clone(&table));
+        }
+        table
+    }
+
+    fn new(ratio: Ratio) -> Table {
+        let (up, down) = (f64::from(ratio.up), f64::from(ratio.down));
+        // How much slower the lower rate is than that of the input, which is what the filter is
+        // stretched by.
+        let stretch = (down / up).max(1.0);
+        let half = TAPS as f64 / 2.0 * stretch;
+        let taps = (2.0 * half).ceil() as usize;
+        let taps = taps.next_multiple_of(LANES);
+        // Half way down between the last frequency that passes and the first that must not, as a
+        // part of the input's Nyquist frequency.
+        let cutoff = (1.0 + PASS) / 2.0 / stretch;
+        let edge = bessel_i0(BETA);
+        let mut weights = Vec::with_capacity(taps * ratio.up as usize);
+        for phase in 0..ratio.up {
+            let phase: Vec<f64> = (0..taps)
+                .map(|tap| {
+                    // How far the input sample is behind the output, in input samples.
+                    let distance = tap as f64 + 1.0 - taps as f64 / 2.0 - f64::from(phase) / up;
+                    let place = distance / half;
+                    let window = bessel_i0(BETA * (1.0 - place * place).max(0.0).sqrt()) / edge;
+                    if place.abs() < 1.0 { sinc(cutoff * distance) * window } else { 0.0 }
+                })
+                .collect();
+            let sum: f64 = phase.iter().sum();
+            weights.extend(phase.iter().map(|weight| (weight / sum) as f32));
+        }
+        Table { ratio, taps, weights }
+    }
+}
+
+fn sinc(x: f64) -> f64 {
+    if x == 0.0 { 1.0 } else { (PI * x).sin() / (PI * x) }
+}
+
+/// The modified Bessel function of the first kind and order zero, which the Kaiser window is made
+/// of, by its power series.
+fn bessel_i0(x: f64) -> f64 {
+    let (mut sum, mut term, mut n) = (1.0, 1.0, 1.0);
+    while term > sum * 1e-16 {
+        term *= (x / (2.0 * n)).powi(2);
+        sum += term;
+        n += 1.0;
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::Format;
+    use std::f64::consts::TAU;
+
+    /// What a test feeds: loud, but with room for what a filter adds.
+    const AMPLITUDE: f64 = 24_000.0;
+
+    /// All pairs of different rates.
+    fn pairs() -> impl Iterator<Item = (u32, u32)> {
+        let to =
+            |from| Format::SAMPLE_RATES.into_iter().filter_map(move |to| (from != to).then_some((from, to)));
+        Format::SAMPLE_RATES.into_iter().flat_map(to)
+    }
+
+    /// Random enough, and the same every time.
+    struct Dice(u64);
+
+    impl Dice {
+        fn roll(&mut self, sides: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) as usize % sides
+        }
+    }
+
+    fn resampler(from: u32, to: u32) -> Resampler {
+        Resampler::new(from, to).expect("rates of the list")
+    }
+
+    fn resampled(from: u32, to: u32, input: &[i16]) -> Vec<i16> {
+        let mut resampler = resampler(from, to);
+        let mut out = Vec::new();
+        resampler.push(input, &mut out);
+        resampler.finish(&mut out);
+        out
+    }
+
+    fn sine(hz: f64, rate: u32, length: usize) -> Vec<i16> {
+        let step = TAU * hz / f64::from(rate);
+        (0..length).map(|n| (AMPLITUDE * (step * n as f64).sin()).round() as i16).collect()
+    }
+
+    /// What a sine of this frequency becomes far from its ends: its gain, by how many seconds it
+    /// is late, and how loud all the rest is against it as it was, in decibels.
+    fn response(hz: f64, from: u32, to: u32) -> (f64, f64, f64) {
+        let seconds = 0.045;
+        let out = resampled(from, to, &sine(hz, from, (seconds * f64::from(from)) as usize));
+        let ends = (0.01 * f64::from(to)) as usize;
+        let out = &out[ends..out.len() - ends];
+        let wave = |n: usize| (TAU * hz * (n + ends) as f64 / f64::from(to)).sin_cos();
+        // The sine and the cosine that come closest to it, by least squares.
+        let (mut ss, mut sc, mut cc, mut ys, mut yc) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        for (n, &y) in out.iter().enumerate() {
+            let ((s, c), y) = (wave(n), f64::from(y));
+            (ss, sc, cc, ys, yc) = (ss + s * s, sc + s * c, cc + c * c, ys + y * s, yc + y * c);
+        }
+        let determinant = ss * cc - sc * sc;
+        let (a, b) = ((ys * cc - yc * sc) / determinant, (yc * ss - ys * sc) / determinant);
+        let rest = out.iter().enumerate().map(|(n, &y)| {
+            let (s, c) = wave(n);
+            (f64::from(y) - a * s - b * c).powi(2)
+        });
+        let rest = rest.sum::<f64>() / out.len() as f64;
+        let power = AMPLITUDE * AMPLITUDE / 2.0;
+        (decibels((a * a + b * b) / (2.0 * power)), -b.atan2(a) / (TAU * hz), decibels(rest / power))
+    }
+
+    /// How loud all of it is that becomes of a sine, its ends left aside, in decibels.
+    fn leak(hz: f64, from: u32, to: u32) -> f64 {
+        let out = resampled(from, to, &sine(hz, from, (0.035 * f64::from(from)) as usize));
+        let ends = (0.01 * f64::from(to)) as usize;
+        let out = &out[ends..out.len() - ends];
+        let power = out.iter().map(|&y| f64::from(y).powi(2)).sum::<f64>() / out.len() as f64;
+        decibels(power / (AMPLITUDE * AMPLITUDE / 2.0))
+    }
+
+    fn decibels(power: f64) -> f64 {
+        10.0 * power.max(1e-20).log10()
+    }
+
+    #[test]
+    fn what_both_rates_can_carry_passes_in_time_and_alone() {
+        for (from, to) in pairs() {
+            let nyquist = f64::from(from.min(to)) / 2.0;
+            // Part of the band, how far the level may be off, in decibels.
+            for (part, most) in
+                [(0.02, 0.01), (0.1, 0.01), (0.33, 0.01), (0.6, 0.01), (0.8, 0.01), (0.88, 0.01), (0.9, 0.5)]
+            {
+                let (gain, late, rest) = response(part * nyquist, from, to);
+                let what = format!("{part} of the band from {from} to {to} Hz");
+                assert!(gain.abs() <= most, "{gain:.3} dB at {what}");
+                assert!(late.abs() * f64::from(from.min(to)) < 0.001, "late by {late} s at {what}");
+                assert!(rest < -65.0, "{rest:.1} dB of something else at {what}");
+            }
+            // Where the filter falls there are neither aliases nor images.
+            for part in [0.94, 0.97, 0.99] {
+                let (gain, _, rest) = response(part * nyquist, from, to);
+                assert!(gain < 0.0 && rest < -65.0, "{part} from {from} to {to} Hz: {rest:.1} dB");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_new_rate_cannot_carry_is_gone() {
+        for (from, to) in pairs().filter(|(from, to)| from > to) {
+            let (nyquist, highest) = (f64::from(to) / 2.0, f64::from(from) / 2.0);
+            for part in [0.0, 0.01, 0.03, 0.1, 0.25, 0.5, 0.75, 0.98] {
+                let hz = nyquist + part * (highest - nyquist);
+                let leak = leak(hz, from, to);
+                assert!(leak < -65.0, "{leak:.1} dB of {hz} Hz from {from} to {to} Hz");
+            }
+        }
+    }
+
+    #[test]
+    fn the_output_is_as_long_as_the_input() {
+        for (from, to) in pairs() {
+            for length in [0, 1, 2, 3, 10, 99, 441, 1_000] {
+                let exact = length as f64 * f64::from(to) / f64::from(from);
+                let out = resampled(from, to, &vec![100; length]);
+                assert_eq!(out.len(), exact.round() as usize, "{length} from {from} to {to} Hz");
+            }
+        }
+    }
+
+    #[test]
+    fn a_click_stays_where_it_was() {
+        for (from, to) in pairs() {
+            for at in [0, 1, 7, 250, 490] {
+                let mut input = [0; 500];
+                input[at] = 30_000;
+                let out = resampled(from, to, &input);
+                let peak = out.iter().enumerate().max_by_key(|(_, s)| s.unsigned_abs()).expect("not empty").0;
+                let exact = at as f64 * f64::from(to) / f64::from(from);
+                assert!((peak as f64 - exact).abs() <= 1.0, "{at} from {from} to {to} Hz became {peak}");
+            }
+        }
+    }
+
+    #[test]
+    fn cuts_make_no_difference() {
+        let mut dice = Dice(7);
+        let noise: Vec<i16> = (0..1_500).map(|_| dice.roll(65_536) as u16 as i16).collect();
+        for (from, to) in pairs() {
+            let whole = resampled(from, to, &noise);
+            for most in [2, 50, 1_000] {
+                let mut resampler = resampler(from, to);
+                let (mut out, mut rest) = (Vec::new(), noise.as_slice());
+                while !rest.is_empty() {
+                    let (piece, later) = rest.split_at(dice.roll(most + 1).min(rest.len()));
+                    resampler.push(piece, &mut out);
+                    rest = later;
+                }
+                resampler.finish(&mut out);
+                assert!(out == whole, "from {from} to {to} Hz in pieces of up to {most}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_push_is_like_many_and_is_not_hoarded() {
+        let input = sine(300.0, 8_000, 3 * BLOCK);
+        let (mut long, mut short) = (resampler(8_000, 48_000), resampler(8_000, 48_000));
+        let (mut at_once, mut in_pieces) = (Vec::new(), Vec::new());
+        long.push(&input, &mut at_once);
+        input.chunks(100).for_each(|piece| short.push(piece, &mut in_pieces));
+        assert_eq!(at_once, in_pieces);
+        assert!(long.input.capacity() <= 4 * BLOCK, "{}", long.input.capacity());
+        assert!(long.input.len() < TAPS);
+    }
+
+    #[test]
+    fn silence_stays_silence_and_a_level_stays_a_level() {
+        for (from, to) in pairs() {
+            assert!(resampled(from, to, &[0; 500]).iter().all(|&s| s == 0));
+            let out = resampled(from, to, &[-12_345; 1_000]);
+            let ends = out.len() * 3 / 10;
+            assert!(out[ends..out.len() - ends].iter().all(|&s| s == -12_345), "from {from} to {to} Hz");
+        }
+    }
+
+    #[test]
+    fn what_is_too_loud_is_cut_off_and_does_not_wrap() {
+        for (from, to) in pairs() {
+            // Corners between the loudest samples there are, where every filter overshoots.
+            let out = resampled(from, to, &[[i16::MAX; 200], [i16::MIN; 200]].concat());
+            let half = out.len() / 2;
+            let away = half / 10;
+            assert!(out[away..half - away].iter().all(|&s| s > 28_000), "from {from} to {to} Hz");
+            assert!(
+                out[half + away..out.len() - away].iter().all(|&s| s < -28_000),
+                "from {from} to {to} Hz"
+            );
+            assert!(out.contains(&i16::MAX) && out.contains(&i16::MIN));
+        }
+    }
+
+    #[test]
+    fn a_resampler_that_has_finished_starts_anew() {
+        let input = sine(440.0, 24_000, 1_000);
+        let mut resampler = resampler(24_000, 22_050);
+        let mut out = Vec::new();
+        for _ in 0..2 {
+            out.clear();
+            resampler.push(&input, &mut out);
+            resampler.finish(&mut out);
+            assert_eq!(out, resampled(24_000, 22_050, &input));
+        }
+    }
+
+    #[test]
+    fn rates_of_engines_outside_of_the_list_are_welcome_within_bounds() {
+        for from in [11_025, 12_000, 32_000, 96_000] {
+            assert!(Format::SAMPLE_RATES.iter().all(|&to| Resampler::supports(from, to)), "{from} Hz");
+        }
+        // From, to.
+        let refused = [
+            (0, 8_000),
+            (3_999, 8_000),
+            (192_001, 8_000),
+            (8_000, 0),
+            (8_000, 196_000),
+            (44_111, 48_000),
+            (48_000, 44_111),
+        ];
+        for (from, to) in refused {
+            assert!(
+                !Resampler::supports(from, to) && Resampler::new(from, to).is_none(),
+                "{from} to {to} Hz"
+            );
+        }
+        let (gain, _, rest) = response(1_000.0, 32_000, 44_100);
+        assert!(gain.abs() < 0.05 && rest < -65.0);
+    }
+
+    #[test]
+    fn tables_are_shared_and_small() {
+        let table = |from, to| resampler(from, to).table;
+        assert!(Arc::ptr_eq(&table(8_000, 16_000), &table(24_000, 48_000)));
+        assert!(!Arc::ptr_eq(&table(8_000, 16_000), &table(16_000, 8_000)));
+        let tables: HashMap<Ratio, Arc<Table>> =
+            pairs().map(|(from, to)| table(from, to)).map(|table| (table.ratio, table)).collect();
+        assert_eq!(tables.len(), 20);
+        let bytes = tables.values().map(|table| table.weights.len() * 4);
+        assert!(bytes.clone().max() <= Some(150_000) && bytes.sum::<usize>() < 1_500_000);
+        for (up, down) in [(640, 639), (639, 640), (640, 21), (21, 640)] {
+            assert!(Table::new(Ratio { up, down }).weights.len() * 4 <= 210_000);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What a session may do, and for how long it may do nothing.
+
+use super::*;
+use crate::access::credential::Bounds;
+
+const PING: &str = r#"{"type":"ping"}"#;
+
+fn auth(token: &str) -> String {
+    ClientMessage::Auth { token: Token::new(token).unwrap() }.to_json()
+}
+
+/// The error and the close that a v1 client is left with.
+fn left(code: &str, close: u16) -> impl Fn(&[Seen]) {
+    move |seen| {
+        let [.., Seen::Message(error), Seen::Close(got, _)] = seen else { panic!("{seen:?}") };
+        assert!(error.contains(&format!("\"code\":\"{code}\"")) && *got == close, "{seen:?}");
+    }
+}
+
+fn awaiting() -> Driven {
+    let mut driven = v1(settings());
+    driven.session.await_auth();
+    driven
+}
+
+#[test]
+fn a_good_credential_opens_the_session() {
+    let mut driven = awaiting();
+    assert_eq!(driven.session.next_time(), Some(driven.now + Duration::from_secs(10)));
+    driven.say(&auth("good"));
+    driven.say(&start("One."));
+    assert!(matches!(driven.settled().last(), Some(Seen::Message(end)) if end.contains("completed")));
+    // One more does no harm, good or not.
+    driven.say(&auth("bad"));
+    driven.now += Duration::from_secs(60);
+    driven.on_time();
+    assert_eq!(driven.settled(), []);
+}
+
+#[test]
+fn nothing_but_auth_is_understood_before() {
+    for (words, code, close) in [
+        (auth("bad"), "unauthorized", 4401),
+        (auth("mute"), "forbidden", 4403),
+        (auth("crowded"), "rate_limited", 4429),
+        (start("One."), "unauthorized", 4401),
+        (PING.to_owned(), "unauthorized", 4401),
+        (r#"{"type":"recover","sessionId":"a","token":"b","offset":0}"#.to_owned(), "unauthorized", 4401),
+        (r#"{"type":"auth"}"#.to_owned(), "unauthorized", 4401),
+        (r#"{"type":"auth","token":7}"#.to_owned(), "unauthorized", 4401),
+        (r#"{"type":"auth","token":"a b"}"#.to_owned(), "unauthorized", 4401),
+        ("nonsense".to_owned(), "unauthorized", 4401),
+    ] {
+        let mut driven = awaiting();
+        driven.say(&words);
+        left(code, close)(&driven.settled());
+        driven.say(&auth("good"));
+        driven.say(&start("One."));
+        assert_eq!(driven.asked, [], "{words}");
+    }
+}
+
+#[test]
+fn a_credential_must_come_in_time() {
+    let mut driven = awaiting();
+    driven.now += Duration::from_secs(10) - Duration::from_nanos(1);
+    driven.on_time();
+    assert_eq!(driven.settled(), []);
+    driven.now += Duration::from_nanos(1);
+    driven.on_time();
+    left("unauthorized", 4401)(&driven.settled());
+}
+
+#[test]
+fn who_does_nothing_for_too_long_is_closed() {
+    let settings = || Settings { idle_timeout: Some(Duration::from_secs(600)), ..settings() };
+    let later = |driven: &mut Driven, seconds: u64| {
+        driven.now += Duration::from_secs(seconds);
+        driven.on_time();
+        driven.settled()
+    };
+    let mut driven = v1(settings());
+    assert_eq!(driven.session.next_time(), Some(driven.now + Duration::from_secs(600)));
+    assert_eq!(later(&mut driven, 599), []);
+    driven.say(PING);
+    left("idle_timeout", 4408)(&later(&mut driven, 1));
+
+    let mut driven = Driven::new(settings());
+    let expected = [Seen::Close(1008, "Nothing was started for too long")];
+    assert_eq!(later(&mut driven, 600), expected);
+
+    // A stream is no idling, be it paused; its end begins the time anew.
+    let mut driven = v1(settings());
+    driven.say(PAUSE);
+    driven.say(&start("One."));
+    driven.settled();
+    assert_eq!(later(&mut driven, 2_000), []);
+    driven.say(RESUME);
+    assert!(driven.settled().len() > 3);
+    assert_eq!(later(&mut driven, 599), []);
+    driven.say(RESUME);
+    assert_eq!(driven.settled().len(), 1);
+    assert_eq!(later(&mut driven, 599), []);
+    left("idle_timeout", 4408)(&later(&mut driven, 1));
+}
+
+#[test]
+fn too_many_messages_are_not_taken_and_too_many_of_these_are_the_end() {
+    for is_v1 in [true, false] {
+        let settings = Settings { messages: Some(Rate::per_sec(10, 2)), ..settings() };
+        let mut driven = if is_v1 { v1(settings) } else { Driven::new(settings) };
+        for _ in 0..20 {
+            driven.say(RESUME);
+        }
+        driven.settled();
+        driven.say(&start("One."));
+        let seen = driven.settled();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert!(matches!(&seen[0], Seen::Message(error) if error.contains("Too many messages")));
+        assert_eq!(driven.asked, [], "not taken");
+        driven.now += Duration::from_millis(100);
+        driven.say(&start("One."));
+        assert_eq!(driven.asked.len(), 1, "the count begins anew");
+        driven.settled();
+        for _ in 0..99 {
+            driven.say(PAUSE);
+        }
+        assert_eq!(driven.settled().len(), 99);
+        driven.say(PAUSE);
+        let expected = Seen::Close(if is_v1 { 4429 } else { 1008 }, "Too many messages");
+        assert_eq!(driven.settled().last(), Some(&expected));
+    }
+}
+
+#[test]
+fn a_session_that_is_held_starts_nothing() {
+    let mut driven = v1(settings());
+    driven.session.hold(Some(Held::Sessions));
+    driven.say(&start("One."));
+    let seen = driven.settled();
+    assert!(
+        matches!(&seen[..], [Seen::Message(error)] if error.contains(r#""code":"rate_limited","retryable":true,"fatal":false"#)),
+        "{seen:?}"
+    );
+    driven.session.hold(None);
+    driven.say(&start("One."));
+    assert_eq!(driven.asked.len(), 1);
+    assert_eq!(driven.session.streams(), 1);
+}
+
+#[test]
+fn whose_client_was_given_enough_is_heard_to_the_end_of_the_sentence() {
+    for is_v1 in [true, false] {
+        let mut driven = if is_v1 { v1(settings()) } else { Driven::new(settings()) };
+        driven.say(&start("The first one. The second one. The third one. The last one."));
+        driven.session.on_exhausted();
+        let seen = driven.settled();
+        assert_eq!(driven.asked.len(), 2, "what was begun");
+        assert_eq!(of_type(&seen, "sentence_end").len(), 2);
+        let [.., Seen::Message(error), Seen::Message(end), Seen::Close(code, _)] = &seen[..] else {
+            panic!("{seen:?}")
+        };
+        assert!(error.contains("in an hour") && end.contains("session_end"), "{seen:?}");
+        assert_eq!(
+            (*code, error.contains("text_too_long")),
+            if is_v1 { (4413, true) } else { (1008, false) }
+        );
+
+        // With nothing more to come there is nothing to tell.
+        let mut driven = if is_v1 { v1(settings()) } else { Driven::new(settings()) };
+        driven.say(&start("One."));
+        driven.session.on_exhausted();
+        let seen = driven.settled();
+        assert!(of_type(&seen, "error").is_empty() && driven.closed.is_none(), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_credential_narrows_a_session_down() {
+    let within = |bounds: Bounds| Settings { max_session_chars: Some(50), ..settings() }.within(&bounds);
+    let voices = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+    assert!(within(Bounds { voices: voices(&["carl", ""]), ..Bounds::default() }).is_none());
+    assert!(within(Bounds { voices: voices(&[]), ..Bounds::default() }).is_none());
+    let narrow = within(Bounds { voices: voices(&["carl", "bert"]), ..Bounds::default() }).unwrap();
+    let names: Vec<&str> = narrow.voices.iter().map(|voice| voice.name.as_str()).collect();
+    assert_eq!(names, ["bert"]);
+    let mut driven = v1(narrow);
+    driven.say(&start_with(r#""voice":"anna""#));
+    assert!(matches!(&driven.settled()[..], [Seen::Message(error)] if error.contains("unknown_voice")));
+    driven.say(&start("One."));
+    assert!(matches!(&driven.settled()[0], Seen::Message(begun) if begun.contains(r#""voice":"bert""#)));
+
+    for (asked, expected) in [(Some(10), Some(10)), (Some(90), Some(50)), (None, Some(50))] {
+        let narrow = within(Bounds { max_chars: asked, ..Bounds::default() }).unwrap();
+        assert_eq!(narrow.max_session_chars, expected);
+    }
+    for (asked, expected) in [(60, 60), (7_200, 3_600)] {
+        let max_session = Some(Duration::from_secs(asked));
+        let narrow = within(Bounds { max_session, ..Bounds::default() }).unwrap();
+        assert_eq!(narrow.max_session, Duration::from_secs(expected));
+        // It holds for clients of the base protocol, too, in their words.
+        let mut driven = Driven::new(narrow);
+        driven.now += Duration::from_secs(expected - 1);
+        driven.on_time();
+        assert_eq!(driven.settled(), []);
+        driven.now += Duration::from_secs(1);
+        driven.on_time();
+        let seen = driven.settled();
+        assert!(matches!(seen.last(), Some(Seen::Close(1000, _))), "{seen:?}");
+    }
+}
+
+#[test]
+fn nothing_that_can_be_printed_holds_a_token() {
+    let mut driven = awaiting();
+    let session = format!("{:?}", driven.session);
+    driven.session.on_text(driven.now, &auth("hunter2"));
+    let action = format!("{:?}", driven.session.next_action().unwrap());
+    let recover = ClientMessage::parse(r#"{"type":"recover","sessionId":"a","token":"hunter2","offset":0}"#);
+    let greeting = format!(
+        "{:?}",
+        ServerMessage::SessionStart {
+            session_id: "a".to_owned(),
+            greeting: Some(Box::new(greeting(&settings(), "hunter2"))),
+        }
+    );
+    let auth = ClientMessage::parse(&auth("hunter2"));
+    for shown in [session, action, format!("{recover:?}"), greeting, format!("{auth:?}")] {
+        assert!(!shown.contains("hunter2") && !shown.contains(TOKEN), "{shown}");
+    }
+}

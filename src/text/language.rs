@@ -1,0 +1,237 @@
+//! What the segmenter knows of languages and characters: tables, no decisions.
+
+use super::boundary::Kind;
+
+/// What one language adds to the rules: space-separated words, written without the final dot.
+///
+/// A word in lower case matches in any case; one with a capital matches only as written, for abbreviations
+/// that are also ordinary words ("Sat.", "sat.").
+#[derive(Debug)]
+pub(super) struct Language {
+    tags: &'static str,
+    /// Something always follows: "Dr.", "e.g.". Never the end of a sentence.
+    pub(super) leading: &'static str,
+    /// A number follows ("No. 5"), else it is an ordinary word ("No. Try again.").
+    pub(super) numbered: &'static str,
+    /// May well be the last word: the end of a sentence if a capital follows ("etc.", "Inc.").
+    pub(super) ending: &'static str,
+    /// Words that begin sentences and are not names. They decide after initials and dotted abbreviations.
+    pub(super) starters: &'static str,
+    /// Whether a number with a dot is an ordinal ("3. Mai").
+    pub(super) ordinals: bool,
+}
+
+/// Matched in every language.
+pub(super) const COMMON: Language = Language {
+    tags: "",
+    leading: "dr prof vs cf e.g i.e ca",
+    numbered: "no nr fig p pp vol art tel",
+    ending: "etc",
+    starters: "",
+    ordinals: false,
+};
+
+const LANGUAGES: &[Language] = &[
+    Language {
+        tags: "en",
+        leading: "mr mrs ms mx messrs Rev Hon Gen Lt Col Maj Capt Cmdr Sgt Cpl Adm Sen Rep Gov Pres Supt Fr \
+                  Mt St Ste approx viz incl Msgr esp",
+        numbered: "nos figs vols ch chap sec sect eq ver ed rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
+                   Dec",
+        ending: "inc ltd corp co bros jr sr esq ave blvd rd al",
+        starters: "The They This That These Those There Then He She It We You I A An In On At But And Or So \
+                   If When While What Who Where Why How Yes No Now Not My Our Your His Her Its Their For \
+                   From To As After Before Also However Although Because Since Once Let Please Here Today \
+                   Tomorrow Some All Both Each Every Most Many",
+        ordinals: false,
+    },
+    Language {
+        tags: "de",
+        leading: "hr fr frl bzw bspw vgl z.b d.h u.a z.t evtl ggf inkl exkl zzgl sog st mag dipl ing geb \
+                  gest",
+        numbered: "nrn abb abs bd kap s str tab Jan Feb Apr Jun Jul Aug Sep Sept Okt Nov Dez",
+        ending: "usw usf u.s.w etc",
+        starters: "Der Die Das Dem Den Ein Eine Er Sie Es Wir Ich Ihr Du Und Aber Oder Doch Dann Da Dort \
+                   Hier Wenn Weil Als Nach Vor Im In Am An Auf Bei Mit Für Von Zu Bitte Danach Diese Dieser \
+                   Dieses Was Wer Wie Wo Warum Heute Jetzt Nun Auch Nur Nicht Man Alle Kein Keine Ja Nein",
+        ordinals: true,
+    },
+    Language {
+        tags: "fr",
+        leading: "m mm mme mmes mlle mlles me mgr st ste av env c.-à-d p.ex ex",
+        numbered: "n chap éd fasc t Janv Févr Avr Juil Sept Oct Nov Déc",
+        ending: "cie",
+        starters: "Le La Les Un Une Des Il Elle Ils Elles On Je Tu Nous Vous Ce Cette Ces Cela Et Mais Ou \
+                   Donc Or Car Si Quand Comme Dans En À Au Aux Pour Par Sur Avec Sans Puis Ensuite Oui Non \
+                   Mon Ma Mes Son Sa Ses Qui Que Quoi Où Ici Là",
+        ordinals: false,
+    },
+    Language {
+        tags: "es ca gl",
+        leading: "sr sra sres srta d dña dn ud uds vd gral cnel lic ing arq p.ej av avda sto sta",
+        numbered: "núm cap pág págs ej Ene Feb Abr Jun Jul Ago Sept Oct Nov Dic",
+        ending: "cía s.a",
+        starters: "El La Los Las Un Una Él Ella Ellos Yo Tú Nosotros Esto Este Esta Y Pero O Si Cuando Como \
+                   En Con Sin Por Para De Después Luego Sí No Mi Su Qué Quién Dónde Aquí Hoy Ya Es",
+        ordinals: false,
+    },
+    Language {
+        tags: "it",
+        leading: "sig sigg sig.ra sig.na dott dott.ssa ing avv arch geom on s p.es ad.es",
+        numbered: "n pag pagg cap Gen Feb Mar Apr Mag Giu Lug Ago Set Ott Nov Dic",
+        ending: "ecc s.p.a s.r.l",
+        starters: "Il Lo La I Gli Le Un Una Lui Lei Loro Io Tu Noi Voi Questo Questa E Ma O Se Quando Come \
+                   In Con Per Da Di A Poi Sì No Mio Suo Che Chi Dove Qui Oggi È",
+        ordinals: false,
+    },
+    Language {
+        tags: "pt",
+        leading: "sr sra srs srta d dra profa eng exmo exma p.ex av",
+        numbered: "n núm cap pág págs Jan Fev Abr Jun Jul Ago Set Out Nov Dez",
+        ending: "cia ltda s.a",
+        starters: "O A Os As Um Uma Ele Ela Eles Eu Tu Nós Você Isto Isso Este Esta E Mas Ou Se Quando Como \
+                   Em No Na Com Por Para De Depois Sim Não Meu Seu Que Quem Onde Aqui Hoje É",
+        ordinals: false,
+    },
+    Language {
+        tags: "nl",
+        leading: "dhr mevr mw mej drs ir mr ing ds bv bijv d.w.z o.a m.b.t t.o.v z.g.a.n",
+        numbered: "blz hfst afb Jan Feb Mrt Apr Jun Jul Aug Sept Okt Nov Dec",
+        ending: "enz e.d",
+        starters: "De Het Een Hij Zij Ze Wij We Ik Jij Je U Dit Dat Deze Die En Maar Of Als Toen Dan Daar \
+                   Hier In Op Aan Met Voor Van Naar Na Ja Nee Mijn Zijn Wat Wie Waar Er Nu Vandaag",
+        ordinals: false,
+    },
+    Language {
+        tags: "no nb nn da sv",
+        leading: "hr fr frk bl.a f.eks t.ex d.v.s dvs fx ev evt inkl jf jfr kl mht s.k st tlf",
+        numbered: "kap s sid side nr jan feb apr jun jul aug sep sept okt nov dec des",
+        ending: "osv m.m m.fl mv o.l o.s.v",
+        starters: "Det Den De En Et Ett Han Hun Hon Vi Jeg Jag Du Dette Detta Og Och Men Eller Hvis Om Når \
+                   När Så Da Då Der Där Her Här I På Med For För Til Till Fra Från Ja Nei Nej Min Sin Hva \
+                   Hvad Vad Nå Nu",
+        ordinals: true,
+    },
+    Language {
+        tags: "el",
+        leading: "κ κα κος κκ π.χ δηλ βλ αγ καθ",
+        numbered: "αρ σελ τόμ κεφ άρθ",
+        ending: "κ.λπ κλπ κ.ά",
+        starters: "Ο Η Το Οι Τα Ένας Μια Αυτός Αυτή Αυτό Εγώ Εσύ Εμείς Και Αλλά Αν Όταν Στο Στη Με Για Από \
+                   Ναι Όχι Τι Πού Πώς Εδώ Εκεί",
+        ordinals: false,
+    },
+];
+
+/// Places called after a saint: here "St." is not a street.
+pub(super) const PLACES: &str = "mount mt port fort east lake";
+
+impl Language {
+    /// The language of a tag such as "de-AT"; English if there is none or it is not in the table.
+    pub(super) fn of(tag: Option<&str>) -> &'static Language {
+        let primary = tag.and_then(|t| t.split(['-', '_']).next()).unwrap_or("en");
+        let spoken = |l: &&Language| l.tags.split(' ').any(|t| t.eq_ignore_ascii_case(primary));
+        LANGUAGES.iter().find(spoken).unwrap_or(&LANGUAGES[0])
+    }
+
+    pub(super) fn is(&self, tag: &str) -> bool {
+        self.tags == tag
+    }
+}
+
+/// Whether the space-separated `list` holds `word`.
+pub(super) fn lists(list: &str, word: &str) -> bool {
+    let lower = word.to_lowercase();
+    list.split_ascii_whitespace().any(|entry| entry == word || entry == lower)
+}
+
+/// What kind of sentence terminator this is, if it is one.
+pub(super) fn terminator(c: char, language: &Language) -> Option<Kind> {
+    Some(match c {
+        '.' | '．' => Kind::Stop,
+        '…' | '‥' => Kind::Ellipsis,
+        '!' | '?' | '‼' | '⁇' | '⁈' | '⁉' | '‽' | '\u{37e}' => Kind::Strong,
+        ';' if language.is("el") => Kind::Strong,
+        '。' | '｡' | '！' | '？' | '।' | '॥' | '۔' | '؟' | '።' | '፧' | '፨' | '។' | '៕' | '။' | '։' | '܀'
+        | '༎' => Kind::Wide,
+        _ => return None,
+    })
+}
+
+/// Most text is ASCII: it is not worth searching the list for it.
+fn beyond_ascii(c: char, list: &str) -> bool {
+    !c.is_ascii() && list.contains(c)
+}
+
+/// Quotation marks of either side, brackets that close, and Markdown's emphasis.
+pub(super) fn is_closer(c: char) -> bool {
+    is_quote(c)
+        || matches!(c, ')' | ']' | '}' | '*' | '_' | '`' | '~')
+        || beyond_ascii(c, "」』】）］｝》〉｣〕")
+}
+
+/// Quotation marks: which side they belong to depends on the language, so context decides.
+pub(super) fn is_quote(c: char) -> bool {
+    matches!(c, '"' | '\'') || beyond_ascii(c, "“”„‟‘’‚‛«»‹›＂")
+}
+
+/// After one of these a new word begins, though no space is there.
+pub(super) fn begins_word(c: char) -> bool {
+    matches!(c, '(' | '[' | '{' | '"' | '*' | '`' | '>') || beyond_ascii(c, "“„«¿¡–—「『（【《")
+}
+
+/// A clause may end here if white space follows.
+pub(super) fn ends_clause(c: char) -> bool {
+    matches!(c, ',' | ';' | ':' | ')' | '،' | '؛')
+}
+
+/// Follows its word without a space in every script, so a line does not begin with it.
+pub(super) fn is_punctuation(c: char) -> bool {
+    ends_clause(c) || beyond_ascii(c, "，、；：") || terminator(c, &COMMON).is_some()
+}
+
+/// A clause may end here whatever follows.
+pub(super) fn ends_clause_unspaced(c: char) -> bool {
+    beyond_ascii(c, "—，、；：")
+}
+
+/// Chinese and Japanese: no spaces between words, and a line may break between any two characters.
+pub(crate) fn is_ideographic(c: char) -> bool {
+    matches!(c, '々' | '〇' | '\u{3041}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' | '\u{3400}'..='\u{4dbf}'
+        | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff66}'..='\u{ff9d}'
+        | '\u{20000}'..='\u{3ffff}')
+}
+
+/// Scripts that put no space between words: also Thai, Lao, Tibetan, Myanmar, Khmer.
+pub(super) fn is_unspaced(c: char) -> bool {
+    is_ideographic(c) || matches!(c, '\u{e00}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
+}
+
+/// Emoji and pictographs, with what builds them (flags, joiners, keycaps).
+pub(crate) fn is_emoji(c: char) -> bool {
+    matches!(c, '\u{200d}' | '\u{20e3}' | '\u{2600}'..='\u{27bf}' | '\u{2b00}'..='\u{2bff}' | '\u{fe0f}'
+        | '\u{1f000}'..='\u{1faff}' | '\u{e0020}'..='\u{e007f}')
+}
+
+/// Belongs to the character before it: combining marks, variation selectors, joiners, skin tones. Approximate
+/// on purpose: it only improves where over-long text is cut.
+pub(super) fn extends(c: char) -> bool {
+    match c {
+        // The Indic blocks share one layout: signs at the start, vowel signs at 3A to 4D, marks around 51 and
+        // 62.
+        '\u{900}'..='\u{dff}' => {
+            matches!(u32::from(c) & 0x7f, 0..=3 | 0x3a..=0x3c | 0x3e..=0x4d | 0x51..=0x57 | 0x62 | 0x63)
+        }
+        _ => {
+            matches!(c, '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{591}'..='\u{5c7}'
+                | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{670}' | '\u{6d6}'..='\u{6ed}'
+                | '\u{e31}' | '\u{e34}'..='\u{e3a}' | '\u{e47}'..='\u{e4e}' | '\u{eb1}'
+                | '\u{eb4}'..='\u{ebc}' | '\u{ec8}'..='\u{ece}' | '\u{f71}'..='\u{f84}'
+                | '\u{f8d}'..='\u{fbc}' | '\u{102b}'..='\u{103e}' | '\u{1160}'..='\u{11ff}'
+                | '\u{17b4}'..='\u{17d3}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}'
+                | '\u{200c}' | '\u{200d}' | '\u{20d0}'..='\u{20ff}' | '\u{302a}'..='\u{302f}'
+                | '\u{3099}' | '\u{309a}' | '\u{fe00}'..='\u{fe0f}' | '\u{fe20}'..='\u{fe2f}'
+                | '\u{1f3fb}'..='\u{1f3ff}' | '\u{e0020}'..='\u{e007f}' | '\u{e0100}'..='\u{e01ef}')
+        }
+    }
+}
