@@ -4,6 +4,7 @@
 //! means, and whether it fits the moment, is decided elsewhere.
 
 mod client;
+mod code;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod tests;
 pub use client::{
     AudioOptions, ClientMessage, Delivery, Recover, SegmentationOptions, StartSession, TextSource, Timestamps,
 };
+pub use code::{CLOSE_CODES, Close, Code, Retry, retry};
 pub use server::{
     AudioInfo, CancelledFigures, EndReason, Greeting, Limits, SentenceFigures, ServerMessage, Usage,
     WordTimes,
@@ -18,125 +20,6 @@ pub use server::{
 
 use serde_json::{Map, Value};
 use std::fmt;
-
-/// What is wrong, by a name that stays the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    /// Not JSON.
-    BadJson,
-    /// JSON, but not of the message's form.
-    BadMessage,
-    /// No message of this type.
-    UnknownType,
-    /// A stream is running.
-    AlreadyStarted,
-    /// No stream is running.
-    NotStarted,
-    /// More text than allowed.
-    TextTooLong,
-    /// The engine has no such voice.
-    UnknownVoice,
-    /// The audio cannot be had in this format.
-    UnsupportedAudio,
-    /// Nothing is being spoken.
-    NothingToCancel,
-    /// The engine failed.
-    EngineFailed,
-    /// The engine gave no audio.
-    EngineNoAudio,
-    /// The engine took too long.
-    EngineTimeout,
-    /// The language model failed.
-    LlmFailed,
-    /// The language model took too long.
-    LlmTimeout,
-    /// Too much text waits to be spoken.
-    BufferFull,
-    /// More than one client may do, or do in a time.
-    RateLimited,
-    /// There is no credential, or not a good one. Fatal.
-    Unauthorized,
-    /// The credential is good, but for nothing that this server has. Fatal.
-    Forbidden,
-    /// The client has read nothing for too long. Fatal.
-    SlowClient,
-    /// There is no such session, or not with this token. Fatal.
-    SessionNotFound,
-    /// The audio at the position asked for is gone. Fatal.
-    PositionLost,
-    /// Another socket took the session over. Fatal.
-    SessionTaken,
-    /// No sign of life. Fatal.
-    IdleTimeout,
-    /// The session lasted as long as it may. Fatal.
-    SessionExpired,
-    /// There is more to do than can be done. Fatal.
-    Overloaded,
-}
-
-impl Code {
-    /// The name on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Code::BadJson => "bad_json",
-            Code::BadMessage => "bad_message",
-            Code::UnknownType => "unknown_type",
-            Code::AlreadyStarted => "already_started",
-            Code::NotStarted => "not_started",
-            Code::TextTooLong => "text_too_long",
-            Code::UnknownVoice => "unknown_voice",
-            Code::UnsupportedAudio => "unsupported_audio",
-            Code::NothingToCancel => "nothing_to_cancel",
-            Code::EngineFailed => "engine_failed",
-            Code::EngineNoAudio => "engine_no_audio",
-            Code::EngineTimeout => "engine_timeout",
-            Code::LlmFailed => "llm_failed",
-            Code::LlmTimeout => "llm_timeout",
-            Code::BufferFull => "buffer_full",
-            Code::RateLimited => "rate_limited",
-            Code::Unauthorized => "unauthorized",
-            Code::Forbidden => "forbidden",
-            Code::SlowClient => "slow_client",
-            Code::SessionNotFound => "session_not_found",
-            Code::PositionLost => "position_lost",
-            Code::SessionTaken => "session_taken",
-            Code::IdleTimeout => "idle_timeout",
-            Code::SessionExpired => "session_expired",
-            Code::Overloaded => "overloaded",
-        }
-    }
-
-    /// Whether the connection is closed behind it.
-    pub fn is_fatal(self) -> bool {
-        matches!(
-            self,
-            Code::Unauthorized
-                | Code::Forbidden
-                | Code::SlowClient
-                | Code::SessionNotFound
-                | Code::PositionLost
-                | Code::SessionTaken
-                | Code::IdleTimeout
-                | Code::SessionExpired
-                | Code::Overloaded
-        )
-    }
-
-    /// Whether the same request may well succeed later.
-    pub fn is_retryable(self) -> bool {
-        matches!(
-            self,
-            Code::EngineFailed
-                | Code::EngineTimeout
-                | Code::LlmFailed
-                | Code::LlmTimeout
-                | Code::BufferFull
-                | Code::RateLimited
-                | Code::IdleTimeout
-                | Code::Overloaded
-        )
-    }
-}
 
 /// What went wrong, for the client program. Unless its code is fatal the session goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
