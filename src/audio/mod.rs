@@ -6,19 +6,23 @@ pub(crate) mod level;
 pub mod resample;
 pub mod voice;
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The largest binary frame that is ever sent, in payload bytes.
 pub const MAX_FRAME_BYTES: usize = 64 * 1024;
 
 /// How a sample is written as bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Encoding {
     /// Linear, signed 16 bit, little endian: two bytes a sample.
+    #[serde(rename = "pcm_s16le")]
     PcmS16le,
     /// µ-law (ITU-T G.711): one byte a sample.
+    #[serde(rename = "mulaw")]
     MuLaw,
     /// A-law (ITU-T G.711): one byte a sample.
+    #[serde(rename = "alaw")]
     ALaw,
 }
 
@@ -86,7 +90,7 @@ fn a_law(sample: i16) -> u8 {
 }
 
 /// What a stream of audio bytes means. Always one channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Format {
     /// How samples are written.
     pub encoding: Encoding,

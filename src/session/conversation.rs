@@ -3,10 +3,11 @@
 //! Knows no model and no session. A conversation is a row of exchanges, each a prompt and what was
 //! heard of the answer; the oldest are forgotten first.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Who said something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// The client, with a prompt.
     User,
@@ -15,7 +16,7 @@ pub enum Role {
 }
 
 /// What one side said before the other spoke.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
     /// Who.
     pub role: Role,
@@ -33,12 +34,12 @@ pub struct Bounds {
 }
 
 /// The exchanges of a session, oldest first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
     exchanges: VecDeque<Exchange>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Exchange {
     asked: String,
     answered: String,

@@ -1,5 +1,6 @@
 //! Where a sentence may end, and whether it does.
 
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 use super::Segmenter;
@@ -10,7 +11,7 @@ const MAX_SKIPPED: usize = 8;
 pub(super) const MAX_WORD_BYTES: usize = 32;
 
 /// A place where the segment may end, undecided until enough of what follows is known.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Mark {
     pub(super) kind: Kind,
     /// The word that the terminator follows, and the one before that.
@@ -25,7 +26,7 @@ pub(super) struct Mark {
 }
 
 /// What kind of end a [`Mark`] is.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Kind {
     /// A dot.
     Stop,
@@ -39,7 +40,7 @@ pub(super) enum Kind {
 }
 
 /// White space after a [`Mark`].
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(super) enum Gap {
     None,
     Space,

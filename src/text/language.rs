@@ -139,6 +139,26 @@ impl Language {
     }
 }
 
+/// A language of the table as the first of its tags.
+pub(super) mod by_tag {
+    use super::Language;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(in crate::text) fn serialize<S: Serializer>(
+        language: &&'static Language,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(language.tags.split(' ').next().unwrap_or_default())
+    }
+
+    pub(in crate::text) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<&'static Language, D::Error> {
+        let tag = String::deserialize(deserializer)?;
+        Ok(Language::of(Some(&tag)))
+    }
+}
+
 /// Whether the space-separated `list` holds `word`.
 pub(super) fn lists(list: &str, word: &str) -> bool {
     let lower = word.to_lowercase();

@@ -5,6 +5,7 @@
 //! all of CommonMark: where the two differ, text is kept.
 
 use crate::text::is_emoji;
+use serde::{Deserialize, Serialize};
 
 /// Longest text of a link, tag or line of punctuation that is recognised; a longer one is ordinary text.
 const MAX_HELD: usize = 200;
@@ -15,7 +16,7 @@ const MAX_ADDRESS: usize = 2_000;
 ///
 /// Emphasis, headings, bullets, rules, link addresses, tags and emoji disappear, fenced code with all it
 /// holds. Items, headings and rows of tables become paragraphs, because no voice can show a line.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Cleaner {
     line: Line,
     inline: Inline,
@@ -32,7 +33,7 @@ pub struct Cleaner {
     after_emoji: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 enum Line {
     /// Nothing but white space and marks so far.
     #[default]
@@ -47,7 +48,7 @@ enum Line {
     FencedText(char),
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 enum Inline {
     #[default]
     Text,
@@ -67,7 +68,7 @@ enum Inline {
     Tag,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 enum Table {
     #[default]
     None,

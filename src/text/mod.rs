@@ -19,6 +19,7 @@ pub(crate) mod redact;
 mod scan;
 pub mod words;
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use crate::text::markdown::Cleaner;
@@ -32,7 +33,7 @@ const MAX_TOKEN_CHARS: usize = 200;
 /// A segment is cut before the word after these: engines take quadratic time over one sentence.
 const MAX_WORDS: usize = 40;
 /// How text is cut into segments.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Segmentation {
     /// Language of the text as a tag such as "de" or "pt-BR", of which only the first part counts.
     ///
@@ -51,7 +52,8 @@ pub struct Segmentation {
 }
 
 /// Markup that a text may hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Clean {
     /// The text is spoken as it comes.
     #[default]
@@ -70,9 +72,10 @@ impl Default for Segmentation {
 ///
 /// The same text gives the same segments however it was divided into fragments. Apart from white space around
 /// segments nothing is lost or changed, unless [`Segmentation::clean`] says so.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Segmenter {
     settings: Segmentation,
+    #[serde(with = "language::by_tag")]
     language: &'static Language,
     cleaner: Cleaner,
     ready: VecDeque<String>,
@@ -84,6 +87,7 @@ pub struct Segmenter {
     scan: Scan,
     mark: Option<Mark>,
     #[cfg(test)]
+    #[serde(skip)]
     work: usize,
 }
 

@@ -1,11 +1,12 @@
 //! What is remembered of the text of a segment.
 
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 use super::language;
 
 /// What is remembered of the buffer, so that it need not be read again. Positions are bytes of the buffer.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Scan {
     pub(super) previous: Option<char>,
     pub(super) words: usize,
@@ -27,7 +28,7 @@ pub(super) struct Scan {
 }
 
 /// Inside a markup tag such as `<break time="1.5s">` nothing ends a sentence.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) enum Tag {
     #[default]
     Outside,

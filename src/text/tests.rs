@@ -653,3 +653,54 @@ fn a_short_sentence_that_is_joined_leaves_nothing_behind() {
         }
     }
 }
+
+#[test]
+fn a_serialised_segmenter_continues_with_the_same_segments() {
+    const MARKDOWN: &[&str] = &[
+        "# ", "- ", "> ", "***", "**", "_", "~~", "`", "```", "~~~", "\n", "\n\n", "\\", "!", "[", "](",
+        "](a(b)", ")", "[^1]", "<br", "<a.b@c", ">", "| a |", "|", "---", "😀", "</b>",
+    ];
+    let copy = |segmenter: &Segmenter| -> Segmenter {
+        serde_json::from_str(&serde_json::to_string(segmenter).unwrap()).unwrap()
+    };
+    let mut random = Random(0xc0_91);
+    for round in 0..2_000 {
+        let mut text = String::new();
+        for _ in 0..1 + random.below(6) {
+            let case = characters(CASES[random.below(CASES.len())].1);
+            let from = random.below(case.len() + 1);
+            text.extend(case[from..].iter().take(random.below(40)).copied());
+            text.push_str(MARKDOWN[random.below(MARKDOWN.len())]);
+        }
+        let settings = Segmentation {
+            language: ["en", "de-AT", "el", "ca", "xx"].get(random.below(6)).map(|l| (*l).to_owned()),
+            max_chars: [300, 60, 25, 5][random.below(4)],
+            min_chars: [0, 0, 10, 80][random.below(4)],
+            first_clause: round % 2 == 0,
+            clean: [Clean::None, Clean::Markdown][random.below(2)],
+        };
+        // The copy is serialised and read back at each step, so that no state is left out.
+        let mut original = Segmenter::new(settings.clone());
+        let mut copied = copy(&original);
+        for fragment in random.fragments(&text) {
+            original.push(fragment);
+            copied.push(fragment);
+            copied = copy(&copied);
+            if random.below(10) == 0 {
+                original.flush();
+                copied.flush();
+                copied = copy(&copied);
+            }
+            if random.below(4) == 0 {
+                assert_eq!(copied.next_segment(), original.next_segment(), "{text:?} {settings:?}");
+                copied = copy(&copied);
+            }
+            assert_eq!(copied.buffered_chars(), original.buffered_chars(), "{text:?} {settings:?}");
+        }
+        original.finish();
+        copied.finish();
+        let [segments, same] = [original, copied]
+            .map(|mut segmenter| std::iter::from_fn(|| segmenter.next_segment()).collect::<Vec<_>>());
+        assert_eq!(segments, same, "{text:?} {settings:?}");
+    }
+}

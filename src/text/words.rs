@@ -5,11 +5,12 @@
 //! finds the same words in a text without knowing how they are spoken: "$37.50," is one.
 
 use crate::text::is_ideographic;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::time::Duration;
 
 /// A written word, and when it is spoken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
     /// The word in the utterance's text, in bytes.
     pub text_range: Range<usize>,

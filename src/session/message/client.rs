@@ -1,16 +1,20 @@
 //! What a client says.
 
-use super::{Code, Fault, Fields, bad, json_string, quoted, required, unknown_type};
+use super::{Code, Fault, Fields, bad, quoted, required, unknown_type, wire};
 use crate::access::credential::Token;
 use crate::audio::Encoding;
 use crate::text::Clean;
-use std::fmt::{self, Write};
+use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The longest time, or farthest offset, that a number may name: what JavaScript counts exactly.
 const MAX_INTEGER: u64 = (1 << 53) - 1;
 
 /// What a client asks for.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// The order of variants' fields is their order on the wire.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum ClientMessage {
     /// Speak.
     StartSession(Box<StartSession>),
@@ -21,6 +25,7 @@ pub enum ClientMessage {
     /// Close the connection: at once, or once everything was spoken.
     End {
         /// Whether to finish what was appended first.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
         drain: bool,
     },
     /// More text for a stream whose source is `append`.
@@ -33,6 +38,7 @@ pub enum ClientMessage {
     /// Drop everything that was not sent yet.
     Cancel {
         /// How much of the stream the listener has heard, if the client knows, in ms.
+        #[serde(skip_serializing_if = "Option::is_none")]
         played_ms: Option<u64>,
     },
     /// How far the listener has heard.
@@ -43,10 +49,13 @@ pub enum ClientMessage {
     /// Change how the next sentences are spoken.
     Update {
         /// Another voice.
+        #[serde(skip_serializing_if = "Option::is_none")]
         voice: Option<String>,
         /// Another language, as in `start_session`.
+        #[serde(skip_serializing_if = "Option::is_none")]
         language: Option<String>,
         /// Another speed, from 0.5 to 2.0.
+        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "wire::speed")]
         speed: Option<f32>,
     },
     /// Continue a session on this connection.
@@ -54,39 +63,53 @@ pub enum ClientMessage {
     /// Show a credential, where none came with the handshake.
     Auth {
         /// The credential.
+        #[serde(serialize_with = "wire::token")]
         token: Token,
     },
     /// Asks for a `pong`.
     Ping {
         /// Comes back with it.
+        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
     },
 }
 
 /// The fields of `start_session`. `None`, and false, is what the base protocol does.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct StartSession {
     /// The text to speak; the server's greeting where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
     /// Where the text comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<TextSource>,
     /// The voice.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub voice: Option<String>,
     /// The text's language, as a tag such as "de" or "pt-BR".
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
     /// How fast to speak, from 0.5 to 2.0.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "wire::speed")]
     pub speed: Option<f32>,
     /// The audio's format.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub audio: Option<AudioOptions>,
     /// Which times to tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamps: Option<Timestamps>,
     /// How far ahead of the listener to send.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
     /// How text is cut into sentences.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub segmentation: Option<SegmentationOptions>,
     /// What to take out of the text before it is spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub clean: Option<Clean>,
     /// Whether the session is kept for a while when its connection is lost.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub resumable: bool,
 }
 
@@ -99,7 +122,8 @@ impl StartSession {
 }
 
 /// Where a stream's text comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TextSource {
     /// The prompt is the text.
     Verbatim,
@@ -118,25 +142,26 @@ impl TextSource {
             TextSource::Llm => "llm",
         }
     }
-
-    fn from_name(name: &str) -> Option<TextSource> {
-        [TextSource::Verbatim, TextSource::Append, TextSource::Llm].into_iter().find(|s| s.name() == name)
-    }
 }
 
 /// The format that a client wants its audio in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct AudioOptions {
     /// How samples are written.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
     /// Samples per second.
+    #[serde(rename = "sampleRate", skip_serializing_if = "Option::is_none")]
     pub sample_rate_hz: Option<u32>,
     /// Milliseconds in a frame, from 1 to 1,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub frame_ms: Option<u32>,
 }
 
 /// Which times a client is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Timestamps {
     /// None.
     None,
@@ -146,47 +171,41 @@ pub enum Timestamps {
     Word,
 }
 
-impl Timestamps {
-    fn name(self) -> &'static str {
-        match self {
-            Timestamps::None => "none",
-            Timestamps::Sentence => "sentence",
-            Timestamps::Word => "word",
-        }
-    }
-
-    fn from_name(name: &str) -> Option<Timestamps> {
-        [Timestamps::None, Timestamps::Sentence, Timestamps::Word].into_iter().find(|t| t.name() == name)
-    }
-}
-
 /// How far ahead of the listener audio is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Delivery {
     /// As fast as engine and socket allow.
     Burst,
     /// Never more than this ahead of what was played; the server's own setting where it is `None`.
     Paced {
         /// Milliseconds, from 20 to 60,000.
+        #[serde(skip_serializing_if = "Option::is_none")]
         ahead_ms: Option<u32>,
     },
 }
 
 /// How text is cut into sentences. `None` is the server's default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct SegmentationOptions {
     /// Shorter sentences are joined with the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub min_chars: Option<usize>,
     /// Longer ones are cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_chars: Option<usize>,
     /// Whether the first clause of a stream is spoken on its own, so that it comes sooner.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_clause: Option<bool>,
     /// Milliseconds without more text after which a finished sentence is spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_ms: Option<u32>,
 }
 
 /// Which session to continue, and where. `Debug` does not show its token.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Recover {
     /// The session.
     pub session_id: String,
@@ -279,31 +298,9 @@ impl ClientMessage {
         }
     }
 
-    /// As it goes into a text frame.
+    /// Returns the message as JSON, the content of a text frame.
     pub fn to_json(&self) -> String {
-        let mut json = format!(r#"{{"type":"{}""#, self.type_name());
-        match self {
-            ClientMessage::StartSession(start) => start.write(&mut json),
-            ClientMessage::Pause | ClientMessage::Resume | ClientMessage::Flush => {}
-            ClientMessage::End { drain } => field(&mut json, "drain", drain.then_some(true)),
-            ClientMessage::Append { text } => field(&mut json, "text", Some(json_string(text))),
-            ClientMessage::Cancel { played_ms } => field(&mut json, "playedMs", *played_ms),
-            ClientMessage::Ack { played_ms } => field(&mut json, "playedMs", Some(played_ms)),
-            ClientMessage::Update { voice, language, speed } => {
-                field(&mut json, "voice", voice.as_deref().map(json_string));
-                field(&mut json, "language", language.as_deref().map(json_string));
-                field(&mut json, "speed", *speed);
-            }
-            ClientMessage::Recover(recover) => {
-                field(&mut json, "sessionId", Some(json_string(&recover.session_id)));
-                field(&mut json, "token", Some(json_string(&recover.token)));
-                field(&mut json, "offset", Some(recover.offset));
-            }
-            ClientMessage::Auth { token } => field(&mut json, "token", Some(json_string(token.reveal()))),
-            ClientMessage::Ping { id } => field(&mut json, "id", id.as_deref().map(json_string)),
-        }
-        json.push('}');
-        json
+        wire::to_json(self)
     }
 }
 
@@ -313,23 +310,13 @@ impl From<StartSession> for ClientMessage {
     }
 }
 
+fn encodings() -> String {
+    format!("one of {}", Encoding::NAMES.join(", "))
+}
+
 fn unknown_encoding(name: &str) -> Fault {
-    let known = Encoding::NAMES.join(", ");
-    let message = format!("\"audio.encoding\" must be one of {known}, not {}.", quoted(name));
+    let message = format!("\"audio.encoding\" must be {}, not {}.", encodings(), quoted(name));
     Fault::new(Code::UnsupportedAudio, message)
-}
-
-/// Appends a field to an object that has one already, if there is a value.
-fn field(json: &mut String, name: &str, value: Option<impl fmt::Display>) {
-    if let Some(value) = value {
-        // Writing to a string does not fail.
-        let _ = write!(json, r#","{name}":{value}"#);
-    }
-}
-
-/// The same for an object of its own, out of fields that each begin with a comma.
-fn object(json: &mut String, name: &str, fields: &str) {
-    let _ = write!(json, r#","{name}":{{{}}}"#, fields.trim_start_matches(','));
 }
 
 impl StartSession {
@@ -338,8 +325,10 @@ impl StartSession {
             None => None,
             Some(mut audio) => Some(AudioOptions {
                 encoding: audio
-                    .choice("encoding", &Encoding::NAMES, |name| {
-                        Some(Encoding::from_name(name).ok_or_else(|| unknown_encoding(name)))
+                    .take("encoding", &encodings(), |value| {
+                        value
+                            .as_str()
+                            .map(|name| Encoding::from_name(name).ok_or_else(|| unknown_encoding(name)))
                     })?
                     .transpose()?,
                 sample_rate_hz: audio.integer("sampleRate", 1, 1_000_000)?.map(|n| n as u32),
@@ -350,9 +339,9 @@ impl StartSession {
             None => None,
             Some(mut delivery) => {
                 let ahead_ms = delivery.integer("aheadMs", 20, 60_000)?.map(|n| n as u32);
-                let mode = delivery.choice("mode", &["burst", "paced"], |mode| match mode {
-                    "burst" => Some(Delivery::Burst),
-                    "paced" => Some(Delivery::Paced { ahead_ms }),
+                let mode = delivery.take("mode", "one of burst, paced", |mode| match mode.as_str() {
+                    Some("burst") => Some(Delivery::Burst),
+                    Some("paced") => Some(Delivery::Paced { ahead_ms }),
                     _ => None,
                 })?;
                 Some(required(mode, "delivery.mode")?)
@@ -367,62 +356,18 @@ impl StartSession {
                 idle_ms: options.integer("idleMs", 10, 60_000)?.map(|n| n as u32),
             }),
         };
-        let sources = ["verbatim", "append", "llm"];
         Ok(StartSession {
             prompt: fields.string("prompt")?,
-            source: fields.choice("source", &sources, TextSource::from_name)?,
+            source: fields.choice("source", &["verbatim", "append", "llm"])?,
             voice: fields.string("voice")?,
             language: fields.string("language")?,
             speed: fields.factor("speed")?,
             audio,
-            timestamps: fields.choice("timestamps", &["none", "sentence", "word"], Timestamps::from_name)?,
+            timestamps: fields.choice("timestamps", &["none", "sentence", "word"])?,
             delivery,
             segmentation,
-            clean: fields.choice("clean", &["none", "markdown"], |clean| match clean {
-                "none" => Some(Clean::None),
-                "markdown" => Some(Clean::Markdown),
-                _ => None,
-            })?,
+            clean: fields.choice("clean", &["none", "markdown"])?,
             resumable: fields.boolean("resumable")?.unwrap_or(false),
         })
-    }
-
-    fn write(&self, json: &mut String) {
-        field(json, "prompt", self.prompt.as_deref().map(json_string));
-        field(json, "source", self.source.map(|source| json_string(source.name())));
-        field(json, "voice", self.voice.as_deref().map(json_string));
-        field(json, "language", self.language.as_deref().map(json_string));
-        field(json, "speed", self.speed);
-        if let Some(audio) = self.audio {
-            let mut fields = String::new();
-            field(&mut fields, "encoding", audio.encoding.map(|encoding| json_string(encoding.name())));
-            field(&mut fields, "sampleRate", audio.sample_rate_hz);
-            field(&mut fields, "frameMs", audio.frame_ms);
-            object(json, "audio", &fields);
-        }
-        field(json, "timestamps", self.timestamps.map(|timestamps| json_string(timestamps.name())));
-        match self.delivery {
-            None => {}
-            Some(Delivery::Burst) => object(json, "delivery", r#""mode":"burst""#),
-            Some(Delivery::Paced { ahead_ms }) => {
-                let mut fields = r#""mode":"paced""#.to_owned();
-                field(&mut fields, "aheadMs", ahead_ms);
-                object(json, "delivery", &fields);
-            }
-        }
-        if let Some(options) = self.segmentation {
-            let mut fields = String::new();
-            field(&mut fields, "minChars", options.min_chars);
-            field(&mut fields, "maxChars", options.max_chars);
-            field(&mut fields, "firstClause", options.first_clause);
-            field(&mut fields, "idleMs", options.idle_ms);
-            object(json, "segmentation", &fields);
-        }
-        let clean = self.clean.map(|clean| match clean {
-            Clean::None => r#""none""#,
-            Clean::Markdown => r#""markdown""#,
-        });
-        field(json, "clean", clean);
-        field(json, "resumable", self.resumable.then_some(true));
     }
 }

@@ -8,6 +8,7 @@ mod code;
 mod server;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use client::{
     AudioOptions, ClientMessage, Delivery, Recover, SegmentationOptions, StartSession, TextSource, Timestamps,
@@ -18,6 +19,10 @@ pub use server::{
     WordTimes,
 };
 
+use serde::de::{
+    DeserializeOwned,
+    value::{Error, StrDeserializer},
+};
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -72,12 +77,6 @@ fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     }
-}
-
-/// A string as JSON. Messages are put together by hand around it, so that `type` comes first for
-/// whoever reads them, which a sorted map would not give.
-fn json_string(text: &str) -> String {
-    Value::from(text).to_string()
 }
 
 fn bad(message: String) -> Fault {
@@ -153,13 +152,10 @@ impl Fields {
     }
 
     /// One of these names.
-    fn choice<T>(
-        &mut self,
-        name: &str,
-        choices: &[&str],
-        of: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>, Fault> {
-        self.take(name, &format!("one of {}", choices.join(", ")), |value| value.as_str().and_then(&of))
+    fn choice<T: DeserializeOwned>(&mut self, name: &str, choices: &[&str]) -> Result<Option<T>, Fault> {
+        self.take(name, &format!("one of {}", choices.join(", ")), |value| {
+            value.as_str().and_then(|value| T::deserialize(StrDeserializer::<Error>::new(value)).ok())
+        })
     }
 
     /// A speed.

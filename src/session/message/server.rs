@@ -1,19 +1,24 @@
 //! What a server tells.
 
-use super::{Code, Fault, Fields, json_string, required, unknown_type};
+use super::{Code, Fault, Fields, required, unknown_type, wire};
 use crate::audio::{Encoding, Format};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fmt::{self, Write};
+use std::fmt;
 
 /// What a server tells. Fields that are an `Option` of more belong to `aloud.v1`: a client of the
 /// base protocol is never sent them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// The order of variants' fields is their order on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum ServerMessage {
     /// The first message of every connection.
     SessionStart {
         /// A UUID, version 4.
         session_id: String,
         /// What a client of `aloud.v1` is told besides.
+        #[serde(flatten)]
         greeting: Option<Box<Greeting>>,
     },
     /// How a stream will sound.
@@ -32,6 +37,7 @@ pub enum ServerMessage {
         /// Its place in the stream, from 0.
         index: u64,
         /// Where it begins: offset in bytes, and milliseconds.
+        #[serde(flatten, serialize_with = "wire::place")]
         at: Option<(u64, u64)>,
     },
     /// When the words of a sentence are spoken.
@@ -41,8 +47,10 @@ pub enum ServerMessage {
         /// Where the sentence begins, in ms of the stream.
         start_ms: u64,
         /// Whether the engine knows, or it is an estimate.
+        #[serde(rename = "source", serialize_with = "wire::source_of_times")]
         is_estimate: bool,
         /// The words, in order.
+        #[serde(flatten, serialize_with = "wire::columns")]
         words: Vec<WordTimes>,
     },
     /// All audio of the sentence was sent.
@@ -50,6 +58,7 @@ pub enum ServerMessage {
         /// The sentence's place in the stream.
         index: u64,
         /// Its figures.
+        #[serde(flatten)]
         figures: Option<SentenceFigures>,
     },
     /// What was buffered will be spoken.
@@ -70,6 +79,7 @@ pub enum ServerMessage {
     /// What had not been sent was dropped.
     Cancelled(Box<CancelledFigures>),
     /// The session goes on, on this connection.
+    #[serde(serialize_with = "wire::recovered")]
     Recovered {
         /// The byte it goes on from.
         offset: u64,
@@ -77,6 +87,7 @@ pub enum ServerMessage {
         index: u64,
     },
     /// The session cannot go on.
+    #[serde(rename = "recovered", serialize_with = "wire::not_recovered")]
     NotRecovered {
         /// Why.
         code: &'static str,
@@ -98,6 +109,7 @@ pub enum ServerMessage {
     /// The answer to `ping`.
     Pong {
         /// As the client gave it.
+        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
     },
     /// Something is wrong.
@@ -105,17 +117,20 @@ pub enum ServerMessage {
         /// What is wrong and what to do, for a person.
         message: String,
         /// For programs.
+        #[serde(flatten, serialize_with = "wire::fault")]
         fault: Option<(Code, Option<u64>)>,
     },
     /// The stream is over. The connection may start another.
     SessionEnd {
         /// Why, and what it took.
+        #[serde(flatten, serialize_with = "wire::end")]
         end: Option<Box<(EndReason, Usage)>>,
     },
 }
 
 /// What a client of `aloud.v1` is told when it connects. `Debug` does not show its token.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "protocol", rename = "aloud.v1", rename_all = "camelCase")]
 pub struct Greeting {
     /// The secret with which the session can be recovered.
     pub token: String,
@@ -137,7 +152,8 @@ impl fmt::Debug for Greeting {
 }
 
 /// What a server allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Limits {
     /// Characters of a prompt.
     pub max_prompt_chars: u64,
@@ -169,7 +185,8 @@ pub struct WordTimes {
 }
 
 /// What a sentence came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SentenceFigures {
     /// Bytes of the stream's audio so far.
     pub offset: u64,
@@ -178,11 +195,13 @@ pub struct SentenceFigures {
     /// How long it plays.
     pub duration_ms: u64,
     /// CRC-32 (IEEE 802.3) of its audio.
+    #[serde(serialize_with = "wire::hexadecimal")]
     pub crc32: u32,
 }
 
 /// What `cancel` did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CancelledFigures {
     /// The sentence in which delivery stopped.
     pub index: u64,
@@ -199,7 +218,8 @@ pub struct CancelledFigures {
 }
 
 /// Why a stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// Everything was spoken.
     Completed,
@@ -214,22 +234,12 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    const ALL: [EndReason; 5] =
-        [EndReason::Completed, EndReason::Ended, EndReason::Cancelled, EndReason::Expired, EndReason::Error];
-
-    fn name(self) -> &'static str {
-        match self {
-            EndReason::Completed => "completed",
-            EndReason::Ended => "ended",
-            EndReason::Cancelled => "cancelled",
-            EndReason::Expired => "expired",
-            EndReason::Error => "error",
-        }
-    }
+    const NAMES: [&str; 5] = ["completed", "ended", "cancelled", "expired", "error"];
 }
 
 /// What a stream took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// Characters that were given to the engine.
     pub chars: u64,
@@ -246,14 +256,9 @@ pub struct Usage {
 }
 
 impl AudioInfo {
-    fn json(self) -> String {
-        let Format { encoding, sample_rate_hz } = self.0;
-        format!(r#"{{"encoding":"{}","sampleRate":{sample_rate_hz},"channels":1}}"#, encoding.name())
-    }
-
     fn parse(fields: &mut Fields) -> Result<AudioInfo, Fault> {
         let mut audio = required(fields.object("audio", "audio.")?, "audio")?;
-        let encoding = audio.choice("encoding", &Encoding::NAMES, Encoding::from_name)?;
+        let encoding = audio.choice("encoding", &Encoding::NAMES)?;
         let rate = audio.integer("sampleRate", 1, 1_000_000)?;
         Ok(AudioInfo(Format {
             encoding: required(encoding, "audio.encoding")?,
@@ -263,115 +268,9 @@ impl AudioInfo {
 }
 
 impl ServerMessage {
-    /// As it goes into a text frame.
+    /// Returns the message as JSON, the content of a text frame.
     pub fn to_json(&self) -> String {
-        match self {
-            ServerMessage::SessionStart { session_id, greeting } => {
-                let mut json = format!(r#"{{"type":"session_start","sessionId":{}"#, json_string(session_id));
-                if let Some(greeting) = greeting {
-                    let Greeting { token, ping_interval_ms, audio, limits } = &**greeting;
-                    // Writing to a string does not fail.
-                    let _ = write!(
-                        json,
-                        r#","protocol":"aloud.v1","token":{},"pingIntervalMs":{ping_interval_ms},"audio":{},"limits":{{"maxPromptChars":{},"maxMessageBytes":{},"maxBufferedChars":{},"aheadMs":{},"resumeTtlMs":{},"maxSessionMs":{}}}"#,
-                        json_string(token),
-                        audio.json(),
-                        limits.max_prompt_chars,
-                        limits.max_message_bytes,
-                        limits.max_buffered_chars,
-                        limits.ahead_ms,
-                        limits.resume_ttl_ms,
-                        limits.max_session_ms,
-                    );
-                }
-                json + "}"
-            }
-            ServerMessage::StreamStart { audio, voice, source } => {
-                let (audio, voice) = (audio.json(), json_string(voice));
-                format!(r#"{{"type":"stream_start","audio":{audio},"voice":{voice},"source":"{source}"}}"#)
-            }
-            ServerMessage::Text { data, index, at } => {
-                let mut json = format!(r#"{{"type":"text","data":{},"index":{index}"#, json_string(data));
-                if let Some((offset, start_ms)) = at {
-                    let _ = write!(json, r#","offset":{offset},"startMs":{start_ms}"#);
-                }
-                json + "}"
-            }
-            ServerMessage::Timestamps { index, start_ms, is_estimate, words } => {
-                let source = if *is_estimate { "estimate" } else { "engine" };
-                let list =
-                    |of: &dyn Fn(&WordTimes) -> String| words.iter().map(of).collect::<Vec<_>>().join(",");
-                format!(
-                    r#"{{"type":"timestamps","index":{index},"startMs":{start_ms},"source":"{source}","words":[{}],"start":[{}],"end":[{}],"charStart":[{}],"charEnd":[{}]}}"#,
-                    list(&|w| json_string(&w.word)),
-                    list(&|w| w.ms.0.to_string()),
-                    list(&|w| w.ms.1.to_string()),
-                    list(&|w| w.chars.0.to_string()),
-                    list(&|w| w.chars.1.to_string()),
-                )
-            }
-            ServerMessage::SentenceEnd { index, figures } => {
-                let mut json = format!(r#"{{"type":"sentence_end","index":{index}"#);
-                if let Some(SentenceFigures { offset, bytes, duration_ms, crc32 }) = figures {
-                    let _ = write!(
-                        json,
-                        r#","offset":{offset},"bytes":{bytes},"durationMs":{duration_ms},"crc32":"{crc32:08x}""#
-                    );
-                }
-                json + "}"
-            }
-            ServerMessage::Flushed { index } => format!(r#"{{"type":"flushed","index":{index}}}"#),
-            ServerMessage::Paused { offset } => format!(r#"{{"type":"paused","offset":{offset}}}"#),
-            ServerMessage::Resumed { offset } => format!(r#"{{"type":"resumed","offset":{offset}}}"#),
-            ServerMessage::Cancelled(figures) => {
-                let CancelledFigures { index, offset, sent_ms, played_ms, spoken_text, wasted_ms } =
-                    &**figures;
-                format!(
-                    r#"{{"type":"cancelled","index":{index},"offset":{offset},"sentMs":{sent_ms},"playedMs":{played_ms},"spokenText":{},"wastedMs":{wasted_ms}}}"#,
-                    json_string(spoken_text)
-                )
-            }
-            ServerMessage::Recovered { offset, index } => {
-                format!(r#"{{"type":"recovered","recovered":true,"offset":{offset},"index":{index}}}"#)
-            }
-            ServerMessage::NotRecovered { code } => {
-                format!(r#"{{"type":"recovered","recovered":false,"code":"{code}"}}"#)
-            }
-            ServerMessage::GoAway { time_left_ms, reason } => {
-                format!(r#"{{"type":"go_away","timeLeftMs":{time_left_ms},"reason":"{reason}"}}"#)
-            }
-            ServerMessage::Warning { code, message } => {
-                format!(r#"{{"type":"warning","code":"{code}","message":{}}}"#, json_string(message))
-            }
-            ServerMessage::Pong { id: None } => r#"{"type":"pong"}"#.to_owned(),
-            ServerMessage::Pong { id: Some(id) } => format!(r#"{{"type":"pong","id":{}}}"#, json_string(id)),
-            ServerMessage::Error { message, fault } => {
-                let mut json = format!(r#"{{"type":"error","message":{}"#, json_string(message));
-                if let Some((code, index)) = fault {
-                    let (retryable, fatal) = (code.is_retryable(), code.is_fatal());
-                    let _ =
-                        write!(json, r#","code":"{}","retryable":{retryable},"fatal":{fatal}"#, code.name());
-                    if let Some(index) = index {
-                        let _ = write!(json, r#","index":{index}"#);
-                    }
-                }
-                json + "}"
-            }
-            ServerMessage::SessionEnd { end: None } => r#"{"type":"session_end"}"#.to_owned(),
-            ServerMessage::SessionEnd { end: Some(end) } => {
-                let (reason, usage) = &**end;
-                format!(
-                    r#"{{"type":"session_end","reason":"{}","usage":{{"chars":{},"sentences":{},"audioMs":{},"synthesisedMs":{},"wastedMs":{},"firstAudioMs":{}}}}}"#,
-                    reason.name(),
-                    usage.chars,
-                    usage.sentences,
-                    usage.audio_ms,
-                    usage.synthesised_ms,
-                    usage.wasted_ms,
-                    usage.first_audio_ms,
-                )
-            }
-        }
+        wire::to_json(self)
     }
 
     /// Reads a text frame's content, on the client's side. Of the messages that only add to the
@@ -449,9 +348,7 @@ impl Usage {
     /// With the reason for the end; `None` where the server speaks the base protocol only.
     fn parse(fields: &mut Fields) -> Result<Option<(EndReason, Usage)>, Fault> {
         let Some(mut usage) = fields.object("usage", "usage.")? else { return Ok(None) };
-        let names = EndReason::ALL.map(EndReason::name);
-        let named = |name: &str| EndReason::ALL.into_iter().find(|reason| reason.name() == name);
-        let reason = required(fields.choice("reason", &names, named)?, "reason")?;
+        let reason = required(fields.choice("reason", &EndReason::NAMES)?, "reason")?;
         let mut figure = |name: &str| number(&mut usage, name).map(Option::unwrap_or_default);
         let usage = Usage {
             chars: figure("chars")?,
@@ -499,7 +396,9 @@ fn timestamps(fields: &mut Fields) -> Result<ServerMessage, Fault> {
             chars: (from as usize, to as usize),
         })
         .collect();
-    let source = fields.choice("source", &["engine", "estimate"], |source| Some(source == "estimate"))?;
+    let source = fields.take("source", "one of engine, estimate", |source| {
+        source.as_str().map(|source| source == "estimate")
+    })?;
     Ok(ServerMessage::Timestamps {
         index: index(fields)?,
         start_ms: number(fields, "startMs")?.unwrap_or_default(),

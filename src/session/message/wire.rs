@@ -1,0 +1,154 @@
+//! Parts of messages whose form on the wire differs from their form in memory.
+
+use super::Code;
+use super::server::{AudioInfo, EndReason, Usage, WordTimes};
+use crate::access::credential::Token;
+use crate::audio::Encoding;
+use serde::{Serialize, Serializer};
+
+/// Returns a message as JSON.
+pub(super) fn to_json(message: &impl Serialize) -> String {
+    // Keys are strings, and a String takes any length: neither of the two ways to fail exists here.
+    serde_json::to_string(message).unwrap_or_default()
+}
+
+impl Serialize for AudioInfo {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Audio {
+            encoding: Encoding,
+            sample_rate: u32,
+            channels: u32,
+        }
+        let AudioInfo(format) = self;
+        Audio { encoding: format.encoding, sample_rate: format.sample_rate_hz, channels: 1 }
+            .serialize(serializer)
+    }
+}
+
+/// Where a sentence begins: `offset` and `startMs`.
+pub(super) fn place<S: Serializer>(at: &Option<(u64, u64)>, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Place {
+        offset: u64,
+        start_ms: u64,
+    }
+    at.map(|(offset, start_ms)| Place { offset, start_ms }).serialize(serializer)
+}
+
+/// Source of the times of words: the engine, or an estimate.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+pub(super) fn source_of_times<S: Serializer>(is_estimate: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(if *is_estimate { "estimate" } else { "engine" })
+}
+
+/// Words as five arrays, one for each of their properties.
+pub(super) fn columns<S: Serializer>(words: &[WordTimes], serializer: S) -> Result<S::Ok, S::Error> {
+    /// One property of every word, as an array.
+    struct Column<'a, T>(&'a [WordTimes], fn(&'a WordTimes) -> T);
+
+    impl<T: Serialize> Serialize for Column<'_, T> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_seq(self.0.iter().map(self.1))
+        }
+    }
+
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Columns<'a> {
+        words: Column<'a, &'a str>,
+        start: Column<'a, u64>,
+        end: Column<'a, u64>,
+        char_start: Column<'a, usize>,
+        char_end: Column<'a, usize>,
+    }
+    let columns = Columns {
+        words: Column(words, |w| &w.word),
+        start: Column(words, |w| w.ms.0),
+        end: Column(words, |w| w.ms.1),
+        char_start: Column(words, |w| w.chars.0),
+        char_end: Column(words, |w| w.chars.1),
+    };
+    columns.serialize(serializer)
+}
+
+/// A CRC as eight hexadecimal digits.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+pub(super) fn hexadecimal<S: Serializer>(crc32: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    let digits =
+        std::array::from_fn::<u8, 8, _>(|n| b"0123456789abcdef"[(crc32 >> (28 - 4 * n) & 0xf) as usize]);
+    serializer.serialize_str(str::from_utf8(&digits).unwrap_or_default())
+}
+
+/// `recovered` with the position from which the session continues.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+pub(super) fn recovered<S: Serializer>(offset: &u64, index: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Recovered {
+        recovered: bool,
+        offset: u64,
+        index: u64,
+    }
+    Recovered { recovered: true, offset: *offset, index: *index }.serialize(serializer)
+}
+
+/// `recovered` with the reason why the session cannot continue.
+pub(super) fn not_recovered<S: Serializer>(code: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct NotRecovered<'a> {
+        recovered: bool,
+        code: &'a str,
+    }
+    NotRecovered { recovered: false, code }.serialize(serializer)
+}
+
+/// A fault's code, what the code means for the client, and the sentence at fault.
+pub(super) fn fault<S: Serializer>(
+    fault: &Option<(Code, Option<u64>)>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Fault {
+        code: &'static str,
+        retryable: bool,
+        fatal: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        index: Option<u64>,
+    }
+    let fault = fault.map(|(code, index)| Fault {
+        code: code.name(),
+        retryable: code.is_retryable(),
+        fatal: code.is_fatal(),
+        index,
+    });
+    fault.serialize(serializer)
+}
+
+/// Why a stream ended, and its usage.
+pub(super) fn end<S: Serializer>(
+    end: &Option<Box<(EndReason, Usage)>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct End {
+        reason: EndReason,
+        usage: Usage,
+    }
+    end.as_deref().map(|&(reason, usage)| End { reason, usage }).serialize(serializer)
+}
+
+/// The credential itself: the one place that writes it out.
+pub(super) fn token<S: Serializer>(token: &Token, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(token.reveal())
+}
+
+/// A speed, without a decimal point if it is an integer.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+pub(super) fn speed<S: Serializer>(speed: &Option<f32>, serializer: S) -> Result<S::Ok, S::Error> {
+    match speed {
+        Some(speed) if speed.fract() == 0.0 => serializer.serialize_i64(*speed as i64),
+        speed => speed.serialize(serializer),
+    }
+}
