@@ -18,8 +18,8 @@ use crate::deadline;
 use crate::gauge::Counted;
 use crate::script::{self, Prompt, Script, ScriptError};
 use crate::session::conversation;
-use crate::session::message::{Code, Recover, ServerMessage};
-use crate::session::{Action, Sentence, Session};
+use crate::session::message::{Close, Code, Recover, ServerMessage};
+use crate::session::{Answer, Engine, Input, Output, Sentence, Session, Written as Report};
 use crate::settings::Config;
 use crate::tts::Utterance;
 use crate::ws::endpoint::{CloseCode, Closed, Endpoint, Incoming, State};
@@ -204,7 +204,7 @@ impl<T: Transport> Connection<T> {
     /// Stops what worked for the peer, and whether the socket can be closed at once.
     fn end(&mut self, ended: Result<(), Outcome>) -> (Ended, bool) {
         if let Err(Outcome::Panicked) = ended {
-            self.link.endpoint.close(CloseCode::INTERNAL, "Internal error");
+            self.link.endpoint.close(CloseCode::INTERNAL, Close::Internal.reason());
             let _ = self.link.write_outgoing();
         }
         let outcome = match (ended, self.link.endpoint.closed()) {
@@ -250,7 +250,7 @@ impl<T: Transport> Connection<T> {
         let mut kept = self.part_with(session);
         let record = kept.record();
         if is_kept {
-            kept.session.freeze(Instant::now().into_std());
+            kept.session.handle(Input::Disconnected, Instant::now().into_std());
             self.link.shared.registry.freeze(kept);
         } else {
             self.link.shared.registry.end(&record);
@@ -301,10 +301,11 @@ impl<T: Transport> Connection<T> {
                 (Talk::Session(session), Incoming::Text(text)) => {
                     let is_limited = self.permit.limits_sessions();
                     if is_limited {
-                        session.hold(self.permit.begin(&mut self.slot, now.into_std()).err());
+                        let held = self.permit.begin(&mut self.slot, now.into_std()).err();
+                        session.handle(Input::Hold(held), now.into_std());
                     }
                     let streams = session.streams();
-                    session.on_text(now.into_std(), &text);
+                    session.handle(Input::Message(&text), now.into_std());
                     if session.streams() > streams
                         && let Some(source) = session.stream_source()
                     {
@@ -345,9 +346,9 @@ impl<T: Transport> Connection<T> {
     fn carry_out(&mut self) -> bool {
         let mut has_acted = false;
         while let Talk::Session(session) = &mut self.link.talk
-            && let Some(action) = session.next_action()
+            && let Some(output) = session.poll()
         {
-            self.carry_out_one(action);
+            self.carry_out_one(output);
             has_acted = true;
         }
         if has_acted {
@@ -356,9 +357,9 @@ impl<T: Transport> Connection<T> {
         has_acted
     }
 
-    fn carry_out_one(&mut self, action: Action) {
-        match action {
-            Action::Send(message) => {
+    fn carry_out_one(&mut self, output: Output) {
+        match output {
+            Output::Send(message) => {
                 match &message {
                     ServerMessage::Recovered { .. } => self.link.shared.telemetry.resumed("recovered"),
                     ServerMessage::NotRecovered { code } if *code == Code::PositionLost.name() => {
@@ -369,7 +370,7 @@ impl<T: Transport> Connection<T> {
                 self.link.meter.said();
                 self.link.endpoint.send_text(&message.to_json());
             }
-            Action::Speak(sentence) => {
+            Output::Speak(sentence) => {
                 let Talk::Session(session) = &self.link.talk else { return };
                 if self.link.shared.config.log_text {
                     let (id, index, text) = (session.id(), sentence.index, &*shortened(&sentence.text));
@@ -404,31 +405,41 @@ impl<T: Transport> Connection<T> {
                     && !self.permit.spend(utterance.text.chars().count() as u64, Instant::now().into_std())
                     && let Talk::Session(session) = &mut self.link.talk
                 {
-                    session.on_exhausted();
+                    session.handle(Input::Exhausted, Instant::now().into_std());
                 }
                 self.link.speeches.push_back(self.link.shared.synthesizer.speak(utterance));
             }
-            Action::Write { turns, language } => self.write_script(turns, language),
-            Action::StopWriting => self.script = None,
-            Action::Cancel => {
+            Output::Write { turns, language } => self.write_script(turns, language),
+            Output::StopWriting => self.script = None,
+            Output::StopSpeaking => {
                 let speeches = std::mem::take(&mut self.link.speeches);
                 let untaken = untaken_bytes(&speeches);
                 drop(speeches);
                 if let Talk::Session(session) = &mut self.link.talk {
-                    session.on_cancelled(untaken);
+                    let stopped = Engine::Stopped { buffered_bytes: untaken };
+                    session.handle(Input::Engine(stopped), Instant::now().into_std());
                 }
             }
-            Action::Keep => self.keep(),
-            Action::Recover(recover) => self.recover(recover),
-            Action::Authenticate(token) => {
+            Output::Keep => self.keep(),
+            Output::Recover(recover) => self.recover(recover),
+            Output::Authenticate(token) => {
                 if let Talk::Session(session) = &mut self.link.talk {
-                    match self.link.shared.authenticate(&mut self.permit, &token, Instant::now().into_std()) {
-                        Ok(settings) => session.on_authenticated(settings),
-                        Err(code) => session.on_refused(code),
-                    }
+                    let now = Instant::now().into_std();
+                    let answer = match self.link.shared.authenticate(&mut self.permit, &token, now) {
+                        Ok(config) => Answer::Authenticated(config),
+                        Err(code) => Answer::Refused(code),
+                    };
+                    session.handle(Input::Answer(answer), now);
                 }
             }
-            Action::Close(code, reason) => self.link.endpoint.close(code, reason),
+            Output::Close(close) => {
+                let is_v1 = match &self.link.talk {
+                    Talk::Session(session) => session.dialect().is_v1(),
+                    // Only a session of `aloud.v1` continues elsewhere.
+                    Talk::Echo | Talk::Over => true,
+                };
+                self.link.endpoint.close(CloseCode(close.code(is_v1)), close.reason());
+            }
         }
     }
 
@@ -466,7 +477,8 @@ impl<T: Transport> Connection<T> {
                 let is_expired = matches!(claim, Claim::Expired);
                 self.link.shared.telemetry.resumed(if is_expired { "expired" } else { "not_found" });
                 if let Talk::Session(session) = &mut self.link.talk {
-                    session.on_not_recovered(is_expired);
+                    let answer = Answer::NotRecovered { is_expired };
+                    session.handle(Input::Answer(answer), Instant::now().into_std());
                 }
             }
         }
@@ -474,11 +486,11 @@ impl<T: Transport> Connection<T> {
 
     /// Puts another session in the place of this connection's own.
     fn go_on_with(&mut self, kept: Box<Kept>, recover: &Recover) {
-        if !kept.session.can_go_back_to(recover.offset) {
+        if !kept.session.can_return_to(recover.offset) {
             // A client that is mistaken loses its connection, but not the session.
             self.link.shared.registry.freeze(kept);
             if let Talk::Session(session) = &mut self.link.talk {
-                session.on_position_lost();
+                session.handle(Input::Answer(Answer::PositionLost), Instant::now().into_std());
             }
             return;
         }
@@ -489,7 +501,8 @@ impl<T: Transport> Connection<T> {
         self.script = script;
         self.keep();
         if let Talk::Session(session) = &mut self.link.talk {
-            session.on_recovered(Instant::now().into_std(), recover.offset);
+            let answer = Answer::Recovered { offset: recover.offset };
+            session.handle(Input::Answer(answer), Instant::now().into_std());
         }
         self.carry_out();
     }
@@ -511,7 +524,7 @@ impl<T: Transport> Connection<T> {
                     return;
                 };
                 let mut kept = self.part_with(session);
-                kept.session.freeze(Instant::now().into_std());
+                kept.session.handle(Input::Disconnected, Instant::now().into_std());
                 if let Err(kept) = answer.send(kept) {
                     // Whoever asked is gone: wait for the next.
                     self.link.shared.registry.freeze(kept);
@@ -529,20 +542,23 @@ impl<T: Transport> Connection<T> {
 
     fn on_written(&mut self, written: Written, now: Instant) {
         let Talk::Session(session) = &mut self.link.talk else { return };
-        match written {
-            Some(Ok(script::Piece::Text(text))) => session.on_fragment(now.into_std(), &text),
-            Some(Ok(script::Piece::Warning { code, message })) => session.on_warning(code, message),
+        let report = match &written {
+            Some(Ok(script::Piece::Text(text))) => Report::Text(text),
+            Some(Ok(script::Piece::Warning { code, message })) => {
+                Report::Warning { code, message: message.clone() }
+            }
             Some(Err(error)) => {
                 self.script = None;
                 let code = if error.is_timeout { Code::LlmTimeout } else { Code::LlmFailed };
                 self.link.shared.telemetry.writer_failed(code.name());
-                session.on_script_failure(code, &error.message);
+                Report::Failed { code, message: &error.message }
             }
             None => {
                 self.script = None;
-                session.on_script_end();
+                Report::Finished
             }
-        }
+        };
+        session.handle(Input::Writer(report), now.into_std());
     }
 
     fn wants_text(&self) -> bool {
@@ -552,9 +568,12 @@ impl<T: Transport> Connection<T> {
     fn drain(&mut self, now: Instant) {
         self.draining_since = Some(now);
         match &mut self.link.talk {
-            Talk::Session(session) => session.drain(self.link.shared.config.drain_timeout),
+            Talk::Session(session) => {
+                let patience = self.link.shared.config.drain_timeout;
+                session.handle(Input::Drain(patience), now.into_std());
+            }
             Talk::Over => {}
-            Talk::Echo => self.link.endpoint.close(CloseCode::AWAY, "The server is going away"),
+            Talk::Echo => self.link.endpoint.close(CloseCode::AWAY, Close::GoingAway.reason()),
         }
     }
 
@@ -571,7 +590,7 @@ impl<T: Transport> Connection<T> {
         let stalled = self.link.next_try().unwrap_or(silent);
         let drained = self.draining_since.map_or(silent, |since| since + config.drain_timeout);
         let session = match &self.link.talk {
-            Talk::Session(session) => session.next_time().map_or(silent, Instant::from_std),
+            Talk::Session(session) => session.next_deadline().map_or(silent, Instant::from_std),
             Talk::Echo | Talk::Over => silent,
         };
         self.next_ping.min(silent).min(stalled).min(drained).min(session)
@@ -595,7 +614,7 @@ impl<T: Transport> Connection<T> {
             return Ok(());
         }
         if self.draining_since.is_some_and(|since| now >= since + drain_timeout) {
-            self.link.endpoint.close(CloseCode::RESTART, "The server restarts");
+            self.link.endpoint.close(CloseCode::RESTART, Close::Restart.reason());
             return Ok(());
         }
         if now >= self.last_heard + silence_timeout {
@@ -612,7 +631,7 @@ impl<T: Transport> Connection<T> {
             }
         }
         if let Talk::Session(session) = &mut self.link.talk {
-            session.on_time(now.into_std());
+            session.handle(Input::Due, now.into_std());
         }
         if now >= self.next_ping {
             self.link.endpoint.ping();
@@ -636,11 +655,11 @@ impl<T: Transport> Connection<T> {
     fn on_stall(&mut self) {
         match &mut self.link.talk {
             Talk::Session(session) => {
-                session.on_stall();
+                session.handle(Input::Stall, Instant::now().into_std());
                 self.carry_out();
             }
             Talk::Echo | Talk::Over => {
-                self.link.endpoint.close(CloseCode::POLICY, "Nothing was read for too long");
+                self.link.endpoint.close(CloseCode::POLICY, Close::SlowClient.reason());
             }
         }
     }
@@ -648,10 +667,10 @@ impl<T: Transport> Connection<T> {
     fn on_silence(&mut self) {
         match &mut self.link.talk {
             Talk::Session(session) => {
-                session.on_silence();
+                session.handle(Input::Silence, Instant::now().into_std());
                 self.carry_out();
             }
-            Talk::Echo | Talk::Over => self.link.endpoint.close(CloseCode::POLICY, "No sign of life"),
+            Talk::Echo | Talk::Over => self.link.endpoint.close(CloseCode::POLICY, Close::Silent.reason()),
         }
     }
 }

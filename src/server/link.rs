@@ -9,8 +9,8 @@ use super::metrics::Meter;
 use super::pace::{Pace, Paced};
 use super::service::Shared;
 use super::transport::{Readiness, Transport};
-use crate::session::Session;
 use crate::session::message::Code;
+use crate::session::{Engine, Input, Session};
 use crate::tts::{Piece, Speech, SynthesisErrorKind, Warning};
 use crate::ws::endpoint::{Endpoint, State};
 use crate::ws::frames::Batch;
@@ -246,10 +246,14 @@ impl<T: Transport> Link<T> {
         {
             match speech.poll_next(cx) {
                 Poll::Pending => break,
-                Poll::Ready(Some(Ok(Piece::Audio(chunk)))) => session.on_audio(chunk),
-                Poll::Ready(Some(Ok(Piece::Words(words)))) => session.on_words(&words),
+                Poll::Ready(Some(Ok(Piece::Audio(chunk)))) => {
+                    session.handle(Input::Engine(Engine::Audio(chunk)), now);
+                }
+                Poll::Ready(Some(Ok(Piece::Words(words)))) => {
+                    session.handle(Input::Engine(Engine::Words(&words)), now);
+                }
                 Poll::Ready(Some(Ok(Piece::Warning(Warning { code, message })))) => {
-                    session.on_warning(code, message);
+                    session.handle(Input::Engine(Engine::Warning { code, message }), now);
                 }
                 Poll::Ready(Some(Err(error))) => {
                     let code = match error.kind {
@@ -259,14 +263,15 @@ impl<T: Transport> Link<T> {
                         SynthesisErrorKind::Overloaded => Code::Overloaded,
                     };
                     shared.telemetry.engine_failed(code.name(), &error);
-                    session.on_failure(code, &error.message);
+                    let failed = Engine::Failed { code, message: &error.message };
+                    session.handle(Input::Engine(failed), now);
                 }
                 Poll::Ready(None) => {
                     speeches.pop_front();
                     if session.is_sound() {
                         shared.telemetry.engine_spoke();
                     }
-                    session.on_spoken();
+                    session.handle(Input::Engine(Engine::Finished), now);
                 }
             }
             took = true;
@@ -324,7 +329,7 @@ impl<T: Transport> Link<T> {
             if let Talk::Session(session) = talk
                 && *endpoint.state() == State::Open
             {
-                session.fill(at, batch);
+                session.deliver(at, batch);
             }
             if batch.is_empty() {
                 return Ok(false);
@@ -340,13 +345,13 @@ impl<T: Transport> Link<T> {
             endpoint.sent(written);
             let frames = batch.sent(written, endpoint.unsent(), |what| {
                 if let Talk::Session(session) = talk
-                    && let Some(heard) = session.sent(at, what)
+                    && let Some(wait) = session.delivered(at, what)
                 {
-                    shared.telemetry.heard(heard);
+                    shared.telemetry.waited(wait);
                 }
             });
             meter.wrote(&shared.telemetry, written, frames);
-            let has_decided = matches!(talk, Talk::Session(session) if session.has_actions());
+            let has_decided = matches!(talk, Talk::Session(session) if session.has_outputs());
             *is_blocked = written < batch.len();
             *has_more = has_decided || !*is_blocked && batch.is_full();
             match stall {

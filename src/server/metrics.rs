@@ -7,7 +7,7 @@
 //! connection sends, and hands it on from time to time.
 
 use crate::gauge::{Counted, Gauge};
-use crate::session::{Heard, Phase};
+use crate::session::{Phase, Wait};
 use crate::tts::{SynthesisError, SynthesisErrorKind};
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -199,10 +199,10 @@ impl Telemetry {
     }
 
     /// What a listener was made to wait for.
-    pub(crate) fn heard(&self, heard: Heard) {
-        match heard {
-            Heard::FirstAudio(after) => self.first_audio.observe(after),
-            Heard::Gap(silence) => self.gaps.observe(silence),
+    pub(crate) fn waited(&self, wait: Wait) {
+        match wait {
+            Wait::FirstAudio(after) => self.first_audio.observe(after),
+            Wait::Gap(silence) => self.gaps.observe(silence),
         }
     }
 
@@ -502,7 +502,7 @@ mod tests {
     fn a_time_falls_into_every_bucket_that_it_does_not_exceed() {
         let telemetry = Telemetry::new();
         for ms in [0, 5, 6, 31_000] {
-            telemetry.heard(Heard::FirstAudio(Duration::from_millis(ms)));
+            telemetry.waited(Wait::FirstAudio(Duration::from_millis(ms)));
         }
         for (sample, expected) in [
             ("aloud_first_audio_seconds_bucket{le=\"0.005\"}", "2"),

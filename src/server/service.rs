@@ -16,7 +16,7 @@ use crate::gauge::Gauge;
 use crate::script::Writer;
 use crate::session::conversation;
 use crate::session::message::{Code, TextSource};
-use crate::session::{Session, Settings};
+use crate::session::{Input, Session, SessionConfig};
 use crate::settings::Config;
 use crate::tts::{Piece, SynthesisError, Synthesizer, Tone, Utterance};
 use crate::ws::endpoint::{CloseCode, Endpoint, Limits, Role};
@@ -95,7 +95,7 @@ impl std::error::Error for ConfigError {}
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Arc<SessionConfig>,
     pub(crate) synthesizer: Arc<dyn Synthesizer>,
     /// What the engine offers, as JSON.
     voices: Bytes,
@@ -114,7 +114,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// The settings of a session that may do less, where it may; `None` if no voice is left for it.
-    fn narrowed(&self, bounds: Option<&Narrowed>) -> Option<Arc<Settings>> {
+    fn narrowed(&self, bounds: Option<&Narrowed>) -> Option<Arc<SessionConfig>> {
         match bounds {
             None => Some(Arc::clone(&self.settings)),
             Some(bounds) => self.settings.within(bounds).map(Arc::new),
@@ -130,7 +130,7 @@ impl Shared {
         permit: &mut Permit,
         token: &Token,
         now: std::time::Instant,
-    ) -> Result<Option<Arc<Settings>>, Code> {
+    ) -> Result<Option<Arc<SessionConfig>>, Code> {
         match self.admission.authenticate(permit, token, now) {
             Ok(None) => Ok(None),
             Ok(bounds) => self.narrowed(bounds.as_deref()).map(Some).ok_or(Code::Forbidden),
@@ -144,7 +144,7 @@ impl Shared {
 pub(super) struct Admitted {
     subprotocol: Option<&'static str>,
     permit: Permit,
-    settings: Arc<Settings>,
+    settings: Arc<SessionConfig>,
     /// A credential is still to come.
     must_authenticate: bool,
 }
@@ -595,7 +595,7 @@ fn settings(
     config: &Config,
     synthesizer: &dyn Synthesizer,
     has_writer: bool,
-) -> Result<Settings, ConfigError> {
+) -> Result<SessionConfig, ConfigError> {
     if !(1..=1000).contains(&config.frame_ms) {
         return Err(ConfigError(format!("frame_ms is {}, but must be from 1 to 1000.", config.frame_ms)));
     }
@@ -632,7 +632,7 @@ fn settings(
     let of_rate = |&sample_rate_hz: &u32| Encoding::ALL.map(|encoding| Format { encoding, sample_rate_hz });
     let mut formats: Vec<Format> = Format::SAMPLE_RATES.iter().flat_map(of_rate).collect();
     formats.retain(|format| synthesizer.supports(*format));
-    Ok(Settings {
+    Ok(SessionConfig {
         greeting: config.greeting.clone(),
         max_prompt_chars: config.max_prompt_chars,
         max_buffered_chars: config.max_buffered_chars,
@@ -714,7 +714,7 @@ fn connection<T: Transport>(
             let now = Instant::now().into_std();
             let mut session = Session::new(settings, session_id(), token, now);
             if must_authenticate {
-                session.await_auth();
+                session.handle(Input::AwaitCredential, now);
             }
             Talk::Session(session)
         }

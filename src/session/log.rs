@@ -24,6 +24,7 @@
 use crate::audio::Format;
 use crate::ws::frames::{Batch, Sent};
 use hyper::body::Bytes;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -69,7 +70,7 @@ enum Upcoming {
 }
 
 /// How audio is let through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flow {
     /// What the bytes mean.
     pub format: Format,
@@ -111,6 +112,15 @@ impl Moment {
             Moment::Never => false,
         }
     }
+}
+
+/// The positions of a log, without its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Positions {
+    sent: u64,
+    written: u64,
+    played: u64,
+    is_acknowledged: bool,
 }
 
 /// The position asked for is not in the log.
@@ -187,6 +197,37 @@ impl Log {
             is_acknowledged: false,
             is_shut: false,
         }
+    }
+
+    /// A log that has lost its entries: its gate is shut, and each offset up to `written` lies before
+    /// what it keeps.
+    pub fn restore(flow: Flow, positions: Positions) -> Log {
+        let Positions { sent, written, played, is_acknowledged } = positions;
+        let sent = sent.max(written);
+        Log {
+            base: u64::MAX,
+            sent,
+            written: sent,
+            heard: played,
+            is_acknowledged,
+            is_shut: true,
+            ..Log::new(flow)
+        }
+    }
+
+    /// Its positions now.
+    pub fn positions(&self, now: Instant) -> Positions {
+        Positions {
+            sent: self.sent,
+            written: self.written,
+            played: self.played_bytes(now),
+            is_acknowledged: self.is_acknowledged,
+        }
+    }
+
+    /// True until a restored log has returned to an offset.
+    pub fn is_restored(&self) -> bool {
+        self.base > self.sent
     }
 
     /// How its audio is let through.

@@ -1,343 +1,516 @@
 //! One stream of a session: from its `start_session` to its `session_end`.
 //!
-//! Text is cut into sentences, sentences are handed out to be spoken, and what comes back is
-//! written to the log with everything that a client is told around it.
+//! The composer cuts text into sentences, the takes follow them through the engine, the log carries
+//! them to the client, and the ledger remembers them.
 
-use super::ear::{Ear, Heard};
-use super::synthesis::{Again, Held, Record, Segment, Speaking, Synthesis, voice_for};
-use super::{AfterCancel, Sentence, Settings, known_voice};
+use super::composer::{Composer, OverLimit};
+use super::dialect::Dialect;
+use super::ledger::Ledger;
+use super::playback::{Playback, Wait};
+use super::takes::{Differs, Entry, Front, Position, Released, Takes, TakesState};
+use super::{Sentence, SessionConfig};
 use crate::audio::Format;
-use crate::session::log::{Flow, Log, OutOfLog};
+use crate::session::log::{Flow, Log, OutOfLog, Positions};
 use crate::session::message::{
-    AudioOptions, CancelledFigures, Code, Delivery, EndReason, Fault, SentenceFigures, ServerMessage,
-    StartSession, TextSource, Timestamps, Usage, WordTimes,
+    AudioInfo, AudioOptions, CancelledFigures, Code, Delivery, EndReason, Fault, SentenceFigures,
+    ServerMessage, StartSession, TextSource, Usage, WordTimes,
 };
 use crate::text::words::{self, Word};
-use crate::text::{Clean, Segmentation, Segmenter};
 use crate::ws::frames::Sent;
 use hyper::body::Bytes;
-use std::collections::VecDeque;
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
-/// After this long without more text a finished sentence is spoken, where a client does not say.
-const IDLE: Duration = Duration::from_millis(250);
+/// What follows once the engine has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterStop {
+    /// The client asked for a cancel: it gets `cancelled`.
+    Answer { played_ms: Option<u64> },
+    /// The stream ends.
+    End(EndReason),
+    /// Sentences are replayed for a client that recovers.
+    Replay,
+}
 
-/// What a character of text takes to say, as a rule.
-const CHARACTER: Duration = Duration::from_millis(65);
+/// How a stream returns to an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Return {
+    /// The log has the offset.
+    Rewound,
+    /// Sentences must be replayed first, for which the engine must stop.
+    Replays,
+}
 
-/// A stream, running or kept behind its end for a client that comes back.
+/// The audio at an offset is gone.
+#[derive(Debug)]
+pub(super) struct PositionLost;
+
+/// A stream: running, or kept after its end for a client that recovers.
 ///
-/// Kept in this order: what every step reads comes first, in few cache lines. With thousands of
-/// streams none of them is in a cache, and fetching them is what a step costs.
+/// The order of the fields is kept: what every step reads comes first, in few cache lines. With
+/// thousands of streams none of them is in a cache, and fetching them is what a step costs.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Stream {
-    /// Everything was sent, `session_end` included.
-    pub(super) is_finished: bool,
+    /// True if everything was sent, `session_end` included.
+    is_finished: bool,
     first_audio: Option<Duration>,
-    pub(super) ear: Ear,
-    pub(super) log: Log,
+    playback: Playback,
+    log: Log,
     /// Boxed: hardly a step reads it, and a session without a stream keeps no room for it.
-    pub(super) synthesis: Box<Synthesis>,
+    cold: Box<Cold>,
+}
+
+/// The parts of a stream that a step does not read.
+#[derive(Debug)]
+struct Cold {
+    composer: Composer,
+    takes: Takes,
+    ledger: Ledger,
+    is_resumable: bool,
+    /// True if the engine repeats itself, so that sentences that are no longer kept can be replayed.
+    is_repeatable: bool,
+    /// True if the connection is closed after this stream.
+    drains: bool,
+    end_reason: EndReason,
+    /// The engine is being stopped; since when, and what follows.
+    stopping: Option<(Instant, AfterStop)>,
+    began: Instant,
+}
+
+/// A stream as plain data, without the audio in its log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct StreamState {
+    flow: Flow,
+    positions: Positions,
+    is_finished: bool,
+    first_audio: Option<Duration>,
+    composer: Composer,
+    takes: TakesState,
+    ledger: Ledger,
+    is_resumable: bool,
+    is_repeatable: bool,
+    drains: bool,
+    end_reason: EndReason,
+    age: Duration,
 }
 
 impl Stream {
+    /// Starts a stream with its prompt.
+    ///
+    /// # Errors
+    /// The options, or the length of the prompt, are not allowed.
     pub(super) fn new(
-        settings: &Settings,
+        config: &SessionConfig,
         start: StartSession,
-        is_v1: bool,
-        has_opted_in: bool,
+        source: TextSource,
+        chars_left: Option<u64>,
         now: Instant,
     ) -> Result<Stream, Fault> {
-        let source = start.source.unwrap_or(TextSource::Verbatim);
-        let language = start.language.clone().unwrap_or_default();
-        let voice = match &start.voice {
-            Some(voice) => known_voice(settings, voice)?,
-            None => voice_for(settings, &language),
-        };
-        let (format, frame_bytes) = audio(settings, start.audio.unwrap_or_default())?;
+        let composer = Composer::new(config, &start, source, chars_left)?;
+        let (format, frame_bytes) = audio(config, start.audio.unwrap_or_default())?;
         let ahead = match start.delivery {
             Some(Delivery::Burst) => None,
             Some(Delivery::Paced { ahead_ms: Some(ms) }) => Some(Duration::from_millis(ms.into())),
-            Some(Delivery::Paced { ahead_ms: None }) => Some(settings.ahead),
-            None => settings.is_paced.then_some(settings.ahead),
+            Some(Delivery::Paced { ahead_ms: None }) => Some(config.ahead),
+            None => config.is_paced.then_some(config.ahead),
         };
-        let options = start.segmentation.unwrap_or_default();
-        let defaults = Segmentation::default();
-        let segmenter = Segmenter::new(Segmentation {
-            language: start.language,
-            min_chars: options.min_chars.unwrap_or(defaults.min_chars),
-            max_chars: options.max_chars.unwrap_or(defaults.max_chars),
-            first_clause: options.first_clause.unwrap_or(defaults.first_clause),
-            // Language models write Markdown, whatever they are told.
-            clean: start.clean.unwrap_or(match source {
-                TextSource::Llm => Clean::Markdown,
-                TextSource::Verbatim | TextSource::Append => defaults.clean,
-            }),
-        });
-        let timestamps = start.timestamps.unwrap_or(Timestamps::None);
-        let keep_bytes = if start.resumable { settings.keep_bytes } else { 0 };
-        let synthesis = Synthesis {
-            voice,
-            is_voice_named: start.voice.is_some(),
-            language,
-            source,
-            speed: start.speed.unwrap_or(settings.speed),
-            is_paced: ahead.is_some(),
-            is_v1,
-            keeps_records: is_v1 || has_opted_in,
-            tells_its_start: is_v1 || start.audio.is_some(),
-            tells_figures: is_v1 || timestamps != Timestamps::None,
-            wants_words: timestamps == Timestamps::Word,
-            is_resumable: start.resumable,
-            is_repeatable: start.resumable && settings.is_deterministic,
-            segmenter,
-            is_open: match source {
-                TextSource::Verbatim => false,
-                TextSource::Append => true,
-                // Nothing is asked, so nothing is answered.
-                TextSource::Llm => start.prompt.as_ref().is_some_and(|prompt| !prompt.trim().is_empty()),
-            },
-            written: String::new(),
-            written_chars: 0,
-            drains: false,
-            idle: options.idle_ms.map_or(IDLE, |ms| Duration::from_millis(ms.into())),
-            idle_since: None,
-            segments: VecDeque::new(),
-            waiting_chars: 0,
-            speaking: VecDeque::new(),
-            next_index: 0,
-            told: 0,
-            last_text: String::new(),
-            records: Vec::new(),
-            record_bytes: 0,
-            first_heard: 0,
-            recovering: None,
-            cancelling: None,
-            end_reason: EndReason::Completed,
-            began: now,
-            chars: 0,
-            chars_left: None,
-            is_over_limit: false,
-            dropped_bytes: 0,
-            unheard_bytes: 0,
-            unheard: VecDeque::new(),
-        };
-        let mut stream = Stream {
-            is_finished: false,
-            first_audio: None,
-            ear: Ear::new(now, source == TextSource::Append),
-            log: Log::new(Flow { format, frame_bytes, ahead, keep_bytes }),
-            synthesis: Box::new(synthesis),
-        };
+        let keep_bytes = if start.resumable { config.keep_bytes } else { 0 };
         let prompt = match (&start.prompt, source) {
             (Some(prompt), _) => prompt.as_str(),
             (None, TextSource::Append) => "",
-            (None, _) => &settings.greeting,
+            (None, _) => &config.greeting,
         };
-        let most = settings.max_prompt_chars;
+        let most = config.max_prompt_chars;
         if prompt.len() > most && prompt.chars().count() > most {
-            let message = format!("The prompt is over {most} characters: send it in parts.");
+            let message = format!("The prompt is too long (limit {most} characters). Send it in parts.");
             return Err(Fault::new(Code::TextTooLong, message));
         }
+        let mut stream = Stream {
+            is_finished: false,
+            first_audio: None,
+            playback: Playback::new(now, source == TextSource::Append),
+            log: Log::new(Flow { format, frame_bytes, ahead, keep_bytes }),
+            cold: Box::new(Cold {
+                composer,
+                takes: Takes::default(),
+                ledger: Ledger::default(),
+                is_resumable: start.resumable,
+                is_repeatable: start.resumable && config.is_deterministic,
+                drains: false,
+                end_reason: EndReason::Completed,
+                stopping: None,
+                began: now,
+            }),
+        };
+        let composer = &mut stream.cold.composer;
         if source != TextSource::Llm {
-            stream.synthesis.take_text(now, prompt);
+            composer.push(now, prompt);
         }
-        if !stream.synthesis.is_open {
-            stream.synthesis.flush();
+        if !composer.is_open() {
+            composer.flush();
         }
         Ok(stream)
+    }
+
+    /// The stream as plain data.
+    pub(super) fn snapshot(&self, now: Instant) -> StreamState {
+        let Cold {
+            composer,
+            takes,
+            ledger,
+            is_resumable,
+            is_repeatable,
+            drains,
+            end_reason,
+            stopping: _,
+            began,
+        } = &*self.cold;
+        StreamState {
+            flow: *self.log.flow(),
+            positions: self.log.positions(now),
+            is_finished: self.is_finished,
+            first_audio: self.first_audio,
+            composer: composer.clone(),
+            takes: takes.snapshot(),
+            ledger: ledger.clone(),
+            is_resumable: *is_resumable,
+            is_repeatable: *is_repeatable,
+            drains: *drains,
+            end_reason: *end_reason,
+            age: now.saturating_duration_since(*began),
+        }
+    }
+
+    /// A stream without audio in its log: its client recovers at an offset, from which sentences are
+    /// replayed.
+    pub(super) fn restore(state: StreamState, now: Instant) -> Stream {
+        let mut playback = Playback::new(now, state.composer.source() == TextSource::Append);
+        playback.on_interruption();
+        Stream {
+            is_finished: state.is_finished,
+            first_audio: state.first_audio,
+            playback,
+            log: Log::restore(state.flow, state.positions),
+            cold: Box::new(Cold {
+                composer: state.composer,
+                takes: Takes::restore(state.takes),
+                ledger: state.ledger,
+                is_resumable: state.is_resumable,
+                is_repeatable: state.is_repeatable,
+                drains: state.drains,
+                end_reason: state.end_reason,
+                stopping: None,
+                began: now.checked_sub(state.age).unwrap_or(now),
+            }),
+        }
+    }
+
+    // State.
+
+    /// True if everything was sent, `session_end` included.
+    pub(super) fn is_finished(&self) -> bool {
+        self.is_finished
+    }
+
+    /// Marks the stream as finished.
+    pub(super) fn finish(&mut self) {
+        self.is_finished = true;
+    }
+
+    pub(super) fn source(&self) -> TextSource {
+        self.cold.composer.source()
+    }
+
+    pub(super) fn is_resumable(&self) -> bool {
+        self.cold.is_resumable
+    }
+
+    pub(super) fn is_writing(&self) -> bool {
+        self.cold.composer.is_writing()
+    }
+
+    /// The language as the client named it; empty if it named none.
+    pub(super) fn language(&self) -> &str {
+        &self.cold.composer.parameters().language
+    }
+
+    /// True if the connection is closed after this stream.
+    pub(super) fn drains(&self) -> bool {
+        self.cold.drains
+    }
+
+    pub(super) fn end_reason(&self) -> EndReason {
+        self.cold.end_reason
+    }
+
+    /// True if there was more to speak than the session may.
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.cold.composer.is_over_limit()
+    }
+
+    /// The `stream_start` of this stream.
+    pub(super) fn announcement(&self) -> ServerMessage {
+        ServerMessage::StreamStart {
+            audio: AudioInfo(self.format()),
+            voice: self.cold.composer.parameters().voice.clone(),
+            source: self.source().name(),
+        }
+    }
+
+    pub(super) fn format(&self) -> Format {
+        self.log.flow().format
+    }
+
+    fn ms(&self, bytes: u64) -> u64 {
+        self.format().duration(bytes).as_millis() as u64
     }
 
     // Text.
 
     pub(super) fn append(&mut self, now: Instant, text: &str, most_waiting: usize) -> Result<(), Fault> {
-        self.synthesis.append(now, text, most_waiting)?;
-        self.ear.on_text(now);
+        self.cold.composer.append(now, text, most_waiting)?;
+        self.playback.on_text(now);
         Ok(())
+    }
+
+    /// Speaks what is buffered as it stands. Returns the index of its last sentence.
+    pub(super) fn flush(&mut self) -> u64 {
+        self.cold.composer.flush();
+        (self.cold.takes.next_index() + self.cold.composer.waiting() as u64).saturating_sub(1)
+    }
+
+    /// Speaks what is buffered if no more text came in time.
+    pub(super) fn commit(&mut self) {
+        self.cold.composer.flush();
+    }
+
+    /// When buffered text is spoken if no more arrives.
+    pub(super) fn commits_at(&self) -> Option<Instant> {
+        self.cold.composer.commits_at().filter(|_| !self.is_finished)
+    }
+
+    /// Takes no more text from the client; the connection is closed once everything was sent.
+    pub(super) fn drain(&mut self) {
+        if !self.is_writing() {
+            self.cold.composer.close();
+        }
+        self.cold.drains = true;
+        self.cold.end_reason = EndReason::Ended;
+    }
+
+    pub(super) fn update(
+        &mut self,
+        config: &SessionConfig,
+        voice: Option<String>,
+        language: Option<String>,
+        speed: Option<f32>,
+    ) {
+        self.cold.composer.update(config, voice, language, speed);
+    }
+
+    pub(super) fn wants_text(&self, most_waiting: usize) -> bool {
+        self.cold.stopping.is_none() && self.cold.composer.wants_text(most_waiting)
+    }
+
+    pub(super) fn push_written(&mut self, now: Instant, text: &str, most: usize) -> Result<(), OverLimit> {
+        self.cold.composer.push_written(now, text, most)
+    }
+
+    /// Ends the writer's text, and returns all of it.
+    pub(super) fn finish_writing(&mut self) -> String {
+        self.cold.composer.finish_writing()
+    }
+
+    /// Ends the text of a writer that failed, and returns all of it.
+    pub(super) fn fail_writing(&mut self) -> String {
+        self.cold.end_reason = EndReason::Error;
+        self.cold.composer.finish_writing()
+    }
+
+    /// Speaks no sentence that was not begun.
+    pub(super) fn stop_if_unfinished(&mut self) {
+        if self.cold.composer.stop_if_unfinished() {
+            self.cold.end_reason = EndReason::Error;
+        }
     }
 
     // Speech.
 
-    /// The next sentence to speak, if it is time for it; announces the one that comes to be heard.
-    pub(super) fn next_sentence(&mut self, prefetch: usize) -> Option<Sentence> {
-        let sentence = self.synthesis.next_sentence(prefetch, *self.log.flow());
-        self.announce();
+    /// Returns the next sentence to speak, if its time has come, and announces the front one.
+    pub(super) fn next_sentence(&mut self, prefetch: usize, dialect: Dialect) -> Option<Sentence> {
+        let flow = *self.log.flow();
+        let Cold { composer, takes, end_reason, .. } = &mut *self.cold;
+        // Paced, the next sentence is begun once the one before it was synthesised: that is one
+        // look-ahead early, and no audio is made beyond it.
+        let most = if flow.ahead.is_some() || takes.recovering().is_some() { 1 } else { prefetch.max(1) };
+        let mut sentence = None;
+        if takes.len() < most {
+            match composer.next() {
+                Ok(None) => {}
+                Ok(Some((segment, parameters, previous_text))) => {
+                    let index = takes.begin(&segment, parameters.clone());
+                    sentence = Some(Sentence {
+                        text: segment.text,
+                        index,
+                        speed: parameters.speed,
+                        voice: parameters.voice,
+                        language: parameters.language,
+                        previous_text,
+                        format: flow.format,
+                        frame_bytes: flow.frame_bytes,
+                        words: dialect.needs_word_times(),
+                    });
+                }
+                Err(OverLimit) => *end_reason = EndReason::Error,
+            }
+        }
+        self.announce(dialect);
         sentence
     }
 
-    fn announce(&mut self) {
-        let Some(speaking) = self.synthesis.speaking.front_mut().filter(|speaking| !speaking.is_announced)
-        else {
-            return;
-        };
-        speaking.is_announced = true;
-        speaking.start = self.log.written_bytes();
-        let at = self
-            .synthesis
-            .tells_figures
-            .then(|| (speaking.start, ms(self.log.flow().format, speaking.start)));
-        let index = speaking.index;
-        let text = ServerMessage::Text { data: speaking.text.clone(), index, at }.to_json();
-        match speaking.again {
-            Some(_) => speaking.held.push(Held::Opening(text)),
-            None => self.log.push_opening(text, index),
+    fn announce(&mut self, dialect: Dialect) {
+        let start = self.log.written_bytes();
+        let Some((data, index)) = self.cold.takes.announce(start) else { return };
+        let at = Some((start, self.ms(start)));
+        if let Some(message) = dialect.shape(ServerMessage::Text { data, index, at }) {
+            self.push(Entry::Opening(message.to_json(), index));
         }
     }
 
-    /// Writes a message to the log, behind what is held back.
-    fn push(&mut self, message: &ServerMessage) {
-        match self.synthesis.speaking.front_mut().filter(|speaking| speaking.again.is_some()) {
-            Some(speaking) => speaking.held.push(Held::Message(message.to_json())),
-            None => self.log.push_message(message.to_json()),
+    /// Writes an entry to the log, or behind what is held back of the front sentence.
+    fn push(&mut self, entry: Entry) {
+        if let Some(entry) = self.cold.takes.hold(entry) {
+            self.write(entry);
+        }
+    }
+
+    fn push_message(&mut self, message: ServerMessage, dialect: Dialect) {
+        if let Some(message) = dialect.shape(message) {
+            self.push(Entry::Message(message.to_json()));
+        }
+    }
+
+    fn write(&mut self, entry: Entry) {
+        match entry {
+            Entry::Audio(chunk) => self.log.push_audio(chunk),
+            Entry::Message(json) => self.log.push_message(json),
+            Entry::Opening(json, index) => self.log.push_opening(json, index),
         }
     }
 
     pub(super) fn wants_speech(&self, now: Instant) -> bool {
-        self.log.wants_more(now) && self.synthesis.cancelling.is_none() && !self.synthesis.speaking.is_empty()
+        self.log.wants_more(now) && self.cold.stopping.is_none() && !self.cold.takes.is_empty()
     }
 
+    /// Takes audio of the front sentence: whole samples.
+    ///
     /// # Errors
-    /// The sentence was spoken again, and comes out different.
-    pub(super) fn on_audio(&mut self, chunk: Bytes) -> Result<(), ()> {
-        let Some(speaking) = self.synthesis.speaking.front_mut() else { return Ok(()) };
-        let before = speaking.bytes;
-        speaking.bytes += chunk.len() as u64;
-        match speaking.again {
-            // The last of what has to be the same.
-            Some(again) if !again.is_whole && speaking.bytes >= again.bytes => {
-                let (same, rest) = chunk.split_at((again.bytes - before) as usize);
-                speaking.crc.update(same);
-                if speaking.crc.clone().finalize() != again.crc32 {
-                    return Err(());
-                }
-                speaking.crc.update(rest);
-                speaking.held.push(Held::Audio(chunk));
-                speaking.again = None;
-                self.release();
-            }
-            again => {
-                if self.synthesis.tells_figures || self.synthesis.is_resumable {
-                    speaking.crc.update(&chunk);
-                }
-                match again {
-                    Some(_) => speaking.held.push(Held::Audio(chunk)),
-                    None => self.log.push_audio(chunk),
-                }
-            }
+    /// The sentence is a replay and came out different.
+    pub(super) fn on_audio(&mut self, chunk: Bytes, dialect: Dialect) -> Result<(), Differs> {
+        let needs_crc = dialect.has_figures() || self.cold.is_resumable;
+        match self.cold.takes.push_audio(chunk, needs_crc)? {
+            Released::Nothing => {}
+            Released::Audio(chunk) => self.log.push_audio(chunk),
+            Released::Held(entries) => entries.into_iter().for_each(|entry| self.write(entry)),
         }
         Ok(())
     }
 
-    /// Lets what was held back of a sentence that has proved to be the same into the log.
-    fn release(&mut self) {
-        self.synthesis.recovering = None;
-        let Some(speaking) = self.synthesis.speaking.front_mut() else { return };
-        let index = speaking.index;
-        for held in std::mem::take(&mut speaking.held) {
-            match held {
-                Held::Audio(chunk) => self.log.push_audio(chunk),
-                Held::Message(json) => self.log.push_message(json),
-                Held::Opening(json) => self.log.push_opening(json, index),
-            }
-        }
-    }
-
-    pub(super) fn on_words(&mut self, words: &[Word], is_estimate: bool) {
-        let Some(speaking) = self.synthesis.speaking.front_mut() else { return };
-        speaking.words.extend_from_slice(words);
-        if !self.synthesis.wants_words || words.is_empty() {
-            return;
-        }
+    /// Takes times of words of the front sentence.
+    pub(super) fn on_words(&mut self, words: &[Word], is_estimate: bool, dialect: Dialect) {
+        self.cold.takes.push_words(words);
+        let Some(front) = self.cold.takes.front().filter(|_| dialect.has_word_times()) else { return };
         let ranges: Vec<_> = words.iter().map(|word| word.text_range.clone()).collect();
-        let chars = words::utf16_ranges(&speaking.text, &ranges);
+        let chars = words::utf16_ranges(front.text(), &ranges);
         let times = words.iter().zip(chars).map(|(word, chars)| WordTimes {
-            word: speaking.text[word.text_range.clone()].to_owned(),
+            word: front.text()[word.text_range.clone()].to_owned(),
             ms: (word.start.as_millis() as u64, word.end.as_millis() as u64),
             chars: (chars.start, chars.end),
         });
-        let words_told = times.collect();
-        let (index, start_ms) = (speaking.index, ms(self.log.flow().format, speaking.start));
-        self.push(&ServerMessage::Timestamps { index, start_ms, is_estimate, words: words_told });
+        let times = times.collect();
+        let (index, start_ms) = (front.index(), self.ms(front.start()));
+        self.push_message(ServerMessage::Timestamps { index, start_ms, is_estimate, words: times }, dialect);
     }
 
-    pub(super) fn on_failure(&mut self, code: Code, message: &str) {
-        let Some(speaking) = self.synthesis.speaking.front_mut() else { return };
-        speaking.has_failed = true;
-        let fault = Fault::new(code, message).about(speaking.index);
-        self.push(&super::fault_message(fault, self.synthesis.is_v1));
+    /// Takes the failure of the front sentence, whose end still follows.
+    pub(super) fn on_failure(&mut self, code: Code, message: &str, dialect: Dialect) {
+        let Some(index) = self.cold.takes.fail() else { return };
+        self.push_message(super::error(Fault::new(code, message).about(index)), dialect);
     }
 
-    /// The sentence that is being spoken is over.
+    /// True if the front sentence has audio, and has not failed.
+    pub(super) fn is_sound(&self) -> bool {
+        self.cold.takes.front().is_some_and(|front| front.bytes() > 0 && !front.has_failed())
+    }
+
+    /// Takes the end of the front sentence.
     ///
     /// # Errors
-    /// It was spoken again, and came out different.
-    pub(super) fn on_spoken(&mut self) -> Result<(), ()> {
-        let Some(speaking) = self.synthesis.speaking.front() else { return Ok(()) };
-        if speaking.bytes == 0 && !speaking.has_failed {
-            self.on_failure(Code::EngineNoAudio, "The speech engine gave no audio for this sentence.");
+    /// The sentence is a replay and came out different.
+    pub(super) fn on_spoken(&mut self, dialect: Dialect) -> Result<(), Differs> {
+        let Some(front) = self.cold.takes.front() else { return Ok(()) };
+        if front.bytes() == 0 && !front.has_failed() {
+            let message = "The speech engine gave no audio for this sentence.";
+            self.on_failure(Code::EngineNoAudio, message, dialect);
+        } else if dialect.needs_word_times() && !front.has_words() && front.bytes() > 0 {
+            let words = words::estimate(front.text(), self.format().duration(front.bytes()));
+            self.on_words(&words, true, dialect);
         }
-        let Some(speaking) = self.synthesis.speaking.front() else { return Ok(()) };
-        if (self.synthesis.wants_words || self.synthesis.is_v1)
-            && speaking.words.is_empty()
-            && speaking.bytes > 0
-        {
-            let words = words::estimate(&speaking.text, self.format().duration(speaking.bytes));
-            self.on_words(&words, true);
-        }
-        let Some(speaking) = self.synthesis.speaking.front_mut() else { return Ok(()) };
-        let crc32 = speaking.crc.clone().finalize();
-        if let Some(again) = speaking.again.take() {
-            if (again.bytes, again.crc32) != (speaking.bytes, crc32) {
-                return Err(());
-            }
-            self.release();
-        }
-        let Some(speaking) = self.synthesis.speaking.pop_front() else { return Ok(()) };
-        let figures = self.synthesis.tells_figures.then(|| SentenceFigures {
-            offset: speaking.start + speaking.bytes,
-            bytes: speaking.bytes,
-            duration_ms: ms(self.format(), speaking.bytes),
-            crc32,
+        let Some((held, record)) = self.cold.takes.finish()? else { return Ok(()) };
+        held.into_iter().for_each(|entry| self.write(entry));
+        let figures = Some(SentenceFigures {
+            offset: record.start + record.bytes,
+            bytes: record.bytes,
+            duration_ms: self.ms(record.bytes),
+            crc32: record.crc32,
         });
-        let end = ServerMessage::SentenceEnd { index: speaking.index, figures };
-        self.log.push_message(end.to_json());
-        if self.synthesis.keeps_records {
-            self.synthesis.record(speaking.into_record(crc32, false));
+        let end = ServerMessage::SentenceEnd { index: record.index, figures };
+        if let Some(end) = dialect.shape(end) {
+            self.log.push_message(end.to_json());
+        }
+        if dialect.knows_v1() {
+            // The client may cancel or recover.
+            self.cold.ledger.record(record);
         }
         Ok(())
     }
 
     // Delivery.
 
-    /// What its audio is.
-    pub(super) fn format(&self) -> Format {
-        self.log.flow().format
+    /// The log: its audio and messages, up to the gate.
+    pub(super) fn log(&self) -> &Log {
+        &self.log
     }
 
-    pub(super) fn sent(&mut self, now: Instant, what: Sent) -> Option<Heard> {
+    /// Notes what was sent. Returns what the listener had to wait for.
+    pub(super) fn delivered(&mut self, now: Instant, what: Sent) -> Option<Wait> {
         let opened = self.log.sent(now, what);
         match what {
             Sent::Audio(bytes) => {
-                self.first_audio.get_or_insert_with(|| now.saturating_duration_since(self.synthesis.began));
-                self.ear.on_audio(now, self.format().duration(bytes as u64))
+                self.first_audio.get_or_insert_with(|| now.saturating_duration_since(self.cold.began));
+                self.playback.on_audio(now, self.format().duration(bytes as u64))
             }
             Sent::Message => {
-                if let Some(index) = opened.filter(|index| *index >= self.synthesis.told) {
-                    self.synthesis.told = index + 1;
-                    self.ear.on_sentence();
+                if opened.is_some_and(|index| self.cold.ledger.announce(index)) {
+                    self.playback.on_sentence();
                 }
                 None
             }
         }
     }
 
+    /// True if something may be sent now.
+    pub(super) fn has_output(&self, now: Instant) -> bool {
+        !self.is_finished && self.log.has_output(now)
+    }
+
+    /// True if everything was sent, and nothing more will come.
     pub(super) fn is_all_sent(&self) -> bool {
         self.log.is_all_sent()
-            && !self.synthesis.is_open
-            && self.synthesis.cancelling.is_none()
-            && self.synthesis.speaking.is_empty()
-            && self.synthesis.segments.is_empty()
+            && self.cold.composer.is_done()
+            && self.cold.stopping.is_none()
+            && self.cold.takes.is_empty()
     }
 
     /// When the gate opens, if time alone opens it.
@@ -345,222 +518,190 @@ impl Stream {
         if self.is_finished { None } else { self.log.opens_at(now) }
     }
 
-    /// When the text that there is has to be spoken, should no more come.
-    pub(super) fn commits_at(&self) -> Option<Instant> {
-        let since = self.synthesis.idle_since.filter(|_| !self.is_finished);
-        since.map(|since| since + self.synthesis.idle)
-    }
-
     pub(super) fn acknowledge(&mut self, now: Instant, played_ms: u64) {
         let played = self.format().bytes(Duration::from_millis(played_ms));
         self.log.acknowledge(now, played);
     }
 
-    /// Drops everything that was not sent; `untaken_bytes` were made and never taken.
-    pub(super) fn cancel(
-        &mut self,
-        now: Instant,
-        untaken_bytes: u64,
-        after: AfterCancel,
-    ) -> CancelledFigures {
-        if after == AfterCancel::Restart {
-            self.synthesis.dropped_bytes += untaken_bytes;
-            return self.figures(0, 0, 0);
-        }
-        let told = match after {
-            AfterCancel::Tell { played_ms } => played_ms,
-            _ => None,
-        };
+    /// Holds delivery at the byte.
+    pub(super) fn shut(&mut self, now: Instant) {
+        self.log.shut(now);
+        self.playback.on_interruption();
+    }
+
+    /// Continues delivery with the next byte.
+    pub(super) fn open(&mut self, now: Instant) {
+        self.log.open(now);
+    }
+
+    // Cancel.
+
+    /// Notes that the engine is being stopped, and what follows.
+    pub(super) fn stop(&mut self, now: Instant, after: AfterStop) {
+        self.cold.stopping = Some((now, after));
+    }
+
+    /// Returns since when the engine was being stopped, and what follows.
+    pub(super) fn take_stop(&mut self) -> Option<(Instant, AfterStop)> {
+        self.cold.stopping.take()
+    }
+
+    /// The position of a recovery that a cancel interrupts.
+    pub(super) fn take_recovering(&mut self) -> Option<Position> {
+        self.cold.takes.take_recovering()
+    }
+
+    /// Drops everything that was not sent; the engine had buffered `buffered_bytes` more. `played_ms` is
+    /// the client's own figure.
+    pub(super) fn cancel(&mut self, now: Instant, buffered_bytes: u64, after: AfterStop) -> CancelledFigures {
         let sent = self.log.sent_bytes();
-        let played = match told {
-            Some(ms) => self.format().bytes(Duration::from_millis(ms)).min(sent),
-            None => self.log.played_bytes(now),
-        };
-        let held: u64 = self.synthesis.speaking.iter().filter(|s| s.again.is_some()).map(|s| s.bytes).sum();
-        let unsent = self.log.written_bytes().saturating_sub(sent) + held + untaken_bytes;
-        let unheard = self.synthesis.write_off(played, sent, self.log.base_bytes());
-        self.synthesis.dropped_bytes += unsent;
-        self.log.cancel(now);
-        self.ear.on_interruption();
-        // Sentences of which the client was told nothing leave no gap behind; those that it was told
-        // of, on a connection before this one too, keep their numbers.
-        self.synthesis.next_index = self.synthesis.told;
-        // What was begun is on record as far as it went, for what the listener has heard.
-        let begun = std::mem::take(&mut self.synthesis.speaking).into_iter();
-        for speaking in begun.filter(|speaking| speaking.is_announced) {
-            self.synthesis.record(speaking.into_record(0, true));
-        }
-        self.synthesis.records.retain(|record| record.index < self.synthesis.next_index);
-        if let Some(last) = self.synthesis.records.last_mut() {
-            last.is_cut |= last.start + last.bytes > sent;
-        }
-        self.synthesis.drop_text();
-        self.synthesis.recovering = None;
-        // An answer that was interrupted is over, appended text may go on.
-        self.synthesis.is_open &= self.synthesis.source == TextSource::Append;
-        let figures = self.figures(sent, played, unsent + unheard);
-        self.synthesis.first_heard = self.synthesis.records.len();
-        match after {
-            AfterCancel::Tell { .. } if !self.synthesis.is_open => {
-                self.synthesis.end_reason = EndReason::Cancelled;
+        let played = match after {
+            AfterStop::Answer { played_ms: Some(ms) } => {
+                self.format().bytes(Duration::from_millis(ms)).min(sent)
             }
-            _ => {}
+            _ => self.log.played_bytes(now),
+        };
+        let written = self.log.written_bytes();
+        let Cold { composer, takes, ledger, end_reason, .. } = &mut *self.cold;
+        let unsent = written.saturating_sub(sent) + takes.held_bytes() + buffered_bytes;
+        let in_flight = takes.cancel(ledger.announced());
+        let unplayed = ledger.cancel(played, sent, self.log.base_bytes(), unsent, in_flight);
+        composer.cancel();
+        if matches!(after, AfterStop::Answer { .. }) && !composer.is_open() {
+            *end_reason = EndReason::Cancelled;
         }
+        self.log.cancel(now);
+        self.playback.on_interruption();
+        let figures = CancelledFigures {
+            index: self.index_at(sent),
+            offset: sent,
+            sent_ms: self.ms(sent),
+            played_ms: self.ms(played),
+            spoken_text: self.cold.ledger.played_text(played, self.format()),
+            wasted_ms: self.ms(unsent + unplayed),
+        };
+        self.cold.ledger.end_cancel();
         figures
     }
 
-    fn figures(&self, sent: u64, played: u64, wasted: u64) -> CancelledFigures {
-        CancelledFigures {
-            index: self.synthesis.index_at(sent),
-            offset: sent,
-            sent_ms: ms(self.format(), sent),
-            played_ms: ms(self.format(), played),
-            spoken_text: self.heard_text(played),
-            wasted_ms: ms(self.format(), wasted),
-        }
+    /// Counts audio that the engine had buffered when it was stopped for a replay.
+    pub(super) fn drop_bytes(&mut self, bytes: u64) {
+        self.cold.ledger.drop_bytes(bytes);
     }
 
-    /// The text that was heard since the start, or the last `cancel`, up to this offset.
-    fn heard_text(&self, played: u64) -> String {
-        let mut heard = Vec::new();
-        for record in self
-            .synthesis
-            .records
-            .iter()
-            .skip(self.synthesis.first_heard)
-            .filter(|record| record.start < played && record.bytes > 0)
-        {
-            if !record.is_cut && record.start + record.bytes <= played {
-                heard.push(record.text.as_str());
-                continue;
-            }
-            // Only part of it: up to the last word that has begun.
-            let into = self.format().duration(played - record.start);
-            let guess;
-            let words = match record.words.is_empty() {
-                false => &record.words,
-                // Cut off before its length was known, by an engine that tells no words.
-                true => {
-                    let usual = CHARACTER.mul_f32(record.text.chars().count() as f32 / record.manner.speed);
-                    guess = words::estimate(&record.text, usual.max(self.format().duration(record.bytes)));
-                    &guess
-                }
-            };
-            let end =
-                words.iter().take_while(|word| word.start < into).last().map_or(0, |w| w.text_range.end);
-            heard.push(&record.text[..end]);
+    /// The sentence that the byte at this offset belongs to.
+    pub(super) fn index_at(&self, offset: u64) -> u64 {
+        match self.cold.takes.front().filter(|front| front.begins_by(offset)) {
+            Some(front) => front.index(),
+            None => self.cold.ledger.index_at(offset),
         }
-        heard.retain(|text| !text.is_empty());
-        heard.join(" ")
     }
 
     // Recovery.
 
-    /// Whether the stream can go on at this offset.
-    pub(super) fn can_go_back_to(&self, offset: u64) -> bool {
-        let is_kept = offset >= self.log.base_bytes();
-        offset <= self.log.sent_bytes() && (is_kept || self.synthesis.first_to_repeat(offset).is_some())
+    /// The position that a client waits for while sentences are replayed.
+    pub(super) fn recovering(&self) -> Option<Position> {
+        self.cold.takes.recovering()
     }
 
-    /// Goes back to an offset: true if it is in the log, false if sentences have to be spoken
-    /// again first, for which all speech must be stopped.
+    /// True if the stream can continue at this offset.
+    pub(super) fn can_return_to(&self, offset: u64) -> bool {
+        let is_kept = offset >= self.log.base_bytes();
+        offset <= self.log.sent_bytes() && (is_kept || self.first_to_replay(offset).is_some())
+    }
+
+    /// The first record to replay for an offset that the log no longer has.
+    fn first_to_replay(&self, offset: u64) -> Option<usize> {
+        let Cold { takes, ledger, is_repeatable, .. } = &*self.cold;
+        let first = ledger.first_to_replay(offset, self.log.is_restored()).filter(|_| *is_repeatable)?;
+        let begins_by = |front: Front<'_>| front.begins_by(offset);
+        let is_begun = ledger.has(first) || takes.front().is_some_and(begins_by);
+        (is_begun || self.log.is_restored() && offset == self.log.sent_bytes()).then_some(first)
+    }
+
+    /// Returns to an offset.
     ///
     /// # Errors
-    /// Neither can be.
-    pub(super) fn go_back_to(&mut self, offset: u64) -> Result<bool, ()> {
+    /// Its audio is gone, or was never sent.
+    pub(super) fn return_to(&mut self, offset: u64) -> Result<Return, PositionLost> {
         match self.log.rewind(offset) {
             Ok(()) => {
-                self.synthesis.send_again_from(offset);
+                self.cold.ledger.resend_from(offset);
                 self.is_finished = false;
-                // What waited to be told is told now.
-                self.synthesis.recovering = None;
-                return Ok(true);
+                self.cold.takes.take_recovering();
+                return Ok(Return::Rewound);
             }
-            Err(OutOfLog::Beyond) => return Err(()),
+            Err(OutOfLog::Beyond) => return Err(PositionLost),
             Err(OutOfLog::Before) => {}
         }
-        let first = self.synthesis.first_to_repeat(offset).ok_or(())?;
-        let mut start = self.synthesis.records.get(first).map(|record| record.start);
-        for speaking in self.synthesis.speaking.drain(..).rev() {
-            let Speaking { text, manner, index, start: begun, bytes, crc, is_announced, again, .. } =
-                speaking;
-            // As far as it was spoken it has to come out the same.
-            let so_far = || Again { bytes, crc32: crc.finalize(), is_whole: false };
-            let again = if is_announced && again.is_none() { Some(so_far()) } else { again };
-            if is_announced {
-                start.get_or_insert(begun);
-            }
-            self.synthesis.next_index = index;
-            self.synthesis.segments.push_front(Segment { text, manner: Some(manner), again });
-        }
-        for record in self.synthesis.records.drain(first..).rev() {
-            let Record { text, manner, index, bytes, crc32, .. } = record;
-            self.synthesis.next_index = index;
-            let again = Some(Again { bytes, crc32, is_whole: true });
-            self.synthesis.segments.push_front(Segment { text, manner: Some(manner), again });
-        }
-        self.synthesis.waiting_chars =
-            self.synthesis.segments.iter().map(|segment| segment.text.chars().count()).sum();
-        self.log.restart(start.ok_or(())?, offset);
-        self.synthesis.send_again_from(offset);
-        self.synthesis.recovering = Some(offset);
+        let first = self.first_to_replay(offset).ok_or(PositionLost)?;
+        let position = Position { offset, index: self.index_at(offset) };
+        let Cold { composer, takes, ledger, .. } = &mut *self.cold;
+        let (in_flight, begun) = takes.take_back();
+        let (spoken, recorded) = ledger.take_back(first);
+        composer.put_back(in_flight.into_iter());
+        composer.put_back(spoken.into_iter());
+        let start = recorded.map(|(start, _)| start).or(begun);
+        ledger.resend_from(offset);
+        self.log.restart(start.unwrap_or(offset), offset);
         self.is_finished = false;
-        Ok(false)
+        if start.is_none() {
+            // A restored stream of which no sentence is to be replayed.
+            return Ok(Return::Rewound);
+        }
+        takes.begin_recovery(position, recorded.map(|(_, index)| index));
+        Ok(Return::Replays)
     }
 
     // Figures.
 
-    /// Audio that was made and that nobody will hear, were the stream to end now.
-    pub(super) fn wasted(&self, now: Instant, untaken_bytes: u64) -> Duration {
+    /// Audio that would be wasted if the stream ended now, with `buffered_bytes` in the engine's channel.
+    pub(super) fn wasted(&self, now: Instant, buffered_bytes: u64) -> Duration {
         let open = match self.is_finished {
-            // Everything was sent, and a client that was sent everything hears it.
+            // A client that was sent everything plays everything.
             true => 0,
-            false => self.log.written_bytes().saturating_sub(self.log.played_bytes(now)) + untaken_bytes,
+            false => self.log.written_bytes().saturating_sub(self.log.played_bytes(now)) + buffered_bytes,
         };
-        self.format().duration(self.synthesis.dropped_bytes + self.synthesis.unheard_bytes + open)
+        self.format().duration(self.cold.ledger.wasted_bytes() + open)
     }
 
     pub(super) fn usage(&self) -> Usage {
         let sent = self.log.sent_bytes();
-        // What is spoken again was made before, once.
-        let made = self.log.written_bytes().max(sent) + self.synthesis.dropped_bytes;
+        // A replay is not counted again.
+        let synthesised = self.log.written_bytes().max(sent) + self.cold.ledger.dropped_bytes();
         Usage {
-            chars: self.synthesis.chars,
-            sentences: self.synthesis.next_index,
-            audio_ms: ms(self.format(), sent),
-            synthesised_ms: ms(self.format(), made),
-            wasted_ms: ms(self.format(), self.synthesis.dropped_bytes + self.synthesis.unheard_bytes),
+            chars: self.cold.composer.chars(),
+            sentences: self.cold.takes.next_index(),
+            audio_ms: self.ms(sent),
+            synthesised_ms: self.ms(synthesised),
+            wasted_ms: self.ms(self.cold.ledger.wasted_bytes()),
             first_audio_ms: self.first_audio.map_or(0, |first| first.as_millis() as u64),
         }
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let records: usize = self.synthesis.records.iter().map(Record::memory_bytes).sum();
-        let held: usize = self.synthesis.speaking.iter().map(|speaking| speaking.bytes as usize).sum();
-        size_of::<Stream>() + self.log.memory_bytes() + records + held + self.synthesis.written.len()
+        let Cold { composer, takes, ledger, .. } = &*self.cold;
+        let parts = composer.memory_bytes() + takes.memory_bytes() + ledger.memory_bytes();
+        size_of::<Stream>() + self.log.memory_bytes() + parts
     }
 }
 
-fn ms(format: Format, bytes: u64) -> u64 {
-    format.duration(bytes).as_millis() as u64
-}
-
-/// The format that a client asks for, if it can be had.
-fn audio(settings: &Settings, asked: AudioOptions) -> Result<(Format, usize), Fault> {
+/// The format that a client asks for, and its frame length in bytes.
+fn audio(config: &SessionConfig, asked: AudioOptions) -> Result<(Format, usize), Fault> {
     let format = Format {
-        encoding: asked.encoding.unwrap_or(settings.format.encoding),
-        sample_rate_hz: asked.sample_rate_hz.unwrap_or(settings.format.sample_rate_hz),
+        encoding: asked.encoding.unwrap_or(config.format.encoding),
+        sample_rate_hz: asked.sample_rate_hz.unwrap_or(config.format.sample_rate_hz),
     };
-    if format != settings.format && !settings.formats.contains(&format) {
-        let mut rates: Vec<String> = settings.formats.iter().map(|f| f.sample_rate_hz.to_string()).collect();
+    if format != config.format && !config.formats.contains(&format) {
+        let mut rates: Vec<String> = config.formats.iter().map(|f| f.sample_rate_hz.to_string()).collect();
         rates.dedup();
         let message = format!(
-            "{} at {} Hz cannot be had; the rates are {} Hz.",
+            "This server has no {} at {} Hz. Its sample rates are {} Hz.",
             format.encoding.name(),
             format.sample_rate_hz,
             rates.join(", ")
         );
         return Err(Fault::new(Code::UnsupportedAudio, message));
     }
-    Ok((format, format.frame_bytes(asked.frame_ms.unwrap_or(settings.frame_ms))))
+    Ok((format, format.frame_bytes(asked.frame_ms.unwrap_or(config.frame_ms))))
 }

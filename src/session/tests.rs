@@ -2,8 +2,14 @@ mod admission;
 mod writing;
 
 use super::*;
-use crate::audio::Encoding;
+use crate::access::rate::Rate;
+use crate::audio::voice::Voice;
+use crate::audio::{Encoding, Format};
+use crate::session::conversation::Turn;
+use crate::session::message::Recover;
+use crate::text::words::Word;
 use crate::ws::frames::push_frame;
+use hyper::body::Bytes;
 use std::collections::BTreeMap;
 
 const GREETING: &str = "Hello. I am ready to speak.";
@@ -67,8 +73,8 @@ fn ended_by_client() -> [Seen; 2] {
     [message(r#"{"type":"session_end"}"#), Seen::Close(1000, "Session ended by client")]
 }
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> SessionConfig {
+    SessionConfig {
         greeting: GREETING.to_owned(),
         max_prompt_chars: 200,
         speed: 1.0,
@@ -124,14 +130,14 @@ struct Driven {
 type Speech = (Vec<Word>, VecDeque<Bytes>, Option<&'static str>);
 
 impl Driven {
-    fn new(settings: Settings) -> Driven {
+    fn new(settings: SessionConfig) -> Driven {
         let mut driven = Driven::open(settings, None);
         assert_eq!(driven.take(), [message(r#"{"type":"session_start","sessionId":"an-id"}"#)]);
         driven
     }
 
     /// With what the client is greeted with still to be taken.
-    fn open(settings: Settings, token: Option<&str>) -> Driven {
+    fn open(settings: SessionConfig, token: Option<&str>) -> Driven {
         let prefetch = settings.prefetch;
         let now = Instant::now();
         let session = Session::new(Arc::new(settings), "an-id".to_owned(), token.map(str::to_owned), now);
@@ -156,50 +162,57 @@ impl Driven {
         driven
     }
 
+    fn handle(&mut self, input: Input<'_>) {
+        self.session.handle(input, self.now);
+    }
+
     fn act(&mut self) {
-        while let Some(action) = self.session.next_action() {
+        while let Some(action) = self.session.poll() {
             assert_eq!(self.closed, None, "{action:?} after the close");
             match action {
-                Action::Send(message) => {
+                Output::Send(message) => {
                     push_frame(true, message.to_json().as_bytes(), &mut self.outgoing);
                 }
-                Action::Speak(sentence) => {
+                Output::Speak(sentence) => {
                     let (audio, error) = (self.voice_of)(&sentence);
                     let chunks = audio.chunks(CHUNK_BYTES).map(Bytes::copy_from_slice).collect();
                     self.speeches.push_back(((self.words_of)(&sentence), chunks, error));
                     self.asked.push((sentence.text, sentence.index));
                     assert!(self.speeches.len() <= self.prefetch, "more than prefetch in synthesis");
                 }
-                Action::Write { turns, .. } => {
+                Output::Write { turns, .. } => {
                     assert!(!self.is_writing, "two answers at once");
                     self.is_writing = true;
                     self.prompts.push(turns);
                 }
-                Action::StopWriting => {
+                Output::StopWriting => {
                     assert!(self.is_writing, "nothing is being written");
                     self.is_writing = false;
                 }
-                Action::Cancel => {
+                Output::StopSpeaking => {
                     let untaken = self.speeches.drain(..).flat_map(|(_, chunks, _)| chunks);
                     let untaken = untaken.map(|chunk| chunk.len() as u64).sum();
                     self.cancels += 1;
-                    self.session.on_cancelled(untaken);
+                    self.handle(Input::Engine(Engine::Stopped { buffered_bytes: untaken }));
                 }
-                Action::Keep => self.kept = true,
-                Action::Recover(recover) => panic!("{recover:?} is for whoever keeps sessions"),
-                Action::Authenticate(token) => match token.reveal() {
-                    "good" => self.session.on_authenticated(None),
-                    "mute" => self.session.on_refused(Code::Forbidden),
-                    "crowded" => self.session.on_refused(Code::RateLimited),
-                    _ => self.session.on_refused(Code::Unauthorized),
+                Output::Keep => self.kept = true,
+                Output::Recover(recover) => panic!("{recover:?} is for whoever keeps sessions"),
+                Output::Authenticate(token) => match token.reveal() {
+                    "good" => self.handle(Input::Answer(Answer::Authenticated(None))),
+                    "mute" => self.handle(Input::Answer(Answer::Refused(Code::Forbidden))),
+                    "crowded" => self.handle(Input::Answer(Answer::Refused(Code::RateLimited))),
+                    _ => self.handle(Input::Answer(Answer::Refused(Code::Unauthorized))),
                 },
-                Action::Close(code, reason) => self.closed = Some(Seen::Close(code.0, reason)),
+                Output::Close(close) => {
+                    let code = close.code(self.session.dialect().is_v1());
+                    self.closed = Some(Seen::Close(code, close.reason()));
+                }
             }
         }
     }
 
     fn say(&mut self, json: &str) {
-        self.session.on_text(self.now, json);
+        self.handle(Input::Message(json));
         self.act();
     }
 
@@ -210,14 +223,15 @@ impl Driven {
         }
         let Some((words, chunks, error)) = self.speeches.front_mut() else { return false };
         if !words.is_empty() {
-            self.session.on_words(&std::mem::take(words));
+            let words = std::mem::take(words);
+            self.handle(Input::Engine(Engine::Words(&words)));
         } else if let Some(chunk) = chunks.pop_front() {
-            self.session.on_audio(chunk);
+            self.handle(Input::Engine(Engine::Audio(chunk)));
         } else if let Some(error) = error.take() {
-            self.session.on_failure(Code::EngineFailed, error);
+            self.handle(Input::Engine(Engine::Failed { code: Code::EngineFailed, message: error }));
         } else {
             self.speeches.pop_front();
-            self.session.on_spoken();
+            self.handle(Input::Engine(Engine::Finished));
         }
         self.act();
         true
@@ -229,13 +243,13 @@ impl Driven {
         let mut batch = Batch::default();
         batch.push_raw(&self.outgoing);
         let raw = batch.len();
-        self.session.fill(self.now, &mut batch);
+        self.session.deliver(self.now, &mut batch);
         assert_eq!(batch.len() > raw, self.session.has_output(self.now));
         let offered: Vec<u8> = batch.write(|slices| slices.iter().flat_map(|s| s.to_vec()).collect());
         let written = accept(offered.len()).min(offered.len());
         self.wire.extend_from_slice(&offered[..written]);
         let mut rest = self.outgoing.split_off(written.min(raw));
-        batch.sent(written, &mut rest, |what| _ = self.session.sent(self.now, what));
+        batch.sent(written, &mut rest, |what| _ = self.session.delivered(self.now, what));
         self.outgoing = rest;
         self.act();
         !offered.is_empty()
@@ -256,7 +270,7 @@ impl Driven {
     }
 
     fn on_time(&mut self) {
-        self.session.on_time(self.now);
+        self.handle(Input::Due);
         self.act();
     }
 
@@ -456,8 +470,7 @@ fn a_prompt_over_the_limit_is_refused_by_characters() {
             assert_eq!(seen.last(), stream(&[]).last(), "{count} of {letter:?}");
             assert!(!driven.asked.is_empty());
         } else {
-            let error =
-                r#"{"type":"error","message":"The prompt is over 200 characters: send it in parts."}"#;
+            let error = r#"{"type":"error","message":"The prompt is too long (limit 200 characters). Send it in parts."}"#;
             assert_eq!(seen, [message(error)], "{count} of {letter:?}");
             assert_eq!(driven.asked, []);
         }
@@ -600,10 +613,10 @@ fn after_the_end_nothing_is_answered_or_spoken() {
         driven.say(text);
     }
     // What an engine was about to say when it was stopped.
-    driven.session.on_audio(Bytes::from_static(b"late"));
-    driven.session.on_failure(Code::EngineFailed, "Too late.");
-    driven.session.on_spoken();
-    driven.session.drain(Duration::from_secs(5));
+    driven.handle(Input::Engine(Engine::Audio(Bytes::from_static(b"late"))));
+    driven.handle(Input::Engine(Engine::Failed { code: Code::EngineFailed, message: "Too late." }));
+    driven.handle(Input::Engine(Engine::Finished));
+    driven.handle(Input::Drain(Duration::from_secs(5)));
     driven.settle();
     assert_eq!(driven.take(), ended_by_client());
     assert_eq!(driven.asked, []);
@@ -621,7 +634,7 @@ fn a_sentence_that_fails_has_its_error_and_its_end_and_the_next_goes_on() {
     ];
     for sentences in table {
         for prefetch in 1..=3 {
-            let mut driven = Driven::new(Settings { prefetch, ..settings() });
+            let mut driven = Driven::new(SessionConfig { prefetch, ..settings() });
             driven.say(&start(&sentences.join(" ")));
             driven.settle();
             assert_eq!(driven.take(), stream(sentences), "{sentences:?}");
@@ -637,7 +650,7 @@ fn the_next_sentences_are_in_synthesis_while_one_is_sent() {
     let sentences = ["One.", "Two.", "Three.", "Four.", "Five."];
     // 0 is taken for 1.
     for (prefetch, ahead) in [(0, 1), (1, 1), (2, 2), (3, 3), (100, 5)] {
-        let mut driven = Driven::new(Settings { prefetch, ..settings() });
+        let mut driven = Driven::new(SessionConfig { prefetch, ..settings() });
         driven.prefetch = ahead;
         driven.say(&start(&sentences.join(" ")));
         for spoken in 0..sentences.len() {
@@ -664,7 +677,7 @@ fn a_stream_that_nobody_takes_stops_its_engine() {
         let chunk = Bytes::from(vec![1; 10_000]);
         let mut taken = 0;
         while driven.session.wants_speech(driven.now) {
-            driven.session.on_audio(chunk.clone());
+            driven.handle(Input::Engine(Engine::Audio(chunk.clone())));
             taken += 1;
         }
         assert!((10..20).contains(&taken), "{taken} chunks of 10 kB");
@@ -680,7 +693,7 @@ fn a_stream_that_nobody_takes_stops_its_engine() {
 fn a_drained_session_finishes_its_stream_and_is_closed() {
     let going = || Seen::Close(1001, "The server is going away");
     let mut idle = driven();
-    idle.session.drain(Duration::from_secs(5));
+    idle.handle(Input::Drain(Duration::from_secs(5)));
     idle.act();
     assert_eq!(idle.take(), [going()]);
     idle.say(START);
@@ -693,7 +706,7 @@ fn a_drained_session_finishes_its_stream_and_is_closed() {
         driven.say(START);
         driven.speak_all();
         driven.write(|_| accepted);
-        driven.session.drain(Duration::from_secs(5));
+        driven.handle(Input::Drain(Duration::from_secs(5)));
         driven.act();
         driven.settle();
         assert_eq!(driven.take(), [&expected[..], &[going()]].concat(), "{accepted} bytes");
@@ -702,7 +715,7 @@ fn a_drained_session_finishes_its_stream_and_is_closed() {
     let mut paused = driven();
     paused.say(PAUSE);
     paused.say(START);
-    paused.session.drain(Duration::from_secs(5));
+    paused.handle(Input::Drain(Duration::from_secs(5)));
     paused.settle();
     assert_eq!(paused.take(), [], "a stream that is held is still running");
     paused.say(END);
@@ -716,7 +729,7 @@ fn a_session_that_does_nothing_keeps_nothing() {
     driven.say(START);
     driven.settle();
     assert!(driven.session.stream.is_none());
-    assert_eq!(driven.session.actions.capacity(), 0);
+    assert_eq!(driven.session.outputs.capacity(), 0);
 }
 
 /// A generator of its own, so that a seed means the same everywhere: xorshift64*.
@@ -740,7 +753,7 @@ fn what_is_heard_is_always_the_beginning_of_the_undisturbed_stream() {
     let one = stream(&sentences);
     for seed in 1..=600u64 {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let mut driven = Driven::new(Settings { prefetch: 1 + random.below(3), ..settings() });
+        let mut driven = Driven::new(SessionConfig { prefetch: 1 + random.below(3), ..settings() });
         let mut starts = 0;
         for _ in 0..200 {
             match random.below(100) {
@@ -790,7 +803,7 @@ const FLUSH: &str = r#"{"type":"flush"}"#;
 const DRAIN: &str = r#"{"type":"end","drain":true}"#;
 const APPENDED: &str = r#"{"type":"start_session","source":"append"}"#;
 
-fn v1(settings: Settings) -> Driven {
+fn v1(settings: SessionConfig) -> Driven {
     let mut driven = Driven::open(settings, Some(TOKEN));
     driven.take();
     driven
@@ -927,7 +940,7 @@ fn a_stream_tells_offsets_and_figures() {
     ];
     for sentences in table {
         for is_paced in [false, true] {
-            let mut driven = v1(Settings { is_paced, ahead: Duration::from_secs(60), ..settings() });
+            let mut driven = v1(SessionConfig { is_paced, ahead: Duration::from_secs(60), ..settings() });
             driven.say(&start(&sentences.join(" ")));
             driven.settle();
             assert_whole(&driven.take(), "verbatim", sentences, "completed");
@@ -1059,7 +1072,7 @@ fn a_finished_sentence_does_not_wait_for_more_text() {
         let began = driven.now;
         driven.say(&append("Is that so?"));
         assert_eq!(driven.settled(), [], "the next letter may belong to it");
-        let due = driven.session.next_time();
+        let due = driven.session.next_deadline();
         assert_eq!(due, Some(began + Duration::from_millis(idle_ms)));
         driven.now = due.unwrap() - Duration::from_nanos(1);
         driven.on_time();
@@ -1187,7 +1200,7 @@ fn what_does_not_fit_the_moment_is_refused_by_code() {
 
 #[test]
 fn an_update_holds_from_the_next_sentence_on() {
-    let mut driven = v1(Settings { prefetch: 1, ..settings() });
+    let mut driven = v1(SessionConfig { prefetch: 1, ..settings() });
     driven.voice_of = |sentence| {
         let text = format!("{}/{}/{}", sentence.voice, sentence.speed, sentence.format.encoding.name());
         (text.into_bytes(), None)
@@ -1215,7 +1228,7 @@ fn voices_of(start: &str, updates: &[&str]) -> Vec<String> {
     let voice =
         |name: &str, language: &str| Voice { language: Some(language.to_owned()), ..Voice::new(name) };
     let voices = vec![voice("joe", "en-US"), voice("eva", "de"), voice("amy", "en-GB")];
-    let mut driven = v1(Settings { prefetch: 1, voices, ..settings() });
+    let mut driven = v1(SessionConfig { prefetch: 1, voices, ..settings() });
     driven.voice_of = |sentence| (format!("{}/{} ", sentence.voice, sentence.language).into_bytes(), None);
     driven.say(&start_with(start));
     for update in updates {
@@ -1252,7 +1265,7 @@ fn a_session_speaks_as_much_as_it_may_and_ends() {
     for (most, sentences, is_over) in
         [(19, 4, false), (18, 3, true), (14, 3, true), (13, 2, true), (3, 0, true)]
     {
-        let limited = Settings { max_session_chars: Some(most), ..settings() };
+        let limited = SessionConfig { max_session_chars: Some(most), ..settings() };
         for is_v1 in [false, true] {
             let mut driven = if is_v1 { v1(limited.clone()) } else { Driven::new(limited.clone()) };
             let mut seen = Vec::new();
@@ -1269,7 +1282,7 @@ fn a_session_speaks_as_much_as_it_may_and_ends() {
             if is_over {
                 let code = if is_v1 { 4413 } else { 1008 };
                 assert!(matches!(closes[0], Seen::Close(got, _) if *got == code), "{closes:?}");
-                assert!(errors[0].contains("as much text as it may speak"));
+                assert!(errors[0].contains("as many characters as allowed"));
                 assert_eq!(errors[0].contains("text_too_long"), is_v1);
                 // What was spoken is heard to its end, and the end is told.
                 assert!(matches!(&seen[seen.len() - 2], Seen::Message(json) if json.contains("session_end")));
@@ -1309,7 +1322,7 @@ fn an_end_that_drains_comes_behind_everything() {
         }
         let mut seen = driven.settled();
         assert_eq!(seen.pop(), Some(Seen::Close(1000, "Session ended by client")));
-        seen.retain(|seen| !matches!(seen, Seen::Message(json) if json.contains("told to end")));
+        seen.retain(|seen| !matches!(seen, Seen::Message(json) if json.contains("no more text after end")));
         assert_whole(&seen, source, sentences, "ended");
         assert_eq!(driven.asked.len(), 2);
     }
@@ -1555,7 +1568,7 @@ fn what_a_client_says_it_has_played_is_what_was_heard() {
 #[test]
 fn after_a_cancel_paced_audio_does_not_wait_for_what_was_dropped() {
     for is_acknowledged in [false, true] {
-        let mut driven = v1(Settings { is_paced: true, ..settings() });
+        let mut driven = v1(SessionConfig { is_paced: true, ..settings() });
         driven.say(APPENDED);
         driven.say(&append("A sentence that is long enough to fill it. "));
         driven.say(FLUSH);
@@ -1601,7 +1614,7 @@ fn a_base_client_has_the_base_messages_only() {
     }
     assert_eq!(driven.settled().len(), 200, "only a client that should know better is given up");
     driven.now += Duration::from_secs(100_000);
-    assert_eq!(driven.session.next_time(), None);
+    assert_eq!(driven.session.next_deadline(), None);
     driven.on_time();
     driven.say(START);
     assert_eq!(driven.settled(), stream(&GREETED));
@@ -1680,7 +1693,7 @@ fn a_session_lasts_no_longer_than_it_may() {
             driven.say(PAUSE);
             driven.settled();
         }
-        assert_eq!(driven.session.next_time(), Some(began + Duration::from_secs(3_570)));
+        assert_eq!(driven.session.next_deadline(), Some(began + Duration::from_secs(3_570)));
         driven.now = began + Duration::from_secs(3_569);
         driven.on_time();
         assert_eq!(driven.settled(), []);
@@ -1689,7 +1702,7 @@ fn a_session_lasts_no_longer_than_it_may() {
         driven.on_time();
         let notice = message(r#"{"type":"go_away","timeLeftMs":30000,"reason":"max_duration"}"#);
         assert_eq!(driven.settled(), [notice]);
-        assert_eq!(driven.session.next_time(), Some(began + Duration::from_secs(3_600)));
+        assert_eq!(driven.session.next_deadline(), Some(began + Duration::from_secs(3_600)));
         driven.now = began + Duration::from_secs(3_600);
         driven.on_time();
         let seen = driven.settled();
@@ -1697,7 +1710,7 @@ fn a_session_lasts_no_longer_than_it_may() {
         let end = &of_type(&seen, "session_end")[0];
         assert!(end.contains(r#""reason":"expired""#), "{end}");
         assert!(matches!(seen[2..], [Seen::Close(1000, _)]), "{seen:?}");
-        assert_eq!(driven.session.next_time(), None);
+        assert_eq!(driven.session.next_deadline(), None);
     }
 }
 
@@ -1712,16 +1725,31 @@ impl Driven {
     /// The connection is lost, and everything that it had not delivered.
     fn lose(&mut self) {
         assert!(self.kept && self.session.is_resumable());
-        self.session.freeze(self.now);
+        self.handle(Input::Disconnected);
         self.outgoing.clear();
         self.closed = None;
         assert!(!self.session.has_output(self.now), "nothing leaves without a connection");
     }
 
+    fn written_bytes(&self) -> usize {
+        self.session.stream.as_ref().map_or(0, |stream| stream.log().written_bytes() as usize)
+    }
+
+    /// The session goes on in another process, which has nothing but what was written down of it.
+    fn move_to_another_process(&mut self) {
+        let json = serde_json::to_string(&self.session.snapshot(self.now)).unwrap();
+        let snapshot: Snapshot = serde_json::from_str(&json).unwrap();
+        let token = self.session.token().map(str::to_owned);
+        self.session = Session::restore(Arc::clone(&self.session.config), snapshot, token, self.now);
+        self.speeches.clear();
+        self.is_writing = false;
+        assert!(!self.session.has_outputs() && !self.session.has_output(self.now));
+    }
+
     /// Another connection goes on; what it got so far is forgotten.
     fn recover(&mut self, offset: usize) {
         self.wire.clear();
-        self.session.on_recovered(self.now, offset as u64);
+        self.handle(Input::Answer(Answer::Recovered { offset: offset as u64 }));
         self.act();
     }
 }
@@ -1754,10 +1782,10 @@ fn assert_goes_on(seen: &[Seen], offset: usize, at: &str) {
 #[test]
 fn a_session_that_has_come_to_its_end_goes_on_at_every_byte() {
     let total = all_audio(&TOLD).len();
-    for is_paused in [false, true] {
+    for (is_paused, moves) in [(false, false), (true, false), (false, true), (true, true)] {
         for is_told in [false, true] {
             for offset in (0..=total).step_by(7).chain([total]) {
-                let mut driven = v1(Settings { keep_bytes: 1 << 20, ..settings() });
+                let mut driven = v1(SessionConfig { keep_bytes: 1 << 20, ..settings() });
                 driven.say(&resumable(&TOLD));
                 driven.say(DRAIN);
                 driven.settle();
@@ -1766,6 +1794,9 @@ fn a_session_that_has_come_to_its_end_goes_on_at_every_byte() {
                     driven.take();
                 }
                 driven.lose();
+                if moves {
+                    driven.move_to_another_process();
+                }
                 driven.recover(offset);
                 if is_paused {
                     driven.say(PAUSE);
@@ -1804,11 +1835,15 @@ fn a_stream_goes_on_at_every_byte_that_was_sent() {
     let total = all_audio(&TOLD).len();
     let wire = *ends(&[vec![stream_start("verbatim")], v1_sentences(&TOLD, 0, 0)].concat()).last().unwrap();
     for accepted in (0..wire + 40).step_by(13) {
-        for is_paced in [false, true] {
+        for (is_paced, moves) in [(false, false), (true, false), (false, true)] {
             let mut offset = 0;
             loop {
-                let settings =
-                    Settings { keep_bytes: 1 << 20, is_paced, ahead: Duration::from_secs(9), ..settings() };
+                let settings = SessionConfig {
+                    keep_bytes: 1 << 20,
+                    is_paced,
+                    ahead: Duration::from_secs(9),
+                    ..settings()
+                };
                 let mut driven = v1(settings);
                 driven.say(&resumable(&TOLD));
                 driven.speak_all();
@@ -1816,9 +1851,15 @@ fn a_stream_goes_on_at_every_byte_that_was_sent() {
                 driven.write(|_| accepted.saturating_sub(wire));
                 let sent = usize::try_from(driven.session.sent_bytes()).unwrap();
                 driven.lose();
+                // What is sent and not played is not known elsewhere: all that was written counts as sent.
+                let sent = if moves { driven.written_bytes() } else { sent };
+                if moves {
+                    driven.move_to_another_process();
+                }
                 driven.now += Duration::from_secs(5);
                 driven.recover(offset);
-                let at = format!("{accepted} bytes, offset {offset} of {sent}, paced {is_paced}");
+                let at =
+                    format!("{accepted} bytes, offset {offset} of {sent}, paced {is_paced}, moves {moves}");
                 let seen = driven.settled();
                 if offset > sent {
                     assert_lost(&seen, &at);
@@ -1850,7 +1891,7 @@ fn what_is_no_longer_kept_is_spoken_again() {
         // How much was made by then: everything, or half of it.
         for events in [1_000, 9] {
             for offset in 0..=total {
-                let mut driven = v1(Settings { keep_bytes, prefetch: 2, ..settings() });
+                let mut driven = v1(SessionConfig { keep_bytes, prefetch: 2, ..settings() });
                 driven.say(&resumable(&TOLD));
                 for _ in 0..events {
                     driven.speak();
@@ -1865,7 +1906,7 @@ fn what_is_no_longer_kept_is_spoken_again() {
                 let at = format!("{events} events, offset {offset} of {sent}, kept {keep_bytes}");
                 assert_goes_on(&driven.settled(), offset, &at);
                 // And once more, in between.
-                let mut driven = v1(Settings { keep_bytes, prefetch: 2, ..settings() });
+                let mut driven = v1(SessionConfig { keep_bytes, prefetch: 2, ..settings() });
                 driven.say(&resumable(&TOLD));
                 for _ in 0..events {
                     driven.speak();
@@ -1889,10 +1930,11 @@ fn what_sounds_different_the_second_time_is_never_heard() {
     let total = all_audio(&TOLD).len();
     for offset in 0..total - 64 {
         for is_deterministic in [true, false] {
-            let mut driven = v1(Settings { keep_bytes: 1, is_deterministic, ..settings() });
+            let mut driven = v1(SessionConfig { keep_bytes: 1, is_deterministic, ..settings() });
             driven.say(&resumable(&TOLD));
             driven.settle();
-            let has_all = driven.session.stream.as_ref().is_some_and(|s| s.log.base_bytes() <= offset as u64);
+            let has_all =
+                driven.session.stream.as_ref().is_some_and(|s| s.log().base_bytes() <= offset as u64);
             driven.lose();
             // One bit of the second sentence.
             driven.voice_of = |sentence| {
@@ -1927,7 +1969,7 @@ fn a_client_that_comes_back_for_nothing_is_told() {
     assert_lost(&driven.settled(), "no stream");
     for (is_expired, code) in [(false, 4404), (true, 4410)] {
         let mut driven = v1(settings());
-        driven.session.on_not_recovered(is_expired);
+        driven.handle(Input::Answer(Answer::NotRecovered { is_expired }));
         driven.act();
         let seen = driven.settled();
         let told = r#"{"type":"recovered","recovered":false,"code":"session_not_found"}"#;
@@ -1936,17 +1978,17 @@ fn a_client_that_comes_back_for_nothing_is_told() {
         assert!(matches!(seen[2..], [Seen::Close(close, _)] if close == code), "{seen:?}");
     }
     let mut driven = v1(settings());
-    driven.session.on_text(driven.now, r#"{"type":"recover","sessionId":"a","token":"b","offset":7}"#);
+    driven.handle(Input::Message(r#"{"type":"recover","sessionId":"a","token":"b","offset":7}"#));
     let recover = Recover { session_id: "a".to_owned(), token: "b".to_owned(), offset: 7 };
-    assert_eq!(driven.session.next_action(), Some(Action::Recover(Box::new(recover))));
-    let [Action::Send(taken), Action::Close(CloseCode(4409), _)] = Session::taken() else { panic!() };
+    assert_eq!(driven.session.poll(), Some(Output::Recover(Box::new(recover))));
+    let [Output::Send(taken), Output::Close(Close::SessionTaken)] = Session::taken() else { panic!() };
     assert_refused(&[message(taken.to_json())], "session_taken");
 }
 
 /// A pause outlasts the connection, and so does a cancel.
 #[test]
 fn what_a_client_asked_for_holds_after_it_came_back() {
-    let mut driven = v1(Settings { keep_bytes: 1 << 20, ..settings() });
+    let mut driven = v1(SessionConfig { keep_bytes: 1 << 20, ..settings() });
     driven.say(&resumable(&TOLD));
     driven.speak_all();
     driven.write(|_| 400);
@@ -1961,7 +2003,7 @@ fn what_a_client_asked_for_holds_after_it_came_back() {
     for keep_bytes in [1, 1 << 20] {
         for offset in [0, 1, 40, 100] {
             for speaks in 0..9 {
-                let mut driven = v1(Settings { keep_bytes, ..settings() });
+                let mut driven = v1(SessionConfig { keep_bytes, ..settings() });
                 driven.say(&start_with(
                     r#""source":"append","prompt":"Hello my friend. I am ready. ","resumable":true"#,
                 ));
@@ -2031,13 +2073,29 @@ fn a_second_cancel_is_about_the_second_sentence() {
 /// beginning, cut only where a cancel said so, and in the end it has all of it.
 #[test]
 fn a_client_never_has_anything_but_the_stream() {
+    for seed in 1..=500 {
+        run_history(seed, false);
+    }
+}
+
+/// The same where each lost connection takes its server with it, and the session continues elsewhere from
+/// what was written down of it.
+#[test]
+fn a_session_that_moves_to_another_process_has_the_same_stream() {
+    for seed in 1..=1_000 {
+        run_history(seed, true);
+    }
+}
+
+fn run_history(seed: u64, moves: bool) {
     let voice_of = |sentence: &Sentence| spoken(&sentence.text);
-    for seed in 1..=500u64 {
+    {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let is_paced = random.below(2) == 0;
         // Where half a sentence is gone, nobody can go back: enough for one is kept.
         let keep_bytes = [400, 1 << 20][random.below(2)];
-        let mut driven = v1(Settings { prefetch: 1 + random.below(3), is_paced, keep_bytes, ..settings() });
+        let mut driven =
+            v1(SessionConfig { prefetch: 1 + random.below(3), is_paced, keep_bytes, ..settings() });
         driven.voice_of = voice_of;
         driven.say(&start_with(r#""source":"append","resumable":true"#));
         driven.settled();
@@ -2096,6 +2154,9 @@ fn a_client_never_has_anything_but_the_stream() {
                     let lost = random.below(60 + far);
                     client.truncate(client.len().saturating_sub(lost * random.below(2)));
                     driven.lose();
+                    if moves {
+                        driven.move_to_another_process();
+                    }
                     driven.now += Duration::from_millis(random.below(500) as u64);
                     driven.recover(client.len());
                 }
@@ -2147,7 +2208,7 @@ fn sentences_without_audio_fill_no_memory() {
     const MOST: usize = 4 * 1024 * 1024;
     let text = append(&"Silent. ".repeat(40));
     for (options, is_paused) in [("", false), (r#","resumable":true"#, false), ("", true)] {
-        let mut driven = v1(Settings { keep_bytes: 1 << 18, ..settings() });
+        let mut driven = v1(SessionConfig { keep_bytes: 1 << 18, ..settings() });
         let segmentation = r#""segmentation":{"minChars":0,"firstClause":false}"#;
         driven.say(&start_with(&format!(r#""source":"append",{segmentation}{options}"#)));
         driven.settle();
@@ -2232,7 +2293,7 @@ fn seconds(_: &Sentence) -> (Vec<u8>, Option<&'static str>) {
 
 #[test]
 fn audio_is_wasted_once() {
-    let mut driven = v1(Settings { keep_bytes: 1 << 20, ..settings() });
+    let mut driven = v1(SessionConfig { keep_bytes: 1 << 20, ..settings() });
     driven.voice_of = seconds;
     driven.say(&start_with(r#""source":"append","resumable":true"#));
     let wasted = |driven: &Driven| {
@@ -2269,7 +2330,7 @@ fn audio_is_wasted_once() {
     assert_eq!((cancel(&mut driven, 1_000), wasted(&driven)), (2_600, 3_500));
 
     // Where it is no longer known which audio that was.
-    let mut driven = v1(Settings { keep_bytes: 16, ..settings() });
+    let mut driven = v1(SessionConfig { keep_bytes: 16, ..settings() });
     driven.voice_of = seconds;
     driven.say(&start_with(r#""source":"append","resumable":true"#));
     speak(&mut driven, "One of them.");

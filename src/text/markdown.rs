@@ -16,7 +16,7 @@ const MAX_ADDRESS: usize = 2_000;
 ///
 /// Emphasis, headings, bullets, rules, link addresses, tags and emoji disappear, fenced code with all it
 /// holds. Items, headings and rows of tables become paragraphs, because no voice can show a line.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Cleaner {
     line: Line,
     inline: Inline,

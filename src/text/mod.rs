@@ -72,7 +72,7 @@ impl Default for Segmentation {
 ///
 /// The same text gives the same segments however it was divided into fragments. Apart from white space around
 /// segments nothing is lost or changed, unless [`Segmentation::clean`] says so.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Segmenter {
     settings: Segmentation,
     #[serde(with = "language::by_tag")]

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::language;
 
 /// What is remembered of the buffer, so that it need not be read again. Positions are bytes of the buffer.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Scan {
     pub(super) previous: Option<char>,
     pub(super) words: usize,

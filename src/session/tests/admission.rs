@@ -19,14 +19,14 @@ fn left(code: &str, close: u16) -> impl Fn(&[Seen]) {
 
 fn awaiting() -> Driven {
     let mut driven = v1(settings());
-    driven.session.await_auth();
+    driven.handle(Input::AwaitCredential);
     driven
 }
 
 #[test]
 fn a_good_credential_opens_the_session() {
     let mut driven = awaiting();
-    assert_eq!(driven.session.next_time(), Some(driven.now + Duration::from_secs(10)));
+    assert_eq!(driven.session.next_deadline(), Some(driven.now + Duration::from_secs(10)));
     driven.say(&auth("good"));
     driven.say(&start("One."));
     assert!(matches!(driven.settled().last(), Some(Seen::Message(end)) if end.contains("completed")));
@@ -73,14 +73,14 @@ fn a_credential_must_come_in_time() {
 
 #[test]
 fn who_does_nothing_for_too_long_is_closed() {
-    let settings = || Settings { idle_timeout: Some(Duration::from_secs(600)), ..settings() };
+    let settings = || SessionConfig { idle_timeout: Some(Duration::from_secs(600)), ..settings() };
     let later = |driven: &mut Driven, seconds: u64| {
         driven.now += Duration::from_secs(seconds);
         driven.on_time();
         driven.settled()
     };
     let mut driven = v1(settings());
-    assert_eq!(driven.session.next_time(), Some(driven.now + Duration::from_secs(600)));
+    assert_eq!(driven.session.next_deadline(), Some(driven.now + Duration::from_secs(600)));
     assert_eq!(later(&mut driven, 599), []);
     driven.say(PING);
     left("idle_timeout", 4408)(&later(&mut driven, 1));
@@ -107,7 +107,7 @@ fn who_does_nothing_for_too_long_is_closed() {
 #[test]
 fn too_many_messages_are_not_taken_and_too_many_of_these_are_the_end() {
     for is_v1 in [true, false] {
-        let settings = Settings { messages: Some(Rate::per_sec(10, 2)), ..settings() };
+        let settings = SessionConfig { messages: Some(Rate::per_sec(10, 2)), ..settings() };
         let mut driven = if is_v1 { v1(settings) } else { Driven::new(settings) };
         for _ in 0..20 {
             driven.say(RESUME);
@@ -135,14 +135,14 @@ fn too_many_messages_are_not_taken_and_too_many_of_these_are_the_end() {
 #[test]
 fn a_session_that_is_held_starts_nothing() {
     let mut driven = v1(settings());
-    driven.session.hold(Some(Held::Sessions));
+    driven.handle(Input::Hold(Some(Held::Sessions)));
     driven.say(&start("One."));
     let seen = driven.settled();
     assert!(
         matches!(&seen[..], [Seen::Message(error)] if error.contains(r#""code":"rate_limited","retryable":true,"fatal":false"#)),
         "{seen:?}"
     );
-    driven.session.hold(None);
+    driven.handle(Input::Hold(None));
     driven.say(&start("One."));
     assert_eq!(driven.asked.len(), 1);
     assert_eq!(driven.session.streams(), 1);
@@ -153,14 +153,14 @@ fn whose_client_was_given_enough_is_heard_to_the_end_of_the_sentence() {
     for is_v1 in [true, false] {
         let mut driven = if is_v1 { v1(settings()) } else { Driven::new(settings()) };
         driven.say(&start("The first one. The second one. The third one. The last one."));
-        driven.session.on_exhausted();
+        driven.handle(Input::Exhausted);
         let seen = driven.settled();
         assert_eq!(driven.asked.len(), 2, "what was begun");
         assert_eq!(of_type(&seen, "sentence_end").len(), 2);
         let [.., Seen::Message(error), Seen::Message(end), Seen::Close(code, _)] = &seen[..] else {
             panic!("{seen:?}")
         };
-        assert!(error.contains("in an hour") && end.contains("session_end"), "{seen:?}");
+        assert!(error.contains("this hour") && end.contains("session_end"), "{seen:?}");
         assert_eq!(
             (*code, error.contains("text_too_long")),
             if is_v1 { (4413, true) } else { (1008, false) }
@@ -169,7 +169,7 @@ fn whose_client_was_given_enough_is_heard_to_the_end_of_the_sentence() {
         // With nothing more to come there is nothing to tell.
         let mut driven = if is_v1 { v1(settings()) } else { Driven::new(settings()) };
         driven.say(&start("One."));
-        driven.session.on_exhausted();
+        driven.handle(Input::Exhausted);
         let seen = driven.settled();
         assert!(of_type(&seen, "error").is_empty() && driven.closed.is_none(), "{seen:?}");
     }
@@ -177,7 +177,7 @@ fn whose_client_was_given_enough_is_heard_to_the_end_of_the_sentence() {
 
 #[test]
 fn a_credential_narrows_a_session_down() {
-    let within = |bounds: Bounds| Settings { max_session_chars: Some(50), ..settings() }.within(&bounds);
+    let within = |bounds: Bounds| SessionConfig { max_session_chars: Some(50), ..settings() }.within(&bounds);
     let voices = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
     assert!(within(Bounds { voices: voices(&["carl", ""]), ..Bounds::default() }).is_none());
     assert!(within(Bounds { voices: voices(&[]), ..Bounds::default() }).is_none());
@@ -214,8 +214,8 @@ fn a_credential_narrows_a_session_down() {
 fn nothing_that_can_be_printed_holds_a_token() {
     let mut driven = awaiting();
     let session = format!("{:?}", driven.session);
-    driven.session.on_text(driven.now, &auth("hunter2"));
-    let action = format!("{:?}", driven.session.next_action().unwrap());
+    driven.handle(Input::Message(&auth("hunter2")));
+    let action = format!("{:?}", driven.session.poll().unwrap());
     let recover = ClientMessage::parse(r#"{"type":"recover","sessionId":"a","token":"hunter2","offset":0}"#);
     let greeting = format!(
         "{:?}",

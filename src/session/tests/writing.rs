@@ -4,8 +4,8 @@ use super::*;
 
 const NO_WRITER: &str = "This server has no language model";
 
-fn with_writer() -> Settings {
-    Settings { has_writer: true, ..settings() }
+fn with_writer() -> SessionConfig {
+    SessionConfig { has_writer: true, ..settings() }
 }
 
 fn ask(prompt: &str) -> String {
@@ -15,19 +15,19 @@ fn ask(prompt: &str) -> String {
 impl Driven {
     fn write_text(&mut self, text: &str) {
         assert!(self.is_writing && self.session.wants_text());
-        self.session.on_fragment(self.now, text);
+        self.handle(Input::Writer(Written::Text(text)));
         self.act();
     }
 
     fn end_text(&mut self) {
         self.is_writing = false;
-        self.session.on_script_end();
+        self.handle(Input::Writer(Written::Finished));
         self.act();
     }
 
     fn fail_text(&mut self, code: Code, message: &str) {
         self.is_writing = false;
-        self.session.on_script_failure(code, message);
+        self.handle(Input::Writer(Written::Failed { code, message }));
         self.act();
     }
 
@@ -83,7 +83,7 @@ fn a_finished_sentence_does_not_wait_for_the_next_token() {
         pieces.iter().for_each(|piece| driven.write_text(piece));
         assert_eq!(driven.settled(), [], "the next letter may belong to it");
         driven.now += Duration::from_millis(250);
-        assert_eq!(driven.session.next_time(), Some(driven.now));
+        assert_eq!(driven.session.next_deadline(), Some(driven.now));
         driven.on_time();
         assert_eq!(driven.settled(), v1_sentences(&["Is that so?"], 0, 0), "{pieces:?}");
         // Half a sentence waits, for as long as the model thinks.
@@ -114,7 +114,7 @@ fn without_a_writer_there_is_no_llm() {
 
 #[test]
 fn a_server_may_have_every_prompt_answered_but_those_of_clients_that_say_otherwise() {
-    let settings = || Settings { source: TextSource::Llm, ..with_writer() };
+    let settings = || SessionConfig { source: TextSource::Llm, ..with_writer() };
     // A client of the base protocol.
     let mut driven = Driven::new(settings());
     driven.say(&start("Tell me."));
@@ -196,7 +196,7 @@ fn a_failure_is_told_at_once_and_what_was_written_is_spoken() {
             assert_eq!(driven.told(), [before, vec!["u Again.".to_owned()]].concat());
         }
     }
-    let mut driven = Driven::new(Settings { source: TextSource::Llm, ..with_writer() });
+    let mut driven = Driven::new(SessionConfig { source: TextSource::Llm, ..with_writer() });
     driven.say(&start("Tell me."));
     driven.fail_text(Code::LlmFailed, "It broke.");
     let seen = driven.settled();
@@ -218,9 +218,9 @@ fn cancel_and_end_stop_the_writer_and_an_answer_that_was_cancelled_is_over() {
         driven.say(CANCEL);
         assert!(!driven.is_writing && !driven.session.wants_text());
         // Whatever was on its way is nothing any more.
-        driven.session.on_fragment(driven.now, " Three.");
-        driven.session.on_script_end();
-        driven.session.on_script_failure(Code::LlmFailed, "Late.");
+        driven.handle(Input::Writer(Written::Text(" Three.")));
+        driven.handle(Input::Writer(Written::Finished));
+        driven.handle(Input::Writer(Written::Failed { code: Code::LlmFailed, message: "Late." }));
         driven.act();
         if paused {
             driven.say(RESUME);
@@ -260,7 +260,7 @@ fn an_end_that_drains_lets_the_writer_finish() {
 fn beyond_the_limit_the_writer_is_stopped_and_the_rest_left_out() {
     let limit = "🍵 is tea. More".chars().count();
     for step in [1, 3, 100] {
-        let mut driven = v1(Settings { max_script_chars: limit, ..with_writer() });
+        let mut driven = v1(SessionConfig { max_script_chars: limit, ..with_writer() });
         driven.say(&ask("Tell me."));
         let text: Vec<char> = "🍵 is tea. More of it.".chars().collect();
         let mut pieces = text.chunks(step);
@@ -278,7 +278,7 @@ fn beyond_the_limit_the_writer_is_stopped_and_the_rest_left_out() {
         assert_eq!(driven.told(), ["u Tell me.", "a 🍵 is tea. More", "u More."]);
     }
     // Exactly at the limit nothing is left out.
-    let mut driven = v1(Settings { max_script_chars: 4, ..with_writer() });
+    let mut driven = v1(SessionConfig { max_script_chars: 4, ..with_writer() });
     driven.turn("Tell me.", "One.");
     assert!(of_type(&driven.take(), "warning").is_empty());
 }
@@ -286,7 +286,7 @@ fn beyond_the_limit_the_writer_is_stopped_and_the_rest_left_out() {
 #[test]
 fn a_writer_waits_while_enough_waits_to_be_spoken() {
     for most in [0, 20, 100] {
-        let settings = Settings { max_buffered_chars: most, prefetch: 1, ..with_writer() };
+        let settings = SessionConfig { max_buffered_chars: most, prefetch: 1, ..with_writer() };
         let mut driven = v1(settings);
         driven.say(&ask("Tell me."));
         driven.say(PAUSE);
@@ -307,7 +307,8 @@ fn a_writer_waits_while_enough_waits_to_be_spoken() {
 
 #[test]
 fn what_was_said_is_told_with_the_next_prompt_within_bounds() {
-    let mut driven = v1(Settings { history: conversation::Bounds { turns: 3, chars: 400 }, ..with_writer() });
+    let mut driven =
+        v1(SessionConfig { history: conversation::Bounds { turns: 3, chars: 400 }, ..with_writer() });
     driven.turn("One?", "Eins.");
     driven.turn("Two?", "Zwei.");
     assert_eq!(driven.told(), ["u One?", "a Eins.", "u Two?"]);
@@ -340,7 +341,7 @@ fn an_answer_that_was_cut_off_is_remembered_as_far_as_it_was_heard() {
 fn a_session_that_comes_back_has_its_writer_and_its_conversation() {
     let sentences = ["The first one.", "The second one.", "The third one."];
     for lost_after in 0..3 {
-        let mut driven = v1(Settings { keep_bytes: 10_000, ..with_writer() });
+        let mut driven = v1(SessionConfig { keep_bytes: 10_000, ..with_writer() });
         driven.turn("Before.", "Yes.");
         driven.say(&start_with(r#""source":"llm","prompt":"Tell me.","resumable":true"#));
         let mut seen = driven.settled();

@@ -9,7 +9,7 @@ use aloud::audio::{Encoding, Format};
 use aloud::session::conversation::Bounds;
 use aloud::ws::frames::Batch;
 use aloud::session::message::{Code, TextSource};
-use aloud::session::{Action, Session, Settings};
+use aloud::session::{Answer, Engine, Input, Output, Session, SessionConfig, Snapshot, Written};
 use aloud::audio::voice::Voice;
 use hyper::body::Bytes;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
@@ -75,6 +75,7 @@ impl Heard {
 }
 
 struct Driven {
+    config: Arc<SessionConfig>,
     session: Session,
     prefetch: usize,
     is_v1: bool,
@@ -90,36 +91,40 @@ struct Driven {
 }
 
 impl Driven {
+    fn handle(&mut self, input: Input<'_>) {
+        self.session.handle(input, self.now);
+    }
+
     fn act(&mut self) {
-        while let Some(action) = self.session.next_action() {
-            assert_eq!(self.closed, None, "{action:?} after the close");
-            match action {
-                Action::Send(message) => self.push_text(&message.to_json()),
-                Action::Speak(sentence) => {
+        while let Some(output) = self.session.poll() {
+            assert_eq!(self.closed, None, "{output:?} after the close");
+            match output {
+                Output::Send(message) => self.push_text(&message.to_json()),
+                Output::Speak(sentence) => {
                     let (audio, fails) = spoken(&sentence.text);
                     let chunks = audio.chunks(CHUNK_BYTES).map(Bytes::copy_from_slice).collect();
                     self.speeches.push_back(Speech { chunks, fails });
                     assert!(self.speeches.len() <= self.prefetch, "more than prefetch in synthesis");
                 }
-                Action::Write { turns, .. } => {
+                Output::Write { turns, .. } => {
                     assert!(!self.is_writing && !turns.is_empty());
                     self.is_writing = true;
                 }
-                Action::StopWriting => {
+                Output::StopWriting => {
                     assert!(self.is_writing);
                     self.is_writing = false;
                 }
-                Action::Cancel => {
+                Output::StopSpeaking => {
                     let untaken = self.speeches.drain(..).flat_map(|speech| speech.chunks);
                     let untaken = untaken.map(|chunk| chunk.len() as u64).sum();
-                    self.session.on_cancelled(untaken);
+                    self.handle(Input::Engine(Engine::Stopped { buffered_bytes: untaken }));
                 }
-                Action::Keep => assert!(self.session.token().is_some()),
+                Output::Keep => assert!(self.session.token().is_some()),
                 // The registry's part, which is not here.
-                Action::Recover(_) => self.session.on_not_recovered(false),
+                Output::Recover(_) => self.handle(Input::Answer(Answer::NotRecovered { is_expired: false })),
                 // Only what a client must show is looked at, and this one need not.
-                Action::Authenticate(_) => {}
-                Action::Close(code, _) => self.closed = Some(code.0),
+                Output::Authenticate(_) => {}
+                Output::Close(close) => self.closed = Some(close.code(self.is_v1)),
             }
         }
     }
@@ -132,7 +137,7 @@ impl Driven {
 
     fn say(&mut self, json: &str) {
         if self.closed.is_none() {
-            self.session.on_text(self.now, json);
+            self.handle(Input::Message(json));
             self.act();
         }
     }
@@ -144,12 +149,15 @@ impl Driven {
         }
         let Some(speech) = self.speeches.front_mut() else { return false };
         if let Some(chunk) = speech.chunks.pop_front() {
-            self.session.on_audio(chunk);
+            self.handle(Input::Engine(Engine::Audio(chunk)));
         } else if std::mem::take(&mut speech.fails) {
-            self.session.on_failure(Code::EngineFailed, "The engine broke.");
+            self.handle(Input::Engine(Engine::Failed {
+                code: Code::EngineFailed,
+                message: "The engine broke.",
+            }));
         } else {
             self.speeches.pop_front();
-            self.session.on_spoken();
+            self.handle(Input::Engine(Engine::Finished));
         }
         self.act();
         true
@@ -161,14 +169,17 @@ impl Driven {
             return;
         }
         match kind {
-            0..=5 => self.session.on_fragment(self.now, SENTENCES[usize::from(kind)]),
+            0..=5 => self.handle(Input::Writer(Written::Text(SENTENCES[usize::from(kind)]))),
             6 => {
                 self.is_writing = false;
-                self.session.on_script_end();
+                self.handle(Input::Writer(Written::Finished));
             }
             _ => {
                 self.is_writing = false;
-                self.session.on_script_failure(Code::LlmFailed, "The model broke.");
+                self.handle(Input::Writer(Written::Failed {
+                    code: Code::LlmFailed,
+                    message: "The model broke.",
+                }));
             }
         }
         self.act();
@@ -181,7 +192,7 @@ impl Driven {
         batch.push_raw(&self.outgoing);
         let (raw, has_room) = (batch.len(), !batch.is_full());
         if self.closed.is_none() {
-            self.session.fill(self.now, &mut batch);
+            self.session.deliver(self.now, &mut batch);
             assert_eq!(batch.len() > raw, has_room && self.session.has_output(self.now));
         }
         let offered: Vec<u8> = batch.write(|slices| slices.iter().flat_map(|s| s.to_vec()).collect());
@@ -189,7 +200,7 @@ impl Driven {
         self.wire.extend_from_slice(&offered[..written]);
         let mut rest = self.outgoing.split_off(written.min(raw));
         batch.sent(written, &mut rest, |what| {
-            self.session.sent(self.now, what);
+            self.session.delivered(self.now, what);
         });
         self.outgoing = rest;
         self.act();
@@ -283,16 +294,25 @@ impl Driven {
         }
     }
 
-    /// The connection is lost, and its client comes back on another at some byte that it has.
-    fn lose(&mut self, back: usize) {
+    /// The connection is lost, and its client recovers on another at some byte that it has: in the same
+    /// process, or in another one, which has nothing but the session as it was written down.
+    fn lose(&mut self, back: usize, moves: bool) {
         if self.closed.is_some() || !self.session.is_resumable() {
             return;
         }
-        self.session.freeze(self.now);
+        self.handle(Input::Disconnected);
         self.outgoing.clear();
         self.wire.clear();
+        if moves {
+            let json = serde_json::to_string(&self.session.snapshot(self.now)).expect("JSON");
+            let snapshot: Snapshot = serde_json::from_str(&json).expect("a snapshot");
+            let token = self.session.token().map(str::to_owned);
+            self.session = Session::restore(Arc::clone(&self.config), snapshot, token, self.now);
+            self.speeches.clear();
+            self.is_writing = false;
+        }
         let offset = self.heard.audio.len().saturating_sub(back);
-        if !self.session.can_go_back_to(offset as u64) {
+        if !self.session.can_return_to(offset as u64) {
             self.closed = Some(4410);
             return;
         }
@@ -300,7 +320,7 @@ impl Driven {
         self.heard.sentence = None;
         self.heard.is_inside = true;
         self.recovering = Some(offset);
-        self.session.on_recovered(self.now, offset as u64);
+        self.handle(Input::Answer(Answer::Recovered { offset: offset as u64 }));
         self.act();
     }
 }
@@ -355,7 +375,7 @@ fn message(input: &mut Unstructured<'_>) -> Result<String> {
 fn run(input: &mut Unstructured<'_>) -> Result<()> {
     let how: u8 = input.arbitrary()?;
     let prefetch = 1 + usize::from(how & 3);
-    let settings = Settings {
+    let config = SessionConfig {
         greeting: "Hello.".to_owned(),
         max_prompt_chars: 200,
         max_buffered_chars: 100,
@@ -386,8 +406,10 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
     let is_v1 = how & 64 == 0;
     let now = Instant::now();
     let token = is_v1.then(|| "a-token".to_owned());
+    let config = Arc::new(config);
     let mut driven = Driven {
-        session: Session::new(Arc::new(settings), "an-id".to_owned(), token, now),
+        session: Session::new(Arc::clone(&config), "an-id".to_owned(), token, now),
+        config,
         prefetch,
         is_v1,
         speeches: VecDeque::new(),
@@ -412,31 +434,31 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
             10 | 11 => drop(driven.write(input.arbitrary::<u8>()?.into())),
             12 => drop(driven.write(usize::MAX)),
             13 => driven.now += Duration::from_millis(input.arbitrary::<u8>()?.into()),
-            14 => driven.lose(input.arbitrary::<u8>()?.into()),
+            14 => driven.lose(input.arbitrary::<u8>()?.into(), input.arbitrary()?),
             _ => match input.arbitrary::<u8>()? {
                 0 => {
-                    driven.session.drain(Duration::from_secs(5));
+                    driven.handle(Input::Drain(Duration::from_secs(5)));
                     driven.act();
                 }
                 1 => {
                     // The end of the connection, but not of the session.
-                    driven.session.on_silence();
+                    driven.handle(Input::Silence);
                     driven.act();
                     assert!(matches!(driven.closed.take(), Some(4408 | 1008)));
                     if !driven.session.is_resumable() {
                         return Ok(());
                     }
-                    driven.lose(0);
+                    driven.lose(0, false);
                 }
                 n => driven.now += Duration::from_millis(u64::from(n) * 20),
             },
         }
         if driven.closed.is_none() {
-            driven.session.on_time(driven.now);
+            driven.handle(Input::Due);
             driven.act();
         }
         let due =
-            driven.session.next_time().into_iter().chain(driven.session.opens_at(driven.now)).min();
+            driven.session.next_deadline().into_iter().chain(driven.session.opens_at(driven.now)).min();
         assert!(due.is_none_or(|due| due > driven.now || driven.closed.is_some()), "due and not done");
     }
     if driven.closed == Some(4410) {
@@ -452,7 +474,7 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
             break;
         }
         driven.now += Duration::from_millis(20);
-        driven.session.on_time(driven.now);
+        driven.handle(Input::Due);
         driven.act();
         // A listener that tells what it has heard has to go on telling.
         let played = FORMAT.duration(driven.heard.audio.len() as u64).as_millis() + 1;

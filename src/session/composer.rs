@@ -1,0 +1,375 @@
+//! The text of a stream that is not yet spoken: from fragments to sentences with voice parameters.
+//!
+//! The composer does not know what becomes of a sentence once it was handed out.
+
+use super::SessionConfig;
+use super::message::{Code, Fault, StartSession, TextSource};
+use super::takes::Replay;
+use crate::audio::voice::{self, Voice};
+use crate::text::{Clean, Segmentation, Segmenter};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// After this long without more text a finished sentence is spoken, where the client sets no `idleMs`.
+const IDLE: Duration = Duration::from_millis(250);
+
+/// Marks that end a sentence, so that it need not wait for more text.
+const ENDS: [char; 12] = ['.', '!', '?', '…', '。', '！', '？', '।', '॥', '۔', '።', '։'];
+/// Marks that may follow those, the end of emphasis in Markdown among them.
+const CLOSERS: [char; 12] = ['"', '\'', ')', ']', '}', '”', '’', '»', '」', '』', '*', '_'];
+
+/// How a sentence sounds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct VoiceParameters {
+    /// Factor of the engine's usual speed, from 0.5 to 2.0.
+    pub(super) speed: f32,
+    pub(super) voice: String,
+    /// The language as the client named it; empty if it named none.
+    pub(super) language: String,
+}
+
+impl VoiceParameters {
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.voice.len() + self.language.len()
+    }
+}
+
+/// A sentence that waits to be synthesised.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Segment {
+    pub(super) text: String,
+    /// Set for a sentence that was begun before; otherwise the current parameters apply.
+    pub(super) parameters: Option<VoiceParameters>,
+    /// Set for a sentence that was synthesised before: its audio must come out the same.
+    pub(super) replay: Option<Replay>,
+}
+
+impl Segment {
+    fn chars(&self) -> usize {
+        self.text.chars().count()
+    }
+}
+
+/// The limit on characters was reached, so the rest is not spoken.
+#[derive(Debug)]
+pub(super) struct OverLimit;
+
+/// Text that is not yet spoken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Composer {
+    source: TextSource,
+    /// True while the client may append text, or the writer is at work.
+    is_open: bool,
+    segmenter: Segmenter,
+    segments: VecDeque<Segment>,
+    /// Characters in `segments`.
+    waiting_chars: usize,
+    idle: Duration,
+    /// When text last arrived, if a sentence seems to end with it. A snapshot starts this wait anew.
+    #[serde(skip)]
+    idle_since: Option<Instant>,
+    parameters: VoiceParameters,
+    /// True if the client named the voice: another language does not change it then.
+    is_voice_named: bool,
+    /// What the writer has written.
+    written: String,
+    written_chars: usize,
+    /// The sentence that was handed out last.
+    previous_text: String,
+    /// Characters handed out, replays not counted.
+    chars: u64,
+    /// Characters that may still be handed out; `None` without a limit.
+    chars_left: Option<u64>,
+    is_over_limit: bool,
+}
+
+impl Composer {
+    /// A composer that has not taken the prompt yet.
+    ///
+    /// # Errors
+    /// The client named a voice that it may not use.
+    pub(super) fn new(
+        config: &SessionConfig,
+        start: &StartSession,
+        source: TextSource,
+        chars_left: Option<u64>,
+    ) -> Result<Composer, Fault> {
+        let language = start.language.clone().unwrap_or_default();
+        let voice = match &start.voice {
+            Some(voice) => known_voice(config, voice)?,
+            None => default_voice(config, &language),
+        };
+        let options = start.segmentation.unwrap_or_default();
+        let defaults = Segmentation::default();
+        let segmenter = Segmenter::new(Segmentation {
+            language: start.language.clone(),
+            min_chars: options.min_chars.unwrap_or(defaults.min_chars),
+            max_chars: options.max_chars.unwrap_or(defaults.max_chars),
+            first_clause: options.first_clause.unwrap_or(defaults.first_clause),
+            // Language models write Markdown even when asked not to.
+            clean: start.clean.unwrap_or(match source {
+                TextSource::Llm => Clean::Markdown,
+                TextSource::Verbatim | TextSource::Append => defaults.clean,
+            }),
+        });
+        Ok(Composer {
+            source,
+            is_open: match source {
+                TextSource::Verbatim => false,
+                TextSource::Append => true,
+                // An empty prompt gets no answer.
+                TextSource::Llm => start.prompt.as_ref().is_some_and(|prompt| !prompt.trim().is_empty()),
+            },
+            segmenter,
+            segments: VecDeque::new(),
+            waiting_chars: 0,
+            idle: options.idle_ms.map_or(IDLE, |ms| Duration::from_millis(ms.into())),
+            idle_since: None,
+            parameters: VoiceParameters { speed: start.speed.unwrap_or(config.speed), voice, language },
+            is_voice_named: start.voice.is_some(),
+            written: String::new(),
+            written_chars: 0,
+            previous_text: String::new(),
+            chars: 0,
+            chars_left,
+            is_over_limit: false,
+        })
+    }
+
+    pub(super) fn source(&self) -> TextSource {
+        self.source
+    }
+
+    pub(super) fn parameters(&self) -> &VoiceParameters {
+        &self.parameters
+    }
+
+    /// Characters handed to the engine so far.
+    pub(super) fn chars(&self) -> u64 {
+        self.chars
+    }
+
+    /// True if more text may come.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// True if no text is left, and none may come.
+    pub(super) fn is_done(&self) -> bool {
+        !self.is_open && self.segments.is_empty()
+    }
+
+    /// True if there was more to speak than the session may.
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.is_over_limit
+    }
+
+    /// True if a writer is at work for this stream.
+    pub(super) fn is_writing(&self) -> bool {
+        self.is_open && self.source == TextSource::Llm
+    }
+
+    // Text in.
+
+    /// Takes the prompt, or the next piece of text, which may be cut anywhere.
+    pub(super) fn push(&mut self, now: Instant, text: &str) {
+        self.segmenter.push(text);
+        let tail = text.trim_end().trim_end_matches(CLOSERS);
+        if !tail.is_empty() {
+            self.idle_since = tail.ends_with(ENDS).then_some(now);
+        } else if self.idle_since.is_some() {
+            self.idle_since = Some(now);
+        }
+        self.cut();
+    }
+
+    /// Takes appended text. At most `most_waiting` characters may wait to be spoken.
+    pub(super) fn append(&mut self, now: Instant, text: &str, most_waiting: usize) -> Result<(), Fault> {
+        if !self.is_open || self.source != TextSource::Append {
+            if self.is_over_limit {
+                return Err(super::text_limit());
+            }
+            let message = match self.source {
+                TextSource::Append => "This stream takes no more text after end. Start another stream.",
+                _ => "append needs a stream that was started with \"source\": \"append\".",
+            };
+            return Err(Fault::new(Code::BadMessage, message));
+        }
+        let waiting = self.waiting_chars + self.segmenter.buffered_chars();
+        if waiting + text.chars().count() > most_waiting {
+            let message = format!(
+                "Too much text waits to be spoken (limit {most_waiting} characters). Send this text again later."
+            );
+            return Err(Fault::new(Code::BufferFull, message));
+        }
+        self.push(now, text);
+        Ok(())
+    }
+
+    /// True if more should be taken from the writer: at most `most_waiting` characters wait.
+    pub(super) fn wants_text(&self, most_waiting: usize) -> bool {
+        // Text that is not cut yet does not count: cutting it may take more text.
+        self.is_writing() && self.waiting_chars <= most_waiting
+    }
+
+    /// Takes text from the writer, `most` characters in all.
+    ///
+    /// # Errors
+    /// The text is longer than that; its beginning was taken.
+    pub(super) fn push_written(&mut self, now: Instant, text: &str, most: usize) -> Result<(), OverLimit> {
+        let room = most.saturating_sub(self.written_chars);
+        let end = text.char_indices().nth(room).map(|(at, _)| at);
+        let text = &text[..end.unwrap_or(text.len())];
+        self.written.push_str(text);
+        self.written_chars += text.chars().count();
+        self.push(now, text);
+        end.map_or(Ok(()), |_| Err(OverLimit))
+    }
+
+    /// Ends the writer's text, and returns all of it.
+    pub(super) fn finish_writing(&mut self) -> String {
+        self.close();
+        std::mem::take(&mut self.written)
+    }
+
+    /// Makes sentences of all buffered text as it stands.
+    pub(super) fn flush(&mut self) {
+        self.segmenter.flush();
+        self.idle_since = None;
+        self.cut();
+    }
+
+    /// Takes no more text: what is buffered is spoken.
+    pub(super) fn close(&mut self) {
+        self.flush();
+        self.is_open = false;
+    }
+
+    /// Sentences that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Moves finished sentences from the segmenter to the queue.
+    fn cut(&mut self) {
+        while let Some(text) = self.segmenter.next_segment() {
+            // Marks and emoji alone are nothing that a voice could say.
+            if text.chars().any(char::is_alphanumeric) {
+                self.waiting_chars += text.chars().count();
+                self.segments.push_back(Segment { text, parameters: None, replay: None });
+            }
+        }
+    }
+
+    /// When buffered text is spoken if no more arrives.
+    pub(super) fn commits_at(&self) -> Option<Instant> {
+        self.idle_since.map(|since| since + self.idle)
+    }
+
+    /// Changes the voice parameters from the next sentence on.
+    pub(super) fn update(
+        &mut self,
+        config: &SessionConfig,
+        voice: Option<String>,
+        language: Option<String>,
+        speed: Option<f32>,
+    ) {
+        if let Some(language) = language {
+            self.parameters.language = language;
+            if !self.is_voice_named {
+                self.parameters.voice = default_voice(config, &self.parameters.language);
+            }
+        }
+        if let Some(voice) = voice {
+            self.parameters.voice = voice;
+            self.is_voice_named = true;
+        }
+        self.parameters.speed = speed.unwrap_or(self.parameters.speed);
+    }
+
+    // Sentences out.
+
+    /// Hands out the next sentence, its voice parameters, and the sentence before it.
+    ///
+    /// # Errors
+    /// The sentence is more than the session may speak: it and all others are dropped.
+    pub(super) fn next(&mut self) -> Result<Option<(Segment, VoiceParameters, String)>, OverLimit> {
+        let Some(segment) = self.segments.front() else { return Ok(None) };
+        let chars = segment.chars();
+        if segment.parameters.is_none() {
+            // A replay was counted when it was first spoken.
+            if let Some(left) = self.chars_left {
+                match left.checked_sub(chars as u64) {
+                    Some(rest) => self.chars_left = Some(rest),
+                    None => {
+                        self.stop_at_limit();
+                        return Err(OverLimit);
+                    }
+                }
+            }
+            self.chars += chars as u64;
+        }
+        let Some(mut segment) = self.segments.pop_front() else { return Ok(None) };
+        self.waiting_chars = self.waiting_chars.saturating_sub(chars);
+        let parameters = segment.parameters.take().unwrap_or_else(|| self.parameters.clone());
+        let previous_text = std::mem::replace(&mut self.previous_text, segment.text.clone());
+        Ok(Some((segment, parameters, previous_text)))
+    }
+
+    /// Puts sentences in front of all others, in this order, to be spoken again.
+    pub(super) fn put_back(&mut self, segments: impl DoubleEndedIterator<Item = Segment>) {
+        for segment in segments.rev() {
+            self.segments.push_front(segment);
+        }
+        self.waiting_chars = self.segments.iter().map(Segment::chars).sum();
+    }
+
+    /// Speaks no sentence that was not begun. Returns true if there was one, or text may have come.
+    pub(super) fn stop_if_unfinished(&mut self) -> bool {
+        let is_unfinished = !self.is_done();
+        if is_unfinished {
+            self.stop_at_limit();
+        }
+        is_unfinished
+    }
+
+    fn stop_at_limit(&mut self) {
+        self.is_over_limit = true;
+        self.is_open = false;
+        self.clear();
+    }
+
+    /// Drops all text that was not handed out. An interrupted answer is over; appended text may go on.
+    pub(super) fn cancel(&mut self) {
+        self.clear();
+        self.is_open &= self.source == TextSource::Append;
+    }
+
+    fn clear(&mut self) {
+        self.segments.clear();
+        self.waiting_chars = 0;
+        self.idle_since = None;
+        self.segmenter.flush();
+        while self.segmenter.next_segment().is_some() {}
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.written.len()
+    }
+}
+
+/// The voice of this name, if the session may use it.
+pub(super) fn known_voice(config: &SessionConfig, voice: &str) -> Result<String, Fault> {
+    if config.voices.iter().any(|known| known.name == voice) {
+        return Ok(voice.to_owned());
+    }
+    let message = format!("There is no such voice; there is {}.", voice::names(&config.voices));
+    Err(Fault::new(Code::UnknownVoice, message))
+}
+
+/// The voice for a client that names none.
+fn default_voice(config: &SessionConfig, language: &str) -> String {
+    let voice: Option<&Voice> = voice::for_language(&config.voices, language);
+    voice.map(|voice| voice.name.clone()).unwrap_or_default()
+}

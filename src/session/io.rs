@@ -1,0 +1,167 @@
+//! What goes into a session, and what comes out.
+
+use super::SessionConfig;
+use super::conversation::Turn;
+use super::message::{Close, Code, Recover, ServerMessage};
+use crate::access::Held;
+use crate::access::credential::Token;
+use crate::audio::Format;
+use crate::text::words::Word;
+use hyper::body::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An event for [`Session::handle`](super::Session::handle).
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The client must show a credential before anything else, within `auth_timeout`.
+    AwaitCredential,
+    /// A text message arrived.
+    Message(&'a str),
+    /// From now on, the reason why the client may start nothing; `None` if it may.
+    Hold(Option<Held>),
+    /// The engine reports on the sentences of [`Output::Speak`], in order.
+    Engine(Engine<'a>),
+    /// The writer reports on [`Output::Write`].
+    Writer(Written<'a>),
+    /// The answer to a question of the session.
+    Answer(Answer),
+    /// The client has used up its quota of speech. What was begun is still spoken.
+    Exhausted,
+    /// [`Session::next_deadline`](super::Session::next_deadline) has passed.
+    Due,
+    /// The server stops: a running stream may finish within this time, then the connection is closed.
+    Drain(Duration),
+    /// The client has sent no frame for too long. A resumable session can still be recovered.
+    Silence,
+    /// The client has read nothing for too long. As above.
+    Stall,
+    /// The connection is lost. The listener's clock stops, and nothing more is sent.
+    Disconnected,
+}
+
+/// What an engine reports of the sentence that is its oldest.
+#[derive(Debug)]
+pub enum Engine<'a> {
+    /// The next chunk of its audio: whole samples.
+    Audio(Bytes),
+    /// Times of its words.
+    Words(&'a [Word]),
+    /// A warning for the client.
+    Warning {
+        /// For programs, such as `retrying_engine`.
+        code: &'static str,
+        /// For a person.
+        message: String,
+    },
+    /// It failed; its end follows. A fatal code ends the session.
+    Failed {
+        /// What went wrong.
+        code: Code,
+        /// For a person.
+        message: &'a str,
+    },
+    /// It is over.
+    Finished,
+    /// All speech has stopped, as [`Output::StopSpeaking`] asked for.
+    Stopped {
+        /// Audio that was synthesised and never taken.
+        buffered_bytes: u64,
+    },
+}
+
+/// What a writer reports.
+#[derive(Debug)]
+pub enum Written<'a> {
+    /// The next piece of text, which may be cut anywhere.
+    Text(&'a str),
+    /// A warning for the client.
+    Warning {
+        /// For programs.
+        code: &'static str,
+        /// For a person.
+        message: String,
+    },
+    /// It failed, which ends its text as well. Text from before is still spoken.
+    Failed {
+        /// What went wrong.
+        code: Code,
+        /// For a person.
+        message: &'a str,
+    },
+    /// It is done.
+    Finished,
+}
+
+/// An answer to [`Output::Authenticate`] or [`Output::Recover`].
+#[derive(Debug)]
+pub enum Answer {
+    /// The credential is valid; from now on these settings apply, if there are others.
+    Authenticated(Option<Arc<SessionConfig>>),
+    /// The credential is of no use, for this reason.
+    Refused(Code),
+    /// This session continues on the connection of the client that asked for it, at this offset.
+    Recovered {
+        /// Audio bytes of the stream that the client has.
+        offset: u64,
+    },
+    /// The requested session does not exist.
+    NotRecovered {
+        /// It did, until its resume window passed.
+        is_expired: bool,
+    },
+    /// The requested session cannot continue at the requested offset.
+    PositionLost,
+}
+
+/// Work for the owner of a session, from [`Session::poll`](super::Session::poll).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Send this message, ahead of what is in the log.
+    Send(ServerMessage),
+    /// Speak this sentence, behind those before it, and report with [`Input::Engine`].
+    Speak(Box<Sentence>),
+    /// Stop all speech, report nothing more of it, and answer with [`Engine::Stopped`].
+    StopSpeaking,
+    /// Have these turns answered, the last of which is the prompt, and report with [`Input::Writer`].
+    Write {
+        /// The conversation, oldest turn first.
+        turns: Vec<Turn>,
+        /// The language as the client named it; empty if it named none.
+        language: String,
+    },
+    /// Stop the writer, and report nothing more of it.
+    StopWriting,
+    /// From now on, keep the session for a while if its connection is lost.
+    Keep,
+    /// Put the requested session in the place of this one, and tell it with [`Answer::Recovered`];
+    /// otherwise answer why not.
+    Recover(Box<Recover>),
+    /// Check this credential, and answer.
+    Authenticate(Token),
+    /// Close the connection once everything before it was sent.
+    Close(Close),
+}
+
+/// A sentence to speak.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sentence {
+    /// The sentence.
+    pub text: String,
+    /// Its index in the stream.
+    pub index: u64,
+    /// Factor of the engine's usual speed, from 0.5 to 2.0.
+    pub speed: f32,
+    /// The voice.
+    pub voice: String,
+    /// The language as the client named it; empty if it named none.
+    pub language: String,
+    /// The sentence before it in the stream.
+    pub previous_text: String,
+    /// Format of its audio.
+    pub format: Format,
+    /// Payload bytes of one frame.
+    pub frame_bytes: usize,
+    /// True if the times of its words are needed.
+    pub words: bool,
+}

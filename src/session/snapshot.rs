@@ -1,0 +1,102 @@
+//! A session as plain data, so that another process can continue it.
+//!
+//! A snapshot has everything that the client's own count of bytes does not replace: text that is not yet
+//! spoken, sentences in flight, the ledger, the conversation. It has no audio and no secret. What the log
+//! held is replayed from the sentence at the client's offset, which needs a deterministic engine.
+
+use super::conversation::Conversation;
+use super::dialect::Dialect;
+use super::stream::{Stream, StreamState};
+use super::{Course, Past, Session, SessionConfig};
+use crate::access::credential::Token;
+use crate::access::rate::Bucket;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A session as plain data: serialise it in any format that serde knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Snapshot {
+    id: String,
+    dialect: Dialect,
+    is_paused: bool,
+    is_completed: bool,
+    is_exhausted: bool,
+    is_warned: bool,
+    stream: Option<StreamState>,
+    conversation: Option<Box<Conversation>>,
+    /// Length of the session so far.
+    age: Duration,
+    streams: u64,
+    past: Past,
+}
+
+impl Session {
+    /// Writes the session down. Call it after [`poll`](Self::poll) has returned `None`: outputs that wait
+    /// are not part of a snapshot.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        Snapshot {
+            id: self.id.as_ref().to_owned(),
+            dialect: self.dialect,
+            is_paused: self.is_paused,
+            is_completed: self.course == Course::Completed,
+            is_exhausted: self.is_exhausted,
+            is_warned: self.is_warned,
+            stream: self.stream.as_ref().map(|stream| stream.snapshot(now)),
+            conversation: self.conversation.clone(),
+            age: now.saturating_duration_since(self.began),
+            streams: self.streams,
+            past: self.past,
+        }
+    }
+
+    /// Restores a session, without a connection: it waits for
+    /// [`Answer::Recovered`](super::Answer::Recovered). The token is the one that the client was given.
+    /// A writer that was at work is gone: what it wrote until the snapshot is the answer.
+    pub fn restore(
+        config: Arc<SessionConfig>,
+        snapshot: Snapshot,
+        token: Option<String>,
+        now: Instant,
+    ) -> Session {
+        let Snapshot {
+            id,
+            dialect,
+            is_paused,
+            is_completed,
+            is_exhausted,
+            is_warned,
+            stream,
+            conversation,
+            age,
+            streams,
+            past,
+        } = snapshot;
+        let stream = stream.map(|state| Stream::restore(state, now));
+        Session {
+            active: now,
+            token: token.map(Token::made),
+            dialect,
+            is_paused,
+            is_draining: false,
+            course: if is_completed { Course::Completed } else { Course::Running },
+            awaits_credential: false,
+            is_exhausted,
+            is_warned,
+            lacks_writer: stream.as_ref().is_some_and(Stream::is_writing),
+            held: None,
+            outputs: VecDeque::new(),
+            stream,
+            messages: config.messages.map(|rate| Bucket::full(rate, now)),
+            config,
+            id: id.into(),
+            conversation,
+            began: now.checked_sub(age).unwrap_or(now),
+            streams,
+            past,
+            faults: 0,
+            excess: 0,
+        }
+    }
+}
