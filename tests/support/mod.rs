@@ -1,6 +1,6 @@
 //! What the tests share: a server on a port of its own, an engine that the test plays itself, and a
 //! client that speaks in raw bytes.
-#![allow(dead_code, unreachable_pub)] // Each file under tests/ is a crate and uses a part of this.
+#![allow(dead_code, unreachable_pub)] // Several test binaries include this, and each uses a part of it.
 
 pub mod http;
 pub mod log;

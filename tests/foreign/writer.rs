@@ -3,10 +3,8 @@
 //!
 //! `.ci/foreign-clients` installs it and says by `ALOUD_TEST_LLMOCK` where it is; without that the
 //! test says that it is skipped.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::{self, Frame, messages, start_writing, v1, within};
 use aloud::Config;
 use aloud::script::{Chat, chat};
 use aloud::tts::Tone;
@@ -15,7 +13,6 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Frame, messages, start_writing, v1, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

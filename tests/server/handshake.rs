@@ -1,10 +1,7 @@
 //! Raw bytes in, status line and headers out: the opening handshake as a peer sees it.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::{self, Raw, Running, raw, start, within};
 use std::time::Duration;
-use support::{Raw, Running, raw, start, within};
 
 const SAMPLE: &str = "GET /api/session/ws HTTP/1.1\r\n\
     Host: server.example.com\r\n\

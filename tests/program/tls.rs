@@ -1,13 +1,9 @@
 //! Engines behind https, asked by the built binary. Needs the feature `tls`.
-#![cfg(feature = "tls")]
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::within;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
-use support::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::process::Command;

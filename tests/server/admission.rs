@@ -1,8 +1,9 @@
 //! Who is let in and who is not: pages, credentials, limits, and what each refusal looks like.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::{
+    self, FORMAT, Frame, Head, Raw, Running, Scripted, messages, opening_with, over_memory, raw, start_echo,
+    start_with, within,
+};
 use aloud::settings::{Admission, Auth};
 use aloud::tts::{Synthesizer, Tone};
 use aloud::{Config, PATH, Service};
@@ -12,10 +13,6 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{
-    FORMAT, Frame, Head, Raw, Running, Scripted, messages, opening_with, over_memory, raw, start_echo,
-    start_with, within,
-};
 use tokio::time::sleep;
 
 const START: &str = r#"{"type":"start_session","prompt":"One. Two."}"#;

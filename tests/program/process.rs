@@ -1,9 +1,10 @@
 //! The built binary as one process among others: signals, too few descriptors, two thousand
 //! connections, a clock that is moved, time that passes without it, a log that nobody reads.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::{
+    self, FORMAT, Frame, Raw, Serving, audio, close, crc32, messages, opening, raw, session, start_paced, v1,
+    within,
+};
 use aloud::tts::Tone;
 use aloud::{Config, PATH, Server, Service};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -16,10 +17,6 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{
-    FORMAT, Frame, Raw, Serving, audio, close, crc32, messages, opening, raw, session, start_paced, v1,
-    within,
-};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout_at};
@@ -374,7 +371,7 @@ fn server_with_short_deadlines() {
 
 fn short_deadlines() -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "server_with_short_deadlines", "--ignored", "--nocapture"]);
+    command.args(["--exact", "process::server_with_short_deadlines", "--ignored", "--nocapture"]);
     command.env("ALOUD_TEST_SERVER", "1").stderr(Stdio::null());
     command
 }

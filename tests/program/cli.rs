@@ -1,5 +1,4 @@
 //! The built binary, as a person or a script sees it: stdout, stderr, exit codes.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -3,16 +3,13 @@
 //! deadline, and nobody else notices.
 //!
 //! `.ci/foreign-clients` installs it; without it a test says that it is skipped.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::{Serving, session};
 use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use support::{Serving, session};
 use tokio::process::Command;
 use tokio::time::{MissedTickBehavior, interval};
 

@@ -1,10 +1,8 @@
 //! What stands between a client and the server does to the bytes: it splits and merges them, adds
 //! headers, keeps connections for another request, ends one direction, and speaks to a path in
 //! the file system.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::{FORMAT, Frame, Raw, Running, close, frame, opening, raw, session, start, text, within};
 use aloud::settings::Listen;
 use aloud::tts::Tone;
 use aloud::{Config, PATH, Server, Service};
@@ -12,7 +10,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{FORMAT, Frame, Raw, Running, close, frame, opening, raw, session, start, text, within};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};

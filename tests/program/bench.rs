@@ -1,6 +1,5 @@
 //! `aloud bench` from the outside: what it says of servers that are good, bad and not there. How fast
 //! anything is, is for the benches.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
 use aloud::ws::handshake;
 use hyper::header::{HeaderName, HeaderValue};

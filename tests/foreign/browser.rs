@@ -4,15 +4,11 @@
 //! `.ci/foreign-clients` installs the browser and what drives it, and says by environment variables
 //! where they are; without these a test says that it is skipped.
 
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
-
-mod support;
-
+use crate::support::{FORMAT, Head, raw, start_with};
 use aloud::Config;
 use aloud::tts::Tone;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
-use support::{FORMAT, Head, raw, start_with};
 
 /// One at a time: they listen in real time, and each is several processes.
 static BROWSER: Mutex<()> = Mutex::new(());

@@ -1,17 +1,15 @@
 //! Start, hear audio, pause, end: a session as a client sees it.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::{
+    self, Asked, FORMAT, Frame, PATIENCE, Raw, Running, Scripted, close, frame, open, session, start_with,
+    within,
+};
 use aloud::Config;
 use aloud::audio::{Encoding, Format};
 use aloud::tts::{Flite, Piece, Sink, Speech, SynthesisError, Synthesizer, Tone, Utterance};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{
-    Asked, FORMAT, Frame, PATIENCE, Raw, Running, Scripted, close, frame, open, session, start_with, within,
-};
 
 const PAUSE: &str = r#"{"type":"pause"}"#;
 const RESUME: &str = r#"{"type":"resume"}"#;

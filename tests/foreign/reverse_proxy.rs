@@ -4,25 +4,19 @@
 //! Time is compressed thirtyfold where a proxy's patience matters: it ends tunnels after 2 s of
 //! silence in place of 60 s, and the server pings every 0.5 s in place of 15 s. Audio has its own
 //! pace, so that seven seconds of it stand for minutes.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-#[allow(unreachable_pub)] // As the rest of the support is.
-#[path = "support/proxy.rs"]
-mod proxy;
-mod support;
-
+use super::proxy::{Kind, PREFIX, Proxy, Stream, free_address};
+use crate::support::{
+    self, FORMAT, Frame, Raw, Running, V1, audio, close, crc32, frame, messages, opening_with, raw,
+    start_with, text, within,
+};
 use aloud::tts::{Flite, Synthesizer, Tone};
 use aloud::{Config, PATH, Server, Service};
-use proxy::{Kind, PREFIX, Proxy, Stream, free_address};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{
-    FORMAT, Frame, Raw, Running, V1, audio, close, crc32, frame, messages, opening_with, raw, start_with,
-    text, within,
-};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;

@@ -1,8 +1,7 @@
 //! Services over HTTP that misbehave, and what becomes of it.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::http::{Exchange, Upstreamed, upstreamed};
+use crate::support::{self, Frame, Raw, Running, audio, log, messages, spoken, start_with, v1, within};
 use aloud::Config;
 use aloud::audio::{Encoding, Format};
 use aloud::tts::upstream::ResponseFormat;
@@ -13,8 +12,6 @@ use aloud::upstream::{
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::http::{Exchange, Upstreamed, upstreamed};
-use support::{Frame, Raw, Running, audio, log, messages, spoken, start_with, v1, within};
 use tokio::net::{TcpListener, TcpStream};
 
 /// What must never be seen by anybody but the service.

@@ -1,13 +1,10 @@
 //! RFC 6455 as a peer sees it: what is sound comes back from an echo, what is not gets the Close
 //! frame with the right code, and then the end of the stream, never a reset.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::{Frame, Raw, Running, close, frame, open, plain, session, start, start_echo};
 use aloud::Config;
 use aloud::ws::endpoint::{Endpoint, Limits, Role};
 use std::time::Duration;
-use support::{Frame, Raw, Running, close, frame, open, plain, session, start, start_echo};
 
 async fn echo() -> Running {
     start_echo(Config { max_message_bytes: 1 << 20, ..Config::default() }).await

@@ -1,9 +1,9 @@
 //! WebSockets over HTTP/2 without TLS (RFC 8441), on the port of HTTP/1.1. Needs the feature `http2`.
-#![cfg(feature = "http2")]
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::{
+    FORMAT, Frame, PATIENCE, Raw, Running, audio, close, frame, open, opening, raw, session, start,
+    start_with, text, within,
+};
 use aloud::tts::{Flite, Tone};
 use aloud::{Config, PATH, Service};
 use h2::client::{Builder, SendRequest};
@@ -17,10 +17,6 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{
-    FORMAT, Frame, PATIENCE, Raw, Running, audio, close, frame, open, opening, raw, session, start,
-    start_with, text, within,
-};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, yield_now};

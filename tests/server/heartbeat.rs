@@ -1,16 +1,13 @@
 //! Ping, silence, the closing handshake and every other deadline, by a clock that only the test
 //! moves: over memory, because a paused clock would jump while the kernel works.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::{self, FORMAT, Frame, Raw, Scripted, Scripting, close, frame, opening};
 use aloud::tts::{Synthesizer, Tone};
 use aloud::{Config, PATH, Service};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{FORMAT, Frame, Raw, Scripted, Scripting, close, frame, opening};
 use tokio::io::{DuplexStream, duplex};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 

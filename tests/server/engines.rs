@@ -1,19 +1,16 @@
 //! What a listener and an operator see of the engines behind a server: turns, overload, a second
 //! engine, voices, limits, and the word said before anybody listens.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::{
+    self, FORMAT, Frame, Raw, Scripted, audio, close, messages, over_memory, raw, session, start_echo,
+    start_with, v1, within,
+};
 use aloud::audio::Format;
 use aloud::tts::{Fallback, Flite, Queue, QueueBounds, Speech, SynthesisError, Synthesizer, Tone, Utterance};
 use aloud::{Config, Service};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{
-    FORMAT, Frame, Raw, Scripted, audio, close, messages, over_memory, raw, session, start_echo, start_with,
-    v1, within,
-};
 
 const START: &str = r#"{"type":"start_session","prompt":"Good evening. The kettle is on. Tea is ready."}"#;
 

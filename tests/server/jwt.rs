@@ -1,9 +1,6 @@
 //! JSON Web Tokens as credentials, signed by whoever makes them. Needs the feature `jwt`.
-#![cfg(feature = "jwt")]
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::{self, FORMAT, Frame, Raw, Running, messages, opening_with, raw, start_with, v1};
 use aloud::settings::{Admission, Auth, Jwt};
 use aloud::tts::Tone;
 use aloud::{Config, PATH, Service};
@@ -17,7 +14,6 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use support::{FORMAT, Frame, Raw, Running, messages, opening_with, raw, start_with, v1};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const START: &str = r#"{"type":"start_session","prompt":"The one. The two. The three. The four."}"#;

@@ -1,19 +1,16 @@
 //! Sockets that die, sessions that do not: whatever happens to the connection, the bytes are those
 //! of a listener who was never disturbed.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::{
+    self, Asked, FORMAT, Frame, Raw, Running, Scripted, audio, close, crc32, messages, session, spoken,
+    start_with, text, v1, within,
+};
 use aloud::Config;
 use aloud::tts::{Flite, Sink, Synthesizer, Tone, Utterance};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{
-    Asked, FORMAT, Frame, Raw, Running, Scripted, audio, close, crc32, messages, session, spoken, start_with,
-    text, v1, within,
-};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;

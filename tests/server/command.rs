@@ -3,10 +3,8 @@
 //!
 //! The programs are scripts for `sh`. Each holds a FIFO open, as does whatever it starts, so that
 //! its end is an event: the other side of the FIFO comes to its end when the last of them has.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::{self, log, start_with, v1, within};
 use aloud::Config;
 use aloud::audio::{Encoding, Format, wav_header};
 use aloud::tts::command::Settings;
@@ -20,7 +18,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use support::{log, start_with, v1, within};
 use tokio::sync::oneshot;
 
 const RATE_HZ: u32 = 8_000;

@@ -1,9 +1,10 @@
 //! What an operator sees and does: health, readiness, metrics, log lines, signals, exit codes, and
 //! sockets that are handed over.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::{
+    FORMAT, Frame, PATIENCE, Raw, Scripted, V1, close, messages, opening, opening_with, raw, session,
+    start_with, v1, within,
+};
 use aloud::tts::{Queue, QueueBounds, SynthesisError, Tone};
 use aloud::{Admin, Config, PATH, Service};
 use serde_json::{Value, json};
@@ -14,10 +15,6 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{
-    FORMAT, Frame, PATIENCE, Raw, Scripted, V1, close, messages, opening, opening_with, raw, session,
-    start_with, v1, within,
-};
 use tokio::task::yield_now;
 
 const START: &str = r#"{"type":"start_session","prompt":"One. Two."}"#;
@@ -630,7 +627,7 @@ async fn prometheus_own_parser_reads_the_metrics() {
     let output = parser.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // And the README names each of them.
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../../README.md");
     for family in String::from_utf8(output.stdout).unwrap().lines() {
         assert!(readme.contains(&format!("`{family}")), "{family} is not in the README");
     }

@@ -1,9 +1,10 @@
 //! Peers that vanish, stall, flood and send nonsense; engines that fail; a server that is told to
 //! stop: each has a defined end, what worked for the lost one stops, and the others go on.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::{
+    Asked, FORMAT, Frame, PATIENCE, Raw, Running, Scripted, close, frame, log, open, opening, raw, session,
+    start_with, text, v1, within,
+};
 use aloud::audio::Format;
 use aloud::tts::{Sink, Speech, SynthesisError, Synthesizer, Tone, Utterance};
 use aloud::{Config, PATH, Service};
@@ -13,10 +14,6 @@ use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use support::{
-    Asked, FORMAT, Frame, PATIENCE, Raw, Running, Scripted, close, frame, log, open, opening, raw, session,
-    start_with, text, v1, within,
-};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::error::TryRecvError;

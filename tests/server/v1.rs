@@ -1,19 +1,16 @@
 //! What `aloud.v1` adds: negotiation, options, and the promises that its messages make.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 #![allow(clippy::needless_pass_by_value)] // Options are written where they are used.
 
-mod support;
-
+use crate::support::{
+    self, Asked, FORMAT, Frame, Raw, Running, Scripted, V1, audio, close, crc32, messages, opening_with,
+    over_memory, raw, session, spoken, start_with, v1, within,
+};
 use aloud::audio::{Encoding, Format};
 use aloud::tts::{Flite, Sink, Synthesizer, Tone, Utterance};
 use aloud::{Config, Service};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{
-    Asked, FORMAT, Frame, Raw, Running, Scripted, V1, audio, close, crc32, messages, opening_with,
-    over_memory, raw, session, spoken, start_with, v1, within,
-};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::time::{Instant, sleep, timeout};
 

@@ -3,8 +3,6 @@
 //! `.ci/foreign-clients` installs them and says by environment variables where they are; without
 //! these a test says that it is skipped, so that `cargo test` needs nothing but Rust.
 
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
-
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

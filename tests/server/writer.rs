@@ -1,9 +1,8 @@
 //! A language model that writes what is spoken, over HTTP: how soon it is heard, what becomes of
 //! it when it misbehaves, and that it stops when nobody listens.
-#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
-mod support;
-
+use crate::support::http::{Exchange, Upstreamed, upstreamed};
+use crate::support::{self, Frame, Raw, Running, audio, messages, session, start_writing, v1, within};
 use aloud::script::{Chat, chat};
 use aloud::tts::Tone;
 use aloud::upstream::{Retries, Secret};
@@ -11,8 +10,6 @@ use aloud::{Config, TextSource};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::http::{Exchange, Upstreamed, upstreamed};
-use support::{Frame, Raw, Running, audio, messages, session, start_writing, v1, within};
 
 /// What must never be seen by anybody but the model's server.
 const KEY: &str = "sk-never-to-be-seen-0123456789";

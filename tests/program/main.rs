@@ -1,0 +1,12 @@
+//! The built binary in a process of its own: its output, its exit codes, its signals.
+#![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bench;
+mod cli;
+mod operator;
+mod process;
+#[cfg(feature = "tls")]
+mod tls;
