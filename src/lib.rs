@@ -40,6 +40,7 @@ pub mod audio;
 pub mod client;
 mod deadline;
 mod gauge;
+pub mod guide;
 pub mod script;
 mod server;
 pub mod session;
