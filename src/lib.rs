@@ -1,45 +1,55 @@
-//! A small server that speaks: text in over a WebSocket, speech out while it is still being made.
+//! A server that speaks: text goes in over a WebSocket, speech comes out while the rest is still
+//! being synthesised.
 //!
-//! A client opens a WebSocket at [`PATH`], sends a prompt, and hears it sentence by sentence: JSON
-//! control messages and raw binary audio share one connection, and pause, resume and end act at
-//! the byte. The subprotocol [`SUBPROTOCOL`], `aloud.v1`, adds what rests on counting bytes: pace,
-//! cancel, times of words, and sessions that outlive their socket. The README has both in full.
+//! A client opens a WebSocket at [`PATH`] and sends a prompt. The server answers sentence by
+//! sentence: JSON control messages and binary audio share one connection. The subprotocol
+//! [`SUBPROTOCOL`], `aloud.v1`, adds what rests on counting bytes: pace, cancel, times of words, and
+//! sessions that outlive their connection.
 //!
-//! # How it hangs together
+//! The [`guide`] is the manual. Start with [`guide::rust`] to embed aloud, with
+//! [`guide::protocol`] to write a client, and with [`guide::operation`] to run a server.
 //!
-//! A byte of audio goes one way, a control message the other:
+//! # The rooms
+//!
+//! Audio flows from the engine to the socket, control messages flow both ways:
 //!
 //! ```text
 //! engine ─chunk→ Speech ─→ Session ─log→ Batch ────────→ socket
 //! engine ←speak/drop─ Speech ←action─ Session ←message─ Endpoint ←bytes─ socket
 //! ```
 //!
-//! - [`ws`], [`audio`], [`text`], [`access`] and [`session`] are pure: no I/O and no clock. [`ws`] knows
-//!   nothing of speech; [`session`] is the state machine, and its [`log`](session::log) keeps order,
-//!   pause and backpressure.
-//! - [`tts`] is what an engine is: [`Synthesizer`](tts::Synthesizer), with
-//!   [`Flite`](tts::Flite), the voice inside, and [`Tone`](tts::Tone), for tests and throughput.
-//!   Two engines are made of others: [`Queue`](tts::Queue) has one work on so many sentences at
-//!   once, and [`Fallback`](tts::Fallback) has a second one for when it fails.
-//! - [`script`] is what a writer is: [`Writer`](script::Writer), with [`Chat`](script::Chat), a
-//!   language model over HTTP, whose text is spoken while it is still being written.
-//! - [`Service`] answers HTTP requests and starts sessions, for whom [`settings::Admission`] lets in;
-//!   [`Server`] puts it behind a listener with deadlines, and with the feature `http2` takes
-//!   sessions as streams of HTTP/2 on the same port (RFC 8441). Each connection is one task around
-//!   one `select!`, the only place that knows both a socket and a session.
-//! - A registry, one for each [`Service`], keeps resumable sessions that have lost their
-//!   connection, with the speech that was being made for them, until their clients come back or
-//!   [`Config::resume_ttl`] is over. A connection owns its session: it moves in and out by value.
-//! - [`client`] is the other end.
+//! | module | contents | I/O |
+//! |---|---|---|
+//! | [`settings`] | [`Config`]: every setting with its unit, range and default | no |
+//! | [`ws`] | WebSocket: handshake, frames, endpoint; no knowledge of speech | no |
+//! | [`audio`] | formats, voices, resampling, level | no |
+//! | [`text`] | sentences, words, languages, Markdown | no |
+//! | [`session`] | the state machine of a session, its messages and its [`log`](session::log) | no |
+//! | [`access`] | origins, credentials, tickets, limits for each client | no |
+//! | [`upstream`] | requests to HTTP services, with deadlines and retries | yes |
+//! | [`script`] | [`Writer`](script::Writer), the source of text, and [`Chat`](script::Chat), a language model | yes |
+//! | [`tts`] | [`Synthesizer`](tts::Synthesizer), the contract of an engine, and the engines | yes |
+//! | `server` | [`Service`], [`Server`] and [`Admin`]: from a listener to a running session | yes |
+//! | [`client`] | a client of the protocol | yes |
 //!
-//! Every queue is bounded, and dropping a handle ends the work behind it: when a connection goes,
-//! so do its session, its speech, and the engines at the other end of it, unless it is resumable.
+//! - **[`Service`]** answers HTTP requests and starts sessions for the clients that
+//!   [`settings::Admission`] admits. It is a hyper service.
+//! - **[`Server`]** puts a `Service` behind a listener, with deadlines. With the feature `http2` it
+//!   also accepts sessions as streams of HTTP/2 on the same port (RFC 8441).
+//! - **A connection** is one task around one `select!`. It owns its session, which moves in and out
+//!   by value.
+//! - **The registry** of a `Service` keeps suspended sessions, with the speech that was in flight,
+//!   until their clients resume them or [`Config::resume_ttl`] has passed.
+//!
+//! Every queue is bounded. Dropping a handle ends the work behind it: when a connection ends, so do
+//! its session, its speech and its requests to engines, unless the session is resumable.
 
 pub mod access;
 pub mod audio;
 pub mod client;
 mod deadline;
 mod gauge;
+pub mod guide;
 pub mod script;
 mod server;
 pub mod session;

@@ -167,7 +167,7 @@ fn nothing_is_left_of_sessions_that_were_given_up() {
 }
 
 /// What the system sees of it, in a process of its own. The allocator may keep what it was given back; it must not keep more
-/// each time. With `PRELOAD=/path/to/libjemalloc.so.2 MALLOC_CONF=…`, the README's setting for those
+/// each time. With `PRELOAD=/path/to/libjemalloc.so.2 MALLOC_CONF=…`, the guide's setting for those
 /// who want it back, nearly all of it must be.
 #[tokio::test]
 #[ignore = "takes a minute, and says something only in a release build: run it by hand with --nocapture"]

@@ -2,7 +2,7 @@
 //!
 //! Judges heads, not bytes, and knows no session: what a credential narrows down is handed on. The
 //! rules themselves are pure and stand in [`origin`], [`forwarded`], [`credential`] and
-//! [`rate`](crate::access::rate); here they meet the clients that are there.
+//! [`rate`]; here they meet the clients that are there.
 
 mod accounts;
 pub mod credential;

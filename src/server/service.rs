@@ -484,7 +484,7 @@ impl Service {
         if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }
     }
 
-    /// What is counted, in the text format of Prometheus (0.0.4); the README lists the metrics.
+    /// What is counted, in the text format of Prometheus (0.0.4); the guide lists the metrics.
     pub fn metrics(&self) -> String {
         let Shared { telemetry, synthesizer, sessions, syntheses, scripts, registry, .. } = &*self.shared;
         telemetry.page(&Present {

@@ -1,4 +1,4 @@
-//! Reverse proxies that nobody here wrote, each with the recipe of the README and nothing else that
+//! Reverse proxies that nobody here wrote, each with the recipe of the guide and nothing else that
 //! decides how it treats a WebSocket.
 //!
 //! `.ci/foreign-clients` installs them; without one a test says that it is skipped.
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-const README: &str = include_str!("../../README.md");
+const GUIDE: &str = include_str!("../../src/guide/proxies.md");
 
 /// What the recipes leave to the operator.
 const CERTIFICATE: &str = "/etc/ssl/speech.example.com/cert.pem";
@@ -53,7 +53,7 @@ impl Kind {
         }
     }
 
-    /// The recipe as the README has it.
+    /// The recipe as printed in the guide.
     fn recipe(self) -> String {
         let language = match self {
             Kind::Nginx => "nginx",
@@ -61,12 +61,12 @@ impl Kind {
             Kind::Caddy => "caddy",
             Kind::Apache => "apache",
         };
-        let (_, rest) = README.split_once(&format!("\n```{language}\n")).expect("a recipe in the README");
+        let (_, rest) = GUIDE.split_once(&format!("\n```{language}\n")).expect("a recipe in the guide");
         let recipe = rest.split_once("```\n").unwrap().0.to_owned();
         match self {
             Kind::HaproxyH2 => {
                 let line =
-                    README.lines().find(|line| line.trim().ends_with(" proto h2")).expect("in the README");
+                    GUIDE.lines().find(|line| line.trim().ends_with(" proto h2")).expect("in the guide");
                 replaced(&recipe, &format!("    server aloud {BACKEND}\n"), &format!("    {}\n", line.trim()))
             }
             _ => recipe,
@@ -166,7 +166,7 @@ pub fn free_address() -> SocketAddr {
 }
 
 impl Proxy {
-    /// Starts a proxy in front of this address, as the README has it but for addresses, files, and
+    /// Starts a proxy in front of this address, as the guide has it but for addresses, files, and
     /// the seconds of silence after which it ends a tunnel. `None`, with a word, where it or openssl
     /// is not installed.
     pub async fn start(kind: Kind, backend: SocketAddr, idle_secs: u64, test: &str) -> Option<Proxy> {

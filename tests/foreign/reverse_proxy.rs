@@ -1,5 +1,5 @@
 //! Sessions through real reverse proxies: nginx, HAProxy, Caddy and Apache, with the recipes of the
-//! README, with TLS and without, under a path prefix.
+//! guide, with TLS and without, under a path prefix.
 //!
 //! Time is compressed thirtyfold where a proxy's patience matters: it ends tunnels after 2 s of
 //! silence in place of 60 s, and the server pings every 0.5 s in place of 15 s. Audio has its own
@@ -291,7 +291,7 @@ async fn a_reload_costs_no_byte(kind: Kind, test: &str) {
         }
     }
     assert!(heard == expected, "{} of {} bytes", heard.len(), expected.len());
-    assert_eq!(came_back, kind == Kind::Caddy, "as the README says");
+    assert_eq!(came_back, kind == Kind::Caddy, "as the guide says");
     other.say(&start(&json!({}))).await;
     assert!(audio(&until(&mut other, "session_end").await) == expected);
 }

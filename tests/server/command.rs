@@ -468,7 +468,7 @@ async fn a_program_is_gone_when_its_sentence_is_cancelled_or_its_socket_is_lost(
     }
 }
 
-/// Nobody here wrote espeak-ng. The README has this command.
+/// Nobody here wrote espeak-ng. The guide has this command.
 #[test]
 fn espeak_ng_speaks() {
     let test = "espeak_ng_speaks";
