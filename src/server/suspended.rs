@@ -29,7 +29,7 @@ const MAX_IDLE_ROOM: usize = 64;
 
 /// A session without a connection, the speech that is being made for it, and the text. Neither is
 /// taken meanwhile, so that both come to a stand when their channels are full.
-pub(crate) struct Kept {
+pub(crate) struct Suspended {
     pub(crate) session: Session,
     pub(crate) speeches: VecDeque<Speech>,
     pub(crate) script: Option<Box<Script>>,
@@ -39,7 +39,7 @@ pub(crate) struct Kept {
     pub(crate) slot: Option<Slot>,
 }
 
-impl Kept {
+impl Suspended {
     /// Audio bytes that were made and not taken.
     pub(crate) fn untaken_bytes(&self) -> u64 {
         untaken_bytes(&self.speeches)
@@ -63,9 +63,9 @@ pub(crate) fn untaken_bytes(speeches: &VecDeque<Speech>) -> u64 {
 /// What a connection gets that asks for a session.
 pub(crate) enum Claim {
     /// The session, which had no connection.
-    Frozen(Box<Kept>),
+    Suspended(Box<Suspended>),
     /// Another connection has it and was asked to hand it over.
-    Live(oneshot::Receiver<Box<Kept>>),
+    Live(oneshot::Receiver<Box<Suspended>>),
     /// There was one, and its time is over.
     Expired,
     /// There is none, or not with this token.
@@ -107,8 +107,8 @@ struct Entry {
 }
 
 enum State {
-    Live(mpsc::Sender<oneshot::Sender<Box<Kept>>>),
-    Frozen { kept: Box<Kept>, bytes: usize, age: u64, expiry: AbortHandle, _counted: Counted },
+    Live(mpsc::Sender<oneshot::Sender<Box<Suspended>>>),
+    Suspended { kept: Box<Suspended>, bytes: usize, age: u64, expiry: AbortHandle, _counted: Counted },
 }
 
 impl Registry {
@@ -134,7 +134,7 @@ impl Registry {
     }
 
     /// Ends a session that nobody has come back to.
-    fn end_lost(&self, kept: &Kept, why: &str) {
+    fn end_lost(&self, kept: &Suspended, why: &str) {
         let record = kept.record();
         self.end(&record);
         record.log(Level::INFO, "ended", ClosedBy::Nobody, why);
@@ -179,15 +179,15 @@ impl Registry {
                 let _ = sender.try_send(answer);
                 Claim::Live(kept)
             }
-            State::Frozen { .. } => match sessions.take(id) {
-                Some(kept) => Claim::Frozen(kept),
+            State::Suspended { .. } => match sessions.take(id) {
+                Some(kept) => Claim::Suspended(kept),
                 None => Claim::Unknown,
             },
         }
     }
 
     /// Keeps a session that has lost its connection. Beyond the bounds the oldest is given up.
-    pub(crate) fn freeze(&self, kept: Box<Kept>) {
+    pub(crate) fn suspend(&self, kept: Box<Suspended>) {
         let (Some(token), id) = (kept.session.token(), kept.session.id()) else { return };
         let (token, id): (Box<str>, Box<str>) = (token.into(), id.into());
         let bytes = kept.memory_bytes();
@@ -204,7 +204,7 @@ impl Registry {
         sessions.by_age.insert(age, id.clone());
         sessions.frozen_bytes += bytes;
         let expiry = expiry.abort_handle();
-        let state = State::Frozen { kept, bytes, age, expiry, _counted: self.frozen.enter() };
+        let state = State::Suspended { kept, bytes, age, expiry, _counted: self.frozen.enter() };
         sessions.by_id.insert(id, Entry { token, state });
         let mut oldest = Vec::new();
         while sessions.by_age.len() > self.bounds.sessions || sessions.frozen_bytes > self.bounds.bytes {
@@ -248,12 +248,12 @@ impl Sessions {
     }
 
     /// Takes a frozen session out.
-    fn take(&mut self, id: &str) -> Option<Box<Kept>> {
-        if !matches!(self.by_id.get(id)?.state, State::Frozen { .. }) {
+    fn take(&mut self, id: &str) -> Option<Box<Suspended>> {
+        if !matches!(self.by_id.get(id)?.state, State::Suspended { .. }) {
             return None;
         }
         match self.remove(id)?.state {
-            State::Frozen { kept, bytes, age, expiry, .. } => {
+            State::Suspended { kept, bytes, age, expiry, .. } => {
                 expiry.abort();
                 self.by_age.remove(&age);
                 self.frozen_bytes -= bytes;
@@ -263,7 +263,7 @@ impl Sessions {
         }
     }
 
-    fn give_up(&mut self, id: &str) -> Option<Box<Kept>> {
+    fn give_up(&mut self, id: &str) -> Option<Box<Suspended>> {
         let kept = self.take(id)?;
         if self.given_up.len() == MAX_REMEMBERED {
             self.given_up.pop_front();
@@ -277,12 +277,12 @@ impl Sessions {
 pub(crate) struct Registration {
     registry: Registry,
     id: Box<str>,
-    requests: mpsc::Receiver<oneshot::Sender<Box<Kept>>>,
+    requests: mpsc::Receiver<oneshot::Sender<Box<Suspended>>>,
 }
 
 impl Registration {
     /// The next request to hand the session over.
-    pub(crate) fn requests(&mut self) -> &mut mpsc::Receiver<oneshot::Sender<Box<Kept>>> {
+    pub(crate) fn requests(&mut self) -> &mut mpsc::Receiver<oneshot::Sender<Box<Suspended>>> {
         &mut self.requests
     }
 }
