@@ -507,8 +507,8 @@ impl Service {
         let Shared { telemetry, synthesizer, sessions, syntheses, scripts, registry, .. } = &*self.shared;
         telemetry.page(&Present {
             connections: sessions.count(),
-            frozen_sessions: registry.frozen().count(),
-            frozen_bytes: registry.frozen_bytes(),
+            frozen_sessions: registry.suspended().count(),
+            frozen_bytes: registry.suspended_bytes(),
             syntheses: syntheses.count(),
             waiting_syntheses: synthesizer.backlog().waiting,
             scripts: scripts.count(),
@@ -543,12 +543,12 @@ impl Service {
 
     /// Sessions that have lost their connection and wait for their clients to come back.
     pub fn frozen(&self) -> &Gauge {
-        self.shared.registry.frozen()
+        self.shared.registry.suspended()
     }
 
     /// The memory that these take, in bytes, roughly.
     pub fn frozen_bytes(&self) -> usize {
-        self.shared.registry.frozen_bytes()
+        self.shared.registry.suspended_bytes()
     }
 
     /// Audio that was made and that nobody heard, since the service began: what was cancelled, and
