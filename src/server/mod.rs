@@ -1,8 +1,9 @@
 //! The server: listens, accepts, and lets what runs finish when it is told to stop.
 
 mod admin;
-
+mod application;
 mod connection;
+mod echo;
 mod http;
 #[cfg(feature = "http2")]
 mod http2;
@@ -11,6 +12,7 @@ mod metrics;
 mod pace;
 mod report;
 mod service;
+mod speaking;
 mod suspended;
 mod transport;
 mod web;

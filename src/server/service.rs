@@ -1,9 +1,11 @@
 //! The hyper service: routes a request, answers the opening handshake, and starts the session on
 //! what the upgrade yields.
 
+use super::application::{Application, Departure};
 use super::connection::{self, Connection, Ended, Outcome};
-use super::link::Talk;
+use super::echo::Echo;
 use super::metrics::{ClosedBy, Present, Telemetry};
+use super::speaking::Speaking;
 use super::suspended::{Bounds, Registry};
 use super::transport::{Buffered, Transport};
 use super::web;
@@ -33,7 +35,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -450,7 +452,23 @@ impl Service {
     /// Runs a connection whose handshake is done, in a task of its own: the one that did the
     /// handshake gives its memory back.
     pub(super) fn start<T: Transport>(&self, transport: T, early: Bytes, admitted: Admitted) {
-        let connection = connection(transport, &early, admitted, Arc::clone(&self.shared));
+        let Admitted { subprotocol, permit, settings, must_authenticate } = admitted;
+        if self.shared.echoes {
+            return self.run(transport, early, Echo::new(permit));
+        }
+        // Only a client that speaks `aloud.v1` gets a token.
+        let token = subprotocol.map(|_| URL_SAFE_NO_PAD.encode(random::<TOKEN_BYTES>()));
+        let mut session = Session::new(settings, session_id(), token, Instant::now().into_std());
+        if must_authenticate {
+            session.handle(Input::AwaitCredential, Instant::now().into_std());
+        }
+        self.run(transport, early, Speaking::new(session, permit));
+    }
+
+    fn run<T: Transport, A: Application>(&self, transport: T, early: Bytes, application: A) {
+        let endpoint = Endpoint::new(Role::Server, self.shared.limits);
+        let shared = Arc::clone(&self.shared);
+        let connection = Connection::new(transport, endpoint, application, shared, &early);
         // Even empty it would keep hyper's read buffer alive.
         drop(early);
         let telemetry = Arc::clone(&self.shared.telemetry);
@@ -484,13 +502,13 @@ impl Service {
         if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }
     }
 
-    /// What is counted, in the text format of Prometheus (0.0.4); the guide lists the metrics.
+    /// What is counted, in the text format of Prometheus (0.0.4); the README lists the metrics.
     pub fn metrics(&self) -> String {
         let Shared { telemetry, synthesizer, sessions, syntheses, scripts, registry, .. } = &*self.shared;
         telemetry.page(&Present {
             connections: sessions.count(),
-            frozen_sessions: registry.frozen().count(),
-            frozen_bytes: registry.frozen_bytes(),
+            frozen_sessions: registry.suspended().count(),
+            frozen_bytes: registry.suspended_bytes(),
             syntheses: syntheses.count(),
             waiting_syntheses: synthesizer.backlog().waiting,
             scripts: scripts.count(),
@@ -525,12 +543,12 @@ impl Service {
 
     /// Sessions that have lost their connection and wait for their clients to come back.
     pub fn frozen(&self) -> &Gauge {
-        self.shared.registry.frozen()
+        self.shared.registry.suspended()
     }
 
     /// The memory that these take, in bytes, roughly.
     pub fn frozen_bytes(&self) -> usize {
-        self.shared.registry.frozen_bytes()
+        self.shared.registry.suspended_bytes()
     }
 
     /// Audio that was made and that nobody heard, since the service began: what was cancelled, and
@@ -699,33 +717,9 @@ where
     upgraded.downcast::<TokioIo<S>>().map(|parts| (parts.io.into_inner(), parts.read_buf))
 }
 
-fn connection<T: Transport>(
-    transport: T,
-    early: &[u8],
-    admitted: Admitted,
-    shared: Arc<Shared>,
-) -> Arc<Mutex<Connection<T>>> {
-    let Admitted { subprotocol, permit, settings, must_authenticate } = admitted;
-    let talk = match shared.echoes {
-        true => Talk::Echo,
-        false => {
-            // Only a client that speaks `aloud.v1` is told a secret.
-            let token = subprotocol.map(|_| URL_SAFE_NO_PAD.encode(random::<TOKEN_BYTES>()));
-            let now = Instant::now().into_std();
-            let mut session = Session::new(settings, session_id(), token, now);
-            if must_authenticate {
-                session.handle(Input::AwaitCredential, now);
-            }
-            Talk::Session(session)
-        }
-    };
-    let endpoint = Endpoint::new(Role::Server, shared.limits);
-    Connection::new(transport, endpoint, talk, permit, shared, early)
-}
-
 /// One line for the operator. A peer that leaves is an outcome, not an error.
 fn report(ended: &Ended, telemetry: &Telemetry) {
-    let Ended { record, is_kept, outcome } = ended;
+    let Ended { departure, outcome } = ended;
     let by = match outcome {
         Outcome::Closed(closed) | Outcome::Unfinished(closed) => {
             let code = closed.code.map(|code| code.0);
@@ -738,7 +732,11 @@ fn report(ended: &Ended, telemetry: &Telemetry) {
         Outcome::Panicked => ClosedBy::Server(CloseCode::INTERNAL.0),
     };
     telemetry.closed(by);
-    let Some(record) = record else { return };
+    let (record, what) = match departure {
+        Departure::Empty => return,
+        Departure::Ended(record) => (record, "ended"),
+        Departure::Suspended(record) => (record, "lost, and kept for its client"),
+    };
     let (level, reason) = match outcome {
         Outcome::Closed(closed) => (Level::INFO, closed.reason.clone()),
         Outcome::Unfinished(closed) => {
@@ -748,7 +746,7 @@ fn report(ended: &Ended, telemetry: &Telemetry) {
         Outcome::Stalled => (Level::WARN, "the client took nothing for too long".to_owned()),
         Outcome::Panicked => (Level::ERROR, "a fault of the server".to_owned()),
     };
-    record.log(level, if *is_kept { "lost, and kept for its client" } else { "ended" }, by, &reason);
+    record.log(level, what, by, &reason);
 }
 
 /// A UUID, version 4 (RFC 9562 §5.4).

@@ -1,8 +1,10 @@
-//! Sessions that outlive their connection: found by id, opened by token, kept for a while.
+//! The registry of sessions that outlive their connection: found by id, opened by token, kept for
+//! `resume_ttl`.
 //!
-//! A connection owns its session. When it is lost the session moves in here, by value, with the
-//! speech that was being made for it, and out again when its client comes back; while it lives, a
-//! second connection asks for it through here. The lock is held for a look-up, never for a wait.
+//! A connection owns its session. When the connection is lost, the session moves in here by value,
+//! with the speech that is in flight for it, and out again when its client reconnects. While the
+//! connection lives, a second connection asks for the session through here. The lock is held for a
+//! look-up, never for a wait.
 
 use super::metrics::{ClosedBy, Telemetry};
 use super::report::Record;
@@ -21,31 +23,31 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 use tracing::Level;
 
-/// Ids of sessions that were given up, remembered to tell their clients so.
+/// Number of expired sessions whose ids are remembered, to tell their clients that they have expired.
 const MAX_REMEMBERED: usize = 1024;
 
-/// Entries that the map of sessions keeps room for, however few there are.
+/// Entries for which the map of sessions always keeps room.
 const MAX_IDLE_ROOM: usize = 64;
 
-/// A session without a connection, the speech that is being made for it, and the text. Neither is
-/// taken meanwhile, so that both come to a stand when their channels are full.
-pub(crate) struct Kept {
+/// A session without a connection, the speech in flight for it, and the answer that is being written.
+/// Nothing takes speech or text from them, so both stop when their channels are full.
+pub(crate) struct Suspended {
     pub(crate) session: Session,
     pub(crate) speeches: VecDeque<Speech>,
     pub(crate) script: Option<Box<Script>>,
-    /// Who had the connection.
+    /// The client that had the connection.
     pub(crate) client: Client,
-    /// That it is one of the sessions that its client may have.
+    /// Counts the session among those of its client.
     pub(crate) slot: Option<Slot>,
 }
 
-impl Kept {
-    /// Audio bytes that were made and not taken.
+impl Suspended {
+    /// Audio bytes that are buffered in its speech.
     pub(crate) fn untaken_bytes(&self) -> u64 {
         untaken_bytes(&self.speeches)
     }
 
-    /// What has become of it by now.
+    /// Summary of the session up to now.
     pub(crate) fn record(&self) -> Record {
         Record::of(&self.session, &self.client, self.untaken_bytes(), Instant::now().into_std())
     }
@@ -55,24 +57,24 @@ impl Kept {
     }
 }
 
-/// Audio bytes of these that were made and not taken.
+/// Audio bytes that are buffered in this speech.
 pub(crate) fn untaken_bytes(speeches: &VecDeque<Speech>) -> u64 {
     speeches.iter().map(Speech::untaken_bytes).sum()
 }
 
-/// What a connection gets that asks for a session.
+/// Answer to a connection that asks for a session.
 pub(crate) enum Claim {
     /// The session, which had no connection.
-    Frozen(Box<Kept>),
-    /// Another connection has it and was asked to hand it over.
-    Live(oneshot::Receiver<Box<Kept>>),
-    /// There was one, and its time is over.
+    Suspended(Box<Suspended>),
+    /// Another connection has the session and was asked to hand it over.
+    Live(oneshot::Receiver<Box<Suspended>>),
+    /// The session was there and has expired.
     Expired,
-    /// There is none, or not with this token.
+    /// There is no such session, or it has another token.
     Unknown,
 }
 
-/// How much is kept without a connection.
+/// Limits on suspended sessions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) ttl: Duration,
@@ -80,12 +82,12 @@ pub(crate) struct Bounds {
     pub(crate) bytes: usize,
 }
 
-/// All sessions that can be come back to.
+/// All sessions that a client can resume.
 #[derive(Clone)]
 pub(crate) struct Registry {
     bounds: Bounds,
-    frozen: Gauge,
-    /// Audio that was made and that nobody heard, in ms.
+    suspended: Gauge,
+    /// Audio that was synthesised and not heard, in ms.
     wasted_ms: Arc<AtomicU64>,
     telemetry: Arc<Telemetry>,
     sessions: Arc<Mutex<Sessions>>,
@@ -94,11 +96,11 @@ pub(crate) struct Registry {
 #[derive(Default)]
 struct Sessions {
     by_id: HashMap<Box<str>, Entry>,
-    /// The frozen ones in the order of their age.
+    /// Ids of the suspended sessions, oldest first.
     by_age: BTreeMap<u64, Box<str>>,
     next_age: u64,
-    frozen_bytes: usize,
-    given_up: VecDeque<Box<str>>,
+    suspended_bytes: usize,
+    expired: VecDeque<Box<str>>,
 }
 
 struct Entry {
@@ -107,35 +109,35 @@ struct Entry {
 }
 
 enum State {
-    Live(mpsc::Sender<oneshot::Sender<Box<Kept>>>),
-    Frozen { kept: Box<Kept>, bytes: usize, age: u64, expiry: AbortHandle, _counted: Counted },
+    Live(mpsc::Sender<oneshot::Sender<Box<Suspended>>>),
+    Suspended { session: Box<Suspended>, bytes: usize, age: u64, expiry: AbortHandle, _counted: Counted },
 }
 
 impl Registry {
     pub(crate) fn new(bounds: Bounds, telemetry: Arc<Telemetry>) -> Registry {
         Registry {
             bounds,
-            frozen: Gauge::default(),
+            suspended: Gauge::default(),
             wasted_ms: Arc::default(),
             telemetry,
             sessions: Arc::default(),
         }
     }
 
-    /// Audio that was made and that nobody heard, in all sessions that have ended.
+    /// Audio that was synthesised and not heard, in all sessions that have ended.
     pub(crate) fn wasted(&self) -> Duration {
         Duration::from_millis(self.wasted_ms.load(Ordering::Relaxed))
     }
 
-    /// Ends a session: counts what was made for it and never heard. Dropping it stops its speech.
+    /// Counts a session that has ended. The caller drops it, which stops its speech.
     pub(crate) fn end(&self, record: &Record) {
         self.wasted_ms.fetch_add(record.wasted.as_millis() as u64, Ordering::Relaxed);
         self.telemetry.session_ended(record.totals.audio);
     }
 
-    /// Ends a session that nobody has come back to.
-    fn end_lost(&self, kept: &Kept, why: &str) {
-        let record = kept.record();
+    /// Counts and logs a suspended session that has ended.
+    fn end_suspended(&self, session: &Suspended, why: &str) {
+        let record = session.record();
         self.end(&record);
         record.log(Level::INFO, "ended", ClosedBy::Nobody, why);
     }
@@ -144,17 +146,17 @@ impl Registry {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sessions without a connection.
-    pub(crate) fn frozen(&self) -> &Gauge {
-        &self.frozen
+    /// Number of suspended sessions.
+    pub(crate) fn suspended(&self) -> &Gauge {
+        &self.suspended
     }
 
-    /// The memory they take, roughly.
-    pub(crate) fn frozen_bytes(&self) -> usize {
-        self.sessions().frozen_bytes
+    /// Memory that the suspended sessions take, in bytes, roughly.
+    pub(crate) fn suspended_bytes(&self) -> usize {
+        self.sessions().suspended_bytes
     }
 
-    /// Makes a session known that lives on a connection, for as long as what is returned does.
+    /// Lets other connections find a session that has a connection, until the returned value is dropped.
     pub(crate) fn register(&self, session: &Session) -> Option<Registration> {
         let token: Box<str> = session.token()?.into();
         let id: Box<str> = session.id().into();
@@ -169,76 +171,76 @@ impl Registry {
         let Some(entry) =
             sessions.by_id.get(id).filter(|entry| is_same(entry.token.as_bytes(), token.as_bytes()))
         else {
-            let is_given_up = sessions.given_up.iter().any(|known| **known == *id);
-            return if is_given_up { Claim::Expired } else { Claim::Unknown };
+            let is_expired = sessions.expired.iter().any(|known| **known == *id);
+            return if is_expired { Claim::Expired } else { Claim::Unknown };
         };
         match &entry.state {
             State::Live(sender) => {
-                let (answer, kept) = oneshot::channel();
-                // One request at a time: a second one is refused by a `kept` that never comes.
+                let (answer, session) = oneshot::channel();
+                // One request at a time: a second one is refused because its `answer` is dropped.
                 let _ = sender.try_send(answer);
-                Claim::Live(kept)
+                Claim::Live(session)
             }
-            State::Frozen { .. } => match sessions.take(id) {
-                Some(kept) => Claim::Frozen(kept),
+            State::Suspended { .. } => match sessions.take(id) {
+                Some(session) => Claim::Suspended(session),
                 None => Claim::Unknown,
             },
         }
     }
 
-    /// Keeps a session that has lost its connection. Beyond the bounds the oldest is given up.
-    pub(crate) fn freeze(&self, kept: Box<Kept>) {
-        let (Some(token), id) = (kept.session.token(), kept.session.id()) else { return };
+    /// Keeps a session that has lost its connection. Beyond the limits the oldest session ends.
+    pub(crate) fn suspend(&self, session: Box<Suspended>) {
+        let (Some(token), id) = (session.session.token(), session.session.id()) else { return };
         let (token, id): (Box<str>, Box<str>) = (token.into(), id.into());
-        let bytes = kept.memory_bytes();
+        let bytes = session.memory_bytes();
         let expiry = {
             let (registry, id, ttl) = (self.clone(), id.clone(), self.bounds.ttl);
             tokio::spawn(async move {
                 sleep(ttl).await;
-                registry.give_up(&id);
+                registry.expire(&id);
             })
         };
         let mut sessions = self.sessions();
         let age = sessions.next_age;
         sessions.next_age += 1;
         sessions.by_age.insert(age, id.clone());
-        sessions.frozen_bytes += bytes;
+        sessions.suspended_bytes += bytes;
         let expiry = expiry.abort_handle();
-        let state = State::Frozen { kept, bytes, age, expiry, _counted: self.frozen.enter() };
+        let state = State::Suspended { session, bytes, age, expiry, _counted: self.suspended.enter() };
         sessions.by_id.insert(id, Entry { token, state });
         let mut oldest = Vec::new();
-        while sessions.by_age.len() > self.bounds.sessions || sessions.frozen_bytes > self.bounds.bytes {
+        while sessions.by_age.len() > self.bounds.sessions || sessions.suspended_bytes > self.bounds.bytes {
             let Some(id) = sessions.by_age.values().next().cloned() else { break };
-            oldest.extend(sessions.give_up(&id));
+            oldest.extend(sessions.expire(&id));
         }
         drop(sessions);
-        let why = "nobody came back, and others needed the room";
-        oldest.iter().for_each(|kept| self.end_lost(kept, why));
+        let why = "the client did not reconnect, and newer sessions needed the room";
+        oldest.iter().for_each(|session| self.end_suspended(session, why));
     }
 
-    /// Ends all that wait for their clients: the server is going away.
+    /// Ends all suspended sessions: the server shuts down.
     pub(crate) fn end_all(&self) {
         let mut all = Vec::new();
         {
             let mut sessions = self.sessions();
             while let Some(id) = sessions.by_age.values().next().cloned() {
-                all.extend(sessions.give_up(&id));
+                all.extend(sessions.expire(&id));
             }
         }
-        all.iter().for_each(|kept| self.end_lost(kept, "the server is going away"));
+        all.iter().for_each(|session| self.end_suspended(session, "the server is going away"));
     }
 
-    fn give_up(&self, id: &str) {
-        // The lock is let go before anything is dropped.
-        let kept = self.sessions().give_up(id);
-        if let Some(kept) = kept {
-            self.end_lost(&kept, "nobody came back in time");
+    fn expire(&self, id: &str) {
+        // The lock is released before the session is dropped.
+        let session = self.sessions().expire(id);
+        if let Some(session) = session {
+            self.end_suspended(&session, "the client did not reconnect in time");
         }
     }
 }
 
 impl Sessions {
-    /// Takes an entry out, and gives back the room that many have left behind.
+    /// Removes an entry, and shrinks the map if it has far more room than entries.
     fn remove(&mut self, id: &str) -> Option<Entry> {
         let entry = self.by_id.remove(id);
         if self.by_id.capacity() > MAX_IDLE_ROOM.max(self.by_id.len() * 8) {
@@ -247,49 +249,50 @@ impl Sessions {
         entry
     }
 
-    /// Takes a frozen session out.
-    fn take(&mut self, id: &str) -> Option<Box<Kept>> {
-        if !matches!(self.by_id.get(id)?.state, State::Frozen { .. }) {
+    /// Removes a suspended session.
+    fn take(&mut self, id: &str) -> Option<Box<Suspended>> {
+        if !matches!(self.by_id.get(id)?.state, State::Suspended { .. }) {
             return None;
         }
         match self.remove(id)?.state {
-            State::Frozen { kept, bytes, age, expiry, .. } => {
+            State::Suspended { session, bytes, age, expiry, .. } => {
                 expiry.abort();
                 self.by_age.remove(&age);
-                self.frozen_bytes -= bytes;
-                Some(kept)
+                self.suspended_bytes -= bytes;
+                Some(session)
             }
             State::Live(_) => None,
         }
     }
 
-    fn give_up(&mut self, id: &str) -> Option<Box<Kept>> {
-        let kept = self.take(id)?;
-        if self.given_up.len() == MAX_REMEMBERED {
-            self.given_up.pop_front();
+    /// Removes a suspended session, and remembers its id.
+    fn expire(&mut self, id: &str) -> Option<Box<Suspended>> {
+        let session = self.take(id)?;
+        if self.expired.len() == MAX_REMEMBERED {
+            self.expired.pop_front();
         }
-        self.given_up.push_back(id.into());
-        Some(kept)
+        self.expired.push_back(id.into());
+        Some(session)
     }
 }
 
-/// A connection's side of a session that can be come back to.
+/// The entry of a session that has a connection, owned by that connection.
 pub(crate) struct Registration {
     registry: Registry,
     id: Box<str>,
-    requests: mpsc::Receiver<oneshot::Sender<Box<Kept>>>,
+    requests: mpsc::Receiver<oneshot::Sender<Box<Suspended>>>,
 }
 
 impl Registration {
     /// The next request to hand the session over.
-    pub(crate) fn requests(&mut self) -> &mut mpsc::Receiver<oneshot::Sender<Box<Kept>>> {
+    pub(crate) fn requests(&mut self) -> &mut mpsc::Receiver<oneshot::Sender<Box<Suspended>>> {
         &mut self.requests
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // Whoever waits for the session learns now that it has to look again.
+        // A connection that waits for the session has to look for it again.
         self.requests.close();
         let mut sessions = self.registry.sessions();
         let is_ours = sessions
