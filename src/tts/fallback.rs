@@ -244,12 +244,12 @@ impl Relay for First {
         }
     }
 
-    fn untaken_bytes(&self) -> u64 {
+    fn buffered_bytes(&self) -> u64 {
         let held = self.held.iter().map(|piece| match piece {
             Piece::Audio(chunk) => chunk.len() as u64,
             Piece::Words(_) | Piece::Warning(_) => 0,
         });
-        held.sum::<u64>() + self.speech.untaken_bytes()
+        held.sum::<u64>() + self.speech.buffered_bytes()
     }
 }
 
@@ -267,8 +267,8 @@ impl Relay for Announced {
         }
     }
 
-    fn untaken_bytes(&self) -> u64 {
-        self.speech.untaken_bytes()
+    fn buffered_bytes(&self) -> u64 {
+        self.speech.buffered_bytes()
     }
 }
 

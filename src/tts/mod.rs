@@ -325,8 +325,8 @@ trait Relay: Send {
     /// As [`Speech::poll_next`], but for what comes after the end.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, SynthesisError>>>;
 
-    /// As [`Speech::untaken_bytes`].
-    fn untaken_bytes(&self) -> u64;
+    /// As [`Speech::buffered_bytes`].
+    fn buffered_bytes(&self) -> u64;
 }
 
 impl Speech {
@@ -388,11 +388,11 @@ impl Speech {
     /// It counts what was encoded, so not what a [`Sink`] that resamples still holds back. It is 0
     /// for [`ready`](Speech::ready) audio, which is made when it is taken, and once the utterance
     /// is over, be it that it failed.
-    pub fn untaken_bytes(&self) -> u64 {
+    pub fn buffered_bytes(&self) -> u64 {
         match &self.0 {
             // The channel orders what is counted before what is sent, so this is never too little.
             Source::Channel { made, taken, .. } => made.load(Ordering::Relaxed).saturating_sub(*taken),
-            Source::Relayed(relay) => relay.untaken_bytes(),
+            Source::Relayed(relay) => relay.buffered_bytes(),
             Source::Ready { .. } | Source::Failed(_) | Source::Over => 0,
         }
     }
@@ -482,7 +482,7 @@ pub struct Sink {
     buffer: Vec<u8>,
     /// What the channel had no room for: words before audio.
     waiting: VecDeque<Piece>,
-    /// Counts the bytes that were encoded, for [`Speech::untaken_bytes`].
+    /// Counts the bytes that were encoded, for [`Speech::buffered_bytes`].
     made: Arc<AtomicU64>,
     _running: Counted,
     slot: Option<Slot>,
@@ -852,24 +852,24 @@ mod tests {
     #[tokio::test]
     async fn what_is_made_and_not_taken_is_counted_wherever_it_is() {
         let (mut sink, mut speech) = Speech::channel(&utterance(), 8_000);
-        assert_eq!(speech.untaken_bytes(), 0);
+        assert_eq!(speech.buffered_bytes(), 0);
         // Less than a chunk, so all of it in the buffer.
         sink.push(&samples(0, 3)).expect("somebody listens");
-        assert_eq!(speech.untaken_bytes(), 6);
+        assert_eq!(speech.buffered_bytes(), 6);
         // Four chunks in the channel, then one that waits, then a buffer. Words are no audio.
         sink.words(vec![word(0)]);
         sink.push(&samples(3, 157)).expect("somebody listens");
         assert!(!sink.waiting.is_empty() && !sink.buffer.is_empty());
-        assert_eq!(speech.untaken_bytes(), 320);
+        assert_eq!(speech.buffered_bytes(), 320);
         let mut left = 320;
         tokio::spawn(sink.finish());
         while let Some(piece) = soon(speech.next()).await {
             if let Piece::Audio(chunk) = piece.expect("no error") {
                 left -= chunk.len() as u64;
             }
-            assert_eq!(speech.untaken_bytes(), left);
+            assert_eq!(speech.buffered_bytes(), left);
         }
-        assert_eq!((speech.untaken_bytes(), left), (0, 0));
+        assert_eq!((speech.buffered_bytes(), left), (0, 0));
     }
 
     #[tokio::test]
@@ -883,22 +883,22 @@ mod tests {
             let input = samples(n * 1_000, 1_000);
             resampler.push(&input, &mut made);
             sink.push(&input).expect("somebody listens");
-            assert_eq!(speech.untaken_bytes(), (made.len() - taken) as u64);
+            assert_eq!(speech.buffered_bytes(), (made.len() - taken) as u64);
             // What is left is more than the channel has room for.
             if n < 4 {
                 taken += audio(&mut speech).len();
             }
-            assert_eq!(speech.untaken_bytes(), (made.len() - taken) as u64);
+            assert_eq!(speech.buffered_bytes(), (made.len() - taken) as u64);
         }
         // The end adds what the resampler held back.
         resampler.finish(&mut made);
         let mut finishing = Box::pin(sink.finish());
         assert!(poll(&mut finishing).is_pending());
-        assert_eq!(speech.untaken_bytes(), (made.len() - taken) as u64);
+        assert_eq!(speech.buffered_bytes(), (made.len() - taken) as u64);
         tokio::spawn(finishing);
         while let Some(piece) = soon(speech.next()).await {
             taken += chunk(piece.expect("no error")).len();
-            assert_eq!(speech.untaken_bytes(), (made.len() - taken) as u64);
+            assert_eq!(speech.buffered_bytes(), (made.len() - taken) as u64);
         }
         assert_eq!(taken, made.len());
     }
@@ -911,19 +911,19 @@ mod tests {
         drop(sink);
         assert_eq!(audio(&mut speech).len(), 10);
         assert!(matches!(now(&mut speech), Poll::Ready(Some(Err(_)))));
-        assert_eq!(speech.untaken_bytes(), 0);
+        assert_eq!(speech.buffered_bytes(), 0);
 
         let (mut sink, mut speech) = Speech::channel(&utterance(), 8_000);
         sink.push(&samples(0, 7)).expect("somebody listens");
         tokio::spawn(sink.fail(SynthesisError::failed("Enough.")));
         while soon(speech.next()).await.is_some_and(|piece| piece.is_ok()) {}
-        assert_eq!(speech.untaken_bytes(), 0);
+        assert_eq!(speech.buffered_bytes(), 0);
 
         let chunks = std::iter::repeat(Bytes::from_static(b"ab"));
         let mut speech = Speech::ready(&utterance(), chunks);
         audio(&mut speech);
-        assert_eq!(speech.untaken_bytes(), 0);
-        assert_eq!(Speech::failed(SynthesisError::failed("No voice.")).untaken_bytes(), 0);
+        assert_eq!(speech.buffered_bytes(), 0);
+        assert_eq!(Speech::failed(SynthesisError::failed("No voice.")).buffered_bytes(), 0);
     }
 
     #[test]

@@ -375,9 +375,9 @@ impl Relay for Place {
         Poll::Pending
     }
 
-    fn untaken_bytes(&self) -> u64 {
+    fn buffered_bytes(&self) -> u64 {
         match (&self.speech, &self.seat.lock().0) {
-            (Some(speech), _) | (None, Stage::Speaking(speech)) => speech.untaken_bytes(),
+            (Some(speech), _) | (None, Stage::Speaking(speech)) => speech.buffered_bytes(),
             _ => 0,
         }
     }
@@ -561,15 +561,15 @@ mod tests {
         let (queue, mut asked) = queue(1, 100);
         let first = queue.speak(of("a", "a1"));
         let mut second = queue.speak(of("a", "a2"));
-        assert_eq!(second.untaken_bytes(), 0);
+        assert_eq!(second.buffered_bytes(), 0);
         let (_, sink) = asked.recv().await.expect("the first");
         tokio::spawn(sink.finish());
         assert_eq!(all(first).await, (vec![], None));
         let (_, mut sink) = soon(asked.recv()).await.expect("the second");
         sink.push(&[7; 320]).expect("somebody listens");
-        assert_eq!(second.untaken_bytes(), 640);
+        assert_eq!(second.buffered_bytes(), 640);
         assert!(matches!(once(&mut second).await, Poll::Ready(Some(Ok(Piece::Audio(_))))));
-        assert_eq!(second.untaken_bytes(), 0);
+        assert_eq!(second.buffered_bytes(), 0);
     }
 
     #[tokio::test]

@@ -283,7 +283,7 @@ async fn a_program_waits_for_its_listener_and_that_time_is_not_held_against_it()
     assert!(matches!(within(speech.next()).await, Some(Ok(Piece::Audio(_)))));
     // Time itself is what is tested here.
     tokio::time::sleep(3 * short).await;
-    let held = speech.untaken_bytes();
+    let held = speech.buffered_bytes();
     assert!(held < 100_000, "{held} bytes are made ahead");
     let (samples, error) = heard(speech).await;
     assert_eq!(error, None);
