@@ -140,7 +140,7 @@ impl Speaking {
             session: session.shared_id(),
             format,
             frame_bytes,
-            words,
+            has_word_times: words,
             running: host.shared.syntheses.clone(),
             slot: None,
         };

@@ -128,7 +128,7 @@ async fn speak(engine: Flite, utterance: Utterance, mut sink: Sink) {
     let params = engine.speaker.params(utterance.speed, &utterance.voice);
     let plain = Plain::new(&utterance.text);
     let mut written = written(&utterance.text).peekable();
-    let mut clock = utterance.words.then(|| Clock::new(engine.speaker.recording.sample_rate));
+    let mut clock = utterance.has_word_times.then(|| Clock::new(engine.speaker.recording.sample_rate));
     let mut read = 0;
     let cut = text::sentences(&plain.text).flat_map(|sentence| pieces(placed(sentence, &mut read)));
     let mut cut = cut.peekable();
@@ -992,7 +992,7 @@ mod tests {
 
     /// The samples and the words of an utterance.
     async fn told(utterance: Utterance) -> (Vec<i16>, Vec<Word>) {
-        let (spoken, error) = all_pieces(FLITE.speak(Utterance { words: true, ..utterance })).await;
+        let (spoken, error) = all_pieces(FLITE.speak(Utterance { has_word_times: true, ..utterance })).await;
         assert_eq!(error, None);
         let (mut samples, mut words) = (Vec::new(), Vec::new());
         for piece in spoken {
@@ -1086,7 +1086,7 @@ mod tests {
 
     #[tokio::test]
     async fn words_come_before_their_audio() {
-        let utterance = Utterance { words: true, ..Utterance::new(FOX, PCM) };
+        let utterance = Utterance { has_word_times: true, ..Utterance::new(FOX, PCM) };
         let (spoken, _) = all_pieces(FLITE.speak(utterance)).await;
         assert!(matches!(&spoken[0], Piece::Words(words) if words.len() == 8), "all but the last");
         let told = spoken.iter().filter(|piece| matches!(piece, Piece::Words(_))).count();

@@ -175,9 +175,9 @@ pub struct Utterance {
     /// Payload bytes of one frame: chunks are multiples of it, but for a sentence's last. At most
     /// [`MAX_FRAME_BYTES`](crate::audio::MAX_FRAME_BYTES).
     pub frame_bytes: usize,
-    /// Whether it is asked when each word is spoken. An engine that knows tells it through
-    /// [`Sink::words`]; one that does not ignores this.
-    pub words: bool,
+    /// True if the client asked for the times of words. An engine that knows them reports them with
+    /// [`Sink::words`]; other engines ignore this field.
+    pub has_word_times: bool,
     /// Counts the engine's work for as long as its end of the speech lives.
     pub(crate) running: Gauge,
     /// The right to be worked on, where that is limited.
@@ -198,7 +198,7 @@ impl Utterance {
             session: Arc::from(""),
             format,
             frame_bytes: format.frame_bytes(40),
-            words: false,
+            has_word_times: false,
             running: Gauge::default(),
             slot: None,
         }
@@ -572,7 +572,7 @@ impl Sink {
     }
 
     /// Reports when the next words are spoken, in order; never waits. For an engine that knows it,
-    /// where [`Utterance::words`] asks for it.
+    /// where [`Utterance::has_word_times`] asks for it.
     ///
     /// They overtake the audio that still waits for its listener, so that words which are known
     /// late are heard of early all the same.
