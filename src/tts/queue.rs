@@ -29,12 +29,12 @@ pub struct QueueBounds {
     /// How long a listener may wait for a turn before the utterance fails in the same way. It counts
     /// from when the utterance is needed: one that is asked for ahead of its time waits as long as
     /// the one before it is heard. Default: 10 s.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 impl Default for QueueBounds {
     fn default() -> QueueBounds {
-        QueueBounds { concurrency: 4, waiting: 1_000, patience: Duration::from_secs(10) }
+        QueueBounds { concurrency: 4, waiting: 1_000, timeout: Duration::from_secs(10) }
     }
 }
 
@@ -361,7 +361,7 @@ impl Relay for Place {
         }
         stage.1 = Some(cx.waker().clone());
         drop(stage);
-        let most = self.state.bounds.patience;
+        let most = self.state.bounds.timeout;
         let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(most)));
         // Once it is out of the line its speech is about to come.
         if patience.as_mut().poll(cx).is_ready() && self.state.line().leave(&self.seat) {
