@@ -1,5 +1,5 @@
-//! How samples are written as bytes: the encodings of sessions, the wider range of encodings that
-//! engines give, and G.711 in both directions.
+//! Encodings of samples: those of sessions, the wider range that engines give, and G.711 in both
+//! directions.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ impl Encoding {
     pub const ALL: [Encoding; 3] = [Encoding::PcmS16le, Encoding::MuLaw, Encoding::ALaw];
 
     /// Names of the encodings, in the order of [`ALL`](Encoding::ALL).
-    pub const NAMES: [&str; 3] = ["pcm_s16le", "mulaw", "alaw"];
+    pub(crate) const NAMES: [&str; 3] = ["pcm_s16le", "mulaw", "alaw"];
 
     /// Name on the wire and on the command line, such as `pcm_s16le`.
     pub fn name(self) -> &'static str {
@@ -118,7 +118,7 @@ impl SampleEncoding {
     }
 
     /// Bytes of one sample.
-    pub fn bytes_per_sample(self) -> usize {
+    pub(crate) fn bytes_per_sample(self) -> usize {
         match self {
             SampleEncoding::PcmU8 | SampleEncoding::MuLaw | SampleEncoding::ALaw => 1,
             SampleEncoding::PcmS16le | SampleEncoding::PcmS16be => 2,

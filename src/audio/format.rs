@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Largest binary frame that is sent, in payload bytes.
-pub const MAX_FRAME_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_FRAME_BYTES: usize = 64 * 1024;
 
 /// Format of the audio that a session gets. Always one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ impl Format {
     pub const SAMPLE_RATES: [u32; 6] = [8_000, 16_000, 22_050, 24_000, 44_100, 48_000];
 
     /// Bytes per second of audio.
-    pub fn byte_rate(self) -> usize {
+    pub(crate) fn byte_rate(self) -> usize {
         self.sample_rate_hz as usize * self.encoding.bytes_per_sample()
     }
 
@@ -46,7 +46,7 @@ impl Format {
     }
 
     /// Payload bytes of a frame of this many milliseconds: whole samples, at least one sample and at
-    /// most [`MAX_FRAME_BYTES`].
+    /// most 64 KiB.
     pub fn frame_bytes(self, frame_ms: u32) -> usize {
         let sample = self.encoding.bytes_per_sample();
         let bytes = self.bytes(Duration::from_millis(u64::from(frame_ms)));

@@ -29,7 +29,7 @@ const CEILING: f32 = 29_204.0;
 const BLOCKS_PER_SECOND: u32 = 200;
 
 /// Fraction of the way back to full gain in one block, so about 100 ms for most of it. It is too slow to
-/// follow single waves, and too fast to be heard as a change of loudness.
+/// follow single waves, and too fast to be noticed as a change of loudness.
 const RELEASE: f32 = 0.05;
 
 /// Cuts the silence before and after one sentence, to [`LEAD_MS`] and [`TAIL_MS`] by default.

@@ -12,6 +12,6 @@ pub mod voice;
 pub(crate) mod wav;
 
 pub use encoding::{Encoding, SampleEncoding};
-pub(crate) use format::SourceFormat;
-pub use format::{Format, MAX_FRAME_BYTES};
+pub use format::Format;
+pub(crate) use format::{MAX_FRAME_BYTES, SourceFormat};
 pub use wav::wav_header;

@@ -143,8 +143,7 @@ pub struct Utterance {
     pub session: Arc<str>,
     /// Format of the audio. [`Synthesizer::supports`] returned true for it.
     pub format: Format,
-    /// Payload bytes of one frame: every chunk but a sentence's last is a multiple of it. At most
-    /// [`MAX_FRAME_BYTES`](crate::audio::MAX_FRAME_BYTES).
+    /// Payload bytes of one frame, at most 64 KiB. Every chunk but a sentence's last is a multiple of it.
     pub frame_bytes: usize,
     /// True if the client asked for the times of words. An engine that knows them reports them with
     /// [`Sink::words`](super::Sink::words); other engines ignore this field.

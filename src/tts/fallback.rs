@@ -17,13 +17,19 @@ use tokio::time::Instant;
 /// Most sessions that are remembered as warned of an outage. With more, some are warned twice.
 const MAX_WARNED: usize = 10_000;
 
+/// Time from the first failure until the first engine is tried again.
+const FIRST_RETRY: Duration = Duration::from_secs(30);
+
+/// Longest time between two trials of the first engine.
+const LAST_RETRY: Duration = Duration::from_secs(300);
+
 /// An engine that speaks with a second engine while the first one fails.
 ///
 /// - If the first engine fails a sentence before any audio, the second engine speaks it at once. If it
 ///   fails later, the sentence ends there, as it would without a second engine.
 /// - After a failure, the second engine speaks for all sessions. The first engine is tried again with
-///   one sentence after [`FIRST_RETRY`](Fallback::FIRST_RETRY), then after twice that time, and so on up
-///   to [`LAST_RETRY`](Fallback::LAST_RETRY). Once it gives audio, it speaks for all sessions again.
+///   one sentence after 30 s, then after twice that time, and so on up to 300 s. Once it gives audio, it
+///   speaks for all sessions again.
 /// - Each session gets the warning `fallback_engine` once in an outage. The log says when an outage
 ///   begins and ends.
 /// - A text that the first engine has no audio for ([`NoAudio`](SynthesisErrorKind::NoAudio)) is not an
@@ -38,12 +44,6 @@ pub struct Fallback {
 }
 
 impl Fallback {
-    /// Time from the first failure until the first engine is tried again.
-    pub const FIRST_RETRY: Duration = Duration::from_secs(30);
-
-    /// Longest time between two trials of the first engine.
-    pub const LAST_RETRY: Duration = Duration::from_secs(300);
-
     /// Creates an engine that uses `second` while `first` fails.
     pub fn new(first: Arc<dyn Synthesizer>, second: Arc<dyn Synthesizer>) -> Fallback {
         let second = Second {
@@ -187,8 +187,8 @@ impl Outage {
             return None;
         }
         self.pause = match self.retry_at {
-            None => Fallback::FIRST_RETRY,
-            Some(_) => (self.pause * 2).min(Fallback::LAST_RETRY),
+            None => FIRST_RETRY,
+            Some(_) => (self.pause * 2).min(LAST_RETRY),
         };
         self.retry_at = Some(now + self.pause);
         self.age += 1;
@@ -452,14 +452,14 @@ mod tests {
     async fn one_sentence_at_a_time_tries_it_again() {
         let (fallback, mut first, mut second) = fallback();
         fails(&fallback, &mut first, &mut second, "a").await;
-        advance(Fallback::FIRST_RETRY).await;
+        advance(FIRST_RETRY).await;
         let trial = fallback.speak(of("a"));
         let (_, sink) = first.try_recv().expect("the first engine is tried");
         assert_eq!(fails(&fallback, &mut first, &mut second, "b").await, (false, true));
         // The listener leaves before the result: the next trial follows after the same time.
         drop((trial, sink));
         assert_eq!(fails(&fallback, &mut first, &mut second, "b").await, (false, false));
-        advance(Fallback::FIRST_RETRY).await;
+        advance(FIRST_RETRY).await;
         works(&fallback, &mut first, "b").await;
     }
 
@@ -482,7 +482,7 @@ mod tests {
         tokio::spawn(late.finish());
         assert_eq!(pieces(success).await.1, None);
         assert_eq!(fails(&fallback, &mut first, &mut second, "a").await, (false, true));
-        advance(Fallback::FIRST_RETRY).await;
+        advance(FIRST_RETRY).await;
         works(&fallback, &mut first, "a").await;
     }
 
@@ -525,7 +525,7 @@ mod tests {
         assert_eq!(received[1], Piece::Words(vec![word(2)]));
 
         // If it works, the words come before the audio.
-        advance(Fallback::FIRST_RETRY).await;
+        advance(FIRST_RETRY).await;
         let speech = fallback.speak(of("a"));
         let (_, mut sink) = first.try_recv().expect("asked");
         sink.words(vec![word(3)]);

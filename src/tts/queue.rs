@@ -19,6 +19,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep};
 
+/// Time after which an engine that waits for its listener releases its slot.
+pub(super) const STALL_TIMEOUT: Duration = Duration::from_millis(250);
+
 /// Limits of a [`Queue`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueBounds {
@@ -47,8 +50,7 @@ impl Default for QueueBounds {
 ///
 /// - A slot is in use until the engine drops the utterance and the sink. That includes utterances whose
 ///   listener is gone, because an engine may need time to stop.
-/// - An engine whose listener takes nothing for [`STALL_TIMEOUT`](Queue::STALL_TIMEOUT) releases its
-///   slot, and continues without one. A session that is paused, or listens at the pace of speech, does
+/// - An engine whose listener takes nothing for 250 ms releases its slot, and continues without one. A session that is paused, or listens at the pace of speech, does
 ///   not delay other sessions. It costs memory for its buffered bytes only.
 /// - Prepared audio ([`Speech::ready`]) needs no slot.
 ///
@@ -58,9 +60,6 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Time after which an engine that waits for its listener releases its slot.
-    pub const STALL_TIMEOUT: Duration = Duration::from_millis(250);
-
     /// Creates a queue for this engine.
     pub fn new(engine: Arc<dyn Synthesizer>, bounds: QueueBounds) -> Queue {
         let line = Line { free: bounds.concurrency.max(1), ..Line::default() };
@@ -73,7 +72,8 @@ impl Queue {
     }
 
     /// Number of free slots.
-    pub fn free(&self) -> usize {
+    #[cfg(test)]
+    fn free(&self) -> usize {
         self.state.line().free
     }
 }
@@ -616,7 +616,7 @@ mod tests {
             sink.finish().await;
         });
         let (utterance, sink) = soon(asked.recv()).await.expect("the short one");
-        assert_eq!(began.elapsed(), Queue::STALL_TIMEOUT);
+        assert_eq!(began.elapsed(), STALL_TIMEOUT);
         assert_eq!(utterance.text, "short");
         // It continues without a slot when its listener does, and frees none at its end.
         let mut received = 0;
@@ -642,7 +642,7 @@ mod tests {
         let writing = tokio::spawn(async move { sink.write(&[1; 80_000]).await });
         while !writing.is_finished() {
             assert!(matches!(soon(slow.next()).await, Some(Ok(Piece::Audio(_)))));
-            tokio::time::sleep(Queue::STALL_TIMEOUT / 2).await;
+            tokio::time::sleep(STALL_TIMEOUT / 2).await;
             assert!(asked.is_empty() || writing.is_finished());
         }
     }

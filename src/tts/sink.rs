@@ -1,7 +1,7 @@
 //! The engine's end of an utterance: converts samples to the utterance's format, and passes them on
 //! in chunks of whole frames.
 
-use super::queue::{Queue, Slot};
+use super::queue::{STALL_TIMEOUT, Slot};
 use super::speech::Part;
 use super::{Piece, SynthesisError, Utterance, Warning, Word};
 use crate::audio::Encoding;
@@ -74,14 +74,14 @@ fn resampler(from_hz: u32, to_hz: u32) -> Result<Option<Resampler>, SynthesisErr
     }
 }
 
-/// Waits until the channel has room. An engine that waits for [`Queue::STALL_TIMEOUT`] does no work,
+/// Waits until the channel has room. An engine that waits for [`STALL_TIMEOUT`] does no work,
 /// so it releases its slot.
 async fn room<'a>(
     sender: &'a mpsc::Sender<Part>,
     slot: Option<&Slot>,
 ) -> Result<mpsc::Permit<'a, Part>, Cancelled> {
     if let Some(slot) = slot {
-        match timeout(Queue::STALL_TIMEOUT, sender.reserve()).await {
+        match timeout(STALL_TIMEOUT, sender.reserve()).await {
             Ok(permit) => return permit.map_err(|_| Cancelled),
             Err(_) => slot.release(),
         }

@@ -8,7 +8,8 @@ const ODD_SPACES: [char; 2] = ['\u{b}', '\u{c}'];
 /// A text in which letters and marks that the voice would skip are replaced by ones it knows.
 pub(super) struct Plain<'a> {
     pub(super) text: Cow<'a, str>,
-    /// Position in the written text of the character behind each byte. Empty if the texts are equal.
+    /// Position in the written text of the character that each byte stands for. Empty if the texts are
+    /// equal.
     origins: Vec<usize>,
 }
 
