@@ -1,92 +1,96 @@
-//! What a voice's raw samples go through before they are sent: the silence around a sentence is
-//! cut to size, and the level is raised without clipping.
+//! Processing of a sentence's samples: [`Trim`] cuts the silence around it, [`Level`] applies a gain
+//! without clipping, and [`Fade`] avoids clicks at its ends.
 //!
-//! Both work as the samples come, hold back a bounded amount, and always give the same samples
-//! for the same input, however it was cut.
+//! Each takes samples as they arrive and buffers a bounded amount. The same samples give the same
+//! result, however they are cut.
 
-/// Silence that is kept in front of a sentence, in milliseconds: enough for a soft onset.
+/// Silence kept before a sentence, in milliseconds: enough for a soft onset.
 pub(crate) const LEAD_MS: usize = 20;
 
-/// Silence that is kept behind a sentence, in milliseconds. It is the pause before the next one,
-/// and with its [`LEAD_MS`] about as long as a reader takes between two sentences in a hurry.
+/// Silence kept after a sentence, in milliseconds. Together with the [`LEAD_MS`] of the next sentence it
+/// is about as long as the pause of a fast reader.
 pub(crate) const TAIL_MS: usize = 120;
 
-/// The longest silence that may be held back in the hope of being a sentence's end, in
-/// milliseconds. What is beyond is passed on.
+/// Longest silence that is held back because it may be the end of a sentence, in milliseconds. The
+/// surplus is passed on.
 const HELD_MS: usize = 2_000;
 
-/// Samples beyond this, −50 dBFS, are speech. The noise between words stays below a third of it
-/// at most places, the softest onset rises far above it within 20 ms. Only the pause in front of
-/// some sounds is louder, up to four times as much, for which there is [`Trim::new`]'s `pause`.
+/// Highest amplitude of silence: −50 dBFS.
+///
+/// Noise between words mostly stays below a third of it. The softest onset rises far above it within
+/// 20 ms. Only the pause before some sounds is up to four times louder, for which [`Trim::new`] has the
+/// parameter `pause`.
 const SPEECH: u16 = 100;
 
-/// What no sample exceeds: −1 dBFS, so that resampling or a lossy codec later has some room.
+/// Highest amplitude after [`Level`]: −1 dBFS. It leaves room for resampling or a lossy codec.
 const CEILING: f32 = 29_204.0;
 
-/// Blocks a second of the limiter: 5 ms each, which is how far it looks ahead.
+/// Blocks of the limiter per second. A block is 5 ms, which is also how far the limiter looks ahead.
 const BLOCKS_PER_SECOND: u32 = 200;
 
-/// The part of the way back to full gain that a block goes, so about 100 ms for most of it: slow
-/// enough not to follow single waves, quick enough not to be heard as a change of loudness.
+/// Fraction of the way back to full gain in one block, so about 100 ms for most of it. It is too slow to
+/// follow single waves, and too fast to be noticed as a change of loudness.
 const RELEASE: f32 = 0.05;
 
-/// Cuts the silence in front of one sentence to a lead, and behind it to a tail: to [`LEAD_MS`] and
-/// [`TAIL_MS`] where nobody asked for others.
+/// Cuts the silence before and after one sentence, to [`LEAD_MS`] and [`TAIL_MS`] by default.
+///
+/// All lengths are in samples.
+#[derive(Debug)]
 pub(crate) struct Trim {
-    /// The most silence that stays in front, in samples as all that follows.
-    most_lead: usize,
-    /// The most silence that stays behind.
-    most_tail: usize,
-    /// The longest silence that is held back.
-    most_held: usize,
-    /// Samples that are yet to be cut whatever their level.
+    /// Longest silence that is kept before the sentence.
+    max_lead: usize,
+    /// Longest silence that is kept after the sentence.
+    max_tail: usize,
+    /// Longest silence that is held back.
+    max_held: usize,
+    /// Length of the audio that is still cut whatever its level.
     pause: usize,
-    heard: bool,
-    /// Silence that may yet be cut: all of it until speech was heard, then what is beyond the
-    /// tail.
+    has_sound: bool,
+    /// Silence that may be cut: all of it before the first speech, then the surplus over the tail.
     held: Vec<i16>,
-    /// Samples that were cut in front.
+    /// Length of the audio that was cut before the sentence.
     cut: usize,
-    /// Samples of silence since the last speech that were passed on.
+    /// Length of the silence since the last speech that was passed on.
     tail: usize,
 }
 
 impl Trim {
-    /// A sentence that is known to begin with a pause of so many samples, or 0. What is heard there
-    /// is noise: all but the last [`LEAD_MS`] of it are cut, however loud.
+    /// Creates a trim for a sentence that begins with a pause of this many samples, or 0. Sound in the
+    /// pause is noise: all but its last [`LEAD_MS`] are cut, at any level.
     pub(crate) fn new(sample_rate_hz: u32, pause: usize) -> Trim {
         let mut trim = Trim::keeping(sample_rate_hz, LEAD_MS, TAIL_MS);
-        trim.pause = pause.saturating_sub(trim.most_lead);
+        trim.pause = pause.saturating_sub(trim.max_lead);
         trim
     }
 
-    /// A sentence that keeps so many milliseconds of the silence in front of it and behind it.
+    /// Creates a trim that keeps this much silence before and after the sentence.
     pub(crate) fn keeping(sample_rate_hz: u32, lead_ms: usize, tail_ms: usize) -> Trim {
         let in_samples = |ms: usize| sample_rate_hz as usize * ms / 1_000;
         Trim {
-            most_lead: in_samples(lead_ms),
-            most_tail: in_samples(tail_ms),
-            most_held: in_samples(HELD_MS),
+            max_lead: in_samples(lead_ms),
+            max_tail: in_samples(tail_ms),
+            max_held: in_samples(HELD_MS),
             pause: 0,
-            heard: false,
+            has_sound: false,
             held: Vec::new(),
             cut: 0,
             tail: 0,
         }
     }
 
-    /// Samples that were cut in front so far: no more are cut once speech was [`heard`](Trim::heard).
+    /// Number of samples that were cut before the sentence. It is final once
+    /// [`has_sound`](Trim::has_sound) is true.
     pub(crate) fn cut(&self) -> usize {
         self.cut
     }
 
-    /// Whether there was anything but silence so far. Nothing is passed on before.
-    pub(crate) fn heard(&self) -> bool {
-        self.heard
+    /// True if any sample was speech. Nothing is passed on before that.
+    pub(crate) fn has_sound(&self) -> bool {
+        self.has_sound
     }
 
-    /// Takes samples, and appends to `out` those which are sure to stay. What is held back at the
-    /// end of the sentence is the silence to be cut.
+    /// Takes samples, and appends those that certainly stay to `out`. The samples that are held back at
+    /// the end of the sentence are the silence to be cut.
     pub(crate) fn push(&mut self, mut samples: &[i16], out: &mut Vec<i16>) {
         if self.pause > 0 {
             let noise = self.pause.min(samples.len());
@@ -94,17 +98,17 @@ impl Trim {
             self.cut += noise;
             samples = &samples[noise..];
         }
-        if !self.heard {
+        if !self.has_sound {
             let onset = samples.iter().position(|&s| is_speech(s));
             let (silence, rest) = samples.split_at(onset.unwrap_or(samples.len()));
             self.held.extend_from_slice(silence);
-            let surplus = self.held.len().saturating_sub(self.most_lead);
+            let surplus = self.held.len().saturating_sub(self.max_lead);
             self.held.drain(..surplus);
             self.cut += surplus;
             if onset.is_none() {
                 return;
             }
-            self.heard = true;
+            self.has_sound = true;
             samples = rest;
         }
         if let Some(last) = samples.iter().rposition(|&s| is_speech(s)) {
@@ -114,12 +118,12 @@ impl Trim {
             self.tail = 0;
             samples = silence;
         }
-        let room = self.most_tail - self.tail;
+        let room = self.max_tail - self.tail;
         let (tail, beyond) = samples.split_at(room.min(samples.len()));
         out.extend_from_slice(tail);
         self.tail += tail.len();
         self.held.extend_from_slice(beyond);
-        let surplus = self.held.len().saturating_sub(self.most_held);
+        let surplus = self.held.len().saturating_sub(self.max_held);
         out.extend(self.held.drain(..surplus));
     }
 }
@@ -128,28 +132,28 @@ fn is_speech(sample: i16) -> bool {
     sample.unsigned_abs() > SPEECH
 }
 
-/// Raises the level by a fixed gain, less where the ceiling of −1 dBFS demands it.
+/// Applies a fixed gain, and reduces it where samples would exceed −1 dBFS.
 ///
-/// The gain runs in straight lines over blocks of 5 ms. Where two blocks meet it is no higher
-/// than either of them allows, hence nowhere in between: nothing clips, and a loud sound is met
-/// by a gain that fell before it.
+/// The gain changes linearly over blocks of 5 ms. At the border of two blocks it is at most what both of
+/// them allow, and so it is everywhere in between. Nothing clips, and the gain falls before a loud sound.
+#[derive(Debug)]
 pub(crate) struct Level {
-    boost: f32,
-    /// The gain at the start of the first waiting block.
+    full_gain: f32,
+    /// Gain at the start of the first waiting block.
     gain: f32,
     block: usize,
-    /// The block that is next, and the one behind it as far as it is there.
+    /// The next block, and the one after it as far as it has arrived.
     waiting: Vec<i16>,
 }
 
 impl Level {
-    /// A level that is raised by this factor.
-    pub(crate) fn new(sample_rate_hz: u32, boost: f32) -> Level {
+    /// Creates a level with this gain, as a factor.
+    pub(crate) fn new(sample_rate_hz: u32, full_gain: f32) -> Level {
         let block = (sample_rate_hz / BLOCKS_PER_SECOND).clamp(1, 10_000) as usize;
-        Level { boost, gain: boost, block, waiting: Vec::with_capacity(2 * block) }
+        Level { full_gain, gain: full_gain, block, waiting: Vec::with_capacity(2 * block) }
     }
 
-    /// Takes samples, and appends to `out` those whose gain is known.
+    /// Takes samples, and appends those whose gain is known to `out`.
     pub(crate) fn push(&mut self, mut samples: &[i16], out: &mut Vec<i16>) {
         while !samples.is_empty() {
             let room = 2 * self.block - self.waiting.len();
@@ -162,20 +166,20 @@ impl Level {
         }
     }
 
-    /// Appends what is left to `out`: the sentence is over.
+    /// Ends the sentence: appends the rest to `out`.
     pub(crate) fn finish(mut self, out: &mut Vec<i16>) {
         while !self.waiting.is_empty() {
             self.pass(out);
         }
     }
 
-    /// Passes the first waiting block on.
+    /// Appends the first waiting block to `out`.
     fn pass(&mut self, out: &mut Vec<i16>) {
         let (now, ahead) = self.waiting.split_at(self.block.min(self.waiting.len()));
         let allowed = self.allowed(now);
-        // Only the very first block can find the gain too high for it.
+        // The gain can be too high only for the very first block.
         let start = self.gain.min(allowed);
-        let released = start + (self.boost - start) * RELEASE;
+        let released = start + (self.full_gain - start) * RELEASE;
         let end = released.min(allowed).min(self.allowed(ahead));
         let step = (end - start) / now.len() as f32;
         let gains = (0u16..).map(|n| start + step * f32::from(n));
@@ -185,20 +189,21 @@ impl Level {
         self.waiting.drain(..passed);
     }
 
-    /// The highest gain that keeps these samples below the ceiling.
+    /// Returns the highest gain with which these samples stay below the ceiling.
     fn allowed(&self, samples: &[i16]) -> f32 {
         let peak = samples.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0);
-        self.boost.min(CEILING / f32::from(peak.max(1)))
+        self.full_gain.min(CEILING / f32::from(peak.max(1)))
     }
 }
 
-/// Fades a sentence in and out over 5 ms each, so that where two are joined there is no click.
+/// Fades a sentence in and out over 5 ms each, so that there is no click between two sentences.
+#[derive(Debug)]
 pub(crate) struct Fade {
-    /// Samples of a fade.
+    /// Length of a fade, in samples.
     length: usize,
-    /// Samples that were faded in so far, up to the length.
+    /// Number of samples that were faded in, at most `length`.
     risen: usize,
-    /// The last samples, at most as many as a fade has: they may be the end.
+    /// The last samples, at most `length`: they may be the end.
     held: Vec<i16>,
 }
 
@@ -208,7 +213,7 @@ impl Fade {
         Fade { length, risen: 0, held: Vec::with_capacity(length) }
     }
 
-    /// Takes samples, and appends to `out` those which are sure not to be the end.
+    /// Takes samples, and appends those that are certainly not the end to `out`.
     pub(crate) fn push(&mut self, samples: &[i16], out: &mut Vec<i16>) {
         let (rising, level) = samples.split_at((self.length - self.risen).min(samples.len()));
         for &sample in rising {
@@ -222,16 +227,16 @@ impl Fade {
         self.held.extend_from_slice(&level[new..]);
     }
 
-    /// Appends what is left to `out`: the sentence is over.
+    /// Ends the sentence: appends the rest to `out`, faded out.
     pub(crate) fn finish(self, out: &mut Vec<i16>) {
         let left = (0..self.held.len()).rev();
         out.extend(self.held.iter().zip(left).map(|(&sample, left)| part(sample, left, self.length)));
     }
 }
 
-/// So many parts of a whole of a sample.
+/// Returns `parts / whole` of a sample.
 fn part(sample: i16, parts: usize, whole: usize) -> i16 {
-    // Not beyond the sample, hence within its range.
+    // The result is no larger than the sample, so the cast is safe.
     (i64::from(sample) * parts as i64 / whole as i64) as i16
 }
 
@@ -241,7 +246,7 @@ mod tests {
 
     const RATE: u32 = 16_000;
 
-    /// This many milliseconds of a square wave.
+    /// A square wave of this length.
     fn wave(amplitude: i16, milliseconds: usize) -> Vec<i16> {
         (0..milliseconds * 16).map(|n| if n / 40 % 2 == 0 { amplitude } else { -amplitude }).collect()
     }
@@ -275,16 +280,16 @@ mod tests {
     }
 
     #[test]
-    fn short_silence_is_left_alone() {
+    fn short_silence_is_kept() {
         let input = [wave(20, 5), wave(5_000, 50), wave(20, 60)].concat();
         assert_eq!(trimmed(&input, 33), input);
     }
 
     #[test]
-    fn noise_in_a_pause_that_is_known_is_cut_and_sound_at_its_end_is_kept() {
+    fn noise_in_a_known_pause_is_cut_and_sound_at_its_end_is_kept() {
         let speech = wave(5_000, 100);
-        // Milliseconds of noise, of silence behind it, and of what is kept in front of the speech:
-        // what is loud at the very end of a pause may be the speech already.
+        // Milliseconds of noise, of silence after it, and of audio kept before the speech: sound at the
+        // very end of a pause may be speech already.
         for (noise, silence, kept) in [(220, 0, 20), (220, 100, 120), (15, 0, 15), (0, 230, 20)] {
             let input = [wave(400, noise), wave(20, silence), speech.clone()].concat();
             for cut in [1, 33, 160, 5_000] {
@@ -295,7 +300,7 @@ mod tests {
                 assert_eq!(out, input[trim.cut()..], "{noise} + {silence} ms");
             }
         }
-        // The pause is over 10 ms later than the speech begins.
+        // The pause ends 10 ms after the speech begins.
         let input = [wave(400, 200), speech].concat();
         let mut trim = Trim::new(RATE, 210 * 16);
         let mut out = Vec::new();
@@ -304,18 +309,18 @@ mod tests {
     }
 
     #[test]
-    fn silence_alone_gives_nothing_and_is_not_hoarded() {
+    fn silence_alone_gives_nothing_and_is_not_buffered() {
         let mut trim = Trim::new(RATE, 0);
         let mut out = Vec::new();
         for _ in 0..1_000 {
             trim.push(&wave(20, 10), &mut out);
         }
-        assert!(out.is_empty() && !trim.heard());
+        assert!(out.is_empty() && !trim.has_sound());
         assert!(trim.held.len() <= LEAD_MS * 16);
     }
 
     #[test]
-    fn a_pause_without_end_is_not_hoarded() {
+    fn an_endless_pause_is_not_buffered() {
         let mut trim = Trim::new(RATE, 0);
         let mut out = Vec::new();
         trim.push(&wave(5_000, 10), &mut out);
@@ -327,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn lead_and_tail_are_as_long_as_asked() {
+    fn lead_and_tail_have_the_requested_length() {
         let speech = wave(5_000, 100);
         for (lead, tail) in [(0, 0), (0, 500), (50, 0), (300, 1_000)] {
             let mut trim = Trim::keeping(RATE, lead, tail);
@@ -338,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_fades_in_and_out_and_is_left_alone_in_between() {
+    fn a_sentence_fades_in_and_out_and_is_unchanged_in_between() {
         // 80 samples are 5 ms. The last row is shorter than both fades.
         for length in [1_000, 161, 160, 100, 80, 79, 3, 1, 0] {
             let faded = |cut: usize| {
@@ -362,13 +367,13 @@ mod tests {
     }
 
     #[test]
-    fn quiet_speech_is_raised_by_the_whole_gain() {
+    fn quiet_speech_gets_the_full_gain() {
         let doubled: Vec<i16> = wave(5_000, 203).iter().map(|s| s * 2).collect();
         assert_eq!(levelled(&wave(5_000, 203), 200), doubled);
     }
 
     #[test]
-    fn nothing_exceeds_the_ceiling_wherever_the_loud_sample_is() {
+    fn no_sample_exceeds_the_ceiling() {
         for at in 0..400 {
             let mut input = wave(1_000, 30);
             input[at] = i16::MIN;
@@ -380,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gain_comes_back_after_a_loud_sound_and_does_not_depend_on_cuts() {
+    fn the_gain_recovers_after_a_loud_sound_and_does_not_depend_on_cuts() {
         let input = [wave(5_000, 50), wave(30_000, 50), wave(5_000, 800)].concat();
         let out = levelled(&input, input.len());
         assert_eq!(out[0], 10_000);

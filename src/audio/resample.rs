@@ -1,55 +1,55 @@
-//! Samples at one rate turned into samples at another, as they come.
+//! Conversion of the sample rate, as samples arrive.
 //!
-//! Every output sample is a weighted sum of the input around its moment. The weights are a sinc,
-//! which keeps what both rates can carry and nothing else, under a Kaiser window, which makes it
-//! end. Between two rates there are only so many ways for a moment to fall between two input
-//! samples, so the weights of each are computed once: one *phase* of the table a way.
+//! Every output sample is a weighted sum of the input around its time. The weights are a sinc, which
+//! keeps the band that both rates can carry, under a Kaiser window, which makes it finite. The output
+//! samples of two rates have a limited number of positions between two input samples. The weights of
+//! each position, a *phase* of the table, are computed once.
 //!
-//! Why not a crate: a fixed list of ratios, one channel and 16 bits need none of what `rubato`
-//! has beyond this, and it would bring some twenty packages.
+//! Why not a crate: `rubato` would add about twenty packages, and a fixed list of ratios with one channel
+//! of 16 bits needs none of its other features.
 //!
-//! Knows nothing of encodings, engines or sessions. The tables are shared by all who resample at
-//! the same ratio, which no result depends on.
+//! This module knows nothing of encodings, engines or sessions. All resamplers with the same ratio share
+//! a table, which does not affect their results.
 
 use std::collections::HashMap;
 use std::f64::consts::PI;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// The slowest and the fastest rate, in hertz.
+/// Lowest and highest rate, in hertz.
 const RATES_HZ: std::ops::RangeInclusive<u32> = 4_000..=192_000;
 
-/// The most that either side of a ratio may be, which bounds a table to 210 KB. Between any two
-/// of [`Format::SAMPLE_RATES`](crate::audio::Format::SAMPLE_RATES) 441 is enough.
+/// Largest term of a ratio, which limits a table to 210 KB. Ratios of two of
+/// [`Format::SAMPLE_RATES`](crate::audio::Format::SAMPLE_RATES) have terms up to 441.
 const MAX_TERM: u32 = 640;
 
-/// Tables that are kept for later. The rates of the list make 20 ratios; more come up only where
-/// engines have rates of their own, and whoever comes when all places are taken computes anew.
+/// Most tables that are kept. The rates of the list have 20 ratios. More come from engines with other
+/// rates. With more ratios than tables, each resampler computes its own.
 const MAX_TABLES: usize = 64;
 
-/// Samples that are taken at a time, which bounds the memory that a long push takes.
+/// Samples that are processed at a time, which limits the memory of a long push.
 const BLOCK: usize = 4_096;
 
-/// Input samples that an output sample is made from, if the rate rises; as many more as the rate
-/// falls. With [`PASS`] and [`BETA`] this is what Kaiser's formula asks for: 70 dB.
+/// Number of input samples for one output sample, if the rate rises. If it falls, the number grows by the
+/// same factor. With [`PASS`] and [`BETA`], Kaiser's formula gives 70 dB.
 const TAPS: usize = 72;
 
-/// What is passed on unchanged, as a part of the lower rate's Nyquist frequency. From here the
-/// filter falls, and at that frequency it is closed.
+/// End of the pass band, as a fraction of the lower rate's Nyquist frequency. From here the filter falls
+/// until that frequency.
 const PASS: f64 = 0.88;
 
-/// The shape of the Kaiser window: what lies beyond the Nyquist frequency is 70 dB down.
+/// Shape of the Kaiser window, for 70 dB of attenuation above the Nyquist frequency.
 const BETA: f64 = 6.755;
 
-/// Weights are summed up in this many lanes, which the compiler turns into vector instructions.
-/// Every phase has a multiple of as many weights.
+/// Number of partial sums, which the compiler turns into vector instructions. The number of weights of a
+/// phase is a multiple of it.
 const LANES: usize = 8;
 
-/// Turns samples at one rate into samples at another, for one utterance.
+/// Converts the samples of one utterance from one rate to another.
 ///
-/// The output is as long as the input, to half a sample, and nothing in it is moved in time. Up to
-/// 0.88 of the lower rate's Nyquist frequency the level stays the same within 0.01 dB, and at 0.9
-/// of it within 0.5 dB; what would be folded or mirrored across it is at least 65 dB down. However
-/// the input is cut into pushes, the output is the same.
+/// - The output is as long as the input, to half a sample, and has no delay.
+/// - The level stays the same within 0.01 dB up to 0.88 of the lower rate's Nyquist frequency, and within
+///   0.5 dB at 0.9 of it. Aliases and images are at least 65 dB down.
+/// - The same input gives the same output, however it is cut into pushes.
 ///
 /// ```
 /// use aloud::audio::resample::Resampler;
@@ -65,23 +65,24 @@ const LANES: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Resampler {
     table: Arc<Table>,
-    /// Input that is still needed: from the first sample that the next output is made from.
+    /// Input that is still needed, from the first sample of the next output.
     input: Vec<f32>,
-    /// Where in `input` the next output's samples begin.
+    /// Position in `input` of the first sample of the next output.
     at: usize,
-    /// How far behind the sample in its middle, the earlier one, the next output lies.
+    /// Distance of the next output from the earlier of its two middle samples, in phases.
     phase: usize,
+    /// Number of input samples.
     taken: u64,
+    /// Number of output samples.
     given: u64,
 }
 
 impl Resampler {
-    /// A resampler from a rate in hertz to another. None if they are out of proportion.
+    /// Creates a resampler between two rates in hertz, or returns `None` if they are not supported.
     ///
-    /// Both must be from 4,000 to 192,000 Hz, and their ratio in its lowest terms one of numbers up
-    /// to 640. That is so between any two of
-    /// [`Format::SAMPLE_RATES`](crate::audio::Format::SAMPLE_RATES), and from 11,025, 12,000, 32,000
-    /// and 96,000 Hz to each of them.
+    /// Both rates must be from 4,000 to 192,000 Hz, and both terms of their reduced ratio at most 640.
+    /// That includes any two of [`Format::SAMPLE_RATES`](crate::audio::Format::SAMPLE_RATES), and
+    /// conversions from 11,025, 12,000, 32,000 and 96,000 Hz to each of them.
     pub fn new(from_hz: u32, to_hz: u32) -> Option<Resampler> {
         let mut resampler = Resampler {
             table: Table::shared(ratio(from_hz, to_hz)?),
@@ -95,13 +96,13 @@ impl Resampler {
         Some(resampler)
     }
 
-    /// Whether there is a resampler between these rates, in hertz.
+    /// True if there is a resampler between these rates, in hertz.
     pub fn supports(from_hz: u32, to_hz: u32) -> bool {
         ratio(from_hz, to_hz).is_some()
     }
 
-    /// Takes samples, and appends to `out` those whose surroundings are known. What it holds back
-    /// is about 36 samples at the lower of both rates, which are 4.5 ms at 8,000 Hz.
+    /// Takes samples, and appends output samples to `out`. It holds back about 36 samples at the lower of
+    /// the two rates, which are 4.5 ms at 8,000 Hz.
     pub fn push(&mut self, samples: &[i16], out: &mut Vec<i16>) {
         for block in samples.chunks(BLOCK) {
             self.taken += block.len() as u64;
@@ -110,7 +111,8 @@ impl Resampler {
         }
     }
 
-    /// Appends what was held back, as if silence followed. The next push starts anew.
+    /// Appends the samples that were held back, as if silence followed. The next push starts from the
+    /// beginning.
     pub fn finish(&mut self, out: &mut Vec<i16>) {
         let Ratio { up, down } = self.table.ratio;
         let (up, down) = (u128::from(up), u128::from(down));
@@ -120,22 +122,22 @@ impl Resampler {
         self.restart();
     }
 
-    /// Forgets everything, as if silence had come before.
+    /// Returns to the initial state, as if silence came before.
     fn restart(&mut self) {
         self.input.clear();
         self.input.resize(self.table.taps / 2 - 1, 0.0);
         (self.at, self.phase, self.taken, self.given) = (0, 0, 0, 0);
     }
 
-    /// Gives what can be given, until so much was given in all.
-    fn give(&mut self, most: u64, out: &mut Vec<i16>) {
+    /// Appends the output that is possible, up to `limit` samples in total.
+    fn give(&mut self, limit: u64, out: &mut Vec<i16>) {
         let Table { ratio, taps, .. } = *self.table;
         let (up, down) = (ratio.up as usize, ratio.down as usize);
-        while self.given < most
+        while self.given < limit
             && let Some(input) = self.input.get(self.at..self.at + taps)
         {
             let sum = dot(input, &self.table.weights[self.phase * taps..][..taps]);
-            // Rounded to the nearest; the cast saturates.
+            // Rounds to the nearest integer. The cast saturates.
             out.push((sum + 0.5f32.copysign(sum)) as i16);
             self.given += 1;
             self.phase += down;
@@ -148,7 +150,7 @@ impl Resampler {
     }
 }
 
-/// The sum of the products, always in the same order. Both have a multiple of [`LANES`].
+/// Sum of the products, always in the same order. Both lengths are the same multiple of [`LANES`].
 fn dot(samples: &[f32], weights: &[f32]) -> f32 {
     let mut sums = [0.0; LANES];
     for (samples, weights) in samples.chunks_exact(LANES).zip(weights.chunks_exact(LANES)) {
@@ -159,14 +161,14 @@ fn dot(samples: &[f32], weights: &[f32]) -> f32 {
     sums.iter().sum()
 }
 
-/// For every `down` samples that come, `up` go. Reduced.
+/// Reduced ratio: `up` output samples for every `down` input samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Ratio {
     up: u32,
     down: u32,
 }
 
-/// The ratio of two rates, if there may be a table for it.
+/// Returns the ratio of two rates, if it is supported.
 fn ratio(from_hz: u32, to_hz: u32) -> Option<Ratio> {
     if !RATES_HZ.contains(&from_hz) || !RATES_HZ.contains(&to_hz) {
         return None;
@@ -179,28 +181,27 @@ fn ratio(from_hz: u32, to_hz: u32) -> Option<Ratio> {
     (ratio.up.max(ratio.down) <= MAX_TERM).then_some(ratio)
 }
 
-/// The weights for one ratio.
+/// Weights for one ratio.
 #[derive(Debug)]
 struct Table {
     ratio: Ratio,
-    /// Weights of one phase, a multiple of [`LANES`].
+    /// Number of weights of one phase, a multiple of [`LANES`].
     taps: usize,
-    /// One phase after the other. Phase p is for outputs that lie p / up behind an input sample,
-    /// and each phase adds up to 1.
+    /// All phases in order. Phase p is for outputs at p / `up` after an input sample. The weights of a
+    /// phase add up to 1.
     weights: Vec<f32>,
 }
 
 impl Table {
-    /// The table for this ratio: the one that others have, if any.
+    /// Returns the shared table for this ratio.
     fn shared(ratio: Ratio) -> Arc<Table> {
         static TABLES: OnceLock<Mutex<HashMap<Ratio, Arc<Table>>>> = OnceLock::new();
-        // Whatever panicked, the map is whole: each change to it is a single call.
+        // A poisoned lock is safe to use: each change to the map is a single call.
         let mut tables = TABLES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(table) = tables.get(&ratio) {
             return Arc::clone(table);
         }
-        // Under the lock, so that a hundred sessions that start at once compute it once. It takes
-        // two milliseconds at most.
+        // Under the lock, so that many sessions that start together compute it once. It takes at most 2 ms.
         let table = Arc::new(Table::new(ratio));
         if tables.len() < MAX_TABLES {
             tables.insert(ratio, Arc::clone(&table));
@@ -210,21 +211,20 @@ impl Table {
 
     fn new(ratio: Ratio) -> Table {
         let (up, down) = (f64::from(ratio.up), f64::from(ratio.down));
-        // How much slower the lower rate is than that of the input, which is what the filter is
-        // stretched by.
+        // If the rate falls, the filter is longer by this factor.
         let stretch = (down / up).max(1.0);
         let half = TAPS as f64 / 2.0 * stretch;
         let taps = (2.0 * half).ceil() as usize;
         let taps = taps.next_multiple_of(LANES);
-        // Half way down between the last frequency that passes and the first that must not, as a
-        // part of the input's Nyquist frequency.
+        // The middle between the pass band and the Nyquist frequency of the lower rate, as a fraction of
+        // the input's Nyquist frequency.
         let cutoff = (1.0 + PASS) / 2.0 / stretch;
         let edge = bessel_i0(BETA);
         let mut weights = Vec::with_capacity(taps * ratio.up as usize);
         for phase in 0..ratio.up {
             let phase: Vec<f64> = (0..taps)
                 .map(|tap| {
-                    // How far the input sample is behind the output, in input samples.
+                    // Distance of the input sample from the output, in input samples.
                     let distance = tap as f64 + 1.0 - taps as f64 / 2.0 - f64::from(phase) / up;
                     let place = distance / half;
                     let window = bessel_i0(BETA * (1.0 - place * place).max(0.0).sqrt()) / edge;
@@ -242,8 +242,8 @@ fn sinc(x: f64) -> f64 {
     if x == 0.0 { 1.0 } else { (PI * x).sin() / (PI * x) }
 }
 
-/// The modified Bessel function of the first kind and order zero, which the Kaiser window is made
-/// of, by its power series.
+/// Modified Bessel function of the first kind and order zero, by its power series. The Kaiser window uses
+/// it.
 fn bessel_i0(x: f64) -> f64 {
     let (mut sum, mut term, mut n) = (1.0, 1.0, 1.0);
     while term > sum * 1e-16 {
@@ -260,7 +260,7 @@ mod tests {
     use crate::audio::Format;
     use std::f64::consts::TAU;
 
-    /// What a test feeds: loud, but with room for what a filter adds.
+    /// Amplitude of test signals: loud, with room for the overshoot of a filter.
     const AMPLITUDE: f64 = 24_000.0;
 
     /// All pairs of different rates.
@@ -270,7 +270,7 @@ mod tests {
         Format::SAMPLE_RATES.into_iter().flat_map(to)
     }
 
-    /// Random enough, and the same every time.
+    /// Pseudo-random numbers, the same in every run.
     struct Dice(u64);
 
     impl Dice {
@@ -297,15 +297,15 @@ mod tests {
         (0..length).map(|n| (AMPLITUDE * (step * n as f64).sin()).round() as i16).collect()
     }
 
-    /// What a sine of this frequency becomes far from its ends: its gain, by how many seconds it
-    /// is late, and how loud all the rest is against it as it was, in decibels.
+    /// Response to a sine, far from its ends: gain in decibels, delay in seconds, and level of everything
+    /// else relative to the input, in decibels.
     fn response(hz: f64, from: u32, to: u32) -> (f64, f64, f64) {
         let seconds = 0.045;
         let out = resampled(from, to, &sine(hz, from, (seconds * f64::from(from)) as usize));
         let ends = (0.01 * f64::from(to)) as usize;
         let out = &out[ends..out.len() - ends];
         let wave = |n: usize| (TAU * hz * (n + ends) as f64 / f64::from(to)).sin_cos();
-        // The sine and the cosine that come closest to it, by least squares.
+        // The best fit of a sine and a cosine, by least squares.
         let (mut ss, mut sc, mut cc, mut ys, mut yc) = (0.0, 0.0, 0.0, 0.0, 0.0);
         for (n, &y) in out.iter().enumerate() {
             let ((s, c), y) = (wave(n), f64::from(y));
@@ -322,7 +322,7 @@ mod tests {
         (decibels((a * a + b * b) / (2.0 * power)), -b.atan2(a) / (TAU * hz), decibels(rest / power))
     }
 
-    /// How loud all of it is that becomes of a sine, its ends left aside, in decibels.
+    /// Level of the output for a sine, without its ends, in decibels.
     fn leak(hz: f64, from: u32, to: u32) -> f64 {
         let out = resampled(from, to, &sine(hz, from, (0.035 * f64::from(from)) as usize));
         let ends = (0.01 * f64::from(to)) as usize;
@@ -336,10 +336,10 @@ mod tests {
     }
 
     #[test]
-    fn what_both_rates_can_carry_passes_in_time_and_alone() {
+    fn the_pass_band_keeps_its_level_and_has_no_delay_and_no_aliases() {
         for (from, to) in pairs() {
             let nyquist = f64::from(from.min(to)) / 2.0;
-            // Part of the band, how far the level may be off, in decibels.
+            // Fraction of the band, tolerance of the level in decibels.
             for (part, most) in
                 [(0.02, 0.01), (0.1, 0.01), (0.33, 0.01), (0.6, 0.01), (0.8, 0.01), (0.88, 0.01), (0.9, 0.5)]
             {
@@ -349,7 +349,7 @@ mod tests {
                 assert!(late.abs() * f64::from(from.min(to)) < 0.001, "late by {late} s at {what}");
                 assert!(rest < -65.0, "{rest:.1} dB of something else at {what}");
             }
-            // Where the filter falls there are neither aliases nor images.
+            // There are no aliases or images where the filter falls.
             for part in [0.94, 0.97, 0.99] {
                 let (gain, _, rest) = response(part * nyquist, from, to);
                 assert!(gain < 0.0 && rest < -65.0, "{part} from {from} to {to} Hz: {rest:.1} dB");
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_new_rate_cannot_carry_is_gone() {
+    fn frequencies_above_the_new_nyquist_frequency_are_removed() {
         for (from, to) in pairs().filter(|(from, to)| from > to) {
             let (nyquist, highest) = (f64::from(to) / 2.0, f64::from(from) / 2.0);
             for part in [0.0, 0.01, 0.03, 0.1, 0.25, 0.5, 0.75, 0.98] {
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_click_stays_where_it_was() {
+    fn a_click_keeps_its_position() {
         for (from, to) in pairs() {
             for at in [0, 1, 7, 250, 490] {
                 let mut input = [0; 500];
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_push_is_like_many_and_is_not_hoarded() {
+    fn a_long_push_equals_many_short_ones_and_is_not_buffered() {
         let input = sine(300.0, 8_000, 3 * BLOCK);
         let (mut long, mut short) = (resampler(8_000, 48_000), resampler(8_000, 48_000));
         let (mut at_once, mut in_pieces) = (Vec::new(), Vec::new());
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_stays_silence_and_a_level_stays_a_level() {
+    fn silence_and_a_constant_level_are_kept() {
         for (from, to) in pairs() {
             assert!(resampled(from, to, &[0; 500]).iter().all(|&s| s == 0));
             let out = resampled(from, to, &[-12_345; 1_000]);
@@ -437,9 +437,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_loud_is_cut_off_and_does_not_wrap() {
+    fn loud_samples_saturate_and_do_not_wrap() {
         for (from, to) in pairs() {
-            // Corners between the loudest samples there are, where every filter overshoots.
+            // Edges between the loudest samples, where every filter overshoots.
             let out = resampled(from, to, &[[i16::MAX; 200], [i16::MIN; 200]].concat());
             let half = out.len() / 2;
             let away = half / 10;
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resampler_that_has_finished_starts_anew() {
+    fn a_finished_resampler_can_be_used_again() {
         let input = sine(440.0, 24_000, 1_000);
         let mut resampler = resampler(24_000, 22_050);
         let mut out = Vec::new();
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_of_engines_outside_of_the_list_are_welcome_within_bounds() {
+    fn other_rates_of_engines_are_supported_within_limits() {
         for from in [11_025, 12_000, 32_000, 96_000] {
             assert!(Format::SAMPLE_RATES.iter().all(|&to| Resampler::supports(from, to)), "{from} Hz");
         }

@@ -1,52 +1,53 @@
-//! What a voice is called, which language it speaks, and which one suits a language best.
+//! Names and languages of voices, and the choice of a voice for a language.
 
 use std::fmt::Write;
 
-/// The most voices that a sentence for a person names.
+/// Most voices that a message names.
 const MAX_NAMED: usize = 12;
 
 /// A voice that an engine offers.
 ///
-/// Only the name has to be known:
+/// Everything but the name is optional:
 ///
 /// ```
 /// use aloud::tts::{Gender, Voice};
 ///
 /// let plain = Voice::new("joe");
-/// let told = Voice {
+/// let detailed = Voice {
 ///     language: Some("en-US".to_owned()),
 ///     gender: Some(Gender::Male),
 ///     sample_rate_hz: Some(22_050),
 ///     ..Voice::new("joe")
 /// };
-/// # assert_eq!(plain.name, told.name);
+/// # assert_eq!(plain.name, detailed.name);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Voice {
-    /// What a client asks for it by.
+    /// Name by which a client asks for the voice.
     pub name: String,
-    /// The language it speaks, as a BCP 47 tag such as `en` or `de-CH`; none where that is not
-    /// known, or where it speaks several.
+    /// Language of the voice as a BCP 47 tag such as `en` or `de-CH`. `None` if it is not known, or if
+    /// the voice speaks several languages.
     pub language: Option<String>,
-    /// Whose voice it sounds like, where that is known.
+    /// Gender that the voice sounds like, if it is known.
     pub gender: Option<Gender>,
-    /// Samples per second of its own; none where they are those of its engine's format.
+    /// Native sample rate, in hertz. `None` if it is that of the engine's format.
     pub sample_rate_hz: Option<u32>,
 }
 
-/// Whose voice one sounds like.
+/// Gender that a voice sounds like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Gender {
-    /// A woman's.
+    /// A woman's voice.
     Female,
-    /// A man's.
+    /// A man's voice.
     Male,
-    /// Neither's, or anybody's.
+    /// Neither, or either.
     Neutral,
 }
 
 impl Gender {
-    /// `female`, `male` or `neutral`.
+    /// Name on the wire: `female`, `male` or `neutral`.
     pub fn name(self) -> &'static str {
         match self {
             Gender::Female => "female",
@@ -57,14 +58,14 @@ impl Gender {
 }
 
 impl Voice {
-    /// A voice of which only the name is known.
+    /// Creates a voice with a name and no details.
     pub fn new(name: impl Into<String>) -> Voice {
         Voice { name: name.into(), language: None, gender: None, sample_rate_hz: None }
     }
 }
 
-/// The voice for a text of which the language is known and the voice was not named: the first of
-/// that very tag, else the first of that language, else the first of all, which is the default.
+/// Chooses the voice for a text whose language is known and whose voice was not named: the first voice
+/// with this tag, else the first with this language, else the first of all, which is the default.
 pub(crate) fn for_language<'a>(voices: &'a [Voice], language: &str) -> Option<&'a Voice> {
     let speaks = |like: fn(&str, &str) -> bool| {
         let alike = move |voice: &&Voice| voice.language.as_deref().is_some_and(|own| like(own, language));
@@ -75,12 +76,12 @@ pub(crate) fn for_language<'a>(voices: &'a [Voice], language: &str) -> Option<&'
     speaks(exactly).or_else(|| speaks(roughly)).or(voices.first())
 }
 
-/// The language of a tag without its script, region or variant (RFC 5646 §2.1).
+/// Language of a tag, without script, region or variant (RFC 5646 §2.1).
 fn primary(tag: &str) -> &str {
     tag.split(['-', '_']).next().unwrap_or(tag)
 }
 
-/// The names for a sentence, of which there may be more than a person would read.
+/// Lists the names for a message, at most [`MAX_NAMED`].
 pub(crate) fn names(voices: &[Voice]) -> String {
     let named: Vec<&str> = voices.iter().take(MAX_NAMED).map(|voice| voice.name.as_str()).collect();
     match voices.len().saturating_sub(MAX_NAMED) {
@@ -89,7 +90,7 @@ pub(crate) fn names(voices: &[Voice]) -> String {
     }
 }
 
-/// The voices as a JSON list; what is not known is left out.
+/// Formats the voices as a JSON list, without details that are not known.
 pub(crate) fn to_json(voices: &[Voice], sample_rate_hz: u32) -> String {
     let string = |text: &str| serde_json::Value::from(text).to_string();
     let mut json = "[".to_owned();
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_json_and_leaves_out_what_is_not_known() {
+    fn a_list_is_json_without_unknown_details() {
         let joe = Voice { gender: Some(Gender::Male), ..voice("joe \"j\"", "en-US") };
         let eva = Voice { sample_rate_hz: Some(22_050), ..Voice::new("eva") };
         let expected = "[{\"name\":\"joe \\\"j\\\"\",\"language\":\"en-US\",\"gender\":\"male\",\
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_names_a_few_of_many() {
+    fn a_message_names_at_most_12_voices() {
         let voices: Vec<Voice> = (0..14).map(|n| Voice::new(format!("v{n}"))).collect();
         assert_eq!(names(&voices[..2]), "v0, v1");
         assert!(names(&voices).ends_with("v11, and 2 more"));

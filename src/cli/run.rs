@@ -85,7 +85,7 @@ fn queued(settings: &Settings, engine: Engine, synthesizer: Arc<dyn Synthesizer>
     let bounds = QueueBounds {
         concurrency,
         waiting: settings.queue.unwrap_or(default.waiting),
-        patience: settings.queue_timeout_ms.map_or(default.patience, Duration::from_millis),
+        timeout: settings.queue_timeout_ms.map_or(default.timeout, Duration::from_millis),
     };
     Arc::new(Queue::new(synthesizer, bounds))
 }

@@ -636,7 +636,7 @@ fn wrong_usage_gets_a_sentence() {
             "--command cannot be `sh {x}`: there is no placeholder",
         ),
         (&["--engine=command"], &[("ALOUD_COMMAND", "sh 'x")], "ALOUD_COMMAND cannot be `sh 'x`: a quote"),
-        (&["--engine=command", "--command=sh {voice}"], &[], "no voices are named"),
+        (&["--engine=command", "--command=sh {voice}"], &[], "there are no voices; name at least one"),
         (
             &["--engine=command", "--command=sh", "--voices=a,,b"],
             &[],

@@ -16,9 +16,9 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// `untaken_bytes` of its speech were made and never taken.
-    pub(crate) fn of(session: &Session, client: &Client, untaken_bytes: u64, now: Instant) -> Record {
-        let (totals, wasted) = (session.totals(now), session.wasted(now, untaken_bytes));
+    /// `buffered_bytes` of its speech were made and never taken.
+    pub(crate) fn of(session: &Session, client: &Client, buffered_bytes: u64, now: Instant) -> Record {
+        let (totals, wasted) = (session.totals(now), session.wasted(now, buffered_bytes));
         Record { id: session.id().into(), client: client.clone(), totals, wasted }
     }
 

@@ -8,7 +8,7 @@ use super::application::{Application, Departure, Host};
 use super::connection::Outcome;
 use super::report::shortened;
 use super::service::Shared;
-use super::suspended::{Claim, Registration, Suspended, untaken_bytes};
+use super::suspended::{Claim, Registration, Suspended, buffered_bytes};
 use crate::access::{Permit, Slot};
 use crate::script::{self, Prompt, Script, ScriptError};
 use crate::session::conversation;
@@ -100,7 +100,7 @@ impl Speaking {
             Output::StopWriting => self.script = None,
             Output::StopSpeaking => {
                 let speeches = std::mem::take(&mut self.speeches);
-                let buffered_bytes = untaken_bytes(&speeches);
+                let buffered_bytes = buffered_bytes(&speeches);
                 drop(speeches);
                 self.handle(Input::Engine(Engine::Stopped { buffered_bytes }));
             }
@@ -140,7 +140,7 @@ impl Speaking {
             session: session.shared_id(),
             format,
             frame_bytes,
-            words,
+            has_word_times: words,
             running: host.shared.syntheses.clone(),
             slot: None,
         };

@@ -43,23 +43,23 @@ pub(crate) struct Suspended {
 
 impl Suspended {
     /// Audio bytes that are buffered in its speech.
-    pub(crate) fn untaken_bytes(&self) -> u64 {
-        untaken_bytes(&self.speeches)
+    pub(crate) fn buffered_bytes(&self) -> u64 {
+        buffered_bytes(&self.speeches)
     }
 
     /// Summary of the session up to now.
     pub(crate) fn record(&self) -> Record {
-        Record::of(&self.session, &self.client, self.untaken_bytes(), Instant::now().into_std())
+        Record::of(&self.session, &self.client, self.buffered_bytes(), Instant::now().into_std())
     }
 
     fn memory_bytes(&self) -> usize {
-        self.session.memory_bytes() + self.untaken_bytes() as usize
+        self.session.memory_bytes() + self.buffered_bytes() as usize
     }
 }
 
 /// Audio bytes that are buffered in this speech.
-pub(crate) fn untaken_bytes(speeches: &VecDeque<Speech>) -> u64 {
-    speeches.iter().map(Speech::untaken_bytes).sum()
+pub(crate) fn buffered_bytes(speeches: &VecDeque<Speech>) -> u64 {
+    speeches.iter().map(Speech::buffered_bytes).sum()
 }
 
 /// Answer to a connection that asks for a session.

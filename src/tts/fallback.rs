@@ -1,48 +1,50 @@
-//! A second engine for when the first one fails.
+//! A second engine that speaks while the first one fails.
 
+use super::speech::Relay;
 use super::{
-    Backlog, Piece, Relay, Speech, SynthesisError, SynthesisErrorKind, Synthesizer, Utterance, Voice, Warning,
+    Backlog, Piece, Speech, SynthesisError, SynthesisErrorKind, Synthesizer, Utterance, Voice, Warning,
 };
 use crate::audio::Format;
 use crate::audio::voice;
 use crate::text::redact::discreet;
 use std::collections::{HashSet, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Sessions that are remembered to have been told of an outage. Beyond it some are told twice.
-const MAX_TOLD: usize = 10_000;
+/// Most sessions that are remembered as warned of an outage. With more, some are warned twice.
+const MAX_WARNED: usize = 10_000;
 
-/// An engine that speaks with a second one while the first one fails.
+/// Time from the first failure until the first engine is tried again.
+const FIRST_RETRY: Duration = Duration::from_secs(30);
+
+/// Longest time between two trials of the first engine.
+const LAST_RETRY: Duration = Duration::from_secs(300);
+
+/// An engine that speaks with a second engine while the first one fails.
 ///
-/// A sentence that the first engine fails before it gave any audio is spoken by the second one right
-/// away: nothing of it is lost, and nothing is heard twice. One that fails later ends where it is, as
-/// it would without a second engine. Either way the second engine speaks for all sessions from then
-/// on, until the first one is tried again: after [`FIRST_RETRY`](Fallback::FIRST_RETRY), then after
-/// twice that and so on up to [`LAST_RETRY`](Fallback::LAST_RETRY), with one sentence, which takes the
-/// same way if it fails. Once the first engine gives audio again it speaks for all.
+/// - If the first engine fails a sentence before any audio, the second engine speaks it at once. If it
+///   fails later, the sentence ends there, as it would without a second engine.
+/// - After a failure, the second engine speaks for all sessions. The first engine is tried again with
+///   one sentence after 30 s, then after twice that time, and so on up to 300 s. Once it gives audio, it
+///   speaks for all sessions again.
+/// - Each session gets the warning `fallback_engine` once in an outage. The log says when an outage
+///   begins and ends.
+/// - A text that the first engine has no audio for ([`NoAudio`](SynthesisErrorKind::NoAudio)) is not an
+///   outage.
 ///
-/// Each session is told with a warning, `fallback_engine`, once in an outage, and a line of the log
-/// tells the operator when one begins and ends. A text of which the first engine can make no audio
-/// ([`NoAudio`](SynthesisErrorKind::NoAudio)) is no outage.
-///
-/// A format is supported if both engines give it, so that it never changes in the middle. Voices are
-/// those of the first engine; one that the second does not have becomes its own for that language.
+/// A format is supported if both engines support it, so it never changes within a stream. The voices
+/// are those of the first engine. If the second engine lacks a voice, it uses its own voice for the
+/// language.
 pub struct Fallback {
     first: Arc<dyn Synthesizer>,
     second: Arc<Second>,
 }
 
 impl Fallback {
-    /// How long the first engine is left alone after its first failure.
-    pub const FIRST_RETRY: Duration = Duration::from_secs(30);
-
-    /// The longest time that it is left alone.
-    pub const LAST_RETRY: Duration = Duration::from_secs(300);
-
-    /// The first engine, or the second while the first one fails.
+    /// Creates an engine that uses `second` while `first` fails.
     pub fn new(first: Arc<dyn Synthesizer>, second: Arc<dyn Synthesizer>) -> Fallback {
         let second = Second {
             first: first.name().to_owned(),
@@ -51,6 +53,12 @@ impl Fallback {
             outage: Mutex::default(),
         };
         Fallback { first, second: Arc::new(second) }
+    }
+}
+
+impl fmt::Debug for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fallback({}, {})", self.first.name(), self.second.engine.name())
     }
 }
 
@@ -73,20 +81,20 @@ impl Synthesizer for Fallback {
 
     fn engines(&self) -> Vec<&dyn Synthesizer> {
         let both: [&dyn Synthesizer; 2] = [self.first.as_ref(), self.second.engine.as_ref()];
-        let behind = |engine: &'_ dyn Synthesizer| engine.engines().is_empty();
+        let is_single = |engine: &'_ dyn Synthesizer| engine.engines().is_empty();
         both.into_iter()
-            .flat_map(|engine| if behind(engine) { vec![engine] } else { engine.engines() })
+            .flat_map(|engine| if is_single(engine) { vec![engine] } else { engine.engines() })
             .collect()
     }
 
     fn backlog(&self) -> Backlog {
         let (first, second) = (self.first.backlog(), self.second.engine.backlog());
-        // What one has no room for is the other's.
-        Backlog { waiting: first.waiting + second.waiting, is_full: first.is_full && second.is_full }
+        // The second engine takes over what the first one refuses.
+        Backlog::new(first.waiting + second.waiting, first.is_full && second.is_full)
     }
 
     fn speak(&self, utterance: Utterance) -> Speech {
-        // Not in the head of the match: the lock would be held through it.
+        // Outside of the match, which would hold the lock to its end.
         let attempt = self.second.outage().attempt(Instant::now());
         match attempt {
             Some(attempt) => Speech::relayed(First {
@@ -101,34 +109,35 @@ impl Synthesizer for Fallback {
     }
 }
 
-/// The second engine, and whether it is its turn.
+/// The second engine, and the state of the outage.
 struct Second {
     engine: Arc<dyn Synthesizer>,
     voices: Vec<Voice>,
-    /// The name of the other one.
+    /// Name of the first engine.
     first: String,
     outage: Mutex<Outage>,
 }
 
 impl Second {
-    /// Each change to it is whole before anything can panic.
+    /// Locks the outage. A poisoned lock is safe to use: nothing panics in the middle of a change.
     fn outage(&self) -> MutexGuard<'_, Outage> {
         self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Speaks with the second engine, with a warning if the session has had none.
     fn speak(&self, mut utterance: Utterance) -> Speech {
         if !self.voices.iter().any(|voice| voice.name == utterance.voice) {
             let nearest = voice::for_language(&self.voices, &utterance.language);
             utterance.voice = nearest.map(|voice| voice.name.clone()).unwrap_or_default();
         }
-        let is_news = self.outage().tell(&utterance.session);
+        let is_new = self.outage().warn(&utterance.session);
         let speech = self.engine.speak(utterance);
-        if !is_news {
+        if !is_new {
             return speech;
         }
         let message =
-            format!("The speech engine {} fails: {} speaks in its place.", self.first, self.engine.name());
-        Speech::relayed(Announced { warning: Some(Warning { code: "fallback_engine", message }), speech })
+            format!("The speech engine {} is failing: {} speaks instead.", self.first, self.engine.name());
+        Speech::relayed(Warned { warning: Some(Warning { code: "fallback_engine", message }), speech })
     }
 
     fn failed(&self, attempt: u64, error: &SynthesisError, text: &str) {
@@ -136,56 +145,57 @@ impl Second {
         if let Some(pause) = pause {
             let (first, second, seconds) = (&self.first, self.engine.name(), pause.as_secs());
             let error = discreet(&error.message, &[text]);
-            tracing::warn!("the engine {first} failed, and {second} speaks for {seconds} s: {error}");
+            tracing::warn!("engine {first} failed, {second} speaks for {seconds} s: {error}");
         }
     }
 
     fn succeeded(&self, attempt: u64) {
         if self.outage().succeeded(attempt) {
-            tracing::info!("the engine {} works again", self.first);
+            tracing::info!("engine {} works again", self.first);
         }
     }
 }
 
-/// Whether the first engine is to be tried. Knows no clock.
+/// State of an outage of the first engine. Has no clock.
 #[derive(Default)]
 struct Outage {
-    /// When to try it again; none while it works.
+    /// Time of the next trial. `None` while the first engine works.
     retry_at: Option<Instant>,
+    /// Time between the last failure and the next trial.
     pause: Duration,
-    /// Counts the changes: what comes of an attempt that was begun before the last one says nothing.
+    /// Number of changes. The result of an attempt from before the last change is ignored.
     age: u64,
-    /// Sessions that were told.
-    told: HashSet<Arc<str>>,
+    /// Sessions that were warned.
+    warned: HashSet<Arc<str>>,
 }
 
 impl Outage {
-    /// An attempt with the first engine, if there should be one now.
+    /// Starts an attempt with the first engine, if one is due.
     fn attempt(&mut self, now: Instant) -> Option<u64> {
         match self.retry_at {
             Some(at) if now < at => return None,
-            // One at a time; and another one if this one's listener leaves before it is decided.
+            // One trial at a time. If its listener leaves before the result, the next one follows later.
             Some(_) => self.retry_at = Some(now + self.pause),
             None => {}
         }
         Some(self.age)
     }
 
-    /// For how long the first engine is left alone now; none if that was known.
+    /// Records a failure. Returns the time until the next trial, or `None` if the attempt is outdated.
     fn failed(&mut self, attempt: u64, now: Instant) -> Option<Duration> {
         if attempt != self.age {
             return None;
         }
         self.pause = match self.retry_at {
-            None => Fallback::FIRST_RETRY,
-            Some(_) => (self.pause * 2).min(Fallback::LAST_RETRY),
+            None => FIRST_RETRY,
+            Some(_) => (self.pause * 2).min(LAST_RETRY),
         };
         self.retry_at = Some(now + self.pause);
         self.age += 1;
         Some(self.pause)
     }
 
-    /// Whether this ends an outage.
+    /// Records a success. Returns true if it ends an outage.
     fn succeeded(&mut self, attempt: u64) -> bool {
         if attempt != self.age || self.retry_at.is_none() {
             return false;
@@ -194,22 +204,22 @@ impl Outage {
         true
     }
 
-    /// Whether this session was not told yet.
-    fn tell(&mut self, session: &Arc<str>) -> bool {
-        if self.told.len() >= MAX_TOLD {
-            self.told.clear();
+    /// Records a warning. Returns true if the session has had none.
+    fn warn(&mut self, session: &Arc<str>) -> bool {
+        if self.warned.len() >= MAX_WARNED {
+            self.warned.clear();
         }
-        session.is_empty() || self.told.insert(Arc::clone(session))
+        session.is_empty() || self.warned.insert(Arc::clone(session))
     }
 }
 
-/// An utterance that the first engine speaks, or the second if nothing comes of that.
+/// An utterance that the first engine speaks, or the second one if the first one fails without audio.
 struct First {
     speech: Speech,
     attempt: u64,
-    /// For the second engine; none once there was audio, or it speaks.
+    /// Utterance for the second engine. `None` once there was audio, or the second engine speaks.
     utterance: Option<Box<Utterance>>,
-    /// Words that came before any audio: the second engine would tell them again.
+    /// Words before any audio. They are discarded if the second engine speaks, which reports its own.
     held: VecDeque<Piece>,
     second: Arc<Second>,
 }
@@ -235,7 +245,7 @@ impl Relay for First {
                     self.second.failed(self.attempt, &error, text);
                     let Some(utterance) = self.utterance.take() else { return Poll::Ready(Some(Err(error))) };
                     self.held.clear();
-                    // What fails of the second one is an attempt that nobody asks about.
+                    // A failure of the second engine is no attempt with the first one.
                     self.attempt = u64::MAX;
                     self.speech = self.second.speak(*utterance);
                 }
@@ -244,22 +254,22 @@ impl Relay for First {
         }
     }
 
-    fn untaken_bytes(&self) -> u64 {
+    fn buffered_bytes(&self) -> u64 {
         let held = self.held.iter().map(|piece| match piece {
             Piece::Audio(chunk) => chunk.len() as u64,
             Piece::Words(_) | Piece::Warning(_) => 0,
         });
-        held.sum::<u64>() + self.speech.untaken_bytes()
+        held.sum::<u64>() + self.speech.buffered_bytes()
     }
 }
 
-/// A speech with a warning in front.
-struct Announced {
+/// A speech after a warning.
+struct Warned {
     warning: Option<Warning>,
     speech: Speech,
 }
 
-impl Relay for Announced {
+impl Relay for Warned {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, SynthesisError>>> {
         match self.warning.take() {
             Some(warning) => Poll::Ready(Some(Ok(Piece::Warning(warning)))),
@@ -267,14 +277,14 @@ impl Relay for Announced {
         }
     }
 
-    fn untaken_bytes(&self) -> u64 {
-        self.speech.untaken_bytes()
+    fn buffered_bytes(&self) -> u64 {
+        self.speech.buffered_bytes()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{pieces, soon};
+    use super::super::testing::{pieces, soon};
     use super::super::{Sink, Word};
     use super::*;
     use crate::audio::Encoding;
@@ -283,7 +293,7 @@ mod tests {
 
     const PCM: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
 
-    /// An engine that leaves its work to the test.
+    /// An engine that passes its utterances and sinks to the test.
     struct Scripted {
         name: &'static str,
         rates: &'static [u32],
@@ -314,7 +324,7 @@ mod tests {
 
         fn speak(&self, utterance: Utterance) -> Speech {
             let (sink, speech) = Speech::channel(&utterance, 8_000);
-            self.asked.send((utterance, sink)).expect("the test goes on");
+            self.asked.send((utterance, sink)).expect("the test is waiting");
             speech
         }
     }
@@ -355,8 +365,8 @@ mod tests {
         SynthesisError::failed("It broke.")
     }
 
-    /// Speaks one sentence, which the first engine fails if it is asked: whether it was asked, and
-    /// whether there was a warning.
+    /// Speaks one sentence, which the first engine fails if it is asked. Returns two flags: the first
+    /// engine was asked, and there was a warning.
     async fn fails(
         fallback: &Fallback,
         first: &mut Asked,
@@ -371,7 +381,7 @@ mod tests {
         }
         let listening = tokio::spawn(pieces(speech));
         let (_, mut sink) = soon(second.recv()).await.expect("the second engine is asked");
-        sink.push(&[2; 5]).expect("somebody listens");
+        sink.push(&[2; 5]).expect("not cancelled");
         sink.finish().await;
         let (pieces, error) = soon(listening).await.expect("no panic");
         assert_eq!(error, None);
@@ -385,7 +395,7 @@ mod tests {
     async fn works(fallback: &Fallback, first: &mut Asked, session: &str) {
         let speech = fallback.speak(of(session));
         let (_, mut sink) = first.try_recv().expect("the first engine is asked");
-        sink.push(&[1; 5]).expect("somebody listens");
+        sink.push(&[1; 5]).expect("not cancelled");
         tokio::spawn(sink.finish());
         let (pieces, error) = pieces(speech).await;
         assert_eq!(error, None);
@@ -393,12 +403,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_the_first_engine_while_that_works() {
+    async fn the_first_engine_speaks_while_it_works() {
         let (fallback, mut first, mut second) = fallback();
         assert_eq!((fallback.name(), fallback.format()), ("far-away", PCM));
         let voices: Vec<String> = fallback.voices().into_iter().map(|voice| voice.name).collect();
         assert_eq!(voices, ["far", "both"]);
-        assert!(!fallback.is_deterministic(), "nobody knows which of the two will speak");
+        assert!(!fallback.is_deterministic(), "either of the two may speak");
         let supports = |sample_rate_hz| fallback.supports(Format { sample_rate_hz, ..PCM });
         assert_eq!([8_000, 16_000, 48_000].map(supports), [true, false, false]);
         let engines: Vec<&str> = fallback.engines().into_iter().map(Synthesizer::name).collect();
@@ -410,10 +420,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_sentence_that_fails_silently_is_spoken_by_the_second_engine_and_those_behind_it_too() {
+    async fn a_sentence_that_fails_without_audio_is_spoken_by_the_second_engine_and_later_ones_too() {
         let (fallback, mut first, mut second) = fallback();
         assert_eq!(fails(&fallback, &mut first, &mut second, "a").await, (true, true));
-        // Nobody waits for the first engine to fail once more, and each session is told once.
+        // No sentence waits for the first engine to fail again, and each session is warned once.
         assert_eq!(fails(&fallback, &mut first, &mut second, "a").await, (false, false));
         assert_eq!(fails(&fallback, &mut first, &mut second, "b").await, (false, true));
         assert_eq!(fails(&fallback, &mut first, &mut second, "b").await, (false, false));
@@ -429,7 +439,7 @@ mod tests {
             advance(Duration::from_millis(1)).await;
             assert_eq!(fails(&fallback, &mut first, &mut second, "a").await, (true, false), "{seconds}");
         }
-        // Once it works again it does for all, and the next outage begins anew.
+        // Once it works, it speaks for all sessions, and the next outage starts with the first pause.
         advance(Duration::from_secs(300)).await;
         works(&fallback, &mut first, "b").await;
         works(&fallback, &mut first, "a").await;
@@ -442,14 +452,14 @@ mod tests {
     async fn one_sentence_at_a_time_tries_it_again() {
         let (fallback, mut first, mut second) = fallback();
         fails(&fallback, &mut first, &mut second, "a").await;
-        advance(Fallback::FIRST_RETRY).await;
+        advance(FIRST_RETRY).await;
         let trial = fallback.speak(of("a"));
         let (_, sink) = first.try_recv().expect("the first engine is tried");
         assert_eq!(fails(&fallback, &mut first, &mut second, "b").await, (false, true));
-        // Its listener leaves before anybody knows: another one tries, after as long again.
+        // The listener leaves before the result: the next trial follows after the same time.
         drop((trial, sink));
         assert_eq!(fails(&fallback, &mut first, &mut second, "b").await, (false, false));
-        advance(Fallback::FIRST_RETRY).await;
+        advance(FIRST_RETRY).await;
         works(&fallback, &mut first, "b").await;
     }
 
@@ -467,31 +477,31 @@ mod tests {
             tokio::spawn(pieces(speech));
             soon(second.recv()).await.expect("the second engine is asked");
         }
-        // One that was begun before does not end it, though it works.
-        late.push(&[1; 5]).expect("somebody listens");
+        // A sentence that began before the outage does not end it, although it works.
+        late.push(&[1; 5]).expect("not cancelled");
         tokio::spawn(late.finish());
         assert_eq!(pieces(success).await.1, None);
         assert_eq!(fails(&fallback, &mut first, &mut second, "a").await, (false, true));
-        advance(Fallback::FIRST_RETRY).await;
+        advance(FIRST_RETRY).await;
         works(&fallback, &mut first, "a").await;
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_heard_of_a_sentence_is_not_said_again() {
+    async fn a_sentence_that_fails_after_audio_is_not_repeated() {
         let (fallback, mut first, mut second) = fallback();
         let speech = fallback.speak(of("a"));
         let (_, mut sink) = first.try_recv().expect("asked");
-        sink.push(&[1; 1_000]).expect("somebody listens");
+        sink.push(&[1; 1_000]).expect("not cancelled");
         tokio::spawn(sink.fail(broken()));
-        let (heard, error) = pieces(speech).await;
-        assert!(heard.iter().all(|piece| matches!(piece, Piece::Audio(_))));
+        let (received, error) = pieces(speech).await;
+        assert!(received.iter().all(|piece| matches!(piece, Piece::Audio(_))));
         assert_eq!(error, Some(broken()));
         assert!(second.try_recv().is_err());
         assert_eq!(fails(&fallback, &mut first, &mut second, "a").await, (false, true));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn words_of_a_sentence_that_failed_are_not_told() {
+    async fn words_of_a_sentence_that_failed_are_discarded() {
         let word = |n: u64| Word {
             text_range: 0..4,
             start: Duration::from_millis(n),
@@ -503,30 +513,30 @@ mod tests {
         sink.warn("retrying_engine", "Once more.");
         sink.words(vec![word(1)]);
         tokio::spawn(sink.fail(SynthesisError::timeout("Too late.")));
-        let Some(Ok(Piece::Warning(told))) = soon(speech.next()).await else { panic!("a warning") };
-        assert_eq!(told.code, "retrying_engine");
+        let Some(Ok(Piece::Warning(warning))) = soon(speech.next()).await else { panic!("a warning") };
+        assert_eq!(warning.code, "retrying_engine");
         let listening = tokio::spawn(pieces(speech));
         let (_, mut sink) = soon(second.recv()).await.expect("asked");
         sink.words(vec![word(2)]);
-        sink.push(&[2; 5]).expect("somebody listens");
+        sink.push(&[2; 5]).expect("not cancelled");
         sink.finish().await;
-        let (heard, _) = soon(listening).await.expect("no panic");
-        assert!(warned(&heard[0]));
-        assert_eq!(heard[1], Piece::Words(vec![word(2)]));
+        let (received, _) = soon(listening).await.expect("no panic");
+        assert!(warned(&received[0]));
+        assert_eq!(received[1], Piece::Words(vec![word(2)]));
 
-        // Where it works they come in front of the audio, as they did.
-        advance(Fallback::FIRST_RETRY).await;
+        // If it works, the words come before the audio.
+        advance(FIRST_RETRY).await;
         let speech = fallback.speak(of("a"));
         let (_, mut sink) = first.try_recv().expect("asked");
         sink.words(vec![word(3)]);
-        sink.push(&[1; 5]).expect("somebody listens");
+        sink.push(&[1; 5]).expect("not cancelled");
         tokio::spawn(sink.finish());
-        let (heard, _) = pieces(speech).await;
-        assert!(matches!(&heard[..], [Piece::Words(_), Piece::Audio(_)]), "{heard:?}");
+        let (received, _) = pieces(speech).await;
+        assert!(matches!(&received[..], [Piece::Words(_), Piece::Audio(_)]), "{received:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_text_that_has_no_sound_is_no_outage() {
+    async fn a_text_without_sound_is_no_outage() {
         let (fallback, mut first, mut second) = fallback();
         let speech = fallback.speak(of("a"));
         let (_, sink) = first.try_recv().expect("asked");
@@ -537,7 +547,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn overload_and_timeout_are_outages_and_a_failure_of_both_is_told() {
+    async fn overload_and_timeout_are_outages_and_a_failure_of_both_is_an_error() {
         for error in [SynthesisError::overloaded("Too much."), SynthesisError::timeout("Too late.")] {
             let (fallback, mut first, mut second) = fallback();
             let speech = fallback.speak(of("a"));
@@ -546,13 +556,13 @@ mod tests {
             let listening = tokio::spawn(pieces(speech));
             let (_, sink) = soon(second.recv()).await.expect("asked");
             tokio::spawn(sink.fail(broken()));
-            let (heard, error) = soon(listening).await.expect("no panic");
-            assert_eq!((heard.len(), error), (1, Some(broken())));
+            let (received, error) = soon(listening).await.expect("no panic");
+            assert_eq!((received.len(), error), (1, Some(broken())));
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_voice_that_the_second_engine_lacks_is_its_own_for_the_language() {
+    async fn a_voice_that_the_second_engine_lacks_becomes_its_voice_for_the_language() {
         let (fallback, mut first, mut second) = fallback();
         fails(&fallback, &mut first, &mut second, "a").await;
         let cases = [

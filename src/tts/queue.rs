@@ -1,10 +1,11 @@
-//! How many utterances an engine works on at once, and in which order the others come.
+//! Limits the utterances that an engine has in flight, and orders the others.
 //!
-//! A slot is handed to the engine with the utterance and comes back when both the [`Utterance`]
-//! and the [`Sink`](super::Sink) made for it are dropped: nobody has to remember to free it. It also
-//! comes back from an engine that its listener has kept waiting, which does no work and needs none.
+//! The engine gets a slot with the utterance. The slot is free again once both the [`Utterance`] and
+//! its [`Sink`](super::Sink) are dropped, so no engine has to free it. An engine whose listener is slow
+//! does no work, so its slot is freed too.
 
-use super::{Backlog, Piece, Relay, Speech, SynthesisError, Synthesizer, Utterance, Voice};
+use super::speech::Relay;
+use super::{Backlog, Piece, Speech, SynthesisError, Synthesizer, Utterance, Voice};
 use crate::audio::Format;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -18,63 +19,74 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep};
 
-/// How much a [`Queue`] lets through, and how much it holds back.
+/// Time after which an engine that waits for its listener releases its slot.
+pub(super) const STALL_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Limits of a [`Queue`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueBounds {
-    /// Utterances that the engine may work on at once, at least one. Default: 4.
+    /// Most utterances in flight, at least one. Default: 4.
     pub concurrency: usize,
-    /// Utterances that may wait for their turn; one more fails as
-    /// [`Overloaded`](super::SynthesisErrorKind::Overloaded) at once. Default: 1,000.
+    /// Most utterances that wait for a slot. One more fails at once as
+    /// [`Overloaded`](super::SynthesisErrorKind::Overloaded). Default: 1,000.
     pub waiting: usize,
-    /// How long a listener may wait for a turn before the utterance fails in the same way. It counts
-    /// from when the utterance is needed: one that is asked for ahead of its time waits as long as
-    /// the one before it is heard. Default: 10 s.
-    pub patience: Duration,
+    /// Longest wait of a listener for a slot, after which the utterance fails in the same way. The
+    /// wait begins when the listener first polls the speech: an utterance that is requested ahead
+    /// waits as long as the sentence before it plays. Default: 10 s.
+    pub timeout: Duration,
 }
 
 impl Default for QueueBounds {
     fn default() -> QueueBounds {
-        QueueBounds { concurrency: 4, waiting: 1_000, patience: Duration::from_secs(10) }
+        QueueBounds { concurrency: 4, waiting: 1_000, timeout: Duration::from_secs(10) }
     }
 }
 
-/// An engine that lets another one work on a bounded number of utterances at once, and on those of
-/// all sessions in turn.
+/// An engine that limits the utterances another engine has in flight, and serves the sessions in turn.
 ///
-/// What does not fit waits. Turns go round over the [sessions](Utterance::session) that have
-/// something waiting, whatever its length, so that a session waits for one utterance of each of the
-/// others at most, however much these have to say. Within a session the order is that of asking.
+/// Further utterances wait. Turns go round the [sessions](Utterance::session) with waiting utterances,
+/// so a session waits for at most one utterance of each other session, however many these have. Within
+/// a session, utterances keep their order.
 ///
-/// A slot is held for as long as the engine works: until it has dropped the utterance and the sink,
-/// also where nobody listens any more, since an engine that is told to stop may take a while. An
-/// engine whose listener has not taken anything for [`BRAKED`](Queue::BRAKED) gives its slot to the
-/// next, and goes on without one when the listener does: a session that is paused, or listens at the
-/// pace of speech, keeps nobody waiting. It costs no more than what was made and is still untaken.
-/// Audio that costs nothing to make ([`Speech::ready`]) needs no slot.
+/// - A slot is in use until the engine drops the utterance and the sink. That includes utterances whose
+///   listener is gone, because an engine may need time to stop.
+/// - An engine whose listener takes nothing for 250 ms releases its slot, and continues without one. A session that is paused, or listens at the pace of speech, does
+///   not delay other sessions. It costs memory for its buffered bytes only.
+/// - Prepared audio ([`Speech::ready`]) needs no slot.
 ///
-/// An utterance that has a slot at once takes no way round: its [`Speech`] is the engine's own.
+/// If a slot is free, the utterance goes to the engine at once, and its [`Speech`] is the engine's own.
 pub struct Queue {
     state: Arc<State>,
 }
 
 impl Queue {
-    /// How long an engine has to be kept waiting by its listener to give up its slot.
-    pub const BRAKED: Duration = Duration::from_millis(250);
-
-    /// This engine, within these bounds.
+    /// Creates a queue for this engine.
     pub fn new(engine: Arc<dyn Synthesizer>, bounds: QueueBounds) -> Queue {
         let line = Line { free: bounds.concurrency.max(1), ..Line::default() };
         Queue { state: Arc::new(State { engine, bounds, line: Mutex::new(line) }) }
     }
 
-    /// Utterances that wait for their turn.
+    /// Number of utterances that wait for a slot.
     pub fn waiting(&self) -> usize {
         self.state.line().waiting
     }
 
-    /// Utterances that could begin at once.
-    pub fn free(&self) -> usize {
+    /// Number of free slots.
+    #[cfg(test)]
+    fn free(&self) -> usize {
         self.state.line().free
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = self.state.line();
+        f.debug_struct("Queue")
+            .field("engine", &self.state.engine.name())
+            .field("bounds", &self.state.bounds)
+            .field("waiting", &line.waiting)
+            .field("free", &line.free)
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,18 +130,18 @@ impl Synthesizer for Queue {
         }
         if line.waiting >= self.state.bounds.waiting {
             let message = format!(
-                "The speech engine is overloaded: {} sentences wait for it already. Try again later.",
-                line.waiting
+                "The speech engine is overloaded: {} sentences are waiting (limit {}). Retry later.",
+                line.waiting, self.state.bounds.waiting
             );
             return Speech::failed(SynthesisError::overloaded(message));
         }
         let seat = line.join(utterance);
         drop(line);
-        Speech::relayed(Place { state: Arc::clone(&self.state), seat, speech: None, patience: None })
+        Speech::relayed(Place { state: Arc::clone(&self.state), seat, speech: None, timeout: None })
     }
 }
 
-/// The right to be worked on, until the last clone is dropped.
+/// Permission to be in flight, until the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct Slot(Arc<Held>);
 
@@ -139,9 +151,9 @@ struct Held {
 }
 
 impl Slot {
-    /// Gives it to the next before its time.
-    pub(super) fn give_up(&self) {
-        self.0.give_up();
+    /// Releases the slot early.
+    pub(super) fn release(&self) {
+        self.0.release();
     }
 }
 
@@ -152,7 +164,7 @@ impl fmt::Debug for Slot {
 }
 
 impl Held {
-    fn give_up(&self) {
+    fn release(&self) {
         if self.is_held.swap(false, Ordering::Relaxed) {
             self.state.line().free += 1;
             self.state.serve();
@@ -162,7 +174,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.give_up();
+        self.release();
     }
 }
 
@@ -172,22 +184,23 @@ struct State {
     line: Mutex<Line>,
 }
 
-/// Who waits, and whose turn it is.
+/// Waiting utterances, and the order of their turns.
 #[derive(Default)]
 struct Line {
-    /// Slots that nobody holds.
+    /// Number of free slots.
     free: usize,
-    /// Somebody hands out slots already, and will see this one too.
+    /// True while a thread assigns slots. It will find slots that are freed meanwhile.
     is_serving: bool,
+    /// Number of waiting utterances.
     waiting: usize,
-    /// Counts seats and turns.
+    /// Last number of a seat or a turn.
     next: u64,
     sessions: HashMap<Arc<str>, Waiting>,
-    /// The sessions that have somebody waiting, in the order of their turns.
+    /// Sessions with waiting utterances, in the order of their turns.
     turns: BTreeMap<u64, Arc<str>>,
 }
 
-/// What waits of one session.
+/// Waiting utterances of one session.
 struct Waiting {
     turn: u64,
     seats: BTreeMap<u64, Arc<Seat>>,
@@ -199,7 +212,7 @@ impl Line {
         self.next
     }
 
-    /// Takes an utterance in, behind those of its session.
+    /// Adds an utterance after the others of its session.
     fn join(&mut self, utterance: Utterance) -> Arc<Seat> {
         let number = self.number();
         let session = Arc::clone(&utterance.session);
@@ -214,7 +227,7 @@ impl Line {
         seat
     }
 
-    /// The next whose turn it is, if there is a slot for it, which is its own from then on.
+    /// Takes the next utterance from the line, and a slot for it, if one is free.
     fn next_seat(&mut self) -> Option<Arc<Seat>> {
         if self.free == 0 {
             return None;
@@ -234,7 +247,7 @@ impl Line {
         Some(seat)
     }
 
-    /// Whether this one still waited.
+    /// Removes an utterance. Returns true if it was still waiting.
     fn leave(&mut self, seat: &Seat) -> bool {
         let Some(waiting) = self.sessions.get_mut(&seat.session) else { return false };
         if waiting.seats.remove(&seat.number).is_none() {
@@ -250,20 +263,22 @@ impl Line {
 }
 
 impl State {
-    /// Each change to the line is whole before anything can panic.
+    /// Locks the line. A poisoned lock is safe to use: nothing panics in the middle of a change.
     fn line(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands an utterance to the engine, with a slot that was taken for it.
+    /// Passes an utterance to the engine, with the slot that was taken for it.
     fn begin(self: &Arc<State>, mut utterance: Utterance) -> Speech {
         let held = Held { state: Arc::clone(self), is_held: AtomicBool::new(true) };
         utterance.slot = Some(Slot(Arc::new(held)));
         self.engine.speak(utterance)
     }
 
-    /// Hands free slots to those that wait. An engine that fails at once frees its slot in the midst
-    /// of this: that goes round here, and not deeper and deeper.
+    /// Assigns free slots to waiting utterances.
+    ///
+    /// An engine that fails at once frees its slot during this call. The loop then assigns the slot
+    /// again, without recursion.
     fn serve(self: &Arc<State>) {
         if std::mem::replace(&mut self.line().is_serving, true) {
             return;
@@ -277,25 +292,26 @@ impl State {
                 };
                 seat
             };
-            self.seat_is_due(&seat);
+            self.start(&seat);
         }
     }
 
-    fn seat_is_due(self: &Arc<State>, seat: &Seat) {
-        let Stage::Waiting { utterance, runtime } = std::mem::replace(&mut seat.lock().0, Stage::Beginning)
+    /// Starts an utterance that has left the line.
+    fn start(self: &Arc<State>, seat: &Seat) {
+        let Stage::Waiting { utterance, runtime } = std::mem::replace(&mut seat.lock().0, Stage::Starting)
         else {
-            // Its listener left just now.
+            // The listener left just now.
             self.line().free += 1;
             return;
         };
-        // Whoever frees a slot may be on a thread of an engine's own.
+        // A slot may be freed on an engine's own thread, outside of the runtime.
         let _inside = runtime.enter();
-        // And must not suffer from an engine that panics over somebody else's utterance.
+        // A panic must not reach the thread that freed the slot: the utterance is another one's.
         let speech = catch_unwind(AssertUnwindSafe(|| self.begin(*utterance)));
         let speech = speech.unwrap_or_else(|_| {
-            Speech::failed(SynthesisError::failed("The speech engine failed before it began."))
+            Speech::failed(SynthesisError::failed("The speech engine failed before it started."))
         });
-        let (unheard, waker) = {
+        let (unwanted, waker) = {
             let mut stage = seat.lock();
             match stage.0 {
                 Stage::Left => (Some(speech), None),
@@ -305,15 +321,15 @@ impl State {
                 }
             }
         };
-        // Not under the lock: it ends the engine's work, which frees the slot.
-        drop(unheard);
+        // Outside of the lock: dropping the speech ends the engine's work, which frees the slot.
+        drop(unwanted);
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 }
 
-/// What an utterance that waits shares with its place in the line.
+/// State of an utterance that had to wait, shared by its speech and the line.
 struct Seat {
     number: u64,
     session: Arc<str>,
@@ -325,10 +341,10 @@ enum Stage {
         utterance: Box<Utterance>,
         runtime: Handle,
     },
-    /// The engine is being asked.
-    Beginning,
+    /// The engine is being called.
+    Starting,
     Speaking(Speech),
-    /// The listener left, or has the speech.
+    /// The listener left, or has taken the speech.
     Left,
 }
 
@@ -343,7 +359,8 @@ struct Place {
     state: Arc<State>,
     seat: Arc<Seat>,
     speech: Option<Speech>,
-    patience: Option<Pin<Box<Sleep>>>,
+    /// Exists once the listener waits.
+    timeout: Option<Pin<Box<Sleep>>>,
 }
 
 impl Relay for Place {
@@ -356,18 +373,18 @@ impl Relay for Place {
             && let Stage::Speaking(speech) = std::mem::replace(&mut stage.0, Stage::Left)
         {
             drop(stage);
-            self.patience = None;
+            self.timeout = None;
             return self.speech.insert(speech).poll_next(cx);
         }
         stage.1 = Some(cx.waker().clone());
         drop(stage);
-        let most = self.state.bounds.patience;
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(most)));
-        // Once it is out of the line its speech is about to come.
-        if patience.as_mut().poll(cx).is_ready() && self.state.line().leave(&self.seat) {
+        let limit = self.state.bounds.timeout;
+        let timeout = self.timeout.get_or_insert_with(|| Box::pin(sleep(limit)));
+        // If it has left the line, its speech is about to arrive.
+        if timeout.as_mut().poll(cx).is_ready() && self.state.line().leave(&self.seat) {
             let message = format!(
-                "The speech engine is overloaded: there was no free slot within {} ms. Try again later.",
-                most.as_millis()
+                "The speech engine is overloaded: no free slot within {} ms. Retry later.",
+                limit.as_millis()
             );
             self.speech = Some(Speech::failed(SynthesisError::overloaded(message)));
             return self.poll_next(cx);
@@ -375,9 +392,9 @@ impl Relay for Place {
         Poll::Pending
     }
 
-    fn untaken_bytes(&self) -> u64 {
+    fn buffered_bytes(&self) -> u64 {
         match (&self.speech, &self.seat.lock().0) {
-            (Some(speech), _) | (None, Stage::Speaking(speech)) => speech.untaken_bytes(),
+            (Some(speech), _) | (None, Stage::Speaking(speech)) => speech.buffered_bytes(),
             _ => 0,
         }
     }
@@ -388,7 +405,7 @@ impl Drop for Place {
         if self.speech.is_none() {
             self.state.line().leave(&self.seat);
             let stage = std::mem::replace(&mut self.seat.lock().0, Stage::Left);
-            // Not under the lock: a speech frees its slot when it goes.
+            // Outside of the lock: dropping a speech frees its slot.
             drop(stage);
         }
     }
@@ -396,7 +413,7 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{all, pieces, soon};
+    use super::super::testing::{all, pieces, soon};
     use super::super::{Sink, SynthesisErrorKind};
     use super::*;
     use crate::audio::Encoding;
@@ -407,7 +424,7 @@ mod tests {
 
     const PCM: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
 
-    /// An engine that leaves its work to the test.
+    /// An engine that passes its utterances and sinks to the test.
     struct Scripted(mpsc::UnboundedSender<(Utterance, Sink)>);
 
     impl Synthesizer for Scripted {
@@ -426,7 +443,7 @@ mod tests {
                 _ => {}
             }
             let (sink, speech) = Speech::channel(&utterance, 8_000);
-            self.0.send((utterance, sink)).expect("the test goes on");
+            self.0.send((utterance, sink)).expect("the test is waiting");
             speech
         }
     }
@@ -443,7 +460,7 @@ mod tests {
         Utterance { session: Arc::from(session), ..Utterance::new(text, PCM) }
     }
 
-    /// What the engine was asked for by now.
+    /// Returns the utterances that the engine was asked for.
     fn texts(asked: &mut Asked) -> Vec<(String, Sink)> {
         let mut texts = Vec::new();
         while let Ok((utterance, sink)) = asked.try_recv() {
@@ -457,7 +474,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_are_worked_on_than_there_are_slots() {
+    async fn no_more_utterances_are_in_flight_than_there_are_slots() {
         let (queue, mut asked) = queue(3, 100);
         let mut speeches: Vec<Speech> =
             (0..10).map(|n| queue.speak(of(&format!("s{n}"), &n.to_string()))).collect();
@@ -481,12 +498,12 @@ mod tests {
     #[tokio::test]
     async fn turns_go_round_over_sessions() {
         let (queue, mut asked) = queue(1, 100);
-        // One session with much to say, another that comes later, and a third that comes last.
+        // One session with many utterances, then a second one, then a third one.
         let names = ["a1", "a2", "a3", "a4", "b1", "b2", "c1"];
         let speeches: Vec<Speech> = names.iter().map(|name| queue.speak(of(&name[..1], name))).collect();
         let mut order = Vec::new();
         for speech in speeches {
-            // Each is heard out by somebody of its own, as in different sessions.
+            // Each has a listener of its own, as in different sessions.
             tokio::spawn(all(speech));
         }
         for _ in names {
@@ -499,14 +516,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_more_than_may_wait_fails_at_once() {
+    async fn one_utterance_more_than_may_wait_fails_at_once() {
         let (queue, mut asked) = queue(1, 2);
         let mut speeches: Vec<Speech> = (0..3).map(|n| queue.speak(of("s", &n.to_string()))).collect();
         let (chunks, error) = all(queue.speak(of("t", "late"))).await;
         let error = error.expect("an error");
-        assert!(chunks.is_empty() && error.message.contains("2 sentences wait"), "{error}");
+        assert!(chunks.is_empty() && error.message.contains("2 sentences are waiting (limit 2)"), "{error}");
         assert_eq!(error.kind, SynthesisErrorKind::Overloaded);
-        // One that leaves makes room for another.
+        // An utterance that leaves makes room for another.
         drop(speeches.pop());
         assert_eq!(queue.waiting(), 1);
         speeches.push(queue.speak(of("t", "late")));
@@ -515,11 +532,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_leaves_while_waiting_is_never_worked_for() {
+    async fn an_utterance_that_leaves_the_line_is_never_started() {
         let (queue, mut asked) = queue(1, 100);
         let first = queue.speak(of("a", "first"));
         let mut others: Vec<Speech> = ["a", "b", "a", "c"].map(|s| queue.speak(of(s, s))).into();
-        // In the middle, the only one of its session, and one that was polled.
+        // In the middle of the line, the only one of its session, and polled.
         assert!(once(&mut others[1]).await.is_pending());
         for (n, left) in [(1, 3), (0, 2)] {
             drop(others.remove(n));
@@ -537,7 +554,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_listener_waits_for_its_patience_and_one_that_does_not_listen_yet_for_its_turn() {
+    async fn a_listener_that_waits_has_a_timeout_and_one_that_does_not_poll_has_none() {
         let (queue, mut asked) = queue(1, 100);
         let _first = queue.speak(of("a", "first"));
         let working = texts(&mut asked);
@@ -548,7 +565,7 @@ mod tests {
         let error = error.expect("an error");
         assert_eq!((chunks.len(), error.kind), (0, SynthesisErrorKind::Overloaded));
         assert!(error.message.contains("10000 ms"), "{error}");
-        // The other one was asked for as long ago, but is needed only now.
+        // The other one was requested at the same time, but its wait begins now.
         assert!(once(&mut ahead).await.is_pending());
         tokio::time::advance(Duration::from_millis(9_900)).await;
         assert!(once(&mut ahead).await.is_pending());
@@ -557,19 +574,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_made_ahead_begins_without_being_listened_to() {
+    async fn an_utterance_that_is_requested_ahead_starts_without_being_polled() {
         let (queue, mut asked) = queue(1, 100);
         let first = queue.speak(of("a", "a1"));
         let mut second = queue.speak(of("a", "a2"));
-        assert_eq!(second.untaken_bytes(), 0);
+        assert_eq!(second.buffered_bytes(), 0);
         let (_, sink) = asked.recv().await.expect("the first");
         tokio::spawn(sink.finish());
         assert_eq!(all(first).await, (vec![], None));
         let (_, mut sink) = soon(asked.recv()).await.expect("the second");
-        sink.push(&[7; 320]).expect("somebody listens");
-        assert_eq!(second.untaken_bytes(), 640);
+        sink.push(&[7; 320]).expect("not cancelled");
+        assert_eq!(second.buffered_bytes(), 640);
         assert!(matches!(once(&mut second).await, Poll::Ready(Some(Ok(Piece::Audio(_))))));
-        assert_eq!(second.untaken_bytes(), 0);
+        assert_eq!(second.buffered_bytes(), 0);
     }
 
     #[tokio::test]
@@ -581,33 +598,33 @@ mod tests {
         assert!(sink.is_cancelled());
         assert_eq!((queue.free(), queue.waiting()), (0, 1), "the engine has not noticed yet");
         drop(sink);
-        assert_eq!(queue.waiting(), 1, "nor is it done with the utterance");
+        assert_eq!(queue.waiting(), 1, "the engine still holds the utterance");
         drop(utterance);
         assert_eq!(queue.waiting(), 0);
         drop(second);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_engine_that_its_listener_keeps_waiting_gives_its_slot_to_the_next() {
+    async fn an_engine_whose_listener_stalls_releases_its_slot() {
         let (queue, mut asked) = queue(1, 100);
         let mut paused = queue.speak(of("a", "long"));
         let other = queue.speak(of("b", "short"));
         let (_, mut sink) = asked.recv().await.expect("the long one");
         let began = Instant::now();
         let writing = tokio::spawn(async move {
-            sink.write(&[1; 80_000]).await.expect("somebody listens");
+            sink.write(&[1; 80_000]).await.expect("not cancelled");
             sink.finish().await;
         });
         let (utterance, sink) = soon(asked.recv()).await.expect("the short one");
-        assert_eq!(began.elapsed(), Queue::BRAKED);
+        assert_eq!(began.elapsed(), STALL_TIMEOUT);
         assert_eq!(utterance.text, "short");
-        // It goes on without one when its listener does, and frees none at its end.
-        let mut heard = 0;
+        // It continues without a slot when its listener does, and frees none at its end.
+        let mut received = 0;
         while let Some(piece) = soon(paused.next()).await {
             let Piece::Audio(chunk) = piece.expect("no error") else { panic!("audio only") };
-            heard += chunk.len();
+            received += chunk.len();
         }
-        assert_eq!(heard, 160_000);
+        assert_eq!(received, 160_000);
         writing.await.expect("no panic");
         assert_eq!(queue.free(), 0);
         drop(utterance);
@@ -617,7 +634,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_listener_that_is_slow_but_listens_keeps_its_slot() {
+    async fn a_slow_listener_does_not_cost_its_engine_the_slot() {
         let (queue, mut asked) = queue(1, 100);
         let mut slow = queue.speak(of("a", "long"));
         let _other = queue.speak(of("b", "short"));
@@ -625,13 +642,13 @@ mod tests {
         let writing = tokio::spawn(async move { sink.write(&[1; 80_000]).await });
         while !writing.is_finished() {
             assert!(matches!(soon(slow.next()).await, Some(Ok(Piece::Audio(_)))));
-            tokio::time::sleep(Queue::BRAKED / 2).await;
+            tokio::time::sleep(STALL_TIMEOUT / 2).await;
             assert!(asked.is_empty() || writing.is_finished());
         }
     }
 
     #[tokio::test]
-    async fn engines_that_fail_at_once_do_not_pile_up() {
+    async fn engines_that_fail_at_once_do_not_recurse() {
         let (queue, mut asked) = queue(1, 20_000);
         let first = queue.speak(of("a", "a"));
         let failing: Vec<Speech> = (0..10_000).map(|n| queue.speak(of(&n.to_string(), "fail"))).collect();
@@ -687,7 +704,7 @@ mod tests {
                     drop(most);
                     let _ = sink.push(&[1; 10]);
                     drop(working);
-                    // Ends by being dropped: a failure, which is as good an end as any here.
+                    // Dropping the sink is a failure, which the test expects.
                     drop(sink);
                     drop(utterance);
                 });

@@ -1,7 +1,7 @@
-//! An engine that hums: for tests, and to measure everything but speech.
+//! An engine that gives a tone: for tests, and for measurements of everything but synthesis.
 //!
-//! Its audio is prepared once and shared by all sentences of all sessions, so that it costs next
-//! to nothing to make, and the same utterance always gives the same bytes.
+//! Its audio is prepared once and shared by all sessions, so it costs almost nothing, and the same
+//! utterance always gives the same bytes.
 
 use super::{Speech, Synthesizer, Utterance};
 use crate::audio::{Format, MAX_FRAME_BYTES};
@@ -11,49 +11,50 @@ use std::f64::consts::TAU;
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, PoisonError};
 
-/// What is hummed. A whole number of hertz, so that every sample rate has a whole number of
-/// samples after which the tone repeats.
+/// Frequency of the tone. It is a whole number of hertz, so that the tone repeats after a whole number
+/// of samples at every rate.
 const TONE_HZ: u32 = 440;
 
-/// A quarter of full scale, −12 dBFS.
+/// Amplitude of the tone: a quarter of full scale, −12 dBFS.
 const AMPLITUDE: f64 = 8_192.0;
 
-/// The sample rates that are supported.
+/// Supported sample rates.
 const SAMPLE_RATES_HZ: RangeInclusive<u32> = 4_000..=192_000;
 
-/// The audio in a chunk, or a frame where that is larger. Little enough that what is sent again
-/// and again stays in a core's nearest cache: the engine is there to measure everything but itself.
+/// Size of a chunk, unless a frame is larger. It is small enough that the audio stays in the cache of a
+/// core, so that measurements include as little of this engine as possible.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Formats, besides its own, that an engine keeps prepared.
+/// Number of formats, besides its own, that an engine keeps prepared.
 const CACHED_FORMATS: usize = 8;
 
-/// A deterministic engine: whatever the text, a tone of 440 Hz for a fixed time.
+/// A deterministic engine that speaks every text as a tone of 440 Hz for a fixed time.
 ///
-/// It supports every encoding at any sample rate from 4,000 to 192,000 Hz. The speed divides the
-/// time; every sentence starts at the same phase.
+/// It supports every encoding at sample rates from 4,000 to 192,000 Hz. The speed divides the time.
+/// Every sentence starts at the same phase.
 #[derive(Debug)]
 pub struct Tone {
     format: Format,
     seconds: f64,
     own: Hum,
-    /// Other formats that were asked for, the oldest in front.
+    /// Other formats that were requested, the oldest first.
     others: Mutex<VecDeque<(Format, Hum)>>,
 }
 
 impl Tone {
-    /// An engine whose sentences last this many seconds, rounded to whole samples; 1e9 is as good
-    /// as endless, and 0 or less gives sentences without audio. `format` is what a session gets
-    /// that asks for nothing else.
+    /// Creates an engine whose sentences last this many seconds, rounded to whole samples. 1e9 is
+    /// practically endless; 0 or less gives sentences without audio. `format` is for sessions that ask
+    /// for no other.
     pub fn new(format: Format, seconds: f64) -> Tone {
         Tone { format, seconds, own: Hum::new(format), others: Mutex::default() }
     }
 
+    /// Returns the tone in this format, prepared or new.
     fn hum(&self, format: Format) -> Hum {
         if format == self.format {
             return self.own.clone();
         }
-        // Whatever panicked, the queue is whole: each change to it is a single call.
+        // A poisoned lock is safe to use: each change to the queue is a single call.
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, hum)) = others.iter().find(|(other, _)| *other == format) {
             return hum.clone();
@@ -86,7 +87,7 @@ impl Synthesizer for Tone {
 
     fn speak(&self, utterance: Utterance) -> Speech {
         let sample = utterance.format.encoding.bytes_per_sample();
-        // A cast of a float saturates, so that no duration is too long, and one of NaN is 0.
+        // The cast saturates, so no duration is too long, and NaN becomes 0.
         let samples = f64::from(utterance.format.sample_rate_hz) * self.seconds / f64::from(utterance.speed);
         let left = (samples.round() as u64).saturating_mul(sample as u64);
         let frame = utterance.frame_bytes.clamp(sample, MAX_FRAME_BYTES);
@@ -95,12 +96,12 @@ impl Synthesizer for Tone {
     }
 }
 
-/// Prepared audio: a stretch that may be repeated for ever, and a chunk more of the same, so that
-/// a chunk from anywhere in the stretch is one slice.
+/// Prepared audio: one period, which may be repeated endlessly, and the same audio again for a chunk
+/// more, so that a chunk from anywhere in the period is one slice.
 #[derive(Clone, Debug)]
 struct Hum {
     audio: Bytes,
-    /// Bytes after which the tone repeats.
+    /// Length of the period, in bytes.
     period: usize,
 }
 
@@ -121,14 +122,14 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// The audio of one sentence, as slices of what is prepared.
+/// Audio of one sentence, as slices of the prepared audio.
 struct Chunks {
     hum: Hum,
-    /// Bytes of every chunk but the last.
+    /// Size of every chunk but the last, in bytes.
     chunk: usize,
-    /// Where in the period the next chunk starts.
+    /// Position in the period at which the next chunk starts.
     at: usize,
-    /// Bytes that are still to come.
+    /// Bytes that still follow.
     left: u64,
 }
 
@@ -150,7 +151,7 @@ impl Iterator for Chunks {
 #[cfg(test)]
 mod tests {
     use super::super::Voice;
-    use super::super::tests::{all, chunk};
+    use super::super::testing::{all, chunk};
     use super::*;
     use crate::audio::Encoding;
 
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sentence_lasts_as_long_as_was_asked_for() {
+    async fn a_sentence_lasts_as_long_as_it_is_set_to() {
         // Seconds, speed, encoding, sample rate, bytes.
         let cases = [
             (1.0, 1.0, Encoding::PcmS16le, 16_000, 32_000),
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sentence_may_be_endless() {
+    async fn a_sentence_can_be_endless() {
         for seconds in [1e9, f64::INFINITY] {
             let mut speech = Tone::new(PCM, seconds).speak(Utterance::new("Om.", PCM));
             for _ in 0..10_000 {
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn formats_that_are_kept_prepared_are_few() {
+    fn few_formats_are_kept_prepared() {
         let engine = Tone::new(PCM, 1.0);
         for sample_rate_hz in 8_000..8_020 {
             engine.hum(Format { sample_rate_hz, ..PCM });
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn sample_rates_have_bounds() {
+    fn sample_rates_have_limits() {
         let engine = Tone::new(PCM, 1.0);
         for (sample_rate_hz, supported) in
             [(0, false), (3_999, false), (4_000, true), (192_000, true), (192_001, false)]

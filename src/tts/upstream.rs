@@ -1,64 +1,65 @@
-//! Speech services over HTTP: what they are asked, and what their answers are.
+//! Engines that are speech services over HTTP.
 //!
-//! [`SpeechApi`] asks whatever has the interface of OpenAI's `/v1/audio/speech`, [`ElevenLabs`] the
-//! service of that name. Both pass the audio on while it arrives, through a [`Guard`], and take no
-//! more of it than the listener does. When the listener is gone, so is the request, at once.
+//! [`SpeechApi`] works with every service that has the interface of OpenAI's `/v1/audio/speech`,
+//! [`ElevenLabs`] with the service of that name. Both pass the audio on as it arrives, through a
+//! [`Guard`], and read no faster than the listener. If the listener leaves, the request is aborted at
+//! once.
 //!
-//! How a request is made, and how long it may take, is none of this file's business: see
-//! [`upstream`](crate::upstream).
+//! [`upstream`](crate::upstream) makes the requests and enforces their deadlines.
 
+use super::guard::Guard;
 use super::{
-    Cancelled, Guard, SampleEncoding, Shape, Sink, Speech, SynthesisError, Synthesizer, Treatment, Utterance,
-    Voice,
+    Cancelled, SampleEncoding, Sink, Speech, SynthesisError, Synthesizer, Treatment, Utterance, Voice,
 };
-use crate::audio::{Encoding, Format};
+use crate::audio::{Encoding, Format, SourceFormat};
 use crate::text::redact::discreet;
 use crate::upstream::{Attempt, Call, Failure, InvalidSettings, Reply, Settings, Upstream, escape};
 use serde_json::json;
 use std::borrow::Cow;
 
-/// The sample rate of a session that asks for none, where no setting says the service's own: that
-/// of most neural voices. What the service really gives is converted to it.
-const USUAL_RATE_HZ: u32 = 24_000;
+/// Sample rate of a session that asks for none, if no setting gives the rate of the service. It is the
+/// rate of most neural voices. Audio at other rates is converted to it.
+const DEFAULT_RATE_HZ: u32 = 24_000;
 
-/// Where some services say the sample rate of bare samples.
+/// Header in which some services give the sample rate of raw samples.
 const RATE_HEADER: &str = "x-sample-rate";
 
 /// A service with the interface of OpenAI's `/v1/audio/speech`: Kokoro-FastAPI, speaches, LocalAI,
 /// OpenAI, and others.
 ///
-/// What the samples are is read from the WAV's header, or from the `Content-Type` and
-/// `X-Sample-Rate`, or said by [`sample_rate_hz`](Self::sample_rate_hz); bare samples of which nothing says it are refused, for
-/// services differ.
+/// The format of the samples comes from the header of the WAV, from `Content-Type` and
+/// `X-Sample-Rate`, or from [`sample_rate_hz`](Self::sample_rate_hz). Raw samples of unknown format are
+/// refused, because services differ.
 #[derive(Clone, Debug)]
 pub struct SpeechApi {
     upstream: Upstream,
-    /// The model that is asked for; services with only one take any name. Default: `tts-1`.
+    /// Name of the model. Services with a single model accept any name. Default: `tts-1`.
     pub model: String,
-    /// The voices that a session may ask for, the default one first. Default: `alloy`, which most
-    /// services take, be it for a voice of their own.
+    /// Voices that a session may ask for, the default voice first. Default: `alloy`, which most services
+    /// accept, some of them for a voice of their own.
     pub voices: Vec<String>,
-    /// What is asked for. Default: WAV.
+    /// Form of the audio that is requested. Default: WAV.
     pub response: ResponseFormat,
-    /// The sample rate of bare samples, where no `Content-Type` says it, and of sessions that ask
-    /// for none. Default: not known, and 24,000 for such sessions.
+    /// Sample rate of raw samples if `Content-Type` does not give it, and of sessions that ask for none.
+    /// Default: unknown for raw samples, 24,000 Hz for such sessions.
     pub sample_rate_hz: Option<u32>,
-    /// What is done to the audio.
+    /// Adjustments to the audio.
     pub treatment: Treatment,
 }
 
-/// The forms in which a [`SpeechApi`] may give its audio.
+/// Form of the audio that a [`SpeechApi`] requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ResponseFormat {
-    /// A WAV, which says itself what its samples are.
+    /// A WAV, whose header describes the samples.
     #[default]
     Wav,
-    /// Bare samples of 16 bits, little endian, one channel: a little sooner with some services.
+    /// Raw samples of 16 bits, little endian, one channel. Some services answer a little sooner.
     Pcm,
 }
 
 impl ResponseFormat {
-    /// The name in requests and settings: `wav` or `pcm`.
+    /// Name in requests and settings: `wav` or `pcm`.
     pub fn name(self) -> &'static str {
         match self {
             ResponseFormat::Wav => "wav",
@@ -66,17 +67,17 @@ impl ResponseFormat {
         }
     }
 
-    /// The format of this name, if there is one.
+    /// Returns the form with this name, if there is one.
     pub fn from_name(name: &str) -> Option<ResponseFormat> {
         [ResponseFormat::Wav, ResponseFormat::Pcm].into_iter().find(|format| format.name() == name)
     }
 }
 
 impl SpeechApi {
-    /// Gets ready to ask a service; nothing is sent yet.
+    /// Creates an engine for a service. Nothing is sent yet.
     ///
     /// # Errors
-    /// The base URL is none that can be asked.
+    /// The base URL is invalid.
     pub fn new(settings: Settings) -> Result<SpeechApi, InvalidSettings> {
         Ok(SpeechApi {
             upstream: Upstream::new(settings)?,
@@ -88,10 +89,10 @@ impl SpeechApi {
         })
     }
 
-    /// What the samples of an answer are that has no header, if anything says it.
-    fn bare(&self, reply: &Reply) -> Option<Shape> {
+    /// Format of the raw samples in a reply, if it is known.
+    fn raw_format(&self, reply: &Reply) -> Option<SourceFormat> {
         match media_type(reply.content_type(), reply.header(RATE_HEADER)) {
-            Media::Samples(shape) => Some(shape),
+            Media::Samples(format) => Some(format),
             Media::Unknown if self.response == ResponseFormat::Pcm => self.sample_rate_hz.map(linear),
             Media::Unknown | Media::Other => None,
         }
@@ -104,7 +105,7 @@ impl Synthesizer for SpeechApi {
     }
 
     fn format(&self) -> Format {
-        own_format(self.sample_rate_hz.unwrap_or(USUAL_RATE_HZ))
+        own_format(self.sample_rate_hz.unwrap_or(DEFAULT_RATE_HZ))
     }
 
     fn voices(&self) -> Vec<Voice> {
@@ -118,7 +119,7 @@ impl Synthesizer for SpeechApi {
             "voice": voice(&self.voices, &utterance),
             "response_format": self.response.name(),
         });
-        // Not every service knows this field; its own rate needs no word.
+        // Not every service knows this field. The natural rate needs none.
         if utterance.speed != 1.0 {
             request["speed"] = json!(hundredths(utterance.speed));
         }
@@ -129,47 +130,46 @@ impl Synthesizer for SpeechApi {
         };
         let call = self.upstream.post("/v1/audio/speech", &request, accept);
         carry(&self.upstream, call, &utterance, self.format(), self.treatment, move |reply| {
-            engine.bare(reply)
+            engine.raw_format(reply)
         })
     }
 }
 
 /// The service of ElevenLabs, or one with its interface: `/v1/text-to-speech/{voice}/stream`.
 ///
-/// Bare samples are asked for at a rate of its list, so that none of it has to be decoded. What was
-/// spoken right before goes along (`previous_text`), and the melody of speech with it.
+/// It requests raw samples, so that nothing has to be decoded. It sends the text before the sentence
+/// too (`previous_text`), so that the melody of speech continues.
 #[derive(Clone, Debug)]
 pub struct ElevenLabs {
     upstream: Upstream,
-    /// The model that is asked for. Default: `eleven_flash_v2_5`, the one that answers soonest.
+    /// Name of the model. Default: `eleven_flash_v2_5`, the fastest one.
     pub model: String,
-    /// The ids of the voices that a session may ask for, the default one first.
+    /// Ids of the voices that a session may ask for, the default voice first.
     pub voices: Vec<String>,
-    /// What is asked for: one of [`SAMPLE_RATES`](ElevenLabs::SAMPLE_RATES), of which some need a
-    /// subscription. Default: 22,050.
+    /// Sample rate that is requested: one of [`SAMPLE_RATES`](ElevenLabs::SAMPLE_RATES). Some of them
+    /// need a subscription. Default: 22,050 Hz.
     pub sample_rate_hz: u32,
-    /// What is done to the audio.
+    /// Adjustments to the audio.
     pub treatment: Treatment,
 }
 
 impl ElevenLabs {
-    /// Where the service is.
+    /// Base URL of the service.
     pub const URL: &str = "https://api.elevenlabs.io";
 
-    /// The header that its keys go in.
+    /// Request header for API keys.
     pub const KEY_HEADER: &str = "xi-api-key";
 
-    /// The sample rates that it gives.
+    /// Sample rates of the service, in hertz.
     pub const SAMPLE_RATES: [u32; 7] = [8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
 
-    /// The speeds that it speaks at; others become the nearest of them.
+    /// Slowest and fastest speed of the service. Other speeds become the nearest of the two.
     const SPEEDS: (f32, f32) = (0.7, 1.2);
 
-    /// Gets ready to ask the service for these voices, of which there must be one; nothing is sent
-    /// yet.
+    /// Creates an engine with these voices, at least one. Nothing is sent yet.
     ///
     /// # Errors
-    /// The base URL is none that can be asked.
+    /// The base URL is invalid.
     pub fn new(settings: Settings, voices: Vec<String>) -> Result<ElevenLabs, InvalidSettings> {
         Ok(ElevenLabs {
             upstream: Upstream::new(settings)?,
@@ -199,7 +199,7 @@ impl Synthesizer for ElevenLabs {
         if !utterance.previous_text.is_empty() {
             request["previous_text"] = json!(utterance.previous_text);
         }
-        // Settings that are sent replace those which the voice was saved with.
+        // Settings in the request replace those that the voice was saved with, so send none at 1.0.
         if utterance.speed != 1.0 {
             let (least, most) = ElevenLabs::SPEEDS;
             request["voice_settings"] = json!({ "speed": hundredths(utterance.speed.clamp(least, most)) });
@@ -209,10 +209,10 @@ impl Synthesizer for ElevenLabs {
             escape(voice(&self.voices, &utterance)),
             self.sample_rate_hz
         );
-        // It has been asked for these samples, whatever it calls them.
-        let bare = Some(linear(self.sample_rate_hz));
+        // These samples were requested, whatever the `Content-Type` is.
+        let raw = Some(linear(self.sample_rate_hz));
         let call = self.upstream.post(&path, &request, "audio/*");
-        carry(&self.upstream, call, &utterance, self.format(), self.treatment, move |_| bare)
+        carry(&self.upstream, call, &utterance, self.format(), self.treatment, move |_| raw)
     }
 }
 
@@ -220,7 +220,7 @@ fn own_format(sample_rate_hz: u32) -> Format {
     Format { encoding: Encoding::PcmS16le, sample_rate_hz }
 }
 
-/// The voice that is asked for, or the default.
+/// Voice of the utterance, or the default voice.
 fn voice<'a>(voices: &'a [String], utterance: &'a Utterance) -> &'a str {
     match utterance.voice.as_str() {
         "" => voices.first().map_or("", String::as_str),
@@ -228,27 +228,28 @@ fn voice<'a>(voices: &'a [String], utterance: &'a Utterance) -> &'a str {
     }
 }
 
-/// A factor as a person would write it: 1.1, where the float is 1.100000024.
+/// Rounds a factor to two places, because the `f32` 1.1 is 1.100000024.
 fn hundredths(factor: f32) -> f64 {
     (f64::from(factor) * 100.0).round() / 100.0
 }
 
-fn linear(sample_rate_hz: u32) -> Shape {
-    Shape { encoding: SampleEncoding::PcmS16le, sample_rate_hz, channels: 1 }
+fn linear(sample_rate_hz: u32) -> SourceFormat {
+    SourceFormat { encoding: SampleEncoding::PcmS16le, sample_rate_hz, channels: 1 }
 }
 
-/// What a `Content-Type` says of a body.
+/// Content of a body, by its `Content-Type`.
 #[derive(Debug, PartialEq)]
 enum Media {
-    /// Bare samples like these.
-    Samples(Shape),
-    /// Nothing, or not enough.
+    /// Raw samples of this format.
+    Samples(SourceFormat),
+    /// Not known, or not completely.
     Unknown,
-    /// What has no bare samples in it.
+    /// Something other than raw samples.
     Other,
 }
 
-/// Reads a `Content-Type` (RFC 9110 §8.3.1), and the rate that stands elsewhere if not in it.
+/// Reads a `Content-Type` (RFC 9110 §8.3.1). `rate` is the sample rate from another header, used if
+/// `Content-Type` has none.
 fn media_type(content_type: &str, rate: Option<&str>) -> Media {
     let mut parts = content_type.split(';').map(str::trim);
     let name = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -266,9 +267,9 @@ fn media_type(content_type: &str, rate: Option<&str>) -> Media {
         "audio/pcm" | "audio/x-pcm" | "audio/pcm_s16le" | "audio/raw" | "audio/x-raw" => {
             SampleEncoding::PcmS16le
         }
-        // RFC 2586 §2: in network byte order.
+        // RFC 2586 §2: network byte order.
         "audio/l16" => SampleEncoding::PcmS16be,
-        // RFC 2046 §4.3: µ-law of 8,000 samples a second.
+        // RFC 2046 §4.3: µ-law at 8,000 Hz.
         "audio/basic" | "audio/pcmu" => SampleEncoding::MuLaw,
         "audio/pcma" => SampleEncoding::ALaw,
         "" | "application/octet-stream" | "binary/octet-stream" | "audio/*" => return Media::Unknown,
@@ -276,13 +277,15 @@ fn media_type(content_type: &str, rate: Option<&str>) -> Media {
     };
     let telephony = matches!(encoding, SampleEncoding::MuLaw | SampleEncoding::ALaw).then_some(8_000);
     match (rate.or(telephony), u16::try_from(channels)) {
-        (Some(sample_rate_hz), Ok(channels)) => Media::Samples(Shape { encoding, sample_rate_hz, channels }),
+        (Some(sample_rate_hz), Ok(channels)) => {
+            Media::Samples(SourceFormat { encoding, sample_rate_hz, channels })
+        }
         _ if encoding == SampleEncoding::PcmS16le => Media::Unknown,
         _ => Media::Other,
     }
 }
 
-/// Why an utterance is not spoken to its end.
+/// Reason to end an utterance early.
 enum Stop {
     Cancelled,
     Failed(SynthesisError),
@@ -296,7 +299,7 @@ impl From<Cancelled> for Stop {
 
 impl Stop {
     fn failed(failure: &Failure, utterance: &Utterance) -> Stop {
-        tracing::warn!("{}", told(failure.detail(), utterance));
+        tracing::warn!("{}", redacted(failure.detail(), utterance));
         Stop::Failed(match failure.kind.is_timeout() {
             true => SynthesisError::timeout(failure.to_string()),
             false => SynthesisError::failed(failure.to_string()),
@@ -304,35 +307,35 @@ impl Stop {
     }
 }
 
-/// What a log line may tell of it.
-fn told<'a>(line: &'a str, utterance: &Utterance) -> Cow<'a, str> {
+/// Returns a log line without quotations of the utterance's text.
+fn redacted<'a>(line: &'a str, utterance: &Utterance) -> Cow<'a, str> {
     discreet(line, &[&utterance.text, &utterance.previous_text])
 }
 
-/// Makes a call, and carries the audio of its answer to the listener.
+/// Makes a call, and passes the audio of the reply to the listener.
 fn carry(
     upstream: &Upstream,
     call: Result<Call, InvalidSettings>,
     utterance: &Utterance,
     own: Format,
     treatment: Treatment,
-    bare: impl FnOnce(&Reply) -> Option<Shape> + Send + 'static,
+    raw_format: impl FnOnce(&Reply) -> Option<SourceFormat> + Send + 'static,
 ) -> Speech {
     let call = match call {
         Ok(call) => call,
         Err(error) => {
             tracing::warn!("{error}");
             return Speech::failed(SynthesisError::failed(
-                "The speech engine cannot be asked for this voice.",
+                "The speech engine cannot be asked for this voice. Use another voice.",
             ));
         }
     };
-    // The guard says the rate anew where the audio has another.
+    // The guard changes the rate if the audio has another one.
     let (mut sink, speech) = Speech::channel(utterance, own.sample_rate_hz);
     let (upstream, utterance) = (upstream.clone(), utterance.clone());
     tokio::spawn(async move {
-        let open = |reply: &Reply| Guard::new(bare(reply), treatment, &utterance);
-        // What it holds of the connection is gone before the listener is waited for.
+        let open = |reply: &Reply| Guard::new(raw_format(reply), treatment, &utterance);
+        // The connection is released before the wait for the listener.
         match transfer(&upstream, call, &utterance, &mut sink, open).await {
             Ok(()) => sink.finish().await,
             Err(Stop::Cancelled) => {}
@@ -358,8 +361,8 @@ async fn transfer(
         match attempt {
             Attempt::Reply(reply) => break reply,
             Attempt::Retry(failure) => {
-                tracing::warn!("{}; asking again", told(failure.detail(), utterance));
-                sink.warn("retrying_engine", format!("{failure} It is asked again."));
+                tracing::warn!("{}; retrying", redacted(failure.detail(), utterance));
+                sink.warn("retrying_engine", format!("{failure} Retrying."));
             }
         }
     };
@@ -374,8 +377,7 @@ async fn transfer(
             Ok(Some(chunk)) => chunk,
             Ok(None) => break guard.finish(sink),
             Err(failure) => {
-                // What was heard must not end with a click. What the guard has to say of an end
-                // that was none is of no interest.
+                // The fade at the end avoids a click. The failure is more important than the guard's error.
                 let _ = guard.finish(sink);
                 return Err(Stop::failed(&failure, utterance));
             }
@@ -390,7 +392,7 @@ async fn transfer(
         let error = SynthesisError { message: upstream.quote(&error.message), ..error };
         let content_type = reply.content_type();
         let line = upstream.located(&format!("{error} (Content-Type: {content_type})"));
-        tracing::warn!("{}", told(&line, utterance));
+        tracing::warn!("{}", redacted(&line, utterance));
         Stop::Failed(error)
     })
 }
@@ -400,17 +402,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_content_type_says_what_samples_are_or_it_does_not() {
-        let shape =
-            |encoding, sample_rate_hz, channels| Media::Samples(Shape { encoding, sample_rate_hz, channels });
+    fn content_type_gives_the_format_of_raw_samples() {
+        let samples = |encoding, sample_rate_hz, channels| {
+            Media::Samples(SourceFormat { encoding, sample_rate_hz, channels })
+        };
         use SampleEncoding::*;
         let table = [
-            ("audio/pcm;rate=24000", shape(PcmS16le, 24_000, 1)),
-            ("Audio/PCM; Rate=\"22050\"; channels=2", shape(PcmS16le, 22_050, 2)),
-            ("audio/x-raw; sample_rate = 16000", shape(PcmS16le, 16_000, 1)),
-            ("audio/L16; rate=44100", shape(PcmS16be, 44_100, 1)),
-            ("audio/basic", shape(MuLaw, 8_000, 1)),
-            ("audio/PCMA;rate=16000", shape(ALaw, 16_000, 1)),
+            ("audio/pcm;rate=24000", samples(PcmS16le, 24_000, 1)),
+            ("Audio/PCM; Rate=\"22050\"; channels=2", samples(PcmS16le, 22_050, 2)),
+            ("audio/x-raw; sample_rate = 16000", samples(PcmS16le, 16_000, 1)),
+            ("audio/L16; rate=44100", samples(PcmS16be, 44_100, 1)),
+            ("audio/basic", samples(MuLaw, 8_000, 1)),
+            ("audio/PCMA;rate=16000", samples(ALaw, 16_000, 1)),
             ("audio/pcm", Media::Unknown),
             ("audio/pcm;rate=fast", Media::Unknown),
             ("audio/pcm;rate=-1", Media::Unknown),
@@ -426,8 +429,8 @@ mod tests {
         for (content_type, expected) in table {
             assert_eq!(media_type(content_type, None), expected, "{content_type}");
         }
-        // The rate may stand in a header of its own, which counts for less.
-        let known = shape(PcmS16le, 22_050, 1);
+        // The rate may stand in a header of its own. `Content-Type` takes precedence.
+        let known = samples(PcmS16le, 22_050, 1);
         assert_eq!(media_type("audio/pcm_s16le", Some("22050")), known);
         assert_eq!(media_type("audio/pcm;rate=22050", Some("8000")), known);
         assert_eq!(media_type("audio/pcm", Some("much")), Media::Unknown);
@@ -435,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_factor_is_written_as_a_person_would() {
+    fn a_factor_has_at_most_two_places() {
         assert_eq!(json!(hundredths(1.1)).to_string(), "1.1");
         assert_eq!(json!(hundredths(0.7)).to_string(), "0.7");
         assert_eq!(json!(hundredths(2.0)).to_string(), "2.0");

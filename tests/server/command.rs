@@ -159,22 +159,26 @@ async fn what_programs_do_is_heard_or_told_and_nothing_of_them_is_left() {
         ("cat voice.raw; exec >&-; sleep 60", 1, None),
         ("cat voice.raw; (sleep 60 >&- 2>&- &)", 1, None),
         ("exit 0", 0, Some((NoAudio, "gave no audio"))),
-        ("cat silence", 0, Some((NoAudio, "nothing but silence"))),
-        ("cat /dev/zero", 0, Some((NoAudio, "nothing but silence"))),
-        ("sleep 60", 0, Some((Timeout, "gave no audio in time"))),
-        ("cat voice.raw; sleep 60", 1, Some((Timeout, "stopped giving audio in the middle"))),
-        ("while :; do printf \"\\000\"; sleep 0.05; done", 0, Some((Timeout, "took too long"))),
+        ("cat silence", 0, Some((NoAudio, "gave only silence"))),
+        ("cat /dev/zero", 0, Some((NoAudio, "gave only silence"))),
+        ("sleep 60", 0, Some((Timeout, "gave no audio within 1.5 s"))),
+        ("cat voice.raw; sleep 60", 1, Some((Timeout, "paused for longer than 1.2 s in this sentence"))),
+        ("while :; do printf \"\\000\"; sleep 0.05; done", 0, Some((Timeout, "took longer than 2 s"))),
         ("cat voice.raw; exit 3", 1, Some((Failed, "ended with exit code 3"))),
         ("exit 127", 0, Some((Failed, "ended with exit code 127"))),
         ("cat voice.raw; kill -9 $$", 1, Some((Failed, "was ended by signal 9"))),
         ("cat voice.raw; printf x; kill -9 $$", 1, Some((Failed, "was ended by signal 9"))),
         ("cat voice.raw; printf x; exit 1", 1, Some((Failed, "ended with exit code 1"))),
-        ("cat voice.raw; printf x; sleep 60", 1, Some((Timeout, "stopped giving audio in the middle"))),
-        ("printf \"{\\\"error\\\":1}\"", 0, Some((Failed, "in place of audio"))),
-        ("cat html", 0, Some((Failed, "gave HTML or XML in place of audio, which begins: <html><body>502"))),
+        (
+            "cat voice.raw; printf x; sleep 60",
+            1,
+            Some((Timeout, "paused for longer than 1.2 s in this sentence")),
+        ),
+        ("printf \"{\\\"error\\\":1}\"", 0, Some((Failed, "gave JSON instead of audio"))),
+        ("cat html", 0, Some((Failed, "gave HTML or XML instead of audio, which begins: <html><body>502"))),
         ("cat html; exit 1", 0, Some((Failed, "ended with exit code 1"))),
-        ("yes", 0, Some((Failed, "gave text in place of audio, which begins: y y y"))),
-        ("cat html >&2; printf RIFFxxxxWAVEfmt", 0, Some((Failed, "inside of its WAV header"))),
+        ("yes", 0, Some((Failed, "gave text instead of audio, which begins: y y y"))),
+        ("cat html >&2; printf RIFFxxxxWAVEfmt", 0, Some((Failed, "ended inside its WAV header"))),
     ];
     let stage = Stage::new();
     for (script, times, expected) in table {
@@ -213,7 +217,9 @@ async fn a_program_that_never_ends_is_ended() {
     let (samples, error) = heard(speech).await;
     // 30 s and one for each character.
     assert_eq!(samples.len(), 33 * RATE_HZ as usize);
-    assert!(error.is_some_and(|error| error.message.contains("far more audio")));
+    assert!(
+        error.is_some_and(|error| error.message.contains("too much audio for this sentence (limit 33 s)"))
+    );
     watch.gone(pid).await;
 }
 
@@ -283,7 +289,7 @@ async fn a_program_waits_for_its_listener_and_that_time_is_not_held_against_it()
     assert!(matches!(within(speech.next()).await, Some(Ok(Piece::Audio(_)))));
     // Time itself is what is tested here.
     tokio::time::sleep(3 * short).await;
-    let held = speech.untaken_bytes();
+    let held = speech.buffered_bytes();
     assert!(held < 100_000, "{held} bytes are made ahead");
     let (samples, error) = heard(speech).await;
     assert_eq!(error, None);
@@ -360,19 +366,19 @@ fn a_command_that_cannot_be_run_is_refused_with_a_sentence() {
         ("", "it is empty"),
         ("  \t ", "it is empty"),
         ("no-such-program-here --x", "there is no program `no-such-program-here` in PATH; install it"),
-        ("/no/such/program", "`/no/such/program` is no program"),
-        ("/tmp", "`/tmp` is no program"),
-        ("/etc/passwd", "`/etc/passwd` is no program"),
-        ("{voice} x", "the program itself cannot be a placeholder"),
-        ("sh {lang}", "there is no placeholder {lang}; there are {text}, {voice}, {language}"),
-        ("sh {", "`{` has a brace alone"),
-        ("sh a}b", "`a}b` has a brace alone"),
-        ("sh 'a", "a quote ' is never closed"),
-        ("sh \"a\\\"", "a quote \" is never closed"),
+        ("/no/such/program", "`/no/such/program` is not an executable file"),
+        ("/tmp", "`/tmp` is not an executable file"),
+        ("/etc/passwd", "`/etc/passwd` is not an executable file"),
+        ("{voice} x", "the program cannot be a placeholder"),
+        ("sh {lang}", "there is no placeholder {lang}; use {text}, {voice}, {language}"),
+        ("sh {", "`{` has an unmatched brace"),
+        ("sh a}b", "`a}b` has an unmatched brace"),
+        ("sh 'a", "a quote ' is not closed"),
+        ("sh \"a\\\"", "a quote \" is not closed"),
         ("sh a\\", "ends with a backslash"),
-        ("sh a | sox", "`|` works in a shell only, and there is none; write sh -c"),
-        ("sh a 2>&1", "`2>&1` works in a shell only"),
-        ("sh {voice}", "no voices are named"),
+        ("sh a | sox", "`|` needs a shell, but the command runs without one; write sh -c"),
+        ("sh a 2>&1", "`2>&1` needs a shell"),
+        ("sh {voice}", "there are no voices"),
     ];
     for (command, expected) in table {
         let error = Command::new(Settings::new(command)).unwrap_err().to_string();
@@ -380,7 +386,7 @@ fn a_command_that_cannot_be_run_is_refused_with_a_sentence() {
     }
     let voices = vec!["a".to_owned(), "b".to_owned()];
     let error = Command::new(Settings { voices, ..Settings::new("sh") }).unwrap_err().to_string();
-    assert!(error.contains("has no {voice}"), "{error}");
+    assert!(error.contains("several voices but no {voice}"), "{error}");
     assert!(Command::new(Settings::new("sh -c 'a | b' '|' \\; {text}")).is_ok());
 }
 

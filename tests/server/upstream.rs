@@ -601,17 +601,12 @@ async fn a_service_that_fails_costs_one_sentence() {
         (Answer("500 No", "", key("oh KEY")), failed, false, "500"),
         (Answer("503 No", "", vec![]), failed, false, "503"),
         (Answer("307 There", "Location: http://127.0.0.1:1/\r\n", vec![]), failed, false, "redirect"),
-        (
-            Answer("200 OK", text, key("<!doctype html><p>Your key is KEY")),
-            failed,
-            false,
-            "in place of audio",
-        ),
+        (Answer("200 OK", text, key("<!doctype html><p>Your key is KEY")), failed, false, "instead of audio"),
         (
             Answer("200 OK", pcm, key(r#"{"error":"The key KEY has no credit left"}"#)),
             failed,
             false,
-            "in place of audio",
+            "instead of audio",
         ),
         (
             Answer("200 OK", "Content-Type: audio/mpeg\r\n", b"ID3mock-mp3-audio-bytes".to_vec()),
@@ -790,7 +785,8 @@ async fn bare_samples_of_which_nothing_is_known_are_refused() {
         let error = within(speech.next()).await.unwrap().unwrap_err();
         assert_eq!(
             error.message,
-            "The speech engine's audio is no WAV, and no setting says what its samples are."
+            "The speech engine's audio has no WAV header, and its encoding or sample rate is not set. Set both, \
+             or make the engine give a WAV."
         );
     }
 }
@@ -916,7 +912,7 @@ async fn nobody_is_asked_again_for_a_listener_that_has_left() {
     let frames = client.read_until("warning").await;
     let warning = messages(&frames).pop().unwrap();
     assert_eq!(warning["code"], "retrying_engine");
-    assert_eq!(warning["message"], "The speech engine answered with the status 503. It is asked again.");
+    assert_eq!(warning["message"], "The speech engine answered with the status 503. Retrying.");
     client.say(r#"{"type":"end"}"#).await;
     drop(client);
     server.is_quiet().await;

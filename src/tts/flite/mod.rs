@@ -1,0 +1,174 @@
+//! The engine inside the binary: one male speaker of US English, with no download and no account.
+//!
+//! The crate `flite-rs` synthesises about a thousand times faster than real time on one core. This
+//! module adds threads that sessions share fairly, a speed for each utterance, the silence and the
+//! level of [`level`](crate::audio::level), the times of words, and limits on the work for hostile text.
+
+mod clock;
+mod pieces;
+mod speaker;
+mod spelling;
+
+use super::{Gender, Sink, Speech, SynthesisError, Synthesizer, Utterance, Voice};
+use crate::audio::{Encoding, Format};
+use crate::text::words::written;
+use clock::Clock;
+use flite_rs::text::{self, Token};
+use pieces::{pieces, placed};
+use speaker::{Speaker, VOICES};
+use spelling::Plain;
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+/// The engine inside the binary: the voice kal16 of Flite, 16 kHz, US English, and the same voice at a
+/// lower and a higher pitch, kal16-low and kal16-high.
+///
+/// - Speeds outside of 0.5 to 2.0 become the nearest of the two.
+/// - The same utterance always gives the same bytes, with words at the same times.
+/// - A sentence begins with at most 20 ms of silence, ends with at most 120 ms, and peaks at −1 dBFS or
+///   below. Resampling can raise the peak a little.
+/// - The times of words are exact. A written word without a sound, such as an emoji or a word in a
+///   foreign script, is left out. Silence at a comma belongs to no word. Silence inside a written word,
+///   as in "wait—what", belongs to that word.
+/// - Synthesis runs on a limited number of threads, one sentence at a time, in the order of requests. A
+///   thread never waits for a listener: a slow listener stops its own utterance only.
+#[derive(Clone)]
+pub struct Flite {
+    speaker: Arc<Speaker>,
+    threads: Arc<Semaphore>,
+}
+
+impl Flite {
+    /// Creates an engine with one thread for each core.
+    ///
+    /// # Panics
+    /// Panics if the voice in the binary is damaged, which cannot happen.
+    pub fn new() -> Flite {
+        Flite::with_threads(thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// Creates an engine with this many threads, at least one.
+    ///
+    /// # Panics
+    /// Panics if the voice in the binary is damaged, which cannot happen.
+    pub fn with_threads(threads: usize) -> Flite {
+        let threads = threads.clamp(1, Semaphore::MAX_PERMITS);
+        Flite { speaker: Arc::new(Speaker::new()), threads: Arc::new(Semaphore::new(threads)) }
+    }
+}
+
+impl Default for Flite {
+    fn default() -> Flite {
+        Flite::new()
+    }
+}
+
+impl fmt::Debug for Flite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Flite({} free threads)", self.threads.available_permits())
+    }
+}
+
+impl Synthesizer for Flite {
+    fn name(&self) -> &str {
+        "flite"
+    }
+
+    fn format(&self) -> Format {
+        Format { encoding: Encoding::PcmS16le, sample_rate_hz: self.speaker.recording.sample_rate }
+    }
+
+    fn voices(&self) -> Vec<Voice> {
+        let voice = |(name, _)| Voice {
+            language: Some("en-US".to_owned()),
+            gender: Some(Gender::Male),
+            sample_rate_hz: Some(self.speaker.recording.sample_rate),
+            ..Voice::new(name)
+        };
+        VOICES.map(voice).into()
+    }
+
+    fn is_deterministic(&self) -> bool {
+        true
+    }
+
+    fn speak(&self, utterance: Utterance) -> Speech {
+        let (sink, speech) = Speech::channel(&utterance, self.speaker.recording.sample_rate);
+        tokio::spawn(speak(self.clone(), utterance, sink));
+        speech
+    }
+}
+
+/// Speaks an utterance to its end, or until the listener leaves.
+async fn speak(engine: Flite, utterance: Utterance, mut sink: Sink) {
+    let params = engine.speaker.params(utterance.speed, &utterance.voice);
+    let plain = Plain::new(&utterance.text);
+    let mut written = written(&utterance.text).peekable();
+    let mut clock = utterance.has_word_times.then(|| Clock::new(engine.speaker.recording.sample_rate));
+    let mut read = 0;
+    let cut = text::sentences(&plain.text).flat_map(|sentence| pieces(placed(sentence, &mut read)));
+    let mut cut = cut.peekable();
+    let mut has_sound = false;
+    while let Some(piece) = cut.next() {
+        if let Some(clock) = &mut clock {
+            let next = cut.peek().and_then(|piece| piece.first()).map(|placed| plain.origin(placed.at));
+            let origins = piece.iter().map(|placed| plain.origin(placed.at));
+            let words = origins.map(|at| {
+                while written.next_if(|word| word.end <= at).is_some() {}
+                written.peek().cloned().unwrap_or(at..at)
+            });
+            clock.start_piece(words.collect(), next);
+        }
+        let tokens: Vec<Token> = piece.into_iter().map(|placed| placed.token).collect();
+        let speaker = engine.speaker.clone();
+        let running_clock = clock.take();
+        let job = move |sink: &mut Sink| speaker.speak(&tokens, &params, running_clock, sink);
+        // `None` means that the listener is gone, or that the job panicked. A panic drops the sink, which
+        // the listener sees as a failure.
+        let Some((returned, (piece_has_sound, returned_clock))) = run(&engine.threads, sink, job).await
+        else {
+            return;
+        };
+        sink = returned;
+        clock = returned_clock;
+        has_sound |= piece_has_sound;
+        // No thread is in use here, so a slow listener delays only itself. The next piece starts after
+        // this wait, which limits the buffered audio.
+        if sink.drain().await.is_err() {
+            return;
+        }
+    }
+    if has_sound {
+        sink.finish().await;
+    } else {
+        let message = "The engine flite cannot speak this text: it reads English words, numbers and signs. \
+                       Send English text, or use an engine for this language.";
+        sink.fail(SynthesisError::no_audio(message)).await;
+    }
+}
+
+/// Runs a job on a thread of its own, once one of `threads` is free. `None` if the listener left before
+/// that, or the job panicked.
+async fn run<T: Send + 'static>(
+    threads: &Arc<Semaphore>,
+    mut sink: Sink,
+    job: impl FnOnce(&mut Sink) -> T + Send + 'static,
+) -> Option<(Sink, T)> {
+    let permit = tokio::select! {
+        biased;
+        () = sink.cancelled() => return None,
+        permit = threads.clone().acquire_owned() => permit.ok()?,
+    };
+    let done = spawn_blocking(move || {
+        let _permit = permit;
+        let result = job(&mut sink);
+        (sink, result)
+    });
+    done.await.ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! Replacement of letters and marks that the voice does not know.
+
+use std::borrow::Cow;
+
+/// ASCII white space that the voice takes for letters.
+const ODD_SPACES: [char; 2] = ['\u{b}', '\u{c}'];
+
+/// A text in which letters and marks that the voice would skip are replaced by ones it knows.
+pub(super) struct Plain<'a> {
+    pub(super) text: Cow<'a, str>,
+    /// Position in the written text of the character that each byte stands for. Empty if the texts are
+    /// equal.
+    origins: Vec<usize>,
+}
+
+impl Plain<'_> {
+    pub(super) fn new(written: &str) -> Plain<'_> {
+        if written.is_ascii() && !written.contains(ODD_SPACES) {
+            return Plain { text: Cow::Borrowed(written), origins: Vec::new() };
+        }
+        let mut text = String::with_capacity(written.len());
+        let mut origins = Vec::with_capacity(written.len());
+        for (at, letter) in written.char_indices() {
+            // A dash between spaces is a pause. A dash between figures means "to".
+            let dash = letter == '—' || (letter == '–' && text.ends_with(' '));
+            if dash {
+                text.truncate(text.trim_end().len());
+                origins.truncate(text.len());
+            }
+            text.push_str(nearest(letter, dash).unwrap_or(letter.encode_utf8(&mut [0; 4])));
+            origins.resize(text.len(), at);
+        }
+        Plain { text: Cow::Owned(text), origins }
+    }
+
+    /// Position of this byte in the written text.
+    pub(super) fn origin(&self, at: usize) -> usize {
+        self.origins.get(at).copied().unwrap_or(at)
+    }
+}
+
+/// Replacement for a character that the voice does not know. `pause` is true if a dash is a pause.
+fn nearest(letter: char, pause: bool) -> Option<&'static str> {
+    Some(match letter {
+        '‘' | '’' => "'",
+        '“' | '”' | '„' | '«' | '»' => "\"",
+        _ if pause => ", ",
+        '–' | '‐' | '‑' => "-",
+        '…' => "...",
+        'À'..='Å' => "A",
+        'Æ' => "Ae",
+        'Ç' => "C",
+        'È'..='Ë' => "E",
+        'Ì'..='Ï' => "I",
+        'Ñ' => "N",
+        'Ò'..='Ö' | 'Ø' => "O",
+        'Œ' => "Oe",
+        'Ù'..='Ü' => "U",
+        'ß' => "ss",
+        'à'..='å' => "a",
+        'æ' => "ae",
+        'ç' => "c",
+        'è'..='ë' => "e",
+        'ì'..='ï' => "i",
+        'ñ' => "n",
+        'ò'..='ö' | 'ø' => "o",
+        'œ' => "oe",
+        'ù'..='ü' => "u",
+        'ý' | 'ÿ' => "y",
+        _ if ODD_SPACES.contains(&letter) => " ",
+        _ if letter.is_whitespace() && !letter.is_ascii() => " ",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::said;
+    use super::*;
+
+    #[tokio::test]
+    async fn unknown_letters_are_read_as_similar_ones() {
+        let pairs = [
+            ("Don’t “go” to the café…", "Don't \"go\" to the cafe..."),
+            ("No — wait—what?", "No, wait, what?"),
+            ("Yes – but 5–10\u{a0}Zoë.", "Yes, but 5-10 Zoe."),
+            ("ÀÈÌÒÙ Straße Øre œuvre", "AEIOU Strasse Ore oeuvre"),
+            ("日本 and 😀", "日本 and 😀"),
+        ];
+        for (typed, read) in pairs {
+            assert_eq!(Plain::new(typed).text.split_whitespace().collect::<Vec<_>>().join(" "), read);
+        }
+        assert_eq!(said("A word—a pause.").await, said("A word, a pause.").await);
+    }
+
+    #[test]
+    fn replaced_text_has_the_positions_of_the_written_text() {
+        for text in ["plain", "“No —\u{a0}wait—what?” – 5–10 Ærø… 日本 ß\u{b}x", "— a — — b", "…"]
+        {
+            let plain = Plain::new(text);
+            let mut before = 0;
+            for (at, letter) in plain.text.char_indices() {
+                let origin = plain.origin(at);
+                assert!(before <= origin && text.is_char_boundary(origin), "{text}");
+                let written = text[origin..].chars().next().expect("a character");
+                assert!(written == letter || nearest(written, true).is_some(), "{letter} of {written}");
+                before = origin;
+            }
+        }
+    }
+}

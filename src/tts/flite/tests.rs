@@ -1,0 +1,462 @@
+use super::*;
+use crate::audio::level::Trim;
+use crate::gauge::Gauge;
+use crate::tts::testing::{all, idle, pieces as all_pieces, soon};
+use crate::tts::{Cancelled, Piece, SynthesisErrorKind, Word};
+use flite_rs::{Flow, pipeline, voice};
+use hyper::body::Bytes;
+use std::f64::consts::TAU;
+use std::sync::LazyLock;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+pub(super) const PCM: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 16_000 };
+
+pub(super) const FOX: &str = "The quick brown fox jumps over the lazy dog.";
+
+pub(super) const STELLA: &str = "Please call Stella. Ask her to bring these things with her from the store: six \
+    spoons of fresh snow peas, five thick slabs of blue cheese, and maybe a snack for her brother Bob.";
+
+/// An engine that is parsed once for all tests. It belongs to no runtime.
+pub(super) static FLITE: LazyLock<Flite> = LazyLock::new(Flite::new);
+
+/// An engine with threads of its own.
+fn with_threads(threads: usize) -> Flite {
+    Flite { speaker: FLITE.speaker.clone(), threads: Arc::new(Semaphore::new(threads)) }
+}
+
+async fn samples(utterance: Utterance) -> Vec<i16> {
+    let (chunks, error) = all(FLITE.speak(utterance)).await;
+    assert_eq!(error, None);
+    let bytes = chunks.concat();
+    bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+}
+
+pub(super) async fn said(text: &str) -> Vec<i16> {
+    samples(Utterance::new(text, PCM)).await
+}
+
+fn decibels(amplitude: f64) -> f64 {
+    20.0 * (amplitude / 32_768.0).log10()
+}
+
+/// Names of the tokens in each piece of a text.
+pub(super) fn cut(text: &str) -> Vec<Vec<String>> {
+    let names = |piece: Vec<pieces::Placed>| piece.into_iter().map(|placed| placed.token.name).collect();
+    let mut read = 0;
+    let cut = text::sentences(text).flat_map(|sentence| pieces(placed(sentence, &mut read)));
+    cut.map(names).collect()
+}
+
+#[test]
+fn flite_speaks_at_16_khz_and_supports_every_common_format() {
+    assert_eq!(FLITE.format(), PCM);
+    for encoding in Encoding::ALL {
+        for sample_rate_hz in Format::SAMPLE_RATES {
+            assert!(FLITE.supports(Format { encoding, sample_rate_hz }));
+        }
+        assert!(!FLITE.supports(Format { encoding, sample_rate_hz: 11_025 }));
+    }
+}
+
+#[tokio::test]
+async fn speech_takes_the_same_time_in_any_format() {
+    let native = said(STELLA).await.len();
+    for encoding in Encoding::ALL {
+        for sample_rate_hz in Format::SAMPLE_RATES {
+            let format = Format { encoding, sample_rate_hz };
+            let (chunks, error) = all(FLITE.speak(Utterance::new(STELLA, format))).await;
+            assert_eq!(error, None);
+            let bytes: usize = chunks.iter().map(Bytes::len).sum();
+            let exact = native as f64 * f64::from(sample_rate_hz) / 16_000.0;
+            assert_eq!(bytes, exact.round() as usize * encoding.bytes_per_sample(), "{format:?}");
+        }
+    }
+}
+
+/// Power of a signal between two frequencies, by Fourier transforms of 20 ms each under a window with
+/// low side lobes.
+fn power(samples: &[i16], rate: u32, from_hz: f64, to_hz: f64) -> f64 {
+    let length = rate as usize / 50;
+    let turn = |n: usize, of: usize| TAU * (n % of) as f64 / of as f64;
+    let bins = |hz: f64| (hz / 50.0).ceil() as usize;
+    let mut power = 0.0;
+    for block in samples.windows(length).step_by(length / 2) {
+        // A Blackman window: its side lobes fall from -58 dB by 18 dB an octave.
+        let window = |n| 0.42 - 0.5 * turn(n, length).cos() + 0.08 * turn(2 * n, length).cos();
+        let block: Vec<f64> = block.iter().enumerate().map(|(n, &s)| f64::from(s) * window(n)).collect();
+        for bin in bins(from_hz)..bins(to_hz) {
+            // The Goertzel algorithm for one bin.
+            let twice = 2.0 * turn(bin, length).cos();
+            let (last, before) =
+                block.iter().fold((0.0, 0.0), |(last, before), &s| (s + twice * last - before, last));
+            power += last * last + before * before - twice * last * before;
+        }
+    }
+    power
+}
+
+#[tokio::test]
+async fn speech_at_48_khz_adds_nothing_to_the_voice() {
+    let at = |sample_rate_hz| Utterance::new(FOX, Format { sample_rate_hz, ..PCM });
+    let (native, fine) = (samples(at(16_000)).await, samples(at(48_000)).await);
+    let all = power(&fine, 48_000, 0.0, 8_000.0);
+    let above = 10.0 * (power(&fine, 48_000, 8_000.0, 24_000.0) / all).log10();
+    assert!(above < -60.0, "{above:.1} dB above 8 kHz");
+    // Every third sample is that of the voice, except close to 8 kHz.
+    let thirds = fine.iter().step_by(3).zip(&native).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
+    let energy: f64 = native.iter().map(|&s| f64::from(s).powi(2)).sum();
+    let changed = 10.0 * (thirds.sum::<f64>() / energy).log10();
+    assert!(changed < -40.0, "{changed:.1} dB is new or missing");
+}
+
+#[tokio::test]
+async fn speech_at_8_khz_keeps_the_lower_band_of_the_voice() {
+    let at = |sample_rate_hz| Utterance::new(FOX, Format { sample_rate_hz, ..PCM });
+    let (native, coarse) = (samples(at(16_000)).await, samples(at(8_000)).await);
+    for (from_hz, to_hz) in [(100.0, 1_000.0), (1_000.0, 2_500.0), (2_500.0, 3_400.0)] {
+        // A transform of half the samples gives half the amplitude.
+        let ratio = 4.0 * power(&coarse, 8_000, from_hz, to_hz) / power(&native, 16_000, from_hz, to_hz);
+        let off = 10.0 * ratio.log10();
+        assert!(off.abs() < 0.5, "{off:.2} dB from {from_hz} to {to_hz} Hz");
+    }
+}
+
+#[tokio::test]
+async fn a_longer_text_takes_longer() {
+    let seconds = said(FOX).await.len() as f64 / 16_000.0;
+    assert!((2.0..3.5).contains(&seconds), "{seconds} s");
+    let three = said(&[FOX; 3].join(" ")).await.len() as f64 / 16_000.0;
+    assert!((three / seconds - 3.0).abs() < 0.02, "{three} s for three times {seconds} s");
+}
+
+#[tokio::test]
+async fn speech_is_as_loud_as_other_voices_and_never_clips() {
+    for text in [FOX, STELLA, "Hello. I am ready to speak.", "In 1984, 37% of them paid $37.50."] {
+        let samples = said(text).await;
+        let peak = samples.iter().map(|s| s.unsigned_abs()).max().expect("not empty");
+        let power = samples.iter().map(|&s| f64::from(s).powi(2)).sum::<f64>() / samples.len() as f64;
+        let (peak, rms) = (decibels(peak.into()), decibels(power.sqrt()));
+        assert!((-8.0..=-1.0).contains(&peak), "peak of {peak:.2} dBFS: {text}");
+        assert!((-23.5..=-20.0).contains(&rms), "{rms:.2} dBFS: {text}");
+    }
+}
+
+#[tokio::test]
+async fn silence_around_a_sentence_is_short() {
+    // The threshold of speech, with the gain of the voice.
+    let loud = |s: &i16| s.unsigned_abs() > 230;
+    for text in [FOX, "Hello.", "She sells sea shells by the sea shore.", "Half past six."] {
+        for speed in [0.5, 1.0, 2.0] {
+            let samples = samples(Utterance { speed, ..Utterance::new(text, PCM) }).await;
+            let lead = samples.iter().position(loud).expect("speech") / 16;
+            let tail = samples.iter().rev().position(loud).expect("speech") / 16;
+            assert!((19..=25).contains(&lead), "{lead} ms before: {text}");
+            assert!((50..=130).contains(&tail), "{tail} ms after: {text}");
+        }
+    }
+}
+
+/// Sentences that begin with every kind of sound. Several begin with /w/, which has noise before it.
+const ONSETS: [&str; 42] = [
+    "What is that.",
+    "We are here.",
+    "Wait a moment.",
+    "One two three.",
+    "Which way now.",
+    "With.",
+    "Then he left.",
+    "The end of the tape.",
+    "Thin ice there.",
+    "For me.",
+    "Very well.",
+    "She sells.",
+    "See you.",
+    "Stop it.",
+    "Zoo animals.",
+    "Hello there.",
+    "An apple.",
+    "A bad dog.",
+    "Each of us.",
+    "Over there.",
+    "Ooze out.",
+    "All of it.",
+    "Air is free.",
+    "Up we go.",
+    "It is so.",
+    "Eye witness.",
+    "Our house.",
+    "Oil is up.",
+    "Earth is round.",
+    "Pay me.",
+    "Boys play.",
+    "Take it.",
+    "Do it.",
+    "Can you.",
+    "Go away.",
+    "Cheese is good.",
+    "Just so.",
+    "My name.",
+    "No way.",
+    "Yes it is.",
+    "Let us go.",
+    "Red is best.",
+];
+
+#[tokio::test]
+async fn speech_begins_soon_with_every_first_sound() {
+    for text in ONSETS {
+        for speed in [0.5, 1.0, 2.0] {
+            let samples = samples(Utterance { speed, ..Utterance::new(text, PCM) }).await;
+            let peak = samples.iter().map(|s| s.unsigned_abs()).max().expect("not empty");
+            let onset = samples.iter().position(|s| s.unsigned_abs() > peak / 10).expect("speech");
+            let limit = if speed < 1.0 { 230 } else { 110 };
+            assert!(onset / 16 <= limit, "{} ms before at {speed}: {text}", onset / 16);
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_audible_is_cut_and_word_times_include_the_cut() {
+    let speaker = &FLITE.speaker;
+    let rms = |samples: &[i16]| {
+        let energy: f64 = samples.iter().map(|&s| f64::from(s).powi(2)).sum();
+        (energy / samples.len().max(1) as f64).sqrt()
+    };
+    let peak = |samples: &[i16]| samples.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0);
+    for text in ONSETS {
+        for speed in [0.5, 1.0, 2.0] {
+            let params = speaker.params(speed, "");
+            let piece = text::sentences(text).next().expect("a sentence");
+            let analysis = pipeline::analyse(&speaker.language, &piece, &params);
+            let pause = speaker.pause(&analysis);
+            let mut trim = Trim::new(16_000, pause);
+            let (mut whole, mut kept) = (Vec::new(), Vec::new());
+            voice::synthesise_streaming(&speaker.recording, &analysis, &params, &mut |period| {
+                whole.extend_from_slice(period);
+                trim.push(period, &mut kept);
+                Flow::Continue
+            });
+            let (front, rest) = whole.split_at(trim.cut());
+            let (within, behind) = rest.split_at(kept.len());
+            assert_eq!(kept, within, "{text} at {speed}");
+            assert!(peak(front) < 500 && peak(front) < peak(&kept) / 10, "{text} at {speed}");
+            // As loud as the threshold of speech, about 20 dB below a sentence.
+            assert!(rms(front) < 120.0, "{} in front of {text} at {speed}", rms(front));
+            assert!(peak(behind) <= 100, "{text} at {speed}");
+
+            let (_, words) = samples_and_words(Utterance { speed, ..Utterance::new(text, PCM) }).await;
+            let start = sample(words.first().expect("a word").start);
+            assert_eq!(start, pause.saturating_sub(trim.cut()), "{text} at {speed}");
+            assert!(start <= 20 * 16, "{text} at {speed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_speed_divides_the_time() {
+    let mut lengths = Vec::new();
+    for speed in [1.0, 2.0, 0.5, 9.0, 0.0, f32::NAN] {
+        let utterance = Utterance { speed, ..Utterance::new(STELLA, PCM) };
+        lengths.push(samples(utterance).await.len());
+    }
+    let ratio = |n: usize| lengths[n] as f64 / lengths[0] as f64;
+    assert!((0.45..0.6).contains(&ratio(1)), "{lengths:?}");
+    assert!((1.8..2.1).contains(&ratio(2)), "{lengths:?}");
+    // Speeds out of range become the nearest limit. NaN is the natural speed.
+    assert_eq!(lengths[3..], [lengths[1], lengths[2], lengths[0]]);
+}
+
+#[tokio::test]
+async fn the_same_utterance_gives_the_same_bytes() {
+    assert!(FLITE.is_deterministic());
+    assert_eq!(FLITE.voices().len(), 3);
+    let first = said(STELLA).await;
+    let (again, other) = tokio::join!(said(STELLA), said(FOX));
+    assert_eq!(first, again);
+    assert_ne!(first, other);
+    let format = Format { encoding: Encoding::MuLaw, ..PCM };
+    let (chunks, error) = all(FLITE.speak(Utterance::new(STELLA, format))).await;
+    let mut encoded = Vec::new();
+    Encoding::MuLaw.encode(&first, &mut encoded);
+    assert_eq!((chunks.concat(), error), (encoded, None));
+}
+
+/// Pitch of speech in Hz: the median of its loud, periodic blocks of 40 ms.
+fn pitch(samples: &[i16]) -> f64 {
+    let product = |block: &[i16], lag: usize| -> f64 {
+        block[..640].iter().zip(&block[lag..]).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+    };
+    let of_block = |block: &[i16]| {
+        let power = product(block, 0);
+        if power < 640.0 * 1e6 {
+            return None;
+        }
+        // From 50 to 250 Hz.
+        let lag = (64..320).max_by(|&a, &b| product(block, a).total_cmp(&product(block, b)))?;
+        (product(block, lag) > 0.5 * power).then(|| 16_000.0 / lag as f64)
+    };
+    let mut found: Vec<f64> = samples.windows(960).step_by(160).filter_map(of_block).collect();
+    assert!(found.len() > 50, "only {} blocks are speech", found.len());
+    found.sort_by(f64::total_cmp);
+    found[found.len() / 2]
+}
+
+#[tokio::test]
+async fn a_variant_is_the_same_voice_lower_or_higher() {
+    let said = async |voice: &str| {
+        let utterance = Utterance { voice: voice.to_owned(), ..Utterance::new(STELLA, PCM) };
+        samples(utterance).await
+    };
+    let default = said("").await;
+    let plain = pitch(&default);
+    for (name, shift) in VOICES {
+        let spoken = said(name).await;
+        assert_eq!(spoken, said(name).await, "{name} is not always the same");
+        let ratio = pitch(&spoken) / plain;
+        assert!((ratio / f64::from(shift) - 1.0).abs() < 0.08, "{name}: {ratio:.2} times {plain:.0} Hz");
+        // The length stays the same: only the pitch changes.
+        let length = spoken.len() as f64 / default.len() as f64;
+        assert!((0.95..1.05).contains(&length), "{name} takes {length:.2} times as long");
+    }
+    assert_eq!(said("kal16").await, default);
+    assert_eq!(said("unknown").await, default, "an unknown voice becomes the default");
+}
+
+#[tokio::test]
+async fn text_without_sound_is_an_error_that_says_what_to_do() {
+    for text in ["日本語を話す。", "😀 🎉", "...", "?!", " ", ""] {
+        let (chunks, error) = all(FLITE.speak(Utterance::new(text, PCM))).await;
+        let error = error.expect("an error");
+        assert!(chunks.is_empty(), "{text:?}");
+        assert_eq!(error.kind, SynthesisErrorKind::NoAudio, "{text:?}");
+        assert!(error.message.contains("Send English text"), "{}", error.message);
+    }
+    // A text that has a sound anywhere is spoken.
+    assert_eq!(said("😀! Hello.").await, said("Hello.").await);
+}
+
+#[tokio::test]
+async fn hostile_text_is_spoken_to_its_end() {
+    for text in ["a".repeat(4_000), "$".repeat(300), "word ".repeat(300), "!".repeat(5_000) + " Hi."] {
+        assert!(!said(&text).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn dropping_the_speech_stops_the_engine() {
+    let engine = with_threads(1);
+    let running = Gauge::default();
+    let utterance = Utterance { running: running.clone(), ..Utterance::new("word ".repeat(100_000), PCM) };
+    let mut speech = engine.speak(utterance);
+    assert!(soon(speech.next()).await.is_some_and(|chunk| chunk.is_ok()));
+    assert_eq!(running.count(), 1);
+    drop(speech);
+    idle(&running).await;
+    assert_eq!(engine.threads.available_permits(), 1);
+}
+
+#[tokio::test]
+async fn a_cancelled_utterance_is_not_synthesised_further() {
+    let (mut sink, speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
+    drop(speech);
+    let piece = text::sentences(FOX).next().expect("a sentence");
+    FLITE.speaker.speak(&piece, &FLITE.speaker.params(1.0, ""), None, &mut sink);
+    assert_eq!(sink.push(&[]), Err(Cancelled));
+    assert!(sink.is_empty());
+}
+
+#[tokio::test]
+async fn dropping_the_speech_removes_it_from_the_line() {
+    let engine = with_threads(1);
+    let busy = engine.threads.clone().acquire_owned().await.expect("open");
+    let running = Gauge::default();
+    let utterance = Utterance { running: running.clone(), ..Utterance::new(FOX, PCM) };
+    let speech = engine.speak(utterance);
+    assert_eq!(running.count(), 1);
+    drop(speech);
+    idle(&running).await;
+    drop(busy);
+}
+
+#[tokio::test]
+async fn a_slow_listener_uses_no_thread() {
+    let engine = with_threads(1);
+    let text = [STELLA; 8].join(" ");
+    let (mut slow, mut later) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        slow.push(engine.speak(Utterance::new(text.clone(), PCM)));
+        later.push(engine.speak(Utterance::new(FOX, PCM)));
+    }
+    for speech in later {
+        assert_eq!(all(speech).await.1, None);
+    }
+    for speech in slow {
+        assert_eq!(all(speech).await.1, None);
+    }
+}
+
+#[tokio::test]
+async fn jobs_run_in_the_order_of_requests() {
+    let engine = with_threads(1);
+    let (start, started) = oneshot::channel::<()>();
+    let (order, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let (sink, _speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
+    let threads = engine.threads.clone();
+    let first = async move { run(&threads, sink, move |_| started.blocking_recv()).await };
+    let mut jobs = vec![tokio::spawn(async move { assert!(first.await.is_some()) })];
+    tokio::task::yield_now().await;
+    for n in 0..10 {
+        let (engine, order) = (engine.clone(), order.clone());
+        jobs.push(tokio::spawn(async move {
+            let (sink, _speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
+            let done = run(&engine.threads, sink, move |_| order.send(n)).await;
+            assert!(done.is_some());
+        }));
+        tokio::task::yield_now().await;
+    }
+    start.send(()).expect("the first job waits");
+    for n in 0..10 {
+        assert_eq!(soon(seen.recv()).await, Some(n));
+    }
+    for job in jobs {
+        job.await.expect("no panic");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_fails_one_utterance_and_frees_its_thread() {
+    let engine = with_threads(1);
+    let (sink, speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
+    let done = run(&engine.threads, sink, |sink| {
+        sink.push(&[1; 1_000]).expect("not cancelled");
+        panic!("a panic that this test causes");
+    });
+    assert!(done.await.is_none());
+    let (chunks, error) = all(speech).await;
+    assert_eq!(chunks.len(), 1);
+    assert_eq!(error.map(|error| error.kind), Some(SynthesisErrorKind::Failed));
+    assert_eq!(all(engine.speak(Utterance::new(FOX, PCM))).await.1, None);
+}
+
+/// Returns the samples and the words of an utterance.
+pub(super) async fn samples_and_words(utterance: Utterance) -> (Vec<i16>, Vec<Word>) {
+    let (spoken, error) = all_pieces(FLITE.speak(Utterance { has_word_times: true, ..utterance })).await;
+    assert_eq!(error, None);
+    let (mut samples, mut words) = (Vec::new(), Vec::new());
+    for piece in spoken {
+        match piece {
+            Piece::Audio(chunk) => {
+                samples.extend(chunk.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])));
+            }
+            Piece::Words(more) => words.extend(more),
+            Piece::Warning(warning) => panic!("unexpected {warning:?}"),
+        }
+    }
+    (samples, words)
+}
+
+/// Position of the sample at this time.
+pub(super) fn sample(time: Duration) -> usize {
+    (time.as_secs_f64() * 16_000.0).round() as usize
+}

@@ -1,0 +1,259 @@
+//! The listener's end of an utterance: its audio, in order, as the engine synthesises it.
+
+use super::{Sink, SynthesisError, Utterance, Word};
+use crate::gauge::Counted;
+use hyper::body::Bytes;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+
+/// Pieces that the channel between an engine and its listener holds before the engine has to wait.
+const CHANNEL_PIECES: usize = 4;
+
+/// One piece of a [`Speech`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Piece {
+    /// Next chunk of audio.
+    Audio(Bytes),
+    /// Times of the next words. Words come in order, in one piece or several, and before the end of
+    /// the utterance. They usually come before their audio.
+    Words(Vec<Word>),
+    /// Notice to the client that is not a failure.
+    Warning(Warning),
+}
+
+/// Notice to the client that is not a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Warning {
+    /// Code for programs, such as `retrying_engine`.
+    pub code: &'static str,
+    /// One sentence for a person.
+    pub message: String,
+}
+
+/// Message from a [`Sink`] to its [`Speech`].
+#[derive(Debug)]
+pub(super) enum Part {
+    Piece(Piece),
+    Failed(SynthesisError),
+    Finished,
+}
+
+/// The listener's end of an utterance: its audio, in order, as the engine synthesises it.
+///
+/// Dropping it cancels the synthesis.
+pub struct Speech(Source);
+
+enum Source {
+    Channel {
+        receiver: mpsc::Receiver<Part>,
+        /// Bytes of audio that the sink has encoded.
+        encoded_bytes: Arc<AtomicU64>,
+        /// Bytes of audio that the listener has received.
+        received_bytes: u64,
+    },
+    Ready {
+        chunks: Box<dyn Iterator<Item = Bytes> + Send>,
+        _running: Counted,
+    },
+    Relayed(Box<dyn Relay>),
+    Failed(SynthesisError),
+    Over,
+}
+
+/// An engine's speech that is changed on its way to the listener, without a task, a channel or a copy.
+pub(super) trait Relay: Send {
+    /// As [`Speech::poll_next`]. Not called after the end.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, SynthesisError>>>;
+
+    /// As [`Speech::buffered_bytes`].
+    fn buffered_bytes(&self) -> u64;
+}
+
+impl Speech {
+    /// Creates a bounded channel from an engine that writes samples at `sample_rate_hz`. The listener
+    /// gets the utterance's format.
+    ///
+    /// If the rate cannot be converted ([`Resampler::supports`](crate::audio::resample::Resampler)),
+    /// the speech fails and the sink is cancelled. An engine excludes such formats in
+    /// [`Synthesizer::supports`](super::Synthesizer::supports).
+    pub fn channel(utterance: &Utterance, sample_rate_hz: u32) -> (Sink, Speech) {
+        let (sender, receiver) = mpsc::channel(CHANNEL_PIECES);
+        let encoded_bytes = Arc::new(AtomicU64::new(0));
+        let mut sink = Sink::new(utterance, sender, Arc::clone(&encoded_bytes));
+        match sink.set_sample_rate(sample_rate_hz) {
+            Ok(()) => (sink, Speech(Source::Channel { receiver, encoded_bytes, received_bytes: 0 })),
+            // Dropping the receiver cancels the sink.
+            Err(error) => (sink, Speech::failed(error)),
+        }
+    }
+
+    /// Creates a speech from audio that is prepared, such as slices of shared audio. The listener
+    /// takes chunks on its own thread, without a task or a channel, and only as many as it needs.
+    ///
+    /// Every chunk must have the utterance's format and hold whole samples. No chunk may be empty, and
+    /// every chunk but the last must be a multiple of the utterance's `frame_bytes`.
+    pub fn ready(utterance: &Utterance, chunks: impl Iterator<Item = Bytes> + Send + 'static) -> Speech {
+        Speech(Source::Ready { chunks: Box::new(chunks), _running: utterance.running.enter() })
+    }
+
+    /// Creates a speech that passes through a relay.
+    pub(super) fn relayed(relay: impl Relay + 'static) -> Speech {
+        Speech(Source::Relayed(Box::new(relay)))
+    }
+
+    /// Creates a speech that failed before it began.
+    pub fn failed(error: SynthesisError) -> Speech {
+        Speech(Source::Failed(error))
+    }
+
+    /// Bytes of audio, in the listener's format, that the engine has synthesised and the listener has
+    /// not received yet.
+    ///
+    /// Audio is counted once it is encoded, so samples in a [`Sink`]'s resampler are not included. The
+    /// value is 0 for [`ready`](Speech::ready) audio, and after the end or a failure.
+    pub fn buffered_bytes(&self) -> u64 {
+        match &self.0 {
+            // The sink counts bytes before it sends them, so the difference is never too small.
+            Source::Channel { encoded_bytes, received_bytes, .. } => {
+                encoded_bytes.load(Ordering::Relaxed).saturating_sub(*received_bytes)
+            }
+            Source::Relayed(relay) => relay.buffered_bytes(),
+            Source::Ready { .. } | Source::Failed(_) | Source::Over => 0,
+        }
+    }
+
+    /// Returns the next piece, or `None` after the end of the utterance. After an error it returns
+    /// `None` too.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Result<Piece, SynthesisError>> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Polls for the next piece, as [`next`](Speech::next).
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, SynthesisError>>> {
+        let part = match &mut self.0 {
+            Source::Over => return Poll::Ready(None),
+            Source::Failed(error) => Part::Failed(error.clone()),
+            Source::Ready { chunks, .. } => match chunks.next() {
+                Some(chunk) => Part::Piece(Piece::Audio(chunk)),
+                None => Part::Finished,
+            },
+            Source::Relayed(relay) => match relay.poll_next(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(piece))) => Part::Piece(piece),
+                Poll::Ready(Some(Err(error))) => Part::Failed(error),
+                Poll::Ready(None) => Part::Finished,
+            },
+            Source::Channel { receiver, received_bytes, .. } => match receiver.poll_recv(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(part)) => {
+                    if let Part::Piece(Piece::Audio(chunk)) = &part {
+                        *received_bytes += chunk.len() as u64;
+                    }
+                    part
+                }
+                // The sink was dropped before its end: the engine panicked or stopped early.
+                Poll::Ready(None) => Part::Failed(SynthesisError::failed(
+                    "The speech engine stopped before the sentence was finished.",
+                )),
+            },
+        };
+        Poll::Ready(match part {
+            Part::Piece(piece) => Some(Ok(piece)),
+            Part::Failed(error) => {
+                self.0 = Source::Over;
+                Some(Err(error))
+            }
+            Part::Finished => {
+                self.0 = Source::Over;
+                None
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Speech {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Source::Channel { .. } => "Speech(channel)",
+            Source::Ready { .. } => "Speech(ready)",
+            Source::Relayed(_) => "Speech(relayed)",
+            Source::Failed(_) => "Speech(failed)",
+            Source::Over => "Speech(over)",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::{Encoding, Format};
+    use crate::gauge::Gauge;
+    use crate::tts::testing::{all, soon};
+    use std::task::Waker;
+
+    fn utterance() -> Utterance {
+        Utterance::new("Hello.", Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 })
+    }
+
+    #[tokio::test]
+    async fn a_speech_can_fail_before_it_begins() {
+        let error = SynthesisError::failed("No voice.");
+        let speech = Speech::failed(error.clone());
+        assert_eq!(speech.buffered_bytes(), 0);
+        assert_eq!(all(speech).await, (vec![], Some(error)));
+    }
+
+    #[tokio::test]
+    async fn the_gauge_counts_an_utterance_while_its_engine_works() {
+        let utterance = utterance();
+        let (first, first_speech) = Speech::channel(&utterance, 8_000);
+        let (second, second_speech) = Speech::channel(&utterance, 8_000);
+        assert_eq!(utterance.running.count(), 2);
+        drop(first_speech);
+        assert_eq!(utterance.running.count(), 2, "the engine has not noticed yet");
+        drop(first);
+        assert_eq!(utterance.running.count(), 1);
+        soon(second.finish()).await;
+        assert_eq!(utterance.running.count(), 0);
+        assert_eq!(all(second_speech).await, (vec![], None));
+
+        let mut ready = Speech::ready(&utterance, [Bytes::from_static(b"ab")].into_iter());
+        assert_eq!(utterance.running.count(), 1);
+        while soon(ready.next()).await.is_some() {}
+        assert_eq!(utterance.running.count(), 0, "read to its end");
+        let ready = Speech::ready(&utterance, std::iter::repeat(Bytes::from_static(b"ab")));
+        drop(ready);
+        assert_eq!(utterance.running.count(), 0, "dropped before its end");
+    }
+
+    #[tokio::test]
+    async fn ready_audio_is_taken_unchanged_and_only_as_far_as_it_is_needed() {
+        let (taken, counted) = (Gauge::default(), Gauge::default());
+        let mut entered = Vec::new();
+        let counter = taken.clone();
+        let chunks = (0..u8::MAX).map(move |n| {
+            entered.push(counter.enter());
+            Bytes::from(vec![n, n])
+        });
+        let utterance = Utterance { running: counted, ..utterance() };
+        let mut speech = Speech::ready(&utterance, chunks);
+        assert_eq!(taken.count(), 0);
+        for n in 0..3 {
+            let next = speech.poll_next(&mut Context::from_waker(Waker::noop()));
+            assert_eq!(next, Poll::Ready(Some(Ok(Piece::Audio(Bytes::from(vec![n, n]))))));
+            assert_eq!(speech.buffered_bytes(), 0);
+        }
+        assert_eq!(taken.count(), 3);
+        drop(speech);
+        assert_eq!(taken.count(), 0);
+    }
+}
