@@ -74,7 +74,7 @@ async fn time_to_first_audio(rounds: usize) -> Result<Vec<Duration>, Box<dyn Err
             match event {
                 Event::Audio(_) => _ = first.get_or_insert_with(|| begun.elapsed()),
                 Event::Message(ServerMessage::SessionEnd { .. }) => break,
-                Event::Message(_) => {}
+                _ => {}
             }
         }
         if round >= WARM_UP {

@@ -1,7 +1,7 @@
-//! A small WebSocket client of the session protocol, for programs and tests in Rust.
+//! A WebSocket client of the session protocol.
 
 use crate::server::PATH;
-use crate::session::message::{ClientMessage, Fault, ServerMessage};
+use crate::session::message::{ClientMessage, Fault, NO_CODE, Retry, ServerMessage, retry};
 use crate::upstream::Secret;
 use crate::ws::endpoint::{CloseCode, Closed, Endpoint, Incoming, Limits, Role, State};
 use crate::ws::handshake::{self, Refused};
@@ -17,41 +17,43 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long connecting and the opening handshake may take together.
+/// Deadline for the TCP connection and the opening handshake together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Silence after which a server is taken for gone. It pings every 30 s.
+/// Time without data after which the connection counts as lost. The server pings every 30 s.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// Bytes read at once.
+/// Size of the read buffer.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Far more than a server sends in one message: a frame holds 64 KiB at most.
+/// Maximum size of a message. A server's frames hold at most 64 KiB.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
-/// What a server sends.
+/// Data received from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// A control message.
     Message(ServerMessage),
-    /// A piece of the current sentence's audio: whole samples.
+    /// A part of the current sentence's audio, in whole samples.
     Audio(Bytes),
 }
 
-/// Why a client could not go on.
+/// An error of a client. After any error the connection is unusable.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Error {
-    /// The URL is none that this client can open; says why.
+    /// This client cannot open the URL. The sentence says why.
     Url(String),
-    /// The server cannot be reached, or the connection broke.
+    /// The server cannot be reached, or the connection was lost.
     Io(io::Error),
-    /// The server's HTTP was broken.
+    /// The server's HTTP is invalid.
     Http(hyper::Error),
-    /// The server answered, but opened no WebSocket.
+    /// The server refused the WebSocket.
     Refused(Refused),
-    /// The server sent a control message that is none.
+    /// The server sent an invalid control message.
     Message(Fault),
-    /// The server closed the connection for a reason other than its end.
+    /// The server closed the connection with a code other than 1000.
     Closed(Closed),
 }
 
@@ -62,10 +64,12 @@ impl fmt::Display for Error {
             Error::Io(error) => write!(f, "the connection failed: {error}"),
             Error::Http(error) => write!(f, "the handshake failed: {error}"),
             Error::Refused(refused) => refused.fmt(f),
-            Error::Message(fault) => write!(f, "the server sent a message that is none: {fault}"),
-            Error::Closed(closed) => {
-                let code = closed.code.map_or_else(|| "no code".to_owned(), |code| code.0.to_string());
-                write!(f, "the server closed the connection: {code} {}", closed.reason)
+            Error::Message(fault) => write!(f, "the server sent an invalid message: {fault}"),
+            Error::Closed(Closed { code: None, .. }) => {
+                f.write_str("the server closed the connection without a code")
+            }
+            Error::Closed(Closed { code: Some(CloseCode(code)), reason, .. }) => {
+                write!(f, "the server closed the connection: {code} {reason}")
             }
         }
     }
@@ -80,21 +84,19 @@ impl From<io::Error> for Error {
 }
 
 impl Error {
-    /// Whether it is worth to connect again and recover the session: the connection was lost, or
-    /// closed with a code that says to come back.
+    /// True if the client may reconnect and recover the session: the connection was lost, the server
+    /// answered with status 429 or 5xx, or it closed with a code whose [`retry`] is [`Retry::Now`].
     pub fn is_temporary(&self) -> bool {
         match self {
             Error::Io(_) | Error::Http(_) => true,
             Error::Refused(refused) => refused.status.is_server_error() || refused.status.as_u16() == 429,
-            Error::Closed(Closed { code: Some(CloseCode(code)), .. }) => {
-                matches!(code, 1001 | 1006 | 1011 | 1012 | 1013 | 4408 | 4429 | 4500..=4599)
-            }
-            Error::Url(_) | Error::Message(_) | Error::Closed(_) => false,
+            Error::Closed(closed) => retry(closed.code.map_or(NO_CODE, |code| code.0)) == Retry::Now,
+            Error::Url(_) | Error::Message(_) => false,
         }
     }
 }
 
-/// A connection to a server that speaks.
+/// A connection to a server.
 ///
 /// ```no_run
 /// use aloud::client::{Client, Event};
@@ -109,7 +111,7 @@ impl Error {
 ///         Event::Audio(bytes) => audio.extend_from_slice(&bytes),
 ///         Event::Message(ServerMessage::Text { data, .. }) => println!("{data}"),
 ///         Event::Message(ServerMessage::SessionEnd { .. }) => break,
-///         Event::Message(_) => {}
+///         _ => {}
 ///     }
 /// }
 /// client.send(&ClientMessage::End { drain: false }).await?;
@@ -125,11 +127,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `ws://HOST[:PORT][/PATH]` within 10 s. The port is 80 where none is given, the
-    /// path a session's own.
+    /// Connects to `ws://HOST[:PORT][/PATH]` within 10 s. Defaults: port 80, the path of sessions.
     ///
     /// # Errors
-    /// Whatever keeps the WebSocket from being opened.
+    /// The URL is invalid, the server cannot be reached, or it refuses the WebSocket.
     ///
     /// # Cancel safety
     /// Dropping the future drops the connection.
@@ -137,10 +138,11 @@ impl Client {
         Client::connect_with(url, &[]).await
     }
 
-    /// The same, offering these subprotocols, the most wanted first. The server may choose none.
+    /// Connects like [`connect`](Client::connect) and offers these subprotocols, in order of
+    /// preference. The server may choose none.
     ///
     /// # Errors
-    /// Whatever keeps the WebSocket from being opened.
+    /// The URL is invalid, the server cannot be reached, or it refuses the WebSocket.
     ///
     /// # Cancel safety
     /// Dropping the future drops the connection.
@@ -148,10 +150,11 @@ impl Client {
         Client::open(url, subprotocols, None).await
     }
 
-    /// The same, showing this token, or ticket, to a server that lets in only who has one.
+    /// Connects like [`connect_with`](Client::connect_with) and sends this token or ticket in the
+    /// handshake.
     ///
     /// # Errors
-    /// Whatever keeps the WebSocket from being opened.
+    /// The URL is invalid, the server cannot be reached, or it refuses the WebSocket.
     ///
     /// # Cancel safety
     /// Dropping the future drops the connection.
@@ -160,11 +163,11 @@ impl Client {
     }
 
     async fn open(url: &str, subprotocols: &[&str], token: Option<&Secret>) -> Result<Client, Error> {
-        let late = |_| Error::Io(ErrorKind::TimedOut.into());
+        let late = |_| timed_out(format!("no connection within {CONNECT_TIMEOUT:?}"));
         timeout(CONNECT_TIMEOUT, open(url, subprotocols, token)).await.map_err(late)?
     }
 
-    /// The subprotocol that the server chose of those it was offered.
+    /// Returns the subprotocol that the server chose, if any.
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
     }
@@ -172,22 +175,22 @@ impl Client {
     /// Sends a control message.
     ///
     /// # Errors
-    /// The connection is broken.
+    /// The connection was lost.
     ///
     /// # Cancel safety
-    /// What has not left by then leaves with the next call to any method.
+    /// The next call of any method sends the bytes that were not sent yet.
     pub async fn send(&mut self, message: &ClientMessage) -> Result<(), Error> {
         self.endpoint.send_text(&message.to_json());
         self.flush().await
     }
 
-    /// The next thing the server sent; `None` once the connection was closed with code 1000.
+    /// Waits for the next event. Returns `None` after the connection was closed with code 1000.
     ///
     /// # Errors
-    /// The connection broke, or the server closed it for another reason.
+    /// The connection was lost, or closed with another code.
     ///
     /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
+    /// Dropping the future loses no data.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         loop {
             match self.endpoint.next_message() {
@@ -205,10 +208,13 @@ impl Client {
                     _ => Err(Error::Closed(closed.clone())),
                 };
             }
-            let late = |_| Error::Io(ErrorKind::TimedOut.into());
+            let late = |_| timed_out(format!("no data from the server for {SILENCE_TIMEOUT:?}"));
             timeout(SILENCE_TIMEOUT, self.socket.readable()).await.map_err(late)??;
             match self.socket.try_read(&mut self.buffer) {
-                Ok(0) => return Err(Error::Io(ErrorKind::UnexpectedEof.into())),
+                Ok(0) => {
+                    let message = "the server ended the connection without a Close frame";
+                    return Err(io::Error::new(ErrorKind::UnexpectedEof, message).into());
+                }
                 Ok(count) => self.endpoint.receive(&self.buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
@@ -229,12 +235,16 @@ impl Client {
     }
 }
 
+fn timed_out(message: String) -> Error {
+    Error::Io(io::Error::new(ErrorKind::TimedOut, message))
+}
+
 async fn open(url: &str, subprotocols: &[&str], token: Option<&Secret>) -> Result<Client, Error> {
-    let uri: Uri = url.parse().map_err(|error| Error::Url(format!("{url} is no URL: {error}")))?;
+    let uri: Uri = url.parse().map_err(|error| Error::Url(format!("{url} is not a URL: {error}")))?;
     if uri.scheme_str() != Some("ws") {
-        return Err(Error::Url(format!("{url} must begin with ws://, the only scheme there is here")));
+        return Err(Error::Url(format!("{url} must begin with ws://. This client has no TLS")));
     }
-    let host = uri.host().ok_or_else(|| Error::Url(format!("{url} names no host")))?;
+    let host = uri.host().ok_or_else(|| Error::Url(format!("{url} has no host. Write ws://HOST[:PORT]")))?;
     let authority = uri.authority().map_or(host, |authority| authority.as_str());
     let path = match uri.path_and_query().map_or("/", |path| path.as_str()) {
         "/" => PATH,
@@ -247,7 +257,7 @@ async fn open(url: &str, subprotocols: &[&str], token: Option<&Secret>) -> Resul
     getrandom::fill(&mut random).map_err(|error| Error::Io(io::Error::other(error)))?;
     let key = handshake::generate_key(random);
     let mut request = handshake::request(authority, path, &key, subprotocols)
-        .map_err(|error| Error::Url(format!("{url} cannot be asked for: {error}")))?
+        .map_err(|error| Error::Url(format!("{url} cannot be requested: {error}")))?
         .map(|()| Empty::<Bytes>::new());
     if let Some(token) = token {
         request.headers_mut().insert(AUTHORIZATION, token.header("Bearer "));
@@ -258,7 +268,7 @@ async fn open(url: &str, subprotocols: &[&str], token: Option<&Secret>) -> Resul
     let subprotocol = handshake::verify(&key, response.status(), response.headers(), subprotocols)
         .map_err(Error::Refused)?;
     let upgraded = hyper::upgrade::on(response).await.map_err(Error::Http)?;
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("this is what the connection was made of");
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("the connection is a TcpStream");
 
     let limits = Limits {
         max_message_bytes: MAX_MESSAGE_BYTES,

@@ -244,7 +244,8 @@ pub(super) fn bench(asked: &Bench) -> Result<ExitCode, Box<dyn Error>> {
             _ => (&[], None),
         };
         let prompt = Some(asked.prompt.clone().unwrap_or_else(|| TEXT.to_owned()));
-        let start = StartSession { prompt, delivery, ..StartSession::default() };
+        let mut start = StartSession::default();
+        (start.prompt, start.delivery) = (prompt, delivery);
         let habits = Habits {
             start: ClientMessage::from(start).to_json(),
             format: asked.sample_rate_hz.map(|sample_rate_hz| Format {

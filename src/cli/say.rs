@@ -1,10 +1,10 @@
-//! `aloud say`: speaks a text into a WAV file, through a WebSocket like any other client.
+//! `aloud say`: speaks a text into a WAV file, as a client of a server.
 
 use super::{Output, Say, Settings, TOKEN_FILE, Text, Via, run, threads};
 use aloud::audio::{Encoding, Format, wav_header};
 use aloud::client::{self, Client, Event};
 use aloud::session::message::{
-    AudioOptions, ClientMessage, Delivery, Recover, ServerMessage, StartSession, Timestamps, WordTimes,
+    AudioOptions, ClientMessage, Close, Delivery, Recover, ServerMessage, StartSession, Timestamps, WordTimes,
 };
 use aloud::upstream::Secret;
 use aloud::ws::endpoint::CloseCode;
@@ -16,25 +16,21 @@ use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// What a server is taken to send that does not say: the default engine's format.
+/// Format assumed for a server that does not announce it: the one of the default engine.
 const DEFAULT_FORMAT: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 16_000 };
 
-/// The length in a WAV header whose end is not known yet, as in a pipe.
+/// Length in a WAV header while the length is unknown, as in a pipe.
 const UNKNOWN_LENGTH: u32 = u32::MAX;
 
-/// How often the progress line is drawn anew.
+/// Interval at which the progress line is drawn.
 const PROGRESS: Duration = Duration::from_millis(100);
 
-/// How far ahead of the ear paced audio comes.
+/// Look-ahead of paced delivery.
 const AHEAD_MS: u32 = 500;
 
-/// Attempts to come back to a lost session, the first at once, then a second more each time; as many
-/// times may it be lost without a byte of audio in between.
+/// Maximum number of attempts to reconnect without new audio in between. The first one comes at once,
+/// each later one after one more second.
 const ATTEMPTS: u32 = 11;
-
-/// The close code of a server to which nothing was read for too long. It keeps the session, and whoever
-/// reads this reads again: whatever was played into has gone on.
-const READ_TOO_SLOWLY: CloseCode = CloseCode(4430);
 
 pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
     let text = match say.text {
@@ -49,37 +45,39 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
     };
     let token = say.token.as_ref().map(|token| token.read(TOKEN_FILE.name)).transpose()?;
     let shows_words = say.paced && io::stderr().is_terminal();
-    let start = StartSession {
-        timestamps: shows_words.then_some(Timestamps::Word),
-        delivery: say.paced.then_some(Delivery::Paced { ahead_ms: Some(AHEAD_MS) }),
-        source: say.source,
-        resumable: true,
-        ..StartSession::default()
-    };
+    let mut start = StartSession::default();
+    start.timestamps = shows_words.then_some(Timestamps::Word);
+    start.delivery = say.paced.then_some(Delivery::Paced { ahead_ms: Some(AHEAD_MS) });
+    start.source = say.source;
+    start.resumable = true;
+    start.prompt = Some(text);
     match say.server {
         Via::Own(settings) => threads::runtime()?.block_on(async {
-            let (url, format) = own_server(&settings, &text).await?;
-            speak(&url, None, StartSession { prompt: Some(text), ..start }, format, &say.output).await
+            let prompt = start.prompt.as_deref().unwrap_or_default();
+            let (url, format) = own_server(&settings, prompt).await?;
+            speak(&url, None, start, format, &say.output).await
         }),
         Via::Url { url, speed, encoding, sample_rate_hz } => threads::runtime()?.block_on(async {
-            let asks = encoding.is_some() || sample_rate_hz.is_some();
-            let audio = asks.then_some(AudioOptions { encoding, sample_rate_hz, frame_ms: None });
+            if encoding.is_some() || sample_rate_hz.is_some() {
+                let audio = start.audio.insert(AudioOptions::default());
+                (audio.encoding, audio.sample_rate_hz) = (encoding, sample_rate_hz);
+            }
             let format = Format {
                 encoding: encoding.unwrap_or(DEFAULT_FORMAT.encoding),
                 sample_rate_hz: sample_rate_hz.unwrap_or(DEFAULT_FORMAT.sample_rate_hz),
             };
-            let start = StartSession { prompt: Some(text), speed, audio, ..start };
+            start.speed = speed;
             speak(&url, token.as_ref(), start, format, &say.output).await
         }),
     }
 }
 
-/// Starts a server on a free port that ends with the process.
+/// Starts a server on a free port. It ends with the process.
 async fn own_server(settings: &Settings, text: &str) -> Result<(String, Format), Box<dyn Error>> {
     let mut config = settings.config();
-    // The text is the person's own, and so is the machine: no limit but what it takes.
+    // The text may be of any length: this server has no other client.
     config.max_prompt_chars = text.len();
-    // JSON may write each byte of it as six.
+    // JSON may write each byte as six.
     config.max_message_bytes = config.max_message_bytes.max(text.len() * 6 + 1024);
     let engine = run::engine(settings)?;
     let mut format = engine.format();
@@ -91,68 +89,72 @@ async fn own_server(settings: &Settings, text: &str) -> Result<(String, Format),
     Ok((format!("ws://{address}"), format))
 }
 
-/// A session as this client keeps it, so that it can be gone on with on another connection.
+/// State of a session that is needed to resume it on another connection.
 struct Listening<'a> {
     url: &'a str,
-    /// What it shows to be let in.
+    /// Credential for the server.
     token: Option<&'a Secret>,
     client: Client,
-    /// What is to be spoken, and how.
+    /// The `start_session` message.
     start: ClientMessage,
-    /// Whether that has begun.
+    /// True if the stream has started.
     has_begun: bool,
-    /// Id and token; a server of the base protocol gives none.
+    /// Id and token of the session; `None` for a server of the base protocol.
     session: Option<(String, String)>,
-    /// Audio bytes that have arrived.
+    /// Audio bytes received.
     offset: u64,
-    /// How many had when it was lost last, and the attempts to come back since there were more.
+    /// Audio bytes received when the connection was lost last.
     lost_at: u64,
+    /// Attempts to reconnect since the last new audio.
     attempts: u32,
 }
 
 impl Listening<'_> {
-    /// Whether it is worth to come back.
-    fn is_lost(&self, error: &client::Error) -> bool {
-        let was_slow = matches!(error, client::Error::Closed(closed) if closed.code == Some(READ_TOO_SLOWLY));
+    /// True if the session can be resumed after this error.
+    fn is_resumable(&self, error: &client::Error) -> bool {
+        // A slow client should not reconnect as a rule. This one reads again: its output was blocked for
+        // a while, and the server keeps the session.
+        let slow = Some(CloseCode(Close::SlowClient.code(true)));
+        let was_slow = matches!(error, client::Error::Closed(closed) if closed.code == slow);
         self.session.is_some() && (error.is_temporary() || was_slow)
     }
 
-    /// Goes on with the session on another connection.
-    async fn come_back(&mut self) -> Result<(), Box<dyn Error>> {
+    /// Resumes the session on another connection.
+    async fn resume(&mut self) -> Result<(), Box<dyn Error>> {
         if self.offset > self.lost_at {
             self.attempts = 0;
         }
         self.lost_at = self.offset;
         if self.attempts == ATTEMPTS {
-            return Err("the connection breaks again and again before any audio comes".into());
+            return Err(format!("the connection was lost {ATTEMPTS} times without new audio").into());
         }
         loop {
-            // What has just failed needs a moment, such as a server that restarts.
+            // A server that restarts needs a moment.
             tokio::time::sleep(Duration::from_secs(self.attempts.into())).await;
             self.attempts += 1;
-            match self.again().await {
+            match self.reconnect().await {
                 Err(error) if error.is_temporary() && self.attempts < ATTEMPTS => {}
                 Ok(Some(client)) => {
                     self.client = client;
                     return Ok(());
                 }
                 Ok(None) => {
-                    return Err("the session cannot be gone on with: the server has given it up".into());
+                    return Err("cannot resume: the server no longer has this session".into());
                 }
                 Err(error) => return Err(format!("{}: {error}", self.url).into()),
             }
         }
     }
 
-    /// Another connection with the session on it, or with another, where nothing has begun; `None` if
-    /// the server has it no more.
-    async fn again(&self) -> Result<Option<Client>, client::Error> {
+    /// Connects and recovers the session, or starts another one if the stream has not started. Returns
+    /// `None` if the server no longer has the session.
+    async fn reconnect(&self) -> Result<Option<Client>, client::Error> {
         let mut client = connect(self.url, self.token).await?;
         let Some((session_id, token)) = self.session.clone().filter(|_| self.has_begun) else {
             client.send(&self.start).await?;
             return Ok(Some(client));
         };
-        let recover = Recover { session_id, token, offset: self.offset };
+        let recover = Recover::new(session_id, token, self.offset);
         client.send(&ClientMessage::Recover(Box::new(recover))).await?;
         while let Some(event) = client.next().await? {
             match event {
@@ -180,7 +182,7 @@ async fn speak(
     output: &Output,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let client = connect(url, token).await.map_err(|error| format!("{url}: {error}"))?;
-    // A server of the base protocol cannot be come back to.
+    // Servers of the base protocol cannot resume a session.
     start.resumable = client.subprotocol() == Some(SUBPROTOCOL);
     let mut screen = Screen::new(start.timestamps == Some(Timestamps::Word));
     let mut wav = None;
@@ -205,12 +207,12 @@ async fn speak(
         let event = match event {
             Ok(Some(event)) => event,
             Ok(None) => break,
-            Err(error) if listening.is_lost(&error) => {
-                screen.line(&format!("aloud: {error}; coming back"));
-                listening.come_back().await?;
+            Err(error) if listening.is_resumable(&error) => {
+                screen.line(&format!("aloud: {error}; reconnecting"));
+                listening.resume().await?;
                 screen.line(match listening.has_begun {
-                    true => "aloud: the session goes on",
-                    false => "aloud: connected again",
+                    true => "aloud: session resumed",
+                    false => "aloud: reconnected",
                 });
                 continue;
             }
@@ -241,7 +243,7 @@ async fn speak(
             Event::Message(ServerMessage::Timestamps { index, start_ms, words, .. }) => {
                 screen.words(index, start_ms, words);
             }
-            // Nothing comes of what was refused. Behind what is fatal comes a close, which says more.
+            // The server refused the stream. After a fatal fault the close says more.
             Event::Message(ServerMessage::Error { message, fault })
                 if !listening.has_begun && !fault.is_some_and(|(code, _)| code.is_fatal()) =>
             {
@@ -252,19 +254,19 @@ async fn speak(
                 screen.line(&format!("aloud: {message}"));
             }
             Event::Message(ServerMessage::SessionEnd { .. }) => break,
-            Event::Message(_) => {}
+            _ => {}
         }
     }
     screen.rest().await;
     match wav {
         Some(wav) => wav.finish()?,
         None if faults == 0 => {
-            return Err("there was nothing to speak: the text has no sentence in it".into());
+            return Err("nothing to speak: the text has no sentence".into());
         }
         None => {}
     }
     screen.summary(format, output);
-    // Once session_end is there all that is left is the goodbye, which is owed, but not waited for.
+    // After session_end only the closing handshake is left. Wait for it a moment only.
     let _ = tokio::time::timeout(PROGRESS, async {
         listening.client.send(&ClientMessage::End { drain: false }).await?;
         while listening.client.next().await?.is_some() {}
@@ -274,7 +276,7 @@ async fn speak(
     Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A WAV that grows as the audio comes.
+/// A WAV file that grows with each piece of audio.
 struct Wav {
     sink: Sink,
     format: Format,
@@ -305,7 +307,7 @@ impl Wav {
         self.sink.write(bytes)
     }
 
-    /// Puts the length into the header, where that can still be done.
+    /// Writes the length into the header, unless the output is a pipe.
     fn finish(self) -> Result<(), String> {
         match self.sink {
             Sink::Stdout(mut stdout) => stdout.flush().map_err(|error| cannot_write("the audio", &error)),
@@ -336,23 +338,23 @@ fn cannot_write(name: &str, error: &io::Error) -> String {
     format!("cannot write {name}: {error}")
 }
 
-/// What the person sees: sentences as they are spoken, or words as they are heard, and how far it
-/// is, where there is a terminal to draw it on.
+/// Output for the person: announced sentences, or words as they are played; on a terminal also a
+/// progress line.
 struct Screen {
     is_terminal: bool,
-    /// Words in place of sentences.
+    /// True to show words instead of sentences.
     shows_words: bool,
     started: Instant,
     first_audio: Option<Instant>,
     drawn: Option<Instant>,
     bytes: u64,
-    /// Sentences that were announced.
+    /// Sentences announced.
     sentences: u64,
-    /// When to show which word, and whether it begins a sentence.
+    /// Words to show: time in ms of the stream, word, true if it begins a sentence.
     words: VecDeque<(u64, String, bool)>,
-    /// The sentence of the last word that came, and where in it that stands.
+    /// Last word received: number of its sentence, and position in it.
     last_word: Option<(u64, usize)>,
-    /// Something stands on the current line.
+    /// True if the current line has text.
     is_in_line: bool,
 }
 
@@ -373,7 +375,7 @@ impl Screen {
     }
 
     fn sentence(&mut self, text: &str, index: u64) {
-        // A session that was gone on with announces its sentence again.
+        // A resumed session announces its sentence again.
         if index < self.sentences {
             return;
         }
@@ -385,7 +387,7 @@ impl Screen {
 
     fn words(&mut self, index: u64, start_ms: u64, words: Vec<WordTimes>) {
         for word in words {
-            // The same for its words.
+            // A resumed session sends the words of its sentence again.
             let place = Some((index, word.chars.0));
             if place > self.last_word {
                 self.last_word = place;
@@ -394,7 +396,7 @@ impl Screen {
         }
     }
 
-    /// Shows the next word when it is heard; never ready without one.
+    /// Shows the next word when it is played. Waits forever if there is none.
     async fn next_word(&mut self) {
         let (Some(first), Some((ms, ..))) = (self.first_audio, self.words.front()) else {
             return std::future::pending().await;
@@ -407,7 +409,7 @@ impl Screen {
         }
     }
 
-    /// Shows what is still to be heard.
+    /// Shows the remaining words.
     async fn rest(&mut self) {
         while !self.words.is_empty() && self.first_audio.is_some() {
             self.next_word().await;
@@ -454,7 +456,7 @@ impl Screen {
     }
 }
 
-/// Text from elsewhere without what would act on a terminal.
+/// Replaces control characters, which a terminal would act on, by spaces.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

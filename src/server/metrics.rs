@@ -7,6 +7,7 @@
 //! connection sends, and hands it on from time to time.
 
 use crate::gauge::{Counted, Gauge};
+use crate::session::message::{CLOSE_CODES, Code, NO_CLOSE, NO_CODE};
 use crate::session::{Phase, Wait};
 use crate::tts::{SynthesisError, SynthesisErrorKind};
 use std::fmt::{Display, Write};
@@ -23,21 +24,16 @@ const STEP_BYTES: u64 = 64 * 1024;
 const STATUSES: &[&str] = &[
     "101", "400", "401", "403", "404", "405", "408", "413", "414", "426", "429", "431", "500", "503", "other",
 ];
-const CLOSE_CODES: &[&str] = &[
-    "1000", "1001", "1002", "1003", "1005", "1006", "1007", "1008", "1009", "1011", "1012", "1013", "4400",
-    "4401", "4403", "4404", "4408", "4409", "4410", "4413", "4429", "4430", "4500", "4502", "4503", "4504",
+const SOURCES: &[&str] = &["verbatim", "llm", "append", "other"];
+const ENGINE_CODES: &[&str] = &[
+    Code::EngineFailed.name(),
+    Code::EngineNoAudio.name(),
+    Code::EngineTimeout.name(),
+    Code::Overloaded.name(),
     "other",
 ];
-const SOURCES: &[&str] = &["verbatim", "llm", "append", "other"];
-const ENGINE_CODES: &[&str] = &["engine_failed", "engine_no_audio", "engine_timeout", "overloaded", "other"];
-const WRITER_CODES: &[&str] = &["llm_failed", "llm_timeout", "other"];
+const WRITER_CODES: &[&str] = &[Code::LlmFailed.name(), Code::LlmTimeout.name(), "other"];
 const RESUMES: &[&str] = &["recovered", "not_found", "expired", "position_lost", "other"];
-
-/// No code was in the Close frame (RFC 6455 §7.4.1).
-const NO_CODE: u16 = 1005;
-
-/// There was no Close frame (RFC 6455 §7.4.1).
-const NO_CLOSE: u16 = 1006;
 
 /// Upper bounds of the buckets, in microseconds.
 const FIRST_AUDIO_BOUNDS: &[u64] = &[
@@ -63,6 +59,26 @@ impl Counts {
     fn add(&self, value: &str) {
         let known = self.values.iter().position(|known| *known == value);
         self.counts[known.unwrap_or(self.values.len() - 1)].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts of closes by code, in the order of [`CLOSE_CODES`]; the last one counts all other codes.
+struct Closes([AtomicU64; CLOSE_CODES.len() + 1]);
+
+impl Closes {
+    fn new() -> Closes {
+        Closes(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+
+    fn add(&self, code: u16) {
+        let known = CLOSE_CODES.iter().position(|(known, ..)| *known == code);
+        self.0[known.unwrap_or(CLOSE_CODES.len())].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Codes with their counts.
+    fn iter(&self) -> impl Iterator<Item = (String, &AtomicU64)> {
+        let codes = CLOSE_CODES.iter().map(|(code, ..)| code.to_string());
+        codes.chain(["other".to_owned()]).zip(&self.0)
     }
 }
 
@@ -116,8 +132,8 @@ pub(crate) struct Telemetry {
     /// Sessions that have a connection, by what they do.
     sessions: [Gauge; Phase::ALL.len()],
     handshakes: Counts,
-    closed_by_client: Counts,
-    closed_by_server: Counts,
+    closed_by_client: Closes,
+    closed_by_server: Closes,
     closed_by_nobody: AtomicU64,
     sent_bytes: AtomicU64,
     sent_messages: AtomicU64,
@@ -159,8 +175,8 @@ impl Telemetry {
             handshaking: Gauge::default(),
             sessions: Default::default(),
             handshakes: Counts::new(STATUSES),
-            closed_by_client: Counts::new(CLOSE_CODES),
-            closed_by_server: Counts::new(CLOSE_CODES),
+            closed_by_client: Closes::new(),
+            closed_by_server: Closes::new(),
             closed_by_nobody: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             sent_messages: AtomicU64::new(0),
@@ -183,8 +199,8 @@ impl Telemetry {
 
     pub(crate) fn closed(&self, by: ClosedBy) {
         match by {
-            ClosedBy::Client(_) => self.closed_by_client.add(&by.told().1.to_string()),
-            ClosedBy::Server(_) => self.closed_by_server.add(&by.told().1.to_string()),
+            ClosedBy::Client(_) => self.closed_by_client.add(by.told().1),
+            ClosedBy::Server(_) => self.closed_by_server.add(by.told().1),
             ClosedBy::Nobody => _ = self.closed_by_nobody.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -300,7 +316,7 @@ impl Telemetry {
         );
         page.family("aloud_closes_total", "counter", "Connections that were closed, by the code and by who said it first; 1005: without a code, 1006: lost without a Close frame.");
         for (by, counts) in [("client", &self.closed_by_client), ("server", &self.closed_by_server)] {
-            for (code, closes) in counts.values.iter().zip(&counts.counts) {
+            for (code, closes) in counts.iter() {
                 page.sample("aloud_closes_total", &format!("by=\"{by}\",code=\"{code}\""), count(closes));
             }
         }
@@ -533,7 +549,7 @@ mod tests {
         for (sample, expected) in [
             ("aloud_closes_total{by=\"client\",code=\"1005\"}", "2"),
             ("aloud_closes_total{by=\"client\",code=\"4400\"}", "1"),
-            ("aloud_closes_total{by=\"client\",code=\"other\"}", "3974"),
+            ("aloud_closes_total{by=\"client\",code=\"other\"}", "3973"),
             ("aloud_closes_total{by=\"nobody\",code=\"1006\"}", "1"),
             ("aloud_handshakes_total{status=\"other\"}", "1"),
         ] {

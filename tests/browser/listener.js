@@ -1,6 +1,6 @@
-// In the page: an Aloud whose sound goes through a recorder, and a diary of what it tells.
+// In the page: an Aloud whose audio goes through a recorder, and a diary of its events.
 
-/** Loaded into the audio thread: passes on what it hears, block by block, with its place in time. */
+/** Runs in the audio thread: forwards its input and reports it block by block, with the time. */
 function recorder() {
   class Recorder extends AudioWorkletProcessor {
     constructor() {
@@ -54,11 +54,11 @@ export async function listen({ module, sampleRate = 16_000, url, ...options }) {
     diary,
     wait,
     until,
-    /** Until so many milliseconds of the stream were heard. */
+    /** Waits until this much of the stream was played, in ms. */
     heard: (ms) => until("stats", ({ playedMs }) => playedMs >= ms),
-    /** What was heard so far: 16-bit samples from the context's time `start` on. */
+    /** Returns the recording: 16-bit samples from the context's time `start` on. */
     async record() {
-      // The recorder hands over 16 quanta at a time, which at 8,000 Hz is a quarter of a second.
+      // The recorder reports 16 quanta at a time, which is a quarter of a second at 8,000 Hz.
       await wait((16 * 128 * 1000) / sampleRate + 120);
       const all = new Float32Array(recorded.length * 128);
       recorded.forEach((block, n) => all.set(block, n * 128));

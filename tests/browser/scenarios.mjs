@@ -1,9 +1,9 @@
-// What a listener hears in a real browser, and what a page is told.
+// Played audio and events in a real browser.
 //
 //   node scenarios.mjs BINARY SCENARIO…
 //
 // ALOUD_TEST_BROWSER_PATH holds playwright-core, axe-core, typescript and ws; ALOUD_TEST_CHROMIUM is the
-// browser. Exits with 1 and a sentence on stderr where a promise was broken.
+// browser. If a check fails, exits with 1 and a sentence on stderr.
 
 import { spawnSync } from "node:child_process";
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -13,7 +13,7 @@ import { browse, check, modulePath, open, PLAYS, required, samples, serve, Site 
 
 const [, , binary, ...wanted] = process.argv;
 const QUANTUM = 128;
-const TEXT = "Good evening. The kettle is on, and tea will be ready in five minutes. Nobody has to wait for it.";
+const TEXT = "Good evening. The kettle is on, and tea will be ready in five minutes. No one has to wait for it.";
 
 /** A server behind a proxy, a browser, and a page with the module. */
 async function withPage(use, { flags = [PLAYS], options = [] } = {}) {
@@ -23,7 +23,7 @@ async function withPage(use, { flags = [PLAYS], options = [] } = {}) {
   const browser = await browse(...flags);
   try {
     const opened = await open(browser.context, `${site.url}/`);
-    /** Runs a function in the page, with what `listen` of listener.js gives. */
+    /** Runs a function in the page, with the result of `listen` in listener.js. */
     const run = (inPage, given = {}) =>
       opened.page.evaluate(
         async ([source, given]) => {
@@ -43,8 +43,8 @@ async function withPage(use, { flags = [PLAYS], options = [] } = {}) {
 }
 
 /**
- * Follows a stream through a recording, quantum by quantum: each is the next of the stream, the same fading
- * out or in, or silent. Anything else, a gap inside of it or a sample twice, is none of these.
+ * Follows a stream through a recording, quantum by quantum. Each quantum must be the next one of the stream,
+ * the same fading out or in, or silence. A gap within a quantum or a repeated sample is an error.
  */
 function follow(recording, stream, { from = 0, untilFade = false } = {}) {
   const { samples: heard } = recording;
@@ -65,7 +65,7 @@ function follow(recording, stream, { from = 0, untilFade = false } = {}) {
       found.fades.push({ place, at: block * QUANTUM });
       place += QUANTUM;
       if (untilFade) break;
-    } else throw new Error(`At sample ${place} of ${stream.length} something else is heard.`);
+    } else throw new Error(`At sample ${place} of ${stream.length} other audio was recorded.`);
   }
   return { ...found, place: Math.min(place, stream.length), end: block * QUANTUM };
 }
@@ -75,7 +75,7 @@ function same(one, other, what) {
 }
 
 const scenarios = {
-  async every_sample_is_heard_once() {
+  async audio_plays_each_sample_once() {
     await withPage(async ({ run, heardBytes, complaints }) => {
       const { result, stats, recording, diary } = await run(async ({ aloud, record, diary }, { text }) => {
         const result = await aloud.start(text);
@@ -97,8 +97,8 @@ const scenarios = {
     });
   },
 
-  async any_rate_of_the_page() {
-    // A tone is a sine: where a sample of it is missing or comes twice, it is none any more.
+  async audio_plays_at_any_sample_rate() {
+    // A tone is a sine. A missing or repeated sample breaks it.
     await withPage(async ({ page, run }) => {
       for (const rate of [8_000, 22_050, 44_100, 48_000, 96_000]) {
         const recording = await run(async ({ aloud, record }) => {
@@ -131,7 +131,7 @@ const scenarios = {
     }, { options: ["--engine=tone", "--tone-seconds=1"] });
   },
 
-  async pause_is_heard_and_resumes_at_the_sample() {
+  async pause_resumes_at_the_same_sample() {
     await withPage(async ({ run, heardBytes }) => {
       const { recording, pausedAt, states } = await run(async ({ aloud, context, record, heard, wait, diary }, { text }) => {
         const over = aloud.start(text);
@@ -156,32 +156,32 @@ const scenarios = {
     });
   },
 
-  async cancel_silences_and_an_append_stream_goes_on() {
+  async cancel_silences_an_append_stream_and_keeps_it_open() {
     await withPage(async ({ run, heardBytes }) => {
-      const { recording, cancelledAt, told, result, diary } = await run(async ({ aloud, context, record, heard, diary }) => {
+      const { recording, cancelledAt, figures, result, diary } = await run(async ({ aloud, context, record, heard, diary }) => {
         const over = aloud.start({ source: "append" });
         aloud.append("The kettle is on, and the tea is in the p");
         aloud.append("ot, and so it goes on and on for a while. ");
         aloud.flush();
         await heard(1_200);
         const cancelledAt = context.currentTime;
-        const told = await aloud.cancel();
+        const figures = await aloud.cancel();
         aloud.append("Sorry, go on.");
         aloud.end();
         const result = await over;
-        return { recording: await record(), cancelledAt, told, result, diary };
+        return { recording: await record(), cancelledAt, figures, result, diary };
       });
       const sent = heardBytes();
-      const cut = told.offset / 2;
-      // One quantum fades out. What comes behind it is what was appended then, and nothing else.
+      const cut = figures.offset / 2;
+      // One quantum fades out. After it comes only the text that was appended then.
       const before = follow(recording, sent.slice(0, cut), { untilFade: true });
       same([before.fades.length, before.silences], [1, []], "fades, silences");
       const behind = before.fades[0].at + QUANTUM;
       const delay = recording.start + before.fades[0].at / recording.rate + QUANTUM / recording.rate - cancelledAt;
       check(delay < 0.05, `It was silent after ${delay} s.`);
       const heardMs = (before.fades[0].place + QUANTUM) / 16;
-      check(Math.abs(told.playedMs - heardMs) < 100, `${told.playedMs} ms were told to be heard, of ${heardMs}.`);
-      check(told.spokenText.startsWith("The kettle is on"), `Heard: ${told.spokenText}`);
+      check(Math.abs(figures.playedMs - heardMs) < 100, `${figures.playedMs} ms were reported as played, of ${heardMs}.`);
+      check(figures.spokenText.startsWith("The kettle is on"), `Heard: ${figures.spokenText}`);
       const after = follow(recording, sent.slice(cut), { from: behind });
       same([after.place, after.silences.length, after.fades.length], [sent.length - cut, 0, 0], "heard after it");
       same(result.reason, "ended", "reason");
@@ -190,29 +190,29 @@ const scenarios = {
     });
   },
 
-  async cancel_ends_a_prompt_and_another_follows_at_once() {
+  async cancel_ends_a_prompt_and_the_next_starts_at_once() {
     await withPage(async ({ run, sockets }) => {
-      const { first, told, second, third, fourth } = await run(async ({ aloud, heard, until }, { text }) => {
+      const { first, figures, second, third, fourth } = await run(async ({ aloud, heard, until }, { text }) => {
         const one = aloud.start(text);
         await heard(500);
-        const told = await aloud.cancel();
+        const figures = await aloud.cancel();
         const first = await one;
-        // A new one in place of one that is running, even of one that is paused.
+        // A new stream replaces a running one, even a paused one.
         const two = aloud.start(text);
         await heard(300);
         aloud.pause();
         const three = aloud.start("Three.");
         const [second, third] = [await two, await three];
-        const refused = aloud.start({ prompt: "Four.", voice: "nobody" });
-        return { first, told, second, third, fourth: await refused };
+        const refused = aloud.start({ prompt: "Four.", voice: "unknown" });
+        return { first, figures, second, third, fourth: await refused };
       }, { text: TEXT });
-      same([first.reason, told.type, second.reason, third.reason], ["cancelled", "cancelled", "cancelled", "completed"], "reasons");
+      same([first.reason, figures.type, second.reason, third.reason], ["cancelled", "cancelled", "cancelled", "completed"], "reasons");
       same([fourth.reason, fourth.error.code], ["error", "unknown_voice"], "refusal");
       same(sockets.length, 1, "connections");
     });
   },
 
-  async words_come_when_they_are_heard() {
+  async word_events_come_at_playback() {
     await withPage(async ({ run }) => {
       const { diary, recording, latency } = await run(async ({ aloud, record, diary, context }) => {
         await aloud.start("Moon. Lemon, melon, and many more. Now, we rally. Always, ever.");
@@ -242,7 +242,7 @@ const scenarios = {
     });
   },
 
-  async a_cut_network_is_not_heard() {
+  async recover_after_a_cut_is_inaudible() {
     await withPage(async ({ run, site, page }) => {
       const over = run(async ({ aloud, record, diary }, { text }) => {
         let bytes = [];
@@ -266,7 +266,7 @@ const scenarios = {
     });
   },
 
-  async a_network_that_goes_without_a_word_is_noticed() {
+  async ping_detects_a_silent_network() {
     await withPage(async ({ run, site, page }) => {
       const over = run(async ({ aloud, record }, { text }) => {
         const result = await aloud.start(`${text} ${text}`);
@@ -281,7 +281,7 @@ const scenarios = {
     });
   },
 
-  async a_server_that_is_started_anew_goes_on() {
+  async restart_of_the_server_continues_the_text() {
     await withPage(async ({ run, site, server, page }) => {
       const over = run(async ({ aloud, record }, { text }) => {
         const result = await aloud.start(text);
@@ -302,7 +302,7 @@ const scenarios = {
     });
   },
 
-  async a_server_that_is_gone_is_given_up() {
+  async connect_fails_after_some_attempts() {
     await withPage(async ({ run, site }) => {
       site.isDown = true;
       const { result, tries } = await run(async ({ aloud }) => {
@@ -314,7 +314,7 @@ const scenarios = {
     });
   },
 
-  async a_refused_token_is_told_and_not_tried_again() {
+  async auth_refused_ends_the_stream_without_a_retry() {
     const { WebSocketServer } = required("ws");
     const first = [];
     const stub = new WebSocketServer({ port: 0, host: "127.0.0.1", handleProtocols: () => "aloud.v1" });
@@ -342,7 +342,7 @@ const scenarios = {
     }
   },
 
-  async from_another_origin() {
+  async page_of_another_origin_plays() {
     const help = spawnSync(binary, ["serve", "--help"], { encoding: "utf8" }).stdout;
     const options = help.includes("--allow-origin") ? ["--allow-origin=*"] : [];
     await withPage(async ({ run, server, heardBytes, complaints }) => {
@@ -358,7 +358,7 @@ const scenarios = {
     }, { options });
   },
 
-  async a_proxy_that_takes_the_subprotocol() {
+  async subprotocol_removed_by_a_proxy_is_detected() {
     await withPage(async ({ run, site, heardBytes }) => {
       site.stripsSubprotocol = true;
       const { results, recording, greeting, length } = await run(async ({ aloud, record, diary }) => {
@@ -376,7 +376,7 @@ const scenarios = {
     });
   },
 
-  async a_server_of_the_base_protocol() {
+  async base_protocol_server_is_played() {
     const { WebSocketServer } = required("ws");
     const stub = new WebSocketServer({ port: 0, host: "127.0.0.1" });
     const said = [];
@@ -410,7 +410,7 @@ const scenarios = {
     }
   },
 
-  async the_page_speaks_and_shows_it() {
+  async page_speaks_and_shows_words() {
     await withPage(async ({ page, site, complaints, sockets }) => {
       await page.goto(`${site.url}/speech/`);
       await page.waitForSelector("#voice option:nth-child(3)", { state: "attached" });
@@ -442,24 +442,24 @@ const scenarios = {
     });
   },
 
-  async the_page_waits_for_a_gesture() {
+  async page_waits_for_a_gesture() {
     await withPage(async ({ page, site }) => {
-      // What a script does by itself may not sound; a click may. Whatever a test asks of the page counts as a
-      // click, so it is left alone for a while, and told so then.
+      // Without a click, a page may not play. Each request of the test driver to the page counts as a click, so
+      // the page starts on its own, and the test waits before it asks.
       await page.addInitScript(() => {
         addEventListener("load", () => setTimeout(() => document.getElementById("stage").requestSubmit(), 200));
       });
       await page.goto(`${site.url}/speech/`);
       await new Promise((over) => setTimeout(over, 2_000));
       const status = await page.textContent("#status");
-      check(status.includes("wants a click"), `status: ${status}`);
+      check(status.includes("Click or press a key"), `status: ${status}`);
       await page.click("h1");
       await page.waitForSelector("#reader .now");
       same(await page.textContent("#status"), "Speaking.", "status");
     }, { flags: ["--autoplay-policy=document-user-activation-required"] });
   },
 
-  async the_page_is_for_everyone() {
+  async page_is_accessible() {
     const { source } = required("axe-core");
     await withPage(async ({ page, site, browser }) => {
       for (const [colorScheme, width, height] of [["light", 1280, 800], ["dark", 1280, 800], ["light", 360, 740], ["dark", 360, 740]]) {
@@ -498,7 +498,7 @@ const scenarios = {
     });
   },
 
-  async bytes_in_node() {
+  async node_receives_bytes_without_playback() {
     const server = await serve(binary, "--listen=127.0.0.1:0");
     const home = await mkdtemp(join(tmpdir(), "aloud-node-"));
     try {

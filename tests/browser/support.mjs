@@ -1,5 +1,5 @@
-// What the browser tests share: a server, a page to speak in, a proxy in front of the server that the
-// test can cut, and a browser that plays without asking for a click.
+// Shared by the browser tests: a server, a bare page, a proxy that the test can cut, and a browser that plays
+// without a click.
 
 import { spawn } from "node:child_process";
 import { createServer, request } from "node:http";
@@ -23,9 +23,9 @@ export function check(condition, sentence) {
   if (!condition) throw new Error(sentence);
 }
 
-/** Runs the binary, until it is stopped. */
+/** Runs the binary until `stop`. */
 export async function serve(binary, ...options) {
-  // Not to stderr as it is: whoever reads that would wait for a server that a failure has left behind.
+  // Its stderr is not inherited: a reader of the test's stderr would wait for a server that outlives a failed test.
   const child = spawn(binary, ["serve", ...options], { stdio: ["ignore", "pipe", "ignore"] });
   process.on("exit", () => child.kill("SIGKILL"));
   const ended = new Promise((resolve) => child.on("exit", resolve));
@@ -48,14 +48,14 @@ export async function serve(binary, ...options) {
 const TYPES = { html: "text/html", js: "text/javascript", mjs: "text/javascript" };
 
 /**
- * A site of its own: a bare page at `/`, the files beside this one under `/tests/`, and what the server has
- * under `/speech/`, as behind a reverse proxy.
+ * A site: a bare page at `/`, the files of this folder under `/tests/`, and the server under `/speech/`, as
+ * behind a reverse proxy.
  */
 export class Site {
   constructor() {
     this.target = undefined; // the server's port
     this.tunnels = new Set();
-    this.isDown = false; // refuses what is new
+    this.isDown = false; // refuses new connections
     this.stripsSubprotocol = false;
     this.upgrades = 0;
     this.http = createServer((asked, answer) => this.onRequest(asked, answer));
@@ -119,12 +119,12 @@ export class Site {
     }
   }
 
-  /** Cuts every connection, as a network does: without a close. */
+  /** Cuts every connection without a Close frame. */
   cut() {
     for (const { end } of this.tunnels) end();
   }
 
-  /** From now on the connections that there are carry nothing, and nobody is told. */
+  /** Silences the open connections: they carry no more data, and stay open. */
   deafen() {
     for (const tunnel of this.tunnels) tunnel.isDeaf = true;
   }
@@ -136,7 +136,7 @@ export class Site {
   }
 }
 
-/** A browser, with a profile of its own that goes with it. */
+/** Starts a browser with a temporary profile. */
 export async function browse(...flags) {
   const { chromium } = required("playwright-core");
   const profile = await mkdtemp(join(tmpdir(), "aloud-browser-"));
@@ -164,7 +164,7 @@ export async function browse(...flags) {
 
 export const PLAYS = "--autoplay-policy=no-user-gesture-required";
 
-/** Opens a page; what it complains of is collected, and so are the audio bytes that it is sent. */
+/** Opens a page, and collects its errors and the audio bytes that it receives. */
 export async function open(context, url) {
   const page = await context.newPage();
   const complaints = [];

@@ -1,4 +1,4 @@
-// A small program that uses the types as an app does; tsc checks it, nobody runs it.
+// A small program that uses the types as an app does. tsc checks it; it is not run.
 import { Aloud, type ClientMessage, type Result, type ServerMessage, type State } from "./aloud.js";
 
 function describe(message: ServerMessage): string {
@@ -65,8 +65,8 @@ export async function speak(text: string): Promise<Result> {
   const node: AudioNode | undefined = await aloud.unlock();
   console.log(node, asked.length);
   const result = await aloud.start(text);
-  const told = await aloud.cancel();
-  console.log(told?.spokenText);
+  const cancelled = await aloud.cancel();
+  console.log(cancelled?.spokenText);
   off();
   aloud.close();
   return result;

@@ -1,20 +1,21 @@
-//! The page and the module in a real browser: what is heard of what was sent, and what a page is
-//! told of it. The scenarios are in tests/browser/.
+//! The page and the module in a real browser: played audio, events and the demo page. The scenarios
+//! are in tests/browser/.
 //!
-//! `.ci/foreign-clients` installs the browser and what drives it, and says by environment variables
-//! where they are; without these a test says that it is skipped.
+//! `.ci/foreign-clients` installs the browser and its driver, and names them in environment variables.
+//! Without the variables a test prints that it is skipped.
 
 use crate::support::{FORMAT, Head, raw, start_with};
 use aloud::Config;
+use aloud::session::message::{Close, Code, RETRYABLE_CODES, Retry, retry};
 use aloud::tts::Tone;
+use serde_json::Value;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// One at a time: they listen in real time, and each is several processes.
+/// Held by the running scenario: scenarios record in real time, and each starts several processes.
 static BROWSER: Mutex<()> = Mutex::new(());
 
-/// Runs a scenario, unless what it needs is missing, which is an error where everything has been
-/// installed to be tested.
+/// Runs a scenario. If a variable that it needs is missing, skips it, or fails in CI.
 fn scenario(name: &str, needs: &[&str]) {
     for variable in needs {
         if std::env::var_os(variable).is_none() {
@@ -42,31 +43,31 @@ macro_rules! scenarios {
 }
 
 scenarios! { &["ALOUD_TEST_BROWSER_PATH", "ALOUD_TEST_CHROMIUM"];
-    every_sample_is_heard_once
-    any_rate_of_the_page
-    pause_is_heard_and_resumes_at_the_sample
-    cancel_silences_and_an_append_stream_goes_on
-    cancel_ends_a_prompt_and_another_follows_at_once
-    words_come_when_they_are_heard
-    a_cut_network_is_not_heard
-    a_network_that_goes_without_a_word_is_noticed
-    a_server_that_is_started_anew_goes_on
-    a_server_that_is_gone_is_given_up
-    a_refused_token_is_told_and_not_tried_again
-    from_another_origin
-    a_proxy_that_takes_the_subprotocol
-    a_server_of_the_base_protocol
-    the_page_speaks_and_shows_it
-    the_page_waits_for_a_gesture
-    the_page_is_for_everyone
+    audio_plays_each_sample_once
+    audio_plays_at_any_sample_rate
+    pause_resumes_at_the_same_sample
+    cancel_silences_an_append_stream_and_keeps_it_open
+    cancel_ends_a_prompt_and_the_next_starts_at_once
+    word_events_come_at_playback
+    recover_after_a_cut_is_inaudible
+    ping_detects_a_silent_network
+    restart_of_the_server_continues_the_text
+    connect_fails_after_some_attempts
+    auth_refused_ends_the_stream_without_a_retry
+    page_of_another_origin_plays
+    subprotocol_removed_by_a_proxy_is_detected
+    base_protocol_server_is_played
+    page_speaks_and_shows_words
+    page_waits_for_a_gesture
+    page_is_accessible
 }
 
 scenarios! { &["ALOUD_TEST_BROWSER_PATH"];
-    bytes_in_node
+    node_receives_bytes_without_playback
     types_are_strict
 }
 
-/// What a server with the page, or without, answers to a request.
+/// Sends a request to a server with or without the page, and returns the answer.
 async fn ask(demo: bool, request: &str) -> (Head, String) {
     let config = Config { demo, ..Config::default() };
     let server = start_with(config, Arc::new(Tone::new(FORMAT, 0.1))).await;
@@ -85,7 +86,7 @@ const FILES: &[(&str, &str, bool)] = &[
 ];
 
 #[tokio::test]
-async fn files_are_served_with_what_browsers_ask_of_them() {
+async fn files_are_served_with_headers_for_browsers() {
     for &(path, content_type, is_for_anyone) in FILES {
         let (head, body) = ask(true, &format!("GET {path} HTTP/1.1\r\nHost: a")).await;
         assert_eq!(head.status, 200, "{path}");
@@ -117,14 +118,14 @@ async fn files_are_served_with_what_browsers_ask_of_them() {
 }
 
 #[tokio::test]
-async fn without_the_page_there_is_still_the_module() {
+async fn module_is_served_without_the_page() {
     for &(path, _, is_for_anyone) in FILES {
         let (head, _) = ask(false, &format!("GET {path} HTTP/1.1\r\nHost: a")).await;
         assert_eq!(head.status, if is_for_anyone { 200 } else { 404 }, "{path}");
     }
 }
 
-/// What a browser transfers of the module and an editor of its types, behind a proxy that compresses.
+/// Limit on the compressed size of the module and its types.
 #[test]
 fn module_and_types_are_small() {
     let web = concat!(env!("CARGO_MANIFEST_DIR"), "/src/server/web");
@@ -135,4 +136,36 @@ fn module_and_types_are_small() {
         .unwrap();
     let bytes: u64 = String::from_utf8(packed.stdout).unwrap().trim().parse().unwrap();
     assert!((1_000..12_000).contains(&bytes), "{bytes} bytes");
+}
+
+/// `aloud.js` has the rows of the server's tables that it needs: which closes to retry, and the names
+/// of the fatal faults that a close code alone identifies.
+#[test]
+fn codes_of_the_module_match_the_tables() {
+    let module = include_str!("../src/server/web/aloud.js");
+    let (_, table) = module.split_once("const CLOSES = ").unwrap();
+    let (table, _) = table.split_once(';').unwrap();
+    let table: Value = serde_json::from_str(table).unwrap();
+
+    let range = [&table["range"][0], &table["range"][1]].map(|bound| bound.as_u64().unwrap());
+    assert_eq!(range, [RETRYABLE_CODES.start(), RETRYABLE_CODES.end()].map(|bound| u64::from(*bound)));
+    let listed: Vec<u64> =
+        table["retryable"].as_array().unwrap().iter().map(|code| code.as_u64().unwrap()).collect();
+    for code in 0..=u16::MAX {
+        let number = u64::from(code);
+        let is_retryable = listed.contains(&number) || (range[0]..=range[1]).contains(&number);
+        assert_eq!(is_retryable, retry(code) == Retry::Now, "{code}");
+    }
+
+    let mut named = table["final"].as_object().unwrap().clone();
+    for fault in Code::all() {
+        let Some(close) = fault.close() else { continue };
+        let code = close.code(true);
+        let is_unique = Close::all().filter(|other| other.code(true) == code).count() == 1;
+        if is_unique && retry(code) == Retry::Never {
+            let name = named.remove(&code.to_string());
+            assert_eq!(name.as_ref().and_then(Value::as_str), Some(fault.name()), "{code}");
+        }
+    }
+    assert!(named.is_empty(), "no fatal faults of the server: {named:?}");
 }

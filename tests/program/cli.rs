@@ -234,7 +234,7 @@ fn say_comes_back_when_its_connection_is_cut() {
     let port = cutting_proxy(address.clone(), vec![1_000, 50_001, 30_000]);
     let said = run(&["say", text, "--url", &format!("ws://127.0.0.1:{port}"), "-o", &cut]);
     assert!(said.status.success(), "{}", text_of(&said));
-    assert_eq!(text_of(&said).matches("the session goes on").count(), 3, "{}", text_of(&said));
+    assert_eq!(text_of(&said).matches("session resumed").count(), 3, "{}", text_of(&said));
     assert_eq!(text_of(&said).matches("The boats are out.").count(), 1, "{}", text_of(&said));
     assert!(std::fs::read(&whole).unwrap() == std::fs::read(&cut).unwrap(), "byte for byte the same");
 
@@ -242,8 +242,8 @@ fn say_comes_back_when_its_connection_is_cut() {
     let port = cutting_proxy(address, vec![580, 600, 30_000]);
     let said = run(&["say", text, "--url", &format!("ws://127.0.0.1:{port}"), "-o", &cut]);
     assert!(said.status.success(), "{}", text_of(&said));
-    assert_eq!(text_of(&said).matches("connected again").count(), 2, "{}", text_of(&said));
-    assert_eq!(text_of(&said).matches("the session goes on").count(), 1, "{}", text_of(&said));
+    assert_eq!(text_of(&said).matches(": reconnected").count(), 2, "{}", text_of(&said));
+    assert_eq!(text_of(&said).matches("session resumed").count(), 1, "{}", text_of(&said));
     assert!(std::fs::read(&whole).unwrap() == std::fs::read(&cut).unwrap(), "byte for byte the same");
 }
 

@@ -6,7 +6,7 @@ export interface AudioFormat {
   channels: 1;
 }
 
-/** What is left out is up to the server. */
+/** The server has defaults for missing fields. */
 export interface StartOptions {
   prompt?: string;
   source?: Source;
@@ -17,7 +17,7 @@ export interface StartOptions {
   audio?: { encoding?: string; sampleRate?: number; frameMs?: number };
   /** Default here: `word`. */
   timestamps?: "none" | "sentence" | "word";
-  /** Default here: `paced`, where there is someone to hear it. */
+  /** Default here: `paced` if audio is played. */
   delivery?: { mode: "burst" | "paced"; aheadMs?: number };
   segmentation?: { minChars?: number; maxChars?: number; firstClause?: boolean; idleMs?: number };
   clean?: "none" | "markdown";
@@ -25,7 +25,7 @@ export interface StartOptions {
   resumable?: boolean;
 }
 
-/** What a client says. */
+/** Messages of a client. */
 export type ClientMessage =
   | ({ type: "start_session" } & StartOptions)
   | { type: "append"; text: string }
@@ -59,7 +59,7 @@ export interface Usage {
 
 export type EndReason = "completed" | "ended" | "cancelled" | "expired" | "error";
 
-/** What a server says. */
+/** Messages of a server. */
 export type ServerMessage =
   | {
       type: "session_start";
@@ -102,9 +102,9 @@ export type ServerMessage =
   | { type: "error"; message: string; code?: string; retryable?: boolean; fatal?: boolean; index?: number }
   | { type: "session_end"; reason?: EndReason; usage?: Usage };
 
-/** `blocked`: the browser waits for a click or key. `waiting`: nothing has come that could be heard. */
+/** `blocked`: the browser waits for a click or key. `waiting`: no audio to play yet. */
 export type State = "idle" | "starting" | "speaking" | "waiting" | "paused" | "blocked";
-/** `lost`: it comes back, and what was received is heard meanwhile. */
+/** `lost`: it reconnects, and plays buffered audio meanwhile. */
 export type Connection = "closed" | "connecting" | "open" | "lost";
 
 export interface Sentence {
@@ -123,30 +123,30 @@ export interface Word {
 }
 
 export interface AloudError {
-  /** The server's, or `connection_failed`, `session_lost`, `no_audio_output`, `unsupported_audio`. */
+  /** From the server, or `connection_failed`, `session_lost`, `no_audio_output`, `unsupported_audio`. */
   code?: string;
   message: string;
-  /** The stream is over. */
+  /** True if the stream ended. */
   fatal?: boolean;
   retryable?: boolean;
   index?: number;
   closeCode?: number;
 }
 
-/** Milliseconds of speech, but for the counts; `first…` are since `start`. */
+/** Times in ms, and counts. `first…` are measured from `start`. */
 export interface Stats {
   firstAudioMs?: number;
   firstHeardMs?: number;
   receivedMs: number;
   playedMs: number;
   bufferedMs: number;
-  /** Made by the server, and not heard. */
+  /** Synthesised and not played. */
   wastedMs: number;
   underruns: number;
   reconnects: number;
 }
 
-/** How a stream ended, once all of it was heard. */
+/** End of a stream, after playback. */
 export interface Result extends Partial<Omit<Cancelled, "type">> {
   reason: EndReason;
   usage?: Usage;
@@ -156,69 +156,69 @@ export interface Result extends Partial<Omit<Cancelled, "type">> {
 export interface Events {
   state: { state: State; connection: Connection };
   stream: { audio: AudioFormat; source: Source; voice: string };
-  /** A sentence is on its way. */
+  /** A sentence was announced. */
   text: Sentence;
-  /** It is heard from now on. */
+  /** Its playback starts. */
   sentence: Sentence;
-  /** It is heard now; without playback, it has arrived. */
+  /** It is played now; without playback, it has arrived. */
   word: Word;
-  /** Bytes as they arrive, and their place in the stream. */
+  /** Received bytes, and their place in the stream. */
   audio: { data: Uint8Array; offset: number };
   stats: Stats;
   warning: { code: string; message: string };
   error: AloudError;
   end: Result;
-  /** All that is said on the wire, but for secrets. */
+  /** All messages, without secrets. */
   message: { direction: "in"; message: ServerMessage } | { direction: "out"; message: ClientMessage };
 }
 
 export interface Options {
-  /** For each connection anew, if it is a function: tokens may be short-lived. */
+  /** A function is called for each connection: tokens may be short-lived. */
   token?: string | (() => string | Promise<string>);
-  /** `message` (the default): the first message, so that a refusal can be told from a lost network. */
+  /** Default: `message`, the first one. A page can then distinguish a refusal from a lost network. */
   tokenIn?: "message" | "subprotocol";
   start?: StartOptions;
-  /** How much has to be there before it sounds. Default: 60. */
+  /** Audio to buffer before playback starts. Default: 60. */
   bufferMs?: number;
-  /** Of a server that does not tell it. Default: 16000. */
+  /** For servers that do not send it. Default: 16000. */
   sampleRate?: number;
-  /** `false`: no sound, only bytes; so it is where there is no AudioContext. */
+  /** `false`: no playback, only bytes, as without AudioContext. */
   playback?: boolean;
   context?: AudioContext;
   destination?: AudioNode;
-  /** Where `aloud.js` is, if it was moved. */
+  /** URL of `aloud.js`, if it was moved. */
   worklet?: string;
-  /** Where there is no global one. */
+  /** If there is no global one. */
   WebSocket?: unknown;
 }
 
-/** Speech from a server: one stream at a time, on a connection that comes back when it is lost. */
+/** Speech from a server: one stream at a time. Reconnects after a lost connection. */
 export class Aloud {
-  /** `https://host`, `ws://host/prefix`, …; default: the server that this file came from. */
+  /** `https://host`, `ws://host/prefix`, …; default: the server of this file. */
   constructor(url?: string, options?: Options);
   readonly url: string;
   readonly state: State;
   readonly connection: Connection;
   readonly stats: Stats;
   readonly context: AudioContext | undefined;
-  /** Returns what removes the listener. */
+  /** Returns a function that removes the listener. */
   on<Type extends keyof Events>(type: Type, listener: (event: Events[Type]) => void): () => void;
-  /** Speaks, in place of what is spoken now. Call it in a click or key event. Never rejects. */
+  /** Replaces the running stream. Call it in a click or key event. Never rejects. */
   start(what?: string | StartOptions): Promise<Result>;
   /** More text for a stream with `source: "append"`, cut anywhere. */
   append(text: string): void;
-  /** Speaks what was appended as it stands. */
+  /** Speaks the buffered text without waiting for more. */
   flush(): void;
   pause(): void;
   resume(): void;
-  /** Silence, at once. An `append` stream stays open for more. */
+  /** Silences at once. An `append` stream stays open. */
   cancel(): Promise<Cancelled | undefined>;
-  /** No more text: what there is will be heard, and the connection closed. */
+  /** No more text: plays the rest, then closes the connection. */
   end(): void;
-  /** Ends all at once, for good. */
+  /** Ends the stream, the connection and playback. */
   close(): void;
-  /** Drops the connection and comes back, as after a lost network. */
+  /** Drops the connection and reconnects. */
   reconnect(): void;
-  /** Call it in a click or key event to be heard later without. Gives the node that sounds. */
+  /** Allows later playback: call it in a click or key event. Returns the node that plays. */
   unlock(): Promise<AudioNode | undefined>;
 }

@@ -1,32 +1,32 @@
-// Speech from an aloud server: see aloud.d.ts. In the audio thread it is loaded again, for the player.
+// Speech from an aloud server: see aloud.d.ts. The audio thread loads this file again, for the player.
 
-// The player. It uses nothing from outside, for its source text may be all that the audio thread gets.
-function createPlayer(contextRate, tell) {
+// The player. It uses no outside names: the audio thread may get only its source text.
+function createPlayer(contextRate, send) {
   const HALF = 24;
   const QUANTUM = 128;
   let stream; // its number
   let rate = contextRate;
-  let taps = [[1]]; // a filter for each phase
-  let step = 1; // phases to the next sample out
+  let taps = [[1]]; // one filter per phase
+  let step = 1; // phases per output sample
   let half = 0;
   let queue = [];
-  let head = 0; // samples taken of its first chunk
+  let head = 0; // samples taken from its first chunk
   let waiting = 0; // samples in the queue
-  let line = new Float32Array(1024); // samples, from where a filter reaches back to
+  let line = new Float32Array(1024); // input of the filters
   let filled = 0;
-  let position = 0; // the next sample's place in the stream
-  let phase = 0; // and how far behind it the next one out is
-  let end = false; // nothing comes any more
-  let over = true; // everything was played
-  let dry = true; // waits for a cushion of samples
+  let position = 0; // of the next sample in the stream
+  let phase = 0; // of the next output sample, behind it
+  let end = false; // no more samples come
+  let over = true; // all was played
+  let dry = true; // waits until the cushion is full
   let cushion = 0;
-  let patience = 0; // for how long, in frames
+  let patience = 0; // waited, in frames
   let held = false;
-  let fade = 0; // the next quantum goes up (1) or down (-1)
-  let tail; // the last quantum of what was dropped
-  let told = 0; // frames since the last report
+  let fade = 0; // of the next quantum: in (1) or out (-1)
+  let tail; // last quantum of dropped audio
+  let unreported = 0; // frames since the last report
 
-  // Windowed sines, exact for each phase.
+  // Windowed sines, computed for each phase.
   const tune = (from) => {
     rate = from;
     const divisor = (a, b) => (b ? divisor(b, a % b) : a);
@@ -77,7 +77,7 @@ function createPlayer(contextRate, tell) {
     return wanted;
   };
 
-  // All of `out` or, but for the end, nothing.
+  // Fills all of `out`; before the end, it otherwise plays nothing.
   const play = (out) => {
     const before = Math.max(0, half - 1);
     const last = Math.floor((phase + (out.length - 1) * step) / taps.length);
@@ -100,8 +100,8 @@ function createPlayer(contextRate, tell) {
   };
 
   const report = (what) => {
-    told = 0;
-    tell({ stream, position: position + phase / taps.length, ...what });
+    unreported = 0;
+    send({ stream, position: position + phase / taps.length, ...what });
   };
 
   return {
@@ -157,8 +157,8 @@ function createPlayer(contextRate, tell) {
         });
         fade = 0;
       }
-      told += out.length;
-      if (over || gain || told >= contextRate / 100) report({ over });
+      unreported += out.length;
+      if (over || gain || unreported >= contextRate / 100) report({ over });
     },
   };
 }
@@ -188,7 +188,7 @@ const loaded = new WeakMap();
 function load(context, worklet) {
   const add = (url) => context.audioWorklet.addModule(url);
   const fromSource = () => add(URL.createObjectURL(new Blob([`(${register})(${createPlayer})`], { type: "text/javascript" })));
-  // A bundler has put this file into another, which must not run again.
+  // A bundler may have put this file into another one, which must not run again.
   const own = worklet ?? (/\/aloud\.js(\?|$)/.test(here) && here);
   if (!loaded.has(context)) loaded.set(context, own ? add(own).catch(fromSource) : fromSource());
   return loaded.get(context);
@@ -199,14 +199,14 @@ async function createOutput(context, worklet, onReport) {
     await load(context, worklet);
     const node = new AudioWorkletNode(context, "aloud", { numberOfInputs: 0, outputChannelCount: [1] });
     node.port.onmessage = ({ data }) => onReport(data);
-    const tell = (message, transfer) => node.port.postMessage(message, transfer);
-    return { node, tell, close: () => (node.disconnect(), tell("close")) };
+    const send = (message, transfer) => node.port.postMessage(message, transfer);
+    return { node, send, close: () => (node.disconnect(), send("close")) };
   }
-  // Over plain http there are no worklets.
+  // Pages from plain http have no worklets.
   const node = context.createScriptProcessor(1024, 1, 1);
   const player = createPlayer(Math.round(context.sampleRate), onReport);
   node.onaudioprocess = ({ outputBuffer }) => player.render(outputBuffer.getChannelData(0));
-  return { node, tell: player.receive, close: () => node.disconnect() };
+  return { node, send: player.receive, close: () => node.disconnect() };
 }
 
 const PATH = "/api/session/ws";
@@ -214,15 +214,21 @@ const GESTURES = ["pointerdown", "keydown"];
 const NORMAL = 1000; // closes the session
 const DROPPED = 4900; // closes the connection only
 const ACK_MS = 200; // of speech, between two acks
-const QUIET_MS = 2000; // of silence, then a ping; as long for its answer
+const QUIET_MS = 2000; // without data, then a ping; the same for its answer
 const CONNECT_MS = 10_000;
-const FIRST_TRIES = 4; // to reach a server that was never reached
-const KEPT_MS = 30_000; // by a server that does not say how long
+const FIRST_TRIES = 4; // to reach a server the first time
+const KEPT_MS = 30_000; // for a suspended session, if the server gives no time
 const MAX_CUSHION_MS = 500;
 const REST_MS = 30_000; // until the sound card may sleep
 
-// The rule of the close codes.
-const isRetryable = (code) => code >= 4500 || [1001, 1005, 1006, 1011, 1012, 1013, 4408, 4429].includes(code);
+// After which close codes to reconnect, and the names of the final ones. A test compares this JSON with
+// the server's tables.
+const CLOSES = {
+  "retryable": [1001, 1005, 1006, 1011, 1012, 1013, 4408, 4429],
+  "range": [4500, 4599],
+  "final": {"4401": "unauthorized", "4403": "forbidden", "4404": "session_not_found", "4409": "session_taken", "4430": "slow_client"}
+};
+const isRetryable = (code) => CLOSES.retryable.includes(code) || (code >= CLOSES.range[0] && code <= CLOSES.range[1]);
 
 function socketUrl(url) {
   const address = url === undefined ? new URL(`.${PATH}`, here) : new URL(url, globalThis.location?.href);
@@ -244,14 +250,14 @@ export class Aloud {
   #stream;
 
   #socket;
-  #isReady = false; // greeted, and what is said is about the stream
-  #isBusy = false; // the server has a stream on it
+  #isReady = false; // messages on the socket are about the stream
+  #isBusy = false; // the server runs a stream
   #isV1 = false;
   #mode = "v1"; // then plain, checking, plainly: see #onClose
   #wasReached = false;
-  #session; // what to come back to: id and token
+  #session; // id and token, to recover
   #keptMs = KEPT_MS;
-  #fault; // what was said ahead of a close
+  #fault; // the error before a close
   #tries = 0;
   #lostAt;
   #retry;
@@ -338,9 +344,9 @@ export class Aloud {
       began: performance.now(),
       isHeard: this.#context !== undefined,
       ms: (bytes) => (stream.rate ? bytes / 2 / stream.rate * 1000 : 0),
-      offset: 0, // bytes for the listener
-      wire: 0, // the same as the server counts them
-      shift: 0, // how much less that is, once the server was started anew
+      offset: 0, // bytes to play
+      wire: 0, // bytes as the server counts them
+      shift: 0, // their difference, after a restart of the server
       sentences: new Map(),
       heardMs: 0,
       ackedMs: 0, // as the server counts
@@ -376,9 +382,9 @@ export class Aloud {
   #inOrder(message, needsOpen = true) {
     const stream = this.#stream;
     if (needsOpen && (stream?.ask.source !== "append" || stream.isEnding)) {
-      throw new Error('Nothing is open to append to: call start({ source: "append" }) first.');
+      throw new Error('No append stream is open: call start({ source: "append" }) first.');
     }
-    if (this.#isTold(stream)) this.#write(message);
+    if (this.#isLive(stream)) this.#write(message);
     else stream.pending.push(message);
   }
 
@@ -395,8 +401,8 @@ export class Aloud {
     const stream = this.#stream;
     if (!stream || stream.cancelling || Boolean(stream.isPaused) === isPaused) return;
     stream.isPaused = isPaused;
-    if (!stream.held) this.#output.tell({ held: isPaused });
-    if (this.#isTold(stream)) this.#write({ type: isPaused ? "pause" : "resume" });
+    if (!stream.held) this.#output.send({ held: isPaused });
+    if (this.#isLive(stream)) this.#write({ type: isPaused ? "pause" : "resume" });
     this.#goOn(stream);
   }
 
@@ -409,7 +415,7 @@ export class Aloud {
     return Promise.resolve(stream && this.#stop(stream, stream.ask.source === "append" && !stream.isEnding));
   }
 
-  // Silences a stream; one that goes on is open for more text.
+  // Silences a stream; with `goesOn` it stays open for more text.
   #stop(stream, goesOn) {
     if (stream.cancelling) return stream.cancelling.result;
     const cancelling = { goesOn, playedMs: stream.heardMs - stream.ms(stream.shift) };
@@ -417,10 +423,10 @@ export class Aloud {
     stream.cancelling = cancelling;
     stream.pending = [];
     if (stream.held) stream.held = [];
-    else this.#output.tell({ drop: true, over: !goesOn });
+    else this.#output.send({ drop: true, over: !goesOn });
     if (!goesOn) this.#set("idle");
     const isKept = goesOn || stream.ask.source !== "append";
-    if (isKept && stream.isOptedIn && this.#isTold(stream)) this.#askToCancel(stream);
+    if (isKept && stream.isOptedIn && this.#isLive(stream)) this.#askToCancel(stream);
     else {
       if (stream.isStarted && !stream.end) this.#disconnect();
       this.#cancelled(stream);
@@ -434,8 +440,8 @@ export class Aloud {
     if (isPaused && !cancelling.goesOn) this.#write({ type: "resume" });
   }
 
-  #cancelled(stream, told) {
-    stream.cancelling?.resolve(told);
+  #cancelled(stream, figures) {
+    stream.cancelling?.resolve(figures);
     stream.cancelling = undefined;
   }
 
@@ -464,7 +470,7 @@ export class Aloud {
   unlock() {
     const { playback, context: given, destination, worklet } = this.#options;
     if (playback === false || !(given ?? globalThis.AudioContext)) return Promise.resolve();
-    // Ahead of any wait, while the user's gesture counts.
+    // Before any await: the user's gesture counts only now.
     if (!this.#context) {
       this.#context = given ?? new AudioContext();
       this.#context.addEventListener("statechange", this.#onContext);
@@ -485,7 +491,7 @@ export class Aloud {
       },
       (error) => {
         this.#opening = undefined;
-        this.#fail("no_audio_output", `This page cannot play: ${error.message}`);
+        this.#fail("no_audio_output", `Cannot play audio: ${error.message}`);
         throw error;
       },
     );
@@ -508,7 +514,7 @@ export class Aloud {
   #finish(result) {
     const stream = this.#stream;
     if (!stream) return;
-    void this.stats; // the last figures
+    void this.stats; // updates them
     this.#stats.bufferedMs = 0;
     this.#stream = undefined;
     this.#isBlocked = false;
@@ -528,7 +534,7 @@ export class Aloud {
     const stream = this.#stream;
     this.#emit("error", error);
     if (!stream) return;
-    if (!stream.held) this.#output.tell({ drop: true, over: true });
+    if (!stream.held) this.#output.send({ drop: true, over: true });
     if (this.#isBusy) this.#disconnect();
     this.#cancelled(stream);
     this.#finish({ reason: "error", error });
@@ -545,7 +551,7 @@ export class Aloud {
     const isPlain = this.#mode.startsWith("plain");
     let credential, isOffered, socket;
     try {
-      if (!WebSocket) throw new Error("give a WebSocket, as in new Aloud(url, { WebSocket })");
+      if (!WebSocket) throw new Error("pass a WebSocket, as in new Aloud(url, { WebSocket })");
       credential = typeof token === "function" ? await token() : token;
       if (this.#socket !== attempt) return; // closed meanwhile
       isOffered = credential && tokenIn === "subprotocol" && !isPlain;
@@ -554,7 +560,7 @@ export class Aloud {
     } catch (error) {
       if (this.#socket !== attempt) return;
       this.#disconnect();
-      return this.#fail("unauthorized", `There is no way to connect: ${error.message}.`);
+      return this.#fail("unauthorized", `Cannot connect: ${error.message}.`);
     }
     let wasOpen = false;
     this.#fault = undefined;
@@ -569,7 +575,7 @@ export class Aloud {
       if (typeof data === "string") this.#onMessage(JSON.parse(data));
       else this.#onAudio(data);
     };
-    socket.onerror = () => {}; // the close says it
+    socket.onerror = () => {}; // a close follows
     socket.onclose = ({ code, reason }) => {
       if (socket === this.#socket) this.#onClose(code, reason, wasOpen);
     };
@@ -584,7 +590,7 @@ export class Aloud {
     this.#emit("message", { direction, message: message.token ? { ...message, token: "…" } : message });
   }
 
-  #isTold(stream) {
+  #isLive(stream) {
     return this.#isReady && stream.isStarted && !stream.end && this.#socket.readyState === 1;
   }
 
@@ -609,8 +615,8 @@ export class Aloud {
 
   #onClose(code, reason, wasOpen) {
     this.#letGo();
-    // Where a proxy takes the subprotocol away a browser fails the connection, and does not say why. So it
-    // is tried without; and if that works once more with, to know that it was that.
+    // If a proxy removes the subprotocol, a browser fails the connection without a reason. So connect
+    // without one; if that works, try once more with it, to know the cause.
     if (!wasOpen && !this.#wasReached && this.#mode !== "plainly") {
       const failed = this.#mode;
       this.#mode = { v1: "plain", plain: "v1", checking: "plainly" }[failed];
@@ -630,9 +636,9 @@ export class Aloud {
     this.#lostAt ??= now;
     const isOver = stream.wasStarted ? now - this.#lostAt > this.#keptMs : this.#tries >= FIRST_TRIES;
     if (!isRetryable(code) || isOver) {
-      const name = { 4401: "unauthorized", 4403: "forbidden", 4409: "session_taken" }[code] ?? "connection_failed";
+      const name = CLOSES.final[code] ?? "connection_failed";
       const message = isRetryable(code)
-        ? `${this.#url} is not there, or refuses this page; a browser does not say which.`
+        ? `${this.#url} cannot be reached, or refuses this page; a browser does not say which.`
         : `The server closed the connection: ${code} ${reason}`;
       return this.#fail(name, message, { ...this.#fault, fatal: true, closeCode: code });
     }
@@ -667,7 +673,7 @@ export class Aloud {
     }, QUIET_MS / 4);
   }
 
-  // What the server says.
+  // Messages of the server.
 
   #onMessage(message) {
     this.#show("in", message);
@@ -742,7 +748,7 @@ export class Aloud {
     if (stream.ackedMs > 0) this.#acknowledge(stream, 0);
   }
 
-  // As when the server was started anew. A text is spoken again, without what was received of it.
+  // The server was restarted, for example. A text is spoken again; its received part is skipped.
   #onSessionLost(stream) {
     if ((stream.source ?? stream.ask.source ?? "verbatim") !== "verbatim") {
       this.#disconnect();
@@ -759,7 +765,7 @@ export class Aloud {
     Object.assign(stream, { source, isOptedIn: true });
     this.#emit("stream", { audio, source, voice });
     if (audio.encoding === "pcm_s16le") this.#setRate(stream, audio.sampleRate);
-    else this.#fail("unsupported_audio", `${audio.encoding} cannot be played.`);
+    else this.#fail("unsupported_audio", `Cannot play ${audio.encoding}, only pcm_s16le.`);
   }
 
   #setRate(stream, rate) {
@@ -771,15 +777,15 @@ export class Aloud {
   #play(stream) {
     const { id, rate, held } = stream;
     if (!this.#output || !rate || !held) return;
-    this.#output.tell({ stream: id, rate, cushion: (stream.cushionMs * rate) / 1000 });
-    for (const chunk of held) this.#output.tell({ chunk });
+    this.#output.send({ stream: id, rate, cushion: (stream.cushionMs * rate) / 1000 });
+    for (const chunk of held) this.#output.send({ chunk });
     stream.held = undefined;
-    if (stream.isPaused) this.#output.tell({ held: true });
-    if (stream.end) this.#output.tell({ end: true });
+    if (stream.isPaused) this.#output.send({ held: true });
+    if (stream.end) this.#output.send({ end: true });
   }
 
   #onText(stream, { data, index, offset = stream.offset - stream.shift }) {
-    // A base server does not say its rate.
+    // A base server does not send its rate.
     if (!stream.rate) this.#setRate(stream, this.#options.sampleRate ?? 16_000);
     stream.isInSentence = true;
     if (stream.skip) {
@@ -788,10 +794,10 @@ export class Aloud {
     }
     if (stream.cancelling || stream.sentences.has(index)) return;
     const startMs = Math.round(stream.ms(offset + stream.shift));
-    const sentence = { index, text: data, startMs, offset: offset + stream.shift, words: [], told: -1 };
+    const sentence = { index, text: data, startMs, offset: offset + stream.shift, words: [], shown: -1 };
     stream.sentences.set(index, sentence);
     this.#emit("text", { index, text: data, startMs });
-    if (!stream.isHeard) this.#tellHeard(stream, Infinity);
+    if (!stream.isHeard) this.#showHeard(stream, Infinity);
   }
 
   #onTimestamps(stream, { index, words, start, end, charStart, charEnd }) {
@@ -803,7 +809,7 @@ export class Aloud {
       const word = { index, text, startMs, endMs, charStart: charStart[n], charEnd: charEnd[n] };
       if (charStart[n] > last) sentence.words.push(word);
     });
-    if (!stream.isHeard) this.#tellHeard(stream, Infinity);
+    if (!stream.isHeard) this.#showHeard(stream, Infinity);
   }
 
   #onAudio(data) {
@@ -828,7 +834,7 @@ export class Aloud {
     stream.offset += data.byteLength;
     if (!stream.isHeard) stream.heardMs = stream.ms(stream.offset);
     else if (stream.held) stream.held.push(data);
-    else this.#output.tell({ chunk: data }, [data]);
+    else this.#output.send({ chunk: data }, [data]);
   }
 
   #skipped(stream, wire) {
@@ -843,11 +849,11 @@ export class Aloud {
     if (!goesOn) return this.#finish({ ...message, reason: "cancelled" });
     stream.offset = message.offset;
     stream.heardMs = stream.ackedMs = stream.ms(stream.offset);
-    for (const [index, { told, words }] of stream.sentences) {
-      if (told < 0) stream.sentences.delete(index);
-      else words.length = told;
+    for (const [index, { shown, words }] of stream.sentences) {
+      if (shown < 0) stream.sentences.delete(index);
+      else words.length = shown;
     }
-    if (!stream.held) this.#output.tell({ drop: true, over: false, position: stream.offset / 2 });
+    if (!stream.held) this.#output.send({ drop: true, over: false, position: stream.offset / 2 });
     this.#catchUp(stream);
   }
 
@@ -862,7 +868,7 @@ export class Aloud {
       this.#cancelled(stream);
       this.#finish({ reason: "cancelled", usage });
     } else if (!stream.isHeard || stream.offset === 0) this.#finish(stream.end);
-    else if (!stream.held) this.#output.tell({ end: true });
+    else if (!stream.held) this.#output.send({ end: true });
   }
 
   #onError(error) {
@@ -870,7 +876,7 @@ export class Aloud {
     const stream = this.#stream;
     // The close that follows decides.
     if (fatal) this.#fault = error;
-    // Said just as the stream was over; or a credential, to a server that wants none.
+    // The stream had just ended; or the server needs no credential.
     else if (/^(not_started|nothing_to_cancel)$/.test(code) || (code === "unknown_type" && this.#options.token)) return;
     else if (!this.#isReady || !stream?.isStarted || stream.rate) this.#emit("error", error);
     else {
@@ -880,7 +886,7 @@ export class Aloud {
     }
   }
 
-  // What is heard.
+  // Playback.
 
   #onReport = ({ stream: id, position, dry, over }) => {
     const stream = this.#stream;
@@ -891,11 +897,11 @@ export class Aloud {
     if (!dry) stream.hasSounded = true;
     if (!dry) this.#stats.firstHeardMs ??= Math.round(performance.now() - stream.began);
     this.#goOn(stream, dry ? "waiting" : "speaking");
-    this.#tellHeard(stream, stream.heardMs);
+    this.#showHeard(stream, stream.heardMs);
     if (dry && stream.isInSentence) {
       this.#stats.underruns += 1;
       stream.cushionMs = Math.min(MAX_CUSHION_MS, 2 * stream.cushionMs);
-      this.#output.tell({ cushion: (stream.cushionMs * rate) / 1000 });
+      this.#output.send({ cushion: (stream.cushionMs * rate) / 1000 });
     }
     this.#acknowledge(stream, dry ? 1 : ACK_MS);
     this.#emit("stats", this.stats);
@@ -904,20 +910,20 @@ export class Aloud {
 
   #acknowledge(stream, byMs) {
     const heardMs = stream.skip ? stream.ms(stream.wire) : stream.heardMs - stream.ms(stream.shift);
-    if (!stream.isOptedIn || !this.#isTold(stream) || heardMs - stream.ackedMs < byMs) return;
+    if (!stream.isOptedIn || !this.#isLive(stream) || heardMs - stream.ackedMs < byMs) return;
     stream.ackedMs = heardMs;
     this.#write({ type: "ack", playedMs: Math.floor(heardMs) });
   }
 
-  #tellHeard(stream, heardMs) {
+  #showHeard(stream, heardMs) {
     for (const sentence of stream.sentences.values()) {
       const { index, text, startMs, words } = sentence;
       if (startMs > heardMs) return;
-      if (sentence.told < 0) {
-        sentence.told = 0;
+      if (sentence.shown < 0) {
+        sentence.shown = 0;
         this.#emit("sentence", { index, text, startMs });
       }
-      for (; words[sentence.told]?.startMs <= heardMs; sentence.told += 1) this.#emit("word", words[sentence.told]);
+      for (; words[sentence.shown]?.startMs <= heardMs; sentence.shown += 1) this.#emit("word", words[sentence.shown]);
     }
   }
 }

@@ -1,4 +1,4 @@
-// The page for a look: what any page can do with aloud.js, and a view of what happens meanwhile.
+// The demo page: uses aloud.js as any page can, and shows messages, audio and figures.
 
 import { Aloud } from "./aloud.js";
 
@@ -12,11 +12,11 @@ if (isMac) $("keys").querySelector("kbd").textContent = "⌘";
 // The text, word by word.
 
 const reader = {
-  words: [], // { from, to, span }: places in the text
+  words: [], // { from, to, span }: positions in the text
   solid: "", // the text without white space
-  places: [], // and where each of its characters stands
-  next: 0, // the first that belongs to no sentence yet
-  sentences: new Map(), // where each begins in `solid`, and its own text
+  places: [], // position in the text of each character of `solid`
+  next: 0, // end of the last sentence in `solid`
+  sentences: new Map(), // start of each sentence in `solid`, and its text
   current: undefined,
 
   show(text) {
@@ -44,7 +44,7 @@ const reader = {
     Object.assign(this, { words: [], solid: "", places: [], next: 0, sentences: new Map(), current: undefined, isWritten: false });
   },
 
-  /** Finds a sentence in the text; what was not typed here, as what a language model says, is added. */
+  /** Finds a sentence in the text. A sentence that was not typed here, such as a language model's, is added. */
   expect({ index, text }, isTyped) {
     const solid = text.replace(/\s/g, "");
     let at = isTyped ? this.solid.indexOf(solid, this.next) : -1;
@@ -76,7 +76,7 @@ const reader = {
     this.current = found;
     const { span } = this.words[found];
     span.className = "now";
-    // The page stays where it is; only the text moves.
+    // Only the text scrolls, not the page.
     const box = $("reader");
     const top = span.offsetTop - box.offsetTop;
     if (top < box.scrollTop + 24 || top > box.scrollTop + box.clientHeight - 72) box.scrollTop = top - box.clientHeight / 3;
@@ -87,7 +87,7 @@ const reader = {
   },
 };
 
-// The sound: bars for what was heard and, behind the line, for what has arrived.
+// The audio as bars: played ones before the line, buffered ones after it.
 
 const BAR_MS = 50;
 const wave = {
@@ -136,7 +136,7 @@ const wave = {
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, width, height);
     const step = 5;
-    const line = Math.round(width * 0.6); // where the ear is
+    const line = Math.round(width * 0.6); // the playback position
     const played = this.playedMs / BAR_MS;
     const isAsleep = this.bars.length === 0;
     for (let n = Math.floor(played - line / step) - 1; n < played + (width - line) / step + 1; n += 1) {
@@ -158,7 +158,7 @@ const wave = {
 new ResizeObserver(() => wave.draw()).observe($("wave"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => wave.draw());
 
-// What is said on the wire.
+// Messages on the connection.
 
 const MAX_ROWS = 500;
 const log = {
@@ -173,7 +173,7 @@ const log = {
     $("count").textContent = "";
   },
 
-  /** A row; one that goes on with the last, as frame after frame does, takes its place. */
+  /** Adds a row. With `follows`, a row of the same name is updated instead. */
   row(direction, name, describe, follows) {
     const box = $("log");
     const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
@@ -232,13 +232,13 @@ function showFigures({ firstAudioMs, receivedMs, playedMs, bufferedMs, wastedMs,
   figure("reconnects", String(reconnects));
 }
 
-// What the buttons do.
+// Buttons.
 
 const SAYS = {
   starting: ["Pause", "Starting …"],
   speaking: ["Pause", "Speaking."],
-  waiting: ["Pause", "Waiting for more …"],
-  blocked: ["Pause", "Your browser wants a click before this page may sound."],
+  waiting: ["Pause", "Waiting for audio …"],
+  blocked: ["Pause", "Click or press a key: your browser requires this before it plays audio."],
   paused: ["Resume", "Paused."],
 };
 
@@ -252,7 +252,7 @@ function showState() {
   $("speak").querySelector("span").textContent = button;
   $("stop").disabled = isIdle;
   $("cut").disabled = isIdle || connection !== "open";
-  $("status").textContent = isLost ? "The connection is lost. Coming back …" : isIdle ? (showState.last ?? words) : words;
+  $("status").textContent = isLost ? "Connection lost. Reconnecting …" : isIdle ? (showState.last ?? words) : words;
 }
 
 function speak() {
@@ -265,7 +265,7 @@ function speak() {
   $("captions").textContent = "";
   const voice = $("voice").value || undefined;
   let speed = Number($("speed").value);
-  if (speed === 1) speed = undefined; // the server's own
+  if (speed === 1) speed = undefined; // the server's default
   aloud.start({ prompt: $("text").value, voice, speed });
 }
 
@@ -292,7 +292,7 @@ document.addEventListener("keydown", (event) => {
     act();
   }
 });
-// A click on what was read goes back to the text.
+// A click on the spoken text returns to the editor.
 $("reader").addEventListener("click", () => {
   if (aloud.state !== "idle") return;
   edit();
@@ -324,14 +324,14 @@ aloud.on("warning", ({ message }) => (($("trouble").hidden = false), ($("trouble
 aloud.on("error", ({ code, message, closeCode }) => {
   $("trouble").hidden = false;
   $("trouble").textContent = message;
-  // It may be that a credential is missing; a browser does not tell a page why it was refused.
+  // A credential may be missing: a browser does not say why a server refused a page.
   if (code === "unauthorized" || closeCode === 1006) $("token-choice").hidden = false;
 });
 aloud.on("end", ({ reason }) => {
   showFigures(aloud.stats);
   if (reason === "completed" || reason === "ended") reader.finish();
   else edit();
-  const words = { completed: "Finished.", cancelled: "Stopped.", error: "It did not work.", expired: "The session lasted as long as it may." };
+  const words = { completed: "Finished.", cancelled: "Stopped.", error: "The stream failed.", expired: "The session reached its maximum length." };
   showState.last = words[reason] ?? "Finished.";
   showState();
   if (reason === "completed") setTimeout(() => aloud.state === "idle" && edit(), 1500);

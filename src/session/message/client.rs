@@ -1,4 +1,4 @@
-//! What a client says.
+//! Messages of a client.
 
 use super::{Code, Fault, Fields, bad, quoted, required, unknown_type, wire};
 use crate::access::credential::Token;
@@ -7,127 +7,139 @@ use crate::text::Clean;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The longest time, or farthest offset, that a number may name: what JavaScript counts exactly.
+/// Maximum of a time or an offset: JavaScript's largest exact integer.
 const MAX_INTEGER: u64 = (1 << 53) - 1;
 
-/// What a client asks for.
+/// A message of a client.
 ///
-/// The order of variants' fields is their order on the wire.
+/// Fields are declared in their order on the wire.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum ClientMessage {
-    /// Speak.
+    /// Start a stream.
     StartSession(Box<StartSession>),
-    /// Hold delivery at the byte.
+    /// Stop delivery at the next byte.
     Pause,
-    /// Go on with the next byte.
+    /// Continue delivery.
     Resume,
-    /// Close the connection: at once, or once everything was spoken.
+    /// Close the connection: now, or after all text is spoken.
     End {
-        /// Whether to finish what was appended first.
+        /// True to finish the appended text first.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         drain: bool,
     },
     /// More text for a stream whose source is `append`.
     Append {
-        /// The text; may be cut anywhere, even inside of a word.
+        /// The text. It may be cut anywhere, even within a word.
         text: String,
     },
-    /// Speak what is buffered as it stands.
+    /// Speak the buffered text without waiting for more.
     Flush,
-    /// Drop everything that was not sent yet.
+    /// Drop all audio that was not sent yet.
     Cancel {
-        /// How much of the stream the listener has heard, if the client knows, in ms.
+        /// Audio played by the client, in ms of the stream, if the client knows.
         #[serde(skip_serializing_if = "Option::is_none")]
         played_ms: Option<u64>,
     },
-    /// How far the listener has heard.
+    /// Report the playback position.
     Ack {
-        /// Milliseconds of the stream.
+        /// Audio played by the client, in ms of the stream.
         played_ms: u64,
     },
-    /// Change how the next sentences are spoken.
+    /// Change the voice parameters of the next sentences.
     Update {
-        /// Another voice.
+        /// Name of the new voice.
         #[serde(skip_serializing_if = "Option::is_none")]
         voice: Option<String>,
-        /// Another language, as in `start_session`.
+        /// Tag of the new language, as in `start_session`.
         #[serde(skip_serializing_if = "Option::is_none")]
         language: Option<String>,
-        /// Another speed, from 0.5 to 2.0.
+        /// New speed, from 0.5 to 2.0.
         #[serde(skip_serializing_if = "Option::is_none", serialize_with = "wire::speed")]
         speed: Option<f32>,
     },
-    /// Continue a session on this connection.
+    /// Resume a session on this connection.
     Recover(Box<Recover>),
-    /// Show a credential, where none came with the handshake.
+    /// Present a credential, if the handshake had none.
     Auth {
         /// The credential.
         #[serde(serialize_with = "wire::token")]
         token: Token,
     },
-    /// Asks for a `pong`.
+    /// Request a `pong`.
     Ping {
-        /// Comes back with it.
+        /// Text that the `pong` repeats.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
     },
 }
 
-/// The fields of `start_session`. `None`, and false, is what the base protocol does.
+/// The fields of `start_session`. `None` and false select the behaviour of the base protocol.
+///
+/// ```
+/// use aloud::session::message::{ClientMessage, StartSession};
+///
+/// let mut start = StartSession::default();
+/// start.prompt = Some("Good evening.".to_owned());
+/// start.resumable = true;
+/// let message = ClientMessage::from(start);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 #[serde(default, rename_all = "camelCase")]
 pub struct StartSession {
-    /// The text to speak; the server's greeting where there is none.
+    /// Text to speak. Without it the server speaks its greeting.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
-    /// Where the text comes from.
+    /// Source of the text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<TextSource>,
-    /// The voice.
+    /// Name of the voice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub voice: Option<String>,
-    /// The text's language, as a tag such as "de" or "pt-BR".
+    /// Language of the text, as a tag such as "de" or "pt-BR".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
-    /// How fast to speak, from 0.5 to 2.0.
+    /// Speed, from 0.5 to 2.0.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "wire::speed")]
     pub speed: Option<f32>,
-    /// The audio's format.
+    /// Format of the audio.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audio: Option<AudioOptions>,
-    /// Which times to tell.
+    /// Kind of timestamps to send.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamps: Option<Timestamps>,
-    /// How far ahead of the listener to send.
+    /// Pacing of the audio.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
-    /// How text is cut into sentences.
+    /// Options of the segmenter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segmentation: Option<SegmentationOptions>,
-    /// What to take out of the text before it is spoken.
+    /// Markup to remove from the text before it is spoken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clean: Option<Clean>,
-    /// Whether the session is kept for a while when its connection is lost.
+    /// True to keep the session for some time after its connection is lost.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub resumable: bool,
 }
 
 impl StartSession {
-    /// Whether it asks for anything that the base protocol's messages do not serve.
+    /// True if a field is set that the base protocol does not have.
     pub fn has_options(&self) -> bool {
         let (prompt, speed) = (self.prompt.clone(), self.speed);
         *self != StartSession { prompt, speed, ..StartSession::default() }
     }
 }
 
-/// Where a stream's text comes from.
+/// Source of a stream's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum TextSource {
     /// The prompt is the text.
     Verbatim,
-    /// The client sends it piece by piece.
+    /// The client appends the text in pieces.
     Append,
     /// A language model answers the prompt.
     Llm,
@@ -144,11 +156,12 @@ impl TextSource {
     }
 }
 
-/// The format that a client wants its audio in.
+/// Format of the audio that a client requests. `None` is the server's default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 #[serde(default, rename_all = "camelCase")]
 pub struct AudioOptions {
-    /// How samples are written.
+    /// Encoding of the samples.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
     /// Samples per second.
@@ -159,60 +172,71 @@ pub struct AudioOptions {
     pub frame_ms: Option<u32>,
 }
 
-/// Which times a client is told.
+/// Kind of timestamps that a client receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum Timestamps {
     /// None.
     None,
-    /// Where sentences begin and end.
+    /// Times of sentences.
     Sentence,
-    /// Where each written word does, too.
+    /// Times of sentences and of written words.
     Word,
 }
 
-/// How far ahead of the listener audio is sent.
+/// Pacing of the audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 #[serde(tag = "mode", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Delivery {
-    /// As fast as engine and socket allow.
+    /// As fast as the engine and the socket allow.
     Burst,
-    /// Never more than this ahead of what was played; the server's own setting where it is `None`.
+    /// At most `ahead_ms` ahead of the playback clock.
     Paced {
-        /// Milliseconds, from 20 to 60,000.
+        /// Look-ahead in milliseconds, from 20 to 60,000. `None` is the server's default.
         #[serde(skip_serializing_if = "Option::is_none")]
         ahead_ms: Option<u32>,
     },
 }
 
-/// How text is cut into sentences. `None` is the server's default.
+/// Options of the segmenter, which cuts text into sentences. `None` is the server's default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 #[serde(default, rename_all = "camelCase")]
 pub struct SegmentationOptions {
-    /// Shorter sentences are joined with the next.
+    /// Minimum length: a shorter sentence is joined with the next one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_chars: Option<usize>,
-    /// Longer ones are cut.
+    /// Maximum length: a longer sentence is cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_chars: Option<usize>,
-    /// Whether the first clause of a stream is spoken on its own, so that it comes sooner.
+    /// True to speak the first clause of a stream on its own, for earlier audio.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_clause: Option<bool>,
-    /// Milliseconds without more text after which a finished sentence is spoken.
+    /// Time without new text after which a complete sentence is spoken, in ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_ms: Option<u32>,
 }
 
-/// Which session to continue, and where. `Debug` does not show its token.
+/// Session to resume, and the position. `Debug` does not show the token.
 #[derive(Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 #[serde(rename_all = "camelCase")]
 pub struct Recover {
-    /// The session.
+    /// Id of the session.
     pub session_id: String,
-    /// The secret that came with its `session_start`.
+    /// Secret from the session's `session_start`.
     pub token: String,
-    /// Bytes of the stream's audio that have arrived.
+    /// Bytes of the stream's audio that the client has received.
     pub offset: u64,
+}
+
+impl Recover {
+    /// Requests to resume a session after `offset` bytes of its stream's audio.
+    pub fn new(session_id: impl Into<String>, token: impl Into<String>, offset: u64) -> Recover {
+        Recover { session_id: session_id.into(), token: token.into(), offset }
+    }
 }
 
 impl fmt::Debug for Recover {
@@ -226,15 +250,15 @@ impl fmt::Debug for Recover {
 }
 
 impl ClientMessage {
-    /// A request to speak this text.
+    /// Creates a `start_session` that speaks this text.
     pub fn start(prompt: impl Into<String>) -> ClientMessage {
         StartSession { prompt: Some(prompt.into()), ..StartSession::default() }.into()
     }
 
-    /// Reads a text frame's content.
+    /// Parses the content of a text frame.
     ///
     /// # Errors
-    /// A [`Fault`] that names the field at fault.
+    /// The message is invalid; the [`Fault`] names the field.
     pub fn parse(text: &str) -> Result<ClientMessage, Fault> {
         let (name, mut fields) = Fields::of_message(text)?;
         let fields = &mut fields;
@@ -262,14 +286,18 @@ impl ClientMessage {
             "auth" => {
                 let token = required(fields.string("token")?, "token")?;
                 let sound = Token::new(&token);
-                ClientMessage::Auth { token: sound.ok_or_else(|| bad("\"token\" is no token.".to_owned()))? }
+                ClientMessage::Auth {
+                    token: sound.ok_or_else(|| {
+                        bad("\"token\" must be printable ASCII without spaces, at most 8 KiB.".to_owned())
+                    })?,
+                }
             }
             "ping" => ClientMessage::Ping { id: fields.string("id")? },
             other => return Err(unknown_type(other)),
         })
     }
 
-    /// Whether the message is part of the base protocol.
+    /// True if the message is part of the base protocol.
     pub fn is_base(&self) -> bool {
         matches!(
             self,
@@ -280,7 +308,7 @@ impl ClientMessage {
         )
     }
 
-    /// Its `type`.
+    /// Returns the message's `type`.
     pub fn type_name(&self) -> &'static str {
         match self {
             ClientMessage::StartSession(_) => "start_session",

@@ -1,10 +1,11 @@
-//! The tables of codes: what can be wrong, and with which close code a connection ends.
+//! Tables of codes: the kinds of faults, and the close codes of connections.
 //!
-//! Every other place that needs to know whether a fault is fatal, whether to retry, or whether the
-//! session is kept asks these tables: the session, [`client`](crate::client), the metrics, the guide
-//! and `aloud.js` (by a test).
+//! The tables say whether a fault is fatal, whether to retry, and whether the session is kept. The
+//! session, [`client`](crate::client), the metrics and the guide read them; a test compares
+//! `aloud.js` with them.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// A kind of fault, by a name that does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,13 +114,13 @@ impl Code {
         FAULTS.iter().map(|row| row.code)
     }
 
-    fn row(self) -> &'static Row {
+    const fn row(self) -> &'static Row {
         // The order of the rows is the order of the variants, which a test checks.
         &FAULTS[self as usize]
     }
 
     /// The name on the wire.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         self.row().name
     }
 
@@ -189,12 +190,12 @@ pub enum Close {
     SlowClient,
 }
 
-/// What a client may do after a close.
+/// Action of a client after a close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
     /// Reconnect, and `recover` the session where it is kept.
     Now,
-    /// Not with the same request: the same answer would come again.
+    /// Do not repeat the same request: the answer would be the same.
     Never,
 }
 
@@ -267,17 +268,22 @@ impl Close {
     }
 }
 
-/// Codes that a connection can end with, and what a client may do then. The codes below 4000 are
-/// registered (RFC 6455 §7.4.1); 1005 and 1006 are never sent: they say that a code, or the Close frame
-/// itself, is missing.
+/// Stands for the code of a Close frame that has none (RFC 6455 §7.4.1).
+pub const NO_CODE: u16 = 1005;
+
+/// Stands for the code of a connection that ended without a Close frame (RFC 6455 §7.4.1).
+pub const NO_CLOSE: u16 = 1006;
+
+/// Codes that a connection can end with: code, action of the client, meaning. The codes below 4000
+/// are registered (RFC 6455 §7.4.1). [`NO_CODE`] and [`NO_CLOSE`] are never sent.
 #[rustfmt::skip]
 pub const CLOSE_CODES: [(u16, Retry, &str); 27] = [
     (1000, Retry::Never, "The session ended, after its last frame"),
     (1001, Retry::Now,   "The server, or the page, goes away"),
     (1002, Retry::Never, "Protocol violation"),
     (1003, Retry::Never, "A kind of data that is not accepted"),
-    (1005, Retry::Now,   "A Close frame without a code"),
-    (1006, Retry::Now,   "The connection was lost without a Close frame"),
+    (NO_CODE, Retry::Now,   "A Close frame without a code"),
+    (NO_CLOSE, Retry::Now,   "The connection was lost without a Close frame"),
     (1007, Retry::Never, "Invalid UTF-8"),
     (1008, Retry::Never, "Policy, for clients without `aloud.v1`"),
     (1009, Retry::Never, "A message over the limit"),
@@ -301,12 +307,15 @@ pub const CLOSE_CODES: [(u16, Retry, &str); 27] = [
     (4504, Retry::Now,   "An upstream service timed out"),
 ];
 
-/// What a client may do after a close with this code. Codes from 4500 to 4599 say that trying again
-/// helps, the others from 4400 on that it does not; unknown codes are final.
+/// Unknown codes in this range are faults of the server, after which a client may reconnect.
+pub const RETRYABLE_CODES: RangeInclusive<u16> = 4500..=4599;
+
+/// Action of a client after a close with this code. Unknown codes are final, except those in
+/// [`RETRYABLE_CODES`].
 pub fn retry(code: u16) -> Retry {
     match CLOSE_CODES.iter().find(|(known, ..)| *known == code) {
         Some((_, retry, _)) => *retry,
-        None if (4500..4600).contains(&code) => Retry::Now,
+        None if RETRYABLE_CODES.contains(&code) => Retry::Now,
         None => Retry::Never,
     }
 }

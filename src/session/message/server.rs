@@ -1,4 +1,4 @@
-//! What a server tells.
+//! Messages of a server.
 
 use super::{Code, Fault, Fields, required, unknown_type, wire};
 use crate::audio::{Encoding, Format};
@@ -6,139 +6,141 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
 
-/// What a server tells. Fields that are an `Option` of more belong to `aloud.v1`: a client of the
-/// base protocol is never sent them.
+/// A message of a server.
 ///
-/// The order of variants' fields is their order on the wire.
+/// `greeting`, `at`, `figures`, `fault` and `end` belong to `aloud.v1`: they are `None` for a client
+/// of the base protocol. Fields are declared in their order on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum ServerMessage {
-    /// The first message of every connection.
+    /// The first message of each connection.
     SessionStart {
-        /// A UUID, version 4.
+        /// Id of the session: a UUID, version 4.
         session_id: String,
-        /// What a client of `aloud.v1` is told besides.
+        /// Token, limits and audio format.
         #[serde(flatten)]
         greeting: Option<Box<Greeting>>,
     },
-    /// How a stream will sound.
+    /// A stream starts.
     StreamStart {
-        /// Its format.
+        /// Format of the audio.
         audio: AudioInfo,
-        /// Its voice.
+        /// Name of the voice.
         voice: String,
-        /// Where its text comes from.
+        /// Source of the text.
         source: &'static str,
     },
-    /// A sentence whose audio follows.
+    /// A sentence; its audio follows.
     Text {
-        /// The sentence as it is spoken.
+        /// Text of the sentence.
         data: String,
-        /// Its place in the stream, from 0.
+        /// Number of the sentence in the stream, from 0.
         index: u64,
-        /// Where it begins: offset in bytes, and milliseconds.
+        /// Start of the sentence in the stream: offset in bytes, and ms.
         #[serde(flatten, serialize_with = "wire::place")]
         at: Option<(u64, u64)>,
     },
-    /// When the words of a sentence are spoken.
+    /// Times of the words of a sentence.
     Timestamps {
-        /// The sentence.
+        /// Number of the sentence.
         index: u64,
-        /// Where the sentence begins, in ms of the stream.
+        /// Start of the sentence, in ms of the stream.
         start_ms: u64,
-        /// Whether the engine knows, or it is an estimate.
+        /// True if the times are an estimate, false if the engine measured them.
         #[serde(rename = "source", serialize_with = "wire::source_of_times")]
         is_estimate: bool,
         /// The words, in order.
         #[serde(flatten, serialize_with = "wire::columns")]
         words: Vec<WordTimes>,
     },
-    /// All audio of the sentence was sent.
+    /// All audio of a sentence was sent.
     SentenceEnd {
-        /// The sentence's place in the stream.
+        /// Number of the sentence.
         index: u64,
-        /// Its figures.
+        /// Size, duration and checksum of its audio.
         #[serde(flatten)]
         figures: Option<SentenceFigures>,
     },
-    /// What was buffered will be spoken.
+    /// The buffered text will be spoken.
     Flushed {
-        /// The last sentence of it.
+        /// Number of the last sentence of that text.
         index: u64,
     },
-    /// Delivery holds.
+    /// Delivery stopped.
     Paused {
-        /// At this byte.
+        /// Position in the stream's audio, in bytes.
         offset: u64,
     },
-    /// Delivery goes on.
+    /// Delivery continues.
     Resumed {
-        /// From this byte.
+        /// Position in the stream's audio, in bytes.
         offset: u64,
     },
-    /// What had not been sent was dropped.
+    /// The audio that was not sent yet was dropped.
     Cancelled(Box<CancelledFigures>),
-    /// The session goes on, on this connection.
+    /// The session continues on this connection.
     #[serde(serialize_with = "wire::recovered")]
     Recovered {
-        /// The byte it goes on from.
+        /// Position in the stream's audio from which it continues, in bytes.
         offset: u64,
-        /// The sentence that this byte belongs to.
+        /// Number of the sentence at this position.
         index: u64,
     },
-    /// The session cannot go on.
+    /// The session cannot be resumed.
     #[serde(rename = "recovered", serialize_with = "wire::not_recovered")]
     NotRecovered {
-        /// Why.
+        /// Name of the reason, such as `position_lost`.
         code: &'static str,
     },
     /// The server will close the connection.
     GoAway {
-        /// When.
+        /// Time until the close, in ms.
         time_left_ms: u64,
-        /// Why: `shutdown` or `max_duration`.
+        /// Reason: `shutdown` or `max_duration`.
         reason: &'static str,
     },
-    /// Something goes differently than expected; nothing is lost.
+    /// A problem that loses no audio.
     Warning {
-        /// For programs, such as `retrying_engine`.
+        /// Name of the problem, for programs, such as `retrying_engine`.
         code: &'static str,
-        /// For a person.
+        /// Sentence for a person.
         message: String,
     },
     /// The answer to `ping`.
     Pong {
-        /// As the client gave it.
+        /// The `id` of the `ping`.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
     },
-    /// Something is wrong.
+    /// A fault.
     Error {
-        /// What is wrong and what to do, for a person.
+        /// Sentence for a person: what is wrong and what to do.
         message: String,
-        /// For programs.
+        /// For programs: the code, and the number of the sentence at fault.
         #[serde(flatten, serialize_with = "wire::fault")]
         fault: Option<(Code, Option<u64>)>,
     },
-    /// The stream is over. The connection may start another.
+    /// The stream ended. The client may start another one.
     SessionEnd {
-        /// Why, and what it took.
+        /// Reason of the end, and usage of the stream.
         #[serde(flatten, serialize_with = "wire::end")]
         end: Option<Box<(EndReason, Usage)>>,
     },
 }
 
-/// What a client of `aloud.v1` is told when it connects. `Debug` does not show its token.
+/// Fields of `session_start` for clients of `aloud.v1`. `Debug` does not show the token.
 #[derive(Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 #[serde(tag = "protocol", rename = "aloud.v1", rename_all = "camelCase")]
 pub struct Greeting {
-    /// The secret with which the session can be recovered.
+    /// Secret that a client needs to resume the session.
     pub token: String,
-    /// How often the server pings.
+    /// Interval of the server's pings, in ms.
     pub ping_interval_ms: u64,
-    /// The audio's format where a stream asks for no other.
+    /// Default format of the audio.
     pub audio: AudioInfo,
-    /// What the server allows.
+    /// Limits of the server.
     pub limits: Limits,
 }
 
@@ -151,85 +153,90 @@ impl fmt::Debug for Greeting {
     }
 }
 
-/// What a server allows.
+/// Limits of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// Characters of a prompt.
+    /// Maximum length of a prompt, in characters.
     pub max_prompt_chars: u64,
-    /// Bytes of a message.
+    /// Maximum size of a message, in bytes.
     pub max_message_bytes: u64,
-    /// Characters that may wait to be spoken.
+    /// Maximum length of buffered text, in characters.
     pub max_buffered_chars: u64,
-    /// The look-ahead of paced delivery where a stream asks for no other.
+    /// Default look-ahead of paced delivery, in ms.
     pub ahead_ms: u64,
-    /// How long a session is kept that lost its connection.
+    /// Time that a session is kept after its connection is lost, in ms.
     pub resume_ttl_ms: u64,
-    /// How long a session may last.
+    /// Maximum length of a session, in ms.
     pub max_session_ms: u64,
 }
 
-/// The format of a stream's audio. One channel, always.
+/// Format of a stream's audio. It always has one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AudioInfo(pub Format);
 
-/// One written word, in times of its sentence and places in its text.
+/// Times and position of a written word.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WordTimes {
-    /// As it is written.
+    /// The word as written.
     pub word: String,
-    /// Its beginning and end, in ms from the sentence's beginning.
+    /// Start and end, in ms of the sentence.
     pub ms: (u64, u64),
-    /// Its place in `text.data`, in UTF-16 units.
+    /// Start and end in `text.data`, in UTF-16 units.
     pub chars: (usize, usize),
 }
 
-/// What a sentence came to.
+/// Size, duration and checksum of a sentence's audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 #[serde(rename_all = "camelCase")]
 pub struct SentenceFigures {
-    /// Bytes of the stream's audio so far.
+    /// Bytes of the stream's audio up to the end of the sentence.
     pub offset: u64,
     /// Bytes of this sentence's audio.
     pub bytes: u64,
-    /// How long it plays.
+    /// Duration, in ms.
     pub duration_ms: u64,
-    /// CRC-32 (IEEE 802.3) of its audio.
+    /// CRC-32 (IEEE 802.3) of the sentence's audio.
     #[serde(serialize_with = "wire::hexadecimal")]
     pub crc32: u32,
 }
 
-/// What `cancel` did.
+/// Result of `cancel`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 #[serde(rename_all = "camelCase")]
 pub struct CancelledFigures {
-    /// The sentence in which delivery stopped.
+    /// Number of the sentence in which delivery stopped.
     pub index: u64,
-    /// The byte at which it stopped.
+    /// Position at which delivery stopped, in bytes of the stream's audio.
     pub offset: u64,
-    /// How much audio was sent.
+    /// Audio sent, in ms.
     pub sent_ms: u64,
-    /// How much of it the listener has heard.
+    /// Audio played, in ms.
     pub played_ms: u64,
-    /// The text that was heard.
+    /// Text played.
     pub spoken_text: String,
-    /// How much audio was made and will not be heard.
+    /// Audio synthesised and not played, in ms.
     pub wasted_ms: u64,
 }
 
-/// Why a stream ended.
+/// Reason of a stream's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
-    /// Everything was spoken.
+    /// All text was spoken.
     Completed,
     /// The client ended it.
     Ended,
     /// The client cancelled it.
     Cancelled,
-    /// The session lasted as long as it may.
+    /// The session reached its maximum length.
     Expired,
-    /// It could not go on.
+    /// A fault ended the stream.
     Error,
 }
 
@@ -237,21 +244,22 @@ impl EndReason {
     const NAMES: [&str; 5] = ["completed", "ended", "cancelled", "expired", "error"];
 }
 
-/// What a stream took.
+/// Usage of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
-    /// Characters that were given to the engine.
+    /// Characters given to the engine.
     pub chars: u64,
-    /// Sentences that were sent.
+    /// Sentences sent.
     pub sentences: u64,
-    /// Audio that was sent.
+    /// Audio sent, in ms.
     pub audio_ms: u64,
-    /// Audio that was made.
+    /// Audio synthesised, in ms.
     pub synthesised_ms: u64,
-    /// Audio that was made and will not be heard.
+    /// Audio synthesised and not played, in ms.
     pub wasted_ms: u64,
-    /// From the start of the stream to its first audio.
+    /// Time from the start of the stream to its first audio, in ms.
     pub first_audio_ms: u64,
 }
 
@@ -273,11 +281,12 @@ impl ServerMessage {
         wire::to_json(self)
     }
 
-    /// Reads a text frame's content, on the client's side. Of the messages that only add to the
-    /// base protocol it reads those that a client has to act on; `None` is one of the others.
+    /// Parses the content of a text frame, for a client. Returns `None` for messages that need no
+    /// action of the client: `flushed`, `paused`, `resumed`, `cancelled`, `go_away`, `warning` and
+    /// `pong`.
     ///
     /// # Errors
-    /// A [`Fault`] that names the field at fault.
+    /// The message is invalid; the [`Fault`] names the field.
     pub fn parse(text: &str) -> Result<Option<ServerMessage>, Fault> {
         let (name, mut fields) = Fields::of_message(text)?;
         let fields = &mut fields;
@@ -325,7 +334,7 @@ fn index(fields: &mut Fields) -> Result<u64, Fault> {
 }
 
 impl Greeting {
-    /// `None` where the server speaks the base protocol only.
+    /// Returns `None` if the server has the base protocol only.
     fn parse(fields: &mut Fields) -> Result<Option<Box<Greeting>>, Fault> {
         let Some(token) = fields.string("token")? else { return Ok(None) };
         let audio = AudioInfo::parse(fields)?;
@@ -345,7 +354,7 @@ impl Greeting {
 }
 
 impl Usage {
-    /// With the reason for the end; `None` where the server speaks the base protocol only.
+    /// Returns the reason and the usage; `None` if the server has the base protocol only.
     fn parse(fields: &mut Fields) -> Result<Option<(EndReason, Usage)>, Fault> {
         let Some(mut usage) = fields.object("usage", "usage.")? else { return Ok(None) };
         let reason = required(fields.choice("reason", &EndReason::NAMES)?, "reason")?;

@@ -1,6 +1,9 @@
 use super::*;
 use crate::audio::{Encoding, Format};
 use crate::text::Clean;
+use crate::text::words::Word;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 const NESTED: usize = 200;
 
@@ -12,7 +15,7 @@ fn fault(text: &str) -> Fault {
     ClientMessage::parse(text).expect_err(text)
 }
 
-/// What stands in a JSON string other than as itself; the rest of Unicode is left alone.
+/// Texts and their form in a JSON string. Other characters stand for themselves.
 const ESCAPES: [(&str, &str); 9] = [
     ("", ""),
     ("Good evening.", "Good evening."),
@@ -26,7 +29,7 @@ const ESCAPES: [(&str, &str); 9] = [
 ];
 
 #[test]
-fn a_clients_messages_have_one_form_and_are_read_back() {
+fn client_messages_have_one_form_and_parse_back() {
     let mut table = vec![
         (StartSession::default().into(), r#"{"type":"start_session"}"#.to_owned()),
         (ClientMessage::Pause, r#"{"type":"pause"}"#.to_owned()),
@@ -43,7 +46,7 @@ fn a_clients_messages_have_one_form_and_are_read_back() {
 }
 
 #[test]
-fn a_servers_messages_have_one_form_and_are_read_back() {
+fn server_messages_have_one_form_and_parse_back() {
     let mut table = vec![
         (ServerMessage::SessionEnd { end: None }, r#"{"type":"session_end"}"#.to_owned()),
         (
@@ -77,20 +80,20 @@ fn a_servers_messages_have_one_form_and_are_read_back() {
 }
 
 #[test]
-fn other_ways_to_write_the_same_are_understood() {
+fn client_messages_parse_in_any_json_form() {
     let table = [
         (" \r\n\t{ \"type\" : \"pause\" } \n", ClientMessage::Pause),
         (r#"{"type":"\u0065nd"}"#, ClientMessage::End { drain: false }),
         (r#"{"prompt":"Hi.","type":"start_session"}"#, start("Hi.")),
         (r#"{"type":"start_session","prompt":"\ud83d\ude00\/"}"#, start("😀/")),
         (r#"{"type":"start_session","prompt":""}"#, start("")),
-        // Fields that are not known are ignored, whatever they hold.
+        // Unknown fields are ignored, with any value.
         (r#"{"type":"start_session","tempo":null}"#, start_nothing()),
         (r#"{"type":"start_session","Prompt":1,"sounds":{"a":[{}]}}"#, start_nothing()),
         (r#"{"type":"pause","prompt":5}"#, ClientMessage::Pause),
         (r#"{"type":"resume","index":-1.5e3}"#, ClientMessage::Resume),
         (r#"{"type":"end","Drain":"yes","type2":[]}"#, ClientMessage::End { drain: false }),
-        // Of two fields of one name the last one counts.
+        // The last of two fields with the same name counts.
         (r#"{"type":"pause","type":"end"}"#, ClientMessage::End { drain: false }),
         (r#"{"type":7,"type":"end"}"#, ClientMessage::End { drain: false }),
         (r#"{"type":"start_session","prompt":1,"prompt":"two"}"#, start("two")),
@@ -105,7 +108,7 @@ fn start_nothing() -> ClientMessage {
 }
 
 #[test]
-fn what_is_no_message_is_told_why() {
+fn invalid_client_messages_are_explained() {
     let deep = format!("{}{}", "[".repeat(NESTED), "]".repeat(NESTED));
     let deep_field = format!(r#"{{"type":"pause","x":{deep}}}"#);
     let table: &[(&str, Code, &str)] = &[
@@ -123,7 +126,7 @@ fn what_is_no_message_is_told_why() {
         ("{\"type\":\"pa\nuse\"}", Code::BadJson, "not valid JSON"),
         (r#"{"type":"pause","x":NaN}"#, Code::BadJson, "not valid JSON"),
         (r#"{"type":"pause","x":01}"#, Code::BadJson, "not valid JSON"),
-        // Beyond what a number or a string of ours can hold, or a stack.
+        // Numbers, strings and nesting beyond the limits of the parser.
         (r#"{"type":"pause","x":1e999}"#, Code::BadJson, "not valid JSON"),
         (r#"{"type":"start_session","prompt":"\ud800"}"#, Code::BadJson, "not valid JSON"),
         (r#"{"type":"start_session","prompt":"\udc00\ud800"}"#, Code::BadJson, "not valid JSON"),
@@ -146,7 +149,7 @@ fn what_is_no_message_is_told_why() {
         (r#"{"type":""}"#, Code::UnknownType, "type \"\""),
         (r#"{"type":"Pause"}"#, Code::UnknownType, "type \"Pause\""),
         (r#"{"type":"pause "}"#, Code::UnknownType, "type \"pause \""),
-        // What a server says is nothing that a client may say.
+        // Messages of a server.
         (r#"{"type":"session_end"}"#, Code::UnknownType, "type \"session_end\""),
         (r#"{"type":"text","data":"Hi.","index":0}"#, Code::UnknownType, "type \"text\""),
     ];
@@ -163,7 +166,7 @@ fn what_is_no_message_is_told_why() {
 }
 
 #[test]
-fn a_server_that_says_something_else_is_told_why() {
+fn invalid_server_messages_are_explained() {
     let table = [
         (r#"{"type":"session_start"}"#, Code::BadMessage, "sessionId"),
         (r#"{"type":"session_start","sessionId":7}"#, Code::BadMessage, "sessionId"),
@@ -191,7 +194,7 @@ fn a_server_that_says_something_else_is_told_why() {
 }
 
 #[test]
-fn a_long_input_is_repeated_shortened() {
+fn long_input_is_quoted_shortened() {
     let table = [
         ("x".repeat(40), "x".repeat(40)),
         ("x".repeat(41), format!("{}…", "x".repeat(40))),
@@ -201,7 +204,7 @@ fn a_long_input_is_repeated_shortened() {
         let fault = fault(&format!(r#"{{"type":"{name}"}}"#));
         assert_eq!(fault.message, format!("There is no message of type \"{shown}\"."));
     }
-    // Whatever is wrong, the answer to it is short, and fit for one line.
+    // Any error message is short and fits on one line.
     let long = "\\n\\u0000".repeat(10_000);
     let plain = "y".repeat(60_000);
     for text in [
@@ -219,7 +222,7 @@ fn a_long_input_is_repeated_shortened() {
 }
 
 #[test]
-fn a_fault_is_sent_as_its_sentence_and_logged_with_its_code() {
+fn fault_is_sent_as_its_message_and_logged_with_its_code() {
     let fault = fault(r#"{"type":"sing"}"#);
     assert_eq!(fault.to_string(), "There is no message of type \"sing\". (unknown_type)");
     let sent = ServerMessage::Error { message: fault.message, fault: None }.to_json();
@@ -241,7 +244,7 @@ fn pcm(sample_rate_hz: u32) -> AudioInfo {
 }
 
 #[test]
-fn a_clients_v1_messages_have_one_form_and_are_read_back() {
+fn v1_client_messages_have_one_form_and_parse_back() {
     let everything = StartSession {
         prompt: Some("Hi.".to_owned()),
         source: Some(TextSource::Append),
@@ -319,7 +322,7 @@ fn a_clients_v1_messages_have_one_form_and_are_read_back() {
         assert_eq!(message.is_base(), is_base, "{json}");
         assert_eq!(ClientMessage::parse(json), Ok(message));
     }
-    // Other names that an option may have.
+    // Other values of options.
     for (field, value) in [
         ("source", "verbatim"),
         ("source", "llm"),
@@ -330,7 +333,7 @@ fn a_clients_v1_messages_have_one_form_and_are_read_back() {
         let json = format!(r#"{{"type":"start_session","{field}":"{value}"}}"#);
         assert_eq!(ClientMessage::parse(&json).map(|message| message.to_json()), Ok(json));
     }
-    // Numbers may be written in any way that JSON has.
+    // Numbers may have any form of JSON.
     for number in ["40", "40.0", "4e1", "0.4E+2"] {
         let ack = ClientMessage::parse(&format!(r#"{{"type":"ack","playedMs":{number}}}"#));
         assert_eq!(ack, Ok(ClientMessage::Ack { played_ms: 40 }), "{number}");
@@ -338,7 +341,7 @@ fn a_clients_v1_messages_have_one_form_and_are_read_back() {
 }
 
 #[test]
-fn a_servers_v1_messages_have_the_form_of_the_protocol() {
+fn v1_server_messages_have_the_form_of_the_protocol() {
     let usage = Usage {
         chars: 812,
         sentences: 9,
@@ -360,7 +363,7 @@ fn a_servers_v1_messages_have_the_form_of_the_protocol() {
         let read = ServerMessage::Error { message: message.clone(), fault: None };
         (ServerMessage::Error { message, fault: Some((code, index)) }, json, Some(read))
     };
-    // And what is read of it: all, the part that a client acts on, or nothing.
+    // Message, JSON, and the parsed form: the same, the part that a client acts on, or nothing.
     let same = |message: ServerMessage, json: &str| (message.clone(), json.to_owned(), Some(message));
     let unread = |message, json: &str| (message, json.to_owned(), None);
     let limits = Limits {
@@ -460,8 +463,8 @@ fn a_servers_v1_messages_have_the_form_of_the_protocol() {
 }
 
 #[test]
-fn a_field_of_the_wrong_kind_is_told_by_its_name() {
-    // What precedes the value, the name in the answer, and what it must be.
+fn field_of_the_wrong_type_is_named() {
+    // JSON before the value, name of the field in the error, type in the error, valid values.
     let integer = |least: u64, most: u64| format!("an integer from {least} to {most}");
     let most = (1 << 53) - 1;
     let start = r#"{"type":"start_session","#;
@@ -567,7 +570,7 @@ fn a_field_of_the_wrong_kind_is_told_by_its_name() {
         for value in wrong.iter().copied().chain(beyond) {
             let json = format!("{before}{value}{close}");
             let fault = fault(&json);
-            // An encoding of a name that is not known here may well be one.
+            // An unknown encoding has a code of its own.
             let is_encoding = name == "audio.encoding" && value.starts_with('"');
             let code = if is_encoding { Code::UnsupportedAudio } else { Code::BadMessage };
             assert_eq!(fault.code, code, "{json}");
@@ -586,4 +589,37 @@ fn a_field_of_the_wrong_kind_is_told_by_its_name() {
     ] {
         assert_eq!(fault(json).message, format!("The message has no \"{name}\"."), "{json}");
     }
+}
+
+#[test]
+fn plain_data_is_read_back_from_a_snapshot() {
+    fn check<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: T) {
+        let json = serde_json::to_string(&value).unwrap();
+        assert_eq!(serde_json::from_str::<T>(&json).unwrap(), value, "{json}");
+    }
+    let start = |json: &str| match ClientMessage::parse(json) {
+        Ok(ClientMessage::StartSession(start)) => *start,
+        other => panic!("{json}: {other:?}"),
+    };
+    check(StartSession::default());
+    check(start(
+        r#"{"type":"start_session","prompt":"Hi.","source":"llm","voice":"v","language":"de","speed":0.7,"audio":{"encoding":"alaw","sampleRate":8000,"frameMs":20},"timestamps":"sentence","delivery":{"mode":"paced","aheadMs":500},"segmentation":{"minChars":2,"maxChars":30,"firstClause":true,"idleMs":250},"clean":"markdown","resumable":true}"#,
+    ));
+    check(start(r#"{"type":"start_session","speed":2,"delivery":{"mode":"burst"}}"#));
+    for reason in
+        [EndReason::Completed, EndReason::Ended, EndReason::Cancelled, EndReason::Expired, EndReason::Error]
+    {
+        check(reason);
+    }
+    check(Usage { chars: 1, sentences: 2, audio_ms: 3, synthesised_ms: 4, wasted_ms: 5, first_audio_ms: 6 });
+    for (encoding, name) in Encoding::ALL.into_iter().zip(Encoding::NAMES) {
+        check(Format { encoding, sample_rate_hz: 22_050 });
+        assert_eq!(serde_json::to_value(encoding).unwrap(), name);
+    }
+    for source in [TextSource::Verbatim, TextSource::Append, TextSource::Llm] {
+        check(source);
+        assert_eq!(serde_json::to_value(source).unwrap(), source.name());
+    }
+    let span = |ns| std::time::Duration::from_nanos(ns);
+    check(Word { text_range: 3..9, start: span(1), end: span(u64::MAX) });
 }
