@@ -27,8 +27,8 @@ settings! {
         /// An empty list allows pages from the host that the request itself names. Clients other than
         /// pages have no origin, and are not affected.
         allow_origins: Vec<AllowOrigin> = Vec::new() => {
-            short: "Origins of pages that may connect (RFC 6455 §10.2).",
-            long: "https://HOST, null, or * for all. Separate several by commas, or repeat the option.",
+            short: "Origins of pages that may connect.",
+            long: "Browsers send them (RFC 6455 §10.2): https://HOST, null, or * for all. Separate several by commas, or repeat the option.",
             option: Setting {
                 kind: Kind::List("https://HOST, null or *"),
                 ..number("allow-origin", "ORIGIN", Group::Access, &[SERVE])
@@ -55,7 +55,7 @@ settings! {
         }
         auth_timeout: Duration = ms(10_000) => {
             short: "Time for a client to send the message auth.",
-            long: "For a client of aloud.v1 that connected without a credential.",
+            long: "It holds for clients of aloud.v1 that connect without a credential.",
             range: 1 to 604_800_000 "milliseconds",
             option: Setting {
                 floor: 100.0,
@@ -67,19 +67,19 @@ settings! {
             range: 1 to 604_800_000 "milliseconds",
         }
         max_tickets: usize = 10_000 => {
-            short: "Tickets that wait to be used.",
+            short: "Most tickets that wait to be used.",
             long: "One client may have a tenth of them, and at least one.",
             range: 1 to 100_000_000 "tickets",
         }
         max_connections: usize = 20_000 => {
-            short: "Connections of all clients.",
+            short: "Most connections of all clients.",
             long: "A handshake beyond the limit is answered with 503.",
             range: 1 to 10_000_000 "connections",
             option: number("max-connections", "N", Group::Total, &[SERVE]),
         }
         /// `None` is no limit.
         max_client_connections: Option<usize> = None => {
-            short: "Connections of one client.",
+            short: "Most connections of one client.",
             long: "A client is what a credential names, or else an address. \
                    A handshake beyond the limit is answered with 429.",
             range: 1 to 1_000_000 "connections",
@@ -87,7 +87,7 @@ settings! {
         }
         /// `None` is no limit.
         max_client_sessions: Option<usize> = None => {
-            short: "Started sessions of one client.",
+            short: "Most started sessions of one client.",
             long: "Suspended sessions count too. \
                    start_session beyond the limit is answered with the error rate_limited.",
             range: 1 to 1_000_000 "sessions",
@@ -95,7 +95,7 @@ settings! {
         }
         /// `None` is no limit.
         max_client_handshakes_per_sec: Option<u32> = None => {
-            short: "Handshakes of one client.",
+            short: "Most handshakes of one client.",
             long: "Requests for tickets count too. Requests beyond the limit are answered with 429.",
             range: 1 to 1_000_000 "handshakes per second",
             option: number("max-client-handshakes-per-second", "N", Group::Client, &[SERVE])
@@ -103,7 +103,7 @@ settings! {
         }
         /// `None` is no limit.
         max_client_chars_per_hour: Option<u64> = None => {
-            short: "Text spoken for one client.",
+            short: "Most text spoken for one client.",
             long: "The allowance refills continuously. Beyond the limit the sentence that has begun is \
                    finished, and the session is closed, with 4413.",
             range: 1 to 1e12 "characters per hour",
@@ -111,8 +111,9 @@ settings! {
         }
         /// The default takes some 15 MB.
         max_remembered_clients: usize = 65_536 => {
-            short: "Clients without a connection whose two limits per time are remembered.",
-            long: "The client seen least recently is forgotten first.",
+            short: "Most clients without a connection that the server remembers.",
+            long: "They are remembered for their limits per second and per hour. The client seen least recently \
+                   is forgotten first.",
             range: 0 to 100_000_000 "clients",
         }
     }
@@ -150,8 +151,8 @@ pub struct Jwt {
 
 /// Declaration of [`Jwt::leeway`], which has no default without a key.
 pub const JWT_LEEWAY: Setting = Setting {
-    field: "admission.auth",
-    short: "Tolerated difference between clocks for JSON Web Tokens.",
+    field: "admission.auth.leeway",
+    short: "Tolerated clock difference for JSON Web Tokens.",
     range: whole(0, 3_600_000, "milliseconds"),
     field_default: || "30000".to_owned(),
     ..number("jwt-leeway-ms", "MS", Group::Access, &[SERVE])

@@ -1,6 +1,6 @@
 //! `aloud say`: speaks a text into a WAV file, through a WebSocket like any other client.
 
-use super::{Output, Say, Settings, TOKEN_FILE, Text, Via, run, threads};
+use super::{Output, Say, Settings, Text, Via, run, threads};
 use aloud::audio::{Encoding, Format, wav_header};
 use aloud::client::{self, Client, Event};
 use aloud::session::message::{
@@ -16,7 +16,10 @@ use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// What a server is taken to send that does not say: the default engine's format.
+/// Largest text that a server in this process takes.
+const MAX_TEXT_BYTES: usize = 1_000_000_000;
+
+/// Format of a server that does not announce one: that of the default engine.
 const DEFAULT_FORMAT: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 16_000 };
 
 /// The length in a WAV header whose end is not known yet, as in a pipe.
@@ -47,7 +50,7 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
             text
         }
     };
-    let token = say.token.as_ref().map(|token| token.read(TOKEN_FILE.name)).transpose()?;
+    let token = say.token.as_ref().map(|token| token.read("token-file")).transpose()?;
     let shows_words = say.paced && io::stderr().is_terminal();
     let start = StartSession {
         timestamps: shows_words.then_some(Timestamps::Word),
@@ -76,16 +79,17 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
 
 /// Starts a server on a free port that ends with the process.
 async fn own_server(settings: &Settings, text: &str) -> Result<(String, Format), Box<dyn Error>> {
-    let mut config = settings.config();
-    // The text is the person's own, and so is the machine: no limit but what it takes.
-    config.max_prompt_chars = text.len();
-    // JSON may write each byte of it as six.
-    config.max_message_bytes = config.max_message_bytes.max(text.len() * 6 + 1024);
+    let mut config = settings.config.clone();
+    // The text and the machine belong to the same person, and so there is no other limit.
+    config.max_prompt_chars = text.len().clamp(1, MAX_TEXT_BYTES);
+    // JSON may write each byte of the text as six.
+    let message_bytes = (text.len() * 6 + 1024).min(MAX_TEXT_BYTES);
+    config.max_message_bytes = config.max_message_bytes.max(message_bytes);
     let engine = run::engine(settings)?;
     let mut format = engine.format();
     format.encoding = config.encoding.unwrap_or(format.encoding);
     format.sample_rate_hz = config.sample_rate_hz.unwrap_or(format.sample_rate_hz);
-    let server = Server::bind(&"127.0.0.1:0".parse()?, run::service(config, engine, settings)?).await?;
+    let server = Server::bind(&"127.0.0.1:0".parse()?, run::service(settings, config, engine)?).await?;
     let address = server.local_addr().ok_or("the server has no address")?;
     tokio::spawn(server.serve(std::future::pending()));
     Ok((format!("ws://{address}"), format))

@@ -28,17 +28,17 @@ settings! {
     #[derive(Clone, Debug, PartialEq)]
     pub struct Config in "" {
         greeting: String = "Hello. I am ready to speak.".to_owned() => {
-            short: "Text spoken to a client that starts without a prompt.",
+            short: "Text for a client that starts without a prompt.",
             option: text("greeting", "TEXT", "a text", Group::Speech, &[SERVE]).defaulting_to("a short hello"),
         }
         /// With [`TextSource::Llm`] the writer of
         /// [`Service::with_writer`](crate::Service::with_writer) answers the prompt.
         source: TextSource = TextSource::Verbatim => {
-            short: "Source of the text, for clients that do not choose one.",
+            short: "Source of the text if the client names none.",
             option: choice("source", "NAME", SOURCES, Group::Text, &[SERVE]).defaulting_to("verbatim"),
         }
         max_script_chars: usize = 20_000 => {
-            short: "Longest text of one answer.",
+            short: "Longest answer, in characters.",
             long: "The server leaves out what the model writes beyond it. \
                    The default is some twenty minutes of speech.",
             range: 1 to 1_000_000_000 "characters",
@@ -46,7 +46,7 @@ settings! {
         }
         /// The default is the newest prompt, and twenty prompts with their answers before it.
         max_history_turns: usize = 41 => {
-            short: "Turns of a conversation that the writer is given, the newest prompt included.",
+            short: "Most turns of a conversation that the writer is given, the newest prompt included.",
             long: "The oldest turns are forgotten first.",
             range: 1 to 1_000_000 "turns",
         }
@@ -101,7 +101,7 @@ settings! {
             option: number("ahead-ms", "MS", Group::Delivery, &[SERVE]),
         }
         prefetch: usize = 2 => {
-            short: "Sentences of one session in synthesis at once.",
+            short: "Most sentences of one session in synthesis.",
             long: "The sentence that the listener hears counts too.",
             range: 1 to 64 "sentences",
             option: number("prefetch", "N", Group::Engine, &[SERVE]),
@@ -139,13 +139,13 @@ settings! {
             short: "True if the text that is spoken is logged, a line for each sentence.",
             long: "Long sentences are shortened. Otherwise no log line holds spoken text.",
             option: Setting {
-                short: "Log the text that is spoken, a line for each sentence.",
+                short: "Log spoken text, a line for each sentence.",
                 ..flag("log-text", Group::Operation, &[SERVE])
             },
         }
         /// `None` is no limit.
         idle_timeout: Option<Duration> = Some(ms(600_000)) => {
-            short: "Time without a stream and without a message.",
+            short: "Longest time without a stream or a message.",
             long: "Then the server closes the connection, with 4408 or 1008. The message ping does not count.",
             range: 1 to 604_800_000 "milliseconds",
             option: Setting {
@@ -166,7 +166,7 @@ settings! {
         }
         /// `None` is no limit.
         max_messages_per_sec: Option<u32> = Some(5_000) => {
-            short: "Messages of one session in a second.",
+            short: "Most messages of one session in a second.",
             long: "Ten times as many may come at once. A message beyond the limit is answered with the error \
                    rate_limited; after 100 of them in a row the session is closed.",
             range: 1 to 1_000_000 "messages",
@@ -178,13 +178,14 @@ settings! {
             option: number("max-prompt-chars", "N", Group::Client, &[SERVE]),
         }
         max_buffered_chars: usize = 8_000 => {
-            short: "Appended text that waits to be spoken.",
+            short: "Most appended text that waits to be spoken.",
             range: 1 to 1_000_000_000 "characters",
         }
         /// `None` is no limit.
         max_session_chars: Option<u64> = None => {
-            short: "Text spoken in one session, in all its streams.",
-            long: "Beyond it the sentence that has begun is finished, and the session is closed.",
+            short: "Most text spoken in one session.",
+            long: "All its streams count. Beyond the limit the sentence that has begun is finished, and the session is \
+                   closed.",
             range: 1 to 1e12 "characters",
             option: number("max-session-chars", "N", Group::Client, &[SERVE]).defaulting_to("no limit"),
         }
@@ -197,7 +198,7 @@ settings! {
             },
         }
         resume_ttl: Duration = ms(120_000) => {
-            short: "Time that a suspended session is kept for its client.",
+            short: "Time for which a suspended session is kept.",
             range: 1 to 604_800_000 "milliseconds",
             option: Setting {
                 floor: 1_000.0,
@@ -210,12 +211,12 @@ settings! {
             range: 0 to 1_073_741_824 "bytes",
         }
         max_frozen_sessions: usize = 10_000 => {
-            short: "Suspended sessions of all clients.",
+            short: "Most suspended sessions of all clients.",
             long: "Beyond it the server drops the oldest one.",
             range: 0 to 100_000_000 "sessions",
         }
         max_frozen_bytes: usize = 1 << 30 => {
-            short: "Memory of all suspended sessions.",
+            short: "Most memory of all suspended sessions.",
             long: "Beyond it the server drops the oldest session.",
             range: 0 to 1e15 "bytes",
         }
@@ -349,6 +350,8 @@ impl std::error::Error for ConfigError {}
 mod tests {
     use super::*;
     use crate::settings::Jwt;
+    use crate::tts::Tone;
+    use std::sync::Arc;
 
     fn refused(change: impl Fn(&mut Config)) -> ConfigError {
         let mut config = Config::default();
@@ -399,7 +402,7 @@ mod tests {
             jwt.leeway = Duration::MAX;
             config.admission.auth = Auth::Jwt(jwt);
         });
-        assert_eq!(leeway.field(), "admission.auth");
+        assert_eq!(leeway.field(), "admission.auth.leeway");
     }
 
     #[test]
@@ -431,6 +434,24 @@ mod tests {
         let error = check_engine("tone", 0).unwrap_err();
         let expected = "the engine tone has 0 samples per second; it must have from 4000 to 192000";
         assert_eq!((error.field(), error.to_string().as_str()), ("synthesizer", expected));
+    }
+
+    #[test]
+    fn service_refuses_what_the_check_refuses() {
+        let format = crate::audio::Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
+        let service = |config, sample_rate_hz| {
+            let format = crate::audio::Format { sample_rate_hz, ..format };
+            crate::Service::new(config, Arc::new(Tone::new(format, 1.0)))
+        };
+        assert!(service(Config::default(), 8_000).is_ok());
+        let field = |config, rate| service(config, rate).err().map(|error| error.field().to_owned());
+        assert_eq!(field(Config::default(), 0).as_deref(), Some("synthesizer"));
+        let config = Config { heartbeat: Duration::ZERO, ..Config::default() };
+        assert_eq!(field(config, 8_000).as_deref(), Some("heartbeat"));
+        let config = Config { source: TextSource::Llm, ..Config::default() };
+        assert_eq!(field(config, 8_000).as_deref(), Some("source"));
+        let config = Config { max_message_bytes: 0, ..Config::default() };
+        assert!(crate::Service::echo(config).is_err());
     }
 
     #[test]

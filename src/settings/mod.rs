@@ -4,6 +4,8 @@ mod config;
 
 pub use crate::access::forwarded::TrustedProxy;
 pub use crate::access::origin::AllowOrigin;
+#[doc(hidden)]
+pub use crate::access::rules::JWT_LEEWAY;
 pub use crate::access::rules::{Admission, Auth, Jwt};
 pub(crate) use config::check_engine;
 pub use config::{Config, ConfigError};
