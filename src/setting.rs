@@ -50,7 +50,7 @@ pub struct Setting {
     pub default: &'static str,
     /// Default of the field; empty if it is no number.
     pub field_default: fn() -> String,
-    /// One sentence, for a line of `-h`.
+    /// One sentence, for a line of `-h`. Backticks mark code here, as in all texts.
     pub short: &'static str,
     /// What else there is to know, in sentences. May be empty.
     pub long: &'static str,
@@ -328,6 +328,7 @@ macro_rules! numbers {
         impl Field for $type {
             const IS_WHOLE: bool = $is_whole;
 
+            #[allow(clippy::cast_lossless)] // Not for all of these types.
             fn amount(&self) -> Option<f64> {
                 Some(*self as f64)
             }
@@ -339,19 +340,7 @@ macro_rules! numbers {
     )* };
 }
 
-numbers! { u16, true; u32, true; u64, true; usize, true; f64, false; }
-
-impl Field for f32 {
-    const IS_WHOLE: bool = false;
-
-    fn amount(&self) -> Option<f64> {
-        Some(f64::from(*self))
-    }
-
-    fn read(setting: &Setting, text: &str) -> Result<f32, String> {
-        text.parse().map_err(|_| setting.refuses(text))
-    }
-}
+numbers! { u16, true; u32, true; u64, true; usize, true; f32, false; f64, false; }
 
 /// In milliseconds.
 impl Field for Duration {

@@ -28,7 +28,7 @@ settings! {
         /// pages have no origin, and are not affected.
         allow_origins: Vec<AllowOrigin> = Vec::new() => {
             short: "Origins of pages that may connect.",
-            long: "Browsers send them (RFC 6455 §10.2): https://HOST, null, or * for all. Separate several by commas, or repeat the option.",
+            long: "Browsers send them (RFC 6455 §10.2): `https://HOST`, null, or * for all. Separate several by commas, or repeat the option.",
             option: Setting {
                 kind: Kind::List("https://HOST, null or *"),
                 ..number("allow-origin", "ORIGIN", Group::Access, &[SERVE])
@@ -37,8 +37,8 @@ settings! {
         }
         trusted_proxies: Vec<TrustedProxy> = Vec::new() => {
             short: "Proxies whose forwarded addresses are believed.",
-            long: "An address, a network such as 10.0.0.0/8, or unix. The server then reads their \
-                   X-Forwarded-For, X-Forwarded-Host and Forwarded (RFC 7239). \
+            long: "An address, a network such as `10.0.0.0/8`, or unix. The server then reads their \
+                   `X-Forwarded-For`, `X-Forwarded-Host` and `Forwarded` (RFC 7239). \
                    Separate several by commas, or repeat the option.",
             option: Setting {
                 kind: Kind::List("an address, a network such as 10.0.0.0/8, or unix"),
@@ -49,7 +49,7 @@ settings! {
             short: "True if a credential may stand in the URL, as `?token=TOKEN`.",
             long: "Logs of proxies and browsers keep URLs.",
             option: Setting {
-                short: "Accept a credential in the URL, as ?token=TOKEN.",
+                short: "Accept a credential in the URL, as `?token=TOKEN`.",
                 ..flag("token-in-query", Group::Access, &[SERVE])
             },
         }
@@ -89,7 +89,7 @@ settings! {
         max_client_sessions: Option<usize> = None => {
             short: "Most started sessions of one client.",
             long: "Suspended sessions count too. \
-                   start_session beyond the limit is answered with the error rate_limited.",
+                   `start_session` beyond the limit is answered with the error `rate_limited`.",
             range: 1 to 1_000_000 "sessions",
             option: number("max-client-sessions", "N", Group::Client, &[SERVE]).defaulting_to("no limit"),
         }

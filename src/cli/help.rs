@@ -38,7 +38,7 @@ pub(super) const COMMANDS: [About; 8] = [
             (
                 "Environment",
                 "An option on the command line wins over its variable. An empty variable counts as unset. \
-                 The server warns about variables that begin with ALOUD_ and that it does not know.",
+                 The server warns about variables that begin with `ALOUD_` and that it does not know.",
             ),
         ],
         examples: &[
@@ -51,8 +51,8 @@ pub(super) const COMMANDS: [About; 8] = [
         name: SAY,
         usage: "aloud say [TEXT|-] [OPTIONS]",
         short: "Speak a text into a WAV file, through a server.",
-        long: "TEXT is one argument; without it, or with -, the text comes from standard input. The audio \
-               always comes over a WebSocket: from the server at --url, or else from one inside this \
+        long: "`TEXT` is one argument; without it, or with `-`, the text comes from standard input. The audio \
+               always comes over a WebSocket: from the server at `--url`, or else from one inside this \
                process. Options marked \"not with --url\" set up that server.",
         notes: &[],
         examples: &[
@@ -67,7 +67,7 @@ pub(super) const COMMANDS: [About; 8] = [
         usage: "aloud bench [OPTIONS]",
         short: "Put load on a server and measure it.",
         long: "Measures frames, CPU and memory of the server, the time to the first audio, and how late audio \
-               arrives. Any server with the base protocol will do; without --url it is this program, in a \
+               arrives. Any server with the base protocol will do; without `--url` it is this program, in a \
                process of its own. The exit code is 1 if a connection failed.",
         notes: &[(
             "Figures",
@@ -176,10 +176,10 @@ pub(super) fn commands() -> String {
 
 /// `aloud COMMAND -h`, or in full `--help`.
 pub(super) fn of(command: &About, in_full: bool) -> String {
-    let mut text = wrapped(command.short, WIDTH, 0);
+    let mut text = wrapped(&plain(command.short), WIDTH, 0);
     if in_full && !command.long.is_empty() {
         text.push('\n');
-        text.push_str(&wrapped(command.long, WIDTH, 0));
+        text.push_str(&wrapped(&plain(command.long), WIDTH, 0));
     }
     text.push_str(&format!("\nUsage: {}\n", command.usage));
     let mut group = None;
@@ -190,7 +190,7 @@ pub(super) fn of(command: &About, in_full: bool) -> String {
         }
         match in_full {
             true => text.push_str(&entry(command, option)),
-            false => text.push_str(&line(&usage(option), option.short)),
+            false => text.push_str(&line(&usage(option), &plain(option.short))),
         }
     }
     text.push('\n');
@@ -198,7 +198,7 @@ pub(super) fn of(command: &About, in_full: bool) -> String {
     if in_full {
         for (title, note) in command.notes {
             text.push('\n');
-            text.push_str(&wrapped(&format!("{title}: {note}"), WIDTH, 0));
+            text.push_str(&wrapped(&plain(&format!("{title}: {note}")), WIDTH, 0));
         }
     }
     text.push_str(&examples(command.examples));
@@ -212,7 +212,8 @@ pub(super) fn usage(option: &Setting) -> String {
     format!("{short}--{}{value}{}", option.name, option.value)
 }
 
-/// What is said about an option in full: sentences, values with their meanings, and facts.
+/// What is said about an option in full: sentences, values with their meanings, and facts. Code is
+/// marked as in Markdown.
 pub(super) struct Explained {
     pub(super) text: String,
     pub(super) values: Vec<(&'static str, &'static str)>,
@@ -246,10 +247,10 @@ pub(super) fn explained(command: &About, option: &Setting) -> Explained {
 fn entry(command: &About, option: &Setting) -> String {
     const INDENT: usize = 10;
     let Explained { text, values, facts } = explained(command, option);
-    let mut entry = format!("  {}\n{}", usage(option), wrapped(&text, WIDTH, INDENT));
+    let mut entry = format!("  {}\n{}", usage(option), wrapped(&plain(&text), WIDTH, INDENT));
     let longest = values.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, meaning) in values {
-        entry.push_str(&hanging(&format!("  {name:<longest$}"), meaning, INDENT));
+        entry.push_str(&hanging(&format!("  {name:<longest$}"), &plain(meaning), INDENT));
     }
     // A fact is not broken in the middle.
     let facts: Vec<String> = facts.iter().map(|fact| format!("[{fact}]").replace(' ', "\u{a0}")).collect();
@@ -275,6 +276,11 @@ fn hanging(name: &str, text: &str, indent: usize) -> String {
     let indented = wrapped(text, WIDTH, indent + name.chars().count() + 2);
     let rest = indented.trim_start();
     format!("{}{name}  {rest}", " ".repeat(indent))
+}
+
+/// A text without the marks of code, for a terminal.
+pub(super) fn plain(text: &str) -> String {
+    text.replace('`', "")
 }
 
 /// Breaks a text into lines of this width, all of them indented. Nothing is left of an empty text.

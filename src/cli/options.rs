@@ -23,16 +23,16 @@ pub(super) const TOKEN: &str = "ALOUD_TOKEN";
 
 /// Variables that are read and have no option.
 pub(super) const VARIABLES: [(&str, &str); 3] = [
-    (ENGINE_KEY, "The key for the speech service, in place of --engine-key-file."),
-    (LLM_KEY, "The key for the language model, in place of --llm-key-file."),
-    (TOKEN, "The token that say shows to the server at --url, in place of --token-file."),
+    (ENGINE_KEY, "The key for the speech service, in place of `--engine-key-file`."),
+    (LLM_KEY, "The key for the language model, in place of `--llm-key-file`."),
+    (TOKEN, "The token that say shows to the server at `--url`, in place of `--token-file`."),
 ];
 
 const ENGINES: &[(&str, &str)] = &[
     ("flite", "the voice inside the program"),
     ("tone", "a test sound, the same length for every sentence"),
-    ("command", "the program that --command names"),
-    ("speech", "a service with OpenAI's /v1/audio/speech"),
+    ("command", "the program that `--command` names"),
+    ("speech", "a service with OpenAI's `/v1/audio/speech`"),
     ("elevenlabs", "the ElevenLabs service"),
 ];
 
@@ -66,7 +66,7 @@ pub(super) fn of(command: &str) -> Vec<&'static Setting> {
 const OPTIONS: &[Setting] = &[
     Setting {
         short: "Address to listen on.",
-        long: "Port 0 takes any free port; unix:PATH is a socket in the file system. \
+        long: "Port 0 takes any free port; `unix:PATH` is a socket in the file system. \
                Sockets that systemd hands over (LISTEN_FDS) replace this address.",
         default: "127.0.0.1:8080",
         ..text("listen", "HOST:PORT", "HOST:PORT or unix:PATH", Group::Address, &[SERVE, ECHO])
@@ -77,15 +77,18 @@ const OPTIONS: &[Setting] = &[
         default: "none",
         ..choice("auth", "KIND", AUTH, Group::Access, &[SERVE])
     },
-    Setting { short: "Allow --auth none beyond this machine.", ..flag("insecure", Group::Access, &[SERVE]) },
     Setting {
-        short: "File with the tokens for --auth token.",
+        short: "Allow `--auth none` beyond this machine.",
+        ..flag("insecure", Group::Access, &[SERVE])
+    },
+    Setting {
+        short: "File with the tokens for `--auth token`.",
         long: "Each line holds the SHA-256 of a token, a space and the name of its client. \
                The server reads the file again when it changes.",
         ..text("auth-tokens", "FILE", "a file name", Group::Access, &[SERVE])
     },
     Setting {
-        short: "File with the key for --auth jwt.",
+        short: "File with the key for `--auth jwt`.",
         long: "A public key in PEM, RSA (RS256) or Ed25519 (EdDSA), or else a secret of 32 bytes or more (HS256).",
         ..text("jwt-key-file", "FILE", "a file name", Group::Access, &[SERVE])
     },
@@ -123,9 +126,9 @@ const OPTIONS: &[Setting] = &[
     Setting {
         short: "Program that speaks, with its arguments.",
         long: "It runs once for each sentence, and writes a WAV or bare samples. Quotes work as in a shell; \
-               nothing else of a shell does. Placeholders: {text} is the sentence, which is otherwise on \
-               standard input; {voice}, {language} and {speed}; {wpm} is 175 words per minute times the speed; \
-               {length_scale} is 1 divided by the speed; {sample_rate} is --engine-sample-rate.",
+               nothing else of a shell does. Placeholders: `{text}` is the sentence, which is otherwise on \
+               standard input; `{voice}`, `{language}` and `{speed}`; `{wpm}` is 175 words per minute times the speed; \
+               `{length_scale}` is 1 divided by the speed; `{sample_rate}` is `--engine-sample-rate`.",
         ..text("command", "COMMAND", "a program with its arguments, in quotes", Group::Program, OWN)
     },
     Setting {
@@ -199,13 +202,13 @@ const OPTIONS: &[Setting] = &[
     // A service as the engine.
     Setting {
         short: "Address of the speech service.",
-        long: "http://HOST:PORT, with a path if the service needs one.",
+        long: "`http://HOST:PORT`, with a path if the service needs one.",
         default: "https://api.elevenlabs.io for elevenlabs",
         ..text("engine-url", "URL", "http://HOST:PORT", Group::HttpEngine, OWN)
     },
     Setting {
         short: "File with the key for the service.",
-        long: "It holds nothing else. Or put the key into the variable ALOUD_ENGINE_KEY. The command line takes no key.",
+        long: "It holds nothing else. Or put the key into the variable `ALOUD_ENGINE_KEY`. The command line takes no key.",
         ..text("engine-key-file", "FILE", "a file name", Group::HttpEngine, OWN)
     },
     Setting {
@@ -233,7 +236,7 @@ const OPTIONS: &[Setting] = &[
     // A language model.
     Setting {
         short: "Address of a language model that writes the text.",
-        long: "Any server with OpenAI's /v1/chat/completions: http://HOST:PORT, with a path if it needs one.",
+        long: "Any server with OpenAI's `/v1/chat/completions`: `http://HOST:PORT`, with a path if it needs one.",
         ..text("llm-url", "URL", "http://HOST:PORT", Group::Model, OWN)
     },
     Setting {
@@ -242,7 +245,7 @@ const OPTIONS: &[Setting] = &[
     },
     Setting {
         short: "File with the key for the model.",
-        long: "It holds nothing else. Or put the key into the variable ALOUD_LLM_KEY. The command line takes no key.",
+        long: "It holds nothing else. Or put the key into the variable `ALOUD_LLM_KEY`. The command line takes no key.",
         ..text("llm-key-file", "FILE", "a file name", Group::Model, OWN)
     },
     Setting {
@@ -273,7 +276,7 @@ const OPTIONS: &[Setting] = &[
     },
     // Load on the engine.
     Setting {
-        short: "Engine that speaks while --engine fails.",
+        short: "Engine that speaks while `--engine` fails.",
         default: "none",
         ..choice("fallback-engine", "NAME", &[("flite", ""), ("tone", "")], Group::Engine, &[SERVE])
     },
@@ -305,7 +308,7 @@ const OPTIONS: &[Setting] = &[
     // Operation.
     Setting {
         short: "Address for health, readiness and metrics.",
-        long: "A second listener, with /healthz, /readyz and /metrics. A socket named admin that systemd hands \
+        long: "A second listener, with `/healthz`, `/readyz` and `/metrics`. A socket named admin that systemd hands \
                over replaces this address.",
         default: "none",
         ..text("admin", "HOST:PORT", "HOST:PORT or unix:PATH", Group::Operation, &[SERVE])
@@ -340,18 +343,18 @@ const OPTIONS: &[Setting] = &[
     },
     Setting {
         short: "Server to ask.",
-        long: "ws://HOST:PORT, or with a path in place of /api/session/ws.",
+        long: "`ws://HOST:PORT`, or with a path in place of `/api/session/ws`.",
         default: "a server in this process",
         ..text("url", "URL", "ws://HOST:PORT", Group::Server, &[SAY]).without_variable()
     },
     Setting {
         short: "File with the token for that server.",
-        long: "It holds nothing else. Or put the token into the variable ALOUD_TOKEN. The command line takes no token.",
+        long: "It holds nothing else. Or put the token into the variable `ALOUD_TOKEN`. The command line takes no token.",
         ..text("token-file", "FILE", "a file name", Group::Server, &[SAY])
     },
     Setting {
         short: "Source of the text.",
-        long: "The server at --url has its own language model; without --url, llm needs --llm-url.",
+        long: "The server at `--url` has its own language model; without `--url`, llm needs `--llm-url`.",
         default: "verbatim, or the default of the server",
         ..choice(
             "source",
@@ -395,14 +398,14 @@ const OPTIONS: &[Setting] = &[
         ..text("prompt", "TEXT", "a text", Group::Load, &[BENCH]).without_variable()
     },
     Setting {
-        short: "Lead over the listener, with --mode paced.",
+        short: "Lead over the listener, with `--mode paced`.",
         range: whole(20, 60_000, MILLISECONDS),
         default: "2000",
         ..number("ahead-ms", "MS", Group::Load, &[BENCH]).without_variable()
     },
     Setting {
         short: "Server to measure.",
-        long: "ws://HOST:PORT, or with a path in place of /api/session/ws.",
+        long: "`ws://HOST:PORT`, or with a path in place of `/api/session/ws`.",
         default: "this program, in a process of its own",
         ..text("url", "URL", "ws://HOST:PORT", Group::Server, &[BENCH]).without_variable()
     },
@@ -414,14 +417,14 @@ const OPTIONS: &[Setting] = &[
     },
     Setting {
         short: "Sample rate of the audio.",
-        long: "With --url, the rate of a server that does not announce its format.",
+        long: "With `--url`, the rate of a server that does not announce its format.",
         range: whole(4_000, 192_000, RATE),
         default: "the server's own",
         ..number("sample-rate", "HZ", Group::Server, &[BENCH]).without_variable()
     },
     Setting {
         short: "Encoding of the samples.",
-        long: "With --url, the encoding of a server that does not announce its format.",
+        long: "With `--url`, the encoding of a server that does not announce its format.",
         default: "the server's own",
         ..choice("encoding", "NAME", ENCODINGS, Group::Server, &[BENCH]).without_variable()
     },
@@ -452,9 +455,9 @@ const OPTIONS: &[Setting] = &[
 ];
 
 const AUTH: &[(&str, &str)] = &[
-    ("none", "everyone may connect; beyond this machine only with --insecure"),
-    ("token", "clients with a token from --auth-tokens"),
-    ("jwt", "clients with a JSON Web Token; needs a build with --features jwt"),
+    ("none", "everyone may connect; beyond this machine only with `--insecure`"),
+    ("token", "clients with a token from `--auth-tokens`"),
+    ("jwt", "clients with a JSON Web Token; needs a build with `--features jwt`"),
 ];
 
 const LEVELS: &[(&str, &str)] = &[("error", ""), ("warn", ""), ("info", ""), ("debug", ""), ("trace", "")];

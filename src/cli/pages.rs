@@ -82,7 +82,7 @@ pub(super) fn list() -> String {
          does not know. These have no option, because every user of the machine can read a command line:",
     );
     for (variable, meaning) in options::VARIABLES {
-        page.push_str(&bullet(&format!("`{variable}`: {meaning}"), WIDTH));
+        page.push_str(&bullet(&format!("`{variable}`: {}", meaning), WIDTH));
     }
     for command in COMMANDS.iter().filter(|command| !options::of(command.name).is_empty()) {
         page.push_str(&format!("\n## aloud {}\n\n", command.name));
@@ -95,17 +95,17 @@ pub(super) fn list() -> String {
                 page.push_str(&format!("\n### {}\n\n", option.group.title()));
             }
             let Explained { text, values, facts } = help::explained(command, option);
-            page.push_str(&bullet(&format!("`{}`: {text}", help::usage(option)), WIDTH));
-            for (name, meaning) in values {
-                page.push_str(&help::wrapped(&format!("- `{name}`: {meaning}"), WIDTH, 2));
-            }
             let facts = facts.iter().map(|fact| match fact.split_once("env: ") {
                 Some((_, variable)) => format!("`{variable}`"),
                 None => fact.clone(),
             });
-            let facts = facts.collect::<Vec<_>>().join("; ");
-            if !facts.is_empty() {
-                page.push_str(&help::wrapped(&format!("({facts})"), WIDTH, 2));
+            let facts = match facts.collect::<Vec<_>>().join("; ") {
+                facts if facts.is_empty() => facts,
+                facts => format!(" ({facts})"),
+            };
+            page.push_str(&bullet(&format!("`{}`: {text}{facts}", help::usage(option)), WIDTH));
+            for (name, meaning) in values {
+                page.push_str(&help::wrapped(&format!("- `{name}`: {}", meaning), WIDTH, 2));
             }
         }
         if !shared.is_empty() {
@@ -172,7 +172,7 @@ pub(super) fn man() -> String {
 
 /// Escapes what has a meaning in roff.
 fn roff(text: &str) -> String {
-    let escaped = text.trim_end().replace('\\', "\\e").replace('-', "\\-");
+    let escaped = help::plain(text.trim_end()).replace('\\', "\\e").replace('-', "\\-");
     let lines = escaped.lines().map(|line| match line.starts_with(['.', '\'']) {
         true => format!("\\&{line}"),
         false => line.to_owned(),

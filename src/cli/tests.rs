@@ -100,16 +100,16 @@ const OPTIONS: &[(&str, &str, &str, Change)] = &[
     ("--prefetch", "ALOUD_PREFETCH", "3", |s| s.settings.config.prefetch = 3),
     ("--max-prompt-chars", "ALOUD_MAX_PROMPT_CHARS", "100", |s| s.settings.config.max_prompt_chars = 100),
     ("--max-session-chars", "ALOUD_MAX_SESSION_CHARS", "9", |s| {
-        s.settings.config.max_session_chars = Some(9)
+        s.settings.config.max_session_chars = Some(9);
     }),
     ("--max-session-ms", "ALOUD_MAX_SESSION_MS", "1000", |s| {
-        s.settings.config.max_session = Duration::from_secs(1)
+        s.settings.config.max_session = Duration::from_secs(1);
     }),
     ("--resume-ttl-ms", "ALOUD_RESUME_TTL_MS", "604800000", |s| {
         s.settings.config.resume_ttl = Duration::from_millis(604_800_000);
     }),
     ("--idle-timeout-ms", "ALOUD_IDLE_TIMEOUT_MS", "1000", |s| {
-        s.settings.config.idle_timeout = Some(Duration::from_secs(1))
+        s.settings.config.idle_timeout = Some(Duration::from_secs(1));
     }),
     ("--max-message-bytes", "ALOUD_MAX_MESSAGE_BYTES", "1024", |s| {
         s.settings.config.max_message_bytes = 1_024;

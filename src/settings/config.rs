@@ -56,7 +56,7 @@ settings! {
         }
         demo: bool = true => {
             short: "True if there is a demo page at `/`.",
-            long: "The module for web pages, /aloud.js, is served in any case.",
+            long: "The module for web pages, `/aloud.js`, is served in any case.",
             option: Setting {
                 short: "Serve no demo page at /.",
                 ..flag("no-demo", Group::Address, &[SERVE])
@@ -168,7 +168,7 @@ settings! {
         max_messages_per_sec: Option<u32> = Some(5_000) => {
             short: "Most messages of one session in a second.",
             long: "Ten times as many may come at once. A message beyond the limit is answered with the error \
-                   rate_limited; after 100 of them in a row the session is closed.",
+                   `rate_limited`; after 100 of them in a row the session is closed.",
             range: 1 to 1_000_000 "messages",
             option: number("max-messages-per-second", "N", Group::Client, &[SERVE]),
         }
@@ -229,7 +229,7 @@ const SOURCES: &[(&str, &str)] =
 
 const DELIVERIES: &[(&str, &str)] = &[
     ("burst", "as fast as engine and connection allow"),
-    ("paced", "at most --ahead-ms before the listener hears it"),
+    ("paced", "at most `--ahead-ms` before the listener hears it"),
 ];
 
 impl Field for Encoding {
@@ -378,7 +378,8 @@ mod tests {
         assert_eq!(error.field(), "heartbeat");
         let expected = "heartbeat is 0 milliseconds; it must be from 1 to 604800000 milliseconds";
         assert_eq!(error.to_string(), expected);
-        let durations: &[(&str, fn(&mut Config) -> &mut Duration)] = &[
+        type Of = fn(&mut Config) -> &mut Duration;
+        let durations: &[(&str, Of)] = &[
             ("ahead", |config| &mut config.ahead),
             ("handshake_timeout", |config| &mut config.handshake_timeout),
             ("heartbeat", |config| &mut config.heartbeat),
@@ -407,7 +408,8 @@ mod tests {
 
     #[test]
     fn number_out_of_range_is_an_error_that_names_its_field() {
-        let table: &[(fn(&mut Config), &str)] = &[
+        type Change = fn(&mut Config);
+        let table: &[(Change, &str)] = &[
             (|config| config.prefetch = 0, "prefetch is 0 sentences; it must be from 1 to 64 sentences"),
             (
                 |config| config.max_message_bytes = 0,
