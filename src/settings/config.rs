@@ -219,6 +219,7 @@ settings! {
             short: "Most memory of all suspended sessions.",
             long: "Beyond it the server drops the oldest session.",
             range: 0 to 1e15 "bytes",
+            option: number("max-suspended-bytes", "N", Group::Total, &[SERVE]),
         }
     }
 }
