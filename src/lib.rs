@@ -53,6 +53,8 @@ pub mod guide;
 pub mod script;
 mod server;
 pub mod session;
+#[doc(hidden)]
+pub mod setting;
 pub mod settings;
 pub mod text;
 pub mod tts;
@@ -60,6 +62,6 @@ pub mod upstream;
 pub mod ws;
 
 pub use gauge::{Counted, Gauge};
-pub use server::{Admin, BindError, ConfigError, PATH, SUBPROTOCOL, Server, Service};
+pub use server::{Admin, BindError, PATH, SUBPROTOCOL, Server, Service};
 pub use session::message::TextSource;
-pub use settings::Config;
+pub use settings::{Config, ConfigError};

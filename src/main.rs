@@ -5,13 +5,15 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // A variable that is not UTF-8 is no valid value either, and its error shows what it held.
+    // A variable that is not UTF-8 is read with replacement characters, and its error shows them.
     let env = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     match cli::parse(std::env::args_os().skip(1), &env) {
-        Ok(command) => command.run().unwrap_or_else(|error| {
-            eprintln!("aloud: {error}");
-            if error.is::<cli::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
-        }),
+        Ok(command) => {
+            command.run(&cli::warnings(std::env::vars_os().map(|(name, _)| name))).unwrap_or_else(|error| {
+                eprintln!("aloud: {error}");
+                if error.is::<cli::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            })
+        }
         Err(usage) => {
             eprintln!("aloud: {usage}");
             ExitCode::from(2)

@@ -1,111 +1,169 @@
-//! Who may enter, and how much of the server one client may have.
+//! Settings of admission: who may connect, and the limits of each client.
 
-use crate::access::forwarded::TrustedProxy;
-use crate::access::origin::AllowOrigin;
+use super::forwarded::TrustedProxy;
+use super::origin::AllowOrigin;
+use crate::setting::{Field, Group, Kind, SERVE, Setting, flag, number, settings, whole};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Who may open a session, and how many.
-///
-/// A client is whoever its credential names: a token's name in the list, or a JWT's `sub`. Where
-/// there is none it is an address: that of the peer or, from a trusted proxy, the one that this
-/// names; of IPv6 addresses the network of 64 bits, which is what one household has.
-///
-/// The limits for each client are off by default, because an address need not be one client: behind
-/// a proxy that is not in `trusted_proxies`, or behind an operator's NAT, it is everyone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admission {
-    /// What a client has to show. Default: nothing.
-    pub auth: Auth,
-    /// The pages that may open a session (RFC 6455 §10.2). Default: none are listed, which lets in
-    /// those of the host that the request itself names. Clients that are no page have no origin, and
-    /// are not concerned.
-    pub allow_origins: Vec<AllowOrigin>,
-    /// Proxies whose `X-Forwarded-For`, `X-Forwarded-Host` and `Forwarded` (RFC 7239) are believed.
-    /// Default: none.
-    pub trusted_proxies: Vec<TrustedProxy>,
-    /// Whether a credential may stand in the URL, as `?token=`, where logs of proxies and browsers
-    /// keep it. Default: no.
-    pub token_in_query: bool,
-    /// How long a connection that came without a credential has to say `auth`. Default: 10 s.
-    pub auth_timeout: Duration,
-    /// How long a ticket is good for. Default: 30 s.
-    pub ticket_ttl: Duration,
-    /// The most tickets that wait to be used; a tenth of them, but one at least, for each client.
-    /// Default: 10,000.
-    pub max_tickets: usize,
-    /// The most connections in all. Beyond it a handshake is answered with 503. Default: 20,000.
-    pub max_connections: usize,
-    /// The most connections of one client. Beyond it a handshake is answered with 429. Default: no
-    /// limit.
-    pub max_client_connections: Option<usize>,
-    /// The most sessions of one client in which something was started, those that have lost their
-    /// connection and are kept included. Beyond it `start_session` is answered with the error
-    /// `rate_limited`. Default: no limit.
-    pub max_client_sessions: Option<usize>,
-    /// The most handshakes, and requests for tickets, of one client in a second. Beyond it they are
-    /// answered with 429. Default: no limit.
-    pub max_client_handshakes_per_sec: Option<u32>,
-    /// The most characters that one client gives to the engine in an hour; what is left fills up
-    /// again little by little. What was begun is still heard; then the session is closed, with 4413.
-    /// Default: no limit.
-    pub max_client_chars_per_hour: Option<u64>,
-    /// The most clients without a connection that are remembered, for the two limits above; the ones
-    /// seen least recently are forgotten first. Default: 65,536, which take some 15 MB.
-    pub max_remembered_clients: usize,
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
 }
 
-impl Default for Admission {
-    fn default() -> Admission {
-        Admission {
-            auth: Auth::None,
-            allow_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-            token_in_query: false,
-            auth_timeout: Duration::from_secs(10),
-            ticket_ttl: Duration::from_secs(30),
-            max_tickets: 10_000,
-            max_connections: 20_000,
-            max_client_connections: None,
-            max_client_sessions: None,
-            max_client_handshakes_per_sec: None,
-            max_client_chars_per_hour: None,
-            max_remembered_clients: 65_536,
+settings! {
+    /// Clients that may open a session, and their limits.
+    ///
+    /// A credential names its client: a token by its name in the list, a JWT by its `sub`. Without a
+    /// credential the client is an address: the peer's or, behind a trusted proxy, the address that
+    /// the proxy names. IPv6 addresses of one /64 network, which is one household, are one client.
+    ///
+    /// The limits of a client are off by default, because one address can be many clients: behind a
+    /// proxy that is not in `trusted_proxies`, or behind the NAT of a mobile network.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Admission in "admission." {
+        auth: Auth = Auth::None => {
+            short: "Credential that a client needs.",
+        }
+        /// An empty list allows pages from the host that the request itself names. Clients other than
+        /// pages have no origin, and are not affected.
+        allow_origins: Vec<AllowOrigin> = Vec::new() => {
+            short: "Origins of pages that may connect.",
+            long: "Browsers send them (RFC 6455 §10.2): `https://HOST`, null, or * for all. Separate several by commas, or repeat the option.",
+            option: Setting {
+                kind: Kind::List("https://HOST, null or *"),
+                ..number("allow-origin", "ORIGIN", Group::Access, &[SERVE])
+                    .defaulting_to("pages of the host that they connect to")
+            },
+        }
+        trusted_proxies: Vec<TrustedProxy> = Vec::new() => {
+            short: "Proxies whose forwarded addresses are believed.",
+            long: "An address, a network such as `10.0.0.0/8`, or unix. The server then reads their \
+                   `X-Forwarded-For`, `X-Forwarded-Host` and `Forwarded` (RFC 7239). \
+                   Separate several by commas, or repeat the option.",
+            option: Setting {
+                kind: Kind::List("an address, a network such as 10.0.0.0/8, or unix"),
+                ..number("trusted-proxy", "NETWORK", Group::Access, &[SERVE]).defaulting_to("none")
+            },
+        }
+        token_in_query: bool = false => {
+            short: "True if a credential may stand in the URL, as `?token=TOKEN`.",
+            long: "Logs of proxies and browsers keep URLs.",
+            option: Setting {
+                short: "Accept a credential in the URL, as `?token=TOKEN`.",
+                ..flag("token-in-query", Group::Access, &[SERVE])
+            },
+        }
+        auth_timeout: Duration = ms(10_000) => {
+            short: "Time for a client to send the message auth.",
+            long: "It holds for clients of aloud.v1 that connect without a credential.",
+            range: 1 to 604_800_000 "milliseconds",
+            option: Setting {
+                floor: 100.0,
+                ..number("auth-timeout-ms", "MS", Group::Access, &[SERVE])
+            },
+        }
+        ticket_ttl: Duration = ms(30_000) => {
+            short: "Time for which a ticket is valid.",
+            range: 1 to 604_800_000 "milliseconds",
+        }
+        max_tickets: usize = 10_000 => {
+            short: "Most tickets that wait to be used.",
+            long: "One client may have a tenth of them, and at least one.",
+            range: 1 to 100_000_000 "tickets",
+        }
+        max_connections: usize = 20_000 => {
+            short: "Most connections of all clients.",
+            long: "A handshake beyond the limit is answered with 503.",
+            range: 1 to 10_000_000 "connections",
+            option: number("max-connections", "N", Group::Total, &[SERVE]),
+        }
+        /// `None` is no limit.
+        max_client_connections: Option<usize> = None => {
+            short: "Most connections of one client.",
+            long: "A client is what a credential names, or else an address. \
+                   A handshake beyond the limit is answered with 429.",
+            range: 1 to 1_000_000 "connections",
+            option: number("max-client-connections", "N", Group::Client, &[SERVE]).defaulting_to("no limit"),
+        }
+        /// `None` is no limit.
+        max_client_sessions: Option<usize> = None => {
+            short: "Most started sessions of one client.",
+            long: "Suspended sessions count too. \
+                   `start_session` beyond the limit is answered with the error `rate_limited`.",
+            range: 1 to 1_000_000 "sessions",
+            option: number("max-client-sessions", "N", Group::Client, &[SERVE]).defaulting_to("no limit"),
+        }
+        /// `None` is no limit.
+        max_client_handshakes_per_sec: Option<u32> = None => {
+            short: "Most handshakes of one client.",
+            long: "Requests for tickets count too. Requests beyond the limit are answered with 429.",
+            range: 1 to 1_000_000 "handshakes per second",
+            option: number("max-client-handshakes-per-second", "N", Group::Client, &[SERVE])
+                .defaulting_to("no limit"),
+        }
+        /// `None` is no limit.
+        max_client_chars_per_hour: Option<u64> = None => {
+            short: "Most text spoken for one client.",
+            long: "The allowance refills continuously. Beyond the limit the sentence that has begun is \
+                   finished, and the session is closed, with 4413.",
+            range: 1 to 1e12 "characters per hour",
+            option: number("max-client-chars-per-hour", "N", Group::Client, &[SERVE]).defaulting_to("no limit"),
+        }
+        /// The default takes some 15 MB.
+        max_remembered_clients: usize = 65_536 => {
+            short: "Most clients without a connection that the server remembers.",
+            long: "They are remembered for their limits per second and per hour. The client seen least recently \
+                   is forgotten first.",
+            range: 0 to 100_000_000 "clients",
         }
     }
 }
 
-/// What a client has to show to be let in.
+/// Credential that a client needs to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// Nothing.
+    /// None.
     None,
-    /// A token out of the list in this file: see
-    /// [`TokenList::parse`](crate::access::credential::TokenList::parse). The file is looked at again
-    /// when it changes, within a second.
+    /// A token from the list in this file: see
+    /// [`TokenList::parse`](crate::access::credential::TokenList::parse). The server reads the file
+    /// again within a second after it changes.
     Tokens(PathBuf),
-    /// A JSON Web Token (RFC 7519). Only with the feature `jwt`.
+    /// A JSON Web Token (RFC 7519). Needs the feature `jwt`.
     Jwt(Jwt),
 }
 
-/// Which JSON Web Tokens are good. `exp` must be there, and `exp` and `nbf` hold.
+/// Rules for JSON Web Tokens. A token needs an `exp`, and `exp` and `nbf` are checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Jwt {
-    /// The file with the key, whose kind alone decides on the algorithm: a public key in PEM is RSA
-    /// (RS256, from 2,048 bits on) or Ed25519 (EdDSA); anything else is a shared secret of 32 bytes
-    /// at least (HS256), less a line end behind it.
+    /// File with the key. The kind of key decides the algorithm: a public key in PEM is RSA (RS256,
+    /// 2,048 bits or more) or Ed25519 (EdDSA); anything else is a shared secret of at least 32 bytes
+    /// (HS256), without the line end behind it.
     pub key_file: PathBuf,
-    /// What `aud` must be, or hold. Without it, tokens with an `aud` are meant for someone else.
+    /// Required `aud`. A token's `aud` must be this name, or contain it. Default: none, and tokens
+    /// with an `aud` are refused.
     pub audience: Option<String>,
-    /// What `iss` must be. Default: anything.
+    /// Required `iss`. Default: any.
     pub issuer: Option<String>,
-    /// How far the clocks of whoever makes tokens and of this server may be apart; whole seconds.
-    /// Default: 30 s.
+    /// Tolerated difference between the clocks of the issuer and of this server, in whole seconds.
+    /// Up to an hour. Default: 30 s.
     pub leeway: Duration,
 }
 
+/// Declaration of [`Jwt::leeway`], which has no default without a key.
+pub const JWT_LEEWAY: Setting = Setting {
+    field: "admission.auth.leeway",
+    short: "Tolerated clock difference for JSON Web Tokens.",
+    range: whole(0, 3_600_000, "milliseconds"),
+    field_default: || "30000".to_owned(),
+    ..number("jwt-leeway-ms", "MS", Group::Access, &[SERVE])
+};
+
+impl Field for Admission {}
+
+impl Field for Auth {}
+
 impl Jwt {
-    /// Tokens that this key has signed.
+    /// Creates rules for tokens signed with this key.
     pub fn new(key_file: impl Into<PathBuf>) -> Jwt {
         Jwt { key_file: key_file.into(), audience: None, issuer: None, leeway: Duration::from_secs(30) }
     }

@@ -12,10 +12,8 @@ mod load;
 mod opening;
 mod process;
 
-use super::{
-    AHEAD_MS, ENCODING, Engine, FRAME_MS, Opt, SAMPLE_RATE, Source, THREADS, TONE_SECONDS, URL, Usage,
-    inside, opt, run, session_url, threads,
-};
+use super::parse::wrong;
+use super::{Engine, Source, Usage, run, threads};
 use aloud::SUBPROTOCOL;
 use aloud::audio::{Encoding, Format};
 use aloud::session::message::{ClientMessage, Delivery, StartSession};
@@ -26,46 +24,6 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
-
-/// An option that is not read from the environment: what is set for servers of this machine would
-/// silently change what is measured.
-const fn here(name: &'static str, value: &'static str) -> Opt {
-    Opt { env: false, ..opt(name, value) }
-}
-
-const MODE: Opt = here("mode", "burst, paced, handshake or idle");
-const CONNECTIONS: Opt = here("connections", "a number of connections");
-const SECONDS: Opt = here("seconds", "a number of seconds");
-const PROMPT: Opt = here("prompt", "a text");
-const SERVER_PID: Opt = here("server-pid", "the number of a process");
-const JSON: Opt = Opt { is_flag: true, ..here("json", "nothing") };
-const OWN_ENGINE: Opt = here("engine", "flite or tone");
-const OWN_FRAME_MS: Opt = Opt { env: false, ..FRAME_MS };
-const OWN_TONE_SECONDS: Opt = Opt { env: false, ..TONE_SECONDS };
-const OWN_THREADS: Opt = Opt { env: false, ..THREADS };
-const STREAM_SAMPLE_RATE: Opt = Opt { env: false, ..SAMPLE_RATE };
-const STREAM_ENCODING: Opt = Opt { env: false, ..ENCODING };
-const STREAM_AHEAD_MS: Opt = Opt { env: false, ..AHEAD_MS };
-
-pub(super) const OPTIONS: &[Opt] = &[
-    URL,
-    MODE,
-    CONNECTIONS,
-    SECONDS,
-    PROMPT,
-    STREAM_AHEAD_MS,
-    STREAM_SAMPLE_RATE,
-    STREAM_ENCODING,
-    SERVER_PID,
-    JSON,
-    OWN_ENGINE,
-    OWN_FRAME_MS,
-    OWN_TONE_SECONDS,
-    OWN_THREADS,
-];
-
-/// More than most servers see, and few enough for the ports of one client address.
-const MAX_CONNECTIONS: usize = 20_000;
 
 /// Descriptors that are needed besides those of the connections.
 const OTHER_DESCRIPTORS: u64 = 64;
@@ -157,55 +115,36 @@ impl Mode {
     }
 }
 
-/// Understands the options of `bench`.
+/// Reads the options of `bench`.
 pub(super) fn parse(given: &Source<'_>) -> Result<Bench, Usage> {
     given.no_words("bench")?;
-    let milliseconds = "whole number of milliseconds";
-    let mode = given.choice(&MODE, Mode::from_name)?.unwrap_or(Mode::Burst);
-    if mode != Mode::Paced && given.given.last(&STREAM_AHEAD_MS).is_some() {
-        return Err(Usage(
-            "--ahead-ms concerns paced delivery; add --mode paced, or leave it out".to_owned(),
-        ));
+    let mode = given.choice_or_default("mode", Mode::from_name)?;
+    if mode != Mode::Paced && given.has("ahead-ms") {
+        return wrong("--ahead-ms is for paced delivery; add --mode paced, or leave it out");
     }
-    let pid = given.number(&SERVER_PID, 1..=i32::MAX as u32, "process number")?;
-    let server = match given.text(&URL)? {
+    let pid = given.value("server-pid")?;
+    let server = match given.url()? {
         None if pid.is_some() => {
-            return Err(Usage(
-                "--server-pid is about a server at --url; one of its own bench knows itself".to_owned(),
-            ));
+            return wrong("--server-pid is for a server at --url; add --url, or leave it out");
         }
         None => Under::Own(Own {
-            engine: given.choice(&OWN_ENGINE, inside)?.unwrap_or(Engine::Tone),
-            frame_ms: given.number(&OWN_FRAME_MS, 1..=1_000, milliseconds)?,
-            tone_seconds: given.number(&OWN_TONE_SECONDS, 0.001..=1e9, "number of seconds")?,
-            threads: given.number(&OWN_THREADS, 1..=256, "whole number")?,
+            engine: given.choice_or_default("engine", Engine::from_name)?,
+            frame_ms: given.value("frame-ms")?,
+            tone_seconds: given.value("tone-seconds")?,
+            threads: given.value("threads")?,
         }),
-        Some((_, url)) => {
-            let own = [OWN_ENGINE, OWN_FRAME_MS, OWN_TONE_SECONDS, OWN_THREADS];
-            if let Some(option) = own.iter().find(|option| given.given.last(option).is_some()) {
-                return Err(Usage(format!(
-                    "--{} sets up a server of its own, and --url asks one that runs already; leave one of \
-                     the two out",
-                    option.name
-                )));
-            }
-            Under::Url { url: session_url(&url)?, pid }
-        }
+        Some(url) => Under::Url { url, pid },
     };
     Ok(Bench {
         server,
         mode,
-        connections: given.number(&CONNECTIONS, 1..=MAX_CONNECTIONS, "whole number")?.unwrap_or(16),
-        time: Duration::from_secs_f64(given.number(&SECONDS, 0.1..=86_400.0, "number")?.unwrap_or(5.0)),
-        prompt: given.text(&PROMPT)?.map(|(_, text)| text),
-        ahead_ms: given.number(&STREAM_AHEAD_MS, 20..=60_000, milliseconds)?,
-        sample_rate_hz: given.number(
-            &STREAM_SAMPLE_RATE,
-            4_000..=192_000,
-            "whole number of samples per second",
-        )?,
-        encoding: given.choice(&STREAM_ENCODING, Encoding::from_name)?,
-        json: given.given.last(&JSON).is_some(),
+        connections: given.value_or_default("connections")?,
+        time: Duration::from_secs_f64(given.value_or_default("seconds")?),
+        prompt: given.value("prompt")?,
+        ahead_ms: given.value("ahead-ms")?,
+        sample_rate_hz: given.value("sample-rate")?,
+        encoding: given.value("encoding")?,
+        json: given.has("json"),
     })
 }
 

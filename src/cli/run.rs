@@ -1,9 +1,9 @@
-//! What every command that runs something needs: threads, an engine, log lines, signals.
+//! Shared by all commands that run a server: threads, the engine, log lines, signals.
 
 use super::lines::Lines;
 use super::systemd::{self, Inherited, Sockets};
 use super::threads::Threads;
-use super::{Engine, Operation, Settings, service};
+use super::{Engine, Operation, Settings, engine};
 use aloud::audio::{Encoding, Format};
 use aloud::tts::{Command, Fallback, Flite, Queue, QueueBounds, Synthesizer, Tone};
 use aloud::{Admin, Config, Server, Service, settings::Listen};
@@ -18,34 +18,34 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What the tone engine gives where nothing else is asked for.
+/// Sample rate of the tone engine, unless another is given.
 const TONE_RATE_HZ: u32 = 24_000;
 
-/// Sentences that a service is asked for at once where nothing else is said: what one of a few
-/// processors, or an account of the smaller kind, can do.
+/// Sentences that a service gets at once, unless another number is given: what a machine with a few
+/// processors, or a small account, can do.
 const SERVICE_CONCURRENCY: usize = 8;
 
-/// The metric of log lines that were lost.
+/// Metric of lost log lines.
 const DROPPED: &str = "aloud_log_lines_dropped_total";
-const DROPPED_HELP: &str = "Log lines that were dropped because nobody read standard error.";
+const DROPPED_HELP: &str = "Log lines that were dropped because standard error was not read.";
 
-/// How long the end of the program waits for what still runs on other threads.
+/// Time at the end of the program for tasks that still run on other threads.
 const LAST_TASKS: Duration = Duration::from_millis(500);
 
-/// A shell's exit code of a program that a signal ended is this and the signal's number.
+/// Exit code of a program that a signal ended, less the number of the signal.
 const ENDED_BY_SIGNAL: u8 = 128;
 const SIGINT: u8 = 2;
 const SIGTERM: u8 = 15;
 
-/// Threads for everything: as asked, or one for each core.
+/// Number of threads: as given, or one for each core.
 pub(super) fn threads(asked: Option<usize>) -> usize {
     asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get))
 }
 
-/// The engine that speaks: as asked, in turn for all, and with another one for when it fails.
+/// Creates the engine: with a queue for all sessions, and with another engine for when it fails.
 ///
 /// # Errors
-/// A sentence that names the option which is wrong.
+/// An option cannot be used; the sentence names it.
 pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dyn Error>> {
     let first = queued(settings, settings.engine, one(settings, settings.engine)?);
     Ok(match settings.fallback {
@@ -59,13 +59,13 @@ fn one(settings: &Settings, engine: Engine) -> Result<Arc<dyn Synthesizer>, Box<
         Engine::Flite => Arc::new(Flite::with_threads(threads(settings.threads))),
         Engine::Tone => {
             let format = Format {
-                encoding: settings.encoding.unwrap_or(Encoding::PcmS16le),
-                sample_rate_hz: settings.sample_rate_hz.unwrap_or(TONE_RATE_HZ),
+                encoding: settings.config.encoding.unwrap_or(Encoding::PcmS16le),
+                sample_rate_hz: settings.config.sample_rate_hz.unwrap_or(TONE_RATE_HZ),
             };
             Arc::new(Tone::new(format, settings.tone_seconds))
         }
-        Engine::Speech => service::speech_api(&settings.foreign)?,
-        Engine::ElevenLabs => service::eleven_labs(&settings.foreign)?,
+        Engine::Speech => engine::speech_api(&settings.foreign)?,
+        Engine::ElevenLabs => engine::eleven_labs(&settings.foreign)?,
         Engine::Command => {
             let program = Command::new(settings.foreign.program());
             Arc::new(program.map_err(|why| format!("--command cannot be used: {why}"))?)
@@ -77,7 +77,7 @@ fn queued(settings: &Settings, engine: Engine, synthesizer: Arc<dyn Synthesizer>
     let default = QueueBounds::default();
     let concurrency = match (settings.concurrency, engine) {
         (Some(asked), _) => asked,
-        // Those inside have a limit of their own, or cost nothing.
+        // The engines inside the program have a limit of their own, or cost nothing.
         (None, Engine::Flite | Engine::Tone) => return synthesizer,
         (None, Engine::Command) => threads(settings.threads),
         (None, Engine::Speech | Engine::ElevenLabs) => SERVICE_CONCURRENCY,
@@ -85,19 +85,19 @@ fn queued(settings: &Settings, engine: Engine, synthesizer: Arc<dyn Synthesizer>
     let bounds = QueueBounds {
         concurrency,
         waiting: settings.queue.unwrap_or(default.waiting),
-        timeout: settings.queue_timeout_ms.map_or(default.timeout, Duration::from_millis),
+        timeout: settings.queue_timeout.unwrap_or(default.timeout),
     };
     Arc::new(Queue::new(synthesizer, bounds))
 }
 
-/// A service with this engine, and the writer that was asked for.
+/// Creates a service with this engine, and with the language model if there is one.
 ///
 /// # Errors
-/// It cannot be used as it was set up.
+/// A setting cannot be used.
 pub(super) fn service(
+    settings: &Settings,
     config: Config,
     engine: Arc<dyn Synthesizer>,
-    settings: &Settings,
 ) -> Result<Service, Box<dyn Error>> {
     Ok(match &settings.llm {
         None => Service::new(config, engine)?,
@@ -105,28 +105,30 @@ pub(super) fn service(
     })
 }
 
-/// Serves until the first SIGINT or SIGTERM, and lets what runs finish; a second one ends at once.
+/// Serves until the first SIGINT or SIGTERM, and then drains; a second signal ends the program at once.
 ///
-/// With `warms_up`, an engine that cannot speak is the end of it before anything is announced.
+/// With `warms_up` the server ends before it announces its address if the engine cannot speak.
 pub(super) fn serve(
     listen: &Listen,
     service: &Service,
     threads: usize,
     warms_up: bool,
     operation: &Operation,
+    warnings: &[String],
 ) -> Result<ExitCode, Box<dyn Error>> {
     let lines = Lines::begin(operation.logging);
-    // Before there is a second thread: what is in the environment is taken out of it.
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    // This removes variables from the environment, and so comes before a second thread starts.
     let sockets =
-        Sockets::take().map_err(|error| format!("cannot use what LISTEN_FDS hands over: {error}"))?;
+        Sockets::take().map_err(|error| format!("cannot use the sockets of LISTEN_FDS: {error}"))?;
     let threads = Threads::start(threads).map_err(|error| {
         format!(
-            "cannot start {threads} threads: {error}; give fewer with --threads, or allow more of what they \
-             take, by ulimit -n and -u"
+            "cannot start {threads} threads: {error}; give fewer with --threads, or raise the limits of \
+             ulimit -n and -u"
         )
     })?;
     let ended = threads.block_on(async {
-        // Before the address is announced: whoever reads it may send a signal at once.
+        // Before the address is announced: a reader of it may send a signal at once.
         let mut asked_to_stop = Box::pin(stop_signal()?);
         let admin = match (sockets.admin, &operation.admin) {
             (Some(Inherited::Tcp(socket)), _) => Some(Admin::from_tcp(socket, service.clone())?),
@@ -161,7 +163,7 @@ pub(super) fn serve(
             writeln!(stdout, "listening on {}", server.address())?;
         }
         stdout.flush()?;
-        tell_systemd("READY=1");
+        notify_systemd("READY=1");
         let stop = watch::Sender::new(false);
         let mut serving = JoinSet::new();
         for server in servers {
@@ -171,7 +173,7 @@ pub(super) fn serve(
         }
         asked_to_stop.await;
         tracing::info!("stopping; a second signal ends at once");
-        tell_systemd("STOPPING=1");
+        notify_systemd("STOPPING=1");
         let again = stop_signal()?;
         stop.send_replace(true);
         tokio::select! {
@@ -179,18 +181,18 @@ pub(super) fn serve(
             signal = again => Ok(ExitCode::from(ENDED_BY_SIGNAL + signal)),
         }
     });
-    // An engine that does not stop when it is told to is left behind.
+    // An engine that does not stop in time is left behind.
     threads.shut_down(LAST_TASKS);
     ended
 }
 
-fn tell_systemd(state: &str) {
+fn notify_systemd(state: &str) {
     if let Err(error) = systemd::notify(state) {
-        tracing::warn!("systemd cannot be told {state} through NOTIFY_SOCKET: {error}");
+        tracing::warn!("cannot send {state} to systemd through NOTIFY_SOCKET: {error}");
     }
 }
 
-/// Ready with the number of the first signal that comes from now on.
+/// Waits for the next signal to stop, and returns its number. Signals count from this call on.
 pub(super) fn stop_signal() -> io::Result<impl Future<Output = u8> + Send + 'static> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -1,6 +1,6 @@
 //! `aloud say`: speaks a text into a WAV file, as a client of a server.
 
-use super::{Output, Say, Settings, TOKEN_FILE, Text, Via, run, threads};
+use super::{Output, Say, Settings, Text, Via, run, threads};
 use aloud::audio::{Encoding, Format, wav_header};
 use aloud::client::{self, Client, Event};
 use aloud::session::message::{
@@ -15,6 +15,9 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+
+/// Largest text that a server in this process takes.
+const MAX_TEXT_BYTES: usize = 1_000_000_000;
 
 /// Format assumed for a server that does not announce it: the one of the default engine.
 const DEFAULT_FORMAT: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 16_000 };
@@ -43,7 +46,7 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
             text
         }
     };
-    let token = say.token.as_ref().map(|token| token.read(TOKEN_FILE.name)).transpose()?;
+    let token = say.token.as_ref().map(|token| token.read("token-file")).transpose()?;
     let shows_words = say.paced && io::stderr().is_terminal();
     let mut start = StartSession::default();
     start.timestamps = shows_words.then_some(Timestamps::Word);
@@ -74,16 +77,17 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
 
 /// Starts a server on a free port. It ends with the process.
 async fn own_server(settings: &Settings, text: &str) -> Result<(String, Format), Box<dyn Error>> {
-    let mut config = settings.config();
-    // The text may be of any length: this server has no other client.
-    config.max_prompt_chars = text.len();
-    // JSON may write each byte as six.
-    config.max_message_bytes = config.max_message_bytes.max(text.len() * 6 + 1024);
+    let mut config = settings.config.clone();
+    // The text and the machine belong to the same person, and so there is no other limit.
+    config.max_prompt_chars = text.len().clamp(1, MAX_TEXT_BYTES);
+    // JSON may write each byte of the text as six.
+    let message_bytes = (text.len() * 6 + 1024).min(MAX_TEXT_BYTES);
+    config.max_message_bytes = config.max_message_bytes.max(message_bytes);
     let engine = run::engine(settings)?;
     let mut format = engine.format();
     format.encoding = config.encoding.unwrap_or(format.encoding);
     format.sample_rate_hz = config.sample_rate_hz.unwrap_or(format.sample_rate_hz);
-    let server = Server::bind(&"127.0.0.1:0".parse()?, run::service(config, engine, settings)?).await?;
+    let server = Server::bind(&"127.0.0.1:0".parse()?, run::service(settings, config, engine)?).await?;
     let address = server.local_addr().ok_or("the server has no address")?;
     tokio::spawn(server.serve(std::future::pending()));
     Ok((format!("ws://{address}"), format))

@@ -1,9 +1,10 @@
 //! Every rule of the command line, as tables.
 
 use super::*;
+use aloud::setting::{Kind, Setting};
 use aloud::tts::upstream::ResponseFormat;
+use aloud::tts::{SampleEncoding, Treatment, command};
 use aloud::upstream::Secret;
-use service::Key;
 
 pub(super) type Env = &'static [(&'static str, &'static str)];
 
@@ -21,7 +22,7 @@ pub(super) fn serve_with(args: &[&str], env: Env) -> Serve {
 
 pub(super) fn say_with(args: &[&str], env: Env) -> Say {
     match run(args, env) {
-        Ok(Command::Say(say)) => say,
+        Ok(Command::Say(say)) => *say,
         other => panic!("{args:?} {env:?} gave {other:?}"),
     }
 }
@@ -35,36 +36,25 @@ pub(super) fn error(args: &[&str], env: Env) -> String {
 
 fn plain_settings() -> Settings {
     Settings {
-        paced: false,
-        ahead_ms: None,
+        config: Config::default(),
         engine: Engine::Flite,
-        encoding: None,
-        sample_rate_hz: None,
-        frame_ms: None,
-        speed: None,
-        greeting: None,
         tone_seconds: 2.0,
         threads: None,
         foreign: Foreign::default(),
         fallback: None,
         concurrency: None,
         queue: None,
-        queue_timeout_ms: None,
-        limits: Limits::default(),
-        source: TextSource::Verbatim,
+        queue_timeout: None,
         llm: None,
     }
 }
 
 fn plain_serve() -> Serve {
-    let listen = Listen::Tcp("127.0.0.1:8080".to_owned());
     Serve {
-        listen,
+        listen: Listen::Tcp("127.0.0.1:8080".to_owned()),
         warms_up: true,
-        operation: Operation::default(),
         is_insecure: false,
-        admission: Admission::default(),
-        has_demo: true,
+        operation: Operation::default(),
         settings: plain_settings(),
     }
 }
@@ -73,7 +63,7 @@ fn plain_serve() -> Serve {
 fn serve_is_the_default_command() {
     for args in [&[][..], &["serve"], &["--frame-ms", "40"], &["--frame-ms=40"]] {
         let mut serve = serve_with(args, &[]);
-        serve.settings.frame_ms = None;
+        serve.settings.config.frame_ms = 40;
         assert_eq!(serve, plain_serve(), "{args:?}");
     }
 }
@@ -85,50 +75,56 @@ const OPTIONS: &[(&str, &str, &str, Change)] = &[
     ("--listen", "ALOUD_LISTEN", "unix:/run/a.sock", |s| s.listen = Listen::Unix("/run/a.sock".into())),
     ("--engine", "ALOUD_ENGINE", "tone", |s| s.settings.engine = Engine::Tone),
     ("--engine", "ALOUD_ENGINE", "flite", |_| {}),
-    ("--encoding", "ALOUD_ENCODING", "mulaw", |s| s.settings.encoding = Some(Encoding::MuLaw)),
-    ("--encoding", "ALOUD_ENCODING", "alaw", |s| s.settings.encoding = Some(Encoding::ALaw)),
-    ("--encoding", "ALOUD_ENCODING", "pcm_s16le", |s| s.settings.encoding = Some(Encoding::PcmS16le)),
-    ("--sample-rate", "ALOUD_SAMPLE_RATE", "4000", |s| s.settings.sample_rate_hz = Some(4_000)),
-    ("--sample-rate", "ALOUD_SAMPLE_RATE", "192000", |s| s.settings.sample_rate_hz = Some(192_000)),
-    ("--frame-ms", "ALOUD_FRAME_MS", "1", |s| s.settings.frame_ms = Some(1)),
-    ("--frame-ms", "ALOUD_FRAME_MS", "1000", |s| s.settings.frame_ms = Some(1_000)),
-    ("--speed", "ALOUD_SPEED", "0.5", |s| s.settings.speed = Some(0.5)),
-    ("--speed", "ALOUD_SPEED", "2", |s| s.settings.speed = Some(2.0)),
+    ("--encoding", "ALOUD_ENCODING", "mulaw", |s| s.settings.config.encoding = Some(Encoding::MuLaw)),
+    ("--encoding", "ALOUD_ENCODING", "alaw", |s| s.settings.config.encoding = Some(Encoding::ALaw)),
+    ("--encoding", "ALOUD_ENCODING", "pcm_s16le", |s| s.settings.config.encoding = Some(Encoding::PcmS16le)),
+    ("--sample-rate", "ALOUD_SAMPLE_RATE", "4000", |s| s.settings.config.sample_rate_hz = Some(4_000)),
+    ("--sample-rate", "ALOUD_SAMPLE_RATE", "192000", |s| s.settings.config.sample_rate_hz = Some(192_000)),
+    ("--frame-ms", "ALOUD_FRAME_MS", "1", |s| s.settings.config.frame_ms = 1),
+    ("--frame-ms", "ALOUD_FRAME_MS", "1000", |s| s.settings.config.frame_ms = 1_000),
+    ("--speed", "ALOUD_SPEED", "0.5", |s| s.settings.config.speed = 0.5),
+    ("--speed", "ALOUD_SPEED", "2", |s| s.settings.config.speed = 2.0),
     ("--greeting", "ALOUD_GREETING", "Hello there.", |s| {
-        s.settings.greeting = Some("Hello there.".to_owned());
+        s.settings.config.greeting = "Hello there.".to_owned();
     }),
     ("--tone-seconds", "ALOUD_TONE_SECONDS", "0.25", |s| s.settings.tone_seconds = 0.25),
-    ("--delivery", "ALOUD_DELIVERY", "paced", |s| s.settings.paced = true),
-    ("--ahead-ms", "ALOUD_AHEAD_MS", "250", |s| s.settings.ahead_ms = Some(250)),
+    ("--delivery", "ALOUD_DELIVERY", "paced", |s| s.settings.config.paced = true),
+    ("--ahead-ms", "ALOUD_AHEAD_MS", "250", |s| s.settings.config.ahead = Duration::from_millis(250)),
     ("--tone-seconds", "ALOUD_TONE_SECONDS", "3600", |s| s.settings.tone_seconds = 3_600.0),
     ("--fallback-engine", "ALOUD_FALLBACK_ENGINE", "tone", |s| s.settings.fallback = Some(Engine::Tone)),
     ("--engine-concurrency", "ALOUD_ENGINE_CONCURRENCY", "1", |s| s.settings.concurrency = Some(1)),
     ("--engine-queue", "ALOUD_ENGINE_QUEUE", "0", |s| s.settings.queue = Some(0)),
     ("--engine-queue-timeout-ms", "ALOUD_ENGINE_QUEUE_TIMEOUT_MS", "5000", |s| {
-        s.settings.queue_timeout_ms = Some(5_000);
+        s.settings.queue_timeout = Some(Duration::from_secs(5));
     }),
-    ("--prefetch", "ALOUD_PREFETCH", "3", |s| s.settings.limits.prefetch = Some(3)),
-    ("--max-prompt-chars", "ALOUD_MAX_PROMPT_CHARS", "100", |s| s.settings.limits.prompt_chars = Some(100)),
-    ("--max-session-chars", "ALOUD_MAX_SESSION_CHARS", "9", |s| s.settings.limits.session_chars = Some(9)),
-    ("--max-session-ms", "ALOUD_MAX_SESSION_MS", "1000", |s| s.settings.limits.session_ms = Some(1_000)),
+    ("--prefetch", "ALOUD_PREFETCH", "3", |s| s.settings.config.prefetch = 3),
+    ("--max-prompt-chars", "ALOUD_MAX_PROMPT_CHARS", "100", |s| s.settings.config.max_prompt_chars = 100),
+    ("--max-session-chars", "ALOUD_MAX_SESSION_CHARS", "9", |s| {
+        s.settings.config.max_session_chars = Some(9);
+    }),
+    ("--max-session-ms", "ALOUD_MAX_SESSION_MS", "1000", |s| {
+        s.settings.config.max_session = Duration::from_secs(1);
+    }),
     ("--resume-ttl-ms", "ALOUD_RESUME_TTL_MS", "604800000", |s| {
-        s.settings.limits.resume_ttl_ms = Some(604_800_000);
+        s.settings.config.resume_ttl = Duration::from_millis(604_800_000);
     }),
-    ("--idle-timeout-ms", "ALOUD_IDLE_TIMEOUT_MS", "1000", |s| s.settings.limits.idle_ms = Some(1_000)),
+    ("--idle-timeout-ms", "ALOUD_IDLE_TIMEOUT_MS", "1000", |s| {
+        s.settings.config.idle_timeout = Some(Duration::from_secs(1));
+    }),
     ("--max-message-bytes", "ALOUD_MAX_MESSAGE_BYTES", "1024", |s| {
-        s.settings.limits.message_bytes = Some(1_024);
+        s.settings.config.max_message_bytes = 1_024;
     }),
     ("--max-messages-per-second", "ALOUD_MAX_MESSAGES_PER_SECOND", "5", |s| {
-        s.settings.limits.messages_per_sec = Some(5);
+        s.settings.config.max_messages_per_sec = Some(5);
     }),
     ("--auth", "ALOUD_AUTH", "none", |_| {}),
-    ("--max-connections", "ALOUD_MAX_CONNECTIONS", "9", |s| s.admission.max_connections = 9),
+    ("--max-connections", "ALOUD_MAX_CONNECTIONS", "9", |s| s.settings.config.admission.max_connections = 9),
     ("--source", "ALOUD_SOURCE", "verbatim", |_| {}),
     ("--admin", "ALOUD_ADMIN", "[::1]:9090", |s| {
         s.operation.admin = Some(Listen::Tcp("[::1]:9090".to_owned()));
     }),
     ("--drain-timeout", "ALOUD_DRAIN_TIMEOUT", "2m", |s| {
-        s.operation.drain_timeout = Some(Duration::from_secs(120));
+        s.settings.config.drain_timeout = Duration::from_secs(120);
     }),
     ("--log-format", "ALOUD_LOG_FORMAT", "json", |s| s.operation.logging.format = LogFormat::Json),
     ("--log-level", "ALOUD_LOG_LEVEL", "warn", |s| s.operation.logging.level = tracing::Level::WARN),
@@ -153,14 +149,90 @@ fn every_option_of_serve_in_every_form() {
         let empty: Env = Vec::leak(vec![(variable, "")]);
         assert_eq!(serve_with(&["serve"], empty), plain_serve(), "{variable} empty");
     }
-    for option in SERVE.iter().filter(|option| !option.is_flag) {
+    for option in options::of(SERVE) {
         let long = format!("--{}", option.name);
-        // Those of engines outside of this process, of a writer, and of who may enter have tables of
-        // their own.
-        let others = FOREIGN.iter().chain(service::OPTIONS).chain(admission::OPTIONS);
-        let others = others.chain(writer::OPTIONS);
-        let is_other = others.clone().any(|other| other.name == option.name);
+        // Fields of the library are tested below; engines outside of this process, a language model and
+        // credentials have tables of their own.
+        let is_other = matches!(
+            option.group,
+            Group::Outside | Group::Program | Group::HttpEngine | Group::Model | Group::Access
+        );
+        let is_other = is_other || !option.field.is_empty() || matches!(option.kind, Kind::Flag);
         assert!(is_other || OPTIONS.iter().any(|(name, ..)| *name == long), "{long} is not in the table");
+    }
+}
+
+/// A value that is not the default, for any option.
+fn other_value(option: &Setting) -> String {
+    match (option.kind, option.range) {
+        (Kind::Choice(names), _) => names.last().unwrap().0.to_owned(),
+        (Kind::Number, Some(range)) => range.min.max(option.floor).to_string(),
+        (Kind::Time, _) => "2m".to_owned(),
+        (Kind::List(_), _) => if option.name == "allow-origin" { "*" } else { "unix" }.to_owned(),
+        _ => "Something else".to_owned(),
+    }
+}
+
+#[test]
+fn field_of_the_library_can_be_set_in_every_form() {
+    let fields = options::of(SERVE).into_iter().filter(|option| !option.field.is_empty());
+    // Both need more: a model, and a key.
+    for option in fields.filter(|option| !["source", "jwt-leeway-ms"].contains(&option.name)) {
+        let value = other_value(option);
+        let mut expected = Config::default();
+        expected.set(option, &value).unwrap();
+        assert_ne!(expected, Config::default(), "--{} {value}", option.name);
+        let model: &[&str] = match option.group {
+            Group::Model => &["--llm-url=http://h", "--llm-model=m"],
+            _ => &[],
+        };
+        let (long, joined) = (format!("--{}", option.name), format!("--{}={value}", option.name));
+        let config = |args: &[&str], env| serve_with(&[args, model].concat(), env).settings.config;
+        let variable: Env = Vec::leak(vec![(&*option.variable().leak(), &*value.clone().leak())]);
+        if matches!(option.kind, Kind::Flag) {
+            assert_eq!(config(&[&long], &[]), expected, "{long}");
+            assert_eq!(config(&[], variable), Config::default(), "{long} is not read from the environment");
+            continue;
+        }
+        assert_eq!(config(&[&long, &value], &[]), expected, "{long} {value}");
+        assert_eq!(config(&[&joined], &[]), expected, "{joined}");
+        assert_eq!(config(&[], variable), expected, "{variable:?}");
+        let wrong: Env = Vec::leak(vec![(variable[0].0, "\u{1}")]);
+        assert_eq!(config(&[&joined], wrong), expected, "{joined} over {wrong:?}");
+    }
+}
+
+#[test]
+fn default_that_is_shown_is_the_default_in_effect() {
+    let shown = |name: &str| {
+        let option = options::of(SERVE).into_iter().find(|option| option.name == name).unwrap();
+        option.shown_default()
+    };
+    let program = command::Settings::new("x");
+    let deadlines = aloud::upstream::Deadlines::default();
+    let bounds = aloud::tts::QueueBounds::default();
+    let ms = |time: Duration| time.as_millis().to_string();
+    assert_eq!(shown("language"), program.language);
+    for (name, expected) in [
+        ("engine-sample-rate", program.sample_rate_hz.to_string()),
+        ("engine-channels", program.channels.to_string()),
+        ("engine-gain", Treatment::default().gain_db.to_string()),
+        ("engine-lead-ms", Treatment::default().lead_ms.to_string()),
+        ("engine-tail-ms", Treatment::default().tail_ms.to_string()),
+        ("engine-first-byte-ms", ms(program.first_byte)),
+        ("engine-first-byte-ms", ms(deadlines.first_byte)),
+        ("engine-idle-ms", ms(program.idle)),
+        ("engine-idle-ms", ms(deadlines.idle)),
+        ("engine-total-ms", ms(program.total)),
+        ("engine-total-ms", ms(deadlines.total)),
+        ("engine-connect-ms", ms(deadlines.connect)),
+        ("engine-attempts", aloud::upstream::Retries::default().attempts.to_string()),
+        ("engine-queue", bounds.waiting.to_string()),
+        ("engine-queue-timeout-ms", ms(bounds.patience)),
+        ("llm-timeout-ms", ms(aloud::script::chat::Settings::new("http://h", "m").timeout)),
+        ("jwt-leeway-ms", ms(aloud::settings::Jwt::new("k").leeway)),
+    ] {
+        assert_eq!(shown(name), expected, "--{name}");
     }
 }
 
@@ -171,11 +243,11 @@ fn the_last_of_two_values_counts() {
 
 #[test]
 fn a_value_may_hold_an_equals_sign_or_be_empty() {
-    let greeting = |args: &[&str]| serve_with(args, &[]).settings.greeting;
-    assert_eq!(greeting(&["--greeting=a=b"]).as_deref(), Some("a=b"));
-    assert_eq!(greeting(&["--greeting="]).as_deref(), Some(""));
-    assert_eq!(greeting(&["--greeting", "-"]).as_deref(), Some("-"));
-    assert_eq!(greeting(&["--greeting=--engine"]).as_deref(), Some("--engine"));
+    let greeting = |args: &[&str]| serve_with(args, &[]).settings.config.greeting;
+    assert_eq!(greeting(&["--greeting=a=b"]), "a=b");
+    assert_eq!(greeting(&["--greeting="]), "");
+    assert_eq!(greeting(&["--greeting", "-"]), "-");
+    assert_eq!(greeting(&["--greeting=--engine"]), "--engine");
 }
 
 #[test]
@@ -211,15 +283,16 @@ fn every_option_of_a_service_reaches_it() {
         ("engine-key-file", "/run/key", |f| f.remote.key = Some(Key::File("/run/key".into()))),
         ("engine-model", "kokoro", |f| f.remote.model = Some("kokoro".to_owned())),
         ("engine-format", "pcm", |f| f.remote.response = ResponseFormat::Pcm),
-        ("engine-connect-ms", "100", |f| f.remote.connect_ms = Some(100)),
+        ("engine-connect-ms", "100", |f| f.remote.connect = Some(Duration::from_millis(100))),
         ("engine-attempts", "10", |f| f.remote.attempts = Some(10)),
         ("engine-sample-rate", "24000", |f| f.sample_rate_hz = Some(24_000)),
         ("engine-gain", "-3", |f| f.gain_db = Some(-3.0)),
-        ("engine-total-ms", "3600000", |f| f.total_ms = Some(3_600_000)),
+        ("engine-total-ms", "3600000", |f| f.total = Some(Duration::from_millis(3_600_000))),
         ("voices", "a, b", |f| f.voices = vec!["a".to_owned(), "b".to_owned()]),
     ];
-    let listed = |option: &Opt| table.iter().any(|(name, ..)| *name == option.name);
-    assert!(service::OPTIONS.iter().all(listed), "every option is there");
+    let listed = |option: &&Setting| table.iter().any(|(name, ..)| *name == option.name);
+    let of_services = options::of(SERVE).into_iter().filter(|option| option.group == Group::HttpEngine);
+    assert!(of_services.clone().count() == 6 && of_services.clone().all(|option| listed(&option)));
     let plain = ["--engine=speech", "--engine-url=http://a"];
     for &(name, value, change) in table {
         let mut expected = serve_with(&plain, &[]).settings.foreign;
@@ -244,14 +317,16 @@ fn a_warm_up_is_left_out_only_on_the_command_line() {
 
 #[test]
 fn the_page_is_left_out_only_on_the_command_line() {
-    assert_eq!(serve_with(&["--no-demo"], &[]), Serve { has_demo: false, ..plain_serve() });
+    let mut expected = plain_serve();
+    expected.settings.config.demo = false;
+    assert_eq!(serve_with(&["--no-demo"], &[]), expected);
     assert_eq!(serve_with(&[], &[("ALOUD_NO_DEMO", "1")]), plain_serve());
     assert!(error(&["--no-demo=yes"], &[]).contains("takes no value"));
 }
 
 #[test]
 fn limits_become_the_library_s_own() {
-    let of = |args: &[&str]| serve_with(args, &[]).settings.config();
+    let of = |args: &[&str]| serve_with(args, &[]).settings.config;
     let (default, plain) = (Config::default(), of(&[]));
     let all = |config: &Config| {
         let Config { max_prompt_chars, max_session_chars, max_session, resume_ttl, prefetch, .. } = config;
@@ -271,12 +346,12 @@ fn limits_become_the_library_s_own() {
 
 #[test]
 fn settings_become_the_library_s_own() {
-    let default = plain_settings().config();
+    let default = plain_settings().config;
     assert_eq!(default.frame_ms, Config::default().frame_ms);
     assert_eq!(default.greeting, Config::default().greeting);
     assert_eq!(default.speed, Config::default().speed);
     let args = ["--frame-ms=20", "--greeting=Yes?", "--speed=1.5", "--encoding=mulaw", "--sample-rate=8000"];
-    let config = serve_with(&args, &[]).settings.config();
+    let config = serve_with(&args, &[]).settings.config;
     assert_eq!((config.frame_ms, config.greeting.as_str(), config.speed), (20, "Yes?", 1.5));
     assert_eq!((config.encoding, config.sample_rate_hz), (Some(Encoding::MuLaw), Some(8_000)));
 }
@@ -329,19 +404,12 @@ fn say_runs_a_server_of_its_own_with_the_options_for_one() {
         "--sample-rate=8000",
         "--frame-ms=20",
     ];
-    let expected = Settings {
-        paced: false,
-        ahead_ms: None,
-        engine: Engine::Tone,
-        encoding: Some(Encoding::MuLaw),
-        sample_rate_hz: Some(8_000),
-        frame_ms: Some(20),
-        speed: Some(1.5),
-        greeting: None,
-        tone_seconds: 1.0,
-        threads: Some(2),
-        ..plain_settings()
-    };
+    let mut expected =
+        Settings { engine: Engine::Tone, tone_seconds: 1.0, threads: Some(2), ..plain_settings() };
+    expected.config.encoding = Some(Encoding::MuLaw);
+    expected.config.sample_rate_hz = Some(8_000);
+    expected.config.frame_ms = 20;
+    expected.config.speed = 1.5;
     assert_eq!(say_with(&args, &[]).server, Via::Own(Box::new(expected)));
     // Neither a greeting nor an address of the environment concerns it.
     let env: Env = &[("ALOUD_ENGINE", "tone"), ("ALOUD_GREETING", "Hello."), ("ALOUD_LISTEN", "nonsense")];
@@ -389,7 +457,9 @@ fn a_program_speaks_with_its_settings() {
     };
     let env: Env = Vec::leak(args[1..].iter().map(variable).collect());
     assert_eq!(serve_with(&["serve"], env).settings, settings);
-    assert_eq!(env.len(), 1 + FOREIGN.len(), "every option is there");
+    let foreign = options::of(SERVE).into_iter();
+    let foreign = foreign.filter(|option| matches!(option.group, Group::Outside | Group::Program));
+    assert_eq!(env.len(), 1 + foreign.count(), "every option is there");
     // Nothing but what is needed.
     let env: Env = &[("ALOUD_ENGINE", "command"), ("ALOUD_COMMAND", "speak --it"), ("ALOUD_VOICES", "anna")];
     let plain = command::Settings::new("speak --it");
@@ -439,7 +509,7 @@ fn say_shows_a_token_to_a_server_that_runs() {
     assert_eq!(token(&["say", "--url=ws://a"], env), given);
     assert_eq!(token(&["say"], env), None, "one's own server asks for none");
     assert_eq!(token(&["say", "--url=ws://a", "--token-file=f"], env), Some(Key::File("f".into())));
-    assert!(error(&["say", "--token-file=f"], &[]).contains("name it with --url"));
+    assert!(error(&["say", "--token-file=f"], &[]).contains("for a server at --url; add --url"));
 }
 
 #[test]
@@ -512,27 +582,91 @@ fn every_option_of_bench_is_understood() {
     assert_eq!(bench_with(&args, &[]), Bench { server, mode: Mode::Idle, ..plain });
 }
 
+fn help_of(name: &str, in_full: bool) -> Command {
+    let command = help::COMMANDS.iter().find(|command| command.name == name).unwrap();
+    Command::Print(help::of(command, in_full))
+}
+
 #[test]
 fn help_and_version() {
     let table: &[(&[&str], Command)] = &[
-        (&["--help"], Command::Help(help::MAIN)),
-        (&["-h"], Command::Help(help::MAIN)),
-        (&["help"], Command::Help(help::MAIN)),
-        (&["help", "say"], Command::Help(help::SAY)),
-        (&["serve", "--help"], Command::Help(help::SERVE)),
-        (&["--listen", "a:1", "-h"], Command::Help(help::SERVE)),
-        (&["say", "Hi", "-h"], Command::Help(help::SAY)),
-        (&["bench", "--help"], Command::Help(help::BENCH)),
-        (&["echo", "--help"], Command::Help(help::ECHO)),
-        (&["--version"], Command::Version),
-        (&["-V"], Command::Version),
-        (&["say", "--version"], Command::Version),
+        (&["--help"], Command::Print(help::main(true))),
+        (&["-h"], Command::Print(help::main(false))),
+        (&["help", "say"], help_of(SAY, true)),
+        (&["serve", "--help"], help_of(SERVE, true)),
+        (&["--listen", "a:1", "-h"], help_of(SERVE, false)),
+        (&["say", "Hi", "-h"], help_of(SAY, false)),
+        (&["bench", "--help"], help_of(BENCH, true)),
+        (&["echo", "--help"], help_of(ECHO, true)),
+        (&["man", "-h"], help_of("man", false)),
+        (&["--version"], Command::Print(help::version())),
+        (&["-V"], Command::Print(help::version())),
+        (&["say", "--version"], Command::Print(help::version())),
     ];
     for (args, expected) in table {
         assert_eq!(run(args, &[]).as_ref(), Ok(expected), "{args:?}");
     }
     // The environment is not looked at before help was given.
-    assert_eq!(run(&["serve", "--help"], &[("ALOUD_THREADS", "x")]), Ok(Command::Help(help::SERVE)));
+    assert_eq!(run(&["serve", "--help"], &[("ALOUD_THREADS", "x")]), Ok(help_of(SERVE, true)));
+}
+
+#[test]
+fn help_lists_commands_and_pages_and_shows_them() {
+    let printed = |args: &[&str]| match run(args, &[]) {
+        Ok(Command::Print(text)) => text,
+        other => panic!("{args:?} gave {other:?}"),
+    };
+    let overview = printed(&["help"]);
+    for command in &help::COMMANDS {
+        assert!(overview.contains(&format!("\n  {} ", command.name)), "{}", command.name);
+    }
+    for topic in aloud::guide::TOPICS {
+        assert!(overview.contains(&format!("\n  {} ", topic.name)), "{}", topic.name);
+    }
+    assert_eq!(printed(&["help", "options"]), include_str!("../guide/options.md"));
+}
+
+#[test]
+fn guide_has_the_options_that_are_declared() {
+    let is_same = pages::list() == include_str!("../guide/options.md");
+    assert!(is_same, "src/guide/options.md is out of date; run: cargo run -- options > src/guide/options.md");
+}
+
+#[test]
+fn names_and_variables_are_unique_in_each_command() {
+    for command in &help::COMMANDS {
+        let mut names: Vec<&str> = options::of(command.name).iter().map(|option| option.name).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "{}", command.name);
+    }
+    for option in options::all() {
+        assert!(option.commands.iter().all(|name| help::COMMANDS.iter().any(|other| other.name == *name)));
+        assert!(option.short.ends_with('.') && !option.short.contains(". "), "--{}", option.name);
+        assert!(option.long.is_empty() || option.long.ends_with('.'), "--{}", option.name);
+    }
+}
+
+#[test]
+fn unknown_variable_is_a_warning_with_the_nearest_name() {
+    let warn = |name: &str| warnings([OsString::from(name)]);
+    let known = ["ALOUD_LISTEN", "ALOUD_ENGINE_KEY", "ALOUD_LLM_KEY", "ALOUD_TOKEN", "ALOUD_TOKEN_FILE"];
+    for name in known.into_iter().chain(["HOME", "ALOUD_TEST_CHROMIUM", "ALOUDER"]) {
+        assert_eq!(warn(name), [""; 0], "{name}");
+    }
+    for (name, expected) in [
+        ("ALOUD_LISTN", "the variable ALOUD_LISTN is unknown; did you mean ALOUD_LISTEN?"),
+        ("ALOUD_FRAMEMS", "the variable ALOUD_FRAMEMS is unknown; did you mean ALOUD_FRAME_MS?"),
+        ("ALOUD_WOBBLE", "the variable ALOUD_WOBBLE is unknown; `aloud help options` lists the variables"),
+        (
+            "ALOUD_INSECURE",
+            "the variable ALOUD_INSECURE has no effect: --insecure works only on the command line",
+        ),
+        ("ALOUD_URL", "the variable ALOUD_URL has no effect: --url works only on the command line"),
+    ] {
+        assert_eq!(warn(name), [expected]);
+    }
 }
 
 #[test]
@@ -544,7 +678,7 @@ fn wrong_usage_gets_a_sentence() {
         (
             &["Hello world"],
             &[],
-            "there is no command `Hello world`; the commands are serve, say, bench and echo",
+            "there is no command `Hello world`; `aloud help` lists the commands, and a text to speak",
         ),
         (&["help", "ecko"], &[], "did you mean `echo`?"),
         (&["--lisen", "a:1"], &[], "serve has no option `--lisen`; did you mean `--listen`?"),
@@ -553,13 +687,13 @@ fn wrong_usage_gets_a_sentence() {
         (&["--sample", "1"], &[], "did you mean `--sample-rate`?"),
         (&["-listen", "a:1"], &[], "serve has no option `-listen`; did you mean `--listen`?"),
         (&["--verison"], &[], "did you mean `--version`?"),
-        (&["--wobble"], &[], "serve has no option `--wobble`; `aloud serve --help` lists those it has"),
+        (&["--wobble"], &[], "serve has no option `--wobble`; `aloud serve --help` lists its options"),
         (&["-x"], &[], "serve has no option `-x`; `aloud serve --help`"),
         (&["say", "--listen", "a:1"], &[], "say has no option `--listen`, which belongs to serve"),
         (&["-o", "x.wav"], &[], "serve has no option `-o`"),
         (&["echo", "--engine", "tone"], &[], "echo has no option `--engine`, which belongs to serve"),
         (&["--help=all"], &[], "--help takes no value"),
-        (&["serve", "Hello"], &[], "serve takes options only, and `Hello` is none"),
+        (&["serve", "Hello"], &[], "serve takes options only, and `Hello` is no option"),
         (&["echo", "Hello"], &[], "echo takes options only"),
         (&["-"], &[], "there is no command `-`"),
         // Missing values.
@@ -604,18 +738,22 @@ fn wrong_usage_gets_a_sentence() {
         (&["--tone-seconds", "1e10"], &[], "from 0.001 to 1000000000"),
         (&["--tone-seconds", "NaN"], &[], "from 0.001 to 1000000000"),
         (&["--tone-seconds", "inf"], &[], "from 0.001 to 1000000000"),
-        (&["--threads", "0"], &[], "--threads cannot be `0`; give a whole number from 1 to 256"),
+        (&["--threads", "0"], &[], "--threads cannot be `0`; give a whole number of threads from 1 to 256"),
         (&["--threads", "257"], &[], "from 1 to 256"),
         (&["--fallback-engine", "none"], &[], "--fallback-engine cannot be `none`; give flite or tone"),
-        (&["--engine-concurrency", "0"], &[], "give a whole number from 1 to 10000"),
-        (&["--engine-queue", "1000001"], &[], "give a whole number from 0 to 1000000"),
-        (&["--engine-queue-timeout-ms", "0"], &[], "give a whole number from 1 to 604800000"),
-        (&["--prefetch", "65"], &[], "give a whole number from 1 to 64"),
-        (&["--max-prompt-chars", "0"], &[], "give a whole number from 1 to 10000000"),
-        (&["--max-session-chars", "0"], &[], "give a whole number from 1 to 1000000000000"),
-        (&["--max-session-ms", "999"], &[], "give a whole number from 1000 to 604800000"),
-        (&["--resume-ttl-ms", "604800001"], &[], "give a whole number from 1000 to 604800000"),
-        (&["--speed", "0.49"], &[], "--speed cannot be `0.49`; give a factor from 0.5 to 2"),
+        (&["--engine-concurrency", "0"], &[], "give a whole number of sentences from 1 to 10000"),
+        (&["--engine-queue", "1000001"], &[], "give a whole number of sentences from 0 to 1000000"),
+        (&["--engine-queue-timeout-ms", "0"], &[], "give a whole number of milliseconds from 1 to 604800000"),
+        (&["--prefetch", "65"], &[], "give a whole number of sentences from 1 to 64"),
+        (&["--max-prompt-chars", "0"], &[], "give a whole number of characters from 1 to 1000000000"),
+        (&["--max-session-chars", "0"], &[], "give a whole number of characters from 1 to 1000000000000"),
+        (&["--max-session-ms", "999"], &[], "give a whole number of milliseconds from 1000 to 604800000"),
+        (
+            &["--resume-ttl-ms", "604800001"],
+            &[],
+            "give a whole number of milliseconds from 1000 to 604800000",
+        ),
+        (&["--speed", "0.49"], &[], "--speed cannot be `0.49`; give a number from 0.5 to 2"),
         (&["--speed", "2.01"], &[], "from 0.5 to 2"),
         (&["--speed", "nan"], &[], "from 0.5 to 2"),
         (&[], &[("ALOUD_SPEED", "fast")], "ALOUD_SPEED cannot be `fast`"),
@@ -627,9 +765,9 @@ fn wrong_usage_gets_a_sentence() {
         (
             &["--command=sh"],
             &[],
-            "--command concerns engines outside of this program; name one with --engine",
+            "--command is for engines outside of this program; choose one with --engine",
         ),
-        (&["--engine=tone", "--engine-gain=1"], &[], "--engine-gain concerns engines outside"),
+        (&["--engine=tone", "--engine-gain=1"], &[], "--engine-gain is for engines outside"),
         (
             &["--engine=command", "--command=sh {x}"],
             &[],
@@ -659,7 +797,7 @@ fn wrong_usage_gets_a_sentence() {
         (
             &["--engine=elevenlabs", "--voices=a", "--engine-sample-rate=11025"],
             &[],
-            "no such --engine-sample-rate; give one of 8000, 16000, 22050, 24000, 32000, 44100, 48000",
+            "does not have this --engine-sample-rate; give one of 8000, 16000, 22050, 24000, 32000, 44100, 48000",
         ),
         (
             &["--engine-key", "sk-1"],
@@ -705,7 +843,7 @@ fn wrong_usage_gets_a_sentence() {
         (
             &["say", "--url=ws://a", "--engine=tone"],
             &[],
-            "--engine sets up a server of its own, and --url asks one",
+            "--engine sets up a server of its own, and --url names one",
         ),
         (&["say", "--url=ws://a", "--frame-ms=20"], &[], "--frame-ms sets up a server of its own"),
         (&["say", "--url=ws://a", "--threads=2"], &[], "--threads sets up a server of its own"),
@@ -713,14 +851,18 @@ fn wrong_usage_gets_a_sentence() {
         // bench.
         (&["bench", "Hello"], &[], "bench takes options only"),
         (&["bench", "--mode=fast"], &[], "--mode cannot be `fast`; give burst, paced, handshake or idle"),
-        (&["bench", "--connections=0"], &[], "give a whole number from 1 to 20000"),
-        (&["bench", "--connections=20001"], &[], "give a whole number from 1 to 20000"),
-        (&["bench", "--seconds=0"], &[], "--seconds cannot be `0`; give a number from 0.1 to 86400"),
-        (&["bench", "--ahead-ms=100"], &[], "--ahead-ms concerns paced delivery; add --mode paced"),
+        (&["bench", "--connections=0"], &[], "give a whole number of connections from 1 to 20000"),
+        (&["bench", "--connections=20001"], &[], "give a whole number of connections from 1 to 20000"),
+        (
+            &["bench", "--seconds=0"],
+            &[],
+            "--seconds cannot be `0`; give a number of seconds from 0.1 to 86400",
+        ),
+        (&["bench", "--ahead-ms=100"], &[], "--ahead-ms is for paced delivery; add --mode paced"),
         (&["bench", "--engine=command"], &[], "--engine cannot be `command`; give flite or tone"),
         (&["bench", "--url=ws://a", "--threads=2"], &[], "--threads sets up a server of its own"),
         (&["bench", "--url=wss://a"], &[], "speaks no TLS"),
-        (&["bench", "--server-pid=1"], &[], "--server-pid is about a server at --url"),
+        (&["bench", "--server-pid=1"], &[], "--server-pid is for a server at --url; add --url"),
         (&["bench", "--listen=a:1"], &[], "bench has no option `--listen`, which belongs to serve"),
     ];
     for (args, env, expected) in table {
@@ -753,18 +895,40 @@ fn only_a_file_name_may_be_other_than_utf8() {
 
 #[test]
 fn help_fits_and_names_every_option() {
-    for text in [help::MAIN, help::SERVE, help::SAY, help::BENCH, help::ECHO] {
+    let texts = help::COMMANDS.iter().flat_map(|about| [help::of(about, false), help::of(about, true)]);
+    for text in texts.chain([help::main(false), help::main(true)]) {
         for line in text.lines() {
-            assert!(line.len() <= 80 && line == line.trim_end(), "{} columns: {line:?}", line.len());
+            let columns = line.chars().count();
+            assert!(columns <= 80 && line == line.trim_end(), "{columns} columns: {line:?}");
         }
-        assert!(text.ends_with('\n') && text.contains("\nExamples:\n"));
+        assert!(text.ends_with('\n') && text.contains("\nExamples:\n") && text.contains("\nUsage: aloud"));
     }
-    let all = [(help::SERVE, SERVE), (help::SAY, SAY), (help::BENCH, bench::OPTIONS), (help::ECHO, ECHO)];
-    for (text, options) in all {
-        for option in options {
-            assert!(text.contains(&format!("--{} ", option.name)), "--{}", option.name);
+    for about in &help::COMMANDS {
+        let (short, full) = (help::of(about, false), help::of(about, true));
+        for option in options::of(about.name) {
+            let usage = format!("  {}", help::usage(option));
+            assert!(short.lines().any(|line| line.starts_with(&format!("{usage}  "))), "{usage}");
+            assert!(full.lines().any(|line| line == usage), "{usage}");
             let variable = format!("[env: ALOUD_{}]", option.name.replace('-', "_").to_uppercase());
-            assert_eq!(text.contains(&variable), option.env, "{variable}");
+            assert_eq!(full.contains(&variable), option.has_variable, "{variable}");
+        }
+    }
+}
+
+#[test]
+fn man_page_and_completions_name_every_option() {
+    let man = pages::man();
+    for line in man.lines().filter(|line| line.starts_with(['.', '\''])) {
+        let request = line.split(' ').next().unwrap();
+        let known = [".TH", ".SH", ".SS", ".TP", ".B", ".br", ".PP", ".nf", ".fi"];
+        assert!(known.contains(&request), "{line}");
+    }
+    let scripts = ["bash", "zsh", "fish"].map(|shell| (shell, completions::of(shell).unwrap()));
+    for option in options::all() {
+        assert!(man.contains(&help::usage(option).replace('-', "\\-")), "--{}", option.name);
+        for (shell, script) in &scripts {
+            let name = if *shell == "fish" { " -l " } else { "--" }.to_owned() + option.name;
+            assert!(script.contains(&name), "{shell}: {name}");
         }
     }
 }

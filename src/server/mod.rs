@@ -18,7 +18,7 @@ mod transport;
 mod web;
 
 pub use admin::Admin;
-pub use service::{ConfigError, PATH, SUBPROTOCOL, Service};
+pub use service::{PATH, SUBPROTOCOL, Service};
 
 use crate::settings::Listen;
 use http::{Accepted, Rewound};

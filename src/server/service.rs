@@ -19,7 +19,7 @@ use crate::script::Writer;
 use crate::session::conversation;
 use crate::session::message::{Code, TextSource};
 use crate::session::{Input, Session, SessionConfig};
-use crate::settings::Config;
+use crate::settings::{Config, ConfigError, check_engine};
 use crate::tts::{Piece, SynthesisError, Synthesizer, Tone, Utterance};
 use crate::ws::endpoint::{CloseCode, Endpoint, Limits, Role};
 use crate::ws::handshake::{self, Rejection};
@@ -32,7 +32,6 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
-use std::fmt;
 use std::future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -81,18 +80,6 @@ pub const SUBPROTOCOL: &str = "aloud.v1";
 
 /// Random bytes in a session's token.
 const TOKEN_BYTES: usize = 24;
-
-/// A setting that cannot be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError(String);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 /// What all connections share.
 pub(crate) struct Shared {
@@ -241,7 +228,7 @@ impl Service {
             bytes: config.max_frozen_bytes,
         };
         let admission = Admission::new(config.admission.clone(), Instant::now().into_std());
-        let admission = admission.map_err(ConfigError)?;
+        let admission = admission.map_err(|why| ConfigError::new("admission.auth", why))?;
         let voices = voice::to_json(&settings.voices, synthesizer.format().sample_rate_hz);
         let telemetry = Arc::new(Telemetry::new());
         let shared = Shared {
@@ -614,24 +601,17 @@ fn settings(
     synthesizer: &dyn Synthesizer,
     has_writer: bool,
 ) -> Result<SessionConfig, ConfigError> {
-    if !(1..=1000).contains(&config.frame_ms) {
-        return Err(ConfigError(format!("frame_ms is {}, but must be from 1 to 1000.", config.frame_ms)));
-    }
-    if !(0.5..=2.0).contains(&config.speed) {
-        return Err(ConfigError(format!("speed is {}, but must be from 0.5 to 2.0.", config.speed)));
-    }
-    if !(Duration::from_millis(20)..=Duration::from_secs(60)).contains(&config.ahead) {
-        let ahead = config.ahead.as_millis();
-        return Err(ConfigError(format!("ahead is {ahead} ms, but must be from 20 ms to 60,000 ms.")));
-    }
+    config.check()?;
+    check_engine(synthesizer.name(), synthesizer.format().sample_rate_hz)?;
     match config.source {
         TextSource::Verbatim => {}
         TextSource::Llm if has_writer => {}
         TextSource::Llm => {
-            return Err(ConfigError("source is llm, but there is no writer: see with_writer.".to_owned()));
+            let message = "source is llm, but there is no writer; create the service with_writer";
+            return Err(ConfigError::new("source", message));
         }
         TextSource::Append => {
-            return Err(ConfigError("source is append, but must be verbatim or llm.".to_owned()));
+            return Err(ConfigError::new("source", "source is append; it must be verbatim or llm"));
         }
     }
     let mut format = synthesizer.format();
@@ -639,13 +619,14 @@ fn settings(
     format.sample_rate_hz = config.sample_rate_hz.unwrap_or(format.sample_rate_hz);
     if !synthesizer.supports(format) {
         let message = format!(
-            "The engine {} cannot give {} at {} Hz; {}.",
+            "the engine {} cannot give {} at {} Hz; {}",
             synthesizer.name(),
             format.encoding.name(),
             format.sample_rate_hz,
             rates(synthesizer, format.encoding),
         );
-        return Err(ConfigError(message));
+        let field = if config.sample_rate_hz.is_some() { "sample_rate_hz" } else { "encoding" };
+        return Err(ConfigError::new(field, message));
     }
     let of_rate = |&sample_rate_hz: &u32| Encoding::ALL.map(|encoding| Format { encoding, sample_rate_hz });
     let mut formats: Vec<Format> = Format::SAMPLE_RATES.iter().flat_map(of_rate).collect();

@@ -1,147 +1,22 @@
-//! Every setting of the server: meaning, unit, default and bounds. Knows no command line.
+//! Settings of the server: meaning, unit, default and allowed range of each.
+
+mod config;
 
 pub use crate::access::forwarded::TrustedProxy;
 pub use crate::access::origin::AllowOrigin;
+#[doc(hidden)]
+pub use crate::access::rules::JWT_LEEWAY;
 pub use crate::access::rules::{Admission, Auth, Jwt};
+pub(crate) use config::check_engine;
+pub use config::{Config, ConfigError};
 
-use crate::audio::Encoding;
-use crate::session::message::TextSource;
+use crate::setting::{Field, Setting};
 use std::fmt;
 use std::net::SocketAddrV6;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
-/// What the server does, and within which bounds. [`Config::default`] is what `aloud serve` does
-/// without arguments.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// What is spoken to a client that starts a session without a prompt.
-    pub greeting: String,
-    /// Where the text comes from where a client gives a prompt and does not say:
-    /// [`Verbatim`](TextSource::Verbatim), the prompt is the text, or [`Llm`](TextSource::Llm), the
-    /// writer of [`Service::with_writer`](crate::Service::with_writer) answers it. Default: the
-    /// former.
-    pub source: TextSource,
-    /// The most characters that a writer may write for one stream; what is beyond it is left out.
-    /// Default: 20,000, some twenty minutes of speech.
-    pub max_script_chars: usize,
-    /// The most turns of a conversation that a writer is told, the newest prompt included; the
-    /// oldest are forgotten first. Default: 41, which is twenty prompts with their answers before
-    /// the newest.
-    pub max_history_turns: usize,
-    /// The most characters of them together. Default: 16,000.
-    pub max_history_chars: usize,
-    /// Whether there is a page at `/` that speaks what is typed, for a look. The module `/aloud.js`
-    /// and its types are there in any case. Default: yes.
-    pub demo: bool,
-    /// Milliseconds of audio in a binary frame. From 1 to 1,000; a frame never holds more than
-    /// 64 KiB. Default: 40.
-    pub frame_ms: u32,
-    /// How samples are sent. Default: as the engine gives them.
-    pub encoding: Option<Encoding>,
-    /// Samples per second: any of [`Format::SAMPLE_RATES`](crate::audio::Format::SAMPLE_RATES), and
-    /// others if the engine gives them. Default: the engine's own.
-    pub sample_rate_hz: Option<u32>,
-    /// How fast sentences are spoken, from 0.5 to 2.0. Default: 1.0, the voice's natural rate.
-    pub speed: f32,
-    /// Whether delivery is paced for clients that do not say: frames are sent no more than `ahead`
-    /// before the listener needs them, in place of as fast as the connection takes them. Default: no.
-    pub paced: bool,
-    /// How far ahead of the listener paced delivery sends where a client does not say. From 20 ms
-    /// to 60 s. Default: 2 s.
-    pub ahead: Duration,
-    /// Sentences of one session that may be in synthesis at once, the one that is being heard
-    /// included. Default: 2.
-    pub prefetch: usize,
-    /// From accepting a connection, or from the last answer on it, to a complete handshake.
-    /// Default: 10 s.
-    pub handshake_timeout: Duration,
-    /// How often a peer is pinged (RFC 6455 §5.5.2). Keep it below the idle timeout of the proxy
-    /// in front, which is often 60 s. Default: 30 s.
-    pub heartbeat: Duration,
-    /// Silence, no frame of any kind, after which a peer is taken for gone. Default: 75 s.
-    pub silence_timeout: Duration,
-    /// How long a write may make no progress before a peer is taken for stuck. Default: 30 s.
-    pub stall_timeout: Duration,
-    /// How long the closing handshake (RFC 6455 §7.1) may take. Default: 5 s.
-    pub close_timeout: Duration,
-    /// How long running streams may go on after the server was told to stop. Default: 30 s.
-    pub drain_timeout: Duration,
-    /// Whether what is spoken may be logged, shortened, a line for each sentence. Default: no.
-    pub log_text: bool,
-    /// How long a connection may go without a stream, and without a message but `ping`, before it is
-    /// closed, with 4408 or 1008; `None` is for ever. Default: 10 minutes.
-    pub idle_timeout: Option<Duration>,
-    /// Who may open a session, and how much of the server one client may have.
-    pub admission: Admission,
-    /// The largest message that a client may send, in bytes. Default: 64 KiB.
-    pub max_message_bytes: usize,
-    /// The most messages that a session takes in a second; ten times as many may come at once. One
-    /// beyond it is answered with the error `rate_limited`, and after 100 of them in a row the
-    /// session is closed. Default: 5,000, far above what speech has use for.
-    pub max_messages_per_sec: Option<u32>,
-    /// The longest prompt, in characters. Default: 20,000.
-    pub max_prompt_chars: usize,
-    /// The most characters of appended text that may wait to be spoken. Default: 8,000.
-    pub max_buffered_chars: usize,
-    /// The most characters that a session gives to the engine, in all its streams. What was begun is
-    /// still heard; then the session is closed. Default: no limit.
-    pub max_session_chars: Option<u64>,
-    /// How long a session of `aloud.v1` may last. Default: one hour.
-    pub max_session: Duration,
-    /// How long a resumable session is kept that has lost its connection. Default: 120 s.
-    pub resume_ttl: Duration,
-    /// Bytes of audio behind the listener that a resumable session keeps, for what a lost
-    /// connection has swallowed. Default: 256 KiB, 8 s of the default voice.
-    pub resume_bytes: u64,
-    /// The most sessions that are kept without a connection; beyond it the oldest is given up.
-    /// Default: 10,000.
-    pub max_frozen_sessions: usize,
-    /// The memory they may take together, in bytes. Default: 1 GiB.
-    pub max_frozen_bytes: usize,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config {
-            greeting: "Hello. I am ready to speak.".to_owned(),
-            source: TextSource::Verbatim,
-            max_script_chars: 20_000,
-            max_history_turns: 41,
-            max_history_chars: 16_000,
-            demo: true,
-            frame_ms: 40,
-            encoding: None,
-            sample_rate_hz: None,
-            speed: 1.0,
-            paced: false,
-            ahead: Duration::from_secs(2),
-            prefetch: 2,
-            handshake_timeout: Duration::from_secs(10),
-            heartbeat: Duration::from_secs(30),
-            silence_timeout: Duration::from_secs(75),
-            stall_timeout: Duration::from_secs(30),
-            close_timeout: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(30),
-            log_text: false,
-            idle_timeout: Some(Duration::from_secs(600)),
-            admission: Admission::default(),
-            max_message_bytes: 64 * 1024,
-            max_messages_per_sec: Some(5_000),
-            max_prompt_chars: 20_000,
-            max_buffered_chars: 8_000,
-            max_session_chars: None,
-            max_session: Duration::from_secs(3_600),
-            resume_ttl: Duration::from_secs(120),
-            resume_bytes: 256 * 1024,
-            max_frozen_sessions: 10_000,
-            max_frozen_bytes: 1 << 30,
-        }
-    }
-}
-
-/// Where the server listens: `HOST:PORT` or `unix:PATH` when written out.
+/// Address that a server listens on, written as `HOST:PORT` or `unix:PATH`.
 ///
 /// ```
 /// use aloud::settings::Listen;
@@ -153,15 +28,15 @@ impl Default for Config {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Listen {
-    /// A host name or address, a colon, and a port. Port 0 takes any free one; an IPv6 address
-    /// stands in brackets. Names are not resolved before the server binds.
+    /// Host name or address, a colon, and a port. Port 0 takes any free port. An IPv6 address
+    /// stands in brackets. Names are resolved when the server binds.
     Tcp(String),
-    /// A socket in the file system.
+    /// Socket in the file system.
     Unix(PathBuf),
 }
 
 impl Default for Listen {
-    /// `127.0.0.1:8080`: this machine only.
+    /// Returns `127.0.0.1:8080`: this machine only.
     fn default() -> Listen {
         Listen::Tcp("127.0.0.1:8080".to_owned())
     }
@@ -176,7 +51,7 @@ impl fmt::Display for Listen {
     }
 }
 
-/// Why a text is no [`Listen`]: the rest of a sentence that says what to write instead.
+/// Reason why a text is no [`Listen`]. Its text ends a sentence, and says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidListen(String);
 
@@ -187,6 +62,12 @@ impl fmt::Display for InvalidListen {
 }
 
 impl std::error::Error for InvalidListen {}
+
+impl Field for Listen {
+    fn read(_: &Setting, text: &str) -> Result<Listen, String> {
+        text.parse().map_err(|why| format!("cannot be `{text}`: {why}"))
+    }
+}
 
 impl FromStr for Listen {
     type Err = InvalidListen;
@@ -211,13 +92,11 @@ impl FromStr for Listen {
             };
         };
         if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) || port.parse::<u16>().is_err() {
-            return invalid(
-                "the port must be a number from 0 to 65535, where 0 takes any free one".to_owned(),
-            );
+            return invalid("the port must be a number from 0 to 65535; 0 takes any free port".to_owned());
         }
         if host.is_empty() {
             return invalid(format!(
-                "the host is missing; write 127.0.0.1:{port}, or 0.0.0.0:{port} to be reached from elsewhere"
+                "the host is missing; write 127.0.0.1:{port}, or 0.0.0.0:{port} for clients on other machines"
             ));
         }
         let bracketed = host.starts_with('[');

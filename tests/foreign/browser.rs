@@ -142,7 +142,7 @@ fn module_and_types_are_small() {
 /// of the fatal faults that a close code alone identifies.
 #[test]
 fn codes_of_the_module_match_the_tables() {
-    let module = include_str!("../src/server/web/aloud.js");
+    let module = include_str!("../../src/server/web/aloud.js");
     let (_, table) = module.split_once("const CLOSES = ").unwrap();
     let (table, _) = table.split_once(';').unwrap();
     let table: Value = serde_json::from_str(table).unwrap();

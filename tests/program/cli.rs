@@ -358,12 +358,75 @@ fn wrong_usage_is_one_sentence_and_exit_code_2() {
 
 #[test]
 fn help_and_version_go_to_stdout() {
-    for args in [&["--help"][..], &["serve", "--help"], &["say", "-h"], &["echo", "--help"]] {
+    for args in [&["--help"][..], &["serve", "--help"], &["say", "-h"], &["echo", "--help"], &["help", "say"]]
+    {
         let output = run(args);
         assert!(output.status.success() && output.stderr.is_empty());
         assert!(text(&output.stdout).contains("Usage: aloud"), "{args:?}");
     }
     assert_eq!(text(&run(&["--version"]).stdout), concat!("aloud ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn manual_and_completions_go_to_stdout() {
+    for (args, word) in [
+        (&["help"][..], "Pages of the manual:"),
+        (&["help", "options"], "# Options"),
+        (&["options"], "# Options"),
+        (&["man"], ".SH NAME"),
+        (&["completions", "bash"], "complete -F _aloud aloud"),
+        (&["completions", "zsh"], "#compdef aloud"),
+        (&["completions", "fish"], "complete -c aloud"),
+    ] {
+        let output = run(args);
+        assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {}", text_of(&output));
+        assert!(text(&output.stdout).contains(word), "{args:?}");
+    }
+    for args in [&["help", "optoins"][..], &["completions", "csh"], &["completions"], &["man", "x"]] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert_eq!(text_of(&output).lines().count(), 1, "{args:?}");
+    }
+}
+
+#[test]
+fn bash_completes_commands_options_and_values() {
+    let script = text(&run(&["completions", "bash"]).stdout);
+    let completed = |words: &str| {
+        let complete = format!(
+            "{script}\nCOMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _aloud; echo \"${{COMPREPLY[*]}}\""
+        );
+        let output = Command::new("bash").args(["-c", &complete]).output().unwrap();
+        assert!(output.status.success(), "{}", text_of(&output));
+        text(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(completed("aloud se"), "serve");
+    assert_eq!(completed("aloud serve --log-"), "--log-format --log-level --log-text");
+    assert_eq!(completed("aloud --log-level ''"), "error warn info debug trace");
+    assert_eq!(completed("aloud say --output Cargo.l"), "Cargo.lock");
+    assert_eq!(completed("aloud completions f"), "fish");
+    assert_eq!(completed("aloud serve --frame-ms ''"), "");
+}
+
+#[test]
+fn unknown_variable_is_a_warning_on_stderr() {
+    let folder = Folder::new("variable");
+    let file = folder.file("x.wav");
+    let said = aloud(&["say", "Hello.", "-o", &file]).env("ALOUD_SPED", "2").output().unwrap();
+    assert!(said.status.success());
+    let expected = "aloud: the variable ALOUD_SPED is unknown; did you mean ALOUD_SPEED?\n";
+    assert!(text_of(&said).starts_with(expected), "{}", text_of(&said));
+
+    // Among log lines, in their form.
+    let mut command = aloud(&["serve", "--listen=127.0.0.1:0", "--log-format=json", "--no-warm-up"]);
+    command.env("ALOUD_SPED", "2").env("ALOUD_TEST_SOMETHING", "1");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(line.starts_with('{') && line.contains("did you mean ALOUD_SPEED?"), "{line}");
+    assert!(line.contains("\"level\":\"warn\""), "{line}");
 }
 
 #[test]

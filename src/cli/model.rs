@@ -1,45 +1,17 @@
-//! The options of a language model that writes, and the writer they make.
+//! The language model that writes: its options, and the writer made from them.
 
-use super::service::Key;
-use super::{Opt, Source, Usage, opt};
-use aloud::TextSource;
+use super::Source;
+use super::engine::Key;
+use super::options::LLM_KEY;
+use super::parse::{Usage, wrong};
 use aloud::script::{Chat, Writer, chat};
-use aloud::upstream::Secret;
+use aloud::setting::Group;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) const SOURCE: Opt = opt("source", "verbatim or llm");
-/// Of `say`, whose text a forgotten variable would silently send elsewhere.
-pub(super) const SAY_SOURCE: Opt = Opt { env: false, ..SOURCE };
-pub(super) const LLM_URL: Opt = opt("llm-url", "http://HOST:PORT");
-pub(super) const LLM_MODEL: Opt = opt("llm-model", "the name of a model");
-pub(super) const LLM_KEY_FILE: Opt = opt("llm-key-file", "a file name");
-pub(super) const SYSTEM_PROMPT: Opt = opt("system-prompt", "a text");
-pub(super) const SYSTEM_PROMPT_FILE: Opt = opt("system-prompt-file", "a file name");
-pub(super) const LLM_TEMPERATURE: Opt = opt("llm-temperature", "a number from 0 to 2");
-pub(super) const LLM_MAX_TOKENS: Opt = opt("llm-max-tokens", "a number of tokens");
-pub(super) const LLM_MAX_CHARS: Opt = opt("llm-max-chars", "a number of characters");
-pub(super) const LLM_TIMEOUT_MS: Opt = opt("llm-timeout-ms", "a number of milliseconds");
-
-/// Not an option: what stands on a command line can be read by every user of the machine.
-const KEY_VARIABLE: &str = "ALOUD_LLM_KEY";
-
-/// All that sets a writer up.
-pub(super) const OPTIONS: [&Opt; 9] = [
-    &LLM_URL,
-    &LLM_MODEL,
-    &LLM_KEY_FILE,
-    &SYSTEM_PROMPT,
-    &SYSTEM_PROMPT_FILE,
-    &LLM_TEMPERATURE,
-    &LLM_MAX_TOKENS,
-    &LLM_MAX_CHARS,
-    &LLM_TIMEOUT_MS,
-];
-
-/// Which model writes, and how. `None` leaves the choice to the library, or to the model's server.
+/// A model on a server. `None` leaves the choice to the library, or to that server.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Llm {
     pub(crate) url: String,
@@ -48,11 +20,10 @@ pub(crate) struct Llm {
     pub(crate) system_prompt: Option<SystemPrompt>,
     pub(crate) temperature: Option<f32>,
     pub(crate) max_tokens: Option<u32>,
-    pub(crate) max_chars: Option<usize>,
-    pub(crate) timeout_ms: Option<u32>,
+    pub(crate) timeout: Option<Duration>,
 }
 
-/// Where the system prompt is.
+/// The place of the system prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SystemPrompt {
     Given(String),
@@ -60,73 +31,49 @@ pub(crate) enum SystemPrompt {
 }
 
 impl Source<'_> {
-    /// Where the text comes from, if that is said.
-    pub(super) fn text_source(&self, option: &Opt) -> Result<Option<TextSource>, Usage> {
-        self.choice(option, |name| match name {
-            "verbatim" => Some(TextSource::Verbatim),
-            "llm" => Some(TextSource::Llm),
-            _ => None,
-        })
-    }
-
-    /// The model that writes; there must be one if it `is_needed`.
+    /// The model that writes; an error if it `is_needed` and missing.
     pub(super) fn llm(&self, is_needed: bool) -> Result<Option<Llm>, Usage> {
-        let Some((_, url)) = self.text(&LLM_URL)? else {
+        let Some(url) = self.value("llm-url")? else {
             if is_needed {
-                return Err(Usage(
+                return wrong(
                     "--source llm needs --llm-url, the address of a language model, such as \
-                     http://127.0.0.1:11434"
-                        .to_owned(),
-                ));
+                     http://127.0.0.1:11434",
+                );
             }
-            let others = OPTIONS.into_iter().find(|option| self.given.last(option).is_some());
-            return match others {
+            return match self.first(|option| option.group == Group::Model) {
                 None => Ok(None),
-                Some(option) => Err(Usage(format!(
-                    "--{} is about a language model, and there is none; give its address with --llm-url",
+                Some(option) => wrong(format!(
+                    "--{} is for a language model, and there is none; give its address with --llm-url",
                     option.name
-                ))),
+                )),
             };
         };
-        let Some((_, model)) = self.text(&LLM_MODEL)?.filter(|(_, model)| !model.trim().is_empty()) else {
-            return Err(Usage(
-                "--llm-url needs --llm-model, the name of a model that the server there has".to_owned(),
-            ));
+        let Some((_, model)) = self.text("llm-model")?.filter(|(_, model)| !model.trim().is_empty()) else {
+            return wrong("--llm-url needs --llm-model, the name of a model that the server there has");
         };
         Ok(Some(Llm {
             url,
             model,
-            key: self.key(&LLM_KEY_FILE, KEY_VARIABLE)?,
+            key: self.key("llm-key-file", LLM_KEY)?,
             system_prompt: self.system_prompt()?,
-            temperature: self.number(&LLM_TEMPERATURE, 0.0..=2.0, "number")?,
-            max_tokens: self.number(&LLM_MAX_TOKENS, 1..=1_000_000, "whole number of tokens")?,
-            max_chars: self.number(&LLM_MAX_CHARS, 1..=10_000_000, "whole number of characters")?,
-            timeout_ms: self.number(&LLM_TIMEOUT_MS, 1..=3_600_000, "whole number of milliseconds")?,
+            temperature: self.value("llm-temperature")?,
+            max_tokens: self.value("llm-max-tokens")?,
+            timeout: self.value("llm-timeout-ms")?,
         }))
     }
 
-    /// Whether the command line says something of a model.
-    pub(super) fn is_about_a_model(&self) -> bool {
-        OPTIONS.into_iter().any(|option| self.given.last(option).is_some())
-    }
-
     fn system_prompt(&self) -> Result<Option<SystemPrompt>, Usage> {
-        let is_given = |option| self.given.last(option).is_some();
-        let text = self.text(&SYSTEM_PROMPT)?;
-        let file = self.text(&SYSTEM_PROMPT_FILE)?;
+        let (has_text, has_file) = (self.has("system-prompt"), self.has("system-prompt-file"));
+        let (text, file) = (self.text("system-prompt")?, self.text("system-prompt-file")?);
         match (text, file) {
             (Some((name, text)), _) if text.trim().is_empty() => {
-                Err(Usage(format!("{name} is empty; leave it out, or give a text")))
+                wrong(format!("{name} is empty; leave it out, or give a text"))
             }
-            (Some((text, _)), Some((file, _)))
-                if is_given(&SYSTEM_PROMPT) == is_given(&SYSTEM_PROMPT_FILE) =>
-            {
-                Err(Usage(format!("there are {text} and {file}; leave one of the two out")))
+            (Some((text, _)), Some((file, _))) if has_text == has_file => {
+                wrong(format!("there are {text} and {file}; leave one of the two out"))
             }
             // The command line wins over the environment.
-            (Some((_, text)), file) if file.is_none() || is_given(&SYSTEM_PROMPT) => {
-                Ok(Some(SystemPrompt::Given(text)))
-            }
+            (Some((_, text)), file) if file.is_none() || has_text => Ok(Some(SystemPrompt::Given(text))),
             (_, Some((_, file))) => Ok(Some(SystemPrompt::File(file.into()))),
             (_, None) => Ok(None),
         }
@@ -134,48 +81,48 @@ impl Source<'_> {
 }
 
 impl Llm {
-    /// The writer that was asked for.
+    /// Creates the writer.
     ///
     /// # Errors
-    /// It cannot be used as it was set up, or a file is missing or empty.
+    /// A setting cannot be used, or a file is missing or empty.
     pub(super) fn writer(&self) -> Result<Arc<dyn Writer>, Box<dyn Error>> {
-        let key = match &self.key {
-            None => None,
-            Some(Key::Given(key)) => Some(key.clone()),
-            Some(Key::File(path)) => {
-                Some(Secret::from_file(path).map_err(|why| format!("--{}: {why}", LLM_KEY_FILE.name))?)
-            }
-        };
-        let system_prompt = match &self.system_prompt {
-            None => None,
-            Some(SystemPrompt::Given(text)) => Some(text.clone()),
-            Some(SystemPrompt::File(path)) => {
-                let (option, file) = (SYSTEM_PROMPT_FILE.name, path.display());
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| format!("--{option}: cannot read {file}: {error}"))?;
-                match text.trim() {
-                    "" => return Err(format!("--{option}: {file} is empty").into()),
-                    text => Some(text.to_owned()),
-                }
-            }
-        };
+        let key = self.key.as_ref().map(|key| key.read("llm-key-file")).transpose()?;
+        let system_prompt = self.system_prompt.as_ref().map(SystemPrompt::read).transpose()?;
         let default = chat::Settings::new(&self.url, &self.model);
         Ok(Arc::new(Chat::new(chat::Settings {
             key,
             system_prompt,
             temperature: self.temperature,
             max_tokens: self.max_tokens,
-            timeout: self.timeout_ms.map_or(default.timeout, |ms| Duration::from_millis(ms.into())),
+            timeout: self.timeout.unwrap_or(default.timeout),
             ..default
         })?))
+    }
+}
+
+impl SystemPrompt {
+    fn read(&self) -> Result<String, String> {
+        let path = match self {
+            SystemPrompt::Given(text) => return Ok(text.clone()),
+            SystemPrompt::File(path) => path,
+        };
+        let file = path.display();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("--system-prompt-file: cannot read {file}: {error}"))?;
+        match text.trim() {
+            "" => Err(format!("--system-prompt-file: {file} is empty; put the instructions into it")),
+            text => Ok(text.to_owned()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{Env, error, say_with, serve_with};
-    use super::super::{Text, Via};
+    use super::super::{Text, Via, options};
     use super::*;
+    use aloud::TextSource;
+    use aloud::upstream::Secret;
 
     const MODEL: [&str; 2] = ["--llm-url=http://h", "--llm-model=m"];
 
@@ -187,8 +134,7 @@ mod tests {
             system_prompt: None,
             temperature: None,
             max_tokens: None,
-            max_chars: None,
-            timeout_ms: None,
+            timeout: None,
         }
     }
 
@@ -206,8 +152,9 @@ mod tests {
         ("--llm-temperature", "ALOUD_LLM_TEMPERATURE", "2.0", |llm| llm.temperature = Some(2.0)),
         ("--llm-max-tokens", "ALOUD_LLM_MAX_TOKENS", "1", |llm| llm.max_tokens = Some(1)),
         ("--llm-max-tokens", "ALOUD_LLM_MAX_TOKENS", "1000000", |llm| llm.max_tokens = Some(1_000_000)),
-        ("--llm-max-chars", "ALOUD_LLM_MAX_CHARS", "500", |llm| llm.max_chars = Some(500)),
-        ("--llm-timeout-ms", "ALOUD_LLM_TIMEOUT_MS", "3600000", |llm| llm.timeout_ms = Some(3_600_000)),
+        ("--llm-timeout-ms", "ALOUD_LLM_TIMEOUT_MS", "3600000", |llm| {
+            llm.timeout = Some(Duration::from_millis(3_600_000));
+        }),
         ("--llm-url", "ALOUD_LLM_URL", "http://h", |_| {}),
         ("--llm-model", "ALOUD_LLM_MODEL", "m", |_| {}),
     ];
@@ -224,9 +171,10 @@ mod tests {
             let args = [vec!["serve"], model].concat();
             assert_eq!(serve_with(&args, env).settings.llm.as_ref(), Some(&expected), "{variable}");
         }
-        for option in OPTIONS {
+        for option in options::of("serve").into_iter().filter(|option| option.group == Group::Model) {
             let long = format!("--{}", option.name);
-            assert!(TABLE.iter().any(|(name, ..)| *name == long), "{long} is not in the table");
+            let is_listed = TABLE.iter().any(|(name, ..)| *name == long);
+            assert!(is_listed || !option.field.is_empty(), "{long} is not in the table");
         }
     }
 
@@ -259,7 +207,7 @@ mod tests {
             (&["--source", "llm", MODEL[0], MODEL[1]], &[], TextSource::Llm),
             (&MODEL, &[("ALOUD_SOURCE", "llm")], TextSource::Llm),
         ] {
-            assert_eq!(serve_with(args, env).settings.source, expected, "{args:?}");
+            assert_eq!(serve_with(args, env).settings.config.source, expected, "{args:?}");
         }
     }
 
@@ -289,8 +237,8 @@ mod tests {
             (&["--source=append"], &[], "--source cannot be `append`; give verbatim or llm"),
             (&["--llm-url=http://h"], &[], "--llm-url needs --llm-model, the name of a model"),
             (&["--llm-url=http://h", "--llm-model= "], &[], "--llm-url needs --llm-model"),
-            (&["--llm-model=m"], &[], "--llm-model is about a language model, and there is none"),
-            (&["say", "Hi", "--system-prompt=x"], &[], "--system-prompt is about a language model"),
+            (&["--llm-model=m"], &[], "--llm-model is for a language model, and there is none"),
+            (&["say", "Hi", "--system-prompt=x"], &[], "--system-prompt is for a language model"),
             (&["--llm-temperature=2.1", MODEL[0], MODEL[1]], &[], "give a number from 0 to 2"),
             (&["--llm-max-tokens=0", MODEL[0], MODEL[1]], &[], "give a whole number of tokens from 1 to"),
             (&["--llm-max-chars=0", MODEL[0], MODEL[1]], &[], "give a whole number of characters from 1 to"),
