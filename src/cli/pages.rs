@@ -82,7 +82,7 @@ pub(super) fn list() -> String {
          does not know. These have no option, because every user of the machine can read a command line:",
     );
     for (variable, meaning) in options::VARIABLES {
-        page.push_str(&bullet(&format!("`{variable}`: {}", meaning), WIDTH));
+        page.push_str(&bullet(&format!("`{variable}`: {meaning}"), WIDTH));
     }
     for command in COMMANDS.iter().filter(|command| !options::of(command.name).is_empty()) {
         page.push_str(&format!("\n## aloud {}\n\n", command.name));
@@ -105,7 +105,7 @@ pub(super) fn list() -> String {
             };
             page.push_str(&bullet(&format!("`{}`: {text}{facts}", help::usage(option)), WIDTH));
             for (name, meaning) in values {
-                page.push_str(&help::wrapped(&format!("- `{name}`: {}", meaning), WIDTH, 2));
+                page.push_str(&help::wrapped(&format!("- `{name}`: {meaning}"), WIDTH, 2));
             }
         }
         if !shared.is_empty() {

@@ -228,7 +228,7 @@ fn default_that_is_shown_is_the_default_in_effect() {
         ("engine-connect-ms", ms(deadlines.connect)),
         ("engine-attempts", aloud::upstream::Retries::default().attempts.to_string()),
         ("engine-queue", bounds.waiting.to_string()),
-        ("engine-queue-timeout-ms", ms(bounds.patience)),
+        ("engine-queue-timeout-ms", ms(bounds.timeout)),
         ("llm-timeout-ms", ms(aloud::script::chat::Settings::new("http://h", "m").timeout)),
         ("jwt-leeway-ms", ms(aloud::settings::Jwt::new("k").leeway)),
     ] {

@@ -218,7 +218,7 @@ impl Session {
             Input::Exhausted => self.on_exhausted(),
             Input::Drain(patience) => self.on_drain(patience),
             Input::Silence => {
-                self.part(Code::IdleTimeout, Close::Silent, "No data from the client for too long.")
+                self.part(Code::IdleTimeout, Close::Silent, "No data from the client for too long.");
             }
             Input::Stall => {
                 self.part(Code::SlowClient, Close::SlowClient, "The client read nothing for too long.");
@@ -561,7 +561,7 @@ impl Session {
         let prompt = start.prompt.clone().filter(|_| source == TextSource::Llm);
         let chars_left = self.config.max_session_chars;
         let chars_left = chars_left.map(|most| most.saturating_sub(self.past.chars + self.stream_chars()));
-        let stream = Stream::new(&self.config, start, source, chars_left, now)?;
+        let stream = Stream::new(&self.config, &start, source, chars_left, now)?;
         self.retire_stream();
         self.dialect = dialect;
         self.streams += 1;

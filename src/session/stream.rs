@@ -102,12 +102,12 @@ impl Stream {
     /// The options, or the length of the prompt, are not allowed.
     pub(super) fn new(
         config: &SessionConfig,
-        start: StartSession,
+        start: &StartSession,
         source: TextSource,
         chars_left: Option<u64>,
         now: Instant,
     ) -> Result<Stream, Fault> {
-        let composer = Composer::new(config, &start, source, chars_left)?;
+        let composer = Composer::new(config, start, source, chars_left)?;
         let (format, frame_bytes) = audio(config, start.audio.unwrap_or_default())?;
         let ahead = match start.delivery {
             Some(Delivery::Burst) => None,
