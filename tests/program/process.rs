@@ -444,7 +444,10 @@ async fn a_process_that_was_stopped_gives_nobody_up_for_it() {
     // Who is silent for real is still found out.
     let mut silent = session(server.addr).await;
     let frames = silent.read_until("close").await;
-    assert_eq!(frames.last(), Some(&Frame::Close(Some((1008, "No sign of life".to_owned())))));
+    assert_eq!(
+        frames.last(),
+        Some(&Frame::Close(Some((1008, "No data from the client for too long".to_owned()))))
+    );
 }
 
 /// Neither are programs that went on meanwhile.

@@ -648,7 +648,7 @@ async fn the_operator_reads_how_each_session_ended() {
             "is silent",
             Vec::new(),
             true,
-            "by=\"server\" code=1008 reason=\"No sign of life (the closing handshake was not finished)\"",
+            "by=\"server\" code=1008 reason=\"No data from the client for too long (the closing handshake was not finished)\"",
         ),
         (
             "does not finish closing",

@@ -81,7 +81,10 @@ async fn a_silent_peer_is_pinged_then_closed_then_dropped() {
         assert!(matches!(client.read_frame().await, Frame::Ping(_)));
         assert_at(since, seconds, "Ping");
     }
-    assert_eq!(client.read_frame().await, Frame::Close(Some((1008, "No sign of life".to_owned()))));
+    assert_eq!(
+        client.read_frame().await,
+        Frame::Close(Some((1008, "No data from the client for too long".to_owned())))
+    );
     assert_at(since, 75, "Close");
     assert_eq!(client.read_to_close().await, b"");
     assert_at(since, 80, "the end");
@@ -107,7 +110,10 @@ async fn every_frame_is_a_sign_of_life() {
         let frames = client.read_until("close").await;
         assert_at(since, 145, name);
         assert_eq!(frames.iter().filter(|f| f.kind() == "ping").count(), 4, "{name}");
-        assert_eq!(frames.last().unwrap().clone(), Frame::Close(Some((1008, "No sign of life".to_owned()))));
+        assert_eq!(
+            frames.last().unwrap().clone(),
+            Frame::Close(Some((1008, "No data from the client for too long".to_owned())))
+        );
     }
 }
 
@@ -128,7 +134,11 @@ async fn half_a_frame_and_then_silence_is_silence() {
         let since = Instant::now();
         let frames = client.read_until("close").await;
         assert_at(since, 75, "Close");
-        assert_eq!(frames.last(), Some(&Frame::Close(Some((1008, "No sign of life".to_owned())))), "{cut}");
+        assert_eq!(
+            frames.last(),
+            Some(&Frame::Close(Some((1008, "No data from the client for too long".to_owned())))),
+            "{cut}"
+        );
         pen.cancelled().await;
         drop(pen);
         assert_eq!((service.syntheses().count(), service.scripts().count()), (0, 0), "{cut}");
@@ -378,7 +388,10 @@ async fn silence_has_its_consequence_in_the_middle_of_a_stream_too() {
     }
     assert!(frames > 1000, "{frames} frames");
     let frames = client.read_until("close").await;
-    assert_eq!(*frames.last().unwrap(), Frame::Close(Some((1008, "No sign of life".to_owned()))));
+    assert_eq!(
+        *frames.last().unwrap(),
+        Frame::Close(Some((1008, "No data from the client for too long".to_owned())))
+    );
     assert_at(since, 75, "Close");
     sink.cancelled().await;
     assert_at(since, 75, "the engine's end");

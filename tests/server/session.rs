@@ -329,7 +329,7 @@ async fn a_prompt_over_the_limit_is_refused() {
     let server = start_with(config, Arc::new(Telling)).await;
     let mut client = session(server.addr).await;
     client.say(&start("Too long, this.")).await;
-    let message = "The prompt is over 10 characters: send it in parts.";
+    let message = "The prompt is too long (limit 10 characters). Send it in parts.";
     assert_eq!(client.read_frame().await, Frame::Text(json!({"type": "error", "message": message})));
     client.say(&start("Äöü ÄöüÄö.")).await;
     assert_eq!(messages(&client.read_until("session_end").await).len(), 3);

@@ -927,7 +927,10 @@ async fn silence_has_a_code_of_its_own() {
     assert!(since.elapsed() >= Duration::from_secs(75) && since.elapsed() <= Duration::from_secs(75) + GRAIN);
     let error = of_kind(&frames, "error").pop().unwrap();
     assert_eq!((&error["code"], &error["fatal"]), (&json!("idle_timeout"), &json!(true)));
-    assert_eq!(*frames.last().unwrap(), Frame::Close(Some((4408, "No sign of life".to_owned()))));
+    assert_eq!(
+        *frames.last().unwrap(),
+        Frame::Close(Some((4408, "No data from the client for too long".to_owned())))
+    );
 }
 
 #[tokio::test(start_paused = true)]
