@@ -1,8 +1,8 @@
-//! What sessions take from the heap is given back: counted in bytes that are allocated and not freed,
-//! whatever the allocator makes of them.
+//! Sessions free their heap memory. The tests count bytes that are allocated and not freed, whatever
+//! pages the allocator keeps.
 //!
-//! Only what one thread allocates is counted, so that server and clients share one, and each test has
-//! its own.
+//! The counter counts one thread only: the server and its clients share a thread, and each test has its
+//! own.
 #![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
 mod support;
@@ -25,18 +25,18 @@ use tokio::time::sleep;
 /// Sessions at once, each with two sockets in this process.
 const SESSIONS: usize = 200;
 
-/// What may be left of all of them once nothing is waited for any more, and stays as it is from then
-/// on: buffers that a thread shares between its connections, and room in queues.
+/// Bytes that may stay once all sessions are gone, and must not grow from then on: buffers that a
+/// thread shares between its connections, and capacity of queues.
 const KEPT_BYTES: i64 = 160 * 1024;
 
-/// What may differ from one round to the next, by how often many tasks were ready at once. A session
-/// that was forgotten is a hundred times that.
+/// Bytes that may differ between rounds, depending on how many tasks were ready at once. A leaked
+/// session has a hundred times as many.
 const ROOM_BYTES: i64 = 8 * 1024;
 
-/// What the id takes of a session that was given up.
+/// Bytes for the remembered id of an expired session.
 const REMEMBERED_BYTES: i64 = 64;
 
-/// An engine whose audio is memory of its own, as that of all real ones is.
+/// An engine that allocates its audio, as real engines do.
 struct Fresh;
 
 /// One second of audio, in chunks of two frames.
@@ -57,7 +57,7 @@ impl Synthesizer for Fresh {
     }
 }
 
-/// A client in the middle of a stream, its greeting, and what it has heard.
+/// Starts a stream. Returns the client, its greeting, and the bytes of audio received.
 async fn listening(addr: SocketAddr, delivery: &Value) -> (Raw, Value, usize) {
     let (mut client, greeting) = v1(addr).await;
     let start =
@@ -67,7 +67,8 @@ async fn listening(addr: SocketAddr, delivery: &Value) -> (Raw, Value, usize) {
     (client, greeting, heard)
 }
 
-/// So many listen, and all are cut off in the middle of their streams: greetings, and what was heard.
+/// Starts this many sessions and cuts all of them off in mid-stream. Returns greetings and bytes
+/// received.
 async fn lost(addr: SocketAddr, sessions: usize, delivery: &Value) -> Vec<(Value, usize)> {
     let mut listeners = Vec::new();
     for _ in 0..sessions {
@@ -80,8 +81,8 @@ async fn lost(addr: SocketAddr, sessions: usize, delivery: &Value) -> Vec<(Value
     cut.collect()
 }
 
-/// All come back, and end.
-async fn come_back(addr: SocketAddr, lost: Vec<(Value, usize)>) {
+/// Recovers all sessions, and ends them.
+async fn recover_all(addr: SocketAddr, lost: Vec<(Value, usize)>) {
     let mut back = Vec::new();
     for (greeting, heard) in lost {
         let (mut client, _) = v1(addr).await;
@@ -100,8 +101,8 @@ async fn come_back(addr: SocketAddr, lost: Vec<(Value, usize)>) {
     }
 }
 
-/// Sessions that are lost, all of them at once, and come back if they are to.
-async fn round(server: &Running, delivery: &Value, comes_back: bool) {
+/// Loses all sessions at once, and recovers them if `recovers`.
+async fn round(server: &Running, delivery: &Value, recovers: bool) {
     let service = &server.service;
     let frozen = async |count| {
         let since = Instant::now();
@@ -111,17 +112,16 @@ async fn round(server: &Running, delivery: &Value, comes_back: bool) {
         }
     };
     let lost = lost(server.addr, SESSIONS, delivery).await;
-    if comes_back {
+    if recovers {
         frozen(SESSIONS).await;
         assert!(service.frozen_bytes() > SESSIONS * CHUNK_BYTES);
-        come_back(server.addr, lost).await;
+        recover_all(server.addr, lost).await;
     }
     frozen(0).await;
 }
 
-/// Bytes that this leaves on the heap, and the most that it took. Waits until no more than `expected`
-/// are left, but not for ever: a connection's memory is there until the last timer that knew of it has
-/// gone by, a second later at most.
+/// Bytes that a round leaves on the heap, and its peak. Waits until at most `expected` bytes are left,
+/// within a limit: a connection's memory stays until its last timer has passed, at most 1 s later.
 fn left(runtime: &Runtime, expected: i64, round: impl Future<Output = ()>) -> (i64, u64) {
     let measured = allocation_counter::measure(|| runtime.block_on(round));
     let (mut left, most) = (measured.bytes_current, measured.bytes_max);
@@ -133,45 +133,45 @@ fn left(runtime: &Runtime, expected: i64, round: impl Future<Output = ()>) -> (i
     (left, most)
 }
 
-/// Several rounds leave what one leaves, and that is next to nothing.
-fn leaves_nothing(config: Config, delivery: &Value, comes_back: bool) {
-    // Of those that nobody came back for the last thousand ids are remembered.
-    let room = ROOM_BYTES + if comes_back { 0 } else { SESSIONS as i64 * REMEMBERED_BYTES };
+/// Several rounds leave as much as one round, which is next to nothing.
+fn leaves_nothing(config: Config, delivery: &Value, recovers: bool) {
+    // The server remembers the ids of the last thousand expired sessions.
+    let room = ROOM_BYTES + if recovers { 0 } else { SESSIONS as i64 * REMEMBERED_BYTES };
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let server = runtime.block_on(start_with(config, Arc::new(Fresh)));
-    let (kept, most) = left(&runtime, KEPT_BYTES, round(&server, delivery, comes_back));
+    let (kept, most) = left(&runtime, KEPT_BYTES, round(&server, delivery, recovers));
     println!("{delivery}: {most} bytes at most, {kept} of them kept");
     assert!(most > (SESSIONS * 8 * CHUNK_BYTES) as u64, "{most} bytes are less than what is sent");
     assert!(kept <= KEPT_BYTES, "{kept} bytes of {most} are left");
     for n in 2..5 {
-        let (more, most) = left(&runtime, room, round(&server, delivery, comes_back));
+        let (more, most) = left(&runtime, room, round(&server, delivery, recovers));
         println!("{delivery}, round {n}: {most} bytes at most, {more} more are kept");
         assert!(more <= room, "round {n}: {more} bytes of {most} are left");
     }
 }
 
 #[test]
-fn nothing_is_left_of_paced_sessions_that_came_back() {
+fn memory_of_recovered_paced_sessions_is_freed() {
     leaves_nothing(Config::default(), &json!({"mode": "paced", "aheadMs": 1_000}), true);
 }
 
 #[test]
-fn nothing_is_left_of_sessions_in_burst_that_came_back() {
+fn memory_of_recovered_burst_sessions_is_freed() {
     leaves_nothing(Config::default(), &json!({"mode": "burst"}), true);
 }
 
 #[test]
-fn nothing_is_left_of_sessions_that_were_given_up() {
+fn memory_of_expired_sessions_is_freed() {
     let config = Config { resume_ttl: Duration::from_millis(100), ..Config::default() };
     leaves_nothing(config, &json!({"mode": "paced", "aheadMs": 1_000}), false);
 }
 
-/// What the system sees of it, in a process of its own. The allocator may keep what it was given back; it must not keep more
-/// each time. With `PRELOAD=/path/to/libjemalloc.so.2 MALLOC_CONF=…`, the guide's setting for those
-/// who want it back, nearly all of it must be.
+/// Resident memory of a process. The allocator may keep freed pages, but not more each time. With
+/// `PRELOAD=/path/to/libjemalloc.so.2 MALLOC_CONF=…`, the guide's setting that returns freed memory,
+/// nearly all pages must be returned.
 #[tokio::test]
 #[ignore = "takes a minute, and says something only in a release build: run it by hand with --nocapture"]
-async fn five_thousand_lost_and_recovered_leave_a_process_as_it_was() {
+async fn memory_of_a_process_is_stable_after_5000_recoveries() {
     const SESSIONS: usize = 5_000;
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
@@ -184,14 +184,14 @@ async fn five_thousand_lost_and_recovered_leave_a_process_as_it_was() {
     let server = Serving::start(&mut command).await;
     let resident_kib = || server.resident_bytes() / 1024;
     let one = lost(server.addr, 1, &delivery).await;
-    come_back(server.addr, one).await;
+    recover_all(server.addr, one).await;
     let before = resident_kib();
     println!("resident before: {before} KiB");
     let mut after = Vec::new();
     for round in 1..=5 {
         let lost = lost(server.addr, SESSIONS, &delivery).await;
         let frozen = resident_kib();
-        come_back(server.addr, lost).await;
+        recover_all(server.addr, lost).await;
         after.push(resident_kib());
         println!("round {round}: {frozen} KiB when lost, {} KiB after", after[round - 1]);
     }

@@ -1,14 +1,14 @@
-//! A soak: many clients that do anything at all, for as long as one likes, and a server that has
-//! nothing of it left over: no session, no synthesis, no descriptor, no thread, no memory.
+//! A soak: many clients do random things for as long as wanted. Afterwards the server has no session, no
+//! synthesis, no descriptor, no thread and no memory left over.
 //!
-//! A few seconds of it are a test like any other. For half an hour, or `ALOUD_SOAK_SECONDS`:
+//! `cargo test` runs it for a few seconds. For half an hour, or `ALOUD_SOAK_SECONDS`:
 //!
 //! ```text
 //! cargo test --release --test soak -- --ignored --nocapture
 //! ```
 //!
-//! It prints a line of figures now and then, from moments at which all clients have left. The
-//! clients are in the same process: what they leave over would show too.
+//! It prints a line of figures now and then, at moments when all clients have left. The clients are in
+//! the same process, so their own leaks would show too.
 #![allow(clippy::unwrap_used, missing_docs)] // A test that cannot go on should stop where it is.
 
 mod support;
@@ -27,10 +27,10 @@ use tokio::time::{sleep, timeout};
 /// Clients at once.
 const CLIENTS: u64 = 24;
 
-/// How long the clients go on between two looks at what is left of them.
+/// Time between two checks for leftovers.
 const ROUND: Duration = Duration::from_secs(3);
 
-/// Numbers without a pattern (xorshift64).
+/// Pseudo-random numbers (xorshift64).
 struct Random(u64);
 
 impl Random {
@@ -46,7 +46,7 @@ impl Random {
     }
 }
 
-/// What an idle process has.
+/// Resources of an idle process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Figures {
     resident_kib: usize,
@@ -116,7 +116,7 @@ fn message(random: &mut Random) -> String {
     .to_string()
 }
 
-/// Reads for a while, and answers what has to be answered; false at the end of the connection.
+/// Reads for a while, and answers Pings and Closes. False at the end of the connection.
 async fn listens(client: &mut Raw, time: Duration, heard: &mut usize) -> bool {
     let until = tokio::time::Instant::now() + time;
     loop {
@@ -171,7 +171,7 @@ async fn visit(addr: SocketAddr, random: &mut Random) {
                 1 => text("{}").repeat(500),
                 _ => text(&start(random).to_string()).repeat(50),
             };
-            // A server that is not read takes no more than it has room for.
+            // A server whose client does not read accepts only as much as its buffers hold.
             let _ = timeout(Duration::from_millis(100), client.send_bytes(&flood)).await;
             if random.below(2) == 0 {
                 client.reset();
@@ -181,7 +181,7 @@ async fn visit(addr: SocketAddr, random: &mut Random) {
     }
 }
 
-/// A session that does what sessions do, and is lost and recovered now and then.
+/// A normal session, lost and recovered now and then.
 async fn talk(addr: SocketAddr, random: &mut Random) {
     let is_v1 = random.below(4) > 0;
     let (mut client, greeting) = if is_v1 { v1(addr).await } else { (session(addr).await, Value::Null) };
@@ -226,7 +226,7 @@ async fn talk(addr: SocketAddr, random: &mut Random) {
     }
 }
 
-/// Clients come and go for so long; then all have gone, and nothing works for them any more.
+/// Clients come and go for this time. Returns once all have left and no work is left.
 async fn round(server: &Running, random: &mut Random, time: Duration) -> u64 {
     let until = Instant::now() + time;
     let mut clients = JoinSet::new();
@@ -255,12 +255,12 @@ async fn round(server: &Running, random: &mut Random, time: Duration) -> u64 {
     };
     let gauges = || [service.sessions().count(), service.syntheses().count(), service.frozen().count()];
     assert!(timeout(support::PATIENCE, left).await.is_ok(), "left over: {:?}", gauges());
-    // Sockets that the tasks of the last connections have let go of, threads of no more use.
+    // Sockets of the last connections and idle threads still have to close.
     sleep(Duration::from_millis(100)).await;
     visits
 }
 
-/// An engine of every kind: the voice inside behind a queue, with a tone for when there is no place;
+/// A server for each kind of engine: the built-in voice behind a queue with a tone as its fallback, and
 /// a program.
 async fn servers() -> Vec<Running> {
     let config = || Config {
@@ -303,7 +303,7 @@ async fn soak(time: Duration) {
         rounds += 1;
         let now = figures();
         println!("{:>6.0?}: {visits} visits, {now:?}", began.elapsed());
-        // What is allocated once, and the allocator's own habits, show in the first of them.
+        // One-time allocations and the allocator's own state show in the first round.
         if rounds == 4 || first.is_none() && began.elapsed() > time / 4 {
             first = Some(now);
         }
@@ -319,13 +319,13 @@ async fn soak(time: Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_few_seconds_of_anything_leave_nothing_over() {
+async fn soak_of_a_few_seconds_leaves_nothing() {
     soak(Duration::from_secs(6)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes half an hour, or ALOUD_SOAK_SECONDS: run it by hand, see above"]
-async fn half_an_hour_of_anything_leaves_nothing_over() {
+async fn soak_of_half_an_hour_leaves_nothing() {
     let seconds = std::env::var("ALOUD_SOAK_SECONDS").map_or(1_800, |seconds| seconds.parse().unwrap());
     soak(Duration::from_secs(seconds)).await;
 }

@@ -1,10 +1,10 @@
-"""What systemd does with a service that is activated by its sockets: binds them, starts the program
-with them, is told when it is ready, and starts it anew when it has ended.
+"""Plays systemd for a socket-activated service: binds the sockets, starts the program with them,
+receives its notifications, and restarts it when it has ended.
 
     activate.py PROGRAM ARGUMENTS…
 
-Prints the two ports, then one line for everything that happens. A line on standard input sends
-SIGTERM to the program. The second time that the program ends is the end.
+Prints the two ports, then one line for each event. A line on standard input sends
+SIGTERM to the program. Ends when the program has ended twice.
 """
 
 import os
@@ -24,13 +24,13 @@ notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 notify.bind(path)
 
 
-def told():
+def notifications():
     while True:
-        print("told", notify.recv(4096).decode(), flush=True)
+        print("notified", notify.recv(4096).decode(), flush=True)
 
 
 def hand_over():
-    # Out of the way first: either may be 3 or 4.
+    # Move both away first: either may be 3 or 4.
     high = [os.dup(sock.fileno()) for sock in (sessions, admin)]
     high = [os.dup2(fd, fd + 100) for fd in high]
     for number, fd in enumerate(high, 3):
@@ -38,9 +38,9 @@ def hand_over():
 
 
 environment = os.environ | {"LISTEN_FDS": "2", "LISTEN_FDNAMES": "aloud.socket:admin", "NOTIFY_SOCKET": path}
-threading.Thread(target=told, daemon=True).start()
+threading.Thread(target=notifications, daemon=True).start()
 for start in range(2):
-    # The environment has to name the process itself: a shell tells its own number, which it keeps.
+    # LISTEN_PID has to be the number of the process itself: that of the shell, which `exec` keeps.
     program = ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", *sys.argv[1:]]
     process = subprocess.Popen(
         program, env=environment, preexec_fn=hand_over, close_fds=False, stdout=subprocess.PIPE, text=True

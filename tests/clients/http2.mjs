@@ -3,9 +3,8 @@
 //
 //   node http2.mjs 127.0.0.1:8080
 //
-// `ws` is looked for under ALOUD_TEST_NODE_PATH, or where Node looks by itself. Prints one line of
-// JSON with how many sessions there were and how much audio they had together; or says on stderr
-// which promise was broken, and exits 1.
+// Loads `ws` from ALOUD_TEST_NODE_PATH, or from Node's default path. Prints one line of JSON: the number of
+// sessions and their bytes of audio. If a promise is broken, prints it on stderr and exits with 1.
 //
 // Keep in step with http2.py, which does the same.
 

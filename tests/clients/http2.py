@@ -48,7 +48,7 @@ class Session:
         self.ended = False
 
     def receive(self, data):
-        """Takes what has come; returns what is to be sent for it."""
+        """Takes received bytes; returns the bytes to send in answer."""
         self.websocket.receive_data(data)
         answer = b""
         for event in self.websocket.events():

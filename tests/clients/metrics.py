@@ -1,5 +1,5 @@
-"""Reads a page of metrics from standard input with Prometheus' own parser, and holds its names
-against Prometheus' conventions. Prints the names of its families, one a line."""
+"""Reads a page of metrics from standard input with Prometheus' own parser, and checks its names
+against Prometheus' conventions. Prints the names of its families, one on each line."""
 
 import re
 import sys

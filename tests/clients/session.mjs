@@ -1,10 +1,10 @@
-// A whole base session, spoken by a WebSocket client that is not ours: `ws` for Node.
+// A whole base session, run by an independent WebSocket client: `ws` for Node.
 //
 //   node session.mjs ws://127.0.0.1:8080/api/session/ws
 //
-// `ws` is looked for under ALOUD_TEST_NODE_PATH, or where Node looks by itself. Prints one line of
-// JSON with what the streams that ran to their end held, and whether the pause came in the middle
-// of one; or says on stderr which promise was broken, and exits 1.
+// Loads `ws` from ALOUD_TEST_NODE_PATH, or from Node's default path. Prints one line of JSON: the contents
+// of the streams that ran to their end, and `pausedMidStream`. If a promise is broken, prints it on stderr
+// and exits with 1.
 //
 // Keep in step with session.py, which does the same.
 
@@ -145,12 +145,12 @@ const { sessionId } = expectMessage(await arrivals.next(), "session_start", "ses
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 check(uuid.test(sessionId), `The session id is no UUID of version 4: ${sessionId}`);
 
-// The first stream, paused behind its first frame.
+// The first stream, paused after its first frame.
 const first = new Stream();
 send({ type: "start_session", prompt: PROMPT });
 while (first.frames === 0) first.take(await arrivals.next());
 send({ type: "pause" });
-// The answer stands behind everything that was under way when the pause arrived.
+// The answer follows all frames that were in transit when the pause arrived.
 await roundTrip({ type: "no_such_message" }, (arrival) => first.take(arrival));
 const pausedMidStream = !first.ended;
 if (pausedMidStream) {

@@ -1,4 +1,4 @@
-"""A whole base session, spoken by a WebSocket client that is not ours: Python's `websockets`.
+"""A whole base session, run by an independent WebSocket client: Python's `websockets`.
 
     python session.py ws://127.0.0.1:8080/api/session/ws
 
@@ -99,7 +99,7 @@ async def session(url):
             await socket.send(json.dumps(message))
 
         async def round_trip(other, **message):
-            """Sends what must be answered by one error; what comes before it goes to `other`."""
+            """Sends a message that must get one error; messages before the error go to `other`."""
             await send(**message)
             while True:
                 arrival = await following()
@@ -111,13 +111,13 @@ async def session(url):
         session_id = expect_message(await following(), "session_start", "sessionId")["sessionId"]
         check(UUID.fullmatch(session_id), f"The session id is no UUID of version 4: {session_id}")
 
-        # The first stream, paused behind its first frame.
+        # The first stream, paused after its first frame.
         first = Stream()
         await send(type="start_session", prompt=PROMPT)
         while first.frames == 0:
             first.take(await following())
         await send(type="pause")
-        # The answer stands behind everything that was under way when the pause arrived.
+        # The answer follows all frames that were in transit when the pause arrived.
         await round_trip(first.take, type="no_such_message")
         paused_mid_stream = not first.ended
         if paused_mid_stream:

@@ -1,12 +1,12 @@
-"""A wire between two network namespaces that delays, narrows, loses, and is cut.
+"""A wire between two network namespaces with delay, limited bandwidth, loss, and outages.
 
 usage: wire.py DELAY_MS KBIT_PER_S LOSS_PERCENT
 
-Makes two TUN devices, `client` and `server`, for the caller to move and to give addresses, and says
-`ready`. What goes into the one comes out of the other. On standard input, `cut` and `mend` say
-whether anything gets through at all; its end is the end of the wire.
+Makes two TUN devices, `client` and `server`, and prints `ready`. The caller moves them and sets their
+addresses. Packets written to one device leave the other. On standard input, `cut` stops all packets
+and `mend` lets them pass again; the end of the input ends the wire.
 
-In place of the kernel's netem, which not every kernel has.
+Replaces netem, which some kernels lack.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ import time
 TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
 MAX_PACKET_BYTES = 65535
-# What a narrow link holds back before it drops, in packets.
+# Queue of a link before it drops packets, in packets.
 QUEUE = 100
 
 
@@ -38,8 +38,8 @@ def main():
     chance = random.Random(1)
     ends = [tun("client"), tun("server")]
     print("ready", flush=True)
-    under_way = []  # (when it arrives, the how many-th, where to, what)
-    free_at = [0.0, 0.0]  # when each direction has sent what it holds
+    under_way = []  # (arrival time, sequence number, direction, packet)
+    free_at = [0.0, 0.0]  # time at which each direction has sent its queue
     waiting = [0, 0]
     count = lost = 0
     is_cut = False
@@ -48,11 +48,11 @@ def main():
         readable, _, _ = select.select([0, *ends], [], [], timeout)
         now = time.monotonic()
         if 0 in readable:
-            told = os.read(0, 64).decode().split()
-            if not told:
+            words = os.read(0, 64).decode().split()
+            if not words:
                 return
-            is_cut = told[-1] == "cut"
-            print(told[-1], f"{lost} of {count} packets lost", flush=True)
+            is_cut = words[-1] == "cut"
+            print(words[-1], f"{lost} of {count} packets lost", flush=True)
         for way, end in enumerate(ends):
             if end not in readable:
                 continue
@@ -73,7 +73,7 @@ def main():
             if not is_cut:
                 try:
                     os.write(ends[to], packet)
-                except OSError:  # not up yet, or not any more
+                except OSError:  # not up yet, or down again
                     pass
 
 

@@ -1,9 +1,6 @@
-//! Clients that nobody here wrote run a whole base session: `ws` for Node, `websockets` for Python.
-//!
-//! `.ci/foreign-clients` installs them and says by environment variables where they are; without
-//! these a test says that it is skipped, so that `cargo test` needs nothing but Rust.
+//! Independent clients run a whole base session: `ws` for Node, `websockets` for Python.
 
-use std::ffi::OsString;
+use crate::support::skip;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -18,8 +15,7 @@ impl Drop for Server {
 }
 
 fn serve() -> (Server, String) {
-    // A minute of audio in each sentence is more than socket buffers may hold: the pause comes in
-    // the middle.
+    // Each sentence is too long for the socket buffers, so that the pause comes in the middle.
     let mut child = Command::new(env!("CARGO_BIN_EXE_aloud"))
         .args(["serve", "--listen=127.0.0.1:0", "--engine=tone", "--tone-seconds=120", "--sample-rate=48000"])
         .stdout(Stdio::piped())
@@ -42,35 +38,22 @@ fn session(mut client: Command) {
     assert_eq!(figures["pausedMidStream"], true);
 }
 
-/// What `.ci/foreign-clients` says of a client. Without it the test is skipped, with its name, but
-/// for where everything has been installed to be tested.
-fn installed(variable: &str, test: &str) -> Option<OsString> {
-    let found = std::env::var_os(variable);
-    if found.is_none() {
-        assert_ne!(
-            std::env::var("CI").as_deref(),
-            Ok("true"),
-            "{variable} is not set: run .ci/foreign-clients"
-        );
-        eprintln!("skipped {test}: {variable} is not set, see .ci/foreign-clients");
-    }
-    found
-}
-
 #[test]
 fn node_ws_runs_a_whole_session() {
-    if installed("ALOUD_TEST_NODE_PATH", "node_ws_runs_a_whole_session").is_some() {
-        let mut node = Command::new("node");
-        node.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/session.mjs"));
-        session(node);
+    if std::env::var_os("ALOUD_TEST_NODE_PATH").is_none() {
+        return skip("node_ws_runs_a_whole_session", "ALOUD_TEST_NODE_PATH");
     }
+    let mut node = Command::new("node");
+    node.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/session.mjs"));
+    session(node);
 }
 
 #[test]
 fn python_websockets_runs_a_whole_session() {
-    if let Some(python) = installed("ALOUD_TEST_PYTHON", "python_websockets_runs_a_whole_session") {
-        let mut python = Command::new(python);
-        python.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/session.py"));
-        session(python);
-    }
+    let Some(python) = std::env::var_os("ALOUD_TEST_PYTHON") else {
+        return skip("python_websockets_runs_a_whole_session", "ALOUD_TEST_PYTHON");
+    };
+    let mut python = Command::new(python);
+    python.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/session.py"));
+    session(python);
 }

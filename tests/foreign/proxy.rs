@@ -1,9 +1,7 @@
-//! Reverse proxies that nobody here wrote, each with the recipe of the guide and nothing else that
-//! decides how it treats a WebSocket.
-//!
-//! `.ci/foreign-clients` installs them; without one a test says that it is skipped.
+//! Real reverse proxies, each with the recipe of the guide and no other setting that affects a
+//! WebSocket.
 
-use crate::support::{PATIENCE, Raw, within};
+use crate::support::{PATIENCE, Raw, skip, within};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -19,19 +17,19 @@ use tokio::net::TcpStream;
 
 const GUIDE: &str = include_str!("../../src/guide/proxies.md");
 
-/// What the recipes leave to the operator.
+/// Values that the recipes leave to the operator.
 const CERTIFICATE: &str = "/etc/ssl/speech.example.com/cert.pem";
 const KEY: &str = "/etc/ssl/speech.example.com/key.pem";
 const BOTH: &str = "/etc/ssl/speech.example.com/both.pem";
 const BACKEND: &str = "127.0.0.1:8080";
 
-/// Where the recipes put the server.
+/// Path prefix of the server in the recipes.
 pub const PREFIX: &str = "/speech";
 
-/// How often a proxy is started anew because another process took its port.
+/// Number of attempts to start a proxy, since another process may take its port.
 const ATTEMPTS: usize = 5;
 
-/// Which proxy.
+/// The kind of proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Nginx,
@@ -74,38 +72,38 @@ impl Kind {
     }
 }
 
-/// The text with this in place of that, which must be there.
+/// Replaces `that` with `this`; fails if the text does not contain `that`.
 fn replaced(text: &str, that: &str, this: &str) -> String {
     assert!(text.contains(that), "no {that:?} in\n{text}");
     text.replace(that, this)
 }
 
-/// The text without the lines that hold this.
+/// Removes the lines that contain this.
 fn without(text: &str, held: &str) -> String {
     assert!(text.contains(held), "no {held:?} in\n{text}");
     text.split_inclusive('\n').filter(|line| !line.contains(held)).collect()
 }
 
-/// A proxy that runs. Ended, with all of its processes, when it is dropped.
+/// A running proxy, killed with all its processes when dropped.
 pub struct Proxy {
     kind: Kind,
-    /// Where it speaks TLS, and where it does not.
+    /// The addresses with TLS and without.
     pub tls: SocketAddr,
     pub plain: SocketAddr,
     admin: SocketAddr,
     config: PathBuf,
     folder: Folder,
-    /// The first is the one that accepts; HAProxy's older ones serve what they have.
+    /// HAProxy's older processes serve their remaining connections.
     children: Vec<Running>,
 }
 
-/// A process and those that it has started.
+/// A process and its children.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
         let pid = Pid::from_child(&self.0);
-        // Apache and nginx take their children with them when they are asked to.
+        // Apache and nginx end their children on this signal.
         let _ = kill_process(pid, Signal::TERM);
         let until = Instant::now() + Duration::from_secs(2);
         while Instant::now() < until && matches!(self.0.try_wait(), Ok(None)) {
@@ -116,7 +114,7 @@ impl Drop for Running {
     }
 }
 
-/// A directory that is removed with what is in it.
+/// A temporary directory, removed with its contents.
 pub struct Folder(pub PathBuf);
 
 impl Folder {
@@ -135,19 +133,14 @@ impl Drop for Folder {
     }
 }
 
-/// Whether a program is there. A test that goes without it says so, and fails in CI.
+/// True if a program is installed. Otherwise prints that the test is skipped, or fails with `CI=true`.
 pub fn is_installed(program: &str, test: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // An ordinary user's does not name the directories of servers.
+    // The PATH of an ordinary user lacks the directories of servers.
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
     let found = folders.map(|folder| folder.join(program)).any(|file| file.is_file());
     if !found {
-        assert_ne!(
-            std::env::var("CI").as_deref(),
-            Ok("true"),
-            "{program} is missing: run .ci/foreign-clients"
-        );
-        eprintln!("skipped {test}: {program} is not installed, see .ci/foreign-clients");
+        skip(test, program);
     }
     found
 }
@@ -160,15 +153,15 @@ fn program(name: &str) -> Command {
     command
 }
 
-/// A port that nobody listens on.
+/// An address with a free port.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
 impl Proxy {
-    /// Starts a proxy in front of this address, as the guide has it but for addresses, files, and
-    /// the seconds of silence after which it ends a tunnel. `None`, with a word, where it or openssl
-    /// is not installed.
+    /// Starts a proxy in front of this address with the guide's recipe. Addresses, files and the
+    /// seconds of silence before it ends a tunnel differ. `None` if the proxy or openssl is not
+    /// installed; the test is then reported as skipped.
     pub async fn start(kind: Kind, backend: SocketAddr, idle_secs: u64, test: &str) -> Option<Proxy> {
         if !is_installed(kind.program(), test) || !is_installed("openssl", test) {
             return None;
@@ -192,7 +185,7 @@ impl Proxy {
         panic!("{kind:?} does not start:\n{log}\n{}", proxy.configured(backend, idle_secs));
     }
 
-    /// The certificate to be trusted.
+    /// The certificate that clients have to trust.
     pub fn certificate(&self) -> PathBuf {
         self.folder.0.join("cert.pem")
     }
@@ -202,7 +195,7 @@ impl Proxy {
         format!("wss://localhost:{}{PREFIX}{}", self.tls.port(), aloud::PATH)
     }
 
-    /// The recipe twice, with TLS and without, in as little as the proxy needs around it.
+    /// The recipe twice, with TLS and without, inside the minimal configuration of the proxy.
     fn configured(&self, backend: SocketAddr, idle_secs: u64) -> String {
         let Proxy { kind, tls, plain, admin, folder, .. } = self;
         let folder = folder.0.display();
@@ -213,7 +206,7 @@ impl Proxy {
                 let recipe = replaced(&recipe, "tunnel 75s", &format!("tunnel {idle_secs}s"));
                 replaced(&recipe, BOTH, &format!("{folder}/both.pem"))
             }
-            // Has no such limit.
+            // Caddy has no such limit.
             Kind::Caddy => recipe,
             Kind::Apache => replaced(&recipe, "timeout=75", &format!("timeout={idle_secs}")),
         };
@@ -231,7 +224,7 @@ impl Proxy {
                 let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
                     .map(|what| format!("    {what}_temp_path {folder};\n"))
                     .concat();
-                // Started by root it would serve as a user who may not read the key again.
+                // As root, nginx would switch to a user that cannot read the key.
                 let user = if is_root() { "user root;\n" } else { "" };
                 format!(
                     "{user}daemon off;\npid {folder}/pid;\nerror_log {folder}/log notice;\nworker_processes 2;\n\
@@ -245,7 +238,7 @@ impl Proxy {
                 format!("global\n    maxconn 1000\n\n{recipe}")
             }
             Kind::Caddy => {
-                // A name in place of an address, for which it would look for a certificate.
+                // A name, since Caddy would request a certificate for an address.
                 let secure = replaced(
                     &recipe,
                     "speech.example.com {",
@@ -267,7 +260,7 @@ impl Proxy {
                         })
                         .concat();
                 let user = if is_root() { "User www-data\nGroup www-data\n" } else { "" };
-                // The longer one of the two counts: that of the server as a whole, and the recipe's.
+                // The longer of two timeouts counts: the one of the server, and the one of the recipe.
                 format!(
                     "Timeout {idle_secs}\nServerRoot {folder}\nPidFile {folder}/pid\nErrorLog {folder}/log\nServerName localhost\n\
                      DefaultRuntimeDir {folder}\nMutex file:{folder}\nStartServers 1\n{modules}{user}\
@@ -313,8 +306,7 @@ impl Proxy {
         .await
     }
 
-    /// Has the proxy read its configuration again, as its manual says; returns once the new one
-    /// serves.
+    /// Reloads the configuration as the manual of the proxy says. Returns once the new one serves.
     pub async fn reload(&mut self) {
         match self.kind {
             Kind::Nginx => {
@@ -359,7 +351,7 @@ impl Proxy {
         within(async {
             loop {
                 let log = std::fs::read_to_string(self.folder.0.join("log")).unwrap_or_default();
-                // Apache says it at its start too.
+                // Apache logs it at its start too.
                 let wanted = if self.kind == Kind::Apache { 2 } else { 1 };
                 if log.matches(line).count() >= wanted {
                     return;
@@ -370,7 +362,7 @@ impl Proxy {
         .await;
     }
 
-    /// A connection to the proxy, by TLS or not, on which nothing was said yet.
+    /// Opens a connection to the proxy, with TLS or without.
     pub async fn connect(&self, secure: bool) -> Raw<Box<dyn Stream>> {
         let stream: Box<dyn Stream> = match secure {
             true => Box::new(Tls::connect(self.tls, &self.certificate())),
@@ -383,7 +375,7 @@ impl Proxy {
         Raw::over(stream, PATIENCE)
     }
 
-    /// Where that goes to.
+    /// Address of the proxy, with TLS or without.
     pub fn addr(&self, secure: bool) -> SocketAddr {
         if secure { self.tls } else { self.plain }
     }
@@ -393,7 +385,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Makes a key, a certificate of this machine that it signs itself, and a file with both.
+/// Makes a key, a self-signed certificate, and a file with both.
 fn certify(folder: &Path) {
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
@@ -405,12 +397,12 @@ fn certify(folder: &Path) {
     std::fs::write(folder.join("both.pem"), pem("cert.pem") + &pem("key.pem")).unwrap();
 }
 
-/// A stream of bytes, whichever.
+/// Any stream of bytes.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// TLS by openssl, which passes on every byte as it comes.
+/// TLS by openssl, which forwards each byte at once.
 pub struct Tls {
     _openssl: tokio::process::Child,
     input: tokio::process::ChildStdin,

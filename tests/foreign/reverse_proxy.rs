@@ -1,9 +1,8 @@
 //! Sessions through real reverse proxies: nginx, HAProxy, Caddy and Apache, with the recipes of the
 //! guide, with TLS and without, under a path prefix.
 //!
-//! Time is compressed thirtyfold where a proxy's patience matters: it ends tunnels after 2 s of
-//! silence in place of 60 s, and the server pings every 0.5 s in place of 15 s. Audio has its own
-//! pace, so that seven seconds of it stand for minutes.
+//! Idle timeouts are thirty times shorter than in production: proxies end tunnels after 2 s of silence,
+//! not 60 s, and the server pings every 0.5 s, not 15 s. Seven seconds of audio stand for minutes.
 
 use super::proxy::{Kind, PREFIX, Proxy, Stream, free_address};
 use crate::support::{
@@ -23,12 +22,12 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// How long a tunnel may be silent.
+/// Idle timeout of a tunnel.
 const IDLE_SECS: u64 = 2;
 const IDLE: Duration = Duration::from_secs(IDLE_SECS);
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
-/// Some seven seconds.
+/// About seven seconds of speech.
 const PROMPT: &str = "The kettle is on. Tea will be ready in five minutes, or in six. There is cake too. \
                       Sit down, and tell me what you have seen.";
 
@@ -38,7 +37,7 @@ async fn server(heartbeat: Duration) -> Running {
     start_with(Config { heartbeat, ..Config::default() }, Arc::new(Flite::new())).await
 }
 
-/// Where a proxy has the session.
+/// Path of the session at a proxy.
 fn path() -> String {
     format!("{PREFIX}{PATH}")
 }
@@ -60,7 +59,7 @@ async fn shake_hands(proxy: &Proxy, secure: bool) -> (Client, Value) {
     (client, greeting)
 }
 
-/// The next frame that is no Ping; those are answered.
+/// The next frame that is no Ping. Answers Pings.
 async fn next<S: Stream>(client: &mut Raw<S>) -> Frame {
     loop {
         match client.read_frame().await {
@@ -81,7 +80,7 @@ async fn until<S: Stream>(client: &mut Raw<S>, kind: &str) -> Vec<Frame> {
     }
 }
 
-/// A whole stream, and what it consisted of: messages without what differs each time, and audio.
+/// Runs a whole stream. Returns its messages, without fields that differ each time, and its audio.
 async fn stream<S: Stream>(client: &mut Raw<S>, start: &str) -> (Vec<Value>, Vec<u8>) {
     client.say(start).await;
     let frames = until(client, "session_end").await;
@@ -94,7 +93,7 @@ async fn stream<S: Stream>(client: &mut Raw<S>, start: &str) -> (Vec<Value>, Vec
     (messages, audio(&frames))
 }
 
-/// The same from the server itself.
+/// The same stream without a proxy.
 async fn undisturbed(addr: SocketAddr, start: &str) -> (Vec<Value>, Vec<u8>) {
     let mut client = raw(addr).await;
     client.send_bytes(&opening_with(addr, PATH, V1)).await;
@@ -103,14 +102,14 @@ async fn undisturbed(addr: SocketAddr, start: &str) -> (Vec<Value>, Vec<u8>) {
     stream(&mut client, start).await
 }
 
-/// Says goodbye, which comes back as it is.
-async fn say_goodbye(client: &mut Client) {
+/// Sends a normal Close and checks the answer.
+async fn close_normally(client: &mut Client) {
     client.send_bytes(&close(1000, "bye")).await;
     let frames = until(client, "close").await;
     assert_eq!(frames.last(), Some(&Frame::Close(Some((1000, "bye".to_owned())))));
 }
 
-async fn a_whole_session_byte_for_byte(kind: Kind, test: &str) {
+async fn session_is_the_same_byte_for_byte(kind: Kind, test: &str) {
     let server = server(Duration::from_secs(30)).await;
     let Some(proxy) = Proxy::start(kind, server.addr, 75, test).await else { return };
     let start = start(&json!({"timestamps": "word"}));
@@ -121,13 +120,13 @@ async fn a_whole_session_byte_for_byte(kind: Kind, test: &str) {
         for _ in 0..2 {
             assert!(stream(&mut client, &start).await == expected, "secure: {secure}");
         }
-        // A message as long as they may be, and one over it.
+        // A message of the maximum length, and one over it.
         let long = |length: usize| format!(r#"{{"type":"{}"}}"#, "x".repeat(length - 11));
         client.say(&long(64 * 1024)).await;
         assert_eq!(next(&mut client).await.kind(), "error", "secure: {secure}");
         client.send_bytes(&frame(0x89, b"are you there?")).await;
         assert_eq!(next(&mut client).await, Frame::Pong(b"are you there?".to_vec()));
-        say_goodbye(&mut client).await;
+        close_normally(&mut client).await;
 
         let (mut client, _) = shake_hands(&proxy, secure).await;
         client.say(&long(64 * 1024 + 1)).await;
@@ -137,8 +136,8 @@ async fn a_whole_session_byte_for_byte(kind: Kind, test: &str) {
     server.is_quiet().await;
 }
 
-/// Whoever sends its first message without waiting for the answer to its handshake.
-async fn frames_right_behind_the_handshake(kind: Kind, test: &str) {
+/// The client sends its first message without waiting for the 101.
+async fn frames_right_after_the_handshake_are_kept(kind: Kind, test: &str) {
     let server = server(Duration::from_secs(30)).await;
     let Some(proxy) = Proxy::start(kind, server.addr, 75, test).await else { return };
     let start = start(&json!({}));
@@ -151,12 +150,12 @@ async fn frames_right_behind_the_handshake(kind: Kind, test: &str) {
         let frames = until(&mut client, "session_end").await;
         assert_eq!(audio(&frames).len(), expected.1.len(), "secure: {secure}");
         assert!(audio(&frames) == expected.1, "secure: {secure}");
-        say_goodbye(&mut client).await;
+        close_normally(&mut client).await;
     }
 }
 
-/// Minutes of paced audio, with a pause in the middle that is longer than the proxy is patient.
-async fn minutes_of_paced_audio_and_a_long_pause(kind: Kind, test: &str) {
+/// Paced audio with a pause in the middle that exceeds the idle timeout of the proxy.
+async fn heartbeat_keeps_a_long_pause_open(kind: Kind, test: &str) {
     let server = server(HEARTBEAT).await;
     let Some(proxy) = Proxy::start(kind, server.addr, IDLE_SECS, test).await else { return };
     let (_, expected) = undisturbed(server.addr, &start(&json!({}))).await;
@@ -188,22 +187,22 @@ async fn minutes_of_paced_audio_and_a_long_pause(kind: Kind, test: &str) {
         let begin = end - usize::try_from(message["bytes"].as_u64().unwrap()).unwrap();
         assert_eq!(message["crc32"], format!("{:08x}", crc32(&expected[begin..end])));
     }
-    say_goodbye(&mut client).await;
+    close_normally(&mut client).await;
 }
 
-/// What the heartbeat is there for: without it the proxy ends the same pause.
-async fn silence_ends_a_tunnel(kind: Kind, test: &str) {
+/// Without the heartbeat the proxy ends the same pause.
+async fn silence_without_a_heartbeat_ends_the_tunnel(kind: Kind, test: &str) {
     let server = server(Duration::from_secs(30)).await;
     let Some(proxy) = Proxy::start(kind, server.addr, IDLE_SECS, test).await else { return };
     let (mut client, _) = shake_hands(&proxy, false).await;
     let began = Instant::now();
-    // With an end or with a reset: that is up to the proxy.
+    // With an end or with a reset: the proxy decides.
     assert_eq!(client.try_frame().await, None);
     assert!(began.elapsed() + Duration::from_millis(200) > IDLE, "{:?}", began.elapsed());
     server.is_quiet().await;
 }
 
-/// A server on an address that was agreed on, until it is dropped.
+/// A server on a fixed address, stopped when dropped.
 struct Backend {
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -227,7 +226,7 @@ impl Backend {
     }
 }
 
-async fn a_dead_server_is_told_and_missed_no_longer_than_it_is_dead(kind: Kind, test: &str) {
+async fn restart_of_the_server_is_reported_and_recovered(kind: Kind, test: &str) {
     let addr = free_address();
     let Some(proxy) = Proxy::start(kind, addr, 75, test).await else { return };
     for _ in 0..2 {
@@ -245,7 +244,7 @@ async fn a_dead_server_is_told_and_missed_no_longer_than_it_is_dead(kind: Kind, 
             assert_eq!(until(&mut client, "session_end").await.len(), 7, "secure: {secure}");
             clients.push(client);
         }
-        // Its goodbye comes through too.
+        // The proxy forwards the Close of the server too.
         let stopping = tokio::spawn(backend.stop());
         for mut client in clients {
             let frames = until(&mut client, "close").await;
@@ -257,8 +256,8 @@ async fn a_dead_server_is_told_and_missed_no_longer_than_it_is_dead(kind: Kind, 
     }
 }
 
-/// The session goes on, on the same connection or on the next.
-async fn a_reload_costs_no_byte(kind: Kind, test: &str) {
+/// The session continues on the same connection or on the next one.
+async fn reload_loses_no_byte(kind: Kind, test: &str) {
     let server = server(HEARTBEAT).await;
     let Some(mut proxy) = Proxy::start(kind, server.addr, IDLE_SECS, test).await else { return };
     let (_, expected) = undisturbed(server.addr, &start(&json!({}))).await;
@@ -267,7 +266,7 @@ async fn a_reload_costs_no_byte(kind: Kind, test: &str) {
     client.say(&start(&options)).await;
     let mut heard = audio(&until(&mut client, "sentence_end").await);
     proxy.reload().await;
-    // Whoever comes now is served by the new configuration.
+    // New clients get the new configuration.
     let (mut other, _) = shake_hands(&proxy, true).await;
     let mut came_back = false;
     loop {
@@ -296,8 +295,8 @@ async fn a_reload_costs_no_byte(kind: Kind, test: &str) {
     assert!(audio(&until(&mut other, "session_end").await) == expected);
 }
 
-/// What a proxy tells the server of a client, which the client cannot gainsay.
-async fn the_server_is_told_who_asks_for_what(kind: Kind, test: &str) {
+/// The server trusts the headers of the proxy, and a client cannot override them.
+async fn forwarded_headers_cannot_be_forged(kind: Kind, test: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let Some(proxy) = Proxy::start(kind, listener.local_addr().unwrap(), 75, test).await else { return };
     for secure in [false, true] {
@@ -310,21 +309,21 @@ async fn the_server_is_told_who_asks_for_what(kind: Kind, test: &str) {
         let mut asked = Raw::over(&mut stream, support::PATIENCE);
         let (line, head) = asked.read_request().await;
         assert_eq!(line, format!("GET {PATH}?voice=kal16&x=%2F HTTP/1.1"), "secure: {secure}");
-        let told = |name: &str| head.header(name).unwrap_or_default();
-        assert_eq!(told("host"), proxy.addr(secure).to_string(), "secure: {secure}");
-        assert_eq!(told("x-forwarded-for"), "127.0.0.1", "secure: {secure}");
-        assert_eq!(told("origin"), "https://a.example.com", "secure: {secure}");
+        let header = |name: &str| head.header(name).unwrap_or_default();
+        assert_eq!(header("host"), proxy.addr(secure).to_string(), "secure: {secure}");
+        assert_eq!(header("x-forwarded-for"), "127.0.0.1", "secure: {secure}");
+        assert_eq!(header("origin"), "https://a.example.com", "secure: {secure}");
         if secure {
-            assert_eq!(told("x-forwarded-proto"), "https");
+            assert_eq!(header("x-forwarded-proto"), "https");
         }
-        // Leaves no proxy waiting.
+        // Ends the session, so that the proxy does not wait.
         let _ = stream.shutdown().await;
     }
 }
 
-/// So that the tests through HAProxy with HTTP/2 are.
+/// Checks that this HAProxy really uses HTTP/2 to the server.
 #[cfg(feature = "http2")]
-async fn the_server_is_spoken_to_in_http_2(kind: Kind, test: &str) {
+async fn http_2_reaches_the_server(kind: Kind, test: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let Some(proxy) = Proxy::start(kind, listener.local_addr().unwrap(), 75, test).await else { return };
     let mut client = proxy.connect(false).await;
@@ -334,8 +333,8 @@ async fn the_server_is_spoken_to_in_http_2(kind: Kind, test: &str) {
     assert_eq!(asked.read_exact(24).await, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 }
 
-/// TLS and all else by clients that nobody here wrote.
-async fn foreign_clients_speak_wss(kind: Kind, test: &str) {
+/// Independent clients connect with TLS.
+async fn wss_serves_independent_clients(kind: Kind, test: &str) {
     let long = Arc::new(Tone::new(FORMAT, 30.0)) as Arc<dyn Synthesizer>;
     let server = start_with(Config::default(), long).await;
     let Some(proxy) = Proxy::start(kind, server.addr, 75, test).await else { return };
@@ -344,8 +343,7 @@ async fn foreign_clients_speak_wss(kind: Kind, test: &str) {
         [("ALOUD_TEST_PYTHON", None, "session.py"), ("ALOUD_TEST_NODE_PATH", Some("node"), "session.mjs")]
     {
         let Some(value) = std::env::var_os(variable) else {
-            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{variable}: run .ci/foreign-clients");
-            eprintln!("skipped {test}, {script}: {variable} is not set, see .ci/foreign-clients");
+            support::skip(&format!("{test} with {script}"), variable);
             continue;
         };
         let mut client = tokio::process::Command::new(program.map_or(value.clone(), Into::into));
@@ -353,8 +351,7 @@ async fn foreign_clients_speak_wss(kind: Kind, test: &str) {
         client.env("SSL_CERT_FILE", proxy.certificate()).env("NODE_EXTRA_CA_CERTS", proxy.certificate());
         let output = client.stdin(Stdio::null()).output();
         let output = tokio::time::timeout(Duration::from_secs(60), output).await.unwrap().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{script}: {told}");
+        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
         let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(figures["sentences"], 3, "{script}: {figures}");
     }
@@ -379,33 +376,48 @@ macro_rules! all_through {
         through!(
             $proxy,
             $kind,
-            a_whole_session_byte_for_byte,
-            minutes_of_paced_audio_and_a_long_pause,
-            a_dead_server_is_told_and_missed_no_longer_than_it_is_dead,
-            a_reload_costs_no_byte,
-            the_server_is_told_who_asks_for_what,
-            foreign_clients_speak_wss
+            session_is_the_same_byte_for_byte,
+            heartbeat_keeps_a_long_pause_open,
+            restart_of_the_server_is_reported_and_recovered,
+            reload_loses_no_byte,
+            forwarded_headers_cannot_be_forged,
+            wss_serves_independent_clients
             $(, $more)*
         );
     };
 }
 
-all_through!(nginx, Kind::Nginx, silence_ends_a_tunnel, frames_right_behind_the_handshake);
-all_through!(haproxy, Kind::Haproxy, silence_ends_a_tunnel, frames_right_behind_the_handshake);
-all_through!(apache, Kind::Apache, silence_ends_a_tunnel, frames_right_behind_the_handshake);
+all_through!(
+    nginx,
+    Kind::Nginx,
+    silence_without_a_heartbeat_ends_the_tunnel,
+    frames_right_after_the_handshake_are_kept
+);
+all_through!(
+    haproxy,
+    Kind::Haproxy,
+    silence_without_a_heartbeat_ends_the_tunnel,
+    frames_right_after_the_handshake_are_kept
+);
+all_through!(
+    apache,
+    Kind::Apache,
+    silence_without_a_heartbeat_ends_the_tunnel,
+    frames_right_after_the_handshake_are_kept
+);
 #[cfg(feature = "http2")]
 through!(
     haproxy_by_http2,
     Kind::HaproxyH2,
-    a_whole_session_byte_for_byte,
-    minutes_of_paced_audio_and_a_long_pause,
-    a_dead_server_is_told_and_missed_no_longer_than_it_is_dead,
-    a_reload_costs_no_byte,
-    foreign_clients_speak_wss,
-    silence_ends_a_tunnel,
-    frames_right_behind_the_handshake,
-    the_server_is_spoken_to_in_http_2
+    session_is_the_same_byte_for_byte,
+    heartbeat_keeps_a_long_pause_open,
+    restart_of_the_server_is_reported_and_recovered,
+    reload_loses_no_byte,
+    wss_serves_independent_clients,
+    silence_without_a_heartbeat_ends_the_tunnel,
+    frames_right_after_the_handshake_are_kept,
+    http_2_reaches_the_server
 );
-// Has no patience that ends, and loses what a client sends before it was answered, which none should
-// (RFC 6455 §4.1): the server never sees it.
+// Caddy has no idle timeout. It drops bytes that a client sends before the 101, which a client must not
+// do (RFC 6455 §4.1).
 all_through!(caddy, Kind::Caddy);

@@ -1,17 +1,17 @@
-//! Speech services that nobody here wrote: `local-tts-studio`, which speaks with a neural voice of
-//! Piper's, and `mock-ai-api`, which answers with 23 bytes that are no audio.
-//!
-//! `.ci/foreign-clients` installs them and says by environment variables where they are; without
-//! these a test says that it is skipped, so that `cargo test` needs nothing but Rust.
+//! Independent speech services: `local-tts-studio`, which speaks with a neural voice of Piper, and
+//! `mock-ai-api`, which answers with 23 bytes that are no audio.
 
+use crate::support::skip;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 const KEY: &str = "sk-local-never-to-be-seen";
 
-/// A service on a port of its own, killed when dropped together with its files.
+/// A service on its own port. It is killed and its files are removed when dropped.
 struct Service {
     child: Child,
     port: u16,
@@ -20,13 +20,16 @@ struct Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // mock-ai-api runs its services as children.
+        if let Some(group) = Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.files);
     }
 }
 
-/// Starts a program of the environment that holds the services, and waits until it listens.
+/// Starts a program of the Python environment with the services, and waits until it listens.
 fn service(python: &str, script: &str, args: fn(u16) -> Vec<String>) -> Service {
     let bin = PathBuf::from(python).parent().unwrap().to_owned();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -48,6 +51,7 @@ fn service(python: &str, script: &str, args: fn(u16) -> Vec<String>) -> Service 
         .env("LOCAL_TTS_DATA_DIR", &files)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        .process_group(0)
         .spawn()
         .unwrap();
     let service = Service { child, port, files };
@@ -67,58 +71,52 @@ fn say(service: &Service, key: &str, options: &[&str]) -> Output {
     aloud.output().unwrap()
 }
 
-/// What `.ci/foreign-clients` says of the services. Without them the test is skipped, but for where
-/// everything has been installed to be tested.
-fn installed(name: &str) -> Option<String> {
+/// Returns the Python with the services. Without it, reports the test as skipped.
+fn python(test: &str) -> Option<String> {
     let found = std::env::var("ALOUD_TEST_SPEECH_PYTHON").ok();
     if found.is_none() {
-        assert_ne!(
-            std::env::var("CI").as_deref(),
-            Ok("true"),
-            "ALOUD_TEST_SPEECH_PYTHON is not set: run .ci/foreign-clients"
-        );
-        eprintln!("skipped: {name} is not installed, see .ci/foreign-clients");
+        skip(test, "ALOUD_TEST_SPEECH_PYTHON");
     }
     found
 }
 
 #[test]
 fn local_tts_studio_speaks() {
-    let Some(python) = installed("local-tts-studio") else { return };
+    let Some(python) = python("local_tts_studio_speaks") else { return };
     let service = service(&python, "local-tts", |port| vec!["--port".to_owned(), port.to_string()]);
-    // Its WAV and its bare samples are both of 22,050 Hz, whatever a session is given.
+    // Its WAV and its raw samples have 22,050 Hz, whatever the session requests.
     for options in [
         &["--engine-format", "wav", "--sample-rate", "22050"][..],
         &["--engine-format", "pcm", "--sample-rate", "22050"],
         &["--engine-format", "pcm", "--sample-rate", "48000"],
     ] {
         let output = say(&service, KEY, options);
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{options:?}: {told}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{options:?}: {stderr}");
         let rate: usize = options[3].parse().unwrap();
         let seconds = (output.stdout.len() - 44) as f64 / (rate * 2) as f64;
-        // Half of it, or twice, would be a rate that was guessed.
+        // Half or twice the duration would mean a wrong rate.
         assert!((1.2..3.0).contains(&seconds), "{options:?}: {seconds} s");
         let loudest =
             output.stdout[44..].chunks_exact(2).map(|s| i16::from_le_bytes([s[0], s[1]]).unsigned_abs());
         assert!(loudest.max().unwrap() > 3_000, "{options:?}");
     }
     let output = say(&service, "sk-wrong", &[]);
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("does not accept our credentials: Incorrect API key provided."), "{told}");
-    assert!(!told.contains("sk-wrong"), "{told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("does not accept our credentials: Incorrect API key provided."), "{stderr}");
+    assert!(!stderr.contains("sk-wrong"), "{stderr}");
 }
 
 #[test]
-fn mock_ai_api_gives_no_audio() {
-    let Some(python) = installed("mock-ai-api") else { return };
+fn mock_ai_api_is_reported_as_no_audio() {
+    let Some(python) = python("mock_ai_api_is_reported_as_no_audio") else { return };
     let service = service(&python, "mock-ai-api", |port| {
         ["--openai-port", &port.to_string(), "--anthropic-port", "0"].map(str::to_owned).to_vec()
     });
     for options in [&[][..], &["--engine-format=pcm", "--engine-sample-rate=24000"]] {
         let output = say(&service, KEY, options);
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(!told.contains("never-to-be-seen"), "{told}");
-        assert!(told.contains("MP3") && output.stdout.len() <= 44, "{options:?}: {told}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains("never-to-be-seen"), "{stderr}");
+        assert!(stderr.contains("MP3") && output.stdout.len() <= 44, "{options:?}: {stderr}");
     }
 }

@@ -1,10 +1,8 @@
-//! slowhttptest, which nobody here wrote, holds connections for as long as it can: by headers that
-//! never end, a body that never comes, answers that it does not read. None is held past its
-//! deadline, and nobody else notices.
-//!
-//! `.ci/foreign-clients` installs it; without it a test says that it is skipped.
+//! slowhttptest holds connections open as long as it can: with headers without an end, a body that
+//! never arrives, answers that it does not read. The server ends each connection at its deadline, and
+//! other clients are not affected.
 
-use crate::support::{Serving, session};
+use crate::support::{Serving, session, skip};
 use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
@@ -13,15 +11,15 @@ use std::time::{Duration, Instant};
 use tokio::process::Command;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// What a server without options gives a peer for a request, and then for taking the answer.
+/// Default deadlines of the server for a request, and for reading the answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(2);
-/// What a busy machine may add, and the time between two looks.
+/// Allowance for a busy machine and for the interval between two checks.
 const SLACK: Duration = Duration::from_secs(2);
 
 const CONNECTIONS: usize = 200;
 
-/// The sockets of a process, by what the system calls them.
+/// The sockets of a process, by their names in `/proc`.
 fn sockets(pid: u32) -> Vec<String> {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
     let targets = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
@@ -34,12 +32,11 @@ async fn serves(addr: SocketAddr) {
     client.read_until("session_end").await;
 }
 
-/// Runs slowhttptest in one of its modes against a server; how many connections the server held at
-/// once, and the longest that it held any.
+/// Runs slowhttptest in one of its modes against a server. Returns the largest number of connections
+/// at once, and the longest lifetime of a connection.
 async fn attacked(test: &str, mode: &[&str]) -> Option<(usize, Duration)> {
     if std::process::Command::new("slowhttptest").arg("-h").output().is_err() {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "no slowhttptest: run .ci/foreign-clients");
-        eprintln!("skipped {test}: there is no slowhttptest, see .ci/foreign-clients");
+        skip(test, "slowhttptest");
         return None;
     }
     let mut server = Command::new(env!("CARGO_BIN_EXE_aloud"));
@@ -83,28 +80,28 @@ async fn attacked(test: &str, mode: &[&str]) -> Option<(usize, Duration)> {
 }
 
 #[tokio::test]
-async fn headers_that_never_end() {
+async fn request_headers_without_an_end_get_the_deadline() {
     let mode = ["-H", "-i", "1", "-x", "24"];
-    if let Some((most, longest)) = attacked("headers_that_never_end", &mode).await {
+    if let Some((most, longest)) = attacked("request_headers_without_an_end_get_the_deadline", &mode).await {
         assert!(most >= CONNECTIONS / 2, "{most}");
-        // Each of them is given its time.
+        // Each connection gets its full deadline.
         assert!(longest > DEADLINE - SLACK, "{longest:?}");
     }
 }
 
 #[tokio::test]
-async fn a_body_that_never_comes() {
+async fn request_body_that_never_arrives_is_not_awaited() {
     let mode = ["-B", "-i", "1", "-s", "8192", "-t", "POST"];
-    if let Some((_, longest)) = attacked("a_body_that_never_comes", &mode).await {
-        // Refused by its head: nobody waits for it.
+    if let Some((_, longest)) = attacked("request_body_that_never_arrives_is_not_awaited", &mode).await {
+        // The head of the request is refused, so that the server need not wait for the body.
         assert!(longest < LINGER + SLACK, "{longest:?}");
     }
 }
 
 #[tokio::test]
-async fn answers_that_are_not_read() {
+async fn answer_that_is_not_read_gets_the_linger_timeout() {
     let mode = ["-X", "-k", "10", "-w", "1", "-y", "2", "-n", "5", "-z", "1"];
-    if let Some((most, _)) = attacked("answers_that_are_not_read", &mode).await {
+    if let Some((most, _)) = attacked("answer_that_is_not_read_gets_the_linger_timeout", &mode).await {
         assert!(most >= CONNECTIONS / 2, "{most}");
     }
 }

@@ -1,5 +1,5 @@
-//! `aloud bench` from the outside: what it says of servers that are good, bad and not there. How fast
-//! anything is, is for the benches.
+//! `aloud bench` from the outside: its reports on servers that are good, bad and missing. Speed is the
+//! subject of the benches.
 
 use aloud::ws::handshake;
 use hyper::header::{HeaderName, HeaderValue};
@@ -22,7 +22,7 @@ fn run(args: &[&str]) -> Output {
     bench(args).output().unwrap()
 }
 
-/// The one line of JSON that a run ends with, and its exit code.
+/// Runs bench. Returns the line of JSON at its end, and its exit code.
 fn measured(args: &[&str]) -> (Value, i32) {
     figures(&run(&[args, &["--json"]].concat()))
 }
@@ -56,8 +56,7 @@ impl Drop for Serving {
     }
 }
 
-/// A server that the test plays: each connection, once its handshake is done, is handed to `play` in
-/// a thread of its own.
+/// A server that the test plays: after the handshake, `play` gets each connection in its own thread.
 fn played(play: impl Fn(TcpStream) -> std::io::Result<()> + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
@@ -67,7 +66,7 @@ fn played(play: impl Fn(TcpStream) -> std::io::Result<()> + Clone + Send + 'stat
             thread::spawn(move || {
                 let mut socket = socket?;
                 socket.set_nodelay(true)?;
-                // A bench that has gone wrong ends the test, not the other way round.
+                // A failed bench ends the test, so errors here are ignored.
                 socket.set_read_timeout(Some(Duration::from_secs(30)))?;
                 accept(&mut socket)?;
                 play(socket)
@@ -142,7 +141,7 @@ fn burst_measures_its_own_server() {
     assert_eq!((&figures["mode"], &figures["connections_open"]), (&json!("burst"), &json!(3)));
     let [frames, mb] = ["frames_per_s", "mb_per_s"].map(|name| figures[name].as_f64().unwrap());
     assert!(frames > 0.0 && (mb * 1e6 / frames - 960.0).abs() < 1.0, "{figures}");
-    // Streams are short, and others follow.
+    // Streams are short, so that several follow each other.
     assert!(figures["streams"].as_u64().unwrap() > 0, "{figures}");
     assert!(figures["first_audio_us"]["count"].as_u64().unwrap() > 3, "{figures}");
     assert!(figures["late_us"].is_null() && figures["wasted_ms_per_listener"].is_null(), "{figures}");
@@ -156,7 +155,7 @@ fn burst_measures_its_own_server() {
 }
 
 #[test]
-fn paced_measures_against_the_clock_what_a_server_elsewhere_sends() {
+fn paced_measures_another_server_against_the_clock() {
     let server =
         Serving::start(&["--engine=tone", "--tone-seconds=60", "--frame-ms=20", "--sample-rate=8000"]);
     let pid = server.0.id().to_string();
@@ -171,11 +170,11 @@ fn paced_measures_against_the_clock_what_a_server_elsewhere_sends() {
         &pid,
     ]);
     assert_eq!((code, &figures["errors"]), (0, &json!({})), "{figures}");
-    // Not much more than what two listeners hear in a second: 50 frames each.
+    // Not much more than two clients hear in a second: 50 frames each.
     let frames = figures["frames_per_s"].as_f64().unwrap();
     assert!(frames > 0.0 && frames < 200.0, "{figures}");
     assert_eq!(figures["first_audio_us"]["count"], 2);
-    assert!(figures["late_us"]["count"].as_u64().unwrap() > 0, "the server told the format: {figures}");
+    assert!(figures["late_us"]["count"].as_u64().unwrap() > 0, "the server announced the format: {figures}");
     assert!(figures["gap_us"]["count"].as_u64().unwrap() > 0, "{figures}");
     assert!(figures["wasted_ms_per_listener"].is_number(), "{figures}");
     assert_eq!(figures["server_cpu_us_per_connection_s"].is_number(), cfg!(target_os = "linux"));
@@ -192,7 +191,7 @@ fn handshakes_are_counted() {
 }
 
 #[test]
-fn idle_connections_have_a_size() {
+fn idle_measures_the_size_of_a_connection() {
     let (figures, code) = measured(&["--mode=idle", "--connections=50", "--seconds=0.1"]);
     assert_eq!((code, &figures["connections_open"]), (0, &json!(50)), "{figures}");
     assert_eq!(figures["server_rss_bytes_per_connection"].is_number(), cfg!(target_os = "linux"));
@@ -200,7 +199,7 @@ fn idle_connections_have_a_size() {
 }
 
 #[test]
-fn the_table_is_for_a_person() {
+fn table_is_for_a_person() {
     let output = run(&["--connections=1", "--seconds=0.1", "--engine=flite", "--prompt=Good evening."]);
     let table = String::from_utf8(output.stdout).unwrap();
     for line in ["its own, flite", "burst, 1 connection, ", "frames   ", " MB/s", "first audio ", "none\n"] {
@@ -209,10 +208,10 @@ fn the_table_is_for_a_person() {
     assert!(output.status.success());
 }
 
-/// A server of five messages and nothing more: it sees to it that its Ping is answered, splits what
-/// it sends at bad places, and is started over and over.
+/// A minimal server of five messages. It checks the answer to its Ping, splits its frames at awkward
+/// places, and serves stream after stream.
 #[test]
-fn any_server_of_the_base_protocol_will_do() {
+fn bench_measures_any_server_of_the_base_protocol() {
     let url = played(|mut socket| {
         socket.write_all(&[greeting(), frame(0x89, b"here?")].concat())?;
         let (mut pings, mut streams) = (0, 0);
@@ -258,14 +257,14 @@ fn any_server_of_the_base_protocol_will_do() {
     let streams = figures["streams"].as_f64().unwrap() / figures["seconds"].as_f64().unwrap();
     let frames = figures["frames_per_s"].as_f64().unwrap();
     assert!(streams > 0.0 && (frames / streams - 2.0).abs() < 0.5, "two messages of audio each: {figures}");
-    assert!(figures["server_rss_bytes_per_connection"].is_null(), "nobody told the process");
+    assert!(figures["server_rss_bytes_per_connection"].is_null(), "the process is unknown");
     let (figures, code) = measured(&["--url", &url, "--mode=handshake", "--seconds=0.1", "--connections=1"]);
     assert_eq!((code, &figures["errors"]), (0, &json!({})), "{figures}");
     assert!(figures["handshakes_per_s"].as_f64().unwrap() > 0.0, "{figures}");
 }
 
 #[test]
-fn a_server_that_breaks_the_protocol_is_reported() {
+fn server_that_breaks_the_protocol_is_reported() {
     let sentence = || text(&json!({"type": "text", "data": "Hum.", "index": 0}));
     let table: [(&str, Vec<u8>); 10] = [
         ("WebSocket protocol broken: a server's frame is masked", vec![0x82, 0x81, 1, 2, 3, 4, 5]),
@@ -288,7 +287,7 @@ fn a_server_that_breaks_the_protocol_is_reported() {
             read(&mut socket)?;
             socket.write_all(&bytes)?;
             socket.shutdown(std::net::Shutdown::Write)?;
-            // Whatever is said of it is taken: an unread byte would become a reset.
+            // Reads the rest: an unread byte would become a reset.
             socket.read_to_end(&mut Vec::new()).map(|_| ())
         });
         let (figures, code) = measured(&["--url", &url, "--connections=2", "--seconds=0.1"]);
@@ -298,7 +297,7 @@ fn a_server_that_breaks_the_protocol_is_reported() {
 }
 
 #[test]
-fn what_is_not_there_gets_a_sentence() {
+fn server_that_is_missing_is_reported_in_a_sentence() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = Serving::start(&["--engine=tone"]);
     let silent = played(|mut socket| {
@@ -324,7 +323,7 @@ fn what_is_not_there_gets_a_sentence() {
 }
 
 #[test]
-fn too_few_descriptors_are_named_before_anything_is_started() {
+fn descriptor_limit_is_reported_before_the_start() {
     let program = env!("CARGO_BIN_EXE_aloud");
     let script = format!("ulimit -n 200; exec {program} bench --connections 1000");
     let output = Command::new("sh").args(["-c", &script]).output().unwrap();
@@ -334,7 +333,7 @@ fn too_few_descriptors_are_named_before_anything_is_started() {
 }
 
 #[test]
-fn an_interrupt_ends_it_with_what_was_measured() {
+fn interrupt_ends_with_the_figures_so_far() {
     let (asked, is_asked) = mpsc::channel();
     let url = played(move |mut socket| {
         socket.write_all(&greeting())?;

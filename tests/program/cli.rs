@@ -1,4 +1,4 @@
-//! The built binary, as a person or a script sees it: stdout, stderr, exit codes.
+//! The command line as people and scripts see it: stdout, stderr, exit codes.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -24,7 +24,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A directory of the test's own, removed at the end.
+/// A temporary directory, removed at the end.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -82,7 +82,7 @@ impl Drop for Serving {
     }
 }
 
-/// The samples of a WAV file: format tag, rate, and what follows the header.
+/// Reads a WAV file: format tag, rate, and the bytes after the header.
 fn wav(bytes: &[u8]) -> (u16, u32, &[u8]) {
     assert_eq!((&bytes[..4], &bytes[8..16]), (&b"RIFF"[..], &b"WAVEfmt "[..]));
     let data = bytes.windows(4).position(|window| window == b"data").unwrap();
@@ -95,7 +95,7 @@ fn wav(bytes: &[u8]) -> (u16, u32, &[u8]) {
 }
 
 #[test]
-fn say_leaves_speech_in_a_file() {
+fn say_writes_speech_to_a_file() {
     let folder = Folder::new("say");
     let file = folder.file("hello.wav");
     let output = run(&["say", "Good evening. The kettle is on.", "-o", &file]);
@@ -148,7 +148,7 @@ fn say_speaks_faster() {
 }
 
 #[test]
-fn the_voice_speaks_in_the_format_that_is_asked_for() {
+fn say_writes_the_requested_format() {
     let folder = Folder::new("format");
     let spoken = |encoding: &str, rate: &str| {
         let file = folder.file("format.wav");
@@ -164,7 +164,7 @@ fn the_voice_speaks_in_the_format_that_is_asked_for() {
 }
 
 #[test]
-fn say_through_another_server() {
+fn say_uses_another_server() {
     let folder = Folder::new("url");
     let file = folder.file("far.wav");
     let server = Serving::start(&[
@@ -199,7 +199,8 @@ fn say_through_another_server() {
     assert_eq!((tag, rate, samples.len()), (7, 8_000, 8_000));
 }
 
-/// A proxy that cuts each connection but the last after so many bytes from the server. The port.
+/// A proxy that cuts each connection but the last one after this many bytes from the server. Returns
+/// its port.
 fn cutting_proxy(server: String, cuts: Vec<u64>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -221,7 +222,7 @@ fn cutting_proxy(server: String, cuts: Vec<u64>) -> u16 {
 }
 
 #[test]
-fn say_comes_back_when_its_connection_is_cut() {
+fn say_recovers_when_its_connection_is_cut() {
     let folder = Folder::new("cut");
     let (whole, cut) = (folder.file("whole.wav"), folder.file("cut.wav"));
     let text = "It is a long way to the harbour from here. The boats are out. Nobody is at home.";
@@ -238,7 +239,7 @@ fn say_comes_back_when_its_connection_is_cut() {
     assert_eq!(text_of(&said).matches("The boats are out.").count(), 1, "{}", text_of(&said));
     assert!(std::fs::read(&whole).unwrap() == std::fs::read(&cut).unwrap(), "byte for byte the same");
 
-    // Behind the greeting, before anything has begun: there is nothing to go on with.
+    // After the greeting, before a stream has begun: no session to recover.
     let port = cutting_proxy(address, vec![580, 600, 30_000]);
     let said = run(&["say", text, "--url", &format!("ws://127.0.0.1:{port}"), "-o", &cut]);
     assert!(said.status.success(), "{}", text_of(&said));
@@ -248,7 +249,7 @@ fn say_comes_back_when_its_connection_is_cut() {
 }
 
 #[test]
-fn say_does_not_wait_for_what_was_refused() {
+fn say_does_not_retry_a_refusal() {
     let server = Serving::start(&["serve", "--listen", "127.0.0.1:0", "--engine", "tone"]);
     let long = "It is a long way. ".repeat(2_000);
     let cases: [(&[&str], &str); 3] = [
@@ -266,22 +267,22 @@ fn say_does_not_wait_for_what_was_refused() {
 }
 
 #[test]
-fn say_keeps_the_pace_of_speech_where_it_is_told_to() {
+fn say_paces_its_output_on_request() {
     let folder = Folder::new("paced");
     let (burst, paced) = (folder.file("burst.wav"), folder.file("paced.wav"));
     let started = Instant::now();
     assert!(run(&["say", "The kettle is on.", "--paced", "-o", &paced]).status.success());
-    // A second of speech, of which half a second comes ahead of the ear.
+    // One second of speech; the server sends half a second ahead.
     assert!(started.elapsed() >= Duration::from_millis(400), "{:?}", started.elapsed());
     assert!(run(&["say", "The kettle is on.", "-o", &burst]).status.success());
     assert!(std::fs::read(&burst).unwrap() == std::fs::read(&paced).unwrap());
 }
 
 #[test]
-fn say_names_what_failed() {
+fn say_names_the_failure() {
     let folder = Folder::new("fails");
     let missing = folder.file("no/such/folder.wav");
-    // Nobody listens on the port of a listener that is gone.
+    // The port of a closed listener refuses connections.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("ws://127.0.0.1:{port}");
     let file = folder.file("x.wav");
@@ -341,7 +342,7 @@ fn serve_says_why_it_cannot_start() {
 }
 
 #[test]
-fn wrong_usage_is_one_sentence_and_exit_code_2() {
+fn usage_error_is_one_sentence_and_exit_code_2() {
     for args in [
         &["serve", "--lisen", "x"][..],
         &["serve", "--frame-ms", "0"],
@@ -430,8 +431,8 @@ fn unknown_variable_is_a_warning_on_stderr() {
 }
 
 #[test]
-fn echo_answers_what_it_is_sent() {
-    // `say` gets its own message back, and says that this is no server that speaks.
+fn echo_returns_its_input() {
+    // `say` gets its own message back, and reports that this server does not speak.
     let server = Serving::start(&["echo", "--listen", "127.0.0.1:0"]);
     let said = run(&["say", "Hello.", "--url", &server.url(), "-o", "-"]);
     assert_eq!(said.status.code(), Some(1));
@@ -439,7 +440,7 @@ fn echo_answers_what_it_is_sent() {
 }
 
 #[test]
-fn a_server_says_that_its_engine_has_spoken_unless_it_is_told_not_to() {
+fn serve_reports_the_warm_up_unless_it_is_disabled() {
     for (args, is_warm) in [(&[][..], true), (&["--no-warm-up"], false), (&["--fallback-engine=tone"], true)]
     {
         let args = [&["serve", "--listen", "127.0.0.1:0"], args].concat();
@@ -448,14 +449,14 @@ fn a_server_says_that_its_engine_has_spoken_unless_it_is_told_not_to() {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert!(line.starts_with("listening on http://127.0.0.1:"), "{line}");
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut told = String::new();
+        let mut log = String::new();
         if is_warm {
-            stderr.read_line(&mut told).unwrap();
+            stderr.read_line(&mut log).unwrap();
         }
         let kill = format!("kill -TERM {}", child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-        stderr.read_to_string(&mut told).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}: {told}");
-        assert_eq!(told.contains("spoke its first word within"), is_warm, "{args:?}: {told}");
+        stderr.read_to_string(&mut log).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}: {log}");
+        assert_eq!(log.contains("spoke its first word within"), is_warm, "{args:?}: {log}");
     }
 }

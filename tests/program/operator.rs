@@ -1,14 +1,13 @@
-//! What an operator sees and does: health, readiness, metrics, log lines, signals, exit codes, and
-//! sockets that are handed over.
+//! The program as operators see it: health, readiness, metrics, log lines, signals, exit codes, and
+//! socket activation.
 
 use crate::support::{
-    FORMAT, Frame, PATIENCE, Raw, Scripted, V1, close, messages, opening, opening_with, raw, session,
+    self, FORMAT, Frame, PATIENCE, Raw, Scripted, V1, close, messages, opening, opening_with, raw, session,
     start_with, v1, within,
 };
 use aloud::tts::{Queue, QueueBounds, SynthesisError, Tone};
 use aloud::{Admin, Config, PATH, Service};
 use serde_json::{Value, json};
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
@@ -25,7 +24,7 @@ struct Program {
     addr: SocketAddr,
     /// Its log lines, as they come.
     lines: Receiver<String>,
-    /// Those that were taken already.
+    /// Lines taken from the channel already.
     seen: Mutex<Vec<String>>,
 }
 
@@ -48,7 +47,7 @@ impl Program {
         Program { child, addr, lines, seen: Mutex::default() }
     }
 
-    /// The first log line, seen already or to come, with this in it.
+    /// Waits for the first log line that contains this, seen or unseen.
     fn line(&self, part: &str) -> String {
         let mut seen = self.seen.lock().unwrap();
         let mut at = 0;
@@ -84,7 +83,7 @@ impl Program {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
-    /// Its exit code, and all its log lines.
+    /// Waits for the end. Returns the exit code and all log lines.
     fn end(mut self) -> (Option<i32>, String) {
         let code = self.child.wait().unwrap().code();
         let mut seen = std::mem::take(&mut *self.seen.lock().unwrap());
@@ -114,14 +113,14 @@ async fn ask(addr: SocketAddr, method: &str, path: &str) -> (u16, String) {
     (head.status, String::from_utf8(client.read_to_close().await).unwrap())
 }
 
-/// What a sample of a page of metrics is.
+/// Value of a sample on a page of metrics.
 fn value(page: &str, sample: &str) -> f64 {
     let line = page.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {sample} in {page}")).parse().unwrap()
 }
 
-/// Waits until a sample is so much.
-async fn comes_to(service: &Service, sample: &str, expected: f64) {
+/// Waits until a sample has this value.
+async fn reaches(service: &Service, sample: &str, expected: f64) {
     within(async {
         while value(&service.metrics(), sample) != expected {
             yield_now().await;
@@ -131,7 +130,7 @@ async fn comes_to(service: &Service, sample: &str, expected: f64) {
 }
 
 #[tokio::test]
-async fn the_second_listener_has_three_pages_and_no_sessions() {
+async fn admin_listener_has_three_pages_and_no_sessions() {
     let service = Service::new(Config::default(), Arc::new(Tone::new(FORMAT, 0.1))).unwrap();
     let counter = Arc::new(std::sync::atomic::AtomicU64::new(42));
     let admin = Admin::bind(&"127.0.0.1:0".parse().unwrap(), service).await.unwrap();
@@ -155,16 +154,16 @@ async fn the_second_listener_has_three_pages_and_no_sessions() {
     assert_eq!(head.header("connection").as_deref(), Some("close"));
     serving.abort();
 
-    // Nor do sessions have these pages.
+    // The main listener does not have these pages.
     let server = start_with(Config::default(), Arc::new(Tone::new(FORMAT, 0.1))).await;
     let mut client = raw(server.addr).await;
     client.send_bytes(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.read_answer().await.0.status, 404);
 }
 
-/// In real time: a paused clock would run ahead of what the system still has to deliver.
+/// In real time: a paused clock would overtake bytes that the kernel has yet to deliver.
 #[tokio::test]
-async fn a_client_that_says_nothing_is_not_waited_for() {
+async fn admin_listener_drops_a_silent_client() {
     let service = Service::new(Config::default(), Arc::new(Tone::new(FORMAT, 0.1))).unwrap();
     let admin = Admin::bind(&"127.0.0.1:0".parse().unwrap(), service).await.unwrap();
     let addr: SocketAddr = admin.address().strip_prefix("http://").unwrap().parse().unwrap();
@@ -174,7 +173,7 @@ async fn a_client_that_says_nothing_is_not_waited_for() {
         let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
         silent.push(Raw::over(stream, Duration::from_secs(60)));
     }
-    // All places are taken, until their time is over.
+    // Silent clients hold all places until their deadline.
     let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
     let mut client = Raw::over(stream, Duration::from_secs(60));
     client.send_bytes(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -185,7 +184,7 @@ async fn a_client_that_says_nothing_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn metrics_move_and_what_is_there_comes_back_to_nothing() {
+async fn metrics_count_and_gauges_return_to_zero() {
     let server = start_with(Config::default(), Arc::new(Tone::new(FORMAT, 0.1))).await;
     let service = &server.service;
     let mut client = raw(server.addr).await;
@@ -196,13 +195,13 @@ async fn metrics_move_and_what_is_there_comes_back_to_nothing() {
     drop(client);
 
     let (mut client, greeting) = v1(server.addr).await;
-    comes_to(service, "aloud_sessions{state=\"idle\"}", 1.0).await;
+    reaches(service, "aloud_sessions{state=\"idle\"}", 1.0).await;
     client.say(r#"{"type":"pause"}"#).await;
     client.say(r#"{"type":"start_session","prompt":"One. Two.","resumable":true}"#).await;
-    comes_to(service, "aloud_sessions{state=\"paused\"}", 1.0).await;
+    reaches(service, "aloud_sessions{state=\"paused\"}", 1.0).await;
     client.say(r#"{"type":"resume"}"#).await;
     let frames = client.read_until("session_end").await;
-    comes_to(service, "aloud_sessions{state=\"idle\"}", 1.0).await;
+    reaches(service, "aloud_sessions{state=\"idle\"}", 1.0).await;
     let audio = frames.iter().filter(|frame| frame.kind() == "binary").count();
     let page = service.metrics();
     let texts = 1 + frames.iter().filter(|frame| matches!(frame, Frame::Text(_))).count();
@@ -214,7 +213,7 @@ async fn metrics_move_and_what_is_there_comes_back_to_nothing() {
         ("aloud_streams_total{source=\"verbatim\"}", 1.0),
         ("aloud_sent_frames_total{opcode=\"binary\"}", audio as f64),
         ("aloud_sent_frames_total{opcode=\"text\"}", texts as f64),
-        // It was held at its start by its client: how long it took says nothing.
+        // The client paused at the start, so the latency says nothing.
         ("aloud_first_audio_seconds_count", 0.0),
         ("aloud_sentence_gap_seconds_count", 1.0),
         ("aloud_syntheses{state=\"running\"}", 0.0),
@@ -226,10 +225,10 @@ async fn metrics_move_and_what_is_there_comes_back_to_nothing() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     assert!((now - 60.0..=now).contains(&began), "{began}");
 
-    // Lost, and come back to; then another asks for what is not there.
+    // The session is lost and recovered; then another client asks for an unknown session.
     drop(client);
-    comes_to(service, "aloud_sessions{state=\"frozen\"}", 1.0).await;
-    comes_to(service, "aloud_closes_total{by=\"nobody\",code=\"1006\"}", 1.0).await;
+    reaches(service, "aloud_sessions{state=\"frozen\"}", 1.0).await;
+    reaches(service, "aloud_closes_total{by=\"nobody\",code=\"1006\"}", 1.0).await;
     let (mut client, _) = v1(server.addr).await;
     let recover = json!({"type": "recover", "sessionId": greeting["sessionId"], "token": greeting["token"], "offset": 0});
     client.say(&recover.to_string()).await;
@@ -247,7 +246,7 @@ async fn metrics_move_and_what_is_there_comes_back_to_nothing() {
     client.send_bytes(&close(4999, "own")).await;
     client.read_until("close").await;
     server.is_quiet().await;
-    comes_to(service, "aloud_closes_total{by=\"client\",code=\"other\"}", 1.0).await;
+    reaches(service, "aloud_closes_total{by=\"client\",code=\"other\"}", 1.0).await;
     let page = service.metrics();
     for (sample, expected) in [
         ("aloud_resumes_total{result=\"recovered\"}", 1.0),
@@ -255,7 +254,7 @@ async fn metrics_move_and_what_is_there_comes_back_to_nothing() {
         ("aloud_closes_total{by=\"client\",code=\"1000\"}", 1.0),
         ("aloud_closes_total{by=\"server\",code=\"4404\"}", 1.0),
         ("aloud_first_audio_seconds_count", 1.0),
-        // The two of 100 ms each that were sent on either connection, as its client counts them.
+        // Two sentences of 100 ms, counted by the client over both connections.
         ("aloud_audio_seconds_total", 0.4),
         ("aloud_wasted_audio_seconds_total", 0.0),
     ] {
@@ -275,7 +274,7 @@ async fn metrics_move_and_what_is_there_comes_back_to_nothing() {
 }
 
 #[tokio::test]
-async fn readiness_says_why_not() {
+async fn readiness_gives_its_reason() {
     let (engine, mut asked) = Scripted::new();
     let mut server = start_with(Config::default(), engine).await;
     let service = server.service.clone();
@@ -294,10 +293,10 @@ async fn readiness_says_why_not() {
         }
         client.read_until("session_end").await;
         if value(&service.metrics(), "aloud_engine_errors_total{code=\"engine_failed\"}") == 5.0 && !works {
-            let told = service.readiness().unwrap_err();
-            assert_eq!(told, "the engine scripted fails, see the log");
+            let reason = service.readiness().unwrap_err();
+            assert_eq!(reason, "the engine scripted fails, see the log");
             assert_eq!(value(&service.metrics(), "aloud_ready"), 0.0);
-            // The next one works, and that is that.
+            // The next sentence works, and the server is ready again.
             client.say(r#"{"type":"start_session","prompt":"One."}"#).await;
             let (_, mut sink) = asked.recv().await.unwrap();
             sink.push(&[1; 800]).unwrap();
@@ -321,7 +320,9 @@ async fn readiness_says_why_not() {
     let (_, _sink) = asked.recv().await.unwrap();
     server.stop();
     within(async {
-        while !service.readiness().is_err_and(|told| told.starts_with("the server is going away; the engine"))
+        while !service
+            .readiness()
+            .is_err_and(|reason| reason.starts_with("the server is going away; the engine"))
         {
             yield_now().await;
         }
@@ -330,7 +331,7 @@ async fn readiness_says_why_not() {
 }
 
 #[tokio::test]
-async fn a_full_engine_is_not_ready_and_its_queue_is_counted() {
+async fn readiness_fails_with_a_full_queue_and_metrics_count_it() {
     let (engine, mut asked) = Scripted::new();
     let bounds = QueueBounds { concurrency: 1, waiting: 1, ..QueueBounds::default() };
     let server = start_with(Config::default(), Arc::new(Queue::new(engine, bounds))).await;
@@ -338,20 +339,20 @@ async fn a_full_engine_is_not_ready_and_its_queue_is_counted() {
     let mut client = session(server.addr).await;
     client.say(START).await;
     let (_, mut sink) = asked.recv().await.unwrap();
-    comes_to(service, "aloud_syntheses{state=\"queued\"}", 1.0).await;
+    reaches(service, "aloud_syntheses{state=\"queued\"}", 1.0).await;
     assert_eq!(service.readiness().unwrap_err(), "the engine's queue is full: 1 sentences wait");
     sink.push(&[1; 800]).unwrap();
     sink.finish().await;
     let (_, sink) = asked.recv().await.unwrap();
     assert_eq!(service.readiness(), Ok(()));
-    comes_to(service, "aloud_syntheses{state=\"queued\"}", 0.0).await;
+    reaches(service, "aloud_syntheses{state=\"queued\"}", 0.0).await;
     drop((client, sink));
     server.is_quiet().await;
 }
 
-/// An engine that has failed is asked for a word from time to time, and readiness comes back.
+/// The server probes a failed engine from time to time; readiness returns once it works.
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_works_again_is_found_out() {
+async fn readiness_returns_once_the_engine_works() {
     let (engine, mut asked) = Scripted::new();
     let service = Service::new(Config::default(), engine).unwrap();
     let admin = Admin::bind(&"127.0.0.1:0".parse().unwrap(), service.clone()).await.unwrap();
@@ -376,7 +377,7 @@ async fn an_engine_that_works_again_is_found_out() {
 }
 
 #[tokio::test]
-async fn a_signal_lets_streams_finish_and_refuses_what_is_new() {
+async fn signal_drains_streams_and_refuses_new_sessions() {
     let program =
         Program::start(&["--tone-seconds=1.5", "--delivery=paced", "--ahead-ms=100", "--admin=127.0.0.1:0"]);
     let admin = program.admin();
@@ -391,8 +392,8 @@ async fn a_signal_lets_streams_finish_and_refuses_what_is_new() {
     assert_eq!(frames.last(), Some(&Frame::Close(Some((1001, "The server is going away".to_owned())))));
     let frames = streaming.read_until("go_away").await;
     assert_eq!(messages(&frames).last().unwrap()["timeLeftMs"], 30_000);
-    let (status, told) = ask(admin, "GET", "/readyz").await;
-    assert_eq!((status, told.as_str()), (503, "not ready: the server is going away\n"));
+    let (status, page) = ask(admin, "GET", "/readyz").await;
+    assert_eq!((status, page.as_str()), (503, "not ready: the server is going away\n"));
     assert_eq!(ask(admin, "GET", "/healthz").await.0, 200, "it lives");
     for _ in 0..2 {
         let mut late = raw(program.addr).await;
@@ -400,7 +401,7 @@ async fn a_signal_lets_streams_finish_and_refuses_what_is_new() {
         let (head, _) = late.read_answer().await;
         assert_eq!((head.status, head.header("retry-after").as_deref()), (503, Some("5")));
     }
-    // Nor is it kept by who connects now, and says nothing.
+    // A new and silent connection does not delay the end.
     let _silent = raw(program.addr).await;
     let frames = streaming.read_until("close").await;
     assert_eq!(messages(&frames).last().unwrap()["reason"], "completed");
@@ -414,7 +415,7 @@ async fn a_signal_lets_streams_finish_and_refuses_what_is_new() {
 }
 
 #[tokio::test]
-async fn a_stream_that_takes_too_long_is_told_to_come_back_and_a_second_signal_ends_at_once() {
+async fn drain_timeout_closes_a_stream_and_a_second_signal_ends_at_once() {
     let program = Program::start(&["--tone-seconds=1000000", "--drain-timeout=200ms"]);
     let (mut client, _) = v1(program.addr).await;
     client.say(r#"{"type":"start_session","prompt":"One.","delivery":{"mode":"paced"}}"#).await;
@@ -444,23 +445,23 @@ fn run(args: &[&str]) -> Output {
 }
 
 #[test]
-fn exit_codes_tell_what_happened() {
+fn exit_code_says_the_outcome() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for (args, code, told) in [
+    for (args, code, expected) in [
         (&["serve", "--admin", &address][..], 1, address.as_str()),
         (&["serve", "--listen", &address], 1, &address),
         (&["serve", "--admin", "nonsense"], 2, "--admin cannot be `nonsense`"),
         (&["serve", "--log-level", "loud"], 2, "--log-level cannot be `loud`"),
         (&["serve", "--drain-timeout", "soon"], 2, "--drain-timeout cannot be `soon`"),
-        // A server that was told to be where its sessions are is not.
+        // The admin listener cannot have the address of the sessions.
         (&["serve", "--listen", "127.0.0.1:0", "--admin", &address], 1, &address),
         (&["--version"], 0, ""),
     ] {
         let output = run(args);
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
-        assert!(stderr.contains(told), "{args:?}: {stderr}");
+        assert!(stderr.contains(expected), "{args:?}: {stderr}");
     }
 }
 
@@ -477,7 +478,7 @@ async fn speak(addr: SocketAddr, prompt: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_session_leaves_one_line_and_no_word_of_what_was_spoken() {
+async fn log_of_a_session_is_one_line_without_its_text() {
     const PROMPT: &str = "Xylophones are quiet. Zeppelins are not.";
     for (format, with_text) in [("json", false), ("json", true), ("text", false), ("text", true)] {
         let format_option = format!("--log-format={format}");
@@ -528,9 +529,9 @@ async fn a_session_leaves_one_line_and_no_word_of_what_was_spoken() {
     }
 }
 
-/// Whoever is not let in leaves a line, too, which says what is wrong; and is counted.
+/// A refused client leaves a log line with the reason, and is counted.
 #[tokio::test]
-async fn a_refusal_leaves_a_line() {
+async fn log_of_a_refusal_is_one_line() {
     let program = Program::start(&["--log-level=debug", "--admin=127.0.0.1:0"]);
     let admin = program.admin();
     let good = String::from_utf8(opening(program.addr, PATH)).unwrap();
@@ -538,7 +539,7 @@ async fn a_refusal_leaves_a_line() {
     let key = good.lines().find(|line| line.starts_with("Sec-WebSocket-Key")).unwrap();
     let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
     let mut refusals = 0;
-    for (request, status, told) in [
+    for (request, status, expected) in [
         ("GET /elsewhere HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 404, "404 Not Found: "),
         (
             good.replace("GET", "POST"),
@@ -556,10 +557,10 @@ async fn a_refusal_leaves_a_line() {
     ] {
         let mut client = raw(program.addr).await;
         client.send_bytes(request.as_bytes()).await;
-        assert_eq!(client.read_head().await.status, status, "{told}");
-        let line = program.line(told);
-        assert!(line.contains(&format!("Z debug: refused 127.0.0.1: {told}")), "{line}");
-        // The next of the same is to be another line.
+        assert_eq!(client.read_head().await.status, status, "{expected}");
+        let line = program.line(expected);
+        assert!(line.contains(&format!("Z debug: refused 127.0.0.1: {expected}")), "{line}");
+        // The next refusal has to be a line of its own.
         program.seen.lock().unwrap().clear();
         refusals += 1;
     }
@@ -570,9 +571,9 @@ async fn a_refusal_leaves_a_line() {
     assert_eq!(value(&page, "aloud_handshakes_total{status=\"414\"}"), 1.0);
 }
 
-/// A pipe that nobody reads costs lines, which are counted, and no session.
+/// A pipe without a reader loses log lines, which are counted, and no session.
 #[tokio::test]
-async fn a_full_stderr_holds_nobody_up() {
+async fn stderr_that_is_full_blocks_no_session() {
     // Far more lines than fit into a pipe and the queue in front of it.
     let args = ["serve", "--listen=127.0.0.1:0", "--engine=tone", "--tone-seconds=0.001", "--log-text"];
     let mut child = aloud(&[&args[..], &["--admin=127.0.0.1:0"]].concat()).spawn().unwrap();
@@ -590,7 +591,7 @@ async fn a_full_stderr_holds_nobody_up() {
     assert!(dropped > 0.0, "{page}");
     let kill = format!("kill -TERM {}", child.id());
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    // Somebody reads at last.
+    // The test reads at last.
     let mut log = String::new();
     stderr.read_to_string(&mut log).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -598,21 +599,11 @@ async fn a_full_stderr_holds_nobody_up() {
     assert!(log.lines().all(|line| line.contains("Z info: ") || line.contains("Z warn: ")));
 }
 
-/// What `.ci/foreign-clients` says of a program. Without it the test is skipped, with its name, but
-/// for where everything has been installed to be tested.
-fn installed(found: Option<OsString>, what: &str, test: &str) -> Option<OsString> {
-    if found.is_none() {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "no {what}: run .ci/foreign-clients");
-        eprintln!("skipped {test}: there is no {what}, see .ci/foreign-clients");
-    }
-    found
-}
-
 #[tokio::test]
-async fn prometheus_own_parser_reads_the_metrics() {
-    let found = std::env::var_os("ALOUD_TEST_PROMETHEUS");
-    let test = "prometheus_own_parser_reads_the_metrics";
-    let Some(python) = installed(found, "prometheus_client", test) else { return };
+async fn metrics_are_read_by_prometheus_own_parser() {
+    let Some(python) = std::env::var_os("ALOUD_TEST_PROMETHEUS") else {
+        return support::skip("metrics_are_read_by_prometheus_own_parser", "ALOUD_TEST_PROMETHEUS");
+    };
     let program = Program::start(&["--tone-seconds=0.1", "--admin=127.0.0.1:0"]);
     speak(program.addr, "One. Two.").await;
     let (_, page) = ask(program.admin(), "GET", "/metrics").await;
@@ -626,20 +617,20 @@ async fn prometheus_own_parser_reads_the_metrics() {
     parser.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
     let output = parser.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // And the guide names each of them.
+    // The guide names each metric.
     let guide = include_str!("../../src/guide/operation.md");
     for family in String::from_utf8(output.stdout).unwrap().lines() {
         assert!(guide.contains(&format!("`{family}")), "{family} is not in the guide");
     }
 }
 
-/// A connection that waits on a socket that is handed over is served by the next server.
+/// The next server serves a connection that waits on an activated socket.
 #[tokio::test]
-async fn a_restart_on_sockets_that_are_handed_over_refuses_nobody() {
-    let python = Command::new("python3").arg("--version").output().is_ok().then(|| "python3".into());
-    let test = "a_restart_on_sockets_that_are_handed_over_refuses_nobody";
-    let Some(python) = installed(python, "python3", test) else { return };
-    let mut systemd = Command::new(python)
+async fn socket_activation_refuses_no_client_during_a_restart() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        return support::skip("socket_activation_refuses_no_client_during_a_restart", "python3");
+    }
+    let mut systemd = Command::new("python3")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/activate.py"))
         .args([
             env!("CARGO_BIN_EXE_aloud"),
@@ -682,7 +673,7 @@ async fn a_restart_on_sockets_that_are_handed_over_refuses_nobody() {
     streaming.read_until("stream_start").await;
     stdin.write_all(b"\n").unwrap();
     streaming.read_until("go_away").await;
-    // Accepted by nobody as long as the first server drains.
+    // No process accepts it while the first server drains.
     let mut waiting = raw(addr).await;
     waiting.send_bytes(&opening(addr, PATH)).await;
     streaming.say(r#"{"type":"resume"}"#).await;

@@ -1,5 +1,5 @@
-//! The built binary as one process among others: signals, too few descriptors, two thousand
-//! connections, a clock that is moved, time that passes without it, a log that nobody reads.
+//! The built binary as a process: signals, too few descriptors, two thousand connections, a clock that
+//! is changed, time during which the process is suspended, a log without a reader.
 
 use crate::support::{
     self, FORMAT, Frame, Raw, Serving, audio, close, crc32, messages, opening, raw, session, start_paced, v1,
@@ -51,22 +51,22 @@ impl Serving {
         within(self.child.wait()).await.unwrap()
     }
 
-    /// The processor time it has used.
+    /// CPU time used so far.
     fn busy(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        // Behind the name, which may hold anything: fields 14 and 15, in hundredths of a second.
+        // After the name, which may contain any byte: fields 14 and 15, in hundredths of a second.
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
         Duration::from_millis(ticks * 10)
     }
 
-    /// Which of its threads waits for what this client sends: a number of the runtime there.
+    /// Identifies the runtime that polls the socket of this client.
     fn runtime_of(&self, client: &Raw) -> u64 {
         let pid = self.pid();
         let port = |addr: SocketAddr| format!(":{:04X}", addr.port());
         let (ours, theirs) = (port(client.local_addr()), port(self.addr));
         let sockets = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
-        // Behind the number of the line: local address, remote address; the tenth is the socket.
+        // After the line number: local address, remote address; the tenth field is the socket.
         let sockets = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         let [socket] = sockets
             .filter(|fields| fields[1].ends_with(&theirs) && fields[2].ends_with(&ours))
@@ -94,14 +94,14 @@ impl Serving {
     }
 }
 
-/// A stream from its start to its end, on a client that is greeted.
+/// Runs a stream from start to end, after the greeting.
 async fn speaks(client: &mut Raw) {
     client.say(START).await;
     let frames = client.read_until("session_end").await;
     assert_eq!(audio(&frames).len(), TONE_BYTES);
 }
 
-/// Ends what the server has begun to close: the code.
+/// Completes the closing handshake of the server. Returns the code.
 async fn closed(client: &mut Raw) -> u16 {
     let frames = client.read_until("close").await;
     let Some(Frame::Close(Some((code, _)))) = frames.last() else { panic!("no code: {frames:?}") };
@@ -112,7 +112,7 @@ async fn closed(client: &mut Raw) -> u16 {
 
 /// A hundred sessions, of either protocol, idle or in the middle of a stream.
 #[tokio::test]
-async fn a_hundred_sessions_end_in_good_order_when_a_signal_says_so() {
+async fn signal_ends_a_hundred_sessions_in_order() {
     let mut server = Serving::tone().await;
     let (mut idle, mut streaming) = (Vec::new(), Vec::new());
     for n in 0..100 {
@@ -130,7 +130,7 @@ async fn a_hundred_sessions_end_in_good_order_when_a_signal_says_so() {
     let bytes = opening(server.addr, PATH);
     let mut begun = raw(server.addr).await;
     begun.send_bytes(&bytes[..20]).await;
-    // Who came before this one is known to the server.
+    // The server has accepted the earlier connections.
     idle.push(session(server.addr).await);
 
     server.signal("TERM").await;
@@ -155,7 +155,7 @@ async fn a_hundred_sessions_end_in_good_order_when_a_signal_says_so() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_at_once() {
+async fn signal_sent_twice_ends_at_once() {
     for signals in [["TERM", "TERM"], ["INT", "TERM"], ["TERM", "INT"]] {
         let mut server = Serving::tone().await;
         let mut client = v1(server.addr).await.0;
@@ -167,7 +167,7 @@ async fn a_second_signal_ends_at_once() {
         server.signal(signals[1]).await;
         let status = server.exited().await;
         assert!(status.code().is_some_and(|code| code != 0), "{signals:?}: {status}");
-        // It was not waited for: no Close.
+        // The server did not wait: no Close.
         let (mut stream, unread) = client.into_parts();
         let mut rest = unread;
         let _ = within(tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest)).await;
@@ -175,10 +175,9 @@ async fn a_second_signal_ends_at_once() {
     }
 }
 
-/// Whatever the one before it has left behind: connections that it closed (TIME_WAIT), and
-/// connections that it was killed with.
+/// The port still has connections of the killed server: closed ones (TIME_WAIT) and open ones.
 #[tokio::test]
-async fn a_server_that_was_killed_is_replaced_at_once() {
+async fn port_of_a_killed_server_is_reused_at_once() {
     let mut server = Serving::tone().await;
     for signal in ["KILL", "TERM", "KILL"] {
         let addr = server.addr;
@@ -207,10 +206,10 @@ async fn a_server_that_was_killed_is_replaced_at_once() {
     }
 }
 
-/// Twenty sessions on two threads, half of which lose their connection and half of which are taken
-/// over by another one, which may be the other thread's: nobody hears a difference.
+/// Twenty sessions on two threads. Half of them lose their connection; another connection takes over
+/// the other half, maybe on the other thread. No client hears a difference.
 #[tokio::test]
-async fn sessions_are_spread_over_threads_and_come_back_on_any() {
+async fn sessions_recover_on_any_thread() {
     const SENTENCES: &str = r#"{"type":"start_session","prompt":"One. Two.","resumable":true,
         "delivery":{"mode":"paced","aheadMs":100}}"#;
     let more = ["--tone-seconds=1", "--threads=2"];
@@ -257,10 +256,12 @@ async fn sessions_are_spread_over_threads_and_come_back_on_any() {
         let (client, frames) = listening.await;
         let heard = audio(&frames);
         assert_eq!(heard.len(), 2 * 16_000);
-        for (told, heard) in
-            messages(&frames).iter().filter(|told| told["type"] == "sentence_end").zip(heard.chunks(16_000))
+        for (message, heard) in messages(&frames)
+            .iter()
+            .filter(|message| message["type"] == "sentence_end")
+            .zip(heard.chunks(16_000))
         {
-            assert_eq!(told["crc32"], format!("{:08x}", crc32(heard)));
+            assert_eq!(message["crc32"], format!("{:08x}", crc32(heard)));
         }
         idle.push(client);
     }
@@ -271,9 +272,9 @@ async fn sessions_are_spread_over_threads_and_come_back_on_any() {
     assert_eq!(server.exited().await.code(), Some(0));
 }
 
-/// With no descriptor left it does not spin, serves those it has, and takes the others when it can.
+/// Without free descriptors the server does not spin, serves its clients, and accepts others later.
 #[tokio::test]
-async fn too_few_descriptors_are_no_reason_to_spin_or_to_stop() {
+async fn descriptors_exhausted_cause_no_spinning_and_no_stop() {
     let mut limited = Command::new("sh");
     limited.args(["-c", r#"ulimit -n 64; exec "$0" "$@""#, env!("CARGO_BIN_EXE_aloud")]);
     let mut server = Serving::start(limited.args(TONE).env_clear().stderr(Stdio::null())).await;
@@ -297,7 +298,7 @@ async fn too_few_descriptors_are_no_reason_to_spin_or_to_stop() {
     for _ in 0..10 {
         speaks(&mut first).await;
     }
-    // Those that have a place leave it to those that have none.
+    // Connected clients leave and make room for waiting ones.
     for mut client in more {
         assert_eq!(client.read_head().await.status, 101);
         assert_eq!(client.read_frame().await.kind(), "session_start");
@@ -310,7 +311,7 @@ async fn too_few_descriptors_are_no_reason_to_spin_or_to_stop() {
 }
 
 #[tokio::test]
-async fn two_thousand_idle_connections_cost_little_and_nobody_anything() {
+async fn connections_idle_by_the_thousand_cost_little() {
     const CONNECTIONS: usize = 2_000;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let enough = maximum.map_or(4_096, |maximum| maximum.min(4_096));
@@ -340,12 +341,12 @@ async fn two_thousand_idle_connections_cost_little_and_nobody_anything() {
     speaks(&mut speaking).await;
 }
 
-/// Deadlines that a test can wait for, of a server that is stopped for longer than any of them.
+/// Deadlines short enough for a test; the server is suspended for longer than each of them.
 const HEARTBEAT: Duration = Duration::from_millis(400);
 const SILENCE: Duration = Duration::from_secs(1);
 const STOPPED: Duration = Duration::from_millis(2_500);
 
-/// Not a test: the server that the next ones start in a process of its own.
+/// Not a test: the server that the next tests start in its own process.
 #[test]
 #[ignore = "started by other tests"]
 fn server_with_short_deadlines() {
@@ -376,7 +377,7 @@ fn short_deadlines() -> Command {
     command
 }
 
-/// Answers every Ping for as long as this; fails if the server closes. What else came.
+/// Answers each Ping for this time; fails if the server closes. Returns the other frames.
 async fn lives(client: &mut Raw, time: Duration) -> Vec<Frame> {
     let until = tokio::time::Instant::now() + time;
     let mut frames = Vec::new();
@@ -390,10 +391,10 @@ async fn lives(client: &mut Raw, time: Duration) -> Vec<Frame> {
     frames
 }
 
-/// A process that did not run for a while blames nobody for the time it has missed: not those who
-/// were asked nothing meanwhile, not those whose words it has not read.
+/// A process that did not run for a while does not count that time as silence: neither of clients that
+/// got no Ping, nor of clients whose frames it has not read.
 #[tokio::test]
-async fn a_process_that_was_stopped_gives_nobody_up_for_it() {
+async fn process_suspended_past_its_deadlines_keeps_its_clients() {
     let server = Serving::start(&mut short_deadlines()).await;
     let mut clients = JoinSet::new();
     let go_on = Arc::new(tokio::sync::Semaphore::new(0));
@@ -414,7 +415,7 @@ async fn a_process_that_was_stopped_gives_nobody_up_for_it() {
         }
         let go_on = Arc::clone(&go_on);
         clients.spawn(async move {
-            // Until it is stopped, and for a while behind it; the last one reads nothing meanwhile.
+            // Until the process is suspended, and a while longer; the last client reads nothing meanwhile.
             while go_on.available_permits() == 0 {
                 match kind {
                     "burst, not read" => sleep(Duration::from_millis(10)).await,
@@ -427,7 +428,7 @@ async fn a_process_that_was_stopped_gives_nobody_up_for_it() {
             assert!(frames.iter().all(|frame| frame.kind() != "close"), "{kind}");
         });
     }
-    // And one in the middle of its handshake, the rest of which is there when the process wakes up.
+    // One client is in its handshake; the rest of it has arrived when the process continues.
     let bytes = opening(server.addr, PATH);
     let mut begun = raw(server.addr).await;
     begun.send_bytes(&bytes[..20]).await;
@@ -441,7 +442,7 @@ async fn a_process_that_was_stopped_gives_nobody_up_for_it() {
     while let Some(lived) = clients.join_next().await {
         lived.unwrap();
     }
-    // Who is silent for real is still found out.
+    // A client that is really silent is still closed.
     let mut silent = session(server.addr).await;
     let frames = silent.read_until("close").await;
     assert_eq!(
@@ -450,9 +451,9 @@ async fn a_process_that_was_stopped_gives_nobody_up_for_it() {
     );
 }
 
-/// Neither are programs that went on meanwhile.
+/// Programs that ran meanwhile do not time out either.
 #[tokio::test]
-async fn a_process_that_was_stopped_takes_what_its_engine_has_made_meanwhile() {
+async fn process_suspended_reads_the_output_of_its_engine_afterwards() {
     let program = r#"sh -c 'for n in 1 2 3 4 5 6; do head -c 1600 /dev/zero | tr "\\0" A; sleep 0.2; done'"#;
     let server = Serving::start(
         aloud(["serve", "--listen=127.0.0.1:0", "--no-warm-up", "--engine=command", "--command", program])
@@ -473,35 +474,24 @@ async fn a_process_that_was_stopped_takes_what_its_engine_has_made_meanwhile() {
     assert!(kinds.contains(&"binary"));
 }
 
-/// What `.ci/foreign-clients` installs. Without it a test is skipped, with its name, but for where
-/// everything has been installed to be tested.
-fn installed(path: &str, test: &str) -> bool {
-    let is_there = Path::new(path).exists();
-    if !is_there {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{path} is missing: run .ci/foreign-clients");
-        eprintln!("skipped {test}: there is no {path}, see .ci/foreign-clients");
-    }
-    is_there
-}
-
-/// An hour forth and two back, and nobody notices but the header that tells the time.
+/// The clock moves an hour forward and two back. Only the `Date` header changes.
 #[tokio::test]
-async fn a_clock_that_is_moved_changes_nothing() {
+async fn wall_clock_changes_have_no_effect() {
     const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
-    if !installed(FAKETIME, "a_clock_that_is_moved_changes_nothing") {
-        return;
+    if !Path::new(FAKETIME).exists() {
+        return support::skip("wall_clock_changes_have_no_effect", FAKETIME);
     }
-    let told = std::env::temp_dir().join(format!("aloud-clock-{}", std::process::id()));
-    fs::write(&told, "+0").unwrap();
+    let offsets = std::env::temp_dir().join(format!("aloud-clock-{}", std::process::id()));
+    fs::write(&offsets, "+0").unwrap();
     let mut moved = short_deadlines();
-    moved.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", &told);
+    moved.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", &offsets);
     moved.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     let server = Serving::start(&mut moved).await;
     let mut idle = session(server.addr).await;
     let mut paced = session(server.addr).await;
     paced.say(&start_paced(500)).await;
     paced.read_until("binary").await;
-    // The hour of the server's clock.
+    // Hour of the server's clock.
     let hour = async || {
         let mut client = raw(server.addr).await;
         client.send_bytes(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -511,28 +501,28 @@ async fn a_clock_that_is_moved_changes_nothing() {
     };
     let before = hour().await;
     for offset in ["+3700s", "-3700s"] {
-        fs::write(&told, offset).unwrap();
+        fs::write(&offsets, offset).unwrap();
         let (heard, played) = tokio::join!(lives(&mut idle, SILENCE * 2), lives(&mut paced, SILENCE * 2));
         assert_eq!(heard, [], "{offset}");
         let seconds = FORMAT.duration(audio(&played).len() as u64).as_secs_f64();
         assert!((1.0..3.2).contains(&seconds), "{offset}: {seconds} s of audio in two");
-        // Only the way forth shows: hyper does not take a date back.
+        // Only the step forward shows: hyper does not move a date back.
         if offset.starts_with('+') {
             assert!(matches!((hour().await - before).rem_euclid(24), 1 | 2), "the clock was not moved");
         }
     }
-    fs::remove_file(&told).unwrap();
+    fs::remove_file(&offsets).unwrap();
 }
 
-/// A log that is stuck, or has nobody at its other end, costs lines and nothing else.
+/// A log that is stuck or has no reader loses lines and nothing else.
 #[tokio::test]
-async fn a_log_that_nobody_reads_keeps_nobody_waiting() {
+async fn log_without_a_reader_blocks_no_session() {
     for is_full in [true, false] {
         let (reader, writer) = std::io::pipe().unwrap();
         let mut filling = writer.try_clone().unwrap();
         let reader = match is_full {
             true => {
-                // Goes on until the other end is closed, so that it is full whatever it holds.
+                // Writes until the other end is closed, so that the pipe is full, whatever its size.
                 std::thread::spawn(move || while filling.write_all(&[b'x'; 4096]).is_ok() {});
                 Some(reader)
             }
@@ -543,7 +533,7 @@ async fn a_log_that_nobody_reads_keeps_nobody_waiting() {
         };
         let mut server = Serving::start(aloud(TONE).stderr(writer)).await;
         let addr = server.addr;
-        // More than may wait for it: each of them is worth a line.
+        // More refusals than the queue of the log holds; each is a line.
         let mut clients = JoinSet::new();
         for _ in 0..4 {
             clients.spawn(async move {

@@ -1,4 +1,4 @@
-//! Who is let in and who is not: pages, credentials, limits, and what each refusal looks like.
+//! Admission: origins, credentials, limits, and the answer to each refused client.
 
 use crate::support::{
     self, FORMAT, Frame, Head, Raw, Running, Scripted, messages, opening_with, over_memory, raw, start_echo,
@@ -30,7 +30,7 @@ async fn server(admission: Admission) -> Running {
     start_with(Config { admission, ..Config::default() }, tone()).await
 }
 
-/// A file of the test's own, removed at the end.
+/// A temporary file, removed at the end.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -47,32 +47,32 @@ impl Drop for Scratch {
     }
 }
 
-/// A server that wants a token, which is `secret` or, for a client named alice, `other`.
+/// A server that requires a token: `secret` or, for a client named alice, `other`.
 async fn guarded(name: &str, admission: Admission) -> (Running, Scratch) {
     let file = Scratch::new(name, format!("{SECRET}\n{OTHER} alice\n"));
     let auth = Auth::Tokens(file.0.clone());
     (server(Admission { auth, ..admission }).await, file)
 }
 
-/// A handshake with these header lines, and its answer.
-async fn knock_at(server: &Running, path: &str, lines: &str) -> (Raw, Head) {
+/// Sends a handshake with these header lines and reads the answer.
+async fn handshake_at(server: &Running, path: &str, lines: &str) -> (Raw, Head) {
     let mut client = raw(server.addr).await;
     client.send_bytes(&opening_with(server.addr, path, lines)).await;
     let head = client.read_head().await;
     (client, head)
 }
 
-async fn knock(server: &Running, lines: &str) -> (Raw, Head) {
-    knock_at(server, PATH, lines).await
+async fn handshake(server: &Running, lines: &str) -> (Raw, Head) {
+    handshake_at(server, PATH, lines).await
 }
 
 async fn status(server: &Running, lines: &str) -> u16 {
-    knock(server, lines).await.1.status
+    handshake(server, lines).await.1.status
 }
 
 /// Connects with these header lines, and takes the greeting.
 async fn enter(server: &Running, lines: &str) -> Raw {
-    let (mut client, head) = knock(server, lines).await;
+    let (mut client, head) = handshake(server, lines).await;
     assert_eq!(head.status, 101, "{head:?}");
     assert_eq!(client.read_frame().await.kind(), "session_start");
     client
@@ -100,7 +100,7 @@ fn retries(head: &Head) -> u64 {
 }
 
 #[tokio::test]
-async fn pages_of_other_hosts_are_refused() {
+async fn origin_of_another_host_is_refused() {
     let plain = server(Admission::default()).await;
     let listed = server(Admission {
         allow_origins: vec!["https://app.example".parse().unwrap(), "null".parse().unwrap()],
@@ -128,9 +128,9 @@ async fn pages_of_other_hosts_are_refused() {
     assert!(body.contains("--allow-origin"), "{body}");
 }
 
-/// What the proxy was asked for counts, as long as the proxy does.
+/// The host that the client asked the proxy for counts, if the proxy is trusted.
 #[tokio::test]
-async fn behind_a_proxy_pages_of_its_host_are_let_in() {
+async fn origin_of_a_trusted_proxys_host_is_allowed() {
     let lines = "Origin: https://app.example\r\nX-Forwarded-Host: app.example\r\n";
     assert_eq!(status(&server(Admission::default()).await, lines).await, 403);
     let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
@@ -144,7 +144,7 @@ async fn behind_a_proxy_pages_of_its_host_are_let_in() {
 }
 
 #[tokio::test]
-async fn a_token_is_taken_in_each_way_it_can_be_carried() {
+async fn token_is_accepted_in_each_carrier() {
     let (server, _file) = guarded("ways", Admission::default()).await;
     for (path, lines, expected) in [
         (PATH, "", 401),
@@ -159,11 +159,11 @@ async fn a_token_is_taken_in_each_way_it_can_be_carried() {
         (PATH, "Sec-WebSocket-Protocol: aloud.v1, bearer.wrong\r\n", 401),
         (PATH, "Authorization: Bearer wrong\r\nSec-WebSocket-Protocol: bearer.secret\r\n", 401),
         ("/api/session/ws?token=secret", "", 401),
-        // The one who can still say it is let in for the moment.
+        // A client that can still send `auth` is admitted until the deadline.
         (PATH, "Sec-WebSocket-Protocol: aloud.v1\r\n", 101),
         ("/api/session/ws?token=secret", "Sec-WebSocket-Protocol: aloud.v1\r\n", 101),
     ] {
-        let (_, head) = knock_at(&server, path, lines).await;
+        let (_, head) = handshake_at(&server, path, lines).await;
         assert_eq!(head.status, expected, "{path} {lines}");
         let protocol = head.header("sec-websocket-protocol");
         let offered = lines.contains("aloud.v1") && expected == 101;
@@ -178,15 +178,15 @@ async fn a_token_is_taken_in_each_way_it_can_be_carried() {
     for (query, expected) in
         [("token=secret", 101), ("a=b&token=secret", 101), ("token=wrong", 401), ("", 401)]
     {
-        assert_eq!(knock_at(&open, &format!("{PATH}?{query}"), "").await.1.status, expected, "{query}");
+        assert_eq!(handshake_at(&open, &format!("{PATH}?{query}"), "").await.1.status, expected, "{query}");
     }
 }
 
 #[tokio::test]
-async fn a_credential_may_come_as_the_first_message() {
+async fn auth_message_may_carry_the_credential() {
     let (server, _file) = guarded("first", Admission::default()).await;
     let mut client = enter(&server, support::V1).await;
-    // Right behind it, without waiting for anything.
+    // The next message follows at once, without waiting for an answer.
     client.say(r#"{"type":"auth","token":"secret"}"#).await;
     client.say(START).await;
     assert_eq!(client.read_until("session_end").await.last().unwrap().kind(), "session_end");
@@ -202,7 +202,7 @@ async fn a_credential_may_come_as_the_first_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_socket_without_a_credential_is_closed_after_ten_seconds() {
+async fn auth_deadline_closes_after_ten_seconds() {
     let file = Scratch::new("late", SECRET);
     let auth = Auth::Tokens(file.0.clone());
     let config = Config { admission: Admission { auth, ..Admission::default() }, ..Config::default() };
@@ -216,7 +216,7 @@ async fn a_socket_without_a_credential_is_closed_after_ten_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_socket_on_which_nothing_is_started_is_closed_after_ten_minutes() {
+async fn idle_deadline_closes_after_ten_minutes() {
     let service = Service::new(Config::default(), tone()).unwrap();
     for (lines, code) in [(support::V1, 4408), ("", 1008)] {
         let mut client = over_memory(&service, 4096, lines).await;
@@ -232,9 +232,9 @@ async fn a_socket_on_which_nothing_is_started_is_closed_after_ten_minutes() {
     }
 }
 
-/// Whoever reads again within the time for closing is told why it ends.
+/// A client that reads again within the close timeout gets the Close with its reason.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_reads_too_slowly_is_told_so_if_it_still_reads() {
+async fn slow_client_gets_the_close_code_if_it_still_reads() {
     for (lines, code) in [(support::V1, 4430), ("", 1008)] {
         let endless = Arc::new(Tone::new(FORMAT, 1e6));
         let service = Service::new(Config::default(), endless).unwrap();
@@ -255,9 +255,9 @@ async fn a_client_that_reads_too_slowly_is_told_so_if_it_still_reads() {
     }
 }
 
-/// An engine is made to wait once so much was made of what a client does not read.
+/// The engine waits once the limit of unread audio is buffered.
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_a_client_is_bounded() {
+async fn audio_buffered_for_a_client_is_bounded() {
     let (engine, mut asked) = Scripted::new();
     let service = Service::new(Config { prefetch: 1, ..Config::default() }, engine).unwrap();
     let mut client = over_memory(&service, 1024, "").await;
@@ -279,7 +279,7 @@ async fn request(server: &Running, head: &str) -> (Head, String) {
 }
 
 #[tokio::test]
-async fn a_ticket_opens_once() {
+async fn ticket_opens_one_connection() {
     let limits = Admission { max_client_connections: Some(1), ..Admission::default() };
     let (server, _file) = guarded("ticket", limits).await;
     let post = "POST /api/session/ticket HTTP/1.1";
@@ -293,7 +293,7 @@ async fn a_ticket_opens_once() {
     let carried = format!("Sec-WebSocket-Protocol: aloud.v1, bearer.{ticket}\r\n");
     let held = enter(&server, &carried).await;
     assert_eq!(status(&server, &carried).await, 401, "used");
-    // It is its owner's: whom it was given to has one connection, and that is this one.
+    // The ticket counts for its owner, who may have one connection: this one.
     assert_eq!(status(&server, "Authorization: Bearer other\r\n").await, 429);
     drop(held);
 
@@ -307,13 +307,13 @@ async fn a_ticket_opens_once() {
         assert_eq!(request(&server, &head).await.0.status, expected, "{head}");
     }
     let open = self::server(Admission::default()).await;
-    assert_eq!(request(&open, &bearer("secret")).await.0.status, 404, "nobody needs one");
+    assert_eq!(request(&open, &bearer("secret")).await.0.status, 404, "no ticket is needed");
     let echo = start_echo(Config::default()).await;
     assert_eq!(request(&echo, post).await.0.status, 405, "an echo has none");
 }
 
 #[tokio::test]
-async fn tickets_end_and_are_only_so_many() {
+async fn tickets_expire_and_are_limited() {
     let post = "POST /api/session/ticket HTTP/1.1\r\nAuthorization: Bearer secret";
     let (few, _file) = guarded("few", Admission { max_tickets: 20, ..Admission::default() }).await;
     for expected in [200, 200, 503] {
@@ -331,7 +331,7 @@ async fn tickets_end_and_are_only_so_many() {
 }
 
 #[tokio::test]
-async fn the_list_of_tokens_is_read_again_when_it_changes() {
+async fn token_list_is_reloaded_when_it_changes() {
     let (server, file) = guarded("reload", Admission::default()).await;
     let is = |token: &'static str, expected: u16| {
         let server = &server;
@@ -340,7 +340,7 @@ async fn the_list_of_tokens_is_read_again_when_it_changes() {
     assert!(is("secret", 101)().await && is("other", 101)().await);
     std::fs::write(&file.0, format!("{OTHER} alice\n")).unwrap();
     until("the token that was taken out is refused", is("secret", 401)).await;
-    // A list that is none changes nothing.
+    // An invalid list changes nothing.
     std::fs::write(&file.0, "hunter2").unwrap();
     sleep(Duration::from_millis(1_100)).await;
     assert!(is("other", 101)().await && is("secret", 401)().await && is("hunter2", 401)().await);
@@ -350,30 +350,30 @@ async fn the_list_of_tokens_is_read_again_when_it_changes() {
 }
 
 #[tokio::test]
-async fn connections_in_all_are_limited() {
+async fn connections_of_the_server_are_limited() {
     let limited = Admission { max_connections: 2, ..Admission::default() };
     let config = || Config { admission: limited.clone(), ..Config::default() };
     for server in [start_with(config(), tone()).await, start_echo(config()).await] {
-        let (first, _second) = (knock(&server, "").await, knock(&server, "").await);
+        let (first, _second) = (handshake(&server, "").await, handshake(&server, "").await);
         assert_eq!(first.1.status, 101);
-        let (_, head) = knock(&server, "").await;
+        let (_, head) = handshake(&server, "").await;
         assert_eq!(head.status, 503);
         assert!(retries(&head) > 0);
-        // No more are sent here by whoever asks for readiness.
+        // A load balancer that checks readiness sends no more clients.
         assert!(server.service.readiness().unwrap_err().contains("the limit of connections is reached"));
-        // Whoever was refused counts no longer, and neither does who has left.
+        // Refused and closed connections no longer count.
         drop(first);
         until("there is room", || async { status(&server, "").await == 101 }).await;
     }
 }
 
-/// From a proxy that is trusted an address counts for itself; from others it is the peer's.
+/// A trusted proxy's forwarded address counts; otherwise the peer's address does.
 #[tokio::test]
 async fn connections_of_a_client_are_limited() {
     let one = Admission { max_client_connections: Some(1), ..Admission::default() };
     let server = self::server(one.clone()).await;
     let held = enter(&server, "X-Forwarded-For: 192.0.2.1\r\n").await;
-    let (_, head) = knock(&server, "X-Forwarded-For: 192.0.2.2\r\n").await;
+    let (_, head) = handshake(&server, "X-Forwarded-For: 192.0.2.2\r\n").await;
     assert_eq!(head.status, 429);
     assert!(retries(&head) > 0);
     drop(held);
@@ -389,12 +389,12 @@ async fn connections_of_a_client_are_limited() {
         ("X-Forwarded-For: 192.0.2.1, 192.0.2.2", 101),
         ("Forwarded: for=\"[2001:db8::1]:80\"", 101),
     ] {
-        let (client, head) = knock(&server, &format!("{address}\r\n")).await;
+        let (client, head) = handshake(&server, &format!("{address}\r\n")).await;
         assert_eq!(head.status, expected, "{address}");
         drop(client);
     }
 
-    // A name is a client, wherever it comes from; without one it is the address.
+    // A named client is one client at any address; without a name the address counts.
     let (server, _file) = guarded("named", one).await;
     let _alice = enter(&server, "Authorization: Bearer other\r\n").await;
     assert_eq!(status(&server, "Authorization: Bearer other\r\n").await, 429);
@@ -415,7 +415,7 @@ async fn handshakes_of_a_client_are_limited() {
     let server = self::server(limited.clone()).await;
     let mut refused = 0;
     for _ in 0..30 {
-        let (_, head) = knock(&server, "").await;
+        let (_, head) = handshake(&server, "").await;
         if head.status == 429 {
             assert!(retries(&head) > 0);
             refused += 1;
@@ -424,7 +424,7 @@ async fn handshakes_of_a_client_are_limited() {
     assert!(refused > 0);
     until("a while later", || async { status(&server, "").await == 101 }).await;
 
-    // Guessing costs the address its handshakes, and a client that is known nothing.
+    // Guessing uses up the handshakes of the address, not those of a named client.
     let (server, _file) = guarded("guess", limited).await;
     let mut found = Vec::new();
     for n in 0..30 {
@@ -435,7 +435,7 @@ async fn handshakes_of_a_client_are_limited() {
 }
 
 #[tokio::test]
-async fn sessions_of_a_client_are_limited_and_lost_ones_count() {
+async fn sessions_of_a_client_are_limited_and_suspended_ones_count() {
     let admission = Admission { max_client_sessions: Some(1), ..Admission::default() };
     let config = Config { admission, resume_ttl: Duration::from_millis(500), ..Config::default() };
     let server = start_with(config, Arc::new(Tone::new(FORMAT, 100.0))).await;
@@ -443,7 +443,7 @@ async fn sessions_of_a_client_are_limited_and_lost_ones_count() {
     let paced = r#"{"type":"start_session","prompt":"One.","resumable":true,"delivery":{"mode":"paced"}}"#;
     first.say(paced).await;
     first.read_until("text").await;
-    // Being connected is no session yet.
+    // A connection alone is no session.
     let (mut second, _) = support::v1(server.addr).await;
     second.say(START).await;
     let error = message(&mut second).await;
@@ -457,7 +457,7 @@ async fn sessions_of_a_client_are_limited_and_lost_ones_count() {
     .await;
     second.say(START).await;
     assert_eq!(message(&mut second).await["code"], "rate_limited", "it is kept");
-    // Who comes back to it has it, and needs no room for another.
+    // A client that recovers the session needs no quota for another one.
     let (id, token) = (&greeting["sessionId"], &greeting["token"]);
     second.say(&json!({"type": "recover", "sessionId": id, "token": token, "offset": 0}).to_string()).await;
     assert_eq!(message(&mut second).await["recovered"], true);
@@ -490,7 +490,7 @@ async fn characters_of_a_client_are_limited_across_its_sessions() {
     assert!((1..=2).contains(&ends), "what was begun: {ends}");
     assert!(messages(&frames).iter().any(|message| message["code"] == "text_too_long"));
     assert!(matches!(frames.last(), Some(Frame::Close(Some((4413, _))))), "{frames:?}");
-    // Coming again does not help, and neither does the session that is there.
+    // Neither a new connection nor the existing session gets more characters.
     let (third, _) = support::v1(server.addr).await;
     for mut client in [first, third] {
         client.say(START).await;
@@ -499,7 +499,7 @@ async fn characters_of_a_client_are_limited_across_its_sessions() {
 }
 
 #[tokio::test]
-async fn messages_in_a_second_are_limited() {
+async fn messages_per_second_are_limited() {
     let config = Config { max_messages_per_sec: Some(1), ..Config::default() };
     let server = start_with(config, tone()).await;
     for (lines, code) in [(support::V1, 4429), ("", 1008)] {
@@ -517,7 +517,7 @@ async fn messages_in_a_second_are_limited() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_list_is_told_at_the_start_and_not_shown() {
+async fn token_list_that_is_invalid_is_reported_at_the_start_and_not_printed() {
     let file = Scratch::new("no-list", "hunter2\n");
     for path in [file.0.clone(), PathBuf::from("/no/such/file")] {
         let auth = Auth::Tokens(path.clone());
@@ -549,7 +549,7 @@ impl Serving {
         Serving { child, addr }
     }
 
-    /// Ends it in good order, so that no line is lost; everything that it wrote on standard error.
+    /// Ends it in order, so that no line is lost. Returns its standard error.
     fn end(mut self) -> String {
         let kill = format!("kill -TERM {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
@@ -568,9 +568,9 @@ impl Drop for Serving {
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_aloud");
 
-/// The program refuses to be open to the network by mistake.
+/// The program refuses to listen on the network by accident.
 #[test]
-fn the_network_is_let_in_only_where_that_is_meant() {
+fn listen_on_the_network_needs_authentication_or_a_flag() {
     let run = |args: &[&str]| {
         let output = Command::new(PROGRAM).args(args).env_clear().output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
@@ -592,9 +592,9 @@ fn the_network_is_let_in_only_where_that_is_meant() {
     }
 }
 
-/// Whatever happens to a token, nothing that the server says to anyone holds it.
+/// No answer, message, metric or log line of the server contains a token.
 #[tokio::test]
-async fn no_token_shows_in_anything_that_is_written() {
+async fn token_appears_in_no_output() {
     let file = Scratch::new("shown", format!("{SECRET} alice\n"));
     let mut command = Command::new(PROGRAM);
     command.args([
@@ -627,7 +627,7 @@ async fn no_token_shows_in_anything_that_is_written() {
             }
             client.say(START).await;
             for message in messages(&client.read_until("session_end").await) {
-                // Its own secret, which is for its client alone.
+                // The secret of the session itself, which is for its client only.
                 tokens.extend(message["token"].as_str().map(str::to_owned));
                 answers += &message["message"].to_string();
             }
@@ -657,9 +657,9 @@ async fn no_token_shows_in_anything_that_is_written() {
     }
 }
 
-/// `aloud say` shows a token, and says what is wrong without one.
+/// `aloud say` sends a token, and reports a missing one.
 #[test]
-fn say_shows_its_token() {
+fn say_sends_its_token() {
     let file = Scratch::new("say-list", format!("{SECRET}\n"));
     let mut command = Command::new(PROGRAM);
     command.args(["serve", "--engine=tone", "--tone-seconds=0.1", "--listen=127.0.0.1:0"]);
@@ -685,9 +685,9 @@ fn say_shows_its_token() {
     }
 }
 
-/// Out of descriptors: who is connected goes on, and when there are some again others come in.
+/// Without free descriptors, connected clients continue; new ones connect once some are free.
 #[tokio::test]
-async fn a_server_out_of_descriptors_goes_on() {
+async fn descriptors_exhausted_leave_the_server_running() {
     let mut command = Command::new("sh");
     let serve =
         "ulimit -n 64; exec \"$0\" serve --engine=tone --tone-seconds=0.1 --threads=1 --listen=127.0.0.1:0";
@@ -698,7 +698,7 @@ async fn a_server_out_of_descriptors_goes_on() {
     for _ in 0..100 {
         held.push(raw(serving.addr).await);
     }
-    // The last of them cannot have been accepted: its handshake is not answered.
+    // The server cannot accept the last connection: its handshake gets no answer.
     let last = held.last_mut().unwrap();
     last.send_bytes(&opening_with(serving.addr, PATH, "")).await;
     for _ in 0..3 {
@@ -713,6 +713,6 @@ async fn a_server_out_of_descriptors_goes_on() {
     late.read_until("session_end").await;
     drop((early, last, late));
     let stderr = serving.end();
-    let told = stderr.matches("cannot accept").count();
-    assert!((1..=3).contains(&told), "told, and not over and over: {stderr}");
+    let lines = stderr.matches("cannot accept").count();
+    assert!((1..=3).contains(&lines), "logged, and not repeatedly: {stderr}");
 }

@@ -1,8 +1,8 @@
-//! Programs as engines: what is heard of a good one, what is told of a bad one, and that none of
-//! either is left when nobody listens any more.
+//! Programs as engines: the audio of a good one, the error of a bad one, and no process left once
+//! the client is gone.
 //!
-//! The programs are scripts for `sh`. Each holds a FIFO open, as does whatever it starts, so that
-//! its end is an event: the other side of the FIFO comes to its end when the last of them has.
+//! The programs are scripts for `sh`. Each script and all its children hold a FIFO open. The other
+//! side of the FIFO reads its end when the last of them exits.
 
 use crate::support::{self, log, start_with, v1, within};
 use aloud::Config;
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 const RATE_HZ: u32 = 8_000;
 
-/// What the voice of every script says: a tenth of a second that nobody takes for silence or text.
+/// Audio of each script: a tenth of a second that resembles neither silence nor text.
 fn voice() -> Vec<i16> {
     (0..800i16).map(|n| if n % 16 < 8 { 9_000 + n } else { -9_000 - n }).collect()
 }
@@ -31,7 +31,7 @@ fn s16(samples: &[i16]) -> Vec<u8> {
     samples.iter().flat_map(|s| s.to_le_bytes()).collect()
 }
 
-/// A directory with what scripts need, removed at the end.
+/// A directory for the files of a script, removed at the end.
 struct Stage(PathBuf);
 
 impl Stage {
@@ -57,7 +57,7 @@ impl Stage {
         Stage(path)
     }
 
-    /// The settings for a script, which must hold no single quotes; braces are doubled.
+    /// Settings for a script, which must not contain single quotes; braces are doubled.
     fn settings(&self, script: &str) -> Settings {
         let path = self.0.to_str().unwrap();
         let script = script.replace('{', "{{").replace('}', "}}");
@@ -73,13 +73,13 @@ impl Stage {
         Command::new(self.settings(script)).unwrap()
     }
 
-    /// Waits for a script: to begin, and to be gone with all that it has started.
+    /// Waits for a script to begin, and to be gone with all its children.
     fn watch(&self) -> Watch {
         let path = self.0.join("alive");
         let (begin, begun) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         std::thread::spawn(move || {
-            // Waits until somebody holds the other side.
+            // Waits until a process opens the other side.
             let mut alive = BufReader::new(File::open(path).unwrap());
             let mut pid = String::new();
             alive.read_line(&mut pid).unwrap();
@@ -108,7 +108,7 @@ impl Watch {
         Pid::from_raw(within(&mut self.begun).await.unwrap()).unwrap()
     }
 
-    /// Returns once the script is gone, with all that it has started, and its process is reaped.
+    /// Returns once the script and all its children are gone and its process is reaped.
     async fn gone(self, pid: Pid) {
         within(self.ended).await.unwrap();
         within(async {
@@ -124,7 +124,7 @@ fn utterance(text: &str) -> Utterance {
     Utterance::new(text, Format { encoding: Encoding::PcmS16le, sample_rate_hz: RATE_HZ })
 }
 
-/// All that is heard, and the error that it ended with.
+/// All audio, and the error at its end.
 async fn heard(mut speech: Speech) -> (Vec<i16>, Option<SynthesisError>) {
     let mut audio = Vec::new();
     let error = within(async {
@@ -143,18 +143,18 @@ async fn heard(mut speech: Speech) -> (Vec<i16>, Option<SynthesisError>) {
 }
 
 #[tokio::test]
-async fn what_programs_do_is_heard_or_told_and_nothing_of_them_is_left() {
+async fn command_output_is_spoken_or_reported_and_no_process_is_left() {
     use SynthesisErrorKind::{Failed, NoAudio, Timeout};
-    // Script, how often the voice is heard, what is told.
+    // Script, how often it speaks the audio, the error.
     let table = [
         ("cat >/dev/null; cat voice.wav", 1, None),
         ("cat voice.wav; cat >/dev/null", 1, None),
         ("cat voice.raw", 1, None),
         ("cat voice.raw; printf x", 1, None),
         ("cat voice.raw voice.wav voice.wav", 3, None),
-        // It fills the pipe that is drained beside.
+        // It fills standard error, which the server drains.
         ("head -c 1000000 /dev/zero >&2; cat voice.raw", 1, None),
-        // It says that it is done, in one way or another, and something holds on.
+        // It announces its end, in several ways, while a child stays alive.
         ("cat voice.raw; sleep 60 &", 1, None),
         ("cat voice.raw; exec >&-; sleep 60", 1, None),
         ("cat voice.raw; (sleep 60 >&- 2>&- &)", 1, None),
@@ -193,7 +193,7 @@ async fn what_programs_do_is_heard_or_told_and_nothing_of_them_is_left() {
         let pid = watch.begun().await;
         let (samples, error) = heard(speech).await;
         assert_eq!(samples.len(), times * 800, "{script}");
-        // But for the fades.
+        // Except for the fades.
         let middle = 40..samples.len().saturating_sub(40).max(40);
         assert_eq!(samples.get(middle.clone()), voice().repeat(times).get(middle), "{script}");
         match (error, expected) {
@@ -209,13 +209,13 @@ async fn what_programs_do_is_heard_or_told_and_nothing_of_them_is_left() {
 }
 
 #[tokio::test]
-async fn a_program_that_never_ends_is_ended() {
+async fn command_that_never_ends_is_killed() {
     let stage = Stage::new();
     let mut watch = stage.watch();
     let speech = stage.engine("while :; do cat long.raw; done").speak(utterance("Hi."));
     let pid = watch.begun().await;
     let (samples, error) = heard(speech).await;
-    // 30 s and one for each character.
+    // 30 s, and 1 s for each character.
     assert_eq!(samples.len(), 33 * RATE_HZ as usize);
     assert!(
         error.is_some_and(|error| error.message.contains("too much audio for this sentence (limit 33 s)"))
@@ -224,7 +224,7 @@ async fn a_program_that_never_ends_is_ended() {
 }
 
 #[tokio::test]
-async fn without_a_listener_programs_are_gone_with_all_they_started() {
+async fn command_without_a_listener_is_killed_with_its_children() {
     let table = [
         "sleep 60",
         "trap : TERM INT HUP PIPE; while :; do sleep 60; done",
@@ -232,9 +232,9 @@ async fn without_a_listener_programs_are_gone_with_all_they_started() {
         "cat voice.raw; sleep 60 & sleep 60",
         "while :; do cat long.raw; done",
         "cat /dev/zero >&2",
-        // Its end is no end as long as something it started holds on.
+        // The script exits, but its child keeps the pipe open.
         "sleep 60 &",
-        // A pipeline that has closed what the server sees of it.
+        // A pipeline that has closed its standard output.
         "exec >&- 2>&- <&-; sleep 60",
     ];
     let stage = Stage::new();
@@ -253,7 +253,7 @@ async fn without_a_listener_programs_are_gone_with_all_they_started() {
 }
 
 #[test]
-fn programs_do_not_outlive_the_runtime() {
+fn command_does_not_outlive_the_runtime() {
     let stage = Stage::new();
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let serving = runtime();
@@ -268,7 +268,7 @@ fn programs_do_not_outlive_the_runtime() {
 }
 
 #[tokio::test]
-async fn a_program_waits_for_its_listener_and_that_time_is_not_held_against_it() {
+async fn command_held_by_a_pause_does_not_time_out() {
     let stage = Stage::new();
     let short = Duration::from_millis(700);
     let settings = Settings {
@@ -287,7 +287,7 @@ async fn a_program_waits_for_its_listener_and_that_time_is_not_held_against_it()
         .unwrap(),
     );
     assert!(matches!(within(speech.next()).await, Some(Ok(Piece::Audio(_)))));
-    // Time itself is what is tested here.
+    // This test measures real time.
     tokio::time::sleep(3 * short).await;
     let held = speech.buffered_bytes();
     assert!(held < 100_000, "{held} bytes are made ahead");
@@ -300,7 +300,7 @@ async fn a_program_waits_for_its_listener_and_that_time_is_not_held_against_it()
 }
 
 #[tokio::test]
-async fn a_sentence_reaches_a_program_by_standard_input() {
+async fn command_reads_the_sentence_from_standard_input() {
     let stage = Stage::new();
     let long = "Tea. ".repeat(60_000);
     for (text, expected) in [
@@ -317,7 +317,7 @@ async fn a_sentence_reaches_a_program_by_standard_input() {
 }
 
 #[tokio::test]
-async fn arguments_are_filled_in() {
+async fn command_arguments_are_filled_in() {
     let stage = Stage::new();
     let sentence = utterance("Good evening.");
     let dashed = utterance("-5 degrees, $HOME");
@@ -361,7 +361,7 @@ async fn arguments_are_filled_in() {
 }
 
 #[test]
-fn a_command_that_cannot_be_run_is_refused_with_a_sentence() {
+fn command_that_cannot_run_is_refused_with_a_sentence() {
     let table = [
         ("", "it is empty"),
         ("  \t ", "it is empty"),
@@ -391,7 +391,7 @@ fn a_command_that_cannot_be_run_is_refused_with_a_sentence() {
 }
 
 #[tokio::test]
-async fn voices_are_those_that_were_named() {
+async fn command_voices_are_the_configured_ones() {
     let names = |voices: &[&str], command: &str| {
         let voices = voices.iter().map(|&voice| voice.to_owned()).collect();
         let engine = Command::new(Settings { voices, ..Settings::new(command) }).unwrap();
@@ -403,14 +403,14 @@ async fn voices_are_those_that_were_named() {
 }
 
 #[tokio::test]
-async fn the_operator_reads_how_a_program_ended_and_its_last_words() {
+async fn command_exit_and_last_output_are_logged() {
     log::listen();
     let stage = Stage::new();
     let script =
         "head -c 3000 /dev/zero >&2; printf \"\\033[31mno such\\nmodel %s\" 4711 >&2; cat voice.raw; exit 3";
     let _watch = stage.watch();
     let (_, error) = heard(stage.engine(script).speak(utterance("Good evening."))).await;
-    // The listener is told no more than that.
+    // The client gets only this much.
     assert_eq!(error.unwrap().message, "The speech program ended with exit code 3.");
     let killed = "printf 4712 >&2; cat voice.raw; kill -9 $$";
     let _watch = stage.watch();
@@ -430,7 +430,7 @@ async fn the_operator_reads_how_a_program_ended_and_its_last_words() {
 }
 
 #[tokio::test]
-async fn a_program_that_was_removed_is_a_failure_of_its_sentence() {
+async fn command_that_was_removed_fails_its_sentence() {
     let stage = Stage::new();
     let program = stage.0.join("program");
     std::fs::copy(find("true"), &program).unwrap();
@@ -446,7 +446,7 @@ fn find(program: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_program_is_gone_when_its_sentence_is_cancelled_or_its_socket_is_lost() {
+async fn command_is_killed_on_cancel_and_on_a_lost_connection() {
     let stage = Stage::new();
     for ending in ["cancel", "end", "close", "reset"] {
         let engine = Arc::new(stage.engine("cat voice.raw; sleep 60"));
@@ -474,15 +474,12 @@ async fn a_program_is_gone_when_its_sentence_is_cancelled_or_its_socket_is_lost(
     }
 }
 
-/// Nobody here wrote espeak-ng. The guide has this command.
+/// espeak-ng is an independent program. The guide has this command.
 #[test]
 fn espeak_ng_speaks() {
-    let test = "espeak_ng_speaks";
     let path = std::env::var_os("PATH").unwrap();
     if !std::env::split_paths(&path).any(|directory| directory.join("espeak-ng").is_file()) {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "run .ci/foreign-clients");
-        eprintln!("skipped {test}: espeak-ng is not installed");
-        return;
+        return support::skip("espeak_ng_speaks", "espeak-ng");
     }
     let stage = Stage::new();
     let say = |command: &str, text: &str, more: &[&str]| {
@@ -506,7 +503,7 @@ fn espeak_ng_speaks() {
     // Twice as fast takes about half as long.
     let (fast, _) = say(stdin, text, &["--speed", "2"]);
     assert!((plain * 2 / 5..plain * 3 / 4).contains(&fast), "{fast} of {plain} samples");
-    // By argument, and what looks like an option is spoken.
+    // By argument; text that looks like an option is spoken.
     let argument = "espeak-ng --stdout -v {voice} -s {wpm} {text}";
     let (german, _) = say(argument, "-5 Grad.", &["--voices", "de,en-us"]);
     assert!(german > 11_025, "{german} samples");
@@ -514,7 +511,7 @@ fn espeak_ng_speaks() {
     assert!((telephone * 22_050 / 8_000).abs_diff(plain) < 1_000, "{telephone} and {plain} samples");
 }
 
-/// Samples of 16 bit in a WAV of ours.
+/// Number of 16-bit samples in a WAV file of aloud.
 fn samples(file: &Path) -> usize {
     let wav = std::fs::read(file).unwrap();
     assert_eq!(&wav[36..40], b"data");

@@ -1,5 +1,5 @@
-//! RFC 6455 as a peer sees it: what is sound comes back from an echo, what is not gets the Close
-//! frame with the right code, and then the end of the stream, never a reset.
+//! RFC 6455 as a peer sees it: an echo returns each valid message. A violation gets a Close frame with
+//! the right code and then the end of the stream, never a reset.
 
 use crate::support::{Frame, Raw, Running, close, frame, open, plain, session, start, start_echo};
 use aloud::Config;
@@ -71,7 +71,7 @@ fn violations() -> Vec<(&'static str, Vec<u8>, u16)> {
 }
 
 #[tokio::test]
-async fn a_violation_gets_a_close_with_its_code_from_an_echo() {
+async fn violation_gets_a_close_with_its_code_from_an_echo() {
     let server = echo().await;
     for (name, bytes, code) in violations() {
         for trickles in [false, true] {
@@ -92,7 +92,7 @@ async fn a_violation_gets_a_close_with_its_code_from_an_echo() {
 }
 
 #[tokio::test]
-async fn a_violation_gets_a_close_with_its_code_from_a_session() {
+async fn violation_gets_a_close_with_its_code_from_a_session() {
     let server = sessions().await;
     for (name, bytes, code) in violations() {
         for trickles in [false, true] {
@@ -110,9 +110,9 @@ async fn a_violation_gets_a_close_with_its_code_from_a_session() {
     server.is_quiet().await;
 }
 
-/// A violation while audio flows: the Close stands between two whole frames, not inside of one.
+/// A violation while audio flows: the Close stands between two whole frames, not inside one.
 #[tokio::test]
-async fn a_violation_in_mid_stream_gets_a_close_too() {
+async fn violation_in_mid_stream_gets_a_close_between_frames() {
     let server = sessions().await;
     for (name, bytes, code) in violations() {
         let mut client = session(server.addr).await;
@@ -129,7 +129,7 @@ async fn a_violation_in_mid_stream_gets_a_close_too() {
 }
 
 #[tokio::test]
-async fn too_many_fragments_end_a_session_and_not_an_echo() {
+async fn fragments_over_the_limit_end_a_session_and_not_an_echo() {
     let server = sessions().await;
     for (first, payload) in [(0x01, &b""[..]), (0x01, b"a"), (0x02, b""), (0x02, b"a")] {
         let mut client = session(server.addr).await;
@@ -146,10 +146,10 @@ async fn too_many_fragments_end_a_session_and_not_an_echo() {
     assert_eq!(client.read_frame().await, Frame::Binary(vec![b'a'; 65_536]));
 }
 
-/// What a peer announces costs no memory where it is over the limit, and no more than that where it
-/// is within.
+/// An announced length over the limit allocates nothing; one within the limit allocates at most that
+/// much.
 #[test]
-fn a_length_is_believed_up_to_the_limit_and_no_further() {
+fn length_over_the_limit_allocates_nothing() {
     const LIMIT: u64 = 1 << 16;
     let limits = Limits { max_message_bytes: LIMIT as usize, max_fragments: 1_000, read_buffer_bytes: 256 };
     for (length, code) in
@@ -170,7 +170,7 @@ fn a_length_is_believed_up_to_the_limit_and_no_further() {
 }
 
 #[tokio::test]
-async fn messages_of_every_size_come_back() {
+async fn echo_returns_messages_of_every_size() {
     let server = echo().await;
     let mut client = open(server.addr).await;
     for size in [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 20] {
@@ -194,9 +194,9 @@ async fn messages_of_every_size_come_back() {
     }
 }
 
-/// At every place where a segment may end.
+/// The segment ends at each possible place.
 #[tokio::test]
-async fn frames_come_back_however_they_are_cut() {
+async fn echo_returns_frames_cut_anywhere() {
     let server = echo().await;
     let mut client = open(server.addr).await;
     let bytes = [
@@ -218,7 +218,7 @@ async fn frames_come_back_however_they_are_cut() {
     }
 }
 
-/// What a client closes with, and what it gets.
+/// Closes with this body and checks the Close that the client gets.
 async fn closes(client: &mut Raw, body: &[u8], behind: &[u8]) {
     client.send_bytes(&[&frame(0x88, body), behind].concat()).await;
     let expected = body.get(..2).map(|code| u16::from_be_bytes([code[0], code[1]]));
@@ -228,7 +228,7 @@ async fn closes(client: &mut Raw, body: &[u8], behind: &[u8]) {
 }
 
 #[tokio::test]
-async fn a_close_is_echoed_and_the_stream_ended() {
+async fn close_is_echoed_and_ends_the_stream() {
     let (echo, sessions) = (echo().await, sessions().await);
     let long = [b"\x0f\xa0", &b"r".repeat(123)[..]].concat();
     for body in [&b""[..], b"\x03\xe8", b"\x03\xe9bye", b"\x0b\xb8", b"\x13\x87gr\xc3\xbc\xc3\x9fe", &long] {

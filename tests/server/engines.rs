@@ -1,5 +1,5 @@
-//! What a listener and an operator see of the engines behind a server: turns, overload, a second
-//! engine, voices, limits, and the word said before anybody listens.
+//! Engines as clients and operators see them: the queue, overload, the fallback, voices, limits, and
+//! the warm-up before the first client.
 
 use crate::support::{
     self, FORMAT, Frame, Raw, Scripted, audio, close, messages, over_memory, raw, session, start_echo,
@@ -18,7 +18,7 @@ fn queued(engine: Arc<dyn Synthesizer>, concurrency: usize, waiting: usize) -> A
     Arc::new(Queue::new(engine, QueueBounds { concurrency, waiting, ..QueueBounds::default() }))
 }
 
-/// An engine that fails every sentence at once, or says nothing for ever.
+/// An engine that fails each sentence at once, or stays silent without an end.
 struct Broken {
     hangs: bool,
 }
@@ -43,7 +43,7 @@ impl Synthesizer for Broken {
 }
 
 #[tokio::test]
-async fn a_session_that_finds_no_place_is_told_to_come_back_later() {
+async fn queue_that_is_full_closes_with_try_again_later() {
     let (engine, mut asked) = Scripted::new();
     let server = start_with(Config { prefetch: 1, ..Config::default() }, queued(engine, 1, 1)).await;
     let (mut working, mut waiting) = (session(server.addr).await, session(server.addr).await);
@@ -65,7 +65,7 @@ async fn a_session_that_finds_no_place_is_told_to_come_back_later() {
     refused.read_until("error").await;
     assert_eq!(closed_with(&mut refused).await, 1013);
 
-    // Those that were there first are none the worse for it.
+    // The sessions that came first are not affected.
     drop(busy);
     let (utterance, mut sink) = within(asked.recv()).await.unwrap();
     assert_eq!(utterance.index, 0, "the next of the other session");
@@ -74,7 +74,7 @@ async fn a_session_that_finds_no_place_is_told_to_come_back_later() {
 }
 
 #[tokio::test]
-async fn a_listener_that_leaves_the_queue_makes_room() {
+async fn queue_has_room_once_a_client_leaves() {
     let (engine, mut asked) = Scripted::new();
     let queue = queued(engine, 1, 1);
     let server = start_with(Config { prefetch: 1, ..Config::default() }, queue.clone()).await;
@@ -96,8 +96,8 @@ async fn a_listener_that_leaves_the_queue_makes_room() {
     }
 }
 
-/// Sentences of this many sessions, an hour of text each if need be: which of them the engine
-/// worked on, in order, one at a time.
+/// Runs one session for each of these texts. Returns the order in which the engine worked on the
+/// sessions' sentences, one at a time.
 async fn order_of(texts: &[String], prefetch: usize) -> Vec<usize> {
     let (engine, mut asked) = Scripted::new();
     let config = Config { prefetch, ..Config::default() };
@@ -127,7 +127,7 @@ async fn order_of(texts: &[String], prefetch: usize) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn a_long_text_does_not_keep_a_short_one_waiting() {
+async fn queue_serves_a_short_text_beside_a_long_one() {
     let long = "Here is one more sentence of a long text. ".repeat(50);
     for prefetch in [1, 2, 50] {
         let order = order_of(&[long.clone(), "This one is short.".to_owned()], prefetch).await;
@@ -135,7 +135,7 @@ async fn a_long_text_does_not_keep_a_short_one_waiting() {
         assert!(place <= 2, "turn {place} with a prefetch of {prefetch}");
         assert_eq!(order.len(), 51);
     }
-    // And of three long ones each has its share at every moment.
+    // Of three long texts each has its share at any time.
     let order = order_of(&[long.clone(), long.clone(), long], 2).await;
     for n in 3..147 {
         let mine = |session: usize| order[..n].iter().filter(|&&one| one == session).count();
@@ -145,7 +145,7 @@ async fn a_long_text_does_not_keep_a_short_one_waiting() {
 }
 
 #[tokio::test]
-async fn a_second_engine_speaks_what_the_first_one_fails() {
+async fn fallback_speaks_sentences_that_the_first_engine_fails() {
     let engine = Fallback::new(Arc::new(Broken { hangs: false }), Arc::new(Tone::new(FORMAT, 0.1)));
     let server = start_with(Config::default(), Arc::new(engine)).await;
     let (mut client, _) = v1(server.addr).await;
@@ -158,7 +158,7 @@ async fn a_second_engine_speaks_what_the_first_one_fails() {
     assert_eq!((warnings.len(), &warnings[0]["code"]), (1, &json!("fallback_engine")));
     assert!(warnings[0]["message"].as_str().unwrap().contains("tone"), "{warnings:?}");
 
-    // A client of the base protocol hears it and is told nothing that it does not know.
+    // A client of the base protocol hears it and gets no message of `aloud.v1`.
     let mut client = session(server.addr).await;
     client.say(START).await;
     let frames = client.read_until("session_end").await;
@@ -167,7 +167,7 @@ async fn a_second_engine_speaks_what_the_first_one_fails() {
 }
 
 #[tokio::test]
-async fn a_sentence_that_breaks_off_ends_and_the_next_is_the_second_engine_s() {
+async fn fallback_takes_over_after_a_sentence_that_breaks_off() {
     let (first, mut asked) = Scripted::new();
     let engine = Fallback::new(first, Arc::new(Tone::new(FORMAT, 0.1)));
     let server = start_with(Config { prefetch: 1, ..Config::default() }, Arc::new(engine)).await;
@@ -177,17 +177,17 @@ async fn a_sentence_that_breaks_off_ends_and_the_next_is_the_second_engine_s() {
     sink.push(&[1; 320]).unwrap();
     tokio::spawn(sink.fail(SynthesisError::failed("It broke.")));
     let frames = client.read_until("session_end").await;
-    let told: Vec<&str> = frames.iter().map(Frame::kind).filter(|kind| *kind != "binary").collect();
-    // An answer: it may overtake what is in the log.
-    assert_eq!(told.iter().filter(|kind| **kind == "warning").count(), 1);
-    let stream = told.iter().copied().filter(|kind| !["warning", "timestamps"].contains(kind));
+    let kinds: Vec<&str> = frames.iter().map(Frame::kind).filter(|kind| *kind != "binary").collect();
+    // An answer may overtake the contents of the log.
+    assert_eq!(kinds.iter().filter(|kind| **kind == "warning").count(), 1);
+    let stream = kinds.iter().copied().filter(|kind| !["warning", "timestamps"].contains(kind));
     let stream: Vec<&str> = stream.collect();
     assert_eq!(stream[..6], ["stream_start", "text", "error", "sentence_end", "text", "sentence_end"]);
     assert_eq!(audio(&frames).len(), 640 + 2 * 1_600);
     assert!(asked.try_recv().is_err(), "the first engine is left alone");
 }
 
-/// The code of the Close that comes next. The client answers it, so that nobody waits for that.
+/// Returns the code of the next Close. The client answers it, so that the server need not wait.
 async fn closed_with(client: &mut Raw) -> u16 {
     let frame = client.read_frame().await;
     let Frame::Close(Some((code, reason))) = frame else { panic!("no Close but {frame:?}") };
@@ -201,7 +201,7 @@ async fn sentence(client: &mut Raw) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn voices_are_chosen_per_session_and_by_update() {
+async fn voice_is_set_per_session_and_by_update() {
     let engine = Arc::new(Flite::new());
     let format = engine.format();
     let server = start_with(Config::default(), engine.clone()).await;
@@ -234,7 +234,7 @@ async fn voices_are_chosen_per_session_and_by_update() {
         assert!(*heard.last().unwrap() == expected(voice, speed).await, "{update}");
     }
     assert!(heard[0] != heard[1] && heard[1] != heard[3]);
-    // Another session is not concerned.
+    // Another session is not affected.
     let (mut other, _) = v1(server.addr).await;
     other.say(&json!({"type": "start_session", "prompt": text, "language": "en"}).to_string()).await;
     assert!(sentence(&mut other).await == expected("", 1.0).await);
@@ -275,7 +275,7 @@ async fn voices_are_listed() {
     for path in ["/api/voices/", "/api/voice", "/api/voicess"] {
         assert_eq!(ask(server.addr, "GET", path).await.0.status, 404, "{path}");
     }
-    // What is not known is left out.
+    // Unknown properties are left out.
     let server = start_with(Config::default(), Scripted::new().0).await;
     let (_, body) = ask(server.addr, "GET", "/api/voices").await;
     let voices: Value = serde_json::from_str(&body).unwrap();
@@ -286,18 +286,18 @@ async fn voices_are_listed() {
 }
 
 #[tokio::test]
-async fn a_session_is_closed_once_it_has_spoken_as_much_as_it_may() {
+async fn character_limit_closes_the_session() {
     let config = || Config { max_session_chars: Some(32), ..Config::default() };
     let server = start_with(config(), Arc::new(Tone::new(FORMAT, 0.1))).await;
     let (mut client, greeting) = v1(server.addr).await;
-    assert!(greeting["limits"].get("maxSessionChars").is_none(), "the contract lists what is told");
+    assert!(greeting["limits"].get("maxSessionChars").is_none(), "the contract lists the announced limits");
     client.say(START).await;
     let frames = client.read_until("session_end").await;
-    let told = messages(&frames);
+    let messages = messages(&frames);
     assert_eq!(audio(&frames).len(), 2 * 1_600, "what it may speak is heard");
-    assert_eq!(told[told.len() - 2]["code"], "text_too_long");
-    assert_eq!(told[told.len() - 1]["reason"], "error");
-    assert_eq!(told[told.len() - 1]["usage"]["chars"], 30);
+    assert_eq!(messages[messages.len() - 2]["code"], "text_too_long");
+    assert_eq!(messages[messages.len() - 1]["reason"], "error");
+    assert_eq!(messages[messages.len() - 1]["usage"]["chars"], 30);
     assert_eq!(closed_with(&mut client).await, 4413);
 
     let mut client = session(server.addr).await;
@@ -308,7 +308,7 @@ async fn a_session_is_closed_once_it_has_spoken_as_much_as_it_may() {
 }
 
 #[tokio::test]
-async fn an_engine_shows_that_it_works_before_anybody_listens() {
+async fn warm_up_checks_the_engine_before_the_first_client() {
     let service = |engine: Arc<dyn Synthesizer>| Service::new(Config::default(), engine).unwrap();
     let tone = || Arc::new(Tone::new(FORMAT, 0.1));
     let broken = |hangs| Arc::new(Broken { hangs });
@@ -317,7 +317,7 @@ async fn an_engine_shows_that_it_works_before_anybody_listens() {
         assert!(within(service.warm_up()).await.unwrap() < Duration::from_secs(10));
         assert_eq!(service.syntheses().count(), 0);
     }
-    // Both engines have to: one that never speaks is as bad for a listener as it was.
+    // Both engines have to work.
     let cases: [Arc<dyn Synthesizer>; 4] = [
         broken(false),
         queued(broken(false), 1, 1),
@@ -333,7 +333,7 @@ async fn an_engine_shows_that_it_works_before_anybody_listens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_has_half_a_minute_for_its_first_word() {
+async fn warm_up_has_half_a_minute() {
     let service = Service::new(Config::default(), Arc::new(Broken { hangs: true })).unwrap();
     let began = tokio::time::Instant::now();
     let error = service.warm_up().await.unwrap_err().to_string();
@@ -341,10 +341,10 @@ async fn an_engine_has_half_a_minute_for_its_first_word() {
     assert!(error.contains("broken") && error.contains("30 s"), "{error}");
 }
 
-/// How long a short text waits for its first audio beside one of fifty sentences, where the engine
-/// takes a second for a sentence and does one at a time. Told by what the engine was asked for.
+/// Measures the wait of a short text for its first audio beside a text of fifty sentences. The engine
+/// takes 1 s for a sentence, one at a time. The order of its requests shows the result.
 #[tokio::test(start_paused = true)]
-async fn waiting_beside_a_long_text_is_one_sentence_of_it() {
+async fn queue_delays_a_short_text_by_one_sentence_of_a_long_one() {
     let (engine, mut asked) = Scripted::new();
     tokio::spawn(async move {
         while let Some((utterance, mut sink)) = asked.recv().await {
@@ -368,7 +368,7 @@ async fn waiting_beside_a_long_text_is_one_sentence_of_it() {
     short.say(r#"{"type":"start_session","prompt":"This one is short."}"#).await;
     short.read_until("binary").await;
     let waited = began.elapsed();
-    // What is being worked on, one of the long text at most, and its own.
+    // The sentence in flight, at most one of the long text, and its own.
     assert!(waited <= Duration::from_secs(3), "{waited:?}");
     eprintln!("beside 48 sentences that wait, a second each: {waited:?} to the first audio");
 }

@@ -1,5 +1,5 @@
-//! Peers that vanish, stall, flood and send nonsense; engines that fail; a server that is told to
-//! stop: each has a defined end, what worked for the lost one stops, and the others go on.
+//! Peers that vanish, stall, flood and send nonsense; engines that fail; a server that stops. Each
+//! case has a defined end: the lost session's synthesis stops, and other sessions continue.
 
 use crate::support::{
     Asked, FORMAT, Frame, PATIENCE, Raw, Running, Scripted, close, frame, log, open, opening, raw, session,
@@ -20,7 +20,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{interval, timeout};
 
-/// Long enough to be told from at once, short enough to wait for.
+/// Long enough to differ from at once, short enough to wait for.
 const SOON: Duration = Duration::from_millis(200);
 
 const START: &str = r#"{"type":"start_session","prompt":"One."}"#;
@@ -31,12 +31,12 @@ async fn scripted(config: Config) -> (Running, Asked) {
     (start_with(config, engine).await, asked)
 }
 
-/// A server that speaks by itself: a tenth of a second of tone for each sentence.
+/// A server with the tone engine: a tenth of a second for each sentence.
 async fn tone(config: Config) -> Running {
     start_with(config, Arc::new(Tone::new(FORMAT, 0.1))).await
 }
 
-/// A client whose sentence the engine was asked for, and the engine's end of it.
+/// A client whose sentence is in flight, and the engine's sink for it.
 async fn speaking(server: &Running, asked: &mut Asked) -> (Raw, Sink) {
     let mut client = session(server.addr).await;
     client.say(START).await;
@@ -61,7 +61,7 @@ fn audio(frames: &[Frame]) -> Vec<u8> {
     chunks.collect::<Vec<_>>().concat()
 }
 
-/// A whole stream of one sentence on a server of [`Scripted`]: it works.
+/// Checks a whole stream of one sentence on a server of [`Scripted`].
 async fn works(server: &Running, asked: &mut Asked) {
     let (mut client, mut sink) = speaking(server, asked).await;
     sink.push(&[1; 800]).unwrap();
@@ -71,7 +71,7 @@ async fn works(server: &Running, asked: &mut Asked) {
     assert_eq!(audio(&frames).len(), 1600);
 }
 
-/// The ways in which a client is gone.
+/// The ways in which a client leaves.
 #[derive(Clone, Copy, Debug)]
 enum Leaving {
     Close,
@@ -84,7 +84,7 @@ enum Leaving {
 const LEAVINGS: [Leaving; 5] =
     [Leaving::Close, Leaving::Fin, Leaving::Reset, Leaving::HalfAFrameAndFin, Leaving::HalfAMessageAndReset];
 
-/// Returns what keeps the connection from going away more than it did.
+/// Returns the part of the connection that has to stay open.
 async fn leave(mut client: Raw, how: Leaving) -> Option<Raw> {
     match how {
         Leaving::Close => client.send_bytes(&close(1001, "")).await,
@@ -108,7 +108,7 @@ async fn leave(mut client: Raw, how: Leaving) -> Option<Raw> {
 }
 
 #[tokio::test]
-async fn whoever_leaves_takes_the_engine_with_him() {
+async fn client_that_leaves_stops_its_engine() {
     let (server, mut asked) = scripted(Config { close_timeout: SOON, ..Config::default() }).await;
     for how in LEAVINGS {
         // Before any audio, behind some, paused, and in an idle session.
@@ -143,9 +143,9 @@ async fn whoever_leaves_takes_the_engine_with_him() {
     works(&server, &mut asked).await;
 }
 
-/// Before the server said a word, in the middle of its handshake, right behind it.
+/// Before, during and right after the handshake.
 #[tokio::test]
-async fn whoever_leaves_at_the_handshake_leaves_nothing_behind() {
+async fn client_that_leaves_during_the_handshake_leaves_no_session() {
     let server = tone(Config { close_timeout: SOON, ..Config::default() }).await;
     let bytes = [opening(server.addr, PATH), text(START)].concat();
     for cut in (0..bytes.len()).step_by(7) {
@@ -161,7 +161,7 @@ async fn whoever_leaves_at_the_handshake_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn two_hundred_resets_in_mid_message() {
+async fn reset_in_mid_message_ends_the_session_200_times() {
     let server = tone(Config::default()).await;
     let mut other = session(server.addr).await;
     let message = [frame(0x01, b"{\"type\":"), text(START)].concat();
@@ -177,9 +177,9 @@ async fn two_hundred_resets_in_mid_message() {
     server.is_quiet().await;
 }
 
-/// One that listens, on the same thread as all of those that do their worst at the same time.
+/// A client listens on the same thread as many hostile clients.
 #[tokio::test]
-async fn who_listens_notices_nothing_of_the_others() {
+async fn listener_is_not_disturbed_by_hostile_clients() {
     let config = Config {
         heartbeat: SOON,
         silence_timeout: SOON * 15,
@@ -201,10 +201,10 @@ async fn who_listens_notices_nothing_of_the_others() {
             while !is_over.load(Ordering::Relaxed) {
                 let mut client = session(addr).await;
                 match n % 6 {
-                    // Floods, of what is answered, and reads none of it.
+                    // Floods with messages that get answers, and reads no answer.
                     0 => drop(client.flood(&frame(0x89, &[b'p'; 125]).repeat(100)).await),
                     1 => drop(client.flood(&text("{}").repeat(100)).await),
-                    // Asks for much, and answers no Ping.
+                    // Starts long streams and answers no Ping.
                     2 => {
                         let much = json!({"type": "start_session", "prompt": "A word. ".repeat(500)});
                         client.say(&much.to_string()).await;
@@ -247,17 +247,17 @@ async fn who_listens_notices_nothing_of_the_others() {
     server.is_quiet().await;
 }
 
-/// Samples that tell where they stand: they repeat, but not in step with any frame.
+/// Samples that identify their position: they repeat, but not in step with any frame.
 const PERIOD: usize = 30_011;
 
 fn counted() -> Vec<i16> {
     (0..PERIOD * 2).map(|n| (n % PERIOD) as i16).collect()
 }
 
-/// More than all buffers between an engine and a client that does not read could hold.
+/// More bytes than all buffers between an engine and a client that does not read can hold.
 const TOO_MUCH: usize = 32 << 20;
 
-/// An engine that gives so many bytes as fast as it is allowed to, and counts them.
+/// Pushes this many bytes into the sink as fast as the sink allows, and counts them.
 fn pour(mut sink: Sink, bytes: usize) -> (Arc<AtomicUsize>, tokio::task::JoinHandle<()>) {
     const SAMPLES: usize = 8_192;
     let poured = Arc::new(AtomicUsize::new(0));
@@ -276,8 +276,8 @@ fn pour(mut sink: Sink, bytes: usize) -> (Arc<AtomicUsize>, tokio::task::JoinHan
     (poured, task)
 }
 
-/// Waits until the engine is not let on any more.
-async fn is_braked(poured: &AtomicUsize) -> usize {
+/// Waits until backpressure stops the engine. Returns the bytes so far.
+async fn is_held_back(poured: &AtomicUsize) -> usize {
     within(async {
         let (mut seen, mut since) = (0, 0);
         while since < 2_000 {
@@ -291,7 +291,7 @@ async fn is_braked(poured: &AtomicUsize) -> usize {
     .await
 }
 
-/// All that was poured, in order, and the end of its sentence.
+/// Reads all bytes that were poured, in order, and the end of their sentence.
 async fn hears(client: &mut Raw, bytes: usize) {
     let expected: Vec<u8> = counted().iter().flat_map(|sample| sample.to_le_bytes()).collect();
     let mut heard = 0;
@@ -309,40 +309,40 @@ async fn hears(client: &mut Raw, bytes: usize) {
 }
 
 #[tokio::test]
-async fn a_pause_brakes_the_engine_and_loses_nothing() {
+async fn pause_holds_the_engine_back_and_loses_nothing() {
     let (server, mut asked) = scripted(Config::default()).await;
     let (mut client, sink) = speaking(&server, &mut asked).await;
     client.say(r#"{"type":"pause"}"#).await;
     client.say(r#"{"type":"marker"}"#).await;
     assert_eq!(client.read_frame().await.kind(), "error");
     let (poured, engine) = pour(sink, 2 << 20);
-    assert!(is_braked(&poured).await < 1 << 19);
+    assert!(is_held_back(&poured).await < 1 << 19);
     client.say(r#"{"type":"resume"}"#).await;
     hears(&mut client, 2 << 20).await;
     within(engine).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_brakes_the_engine_and_loses_nothing() {
+async fn client_that_does_not_read_holds_the_engine_back_and_loses_nothing() {
     let (server, mut asked) = scripted(Config { frame_ms: 1000, ..Config::default() }).await;
     let (mut client, sink) = speaking(&server, &mut asked).await;
     let (poured, engine) = pour(sink, TOO_MUCH);
-    assert!(is_braked(&poured).await < TOO_MUCH / 2);
-    // The others do not notice.
+    assert!(is_held_back(&poured).await < TOO_MUCH / 2);
+    // Other sessions are not affected.
     works(&server, &mut asked).await;
-    // And when it reads again, everything is there.
+    // When the client reads again, nothing is missing.
     hears(&mut client, TOO_MUCH).await;
     within(engine).await.unwrap();
     assert_eq!(client.read_frame().await.kind(), "session_end");
 }
 
 #[tokio::test]
-async fn whoever_leaves_without_having_read_takes_the_engine_with_him() {
+async fn client_that_leaves_without_reading_stops_its_engine() {
     let (server, mut asked) = scripted(Config { close_timeout: SOON, ..Config::default() }).await;
     for how in LEAVINGS {
         let (client, sink) = speaking(&server, &mut asked).await;
         let (poured, engine) = pour(sink, TOO_MUCH);
-        is_braked(&poured).await;
+        is_held_back(&poured).await;
         let kept = leave(client, how).await;
         within(engine).await.unwrap();
         assert!(poured.load(Ordering::Relaxed) < TOO_MUCH / 2, "{how:?}");
@@ -352,7 +352,7 @@ async fn whoever_leaves_without_having_read_takes_the_engine_with_him() {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_nothing_is_given_up() {
+async fn stall_timeout_ends_a_client_that_reads_nothing() {
     let (server, mut asked) = scripted(Config { stall_timeout: SOON, ..Config::default() }).await;
     let (client, sink) = speaking(&server, &mut asked).await;
     let (poured, engine) = pour(sink, TOO_MUCH);
@@ -364,15 +364,15 @@ async fn a_client_that_reads_nothing_is_given_up() {
     works(&server, &mut asked).await;
 }
 
-/// What the kernels moved on unseen does not give the client its time once more: the server looks.
+/// Bytes that only the kernel moved do not restart the stall timeout.
 #[tokio::test]
-async fn a_client_that_reads_no_more_is_not_given_twice_the_time() {
+async fn stall_timeout_runs_once_for_a_client_that_stops_reading() {
     let stall_timeout = Duration::from_secs(2);
     let (server, mut asked) = scripted(Config { stall_timeout, frame_ms: 1000, ..Config::default() }).await;
     let (mut client, sink) = speaking(&server, &mut asked).await;
     let (poured, engine) = pour(sink, usize::MAX);
-    is_braked(&poured).await;
-    // Enough for the window to open, and too little for the socket to be called writable.
+    is_held_back(&poured).await;
+    // Enough to open the window, too little for the kernel to report the socket as writable.
     for _ in 0..16 {
         assert_eq!(client.read_frame().await.kind(), "binary");
     }
@@ -385,7 +385,7 @@ async fn a_client_that_reads_no_more_is_not_given_twice_the_time() {
 
 /// A client that reads a little now and then is slow, not gone.
 #[tokio::test]
-async fn a_client_that_reads_slowly_is_not_given_up() {
+async fn stall_timeout_spares_a_client_that_reads_slowly() {
     let stall_timeout = SOON * 4;
     let (server, mut asked) = scripted(Config { stall_timeout, frame_ms: 1000, ..Config::default() }).await;
     let (mut client, sink) = speaking(&server, &mut asked).await;
@@ -393,7 +393,7 @@ async fn a_client_that_reads_slowly_is_not_given_up() {
     let mut often = tokio::time::interval(stall_timeout / 8);
     for _ in 0..16 {
         often.tick().await;
-        // Far less than what the kernel wants free before it calls the socket writable again.
+        // Far less than the kernel needs free before it reports the socket as writable again.
         for _ in 0..4 {
             assert_eq!(client.read_frame().await.kind(), "binary");
         }
@@ -405,7 +405,7 @@ async fn a_client_that_reads_slowly_is_not_given_up() {
 }
 
 #[tokio::test]
-async fn a_flood_of_pings_without_reading_is_bounded_and_ends() {
+async fn flood_of_pings_without_reading_is_bounded_and_ends() {
     let server = tone(Config { stall_timeout: SOON, ..Config::default() }).await;
     let mut other = session(server.addr).await;
     let mut client = session(server.addr).await;
@@ -417,9 +417,9 @@ async fn a_flood_of_pings_without_reading_is_bounded_and_ends() {
     server.is_quiet().await;
 }
 
-/// The same with messages that are answered each with an error.
+/// The same with messages that each get an error.
 #[tokio::test]
-async fn a_flood_of_messages_without_reading_is_bounded_and_ends() {
+async fn flood_of_messages_without_reading_is_bounded_and_ends() {
     let server = tone(Config { stall_timeout: SOON, ..Config::default() }).await;
     let mut client = session(server.addr).await;
     let sent = client.flood(&text("{}").repeat(100)).await;
@@ -428,7 +428,7 @@ async fn a_flood_of_messages_without_reading_is_bounded_and_ends() {
 }
 
 #[tokio::test]
-async fn ten_thousand_tiny_messages_are_answered_each() {
+async fn messages_are_answered_each_ten_thousand_times() {
     let server = tone(Config::default()).await;
     let mut client = session(server.addr).await;
     for round in 0..20 {
@@ -447,9 +447,9 @@ async fn ten_thousand_tiny_messages_are_answered_each() {
     assert_eq!(kinds(&frames), ["text", "binary", "sentence_end", "session_end"]);
 }
 
-/// How each sentence is played, and what the client sees of it.
+/// Each row: the behaviour of the engine, and the frames that the client gets.
 #[tokio::test]
-async fn an_engine_that_fails_costs_its_sentence_and_no_more() {
+async fn engine_failure_ends_only_its_sentence() {
     let (server, mut asked) = scripted(Config::default()).await;
     let mut client = session(server.addr).await;
     for (name, samples, end, expected) in [
@@ -479,7 +479,7 @@ async fn an_engine_that_fails_costs_its_sentence_and_no_more() {
             let error = Frame::Text(json!({"type": "error", "message": "The moon is full."}));
             assert!(first.contains(&error), "{name}: {first:?}");
         }
-        // The next one is spoken all the same.
+        // The next sentence is spoken all the same.
         let (utterance, mut sink) = within(asked.recv()).await.unwrap();
         assert_eq!((utterance.text.as_str(), utterance.index), ("Two.", 1), "{name}");
         sink.push(&[7; 10]).unwrap();
@@ -491,8 +491,8 @@ async fn an_engine_that_fails_costs_its_sentence_and_no_more() {
     server.is_quiet().await;
 }
 
-/// Panics at once, or with the first chunk, or holds its thread up as a machine does that has too much
-/// to do, or just speaks, as the sentence says.
+/// Panics at once, panics with the first chunk, blocks its thread as an overloaded machine does, or
+/// speaks: the sentence decides.
 struct Treacherous(Tone);
 
 impl Synthesizer for Treacherous {
@@ -527,7 +527,7 @@ impl Synthesizer for Treacherous {
 }
 
 #[tokio::test]
-async fn a_panic_ends_its_own_session_and_no_other() {
+async fn engine_panic_ends_only_its_session() {
     let server = start_with(Config::default(), Arc::new(Treacherous(Tone::new(FORMAT, 0.1)))).await;
     let mut other = session(server.addr).await;
     for prompt in ["Now.", "Soon.", "Fine. Now.", "Fine. Soon.", "Fine. Fine. Fine. Fine. Now."] {
@@ -544,7 +544,7 @@ async fn a_panic_ends_its_own_session_and_no_other() {
         let frames = other.read_until("session_end").await;
         assert_eq!(kinds(&frames), ["text", "binary", "sentence_end", "session_end"], "{prompt}");
     }
-    // A panic in a task of the engine's own is a failure of its sentence.
+    // A panic in a task of the engine fails its sentence.
     other.say(r#"{"type":"start_session","prompt":"Elsewhere. Fine."}"#).await;
     let frames = other.read_until("session_end").await;
     let expected = ["text", "error", "sentence_end", "text", "binary", "sentence_end", "session_end"];
@@ -553,10 +553,10 @@ async fn a_panic_ends_its_own_session_and_no_other() {
     server.is_quiet().await;
 }
 
-/// The second sentence is due while its connection is still held up by the first. By the time that a
-/// timer is set for it the runtime's other thread is past that moment.
+/// The second sentence is due while the first one still blocks its connection. When the connection
+/// sets a timer for it, the runtime's other thread is past that moment.
 #[test]
-fn a_deadline_that_passes_in_the_middle_of_a_turn_is_kept() {
+fn deadline_that_passes_during_a_poll_is_kept() {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let heard = runtime.block_on(async {
         let mut others = interval(Duration::from_millis(1));
@@ -577,14 +577,14 @@ fn a_deadline_that_passes_in_the_middle_of_a_turn_is_kept() {
         })
         .await
     });
-    // A thread that spins is not waited for.
+    // The runtime does not wait for a thread that spins.
     runtime.shutdown_background();
     assert_eq!(kinds(&heard.unwrap()), ["text", "binary", "sentence_end"]);
 }
 
-/// Streams that always have more to send are pinged in time, and their clients are heard.
+/// The server pings during a stream that always has more to send, and reads its client.
 #[tokio::test]
-async fn whoever_is_sent_as_much_as_there_is_is_still_heard() {
+async fn client_of_a_fast_stream_is_pinged_and_heard() {
     let config = Config { heartbeat: Duration::from_millis(5), ..Config::default() };
     let server = start_with(config, Arc::new(Tone::new(FORMAT, 1e9))).await;
     let addr = server.addr;
@@ -604,9 +604,9 @@ async fn whoever_is_sent_as_much_as_there_is_is_still_heard() {
     server.is_quiet().await;
 }
 
-/// Whatever ends a session leaves one line, with who ended it, the code and the reason.
+/// Each end of a session logs one line with who ended it, the code and the reason.
 #[tokio::test]
-async fn the_operator_reads_how_each_session_ended() {
+async fn log_line_says_how_each_session_ended() {
     log::listen();
     let config = Config {
         heartbeat: SOON / 2,
@@ -665,7 +665,7 @@ async fn the_operator_reads_how_each_session_ended() {
         ),
         ("resets", Vec::new(), false, "INFO aloud::session: session ended by=\"nobody\" code=1006"),
     ];
-    for (name, bytes, reads, told) in table {
+    for (name, bytes, reads, expected) in table {
         let mut client = open(server.addr).await;
         let Frame::Text(greeting) = client.read_frame().await else { panic!("no greeting") };
         let id = format!("id={}", greeting["sessionId"]);
@@ -688,15 +688,15 @@ async fn the_operator_reads_how_each_session_ended() {
         drop(kept);
         eprintln!("{name}: {line}");
         let line = line.replace(&format!("{id} client=\"127.0.0.1\" "), "");
-        assert!(line.contains(told), "{name}: {line}");
+        assert!(line.contains(expected), "{name}: {line}");
         server.is_quiet().await;
         assert_eq!(log::lines().iter().filter(|line| line.contains(&id)).count(), 1, "{name}");
     }
 }
 
-/// Each gets one error, and the session goes on as if it had not come.
+/// Each message gets one error and changes nothing else.
 #[tokio::test]
-async fn nonsense_gets_one_error() {
+async fn message_of_nonsense_gets_one_error() {
     let server = tone(Config { max_message_bytes: 2 << 20, ..Config::default() }).await;
     let mut client = session(server.addr).await;
     let prompt = |value: &str| format!(r#"{{"type":"start_session","prompt":{value}}}"#);
@@ -725,7 +725,7 @@ async fn nonsense_gets_one_error() {
         ("arrays, deep and closed", "[".repeat(deep) + &"]".repeat(deep)),
         ("objects, deep", r#"{"a":"#.repeat(deep)),
         ("deep in a prompt", prompt(&("[".repeat(deep) + &"]".repeat(deep)))),
-        ("deep in a field that nobody knows", format!(r#"{{"type":"pause","x":{}"#, "[".repeat(deep))),
+        ("deep in an unknown field", format!(r#"{{"type":"pause","x":{}"#, "[".repeat(deep))),
         ("1e999", r#"{"type":1e999}"#.to_owned()),
         ("1e999 for a prompt", prompt("1e999")),
         ("the last of two types counts", r#"{"type":"start_session","type":"nothing"}"#.to_owned()),
@@ -740,7 +740,7 @@ async fn nonsense_gets_one_error() {
         ("1 MiB of text", quoted(&"A word. ".repeat(1 << 17))),
     ] {
         client.say(&message).await;
-        // One answer each: the answer behind it belongs to this one.
+        // One answer each: the next answer belongs to this message.
         client.say(r#"{"type":"marker"}"#).await;
         let answer = client.read_frame().await;
         let Frame::Text(value) = &answer else { panic!("{name}: {answer:?}") };
@@ -758,9 +758,9 @@ async fn nonsense_gets_one_error() {
     );
 }
 
-/// Odd, but text: spoken to its end without an error.
+/// Odd text is spoken to its end without an error.
 #[tokio::test]
-async fn odd_text_is_spoken() {
+async fn text_that_is_odd_is_spoken() {
     let server = tone(Config { max_message_bytes: 1 << 20, ..Config::default() }).await;
     let mut client = session(server.addr).await;
     for (name, prompt, speaks) in [
@@ -795,7 +795,7 @@ async fn odd_text_is_spoken() {
             assert!(squeezed(&spoken) == squeezed(&prompt), "{name}: nothing is lost");
         }
     }
-    // What there is nothing to say of ends as well, whether or not the engine is asked.
+    // Text without words ends as well, with or without a request to the engine.
     let accents = format!("e{}.", "\u{301}".repeat(10_000));
     for prompt in ["\0", "\u{1f600}\u{1f680}", "...", "\u{200b}\u{200d}\u{feff}", &accents] {
         client.say(&json!({"type": "start_session", "prompt": prompt}).to_string()).await;
@@ -803,9 +803,9 @@ async fn odd_text_is_spoken() {
     }
 }
 
-/// Where so much may be said, so much is said: in pieces of bounded length, and nothing is lost.
+/// Text within the limit is spoken in pieces of bounded length, and nothing is lost.
 #[tokio::test]
-async fn a_word_of_100_kb_is_spoken_where_it_may_be() {
+async fn text_of_one_100_kb_word_is_spoken_within_its_limit() {
     let config = Config { max_message_bytes: 1 << 20, max_prompt_chars: 200_000, ..Config::default() };
     let server = start_with(config, Arc::new(Tone::new(FORMAT, 0.001))).await;
     let mut client = session(server.addr).await;
@@ -824,7 +824,7 @@ async fn a_word_of_100_kb_is_spoken_where_it_may_be() {
 }
 
 #[tokio::test]
-async fn a_message_over_the_limit_ends_the_session() {
+async fn message_over_the_limit_ends_the_session() {
     let server = tone(Config { close_timeout: SOON, ..Config::default() }).await;
     let limit = Config::default().max_message_bytes;
     let mut client = session(server.addr).await;
@@ -838,7 +838,7 @@ async fn a_message_over_the_limit_ends_the_session() {
     client.send_bytes(&frame(0x80, b"x")).await;
     assert_eq!(client.read_close().await, 1009);
 
-    // Audio from a client is ignored, but not without a limit.
+    // Audio from a client is ignored, within a limit.
     let mut client = session(server.addr).await;
     client.send_bytes(&frame(0x82, &vec![0; limit])).await;
     client.say("{}").await;
@@ -849,23 +849,23 @@ async fn a_message_over_the_limit_ends_the_session() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_finish_closing_is_given_up() {
+async fn close_timeout_ends_a_client_that_does_not_finish_closing() {
     let server = tone(Config { close_timeout: SOON, ..Config::default() }).await;
-    // It closed, but keeps the socket open.
+    // The client closed, but keeps the socket open.
     let mut client = session(server.addr).await;
     client.send_bytes(&close(1000, "")).await;
     assert_eq!(client.read_close().await, 1000);
     server.is_quiet().await;
     drop(client);
 
-    // It broke the protocol, and goes on sending.
+    // The client broke the protocol, and keeps sending.
     let mut client = session(server.addr).await;
     client.send_bytes(b"\xff").await;
     assert_eq!(client.read_close().await, 1002);
     client.flood(&text("more")).await;
     server.is_quiet().await;
 
-    // It was told that the session is over, and says nothing.
+    // The client does not answer the server's Close.
     let mut client = session(server.addr).await;
     client.say(r#"{"type":"end"}"#).await;
     assert_eq!(client.read_frame().await.kind(), "session_end");
@@ -874,7 +874,7 @@ async fn a_client_that_does_not_finish_closing_is_given_up() {
 }
 
 #[tokio::test]
-async fn nothing_is_begun_behind_an_end() {
+async fn end_starts_no_further_synthesis() {
     let (server, mut asked) = scripted(Config::default()).await;
     for behind in [text(START), [text("{}"), text(START)].concat()] {
         for in_one in [true, false] {
@@ -896,9 +896,9 @@ async fn nothing_is_begun_behind_an_end() {
     }
 }
 
-/// A client that has said everything and ends its direction still gets what it is owed.
+/// A client that ends its own direction still gets the rest of its stream.
 #[tokio::test]
-async fn a_half_closed_client_gets_its_answers() {
+async fn half_closed_client_gets_its_answers() {
     let server = tone(Config::default()).await;
     for (last, expected) in [
         (text(r#"{"type":"end"}"#), &["session_end", "close"][..]),
@@ -913,13 +913,13 @@ async fn a_half_closed_client_gets_its_answers() {
         assert_eq!(client.read_to_close().await, b"");
         server.is_quiet().await;
     }
-    // And one that just ends it gets the end of the other.
+    // An idle client that ends its direction gets the end of the other one.
     let mut client = session(server.addr).await;
     client.finish().await;
     assert_eq!(client.read_to_close().await, b"");
 }
 
-/// The closing handshake, begun by the server with this code.
+/// Completes the closing handshake that the server began with this code.
 async fn closed(client: &mut Raw, code: u16) {
     let Frame::Close(Some((given, _))) = client.read_frame().await else { panic!("no close code") };
     assert_eq!(given, code);
@@ -928,7 +928,7 @@ async fn closed(client: &mut Raw, code: u16) {
 }
 
 #[tokio::test]
-async fn a_stop_closes_who_idles_and_lets_who_streams_finish() {
+async fn drain_closes_idle_sessions_and_finishes_streams() {
     let (mut server, mut asked) = scripted(Config::default()).await;
     let mut idle = session(server.addr).await;
     let (mut streaming, mut sink) = speaking(&server, &mut asked).await;
@@ -954,7 +954,7 @@ async fn a_stop_closes_who_idles_and_lets_who_streams_finish() {
 }
 
 #[tokio::test]
-async fn a_stop_waits_no_longer_than_it_was_told() {
+async fn drain_ends_at_its_timeout() {
     let (mut server, mut asked) =
         scripted(Config { drain_timeout: SOON, close_timeout: SOON, ..Config::default() }).await;
     let (mut streaming, sink) = speaking(&server, &mut asked).await;
@@ -963,15 +963,15 @@ async fn a_stop_waits_no_longer_than_it_was_told() {
     assert_eq!(streaming.read_close().await, 1012);
     within(sink.cancelled()).await;
     within(other.cancelled()).await;
-    // Nobody answers the Close.
+    // The client does not answer the Close.
     within(server.stop()).await.unwrap();
     drop((silent, sink, other));
     server.is_quiet().await;
 }
 
-/// A request that was begun is answered; a connection without one is just ended.
+/// The server answers an unfinished request; it ends a connection without one.
 #[tokio::test]
-async fn a_handshake_that_a_stop_overtakes_is_refused() {
+async fn drain_refuses_a_handshake_in_progress() {
     let (mut server, mut asked) = scripted(Config::default()).await;
     let bytes = opening(server.addr, PATH);
     let mut begun = raw(server.addr).await;
@@ -980,10 +980,10 @@ async fn a_handshake_that_a_stop_overtakes_is_refused() {
     let mut answered = raw(server.addr).await;
     answered.send_bytes(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(answered.read_answer().await.0.status, 404);
-    // Whoever came before this one is known to the server too.
+    // The server has accepted the earlier connections too.
     let (_streaming, _sink) = speaking(&server, &mut asked).await;
     server.stop();
-    // The server has noticed once this one is ended.
+    // The end of this connection shows that the server has noticed.
     assert_eq!(silent.read_to_close().await, b"");
     begun.send_bytes(&bytes[20..]).await;
     let (head, body) = begun.read_answer().await;
@@ -996,9 +996,9 @@ async fn a_handshake_that_a_stop_overtakes_is_refused() {
     }
 }
 
-/// A server of the embedder's own goes on accepting, and its connections live on.
+/// An embedder's own server keeps accepting, and its connections stay open.
 #[tokio::test]
-async fn a_handshake_behind_a_stop_is_refused_on_a_connection_that_is_kept() {
+async fn drain_refuses_a_handshake_on_a_kept_connection() {
     let service = Service::new(Config::default(), Arc::new(Tone::new(FORMAT, 0.1))).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();

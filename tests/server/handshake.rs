@@ -24,7 +24,7 @@ fn with(line: &str, replacement: &str) -> Vec<u8> {
     SAMPLE.replacen(line, &replacement, 1).into_bytes()
 }
 
-/// The sample with these lines more.
+/// The sample with these additional lines.
 fn and(lines: &str) -> Vec<u8> {
     with("Host", &format!("Host: server.example.com\r\n{lines}"))
 }
@@ -42,7 +42,7 @@ async fn expect_101(client: &mut Raw, name: &str) -> support::Head {
 }
 
 #[tokio::test]
-async fn accepted() {
+async fn handshake_is_accepted() {
     let server = server().await;
     for (name, bytes, subprotocol) in [
         ("sample of RFC 6455 §1.3", SAMPLE.as_bytes().to_vec(), None),
@@ -52,7 +52,7 @@ async fn accepted() {
         ("repeated Connection", with("Connection", "Connection: keep-alive\r\nConnection: uPGRADE"), None),
         ("repeated Upgrade", with("Upgrade", "Upgrade: h2c\r\nUpgrade: websocket"), None),
         ("Content-Length: 0", and("Content-Length: 0"), None),
-        // hyper shows one of two equal lengths, as RFC 9110 §8.6 allows; any but 0 is refused.
+        // hyper shows one of two equal lengths, as RFC 9110 §8.6 allows; any length but 0 is refused.
         ("Content-Length: 0 twice", and("Content-Length: 0\r\nContent-Length: 0"), None),
         ("bare LF as line end", SAMPLE.replace('\r', "").into_bytes(), None),
         ("empty line before it", [b"\r\n", SAMPLE.as_bytes()].concat(), None),
@@ -75,7 +75,7 @@ async fn accepted() {
 }
 
 #[tokio::test]
-async fn accepted_byte_by_byte_and_at_every_split() {
+async fn handshake_split_anywhere_is_accepted() {
     let server = server().await;
     let mut client = raw(server.addr).await;
     for byte in SAMPLE.as_bytes() {
@@ -95,9 +95,9 @@ async fn accepted_byte_by_byte_and_at_every_split() {
 /// A Ping "hi" (RFC 6455 §5.5.2), masked with zeros, and its Pong.
 const PING: &[u8] = b"\x89\x82\0\0\0\0hi";
 
-/// Wherever the segment ends in which the handshake was, what comes behind it is not lost.
+/// Bytes after the handshake are kept, wherever the segment ends.
 #[tokio::test]
-async fn a_ping_right_behind_the_handshake_is_answered() {
+async fn ping_right_after_the_handshake_is_answered() {
     let server = server().await;
     for split in 0..=PING.len() {
         let mut client = raw(server.addr).await;
@@ -109,9 +109,9 @@ async fn a_ping_right_behind_the_handshake_is_answered() {
     }
 }
 
-/// Refused, and the connection closed in good order.
+/// The server refuses the request and closes the connection in order.
 #[tokio::test]
-async fn malformed() {
+async fn request_that_is_malformed_is_refused_and_closed() {
     let server = server().await;
     for (name, bytes, status) in [
         ("no key", with("Sec-WebSocket-Key", ""), 400),
@@ -172,14 +172,14 @@ async fn malformed() {
     }
 }
 
-/// What a browser sends first when it was told `wss` where there is no TLS.
+/// First bytes of a browser that uses `wss` on a port without TLS.
 fn tls_hello() -> Vec<u8> {
     let mut hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec();
     hello.extend(noise(1, 506));
     hello
 }
 
-/// Bytes without a pattern, the same for the same seed (xorshift64).
+/// Pseudo-random bytes; the same seed gives the same bytes (xorshift64).
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let step = std::iter::repeat_with(|| {
@@ -192,7 +192,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn noise_is_malformed() {
+async fn request_of_noise_is_malformed() {
     let server = server().await;
     for seed in 0..200 {
         let mut client = raw(server.addr).await;
@@ -204,9 +204,9 @@ async fn noise_is_malformed() {
     }
 }
 
-/// Refused, and then a good handshake on the same connection.
+/// The server refuses the request and accepts a valid handshake on the same connection.
 #[tokio::test]
-async fn refused_and_still_usable() {
+async fn request_refused_leaves_the_connection_usable() {
     let server = server().await;
     let plain = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n{more}\r\n").into_bytes();
     let post = SAMPLE.replace("GET", "POST").into_bytes();
@@ -253,7 +253,7 @@ async fn refused_and_still_usable() {
 }
 
 #[tokio::test]
-async fn head_gets_no_body() {
+async fn head_request_gets_no_body() {
     let server = server().await;
     let mut client = raw(server.addr).await;
     client.send_bytes(SAMPLE.replace("GET", "HEAD").as_bytes()).await;
@@ -264,17 +264,17 @@ async fn head_gets_no_body() {
 }
 
 #[tokio::test]
-async fn pipelined() {
+async fn requests_pipelined_are_answered_in_order() {
     let server = server().await;
     let mut client = raw(server.addr).await;
     let plain = "GET /api/session/ws HTTP/1.1\r\nHost: a\r\n\r\n";
     client.send_bytes(format!("{plain}{SAMPLE}").as_bytes()).await;
     assert_eq!(client.read_answer().await.0.status, 426);
-    expect_101(&mut client, "pipelined").await;
+    expect_101(&mut client, "requests_pipelined_are_answered_in_order").await;
 }
 
 #[tokio::test]
-async fn a_half_closed_peer_is_answered() {
+async fn request_on_a_half_closed_connection_is_answered() {
     let server = server().await;
     let mut client = raw(server.addr).await;
     client.send_bytes(b"GET /api/session/ws HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -283,18 +283,18 @@ async fn a_half_closed_peer_is_answered() {
     assert_eq!(client.read_to_close().await, b"");
 }
 
-/// Shorter than [`support::within`] waits, so that the close is the server's doing.
+/// Shorter than the wait of [`support::within`], so that the server is the one that closes.
 const SOON: Duration = Duration::from_millis(500);
 
 #[tokio::test]
-async fn silence_is_closed() {
+async fn connection_without_a_request_is_closed() {
     let server = start(SOON).await;
     for sent in ["", "\r\n", "\r\n\r\n"] {
         let mut client = raw(server.addr).await;
         client.send_bytes(sent.as_bytes()).await;
         assert_eq!(client.read_to_close().await, b"", "{sent:?}");
     }
-    // And so is silence after an answer.
+    // The same holds for silence after an answer.
     let mut client = raw(server.addr).await;
     client.send_bytes(b"GET /api/session/ws HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.read_answer().await.0.status, 426);
@@ -302,7 +302,7 @@ async fn silence_is_closed() {
 }
 
 #[tokio::test]
-async fn a_request_begun_and_not_finished_gets_408() {
+async fn request_left_unfinished_gets_408() {
     let server = start(SOON).await;
     for length in [1, 4, 60, SAMPLE.len() - 1] {
         let mut client = raw(server.addr).await;
@@ -316,7 +316,7 @@ async fn a_request_begun_and_not_finished_gets_408() {
 }
 
 #[tokio::test]
-async fn a_trickling_peer_gets_408() {
+async fn request_that_trickles_gets_408() {
     let server = start(SOON).await;
     let mut client = raw(server.addr).await;
     client.send_bytes(b"GET /api/session/ws HTTP/1.1\r\n").await;
@@ -334,9 +334,9 @@ async fn a_trickling_peer_gets_408() {
     assert!(client.read_to_close().await.ends_with(b".\n"));
 }
 
-/// Each answer starts the time anew; it is not one for the whole connection.
+/// Each answer restarts the deadline; it does not count for the whole connection.
 #[tokio::test]
-async fn an_answer_starts_the_deadline_anew() {
+async fn answer_restarts_the_request_deadline() {
     let deadline = Duration::from_secs(1);
     let server = start(deadline).await;
     let mut client = raw(server.addr).await;

@@ -1,5 +1,5 @@
-//! Ping, silence, the closing handshake and every other deadline, by a clock that only the test
-//! moves: over memory, because a paused clock would jump while the kernel works.
+//! Ping, silence, the closing handshake and all other deadlines, by a clock that only the test
+//! advances. The connection is memory, because a paused clock would jump while the kernel works.
 
 use crate::support::{self, FORMAT, Frame, Raw, Scripted, Scripting, close, frame, opening};
 use aloud::tts::{Synthesizer, Tone};
@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio::io::{DuplexStream, duplex};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// What the kernel would hold of each direction.
+/// Size of the buffer of each direction, in place of the kernel's.
 const BUFFER_BYTES: usize = 1024;
 
-/// The clock's grain, several times: a deadline may be rounded more than once.
+/// Several times the clock's granularity, since a deadline may be rounded more than once.
 const GRAIN: Duration = Duration::from_millis(10);
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -54,7 +54,7 @@ fn assert_at(since: Instant, seconds: u64, what: &str) {
     assert!(elapsed >= expected && elapsed <= expected + GRAIN, "{what} after {elapsed:?}, not {expected:?}");
 }
 
-/// How long it takes until nothing works for anybody any more.
+/// Waits until no session and no synthesis is left. Returns the time that took.
 async fn quiet(service: &Service) -> Duration {
     let since = Instant::now();
     while service.sessions().count() + service.syntheses().count() > 0 {
@@ -64,7 +64,7 @@ async fn quiet(service: &Service) -> Duration {
     since.elapsed()
 }
 
-/// Everything that comes without the clock having to move far.
+/// Reads all frames that arrive while the clock barely moves.
 async fn read_all(client: &mut Raw<DuplexStream>) -> Vec<Frame> {
     let mut frames = Vec::new();
     while let Ok(frame) = timeout(Duration::from_millis(1), client.read_frame()).await {
@@ -74,7 +74,7 @@ async fn read_all(client: &mut Raw<DuplexStream>) -> Vec<Frame> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_peer_is_pinged_then_closed_then_dropped() {
+async fn silence_gets_a_ping_then_a_close_then_the_end() {
     let (service, mut client) = idle().await;
     let since = Instant::now();
     for seconds in [30, 60] {
@@ -92,9 +92,9 @@ async fn a_silent_peer_is_pinged_then_closed_then_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_frame_is_a_sign_of_life() {
+async fn frame_of_any_kind_restarts_the_silence_timeout() {
     let table: [(&str, Vec<u8>); 7] = [
-        ("a Pong nobody asked for", frame(0x8a, b"")),
+        ("an unsolicited Pong", frame(0x8a, b"")),
         ("a Ping", frame(0x89, b"hi")),
         ("a message", support::text(PAUSE)),
         ("nonsense", support::text("nonsense")),
@@ -117,10 +117,10 @@ async fn every_frame_is_a_sign_of_life() {
     }
 }
 
-/// Half a frame is waited for as long as silence lasts, and what worked for its sender ends with it:
-/// the engine, and the writer.
+/// The server waits for the rest of a frame until the silence timeout. The engine and the writer of
+/// the session stop with it.
 #[tokio::test(start_paused = true)]
-async fn half_a_frame_and_then_silence_is_silence() {
+async fn silence_after_half_a_frame_ends_the_session() {
     let (writer, mut asked) = Scripting::new();
     let service = Service::with_writer(Config::default(), endless(), writer).unwrap();
     for cut in [1, 2, 5, 6, 20] {
@@ -150,7 +150,7 @@ async fn half_a_frame_and_then_silence_is_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_answers_lives_and_is_pinged_every_30_s() {
+async fn ping_is_sent_every_30_s_to_a_peer_that_answers() {
     let service = service(Config { idle_timeout: None, ..Config::default() }, endless());
     let mut client = connect(&service).await;
     let since = Instant::now();
@@ -168,7 +168,7 @@ async fn a_peer_that_answers_lives_and_is_pinged_every_30_s() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_intervals_are_settings() {
+async fn ping_and_silence_follow_the_settings() {
     let config = Config {
         heartbeat: Duration::from_secs(7),
         silence_timeout: Duration::from_secs(20),
@@ -186,7 +186,7 @@ async fn the_intervals_are_settings() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_heartbeat_goes_on_while_a_stream_is_held_or_its_engine_thinks() {
+async fn ping_continues_while_a_stream_is_paused_or_its_engine_is_silent() {
     // A stream that is paused.
     let service = service(Config::default(), Arc::new(Tone::new(FORMAT, 30.0)));
     let mut client = connect(&service).await;
@@ -205,7 +205,7 @@ async fn the_heartbeat_goes_on_while_a_stream_is_held_or_its_engine_thinks() {
         frames.iter().map(|f| if let Frame::Binary(audio) = f { audio.len() } else { 0 }).sum();
     assert_eq!(bytes, 2 * 30 * 16_000);
 
-    // A stream whose engine gives nothing yet.
+    // A stream whose engine has produced nothing yet.
     let (engine, mut asked) = Scripted::new();
     let mut client = connect(&self::service(Config::default(), engine)).await;
     client.say(START).await;
@@ -218,8 +218,8 @@ async fn the_heartbeat_goes_on_while_a_stream_is_held_or_its_engine_thinks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_closing_handshake_has_a_deadline() {
-    // What is said, what the server answers first, and whether its Close is answered.
+async fn close_timeout_ends_the_closing_handshake() {
+    // Name, message of the client, first answer, is the Close answered, seconds until the end.
     let violation = frame(0x83, b"");
     let table: [(&str, Vec<u8>, &str, bool, u64); 4] = [
         ("ended, not answered", support::text(END), "session_end", false, 5),
@@ -247,13 +247,13 @@ async fn the_closing_handshake_has_a_deadline() {
         }
         assert_eq!(client.read_to_close().await, b"", "{name}");
         assert_at(since, seconds, name);
-        // A peer that keeps its own end open is waited for, but not longer than this.
+        // The server waits this long for a peer that keeps its own direction open.
         assert!(quiet(&service).await <= Duration::from_secs(5) + GRAIN, "{name}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn going_away_lets_streams_finish_within_their_time() {
+async fn drain_lets_streams_finish_before_its_timeout() {
     let (engine, mut asked) = Scripted::new();
     let config = Config { drain_timeout: Duration::from_secs(5), ..Config::default() };
     let service = service(config, engine);
@@ -314,7 +314,7 @@ async fn going_away_lets_streams_finish_within_their_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_stops_reading_is_dropped_and_its_engine_stops() {
+async fn stall_timeout_drops_a_peer_and_stops_its_engine() {
     for stall_timeout in [10, 30, 50] {
         let stall_timeout = Duration::from_secs(stall_timeout);
         let config = Config { stall_timeout, ..Config::default() };
@@ -329,10 +329,10 @@ async fn a_peer_that_stops_reading_is_dropped_and_its_engine_stops() {
         }
         let elapsed = since.elapsed();
         assert!(elapsed >= stall_timeout && elapsed <= stall_timeout + GRAIN, "{elapsed:?}");
-        // Should it read after all, it can still be told why.
+        // If the peer reads after all, it still gets the reason.
         let elapsed = quiet(&service).await;
         assert!(elapsed <= Config::default().close_timeout + GRAIN, "{elapsed:?}");
-        // What it had been given before is still its own, and then nothing.
+        // The peer reads the bytes sent earlier, and then the end.
         assert!(
             client.read_to_close().await.len() <= 2 * BUFFER_BYTES,
             "the pipe, and what the client took out"
@@ -341,7 +341,7 @@ async fn a_peer_that_stops_reading_is_dropped_and_its_engine_stops() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_reads_again_in_time_is_not_stuck() {
+async fn stall_timeout_spares_a_peer_that_reads_again() {
     let (service, mut client) = idle().await;
     client.say(START).await;
     for _ in 0..20 {
@@ -354,9 +354,9 @@ async fn a_peer_that_reads_again_in_time_is_not_stuck() {
     assert_eq!((service.sessions().count(), service.syntheses().count()), (1, 2));
 }
 
-/// Who pauses because it cannot keep up has nothing more to read, and has not stopped reading.
+/// A client that pauses because it cannot keep up has nothing more to read; it is not stalled.
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_pauses_while_it_is_behind_is_not_stuck() {
+async fn stall_timeout_spares_a_peer_that_pauses() {
     let config = Config { stall_timeout: Duration::from_secs(10), ..Config::default() };
     let service = service(config, endless());
     let mut client = connect(&service).await;
@@ -372,7 +372,7 @@ async fn a_peer_that_pauses_while_it_is_behind_is_not_stuck() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_has_its_consequence_in_the_middle_of_a_stream_too() {
+async fn silence_in_mid_stream_ends_the_session() {
     let (engine, mut asked) = Scripted::new();
     let service = service(Config::default(), engine);
     let mut client = connect(&service).await;

@@ -1,6 +1,5 @@
-//! What stands between a client and the server does to the bytes: it splits and merges them, adds
-//! headers, keeps connections for another request, ends one direction, and speaks to a path in
-//! the file system.
+//! Effects of a proxy between client and server: it splits and merges bytes, adds headers, reuses
+//! connections, ends one direction, and connects to a path in the file system.
 
 use crate::support::{FORMAT, Frame, Raw, Running, close, frame, opening, raw, session, start, text, within};
 use aloud::settings::Listen;
@@ -36,7 +35,7 @@ async fn is_accepted(client: &mut Raw, name: &str) {
     assert_eq!(head.status, 101, "{name}: {head:?}");
 }
 
-/// A whole session over a connection on which nothing was said yet.
+/// Runs a whole session over a fresh connection.
 async fn speaks(client: &mut Raw, addr: SocketAddr, name: &str) {
     client.send_bytes(&opening(addr, PATH)).await;
     is_accepted(client, name).await;
@@ -47,7 +46,7 @@ async fn speaks(client: &mut Raw, addr: SocketAddr, name: &str) {
 }
 
 #[tokio::test]
-async fn handshake_and_session_in_one_segment_and_cut_anywhere() {
+async fn handshake_and_session_cut_anywhere_are_served() {
     let server = server().await;
     let all = [opening(server.addr, PATH), text(START)].concat();
     for cut in 0..all.len() {
@@ -64,9 +63,9 @@ async fn handshake_and_session_in_one_segment_and_cut_anywhere() {
     assert_eq!(kinds(&mut client, "session_end").await, SESSION);
 }
 
-/// More behind the handshake than one read takes.
+/// More bytes follow the handshake than one read takes.
 #[tokio::test]
-async fn much_behind_the_handshake_is_not_lost() {
+async fn bytes_after_the_handshake_are_kept() {
     let server = server().await;
     let messages: Vec<u8> = (0..2_000).flat_map(|n| text(&format!(r#"{{"type":"m{n}"}}"#))).collect();
     let mut client = raw(server.addr).await;
@@ -80,7 +79,7 @@ async fn much_behind_the_handshake_is_not_lost() {
 }
 
 #[tokio::test]
-async fn many_messages_in_one_segment_and_one_message_over_many() {
+async fn messages_in_one_segment_or_over_many_are_read() {
     let server = server().await;
     let mut client = session(server.addr).await;
     let unknown: Vec<u8> = (0..100).flat_map(|n| text(&format!(r#"{{"type":"m{n}"}}"#))).collect();
@@ -104,7 +103,7 @@ async fn many_messages_in_one_segment_and_one_message_over_many() {
     assert_eq!(answered, 100);
     assert_eq!(pongs, [b"one", b"two"]);
 
-    // One message in frames, and those in segments, of every length.
+    // One message in frames, and the frames in segments, of every length.
     for size in [1, 2, 3, 5, 7, 11, 50] {
         let mut bytes = Vec::new();
         let pieces: Vec<_> = START.as_bytes().chunks(size).collect();
@@ -121,7 +120,7 @@ async fn many_messages_in_one_segment_and_one_message_over_many() {
 }
 
 #[tokio::test]
-async fn headers_of_proxies_change_nothing() {
+async fn headers_of_proxies_are_ignored() {
     let server = server().await;
     for headers in [
         "X-Forwarded-For: 203.0.113.7, 10.0.0.1\r\nX-Forwarded-For: 10.0.0.2",
@@ -137,7 +136,7 @@ async fn headers_of_proxies_change_nothing() {
         "X-Empty:\r\nX-Odd: \u{e9}\u{20ac}",
     ] {
         let handshake = String::from_utf8(opening(server.addr, PATH)).unwrap();
-        // In front of the handshake's own headers, and behind them.
+        // Before and after the handshake's own headers.
         for bytes in [
             handshake.replacen("\r\n", &format!("\r\n{headers}\r\n"), 1),
             handshake.replacen("\r\n\r\n", &format!("\r\n{headers}\r\n\r\n"), 1),
@@ -152,9 +151,9 @@ async fn headers_of_proxies_change_nothing() {
     }
 }
 
-/// As a proxy that takes itself for a client's proxy sends it (RFC 9112 §3.2.2).
+/// The target in absolute form, as a forward proxy gets it (RFC 9112 §3.2.2).
 #[tokio::test]
-async fn the_target_may_be_a_whole_address() {
+async fn target_in_absolute_form_is_accepted() {
     let server = server().await;
     for (target, status) in [
         (format!("http://{}{PATH}", server.addr), 101),
@@ -173,7 +172,7 @@ async fn the_target_may_be_a_whole_address() {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_refused_serves_the_next_request() {
+async fn connection_that_was_refused_serves_the_next_request() {
     let server = server().await;
     let mut client = raw(server.addr).await;
     let handshake = String::from_utf8(opening(server.addr, PATH)).unwrap();
@@ -196,10 +195,10 @@ async fn a_connection_that_was_refused_serves_the_next_request() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_ends_its_direction_is_served_to_the_end() {
+async fn half_closed_proxy_is_served_to_the_end() {
     let server = server().await;
     let handshake = opening(server.addr, PATH);
-    // Everything in one segment with the end of the stream behind it.
+    // Everything in one segment, followed by the end of the stream.
     let mut client = raw(server.addr).await;
     client.send_bytes(&[&handshake[..], &text(r#"{"type":"end"}"#)].concat()).await;
     client.finish().await;
@@ -214,7 +213,7 @@ async fn a_proxy_that_ends_its_direction_is_served_to_the_end() {
     assert_eq!(kinds(&mut client, "close").await, ["session_start", "close"]);
     assert_eq!(client.read_to_close().await, b"");
 
-    // Nobody is left to say anything: the session ends.
+    // No client is left: the session ends.
     let mut client = raw(server.addr).await;
     client.send_bytes(&handshake).await;
     client.finish().await;
@@ -223,7 +222,7 @@ async fn a_proxy_that_ends_its_direction_is_served_to_the_end() {
     server.is_quiet().await;
 }
 
-/// A directory that is removed with what is in it.
+/// A temporary directory, removed with its contents.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -240,7 +239,7 @@ impl Drop for Directory {
     }
 }
 
-/// A server on this path, what stops it, and the task that ends with it.
+/// A server on this path, the sender that stops it, and its task.
 async fn on_path(path: &Path) -> (Service, oneshot::Sender<()>, JoinHandle<()>) {
     let service = Service::new(Config::default(), Arc::new(Tone::new(FORMAT, 0.1))).unwrap();
     let listen: Listen = format!("unix:{}", path.display()).parse().unwrap();
@@ -255,7 +254,7 @@ async fn on_path(path: &Path) -> (Service, oneshot::Sender<()>, JoinHandle<()>) 
     (service, stop, task)
 }
 
-/// A proxy in front of a path: carries bytes, and the end of either direction.
+/// A proxy in front of a path: forwards bytes and the end of either direction.
 async fn proxy(path: PathBuf) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -264,7 +263,7 @@ async fn proxy(path: PathBuf) -> SocketAddr {
             let path = path.clone();
             tokio::spawn(async move {
                 let mut server = UnixStream::connect(path).await.unwrap();
-                // A client that leaves is none of the proxy's business.
+                // The proxy ignores a client that leaves.
                 let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
             });
         }
@@ -273,7 +272,7 @@ async fn proxy(path: PathBuf) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn a_whole_session_over_a_path() {
+async fn unix_socket_carries_a_whole_session() {
     let directory = Directory::new("session");
     let path = directory.0.join("speech.sock");
     let (service, stop, task) = on_path(&path).await;
@@ -298,17 +297,17 @@ async fn a_whole_session_over_a_path() {
 }
 
 #[tokio::test]
-async fn a_path_that_nobody_listens_on_is_taken_over() {
+async fn unix_socket_without_a_listener_is_replaced() {
     let directory = Directory::new("stale");
     let path = directory.0.join("speech.sock");
-    // As a server leaves it that was killed.
+    // As a killed server leaves it.
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     let (_service, stop, task) = on_path(&path).await;
     let addr = proxy(path.clone()).await;
     speaks(&mut raw(addr).await, addr, "taken over").await;
 
-    // One that is alive is not, and neither is what is no socket.
+    // A live socket is kept, and so is a file that is no socket.
     let service = Service::new(Config::default(), Arc::new(Tone::new(FORMAT, 0.1))).unwrap();
     let error = Server::bind(&Listen::Unix(path.clone()), service.clone()).await.err().unwrap();
     assert!(error.to_string().contains(&path.display().to_string()), "{error}");

@@ -1,5 +1,5 @@
-//! Sockets that die, sessions that do not: whatever happens to the connection, the bytes are those
-//! of a listener who was never disturbed.
+//! Recovery: connections that break, sessions that do not. Whatever happens to the connection, the
+//! client gets the bytes of an undisturbed stream.
 
 use crate::support::{
     self, Asked, FORMAT, Frame, Raw, Running, Scripted, audio, close, crc32, messages, session, spoken,
@@ -51,7 +51,7 @@ async fn message(client: &mut Raw) -> Value {
     }
 }
 
-/// The server's Close, which is answered: its code.
+/// Answers the server's Close and returns its code.
 async fn closed(client: &mut Raw) -> u16 {
     let frame = client.read_frame().await;
     let Frame::Close(Some((code, _))) = frame else { panic!("no Close but {frame:?}") };
@@ -74,7 +74,7 @@ async fn until(what: &str, mut is: impl FnMut() -> bool) {
     panic!("never: {what}");
 }
 
-/// Numbers without a pattern (xorshift64).
+/// Pseudo-random numbers (xorshift64).
 struct Random(u64);
 
 impl Random {
@@ -86,17 +86,17 @@ impl Random {
     }
 }
 
-/// How a connection is lost.
+/// The way in which a connection is lost.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Loss {
     Reset,
     /// The stream ends, without a Close.
     Fin,
-    /// With a Close that is no goodbye, as a browser sends when it leaves the page.
+    /// With the Close of a browser that leaves the page, which does not end the session.
     Away,
     /// Paused, then reset.
     Paused,
-    /// Reset right behind the end of a sentence.
+    /// Reset right after the end of a sentence.
     BetweenSentences,
     /// Not lost: another connection takes the session over.
     TakenOver,
@@ -105,12 +105,12 @@ enum Loss {
 const LOSSES: [Loss; 6] =
     [Loss::Reset, Loss::Fin, Loss::Away, Loss::Paused, Loss::BetweenSentences, Loss::TakenOver];
 
-/// A listener that keeps every byte of audio it gets, those of half a frame too.
+/// A client that keeps each byte of audio, even of half a frame.
 struct Listener {
     stream: TcpStream,
     unread: Vec<u8>,
     audio: Vec<u8>,
-    told: Vec<Value>,
+    messages: Vec<Value>,
     greeting: Value,
 }
 
@@ -118,7 +118,7 @@ impl Listener {
     async fn new(addr: SocketAddr, start: &str) -> Listener {
         let (client, greeting) = v1(addr).await;
         let (stream, unread) = client.into_parts();
-        let mut listener = Listener { stream, unread, audio: Vec::new(), told: Vec::new(), greeting };
+        let mut listener = Listener { stream, unread, audio: Vec::new(), messages: Vec::new(), greeting };
         listener.say(start).await;
         listener
     }
@@ -127,7 +127,7 @@ impl Listener {
         let _ = self.stream.write_all(&text(json)).await;
     }
 
-    /// The next frame's opcode, and the lengths of its head and its payload.
+    /// The next frame's opcode and the lengths of its header and payload.
     fn head(&self) -> Option<(u8, usize, usize)> {
         let unread = &self.unread;
         let (first, len) = (*unread.first()? & 0x0f, *unread.get(1)?);
@@ -142,7 +142,7 @@ impl Listener {
         }
     }
 
-    /// Takes whole frames out of what was read.
+    /// Takes whole frames out of the bytes read.
     fn take(&mut self) {
         while let Some((opcode, head, len)) = self.head() {
             if self.unread.len() < head + len {
@@ -150,7 +150,7 @@ impl Listener {
             }
             let payload: Vec<u8> = self.unread.drain(..head + len).skip(head).collect();
             match opcode {
-                1 => self.told.push(serde_json::from_slice(&payload).unwrap()),
+                1 => self.messages.push(serde_json::from_slice(&payload).unwrap()),
                 2 => self.audio.extend(payload),
                 _ => {}
             }
@@ -158,7 +158,7 @@ impl Listener {
     }
 
     fn has_ended(&self) -> bool {
-        self.told.last().is_some_and(|told| told["type"] == "session_end")
+        self.messages.last().is_some_and(|message| message["type"] == "session_end")
     }
 
     /// Reads up to so many bytes; false at the end of the stream.
@@ -170,45 +170,45 @@ impl Listener {
         count > 0
     }
 
-    /// Reads until it was told this.
+    /// Reads until a message of this type.
     async fn hear(&mut self, kind: &str) -> Value {
         let mut from = 0;
         loop {
-            if let Some(told) = self.told[from..].iter().find(|told| told["type"] == kind) {
-                return told.clone();
+            if let Some(message) = self.messages[from..].iter().find(|message| message["type"] == kind) {
+                return message.clone();
             }
-            from = self.told.len();
-            assert!(self.read(4096).await, "closed before {kind}: {:?}", self.told);
+            from = self.messages.len();
+            assert!(self.read(4096).await, "closed before {kind}: {:?}", self.messages);
         }
     }
 
-    /// Loses the connection, and comes back on another one.
-    async fn lose(&mut self, loss: Loss, addr: SocketAddr, random: &mut Random, goes_back: usize) {
+    /// Loses the connection, and recovers the session on another one.
+    async fn disconnect(&mut self, loss: Loss, addr: SocketAddr, random: &mut Random, goes_back: usize) {
         match loss {
             Loss::Paused => {
-                self.told.clear();
+                self.messages.clear();
                 self.say(PAUSE).await;
                 let paused = self.hear("paused").await;
                 assert_eq!(paused["offset"], self.audio.len());
             }
             Loss::BetweenSentences => {
-                self.told.clear();
-                // What is left may be the end of the stream alone, which comes in a write of its own.
+                self.messages.clear();
+                // The rest may be the end of the stream alone, which comes in its own write.
                 let is_behind =
-                    |told: &Value| told["type"] == "sentence_end" || told["type"] == "session_end";
-                while !self.told.iter().any(is_behind) {
+                    |message: &Value| message["type"] == "sentence_end" || message["type"] == "session_end";
+                while !self.messages.iter().any(is_behind) {
                     assert!(self.read(64).await);
                 }
             }
             _ => {}
         }
-        // What came of a frame counts, or does not: that is the listener's choice.
+        // The client may count half a frame or discard it.
         if random.below(2) == 0
             && let Some((2, head, _)) = self.head()
         {
             self.audio.extend(self.unread.iter().skip(head));
         }
-        // Seldom enough to get anywhere.
+        // Rarely, so that the stream makes progress.
         let goes_back = if random.below(8) == 0 { random.below(goes_back + 1) } else { 0 };
         self.audio.truncate(self.audio.len().saturating_sub(goes_back));
         let (client, _) = match loss {
@@ -225,13 +225,13 @@ impl Listener {
                     }
                     _ => self.stream.set_zero_linger().unwrap(),
                 }
-                // At times the server learns of it first, at times it does not.
+                // The server may or may not notice the loss first.
                 if random.below(2) == 0 {
                     let (client, _) = v1(addr).await;
                     let (stream, unread) = client.into_parts();
                     (self.stream, self.unread) = (stream, unread);
                     sleep(Duration::from_millis(random.below(3) as u64)).await;
-                    return self.come_back(loss).await;
+                    return self.reconnect(loss).await;
                 }
                 v1(addr).await
             }
@@ -239,12 +239,12 @@ impl Listener {
         let (stream, unread) = client.into_parts();
         let old = std::mem::replace(&mut self.stream, stream);
         self.unread = unread;
-        self.come_back(loss).await;
+        self.reconnect(loss).await;
         drop(old);
     }
 
-    async fn come_back(&mut self, loss: Loss) {
-        self.told.clear();
+    async fn reconnect(&mut self, loss: Loss) {
+        self.messages.clear();
         self.say(&recover(&self.greeting, self.audio.len())).await;
         let offset = self.audio.len();
         let recovered = self.hear("recovered").await;
@@ -253,14 +253,14 @@ impl Listener {
             (&json!(true), &json!(offset)),
             "{loss:?}"
         );
-        assert_eq!(self.told[0]["type"], "recovered", "{loss:?}: {:?}", self.told);
+        assert_eq!(self.messages[0]["type"], "recovered", "{loss:?}: {:?}", self.messages);
         if loss == Loss::Paused {
             self.say(RESUME).await;
         }
     }
 }
 
-/// What an undisturbed listener hears.
+/// The audio of an undisturbed stream.
 async fn undisturbed(engine: &dyn Synthesizer, sentences: &[&str]) -> Vec<u8> {
     let mut whole = Vec::new();
     for sentence in sentences {
@@ -272,7 +272,8 @@ async fn undisturbed(engine: &dyn Synthesizer, sentences: &[&str]) -> Vec<u8> {
 const SENTENCES: [&str; 6] =
     ["Perhaps.", "Is that so?", "It costs $5.", "But why?", "Dr. Sato said so.", "Enough!"];
 
-/// One listener that is disturbed so many times; for a stream that is over before, another begins.
+/// A client that loses its connection this many times. A stream that ends earlier is followed by
+/// another one.
 async fn disturbed(
     addr: SocketAddr,
     seed: u64,
@@ -288,13 +289,15 @@ async fn disturbed(
         let mut listener = Listener::new(addr, &start(&prompt, &options)).await;
         let mut ends = Vec::new();
         while !listener.has_ended() {
-            // Sometimes at once, as a rule after a while.
+            // Sometimes at once, mostly after a while.
             let bytes = random.below(whole.len() / if options == burst() { 6 } else { 40 });
             let from = listener.audio.len();
             while listener.audio.len() < from + bytes && !listener.has_ended() {
-                assert!(listener.read(1 + random.below(4096)).await, "{:?}", listener.told);
+                assert!(listener.read(1 + random.below(4096)).await, "{:?}", listener.messages);
             }
-            ends.extend(listener.told.iter().filter(|told| told["type"] == "sentence_end").cloned());
+            ends.extend(
+                listener.messages.iter().filter(|message| message["type"] == "sentence_end").cloned(),
+            );
             assert!(whole.starts_with(&listener.audio), "seed {seed}: after {} bytes", listener.audio.len());
             if lost >= losses && !listener.has_ended() {
                 continue;
@@ -303,12 +306,12 @@ async fn disturbed(
                 break;
             }
             let mut loss = LOSSES[random.below(LOSSES.len())];
-            // Which takes time where it is paced.
+            // A paced stream takes time.
             let waits = options != burst() && random.below(4) > 0;
             if loss == Loss::BetweenSentences && waits {
                 loss = Loss::Reset;
             }
-            listener.lose(loss, addr, &mut random, goes_back).await;
+            listener.disconnect(loss, addr, &mut random, goes_back).await;
             lost += 1;
         }
         assert!(listener.audio == *whole, "seed {seed}: {} of {} bytes", listener.audio.len(), whole.len());
@@ -317,8 +320,8 @@ async fn disturbed(
             let offset = end["offset"].as_u64().unwrap() as usize;
             assert_eq!(end["crc32"], format!("{:08x}", crc32(&whole[offset - bytes..offset])));
         }
-        // Not the one that ended the stream.
-        listener.told.clear();
+        // Without the message that ended the stream.
+        listener.messages.clear();
         listener.say(END).await;
         listener.hear("session_end").await;
         let _ = listener.stream.write_all(&close(1000, "")).await;
@@ -330,7 +333,7 @@ async fn disturbed_at_random(engine: Arc<dyn Synthesizer>, config: Config, losse
     let whole = Arc::new(undisturbed(engine.as_ref(), &SENTENCES).await);
     let server = start_with(config, engine).await;
     let mut listeners = JoinSet::new();
-    // Those that are paced have little before them, so that they are in the middle of it.
+    // Paced clients have a small look-ahead, so that each loss happens in mid-stream.
     for (n, options) in [burst(), paced(60), paced(400), burst(), paced(2_000)].into_iter().enumerate() {
         let seed = (losses * 31 + goes_back + n) as u64;
         listeners.spawn(disturbed(server.addr, seed, losses / 5, options, whole.clone(), goes_back));
@@ -349,30 +352,30 @@ async fn disturbed_at_random(engine: Arc<dyn Synthesizer>, config: Config, losse
 }
 
 #[tokio::test]
-async fn tone_lost_400_times_is_heard_whole() {
+async fn recover_400_times_gives_the_whole_tone() {
     disturbed_at_random(tone(0.4), Config::default(), 400, 0).await;
 }
 
 #[tokio::test]
-async fn speech_lost_300_times_is_heard_whole() {
+async fn recover_300_times_gives_the_whole_speech() {
     disturbed_at_random(Arc::new(Flite::new()), Config::default(), 300, 0).await;
 }
 
-/// So little is kept that sentences have to be spoken again.
+/// The log is so short that the server has to replay sentences.
 #[tokio::test]
-async fn tone_lost_150_times_and_taken_up_before_what_is_kept_is_heard_whole() {
+async fn recover_150_times_before_the_log_gives_the_whole_tone() {
     disturbed_at_random(tone(0.4), Config { resume_bytes: 1_000, ..Config::default() }, 150, 20_000).await;
 }
 
 #[tokio::test]
-async fn speech_lost_150_times_and_taken_up_before_what_is_kept_is_heard_whole() {
+async fn recover_150_times_before_the_log_gives_the_whole_speech() {
     let config = Config { resume_bytes: 1_000, ..Config::default() };
     disturbed_at_random(Arc::new(Flite::new()), config, 150, 30_000).await;
 }
 
-/// Every offset, in the log and before it.
+/// Each offset, in the log and before it.
 #[tokio::test]
-async fn any_offset_can_be_gone_back_to() {
+async fn recover_accepts_any_offset() {
     for resume_bytes in [1, 2_000, 1 << 20] {
         let engine = Arc::new(Flite::new());
         let whole = undisturbed(engine.as_ref(), &SENTENCES).await;
@@ -400,16 +403,20 @@ async fn any_offset_can_be_gone_back_to() {
             assert_eq!((&recovered["recovered"], &recovered["offset"]), (&json!(true), &json!(offset)));
             let frames = client.read_until("session_end").await;
             assert!(audio(&frames) == whole[offset..], "{offset} of {} with {resume_bytes}", whole.len());
-            let told = messages(&frames);
-            assert_eq!(told.iter().filter(|told| told["type"] == "recovered").count(), 0);
-            assert_eq!(told.iter().filter(|told| told["type"] == "error").count(), 0, "{told:?}");
+            let messages = messages(&frames);
+            assert_eq!(messages.iter().filter(|message| message["type"] == "recovered").count(), 0);
+            assert_eq!(
+                messages.iter().filter(|message| message["type"] == "error").count(),
+                0,
+                "{messages:?}"
+            );
         }
     }
 }
 
-/// Lost again and again before it has come back to where it was.
+/// The connection breaks repeatedly during a replay.
 #[tokio::test]
-async fn a_session_lost_while_it_is_spoken_again_is_told_of_once() {
+async fn recover_during_a_replay_announces_each_sentence_once() {
     let engine = Arc::new(Flite::new());
     let whole = undisturbed(engine.as_ref(), &SENTENCES).await;
     let server = start_with(Config { resume_bytes: 1, ..Config::default() }, engine).await;
@@ -444,7 +451,7 @@ async fn a_session_lost_while_it_is_spoken_again_is_told_of_once() {
         );
         assert!(audio(&frames) == whole[offset..], "round {round}: {offset}");
         assert_eq!(
-            messages(&frames).iter().filter(|told| told["type"] == "recovered").count(),
+            messages(&frames).iter().filter(|message| message["type"] == "recovered").count(),
             0,
             "round {round}"
         );
@@ -452,8 +459,8 @@ async fn a_session_lost_while_it_is_spoken_again_is_told_of_once() {
 }
 
 async fn refused(client: &mut Raw, code: &str, close_code: u16) {
-    let told = message(client).await;
-    assert_eq!(told, json!({"type": "recovered", "recovered": false, "code": code}));
+    let answer = message(client).await;
+    assert_eq!(answer, json!({"type": "recovered", "recovered": false, "code": code}));
     let error = message(client).await;
     assert_eq!(
         (&error["type"], &error["code"], &error["fatal"]),
@@ -462,7 +469,7 @@ async fn refused(client: &mut Raw, code: &str, close_code: u16) {
     assert_eq!(closed(client).await, close_code);
 }
 
-/// A session that was lost after its first audio, and how much of it there was.
+/// Starts a session and loses it after its first audio. Returns the greeting and the bytes received.
 async fn lost(server: &Running, options: &Value) -> (Value, usize) {
     let (mut client, greeting) = v1(server.addr).await;
     client.say(&start(&SENTENCES.join(" "), options)).await;
@@ -474,7 +481,7 @@ async fn lost(server: &Running, options: &Value) -> (Value, usize) {
 }
 
 #[tokio::test]
-async fn who_does_not_know_the_secret_gets_nothing() {
+async fn recover_without_the_secret_is_refused() {
     let server = start_with(Config::default(), tone(1.0)).await;
     let (greeting, heard) = lost(&server, &burst()).await;
     let (other, _) = lost(&server, &burst()).await;
@@ -502,21 +509,21 @@ async fn who_does_not_know_the_secret_gets_nothing() {
         refused(&mut client, "session_not_found", 4404).await;
     }
     assert_eq!(server.service.frozen().count(), 2, "and does no harm");
-    // Nor does anybody without the subprotocol.
+    // A client without the subprotocol is refused too.
     let mut client = session(server.addr).await;
     client.say(&recover(&greeting, heard)).await;
     assert_eq!(message(&mut client).await["type"], "error");
     let mut client = v1(server.addr).await.0;
     client.say(&recover(&greeting, heard)).await;
     assert_eq!(message(&mut client).await["recovered"], true);
-    // It has to come first.
+    // `recover` has to be the first message.
     client.say(&recover(&other, heard)).await;
     let frames = client.read_until("error").await;
     assert_eq!(messages(&frames).pop().unwrap()["code"], "bad_message");
 }
 
 #[tokio::test]
-async fn a_position_that_was_never_sent_is_lost() {
+async fn recover_at_an_offset_never_sent_is_refused() {
     for options in [burst(), paced(100)] {
         let server = start_with(Config::default(), tone(1.0)).await;
         let (greeting, _) = lost(&server, &options).await;
@@ -524,7 +531,7 @@ async fn a_position_that_was_never_sent_is_lost() {
         client.say(&recover(&greeting, 6 * 16_000 + 1)).await;
         refused(&mut client, "position_lost", 4410).await;
     }
-    // An engine that does not repeat itself cannot go back before what is kept.
+    // An engine that is not deterministic cannot replay audio before the log.
     let (engine, mut asked) = Scripted::new();
     let server = start_with(Config { resume_bytes: 1_000, ..Config::default() }, engine).await;
     let (mut client, greeting) = v1(server.addr).await;
@@ -540,13 +547,13 @@ async fn a_position_that_was_never_sent_is_lost() {
 }
 
 #[tokio::test]
-async fn the_window_closes() {
+async fn resume_window_expires() {
     let config = Config { resume_ttl: Duration::from_millis(200), ..Config::default() };
     let server = start_with(config, tone(1.0)).await;
     let (greeting, heard) = lost(&server, &paced(500)).await;
     assert!(server.service.frozen_bytes() > 0 && server.service.syntheses().count() > 0);
     assert_eq!(server.service.wasted(), Duration::ZERO);
-    until("given up", || server.service.frozen().count() == 0).await;
+    until("expired", || server.service.frozen().count() == 0).await;
     assert_eq!(server.service.frozen_bytes(), 0);
     server.is_quiet().await;
     let wasted = server.service.wasted();
@@ -554,7 +561,7 @@ async fn the_window_closes() {
     let mut client = v1(server.addr).await.0;
     client.say(&recover(&greeting, heard)).await;
     refused(&mut client, "session_not_found", 4410).await;
-    // Who comes in time starts the window anew.
+    // A client that recovers in time restarts the window.
     let (greeting, heard) = lost(&server, &paced(500)).await;
     for _ in 0..4 {
         sleep(Duration::from_millis(120)).await;
@@ -567,7 +574,7 @@ async fn the_window_closes() {
 }
 
 #[tokio::test]
-async fn a_second_connection_takes_the_session_over() {
+async fn recover_takes_over_from_a_live_connection() {
     for is_paused in [false, true] {
         for options in [burst(), paced(200)] {
             let engine = tone(0.5);
@@ -587,8 +594,8 @@ async fn a_second_connection_takes_the_session_over() {
                 recovered,
                 json!({"type": "recovered", "recovered": true, "offset": heard.len(), "index": recovered["index"]})
             );
-            let mut told = first.read_until("error").await;
-            let Frame::Text(error) = told.pop().unwrap() else { panic!("a message") };
+            let mut frames = first.read_until("error").await;
+            let Frame::Text(error) = frames.pop().unwrap() else { panic!("a message") };
             assert_eq!((&error["code"], &error["fatal"]), (&json!("session_taken"), &json!(true)));
             assert_eq!(closed(&mut first).await, 4409);
             if is_paused {
@@ -605,7 +612,7 @@ async fn a_second_connection_takes_the_session_over() {
 }
 
 #[tokio::test]
-async fn it_can_be_taken_over_again_and_again() {
+async fn recover_takes_over_repeatedly() {
     let engine = tone(20.0);
     let whole = undisturbed(engine.as_ref(), &["One.", "Two."]).await;
     let server = start_with(Config::default(), engine).await;
@@ -635,9 +642,9 @@ async fn it_can_be_taken_over_again_and_again() {
     assert_eq!(server.service.frozen().count(), 0);
 }
 
-/// Several that want the same session at once: the last one has it, and nobody hears a wrong byte.
+/// Several clients recover the same session at once: the last one keeps it, and none gets a wrong byte.
 #[tokio::test]
-async fn many_want_it_at_once() {
+async fn recover_by_many_at_once_serves_the_last() {
     let engine = tone(3.0);
     let whole = Arc::new(undisturbed(engine.as_ref(), &["One.", "Two."]).await);
     let server = start_with(Config::default(), engine).await;
@@ -652,8 +659,8 @@ async fn many_want_it_at_once() {
                 let mut client = v1(addr).await.0;
                 let offset = n * 11;
                 client.say(&recover(&greeting, offset)).await;
-                let told = message(&mut client).await;
-                assert_eq!(told["recovered"], true, "{told}");
+                let answer = message(&mut client).await;
+                assert_eq!(answer["recovered"], true, "{answer}");
                 let mut heard = Vec::new();
                 loop {
                     let frame = client.read_frame().await;
@@ -676,7 +683,7 @@ async fn many_want_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_not_resumable_stops_at_once() {
+async fn session_that_is_not_resumable_stops_at_once() {
     let (engine, mut asked) = Scripted::new();
     let server = start_with(Config::default(), engine).await;
     for ends in 0..4 {
@@ -690,7 +697,7 @@ async fn a_session_that_is_not_resumable_stops_at_once() {
         match ends {
             0 => client.reset(),
             1 => drop(client),
-            // A goodbye is one for a resumable session too.
+            // A normal Close ends a resumable session too.
             2 => {
                 client.send_bytes(&close(1000, "bye")).await;
                 client.read_until("close").await;
@@ -713,7 +720,7 @@ async fn a_session_that_is_not_resumable_stops_at_once() {
 }
 
 #[tokio::test]
-async fn a_frozen_session_brakes_its_engine_and_is_counted() {
+async fn suspended_session_holds_its_engine_back_and_is_counted() {
     for options in [burst(), paced(300)] {
         let (engine, mut asked) = Scripted::new();
         let server = start_with(Config::default(), engine).await;
@@ -727,7 +734,7 @@ async fn a_frozen_session_brakes_its_engine_and_is_counted() {
         let engine = tokio::spawn(async move {
             let mut value = 0i16;
             loop {
-                // Far from what the kernel takes for a client that does not read.
+                // Far less than the kernel buffers for a client that does not read.
                 if value == 32_000 {
                     lost.wait_for(|lost| *lost).await.unwrap();
                 }
@@ -750,7 +757,7 @@ async fn a_frozen_session_brakes_its_engine_and_is_counted() {
             before = made.load(std::sync::atomic::Ordering::Relaxed);
             sleep(Duration::from_millis(50)).await;
         }
-        assert!(before <= 2 << 20, "{before} bytes were made for nobody");
+        assert!(before <= 2 << 20, "{before} bytes were synthesised without a client");
         let mut client = v1(server.addr).await.0;
         client.say(&recover(&greeting, heard.len())).await;
         assert_eq!(message(&mut client).await["recovered"], true);
@@ -769,7 +776,7 @@ async fn a_frozen_session_brakes_its_engine_and_is_counted() {
 }
 
 #[tokio::test]
-async fn a_server_that_gives_up_on_a_silent_peer_keeps_its_session() {
+async fn silence_timeout_keeps_the_session() {
     let engine = tone(1.0);
     let whole = undisturbed(engine.as_ref(), &SENTENCES).await;
     let config = Config { silence_timeout: Duration::from_millis(300), ..Config::default() };
@@ -791,7 +798,7 @@ async fn a_server_that_gives_up_on_a_silent_peer_keeps_its_session() {
 }
 
 #[tokio::test]
-async fn the_oldest_is_given_up_beyond_the_bounds() {
+async fn suspended_sessions_over_the_limit_drop_the_oldest() {
     let config = Config { max_frozen_sessions: 3, ..Config::default() };
     let server = start_with(config, tone(1.0)).await;
     let mut all = Vec::new();
@@ -818,7 +825,7 @@ async fn the_oldest_is_given_up_beyond_the_bounds() {
     }
     assert_eq!(server.service.frozen_bytes(), 0);
 
-    // In bytes: each keeps the 32,000 that it was sent, and its messages.
+    // In bytes: each session keeps 32,000 bytes of audio and its messages.
     let config = Config { max_frozen_bytes: 150_000, ..Config::default() };
     let server = start_with(config, tone(1.0)).await;
     for _ in 0..10 {
@@ -834,7 +841,7 @@ async fn the_oldest_is_given_up_beyond_the_bounds() {
 }
 
 #[tokio::test]
-async fn what_was_finished_can_be_heard_again() {
+async fn recover_repeats_a_finished_stream() {
     let engine = tone(0.5);
     let whole = undisturbed(engine.as_ref(), &["One.", "Two."]).await;
     let server = start_with(Config::default(), engine).await;
@@ -850,7 +857,7 @@ async fn what_was_finished_can_be_heard_again() {
     assert!(audio(&frames) == whole[9_000..]);
     let reason = |frames: &[Frame]| messages(frames).pop().unwrap()["reason"].clone();
     assert_eq!(reason(&frames), reason(&first));
-    // And the session goes on: another stream.
+    // The session continues with another stream.
     client.say(&start("Three.", &burst())).await;
     let frames = client.read_until("session_end").await;
     assert!(audio(&frames) == whole[..8_000]);
@@ -861,9 +868,9 @@ async fn what_was_finished_can_be_heard_again() {
     assert_eq!(message(&mut client).await["recovered"], true);
 }
 
-/// All was sent, the end and the Close too, and the network broke with it under way.
+/// The network breaks after the server sent everything, including the end and the Close.
 #[tokio::test]
-async fn the_last_words_of_a_session_are_not_lost_with_its_connection() {
+async fn recover_delivers_the_last_messages_of_a_session() {
     let engine = tone(0.5);
     let whole = undisturbed(engine.as_ref(), &["One.", "Two."]).await;
     for loss in ["silence", "reset", "fin"] {
@@ -872,9 +879,9 @@ async fn the_last_words_of_a_session_are_not_lost_with_its_connection() {
             let (mut first, greeting) = v1(server.addr).await;
             first.say(&start("One. Two.", &paced(2_000))).await;
             first.say(DRAIN).await;
-            let told = first.read_until("close").await;
-            assert!(audio(&told) == whole);
-            // The Close is not answered.
+            let frames = first.read_until("close").await;
+            assert!(audio(&frames) == whole);
+            // The client does not answer the Close.
             let frozen = || server.service.frozen().count();
             let mut silent = Vec::new();
             match loss {
@@ -899,9 +906,9 @@ async fn the_last_words_of_a_session_are_not_lost_with_its_connection() {
     }
 }
 
-/// One that was closed for another reason is over, even while its client has yet to answer.
+/// A session closed for another reason is over, even before its client answers.
 #[tokio::test]
-async fn what_was_closed_for_good_cannot_be_taken_over() {
+async fn recover_of_a_closed_session_is_refused() {
     let server = start_with(Config::default(), tone(20.0)).await;
     let (mut first, greeting) = v1(server.addr).await;
     first.say(&start("One.", &paced(100))).await;
@@ -909,8 +916,8 @@ async fn what_was_closed_for_good_cannot_be_taken_over() {
     for _ in 0..100 {
         first.say("no message").await;
     }
-    let told = first.read_until("close").await;
-    assert!(matches!(told.last(), Some(Frame::Close(Some((4400, _))))), "{told:?}");
+    let frames = first.read_until("close").await;
+    assert!(matches!(frames.last(), Some(Frame::Close(Some((4400, _))))), "{frames:?}");
     let mut second = v1(server.addr).await.0;
     second.say(&recover(&greeting, 0)).await;
     refused(&mut second, "session_not_found", 4404).await;
@@ -919,9 +926,9 @@ async fn what_was_closed_for_good_cannot_be_taken_over() {
     assert_eq!(server.service.frozen().count(), 0);
 }
 
-/// As a process does that says Close and exits with audio unread.
+/// As a process that sends a Close and exits with unread audio.
 #[tokio::test]
-async fn a_goodbye_holds_though_the_socket_is_reset_behind_it() {
+async fn close_ends_the_session_despite_a_reset_after_it() {
     let server = start_with(Config::default(), tone(20.0)).await;
     for n in 0..200 {
         let mut client = v1(server.addr).await.0;
@@ -935,7 +942,7 @@ async fn a_goodbye_holds_though_the_socket_is_reset_behind_it() {
 }
 
 #[tokio::test]
-async fn text_that_was_appended_is_not_lost() {
+async fn appended_text_survives_recovery() {
     let engine = tone(0.5);
     let server = start_with(Config::default(), engine).await;
     let (mut client, greeting) = v1(server.addr).await;
@@ -991,11 +998,11 @@ async fn freeze_and_recover(sessions: usize, options: &Value, server: &Running) 
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_500_that_came_back() {
+async fn recovery_500_times_leaves_nothing() {
     let server = start_with(Config::default(), tone(5.0)).await;
     freeze_and_recover(250, &paced(1_000), &server).await;
     freeze_and_recover(250, &burst(), &server).await;
-    // Nor of those that did not.
+    // Sessions that were never recovered leave nothing either.
     let config = Config { resume_ttl: Duration::from_millis(50), ..Config::default() };
     let server = start_with(config, tone(5.0)).await;
     for _ in 0..100 {
@@ -1004,6 +1011,6 @@ async fn nothing_is_left_of_500_that_came_back() {
         client.read_until("binary").await;
         client.reset();
     }
-    until("given up", || server.service.frozen().count() + server.service.sessions().count() == 0).await;
+    until("expired", || server.service.frozen().count() + server.service.sessions().count() == 0).await;
     assert_eq!((server.service.frozen_bytes(), server.service.syntheses().count()), (0, 0));
 }

@@ -40,7 +40,7 @@ fn messages(frames: &[Frame]) -> Vec<Value> {
         .collect()
 }
 
-/// What the engine says when it is asked directly.
+/// Audio of the engine when the test asks it directly.
 async fn spoken(engine: &dyn Synthesizer, text: &str, format: Format, frame_bytes: usize) -> Vec<u8> {
     let mut utterance = Utterance::new(text, format);
     utterance.frame_bytes = frame_bytes;
@@ -54,7 +54,7 @@ async fn spoken(engine: &dyn Synthesizer, text: &str, format: Format, frame_byte
     audio
 }
 
-/// The frames of one sentence, as the rules say.
+/// The frames of one sentence, as the protocol demands.
 fn sentence(text: &str, index: usize, audio: &[u8], frame_bytes: usize) -> Vec<Frame> {
     let mut frames = vec![Frame::Text(json!({"type": "text", "data": text, "index": index}))];
     frames.extend(audio.chunks(frame_bytes).map(|frame| Frame::Binary(frame.to_vec())));
@@ -62,7 +62,7 @@ fn sentence(text: &str, index: usize, audio: &[u8], frame_bytes: usize) -> Vec<F
     frames
 }
 
-/// Everything that came before the server had taken all that was said to it up to now.
+/// All frames that arrive before the server has read everything sent up to now.
 async fn before_pong(client: &mut Raw) -> Vec<Frame> {
     client.send_bytes(&frame(0x89, b"now?")).await;
     let mut frames = client.read_until("pong").await;
@@ -79,7 +79,7 @@ async fn next(asked: &mut Asked) -> (Utterance, Sink) {
     within(asked.recv()).await.unwrap()
 }
 
-/// An engine whose audio tells which text it belongs to.
+/// An engine whose audio identifies the text that it belongs to.
 struct Telling;
 
 impl Telling {
@@ -117,7 +117,7 @@ impl Synthesizer for Telling {
 }
 
 #[tokio::test]
-async fn the_first_message_is_the_servers() {
+async fn session_start_is_the_first_message() {
     let server = start_with(Config::default(), Arc::new(Telling)).await;
     let mut ids = Vec::new();
     for _ in 0..3 {
@@ -137,10 +137,10 @@ async fn the_first_message_is_the_servers() {
 
 /// A whole session, frame by frame, in every format and frame size.
 #[tokio::test]
-async fn a_stream_is_exactly_what_the_engine_says_in_exactly_these_messages() {
+async fn stream_carries_the_engines_exact_audio_in_order() {
     let pcm = |sample_rate_hz| Format { encoding: Encoding::PcmS16le, sample_rate_hz };
     let mulaw = |sample_rate_hz| Format { encoding: Encoding::MuLaw, sample_rate_hz };
-    // The frame's length, and what that is in bytes; 64 KiB is the most.
+    // The frame's length in ms and in bytes; 64 KiB is the maximum.
     let table = [
         (pcm(8_000), [(1, 16), (40, 640), (1000, 16_000)]),
         (pcm(22_050), [(1, 44), (40, 1_764), (1000, 44_100)]),
@@ -175,7 +175,7 @@ async fn a_stream_is_exactly_what_the_engine_says_in_exactly_these_messages() {
 }
 
 #[tokio::test]
-async fn the_greeting_the_engines_own_format_and_40_ms_are_the_default() {
+async fn start_session_defaults_to_the_greeting_the_engines_format_and_40_ms() {
     let config = Config { greeting: "I am here.".to_owned(), ..Config::default() };
     let server = start_with(config, Arc::new(Telling)).await;
     let mut client = session(server.addr).await;
@@ -186,7 +186,7 @@ async fn the_greeting_the_engines_own_format_and_40_ms_are_the_default() {
 }
 
 #[tokio::test]
-async fn nothing_to_speak_ends_at_once_and_the_connection_goes_on() {
+async fn start_session_without_words_ends_at_once_and_keeps_the_connection() {
     let server = start_with(Config::default(), Arc::new(Telling)).await;
     let mut client = session(server.addr).await;
     for prompt in ["", " \n\t"] {
@@ -201,7 +201,7 @@ async fn nothing_to_speak_ends_at_once_and_the_connection_goes_on() {
 }
 
 #[tokio::test]
-async fn sentences_are_heard_in_order_while_the_next_is_in_synthesis() {
+async fn sentences_arrive_in_order_while_the_next_is_synthesised() {
     let (server, mut asked) = scripted().await;
     let mut client = session(server.addr).await;
     client.say(&start("One. Two. Three.")).await;
@@ -215,7 +215,7 @@ async fn sentences_are_heard_in_order_while_the_next_is_in_synthesis() {
     );
     assert!(asked.try_recv().is_err(), "not more than two at once");
 
-    // The second is ready before the first has begun.
+    // The second sentence is ready before the first one has begun.
     second.write(&[2; 320]).await.unwrap();
     second.finish().await;
     assert_eq!(before_pong(&mut client).await, []);
@@ -237,7 +237,7 @@ async fn sentences_are_heard_in_order_while_the_next_is_in_synthesis() {
 }
 
 #[tokio::test]
-async fn a_sentence_that_fails_is_told_and_the_next_goes_on() {
+async fn sentence_that_fails_is_reported_and_the_next_is_spoken() {
     let (server, mut asked) = scripted().await;
     let mut client = session(server.addr).await;
     client.say(&start("One. Two. Three. Four.")).await;
@@ -246,7 +246,7 @@ async fn a_sentence_that_fails_is_told_and_the_next_goes_on() {
     let (_, mut sink) = next(&mut asked).await;
     sink.write(&[2; 100]).await.unwrap();
     sink.fail(SynthesisError::failed("It broke.")).await;
-    // An engine that gives up says nothing at all.
+    // An engine that drops its sink gives no reason.
     let (_, mut sink) = next(&mut asked).await;
     sink.write(&[3; 320]).await.unwrap();
     drop(sink);
@@ -278,7 +278,7 @@ async fn a_sentence_that_fails_is_told_and_the_next_goes_on() {
 }
 
 #[tokio::test]
-async fn what_is_no_message_is_answered_with_one_error_and_changes_nothing() {
+async fn message_that_is_invalid_gets_one_error_and_changes_nothing() {
     let (server, mut asked) = scripted().await;
     let mut client = session(server.addr).await;
     let table = [
@@ -310,7 +310,7 @@ async fn what_is_no_message_is_answered_with_one_error_and_changes_nothing() {
     client.say(&start("Something else.")).await;
     let busy = json!({"type": "error", "message": "Session already streaming"});
     assert_eq!(client.read_frame().await, Frame::Text(busy));
-    // Binary frames mean nothing, whatever is in them.
+    // Binary frames are ignored, whatever they contain.
     for payload in [&b""[..], b"{\"type\":\"end\"}", &[0xff; 300]] {
         client.send_bytes(&frame(0x82, payload)).await;
     }
@@ -324,7 +324,7 @@ async fn what_is_no_message_is_answered_with_one_error_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_prompt_over_the_limit_is_refused() {
+async fn prompt_over_the_limit_is_refused() {
     let config = Config { max_prompt_chars: 10, ..Config::default() };
     let server = start_with(config, Arc::new(Telling)).await;
     let mut client = session(server.addr).await;
@@ -364,10 +364,10 @@ async fn pause_holds_messages_as_well_as_audio() {
     assert_eq!(audio(&frames), [2, 0].repeat(960));
 }
 
-/// As much as the kernel holds is on its way before a pause can stop it; behind the answer to what
-/// followed the pause there is nothing more.
+/// Bytes in the kernel's buffers are in transit before a pause can stop them. Once the server has
+/// answered a message sent after the pause, no more audio arrives.
 #[tokio::test]
-async fn pause_stops_a_torrent_and_resume_loses_nothing() {
+async fn pause_stops_a_fast_stream_and_resume_loses_nothing() {
     for reads in [0, 3, 200] {
         let engine = Arc::new(Tone::new(FORMAT, 1_500.0));
         let whole = spoken(engine.as_ref(), "One.", FORMAT, 640).await;
@@ -417,7 +417,7 @@ async fn end_stops_the_engine_and_closes() {
             client.say(PAUSE).await;
         }
         client.say(END).await;
-        // Nothing of this may set the engine to work again.
+        // None of these messages may start the engine again.
         client.say(&start("Four.")).await;
         within(first.cancelled()).await;
         within(second.cancelled()).await;
@@ -439,7 +439,7 @@ async fn end_stops_the_engine_and_closes() {
 }
 
 #[tokio::test]
-async fn one_connection_has_many_streams() {
+async fn connection_carries_many_streams() {
     let server = start_with(Config::default(), Arc::new(Telling)).await;
     let mut client = session(server.addr).await;
     for prompt in ["The first.", "The second.", "The second."] {
@@ -450,7 +450,7 @@ async fn one_connection_has_many_streams() {
 }
 
 #[tokio::test]
-async fn many_sessions_do_not_mix() {
+async fn sessions_at_the_same_time_do_not_mix() {
     let server = start_with(Config::default(), Arc::new(Telling)).await;
     let mut clients = Vec::new();
     for n in 0..50 {
@@ -479,7 +479,7 @@ async fn many_sessions_do_not_mix() {
 }
 
 #[tokio::test]
-async fn the_voice_in_the_binary_speaks() {
+async fn built_in_voice_speaks() {
     let engine = Arc::new(Flite::new());
     let texts = ["Good evening.", "The kettle is on."];
     for (encoding, frame_bytes) in [(Encoding::PcmS16le, 1280), (Encoding::MuLaw, 640)] {
@@ -508,9 +508,9 @@ async fn the_voice_in_the_binary_speaks() {
     }
 }
 
-/// However a connection ends in the middle of a stream, everything that worked for it stops.
+/// Synthesis stops, however a connection ends in mid-stream.
 #[tokio::test]
-async fn every_way_to_end_stops_what_worked_for_it() {
+async fn connection_end_of_any_kind_stops_synthesis() {
     let bytes: [(&str, Vec<u8>, Option<u16>); 7] = [
         ("end", support::text(END), Some(1000)),
         ("Close", close(1000, "bye"), Some(1000)),
@@ -544,7 +544,7 @@ async fn every_way_to_end_stops_what_worked_for_it() {
         client.send_bytes(&support::text(END)[..4]).await;
         drop(client);
         server.is_quiet().await;
-        // The server is told to stop, and the stream does not finish in its time.
+        // The server drains, and the stream does not finish before the deadline.
         let (mut server, mut client) = endless(paused).await;
         within(async {
             let stopped = server.stop();
@@ -556,7 +556,7 @@ async fn every_way_to_end_stops_what_worked_for_it() {
         .await;
         server.is_quiet_once_left(client).await;
     }
-    // Between two streams, and after the last.
+    // Between two streams, and after the last one.
     let server = start_with(Config::default(), Arc::new(Telling)).await;
     let mut client = session(server.addr).await;
     client.say(&start("One.")).await;
@@ -566,7 +566,7 @@ async fn every_way_to_end_stops_what_worked_for_it() {
     server.is_quiet().await;
 }
 
-/// A session in the middle of a stream without end.
+/// A session in the middle of an endless stream.
 async fn endless(paused: bool) -> (Running, Raw) {
     let config = Config { drain_timeout: Duration::from_millis(20), ..Config::default() };
     let server = start_with(config, Arc::new(Tone::new(FORMAT, 1e9))).await;
@@ -592,7 +592,7 @@ impl Running {
         .await;
     }
 
-    /// Lets the client leave, and waits until nothing is left of it: sooner than any deadline.
+    /// Disconnects the client and waits until its session is gone: sooner than any deadline.
     async fn is_quiet_once_left(&self, client: Raw) {
         drop(client);
         let deadline = Config::default().close_timeout;

@@ -1,4 +1,4 @@
-//! Services over HTTP that misbehave, and what becomes of it.
+//! Services over HTTP that misbehave, and the effect on the session.
 
 use crate::support::http::{Exchange, Upstreamed, upstreamed};
 use crate::support::{self, Frame, Raw, Running, audio, log, messages, spoken, start_with, v1, within};
@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What must never be seen by anybody but the service.
+/// The key, which only the service may see.
 const KEY: &str = "sk-never-to-be-seen-0123456789";
 
-/// How soon a request must be gone that nobody waits for.
+/// Time within which an abandoned request must be gone.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
 const fn ms(ms: u64) -> Duration {
@@ -37,7 +37,7 @@ fn call(settings: Settings) -> Call {
     Upstream::new(settings).unwrap().post("/v1/thing", &json!({"input": "tea"}), "audio/*").unwrap()
 }
 
-/// Makes a call to its end: what was retried, and what came of it.
+/// Makes a call to its end. Returns the failures that were retried, and the result.
 async fn finish(mut call: Call) -> (Vec<Failure>, Result<Reply, Failure>) {
     let mut retried = Vec::new();
     loop {
@@ -61,7 +61,7 @@ async fn rest(reply: &mut Reply) -> (Vec<u8>, Option<Failure>) {
     }
 }
 
-/// A service that was asked, and the call that waits for it.
+/// Makes a call. Returns the request at the service, and the task that waits for the answer.
 async fn asked(settings: Settings, service: &mut Upstreamed) -> (Exchange, tokio::task::JoinHandle<Made>) {
     let made = tokio::spawn(finish(call(settings)));
     (service.asked().await, made)
@@ -69,9 +69,9 @@ async fn asked(settings: Settings, service: &mut Upstreamed) -> (Exchange, tokio
 type Made = (Vec<Failure>, Result<Reply, Failure>);
 
 #[tokio::test]
-async fn a_request_says_who_asks_and_for_what() {
+async fn request_has_its_path_headers_and_body() {
     let mut service = upstreamed().await;
-    // However the base URL is written, the path is the same.
+    // Each spelling of the base URL gives the same path.
     for base in ["", "/", "/v1", "/v1/"] {
         let url = format!("{}{base}", service.url());
         let (mut exchange, made) = asked(settings(url), &mut service).await;
@@ -102,7 +102,7 @@ async fn a_request_says_who_asks_and_for_what() {
 }
 
 #[tokio::test]
-async fn a_connection_is_used_again() {
+async fn connection_is_reused() {
     let mut service = upstreamed().await;
     let upstream = Upstream::new(settings(service.url())).unwrap();
     let ask = || upstream.post("/v1/thing", &json!({}), "*/*").unwrap();
@@ -120,7 +120,7 @@ async fn a_connection_is_used_again() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_is_aborted_at_once() {
+async fn request_that_is_dropped_is_aborted_at_once() {
     let mut service = upstreamed().await;
     for begun in [0, 1, 2] {
         let (mut exchange, made) = asked(settings(service.url()), &mut service).await;
@@ -143,7 +143,7 @@ async fn what_is_dropped_is_aborted_at_once() {
 }
 
 #[tokio::test]
-async fn what_was_not_taken_is_asked_again_within_bounds() {
+async fn request_that_was_not_accepted_is_retried_within_limits() {
     let mut service = upstreamed().await;
     // Three attempts, then it is over.
     for status in ["429 Too Many Requests", "503 Service Unavailable"] {
@@ -157,7 +157,7 @@ async fn what_was_not_taken_is_asked_again_within_bounds() {
         assert_eq!(made.unwrap_err().kind, FailureKind::Status(code));
         assert_eq!(retried.iter().map(|f| f.kind).collect::<Vec<_>>(), [FailureKind::Status(code); 2]);
     }
-    // A connection that broke without an answer; then it works.
+    // The connection breaks without an answer; then the service works.
     let (first, made) = asked(settings(service.url()), &mut service).await;
     drop(first);
     service.asked().await.reset();
@@ -165,13 +165,13 @@ async fn what_was_not_taken_is_asked_again_within_bounds() {
     let (retried, made) = within(made).await.unwrap();
     assert_eq!(retried.iter().map(|f| f.kind).collect::<Vec<_>>(), [FailureKind::Closed; 2]);
     assert_eq!(rest(&mut made.unwrap()).await.0, b"at last");
-    // Whoever asks for more time than there is is not asked too early.
+    // A service that asks for more time than the deadline allows gets no early retry.
     let (mut first, made) = asked(settings(service.url()), &mut service).await;
     first.answer("429 Too Many Requests", "Retry-After: 6\r\n", b"").await;
     let (retried, made) = within(made).await.unwrap();
     assert_eq!((retried, made.unwrap_err().kind), (vec![], FailureKind::Status(429)));
     drop(first);
-    // Nor is anybody who answered in another way, or had begun to.
+    // Another answer, or the beginning of one, gets no retry either.
     for (status, body) in [("500 Oh", "2\r\nno\r\n0\r\n\r\n"), ("200 OK", "5\r\nsou")] {
         let (mut first, made) = asked(settings(service.url()), &mut service).await;
         first.head(status, "Transfer-Encoding: chunked\r\n").await;
@@ -189,7 +189,7 @@ async fn what_was_not_taken_is_asked_again_within_bounds() {
 }
 
 #[tokio::test]
-async fn a_retry_waits_for_as_long_as_it_is_told() {
+async fn retry_after_delays_the_retry() {
     let mut service = upstreamed().await;
     let (mut first, made) = asked(settings(service.url()), &mut service).await;
     first.answer("503 Busy", "Connection: close\r\nRetry-After: 1\r\n", b"").await;
@@ -200,7 +200,7 @@ async fn a_retry_waits_for_as_long_as_it_is_told() {
 }
 
 #[tokio::test]
-async fn each_deadline_ends_its_own_wait() {
+async fn deadline_of_each_kind_ends_its_own_wait() {
     let mut service = upstreamed().await;
     let long = Duration::from_secs(60);
     let all = Deadlines { connect: long, first_byte: long, idle: long, total: long };
@@ -229,7 +229,7 @@ async fn each_deadline_ends_its_own_wait() {
         assert!(kind.is_timeout());
         exchange.gone().await;
     }
-    // One that trickles is never idle for long, and ends all the same.
+    // A body that trickles is never idle for long; the total deadline ends it.
     let deadlines = Deadlines { idle: ms(500), total: ms(600), ..all };
     let (mut exchange, made) = asked(Settings { deadlines, ..settings(service.url()) }, &mut service).await;
     exchange.begin("audio/wav").await;
@@ -248,7 +248,7 @@ async fn each_deadline_ends_its_own_wait() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_costs_the_service_no_time() {
+async fn idle_deadline_excludes_a_slow_reader() {
     let mut service = upstreamed().await;
     let deadlines = Deadlines { idle: ms(200), total: ms(400), ..Deadlines::default() };
     let (mut exchange, made) = asked(Settings { deadlines, ..settings(service.url()) }, &mut service).await;
@@ -257,10 +257,10 @@ async fn a_slow_reader_costs_the_service_no_time() {
     let mut reply = within(made).await.unwrap().1.unwrap();
     assert_eq!(within(reply.next_chunk()).await.unwrap().unwrap(), "one");
     exchange.chunk(b"two").await;
-    // Not to wait for anything, but to be the one who is slow.
+    // This sleep makes the reader slow; it waits for nothing.
     tokio::time::sleep(ms(600)).await;
     assert_eq!(within(reply.next_chunk()).await.unwrap().unwrap(), "two");
-    // Waits that are broken off count, each for its part.
+    // Cancelled waits count, each with its part.
     for _ in 0..5 {
         if let Ok(Err(failure)) = tokio::time::timeout(ms(60), reply.next_chunk()).await {
             assert_eq!(failure.kind, FailureKind::IdleTimeout);
@@ -271,7 +271,7 @@ async fn a_slow_reader_costs_the_service_no_time() {
 }
 
 #[tokio::test]
-async fn a_service_that_cannot_be_reached() {
+async fn connect_failure_is_reported_and_retried() {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let retries = Retries { attempts: 1, ..Retries::default() };
     let refused = Settings { retries, ..settings(format!("http://127.0.0.1:{port}")) };
@@ -282,7 +282,7 @@ async fn a_service_that_cannot_be_reached() {
         assert_eq!(failure.to_string(), "The test service could not be reached.");
         assert!(failure.detail().contains("http://"), "{failure:?}");
     }
-    // With attempts left, it is asked again: somebody may be restarting it.
+    // With attempts left, the call is retried: the service may be restarting.
     let again = settings(format!("http://127.0.0.1:{port}"));
     let (retried, made) = finish(call(again)).await;
     assert_eq!(retried.len(), 2);
@@ -296,7 +296,7 @@ async fn a_service_that_cannot_be_reached() {
     assert_eq!(failure.to_string(), "The test service could not be reached within 100ms.");
 }
 
-/// A listener whose backlog is full: the kernel drops what comes on top, without a word.
+/// A listener whose backlog is full: the kernel silently drops further connections.
 async fn overfull() -> (TcpListener, Vec<TcpStream>) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -310,7 +310,7 @@ async fn overfull() -> (TcpListener, Vec<TcpStream>) {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_none_is_told_in_words_without_the_key() {
+async fn error_answer_is_reported_in_words_without_the_key() {
     let mut service = upstreamed().await;
     let long = "no ".repeat(500);
     let table = [
@@ -364,7 +364,7 @@ async fn an_answer_that_is_none_is_told_in_words_without_the_key() {
 }
 
 #[tokio::test]
-async fn more_than_is_wanted_is_not_taken() {
+async fn body_over_the_limit_is_not_read() {
     let mut service = upstreamed().await;
     let bounded = Settings { max_body_bytes: 1_000, ..settings(service.url()) };
     let (mut exchange, made) = asked(bounded, &mut service).await;
@@ -380,12 +380,12 @@ async fn more_than_is_wanted_is_not_taken() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_read_is_not_sent() {
+async fn body_that_is_not_read_is_not_sent() {
     let mut service = upstreamed().await;
     let (mut exchange, made) = asked(settings(service.url()), &mut service).await;
     exchange.head("200 OK", "Connection: close\r\n").await;
     let reply = within(made).await.unwrap().1.unwrap();
-    // As much as the kernel and one connection hold, far from all there is.
+    // As much as the buffers hold, far less than the whole body.
     let mut sent = 0;
     for _ in 0..100 {
         sent += exchange.fill(&[7; 64 * 1024]);
@@ -399,7 +399,7 @@ async fn a_body_that_is_not_read_is_not_sent() {
 }
 
 #[test]
-fn a_base_url_that_is_none_is_refused_with_a_sentence() {
+fn base_url_that_is_invalid_is_refused_with_a_sentence() {
     let table = [
         ("127.0.0.1:80", "has no scheme; write http://HOST:PORT"),
         ("ftp://host", "has a scheme that is neither http nor https; write http://HOST:PORT"),
@@ -431,9 +431,9 @@ fn a_base_url_that_is_none_is_refused_with_a_sentence() {
 }
 
 #[tokio::test]
-async fn an_ipv6_host_is_asked() {
+async fn base_url_with_an_ipv6_host_is_used() {
     let Ok(listener) = TcpListener::bind("[::1]:0").await else {
-        eprintln!("skipped: there is no IPv6 here");
+        eprintln!("skipped base_url_with_an_ipv6_host_is_used: no IPv6");
         return;
     };
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
@@ -444,7 +444,7 @@ async fn an_ipv6_host_is_asked() {
 }
 
 #[test]
-fn a_key_is_taken_whole_and_never_shown() {
+fn key_is_sent_whole_and_never_shown() {
     for key in ["", " \n", "two words", "schlüssel", &"k".repeat(5_000)] {
         let why = Secret::new(key).unwrap_err();
         assert!(!why.contains("schl") && !why.contains("words"), "{why}");
@@ -458,7 +458,7 @@ fn a_key_is_taken_whole_and_never_shown() {
     assert!(missing.starts_with("the key cannot be read from /nowhere/key: "), "{missing}");
 }
 
-/// Whether a line was logged with all of these in it.
+/// True if a log line contains all of these.
 fn logged(parts: &[&str]) -> bool {
     log::lines().iter().any(|line| parts.iter().all(|part| line.contains(part)))
 }
@@ -471,7 +471,7 @@ const PATIENT: Deadlines = Deadlines {
     total: Duration::from_secs(60),
 };
 
-/// A server whose engine is this service, and a client that speaks `aloud.v1` to it.
+/// A server whose engine is this service, and a client of `aloud.v1`.
 async fn speaking(service: &Upstreamed, deadlines: Deadlines) -> (Running, Raw) {
     log::listen();
     let settings = Settings { role: "speech engine", deadlines, ..settings(service.url()) };
@@ -487,7 +487,7 @@ fn start(prompt: &str) -> String {
     json!({"type": "start_session", "prompt": prompt}).to_string()
 }
 
-/// So many milliseconds of a tone, at 8,000 samples a second.
+/// This many milliseconds of a tone at 8,000 Hz.
 fn tone(ms: usize) -> Vec<u8> {
     let wave = |n: usize| ((n % 20) as i16 - 10) * 800;
     (0..ms * 8).flat_map(|n| wave(n).to_le_bytes()).collect()
@@ -500,24 +500,24 @@ fn wav(samples: &[u8]) -> Vec<u8> {
 
 const PCM: &str = "Content-Type: audio/pcm;rate=8000\r\nConnection: close\r\n";
 
-/// What a service does in place of speaking.
+/// The fault of a service.
 #[derive(Clone, Debug)]
 enum Fault {
     /// A whole answer: status, headers, body.
     Answer(&'static str, &'static str, Vec<u8>),
-    /// It says nothing at all, and waits.
+    /// No answer; the connection stays open.
     Silent,
     /// A head, and then nothing.
     Head,
-    /// So much of a body in chunks, and then nothing.
+    /// This much of a body in chunks, and then nothing.
     Stall(Vec<u8>),
-    /// A byte every few milliseconds, for ever.
+    /// A byte every few milliseconds, without an end.
     Trickle,
-    /// So much of a body in chunks, the last of them cut, and the end of the connection.
+    /// This much of a body in chunks, the last one cut, and the end of the connection.
     Cut(Vec<u8>),
     /// The same with a reset.
     Reset(Vec<u8>),
-    /// Less than was announced.
+    /// Fewer bytes than announced.
     Less(Vec<u8>),
 }
 
@@ -584,15 +584,15 @@ fn serve(mut service: Upstreamed, fault: Fault) -> tokio::task::JoinHandle<()> {
 }
 
 #[tokio::test]
-async fn a_service_that_fails_costs_one_sentence() {
+async fn service_failure_ends_one_sentence() {
     use Fault::*;
     let key = |text: &str| text.replace("KEY", KEY).into_bytes();
     let text = "Content-Type: text/html\r\n";
     let pcm = "Content-Type: audio/pcm;rate=8000\r\n";
     let loud = || tone(500);
     let failed = "engine_failed";
-    // What the service does, the code that the client sees, whether something is heard before it,
-    // and what the operator reads.
+    // The fault, the code that the client gets, is audio heard before it, and the parts of the log
+    // line.
     let table: Vec<(Fault, &str, bool, &str)> = vec![
         (Answer("401 No", "", key(r#"{"error":{"message":"Wrong key KEY."}}"#)), failed, false, "401"),
         (Answer("403 No", "", key("KEY may not")), failed, false, "403"),
@@ -627,7 +627,7 @@ async fn a_service_that_fails_costs_one_sentence() {
         (Less(loud()), failed, true, "broke off"),
         (Less(wav(&loud())), failed, true, "broke off"),
     ];
-    for (fault, code, may_be_heard, told) in table {
+    for (fault, code, may_be_heard, expected) in table {
         let service = upstreamed().await;
         let open = service.open.clone();
         let address = service.url();
@@ -639,7 +639,7 @@ async fn a_service_that_fails_costs_one_sentence() {
         let mut order = kinds.clone();
         order.retain(|kind| *kind != "warning" && *kind != "stream_start");
         order.dedup();
-        // Nothing more is heard behind the error, and the sentence ends; the next one is spoken.
+        // No audio follows the error; the sentence ends, and the next one is spoken.
         let heard = order.get(1) == Some(&"binary");
         assert!(may_be_heard || !heard, "{fault:?}: {order:?}");
         order.retain(|kind| *kind != "binary");
@@ -661,17 +661,17 @@ async fn a_service_that_fails_costs_one_sentence() {
         );
         let warnings =
             messages.iter().filter(|m| m["type"] == "warning" && m["code"] == "retrying_engine").count();
-        assert_eq!(warnings, if told == "503" { 2 } else { 0 }, "{fault:?}");
+        assert_eq!(warnings, if expected == "503" { 2 } else { 0 }, "{fault:?}");
         assert!(frames.iter().all(|f| !matches!(f, Frame::Binary(b) if b.len() % 2 != 0)), "whole samples");
         let shown = format!("{messages:?}");
         assert!(!shown.contains("never-to-be-seen") && !shown.contains("127.0.0.1"), "{shown}");
-        assert!(logged(&[&address, told]), "{fault:?}: {told}");
+        assert!(logged(&[&address, expected]), "{fault:?}: {expected}");
 
         drop(client);
         server.is_quiet().await;
         within(async {
             while open.count() > 0 {
-                // What a trickle sends tells it soon that nobody is there any more.
+                // A service that trickles soon notices that its peer has left.
                 if matches!(fault, Trickle) {
                     break;
                 }
@@ -684,18 +684,18 @@ async fn a_service_that_fails_costs_one_sentence() {
     assert!(!logged(&["never-to-be-seen"]), "no log line of any library holds the key");
 }
 
-/// Nobody at the address, no address for the name, nobody who answers: told within the time for
-/// connecting, and the server is not ready for more.
+/// No listener, no address for the name, no answer: the error comes within the connect timeout, and the
+/// server is not ready.
 #[tokio::test]
-async fn a_service_that_is_not_there_is_told_and_the_server_is_not_ready() {
+async fn service_that_is_unreachable_is_reported_and_the_server_is_not_ready() {
     log::listen();
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let (full, _waiting) = overfull().await;
     let unreachable = "The speech engine could not be reached.";
     let too_late = "The speech engine could not be reached within 200ms.";
-    // The first byte is waited for from the beginning: of two that end at once either may be told.
+    // Both deadlines start at the beginning; if they end together, either may be reported.
     let deadlines = Deadlines { connect: ms(200), ..SHORT };
-    for (url, code, told) in [
+    for (url, code, expected) in [
         (format!("http://127.0.0.1:{port}"), "engine_failed", unreachable),
         ("http://no-such-host.invalid".to_owned(), "engine_failed", unreachable),
         (format!("http://{}", full.local_addr().unwrap()), "engine_timeout", too_late),
@@ -713,7 +713,7 @@ async fn a_service_that_is_not_there_is_told_and_the_server_is_not_ready() {
         let errors: Vec<&Value> = messages.iter().filter(|message| message["type"] == "error").collect();
         assert_eq!(errors.len(), 3, "{url}: {messages:?}");
         for error in errors {
-            assert_eq!((&error["code"], &error["message"]), (&json!(code), &json!(told)), "{url}");
+            assert_eq!((&error["code"], &error["message"]), (&json!(code), &json!(expected)), "{url}");
             assert_eq!((&error["retryable"], &error["fatal"]), (&json!(true), &json!(false)), "{url}");
         }
         assert!(logged(&[&url]), "{url}");
@@ -721,9 +721,9 @@ async fn a_service_that_is_not_there_is_told_and_the_server_is_not_ready() {
     }
 }
 
-/// Somebody else's address, to which a redirect points, is never asked.
+/// The target of a redirect to another host gets no request.
 #[tokio::test]
-async fn no_redirect_is_followed_to_another_host() {
+async fn redirect_to_another_host_is_not_followed() {
     for status in ["301 Moved", "302 Found", "303 See", "307 There", "308 There"] {
         let (mut service, mut other) = (upstreamed().await, upstreamed().await);
         let (mut exchange, made) = asked(settings(service.url()), &mut service).await;
@@ -734,7 +734,7 @@ async fn no_redirect_is_followed_to_another_host() {
 }
 
 #[tokio::test]
-async fn samples_are_what_something_says_they_are() {
+async fn samples_follow_the_declared_format() {
     let samples = tone(400);
     let odd = [&samples[..], b"\x7f"].concat();
     let inner = [&samples[..1_600], &wav(&samples[1_600..])].concat();
@@ -772,7 +772,7 @@ async fn samples_are_what_something_says_they_are() {
 }
 
 #[tokio::test]
-async fn bare_samples_of_which_nothing_is_known_are_refused() {
+async fn samples_of_an_unknown_format_are_refused() {
     for (content_type, response) in
         [("audio/pcm", ResponseFormat::Pcm), ("application/octet-stream", ResponseFormat::Wav)]
     {
@@ -792,7 +792,7 @@ async fn bare_samples_of_which_nothing_is_known_are_refused() {
 }
 
 #[tokio::test]
-async fn a_service_is_asked_for_what_the_session_wants() {
+async fn request_carries_the_options_of_the_session() {
     let mut service = upstreamed().await;
     let mut engine = SpeechApi::new(settings(service.url())).unwrap();
     engine.model = "kokoro".to_owned();
@@ -818,7 +818,7 @@ async fn a_service_is_asked_for_what_the_session_wants() {
 }
 
 #[tokio::test]
-async fn eleven_labs_is_asked_in_its_own_way() {
+async fn eleven_labs_request_has_its_own_shape() {
     let mut service = upstreamed().await;
     let key = Credentials::Header(ElevenLabs::KEY_HEADER, Secret::new(KEY).unwrap());
     let settings = Settings { role: "speech engine", credentials: key, ..settings(service.url()) };
@@ -831,18 +831,18 @@ async fn eleven_labs_is_asked_in_its_own_way() {
     assert_eq!(exchange.target(), "POST /v1/text-to-speech/a%2Fb%3F/stream?output_format=pcm_24000");
     assert_eq!((exchange.header("xi-api-key"), exchange.header("authorization")), (Some(KEY), None));
     assert_eq!(exchange.json, json!({"text": "One.", "model_id": "eleven_flash_v2_5"}));
-    // Whatever it calls them, these are the samples that it was asked for.
+    // The samples have the requested format, whatever the answer calls them.
     exchange.answer("200 OK", "Content-Type: audio/mpeg\r\nConnection: close\r\n", &tone(400)).await;
     assert!(matches!(within(speech.next()).await, Some(Ok(_))));
 
-    for (speed, told) in [(0.5, json!(0.7)), (0.9, json!(0.9)), (2.0, json!(1.2))] {
+    for (speed, sent) in [(0.5, json!(0.7)), (0.9, json!(0.9)), (2.0, json!(1.2))] {
         let mut other = utterance.clone();
         (other.speed, other.voice, other.previous_text) = (speed, "c".to_owned(), "Zero.".to_owned());
         let _speech = engine.speak(other);
         let exchange = service.asked().await;
         assert_eq!(exchange.target(), "POST /v1/text-to-speech/c/stream?output_format=pcm_24000");
         assert_eq!(exchange.json["previous_text"], "Zero.");
-        assert_eq!(exchange.json["voice_settings"], json!({"speed": told}));
+        assert_eq!(exchange.json["voice_settings"], json!({"speed": sent}));
     }
     let mut speech = engine.speak(utterance);
     let refusal =
@@ -853,7 +853,7 @@ async fn eleven_labs_is_asked_in_its_own_way() {
 }
 
 #[tokio::test]
-async fn previous_text_is_what_the_session_said_before() {
+async fn previous_text_is_the_text_of_earlier_sentences() {
     log::listen();
     let mut service = upstreamed().await;
     let engine = ElevenLabs::new(settings(service.url()), vec!["a".to_owned()]).unwrap();
@@ -873,8 +873,8 @@ async fn previous_text_is_what_the_session_said_before() {
 }
 
 #[tokio::test]
-async fn whoever_leaves_ends_the_request_at_once() {
-    // How far the service is when its listener leaves, and how the listener does.
+async fn client_that_leaves_ends_the_request_at_once() {
+    // State of the service when the client leaves, and the way in which the client leaves.
     for begun in 0..3 {
         for way in ["end", "cancel", "close", "fin", "reset"] {
             let mut service = upstreamed().await;
@@ -904,7 +904,7 @@ async fn whoever_leaves_ends_the_request_at_once() {
 }
 
 #[tokio::test]
-async fn nobody_is_asked_again_for_a_listener_that_has_left() {
+async fn client_that_left_causes_no_retry() {
     let mut service = upstreamed().await;
     let (server, mut client) = speaking(&service, PATIENT).await;
     client.say(&start("One.")).await;
@@ -916,17 +916,17 @@ async fn nobody_is_asked_again_for_a_listener_that_has_left() {
     client.say(r#"{"type":"end"}"#).await;
     drop(client);
     server.is_quiet().await;
-    // Longer than it was told to wait.
+    // Longer than the requested delay.
     tokio::time::sleep(ms(1_600)).await;
     assert!(!service.is_asked());
 }
 
 #[tokio::test]
-async fn a_flood_is_braked_and_a_pause_costs_no_time() {
+async fn body_that_floods_is_held_back_and_a_pause_costs_no_time() {
     let service = upstreamed().await;
     let open = service.open.clone();
     let (server, mut client) = speaking(&service, SHORT).await;
-    // Long enough to be worth ten minutes of audio.
+    // Long enough for ten minutes of audio.
     let text = format!("{}.", "and so on ".repeat(20).trim_end());
     client.say(r#"{"type":"pause"}"#).await;
     client.say(&start(&text)).await;
@@ -937,13 +937,13 @@ async fn a_flood_is_braked_and_a_pause_costs_no_time() {
         let samples: Vec<u8> = tone(1_000).chunks(2).flat_map(|s| s.repeat(8)).collect();
         [format!("{:x}\r\n", samples.len()).as_bytes(), &samples, b"\r\n"].concat()
     };
-    // Twice as long as it may be idle, and longer than all of it may take.
+    // Twice the idle deadline, and longer than the total deadline.
     let mut sent = 0;
     for _ in 0..12 {
         tokio::time::sleep(ms(100)).await;
         sent += exchange.fill(&chunk);
     }
-    assert!(sent < 24 << 20, "{sent} bytes went to somebody who is paused");
+    assert!(sent < 24 << 20, "{sent} bytes went to a paused client");
     let before = client.before_pong().await;
     assert_eq!(messages(&before).iter().filter(|m| m["type"] == "error").count(), 0, "{before:?}");
     client.say(r#"{"type":"end"}"#).await;
@@ -960,19 +960,19 @@ async fn a_flood_is_braked_and_a_pause_costs_no_time() {
     assert!(audio(&before).is_empty());
 }
 
-/// The built binary is refused https at its start, with what to do about it.
+/// The built binary refuses https at its start, and says what to do.
 #[cfg(not(feature = "tls"))]
 #[test]
-fn https_needs_a_build_with_tls() {
+fn https_without_the_feature_is_refused() {
     for args in
         [&["--engine=elevenlabs", "--voices=a"][..], &["--engine=speech", "--engine-url=https://a/v1"]]
     {
         let output =
             std::process::Command::new(env!("CARGO_BIN_EXE_aloud")).arg("serve").args(args).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{args:?}");
-        let told = String::from_utf8(output.stderr).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(
-            told,
+            stderr,
             "aloud: the URL of the speech engine is https, and this program was built without TLS; build it \
              with `cargo build --release --features tls`, or give an http URL\n"
         );

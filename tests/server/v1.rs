@@ -1,4 +1,4 @@
-//! What `aloud.v1` adds: negotiation, options, and the promises that its messages make.
+//! Additions of `aloud.v1`: negotiation, options, and the promises that its messages make.
 #![allow(clippy::needless_pass_by_value)] // Options are written where they are used.
 
 use crate::support::{
@@ -22,10 +22,10 @@ const CANCEL: &str = r#"{"type":"cancel"}"#;
 
 /// Bytes of a millisecond of [`FORMAT`].
 const MS: usize = 16;
-/// And of its frame.
+/// Bytes of its frame.
 const FRAME: usize = 40 * MS;
 
-/// The clock's grain, several times: a deadline may be rounded more than once.
+/// Several times the clock's granularity, since a deadline may be rounded more than once.
 const GRAIN: Duration = Duration::from_millis(10);
 
 fn object(value: Value) -> serde_json::Map<String, Value> {
@@ -41,7 +41,7 @@ fn start(prompt: &str, options: Value) -> String {
     start.to_string()
 }
 
-/// A stream that the client feeds.
+/// A stream whose text the client appends.
 fn fed(options: Value) -> String {
     let mut start = json!({"type": "start_session", "source": "append"});
     start.as_object_mut().unwrap().extend(object(options));
@@ -66,7 +66,7 @@ async fn with(engine: Arc<dyn Synthesizer>) -> (Running, Raw) {
     (server, client)
 }
 
-/// A client of `aloud.v1` over memory, for a clock that only the test moves.
+/// A client of `aloud.v1` over memory, for a clock that only the test advances.
 async fn in_memory(config: Config, engine: Arc<dyn Synthesizer>) -> (Service, Raw<DuplexStream>) {
     let service = Service::new(config, engine).unwrap();
     let mut client = over_memory(&service, 64 * 1024, V1).await;
@@ -85,7 +85,7 @@ async fn message<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Raw<S>) -> Valu
     }
 }
 
-/// The server's Close, which is answered: its code.
+/// Answers the server's Close and returns its code.
 async fn closed<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Raw<S>) -> u16 {
     let frame = client.read_frame().await;
     let Frame::Close(Some((code, _))) = frame else { panic!("no Close but {frame:?}") };
@@ -98,8 +98,8 @@ fn of_kind(frames: &[Frame], kind: &str) -> Vec<Value> {
     messages(frames).into_iter().filter(|message| message["type"] == kind).collect()
 }
 
-/// Holds a whole stream to the promises of order, offsets and whole samples. Returns its sentences:
-/// text and audio.
+/// Checks the order, offsets and whole samples of a whole stream. Returns its sentences: text and
+/// audio.
 fn checked(frames: &[Frame], format: Format, frame_ms: u32) -> Vec<(String, Vec<u8>)> {
     let bytes =
         |ms: u64| ms * u64::from(format.sample_rate_hz) / 1000 * format.encoding.bytes_per_sample() as u64;
@@ -165,7 +165,7 @@ fn checked(frames: &[Frame], format: Format, frame_ms: u32) -> Vec<(String, Vec<
 // Negotiation.
 
 #[tokio::test]
-async fn the_greeting_tells_audio_limits_and_a_secret() {
+async fn session_start_announces_audio_limits_and_a_secret() {
     let server = start_with(Config::default(), tone(0.1)).await;
     let mut secrets = Vec::new();
     for _ in 0..20 {
@@ -183,20 +183,20 @@ async fn the_greeting_tells_audio_limits_and_a_secret() {
                 },
             })
         );
-        // 128 bits and more, in six to a character.
+        // At least 128 bits, six in each character.
         assert!(token.len() >= 22, "{token}");
         assert!(!token.contains(id) && !id.contains(token));
         assert!(!secrets.contains(&token.to_owned()), "twice the same");
         secrets.push(token.to_owned());
     }
-    // No place in it stays the same.
+    // Every position of the secret changes.
     for at in 0..secrets[0].len() {
         assert!(secrets.iter().any(|token| token.as_bytes()[at] != secrets[0].as_bytes()[at]), "at {at}");
     }
 }
 
 #[tokio::test]
-async fn who_does_not_offer_it_gets_the_base_protocol_byte_for_byte() {
+async fn client_without_the_subprotocol_gets_the_base_protocol_byte_for_byte() {
     let engine = tone(0.1);
     let sentence = spoken(engine.as_ref(), Utterance::new("One.", FORMAT)).await;
     let server = start_with(Config::default(), engine).await;
@@ -217,7 +217,7 @@ async fn who_does_not_offer_it_gets_the_base_protocol_byte_for_byte() {
         client.say(END).await;
         let mut expected = support::plain(0x81, br#"{"type":"text","data":"One.","index":0}"#);
         sentence.chunks(FRAME).for_each(|frame| expected.extend(support::plain(0x82, frame)));
-        // `end` may have come before the rest was sent, so only as far as it went.
+        // `end` may have arrived before the rest was sent, so the test compares what was sent.
         let bytes = client.read_to_close().await;
         let end = support::plain(0x81, br#"{"type":"session_end"}"#);
         let at = bytes.windows(end.len()).position(|window| window == end).unwrap();
@@ -227,7 +227,7 @@ async fn who_does_not_offer_it_gets_the_base_protocol_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_base_client_asks_for_single_features_by_fields() {
+async fn base_client_enables_single_features_by_fields() {
     let server = start_with(Config::default(), tone(0.1)).await;
     let mut client = session(server.addr).await;
     client.say(&start("One.", json!({"audio": {"encoding": "mulaw"}}))).await;
@@ -255,10 +255,10 @@ async fn a_base_client_asks_for_single_features_by_fields() {
             json!({"type": "session_end"}),
         ]
     );
-    // Without a token there is nothing to come back with.
+    // Without a token the client cannot recover the session.
     client.say(&start("One.", json!({"resumable": true}))).await;
     assert_eq!(message(&mut client).await["type"], "error");
-    // And without any field it is the base again.
+    // Without any field the base protocol applies again.
     client.say(&start("One.", json!({}))).await;
     let frames = client.read_until("session_end").await;
     assert_eq!(messages(&frames)[1], json!({"type": "sentence_end", "index": 0}));
@@ -266,10 +266,10 @@ async fn a_base_client_asks_for_single_features_by_fields() {
 
 // The promises.
 
-/// Promises 1 and 2, in every encoding at different rates; and what is heard is what the engine
-/// says when it is asked for that format.
+/// Promises 1 and 2, in every encoding at different rates. The audio equals the engine's own in
+/// that format.
 #[tokio::test]
-async fn order_offsets_checksums_and_whole_samples_in_every_format() {
+async fn stream_keeps_order_offsets_checksums_and_whole_samples_in_every_format() {
     let flite: Arc<dyn Synthesizer> = Arc::new(Flite::new());
     let prompt = "Good evening. It costs $37.50, Dr. Sato said. Did it? Oh.";
     for (engine, rates) in [(flite, [16_000, 24_000]), (tone(0.777), [8_000, 44_100])] {
@@ -283,11 +283,11 @@ async fn order_offsets_checksums_and_whole_samples_in_every_format() {
                     let mut options = json!({"audio": asked, "timestamps": "word"});
                     options["audio"]["frameMs"] = frame_ms.into();
                     client.say(&start(prompt, options)).await;
-                    let told = message(&mut client).await;
+                    let start = message(&mut client).await;
                     let mut expected = asked.clone();
                     expected["channels"] = 1.into();
-                    assert_eq!(told["type"], "stream_start");
-                    assert_eq!(told["audio"], expected);
+                    assert_eq!(start["type"], "stream_start");
+                    assert_eq!(start["audio"], expected);
                     let frames = client.read_until("session_end").await;
                     let sentences = checked(&frames, format, frame_ms);
                     assert_eq!(sentences.len(), 4);
@@ -309,7 +309,7 @@ async fn order_offsets_checksums_and_whole_samples_in_every_format() {
 
 /// Promise 3.
 #[tokio::test]
-async fn nothing_of_what_was_cancelled_comes_behind_cancelled() {
+async fn cancel_sends_no_more_audio_after_cancelled() {
     let (service, mut client) = in_memory(Config::default(), tone(0.5)).await;
     for round in 0..100u64 {
         let options = if round % 2 == 0 { json!({}) } else { paced(200) };
@@ -341,7 +341,7 @@ async fn nothing_of_what_was_cancelled_comes_behind_cancelled() {
 }
 
 #[tokio::test]
-async fn a_fed_stream_stays_open_behind_cancel() {
+async fn cancel_leaves_an_append_stream_open() {
     let (_server, mut client) = with(tone(10.0)).await;
     client.say(&fed(json!({}))).await;
     client.say(&append("One. Two. Three. And a re")).await;
@@ -385,7 +385,7 @@ async fn pause_stops_delivery_and_then_synthesis() {
         let offset = messages(&frames).pop().unwrap()["offset"].clone();
         assert_eq!(client.before_pong().await, []);
         assert_eq!(offset, heard, "{options}");
-        // The engine runs into its brakes: the look-ahead, what is in flight, and no more.
+        // Backpressure stops the engine after the look-ahead and the audio in flight.
         let mut before = usize::MAX;
         while before != made.load(std::sync::atomic::Ordering::Relaxed) {
             before = made.load(std::sync::atomic::Ordering::Relaxed);
@@ -404,9 +404,9 @@ async fn pause_stops_delivery_and_then_synthesis() {
     }
 }
 
-/// Promise 5, by the clock: at each frame's arrival.
+/// Promise 5 by the clock, checked at each frame's arrival.
 #[tokio::test(start_paused = true)]
-async fn paced_delivery_is_never_too_far_ahead_and_never_late() {
+async fn paced_delivery_stays_within_its_lead_and_is_never_late() {
     // Sentences, the look-ahead and the frame, in ms.
     for (seconds, ahead, frame) in [
         (0.5, 200, 40),
@@ -441,14 +441,14 @@ async fn paced_delivery_is_never_too_far_ahead_and_never_late() {
             }
         }
         assert!((received as f64 - 20.0 * seconds * 16_000.0).abs() < 2.0 * 20.0);
-        // It is not merely slow: the listener does get its look-ahead.
+        // Delivery is not merely slow: the client gets its look-ahead.
         assert!(most + u128::from(ahead / 2 * MS as u64) >= (u128::from(ahead) * MS as u128).min(received));
     }
 }
 
-/// Promise 5: a pause stops the listener's clock with delivery.
+/// Promise 5: a pause stops the playback clock together with delivery.
 #[tokio::test(start_paused = true)]
-async fn a_pause_does_not_count_as_played() {
+async fn pause_does_not_count_as_played() {
     let (_service, mut client) = in_memory(Config::default(), tone(1e6)).await;
     client.say(&start("Some words.", paced(400))).await;
     let mut heard = 0;
@@ -475,9 +475,9 @@ async fn a_pause_does_not_count_as_played() {
     }
 }
 
-/// Promise 5, by `ack`: once the client tells, the clock has no say.
+/// Promise 5 by `ack`: after the first `ack` the server ignores the playback clock.
 #[tokio::test(start_paused = true)]
-async fn where_the_client_tells_what_it_has_played_the_clock_does_not_count() {
+async fn ack_replaces_the_playback_clock() {
     let (_service, mut client) = in_memory(Config::default(), tone(1e6)).await;
     client.say(&start("Some words.", paced(400))).await;
     let mut heard = audio(&client.read_until("binary").await).len();
@@ -489,7 +489,7 @@ async fn where_the_client_tells_what_it_has_played_the_clock_does_not_count() {
         }
         let known = match played {
             1 => 150,
-            // More than was sent cannot have been played.
+            // A client cannot have played more than the server sent.
             1000.. => 400 * 5,
             played => played,
         };
@@ -498,7 +498,7 @@ async fn where_the_client_tells_what_it_has_played_the_clock_does_not_count() {
             assert!(heard >= known * MS + 200 * MS, "{heard} bytes at {played} ms");
         }
     }
-    // It goes on as the listener does.
+    // Delivery continues as the client acknowledges.
     for _ in 0..50 {
         let before = heard;
         client.say(&json!({"type": "ack", "playedMs": heard / MS}).to_string()).await;
@@ -510,9 +510,9 @@ async fn where_the_client_tells_what_it_has_played_the_clock_does_not_count() {
     }
 }
 
-/// Promise 5: what a client that leaves or cancels costs.
+/// Promise 5: audio wasted by a client that leaves or cancels.
 #[tokio::test(start_paused = true)]
-async fn what_is_wasted_is_bounded_and_counted() {
+async fn wasted_audio_is_bounded_and_counted() {
     let mut seed = 0x2545_f491_4f6c_dd1du64;
     for round in 0..60 {
         seed ^= seed << 13;
@@ -559,7 +559,7 @@ async fn what_is_wasted_is_bounded_and_counted() {
 
 /// Promise 8.
 #[tokio::test(start_paused = true)]
-async fn the_next_sentence_is_in_synthesis_while_the_first_is_delivered() {
+async fn prefetch_synthesises_the_next_sentence_during_delivery() {
     for options in [json!({}), paced(300)] {
         let (engine, mut asked) = Scripted::new();
         let (_service, mut client) = in_memory(Config::default(), engine).await;
@@ -603,7 +603,7 @@ async fn the_next_sentence_is_in_synthesis_while_the_first_is_delivered() {
         for (index, time) in &times[1..] {
             assert!(*time <= ends[*index as usize - 1], "sentence {index}");
             if options != json!({}) {
-                // The engine has at least the reserve, a fifth of the look-ahead, before the listener runs dry.
+                // The engine has at least the reserve, a fifth of the look-ahead, before playback runs dry.
                 let turn = first.unwrap() + Duration::from_secs(*index);
                 let sooner = turn.saturating_duration_since(*time);
                 assert!(sooner >= Duration::from_millis(60), "begun {sooner:?} before its turn");
@@ -615,7 +615,7 @@ async fn the_next_sentence_is_in_synthesis_while_the_first_is_delivered() {
 // Messages.
 
 #[tokio::test]
-async fn appended_text_may_be_cut_anywhere() {
+async fn append_cut_anywhere_gives_the_same_sentences() {
     let (_server, mut client) = with(tone(0.01)).await;
     let text = "Good evening, Dr. Sato. It costs $37.50 – “really”? Yes! Ça va, naïve café. The end";
     let mut expected = None;
@@ -644,7 +644,7 @@ async fn appended_text_may_be_cut_anywhere() {
         assert_eq!(*expected.get_or_insert(texts.clone()), texts, "in parts of {cut}");
         client.say(CANCEL).await;
         client.read_until("cancelled").await;
-        // An append stream goes on until it is told to end.
+        // An append stream continues until the client ends it.
         client.say(&fed(json!({}))).await;
         assert_eq!(message(&mut client).await["code"], "already_started");
         client.say(&json!({"type": "end", "drain": true}).to_string()).await;
@@ -655,7 +655,7 @@ async fn appended_text_may_be_cut_anywhere() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finished_sentence_is_spoken_when_no_more_text_comes() {
+async fn append_of_a_whole_sentence_is_spoken_without_more_text() {
     for (options, idle_ms) in [(json!({}), 250), (json!({"segmentation": {"idleMs": 700}}), 700)] {
         let (_service, mut client) = in_memory(Config::default(), tone(0.01)).await;
         client.say(&fed(options)).await;
@@ -674,7 +674,7 @@ async fn a_finished_sentence_is_spoken_when_no_more_text_comes() {
 }
 
 #[tokio::test]
-async fn cancel_tells_how_far_it_went_in_time_and_in_words() {
+async fn cancelled_reports_the_position_in_time_and_words() {
     let (_server, mut client) = with(tone(2.0)).await;
     let prompt = "One two three four. Five six seven eight. Nine.";
     client.say(&start(prompt, paced(3_500))).await;
@@ -699,7 +699,7 @@ async fn cancel_tells_how_far_it_went_in_time_and_in_words() {
     assert_eq!((&usage["audioMs"], &usage["wastedMs"]), (&cancelled["sentMs"], &cancelled["wastedMs"]));
     let made = usage["synthesisedMs"].as_u64().unwrap();
     assert!(made >= sent as u64 / MS as u64 && made <= 6_000, "{usage}");
-    // A number of milliseconds that were never sent cannot have been played.
+    // A client cannot have played milliseconds that the server never sent.
     client.say(&start("One.", json!({}))).await;
     client.say(r#"{"type":"pause"}"#).await;
     client.say(r#"{"type":"cancel","playedMs":999999}"#).await;
@@ -709,7 +709,7 @@ async fn cancel_tells_how_far_it_went_in_time_and_in_words() {
 }
 
 #[tokio::test]
-async fn update_counts_from_the_next_sentence_on() {
+async fn update_applies_from_the_next_sentence() {
     let (_server, mut client) = with(Arc::new(Flite::new())).await;
     client.say(&fed(json!({"speed": 1.0}))).await;
     let mut durations = Vec::new();
@@ -764,7 +764,7 @@ async fn end_with_drain_speaks_what_was_appended_first() {
 }
 
 #[tokio::test]
-async fn words_have_their_times_and_places() {
+async fn words_have_times_and_offsets() {
     let (_server, mut client) = with(Arc::new(Flite::new())).await;
     let text = "It costs $37.50, Dr. Sato said.";
     client.say(&start(text, json!({"timestamps": "word"}))).await;
@@ -788,7 +788,7 @@ async fn words_have_their_times_and_places() {
         assert!(starts[n] < ends[n] && ends[n] <= duration + 1, "{starts:?} {ends:?} of {duration}");
         assert!(n == 0 || starts[n] >= ends[n - 1], "{starts:?} {ends:?}");
     }
-    // Eight spoken words take longer than one.
+    // Eight spoken words take longer than one word.
     assert!(ends[2] - starts[2] > 2 * (ends[1] - starts[1]));
 
     // Outside ASCII, in UTF-16 units.
@@ -809,7 +809,7 @@ async fn words_have_their_times_and_places() {
 }
 
 #[tokio::test]
-async fn an_engine_that_does_not_know_gets_an_estimate() {
+async fn words_are_estimated_for_an_engine_without_timing() {
     let (_server, mut client) = with(tone(2.0)).await;
     client.say(&start("Good evening, everybody. Bye.", json!({"timestamps": "word"}))).await;
     let frames = client.read_until("session_end").await;
@@ -828,7 +828,7 @@ async fn an_engine_that_does_not_know_gets_an_estimate() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_had_is_told_and_nothing_starts() {
+async fn start_session_with_an_unsupported_option_gets_an_error_and_starts_nothing() {
     let config = Config { max_prompt_chars: 10, max_buffered_chars: 12, ..Config::default() };
     let (engine, mut asked) = Scripted::new();
     let server = start_with(config, engine).await;
@@ -866,7 +866,7 @@ async fn what_cannot_be_had_is_told_and_nothing_starts() {
     let frames = client.read_until("error").await;
     let error = messages(&frames).pop().unwrap();
     assert_eq!((&error["code"], &error["retryable"]), (&json!("buffer_full"), &json!(true)));
-    // Nothing of it was taken.
+    // The server has applied none of it.
     let (_, sink) = next(&mut asked).await;
     drop(sink);
     client.say(FLUSH).await;
@@ -876,7 +876,7 @@ async fn what_cannot_be_had_is_told_and_nothing_starts() {
 }
 
 #[tokio::test]
-async fn a_failed_sentence_is_told_with_its_index() {
+async fn error_of_a_failed_sentence_has_its_index() {
     let (engine, mut asked) = Scripted::new();
     let (_server, mut client) = with(engine).await;
     client.say(&start("One. Two.", json!({}))).await;
@@ -897,13 +897,13 @@ async fn a_failed_sentence_is_told_with_its_index() {
 // The ends.
 
 #[tokio::test]
-async fn nonsense_over_and_over_is_given_up() {
+async fn error_limit_closes_a_session_of_invalid_messages() {
     let (server, mut client) = with(tone(0.1)).await;
     for _ in 0..99 {
         client.say("nonsense").await;
         assert_eq!(message(&mut client).await["code"], "bad_json");
     }
-    // One that is understood starts the count anew.
+    // A valid message resets the count.
     client.say(RESUME).await;
     assert_eq!(message(&mut client).await["type"], "resumed");
     for _ in 0..100 {
@@ -911,7 +911,7 @@ async fn nonsense_over_and_over_is_given_up() {
         assert_eq!(message(&mut client).await["code"], "bad_json");
     }
     assert_eq!(closed(&mut client).await, 4400);
-    // A client of the base protocol is answered for ever.
+    // A client of the base protocol gets an answer each time, without a limit.
     let mut client = session(server.addr).await;
     for _ in 0..300 {
         client.say("nonsense").await;
@@ -920,7 +920,7 @@ async fn nonsense_over_and_over_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_has_a_code_of_its_own() {
+async fn silence_timeout_has_its_own_close_code() {
     let (_service, mut client) = in_memory(Config::default(), tone(0.1)).await;
     let since = Instant::now();
     let frames = client.read_until("close").await;
@@ -934,7 +934,7 @@ async fn silence_has_a_code_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn going_away_is_told_to_who_is_spoken_to() {
+async fn going_away_is_announced_during_a_stream() {
     let (service, mut client) = in_memory(Config::default(), tone(1.0)).await;
     client.say(&start("One. Two.", paced(200))).await;
     client.read_until("binary").await;
@@ -955,16 +955,16 @@ async fn going_away_is_told_to_who_is_spoken_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_lasts_only_so_long() {
+async fn session_limit_ends_a_long_session() {
     let config = Config { max_session: Duration::from_secs(100), ..Config::default() };
     let (service, mut client) = in_memory(config, tone(1e9)).await;
     let since = Instant::now();
     client.say(&start("For ever.", paced(200))).await;
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     loop {
         match client.read_frame().await {
             Frame::Ping(payload) => client.send_bytes(&support::frame(0x8a, &payload)).await,
-            Frame::Text(value) => told.push((since.elapsed().as_secs_f64().round(), value)),
+            Frame::Text(value) => received.push((since.elapsed().as_secs_f64().round(), value)),
             Frame::Close(close) => {
                 assert_eq!(close.map(|close| close.0), Some(1000));
                 break;
@@ -972,17 +972,17 @@ async fn a_session_lasts_only_so_long() {
             _ => {}
         }
     }
-    let (at, away) = told.iter().find(|(_, value)| value["type"] == "go_away").unwrap();
+    let (at, away) = received.iter().find(|(_, value)| value["type"] == "go_away").unwrap();
     assert_eq!(*at, 70.0);
     let left = away["timeLeftMs"].as_u64().unwrap();
     assert_eq!(away["reason"], "max_duration");
     assert!(left.abs_diff(30_000) <= 10, "{away}");
-    let [.., (_, error), (at, end)] = &told[..] else { panic!("{told:?}") };
+    let [.., (_, error), (at, end)] = &received[..] else { panic!("{received:?}") };
     assert_eq!(*at, 100.0);
     assert_eq!((&error["code"], &error["fatal"]), (&json!("session_expired"), &json!(true)));
     assert_eq!((&end["type"], &end["reason"]), (&json!("session_end"), &json!("expired")));
     assert_eq!(service.syntheses().count(), 0);
-    // A client of the base protocol knows nothing of it.
+    // A client of the base protocol does not know this limit.
     let mut client = over_memory(&service, 1024, "").await;
     let since = Instant::now();
     while since.elapsed() < Duration::from_secs(300) {
@@ -993,7 +993,7 @@ async fn a_session_lasts_only_so_long() {
     }
 }
 
-/// What the operator chose for everybody.
+/// The operator's choice applies to all clients.
 #[tokio::test(start_paused = true)]
 async fn paced_delivery_for_clients_of_the_base_protocol() {
     let config = Config { paced: true, ahead: Duration::from_millis(300), ..Config::default() };
@@ -1003,7 +1003,7 @@ async fn paced_delivery_for_clients_of_the_base_protocol() {
     client.say(r#"{"type":"start_session","prompt":"One. Two."}"#).await;
     let mut since = None;
     let mut heard = 0;
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     loop {
         match client.read_frame().await {
             Frame::Binary(audio) => {
@@ -1012,9 +1012,9 @@ async fn paced_delivery_for_clients_of_the_base_protocol() {
                 heard += audio.len();
                 assert!(heard <= elapsed + 340 * MS);
             }
-            frame => told.push(frame),
+            frame => received.push(frame),
         }
-        if told.last().is_some_and(|frame| frame.kind() == "session_end") {
+        if received.last().is_some_and(|frame| frame.kind() == "session_end") {
             break;
         }
     }
@@ -1022,10 +1022,10 @@ async fn paced_delivery_for_clients_of_the_base_protocol() {
     let text = |data: &str, index: u32| json!({"type": "text", "data": data, "index": index});
     let end = |index: u32| json!({"type": "sentence_end", "index": index});
     assert_eq!(
-        messages(&told),
+        messages(&received),
         [text("One.", 0), end(0), text("Two.", 1), end(1), json!({"type": "session_end"})]
     );
-    // And who asks for it gets a burst.
+    // A client that asks for a burst gets one.
     client.say(&start("One. Two.", json!({"delivery": {"mode": "burst"}}))).await;
     let since = Instant::now();
     client.read_until("session_end").await;

@@ -1,5 +1,5 @@
-//! A language model that writes what is spoken, over HTTP: how soon it is heard, what becomes of
-//! it when it misbehaves, and that it stops when nobody listens.
+//! A language model over HTTP as the writer: latency, misbehaviour, and the end of its work once the
+//! client is gone.
 
 use crate::support::http::{Exchange, Upstreamed, upstreamed};
 use crate::support::{self, Frame, Raw, Running, audio, messages, session, start_writing, v1, within};
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What must never be seen by anybody but the model's server.
+/// The key, which only the model's server may see.
 const KEY: &str = "sk-never-to-be-seen-0123456789";
 
-/// How soon a request must be gone that nobody waits for.
+/// Time within which an abandoned request must be gone.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
 const SSE: &str = "text/event-stream; charset=utf-8";
@@ -37,7 +37,7 @@ async fn serving(config: Config, settings: chat::Settings) -> Running {
     start_writing(config, engine, Arc::new(Chat::new(settings).unwrap())).await
 }
 
-/// A model, and a server that asks it.
+/// A model, and a server that uses it.
 async fn both() -> (Upstreamed, Running) {
     let model = upstreamed().await;
     let server = serving(Config::default(), settings(&model)).await;
@@ -75,7 +75,7 @@ async fn answer(mut model: Exchange, text: &str) {
     finish(model).await;
 }
 
-/// What is spoken, in sentences.
+/// The spoken sentences.
 fn spoken(frames: &[Frame]) -> Vec<String> {
     let texts = messages(frames).into_iter().filter(|message| message["type"] == "text");
     texts.map(|message| message["data"].as_str().unwrap().to_owned()).collect()
@@ -89,8 +89,8 @@ fn end_reason(frames: &[Frame]) -> String {
     of_type(frames, "session_end")[0]["reason"].as_str().unwrap().to_owned()
 }
 
-/// Nothing is asked of the model any more, and nothing is being written.
-async fn is_abandoned(model: Exchange, server: &Running) {
+/// Waits until the request to the model and its writer are gone.
+async fn is_stopped(model: Exchange, server: &Running) {
     let since = Instant::now();
     model.gone().await;
     within(async {
@@ -103,7 +103,7 @@ async fn is_abandoned(model: Exchange, server: &Running) {
 }
 
 #[tokio::test]
-async fn the_first_sentence_is_heard_before_the_second_is_written() {
+async fn sentence_is_spoken_before_the_next_is_written() {
     for (idle, first) in [("at the next token", "Tea is hot. It"), ("without one", "Tea is hot.")] {
         let (mut model, server) = both().await;
         let (mut client, _) = v1(server.addr).await;
@@ -112,7 +112,7 @@ async fn the_first_sentence_is_heard_before_the_second_is_written() {
         asked.begin(SSE).await;
         asked.chunk(event(&json!({"role": "assistant", "content": null})).as_bytes()).await;
         write(&mut asked, first).await;
-        // The model waits until it is heard.
+        // The model waits until the first sentence is heard.
         let frames = client.read_until("sentence_end").await;
         assert_eq!(spoken(&frames), ["Tea is hot."], "{idle}");
         assert_eq!(audio(&frames).len(), 1_600);
@@ -127,7 +127,7 @@ async fn the_first_sentence_is_heard_before_the_second_is_written() {
 }
 
 #[tokio::test]
-async fn a_request_says_what_was_set_up() {
+async fn request_carries_the_settings() {
     let (mut model, server) = both().await;
     let mut client = session(server.addr).await;
     client.say(ASK).await;
@@ -145,13 +145,13 @@ async fn a_request_says_what_was_set_up() {
     assert_eq!(asked.json, expected);
     answer(asked, "Tea.").await;
     let frames = client.read_until("session_end").await;
-    // A client of the base protocol is told nothing but that.
+    // A client of the base protocol gets no other message.
     assert_eq!(messages(&frames).last().unwrap(), &json!({"type": "session_end"}));
     assert_eq!(spoken(&frames), ["Tea."]);
 }
 
 #[tokio::test]
-async fn what_is_cut_anywhere_is_the_same_speech() {
+async fn answer_cut_anywhere_gives_the_same_speech() {
     let (mut model, server) = both().await;
     let (mut client, _) = v1(server.addr).await;
     let written = "“Grün”, żółty 🍵 tea. *Hot*, too.";
@@ -173,18 +173,17 @@ async fn what_is_cut_anywhere_is_the_same_speech() {
 }
 
 #[tokio::test]
-async fn a_connection_is_used_again() {
+async fn connection_is_reused() {
     let (mut model, server) = both().await;
     let mut client = session(server.addr).await;
     client.say(ASK).await;
     let mut asked = model.asked().await;
-    // The goodbye of an answer is read behind the reader's back, so not every turn finds the
-    // connection free.
+    // A task of its own reads the end of an answer, so not each turn finds the connection free.
     for _ in 0..20 {
         asked.begin(SSE).await;
         asked.chunk(token("Tea.").as_bytes()).await;
         asked.chunk(stop("stop").split_inclusive("\n\n").next().unwrap().as_bytes()).await;
-        // The stream is over with the reason, not with the goodbye.
+        // The stream ends with the finish reason, not with `[DONE]`.
         client.read_until("session_end").await;
         asked.chunk(b"data: [DONE]\n\n").await;
         asked.end().await;
@@ -199,7 +198,7 @@ async fn a_connection_is_used_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_stream_is_heard_all_the_same() {
+async fn answer_without_streaming_is_spoken() {
     let (mut model, server) = both().await;
     let mut client = session(server.addr).await;
     client.say(ASK).await;
@@ -212,7 +211,7 @@ async fn a_server_that_does_not_stream_is_heard_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_model_that_thinks_is_alive_and_its_thoughts_are_not_heard() {
+async fn reasoning_keeps_the_request_alive_and_is_not_spoken() {
     let model = upstreamed().await;
     let timeout = Duration::from_millis(400);
     let server = serving(Config::default(), chat::Settings { timeout, ..settings(&model) }).await;
@@ -240,8 +239,8 @@ async fn answer_rest(mut model: Exchange, text: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_whose_model_thinks_for_long_is_not_given_up() {
-    // Over memory, where the clock can be moved; the writer is the test's own.
+async fn silence_timeout_spares_a_client_whose_model_thinks_for_long() {
+    // Over memory, where the test can advance the clock; the test plays the writer.
     let (writer, mut asked) = support::Scripting::new();
     let engine = Arc::new(Tone::new(support::FORMAT, 0.1));
     let service = aloud::Service::with_writer(Config::default(), engine, writer).unwrap();
@@ -250,7 +249,7 @@ async fn a_client_whose_model_thinks_for_long_is_not_given_up() {
     client.say(ASK).await;
     let mut pen = within(asked.recv()).await.unwrap().1;
     for _ in 0..10 {
-        // A client library answers pings by itself, and does nothing else meanwhile.
+        // A client library answers pings on its own and sends nothing else.
         let frames = client.read_until("ping").await;
         let Some(Frame::Ping(payload)) = frames.last() else { panic!("{frames:?}") };
         client.send_bytes(&support::frame(0x8a, payload)).await;
@@ -262,7 +261,7 @@ async fn a_client_whose_model_thinks_for_long_is_not_given_up() {
 }
 
 #[tokio::test]
-async fn a_failure_is_told_what_was_written_is_spoken_and_the_session_goes_on() {
+async fn writer_failure_is_reported_and_the_text_so_far_is_spoken() {
     type Fail = fn(Exchange) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
     fn body(mut model: Exchange, last: String) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
@@ -326,21 +325,21 @@ async fn a_failure_is_told_what_was_written_is_spoken_and_the_session_goes_on() 
         }),
     ];
     let (mut model, server) = both().await;
-    for (told, rest, fail) in table {
+    for (expected, rest, fail) in table {
         let (mut client, _) = v1(server.addr).await;
         client.say(ASK).await;
         fail(model.asked().await).await;
         let frames = client.read_until("session_end").await;
         let errors = of_type(&frames, "error");
-        assert_eq!(errors.len(), 1, "{told}: {frames:?}");
+        assert_eq!(errors.len(), 1, "{expected}: {frames:?}");
         let message = errors[0]["message"].as_str().unwrap();
-        assert!(message.contains(told), "{message} for {told}");
+        assert!(message.contains(expected), "{message} for {expected}");
         assert_eq!((&errors[0]["code"], &errors[0]["fatal"]), (&json!("llm_failed"), &json!(false)));
         assert!(!format!("{frames:?}").contains(&KEY[..8]), "the key in {frames:?}");
         let sentences =
             if rest.is_empty() { vec![] } else { vec!["Tea is hot.".to_owned(), (*rest).to_owned()] };
-        assert_eq!((spoken(&frames), end_reason(&frames).as_str()), (sentences, "error"), "{told}");
-        // It goes on.
+        assert_eq!((spoken(&frames), end_reason(&frames).as_str()), (sentences, "error"), "{expected}");
+        // The session continues.
         client.say(ASK).await;
         answer(model.asked().await, "Tea.").await;
         assert_eq!(spoken(&client.read_until("session_end").await), ["Tea."]);
@@ -348,7 +347,7 @@ async fn a_failure_is_told_what_was_written_is_spoken_and_the_session_goes_on() 
 }
 
 #[tokio::test]
-async fn a_model_that_is_not_there_is_told() {
+async fn model_that_is_unreachable_is_reported() {
     let model = upstreamed().await;
     let settings = settings(&model);
     drop(model);
@@ -361,7 +360,7 @@ async fn a_model_that_is_not_there_is_told() {
 }
 
 #[tokio::test]
-async fn a_model_with_too_many_requests_is_asked_again() {
+async fn model_with_too_many_requests_is_retried() {
     let (mut model, server) = both().await;
     let (mut client, _) = v1(server.addr).await;
     client.say(ASK).await;
@@ -375,7 +374,7 @@ async fn a_model_with_too_many_requests_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_model_that_stalls_is_given_up() {
+async fn model_that_stalls_is_stopped_at_its_deadline() {
     for (written, sentences) in [("", &[][..]), ("Tea is hot. It", &["Tea is hot.", "It"])] {
         let mut model = upstreamed().await;
         let timeout = Duration::from_millis(100);
@@ -392,12 +391,12 @@ async fn a_model_that_stalls_is_given_up() {
             (spoken(&frames), end_reason(&frames).as_str()),
             (sentences.iter().map(|s| (*s).to_owned()).collect(), "error")
         );
-        is_abandoned(asked, &server).await;
+        is_stopped(asked, &server).await;
     }
 }
 
 #[tokio::test]
-async fn a_model_that_reached_its_limit_is_told_of() {
+async fn model_that_reached_its_limit_is_reported() {
     let (mut model, server) = both().await;
     let (mut client, _) = v1(server.addr).await;
     client.say(ASK).await;
@@ -411,7 +410,7 @@ async fn a_model_that_reached_its_limit_is_told_of() {
 }
 
 #[tokio::test]
-async fn a_model_that_does_not_end_is_stopped_at_the_limit() {
+async fn model_that_does_not_end_is_stopped_at_the_limit() {
     let mut model = upstreamed().await;
     let config = Config { max_script_chars: 30, ..Config::default() };
     let server = serving(config, settings(&model)).await;
@@ -423,11 +422,11 @@ async fn a_model_that_does_not_end_is_stopped_at_the_limit() {
     let frames = client.read_until("session_end").await;
     assert_eq!(of_type(&frames, "warning")[0]["code"], "text_limit");
     assert_eq!(spoken(&frames), ["Tea is hot.", "Tea is hot.", "Tea is"]);
-    is_abandoned(asked, &server).await;
+    is_stopped(asked, &server).await;
 }
 
 #[tokio::test]
-async fn a_model_that_nobody_hears_any_more_is_stopped() {
+async fn model_is_stopped_when_its_client_leaves() {
     type Leave = fn(Raw) -> std::pin::Pin<Box<dyn Future<Output = Option<Raw>> + Send>>;
     let table: &[(&str, Leave)] = &[
         ("cancel", |mut client| {
@@ -462,7 +461,7 @@ async fn a_model_that_nobody_hears_any_more_is_stopped() {
         }),
     ];
     for (name, leave) in table {
-        // Before anything was answered, and in the middle.
+        // Before the answer and in the middle of it.
         for begins in [false, true] {
             let (mut model, server) = both().await;
             let (mut client, _) = v1(server.addr).await;
@@ -476,7 +475,7 @@ async fn a_model_that_nobody_hears_any_more_is_stopped() {
                 client.before_pong().await;
             }
             let client = leave(client).await;
-            is_abandoned(asked, &server).await;
+            is_stopped(asked, &server).await;
             assert_eq!(model.open.count(), 0, "{name}");
             if let (Some(mut client), "cancel") = (client, *name) {
                 let frames = client.read_until("session_end").await;
@@ -490,34 +489,34 @@ async fn a_model_that_nobody_hears_any_more_is_stopped() {
 }
 
 #[tokio::test]
-async fn three_turns_are_one_conversation_as_the_model_sees_it() {
+async fn conversation_of_three_turns_is_sent_to_the_model() {
     let mut model = upstreamed().await;
     let config = Config { source: TextSource::Llm, max_history_turns: 5, ..Config::default() };
     let server = serving(config, settings(&model)).await;
-    // A client of the base protocol, which need not know of any of this.
+    // A client of the base protocol.
     let mut client = session(server.addr).await;
-    let mut told = vec![json!({"role": "system", "content": "Be brief."})];
+    let mut turns = vec![json!({"role": "system", "content": "Be brief."})];
     for turn in 0..5 {
         client.say(&format!(r#"{{"type":"start_session","prompt":"Question {turn}?"}}"#)).await;
         let asked = model.asked().await;
-        told.push(json!({"role": "user", "content": format!("Question {turn}?")}));
-        // The oldest are forgotten, the system prompt is not.
-        if told.len() > 6 {
-            told.drain(1..3);
+        turns.push(json!({"role": "user", "content": format!("Question {turn}?")}));
+        // The server drops the oldest turns, but not the system prompt.
+        if turns.len() > 6 {
+            turns.drain(1..3);
         }
-        assert_eq!(asked.json["messages"], json!(told));
+        assert_eq!(asked.json["messages"], json!(turns));
         let said = format!("Answer **{turn}**. And on.");
         answer(asked, &said).await;
-        told.push(json!({"role": "assistant", "content": said}));
+        turns.push(json!({"role": "assistant", "content": said}));
         let frames = client.read_until("session_end").await;
         assert_eq!(spoken(&frames), [format!("Answer {turn}."), "And on.".to_owned()]);
     }
 }
 
 #[tokio::test]
-async fn what_nobody_heard_is_not_of_the_conversation() {
+async fn conversation_excludes_text_that_was_not_heard() {
     let (mut model, server) = both().await;
-    // A client of the subprotocol, and one that has only asked for this.
+    // A client of the subprotocol, and a base client that enabled only this feature.
     for mut client in [v1(server.addr).await.0, session(server.addr).await] {
         client.say(ASK).await;
         let mut asked = model.asked().await;
@@ -525,7 +524,7 @@ async fn what_nobody_heard_is_not_of_the_conversation() {
         write(&mut asked, "Tea is hot. It is green. It is").await;
         client.read_until("sentence_end").await;
         client.read_until("sentence_end").await;
-        // A sentence is 100 ms.
+        // A sentence has 100 ms.
         client.say(r#"{"type":"cancel","playedMs":100}"#).await;
         let frames = client.read_until("session_end").await;
         assert_eq!(of_type(&frames, "cancelled")[0]["spokenText"], "Tea is hot.");
@@ -541,7 +540,7 @@ async fn what_nobody_heard_is_not_of_the_conversation() {
 }
 
 #[tokio::test]
-async fn a_lost_client_comes_back_to_its_writer() {
+async fn recover_continues_the_writer() {
     let (mut model, server) = both().await;
     let (mut client, greeting) = v1(server.addr).await;
     client.say(r#"{"type":"start_session","source":"llm","prompt":"Tea?","resumable":true}"#).await;
@@ -557,7 +556,7 @@ async fn a_lost_client_comes_back_to_its_writer() {
     })
     .await;
     assert_eq!((server.service.scripts().count(), model.open.count()), (1, 1));
-    // Nobody reads it now, and it comes to a stand.
+    // Backpressure stops the model, since no client reads.
     write(&mut asked, " is green. ").await;
     let (mut client, _) = v1(server.addr).await;
     let recover = json!({"type": "recover", "sessionId": greeting["sessionId"], "token": greeting["token"], "offset": heard.len()});
@@ -573,7 +572,7 @@ async fn a_lost_client_comes_back_to_its_writer() {
 }
 
 #[tokio::test]
-async fn a_lost_client_that_does_not_come_back_stops_its_writer() {
+async fn resume_window_that_expires_stops_the_writer() {
     let mut model = upstreamed().await;
     let config = Config { resume_ttl: Duration::from_millis(50), ..Config::default() };
     let server = serving(config, settings(&model)).await;
@@ -594,7 +593,7 @@ async fn a_lost_client_that_does_not_come_back_stops_its_writer() {
 }
 
 #[tokio::test]
-async fn a_model_waits_for_a_listener_that_pauses() {
+async fn pause_holds_the_model_back() {
     let mut model = upstreamed().await;
     let config = Config { max_buffered_chars: 1_000, max_script_chars: 100_000_000, ..Config::default() };
     let server = serving(config, settings(&model)).await;
@@ -605,7 +604,7 @@ async fn a_model_waits_for_a_listener_that_pauses() {
     asked.begin(SSE).await;
     let chunk = token("Tea is hot. ").repeat(100);
     let mut written = 0;
-    // Until the connection takes no more, which holds some, and its buffers some more.
+    // Until the connection and its buffers are full.
     while asked.offers(format!("{:x}\r\n{chunk}\r\n", chunk.len()).as_bytes()).await {
         written += chunk.len();
         assert!(written < 64 << 20, "nothing holds it back");
@@ -613,10 +612,10 @@ async fn a_model_waits_for_a_listener_that_pauses() {
     assert_eq!(server.service.scripts().count(), 1);
     client.say(r#"{"type":"end"}"#).await;
     client.read_until("session_end").await;
-    is_abandoned(asked, &server).await;
+    is_stopped(asked, &server).await;
 }
 
-/// The built binary with this environment and these arguments more.
+/// The built binary with this model and these additional arguments.
 fn aloud(args: &[&str], url: &str) -> std::process::Command {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_aloud"));
     command.args(args).args(["--engine=tone", "--tone-seconds=0.1", "--llm-model=m", "--llm-url", url]);
@@ -625,7 +624,7 @@ fn aloud(args: &[&str], url: &str) -> std::process::Command {
 }
 
 #[tokio::test]
-async fn say_speaks_what_a_model_writes() {
+async fn say_speaks_the_answer_of_a_model() {
     let mut model = upstreamed().await;
     let file = std::env::temp_dir().join(format!("aloud-said-{}.wav", std::process::id()));
     let args = ["say", "--source=llm", "Tell me about tea", "-o", file.to_str().unwrap()];
@@ -638,11 +637,11 @@ async fn say_speaks_what_a_model_writes() {
     let stderr = String::from_utf8(said.stderr).unwrap();
     assert!(said.status.success(), "{stderr}");
     assert!(stderr.starts_with("Tea is hot.\nIt is green.\n"), "{stderr}");
-    // Two sentences of 100 ms at 24 kHz behind a header.
+    // Two sentences of 100 ms at 24 kHz after a header.
     assert_eq!(std::fs::metadata(&file).unwrap().len(), 44 + 2 * 4_800);
     std::fs::remove_file(&file).unwrap();
 
-    // A failure is told, and is one.
+    // A failure is reported, and the exit code says so.
     let mut command = aloud(&["say", "--source=llm", "Tea?", "-o", "/nonexistent"], &model.url());
     let said = tokio::task::spawn_blocking(move || command.output().unwrap());
     model.asked().await.answer("401 Unauthorized", "", format!("No {KEY}").as_bytes()).await;
@@ -653,7 +652,7 @@ async fn say_speaks_what_a_model_writes() {
 }
 
 #[tokio::test]
-async fn the_key_is_in_no_log() {
+async fn key_is_in_no_log() {
     let mut model = upstreamed().await;
     let mut command = aloud(&["serve", "--listen=127.0.0.1:0", "--source=llm"], &model.url());
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
@@ -673,7 +672,7 @@ async fn the_key_is_in_no_log() {
         assert!(!format!("{frames:?}").contains(&KEY[..8]), "{frames:?}");
     }
     drop(client);
-    // In good order: what is logged leaves a little later than it happens.
+    // End in order: log lines leave a little later than their events.
     let pid = child.id().to_string();
     assert!(std::process::Command::new("sh").args(["-c", "kill $0", &pid]).status().unwrap().success());
     let mut log = String::new();

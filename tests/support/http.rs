@@ -1,5 +1,5 @@
-//! An HTTP service that the test plays byte by byte: every request is handed over with the
-//! connection that it came on.
+//! An HTTP service that the test plays byte by byte: the test gets each request together with its
+//! connection.
 
 use super::within;
 use aloud::{Counted, Gauge};
@@ -10,11 +10,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// A service on a port of its own. Stops to listen when it is dropped.
+/// A service on its own port. Stops listening when dropped.
 pub struct Upstreamed {
-    /// Where it listens.
+    /// Address of the listener.
     pub addr: SocketAddr,
-    /// Requests that were read, and whose [`Exchange`] still lives.
+    /// Number of requests whose [`Exchange`] is alive.
     pub open: Gauge,
     asked: mpsc::UnboundedReceiver<Exchange>,
     task: JoinHandle<()>,
@@ -34,7 +34,7 @@ pub async fn upstreamed() -> Upstreamed {
             let (sender, open) = (sender.clone(), counted.clone());
             tokio::spawn(async move {
                 if let Some(exchange) = Exchange::read(stream, open).await {
-                    // Nobody asks for it once the test is over.
+                    // Fails once the test is over.
                     let _ = sender.send(exchange);
                 }
             });
@@ -54,12 +54,12 @@ impl Upstreamed {
         within(self.asked.recv()).await.unwrap()
     }
 
-    /// The same for whoever has nothing else to do, and waits for ever.
+    /// The same without a time limit.
     pub async fn asked_at_last(&mut self) -> Exchange {
         self.asked.recv().await.unwrap()
     }
 
-    /// Whether a request has come that nobody has taken.
+    /// True if a request waits to be taken.
     pub fn is_asked(&mut self) -> bool {
         !self.asked.is_empty()
     }
@@ -115,12 +115,12 @@ impl Exchange {
         self.head.lines().next().unwrap().trim_end_matches(" HTTP/1.1")
     }
 
-    /// Sends these bytes. A peer that has left is what a test looks at in another way.
+    /// Sends these bytes. Ignores a peer that has left; tests check that in another way.
     pub async fn write(&mut self, bytes: &[u8]) {
         let _ = within(self.stream.write_all(bytes)).await;
     }
 
-    /// Sends these bytes over and over until the peer takes no more at once; how many those were.
+    /// Sends these bytes repeatedly until the socket is full. Returns the number of bytes.
     pub fn fill(&mut self, bytes: &[u8]) -> usize {
         let mut sent = 0;
         while let Ok(count) = self.stream.try_write(bytes) {
@@ -129,7 +129,7 @@ impl Exchange {
         sent
     }
 
-    /// Sends these bytes; whether the peer takes them within a moment.
+    /// Sends these bytes. True if the peer takes them within a moment.
     pub async fn offers(&mut self, bytes: &[u8]) -> bool {
         tokio::time::timeout(std::time::Duration::from_millis(300), self.stream.write_all(bytes))
             .await

@@ -1,4 +1,4 @@
-//! What is logged in the test's own process.
+//! Log lines of the test's own process.
 
 use std::fmt::{self, Write};
 use std::sync::{Mutex, Once};
@@ -7,7 +7,7 @@ use tracing::{Event, Metadata, Subscriber, span};
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Begins to listen: from now on everything counts that anything in this process logs.
+/// Begins to collect the log lines of this process.
 pub fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| tracing::subscriber::set_global_default(Lines).unwrap());

@@ -1,5 +1,5 @@
-//! What the tests share: a server on a port of its own, an engine that the test plays itself, and a
-//! client that speaks in raw bytes.
+//! Shared by the tests: a server on its own port, an engine that the test plays, and a client that
+//! sends raw bytes.
 #![allow(dead_code, unreachable_pub)] // Several test binaries include this, and each uses a part of it.
 
 pub mod http;
@@ -34,7 +34,7 @@ pub const FORMAT: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz
 
 /// A server that is stopped when this is dropped.
 pub struct Running {
-    /// Where it listens.
+    /// Address of the listener.
     pub addr: SocketAddr,
     /// Its gauges.
     pub service: Service,
@@ -43,7 +43,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Tells the server to stop, as SIGTERM does. Returns the task that ends when it has.
+    /// Stops the server as SIGTERM does. Returns the task, which ends with the server.
     pub fn stop(&mut self) -> &mut JoinHandle<()> {
         drop(self.stop.take());
         &mut self.task
@@ -70,12 +70,12 @@ impl Drop for Running {
 pub struct Serving {
     pub child: Child,
     pub addr: SocketAddr,
-    // Closed, it would be a fault that no test here is about.
+    // Kept open: a closed stdout would be another fault.
     _stdout: BufReader<ChildStdout>,
 }
 
 impl Serving {
-    /// Runs it until it says where it listens.
+    /// Starts it, and waits until it prints its address.
     pub async fn start(command: &mut Command) -> Serving {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
@@ -136,10 +136,10 @@ async fn run(service: Service) -> Running {
     Running { addr, service, stop: Some(stop), task }
 }
 
-/// An engine that the test plays: every sentence is handed over with the end its audio goes into.
+/// An engine that the test plays: the test gets each sentence with the sink for its audio.
 pub struct Scripted(mpsc::UnboundedSender<(Utterance, Sink)>);
 
-/// Where the sentences arrive that a [`Scripted`] engine is asked to speak.
+/// Receives the sentences of a [`Scripted`] engine.
 pub type Asked = mpsc::UnboundedReceiver<(Utterance, Sink)>;
 
 impl Scripted {
@@ -166,7 +166,7 @@ impl Synthesizer for Scripted {
     }
 }
 
-/// A writer that the test plays: every prompt is handed over with the end its answer goes into.
+/// A writer that the test plays: the test gets each prompt with the pen for its answer.
 pub struct Scripting(mpsc::UnboundedSender<(Prompt, Pen)>);
 
 impl Scripting {
@@ -189,7 +189,14 @@ impl Writer for Scripting {
     }
 }
 
-/// What a server sent.
+/// Prints that a test is skipped, and fails with `CI=true`, where all programs are installed.
+pub fn skip(test: &str, missing: &str) {
+    let is_ci = std::env::var("CI").as_deref() == Ok("true");
+    assert!(!is_ci, "{test}: {missing} is missing, run .ci/foreign-clients");
+    eprintln!("skipped {test}: {missing} is missing, see .ci/foreign-clients");
+}
+
+/// A frame from a server.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Frame {
     /// A control message.
@@ -252,7 +259,7 @@ pub fn opening(addr: SocketAddr, path: &str) -> Vec<u8> {
     opening_with(addr, path, "")
 }
 
-/// The same with these header lines more, each with its line end.
+/// The same with these additional header lines, each with its line end.
 pub fn opening_with(addr: SocketAddr, path: &str, more: &str) -> Vec<u8> {
     let key = handshake::generate_key(*b"the sample nonce");
     format!(
@@ -276,8 +283,8 @@ pub async fn v1(addr: SocketAddr) -> (Raw, Value) {
     (client, greeting)
 }
 
-/// Shakes hands with a service over memory, which holds this many bytes of each direction; with
-/// these header lines more. The server's first message is still to be read.
+/// Shakes hands with a service over memory, with these additional header lines. The memory holds this
+/// many bytes of each direction. The server's first message is still unread.
 pub async fn over_memory(service: &Service, buffer_bytes: usize, more: &str) -> Raw<DuplexStream> {
     let (ours, theirs) = duplex(buffer_bytes);
     let connection = http1::Builder::new().serve_connection(TokioIo::new(theirs), service.clone());
@@ -288,7 +295,7 @@ pub async fn over_memory(service: &Service, buffer_bytes: usize, more: &str) -> 
     client
 }
 
-/// Connects and shakes hands; the server's first message is still to be read.
+/// Connects and shakes hands. The server's first message is still unread.
 pub async fn open(addr: SocketAddr) -> Raw {
     let mut raw = raw(addr).await;
     raw.send_bytes(&opening(addr, aloud::PATH)).await;
@@ -303,7 +310,7 @@ pub async fn session(addr: SocketAddr) -> Raw {
     raw
 }
 
-/// A connection on which the test says every byte.
+/// A connection whose bytes the test controls.
 pub struct Raw<S = TcpStream> {
     stream: S,
     unread: Vec<u8>,
@@ -326,7 +333,7 @@ impl Head {
     }
 }
 
-/// Connects; every write leaves at once.
+/// Connects. Each write leaves at once.
 pub async fn raw(addr: SocketAddr) -> Raw {
     let stream = within(TcpStream::connect(addr)).await.unwrap();
     stream.set_nodelay(true).unwrap();
@@ -334,23 +341,23 @@ pub async fn raw(addr: SocketAddr) -> Raw {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
-    /// A connection over this stream, whose peer may take this long for anything.
+    /// A connection over this stream. Each wait for the peer is limited to `patience`.
     pub fn over(stream: S, patience: Duration) -> Raw<S> {
         Raw { stream, unread: Vec::new(), patience }
     }
 
-    /// Sends these bytes in one piece. A peer that has stopped reading is no failure: what it
-    /// answered is what a test looks at.
+    /// Sends these bytes in one piece. Ignores a peer that has stopped reading; tests check its
+    /// answer.
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
         let _ = timeout(self.patience, self.stream.write_all(bytes)).await.expect("in time");
     }
 
-    /// The stream itself, and what was read and not taken.
+    /// The stream itself, and the bytes that were read and not taken.
     pub fn into_parts(self) -> (S, Vec<u8>) {
         (self.stream, self.unread)
     }
 
-    /// Everything that came before the server had taken all that was said to it up to now.
+    /// All frames that arrive before the server has read everything sent up to now.
     pub async fn before_pong(&mut self) -> Vec<Frame> {
         self.send_bytes(&frame(0x89, b"now?")).await;
         let mut frames = Vec::new();
@@ -373,7 +380,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         Head { status: line.split(' ').nth(1).unwrap().parse().unwrap(), headers }
     }
 
-    /// The next request's first line and head, whose status means nothing.
+    /// The next request's first line and head. The status is meaningless.
     pub async fn read_request(&mut self) -> (String, Head) {
         let (line, headers) = self.read_lines().await;
         (line, Head { status: 0, headers })
@@ -405,7 +412,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         (head, String::from_utf8(body).unwrap())
     }
 
-    /// The next bytes, as many as these.
+    /// The next `length` bytes.
     pub async fn read_exact(&mut self, length: usize) -> Vec<u8> {
         while self.unread.len() < length {
             assert!(self.fill().await, "closed after {} of {length} bytes", self.unread.len());
@@ -449,8 +456,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         timeout(patience, self.next_frame()).await.expect("in time")
     }
 
-    /// The next frame, once all of it is there; `None` when the connection ends or breaks. May be
-    /// given up at any time: nothing is lost.
+    /// The next frame, once it is complete; `None` when the connection ends or breaks. Cancel-safe:
+    /// no byte is lost.
     pub async fn next_frame(&mut self) -> Option<Frame> {
         loop {
             let head = match self.unread.get(1) {
@@ -488,20 +495,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         }
     }
 
-    /// Everything until the peer closes. Fails on a reset: that is not how a server closes.
+    /// All bytes until the peer closes. Fails on a reset.
     pub async fn read_to_close(&mut self) -> Vec<u8> {
         while self.fill().await {}
         std::mem::take(&mut self.unread)
     }
 
-    /// Whether more has come, and not the end.
+    /// Reads more. False at the end of the stream.
     async fn fill(&mut self) -> bool {
         let read = timeout(self.patience, self.stream.read_buf(&mut self.unread)).await.expect("in time");
         read.expect("closed in good order") > 0
     }
 }
 
-/// What came out of the frames as audio.
+/// The audio in these frames.
 pub fn audio(frames: &[Frame]) -> Vec<u8> {
     let audio = frames.iter().filter_map(|f| match f {
         Frame::Binary(audio) => Some(&audio[..]),
@@ -510,7 +517,7 @@ pub fn audio(frames: &[Frame]) -> Vec<u8> {
     audio.collect::<Vec<_>>().concat()
 }
 
-/// What came out of them as messages.
+/// The messages in these frames.
 pub fn messages(frames: &[Frame]) -> Vec<Value> {
     let messages = frames.iter().filter_map(|f| match f {
         Frame::Text(value) => Some(value.clone()),
@@ -519,7 +526,7 @@ pub fn messages(frames: &[Frame]) -> Vec<Value> {
     messages.collect()
 }
 
-/// What an engine says when it is asked directly.
+/// Audio of an engine when the test asks it directly.
 pub async fn spoken(engine: &dyn Synthesizer, utterance: Utterance) -> Vec<u8> {
     let mut speech = engine.speak(utterance);
     let mut audio = Vec::new();
@@ -531,7 +538,7 @@ pub async fn spoken(engine: &dyn Synthesizer, utterance: Utterance) -> Vec<u8> {
     audio
 }
 
-/// CRC-32 of IEEE 802.3, bit by bit, so as not to trust the server's own.
+/// CRC-32 of IEEE 802.3, bit by bit, independent of the server's own.
 pub fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = !0u32;
     for byte in bytes {
@@ -543,13 +550,13 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     !crc
 }
 
-/// Starts a stream of one sentence that is sent so far ahead of its listener.
+/// Starts a paced stream of one sentence with this look-ahead.
 pub fn start_paced(ahead_ms: u64) -> String {
     let delivery = serde_json::json!({"mode": "paced", "aheadMs": ahead_ms});
     serde_json::json!({"type": "start_session", "prompt": "One.", "delivery": delivery}).to_string()
 }
 
-/// Waits for this, but not for ever.
+/// Waits for this, at most [`PATIENCE`].
 pub async fn within<F: Future>(future: F) -> F::Output {
     timeout(PATIENCE, future).await.expect("in time")
 }
@@ -573,7 +580,7 @@ pub fn plain(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 impl Raw {
-    /// Sends these bytes, each in a segment of its own.
+    /// Sends these bytes, each in its own segment.
     pub async fn trickle(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.send_bytes(&[*byte]).await;
@@ -581,8 +588,8 @@ impl Raw {
         }
     }
 
-    /// Sends this over and over and reads nothing, until the peer has broken the connection.
-    /// Returns how many bytes went out.
+    /// Sends this repeatedly and reads nothing, until the peer breaks the connection. Returns the
+    /// number of bytes sent.
     pub async fn flood(&mut self, bytes: &[u8]) -> usize {
         within(async {
             let mut sent = 0;
@@ -594,17 +601,17 @@ impl Raw {
         .await
     }
 
-    /// What the server takes for the peer's address.
+    /// Address of this end of the connection.
     pub fn local_addr(&self) -> SocketAddr {
         self.stream.local_addr().unwrap()
     }
 
-    /// Ends the connection with a reset (RST), as a peer that crashed or a firewall does.
+    /// Ends the connection with a reset (RST), as a crashed peer or a firewall does.
     pub fn reset(self) {
         self.stream.set_zero_linger().unwrap();
     }
 
-    /// The Close frame that must come next, and the end of the stream behind it: its code.
+    /// Reads the next frame, which must be a Close, and the end of the stream. Returns the code.
     pub async fn read_close(&mut self) -> u16 {
         let frame = self.read_frame().await;
         let Frame::Close(Some((code, _))) = frame else { panic!("no Close but {frame:?}") };

@@ -1,5 +1,5 @@
 //! Any bytes from a peer, cut anywhere: the messages, the answers and the end are the same as
-//! uncut, what waits stays bounded, and behind the end comes nothing.
+//! uncut, queues stay bounded, and nothing follows the end.
 #![no_main]
 
 use aloud::ws::endpoint::{Closed, Endpoint, Incoming, Limits, Role, State};
@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 
 const LIMITS: Limits = Limits { max_message_bytes: 1_000, max_fragments: 16, read_buffer_bytes: 256 };
 
-/// What came of it: messages, answers, and how it ended.
+/// Result of the input: messages, answers, and the end.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     messages: Vec<Incoming>,
@@ -20,7 +20,7 @@ fn feed<'a>(role: Role, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
     let mut endpoint = Endpoint::new(role, LIMITS);
     let (mut messages, mut answers) = (Vec::new(), Vec::new());
     for piece in pieces {
-        // As the connection reads: not more while too much waits to leave.
+        // The connection reads no more while too many answers wait.
         assert!(endpoint.wants_input() || *endpoint.state() == State::Finished);
         endpoint.receive(piece);
         while let Some(message) = endpoint.next_message() {
@@ -31,8 +31,8 @@ fn feed<'a>(role: Role, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
             assert!(bytes <= LIMITS.max_message_bytes);
             messages.push(message);
         }
-        // Pongs are no longer than their Pings, but for a mask; the first may have begun before this
-        // piece, and the last answer may be a Close.
+        // A Pong is as long as its Ping, plus a mask. The first Ping may have begun before this piece,
+        // and the last answer may be a Close.
         assert!(endpoint.outgoing().len() <= piece.len() * 3 + 2 * 131);
         answers.extend_from_slice(endpoint.outgoing());
         let waiting = endpoint.outgoing().len();
@@ -47,8 +47,8 @@ fn feed<'a>(role: Role, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
     Outcome { messages, answers, closed, state: endpoint.state().clone() }
 }
 
-/// A client's frames are masked with the fuzzer's own bytes, so that text stays text: with zeros
-/// the payload is what it says.
+/// A client's frames are masked with the fuzzer's bytes, so that text stays text: a mask of zeros
+/// leaves the payload as it is.
 fuzz_target!(|data: &[u8]| {
     let [kind, cut, bytes @ ..] = data else { return };
     let role = if kind & 1 == 0 { Role::Server } else { Role::Client };
@@ -60,7 +60,7 @@ fuzz_target!(|data: &[u8]| {
     if role == Role::Server {
         assert_eq!(whole.answers, cut.answers);
     } else {
-        // Masked with a key that is random.
+        // Masked with a random key.
         assert_eq!(whole.answers.len(), cut.answers.len());
     }
 });

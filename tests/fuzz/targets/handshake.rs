@@ -1,5 +1,5 @@
-//! Any opening handshake: a request's head, as hyper would hand it over, is accepted or refused,
-//! and what is accepted is sound. Any answer to one: the client takes only what is right.
+//! Any opening handshake: a request's head, as hyper passes it, is accepted or refused, and an accepted
+//! one is valid. Any answer to one: the client accepts valid answers only.
 #![no_main]
 
 use aloud::ws::handshake::{Accept, Rejection, accept, accept_stream, generate_key, verify};
@@ -8,8 +8,7 @@ use hyper::http::uri::Authority;
 use hyper::{Method, StatusCode, Version};
 use libfuzzer_sys::fuzz_target;
 
-/// Lines as in a request: a name, a colon, a value. Those that hyper would not let through are
-/// left out.
+/// Lines as in a request: a name, a colon, a value. Leaves out lines that hyper would refuse.
 fn headers(lines: &[u8]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for line in lines.split(|byte| *byte == b'\n') {
@@ -23,7 +22,7 @@ fn headers(lines: &[u8]) -> HeaderMap {
     headers
 }
 
-/// The status of an answer that accepts; a refusal says why, with one of these.
+/// The status of an answer that accepts. A refusal has a reason and one of these statuses.
 fn check(accepted: Result<Accept, Rejection>, refusals: &[u16]) -> Option<StatusCode> {
     match accepted {
         Ok(accept) => Some(accept.response().status()),

@@ -1,5 +1,5 @@
-//! Any text as a control message, of either side: it is understood or refused with a sentence, and
-//! what is understood is understood the same when it is written out again.
+//! Any text as a control message of either side: it is parsed or refused with a sentence. A parsed
+//! message is the same after it is written and parsed again.
 #![no_main]
 
 use aloud::session::message::{ClientMessage, ServerMessage};

@@ -1,5 +1,5 @@
 //! Any text in any pieces: the segments are the same as in one piece, none is empty or too long,
-//! and nothing is lost but white space and what was to be cleaned away.
+//! and only white space and cleaned-up markup is lost.
 #![no_main]
 
 use aloud::text::{Clean, Segmentation, Segmenter};

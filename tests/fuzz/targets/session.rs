@@ -1,8 +1,8 @@
-//! A whole session against whatever can happen to it: what a client says, what an engine does, what
-//! a socket takes, time, and lost connections, in any order.
+//! A whole session with any sequence of events: messages of the client, results of the engine, writes to
+//! the socket, time, and lost connections.
 //!
-//! Held against what every client may rely on: order and numbers of sentences, offsets, lengths and
-//! checksums of their audio, and that it never hears anything but the stream.
+//! Checks the promises to each client: order and numbers of sentences, offsets, lengths and checksums of
+//! their audio, and no bytes other than the stream.
 #![no_main]
 
 use aloud::audio::{Encoding, Format};
@@ -24,7 +24,7 @@ const CHUNK_BYTES: usize = 48;
 const SENTENCES: [&str; 6] =
     ["One more of them. ", "Silent one. ", "Fails late in it. ", "Fails at once. ", "Yes. ", "No end"];
 
-/// What the engine makes of a sentence, always the same, and whether it fails.
+/// The engine's deterministic audio for a sentence, and true if the sentence fails.
 fn spoken(text: &str) -> (Vec<u8>, bool) {
     let audio: Vec<u8> = text.bytes().cycle().take(text.len() * 7).collect();
     match text {
@@ -46,28 +46,28 @@ fn crc32(bytes: &[u8]) -> u32 {
     !crc
 }
 
-/// A sentence in synthesis: what is left of its audio, and whether it fails behind it.
+/// A sentence in synthesis: the rest of its audio, and true if it fails after it.
 struct Speech {
     chunks: VecDeque<Bytes>,
     fails: bool,
 }
 
-/// What a client has of the stream that runs.
+/// The client's view of the running stream.
 #[derive(Default)]
 struct Heard {
     audio: Vec<u8>,
-    /// The sentence that is being heard, where it began, and its text.
+    /// The current sentence, its offset, and its text.
     sentence: Option<(u64, usize, String)>,
     /// Sentences that were announced.
     next: u64,
-    /// In the middle of a sentence, behind a recovery.
+    /// True in the middle of a sentence after a recovery.
     is_inside: bool,
-    /// Behind `session_end`: there may be no stream, whose position is 0, or the next one.
+    /// True after `session_end`: the session has no stream, with position 0, or the next one.
     is_over: bool,
 }
 
 impl Heard {
-    /// Holds the position that the session tells against what came.
+    /// Checks the position that the session reports against the bytes received.
     fn is_at(&self, message: &Value) {
         let offset = message["offset"].as_u64().expect("an offset") as usize;
         assert!(offset == self.audio.len() || self.is_over && offset == 0, "{offset} {}", self.audio.len());
@@ -86,7 +86,7 @@ struct Driven {
     closed: Option<u16>,
     now: Instant,
     heard: Heard,
-    /// The session goes on at this offset, of which the client has not been told yet.
+    /// Offset at which the session continues, not yet announced to the client.
     recovering: Option<usize>,
 }
 
@@ -120,9 +120,9 @@ impl Driven {
                     self.handle(Input::Engine(Engine::Stopped { buffered_bytes: untaken }));
                 }
                 Output::Keep => assert!(self.session.token().is_some()),
-                // The registry's part, which is not here.
+                // The registry is not part of this target.
                 Output::Recover(_) => self.handle(Input::Answer(Answer::NotRecovered { is_expired: false })),
-                // Only what a client must show is looked at, and this one need not.
+                // The server asks for credentials only if it needs them, and this one does not.
                 Output::Authenticate(_) => {}
                 Output::Close(close) => self.closed = Some(close.code(self.is_v1)),
             }
@@ -142,7 +142,7 @@ impl Driven {
         }
     }
 
-    /// One event of the engine's; false if there is none, or none is wanted.
+    /// Delivers one event of the engine. False if the engine has none or the session wants none.
     fn speak(&mut self) -> bool {
         if !self.session.wants_speech(self.now) {
             return false;
@@ -163,7 +163,7 @@ impl Driven {
         true
     }
 
-    /// What a writer does next: a piece of text, its end, or a failure.
+    /// Delivers the next event of the writer: a piece of text, its end, or a failure.
     fn write_script(&mut self, kind: u8) {
         if !self.is_writing || !self.session.wants_text() {
             return;
@@ -185,8 +185,7 @@ impl Driven {
         self.act();
     }
 
-    /// One write of which the socket takes at most so many bytes; false if there is nothing to
-    /// write.
+    /// Writes at most this many bytes to the socket. False if nothing waits.
     fn write(&mut self, most: usize) -> bool {
         let mut batch = Batch::default();
         batch.push_raw(&self.outgoing);
@@ -208,7 +207,7 @@ impl Driven {
         !offered.is_empty()
     }
 
-    /// Takes whole frames from the wire and holds them against what was promised.
+    /// Takes whole frames from the wire and checks them against the promises.
     fn hear(&mut self) {
         let wire = std::mem::take(&mut self.wire);
         let mut wire = &wire[..];
@@ -221,7 +220,7 @@ impl Driven {
             };
             let Some(payload) = wire.get(header..header + length) else { break };
             match wire[0] {
-                0x81 => self.told(&serde_json::from_slice(payload).expect("JSON")),
+                0x81 => self.check_message(&serde_json::from_slice(payload).expect("JSON")),
                 0x82 => {
                     assert!(self.heard.sentence.is_some() || self.heard.is_inside, "audio of no sentence");
                     assert_eq!(self.recovering, None, "audio before recovered");
@@ -235,7 +234,7 @@ impl Driven {
         self.wire = wire.to_vec();
     }
 
-    fn told(&mut self, message: &Value) {
+    fn check_message(&mut self, message: &Value) {
         let heard = &mut self.heard;
         let index = message["index"].as_u64();
         match message["type"].as_str().expect("every message has a type") {
@@ -246,7 +245,7 @@ impl Driven {
                     *heard = Heard::default();
                 }
                 assert!(index <= heard.next, "sentence {index} behind {}", heard.next);
-                // One that is spoken again for whoever comes back is told of again.
+                // A sentence replayed for a recovering client is announced again.
                 let is_again = index < heard.next;
                 heard.next = heard.next.max(index + 1);
                 let start = message["offset"].as_u64().map_or(heard.audio.len(), |offset| offset as usize);
@@ -294,9 +293,9 @@ impl Driven {
         }
     }
 
-    /// The connection is lost, and its client recovers on another at some byte that it has: in the same
-    /// process, or in another one, which has nothing but the session as it was written down.
-    fn lose(&mut self, back: usize, moves: bool) {
+    /// Loses the connection, and recovers on another one at some byte that the client has: in the same
+    /// process, or in another one, which has only the snapshot of the session.
+    fn reconnect(&mut self, back: usize, moves: bool) {
         if self.closed.is_some() || !self.session.is_resumable() {
             return;
         }
@@ -325,7 +324,7 @@ impl Driven {
     }
 }
 
-/// A message of a client, of those that make sense at some time.
+/// A valid message of a client.
 fn message(input: &mut Unstructured<'_>) -> Result<String> {
     let sentence = |input: &mut Unstructured<'_>| input.choose(&SENTENCES).copied();
     Ok(match input.int_in_range(0..=15u8)? {
@@ -434,7 +433,7 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
             10 | 11 => drop(driven.write(input.arbitrary::<u8>()?.into())),
             12 => drop(driven.write(usize::MAX)),
             13 => driven.now += Duration::from_millis(input.arbitrary::<u8>()?.into()),
-            14 => driven.lose(input.arbitrary::<u8>()?.into(), input.arbitrary()?),
+            14 => driven.reconnect(input.arbitrary::<u8>()?.into(), input.arbitrary()?),
             _ => match input.arbitrary::<u8>()? {
                 0 => {
                     driven.handle(Input::Drain(Duration::from_secs(5)));
@@ -448,7 +447,7 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
                     if !driven.session.is_resumable() {
                         return Ok(());
                     }
-                    driven.lose(0, false);
+                    driven.reconnect(0, false);
                 }
                 n => driven.now += Duration::from_millis(u64::from(n) * 20),
             },
@@ -464,7 +463,7 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
     if driven.closed == Some(4410) {
         return Ok(());
     }
-    // Left alone, and let on, it comes to its end: nothing waits for ever.
+    // Without further input the session comes to its end: it does not hang.
     driven.say(r#"{"type":"resume"}"#);
     driven.say(r#"{"type":"end","drain":true}"#);
     for _ in 0..2_000 {
@@ -476,14 +475,14 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
         driven.now += Duration::from_millis(20);
         driven.handle(Input::Due);
         driven.act();
-        // A listener that tells what it has heard has to go on telling.
+        // A client that acknowledges has to keep acknowledging.
         let played = FORMAT.duration(driven.heard.audio.len() as u64).as_millis() + 1;
         if is_v1 && driven.session.streams() > 0 {
             driven.say(&format!(r#"{{"type":"ack","playedMs":{played}}}"#));
         }
     }
     assert!(driven.closed.is_some() || !is_v1, "it does not end");
-    // To end behind the last sentence is not for every client, to end at once is.
+    // Only some clients may end after the last sentence; each client may end at once.
     driven.say(r#"{"type":"end"}"#);
     while driven.write(usize::MAX) {}
     assert!(driven.closed.is_some(), "it does not end at once");
@@ -491,6 +490,6 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    // Input that ends in the middle of something has done what it could.
+    // Input that ends early needs no further check.
     let _ = run(&mut Unstructured::new(data));
 });
