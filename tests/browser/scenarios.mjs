@@ -553,7 +553,7 @@ const scenarios = {
   },
 };
 
-/** What an unbroken connection of its own carries for a text. */
+/** Audio of a text over an uncut connection. */
 async function reference(page, text) {
   const bytes = await page.evaluate(async (text) => {
     const { Aloud } = await import("/speech/aloud.js");

@@ -68,7 +68,7 @@ struct Row {
     code: Code,
     name: &'static str,
     is_retryable: bool,
-    /// How the connection ends after it; `None` if the session goes on.
+    /// Close that follows; `None` if the session continues.
     close: Option<Close>,
 }
 
@@ -134,7 +134,7 @@ impl Code {
         self.row().is_retryable
     }
 
-    /// How the connection ends after it; `None` if the session goes on.
+    /// Close that follows; `None` if the session continues.
     pub fn close(self) -> Option<Close> {
         self.row().close
     }
