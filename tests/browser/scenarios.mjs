@@ -553,7 +553,7 @@ const scenarios = {
   },
 };
 
-/** Audio of a text over an unbroken connection. */
+/** Audio of a text over an uncut connection. */
 async function reference(page, text) {
   const bytes = await page.evaluate(async (text) => {
     const { Aloud } = await import("/speech/aloud.js");

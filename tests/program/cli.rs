@@ -253,9 +253,9 @@ fn say_does_not_retry_a_refusal() {
     let server = Serving::start(&["serve", "--listen", "127.0.0.1:0", "--engine", "tone"]);
     let long = "It is a long way. ".repeat(2_000);
     let cases: [(&[&str], &str); 3] = [
-        (&[&long], "The prompt is over 20000 characters"),
+        (&[&long], "The prompt is too long (limit 20000 characters)"),
         (&["Hello.", "--source", "llm"], "no language model"),
-        (&["Hello.", "--sample-rate", "5000"], "5000 Hz cannot be had"),
+        (&["Hello.", "--sample-rate", "5000"], "no pcm_s16le at 5000 Hz"),
     ];
     for (args, reason) in cases {
         let url = server.url();

@@ -68,7 +68,7 @@ struct Row {
     code: Code,
     name: &'static str,
     is_retryable: bool,
-    /// How the connection ends after it; `None` if the session goes on.
+    /// Close that follows; `None` if the session continues.
     close: Option<Close>,
 }
 
@@ -134,7 +134,7 @@ impl Code {
         self.row().is_retryable
     }
 
-    /// How the connection ends after it; `None` if the session goes on.
+    /// Close that follows; `None` if the session continues.
     pub fn close(self) -> Option<Close> {
         self.row().close
     }
@@ -355,5 +355,38 @@ mod tests {
         assert_eq!(retry(4499), Retry::Never);
         assert_eq!(retry(1006), Retry::Now);
         assert_eq!(retry(1013), Retry::Now);
+    }
+
+    /// Cells of the guide's rows that begin with this cell, one row each.
+    fn guide_rows(first: &str) -> Vec<Vec<&'static str>> {
+        let rows = include_str!("../../guide/codes.md").lines().filter(|line| line.starts_with('|'));
+        let rows = rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>());
+        rows.filter(|cells| cells[0] == first).collect()
+    }
+
+    #[test]
+    fn guide_has_the_same_tables() {
+        let yes_or_no = |yes| if yes { "yes" } else { "no" };
+        for code in Code::all() {
+            let rows = guide_rows(&format!("`{}`", code.name()));
+            let [row] = &rows[..] else { panic!("{code}: {rows:?}") };
+            assert_eq!(row[2], yes_or_no(code.is_retryable()), "{code}");
+            assert_eq!(row.len() == 4, code.is_fatal(), "{code}");
+            if let Some(close) = code.close() {
+                let close = close.code(true).to_string();
+                assert!(row[3].split(", ").any(|listed| listed == close), "{code}: {}", row[3]);
+            }
+        }
+        for close in Close::all() {
+            for code in [close.code(false), close.code(true)] {
+                let rows = guide_rows(&code.to_string());
+                assert_eq!(rows.len(), 1, "{code}");
+            }
+        }
+        for (code, retry, _) in CLOSE_CODES {
+            for row in guide_rows(&code.to_string()) {
+                assert_eq!(row[2], yes_or_no(retry == Retry::Now), "{code}");
+            }
+        }
     }
 }

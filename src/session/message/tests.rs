@@ -593,33 +593,33 @@ fn field_of_the_wrong_type_is_named() {
 
 #[test]
 fn plain_data_is_read_back_from_a_snapshot() {
-    fn check<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: T) {
+    fn check<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: &T) {
         let json = serde_json::to_string(&value).unwrap();
-        assert_eq!(serde_json::from_str::<T>(&json).unwrap(), value, "{json}");
+        assert_eq!(&serde_json::from_str::<T>(&json).unwrap(), value, "{json}");
     }
     let start = |json: &str| match ClientMessage::parse(json) {
         Ok(ClientMessage::StartSession(start)) => *start,
         other => panic!("{json}: {other:?}"),
     };
-    check(StartSession::default());
-    check(start(
+    check(&StartSession::default());
+    check(&start(
         r#"{"type":"start_session","prompt":"Hi.","source":"llm","voice":"v","language":"de","speed":0.7,"audio":{"encoding":"alaw","sampleRate":8000,"frameMs":20},"timestamps":"sentence","delivery":{"mode":"paced","aheadMs":500},"segmentation":{"minChars":2,"maxChars":30,"firstClause":true,"idleMs":250},"clean":"markdown","resumable":true}"#,
     ));
-    check(start(r#"{"type":"start_session","speed":2,"delivery":{"mode":"burst"}}"#));
+    check(&start(r#"{"type":"start_session","speed":2,"delivery":{"mode":"burst"}}"#));
     for reason in
         [EndReason::Completed, EndReason::Ended, EndReason::Cancelled, EndReason::Expired, EndReason::Error]
     {
-        check(reason);
+        check(&reason);
     }
-    check(Usage { chars: 1, sentences: 2, audio_ms: 3, synthesised_ms: 4, wasted_ms: 5, first_audio_ms: 6 });
+    check(&Usage { chars: 1, sentences: 2, audio_ms: 3, synthesised_ms: 4, wasted_ms: 5, first_audio_ms: 6 });
     for (encoding, name) in Encoding::ALL.into_iter().zip(Encoding::NAMES) {
-        check(Format { encoding, sample_rate_hz: 22_050 });
+        check(&Format { encoding, sample_rate_hz: 22_050 });
         assert_eq!(serde_json::to_value(encoding).unwrap(), name);
     }
     for source in [TextSource::Verbatim, TextSource::Append, TextSource::Llm] {
-        check(source);
+        check(&source);
         assert_eq!(serde_json::to_value(source).unwrap(), source.name());
     }
     let span = |ns| std::time::Duration::from_nanos(ns);
-    check(Word { text_range: 3..9, start: span(1), end: span(u64::MAX) });
+    check(&Word { text_range: 3..9, start: span(1), end: span(u64::MAX) });
 }

@@ -27,7 +27,7 @@ impl Serialize for AudioInfo {
     }
 }
 
-/// Where a sentence begins: `offset` and `startMs`.
+/// Start of a sentence: `offset` and `startMs`.
 pub(super) fn place<S: Serializer>(at: &Option<(u64, u64)>, serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
