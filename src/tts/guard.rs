@@ -272,7 +272,7 @@ impl Guard {
             Some(Content::Samples) => {}
             Some(Content::File(kind)) => {
                 return Err(SynthesisError::failed(format!(
-                    "The speech engine gave {kind} instead of a WAV or raw samples. Make it give one of these."
+                    "The speech engine gave {kind} instead of a WAV or samples without a header. Make it give one of these."
                 )));
             }
             Some(Content::Text(kind, text)) => {
