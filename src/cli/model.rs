@@ -249,7 +249,7 @@ mod tests {
                 &[],
                 "there are --system-prompt and --system-prompt-file; leave one of the two out",
             ),
-            (&MODEL, &[("ALOUD_LLM_KEY", "two words")], "ALOUD_LLM_KEY is no key: the key holds a space"),
+            (&MODEL, &[("ALOUD_LLM_KEY", "two words")], "ALOUD_LLM_KEY is no key: the key contains a space"),
             (
                 &["say", "Hi", "--url=ws://a", "--llm-url=http://h"],
                 &[],

@@ -809,7 +809,7 @@ fn wrong_usage_gets_a_sentence() {
         (
             &["--engine=speech", "--engine-url=http://a"],
             &[("ALOUD_ENGINE_KEY", "two words")],
-            "ALOUD_ENGINE_KEY is no key: the key holds a space",
+            "ALOUD_ENGINE_KEY is no key: the key contains a space",
         ),
         (
             &["--engine=speech", "--engine-url=http://a", "--engine-format=mp3"],

@@ -112,7 +112,7 @@ impl Chat {
         }
         let url = settings.url.trim_end_matches('/');
         let base_url = url.strip_suffix("/chat/completions").unwrap_or(url);
-        let upstream = Upstream::new(crate::upstream::Settings {
+        let upstream = Upstream::new(crate::upstream::UpstreamSettings {
             credentials: settings.key.clone().map_or(Credentials::None, Credentials::Bearer),
             deadlines: Deadlines {
                 first_byte: settings.timeout,
@@ -122,7 +122,7 @@ impl Chat {
             },
             retries: settings.retries,
             max_body_bytes: MAX_ANSWER_BYTES,
-            ..crate::upstream::Settings::new(ROLE, base_url)
+            ..crate::upstream::UpstreamSettings::new(ROLE, base_url)
         })?;
         // Whatever the path is, it is one that can be asked for.
         upstream.post(PATH, &Value::Null, "")?;
