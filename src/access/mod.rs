@@ -36,11 +36,11 @@ const RETRY_AFTER_SECS: u64 = 5;
 
 /// Why a client may start nothing now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
+pub enum QuotaReached {
     /// It has as many sessions as it may.
     Sessions,
     /// It was given as much speech as it may have in a time.
-    Speech,
+    Characters,
 }
 
 /// A request, as far as it says who makes it.
@@ -333,15 +333,15 @@ impl Permit {
     ///
     /// # Errors
     /// Why nothing can be started.
-    pub(crate) fn begin(&self, slot: &mut Option<Slot>, now: Instant) -> Result<(), Held> {
+    pub(crate) fn begin(&self, slot: &mut Option<Slot>, now: Instant) -> Result<(), QuotaReached> {
         let Some(account) = self.connected.as_ref().map(Connected::account) else { return Ok(()) };
         if !account.may_speak(now) {
-            return Err(Held::Speech);
+            return Err(QuotaReached::Characters);
         }
         if slot.is_none() {
             *slot = account.begin();
         }
-        slot.as_ref().map(|_| ()).ok_or(Held::Sessions)
+        slot.as_ref().map(|_| ()).ok_or(QuotaReached::Sessions)
     }
 }
 

@@ -135,7 +135,7 @@ fn too_many_messages_are_not_taken_and_too_many_of_these_are_the_end() {
 #[test]
 fn a_session_that_is_held_starts_nothing() {
     let mut driven = v1(settings());
-    driven.handle(Input::Hold(Some(Held::Sessions)));
+    driven.handle(Input::Hold(Some(QuotaReached::Sessions)));
     driven.say(&start("One."));
     let seen = driven.settled();
     assert!(
