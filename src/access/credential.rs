@@ -67,12 +67,12 @@ pub struct Grant {
     /// Whom it names.
     pub client: Option<Arc<str>>,
     /// What it narrows down, if anything.
-    pub bounds: Option<Arc<Bounds>>,
+    pub restrictions: Option<Arc<Restrictions>>,
 }
 
 /// What a session may do less than others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bounds {
+pub struct Restrictions {
     /// The voices it may have, the one it has by default first.
     pub voices: Option<Vec<String>>,
     /// The most characters that it gives to the engine.
@@ -83,7 +83,7 @@ pub struct Bounds {
 
 impl Grant {
     /// What the claims of a JSON Web Token grant: `sub` is the client; `voices`, a name or a list of
-    /// names, `maxChars` and `maxSessionMs` are bounds. `None` where one of them is not of its form:
+    /// names, `maxChars` and `maxSessionMs` are restrictions. `None` where one of them is not of its form:
     /// what was meant to be a bound must not turn into none.
     pub fn from_claims(claims: &Map<String, Value>) -> Option<Grant> {
         let client = match claims.get("sub") {
@@ -101,9 +101,9 @@ impl Grant {
         };
         let number = |name: &str| claims.get(name).map_or(Some(None), |value| value.as_u64().map(Some));
         let max_session = number("maxSessionMs")?.map(Duration::from_millis);
-        let bounds = Bounds { voices, max_chars: number("maxChars")?, max_session };
-        let bounds = (bounds != Bounds::default()).then(|| Arc::new(bounds));
-        Some(Grant { client, bounds })
+        let restrictions = Restrictions { voices, max_chars: number("maxChars")?, max_session };
+        let restrictions = (restrictions != Restrictions::default()).then(|| Arc::new(restrictions));
+        Some(Grant { client, restrictions })
     }
 }
 
@@ -338,23 +338,32 @@ mod tests {
     fn claims_grant_what_they_say_or_nothing() {
         let grant =
             |json: &str| Grant::from_claims(serde_json::from_str::<Value>(json).unwrap().as_object()?);
-        let of = |client: Option<&str>, bounds: Bounds| {
-            let bounds = (bounds != Bounds::default()).then(|| Arc::new(bounds));
-            Some(Grant { client: client.map(Arc::from), bounds })
+        let of = |client: Option<&str>, restrictions: Restrictions| {
+            let restrictions = (restrictions != Restrictions::default()).then(|| Arc::new(restrictions));
+            Some(Grant { client: client.map(Arc::from), restrictions })
         };
         let voices = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
         for (claims, expected) in [
-            ("{}", of(None, Bounds::default())),
-            (r#"{"sub":"alice","exp":1,"other":{}}"#, of(Some("alice"), Bounds::default())),
-            (r#"{"voices":"a"}"#, of(None, Bounds { voices: voices(&["a"]), ..Bounds::default() })),
+            ("{}", of(None, Restrictions::default())),
+            (r#"{"sub":"alice","exp":1,"other":{}}"#, of(Some("alice"), Restrictions::default())),
+            (
+                r#"{"voices":"a"}"#,
+                of(None, Restrictions { voices: voices(&["a"]), ..Restrictions::default() }),
+            ),
             (
                 r#"{"voices":["b","a"]}"#,
-                of(None, Bounds { voices: voices(&["b", "a"]), ..Bounds::default() }),
+                of(None, Restrictions { voices: voices(&["b", "a"]), ..Restrictions::default() }),
             ),
-            (r#"{"maxChars":0}"#, of(None, Bounds { max_chars: Some(0), ..Bounds::default() })),
+            (r#"{"maxChars":0}"#, of(None, Restrictions { max_chars: Some(0), ..Restrictions::default() })),
             (
                 r#"{"maxSessionMs":1500}"#,
-                of(None, Bounds { max_session: Some(Duration::from_millis(1500)), ..Bounds::default() }),
+                of(
+                    None,
+                    Restrictions {
+                        max_session: Some(Duration::from_millis(1500)),
+                        ..Restrictions::default()
+                    },
+                ),
             ),
             (r#"{"sub":1}"#, None),
             (r#"{"sub":""}"#, None),

@@ -19,7 +19,7 @@ pub(crate) use accounts::{Client, Slot};
 
 use crate::ws::handshake::Rejection;
 use accounts::{Accounts, Connected};
-use credential::{Bounds, Grant, Presented, Token};
+use credential::{Grant, Presented, Restrictions, Token};
 use hyper::HeaderMap;
 use hyper::header::{HOST, HeaderValue, ORIGIN};
 use rate::Rate;
@@ -54,7 +54,7 @@ pub(crate) struct Visitor<'a> {
 /// What somebody gets who was let in.
 pub(crate) struct Entry {
     pub(crate) permit: Permit,
-    pub(crate) bounds: Option<Arc<Bounds>>,
+    pub(crate) restrictions: Option<Arc<Restrictions>>,
     /// No credential came with the handshake, and one is needed.
     pub(crate) must_authenticate: bool,
 }
@@ -147,7 +147,7 @@ impl Admission {
             let message = "This client has as many connections as it may";
             return Err(Rejection::too_many(message, RETRY_AFTER_SECS));
         }
-        Ok(Entry { permit, bounds: grant.bounds, must_authenticate })
+        Ok(Entry { permit, restrictions: grant.restrictions, must_authenticate })
     }
 
     /// Lets anybody in, as long as there is room.
@@ -156,7 +156,7 @@ impl Admission {
     /// 503: full.
     pub(crate) fn enter_unasked(self: &Arc<Self>) -> Result<Entry, Rejection> {
         let permit = self.counted(Client::Local).ok_or_else(|| Rejection::unavailable(RETRY_AFTER_SECS))?;
-        Ok(Entry { permit, bounds: None, must_authenticate: false })
+        Ok(Entry { permit, restrictions: None, must_authenticate: false })
     }
 
     /// A ticket, and how long it is good for, for whoever shows a credential.
@@ -191,14 +191,14 @@ impl Admission {
         permit: &mut Permit,
         token: &Token,
         now: Instant,
-    ) -> Result<Option<Arc<Bounds>>, Refusal> {
+    ) -> Result<Option<Arc<Restrictions>>, Refusal> {
         let grant = self.find(token, true, now).ok_or(Refusal::Unauthorized)?;
         if let Some(name) = grant.client
             && !permit.belongs_to(&Client::Named(name), now)
         {
             return Err(Refusal::TooMany);
         }
-        Ok(grant.bounds)
+        Ok(grant.restrictions)
     }
 
     pub(crate) fn client(&self, visitor: &Visitor<'_>) -> Client {

@@ -81,7 +81,7 @@ mod tests {
     const TTL: Duration = Duration::from_secs(30);
 
     fn owner(name: &str) -> Grant {
-        Grant { client: Some(name.into()), bounds: None }
+        Grant { client: Some(name.into()), restrictions: None }
     }
 
     #[test]

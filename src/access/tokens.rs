@@ -48,7 +48,7 @@ impl TokenFile {
 
     /// Whose token this is, if it is known.
     pub(super) fn find(&self, token: &Token, now: Instant) -> Option<Grant> {
-        self.list(now).find(token).map(|client| Grant { client, bounds: None })
+        self.list(now).find(token).map(|client| Grant { client, restrictions: None })
     }
 
     fn list(&self, now: Instant) -> Arc<TokenList> {

@@ -9,7 +9,7 @@ use super::speaking::Speaking;
 use super::suspended::{Bounds, Registry};
 use super::transport::{Buffered, Transport};
 use super::web;
-use crate::access::credential::{Bounds as Narrowed, Token};
+use crate::access::credential::{Restrictions, Token};
 use crate::access::rate::Rate;
 use crate::access::{Admission, Entry, Permit, Refusal, Visitor};
 use crate::audio::voice;
@@ -103,10 +103,10 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// The settings of a session that may do less, where it may; `None` if no voice is left for it.
-    fn narrowed(&self, bounds: Option<&Narrowed>) -> Option<Arc<SessionConfig>> {
-        match bounds {
+    fn narrowed(&self, restrictions: Option<&Restrictions>) -> Option<Arc<SessionConfig>> {
+        match restrictions {
             None => Some(Arc::clone(&self.settings)),
-            Some(bounds) => self.settings.within(bounds).map(Arc::new),
+            Some(restrictions) => self.settings.within(restrictions).map(Arc::new),
         }
     }
 
@@ -122,7 +122,7 @@ impl Shared {
     ) -> Result<Option<Arc<SessionConfig>>, Code> {
         match self.admission.authenticate(permit, token, now) {
             Ok(None) => Ok(None),
-            Ok(bounds) => self.narrowed(bounds.as_deref()).map(Some).ok_or(Code::Forbidden),
+            Ok(restrictions) => self.narrowed(restrictions.as_deref()).map(Some).ok_or(Code::Forbidden),
             Err(Refusal::Unauthorized) => Err(Code::Unauthorized),
             Err(Refusal::TooMany) => Err(Code::RateLimited),
         }
@@ -317,12 +317,12 @@ impl Service {
         }
         let subprotocol = accept.subprotocol;
         let now = Instant::now().into_std();
-        let Entry { permit, bounds, must_authenticate } = match shared.echoes {
+        let Entry { permit, restrictions, must_authenticate } = match shared.echoes {
             true => shared.admission.enter_unasked()?,
             // Only `aloud.v1` has a message to show a credential with later.
             false => shared.admission.enter(&visitor(request, peer), subprotocol.is_some(), now)?,
         };
-        let settings = shared.narrowed(bounds.as_deref()).ok_or_else(|| {
+        let settings = shared.narrowed(restrictions.as_deref()).ok_or_else(|| {
             Rejection::forbidden("The credential is good for no voice that there is; see /api/voices.")
         })?;
         Ok((accept.response(), Admitted { subprotocol, permit, settings, must_authenticate }))
