@@ -16,7 +16,7 @@ const V6_BITS: u8 = 64;
 
 /// Whoever limits apply to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Client {
+pub(crate) enum ClientId {
     /// Whom a credential names.
     Named(Arc<str>),
     /// An address, of which only the network is kept with IPv6.
@@ -25,23 +25,23 @@ pub(crate) enum Client {
     Local,
 }
 
-impl Client {
-    pub(crate) fn at(address: Option<IpAddr>) -> Client {
+impl ClientId {
+    pub(crate) fn of_address(address: Option<IpAddr>) -> ClientId {
         match address.map(|address| address.to_canonical()) {
-            None => Client::Local,
-            Some(address @ IpAddr::V4(_)) => Client::Address(address),
-            Some(address) => Client::Address(prefix(address, V6_BITS)),
+            None => ClientId::Local,
+            Some(address @ IpAddr::V4(_)) => ClientId::Address(address),
+            Some(address) => ClientId::Address(prefix(address, V6_BITS)),
         }
     }
 }
 
-impl fmt::Display for Client {
+impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Client::Named(name) => write!(f, "{name:?}"),
-            Client::Address(address @ IpAddr::V4(_)) => address.fmt(f),
-            Client::Address(network) => write!(f, "{network}/{V6_BITS}"),
-            Client::Local => f.write_str("a local client"),
+            ClientId::Named(name) => write!(f, "{name:?}"),
+            ClientId::Address(address @ IpAddr::V4(_)) => address.fmt(f),
+            ClientId::Address(network) => write!(f, "{network}/{V6_BITS}"),
+            ClientId::Local => f.write_str("a local client"),
         }
     }
 }
@@ -72,7 +72,7 @@ pub(super) struct Accounts {
 }
 
 struct Table {
-    by_client: HashMap<Client, Arc<Account>>,
+    by_client: HashMap<ClientId, Arc<Account>>,
     /// How many there must be before those that need not be remembered are looked for again.
     sweep_at: usize,
 }
@@ -98,7 +98,7 @@ impl Accounts {
     }
 
     /// The account of this client; none where nothing is limited.
-    pub(super) fn of(&self, client: &Client, now: Instant) -> Option<Arc<Account>> {
+    pub(super) fn of(&self, client: &ClientId, now: Instant) -> Option<Arc<Account>> {
         if self.limits.are_none() {
             return None;
         }
@@ -260,8 +260,8 @@ impl Drop for Slot {
 mod tests {
     use super::*;
 
-    fn client(text: &str) -> Client {
-        Client::at(Some(text.parse().unwrap()))
+    fn client(text: &str) -> ClientId {
+        ClientId::of_address(Some(text.parse().unwrap()))
     }
 
     #[test]
@@ -277,15 +277,15 @@ mod tests {
         }
         assert_eq!(client("2001:db8::7").to_string(), "2001:db8::/64");
         assert_eq!(client("192.0.2.1").to_string(), "192.0.2.1");
-        assert_ne!(Client::Named("192.0.2.1".into()), client("192.0.2.1"));
+        assert_ne!(ClientId::Named("192.0.2.1".into()), client("192.0.2.1"));
         // Names come from outside, and log lines are read by people.
-        assert_eq!(Client::Named("a\nb".into()).to_string(), r#""a\nb""#);
+        assert_eq!(ClientId::Named("a\nb".into()).to_string(), r#""a\nb""#);
     }
 
     #[test]
     fn nothing_is_kept_where_nothing_is_limited() {
         let accounts = Accounts::new(Limits::default(), 10);
-        assert!(accounts.of(&Client::Local, Instant::now()).is_none());
+        assert!(accounts.of(&ClientId::Local, Instant::now()).is_none());
         assert_eq!(accounts.len(), 0);
     }
 
@@ -311,7 +311,7 @@ mod tests {
         let rate = Rate::per_sec(1, 1);
         let limits = Limits { handshakes: Some(rate), connections: Some(9), ..Limits::default() };
         let (accounts, start) = (Accounts::new(limits, 80), Instant::now());
-        let at = |n: u32| Client::at(Some(IpAddr::V4(n.into())));
+        let at = |n: u32| ClientId::of_address(Some(IpAddr::V4(n.into())));
         let held = accounts.of(&at(0), start).unwrap().connect().unwrap();
         for n in 1..10_000 {
             let now = start + Duration::from_micros(n.into());

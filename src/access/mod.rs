@@ -15,7 +15,7 @@ pub mod rules;
 mod tickets;
 mod tokens;
 
-pub(crate) use accounts::{Client, Slot};
+pub(crate) use accounts::{ClientId, Slot};
 
 use crate::ws::handshake::Rejection;
 use accounts::{Accounts, Connected};
@@ -141,7 +141,7 @@ impl Admission {
         };
         let must_authenticate = grant.is_none();
         let grant = grant.unwrap_or_default();
-        let client = grant.client.map_or_else(|| client.clone(), Client::Named);
+        let client = grant.client.map_or_else(|| client.clone(), ClientId::Named);
         self.count_handshake(&client, now)?;
         if !permit.belongs_to(&client, now) {
             let message = "This client has as many connections as it may";
@@ -155,7 +155,7 @@ impl Admission {
     /// # Errors
     /// 503: full.
     pub(crate) fn enter_unasked(self: &Arc<Self>) -> Result<Entry, Rejection> {
-        let permit = self.counted(Client::Local).ok_or_else(|| Rejection::unavailable(RETRY_AFTER_SECS))?;
+        let permit = self.counted(ClientId::Local).ok_or_else(|| Rejection::unavailable(RETRY_AFTER_SECS))?;
         Ok(Entry { permit, restrictions: None, must_authenticate: false })
     }
 
@@ -175,7 +175,7 @@ impl Admission {
         self.check_origin(visitor)?;
         let client = self.client(visitor);
         let grant = self.grant(visitor, &client, false, now)?;
-        let client = grant.client.clone().map_or(client, Client::Named);
+        let client = grant.client.clone().map_or(client, ClientId::Named);
         self.count_handshake(&client, now)?;
         let ticket = self.tickets.give(grant, random, now);
         let ticket = ticket.ok_or_else(|| Rejection::unavailable(RETRY_AFTER_SECS))?;
@@ -194,15 +194,15 @@ impl Admission {
     ) -> Result<Option<Arc<Restrictions>>, Refusal> {
         let grant = self.find(token, true, now).ok_or(Refusal::Unauthorized)?;
         if let Some(name) = grant.client
-            && !permit.belongs_to(&Client::Named(name), now)
+            && !permit.belongs_to(&ClientId::Named(name), now)
         {
             return Err(Refusal::TooMany);
         }
         Ok(grant.restrictions)
     }
 
-    pub(crate) fn client(&self, visitor: &Visitor<'_>) -> Client {
-        Client::at(forwarded::client(&self.rules.trusted_proxies, visitor.peer, visitor.headers))
+    pub(crate) fn client(&self, visitor: &Visitor<'_>) -> ClientId {
+        ClientId::of_address(forwarded::client(&self.rules.trusted_proxies, visitor.peer, visitor.headers))
     }
 
     fn check_origin(&self, visitor: &Visitor<'_>) -> Result<(), Rejection> {
@@ -236,7 +236,7 @@ impl Admission {
     fn grant(
         &self,
         visitor: &Visitor<'_>,
-        client: &Client,
+        client: &ClientId,
         takes_tickets: bool,
         now: Instant,
     ) -> Result<Grant, Rejection> {
@@ -270,7 +270,7 @@ impl Admission {
         grant.or_else(|| if takes_tickets { self.tickets.take(token, now) } else { None })
     }
 
-    fn count_handshake(&self, client: &Client, now: Instant) -> Result<(), Rejection> {
+    fn count_handshake(&self, client: &ClientId, now: Instant) -> Result<(), Rejection> {
         let account = self.accounts.of(client, now);
         account.map_or(Ok(()), |account| account.shake_hands(now)).map_err(too_often)
     }
@@ -281,7 +281,7 @@ impl Admission {
     }
 
     /// A permit that counts as a connection, if there is room for one.
-    fn counted(self: &Arc<Self>, client: Client) -> Option<Permit> {
+    fn counted(self: &Arc<Self>, client: ClientId) -> Option<Permit> {
         let most = self.rules.max_connections;
         let more = |count: usize| (count < most).then_some(count + 1);
         self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
@@ -297,19 +297,19 @@ fn too_often(wait: Duration) -> Rejection {
 /// A connection that was let in, counted for as long as this lives.
 pub(crate) struct Permit {
     admission: Arc<Admission>,
-    client: Client,
+    client: ClientId,
     /// What its client has; none where that is not limited.
     connected: Option<Connected>,
 }
 
 impl Permit {
     /// Whose it is: a name once a credential has told it, else an address.
-    pub(crate) fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &ClientId {
         &self.client
     }
 
     /// Counts it as this client's from now on; whether that may have another connection.
-    fn belongs_to(&mut self, client: &Client, now: Instant) -> bool {
+    fn belongs_to(&mut self, client: &ClientId, now: Instant) -> bool {
         self.client = client.clone();
         let Some(account) = self.admission.accounts.of(client, now) else { return true };
         match account.connect() {

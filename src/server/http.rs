@@ -4,7 +4,7 @@
 //! Who is let in is judged elsewhere; this file knows no session.
 
 use super::service::{Admitted, Service};
-use crate::access::Client;
+use crate::access::ClientId;
 use crate::deadline::pass;
 use hyper::Request;
 use hyper::body::{Bytes, Incoming};
@@ -196,7 +196,7 @@ fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
 /// Counts a handshake that was refused before it could be judged, with a line for the operator.
 fn tell_refused(service: &Service, peer: Option<IpAddr>, status: u16, why: &dyn Display) {
     service.telemetry().shook_hands(status);
-    tracing::debug!("refused {}: {status}: {why}", Client::at(peer));
+    tracing::debug!("refused {}: {status}: {why}", ClientId::of_address(peer));
 }
 
 /// The status that hyper has answered a request with that it could not read.

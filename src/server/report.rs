@@ -1,7 +1,7 @@
 //! What is told of a session at its end: one line for the operator, and what is counted.
 
 use super::metrics::ClosedBy;
-use crate::access::Client;
+use crate::access::ClientId;
 use crate::session::{Session, Totals};
 use std::time::{Duration, Instant};
 use tracing::Level;
@@ -10,14 +10,14 @@ use tracing::Level;
 #[derive(Debug)]
 pub(crate) struct Record {
     id: Box<str>,
-    client: Client,
+    client: ClientId,
     pub(crate) totals: Totals,
     pub(crate) wasted: Duration,
 }
 
 impl Record {
     /// `buffered_bytes` of its speech were made and never taken.
-    pub(crate) fn of(session: &Session, client: &Client, buffered_bytes: u64, now: Instant) -> Record {
+    pub(crate) fn of(session: &Session, client: &ClientId, buffered_bytes: u64, now: Instant) -> Record {
         let (totals, wasted) = (session.totals(now), session.wasted(now, buffered_bytes));
         Record { id: session.id().into(), client: client.clone(), totals, wasted }
     }
