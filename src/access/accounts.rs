@@ -217,13 +217,13 @@ impl Account {
     }
 
     /// Counts a session, if there may be another.
-    pub(super) fn begin(self: &Arc<Self>) -> Option<Slot> {
+    pub(super) fn begin(self: &Arc<Self>) -> Option<SessionSlot> {
         let mut state = self.state();
         if self.limits.sessions.is_some_and(|most| state.sessions >= most) {
             return None;
         }
         state.sessions += 1;
-        Some(Slot(Arc::clone(self)))
+        Some(SessionSlot(Arc::clone(self)))
     }
 
     /// Whether what is started has to be asked for.
@@ -248,9 +248,9 @@ impl Drop for Connected {
 }
 
 /// A session that is counted for as long as this lives.
-pub(crate) struct Slot(Arc<Account>);
+pub(crate) struct SessionSlot(Arc<Account>);
 
-impl Drop for Slot {
+impl Drop for SessionSlot {
     fn drop(&mut self) {
         self.0.state().sessions -= 1;
     }

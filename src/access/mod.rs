@@ -15,7 +15,7 @@ pub mod rules;
 mod tickets;
 mod tokens;
 
-pub(crate) use accounts::{ClientId, Slot};
+pub(crate) use accounts::{ClientId, SessionSlot};
 
 use crate::ws::handshake::Rejection;
 use accounts::{Accounts, Connected};
@@ -333,7 +333,7 @@ impl Permit {
     ///
     /// # Errors
     /// Why nothing can be started.
-    pub(crate) fn begin(&self, slot: &mut Option<Slot>, now: Instant) -> Result<(), QuotaReached> {
+    pub(crate) fn begin(&self, slot: &mut Option<SessionSlot>, now: Instant) -> Result<(), QuotaReached> {
         let Some(account) = self.connected.as_ref().map(Connected::account) else { return Ok(()) };
         if !account.may_speak(now) {
             return Err(QuotaReached::Characters);

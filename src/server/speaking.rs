@@ -9,7 +9,7 @@ use super::connection::Outcome;
 use super::report::shortened;
 use super::service::Shared;
 use super::suspended::{Claim, Registration, Suspended, buffered_bytes};
-use crate::access::{Permit, Slot};
+use crate::access::{Permit, SessionSlot};
 use crate::script::{self, Prompt, Script, ScriptError};
 use crate::session::conversation;
 use crate::session::message::{Close, Code, Recover, ServerMessage};
@@ -41,7 +41,7 @@ pub(super) struct Speaking {
     /// The limits of the client.
     permit: Permit,
     /// Counts the session among those of its client.
-    slot: Option<Slot>,
+    slot: Option<SessionSlot>,
 }
 
 /// The connection's part in sessions that outlive their connection.
