@@ -52,7 +52,7 @@ pub(crate) struct Visitor<'a> {
 }
 
 /// What somebody gets who was let in.
-pub(crate) struct Entry {
+pub(crate) struct Pass {
     pub(crate) permit: Permit,
     pub(crate) restrictions: Option<Arc<Restrictions>>,
     /// No credential came with the handshake, and one is needed.
@@ -129,7 +129,7 @@ impl Admission {
         visitor: &Visitor<'_>,
         knows_auth: bool,
         now: Instant,
-    ) -> Result<Entry, Rejection> {
+    ) -> Result<Pass, Rejection> {
         let client = &self.client(visitor);
         self.check_origin(visitor)?;
         // Counted from here on, and given back should anything below refuse.
@@ -147,16 +147,16 @@ impl Admission {
             let message = "This client has as many connections as it may";
             return Err(Rejection::too_many(message, RETRY_AFTER_SECS));
         }
-        Ok(Entry { permit, restrictions: grant.restrictions, must_authenticate })
+        Ok(Pass { permit, restrictions: grant.restrictions, must_authenticate })
     }
 
     /// Lets anybody in, as long as there is room.
     ///
     /// # Errors
     /// 503: full.
-    pub(crate) fn enter_unasked(self: &Arc<Self>) -> Result<Entry, Rejection> {
+    pub(crate) fn enter_unasked(self: &Arc<Self>) -> Result<Pass, Rejection> {
         let permit = self.counted(ClientId::Local).ok_or_else(|| Rejection::unavailable(RETRY_AFTER_SECS))?;
-        Ok(Entry { permit, restrictions: None, must_authenticate: false })
+        Ok(Pass { permit, restrictions: None, must_authenticate: false })
     }
 
     /// A ticket, and how long it is good for, for whoever shows a credential.

@@ -11,7 +11,7 @@ use super::transport::{Buffered, Transport};
 use super::web;
 use crate::access::credential::{Restrictions, Token};
 use crate::access::rate::Rate;
-use crate::access::{Admission, Entry, Permit, Refusal, Visitor};
+use crate::access::{Admission, Pass, Permit, Refusal, Visitor};
 use crate::audio::voice;
 use crate::audio::{Encoding, Format};
 use crate::gauge::Gauge;
@@ -317,7 +317,7 @@ impl Service {
         }
         let subprotocol = accept.subprotocol;
         let now = Instant::now().into_std();
-        let Entry { permit, restrictions, must_authenticate } = match shared.echoes {
+        let Pass { permit, restrictions, must_authenticate } = match shared.echoes {
             true => shared.admission.enter_unasked()?,
             // Only `aloud.v1` has a message to show a credential with later.
             false => shared.admission.enter(&visitor(request, peer), subprotocol.is_some(), now)?,
