@@ -11,7 +11,7 @@ use super::transport::{Buffered, Transport};
 use super::web;
 use crate::access::credential::{Restrictions, Token};
 use crate::access::rate::Rate;
-use crate::access::{Admission, Pass, Permit, Refusal, Visitor};
+use crate::access::{Doorkeeper, Pass, Permit, Refusal, Visitor};
 use crate::audio::voice;
 use crate::audio::{Encoding, Format};
 use crate::gauge::Gauge;
@@ -96,7 +96,7 @@ pub(crate) struct Shared {
     pub(crate) scripts: Gauge,
     pub(crate) registry: Registry,
     pub(crate) telemetry: Arc<Telemetry>,
-    admission: Arc<Admission>,
+    doorkeeper: Arc<Doorkeeper>,
     /// True once the server is going away. Whoever subscribes is waited for.
     pub(crate) stop: watch::Sender<bool>,
 }
@@ -120,7 +120,7 @@ impl Shared {
         token: &Token,
         now: std::time::Instant,
     ) -> Result<Option<Arc<SessionConfig>>, Code> {
-        match self.admission.authenticate(permit, token, now) {
+        match self.doorkeeper.authenticate(permit, token, now) {
             Ok(None) => Ok(None),
             Ok(restrictions) => self.narrowed(restrictions.as_deref()).map(Some).ok_or(Code::Forbidden),
             Err(Refusal::Unauthorized) => Err(Code::Unauthorized),
@@ -227,8 +227,8 @@ impl Service {
             sessions: config.max_frozen_sessions,
             bytes: config.max_frozen_bytes,
         };
-        let admission = Admission::new(config.admission.clone(), Instant::now().into_std());
-        let admission = admission.map_err(|why| ConfigError::new("admission.auth", why))?;
+        let doorkeeper = Doorkeeper::new(config.admission.clone(), Instant::now().into_std());
+        let doorkeeper = doorkeeper.map_err(|why| ConfigError::new("admission.auth", why))?;
         let voices = voice::to_json(&settings.voices, synthesizer.format().sample_rate_hz);
         let telemetry = Arc::new(Telemetry::new());
         let shared = Shared {
@@ -244,7 +244,7 @@ impl Service {
             scripts: Gauge::default(),
             registry: Registry::new(bounds, Arc::clone(&telemetry)),
             telemetry,
-            admission: Arc::new(admission),
+            doorkeeper: Arc::new(doorkeeper),
             stop: watch::Sender::new(false),
         };
         Ok(Service { shared: Arc::new(shared) })
@@ -318,9 +318,9 @@ impl Service {
         let subprotocol = accept.subprotocol;
         let now = Instant::now().into_std();
         let Pass { permit, restrictions, must_authenticate } = match shared.echoes {
-            true => shared.admission.enter_unasked()?,
+            true => shared.doorkeeper.admit_unchecked()?,
             // Only `aloud.v1` has a message to show a credential with later.
-            false => shared.admission.enter(&visitor(request, peer), subprotocol.is_some(), now)?,
+            false => shared.doorkeeper.admit(&visitor(request, peer), subprotocol.is_some(), now)?,
         };
         let settings = shared.narrowed(restrictions.as_deref()).ok_or_else(|| {
             Rejection::forbidden("The credential is good for no voice that there is; see /api/voices.")
@@ -336,7 +336,7 @@ impl Service {
         peer: Option<IpAddr>,
         rejection: &Rejection,
     ) -> Response<Full<Bytes>> {
-        let client = || self.shared.admission.client(&visitor(request, peer));
+        let client = || self.shared.doorkeeper.client(&visitor(request, peer));
         tracing::debug!("refused {}: {}: {}", client(), rejection.status, rejection.message);
         refused(rejection)
     }
@@ -347,7 +347,7 @@ impl Service {
             return refused(&Rejection::method_not_allowed("POST"));
         }
         let (visitor, now) = (visitor(request, peer), Instant::now().into_std());
-        let (ticket, ttl) = match self.shared.admission.give_ticket(&visitor, random(), now) {
+        let (ticket, ttl) = match self.shared.doorkeeper.issue_ticket(&visitor, random(), now) {
             Ok(given) => given,
             Err(rejection) => return self.refuse(request, peer, &rejection),
         };
@@ -469,7 +469,7 @@ impl Service {
     /// # Errors
     /// Why they are not, for the operator.
     pub fn readiness(&self) -> Result<(), String> {
-        let Shared { telemetry, synthesizer, admission, stop, .. } = &*self.shared;
+        let Shared { telemetry, synthesizer, doorkeeper, stop, .. } = &*self.shared;
         let mut reasons = Vec::new();
         if *stop.borrow() {
             reasons.push("the server is going away".to_owned());
@@ -483,7 +483,7 @@ impl Service {
         if backlog.is_full {
             reasons.push(format!("the engine is full, {} sentences wait for it", backlog.waiting));
         }
-        if admission.is_full() {
+        if doorkeeper.is_full() {
             reasons.push("there are as many connections as may be".to_owned());
         }
         if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }

@@ -144,8 +144,8 @@ impl Speaking {
             running: host.shared.syntheses.clone(),
             slot: None,
         };
-        if self.permit.limits_sessions()
-            && !self.permit.spend(utterance.text.chars().count() as u64, Instant::now().into_std())
+        if self.permit.has_session_limits()
+            && !self.permit.spend_chars(utterance.text.chars().count() as u64, Instant::now().into_std())
         {
             session.handle(Input::Exhausted, Instant::now().into_std());
         }
@@ -267,9 +267,9 @@ impl Application for Speaking {
     fn receive(&mut self, message: Incoming, now: Instant, host: &mut Host<'_>) {
         // The session protocol has no binary messages from a client.
         let (Some(session), Incoming::Text(text)) = (&mut self.session, message) else { return };
-        let is_limited = self.permit.limits_sessions();
+        let is_limited = self.permit.has_session_limits();
         if is_limited {
-            let held = self.permit.begin(&mut self.slot, now.into_std()).err();
+            let held = self.permit.reserve_session(&mut self.slot, now.into_std()).err();
             session.handle(Input::Hold(held), now.into_std());
         }
         let streams = session.streams();
