@@ -5,6 +5,7 @@
 
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+#[cfg(any(feature = "jwt", test))]
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -24,7 +25,7 @@ const MAX_NAME_CHARS: usize = 128;
 const SUBPROTOCOL_PREFIX: &str = "bearer.";
 
 /// SHA-256 of a token.
-pub type Hash = [u8; 32];
+pub(crate) type Hash = [u8; 32];
 
 /// Token that a client presents to connect. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,14 +57,14 @@ impl Token {
     }
 
     /// Returns the SHA-256 by which a list knows the token.
-    pub fn hash(&self) -> Hash {
+    pub(crate) fn hash(&self) -> Hash {
         Sha256::digest(self.0.as_bytes()).into()
     }
 }
 
 /// Rights that a credential grants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Grant {
+pub(crate) struct Grant {
     /// Name of the client, if the credential has one.
     pub client: Option<Arc<str>>,
     /// Restrictions of its sessions, if it has any.
@@ -86,7 +87,8 @@ impl Grant {
     /// `maxChars` and `maxSessionMs` are restrictions.
     ///
     /// Returns `None` if a claim is malformed: a restriction must not be lost.
-    pub fn from_claims(claims: &Map<String, Value>) -> Option<Grant> {
+    #[cfg(any(feature = "jwt", test))]
+    pub(crate) fn from_claims(claims: &Map<String, Value>) -> Option<Grant> {
         let client = match claims.get("sub") {
             None => None,
             Some(Value::String(name)) if is_name(name) && !name.is_empty() => Some(name.as_str().into()),
@@ -115,7 +117,7 @@ fn is_name(name: &str) -> bool {
 
 /// Credential in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Presented {
+pub(crate) enum Presented {
     /// The request has no credential.
     Nothing,
     /// The request has this token.
@@ -128,7 +130,7 @@ pub enum Presented {
 /// subprotocols, else `token` in the `query`, if one is given.
 ///
 /// An `Authorization` with another scheme is ignored: it is for a proxy.
-pub fn presented(headers: &HeaderMap, query: Option<&str>) -> Presented {
+pub(crate) fn presented(headers: &HeaderMap, query: Option<&str>) -> Presented {
     let of = |token: &str| Token::new(token).map_or(Presented::Malformed, Presented::Token);
     let mut bearers = headers.get_all(AUTHORIZATION).iter().filter_map(|value| {
         let (scheme, token) = value.as_bytes().split_at_checked("Bearer".len())?;
@@ -167,14 +169,14 @@ fn decoded(value: &str) -> Option<String> {
 }
 
 /// True if two secrets are equal. The time taken does not reveal where they differ.
-pub fn is_same(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn is_same(a: &[u8], b: &[u8]) -> bool {
     let differs = a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b));
     a.len() == b.len() && std::hint::black_box(differs) == 0
 }
 
 /// The known tokens, by their hashes, with the names of their clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TokenList(Vec<(Hash, Option<Arc<str>>)>);
+pub(crate) struct TokenList(Vec<(Hash, Option<Arc<str>>)>);
 
 impl TokenList {
     /// Reads a list with one line for each token: its SHA-256 in hexadecimal and, after a space, optionally
@@ -183,7 +185,7 @@ impl TokenList {
     ///
     /// # Errors
     /// The number of the line and the mistake. The line itself is not shown: it may be a token.
-    pub fn parse(text: &str) -> Result<TokenList, String> {
+    pub(crate) fn parse(text: &str) -> Result<TokenList, String> {
         let mut list = Vec::new();
         for (at, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -211,18 +213,18 @@ impl TokenList {
     }
 
     /// Returns the number of tokens.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// True if the list has no token, so that no client can connect.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Finds a token; returns the name of its client, if the list has one. It always compares all tokens, so
     /// that the time taken reveals nothing.
-    pub fn find(&self, token: &Token) -> Option<Option<Arc<str>>> {
+    pub(crate) fn find(&self, token: &Token) -> Option<Option<Arc<str>>> {
         let hash = token.hash();
         let mut found = None;
         for (known, name) in &self.0 {

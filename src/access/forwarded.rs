@@ -90,7 +90,7 @@ impl fmt::Display for TrustedProxy {
 }
 
 /// Returns the first address of the network with `bits` bits that contains `address`.
-pub fn prefix(address: IpAddr, bits: u8) -> IpAddr {
+pub(crate) fn prefix(address: IpAddr, bits: u8) -> IpAddr {
     match address {
         IpAddr::V4(v4) => {
             IpAddr::V4((v4.to_bits() & u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0)).into())
@@ -102,7 +102,7 @@ pub fn prefix(address: IpAddr, bits: u8) -> IpAddr {
 }
 
 /// True if the peer is a trusted proxy. `None` is the peer of a Unix socket.
-pub fn is_trusted(trusted: &[TrustedProxy], peer: Option<IpAddr>) -> bool {
+pub(crate) fn is_trusted(trusted: &[TrustedProxy], peer: Option<IpAddr>) -> bool {
     trusted.iter().any(|proxy| match (proxy, peer.map(|peer| peer.to_canonical())) {
         (TrustedProxy::Network { address, bits }, Some(peer)) => {
             address.is_ipv4() == peer.is_ipv4() && prefix(peer, *bits) == *address
@@ -116,7 +116,7 @@ pub fn is_trusted(trusted: &[TrustedProxy], peer: Option<IpAddr>) -> bool {
 /// its headers that is not a trusted proxy's.
 ///
 /// If the two headers disagree, neither counts: a proxy has passed one on as the client wrote it.
-pub fn client(trusted: &[TrustedProxy], peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+pub(crate) fn client(trusted: &[TrustedProxy], peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
     let peer = peer.map(|peer| peer.to_canonical());
     if !is_trusted(trusted, peer) {
         return peer;
@@ -151,7 +151,7 @@ pub fn client(trusted: &[TrustedProxy], peer: Option<IpAddr>, headers: &HeaderMa
 }
 
 /// Returns the host that a trusted proxy was asked for, if its headers name it.
-pub fn host(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn host(headers: &HeaderMap) -> Option<String> {
     if let Some(last) = headers.get_all(&X_FORWARDED_HOST).iter().next_back() {
         return last.to_str().ok()?.rsplit(',').next().map(|host| host.trim().to_owned());
     }

@@ -6,20 +6,20 @@
 //! [`Permit`] that counts a connection until it is dropped.
 
 mod accounts;
-pub mod credential;
+pub(crate) mod credential;
 mod doorkeeper;
-pub mod forwarded;
+pub(crate) mod forwarded;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod keys;
-pub mod origin;
+pub(crate) mod origin;
 mod permit;
-pub mod rate;
-pub mod rules;
+pub(crate) mod rate;
+pub(crate) mod rules;
 mod tickets;
 mod tokens;
 
 pub(crate) use accounts::{ClientId, SessionSlot};
 pub(crate) use doorkeeper::{Doorkeeper, Pass, Refusal, Visitor};
 pub(crate) use permit::Permit;
-pub use permit::QuotaReached;
+pub(crate) use permit::QuotaReached;

@@ -131,7 +131,7 @@ impl fmt::Display for AllowOrigin {
 ///
 /// A request without an origin may: it does not come from a page. Without rules, a page from one of `hosts`
 /// may; these are the hosts that the request named.
-pub fn is_allowed<'a>(
+pub(crate) fn is_allowed<'a>(
     rules: &[AllowOrigin],
     mut origins: impl Iterator<Item = &'a [u8]>,
     hosts: &[&str],

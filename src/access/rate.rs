@@ -26,14 +26,14 @@ impl Rate {
 
 /// The rest of a [`Rate`]. Each method takes the rate, because many buckets share one.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     left: f64,
     since: Instant,
 }
 
 impl Bucket {
     /// Returns a full bucket.
-    pub fn full(rate: Rate, now: Instant) -> Bucket {
+    pub(crate) fn full(rate: Rate, now: Instant) -> Bucket {
         Bucket { left: rate.burst, since: now }
     }
 
@@ -47,7 +47,7 @@ impl Bucket {
     ///
     /// # Errors
     /// The time until the bucket holds it; [`Duration::MAX`] if `amount` is larger than the burst.
-    pub fn take(&mut self, rate: Rate, amount: u64, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn take(&mut self, rate: Rate, amount: u64, now: Instant) -> Result<(), Duration> {
         self.refill(rate, now);
         let amount = amount as f64;
         if amount <= self.left {
@@ -61,7 +61,7 @@ impl Bucket {
     }
 
     /// Takes `amount` even if the bucket holds less; true if something is left. A debt refills first.
-    pub fn spend(&mut self, rate: Rate, amount: u64, now: Instant) -> bool {
+    pub(crate) fn spend(&mut self, rate: Rate, amount: u64, now: Instant) -> bool {
         self.refill(rate, now);
         self.left -= amount as f64;
         self.left > 0.0
@@ -71,13 +71,13 @@ impl Bucket {
     ///
     /// # Errors
     /// Same as [`take`](Bucket::take).
-    pub fn check(&self, rate: Rate, amount: u64, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn check(&self, rate: Rate, amount: u64, now: Instant) -> Result<(), Duration> {
         let mut copy = *self;
         copy.take(rate, amount, now)
     }
 
     /// True if the bucket is full now, so that it need not be remembered.
-    pub fn is_full(&self, rate: Rate, now: Instant) -> bool {
+    pub(crate) fn is_full(&self, rate: Rate, now: Instant) -> bool {
         let mut copy = *self;
         copy.refill(rate, now);
         copy.left >= rate.burst

@@ -229,7 +229,7 @@ fn default_that_is_shown_is_the_default_in_effect() {
         ("engine-attempts", aloud::upstream::Retries::default().attempts.to_string()),
         ("engine-queue", bounds.waiting.to_string()),
         ("engine-queue-timeout-ms", ms(bounds.timeout)),
-        ("llm-timeout-ms", ms(aloud::script::chat::Settings::new("http://h", "m").timeout)),
+        ("llm-timeout-ms", ms(aloud::script::ChatSettings::new("http://h", "m").timeout)),
         ("jwt-leeway-ms", ms(aloud::settings::Jwt::new("k").leeway)),
     ] {
         assert_eq!(shown(name), expected, "--{name}");

@@ -10,7 +10,7 @@ use super::report::shortened;
 use super::service::Shared;
 use super::suspended::{Claim, Registration, Suspended, buffered_bytes};
 use crate::access::{Permit, SessionSlot};
-use crate::script::{self, Prompt, Script, ScriptError};
+use crate::script::{Prompt, Script, ScriptError, ScriptPiece};
 use crate::session::conversation;
 use crate::session::message::{Close, Code, Recover, ServerMessage};
 use crate::session::{Answer, Engine, Input, Output, Sentence, Session, Written};
@@ -60,7 +60,7 @@ pub(super) enum Event {
     /// The connection that was asked for its session has handed it over, or has none any more.
     HandedOver(Option<Box<Suspended>>, Box<Recover>),
     /// The next piece of the answer that is being written; `None` at its end.
-    Written(Option<Result<script::Piece, ScriptError>>),
+    Written(Option<Result<ScriptPiece, ScriptError>>),
 }
 
 impl Speaking {
@@ -236,14 +236,14 @@ impl Speaking {
 
     fn on_written(
         &mut self,
-        written: &Option<Result<script::Piece, ScriptError>>,
+        written: &Option<Result<ScriptPiece, ScriptError>>,
         now: Instant,
         shared: &Shared,
     ) {
         let Some(session) = &mut self.session else { return };
         let report = match written {
-            Some(Ok(script::Piece::Text(text))) => Written::Text(text),
-            Some(Ok(script::Piece::Warning { code, message })) => {
+            Some(Ok(ScriptPiece::Text(text))) => Written::Text(text),
+            Some(Ok(ScriptPiece::Warning { code, message })) => {
                 Written::Warning { code, message: message.clone() }
             }
             Some(Err(error)) => {

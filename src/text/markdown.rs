@@ -17,7 +17,7 @@ const MAX_ADDRESS: usize = 2_000;
 /// Emphasis, headings, bullets, rules, link addresses, tags and emoji disappear, fenced code with all it
 /// holds. Items, headings and rows of tables become paragraphs, because no voice can show a line.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Cleaner {
+pub(super) struct Cleaner {
     line: Line,
     inline: Inline,
     /// What waits for a decision, of the line's beginning or of an inline construct.
@@ -79,14 +79,14 @@ enum Table {
 
 impl Cleaner {
     /// Takes the next piece of the Markdown and appends to `out` what is decided.
-    pub fn push(&mut self, fragment: &str, out: &mut String) {
+    pub(super) fn push(&mut self, fragment: &str, out: &mut String) {
         for c in fragment.chars() {
             self.read(c, out);
         }
     }
 
     /// Appends what was held back, as it stands. More text may follow.
-    pub fn finish(&mut self, out: &mut String) {
+    pub(super) fn finish(&mut self, out: &mut String) {
         if self.line == Line::Beginning {
             self.begin_line(None, out);
         }

@@ -14,10 +14,10 @@
 
 mod boundary;
 mod language;
-pub mod markdown;
+mod markdown;
 pub(crate) mod redact;
 mod scan;
-pub mod words;
+pub(crate) mod words;
 
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;

@@ -11,7 +11,7 @@ const WITHHELD: &str = "(the rest quotes what is spoken)";
 
 /// The line up to where it quotes one of the texts: so many words of it in a row, however they are
 /// punctuated, quoted or escaped, or a shorter one as it stands.
-pub(crate) fn discreet<'a>(line: &'a str, texts: &[&str]) -> Cow<'a, str> {
+pub(crate) fn redact<'a>(line: &'a str, texts: &[&str]) -> Cow<'a, str> {
     let words = words(line);
     let first = texts.iter().filter_map(|text| quotation(line, &words, text)).min();
     match first {
@@ -66,11 +66,11 @@ mod tests {
             ("", None),
         ] {
             let expected = expected.map_or(line.to_owned(), |kept| format!("{kept}{WITHHELD}"));
-            assert_eq!(discreet(line, &["", text]), expected, "{line}");
+            assert_eq!(redact(line, &["", text]), expected, "{line}");
         }
-        assert_eq!(discreet("yes, it failed", &["Yes."]), "yes, it failed");
-        assert_eq!(discreet("it was asked for: Yes.", &["Yes. "]), format!("it was asked for: {WITHHELD}"));
-        assert_eq!(discreet("bad: Grüß Gott", &["Grüß Gott"]), format!("bad: {WITHHELD}"));
-        assert_eq!(discreet("bad: …", &["…"]), "bad: …");
+        assert_eq!(redact("yes, it failed", &["Yes."]), "yes, it failed");
+        assert_eq!(redact("it was asked for: Yes.", &["Yes. "]), format!("it was asked for: {WITHHELD}"));
+        assert_eq!(redact("bad: Grüß Gott", &["Grüß Gott"]), format!("bad: {WITHHELD}"));
+        assert_eq!(redact("bad: …", &["…"]), "bad: …");
     }
 }

@@ -21,7 +21,7 @@ pub struct Word {
 }
 
 /// The written words of a text, in bytes.
-pub fn written(text: &str) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn written(text: &str) -> impl Iterator<Item = Range<usize>> {
     text.split_whitespace().map(|word| {
         // Both are of the same text, so this is where the word begins.
         let start = word.as_ptr() as usize - text.as_ptr() as usize;
@@ -49,7 +49,7 @@ const SENTENCE: u64 = 8;
 /// than a word off, and it knows nothing of silence at the ends: the first word starts at 0, the
 /// last one ends with the audio. What has no sound, such as an emoji, is left out. Chinese and
 /// Japanese put no space between words: there, every character is a word.
-pub fn estimate(text: &str, duration: Duration) -> Vec<Word> {
+pub(crate) fn estimate(text: &str, duration: Duration) -> Vec<Word> {
     let mut sounds: Vec<Sound> = Vec::new();
     for part in written(text).flat_map(|word| characters(text, word)) {
         let sound = Sound::of(&text[part.clone()], part);
@@ -138,7 +138,7 @@ impl Sound {
 ///
 /// Ranges begin and end between characters. Linear in the text for ranges that come in order; each
 /// one that begins before the last one's end costs as much as the text before it.
-pub fn utf16_ranges(text: &str, ranges: &[Range<usize>]) -> Vec<Range<usize>> {
+pub(crate) fn utf16_ranges(text: &str, ranges: &[Range<usize>]) -> Vec<Range<usize>> {
     let (mut rest, mut bytes, mut units) = (text.chars(), 0, 0);
     let mut unit_at = |at: usize| {
         if at < bytes {

@@ -12,7 +12,7 @@ use super::{
     Cancelled, SampleEncoding, Sink, Speech, SynthesisError, Synthesizer, Treatment, Utterance, Voice,
 };
 use crate::audio::{Encoding, Format, SourceFormat};
-use crate::text::redact::discreet;
+use crate::text::redact::redact;
 use crate::upstream::{Attempt, Call, Failure, InvalidSettings, Reply, Upstream, UpstreamSettings, escape};
 use serde_json::json;
 use std::borrow::Cow;
@@ -309,7 +309,7 @@ impl Stop {
 
 /// Returns a log line without quotations of the utterance's text.
 fn redacted<'a>(line: &'a str, utterance: &Utterance) -> Cow<'a, str> {
-    discreet(line, &[&utterance.text, &utterance.previous_text])
+    redact(line, &[&utterance.text, &utterance.previous_text])
 }
 
 /// Makes a call, and passes the audio of the reply to the listener.

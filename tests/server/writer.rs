@@ -3,7 +3,7 @@
 
 use crate::support::http::{Exchange, Upstreamed, upstreamed};
 use crate::support::{self, Frame, Raw, Running, audio, messages, session, start_writing, v1, within};
-use aloud::script::{Chat, chat};
+use aloud::script::{Chat, ChatSettings};
 use aloud::tts::Tone;
 use aloud::upstream::{Retries, Secret};
 use aloud::{Config, TextSource};
@@ -20,19 +20,19 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 const SSE: &str = "text/event-stream; charset=utf-8";
 const ASK: &str = r#"{"type":"start_session","source":"llm","prompt":"Tell me about tea."}"#;
 
-fn settings(model: &Upstreamed) -> chat::Settings {
-    chat::Settings {
+fn settings(model: &Upstreamed) -> ChatSettings {
+    ChatSettings {
         key: Some(Secret::new(KEY).unwrap()),
         system_prompt: Some("Be brief.".to_owned()),
         temperature: Some(0.5),
         max_tokens: Some(200),
         retries: Retries { backoff: Duration::from_millis(1), ..Retries::default() },
-        ..chat::Settings::new(model.url(), "tea-7b")
+        ..ChatSettings::new(model.url(), "tea-7b")
     }
 }
 
 /// A server whose sentences are a tenth of a second of tone, with this writer.
-async fn serving(config: Config, settings: chat::Settings) -> Running {
+async fn serving(config: Config, settings: ChatSettings) -> Running {
     let engine = Arc::new(Tone::new(support::FORMAT, 0.1));
     start_writing(config, engine, Arc::new(Chat::new(settings).unwrap())).await
 }
@@ -215,7 +215,7 @@ async fn a_server_that_does_not_stream_is_heard_all_the_same() {
 async fn a_model_that_thinks_is_alive_and_its_thoughts_are_not_heard() {
     let model = upstreamed().await;
     let timeout = Duration::from_millis(400);
-    let server = serving(Config::default(), chat::Settings { timeout, ..settings(&model) }).await;
+    let server = serving(Config::default(), ChatSettings { timeout, ..settings(&model) }).await;
     let mut model = model;
     let (mut client, _) = v1(server.addr).await;
     client.say(ASK).await;
@@ -379,7 +379,7 @@ async fn a_model_that_stalls_is_given_up() {
     for (written, sentences) in [("", &[][..]), ("Tea is hot. It", &["Tea is hot.", "It"])] {
         let mut model = upstreamed().await;
         let timeout = Duration::from_millis(100);
-        let server = serving(Config::default(), chat::Settings { timeout, ..settings(&model) }).await;
+        let server = serving(Config::default(), ChatSettings { timeout, ..settings(&model) }).await;
         let (mut client, _) = v1(server.addr).await;
         client.say(ASK).await;
         let mut asked = model.asked().await;
