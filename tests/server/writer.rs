@@ -317,7 +317,7 @@ async fn a_failure_is_told_what_was_written_is_spoken_and_the_session_goes_on() 
                 m.end().await;
             })
         }),
-        ("before it had written anything", "", |mut m| {
+        ("before it wrote any text", "", |mut m| {
             Box::pin(async move {
                 m.begin(SSE).await;
                 m.chunk(stop("length").as_bytes()).await;
