@@ -1,8 +1,8 @@
-//! The way of audio in memory: through the session log and the batch to the bytes of a write, and
-//! back through the endpoint of a client.
+//! Audio in memory: from the session log and the batch to the bytes of a write, and back through the endpoint of a
+//! client.
 //!
-//! What is copied and allocated is counted first, and is the same on every machine: outgoing audio
-//! must allocate nothing once it flows. Times follow.
+//! Copies and allocations are counted first; they are the same on every machine. Outgoing audio must not allocate
+//! in the steady state. Times follow.
 #![allow(clippy::unwrap_used)] // A bench that cannot go on should stop where it is.
 
 use allocation_counter::measure;
@@ -20,15 +20,15 @@ use std::time::{Duration, Instant};
 /// Payload of one frame: 5 ms at 8 kHz, 20 ms and 100 ms at 24 kHz.
 const FRAME_BYTES: [usize; 3] = [80, 960, 4_800];
 
-/// What an engine gives at once.
+/// Bytes of one chunk of the engine.
 const FRAMES_PER_CHUNK: usize = 12;
 
-/// Until every buffer has the size that it keeps.
+/// Number of writes until every buffer has its final size.
 const WARM_UP: usize = 1_000;
 
 const FORMAT: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 24_000 };
 
-/// A stream without end whose socket takes everything.
+/// An endless stream to a socket that accepts all bytes.
 struct Stream {
     log: Log,
     batch: Batch,
@@ -36,12 +36,12 @@ struct Stream {
     now: Instant,
 }
 
-/// What a write was made of.
+/// Content of a write.
 #[derive(Clone, Copy, Default)]
 struct Made {
     wire_bytes: u64,
     audio_bytes: u64,
-    /// Payload that is not where the engine put it.
+    /// Bytes of payload that were copied.
     copied_bytes: u64,
 }
 
@@ -56,10 +56,9 @@ impl Stream {
         }
     }
 
-    /// One wake-up, as a connection has it: takes what the engine has, makes one write of it, and
-    /// the socket takes it all.
+    /// Runs one wake-up of a connection: takes the engine's chunk, makes one write, and sends all of it.
     fn step(&mut self) -> Made {
-        // A listener hears what it was sent.
+        // The listener plays all audio sent.
         self.now += Duration::from_millis(100);
         while self.log.wants_more(self.now) {
             self.log.push_audio(self.chunk.clone());
@@ -89,13 +88,13 @@ fn addresses(bytes: &[u8]) -> Range<usize> {
     start..start + bytes.len()
 }
 
-/// A client that is sent these bytes over and over.
+/// A client that receives the same bytes again and again.
 fn client() -> Endpoint {
     let limits = Limits { max_message_bytes: 1 << 20, max_fragments: 1_000, read_buffer_bytes: 64 * 1024 };
     Endpoint::new(Role::Client, limits)
 }
 
-/// Frames as they come from the wire.
+/// Frames as received.
 fn wire(frame_bytes: usize, frames: usize) -> Vec<u8> {
     let chunk: Bytes = vec![7; frame_bytes * frames].into();
     let (mut batch, mut wire, mut at) = (Batch::default(), Vec::new(), 0);
@@ -117,7 +116,7 @@ fn receive(endpoint: &mut Endpoint, wire: &[u8]) -> usize {
     frames
 }
 
-/// Prints what is copied and allocated, and holds outgoing audio to nothing.
+/// Prints copies and allocations, and checks that outgoing audio has none.
 fn count() {
     for frame_bytes in FRAME_BYTES {
         for (name, ahead) in [("burst", None), ("paced", Some(Duration::from_secs(2)))] {
@@ -167,7 +166,7 @@ fn out(bencher: Bencher<'_, '_>, frame_bytes: usize) {
     for _ in 0..WARM_UP {
         stream.step();
     }
-    // The same in each.
+    // The same in each write.
     let bytes = stream.step().audio_bytes as usize;
     bencher
         .counter(ItemsCount::new(bytes / frame_bytes))
@@ -175,7 +174,7 @@ fn out(bencher: Bencher<'_, '_>, frame_bytes: usize) {
         .bench_local(|| stream.step().wire_bytes);
 }
 
-/// So many frames from the wire.
+/// Reads this many frames.
 #[divan::bench(args = FRAME_BYTES)]
 fn into(bencher: Bencher<'_, '_>, frame_bytes: usize) {
     let (mut endpoint, wire) = (client(), wire(frame_bytes, FRAMES_PER_CHUNK));

@@ -1,9 +1,9 @@
-//! Silence between sentences, as a listener hears it: a simulated engine of 1.5 times real time that
-//! takes 400 ms to its first byte, and a player with 200 ms of jitter buffer.
+//! Silence between sentences, as a listener hears it: a simulated engine at 1.5 times real time, 400 ms to its
+//! first byte, and a player with a jitter buffer of 200 ms.
 //!
-//! On a simulated clock, through a whole session over memory: the figures are those of the order of
-//! events and not of this machine. `cargo bench --bench gaps` prints them.
-#![allow(clippy::unwrap_used)] // As in the tests, of which it uses the client.
+//! It runs a whole session in memory on a simulated clock, so the figures do not depend on the machine.
+//! `cargo bench --bench gaps` prints them.
+#![allow(clippy::unwrap_used)] // As in the tests, whose client it uses.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -24,7 +24,7 @@ const JITTER: Duration = Duration::from_millis(200);
 const SENTENCES: usize = 20;
 const ROUNDS: usize = 50;
 
-/// Each sentence says how many tenths of a second it lasts.
+/// An engine whose sentences contain their duration in tenths of a second.
 struct Simulated;
 
 impl Synthesizer for Simulated {
@@ -54,14 +54,14 @@ impl Synthesizer for Simulated {
     }
 }
 
-/// What a listener heard of one session.
+/// Silences in one session.
 #[derive(Default)]
 struct Heard {
-    /// Silence in front of each sentence but the first.
+    /// Silence before each sentence except the first.
     between: Vec<Duration>,
-    /// Silence inside of all sentences together.
+    /// Silence inside of sentences, in total.
     within: Duration,
-    /// From the request to the first frame.
+    /// Time from the request to the first frame.
     first: Duration,
 }
 
@@ -73,7 +73,7 @@ async fn listen(tenths: &[u32], delivery: &serde_json::Value) -> Heard {
     let start = json!({"type": "start_session", "prompt": prompt, "delivery": delivery});
     client.say(&start.to_string()).await;
     let mut heard = Heard::default();
-    // When what has arrived is played to its end.
+    // Time at which all audio received has been played.
     let mut due: Option<Instant> = None;
     let mut is_new = false;
     loop {
@@ -106,7 +106,7 @@ async fn listen(tenths: &[u32], delivery: &serde_json::Value) -> Heard {
     }
 }
 
-/// Lengths from 0.6 to 6 s, in tenths, mixed: another order in each round.
+/// Returns durations from 0.6 to 6 s, in tenths, in another order in each round.
 fn lengths(round: usize) -> Vec<u32> {
     let mut lengths: Vec<u32> = (0..SENTENCES as u32).map(|n| 6 + n * 54 / (SENTENCES as u32 - 1)).collect();
     let mut state = round as u32 + 1;
@@ -118,7 +118,7 @@ fn lengths(round: usize) -> Vec<u32> {
 }
 
 fn main() {
-    // `cargo test --benches` runs this too, to see that it works, and wants no figures.
+    // `cargo test --benches` runs this too, without figures.
     let rounds = if std::env::args().any(|arg| arg == "--bench") { ROUNDS } else { 1 };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();

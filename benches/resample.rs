@@ -1,4 +1,4 @@
-//! How much faster than real time audio changes its sample rate, on one core.
+//! Speed of changing the sample rate, as a multiple of real time on one core.
 
 use aloud::audio::resample::Resampler;
 use std::error::Error;
@@ -9,7 +9,7 @@ const PAIRS: [(u32, u32); 6] =
     [(16_000, 48_000), (24_000, 8_000), (16_000, 8_000), (22_050, 48_000), (8_000, 44_100), (48_000, 44_100)];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // `cargo test --benches` runs this too, to see that it works, and wants no figures.
+    // `cargo test --benches` runs this too, without figures.
     let seconds = if std::env::args().any(|arg| arg == "--bench") { 600 } else { 1 };
     for (from, to) in PAIRS {
         let begun = Instant::now();

@@ -1,7 +1,7 @@
-//! Whole sessions over loopback: what `aloud bench` finds in each of its modes, and the time from
-//! `start_session` to the first byte of audio of a server that has nothing else to do.
+//! Whole sessions over the loopback interface: each mode of `aloud bench`, and the time from `start_session` to
+//! the first byte of audio on an idle server.
 //!
-//! Not a library's timer loop: what counts is the distribution, and it is measured at the client.
+//! It uses no benchmark library, because the distribution at the client matters.
 
 use aloud::client::{Client, Event};
 use aloud::session::message::{ClientMessage, ServerMessage};
@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 2_000;
-/// Until the voice's tables are in the caches.
+/// Rounds until the voice's tables are in the caches.
 const WARM_UP: usize = 50;
 const SENTENCE: &str = "She had learned not to hurry on days like it";
 
-/// The loads that are put on a server in a process of its own.
+/// Loads, each on a server in its own process.
 const LOADS: [&[&str]; 8] = [
     &["--mode=burst", "--connections=16", "--frame-ms=5", "--sample-rate=8000"],
     &["--mode=burst", "--connections=16"],
@@ -30,7 +30,7 @@ const LOADS: [&[&str]; 8] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // `cargo test --benches` runs this too, to see that it works, and wants no figures.
+    // `cargo test --benches` runs this too, without figures.
     let is_bench = std::env::args().any(|arg| arg == "--bench");
     let rounds = if is_bench { ROUNDS } else { 1 };
     for load in LOADS {
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             bench.args(["--connections=1", "--seconds=0.1"]);
         }
         if !bench.status()?.success() {
-            return Err(format!("aloud bench {} went wrong", load.join(" ")).into());
+            return Err(format!("aloud bench {} failed", load.join(" ")).into());
         }
         println!();
     }

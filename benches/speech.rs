@@ -1,5 +1,5 @@
-//! The engines inside of the program, asked directly: how long to the first audio of a sentence, and
-//! how much faster than real time the rest comes.
+//! The built-in engines without a server: the time to the first audio of a sentence, and the speed of the rest as a
+//! multiple of real time.
 
 use aloud::audio::{Encoding, Format};
 use aloud::tts::{Flite, Piece, Synthesizer, Tone, Utterance};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 300;
 
-/// Until what an engine keeps is there.
+/// Rounds until the engine has filled its caches.
 const WARM_UP: usize = 20;
 
 const SENTENCES: [&str; 3] = [
@@ -19,7 +19,7 @@ const SENTENCES: [&str; 3] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // `cargo test --benches` runs this too, to see that it works, and wants no figures.
+    // `cargo test --benches` runs this too, without figures.
     let rounds = if std::env::args().any(|arg| arg == "--bench") { ROUNDS } else { 1 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tone = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 24_000 };
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What one sentence took.
+/// Durations of one sentence.
 struct Spoken {
     first: Duration,
     whole: Duration,

@@ -1,10 +1,10 @@
-//! Text into sentences: whole, and in the small pieces that a language model writes.
+//! Cutting text into sentences: the whole text, and the small pieces of a language model.
 
 use aloud::text::{Clean, Segmentation, Segmenter};
 use divan::Bencher;
 use divan::counter::BytesCount;
 
-/// Prose with what makes it hard: abbreviations, numbers, quotes, Markdown, and other scripts.
+/// Prose with difficult parts: abbreviations, numbers, quotes, Markdown, and other scripts.
 const TEXT: &str = "Dr. Weiss came at 4.30 p.m. with the letter. \"Is it 1,250.75 or less?\" she asked. It was \
                     less; it was **much** less! See https://example.org/a.b?c=d for the list... He did not, \
                     of course. The U.S. office (open Mon.-Fri.) had called twice: once in May, once on No. 7. \
@@ -12,7 +12,7 @@ const TEXT: &str = "Dr. Weiss came at 4.30 p.m. with the letter. \"Is it 1,250.7
                     - First, the kettle.\n- Then, the cups.\n\nShe had learned not to hurry on days like it, \
                     and so she went on reading until the lamp gave out. ";
 
-/// Characters of a piece; 0 is all at once.
+/// Characters of a piece; 0 for the whole text.
 const PIECES: [usize; 3] = [0, 4, 64];
 
 fn text() -> String {

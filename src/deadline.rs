@@ -1,24 +1,24 @@
-//! Deadlines that blame nobody for time in which this process did not run.
+//! Deadlines that do not count time in which this process did not run.
 //!
-//! A process that was stopped (SIGSTOP, a debugger, a machine that was paused) wakes up to timers
-//! that are over and to sockets that nobody has read meanwhile, and it sees the timers first: what
-//! was waited for may have been there all along.
+//! A process may be stopped (SIGSTOP, a debugger, a paused machine). When it runs again, its timers are due and
+//! its sockets have data that it could not read. It sees the timers first, so a deadline that is seen late
+//! leaves time to read.
 
 use std::future::Future;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// A timer that comes so late tells that the process did not run.
+/// Delay of a timer from which the process counts as stopped.
 pub(crate) const LATE: Duration = Duration::from_millis(100);
 
-/// The time that is left then for what has arrived to be seen.
+/// Extra time after a stop, to see data that has arrived.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// What was waited for did not come in time.
+/// Error: the deadline passed.
 #[derive(Debug)]
 pub(crate) struct Elapsed;
 
-/// Ready at this moment, or a little later if the process did not run when it was due.
+/// Waits until `due`; a little longer if the process did not run at that time.
 ///
 /// # Cancel safety
 /// Dropping the future has no effect.
@@ -29,13 +29,13 @@ pub(crate) async fn pass(due: Instant) {
     }
 }
 
-/// Waits for a future for so long.
+/// Waits for a future for at most `time`.
 ///
 /// # Errors
-/// It was not ready by then.
+/// The future was not ready in time.
 ///
 /// # Cancel safety
-/// That of the future.
+/// Same as that of the future.
 pub(crate) async fn within<F: Future>(time: Duration, future: F) -> Result<F::Output, Elapsed> {
     tokio::select! {
         biased;
@@ -51,18 +51,18 @@ mod tests {
     use tokio::time::advance;
 
     #[tokio::test(start_paused = true)]
-    async fn a_deadline_that_is_seen_in_time_is_exact() {
+    async fn deadline_seen_in_time_is_exact() {
         let begun = Instant::now();
         assert!(within(Duration::from_secs(3), std::future::pending::<()>()).await.is_err());
         assert!(begun.elapsed() < Duration::from_millis(3_010), "{:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_is_seen_late_leaves_time_for_what_has_come() {
+    async fn deadline_seen_late_leaves_time_to_read() {
         for comes_after in [GRACE / 2, GRACE * 2] {
             let begun = Instant::now();
             let mut waiting = pin!(within(Duration::from_secs(3), async {
-                // It was there, but it takes a moment to be seen.
+                // It arrived in time, but is seen a moment later.
                 sleep_until(begun + Duration::from_secs(60) + comes_after).await;
             }));
             tokio::select! {

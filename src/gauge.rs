@@ -1,25 +1,25 @@
-//! A count of what is alive right now, kept right by ownership.
+//! A count of things that are alive, kept correct by ownership.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many of something are alive: rises with [`enter`](Gauge::enter), falls when what it
-/// returned is dropped, on whatever path that happens. Clones count together.
+/// Number of things that are alive. [`enter`](Gauge::enter) adds one; dropping its result subtracts it. Clones
+/// share the count.
 #[derive(Clone, Debug, Default)]
 pub struct Gauge(Arc<AtomicUsize>);
 
-/// One thing that a [`Gauge`] counts, for as long as this value lives.
+/// One thing that a [`Gauge`] counts until this value is dropped.
 #[derive(Debug)]
 pub struct Counted(Gauge);
 
 impl Gauge {
-    /// Counts one more until the returned value is dropped.
+    /// Adds one until the result is dropped.
     pub fn enter(&self) -> Counted {
         self.0.fetch_add(1, Ordering::Relaxed);
         Counted(self.clone())
     }
 
-    /// How many are alive now.
+    /// Returns the number of things alive now.
     pub fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }

@@ -44,7 +44,7 @@
 //! Every queue is bounded. Dropping a handle ends the work behind it: when a connection ends, so do
 //! its session, its speech and its requests to engines, unless the session is resumable.
 
-pub mod access;
+mod access;
 pub mod audio;
 pub mod client;
 mod deadline;

@@ -1,32 +1,33 @@
-//! Credentials: how a client carries one, and whether it is one of those that are known.
+//! Credentials: where a request carries one, the list of known tokens, and what a credential grants.
 //!
-//! A token is compared by its SHA-256 only, so that whoever reads the list has none, and how long a
-//! comparison takes says nothing. Nothing in here shows a token in an error or with `Debug`.
+//! Tokens are known and compared by their SHA-256. The list therefore contains no token, and the time of a
+//! comparison reveals nothing. No error and no `Debug` in this module shows a token.
 
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+#[cfg(any(feature = "jwt", test))]
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest token, in bytes: room for a JWT with many claims.
+/// Longest token, in bytes: room for a JWT with many claims.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// The most tokens in a list; each is looked at for every client that comes.
+/// Most tokens in a list. A look-up compares all of them.
 const MAX_TOKENS: usize = 10_000;
 
-/// The longest name of a client, in characters.
+/// Longest name of a client, in characters.
 const MAX_NAME_CHARS: usize = 128;
 
-/// What carries a token among the subprotocols that a client offers (RFC 6455 §1.9).
+/// Prefix of an offered subprotocol that carries a token (RFC 6455 §1.9).
 const SUBPROTOCOL_PREFIX: &str = "bearer.";
 
-/// A SHA-256.
-pub type Hash = [u8; 32];
+/// SHA-256 of a token.
+pub(crate) type Hash = [u8; 32];
 
-/// What a client shows to be let in. Neither `Debug` nor an error gives it away.
+/// Token that a client presents to connect. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Box<str>);
 
@@ -37,7 +38,7 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
-    /// Takes a token: graphic ASCII, at most 8 KiB; `None` for what cannot be one.
+    /// Takes a token: graphic ASCII, at most 8 KiB; `None` for other text.
     pub fn new(text: &str) -> Option<Token> {
         let is_sound = !text.is_empty()
             && text.len() <= MAX_TOKEN_BYTES
@@ -45,47 +46,49 @@ impl Token {
         is_sound.then(|| Token(text.into()))
     }
 
-    /// A token of our own making.
+    /// Takes a token that this server made.
     pub(crate) fn made(text: String) -> Token {
         Token(text.into())
     }
 
-    /// The token itself, for whoever checks it.
+    /// Returns the token itself, to check or send it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// What a list knows it by.
-    pub fn hash(&self) -> Hash {
+    /// Returns the SHA-256 by which a list knows the token.
+    pub(crate) fn hash(&self) -> Hash {
         Sha256::digest(self.0.as_bytes()).into()
     }
 }
 
-/// What a credential is good for.
+/// Rights that a credential grants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Grant {
-    /// Whom it names.
+pub(crate) struct Grant {
+    /// Name of the client, if the credential has one.
     pub client: Option<Arc<str>>,
-    /// What it narrows down, if anything.
-    pub bounds: Option<Arc<Bounds>>,
+    /// Restrictions of its sessions, if it has any.
+    pub restrictions: Option<Arc<Restrictions>>,
 }
 
-/// What a session may do less than others.
+/// Restrictions of a session, stricter than the server's settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bounds {
-    /// The voices it may have, the one it has by default first.
+pub struct Restrictions {
+    /// Voices allowed; the first is the default.
     pub voices: Option<Vec<String>>,
-    /// The most characters that it gives to the engine.
+    /// Most characters handed to the engine.
     pub max_chars: Option<u64>,
-    /// How long it may last.
+    /// Longest duration of the session.
     pub max_session: Option<Duration>,
 }
 
 impl Grant {
-    /// What the claims of a JSON Web Token grant: `sub` is the client; `voices`, a name or a list of
-    /// names, `maxChars` and `maxSessionMs` are bounds. `None` where one of them is not of its form:
-    /// what was meant to be a bound must not turn into none.
-    pub fn from_claims(claims: &Map<String, Value>) -> Option<Grant> {
+    /// Reads the claims of a JSON Web Token: `sub` is the client; `voices` (a name or a list of names),
+    /// `maxChars` and `maxSessionMs` are restrictions.
+    ///
+    /// Returns `None` if a claim is malformed: a restriction must not be lost.
+    #[cfg(any(feature = "jwt", test))]
+    pub(crate) fn from_claims(claims: &Map<String, Value>) -> Option<Grant> {
         let client = match claims.get("sub") {
             None => None,
             Some(Value::String(name)) if is_name(name) && !name.is_empty() => Some(name.as_str().into()),
@@ -101,33 +104,33 @@ impl Grant {
         };
         let number = |name: &str| claims.get(name).map_or(Some(None), |value| value.as_u64().map(Some));
         let max_session = number("maxSessionMs")?.map(Duration::from_millis);
-        let bounds = Bounds { voices, max_chars: number("maxChars")?, max_session };
-        let bounds = (bounds != Bounds::default()).then(|| Arc::new(bounds));
-        Some(Grant { client, bounds })
+        let restrictions = Restrictions { voices, max_chars: number("maxChars")?, max_session };
+        let restrictions = (restrictions != Restrictions::default()).then(|| Arc::new(restrictions));
+        Some(Grant { client, restrictions })
     }
 }
 
-/// Whether a client may be called so: log lines have to be read.
+/// True if the text is a valid name of a client: short, without control characters.
 fn is_name(name: &str) -> bool {
     name.chars().count() <= MAX_NAME_CHARS && !name.chars().any(char::is_control)
 }
 
-/// What a request says of who makes it.
+/// Credential in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Presented {
-    /// Nothing.
+pub(crate) enum Presented {
+    /// The request has no credential.
     Nothing,
-    /// This.
+    /// The request has this token.
     Token(Token),
-    /// Something that cannot be a token.
+    /// The credential is not a valid token.
     Malformed,
 }
 
-/// The credential of a request, the first of these that there is: `Authorization: Bearer` (RFC 6750
-/// §2.1), `bearer.` among the subprotocols offered, and, where one `query` is given, its `token`.
+/// Finds the credential of a request: `Authorization: Bearer` (RFC 6750 §2.1), else `bearer.` among the offered
+/// subprotocols, else `token` in the `query`, if one is given.
 ///
-/// An `Authorization` of another scheme is meant for someone else, such as a proxy.
-pub fn presented(headers: &HeaderMap, query: Option<&str>) -> Presented {
+/// An `Authorization` with another scheme is ignored: it is for a proxy.
+pub(crate) fn presented(headers: &HeaderMap, query: Option<&str>) -> Presented {
     let of = |token: &str| Token::new(token).map_or(Presented::Malformed, Presented::Token);
     let mut bearers = headers.get_all(AUTHORIZATION).iter().filter_map(|value| {
         let (scheme, token) = value.as_bytes().split_at_checked("Bearer".len())?;
@@ -149,7 +152,7 @@ pub fn presented(headers: &HeaderMap, query: Option<&str>) -> Presented {
     }
 }
 
-/// A value out of a URL without its percent encoding (RFC 3986 §2.1).
+/// Decodes the percent-encoding of a value in a URL (RFC 3986 §2.1).
 fn decoded(value: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.bytes();
@@ -165,24 +168,24 @@ fn decoded(value: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Whether two secrets are the same, in a time that does not tell where they differ.
-pub fn is_same(a: &[u8], b: &[u8]) -> bool {
+/// True if two secrets are equal. The time taken does not reveal where they differ.
+pub(crate) fn is_same(a: &[u8], b: &[u8]) -> bool {
     let differs = a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b));
     a.len() == b.len() && std::hint::black_box(differs) == 0
 }
 
-/// The tokens that are known, by their hashes, with the names of the clients who have them.
+/// The known tokens, by their hashes, with the names of their clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TokenList(Vec<(Hash, Option<Arc<str>>)>);
+pub(crate) struct TokenList(Vec<(Hash, Option<Arc<str>>)>);
 
 impl TokenList {
-    /// Reads a list: a line for each token, its SHA-256 in hexadecimal and, behind a space, the name
-    /// of the client who has it, if clients are to be told apart. Empty lines, and lines that begin
-    /// with `#`, are passed over; `-`, as `sha256sum` prints it, is no name.
+    /// Reads a list with one line for each token: its SHA-256 in hexadecimal and, after a space, optionally
+    /// the name of its client. Empty lines and lines that begin with `#` are ignored, and so is the name `-`,
+    /// which `sha256sum` prints.
     ///
     /// # Errors
-    /// What is wrong with which line, in words that do not show it: it may be a token.
-    pub fn parse(text: &str) -> Result<TokenList, String> {
+    /// The number of the line and the mistake. The line itself is not shown: it may be a token.
+    pub(crate) fn parse(text: &str) -> Result<TokenList, String> {
         let mut list = Vec::new();
         for (at, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -192,36 +195,36 @@ impl TokenList {
             let wrong = |why: &str| Err(format!("line {} {why}", at + 1));
             let (hash, name) = line.split_once([' ', '\t']).unwrap_or((line, ""));
             let Some(hash) = hash_of(hash) else {
-                return wrong(
-                    "does not begin with a SHA-256, which has 64 hexadecimal digits: see sha256sum",
-                );
+                return wrong("does not begin with a SHA-256 of 64 hexadecimal digits: see sha256sum");
             };
             let name = name.trim();
             if !is_name(name) {
-                return wrong("has a name that is longer than 128 characters or holds a control character");
+                return wrong(
+                    "has a name that is longer than 128 characters or contains a control character",
+                );
             }
             let name = Some(name).filter(|name| !name.is_empty() && !["-", "*-"].contains(name));
             list.push((hash, name.map(Arc::from)));
             if list.len() > MAX_TOKENS {
-                return wrong("is one too many: there may be 10,000 tokens");
+                return wrong("is one too many: the limit is 10,000 tokens");
             }
         }
         Ok(TokenList(list))
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
+    /// Returns the number of tokens.
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none, so that nobody can be let in.
-    pub fn is_empty(&self) -> bool {
+    /// True if the list has no token, so that no client can connect.
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether this token is among them, and if so, its client's name. All are looked at, whichever
-    /// it is.
-    pub fn find(&self, token: &Token) -> Option<Option<Arc<str>>> {
+    /// Finds a token; returns the name of its client, if the list has one. It always compares all tokens, so
+    /// that the time taken reveals nothing.
+    pub(crate) fn find(&self, token: &Token) -> Option<Option<Arc<str>>> {
         let hash = token.hash();
         let mut found = None;
         for (known, name) in &self.0 {
@@ -254,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_is_found_wherever_it_may_stand() {
+    fn credential_is_found_in_each_place() {
         const A: &str = "authorization";
         const P: &str = "sec-websocket-protocol";
         for (lines, query, expected) in [
@@ -296,8 +299,8 @@ mod tests {
     }
 
     #[test]
-    fn a_list_knows_tokens_by_their_hash() {
-        // What `printf %s secret | sha256sum` prints.
+    fn list_finds_tokens_by_hash() {
+        // Printed by `printf %s secret | sha256sum`.
         let secret = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
         let abc = "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD";
         let list = format!("# mine\n\n{secret}  -\r\n  {abc}\talice of accounts \n");
@@ -313,11 +316,11 @@ mod tests {
             let found = list.find(&Token::new(token).unwrap());
             assert_eq!(found.as_ref().map(Option::as_deref), expected, "{token}");
         }
-        assert!(TokenList::parse("# nobody\n").unwrap().is_empty());
+        assert!(TokenList::parse("# empty\n").unwrap().is_empty());
     }
 
     #[test]
-    fn a_list_with_a_mistake_names_the_line_and_shows_nothing_of_it() {
+    fn list_with_a_mistake_names_the_line_without_showing_it() {
         let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         for (text, expected) in [
             ("hunter2 alice".to_owned(), "line 1 does not begin with a SHA-256"),
@@ -335,26 +338,35 @@ mod tests {
     }
 
     #[test]
-    fn claims_grant_what_they_say_or_nothing() {
+    fn claims_are_granted_whole_or_not_at_all() {
         let grant =
             |json: &str| Grant::from_claims(serde_json::from_str::<Value>(json).unwrap().as_object()?);
-        let of = |client: Option<&str>, bounds: Bounds| {
-            let bounds = (bounds != Bounds::default()).then(|| Arc::new(bounds));
-            Some(Grant { client: client.map(Arc::from), bounds })
+        let of = |client: Option<&str>, restrictions: Restrictions| {
+            let restrictions = (restrictions != Restrictions::default()).then(|| Arc::new(restrictions));
+            Some(Grant { client: client.map(Arc::from), restrictions })
         };
         let voices = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
         for (claims, expected) in [
-            ("{}", of(None, Bounds::default())),
-            (r#"{"sub":"alice","exp":1,"other":{}}"#, of(Some("alice"), Bounds::default())),
-            (r#"{"voices":"a"}"#, of(None, Bounds { voices: voices(&["a"]), ..Bounds::default() })),
+            ("{}", of(None, Restrictions::default())),
+            (r#"{"sub":"alice","exp":1,"other":{}}"#, of(Some("alice"), Restrictions::default())),
+            (
+                r#"{"voices":"a"}"#,
+                of(None, Restrictions { voices: voices(&["a"]), ..Restrictions::default() }),
+            ),
             (
                 r#"{"voices":["b","a"]}"#,
-                of(None, Bounds { voices: voices(&["b", "a"]), ..Bounds::default() }),
+                of(None, Restrictions { voices: voices(&["b", "a"]), ..Restrictions::default() }),
             ),
-            (r#"{"maxChars":0}"#, of(None, Bounds { max_chars: Some(0), ..Bounds::default() })),
+            (r#"{"maxChars":0}"#, of(None, Restrictions { max_chars: Some(0), ..Restrictions::default() })),
             (
                 r#"{"maxSessionMs":1500}"#,
-                of(None, Bounds { max_session: Some(Duration::from_millis(1500)), ..Bounds::default() }),
+                of(
+                    None,
+                    Restrictions {
+                        max_session: Some(Duration::from_millis(1500)),
+                        ..Restrictions::default()
+                    },
+                ),
             ),
             (r#"{"sub":1}"#, None),
             (r#"{"sub":""}"#, None),
@@ -371,14 +383,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_shows_a_token() {
+    fn token_is_never_shown() {
         let token = Token::new("hunter2").unwrap();
         let shown = format!("{token:?} {:?} {:?}", Presented::Token(token.clone()), Some(&token));
         assert!(!shown.contains("hunter2"), "{shown}");
     }
 
     #[test]
-    fn secrets_are_the_same_or_not() {
+    fn secrets_compare_equal_or_not() {
         for (a, b, expected) in [("", "", true), ("a", "a", true), ("a", "b", false), ("a", "ab", false)] {
             assert_eq!(is_same(a.as_bytes(), b.as_bytes()), expected, "{a:?} {b:?}");
         }

@@ -1,8 +1,8 @@
-//! Whose request it is that came through proxies: `X-Forwarded-For` and `Forwarded` (RFC 7239).
+//! The client of a request that came through proxies: `X-Forwarded-For` and `Forwarded` (RFC 7239).
 //!
-//! Anyone can write such a header, so only what trusted proxies wrote counts. Each adds the address
-//! that it was asked from at the end: read from there, the first address that is no trusted proxy's
-//! is the client's, and whatever stands before it is the client's own claim.
+//! Any client can send these headers, so only the entries of trusted proxies count. Each proxy appends the
+//! address of its peer. Read from the end, the first address that is not a trusted proxy's is the client's; all
+//! entries before it are the client's own claim.
 
 use hyper::HeaderMap;
 use hyper::header::{FORWARDED, HeaderName};
@@ -13,24 +13,24 @@ use std::str::FromStr;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// The most addresses that are looked at: more proxies than anyone has.
+/// Most addresses that are read: more proxies than any request passes.
 const MAX_HOPS: usize = 32;
 
-/// A proxy whose word on the address of its clients is taken: `10.0.0.0/8`, `::1`, or `unix`.
+/// A proxy whose headers are trusted: `10.0.0.0/8`, `::1`, or `unix`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustedProxy {
     /// Every address in this network.
     Network {
-        /// Its first address.
+        /// First address of the network.
         address: IpAddr,
-        /// How many bits of it all of the network's addresses share.
+        /// Number of bits that all addresses of the network share.
         bits: u8,
     },
-    /// `unix`: whoever comes over a socket in the file system, and so has no address.
+    /// `unix`: every peer of a Unix socket, which has no address.
     Unix,
 }
 
-/// Why a text is no [`TrustedProxy`]: the rest of a sentence that says what to write instead.
+/// Error: a text is not a [`TrustedProxy`]. One sentence says what to write instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidNetwork(&'static str);
 
@@ -52,7 +52,7 @@ impl FromStr for TrustedProxy {
         let (address, bits) = text.split_once('/').map_or((text, None), |(a, bits)| (a, Some(bits)));
         let address: IpAddr = address.parse().map_err(|_| {
             InvalidNetwork(
-                "that is no network; write an address such as 10.0.0.5, a network such as 10.0.0.0/8, or unix",
+                "not a network; write an address such as 10.0.0.5, a network such as 10.0.0.0/8, or unix",
             )
         })?;
         let most = if address.is_ipv4() { 32 } else { 128 };
@@ -63,17 +63,17 @@ impl FromStr for TrustedProxy {
                 .ok()
                 .filter(|bits| *bits <= most && digits.bytes().all(|b| b.is_ascii_digit()))
                 .ok_or(InvalidNetwork(
-                    "behind the slash stands a number of bits, up to 32, or 128 with IPv6",
+                    "the slash must be followed by a number of bits, at most 32 for IPv4 and 128 for IPv6",
                 ))?,
         };
-        // Later comparisons are with addresses that are plain again.
+        // Later comparisons use canonical addresses.
         let (address, bits) = match address.to_canonical() {
             plain if address.is_ipv6() && plain.is_ipv4() && bits >= 96 => (plain, bits - 96),
             _ => (address, bits),
         };
         if prefix(address, bits) != address {
             return Err(InvalidNetwork(
-                "the address has bits behind those of its network; write the network's first address",
+                "the address has bits outside of its network; write the network's first address",
             ));
         }
         Ok(TrustedProxy::Network { address, bits })
@@ -89,8 +89,8 @@ impl fmt::Display for TrustedProxy {
     }
 }
 
-/// The first address of the network that this one is in.
-pub fn prefix(address: IpAddr, bits: u8) -> IpAddr {
+/// Returns the first address of the network with `bits` bits that contains `address`.
+pub(crate) fn prefix(address: IpAddr, bits: u8) -> IpAddr {
     match address {
         IpAddr::V4(v4) => {
             IpAddr::V4((v4.to_bits() & u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0)).into())
@@ -101,8 +101,8 @@ pub fn prefix(address: IpAddr, bits: u8) -> IpAddr {
     }
 }
 
-/// Whether the peer at this address, `None` for a socket in the file system, is a trusted proxy.
-pub fn is_trusted(trusted: &[TrustedProxy], peer: Option<IpAddr>) -> bool {
+/// True if the peer is a trusted proxy. `None` is the peer of a Unix socket.
+pub(crate) fn is_trusted(trusted: &[TrustedProxy], peer: Option<IpAddr>) -> bool {
     trusted.iter().any(|proxy| match (proxy, peer.map(|peer| peer.to_canonical())) {
         (TrustedProxy::Network { address, bits }, Some(peer)) => {
             address.is_ipv4() == peer.is_ipv4() && prefix(peer, *bits) == *address
@@ -112,10 +112,11 @@ pub fn is_trusted(trusted: &[TrustedProxy], peer: Option<IpAddr>) -> bool {
     })
 }
 
-/// Whose request it is that this peer made: its own, or, from a trusted proxy, that of the
-/// right-most address which is no trusted proxy's. Where the two headers do not agree, one of them
-/// was passed on as the client wrote it, and none counts.
-pub fn client(trusted: &[TrustedProxy], peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+/// Returns the address of the client: the peer, or, if the peer is a trusted proxy, the right-most address in
+/// its headers that is not a trusted proxy's.
+///
+/// If the two headers disagree, neither counts: a proxy has passed one on as the client wrote it.
+pub(crate) fn client(trusted: &[TrustedProxy], peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
     let peer = peer.map(|peer| peer.to_canonical());
     if !is_trusted(trusted, peer) {
         return peer;
@@ -133,7 +134,7 @@ pub fn client(trusted: &[TrustedProxy], peer: Option<IpAddr>, headers: &HeaderMa
         }
         let mut client = peer;
         for hop in hops.into_iter().rev().take(MAX_HOPS) {
-            // What cannot be read ends the chain at whoever wrote it.
+            // An unreadable entry ends the chain at the proxy that wrote it.
             let Some(hop) = hop else { break };
             client = Some(hop);
             if !is_trusted(trusted, client) {
@@ -149,8 +150,8 @@ pub fn client(trusted: &[TrustedProxy], peer: Option<IpAddr>, headers: &HeaderMa
     }
 }
 
-/// The name under which a trusted proxy was asked for this server, if it says so.
-pub fn host(headers: &HeaderMap) -> Option<String> {
+/// Returns the host that a trusted proxy was asked for, if its headers name it.
+pub(crate) fn host(headers: &HeaderMap) -> Option<String> {
     if let Some(last) = headers.get_all(&X_FORWARDED_HOST).iter().next_back() {
         return last.to_str().ok()?.rsplit(',').next().map(|host| host.trim().to_owned());
     }
@@ -167,15 +168,15 @@ fn forwarded_for(value: &str) -> Vec<Option<IpAddr>> {
     elements(value).into_iter().map(|pairs| node(pairs).and_then(|(_, node)| address(&node))).collect()
 }
 
-/// An address, with or without a port.
+/// Reads an address, with or without a port.
 fn address(node: &str) -> Option<IpAddr> {
     let bare = node.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(node);
     let parsed = bare.parse().or_else(|_| node.parse().map(|address: SocketAddr| address.ip()));
     parsed.ok().map(|address: IpAddr| address.to_canonical())
 }
 
-/// The elements of a `Forwarded` value, each a list of names, in lower case, with their values
-/// (RFC 7239 §4). Marks inside of quotes separate nothing.
+/// Splits a `Forwarded` value into elements, each a list of names in lower case and their values (RFC 7239 §4).
+/// Separators inside of quotes do not count.
 fn elements(value: &str) -> Vec<Vec<(String, String)>> {
     let mut elements = vec![Vec::new()];
     let (mut name, mut text) = (None, String::new());
@@ -228,10 +229,10 @@ mod tests {
     const FWD: &str = "forwarded";
 
     #[test]
-    fn the_right_most_address_that_is_not_trusted_is_the_client() {
+    fn client_is_the_right_most_untrusted_address() {
         let trusted = proxies(&["10.0.0.0/8", "127.0.0.1", "fd00::/8"]);
         for (peer, lines, expected) in [
-            // Not from a proxy: what it claims does not count.
+            // Not from a proxy: its claims do not count.
             ("192.0.2.1", &[(XFF, "203.0.113.9"), (FWD, "for=203.0.113.9")][..], "192.0.2.1"),
             ("10.1.2.3", &[], "10.1.2.3"),
             ("10.1.2.3", &[(XFF, "203.0.113.9")], "203.0.113.9"),
@@ -245,7 +246,7 @@ mod tests {
             ("10.1.2.3", &[(XFF, "::ffff:203.0.113.9")], "203.0.113.9"),
             ("::ffff:10.1.2.3", &[(XFF, "203.0.113.9")], "203.0.113.9"),
             ("fd12::1", &[(XFF, "203.0.113.9")], "203.0.113.9"),
-            // What cannot be read: nobody beyond whoever wrote it.
+            // Unreadable: no address beyond the proxy that wrote it.
             ("10.1.2.3", &[(XFF, "203.0.113.9, unknown")], "10.1.2.3"),
             ("10.1.2.3", &[(XFF, "203.0.113.9, unknown, 10.0.0.5")], "10.0.0.5"),
             ("10.1.2.3", &[(XFF, "203.0.113.999")], "10.1.2.3"),
@@ -261,7 +262,7 @@ mod tests {
             ("10.1.2.3", &[(FWD, "for=\"a,for=192.0.2.43\"")], "10.1.2.3"),
             ("10.1.2.3", &[(FWD, "for=\"a\\\",for=192.0.2.43")], "10.1.2.3"),
             ("10.1.2.3", &[(FWD, "")], "10.1.2.3"),
-            // One header was passed on as the client wrote it.
+            // A proxy passed one header on as the client wrote it.
             ("10.1.2.3", &[(XFF, "203.0.113.9"), (FWD, "for=203.0.113.9")], "203.0.113.9"),
             ("10.1.2.3", &[(XFF, "203.0.113.9"), (FWD, "for=198.51.100.7")], "10.1.2.3"),
         ] {
@@ -271,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_in_the_file_system_is_trusted_by_name() {
+    fn unix_socket_is_trusted_by_name() {
         let lines = headers(&[(XFF, "203.0.113.9")]);
         assert_eq!(client(&proxies(&["0.0.0.0/0"]), None, &lines), None);
         assert_eq!(client(&proxies(&["unix"]), None, &lines), Some("203.0.113.9".parse().unwrap()));
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_without_an_end_is_cut() {
+    fn long_chain_is_cut() {
         let long = "10.0.0.1,".repeat(10_000);
         let trusted = proxies(&["10.0.0.0/8"]);
         let lines = headers(&[(XFF, &format!("203.0.113.9,{long}"))]);
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_that_a_proxy_was_asked_for() {
+    fn host_is_the_one_the_proxy_was_asked_for() {
         for (lines, expected) in [
             (&[][..], None),
             (&[("x-forwarded-host", "a.example:8443")], Some("a.example:8443")),
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn networks() {
+    fn networks_are_parsed_and_matched() {
         for (text, inside, outside) in [
             ("10.0.0.0/8", "10.255.0.1", "11.0.0.0"),
             ("192.0.2.7", "192.0.2.7", "192.0.2.6"),
@@ -322,8 +323,8 @@ mod tests {
         }
         assert_eq!("10.0.0.5".parse::<TrustedProxy>().unwrap().to_string(), "10.0.0.5/32");
         for (text, expected) in [
-            ("", "no network"),
-            ("localhost", "no network"),
+            ("", "not a network"),
+            ("localhost", "not a network"),
             ("10.0.0.0/", "number of bits"),
             ("10.0.0.0/33", "number of bits"),
             ("10.0.0.0/+8", "number of bits"),

@@ -1,7 +1,7 @@
 //! JSON Web Tokens (RFC 7519), signed with HS256, RS256 or EdDSA.
 //!
-//! The key's kind alone decides on the algorithm: a token that asks for another is not a good one,
-//! and a public key is never taken for a shared secret.
+//! The kind of key alone decides on the algorithm: a token with another algorithm is invalid, and a public key
+//! is never used as a shared secret.
 
 use super::rules::Jwt;
 use crate::access::credential::{Grant, Token};
@@ -12,13 +12,13 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use ring::{hmac, signature};
 use serde_json::{Map, Value};
 
-/// The shortest secret, in bytes (RFC 7518 §3.2).
+/// Shortest secret, in bytes (RFC 7518 §3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
-/// What a public RSA key of 2,048 bits takes, in bytes; a shorter one is not safe (RFC 7518 §3.3).
+/// Length of a public RSA key of 2,048 bits, in bytes; a shorter one is unsafe (RFC 7518 §3.3).
 const MIN_RSA_BYTES: usize = 256;
 
-/// What tokens are checked with.
+/// A key, and the rules for claims.
 pub(super) struct JwtKey {
     key: DecodingKey,
     validation: Validation,
@@ -28,14 +28,14 @@ impl JwtKey {
     /// Reads the key.
     ///
     /// # Errors
-    /// A sentence that names the file and what is wrong with it, and shows nothing of what it holds.
+    /// One sentence names the file and the mistake, and shows nothing of the content.
     pub(super) fn read(rules: &Jwt) -> Result<JwtKey, String> {
         let path = rules.key_file.display();
         let bytes = std::fs::read(&rules.key_file)
-            .map_err(|error| format!("the key for JSON Web Tokens cannot be read from {path}: {error}"))?;
+            .map_err(|error| format!("cannot read the key for JSON Web Tokens from {path}: {error}"))?;
         let (key, algorithm) =
-            key(&bytes).map_err(|why| format!("{path} holds no key for JSON Web Tokens: {why}"))?;
-        // Another one is in use where the program around this library has chosen it.
+            key(&bytes).map_err(|why| format!("{path} contains no valid key for JSON Web Tokens: {why}"))?;
+        // Fails if the embedding program has installed another one; then that one is used.
         let _ = RING.install_default();
         let mut validation = Validation::new(algorithm);
         validation.leeway = rules.leeway.as_secs();
@@ -53,48 +53,48 @@ impl JwtKey {
         Ok(JwtKey { key, validation })
     }
 
-    /// What this token grants, if it is a good one now.
+    /// Returns the grant of a token that is valid now.
     pub(super) fn verify(&self, token: &Token) -> Option<Grant> {
         let decoded = decode::<Map<String, Value>>(token.reveal(), &self.key, &self.validation);
         Grant::from_claims(&decoded.ok()?.claims)
     }
 }
 
-/// The key in a file, and the one algorithm that it is for.
+/// Reads a key, and the one algorithm it is for.
 fn key(bytes: &[u8]) -> Result<(DecodingKey, Algorithm), &'static str> {
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     if text.contains("PRIVATE KEY-----") {
-        return Err("it is a private key, which belongs to whoever makes the tokens; give the public one \
+        return Err("it is a private key, which belongs to the issuer of the tokens; give the public key \
                     (openssl pkey -pubout)");
     }
     if text.contains("-----BEGIN CERTIFICATE") {
-        return Err("it is a certificate; give the public key out of it (openssl x509 -pubkey -noout)");
+        return Err("it is a certificate; give its public key (openssl x509 -pubkey -noout)");
     }
     if text.contains("-----BEGIN") {
         if let Ok(key) = DecodingKey::from_ed_pem(bytes) {
             return Ok((key, Algorithm::EdDSA));
         }
         let Ok(key) = DecodingKey::from_rsa_pem(bytes) else {
-            return Err("it is in PEM, but no public key of RSA or Ed25519");
+            return Err("it is PEM, but not a public key of RSA or Ed25519");
         };
         return match key.try_get_as_bytes() {
             Ok(der) if der.len() > MIN_RSA_BYTES => Ok((key, Algorithm::RS256)),
             _ => Err("it is an RSA key of less than 2048 bits"),
         };
     }
-    // What everybody may have must not become a secret that everybody has.
+    // A public key must not become a shared secret: everyone can have it.
     if is_der(bytes) || text.trim_start().starts_with(['{', '[']) || text.starts_with("ssh-") {
-        return Err("it looks like a public key that is not in PEM; convert it (openssl pkey -pubin)");
+        return Err("it looks like a public key that is not PEM; convert it (openssl pkey -pubin)");
     }
     let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
     if secret.len() < MIN_SECRET_BYTES {
-        return Err("a shared secret must have 32 bytes at least (openssl rand -hex 32)");
+        return Err("a shared secret needs at least 32 bytes (openssl rand -hex 32)");
     }
     Ok((DecodingKey::from_secret(secret), Algorithm::HS256))
 }
 
-/// Whether this is one ASN.1 sequence and nothing else.
+/// True if the bytes are exactly one ASN.1 sequence.
 fn is_der(bytes: &[u8]) -> bool {
     let length = match bytes {
         [0x30, short, rest @ ..] if *short < 0x80 => Some((usize::from(*short), rest.len())),
@@ -107,25 +107,26 @@ fn is_der(bytes: &[u8]) -> bool {
     length.is_some_and(|(announced, there)| announced == there)
 }
 
-/// Signatures are checked by ring.
+/// Verifies signatures with ring.
 static RING: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
     verifier_factory: |algorithm, key| match algorithm {
         Algorithm::HS256 | Algorithm::RS256 | Algorithm::EdDSA => {
             let key = key.try_get_as_bytes()?.to_vec();
-            Ok(Box::new(Signed { algorithm: *algorithm, key }))
+            Ok(Box::new(KeyVerifier { algorithm: *algorithm, key }))
         }
         _ => Err(ErrorKind::InvalidAlgorithm.into()),
     },
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-struct Signed {
+/// Verifier for one key.
+struct KeyVerifier {
     algorithm: Algorithm,
     key: Vec<u8>,
 }
 
-impl Verifier<Vec<u8>> for Signed {
+impl Verifier<Vec<u8>> for KeyVerifier {
     fn verify(&self, message: &[u8], signed: &Vec<u8>) -> Result<(), Error> {
         let public = |with: &'static dyn signature::VerificationAlgorithm| {
             signature::UnparsedPublicKey::new(with, &self.key).verify(message, signed)
@@ -140,7 +141,7 @@ impl Verifier<Vec<u8>> for Signed {
     }
 }
 
-impl JwtVerifier for Signed {
+impl JwtVerifier for KeyVerifier {
     fn algorithm(&self) -> Algorithm {
         self.algorithm
     }

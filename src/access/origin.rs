@@ -1,24 +1,24 @@
-//! Which pages may open a session: the `Origin` of a request (RFC 6454, RFC 6455 §10.2).
+//! The check of a page's origin: the `Origin` of a request (RFC 6454, RFC 6455 §10.2).
 //!
-//! A browser says truly where a page comes from, and lets any page connect anywhere: without this
-//! check a page that someone visits could use a server that only their machine can reach. Other
-//! clients can say what they like, so that to them this is no barrier and not meant as one.
+//! A browser sends the true origin of a page, and lets any page connect to any server. Without this check, a
+//! page could use a server that only its visitor's machine can reach. Other clients can send any origin: the
+//! check does not stop them and is not meant to.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// An origin that is allowed: `https://app.example`, `http://localhost:3000`, `null`, or `*`.
+/// An allowed origin: `https://app.example`, `http://localhost:3000`, `null`, or `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowOrigin {
-    /// `*`: every one.
+    /// `*`: every origin.
     Any,
     /// `null`: pages without an origin, such as files and sandboxed frames.
     Null,
-    /// This one and no other: scheme, host and port.
+    /// Exactly this scheme, host and port.
     Exact(Origin),
 }
 
-/// Scheme, host and port, in lower case; the port is left out where it is the scheme's own.
+/// Scheme, host and port of a page, in lower case, without the scheme's default port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     scheme: Box<str>,
@@ -26,7 +26,7 @@ pub struct Origin {
     port: Option<u16>,
 }
 
-/// Why a text is no [`AllowOrigin`]: the rest of a sentence that says what to write instead.
+/// Error: a text is not an [`AllowOrigin`]. One sentence says what to write instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidOrigin(&'static str);
 
@@ -46,7 +46,7 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// A host and the port behind it, if one is given.
+/// Splits an authority into its host and its port, if it has one.
 fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
     let end = if authority.starts_with('[') { authority.find(']')? + 1 } else { 0 };
     let (host, port) = match authority[end..].find(':') {
@@ -74,13 +74,13 @@ impl FromStr for Origin {
         };
         let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
         if scheme.is_empty() || !scheme.bytes().all(is_scheme) {
-            return Err(InvalidOrigin("that is no scheme; write https://HOST or http://HOST:PORT"));
+            return Err(InvalidOrigin("the scheme is invalid; write https://HOST or http://HOST:PORT"));
         }
         if authority.contains(['/', '?', '#']) {
-            return Err(InvalidOrigin("an origin ends with its host and port; leave out the path"));
+            return Err(InvalidOrigin("an origin ends with its host and port; remove the path"));
         }
         let Some((host, port)) = host_and_port(authority) else {
-            return Err(InvalidOrigin("that is no host with or without a port; write https://HOST"));
+            return Err(InvalidOrigin("the host or port is invalid; write https://HOST or http://HOST:PORT"));
         };
         let scheme = scheme.to_ascii_lowercase();
         let port = port.filter(|port| Some(*port) != default_port(&scheme));
@@ -96,8 +96,8 @@ impl fmt::Display for Origin {
 }
 
 impl Origin {
-    /// Whether a page of this origin was loaded from this `Host`, as far as that can be told: a
-    /// proxy may have taken TLS off, so that the scheme is taken from the origin.
+    /// True if a page of this origin was loaded from this `Host`. The scheme is the origin's own: a proxy may
+    /// have removed TLS.
     fn is_at(&self, host: &str) -> bool {
         let Some((host, port)) = host_and_port(host) else { return false };
         let port = port.or(default_port(&self.scheme));
@@ -127,10 +127,11 @@ impl fmt::Display for AllowOrigin {
     }
 }
 
-/// Whether a request with these `Origin` headers may open a session. One without any may: it comes
-/// from no page. Without rules, a page of one of these `hosts` may, which are those under which the
-/// request found the server.
-pub fn is_allowed<'a>(
+/// True if a request with these `Origin` headers may connect.
+///
+/// A request without an origin may: it does not come from a page. Without rules, a page from one of `hosts`
+/// may; these are the hosts that the request named.
+pub(crate) fn is_allowed<'a>(
     rules: &[AllowOrigin],
     mut origins: impl Iterator<Item = &'a [u8]>,
     hosts: &[&str],
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_the_same_host_is_let_in() {
+    fn page_of_the_same_host_is_allowed() {
         for (origin, host, expected) in [
             ("http://a.example", "a.example", true),
             ("https://a.example", "a.example", true),
@@ -195,14 +196,14 @@ mod tests {
         ] {
             assert_eq!(allows(&[], &[origin], &[host]), expected, "{origin} at {host}");
         }
-        assert!(allows(&[], &[], &["a.example"]), "no page at all");
+        assert!(allows(&[], &[], &["a.example"]), "not a page");
         assert!(!allows(&[], &["http://a", "http://a"], &["a"]), "two origins");
         assert!(allows(&[], &["https://a.example"], &["10.0.0.1:8080", "a.example"]), "behind a proxy");
         assert!(!is_allowed(&[], [&b"http://a\xff"[..]].into_iter(), &["a"]));
     }
 
     #[test]
-    fn listed_origins_are_let_in_and_no_others() {
+    fn listed_origins_alone_are_allowed() {
         let rules = &["https://app.example", "http://localhost:3000"];
         for (origin, expected) in [
             ("https://app.example", true),
@@ -217,7 +218,7 @@ mod tests {
         ] {
             assert_eq!(allows(rules, &[origin], &["here.example"]), expected, "{origin}");
         }
-        assert!(allows(rules, &[], &["here.example"]), "no page at all");
+        assert!(allows(rules, &[], &["here.example"]), "not a page");
         assert!(allows(&["null"], &["null"], &[]));
         for origin in ["null", "http://x", "\u{fc}", ""] {
             assert!(allows(&["https://a", "*"], &[origin, origin], &[]), "{origin}");
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_read_back_as_they_are_written() {
+    fn rules_parse_and_print_the_same() {
         for text in
             ["*", "null", "https://a.example", "http://a:8080", "http://[::1]:1", "chrome-extension://ab"]
         {
@@ -235,11 +236,11 @@ mod tests {
         for (text, expected) in [
             ("a.example", "the scheme is missing"),
             ("", "the scheme is missing"),
-            ("https://a.example/", "leave out the path"),
-            ("https://*.example", "no host"),
-            ("https://a:b", "no host"),
-            ("https://", "no host"),
-            ("h tp://a", "no scheme"),
+            ("https://a.example/", "remove the path"),
+            ("https://*.example", "the host or port is invalid"),
+            ("https://a:b", "the host or port is invalid"),
+            ("https://", "the host or port is invalid"),
+            ("h tp://a", "the scheme is invalid"),
         ] {
             let error = text.parse::<AllowOrigin>().unwrap_err().to_string();
             assert!(error.contains(expected), "{text:?} gave {error:?}");

@@ -1,10 +1,10 @@
-//! How much of something there may be in a time: a bucket that fills up again.
+//! Rate limits: a bucket that refills over time.
 //!
-//! Knows no clock: `now` is an argument, and may stand still.
+//! This module has no clock: `now` is an argument.
 
 use std::time::{Duration, Instant};
 
-/// So much at once, and so much again in every second.
+/// A burst, and the amount that refills per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     burst: f64,
@@ -12,28 +12,28 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// So many in a second, of which those of `seconds` may come at once; at least one may.
+    /// Allows `count` per second, and the amount of `seconds` at once, at least 1.
     pub fn per_sec(count: u32, seconds: u32) -> Rate {
         let count = f64::from(count);
         Rate { burst: (count * f64::from(seconds)).max(1.0), per_sec: count }
     }
 
-    /// So many in an hour, all of which may come at once.
+    /// Allows `count` per hour, all of them at once.
     pub fn per_hour(count: u64) -> Rate {
         Rate { burst: count as f64, per_sec: count as f64 / 3600.0 }
     }
 }
 
-/// What is left of a [`Rate`], which is always given along: many buckets have one in common.
+/// The rest of a [`Rate`]. Each method takes the rate, because many buckets share one.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     left: f64,
     since: Instant,
 }
 
 impl Bucket {
-    /// A bucket from which nothing was taken yet.
-    pub fn full(rate: Rate, now: Instant) -> Bucket {
+    /// Returns a full bucket.
+    pub(crate) fn full(rate: Rate, now: Instant) -> Bucket {
         Bucket { left: rate.burst, since: now }
     }
 
@@ -43,11 +43,11 @@ impl Bucket {
         self.since = self.since.max(now);
     }
 
-    /// Takes this much, if there is as much; nothing at all otherwise.
+    /// Takes `amount` if the bucket holds it; takes nothing otherwise.
     ///
     /// # Errors
-    /// How long it takes until there is: for ever, where the rate never allows it at once.
-    pub fn take(&mut self, rate: Rate, amount: u64, now: Instant) -> Result<(), Duration> {
+    /// The time until the bucket holds it; [`Duration::MAX`] if `amount` is larger than the burst.
+    pub(crate) fn take(&mut self, rate: Rate, amount: u64, now: Instant) -> Result<(), Duration> {
         self.refill(rate, now);
         let amount = amount as f64;
         if amount <= self.left {
@@ -60,25 +60,24 @@ impl Bucket {
         Err(Duration::try_from_secs_f64((amount - self.left) / rate.per_sec).unwrap_or(Duration::MAX))
     }
 
-    /// Takes this much, more than there is if need be; whether something is left. What is missing has
-    /// to fill up first.
-    pub fn spend(&mut self, rate: Rate, amount: u64, now: Instant) -> bool {
+    /// Takes `amount` even if the bucket holds less; true if something is left. A debt refills first.
+    pub(crate) fn spend(&mut self, rate: Rate, amount: u64, now: Instant) -> bool {
         self.refill(rate, now);
         self.left -= amount as f64;
         self.left > 0.0
     }
 
-    /// Whether there is as much, without taking it.
+    /// Checks that the bucket holds `amount`, and takes nothing.
     ///
     /// # Errors
-    /// As with [`take`](Bucket::take).
-    pub fn has(&self, rate: Rate, amount: u64, now: Instant) -> Result<(), Duration> {
+    /// Same as [`take`](Bucket::take).
+    pub(crate) fn check(&self, rate: Rate, amount: u64, now: Instant) -> Result<(), Duration> {
         let mut copy = *self;
         copy.take(rate, amount, now)
     }
 
-    /// Whether nothing is missing by now, so that it need not be remembered.
-    pub fn is_full(&self, rate: Rate, now: Instant) -> bool {
+    /// True if the bucket is full now, so that it need not be remembered.
+    pub(crate) fn is_full(&self, rate: Rate, now: Instant) -> bool {
         let mut copy = *self;
         copy.refill(rate, now);
         copy.left >= rate.burst
@@ -92,46 +91,46 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_burst_and_then_the_rate() {
+    fn burst_then_rate() {
         let (rate, mut now) = (Rate::per_sec(2, 3), Instant::now());
         let mut bucket = Bucket::full(rate, now);
         for _ in 0..6 {
             assert_eq!(bucket.take(rate, 1, now), Ok(()));
         }
         assert_eq!(bucket.take(rate, 1, now), Err(SECOND / 2));
-        assert_eq!(bucket.has(rate, 2, now), Err(SECOND));
+        assert_eq!(bucket.check(rate, 2, now), Err(SECOND));
         now += SECOND / 2;
-        assert_eq!(bucket.has(rate, 1, now), Ok(()));
+        assert_eq!(bucket.check(rate, 1, now), Ok(()));
         assert_eq!(bucket.take(rate, 1, now), Ok(()));
         assert!(bucket.take(rate, 1, now).is_err());
         assert!(!bucket.is_full(rate, now + SECOND * 3 - SECOND / 4));
         assert!(bucket.is_full(rate, now + SECOND * 3));
         now += SECOND * 1000;
-        assert_eq!(bucket.take(rate, 6, now), Ok(()), "no more than a burst is saved up");
+        assert_eq!(bucket.take(rate, 6, now), Ok(()), "at most one burst is saved up");
         assert!(bucket.take(rate, 1, now).is_err());
     }
 
     #[test]
-    fn what_never_fits_is_never_taken() {
+    fn amount_above_the_burst_is_never_taken() {
         let (rate, now) = (Rate::per_hour(100), Instant::now());
         let mut bucket = Bucket::full(rate, now);
         assert_eq!(bucket.take(rate, 101, now), Err(Duration::MAX));
-        assert_eq!(bucket.take(rate, 100, now), Ok(()), "and takes nothing away");
+        assert_eq!(bucket.take(rate, 100, now), Ok(()), "and the refusal took nothing");
         assert_eq!(bucket.take(rate, 50, now), Err(SECOND * 1800));
     }
 
     #[test]
-    fn what_is_spent_beyond_the_rate_is_missing_later() {
+    fn debt_refills_first() {
         let (rate, now) = (Rate::per_hour(3600), Instant::now());
         let mut bucket = Bucket::full(rate, now);
         assert!(bucket.spend(rate, 3599, now));
         assert!(!bucket.spend(rate, 11, now));
-        assert_eq!(bucket.has(rate, 1, now), Err(SECOND * 11));
-        assert_eq!(bucket.has(rate, 1, now + SECOND * 11), Ok(()));
+        assert_eq!(bucket.check(rate, 1, now), Err(SECOND * 11));
+        assert_eq!(bucket.check(rate, 1, now + SECOND * 11), Ok(()));
     }
 
     #[test]
-    fn a_clock_that_goes_back_gives_nothing() {
+    fn clock_that_goes_back_refills_nothing() {
         let (rate, now) = (Rate::per_sec(1, 1), Instant::now() + SECOND * 10);
         let mut bucket = Bucket::full(rate, now);
         assert_eq!(bucket.take(rate, 1, now), Ok(()));

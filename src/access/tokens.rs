@@ -1,4 +1,4 @@
-//! The list of tokens in a file, which is read again when it changes.
+//! A file with a list of tokens, read again when it changes.
 
 use crate::access::credential::{Grant, Token, TokenList};
 use std::fs::{self, Metadata};
@@ -7,25 +7,26 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often it is looked whether the file has changed, at most.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Shortest time between two checks of the file.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The largest file that is read: room for every token there may be, with its name.
+/// Largest file that is read: it has room for the most tokens, with their names.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A file with a list of tokens.
 pub(super) struct TokenFile {
     path: PathBuf,
-    state: Mutex<State>,
+    loaded: Mutex<Loaded>,
 }
 
-struct State {
+/// The list as last read, and the file's version then.
+struct Loaded {
     list: Arc<TokenList>,
     version: Option<Version>,
-    looked: Instant,
+    checked: Instant,
 }
 
-/// What changes when a file does: its inode, its length, and when it was written.
+/// Values that change with a file: its inode, its length, and the time it was written.
 type Version = (u64, u64, i64, i64);
 
 fn version(metadata: &Metadata) -> Version {
@@ -36,47 +37,48 @@ impl TokenFile {
     /// Reads the file.
     ///
     /// # Errors
-    /// A sentence that names the file and what is wrong with it, and shows nothing of what it holds.
+    /// One sentence names the file and the mistake, and shows nothing of the content.
     pub(super) fn read(path: &Path, now: Instant) -> Result<TokenFile, String> {
         let (list, version) = read(path)?;
         if list.is_empty() {
-            tracing::warn!("{} holds no token, so that nobody can be let in", path.display());
+            tracing::warn!("{} contains no token, so no client can connect", path.display());
         }
-        let state = State { list: Arc::new(list), version: Some(version), looked: now };
-        Ok(TokenFile { path: path.to_owned(), state: Mutex::new(state) })
+        let loaded = Loaded { list: Arc::new(list), version: Some(version), checked: now };
+        Ok(TokenFile { path: path.to_owned(), loaded: Mutex::new(loaded) })
     }
 
-    /// Whose token this is, if it is known.
+    /// Returns the grant of a token in the list.
     pub(super) fn find(&self, token: &Token, now: Instant) -> Option<Grant> {
-        self.list(now).find(token).map(|client| Grant { client, bounds: None })
+        self.list(now).find(token).map(|client| Grant { client, restrictions: None })
     }
 
     fn list(&self, now: Instant) -> Arc<TokenList> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.saturating_duration_since(state.looked) >= LOOK_AGAIN {
-            state.looked = now;
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_duration_since(loaded.checked) >= CHECK_INTERVAL {
+            loaded.checked = now;
             let found = fs::metadata(&self.path).ok().as_ref().map(version);
-            if found != state.version {
-                // Told once, and tried again when the file changes again.
-                state.version = found;
+            if found != loaded.version {
+                // Logged once; the next change is tried again.
+                loaded.version = found;
                 match read(&self.path) {
                     Ok((list, version)) => {
                         let count = list.len();
                         tracing::info!("{} was read again: {count} tokens", self.path.display());
-                        state.list = Arc::new(list);
-                        state.version = Some(version);
+                        loaded.list = Arc::new(list);
+                        loaded.version = Some(version);
                     }
-                    Err(why) => tracing::error!("{why}; the tokens of before stay good"),
+                    Err(why) => tracing::error!("{why}; the previous tokens stay valid"),
                 }
             }
         }
-        Arc::clone(&state.list)
+        Arc::clone(&loaded.list)
     }
 }
 
 fn read(path: &Path) -> Result<(TokenList, Version), String> {
-    let cannot = |why: &dyn std::fmt::Display| format!("{} holds no list of tokens: {why}", path.display());
-    // Before the text: what is written after it makes another version.
+    let cannot =
+        |why: &dyn std::fmt::Display| format!("{} is not a valid list of tokens: {why}", path.display());
+    // Before the text: a later write changes the version.
     let metadata = fs::metadata(path).map_err(|error| cannot(&error))?;
     if metadata.len() > MAX_FILE_BYTES {
         return Err(cannot(&"it is larger than 4 MiB"));

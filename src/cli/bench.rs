@@ -1,8 +1,7 @@
-//! `aloud bench`: puts load on a server and says what became of it, at the server and at its
-//! listeners.
+//! `aloud bench`: puts load on a server, and reports figures of the server and of its listeners.
 //!
-//! Any server will do that speaks the base protocol. Everything runs in one thread, so that it can
-//! be told whether the bench was what limited the figures.
+//! It works with every server of the base protocol. The bench runs in one thread, so that it can detect that it
+//! limits the figures itself.
 
 mod figures;
 mod frames;
@@ -25,50 +24,50 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Descriptors that are needed besides those of the connections.
+/// File descriptors needed besides those of the connections.
 const OTHER_DESCRIPTORS: u64 = 64;
 
-/// What is spoken where nothing else is asked for: half a minute of speech.
+/// Default prompt: half a minute of speech.
 const TEXT: &str = "It had rained all night, and the harbour was quiet in the morning. Somebody had left a lamp \
                     on in the boathouse. She took the longer way around the pier, past the nets and the crates, \
                     and counted the masts as she had done when she was a child. There were fewer of them now. \
                     The ferry would not leave before nine, so there was time for a second cup of tea. When the \
                     bell rang she was already on her feet, with her coat buttoned and the letter in her hand.";
 
-/// How far ahead of the listener is asked to be sent where nothing else is, in ms.
+/// Default of `--ahead-ms`, in ms.
 const DEFAULT_AHEAD_MS: u32 = 2_000;
 
-/// `aloud bench`.
+/// Options of `aloud bench`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Bench {
     pub(crate) server: Under,
     pub(crate) mode: Mode,
     pub(crate) connections: usize,
-    /// How long is measured, once everything is under way.
+    /// Duration of the measurement, after the warm-up.
     pub(crate) time: Duration,
     pub(crate) prompt: Option<String>,
     pub(crate) ahead_ms: Option<u32>,
     pub(crate) sample_rate_hz: Option<u32>,
     pub(crate) encoding: Option<Encoding>,
-    /// One line of JSON in place of a table.
+    /// True for one line of JSON instead of a table.
     pub(crate) json: bool,
 }
 
 /// The server under load.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Under {
-    /// One of this program, in a process of its own.
+    /// A server of this program, in its own process.
     Own(Own),
-    /// One that runs already.
+    /// A server that runs already.
     Url {
-        /// Always with a path.
+        /// URL, always with a path.
         url: String,
-        /// Whose CPU and memory are told.
+        /// Process to measure the CPU and memory of.
         pid: Option<u32>,
     },
 }
 
-/// How a server of this program is set up. `None` leaves the choice to the bench.
+/// Settings of the bench's own server. `None` means the bench's default.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Own {
     pub(crate) engine: Engine,
@@ -77,16 +76,16 @@ pub(crate) struct Own {
     pub(crate) threads: Option<usize>,
 }
 
-/// What the connections do.
+/// Behaviour of the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Take audio as fast as it comes.
+    /// Read audio as fast as possible.
     Burst,
-    /// Listen at the pace of speech.
+    /// Read audio at the pace of speech.
     Paced,
-    /// Open and close.
+    /// Open and close connections.
     Handshake,
-    /// Be there.
+    /// Keep connections open.
     Idle,
 }
 
@@ -104,12 +103,12 @@ impl Mode {
         [Mode::Burst, Mode::Paced, Mode::Handshake, Mode::Idle].into_iter().find(|mode| mode.name() == name)
     }
 
-    /// How long it takes until things are as they go on to be.
+    /// Returns the time until the load is steady.
     fn warm_up(self) -> Duration {
         Duration::from_millis(match self {
             Mode::Burst | Mode::Handshake => 500,
             Mode::Idle => 1_000,
-            // Streams begin over the first second.
+            // Streams start over the first second.
             Mode::Paced => 2_000,
         })
     }
@@ -148,16 +147,16 @@ pub(super) fn parse(given: &Source<'_>) -> Result<Bench, Usage> {
     })
 }
 
-/// Measures, and prints what was found.
+/// Measures, and prints the figures.
 pub(super) fn bench(asked: &Bench) -> Result<ExitCode, Box<dyn Error>> {
     allow_descriptors(asked.connections)?;
     threads::runtime()?.block_on(async {
-        // Before anything is started that would have to be ended.
+        // First, so that the signal cannot leave a server behind.
         let signal = run::stop_signal()?;
         let stop = async { _ = signal.await };
         let (own, url, pid, words) = match &asked.server {
             Under::Own(own) => {
-                // One core is left to the bench.
+                // One core is for the bench.
                 let threads = own.threads.unwrap_or_else(|| (run::threads(None) - 1).max(1));
                 let server = process::Server::start(asked, own, threads).await?;
                 let (url, pid) = (server.url.clone(), server.pid());
@@ -166,16 +165,16 @@ pub(super) fn bench(asked: &Bench) -> Result<ExitCode, Box<dyn Error>> {
                 let words = format!("its own, {engine}, {threads} thread{plural}");
                 (Some(server), url, pid, words)
             }
-            Under::Url { url, pid: None } => (None, url.clone(), None, "process not known".to_owned()),
+            Under::Url { url, pid: None } => (None, url.clone(), None, "process unknown".to_owned()),
             Under::Url { url, pid: Some(pid) } => {
                 if process::memory(*pid).is_none() {
-                    return Err(format!("--server-pid {pid} is no process that can be looked at").into());
+                    return Err(format!("--server-pid {pid}: cannot read this process").into());
                 }
                 (None, url.clone(), Some(*pid), format!("process {pid}"))
             }
         };
         let (subprotocols, delivery): (&[&str], _) = match asked.mode {
-            // Its servers tell the format, which gives the clock, and what was made for nobody.
+            // With the subprotocol, the server announces the format and the wasted audio.
             Mode::Paced => {
                 let ahead_ms = Some(asked.ahead_ms.unwrap_or(DEFAULT_AHEAD_MS));
                 (&[SUBPROTOCOL], Some(Delivery::Paced { ahead_ms }))
@@ -205,7 +204,7 @@ pub(super) fn bench(asked: &Bench) -> Result<ExitCode, Box<dyn Error>> {
     })
 }
 
-/// Sees that so many sockets can be open at once; a server of its own inherits the limit.
+/// Raises the limit of file descriptors for this many connections. The bench's own server inherits it.
 fn allow_descriptors(connections: usize) -> Result<(), Box<dyn Error>> {
     let needed = connections as u64 + OTHER_DESCRIPTORS;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);

@@ -241,11 +241,11 @@ fn asked(
     foreign: &Foreign,
     url: &str,
     credentials: fn(Secret) -> Credentials,
-) -> Result<upstream::Settings, String> {
+) -> Result<upstream::UpstreamSettings, String> {
     let remote = &foreign.remote;
     let secret = remote.key.as_ref().map(|key| key.read("engine-key-file")).transpose()?;
     let (deadlines, retries) = (Deadlines::default(), Retries::default());
-    Ok(upstream::Settings {
+    Ok(upstream::UpstreamSettings {
         credentials: secret.map_or(Credentials::None, credentials),
         deadlines: Deadlines {
             connect: remote.connect.unwrap_or(deadlines.connect),
@@ -254,7 +254,7 @@ fn asked(
             total: foreign.total.unwrap_or(deadlines.total),
         },
         retries: Retries { attempts: remote.attempts.unwrap_or(retries.attempts), ..retries },
-        ..upstream::Settings::new("speech engine", remote.url.as_deref().unwrap_or(url))
+        ..upstream::UpstreamSettings::new("speech engine", remote.url.as_deref().unwrap_or(url))
     })
 }
 

@@ -4,7 +4,7 @@ use super::Source;
 use super::engine::Key;
 use super::options::LLM_KEY;
 use super::parse::{Usage, wrong};
-use aloud::script::{Chat, Writer, chat};
+use aloud::script::{Chat, ChatSettings, Writer};
 use aloud::setting::Group;
 use std::error::Error;
 use std::path::PathBuf;
@@ -88,8 +88,8 @@ impl Llm {
     pub(super) fn writer(&self) -> Result<Arc<dyn Writer>, Box<dyn Error>> {
         let key = self.key.as_ref().map(|key| key.read("llm-key-file")).transpose()?;
         let system_prompt = self.system_prompt.as_ref().map(SystemPrompt::read).transpose()?;
-        let default = chat::Settings::new(&self.url, &self.model);
-        Ok(Arc::new(Chat::new(chat::Settings {
+        let default = ChatSettings::new(&self.url, &self.model);
+        Ok(Arc::new(Chat::new(ChatSettings {
             key,
             system_prompt,
             temperature: self.temperature,
@@ -249,7 +249,7 @@ mod tests {
                 &[],
                 "there are --system-prompt and --system-prompt-file; leave one of the two out",
             ),
-            (&MODEL, &[("ALOUD_LLM_KEY", "two words")], "ALOUD_LLM_KEY is no key: the key holds a space"),
+            (&MODEL, &[("ALOUD_LLM_KEY", "two words")], "ALOUD_LLM_KEY is no key: the key contains a space"),
             (
                 &["say", "Hi", "--url=ws://a", "--llm-url=http://h"],
                 &[],

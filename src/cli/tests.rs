@@ -229,7 +229,7 @@ fn default_that_is_shown_is_the_default_in_effect() {
         ("engine-attempts", aloud::upstream::Retries::default().attempts.to_string()),
         ("engine-queue", bounds.waiting.to_string()),
         ("engine-queue-timeout-ms", ms(bounds.timeout)),
-        ("llm-timeout-ms", ms(aloud::script::chat::Settings::new("http://h", "m").timeout)),
+        ("llm-timeout-ms", ms(aloud::script::ChatSettings::new("http://h", "m").timeout)),
         ("jwt-leeway-ms", ms(aloud::settings::Jwt::new("k").leeway)),
     ] {
         assert_eq!(shown(name), expected, "--{name}");
@@ -809,7 +809,7 @@ fn wrong_usage_gets_a_sentence() {
         (
             &["--engine=speech", "--engine-url=http://a"],
             &[("ALOUD_ENGINE_KEY", "two words")],
-            "ALOUD_ENGINE_KEY is no key: the key holds a space",
+            "ALOUD_ENGINE_KEY is no key: the key contains a space",
         ),
         (
             &["--engine=speech", "--engine-url=http://a", "--engine-format=mp3"],

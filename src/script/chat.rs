@@ -1,67 +1,64 @@
-//! A language model over HTTP: any server with OpenAI's `/v1/chat/completions`, which by now is
-//! nearly all of them (OpenAI, Ollama, llama.cpp, vLLM, LM Studio).
+//! A language model over HTTP, on any server with OpenAI's `/v1/chat/completions`: OpenAI, Ollama, llama.cpp,
+//! vLLM, LM Studio and most others.
 //!
-//! The model is asked to stream, and what it writes is passed on as it arrives. A model that
-//! thinks for long is alive as long as anything comes from its server, be it thoughts, which are
-//! not passed on, or comments.
+//! The request asks for a stream, and the text is passed on as it arrives. Any data from the server resets the
+//! timeout, thoughts and comments included; thoughts are not passed on.
 
-use super::{Cancelled, Pen, Prompt, Role, Script, ScriptError, Writer};
-use crate::script::completion::{self, Completion, Finish};
-use crate::text::redact::discreet;
+use super::completion::{Completion, CompletionError, Finish};
+use super::{Pen, Prompt, ReaderGone, Role, Script, ScriptError, Writer};
+use crate::text::redact::redact;
 use crate::upstream::{
     Attempt, Call, Credentials, Deadlines, Failure, FailureKind, InvalidSettings, Reply, Retries, Secret,
-    Upstream,
+    Upstream, UpstreamSettings,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Where the completions are, behind the base URL.
+/// Path of the completions after the base URL.
 const PATH: &str = "/v1/chat/completions";
 
-/// How the service is called towards people.
+/// Name of the service in messages.
 const ROLE: &str = "language model";
 
-/// What the longest answer may take in bytes, events and all.
+/// Largest answer in bytes, with the framing of its events.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
 
-/// How long the goodbye of an answer may take that is complete: read to its end, the connection can
-/// be used again.
-const GOODBYE: Duration = Duration::from_millis(500);
+/// Time to read the rest of a complete answer, so that its connection can be used again.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The only server that refuses `max_tokens` to its newer models.
+/// The only server that rejects `max_tokens` for its newer models.
 const OPENAI: &str = "api.openai.com";
 
-/// Which model to ask, where, and how.
+/// Settings of a language model.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    /// Where it is: `http://HOST[:PORT][/PREFIX]`, with or without `/v1` or
-    /// `/v1/chat/completions` at its end; `https://` where the feature `tls` is built in.
+pub struct ChatSettings {
+    /// Address: `http://HOST[:PORT][/PREFIX]`, or `https://` with the feature `tls`. A `/v1` or
+    /// `/v1/chat/completions` at its end is optional.
     pub url: String,
-    /// The model's name, as its server knows it.
+    /// Name of the model on its server.
     pub model: String,
-    /// What is shown with every request, as `Authorization: Bearer`. Default: nothing.
+    /// Key sent with each request, as `Authorization: Bearer`. Default: none.
     pub key: Option<Secret>,
-    /// What the model is told in front of every conversation. Default: nothing.
+    /// Instructions to the model before each conversation. Default: none.
     pub system_prompt: Option<String>,
-    /// How freely it chooses its words, as a rule from 0 to 2. Default: as the server has it.
+    /// Sampling temperature, usually from 0 to 2. Default: the server's.
     pub temperature: Option<f32>,
-    /// Where it stops at the latest, in tokens of its own. Default: as the server has it.
+    /// Most tokens of an answer. Default: the server's.
     pub max_tokens: Option<u32>,
-    /// Silence, nothing of any kind from its server, after which it is given up; the first answer
-    /// included. Default: 60 s, in which a model may have to be loaded first.
+    /// Longest time without any data from the server, the time to the first byte included. Default: 60 s,
+    /// because the server may have to load the model.
     pub timeout: Duration,
-    /// How long one answer may take altogether. Only time spent waiting for the model counts.
-    /// Default: 10 minutes.
+    /// Longest duration of an answer. Only time spent waiting for the model counts. Default: 10 minutes.
     pub total_timeout: Duration,
-    /// How often a request is made again that its server did not take.
+    /// Retries of a request that the server did not accept.
     pub retries: Retries,
 }
 
-impl Settings {
-    /// This model at this address, with everything else at its default.
-    pub fn new(url: impl Into<String>, model: impl Into<String>) -> Settings {
-        Settings {
+impl ChatSettings {
+    /// Returns the default settings for a model at this address.
+    pub fn new(url: impl Into<String>, model: impl Into<String>) -> ChatSettings {
+        ChatSettings {
             url: url.into(),
             model: model.into(),
             key: None,
@@ -78,13 +75,13 @@ impl Settings {
 /// A language model behind an OpenAI-compatible server, as a [`Writer`].
 ///
 /// ```
-/// use aloud::script::{Chat, chat};
+/// use aloud::script::{Chat, ChatSettings};
 /// use aloud::tts::Flite;
 /// use aloud::{Config, Service};
 /// use std::sync::Arc;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let mut settings = chat::Settings::new("http://127.0.0.1:11434", "llama3.2");
+/// let mut settings = ChatSettings::new("http://127.0.0.1:11434", "llama3.2");
 /// settings.system_prompt = Some("Answer in two sentences, in plain words.".to_owned());
 /// let writer = Arc::new(Chat::new(settings)?);
 /// let service = Service::with_writer(Config::default(), Arc::new(Flite::new()), writer)?;
@@ -94,25 +91,25 @@ impl Settings {
 #[derive(Debug)]
 pub struct Chat {
     upstream: Upstream,
-    settings: Settings,
-    /// The field that takes the limit of tokens.
-    limit: &'static str,
+    settings: ChatSettings,
+    /// Name of the request's field for `max_tokens`.
+    limit_field: &'static str,
 }
 
 impl Chat {
-    /// A writer that asks this model. Nothing is sent yet.
+    /// Returns a writer for this model. Sends nothing.
     ///
     /// # Errors
-    /// The URL is none that can be asked, or there is no model in the settings.
-    pub fn new(settings: Settings) -> Result<Chat, InvalidSettings> {
+    /// The URL is invalid, or the model has no name.
+    pub fn new(settings: ChatSettings) -> Result<Chat, InvalidSettings> {
         if settings.model.trim().is_empty() {
             return Err(InvalidSettings(
-                "the language model has no name; give the one its server has".to_owned(),
+                "the language model has no name; give its name on the server".to_owned(),
             ));
         }
         let url = settings.url.trim_end_matches('/');
         let base_url = url.strip_suffix("/chat/completions").unwrap_or(url);
-        let upstream = Upstream::new(crate::upstream::Settings {
+        let upstream = Upstream::new(UpstreamSettings {
             credentials: settings.key.clone().map_or(Credentials::None, Credentials::Bearer),
             deadlines: Deadlines {
                 first_byte: settings.timeout,
@@ -122,16 +119,16 @@ impl Chat {
             },
             retries: settings.retries,
             max_body_bytes: MAX_ANSWER_BYTES,
-            ..crate::upstream::Settings::new(ROLE, base_url)
+            ..UpstreamSettings::new(ROLE, base_url)
         })?;
-        // Whatever the path is, it is one that can be asked for.
+        // Checks the path once, so that later calls cannot fail on it.
         upstream.post(PATH, &Value::Null, "")?;
-        let limit = if url.contains(OPENAI) { "max_completion_tokens" } else { "max_tokens" };
-        Ok(Chat { upstream, settings, limit })
+        let limit_field = if url.contains(OPENAI) { "max_completion_tokens" } else { "max_tokens" };
+        Ok(Chat { upstream, settings, limit_field })
     }
 
     fn request(&self, prompt: &Prompt) -> Value {
-        let Settings { model, system_prompt, temperature, max_tokens, .. } = &self.settings;
+        let ChatSettings { model, system_prompt, temperature, max_tokens, .. } = &self.settings;
         let system = system_prompt.iter().map(|text| json!({"role": "system", "content": text}));
         let turns = prompt.turns.iter().map(|turn| {
             let role = match turn.role {
@@ -143,11 +140,11 @@ impl Chat {
         let messages: Vec<Value> = system.chain(turns).collect();
         let mut request = json!({"model": model, "messages": messages, "stream": true});
         if let Some(temperature) = temperature {
-            // By way of its digits: 0.7, and not the nearest float of another width.
+            // Converts by its digits: as f64, 0.7 would be 0.699999988079071.
             request["temperature"] = temperature.to_string().parse::<f64>().unwrap_or_default().into();
         }
         if let Some(tokens) = max_tokens {
-            request[self.limit] = (*tokens).into();
+            request[self.limit_field] = (*tokens).into();
         }
         request
     }
@@ -171,9 +168,9 @@ impl Writer for Chat {
     }
 }
 
-/// Passes an answer on until it is over or nobody reads it any more.
+/// Passes an answer on until its end, or until the reader is gone.
 async fn answer(upstream: Upstream, call: Call, asked: String, mut pen: Pen) {
-    // Where nobody reads, the call is dropped, and with it the request.
+    // If the reader is gone, dropping the call aborts the request.
     let Ok((outcome, reply)) = ask(&upstream, call, &asked, &mut pen).await else { return };
     match outcome {
         Ok(()) => pen.finish().await,
@@ -181,27 +178,32 @@ async fn answer(upstream: Upstream, call: Call, asked: String, mut pen: Pen) {
     }
     if let Some(mut reply) = reply {
         let rest = async { while let Ok(Some(_)) = reply.next_chunk().await {} };
-        let _ = timeout(GOODBYE, rest).await;
+        let _ = timeout(DRAIN_TIMEOUT, rest).await;
     }
 }
 
-/// What came of an answer, and what is left of it.
+/// Result of an answer, and the rest of it that is unread.
 type Answered = (Result<(), ScriptError>, Option<Reply>);
 
-async fn ask(upstream: &Upstream, mut call: Call, asked: &str, pen: &mut Pen) -> Result<Answered, Cancelled> {
+async fn ask(
+    upstream: &Upstream,
+    mut call: Call,
+    asked: &str,
+    pen: &mut Pen,
+) -> Result<Answered, ReaderGone> {
     let mut reply = loop {
         let attempt = tokio::select! {
             biased;
-            () = pen.cancelled() => return Err(Cancelled),
+            () = pen.cancelled() => return Err(ReaderGone),
             attempt = call.attempt() => attempt,
         };
         match attempt {
             Ok(Attempt::Reply(reply)) => break reply,
             Ok(Attempt::Retry(failure)) => {
-                tracing::warn!("{}; asking again", discreet(failure.detail(), &[asked]));
-                pen.warn("retrying_llm", format!("{} It is asked again.", failed(&failure).message)).await?;
+                tracing::warn!("{}; retrying", redact(failure.detail(), &[asked]));
+                pen.warn("retrying_llm", format!("{} Retrying.", client_error(&failure).message)).await?;
             }
-            Err(failure) => return Ok((Err(given_up(&failure, asked)), None)),
+            Err(failure) => return Ok((Err(logged(&failure, asked)), None)),
         }
     };
     let mut completion = Completion::new();
@@ -209,14 +211,14 @@ async fn ask(upstream: &Upstream, mut call: Call, asked: &str, pen: &mut Pen) ->
     loop {
         let chunk = tokio::select! {
             biased;
-            () = pen.cancelled() => return Err(Cancelled),
+            () = pen.cancelled() => return Err(ReaderGone),
             chunk = reply.next_chunk() => chunk,
         };
         let mut text = String::new();
         let (read, is_over) = match chunk {
             Ok(Some(bytes)) => (completion.push(&bytes, &mut text).map(|()| completion.finished()), false),
             Ok(None) => (completion.finish(&mut text).map(Some), true),
-            Err(failure) => return Ok((Err(given_up(&failure, asked)), None)),
+            Err(failure) => return Ok((Err(logged(&failure, asked)), None)),
         };
         has_written |= !text.trim().is_empty();
         pen.write(&text).await?;
@@ -228,13 +230,13 @@ async fn ask(upstream: &Upstream, mut call: Call, asked: &str, pen: &mut Pen) ->
             }
             Err(failure) => {
                 let message = match &failure {
-                    completion::Failure::Told(told) => match upstream.quote(told) {
-                        told if told.is_empty() => "The language model failed.".to_owned(),
-                        told => format!("The language model failed: {}.", told.trim_end_matches('.')),
+                    CompletionError::Reported(reason) => match upstream.quote(reason) {
+                        reason if reason.is_empty() => "The language model failed.".to_owned(),
+                        reason => format!("The language model failed: {}.", reason.trim_end_matches('.')),
                     },
-                    completion::Failure::Broken(how) => format!("The language model's answer {how}."),
+                    CompletionError::Broken(how) => format!("The language model's answer {how}."),
                 };
-                tracing::warn!("{}", discreet(&upstream.located(&message), &[asked]));
+                tracing::warn!("{}", redact(&upstream.located(&message), &[asked]));
                 return Ok((Err(ScriptError::failed(message)), None));
             }
         }
@@ -245,15 +247,15 @@ async fn finished(
     finish: Finish,
     has_written: bool,
     pen: &mut Pen,
-) -> Result<Result<(), ScriptError>, Cancelled> {
+) -> Result<Result<(), ScriptError>, ReaderGone> {
     let failed = |message: &str| Ok(Err(ScriptError::failed(message)));
     match finish {
-        Finish::Filtered => failed("The language model's server has withheld the rest of the answer."),
+        Finish::Filtered => failed("The language model's server withheld the rest of the answer."),
         Finish::Length if !has_written => {
-            failed("The language model reached its limit of tokens before it had written anything.")
+            failed("The language model reached its token limit before it wrote any text. Raise the limit.")
         }
         Finish::Length => {
-            let message = "The language model reached its limit of tokens: the answer is cut short.";
+            let message = "The language model reached its token limit: the answer is cut short.";
             pen.warn("text_limit", message.to_owned()).await?;
             Ok(Ok(()))
         }
@@ -262,15 +264,15 @@ async fn finished(
     }
 }
 
-fn given_up(failure: &Failure, asked: &str) -> ScriptError {
-    tracing::warn!("{}", discreet(failure.detail(), &[asked]));
-    failed(failure)
+fn logged(failure: &Failure, asked: &str) -> ScriptError {
+    tracing::warn!("{}", redact(failure.detail(), &[asked]));
+    client_error(failure)
 }
 
-/// What the client is told.
-fn failed(failure: &Failure) -> ScriptError {
+/// Returns the error that the client receives.
+fn client_error(failure: &Failure) -> ScriptError {
     let message = match failure.kind {
-        // What a server says of a key that it does not know may quote a part of it.
+        // The server's reason may quote part of the key.
         FailureKind::Status(401 | 403) => "The language model does not accept our credentials.".to_owned(),
         _ => failure.to_string(),
     };
@@ -283,16 +285,16 @@ mod tests {
     use crate::script::Turn;
 
     #[test]
-    fn a_request_says_what_was_set_and_nothing_else() {
-        let chat = Chat::new(Settings::new("http://127.0.0.1:1/v1", "m")).unwrap();
+    fn request_contains_the_settings_given_alone() {
+        let chat = Chat::new(ChatSettings::new("http://127.0.0.1:1/v1", "m")).unwrap();
         let bare = r#"{"messages":[{"content":"Tea?","role":"user"}],"model":"m","stream":true}"#;
         assert_eq!(chat.request(&Prompt::new("Tea?")).to_string(), bare);
 
-        let settings = Settings {
+        let settings = ChatSettings {
             system_prompt: Some("Be brief.".to_owned()),
             temperature: Some(0.7),
             max_tokens: Some(99),
-            ..Settings::new("http://127.0.0.1:1/v1", "m")
+            ..ChatSettings::new("http://127.0.0.1:1/v1", "m")
         };
         let turn = |role, text: &str| Turn { role, text: text.to_owned() };
         let turns =
@@ -303,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_may_be_written_at_any_length() {
+    fn url_may_end_with_the_path_or_a_part_of_it() {
         let urls = [
             "http://h:1",
             "http://h:1/",
@@ -313,21 +315,21 @@ mod tests {
             "http://h:1/v1/chat/completions/",
         ];
         for url in urls {
-            let chat = Chat::new(Settings::new(url, "m")).unwrap();
+            let chat = Chat::new(ChatSettings::new(url, "m")).unwrap();
             let call = chat.upstream.post(PATH, &Value::Null, "").unwrap();
             assert!(format!("{call:?}").contains("http://h:1/v1/chat/completions,"), "{url} gave {call:?}");
         }
     }
 
     #[test]
-    fn settings_that_cannot_be_are_refused_without_showing_the_key() {
+    fn settings_that_are_invalid_are_refused_without_showing_the_key() {
         let cases = [("127.0.0.1:11434", "m", "has no scheme"), ("http://h", " ", "has no name")];
         for (url, model, why) in cases {
-            let error = Chat::new(Settings::new(url, model)).unwrap_err().to_string();
+            let error = Chat::new(ChatSettings::new(url, model)).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
         let key = Some(Secret::new("sk-tea").unwrap());
-        let chat = Chat::new(Settings { key, ..Settings::new("http://h", "m") }).unwrap();
+        let chat = Chat::new(ChatSettings { key, ..ChatSettings::new("http://h", "m") }).unwrap();
         assert!(!format!("{chat:?}").contains("sk-tea"));
     }
 }

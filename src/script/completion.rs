@@ -1,70 +1,69 @@
-//! What a language model's server answers: bytes in, text out.
+//! The answer of a language model's server: bytes in, text out.
 //!
-//! The server is one with OpenAI's chat completions, of whoever's make, and the answer is a stream
-//! of server-sent events (WHATWG HTML §9.2.6), or a single JSON object from a server that does not
-//! stream. Knows no HTTP: bytes may be cut anywhere, and give the same text as uncut.
+//! The answer is an OpenAI chat completion: a stream of server-sent events (WHATWG HTML §9.2.6), or one JSON
+//! object if the server does not stream. This module knows no HTTP. The bytes may be cut anywhere; the text is
+//! the same.
 
 use serde_json::Value;
 use std::fmt;
 
-/// The longest line, event, or answer without events, in bytes.
-pub const MAX_EVENT_BYTES: usize = 1 << 20;
+/// Largest line, event, or answer without events, in bytes.
+pub(super) const MAX_EVENT_BYTES: usize = 1 << 20;
 
-/// What some models put around their thoughts, which come before the answer and are not meant for
-/// anybody's ears.
+/// Tags that some models put around their thoughts. Thoughts come before the answer and are not spoken.
 const THINKS: &str = "<think>";
 const HAS_THOUGHT: &str = "</think>";
 
-/// Why a text is over.
+/// Reason for the end of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finish {
-    /// The model had nothing more to say.
+pub(super) enum Finish {
+    /// The model finished its answer.
     Stop,
-    /// It reached its limit of tokens.
+    /// The model reached its token limit.
     Length,
-    /// The rest was withheld.
+    /// The server withheld the rest.
     Filtered,
 }
 
-/// Why there is no text, or no more of it.
+/// Failure of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The server says so, in these words.
-    Told(String),
-    /// The answer is none, in this way: the rest of a sentence that begins with "the answer".
+pub(super) enum CompletionError {
+    /// The server reported this error.
+    Reported(String),
+    /// The answer is invalid: the rest of a sentence that begins with "the answer".
     Broken(&'static str),
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CompletionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Told(message) => f.write_str(message),
-            Failure::Broken(how) => write!(f, "the answer {how}"),
+            CompletionError::Reported(message) => f.write_str(message),
+            CompletionError::Broken(how) => write!(f, "the answer {how}"),
         }
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for CompletionError {}
 
-/// An answer that is being read.
+/// Parser of an answer.
 #[derive(Debug, Default)]
-pub struct Completion {
+pub(super) struct Completion {
     form: Form,
-    /// The line, or the answer, that is not complete yet.
+    /// The current line, or the answer without events, so far.
     pending: Vec<u8>,
-    /// The data of the event that is not complete yet.
+    /// The data of the current event so far.
     data: Option<Vec<u8>>,
-    /// The line before ended with CR: an LF belongs to that.
+    /// True if the line before ended with CR, so that an LF is part of its end.
     is_after_cr: bool,
     thoughts: Thoughts,
     finish: Option<Finish>,
-    /// Nothing more is to be expected.
+    /// True once the server has announced the end.
     is_done: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Form {
-    /// Nothing has come that would tell.
+    /// Only white space has arrived.
     #[default]
     Unknown,
     Events,
@@ -72,26 +71,21 @@ enum Form {
 }
 
 impl Completion {
-    /// An answer of which nothing has been read.
-    pub fn new() -> Completion {
+    /// Returns a parser at the beginning of an answer.
+    pub(super) fn new() -> Completion {
         Completion::default()
     }
 
-    /// Why the text is over, once it is.
-    pub fn finished(&self) -> Option<Finish> {
+    /// Returns the reason for the end of the text, after its end.
+    pub(super) fn finished(&self) -> Option<Finish> {
         self.finish
     }
 
-    /// Whether the server has said that this was all.
-    pub fn is_done(&self) -> bool {
-        self.is_done
-    }
-
-    /// Takes the next bytes, and appends the text that is complete with them.
+    /// Takes the next bytes, and appends the text of the events that they complete.
     ///
     /// # Errors
-    /// The server tells of a failure, or the answer is none. What was appended before is good.
-    pub fn push(&mut self, bytes: &[u8], text: &mut String) -> Result<(), Failure> {
+    /// The server reported an error, or the answer is invalid. The text appended before is valid.
+    pub(super) fn push(&mut self, bytes: &[u8], text: &mut String) -> Result<(), CompletionError> {
         for &byte in bytes {
             if self.is_done {
                 return Ok(());
@@ -104,7 +98,7 @@ impl Completion {
                 self.form = if byte == b'{' { Form::Whole } else { Form::Events };
             }
             if self.pending.len() + self.data.as_ref().map_or(0, Vec::len) >= MAX_EVENT_BYTES {
-                return Err(Failure::Broken("has an event of more than 1 MiB"));
+                return Err(CompletionError::Broken("has an event of more than 1 MiB"));
             }
             let is_after_cr = std::mem::replace(&mut self.is_after_cr, byte == b'\r');
             match byte {
@@ -117,39 +111,40 @@ impl Completion {
         Ok(())
     }
 
-    /// Takes the end of the bytes, and appends what text was held back for it.
+    /// Takes the end of the bytes, and appends the text that was held back.
     ///
     /// # Errors
-    /// The server tells of a failure, the answer is none, or it breaks off.
-    pub fn finish(&mut self, text: &mut String) -> Result<Finish, Failure> {
+    /// The server reported an error, or the answer is invalid or incomplete.
+    pub(super) fn finish(&mut self, text: &mut String) -> Result<Finish, CompletionError> {
         match self.form {
-            Form::Unknown => return Err(Failure::Broken("is empty")),
+            Form::Unknown => return Err(CompletionError::Broken("is empty")),
             Form::Whole => {
                 let whole = std::mem::take(&mut self.pending);
                 let whole: Value = serde_json::from_slice(&whole)
-                    .map_err(|_| Failure::Broken("is neither events nor a whole JSON object"))?;
+                    .map_err(|_| CompletionError::Broken("is neither events nor a whole JSON object"))?;
                 if !self.take(&whole, text)? {
-                    return Err(Failure::Broken("is no chat completion"));
+                    return Err(CompletionError::Broken("is no chat completion"));
                 }
-                // The reason may be missing: a whole object is a whole answer.
+                // The finish reason is optional: a whole object is a whole answer.
                 self.finish.get_or_insert(Finish::Stop);
             }
-            // The last line end may be missing. But the line may also be cut off, and then it says
-            // nothing.
+            // The last line end is optional. A line that was cut off is ignored.
             Form::Events if !self.is_done => {
                 let _ = self.end_line(text);
                 match self.end_event(text) {
-                    Err(Failure::Told(message)) => return Err(Failure::Told(message)),
-                    Err(Failure::Broken(_)) | Ok(()) => {}
+                    Err(CompletionError::Reported(message)) => {
+                        return Err(CompletionError::Reported(message));
+                    }
+                    Err(CompletionError::Broken(_)) | Ok(()) => {}
                 }
             }
             Form::Events => {}
         }
         self.thoughts.finish(text);
-        self.finish.ok_or(Failure::Broken("breaks off before it is finished"))
+        self.finish.ok_or(CompletionError::Broken("breaks off before it is finished"))
     }
 
-    fn end_line(&mut self, text: &mut String) -> Result<(), Failure> {
+    fn end_line(&mut self, text: &mut String) -> Result<(), CompletionError> {
         let line = std::mem::take(&mut self.pending);
         if line.is_empty() {
             return self.end_event(text);
@@ -167,19 +162,19 @@ impl Completion {
                 }
                 None => self.data = Some(value.to_vec()),
             },
-            // Some versions of llama.cpp tell of errors in a field of their own.
+            // Some versions of llama.cpp report errors in a field of their own.
             b"error" => {
                 let error: Result<Value, _> = serde_json::from_slice(value);
                 let error = error.unwrap_or_else(|_| String::from_utf8_lossy(value).into_owned().into());
-                return Err(Failure::Told(message_of(&error)));
+                return Err(CompletionError::Reported(message_of(&error)));
             }
-            // Comments, with which a server keeps the connection alive, and fields not for us.
+            // Comments, which keep the connection alive, and unknown fields.
             _ => {}
         }
         Ok(())
     }
 
-    fn end_event(&mut self, text: &mut String) -> Result<(), Failure> {
+    fn end_event(&mut self, text: &mut String) -> Result<(), CompletionError> {
         let Some(data) = self.data.take() else { return Ok(()) };
         let data = data.trim_ascii();
         if data.is_empty() {
@@ -190,23 +185,23 @@ impl Completion {
             self.finish.get_or_insert(Finish::Stop);
             return Ok(());
         }
-        // A character that is broken is one character that is broken.
+        // Invalid UTF-8 costs one character, not the event.
         let event: Value = serde_json::from_str(&String::from_utf8_lossy(data))
-            .map_err(|_| Failure::Broken("has an event that is not JSON"))?;
+            .map_err(|_| CompletionError::Broken("has an event that is not JSON"))?;
         self.take(&event, text).map(|_| ())
     }
 
-    /// Takes a JSON object; whether it is a chat completion, or a part of one.
-    fn take(&mut self, object: &Value, text: &mut String) -> Result<bool, Failure> {
+    /// Takes a JSON object; true if it is a chat completion, or part of one.
+    fn take(&mut self, object: &Value, text: &mut String) -> Result<bool, CompletionError> {
         if let Some(error) = object.get("error").filter(|error| !error.is_null()) {
-            return Err(Failure::Told(message_of(error)));
+            return Err(CompletionError::Reported(message_of(error)));
         }
         if object.get("object").and_then(Value::as_str) == Some("error") {
-            return Err(Failure::Told(message_of(object)));
+            return Err(CompletionError::Reported(message_of(object)));
         }
         let Some(choices) = object.get("choices").and_then(Value::as_array) else { return Ok(false) };
         let is_first = |choice: &&Value| choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0;
-        // The last event may tell what it cost and have no choice in it.
+        // The last event may contain the usage and no choice.
         let Some(choice) = choices.iter().find(is_first) else { return Ok(true) };
         if self.finish.is_none()
             && let Some(delta) = choice.get("delta").or_else(|| choice.get("message"))
@@ -219,7 +214,9 @@ impl Completion {
             None | Some("") => {}
             Some("length" | "max_tokens") => self.finish = Some(Finish::Length),
             Some("content_filter") => self.finish = Some(Finish::Filtered),
-            Some("error") => return Err(Failure::Told("it failed while it was writing".to_owned())),
+            Some("error") => {
+                return Err(CompletionError::Reported("it failed while writing".to_owned()));
+            }
             Some(_) => self.finish = Some(Finish::Stop),
         }
         if self.finish.is_some() {
@@ -231,7 +228,7 @@ impl Completion {
     fn say(&mut self, content: Option<&Value>, text: &mut String) {
         match content {
             Some(Value::String(content)) => self.thoughts.push(content, text),
-            // In parts, of which only the text is to be heard.
+            // Parts; only their text is spoken.
             Some(Value::Array(parts)) => {
                 let is_text = |part: &&Value| part.get("type").and_then(Value::as_str) == Some("text");
                 for part in parts.iter().filter(is_text) {
@@ -252,13 +249,14 @@ fn message_of(error: &Value) -> String {
     }
 }
 
-/// Takes out the thoughts in front of an answer.
+/// Removes the thoughts before an answer.
 #[derive(Debug)]
 enum Thoughts {
-    /// This is all there is so far, and it may begin some.
+    /// The answer so far, which may be the beginning of a thought.
     Perhaps(String),
-    /// In them; this is where they may end.
+    /// Inside of the thoughts; the text so far that may be the beginning of their end.
     Inside(String),
+    /// After the thoughts, or none came.
     Past,
 }
 
@@ -310,8 +308,8 @@ impl Thoughts {
 mod tests {
     use super::*;
 
-    /// Text, and how it ended.
-    fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, Result<Finish, Failure>) {
+    /// Returns the text, and its end.
+    fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, Result<Finish, CompletionError>) {
         let (mut completion, mut text) = (Completion::new(), String::new());
         for piece in pieces {
             if let Err(failure) = completion.push(piece, &mut text) {
@@ -338,12 +336,12 @@ mod tests {
         events.iter().flat_map(|event| [event, line_end, line_end].concat().into_bytes()).collect()
     }
 
-    fn told(message: &str) -> Result<Finish, Failure> {
-        Err(Failure::Told(message.to_owned()))
+    fn reported(message: &str) -> Result<Finish, CompletionError> {
+        Err(CompletionError::Reported(message.to_owned()))
     }
 
-    /// Bytes, the text in them, and how it ends.
-    fn table() -> Vec<(Vec<u8>, &'static str, Result<Finish, Failure>)> {
+    /// Bytes, their text, and its end.
+    fn table() -> Vec<(Vec<u8>, &'static str, Result<Finish, CompletionError>)> {
         let tea = delta(TEA);
         let stop = end("stop");
         let role = r#"data: {"choices":[{"index":0,"delta":{"role":"assistant","content":null}}]}"#;
@@ -374,7 +372,7 @@ mod tests {
             (events(&[&tea, &end("length"), DONE], "\n"), TEA, Ok(Finish::Length)),
             (events(&[&tea, &end("content_filter"), DONE], "\n"), TEA, Ok(Finish::Filtered)),
             (events(&[&tea, &end("tool_calls")], "\n"), TEA, Ok(Finish::Stop)),
-            // What follows the end.
+            // Data after the end.
             (events(&[&tea, DONE, &delta(" More.")], "\n"), TEA, Ok(Finish::Stop)),
             (events(&[&tea, &stop, &delta(" More.")], "\n"), TEA, Ok(Finish::Stop)),
             // Forms of the data.
@@ -395,22 +393,22 @@ mod tests {
             (events(&[&delta("<thi"), DONE], "\n"), "<thi", Ok(Finish::Stop)),
             (events(&[&delta("<think>Hm."), DONE], "\n"), "", Ok(Finish::Stop)),
             // Failures.
-            (events(&[&tea], "\n"), TEA, Err(Failure::Broken("breaks off before it is finished"))),
+            (events(&[&tea], "\n"), TEA, Err(CompletionError::Broken("breaks off before it is finished"))),
             (
                 [&events(&[&tea], "\n")[..], &delta("cut").as_bytes()[..20]].concat(),
                 TEA,
-                Err(Failure::Broken("breaks off before it is finished")),
+                Err(CompletionError::Broken("breaks off before it is finished")),
             ),
-            (events(&[&tea, r#"data: {"error":{"message":"No.","code":5}}"#], "\n"), TEA, told("No.")),
-            (events(&[&tea, r#"data: {"error":"No."}"#, DONE], "\n"), TEA, told("No.")),
-            ([&events(&[&tea], "\n")[..], br#"data: {"error":"No."}"#].concat(), TEA, told("No.")),
-            (events(&[&tea, r#"data: {"object":"error","message":"No."}"#], "\n"), TEA, told("No.")),
-            (events(&[&tea, r#"error: {"code":500,"message":"No."}"#], "\n"), TEA, told("No.")),
-            (events(&[&tea, r#"data: {"error":{"code":500}}"#], "\n"), TEA, told(r#"{"code":500}"#)),
-            (events(&[&tea, &end("error")], "\n"), TEA, told("it failed while it was writing")),
-            (events(&[&tea, "data: {nonsense"], "\n"), TEA, Err(Failure::Broken("has an event that is not JSON"))),
-            (Vec::new(), "", Err(Failure::Broken("is empty"))),
-            (b"<html>502</html>".to_vec(), "", Err(Failure::Broken("breaks off before it is finished"))),
+            (events(&[&tea, r#"data: {"error":{"message":"No.","code":5}}"#], "\n"), TEA, reported("No.")),
+            (events(&[&tea, r#"data: {"error":"No."}"#, DONE], "\n"), TEA, reported("No.")),
+            ([&events(&[&tea], "\n")[..], br#"data: {"error":"No."}"#].concat(), TEA, reported("No.")),
+            (events(&[&tea, r#"data: {"object":"error","message":"No."}"#], "\n"), TEA, reported("No.")),
+            (events(&[&tea, r#"error: {"code":500,"message":"No."}"#], "\n"), TEA, reported("No.")),
+            (events(&[&tea, r#"data: {"error":{"code":500}}"#], "\n"), TEA, reported(r#"{"code":500}"#)),
+            (events(&[&tea, &end("error")], "\n"), TEA, reported("it failed while writing")),
+            (events(&[&tea, "data: {nonsense"], "\n"), TEA, Err(CompletionError::Broken("has an event that is not JSON"))),
+            (Vec::new(), "", Err(CompletionError::Broken("is empty"))),
+            (b"<html>502</html>".to_vec(), "", Err(CompletionError::Broken("breaks off before it is finished"))),
             // Servers that do not stream.
             (
                 format!(r#"{{"choices":[{{"message":{{"role":"assistant","content":"{TEA}"}},"finish_reason":"stop"}}]}}"#)
@@ -423,16 +421,16 @@ mod tests {
                 "Tea.",
                 Ok(Finish::Length),
             ),
-            (br#"{"error":{"message":"No."}}"#.to_vec(), "", told("No.")),
-            (br#"{"choices":[{"mess"#.to_vec(), "", Err(Failure::Broken("is neither events nor a whole JSON object"))),
-            (br#"{"hello":"there"}"#.to_vec(), "", Err(Failure::Broken("is no chat completion"))),
+            (br#"{"error":{"message":"No."}}"#.to_vec(), "", reported("No.")),
+            (br#"{"choices":[{"mess"#.to_vec(), "", Err(CompletionError::Broken("is neither events nor a whole JSON object"))),
+            (br#"{"hello":"there"}"#.to_vec(), "", Err(CompletionError::Broken("is no chat completion"))),
         ];
         table.extend(odd);
         table
     }
 
     #[test]
-    fn an_answer_is_the_same_however_it_is_cut() {
+    fn answer_is_the_same_however_it_is_cut() {
         for (bytes, text, finish) in table() {
             let expected = (text.to_owned(), finish);
             let shown = String::from_utf8_lossy(&bytes);
@@ -445,27 +443,27 @@ mod tests {
     }
 
     #[test]
-    fn text_is_there_with_its_event_and_not_later() {
+    fn text_arrives_with_its_event() {
         let (mut completion, mut text) = (Completion::new(), String::new());
         completion.push(delta("Tea.").as_bytes(), &mut text).unwrap();
         assert_eq!(text, "");
         completion.push(b"\n\r", &mut text).unwrap();
         assert_eq!((text.as_str(), completion.finished()), ("Tea.", None));
         completion.push(format!("{}\n\n", end("stop")).as_bytes(), &mut text).unwrap();
-        assert_eq!((completion.finished(), completion.is_done()), (Some(Finish::Stop), false));
+        assert_eq!((completion.finished(), completion.is_done), (Some(Finish::Stop), false));
         completion.push(b"data: [DONE]\n\n", &mut text).unwrap();
-        assert!(completion.is_done());
+        assert!(completion.is_done);
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn memory_is_bounded() {
         let forms: [&[u8]; 4] = [b"data: ", b": ", b"{\"", b"data: x\ndata: "];
         for begin in forms {
             let (mut completion, mut text) = (Completion::new(), String::new());
             completion.push(begin, &mut text).unwrap();
             let block = [b'x'; 4096];
             let failed = (0..MAX_EVENT_BYTES / 4096).find_map(|_| completion.push(&block, &mut text).err());
-            assert_eq!(failed, Some(Failure::Broken("has an event of more than 1 MiB")));
+            assert_eq!(failed, Some(CompletionError::Broken("has an event of more than 1 MiB")));
         }
         // Many lines of one event.
         let (mut completion, mut text) = (Completion::new(), String::new());
@@ -474,7 +472,7 @@ mod tests {
             failed = failed.or(completion.push(format!("data: {:0100}\n", 0).as_bytes(), &mut text).err());
         }
         assert!(failed.is_some());
-        // Thoughts are not kept at all.
+        // Thoughts are not stored.
         let mut thoughts = Thoughts::default();
         thoughts.push("<think>", &mut text);
         for _ in 0..1_000 {

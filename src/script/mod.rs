@@ -1,15 +1,14 @@
-//! Where the text comes from, when it is neither the client's prompt nor appended by it.
+//! Writers: sources of text other than the client, such as a language model.
 //!
-//! Nothing here knows WebSocket, sessions or speech. A writer implements [`Writer`]: it is handed a
-//! [`Prompt`] and answers at once with a [`Script`], the receiving end of text that is still being
-//! written. Dropping the `Script` is how the reader says that nobody will hear the rest: the
-//! writer's end, the [`Pen`], reports [`Cancelled`] and the writer stops.
+//! This module knows no WebSocket, session or speech. A writer implements [`Writer`]: it takes a [`Prompt`] and
+//! returns a [`Script`] at once, from which the text is read while it is still being written. Dropping the
+//! `Script` cancels: the writer's end, the [`Pen`], returns [`ReaderGone`], and the writer stops.
 
-pub mod chat;
-pub mod completion;
+mod chat;
+mod completion;
 
 pub use crate::session::conversation::{Role, Turn};
-pub use chat::Chat;
+pub use chat::{Chat, ChatSettings};
 
 use crate::gauge::{Counted, Gauge};
 use std::fmt;
@@ -18,23 +17,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 
-/// Pieces that may wait between a writer and its reader before the writer has to wait.
+/// Pieces that can wait for the reader before the writer has to wait.
 const PIECES_IN_FLIGHT: usize = 32;
 
-/// The most bytes of text that one piece carries: together with the pieces in flight, what a script
-/// holds that nobody reads.
+/// Most bytes of text in one piece. This and the pieces in flight bound the unread text of a script.
 const MAX_PIECE_BYTES: usize = 1024;
 
-/// Whoever writes what is spoken: a language model, or anything else that answers a prompt piece by
-/// piece.
+/// A source of text to speak: a language model, or anything else that answers a prompt piece by piece.
 ///
-/// Shared by all sessions, hence `Send + Sync`. [`Chat`] asks a language model over HTTP; an
-/// embedder's own writer implements this trait:
+/// All sessions share it, hence `Send + Sync`. [`Chat`] asks a language model over HTTP. To add your own writer,
+/// implement this trait:
 ///
 /// ```
 /// use aloud::script::{Prompt, Script, Writer};
 ///
-/// /// Repeats what it hears, a word at a time.
+/// /// Repeats the prompt, a word at a time.
 /// struct Parrot;
 ///
 /// impl Writer for Parrot {
@@ -46,13 +43,12 @@ const MAX_PIECE_BYTES: usize = 1024;
 ///         let (mut pen, script) = Script::channel(&prompt);
 ///         tokio::spawn(async move {
 ///             for word in prompt.text().split_inclusive(' ') {
-///                 // Waits while the reader is behind; an error means that nobody reads any more,
-///                 // and returning is all there is to do.
+///                 // Waits while the reader is behind. An error means that the reader is gone.
 ///                 if pen.write(word).await.is_err() {
 ///                     return;
 ///                 }
 ///             }
-///             // Without this the session would take the end for a failure.
+///             // Without this, the session reports a failure.
 ///             pen.finish().await;
 ///         });
 ///         script
@@ -61,43 +57,40 @@ const MAX_PIECE_BYTES: usize = 1024;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use aloud::script::Piece;
+/// use aloud::script::ScriptPiece;
 ///
 /// let mut script = Parrot.write(Prompt::new("Good evening."));
-/// assert_eq!(script.next().await, Some(Ok(Piece::Text("Good ".to_owned()))));
+/// assert_eq!(script.next().await, Some(Ok(ScriptPiece::Text("Good ".to_owned()))));
 /// # }
 /// ```
 ///
-/// A server speaks what it writes that was made with
-/// [`Service::with_writer`](crate::Service::with_writer).
+/// [`Service::with_writer`](crate::Service::with_writer) makes a server that speaks its text.
 pub trait Writer: Send + Sync + 'static {
-    /// A short name for logs and messages, such as `chat`.
+    /// Returns a short name for logs and messages, such as `chat`.
     fn name(&self) -> &str;
 
-    /// Starts to write; returns at once, inside of a tokio runtime, and never blocks.
+    /// Starts to write. It is called inside of a tokio runtime, returns at once, and never blocks.
     ///
-    /// Failures are reported through the [`Script`], so that what was written before is heard.
+    /// The [`Script`] reports failures, so that the text before a failure is still spoken.
     fn write(&self, prompt: Prompt) -> Script;
 }
 
-/// What a writer is asked, and what was said before.
+/// A prompt, and the conversation before it.
 #[derive(Clone, Debug)]
 pub struct Prompt {
-    /// The conversation, oldest turn first; the last turn is the prompt. Users and assistants
-    /// alternate and a user begins. What an assistant said is what was heard of it, where it was
-    /// cut off.
+    /// The conversation, oldest turn first; the last turn is the prompt. Users and assistants alternate, and
+    /// a user begins. An assistant's turn that was cut off contains the part that was heard.
     pub turns: Vec<Turn>,
-    /// The language that the answer will be spoken in, as a BCP 47 tag such as `en` or `de-CH`;
-    /// empty where nobody said.
+    /// Language of the answer, as a BCP 47 tag such as `en` or `de-CH`; empty if it is not set.
     pub language: String,
-    /// The id of the session; empty outside of one.
+    /// Id of the session; empty outside of a session.
     pub session: Arc<str>,
-    /// Counts the writer's work for as long as its end of the script lives.
+    /// Counts writers at work, until their [`Pen`] is dropped.
     pub(crate) running: Gauge,
 }
 
 impl Prompt {
-    /// A prompt outside of a session, to which nothing was said before.
+    /// Returns a prompt outside of a session, without a conversation before it.
     pub fn new(text: impl Into<String>) -> Prompt {
         Prompt {
             turns: vec![Turn { role: Role::User, text: text.into() }],
@@ -107,28 +100,28 @@ impl Prompt {
         }
     }
 
-    /// The prompt itself: the last turn's text.
+    /// Returns the prompt itself: the text of the last turn.
     pub fn text(&self) -> &str {
         self.turns.last().map_or("", |turn| &turn.text)
     }
 }
 
-/// Why a text could not be written, or not to its end.
+/// Failure of a writer: no text, or an incomplete one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptError {
-    /// Whether the writer took too long (`llm_timeout`) or failed (`llm_failed`).
+    /// True if the writer took too long (`llm_timeout`); false if it failed (`llm_failed`).
     pub is_timeout: bool,
-    /// One sentence for a person: what is wrong and what may help. Sent to the client.
+    /// One sentence for a person: what is wrong, and what may help. The client receives it.
     pub message: String,
 }
 
 impl ScriptError {
-    /// The writer failed.
+    /// Returns a failure.
     pub fn failed(message: impl Into<String>) -> ScriptError {
         ScriptError { is_timeout: false, message: message.into() }
     }
 
-    /// The writer took too long.
+    /// Returns a timeout.
     pub fn timeout(message: impl Into<String>) -> ScriptError {
         ScriptError { is_timeout: true, message: message.into() }
     }
@@ -142,154 +135,152 @@ impl fmt::Display for ScriptError {
 
 impl std::error::Error for ScriptError {}
 
-/// The reader is gone: nobody will hear what is still to come, so stop.
+/// Error: the reader is gone. The writer should stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cancelled;
+pub struct ReaderGone;
 
-impl fmt::Display for Cancelled {
+impl fmt::Display for ReaderGone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the reader is gone")
     }
 }
 
-impl std::error::Error for Cancelled {}
+impl std::error::Error for ReaderGone {}
 
-/// What a [`Script`] is made of.
+/// Part of a [`Script`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// More text; may be cut anywhere, even inside of a word.
+#[non_exhaustive]
+pub enum ScriptPiece {
+    /// More text. It may be cut anywhere, even inside of a word.
     Text(String),
-    /// Something the listener should know that is no failure.
+    /// Information for the client that is not a failure.
     Warning {
-        /// For programs, such as `retrying_llm`.
+        /// Code for programs, such as `retrying_llm`.
         code: &'static str,
         /// One sentence for a person.
         message: String,
     },
 }
 
-/// What travels from a [`Pen`] to its [`Script`].
+/// Message from a [`Pen`] to its [`Script`].
 #[derive(Debug)]
-enum Part {
-    Piece(Piece),
+enum PenMessage {
+    Piece(ScriptPiece),
     Failed(ScriptError),
     Finished,
 }
 
-/// The reader's end of a text that is being written.
-///
-/// Dropping it cancels the writing.
+/// The reader's end of a text that is being written. Dropping it cancels the writing.
 #[derive(Debug)]
 pub struct Script {
-    /// `None` once it is over.
-    parts: Option<mpsc::Receiver<Part>>,
-    /// A failure from before it began.
+    /// `None` after the end.
+    parts: Option<mpsc::Receiver<PenMessage>>,
+    /// Failure before the first piece.
     failed: Option<ScriptError>,
 }
 
 impl Script {
-    /// A bounded channel from a writer that works at its own pace.
+    /// Returns the two ends of a bounded channel.
     pub fn channel(prompt: &Prompt) -> (Pen, Script) {
         let (sender, parts) = mpsc::channel(PIECES_IN_FLIGHT);
         let pen = Pen { sender, _running: prompt.running.enter() };
         (pen, Script { parts: Some(parts), failed: None })
     }
 
-    /// A script that failed before it began.
+    /// Returns a script that fails at once.
     pub fn failed(error: ScriptError) -> Script {
         Script { parts: None, failed: Some(error) }
     }
 
-    /// The next piece; `None` once the text was written to its end. After an error comes `None`
-    /// too.
+    /// Returns the next piece; `None` after the last piece and after an error.
     ///
     /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
-    pub async fn next(&mut self) -> Option<Result<Piece, ScriptError>> {
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Result<ScriptPiece, ScriptError>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// As [`next`](Script::next), for one who polls.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, ScriptError>>> {
+    /// Same as [`next`](Script::next), for callers that poll.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ScriptPiece, ScriptError>>> {
         let Some(parts) = &mut self.parts else { return Poll::Ready(self.failed.take().map(Err)) };
         let last = match ready!(parts.poll_recv(cx)) {
-            Some(Part::Piece(piece)) => return Poll::Ready(Some(Ok(piece))),
-            Some(Part::Finished) => None,
-            Some(Part::Failed(error)) => Some(Err(error)),
-            // The pen was dropped unfinished: a writer that panicked or gave up.
-            None => Some(Err(ScriptError::failed("The writer stopped before it had finished."))),
+            Some(PenMessage::Piece(piece)) => return Poll::Ready(Some(Ok(piece))),
+            Some(PenMessage::Finished) => None,
+            Some(PenMessage::Failed(error)) => Some(Err(error)),
+            // The pen was dropped without `finish`: the writer panicked or returned early.
+            None => Some(Err(ScriptError::failed("The writer stopped before the end of its text."))),
         };
         self.parts = None;
         Poll::Ready(last)
     }
 }
 
-/// The writer's end of a script. Dropped without [`finish`](Pen::finish) or [`fail`](Pen::fail),
-/// the script has failed.
+/// The writer's end of a script. Dropping it without [`finish`](Pen::finish) or [`fail`](Pen::fail) fails the
+/// script.
 #[derive(Debug)]
 pub struct Pen {
-    sender: mpsc::Sender<Part>,
+    sender: mpsc::Sender<PenMessage>,
     _running: Counted,
 }
 
 impl Pen {
-    /// Writes more text, which may be cut anywhere; waits while the reader is behind.
+    /// Writes more text, cut anywhere. Waits while the reader is behind.
     ///
     /// # Errors
-    /// Nobody reads any more.
+    /// The reader is gone.
     ///
     /// # Cancel safety
-    /// A part of the text may be written when the future is dropped.
-    pub async fn write(&mut self, text: &str) -> Result<(), Cancelled> {
+    /// Dropping the future may leave part of the text written.
+    pub async fn write(&mut self, text: &str) -> Result<(), ReaderGone> {
         let mut rest = text;
         while !rest.is_empty() {
             let most = rest.len().min(MAX_PIECE_BYTES);
             let end = (1..=most).rev().find(|&at| rest.is_char_boundary(at)).unwrap_or(rest.len());
             let (piece, more) = rest.split_at(end);
             rest = more;
-            self.send(Part::Piece(Piece::Text(piece.to_owned()))).await?;
+            self.send(PenMessage::Piece(ScriptPiece::Text(piece.to_owned()))).await?;
         }
         Ok(())
     }
 
-    /// Tells the listener something that is no failure.
+    /// Sends the client information that is not a failure.
     ///
     /// # Errors
-    /// Nobody reads any more.
+    /// The reader is gone.
     ///
     /// # Cancel safety
-    /// Nothing is told when the future is dropped.
-    pub async fn warn(&mut self, code: &'static str, message: String) -> Result<(), Cancelled> {
-        self.send(Part::Piece(Piece::Warning { code, message })).await
+    /// Dropping the future sends nothing.
+    pub async fn warn(&mut self, code: &'static str, message: String) -> Result<(), ReaderGone> {
+        self.send(PenMessage::Piece(ScriptPiece::Warning { code, message })).await
     }
 
-    async fn send(&mut self, part: Part) -> Result<(), Cancelled> {
-        self.sender.send(part).await.map_err(|_| Cancelled)
+    async fn send(&mut self, part: PenMessage) -> Result<(), ReaderGone> {
+        self.sender.send(part).await.map_err(|_| ReaderGone)
     }
 
-    /// Ready once nobody reads any more, for a writer that waits for something else meanwhile.
+    /// Waits until the reader is gone, for a writer that waits for something else at the same time.
     ///
     /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
+    /// Dropping the future loses nothing.
     pub async fn cancelled(&self) {
         self.sender.closed().await;
     }
 
-    /// Ends the text; it was written to its end.
+    /// Ends the text successfully.
     ///
     /// # Cancel safety
-    /// The script has failed when the future is dropped.
+    /// Dropping the future fails the script.
     pub async fn finish(self) {
-        // Whoever does not read any more does not miss it.
-        let _ = self.sender.send(Part::Finished).await;
+        // A reader that is gone needs no end.
+        let _ = self.sender.send(PenMessage::Finished).await;
     }
 
-    /// Ends the text, of which more was to come. What was written before is spoken.
+    /// Ends the text with a failure. The text before it is spoken.
     ///
     /// # Cancel safety
-    /// The script has failed, though with another message, when the future is dropped.
+    /// Dropping the future fails the script with another message.
     pub async fn fail(self, error: ScriptError) {
-        let _ = self.sender.send(Part::Failed(error)).await;
+        let _ = self.sender.send(PenMessage::Failed(error)).await;
     }
 }
 
@@ -301,8 +292,8 @@ mod tests {
         let mut text = String::new();
         while let Some(piece) = script.next().await {
             match piece {
-                Ok(Piece::Text(piece)) => text.push_str(&piece),
-                Ok(Piece::Warning { code, .. }) => text.push_str(code),
+                Ok(ScriptPiece::Text(piece)) => text.push_str(&piece),
+                Ok(ScriptPiece::Warning { code, .. }) => text.push_str(code),
                 Err(error) => return (text, Some(error)),
             }
         }
@@ -310,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_text_arrives_whole_and_in_order() {
+    async fn text_arrives_whole_and_in_order() {
         let prompt = Prompt::new("Tea?");
         let (mut pen, mut script) = Script::channel(&prompt);
         let long = "ä🍵".repeat(20_000);
@@ -329,7 +320,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_comes_behind_what_was_written() {
+    async fn failure_follows_the_text_written_before() {
         let (mut pen, mut script) = Script::channel(&Prompt::new("Tea?"));
         pen.write("One.").await.unwrap();
         pen.fail(ScriptError::timeout("Late.")).await;
@@ -347,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_writer_waits_for_its_reader_and_learns_that_it_is_gone() {
+    async fn writer_waits_for_its_reader_and_notices_its_end() {
         let prompt = Prompt::new("Tea?");
         let (mut pen, script) = Script::channel(&prompt);
         assert_eq!(prompt.running.count(), 1);
@@ -360,7 +351,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!writer.is_finished(), "one piece more than fits");
         drop(script);
-        assert_eq!(writer.await.unwrap(), Err(Cancelled));
+        assert_eq!(writer.await.unwrap(), Err(ReaderGone));
         assert_eq!(prompt.running.count(), 0);
     }
 }

@@ -85,7 +85,7 @@ impl Service {
     /// # Errors
     /// The reasons, for the operator.
     pub fn readiness(&self) -> Result<(), String> {
-        let Shared { telemetry, synthesizer, admission, stop, .. } = &*self.shared;
+        let Shared { telemetry, synthesizer, doorkeeper, stop, .. } = &*self.shared;
         let mut reasons = Vec::new();
         if *stop.borrow() {
             reasons.push("the server is going away".to_owned());
@@ -99,7 +99,7 @@ impl Service {
         if backlog.is_full {
             reasons.push(format!("the engine's queue is full: {} sentences wait", backlog.waiting));
         }
-        if admission.is_full() {
+        if doorkeeper.is_full() {
             reasons.push("the limit of connections is reached".to_owned());
         }
         if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }

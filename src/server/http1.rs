@@ -9,7 +9,7 @@ use super::routes::Answer;
 use super::service::Service;
 use super::transport::Transport;
 use super::upgrade::{self, Admitted};
-use crate::access::Client;
+use crate::access::ClientId;
 use crate::deadline::pass;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -198,7 +198,7 @@ fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
 /// Counts a request that was refused before it was routed, and logs one line for the operator.
 fn count_refused(service: &Service, peer: Option<IpAddr>, status: u16, why: &dyn Display) {
     service.telemetry().shook_hands(status);
-    tracing::debug!("refused {}: {status}: {why}", Client::at(peer));
+    tracing::debug!("refused {}: {status}: {why}", ClientId::of_address(peer));
 }
 
 /// Status of hyper's answer to a request that it could not read.

@@ -3,7 +3,7 @@
 use super::application::Departure;
 use super::connection::{Ended, Outcome};
 use super::metrics::{ClosedBy, Telemetry};
-use crate::access::Client;
+use crate::access::ClientId;
 use crate::session::{Session, Totals};
 use crate::ws::endpoint::CloseCode;
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ use tracing::Level;
 #[derive(Debug)]
 pub(crate) struct Record {
     id: Box<str>,
-    client: Client,
+    client: ClientId,
     pub(crate) totals: Totals,
     pub(crate) wasted: Duration,
 }
 
 impl Record {
     /// The summary of a session in whose speech `buffered_bytes` are buffered.
-    pub(crate) fn of(session: &Session, client: &Client, buffered_bytes: u64, now: Instant) -> Record {
+    pub(crate) fn of(session: &Session, client: &ClientId, buffered_bytes: u64, now: Instant) -> Record {
         let (totals, wasted) = (session.totals(now), session.wasted(now, buffered_bytes));
         Record { id: session.id().into(), client: client.clone(), totals, wasted }
     }

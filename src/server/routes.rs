@@ -3,7 +3,7 @@
 use super::service::{SUBPROTOCOL, Service};
 use super::upgrade::{self, Admitted};
 use super::web;
-use crate::access::{Entry, Visitor};
+use crate::access::{Pass, Visitor};
 use crate::ws::handshake::{self, Rejection};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -87,12 +87,12 @@ impl Service {
         }
         let subprotocol = accept.subprotocol;
         let now = Instant::now().into_std();
-        let Entry { permit, bounds, must_authenticate } = match shared.echoes {
-            true => shared.admission.enter_unasked()?,
+        let Pass { permit, restrictions, must_authenticate } = match shared.echoes {
+            true => shared.doorkeeper.admit_unchecked()?,
             // Only `aloud.v1` has a message that carries a credential after the handshake.
-            false => shared.admission.enter(&visitor(request, peer), subprotocol.is_some(), now)?,
+            false => shared.doorkeeper.admit(&visitor(request, peer), subprotocol.is_some(), now)?,
         };
-        let settings = shared.narrowed(bounds.as_deref()).ok_or_else(|| {
+        let settings = shared.narrowed(restrictions.as_deref()).ok_or_else(|| {
             Rejection::forbidden(
                 "This credential allows none of this server's voices; /api/voices lists them.",
             )
@@ -110,7 +110,7 @@ impl Service {
         peer: Option<IpAddr>,
         rejection: &Rejection,
     ) -> Response<Full<Bytes>> {
-        let client = || self.shared.admission.client(&visitor(request, peer));
+        let client = || self.shared.doorkeeper.client(&visitor(request, peer));
         tracing::debug!("refused {}: {}: {}", client(), rejection.status, rejection.message);
         refused(rejection)
     }
@@ -121,7 +121,7 @@ impl Service {
             return refused(&Rejection::method_not_allowed("POST"));
         }
         let (visitor, now) = (visitor(request, peer), Instant::now().into_std());
-        let (ticket, ttl) = match self.shared.admission.give_ticket(&visitor, upgrade::random(), now) {
+        let (ticket, ttl) = match self.shared.doorkeeper.issue_ticket(&visitor, upgrade::random(), now) {
             Ok(given) => given,
             Err(rejection) => return self.refuse(request, peer, &rejection),
         };

@@ -3,9 +3,9 @@
 use super::metrics::{Present, Telemetry};
 use super::routes::Answer;
 use super::suspended::{Bounds, Registry};
-use crate::access::credential::{Bounds as Narrowed, Token};
+use crate::access::credential::{Restrictions, Token};
 use crate::access::rate::Rate;
-use crate::access::{Admission, Permit, Refusal};
+use crate::access::{Doorkeeper, Permit, Refusal};
 use crate::audio::voice;
 use crate::audio::{Encoding, Format};
 use crate::gauge::Gauge;
@@ -61,17 +61,17 @@ pub(crate) struct Shared {
     pub(crate) scripts: Gauge,
     pub(crate) registry: Registry,
     pub(crate) telemetry: Arc<Telemetry>,
-    pub(super) admission: Arc<Admission>,
+    pub(super) doorkeeper: Arc<Doorkeeper>,
     /// True once the server shuts down. The shutdown waits for every receiver.
     pub(crate) stop: watch::Sender<bool>,
 }
 
 impl Shared {
     /// The settings of a session within the bounds of its credential; `None` if no voice is left for it.
-    pub(super) fn narrowed(&self, bounds: Option<&Narrowed>) -> Option<Arc<SessionConfig>> {
-        match bounds {
+    pub(super) fn narrowed(&self, restrictions: Option<&Restrictions>) -> Option<Arc<SessionConfig>> {
+        match restrictions {
             None => Some(Arc::clone(&self.settings)),
-            Some(bounds) => self.settings.within(bounds).map(Arc::new),
+            Some(restrictions) => self.settings.within(restrictions).map(Arc::new),
         }
     }
 
@@ -85,9 +85,9 @@ impl Shared {
         token: &Token,
         now: std::time::Instant,
     ) -> Result<Option<Arc<SessionConfig>>, Code> {
-        match self.admission.authenticate(permit, token, now) {
+        match self.doorkeeper.authenticate(permit, token, now) {
             Ok(None) => Ok(None),
-            Ok(bounds) => self.narrowed(bounds.as_deref()).map(Some).ok_or(Code::Forbidden),
+            Ok(restrictions) => self.narrowed(restrictions.as_deref()).map(Some).ok_or(Code::Forbidden),
             Err(Refusal::Unauthorized) => Err(Code::Unauthorized),
             Err(Refusal::TooMany) => Err(Code::RateLimited),
         }
@@ -206,8 +206,8 @@ impl Service {
             sessions: config.max_frozen_sessions,
             bytes: config.max_frozen_bytes,
         };
-        let admission = Admission::new(config.admission.clone(), Instant::now().into_std());
-        let admission = admission.map_err(|why| ConfigError::new("admission.auth", why))?;
+        let doorkeeper = Doorkeeper::new(config.admission.clone(), Instant::now().into_std());
+        let doorkeeper = doorkeeper.map_err(|why| ConfigError::new("admission.auth", why))?;
         let voices = voice::to_json(&settings.voices, synthesizer.format().sample_rate_hz);
         let telemetry = Arc::new(Telemetry::new());
         let shared = Shared {
@@ -223,7 +223,7 @@ impl Service {
             scripts: Gauge::default(),
             registry: Registry::new(bounds, Arc::clone(&telemetry)),
             telemetry,
-            admission: Arc::new(admission),
+            doorkeeper: Arc::new(doorkeeper),
             stop: watch::Sender::new(false),
         };
         Ok(Service { shared: Arc::new(shared), peer: |extensions| extensions.get().copied() })

@@ -9,8 +9,8 @@ use super::connection::Outcome;
 use super::report::shortened;
 use super::service::Shared;
 use super::suspended::{Claim, Registration, Suspended, buffered_bytes};
-use crate::access::{Permit, Slot};
-use crate::script::{self, Prompt, Script, ScriptError};
+use crate::access::{Permit, SessionSlot};
+use crate::script::{Prompt, Script, ScriptError, ScriptPiece};
 use crate::session::conversation;
 use crate::session::message::{Close, Code, Recover, ServerMessage};
 use crate::session::{Answer, Engine, Input, Output, Sentence, Session, Written};
@@ -41,7 +41,7 @@ pub(super) struct Speaking {
     /// The limits of the client.
     permit: Permit,
     /// Counts the session among those of its client.
-    slot: Option<Slot>,
+    slot: Option<SessionSlot>,
 }
 
 /// The connection's part in sessions that outlive their connection.
@@ -60,7 +60,7 @@ pub(super) enum Event {
     /// The connection that was asked for its session has handed it over, or has none any more.
     HandedOver(Option<Box<Suspended>>, Box<Recover>),
     /// The next piece of the answer that is being written; `None` at its end.
-    Written(Option<Result<script::Piece, ScriptError>>),
+    Written(Option<Result<ScriptPiece, ScriptError>>),
 }
 
 impl Speaking {
@@ -144,8 +144,8 @@ impl Speaking {
             running: host.shared.syntheses.clone(),
             slot: None,
         };
-        if self.permit.limits_sessions()
-            && !self.permit.spend(utterance.text.chars().count() as u64, Instant::now().into_std())
+        if self.permit.has_session_limits()
+            && !self.permit.spend_chars(utterance.text.chars().count() as u64, Instant::now().into_std())
         {
             session.handle(Input::Exhausted, Instant::now().into_std());
         }
@@ -236,14 +236,14 @@ impl Speaking {
 
     fn on_written(
         &mut self,
-        written: &Option<Result<script::Piece, ScriptError>>,
+        written: &Option<Result<ScriptPiece, ScriptError>>,
         now: Instant,
         shared: &Shared,
     ) {
         let Some(session) = &mut self.session else { return };
         let report = match written {
-            Some(Ok(script::Piece::Text(text))) => Written::Text(text),
-            Some(Ok(script::Piece::Warning { code, message })) => {
+            Some(Ok(ScriptPiece::Text(text))) => Written::Text(text),
+            Some(Ok(ScriptPiece::Warning { code, message })) => {
                 Written::Warning { code, message: message.clone() }
             }
             Some(Err(error)) => {
@@ -267,9 +267,9 @@ impl Application for Speaking {
     fn receive(&mut self, message: Incoming, now: Instant, host: &mut Host<'_>) {
         // The session protocol has no binary messages from a client.
         let (Some(session), Incoming::Text(text)) = (&mut self.session, message) else { return };
-        let is_limited = self.permit.limits_sessions();
+        let is_limited = self.permit.has_session_limits();
         if is_limited {
-            let held = self.permit.begin(&mut self.slot, now.into_std()).err();
+            let held = self.permit.reserve_session(&mut self.slot, now.into_std()).err();
             session.handle(Input::Hold(held), now.into_std());
         }
         let streams = session.streams();

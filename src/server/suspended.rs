@@ -9,7 +9,7 @@
 use super::metrics::{ClosedBy, Telemetry};
 use super::report::Record;
 use crate::access::credential::is_same;
-use crate::access::{Client, Slot};
+use crate::access::{ClientId, SessionSlot};
 use crate::gauge::{Counted, Gauge};
 use crate::script::Script;
 use crate::session::Session;
@@ -36,9 +36,9 @@ pub(crate) struct Suspended {
     pub(crate) speeches: VecDeque<Speech>,
     pub(crate) script: Option<Box<Script>>,
     /// The client that had the connection.
-    pub(crate) client: Client,
+    pub(crate) client: ClientId,
     /// Counts the session among those of its client.
-    pub(crate) slot: Option<Slot>,
+    pub(crate) slot: Option<SessionSlot>,
 }
 
 impl Suspended {

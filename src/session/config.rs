@@ -2,7 +2,7 @@
 
 use super::conversation;
 use super::message::TextSource;
-use crate::access::credential::Bounds;
+use crate::access::credential::Restrictions;
 use crate::access::rate::Rate;
 use crate::audio::Format;
 use crate::audio::voice::Voice;
@@ -68,16 +68,18 @@ pub struct SessionConfig {
 impl SessionConfig {
     /// The settings for a session that a credential narrows down; `None` if it allows no voice of this
     /// server.
-    pub fn within(&self, bounds: &Bounds) -> Option<SessionConfig> {
-        let mut config =
-            SessionConfig { is_bounded: self.is_bounded || bounds.max_session.is_some(), ..self.clone() };
-        if let Some(names) = &bounds.voices {
+    pub fn within(&self, restrictions: &Restrictions) -> Option<SessionConfig> {
+        let mut config = SessionConfig {
+            is_bounded: self.is_bounded || restrictions.max_session.is_some(),
+            ..self.clone()
+        };
+        if let Some(names) = &restrictions.voices {
             let known = |name: &String| self.voices.iter().find(|voice| voice.name == *name).cloned();
             config.voices = names.iter().filter_map(known).collect();
             config.voices.first()?;
         }
-        config.max_session_chars = self.max_session_chars.into_iter().chain(bounds.max_chars).min();
-        config.max_session = bounds.max_session.unwrap_or(self.max_session).min(self.max_session);
+        config.max_session_chars = self.max_session_chars.into_iter().chain(restrictions.max_chars).min();
+        config.max_session = restrictions.max_session.unwrap_or(self.max_session).min(self.max_session);
         Some(config)
     }
 }

@@ -3,7 +3,7 @@
 use super::SessionConfig;
 use super::conversation::Turn;
 use super::message::{Close, Code, Recover, ServerMessage};
-use crate::access::Held;
+use crate::access::QuotaReached;
 use crate::access::credential::Token;
 use crate::audio::Format;
 use crate::text::words::Word;
@@ -19,7 +19,7 @@ pub enum Input<'a> {
     /// A text message arrived.
     Message(&'a str),
     /// From now on, the reason why the client may start nothing; `None` if it may.
-    Hold(Option<Held>),
+    Hold(Option<QuotaReached>),
     /// The engine reports on the sentences of [`Output::Speak`], in order.
     Engine(Engine<'a>),
     /// The writer reports on [`Output::Write`].

@@ -41,7 +41,7 @@ pub use io::{Answer, Engine, Input, Output, Sentence, Written};
 pub use playback::Wait;
 pub use snapshot::Snapshot;
 
-use crate::access::Held;
+use crate::access::QuotaReached;
 use crate::access::credential::Token;
 use crate::access::rate::Bucket;
 use crate::ws::frames::{Batch, Sent};
@@ -138,7 +138,7 @@ pub struct Session {
     /// True if the writer of a restored session is gone.
     lacks_writer: bool,
     /// Why the client may start nothing now.
-    held: Option<Held>,
+    held: Option<QuotaReached>,
     outputs: VecDeque<Output>,
     /// Not boxed: a step would have to fetch it from somewhere else.
     stream: Option<Stream>,
@@ -546,8 +546,10 @@ impl Session {
         }
         if let Some(why) = self.held {
             let message = match why {
-                Held::Sessions => "Too many sessions of this client. End another, or try again later.",
-                Held::Speech => EXHAUSTED,
+                QuotaReached::Sessions => {
+                    "Too many sessions of this client. End another, or try again later."
+                }
+                QuotaReached::Characters => EXHAUSTED,
             };
             return Err(Fault::new(Code::RateLimited, message));
         }

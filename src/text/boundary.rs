@@ -1,4 +1,4 @@
-//! Where a sentence may end, and whether it does.
+//! The possible ends of a sentence, and the decision on each.
 
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -6,26 +6,26 @@ use std::ops::Range;
 use super::Segmenter;
 use super::language::{self, COMMON, Language, lists, terminator};
 
-/// How far past a possible end a decision looks, at most: characters that are not words, letters of a word.
+/// Most characters that a decision reads after a possible end: characters outside of words, bytes of a word.
 const MAX_SKIPPED: usize = 8;
 pub(super) const MAX_WORD_BYTES: usize = 32;
 
-/// A place where the segment may end, undecided until enough of what follows is known.
+/// A possible end of the segment, undecided until enough text follows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Mark {
     pub(super) kind: Kind,
-    /// The word that the terminator follows, and the one before that.
+    /// The word before the terminator, and the word before that.
     pub(super) token: Range<usize>,
     pub(super) before: Range<usize>,
-    /// End of the terminators and of what belongs to them: closing quotes, emoji, closing tags.
+    /// End of the terminators and of the closing quotes, emoji and closing tags that belong to them.
     pub(super) end: usize,
     pub(super) gap: Gap,
-    /// Where that which follows begins.
+    /// Start of the text that follows.
     pub(super) next: usize,
     pub(super) closed: bool,
 }
 
-/// What kind of end a [`Mark`] is.
+/// Kind of a [`Mark`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Kind {
     /// A dot.
@@ -33,9 +33,9 @@ pub(super) enum Kind {
     Ellipsis,
     /// A question or exclamation mark.
     Strong,
-    /// A terminator of a script that has no other use for it, with or without white space behind.
+    /// A terminator that has no other use in its script. White space after it is optional.
     Wide,
-    /// The end of a line, and no terminator.
+    /// The end of a line without a terminator.
     Line,
 }
 
@@ -53,25 +53,25 @@ pub(super) enum Verdict {
     Wait,
     Cut,
     Keep,
-    /// So many bytes more belong to the end.
+    /// This many bytes more belong to the end.
     Extend(usize),
 }
 
-/// What a dot after a word means.
+/// Meaning of a dot after a word.
 pub(super) enum Dotted {
-    /// Nothing special: the end, unless the next word is in lower case.
+    /// No special meaning: the end, unless the next word is in lower case.
     Word,
     Leading,
     Numbered,
     Ending,
-    /// Initials, "p.m.", ordinals: the end only before a word that begins sentences.
+    /// Initials, "p.m.", ordinals: the end only before a word that starts sentences.
     Initial,
     /// "So do I.", unless another initial follows.
     Pronoun,
 }
 
 impl Mark {
-    /// Takes white space that follows; false if this is none.
+    /// Takes white space after the mark; false for any other character.
     pub(super) fn follow(&mut self, space: Gap, after: usize) -> bool {
         if space == Gap::None {
             return false;
@@ -88,7 +88,7 @@ impl Mark {
         true
     }
 
-    /// Takes a character that belongs to the end itself; false if this one does not.
+    /// Takes a character that belongs to the end itself; false for any other character.
     pub(super) fn absorb(&mut self, c: char, after: usize, language: &Language) -> bool {
         let belongs = match self.gap {
             Gap::None => match terminator(c, language) {
@@ -108,7 +108,7 @@ impl Mark {
                 }
                 None => language::is_emoji(c) || language::extends(c),
             },
-            // At the beginning of a line an emoji serves as a bullet.
+            // At the beginning of a line, an emoji is a bullet.
             Gap::Space => language::is_emoji(c),
             Gap::Line | Gap::Paragraph => false,
         };
@@ -121,8 +121,8 @@ impl Mark {
 }
 
 impl Segmenter {
-    /// Whether the segment ends at this mark, going by what has been read behind it. `complete`: no more
-    /// comes.
+    /// Decides whether the segment ends at this mark, from the text read after it. With `complete`, no more
+    /// text follows.
     pub(super) fn decide(&self, mark: &Mark, complete: bool) -> Verdict {
         let next = &self.buffer[mark.next..];
         let Some(begin) = next.chars().next() else { return Verdict::Keep };
@@ -151,12 +151,12 @@ impl Segmenter {
                 Some(_) => {}
             }
         }
-        // The name of a tag says nothing about the sentence.
+        // The name of a tag does not count as the next word.
         let skipped =
             if begin == '<' { None } else { next.find(char::is_alphanumeric) }.unwrap_or(next.len());
         let word = &next[skipped..];
         if word.is_empty() && complete {
-            return Verdict::Keep; // nothing that could be spoken alone follows
+            return Verdict::Keep; // no speakable text follows
         }
         if word.is_empty() && begin != '<' && !next.contains('\n') && next.chars().count() <= MAX_SKIPPED {
             return Verdict::Wait;
@@ -165,11 +165,12 @@ impl Segmenter {
         self.decide_spaced(mark, word, bracketed, complete)
     }
 
-    /// No white space follows: the end only in scripts that use none, or where it was forgotten ("end.Then").
+    /// Decides without white space after the mark: an end only in scripts that use none, or if the space is
+    /// missing ("end.Then").
     fn decide_unspaced(&self, mark: &Mark, next: &str, begin: char, complete: bool) -> Verdict {
         let after = next[begin.len_utf8()..].chars().next();
         if mark.kind == Kind::Wide || language::is_ideographic(begin) && mark.kind != Kind::Ellipsis {
-            // Japanese reported speech goes on: 「はい。」と言った。
+            // Japanese reported speech continues: 「はい。」と言った。
             let reported = mark.closed && (begin == 'と' || begin == 'っ');
             return if reported { Verdict::Keep } else { Verdict::Cut };
         }
@@ -191,7 +192,7 @@ impl Segmenter {
         }
     }
 
-    /// White space follows, then this word, as far as it has been read.
+    /// Decides with white space after the mark, and then `word`, as far as it has been read.
     fn decide_spaced(&self, mark: &Mark, word: &str, bracketed: bool, complete: bool) -> Verdict {
         let first = word.chars().next().unwrap_or('-');
         let end = word.find(|c: char| !c.is_alphanumeric());
@@ -276,7 +277,7 @@ impl Segmenter {
     }
 }
 
-/// Whether this line begins an item of a list, a heading or a line of dialogue; none if more must be seen.
+/// True if the line begins a list item, a heading or a line of dialogue; `None` if more text is needed.
 fn begins_item(line: &str, complete: bool) -> Option<bool> {
     let undecided = if complete { Some(false) } else { None };
     let mut rest = line.chars();
@@ -299,7 +300,7 @@ fn begins_item(line: &str, complete: bool) -> Option<bool> {
     line.chars().nth(label).map(char::is_whitespace).or(undecided)
 }
 
-/// Whether this is a Roman numeral, as in "Art. IV"; "I" is more often the pronoun.
+/// True for a Roman numeral, as in "Art. IV", except "I", which is more often the pronoun.
 fn is_roman(word: &str) -> bool {
     word != "I" && !word.is_empty() && word.chars().all(|c| "IVXLCDM".contains(c))
 }

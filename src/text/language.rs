@@ -1,23 +1,23 @@
-//! What the segmenter knows of languages and characters: tables, no decisions.
+//! Tables of languages and characters for the segmenter. No decisions.
 
 use super::boundary::Kind;
 
-/// What one language adds to the rules: space-separated words, written without the final dot.
+/// Words of one language, separated by spaces and written without the final dot.
 ///
 /// A word in lower case matches in any case; one with a capital matches only as written, for abbreviations
 /// that are also ordinary words ("Sat.", "sat.").
 #[derive(Debug)]
 pub(super) struct Language {
     tags: &'static str,
-    /// Something always follows: "Dr.", "e.g.". Never the end of a sentence.
+    /// Never the end of a sentence: "Dr.", "e.g.".
     pub(super) leading: &'static str,
-    /// A number follows ("No. 5"), else it is an ordinary word ("No. Try again.").
+    /// Not the end if a number follows ("No. 5"), else an ordinary word ("No. Try again.").
     pub(super) numbered: &'static str,
-    /// May well be the last word: the end of a sentence if a capital follows ("etc.", "Inc.").
+    /// The end of a sentence if a capital follows ("etc.", "Inc.").
     pub(super) ending: &'static str,
-    /// Words that begin sentences and are not names. They decide after initials and dotted abbreviations.
+    /// Words that start sentences and are not names. They decide after initials and dotted abbreviations.
     pub(super) starters: &'static str,
-    /// Whether a number with a dot is an ordinal ("3. Mai").
+    /// True if a number with a dot is an ordinal ("3. Mai").
     pub(super) ordinals: bool,
 }
 
@@ -123,11 +123,11 @@ const LANGUAGES: &[Language] = &[
     },
 ];
 
-/// Places called after a saint: here "St." is not a street.
+/// Words before "St." that make it a saint, not a street.
 pub(super) const PLACES: &str = "mount mt port fort east lake";
 
 impl Language {
-    /// The language of a tag such as "de-AT"; English if there is none or it is not in the table.
+    /// Returns the language of a tag such as "de-AT"; English if there is no tag or no table for it.
     pub(super) fn of(tag: Option<&str>) -> &'static Language {
         let primary = tag.and_then(|t| t.split(['-', '_']).next()).unwrap_or("en");
         let spoken = |l: &&Language| l.tags.split(' ').any(|t| t.eq_ignore_ascii_case(primary));
@@ -159,13 +159,13 @@ pub(super) mod by_tag {
     }
 }
 
-/// Whether the space-separated `list` holds `word`.
+/// True if the space-separated `list` contains `word`.
 pub(super) fn lists(list: &str, word: &str) -> bool {
     let lower = word.to_lowercase();
     list.split_ascii_whitespace().any(|entry| entry == word || entry == lower)
 }
 
-/// What kind of sentence terminator this is, if it is one.
+/// Returns the kind of a sentence terminator.
 pub(super) fn terminator(c: char, language: &Language) -> Option<Kind> {
     Some(match c {
         '.' | '．' => Kind::Stop,
@@ -178,63 +178,63 @@ pub(super) fn terminator(c: char, language: &Language) -> Option<Kind> {
     })
 }
 
-/// Most text is ASCII: it is not worth searching the list for it.
+/// True if `list` contains the character. Most text is ASCII, so the list is not searched for it.
 fn beyond_ascii(c: char, list: &str) -> bool {
     !c.is_ascii() && list.contains(c)
 }
 
-/// Quotation marks of either side, brackets that close, and Markdown's emphasis.
+/// True for quotation marks of either side, closing brackets, and Markdown's emphasis.
 pub(super) fn is_closer(c: char) -> bool {
     is_quote(c)
         || matches!(c, ')' | ']' | '}' | '*' | '_' | '`' | '~')
         || beyond_ascii(c, "」』】）］｝》〉｣〕")
 }
 
-/// Quotation marks: which side they belong to depends on the language, so context decides.
+/// True for quotation marks. Their side depends on the language, so the context decides.
 pub(super) fn is_quote(c: char) -> bool {
     matches!(c, '"' | '\'') || beyond_ascii(c, "“”„‟‘’‚‛«»‹›＂")
 }
 
-/// After one of these a new word begins, though no space is there.
+/// True if a new word begins after the character, without a space.
 pub(super) fn begins_word(c: char) -> bool {
     matches!(c, '(' | '[' | '{' | '"' | '*' | '`' | '>') || beyond_ascii(c, "“„«¿¡–—「『（【《")
 }
 
-/// A clause may end here if white space follows.
+/// True if a clause may end here before white space.
 pub(super) fn ends_clause(c: char) -> bool {
     matches!(c, ',' | ';' | ':' | ')' | '،' | '؛')
 }
 
-/// Follows its word without a space in every script, so a line does not begin with it.
+/// True if the character follows its word without a space in every script, so that no line begins with it.
 pub(super) fn is_punctuation(c: char) -> bool {
     ends_clause(c) || beyond_ascii(c, "，、；：") || terminator(c, &COMMON).is_some()
 }
 
-/// A clause may end here whatever follows.
+/// True if a clause may end here before any character.
 pub(super) fn ends_clause_unspaced(c: char) -> bool {
     beyond_ascii(c, "—，、；：")
 }
 
-/// Chinese and Japanese: no spaces between words, and a line may break between any two characters.
+/// True for Chinese and Japanese: no spaces between words, and a line may break between any two characters.
 pub(crate) fn is_ideographic(c: char) -> bool {
     matches!(c, '々' | '〇' | '\u{3041}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' | '\u{3400}'..='\u{4dbf}'
         | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff66}'..='\u{ff9d}'
         | '\u{20000}'..='\u{3ffff}')
 }
 
-/// Scripts that put no space between words: also Thai, Lao, Tibetan, Myanmar, Khmer.
+/// True for scripts without spaces between words: also Thai, Lao, Tibetan, Myanmar, Khmer.
 pub(super) fn is_unspaced(c: char) -> bool {
     is_ideographic(c) || matches!(c, '\u{e00}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
 }
 
-/// Emoji and pictographs, with what builds them (flags, joiners, keycaps).
+/// True for emoji and pictographs, and their parts (flags, joiners, keycaps).
 pub(crate) fn is_emoji(c: char) -> bool {
     matches!(c, '\u{200d}' | '\u{20e3}' | '\u{2600}'..='\u{27bf}' | '\u{2b00}'..='\u{2bff}' | '\u{fe0f}'
         | '\u{1f000}'..='\u{1faff}' | '\u{e0020}'..='\u{e007f}')
 }
 
-/// Belongs to the character before it: combining marks, variation selectors, joiners, skin tones. Approximate
-/// on purpose: it only improves where over-long text is cut.
+/// True if the character belongs to the one before it: combining marks, variation selectors, joiners, skin
+/// tones. Approximate: it only improves the cuts of over-long text.
 pub(super) fn extends(c: char) -> bool {
     match c {
         // The Indic blocks share one layout: signs at the start, vowel signs at 3A to 4D, marks around 51 and

@@ -1,49 +1,49 @@
-//! Markdown in, the text that is to be spoken out.
+//! Markdown in, text to speak out.
 //!
-//! Reads one character at a time and never looks at where the stream was cut. What cannot be decided yet is
-//! held back, never more than [`MAX_HELD`] characters. It knows the Markdown that language models write, not
-//! all of CommonMark: where the two differ, text is kept.
+//! This module reads one character at a time, so the fragments of the stream cannot matter. It holds undecided
+//! text back, at most [`MAX_HELD`] characters. It knows the Markdown that language models write, not all of
+//! CommonMark; text that it does not know as markup is kept.
 
 use crate::text::is_emoji;
 use serde::{Deserialize, Serialize};
 
-/// Longest text of a link, tag or line of punctuation that is recognised; a longer one is ordinary text.
+/// Longest text of a link, a tag or a line of punctuation, in characters. A longer one is ordinary text.
 const MAX_HELD: usize = 200;
-/// Longest address of a link.
+/// Longest address of a link, in characters.
 const MAX_ADDRESS: usize = 2_000;
 
-/// Turns streamed Markdown into text to be spoken.
+/// Turns streamed Markdown into text to speak.
 ///
-/// Emphasis, headings, bullets, rules, link addresses, tags and emoji disappear, fenced code with all it
-/// holds. Items, headings and rows of tables become paragraphs, because no voice can show a line.
+/// It removes the marks of emphasis, headings and items, rules, link addresses, tags, emoji, and fenced code
+/// with its content. Items, headings and rows of tables become paragraphs, because a voice cannot show a line.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Cleaner {
-    line: Line,
+pub(super) struct Cleaner {
+    line: LineKind,
     inline: Inline,
-    /// What waits for a decision, of the line's beginning or of an inline construct.
+    /// Undecided text: the beginning of a line, or of an inline construct.
     held: String,
     held_chars: usize,
-    /// The last character put out, and white space that is put out only before the next.
+    /// The last character written, and white space to write before the next one.
     previous: Option<char>,
     space: bool,
-    /// Line breaks since then: two make a paragraph, more say no more.
+    /// LineKind breaks since then, at most two: two make a paragraph.
     breaks: usize,
     code: bool,
-    table: Table,
+    table: TableState,
     after_emoji: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-enum Line {
-    /// Nothing but white space and marks so far.
+enum LineKind {
+    /// Only white space and marks so far.
     #[default]
     Beginning,
     Text,
-    /// A line that is left out.
+    /// A line that is removed.
     Dropped,
     /// A heading or an item: a paragraph of its own.
     Paragraph,
-    /// Inside fenced code: at the beginning of a line, and further on. The fence is of this character.
+    /// Inside of fenced code: at the beginning of a line, and after it. The character is that of the fence.
     Fenced(char),
     FencedText(char),
 }
@@ -55,39 +55,39 @@ enum Inline {
     /// A run of `*`, `_`, `~` or backticks.
     Run(char),
     Escape,
-    /// `!`, perhaps of an image.
+    /// A `!` that may begin an image.
     Bang,
     /// The text of a link, after `[`.
     Link,
-    /// After the `]` of a link, or of none.
+    /// After the `]` that may end the text of a link.
     Linked,
     Bracket,
-    /// The address of a link, with so many open parentheses, or its reference.
+    /// The address of a link, with this many open parentheses.
     Address(usize),
     Reference,
     Tag,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-enum Table {
+enum TableState {
     #[default]
     None,
     Row,
-    /// A cell is over; the next begins with its first character.
+    /// After a cell; the next begins with its first character.
     Cell,
 }
 
 impl Cleaner {
-    /// Takes the next piece of the Markdown and appends to `out` what is decided.
-    pub fn push(&mut self, fragment: &str, out: &mut String) {
+    /// Takes the next fragment of Markdown, and appends the decided text to `out`.
+    pub(super) fn push(&mut self, fragment: &str, out: &mut String) {
         for c in fragment.chars() {
             self.read(c, out);
         }
     }
 
-    /// Appends what was held back, as it stands. More text may follow.
-    pub fn finish(&mut self, out: &mut String) {
-        if self.line == Line::Beginning {
+    /// Appends the text that was held back, unchanged. More text may follow.
+    pub(super) fn finish(&mut self, out: &mut String) {
+        if self.line == LineKind::Beginning {
             self.begin_line(None, out);
         }
         self.settle(out);
@@ -101,7 +101,7 @@ impl Cleaner {
             return;
         }
         match self.line {
-            Line::Beginning => {
+            LineKind::Beginning => {
                 if c == '\n' {
                     self.begin_line(Some(c), out);
                     self.end_line(out);
@@ -110,35 +110,35 @@ impl Cleaner {
                     self.begin_line(Some(c), out);
                 }
             }
-            Line::Text | Line::Paragraph if c == '\n' => {
-                // A link's text may go on in the next line, nothing else does.
+            LineKind::Text | LineKind::Paragraph if c == '\n' => {
+                // Inline constructs end with the line.
                 self.settle(out);
                 self.end_line(out);
             }
-            Line::Text | Line::Paragraph => self.read_inline(c, out),
-            Line::Dropped if c == '\n' => self.end_line(out),
-            Line::Dropped => {}
-            Line::Fenced(_) | Line::FencedText(_) => self.read_fenced(c),
+            LineKind::Text | LineKind::Paragraph => self.read_inline(c, out),
+            LineKind::Dropped if c == '\n' => self.end_line(out),
+            LineKind::Dropped => {}
+            LineKind::Fenced(_) | LineKind::FencedText(_) => self.read_fenced(c),
         }
     }
 
     fn read_fenced(&mut self, c: char) {
-        let (Line::Fenced(fence) | Line::FencedText(fence)) = self.line else { return };
+        let (LineKind::Fenced(fence) | LineKind::FencedText(fence)) = self.line else { return };
         if c == '\n' {
             self.take_held();
-            self.line = Line::Fenced(fence);
-        } else if self.line == Line::Fenced(fence) && !c.is_whitespace() {
+            self.line = LineKind::Fenced(fence);
+        } else if self.line == LineKind::Fenced(fence) && !c.is_whitespace() {
             self.hold(c);
             if c != fence {
-                self.line = Line::FencedText(fence);
+                self.line = LineKind::FencedText(fence);
             } else if self.held_chars == 3 {
                 self.take_held();
-                self.line = Line::Dropped;
+                self.line = LineKind::Dropped;
             }
         }
     }
 
-    /// Decides what the line is, once its beginning shows it. `last` is the newest character, none at the
+    /// Decides the kind of the line once its beginning shows it. `last` is the newest character; `None` at the
     /// end.
     fn begin_line(&mut self, last: Option<char>, out: &mut String) {
         let text = self.held.trim_start();
@@ -148,12 +148,12 @@ impl Cleaner {
         if text.is_empty() && complete {
             self.take_held();
         } else if text.starts_with("```") || text.starts_with("~~~") {
-            self.line = Line::FencedText(if text.starts_with('`') { '`' } else { '~' });
+            self.line = LineKind::FencedText(if text.starts_with('`') { '`' } else { '~' });
             self.take_held();
         } else if text.starts_with('>') {
-            self.take_held(); // a quotation: what follows is the beginning of a line again
+            self.take_held(); // a quotation: the rest begins a line again
         } else if complete && marks && is_rule(text) {
-            self.line = if last.is_some() { Line::Dropped } else { Line::Beginning };
+            self.line = if last.is_some() { LineKind::Dropped } else { LineKind::Beginning };
             self.take_held();
             self.paragraph(out);
         } else if complete || !undecided || self.held_chars > MAX_HELD {
@@ -161,9 +161,9 @@ impl Cleaner {
             let text = text[label..].to_owned();
             self.take_held();
             let row = text.starts_with('|');
-            self.table = if row { Table::Row } else { Table::None };
-            self.line = if row || label > 0 { Line::Paragraph } else { Line::Text };
-            if self.line == Line::Paragraph {
+            self.table = if row { TableState::Row } else { TableState::None };
+            self.line = if row || label > 0 { LineKind::Paragraph } else { LineKind::Text };
+            if self.line == LineKind::Paragraph {
                 self.paragraph(out);
             }
             for c in text.chars() {
@@ -173,12 +173,12 @@ impl Cleaner {
     }
 
     fn end_line(&mut self, out: &mut String) {
-        if self.line == Line::Paragraph {
+        if self.line == LineKind::Paragraph {
             self.paragraph(out);
         }
-        self.line = Line::Beginning;
+        self.line = LineKind::Beginning;
         self.code = false;
-        self.table = Table::None;
+        self.table = TableState::None;
         self.put_line_break(out);
     }
 
@@ -198,7 +198,7 @@ impl Cleaner {
                 }
                 self.put(c, out);
             }
-            // An image as the text of a link: the outer brackets go, their address as well.
+            // An image as the text of a link: the outer brackets and their address are removed.
             Inline::Link if c == '[' && self.held == "!" => self.open(Inline::Link),
             Inline::Link if c == ']' => self.inline = Inline::Linked,
             Inline::Tag if c == '>' => {
@@ -269,8 +269,8 @@ impl Cleaner {
             '[' => self.open(Inline::Link),
             ']' => self.open(Inline::Bracket),
             '<' => self.open(Inline::Tag),
-            '|' if self.table != Table::None => {
-                self.table = Table::Cell;
+            '|' if self.table != TableState::None => {
+                self.table = TableState::Cell;
                 self.space = false;
             }
             _ => self.put(c, out),
@@ -282,12 +282,12 @@ impl Cleaner {
         self.inline = inline;
     }
 
-    /// Ends what is open, because the line or the text ends.
+    /// Ends the open construct at the end of the line or the text.
     fn settle(&mut self, out: &mut String) {
         self.settle_before(None, out);
     }
 
-    /// Puts out what turned out to be no markup, given the character that follows.
+    /// Writes the held text if it is not markup, given the character that follows.
     fn settle_before(&mut self, next: Option<char>, out: &mut String) {
         let inline = std::mem::take(&mut self.inline);
         let held = self.take_held();
@@ -346,7 +346,7 @@ impl Cleaner {
     }
 
     fn put(&mut self, c: char, out: &mut String) {
-        // Joiners mean something in other scripts, so they go only with the emoji that they join.
+        // Joiners have a meaning in other scripts, so they are removed only after an emoji.
         let emoji = is_emoji(c) && (c != '\u{200d}' || self.after_emoji);
         if c.is_whitespace() {
             self.space = true;
@@ -357,8 +357,8 @@ impl Cleaner {
         if emoji {
             return;
         }
-        if self.table == Table::Cell {
-            self.table = Table::Row;
+        if self.table == TableState::Cell {
+            self.table = TableState::Row;
             self.space = false;
             if self.previous.is_some_and(|p| !p.is_whitespace()) {
                 out.push_str(", ");
@@ -388,20 +388,20 @@ impl Cleaner {
     }
 }
 
-/// Whether this may still become a label: `#` and `+` wait for the white space behind them, `` ` `` and `~`
-/// for the rest of a fence.
+/// True if the text may still become a label: `#` and `+` wait for white space, `` ` `` and `~` for the rest of
+/// a fence.
 fn is_prefix(text: &str) -> bool {
     let run = |c: char, most: usize| text.len() <= most && text.chars().all(|t| t == c);
     run('#', 6) || run('+', 1) || run('`', 2) || run('~', 2) || is_task(text)
 }
 
-/// Whether this may still become the label of a task, `- [ ] `.
+/// True if the text may still become the label of a task, `- [ ] `.
 fn is_task(text: &str) -> bool {
     let rest = text.strip_prefix(['-', '*', '+']).unwrap_or("");
     !rest.is_empty() && [" [ ]", " [x]", " [X]"].iter().any(|label| label.starts_with(rest))
 }
 
-/// Bytes of the mark that makes this line a heading or an item, with the white space behind it.
+/// Returns the length in bytes of the mark of a heading or item, with the white space after it.
 fn label(text: &str) -> usize {
     let heading = text.len() - text.trim_start_matches('#').len();
     let mark = if text.starts_with(['-', '*', '+']) {
@@ -418,7 +418,7 @@ fn label(text: &str) -> usize {
     if task { mark + 5 } else { mark + 1 }
 }
 
-/// A thematic break, the line under a heading or the line under a table's head.
+/// True for a thematic break, the line under a heading, or the line under a table's head.
 fn is_rule(text: &str) -> bool {
     let marks: String = text.split_whitespace().collect();
     let same = |c: char| marks.len() >= 3 && marks.chars().all(|m| m == c);
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn cases_cut_anywhere() {
+    fn cases_are_the_same_cut_anywhere() {
         for (text, expected) in CASES {
             assert_eq!(clean([*text]), *expected, "{text:?}");
             assert_eq!(clean(characters(text)), *expected, "{text:?} by character");
@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn any_mixture_can_be_cut_anywhere() {
+    fn mixtures_are_the_same_cut_anywhere() {
         let all: Vec<&str> = CASES.iter().map(|(text, _)| *text).collect();
         for separator in ["", " ", "\n", "[", "`", "*", "<b", "!"] {
             let text = all.join(separator);
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_markdown_is_kept_or_dropped_in_bounded_memory() {
+    fn memory_is_bounded_for_hostile_markdown() {
         for pattern in [
             "[", "[a", "<a", "*", "_ ", "`", "!", "![", "](", "\\", "#", "-", "- ", ">", "|", "~", "[a](",
             "[a][", "* ",
@@ -518,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn text_may_follow_after_finish() {
+    fn finish_allows_more_text() {
         let (mut cleaner, mut out) = (Cleaner::default(), String::new());
         for fragment in ["One ", "*two", "*\n", "- three"] {
             cleaner.push(fragment, &mut out);

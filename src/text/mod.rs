@@ -1,23 +1,22 @@
-//! Streamed text in, speakable segments (sentences) out.
+//! Streamed text in, segments (sentences) to speak out.
 //!
-//! Knows no clock, session or engine. The text is read one character at a time and nothing else is looked at,
-//! so where the stream was cut cannot matter: a decision that needs to see more waits for it as a [`Mark`].
-//! What was read before a cut and belongs after it is read once more; every such rest is bounded, so time is
+//! This module has no clock, and knows no session and no engine. It reads the text one character at a time, so
+//! the fragments of the stream cannot matter. A decision that needs more text waits for it as a [`Mark`]. After
+//! a cut, the characters that belong to the next segment are read again. Their number is bounded, so time is
 //! linear in the text.
 //!
-//! Why not a crate: of the first 75 cases in the tests the rules of UAX #29 (unicode-segmentation 1.13,
-//! icu_segmenter 2.4) split 57 as a reader would, sentencex 0.1.33 split 61; these rules split all. The three
-//! want the whole text: they would have to be run again for each fragment, and what follows may move the
-//! boundary that they found last. UAX #29 knows no abbreviations; srx 0.1 brings no rules, only the reader
-//! for a file of them; sentencex and icu_segmenter bring 29 further crates each, sentencex a command-line
-//! parser among them.
+//! Reasons against a crate, on the first 75 cases of the tests: the rules of UAX #29 (unicode-segmentation 1.13,
+//! icu_segmenter 2.4) split 57 as a reader would, sentencex 0.1.33 split 61, and these rules split all. The
+//! three need the whole text: each fragment would need a new run, and later text may move the last boundary.
+//! UAX #29 knows no abbreviations. srx 0.1 reads files of rules, but has none. sentencex and icu_segmenter add
+//! 29 crates each.
 
 mod boundary;
 mod language;
-pub mod markdown;
+mod markdown;
 pub(crate) mod redact;
 mod scan;
-pub mod words;
+pub(crate) mod words;
 
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -28,37 +27,38 @@ use language::{Language, terminator};
 pub(super) use language::{is_emoji, is_ideographic};
 use scan::{Scan, Tag};
 
-/// A run without white space is cut after this many characters: engines take quadratic time over one word.
+/// Longest run without white space, in characters. Engines need quadratic time for one word.
 const MAX_TOKEN_CHARS: usize = 200;
-/// A segment is cut before the word after these: engines take quadratic time over one sentence.
+/// Most words of a segment. Engines need quadratic time for one sentence.
 const MAX_WORDS: usize = 40;
-/// How text is cut into segments.
+
+/// Settings of a [`Segmenter`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Segmentation {
-    /// Language of the text as a tag such as "de" or "pt-BR", of which only the first part counts.
+    /// Language of the text, as a tag such as `de` or `pt-BR`. Only its first part counts.
     ///
-    /// It selects the abbreviations. Default: none, which means English, as does a language without a table.
+    /// It selects the abbreviations. Default: none. No language, or one without a table, means English.
     pub language: Option<String>,
-    /// Characters of the longest segment; a longer one is cut at the best place before. Default: 300.
+    /// Most characters of a segment. A longer one is cut at the best place before. Default: 300.
     pub max_chars: usize,
-    /// A sentence with fewer characters is joined with the next one, except by [`Segmenter::flush`] and
-    /// [`Segmenter::finish`]. Default: 0, every sentence is a segment.
+    /// Fewest characters of a segment. A shorter sentence is joined with the next one, except by
+    /// [`Segmenter::flush`] and [`Segmenter::finish`]. Default: 0, so that every sentence is a segment.
     pub min_chars: usize,
-    /// Whether the first segment of the stream may end with a clause (comma, semicolon, colon, dash), so that
-    /// its audio comes sooner. Default: no.
+    /// True if the first segment may end with a clause (comma, semicolon, colon, dash), so that its audio
+    /// starts sooner. Default: false.
     pub first_clause: bool,
-    /// What is taken out of the text before it is cut. Default: nothing.
+    /// Markup to remove before the text is cut. Default: none.
     pub clean: Clean,
 }
 
-/// Markup that a text may hold.
+/// Markup that is removed from a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clean {
-    /// The text is spoken as it comes.
+    /// Removes nothing.
     #[default]
     None,
-    /// Markdown: its marks, link addresses, fenced code and emoji are not spoken; see [`Cleaner`].
+    /// Removes Markdown: its marks, link addresses, fenced code, and emoji.
     Markdown,
 }
 
@@ -70,8 +70,8 @@ impl Default for Segmentation {
 
 /// Cuts a stream of text into segments: push fragments, take segments, finish.
 ///
-/// The same text gives the same segments however it was divided into fragments. Apart from white space around
-/// segments nothing is lost or changed, unless [`Segmentation::clean`] says so.
+/// The same text gives the same segments, however it is divided into fragments. Only white space around
+/// segments is lost, and the markup that [`Segmentation::clean`] removes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Segmenter {
     settings: Segmentation,
@@ -81,7 +81,7 @@ pub struct Segmenter {
     ready: VecDeque<String>,
     ready_chars: usize,
     first: bool,
-    /// The segment being read, from its first character that is not white space.
+    /// The current segment, from its first character that is not white space.
     buffer: String,
     chars: usize,
     scan: Scan,
@@ -92,7 +92,7 @@ pub struct Segmenter {
 }
 
 impl Segmenter {
-    /// A segmenter at the beginning of a stream.
+    /// Returns a segmenter at the beginning of a stream.
     pub fn new(settings: Segmentation) -> Segmenter {
         Segmenter {
             language: Language::of(settings.language.as_deref()),
@@ -110,7 +110,7 @@ impl Segmenter {
         }
     }
 
-    /// Takes the next piece of the text, which may begin and end anywhere.
+    /// Takes the next fragment of the text. It may begin and end anywhere.
     pub fn push(&mut self, fragment: &str) {
         match self.settings.clean {
             Clean::None => self.read_all(fragment),
@@ -122,14 +122,14 @@ impl Segmenter {
         }
     }
 
-    /// The next complete segment: trimmed, never empty.
+    /// Returns the next complete segment: trimmed, never empty.
     pub fn next_segment(&mut self) -> Option<String> {
         let segment = self.ready.pop_front()?;
         self.ready_chars -= segment.chars().count();
         Some(segment)
     }
 
-    /// Completes what has been pushed as it stands, without waiting for what may follow. More text may.
+    /// Completes the text pushed so far, without waiting for more. More text may follow.
     pub fn flush(&mut self) {
         let mut text = String::new();
         self.cleaner.finish(&mut text);
@@ -143,12 +143,12 @@ impl Segmenter {
         self.emit(self.buffer.len());
     }
 
-    /// Completes the last segments: no more text follows.
+    /// Completes the last segments. No more text follows.
     pub fn finish(&mut self) {
         self.flush();
     }
 
-    /// Characters pushed and not yet taken as segments, not counting white space around segments.
+    /// Returns the number of characters pushed and not yet taken, without white space around segments.
     pub fn buffered_chars(&self) -> usize {
         self.ready_chars + self.chars
     }
@@ -190,7 +190,7 @@ impl Segmenter {
         self.mark.is_none() && self.speaks(end) && chars >= self.settings.min_chars
     }
 
-    /// Follows possible ends of the sentence; true if this character decided one and it was cut there.
+    /// Follows possible ends of the sentence. True if this character decided one, and the sentence was cut there.
     fn watch(&mut self, c: char, at: usize) -> bool {
         let after = at + c.len_utf8();
         let space = match c {
@@ -250,12 +250,12 @@ impl Segmenter {
         false
     }
 
-    /// Whether the buffer up to here has anything to speak.
+    /// True if the buffer up to `end` contains a letter or digit.
     fn speaks(&self, end: usize) -> bool {
         self.scan.first_letter.is_some_and(|at| at < end)
     }
 
-    /// A sentence ends here: with the segment, or within it if that is still too short.
+    /// Ends a sentence at `end`, and the segment too if it is long enough.
     fn end_sentence(&mut self, end: usize) {
         let rest = self.buffer[end..].chars().count();
         if self.speaks(end) && self.chars - rest >= self.settings.min_chars {
@@ -267,7 +267,7 @@ impl Segmenter {
         self.scan.space = self.scan.space.min(end);
         self.scan.clause = self.scan.clause.min(end);
         self.scan.character = self.scan.character.min(end);
-        // What was read behind the end is read again: it may not stand for what is before it.
+        // The text after the end is read again: it must not count for the sentence before it.
         let last_word = end - self.buffer.rsplit(char::is_whitespace).next().map_or(0, str::len);
         self.scan = Scan {
             joint: end,
@@ -283,7 +283,7 @@ impl Segmenter {
         self.read_all(&rest);
     }
 
-    /// Makes the buffer up to here a segment and reads the rest again, as the beginning of the next.
+    /// Makes the buffer up to `end` a segment, and reads the rest again as the start of the next one.
     fn emit(&mut self, end: usize) {
         let rest = self.detach(end);
         let segment = std::mem::take(&mut self.buffer);
@@ -305,12 +305,12 @@ impl Segmenter {
         rest
     }
 
-    /// Where a segment that is too long ends, given its last character.
+    /// Returns the best end of a segment that is too long, given its last character.
     fn best_cut(&self, c: char, at: usize) -> usize {
         let scan = &self.scan;
         if scan.token_chars <= MAX_TOKEN_CHARS {
             let mark = self.mark.as_ref().map_or(0, |m| m.end);
-            // Not too early, or a long text falls into crumbs; this also bounds how much is read again.
+            // Not in the first third: short segments sound bad, and the rest is read again.
             let good = |&end: &usize| end <= at && end * 3 >= at;
             if let Some(end) = [mark, scan.joint, scan.clause].into_iter().find(|end| *end > 0 && good(end)) {
                 return end;

@@ -1,17 +1,18 @@
-//! Keeps what people say out of the operator's log: services and programs that fail like to quote
-//! what they were asked to speak.
+//! Keeps spoken text out of the operator's log: failing services and programs often quote it.
 
 use std::borrow::Cow;
 
-/// Words in a row that make a quotation.
+/// Number of words in a row that make a quotation.
 const WORDS: usize = 3;
 
-/// What stands in the place of it, and of all behind it.
-const WITHHELD: &str = "(the rest quotes what is spoken)";
+/// Replacement for a quotation and the rest of its line.
+const WITHHELD: &str = "(the rest quotes the spoken text)";
 
-/// The line up to where it quotes one of the texts: so many words of it in a row, however they are
-/// punctuated, quoted or escaped, or a shorter one as it stands.
-pub(crate) fn discreet<'a>(line: &'a str, texts: &[&str]) -> Cow<'a, str> {
+/// Cuts a line off where it quotes one of the texts.
+///
+/// A quotation is three words of a text in a row, whatever the punctuation, quotes or escapes between them. A
+/// shorter text must match as a whole.
+pub(crate) fn redact<'a>(line: &'a str, texts: &[&str]) -> Cow<'a, str> {
     let words = words(line);
     let first = texts.iter().filter_map(|text| quotation(line, &words, text)).min();
     match first {
@@ -20,12 +21,12 @@ pub(crate) fn discreet<'a>(line: &'a str, texts: &[&str]) -> Cow<'a, str> {
     }
 }
 
-/// Where a line begins to quote a text.
+/// Returns the start of a quotation of the text.
 fn quotation(line: &str, line_words: &[(usize, &str)], text: &str) -> Option<usize> {
     let text_words: Vec<&str> = words(text).into_iter().map(|(_, word)| word).collect();
     match text_words.len() {
         0 => return None,
-        // A word or two of it are in many a line that quotes nothing.
+        // One or two words may match by chance, so the whole text has to.
         1..WORDS => return line.find(text.trim()),
         _ => {}
     }
@@ -36,12 +37,12 @@ fn quotation(line: &str, line_words: &[(usize, &str)], text: &str) -> Option<usi
     line_words.windows(WORDS).find(|window| is_quoted(window)).map(|window| window[0].0)
 }
 
-/// Runs of letters and digits, with their places.
+/// Returns the runs of letters and digits, with their positions.
 fn words(text: &str) -> Vec<(usize, &str)> {
     let is_word = |c: char| c.is_alphanumeric();
     text.split(|c: char| !is_word(c))
         .filter(|word| !word.is_empty())
-        // Slices of the text: where they begin is the distance from its beginning.
+        // A slice of the text: the distance of the pointers is its position.
         .map(|word| (word.as_ptr() as usize - text.as_ptr() as usize, word))
         .collect()
 }
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotations_are_cut_off_and_nothing_else_is() {
+    fn quotations_alone_are_cut_off() {
         let text = "Good evening, the \"kettle\" is on.";
         for (line, expected) in [
             ("answered 500: out of memory", None),
@@ -66,11 +67,11 @@ mod tests {
             ("", None),
         ] {
             let expected = expected.map_or(line.to_owned(), |kept| format!("{kept}{WITHHELD}"));
-            assert_eq!(discreet(line, &["", text]), expected, "{line}");
+            assert_eq!(redact(line, &["", text]), expected, "{line}");
         }
-        assert_eq!(discreet("yes, it failed", &["Yes."]), "yes, it failed");
-        assert_eq!(discreet("it was asked for: Yes.", &["Yes. "]), format!("it was asked for: {WITHHELD}"));
-        assert_eq!(discreet("bad: Grüß Gott", &["Grüß Gott"]), format!("bad: {WITHHELD}"));
-        assert_eq!(discreet("bad: …", &["…"]), "bad: …");
+        assert_eq!(redact("yes, it failed", &["Yes."]), "yes, it failed");
+        assert_eq!(redact("it was asked for: Yes.", &["Yes. "]), format!("it was asked for: {WITHHELD}"));
+        assert_eq!(redact("bad: Grüß Gott", &["Grüß Gott"]), format!("bad: {WITHHELD}"));
+        assert_eq!(redact("bad: …", &["…"]), "bad: …");
     }
 }

@@ -1,33 +1,33 @@
-//! What is remembered of the text of a segment.
+//! Positions and counts in the current segment.
 
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 use super::language;
 
-/// What is remembered of the buffer, so that it need not be read again. Positions are bytes of the buffer.
+/// Positions and counts in the buffer, so that it need not be read again. Positions are in bytes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Scan {
     pub(super) previous: Option<char>,
     pub(super) words: usize,
-    /// The current word, or none after white space, and the one before.
+    /// Start of the current word; `None` after white space.
     pub(super) token: Option<usize>,
     pub(super) token_chars: usize,
     pub(super) last_token: Range<usize>,
     pub(super) sentence: Option<usize>,
-    /// Whether the sentence began in lower case: its writer may not use capitals at all.
+    /// True if the sentence began in lower case: its writer may use no capitals at all.
     pub(super) begins_lower: Option<bool>,
     pub(super) first_letter: Option<usize>,
     pub(super) tag: Tag,
-    /// Where a segment that is too long may be cut, best first: between short sentences that were joined,
-    /// after a clause, between words, between characters.
+    /// The latest places to cut a segment that is too long, best first: between joined sentences, after a
+    /// clause, between words, between characters.
     pub(super) joint: usize,
     pub(super) clause: usize,
     pub(super) space: usize,
     pub(super) character: usize,
 }
 
-/// Inside a markup tag such as `<break time="1.5s">` nothing ends a sentence.
+/// Position relative to a markup tag such as `<break time="1.5s">`. No sentence ends inside of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) enum Tag {
     #[default]
@@ -38,7 +38,7 @@ pub(super) enum Tag {
 }
 
 impl Scan {
-    /// Takes the next character; true if a clause has just ended.
+    /// Takes the next character. True if a clause has just ended.
     pub(super) fn read(&mut self, c: char, at: usize) -> bool {
         let after = at + c.len_utf8();
         let previous = self.previous.replace(c);
@@ -96,13 +96,13 @@ impl Scan {
             (Tag::Quoted(quote), _) if c == quote => Tag::Inside,
             (Tag::Quoted(quote), _) => Tag::Quoted(quote),
             (Tag::Inside, '"') => Tag::Quoted(c),
-            // A terminator: this was no tag, but "a <b. Then".
+            // A terminator: this was not a tag, but "a <b. Then".
             (Tag::Outside | Tag::Opened, _) | (Tag::Inside, '>' | '.' | '!' | '?') => Tag::Outside,
             (Tag::Inside, _) => Tag::Inside,
         };
     }
 
-    /// Whether a cut before this character would separate it from the one before.
+    /// True if a cut before this character would separate it from the one it belongs to.
     fn stays_attached(&self, c: char, at: usize, previous: Option<char>) -> bool {
         let flag = |c: char| matches!(c, '\u{1f1e6}'..='\u{1f1ff}');
         match previous {

@@ -2,7 +2,7 @@ use super::*;
 
 type Case = (&'static str, &'static str, &'static [&'static str]);
 
-/// Language, text, segments. All pass: no case is left open.
+/// Language, text, segments. All pass.
 const CASES: &[Case] = &[
     ("", "The kettle is on. Sit down.", &["The kettle is on.", "Sit down."]),
     ("", "Ready? Go! Now.", &["Ready?", "Go!", "Now."]),
@@ -230,7 +230,7 @@ fn settings(language: &str) -> Segmentation {
     Segmentation { language: Some(language.to_owned()).filter(|l| !l.is_empty()), ..Segmentation::default() }
 }
 
-/// The segments of a text that arrives in these fragments.
+/// Returns the segments of a text that arrives in these fragments.
 fn segments<'a>(settings: &Segmentation, fragments: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut segmenter = Segmenter::new(settings.clone());
     let mut segments = Vec::new();
@@ -238,7 +238,7 @@ fn segments<'a>(settings: &Segmentation, fragments: impl IntoIterator<Item = &'a
         segmenter.push(fragment);
         segments.extend(std::iter::from_fn(|| segmenter.next_segment()));
         if let Some(mark) = &segmenter.mark {
-            // What every decision looks at is bounded, whatever the text.
+            // The text that a decision reads is bounded.
             assert!(segmenter.buffer.len() - mark.next <= 3 * MAX_WORD_BYTES, "{:?}", segmenter.buffer);
         }
     }
@@ -252,7 +252,7 @@ fn characters(text: &str) -> Vec<&str> {
     text.char_indices().map(|(at, c)| &text[at..at + c.len_utf8()]).collect()
 }
 
-/// A small generator (xorshift64) with a fixed seed.
+/// Random numbers (xorshift64) with a fixed seed.
 struct Random(u64);
 
 impl Random {
@@ -283,7 +283,7 @@ fn visible(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
-/// Nothing is lost, and the same segments come however the text is cut.
+/// Checks that no text is lost, and that the segments are the same however the text is cut.
 fn check_everywhere(settings: &Segmentation, text: &str) -> Vec<String> {
     let whole = segments(settings, [text]);
     assert_eq!(visible(&whole.concat()), visible(text), "{text:?}");
@@ -305,7 +305,7 @@ fn check_everywhere(settings: &Segmentation, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn cases() {
+fn cases_are_segmented_as_a_reader_would() {
     let mut failures = Vec::new();
     for (language, text, expected) in CASES.iter() {
         let got = check_everywhere(&settings(language), text);
@@ -317,7 +317,7 @@ fn cases() {
 }
 
 #[test]
-fn every_setting_is_independent_of_the_fragments() {
+fn settings_are_independent_of_the_fragments() {
     let joined: String = CASES.iter().map(|(_, text, _)| format!("{text} ")).collect();
     for (max_chars, min_chars, first_clause) in [
         (300, 0, true),
@@ -339,7 +339,7 @@ fn every_setting_is_independent_of_the_fragments() {
 }
 
 #[test]
-fn random_texts() {
+fn random_texts_are_independent_of_the_fragments() {
     const PIECES: &[&str] = &[
         ". ",
         ".",
@@ -483,7 +483,7 @@ fn hostile_text_takes_linear_work() {
             kept += std::iter::from_fn(|| segmenter.next_segment()).map(|s| visible(&s).len()).sum::<usize>();
             assert_eq!(kept, visible(&text).len(), "{pattern:?}");
             let (work, chars) = (segmenter.work, text.chars().count());
-            // The dearest pattern keeps the longest lookahead open all the time; squared would be thousands.
+            // The slowest pattern keeps the longest lookahead open; quadratic time would take thousands.
             assert!(
                 work <= 150 * chars,
                 "{pattern:?} with {max_chars}, {min_chars}: {work} steps for {chars}"
@@ -493,7 +493,7 @@ fn hostile_text_takes_linear_work() {
 }
 
 #[test]
-fn decides_as_soon_as_it_can() {
+fn segment_ends_as_soon_as_it_can() {
     for (text, expected) in [
         ("Hello there.", None),
         ("Hello there. ", None),
@@ -515,7 +515,7 @@ fn decides_as_soon_as_it_can() {
 }
 
 #[test]
-fn flush_takes_what_is_there_and_text_may_follow() {
+fn flush_completes_the_text_and_more_may_follow() {
     let mut segmenter = Segmenter::new(Segmentation { min_chars: 100, ..Segmentation::default() });
     let mut take = |text: &str| {
         segmenter.push(text);
@@ -548,14 +548,14 @@ fn short_sentences_are_joined() {
         check_everywhere(&settings, text),
         ["Yes. No. It is late.", "Go. Then we all went home.", "Bye."]
     );
-    // When joining makes it too long, the end of a sentence is the best place.
+    // If joined sentences are too long, the end of a sentence is the best cut.
     let settings = Segmentation { min_chars: 16, max_chars: 30, ..Segmentation::default() };
     let text = "We all went in. Then, it began to rain, heavily.";
     assert_eq!(check_everywhere(&settings, text), ["We all went in.", "Then, it began to rain,", "heavily."]);
 }
 
 #[test]
-fn the_first_segment_may_be_a_clause() {
+fn first_segment_may_be_a_clause() {
     for (text, min_chars, expected) in [
         ("Well, I think so, too. Yes, it is.", 0, vec!["Well,", "I think so, too.", "Yes, it is."]),
         ("Well, I think so, too. Yes.", 6, vec!["Well, I think so,", "too. Yes."]),
@@ -602,7 +602,7 @@ fn long_text_is_cut() {
 }
 
 #[test]
-fn languages() {
+fn language_is_found_by_its_tag() {
     for (tag, expected) in [
         (None, "en"),
         (Some("DE_at"), "de"),
@@ -635,10 +635,10 @@ fn markdown_is_cleaned_first() {
     assert_eq!(segmenter.next_segment().as_deref(), Some("Some bo"));
 }
 
-/// Found by fuzzing: what had been read behind a sentence that was joined was remembered as the word in
-/// front of the next one, at a place that was no longer there.
+/// Found by fuzzing: the text read after a joined sentence was remembered as the word before the next one, at a
+/// position that no longer existed.
 #[test]
-fn a_short_sentence_that_is_joined_leaves_nothing_behind() {
+fn short_sentence_that_is_joined_leaves_no_stale_position() {
     let text = "[,\n\u{c} Q. .\u{c}\nIQ\u{c}I.\u{c}\u{c} I..\u{c}\u{c} I.\u{c}I Q. ,\u{c}\nI\u{c}I.\u{c}\u{c}+.\u{c}.\u{c}II Q.\n ";
     for max_chars in 1..=90 {
         for min_chars in 0..=max_chars / 2 {
@@ -655,7 +655,7 @@ fn a_short_sentence_that_is_joined_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_serialised_segmenter_continues_with_the_same_segments() {
+fn serialised_segmenter_continues_with_the_same_segments() {
     const MARKDOWN: &[&str] = &[
         "# ", "- ", "> ", "***", "**", "_", "~~", "`", "```", "~~~", "\n", "\n\n", "\\", "!", "[", "](",
         "](a(b)", ")", "[^1]", "<br", "<a.b@c", ">", "| a |", "|", "---", "😀", "</b>",

@@ -1,55 +1,53 @@
-//! When each word is spoken: what an engine tells of its words, and an estimate for one that tells
-//! nothing.
+//! The time at which each word is spoken: the type for it, and an estimate for engines that report none.
 //!
-//! A written word is what white space separates, with the punctuation around it, so that a client
-//! finds the same words in a text without knowing how they are spoken: "$37.50," is one.
+//! A written word is a run without white space, punctuation included: "$37.50," is one. A client can find the
+//! same words in a text without knowing their pronunciation.
 
 use crate::text::is_ideographic;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::time::Duration;
 
-/// A written word, and when it is spoken.
+/// A written word, and the time at which it is spoken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
-    /// The word in the utterance's text, in bytes.
+    /// Range of the word in the utterance's text, in bytes.
     pub text_range: Range<usize>,
-    /// Where it begins in the utterance's audio as it is delivered.
+    /// Start of the word in the utterance's audio, as delivered.
     pub start: Duration,
-    /// Where it ends there. Not before `start`, nor behind the end of the audio.
+    /// End of the word in the audio: not before `start`, and not after the end of the audio.
     pub end: Duration,
 }
 
-/// The written words of a text, in bytes.
-pub fn written(text: &str) -> impl Iterator<Item = Range<usize>> {
+/// Returns the written words of a text, as ranges of bytes.
+pub(crate) fn written(text: &str) -> impl Iterator<Item = Range<usize>> {
     text.split_whitespace().map(|word| {
-        // Both are of the same text, so this is where the word begins.
+        // A slice of the text: the distance of the pointers is its position.
         let start = word.as_ptr() as usize - text.as_ptr() as usize;
         start..start + word.len()
     })
 }
 
-/// How long a sound takes, in letters of a usual word.
+/// Durations, in letters of an ordinary word.
 const DIGIT: u64 = 4;
 const SPELLED_LETTER: u64 = 3;
 const IDEOGRAPH: u64 = 3;
 const SIGN: u64 = 6;
 
-/// What every word takes besides its letters: short words have more sound to a letter.
+/// Duration of every word besides its letters: short words take longer per letter.
 const WORD: u64 = 1;
 
-/// Pauses behind a clause and behind a sentence.
+/// Pauses after a clause and after a sentence.
 const CLAUSE: u64 = 4;
 const SENTENCE: u64 = 8;
 
-/// Guesses when each word is spoken, from nothing but the text and how long its audio is.
+/// Estimates the time of each word from the text and the duration of its audio.
 ///
-/// The time is divided among the words by their letters, with more for figures, signs and what is
-/// spelled, and with pauses behind punctuation marks. Within a sentence the guess is as a rule less
-/// than a word off, and it knows nothing of silence at the ends: the first word starts at 0, the
-/// last one ends with the audio. What has no sound, such as an emoji, is left out. Chinese and
-/// Japanese put no space between words: there, every character is a word.
-pub fn estimate(text: &str, duration: Duration) -> Vec<Word> {
+/// The time is divided among the words by their letters, with more for digits, signs and spelled words, and
+/// with pauses after punctuation. Within a sentence, the estimate is usually less than a word off. It ignores
+/// silence at the ends: the first word starts at 0, the last one ends with the audio. Words without a sound, such
+/// as emoji, are left out. In Chinese and Japanese, every character is a word.
+pub(crate) fn estimate(text: &str, duration: Duration) -> Vec<Word> {
     let mut sounds: Vec<Sound> = Vec::new();
     for part in written(text).flat_map(|word| characters(text, word)) {
         let sound = Sound::of(&text[part.clone()], part);
@@ -66,7 +64,7 @@ pub fn estimate(text: &str, duration: Duration) -> Vec<Word> {
     let time = |part: u64| {
         let nanos = duration.as_nanos() / u128::from(whole) * u128::from(part)
             + duration.as_nanos() % u128::from(whole) * u128::from(part) / u128::from(whole);
-        // No part is more than the whole, so that its seconds are not either.
+        // A part is at most the whole, so its seconds fit.
         Duration::new((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u32)
     };
     let mut at = 0;
@@ -78,11 +76,11 @@ pub fn estimate(text: &str, duration: Duration) -> Vec<Word> {
     timed.collect()
 }
 
-/// The parts of a written word: itself, but for ideographs, which are cut behind one another.
+/// Returns the parts of a written word: the word itself, but one part for each ideograph.
 fn characters(text: &str, word: Range<usize>) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     let mut start = word.start;
-    // Whether the part has a sound yet, and whether that is an ideograph.
+    // `Some` once the part has a sound; true if that is an ideograph.
     let mut last = None;
     for (at, c) in text[word.clone()].char_indices().filter(|(_, c)| c.is_alphanumeric()) {
         let ideographic = is_ideographic(c);
@@ -96,7 +94,7 @@ fn characters(text: &str, word: Range<usize>) -> Vec<Range<usize>> {
     parts
 }
 
-/// How long a part of a text is heard, and the pause behind it.
+/// Duration of a part of a text, and the pause after it.
 struct Sound {
     text_range: Range<usize>,
     length: u64,
@@ -124,7 +122,7 @@ impl Sound {
         }
         let body = part.trim_end_matches(|c: char| !c.is_alphanumeric());
         let pause = part[body.len()..].chars().map(|mark| match mark {
-            // A shorter word with a full stop inside of a sentence is an abbreviation, as "Dr." is.
+            // A short word with a full stop is an abbreviation, such as "Dr.".
             '.' if letters <= 3 || body.contains('.') => 0,
             '.' | '!' | '?' | '…' | '。' | '！' | '？' => SENTENCE,
             ',' | ';' | ':' | '—' | '–' | '-' | ')' | '，' | '、' | '；' | '：' => CLAUSE,
@@ -134,11 +132,11 @@ impl Sound {
     }
 }
 
-/// Turns ranges of bytes of a text into ranges of UTF-16 code units, in which most clients count.
+/// Converts ranges of bytes into ranges of UTF-16 code units, which most clients use.
 ///
-/// Ranges begin and end between characters. Linear in the text for ranges that come in order; each
-/// one that begins before the last one's end costs as much as the text before it.
-pub fn utf16_ranges(text: &str, ranges: &[Range<usize>]) -> Vec<Range<usize>> {
+/// Ranges begin and end between characters. Time is linear in the text if the ranges are in order; a range that
+/// begins before the end of the last one costs as much as the text before it.
+pub(crate) fn utf16_ranges(text: &str, ranges: &[Range<usize>]) -> Vec<Range<usize>> {
     let (mut rest, mut bytes, mut units) = (text.chars(), 0, 0);
     let mut unit_at = |at: usize| {
         if at < bytes {
@@ -162,7 +160,7 @@ mod tests {
 
     const FOX: &str = "The quick brown fox jumps over the lazy dog.";
 
-    /// The words of an estimate, which is checked for what holds for every one.
+    /// Returns the words of an estimate, and checks the rules that every estimate follows.
     fn estimated(text: &str, duration: Duration) -> Vec<&str> {
         let words = estimate(text, duration);
         let mut at = Duration::ZERO;
@@ -179,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn written_words_are_what_white_space_separates() {
+    fn words_are_separated_by_white_space() {
         for text in ["", "  ", "one", " “One”,\ttwo —\u{a0}three.\u{3000}四 \n", "a\u{b}b\u{c}c\u{200b}d"]
         {
             let words: Vec<&str> = written(text).map(|word| &text[word]).collect();
@@ -188,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn an_estimate_covers_the_words_that_have_a_sound() {
+    fn estimate_covers_the_words_with_a_sound() {
         let cases: &[(&str, &[&str])] = &[
             ("", &[]),
             (" \n", &[]),
@@ -212,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_longer_to_say_gets_more_time() {
+    fn estimate_gives_longer_words_more_time() {
         let length = |text: &str, n: usize| {
             let words = estimate(text, SECOND);
             words[n].end - words[n].start
@@ -225,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_follow_punctuation() {
+    fn estimate_pauses_after_punctuation() {
         let pause = |text: &str| {
             let words = estimate(text, SECOND);
             words[1].start - words[0].end
@@ -240,14 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn an_estimate_takes_linear_time() {
+    fn estimate_takes_linear_time() {
         for text in ["word ".repeat(100_000), "a".repeat(500_000), "字".repeat(200_000)] {
             assert!(!estimate(&text, SECOND).is_empty());
         }
     }
 
     #[test]
-    fn bytes_become_utf_16_units() {
+    fn utf16_ranges_match_the_text() {
         let cases: &[(&str, &[Range<usize>])] = &[
             ("", &[]),
             ("Good evening.", &[0..4, 5..13]),
@@ -270,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_may_come_in_any_order_or_from_nowhere() {
+    fn utf16_ranges_accept_any_order_and_any_position() {
         let text = "😀 é";
         assert_eq!(utf16_ranges(text, &[5..7, 0..4, 0..7, 4..4]), [3..4, 0..2, 0..4, 2..2]);
         assert_eq!(utf16_ranges(text, &[7..100, 50..60]), [4..4, 4..4]);
@@ -278,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn many_ranges_take_linear_time() {
+    fn utf16_ranges_take_linear_time() {
         let text = "😀é ".repeat(100_000);
         let ranges: Vec<Range<usize>> = written(&text).collect();
         let last = utf16_ranges(&text, &ranges).pop();

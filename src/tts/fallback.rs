@@ -6,7 +6,7 @@ use super::{
 };
 use crate::audio::Format;
 use crate::audio::voice;
-use crate::text::redact::discreet;
+use crate::text::redact::redact;
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -144,7 +144,7 @@ impl Second {
         let pause = self.outage().failed(attempt, Instant::now());
         if let Some(pause) = pause {
             let (first, second, seconds) = (&self.first, self.engine.name(), pause.as_secs());
-            let error = discreet(&error.message, &[text]);
+            let error = redact(&error.message, &[text]);
             tracing::warn!("engine {first} failed, {second} speaks for {seconds} s: {error}");
         }
     }

@@ -12,8 +12,8 @@ use super::{
     Cancelled, SampleEncoding, Sink, Speech, SynthesisError, Synthesizer, Treatment, Utterance, Voice,
 };
 use crate::audio::{Encoding, Format, SourceFormat};
-use crate::text::redact::discreet;
-use crate::upstream::{Attempt, Call, Failure, InvalidSettings, Reply, Settings, Upstream, escape};
+use crate::text::redact::redact;
+use crate::upstream::{Attempt, Call, Failure, InvalidSettings, Reply, Upstream, UpstreamSettings, escape};
 use serde_json::json;
 use std::borrow::Cow;
 
@@ -78,7 +78,7 @@ impl SpeechApi {
     ///
     /// # Errors
     /// The base URL is invalid.
-    pub fn new(settings: Settings) -> Result<SpeechApi, InvalidSettings> {
+    pub fn new(settings: UpstreamSettings) -> Result<SpeechApi, InvalidSettings> {
         Ok(SpeechApi {
             upstream: Upstream::new(settings)?,
             model: "tts-1".to_owned(),
@@ -170,7 +170,7 @@ impl ElevenLabs {
     ///
     /// # Errors
     /// The base URL is invalid.
-    pub fn new(settings: Settings, voices: Vec<String>) -> Result<ElevenLabs, InvalidSettings> {
+    pub fn new(settings: UpstreamSettings, voices: Vec<String>) -> Result<ElevenLabs, InvalidSettings> {
         Ok(ElevenLabs {
             upstream: Upstream::new(settings)?,
             model: "eleven_flash_v2_5".to_owned(),
@@ -309,7 +309,7 @@ impl Stop {
 
 /// Returns a log line without quotations of the utterance's text.
 fn redacted<'a>(line: &'a str, utterance: &Utterance) -> Cow<'a, str> {
-    discreet(line, &[&utterance.text, &utterance.previous_text])
+    redact(line, &[&utterance.text, &utterance.previous_text])
 }
 
 /// Makes a call, and passes the audio of the reply to the listener.

@@ -3,7 +3,7 @@
 
 use crate::support::{self, Frame, messages, start_writing, v1, within};
 use aloud::Config;
-use aloud::script::{Chat, chat};
+use aloud::script::{Chat, ChatSettings};
 use aloud::tts::Tone;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -72,9 +72,9 @@ fn spoken(frames: &[Frame]) -> String {
 async fn llmock_faults_are_handled() {
     let Some(mock) = Mock::start() else { return };
     let engine = Arc::new(Tone::new(support::FORMAT, 0.1));
-    let settings = chat::Settings {
+    let settings = ChatSettings {
         timeout: Duration::from_millis(1_500),
-        ..chat::Settings::new(format!("http://{}/v1", mock.address), "gpt-4o")
+        ..ChatSettings::new(format!("http://{}/v1", mock.address), "gpt-4o")
     };
     let server = start_writing(Config::default(), engine, Arc::new(Chat::new(settings).unwrap())).await;
 

@@ -307,7 +307,7 @@ fn server_that_is_missing_is_reported_in_a_sentence() {
     let table = [
         (format!("ws://{free}/x"), "/x: connection refused"),
         (format!("{}/nowhere", server.1), "handshake failed with status 404"),
-        ("ws://name.invalid".to_owned(), "the host cannot be resolved"),
+        ("ws://name.invalid".to_owned(), "cannot resolve the host"),
         (silent, "session_start is not the first message"),
     ];
     for (url, expected) in table {
@@ -318,7 +318,7 @@ fn server_that_is_missing_is_reported_in_a_sentence() {
     }
     let output = run(&["--url=ws://127.0.0.1:1", "--server-pid=2147483647"]);
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("--server-pid 2147483647 is no process"), "{stderr}");
+    assert!(stderr.contains("--server-pid 2147483647: cannot read this process"), "{stderr}");
     assert_eq!(output.status.code(), Some(1));
 }
 

@@ -650,7 +650,7 @@ async fn token_appears_in_no_output() {
     assert_eq!(client.read_head().await.status, 101);
     drop(client);
     let stderr = serving.end();
-    assert!(stderr.contains("session ") && stderr.contains("the tokens of before stay good"), "{stderr}");
+    assert!(stderr.contains("session ") && stderr.contains("the previous tokens stay valid"), "{stderr}");
     assert_eq!(tokens.len(), 2 + 1, "one session of aloud.v1 was begun by hand");
     for token in tokens {
         assert!(!stderr.contains(&token) && !answers.contains(&token), "{token}: {stderr} {answers}");

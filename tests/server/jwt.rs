@@ -287,13 +287,13 @@ async fn token_signed_by_openssl_is_accepted() {
         ("ed", "a private key"),
         ("certificate", "a certificate"),
         ("weak.pub", "less than 2048 bits"),
-        ("ec.pub", "no public key of RSA or Ed25519"),
-        ("rsa.der", "not in PEM"),
-        ("ed.der", "not in PEM"),
-        ("jwk", "not in PEM"),
-        ("ssh", "not in PEM"),
-        ("short", "32 bytes at least"),
-        ("missing", "cannot be read"),
+        ("ec.pub", "not a public key of RSA or Ed25519"),
+        ("rsa.der", "not PEM"),
+        ("ed.der", "not PEM"),
+        ("jwk", "not PEM"),
+        ("ssh", "not PEM"),
+        ("short", "at least 32 bytes"),
+        ("missing", "cannot read the key"),
     ] {
         let made = Service::new(config(Jwt::new(folder.0.join(name))), Arc::new(Tone::new(FORMAT, 0.1)));
         let error = made.err().unwrap_or_else(|| panic!("{name} is taken")).to_string();

@@ -7,7 +7,8 @@ use aloud::audio::{Encoding, Format};
 use aloud::tts::upstream::ResponseFormat;
 use aloud::tts::{ElevenLabs, SpeechApi, Synthesizer, Utterance};
 use aloud::upstream::{
-    Attempt, Call, Credentials, Deadlines, Failure, FailureKind, Reply, Retries, Secret, Settings, Upstream,
+    Attempt, Call, Credentials, Deadlines, Failure, FailureKind, Reply, Retries, Secret, Upstream,
+    UpstreamSettings,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -24,16 +25,16 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-fn settings(url: impl Into<String>) -> Settings {
-    Settings {
+fn settings(url: impl Into<String>) -> UpstreamSettings {
+    UpstreamSettings {
         credentials: Credentials::Bearer(Secret::new(KEY).unwrap()),
         retries: Retries { backoff: ms(1), ..Retries::default() },
-        ..Settings::new("test service", url)
+        ..UpstreamSettings::new("test service", url)
     }
 }
 
 /// A call to this service, not made yet.
-fn call(settings: Settings) -> Call {
+fn call(settings: UpstreamSettings) -> Call {
     Upstream::new(settings).unwrap().post("/v1/thing", &json!({"input": "tea"}), "audio/*").unwrap()
 }
 
@@ -62,7 +63,10 @@ async fn rest(reply: &mut Reply) -> (Vec<u8>, Option<Failure>) {
 }
 
 /// Makes a call. Returns the request at the service, and the task that waits for the answer.
-async fn asked(settings: Settings, service: &mut Upstreamed) -> (Exchange, tokio::task::JoinHandle<Made>) {
+async fn asked(
+    settings: UpstreamSettings,
+    service: &mut Upstreamed,
+) -> (Exchange, tokio::task::JoinHandle<Made>) {
     let made = tokio::spawn(finish(call(settings)));
     (service.asked().await, made)
 }
@@ -95,7 +99,7 @@ async fn request_has_its_path_headers_and_body() {
         assert!(matches!(within(reply.next_chunk()).await, Ok(None)), "the end stays the end");
     }
     let key = Credentials::Header("xi-api-key", Secret::new(KEY).unwrap());
-    let prefixed = Settings { credentials: key, ..settings(format!("{}/voices/v1/", service.url())) };
+    let prefixed = UpstreamSettings { credentials: key, ..settings(format!("{}/voices/v1/", service.url())) };
     let (exchange, _made) = asked(prefixed, &mut service).await;
     assert_eq!(exchange.target(), "POST /voices/v1/thing");
     assert_eq!((exchange.header("xi-api-key"), exchange.header("authorization")), (Some(KEY), None));
@@ -214,7 +218,7 @@ async fn deadline_of_each_kind_ends_its_own_wait() {
     ];
     for (deadlines, begun, kind) in table {
         let (mut exchange, made) =
-            asked(Settings { deadlines, ..settings(service.url()) }, &mut service).await;
+            asked(UpstreamSettings { deadlines, ..settings(service.url()) }, &mut service).await;
         if begun > 0 {
             exchange.begin("audio/wav").await;
         }
@@ -231,7 +235,8 @@ async fn deadline_of_each_kind_ends_its_own_wait() {
     }
     // A body that trickles is never idle for long; the total deadline ends it.
     let deadlines = Deadlines { idle: ms(500), total: ms(600), ..all };
-    let (mut exchange, made) = asked(Settings { deadlines, ..settings(service.url()) }, &mut service).await;
+    let (mut exchange, made) =
+        asked(UpstreamSettings { deadlines, ..settings(service.url()) }, &mut service).await;
     exchange.begin("audio/wav").await;
     let mut reply = within(made).await.unwrap().1.unwrap();
     let trickle = tokio::spawn(async move {
@@ -251,7 +256,8 @@ async fn deadline_of_each_kind_ends_its_own_wait() {
 async fn idle_deadline_excludes_a_slow_reader() {
     let mut service = upstreamed().await;
     let deadlines = Deadlines { idle: ms(200), total: ms(400), ..Deadlines::default() };
-    let (mut exchange, made) = asked(Settings { deadlines, ..settings(service.url()) }, &mut service).await;
+    let (mut exchange, made) =
+        asked(UpstreamSettings { deadlines, ..settings(service.url()) }, &mut service).await;
     exchange.begin("audio/wav").await;
     exchange.chunk(b"one").await;
     let mut reply = within(made).await.unwrap().1.unwrap();
@@ -274,8 +280,8 @@ async fn idle_deadline_excludes_a_slow_reader() {
 async fn connect_failure_is_reported_and_retried() {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let retries = Retries { attempts: 1, ..Retries::default() };
-    let refused = Settings { retries, ..settings(format!("http://127.0.0.1:{port}")) };
-    let unknown = Settings { retries, ..settings("http://no-such-host.invalid/v1") };
+    let refused = UpstreamSettings { retries, ..settings(format!("http://127.0.0.1:{port}")) };
+    let unknown = UpstreamSettings { retries, ..settings("http://no-such-host.invalid/v1") };
     for settings in [refused, unknown] {
         let failure = finish(call(settings)).await.1.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Unreachable, "{failure:?}");
@@ -290,7 +296,7 @@ async fn connect_failure_is_reported_and_retried() {
     let (full, _waiting) = overfull().await;
     let deadlines = Deadlines { connect: ms(100), ..Deadlines::default() };
     let settings =
-        Settings { deadlines, retries, ..settings(format!("http://{}", full.local_addr().unwrap())) };
+        UpstreamSettings { deadlines, retries, ..settings(format!("http://{}", full.local_addr().unwrap())) };
     let failure = finish(call(settings)).await.1.unwrap_err();
     assert_eq!(failure.kind, FailureKind::ConnectTimeout);
     assert_eq!(failure.to_string(), "The test service could not be reached within 100ms.");
@@ -327,7 +333,7 @@ async fn error_answer_is_reported_in_words_without_the_key() {
         (
             "404 Not Found",
             "<html><body>nginx".to_owned(),
-            "The test service does not know what it was asked for.",
+            "The test service does not know the requested path, model or voice.",
         ),
         (
             "422 Unprocessable",
@@ -366,7 +372,7 @@ async fn error_answer_is_reported_in_words_without_the_key() {
 #[tokio::test]
 async fn body_over_the_limit_is_not_read() {
     let mut service = upstreamed().await;
-    let bounded = Settings { max_body_bytes: 1_000, ..settings(service.url()) };
+    let bounded = UpstreamSettings { max_body_bytes: 1_000, ..settings(service.url()) };
     let (mut exchange, made) = asked(bounded, &mut service).await;
     exchange.begin("audio/wav").await;
     exchange.chunk(&[7; 1_001]).await;
@@ -403,18 +409,18 @@ fn base_url_that_is_invalid_is_refused_with_a_sentence() {
     let table = [
         ("127.0.0.1:80", "has no scheme; write http://HOST:PORT"),
         ("ftp://host", "has a scheme that is neither http nor https; write http://HOST:PORT"),
-        ("http://", "names no host; write http://HOST:PORT"),
-        ("http://:80", "names no host; write http://HOST:PORT"),
-        ("http:///v1", "names no host; write http://HOST:PORT"),
-        ("http://host:0", "has a port that is no number from 1 to 65535"),
-        ("http://host:65536", "has a port that is no number from 1 to 65535"),
+        ("http://", "has no host; write http://HOST:PORT"),
+        ("http://:80", "has no host; write http://HOST:PORT"),
+        ("http:///v1", "has no host; write http://HOST:PORT"),
+        ("http://host:0", "has a port that is not a number from 1 to 65535"),
+        ("http://host:65536", "has a port that is not a number from 1 to 65535"),
         (
             "http://me:sk-never-to-be-seen@host",
-            "names a user or a password; leave that out, and give a key by itself",
+            "contains a user or a password; remove it, and give the key by itself",
         ),
-        ("http://host/?key=sk-never-to-be-seen", "has a query; leave out what begins with ?"),
-        ("http://host/#top", "has a fragment; leave out what begins with #"),
-        ("http://ho st", "holds white space; write http://HOST:PORT"),
+        ("http://host/?key=sk-never-to-be-seen", "has a query; remove the part that begins with ?"),
+        ("http://host/#top", "has a fragment; remove the part that begins with #"),
+        ("http://ho st", "contains white space; write http://HOST:PORT"),
         #[cfg(not(feature = "tls"))]
         (
             "https://host",
@@ -438,7 +444,7 @@ async fn base_url_with_an_ipv6_host_is_used() {
     };
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     let retries = Retries { attempts: 1, ..Retries::default() };
-    let made = tokio::spawn(finish(call(Settings { retries, ..settings(url) })));
+    let made = tokio::spawn(finish(call(UpstreamSettings { retries, ..settings(url) })));
     drop(within(listener.accept()).await.unwrap());
     assert_eq!(within(made).await.unwrap().1.unwrap_err().kind, FailureKind::Closed);
 }
@@ -451,11 +457,12 @@ fn key_is_sent_whole_and_never_shown() {
     }
     let key = Secret::new(&format!(" {KEY}\r\n")).unwrap();
     assert_eq!(key, Secret::new(KEY).unwrap());
-    let settings = Settings { credentials: Credentials::Bearer(key.clone()), ..settings("http://host") };
+    let settings =
+        UpstreamSettings { credentials: Credentials::Bearer(key.clone()), ..settings("http://host") };
     let shown = format!("{key} {key:?} {settings:?} {:?}", Upstream::new(settings.clone()).unwrap());
     assert!(!shown.contains("never"), "{shown}");
     let missing = Secret::from_file("/nowhere/key".as_ref()).unwrap_err();
-    assert!(missing.starts_with("the key cannot be read from /nowhere/key: "), "{missing}");
+    assert!(missing.starts_with("cannot read the key from /nowhere/key: "), "{missing}");
 }
 
 /// True if a log line contains all of these.
@@ -474,7 +481,7 @@ const PATIENT: Deadlines = Deadlines {
 /// A server whose engine is this service, and a client of `aloud.v1`.
 async fn speaking(service: &Upstreamed, deadlines: Deadlines) -> (Running, Raw) {
     log::listen();
-    let settings = Settings { role: "speech engine", deadlines, ..settings(service.url()) };
+    let settings = UpstreamSettings { role: "speech engine", deadlines, ..settings(service.url()) };
     let mut engine = SpeechApi::new(settings).unwrap();
     engine.sample_rate_hz = Some(8_000);
     engine.response = ResponseFormat::Pcm;
@@ -617,8 +624,8 @@ async fn service_failure_ends_one_sentence() {
         (Answer("200 OK", pcm, vec![]), "engine_no_audio", false, "no audio"),
         (Answer("200 OK", pcm, vec![0; 16_000]), "engine_no_audio", false, "silence"),
         (Answer("200 OK", pcm, wav(&[0; 1_600])), "engine_no_audio", false, "silence"),
-        (Silent, "engine_timeout", false, "gave nothing within"),
-        (Head, "engine_timeout", false, "gave nothing within"),
+        (Silent, "engine_timeout", false, "sent nothing within"),
+        (Head, "engine_timeout", false, "sent nothing within"),
         (Stall(loud()), "engine_timeout", true, "paused for longer than"),
         (Trickle, "engine_timeout", true, "took longer than"),
         (Cut(loud()), failed, true, "broke off"),
@@ -701,7 +708,7 @@ async fn service_that_is_unreachable_is_reported_and_the_server_is_not_ready() {
         (format!("http://{}", full.local_addr().unwrap()), "engine_timeout", too_late),
     ] {
         let retries = Retries { attempts: 1, ..Retries::default() };
-        let settings = Settings { role: "speech engine", deadlines, retries, ..settings(&*url) };
+        let settings = UpstreamSettings { role: "speech engine", deadlines, retries, ..settings(&*url) };
         let server = start_with(Config::default(), Arc::new(SpeechApi::new(settings).unwrap())).await;
         assert_eq!(server.service.readiness(), Ok(()), "not tried yet");
         let (mut client, _) = v1(server.addr).await;
@@ -821,7 +828,7 @@ async fn request_carries_the_options_of_the_session() {
 async fn eleven_labs_request_has_its_own_shape() {
     let mut service = upstreamed().await;
     let key = Credentials::Header(ElevenLabs::KEY_HEADER, Secret::new(KEY).unwrap());
-    let settings = Settings { role: "speech engine", credentials: key, ..settings(service.url()) };
+    let settings = UpstreamSettings { role: "speech engine", credentials: key, ..settings(service.url()) };
     let mut engine = ElevenLabs::new(settings, vec!["a/b?".to_owned(), "c".to_owned()]).unwrap();
     engine.sample_rate_hz = 24_000;
     let utterance = Utterance::new("One.", engine.format());

@@ -3,7 +3,7 @@
 
 use crate::support::http::{Exchange, Upstreamed, upstreamed};
 use crate::support::{self, Frame, Raw, Running, audio, messages, session, start_writing, v1, within};
-use aloud::script::{Chat, chat};
+use aloud::script::{Chat, ChatSettings};
 use aloud::tts::Tone;
 use aloud::upstream::{Retries, Secret};
 use aloud::{Config, TextSource};
@@ -20,19 +20,19 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 const SSE: &str = "text/event-stream; charset=utf-8";
 const ASK: &str = r#"{"type":"start_session","source":"llm","prompt":"Tell me about tea."}"#;
 
-fn settings(model: &Upstreamed) -> chat::Settings {
-    chat::Settings {
+fn settings(model: &Upstreamed) -> ChatSettings {
+    ChatSettings {
         key: Some(Secret::new(KEY).unwrap()),
         system_prompt: Some("Be brief.".to_owned()),
         temperature: Some(0.5),
         max_tokens: Some(200),
         retries: Retries { backoff: Duration::from_millis(1), ..Retries::default() },
-        ..chat::Settings::new(model.url(), "tea-7b")
+        ..ChatSettings::new(model.url(), "tea-7b")
     }
 }
 
 /// A server whose sentences are a tenth of a second of tone, with this writer.
-async fn serving(config: Config, settings: chat::Settings) -> Running {
+async fn serving(config: Config, settings: ChatSettings) -> Running {
     let engine = Arc::new(Tone::new(support::FORMAT, 0.1));
     start_writing(config, engine, Arc::new(Chat::new(settings).unwrap())).await
 }
@@ -214,7 +214,7 @@ async fn answer_without_streaming_is_spoken() {
 async fn reasoning_keeps_the_request_alive_and_is_not_spoken() {
     let model = upstreamed().await;
     let timeout = Duration::from_millis(400);
-    let server = serving(Config::default(), chat::Settings { timeout, ..settings(&model) }).await;
+    let server = serving(Config::default(), ChatSettings { timeout, ..settings(&model) }).await;
     let mut model = model;
     let (mut client, _) = v1(server.addr).await;
     client.say(ASK).await;
@@ -316,7 +316,7 @@ async fn writer_failure_is_reported_and_the_text_so_far_is_spoken() {
                 m.end().await;
             })
         }),
-        ("before it had written anything", "", |mut m| {
+        ("before it wrote any text", "", |mut m| {
             Box::pin(async move {
                 m.begin(SSE).await;
                 m.chunk(stop("length").as_bytes()).await;
@@ -378,7 +378,7 @@ async fn model_that_stalls_is_stopped_at_its_deadline() {
     for (written, sentences) in [("", &[][..]), ("Tea is hot. It", &["Tea is hot.", "It"])] {
         let mut model = upstreamed().await;
         let timeout = Duration::from_millis(100);
-        let server = serving(Config::default(), chat::Settings { timeout, ..settings(&model) }).await;
+        let server = serving(Config::default(), ChatSettings { timeout, ..settings(&model) }).await;
         let (mut client, _) = v1(server.addr).await;
         client.say(ASK).await;
         let mut asked = model.asked().await;

@@ -1,4 +1,4 @@
-//! What was counted, and what is said of it.
+//! The figures of a measurement, and their report as JSON or as a table.
 
 use super::histogram::Histogram;
 use super::{Bench, Mode};
@@ -9,14 +9,13 @@ use std::fmt::Write;
 use std::io;
 use std::time::Duration;
 
-/// Kinds of trouble that are told apart; a server that says something new each time is bounded.
+/// Most kinds of trouble that are counted separately, for servers with ever new messages.
 const MAX_KINDS: usize = 50;
 
-/// The share of a core from which on the bench is taken for what limits the figures.
+/// Share of a core from which the bench counts as the limit of the figures.
 const FULL: f64 = 0.9;
 
-/// Something that went wrong with a connection, named in a way that counts the same things
-/// together.
+/// Trouble with a connection. Equal kinds are counted together.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Trouble(Cow<'static, str>);
 
@@ -25,8 +24,8 @@ impl Trouble {
         Trouble(kind.into())
     }
 
-    /// What a server said in an `error`.
-    pub(super) fn told(message: &str) -> Trouble {
+    /// Returns the trouble for the message of an `error`.
+    pub(super) fn reported(message: &str) -> Trouble {
         Trouble::new(format!("error: {}", message.chars().take(80).collect::<String>()))
     }
 
@@ -41,21 +40,21 @@ impl From<io::Error> for Trouble {
     }
 }
 
-/// What is counted between the beginning and the end of a measurement.
+/// Counts between the beginning and the end of a measurement.
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    /// Binary messages, and their bytes.
+    /// Number of binary messages, and of their bytes.
     pub(super) frames: u64,
     pub(super) bytes: u64,
-    /// From one piece of audio to the next of the same stream, as they came from the socket.
+    /// Times between two pieces of audio of a stream, as read from the socket.
     pub(super) gaps: Histogram,
-    /// How much later than a listener's clock a frame came.
+    /// Delays of frames behind the listener's clock.
     pub(super) late: Histogram,
-    /// Opening handshakes, from connecting on.
+    /// Durations of opening handshakes, connecting included.
     pub(super) handshakes: Histogram,
-    /// Streams that were over.
+    /// Number of streams that ended.
     pub(super) streams: u64,
-    /// Frames of each connection.
+    /// Number of frames of each connection.
     per_connection: Vec<u64>,
 }
 
@@ -65,16 +64,15 @@ impl Window {
     }
 }
 
-/// What all connections count together.
+/// Counts of all connections together.
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) window: Window,
-    /// From `start_session` to the first audio, of all streams.
+    /// Times from `start_session` to the first audio of all streams.
     pub(super) first_audio: Histogram,
-    /// Connections that are open.
+    /// Number of open connections.
     pub(super) open: usize,
-    /// Streams that were ended before they were over, and what the server said it had made of them
-    /// that nobody heard.
+    /// Number of streams that the listener left early, and their wasted audio as announced by the server.
     left: u64,
     wasted: Duration,
     troubles: BTreeMap<Cow<'static, str>, u64>,
@@ -92,7 +90,7 @@ impl Tally {
         }
     }
 
-    /// Ends the window that was, and begins one.
+    /// Ends the current window and starts a new one.
     pub(super) fn turn(&mut self) -> Window {
         let connections = self.window.per_connection.len();
         std::mem::replace(&mut self.window, Window::of(connections))
@@ -104,7 +102,7 @@ impl Tally {
         self.window.per_connection[connection] += frames;
     }
 
-    /// A stream is over, because all was said or because its listener is leaving.
+    /// Counts a stream that ended, or that its listener left.
     pub(super) fn ended(&mut self, wasted: Option<Duration>, is_leaving: bool) {
         self.window.streams += u64::from(!is_leaving);
         if let (Some(wasted), true) = (wasted, is_leaving) {
@@ -124,31 +122,31 @@ impl Tally {
     }
 }
 
-/// What a process did in the window.
+/// CPU and memory of the server in the window.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Spent {
     pub(super) cpu: Option<Duration>,
-    /// Resident bytes with all connections open, above those before the first.
+    /// Growth of resident memory from no connection to all of them, in bytes.
     pub(super) grown: Option<u64>,
 }
 
-/// What the bench itself did in the window.
+/// CPU of the bench itself in the window.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Own {
     pub(super) cpu: Option<Duration>,
-    /// How long it would have run, had it had a core.
+    /// Time in which the bench was ready to run and had no core.
     pub(super) waited: Option<Duration>,
 }
 
-/// Everything there is to tell.
+/// A complete report.
 pub(super) struct Report<'a> {
     pub(super) asked: &'a Bench,
     pub(super) url: &'a str,
-    /// The server, in words.
+    /// Description of the server.
     pub(super) server: String,
-    /// Connections that were open when the window began.
+    /// Number of connections open at the start of the window.
     pub(super) open: usize,
-    /// How long the window was.
+    /// Duration of the window.
     pub(super) time: Duration,
     pub(super) window: Window,
     pub(super) tally: Tally,
@@ -166,7 +164,7 @@ impl Report<'_> {
         cpu.as_secs_f64() / self.time.as_secs_f64()
     }
 
-    /// CPU of the server for each of so many, in µs.
+    /// Returns the server's CPU time for each of `count`, in µs.
     fn cpu_us_each(&self, count: f64) -> Option<f64> {
         let cpu = self.spent.cpu?;
         (count > 0.0).then(|| cpu.as_secs_f64() * 1e6 / count)
@@ -181,8 +179,7 @@ impl Report<'_> {
         (self.open > 0 && self.asked.mode != Mode::Handshake).then(|| grown / self.open as u64)
     }
 
-    /// Whether the bench was what limited the figures, because its core was full: with itself, or with
-    /// others while it waited.
+    /// True if the bench limited the figures: its core was full, with the bench or with other programs.
     fn was_full(&self) -> bool {
         let Own { cpu, waited } = self.own;
         cpu.is_some_and(|cpu| self.cores(cpu + waited.unwrap_or_default()) >= FULL)
@@ -193,7 +190,7 @@ impl Report<'_> {
         (*left > 0).then(|| wasted.as_secs_f64() * 1000.0 / *left as f64)
     }
 
-    /// Frames of the connections that had the least, the middle and the most of them.
+    /// Returns the smallest, the median and the largest number of frames of a connection.
     fn shares(&self) -> Option<[u64; 3]> {
         let mut frames = self.window.per_connection.clone();
         frames.sort_unstable();
@@ -202,7 +199,7 @@ impl Report<'_> {
             .then(|| [frames[0], frames[frames.len() / 2], frames[frames.len() - 1]])
     }
 
-    /// Everything, on one line.
+    /// Returns the report as one line of JSON.
     pub(super) fn to_json(&self) -> String {
         let figure = |value: Option<f64>| value.map(|value| (value * 1000.0).round() / 1000.0);
         let times = |histogram: &Histogram| match histogram.count() {
@@ -252,10 +249,10 @@ impl Report<'_> {
         .to_string()
     }
 
-    /// The same for a person.
+    /// Returns the report as a table for people.
     pub(super) fn to_table(&self) -> String {
         let mut out = String::new();
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let mut row = |name: &str, value: String| _ = writeln!(out, "  {name:<22} {value}");
         let asked = self.asked;
         let window = &self.window;
@@ -333,13 +330,13 @@ impl Report<'_> {
             }
         }
         if self.was_full() {
-            out += "\nThe core that the bench runs on was full: the server may be faster than this.\n";
+            out += "\nThe bench used a full core: the server may be faster than these figures.\n";
         }
         out
     }
 }
 
-/// Percentiles in a unit that suits them.
+/// Formats percentiles in a suitable unit.
 fn times(histogram: &Histogram) -> String {
     let time = |us: u64| match us {
         0..1_000 => format!("{us} µs"),
@@ -350,12 +347,12 @@ fn times(histogram: &Histogram) -> String {
     format!("p50 {p50}, p99 {p99}, max {}", time(histogram.max()))
 }
 
-/// A rate in MB/s.
+/// Formats a rate in MB/s.
 fn rate(mb: f64) -> String {
     if mb < 100.0 { format!("{mb:.1} MB/s") } else { format!("{} MB/s", count(mb as u64)) }
 }
 
-/// A whole number with its thousands apart.
+/// Formats a whole number with commas between the thousands.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
@@ -373,14 +370,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_with_their_thousands_apart() {
+    fn numbers_are_written_with_commas() {
         for (number, expected) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(count(number), expected);
         }
     }
 
     #[test]
-    fn kinds_of_trouble_are_counted_and_bounded() {
+    fn trouble_is_counted_by_kind_and_bounded() {
         let mut tally = Tally::new(1);
         for n in 0..1_000 {
             tally.trouble(Trouble::new("the same"));

@@ -1,10 +1,9 @@
-//! A server's frames as they arrive, with every rule of RFC 6455 §5 checked and no byte of audio
-//! touched: a payload is counted, not copied. And the few frames that a client sends.
+//! A reader of a server's frames that checks every rule of RFC 6455 §5, and the few frames that a client sends.
 //!
-//! The crate's own endpoint is not used here: it hands every message over whole, which would cost
-//! a copy and an allocation for each frame that is only counted.
+//! The payload of audio is counted, not copied. The crate's own endpoint returns whole messages, which would cost
+//! a copy and an allocation for each frame.
 
-/// A rule that the server broke, for a person.
+/// A broken rule of the protocol, in words.
 pub(super) type Violation = &'static str;
 
 pub(super) const TEXT: u8 = 1;
@@ -13,36 +12,36 @@ pub(super) const CLOSE: u8 = 8;
 pub(super) const PING: u8 = 9;
 pub(super) const PONG: u8 = 10;
 
-/// The longest header of an unmasked frame.
+/// Longest header of an unmasked frame, in bytes.
 const MAX_HEADER_BYTES: usize = 10;
 
-/// The longest payload of a control frame (RFC 6455 §5.5).
+/// Longest payload of a control frame, in bytes (RFC 6455 §5.5).
 const MAX_CONTROL_BYTES: usize = 125;
 
-/// What comes next in what arrived.
+/// Next part of the data received.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part<'a> {
-    /// So many bytes of a binary message, and whether they are its last.
+    /// Number of bytes of a binary message; true if they are its last.
     Audio { bytes: usize, is_end: bool },
-    /// A piece of a text message, and whether it is its last.
+    /// Piece of a text message; true if it is its last.
     Text { bytes: &'a [u8], is_end: bool },
-    /// A whole control frame.
+    /// Whole control frame.
     Control { opcode: u8, payload: &'a [u8] },
 }
 
-/// The place in a server's stream of frames.
+/// Position in a server's stream of frames.
 #[derive(Debug)]
 pub(super) struct Frames {
     header: [u8; MAX_HEADER_BYTES],
     header_len: usize,
-    /// The opcode of the frame whose payload comes next, 0 for a continuation.
+    /// Opcode of the current frame; 0 for a continuation.
     opcode: u8,
     is_final: bool,
-    /// Payload bytes of it that are still to come.
+    /// Payload bytes of the current frame that have not arrived.
     remaining: u64,
-    /// A frame was begun and not completed.
+    /// True inside of a frame.
     is_in_frame: bool,
-    /// The opcode of the fragmented message under way, or 0.
+    /// Opcode of the current fragmented message, or 0.
     message: u8,
     control: [u8; MAX_CONTROL_BYTES],
     control_len: usize,
@@ -63,7 +62,7 @@ impl Frames {
         }
     }
 
-    /// Takes the next part off the front of `input`; `None` once it is used up.
+    /// Takes the next part from the front of `input`; `None` once `input` is empty.
     pub(super) fn next<'s, 'i: 's>(
         &'s mut self,
         input: &mut &'i [u8],
@@ -99,7 +98,7 @@ impl Frames {
         }))
     }
 
-    /// Reads a header; whether it is complete.
+    /// Reads a header. True once it is complete.
     fn begin(&mut self, input: &mut &[u8]) -> Result<bool, Violation> {
         loop {
             let need = match self.header_len {
@@ -124,7 +123,7 @@ impl Frames {
         Ok(true)
     }
 
-    /// Judges a complete header.
+    /// Checks a complete header.
     fn judge(&mut self, header_len: usize) -> Result<(), Violation> {
         let [first, second, ..] = self.header;
         let (opcode, is_final) = (first & 0x0f, first & 0x80 != 0);
@@ -146,7 +145,7 @@ impl Frames {
             return Err("a length is negative");
         }
         match opcode {
-            0 if self.message == 0 => return Err("a continuation continues nothing"),
+            0 if self.message == 0 => return Err("a continuation without a message"),
             TEXT | BINARY if self.message != 0 => return Err("a message begins inside of another"),
             0 | TEXT | BINARY => {}
             CLOSE..=PONG if !is_final => return Err("a control frame is fragmented"),
@@ -170,7 +169,7 @@ fn extended_bytes(second: u8) -> usize {
     }
 }
 
-/// The code of a Close frame's payload (RFC 6455 §5.5.1); `None` where there is none.
+/// Returns the code in the payload of a Close frame (RFC 6455 §5.5.1); `None` if the payload is empty.
 pub(super) fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return if payload.is_empty() { Ok(None) } else { Err("a Close has half a code") };
@@ -186,7 +185,7 @@ pub(super) fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     }
 }
 
-/// Appends a client's frame: whole, and masked with this key (RFC 6455 §5.3).
+/// Appends a client's frame, unfragmented and masked with this key (RFC 6455 §5.3).
 pub(super) fn push(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
     out.push(0x80 | opcode);
     match payload.len() {
@@ -208,7 +207,7 @@ pub(super) fn push(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>)
 mod tests {
     use super::*;
 
-    /// What a stream of bytes is made of, cut into pieces of this size.
+    /// Returns the parts of a stream of bytes that arrives in pieces of this size.
     fn read(bytes: &[u8], piece: usize) -> Result<Vec<String>, Violation> {
         let mut frames = Frames::new();
         let (mut seen, mut audio, mut text) = (Vec::new(), 0, Vec::new());
@@ -286,7 +285,7 @@ mod tests {
             (&[0x82, 0x80, 0, 0, 0, 0], "a server's frame is masked"),
             (&[0x09, 0], "a control frame is fragmented"),
             (&[0x89, 126, 0, 126], "a control frame is too long"),
-            (&[0x80, 0], "a continuation continues nothing"),
+            (&[0x80, 0], "a continuation without a message"),
             (&[0x02, 1, 0, 0x82, 0], "a message begins inside of another"),
             (&[0x02, 0, 0x01, 0], "a message begins inside of another"),
             (&[0x82, 126, 0, 125], "a length is not in its shortest form"),

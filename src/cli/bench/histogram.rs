@@ -1,18 +1,17 @@
-//! Durations, counted in buckets: what is asked of them is a percentile, and there may be millions
-//! of them a second.
+//! Durations counted in buckets, for percentiles of millions of values per second.
 
 use std::time::Duration;
 
-/// Buckets of each power of two: a value is known to within 1.6 %.
+/// Buckets for each power of two: values are exact to 1.6 %.
 const BUCKETS: u64 = 64;
 
-/// The longest that is told apart, in µs: twelve days.
+/// Longest duration with its own bucket, in µs: twelve days.
 const MOST: u64 = (1 << 40) - 1;
 
-/// How many durations there were of each length, in µs.
+/// Number of durations of each length, in µs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Histogram {
-    /// Grows to the longest there was, 2,300 of them at most.
+    /// Grows to the longest duration, at most 2,300 buckets.
     counts: Vec<u64>,
     count: u64,
     max: u64,
@@ -38,7 +37,7 @@ impl Histogram {
         self.count
     }
 
-    /// The value, in µs, that this share of all do not exceed. 0 where there are none.
+    /// Returns the value, in µs, that this share of the durations does not exceed; 0 if there are none.
     pub(super) fn at(&self, share: f64) -> u64 {
         let rank = (self.count as f64 * share).ceil() as u64;
         let mut below = 0;
@@ -51,7 +50,7 @@ impl Histogram {
         self.max
     }
 
-    /// The longest, in µs.
+    /// Returns the longest duration, in µs.
     pub(super) fn max(&self) -> u64 {
         self.max
     }
@@ -62,7 +61,7 @@ fn bucket(value: u64) -> usize {
     (u64::from(shift) * BUCKETS + (value >> shift)) as usize
 }
 
-/// The largest value of a bucket.
+/// Returns the largest value of a bucket.
 fn last_of(bucket: usize) -> u64 {
     let bucket = bucket as u64;
     let shift = (bucket / BUCKETS).saturating_sub(1);
@@ -81,7 +80,7 @@ mod tests {
             assert!(found >= before && found < 2_400, "{value}");
             before = found;
             assert!(value <= last_of(found), "{value}");
-            assert!(last_of(found) - value <= value / BUCKETS, "{value} is told as {}", last_of(found));
+            assert!(last_of(found) - value <= value / BUCKETS, "{value} is reported as {}", last_of(found));
         }
     }
 

@@ -1,7 +1,7 @@
-//! One connection's end of the session protocol: what has to come when, and what is noted of it.
+//! The listener's side of the session protocol: the order of messages is checked, and times are counted.
 //!
-//! Knows no socket and no clock. Every byte that arrives passes here once; what has to leave is
-//! appended for the owner to send.
+//! This module has no socket and no clock. Each received byte passes through once; bytes to send are appended to
+//! a buffer of the owner.
 
 use super::figures::{Tally, Trouble};
 use super::frames::{self, Frames, Part, Violation};
@@ -9,38 +9,38 @@ use aloud::audio::Format;
 use aloud::session::message::{ClientMessage, ServerMessage};
 use std::time::{Duration, Instant};
 
-/// The longest control message that is taken from a server.
+/// Longest control message accepted from a server, in bytes.
 const MAX_TEXT_BYTES: usize = 1024 * 1024;
 
-/// Masks every frame that is sent. It need not be secret: masking protects proxies from what a page
-/// makes a browser send (RFC 6455 §10.3), and here nobody but the user says what is sent.
+/// Mask of every frame sent. It need not be secret: masking protects proxies from pages in a browser
+/// (RFC 6455 §10.3), and this is no browser.
 const MASK: [u8; 4] = [0x5b, 0x1e, 0x8a, 0x27];
 
-/// What is the same for all listeners.
+/// Settings that all listeners share.
 #[derive(Debug)]
 pub(super) struct Habits {
-    /// The `start_session` that begins each stream.
+    /// The `start_session` of each stream.
     pub(super) start: String,
-    /// What is sent where the server does not say.
+    /// Format of the audio if the server does not announce it.
     pub(super) format: Option<Format>,
-    /// Whether a stream is listened to, by the clock, before the next one is begun.
+    /// True if a stream is listened to at the pace of speech before the next one starts.
     pub(super) listens: bool,
 }
 
-/// One connection's listener.
+/// Listener of one connection.
 #[derive(Debug)]
 pub(super) struct Listener {
-    /// Its place in the tally.
+    /// Number of the connection in the tally.
     number: usize,
     frames: Frames,
-    /// The text message under way.
+    /// Current text message so far.
     text: Vec<u8>,
     state: State,
-    /// When the next stream is to be begun.
+    /// Time at which the next stream starts.
     next_start: Option<Instant>,
-    /// No further one is begun.
+    /// True once no further stream starts.
     is_leaving: bool,
-    /// A Close was sent.
+    /// True once a Close was sent.
     has_closed: bool,
     format: Option<Format>,
     stream: Stream,
@@ -48,29 +48,29 @@ pub(super) struct Listener {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// `session_start` has to come.
+    /// Waiting for `session_start`.
     New,
-    /// Nothing is being spoken.
+    /// Between two streams.
     Quiet,
-    /// A stream was asked for or runs.
+    /// In a stream, or waiting for its start.
     Streaming,
-    /// The connection is over.
+    /// After the end of the connection.
     Closed,
 }
 
-/// What has come of a stream.
+/// Progress of a stream.
 #[derive(Debug)]
 struct Stream {
     asked: Instant,
-    /// When its first audio came: from here on a listener hears it.
+    /// Time of the first audio: playback starts here.
     first: Option<Instant>,
-    /// When its last did.
+    /// Time of the latest audio.
     last: Option<Instant>,
-    /// Audio bytes.
+    /// Number of audio bytes.
     bytes: u64,
-    /// Where the frame under way began.
+    /// Number of audio bytes before the current frame.
     frame_start: u64,
-    /// The index that the next sentence has.
+    /// Index of the next sentence.
     next_index: u64,
     is_in_sentence: bool,
 }
@@ -104,27 +104,27 @@ impl Listener {
         }
     }
 
-    /// Whether the server has said its first message.
+    /// True once the server's first message has arrived.
     pub(super) fn is_greeted(&self) -> bool {
         self.state != State::New
     }
 
-    /// Whether the closing handshake is done, once what is to be sent has left.
+    /// True once the closing handshake is complete, apart from bytes still to send.
     pub(super) fn is_closed(&self) -> bool {
         self.state == State::Closed
     }
 
-    /// When [`start`](Self::start) is due; `None` before the first stream, and while one runs.
+    /// Returns the time at which [`start`](Self::start) is due; `None` before the first stream and during one.
     pub(super) fn next_start(&self) -> Option<Instant> {
         self.next_start
     }
 
-    /// Has the first stream begun at this time.
+    /// Schedules the first stream.
     pub(super) fn start_at(&mut self, at: Instant) {
         self.next_start = Some(at);
     }
 
-    /// Begins a stream, behind whose end another is due.
+    /// Starts a stream. After its end, the next one is due.
     pub(super) fn start(&mut self, habits: &Habits, now: Instant, out: &mut Vec<u8>) {
         self.next_start = None;
         self.stream = Stream::asked(now);
@@ -132,7 +132,7 @@ impl Listener {
         frames::push(frames::TEXT, habits.start.as_bytes(), MASK, out);
     }
 
-    /// Says that this was all.
+    /// Ends the session.
     pub(super) fn end(&mut self, out: &mut Vec<u8>) {
         self.is_leaving = true;
         self.next_start = None;
@@ -140,7 +140,7 @@ impl Listener {
         frames::push(frames::TEXT, end.as_bytes(), MASK, out);
     }
 
-    /// Starts the closing handshake, if it is not under way.
+    /// Starts the closing handshake, unless it has started.
     pub(super) fn close(&mut self, code: u16, out: &mut Vec<u8>) {
         self.is_leaving = true;
         if std::mem::replace(&mut self.has_closed, true) {
@@ -149,10 +149,10 @@ impl Listener {
         frames::push(frames::CLOSE, &code.to_be_bytes(), MASK, out);
     }
 
-    /// Takes what arrived.
+    /// Takes received bytes.
     ///
     /// # Errors
-    /// What the server did wrong; the connection is not to be gone on with.
+    /// The server's mistake. The connection cannot be used any more.
     pub(super) fn take(
         &mut self,
         mut input: &[u8],
@@ -161,13 +161,13 @@ impl Listener {
         tally: &mut Tally,
         out: &mut Vec<u8>,
     ) -> Result<(), Trouble> {
-        // Taken out, so that a part may borrow from it while the rest of this is changed.
+        // Moved out, so that a part can borrow from it while the rest of `self` changes.
         let mut frames = std::mem::replace(&mut self.frames, Frames::new());
         let (mut count, mut bytes) = (0, 0);
         let result = loop {
             let part = match frames.next(&mut input) {
                 Ok(Some(part)) if !self.is_closed() => part,
-                // What comes behind a Close does not count (RFC 6455 §5.5.1).
+                // Data after a Close is ignored (RFC 6455 §5.5.1).
                 Ok(_) => break Ok(()),
                 Err(violation) => break Err(broken(violation)),
             };
@@ -234,7 +234,7 @@ impl Listener {
         if !is_end {
             return Ok(());
         }
-        // Kept by nobody: a connection that waits owns no buffer.
+        // Dropped, so that a waiting connection owns no buffer.
         let text = std::mem::take(&mut self.text);
         self.understand(&text, now, habits, tally)
     }
@@ -249,9 +249,9 @@ impl Listener {
         let text = std::str::from_utf8(text).map_err(|_| broken("text that is not UTF-8"))?;
         let message = match ServerMessage::parse(text) {
             Ok(Some(message)) => message,
-            // Of a protocol that adds to the base.
+            // A message of a protocol that extends the base.
             Ok(None) => return Ok(()),
-            Err(fault) => return Err(Trouble::new(format!("a message that is none: {fault}"))),
+            Err(fault) => return Err(Trouble::new(format!("an invalid message: {fault}"))),
         };
         if self.state == State::New && !matches!(message, ServerMessage::SessionStart { .. }) {
             return Err(Trouble::new("session_start is not the first message"));
@@ -259,7 +259,7 @@ impl Listener {
         let stream = &mut self.stream;
         match message {
             ServerMessage::SessionStart { .. } if self.state == State::New => self.state = State::Quiet,
-            ServerMessage::SessionStart { .. } => return Err(Trouble::new("session_start comes again")),
+            ServerMessage::SessionStart { .. } => return Err(Trouble::new("session_start arrived twice")),
             ServerMessage::StreamStart { audio, .. } => self.format = Some(audio.0),
             ServerMessage::Text { index, .. } => {
                 if self.state != State::Streaming || stream.is_in_sentence || index != stream.next_index {
@@ -272,12 +272,12 @@ impl Listener {
                     return Err(Trouble::new("sentence_end out of order"));
                 }
                 if figures.is_some_and(|figures| figures.offset != stream.bytes) {
-                    return Err(Trouble::new("sentence_end tells another number of bytes than came"));
+                    return Err(Trouble::new("sentence_end announces another number of bytes than arrived"));
                 }
                 stream.is_in_sentence = false;
                 stream.next_index += 1;
             }
-            ServerMessage::Error { message, .. } => tally.trouble(Trouble::told(&message)),
+            ServerMessage::Error { message, .. } => tally.trouble(Trouble::reported(&message)),
             ServerMessage::SessionEnd { end } => {
                 if self.state != State::Streaming && !self.is_leaving {
                     return Err(Trouble::new("session_end outside of a stream"));
@@ -293,7 +293,7 @@ impl Listener {
         Ok(())
     }
 
-    /// When somebody who listens has heard all that came.
+    /// Returns the time at which a listener has heard all audio received.
     fn heard_at(&self, habits: &Habits, now: Instant) -> Instant {
         match (self.stream.first, self.format) {
             (Some(first), Some(format)) if habits.listens => {

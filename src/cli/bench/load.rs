@@ -1,5 +1,4 @@
-//! The load: connections that open, listen and leave, all in one thread, and the measurement of
-//! what they make of the server.
+//! The load: connections that open, listen and leave, all in one thread; and the measurement.
 
 use super::figures::{Own, Report, Spent, Tally, Trouble, Window, count};
 use super::listener::{Habits, Listener};
@@ -20,36 +19,36 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
-/// Bytes read at once: mostly all that a socket holds.
+/// Bytes of one read: usually all that a socket holds.
 const READ_BYTES: usize = 256 * 1024;
 
-/// Connections that open at once.
+/// Number of connections that open at the same time.
 const OPENING: usize = 64;
 
-/// How long all of them may take to open, after which those that are there are measured.
+/// Time for all connections to open. After it, the open ones are measured.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a server may take for its first message, and for its side of the closing handshake.
+/// Time for the server's first message, and for its side of the closing handshake.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long all listeners may take to leave.
+/// Time for all listeners to leave.
 const LEAVING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The pause after a handshake that failed.
+/// Pause after a failed handshake.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Over how long paced streams begin, evenly, so that not all are due at the same time.
+/// Time over which paced streams start, evenly, so that not all are due at the same moment.
 const SPREAD: Duration = Duration::from_secs(1);
 
-/// How often the progress line is drawn anew.
+/// Interval between two updates of the progress line.
 const PROGRESS: Duration = Duration::from_millis(250);
 
 thread_local! {
-    /// Shared by all connections: what is only counted need not be kept.
+    /// Read buffer of all connections: audio is counted, not stored.
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
 }
 
-/// What the connections are doing.
+/// Phase of the measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Opening,
@@ -57,7 +56,7 @@ enum Phase {
     Leaving,
 }
 
-/// What all connections share.
+/// State that all connections share.
 struct Load {
     target: Target,
     habits: Habits,
@@ -68,19 +67,19 @@ struct Load {
     opening: Semaphore,
 }
 
-/// A connection.
+/// One connection.
 struct Link {
     socket: TcpStream,
     listener: Listener,
-    /// What has to leave.
+    /// Bytes to send.
     out: Vec<u8>,
 }
 
 impl Link {
-    /// Waits for what the server says next, and has the listener take it.
+    /// Reads the server's next bytes and passes them to the listener.
     ///
     /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
+    /// Dropping the future loses nothing.
     async fn read(&mut self, load: &Load) -> Result<(), Trouble> {
         let is_full = poll_fn(|cx| {
             READ.with_borrow_mut(|buffer| {
@@ -97,7 +96,7 @@ impl Link {
         })
         .await?;
         if is_full {
-            // There is more, and the other connections are served in between.
+            // More data waits; other connections take their turn first.
             yield_now().await;
         }
         Ok(())
@@ -117,7 +116,7 @@ impl Load {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a connection and takes the server's first message.
+    /// Opens a connection and reads the server's first message.
     async fn open(&self, number: usize) -> Result<Link, Trouble> {
         let begun = Instant::now();
         let opened = self.target.open().await?;
@@ -137,7 +136,7 @@ impl Load {
         Ok(link)
     }
 
-    /// One listener from its connection on, which may be there; `arrived` is dropped once it is.
+    /// Runs one listener, on `link` or a new connection. Drops `arrived` once it is open.
     async fn listen(self: Arc<Load>, number: usize, link: Option<Link>, arrived: mpsc::Sender<()>) {
         let link = match link {
             Some(link) => Ok(link),
@@ -153,7 +152,7 @@ impl Load {
                 let result = self.converse(number, &mut link).await;
                 if result.is_err() {
                     link.listener.close(1002, &mut link.out);
-                    // The server may be gone, or not read; it is owed an attempt.
+                    // One attempt: the server may be gone or may not read.
                     let _ = link.socket.try_write(&link.out);
                     self.tally().open -= 1;
                 }
@@ -195,7 +194,7 @@ impl Load {
         }
     }
 
-    /// Opens and closes one connection after the other.
+    /// Opens and closes one connection after another.
     async fn shake_hands(self: Arc<Load>, number: usize) {
         while *self.phase.borrow() != Phase::Leaving {
             if let Err(trouble) = self.come_and_go(number).await {
@@ -230,7 +229,7 @@ impl Load {
     }
 }
 
-/// What was measured.
+/// Figures of a measurement.
 pub(super) struct Measured {
     open: usize,
     time: Duration,
@@ -248,10 +247,10 @@ impl Measured {
     }
 }
 
-/// Puts the load on, and takes it away. `stop` ends it early.
+/// Opens the connections, measures, and closes them. `stop` ends it early.
 ///
 /// # Errors
-/// Not even one connection could be opened, or `stop` came before all were.
+/// The first connection could not be opened, or `stop` came before all were open.
 pub(super) async fn measure(
     asked: &Bench,
     target: Target,
@@ -272,7 +271,7 @@ pub(super) async fn measure(
     let interrupted = || -> Box<dyn Error> { "interrupted before anything was measured".into() };
     let memory = server.and_then(process::memory);
 
-    // Where one cannot connect, nor can a thousand.
+    // If one connection fails, more would fail too.
     let first = tokio::select! {
         () = &mut stop => return Err(interrupted()),
         first = load.open(0) => first.map_err(|trouble| trouble.kind().to_owned())?,
@@ -333,12 +332,12 @@ pub(super) async fn measure(
     Ok(Measured { open, time: after.0 - before.0, window, tally, spent, own, is_interrupted })
 }
 
-/// The progress line, where there is a terminal to draw it on.
+/// The progress line, if stderr is a terminal.
 struct Screen {
     mode: Mode,
     is_terminal: bool,
     begun: Instant,
-    /// When it was last drawn, and the frames and handshakes there were then.
+    /// Time of the last update, and the frames and handshakes then.
     drawn: (Instant, u64, u64),
 }
 
@@ -348,7 +347,7 @@ impl Screen {
         Screen { mode, is_terminal: io::stderr().is_terminal(), begun: now, drawn: (now, 0, 0) }
     }
 
-    /// Shows how it goes until this is over; true if `stop` came first.
+    /// Shows the progress until a future is ready. True if `stop` came first.
     async fn show_until(
         &mut self,
         done: impl Future<Output = ()>,

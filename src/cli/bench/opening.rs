@@ -1,7 +1,6 @@
-//! A connection's beginning: TCP, and the opening handshake (RFC 6455 §4), over the bare socket.
+//! Opening a connection: TCP and the opening handshake (RFC 6455 §4), on the bare socket.
 //!
-//! hyper would do, but the handshake is one of the things that are measured here, and what it costs
-//! the measuring side counts too.
+//! It does not use hyper: the bench measures handshakes, so their cost on its own side counts too.
 
 use super::figures::Trouble;
 use aloud::ws::handshake;
@@ -13,15 +12,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-/// How long connecting and the handshake may take together.
+/// Time for connecting and the handshake together.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest head of an answer.
+/// Longest head of an answer, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 const MAX_HEADERS: usize = 64;
 
-/// Where connections go to.
+/// Address and handshake of the server.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     address: SocketAddr,
@@ -30,10 +29,10 @@ pub(super) struct Target {
     subprotocols: &'static [&'static str],
 }
 
-/// A connection that is open.
+/// An open connection.
 pub(super) struct Opened {
     pub(super) socket: TcpStream,
-    /// What arrived right behind the handshake.
+    /// Bytes that arrived right after the handshake.
     pub(super) early: Vec<u8>,
 }
 
@@ -41,14 +40,14 @@ impl Target {
     /// Resolves the host of a `ws://` URL, once for all connections.
     ///
     /// # Errors
-    /// A sentence that names the URL.
+    /// One sentence names the URL.
     pub(super) async fn resolve(url: &str, subprotocols: &'static [&'static str]) -> Result<Target, String> {
-        let uri: Uri = url.parse().map_err(|error| format!("{url} is no URL: {error}"))?;
-        let host = uri.host().ok_or_else(|| format!("{url} names no host"))?;
+        let uri: Uri = url.parse().map_err(|error| format!("{url} is not a URL: {error}"))?;
+        let host = uri.host().ok_or_else(|| format!("{url} has no host"))?;
         let port = uri.port_u16().unwrap_or(80);
         let mut found = lookup_host((host.trim_matches(['[', ']']), port))
             .await
-            .map_err(|error| format!("{url}: the host cannot be resolved: {error}"))?;
+            .map_err(|error| format!("{url}: cannot resolve the host: {error}"))?;
         Ok(Target {
             address: found.next().ok_or_else(|| format!("{url}: the host has no address"))?,
             host: uri.authority().map_or(host, |authority| authority.as_str()).to_owned(),
@@ -60,7 +59,7 @@ impl Target {
     /// Opens a connection within 10 s.
     ///
     /// # Errors
-    /// What kept it from being opened.
+    /// The reason why it did not open.
     pub(super) async fn open(&self) -> Result<Opened, Trouble> {
         timeout(TIMEOUT, self.shake_hands()).await.unwrap_or(Err(Trouble::new("no handshake within 10 s")))
     }
@@ -75,7 +74,7 @@ impl Target {
         let mut answer = Vec::with_capacity(1024);
         loop {
             if socket.read_buf(&mut answer).await? == 0 {
-                return Err(Trouble::new("the server closed in place of a handshake"));
+                return Err(Trouble::new("the server closed the connection without a handshake"));
             }
             if let Some((len, status, headers)) = head(&answer)? {
                 handshake::verify(&key, status, &headers, self.subprotocols)
@@ -102,9 +101,9 @@ impl Target {
     }
 }
 
-/// The head of an answer and its length; `None` as long as it is not complete.
+/// Reads the head of an answer and its length; `None` while it is incomplete.
 fn head(bytes: &[u8]) -> Result<Option<(usize, StatusCode, HeaderMap)>, Trouble> {
-    let broken = |_| Trouble::new("the answer to the handshake is no HTTP");
+    let broken = |_| Trouble::new("the answer to the handshake is not HTTP");
     let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut answer = httparse::Response::new(&mut lines);
     let httparse::Status::Complete(len) = answer.parse(bytes).map_err(broken)? else { return Ok(None) };

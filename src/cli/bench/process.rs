@@ -1,4 +1,4 @@
-//! Processes: the server that a bench starts for itself, and what the kernel tells of one.
+//! Processes: the bench's own server, and the kernel's figures of a process.
 
 use super::{Bench, Own};
 use crate::cli::Engine;
@@ -10,32 +10,31 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// How long a server may take to listen.
+/// Time for a server to start listening.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much of what a server says that does not start is passed on, in bytes.
+/// Most bytes that are quoted from a server that does not start.
 const LAST_WORDS: u64 = 4 * 1024;
 
-/// Frames of audio where nothing else is asked for: 960 bytes of what the tone engine gives.
+/// Default duration of a frame, in ms: 960 bytes of the tone engine.
 const FRAME_MS: u32 = 20;
 
-/// How long a sentence of the tone engine is, in seconds: as long as most measurements.
+/// Default duration of a sentence of the tone engine, in seconds: as long as most measurements.
 const TONE_SECONDS: f64 = 60.0;
 
-/// A server in a process of its own, so that its figures are told apart from the bench's. Killed
-/// when dropped.
+/// A server in its own process, so that its figures are separate from the bench's. Dropping it kills the process.
 pub(super) struct Server {
     child: Child,
-    /// Open for as long as the server lives, which may write to it.
+    /// Kept open while the server runs, because it may write to it.
     _stdout: BufReader<ChildStdout>,
     pub(super) url: String,
 }
 
 impl Server {
-    /// Starts this very program on a free port of the loopback.
+    /// Starts this program on a free port of the loopback interface.
     ///
     /// # Errors
-    /// What it said in place of its address.
+    /// The output of the server if it did not start.
     pub(super) async fn start(asked: &Bench, own: &Own, threads: usize) -> Result<Server, Box<dyn Error>> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", "--listen=127.0.0.1:0", "--no-warm-up"]);
@@ -52,15 +51,15 @@ impl Server {
         if let Some(encoding) = asked.encoding {
             command.arg(format!("--encoding={}", encoding.name()));
         }
-        // What is set for servers of this machine is not what was asked for here.
+        // Settings for this machine's servers must not change a measurement.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("ALOUD_") {
                 command.env_remove(name);
             }
         }
-        // A group of its own: Ctrl-C ends the measurement first, and then the server.
+        // Its own process group: Ctrl-C ends the measurement first, then the server.
         command.process_group(0).kill_on_drop(true);
-        // Nobody reads its log, which costs it lines and no time.
+        // Its log is not read; writing it costs no time.
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().ok_or("the server has no standard output")?;
@@ -84,24 +83,24 @@ impl Server {
         self.child.id()
     }
 
-    /// Ends it, and waits until it is gone.
+    /// Stops the server and waits for its end.
     pub(super) async fn stop(mut self) {
         let _ = self.child.kill().await;
     }
 }
 
-/// CPU time of all threads of a process that live, to the nanosecond where the kernel counts so;
-/// `None` where it cannot be told.
+/// Returns the CPU time of all living threads of a process, in nanoseconds if the kernel counts them; `None` if
+/// it is unknown.
 pub(super) fn cpu(pid: u32) -> Option<Duration> {
     schedule(pid, 0).filter(|cpu| !cpu.is_zero()).or_else(|| ticks(pid))
 }
 
-/// How long they were ready to run and something else ran in their place.
+/// Returns the time in which the threads of a process were ready to run and had no core.
 pub(super) fn waited(pid: u32) -> Option<Duration> {
     schedule(pid, 1)
 }
 
-/// A field of `schedstat`, of all threads together.
+/// Returns a field of `schedstat`, summed over all threads.
 fn schedule(pid: u32, field: usize) -> Option<Duration> {
     let of_thread = |task: fs::DirEntry| {
         let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
@@ -111,16 +110,16 @@ fn schedule(pid: u32, field: usize) -> Option<Duration> {
     Some(Duration::from_nanos(tasks.flatten().filter_map(of_thread).sum()))
 }
 
-/// The same in the ticks of 10 ms that `stat` counts in, whatever the kernel's own are.
+/// Returns the CPU time from `stat`, which counts in ticks of 10 ms.
 fn ticks(pid: u32) -> Option<Duration> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is a name, in parentheses, and may hold anything.
+    // The second field is a name in parentheses, which may contain any character.
     let mut fields = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace().skip(11);
     let mut next = || fields.next()?.parse::<u64>().ok();
     Some(Duration::from_millis((next()? + next()?) * 10))
 }
 
-/// Resident memory of a process, in bytes.
+/// Returns the resident memory of a process, in bytes.
 pub(super) fn memory(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -141,7 +140,7 @@ mod tests {
             sum = std::hint::black_box(sum + 1);
         }
         assert!(ticks(own).is_some());
-        // Never given to a process.
+        // The kernel assigns this number to no process.
         assert_eq!((cpu(u32::MAX), memory(u32::MAX)), (None, None));
     }
 }

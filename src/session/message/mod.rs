@@ -11,6 +11,7 @@ mod server;
 mod tests;
 mod wire;
 
+pub use crate::access::credential::Token;
 pub use client::{
     AudioOptions, ClientMessage, Delivery, Recover, SegmentationOptions, StartSession, TextSource, Timestamps,
 };

@@ -1,7 +1,7 @@
 //! What a session may do, and for how long it may do nothing.
 
 use super::*;
-use crate::access::credential::Bounds;
+use crate::access::credential::Restrictions;
 
 const PING: &str = r#"{"type":"ping"}"#;
 
@@ -135,7 +135,7 @@ fn too_many_messages_are_not_taken_and_too_many_of_these_are_the_end() {
 #[test]
 fn a_session_that_is_held_starts_nothing() {
     let mut driven = v1(settings());
-    driven.handle(Input::Hold(Some(Held::Sessions)));
+    driven.handle(Input::Hold(Some(QuotaReached::Sessions)));
     driven.say(&start("One."));
     let seen = driven.settled();
     assert!(
@@ -177,11 +177,14 @@ fn whose_client_was_given_enough_is_heard_to_the_end_of_the_sentence() {
 
 #[test]
 fn a_credential_narrows_a_session_down() {
-    let within = |bounds: Bounds| SessionConfig { max_session_chars: Some(50), ..settings() }.within(&bounds);
+    let within = |restrictions: Restrictions| {
+        SessionConfig { max_session_chars: Some(50), ..settings() }.within(&restrictions)
+    };
     let voices = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
-    assert!(within(Bounds { voices: voices(&["carl", ""]), ..Bounds::default() }).is_none());
-    assert!(within(Bounds { voices: voices(&[]), ..Bounds::default() }).is_none());
-    let narrow = within(Bounds { voices: voices(&["carl", "bert"]), ..Bounds::default() }).unwrap();
+    assert!(within(Restrictions { voices: voices(&["carl", ""]), ..Restrictions::default() }).is_none());
+    assert!(within(Restrictions { voices: voices(&[]), ..Restrictions::default() }).is_none());
+    let narrow =
+        within(Restrictions { voices: voices(&["carl", "bert"]), ..Restrictions::default() }).unwrap();
     let names: Vec<&str> = narrow.voices.iter().map(|voice| voice.name.as_str()).collect();
     assert_eq!(names, ["bert"]);
     let mut driven = v1(narrow);
@@ -191,12 +194,12 @@ fn a_credential_narrows_a_session_down() {
     assert!(matches!(&driven.settled()[0], Seen::Message(begun) if begun.contains(r#""voice":"bert""#)));
 
     for (asked, expected) in [(Some(10), Some(10)), (Some(90), Some(50)), (None, Some(50))] {
-        let narrow = within(Bounds { max_chars: asked, ..Bounds::default() }).unwrap();
+        let narrow = within(Restrictions { max_chars: asked, ..Restrictions::default() }).unwrap();
         assert_eq!(narrow.max_session_chars, expected);
     }
     for (asked, expected) in [(60, 60), (7_200, 3_600)] {
         let max_session = Some(Duration::from_secs(asked));
-        let narrow = within(Bounds { max_session, ..Bounds::default() }).unwrap();
+        let narrow = within(Restrictions { max_session, ..Restrictions::default() }).unwrap();
         assert_eq!(narrow.max_session, Duration::from_secs(expected));
         // It holds for clients of the base protocol, too, in their words.
         let mut driven = Driven::new(narrow);

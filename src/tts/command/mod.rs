@@ -10,7 +10,7 @@ use super::guard::{Guard, single_line};
 use super::{Sink, Speech, SynthesisError, Synthesizer, Treatment, Utterance, Voice};
 use crate::audio::{Encoding, Format, SourceFormat};
 use crate::deadline;
-use crate::text::redact::discreet;
+use crate::text::redact::redact;
 use line::Argument;
 use process::{AFTERMATH, LINGER, Process};
 use std::fmt;
@@ -241,8 +241,8 @@ impl Shared {
         // The last bytes before the kill may still be in the pipe.
         let _ = timeout(AFTERMATH, process::collect(stderr.as_mut(), &mut errors)).await;
         let errors = single_line(&String::from_utf8_lossy(&errors));
-        let errors = discreet(&errors, &[&utterance.text]);
-        let reason = discreet(&error.message, &[&utterance.text]);
+        let errors = redact(&errors, &[&utterance.text]);
+        let reason = redact(&error.message, &[&utterance.text]);
         let exit = exit.map_or("was killed".to_owned(), |exit| exit.to_string());
         tracing::warn!(
             "engine command: {reason} {} {exit}; end of its standard error: {}",

@@ -1,0 +1,264 @@
+//! The decision on each opening handshake and each request for a ticket.
+
+use super::accounts::{Account, Accounts, ClientId, ClientLimits};
+use super::credential::{self, Grant, Presented, Restrictions, Token};
+use super::keys::Keys;
+use super::permit::Permit;
+use super::rate::Rate;
+use super::rules::Admission;
+use super::tickets::{self, Tickets};
+use super::{forwarded, origin};
+use crate::ws::handshake::Rejection;
+use hyper::HeaderMap;
+use hyper::header::{HOST, HeaderValue, ORIGIN};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// `Retry-After` of a refusal, in seconds, if the time of the next free place is unknown.
+const RETRY_AFTER_SECS: u64 = 5;
+
+/// The parts of a request that identify its client.
+pub(crate) struct Visitor<'a> {
+    /// Address of the peer; `None` for a Unix socket.
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) query: Option<&'a str>,
+}
+
+/// Result of a handshake that was admitted.
+pub(crate) struct Pass {
+    pub(crate) permit: Permit,
+    pub(crate) restrictions: Option<Arc<Restrictions>>,
+    /// True if the server requires a credential and the handshake had none.
+    pub(crate) must_authenticate: bool,
+}
+
+/// Reason to refuse a credential that came as a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The credential is invalid or expired.
+    Unauthorized,
+    /// The credential's client has too many connections.
+    TooMany,
+}
+
+/// Applies the rules of admission, and counts connections, handshakes and tickets.
+pub(crate) struct Doorkeeper {
+    rules: Admission,
+    keys: Keys,
+    accounts: Accounts,
+    tickets: Tickets,
+    connections: AtomicUsize,
+}
+
+impl Doorkeeper {
+    /// Reads the files that the rules name.
+    ///
+    /// # Errors
+    /// One sentence for the operator: a file is unusable, or this build lacks a feature.
+    pub(crate) fn new(rules: Admission, now: Instant) -> Result<Doorkeeper, String> {
+        let limits = ClientLimits {
+            connections: rules.max_client_connections,
+            sessions: rules.max_client_sessions,
+            handshakes: rules.max_client_handshakes_per_sec.map(|count| Rate::per_sec(count, 1)),
+            chars: rules.max_client_chars_per_hour.map(Rate::per_hour),
+        };
+        Ok(Doorkeeper {
+            keys: Keys::read(&rules.auth, now)?,
+            accounts: Accounts::new(limits, rules.max_remembered_clients),
+            tickets: Tickets::new(rules.ticket_ttl, rules.max_tickets),
+            connections: AtomicUsize::new(0),
+            rules,
+        })
+    }
+
+    /// Decides on an opening handshake. If `can_authenticate_later`, a handshake without a credential is
+    /// admitted for now: its client can send one as the first message.
+    ///
+    /// # Errors
+    /// The refusal: 403, 401, 429 or 503.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        visitor: &Visitor<'_>,
+        can_authenticate_later: bool,
+        now: Instant,
+    ) -> Result<Pass, Rejection> {
+        let client = &self.client(visitor);
+        self.check_origin(visitor)?;
+        // Counts from here on; dropping the permit on a refusal below frees the place.
+        let mut permit = self.count_in(client.clone())?;
+        let grant = match self.grant(visitor, client, true, now) {
+            Err(rejection)
+                if rejection.status == 401
+                    && can_authenticate_later
+                    && self.presented(visitor) == Presented::Nothing =>
+            {
+                None
+            }
+            grant => Some(grant?),
+        };
+        let must_authenticate = grant.is_none();
+        let grant = grant.unwrap_or_default();
+        let client = grant.client.map_or_else(|| client.clone(), ClientId::Named);
+        self.count_handshake(&client, now)?;
+        if !permit.assign(&client, now) {
+            let limit = self.rules.max_client_connections.unwrap_or_default();
+            let message = format!("Too many connections from this client (limit {limit})");
+            return Err(Rejection::too_many(&message, RETRY_AFTER_SECS));
+        }
+        Ok(Pass { permit, restrictions: grant.restrictions, must_authenticate })
+    }
+
+    /// Admits a handshake by the limit on connections alone.
+    ///
+    /// # Errors
+    /// 503: the server is full.
+    pub(crate) fn admit_unchecked(self: &Arc<Self>) -> Result<Pass, Rejection> {
+        let permit = self.count_in(ClientId::Local)?;
+        Ok(Pass { permit, restrictions: None, must_authenticate: false })
+    }
+
+    /// Issues a ticket for a request with a valid credential. Returns the time it is valid, too.
+    ///
+    /// # Errors
+    /// The refusal: 401, 403, 404, 429 or 503.
+    pub(crate) fn issue_ticket(
+        &self,
+        visitor: &Visitor<'_>,
+        random: [u8; tickets::BYTES],
+        now: Instant,
+    ) -> Result<(Token, Duration), Rejection> {
+        if self.keys.is_open() {
+            return Err(Rejection::not_found());
+        }
+        self.check_origin(visitor)?;
+        let client = self.client(visitor);
+        let grant = self.grant(visitor, &client, false, now)?;
+        let client = grant.client.clone().map_or(client, ClientId::Named);
+        self.count_handshake(&client, now)?;
+        let ticket = self.tickets.issue(grant, random, now);
+        let ticket = ticket.ok_or_else(|| Rejection::unavailable(RETRY_AFTER_SECS))?;
+        Ok((ticket, self.rules.ticket_ttl))
+    }
+
+    /// Checks a credential that came as the first message of a connection.
+    ///
+    /// # Errors
+    /// The reason to refuse it.
+    pub(crate) fn authenticate(
+        &self,
+        permit: &mut Permit,
+        token: &Token,
+        now: Instant,
+    ) -> Result<Option<Arc<Restrictions>>, Refusal> {
+        let grant = self.find(token, true, now).ok_or(Refusal::Unauthorized)?;
+        if let Some(name) = grant.client
+            && !permit.assign(&ClientId::Named(name), now)
+        {
+            return Err(Refusal::TooMany);
+        }
+        Ok(grant.restrictions)
+    }
+
+    /// Returns the client by its address, as far as trusted proxies report it.
+    pub(crate) fn client(&self, visitor: &Visitor<'_>) -> ClientId {
+        ClientId::of_address(forwarded::client(&self.rules.trusted_proxies, visitor.peer, visitor.headers))
+    }
+
+    /// True if every place for a connection is taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.connections.load(Ordering::Relaxed) >= self.rules.max_connections
+    }
+
+    /// Returns the account of a client; `None` if the server has no limits for each client.
+    pub(super) fn account(&self, client: &ClientId, now: Instant) -> Option<Arc<Account>> {
+        self.accounts.of(client, now)
+    }
+
+    fn check_origin(&self, visitor: &Visitor<'_>) -> Result<(), Rejection> {
+        let Visitor { peer, headers, .. } = visitor;
+        let origins = headers.get_all(ORIGIN).iter().map(HeaderValue::as_bytes);
+        let requested = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let is_proxy = forwarded::is_trusted(&self.rules.trusted_proxies, *peer);
+        let before = if is_proxy { forwarded::host(headers) } else { None };
+        let hosts = [requested, before.as_deref().unwrap_or(requested)];
+        match origin::is_allowed(&self.rules.allow_origins, origins, &hosts) {
+            true => Ok(()),
+            false => Err(Rejection::forbidden(
+                "Pages of this origin may not connect here. The operator can allow the origin with \
+                 --allow-origin.",
+            )),
+        }
+    }
+
+    fn presented(&self, visitor: &Visitor<'_>) -> Presented {
+        credential::presented(visitor.headers, visitor.query.filter(|_| self.rules.token_in_query))
+    }
+
+    /// Returns the grant of the request's credential.
+    ///
+    /// # Errors
+    /// 401; 429 for an address that has presented too many invalid ones.
+    fn grant(
+        &self,
+        visitor: &Visitor<'_>,
+        client: &ClientId,
+        accepts_tickets: bool,
+        now: Instant,
+    ) -> Result<Grant, Rejection> {
+        if self.keys.is_open() {
+            return Ok(Grant::default());
+        }
+        let account = self.account(client, now);
+        if let Some(Err(wait)) = account.as_ref().map(|account| account.check_handshake(now)) {
+            return Err(self.too_often(wait));
+        }
+        let grant = match self.presented(visitor) {
+            Presented::Nothing => return Err(Rejection::unauthorized(false)),
+            Presented::Malformed => None,
+            Presented::Token(token) => self.find(&token, accepts_tickets, now),
+        };
+        grant.ok_or_else(|| {
+            // A guess counts for the address: no client name is known.
+            let _ = account.map(|account| account.count_handshake(now));
+            Rejection::unauthorized(true)
+        })
+    }
+
+    fn find(&self, token: &Token, accepts_tickets: bool, now: Instant) -> Option<Grant> {
+        let grant = self.keys.find(token, now);
+        // Looking a ticket up spends it, so look only where tickets are accepted.
+        grant.or_else(|| if accepts_tickets { self.tickets.redeem(token, now) } else { None })
+    }
+
+    fn count_handshake(&self, client: &ClientId, now: Instant) -> Result<(), Rejection> {
+        let account = self.account(client, now);
+        account.map_or(Ok(()), |account| account.count_handshake(now)).map_err(|wait| self.too_often(wait))
+    }
+
+    /// Takes a place for a connection.
+    ///
+    /// # Errors
+    /// 503: every place is taken.
+    fn count_in(self: &Arc<Self>, client: ClientId) -> Result<Permit, Rejection> {
+        let most = self.rules.max_connections;
+        let more = |count: usize| (count < most).then_some(count + 1);
+        match self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+            Ok(_) => Ok(Permit::new(Arc::clone(self), client)),
+            Err(_) => Err(Rejection::unavailable(RETRY_AFTER_SECS)),
+        }
+    }
+
+    fn too_often(&self, wait: Duration) -> Rejection {
+        let limit = self.rules.max_client_handshakes_per_sec.unwrap_or_default();
+        let message = format!("Too many handshakes from this client (limit {limit} per second)");
+        Rejection::too_many(&message, wait.as_secs().saturating_add(1).min(3600))
+    }
+
+    /// Frees the place of a connection.
+    pub(super) fn count_out(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

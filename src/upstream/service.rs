@@ -1,0 +1,195 @@
+//! A service, ready to be called, and the wording of its failures.
+
+use super::call::Call;
+use super::connector::Connector;
+use super::failure::{Failure, FailureKind};
+use super::quote::{self, REASON_CHARS, chain, printable};
+use super::secret::Credentials;
+use super::settings::{Deadlines, InvalidSettings, UpstreamSettings, base_url};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, USER_AGENT,
+};
+use hyper::{HeaderMap, Response};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde_json::Value;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time that an unused connection is kept. Common servers, such as uvicorn, close one after 5 s; a request
+/// sent just then would be lost.
+const POOL_IDLE: Duration = Duration::from_secs(4);
+
+/// Most unused connections that are kept.
+const POOL_CONNECTIONS: usize = 32;
+
+/// Bytes that a connection reads ahead of the reader of the reply; also the largest head.
+const READ_AHEAD_BYTES: usize = 64 * 1024;
+
+/// Most characters that are quoted from a service outside of an error answer.
+const QUOTE_CHARS: usize = 400;
+
+/// A service over HTTP. Clones share its connections.
+#[derive(Clone)]
+pub struct Upstream(pub(super) Arc<Prepared>);
+
+/// All that the requests to a service have in common.
+pub(super) struct Prepared {
+    pub(super) settings: UpstreamSettings,
+    /// Scheme and authority.
+    origin: String,
+    /// Path in front of every other, without a slash or `/v1` at its end.
+    prefix: String,
+    pub(super) headers: HeaderMap,
+    pub(super) client: Client<Connector, Full<Bytes>>,
+}
+
+impl Upstream {
+    /// Prepares calls to a service. Sends nothing.
+    ///
+    /// # Errors
+    /// The base URL is invalid. One sentence says what to write instead.
+    pub fn new(settings: UpstreamSettings) -> Result<Upstream, InvalidSettings> {
+        let uri = base_url(&settings.base_url)
+            .map_err(|why| InvalidSettings(format!("the URL of the {} {why}", settings.role)))?;
+        let authority = uri.authority().expect("base_url checked it").as_str();
+        let origin = format!("{}://{authority}", uri.scheme_str().expect("base_url checked it"));
+        let prefix = uri.path().trim_end_matches('/');
+        let prefix = prefix.strip_suffix("/v1").unwrap_or(prefix).to_owned();
+
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("aloud/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        match &settings.credentials {
+            Credentials::None => None,
+            Credentials::Bearer(key) => headers.insert(AUTHORIZATION, key.header("Bearer ")),
+            Credentials::Header(name, key) => headers.insert(HeaderName::from_static(name), key.header("")),
+        };
+
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(POOL_CONNECTIONS)
+            .http1_max_buf_size(READ_AHEAD_BYTES)
+            .build(Connector::new(&settings)?);
+        Ok(Upstream(Arc::new(Prepared { settings, origin, prefix, headers, client })))
+    }
+
+    /// Prepares a POST of a JSON document. Sends nothing before [`Call::attempt`].
+    ///
+    /// The path begins with a slash, follows that of the base URL, and may contain a query. `accept` is the
+    /// media type requested.
+    ///
+    /// # Errors
+    /// The path is invalid in a URL: its parts have to be percent-encoded.
+    pub fn post(&self, path: &str, json: &Value, accept: &'static str) -> Result<Call, InvalidSettings> {
+        let Prepared { settings, origin, prefix, .. } = &*self.0;
+        let url = format!("{origin}{prefix}{path}");
+        let uri = url.parse().map_err(|error| {
+            InvalidSettings(format!("{url} is an invalid URL for the {}: {error}", settings.role))
+        })?;
+        Ok(Call::new(self.clone(), uri, json.to_string().into(), accept))
+    }
+
+    /// Makes text from the service safe to pass on: one line, at most 400 characters, without control
+    /// characters and without the key.
+    pub(crate) fn quote(&self, text: &str) -> String {
+        printable(text, self.0.settings.credentials.secret(), QUOTE_CHARS)
+    }
+
+    /// Returns a line for the operator's log: the service, its address, and `text` made safe by
+    /// [`quote`](Upstream::quote).
+    pub(crate) fn located(&self, text: &str) -> String {
+        let Prepared { settings, origin, .. } = &*self.0;
+        format!("{} at {origin}: {}", settings.role, self.quote(text))
+    }
+
+    pub(super) fn failure(
+        &self,
+        kind: FailureKind,
+        message: impl fmt::Display,
+        detail: impl fmt::Display,
+    ) -> Failure {
+        let Prepared { settings, origin, .. } = &*self.0;
+        let role = settings.role;
+        let detail = format!("{role} at {origin}: {detail}");
+        // A library may have put bytes from the service into the detail.
+        let detail = printable(&detail, settings.credentials.secret(), usize::MAX);
+        Failure { kind, message: format!("The {role} {message}."), detail }
+    }
+
+    pub(super) fn too_late(&self, kind: FailureKind) -> Failure {
+        let Deadlines { connect, first_byte, idle, total } = self.0.settings.deadlines;
+        let message = match kind {
+            FailureKind::ConnectTimeout => format!("could not be reached within {connect:?}"),
+            FailureKind::FirstByteTimeout => format!("sent nothing within {first_byte:?}"),
+            FailureKind::IdleTimeout => format!("paused for longer than {idle:?}"),
+            _ => format!("took longer than {total:?}"),
+        };
+        self.failure(kind, &message, &message)
+    }
+
+    pub(super) fn broken(&self, kind: FailureKind, error: &dyn Error) -> Failure {
+        let message = match kind {
+            FailureKind::Unreachable => "could not be reached",
+            FailureKind::Closed => "closed the connection without an answer",
+            _ => "broke off its answer",
+        };
+        self.failure(kind, message, format_args!("{message}: {}", chain(error)))
+    }
+
+    /// Reads an answer that is not a success.
+    pub(super) async fn refused(&self, response: Response<Incoming>) -> Failure {
+        let key = self.0.settings.credentials.secret();
+        let status = response.status();
+        if status.is_redirection() {
+            let to = response.headers().get(LOCATION).map(|to| String::from_utf8_lossy(to.as_bytes()));
+            let to = printable(&to.unwrap_or_default(), key, REASON_CHARS);
+            return self.failure(
+                FailureKind::Redirect,
+                "answered with a redirect, which is not followed",
+                format_args!(
+                    "answered {status} with a redirect to `{to}`, which is not followed; set the URL to the new address"
+                ),
+            );
+        }
+        let reason = quote::reason(response.into_body(), key).await;
+        let summary = match status.as_u16() {
+            401 | 403 => "does not accept our credentials".to_owned(),
+            404 => "does not know the requested path, model or voice".to_owned(),
+            429 => "has too many requests".to_owned(),
+            code => format!("answered with the status {code}"),
+        };
+        let quoted = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        let quoted = quoted.trim_end_matches('.');
+        self.failure(
+            FailureKind::Status(status.as_u16()),
+            format_args!("{summary}{quoted}"),
+            format_args!("answered {status}{quoted}"),
+        )
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Upstream").field(&self.0.settings).finish()
+    }
+}
+
+/// Percent-encodes one segment of a path, or one value of a query: every byte except letters, digits and
+/// `-._~` (RFC 3986 §2.1).
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(byte.into()),
+            byte => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
