@@ -1,8 +1,9 @@
 //! A second listener, for whoever operates the server: whether it lives, whether it is ready, and
 //! what it counts. Never on the port that sessions use.
 
+use super::listen::{BindError, Listener, Socket};
+use super::metrics;
 use super::service::Service;
-use super::{BindError, Listener, Socket, metrics};
 use crate::settings::Listen;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};

@@ -84,7 +84,8 @@ pub(super) struct Connection<T, A> {
 }
 
 impl<T: Transport, A: Application> Connection<T, A> {
-    /// A connection on which `early` arrived right behind the opening handshake.
+    /// A connection on which `early` arrived right behind the opening handshake. The answer to the
+    /// handshake waits in the endpoint, unless it has left.
     pub(super) fn new(
         transport: T,
         mut endpoint: Endpoint,
@@ -92,6 +93,7 @@ impl<T: Transport, A: Application> Connection<T, A> {
         shared: Arc<Shared>,
         early: &[u8],
     ) -> Arc<Mutex<Connection<T, A>>> {
+        let answer_bytes = endpoint.outgoing().len();
         endpoint.receive(early);
         let now = Instant::now();
         Arc::new_cyclic(|this: &Weak<Mutex<Connection<T, A>>>| {
@@ -104,7 +106,7 @@ impl<T: Transport, A: Application> Connection<T, A> {
                 draining_since: None,
                 _counted: shared.sessions.enter(),
                 stopping: shared.stop.subscribe(),
-                link: Link::new(transport, endpoint, application, shared, this.clone()),
+                link: Link::new(transport, endpoint, application, shared, this.clone(), answer_bytes),
             })
         })
     }
@@ -314,13 +316,13 @@ impl<T: Transport, A: Application> Connection<T, A> {
 }
 
 /// Serves a connection to its end. When it returns, everything that worked for the connection has
-/// stopped, except for a suspended session.
+/// stopped, except for a suspended session. Dropping the connection closes the socket.
 ///
 /// # Cancel safety
-/// Dropping the future closes the socket and stops the work.
-pub(super) async fn serve<T: Transport, A: Application>(connection: Arc<Mutex<Connection<T, A>>>) -> Ended {
+/// Dropping the future and the connection closes the socket and stops the work.
+pub(super) async fn serve<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>) -> Ended {
     let ended = {
-        let mut running = pin!(run(&connection));
+        let mut running = pin!(run(connection));
         // A panic in an engine or in here ends this one connection, with the code for it.
         poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
             Ok(poll) => poll,
@@ -328,10 +330,10 @@ pub(super) async fn serve<T: Transport, A: Application>(connection: Arc<Mutex<Co
         })
         .await
     };
-    let ended = lock(&connection).end(ended);
-    let must_linger = lock(&connection).must_linger(&ended.outcome);
+    let ended = lock(connection).end(ended);
+    let must_linger = lock(connection).must_linger(&ended.outcome);
     if must_linger {
-        linger(&connection).await;
+        linger(connection).await;
     }
     ended
 }
@@ -419,7 +421,8 @@ async fn linger<T: Transport, A: Application>(connection: &Mutex<Connection<T, A
 
 #[cfg(test)]
 mod tests {
-    use super::super::service::{PATH, Service};
+    use super::super::routes::{Answer, PATH};
+    use super::super::service::Service;
     use super::super::transport::Readiness;
     use super::*;
     use crate::audio::{Encoding, Format};
@@ -486,10 +489,10 @@ mod tests {
                 .header("sec-websocket-protocol", "aloud.v1")
                 .body(())
                 .unwrap();
-            let admitted = service.judge(&request, None).1.expect("a handshake");
+            let Answer::Upgrade(_, admitted) = service.answer(&request, None) else { panic!("a handshake") };
             let written = Arc::default();
             let transport = Treacherous { written: Arc::clone(&written), panics_at };
-            service.start(transport, client.outgoing().to_vec().into(), admitted);
+            admitted.start(&service.shared, transport, client.outgoing().to_vec().into());
             written
         };
         let (broken, sound) = (talks(20), talks(usize::MAX));

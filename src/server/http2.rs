@@ -1,15 +1,16 @@
-//! HTTP/2 without TLS on the port of HTTP/1.1 (RFC 9113 §3.3), and WebSockets as streams of it
-//! (RFC 8441), as proxies speak it to a server.
+//! HTTP/2 without TLS on the port of HTTP/1.1 (RFC 9113 §3.3), and WebSockets as its streams (RFC 8441),
+//! as proxies speak it to a server.
 //!
-//! Who is let in is judged elsewhere, by the same rules as over HTTP/1.1; a stream that was let in is
-//! a [`Transport`] like any other. This file sees to it that one stream cannot do harm to the others:
-//! each has a window of its own, on whose sum the connection's is made, and what waits for a peer
-//! that does not take it is bounded and given up with the stream.
+//! The rules for a handshake are the same as over HTTP/1.1, and a stream that was accepted is a
+//! [`Transport`] like any other. This file makes sure that one stream cannot harm the others: each has
+//! a window of its own, the connection's window is their sum, and what waits for a peer that does not
+//! read is limited and dropped with the stream.
 
-use super::http::Rewound;
+use super::date;
+use super::opening::Rewound;
+use super::routes::Answer;
 use super::service::Service;
 use super::transport::{Readiness, Transport};
-use crate::deadline::pass;
 use crate::gauge::{Counted, Gauge};
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
@@ -21,83 +22,37 @@ use hyper::{Method, Request, Response};
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-/// What a client of HTTP/2 sends first (RFC 9113 §3.4). No request of HTTP/1 begins so.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// Streams that a connection may have at once; a proxy with more sessions opens another one.
+/// Most streams of a connection at once; a proxy with more sessions opens another connection.
 const MAX_STREAMS: u32 = 128;
 
-/// What a client may send on a stream before the session takes it.
+/// Bytes that a client may send on a stream before the session reads them.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 
-/// The sum of all, so that no stream can use up what another may send.
+/// The sum for all streams, so that none can use up the window of another.
 const CONNECTION_WINDOW_BYTES: u32 = MAX_STREAMS * STREAM_WINDOW_BYTES;
 
-/// What a stream may have under way to the socket.
+/// Bytes of a stream that may wait for the socket.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
-/// The largest head of a request, in bytes as RFC 9113 §6.5.2 counts; beyond it the answer is 431.
+/// Largest head of a request, in bytes as RFC 9113 §6.5.2 counts; beyond it the answer is 431.
 const MAX_HEAD_BYTES: u32 = 64 * 1024;
 
-/// Streams that were reset before they were looked at, and streams of the peer that were reset for
-/// its own faults. Whoever has more of either is out for the work it makes (CVE-2023-44487), and
-/// loses the connection.
+/// Most streams that were reset before they were accepted, and most streams that were reset for a fault
+/// of the peer. A peer that exceeds either only makes work (CVE-2023-44487), and loses its connection.
 const MAX_PENDING_RESETS: usize = 32;
 const MAX_FAULTS: usize = 256;
 
-/// How long the last words of a connection may take to leave.
+/// Time within which the last frames of a connection have to leave.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Whether a connection begins as one of HTTP/2, and the connection as if nobody had looked; nothing if
-/// the server was told to stop before it began at all. Reads no more than it takes to tell. `deadline`
-/// is for whoever begins so and does not go on.
-///
-/// # Cancel safety
-/// Dropping the future drops the connection.
-pub(super) async fn is_spoken<S>(
-    mut socket: S,
-    deadline: Instant,
-    service: &Service,
-) -> Option<(bool, Rewound<S>)>
-where
-    S: AsyncRead + Unpin,
-{
-    let mut first = [0; PREFACE.len()];
-    let mut first = ReadBuf::new(&mut first);
-    let mut stopping = service.stopping();
-    let was_stopping = *stopping.borrow();
-    let mut is_stopped = false;
-    let reading = poll_fn(|cx| {
-        // An end or an error will come again to whoever reads next.
-        while PREFACE.starts_with(first.filled()) && first.remaining() > 0 {
-            let before = first.filled().len();
-            let read = ready!(Pin::new(&mut socket).poll_read(cx, &mut first));
-            if read.is_err() || first.filled().len() == before {
-                break;
-            }
-        }
-        Poll::Ready(())
-    });
-    tokio::select! {
-        () = reading => {}
-        () = pass(deadline) => {}
-        _ = stopping.wait_for(|stop| *stop) => is_stopped = !was_stopping,
-    }
-    let first = first.filled();
-    if is_stopped && first.is_empty() {
-        return None;
-    }
-    Some((first == PREFACE, Rewound { first: Bytes::copy_from_slice(first), socket }))
-}
-
 /// Serves a connection that begins with the preface to its end. Without a session on it, the peer has
-/// the handshake timeout for its next request; sessions see to themselves.
+/// `handshake_timeout` for its next request; sessions have deadlines of their own.
 ///
 /// # Cancel safety
 /// Dropping the future drops the connection, and breaks the sessions on it.
@@ -131,9 +86,9 @@ where
             tokio::select! {
                 biased;
                 accepted = connection.accept() => {
-                    // The end, or a fault that the peer was told.
+                    // The end, or a fault that h2 has reported to the peer.
                     let Some(Ok((request, respond))) = accepted else { return };
-                    // A peer that is gone again is nobody to answer.
+                    // Fails if the peer has gone.
                     let _: Result<(), h2::Error> = answer(request, respond, peer, &service, &sessions).await;
                     since = Instant::now();
                 }
@@ -142,7 +97,7 @@ where
                     if sessions.count() == 0 {
                         break;
                     }
-                    // They are told as well, each by itself.
+                    // Each session drains by itself.
                     connection.graceful_shutdown();
                 }
                 () = timer.as_mut() => {
@@ -173,14 +128,15 @@ async fn answer(
 ) -> Result<(), h2::Error> {
     let (head, input) = request.into_parts();
     let request = as_hyper_has_it(Request::from_parts(head, ()));
-    let (answer, admitted) = service.judge(&request, peer);
-    let (head, body) = answer.into_parts();
-    if let Some(admitted) = admitted {
-        let output = respond.send_response(dated(Response::from_parts(head, ())), false)?;
-        let stream = Stream::new(output, input, sessions.enter());
-        service.start(stream, Bytes::new(), admitted);
-        return Ok(());
-    }
+    let (head, body) = match service.answer(&request, peer) {
+        Answer::Response(response) => response.into_parts(),
+        Answer::Upgrade(response, admitted) => {
+            let output = respond.send_response(dated(response), false)?;
+            let stream = Stream::new(output, input, sessions.enter());
+            admitted.start(&service.shared, stream, Bytes::new());
+            return Ok(());
+        }
+    };
     let body = whole(body).await;
     let mut response = dated(Response::from_parts(head, ()));
     let headers = response.headers_mut();
@@ -193,12 +149,12 @@ async fn answer(
     if !is_bare {
         output.send_data(body, true)?;
     }
-    // What is still to come of the request's body is not waited for: dropping its stream says so.
+    // The rest of the request's body is not awaited: dropping its stream tells the peer.
     Ok(())
 }
 
-/// The request with the protocol where hyper puts it, and with the `Host` that it would have over
-/// HTTP/1.1 (RFC 9113 §8.3.1): whoever judges need not know the difference.
+/// The request as hyper would give it: with hyper's type for the protocol, and with the `Host` that it
+/// would have over HTTP/1.1 (RFC 9113 §8.3.1).
 fn as_hyper_has_it(mut request: Request<()>) -> Request<()> {
     if let Some(protocol) = request.extensions_mut().remove::<h2::ext::Protocol>() {
         let known = protocol.as_str().eq_ignore_ascii_case("websocket");
@@ -214,8 +170,8 @@ fn as_hyper_has_it(mut request: Request<()>) -> Request<()> {
 }
 
 fn dated<B>(mut response: Response<B>) -> Response<B> {
-    let date = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()));
-    response.headers_mut().insert(DATE, date.expect("a date is made of visible ASCII"));
+    let date = date::with(HeaderValue::from_str).expect("a date is visible ASCII");
+    response.headers_mut().insert(DATE, date);
     response
 }
 
@@ -226,14 +182,14 @@ async fn whole(body: Full<Bytes>) -> Bytes {
     }
 }
 
-/// A stream that was let in. Dropping it resets it, unless both sides have ended it.
+/// A stream that was accepted. Dropping it resets it, unless both sides have ended it.
 struct Stream {
     output: SendStream<Bytes>,
-    /// Whether room was asked for that was not used.
+    /// True if capacity was requested and not used.
     awaits_room: bool,
     has_ended: bool,
     input: RecvStream,
-    /// What has come and was not taken; the peer is granted as much again when it is.
+    /// Bytes that have arrived and were not read. The peer's window grows when they are.
     unread: Vec<u8>,
     /// The peer has ended its direction.
     is_at_end: bool,
@@ -253,13 +209,13 @@ impl Stream {
         }
     }
 
-    /// Takes all that has come, wanted or not: in h2 each little frame would take far more memory
-    /// than the bytes in it, and count against the whole connection. The window bounds it.
+    /// Takes everything that has arrived, wanted or not: in h2 a small frame takes far more memory than
+    /// its bytes, and counts against the whole connection. The window limits it.
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_at_end {
             match self.input.poll_data(cx) {
                 Poll::Ready(Some(Ok(data))) => self.unread.extend_from_slice(&data),
-                // As over TCP, where a peer that goes like this has sent its end.
+                // The end of the stream, as over TCP.
                 Poll::Ready(None) => self.is_at_end = true,
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(error))),
                 Poll::Pending => break,
@@ -307,7 +263,7 @@ impl Transport for Stream {
                 is_ready.writable = true;
             }
         } else if std::mem::take(&mut self.awaits_room) {
-            // Nothing is to be sent any more, as after a pause: others may have the room.
+            // Nothing is left to send, as after a pause: other streams may have the capacity.
             self.output.reserve_capacity(0);
         }
         is_ready.any()
@@ -325,7 +281,7 @@ impl Transport for Stream {
         } else {
             self.unread.drain(..count);
         }
-        // Fails for a stream that is over, to which nothing more is granted.
+        // Fails for a stream that is over, whose window does not matter.
         let _ = self.input.flow_control().release_capacity(count);
         Ok(count)
     }
@@ -353,7 +309,7 @@ impl Transport for Stream {
         self.try_write(slices)
     }
 
-    /// The end of the stream stands for that of a TCP connection (RFC 8441 §5).
+    /// The end of the stream stands for the end of a TCP connection (RFC 8441 §5).
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !std::mem::replace(&mut self.has_ended, true) {
             self.output.send_data(Bytes::new(), true).map_err(broken)?;
@@ -364,7 +320,7 @@ impl Transport for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // A peer that has not ended its direction by now takes nothing more: what waits for it goes.
+        // A peer that has not ended its direction reads nothing more: what waits for it is dropped.
         if !self.is_at_end {
             self.output.send_reset(Reason::CANCEL);
         }

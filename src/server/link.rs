@@ -8,7 +8,7 @@ use super::application::{Application, Host};
 use super::metrics::Meter;
 use super::pace::{Pace, Paced};
 use super::service::Shared;
-use super::transport::{Readiness, Transport};
+use super::transport::{Readiness, Transport, with_read_buffer};
 use crate::ws::endpoint::{Endpoint, State};
 use crate::ws::frames::Batch;
 use std::cell::RefCell;
@@ -17,9 +17,6 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use tokio::time::Instant;
 
-/// Most bytes read at once.
-const READ_BYTES: usize = 16 * 1024;
-
 /// Number of times that a stalled write is tried again within `stall_timeout`. A socket may take bytes
 /// and not report it: without these tries that progress would only be found, and counted from, at the
 /// end of the timeout.
@@ -27,7 +24,6 @@ const STALL_TRIES: u32 = 5;
 
 thread_local! {
     /// Shared by all connections of a thread, so that an idle one owns no buffer.
-    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
     static BATCH: RefCell<Batch> = RefCell::new(Batch::default());
 }
 
@@ -95,7 +91,10 @@ impl<T: Transport, A: Application> Link<T, A> {
         application: A,
         shared: Arc<Shared>,
         stream: Weak<dyn Paced>,
+        answer_bytes: usize,
     ) -> Link<T, A> {
+        let mut meter = Meter::default();
+        meter.leave_out(answer_bytes);
         Link {
             transport,
             is_blocked: false,
@@ -106,7 +105,7 @@ impl<T: Transport, A: Application> Link<T, A> {
             failure: None,
             task: None,
             shared,
-            meter: Meter::default(),
+            meter,
             stall: None,
             application,
             endpoint,
@@ -235,7 +234,7 @@ impl<T: Transport, A: Application> Link<T, A> {
 
     /// Reads once. Returns the count, 0 at the end of the stream, `None` if there is nothing to read.
     pub(super) fn read(&mut self) -> io::Result<Option<usize>> {
-        READ.with_borrow_mut(|buffer| match self.transport.try_read(buffer) {
+        with_read_buffer(|buffer| match self.transport.try_read(buffer) {
             Ok(count) => {
                 self.endpoint.receive(&buffer[..count]);
                 Ok(Some(count))
@@ -338,7 +337,7 @@ impl<T: Transport, A: Application> Link<T, A> {
     }
 
     pub(super) fn has_nothing_unread(&mut self) -> bool {
-        let read = READ.with_borrow_mut(|buffer| self.transport.try_read(buffer));
+        let read = with_read_buffer(|buffer| self.transport.try_read(buffer));
         read.map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |count| count == 0)
     }
 
@@ -350,7 +349,7 @@ impl<T: Transport, A: Application> Link<T, A> {
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let wanted = Readiness { readable: true, writable: false };
         ready!(self.transport.poll_ready(wanted, cx))?;
-        match READ.with_borrow_mut(|buffer| self.transport.try_read(buffer)) {
+        match with_read_buffer(|buffer| self.transport.try_read(buffer)) {
             Ok(0) => return Poll::Ready(Ok(())),
             Err(error) if error.kind() != ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
             // A peer that floods must not hold up the other connections.

@@ -454,13 +454,22 @@ pub(crate) struct Meter {
     bytes: u64,
     messages: u32,
     audio_frames: u32,
+    /// Bytes of the answer to the handshake that are still to leave, and are not counted.
+    answer_bytes: u32,
     phase: Option<(Phase, Counted)>,
 }
 
 impl Meter {
-    /// So much left in one write.
+    /// Leaves the first bytes out of the count: the answer to the handshake.
+    pub(crate) fn leave_out(&mut self, answer_bytes: usize) {
+        self.answer_bytes = answer_bytes as u32;
+    }
+
+    /// Counts one write.
     pub(crate) fn wrote(&mut self, telemetry: &Telemetry, bytes: usize, frames: (usize, usize)) {
-        self.bytes += bytes as u64;
+        let answer_bytes = bytes.min(self.answer_bytes as usize);
+        self.answer_bytes -= answer_bytes as u32;
+        self.bytes += (bytes - answer_bytes) as u64;
         self.messages += frames.0 as u32;
         self.audio_frames += frames.1 as u32;
         if self.bytes >= STEP_BYTES {

@@ -1,119 +1,83 @@
-//! The hyper service: routes a request, answers the opening handshake, and starts the session on
-//! what the upgrade yields.
+//! The service: what all connections share, and the answer to a request of any HTTP server.
 
-use super::application::{Application, Departure};
-use super::connection::{self, Connection, Ended, Outcome};
-use super::echo::Echo;
-use super::metrics::{ClosedBy, Present, Telemetry};
-use super::speaking::Speaking;
+use super::metrics::{Present, Telemetry};
+use super::routes::Answer;
 use super::suspended::{Bounds, Registry};
-use super::transport::{Buffered, Transport};
-use super::web;
 use crate::access::credential::{Bounds as Narrowed, Token};
 use crate::access::rate::Rate;
-use crate::access::{Admission, Entry, Permit, Refusal, Visitor};
+use crate::access::{Admission, Permit, Refusal};
 use crate::audio::voice;
 use crate::audio::{Encoding, Format};
 use crate::gauge::Gauge;
 use crate::script::Writer;
+use crate::session::SessionConfig;
 use crate::session::conversation;
 use crate::session::message::{Code, TextSource};
-use crate::session::{Input, Session, SessionConfig};
 use crate::settings::{Config, ConfigError, check_engine};
-use crate::tts::{Piece, SynthesisError, Synthesizer, Tone, Utterance};
-use crate::ws::endpoint::{CloseCode, Endpoint, Limits, Role};
-use crate::ws::handshake::{self, Rejection};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use crate::tts::{Synthesizer, Tone};
+use crate::ws::endpoint::Limits;
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper::{Method, Request, Response, Version};
-use hyper_util::rt::TokioIo;
+use hyper::http::Extensions;
+use hyper::{Request, Response};
 use std::convert::Infallible;
-use std::future;
-use std::net::{IpAddr, SocketAddr};
+use std::future::{Ready, ready};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
-use tracing::Level;
+use tokio::time::Instant;
 
-/// Where the session's WebSocket is.
-pub const PATH: &str = "/api/session/ws";
-
-/// Where the list of voices is.
-const VOICES_PATH: &str = "/api/voices";
-
-/// Where a credential is exchanged for a ticket.
-const TICKET_PATH: &str = "/api/session/ticket";
-
-/// How long the list may be taken for the present one. It changes when the server is started anew.
-const VOICES_CACHE: &str = "max-age=60";
-
-/// What an engine says to show that it works: short, and with a sound in any voice.
-const WARM_UP: &str = "Ready.";
-
-/// How long it may take for that. A neural voice may have to be loaded first.
-const WARM_UP_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The most fragments of one message from a client. Control messages are small: who sends one in
-/// more pieces than this means harm.
+/// Most fragments of one message from a client. Control messages are small: a client that sends one in
+/// more pieces is at fault.
 const MAX_FRAGMENTS: usize = 1_000;
 
-/// What a session's connection allocates at once for what arrives.
+/// Bytes that a session's connection allocates at once for what arrives.
 const READ_BUFFER_BYTES: usize = 256;
 
-/// As above, for an echo, which is there to be sent much.
-const ECHO_READ_BUFFER_BYTES: usize = 16 * 1024;
+/// The same for an echo, which takes large messages. tungstenite clears the buffer before each read.
+const ECHO_READ_BUFFER_BYTES: usize = 4 * 1024;
 
-/// How many seconds' worth of messages may come at once.
+/// Seconds' worth of messages that may come at once.
 const MESSAGES_SECS: u32 = 10;
 
-/// When a client may come back to a server that is going away.
-const RETRY_AFTER_SECS: u64 = 5;
-
-/// The subprotocol that adds to the base protocol (RFC 6455 §1.9).
+/// Subprotocol that adds to the base protocol (RFC 6455 §1.9).
 pub const SUBPROTOCOL: &str = "aloud.v1";
 
-/// Random bytes in a session's token.
-const TOKEN_BYTES: usize = 24;
-
-/// What all connections share.
+/// State that all connections of a service share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) settings: Arc<SessionConfig>,
     pub(crate) synthesizer: Arc<dyn Synthesizer>,
-    /// What the engine offers, as JSON.
-    voices: Bytes,
+    /// The list of the engine's voices, as JSON.
+    pub(super) voices: Bytes,
     pub(crate) writer: Option<Arc<dyn Writer>>,
-    limits: Limits,
-    echoes: bool,
+    pub(super) limits: Limits,
+    pub(super) echoes: bool,
     pub(crate) sessions: Gauge,
     pub(crate) syntheses: Gauge,
     pub(crate) scripts: Gauge,
     pub(crate) registry: Registry,
     pub(crate) telemetry: Arc<Telemetry>,
-    admission: Arc<Admission>,
-    /// True once the server is going away. Whoever subscribes is waited for.
+    pub(super) admission: Arc<Admission>,
+    /// True once the server shuts down. The shutdown waits for every receiver.
     pub(crate) stop: watch::Sender<bool>,
 }
 
 impl Shared {
-    /// The settings of a session that may do less, where it may; `None` if no voice is left for it.
-    fn narrowed(&self, bounds: Option<&Narrowed>) -> Option<Arc<SessionConfig>> {
+    /// The settings of a session within the bounds of its credential; `None` if no voice is left for it.
+    pub(super) fn narrowed(&self, bounds: Option<&Narrowed>) -> Option<Arc<SessionConfig>> {
         match bounds {
             None => Some(Arc::clone(&self.settings)),
             Some(bounds) => self.settings.within(bounds).map(Arc::new),
         }
     }
 
-    /// Judges a credential that came as a message; with the settings that hold from now on.
+    /// Checks a credential that came in a message. Returns the session's new settings, if they change.
     ///
     /// # Errors
-    /// What to tell the client.
+    /// The code for the client.
     pub(crate) fn authenticate(
         &self,
         permit: &mut Permit,
@@ -129,23 +93,11 @@ impl Shared {
     }
 }
 
-/// Who was let in by a handshake, and what was agreed on.
-pub(super) struct Admitted {
-    subprotocol: Option<&'static str>,
-    permit: Permit,
-    settings: Arc<SessionConfig>,
-    /// A credential is still to come.
-    must_authenticate: bool,
-}
-
-fn visitor<B>(request: &Request<B>, peer: Option<IpAddr>) -> Visitor<'_> {
-    Visitor { peer, headers: request.headers(), query: request.uri().query() }
-}
-
-/// The server's answer to an HTTP request, for a hyper server of your own.
+/// A `Service` of hyper and of tower: answers HTTP requests, and starts sessions.
 ///
-/// Cheap to clone; clones belong together. Connections must be served `with_upgrades`, inside of
-/// a tokio runtime with time and I/O enabled:
+/// Cheap to clone; all clones share their sessions, limits and metrics. [`Server`](crate::Server) serves
+/// it on a listener of its own. To serve it with hyper, serve connections `with_upgrades`, inside of a
+/// tokio runtime with time and I/O enabled:
 ///
 /// ```
 /// use aloud::tts::Flite;
@@ -161,7 +113,7 @@ fn visitor<B>(request: &Request<B>, peer: Option<IpAddr>) -> Visitor<'_> {
 ///     let (socket, _) = listener.accept().await?;
 ///     socket.set_nodelay(true)?;
 ///     let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service.clone());
-///     // Your own deadline belongs around this: see `Server`, which has one.
+///     // hyper sets no deadline for the request here; `Server` does.
 ///     tokio::spawn(connection.with_upgrades());
 /// }
 /// # }
@@ -170,26 +122,52 @@ fn visitor<B>(request: &Request<B>, peer: Option<IpAddr>) -> Visitor<'_> {
 /// Over HTTP/2, with hyper's `enable_connect_protocol`, sessions are streams (RFC 8441); that needs
 /// the feature `http2`.
 ///
-/// To route other paths yourself, call [`respond`](Service::respond) for this one ([`PATH`]).
+/// A router of axum, and every other router of tower services, takes it for the path [`PATH`]. The
+/// session's deadlines are the same as with [`Server`](crate::Server). axum keeps the peer's address in
+/// a type of its own, so tell the service where to [find it](Service::with_peer):
+///
+/// ```
+/// use aloud::tts::Flite;
+/// use aloud::{Config, PATH, Service};
+/// use axum::Router;
+/// use axum::extract::ConnectInfo;
+/// use std::net::SocketAddr;
+/// use std::sync::Arc;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let service = Service::new(Config::default(), Arc::new(Flite::new()))?
+///     .with_peer(|extensions| Some(extensions.get::<ConnectInfo<SocketAddr>>()?.0));
+/// let app = Router::new().route_service(PATH, service);
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [`PATH`]: crate::PATH
 #[derive(Clone)]
 pub struct Service {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
+    peer: FindPeer,
 }
+
+/// Finds the peer's address in the extensions of a request.
+type FindPeer = fn(&Extensions) -> Option<SocketAddr>;
 
 impl Service {
     /// A service that speaks with this engine.
     ///
     /// # Errors
-    /// A setting that is out of its bounds, or a format that the engine cannot give.
+    /// A setting is out of its range, or the engine cannot give a format.
     pub fn new(config: Config, synthesizer: Arc<dyn Synthesizer>) -> Result<Service, ConfigError> {
         Service::with(config, synthesizer, None, false)
     }
 
-    /// A service that speaks with this engine, for sessions with `"source": "llm"` what this
-    /// writer answers.
+    /// A service that speaks with this engine. In sessions with `"source": "llm"` it speaks the
+    /// answers of this writer.
     ///
     /// # Errors
-    /// A setting that is out of its bounds, or a format that the engine cannot give.
+    /// A setting is out of its range, or the engine cannot give a format.
     pub fn with_writer(
         config: Config,
         synthesizer: Arc<dyn Synthesizer>,
@@ -198,13 +176,13 @@ impl Service {
         Service::with(config, synthesizer, Some(writer), false)
     }
 
-    /// A service that sends every message back as it came, on every path: for conformance suites,
-    /// and to check what a proxy does. Same handshake, frames and deadlines as a session's.
+    /// A service that sends every message back as it came, on every path: for conformance suites, and
+    /// to test proxies. Handshake, frames and deadlines are those of a session.
     ///
     /// # Errors
-    /// A setting that is out of its bounds.
+    /// A setting is out of its range.
     pub fn echo(config: Config) -> Result<Service, ConfigError> {
-        // Never asked to speak, but a service has an engine.
+        // It never speaks, but a service has an engine.
         let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
         Service::with(config, Arc::new(Tone::new(format, 1.0)), None, true)
     }
@@ -218,7 +196,7 @@ impl Service {
         let settings = settings(&config, synthesizer.as_ref(), writer.is_some())?;
         let limits = Limits {
             max_message_bytes: config.max_message_bytes,
-            // An echo answers to whatever a suite thinks of.
+            // Conformance suites send many fragments.
             max_fragments: if echoes { usize::MAX } else { MAX_FRAGMENTS },
             read_buffer_bytes: if echoes { ECHO_READ_BUFFER_BYTES } else { READ_BUFFER_BYTES },
         };
@@ -247,249 +225,38 @@ impl Service {
             admission: Arc::new(admission),
             stop: watch::Sender::new(false),
         };
-        Ok(Service { shared: Arc::new(shared) })
+        Ok(Service { shared: Arc::new(shared), peer: |extensions| extensions.get().copied() })
     }
 
-    /// Answers a request; if it is a good opening handshake, with 101, or with 200 over HTTP/2, and
-    /// starts the session as soon as the answer has left.
+    /// Finds the peer's address with this function. By default, the address is looked for as a
+    /// [`SocketAddr`] among the extensions of the request.
+    #[must_use]
+    pub fn with_peer(mut self, find: fn(&Extensions) -> Option<SocketAddr>) -> Service {
+        self.peer = find;
+        self
+    }
+
+    /// Answers a request. The answer to a good opening handshake is 101, or 200 over HTTP/2; the session
+    /// starts when that has left.
     ///
-    /// The peer's [`SocketAddr`] should stand among the request's extensions: log lines name it, and
-    /// limits for each client and trusted proxies go by it. Without one the peer is taken for a
-    /// socket in the file system.
+    /// Put the peer's [`SocketAddr`] into the request's extensions, or see
+    /// [`with_peer`](Service::with_peer): log lines name the peer, and trusted proxies and limits for
+    /// each client go by its address. Without an address the peer counts as a Unix socket.
+    ///
+    /// An embedder's server has `handshake_timeout` to send the answer and to hand over its socket.
+    /// Behind that, sessions have the same deadlines as with [`Server`](crate::Server).
     pub fn respond<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>> {
-        let peer = request.extensions().get().map(SocketAddr::ip);
-        let (answer, admitted) = self.judge(&request, peer);
-        if let Some(admitted) = admitted {
-            let upgrade = hyper::upgrade::on(&mut request);
-            tokio::spawn(start(upgrade, self.clone(), admitted));
-        }
-        answer
-    }
-
-    /// The answer to a request of the peer at this address and, if it is a handshake that was
-    /// accepted, what [`start`](Service::start) has to know.
-    pub(super) fn judge<B>(
-        &self,
-        request: &Request<B>,
-        peer: Option<IpAddr>,
-    ) -> (Response<Full<Bytes>>, Option<Admitted>) {
-        if !self.shared.echoes
-            && let Some(answer) = web::answer(request, self.shared.config.demo)
-        {
-            return (answer, None);
-        }
-        let answer = match request.uri().path() {
-            VOICES_PATH if !self.shared.echoes => self.voices(request.method()),
-            TICKET_PATH if !self.shared.echoes => self.ticket(request, peer),
-            _ => {
-                let judged = self.judge_session(request, peer);
-                let status = judged.as_ref().map_or_else(|rejection| rejection.status.as_u16(), |_| 101);
-                self.shared.telemetry.shook_hands(status);
-                match judged {
-                    Ok((response, admitted)) => return (response.map(|()| Full::default()), Some(admitted)),
-                    Err(rejection) => self.refuse(request, peer, &rejection),
-                }
-            }
-        };
-        (answer, None)
-    }
-
-    fn judge_session<B>(
-        &self,
-        request: &Request<B>,
-        peer: Option<IpAddr>,
-    ) -> Result<(Response<()>, Admitted), Rejection> {
-        let shared = &self.shared;
-        if !shared.echoes && request.uri().path() != PATH {
-            return Err(Rejection::not_found());
-        }
-        let subprotocols: &[&str] = if shared.echoes { &[] } else { &[SUBPROTOCOL] };
-        let (method, version, headers) = (request.method(), request.version(), request.headers());
-        let accept = match version {
-            Version::HTTP_2 => {
-                let authority = request.uri().authority();
-                handshake::accept_stream(method, protocol(request), authority, headers, subprotocols)?
-            }
-            _ => handshake::accept(method, version, headers, subprotocols)?,
-        };
-        if *shared.stop.borrow() {
-            return Err(Rejection::unavailable(RETRY_AFTER_SECS));
-        }
-        let subprotocol = accept.subprotocol;
-        let now = Instant::now().into_std();
-        let Entry { permit, bounds, must_authenticate } = match shared.echoes {
-            true => shared.admission.enter_unasked()?,
-            // Only `aloud.v1` has a message to show a credential with later.
-            false => shared.admission.enter(&visitor(request, peer), subprotocol.is_some(), now)?,
-        };
-        let settings = shared.narrowed(bounds.as_deref()).ok_or_else(|| {
-            Rejection::forbidden("The credential is good for no voice that there is; see /api/voices.")
-        })?;
-        Ok((accept.response(), Admitted { subprotocol, permit, settings, must_authenticate }))
-    }
-
-    /// The answer, and one line for the operator: no more than `debug`, or whoever scans the port fills
-    /// the log.
-    fn refuse<B>(
-        &self,
-        request: &Request<B>,
-        peer: Option<IpAddr>,
-        rejection: &Rejection,
-    ) -> Response<Full<Bytes>> {
-        let client = || self.shared.admission.client(&visitor(request, peer));
-        tracing::debug!("refused {}: {}: {}", client(), rejection.status, rejection.message);
-        refused(rejection)
-    }
-
-    /// Exchanges a credential for a ticket.
-    fn ticket<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> Response<Full<Bytes>> {
-        if request.method() != Method::POST {
-            return refused(&Rejection::method_not_allowed("POST"));
-        }
-        let (visitor, now) = (visitor(request, peer), Instant::now().into_std());
-        let (ticket, ttl) = match self.shared.admission.give_ticket(&visitor, random(), now) {
-            Ok(given) => given,
-            Err(rejection) => return self.refuse(request, peer, &rejection),
-        };
-        let json = format!(r#"{{"ticket":"{}","expiresInMs":{}}}"#, ticket.reveal(), ttl.as_millis());
-        let mut response = Response::new(Full::from(json));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response
-    }
-
-    /// The list of voices; what is not sent of it for HEAD is up to hyper.
-    fn voices(&self, method: &Method) -> Response<Full<Bytes>> {
-        if method != Method::GET && method != Method::HEAD {
-            return refused(&Rejection::method_not_allowed("GET, HEAD"));
-        }
-        let mut response = Response::new(Full::from(self.shared.voices.clone()));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static(VOICES_CACHE));
-        // No secret, and a page of another origin asks, too.
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        response
-    }
-
-    /// Has each engine say a word, one after the other, to find out whether it works before a
-    /// listener does. Returns how long that took.
-    ///
-    /// # Errors
-    /// The first failure, in a sentence that names the engine. One that has not said its word within
-    /// 30 s has failed.
-    ///
-    /// # Cancel safety
-    /// Dropping the future stops the engine.
-    pub async fn warm_up(&self) -> Result<Duration, SynthesisError> {
-        self.shared.telemetry.warm_up_began();
-        let warmed_up = self.say_words().await;
-        self.shared.telemetry.warm_up_ended(warmed_up.is_ok());
-        warmed_up
-    }
-
-    async fn say_words(&self) -> Result<Duration, SynthesisError> {
-        let began = Instant::now();
-        let synthesizer = self.shared.synthesizer.as_ref();
-        let mut engines = synthesizer.engines();
-        if engines.is_empty() {
-            engines.push(synthesizer);
-        }
-        for engine in engines {
-            self.say_word(engine).await.map_err(|SynthesisError { kind, message }| {
-                let message = format!("the engine {} cannot speak: {message}", engine.name());
-                SynthesisError { kind, message }
-            })?;
-        }
-        Ok(began.elapsed())
-    }
-
-    /// Has the engine say a word as a session would, to find out whether it works again.
-    pub(super) async fn probe(&self) {
-        let works = self.say_word(self.shared.synthesizer.as_ref()).await.is_ok();
-        self.shared.telemetry.warm_up_ended(works);
-    }
-
-    async fn say_word(&self, engine: &dyn Synthesizer) -> Result<(), SynthesisError> {
-        match timeout(WARM_UP_TIMEOUT, self.speak_word(engine)).await {
-            Ok(said) => said,
-            Err(_) => {
-                let seconds = WARM_UP_TIMEOUT.as_secs();
-                Err(SynthesisError::timeout(format!("It has not said a word within {seconds} s.")))
+        let peer = (self.peer)(request.extensions()).map(|peer| peer.ip());
+        match self.answer(&request, peer) {
+            Answer::Response(response) => response,
+            Answer::Upgrade(response, admitted) => {
+                admitted.start_upgraded(Arc::clone(&self.shared), hyper::upgrade::on(&mut request));
+                response.map(|()| Full::default())
             }
         }
     }
 
-    /// What a session would be given, of which nobody hears anything.
-    async fn speak_word(&self, engine: &dyn Synthesizer) -> Result<(), SynthesisError> {
-        let format = self.shared.settings.format;
-        let running = self.shared.syntheses.clone();
-        let mut speech = engine.speak(Utterance { running, ..Utterance::new(WARM_UP, format) });
-        let mut is_heard = false;
-        while let Some(piece) = speech.next().await {
-            is_heard |= matches!(piece?, Piece::Audio(_));
-        }
-        match is_heard {
-            true => Ok(()),
-            false => Err(SynthesisError::no_audio(format!("It gave no audio for {WARM_UP:?}"))),
-        }
-    }
-
-    /// Runs a connection whose handshake is done, in a task of its own: the one that did the
-    /// handshake gives its memory back.
-    pub(super) fn start<T: Transport>(&self, transport: T, early: Bytes, admitted: Admitted) {
-        let Admitted { subprotocol, permit, settings, must_authenticate } = admitted;
-        if self.shared.echoes {
-            return self.run(transport, early, Echo::new(permit));
-        }
-        // Only a client that speaks `aloud.v1` gets a token.
-        let token = subprotocol.map(|_| URL_SAFE_NO_PAD.encode(random::<TOKEN_BYTES>()));
-        let mut session = Session::new(settings, session_id(), token, Instant::now().into_std());
-        if must_authenticate {
-            session.handle(Input::AwaitCredential, Instant::now().into_std());
-        }
-        self.run(transport, early, Speaking::new(session, permit));
-    }
-
-    fn run<T: Transport, A: Application>(&self, transport: T, early: Bytes, application: A) {
-        let endpoint = Endpoint::new(Role::Server, self.shared.limits);
-        let shared = Arc::clone(&self.shared);
-        let connection = Connection::new(transport, endpoint, application, shared, &early);
-        // Even empty it would keep hyper's read buffer alive.
-        drop(early);
-        let telemetry = Arc::clone(&self.shared.telemetry);
-        tokio::spawn(async move { report(&connection::serve(connection).await, &telemetry) });
-    }
-
-    /// Whether new sessions are welcome: not while the service is going away, while the engine says
-    /// its first word or has failed with the last three sentences or its warm-up, nor while as many
-    /// sentences wait for the engine as may, nor while there are as many connections as may be.
-    ///
-    /// # Errors
-    /// Why they are not, for the operator.
-    pub fn readiness(&self) -> Result<(), String> {
-        let Shared { telemetry, synthesizer, admission, stop, .. } = &*self.shared;
-        let mut reasons = Vec::new();
-        if *stop.borrow() {
-            reasons.push("the server is going away".to_owned());
-        }
-        if telemetry.is_warming_up() {
-            reasons.push("the engine has not said its first word yet".to_owned());
-        } else if telemetry.engine_fails() {
-            reasons.push(format!("the engine {} fails, see the log", synthesizer.name()));
-        }
-        let backlog = synthesizer.backlog();
-        if backlog.is_full {
-            reasons.push(format!("the engine is full, {} sentences wait for it", backlog.waiting));
-        }
-        if admission.is_full() {
-            reasons.push("there are as many connections as may be".to_owned());
-        }
-        if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }
-    }
-
-    /// What is counted, in the text format of Prometheus (0.0.4); the README lists the metrics.
+    /// The metrics, in the text format of Prometheus (0.0.4). The guide lists them.
     pub fn metrics(&self) -> String {
         let Shared { telemetry, synthesizer, sessions, syntheses, scripts, registry, .. } = &*self.shared;
         telemetry.page(&Present {
@@ -504,60 +271,55 @@ impl Service {
         })
     }
 
-    /// Whether the engine has shown that it does not work.
-    pub(super) fn engine_fails(&self) -> bool {
-        self.shared.telemetry.engine_fails()
-    }
-
     pub(super) fn telemetry(&self) -> &Telemetry {
         &self.shared.telemetry
     }
 
-    /// Connections that are open now.
+    /// Number of open connections.
     pub fn sessions(&self) -> &Gauge {
         &self.shared.sessions
     }
 
-    /// Sentences that are in synthesis now.
+    /// Number of sentences in flight.
     pub fn syntheses(&self) -> &Gauge {
         &self.shared.syntheses
     }
 
-    /// Answers that are being written now.
+    /// Number of answers that are being written.
     pub fn scripts(&self) -> &Gauge {
         &self.shared.scripts
     }
 
-    /// Sessions that have lost their connection and wait for their clients to come back.
+    /// Number of suspended sessions: those that have lost their connection and are kept for
+    /// `resume_ttl`.
     pub fn frozen(&self) -> &Gauge {
         self.shared.registry.suspended()
     }
 
-    /// The memory that these take, in bytes, roughly.
+    /// Memory that the suspended sessions take, in bytes, roughly.
     pub fn frozen_bytes(&self) -> usize {
         self.shared.registry.suspended_bytes()
     }
 
-    /// Audio that was made and that nobody heard, since the service began: what was cancelled, and
-    /// what clients left behind that did not come back.
+    /// Audio that was synthesised and not heard since the service began: it was cancelled, or its client
+    /// did not reconnect.
     pub fn wasted(&self) -> Duration {
         self.shared.registry.wasted()
     }
 
-    /// Tells every session that the server is going away: those that idle are closed with 1001,
-    /// those that stream may finish within `drain_timeout`, and are closed with 1012 when it is over.
-    /// Returns once all have ended, with those that wait for their clients to come back: nothing of
-    /// them is kept beyond the process.
+    /// Shuts down. Idle sessions are closed with 1001. Sessions that stream may finish within
+    /// `drain_timeout`, and are closed with 1012 when it is over. Returns once all have ended, suspended
+    /// sessions included.
     ///
     /// # Cancel safety
-    /// Sessions go on ending when the future is dropped.
+    /// Sessions end even if the future is dropped.
     pub async fn stop(&self) {
         self.shared.stop.send_replace(true);
         self.shared.stop.closed().await;
         self.shared.registry.end_all();
     }
 
-    /// Keeps [`stop`](Service::stop) waiting for as long as the receiver lives.
+    /// Tells when the server shuts down. [`stop`](Service::stop) waits until the receiver is dropped.
     pub(super) fn stopping(&self) -> watch::Receiver<bool> {
         self.shared.stop.subscribe()
     }
@@ -574,26 +336,25 @@ impl Service {
 impl<B> hyper::service::Service<Request<B>> for Service {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = future::Ready<Result<Self::Response, Infallible>>;
+    type Future = Ready<Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<B>) -> Self::Future {
-        future::ready(Ok(self.respond(request)))
+        ready(Ok(self.respond(request)))
     }
 }
 
-/// The protocol that a request of HTTP/2 wants to go on with, beside what its method says.
-#[cfg(feature = "http2")]
-fn protocol<B>(request: &Request<B>) -> Option<&str> {
-    request.extensions().get::<hyper::ext::Protocol>().map(hyper::ext::Protocol::as_str)
-}
+impl<B> tower_service::Service<Request<B>> for Service {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
 
-#[cfg(not(feature = "http2"))]
-fn protocol<B>(_: &Request<B>) -> Option<&str> {
-    None
-}
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
 
-fn refused(rejection: &Rejection) -> Response<Full<Bytes>> {
-    rejection.response().map(|sentence| Full::from(Bytes::from(sentence)))
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ready(Ok(self.respond(request)))
+    }
 }
 
 fn settings(
@@ -675,79 +436,68 @@ fn rates(synthesizer: &dyn Synthesizer, encoding: Encoding) -> String {
     }
 }
 
-/// Takes the byte stream back from hyper, bare if it is a socket, and runs the connection over it.
-async fn start(upgrade: OnUpgrade, service: Service, admitted: Admitted) {
-    // Fails only if the peer left before the answer did.
-    let Ok(upgraded) = upgrade.await else { return };
-    match bare::<TcpStream>(upgraded) {
-        Ok((socket, early)) => service.start(socket, early, admitted),
-        Err(upgraded) => match bare::<UnixStream>(upgraded) {
-            Ok((socket, early)) => service.start(socket, early, admitted),
-            Err(upgraded) => {
-                let buffered = Buffered::new(TokioIo::new(upgraded));
-                service.start(buffered, Bytes::new(), admitted);
-            }
-        },
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PATH;
+    use crate::settings::Admission;
+    use axum::Router;
+    use axum::extract::ConnectInfo;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
+
+    const HANDSHAKE: &str = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+    /// A service behind a router of axum, and the address of that.
+    async fn axum(config: Config) -> (Service, SocketAddr) {
+        let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
+        let service = Service::new(config, Arc::new(Tone::new(format, 0.1))).unwrap();
+        let routed = service.clone().with_peer(|extensions| Some(extensions.get::<ConnectInfo<SocketAddr>>()?.0));
+        let app = Router::new().route_service(PATH, routed);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (service, addr)
     }
-}
 
-fn bare<S>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded>
-where
-    TokioIo<S>: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
-{
-    upgraded.downcast::<TokioIo<S>>().map(|parts| (parts.io.into_inner(), parts.read_buf))
-}
-
-/// One line for the operator. A peer that leaves is an outcome, not an error.
-fn report(ended: &Ended, telemetry: &Telemetry) {
-    let Ended { departure, outcome } = ended;
-    let by = match outcome {
-        Outcome::Closed(closed) | Outcome::Unfinished(closed) => {
-            let code = closed.code.map(|code| code.0);
-            match (closed.by_peer, code) {
-                (true, code) => ClosedBy::Client(code),
-                (false, code) => ClosedBy::Server(code.unwrap_or(CloseCode::NORMAL.0)),
-            }
-        }
-        Outcome::Gone(_) | Outcome::Stalled => ClosedBy::Nobody,
-        Outcome::Panicked => ClosedBy::Server(CloseCode::INTERNAL.0),
-    };
-    telemetry.closed(by);
-    let (record, what) = match departure {
-        Departure::Empty => return,
-        Departure::Ended(record) => (record, "ended"),
-        Departure::Suspended(record) => (record, "lost, and kept for its client"),
-    };
-    let (level, reason) = match outcome {
-        Outcome::Closed(closed) => (Level::INFO, closed.reason.clone()),
-        Outcome::Unfinished(closed) => {
-            (Level::INFO, format!("{} (the closing handshake was not finished)", closed.reason))
-        }
-        Outcome::Gone(error) => (Level::INFO, error.to_string()),
-        Outcome::Stalled => (Level::WARN, "the client took nothing for too long".to_owned()),
-        Outcome::Panicked => (Level::ERROR, "a fault of the server".to_owned()),
-    };
-    record.log(level, what, by, &reason);
-}
-
-/// A UUID, version 4 (RFC 9562 §5.4).
-fn session_id() -> String {
-    let mut bytes = random::<16>();
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let mut id = String::with_capacity(36);
-    for (n, byte) in bytes.iter().enumerate() {
-        if matches!(n, 4 | 6 | 8 | 10) {
-            id.push('-');
-        }
-        id.extend([byte >> 4, byte & 0x0f].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
+    async fn open(addr: SocketAddr) -> TcpStream {
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        client.write_all(format!("GET {PATH} HTTP/1.1\r\n{HANDSHAKE}").as_bytes()).await.unwrap();
+        client
     }
-    id
-}
 
-fn random<const BYTES: usize>() -> [u8; BYTES] {
-    let mut bytes = [0; BYTES];
-    // Without randomness nothing is unguessable, and there is nothing sensible to do.
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
-    bytes
+    /// Reads until this comes.
+    async fn read_until(client: &mut TcpStream, end: &[u8]) {
+        let mut read = Vec::new();
+        let reading = async {
+            while !read.windows(end.len()).any(|part| part == end) {
+                let count = client.read_buf(&mut read).await.unwrap();
+                assert_ne!(count, 0, "{}", read.escape_ascii());
+            }
+        };
+        timeout(Duration::from_secs(30), reading).await.expect("in time");
+    }
+
+    #[tokio::test]
+    async fn session_through_axum_has_the_limits_and_deadlines_of_a_server() {
+        let admission = Admission { max_client_connections: Some(1), ..Admission::default() };
+        let silence_timeout = Duration::from_millis(300);
+        let (service, addr) = axum(Config { admission, silence_timeout, ..Config::default() }).await;
+        let mut client = open(addr).await;
+        read_until(&mut client, b"101 Switching Protocols").await;
+        // Found by the peer's address.
+        let mut second = open(addr).await;
+        read_until(&mut second, b"429 Too Many Requests").await;
+        // A masked frame, with a mask of zeros.
+        let start = br#"{"type":"start_session","prompt":"One."}"#;
+        client.write_all(&[&[0x81, 0x80 | start.len() as u8, 0, 0, 0, 0], &start[..]].concat()).await.unwrap();
+        read_until(&mut client, b"session_end").await;
+        read_until(&mut client, &1008_u16.to_be_bytes()).await;
+        read_until(&mut client, b"No sign of life").await;
+        drop(client);
+        timeout(Duration::from_secs(30), service.stop()).await.expect("nothing is left");
+    }
 }

@@ -6,12 +6,26 @@
 //! readiness (TLS, HTTP/2, a test's duplex) get one by an adapter that does buffer.
 
 use rustix::net::{self, SendAncillaryBuffer, SendFlags};
+use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+/// Most bytes read at once from a socket.
+const SOCKET_READ_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    /// Shared by all connections of a thread, so that an idle one owns no buffer.
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; SOCKET_READ_BYTES].into_boxed_slice());
+}
+
+/// Calls `read` with the thread's buffer.
+pub(crate) fn with_read_buffer<R>(read: impl FnOnce(&mut [u8]) -> R) -> R {
+    READ.with_borrow_mut(|buffer| read(buffer))
+}
 
 /// What a stream is ready for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

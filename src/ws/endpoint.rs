@@ -147,6 +147,13 @@ impl Endpoint {
         }
     }
 
+    /// Queues the answer to the opening handshake, so that it leaves together with the first frames.
+    /// Nothing else may wait yet.
+    pub fn send_answer(&mut self, head: Vec<u8>) {
+        debug_assert!(self.outgoing.is_empty(), "the answer comes first");
+        self.outgoing = head;
+    }
+
     /// Takes bytes that arrived from the peer.
     ///
     /// Writes nothing: answers (Pong, Close) wait in [`outgoing`](Self::outgoing) until the owner

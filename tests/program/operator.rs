@@ -339,7 +339,7 @@ async fn a_full_engine_is_not_ready_and_its_queue_is_counted() {
     client.say(START).await;
     let (_, mut sink) = asked.recv().await.unwrap();
     comes_to(service, "aloud_syntheses{state=\"queued\"}", 1.0).await;
-    assert_eq!(service.readiness().unwrap_err(), "the engine is full, 1 sentences wait for it");
+    assert_eq!(service.readiness().unwrap_err(), "the engine's queue is full: 1 sentences wait");
     sink.push(&[1; 800]).unwrap();
     sink.finish().await;
     let (_, sink) = asked.recv().await.unwrap();

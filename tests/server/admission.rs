@@ -360,7 +360,7 @@ async fn connections_in_all_are_limited() {
         assert_eq!(head.status, 503);
         assert!(retries(&head) > 0);
         // No more are sent here by whoever asks for readiness.
-        assert!(server.service.readiness().unwrap_err().contains("as many connections as may be"));
+        assert!(server.service.readiness().unwrap_err().contains("the limit of connections is reached"));
         // Whoever was refused counts no longer, and neither does who has left.
         drop(first);
         until("there is room", || async { status(&server, "").await == 101 }).await;

@@ -1,0 +1,241 @@
+//! HTTP/1.1 from accepting a connection to its opening handshake: a deadline for each request, an answer
+//! to every request that was begun, and a close that does not destroy the answer.
+//!
+//! A connection that begins with a whole and good handshake is answered here. hyper serves the others,
+//! until a handshake is accepted and hyper gives the socket back.
+
+use super::opening::{self, Handshake, Kind, Rewound, stopped};
+use super::routes::Answer;
+use super::service::Service;
+use super::transport::Transport;
+use super::upgrade::{self, Admitted};
+use crate::access::Client;
+use crate::deadline::pass;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::future::{poll_fn, ready};
+use std::io;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+/// Largest request head, in bytes: a little more than a target over hyper's limit of 65,534 bytes, so
+/// that such a target gets 414.
+const MAX_HEAD_BYTES: usize = 256 * 1024;
+
+/// Time for which, and bytes that, a refused peer may still send before its connection is dropped.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+const TOO_LATE: &str = "The request took too long to arrive; connect again and send it at once.\n";
+
+/// A connection that was answered with 101.
+pub(super) struct Accepted<S> {
+    pub(super) socket: S,
+    /// Head of the 101, if it has not left yet.
+    pub(super) answer: Vec<u8>,
+    /// Bytes that the peer sent right behind its handshake.
+    pub(super) early: Bytes,
+    pub(super) admitted: Admitted,
+}
+
+/// Reads and answers the requests of one connection until one is a handshake that is accepted.
+///
+/// # Cancel safety
+/// Dropping the future drops the connection.
+pub(super) async fn shake_hands<S: Transport + AsyncRead + AsyncWrite>(
+    mut socket: S,
+    peer: Option<IpAddr>,
+    service: &Service,
+) -> Option<Accepted<S>> {
+    let since = Instant::now();
+    let deadline = since + service.config().handshake_timeout;
+    let counted = service.telemetry().handshaking.enter();
+    // A server that shuts down already answers, but does not wait for the connection.
+    let mut stopping = (!service.is_stopping()).then(|| service.stopping());
+    let (kind, first) = opening::read(&mut socket, deadline, &mut stopping).await?;
+    let prepared = match kind {
+        Kind::Http1 => None,
+        Kind::Handshake(Handshake { request, bytes }) => match service.answer(&request, peer) {
+            Answer::Response(response) => Some(response),
+            Answer::Upgrade(response, admitted) => {
+                let (answer, early) = (upgrade::head(&response), first.slice(bytes..));
+                return Some(Accepted { socket, answer, early, admitted });
+            }
+        },
+        #[cfg(feature = "http2")]
+        Kind::Http2 => {
+            drop((counted, stopping));
+            let socket = Rewound { first, socket };
+            Box::pin(super::http2::serve(socket, peer, deadline, service.clone())).await;
+            return None;
+        }
+    };
+    // Boxed: few connections get here, and each of the others would pay for the room.
+    let accepted = Box::pin(serve(Rewound { first, socket }, peer, since, prepared, stopping, service)).await;
+    drop(counted);
+    accepted
+}
+
+struct Progress {
+    /// The moment from which the peer has `handshake_timeout` for its next request.
+    since: Instant,
+    /// The answer to the first request, if that was read already.
+    prepared: Option<Response<Full<Bytes>>>,
+    accepted: Option<Admitted>,
+}
+
+/// Serves HTTP to the peer at this address until it accepts a handshake, which gives the socket back,
+/// or until the connection is over. The peer has `handshake_timeout` for a complete request, from
+/// `since` or from the last answer on. A peer that has begun a request and is late gets 408.
+///
+/// `prepared` is the answer to the first request, if that was read and refused already. `stopping`
+/// tells of a shutdown; without it the server shuts down already, and does not wait for the connection.
+///
+/// # Cancel safety
+/// Dropping the future drops the connection.
+async fn serve<S: Transport + AsyncRead + AsyncWrite>(
+    socket: Rewound<S>,
+    peer: Option<IpAddr>,
+    since: Instant,
+    prepared: Option<Response<Full<Bytes>>>,
+    mut stopping: Option<watch::Receiver<bool>>,
+    service: &Service,
+) -> Option<Accepted<S>> {
+    let patience = service.config().handshake_timeout;
+    let progress = Arc::new(Mutex::new(Progress { since, prepared, accepted: None }));
+    let answer = {
+        let (service, progress) = (service.clone(), Arc::clone(&progress));
+        service_fn(move |request: Request<Incoming>| {
+            let mut progress = lock(&progress);
+            let answer = match progress.prepared.take() {
+                Some(response) => Answer::Response(response),
+                None => service.answer(&request, peer),
+            };
+            progress.since = Instant::now();
+            let (response, accepted) = match answer {
+                Answer::Response(response) => (response, None),
+                Answer::Upgrade(response, admitted) => (response.map(|()| Full::default()), Some(admitted)),
+            };
+            progress.accepted = accepted;
+            ready(Ok::<_, Infallible>(response))
+        })
+    };
+    // Not `with_upgrades`: that takes the socket away even after a refusal, which then cannot be
+    // closed with care. And not hyper's own timeout: it starts with the first byte, and ends the
+    // connection without an answer.
+    let mut is_stopping = stopping.is_none();
+    let mut connection = http1::Builder::new()
+        .keep_alive(!is_stopping)
+        // A peer that has shut down its writing side still gets its answer.
+        .half_close(true)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(socket), answer);
+    let mut is_late = false;
+    let mut has_failed = false;
+    {
+        let mut stop = pin!(stopped(&mut stopping));
+        let mut timer = pin!(pass(since + patience));
+        loop {
+            tokio::select! {
+                biased;
+                served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => {
+                    if let Err(error) = &served
+                        && error.is_parse()
+                    {
+                        count_refused(service, peer, answered(error), error);
+                    }
+                    has_failed = served.is_err();
+                    break;
+                }
+                () = &mut stop, if !is_stopping => {
+                    is_stopping = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
+                () = timer.as_mut() => {
+                    let deadline = lock(&progress).since + patience;
+                    is_late = deadline <= Instant::now();
+                    if is_late {
+                        break;
+                    }
+                    timer.set(pass(deadline));
+                }
+            }
+        }
+    }
+    let parts = connection.into_parts();
+    // hyper has read the first bytes into its buffer; the rest is still in the socket.
+    let Rewound { mut socket, .. } = parts.io.into_inner();
+    let accepted = lock(&progress).accepted.take().filter(|_| !is_late && !has_failed);
+    if let Some(admitted) = accepted {
+        return Some(Accepted { socket, answer: Vec::new(), early: parts.read_buf, admitted });
+    }
+    // hyper takes bytes out of its buffer only with a complete head, so the buffer holds the beginning
+    // of one. Empty lines in front of a request do not count (RFC 9112 §2.2).
+    let has_begun = parts.read_buf.iter().any(|byte| !b"\r\n".contains(byte));
+    let last_words = if is_late && has_begun { request_timeout() } else { String::new() };
+    if !last_words.is_empty() {
+        count_refused(service, peer, 408, &TOO_LATE.trim_end());
+    }
+    let _: Result<io::Result<()>, _> = timeout(LINGER, close(&mut socket, last_words.as_bytes())).await;
+    None
+}
+
+fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts a request that was refused before it was routed, and logs one line for the operator.
+fn count_refused(service: &Service, peer: Option<IpAddr>, status: u16, why: &dyn Display) {
+    service.telemetry().shook_hands(status);
+    tracing::debug!("refused {}: {status}: {why}", Client::at(peer));
+}
+
+/// Status of hyper's answer to a request that it could not read.
+fn answered(error: &hyper::Error) -> u16 {
+    match error.is_parse_too_large() {
+        // Only the text of the error tells the target from the headers.
+        true if error.to_string().contains("URI") => 414,
+        true => 431,
+        false => 400,
+    }
+}
+
+fn request_timeout() -> String {
+    format!(
+        "HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{TOO_LATE}",
+        TOO_LATE.len()
+    )
+}
+
+/// Closes a connection so that the last answer arrives. Closing it while bytes of the peer are unread
+/// would reset it, and the peer's system may then discard the answer (RFC 9112 §9.6).
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S, mut last_words: &[u8]) -> io::Result<()> {
+    while !last_words.is_empty() {
+        let count = poll_fn(|cx| Pin::new(&mut *socket).poll_write(cx, last_words)).await?;
+        last_words = &last_words[count..];
+    }
+    poll_fn(|cx| Pin::new(&mut *socket).poll_shutdown(cx)).await?;
+    let mut taken = 0;
+    while taken < LINGER_BYTES {
+        let mut space = [0; 2048];
+        let mut space = ReadBuf::new(&mut space);
+        poll_fn(|cx| Pin::new(&mut *socket).poll_read(cx, &mut space)).await?;
+        if space.filled().is_empty() {
+            break;
+        }
+        taken += space.filled().len();
+    }
+    Ok(())
+}
