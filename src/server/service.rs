@@ -454,7 +454,8 @@ mod tests {
     async fn axum(config: Config) -> (Service, SocketAddr) {
         let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
         let service = Service::new(config, Arc::new(Tone::new(format, 0.1))).unwrap();
-        let routed = service.clone().with_peer(|extensions| Some(extensions.get::<ConnectInfo<SocketAddr>>()?.0));
+        let routed =
+            service.clone().with_peer(|extensions| Some(extensions.get::<ConnectInfo<SocketAddr>>()?.0));
         let app = Router::new().route_service(PATH, routed);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -493,7 +494,10 @@ mod tests {
         read_until(&mut second, b"429 Too Many Requests").await;
         // A masked frame, with a mask of zeros.
         let start = br#"{"type":"start_session","prompt":"One."}"#;
-        client.write_all(&[&[0x81, 0x80 | start.len() as u8, 0, 0, 0, 0], &start[..]].concat()).await.unwrap();
+        client
+            .write_all(&[&[0x81, 0x80 | start.len() as u8, 0, 0, 0, 0], &start[..]].concat())
+            .await
+            .unwrap();
         read_until(&mut client, b"session_end").await;
         read_until(&mut client, &1008_u16.to_be_bytes()).await;
         read_until(&mut client, b"No sign of life").await;
