@@ -28,8 +28,8 @@ pub(crate) fn push_frame(text: bool, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
 }
 
-/// Everything that leaves in one write. It is collected, offered to the socket, and then told how much
-/// the socket took. One per thread serves all connections, since it is empty between two writes.
+/// Everything that leaves in one write. It is collected, offered to the socket, and cut where the socket
+/// stopped. One per thread serves all connections, since it is empty between two writes.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Headers, and the payloads that were copied.

@@ -22,7 +22,7 @@ pub(super) struct Violation {
 #[derive(Debug)]
 enum Place {
     Header,
-    /// A mask, of which so many bytes have come.
+    /// A mask; so many of its bytes have come.
     Mask(usize),
     Payload,
 }

@@ -11,12 +11,12 @@ pub(super) use aloud::ws::header::{CLOSE, PING, PONG, TEXT};
 /// The rule that the server broke, as a sentence.
 pub(super) type Violation = &'static str;
 
-/// What comes next in what arrived.
+/// The next part of the bytes that arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part<'a> {
-    /// So many bytes of a binary message, and whether they are its last.
+    /// Bytes of a binary message; `is_end` if they are its last.
     Audio { bytes: usize, is_end: bool },
-    /// A piece of a text message, and whether it is its last.
+    /// A piece of a text message; `is_end` if it is its last.
     Text { bytes: &'a [u8], is_end: bool },
     /// A whole control frame.
     Control { opcode: u8, payload: &'a [u8] },
@@ -112,7 +112,7 @@ pub(super) fn push(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>)
 mod tests {
     use super::*;
 
-    /// What a stream of bytes is made of, cut into pieces of this size.
+    /// The parts of a stream of bytes that comes in pieces of this size.
     fn read(bytes: &[u8], piece: usize) -> Result<Vec<String>, Violation> {
         let mut frames = Frames::new();
         let (mut seen, mut audio, mut text) = (Vec::new(), 0, Vec::new());
