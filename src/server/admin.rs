@@ -1,5 +1,5 @@
-//! A second listener, for whoever operates the server: whether it lives, whether it is ready, and
-//! what it counts. Never on the port that sessions use.
+//! A second listener for the operator: health, readiness and metrics. It never uses the port of the
+//! sessions.
 
 use super::listen::{BindError, Listener, Socket};
 use super::metrics;
@@ -22,16 +22,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// From accepting a connection to the end of its answer.
+/// Time from accepting a connection to the end of its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Connections at once; one more waits for its turn.
+/// Most connections at once; a further connection waits.
 const CONNECTIONS: usize = 16;
 
-/// The largest request head, in bytes.
+/// Largest request head, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// How often an engine that fails is asked for a word, to find out whether it works again.
+/// Interval at which an engine that fails is probed.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -41,12 +41,12 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Answers `GET` and `HEAD` on a listener of its own, one request a connection:
 ///
-/// - `/healthz`: 200 for as long as the process answers at all;
+/// - `/healthz`: 200 as long as the process answers;
 /// - `/readyz`: 200 while new sessions are welcome, and 503 with the reasons while they are not;
 /// - `/metrics`: the metrics of the service, in the text format of Prometheus (0.0.4).
 ///
-/// It knows no credentials: bind it to an address that only the operator reaches. While the engine
-/// fails, it is asked for a word every 10 s, so that readiness comes back with it.
+/// It asks for no credential: bind it to an address that only the operator can reach. While the engine
+/// fails, it is asked for a word every 10 s, so that `/readyz` recovers with it.
 ///
 /// ```
 /// use aloud::tts::Flite;
@@ -70,23 +70,23 @@ impl Admin {
     /// Binds the address.
     ///
     /// # Errors
-    /// The address cannot be resolved, is in use, or is not ours.
+    /// The address cannot be resolved, is in use, or may not be bound.
     pub async fn bind(listen: &Listen, service: Service) -> Result<Admin, BindError> {
         Ok(Admin::on(Listener::bind(listen).await?, service))
     }
 
-    /// On a socket that somebody else has bound, and that listens already.
+    /// Listens on a socket that another process has bound.
     ///
     /// # Errors
-    /// It is no socket that can be used so.
+    /// The socket cannot be used.
     pub fn from_tcp(listener: std::net::TcpListener, service: Service) -> std::io::Result<Admin> {
         Ok(Admin::on(Listener::from_tcp(listener)?, service))
     }
 
-    /// As [`from_tcp`](Admin::from_tcp), for a socket in the file system.
+    /// As [`from_tcp`](Admin::from_tcp), for a Unix socket.
     ///
     /// # Errors
-    /// It is no socket that can be used so.
+    /// The socket cannot be used.
     pub fn from_unix(listener: std::os::unix::net::UnixListener, service: Service) -> std::io::Result<Admin> {
         Ok(Admin::on(Listener::from_unix(listener)?, service))
     }
@@ -95,7 +95,7 @@ impl Admin {
         Admin { listener, desk: Desk { service, counters: Arc::default() } }
     }
 
-    /// Shows a counter of the program's own at `/metrics`, named by Prometheus' conventions.
+    /// Adds a counter of your own to `/metrics`. Name it by Prometheus' conventions.
     #[must_use]
     pub fn with_counter(mut self, name: &'static str, help: &'static str, value: Arc<AtomicU64>) -> Admin {
         let mut counters = self.desk.counters.to_vec();
@@ -104,15 +104,15 @@ impl Admin {
         self
     }
 
-    /// The address for a person: `http://127.0.0.1:9090` or `unix:/run/aloud.admin`.
+    /// The bound address as text: `http://127.0.0.1:9090` or `unix:/run/aloud.admin`.
     pub fn address(&self) -> String {
         self.listener.address()
     }
 
-    /// Answers for as long as it is polled.
+    /// Answers as long as it is polled.
     ///
     /// # Cancel safety
-    /// Dropping the future ends accepting; answers that were begun are finished.
+    /// Dropping the future stops accepting; answers that were begun are finished.
     pub async fn serve(self) {
         let Admin { listener, desk } = self;
         let places = Arc::new(Semaphore::new(CONNECTIONS));
@@ -120,7 +120,7 @@ impl Admin {
         let mut probe: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(pending());
         loop {
             let accepted = async {
-                // Closed by nobody, so that there is always a place to wait for.
+                // The semaphore is never closed.
                 let place = Arc::clone(&places).acquire_owned().await;
                 (listener.accept().await, place)
             };
@@ -146,7 +146,7 @@ impl Admin {
     }
 }
 
-/// What answers are made of.
+/// Sources of the answers.
 #[derive(Clone)]
 struct Desk {
     service: Service,
@@ -160,7 +160,7 @@ struct Counter {
     value: Arc<AtomicU64>,
 }
 
-/// One connection, which holds its place to its end.
+/// Serves one connection, which holds its place to its end.
 async fn answer<S, P>(socket: S, desk: Desk, _place: P)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -173,7 +173,7 @@ where
         .half_close(true)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(socket), answer);
-    // Whoever is late, or takes nothing, has had its time.
+    // A client that is late, or does not read, is dropped.
     let _ = timeout(PATIENCE, connection).await;
 }
 

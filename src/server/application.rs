@@ -20,7 +20,7 @@ pub(super) struct Host<'a> {
     pub(super) shared: &'a Shared,
 }
 
-/// What is left when an application has left its connection.
+/// State of the session when an application has left its connection.
 #[derive(Debug)]
 pub(super) enum Departure {
     /// No session: an echo has none, and another connection may have taken the session over.

@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 /// Bytes that a peer may still send after our Close: data that was on its way, but no flood.
 const MAX_IGNORED_BYTES: usize = 4 * 1024 * 1024;
 
-/// How a connection ended, for the log.
+/// The reason for which a connection ended, for the log.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// By a Close frame, ours or the peer's.
@@ -52,7 +52,7 @@ pub(super) struct Ended {
     pub(super) outcome: Outcome,
 }
 
-/// What a connection waits for between two turns of its loop.
+/// Conditions for which a connection waits between two turns of its loop.
 struct Turn {
     /// The moment at which silence alone has a consequence.
     deadline: Instant,
@@ -184,8 +184,8 @@ impl<T: Transport, A: Application> Connection<T, A> {
         };
         // The work stops now, not when the socket is closed.
         let departure = self.link.application.leave(&outcome, &self.link.shared);
-        self.link.meter.turn(&self.link.shared.telemetry, None);
-        self.link.meter.tell(&self.link.shared.telemetry);
+        self.link.meter.enter(&self.link.shared.telemetry, None);
+        self.link.meter.report(&self.link.shared.telemetry);
         Ended { departure, outcome }
     }
 
@@ -203,7 +203,7 @@ impl<T: Transport, A: Application> Connection<T, A> {
         }
     }
 
-    /// Reads what there is, once.
+    /// Reads once.
     fn read(&mut self, now: Instant) -> Result<(), Outcome> {
         match self.link.read().map_err(Outcome::Gone)? {
             None => Ok(()),

@@ -78,7 +78,7 @@ where
     let mut is_stopping = false;
     {
         let mut stop = pin!(async {
-            // Fails only with the service, of which this is a part.
+            // Fails only when the service has gone, which this holds.
             let _ = stopping.wait_for(|stop| *stop).await;
         });
         let mut timer = pin!(sleep_until(deadline));

@@ -1,10 +1,10 @@
-//! What an operator sees of a service: counts that only rise, counts of what is there, times in
-//! buckets, and whether the engine works. As text, in the format that Prometheus reads (0.0.4).
+//! Metrics for the operator: counters, gauges, histograms and the state of the engine, in the text format of
+//! Prometheus (0.0.4).
 //!
-//! Written out here because it is a page of text: the crates for it would bring more packages than
-//! a default build may have. Every label has a fixed set of values, whatever a client sends.
-//! Nothing here takes a lock, and nothing happens for each frame: a [`Meter`] adds up what a
-//! connection sends, and hands it on from time to time.
+//! Written by hand because it is a page of text: the crates for it would bring more packages than a
+//! default build may have. Every label has a fixed set of values, whatever a client sends. Nothing here
+//! takes a lock, and nothing happens for each frame: a [`Meter`] adds up what a connection sends, and
+//! passes it on from time to time.
 
 use crate::gauge::{Counted, Gauge};
 use crate::session::message::{CLOSE_CODES, Code, NO_CLOSE, NO_CODE};
@@ -14,10 +14,10 @@ use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Sentences in a row that fail before the engine counts as one that does not work.
+/// Number of sentences in a row that fail before the engine counts as broken.
 const FAILURES: u32 = 3;
 
-/// Bytes that a connection sends before they show among those of all.
+/// Bytes that a connection sends before they are added to the total.
 const STEP_BYTES: u64 = 64 * 1024;
 
 /// The last of each is what everything else counts as.
@@ -104,37 +104,37 @@ impl Histogram {
     }
 }
 
-/// How a connection was closed, as the codes tell it.
+/// The end of a connection by its close code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClosedBy {
     Client(Option<u16>),
     Server(u16),
     /// There was no Close frame.
-    Nobody,
+    Lost,
 }
 
 impl ClosedBy {
-    /// Who it was, and the code (RFC 6455 §7.4.1).
-    pub(crate) fn told(self) -> (&'static str, u16) {
+    /// The side that closed it, as a label, and the code (RFC 6455 §7.4.1).
+    pub(crate) fn labels(self) -> (&'static str, u16) {
         match self {
             ClosedBy::Client(code) => ("client", code.unwrap_or(NO_CODE)),
             ClosedBy::Server(code) => ("server", code),
-            ClosedBy::Nobody => ("nobody", NO_CLOSE),
+            ClosedBy::Lost => ("nobody", NO_CLOSE),
         }
     }
 }
 
-/// What of a service is counted here, and not by what it counts.
+/// Metrics of a service.
 pub(crate) struct Telemetry {
     began: SystemTime,
     /// Connections from accepting them to the end of their handshake.
     pub(crate) handshaking: Gauge,
-    /// Sessions that have a connection, by what they do.
+    /// Sessions that have a connection, by phase.
     sessions: [Gauge; Phase::ALL.len()],
     handshakes: Counts,
     closed_by_client: Closes,
     closed_by_server: Closes,
-    closed_by_nobody: AtomicU64,
+    lost: AtomicU64,
     sent_bytes: AtomicU64,
     sent_messages: AtomicU64,
     sent_audio_frames: AtomicU64,
@@ -148,7 +148,7 @@ pub(crate) struct Telemetry {
     engine: Engine,
 }
 
-/// Whether the engine works, as far as is known. Untried, it is trusted.
+/// State of the engine. An engine that was not tried yet counts as good.
 #[derive(Default)]
 struct Engine {
     is_warming_up: AtomicBool,
@@ -156,7 +156,7 @@ struct Engine {
     failures: AtomicU32,
 }
 
-/// What the service knows by other means when a page is made.
+/// Figures that the service adds to a page.
 pub(crate) struct Present {
     pub(crate) connections: usize,
     pub(crate) frozen_sessions: usize,
@@ -177,7 +177,7 @@ impl Telemetry {
             handshakes: Counts::new(STATUSES),
             closed_by_client: Closes::new(),
             closed_by_server: Closes::new(),
-            closed_by_nobody: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             sent_messages: AtomicU64::new(0),
             sent_audio_frames: AtomicU64::new(0),
@@ -192,20 +192,20 @@ impl Telemetry {
         }
     }
 
-    /// An opening handshake was answered with this status.
+    /// Counts the answer to an opening handshake.
     pub(crate) fn shook_hands(&self, status: u16) {
         self.handshakes.add(&status.to_string());
     }
 
     pub(crate) fn closed(&self, by: ClosedBy) {
         match by {
-            ClosedBy::Client(_) => self.closed_by_client.add(by.told().1),
-            ClosedBy::Server(_) => self.closed_by_server.add(by.told().1),
-            ClosedBy::Nobody => _ = self.closed_by_nobody.fetch_add(1, Ordering::Relaxed),
+            ClosedBy::Client(_) => self.closed_by_client.add(by.labels().1),
+            ClosedBy::Server(_) => self.closed_by_server.add(by.labels().1),
+            ClosedBy::Lost => _ = self.lost.fetch_add(1, Ordering::Relaxed),
         }
     }
 
-    /// A session ended that was sent this much audio.
+    /// Counts the end of a session, and the audio that it sent.
     pub(crate) fn session_ended(&self, audio: Duration) {
         self.audio_ms.fetch_add(audio.as_millis() as u64, Ordering::Relaxed);
     }
@@ -214,7 +214,7 @@ impl Telemetry {
         self.streams.add(source);
     }
 
-    /// What a listener was made to wait for.
+    /// Counts a time that a client has waited.
     pub(crate) fn waited(&self, wait: Wait) {
         match wait {
             Wait::FirstAudio(after) => self.first_audio.observe(after),
@@ -222,7 +222,7 @@ impl Telemetry {
         }
     }
 
-    /// What became of a session that a client asked for.
+    /// Counts the result of a `recover`.
     pub(crate) fn resumed(&self, result: &str) {
         self.resumes.add(result);
     }
@@ -231,21 +231,21 @@ impl Telemetry {
         self.writer_errors.add(code);
     }
 
-    /// A sentence was spoken to its end.
+    /// Counts a sentence that was synthesised to its end.
     pub(crate) fn engine_spoke(&self) {
         if self.engine.failures.load(Ordering::Relaxed) > 0 {
             self.engine.failures.store(0, Ordering::Relaxed);
         }
     }
 
-    /// A sentence was not.
+    /// Counts a sentence that failed.
     pub(crate) fn engine_failed(&self, code: &str, error: &SynthesisError) {
         self.engine_errors.add(code);
         match error.kind {
             SynthesisErrorKind::Failed | SynthesisErrorKind::Timeout => {
                 self.engine.failures.fetch_add(1, Ordering::Relaxed);
             }
-            // The text had no sound, or there were too many at once: neither says that it is broken.
+            // The text had no sound, or the queue was full: neither means that the engine is broken.
             SynthesisErrorKind::NoAudio | SynthesisErrorKind::Overloaded => {}
         }
     }
@@ -259,17 +259,17 @@ impl Telemetry {
         self.engine.is_warming_up.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the engine has shown that it does not work.
+    /// True if the engine has failed too often.
     pub(crate) fn engine_fails(&self) -> bool {
         self.engine.failures.load(Ordering::Relaxed) >= FAILURES
     }
 
-    /// Whether it is trying to say its first word.
+    /// True while the engine says its first word.
     pub(crate) fn is_warming_up(&self) -> bool {
         self.engine.is_warming_up.load(Ordering::Relaxed)
     }
 
-    /// Everything, as text for Prometheus.
+    /// The page with all metrics.
     pub(crate) fn page(&self, now: &Present) -> String {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let mut page = Page(String::with_capacity(12 * 1024));
@@ -279,34 +279,29 @@ impl Telemetry {
         page.one(
             "process_start_time_seconds",
             "gauge",
-            "When the service began, in seconds since 1970.",
+            "Start of the service, in seconds since 1970.",
             began.as_secs_f64(),
         );
         page.one(
             "aloud_ready",
             "gauge",
-            "Whether new sessions are welcome, as /readyz says.",
+            "1 if new sessions are welcome, as /readyz says.",
             u8::from(now.is_ready),
         );
 
-        page.family("aloud_connections", "gauge", "Connections that are open, by how far they are.");
+        page.family("aloud_connections", "gauge", "Open connections, by state.");
         page.sample("aloud_connections", "state=\"handshake\"", self.handshaking.count());
         page.sample("aloud_connections", "state=\"open\"", now.connections);
         page.family(
             "aloud_sessions",
             "gauge",
-            "Sessions, by what they do; frozen ones have lost their connection.",
+            "Sessions, by state; frozen ones are suspended: they have lost their connection and wait for their client.",
         );
         for (phase, sessions) in Phase::ALL.iter().zip(&self.sessions) {
             page.sample("aloud_sessions", &format!("state=\"{}\"", phase.name()), sessions.count());
         }
         page.sample("aloud_sessions", "state=\"frozen\"", now.frozen_sessions);
-        page.one(
-            "aloud_frozen_bytes",
-            "gauge",
-            "Memory that frozen sessions take, roughly.",
-            now.frozen_bytes,
-        );
+        page.one("aloud_frozen_bytes", "gauge", "Memory of suspended sessions, roughly.", now.frozen_bytes);
 
         page.counts(
             "aloud_handshakes_total",
@@ -314,17 +309,17 @@ impl Telemetry {
             "status",
             &self.handshakes,
         );
-        page.family("aloud_closes_total", "counter", "Connections that were closed, by the code and by who said it first; 1005: without a code, 1006: lost without a Close frame.");
+        page.family("aloud_closes_total", "counter", "Closed connections, by code and by the side that closed first; 1005: no code, 1006: lost without a Close frame.");
         for (by, counts) in [("client", &self.closed_by_client), ("server", &self.closed_by_server)] {
             for (code, closes) in counts.iter() {
                 page.sample("aloud_closes_total", &format!("by=\"{by}\",code=\"{code}\""), count(closes));
             }
         }
         let lost = format!("by=\"nobody\",code=\"{NO_CLOSE}\"");
-        page.sample("aloud_closes_total", &lost, count(&self.closed_by_nobody));
+        page.sample("aloud_closes_total", &lost, count(&self.lost));
         page.counts(
             "aloud_resumes_total",
-            "Attempts to go on with a session, by what became of them.",
+            "Attempts to resume a session, by result.",
             "result",
             &self.resumes,
         );
@@ -338,20 +333,20 @@ impl Telemetry {
         page.family(
             "aloud_sent_frames_total",
             "counter",
-            "Frames that were sent, but for Ping, Pong and Close.",
+            "Frames that were sent, except Ping, Pong and Close.",
         );
         page.sample("aloud_sent_frames_total", "opcode=\"text\"", count(&self.sent_messages));
         page.sample("aloud_sent_frames_total", "opcode=\"binary\"", count(&self.sent_audio_frames));
 
         page.counts(
             "aloud_streams_total",
-            "Streams that were started, by where their text comes from.",
+            "Streams that were started, by the source of their text.",
             "source",
             &self.streams,
         );
         page.histogram(
             "aloud_first_audio_seconds",
-            "From the text of a stream to its first audio on the way to the client.",
+            "Time from the text of a stream to its first audio on the way to the client.",
             &self.first_audio,
         );
         page.histogram(
@@ -368,30 +363,34 @@ impl Telemetry {
         page.one(
             "aloud_wasted_audio_seconds_total",
             "counter",
-            "Audio that was made and that nobody heard, in sessions that have ended.",
+            "Audio that was synthesised and not heard, in sessions that have ended.",
             seconds(now.wasted.as_millis() as u64),
         );
 
-        page.family("aloud_syntheses", "gauge", "Sentences that engines work on, and that wait for one.");
+        page.family(
+            "aloud_syntheses",
+            "gauge",
+            "Sentences in flight, and sentences that wait for an engine.",
+        );
         page.sample("aloud_syntheses", "state=\"running\"", now.syntheses);
         page.sample("aloud_syntheses", "state=\"queued\"", now.waiting_syntheses);
-        page.one("aloud_scripts", "gauge", "Answers that language models are writing.", now.scripts);
+        page.one("aloud_scripts", "gauge", "Answers that language models write now.", now.scripts);
         page.counts(
             "aloud_engine_errors_total",
-            "Sentences that were not spoken, by the code of the error.",
+            "Sentences that failed, by error code.",
             "code",
             &self.engine_errors,
         );
         page.counts(
             "aloud_writer_errors_total",
-            "Answers of a language model that failed, by the code of the error.",
+            "Answers of a language model that failed, by error code.",
             "code",
             &self.writer_errors,
         );
         page.0
     }
 
-    /// Counts a session by what it does, until what is returned is dropped.
+    /// Counts a session by its phase, until the returned value is dropped.
     fn enter(&self, phase: Phase) -> Counted {
         self.sessions[phase as usize].enter()
     }
@@ -441,14 +440,14 @@ impl Page {
     }
 }
 
-/// Further counters of the program that embeds a service, in the same format.
+/// A counter of the program that embeds a service, in the same format.
 pub(super) fn counter(name: &str, help: &str, value: u64) -> String {
     let mut page = Page(String::new());
     page.one(name, "counter", help, value);
     page.0
 }
 
-/// What one connection has sent and not yet told, and what its session does.
+/// Figures of one connection that were not added to the totals yet, and the phase of its session.
 #[derive(Default)]
 pub(crate) struct Meter {
     bytes: u64,
@@ -473,29 +472,29 @@ impl Meter {
         self.messages += frames.0 as u32;
         self.audio_frames += frames.1 as u32;
         if self.bytes >= STEP_BYTES {
-            self.tell(telemetry);
+            self.report(telemetry);
         }
     }
 
-    /// One message more leaves.
-    pub(crate) fn said(&mut self) {
+    /// Counts one message.
+    pub(crate) fn sent_message(&mut self) {
         self.messages += 1;
     }
 
-    /// Hands on what was counted.
-    pub(crate) fn tell(&mut self, telemetry: &Telemetry) {
+    /// Adds the figures to the totals.
+    pub(crate) fn report(&mut self, telemetry: &Telemetry) {
         let Meter { bytes, messages, audio_frames, .. } = self;
         telemetry.sent_bytes.fetch_add(std::mem::take(bytes), Ordering::Relaxed);
         telemetry.sent_messages.fetch_add(std::mem::take(messages).into(), Ordering::Relaxed);
         telemetry.sent_audio_frames.fetch_add(std::mem::take(audio_frames).into(), Ordering::Relaxed);
     }
 
-    /// What the session does now; nothing, if there is none any more.
-    pub(crate) fn turn(&mut self, telemetry: &Telemetry, phase: Option<Phase>) {
+    /// Counts the session by its present phase; `None` without a session.
+    pub(crate) fn enter(&mut self, telemetry: &Telemetry, phase: Option<Phase>) {
         if self.phase.as_ref().map(|(phase, _)| *phase) != phase {
             self.phase = phase.map(|phase| (phase, telemetry.enter(phase)));
-            // What a stream has sent shows when it is over.
-            self.tell(telemetry);
+            // The figures of a stream are visible when it is over.
+            self.report(telemetry);
         }
     }
 }
@@ -552,7 +551,7 @@ mod tests {
             telemetry.closed(ClosedBy::Client(Some(code)));
         }
         telemetry.closed(ClosedBy::Client(None));
-        telemetry.closed(ClosedBy::Nobody);
+        telemetry.closed(ClosedBy::Lost);
         telemetry.shook_hands(418);
         assert_eq!(telemetry.page(&present()).lines().count(), lines);
         for (sample, expected) in [
@@ -591,15 +590,15 @@ mod tests {
     fn a_meter_tells_what_it_has_counted_once() {
         let telemetry = Telemetry::new();
         let mut meter = Meter::default();
-        meter.turn(&telemetry, Some(Phase::Idle));
+        meter.enter(&telemetry, Some(Phase::Idle));
         meter.wrote(&telemetry, 100, (1, 2));
         assert_eq!(value(&telemetry, "aloud_sent_bytes_total"), "0", "not for each write");
-        meter.turn(&telemetry, Some(Phase::Streaming));
+        meter.enter(&telemetry, Some(Phase::Streaming));
         assert_eq!(value(&telemetry, "aloud_sessions{state=\"idle\"}"), "0");
         assert_eq!(value(&telemetry, "aloud_sessions{state=\"streaming\"}"), "1");
         meter.wrote(&telemetry, 70_000, (0, 3));
-        meter.said();
-        meter.turn(&telemetry, None);
+        meter.sent_message();
+        meter.enter(&telemetry, None);
         assert_eq!(value(&telemetry, "aloud_sessions{state=\"streaming\"}"), "0");
         assert_eq!(value(&telemetry, "aloud_sent_bytes_total"), "70100");
         assert_eq!(value(&telemetry, "aloud_sent_frames_total{opcode=\"text\"}"), "2");

@@ -32,7 +32,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// First bytes of a request that may be a handshake.
 const METHOD: &[u8] = b"GET ";
 
-/// A socket of which the first bytes were read, and are read again.
+/// A socket whose first bytes were read, and are read again.
 pub(super) struct Rewound<S> {
     /// The bytes that were read.
     pub(super) first: Bytes,
@@ -126,7 +126,7 @@ pub(super) async fn read<S: Transport>(
 /// Ready once the server shuts down; never if it did before.
 pub(super) async fn stopped(stopping: &mut Option<watch::Receiver<bool>>) {
     match stopping {
-        // Fails only with the service, of which this is a part.
+        // Fails only when the service has gone, which the caller holds.
         Some(stopping) => _ = stopping.wait_for(|stop| *stop).await,
         None => pending().await,
     }

@@ -1,10 +1,9 @@
-//! Steps streams when their next frames are due: a wheel of 1 ms slots for each thread.
+//! Paces streams: a wheel with slots of 1 ms for each thread.
 //!
-//! A paced stream waits for the next of its steps as often as it takes one, and all streams wait for
-//! much the same moments. A slot is a list of streams, and one timer for the whole wheel stands for
-//! them all. The wheel takes their steps itself: to wake a task for each would cost more than what
-//! the task then does. What is rare or far away (a Ping, a peer that stalls) is no matter of this
-//! wheel.
+//! A paced stream waits for its next step as often as it takes one, and all streams wait for about the
+//! same moments. A slot is a list of streams, and one timer serves the whole wheel. The wheel takes the
+//! steps itself: waking a task for each would cost more than the step. Rare or distant moments (a Ping, a
+//! stall) do not use the wheel.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -18,32 +17,32 @@ use tokio::runtime::{Handle, Id};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
-/// One round of the wheel, in slots of 1 ms.
+/// Slots of 1 ms in one round of the wheel.
 const SLOTS: u64 = 1024;
 
-/// A slot is never early.
+/// Rounds a moment up to its slot: a step is never early.
 const ROUND_UP: Duration = Duration::from_nanos(999_999);
 
-/// Streams for which a slot keeps room between its rounds, as long as any waits.
+/// Streams for which a slot keeps room between two rounds, as long as any stream waits.
 const KEPT_ROOM: usize = 16;
 
-/// Steps taken in one turn of the task that turns the wheel: the other tasks of the thread are served
-/// in between.
+/// Most steps in one turn of the task that drives the wheel: the other tasks of the thread run in
+/// between.
 const STEPS: usize = 64;
 
 thread_local! {
     static WHEEL: RefCell<Option<(Id, Arc<Mutex<Wheel>>)>> = const { RefCell::new(None) };
 }
 
-/// What goes on when its time has come.
+/// A stream that the wheel steps.
 pub(super) trait Paced: Send + Sync {
-    /// Takes the step that is due, if one is; returns when the next is, if that is a matter of time.
+    /// Takes the step that is due, if any. Returns the moment of the next step, if time alone decides.
     fn step(&self, now: Instant) -> Option<Instant>;
 }
 
-/// One stream's place on the wheel.
+/// The place of a stream on the wheel.
 pub(super) struct Pace {
-    /// When the wheel comes by.
+    /// The moment of the scheduled step.
     due: Option<Instant>,
     wheel: Arc<Mutex<Wheel>>,
     stream: Weak<dyn Paced>,
@@ -58,11 +57,11 @@ struct Wheel {
     waiting: usize,
     /// Some slot has room.
     has_room: bool,
-    /// When that is given back, if nothing waits until then.
+    /// The moment at which that room is freed, if no stream waits until then.
     clears: Option<Instant>,
-    /// The slot that the timer stands at.
+    /// The slot for which the timer is set.
     next: u64,
-    /// Sets the timer anew.
+    /// Wakes the task that sets the timer.
     driver: Option<Waker>,
 }
 
@@ -80,7 +79,7 @@ impl Pace {
         let runtime = Handle::current().id();
         let wheel = WHEEL.with_borrow_mut(|known| match known {
             Some((id, wheel)) if *id == runtime => Arc::clone(wheel),
-            // Its timer has to be one of the runtime that the task runs in.
+            // The timer must belong to the runtime of the task.
             _ => {
                 let wheel = Arc::new(Mutex::new(Wheel::new(Instant::now())));
                 tokio::spawn(drive(Arc::downgrade(&wheel)));
@@ -91,7 +90,7 @@ impl Pace {
         Pace { due: None, wheel, stream }
     }
 
-    /// Has the wheel come by at this moment at the latest.
+    /// Schedules a step at `at`, unless an earlier one is scheduled.
     pub(super) fn step_at(&mut self, at: Instant, now: Instant) {
         if self.due.is_none_or(|due| at < due) {
             self.due = Some(at);
@@ -99,12 +98,13 @@ impl Pace {
         }
     }
 
-    /// Whether the wheel has come by when it was asked to, and not for what it was asked before that.
+    /// True if the scheduled step is due. False if the wheel comes for a moment that was replaced by an
+    /// earlier one.
     pub(super) fn take_due(&mut self, now: Instant) -> bool {
         self.due.take_if(|due| *due <= now).is_some()
     }
 
-    /// Goes round again: what a step returns.
+    /// Schedules the next step. A step returns the result.
     pub(super) fn go_on(&mut self, at: Option<Instant>) -> Option<Instant> {
         self.due = at;
         at
@@ -115,7 +115,7 @@ fn lock(wheel: &Mutex<Wheel>) -> MutexGuard<'_, Wheel> {
     wheel.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes the steps that are due until the wheel has gone, with its thread and the last stream.
+/// Takes the steps that are due, until the thread and the last stream have dropped the wheel.
 async fn drive(wheel: Weak<Mutex<Wheel>>) {
     let mut timer = pin!(sleep_until(Instant::now()));
     let (mut due, mut again) = (Vec::new(), Vec::new());
@@ -125,13 +125,13 @@ async fn drive(wheel: Weak<Mutex<Wheel>>) {
         lock(&turning).turn(now, &mut due);
         while !due.is_empty() {
             let count = due.len().min(STEPS);
-            // Each of these streams has to be fetched from memory again. Looked at together they are
-            // fetched together; their steps would wait for one after the other.
+            // The streams are not in the cache. Touched together they are fetched in parallel; the steps
+            // would wait for one after the other.
             for entry in &due[..count] {
                 black_box(entry.stream.strong_count());
             }
             for entry in due.drain(..count) {
-                // Whatever one stream does, even as it is dropped here, the others go on.
+                // A panic in one stream, even when it is dropped here, does not stop the others.
                 let step = AssertUnwindSafe(|| entry.stream.upgrade()?.step(now));
                 if let Ok(Some(at)) = catch_unwind(step) {
                     again.push((at, entry.stream));
@@ -152,7 +152,7 @@ async fn drive(wheel: Weak<Mutex<Wheel>>) {
         drop(turning);
         let mut stands_at = None;
         poll_fn(|cx| {
-            // Asked again once a stream has come that is to step sooner, or nothing will.
+            // Polled again when a stream has an earlier step.
             let Some(wheel) = wheel.upgrade() else { return Poll::Ready(()) };
             let next = lock(&wheel).next(Instant::now(), cx.waker());
             let Some(next) = next else { return Poll::Pending };
@@ -185,7 +185,7 @@ impl Wheel {
         }
     }
 
-    /// Has a stream stepped in the first slot that is not before `at`.
+    /// Schedules a stream in the first slot that is not before `at`.
     fn enter(&mut self, at: Instant, now: Instant, stream: Weak<dyn Paced>) {
         if self.waiting == 0 {
             self.passed = self.passed.max(ms(now - self.began));
@@ -194,7 +194,7 @@ impl Wheel {
     }
 
     fn put(&mut self, entry: Entry) {
-        // What lies beyond this round is put off in its last slot.
+        // A later moment than this round waits in the last slot, and is scheduled again there.
         let slot = entry.slot.clamp(self.passed + 1, self.passed + SLOTS - 1);
         self.slots[(slot % SLOTS) as usize].push(entry);
         self.waiting += 1;
@@ -208,7 +208,7 @@ impl Wheel {
     /// Moves the streams that are due to `due`.
     fn turn(&mut self, now: Instant, due: &mut Vec<Entry>) {
         let until = ms(now - self.began).max(self.passed);
-        // Nobody has to be told meanwhile.
+        // While the wheel turns the timer need not be set.
         self.next = 0;
         for slot in self.passed + 1..=until.min(self.passed + SLOTS) {
             let slot = &mut self.slots[(slot % SLOTS) as usize];
@@ -220,7 +220,7 @@ impl Wheel {
         due.extract_if(.., |entry| entry.slot > until).for_each(|early| self.put(early));
     }
 
-    /// When to turn it again.
+    /// Returns the moment of the next turn.
     fn next(&mut self, now: Instant, driver: &Waker) -> Option<Instant> {
         if !self.driver.as_ref().is_some_and(|known| known.will_wake(driver)) {
             self.driver = Some(driver.clone());
@@ -236,8 +236,8 @@ impl Wheel {
         Some(self.began + Duration::from_millis(next))
     }
 
-    /// Many may have waited: their room is given back once nothing has for a round. When to see to
-    /// it.
+    /// Frees the room of the slots once no stream has waited for a round. Returns the moment at which to
+    /// call it again.
     fn clear(&mut self, now: Instant) -> Option<Instant> {
         if !self.has_room {
             return None;
@@ -268,7 +268,7 @@ mod tests {
     /// Longer than any of them waits.
     const PATIENCE: Duration = Duration::from_secs(100);
 
-    /// Steps as often as it is told, in turn after each of these times.
+    /// Steps once after each of these times.
     struct Beat {
         pace: Mutex<Pace>,
         then: Vec<Duration>,
@@ -355,7 +355,7 @@ mod tests {
         assert!(room() > 0);
         sleep(ms(3 * SLOTS)).await;
         assert_eq!(beats.iter().map(|beat| beat.steps().len()).max(), Some(50));
-        assert_eq!(room(), 0, "what nobody waits in takes no memory");
+        assert_eq!(room(), 0, "an empty wheel takes no memory");
     }
 
     #[tokio::test(start_paused = true)]
@@ -413,7 +413,7 @@ mod tests {
                 beat.has_stepped(1).await;
             });
         }
-        // Nothing goes on that nobody can be on any more.
+        // The wheel of a runtime ends with its streams.
         two.block_on(yield_now());
         let tasks = |runtime: &tokio::runtime::Runtime| runtime.metrics().num_alive_tasks();
         assert_eq!((tasks(&one), tasks(&two)), (1, 0));

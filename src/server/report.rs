@@ -28,7 +28,7 @@ impl Record {
     /// Logs the summary.
     pub(crate) fn log(&self, level: Level, what: &str, by: ClosedBy, reason: &str) {
         let Record { id, totals, wasted, .. } = self;
-        let (by, code) = by.told();
+        let (by, code) = by.labels();
         let client = self.client.to_string();
         macro_rules! line {
             ($level:expr) => {
@@ -69,7 +69,7 @@ pub(super) fn log_end(ended: &Ended, telemetry: &Telemetry) {
                 (false, code) => ClosedBy::Server(code.unwrap_or(CloseCode::NORMAL.0)),
             }
         }
-        Outcome::Gone(_) | Outcome::Stalled => ClosedBy::Nobody,
+        Outcome::Gone(_) | Outcome::Stalled => ClosedBy::Lost,
         Outcome::Panicked => ClosedBy::Server(CloseCode::INTERNAL.0),
     };
     telemetry.closed(by);

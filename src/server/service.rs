@@ -10,7 +10,6 @@ use crate::audio::voice;
 use crate::audio::{Encoding, Format};
 use crate::gauge::Gauge;
 use crate::script::Writer;
-
 use crate::session::SessionConfig;
 use crate::session::conversation;
 use crate::session::message::{Code, TextSource};
@@ -441,6 +440,7 @@ fn rates(synthesizer: &dyn Synthesizer, encoding: Encoding) -> String {
 mod tests {
     use super::*;
     use crate::PATH;
+    use crate::session::message::Close;
     use crate::settings::Admission;
     use axum::Router;
     use axum::extract::ConnectInfo;
@@ -501,7 +501,7 @@ mod tests {
             .unwrap();
         read_until(&mut client, b"session_end").await;
         read_until(&mut client, &1008_u16.to_be_bytes()).await;
-        read_until(&mut client, b"No sign of life").await;
+        read_until(&mut client, Close::Silent.reason().as_bytes()).await;
         drop(client);
         timeout(Duration::from_secs(30), service.stop()).await.expect("nothing is left");
     }

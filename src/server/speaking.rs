@@ -92,7 +92,7 @@ impl Speaking {
                     }
                     _ => {}
                 }
-                host.meter.said();
+                host.meter.sent_message();
                 host.endpoint.send_text(&message.to_json());
             }
             Output::Speak(sentence) => self.speak(*sentence, host),
@@ -222,7 +222,7 @@ impl Speaking {
         Session::taken().into_iter().for_each(|output| self.carry_out_one(output, host));
     }
 
-    /// True if the session is over and its client has been told all of it.
+    /// True if the session is over and everything was sent to its client.
     fn is_over_for_good(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.is_over() && !session.is_resumable())
     }
@@ -296,7 +296,7 @@ impl Application for Speaking {
             self.carry_out_one(output, host);
         }
         // Counts the session by its present phase.
-        host.meter.turn(&host.shared.telemetry, self.session.as_ref().map(Session::phase));
+        host.meter.enter(&host.shared.telemetry, self.session.as_ref().map(Session::phase));
     }
 
     fn has_decided(&self) -> bool {

@@ -139,7 +139,7 @@ impl Registry {
     fn end_suspended(&self, session: &Suspended, why: &str) {
         let record = session.record();
         self.end(&record);
-        record.log(Level::INFO, "ended", ClosedBy::Nobody, why);
+        record.log(Level::INFO, "ended", ClosedBy::Lost, why);
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {

@@ -1,9 +1,9 @@
-//! The byte streams a connection can run over: a bare socket, taken back from hyper, or whatever
-//! else an upgrade yields.
+//! The byte streams that a connection can run over: a bare socket, or any other stream that an upgrade
+//! yields.
 //!
-//! A bare socket is asked for readiness and then read and written without waiting, through
-//! buffers that the thread shares: an idle connection owns no buffer. Streams that know no
-//! readiness (TLS, HTTP/2, a test's duplex) get one by an adapter that does buffer.
+//! A bare socket is asked for readiness, then read and written without waiting, through buffers that the
+//! thread shares: an idle connection owns no buffer. Streams without readiness (TLS, a test's duplex) get
+//! it from an adapter with buffers.
 
 use rustix::net::{self, SendAncillaryBuffer, SendFlags};
 use std::cell::RefCell;
@@ -27,7 +27,7 @@ pub(crate) fn with_read_buffer<R>(read: impl FnOnce(&mut [u8]) -> R) -> R {
     READ.with_borrow_mut(|buffer| read(buffer))
 }
 
-/// What a stream is ready for.
+/// Directions in which a stream is ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Readiness {
     pub(crate) readable: bool,
@@ -40,32 +40,33 @@ impl Readiness {
     }
 }
 
-/// A byte stream that never makes its caller wait, but tells when it is worth trying.
+/// A byte stream that never makes its caller wait, and reports when it is ready.
 pub(crate) trait Transport: Send + Unpin + 'static {
-    /// Whether what is written is out of our hands: it leaves by itself, and dropping the stream still
-    /// delivers it, and its end.
+    /// True if the kernel owns written bytes: they and the FIN are delivered even after the stream is
+    /// dropped.
     const WRITES_THROUGH: bool;
 
-    /// Ready when one of the `wanted` directions may make progress; an error when the stream is
-    /// broken. Losing interest in between loses nothing. Always asked by the same task.
+    /// Ready when one of the `wanted` directions may make progress; an error when the stream is broken.
+    /// Dropping interest in between loses nothing. Only one task polls it.
     fn poll_ready(&mut self, wanted: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>>;
 
-    /// Reads what is there; 0 at the end of the stream, `WouldBlock` when nothing is.
+    /// Reads the bytes that are there; 0 at the end of the stream, `WouldBlock` if there are none.
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes what fits; `WouldBlock` when nothing does.
+    /// Writes as much as fits; `WouldBlock` if nothing fits.
     fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// The same, whether or not the stream is known to have room. A kernel calls a socket writable
-    /// only once a third of its buffer is free, which may be megabytes: a peer that reads at the
-    /// pace of speech would seem stalled for minutes. For the rare moment where that matters.
+    /// The same, even if the stream reports no room. A kernel calls a socket writable only once a third of
+    /// its buffer is free, which may be megabytes: a peer that reads at the pace of speech would seem
+    /// stalled for minutes. Only used when a write has stalled.
     fn force_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Sends what is left and the end of the stream.
+    /// Sends the rest, and the end of the stream.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// A peer that is gone is an error and no signal; where there is no flag for that std has seen to it.
+/// A peer that is gone is an error and no signal. On systems without a flag for that, std takes care of
+/// it.
 #[cfg(not(target_vendor = "apple"))]
 const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]
@@ -105,8 +106,8 @@ macro_rules! socket {
             }
 
             fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-                // The kernel is asked first: what tokio knows of it is one thing more to fetch. Where it
-                // has no room tokio has to see that for itself, or would not tell when it has.
+                // The kernel is asked first: tokio's state would have to be fetched from memory. If there is no
+                // room tokio has to see that itself, or it would not report room later.
                 match send(&*self, slices) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
                         self.try_io(Interest::WRITABLE, || send(&*self, slices))
@@ -132,7 +133,7 @@ socket!(UnixStream);
 /// Bytes taken at once from a stream without readiness.
 const READ_BYTES: usize = 4 * 1024;
 
-/// Any other stream: reads ahead a little, and keeps what it could not write yet.
+/// Any other stream: reads ahead a little, and keeps bytes that it could not write yet.
 pub(crate) struct Buffered<S> {
     stream: S,
     input: Vec<u8>,
@@ -176,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for Buffered<
 
     fn poll_ready(&mut self, wanted: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
         let mut ready = Readiness::default();
-        // What was taken for writing has to go on leaving, asked for or not.
+        // Bytes that were taken for writing keep leaving, asked for or not.
         if let Poll::Ready(done) = self.poll_output(cx) {
             done?;
             ready.writable = wanted.writable;
@@ -229,7 +230,7 @@ mod tests {
     use tokio::task::coop;
     use tokio::time::sleep;
 
-    /// By a wake-up of its own, and not by that of the time.
+    /// Woken by the future itself, and not by the timer.
     async fn in_time<F: Future>(future: F) -> F::Output {
         tokio::select! {
             biased;
@@ -241,10 +242,10 @@ mod tests {
     const INPUT: Readiness = Readiness { readable: true, writable: false };
 
     #[tokio::test]
-    async fn whoever_asked_when_its_turn_was_over_is_told_all_the_same() {
+    async fn readiness_wakes_a_task_that_asked_when_its_turn_was_over() {
         let (mut socket, theirs) = UnixStream::pair().unwrap();
         let mut turns = 0;
-        let told = poll_fn(|cx| {
+        let ready = poll_fn(|cx| {
             turns += 1;
             match turns {
                 1 => {
@@ -263,16 +264,16 @@ mod tests {
                 _ => Poll::Ready(ready!(socket.poll_ready(INPUT, cx)).unwrap()),
             }
         });
-        assert_eq!(in_time(told).await, INPUT);
+        assert_eq!(in_time(ready).await, INPUT);
         assert_eq!(turns, 3);
     }
 
     #[tokio::test]
-    async fn whoever_waits_is_told_once_for_all_that_came() {
+    async fn readiness_wakes_a_task_once_for_everything_that_came() {
         let (mut socket, theirs) = UnixStream::pair().unwrap();
         for byte in [b"a", b"b", b"c"] {
             let mut turns = 0;
-            let told = poll_fn(|cx| {
+            let ready = poll_fn(|cx| {
                 turns += 1;
                 let poll = socket.poll_ready(INPUT, cx);
                 if turns == 1 {
@@ -283,7 +284,7 @@ mod tests {
                 }
                 poll.map(io::Result::unwrap)
             });
-            assert_eq!(in_time(told).await, INPUT);
+            assert_eq!(in_time(ready).await, INPUT);
             let mut space = [0; 8];
             assert_eq!(Transport::try_read(&mut socket, &mut space).unwrap(), 1);
             assert_eq!(&space[..1], byte);
@@ -309,7 +310,7 @@ mod tests {
         };
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
         poll_fn(|cx| {
-            assert!(socket.poll_ready(OUTPUT, cx).is_pending(), "it was found out");
+            assert!(socket.poll_ready(OUTPUT, cx).is_pending(), "the socket has no room");
             Poll::Ready(())
         })
         .await;

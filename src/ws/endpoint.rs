@@ -1,11 +1,11 @@
-//! One end of a WebSocket connection after the opening handshake (RFC 6455 §5–§7): bytes that
-//! arrived go in, messages come out, and what has to leave waits to be sent.
+//! One end of a WebSocket connection after the opening handshake (RFC 6455 §5–§7): bytes that arrived go
+//! in, messages come out, and bytes to send wait until the owner sends them.
 //!
-//! Knows nothing of sockets, time or speech. Underneath, tungstenite's protocol engine runs over
-//! memory: it assembles messages, answers Pings and keeps the closing handshake. Around it stand
-//! the checks that it leaves out ([`inspect`](crate::ws::reader)) and the Close frame that it does
-//! not send when a peer breaks the protocol. Audio does not pass through here: its frames are made
-//! in a [`Batch`](crate::ws::frames::Batch), behind what waits in [`outgoing`](Endpoint::outgoing).
+//! This module has no I/O and no clock, and knows no speech. tungstenite's protocol engine runs in here over
+//! memory: it assembles messages, answers Pings and keeps the closing handshake. Around it are the checks
+//! that it leaves out ([`reader`](crate::ws::reader)), and the Close frame that it does not send when a
+//! peer breaks the protocol. Audio does not pass through here: a [`Batch`](crate::ws::frames::Batch)
+//! writes its frames behind the bytes in [`outgoing`](Endpoint::outgoing).
 
 use crate::ws::frames;
 use crate::ws::reader::{Inspector, Violation};
@@ -15,7 +15,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use tungstenite::protocol::{self, WebSocketConfig, WebSocketContext};
 use tungstenite::{Message, Utf8Bytes};
 
-/// Which end of the connection this is. A client masks what it sends (RFC 6455 §5.3).
+/// The end of a connection. A client masks its frames (RFC 6455 §5.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The end that accepted the connection.
@@ -37,26 +37,26 @@ impl CloseCode {
     pub const PROTOCOL: CloseCode = CloseCode(1002);
     /// Text that is not UTF-8.
     pub const INVALID_PAYLOAD: CloseCode = CloseCode(1007);
-    /// The peer broke a rule of ours for which there is no code.
+    /// The peer broke a rule that has no code of its own.
     pub const POLICY: CloseCode = CloseCode(1008);
     /// A message over the limit.
     pub const TOO_BIG: CloseCode = CloseCode(1009);
-    /// A fault on our side.
+    /// A fault of the server.
     pub const INTERNAL: CloseCode = CloseCode(1011);
-    /// The server restarts; come back.
+    /// The server restarts: reconnect.
     pub const RESTART: CloseCode = CloseCode(1012);
-    /// More than the server can do: try again later (IANA registry).
+    /// The server is overloaded: try again later (IANA registry).
     pub const OVERLOADED: CloseCode = CloseCode(1013);
 }
 
-/// Bounds on what a peer may send.
+/// Limits on what a peer may send.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The largest message, in bytes, however it is fragmented.
+    /// Largest message, in bytes, however it is fragmented.
     pub max_message_bytes: usize,
-    /// The most fragments of one message.
+    /// Most fragments of one message.
     pub max_fragments: usize,
-    /// What is allocated at once for what arrives, in bytes; grows with a frame that needs more.
+    /// Bytes that are allocated at once for what arrives; grows with a frame that needs more.
     pub read_buffer_bytes: usize,
 }
 
@@ -69,32 +69,31 @@ pub enum Incoming {
     Binary(Bytes),
 }
 
-/// Where the connection is in its life (RFC 6455 §7).
+/// State of a connection (RFC 6455 §7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// Messages flow both ways.
     Open,
-    /// A Close of ours is on its way or sent; the peer's answer is awaited.
+    /// Our Close is queued or sent; the peer's answer is awaited.
     Closing,
-    /// The closing handshake is complete, or the peer broke the protocol: once
-    /// [`outgoing`](Endpoint::outgoing) has left there is nothing more to say, and whatever
-    /// still arrives is ignored.
+    /// The closing handshake is complete, or the peer broke the protocol. Only the bytes in
+    /// [`outgoing`](Endpoint::outgoing) are still to be sent, and everything that arrives is ignored.
     Finished,
 }
 
-/// How the connection ended, as far as Close frames tell.
+/// The end of a connection by its Close frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
     /// The code; `None` if the peer sent a Close frame without one.
     pub code: Option<CloseCode>,
     /// The reason given in words.
     pub reason: String,
-    /// Whether the peer was the first to say so.
+    /// True if the peer closed first.
     pub by_peer: bool,
 }
 
-/// The most that may wait in [`Endpoint::outgoing`] before nothing more is taken in: a peer that
-/// sends Pings and never reads must not make us remember them all.
+/// Most bytes in [`Endpoint::outgoing`] before nothing more is read: a peer that sends Pings and never
+/// reads must not fill the memory with Pongs.
 const MAX_OUTGOING_BYTES: usize = 16 * 1024;
 
 /// One end of an open connection.
@@ -105,7 +104,7 @@ const MAX_OUTGOING_BYTES: usize = 16 * 1024;
 pub struct Endpoint {
     context: WebSocketContext,
     inspector: Inspector,
-    /// Found, but not acted on before what came ahead of it was.
+    /// Takes effect once the messages before it were taken.
     end: Option<End>,
     closed: Option<Box<Closed>>,
     incoming: VecDeque<Incoming>,
@@ -114,7 +113,7 @@ pub struct Endpoint {
     role: Role,
 }
 
-/// What ends the peer's messages.
+/// The end of the peer's messages.
 #[derive(Debug)]
 enum End {
     /// A Close frame.
@@ -123,7 +122,7 @@ enum End {
 }
 
 impl Endpoint {
-    /// A connection whose opening handshake has just been completed.
+    /// A connection whose opening handshake is complete.
     pub fn new(role: Role, limits: Limits) -> Endpoint {
         let config = WebSocketConfig::default()
             .read_buffer_size(limits.read_buffer_bytes)
@@ -156,10 +155,10 @@ impl Endpoint {
 
     /// Takes bytes that arrived from the peer.
     ///
-    /// Writes nothing: answers (Pong, Close) wait in [`outgoing`](Self::outgoing) until the owner
-    /// sends them. A Close is answered with the same code, and a break of the protocol with 1002,
-    /// 1007, 1008 or 1009 (RFC 6455 §7.4.1), once every message that came before was taken with
-    /// [`next_message`](Self::next_message): until then those can still be answered.
+    /// Writes nothing: answers (Pong, Close) wait in [`outgoing`](Self::outgoing) until the owner sends
+    /// them. A Close is answered with the same code, and a violation of the protocol with 1002, 1007, 1008
+    /// or 1009 (RFC 6455 §7.4.1). That happens once the messages before it were taken with
+    /// [`next_message`](Self::next_message), so that they can still be answered.
     pub fn receive(&mut self, bytes: &[u8]) {
         if self.state == State::Finished || self.end.is_some() {
             return;
@@ -179,7 +178,7 @@ impl Endpoint {
                         };
                         Box::new(Closed { code, reason, by_peer: true })
                     });
-                    // tungstenite holds the answer back until it is flushed.
+                    // tungstenite keeps the answer until it is flushed.
                     break Some(End::Close);
                 }
                 Ok(_) => {}
@@ -200,7 +199,7 @@ impl Endpoint {
         self.state = State::Finished;
     }
 
-    /// The next message that is complete. To be asked until there is none.
+    /// The next complete message. Call it until it returns `None`.
     pub fn next_message(&mut self) -> Option<Incoming> {
         let message = self.incoming.pop_front();
         if message.is_none() {
@@ -210,7 +209,7 @@ impl Endpoint {
                 Some(End::Violation(violation)) => self.fail(violation),
                 Some(End::Close) => {
                     // The closing handshake is over once the peer's Close was read and ours is
-                    // under way.
+                    // queued.
                     let mut memory = Memory { input: &[], output: &mut self.outgoing };
                     let _ = self.context.flush(&mut memory);
                     self.state = State::Finished;
@@ -221,7 +220,7 @@ impl Endpoint {
         message
     }
 
-    /// Whether more may be read from the peer. False while too much waits to leave.
+    /// True if more may be read from the peer. False while too many bytes wait to be sent.
     pub fn wants_input(&self) -> bool {
         self.state == State::Finished || self.outgoing.len() < MAX_OUTGOING_BYTES
     }
@@ -256,7 +255,7 @@ impl Endpoint {
             return;
         }
         let mut memory = Memory { input: &[], output: &mut self.outgoing };
-        // Memory takes everything, so all that is left to fail is a context that has closed.
+        // Memory takes everything, so this only fails after a Close.
         let _ = self.context.write(&mut memory, message).and_then(|()| self.context.flush(&mut memory));
     }
 
@@ -279,12 +278,12 @@ impl Endpoint {
         self.state = State::Closing;
     }
 
-    /// Framed bytes that have to leave, before any audio does.
+    /// Framed bytes that have to be sent before any audio.
     pub fn outgoing(&self) -> &[u8] {
         &self.outgoing
     }
 
-    /// Tells that the first `count` bytes of [`outgoing`](Self::outgoing) have left.
+    /// Removes the first `count` bytes of [`outgoing`](Self::outgoing), which were sent.
     pub fn sent(&mut self, count: usize) {
         if count >= self.outgoing.len() {
             self.outgoing = Vec::new();
@@ -293,29 +292,29 @@ impl Endpoint {
         }
     }
 
-    /// Where the rest of a frame goes that a write has begun. To be used only when nothing else
-    /// waits, which is so after [`sent`](Self::sent) took everything.
+    /// Takes the rest of a frame that a write has begun. Use it only when nothing else waits: after
+    /// [`sent`](Self::sent) removed everything.
     pub fn unsent(&mut self) -> &mut Vec<u8> {
         &mut self.outgoing
     }
 
-    /// Where the connection is in its life.
+    /// State of the connection.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Whether the peer's Close was read, so that nothing more of it can matter.
+    /// True if the peer's Close was read: nothing behind it counts.
     pub fn heard_close(&self) -> bool {
         !self.context.can_read()
     }
 
-    /// Who closed the connection and why; `None` as long as it is open.
+    /// The end of the connection; `None` while it is open.
     pub fn closed(&self) -> Option<&Closed> {
         self.closed.as_deref()
     }
 }
 
-/// The close code for what tungstenite itself found.
+/// The close code for an error of tungstenite.
 fn as_violation(error: &tungstenite::Error) -> Violation {
     let (code, reason) = match error {
         tungstenite::Error::Utf8(_) => (CloseCode::INVALID_PAYLOAD, "Text must be valid UTF-8."),
@@ -325,7 +324,7 @@ fn as_violation(error: &tungstenite::Error) -> Violation {
     Violation { code, reason }
 }
 
-/// What tungstenite takes for its socket: reads from a slice, writes to a buffer.
+/// A socket for tungstenite: reads from a slice, writes to a buffer.
 struct Memory<'a> {
     input: &'a [u8],
     output: &'a mut Vec<u8>,
@@ -507,7 +506,7 @@ mod tests {
         assert_eq!(server.outgoing(), b"\x89\x00");
     }
 
-    /// What breaks the protocol, to a server: name, bytes, close code.
+    /// Violations of the protocol by a client: name, bytes, close code.
     fn violations() -> Vec<(String, Vec<u8>, u16)> {
         let mut table: Vec<(String, Vec<u8>, u16)> = Vec::new();
         let mut row = |name: &str, bytes: Vec<u8>, code| table.push((name.to_owned(), bytes, code));

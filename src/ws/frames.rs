@@ -1,80 +1,46 @@
-//! Outgoing data frames (RFC 6455 §5.2): their headers, and the batch that leaves in one write.
+//! Outgoing data frames (RFC 6455 §5.2), and the batch that leaves in one write.
 //!
-//! Knows bytes and lengths only. A frame out costs a header of two to ten bytes; small payloads
-//! are copied behind it, large ones stay where they are and are named to the kernel. What decides
-//! the cost of a stream is neither, but the number of writes: so everything that is ready is
-//! collected here first.
+//! This module knows bytes and lengths only. A small payload is copied behind its header, a large one stays where
+//! it is and is named to the kernel. Neither decides the cost of a stream: the number of writes does. So
+//! everything that is ready is collected here first.
 
+use crate::ws::header::{self, BINARY, TEXT};
 use hyper::body::Bytes;
 use std::io::IoSlice;
 
-/// What one batch may hold, in wire bytes: enough to make the cost of the write disappear, little
-/// enough that one stream does not keep the others waiting. It is what a kernel sends as one
-/// segment and leaves to the network card to cut (45 of 1,448 bytes; over a loopback a few more):
-/// a write that is a little longer costs as much again for the little that is left.
+/// Most wire bytes of one batch: enough to make the cost of the write disappear, and few enough that one
+/// stream does not hold up the others. A kernel sends that much as one segment and leaves it to the
+/// network card to cut it (45 packets of 1,448 bytes; over a loopback a few more). A write that is a
+/// little longer costs as much again for the rest.
 const BATCH_BYTES: usize = 45 * 1_448;
 
-/// Payloads from this size on are not copied into the batch. Below it a copy costs less than what a
-/// kernel does for two more slices: a quarter of a frame's whole cost at 4,800 bytes.
+/// Smallest payload that is not copied into the batch, in bytes. Below it a copy costs less than two
+/// more slices cost the kernel: a quarter of a frame's whole cost at 4,800 bytes.
 const COPY_BELOW: usize = 8 * 1024;
 
-/// Slices in one vectored write: header and payload of each large frame, and what lies between.
+/// Most slices of one vectored write: header and payload of each large frame, and the bytes between.
 const MAX_SLICES: usize = 32;
-
-const TEXT: u8 = 0x81;
-const BINARY: u8 = 0x82;
-
-/// The longest header of an unmasked frame.
-const MAX_HEADER_BYTES: usize = 10;
-
-/// The header of an unmasked, final frame, and how much of the array it takes.
-fn header(first: u8, len: usize) -> ([u8; MAX_HEADER_BYTES], usize) {
-    let mut header = [0; MAX_HEADER_BYTES];
-    header[0] = first;
-    let size = header_bytes(len);
-    // The shortest form is the only legal one (RFC 6455 §5.2).
-    match size {
-        2 => header[1] = len as u8,
-        4 => {
-            header[1] = 126;
-            header[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-        }
-        _ => {
-            header[1] = 127;
-            header[2..].copy_from_slice(&(len as u64).to_be_bytes());
-        }
-    }
-    (header, size)
-}
-
-fn header_bytes(len: usize) -> usize {
-    match len {
-        0..=125 => 2,
-        126..=0xffff => 4,
-        _ => MAX_HEADER_BYTES,
-    }
-}
 
 /// Appends one whole, unmasked data frame.
 pub(crate) fn push_frame(text: bool, payload: &[u8], out: &mut Vec<u8>) {
-    let (header, size) = header(if text { TEXT } else { BINARY }, payload.len());
-    out.extend_from_slice(&header[..size]);
+    let header = header::write(if text { TEXT } else { BINARY }, payload.len(), None);
+    out.extend_from_slice(header.as_slice());
     out.extend_from_slice(payload);
 }
 
-/// Everything that leaves in one write: collected, offered to the socket, and then asked how far
-/// the socket got. One per thread serves all connections, since it is empty between two writes.
+/// Everything that leaves in one write. It is collected, offered to the socket, and cut where the socket
+/// stopped. One per thread serves all connections, since it is empty between two writes.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Headers, and the payloads that were copied.
     buffer: Vec<u8>,
-    /// Payloads left where they are, each behind a position of `buffer`.
+    /// Payloads that stay where they are, each behind a position of `buffer`.
     borrowed: Vec<Borrowed>,
     /// Chunks that `borrowed` points into.
     chunks: Vec<Bytes>,
     pieces: Vec<Piece>,
     wire_bytes: usize,
-    /// A frame was left out that would have been too much.
+    /// A frame was left out because the batch had no room for it.
     has_refused: bool,
 }
 
@@ -86,7 +52,7 @@ struct Borrowed {
     end: usize,
 }
 
-/// A message, or a run of audio frames of one size but for its last.
+/// A message, or a run of audio frames of one size, except for the last.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     wire_bytes: usize,
@@ -94,11 +60,11 @@ struct Piece {
     frame_wire_bytes: usize,
     /// Payload bytes of one frame of the run.
     frame_bytes: usize,
-    /// Payload bytes of the whole run; `None` is a message, which goes whole or not at all.
+    /// Payload bytes of the whole run; `None` for a message, which is sent whole or not at all.
     audio_bytes: Option<usize>,
 }
 
-/// What the peer will have received once the connection's unsent rest has left too.
+/// A part of the stream that the peer has once the unsent rest of the batch has left, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// One control message.
@@ -108,7 +74,7 @@ pub enum Sent {
 }
 
 impl Batch {
-    /// Empties the batch, keeping its buffers and letting go of the audio.
+    /// Empties the batch: keeps its buffers, and drops the audio.
     pub fn clear(&mut self) {
         self.buffer.clear();
         self.borrowed.clear();
@@ -118,7 +84,7 @@ impl Batch {
         self.has_refused = false;
     }
 
-    /// Whether nothing waits in it.
+    /// True if it is empty.
     pub fn is_empty(&self) -> bool {
         self.wire_bytes == 0
     }
@@ -128,13 +94,13 @@ impl Batch {
         self.wire_bytes
     }
 
-    /// Whether nothing more should be added.
+    /// True if nothing more should be added.
     pub fn is_full(&self) -> bool {
         self.has_refused || self.wire_bytes >= BATCH_BYTES
     }
 
-    /// Adds bytes that are framed already: what an earlier write left over, and control frames.
-    /// They come before everything else and are not part of what [`sent`](Self::sent) tells.
+    /// Adds bytes that are framed already: the rest of an earlier write, and control frames. They come
+    /// before everything else, and [`sent`](Self::sent) does not report them.
     pub fn push_raw(&mut self, bytes: &[u8]) {
         debug_assert!(self.pieces.is_empty(), "raw bytes come first");
         self.buffer.extend_from_slice(bytes);
@@ -155,14 +121,13 @@ impl Batch {
         });
     }
 
-    /// Cuts `chunk`, from `start` on, into frames of `frame_bytes` and adds as many as there is
-    /// room for, at least one where nothing else is in the batch, but none that goes beyond `most`
-    /// payload bytes. The chunk's last frame may be shorter. Returns the payload bytes that were
-    /// taken.
+    /// Cuts `chunk` from `start` on into frames of `frame_bytes`, and adds as many as the batch has room
+    /// for: at least one if it is empty, but no more than `most` payload bytes. The chunk's last frame
+    /// may be shorter. Returns the number of payload bytes that were added.
     pub fn push_audio(&mut self, chunk: &Bytes, start: usize, frame_bytes: usize, most: u64) -> usize {
         let whole = chunk.len() - start;
         let frame_bytes = frame_bytes.clamp(1, whole.max(1));
-        let frame_wire_bytes = header_bytes(frame_bytes) + frame_bytes;
+        let frame_wire_bytes = header::bytes_without_mask(frame_bytes) + frame_bytes;
         let copy = frame_bytes < COPY_BELOW;
         let room = BATCH_BYTES.saturating_sub(self.wire_bytes) / frame_wire_bytes;
         let room = if copy { room } else { room.min(MAX_SLICES / 2 - 1 - self.borrowed.len()) };
@@ -180,10 +145,10 @@ impl Batch {
         let mut wire_bytes = 0;
         if copy {
             let before = self.buffer.len();
-            let (header, size) = header(BINARY, frame_bytes);
+            let header = header::write(BINARY, frame_bytes, None);
             let mut frames = audio.chunks_exact(frame_bytes);
             for frame in &mut frames {
-                self.buffer.extend_from_slice(&header[..size]);
+                self.buffer.extend_from_slice(header.as_slice());
                 self.buffer.extend_from_slice(frame);
             }
             if !frames.remainder().is_empty() {
@@ -194,9 +159,9 @@ impl Batch {
             self.chunks.push(chunk.clone());
             let mut at = start;
             for frame in audio.chunks(frame_bytes) {
-                let (header, size) = header(BINARY, frame.len());
-                self.buffer.extend_from_slice(&header[..size]);
-                wire_bytes += size + frame.len();
+                let header = header::write(BINARY, frame.len(), None);
+                self.buffer.extend_from_slice(header.as_slice());
+                wire_bytes += header.as_slice().len() + frame.len();
                 let end = at + frame.len();
                 let chunk = self.chunks.len() - 1;
                 self.borrowed.push(Borrowed { behind: self.buffer.len(), chunk, start: at, end });
@@ -234,11 +199,11 @@ impl Batch {
         }
     }
 
-    /// After the socket took `written` wire bytes: tells what has been sent, in order, where a
-    /// frame that was begun counts as sent, and appends the rest of that frame to `unsent`. It
-    /// has to leave before anything else does. What is left of the raw bytes is its owner's.
+    /// Reports to `each`, in order, the parts that were sent when the socket took `written` wire bytes.
+    /// A frame that was begun counts as sent; its rest is appended to `unsent`, and has to leave before
+    /// anything else. The rest of the raw bytes is up to the caller.
     ///
-    /// Returns how many messages and how many frames of audio that is.
+    /// Returns the number of messages and the number of audio frames that were sent.
     pub fn sent(&self, written: usize, unsent: &mut Vec<u8>, mut each: impl FnMut(Sent)) -> (usize, usize) {
         let (mut messages, mut audio_frames) = (0, 0);
         let pieces: usize = self.pieces.iter().map(|p| p.wire_bytes).sum();
@@ -309,22 +274,6 @@ mod tests {
     }
 
     #[test]
-    fn headers_take_the_shortest_form() {
-        let table: [(usize, &[u8]); 6] = [
-            (0, &[0x82, 0]),
-            (125, &[0x82, 125]),
-            (126, &[0x82, 126, 0, 126]),
-            (65_535, &[0x82, 126, 0xff, 0xff]),
-            (65_536, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
-            (70_000, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0x11, 0x70]),
-        ];
-        for (len, expected) in table {
-            let (header, size) = header(BINARY, len);
-            assert_eq!(&header[..size], expected, "{len}");
-        }
-    }
-
-    #[test]
     fn audio_is_cut_into_frames_without_losing_a_byte() {
         // (chunk, frame): copied, borrowed, one frame, a remainder, more than a batch holds.
         for (chunk, frame) in
@@ -361,13 +310,13 @@ mod tests {
                 taken += batch.push_audio(&chunk, taken, frame, u64::MAX);
             }
             assert!(batch.len() <= BATCH_BYTES, "{frame}: {}", batch.len());
-            assert!(batch.len() + frame + MAX_HEADER_BYTES > BATCH_BYTES - 64, "{frame}: {}", batch.len());
+            assert!(batch.len() + frame + header::MAX_BYTES > BATCH_BYTES - 64, "{frame}: {}", batch.len());
             assert!(batch.write(|slices| slices.len()) <= MAX_SLICES, "{frame}");
             assert_eq!(frames(&wire(&batch)).concat_payloads(), chunk[..taken], "{frame}");
         }
     }
 
-    /// What would make a write longer than one segment waits for the next, unless it is alone.
+    /// A frame that would make a write longer than one segment waits for the next, unless it is alone.
     #[test]
     fn a_frame_that_does_not_fit_is_left_out() {
         let chunk = audio(100_000);
@@ -385,8 +334,8 @@ mod tests {
         assert!(batch.is_full());
     }
 
-    /// Whatever the socket takes: what counts as sent, what is left of the frame that was begun,
-    /// and what comes again in the next batch make the same bytes as one whole write.
+    /// Wherever a write stops, the bytes are those of one whole write: those that count as sent, the
+    /// rest of the frame that was begun, and the next batch.
     #[test]
     fn every_partial_write_goes_on_where_it_stopped() {
         for frame in [4, 7, 8_200] {

@@ -1,9 +1,9 @@
-//! The opening handshake (RFC 6455 §4), both roles: heads in, heads out. Over HTTP/2 (RFC 8441 §5) the
-//! server's.
+//! The opening handshake (RFC 6455 §4) for both roles: heads in, heads out. Over HTTP/2 (RFC 8441 §5) for
+//! the server only.
 //!
-//! Knows method, version, status and headers, and no socket, no path and no session. Who may
-//! enter is not decided here, only whether a request is a handshake. Each answer to the peer is a
-//! value, [`Accept`] or [`Rejection`], that turns into a response without being judged again.
+//! This module has no I/O. It knows method, version, status and headers, and no path and no session. It decides
+//! whether a request is a handshake, not whether the client may enter. Each answer is a value,
+//! [`Accept`] or [`Rejection`], that turns into a response.
 
 use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;
@@ -19,24 +19,24 @@ use sha1::{Digest, Sha1};
 use std::borrow::Cow;
 use std::fmt;
 
-/// What the accept key is made with (RFC 6455 §1.3).
+/// Suffix of the key from which the accept key is derived (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The one protocol version there is (RFC 6455 §4.1).
+/// The only version of the protocol (RFC 6455 §4.1).
 const VERSION: &str = "13";
 
-/// Keys are checked with padding, but with any bits in the unused end of the last digit: clients
-/// that draw the digits at random set them, and other servers let them in.
+/// Keys must have padding, but may have any bits in the unused end of the last digit: clients that draw
+/// the digits at random set them, and other servers accept them.
 const KEYS: GeneralPurpose =
     GeneralPurpose::new(&ALPHABET, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// A handshake that may be answered with 101, or over HTTP/2 with 200.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accept {
-    /// The subprotocol that both sides speak from here on; none where the client offered none
-    /// that the server knows.
+    /// The subprotocol that both sides speak from now on; `None` if the client offered none that the
+    /// server knows.
     pub subprotocol: Option<&'static str>,
-    /// There is none over HTTP/2.
+    /// The accept key; `None` over HTTP/2.
     key: Option<HeaderValue>,
 }
 
@@ -59,17 +59,17 @@ impl Accept {
     }
 }
 
-/// A refusal before the upgrade. The peer reads it.
+/// A refusal before the upgrade, for the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The status to answer with.
     pub status: StatusCode,
-    /// What the status obliges the answer to carry.
+    /// Headers that the status requires.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// One sentence for the person at the other end: what is wrong and what to do.
+    /// One sentence for a person: what is wrong, and what to do.
     pub message: Cow<'static, str>,
-    /// Whether the connection must be closed behind the answer, because after a malformed request
-    /// nobody can say where the next one starts.
+    /// True if the connection must be closed behind the answer: after a malformed request the start of
+    /// the next one is unknown.
     pub close: bool,
 }
 
@@ -110,19 +110,19 @@ impl Rejection {
             .with(CONNECTION, HeaderValue::from_static("Upgrade"))
     }
 
-    /// 501: this is not what the server does with a request of this kind (RFC 9220 §3).
+    /// 501: the server does not support this kind of request (RFC 9220 §3).
     fn not_implemented(message: &'static str) -> Rejection {
         Rejection::new(StatusCode::NOT_IMPLEMENTED, message)
     }
 
-    /// 503: full or on the way out; worth another try after this many seconds.
+    /// 503: the server is full or shuts down; the client may retry after this many seconds.
     pub fn unavailable(retry_after_secs: u64) -> Rejection {
-        let message = format!("No session can be started now; try again in {retry_after_secs} s.");
+        let message = format!("The server is full or restarting. Retry in {retry_after_secs} s.");
         Rejection::new(StatusCode::SERVICE_UNAVAILABLE, message).with(RETRY_AFTER, retry_after_secs)
     }
 
-    /// 401: there is no credential, or, with `is_wrong`, not a good one (RFC 6750 §3). What is wrong
-    /// with it is nobody's business who does not have another.
+    /// 401: there is no credential, or, with `is_wrong`, an invalid one (RFC 6750 §3). The answer does not
+    /// say why it is invalid: that would help an attacker.
     pub fn unauthorized(is_wrong: bool) -> Rejection {
         let (message, challenge) = match is_wrong {
             false => (
@@ -131,7 +131,7 @@ impl Rejection {
                 "Bearer",
             ),
             true => (
-                "The credential is not, or no longer, a good one; ask whoever runs this server for another.",
+                "The credential is invalid or expired. Get a new one from the operator of this server.",
                 "Bearer error=\"invalid_token\"",
             ),
         };
@@ -139,12 +139,12 @@ impl Rejection {
             .with(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
     }
 
-    /// 403: whoever this is may not do that.
+    /// 403: the client may not do that.
     pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Rejection {
         Rejection::new(StatusCode::FORBIDDEN, message)
     }
 
-    /// 429: more than one client may have; worth another try after this many seconds (RFC 6585 §4).
+    /// 429: a limit of the client is reached; it may retry after this many seconds (RFC 6585 §4).
     pub fn too_many(message: &str, retry_after_secs: u64) -> Rejection {
         let message = format!("{message}; try again in {retry_after_secs} s.");
         Rejection::new(StatusCode::TOO_MANY_REQUESTS, message).with(RETRY_AFTER, retry_after_secs)
@@ -259,7 +259,7 @@ fn choose(headers: &HeaderMap, subprotocols: &[&'static str]) -> Option<&'static
         .find_map(|offer| subprotocols.iter().copied().find(|name| name.as_bytes() == offer))
 }
 
-/// What HTTP itself asks of a request without a body (RFC 9112 §3.2 and §6, RFC 6455 §4.2.1).
+/// Checks the rules of HTTP for a request without a body (RFC 9112 §3.2 and §6, RFC 6455 §4.2.1).
 fn check_http(method: &Method, version: Version, headers: &HeaderMap) -> Result<(), Rejection> {
     if version < Version::HTTP_11 {
         // RFC 9110 §7.8 has an `Upgrade` in HTTP/1.0 ignored, so there is no way on from here.
@@ -290,7 +290,7 @@ fn check_http(method: &Method, version: Version, headers: &HeaderMap) -> Result<
     Ok(())
 }
 
-/// Whether an upgrade to `websocket` is asked for (RFC 6455 §4.2.1, RFC 9110 §7.8).
+/// Checks that the request asks for an upgrade to `websocket` (RFC 6455 §4.2.1, RFC 9110 §7.8).
 fn check_upgrade(headers: &HeaderMap) -> Result<(), Rejection> {
     let websocket = has_token(headers, &UPGRADE, "websocket");
     let connection = has_token(headers, &CONNECTION, "upgrade");
@@ -304,7 +304,7 @@ fn check_upgrade(headers: &HeaderMap) -> Result<(), Rejection> {
         (false, true) if key && !other => Err(Rejection::bad_request(
             "The request says Connection: Upgrade but not Upgrade: websocket; send both, also through a proxy.",
         )),
-        // With a key this is what a proxy leaves of a handshake when it was not told to pass it on.
+        // With a key, this is a handshake that a proxy did not pass on as one.
         (false, false) if key => Err(Rejection::upgrade_required(
             "This is a WebSocket handshake without its Upgrade: websocket and Connection: Upgrade; \
              if a proxy is in between, let it pass them on.",
@@ -315,8 +315,7 @@ fn check_upgrade(headers: &HeaderMap) -> Result<(), Rejection> {
     }
 }
 
-/// The key of a client's handshake, made of 16 random bytes that were never used before
-/// (RFC 6455 §4.1).
+/// The key of a client's handshake from 16 fresh random bytes (RFC 6455 §4.1).
 pub fn generate_key(random: [u8; 16]) -> String {
     STANDARD.encode(random)
 }
@@ -327,7 +326,7 @@ pub fn generate_key(random: [u8; 16]) -> String {
 ///
 /// # Errors
 ///
-/// When an argument cannot stand where it would have to in a request.
+/// An argument cannot stand in a request.
 pub fn request(
     host: &str,
     path: &str,
@@ -346,12 +345,12 @@ pub fn request(
     request.body(())
 }
 
-/// Checks the server's answer to a handshake that was sent with this key and these offers, and
-/// says which subprotocol it chose, if any (RFC 6455 §4.1).
+/// Checks the server's answer to a handshake with this key and these offers. Returns the subprotocol that
+/// the server chose, if any (RFC 6455 §4.1).
 ///
 /// # Errors
 ///
-/// When the server refused, or answered in a way that a client must not go on from.
+/// The server refused, or its answer is invalid.
 pub fn verify(
     key: &str,
     status: StatusCode,
@@ -381,10 +380,10 @@ pub fn verify(
     }
 }
 
-/// Why a client's handshake led to no WebSocket.
+/// The reason for which a client's handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// The status of the answer; 101 where the answer itself was at fault.
+    /// Status of the answer; 101 if the answer itself was invalid.
     pub status: StatusCode,
     reason: &'static str,
 }
@@ -397,13 +396,13 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// What proves that the server understood the key (RFC 6455 §4.2.2).
+/// The proof that the server understood the key (RFC 6455 §4.2.2).
 fn accept_key(key: &[u8]) -> HeaderValue {
     let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
     HeaderValue::try_from(STANDARD.encode(digest)).expect("base64 is made of visible ASCII")
 }
 
-/// The value of a header that may stand there once; `None` where it is missing or repeated.
+/// The value of a header that must not be repeated; `None` if it is missing or repeated.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
@@ -416,7 +415,7 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
     values.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
 }
 
-/// Whether such a list holds this token, in any case.
+/// True if such a list contains this token; case is ignored.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     tokens(headers, name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
 }

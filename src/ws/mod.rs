@@ -5,4 +5,5 @@
 pub mod endpoint;
 pub mod frames;
 pub mod handshake;
+pub mod header;
 mod reader;

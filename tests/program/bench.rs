@@ -267,10 +267,10 @@ fn bench_measures_any_server_of_the_base_protocol() {
 fn server_that_breaks_the_protocol_is_reported() {
     let sentence = || text(&json!({"type": "text", "data": "Hum.", "index": 0}));
     let table: [(&str, Vec<u8>); 10] = [
-        ("WebSocket protocol broken: a server's frame is masked", vec![0x82, 0x81, 1, 2, 3, 4, 5]),
-        ("WebSocket protocol broken: a reserved bit is set", vec![0xc2, 0]),
-        ("WebSocket protocol broken: an opcode is reserved", vec![0x83, 0]),
-        ("WebSocket protocol broken: a length is not in its shortest form", vec![0x82, 126, 0, 1, 0]),
+        ("WebSocket protocol broken: A server must not mask its frames.", vec![0x82, 0x81, 1, 2, 3, 4, 5]),
+        ("WebSocket protocol broken: A reserved bit is set, but no extension was agreed on.", vec![0xc2, 0]),
+        ("WebSocket protocol broken: The opcode is reserved.", vec![0x83, 0]),
+        ("WebSocket protocol broken: A length must be in its shortest form.", vec![0x82, 126, 0, 1, 0]),
         ("WebSocket protocol broken: text that is not UTF-8", frame(0x81, b"\xff")),
         ("audio outside of a sentence", frame(0x82, &[0; 4])),
         ("text out of order", text(&json!({"type": "text", "data": "Hum.", "index": 1}))),

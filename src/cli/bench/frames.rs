@@ -1,48 +1,35 @@
-//! A reader of a server's frames that checks every rule of RFC 6455 §5, and the few frames that a client sends.
+//! Reads a server's frames as they arrive, and checks every rule of RFC 6455 §5. A payload is counted,
+//! not copied. Writes the few frames that a client sends.
 //!
-//! The payload of audio is counted, not copied. The crate's own endpoint returns whole messages, which would cost
-//! a copy and an allocation for each frame.
+//! The library's endpoint is not used here: it returns every message whole, which would cost a copy and
+//! an allocation for each frame that is only counted.
 
-/// A broken rule of the protocol, in words.
+use aloud::ws::endpoint::Role;
+use aloud::ws::header::{self, Header, MAX_CONTROL_BYTES, Reader};
+pub(super) use aloud::ws::header::{CLOSE, PING, PONG, TEXT};
+
+/// The rule that the server broke, as a sentence.
 pub(super) type Violation = &'static str;
 
-pub(super) const TEXT: u8 = 1;
-const BINARY: u8 = 2;
-pub(super) const CLOSE: u8 = 8;
-pub(super) const PING: u8 = 9;
-pub(super) const PONG: u8 = 10;
-
-/// Longest header of an unmasked frame, in bytes.
-const MAX_HEADER_BYTES: usize = 10;
-
-/// Longest payload of a control frame, in bytes (RFC 6455 §5.5).
-const MAX_CONTROL_BYTES: usize = 125;
-
-/// Next part of the data received.
+/// The next part of the bytes that arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part<'a> {
-    /// Number of bytes of a binary message; true if they are its last.
+    /// Bytes of a binary message; `is_end` if they are its last.
     Audio { bytes: usize, is_end: bool },
-    /// Piece of a text message; true if it is its last.
+    /// A piece of a text message; `is_end` if it is its last.
     Text { bytes: &'a [u8], is_end: bool },
-    /// Whole control frame.
+    /// A whole control frame.
     Control { opcode: u8, payload: &'a [u8] },
 }
 
-/// Position in a server's stream of frames.
+/// The place in a server's stream of frames.
 #[derive(Debug)]
 pub(super) struct Frames {
-    header: [u8; MAX_HEADER_BYTES],
-    header_len: usize,
-    /// Opcode of the current frame; 0 for a continuation.
-    opcode: u8,
-    is_final: bool,
-    /// Payload bytes of the current frame that have not arrived.
+    reader: Reader,
+    /// The frame whose payload comes next.
+    frame: Option<Header>,
+    /// Payload bytes of it that are still to come.
     remaining: u64,
-    /// True inside of a frame.
-    is_in_frame: bool,
-    /// Opcode of the current fragmented message, or 0.
-    message: u8,
     control: [u8; MAX_CONTROL_BYTES],
     control_len: usize,
 }
@@ -50,26 +37,27 @@ pub(super) struct Frames {
 impl Frames {
     pub(super) fn new() -> Frames {
         Frames {
-            header: [0; MAX_HEADER_BYTES],
-            header_len: 0,
-            opcode: 0,
-            is_final: true,
+            reader: Reader::new(Role::Client),
+            frame: None,
             remaining: 0,
-            is_in_frame: false,
-            message: 0,
             control: [0; MAX_CONTROL_BYTES],
             control_len: 0,
         }
     }
 
-    /// Takes the next part from the front of `input`; `None` once `input` is empty.
+    /// Takes the next part off the front of `input`; `None` once it is used up.
     pub(super) fn next<'s, 'i: 's>(
         &'s mut self,
         input: &mut &'i [u8],
     ) -> Result<Option<Part<'s>>, Violation> {
-        if !self.is_in_frame && !self.begin(input)? {
-            return Ok(None);
-        }
+        let frame = match self.frame {
+            Some(frame) => frame,
+            None => {
+                let Some(header) = self.reader.read(input)? else { return Ok(None) };
+                self.remaining = header.payload_bytes;
+                *self.frame.insert(header)
+            }
+        };
         let here = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(input.len());
         if here == 0 && self.remaining > 0 {
             return Ok(None);
@@ -77,99 +65,28 @@ impl Frames {
         let (payload, rest) = input.split_at(here);
         *input = rest;
         self.remaining -= here as u64;
-        self.is_in_frame = self.remaining > 0;
-        if self.opcode >= CLOSE {
+        let is_whole = self.remaining == 0;
+        if is_whole {
+            self.frame = None;
+        }
+        if frame.is_control() {
             self.control[self.control_len..self.control_len + here].copy_from_slice(payload);
             self.control_len += here;
-            if self.is_in_frame {
+            if !is_whole {
                 return Ok(None);
             }
             let len = std::mem::take(&mut self.control_len);
-            return Ok(Some(Part::Control { opcode: self.opcode, payload: &self.control[..len] }));
+            return Ok(Some(Part::Control { opcode: frame.opcode, payload: &self.control[..len] }));
         }
-        let is_end = self.is_final && !self.is_in_frame;
-        let message = if self.opcode == 0 { self.message } else { self.opcode };
-        if is_end {
-            self.message = 0;
-        }
-        Ok(Some(match message {
+        let is_end = frame.is_final && is_whole;
+        Ok(Some(match frame.message {
             TEXT => Part::Text { bytes: payload, is_end },
             _ => Part::Audio { bytes: here, is_end },
         }))
     }
-
-    /// Reads a header. True once it is complete.
-    fn begin(&mut self, input: &mut &[u8]) -> Result<bool, Violation> {
-        loop {
-            let need = match self.header_len {
-                0 | 1 => 2,
-                _ => 2 + extended_bytes(self.header[1]),
-            };
-            if self.header_len >= need {
-                break;
-            }
-            let here = (need - self.header_len).min(input.len());
-            if here == 0 {
-                return Ok(false);
-            }
-            let (bytes, rest) = input.split_at(here);
-            self.header[self.header_len..self.header_len + here].copy_from_slice(bytes);
-            self.header_len += here;
-            *input = rest;
-        }
-        let len = std::mem::take(&mut self.header_len);
-        self.judge(len)?;
-        self.is_in_frame = true;
-        Ok(true)
-    }
-
-    /// Checks a complete header.
-    fn judge(&mut self, header_len: usize) -> Result<(), Violation> {
-        let [first, second, ..] = self.header;
-        let (opcode, is_final) = (first & 0x0f, first & 0x80 != 0);
-        let extended = &self.header[2..header_len];
-        let len = match extended.len() {
-            0 => u64::from(second & 0x7f),
-            _ => extended.iter().fold(0, |len, byte| len << 8 | u64::from(*byte)),
-        };
-        if first & 0x70 != 0 {
-            return Err("a reserved bit is set");
-        }
-        if second & 0x80 != 0 {
-            return Err("a server's frame is masked");
-        }
-        if extended.len() == 2 && len < 126 || extended.len() == 8 && len <= 0xffff {
-            return Err("a length is not in its shortest form");
-        }
-        if len >> 63 == 1 {
-            return Err("a length is negative");
-        }
-        match opcode {
-            0 if self.message == 0 => return Err("a continuation without a message"),
-            TEXT | BINARY if self.message != 0 => return Err("a message begins inside of another"),
-            0 | TEXT | BINARY => {}
-            CLOSE..=PONG if !is_final => return Err("a control frame is fragmented"),
-            CLOSE..=PONG if len > MAX_CONTROL_BYTES as u64 => return Err("a control frame is too long"),
-            CLOSE..=PONG => {}
-            _ => return Err("an opcode is reserved"),
-        }
-        if matches!(opcode, TEXT | BINARY) && !is_final {
-            self.message = opcode;
-        }
-        (self.opcode, self.is_final, self.remaining) = (opcode, is_final, len);
-        Ok(())
-    }
 }
 
-fn extended_bytes(second: u8) -> usize {
-    match second & 0x7f {
-        126 => 2,
-        127 => 8,
-        _ => 0,
-    }
-}
-
-/// Returns the code in the payload of a Close frame (RFC 6455 §5.5.1); `None` if the payload is empty.
+/// The code of a Close frame's payload (RFC 6455 §5.5.1); `None` where there is none.
 pub(super) fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return if payload.is_empty() { Ok(None) } else { Err("a Close has half a code") };
@@ -185,21 +102,9 @@ pub(super) fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     }
 }
 
-/// Appends a client's frame, unfragmented and masked with this key (RFC 6455 §5.3).
+/// Appends a client's frame: whole, and masked with this key (RFC 6455 §5.3).
 pub(super) fn push(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
-    out.push(0x80 | opcode);
-    match payload.len() {
-        len @ 0..=125 => out.push(0x80 | len as u8),
-        len @ 126..=0xffff => {
-            out.push(0x80 | 126);
-            out.extend((len as u16).to_be_bytes());
-        }
-        len => {
-            out.push(0x80 | 127);
-            out.extend((len as u64).to_be_bytes());
-        }
-    }
-    out.extend(mask);
+    out.extend_from_slice(header::write(opcode, payload.len(), Some(mask)).as_slice());
     out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
@@ -207,7 +112,7 @@ pub(super) fn push(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>)
 mod tests {
     use super::*;
 
-    /// Returns the parts of a stream of bytes that arrives in pieces of this size.
+    /// The parts of a stream of bytes that comes in pieces of this size.
     fn read(bytes: &[u8], piece: usize) -> Result<Vec<String>, Violation> {
         let mut frames = Frames::new();
         let (mut seen, mut audio, mut text) = (Vec::new(), 0, Vec::new());
@@ -278,19 +183,19 @@ mod tests {
     #[test]
     fn every_break_of_the_protocol_is_found() {
         let table: &[(&[u8], Violation)] = &[
-            (&[0xc2, 0], "a reserved bit is set"),
-            (&[0x92, 0], "a reserved bit is set"),
-            (&[0x83, 0], "an opcode is reserved"),
-            (&[0x8b, 0], "an opcode is reserved"),
-            (&[0x82, 0x80, 0, 0, 0, 0], "a server's frame is masked"),
-            (&[0x09, 0], "a control frame is fragmented"),
-            (&[0x89, 126, 0, 126], "a control frame is too long"),
-            (&[0x80, 0], "a continuation without a message"),
-            (&[0x02, 1, 0, 0x82, 0], "a message begins inside of another"),
-            (&[0x02, 0, 0x01, 0], "a message begins inside of another"),
-            (&[0x82, 126, 0, 125], "a length is not in its shortest form"),
-            (&[0x82, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff], "a length is not in its shortest form"),
-            (&[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0], "a length is negative"),
+            (&[0xc2, 0], "A reserved bit is set, but no extension was agreed on."),
+            (&[0x92, 0], "A reserved bit is set, but no extension was agreed on."),
+            (&[0x83, 0], "The opcode is reserved."),
+            (&[0x8b, 0], "The opcode is reserved."),
+            (&[0x82, 0x80, 0, 0, 0, 0], "A server must not mask its frames."),
+            (&[0x09, 0], "A control frame must not be fragmented."),
+            (&[0x89, 126, 0, 126], "A control frame carries at most 125 bytes."),
+            (&[0x80, 0], "A continuation frame without a message to continue."),
+            (&[0x02, 1, 0, 0x82, 0], "A new message inside of a fragmented one."),
+            (&[0x02, 0, 0x01, 0], "A new message inside of a fragmented one."),
+            (&[0x82, 126, 0, 125], "A length must be in its shortest form."),
+            (&[0x82, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff], "A length must be in its shortest form."),
+            (&[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0], "A length must not be negative."),
         ];
         for (bytes, expected) in table {
             for piece in 1..=bytes.len() {
