@@ -52,7 +52,7 @@ pub struct Setting {
     pub field_default: fn() -> String,
     /// One sentence, for a line of `-h`. Backticks mark code here, as in all texts.
     pub short: &'static str,
-    /// What else there is to know, in sentences. May be empty.
+    /// More sentences. May be empty.
     pub long: &'static str,
     /// Heading under which the option stands.
     pub group: Group,
@@ -194,7 +194,7 @@ impl Setting {
         }
     }
 
-    /// What its value looks like, to complete "give …".
+    /// Describes the value, to complete "give …".
     pub fn looks(&self) -> String {
         match (self.kind, self.range) {
             (Kind::Flag, _) => "nothing".to_owned(),
@@ -251,7 +251,7 @@ impl Setting {
         }
     }
 
-    /// The end of a sentence that says what to give in the place of `text`.
+    /// Ends a sentence that says what to give instead of `text`.
     pub fn refuses(&self, text: &str) -> String {
         format!("cannot be `{text}`; give {}", self.looks())
     }
@@ -451,6 +451,13 @@ macro_rules! settings {
         }
 
         impl $name {
+            /// Changes some fields, for the middle of an expression.
+            #[must_use]
+            pub fn with(mut self, change: impl FnOnce(&mut $name)) -> $name {
+                change(&mut self);
+                self
+            }
+
             /// Declarations of all fields.
             pub(crate) const FIELDS: &'static [$crate::setting::Declared<$name>] = &[$(
                 $crate::setting::Declared {

@@ -162,7 +162,7 @@ fn memory_of_recovered_burst_sessions_is_freed() {
 
 #[test]
 fn memory_of_expired_sessions_is_freed() {
-    let config = Config { resume_ttl: Duration::from_millis(100), ..Config::default() };
+    let config = Config::default().with(|c| c.resume_ttl = Duration::from_millis(100));
     leaves_nothing(config, &json!({"mode": "paced", "aheadMs": 1_000}), false);
 }
 

@@ -263,15 +263,16 @@ async fn round(server: &Running, random: &mut Random, time: Duration) -> u64 {
 /// A server for each kind of engine: the built-in voice behind a queue with a tone as its fallback, and
 /// a program.
 async fn servers() -> Vec<Running> {
-    let config = || Config {
-        stall_timeout: Duration::from_millis(500),
-        handshake_timeout: Duration::from_millis(500),
-        close_timeout: Duration::from_millis(500),
-        resume_ttl: Duration::from_millis(500),
-        heartbeat: Duration::from_millis(200),
-        silence_timeout: Duration::from_secs(1),
-        resume_bytes: 4_000,
-        ..Config::default()
+    let config = || {
+        Config::default().with(|c| {
+            c.stall_timeout = Duration::from_millis(500);
+            c.handshake_timeout = Duration::from_millis(500);
+            c.close_timeout = Duration::from_millis(500);
+            c.resume_ttl = Duration::from_millis(500);
+            c.heartbeat = Duration::from_millis(200);
+            c.silence_timeout = Duration::from_secs(1);
+            c.resume_bytes = 4_000;
+        })
     };
     let bounds = QueueBounds { concurrency: 2, waiting: 4, ..QueueBounds::default() };
     let flite = Arc::new(Queue::new(Arc::new(Flite::new()), bounds));

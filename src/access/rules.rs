@@ -20,6 +20,7 @@ settings! {
     /// The limits of a client are off by default, because one address can be many clients: behind a
     /// proxy that is not in `trusted_proxies`, or behind the NAT of a mobile network.
     #[derive(Clone, Debug, PartialEq, Eq)]
+    #[non_exhaustive]
     pub struct Admission in "admission." {
         auth: Auth = Auth::None => {
             short: "Credential that a client needs.",
@@ -121,6 +122,7 @@ settings! {
 
 /// Credential that a client needs to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Auth {
     /// None.
     None,
@@ -134,6 +136,7 @@ pub enum Auth {
 
 /// Rules for JSON Web Tokens. A token needs an `exp`, and `exp` and `nbf` are checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Jwt {
     /// File with the key. The kind of key decides the algorithm: a public key in PEM is RSA (RS256,
     /// 2,048 bits or more) or Ed25519 (EdDSA); anything else is a shared secret of at least 32 bytes
@@ -166,5 +169,12 @@ impl Jwt {
     /// Creates rules for tokens signed with this key.
     pub fn new(key_file: impl Into<PathBuf>) -> Jwt {
         Jwt { key_file: key_file.into(), audience: None, issuer: None, leeway: Duration::from_secs(30) }
+    }
+
+    /// Changes some fields, for the middle of an expression.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Jwt)) -> Jwt {
+        change(&mut self);
+        self
     }
 }

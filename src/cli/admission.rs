@@ -86,7 +86,11 @@ mod tests {
         let all =
             ["--auth=jwt", "--jwt-key-file=k", "--jwt-audience=a", "--jwt-issuer=i", "--jwt-leeway-ms=5000"];
         let (audience, issuer) = (Some("a".to_owned()), Some("i".to_owned()));
-        let expected = Jwt { audience, issuer, leeway: Duration::from_secs(5), ..Jwt::new("k") };
+        let expected = Jwt::new("k").with(|j| {
+            j.audience = audience;
+            j.issuer = issuer;
+            j.leeway = Duration::from_secs(5);
+        });
         assert_eq!(admission(&all, &[]).auth, Auth::Jwt(expected));
 
         let set = admission(
@@ -101,16 +105,15 @@ mod tests {
             ],
             &[],
         );
-        let expected = Admission {
-            token_in_query: true,
-            auth_timeout: Duration::from_millis(1_500),
-            max_connections: 1,
-            max_client_connections: Some(2),
-            max_client_sessions: Some(3),
-            max_client_handshakes_per_sec: Some(4),
-            max_client_chars_per_hour: Some(5),
-            ..Admission::default()
-        };
+        let expected = Admission::default().with(|a| {
+            a.token_in_query = true;
+            a.auth_timeout = Duration::from_millis(1_500);
+            a.max_connections = 1;
+            a.max_client_connections = Some(2);
+            a.max_client_sessions = Some(3);
+            a.max_client_handshakes_per_sec = Some(4);
+            a.max_client_chars_per_hour = Some(5);
+        });
         assert_eq!(set, expected);
     }
 
@@ -153,7 +156,7 @@ mod tests {
     #[test]
     fn an_open_door_has_to_be_meant() {
         let check = |listen: &str, auth: Auth, is_meant| {
-            let admission = Admission { auth, ..Admission::default() };
+            let admission = Admission::default().with(|a| a.auth = auth);
             check_exposure(&listen.parse().unwrap(), &admission, is_meant)
         };
         for inside in

@@ -4,13 +4,13 @@ use super::options;
 use aloud::setting::{BENCH, ECHO, Kind, SAY, SERVE, Setting};
 use std::fmt::Write;
 
-/// What help texts say about a command, besides its options.
+/// Texts about a command, besides its options.
 pub(super) struct About {
     pub(super) name: &'static str,
     pub(super) usage: &'static str,
     /// One sentence.
     pub(super) short: &'static str,
-    /// What else there is to know. May be empty.
+    /// More sentences. May be empty.
     pub(super) long: &'static str,
     /// Notes after the options: heading and text.
     pub(super) notes: &'static [(&'static str, &'static str)],
@@ -205,15 +205,15 @@ pub(super) fn of(command: &About, in_full: bool) -> String {
     text
 }
 
-/// An option as it is written: `--frame-ms MS`.
+/// Formats an option as it is written: `--frame-ms MS`.
 pub(super) fn usage(option: &Setting) -> String {
     let short = if option.name == "output" { "-o, " } else { "" };
     let value = if option.value.is_empty() { "" } else { " " };
     format!("{short}--{}{value}{}", option.name, option.value)
 }
 
-/// What is said about an option in full: sentences, values with their meanings, and facts. Code is
-/// marked as in Markdown.
+/// Full explanation of an option: sentences, values with their meanings, and facts. Code is marked as
+/// in Markdown.
 pub(super) struct Explained {
     pub(super) text: String,
     pub(super) values: Vec<(&'static str, &'static str)>,
@@ -271,19 +271,19 @@ fn examples(examples: &[&str]) -> String {
     text
 }
 
-/// A paragraph behind a name, with all its lines indented as far.
+/// Formats a name and a paragraph beside it.
 fn hanging(name: &str, text: &str, indent: usize) -> String {
     let indented = wrapped(text, WIDTH, indent + name.chars().count() + 2);
     let rest = indented.trim_start();
     format!("{}{name}  {rest}", " ".repeat(indent))
 }
 
-/// A text without the marks of code, for a terminal.
+/// Removes the marks of code, for a terminal.
 pub(super) fn plain(text: &str) -> String {
     text.replace('`', "")
 }
 
-/// Breaks a text into lines of this width, all of them indented. Nothing is left of an empty text.
+/// Breaks a text into indented lines of this width. An empty text gives no line.
 pub(super) fn wrapped(text: &str, width: usize, indent: usize) -> String {
     let mut lines = String::new();
     let mut column = 0;

@@ -1,8 +1,8 @@
-//! Log lines for the operator on standard error, from a thread of their own: a pipe that nobody
-//! reads costs lines, and never a session.
+//! Log lines for the operator on standard error, written by a thread of their own. If standard
+//! error is a pipe without a reader, lines are dropped; sessions never wait for it.
 //!
-//! A `tracing` subscriber of our own, which knows events and no spans. `tracing-subscriber` would
-//! bring five packages more, and its way of not blocking another five.
+//! This is a `tracing` subscriber for events without spans. `tracing-subscriber` would add five
+//! packages, and its non-blocking writer another five.
 
 use super::{LogFormat, Logging};
 use serde_json::{Map, Value};
@@ -17,34 +17,34 @@ use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
-/// Lines that may wait for a reader of stderr; what is beyond them is dropped, and counted.
+/// Most lines that wait for stderr. Further lines are dropped, and counted.
 const LINES_IN_FLIGHT: usize = 1_000;
 
-/// How long lines are collected behind one that was written: where many are logged, the thread that
-/// writes them is woken seldom, which costs whoever logs more than the line does.
+/// Time after a write in which lines are collected. Waking the writing thread costs a thread that
+/// logs more than the line itself, and so it is woken rarely if there are many lines.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What is written at once, in bytes, or a line where that is longer.
+/// Number of bytes in one write, if no line is longer.
 const WRITE_BYTES: usize = 16 * 1024;
 
-/// How long the end of the program waits for the lines that are on their way.
+/// Time at the end of the program for lines that are not written yet.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
-/// What travels to the thread that writes.
+/// Message to the writing thread.
 enum Line {
     Text(String),
-    /// Everything before this was written.
+    /// Answer once all lines before this one are written.
     Flush(SyncSender<()>),
 }
 
-/// The way to stderr, while the program runs.
+/// Connection to the writing thread. Dropping it flushes the lines.
 pub(super) struct Lines {
     sender: SyncSender<Line>,
     dropped: Arc<AtomicU64>,
 }
 
 impl Lines {
-    /// Begins to write what is logged in this process from now on. To be called once.
+    /// Starts to write the log lines of this process. Call it once.
     pub(super) fn begin(logging: Logging) -> Lines {
         let (sender, lines) = sync_channel(LINES_IN_FLIGHT);
         let dropped = Arc::new(AtomicU64::new(0));
@@ -57,19 +57,19 @@ impl Lines {
         Lines { sender, dropped }
     }
 
-    /// Lines that were dropped so far, because nobody read those before them.
+    /// Number of lines dropped so far.
     pub(super) fn dropped(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.dropped)
     }
 }
 
 impl Drop for Lines {
-    /// Waits a little for what is on its way.
+    /// Waits for lines that are not written yet, up to [`LAST_LINES`].
     fn drop(&mut self) {
         let deadline = Instant::now() + LAST_LINES;
         let (written, is_written) = sync_channel(1);
         let mut last = Line::Flush(written);
-        // There is room once somebody reads.
+        // The queue has room again once stderr is read.
         while let Err(TrySendError::Full(line)) = self.sender.try_send(last) {
             if Instant::now() >= deadline {
                 return;
@@ -81,7 +81,7 @@ impl Drop for Lines {
     }
 }
 
-/// The default would write to stderr itself, and wait for it; and what it says may quote a text.
+/// Replaces the default hook, which would wait for stderr, and may quote spoken text.
 fn log_panics(with_text: bool) {
     panic::set_hook(Box::new(move |panic| {
         let payload = panic.payload();
@@ -93,7 +93,7 @@ fn log_panics(with_text: bool) {
     }));
 }
 
-/// As much of a panic's message as quotes nothing.
+/// Part of a panic's message before the first quotation.
 fn unquoted(message: &str) -> &str {
     message.find(['`', '"']).map_or(message, |quote| message[..quote].trim_end())
 }
@@ -105,7 +105,7 @@ struct Writer {
 
 impl Writer {
     fn run(&self, lines: &Receiver<Line>) {
-        let mut told = 0;
+        let mut reported = 0;
         let mut text = String::new();
         while let Ok(line) = lines.recv() {
             let mut next = Some(line);
@@ -121,7 +121,7 @@ impl Writer {
                 if next.is_none() || flushed.is_some() || text.len() >= WRITE_BYTES {
                     let _ = io::stderr().write_all(text.as_bytes());
                     text.clear();
-                    self.tell_dropped(&mut told);
+                    self.report_dropped(&mut reported);
                 }
                 if let Some(flushed) = flushed {
                     let _ = flushed.send(());
@@ -131,15 +131,16 @@ impl Writer {
         }
     }
 
-    /// Says how many lines were dropped since it was told last.
-    fn tell_dropped(&self, told: &mut u64) {
+    /// Logs how many lines were dropped since the last report.
+    fn report_dropped(&self, reported: &mut u64) {
         let dropped = self.dropped.load(Ordering::Relaxed);
-        if dropped > *told {
-            let message = format!("{} log lines were dropped: nobody read standard error", dropped - *told);
+        if dropped > *reported {
+            let lines = dropped - *reported;
+            let message = format!("{lines} log lines were dropped because standard error was not read");
             let mut record = Record::new(Level::WARN, "aloud");
             record.message = message;
             let _ = io::stderr().write_all(record.line(self.format, SystemTime::now()).as_bytes());
-            *told = dropped;
+            *reported = dropped;
         }
     }
 }
@@ -172,7 +173,7 @@ impl Subscriber for Sink {
         }
     }
 
-    // No span is enabled, so none of these is asked for anything.
+    // No span is enabled, and so these are never called.
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
         span::Id::from_u64(1)
     }
@@ -182,7 +183,7 @@ impl Subscriber for Sink {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// What one event says.
+/// Content of one event.
 struct Record {
     level: Level,
     target: String,
@@ -249,13 +250,13 @@ impl Visit for Record {
     }
 }
 
-/// Whether a value needs no quotes to be told from what follows.
+/// True if a value needs no quotes.
 fn is_word(text: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '=' | '\\');
     !text.is_empty() && text.chars().all(is_plain)
 }
 
-/// One line, whatever a peer has put into it: no line ends, and no commands to a terminal.
+/// Escapes line ends and terminal commands, so that the text is one line.
 fn printable(message: &str) -> String {
     let mut line = String::with_capacity(message.len());
     for c in message.chars() {
@@ -267,7 +268,7 @@ fn printable(message: &str) -> String {
     line
 }
 
-/// UTC to the millisecond (RFC 3339).
+/// Formats a time as UTC with milliseconds (RFC 3339).
 fn timestamp(now: SystemTime) -> String {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
@@ -277,7 +278,7 @@ fn timestamp(now: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
-/// The date so many days after 1970-01-01, in the Gregorian calendar.
+/// Returns the date this many days after 1970-01-01, in the Gregorian calendar.
 fn date(mut days: u64) -> (u64, u64, u64) {
     let is_leap =
         |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));

@@ -38,7 +38,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// What the person asked for.
+/// A command with its options.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Command {
     /// Run the server.
@@ -167,7 +167,7 @@ impl Command {
     }
 }
 
-/// Writes to stdout; a reader that has left, as `head` does, is no reason to panic.
+/// Writes to stdout. Returns an error if the reader has left, as `head` does.
 fn print(text: &str) -> Result<ExitCode, Box<dyn Error>> {
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)

@@ -5,7 +5,7 @@ use super::parse::Usage;
 use aloud::settings::Listen;
 use tracing::Level;
 
-/// What the operator gets from a server.
+/// Options for the operator of a server.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Operation {
     /// Address of health, readiness and metrics, if there is one.

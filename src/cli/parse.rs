@@ -1,4 +1,4 @@
-//! Words in, values out: finds the options of a command among the arguments and in the environment.
+//! Finds the options of a command among the arguments and in the environment, and reads their values.
 
 use super::{help, options};
 use aloud::setting::{Field, Group, Kind, Setting};
@@ -18,12 +18,12 @@ impl fmt::Display for Usage {
     }
 }
 
-/// Shortcut for an error with this sentence.
+/// Returns an error with this sentence.
 pub(super) fn wrong<T>(sentence: impl Into<String>) -> Result<T, Usage> {
     Err(Usage(sentence.into()))
 }
 
-/// What the arguments of a command ask for.
+/// Result of reading the arguments of a command.
 pub(super) enum Scanned<'a> {
     Source(Source<'a>),
     /// `-h`, or in full `--help`.
@@ -54,7 +54,7 @@ pub(super) fn scan<'a>(
             source.words.extend(args);
             break;
         }
-        // Options are ASCII: what is not UTF-8 is a word, or an unknown option.
+        // Options are ASCII, and so an argument that is not UTF-8 is a word, or an unknown option.
         let text = arg.to_string_lossy();
         if text == "-" || !text.starts_with('-') {
             source.words.push(arg);
@@ -128,7 +128,7 @@ fn unknown_option(command: &str, options: &[&Setting], name: &str) -> Usage {
     }
 }
 
-/// The text of an argument.
+/// Returns the text of an argument.
 pub(super) fn utf8<'a>(value: &'a OsString, what: &str) -> Result<&'a str, Usage> {
     value.to_str().ok_or_else(|| {
         Usage(format!("{what} is not valid UTF-8: `{}`; write it in UTF-8", value.to_string_lossy()))
@@ -136,13 +136,13 @@ pub(super) fn utf8<'a>(value: &'a OsString, what: &str) -> Result<&'a str, Usage
 }
 
 impl Source<'_> {
-    /// The declaration of this option, if the command has it.
+    /// Returns the declaration of this option, if the command has it.
     fn option(&self, name: &str) -> Option<&'static Setting> {
         debug_assert!(options::all().any(|option| option.name == name), "no option is named {name}");
         self.options.iter().copied().find(|option| option.name == name)
     }
 
-    /// The last value of this option on the command line, as it is.
+    /// Returns the last value of this option on the command line, unread.
     pub(super) fn raw(&self, name: &str) -> Option<&OsString> {
         self.given.iter().rev().find(|(option, _)| option.name == name).map(|(_, value)| value)
     }
@@ -153,7 +153,7 @@ impl Source<'_> {
         self.raw(name).is_some()
     }
 
-    /// The first option on the command line with this property.
+    /// Returns the first option on the command line with this property.
     pub(super) fn first(&self, is_meant: impl Fn(&Setting) -> bool) -> Option<&'static Setting> {
         self.options.iter().copied().find(|option| is_meant(option) && self.raw(option.name).is_some())
     }
@@ -163,9 +163,9 @@ impl Source<'_> {
         self.first(|option| option.group == group).is_some()
     }
 
-    /// Value of this option, and the name that it has there: `--listen`, or `ALOUD_LISTEN`. The command
-    /// line wins over the environment; an empty variable counts as unset. `None`, too, if the
-    /// command has no such option.
+    /// Returns the value of this option and its source: `--listen`, or `ALOUD_LISTEN`. The command line
+    /// wins over the environment; an empty variable counts as unset. The result is `None`, too, if
+    /// the command does not have this option.
     pub(super) fn text(&self, name: &str) -> Result<Option<(String, String)>, Usage> {
         self.option(name).map_or(Ok(None), |option| self.text_of(option))
     }
@@ -183,13 +183,13 @@ impl Source<'_> {
         Ok(value.map(|value| (variable, value)))
     }
 
-    /// The value of this option, read and checked.
+    /// Reads and checks the value of this option.
     pub(super) fn value<T: Field>(&self, name: &str) -> Result<Option<T>, Usage> {
         let Some((option, (name, text))) = self.option(name).zip(self.text(name)?) else { return Ok(None) };
         option.read(&text).map(Some).map_err(|why| Usage(format!("{name} {why}")))
     }
 
-    /// One of the names that the option allows.
+    /// Reads one of the names that the option allows.
     pub(super) fn choice<T>(
         &self,
         name: &str,
@@ -198,7 +198,7 @@ impl Source<'_> {
         Ok(self.value::<String>(name)?.and_then(|name| from_name(&name)))
     }
 
-    /// The same, or else the default that is declared.
+    /// The same, with the declared default.
     pub(super) fn choice_or_default<T>(
         &self,
         name: &str,
@@ -209,14 +209,14 @@ impl Source<'_> {
         Ok(chosen.or_else(|| from_name(default)).expect("a default that is allowed"))
     }
 
-    /// The value of this option, or else the default that is declared.
+    /// Reads the value of this option, with the declared default.
     pub(super) fn value_or_default<T: Field>(&self, name: &str) -> Result<T, Usage> {
         let option = self.option(name).expect("an option of this command");
         let default = || option.read(&option.shown_default()).expect("a default that is allowed");
         Ok(self.value(name)?.unwrap_or_else(default))
     }
 
-    /// The library's settings, with the fields of these options set.
+    /// Returns the library's settings, with the fields of these options set.
     pub(super) fn config(&self, is_meant: impl Fn(&Setting) -> bool) -> Result<aloud::Config, Usage> {
         let mut config = aloud::Config::default();
         for option in self.options.iter().filter(|option| !option.field.is_empty() && is_meant(option)) {
@@ -227,7 +227,7 @@ impl Source<'_> {
         Ok(config)
     }
 
-    /// Value of a variable that has no option.
+    /// Returns the value of a variable that has no option.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
         (self.env)(name).filter(|value| !value.is_empty())
     }
@@ -255,7 +255,7 @@ pub(super) fn unknown_command(name: &str) -> Usage {
     })
 }
 
-/// Sentences about variables that begin with `ALOUD_` and are not read.
+/// Returns a sentence for each variable that begins with `ALOUD_` and is not read.
 pub(crate) fn warnings(variables: impl IntoIterator<Item = OsString>) -> Vec<String> {
     let known = || options::all().filter(|option| option.has_variable).map(Setting::variable);
     let known: Vec<String> =
@@ -284,7 +284,7 @@ pub(crate) fn warnings(variables: impl IntoIterator<Item = OsString>) -> Vec<Str
     warnings
 }
 
-/// The name that `typed` was probably meant to be, if one is close enough.
+/// Returns the name that `typed` was probably meant to be, if one is close enough.
 pub(super) fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |name: &str| name.to_ascii_lowercase().replace('_', "-");
     let typed = plain(typed);
@@ -304,7 +304,7 @@ pub(super) fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> 
         .map(|(_, name)| name)
 }
 
-/// Edits from one word to the other: insert, remove, replace, or swap two neighbours.
+/// Counts the edits from one word to the other: insert, remove, replace, or swap two neighbours.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];

@@ -1,21 +1,21 @@
-//! What systemd hands over and wants to know: sockets that it has bound (sd_listen_fds(3)), and
-//! whether the program is ready (sd_notify(3)). Any other program that speaks the same will do.
+//! systemd's side of a service: sockets that it has bound (sd_listen_fds(3)), and messages about the
+//! state of the program (sd_notify(3)). Other programs with the same interface work as well.
 
 use listenfd::ListenFd;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 
-/// The name of the socket that is for the operator (`FileDescriptorName=` of its unit).
+/// Name of the operator's socket (`FileDescriptorName=` in its unit).
 const ADMIN: &str = "admin";
 
-/// A socket that listens already.
+/// A listening socket.
 pub(super) enum Inherited {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-/// The sockets that were handed over.
+/// Sockets from systemd.
 #[derive(Default)]
 pub(super) struct Sockets {
     pub(super) sessions: Vec<Inherited>,
@@ -23,10 +23,10 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Takes them, once. None are there unless they are meant for this very process.
+    /// Takes the sockets for this process; a second call finds none.
     ///
     /// # Errors
-    /// What is there is no socket that listens, or there are two for the operator.
+    /// A descriptor is no listening socket, or there are two sockets for the operator.
     pub(super) fn take() -> io::Result<Sockets> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
@@ -51,20 +51,20 @@ impl Sockets {
     }
 }
 
-/// Tells systemd what state the program is in, if it wants to know (`Type=notify`).
+/// Sends the state of the program to systemd, if the unit has `Type=notify`.
 ///
 /// # Errors
-/// It wants to know, and cannot be told.
+/// The message cannot be sent.
 pub(super) fn notify(state: &str) -> io::Result<()> {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     let address = address(path.as_encoded_bytes()).or_else(|_| SocketAddr::from_pathname(&path))?;
     let socket = UnixDatagram::unbound()?;
-    // Who does not read does not keep anybody waiting.
+    // A receiver that does not read must not block the program.
     socket.set_nonblocking(true)?;
     socket.send_to_addr(state.as_bytes(), &address).map(|_| ())
 }
 
-/// An address without a path, which begins with an `@`.
+/// Parses an abstract address, which begins with `@`.
 #[cfg(target_os = "linux")]
 fn address(path: &[u8]) -> io::Result<SocketAddr> {
     use std::os::linux::net::SocketAddrExt;

@@ -1,5 +1,5 @@
-//! The threads that serve connections. Each has a runtime of its own, and a connection stays on the
-//! thread that it came to: streams wait for no queue that threads share, and none is moved about.
+//! The threads that serve connections. Each thread has its own runtime, and a connection stays on its
+//! thread: streams do not wait in a queue that threads share.
 
 use std::future::Future;
 use std::io;
@@ -9,25 +9,25 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
-/// A runtime for the thread that it is made on.
+/// Creates a runtime for the current thread.
 pub(super) fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// This thread, and others that run for as long as it does.
+/// This thread and others, which stop when this value is dropped.
 pub(super) struct Threads {
     runtime: Runtime,
     others: Vec<Handle>,
-    /// They end when it is dropped, and give their runtimes back.
+    /// Dropping it ends the other threads, which then return their runtimes.
     end: watch::Sender<()>,
     ended: mpsc::Receiver<Runtime>,
 }
 
 impl Threads {
-    /// Starts all but this one.
+    /// Starts all threads but this one.
     ///
     /// # Errors
-    /// The system has no thread to give, or no descriptors.
+    /// The system has no more threads, or no more descriptors.
     pub(super) fn start(count: usize) -> io::Result<Threads> {
         let (end, ending) = watch::channel(());
         let (gives_back, ended) = mpsc::channel();
@@ -38,31 +38,30 @@ impl Threads {
             let (mut ending, gives_back) = (ending.clone(), gives_back.clone());
             thread::Builder::new().name(format!("aloud-{number}")).spawn(move || {
                 let _ = runtime.block_on(ending.changed());
-                // An error means that nobody waits for it any more.
+                // On an error the receiver is gone, and so is the need for the runtime.
                 let _ = gives_back.send(runtime);
             })?;
         }
         Ok(Threads { runtime: runtime()?, others, end, ended })
     }
 
-    /// The runtimes of all threads, this one's first.
+    /// Returns the runtimes of all threads, starting with this one.
     pub(super) fn runtimes(&self) -> Vec<Handle> {
         [self.runtime.handle()].into_iter().chain(&self.others).cloned().collect()
     }
 
-    /// Runs this on this thread, with what the others have to do.
+    /// Runs a future on this thread.
     pub(super) fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
     }
 
-    /// Drops all tasks, and waits so long at most for what does not stop when it is told to; that is
-    /// left behind.
+    /// Drops all tasks. Tasks that do not stop in time are left behind.
     pub(super) fn shut_down(self, within: Duration) {
         let deadline = Instant::now() + within;
         let left = || deadline.saturating_duration_since(Instant::now());
         drop(self.end);
-        // All have come to a stand before the first is taken apart: a task may wait for a timer, or a
-        // connection, that lives in the runtime of another.
+        // All runtimes stop before the first is taken apart: a task may wait for a timer, or a
+        // connection, in the runtime of another thread.
         let mut runtimes = vec![self.runtime];
         while runtimes.len() <= self.others.len() {
             let Ok(runtime) = self.ended.recv_timeout(left()) else { break };

@@ -22,10 +22,17 @@ settings! {
     /// let mut config = aloud::Config::default();
     /// config.max_prompt_chars = 2_000;
     /// config.admission.max_connections = 500;
+    ///
+    /// let same = aloud::Config::default().with(|config| {
+    ///     config.max_prompt_chars = 2_000;
+    ///     config.admission.max_connections = 500;
+    /// });
+    /// assert_eq!(config, same);
     /// ```
     ///
     /// [`Service::new`](crate::Service::new) checks all fields against their ranges.
     #[derive(Clone, Debug, PartialEq)]
+    #[non_exhaustive]
     pub struct Config in "" {
         greeting: String = "Hello. I am ready to speak.".to_owned() => {
             short: "Text for a client that starts without a prompt.",

@@ -64,7 +64,7 @@ scenarios! { &["ALOUD_TEST_BROWSER_PATH"];
 
 /// Sends a request to a server with or without the page, and returns the answer.
 async fn ask(demo: bool, request: &str) -> (Head, String) {
-    let config = Config { demo, ..Config::default() };
+    let config = Config::default().with(|c| c.demo = demo);
     let server = start_with(config, Arc::new(Tone::new(FORMAT, 0.1))).await;
     let mut client = raw(server.addr).await;
     client.send_bytes(format!("{request}\r\n\r\n").as_bytes()).await;

@@ -34,7 +34,7 @@ const PROMPT: &str = "The kettle is on. Tea will be ready in five minutes, or in
 type Client = Raw<Box<dyn Stream>>;
 
 async fn server(heartbeat: Duration) -> Running {
-    start_with(Config { heartbeat, ..Config::default() }, Arc::new(Flite::new())).await
+    start_with(Config::default().with(|c| c.heartbeat = heartbeat), Arc::new(Flite::new())).await
 }
 
 /// Path of the session at a proxy.

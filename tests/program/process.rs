@@ -353,14 +353,13 @@ fn server_with_short_deadlines() {
     if std::env::var_os("ALOUD_TEST_SERVER").is_none() {
         return;
     }
-    let config = Config {
-        heartbeat: HEARTBEAT,
-        silence_timeout: SILENCE,
-        stall_timeout: SILENCE,
-        handshake_timeout: SILENCE,
-        close_timeout: SILENCE,
-        ..Config::default()
-    };
+    let config = Config::default().with(|c| {
+        c.heartbeat = HEARTBEAT;
+        c.silence_timeout = SILENCE;
+        c.stall_timeout = SILENCE;
+        c.handshake_timeout = SILENCE;
+        c.close_timeout = SILENCE;
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let service = Service::new(config, Arc::new(Tone::new(FORMAT, 60.0))).unwrap();

@@ -27,7 +27,7 @@ fn tone() -> Arc<dyn Synthesizer> {
 }
 
 async fn server(admission: Admission) -> Running {
-    start_with(Config { admission, ..Config::default() }, tone()).await
+    start_with(Config::default().with(|c| c.admission = admission), tone()).await
 }
 
 /// A temporary file, removed at the end.
@@ -51,7 +51,7 @@ impl Drop for Scratch {
 async fn guarded(name: &str, admission: Admission) -> (Running, Scratch) {
     let file = Scratch::new(name, format!("{SECRET}\n{OTHER} alice\n"));
     let auth = Auth::Tokens(file.0.clone());
-    (server(Admission { auth, ..admission }).await, file)
+    (server(admission.with(|a| a.auth = auth)).await, file)
 }
 
 /// Sends a handshake with these header lines and reads the answer.
@@ -102,12 +102,11 @@ fn retries(head: &Head) -> u64 {
 #[tokio::test]
 async fn origin_of_another_host_is_refused() {
     let plain = server(Admission::default()).await;
-    let listed = server(Admission {
-        allow_origins: vec!["https://app.example".parse().unwrap(), "null".parse().unwrap()],
-        ..Admission::default()
-    })
+    let listed = server(Admission::default().with(|a| {
+        a.allow_origins = vec!["https://app.example".parse().unwrap(), "null".parse().unwrap()];
+    }))
     .await;
-    let open = server(Admission { allow_origins: vec!["*".parse().unwrap()], ..Admission::default() }).await;
+    let open = server(Admission::default().with(|a| a.allow_origins = vec!["*".parse().unwrap()])).await;
     let here = format!("http://{}", plain.addr);
     for (origin, expected) in [
         (None, [101, 101, 101]),
@@ -134,7 +133,7 @@ async fn origin_of_a_trusted_proxys_host_is_allowed() {
     let lines = "Origin: https://app.example\r\nX-Forwarded-Host: app.example\r\n";
     assert_eq!(status(&server(Admission::default()).await, lines).await, 403);
     let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
-    let trusting = server(Admission { trusted_proxies, ..Admission::default() }).await;
+    let trusting = server(Admission::default().with(|a| a.trusted_proxies = trusted_proxies)).await;
     assert_eq!(status(&trusting, lines).await, 101);
     assert_eq!(
         status(&trusting, "Origin: https://app.example\r\nForwarded: host=app.example\r\n").await,
@@ -174,7 +173,7 @@ async fn token_is_accepted_in_each_carrier() {
             _ => assert_eq!(challenge, None),
         }
     }
-    let (open, _file) = guarded("query", Admission { token_in_query: true, ..Admission::default() }).await;
+    let (open, _file) = guarded("query", Admission::default().with(|a| a.token_in_query = true)).await;
     for (query, expected) in
         [("token=secret", 101), ("a=b&token=secret", 101), ("token=wrong", 401), ("", 401)]
     {
@@ -205,7 +204,7 @@ async fn auth_message_may_carry_the_credential() {
 async fn auth_deadline_closes_after_ten_seconds() {
     let file = Scratch::new("late", SECRET);
     let auth = Auth::Tokens(file.0.clone());
-    let config = Config { admission: Admission { auth, ..Admission::default() }, ..Config::default() };
+    let config = Config::default().with(|c| c.admission = Admission::default().with(|a| a.auth = auth));
     let service = Service::new(config, tone()).unwrap();
     let mut client = over_memory(&service, 4096, support::V1).await;
     assert_eq!(client.read_frame().await.kind(), "session_start");
@@ -259,7 +258,7 @@ async fn slow_client_gets_the_close_code_if_it_still_reads() {
 #[tokio::test(start_paused = true)]
 async fn audio_buffered_for_a_client_is_bounded() {
     let (engine, mut asked) = Scripted::new();
-    let service = Service::new(Config { prefetch: 1, ..Config::default() }, engine).unwrap();
+    let service = Service::new(Config::default().with(|c| c.prefetch = 1), engine).unwrap();
     let mut client = over_memory(&service, 1024, "").await;
     client.say(START).await;
     let (_, mut sink) = asked.recv().await.unwrap();
@@ -280,7 +279,7 @@ async fn request(server: &Running, head: &str) -> (Head, String) {
 
 #[tokio::test]
 async fn ticket_opens_one_connection() {
-    let limits = Admission { max_client_connections: Some(1), ..Admission::default() };
+    let limits = Admission::default().with(|a| a.max_client_connections = Some(1));
     let (server, _file) = guarded("ticket", limits).await;
     let post = "POST /api/session/ticket HTTP/1.1";
     let bearer = |token: &str| format!("{post}\r\nContent-Length: 0\r\nAuthorization: Bearer {token}");
@@ -315,14 +314,14 @@ async fn ticket_opens_one_connection() {
 #[tokio::test]
 async fn tickets_expire_and_are_limited() {
     let post = "POST /api/session/ticket HTTP/1.1\r\nAuthorization: Bearer secret";
-    let (few, _file) = guarded("few", Admission { max_tickets: 20, ..Admission::default() }).await;
+    let (few, _file) = guarded("few", Admission::default().with(|a| a.max_tickets = 20)).await;
     for expected in [200, 200, 503] {
         let (head, _) = request(&few, post).await;
         assert_eq!(head.status, expected, "a client has a tenth of all");
         assert_eq!(head.header("retry-after").is_some(), expected == 503);
     }
     let ticket_ttl = Duration::from_millis(50);
-    let (brief, _file) = guarded("brief", Admission { ticket_ttl, ..Admission::default() }).await;
+    let (brief, _file) = guarded("brief", Admission::default().with(|a| a.ticket_ttl = ticket_ttl)).await;
     let (_, body) = request(&brief, post).await;
     let answer: Value = serde_json::from_str(&body).unwrap();
     sleep(ticket_ttl).await;
@@ -351,8 +350,8 @@ async fn token_list_is_reloaded_when_it_changes() {
 
 #[tokio::test]
 async fn connections_of_the_server_are_limited() {
-    let limited = Admission { max_connections: 2, ..Admission::default() };
-    let config = || Config { admission: limited.clone(), ..Config::default() };
+    let limited = Admission::default().with(|a| a.max_connections = 2);
+    let config = || Config::default().with(|c| c.admission = limited.clone());
     for server in [start_with(config(), tone()).await, start_echo(config()).await] {
         let (first, _second) = (handshake(&server, "").await, handshake(&server, "").await);
         assert_eq!(first.1.status, 101);
@@ -370,7 +369,7 @@ async fn connections_of_the_server_are_limited() {
 /// A trusted proxy's forwarded address counts; otherwise the peer's address does.
 #[tokio::test]
 async fn connections_of_a_client_are_limited() {
-    let one = Admission { max_client_connections: Some(1), ..Admission::default() };
+    let one = Admission::default().with(|a| a.max_client_connections = Some(1));
     let server = self::server(one.clone()).await;
     let held = enter(&server, "X-Forwarded-For: 192.0.2.1\r\n").await;
     let (_, head) = handshake(&server, "X-Forwarded-For: 192.0.2.2\r\n").await;
@@ -380,7 +379,7 @@ async fn connections_of_a_client_are_limited() {
     until("it has left", || async { status(&server, "").await == 101 }).await;
 
     let trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
-    let server = self::server(Admission { trusted_proxies, ..one.clone() }).await;
+    let server = self::server(one.clone().with(|a| a.trusted_proxies = trusted_proxies)).await;
     let _held = enter(&server, "X-Forwarded-For: 192.0.2.1\r\n").await;
     for (address, expected) in [
         ("X-Forwarded-For: 192.0.2.1", 429),
@@ -411,7 +410,7 @@ async fn connections_of_a_client_are_limited() {
 
 #[tokio::test]
 async fn handshakes_of_a_client_are_limited() {
-    let limited = Admission { max_client_handshakes_per_sec: Some(3), ..Admission::default() };
+    let limited = Admission::default().with(|a| a.max_client_handshakes_per_sec = Some(3));
     let server = self::server(limited.clone()).await;
     let mut refused = 0;
     for _ in 0..30 {
@@ -436,8 +435,11 @@ async fn handshakes_of_a_client_are_limited() {
 
 #[tokio::test]
 async fn sessions_of_a_client_are_limited_and_suspended_ones_count() {
-    let admission = Admission { max_client_sessions: Some(1), ..Admission::default() };
-    let config = Config { admission, resume_ttl: Duration::from_millis(500), ..Config::default() };
+    let admission = Admission::default().with(|a| a.max_client_sessions = Some(1));
+    let config = Config::default().with(|c| {
+        c.admission = admission;
+        c.resume_ttl = Duration::from_millis(500);
+    });
     let server = start_with(config, Arc::new(Tone::new(FORMAT, 100.0))).await;
     let (mut first, greeting) = support::v1(server.addr).await;
     let paced = r#"{"type":"start_session","prompt":"One.","resumable":true,"delivery":{"mode":"paced"}}"#;
@@ -477,7 +479,7 @@ async fn sessions_of_a_client_are_limited_and_suspended_ones_count() {
 
 #[tokio::test]
 async fn characters_of_a_client_are_limited_across_its_sessions() {
-    let admission = Admission { max_client_chars_per_hour: Some(12), ..Admission::default() };
+    let admission = Admission::default().with(|a| a.max_client_chars_per_hour = Some(12));
     let server = self::server(admission).await;
     let (mut first, _) = support::v1(server.addr).await;
     first.say(r#"{"type":"start_session","prompt":"Good day."}"#).await;
@@ -500,7 +502,7 @@ async fn characters_of_a_client_are_limited_across_its_sessions() {
 
 #[tokio::test]
 async fn messages_per_second_are_limited() {
-    let config = Config { max_messages_per_sec: Some(1), ..Config::default() };
+    let config = Config::default().with(|c| c.max_messages_per_sec = Some(1));
     let server = start_with(config, tone()).await;
     for (lines, code) in [(support::V1, 4429), ("", 1008)] {
         let mut client = enter(&server, lines).await;
@@ -521,7 +523,7 @@ async fn token_list_that_is_invalid_is_reported_at_the_start_and_not_printed() {
     let file = Scratch::new("no-list", "hunter2\n");
     for path in [file.0.clone(), PathBuf::from("/no/such/file")] {
         let auth = Auth::Tokens(path.clone());
-        let config = Config { admission: Admission { auth, ..Admission::default() }, ..Config::default() };
+        let config = Config::default().with(|c| c.admission = Admission::default().with(|a| a.auth = auth));
         let Err(error) = Service::new(config, tone()) else { panic!("{path:?} is taken") };
         let error = error.to_string();
         assert!(error.contains(path.to_str().unwrap()) && !error.contains("hunter2"), "{error}");

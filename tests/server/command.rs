@@ -450,7 +450,7 @@ async fn command_is_killed_on_cancel_and_on_a_lost_connection() {
     let stage = Stage::new();
     for ending in ["cancel", "end", "close", "reset"] {
         let engine = Arc::new(stage.engine("cat voice.raw; sleep 60"));
-        let server = start_with(Config { prefetch: 1, ..Config::default() }, engine).await;
+        let server = start_with(Config::default().with(|c| c.prefetch = 1), engine).await;
         let mut watch = stage.watch();
         let (mut client, _) = v1(server.addr).await;
         client.say(r#"{"type":"start_session","prompt":"Good evening."}"#).await;

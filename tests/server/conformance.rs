@@ -7,7 +7,7 @@ use aloud::ws::endpoint::{Endpoint, Limits, Role};
 use std::time::Duration;
 
 async fn echo() -> Running {
-    start_echo(Config { max_message_bytes: 1 << 20, ..Config::default() }).await
+    start_echo(Config::default().with(|c| c.max_message_bytes = 1 << 20)).await
 }
 
 async fn sessions() -> Running {

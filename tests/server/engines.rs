@@ -45,7 +45,7 @@ impl Synthesizer for Broken {
 #[tokio::test]
 async fn queue_that_is_full_closes_with_try_again_later() {
     let (engine, mut asked) = Scripted::new();
-    let server = start_with(Config { prefetch: 1, ..Config::default() }, queued(engine, 1, 1)).await;
+    let server = start_with(Config::default().with(|c| c.prefetch = 1), queued(engine, 1, 1)).await;
     let (mut working, mut waiting) = (session(server.addr).await, session(server.addr).await);
     working.say(START).await;
     let busy = within(asked.recv()).await.unwrap();
@@ -77,7 +77,7 @@ async fn queue_that_is_full_closes_with_try_again_later() {
 async fn queue_has_room_once_a_client_leaves() {
     let (engine, mut asked) = Scripted::new();
     let queue = queued(engine, 1, 1);
-    let server = start_with(Config { prefetch: 1, ..Config::default() }, queue.clone()).await;
+    let server = start_with(Config::default().with(|c| c.prefetch = 1), queue.clone()).await;
     let mut working = session(server.addr).await;
     working.say(START).await;
     let _busy = within(asked.recv()).await.unwrap();
@@ -100,7 +100,7 @@ async fn queue_has_room_once_a_client_leaves() {
 /// sessions' sentences, one at a time.
 async fn order_of(texts: &[String], prefetch: usize) -> Vec<usize> {
     let (engine, mut asked) = Scripted::new();
-    let config = Config { prefetch, ..Config::default() };
+    let config = Config::default().with(|c| c.prefetch = prefetch);
     let server = start_with(config, queued(engine, 1, 1_000)).await;
     let mut clients = Vec::new();
     for text in texts {
@@ -170,7 +170,7 @@ async fn fallback_speaks_sentences_that_the_first_engine_fails() {
 async fn fallback_takes_over_after_a_sentence_that_breaks_off() {
     let (first, mut asked) = Scripted::new();
     let engine = Fallback::new(first, Arc::new(Tone::new(FORMAT, 0.1)));
-    let server = start_with(Config { prefetch: 1, ..Config::default() }, Arc::new(engine)).await;
+    let server = start_with(Config::default().with(|c| c.prefetch = 1), Arc::new(engine)).await;
     let (mut client, _) = v1(server.addr).await;
     client.say(START).await;
     let (_, mut sink) = within(asked.recv()).await.unwrap();
@@ -287,7 +287,7 @@ async fn voices_are_listed() {
 
 #[tokio::test]
 async fn character_limit_closes_the_session() {
-    let config = || Config { max_session_chars: Some(32), ..Config::default() };
+    let config = || Config::default().with(|c| c.max_session_chars = Some(32));
     let server = start_with(config(), Arc::new(Tone::new(FORMAT, 0.1))).await;
     let (mut client, greeting) = v1(server.addr).await;
     assert!(greeting["limits"].get("maxSessionChars").is_none(), "the contract lists the announced limits");
@@ -357,7 +357,7 @@ async fn queue_delays_a_short_text_by_one_sentence_of_a_long_one() {
         }
     });
     let queue = queued(engine, 1, 1_000);
-    let service = Service::new(Config { prefetch: 50, ..Config::default() }, queue.clone()).unwrap();
+    let service = Service::new(Config::default().with(|c| c.prefetch = 50), queue.clone()).unwrap();
     let mut long = over_memory(&service, 1 << 20, "").await;
     let prompt = "Here is one more sentence of a long text. ".repeat(50);
     long.say(&json!({"type": "start_session", "prompt": prompt}).to_string()).await;

@@ -109,7 +109,7 @@ async fn leave(mut client: Raw, how: Leaving) -> Option<Raw> {
 
 #[tokio::test]
 async fn client_that_leaves_stops_its_engine() {
-    let (server, mut asked) = scripted(Config { close_timeout: SOON, ..Config::default() }).await;
+    let (server, mut asked) = scripted(Config::default().with(|c| c.close_timeout = SOON)).await;
     for how in LEAVINGS {
         // Before any audio, behind some, paused, and in an idle session.
         for before in ["nothing", "audio", "paused", "idle"] {
@@ -146,7 +146,7 @@ async fn client_that_leaves_stops_its_engine() {
 /// Before, during and right after the handshake.
 #[tokio::test]
 async fn client_that_leaves_during_the_handshake_leaves_no_session() {
-    let server = tone(Config { close_timeout: SOON, ..Config::default() }).await;
+    let server = tone(Config::default().with(|c| c.close_timeout = SOON)).await;
     let bytes = [opening(server.addr, PATH), text(START)].concat();
     for cut in (0..bytes.len()).step_by(7) {
         let mut client = raw(server.addr).await;
@@ -180,13 +180,12 @@ async fn reset_in_mid_message_ends_the_session_200_times() {
 /// A client listens on the same thread as many hostile clients.
 #[tokio::test]
 async fn listener_is_not_disturbed_by_hostile_clients() {
-    let config = Config {
-        heartbeat: SOON,
-        silence_timeout: SOON * 15,
-        stall_timeout: SOON,
-        close_timeout: SOON,
-        ..Config::default()
-    };
+    let config = Config::default().with(|c| {
+        c.heartbeat = SOON;
+        c.silence_timeout = SOON * 15;
+        c.stall_timeout = SOON;
+        c.close_timeout = SOON;
+    });
     let server = start_with(config, Arc::new(Treacherous(Tone::new(FORMAT, 3.0)))).await;
     let mut listener = session(server.addr).await;
     let paced = r#"{"type":"start_session","prompt":"One.","delivery":{"mode":"paced","aheadMs":500}}"#;
@@ -324,7 +323,7 @@ async fn pause_holds_the_engine_back_and_loses_nothing() {
 
 #[tokio::test]
 async fn client_that_does_not_read_holds_the_engine_back_and_loses_nothing() {
-    let (server, mut asked) = scripted(Config { frame_ms: 1000, ..Config::default() }).await;
+    let (server, mut asked) = scripted(Config::default().with(|c| c.frame_ms = 1000)).await;
     let (mut client, sink) = speaking(&server, &mut asked).await;
     let (poured, engine) = pour(sink, TOO_MUCH);
     assert!(is_held_back(&poured).await < TOO_MUCH / 2);
@@ -338,7 +337,7 @@ async fn client_that_does_not_read_holds_the_engine_back_and_loses_nothing() {
 
 #[tokio::test]
 async fn client_that_leaves_without_reading_stops_its_engine() {
-    let (server, mut asked) = scripted(Config { close_timeout: SOON, ..Config::default() }).await;
+    let (server, mut asked) = scripted(Config::default().with(|c| c.close_timeout = SOON)).await;
     for how in LEAVINGS {
         let (client, sink) = speaking(&server, &mut asked).await;
         let (poured, engine) = pour(sink, TOO_MUCH);
@@ -353,7 +352,7 @@ async fn client_that_leaves_without_reading_stops_its_engine() {
 
 #[tokio::test]
 async fn stall_timeout_ends_a_client_that_reads_nothing() {
-    let (server, mut asked) = scripted(Config { stall_timeout: SOON, ..Config::default() }).await;
+    let (server, mut asked) = scripted(Config::default().with(|c| c.stall_timeout = SOON)).await;
     let (client, sink) = speaking(&server, &mut asked).await;
     let (poured, engine) = pour(sink, TOO_MUCH);
     works(&server, &mut asked).await;
@@ -368,7 +367,11 @@ async fn stall_timeout_ends_a_client_that_reads_nothing() {
 #[tokio::test]
 async fn stall_timeout_runs_once_for_a_client_that_stops_reading() {
     let stall_timeout = Duration::from_secs(2);
-    let (server, mut asked) = scripted(Config { stall_timeout, frame_ms: 1000, ..Config::default() }).await;
+    let (server, mut asked) = scripted(Config::default().with(|c| {
+        c.stall_timeout = stall_timeout;
+        c.frame_ms = 1000;
+    }))
+    .await;
     let (mut client, sink) = speaking(&server, &mut asked).await;
     let (poured, engine) = pour(sink, usize::MAX);
     is_held_back(&poured).await;
@@ -387,7 +390,11 @@ async fn stall_timeout_runs_once_for_a_client_that_stops_reading() {
 #[tokio::test]
 async fn stall_timeout_spares_a_client_that_reads_slowly() {
     let stall_timeout = SOON * 4;
-    let (server, mut asked) = scripted(Config { stall_timeout, frame_ms: 1000, ..Config::default() }).await;
+    let (server, mut asked) = scripted(Config::default().with(|c| {
+        c.stall_timeout = stall_timeout;
+        c.frame_ms = 1000;
+    }))
+    .await;
     let (mut client, sink) = speaking(&server, &mut asked).await;
     let (_, engine) = pour(sink, usize::MAX);
     let mut often = tokio::time::interval(stall_timeout / 8);
@@ -406,7 +413,7 @@ async fn stall_timeout_spares_a_client_that_reads_slowly() {
 
 #[tokio::test]
 async fn flood_of_pings_without_reading_is_bounded_and_ends() {
-    let server = tone(Config { stall_timeout: SOON, ..Config::default() }).await;
+    let server = tone(Config::default().with(|c| c.stall_timeout = SOON)).await;
     let mut other = session(server.addr).await;
     let mut client = session(server.addr).await;
     let sent = client.flood(&frame(0x89, &[b'p'; 125]).repeat(100)).await;
@@ -420,7 +427,7 @@ async fn flood_of_pings_without_reading_is_bounded_and_ends() {
 /// The same with messages that each get an error.
 #[tokio::test]
 async fn flood_of_messages_without_reading_is_bounded_and_ends() {
-    let server = tone(Config { stall_timeout: SOON, ..Config::default() }).await;
+    let server = tone(Config::default().with(|c| c.stall_timeout = SOON)).await;
     let mut client = session(server.addr).await;
     let sent = client.flood(&text("{}").repeat(100)).await;
     assert!(sent < TOO_MUCH, "{sent}");
@@ -585,7 +592,7 @@ fn deadline_that_passes_during_a_poll_is_kept() {
 /// The server pings during a stream that always has more to send, and reads its client.
 #[tokio::test]
 async fn client_of_a_fast_stream_is_pinged_and_heard() {
-    let config = Config { heartbeat: Duration::from_millis(5), ..Config::default() };
+    let config = Config::default().with(|c| c.heartbeat = Duration::from_millis(5));
     let server = start_with(config, Arc::new(Tone::new(FORMAT, 1e9))).await;
     let addr = server.addr;
     let mut clients = JoinSet::new();
@@ -608,14 +615,13 @@ async fn client_of_a_fast_stream_is_pinged_and_heard() {
 #[tokio::test]
 async fn log_line_says_how_each_session_ended() {
     log::listen();
-    let config = Config {
-        heartbeat: SOON / 2,
-        silence_timeout: SOON * 5,
-        stall_timeout: SOON,
-        close_timeout: SOON,
-        frame_ms: 1000,
-        ..Config::default()
-    };
+    let config = Config::default().with(|c| {
+        c.heartbeat = SOON / 2;
+        c.silence_timeout = SOON * 5;
+        c.stall_timeout = SOON;
+        c.close_timeout = SOON;
+        c.frame_ms = 1000;
+    });
     let engine = Arc::new(Treacherous(Tone::new(FORMAT, 1e6)));
     let server = start_with(config, engine).await;
     let start = |prompt: &str| text(&json!({"type": "start_session", "prompt": prompt}).to_string());
@@ -697,7 +703,7 @@ async fn log_line_says_how_each_session_ended() {
 /// Each message gets one error and changes nothing else.
 #[tokio::test]
 async fn message_of_nonsense_gets_one_error() {
-    let server = tone(Config { max_message_bytes: 2 << 20, ..Config::default() }).await;
+    let server = tone(Config::default().with(|c| c.max_message_bytes = 2 << 20)).await;
     let mut client = session(server.addr).await;
     let prompt = |value: &str| format!(r#"{{"type":"start_session","prompt":{value}}}"#);
     let quoted = |text: &str| prompt(&format!("\"{text}\""));
@@ -761,7 +767,7 @@ async fn message_of_nonsense_gets_one_error() {
 /// Odd text is spoken to its end without an error.
 #[tokio::test]
 async fn text_that_is_odd_is_spoken() {
-    let server = tone(Config { max_message_bytes: 1 << 20, ..Config::default() }).await;
+    let server = tone(Config::default().with(|c| c.max_message_bytes = 1 << 20)).await;
     let mut client = session(server.addr).await;
     for (name, prompt, speaks) in [
         ("nothing", String::new(), false),
@@ -806,7 +812,10 @@ async fn text_that_is_odd_is_spoken() {
 /// Text within the limit is spoken in pieces of bounded length, and nothing is lost.
 #[tokio::test]
 async fn text_of_one_100_kb_word_is_spoken_within_its_limit() {
-    let config = Config { max_message_bytes: 1 << 20, max_prompt_chars: 200_000, ..Config::default() };
+    let config = Config::default().with(|c| {
+        c.max_message_bytes = 1 << 20;
+        c.max_prompt_chars = 200_000;
+    });
     let server = start_with(config, Arc::new(Tone::new(FORMAT, 0.001))).await;
     let mut client = session(server.addr).await;
     client.say(&json!({"type": "start_session", "prompt": "a".repeat(100_000)}).to_string()).await;
@@ -825,7 +834,7 @@ async fn text_of_one_100_kb_word_is_spoken_within_its_limit() {
 
 #[tokio::test]
 async fn message_over_the_limit_ends_the_session() {
-    let server = tone(Config { close_timeout: SOON, ..Config::default() }).await;
+    let server = tone(Config::default().with(|c| c.close_timeout = SOON)).await;
     let limit = Config::default().max_message_bytes;
     let mut client = session(server.addr).await;
     client.say(&"x".repeat(limit)).await;
@@ -850,7 +859,7 @@ async fn message_over_the_limit_ends_the_session() {
 
 #[tokio::test]
 async fn close_timeout_ends_a_client_that_does_not_finish_closing() {
-    let server = tone(Config { close_timeout: SOON, ..Config::default() }).await;
+    let server = tone(Config::default().with(|c| c.close_timeout = SOON)).await;
     // The client closed, but keeps the socket open.
     let mut client = session(server.addr).await;
     client.send_bytes(&close(1000, "")).await;
@@ -955,8 +964,11 @@ async fn drain_closes_idle_sessions_and_finishes_streams() {
 
 #[tokio::test]
 async fn drain_ends_at_its_timeout() {
-    let (mut server, mut asked) =
-        scripted(Config { drain_timeout: SOON, close_timeout: SOON, ..Config::default() }).await;
+    let (mut server, mut asked) = scripted(Config::default().with(|c| {
+        c.drain_timeout = SOON;
+        c.close_timeout = SOON;
+    }))
+    .await;
     let (mut streaming, sink) = speaking(&server, &mut asked).await;
     let (silent, other) = speaking(&server, &mut asked).await;
     server.stop();

@@ -151,7 +151,7 @@ async fn silence_after_half_a_frame_ends_the_session() {
 
 #[tokio::test(start_paused = true)]
 async fn ping_is_sent_every_30_s_to_a_peer_that_answers() {
-    let service = service(Config { idle_timeout: None, ..Config::default() }, endless());
+    let service = service(Config::default().with(|c| c.idle_timeout = None), endless());
     let mut client = connect(&service).await;
     let since = Instant::now();
     for n in 1..=120 {
@@ -169,12 +169,11 @@ async fn ping_is_sent_every_30_s_to_a_peer_that_answers() {
 
 #[tokio::test(start_paused = true)]
 async fn ping_and_silence_follow_the_settings() {
-    let config = Config {
-        heartbeat: Duration::from_secs(7),
-        silence_timeout: Duration::from_secs(20),
-        close_timeout: Duration::from_secs(3),
-        ..Config::default()
-    };
+    let config = Config::default().with(|c| {
+        c.heartbeat = Duration::from_secs(7);
+        c.silence_timeout = Duration::from_secs(20);
+        c.close_timeout = Duration::from_secs(3);
+    });
     let mut client = connect(&service(config, endless())).await;
     let since = Instant::now();
     for (kind, seconds) in [("ping", 7), ("ping", 14), ("close", 20)] {
@@ -255,7 +254,7 @@ async fn close_timeout_ends_the_closing_handshake() {
 #[tokio::test(start_paused = true)]
 async fn drain_lets_streams_finish_before_its_timeout() {
     let (engine, mut asked) = Scripted::new();
-    let config = Config { drain_timeout: Duration::from_secs(5), ..Config::default() };
+    let config = Config::default().with(|c| c.drain_timeout = Duration::from_secs(5));
     let service = service(config, engine);
     let mut idle = connect(&service).await;
     let mut ends = connect(&service).await;
@@ -317,7 +316,7 @@ async fn drain_lets_streams_finish_before_its_timeout() {
 async fn stall_timeout_drops_a_peer_and_stops_its_engine() {
     for stall_timeout in [10, 30, 50] {
         let stall_timeout = Duration::from_secs(stall_timeout);
-        let config = Config { stall_timeout, ..Config::default() };
+        let config = Config::default().with(|c| c.stall_timeout = stall_timeout);
         let service = service(config, endless());
         let mut client = connect(&service).await;
         client.say(START).await;
@@ -357,7 +356,7 @@ async fn stall_timeout_spares_a_peer_that_reads_again() {
 /// A client that pauses because it cannot keep up has nothing more to read; it is not stalled.
 #[tokio::test(start_paused = true)]
 async fn stall_timeout_spares_a_peer_that_pauses() {
-    let config = Config { stall_timeout: Duration::from_secs(10), ..Config::default() };
+    let config = Config::default().with(|c| c.stall_timeout = Duration::from_secs(10));
     let service = service(config, endless());
     let mut client = connect(&service).await;
     client.say(START).await;

@@ -301,8 +301,11 @@ async fn request_body_is_not_awaited() {
 #[tokio::test]
 async fn stream_that_is_slow_does_not_block_others() {
     let stall_timeout = Duration::from_secs(2);
-    let server =
-        start_with(Config { stall_timeout, ..Config::default() }, Arc::new(Tone::new(FORMAT, 60.0))).await;
+    let server = start_with(
+        Config::default().with(|c| c.stall_timeout = stall_timeout),
+        Arc::new(Tone::new(FORMAT, 60.0)),
+    )
+    .await;
     let mut link = link(server.addr).await;
     // Two slow streams leave half of the connection's window to the others.
     let mut slow = Vec::new();
@@ -336,8 +339,11 @@ async fn stream_that_is_slow_does_not_block_others() {
 #[tokio::test]
 async fn stream_that_floods_does_not_block_others() {
     let stall_timeout = Duration::from_secs(2);
-    let server =
-        start_with(Config { stall_timeout, ..Config::default() }, Arc::new(Tone::new(FORMAT, 0.1))).await;
+    let server = start_with(
+        Config::default().with(|c| c.stall_timeout = stall_timeout),
+        Arc::new(Tone::new(FORMAT, 0.1)),
+    )
+    .await;
     let mut link = link(server.addr).await;
     let mut floods = Vec::new();
     for size in [0, 125] {

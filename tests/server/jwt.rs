@@ -80,9 +80,11 @@ fn now() -> i64 {
 }
 
 fn config(jwt: Jwt) -> Config {
-    let admission =
-        Admission { auth: Auth::Jwt(jwt), max_client_connections: Some(2), ..Admission::default() };
-    Config { admission, ..Config::default() }
+    let admission = Admission::default().with(|a| {
+        a.auth = Auth::Jwt(jwt);
+        a.max_client_connections = Some(2);
+    });
+    Config::default().with(|c| c.admission = admission)
 }
 
 async fn server(jwt: Jwt) -> Running {
@@ -106,7 +108,10 @@ async fn claims_are_checked() {
     let folder = Folder::new("claims");
     // The line end is not part of the secret.
     let plain = Jwt::new(folder.file("secret", [SECRET, b"\n"].concat()));
-    let named = Jwt { audience: Some("aloud".into()), issuer: Some("me".into()), ..plain.clone() };
+    let named = plain.clone().with(|j| {
+        j.audience = Some("aloud".into());
+        j.issuer = Some("me".into());
+    });
     let (plain, named) = (server(plain).await, server(named).await);
     let header = json!({"alg": "HS256", "typ": "JWT"});
     for (more, expected) in [
@@ -187,7 +192,7 @@ async fn token_must_be_signed_with_the_key_and_its_algorithm() {
 #[tokio::test]
 async fn auth_message_with_a_token_is_checked_alike() {
     let folder = Folder::new("late");
-    let jwt = Jwt { audience: Some("aloud".into()), ..Jwt::new(folder.file("secret", SECRET)) };
+    let jwt = Jwt::new(folder.file("secret", SECRET)).with(|j| j.audience = Some("aloud".into()));
     let server = server(jwt).await;
     let good = json!({"aud": "aloud"});
     for (more, secret, code) in [

@@ -364,12 +364,12 @@ async fn recover_300_times_gives_the_whole_speech() {
 /// The log is so short that the server has to replay sentences.
 #[tokio::test]
 async fn recover_150_times_before_the_log_gives_the_whole_tone() {
-    disturbed_at_random(tone(0.4), Config { resume_bytes: 1_000, ..Config::default() }, 150, 20_000).await;
+    disturbed_at_random(tone(0.4), Config::default().with(|c| c.resume_bytes = 1_000), 150, 20_000).await;
 }
 
 #[tokio::test]
 async fn recover_150_times_before_the_log_gives_the_whole_speech() {
-    let config = Config { resume_bytes: 1_000, ..Config::default() };
+    let config = Config::default().with(|c| c.resume_bytes = 1_000);
     disturbed_at_random(Arc::new(Flite::new()), config, 150, 30_000).await;
 }
 
@@ -379,7 +379,7 @@ async fn recover_accepts_any_offset() {
     for resume_bytes in [1, 2_000, 1 << 20] {
         let engine = Arc::new(Flite::new());
         let whole = undisturbed(engine.as_ref(), &SENTENCES).await;
-        let server = start_with(Config { resume_bytes, ..Config::default() }, engine).await;
+        let server = start_with(Config::default().with(|c| c.resume_bytes = resume_bytes), engine).await;
         let (mut client, greeting) = v1(server.addr).await;
         client.say(&start(&SENTENCES.join(" "), &burst())).await;
         assert!(audio(&client.read_until("session_end").await) == whole);
@@ -419,7 +419,7 @@ async fn recover_accepts_any_offset() {
 async fn recover_during_a_replay_announces_each_sentence_once() {
     let engine = Arc::new(Flite::new());
     let whole = undisturbed(engine.as_ref(), &SENTENCES).await;
-    let server = start_with(Config { resume_bytes: 1, ..Config::default() }, engine).await;
+    let server = start_with(Config::default().with(|c| c.resume_bytes = 1), engine).await;
     let (mut client, greeting) = v1(server.addr).await;
     client.say(&start(&SENTENCES.join(" "), &burst())).await;
     client.read_until("session_end").await;
@@ -533,7 +533,7 @@ async fn recover_at_an_offset_never_sent_is_refused() {
     }
     // An engine that is not deterministic cannot replay audio before the log.
     let (engine, mut asked) = Scripted::new();
-    let server = start_with(Config { resume_bytes: 1_000, ..Config::default() }, engine).await;
+    let server = start_with(Config::default().with(|c| c.resume_bytes = 1_000), engine).await;
     let (mut client, greeting) = v1(server.addr).await;
     client.say(&start("One.", &burst())).await;
     let (_, mut sink) = next(&mut asked).await;
@@ -548,7 +548,7 @@ async fn recover_at_an_offset_never_sent_is_refused() {
 
 #[tokio::test]
 async fn resume_window_expires() {
-    let config = Config { resume_ttl: Duration::from_millis(200), ..Config::default() };
+    let config = Config::default().with(|c| c.resume_ttl = Duration::from_millis(200));
     let server = start_with(config, tone(1.0)).await;
     let (greeting, heard) = lost(&server, &paced(500)).await;
     assert!(server.service.frozen_bytes() > 0 && server.service.syntheses().count() > 0);
@@ -779,7 +779,7 @@ async fn suspended_session_holds_its_engine_back_and_is_counted() {
 async fn silence_timeout_keeps_the_session() {
     let engine = tone(1.0);
     let whole = undisturbed(engine.as_ref(), &SENTENCES).await;
-    let config = Config { silence_timeout: Duration::from_millis(300), ..Config::default() };
+    let config = Config::default().with(|c| c.silence_timeout = Duration::from_millis(300));
     let server = start_with(config, engine).await;
     let (mut client, greeting) = v1(server.addr).await;
     client.say(&start(&SENTENCES.join(" "), &paced(100))).await;
@@ -799,7 +799,7 @@ async fn silence_timeout_keeps_the_session() {
 
 #[tokio::test]
 async fn suspended_sessions_over_the_limit_drop_the_oldest() {
-    let config = Config { max_frozen_sessions: 3, ..Config::default() };
+    let config = Config::default().with(|c| c.max_frozen_sessions = 3);
     let server = start_with(config, tone(1.0)).await;
     let mut all = Vec::new();
     for n in 0..6 {
@@ -826,7 +826,7 @@ async fn suspended_sessions_over_the_limit_drop_the_oldest() {
     assert_eq!(server.service.frozen_bytes(), 0);
 
     // In bytes: each session keeps 32,000 bytes of audio and its messages.
-    let config = Config { max_frozen_bytes: 150_000, ..Config::default() };
+    let config = Config::default().with(|c| c.max_frozen_bytes = 150_000);
     let server = start_with(config, tone(1.0)).await;
     for _ in 0..10 {
         let (mut client, _) = v1(server.addr).await;
@@ -1003,7 +1003,7 @@ async fn recovery_500_times_leaves_nothing() {
     freeze_and_recover(250, &paced(1_000), &server).await;
     freeze_and_recover(250, &burst(), &server).await;
     // Sessions that were never recovered leave nothing either.
-    let config = Config { resume_ttl: Duration::from_millis(50), ..Config::default() };
+    let config = Config::default().with(|c| c.resume_ttl = Duration::from_millis(50));
     let server = start_with(config, tone(5.0)).await;
     for _ in 0..100 {
         let (mut client, _) = v1(server.addr).await;

@@ -154,12 +154,11 @@ async fn stream_carries_the_engines_exact_audio_in_order() {
         let samples = (1.234 * f64::from(format.sample_rate_hz)).round() as usize;
         assert_eq!(whole.len(), samples * format.encoding.bytes_per_sample());
         for (frame_ms, frame_bytes) in sizes {
-            let config = Config {
-                frame_ms,
-                encoding: Some(format.encoding),
-                sample_rate_hz: Some(format.sample_rate_hz),
-                ..Config::default()
-            };
+            let config = Config::default().with(|c| {
+                c.frame_ms = frame_ms;
+                c.encoding = Some(format.encoding);
+                c.sample_rate_hz = Some(format.sample_rate_hz);
+            });
             let server = start_with(config, engine.clone()).await;
             let mut client = session(server.addr).await;
             client.say(&start("One. Two.")).await;
@@ -176,7 +175,7 @@ async fn stream_carries_the_engines_exact_audio_in_order() {
 
 #[tokio::test]
 async fn start_session_defaults_to_the_greeting_the_engines_format_and_40_ms() {
-    let config = Config { greeting: "I am here.".to_owned(), ..Config::default() };
+    let config = Config::default().with(|c| c.greeting = "I am here.".to_owned());
     let server = start_with(config, Arc::new(Telling)).await;
     let mut client = session(server.addr).await;
     client.say(r#"{"type":"start_session"}"#).await;
@@ -325,7 +324,7 @@ async fn message_that_is_invalid_gets_one_error_and_changes_nothing() {
 
 #[tokio::test]
 async fn prompt_over_the_limit_is_refused() {
-    let config = Config { max_prompt_chars: 10, ..Config::default() };
+    let config = Config::default().with(|c| c.max_prompt_chars = 10);
     let server = start_with(config, Arc::new(Telling)).await;
     let mut client = session(server.addr).await;
     client.say(&start("Too long, this.")).await;
@@ -483,7 +482,7 @@ async fn built_in_voice_speaks() {
     let engine = Arc::new(Flite::new());
     let texts = ["Good evening.", "The kettle is on."];
     for (encoding, frame_bytes) in [(Encoding::PcmS16le, 1280), (Encoding::MuLaw, 640)] {
-        let config = Config { encoding: Some(encoding), ..Config::default() };
+        let config = Config::default().with(|c| c.encoding = Some(encoding));
         let server = start_with(config, engine.clone()).await;
         let format = Format { encoding, ..engine.format() };
         let mut client = session(server.addr).await;
@@ -568,7 +567,7 @@ async fn connection_end_of_any_kind_stops_synthesis() {
 
 /// A session in the middle of an endless stream.
 async fn endless(paused: bool) -> (Running, Raw) {
-    let config = Config { drain_timeout: Duration::from_millis(20), ..Config::default() };
+    let config = Config::default().with(|c| c.drain_timeout = Duration::from_millis(20));
     let server = start_with(config, Arc::new(Tone::new(FORMAT, 1e9))).await;
     let mut client = session(server.addr).await;
     client.say(&start("One. Two. Three.")).await;

@@ -829,7 +829,10 @@ async fn words_are_estimated_for_an_engine_without_timing() {
 
 #[tokio::test]
 async fn start_session_with_an_unsupported_option_gets_an_error_and_starts_nothing() {
-    let config = Config { max_prompt_chars: 10, max_buffered_chars: 12, ..Config::default() };
+    let config = Config::default().with(|c| {
+        c.max_prompt_chars = 10;
+        c.max_buffered_chars = 12;
+    });
     let (engine, mut asked) = Scripted::new();
     let server = start_with(config, engine).await;
     let (mut client, _) = v1(server.addr).await;
@@ -956,7 +959,7 @@ async fn going_away_is_announced_during_a_stream() {
 
 #[tokio::test(start_paused = true)]
 async fn session_limit_ends_a_long_session() {
-    let config = Config { max_session: Duration::from_secs(100), ..Config::default() };
+    let config = Config::default().with(|c| c.max_session = Duration::from_secs(100));
     let (service, mut client) = in_memory(config, tone(1e9)).await;
     let since = Instant::now();
     client.say(&start("For ever.", paced(200))).await;
@@ -996,7 +999,10 @@ async fn session_limit_ends_a_long_session() {
 /// The operator's choice applies to all clients.
 #[tokio::test(start_paused = true)]
 async fn paced_delivery_for_clients_of_the_base_protocol() {
-    let config = Config { paced: true, ahead: Duration::from_millis(300), ..Config::default() };
+    let config = Config::default().with(|c| {
+        c.paced = true;
+        c.ahead = Duration::from_millis(300);
+    });
     let service = Service::new(config, tone(2.0)).unwrap();
     let mut client = over_memory(&service, 64 * 1024, "").await;
     assert_eq!(client.read_frame().await.kind(), "session_start");

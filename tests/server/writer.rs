@@ -412,7 +412,7 @@ async fn model_that_reached_its_limit_is_reported() {
 #[tokio::test]
 async fn model_that_does_not_end_is_stopped_at_the_limit() {
     let mut model = upstreamed().await;
-    let config = Config { max_script_chars: 30, ..Config::default() };
+    let config = Config::default().with(|c| c.max_script_chars = 30);
     let server = serving(config, settings(&model)).await;
     let (mut client, _) = v1(server.addr).await;
     client.say(ASK).await;
@@ -491,7 +491,10 @@ async fn model_is_stopped_when_its_client_leaves() {
 #[tokio::test]
 async fn conversation_of_three_turns_is_sent_to_the_model() {
     let mut model = upstreamed().await;
-    let config = Config { source: TextSource::Llm, max_history_turns: 5, ..Config::default() };
+    let config = Config::default().with(|c| {
+        c.source = TextSource::Llm;
+        c.max_history_turns = 5;
+    });
     let server = serving(config, settings(&model)).await;
     // A client of the base protocol.
     let mut client = session(server.addr).await;
@@ -574,7 +577,7 @@ async fn recover_continues_the_writer() {
 #[tokio::test]
 async fn resume_window_that_expires_stops_the_writer() {
     let mut model = upstreamed().await;
-    let config = Config { resume_ttl: Duration::from_millis(50), ..Config::default() };
+    let config = Config::default().with(|c| c.resume_ttl = Duration::from_millis(50));
     let server = serving(config, settings(&model)).await;
     let (mut client, _) = v1(server.addr).await;
     client.say(r#"{"type":"start_session","source":"llm","prompt":"Tea?","resumable":true}"#).await;
@@ -595,7 +598,10 @@ async fn resume_window_that_expires_stops_the_writer() {
 #[tokio::test]
 async fn pause_holds_the_model_back() {
     let mut model = upstreamed().await;
-    let config = Config { max_buffered_chars: 1_000, max_script_chars: 100_000_000, ..Config::default() };
+    let config = Config::default().with(|c| {
+        c.max_buffered_chars = 1_000;
+        c.max_script_chars = 100_000_000;
+    });
     let server = serving(config, settings(&model)).await;
     let (mut client, _) = v1(server.addr).await;
     client.say(ASK).await;

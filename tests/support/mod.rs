@@ -103,7 +103,11 @@ impl Serving {
 
 /// Starts a server with this handshake timeout, whose sentences are a tenth of a second of tone.
 pub async fn start(handshake_timeout: Duration) -> Running {
-    start_with(Config { handshake_timeout, ..Config::default() }, Arc::new(Tone::new(FORMAT, 0.1))).await
+    start_with(
+        Config::default().with(|c| c.handshake_timeout = handshake_timeout),
+        Arc::new(Tone::new(FORMAT, 0.1)),
+    )
+    .await
 }
 
 /// Starts a server with these settings and this engine.
