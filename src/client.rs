@@ -1,7 +1,6 @@
 //! A WebSocket client of the session protocol.
 
-use crate::server::PATH;
-use crate::session::message::{ClientMessage, Fault, NO_CODE, Retry, ServerMessage, retry};
+use crate::session::message::{ClientMessage, Fault, NO_CODE, PATH, Retry, ServerMessage, retry};
 use crate::upstream::Secret;
 use crate::ws::endpoint::{CloseCode, Closed, Endpoint, Incoming, Limits, Role, State};
 use crate::ws::handshake::{self, Refused};

@@ -62,6 +62,6 @@ pub mod upstream;
 pub mod ws;
 
 pub use gauge::{Counted, Gauge};
-pub use server::{Admin, BindError, PATH, SUBPROTOCOL, Server, Service};
-pub use session::message::TextSource;
+pub use server::{Admin, BindError, Server, Service};
+pub use session::message::{PATH, SUBPROTOCOL, TextSource};
 pub use settings::{Config, ConfigError};

@@ -421,11 +421,12 @@ async fn linger<T: Transport, A: Application>(connection: &Mutex<Connection<T, A
 
 #[cfg(test)]
 mod tests {
-    use super::super::routes::{Answer, PATH};
+    use super::super::routes::Answer;
     use super::super::service::Service;
     use super::super::transport::Readiness;
     use super::*;
     use crate::audio::{Encoding, Format};
+    use crate::session::message::PATH;
     use crate::tts::Tone;
     use crate::ws::endpoint::{Limits, Role};
     use hyper::Request;

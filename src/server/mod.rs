@@ -28,8 +28,7 @@ mod web;
 
 pub use admin::Admin;
 pub use listen::BindError;
-pub use routes::PATH;
-pub use service::{SUBPROTOCOL, Service};
+pub use service::Service;
 
 use crate::settings::Listen;
 use http1::Accepted;

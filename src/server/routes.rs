@@ -1,9 +1,10 @@
 //! Routes a request: the page in the browser, the list of voices, tickets, and opening handshakes.
 
-use super::service::{SUBPROTOCOL, Service};
+use super::service::Service;
 use super::upgrade::{self, Admitted};
 use super::web;
 use crate::access::{Pass, Visitor};
+use crate::session::message::{PATH, SUBPROTOCOL};
 use crate::ws::handshake::{self, Rejection};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -11,9 +12,6 @@ use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, He
 use hyper::{Method, Request, Response, Version};
 use std::net::IpAddr;
 use tokio::time::Instant;
-
-/// Path of the session's WebSocket.
-pub const PATH: &str = "/api/session/ws";
 
 /// Path of the list of voices.
 const VOICES_PATH: &str = "/api/voices";

@@ -42,9 +42,6 @@ const ECHO_READ_BUFFER_BYTES: usize = 4 * 1024;
 /// Seconds' worth of messages that may come at once.
 const MESSAGES_SECS: u32 = 10;
 
-/// Subprotocol that adds to the base protocol (RFC 6455 §1.9).
-pub const SUBPROTOCOL: &str = "aloud.v1";
-
 /// State that all connections of a service share.
 pub(crate) struct Shared {
     pub(crate) config: Config,

@@ -1,7 +1,7 @@
-//! What the server has for browsers: a page that speaks, and the module that any other page can use.
+//! Files for browsers: a page that speaks, and the module that any other page can use.
 //!
-//! All of it is in the binary. Addresses inside of it are relative, so that it works behind a proxy
-//! that serves it under a path of its own. Knows no session.
+//! The files are in the binary. Their links are relative, so that they work behind a proxy under any
+//! path.
 
 use crate::ws::handshake::Rejection;
 use http_body_util::Full;
@@ -12,12 +12,12 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 
-/// What the page may load and do: nothing but from this server, and WebSockets of the same host,
-/// which some browsers do not take for `'self'`.
+/// Content Security Policy of the page: it may load only from this server, and open WebSockets, which some
+/// browsers do not count as `'self'`.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// A file, and who it is for.
+/// A file and its audience.
 struct File {
     path: &'static str,
     content_type: &'static str,
@@ -72,8 +72,8 @@ const FILES: &[File] = &[
     },
 ];
 
-/// Answers a request for one of the files; `None` if there is none at this path, nor a WebSocket,
-/// whose client is better told so. What is not sent of it for HEAD is up to hyper.
+/// Answers a request for one of the files; `None` for another path, and for a handshake, which gets a
+/// better answer elsewhere. hyper leaves the body out for HEAD.
 pub(super) fn answer<B>(request: &Request<B>, has_demo: bool) -> Option<Response<Full<Bytes>>> {
     let file = FILES.iter().find(|file| file.path == request.uri().path())?;
     let upgrades = |to: &HeaderValue| to.as_bytes().eq_ignore_ascii_case(b"websocket");
@@ -120,7 +120,7 @@ impl File {
     }
 }
 
-/// Whether `If-None-Match` names this entity tag, weak or not (RFC 9110 §13.1.2).
+/// True if `If-None-Match` names this entity tag, weak or not (RFC 9110 §13.1.2).
 fn matches(known: &HeaderValue, etag: &str) -> bool {
     let Ok(known) = known.to_str() else { return false };
     known.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == etag)

@@ -114,6 +114,11 @@ impl Code {
         FAULTS.iter().map(|row| row.code)
     }
 
+    /// The code of this name on the wire.
+    pub fn from_name(name: &str) -> Option<Code> {
+        FAULTS.iter().find(|row| row.name == name).map(|row| row.code)
+    }
+
     const fn row(self) -> &'static Row {
         // The order of the rows is the order of the variants, which a test checks.
         &FAULTS[self as usize]

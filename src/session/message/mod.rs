@@ -21,6 +21,12 @@ pub use server::{
     WordTimes,
 };
 
+/// Path of the session's WebSocket.
+pub const PATH: &str = "/api/session/ws";
+
+/// Subprotocol that adds to the base protocol (RFC 6455 §1.9).
+pub const SUBPROTOCOL: &str = "aloud.v1";
+
 use fields::{Fields, bad, quoted, required, unknown_type};
 use std::fmt;
 

@@ -313,9 +313,10 @@ impl ServerMessage {
                 (Some(true), Some(offset)) => ServerMessage::Recovered { offset, index: index(fields)? },
                 _ => ServerMessage::NotRecovered { code: "" },
             },
-            "error" => {
-                ServerMessage::Error { message: required(fields.string("message")?, "message")?, fault: None }
-            }
+            "error" => ServerMessage::Error {
+                message: required(fields.string("message")?, "message")?,
+                fault: fault(fields)?,
+            },
             "session_end" => ServerMessage::SessionEnd { end: Usage::parse(fields)?.map(Box::new) },
             "flushed" | "paused" | "resumed" | "cancelled" | "go_away" | "warning" | "pong" => {
                 return Ok(None);
@@ -323,6 +324,14 @@ impl ServerMessage {
             other => return Err(unknown_type(other)),
         }))
     }
+}
+
+/// The code of an `error`, and the sentence that it is about. `None` for a server that speaks the base
+/// protocol only, or knows codes that this client does not.
+fn fault(fields: &mut Fields) -> Result<Option<(Code, Option<u64>)>, Fault> {
+    let code = fields.string("code")?.and_then(|name| Code::from_name(&name));
+    let index = number(fields, "index")?;
+    Ok(code.map(|code| (code, index)))
 }
 
 fn number(fields: &mut Fields, name: &str) -> Result<Option<u64>, Fault> {

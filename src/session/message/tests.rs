@@ -360,8 +360,8 @@ fn v1_server_messages_have_the_form_of_the_protocol() {
     let error = |code, index, rest: &str| {
         let message = "No.".to_owned();
         let json = format!(r#"{{"type":"error","message":"No.",{rest}}}"#);
-        let read = ServerMessage::Error { message: message.clone(), fault: None };
-        (ServerMessage::Error { message, fault: Some((code, index)) }, json, Some(read))
+        let message = ServerMessage::Error { message, fault: Some((code, index)) };
+        (message.clone(), json, Some(message))
     };
     // Message, JSON, and the parsed form: the same, the part that a client acts on, or nothing.
     let same = |message: ServerMessage, json: &str| (message.clone(), json.to_owned(), Some(message));
