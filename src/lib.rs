@@ -33,7 +33,7 @@
 //! | [`client`] | a client of the protocol | yes |
 //!
 //! - **[`Service`]** answers HTTP requests and starts sessions for the clients that
-//!   [`settings::Admission`] admits. It is a hyper service.
+//!   [`settings::Admission`] admits. It is a service of tower and of hyper.
 //! - **[`Server`]** puts a `Service` behind a listener, with deadlines. With the feature `http2` it
 //!   also accepts sessions as streams of HTTP/2 on the same port (RFC 8441).
 //! - **A connection** is one task around one `select!`. It owns its session, which moves in and out

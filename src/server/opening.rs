@@ -81,6 +81,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
 }
 
 /// The kind of connection that the first bytes show.
+#[expect(clippy::large_enum_variant, reason = "nearly every connection is a handshake")]
 pub(super) enum Kind {
     /// The first bytes are a whole request for a WebSocket, and what follows it.
     Handshake(Handshake),

@@ -497,8 +497,8 @@ mod tests {
             .await
             .unwrap();
         read_until(&mut client, b"session_end").await;
-        read_until(&mut client, &1008_u16.to_be_bytes()).await;
-        read_until(&mut client, Close::Silent.reason().as_bytes()).await;
+        let close = [&1008_u16.to_be_bytes(), Close::Silent.reason().as_bytes()].concat();
+        read_until(&mut client, &close).await;
         drop(client);
         timeout(Duration::from_secs(30), service.stop()).await.expect("nothing is left");
     }

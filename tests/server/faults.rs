@@ -662,7 +662,12 @@ async fn log_line_says_how_each_session_ended() {
             true,
             "by=\"server\" code=1000 reason=\"Session ended by client (the closing handshake was not finished)\"",
         ),
-        ("reads nothing", start("On and on."), false, "code=1008 reason=\"The client read nothing for too long"),
+        (
+            "reads nothing",
+            start("On and on."),
+            false,
+            "code=1008 reason=\"The client read nothing for too long",
+        ),
         (
             "has a fault of ours",
             start("Now."),
