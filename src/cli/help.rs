@@ -253,7 +253,8 @@ fn entry(command: &About, option: &Setting) -> String {
         entry.push_str(&hanging(&format!("  {name:<longest$}"), &plain(meaning), INDENT));
     }
     // A fact is not broken in the middle.
-    let facts: Vec<String> = facts.iter().map(|fact| format!("[{fact}]").replace(' ', "\u{a0}")).collect();
+    let facts: Vec<String> =
+        facts.iter().map(|fact| format!("[{}]", plain(fact)).replace(' ', "\u{a0}")).collect();
     entry.push_str(&wrapped(&facts.join(" "), WIDTH, INDENT).replace('\u{a0}', " "));
     entry
 }

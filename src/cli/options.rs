@@ -203,7 +203,7 @@ const OPTIONS: &[Setting] = &[
     Setting {
         short: "Address of the speech service.",
         long: "`http://HOST:PORT`, with a path if the service needs one.",
-        default: "https://api.elevenlabs.io for elevenlabs",
+        default: "`https://api.elevenlabs.io` for elevenlabs",
         ..text("engine-url", "URL", "http://HOST:PORT", Group::HttpEngine, OWN)
     },
     Setting {
