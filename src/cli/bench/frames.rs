@@ -4,7 +4,7 @@
 //! a copy and an allocation for each frame.
 
 /// A broken rule of the protocol, in words.
-pub(super) type Violation = &'static str;
+pub(super) type BrokenRule = &'static str;
 
 pub(super) const TEXT: u8 = 1;
 const BINARY: u8 = 2;
@@ -20,7 +20,7 @@ const MAX_CONTROL_BYTES: usize = 125;
 
 /// Next part of the data received.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Part<'a> {
+pub(super) enum FramePart<'a> {
     /// Number of bytes of a binary message; true if they are its last.
     Audio { bytes: usize, is_end: bool },
     /// Piece of a text message; true if it is its last.
@@ -66,7 +66,7 @@ impl Frames {
     pub(super) fn next<'s, 'i: 's>(
         &'s mut self,
         input: &mut &'i [u8],
-    ) -> Result<Option<Part<'s>>, Violation> {
+    ) -> Result<Option<FramePart<'s>>, BrokenRule> {
         if !self.is_in_frame && !self.begin(input)? {
             return Ok(None);
         }
@@ -85,7 +85,7 @@ impl Frames {
                 return Ok(None);
             }
             let len = std::mem::take(&mut self.control_len);
-            return Ok(Some(Part::Control { opcode: self.opcode, payload: &self.control[..len] }));
+            return Ok(Some(FramePart::Control { opcode: self.opcode, payload: &self.control[..len] }));
         }
         let is_end = self.is_final && !self.is_in_frame;
         let message = if self.opcode == 0 { self.message } else { self.opcode };
@@ -93,13 +93,13 @@ impl Frames {
             self.message = 0;
         }
         Ok(Some(match message {
-            TEXT => Part::Text { bytes: payload, is_end },
-            _ => Part::Audio { bytes: here, is_end },
+            TEXT => FramePart::Text { bytes: payload, is_end },
+            _ => FramePart::Audio { bytes: here, is_end },
         }))
     }
 
     /// Reads a header. True once it is complete.
-    fn begin(&mut self, input: &mut &[u8]) -> Result<bool, Violation> {
+    fn begin(&mut self, input: &mut &[u8]) -> Result<bool, BrokenRule> {
         loop {
             let need = match self.header_len {
                 0 | 1 => 2,
@@ -124,7 +124,7 @@ impl Frames {
     }
 
     /// Checks a complete header.
-    fn judge(&mut self, header_len: usize) -> Result<(), Violation> {
+    fn judge(&mut self, header_len: usize) -> Result<(), BrokenRule> {
         let [first, second, ..] = self.header;
         let (opcode, is_final) = (first & 0x0f, first & 0x80 != 0);
         let extended = &self.header[2..header_len];
@@ -170,7 +170,7 @@ fn extended_bytes(second: u8) -> usize {
 }
 
 /// Returns the code in the payload of a Close frame (RFC 6455 §5.5.1); `None` if the payload is empty.
-pub(super) fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
+pub(super) fn close_code(payload: &[u8]) -> Result<Option<u16>, BrokenRule> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return if payload.is_empty() { Ok(None) } else { Err("a Close has half a code") };
     };
@@ -208,26 +208,26 @@ mod tests {
     use super::*;
 
     /// Returns the parts of a stream of bytes that arrives in pieces of this size.
-    fn read(bytes: &[u8], piece: usize) -> Result<Vec<String>, Violation> {
+    fn read(bytes: &[u8], piece: usize) -> Result<Vec<String>, BrokenRule> {
         let mut frames = Frames::new();
         let (mut seen, mut audio, mut text) = (Vec::new(), 0, Vec::new());
         for mut input in bytes.chunks(piece) {
             while let Some(part) = frames.next(&mut input)? {
                 match part {
-                    Part::Audio { bytes, is_end } => {
+                    FramePart::Audio { bytes, is_end } => {
                         audio += bytes;
                         if is_end {
                             seen.push(format!("audio {}", std::mem::take(&mut audio)));
                         }
                     }
-                    Part::Text { bytes, is_end } => {
+                    FramePart::Text { bytes, is_end } => {
                         text.extend_from_slice(bytes);
                         if is_end {
                             seen.push(format!("text {}", text.escape_ascii()));
                             text.clear();
                         }
                     }
-                    Part::Control { opcode, payload } => {
+                    FramePart::Control { opcode, payload } => {
                         seen.push(format!("{opcode} {}", payload.escape_ascii()));
                     }
                 }
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn every_break_of_the_protocol_is_found() {
-        let table: &[(&[u8], Violation)] = &[
+        let table: &[(&[u8], BrokenRule)] = &[
             (&[0xc2, 0], "a reserved bit is set"),
             (&[0x92, 0], "a reserved bit is set"),
             (&[0x83, 0], "an opcode is reserved"),
