@@ -259,7 +259,7 @@ impl Listener {
         let stream = &mut self.stream;
         match message {
             ServerMessage::SessionStart { .. } if self.state == ListenerState::New => {
-                self.state = ListenerState::Quiet
+                self.state = ListenerState::Quiet;
             }
             ServerMessage::SessionStart { .. } => return Err(Trouble::new("session_start arrived twice")),
             ServerMessage::StreamStart { audio, .. } => self.format = Some(audio.0),
