@@ -158,7 +158,7 @@ pub(super) fn bench(asked: &Bench) -> Result<ExitCode, Box<dyn Error>> {
             Under::Own(own) => {
                 // One core is for the bench.
                 let threads = own.threads.unwrap_or_else(|| (run::threads(None) - 1).max(1));
-                let server = process::Server::start(asked, own, threads).await?;
+                let server = process::OwnServer::start(asked, own, threads).await?;
                 let (url, pid) = (server.url.clone(), server.pid());
                 let engine = if own.engine == Engine::Flite { "flite" } else { "tone" };
                 let plural = if threads == 1 { "" } else { "s" };

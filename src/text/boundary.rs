@@ -22,7 +22,7 @@ pub(super) struct Mark {
     pub(super) gap: Gap,
     /// Start of the text that follows.
     pub(super) next: usize,
-    pub(super) closed: bool,
+    pub(super) is_closed: bool,
 }
 
 /// Kind of a [`Mark`].
@@ -64,7 +64,7 @@ pub(super) enum Dotted {
     Leading,
     Numbered,
     Ending,
-    /// Initials, "p.m.", ordinals: the end only before a word that starts sentences.
+    /// Initials, "p.m.", has_ordinals: the end only before a word that starts sentences.
     Initial,
     /// "So do I.", unless another initial follows.
     Pronoun,
@@ -94,7 +94,7 @@ impl Mark {
             Gap::None => match terminator(c, language) {
                 Some(kind) => {
                     self.kind = match (self.kind, kind) {
-                        (Kind::Stop | Kind::Ellipsis, Kind::Stop | Kind::Ellipsis) if !self.closed => {
+                        (Kind::Stop | Kind::Ellipsis, Kind::Stop | Kind::Ellipsis) if !self.is_closed => {
                             Kind::Ellipsis
                         }
                         (Kind::Stop | Kind::Ellipsis, Kind::Strong | Kind::Wide) => kind,
@@ -103,7 +103,7 @@ impl Mark {
                     true
                 }
                 None if language::is_closer(c) => {
-                    self.closed = true;
+                    self.is_closed = true;
                     true
                 }
                 None => language::is_emoji(c) || language::extends(c),
@@ -171,11 +171,11 @@ impl Segmenter {
         let after = next[begin.len_utf8()..].chars().next();
         if mark.kind == Kind::Wide || language::is_ideographic(begin) && mark.kind != Kind::Ellipsis {
             // Japanese reported speech continues: 「はい。」と言った。
-            let reported = mark.closed && (begin == 'と' || begin == 'っ');
+            let reported = mark.is_closed && (begin == 'と' || begin == 'っ');
             return if reported { Verdict::Keep } else { Verdict::Cut };
         }
         let token = &self.buffer[mark.token.clone()];
-        let word = !mark.closed && token.len() <= MAX_WORD_BYTES && token.chars().all(char::is_alphabetic);
+        let word = !mark.is_closed && token.len() <= MAX_WORD_BYTES && token.chars().all(char::is_alphabetic);
         match mark.kind {
             Kind::Strong if word && !token.is_empty() && begin.is_uppercase() => Verdict::Cut,
             // "Node.js" and "Main.Java" are names.
@@ -205,13 +205,13 @@ impl Segmenter {
             return Verdict::Wait;
         }
         // "(?)" and "[...]" are asides, not ends.
-        if mark.closed && mark.token.is_empty() && self.buffer[..mark.token.start].ends_with(['(', '[']) {
+        if mark.is_closed && mark.token.is_empty() && self.buffer[..mark.token.start].ends_with(['(', '[']) {
             return Verdict::Keep;
         }
-        let casual = self.scan.begins_lower == Some(true) && !mark.closed;
+        let casual = self.scan.begins_lower == Some(true) && !mark.is_closed;
         match mark.kind {
             Kind::Line => Verdict::Keep,
-            Kind::Wide | Kind::Strong => cut(!(lower && mark.closed)),
+            Kind::Wide | Kind::Strong => cut(!(lower && mark.is_closed)),
             Kind::Ellipsis => cut(first.is_uppercase()),
             Kind::Stop => match self.classify(mark) {
                 Dotted::Word => cut(!lower || casual && mark.token.len() > 1),
@@ -245,7 +245,9 @@ impl Segmenter {
             return Dotted::Leading; // "1. Wash hands."
         }
         let last = token.rsplit('.').next().unwrap_or(token);
-        if self.language.ordinals && last.len() <= 2 && token.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+        if self.language.has_ordinals
+            && last.len() <= 2
+            && token.bytes().all(|b| b.is_ascii_digit() || b == b'.')
         {
             return Dotted::Initial; // "3. Mai", "24.12. abends"
         }

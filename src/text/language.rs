@@ -18,7 +18,7 @@ pub(super) struct Language {
     /// Words that start sentences and are not names. They decide after initials and dotted abbreviations.
     pub(super) starters: &'static str,
     /// True if a number with a dot is an ordinal ("3. Mai").
-    pub(super) ordinals: bool,
+    pub(super) has_ordinals: bool,
 }
 
 /// Matched in every language.
@@ -28,7 +28,7 @@ pub(super) const COMMON: Language = Language {
     numbered: "no nr fig p pp vol art tel",
     ending: "etc",
     starters: "",
-    ordinals: false,
+    has_ordinals: false,
 };
 
 const LANGUAGES: &[Language] = &[
@@ -43,7 +43,7 @@ const LANGUAGES: &[Language] = &[
                    If When While What Who Where Why How Yes No Now Not My Our Your His Her Its Their For \
                    From To As After Before Also However Although Because Since Once Let Please Here Today \
                    Tomorrow Some All Both Each Every Most Many",
-        ordinals: false,
+        has_ordinals: false,
     },
     Language {
         tags: "de",
@@ -54,7 +54,7 @@ const LANGUAGES: &[Language] = &[
         starters: "Der Die Das Dem Den Ein Eine Er Sie Es Wir Ich Ihr Du Und Aber Oder Doch Dann Da Dort \
                    Hier Wenn Weil Als Nach Vor Im In Am An Auf Bei Mit Für Von Zu Bitte Danach Diese Dieser \
                    Dieses Was Wer Wie Wo Warum Heute Jetzt Nun Auch Nur Nicht Man Alle Kein Keine Ja Nein",
-        ordinals: true,
+        has_ordinals: true,
     },
     Language {
         tags: "fr",
@@ -64,7 +64,7 @@ const LANGUAGES: &[Language] = &[
         starters: "Le La Les Un Une Des Il Elle Ils Elles On Je Tu Nous Vous Ce Cette Ces Cela Et Mais Ou \
                    Donc Or Car Si Quand Comme Dans En À Au Aux Pour Par Sur Avec Sans Puis Ensuite Oui Non \
                    Mon Ma Mes Son Sa Ses Qui Que Quoi Où Ici Là",
-        ordinals: false,
+        has_ordinals: false,
     },
     Language {
         tags: "es ca gl",
@@ -73,7 +73,7 @@ const LANGUAGES: &[Language] = &[
         ending: "cía s.a",
         starters: "El La Los Las Un Una Él Ella Ellos Yo Tú Nosotros Esto Este Esta Y Pero O Si Cuando Como \
                    En Con Sin Por Para De Después Luego Sí No Mi Su Qué Quién Dónde Aquí Hoy Ya Es",
-        ordinals: false,
+        has_ordinals: false,
     },
     Language {
         tags: "it",
@@ -82,7 +82,7 @@ const LANGUAGES: &[Language] = &[
         ending: "ecc s.p.a s.r.l",
         starters: "Il Lo La I Gli Le Un Una Lui Lei Loro Io Tu Noi Voi Questo Questa E Ma O Se Quando Come \
                    In Con Per Da Di A Poi Sì No Mio Suo Che Chi Dove Qui Oggi È",
-        ordinals: false,
+        has_ordinals: false,
     },
     Language {
         tags: "pt",
@@ -91,7 +91,7 @@ const LANGUAGES: &[Language] = &[
         ending: "cia ltda s.a",
         starters: "O A Os As Um Uma Ele Ela Eles Eu Tu Nós Você Isto Isso Este Esta E Mas Ou Se Quando Como \
                    Em No Na Com Por Para De Depois Sim Não Meu Seu Que Quem Onde Aqui Hoje É",
-        ordinals: false,
+        has_ordinals: false,
     },
     Language {
         tags: "nl",
@@ -100,7 +100,7 @@ const LANGUAGES: &[Language] = &[
         ending: "enz e.d",
         starters: "De Het Een Hij Zij Ze Wij We Ik Jij Je U Dit Dat Deze Die En Maar Of Als Toen Dan Daar \
                    Hier In Op Aan Met Voor Van Naar Na Ja Nee Mijn Zijn Wat Wie Waar Er Nu Vandaag",
-        ordinals: false,
+        has_ordinals: false,
     },
     Language {
         tags: "no nb nn da sv",
@@ -110,7 +110,7 @@ const LANGUAGES: &[Language] = &[
         starters: "Det Den De En Et Ett Han Hun Hon Vi Jeg Jag Du Dette Detta Og Och Men Eller Hvis Om Når \
                    När Så Da Då Der Där Her Här I På Med For För Til Till Fra Från Ja Nei Nej Min Sin Hva \
                    Hvad Vad Nå Nu",
-        ordinals: true,
+        has_ordinals: true,
     },
     Language {
         tags: "el",
@@ -119,7 +119,7 @@ const LANGUAGES: &[Language] = &[
         ending: "κ.λπ κλπ κ.ά",
         starters: "Ο Η Το Οι Τα Ένας Μια Αυτός Αυτή Αυτό Εγώ Εσύ Εμείς Και Αλλά Αν Όταν Στο Στη Με Για Από \
                    Ναι Όχι Τι Πού Πώς Εδώ Εκεί",
-        ordinals: false,
+        has_ordinals: false,
     },
 ];
 

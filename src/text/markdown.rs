@@ -25,12 +25,12 @@ pub(super) struct Cleaner {
     held_chars: usize,
     /// The last character written, and white space to write before the next one.
     previous: Option<char>,
-    space: bool,
+    has_space: bool,
     /// LineKind breaks since then, at most two: two make a paragraph.
     breaks: usize,
-    code: bool,
+    is_code: bool,
     table: TableState,
-    after_emoji: bool,
+    is_after_emoji: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -91,7 +91,7 @@ impl Cleaner {
             self.begin_line(None, out);
         }
         self.settle(out);
-        if std::mem::take(&mut self.space) {
+        if std::mem::take(&mut self.has_space) {
             out.push(' ');
         }
     }
@@ -177,7 +177,7 @@ impl Cleaner {
             self.paragraph(out);
         }
         self.line = LineKind::Beginning;
-        self.code = false;
+        self.is_code = false;
         self.table = TableState::None;
         self.put_line_break(out);
     }
@@ -207,7 +207,7 @@ impl Cleaner {
                 if tag.contains(['@', ':']) && !tag.contains(char::is_whitespace) {
                     self.put_all(&tag, out); // an address
                 }
-                self.space |= tag.starts_with("br");
+                self.has_space |= tag.starts_with("br");
             }
             Inline::Tag if self.held.is_empty() && !(c.is_ascii_alphabetic() || c == '/' || c == '!') => {
                 self.settle(out);
@@ -259,7 +259,7 @@ impl Cleaner {
                 self.open(Inline::Run(c));
                 self.hold(c);
             }
-            _ if self.code => self.put(c, out),
+            _ if self.is_code => self.put(c, out),
             '*' | '_' | '~' => {
                 self.open(Inline::Run(c));
                 self.hold(c);
@@ -271,7 +271,7 @@ impl Cleaner {
             '<' => self.open(Inline::Tag),
             '|' if self.table != TableState::None => {
                 self.table = TableState::Cell;
-                self.space = false;
+                self.has_space = false;
             }
             _ => self.put(c, out),
         }
@@ -294,9 +294,9 @@ impl Cleaner {
         match inline {
             // A backslash at the end of a line is a line break.
             Inline::Text | Inline::Escape | Inline::Address(_) | Inline::Reference => {}
-            Inline::Run('`') => self.code = !self.code,
+            Inline::Run('`') => self.is_code = !self.is_code,
             Inline::Run(mark) => {
-                let before = if self.space { None } else { self.previous.filter(|c| !c.is_whitespace()) };
+                let before = if self.has_space { None } else { self.previous.filter(|c| !c.is_whitespace()) };
                 let after = next.filter(|c| !c.is_whitespace());
                 let literal = match (before, after) {
                     (None, None) => true,
@@ -347,24 +347,24 @@ impl Cleaner {
 
     fn put(&mut self, c: char, out: &mut String) {
         // Joiners have a meaning in other scripts, so they are removed only after an emoji.
-        let emoji = is_emoji(c) && (c != '\u{200d}' || self.after_emoji);
+        let emoji = is_emoji(c) && (c != '\u{200d}' || self.is_after_emoji);
         if c.is_whitespace() {
-            self.space = true;
-            self.after_emoji = false;
+            self.has_space = true;
+            self.is_after_emoji = false;
             return;
         }
-        self.after_emoji = emoji;
+        self.is_after_emoji = emoji;
         if emoji {
             return;
         }
         if self.table == TableState::Cell {
             self.table = TableState::Row;
-            self.space = false;
+            self.has_space = false;
             if self.previous.is_some_and(|p| !p.is_whitespace()) {
                 out.push_str(", ");
             }
         }
-        if std::mem::take(&mut self.space) {
+        if std::mem::take(&mut self.has_space) {
             out.push(' ');
         }
         out.push(c);
@@ -373,8 +373,8 @@ impl Cleaner {
     }
 
     fn put_line_break(&mut self, out: &mut String) {
-        self.space = false;
-        self.after_emoji = false;
+        self.has_space = false;
+        self.is_after_emoji = false;
         if self.previous.is_some() && self.breaks < 2 {
             self.breaks += 1;
             self.previous = Some('\n');

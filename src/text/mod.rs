@@ -80,7 +80,7 @@ pub struct Segmenter {
     cleaner: Cleaner,
     ready: VecDeque<String>,
     ready_chars: usize,
-    first: bool,
+    is_first: bool,
     /// The current segment, from its first character that is not white space.
     buffer: String,
     chars: usize,
@@ -100,7 +100,7 @@ impl Segmenter {
             cleaner: Cleaner::default(),
             ready: VecDeque::new(),
             ready_chars: 0,
-            first: true,
+            is_first: true,
             buffer: String::new(),
             chars: 0,
             scan: Scan::default(),
@@ -179,7 +179,7 @@ impl Segmenter {
             || self.scan.words > MAX_WORDS
         {
             self.emit(self.best_cut(c, at));
-        } else if clause && self.first && self.settings.first_clause && self.is_first_clause() {
+        } else if clause && self.is_first && self.settings.first_clause && self.is_first_clause() {
             self.emit(self.scan.clause);
         }
     }
@@ -226,7 +226,7 @@ impl Segmenter {
                     mark.end = mark.next + bytes;
                     mark.gap = space;
                     mark.next = after;
-                    mark.closed = true;
+                    mark.is_closed = true;
                     self.mark = Some(mark);
                     return false;
                 }
@@ -240,7 +240,7 @@ impl Segmenter {
                 let (end, gap) = if kind == Kind::Line { (at, space) } else { (after, Gap::None) };
                 let token = self.scan.token.unwrap_or(at).min(at)..at;
                 let before = self.scan.last_token.clone();
-                self.mark = Some(Mark { kind, token, before, end, gap, next: after, closed: false });
+                self.mark = Some(Mark { kind, token, before, end, gap, next: after, is_closed: false });
                 if gap == Gap::Paragraph {
                     self.end_sentence(end);
                     return true;
@@ -291,7 +291,7 @@ impl Segmenter {
         if !segment.is_empty() {
             self.ready_chars += segment.chars().count();
             self.ready.push_back(segment.to_owned());
-            self.first = false;
+            self.is_first = false;
         }
         self.chars = 0;
         self.scan = Scan::default();

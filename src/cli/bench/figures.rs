@@ -132,7 +132,7 @@ pub(super) struct Spent {
 
 /// CPU of the bench itself in the window.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Own {
+pub(super) struct BenchCpu {
     pub(super) cpu: Option<Duration>,
     /// Time in which the bench was ready to run and had no core.
     pub(super) waited: Option<Duration>,
@@ -151,7 +151,7 @@ pub(super) struct Report<'a> {
     pub(super) window: Window,
     pub(super) tally: Tally,
     pub(super) spent: Spent,
-    pub(super) own: Own,
+    pub(super) own: BenchCpu,
     pub(super) is_interrupted: bool,
 }
 
@@ -181,7 +181,7 @@ impl Report<'_> {
 
     /// True if the bench limited the figures: its core was full, with the bench or with other programs.
     fn was_full(&self) -> bool {
-        let Own { cpu, waited } = self.own;
+        let BenchCpu { cpu, waited } = self.own;
         cpu.is_some_and(|cpu| self.cores(cpu + waited.unwrap_or_default()) >= FULL)
     }
 

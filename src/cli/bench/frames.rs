@@ -9,11 +9,11 @@ use aloud::ws::header::{self, Header, MAX_CONTROL_BYTES, Reader};
 pub(super) use aloud::ws::header::{CLOSE, PING, PONG, TEXT};
 
 /// The rule that the server broke, as a sentence.
-pub(super) type Violation = &'static str;
+pub(super) type BrokenRule = &'static str;
 
 /// The next part of the bytes that arrived.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Part<'a> {
+pub(super) enum FramePart<'a> {
     /// Bytes of a binary message; `is_end` if they are its last.
     Audio { bytes: usize, is_end: bool },
     /// A piece of a text message; `is_end` if it is its last.
@@ -49,7 +49,7 @@ impl Frames {
     pub(super) fn next<'s, 'i: 's>(
         &'s mut self,
         input: &mut &'i [u8],
-    ) -> Result<Option<Part<'s>>, Violation> {
+    ) -> Result<Option<FramePart<'s>>, BrokenRule> {
         let frame = match self.frame {
             Some(frame) => frame,
             None => {
@@ -76,18 +76,18 @@ impl Frames {
                 return Ok(None);
             }
             let len = std::mem::take(&mut self.control_len);
-            return Ok(Some(Part::Control { opcode: frame.opcode, payload: &self.control[..len] }));
+            return Ok(Some(FramePart::Control { opcode: frame.opcode, payload: &self.control[..len] }));
         }
         let is_end = frame.is_final && is_whole;
         Ok(Some(match frame.message {
-            TEXT => Part::Text { bytes: payload, is_end },
-            _ => Part::Audio { bytes: here, is_end },
+            TEXT => FramePart::Text { bytes: payload, is_end },
+            _ => FramePart::Audio { bytes: here, is_end },
         }))
     }
 }
 
 /// The code of a Close frame's payload (RFC 6455 §5.5.1); `None` where there is none.
-pub(super) fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
+pub(super) fn close_code(payload: &[u8]) -> Result<Option<u16>, BrokenRule> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return if payload.is_empty() { Ok(None) } else { Err("a Close has half a code") };
     };
@@ -113,26 +113,26 @@ mod tests {
     use super::*;
 
     /// The parts of a stream of bytes that comes in pieces of this size.
-    fn read(bytes: &[u8], piece: usize) -> Result<Vec<String>, Violation> {
+    fn read(bytes: &[u8], piece: usize) -> Result<Vec<String>, BrokenRule> {
         let mut frames = Frames::new();
         let (mut seen, mut audio, mut text) = (Vec::new(), 0, Vec::new());
         for mut input in bytes.chunks(piece) {
             while let Some(part) = frames.next(&mut input)? {
                 match part {
-                    Part::Audio { bytes, is_end } => {
+                    FramePart::Audio { bytes, is_end } => {
                         audio += bytes;
                         if is_end {
                             seen.push(format!("audio {}", std::mem::take(&mut audio)));
                         }
                     }
-                    Part::Text { bytes, is_end } => {
+                    FramePart::Text { bytes, is_end } => {
                         text.extend_from_slice(bytes);
                         if is_end {
                             seen.push(format!("text {}", text.escape_ascii()));
                             text.clear();
                         }
                     }
-                    Part::Control { opcode, payload } => {
+                    FramePart::Control { opcode, payload } => {
                         seen.push(format!("{opcode} {}", payload.escape_ascii()));
                     }
                 }
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn every_break_of_the_protocol_is_found() {
-        let table: &[(&[u8], Violation)] = &[
+        let table: &[(&[u8], BrokenRule)] = &[
             (&[0xc2, 0], "A reserved bit is set, but no extension was agreed on."),
             (&[0x92, 0], "A reserved bit is set, but no extension was agreed on."),
             (&[0x83, 0], "The opcode is reserved."),

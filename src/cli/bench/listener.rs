@@ -4,7 +4,7 @@
 //! a buffer of the owner.
 
 use super::figures::{Tally, Trouble};
-use super::frames::{self, Frames, Part, Violation};
+use super::frames::{self, BrokenRule, FramePart, Frames};
 use aloud::audio::Format;
 use aloud::session::message::{ClientMessage, ServerMessage};
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ pub(super) struct Listener {
     frames: Frames,
     /// Current text message so far.
     text: Vec<u8>,
-    state: State,
+    state: ListenerState,
     /// Time at which the next stream starts.
     next_start: Option<Instant>,
     /// True once no further stream starts.
@@ -43,11 +43,11 @@ pub(super) struct Listener {
     /// True once a Close was sent.
     has_closed: bool,
     format: Option<Format>,
-    stream: Stream,
+    stream: StreamProgress,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ListenerState {
     /// Waiting for `session_start`.
     New,
     /// Between two streams.
@@ -60,7 +60,7 @@ enum State {
 
 /// Progress of a stream.
 #[derive(Debug)]
-struct Stream {
+struct StreamProgress {
     asked: Instant,
     /// Time of the first audio: playback starts here.
     first: Option<Instant>,
@@ -75,9 +75,9 @@ struct Stream {
     is_in_sentence: bool,
 }
 
-impl Stream {
-    fn asked(now: Instant) -> Stream {
-        Stream {
+impl StreamProgress {
+    fn asked(now: Instant) -> StreamProgress {
+        StreamProgress {
             asked: now,
             first: None,
             last: None,
@@ -95,23 +95,23 @@ impl Listener {
             number,
             frames: Frames::new(),
             text: Vec::new(),
-            state: State::New,
+            state: ListenerState::New,
             next_start: None,
             is_leaving: false,
             has_closed: false,
             format,
-            stream: Stream::asked(now),
+            stream: StreamProgress::asked(now),
         }
     }
 
     /// True once the server's first message has arrived.
     pub(super) fn is_greeted(&self) -> bool {
-        self.state != State::New
+        self.state != ListenerState::New
     }
 
     /// True once the closing handshake is complete, apart from bytes still to send.
     pub(super) fn is_closed(&self) -> bool {
-        self.state == State::Closed
+        self.state == ListenerState::Closed
     }
 
     /// Returns the time at which [`start`](Self::start) is due; `None` before the first stream and during one.
@@ -127,8 +127,8 @@ impl Listener {
     /// Starts a stream. After its end, the next one is due.
     pub(super) fn start(&mut self, habits: &Habits, now: Instant, out: &mut Vec<u8>) {
         self.next_start = None;
-        self.stream = Stream::asked(now);
-        self.state = State::Streaming;
+        self.stream = StreamProgress::asked(now);
+        self.state = ListenerState::Streaming;
         frames::push(frames::TEXT, habits.start.as_bytes(), MASK, out);
     }
 
@@ -172,13 +172,13 @@ impl Listener {
                 Err(violation) => break Err(broken(violation)),
             };
             let result = match part {
-                Part::Audio { bytes: len, is_end } => {
+                FramePart::Audio { bytes: len, is_end } => {
                     bytes += len as u64;
                     count += u64::from(is_end);
                     self.hear(len, is_end, now, tally)
                 }
-                Part::Text { bytes, is_end } => self.read(bytes, is_end, now, habits, tally),
-                Part::Control { opcode, payload } => self.control(opcode, payload, out),
+                FramePart::Text { bytes, is_end } => self.read(bytes, is_end, now, habits, tally),
+                FramePart::Control { opcode, payload } => self.control(opcode, payload, out),
             };
             if result.is_err() {
                 break result;
@@ -187,7 +187,7 @@ impl Listener {
         self.frames = frames;
         tally.heard(self.number, count, bytes);
         if bytes > 0
-            && self.state == State::Streaming
+            && self.state == ListenerState::Streaming
             && let Some(last) = self.stream.last.replace(now)
         {
             tally.window.gaps.add(now - last);
@@ -253,16 +253,21 @@ impl Listener {
             Ok(None) => return Ok(()),
             Err(fault) => return Err(Trouble::new(format!("an invalid message: {fault}"))),
         };
-        if self.state == State::New && !matches!(message, ServerMessage::SessionStart { .. }) {
+        if self.state == ListenerState::New && !matches!(message, ServerMessage::SessionStart { .. }) {
             return Err(Trouble::new("session_start is not the first message"));
         }
         let stream = &mut self.stream;
         match message {
-            ServerMessage::SessionStart { .. } if self.state == State::New => self.state = State::Quiet,
+            ServerMessage::SessionStart { .. } if self.state == ListenerState::New => {
+                self.state = ListenerState::Quiet;
+            }
             ServerMessage::SessionStart { .. } => return Err(Trouble::new("session_start arrived twice")),
             ServerMessage::StreamStart { audio, .. } => self.format = Some(audio.0),
             ServerMessage::Text { index, .. } => {
-                if self.state != State::Streaming || stream.is_in_sentence || index != stream.next_index {
+                if self.state != ListenerState::Streaming
+                    || stream.is_in_sentence
+                    || index != stream.next_index
+                {
                     return Err(Trouble::new("text out of order"));
                 }
                 stream.is_in_sentence = true;
@@ -279,11 +284,11 @@ impl Listener {
             }
             ServerMessage::Error { message, .. } => tally.trouble(Trouble::reported(&message)),
             ServerMessage::SessionEnd { end } => {
-                if self.state != State::Streaming && !self.is_leaving {
+                if self.state != ListenerState::Streaming && !self.is_leaving {
                     return Err(Trouble::new("session_end outside of a stream"));
                 }
                 stream.is_in_sentence = false;
-                self.state = State::Quiet;
+                self.state = ListenerState::Quiet;
                 let wasted = end.map(|end| Duration::from_millis(end.1.wasted_ms));
                 tally.ended(wasted, self.is_leaving);
                 self.next_start = (!self.is_leaving).then(|| self.heard_at(habits, now));
@@ -308,7 +313,7 @@ impl Listener {
             frames::PING => frames::push(frames::PONG, payload, MASK, out),
             frames::CLOSE => {
                 let code = frames::close_code(payload).map_err(broken)?;
-                self.state = State::Closed;
+                self.state = ListenerState::Closed;
                 if !std::mem::replace(&mut self.has_closed, true) {
                     // The answer has the same code (RFC 6455 §5.5.1).
                     frames::push(frames::CLOSE, &payload[..payload.len().min(2)], MASK, out);
@@ -324,6 +329,6 @@ impl Listener {
     }
 }
 
-fn broken(violation: Violation) -> Trouble {
+fn broken(violation: BrokenRule) -> Trouble {
     Trouble::new(format!("WebSocket protocol broken: {violation}"))
 }

@@ -1,6 +1,6 @@
 //! The load: connections that open, listen and leave, all in one thread; and the measurement.
 
-use super::figures::{Own, Report, Spent, Tally, Trouble, Window, count};
+use super::figures::{BenchCpu, Report, Spent, Tally, Trouble, Window, count};
 use super::listener::{Habits, Listener};
 use super::opening::Target;
 use super::process;
@@ -68,14 +68,14 @@ struct Load {
 }
 
 /// One connection.
-struct Link {
+struct OpenLink {
     socket: TcpStream,
     listener: Listener,
     /// Bytes to send.
     out: Vec<u8>,
 }
 
-impl Link {
+impl OpenLink {
     /// Reads the server's next bytes and passes them to the listener.
     ///
     /// # Cancel safety
@@ -117,12 +117,12 @@ impl Load {
     }
 
     /// Opens a connection and reads the server's first message.
-    async fn open(&self, number: usize) -> Result<Link, Trouble> {
+    async fn open(&self, number: usize) -> Result<OpenLink, Trouble> {
         let begun = Instant::now();
         let opened = self.target.open().await?;
         self.tally().window.handshakes.add(begun.elapsed());
         let listener = Listener::new(number, self.habits.format, begun);
-        let mut link = Link { socket: opened.socket, listener, out: Vec::new() };
+        let mut link = OpenLink { socket: opened.socket, listener, out: Vec::new() };
         let now = Instant::now();
         link.listener.take(&opened.early, now, &self.habits, &mut self.tally(), &mut link.out)?;
         let greeted = async {
@@ -137,7 +137,7 @@ impl Load {
     }
 
     /// Runs one listener, on `link` or a new connection. Drops `arrived` once it is open.
-    async fn listen(self: Arc<Load>, number: usize, link: Option<Link>, arrived: mpsc::Sender<()>) {
+    async fn listen(self: Arc<Load>, number: usize, link: Option<OpenLink>, arrived: mpsc::Sender<()>) {
         let link = match link {
             Some(link) => Ok(link),
             None => {
@@ -165,7 +165,7 @@ impl Load {
         }
     }
 
-    async fn converse(&self, number: usize, link: &mut Link) -> Result<(), Trouble> {
+    async fn converse(&self, number: usize, link: &mut OpenLink) -> Result<(), Trouble> {
         let mut phase = self.phase.subscribe();
         phase.mark_changed();
         loop {
@@ -236,7 +236,7 @@ pub(super) struct Measured {
     window: Window,
     tally: Tally,
     spent: Spent,
-    own: Own,
+    own: BenchCpu,
     is_interrupted: bool,
 }
 
@@ -276,7 +276,7 @@ pub(super) async fn measure(
         () = &mut stop => return Err(interrupted()),
         first = load.open(0) => first.map_err(|trouble| trouble.kind().to_owned())?,
     };
-    let mut screen = Screen::new(asked.mode);
+    let mut screen = ProgressLine::new(asked.mode);
     let mut tasks = JoinSet::new();
     if asked.mode == Mode::Handshake {
         drop(first);
@@ -328,12 +328,12 @@ pub(super) async fn measure(
     let _ = timeout(LEAVING_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await;
     screen.clear();
     let tally = std::mem::replace(&mut *load.tally(), Tally::new(0));
-    let own = Own { cpu: between(before.2, after.2), waited: between(before.3, after.3) };
+    let own = BenchCpu { cpu: between(before.2, after.2), waited: between(before.3, after.3) };
     Ok(Measured { open, time: after.0 - before.0, window, tally, spent, own, is_interrupted })
 }
 
 /// The progress line, if stderr is a terminal.
-struct Screen {
+struct ProgressLine {
     mode: Mode,
     is_terminal: bool,
     begun: Instant,
@@ -341,10 +341,10 @@ struct Screen {
     drawn: (Instant, u64, u64),
 }
 
-impl Screen {
-    fn new(mode: Mode) -> Screen {
+impl ProgressLine {
+    fn new(mode: Mode) -> ProgressLine {
         let now = Instant::now();
-        Screen { mode, is_terminal: io::stderr().is_terminal(), begun: now, drawn: (now, 0, 0) }
+        ProgressLine { mode, is_terminal: io::stderr().is_terminal(), begun: now, drawn: (now, 0, 0) }
     }
 
     /// Shows the progress until a future is ready. True if `stop` came first.

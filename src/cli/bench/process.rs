@@ -23,19 +23,19 @@ const FRAME_MS: u32 = 20;
 const TONE_SECONDS: f64 = 60.0;
 
 /// A server in its own process, so that its figures are separate from the bench's. Dropping it kills the process.
-pub(super) struct Server {
+pub(super) struct OwnServer {
     child: Child,
     /// Kept open while the server runs, because it may write to it.
     _stdout: BufReader<ChildStdout>,
     pub(super) url: String,
 }
 
-impl Server {
+impl OwnServer {
     /// Starts this program on a free port of the loopback interface.
     ///
     /// # Errors
     /// The output of the server if it did not start.
-    pub(super) async fn start(asked: &Bench, own: &Own, threads: usize) -> Result<Server, Box<dyn Error>> {
+    pub(super) async fn start(asked: &Bench, own: &Own, threads: usize) -> Result<OwnServer, Box<dyn Error>> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", "--listen=127.0.0.1:0", "--no-warm-up"]);
         command.arg(match own.engine {
@@ -76,7 +76,7 @@ impl Server {
             return Err(format!("the server did not start: {}", words.trim()).into());
         };
         let url = format!("ws://{address}{}", aloud::PATH);
-        Ok(Server { child, _stdout: stdout, url })
+        Ok(OwnServer { child, _stdout: stdout, url })
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
