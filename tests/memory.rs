@@ -141,7 +141,7 @@ fn leaves_nothing(config: Config, delivery: &Value, recovers: bool) {
     let server = runtime.block_on(start_with(config, Arc::new(Fresh)));
     let (kept, most) = left(&runtime, KEPT_BYTES, round(&server, delivery, recovers));
     println!("{delivery}: {most} bytes at most, {kept} of them kept");
-    assert!(most > (SESSIONS * 8 * CHUNK_BYTES) as u64, "{most} bytes are less than what is sent");
+    assert!(most > (SESSIONS * 8 * CHUNK_BYTES) as u64, "the peak of {most} bytes is below the bytes sent");
     assert!(kept <= KEPT_BYTES, "{kept} bytes of {most} are left");
     for n in 2..5 {
         let (more, most) = left(&runtime, room, round(&server, delivery, recovers));

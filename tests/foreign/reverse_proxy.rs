@@ -276,7 +276,7 @@ async fn reload_loses_no_byte(kind: Kind, test: &str) {
             Some(Frame::Text(message)) if message["type"] == "session_end" => break,
             Some(Frame::Text(_)) => {}
             Some(Frame::Close(Some((1001, _)))) | None => {
-                assert!(!came_back, "once is enough");
+                assert!(!came_back, "reconnected a second time");
                 came_back = true;
                 (client, _) = shake_hands(&proxy, true).await;
                 let (id, token) = (&greeting["sessionId"], &greeting["token"]);

@@ -67,7 +67,7 @@ async fn attacked(test: &str, mode: &[&str]) -> Option<(usize, Duration)> {
             held.entry(socket).or_insert(now);
         }
         most = most.max(held.len());
-        assert!(longest < DEADLINE + LINGER + SLACK, "held for {longest:?}");
+        assert!(longest < DEADLINE + LINGER + SLACK, "a connection stayed open for {longest:?}");
         is_over = is_over || attack.try_wait().unwrap().is_some();
         n += 1;
         if n % 10 == 0 {

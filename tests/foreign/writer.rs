@@ -42,7 +42,7 @@ impl Mock {
         });
         // It keeps logging, and its pipe must stay open.
         std::thread::spawn(move || lines.for_each(drop));
-        Some(Mock { child, address: address.expect("it says where it listens") })
+        Some(Mock { child, address: address.expect("the program prints its address") })
     }
 
     /// Asks its control interface.

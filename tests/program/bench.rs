@@ -256,7 +256,10 @@ fn bench_measures_any_server_of_the_base_protocol() {
     assert_eq!((code, &figures["errors"]), (0, &json!({})), "{figures}");
     let streams = figures["streams"].as_f64().unwrap() / figures["seconds"].as_f64().unwrap();
     let frames = figures["frames_per_s"].as_f64().unwrap();
-    assert!(streams > 0.0 && (frames / streams - 2.0).abs() < 0.5, "two messages of audio each: {figures}");
+    assert!(
+        streams > 0.0 && (frames / streams - 2.0).abs() < 0.5,
+        "each stream has two audio frames: {figures}"
+    );
     assert!(figures["server_rss_bytes_per_connection"].is_null(), "the process is unknown");
     let (figures, code) = measured(&["--url", &url, "--mode=handshake", "--seconds=0.1", "--connections=1"]);
     assert_eq!((code, &figures["errors"]), (0, &json!({})), "{figures}");

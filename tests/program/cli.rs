@@ -131,7 +131,7 @@ fn say_reads_stdin_and_writes_stdout() {
     let file = folder.file("same.wav");
     assert!(run(&["say", "Good evening. The kettle is on.", "-o", &file]).status.success());
     let bytes = std::fs::read(&file).unwrap();
-    assert!(piped == wav(&bytes).2, "the same speech, whichever way it goes");
+    assert!(piped == wav(&bytes).2, "stdout and file hold the same speech");
 }
 
 #[test]

@@ -250,7 +250,7 @@ async fn sessions_recover_on_any_thread() {
             (client, frames)
         });
     }
-    assert!(moved > 0, "none came back on another thread than it was on");
+    assert!(moved > 0, "no session recovered on another thread");
     let mut idle = Vec::new();
     for listening in listening {
         let (client, frames) = listening.await;

@@ -166,7 +166,7 @@ async fn token_is_accepted_in_each_carrier() {
         assert_eq!(head.status, expected, "{path} {lines}");
         let protocol = head.header("sec-websocket-protocol");
         let offered = lines.contains("aloud.v1") && expected == 101;
-        assert_eq!(protocol.as_deref(), offered.then_some("aloud.v1"), "never echoed");
+        assert_eq!(protocol.as_deref(), offered.then_some("aloud.v1"), "the credential is never echoed");
         let challenge = head.header("www-authenticate");
         match expected {
             401 => assert!(challenge.unwrap().starts_with("Bearer"), "{lines}"),
@@ -265,7 +265,7 @@ async fn audio_buffered_for_a_client_is_bounded() {
     let mut poured = 0;
     while tokio::time::timeout(Duration::from_secs(5), sink.write(&[7; 1024])).await.is_ok() {
         poured += 2048;
-        assert!(poured < 1 << 20, "never braked");
+        assert!(poured < 1 << 20, "the engine is not held back");
     }
     assert!(poured < 256 * 1024, "{poured} bytes");
 }
@@ -288,7 +288,7 @@ async fn ticket_opens_one_connection() {
     let answer: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(answer["expiresInMs"], 30_000);
     let ticket = answer["ticket"].as_str().unwrap();
-    assert_eq!(request(&server, &bearer(ticket)).await.0.status, 401, "it is none for another");
+    assert_eq!(request(&server, &bearer(ticket)).await.0.status, 401, "a ticket buys no other ticket");
     let carried = format!("Sec-WebSocket-Protocol: aloud.v1, bearer.{ticket}\r\n");
     let held = enter(&server, &carried).await;
     assert_eq!(status(&server, &carried).await, 401, "used");
@@ -470,7 +470,9 @@ async fn sessions_of_a_client_are_limited_and_suspended_ones_count() {
             third.say(START).await;
             match message(&mut third).await["type"].as_str().unwrap() {
                 "error" => sleep(Duration::from_millis(50)).await,
-                begun => break assert_eq!(begun, "stream_start", "its time is over"),
+                begun => {
+                    break assert_eq!(begun, "stream_start", "the quota is free after the resume window");
+                }
             }
         }
     })
@@ -489,7 +491,7 @@ async fn characters_of_a_client_are_limited_across_its_sessions() {
     second.say(&json!({"type": "start_session", "prompt": long}).to_string()).await;
     let frames = second.read_until("close").await;
     let ends = frames.iter().filter(|frame| frame.kind() == "sentence_end").count();
-    assert!((1..=2).contains(&ends), "what was begun: {ends}");
+    assert!((1..=2).contains(&ends), "only sentences in flight are spoken: {ends}");
     assert!(messages(&frames).iter().any(|message| message["code"] == "text_too_long"));
     assert!(matches!(frames.last(), Some(Frame::Close(Some((4413, _))))), "{frames:?}");
     // Neither a new connection nor the existing session gets more characters.
@@ -709,7 +711,7 @@ async fn descriptors_exhausted_leave_the_server_running() {
     }
     drop(held.drain(..99));
     let mut last = held.pop().unwrap();
-    assert_eq!(last.read_head().await.status, 101, "once there is room");
+    assert_eq!(last.read_head().await.status, 101, "served once descriptors are free");
     let mut late = support::session(serving.addr).await;
     late.say(START).await;
     late.read_until("session_end").await;

@@ -138,7 +138,7 @@ async fn heard(mut speech: Speech) -> (Vec<i16>, Option<SynthesisError>) {
         }
     });
     let error = error.await;
-    assert_eq!(audio.len() % 2, 0, "no half sample");
+    assert_eq!(audio.len() % 2, 0, "whole samples");
     (audio.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect(), error)
 }
 
@@ -290,7 +290,7 @@ async fn command_held_by_a_pause_does_not_time_out() {
     // This test measures real time.
     tokio::time::sleep(3 * short).await;
     let held = speech.buffered_bytes();
-    assert!(held < 100_000, "{held} bytes are made ahead");
+    assert!(held < 100_000, "{held} bytes are synthesised ahead");
     let (samples, error) = heard(speech).await;
     assert_eq!(error, None);
     assert!(samples.len() > 79_000, "{} samples", samples.len());

@@ -68,7 +68,7 @@ async fn queue_that_is_full_closes_with_try_again_later() {
     // The sessions that came first are not affected.
     drop(busy);
     let (utterance, mut sink) = within(asked.recv()).await.unwrap();
-    assert_eq!(utterance.index, 0, "the next of the other session");
+    assert_eq!(utterance.index, 0, "the next sentence is one of the other session");
     sink.push(&[1; 320]).unwrap();
     waiting.read_until("binary").await;
 }
@@ -184,7 +184,7 @@ async fn fallback_takes_over_after_a_sentence_that_breaks_off() {
     let stream: Vec<&str> = stream.collect();
     assert_eq!(stream[..6], ["stream_start", "text", "error", "sentence_end", "text", "sentence_end"]);
     assert_eq!(audio(&frames).len(), 640 + 2 * 1_600);
-    assert!(asked.try_recv().is_err(), "the first engine is left alone");
+    assert!(asked.try_recv().is_err(), "the first engine gets no further request");
 }
 
 /// Returns the code of the next Close. The client answers it, so that the server need not wait.
@@ -294,7 +294,7 @@ async fn character_limit_closes_the_session() {
     client.say(START).await;
     let frames = client.read_until("session_end").await;
     let messages = messages(&frames);
-    assert_eq!(audio(&frames).len(), 2 * 1_600, "what it may speak is heard");
+    assert_eq!(audio(&frames).len(), 2 * 1_600, "the text within the limit is heard");
     assert_eq!(messages[messages.len() - 2]["code"], "text_too_long");
     assert_eq!(messages[messages.len() - 1]["reason"], "error");
     assert_eq!(messages[messages.len() - 1]["usage"]["chars"], 30);

@@ -240,7 +240,7 @@ async fn listener_is_not_disturbed_by_hostile_clients() {
     assert_eq!(heard, 3 * 16_000);
     is_over.store(true, Ordering::Relaxed);
     while let Some(rounds) = others.join_next().await {
-        assert!(rounds.unwrap() > 0, "each has done its worst");
+        assert!(rounds.unwrap() > 0, "each client has finished a round");
     }
     drop(listener);
     server.is_quiet().await;
@@ -960,7 +960,7 @@ async fn drain_closes_idle_sessions_and_finishes_streams() {
     streaming.send_bytes(&close(1001, "")).await;
     assert_eq!(streaming.read_to_close().await, b"");
     drop((idle, streaming));
-    assert!(!server.stop().is_finished(), "one is left");
+    assert!(!server.stop().is_finished(), "one connection is still open");
 
     paused.send_bytes(&close(1000, "")).await;
     drop((paused, _kept));

@@ -363,7 +363,7 @@ async fn stall_timeout_spares_a_peer_that_pauses() {
     sleep(Duration::from_secs(5)).await;
     client.say(PAUSE).await;
     sleep(Duration::from_secs(1)).await;
-    assert!(read_all(&mut client).await.len() > 50, "it was behind");
+    assert!(read_all(&mut client).await.len() > 50, "the client has unread frames");
     sleep(Duration::from_secs(20)).await;
     assert_eq!((service.sessions().count(), service.syntheses().count()), (1, 2));
     client.say(RESUME).await;

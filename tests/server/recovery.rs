@@ -56,7 +56,7 @@ async fn closed(client: &mut Raw) -> u16 {
     let frame = client.read_frame().await;
     let Frame::Close(Some((code, _))) = frame else { panic!("no Close but {frame:?}") };
     client.send_bytes(&close(code, "")).await;
-    assert_eq!(client.read_to_close().await, b"", "nothing comes behind a Close");
+    assert_eq!(client.read_to_close().await, b"", "no bytes follow a Close");
     code
 }
 
@@ -678,7 +678,7 @@ async fn recover_by_many_at_once_serves_the_last() {
         while let Some(ended) = all.join_next().await {
             has_ended |= ended.unwrap();
         }
-        assert!(has_ended, "one of them has heard it to its end");
+        assert!(has_ended, "one client hears the stream to its end");
     }
 }
 
@@ -901,7 +901,7 @@ async fn recover_delivers_the_last_messages_of_a_session() {
             assert_eq!(closed(&mut second).await, 1000);
             drop(silent);
             server.is_quiet().await;
-            assert_eq!(frozen(), 0, "it has answered the Close");
+            assert_eq!(frozen(), 0, "a session with an answered Close is over");
         }
     }
 }
@@ -963,7 +963,7 @@ async fn appended_text_survives_recovery() {
     assert_eq!(closed(&mut client).await, 1000);
     drop(client);
     server.is_quiet().await;
-    assert_eq!(server.service.frozen().count(), 0, "it was ended");
+    assert_eq!(server.service.frozen().count(), 0, "the session was ended");
 }
 
 async fn freeze_and_recover(sessions: usize, options: &Value, server: &Running) {

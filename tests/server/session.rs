@@ -220,7 +220,7 @@ async fn sentences_arrive_in_order_while_the_next_is_synthesised() {
     assert_eq!(before_pong(&mut client).await, []);
     first.write(&[1; 320]).await.unwrap();
     assert_eq!(client.read_frame().await, Frame::Binary([1, 0].repeat(320)));
-    assert!(asked.try_recv().is_err(), "the first is still spoken");
+    assert!(asked.try_recv().is_err(), "the first sentence is still in flight");
     first.finish().await;
     let mut frames = vec![Frame::Text(json!({"type": "sentence_end", "index": 0}))];
     frames.extend(sentence("Two.", 1, &[2, 0].repeat(320), 640));
@@ -341,7 +341,7 @@ async fn pause_holds_messages_as_well_as_audio() {
     client.say(PAUSE).await;
     client.say(&start("One.")).await;
     let (_, mut sink) = next(&mut asked).await;
-    assert_eq!(before_pong(&mut client).await, [], "before the start");
+    assert_eq!(before_pong(&mut client).await, [], "no frame before the start");
     client.say(RESUME).await;
     client.say(RESUME).await;
     assert_eq!(client.read_frame().await.kind(), "text");
@@ -383,7 +383,7 @@ async fn pause_stops_a_fast_stream_and_resume_loses_nothing() {
             client.say("?").await;
             frames.extend(client.read_until("error").await);
             assert_eq!(frames.pop().unwrap().kind(), "error");
-            assert!(before_pong(&mut client).await.len() <= 1, "at most the frame handed over");
+            assert!(before_pong(&mut client).await.len() <= 1, "at most the frame in transit");
             assert_eq!(before_pong(&mut client).await, []);
             client.say(RESUME).await;
         }

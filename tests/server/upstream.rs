@@ -96,7 +96,7 @@ async fn request_has_its_path_headers_and_body() {
         let mut reply = within(made).await.unwrap().1.unwrap();
         assert_eq!(reply.content_type(), "audio/wav");
         assert_eq!(rest(&mut reply).await, (b"sound".to_vec(), None));
-        assert!(matches!(within(reply.next_chunk()).await, Ok(None)), "the end stays the end");
+        assert!(matches!(within(reply.next_chunk()).await, Ok(None)), "no chunk follows the end");
     }
     let key = Credentials::Header("xi-api-key", Secret::new(KEY).unwrap());
     let prefixed = UpstreamSettings { credentials: key, ..settings(format!("{}/voices/v1/", service.url())) };
@@ -710,7 +710,7 @@ async fn service_that_is_unreachable_is_reported_and_the_server_is_not_ready() {
         let retries = Retries { attempts: 1, ..Retries::default() };
         let settings = UpstreamSettings { role: "speech engine", deadlines, retries, ..settings(&*url) };
         let server = start_with(Config::default(), Arc::new(SpeechApi::new(settings).unwrap())).await;
-        assert_eq!(server.service.readiness(), Ok(()), "not tried yet");
+        assert_eq!(server.service.readiness(), Ok(()), "ready before the first request");
         let (mut client, _) = v1(server.addr).await;
         let since = Instant::now();
         client.say(&start("One. Two. Three.")).await;

@@ -90,7 +90,7 @@ async fn closed<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Raw<S>) -> u16 {
     let frame = client.read_frame().await;
     let Frame::Close(Some((code, _))) = frame else { panic!("no Close but {frame:?}") };
     client.send_bytes(&close(code, "")).await;
-    assert_eq!(client.read_to_close().await, b"", "nothing comes behind a Close");
+    assert_eq!(client.read_to_close().await, b"", "no bytes follow a Close");
     code
 }
 
@@ -186,7 +186,7 @@ async fn session_start_announces_audio_limits_and_a_secret() {
         // At least 128 bits, six in each character.
         assert!(token.len() >= 22, "{token}");
         assert!(!token.contains(id) && !id.contains(token));
-        assert!(!secrets.contains(&token.to_owned()), "twice the same");
+        assert!(!secrets.contains(&token.to_owned()), "two sessions have the same secret");
         secrets.push(token.to_owned());
     }
     // Every position of the secret changes.
@@ -606,7 +606,7 @@ async fn prefetch_synthesises_the_next_sentence_during_delivery() {
                 // The engine has at least the reserve, a fifth of the look-ahead, before playback runs dry.
                 let turn = first.unwrap() + Duration::from_secs(*index);
                 let sooner = turn.saturating_duration_since(*time);
-                assert!(sooner >= Duration::from_millis(60), "begun {sooner:?} before its turn");
+                assert!(sooner >= Duration::from_millis(60), "started only {sooner:?} before its turn");
             }
         }
     }

@@ -335,7 +335,7 @@ async fn writer_failure_is_reported_and_the_text_so_far_is_spoken() {
         let message = errors[0]["message"].as_str().unwrap();
         assert!(message.contains(expected), "{message} for {expected}");
         assert_eq!((&errors[0]["code"], &errors[0]["fatal"]), (&json!("llm_failed"), &json!(false)));
-        assert!(!format!("{frames:?}").contains(&KEY[..8]), "the key in {frames:?}");
+        assert!(!format!("{frames:?}").contains(&KEY[..8]), "a frame contains the key: {frames:?}");
         let sentences =
             if rest.is_empty() { vec![] } else { vec!["Tea is hot.".to_owned(), (*rest).to_owned()] };
         assert_eq!((spoken(&frames), end_reason(&frames).as_str()), (sentences, "error"), "{expected}");
@@ -613,7 +613,7 @@ async fn pause_holds_the_model_back() {
     // Until the connection and its buffers are full.
     while asked.offers(format!("{:x}\r\n{chunk}\r\n", chunk.len()).as_bytes()).await {
         written += chunk.len();
-        assert!(written < 64 << 20, "nothing holds it back");
+        assert!(written < 64 << 20, "the model is not held back");
     }
     assert_eq!(server.service.scripts().count(), 1);
     client.say(r#"{"type":"end"}"#).await;

@@ -101,7 +101,7 @@ impl Exchange {
                 return None;
             }
         }
-        assert_eq!(bytes.len(), length, "nothing comes behind the body");
+        assert_eq!(bytes.len(), length, "no bytes follow the body");
         Some(Exchange { head, json: serde_json::from_slice(&bytes).unwrap(), stream, _open: counted, open })
     }
 
@@ -172,7 +172,7 @@ impl Exchange {
     pub async fn gone(mut self) {
         let mut byte = [0];
         let read = within(self.stream.read(&mut byte)).await;
-        assert!(!matches!(read, Ok(1)), "the peer closes, and says nothing more");
+        assert!(!matches!(read, Ok(1)), "the peer closes without further bytes");
     }
 
     /// The next request on the same connection, if there is one.

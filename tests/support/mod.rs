@@ -82,7 +82,7 @@ impl Serving {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let addr = loop {
             let mut line = String::new();
-            assert!(within(stdout.read_line(&mut line)).await.unwrap() > 0, "ended before it listened");
+            assert!(within(stdout.read_line(&mut line)).await.unwrap() > 0, "exited before it listened");
             if let Some((_, addr)) = line.trim().split_once("listening on http://") {
                 break addr.parse().unwrap();
             }
@@ -619,7 +619,7 @@ impl Raw {
     pub async fn read_close(&mut self) -> u16 {
         let frame = self.read_frame().await;
         let Frame::Close(Some((code, _))) = frame else { panic!("no Close but {frame:?}") };
-        assert_eq!(self.read_to_close().await, b"", "nothing comes behind a Close");
+        assert_eq!(self.read_to_close().await, b"", "no bytes follow a Close");
         code
     }
 }

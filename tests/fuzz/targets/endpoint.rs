@@ -47,8 +47,8 @@ fn feed<'a>(role: Role, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
     Outcome { messages, answers, closed, state: endpoint.state().clone() }
 }
 
-/// A client's frames are masked with the fuzzer's bytes, so that text stays text: a mask of zeros
-/// leaves the payload as it is.
+// A client's frames are masked with the fuzzer's bytes, so that text stays text: a mask of zeros
+// leaves the payload as it is.
 fuzz_target!(|data: &[u8]| {
     let [kind, cut, bytes @ ..] = data else { return };
     let role = if kind & 1 == 0 { Role::Server } else { Role::Client };
