@@ -30,6 +30,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 /// Bytes that a peer may still send after our Close: data that was on its way, but no flood.
 const MAX_IGNORED_BYTES: usize = 4 * 1024 * 1024;
 
+/// Largest number of reads from a socket that has failed.
+const MAX_LAST_READS: usize = 16;
+
 /// The reason for which a connection ended, for the log.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -175,6 +178,9 @@ impl<T: Transport, A: Application> Connection<T, A> {
             self.link.endpoint.close(CloseCode::INTERNAL, "Internal error");
             let _ = self.link.write_outgoing();
         }
+        if let Err(Outcome::Gone(_)) = ended {
+            self.read_last_messages(Instant::now());
+        }
         let outcome = match (ended, self.link.endpoint.closed()) {
             // The peer's Close still holds when its socket breaks behind it.
             (Err(Outcome::Gone(_)), Some(closed)) if closed.by_peer => Outcome::Closed(closed.clone()),
@@ -212,6 +218,17 @@ impl<T: Transport, A: Application> Connection<T, A> {
                 self.last_heard = now;
                 if self.closing_since.is_some() { self.ignore(count) } else { Ok(()) }
             }
+        }
+    }
+
+    /// Reads what arrived before the socket broke, which a write can find out first: a Close of the peer
+    /// still ends its session.
+    fn read_last_messages(&mut self, now: Instant) {
+        for _ in 0..MAX_LAST_READS {
+            if self.link.endpoint.closed().is_some() || !matches!(self.link.force_read(), Ok(Some(1..))) {
+                return;
+            }
+            self.act(now);
         }
     }
 
@@ -449,6 +466,10 @@ mod tests {
 
         fn try_read(&mut self, _: &mut [u8]) -> io::Result<usize> {
             Err(ErrorKind::WouldBlock.into())
+        }
+
+        fn force_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.try_read(buffer)
         }
 
         fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -286,6 +286,10 @@ impl Transport for Stream {
         Ok(count)
     }
 
+    fn force_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.try_read(buffer)
+    }
+
     fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let length = slices.iter().map(|slice| slice.len()).sum();
         self.output.reserve_capacity(length);

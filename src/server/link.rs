@@ -234,7 +234,19 @@ impl<T: Transport, A: Application> Link<T, A> {
 
     /// Reads once. Returns the count, 0 at the end of the stream, `None` if there is nothing to read.
     pub(super) fn read(&mut self) -> io::Result<Option<usize>> {
-        with_read_buffer(|buffer| match self.transport.try_read(buffer) {
+        self.read_with(T::try_read)
+    }
+
+    /// Reads once, though the socket has not reported that there is something to read.
+    pub(super) fn force_read(&mut self) -> io::Result<Option<usize>> {
+        self.read_with(T::force_read)
+    }
+
+    fn read_with(
+        &mut self,
+        read: impl FnOnce(&mut T, &mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<Option<usize>> {
+        with_read_buffer(|buffer| match read(&mut self.transport, buffer) {
             Ok(count) => {
                 self.endpoint.receive(&buffer[..count]);
                 Ok(Some(count))

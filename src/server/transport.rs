@@ -5,7 +5,7 @@
 //! thread shares: an idle connection owns no buffer. Streams without readiness (TLS, a test's duplex) get
 //! it from an adapter with buffers.
 
-use rustix::net::{self, SendAncillaryBuffer, SendFlags};
+use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags};
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::AsFd;
@@ -52,6 +52,10 @@ pub(crate) trait Transport: Send + Unpin + 'static {
 
     /// Reads the bytes that are there; 0 at the end of the stream, `WouldBlock` if there are none.
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// The same, even if the stream has not reported that there is something to read. Only used when a
+    /// write has failed.
+    fn force_read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Writes as much as fits; `WouldBlock` if nothing fits.
     fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
@@ -103,6 +107,10 @@ macro_rules! socket {
 
             fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 <$socket>::try_read(self, buffer)
+            }
+
+            fn force_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                Ok(net::recv(&*self, buffer, RecvFlags::empty())?.0)
             }
 
             fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -199,6 +207,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for Buffered<
         buffer[..count].copy_from_slice(&self.input[..count]);
         self.input.drain(..count);
         Ok(count)
+    }
+
+    fn force_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.try_read(buffer)
     }
 
     fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
