@@ -1,7 +1,7 @@
 //! WebSockets over HTTP/2 without TLS (RFC 8441), on the port of HTTP/1.1. Needs the feature `http2`.
 
 use crate::support::{
-    FORMAT, Frame, PATIENCE, Raw, Running, audio, close, frame, open, opening, raw, session, start,
+    self, FORMAT, Frame, PATIENCE, Raw, Running, audio, close, frame, open, opening, raw, session, start,
     start_with, text, within,
 };
 use aloud::tts::{Flite, Tone};
