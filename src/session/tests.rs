@@ -34,7 +34,7 @@ const RESUME: &str = r#"{"type":"resume"}"#;
 const END: &str = r#"{"type":"end"}"#;
 const BUSY: &str = r#"{"type":"error","message":"Session already streaming"}"#;
 
-/// What a client sees, a frame at a time.
+/// A frame as the client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Message(String),
@@ -50,7 +50,7 @@ fn start(prompt: &str) -> String {
     ClientMessage::start(prompt).to_json()
 }
 
-/// What the engine makes of a sentence: its audio, and how it fails, if it does.
+/// The engine's audio for a sentence, and its failure if it has one.
 fn spoken(text: &str) -> (Vec<u8>, Option<&'static str>) {
     let audio: Vec<u8> = text.bytes().cycle().take(text.len() * 7).collect();
     match text {
@@ -61,7 +61,7 @@ fn spoken(text: &str) -> (Vec<u8>, Option<&'static str>) {
     }
 }
 
-/// What a stream of these sentences is, undisturbed.
+/// The frames of an undisturbed stream of these sentences.
 fn stream(sentences: &[&str]) -> Vec<Seen> {
     let mut seen = Vec::new();
     for (index, text) in sentences.iter().enumerate() {
@@ -83,7 +83,7 @@ fn ended_by_client() -> [Seen; 2] {
     [message(r#"{"type":"session_end"}"#), Seen::Close(1000, "Session ended by client")]
 }
 
-/// Wire bytes of a stream, by the end of each frame.
+/// End of each frame, in bytes on the wire.
 fn ends(seen: &[Seen]) -> Vec<usize> {
     let mut wire = Vec::new();
     seen.iter()
@@ -98,8 +98,8 @@ fn ends(seen: &[Seen]) -> Vec<usize> {
         .collect()
 }
 
-/// How many frames leave where the socket took this many bytes: those that were begun, and the end
-/// behind the last `sentence_end`.
+/// Number of frames that leave after the socket took this many bytes: those that were begun, and
+/// `session_end` after the last `sentence_end`.
 fn begun(ends: &[usize], accepted: usize) -> usize {
     match ends.iter().position(|&end| accepted <= end) {
         _ if accepted == 0 => 0,
@@ -108,7 +108,7 @@ fn begun(ends: &[usize], accepted: usize) -> usize {
     }
 }
 
-// What `aloud.v1` adds.
+// `aloud.v1`
 
 const TOKEN: &str = "a-token";
 const CANCEL: &str = r#"{"type":"cancel"}"#;
@@ -141,8 +141,8 @@ fn ms_of(bytes: usize) -> usize {
     bytes / 8
 }
 
-/// What a stream of these sentences is to a client of `aloud.v1`, undisturbed, from an index and an
-/// offset on and without its end.
+/// The frames of these sentences for a client of `aloud.v1`, from an index and an offset on, without
+/// `session_end`.
 fn v1_sentences(sentences: &[&str], first_index: usize, first_offset: usize) -> Vec<Seen> {
     let (mut seen, mut offset) = (Vec::new(), first_offset);
     for (index, text) in (first_index..).zip(sentences) {
@@ -177,7 +177,7 @@ fn stream_start(source: &str) -> Seen {
     ))
 }
 
-/// The frames of a whole stream, and that its end has this reason and these counts.
+/// Checks the frames of a whole stream of `aloud.v1`, and the reason and counts of its end.
 fn assert_whole(seen: &[Seen], source: &str, sentences: &[&str], reason: &str) {
     let (end, others) = seen.split_last().unwrap();
     let expected = [vec![stream_start(source)], v1_sentences(sentences, 0, 0)].concat();
@@ -203,7 +203,7 @@ fn all_audio(sentences: &[&str]) -> Vec<u8> {
     sentences.iter().flat_map(|text| spoken(text).0).collect()
 }
 
-/// The messages of this type, and nothing else of what was seen.
+/// The messages of this type.
 fn of_type(seen: &[Seen], name: &str) -> Vec<String> {
     let begin = format!(r#"{{"type":"{name}""#);
     let messages = seen.iter().filter_map(|seen| match seen {
@@ -213,7 +213,7 @@ fn of_type(seen: &[Seen], name: &str) -> Vec<String> {
     messages.collect()
 }
 
-/// A number in a message that has one field of this name.
+/// A number in a message.
 fn number(json: &str, name: &str) -> u64 {
     let value: serde_json::Value = serde_json::from_str(json).unwrap();
     value[name].as_u64().unwrap_or_else(|| panic!("{name} in {json}"))
@@ -228,8 +228,6 @@ fn assert_refused(seen: &[Seen], code: &str) {
         other => panic!("{other:?} for {code}"),
     }
 }
-
-// Recovery.
 
 fn resumable(sentences: &[&str]) -> String {
     let json = ClientMessage::start(sentences.join(" ")).to_json();

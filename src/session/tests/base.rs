@@ -1,7 +1,9 @@
+//! The messages of the base protocol: `start_session`, `pause`, `resume`, `end`.
+
 use super::*;
 
 #[test]
-fn a_stream_is_its_sentences_in_order() {
+fn start_session_speaks_the_sentences_in_order() {
     let table: [(&str, &[&str]); 5] = [
         ("One.", &["One."]),
         ("The first one. The second one.", &["The first one.", "The second one."]),
@@ -20,7 +22,7 @@ fn a_stream_is_its_sentences_in_order() {
 }
 
 #[test]
-fn without_a_prompt_the_greeting_is_spoken() {
+fn start_session_without_a_prompt_speaks_the_greeting() {
     let mut driven = driven();
     driven.say(START);
     driven.settle();
@@ -28,11 +30,11 @@ fn without_a_prompt_the_greeting_is_spoken() {
 }
 
 #[test]
-fn a_prompt_with_nothing_to_speak_ends_at_once() {
+fn start_session_with_nothing_to_speak_ends_at_once() {
     for prompt in ["", " ", "\n\r\t \u{a0}\u{3000}"] {
         let mut driven = driven();
         driven.say(&start(prompt));
-        // Without any help of an engine's.
+        // Without a report of the engine.
         driven.write(|offered| offered);
         assert_eq!(driven.take(), stream(&[]), "{prompt:?}");
         assert_eq!(driven.asked, []);
@@ -43,7 +45,7 @@ fn a_prompt_with_nothing_to_speak_ends_at_once() {
 }
 
 #[test]
-fn one_connection_has_many_streams_each_from_0() {
+fn start_session_after_session_end_counts_from_0_again() {
     let mut driven = driven();
     for sentences in [&["One."][..], &["Two.", "Three."], &[], &["Four."]] {
         driven.say(&start(&sentences.join(" ")));
@@ -53,9 +55,10 @@ fn one_connection_has_many_streams_each_from_0() {
     assert_eq!(driven.cancels, 0);
 }
 
-/// What happened already is on the wire or not: an error answer overtakes what is in the log.
+/// The answer to the second `start_session` leaves ahead of the entries in the log, wherever the stream
+/// is.
 #[test]
-fn a_second_start_is_refused_and_changes_nothing() {
+fn second_start_session_is_refused_and_changes_nothing() {
     let expected = stream(&GREETED);
     for accepted in 0..*ends(&expected).last().unwrap() {
         let mut driven = driven();
@@ -67,7 +70,7 @@ fn a_second_start_is_refused_and_changes_nothing() {
         }
         driven.settle();
         let (busy, others): (Vec<_>, Vec<_>) = driven.take().into_iter().partition(|s| *s == message(BUSY));
-        // An entry counts as sent when it is begun. The end is told behind the last one, and then
+        // An entry counts as sent when it is begun. `session_end` follows the last one, and then
         // another stream may start.
         if ends(&expected).iter().rev().nth(2).is_some_and(|&last| accepted > last) {
             assert_eq!(busy.len(), 2, "{accepted} bytes");
@@ -80,7 +83,7 @@ fn a_second_start_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn what_is_no_message_is_answered_once_and_changes_nothing() {
+fn invalid_message_is_answered_once_and_changes_nothing() {
     let table = [
         "",
         "pause",
@@ -97,7 +100,7 @@ fn what_is_no_message_is_answered_once_and_changes_nothing() {
     ];
     for text in table {
         let is_error = |seen: &Seen| matches!(seen, Seen::Message(json) if json.starts_with(r#"{"type":"error","message":""#));
-        // Before a stream, in the middle of one, while one is held, after one.
+        // Before a stream, in the middle of one, while one is paused, after one.
         let mut driven = driven();
         driven.say(text);
         driven.settle();
@@ -122,7 +125,7 @@ fn what_is_no_message_is_answered_once_and_changes_nothing() {
 }
 
 #[test]
-fn a_prompt_over_the_limit_is_refused_by_characters() {
+fn prompt_over_the_limit_in_characters_is_refused() {
     let table =
         [("a", 200, true), ("a", 201, false), ("漢", 200, true), ("漢", 201, false), (" ", 201, false)];
     for (letter, count, fits) in table {
@@ -144,10 +147,10 @@ fn a_prompt_over_the_limit_is_refused_by_characters() {
     }
 }
 
-/// At every byte: at most the frame that was begun still leaves, be it audio or a message,
-/// and then exactly the rest.
+/// After a pause at any byte only the frame that was begun still leaves, audio or message. After the
+/// resume exactly the rest follows.
 #[test]
-fn pause_holds_at_the_byte_and_resume_goes_on_with_the_next() {
+fn pause_holds_at_the_byte_and_resume_continues_with_the_next() {
     let expected = stream(&GREETED);
     let ends = ends(&expected);
     for accepted in 0..=*ends.last().unwrap() {
@@ -177,7 +180,7 @@ fn pause_holds_at_the_byte_and_resume_goes_on_with_the_next() {
 }
 
 #[test]
-fn a_pause_before_the_start_holds_the_stream_at_its_start() {
+fn pause_before_start_session_holds_the_stream_at_its_start() {
     for prompt in ["Hello.", ""] {
         let mut driven = driven();
         driven.say(PAUSE);
@@ -192,7 +195,7 @@ fn a_pause_before_the_start_holds_the_stream_at_its_start() {
 }
 
 #[test]
-fn end_at_every_byte_lets_nothing_of_the_stream_follow() {
+fn end_at_every_byte_sends_no_more_of_the_stream() {
     let expected = stream(&GREETED);
     let ends = ends(&expected);
     for accepted in 0..=*ends.last().unwrap() {
@@ -218,13 +221,13 @@ fn end_at_every_byte_lets_nothing_of_the_stream_follow() {
 }
 
 #[test]
-fn after_the_end_nothing_is_answered_or_spoken() {
+fn messages_after_end_are_not_answered() {
     let mut driven = driven();
     driven.say(END);
     for text in [START, PAUSE, RESUME, END, "nonsense"] {
         driven.say(text);
     }
-    // What an engine was about to say when it was stopped.
+    // Late reports of an engine that was being stopped.
     driven.handle(Input::Engine(Engine::Audio(Bytes::from_static(b"late"))));
     driven.handle(Input::Engine(Engine::Failed { code: Code::EngineFailed, message: "Too late." }));
     driven.handle(Input::Engine(Engine::Finished));
@@ -235,7 +238,7 @@ fn after_the_end_nothing_is_answered_or_spoken() {
 }
 
 #[test]
-fn a_sentence_that_fails_has_its_error_and_its_end_and_the_next_goes_on() {
+fn error_of_a_sentence_comes_before_its_sentence_end_and_the_next_sentence() {
     let table: [&[&str]; 6] = [
         &["Fails at once."],
         &["Fails late in it."],
@@ -258,9 +261,9 @@ fn a_sentence_that_fails_has_its_error_and_its_end_and_the_next_goes_on() {
 }
 
 #[test]
-fn the_next_sentences_are_in_synthesis_while_one_is_sent() {
+fn prefetch_is_the_number_of_sentences_in_synthesis() {
     let sentences = ["One.", "Two.", "Three.", "Four.", "Five."];
-    // 0 is taken for 1.
+    // 0 counts as 1.
     for (prefetch, ahead) in [(0, 1), (1, 1), (2, 2), (3, 3), (100, 5)] {
         let mut driven = Driven::new(SessionConfig { prefetch, ..settings() });
         driven.prefetch = ahead;
@@ -279,7 +282,7 @@ fn the_next_sentences_are_in_synthesis_while_one_is_sent() {
 }
 
 #[test]
-fn a_stream_that_nobody_takes_stops_its_engine() {
+fn unsent_audio_beyond_the_look_ahead_stops_the_engine() {
     for is_paused in [true, false] {
         let mut driven = driven();
         driven.say(START);
@@ -302,15 +305,15 @@ fn a_stream_that_nobody_takes_stops_its_engine() {
 }
 
 #[test]
-fn a_drained_session_finishes_its_stream_and_is_closed() {
-    let going = || Seen::Close(1001, "The server is going away");
+fn drain_finishes_the_stream_and_closes_the_connection() {
+    let going_away = || Seen::Close(1001, "The server is going away");
     let mut idle = driven();
     idle.handle(Input::Drain(Duration::from_secs(5)));
     idle.act();
-    assert_eq!(idle.take(), [going()]);
+    assert_eq!(idle.take(), [going_away()]);
     idle.say(START);
     idle.settle();
-    assert_eq!(idle.asked, [], "nothing starts any more");
+    assert_eq!(idle.asked, [], "no stream starts after the close");
 
     let expected = stream(&GREETED);
     for accepted in 0..=*ends(&expected).last().unwrap() {
@@ -321,7 +324,7 @@ fn a_drained_session_finishes_its_stream_and_is_closed() {
         driven.handle(Input::Drain(Duration::from_secs(5)));
         driven.act();
         driven.settle();
-        assert_eq!(driven.take(), [&expected[..], &[going()]].concat(), "{accepted} bytes");
+        assert_eq!(driven.take(), [&expected[..], &[going_away()]].concat(), "{accepted} bytes");
     }
 
     let mut paused = driven();
@@ -329,14 +332,14 @@ fn a_drained_session_finishes_its_stream_and_is_closed() {
     paused.say(START);
     paused.handle(Input::Drain(Duration::from_secs(5)));
     paused.settle();
-    assert_eq!(paused.take(), [], "a stream that is held is still running");
+    assert_eq!(paused.take(), [], "a paused stream is still running");
     paused.say(END);
     paused.settle();
     assert_eq!(paused.take(), ended_by_client());
 }
 
 #[test]
-fn a_session_that_does_nothing_keeps_nothing() {
+fn session_end_frees_the_stream_and_the_outputs() {
     let mut driven = driven();
     driven.say(START);
     driven.settle();

@@ -1,7 +1,9 @@
+//! Limits on text, time and memory.
+
 use super::*;
 
 #[test]
-fn more_text_than_fits_is_refused_and_changes_nothing() {
+fn append_over_the_buffer_limit_is_refused_and_changes_nothing() {
     let mut driven = v1(settings());
     driven.say(APPENDED);
     driven.say(PAUSE);
@@ -15,7 +17,7 @@ fn more_text_than_fits_is_refused_and_changes_nothing() {
     driven.say(&append(&"b".repeat(115)));
     assert_refused(&driven.settled(), "buffer_full");
     driven.say(FLUSH);
-    // What is being spoken does not wait any more.
+    // Text in synthesis no longer counts as buffered.
     driven.say(&append(&later));
     driven.say(RESUME);
     driven.say(FLUSH);
@@ -25,7 +27,7 @@ fn more_text_than_fits_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_session_speaks_as_much_as_it_may_and_ends() {
+fn max_session_chars_ends_the_session_after_the_last_sentence_within_it() {
     // 4 + 4 characters in the first stream, 6 + 5 in the next.
     for (most, sentences, is_over) in
         [(19, 4, false), (18, 3, true), (14, 3, true), (13, 2, true), (3, 0, true)]
@@ -49,7 +51,7 @@ fn a_session_speaks_as_much_as_it_may_and_ends() {
                 assert!(matches!(closes[0], Seen::Close(got, _) if *got == code), "{closes:?}");
                 assert!(errors[0].contains("as many characters as allowed"));
                 assert_eq!(errors[0].contains("text_too_long"), is_v1);
-                // What was spoken is heard to its end, and the end is told.
+                // Begun sentences are sent to their end, and then `session_end`.
                 assert!(matches!(&seen[seen.len() - 2], Seen::Message(json) if json.contains("session_end")));
             }
         }
@@ -57,7 +59,7 @@ fn a_session_speaks_as_much_as_it_may_and_ends() {
 }
 
 #[test]
-fn a_client_that_is_never_understood_is_given_up() {
+fn invalid_messages_in_a_row_close_the_connection() {
     let mut driven = v1(settings());
     for _ in 0..99 {
         driven.say("nonsense");
@@ -74,7 +76,7 @@ fn a_client_that_is_never_understood_is_given_up() {
 }
 
 #[test]
-fn a_session_lasts_no_longer_than_it_may() {
+fn max_session_ends_the_session_after_go_away() {
     for is_streaming in [false, true] {
         let mut driven = v1(settings());
         let began = driven.now;
@@ -104,10 +106,10 @@ fn a_session_lasts_no_longer_than_it_may() {
     }
 }
 
-/// Sentences of which no audio comes move no position, and so nothing but their number bounds what is
-/// told and remembered of them.
+/// Sentences without audio move no offset. Only their number limits the messages and records that are
+/// kept.
 #[test]
-fn sentences_without_audio_fill_no_memory() {
+fn silent_sentences_fill_no_memory() {
     const MOST: usize = 4 * 1024 * 1024;
     let text = append(&"Silent. ".repeat(40));
     for (options, is_paused) in [("", false), (r#","resumable":true"#, false), ("", true)] {
@@ -129,16 +131,16 @@ fn sentences_without_audio_fill_no_memory() {
             assert!(memory < MOST, "{memory} bytes after {spoken} sentences");
         }
         if is_paused {
-            assert!(spoken < 5_000, "{spoken}: what nobody hears is not spoken");
+            assert!(spoken < 5_000, "{spoken} sentences spoken during a pause");
             driven.say(&text);
             assert_refused(&driven.settled(), "buffer_full");
             driven.say(RESUME);
             driven.settle();
-            assert!(driven.asked.len() >= 40, "what waited is spoken");
+            assert!(driven.asked.len() >= 40, "the buffered text is spoken");
         } else {
             assert!(spoken > 39_000, "{spoken}");
         }
-        // What is told and kept is still right.
+        // The session still works.
         driven.take();
         driven.say(&append("Heard well. "));
         driven.say(CANCEL);
@@ -148,7 +150,7 @@ fn sentences_without_audio_fill_no_memory() {
 }
 
 #[test]
-fn the_latest_sentences_are_remembered() {
+fn spoken_text_has_the_latest_sentences() {
     let mut driven = v1(settings());
     driven.say(&start_with(r#""source":"append","segmentation":{"minChars":0,"firstClause":false}"#));
     let speak = |driven: &mut Driven, numbers: std::ops::Range<usize>| {
@@ -162,29 +164,29 @@ fn the_latest_sentences_are_remembered() {
         driven.take();
     };
     let spoken = |numbers: std::ops::Range<usize>| numbers.map(|n| format!("Say {n}. ")).collect::<String>();
-    // Since the last time, of which the beginning is given up by now.
+    // The sentences since the last cancel. The oldest records of the stream are dropped by now.
     speak(&mut driven, 0..4_000);
     driven.say(CANCEL);
     driven.take();
     speak(&mut driven, 4_000..7_500);
     driven.say(CANCEL);
-    let told = of_type(&driven.settled(), "cancelled").remove(0);
-    let heard = told.split_once(r#""spokenText":""#).unwrap().1.split_once('"').unwrap().0;
+    let cancelled = of_type(&driven.settled(), "cancelled").remove(0);
+    let heard = cancelled.split_once(r#""spokenText":""#).unwrap().1.split_once('"').unwrap().0;
     assert_eq!(heard.len(), spoken(4_000..7_500).trim_end().len());
-    // And when that is more than is remembered.
+    // And where the sentences since the last cancel are more than the records hold.
     speak(&mut driven, 7_500..30_000);
     driven.say(&append("Silent. And this. "));
     driven.say(FLUSH);
     driven.settle();
     driven.take();
     driven.say(CANCEL);
-    let told = of_type(&driven.settled(), "cancelled").remove(0);
-    let (before, after) = told.split_once(r#""spokenText":""#).unwrap();
+    let cancelled = of_type(&driven.settled(), "cancelled").remove(0);
+    let (before, after) = cancelled.split_once(r#""spokenText":""#).unwrap();
     assert!(before.contains(r#""index":30001,"#), "{before}");
     let heard = after.split_once('"').unwrap().0;
     let first: usize = heard.split(['.', ' ']).nth(1).unwrap().parse().unwrap();
     assert!((7_501..28_000).contains(&first), "from {first} on");
     let latest = spoken(first..30_000);
     assert_eq!(heard.len(), latest.len() + "And this.".len());
-    assert!(heard.starts_with(&latest) && heard.ends_with("And this."), "and nothing silent");
+    assert!(heard.starts_with(&latest) && heard.ends_with("And this."), "no silent sentence");
 }

@@ -1,17 +1,19 @@
+//! `cancel` and the figures that answer it.
+
 use super::*;
 
-/// What the sentences before, and the first words of the one at `played`, come to.
-fn heard(text: &str, bytes: usize, played: usize) -> &str {
+/// The words of a sentence of this length that have begun by `played`, in bytes.
+fn played_words(text: &str, bytes: usize, played: usize) -> &str {
     let duration = |bytes: usize| Duration::from_nanos(bytes as u64 * 125_000);
     let words = crate::text::words::estimate(text, duration(bytes));
     let begun = words.iter().take_while(|word| word.start < duration(played)).last();
     &text[..begun.map_or(0, |word| word.text_range.end)]
 }
 
-/// At every byte that a socket may have got: exact figures, nothing of what was dropped, and the
-/// stream goes on, or ends.
+/// A cancel at any byte that the socket took gives exact figures. No dropped audio follows, and the stream
+/// continues, or ends if it takes no more text.
 #[test]
-fn cancel_drops_what_was_not_sent_at_every_byte() {
+fn cancel_at_every_byte_drops_the_unsent_audio() {
     let sentences = ["Hello my friend.", "I am ready to speak.", "And so on."];
     let undisturbed = [vec![stream_start("append")], v1_sentences(&sentences, 0, 0)].concat();
     let ends = ends(&undisturbed);
@@ -46,9 +48,9 @@ fn cancel_drops_what_was_not_sent_at_every_byte() {
             assert_eq!(seen[1..], undisturbed[1..begun], "{at}");
             let Seen::Message(json) = &cancelled else { panic!("{cancelled:?}, {at}") };
             let sent = audio_of(&seen).len();
-            let told = of_type(&seen, "text").len();
+            let announced = of_type(&seen, "text").len();
             assert_eq!(number(json, "offset"), sent as u64, "{at}");
-            assert_eq!(number(json, "index"), told.saturating_sub(1) as u64, "{at}");
+            assert_eq!(number(json, "index"), announced.saturating_sub(1) as u64, "{at}");
             assert_eq!(number(json, "sentMs"), ms_of(sent) as u64, "{at}");
             assert_eq!(number(json, "playedMs"), ms_of(sent) as u64, "{at}");
             if is_made {
@@ -61,7 +63,7 @@ fn cancel_drops_what_was_not_sent_at_every_byte() {
                     if sent >= before + bytes {
                         text.push(sentence);
                     } else if sent > before {
-                        text.push(heard(sentence, bytes, sent - before));
+                        text.push(played_words(sentence, bytes, sent - before));
                     }
                     before += bytes;
                 }
@@ -76,7 +78,7 @@ fn cancel_drops_what_was_not_sent_at_every_byte() {
                 driven.say(FLUSH);
                 let mut seen = driven.settled();
                 seen.retain(|seen| !matches!(seen, Seen::Message(json) if json.contains("flushed")));
-                assert_eq!(seen, v1_sentences(&["Another one.", "And more."], told, sent), "{at}");
+                assert_eq!(seen, v1_sentences(&["Another one.", "And more."], announced, sent), "{at}");
             } else {
                 let end = end.unwrap();
                 assert!(
@@ -91,7 +93,7 @@ fn cancel_drops_what_was_not_sent_at_every_byte() {
 }
 
 #[test]
-fn what_a_client_says_it_has_played_is_what_was_heard() {
+fn cancel_with_played_ms_reports_the_text_played_by_then() {
     let mut driven = v1(settings());
     driven.say(&start("One two three four."));
     driven.settle();
@@ -102,7 +104,7 @@ fn what_a_client_says_it_has_played_is_what_was_heard() {
     let bytes = spoken("One two three four.").0.len();
     driven.say(r#"{"type":"cancel","playedMs":9}"#);
     let seen = driven.settled();
-    let text = heard("One two three four.", bytes, 72);
+    let text = played_words("One two three four.", bytes, 72);
     let (sent, wasted) = (ms_of(bytes), ms_of(bytes - 72));
     assert!(text.len() > 3 && text.len() < 19, "{text}");
     assert_eq!(
@@ -111,7 +113,7 @@ fn what_a_client_says_it_has_played_is_what_was_heard() {
             r#"{{"type":"cancelled","index":0,"offset":{bytes},"sentMs":{sent},"playedMs":9,"spokenText":"{text}","wastedMs":{wasted}}}"#
         ))]
     );
-    // It knows no more than was sent, and the next one begins behind this one.
+    // No more than was sent counts as played, and the next report begins after this one.
     driven.say(&append("More of it."));
     driven.say(FLUSH);
     driven.settled();
@@ -122,9 +124,9 @@ fn what_a_client_says_it_has_played_is_what_was_heard() {
     assert!(json.contains(r#""spokenText":"More of it.","wastedMs":0"#), "{json}");
 }
 
-/// A listener who is spoken over hears the answer at once, however much it had in store.
+/// A listener who interrupts hears the answer at once, however much audio they had buffered.
 #[test]
-fn after_a_cancel_paced_audio_does_not_wait_for_what_was_dropped() {
+fn cancel_makes_room_for_paced_audio_at_once() {
     for is_acknowledged in [false, true] {
         let mut driven = v1(SessionConfig { is_paced: true, ..settings() });
         driven.say(APPENDED);
@@ -143,13 +145,14 @@ fn after_a_cancel_paced_audio_does_not_wait_for_what_was_dropped() {
         assert!(!audio_of(&driven.settled()).is_empty());
         driven.say(CANCEL);
         let json = of_type(&driven.settled(), "cancelled").remove(0);
-        assert!(number(&json, "wastedMs") <= 8, "nothing is wasted twice: {json}");
+        assert!(number(&json, "wastedMs") <= 8, "no audio is wasted twice: {json}");
     }
 }
 
-/// Figures are about where delivery stopped, also where more had been made of a sentence before.
+/// The figures are about the byte at which delivery stopped, even if an earlier sentence was synthesised
+/// beyond its cut.
 #[test]
-fn a_second_cancel_is_about_the_second_sentence() {
+fn second_cancel_reports_the_second_sentence() {
     let mut driven = v1(settings());
     driven.say(APPENDED);
     for (index, text) in (0..).zip(["Hello my friend. ", "I am ready. ", "And so on. "]) {
@@ -176,7 +179,7 @@ fn seconds(_: &Sentence) -> (Vec<u8>, Option<&'static str>) {
 }
 
 #[test]
-fn audio_is_wasted_once() {
+fn wasted_ms_counts_audio_once() {
     let mut driven = v1(SessionConfig { keep_bytes: 1 << 20, ..settings() });
     driven.voice_of = seconds;
     driven.say(&start_with(r#""source":"append","resumable":true"#));
@@ -190,30 +193,30 @@ fn audio_is_wasted_once() {
         driven.say(FLUSH);
         driven.settle();
     };
-    // What the client says it has played, and what is told to be wasted for it.
+    // Cancels at this playback position, and returns the reported waste.
     let cancel = |driven: &mut Driven, played_ms: u64| {
         driven.take();
         driven.say(&format!(r#"{{"type":"cancel","playedMs":{played_ms}}}"#));
         number(&of_type(&driven.settled(), "cancelled")[0], "wastedMs")
     };
-    let come_back = |driven: &mut Driven, ms: usize| {
+    let reconnect = |driven: &mut Driven, ms: usize| {
         driven.lose();
         driven.recover(ms * 8);
     };
     speak(&mut driven, "One of them. Two of them. Three of them.");
     assert_eq!((cancel(&mut driven, 500), wasted(&driven)), (2_500, 2_500));
-    assert_eq!((cancel(&mut driven, 500), wasted(&driven)), (0, 2_500), "it is written off already");
+    assert_eq!((cancel(&mut driven, 500), wasted(&driven)), (0, 2_500), "this audio is wasted already");
     speak(&mut driven, "Four of them.");
     assert_eq!((cancel(&mut driven, 3_200), wasted(&driven)), (800, 3_300));
-    // What is sent again is not wasted, until it is not heard again.
-    come_back(&mut driven, 3_600);
+    // Audio that is sent again is not wasted, until it is cancelled again.
+    reconnect(&mut driven, 3_600);
     assert_eq!(wasted(&driven), 2_900);
     assert_eq!((cancel(&mut driven, 3_600), wasted(&driven)), (400, 3_300));
-    come_back(&mut driven, 1_000);
+    reconnect(&mut driven, 1_000);
     assert_eq!(wasted(&driven), 900);
     assert_eq!((cancel(&mut driven, 1_000), wasted(&driven)), (2_600, 3_500));
 
-    // Where it is no longer known which audio that was.
+    // Where the log no longer has that audio.
     let mut driven = v1(SessionConfig { keep_bytes: 16, ..settings() });
     driven.voice_of = seconds;
     driven.say(&start_with(r#""source":"append","resumable":true"#));
@@ -221,7 +224,7 @@ fn audio_is_wasted_once() {
     assert_eq!((cancel(&mut driven, 0), wasted(&driven)), (1_000, 1_000));
     speak(&mut driven, "Two of them.");
     assert_eq!((cancel(&mut driven, 1_000), wasted(&driven)), (1_000, 2_000));
-    come_back(&mut driven, 100);
+    reconnect(&mut driven, 100);
     assert!(wasted(&driven) <= 100);
     driven.settle();
     assert!(wasted(&driven) <= 100);

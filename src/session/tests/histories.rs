@@ -1,6 +1,8 @@
+//! Random histories.
+
 use super::*;
 
-/// A generator of its own, so that a seed means the same everywhere: xorshift64*.
+/// A generator of random numbers, xorshift64*: a seed gives the same numbers on every machine.
 struct Random(u64);
 
 impl Random {
@@ -12,10 +14,10 @@ impl Random {
     }
 }
 
-/// Whatever a client says and however little its socket takes: what it hears are the frames of
-/// undisturbed streams, one after the other, up to where it ended them.
+/// Whatever a client sends, and however little its socket takes, it gets the frames of undisturbed
+/// streams, one after the other, up to its `end`.
 #[test]
-fn what_is_heard_is_always_the_beginning_of_the_undisturbed_stream() {
+fn base_stream_is_the_beginning_of_the_undisturbed_one_in_random_histories() {
     let sentences = ["Good one.", "Fails late in it.", "Silent one.", "Good again."];
     let prompt = start(&sentences.join(" "));
     let one = stream(&sentences);
@@ -59,23 +61,23 @@ fn what_is_heard_is_always_the_beginning_of_the_undisturbed_stream() {
         });
         let expected: Vec<_> = one.iter().cycle().take(one.len() * starts).cloned().collect();
         assert!(expected.starts_with(&heard), "seed {seed}");
-        assert!(!end.is_empty() || heard == expected, "seed {seed}: not all of it");
+        assert!(!end.is_empty() || heard == expected, "seed {seed}: incomplete");
     }
 }
 
-/// Whatever happens to it, in whatever order: what a client has of a stream is its undisturbed
-/// beginning, cut only where a cancel said so, and in the end it has all of it.
+/// Whatever happens, in whatever order, a client has the beginning of the undisturbed stream, cut only at
+/// the offsets of its cancels. In the end it has all of it.
 #[test]
-fn a_client_never_has_anything_but_the_stream() {
+fn v1_stream_is_exact_in_random_histories() {
     for seed in 1..=500 {
         run_history(seed, false);
     }
 }
 
-/// The same where each lost connection takes its server with it, and the session continues elsewhere from
-/// what was written down of it.
+/// The same, where the server is lost with each connection, and the session continues from its snapshot in
+/// another process.
 #[test]
-fn a_session_that_moves_to_another_process_has_the_same_stream() {
+fn snapshot_at_each_lost_connection_leaves_the_stream_exact() {
     for seed in 1..=1_000 {
         run_history(seed, true);
     }
@@ -86,18 +88,19 @@ fn run_history(seed: u64, moves: bool) {
     {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let is_paced = random.below(2) == 0;
-        // Where half a sentence is gone, nobody can go back: enough for one is kept.
+        // No client can return into a sentence that a cancel cut off, unless it is kept: enough for one
+        // is kept.
         let keep_bytes = [400, 1 << 20][random.below(2)];
         let mut driven =
             v1(SessionConfig { prefetch: 1 + random.below(3), is_paced, keep_bytes, ..settings() });
         driven.voice_of = voice_of;
         driven.say(&start_with(r#""source":"append","resumable":true"#));
         driven.settled();
-        // What the client has, and what it has to have: the audio by offset, after every cancel.
+        // Audio that the client has, and audio that it must have in the end, by offset.
         let (mut client, mut expected) = (Vec::new(), Vec::<u8>::new());
         let mut appended = 0;
         let mut is_whole = true;
-        // The text of each sentence by its index, and audio in ms that was written off.
+        // The text of each sentence by its index.
         let mut texts = BTreeMap::new();
         let mut hear = |client: &mut Vec<u8>, seen: &[Seen], at: &str| {
             client.extend(audio_of(seen));
@@ -143,7 +146,7 @@ fn run_history(seed: u64, moves: bool) {
                     is_whole = false;
                 }
                 13 | 14 => {
-                    // What arrived in part on the old connection is not counted by any client.
+                    // A client does not count a frame that arrived in part.
                     let far = client.len() * random.below(2);
                     let lost = random.below(60 + far);
                     client.truncate(client.len().saturating_sub(lost * random.below(2)));
@@ -170,9 +173,9 @@ fn run_history(seed: u64, moves: bool) {
             driven.on_time();
             let usage = driven.session.stream.as_ref().map(Stream::usage);
             let is_right = usage.is_none_or(|usage| usage.wasted_ms <= usage.synthesised_ms);
-            assert!(is_right, "{at}: more is wasted than was made");
+            assert!(is_right, "{at}: more is wasted than was synthesised");
             if matches!(driven.closed, Some(Seen::Close(4410, _))) {
-                // Behind a cancel, what was let go cannot be spoken again.
+                // A sentence that was cut off and is no longer kept cannot be replayed.
                 assert!(!is_whole, "{at}: position lost");
                 break;
             }

@@ -1,16 +1,18 @@
+//! Short sequences of messages, in every order.
+
 use super::*;
 
-/// All orders of the four messages up to this length, repeats included.
+/// Length of the longest sequences. Each message may repeat.
 const LONGEST_ORDER: u32 = 4;
 
 #[test]
-fn every_order_of_start_pause_resume_and_end() {
+fn base_messages_in_every_order_follow_the_rules() {
     let messages = [START, PAUSE, RESUME, END];
     for length in 1..=LONGEST_ORDER {
         for number in 0..4usize.pow(length) {
             let order: Vec<&str> =
                 (0..length).map(|place| messages[number / 4usize.pow(place) % 4]).collect();
-            // Either everything happens between two messages, or nothing.
+            // Between two messages, either the stream runs as far as it can, or not at all.
             for settles in [true, false] {
                 let mut driven = driven();
                 for message in &order {
@@ -22,13 +24,13 @@ fn every_order_of_start_pause_resume_and_end() {
                 driven.settle();
                 assert_eq!(driven.take(), seen_after(&order, settles), "{order:?}, {settles}");
                 let ends = order.contains(&END);
-                assert!(!ends || driven.speeches.is_empty(), "{order:?}: something is still spoken");
+                assert!(!ends || driven.speeches.is_empty(), "{order:?}: a sentence is still in synthesis");
             }
         }
     }
 }
 
-/// The rules, said once more.
+/// The rules, stated a second time: the frames that follow these messages.
 fn seen_after(order: &[&str], settles: bool) -> Vec<Seen> {
     let (mut seen, mut held, mut paused) = (Vec::new(), None, false);
     for json in order {
@@ -52,9 +54,9 @@ fn seen_after(order: &[&str], settles: bool) -> Vec<Seen> {
     seen
 }
 
-/// The same five messages as a client of `aloud.v1` may send them, twice and behind the end too.
+/// The five messages of `aloud.v1`, repeated and after the end too.
 #[test]
-fn every_order_of_start_pause_resume_cancel_and_end() {
+fn v1_messages_in_every_order_follow_the_rules() {
     let messages = [START, PAUSE, RESUME, CANCEL, END];
     for length in 1..=LONGEST_ORDER {
         for number in 0..5usize.pow(length) {
@@ -74,7 +76,10 @@ fn every_order_of_start_pause_resume_cancel_and_end() {
                 assert_eq!(kinds, kinds_after(&order, settles), "{order:?}, {settles}");
                 let is_over =
                     order.contains(&END) || kinds.last().is_some_and(|kind| kind == "session_end cancelled");
-                assert!(!is_over || driven.speeches.is_empty(), "{order:?}: something is still spoken");
+                assert!(
+                    !is_over || driven.speeches.is_empty(),
+                    "{order:?}: a sentence is still in synthesis"
+                );
             }
         }
     }
@@ -95,7 +100,7 @@ fn kind_of(seen: &Seen) -> String {
     }
 }
 
-/// The rules, said once more.
+/// The rules, stated a second time: the kinds of frames that follow these messages.
 fn kinds_after(order: &[&str], settles: bool) -> Vec<&'static str> {
     let rest = [&["text", "audio", "sentence_end"][..]; 2].concat();
     let (mut seen, mut streams, mut paused) = (Vec::new(), false, false);

@@ -1,42 +1,44 @@
+//! `recover`: the session continues on another connection, or in another process.
+
 use super::*;
 
-const TOLD: [&str; 3] = ["Hello my friend.", "I am ready.", "And so on."];
+const SENTENCES: [&str; 3] = ["Hello my friend.", "I am ready.", "And so on."];
 
-/// What comes behind `recovered`: the audio from `offset` on and nothing twice or out of order.
-fn assert_goes_on(seen: &[Seen], offset: usize, at: &str) {
-    let audio = all_audio(&TOLD);
+/// Checks the frames after `recovered`: the audio from `offset` on, no message twice or out of order.
+fn assert_continues(seen: &[Seen], offset: usize, at: &str) {
+    let audio = all_audio(&SENTENCES);
     let mut end = 0;
-    let index = TOLD.iter().position(|text| {
+    let index = SENTENCES.iter().position(|text| {
         end += spoken(text).0.len();
         offset < end
     });
-    let index = index.unwrap_or(TOLD.len() - 1);
+    let index = index.unwrap_or(SENTENCES.len() - 1);
     let recovered = format!(r#"{{"type":"recovered","recovered":true,"offset":{offset},"index":{index}}}"#);
     assert_eq!(of_type(seen, "recovered"), [recovered], "{at}");
     assert!(audio_of(seen) == audio[offset..], "{at}: not the audio from {offset} on");
-    let whole = v1_sentences(&TOLD, 0, 0);
+    let whole = v1_sentences(&SENTENCES, 0, 0);
     let messages = seen.iter().filter(|seen| whole.contains(seen) && matches!(seen, Seen::Message(_)));
     let messages: Vec<_> = messages.collect();
     let expected: Vec<_> = whole.iter().filter(|seen| matches!(seen, Seen::Message(_))).collect();
     assert!(expected.ends_with(&messages), "{at}: {messages:?}");
     assert_eq!(of_type(seen, "session_end").len(), 1, "{at}");
-    assert!(!messages.is_empty(), "{at}: the end of the last sentence at least");
+    assert!(!messages.is_empty(), "{at}: no end of the last sentence");
 }
 
-/// Everything was sent, the close too, and the connection broke with it under way: the last words, the
-/// end and the close come again.
+/// Everything was sent, and the connection broke before all of it arrived. The rest of the audio,
+/// `session_end` and the close come again.
 #[test]
-fn a_session_that_has_come_to_its_end_goes_on_at_every_byte() {
-    let total = all_audio(&TOLD).len();
+fn recover_after_session_end_continues_at_every_byte() {
+    let total = all_audio(&SENTENCES).len();
     for (is_paused, moves) in [(false, false), (true, false), (false, true), (true, true)] {
-        for is_told in [false, true] {
+        for has_arrived in [false, true] {
             for offset in (0..=total).step_by(7).chain([total]) {
                 let mut driven = v1(SessionConfig { keep_bytes: 1 << 20, ..settings() });
-                driven.say(&resumable(&TOLD));
+                driven.say(&resumable(&SENTENCES));
                 driven.say(DRAIN);
                 driven.settle();
                 assert!(matches!(driven.seen()[..], [.., Seen::Close(1000, _)]));
-                if is_told {
+                if has_arrived {
                     driven.take();
                 }
                 driven.lose();
@@ -49,7 +51,7 @@ fn a_session_that_has_come_to_its_end_goes_on_at_every_byte() {
                     driven.say(RESUME);
                 }
                 let seen = driven.settled();
-                assert_goes_on(&seen, offset, &format!("from {offset} on"));
+                assert_continues(&seen, offset, &format!("from {offset} on"));
                 assert!(of_type(&seen, "session_end")[0].contains(r#""reason":"ended""#), "{seen:?}");
                 assert!(matches!(seen[..], [.., Seen::Close(1000, _)]), "{seen:?}");
             }
@@ -57,11 +59,11 @@ fn a_session_that_has_come_to_its_end_goes_on_at_every_byte() {
     }
 }
 
-/// What ended otherwise has nothing more to say, least of all to somebody else.
+/// A session that was closed for another reason has nothing left to send.
 #[test]
-fn a_session_that_was_closed_is_not_kept() {
+fn closed_session_is_not_resumable() {
     let mut driven = v1(settings());
-    driven.say(&resumable(&TOLD));
+    driven.say(&resumable(&SENTENCES));
     assert!(driven.session.is_resumable() && !driven.session.is_over());
     while driven.closed.is_none() {
         driven.say("no message");
@@ -69,17 +71,18 @@ fn a_session_that_was_closed_is_not_kept() {
     assert!(driven.session.is_over() && !driven.session.is_resumable());
 
     let mut driven = v1(settings());
-    driven.say(&resumable(&TOLD));
+    driven.say(&resumable(&SENTENCES));
     driven.say(END);
     assert!(driven.session.is_over() && !driven.session.is_resumable());
 }
 
-/// Everything is kept: however far the stream was made and sent, a client may come back at every
-/// byte that it can have, and hears exactly the rest.
+/// Everything is kept. However far the stream was synthesised and sent, a client may recover at every byte
+/// that it can have, and gets exactly the rest.
 #[test]
-fn a_stream_goes_on_at_every_byte_that_was_sent() {
-    let total = all_audio(&TOLD).len();
-    let wire = *ends(&[vec![stream_start("verbatim")], v1_sentences(&TOLD, 0, 0)].concat()).last().unwrap();
+fn recover_continues_at_every_sent_byte() {
+    let total = all_audio(&SENTENCES).len();
+    let wire =
+        *ends(&[vec![stream_start("verbatim")], v1_sentences(&SENTENCES, 0, 0)].concat()).last().unwrap();
     for accepted in (0..wire + 40).step_by(13) {
         for (is_paced, moves) in [(false, false), (true, false), (false, true)] {
             let mut offset = 0;
@@ -91,13 +94,13 @@ fn a_stream_goes_on_at_every_byte_that_was_sent() {
                     ..settings()
                 };
                 let mut driven = v1(settings);
-                driven.say(&resumable(&TOLD));
+                driven.say(&resumable(&SENTENCES));
                 driven.speak_all();
                 driven.write(|_| accepted);
                 driven.write(|_| accepted.saturating_sub(wire));
                 let sent = usize::try_from(driven.session.sent_bytes()).unwrap();
                 driven.lose();
-                // What is sent and not played is not known elsewhere: all that was written counts as sent.
+                // Another process does not know what was sent: all that was written counts as sent.
                 let sent = if moves { driven.written_bytes() } else { sent };
                 if moves {
                     driven.move_to_another_process();
@@ -111,7 +114,7 @@ fn a_stream_goes_on_at_every_byte_that_was_sent() {
                     assert_lost(&seen, &at);
                     break;
                 }
-                assert_goes_on(&seen, offset, &at);
+                assert_continues(&seen, offset, &at);
                 offset += 1 + offset % 5;
             }
         }
@@ -129,16 +132,16 @@ fn assert_lost(seen: &[Seen], at: &str) {
     assert!(matches!(seen[2..], [Seen::Close(4410, _)]), "{at}: {seen:?}");
 }
 
-/// Nothing is kept but what the sentences came to: they are spoken again.
+/// Only lengths and checksums of the sentences are kept: they are replayed.
 #[test]
-fn what_is_no_longer_kept_is_spoken_again() {
-    let total = all_audio(&TOLD).len();
+fn recover_replays_audio_that_is_no_longer_kept() {
+    let total = all_audio(&SENTENCES).len();
     for keep_bytes in [1, 60] {
-        // How much was made by then: everything, or half of it.
+        // Everything was synthesised by then, or half of it.
         for events in [1_000, 9] {
             for offset in 0..=total {
                 let mut driven = v1(SessionConfig { keep_bytes, prefetch: 2, ..settings() });
-                driven.say(&resumable(&TOLD));
+                driven.say(&resumable(&SENTENCES));
                 for _ in 0..events {
                     driven.speak();
                     driven.write(|offered| offered);
@@ -150,10 +153,10 @@ fn what_is_no_longer_kept_is_spoken_again() {
                 driven.lose();
                 driven.recover(offset);
                 let at = format!("{events} events, offset {offset} of {sent}, kept {keep_bytes}");
-                assert_goes_on(&driven.settled(), offset, &at);
-                // And once more, in between.
+                assert_continues(&driven.settled(), offset, &at);
+                // And once more, in the middle of the replay.
                 let mut driven = v1(SessionConfig { keep_bytes, prefetch: 2, ..settings() });
-                driven.say(&resumable(&TOLD));
+                driven.say(&resumable(&SENTENCES));
                 for _ in 0..events {
                     driven.speak();
                     driven.write(|offered| offered);
@@ -165,19 +168,19 @@ fn what_is_no_longer_kept_is_spoken_again() {
                 }
                 driven.lose();
                 driven.recover(offset);
-                assert_goes_on(&driven.settled(), offset, &format!("{at}, twice"));
+                assert_continues(&driven.settled(), offset, &format!("{at}, twice"));
             }
         }
     }
 }
 
 #[test]
-fn what_sounds_different_the_second_time_is_never_heard() {
-    let total = all_audio(&TOLD).len();
+fn recover_never_sends_a_replay_that_differs() {
+    let total = all_audio(&SENTENCES).len();
     for offset in 0..total - 64 {
         for is_deterministic in [true, false] {
             let mut driven = v1(SessionConfig { keep_bytes: 1, is_deterministic, ..settings() });
-            driven.say(&resumable(&TOLD));
+            driven.say(&resumable(&SENTENCES));
             driven.settle();
             let has_all =
                 driven.session.stream.as_ref().is_some_and(|s| s.log().base_bytes() <= offset as u64);
@@ -191,13 +194,13 @@ fn what_sounds_different_the_second_time_is_never_heard() {
             driven.recover(offset);
             let seen = driven.settled();
             let at = format!("offset {offset}, deterministic {is_deterministic}");
-            let first = spoken(TOLD[0]).0.len();
-            let last = first + spoken(TOLD[1]).0.len();
+            let first = spoken(SENTENCES[0]).0.len();
+            let last = first + spoken(SENTENCES[1]).0.len();
             if has_all || (is_deterministic && offset >= last) {
-                assert_goes_on(&seen, offset, &at);
+                assert_continues(&seen, offset, &at);
             } else if is_deterministic && offset < first {
-                // The first sentence was right: it went on, and stopped in front of the second.
-                assert!(all_audio(&TOLD[..1])[offset..].starts_with(&audio_of(&seen)), "{at}: {seen:?}");
+                // The first sentence is the same: it continues, and stops before the second.
+                assert!(all_audio(&SENTENCES[..1])[offset..].starts_with(&audio_of(&seen)), "{at}: {seen:?}");
                 assert!(matches!(seen.last(), Some(Seen::Close(4410, _))), "{at}: {seen:?}");
             } else {
                 assert_eq!(audio_of(&seen), [0; 0], "{at}");
@@ -209,7 +212,7 @@ fn what_sounds_different_the_second_time_is_never_heard() {
 }
 
 #[test]
-fn a_client_that_comes_back_for_nothing_is_told() {
+fn recover_without_a_session_is_refused() {
     let mut driven = v1(settings());
     driven.recover(0);
     assert_lost(&driven.settled(), "no stream");
@@ -218,8 +221,8 @@ fn a_client_that_comes_back_for_nothing_is_told() {
         driven.handle(Input::Answer(Answer::NotRecovered { is_expired }));
         driven.act();
         let seen = driven.settled();
-        let told = r#"{"type":"recovered","recovered":false,"code":"session_not_found"}"#;
-        assert_eq!(seen[0], message(told));
+        let answer = r#"{"type":"recovered","recovered":false,"code":"session_not_found"}"#;
+        assert_eq!(seen[0], message(answer));
         assert_refused(&seen[1..2], "session_not_found");
         assert!(matches!(seen[2..], [Seen::Close(close, _)] if close == code), "{seen:?}");
     }
@@ -231,11 +234,10 @@ fn a_client_that_comes_back_for_nothing_is_told() {
     assert_refused(&[message(taken.to_json())], "session_taken");
 }
 
-/// A pause outlasts the connection, and so does a cancel.
 #[test]
-fn what_a_client_asked_for_holds_after_it_came_back() {
+fn pause_and_cancel_outlast_the_connection() {
     let mut driven = v1(SessionConfig { keep_bytes: 1 << 20, ..settings() });
-    driven.say(&resumable(&TOLD));
+    driven.say(&resumable(&SENTENCES));
     driven.speak_all();
     driven.write(|_| 400);
     driven.say(PAUSE);
@@ -244,7 +246,7 @@ fn what_a_client_asked_for_holds_after_it_came_back() {
     let seen = driven.settled();
     assert_eq!((of_type(&seen, "recovered").len(), seen.len()), (1, 1), "{seen:?}");
     driven.say(RESUME);
-    assert!(audio_of(&driven.settled()) == all_audio(&TOLD)[3..]);
+    assert!(audio_of(&driven.settled()) == all_audio(&SENTENCES)[3..]);
 
     for keep_bytes in [1, 1 << 20] {
         for offset in [0, 1, 40, 100] {
@@ -267,14 +269,14 @@ fn what_a_client_asked_for_holds_after_it_came_back() {
                 driven.say(FLUSH);
                 let seen = driven.settled();
                 let at = format!("{offset} of {sent}, kept {keep_bytes}, {speaks} spoken");
-                let told = &of_type(&seen, "cancelled")[0];
-                let cut = number(told, "offset") as usize;
-                let audio = [&all_audio(&TOLD)[offset..cut], &all_audio(&["Another."])].concat();
+                let cancelled = &of_type(&seen, "cancelled")[0];
+                let cut = number(cancelled, "offset") as usize;
+                let audio = [&all_audio(&SENTENCES)[offset..cut], &all_audio(&["Another."])].concat();
                 assert!(audio_of(&seen) == audio, "{at}: {seen:?}");
                 let texts = of_type(&seen, "text");
                 assert_eq!(number(texts.last().unwrap(), "offset"), cut as u64, "{at}");
                 assert!(number(texts.last().unwrap(), "index") <= 2, "{at}");
-                // Whatever is told to be there from now on is.
+                // A client may return to a position before the cut, unless `recovered` says otherwise.
                 let end = cut + spoken("Another.").0.len();
                 driven.lose();
                 driven.recover(cut.saturating_sub(5));
@@ -282,7 +284,7 @@ fn what_a_client_asked_for_holds_after_it_came_back() {
                 match of_type(&seen, "recovered")[0].contains("true") {
                     true => {
                         let audio =
-                            [&all_audio(&TOLD)[cut.saturating_sub(5)..cut], &all_audio(&["Another."])];
+                            [&all_audio(&SENTENCES)[cut.saturating_sub(5)..cut], &all_audio(&["Another."])];
                         assert!(audio_of(&seen) == audio.concat(), "{at}, {end}: {seen:?}");
                     }
                     false => assert_lost(&seen, &at),

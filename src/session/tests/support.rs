@@ -1,15 +1,16 @@
+//! A session with its owner: an engine, a writer, a clock, and a socket.
+
 use super::*;
 
-/// A session with what a connection is to it: an engine, and a socket that takes as much as it
-/// is told to.
+/// A session that the test drives step by step. The socket takes as much as the test says.
 pub(super) struct Driven {
     pub(super) session: Session,
     pub(super) prefetch: usize,
-    /// Sentences in synthesis: what is left of their audio, and how they end.
+    /// Sentences in synthesis.
     pub(super) speeches: VecDeque<Speech>,
-    /// All that was ever asked to be spoken.
+    /// Text and index of every sentence that was given to the engine.
     pub(super) asked: Vec<(String, u64)>,
-    /// All that was ever asked to be answered.
+    /// Turns of every prompt that was given to the writer.
     pub(super) prompts: Vec<Vec<Turn>>,
     pub(super) is_writing: bool,
     pub(super) outgoing: Vec<u8>,
@@ -18,7 +19,7 @@ pub(super) struct Driven {
     pub(super) cancels: usize,
     pub(super) kept: bool,
     pub(super) now: Instant,
-    /// What turns a sentence into audio.
+    /// Audio of a sentence, and its failure if it has one.
     pub(super) voice_of: fn(&Sentence) -> (Vec<u8>, Option<&'static str>),
     pub(super) words_of: fn(&Sentence) -> Vec<Word>,
 }
@@ -30,7 +31,7 @@ impl Driven {
         driven
     }
 
-    /// With what the client is greeted with still to be taken.
+    /// The same, with `session_start` still to be taken from the wire.
     pub(super) fn open(settings: SessionConfig, token: Option<&str>) -> Driven {
         let prefetch = settings.prefetch;
         let now = Instant::now();
@@ -90,7 +91,7 @@ impl Driven {
                     self.handle(Input::Engine(Engine::Stopped { buffered_bytes: untaken }));
                 }
                 Output::Keep => self.kept = true,
-                Output::Recover(recover) => panic!("{recover:?} is for whoever keeps sessions"),
+                Output::Recover(recover) => panic!("{recover:?} needs an owner that keeps sessions"),
                 Output::Authenticate(token) => match token.reveal() {
                     "good" => self.handle(Input::Answer(Answer::Authenticated(None))),
                     "mute" => self.handle(Input::Answer(Answer::Refused(Code::Forbidden))),
@@ -110,7 +111,7 @@ impl Driven {
         self.act();
     }
 
-    /// One event of the engine's; false if there is none, or none is wanted.
+    /// Delivers one report of the engine. Returns false if there is none, or none is wanted.
     pub(super) fn speak(&mut self) -> bool {
         if !self.session.wants_speech(self.now) {
             return false;
@@ -131,8 +132,8 @@ impl Driven {
         true
     }
 
-    /// One write of which the socket takes `accept(offered)` bytes; false if there is nothing
-    /// to write.
+    /// Offers one write to the socket, which takes `accept(offered)` bytes. Returns false if there is
+    /// nothing to write.
     pub(super) fn write(&mut self, accept: impl FnOnce(usize) -> usize) -> bool {
         let mut batch = Batch::default();
         batch.push_raw(&self.outgoing);
@@ -153,7 +154,7 @@ impl Driven {
         while self.speak() {}
     }
 
-    /// Lets engine and socket go on until nothing happens any more.
+    /// Runs engine and socket until nothing more happens.
     pub(super) fn settle(&mut self) {
         while self.speak() || self.write(|offered| offered) {}
     }
@@ -168,7 +169,7 @@ impl Driven {
         self.act();
     }
 
-    /// The whole frames on the wire, and the Close once everything before it has left.
+    /// The whole frames on the wire, and the close once everything before it was sent.
     pub(super) fn seen(&self) -> Vec<Seen> {
         let (mut seen, mut wire) = (Vec::new(), &self.wire[..]);
         while wire.len() >= 2 {
@@ -193,7 +194,7 @@ impl Driven {
         seen
     }
 
-    /// What was seen since the last time.
+    /// The frames since the last call.
     pub(super) fn take(&mut self) -> Vec<Seen> {
         let seen = self.seen();
         self.wire.clear();
@@ -202,7 +203,7 @@ impl Driven {
 }
 
 impl Driven {
-    /// The connection is lost, and everything that it had not delivered.
+    /// Loses the connection, and everything that it had not delivered.
     pub(super) fn lose(&mut self) {
         assert!(self.kept && self.session.is_resumable());
         self.handle(Input::Disconnected);
@@ -215,7 +216,7 @@ impl Driven {
         self.session.stream.as_ref().map_or(0, |stream| stream.log().written_bytes() as usize)
     }
 
-    /// The session goes on in another process, which has nothing but what was written down of it.
+    /// Moves the session to another process, which has only its snapshot.
     pub(super) fn move_to_another_process(&mut self) {
         let json = serde_json::to_string(&self.session.snapshot(self.now)).unwrap();
         let snapshot: Snapshot = serde_json::from_str(&json).unwrap();
@@ -226,7 +227,7 @@ impl Driven {
         assert!(!self.session.has_outputs() && !self.session.has_output(self.now));
     }
 
-    /// Another connection goes on; what it got so far is forgotten.
+    /// Recovers on another connection, with an empty wire.
     pub(super) fn recover(&mut self, offset: usize) {
         self.wire.clear();
         self.handle(Input::Answer(Answer::Recovered { offset: offset as u64 }));

@@ -1,7 +1,9 @@
+//! From text to sentences and their voices: `append`, `flush`, `update`, segmentation.
+
 use super::*;
 
 #[test]
-fn text_may_be_appended_cut_anywhere() {
+fn append_cut_anywhere_gives_the_same_sentences() {
     let text = "Dr. Sato came. “Well,” she said… 3.5 is more! Ünïcode 😀 too? And no end";
     let mut whole = v1(settings());
     whole.say(APPENDED);
@@ -34,11 +36,11 @@ fn text_may_be_appended_cut_anywhere() {
     }
     driven.say(DRAIN);
     driven.settle();
-    assert_eq!(driven.take(), expected, "letter by letter");
+    assert_eq!(driven.take(), expected, "character by character");
 }
 
 #[test]
-fn a_flush_speaks_what_is_there_and_tells_the_last_index() {
+fn flush_speaks_the_buffered_text_and_flushed_has_the_last_index() {
     let mut driven = v1(settings());
     driven.say(FLUSH);
     assert_refused(&driven.settled(), "not_started");
@@ -53,21 +55,21 @@ fn a_flush_speaks_what_is_there_and_tells_the_last_index() {
     driven.say(&append(" you? Fine"));
     driven.say(FLUSH);
     let seen = driven.settled();
-    let told = of_type(&seen, "flushed");
-    assert_eq!(told, [r#"{"type":"flushed","index":3}"#]);
-    let others: Vec<_> = seen.into_iter().filter(|seen| *seen != message(told[0].as_str())).collect();
+    let flushed = of_type(&seen, "flushed");
+    assert_eq!(flushed, [r#"{"type":"flushed","index":3}"#]);
+    let others: Vec<_> = seen.into_iter().filter(|seen| *seen != message(flushed[0].as_str())).collect();
     assert_eq!(others, v1_sentences(&["you?", "Fine"], 2, 42 + 49));
 }
 
 #[test]
-fn a_finished_sentence_does_not_wait_for_more_text() {
+fn idle_ms_after_the_text_a_finished_sentence_is_spoken() {
     for (options, idle_ms) in [("", 250), (r#","segmentation":{"idleMs":40}"#, 40)] {
         let mut driven = v1(settings());
         driven.say(&start_with(&format!(r#""source":"append"{options}"#)));
         driven.settled();
         let began = driven.now;
         driven.say(&append("Is that so?"));
-        assert_eq!(driven.settled(), [], "the next letter may belong to it");
+        assert_eq!(driven.settled(), [], "the next character may belong to it");
         let due = driven.session.next_deadline();
         assert_eq!(due, Some(began + Duration::from_millis(idle_ms)));
         driven.now = due.unwrap() - Duration::from_nanos(1);
@@ -76,7 +78,7 @@ fn a_finished_sentence_does_not_wait_for_more_text() {
         driven.now = due.unwrap();
         driven.on_time();
         assert_eq!(driven.settled(), v1_sentences(&["Is that so?"], 0, 0));
-        // Half a sentence waits as long as it takes.
+        // An unfinished sentence waits without a limit.
         driven.say(&append("It is"));
         driven.now += Duration::from_secs(60);
         driven.on_time();
@@ -89,7 +91,7 @@ fn a_finished_sentence_does_not_wait_for_more_text() {
 }
 
 #[test]
-fn options_say_how_text_is_cut_and_cleaned() {
+fn segmentation_and_clean_change_the_sentences() {
     let table: [(&str, &str, &[&str]); 5] = [
         (
             "\"segmentation\":{\"firstClause\":true}",
@@ -125,7 +127,7 @@ fn options_say_how_text_is_cut_and_cleaned() {
 }
 
 #[test]
-fn an_update_holds_from_the_next_sentence_on() {
+fn update_applies_from_the_next_sentence_on() {
     let mut driven = v1(SessionConfig { prefetch: 1, ..settings() });
     driven.voice_of = |sentence| {
         let text = format!("{}/{}/{}", sentence.voice, sentence.speed, sentence.format.encoding.name());
@@ -149,7 +151,7 @@ fn an_update_holds_from_the_next_sentence_on() {
     assert_eq!(of_type(&seen, "error").len(), 1);
 }
 
-/// The voices that the sentences of this session are spoken in.
+/// Voice and language of each sentence of a session with these options and updates.
 fn voices_of(start: &str, updates: &[&str]) -> Vec<String> {
     let voice =
         |name: &str, language: &str| Voice { language: Some(language.to_owned()), ..Voice::new(name) };
@@ -169,14 +171,14 @@ fn voices_of(start: &str, updates: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_language_picks_a_voice_where_none_was_named() {
+fn language_picks_a_voice_unless_the_client_names_one() {
     let two = r#""prompt":"One. Two.""#;
     let cases: &[(&str, &[&str], [&str; 2])] = &[
         ("", &[r#""speed":1"#], ["joe/", "joe/"]),
         (r#","language":"de-AT""#, &[r#""speed":1"#], ["eva/de-AT", "eva/de-AT"]),
         (r#","language":"en-GB""#, &[r#""language":"de""#], ["amy/en-GB", "eva/de"]),
         (r#","language":"fr""#, &[r#""language":"fr""#], ["joe/fr", "joe/fr"]),
-        // A voice that was named stays.
+        // A named voice stays.
         (r#","language":"de","voice":"amy""#, &[r#""language":"en-US""#], ["amy/de", "amy/en-US"]),
         (r#","language":"de""#, &[r#""voice":"joe","language":"en-GB""#], ["eva/de", "joe/en-GB"]),
     ];

@@ -1,14 +1,16 @@
+//! The messages and fields that `aloud.v1` adds, and base clients that use some of them.
+
 use super::*;
 
 #[test]
-fn a_client_of_the_subprotocol_is_told_what_the_server_is() {
+fn session_start_announces_token_audio_and_limits() {
     let mut driven = Driven::open(settings(), Some(TOKEN));
     let greeting = r#"{"type":"session_start","sessionId":"an-id","protocol":"aloud.v1","token":"a-token","pingIntervalMs":30000,"audio":{"encoding":"mulaw","sampleRate":8000,"channels":1},"limits":{"maxPromptChars":200,"maxMessageBytes":65536,"maxBufferedChars":400,"aheadMs":20,"resumeTtlMs":120000,"maxSessionMs":3600000}}"#;
     assert_eq!(driven.take(), [message(greeting)]);
 }
 
 #[test]
-fn a_stream_tells_offsets_and_figures() {
+fn sentence_end_has_offset_length_and_checksum() {
     let table: [&[&str]; 5] = [
         &["One."],
         &["The first one.", "The second one.", "And a third."],
@@ -29,8 +31,8 @@ fn a_stream_tells_offsets_and_figures() {
 }
 
 #[test]
-fn times_of_words_come_between_text_and_end() {
-    // Of the engine, and where it has none, estimated: all at once, behind the audio.
+fn timestamps_come_between_text_and_sentence_end() {
+    // Times from the engine. Where it has none, they are estimated and sent at once, after the audio.
     let mut driven = v1(settings());
     driven.words_of = |sentence| match &sentence.text[..] {
         "Good evening." => vec![
@@ -52,7 +54,7 @@ fn times_of_words_come_between_text_and_end() {
         times[0],
         r#"{"type":"timestamps","index":0,"startMs":0,"source":"engine","words":["Good","evening."],"start":[0,4],"end":[3,11],"charStart":[0,5],"charEnd":[4,13]}"#
     );
-    // 13 * 7 bytes before it, 9 * 7 of its own: 7.875 ms.
+    // 13 * 7 bytes before it, 9 * 7 bytes of its own: 7.875 ms.
     let begin =
         r#"{"type":"timestamps","index":1,"startMs":11,"source":"estimate","words":["A","b."],"start":[0,"#;
     assert!(times[1].starts_with(begin), "{}", times[1]);
@@ -72,7 +74,7 @@ fn times_of_words_come_between_text_and_end() {
         let end = at(&format!(r#"{{"type":"sentence_end","index":{index}"#));
         assert!(text < time && time < end);
     }
-    // Who does not ask for words is told none.
+    // A client that does not ask for times of words gets none.
     for timestamps in ["none", "sentence"] {
         let mut driven = v1(settings());
         driven.words_of = |_| vec![Word { text_range: 0..2, start: Duration::ZERO, end: Duration::ZERO }];
@@ -83,7 +85,7 @@ fn times_of_words_come_between_text_and_end() {
 }
 
 #[test]
-fn a_ping_is_answered_at_once() {
+fn ping_is_answered_at_once() {
     let mut driven = v1(settings());
     driven.say(&start("One."));
     driven.say(PAUSE);
@@ -97,7 +99,7 @@ fn a_ping_is_answered_at_once() {
 }
 
 #[test]
-fn an_end_that_drains_comes_behind_everything() {
+fn end_with_drain_takes_effect_after_everything_was_sent() {
     for (begin, source, sentences) in [
         (APPENDED.to_owned(), "append", &["Hello.", "No end"][..]),
         (start("One. Two."), "verbatim", &["One.", "Two."]),
@@ -124,10 +126,10 @@ fn an_end_that_drains_comes_behind_everything() {
 }
 
 #[test]
-fn pause_and_resume_tell_the_byte() {
+fn paused_and_resumed_have_the_offset() {
     let expected = [vec![stream_start("verbatim")], v1_sentences(&GREETED, 0, 0)].concat();
     let ends = ends(&expected);
-    // Until the last message is begun, with which the stream is over.
+    // Up to the start of the last message. With that the stream is over.
     for accepted in 0..=ends[ends.len() - 2] {
         let mut driven = v1(settings());
         driven.say(START);
@@ -149,7 +151,7 @@ fn pause_and_resume_tell_the_byte() {
 }
 
 #[test]
-fn what_does_not_fit_the_moment_is_refused_by_code() {
+fn message_that_the_state_does_not_allow_is_refused_with_a_code() {
     let table = [
         (CANCEL, "nothing_to_cancel"),
         (FLUSH, "not_started"),
@@ -172,7 +174,7 @@ fn what_does_not_fit_the_moment_is_refused_by_code() {
         driven.say(&start("One."));
         assert_whole(&driven.settled(), "verbatim", &["One."], "completed");
     }
-    // While a stream runs.
+    // In the middle of a stream.
     let long = start(&"a".repeat(201));
     for (text, code) in [
         (START, "already_started"),
@@ -195,7 +197,7 @@ fn what_does_not_fit_the_moment_is_refused_by_code() {
 }
 
 #[test]
-fn a_base_client_has_the_base_messages_only() {
+fn v1_messages_are_refused_in_the_base_protocol() {
     let mut driven = driven();
     for (json, name) in [
         (r#"{"type":"append","text":"Hi."}"#, "append"),
@@ -217,7 +219,7 @@ fn a_base_client_has_the_base_messages_only() {
     for _ in 0..200 {
         driven.say("nonsense");
     }
-    assert_eq!(driven.settled().len(), 200, "only a client that should know better is given up");
+    assert_eq!(driven.settled().len(), 200, "only a client of aloud.v1 is closed for invalid messages");
     driven.now += Duration::from_secs(100_000);
     assert_eq!(driven.session.next_deadline(), None);
     driven.on_time();
@@ -226,7 +228,7 @@ fn a_base_client_has_the_base_messages_only() {
 }
 
 #[test]
-fn a_base_client_may_ask_for_a_single_feature() {
+fn start_session_option_gives_a_base_client_a_single_feature() {
     // Text in parts.
     let mut driven = driven();
     driven.say(APPENDED);
@@ -248,17 +250,17 @@ fn a_base_client_may_ask_for_a_single_feature() {
     );
     driven.say(END);
     assert_eq!(driven.settled(), ended_by_client());
-    // Times: the figures come with them.
+    // Times: the figures of each sentence come with them.
     let mut driven = self::driven();
     driven.say(&start_with(r#""prompt":"One. Two.","timestamps":"sentence""#));
     let mut expected = v1_sentences(&["One.", "Two."], 0, 0);
     expected.push(message(r#"{"type":"session_end"}"#));
     assert_eq!(driven.settled(), expected);
-    // A format.
+    // An audio format.
     let mut driven = self::driven();
     driven.say(&start_with(r#""prompt":"One.","audio":{}"#));
     assert_eq!(driven.settled(), [vec![stream_start("verbatim")], stream(&["One."])].concat());
-    // The rest changes no message.
+    // The other options change no message.
     for options in [
         r#""delivery":{"mode":"burst"}"#,
         r#""delivery":{"mode":"paced","aheadMs":60000}"#,
