@@ -66,7 +66,7 @@ pub(super) struct Composer {
     /// Characters in `segments`.
     waiting_chars: usize,
     idle: Duration,
-    /// When text last arrived, if a sentence seems to end with it. A snapshot starts this wait anew.
+    /// When text last arrived, if a sentence seems to end with it. Not part of a snapshot.
     #[serde(skip)]
     idle_since: Option<Instant>,
     parameters: VoiceParameters,
@@ -266,6 +266,11 @@ impl Composer {
     /// When buffered text is spoken if no more arrives.
     pub(super) fn commits_at(&self) -> Option<Instant> {
         self.idle_since.map(|since| since + self.idle)
+    }
+
+    /// Starts the wait for more text anew.
+    pub(super) fn restart_idle(&mut self, now: Instant) {
+        self.idle_since = Some(now);
     }
 
     /// Changes the voice parameters from the next sentence on.

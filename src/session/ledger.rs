@@ -118,8 +118,9 @@ impl Ledger {
         in_flight.for_each(|record| self.record(Record { cut_at: Some(sent), ..record }));
         // A sentence that was never announced leaves no gap in the indexes; an announced one keeps its own.
         self.records.retain(|record| record.index < self.announced);
-        if let Some(last) = self.records.last_mut().filter(|last| last.end() > sent) {
-            last.cut_at = Some(sent);
+        // More than one sentence may lie beyond the cut, if the client recovered at an earlier offset before.
+        for record in self.records.iter_mut().filter(|record| record.end() > sent) {
+            record.cut_at = Some(sent);
         }
         wasted
     }
@@ -202,7 +203,11 @@ impl Ledger {
     pub(super) fn first_to_replay(&self, offset: u64, with_ending: bool) -> Option<usize> {
         let first = match with_ending {
             true => {
-                self.records.iter().position(|record| record.end() >= offset && record.cut_at != Some(offset))
+                // A sentence before a cut at this offset has ended for the client.
+                let is_cut = |record: &Record| record.cut_at.is_some_and(|cut_at| cut_at <= offset);
+                let begin = self.records.iter().rposition(is_cut).map_or(0, |last| last + 1);
+                let first = self.records[begin..].iter().position(|record| record.end() >= offset);
+                first.map(|first| begin + first)
             }
             false => {
                 let last = self.records.iter().rposition(|record| record.start <= offset);

@@ -86,6 +86,8 @@ pub(super) struct StreamState {
     is_finished: bool,
     first_audio: Option<Duration>,
     composer: Composer,
+    /// True if buffered text is spoken unless more arrives in time.
+    is_idle: bool,
     takes: TakesState,
     ledger: Ledger,
     is_resumable: bool,
@@ -172,6 +174,7 @@ impl Stream {
             is_finished: self.is_finished,
             first_audio: self.first_audio,
             composer: composer.clone(),
+            is_idle: composer.commits_at().is_some(),
             takes: takes.snapshot(),
             ledger: ledger.clone(),
             is_resumable: *is_resumable,
@@ -182,10 +185,14 @@ impl Stream {
         }
     }
 
-    /// A stream without audio in its log: its client recovers at an offset, from which sentences are
-    /// replayed.
+    /// A stream without audio in its log. Its client recovers at an offset, and sentences are replayed from
+    /// there on.
     pub(super) fn restore(state: StreamState, now: Instant) -> Stream {
-        let mut playback = Playback::new(now, state.composer.source() == TextSource::Append);
+        let mut composer = state.composer;
+        if state.is_idle {
+            composer.restart_idle(now);
+        }
+        let mut playback = Playback::new(now, composer.source() == TextSource::Append);
         playback.on_interruption();
         Stream {
             is_finished: state.is_finished,
@@ -193,7 +200,7 @@ impl Stream {
             playback,
             log: Log::restore(state.flow, state.positions),
             cold: Box::new(Cold {
-                composer: state.composer,
+                composer,
                 takes: Takes::restore(state.takes),
                 ledger: state.ledger,
                 is_resumable: state.is_resumable,

@@ -1,3 +1,5 @@
+//! Tests of the session: frames that a client must see, and helpers for them.
+
 mod admission;
 mod base;
 mod bounds;
@@ -5,6 +7,7 @@ mod cancel;
 mod histories;
 mod orders;
 mod recovery;
+mod snapshot;
 mod support;
 mod text;
 mod v1;
@@ -232,4 +235,27 @@ fn assert_refused(seen: &[Seen], code: &str) {
 fn resumable(sentences: &[&str]) -> String {
     let json = ClientMessage::start(sentences.join(" ")).to_json();
     format!(r#"{},"resumable":true}}"#, &json[..json.len() - 1])
+}
+
+/// Checks the answer to a `recover` at an offset whose audio is gone.
+fn assert_lost(seen: &[Seen], at: &str) {
+    assert_eq!(
+        of_type(seen, "recovered"),
+        [r#"{"type":"recovered","recovered":false,"code":"position_lost"}"#],
+        "{at}"
+    );
+    assert_refused(&seen[1..2], "position_lost");
+    assert!(matches!(seen[2..], [Seen::Close(4410, _)]), "{at}: {seen:?}");
+}
+
+/// A generator of random numbers, xorshift64*: a seed gives the same numbers on every machine.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        ((self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize) % end
+    }
 }

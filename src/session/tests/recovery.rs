@@ -32,7 +32,9 @@ fn recover_after_session_end_continues_at_every_byte() {
     let total = all_audio(&SENTENCES).len();
     for (is_paused, moves) in [(false, false), (true, false), (false, true), (true, true)] {
         for has_arrived in [false, true] {
-            for offset in (0..=total).step_by(7).chain([total]) {
+            // A move writes the session down and restores it, which takes longer than the rest.
+            let step = if moves { 35 } else { 7 };
+            for offset in (0..=total).step_by(step).chain([total]) {
                 let mut driven = v1(SessionConfig { keep_bytes: 1 << 20, ..settings() });
                 driven.say(&resumable(&SENTENCES));
                 driven.say(DRAIN);
@@ -83,8 +85,13 @@ fn recover_continues_at_every_sent_byte() {
     let total = all_audio(&SENTENCES).len();
     let wire =
         *ends(&[vec![stream_start("verbatim")], v1_sentences(&SENTENCES, 0, 0)].concat()).last().unwrap();
-    for accepted in (0..wire + 40).step_by(13) {
+    for (step, accepted) in (0..wire + 40).step_by(13).enumerate() {
         for (is_paced, moves) in [(false, false), (true, false), (false, true)] {
+            // A move writes the session down and restores it, which takes longer than the rest.
+            let stride = if moves { 7 } else { 1 };
+            if step % stride > 0 {
+                continue;
+            }
             let mut offset = 0;
             loop {
                 let settings = SessionConfig {
@@ -100,7 +107,7 @@ fn recover_continues_at_every_sent_byte() {
                 driven.write(|_| accepted.saturating_sub(wire));
                 let sent = usize::try_from(driven.session.sent_bytes()).unwrap();
                 driven.lose();
-                // Another process does not know what was sent: all that was written counts as sent.
+                // A restored log counts all written audio as sent.
                 let sent = if moves { driven.written_bytes() } else { sent };
                 if moves {
                     driven.move_to_another_process();
@@ -115,21 +122,11 @@ fn recover_continues_at_every_sent_byte() {
                     break;
                 }
                 assert_continues(&seen, offset, &at);
-                offset += 1 + offset % 5;
+                offset += stride + offset % 5;
             }
         }
     }
     assert!(total > 200);
-}
-
-fn assert_lost(seen: &[Seen], at: &str) {
-    assert_eq!(
-        of_type(seen, "recovered"),
-        [r#"{"type":"recovered","recovered":false,"code":"position_lost"}"#],
-        "{at}"
-    );
-    assert_refused(&seen[1..2], "position_lost");
-    assert!(matches!(seen[2..], [Seen::Close(4410, _)]), "{at}: {seen:?}");
 }
 
 /// Only lengths and checksums of the sentences are kept: they are replayed.
@@ -290,6 +287,35 @@ fn pause_and_cancel_outlast_the_connection() {
                     false => assert_lost(&seen, &at),
                 }
             }
+        }
+    }
+}
+
+/// A client recovers at an earlier sentence and cancels there, so that the cancel cuts off several whole
+/// sentences. They are not replayed in another process.
+#[test]
+fn cancel_before_several_whole_sentences_cuts_off_each_of_them() {
+    let total = all_audio(&SENTENCES).len();
+    for cut in [1, 8, 112, 113, 200] {
+        let mut driven = v1(SessionConfig { keep_bytes: 1 << 20, ..settings() });
+        driven.say(&start_with(r#""source":"append","resumable":true"#));
+        driven.say(&append(&SENTENCES.join(" ")));
+        driven.say(FLUSH);
+        assert_eq!(audio_of(&driven.settled()).len(), total);
+        driven.lose();
+        driven.recover(cut);
+        driven.say(CANCEL);
+        assert_eq!(number(&of_type(&driven.settled(), "cancelled")[0], "offset"), cut as u64);
+        driven.say(&append("Another. "));
+        driven.say(FLUSH);
+        driven.settled();
+        for offset in [cut, cut + 1] {
+            driven.lose();
+            driven.move_to_another_process();
+            driven.recover(offset);
+            let seen = driven.settled();
+            assert_eq!(of_type(&seen, "recovered").len(), 1, "{cut}: {seen:?}");
+            assert!(audio_of(&seen) == all_audio(&["Another."])[offset - cut..], "{cut}: {seen:?}");
         }
     }
 }

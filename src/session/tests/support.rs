@@ -10,6 +10,8 @@ pub(super) struct Driven {
     pub(super) speeches: VecDeque<Speech>,
     /// Text and index of every sentence that was given to the engine.
     pub(super) asked: Vec<(String, u64)>,
+    /// The same sentences, with all their parameters.
+    pub(super) sentences: Vec<Sentence>,
     /// Turns of every prompt that was given to the writer.
     pub(super) prompts: Vec<Vec<Turn>>,
     pub(super) is_writing: bool,
@@ -36,11 +38,19 @@ impl Driven {
         let prefetch = settings.prefetch;
         let now = Instant::now();
         let session = Session::new(Arc::new(settings), "an-id".to_owned(), token.map(str::to_owned), now);
-        let mut driven = Driven {
+        let mut driven = Driven::with(session, prefetch, now);
+        driven.act();
+        driven.write(|offered| offered);
+        driven
+    }
+
+    fn with(session: Session, prefetch: usize, now: Instant) -> Driven {
+        Driven {
             session,
             prefetch,
             speeches: VecDeque::new(),
             asked: Vec::new(),
+            sentences: Vec::new(),
             prompts: Vec::new(),
             is_writing: false,
             outgoing: Vec::new(),
@@ -51,10 +61,7 @@ impl Driven {
             now,
             voice_of: |sentence| spoken(&sentence.text),
             words_of: |_| Vec::new(),
-        };
-        driven.act();
-        driven.write(|offered| offered);
-        driven
+        }
     }
 
     pub(super) fn handle(&mut self, input: Input<'_>) {
@@ -72,7 +79,8 @@ impl Driven {
                     let (audio, error) = (self.voice_of)(&sentence);
                     let chunks = audio.chunks(CHUNK_BYTES).map(Bytes::copy_from_slice).collect();
                     self.speeches.push_back(((self.words_of)(&sentence), chunks, error));
-                    self.asked.push((sentence.text, sentence.index));
+                    self.asked.push((sentence.text.clone(), sentence.index));
+                    self.sentences.push(*sentence);
                     assert!(self.speeches.len() <= self.prefetch, "more than prefetch in synthesis");
                 }
                 Output::Write { turns, .. } => {
@@ -216,15 +224,27 @@ impl Driven {
         self.session.stream.as_ref().map_or(0, |stream| stream.log().written_bytes() as usize)
     }
 
-    /// Moves the session to another process, which has only its snapshot.
-    pub(super) fn move_to_another_process(&mut self) {
+    /// The session, restored from its snapshot.
+    fn restored(&self) -> Session {
         let json = serde_json::to_string(&self.session.snapshot(self.now)).unwrap();
         let snapshot: Snapshot = serde_json::from_str(&json).unwrap();
         let token = self.session.token().map(str::to_owned);
-        self.session = Session::restore(Arc::clone(&self.session.config), snapshot, token, self.now);
+        let session = Session::restore(Arc::clone(&self.session.config), snapshot, token, self.now);
+        assert!(!session.has_outputs() && !session.has_output(self.now));
+        session
+    }
+
+    /// Moves the session to another process, which has only its snapshot.
+    pub(super) fn move_to_another_process(&mut self) {
+        self.session = self.restored();
         self.speeches.clear();
         self.is_writing = false;
-        assert!(!self.session.has_outputs() && !self.session.has_output(self.now));
+    }
+
+    /// Another process that has restored the session from its snapshot. This one keeps its own.
+    pub(super) fn fork(&self) -> Driven {
+        let fork = Driven::with(self.restored(), self.prefetch, self.now);
+        Driven { kept: self.kept, voice_of: self.voice_of, words_of: self.words_of, ..fork }
     }
 
     /// Recovers on another connection, with an empty wire.
@@ -235,6 +255,7 @@ impl Driven {
     }
 }
 
+/// A sentence in synthesis: times of its words, the rest of its audio, and its failure.
 pub(super) type Speech = (Vec<Word>, VecDeque<Bytes>, Option<&'static str>);
 
 pub(super) fn driven() -> Driven {
