@@ -201,7 +201,7 @@ fn snapshot_after_any_step_continues_with_the_same_stream() {
     }
 }
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 20;
 
 fn run(seed: u64) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
