@@ -68,7 +68,7 @@ impl Session {
     /// Restores a session without a connection. It waits for
     /// [`Answer::Recovered`](super::Answer::Recovered).
     ///
-    /// `config` is the configuration that the session had, within the bounds of its credential. `token` is
+    /// `config` is the configuration that the session had, within the restrictions of its credential. `token` is
     /// the one that the client was given. The rate of messages and the count of invalid messages start anew.
     /// A writer that was writing is gone: its text up to the snapshot is the answer, and the client gets the
     /// error `llm_failed`.
