@@ -475,7 +475,7 @@ impl Session {
 
     fn on_message(&mut self, now: Instant, message: ClientMessage) -> Result<(), Fault> {
         match message {
-            ClientMessage::StartSession(start) => self.start(now, *start)?,
+            ClientMessage::StartSession(start) => self.start(now, &start)?,
             ClientMessage::Pause => {
                 self.is_paused = true;
                 self.shut(now);
@@ -540,7 +540,7 @@ impl Session {
             .ok_or_else(|| Fault::new(Code::NotStarted, "No stream is running. Send start_session."))
     }
 
-    fn start(&mut self, now: Instant, start: StartSession) -> Result<(), Fault> {
+    fn start(&mut self, now: Instant, start: &StartSession) -> Result<(), Fault> {
         if self.running().is_some() {
             return Err(Fault::new(Code::AlreadyStarted, "Session already streaming"));
         }
@@ -553,17 +553,17 @@ impl Session {
             };
             return Err(Fault::new(Code::RateLimited, message));
         }
-        let source = self.source(&start)?;
+        let source = self.source(start)?;
         if start.resumable && !self.dialect.is_v1() {
             let message =
                 "A resumable session needs the subprotocol aloud.v1, which gives the client its token.";
             return Err(Fault::new(Code::BadMessage, message));
         }
-        let dialect = self.dialect.with(&start);
+        let dialect = self.dialect.with(start);
         let prompt = start.prompt.clone().filter(|_| source == TextSource::Llm);
         let chars_left = self.config.max_session_chars;
         let chars_left = chars_left.map(|most| most.saturating_sub(self.past.chars + self.stream_chars()));
-        let stream = Stream::new(&self.config, &start, source, chars_left, now)?;
+        let stream = Stream::new(&self.config, start, source, chars_left, now)?;
         self.retire_stream();
         self.dialect = dialect;
         self.streams += 1;

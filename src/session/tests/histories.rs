@@ -112,7 +112,8 @@ fn run_history(seed: u64, moves: bool) {
             7..=9 => driven.say(RESUME),
             10 => driven.say("nonsense"),
             11 => {
-                driven.say(&format!(r#"{{"type":"ack","playedMs":{}}}"#, random.below(client.len() / 8 + 9)))
+                let played = random.below(client.len() / 8 + 9);
+                driven.say(&format!(r#"{{"type":"ack","playedMs":{played}}}"#));
             }
             12 if random.below(3) == 0 => {
                 match random.below(2) {
