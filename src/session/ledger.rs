@@ -196,7 +196,7 @@ impl Ledger {
 
     /// The first record to replay for an offset that the log no longer has: the number of records if
     /// the offset lies behind all of them, `None` if a record from there on was cut off, since it cannot
-    /// be cut off again at the same byte.
+    /// be cut off again at the same byte, or was dropped.
     ///
     /// `with_ending` includes a sentence that ends at this very offset, for a log that has lost the
     /// messages behind its last byte.
@@ -207,7 +207,12 @@ impl Ledger {
                 let is_cut = |record: &Record| record.cut_at.is_some_and(|cut_at| cut_at <= offset);
                 let begin = self.records.iter().rposition(is_cut).map_or(0, |last| last + 1);
                 let first = self.records[begin..].iter().position(|record| record.end() >= offset);
-                first.map(|first| begin + first)
+                let first = first.map(|first| begin + first);
+                if first.is_some_and(|first| self.records[first].start > offset) {
+                    // The record of the sentence at this offset was dropped.
+                    return None;
+                }
+                first
             }
             false => {
                 let last = self.records.iter().rposition(|record| record.start <= offset);

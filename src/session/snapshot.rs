@@ -9,13 +9,14 @@
 //!
 //! - a deterministic engine, and a stream that was started with `resumable`;
 //! - an offset from which on no sentence was cut off by `cancel`: a replay cannot stop at the same byte;
+//! - an offset whose sentence is still in the ledger, which drops old records beyond 2 MiB;
 //! - an offset no greater than the audio that was synthesised at the time of the snapshot, sent or not.
 //!
 //! At any other offset the client gets `position_lost`. Messages that arrive after the snapshot are not part
-//! of it, so that a store must write a snapshot after each message that it must not lose.
+//! of it: to lose none, a store writes a snapshot after each message.
 //!
-//! Two figures of a restored session differ: replayed audio that was not sent before counts as sent until
-//! the client recovers, and the wait for more text (`idleMs`) starts anew.
+//! Until its client recovers, a restored session counts all synthesised audio as sent. The wait for more
+//! text (`idleMs`) starts anew.
 
 use super::conversation::Conversation;
 use super::dialect::Dialect;

@@ -337,3 +337,32 @@ fn idle_ms_starts_anew_in_a_restored_session() {
     driven.on_time();
     assert_eq!(driven.settled(), v1_sentences(&["Is that so?"], 0, 0));
 }
+
+/// The ledger drops old records. A restored session cannot replay their sentences, and must not replay the
+/// oldest one it has in their place.
+#[test]
+fn recover_before_the_oldest_record_loses_the_position() {
+    let mut ledger = ledger::Ledger::default();
+    for index in 0..30 {
+        ledger.record(ledger::Record {
+            text: "x".repeat(100 * 1024),
+            parameters: composer::VoiceParameters {
+                speed: 1.0,
+                voice: "anna".to_owned(),
+                language: String::new(),
+            },
+            index,
+            start: index * 10,
+            bytes: 10,
+            crc32: 0,
+            words: Vec::new(),
+            cut_at: None,
+        });
+    }
+    let oldest = (0..300).find(|&offset| ledger.first_to_replay(offset, true).is_some()).unwrap();
+    assert!(oldest >= 100, "{oldest}");
+    assert_eq!(ledger.first_to_replay(oldest, true), Some(0));
+    assert_eq!(ledger.index_at(oldest), oldest / 10);
+    assert_eq!(ledger.first_to_replay(oldest + 1, true), Some(0));
+    assert_eq!(ledger.first_to_replay(oldest + 11, true), Some(1));
+}
