@@ -1,6 +1,6 @@
 //! The text of a stream that is not yet spoken: from fragments to sentences with voice parameters.
 //!
-//! The composer does not know what becomes of a sentence once it was handed out.
+//! The composer does not follow a sentence that it has handed out.
 
 use super::SessionConfig;
 use super::message::{Code, Fault, StartSession, TextSource};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// After this long without more text a finished sentence is spoken, where the client sets no `idleMs`.
+/// Time without more text after which a finished sentence is spoken, unless the client sets `idleMs`.
 const IDLE: Duration = Duration::from_millis(250);
 
 /// Marks that end a sentence, so that it need not wait for more text.
@@ -19,7 +19,7 @@ const ENDS: [char; 12] = ['.', '!', '?', '…', '。', '！', '？', '।', '॥
 /// Marks that may follow those, the end of emphasis in Markdown among them.
 const CLOSERS: [char; 12] = ['"', '\'', ')', ']', '}', '”', '’', '»', '」', '』', '*', '_'];
 
-/// How a sentence sounds.
+/// Voice, speed and language of a sentence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct VoiceParameters {
     /// Factor of the engine's usual speed, from 0.5 to 2.0.
@@ -59,20 +59,20 @@ pub(super) struct OverLimit;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Composer {
     source: TextSource,
-    /// True while the client may append text, or the writer is at work.
+    /// True while the client may append text, or the writer is writing.
     is_open: bool,
     segmenter: Segmenter,
     segments: VecDeque<Segment>,
     /// Characters in `segments`.
     waiting_chars: usize,
     idle: Duration,
-    /// When text last arrived, if a sentence seems to end with it. A snapshot starts this wait anew.
+    /// When text last arrived, if a sentence seems to end with it. Not part of a snapshot.
     #[serde(skip)]
     idle_since: Option<Instant>,
     parameters: VoiceParameters,
     /// True if the client named the voice: another language does not change it then.
     is_voice_named: bool,
-    /// What the writer has written.
+    /// Text from the writer so far.
     written: String,
     written_chars: usize,
     /// The sentence that was handed out last.
@@ -160,12 +160,12 @@ impl Composer {
         !self.is_open && self.segments.is_empty()
     }
 
-    /// True if there was more to speak than the session may.
+    /// True if there was more text than the session may speak.
     pub(super) fn is_over_limit(&self) -> bool {
         self.is_over_limit
     }
 
-    /// True if a writer is at work for this stream.
+    /// True if a writer is writing for this stream.
     pub(super) fn is_writing(&self) -> bool {
         self.is_open && self.source == TextSource::Llm
     }
@@ -207,16 +207,17 @@ impl Composer {
         Ok(())
     }
 
-    /// True if more should be taken from the writer: at most `most_waiting` characters wait.
+    /// True if more text should be taken from the writer: at most `most_waiting` characters wait to be
+    /// spoken.
     pub(super) fn wants_text(&self, most_waiting: usize) -> bool {
-        // Text that is not cut yet does not count: cutting it may take more text.
+        // Text that is not cut into sentences yet does not count: to cut it may take more text.
         self.is_writing() && self.waiting_chars <= most_waiting
     }
 
-    /// Takes text from the writer, `most` characters in all.
+    /// Takes text from the writer, up to a total of `most` characters.
     ///
     /// # Errors
-    /// The text is longer than that; its beginning was taken.
+    /// The total is longer than that. The characters up to `most` were taken.
     pub(super) fn push_written(&mut self, now: Instant, text: &str, most: usize) -> Result<(), OverLimit> {
         let room = most.saturating_sub(self.written_chars);
         let end = text.char_indices().nth(room).map(|(at, _)| at);
@@ -233,7 +234,7 @@ impl Composer {
         std::mem::take(&mut self.written)
     }
 
-    /// Makes sentences of all buffered text as it stands.
+    /// Cuts all buffered text into sentences, whether finished or not.
     pub(super) fn flush(&mut self) {
         self.segmenter.flush();
         self.idle_since = None;
@@ -254,7 +255,7 @@ impl Composer {
     /// Moves finished sentences from the segmenter to the queue.
     fn cut(&mut self) {
         while let Some(text) = self.segmenter.next_segment() {
-            // Marks and emoji alone are nothing that a voice could say.
+            // A voice cannot say marks and emoji alone.
             if text.chars().any(char::is_alphanumeric) {
                 self.waiting_chars += text.chars().count();
                 self.segments.push_back(Segment { text, parameters: None, replay: None });
@@ -265,6 +266,11 @@ impl Composer {
     /// When buffered text is spoken if no more arrives.
     pub(super) fn commits_at(&self) -> Option<Instant> {
         self.idle_since.map(|since| since + self.idle)
+    }
+
+    /// Starts the wait for more text anew.
+    pub(super) fn restart_idle(&mut self, now: Instant) {
+        self.idle_since = Some(now);
     }
 
     /// Changes the voice parameters from the next sentence on.
@@ -290,10 +296,10 @@ impl Composer {
 
     // Sentences out.
 
-    /// Hands out the next sentence, its voice parameters, and the sentence before it.
+    /// Hands out the next sentence, its voice parameters, and the text of the sentence before it.
     ///
     /// # Errors
-    /// The sentence is more than the session may speak: it and all others are dropped.
+    /// The sentence goes beyond the limit on characters. It and all others are dropped.
     pub(super) fn next(&mut self) -> Result<Option<(Segment, VoiceParameters, String)>, OverLimit> {
         let Some(segment) = self.segments.front() else { return Ok(None) };
         let chars = segment.chars();
@@ -325,7 +331,8 @@ impl Composer {
         self.waiting_chars = self.segments.iter().map(Segment::chars).sum();
     }
 
-    /// Speaks no sentence that was not begun. Returns true if there was one, or text may have come.
+    /// Drops every sentence that was not begun. Returns true if there was one, or if more text could have
+    /// come.
     pub(super) fn stop_if_unfinished(&mut self) -> bool {
         let is_unfinished = !self.is_done();
         if is_unfinished {
@@ -340,7 +347,7 @@ impl Composer {
         self.clear();
     }
 
-    /// Drops all text that was not handed out. An interrupted answer is over; appended text may go on.
+    /// Drops all text that was not handed out. This ends a writer's answer; a client may append more.
     pub(super) fn cancel(&mut self) {
         self.clear();
         self.is_open &= self.source == TextSource::Append;

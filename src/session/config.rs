@@ -43,7 +43,7 @@ pub struct SessionConfig {
     pub keep_bytes: u64,
     /// Interval of Pings. The session announces it; the connection sends them.
     pub heartbeat: Duration,
-    /// How long a resumable session is kept without a connection. The session only announces it.
+    /// Time for which a resumable session is kept without a connection. The session only announces it.
     pub resume_ttl: Duration,
     /// Maximum length of a session of `aloud.v1`.
     pub max_session: Duration,
@@ -66,8 +66,8 @@ pub struct SessionConfig {
 }
 
 impl SessionConfig {
-    /// The settings for a session that a credential narrows down; `None` if it allows no voice of this
-    /// server.
+    /// The settings within the restrictions of a credential; `None` if the credential allows none of this
+    /// server's voices.
     pub fn within(&self, restrictions: &Restrictions) -> Option<SessionConfig> {
         let mut config = SessionConfig {
             is_bounded: self.is_bounded || restrictions.max_session.is_some(),

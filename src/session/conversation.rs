@@ -1,35 +1,35 @@
-//! What was said in turn: the memory of a session whose text a language model writes.
+//! The conversation of a session whose text a language model writes.
 //!
-//! Knows no model and no session. A conversation is a row of exchanges, each a prompt and what was
-//! heard of the answer; the oldest are forgotten first.
+//! This module depends on no model and on no session. A conversation is a list of exchanges. An exchange
+//! is a prompt and the part of the answer that was played. The oldest exchanges are dropped first.
 
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Who said something.
+/// The speaker of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// The client, with a prompt.
     User,
-    /// The writer, as far as it was heard.
+    /// The writer, with the part of its answer that was played.
     Assistant,
 }
 
-/// What one side said before the other spoke.
+/// The words of one speaker, up to the next speaker's turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
-    /// Who.
+    /// The speaker.
     pub role: Role,
-    /// What. Never empty.
+    /// The text. Never empty.
     pub text: String,
 }
 
-/// How much of a conversation is remembered.
+/// Limits on the length of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Turns, the newest prompt included. At least 1.
     pub turns: usize,
-    /// Characters of all turns together. A newest prompt that has more stands alone.
+    /// Characters of all turns together. If the newest prompt alone has more, it is the only turn.
     pub chars: usize,
 }
 
@@ -52,9 +52,9 @@ impl Exchange {
 }
 
 impl Conversation {
-    /// Takes the next prompt, and forgets what is beyond the bounds. The turns there are now,
-    /// oldest first, the prompt last: users and assistants alternate, and a user begins, as the
-    /// templates of some models insist.
+    /// Adds the next prompt, and drops the exchanges beyond the bounds. Returns all turns, oldest first;
+    /// the prompt is the last. User and assistant alternate, and the user begins: the templates of some
+    /// models require it.
     pub fn ask(&mut self, prompt: &str, bounds: Bounds) -> Vec<Turn> {
         self.exchanges.push_back(Exchange { asked: prompt.to_owned(), answered: String::new() });
         let mut chars: usize = self.exchanges.iter().map(Exchange::chars).sum();
@@ -67,8 +67,8 @@ impl Conversation {
         let mut turns: Vec<Turn> = Vec::new();
         for Exchange { asked, answered } in &self.exchanges {
             match turns.last_mut() {
-                // What was never answered, as when it was cancelled at once, is asked together
-                // with what came next.
+                // A prompt without an answer, for example one that was cancelled at once, is joined
+                // with the next prompt.
                 Some(Turn { role: Role::User, text }) => {
                     text.push('\n');
                     text.push_str(asked);
@@ -82,19 +82,19 @@ impl Conversation {
         turns
     }
 
-    /// What was answered to the last prompt, in place of what was said about that before.
+    /// Sets the answer to the last prompt, and replaces an earlier one.
     pub fn answer(&mut self, text: &str) {
         if let Some(last) = self.exchanges.back_mut() {
             text.trim().clone_into(&mut last.answered);
         }
     }
 
-    /// The last prompt came to nothing: its client may well ask again.
+    /// Drops the last prompt, which had no answer. The client may send it again.
     pub fn forget_last(&mut self) {
         self.exchanges.pop_back();
     }
 
-    /// Bytes of memory that it takes, roughly.
+    /// Memory of the conversation in bytes, roughly.
     pub fn memory_bytes(&self) -> usize {
         self.exchanges.iter().map(|e| size_of::<Exchange>() + e.asked.len() + e.answered.len()).sum()
     }
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_come_in_order_and_the_newest_prompt_is_last() {
+    fn ask_returns_the_turns_in_order_with_the_prompt_last() {
         let mut conversation = Conversation::default();
         assert_eq!(said(&conversation.ask("one", WIDE)), ["u one"]);
         conversation.answer(" eins\n");
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_answered_is_asked_with_the_next() {
+    fn ask_joins_a_prompt_without_an_answer_with_the_next() {
         let mut conversation = Conversation::default();
         conversation.ask("Tell me about tea.", WIDE);
         conversation.answer("");
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_exchange_is_forgotten_first() {
+    fn ask_drops_the_oldest_exchanges_first() {
         let mut conversation = Conversation::default();
         for n in 0..10 {
             let turns = conversation.ask(&format!("ask {n}"), Bounds { turns: 5, chars: 1_000 });
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(said(&conversation.ask("last", by_chars)), ["u ask 9", "a answer 9", "u last"]);
         conversation.answer("x");
         let long = "é".repeat(50);
-        assert_eq!(conversation.ask(&long, by_chars).len(), 1, "a prompt over the bound stands alone");
+        assert_eq!(conversation.ask(&long, by_chars).len(), 1, "a prompt over the limit is the only turn");
         assert_eq!(conversation.ask("alone", Bounds { turns: 1, chars: 1_000 }).len(), 1);
     }
 }

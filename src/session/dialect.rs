@@ -6,7 +6,7 @@
 use super::message::{ClientMessage, Code, Fault, ServerMessage, StartSession, Timestamps};
 use serde::{Deserialize, Serialize};
 
-/// What one client understands: set by the opening handshake, updated by each `start_session`.
+/// Messages that one client understands: set by the opening handshake, updated by each `start_session`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dialect {
     /// The client negotiated the subprotocol `aloud.v1`.

@@ -1,4 +1,4 @@
-//! What goes into a session, and what comes out.
+//! Events that a session takes, and the work that it asks for.
 
 use super::SessionConfig;
 use super::conversation::Turn;
@@ -26,7 +26,7 @@ pub enum Input<'a> {
     Writer(Written<'a>),
     /// The answer to a question of the session.
     Answer(Answer),
-    /// The client has used up its quota of speech. What was begun is still spoken.
+    /// The client has used up its quota of speech. Sentences that were begun are still spoken.
     Exhausted,
     /// [`Session::next_deadline`](super::Session::next_deadline) has passed.
     Due,
@@ -34,13 +34,13 @@ pub enum Input<'a> {
     Drain(Duration),
     /// The client has sent no frame for too long. A resumable session can still be recovered.
     Silence,
-    /// The client has read nothing for too long. As above.
+    /// The client has read nothing for too long. A resumable session can still be recovered.
     Stall,
     /// The connection is lost. The listener's clock stops, and nothing more is sent.
     Disconnected,
 }
 
-/// What an engine reports of the sentence that is its oldest.
+/// A report of the engine on the oldest sentence that it speaks.
 #[derive(Debug)]
 pub enum Engine<'a> {
     /// The next chunk of its audio: whole samples.
@@ -54,23 +54,23 @@ pub enum Engine<'a> {
         /// For a person.
         message: String,
     },
-    /// It failed; its end follows. A fatal code ends the session.
+    /// The sentence failed; its end follows. A fatal code ends the session.
     Failed {
-        /// What went wrong.
+        /// The kind of failure.
         code: Code,
         /// For a person.
         message: &'a str,
     },
-    /// It is over.
+    /// The sentence is over.
     Finished,
     /// All speech has stopped, as [`Output::StopSpeaking`] asked for.
     Stopped {
-        /// Audio that was synthesised and never taken.
+        /// Audio that was synthesised and never taken, in bytes.
         buffered_bytes: u64,
     },
 }
 
-/// What a writer reports.
+/// A report of the writer.
 #[derive(Debug)]
 pub enum Written<'a> {
     /// The next piece of text, which may be cut anywhere.
@@ -82,23 +82,23 @@ pub enum Written<'a> {
         /// For a person.
         message: String,
     },
-    /// It failed, which ends its text as well. Text from before is still spoken.
+    /// The writer failed, which also ends its text. The text before the failure is still spoken.
     Failed {
-        /// What went wrong.
+        /// The kind of failure.
         code: Code,
         /// For a person.
         message: &'a str,
     },
-    /// It is done.
+    /// The text is complete.
     Finished,
 }
 
 /// An answer to [`Output::Authenticate`] or [`Output::Recover`].
 #[derive(Debug)]
 pub enum Answer {
-    /// The credential is valid; from now on these settings apply, if there are others.
+    /// The credential is valid. From now on these settings apply, if it brings its own.
     Authenticated(Option<Arc<SessionConfig>>),
-    /// The credential is of no use, for this reason.
+    /// The credential is refused, for this reason.
     Refused(Code),
     /// This session continues on the connection of the client that asked for it, at this offset.
     Recovered {
@@ -107,7 +107,7 @@ pub enum Answer {
     },
     /// The requested session does not exist.
     NotRecovered {
-        /// It did, until its resume window passed.
+        /// True if it existed until its resume window passed.
         is_expired: bool,
     },
     /// The requested session cannot continue at the requested offset.
@@ -119,11 +119,11 @@ pub enum Answer {
 pub enum Output {
     /// Send this message, ahead of what is in the log.
     Send(ServerMessage),
-    /// Speak this sentence, behind those before it, and report with [`Input::Engine`].
+    /// Speak this sentence after those before it, and report with [`Input::Engine`].
     Speak(Box<Sentence>),
     /// Stop all speech, report nothing more of it, and answer with [`Engine::Stopped`].
     StopSpeaking,
-    /// Have these turns answered, the last of which is the prompt, and report with [`Input::Writer`].
+    /// Have the prompt answered, which is the last of these turns, and report with [`Input::Writer`].
     Write {
         /// The conversation, oldest turn first.
         turns: Vec<Turn>,
@@ -134,8 +134,8 @@ pub enum Output {
     StopWriting,
     /// From now on, keep the session for a while if its connection is lost.
     Keep,
-    /// Put the requested session in the place of this one, and tell it with [`Answer::Recovered`];
-    /// otherwise answer why not.
+    /// Replace this session by the requested one, and give that one [`Answer::Recovered`]. If that is not
+    /// possible, answer this session with the reason.
     Recover(Box<Recover>),
     /// Check this credential, and answer.
     Authenticate(Token),

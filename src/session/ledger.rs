@@ -1,4 +1,4 @@
-//! What a stream has said: records of its sentences, what was played of them, and what was wasted.
+//! Records of the sentences of a stream that are over, and counts of played and wasted audio.
 
 use super::composer::{Segment, VoiceParameters};
 use super::takes::Replay;
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// dropped, so that sentences without audio, which cost nothing to send, cannot fill the memory.
 const RECORD_BYTES: usize = 2 * 1024 * 1024;
 
-/// Time that a character of text usually takes to say.
+/// Usual time to say a character of text.
 const CHARACTER: Duration = Duration::from_millis(65);
 
 /// A sentence that is over: spoken to its end, or cut off.
@@ -27,7 +27,7 @@ pub(super) struct Record {
     pub(super) bytes: u64,
     pub(super) crc32: u32,
     pub(super) words: Vec<Word>,
-    /// Where `cancel` cut it off.
+    /// Offset at which `cancel` cut it off.
     pub(super) cut_at: Option<u64>,
 }
 
@@ -48,7 +48,7 @@ impl Record {
     }
 }
 
-/// What a stream has said and what it cost.
+/// Sentences that a stream has spoken, and its wasted audio.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Ledger {
     /// Sentences that are over, in order; the oldest may have been dropped.
@@ -63,7 +63,7 @@ pub(super) struct Ledger {
     dropped_bytes: u64,
     /// Audio that was sent and dropped before it was played.
     unplayed_bytes: u64,
-    /// The offsets of that audio, as far as a client may return to it.
+    /// Ranges of that audio to which a client may still return.
     unplayed: VecDeque<Range<u64>>,
 }
 
@@ -102,8 +102,9 @@ impl Ledger {
 
     // Cancel.
 
-    /// Applies a cancel at the offset `sent`, of which the client has played up to `played`. Returns the
-    /// bytes that are newly wasted, without what was never sent. `base` is the lowest offset in the log.
+    /// Applies a cancel at the offset `sent`. The client has played up to `played`; `base` is the lowest
+    /// offset in the log. Returns the bytes that this cancel wastes, apart from bytes that were never
+    /// sent.
     pub(super) fn cancel(
         &mut self,
         played: u64,
@@ -117,8 +118,9 @@ impl Ledger {
         in_flight.for_each(|record| self.record(Record { cut_at: Some(sent), ..record }));
         // A sentence that was never announced leaves no gap in the indexes; an announced one keeps its own.
         self.records.retain(|record| record.index < self.announced);
-        if let Some(last) = self.records.last_mut().filter(|last| last.end() > sent) {
-            last.cut_at = Some(sent);
+        // More than one sentence may lie beyond the cut, if the client recovered at an earlier offset before.
+        for record in self.records.iter_mut().filter(|record| record.end() > sent) {
+            record.cut_at = Some(sent);
         }
         wasted
     }
@@ -162,7 +164,7 @@ impl Ledger {
             let guess;
             let words = match record.words.is_empty() {
                 false => &record.words,
-                // It was cut off before its length was known, by an engine that gives no times.
+                // The engine gives no times, and was stopped before the length was known.
                 true => {
                     let usual =
                         CHARACTER.mul_f32(record.text.chars().count() as f32 / record.parameters.speed);
@@ -179,7 +181,7 @@ impl Ledger {
 
     // Recovery.
 
-    /// Audio beyond this offset is sent again, and may still be played.
+    /// Notes that audio beyond this offset is sent again, and may still be played.
     pub(super) fn resend_from(&mut self, offset: u64) {
         while let Some(range) = self.unplayed.back_mut().filter(|range| range.end > offset) {
             let end = offset.max(range.start);
@@ -194,14 +196,23 @@ impl Ledger {
 
     /// The first record to replay for an offset that the log no longer has: the number of records if
     /// the offset lies behind all of them, `None` if a record from there on was cut off, since it cannot
-    /// be cut off again at the same byte.
+    /// be cut off again at the same byte, or was dropped.
     ///
     /// `with_ending` includes a sentence that ends at this very offset, for a log that has lost the
     /// messages behind its last byte.
     pub(super) fn first_to_replay(&self, offset: u64, with_ending: bool) -> Option<usize> {
         let first = match with_ending {
             true => {
-                self.records.iter().position(|record| record.end() >= offset && record.cut_at != Some(offset))
+                // A sentence before a cut at this offset has ended for the client.
+                let is_cut = |record: &Record| record.cut_at.is_some_and(|cut_at| cut_at <= offset);
+                let begin = self.records.iter().rposition(is_cut).map_or(0, |last| last + 1);
+                let first = self.records[begin..].iter().position(|record| record.end() >= offset);
+                let first = first.map(|first| begin + first);
+                if first.is_some_and(|first| self.records[first].start > offset) {
+                    // The record of the sentence at this offset was dropped.
+                    return None;
+                }
+                first
             }
             false => {
                 let last = self.records.iter().rposition(|record| record.start <= offset);
@@ -217,8 +228,8 @@ impl Ledger {
         position < self.records.len()
     }
 
-    /// Takes the records from this position on out, to be spoken again. Returns them, the offset where
-    /// the first begins, and its index.
+    /// Removes the records from this position on, to be replayed. Returns them, and the start offset and
+    /// index of the first.
     pub(super) fn take_back(&mut self, position: usize) -> (Vec<Segment>, Option<(u64, u64)>) {
         let first = self.records.get(position).map(|record| (record.start, record.index));
         (self.records.drain(position..).map(Record::into_segment).collect(), first)
@@ -230,7 +241,7 @@ impl Ledger {
         self.dropped_bytes
     }
 
-    /// Audio that was synthesised and not played, without what may still be.
+    /// Audio that was synthesised and will not be played.
     pub(super) fn wasted_bytes(&self) -> u64 {
         self.dropped_bytes + self.unplayed_bytes
     }

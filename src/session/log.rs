@@ -17,7 +17,7 @@
 //!   than `ahead` beyond `played`, which moves with the clock, or with what the client says.
 //! - *Pause*, and a lost connection, shut the gate: `sent` stands still and the clock stops.
 //! - A *slow socket* leaves `sent` where it is. Whichever it was, `written` then runs into its
-//!   limit, nothing more is taken from the engine, and the engine waits: nobody tells it to.
+//!   limit, nothing more is taken from the engine, and so the engine waits.
 //! - *Cancel* drops what lies beyond `sent`.
 //! - *Recovery* at an offset sets `sent` back to it: the same entries come again.
 
@@ -28,14 +28,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How far synthesis may run ahead of the socket in burst delivery, in bytes of audio: two of the
-/// largest writes.
+/// Limit on audio that is synthesised and not sent in burst delivery, in bytes: two of the largest
+/// writes.
 const LOOK_AHEAD_BYTES: u64 = 128 * 1024;
 
-/// How many bytes of messages may wait to be sent before synthesis stops, and how many are kept of
-/// those that were, where little audio is: sentences of which none comes move no offset.
+/// Limit on messages that wait to be sent, in bytes, at which synthesis stops. Also the limit on sent
+/// messages that are kept where little audio is kept: sentences without audio move no offset.
 const MESSAGE_BYTES: usize = 128 * 1024;
-/// Where more is kept, this part of it may be messages. Speech brings far fewer.
+/// Share of the kept bytes that may be messages, where more audio is kept. Speech needs far less.
 const MESSAGE_SHARE: u64 = 8;
 
 /// The longest time for which paced audio leaves in one write.
@@ -45,7 +45,7 @@ const MAX_STEP: Duration = Duration::from_millis(500);
 enum Entry {
     Message {
         json: String,
-        /// The sentence of which it is the first that the client hears.
+        /// Index of the sentence that this message announces.
         opens: Option<u64>,
     },
     Audio(Bytes),
@@ -61,7 +61,7 @@ impl Entry {
     }
 }
 
-/// What is to be sent next.
+/// The entry to be sent next.
 #[derive(Debug)]
 enum Upcoming {
     Nothing,
@@ -69,20 +69,21 @@ enum Upcoming {
     Audio(Bytes),
 }
 
-/// How audio is let through.
+/// Settings of the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flow {
-    /// What the bytes mean.
+    /// Format of the audio.
     pub format: Format,
     /// Payload bytes of one frame.
     pub frame_bytes: usize,
-    /// How far ahead of the listener to send; `None` is as fast as it goes.
+    /// Time to send ahead of the listener; `None` sends as fast as the socket takes.
     pub ahead: Option<Duration>,
-    /// Audio bytes kept behind the listener, for a client that comes back.
+    /// Audio bytes kept behind the listener, for a client that recovers.
     pub keep_bytes: u64,
 }
 
-/// Where the gate of paced delivery shuts, and how far it must open again, in bytes.
+/// Bytes beyond the listener at which the gate of paced delivery shuts, and bytes by which it must open
+/// again.
 ///
 /// It shuts a frame beyond the look-ahead, the most that is promised, and opens for as many frames
 /// at once as that leaves over a reserve, so that they share a write. The reserve stays with the
@@ -138,8 +139,7 @@ pub enum OutOfLog {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Log {
-    /// That entry which is the next, at hand: a step that sends a frame of it need not fetch the
-    /// list.
+    /// The next entry, at hand: a step that sends a frame of it does not have to fetch the list.
     upcoming: Upcoming,
     /// Bytes of it that were sent.
     taken: usize,
@@ -169,7 +169,7 @@ pub struct Log {
     unsent_messages: usize,
     /// Bytes of those that were, and are kept.
     kept_messages: usize,
-    /// What has not been sent yet, and what of the rest is kept.
+    /// Entries that were not sent yet, after those that were sent and are kept.
     entries: VecDeque<Entry>,
 }
 
@@ -230,7 +230,7 @@ impl Log {
         self.base > self.sent
     }
 
-    /// How its audio is let through.
+    /// Settings of the gate.
     pub fn flow(&self) -> &Flow {
         &self.flow
     }
@@ -240,7 +240,7 @@ impl Log {
         self.push(Entry::Message { json, opens: None });
     }
 
-    /// The same, with the message that is the first the client hears of this sentence.
+    /// The same, with the message that announces this sentence.
     pub fn push_opening(&mut self, json: String, index: u64) {
         self.push(Entry::Message { json, opens: Some(index) });
     }
@@ -337,7 +337,7 @@ impl Log {
         }
     }
 
-    /// Whether synthesis should go on.
+    /// True if synthesis should continue.
     pub fn wants_more(&self, now: Instant) -> bool {
         let wants_audio = match self.flow.ahead {
             None => self.written.saturating_sub(self.sent) < LOOK_AHEAD_BYTES,
@@ -346,12 +346,12 @@ impl Log {
         wants_audio && self.unsent_messages < MESSAGE_BYTES
     }
 
-    /// Whether everything was sent.
+    /// True if everything was sent.
     pub fn is_all_sent(&self) -> bool {
         matches!(self.upcoming, Upcoming::Nothing)
     }
 
-    /// Whether anything may be sent now.
+    /// True if anything may be sent now.
     pub fn has_output(&self, now: Instant) -> bool {
         match self.upcoming {
             Upcoming::Nothing => false,
@@ -369,8 +369,8 @@ impl Log {
         }
     }
 
-    /// Collects what comes next, as far as there is room. Moves nothing: what really left is told
-    /// to [`sent`](Self::sent).
+    /// Collects the next entries, as far as there is room. Moves nothing: [`sent`](Self::sent) notes what
+    /// the socket took.
     pub fn fill(&self, now: Instant, batch: &mut Batch) {
         if !self.has_output(now) {
             return;
@@ -393,7 +393,7 @@ impl Log {
         }
     }
 
-    /// Collects frames of a chunk; whether it was all of them.
+    /// Collects frames of a chunk. Returns true if it was all of them.
     fn fill_from(&self, chunk: &Bytes, taken: usize, room: &mut u64, batch: &mut Batch) -> bool {
         if batch.is_full() {
             return false;
@@ -403,8 +403,8 @@ impl Log {
         taken + count == chunk.len()
     }
 
-    /// Moves on over what [`fill`](Self::fill) collected and the socket took. The sentence of which it
-    /// was the first that the client hears.
+    /// Moves over a piece that [`fill`](Self::fill) collected and the socket took. Returns the index of the
+    /// sentence that it announces, if it does.
     pub fn sent(&mut self, now: Instant, what: Sent) -> Option<u64> {
         let mut opened = None;
         match (&self.upcoming, what) {
@@ -441,7 +441,7 @@ impl Log {
         opened
     }
 
-    /// Drops what no client can come back to.
+    /// Drops the entries that no client can return to.
     fn let_go(&mut self, now: Instant) {
         let floor = match self.flow.keep_bytes {
             0 => self.sent,
@@ -487,8 +487,8 @@ impl Log {
     pub fn acknowledge(&mut self, now: Instant, offset: u64) {
         let heard = if self.is_acknowledged { self.heard } else { 0 };
         self.is_acknowledged = true;
-        // What a client tells moves by leaps, each of which makes room for several frames, and no more
-        // may come until the listener has heard all there is.
+        // A client's own figure moves by leaps. Each leap makes room for several frames, and the next
+        // may not come until the listener has heard all audio.
         self.step = self.flow.frame_bytes as u64;
         self.heard = offset.min(self.sent).max(heard);
         self.set_gate();
@@ -606,11 +606,11 @@ mod tests {
         Flow { format, frame_bytes, ahead: None, keep_bytes: 0 }
     }
 
-    /// What the log is at heart: everything that was pushed, as the frames that it makes.
+    /// A model of the log: everything that was pushed, as frames.
     #[derive(Default)]
     struct Model {
         wire: Vec<u8>,
-        /// Of every frame: where it begins in `wire`, and the audio bytes up to its end.
+        /// Start of each frame in `wire`, and the audio bytes up to its end.
         frames: Vec<(usize, u64)>,
         written: u64,
     }
@@ -636,7 +636,7 @@ mod tests {
         }
     }
 
-    /// The log as a connection uses it, towards a socket that takes as much as it is told to.
+    /// The log as a connection uses it, with a socket that takes a given number of bytes.
     struct Driven {
         log: Log,
         unsent: Vec<u8>,
@@ -649,7 +649,7 @@ mod tests {
             Driven { log: Log::new(flow), unsent: Vec::new(), wire: Vec::new(), now: Instant::now() }
         }
 
-        /// One write of which the socket takes `accept(offered)` bytes.
+        /// Offers one write to the socket, which takes `accept(offered)` bytes.
         fn write(&mut self, accept: impl FnOnce(usize) -> usize) {
             let mut batch = Batch::default();
             batch.push_raw(&self.unsent);
@@ -669,10 +669,10 @@ mod tests {
         }
     }
 
-    /// Random histories: whatever was pushed, and however little the socket took at a time, it
-    /// gets the bytes of the model, each once, in order.
+    /// In random histories, and however little the socket takes at a time, it gets the bytes of the model,
+    /// each once, in order.
     #[test]
-    fn what_is_sent_is_what_was_pushed() {
+    fn sent_bytes_are_the_pushed_bytes() {
         for seed in 1..=100u64 {
             let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let frame_bytes = [1, 2, 7, 125, 126, 640, 2_047, 2_048, 4_800, 65_536][random.below(10)];
@@ -721,15 +721,15 @@ mod tests {
     }
 
     #[test]
-    fn synthesis_goes_on_up_to_the_look_ahead_and_not_beyond() {
+    fn synthesis_stops_at_the_look_ahead() {
         let full = usize::try_from(LOOK_AHEAD_BYTES).unwrap();
-        // What is pushed, and whether more is wanted then.
+        // Bytes that are pushed, and true if more is wanted then.
         for (bytes, wants_more) in [(0, true), (1, true), (full - 1, true), (full, false), (full * 3, false)]
         {
             let mut driven = Driven::new(burst(640));
             driven.log.push_audio(vec![1; bytes].into());
             assert_eq!(driven.log.wants_more(driven.now), wants_more, "{bytes}");
-            // Messages take none of its room.
+            // Messages use none of the look-ahead.
             driven.log.push_message("x".repeat(MESSAGE_BYTES - 1));
             assert_eq!(driven.log.wants_more(driven.now), wants_more, "{bytes}");
         }
@@ -738,13 +738,13 @@ mod tests {
         driven.write(|_| 0);
         assert!(!driven.log.wants_more(driven.now), "offered is not sent");
         driven.write(|_| 1);
-        assert!(driven.log.wants_more(driven.now), "a frame that was begun has to leave");
+        assert!(driven.log.wants_more(driven.now), "a begun frame has to leave");
         driven.log.push_audio(vec![1; 640].into());
         assert!(!driven.log.wants_more(driven.now));
     }
 
     #[test]
-    fn messages_alone_stop_synthesis_and_are_not_kept_for_ever() {
+    fn messages_alone_stop_synthesis_and_are_not_kept_forever() {
         let message = "x".repeat(1_000);
         let most = MESSAGE_BYTES / message.len() + 1;
         for flow in [burst(640), Flow { keep_bytes: 5_000, ..burst(640) }] {
@@ -767,8 +767,8 @@ mod tests {
                 assert!(memory < MESSAGE_BYTES * 5 / 2, "{memory}");
             }
             driven.log.cancel(driven.now);
-            assert_eq!(fill(&mut driven), most, "what was cancelled takes no room");
-            // Going back takes room, for what is sent again.
+            assert_eq!(fill(&mut driven), most, "cancelled messages take no room");
+            // A rewind takes room for the messages that are sent again.
             while driven.log.has_output(driven.now) {
                 driven.write(|offered| offered);
             }
@@ -781,7 +781,7 @@ mod tests {
     }
 
     #[test]
-    fn where_much_is_kept_so_is_what_is_told_of_it() {
+    fn kept_messages_grow_with_kept_audio() {
         let mut driven = Driven::new(Flow { keep_bytes: 4 * 1024 * 1024, ..burst(640) });
         for _ in 0..2_000 {
             driven.log.push_audio(vec![1; 1_280].into());
@@ -789,7 +789,7 @@ mod tests {
             driven.write(|offered| offered);
         }
         assert_eq!(driven.log.base_bytes(), 0);
-        // More of it than any speech brings moves what is kept, and nobody is told wrong.
+        // More messages than any speech has move the base, and a rewind before it fails.
         for _ in 0..4_000 {
             driven.log.push_message("x".repeat(150));
             driven.write(|offered| offered);
@@ -801,7 +801,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_chunk_is_nothing() {
+    fn empty_chunk_adds_no_entry() {
         let (mut log, now) = (Log::new(burst(640)), Instant::now());
         log.push_audio(Bytes::new());
         assert!(log.is_all_sent() && log.wants_more(now));
@@ -811,7 +811,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_is_let_go() {
+    fn sent_audio_is_dropped_where_nothing_is_kept() {
         let chunk = Bytes::from(vec![1; 10_000]);
         let mut driven = Driven::new(burst(5_000));
         driven.log.push_audio(chunk.clone());
@@ -829,7 +829,7 @@ mod tests {
     }
 
     impl Driven {
-        /// Everything that may leave now; the audio bytes of it, frame by frame.
+        /// Sends everything that may leave now. Returns the audio bytes of each write.
         fn send(&mut self) -> Vec<usize> {
             let mut frames = Vec::new();
             while self.log.has_output(self.now) {
@@ -842,14 +842,14 @@ mod tests {
         }
     }
 
-    /// Within the look-ahead at any time, at once at the beginning, and never too late, however
-    /// long it takes and however short the look-ahead is.
+    /// Paced audio is within the look-ahead at any time, leaves at once at the beginning, and is never too
+    /// late, even over a long time and with a short look-ahead.
     #[test]
-    fn paced_audio_keeps_ahead_of_the_listener_and_no_farther() {
+    fn paced_audio_stays_within_the_look_ahead_and_the_listener_is_never_dry() {
         for (frame_ms, ahead_ms) in
             [(1, 20), (20, 20), (20, 40), (40, 100), (40, 2_000), (1_000, 20), (7, 333), (40, 60_000)]
         {
-            // A rate of which neither a frame nor a wake-up is a whole number of anything.
+            // At this rate neither a frame nor a wake-up is a whole number of samples or milliseconds.
             let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 22_050 };
             let frame_bytes = format.frame_bytes(frame_ms);
             let ahead = MS * ahead_ms;
@@ -879,9 +879,9 @@ mod tests {
                 assert!(!driven.log.has_output(driven.now), "{at}: open before its time");
                 driven.now = opens;
                 assert!(driven.log.has_output(driven.now), "{at}: shut after its time");
-                // Timers are late, which must not add up.
+                // Timers are late. The delays must not add up.
                 driven.now += Duration::from_micros(690);
-                // What was sent lasts until now, but for the time that a sample takes.
+                // The sent audio lasts until now, but for the time of a sample.
                 let heard = format.bytes(driven.now - began);
                 if frame_ms <= ahead_ms / 2 {
                     assert!(heard < sent, "{at}: the listener ran dry, {heard} heard of {sent}");
@@ -895,7 +895,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_stands_while_the_gate_is_shut_or_the_listener_dry() {
+    fn playback_clock_stops_while_the_gate_is_shut_or_the_listener_is_dry() {
         let mut driven = Driven::new(paced(80, MS * 100, 0));
         driven.now += MS * 70;
         assert_eq!(driven.log.opens_at(driven.now), None, "nothing plays before the first frame");
@@ -918,10 +918,10 @@ mod tests {
         driven.now += MS * 500;
         assert_eq!(driven.log.played_bytes(driven.now), 880);
         driven.send();
-        assert_eq!(driven.log.sent_bytes(), 1_760, "what stood still is not caught up with");
+        assert_eq!(driven.log.sent_bytes(), 1_760, "time that stood still is not caught up");
         driven.now += MS * 10;
         assert_eq!(driven.log.played_bytes(driven.now), 960);
-        // Messages wait for nobody but what comes before them.
+        // A message waits only for the entries before it.
         let mut driven = Driven::new(paced(80, MS * 100, 0));
         driven.log.push_message("{}".to_owned());
         driven.log.push_audio(vec![1; 881].into());
@@ -931,13 +931,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_acknowledges_is_what_it_has_played() {
+    fn ack_replaces_the_clock() {
         let mut driven = Driven::new(paced(80, MS * 100, 160));
         driven.log.push_audio(vec![1; 4_000].into());
         driven.send();
         driven.now += MS * 90;
         assert_eq!(driven.log.played_bytes(driven.now), 720);
-        // Less than the clock said, no less than it said itself, and no more than was sent.
+        // Less than the clock said is allowed; less than the client said before, or more than was sent, is
+        // not.
         for (offset, played) in [(100, 100), (50, 100), (100, 100), (300, 300)] {
             driven.log.acknowledge(driven.now, offset);
             assert_eq!(driven.log.played_bytes(driven.now), played);
@@ -952,13 +953,13 @@ mod tests {
         assert_eq!(driven.log.played_bytes(driven.now), 1_120);
         driven.send();
         assert_eq!(driven.log.sent_bytes(), 2_000);
-        // Whole chunks are kept: this one can be gone back in from its beginning.
+        // Whole chunks are kept: a rewind to the beginning of this one is possible.
         assert_eq!(driven.log.base_bytes(), 0);
     }
 
-    /// A player that tells where it is before it has played all that it may have is never dry.
+    /// A player that acknowledges before it has played all its audio is never dry.
     #[test]
-    fn a_listener_who_tells_what_it_has_played_hears_no_gap() {
+    fn ack_in_time_leaves_no_gap() {
         for ahead in [60, 100, 200, 300, 400, 500, 1_000, 2_000] {
             for every in (10..ahead).step_by(10) {
                 let mut driven = Driven::new(paced(160, MS * ahead, 0));
@@ -969,7 +970,7 @@ mod tests {
                         driven.send();
                     }
                     let unheard = driven.log.sent_bytes() - played;
-                    assert!(unheard > 0, "{ahead} ms ahead, told every {every}: dry at {ms}");
+                    assert!(unheard > 0, "{ahead} ms ahead, ack every {every} ms: dry at {ms} ms");
                     assert!(unheard <= u64::from(ahead + 20) * 8 || ms < u64::from(every));
                     driven.now += MS;
                     played += 8;
@@ -982,7 +983,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_far_behind_is_let_go() {
+    fn audio_beyond_keep_bytes_is_dropped() {
         for keep_bytes in [0, 1, 1_000, 5_000] {
             let mut driven = Driven::new(Flow { keep_bytes, ..burst(160) });
             for n in 0..100 {
@@ -998,9 +999,9 @@ mod tests {
         }
     }
 
-    /// Every byte of a stream, sent in part: what comes again is exactly what comes behind it.
+    /// A stream was sent in part. A rewind to any of its bytes sends exactly the bytes after it.
     #[test]
-    fn going_back_to_every_offset_sends_the_same_again() {
+    fn rewind_to_every_offset_sends_the_same_again() {
         let audio: Vec<u8> = (0..500).map(|n| (n % 251) as u8).collect();
         for accepted in (0..600).step_by(7) {
             for offset in 0..=501 {
@@ -1023,7 +1024,7 @@ mod tests {
                 driven.write(|offered| offered);
                 assert_eq!(driven.audio(), audio[offset as usize..], "{offset} of {sent}");
                 let messages = driven.wire.windows(5).filter(|w| w[0] == 0x81 && w[2] == b'{').count();
-                // Those at the offset itself are among them.
+                // Messages at the offset itself are included.
                 let expected = match offset {
                     0 => 3,
                     1..=300 => 2,
@@ -1035,7 +1036,7 @@ mod tests {
     }
 
     impl Driven {
-        /// The audio of what is on the wire, which may end in the middle of a frame.
+        /// Audio on the wire, which may end in the middle of a frame.
         fn audio(&self) -> Vec<u8> {
             let (mut audio, mut wire) = (Vec::new(), &self.wire[..]);
             while wire.len() >= 2 {
@@ -1054,17 +1055,17 @@ mod tests {
         }
     }
 
-    /// Random histories of everything that there is: what a client has is always the beginning of
-    /// what was pushed, cut only where it was cancelled, and the positions keep their order.
+    /// In random histories of all operations, the client always has the beginning of the pushed audio, cut
+    /// only by a cancel, and the positions keep their order.
     #[test]
-    fn positions_keep_their_order_and_bytes_their_place() {
+    fn random_histories_keep_positions_in_order_and_bytes_in_place() {
         for seed in 1..=400u64 {
             let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let frame_bytes = [1, 7, 80, 640][random.below(4)];
             let ahead = [None, Some(MS * 20), Some(MS * 100), Some(MS * 2_000)][random.below(4)];
             let keep_bytes = [0, 100, 100_000][random.below(3)];
             let mut driven = Driven::new(Flow { ahead, keep_bytes, ..burst(frame_bytes) });
-            // All audio by offset, and what the client has of it.
+            // All audio by offset, and the client's part of it.
             let (mut model, mut client) = (Vec::<u8>::new(), Vec::<u8>::new());
             let (mut next, mut is_shut) = (0u8, false);
             let mut played = 0;
@@ -1100,7 +1101,7 @@ mod tests {
                         assert!(driven.log.is_all_sent());
                     }
                     12 if random.below(2) == 0 => {
-                        // A new connection: what was begun on the old one is lost.
+                        // A new connection: a frame that was begun on the old one is lost.
                         let offset = random.below(client.len() + 3);
                         let (base, sent) = (driven.log.base_bytes(), driven.log.sent_bytes());
                         let expected = match offset as u64 {
@@ -1118,7 +1119,7 @@ mod tests {
                     }
                     13..=15 => driven.now += MS * [0, 1, 10, 300][random.below(4)],
                     _ => {
-                        // Frames that were begun arrive in full before anything else.
+                        // A frame that was begun arrives in full before anything else.
                         driven.wire.clear();
                         driven.write(|offered| random.below(offered + 1));
                         driven.wire.append(&mut driven.unsent);
@@ -1134,9 +1135,9 @@ mod tests {
                 assert_eq!(log.written_bytes(), model.len() as u64, "{at}");
                 let heard = log.played_bytes(now);
                 assert!(log.base_bytes() <= log.sent_bytes() && heard <= log.sent_bytes(), "{at}");
-                // Nothing is kept for nobody, and a client may say that it has heard less.
+                // Without `keep_bytes` nothing is kept, and a client may acknowledge less than the clock.
                 assert!(log.base_bytes() <= heard || keep_bytes == 0 || log.is_acknowledged, "{at}");
-                assert!(heard >= played, "{at}: time goes back");
+                assert!(heard >= played, "{at}: playback runs backwards");
                 played = heard;
                 if let Some(opens) = log.opens_at(now) {
                     assert!(opens > now, "{at}");

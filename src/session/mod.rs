@@ -62,7 +62,7 @@ use timer::Timer;
 /// the rate.
 const MAX_FAULTS: u32 = 100;
 
-/// How long before the maximum length of a session its client is warned.
+/// Time before the maximum length of a session at which its client is warned.
 const NOTICE: Duration = Duration::from_secs(30);
 
 const EXHAUSTED: &str = "This client has used up its speech for this hour. Try again later.";
@@ -105,13 +105,13 @@ pub struct Totals {
     pub lasted: Duration,
 }
 
-/// Whether the session goes on.
+/// State of a session's close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Course {
     Running,
-    /// The close was decided on, and there is nothing more to say.
+    /// The close was decided on. Nothing more is sent.
     Closed,
-    /// The close was decided on because everything was sent, some of which may be lost on its way.
+    /// The close was decided on because everything was sent. Its last bytes may still be lost.
     Completed,
 }
 
@@ -121,7 +121,7 @@ enum Course {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Session {
-    /// When something was last received or sent that is more than a sign of life.
+    /// When a message other than `ping` was last received, or part of a stream was sent.
     active: Instant,
     /// Set for clients of `aloud.v1` only.
     token: Option<Token>,
@@ -135,12 +135,12 @@ pub struct Session {
     is_exhausted: bool,
     /// True once the client was warned that the session will end.
     is_warned: bool,
-    /// True if the writer of a restored session is gone.
+    /// True if the session was restored, and its writer is gone.
     lacks_writer: bool,
-    /// Why the client may start nothing now.
+    /// Reason why the client may start no stream now.
     held: Option<QuotaReached>,
     outputs: VecDeque<Output>,
-    /// Not boxed: a step would have to fetch it from somewhere else.
+    /// Not boxed: each step would have to fetch it.
     stream: Option<Stream>,
     config: Arc<SessionConfig>,
     id: Arc<str>,
@@ -230,7 +230,7 @@ impl Session {
         }
     }
 
-    /// Returns what to do next, until there is nothing left to do.
+    /// Returns the next work for the owner, until there is none left.
     pub fn poll(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();
         if self.outputs.is_empty() {
@@ -245,14 +245,14 @@ impl Session {
         !self.outputs.is_empty()
     }
 
-    /// Collects what of the stream may be sent now. Changes nothing.
+    /// Collects the part of the stream that may be sent now. Changes nothing.
     pub fn deliver(&self, now: Instant, batch: &mut Batch) {
         if let Some(stream) = self.stream.as_ref().filter(|stream| !stream.is_finished()) {
             stream.log().fill(now, batch);
         }
     }
 
-    /// Notes what the socket took, piece by piece. Returns what the listener had to wait for.
+    /// Notes one piece that the socket took. Returns the wait before it, if it is measured.
     pub fn delivered(&mut self, now: Instant, what: Sent) -> Option<Wait> {
         let stream = self.stream.as_mut()?;
         let wait = stream.delivered(now, what);
@@ -283,7 +283,7 @@ impl Session {
         self.stream.as_ref().is_some_and(|stream| stream.wants_text(self.config.max_buffered_chars))
     }
 
-    /// When to handle [`Input::Due`], if nothing happens before. Delivery does not move it forward.
+    /// When to handle [`Input::Due`], if nothing happens before. Delivery never makes it earlier.
     pub fn next_deadline(&self) -> Option<Instant> {
         if self.course != Course::Running { None } else { timer::next(|timer| self.deadline(timer)) }
     }
@@ -353,8 +353,8 @@ impl Session {
         self.stream.as_ref().is_some_and(Stream::is_sound)
     }
 
-    /// True if the session should be kept when its connection is lost: also one that has come to its end,
-    /// since the last bytes may have got no farther than the kernel.
+    /// True if the session should be kept when its connection is lost. That includes a session that has
+    /// completed, since its last bytes may have reached no more than the kernel.
     pub fn is_resumable(&self) -> bool {
         self.course != Course::Closed && self.stream.as_ref().is_some_and(Stream::is_resumable)
     }
@@ -369,7 +369,7 @@ impl Session {
         self.stream.as_ref().is_some_and(|stream| stream.can_return_to(offset))
     }
 
-    /// What is left for a connection whose session continues elsewhere.
+    /// Output for a connection whose session continues on another one.
     pub fn taken() -> [Output; 2] {
         let fault = Fault::new(Code::SessionTaken, "The session continues on another connection.");
         [Output::Send(error(fault)), Output::Close(Close::SessionTaken)]
@@ -391,7 +391,7 @@ impl Session {
         self.send(error(fault));
     }
 
-    /// Decides on the close. There is nothing to say after it.
+    /// Decides on the close. Nothing is sent after it.
     fn close(&mut self, close: Close) {
         if self.course == Course::Running {
             self.course = Course::Closed;
@@ -399,7 +399,7 @@ impl Session {
         }
     }
 
-    /// Says what is wrong, and closes the connection with the code for it.
+    /// Sends the error, and closes the connection with the code for it.
     fn fail(&mut self, code: Code, message: &str) {
         self.refuse(Fault::new(code, message));
         if let Some(close) = code.close() {
@@ -415,8 +415,8 @@ impl Session {
 
     // Messages.
 
-    /// Takes a text message. One that is invalid, or does not fit the moment, is answered with an error
-    /// and changes nothing.
+    /// Takes a text message. A message that is invalid, or that the state of the session does not allow,
+    /// is answered with an error and changes nothing.
     fn on_text(&mut self, now: Instant, text: &str) {
         if self.is_over() || !self.may_take_another(now) {
             return;
@@ -455,7 +455,7 @@ impl Session {
         }
     }
 
-    /// Counts a message. One over the rate is answered, and not taken.
+    /// Counts a message. Returns false if it is over the rate, which is answered with an error.
     fn may_take_another(&mut self, now: Instant) -> bool {
         let (Some(rate), Some(bucket)) = (self.config.messages, &mut self.messages) else { return true };
         if bucket.take(rate, 1, now).is_ok() {
@@ -475,7 +475,7 @@ impl Session {
 
     fn on_message(&mut self, now: Instant, message: ClientMessage) -> Result<(), Fault> {
         match message {
-            ClientMessage::StartSession(start) => self.start(now, *start)?,
+            ClientMessage::StartSession(start) => self.start(now, &start)?,
             ClientMessage::Pause => {
                 self.is_paused = true;
                 self.shut(now);
@@ -523,7 +523,7 @@ impl Session {
                 return Err(Fault::new(Code::BadMessage, message));
             }
             ClientMessage::Recover(recover) => self.outputs.push_back(Output::Recover(recover)),
-            // Harmless where no credential is required, or none any more.
+            // Harmless where no credential is required, or where one was accepted before.
             ClientMessage::Auth { .. } => {}
             ClientMessage::Ping { id } => self.send(ServerMessage::Pong { id }),
         }
@@ -540,7 +540,7 @@ impl Session {
             .ok_or_else(|| Fault::new(Code::NotStarted, "No stream is running. Send start_session."))
     }
 
-    fn start(&mut self, now: Instant, start: StartSession) -> Result<(), Fault> {
+    fn start(&mut self, now: Instant, start: &StartSession) -> Result<(), Fault> {
         if self.running().is_some() {
             return Err(Fault::new(Code::AlreadyStarted, "Session already streaming"));
         }
@@ -553,17 +553,17 @@ impl Session {
             };
             return Err(Fault::new(Code::RateLimited, message));
         }
-        let source = self.source(&start)?;
+        let source = self.source(start)?;
         if start.resumable && !self.dialect.is_v1() {
             let message =
                 "A resumable session needs the subprotocol aloud.v1, which gives the client its token.";
             return Err(Fault::new(Code::BadMessage, message));
         }
-        let dialect = self.dialect.with(&start);
+        let dialect = self.dialect.with(start);
         let prompt = start.prompt.clone().filter(|_| source == TextSource::Llm);
         let chars_left = self.config.max_session_chars;
         let chars_left = chars_left.map(|most| most.saturating_sub(self.past.chars + self.stream_chars()));
-        let stream = Stream::new(&self.config, &start, source, chars_left, now)?;
+        let stream = Stream::new(&self.config, start, source, chars_left, now)?;
         self.retire_stream();
         self.dialect = dialect;
         self.streams += 1;
@@ -595,7 +595,7 @@ impl Session {
                 let message = "This server has no language model: \"source\" can be verbatim or append.";
                 Err(Fault::new(Code::BadMessage, message))
             }
-            // Without a prompt the greeting is spoken as it stands.
+            // Without a prompt the greeting is spoken verbatim.
             TextSource::Llm if start.prompt.is_none() => Ok(TextSource::Verbatim),
             source => Ok(source),
         }
@@ -656,7 +656,7 @@ impl Session {
         });
     }
 
-    /// Lets go of the stream.
+    /// Drops the stream, and adds its figures to the sums.
     fn retire_stream(&mut self) {
         if let Some(stream) = self.stream.take() {
             let usage = stream.usage();
@@ -666,7 +666,7 @@ impl Session {
         }
     }
 
-    /// Starts what can be started, and ends what is over.
+    /// Starts the sentences that can be started, and ends a stream that is complete.
     fn advance(&mut self) {
         if let Some(stream) = self.stream.as_mut() {
             while let Some(sentence) = stream.next_sentence(self.config.prefetch, self.dialect) {
@@ -680,7 +680,7 @@ impl Session {
         let is_paused = self.is_paused;
         if let Some(stream) = self.running()
             && stream.is_all_sent()
-            // Of a cancelled stream nothing is left for a pause to hold.
+            // A cancelled stream has nothing left for a pause to hold.
             && (!is_paused || stream.end_reason() == EndReason::Cancelled)
         {
             stream.finish();
@@ -738,8 +738,7 @@ impl Session {
         }
     }
 
-    /// Answers a client that waits for a position, once the replay of it has proved to be the same, or
-    /// not.
+    /// Answers a client that waits for a position, once the replay is known to be the same or different.
     fn on_replayed(&mut self, position: Option<Position>, result: Result<(), Differs>) {
         let Some(stream) = self.stream.as_mut() else { return };
         match (position, result) {
@@ -832,7 +831,7 @@ impl Session {
 
     fn on_recovered(&mut self, now: Instant, offset: u64) {
         if self.course == Course::Completed {
-            // It comes to its end once more.
+            // It completes once more.
             self.course = Course::Running;
         }
         let Some(stream) = self.stream.as_mut() else { return self.lose_position(true) };
@@ -860,12 +859,13 @@ impl Session {
         }
     }
 
-    /// The session cannot continue where the client asked for, or is.
+    /// Ends the session, since its audio at the client's position is gone. `is_asked` is true if the client
+    /// waits for `recovered`.
     fn lose_position(&mut self, is_asked: bool) {
         if is_asked {
             self.send(ServerMessage::NotRecovered { code: Code::PositionLost.name() });
         }
-        // Nothing of the stream may follow, least of all in the wrong place.
+        // Nothing of the stream may follow: it would be in the wrong place.
         self.retire_stream();
         self.fail(Code::PositionLost, "The audio at this position is gone. Start another stream.");
     }
@@ -947,13 +947,13 @@ fn error(fault: Fault) -> ServerMessage {
     ServerMessage::Error { message: fault.message, fault: Some((fault.code, fault.index)) }
 }
 
-/// The fault of a session that was given more to speak than it may.
+/// The fault of a session that was given more text than it may speak.
 fn text_limit() -> Fault {
     let message = "The session has spoken as many characters as allowed. Start another for the rest.";
     Fault::new(Code::TextTooLong, message)
 }
 
-/// What a client of `aloud.v1` learns when it connects.
+/// The fields of `session_start` that only a client of `aloud.v1` gets.
 fn greeting(config: &SessionConfig, token: &str) -> Greeting {
     let ms = |duration: Duration| duration.as_millis() as u64;
     Greeting {

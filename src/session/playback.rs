@@ -1,4 +1,4 @@
-//! What a listener hears who plays a stream as it arrives: the time to its first audio, and the silence
+//! Waits of a listener who plays a stream as it arrives: the time to its first audio, and the silence
 //! between its sentences. These figures go to the operator only; no decision rests on them.
 
 use std::time::{Duration, Instant};
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_the_silence_after_everything_was_played() {
+    fn gap_is_the_silence_after_everything_was_played() {
         let began = Instant::now();
         let mut playback = Playback::new(began, false);
         let mut hear = |at: u64, is_first: bool, length: u64| {
@@ -88,7 +88,7 @@ mod tests {
             playback.on_audio(began + ms(at), ms(length))
         };
         assert_eq!(hear(30, true, 100), Some(FirstAudio(ms(30))));
-        // More of the sentence, which is late: that is no silence between two.
+        // More of the same sentence, late: this is not a silence between two sentences.
         assert_eq!(hear(200, false, 100), None);
         assert_eq!(hear(250, true, 50), Some(Gap(ms(0))), "in time");
         assert_eq!(hear(251, false, 50), None);

@@ -1,8 +1,22 @@
 //! A session as plain data, so that another process can continue it.
 //!
-//! A snapshot has everything that the client's own count of bytes does not replace: text that is not yet
-//! spoken, sentences in flight, the ledger, the conversation. It has no audio and no secret. What the log
-//! held is replayed from the sentence at the client's offset, which needs a deterministic engine.
+//! A snapshot has the state that the client's own count of bytes does not replace: text that is not yet
+//! spoken, sentences in flight, the ledger, the conversation. It has no audio and no secret.
+//!
+//! A restored session has an empty log. When its client recovers, the engine replays the sentences from the
+//! client's offset on, and the session checks their length and CRC-32. The client then gets the same
+//! messages and bytes as from the first process. This needs:
+//!
+//! - a deterministic engine, and a stream that was started with `resumable`;
+//! - an offset from which on no sentence was cut off by `cancel`: a replay cannot stop at the same byte;
+//! - an offset whose sentence is still in the ledger, which drops old records beyond 2 MiB;
+//! - an offset no greater than the audio that was synthesised at the time of the snapshot, sent or not.
+//!
+//! At any other offset the client gets `position_lost`. Messages that arrive after the snapshot are not part
+//! of it: to lose none, a store writes a snapshot after each message.
+//!
+//! Until its client recovers, a restored session counts all synthesised audio as sent. The wait for more
+//! text (`idleMs`) starts anew.
 
 use super::conversation::Conversation;
 use super::dialect::Dialect;
@@ -33,8 +47,9 @@ pub struct Snapshot {
 }
 
 impl Session {
-    /// Writes the session down. Call it after [`poll`](Self::poll) has returned `None`: outputs that wait
-    /// are not part of a snapshot.
+    /// Writes the session down. Call it after [`poll`](Self::poll) has returned `None` and every
+    /// [`Output::StopSpeaking`](super::Output::StopSpeaking) was answered: outputs, and an engine that is
+    /// being stopped, are not part of a snapshot.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         Snapshot {
             id: self.id.as_ref().to_owned(),
@@ -51,9 +66,13 @@ impl Session {
         }
     }
 
-    /// Restores a session, without a connection: it waits for
-    /// [`Answer::Recovered`](super::Answer::Recovered). The token is the one that the client was given.
-    /// A writer that was at work is gone: what it wrote until the snapshot is the answer.
+    /// Restores a session without a connection. It waits for
+    /// [`Answer::Recovered`](super::Answer::Recovered).
+    ///
+    /// `config` is the configuration that the session had, within the restrictions of its credential. `token` is
+    /// the one that the client was given. The rate of messages and the count of invalid messages start anew.
+    /// A writer that was writing is gone: its text up to the snapshot is the answer, and the client gets the
+    /// error `llm_failed`.
     pub fn restore(
         config: Arc<SessionConfig>,
         snapshot: Snapshot,

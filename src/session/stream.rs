@@ -21,7 +21,7 @@ use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
-/// What follows once the engine has stopped.
+/// The next step once the engine has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterStop {
     /// The client asked for a cancel: it gets `cancelled`.
@@ -32,7 +32,7 @@ pub(super) enum AfterStop {
     Replay,
 }
 
-/// How a stream returns to an offset.
+/// Outcome of a return to an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Return {
     /// The log has the offset.
@@ -48,7 +48,7 @@ pub(super) struct PositionLost;
 /// A stream: running, or kept after its end for a client that recovers.
 ///
 /// The order of the fields is kept: what every step reads comes first, in few cache lines. With
-/// thousands of streams none of them is in a cache, and fetching them is what a step costs.
+/// thousands of streams no line is in a cache, and a step costs as much as its fetches.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Stream {
@@ -57,7 +57,7 @@ pub(super) struct Stream {
     first_audio: Option<Duration>,
     playback: Playback,
     log: Log,
-    /// Boxed: hardly a step reads it, and a session without a stream keeps no room for it.
+    /// Boxed: few steps read it, and a session without a stream needs no room for it.
     cold: Box<Cold>,
 }
 
@@ -73,7 +73,7 @@ struct Cold {
     /// True if the connection is closed after this stream.
     drains: bool,
     end_reason: EndReason,
-    /// The engine is being stopped; since when, and what follows.
+    /// Set while the engine is being stopped: since when, and the next step.
     stopping: Option<(Instant, AfterStop)>,
     began: Instant,
 }
@@ -86,6 +86,8 @@ pub(super) struct StreamState {
     is_finished: bool,
     first_audio: Option<Duration>,
     composer: Composer,
+    /// True if buffered text is spoken unless more arrives in time.
+    is_idle: bool,
     takes: TakesState,
     ledger: Ledger,
     is_resumable: bool,
@@ -172,6 +174,7 @@ impl Stream {
             is_finished: self.is_finished,
             first_audio: self.first_audio,
             composer: composer.clone(),
+            is_idle: composer.commits_at().is_some(),
             takes: takes.snapshot(),
             ledger: ledger.clone(),
             is_resumable: *is_resumable,
@@ -182,10 +185,14 @@ impl Stream {
         }
     }
 
-    /// A stream without audio in its log: its client recovers at an offset, from which sentences are
-    /// replayed.
+    /// A stream without audio in its log. Its client recovers at an offset, and sentences are replayed from
+    /// there on.
     pub(super) fn restore(state: StreamState, now: Instant) -> Stream {
-        let mut playback = Playback::new(now, state.composer.source() == TextSource::Append);
+        let mut composer = state.composer;
+        if state.is_idle {
+            composer.restart_idle(now);
+        }
+        let mut playback = Playback::new(now, composer.source() == TextSource::Append);
         playback.on_interruption();
         Stream {
             is_finished: state.is_finished,
@@ -193,7 +200,7 @@ impl Stream {
             playback,
             log: Log::restore(state.flow, state.positions),
             cold: Box::new(Cold {
-                composer: state.composer,
+                composer,
                 takes: Takes::restore(state.takes),
                 ledger: state.ledger,
                 is_resumable: state.is_resumable,
@@ -244,7 +251,7 @@ impl Stream {
         self.cold.end_reason
     }
 
-    /// True if there was more to speak than the session may.
+    /// True if there was more text than the session may speak.
     pub(super) fn is_over_limit(&self) -> bool {
         self.cold.composer.is_over_limit()
     }
@@ -274,13 +281,13 @@ impl Stream {
         Ok(())
     }
 
-    /// Speaks what is buffered as it stands. Returns the index of its last sentence.
+    /// Speaks the buffered text, whether finished or not. Returns the index of its last sentence.
     pub(super) fn flush(&mut self) -> u64 {
         self.cold.composer.flush();
         (self.cold.takes.next_index() + self.cold.composer.waiting() as u64).saturating_sub(1)
     }
 
-    /// Speaks what is buffered if no more text came in time.
+    /// Speaks the buffered text, since no more came in time.
     pub(super) fn commit(&mut self) {
         self.cold.composer.flush();
     }
@@ -328,7 +335,7 @@ impl Stream {
         self.cold.composer.finish_writing()
     }
 
-    /// Speaks no sentence that was not begun.
+    /// Drops every sentence that was not begun.
     pub(super) fn stop_if_unfinished(&mut self) {
         if self.cold.composer.stop_if_unfinished() {
             self.cold.end_reason = EndReason::Error;
@@ -341,8 +348,8 @@ impl Stream {
     pub(super) fn next_sentence(&mut self, prefetch: usize, dialect: Dialect) -> Option<Sentence> {
         let flow = *self.log.flow();
         let Cold { composer, takes, end_reason, .. } = &mut *self.cold;
-        // Paced, the next sentence is begun once the one before it was synthesised: that is one
-        // look-ahead early, and no audio is made beyond it.
+        // In paced delivery a sentence is begun once the one before it was synthesised. That is one
+        // look-ahead early, and no audio is synthesised beyond it.
         let most = if flow.ahead.is_some() || takes.recovering().is_some() { 1 } else { prefetch.max(1) };
         let mut sentence = None;
         if takes.len() < most {
@@ -378,7 +385,7 @@ impl Stream {
         }
     }
 
-    /// Writes an entry to the log, or behind what is held back of the front sentence.
+    /// Writes an entry to the log, or holds it back if the front sentence is a replay.
     fn push(&mut self, entry: Entry) {
         if let Some(entry) = self.cold.takes.hold(entry) {
             self.write(entry);
@@ -483,7 +490,7 @@ impl Stream {
         &self.log
     }
 
-    /// Notes what was sent. Returns what the listener had to wait for.
+    /// Notes what was sent. Returns the wait before it, if it is measured.
     pub(super) fn delivered(&mut self, now: Instant, what: Sent) -> Option<Wait> {
         let opened = self.log.sent(now, what);
         match what {
@@ -536,12 +543,12 @@ impl Stream {
 
     // Cancel.
 
-    /// Notes that the engine is being stopped, and what follows.
+    /// Notes that the engine is being stopped, and the next step.
     pub(super) fn stop(&mut self, now: Instant, after: AfterStop) {
         self.cold.stopping = Some((now, after));
     }
 
-    /// Returns since when the engine was being stopped, and what follows.
+    /// Returns since when the engine was being stopped, and the next step.
     pub(super) fn take_stop(&mut self) -> Option<(Instant, AfterStop)> {
         self.cold.stopping.take()
     }
@@ -646,7 +653,7 @@ impl Stream {
         self.log.restart(start.unwrap_or(offset), offset);
         self.is_finished = false;
         if start.is_none() {
-            // A restored stream of which no sentence is to be replayed.
+            // A restored stream that has no sentence to replay.
             return Ok(Return::Rewound);
         }
         takes.begin_recovery(position, recorded.map(|(_, index)| index));

@@ -1,7 +1,7 @@
 //! Sentences in flight: handed to the engine, in order, and not yet over.
 //!
-//! The front take's audio belongs in the log. A take that replays a sentence is held back until its
-//! audio has proved to be the same.
+//! The audio of the front take goes to the log. A take that replays a sentence is held back until its
+//! audio is known to be the same.
 
 use super::composer::{Segment, VoiceParameters};
 use super::ledger::Record;
@@ -11,7 +11,7 @@ use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// What a replayed sentence must come out as.
+/// Length and checksum that a replayed sentence must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Replay {
     pub(super) bytes: u64,
@@ -20,7 +20,7 @@ pub(super) struct Replay {
     pub(super) is_whole: bool,
 }
 
-/// A replayed sentence came out with other audio.
+/// A replayed sentence has other audio than before.
 #[derive(Debug)]
 pub(super) struct Differs;
 
@@ -47,7 +47,7 @@ struct Take {
     is_announced: bool,
     has_failed: bool,
     replay: Option<Replay>,
-    /// Entries that wait until a replay has proved to be the same.
+    /// Entries that wait until the replay is known to be the same.
     held: Vec<Entry>,
 }
 
@@ -189,7 +189,7 @@ impl Takes {
         }
     }
 
-    /// Lets go of what was held back: the replay has proved to be the same.
+    /// Releases the entries held back: the replay is the same.
     fn release(&mut self) -> Vec<Entry> {
         self.recovering = None;
         let Some(take) = self.queue.front_mut() else { return Vec::new() };
@@ -303,7 +303,7 @@ impl Takes {
     }
 }
 
-/// What [`Takes::push_audio`] lets through.
+/// Entries that [`Takes::push_audio`] lets through.
 #[derive(Debug)]
 pub(super) enum Released {
     Nothing,

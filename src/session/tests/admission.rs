@@ -1,4 +1,4 @@
-//! What a session may do, and for how long it may do nothing.
+//! Credentials, quotas, rates and idle time.
 
 use super::*;
 use crate::access::credential::Restrictions;
@@ -9,8 +9,8 @@ fn auth(token: &str) -> String {
     ClientMessage::Auth { token: Token::new(token).unwrap() }.to_json()
 }
 
-/// The error and the close that a v1 client is left with.
-fn left(code: &str, close: u16) -> impl Fn(&[Seen]) {
+/// Checks the error and the close at the end of a session of `aloud.v1`.
+fn assert_closed(code: &str, close: u16) -> impl Fn(&[Seen]) {
     move |seen| {
         let [.., Seen::Message(error), Seen::Close(got, _)] = seen else { panic!("{seen:?}") };
         assert!(error.contains(&format!("\"code\":\"{code}\"")) && *got == close, "{seen:?}");
@@ -24,13 +24,13 @@ fn awaiting() -> Driven {
 }
 
 #[test]
-fn a_good_credential_opens_the_session() {
+fn auth_with_a_valid_token_opens_the_session() {
     let mut driven = awaiting();
     assert_eq!(driven.session.next_deadline(), Some(driven.now + Duration::from_secs(10)));
     driven.say(&auth("good"));
     driven.say(&start("One."));
     assert!(matches!(driven.settled().last(), Some(Seen::Message(end)) if end.contains("completed")));
-    // One more does no harm, good or not.
+    // Another `auth` does no harm, valid or not.
     driven.say(&auth("bad"));
     driven.now += Duration::from_secs(60);
     driven.on_time();
@@ -38,7 +38,7 @@ fn a_good_credential_opens_the_session() {
 }
 
 #[test]
-fn nothing_but_auth_is_understood_before() {
+fn messages_before_auth_close_the_connection() {
     for (words, code, close) in [
         (auth("bad"), "unauthorized", 4401),
         (auth("mute"), "forbidden", 4403),
@@ -53,7 +53,7 @@ fn nothing_but_auth_is_understood_before() {
     ] {
         let mut driven = awaiting();
         driven.say(&words);
-        left(code, close)(&driven.settled());
+        assert_closed(code, close)(&driven.settled());
         driven.say(&auth("good"));
         driven.say(&start("One."));
         assert_eq!(driven.asked, [], "{words}");
@@ -61,18 +61,18 @@ fn nothing_but_auth_is_understood_before() {
 }
 
 #[test]
-fn a_credential_must_come_in_time() {
+fn auth_must_come_within_auth_timeout() {
     let mut driven = awaiting();
     driven.now += Duration::from_secs(10) - Duration::from_nanos(1);
     driven.on_time();
     assert_eq!(driven.settled(), []);
     driven.now += Duration::from_nanos(1);
     driven.on_time();
-    left("unauthorized", 4401)(&driven.settled());
+    assert_closed("unauthorized", 4401)(&driven.settled());
 }
 
 #[test]
-fn who_does_nothing_for_too_long_is_closed() {
+fn idle_timeout_closes_a_session_without_a_stream() {
     let settings = || SessionConfig { idle_timeout: Some(Duration::from_secs(600)), ..settings() };
     let later = |driven: &mut Driven, seconds: u64| {
         driven.now += Duration::from_secs(seconds);
@@ -83,13 +83,13 @@ fn who_does_nothing_for_too_long_is_closed() {
     assert_eq!(driven.session.next_deadline(), Some(driven.now + Duration::from_secs(600)));
     assert_eq!(later(&mut driven, 599), []);
     driven.say(PING);
-    left("idle_timeout", 4408)(&later(&mut driven, 1));
+    assert_closed("idle_timeout", 4408)(&later(&mut driven, 1));
 
     let mut driven = Driven::new(settings());
     let expected = [Seen::Close(1008, "Nothing was started for too long")];
     assert_eq!(later(&mut driven, 600), expected);
 
-    // A stream is no idling, be it paused; its end begins the time anew.
+    // A session with a stream is not idle, even if it is paused. The end of the stream restarts the time.
     let mut driven = v1(settings());
     driven.say(PAUSE);
     driven.say(&start("One."));
@@ -101,11 +101,11 @@ fn who_does_nothing_for_too_long_is_closed() {
     driven.say(RESUME);
     assert_eq!(driven.settled().len(), 1);
     assert_eq!(later(&mut driven, 599), []);
-    left("idle_timeout", 4408)(&later(&mut driven, 1));
+    assert_closed("idle_timeout", 4408)(&later(&mut driven, 1));
 }
 
 #[test]
-fn too_many_messages_are_not_taken_and_too_many_of_these_are_the_end() {
+fn messages_over_the_rate_are_refused_and_in_a_row_close_the_connection() {
     for is_v1 in [true, false] {
         let settings = SessionConfig { messages: Some(Rate::per_sec(10, 2)), ..settings() };
         let mut driven = if is_v1 { v1(settings) } else { Driven::new(settings) };
@@ -117,10 +117,10 @@ fn too_many_messages_are_not_taken_and_too_many_of_these_are_the_end() {
         let seen = driven.settled();
         assert_eq!(seen.len(), 1, "{seen:?}");
         assert!(matches!(&seen[0], Seen::Message(error) if error.contains("Too many messages")));
-        assert_eq!(driven.asked, [], "not taken");
+        assert_eq!(driven.asked, [], "the message is ignored");
         driven.now += Duration::from_millis(100);
         driven.say(&start("One."));
-        assert_eq!(driven.asked.len(), 1, "the count begins anew");
+        assert_eq!(driven.asked.len(), 1, "the count restarts");
         driven.settled();
         for _ in 0..99 {
             driven.say(PAUSE);
@@ -133,7 +133,7 @@ fn too_many_messages_are_not_taken_and_too_many_of_these_are_the_end() {
 }
 
 #[test]
-fn a_session_that_is_held_starts_nothing() {
+fn start_session_is_refused_while_the_session_is_held() {
     let mut driven = v1(settings());
     driven.handle(Input::Hold(Some(QuotaReached::Sessions)));
     driven.say(&start("One."));
@@ -149,13 +149,13 @@ fn a_session_that_is_held_starts_nothing() {
 }
 
 #[test]
-fn whose_client_was_given_enough_is_heard_to_the_end_of_the_sentence() {
+fn exhausted_quota_ends_the_stream_after_the_begun_sentences() {
     for is_v1 in [true, false] {
         let mut driven = if is_v1 { v1(settings()) } else { Driven::new(settings()) };
         driven.say(&start("The first one. The second one. The third one. The last one."));
         driven.handle(Input::Exhausted);
         let seen = driven.settled();
-        assert_eq!(driven.asked.len(), 2, "what was begun");
+        assert_eq!(driven.asked.len(), 2, "the begun sentences");
         assert_eq!(of_type(&seen, "sentence_end").len(), 2);
         let [.., Seen::Message(error), Seen::Message(end), Seen::Close(code, _)] = &seen[..] else {
             panic!("{seen:?}")
@@ -166,7 +166,7 @@ fn whose_client_was_given_enough_is_heard_to_the_end_of_the_sentence() {
             if is_v1 { (4413, true) } else { (1008, false) }
         );
 
-        // With nothing more to come there is nothing to tell.
+        // With no more sentences to come there is no error.
         let mut driven = if is_v1 { v1(settings()) } else { Driven::new(settings()) };
         driven.say(&start("One."));
         driven.handle(Input::Exhausted);
@@ -176,7 +176,7 @@ fn whose_client_was_given_enough_is_heard_to_the_end_of_the_sentence() {
 }
 
 #[test]
-fn a_credential_narrows_a_session_down() {
+fn credential_restrictions_narrow_the_settings() {
     let within = |restrictions: Restrictions| {
         SessionConfig { max_session_chars: Some(50), ..settings() }.within(&restrictions)
     };
@@ -201,7 +201,7 @@ fn a_credential_narrows_a_session_down() {
         let max_session = Some(Duration::from_secs(asked));
         let narrow = within(Restrictions { max_session, ..Restrictions::default() }).unwrap();
         assert_eq!(narrow.max_session, Duration::from_secs(expected));
-        // It holds for clients of the base protocol, too, in their words.
+        // The limit applies to clients of the base protocol, too, with their messages.
         let mut driven = Driven::new(narrow);
         driven.now += Duration::from_secs(expected - 1);
         driven.on_time();
@@ -214,7 +214,7 @@ fn a_credential_narrows_a_session_down() {
 }
 
 #[test]
-fn nothing_that_can_be_printed_holds_a_token() {
+fn token_is_in_no_debug_output() {
     let mut driven = awaiting();
     let session = format!("{:?}", driven.session);
     driven.handle(Input::Message(&auth("hunter2")));

@@ -31,15 +31,15 @@ impl Driven {
         self.act();
     }
 
-    /// A whole turn, heard to its end.
-    fn turn(&mut self, prompt: &str, answer: &str) {
+    /// A whole exchange, played to its end.
+    fn exchange(&mut self, prompt: &str, answer: &str) {
         self.say(&ask(prompt));
         self.write_text(answer);
         self.end_text();
         self.settled();
     }
 
-    fn told(&self) -> Vec<String> {
+    fn turns(&self) -> Vec<String> {
         let mark = |turn: &Turn| match turn.role {
             crate::session::conversation::Role::User => format!("u {}", turn.text),
             crate::session::conversation::Role::Assistant => format!("a {}", turn.text),
@@ -49,7 +49,7 @@ impl Driven {
 }
 
 #[test]
-fn what_is_written_is_spoken_however_it_is_cut() {
+fn llm_text_cut_anywhere_gives_the_same_sentences() {
     let sentences = ["The first one.", "A second, “żółć” 🍵 one.", "And a third"];
     let text = sentences.join(" ");
     for step in 1..text.chars().count() {
@@ -68,12 +68,12 @@ fn what_is_written_is_spoken_however_it_is_cut() {
             &["The first one.", "A second, “żółć” one.", "And a third"],
             "completed",
         );
-        assert_eq!(driven.told(), ["u Tell me."]);
+        assert_eq!(driven.turns(), ["u Tell me."]);
     }
 }
 
 #[test]
-fn a_finished_sentence_does_not_wait_for_the_next_token() {
+fn llm_sentence_does_not_wait_for_the_next_token() {
     let cases: [&[&str]; 4] =
         [&["Is that ", "so?"], &["**Is that so?", "**"], &["Is that so", "?\n"], &["Is that so?", " "]];
     for pieces in cases {
@@ -81,12 +81,12 @@ fn a_finished_sentence_does_not_wait_for_the_next_token() {
         driven.say(&ask("Is it?"));
         assert_eq!(driven.settled(), [stream_start("llm")]);
         pieces.iter().for_each(|piece| driven.write_text(piece));
-        assert_eq!(driven.settled(), [], "the next letter may belong to it");
+        assert_eq!(driven.settled(), [], "the next character may belong to it");
         driven.now += Duration::from_millis(250);
         assert_eq!(driven.session.next_deadline(), Some(driven.now));
         driven.on_time();
         assert_eq!(driven.settled(), v1_sentences(&["Is that so?"], 0, 0), "{pieces:?}");
-        // Half a sentence waits, for as long as the model thinks.
+        // An unfinished sentence waits for the model without a limit.
         driven.write_text("It is");
         driven.now += Duration::from_secs(600);
         driven.on_time();
@@ -100,7 +100,7 @@ fn a_finished_sentence_does_not_wait_for_the_next_token() {
 }
 
 #[test]
-fn without_a_writer_there_is_no_llm() {
+fn llm_source_without_a_writer_is_refused() {
     for prompt in ["", r#","prompt":"Tell me.""#] {
         let mut driven = driven();
         driven.say(&format!(r#"{{"type":"start_session","source":"llm"{prompt}}}"#));
@@ -113,7 +113,7 @@ fn without_a_writer_there_is_no_llm() {
 }
 
 #[test]
-fn a_server_may_have_every_prompt_answered_but_those_of_clients_that_say_otherwise() {
+fn llm_as_default_source_answers_prompts_of_clients_that_name_none() {
     let settings = || SessionConfig { source: TextSource::Llm, ..with_writer() };
     // A client of the base protocol.
     let mut driven = Driven::new(settings());
@@ -121,17 +121,17 @@ fn a_server_may_have_every_prompt_answered_but_those_of_clients_that_say_otherwi
     driven.write_text("# Tea\n\nIt is *hot*. And more");
     driven.end_text();
     assert_eq!(driven.settled(), stream(&["Tea", "It is hot.", "And more"]));
-    // Nothing is asked: the greeting as it stands, and nothing at all.
+    // Without a question: the greeting verbatim, and no sentence at all.
     driven.say(START);
     assert_eq!(driven.settled(), stream(&GREETED));
     driven.say(&start(" "));
     assert_eq!(driven.settled(), stream(&[]));
     driven.say(&start_with(r#""prompt":"Say this.","source":"verbatim""#));
     assert_eq!(driven.settled(), stream(&["Say this."]));
-    assert_eq!(driven.told(), ["u Tell me."]);
-    // Not of the conversation, as they were not part of it.
+    assert_eq!(driven.turns(), ["u Tell me."]);
+    // Streams without an answer are not part of the conversation.
     driven.say(&start("More."));
-    assert_eq!(driven.told(), ["u Tell me.", "a # Tea\n\nIt is *hot*. And more", "u More."]);
+    assert_eq!(driven.turns(), ["u Tell me.", "a # Tea\n\nIt is *hot*. And more", "u More."]);
 
     let mut driven = v1(with_writer());
     driven.say(&start_with(r#""source":"llm""#));
@@ -139,7 +139,7 @@ fn a_server_may_have_every_prompt_answered_but_those_of_clients_that_say_otherwi
 }
 
 #[test]
-fn markdown_is_not_spoken_unless_the_client_wants_it() {
+fn clean_none_speaks_markdown_that_llm_text_drops_by_default() {
     for (clean, sentence) in
         [("", "So hot."), (r#","clean":"markdown""#, "So hot."), (r#","clean":"none""#, "So **hot**.")]
     {
@@ -153,7 +153,7 @@ fn markdown_is_not_spoken_unless_the_client_wants_it() {
 }
 
 #[test]
-fn what_does_not_fit_an_answer_is_refused() {
+fn append_and_start_session_during_an_answer_are_refused() {
     let mut driven = v1(with_writer());
     driven.say(&ask("Tell me."));
     driven.settled();
@@ -172,7 +172,7 @@ fn what_does_not_fit_an_answer_is_refused() {
 }
 
 #[test]
-fn a_failure_is_told_at_once_and_what_was_written_is_spoken() {
+fn llm_failure_is_sent_at_once_and_the_text_before_it_is_spoken() {
     for (code, name) in [(Code::LlmFailed, "llm_failed"), (Code::LlmTimeout, "llm_timeout")] {
         for (text, sentences) in
             [("", &[][..]), ("The first one. And a", &["The first one.", "And a"]), ("Half", &["Half"])]
@@ -189,11 +189,11 @@ fn a_failure_is_told_at_once_and_what_was_written_is_spoken() {
             let others: Vec<Seen> =
                 seen.into_iter().filter(|seen| *seen != message(error.as_str())).collect();
             assert_whole(&others, "llm", sentences, "error");
-            // It goes on.
+            // The session continues.
             driven.say(&ask("Again."));
             let before =
                 if text.is_empty() { vec![] } else { vec!["u Tell me.".to_owned(), format!("a {text}")] };
-            assert_eq!(driven.told(), [before, vec!["u Again.".to_owned()]].concat());
+            assert_eq!(driven.turns(), [before, vec!["u Again.".to_owned()]].concat());
         }
     }
     let mut driven = Driven::new(SessionConfig { source: TextSource::Llm, ..with_writer() });
@@ -207,7 +207,7 @@ fn a_failure_is_told_at_once_and_what_was_written_is_spoken() {
 }
 
 #[test]
-fn cancel_and_end_stop_the_writer_and_an_answer_that_was_cancelled_is_over() {
+fn cancel_and_end_stop_the_writer_and_the_answer() {
     for paused in [false, true] {
         let mut driven = v1(with_writer());
         driven.say(&ask("Tell me."));
@@ -217,7 +217,7 @@ fn cancel_and_end_stop_the_writer_and_an_answer_that_was_cancelled_is_over() {
         }
         driven.say(CANCEL);
         assert!(!driven.is_writing && !driven.session.wants_text());
-        // Whatever was on its way is nothing any more.
+        // Late reports of the writer are ignored.
         driven.handle(Input::Writer(Written::Text(" Three.")));
         driven.handle(Input::Writer(Written::Finished));
         driven.handle(Input::Writer(Written::Failed { code: Code::LlmFailed, message: "Late." }));
@@ -242,7 +242,7 @@ fn cancel_and_end_stop_the_writer_and_an_answer_that_was_cancelled_is_over() {
 }
 
 #[test]
-fn an_end_that_drains_lets_the_writer_finish() {
+fn end_with_drain_lets_the_writer_finish() {
     let mut driven = v1(with_writer());
     driven.say(&ask("Tell me."));
     driven.write_text("One. T");
@@ -257,7 +257,7 @@ fn an_end_that_drains_lets_the_writer_finish() {
 }
 
 #[test]
-fn beyond_the_limit_the_writer_is_stopped_and_the_rest_left_out() {
+fn llm_text_beyond_max_script_chars_is_left_out() {
     let limit = "🍵 is tea. More".chars().count();
     for step in [1, 3, 100] {
         let mut driven = v1(SessionConfig { max_script_chars: limit, ..with_writer() });
@@ -275,16 +275,16 @@ fn beyond_the_limit_the_writer_is_stopped_and_the_rest_left_out() {
             seen.into_iter().filter(|seen| *seen != message(warnings[0].as_str())).collect();
         assert_whole(&others, "llm", &["is tea.", "More"], "completed");
         driven.say(&ask("More."));
-        assert_eq!(driven.told(), ["u Tell me.", "a 🍵 is tea. More", "u More."]);
+        assert_eq!(driven.turns(), ["u Tell me.", "a 🍵 is tea. More", "u More."]);
     }
-    // Exactly at the limit nothing is left out.
+    // At the limit exactly, no text is left out.
     let mut driven = v1(SessionConfig { max_script_chars: 4, ..with_writer() });
-    driven.turn("Tell me.", "One.");
+    driven.exchange("Tell me.", "One.");
     assert!(of_type(&driven.take(), "warning").is_empty());
 }
 
 #[test]
-fn a_writer_waits_while_enough_waits_to_be_spoken() {
+fn max_buffered_chars_of_waiting_text_stop_the_writer() {
     for most in [0, 20, 100] {
         let settings = SessionConfig { max_buffered_chars: most, prefetch: 1, ..with_writer() };
         let mut driven = v1(settings);
@@ -296,7 +296,7 @@ fn a_writer_waits_while_enough_waits_to_be_spoken() {
             sentences += 1;
             assert!(sentences < 100);
         }
-        // The one that is spoken, those that wait, and the one that is not cut yet.
+        // One sentence in synthesis, those that wait, and one that is not cut yet.
         let waiting = most / "It is so.".len() + 1;
         assert_eq!(sentences, 1 + waiting + 1, "{most}");
         driven.say(RESUME);
@@ -306,18 +306,18 @@ fn a_writer_waits_while_enough_waits_to_be_spoken() {
 }
 
 #[test]
-fn what_was_said_is_told_with_the_next_prompt_within_bounds() {
+fn history_is_sent_with_the_next_prompt_within_its_bounds() {
     let mut driven =
         v1(SessionConfig { history: conversation::Bounds { turns: 3, chars: 400 }, ..with_writer() });
-    driven.turn("One?", "Eins.");
-    driven.turn("Two?", "Zwei.");
-    assert_eq!(driven.told(), ["u One?", "a Eins.", "u Two?"]);
-    driven.turn("Three?", "Drei.");
-    assert_eq!(driven.told(), ["u Two?", "a Zwei.", "u Three?"]);
+    driven.exchange("One?", "Eins.");
+    driven.exchange("Two?", "Zwei.");
+    assert_eq!(driven.turns(), ["u One?", "a Eins.", "u Two?"]);
+    driven.exchange("Three?", "Drei.");
+    assert_eq!(driven.turns(), ["u Two?", "a Zwei.", "u Three?"]);
 }
 
 #[test]
-fn an_answer_that_was_cut_off_is_remembered_as_far_as_it_was_heard() {
+fn history_has_a_cancelled_answer_as_far_as_it_was_played() {
     let mut driven = v1(with_writer());
     driven.say(&ask("Tell me."));
     driven.write_text("The first one. The second one. The third one.");
@@ -329,20 +329,20 @@ fn an_answer_that_was_cut_off_is_remembered_as_far_as_it_was_heard() {
     let heard = figures["spokenText"].as_str().unwrap().to_owned();
     assert!("The first one.".starts_with(&heard) && !heard.is_empty(), "{heard}");
     driven.say(&ask("And then?"));
-    assert_eq!(driven.told(), ["u Tell me.".to_owned(), format!("a {heard}"), "u And then?".to_owned()]);
-    // Nothing at all of this one.
+    assert_eq!(driven.turns(), ["u Tell me.".to_owned(), format!("a {heard}"), "u And then?".to_owned()]);
+    // Of this answer nothing was played.
     driven.say(CANCEL);
     driven.settled();
     driven.say(&ask("Now?"));
-    assert_eq!(driven.told().last().unwrap(), "u And then?\nNow?");
+    assert_eq!(driven.turns().last().unwrap(), "u And then?\nNow?");
 }
 
 #[test]
-fn a_session_that_comes_back_has_its_writer_and_its_conversation() {
+fn recover_keeps_the_writer_and_the_conversation() {
     let sentences = ["The first one.", "The second one.", "The third one."];
     for lost_after in 0..3 {
         let mut driven = v1(SessionConfig { keep_bytes: 10_000, ..with_writer() });
-        driven.turn("Before.", "Yes.");
+        driven.exchange("Before.", "Yes.");
         driven.say(&start_with(r#""source":"llm","prompt":"Tell me.","resumable":true"#));
         let mut seen = driven.settled();
         for (at, sentence) in sentences.iter().enumerate() {
@@ -360,6 +360,6 @@ fn a_session_that_comes_back_has_its_writer_and_its_conversation() {
         assert_eq!(audio_of(&seen), all_audio(&sentences), "lost after {lost_after}");
         assert_eq!(of_type(&seen, "session_end").len(), 1);
         driven.say(&ask("Then?"));
-        assert_eq!(driven.told().len(), 5);
+        assert_eq!(driven.turns().len(), 5);
     }
 }

@@ -1,0 +1,188 @@
+//! From text to sentences and their voices: `append`, `flush`, `update`, segmentation.
+
+use super::*;
+
+#[test]
+fn append_cut_anywhere_gives_the_same_sentences() {
+    let text = "Dr. Sato came. “Well,” she said… 3.5 is more! Ünïcode 😀 too? And no end";
+    let mut whole = v1(settings());
+    whole.say(APPENDED);
+    whole.say(&append(text));
+    whole.say(DRAIN);
+    whole.settle();
+    let expected = whole.take();
+    assert!(whole.asked.len() > 3, "{:?}", whole.asked);
+    let cuts: Vec<usize> = (0..=text.len()).filter(|&at| text.is_char_boundary(at)).collect();
+    for (n, &first) in cuts.iter().enumerate() {
+        for &second in &cuts[n..] {
+            let mut driven = v1(settings());
+            driven.say(APPENDED);
+            for part in [&text[..first], &text[first..second], &text[second..]] {
+                driven.say(&append(part));
+            }
+            driven.say(DRAIN);
+            driven.settle();
+            assert_eq!(driven.asked, whole.asked, "cut at {first} and {second}");
+            if second == first {
+                assert_eq!(driven.take(), expected, "cut at {first}");
+            }
+        }
+    }
+    let mut driven = v1(settings());
+    driven.say(APPENDED);
+    for at in cuts.windows(2) {
+        driven.say(&append(&text[at[0]..at[1]]));
+        driven.settle();
+    }
+    driven.say(DRAIN);
+    driven.settle();
+    assert_eq!(driven.take(), expected, "character by character");
+}
+
+#[test]
+fn flush_speaks_the_buffered_text_and_flushed_has_the_last_index() {
+    let mut driven = v1(settings());
+    driven.say(FLUSH);
+    assert_refused(&driven.settled(), "not_started");
+    driven.say(APPENDED);
+    assert_eq!(driven.settled(), [stream_start("append")]);
+    driven.say(&append("Hello. How are"));
+    assert_eq!(driven.settled(), v1_sentences(&["Hello."], 0, 0));
+    driven.say(FLUSH);
+    let seen = driven.settled();
+    assert_eq!(seen[0], message(r#"{"type":"flushed","index":1}"#));
+    assert_eq!(seen[1..], v1_sentences(&["How are"], 1, 42));
+    driven.say(&append(" you? Fine"));
+    driven.say(FLUSH);
+    let seen = driven.settled();
+    let flushed = of_type(&seen, "flushed");
+    assert_eq!(flushed, [r#"{"type":"flushed","index":3}"#]);
+    let others: Vec<_> = seen.into_iter().filter(|seen| *seen != message(flushed[0].as_str())).collect();
+    assert_eq!(others, v1_sentences(&["you?", "Fine"], 2, 42 + 49));
+}
+
+#[test]
+fn idle_ms_after_the_text_a_finished_sentence_is_spoken() {
+    for (options, idle_ms) in [("", 250), (r#","segmentation":{"idleMs":40}"#, 40)] {
+        let mut driven = v1(settings());
+        driven.say(&start_with(&format!(r#""source":"append"{options}"#)));
+        driven.settled();
+        let began = driven.now;
+        driven.say(&append("Is that so?"));
+        assert_eq!(driven.settled(), [], "the next character may belong to it");
+        let due = driven.session.next_deadline();
+        assert_eq!(due, Some(began + Duration::from_millis(idle_ms)));
+        driven.now = due.unwrap() - Duration::from_nanos(1);
+        driven.on_time();
+        assert_eq!(driven.settled(), []);
+        driven.now = due.unwrap();
+        driven.on_time();
+        assert_eq!(driven.settled(), v1_sentences(&["Is that so?"], 0, 0));
+        // An unfinished sentence waits without a limit.
+        driven.say(&append("It is"));
+        driven.now += Duration::from_secs(60);
+        driven.on_time();
+        assert_eq!(driven.settled(), []);
+        driven.say(&append(" so."));
+        driven.now += Duration::from_millis(idle_ms);
+        driven.on_time();
+        assert_eq!(driven.settled(), v1_sentences(&["It is so."], 1, 77));
+    }
+}
+
+#[test]
+fn segmentation_and_clean_change_the_sentences() {
+    let table: [(&str, &str, &[&str]); 5] = [
+        (
+            "\"segmentation\":{\"firstClause\":true}",
+            "Well now my friends, it is late. Go.",
+            &["Well now my friends,", "it is late.", "Go."],
+        ),
+        (
+            "\"segmentation\":{\"firstClause\":false}",
+            "Well now my friends, it is late. Go.",
+            &["Well now my friends, it is late.", "Go."],
+        ),
+        ("\"segmentation\":{\"minChars\":12}", "One. Two. Three. Four.", &["One. Two. Three.", "Four."]),
+        (
+            "\"segmentation\":{\"maxChars\":20}",
+            "One two three four five six seven.",
+            &["One two three four", "five six seven."],
+        ),
+        (
+            "\"clean\":\"markdown\"",
+            "# Title\n\n**Bold** and `code`. [Link](http://a.b).",
+            &["Title", "Bold and code.", "Link."],
+        ),
+    ];
+    for (options, prompt, sentences) in table {
+        let json = ClientMessage::start(prompt).to_json();
+        let json = format!("{},{options}}}", &json[..json.len() - 1]);
+        let mut driven = v1(settings());
+        driven.say(&json);
+        driven.settle();
+        let asked: Vec<&str> = driven.asked.iter().map(|(text, _)| text.as_str()).collect();
+        assert_eq!(asked, sentences, "{options}");
+    }
+}
+
+#[test]
+fn update_applies_from_the_next_sentence_on() {
+    let mut driven = v1(SessionConfig { prefetch: 1, ..settings() });
+    driven.voice_of = |sentence| {
+        let text = format!("{}/{}/{}", sentence.voice, sentence.speed, sentence.format.encoding.name());
+        (text.into_bytes(), None)
+    };
+    driven.say(&start_with(
+        r#""prompt":"One. Two. Three. Four.","voice":"bert","speed":0.5,"audio":{"encoding":"pcm_s16le"}"#,
+    ));
+    driven.say(r#"{"type":"update","voice":"anna"}"#);
+    while driven.asked.len() < 2 {
+        driven.speak();
+    }
+    driven.say(r#"{"type":"update","speed":2}"#);
+    driven.say(r#"{"type":"update","speed":2.5}"#);
+    driven.say(r#"{"type":"update"}"#);
+    let seen = driven.settled();
+    let begin = r#"{"type":"stream_start","audio":{"encoding":"pcm_s16le","sampleRate":8000,"channels":1},"voice":"bert","source":"verbatim"}"#;
+    assert_eq!(seen[0], message(begin));
+    let said = String::from_utf8(audio_of(&seen)).unwrap();
+    assert_eq!(said, "bert/0.5/pcm_s16leanna/0.5/pcm_s16leanna/2/pcm_s16leanna/2/pcm_s16le");
+    assert_eq!(of_type(&seen, "error").len(), 1);
+}
+
+/// Voice and language of each sentence of a session with these options and updates.
+fn voices_of(start: &str, updates: &[&str]) -> Vec<String> {
+    let voice =
+        |name: &str, language: &str| Voice { language: Some(language.to_owned()), ..Voice::new(name) };
+    let voices = vec![voice("joe", "en-US"), voice("eva", "de"), voice("amy", "en-GB")];
+    let mut driven = v1(SessionConfig { prefetch: 1, voices, ..settings() });
+    driven.voice_of = |sentence| (format!("{}/{} ", sentence.voice, sentence.language).into_bytes(), None);
+    driven.say(&start_with(start));
+    for update in updates {
+        let asked = driven.asked.len();
+        driven.say(&format!(r#"{{"type":"update",{update}}}"#));
+        while driven.asked.len() == asked {
+            driven.speak();
+        }
+    }
+    let said = String::from_utf8(audio_of(&driven.settled())).unwrap();
+    said.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn language_picks_a_voice_unless_the_client_names_one() {
+    let two = r#""prompt":"One. Two.""#;
+    let cases: &[(&str, &[&str], [&str; 2])] = &[
+        ("", &[r#""speed":1"#], ["joe/", "joe/"]),
+        (r#","language":"de-AT""#, &[r#""speed":1"#], ["eva/de-AT", "eva/de-AT"]),
+        (r#","language":"en-GB""#, &[r#""language":"de""#], ["amy/en-GB", "eva/de"]),
+        (r#","language":"fr""#, &[r#""language":"fr""#], ["joe/fr", "joe/fr"]),
+        // A named voice stays.
+        (r#","language":"de","voice":"amy""#, &[r#""language":"en-US""#], ["amy/de", "amy/en-US"]),
+        (r#","language":"de""#, &[r#""voice":"joe","language":"en-GB""#], ["eva/de", "joe/en-GB"]),
+    ];
+    for (options, updates, expected) in cases {
+        assert_eq!(voices_of(&format!("{two}{options}"), updates), expected, "{options} {updates:?}");
+    }
+}
