@@ -7,9 +7,9 @@
 
 use allocation_counter::measure;
 use aloud::audio::{Encoding, Format};
-use aloud::session::log::{Flow, Log};
+use aloud::unstable::Batch;
+use aloud::unstable::{Flow, Log};
 use aloud::ws::endpoint::{Endpoint, Incoming, Limits, Role};
-use aloud::ws::frames::Batch;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use hyper::body::Bytes;

@@ -1,6 +1,6 @@
 //! Speed of changing the sample rate, as a multiple of real time on one core.
 
-use aloud::audio::resample::Resampler;
+use aloud::unstable::Resampler;
 use std::error::Error;
 use std::hint::black_box;
 use std::time::{Duration, Instant};

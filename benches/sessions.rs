@@ -4,7 +4,7 @@
 //! It uses no benchmark library, because the distribution at the client matters.
 
 use aloud::client::{Client, Event};
-use aloud::session::message::{ClientMessage, ServerMessage};
+use aloud::message::{ClientMessage, ServerMessage};
 use aloud::tts::Flite;
 use aloud::{Config, Server, Service};
 use std::error::Error;

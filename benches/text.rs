@@ -1,6 +1,6 @@
 //! Cutting text into sentences: the whole text, and the small pieces of a language model.
 
-use aloud::text::{Clean, Segmentation, Segmenter};
+use aloud::unstable::{Clean, Segmentation, Segmenter};
 use divan::Bencher;
 use divan::counter::BytesCount;
 

@@ -99,7 +99,7 @@ impl Error {
 ///
 /// ```no_run
 /// use aloud::client::{Client, Event};
-/// use aloud::session::message::{ClientMessage, ServerMessage};
+/// use aloud::message::{ClientMessage, ServerMessage};
 ///
 /// # async fn example() -> Result<(), aloud::client::Error> {
 /// let mut client = Client::connect("ws://127.0.0.1:8080").await?;

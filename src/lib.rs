@@ -52,16 +52,33 @@ mod gauge;
 pub mod guide;
 pub mod script;
 mod server;
-pub mod session;
+mod session;
 #[doc(hidden)]
 pub mod setting;
 pub mod settings;
-pub mod text;
+mod text;
 pub mod tts;
 pub mod upstream;
 pub mod ws;
 
 pub use gauge::{Counted, Gauge};
 pub use server::{Admin, BindError, Server, Service};
+pub use session::message;
 pub use session::message::{PATH, SUBPROTOCOL, TextSource};
 pub use settings::{Config, ConfigError};
+
+/// Internals, for the benches, the fuzz targets and the command line of this repository. They change without
+/// notice.
+#[doc(hidden)]
+pub mod unstable {
+    pub use crate::audio::resample::Resampler;
+    pub use crate::session::conversation::Bounds;
+    pub use crate::session::log::{Flow, Log, OutOfLog, Positions};
+    pub use crate::session::{
+        Answer, Dialect, Engine, Input, Output, Phase, Sentence, Session, SessionConfig, Snapshot, Totals,
+        Wait, Written,
+    };
+    pub use crate::text::{Clean, Segmentation, Segmenter};
+    pub use crate::ws::frames::{Batch, Sent};
+    pub use crate::ws::header;
+}

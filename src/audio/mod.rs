@@ -6,7 +6,7 @@
 mod encoding;
 mod format;
 pub(crate) mod level;
-pub mod resample;
+pub(crate) mod resample;
 pub(crate) mod sniff;
 pub mod voice;
 pub(crate) mod wav;

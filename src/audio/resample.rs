@@ -52,7 +52,7 @@ const LANES: usize = 8;
 /// - The same input gives the same output, however it is cut into pushes.
 ///
 /// ```
-/// use aloud::audio::resample::Resampler;
+/// use aloud::unstable::Resampler;
 ///
 /// let mut resampler = Resampler::new(16_000, 8_000).ok_or("no such ratio")?;
 /// let mut out = Vec::new();

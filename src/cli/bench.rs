@@ -15,7 +15,7 @@ use super::parse::wrong;
 use super::{Engine, Source, Usage, run, threads};
 use aloud::SUBPROTOCOL;
 use aloud::audio::{Encoding, Format};
-use aloud::session::message::{ClientMessage, Delivery, StartSession};
+use aloud::message::{ClientMessage, Delivery, StartSession};
 use listener::Habits;
 use opening::Target;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -3,7 +3,7 @@
 use super::{Output, Say, Settings, Text, Via, run, threads};
 use aloud::audio::{Encoding, Format, wav_header};
 use aloud::client::{self, Client, Event};
-use aloud::session::message::{
+use aloud::message::{
     AudioOptions, ClientMessage, Close, Delivery, Recover, ServerMessage, StartSession, Timestamps, WordTimes,
 };
 use aloud::upstream::Secret;

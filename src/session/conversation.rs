@@ -35,7 +35,7 @@ pub struct Bounds {
 
 /// The exchanges of a session, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Conversation {
+pub(crate) struct Conversation {
     exchanges: VecDeque<Exchange>,
 }
 
@@ -55,7 +55,7 @@ impl Conversation {
     /// Adds the next prompt, and drops the exchanges beyond the bounds. Returns all turns, oldest first;
     /// the prompt is the last. User and assistant alternate, and the user begins: the templates of some
     /// models require it.
-    pub fn ask(&mut self, prompt: &str, bounds: Bounds) -> Vec<Turn> {
+    pub(crate) fn ask(&mut self, prompt: &str, bounds: Bounds) -> Vec<Turn> {
         self.exchanges.push_back(Exchange { asked: prompt.to_owned(), answered: String::new() });
         let mut chars: usize = self.exchanges.iter().map(Exchange::chars).sum();
         // The newest is a prompt alone.
@@ -83,19 +83,19 @@ impl Conversation {
     }
 
     /// Sets the answer to the last prompt, and replaces an earlier one.
-    pub fn answer(&mut self, text: &str) {
+    pub(crate) fn answer(&mut self, text: &str) {
         if let Some(last) = self.exchanges.back_mut() {
             text.trim().clone_into(&mut last.answered);
         }
     }
 
     /// Drops the last prompt, which had no answer. The client may send it again.
-    pub fn forget_last(&mut self) {
+    pub(crate) fn forget_last(&mut self) {
         self.exchanges.pop_back();
     }
 
     /// Memory of the conversation in bytes, roughly.
-    pub fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.exchanges.iter().map(|e| size_of::<Exchange>() + e.asked.len() + e.answered.len()).sum()
     }
 }

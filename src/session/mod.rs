@@ -21,11 +21,11 @@
 
 mod composer;
 mod config;
-pub mod conversation;
+pub(crate) mod conversation;
 mod dialect;
 mod io;
 mod ledger;
-pub mod log;
+pub(crate) mod log;
 pub mod message;
 mod playback;
 mod snapshot;

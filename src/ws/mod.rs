@@ -3,7 +3,8 @@
 //! This module has no I/O and no clock, and does not know speech.
 
 pub mod endpoint;
-pub mod frames;
+pub(crate) mod frames;
 pub mod handshake;
+#[doc(hidden)]
 pub mod header;
 mod reader;

@@ -3,7 +3,7 @@
 
 use crate::support::{self, FORMAT, Head, raw, start_with};
 use aloud::Config;
-use aloud::session::message::{Close, Code, RETRYABLE_CODES, Retry, retry};
+use aloud::message::{Close, Code, RETRYABLE_CODES, Retry, retry};
 use aloud::tts::Tone;
 use serde_json::Value;
 use std::process::Command;

@@ -668,7 +668,7 @@ async fn foreign_clients_run_a_whole_session() {
         [("ALOUD_TEST_PYTHON", None, "http2.py"), ("ALOUD_TEST_NODE_PATH", Some("node"), "http2.mjs")]
     {
         let Some(value) = std::env::var_os(variable) else {
-            crate::support::skip(&format!("foreign_clients_run_a_whole_session with {script}"), variable);
+            support::skip(&format!("foreign_clients_run_a_whole_session with {script}"), variable);
             continue;
         };
         let mut client = tokio::process::Command::new(program.map_or(value.clone(), Into::into));

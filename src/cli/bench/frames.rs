@@ -4,9 +4,9 @@
 //! The library's endpoint is not used here: it returns every message whole, which would cost a copy and
 //! an allocation for each frame that is only counted.
 
+use aloud::unstable::header::{self, Header, MAX_CONTROL_BYTES, Reader};
+pub(super) use aloud::unstable::header::{CLOSE, PING, PONG, TEXT};
 use aloud::ws::endpoint::Role;
-use aloud::ws::header::{self, Header, MAX_CONTROL_BYTES, Reader};
-pub(super) use aloud::ws::header::{CLOSE, PING, PONG, TEXT};
 
 /// The rule that the server broke, as a sentence.
 pub(super) type BrokenRule = &'static str;

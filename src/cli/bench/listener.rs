@@ -6,7 +6,7 @@
 use super::figures::{Tally, Trouble};
 use super::frames::{self, BrokenRule, FramePart, Frames};
 use aloud::audio::Format;
-use aloud::session::message::{ClientMessage, ServerMessage};
+use aloud::message::{ClientMessage, ServerMessage};
 use std::time::{Duration, Instant};
 
 /// Longest control message accepted from a server, in bytes.

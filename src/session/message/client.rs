@@ -78,7 +78,7 @@ pub enum ClientMessage {
 /// The fields of `start_session`. `None` and false select the behaviour of the base protocol.
 ///
 /// ```
-/// use aloud::session::message::{ClientMessage, StartSession};
+/// use aloud::message::{ClientMessage, StartSession};
 ///
 /// let mut start = StartSession::default();
 /// start.prompt = Some("Good evening.".to_owned());

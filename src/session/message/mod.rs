@@ -12,6 +12,7 @@ mod tests;
 mod wire;
 
 pub use crate::access::credential::Token;
+pub use crate::text::Clean;
 pub use client::{
     AudioOptions, ClientMessage, Delivery, Recover, SegmentationOptions, StartSession, TextSource, Timestamps,
 };

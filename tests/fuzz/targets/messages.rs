@@ -2,7 +2,7 @@
 //! message is the same after it is written and parsed again.
 #![no_main]
 
-use aloud::session::message::{ClientMessage, ServerMessage};
+use aloud::message::{ClientMessage, ServerMessage};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

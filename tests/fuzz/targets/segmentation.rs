@@ -2,7 +2,7 @@
 //! and only white space and cleaned-up markup is lost.
 #![no_main]
 
-use aloud::text::{Clean, Segmentation, Segmenter};
+use aloud::unstable::{Clean, Segmentation, Segmenter};
 use libfuzzer_sys::fuzz_target;
 
 fn segments<'a>(settings: &Segmentation, pieces: impl Iterator<Item = &'a str>) -> Vec<String> {

@@ -6,10 +6,10 @@
 #![no_main]
 
 use aloud::audio::{Encoding, Format};
-use aloud::session::conversation::Bounds;
-use aloud::ws::frames::Batch;
-use aloud::session::message::{Code, TextSource};
-use aloud::session::{Answer, Engine, Input, Output, Session, SessionConfig, Snapshot, Written};
+use aloud::unstable::Bounds;
+use aloud::unstable::Batch;
+use aloud::message::{Code, TextSource};
+use aloud::unstable::{Answer, Engine, Input, Output, Session, SessionConfig, Snapshot, Written};
 use aloud::audio::voice::Voice;
 use hyper::body::Bytes;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
