@@ -33,6 +33,7 @@ pub use service::Service;
 use crate::settings::Listen;
 use http1::Accepted;
 use listen::{Listener, Socket};
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -71,6 +72,12 @@ pub struct Server {
     is_inherited: bool,
     /// Runtimes that serve connections; if there are none, the one that accepts them.
     runtimes: Vec<Handle>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
 }
 
 impl Server {

@@ -21,6 +21,7 @@ use hyper::body::Bytes;
 use hyper::http::Extensions;
 use hyper::{Request, Response};
 use std::convert::Infallible;
+use std::fmt;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -150,6 +151,12 @@ pub struct Service {
 
 /// Finds the peer's address in the extensions of a request.
 type FindPeer = fn(&Extensions) -> Option<SocketAddr>;
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").finish_non_exhaustive()
+    }
+}
 
 impl Service {
     /// A service that speaks with this engine.
