@@ -8,7 +8,7 @@
 use aloud::audio::{Encoding, Format};
 use aloud::unstable::Bounds;
 use aloud::unstable::Batch;
-use aloud::message::{Code, TextSource};
+use aloud::message::{Code, ServerMessage, TextSource};
 use aloud::unstable::{Answer, Engine, Input, Output, Session, SessionConfig, Snapshot, Written};
 use aloud::audio::voice::Voice;
 use hyper::body::Bytes;
@@ -60,6 +60,8 @@ struct Heard {
     sentence: Option<(u64, usize, String)>,
     /// Sentences that were announced.
     next: u64,
+    /// True if a cancelled sentence may have been announced in a message that is lost.
+    may_skip: bool,
     /// True in the middle of a sentence after a recovery.
     is_inside: bool,
     /// True after `session_end`: the session has no stream, with position 0, or the next one.
@@ -86,6 +88,10 @@ struct Driven {
     closed: Option<u16>,
     now: Instant,
     heard: Heard,
+    /// Streams that the client knows, by their `stream_start`.
+    streams: u64,
+    /// Cancels whose answer the client has not received.
+    unheard_cancels: u64,
     /// Offset at which the session continues, not yet announced to the client.
     recovering: Option<usize>,
 }
@@ -99,7 +105,10 @@ impl Driven {
         while let Some(output) = self.session.poll() {
             assert_eq!(self.closed, None, "{output:?} after the close");
             match output {
-                Output::Send(message) => self.push_text(&message.to_json()),
+                Output::Send(message) => {
+                    self.unheard_cancels += u64::from(matches!(message, ServerMessage::Cancelled(_)));
+                    self.push_text(&message.to_json());
+                }
                 Output::Speak(sentence) => {
                     let (audio, fails) = spoken(&sentence.text);
                     let chunks = audio.chunks(CHUNK_BYTES).map(Bytes::copy_from_slice).collect();
@@ -238,13 +247,16 @@ impl Driven {
         let heard = &mut self.heard;
         let index = message["index"].as_u64();
         match message["type"].as_str().expect("every message has a type") {
-            "stream_start" => *heard = Heard::default(),
+            "stream_start" => {
+                *heard = Heard::default();
+                self.streams += 1;
+            }
             "text" => {
                 let index = index.expect("a text has an index");
                 if index == 0 && !self.is_v1 {
                     *heard = Heard::default();
                 }
-                assert!(index <= heard.next, "sentence {index} behind {}", heard.next);
+                assert!(index <= heard.next || heard.may_skip, "sentence {index} behind {}", heard.next);
                 // A sentence replayed for a recovering client is announced again.
                 let is_again = index < heard.next;
                 heard.next = heard.next.max(index + 1);
@@ -273,6 +285,7 @@ impl Driven {
                 }
             }
             "cancelled" => {
+                self.unheard_cancels -= 1;
                 heard.is_at(message);
                 heard.sentence = None;
                 heard.next = heard.next.max(index.unwrap_or(0));
@@ -310,6 +323,12 @@ impl Driven {
             self.speeches.clear();
             self.is_writing = false;
         }
+        if self.session.streams() != self.streams {
+            // The answer to `start_session` is lost: the client has nothing of this stream.
+            self.streams = self.session.streams();
+            self.heard = Heard::default();
+        }
+        self.heard.may_skip |= std::mem::take(&mut self.unheard_cancels) > 0;
         let offset = self.heard.audio.len().saturating_sub(back);
         if !self.session.can_return_to(offset as u64) {
             self.closed = Some(4410);
@@ -418,6 +437,8 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
         closed: None,
         now,
         heard: Heard::default(),
+        streams: 0,
+        unheard_cancels: 0,
         recovering: None,
     };
     driven.act();
