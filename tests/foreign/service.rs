@@ -2,9 +2,8 @@
 //! `mock-ai-api`, which answers with 23 bytes that are no audio.
 
 use crate::support::skip;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -20,10 +19,15 @@ struct Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // mock-ai-api runs its services as children.
-        if let Some(group) = Pid::from_raw(self.child.id().cast_signed()) {
-            let _ = kill_process_group(group, Signal::KILL);
+        // mock-ai-api ends its children, which have sessions of their own, only on SIGINT.
+        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = kill_process(pid, Signal::INT);
         }
+        let begun = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.files);
     }
@@ -51,7 +55,6 @@ fn service(python: &str, script: &str, args: fn(u16) -> Vec<String>) -> Service 
         .env("LOCAL_TTS_DATA_DIR", &files)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .process_group(0)
         .spawn()
         .unwrap();
     let service = Service { child, port, files };
