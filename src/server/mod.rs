@@ -192,13 +192,13 @@ async fn accept_all(listener: &Listener, runtimes: &[Handle], service: &Service)
     }
 }
 
-/// Serves one connection from accepting it to its end.
+/// Serves one connection until its handshake is over.
 async fn serve<S>(socket: S, peer: Option<IpAddr>, service: Service)
 where
     S: Transport + AsyncRead + AsyncWrite,
 {
     let accepted = http1::shake_hands(socket, peer, &service).await;
     if let Some(Accepted { socket, answer, early, admitted }) = accepted {
-        admitted.run(Arc::clone(&service.shared), socket, answer, early).await;
+        admitted.run(Arc::clone(&service.shared), socket, answer, early);
     }
 }

@@ -45,22 +45,16 @@ impl Admitted {
     /// Starts the connection in a task of its own: the task of the handshake ends, and frees its
     /// memory.
     pub(super) fn start<T: Transport>(self, shared: &Arc<Shared>, transport: T, early: Bytes) {
-        tokio::spawn(self.run(Arc::clone(shared), transport, Vec::new(), early));
+        self.run(Arc::clone(shared), transport, Vec::new(), early);
     }
 
-    /// Serves the connection to its end. `answer` has to leave before everything else; `early` arrived
-    /// right behind the handshake.
-    pub(super) async fn run<T: Transport>(
-        self,
-        shared: Arc<Shared>,
-        transport: T,
-        answer: Vec<u8>,
-        early: Bytes,
-    ) {
+    /// Runs the connection in a task of its own: the task of the handshake gives its memory back. `answer`
+    /// has to leave before everything else; `early` arrived right behind the handshake.
+    pub(super) fn run<T: Transport>(self, shared: Arc<Shared>, transport: T, answer: Vec<u8>, early: Bytes) {
         let Admitted { subprotocol, permit, settings, must_authenticate, stopping } = self;
         let wire = Wire { transport, answer, early, stopping };
         if shared.echoes {
-            return wire.serve(Echo::new(permit), shared).await;
+            return wire.spawn(Echo::new(permit), shared);
         }
         // Only a client that speaks `aloud.v1` gets a token.
         let token = subprotocol.map(|_| URL_SAFE_NO_PAD.encode(random::<TOKEN_BYTES>()));
@@ -68,7 +62,7 @@ impl Admitted {
         if must_authenticate {
             session.handle(Input::AwaitCredential, Instant::now().into_std());
         }
-        wire.serve(Speaking::new(session, permit), shared).await;
+        wire.spawn(Speaking::new(session, permit), shared);
     }
 
     /// Starts the connection once an embedder's server has answered and handed its socket over.
@@ -107,7 +101,7 @@ struct Wire<T> {
 }
 
 impl<T: Transport> Wire<T> {
-    async fn serve<A: Application>(self, application: A, shared: Arc<Shared>) {
+    fn spawn<A: Application>(self, application: A, shared: Arc<Shared>) {
         let Wire { transport, answer, early, stopping } = self;
         let telemetry = Arc::clone(&shared.telemetry);
         let connection = {
@@ -117,9 +111,11 @@ impl<T: Transport> Wire<T> {
         };
         // Even an empty one may hold hyper's read buffer.
         drop((early, stopping));
-        let ended = connection::serve(&connection).await;
-        // Before the socket closes: a client that has seen the end is in the log.
-        report::log_end(&ended, &telemetry);
+        tokio::spawn(async move {
+            let ended = connection::serve(&connection).await;
+            // Before the socket closes: a client that has seen the end is in the log.
+            report::log_end(&ended, &telemetry);
+        });
     }
 }
 
