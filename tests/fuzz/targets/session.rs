@@ -62,6 +62,8 @@ struct Heard {
     next: u64,
     /// True if a cancelled sentence may have been announced in a message that is lost.
     may_skip: bool,
+    /// True if a connection was lost since the last `text`, perhaps with another `text` on its way.
+    may_have_lost_text: bool,
     /// True in the middle of a sentence after a recovery.
     is_inside: bool,
     /// True after `session_end`: the session has no stream, with position 0, or the next one.
@@ -260,6 +262,7 @@ impl Driven {
                 // A sentence replayed for a recovering client is announced again.
                 let is_again = index < heard.next;
                 heard.next = heard.next.max(index + 1);
+                heard.may_have_lost_text = false;
                 let start = message["offset"].as_u64().map_or(heard.audio.len(), |offset| offset as usize);
                 assert!(
                     start == heard.audio.len() || is_again && start < heard.audio.len(),
@@ -287,6 +290,8 @@ impl Driven {
             "cancelled" => {
                 self.unheard_cancels -= 1;
                 heard.is_at(message);
+                // The cancelled sentence keeps its index.
+                heard.may_skip |= heard.may_have_lost_text;
                 heard.sentence = None;
                 heard.next = heard.next.max(index.unwrap_or(0));
                 heard.is_inside = false;
@@ -329,6 +334,7 @@ impl Driven {
             self.heard = Heard::default();
         }
         self.heard.may_skip |= std::mem::take(&mut self.unheard_cancels) > 0;
+        self.heard.may_have_lost_text = true;
         let offset = self.heard.audio.len().saturating_sub(back);
         if !self.session.can_return_to(offset as u64) {
             self.closed = Some(4410);
