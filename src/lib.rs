@@ -26,7 +26,7 @@
 //! | [`text`] | sentences, words, languages, Markdown | no |
 //! | [`session`] | the state machine of a session, its messages and its [`log`](session::log) | no |
 //! | [`access`] | origins, credentials, tickets, limits for each client | no |
-//! | [`upstream`] | requests to HTTP services, with deadlines and retries | yes |
+//! | [`upstream`] | requests to HTTP services: address, key, deadlines, retries | yes |
 //! | [`script`] | [`Writer`](script::Writer), the source of text, and [`Chat`](script::Chat), a language model | yes |
 //! | [`tts`] | [`Synthesizer`](tts::Synthesizer), the contract of an engine, and the engines | yes |
 //! | `server` | [`Service`], [`Server`] and [`Admin`]: from a listener to a running session | yes |
@@ -79,6 +79,7 @@ pub mod unstable {
         Wait, Written,
     };
     pub use crate::text::{Clean, Segmentation, Segmenter};
+    pub use crate::upstream::{Attempt, Call, Failure, FailureKind, Reply, Upstream};
     pub use crate::ws::frames::{Batch, Sent};
     pub use crate::ws::header;
 }

@@ -708,40 +708,34 @@ impl Session {
     // Engine and writer.
 
     fn on_engine(&mut self, report: Engine<'_>) {
-        match report {
-            Engine::Stopped { buffered_bytes } => return self.on_stopped(buffered_bytes),
-            Engine::Warning { code, message } => {
-                return self.send(ServerMessage::Warning { code, message });
-            }
-            Engine::Failed { code, message } if code.is_fatal() => {
-                self.retire_stream();
-                return self.fail(code, message);
-            }
-            _ => {}
-        }
         let dialect = self.dialect;
-        let Some(stream) = self.stream.as_mut() else { return };
-        let position = stream.recovering();
         match report {
-            Engine::Audio(chunk) => {
-                let result = stream.on_audio(chunk, dialect);
-                self.on_replayed(position, result);
-            }
-            Engine::Words(words) => stream.on_words(words, false, dialect),
-            Engine::Failed { code, message } => stream.on_failure(code, message, dialect),
+            Engine::Audio(chunk) => self.take_speech(|stream| stream.on_audio(chunk, dialect)),
             Engine::Finished => {
-                let result = stream.on_spoken(dialect);
-                self.on_replayed(position, result);
+                self.take_speech(|stream| stream.on_spoken(dialect));
                 self.advance();
             }
-            Engine::Stopped { .. } | Engine::Warning { .. } => {}
+            Engine::Words(words) => {
+                self.stream.iter_mut().for_each(|stream| stream.on_words(words, false, dialect));
+            }
+            Engine::Warning { code, message } => self.send(ServerMessage::Warning { code, message }),
+            Engine::Failed { code, message } if code.is_fatal() => {
+                self.retire_stream();
+                self.fail(code, message);
+            }
+            Engine::Failed { code, message } => {
+                self.stream.iter_mut().for_each(|stream| stream.on_failure(code, message, dialect));
+            }
+            Engine::Stopped { buffered_bytes } => self.on_stopped(buffered_bytes),
         }
     }
 
-    /// Answers a client that waits for a position, once the replay is known to be the same or different.
-    fn on_replayed(&mut self, position: Option<Position>, result: Result<(), Differs>) {
+    /// Has the stream take speech, and answers a client that waits for a position once the replay is known
+    /// to be the same or different.
+    fn take_speech(&mut self, take: impl FnOnce(&mut Stream) -> Result<(), Differs>) {
         let Some(stream) = self.stream.as_mut() else { return };
-        match (position, result) {
+        let position = stream.recovering();
+        match (position, take(stream)) {
             (position, Err(Differs)) => self.lose_position(position.is_some()),
             (Some(Position { offset, index }), Ok(())) if stream.recovering().is_none() => {
                 self.send(ServerMessage::Recovered { offset, index });
@@ -762,9 +756,6 @@ impl Session {
     }
 
     fn on_writer(&mut self, report: Written<'_>, now: Instant) {
-        if let Written::Warning { code, message } = report {
-            return self.send(ServerMessage::Warning { code, message });
-        }
         let most = self.config.max_script_chars;
         let Some(stream) = self.running().filter(|stream| stream.is_writing()) else { return };
         match report {
@@ -791,7 +782,7 @@ impl Session {
                 }
                 self.refuse(Fault::new(code, message));
             }
-            Written::Warning { .. } => {}
+            Written::Warning { code, message } => self.send(ServerMessage::Warning { code, message }),
         }
         self.advance();
     }

@@ -16,11 +16,17 @@ mod secret;
 mod service;
 mod settings;
 
-pub use call::{Attempt, Call};
-pub use failure::{Failure, FailureKind};
-pub use reply::Reply;
 pub use secret::{Credentials, Secret};
-pub use service::Upstream;
 pub use settings::{Deadlines, InvalidSettings, Retries, UpstreamSettings};
 
 pub(crate) use service::escape;
+
+// Public only for `unstable`.
+#[doc(hidden)]
+pub use call::{Attempt, Call};
+#[doc(hidden)]
+pub use failure::{Failure, FailureKind};
+#[doc(hidden)]
+pub use reply::Reply;
+#[doc(hidden)]
+pub use service::Upstream;

@@ -84,18 +84,18 @@ impl Rejection {
     }
 
     /// 400: the request is malformed; the connection is closed.
-    pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Rejection {
+    pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Rejection {
         Rejection { close: true, ..Rejection::new(StatusCode::BAD_REQUEST, message) }
     }
 
     /// 404: nothing is served under this path.
-    pub fn not_found() -> Rejection {
+    pub(crate) fn not_found() -> Rejection {
         Rejection::new(StatusCode::NOT_FOUND, "Nothing is served here; check the path.")
     }
 
     /// 405: the path exists, but only for these methods, as the `Allow` header lists them
     /// (RFC 9110 §15.5.6).
-    pub fn method_not_allowed(allow: &'static str) -> Rejection {
+    pub(crate) fn method_not_allowed(allow: &'static str) -> Rejection {
         Rejection::new(
             StatusCode::METHOD_NOT_ALLOWED,
             format!("The method is not allowed here; use {allow}."),
@@ -116,14 +116,14 @@ impl Rejection {
     }
 
     /// 503: the server is full or shuts down; the client may retry after this many seconds.
-    pub fn unavailable(retry_after_secs: u64) -> Rejection {
+    pub(crate) fn unavailable(retry_after_secs: u64) -> Rejection {
         let message = format!("The server is full or restarting. Retry in {retry_after_secs} s.");
         Rejection::new(StatusCode::SERVICE_UNAVAILABLE, message).with(RETRY_AFTER, retry_after_secs)
     }
 
     /// 401: there is no credential, or, with `is_wrong`, an invalid one (RFC 6750 §3). The answer does not
     /// say why it is invalid: that would help an attacker.
-    pub fn unauthorized(is_wrong: bool) -> Rejection {
+    pub(crate) fn unauthorized(is_wrong: bool) -> Rejection {
         let (message, challenge) = match is_wrong {
             false => (
                 "A credential is needed; send Authorization: Bearer with a token, or offer bearer.TOKEN as a \
@@ -140,12 +140,12 @@ impl Rejection {
     }
 
     /// 403: the client may not do that.
-    pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Rejection {
+    pub(crate) fn forbidden(message: impl Into<Cow<'static, str>>) -> Rejection {
         Rejection::new(StatusCode::FORBIDDEN, message)
     }
 
     /// 429: a limit of the client is reached; it may retry after this many seconds (RFC 6585 §4).
-    pub fn too_many(message: &str, retry_after_secs: u64) -> Rejection {
+    pub(crate) fn too_many(message: &str, retry_after_secs: u64) -> Rejection {
         let message = format!("{message}; try again in {retry_after_secs} s.");
         Rejection::new(StatusCode::TOO_MANY_REQUESTS, message).with(RETRY_AFTER, retry_after_secs)
     }

@@ -6,10 +6,8 @@ use aloud::Config;
 use aloud::audio::{Encoding, Format};
 use aloud::tts::upstream::ResponseFormat;
 use aloud::tts::{ElevenLabs, SpeechApi, Synthesizer, Utterance};
-use aloud::upstream::{
-    Attempt, Call, Credentials, Deadlines, Failure, FailureKind, Reply, Retries, Secret, Upstream,
-    UpstreamSettings,
-};
+use aloud::unstable::{Attempt, Call, Failure, FailureKind, Reply, Upstream};
+use aloud::upstream::{Credentials, Deadlines, Retries, Secret, UpstreamSettings};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -274,15 +274,15 @@ impl Close {
 }
 
 /// Stands for the code of a Close frame that has none (RFC 6455 §7.4.1).
-pub const NO_CODE: u16 = 1005;
+pub(crate) const NO_CODE: u16 = 1005;
 
 /// Stands for the code of a connection that ended without a Close frame (RFC 6455 §7.4.1).
-pub const NO_CLOSE: u16 = 1006;
+pub(crate) const NO_CLOSE: u16 = 1006;
 
 /// Codes that a connection can end with: code, action of the client, meaning. The codes below 4000
 /// are registered (RFC 6455 §7.4.1). [`NO_CODE`] and [`NO_CLOSE`] are never sent.
 #[rustfmt::skip]
-pub const CLOSE_CODES: [(u16, Retry, &str); 27] = [
+pub(crate) const CLOSE_CODES: [(u16, Retry, &str); 27] = [
     (1000, Retry::Never, "The session ended, after its last frame"),
     (1001, Retry::Now,   "The server, or the page, goes away"),
     (1002, Retry::Never, "Protocol violation"),

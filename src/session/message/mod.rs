@@ -16,7 +16,8 @@ pub use crate::text::Clean;
 pub use client::{
     AudioOptions, ClientMessage, Delivery, Recover, SegmentationOptions, StartSession, TextSource, Timestamps,
 };
-pub use code::{CLOSE_CODES, Close, Code, NO_CLOSE, NO_CODE, RETRYABLE_CODES, Retry, retry};
+pub(crate) use code::{CLOSE_CODES, NO_CLOSE, NO_CODE};
+pub use code::{Close, Code, RETRYABLE_CODES, Retry, retry};
 pub use server::{
     AudioInfo, CancelledFigures, EndReason, Greeting, Limits, SentenceFigures, ServerMessage, Usage,
     WordTimes,
