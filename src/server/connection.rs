@@ -268,11 +268,16 @@ impl<T: Transport, A: Application> Connection<T, A> {
             self.link.application.stop_work();
             return until;
         }
-        let silent = self.last_heard + config.silence_timeout;
+        let silent = self.last_sign_of_life() + self.link.shared.config.silence_timeout;
         let stalled = self.link.next_try().unwrap_or(silent);
         let drained = self.draining_since.map_or(silent, |since| since + config.drain_timeout);
         let application = self.link.application.next_time().unwrap_or(silent);
         self.next_ping.min(silent).min(stalled).min(drained).min(application)
+    }
+
+    /// The moment at which the peer last sent something, or was last seen to read.
+    fn last_sign_of_life(&self) -> Instant {
+        self.link.moved_at().map_or(self.last_heard, |moved_at| moved_at.max(self.last_heard))
     }
 
     fn on_time(&mut self, now: Instant) -> Result<(), Outcome> {
@@ -297,12 +302,12 @@ impl<T: Transport, A: Application> Connection<T, A> {
             self.link.endpoint.close(CloseCode::RESTART, Close::Restart.reason());
             return Ok(());
         }
-        if now >= self.last_heard + silence_timeout {
+        if now >= self.last_sign_of_life() + silence_timeout {
             // A process that was stopped for a while finds the deadline passed and the Pongs unread.
             if self.link.endpoint.wants_input() {
                 self.read(now)?;
             }
-            if now >= self.last_heard + silence_timeout {
+            if now >= self.last_sign_of_life() + silence_timeout {
                 if now > self.next_ping + deadline::LATE {
                     // The Ping is overdue as well: the peer had nothing to answer.
                     self.last_heard = now;

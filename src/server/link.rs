@@ -8,13 +8,14 @@ use super::application::{Application, Host};
 use super::metrics::Meter;
 use super::pace::{Pace, Paced};
 use super::service::Shared;
-use super::transport::{Readiness, Transport, with_read_buffer};
+use super::transport::{Readiness, Transport, UNSENT_BYTES, with_read_buffer};
 use crate::ws::endpoint::{Endpoint, State};
 use crate::ws::frames::Batch;
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Number of times that a stalled write is tried again within `stall_timeout`. A socket may take bytes
@@ -51,6 +52,72 @@ struct Stall {
     has_moved: bool,
 }
 
+/// Rate below which the line to a client is slow, in bytes per second.
+const SLOW_BYTES_PER_SEC: f64 = 256.0 * 1024.0;
+
+/// Rate at which a slow line becomes fast again.
+const FAST_BYTES_PER_SEC: f64 = 4.0 * SLOW_BYTES_PER_SEC;
+
+/// Bytes that the kernel takes for a client on a slow line and has not sent, and most bytes of one write
+/// to it: half a second at 64 KiB/s, so that an answer is not far behind the audio.
+const SLOW_UNSENT_BYTES: u32 = 16 * 1024;
+
+/// Time over which the rate of a client that is always behind is averaged.
+const RATE_WINDOW: Duration = Duration::from_secs(120);
+
+/// Least rate of a client that is always behind, in bytes per second: an eighth of telephone speech.
+const MIN_BYTES_PER_SEC: u64 = 1024;
+
+/// The rate at which a client reads, measured from one full socket to the next.
+#[derive(Default)]
+struct Drain {
+    /// The moment at which the socket was last full, unless everything has left since.
+    full_at: Option<Instant>,
+    /// Bytes written since then.
+    bytes: usize,
+    is_slow: bool,
+    /// Since when the client has been behind, or since the last look at its rate.
+    behind_since: Option<Instant>,
+    /// Bytes written since then.
+    behind_bytes: u64,
+    is_too_slow: bool,
+    /// The moment at which a full socket last took something: the client has read.
+    moved_at: Option<Instant>,
+}
+
+impl Drain {
+    /// Notes a write to a client that is behind. Returns true if its line has become slow or fast by that.
+    fn wrote(&mut self, now: Instant, bytes: usize, is_full: bool) -> bool {
+        self.bytes += bytes;
+        self.behind_bytes += bytes as u64;
+        if bytes > 0 && self.full_at.is_some() {
+            self.moved_at = Some(now);
+        }
+        if !is_full {
+            return false;
+        }
+        let since = *self.behind_since.get_or_insert(now);
+        if now >= since + RATE_WINDOW {
+            self.is_too_slow = self.behind_bytes < MIN_BYTES_PER_SEC * (now - since).as_secs();
+            (self.behind_since, self.behind_bytes) = (Some(now), 0);
+        }
+        if self.bytes == 0 {
+            return false;
+        }
+        // The socket was full then and is full now: the client has taken what was written in between.
+        let bytes = std::mem::take(&mut self.bytes);
+        let Some(full_at) = self.full_at.replace(now) else { return false };
+        let limit = if self.is_slow { FAST_BYTES_PER_SEC } else { SLOW_BYTES_PER_SEC };
+        let is_slow = (bytes as f64) < limit * (now - full_at).as_secs_f64();
+        std::mem::replace(&mut self.is_slow, is_slow) != is_slow
+    }
+
+    /// Notes that nothing waits for the client.
+    fn caught_up(&mut self) {
+        *self = Drain { is_slow: self.is_slow, moved_at: self.moved_at, ..Drain::default() };
+    }
+}
+
 /// A socket and the application that uses it.
 ///
 /// Kept in this order: what every step of a stream reads stands together, in few cache lines, from
@@ -77,6 +144,8 @@ pub(super) struct Link<T, A> {
     pub(super) meter: Meter,
     /// A write that has left something over. Boxed: few connections have one.
     stall: Option<Box<Stall>>,
+    /// Set once the socket was full. Boxed: few are.
+    drain: Option<Box<Drain>>,
     pub(super) application: A,
     /// The error of a write that a step tried.
     failure: Option<io::Error>,
@@ -107,6 +176,7 @@ impl<T: Transport, A: Application> Link<T, A> {
             shared,
             meter,
             stall: None,
+            drain: None,
             application,
             endpoint,
         }
@@ -276,13 +346,27 @@ impl<T: Transport, A: Application> Link<T, A> {
         BATCH.with_borrow_mut(|batch| {
             // A panic may have left another connection's bytes in it.
             batch.clear();
-            let Link { transport, endpoint, application, meter, shared, is_blocked, has_more, stall, .. } =
-                &mut *self;
+            let Link {
+                transport,
+                endpoint,
+                application,
+                meter,
+                shared,
+                is_blocked,
+                has_more,
+                stall,
+                drain,
+                ..
+            } = &mut *self;
+            if drain.as_ref().is_some_and(|drain| drain.is_slow) {
+                batch.limit(SLOW_UNSENT_BYTES as usize);
+            }
             batch.push_raw(endpoint.outgoing());
             if *endpoint.state() == State::Open {
                 application.fill(now, batch);
             }
             if batch.is_empty() {
+                drain.iter_mut().for_each(|drain| drain.caught_up());
                 return Ok(());
             }
             let written = match batch.write(|slices| through(transport, slices)) {
@@ -298,6 +382,17 @@ impl<T: Transport, A: Application> Link<T, A> {
             meter.wrote(&shared.telemetry, written, frames);
             *is_blocked = written < batch.len();
             *has_more = application.has_decided() || !*is_blocked && batch.is_full();
+            if *is_blocked {
+                let drain = drain.get_or_insert_default();
+                if drain.wrote(now, written, true) {
+                    transport.limit_unsent(if drain.is_slow { SLOW_UNSENT_BYTES } else { UNSENT_BYTES });
+                }
+            } else if let Some(drain) = drain {
+                match *has_more {
+                    true => _ = drain.wrote(now, written, false),
+                    false => drain.caught_up(),
+                }
+            }
             match stall {
                 Some(stall) if *is_blocked && written == 0 && !stall.has_moved => stall.is_trying = false,
                 Some(stall) if !*is_blocked && stall.is_trying => stall.has_moved |= written > 0,
@@ -318,9 +413,18 @@ impl<T: Transport, A: Application> Link<T, A> {
         self.stall.as_ref().map(|stall| stall.next_try)
     }
 
+    /// The moment at which the client last read something that it was behind with. TCP has acknowledged
+    /// what was before it, so the client lives.
+    pub(super) fn moved_at(&self) -> Option<Instant> {
+        self.drain.as_ref()?.moved_at
+    }
+
     /// Tries a stalled write again when its next try is due. Returns true if the write has made no
-    /// progress for `stall_timeout`.
+    /// progress for `stall_timeout`, or if the client was behind for minutes and has read next to nothing.
     pub(super) fn has_stalled(&mut self, now: Instant) -> io::Result<bool> {
+        if self.drain.as_ref().is_some_and(|drain| drain.is_too_slow) {
+            return Ok(true);
+        }
         let timeout = self.shared.config.stall_timeout;
         let Some(stall) = self.stall.as_mut().filter(|stall| now >= stall.next_try) else {
             return Ok(false);

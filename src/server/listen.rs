@@ -1,5 +1,6 @@
 //! The listener: a TCP or a Unix socket, bound here or by another process.
 
+use super::transport;
 use crate::settings::Listen;
 use std::fmt;
 use std::future::poll_fn;
@@ -64,6 +65,8 @@ impl Listener {
 
     pub(super) fn from_tcp(listener: std::net::TcpListener) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
+        // On Linux each accepted connection inherits the options, for less than one system call each.
+        transport::tune(&listener);
         TcpListener::from_std(listener).map(Listener::Tcp)
     }
 
@@ -103,8 +106,8 @@ impl Listener {
     pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Socket>> {
         match self {
             Listener::Tcp(listener) => listener.poll_accept(cx).map_ok(|(socket, client)| {
-                // A frame of audio must not wait for the acknowledgement of the one before it.
-                let _ = socket.set_nodelay(true);
+                #[cfg(not(target_os = "linux"))]
+                transport::tune(&socket);
                 Socket::Tcp(socket, client)
             }),
             Listener::Unix(listener, _) => {
@@ -122,6 +125,7 @@ async fn bind_tcp(address: &str) -> io::Result<TcpListener> {
             // After a restart the address can be bound at once, despite connections in TIME_WAIT.
             socket.set_reuseaddr(true)?;
             socket.bind(address)?;
+            transport::tune(&socket);
             socket.listen(BACKLOG)
         })();
         match bound {

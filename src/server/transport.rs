@@ -6,6 +6,7 @@
 //! it from an adapter with buffers.
 
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags};
+use socket2::SockRef;
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::AsFd;
@@ -13,6 +14,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+/// Bytes that the kernel takes for a client and has not sent: enough for full speed, few enough that an
+/// answer behind them comes soon.
+pub(crate) const UNSENT_BYTES: u32 = 128 * 1024;
 
 /// Most bytes read at once from a socket.
 const SOCKET_READ_BYTES: usize = 16 * 1024;
@@ -65,6 +70,10 @@ pub(crate) trait Transport: Send + Unpin + 'static {
     /// stalled for minutes. Only used when a write has stalled.
     fn force_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// Limits the bytes that the kernel takes and has not sent, where the kernel can: a little more than
+    /// this. Has no effect on a stream without such a limit.
+    fn limit_unsent(&mut self, _bytes: u32) {}
+
     /// Sends the rest, and the end of the stream.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
@@ -83,8 +92,24 @@ fn send(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     }?)
 }
 
+/// Sets TCP_NOTSENT_LOWAT. Without it a kernel takes megabytes for a slow client: each later message waits
+/// behind them, and nobody knows how far the client is.
+fn limit_unsent(socket: &impl AsFd, bytes: u32) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    // Only a kernel older than the option refuses, and speech works without it.
+    let _ = SockRef::from(socket).set_tcp_notsent_lowat(bytes);
+}
+
+/// Sets the options of a TCP socket that clients speak to: frames leave at once, and little waits unsent.
+pub(crate) fn tune(socket: &impl AsFd) {
+    // A frame of audio must not wait for the acknowledgement of the one before it. Speech works without
+    // either, if a kernel refuses.
+    let _ = SockRef::from(socket).set_tcp_nodelay(true);
+    limit_unsent(socket, UNSENT_BYTES);
+}
+
 macro_rules! socket {
-    ($socket:ty) => {
+    ($socket:ty, $limit_unsent:expr) => {
         impl Transport for $socket {
             const WRITES_THROUGH: bool = true;
 
@@ -128,6 +153,10 @@ macro_rules! socket {
                 send(&*self, slices)
             }
 
+            fn limit_unsent(&mut self, bytes: u32) {
+                $limit_unsent(self, bytes)
+            }
+
             fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 AsyncWrite::poll_shutdown(Pin::new(self), cx)
             }
@@ -135,8 +164,9 @@ macro_rules! socket {
     };
 }
 
-socket!(TcpStream);
-socket!(UnixStream);
+socket!(TcpStream, |socket: &TcpStream, bytes| limit_unsent(socket, bytes));
+// Its buffer holds little in any case, 208 KiB on Linux.
+socket!(UnixStream, |_: &UnixStream, _| {});
 
 /// Bytes taken at once from a stream without readiness.
 const READ_BYTES: usize = 4 * 1024;

@@ -11,7 +11,7 @@ use super::echo::Echo;
 use super::report;
 use super::service::Shared;
 use super::speaking::Speaking;
-use super::transport::{Buffered, Transport};
+use super::transport::{Buffered, Transport, UNSENT_BYTES};
 use crate::access::Permit;
 use crate::deadline::within;
 use crate::session::{Input, Session, SessionConfig};
@@ -71,7 +71,10 @@ impl Admitted {
             // Fails if the peer left before the answer did.
             let Ok(Ok(upgraded)) = within(shared.config.handshake_timeout, upgrade).await else { return };
             match bare::<TcpStream>(upgraded) {
-                Ok((socket, early)) => self.start(&shared, socket, early),
+                Ok((mut socket, early)) => {
+                    socket.limit_unsent(UNSENT_BYTES);
+                    self.start(&shared, socket, early);
+                }
                 Err(upgraded) => match bare::<UnixStream>(upgraded) {
                     Ok((socket, early)) => self.start(&shared, socket, early),
                     Err(upgraded) => {

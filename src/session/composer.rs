@@ -46,6 +46,11 @@ pub(super) struct Segment {
 }
 
 impl Segment {
+    /// Its index in the stream, where `next` is the next one: its own if it was announced before.
+    pub(super) fn index(&self, next: u64) -> u64 {
+        self.replay.map_or(next, |replay| replay.index)
+    }
+
     fn chars(&self) -> usize {
         self.text.chars().count()
     }
@@ -247,9 +252,9 @@ impl Composer {
         self.is_open = false;
     }
 
-    /// Sentences that wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.segments.len()
+    /// Sentences that wait, in order.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Segment> {
+        self.segments.iter()
     }
 
     /// Moves finished sentences from the segmenter to the queue.

@@ -43,7 +43,7 @@ impl Record {
     }
 
     fn into_segment(self) -> Segment {
-        let replay = Replay { bytes: self.bytes, crc32: self.crc32, is_whole: true };
+        let replay = Replay { index: self.index, bytes: self.bytes, crc32: self.crc32, is_whole: true };
         Segment { text: self.text, parameters: Some(self.parameters), replay: Some(replay) }
     }
 }

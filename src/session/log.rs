@@ -28,8 +28,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Limit on audio that is synthesised and not sent in burst delivery, in bytes: two of the largest
-/// writes.
+/// Limit on audio that is synthesised and not sent, in bytes: two of the largest writes.
 const LOOK_AHEAD_BYTES: u64 = 128 * 1024;
 
 /// Limit on messages that wait to be sent, in bytes, at which synthesis stops. Also the limit on sent
@@ -339,11 +338,14 @@ impl Log {
 
     /// True if synthesis should continue.
     pub fn wants_more(&self, now: Instant) -> bool {
-        let wants_audio = match self.flow.ahead {
-            None => self.written.saturating_sub(self.sent) < LOOK_AHEAD_BYTES,
-            Some(_) => self.wants.is_past(now),
-        };
-        wants_audio && self.unsent_messages < MESSAGE_BYTES
+        self.written.saturating_sub(self.sent) < LOOK_AHEAD_BYTES
+            && (self.flow.ahead.is_none() || self.wants.is_past(now))
+            && self.unsent_messages < MESSAGE_BYTES
+    }
+
+    /// True if nothing is sent until [`open`](Self::open).
+    pub fn is_shut(&self) -> bool {
+        self.is_shut
     }
 
     /// True if everything was sent.
@@ -860,11 +862,18 @@ mod tests {
             let mut wakes = 0u32;
             let minute = Duration::from_secs(if ahead_ms > 10_000 { 200 } else { 60 });
             while driven.now < began + minute {
-                while driven.log.wants_more(driven.now) {
-                    driven.log.push_audio(vec![1; frame_bytes * 3].into());
+                let mut frames = 0;
+                // A look-ahead beyond what may wait is filled in several writes.
+                loop {
+                    while driven.log.wants_more(driven.now) {
+                        driven.log.push_audio(vec![1; frame_bytes * 3].into());
+                    }
+                    match driven.send().len() {
+                        0 => break,
+                        more => frames += more,
+                    }
                 }
-                let frames = driven.send();
-                assert!(!frames.is_empty(), "{at}: woken for nothing");
+                assert!(frames > 0, "{at}: woken for nothing");
                 let heard = format.bytes(driven.now - began);
                 let sent = driven.log.sent_bytes();
                 assert!(sent - heard.min(sent) <= limit, "{at}: {sent} sent, {heard} heard");

@@ -487,6 +487,7 @@ impl Session {
                     && let Some(stream) = self.stream.as_mut()
                 {
                     stream.open(now);
+                    self.advance();
                 }
                 self.finish_if_sent();
             }
@@ -830,7 +831,6 @@ impl Session {
             Ok(Return::Rewound) => {
                 let index = stream.index_at(offset);
                 self.send(ServerMessage::Recovered { offset, index });
-                self.advance();
             }
             Ok(Return::Replays) => {
                 stream.stop(now, AfterStop::Replay);
@@ -843,7 +843,7 @@ impl Session {
         {
             stream.open(now);
         }
-        self.finish_if_sent();
+        self.advance();
         if std::mem::take(&mut self.lacks_writer) {
             let message = "The server that wrote the answer has stopped.";
             self.on_writer(Written::Failed { code: Code::LlmFailed, message }, now);
@@ -871,8 +871,8 @@ impl Session {
             Timer::Commit => self.stream.as_ref().and_then(Stream::commits_at),
             Timer::Credential => self.awaits_credential.then(|| self.began + self.config.auth_timeout),
             Timer::Idle => {
-                let is_running = self.stream.as_ref().is_some_and(|stream| !stream.is_finished());
-                self.config.idle_timeout.filter(|_| !is_running).map(|timeout| self.active + timeout)
+                let timeout = self.config.idle_timeout.filter(|_| self.phase() != Phase::Streaming);
+                timeout.map(|timeout| self.active + timeout)
             }
             Timer::Expiry => expiry(),
             Timer::Notice => {
@@ -896,8 +896,15 @@ impl Session {
                 }
                 Timer::Credential => return self.fail(Code::Unauthorized, "No credential came in time."),
                 Timer::Idle => {
-                    let message = "Nothing was started for too long. Connect again to start a stream.";
-                    return self.fail(Code::IdleTimeout, message);
+                    let message = match self.phase() {
+                        Phase::Paused => "The stream was paused for too long. Connect again to continue.",
+                        _ => "Nothing was started for too long. Connect again to start a stream.",
+                    };
+                    if !self.is_resumable() {
+                        return self.fail(Code::IdleTimeout, message);
+                    }
+                    self.active = now;
+                    return self.part(Code::IdleTimeout, Close::Idle, message);
                 }
                 Timer::Expiry => {
                     let message = "The session reached its maximum length. Start another.";

@@ -284,7 +284,11 @@ impl Stream {
     /// Speaks the buffered text, whether finished or not. Returns the index of its last sentence.
     pub(super) fn flush(&mut self) -> u64 {
         self.cold.composer.flush();
-        (self.cold.takes.next_index() + self.cold.composer.waiting() as u64).saturating_sub(1)
+        let Cold { composer, takes, ledger, .. } = &*self.cold;
+        let announced = ledger.announced();
+        let next = takes.next_index().max(announced);
+        let next = composer.waiting().fold(next, |next, segment| segment.index(next.max(announced)) + 1);
+        next.saturating_sub(1)
     }
 
     /// Speaks the buffered text, since no more came in time.
@@ -347,16 +351,18 @@ impl Stream {
     /// Returns the next sentence to speak, if its time has come, and announces the front one.
     pub(super) fn next_sentence(&mut self, prefetch: usize, dialect: Dialect) -> Option<Sentence> {
         let flow = *self.log.flow();
-        let Cold { composer, takes, end_reason, .. } = &mut *self.cold;
+        let Cold { composer, takes, ledger, end_reason, .. } = &mut *self.cold;
         // In paced delivery a sentence is begun once the one before it was synthesised. That is one
         // look-ahead early, and no audio is synthesised beyond it.
         let most = if flow.ahead.is_some() || takes.recovering().is_some() { 1 } else { prefetch.max(1) };
         let mut sentence = None;
-        if takes.len() < most {
+        // No work is begun for a client that may be sent nothing, unless it waits for the answer to `recover`.
+        let may_begin = !self.log.is_shut() || takes.recovering().is_some();
+        if takes.len() < most && may_begin {
             match composer.next() {
                 Ok(None) => {}
                 Ok(Some((segment, parameters, previous_text))) => {
-                    let index = takes.begin(&segment, parameters.clone());
+                    let index = takes.begin(&segment, parameters.clone(), ledger.announced());
                     sentence = Some(Sentence {
                         text: segment.text,
                         index,

@@ -11,9 +11,11 @@ use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Length and checksum that a replayed sentence must have.
+/// The index of a replayed sentence, and the length and checksum that it must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Replay {
+    /// Not always the next one: a sentence before it may have been cancelled when only its text was sent.
+    pub(super) index: u64,
     pub(super) bytes: u64,
     pub(super) crc32: u32,
     /// True if these are all bytes of the sentence, false if it was stopped after them.
@@ -109,10 +111,11 @@ impl Takes {
         self.recovering.take()
     }
 
-    /// Begins a sentence. Returns its index.
-    pub(super) fn begin(&mut self, segment: &Segment, parameters: VoiceParameters) -> u64 {
-        let index = self.next_index;
-        self.next_index += 1;
+    /// Begins a sentence. Returns its index. A new sentence gets none below `announced`, which the client
+    /// may have seen for another one.
+    pub(super) fn begin(&mut self, segment: &Segment, parameters: VoiceParameters, announced: u64) -> u64 {
+        let index = segment.index(self.next_index.max(announced));
+        self.next_index = index + 1;
         self.queue.push_back(Take {
             text: segment.text.clone(),
             parameters,
@@ -245,11 +248,11 @@ impl Takes {
             self.next_index = first.index;
         }
         let segments = self.queue.drain(..).map(|take| {
-            let Take { text, parameters, start: begun, bytes, crc, is_announced, replay, .. } = take;
+            let Take { text, parameters, index, start: begun, bytes, crc, is_announced, replay, .. } = take;
             if is_announced {
                 start.get_or_insert(begun);
             }
-            let so_far = || Replay { bytes, crc32: crc.finalize(), is_whole: false };
+            let so_far = || Replay { index, bytes, crc32: crc.finalize(), is_whole: false };
             let replay = if is_announced && replay.is_none() { Some(so_far()) } else { replay };
             Segment { text, parameters: Some(parameters), replay }
         });

@@ -30,7 +30,7 @@ pub(crate) fn push_frame(text: bool, payload: &[u8], out: &mut Vec<u8>) {
 
 /// Everything that leaves in one write. It is collected, offered to the socket, and cut where the socket
 /// stopped. One per thread serves all connections, since it is empty between two writes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Batch {
     /// Headers, and the payloads that were copied.
     buffer: Vec<u8>,
@@ -40,6 +40,8 @@ pub struct Batch {
     chunks: Vec<Bytes>,
     pieces: Vec<Piece>,
     wire_bytes: usize,
+    /// Most wire bytes, up to [`BATCH_BYTES`].
+    most: usize,
     /// A frame was left out because the batch had no room for it.
     has_refused: bool,
 }
@@ -73,9 +75,29 @@ pub enum Sent {
     Audio(usize),
 }
 
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch {
+            buffer: Vec::new(),
+            borrowed: Vec::new(),
+            chunks: Vec::new(),
+            pieces: Vec::new(),
+            wire_bytes: 0,
+            most: BATCH_BYTES,
+            has_refused: false,
+        }
+    }
+}
+
 impl Batch {
+    /// Limits the batch to this many wire bytes, until it is cleared. A batch always has room for one frame.
+    pub fn limit(&mut self, wire_bytes: usize) {
+        self.most = wire_bytes.min(BATCH_BYTES);
+    }
+
     /// Empties the batch: keeps its buffers, and drops the audio.
     pub fn clear(&mut self) {
+        self.most = BATCH_BYTES;
         self.buffer.clear();
         self.borrowed.clear();
         self.chunks.clear();
@@ -96,7 +118,7 @@ impl Batch {
 
     /// True if nothing more should be added.
     pub fn is_full(&self) -> bool {
-        self.has_refused || self.wire_bytes >= BATCH_BYTES
+        self.has_refused || self.wire_bytes >= self.most
     }
 
     /// Adds bytes that are framed already: the rest of an earlier write, and control frames. They come
@@ -129,7 +151,7 @@ impl Batch {
         let frame_bytes = frame_bytes.clamp(1, whole.max(1));
         let frame_wire_bytes = header::bytes_without_mask(frame_bytes) + frame_bytes;
         let copy = frame_bytes < COPY_BELOW;
-        let room = BATCH_BYTES.saturating_sub(self.wire_bytes) / frame_wire_bytes;
+        let room = self.most.saturating_sub(self.wire_bytes) / frame_wire_bytes;
         let room = if copy { room } else { room.min(MAX_SLICES / 2 - 1 - self.borrowed.len()) };
         let room = room.max(usize::from(self.wire_bytes == 0));
         let wanted = match usize::try_from(most) {

@@ -236,7 +236,7 @@ const CLOSES: [CloseRow; 19] = [
     close(Close::Unauthorized,       4401, 4401, OVER, "The credential is missing, invalid or expired"),
     close(Close::Forbidden,          4403, 4403, OVER, "This credential allows none of this server's voices"),
     close(Close::SessionNotFound,    4404, 4404, OVER, "No such session"),
-    close(Close::Idle,               4408, 1008, OVER, "Nothing was started for too long"),
+    close(Close::Idle,               4408, 1008, KEPT, "Nothing was started for too long"),
     close(Close::Silent,             4408, 1008, KEPT, "No data from the client for too long"),
     close(Close::SessionTaken,       4409, 4409, KEPT, "Another connection took the session over"),
     close(Close::WindowPassed,       4410, 4410, OVER, "The time to recover the session has passed"),

@@ -89,19 +89,46 @@ fn idle_timeout_closes_a_session_without_a_stream() {
     let expected = [Seen::Close(1008, "Nothing was started for too long")];
     assert_eq!(later(&mut driven, 600), expected);
 
-    // A session with a stream is not idle, even if it is paused. The end of the stream restarts the time.
+    // A session with a stream is not idle. The end of the stream restarts the time.
     let mut driven = v1(settings());
-    driven.say(PAUSE);
     driven.say(&start("One."));
-    driven.settled();
-    assert_eq!(later(&mut driven, 2_000), []);
-    driven.say(RESUME);
+    driven.now += Duration::from_secs(2_000);
+    driven.on_time();
     assert!(driven.settled().len() > 3);
     assert_eq!(later(&mut driven, 599), []);
     driven.say(RESUME);
     assert_eq!(driven.settled().len(), 1);
     assert_eq!(later(&mut driven, 599), []);
     assert_closed("idle_timeout", 4408)(&later(&mut driven, 1));
+}
+
+#[test]
+fn idle_timeout_runs_while_a_stream_is_paused() {
+    let settings = || SessionConfig { idle_timeout: Some(Duration::from_secs(600)), ..settings() };
+    for (options, is_kept) in [("", false), (r#","resumable":true"#, true)] {
+        let mut driven = v1(settings());
+        driven.say(&start_with(&format!(r#""source":"append"{options}"#)));
+        driven.say(&append("One. Two. "));
+        driven.say(PAUSE);
+        driven.settled();
+        driven.now += Duration::from_secs(599);
+        driven.on_time();
+        driven.say(PING);
+        driven.settled();
+        driven.now += Duration::from_secs(1);
+        driven.on_time();
+        assert_closed("idle_timeout", 4408)(&driven.settled());
+        assert_eq!(driven.session.is_resumable(), is_kept, "{options}");
+    }
+    // A base stream does not stay for ever either.
+    let mut driven = Driven::new(settings());
+    driven.say(PAUSE);
+    driven.say(&start("One."));
+    driven.settled();
+    assert_eq!(driven.asked, [], "nothing is synthesised for it");
+    driven.now += Duration::from_secs(600);
+    driven.on_time();
+    assert_eq!(driven.settled().last(), Some(&Seen::Close(1008, "Nothing was started for too long")));
 }
 
 #[test]
