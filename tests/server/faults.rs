@@ -257,7 +257,7 @@ fn counted() -> Vec<i16> {
 const TOO_MUCH: usize = 32 << 20;
 
 /// Pushes this many bytes into the sink as fast as the sink allows, and counts them.
-fn pour(mut sink: Sink, bytes: usize) -> (Arc<AtomicUsize>, tokio::task::JoinHandle<()>) {
+pub(crate) fn pour(mut sink: Sink, bytes: usize) -> (Arc<AtomicUsize>, tokio::task::JoinHandle<()>) {
     const SAMPLES: usize = 8_192;
     let poured = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&poured);
@@ -276,7 +276,7 @@ fn pour(mut sink: Sink, bytes: usize) -> (Arc<AtomicUsize>, tokio::task::JoinHan
 }
 
 /// Waits until backpressure stops the engine. Returns the bytes so far.
-async fn is_held_back(poured: &AtomicUsize) -> usize {
+pub(crate) async fn is_held_back(poured: &AtomicUsize) -> usize {
     within(async {
         let (mut seen, mut since) = (0, 0);
         while since < 2_000 {

@@ -7,6 +7,7 @@
 mod support;
 
 mod admission;
+mod budget;
 mod command;
 mod conformance;
 mod engines;
