@@ -340,10 +340,11 @@ async fn pause_holds_messages_as_well_as_audio() {
     let mut client = session(server.addr).await;
     client.say(PAUSE).await;
     client.say(&start("One.")).await;
-    let (_, mut sink) = next(&mut asked).await;
     assert_eq!(before_pong(&mut client).await, [], "no frame before the start");
+    assert!(asked.try_recv().is_err(), "and no synthesis");
     client.say(RESUME).await;
     client.say(RESUME).await;
+    let (_, mut sink) = next(&mut asked).await;
     assert_eq!(client.read_frame().await.kind(), "text");
     sink.write(&[1; 320]).await.unwrap();
     assert_eq!(client.read_frame().await.kind(), "binary");
