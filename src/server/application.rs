@@ -104,6 +104,15 @@ pub(super) trait Application: Send + 'static {
     /// Takes note of a part of the stream that was sent.
     fn sent(&mut self, _now: Instant, _sent: Sent, _shared: &Shared) {}
 
+    /// Returns what the peer has to send back once it has everything that was sent so far, if it has to be
+    /// asked now: the payload of a Ping.
+    fn ask(&mut self) -> Option<[u8; 16]> {
+        None
+    }
+
+    /// Takes such a payload, which the peer has sent back.
+    fn on_pong(&mut self, _payload: [u8; 16], _now: Instant) {}
+
     /// The next moment at which [`on_time`](Application::on_time) has to be called.
     fn next_time(&self) -> Option<Instant> {
         None

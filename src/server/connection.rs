@@ -234,6 +234,9 @@ impl<T: Transport, A: Application> Connection<T, A> {
 
     /// Hands every message that arrived to the application, and carries out what that decides.
     fn act(&mut self, now: Instant) {
+        if let Some(payload) = self.link.endpoint.take_pong() {
+            self.link.application.on_pong(payload, now);
+        }
         loop {
             // Before the next message: the application may have closed the connection.
             self.carry_out();
@@ -319,7 +322,7 @@ impl<T: Transport, A: Application> Connection<T, A> {
         }
         self.link.application.on_time(now);
         if now >= self.next_ping {
-            self.link.endpoint.ping();
+            self.link.endpoint.ping(&[]);
             self.next_ping = now + heartbeat;
         }
         Ok(())

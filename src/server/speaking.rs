@@ -407,6 +407,19 @@ impl Application for Speaking {
         }
     }
 
+    fn ask(&mut self) -> Option<[u8; 16]> {
+        let (stream, offset) = self.session.as_mut()?.ask()?;
+        Some((u128::from(stream) << 64 | u128::from(offset)).to_be_bytes())
+    }
+
+    fn on_pong(&mut self, payload: [u8; 16], now: Instant) {
+        let payload = u128::from_be_bytes(payload);
+        let (stream, offset) = ((payload >> 64) as u64, payload as u64);
+        if let Some(session) = &mut self.session {
+            session.handle(Input::Confirmed { stream, offset }, now.into_std());
+        }
+    }
+
     fn next_time(&self) -> Option<Instant> {
         self.session.as_ref()?.next_deadline().map(Instant::from_std)
     }

@@ -26,6 +26,13 @@ pub enum Input<'a> {
     Writer(Written<'a>),
     /// The answer to a question of the session.
     Answer(Answer),
+    /// The client has this much of this stream: the answer to [`Session::ask`](super::Session::ask).
+    Confirmed {
+        /// The number of the stream, from 1.
+        stream: u64,
+        /// Audio bytes.
+        offset: u64,
+    },
     /// The client has used up its quota of speech. Sentences that were begun are still spoken.
     Exhausted,
     /// [`Session::next_deadline`](super::Session::next_deadline) has passed.

@@ -19,7 +19,8 @@
 //! - A *slow socket* leaves `sent` where it is. Whichever it was, `written` then runs into its
 //!   limit, nothing more is taken from the engine, and so the engine waits.
 //! - *Cancel* drops what lies beyond `sent`.
-//! - *Recovery* at an offset sets `sent` back to it: the same entries come again.
+//! - *Recovery* at an offset sets `sent` back to it: the same entries come again. `base` stays behind what
+//!   the client has confirmed, however much the network holds.
 
 use crate::audio::Format;
 use crate::ws::frames::{Batch, Sent};
@@ -36,6 +37,13 @@ const LOOK_AHEAD_BYTES: u64 = 128 * 1024;
 const MESSAGE_BYTES: usize = 128 * 1024;
 /// Share of the kept bytes that may be messages, where more audio is kept. Speech needs far less.
 const MESSAGE_SHARE: u64 = 8;
+
+/// Sent audio after which a client that may recover is asked whether it has it, in bytes.
+const ASK_BYTES: u64 = 256 * 1024;
+
+/// Most audio that is sent to such a client and not confirmed, in bytes. Kernels and proxies on the way hold
+/// megabytes: only the client knows what it has, and everything behind that is kept for it.
+const UNCONFIRMED_BYTES: u64 = 2 * 1024 * 1024;
 
 /// The longest time for which paced audio leaves in one write.
 const MAX_STEP: Duration = Duration::from_millis(500);
@@ -164,6 +172,10 @@ pub struct Log {
     /// The first entry that was not sent whole.
     next: usize,
     base: u64,
+    /// Audio bytes that the client has for sure.
+    confirmed: u64,
+    /// Audio bytes after which it was last asked.
+    asked: u64,
     /// Bytes of the messages that were not sent.
     unsent_messages: usize,
     /// Bytes of those that were, and are kept.
@@ -185,6 +197,8 @@ impl Log {
             taken: 0,
             upcoming: Upcoming::Nothing,
             base: 0,
+            confirmed: 0,
+            asked: 0,
             unsent_messages: 0,
             kept_messages: 0,
             sent: 0,
@@ -331,9 +345,35 @@ impl Log {
     fn room(&self, now: Instant) -> u64 {
         match self.flow.ahead {
             _ if self.is_shut => 0,
-            None => u64::MAX,
-            Some(_) => (self.played_bytes(now) + self.most).saturating_sub(self.sent),
+            None => self.unconfirmed_room(),
+            Some(_) => {
+                let room = (self.played_bytes(now) + self.most).saturating_sub(self.sent);
+                room.min(self.unconfirmed_room())
+            }
         }
+    }
+
+    /// Audio bytes that may still be sent before the client has to confirm what it has.
+    fn unconfirmed_room(&self) -> u64 {
+        match self.flow.keep_bytes {
+            0 => u64::MAX,
+            _ => (self.confirmed + UNCONFIRMED_BYTES).saturating_sub(self.sent),
+        }
+    }
+
+    /// Returns the current offset if the client has to be asked now whether it has everything before it.
+    pub fn ask(&mut self) -> Option<u64> {
+        let is_due = self.flow.keep_bytes > 0 && self.sent >= self.asked + ASK_BYTES;
+        is_due.then(|| {
+            self.asked = self.sent;
+            self.sent
+        })
+    }
+
+    /// The client has everything before this offset.
+    pub fn confirm(&mut self, now: Instant, offset: u64) {
+        self.confirmed = self.confirmed.max(offset.min(self.sent));
+        self.let_go(now);
     }
 
     /// True if synthesis should continue.
@@ -359,7 +399,10 @@ impl Log {
             Upcoming::Nothing => false,
             _ if self.is_shut => false,
             Upcoming::Message => true,
-            Upcoming::Audio(_) => self.opens.is_past(now),
+            // At least a frame, or a write would be tried for nothing.
+            Upcoming::Audio(_) => {
+                self.opens.is_past(now) && self.unconfirmed_room() >= self.flow.frame_bytes as u64
+            }
         }
     }
 
@@ -447,7 +490,7 @@ impl Log {
     fn let_go(&mut self, now: Instant) {
         let floor = match self.flow.keep_bytes {
             0 => self.sent,
-            keep => self.played_bytes(now).saturating_sub(keep),
+            keep => self.played_bytes(now).min(self.confirmed).saturating_sub(keep),
         };
         let most = MESSAGE_BYTES.max((self.flow.keep_bytes / MESSAGE_SHARE) as usize);
         while self.next > 0 {
@@ -493,6 +536,7 @@ impl Log {
         // may not come until the listener has heard all audio.
         self.step = self.flow.frame_bytes as u64;
         self.heard = offset.min(self.sent).max(heard);
+        self.confirmed = self.confirmed.max(self.heard);
         self.set_gate();
         self.let_go(now);
     }
@@ -554,6 +598,7 @@ impl Log {
         self.unsent_messages = all - self.kept_messages;
         self.sent = offset;
         self.heard = self.heard.min(offset);
+        (self.confirmed, self.asked) = (offset, offset);
         self.set_gate();
         Ok(())
     }
@@ -571,6 +616,7 @@ impl Log {
         self.written = start;
         self.sent = offset;
         self.heard = self.heard.min(offset);
+        (self.confirmed, self.asked) = (offset, offset);
         self.set_gate();
     }
 
@@ -664,6 +710,11 @@ mod tests {
             let mut rest = std::mem::take(&mut self.unsent);
             batch.sent(written, &mut rest, |what| _ = self.log.sent(self.now, what));
             self.unsent = rest;
+        }
+
+        /// The client says that it has everything.
+        fn confirm(&mut self) {
+            self.log.confirm(self.now, self.log.sent_bytes());
         }
 
         fn is_done(&self) -> bool {
@@ -789,6 +840,7 @@ mod tests {
             driven.log.push_audio(vec![1; 1_280].into());
             driven.log.push_message("x".repeat(150));
             driven.write(|offered| offered);
+            driven.confirm();
         }
         assert_eq!(driven.log.base_bytes(), 0);
         // More messages than any speech has move the base, and a rewind before it fails.
@@ -999,11 +1051,57 @@ mod tests {
                 driven.log.push_message(format!("{{{n}}}"));
                 driven.log.push_audio(vec![1; 640].into());
                 driven.send();
+                driven.confirm();
                 let (base, sent) = (driven.log.base_bytes(), driven.log.sent_bytes());
                 assert!(base <= sent.saturating_sub(keep_bytes) || keep_bytes == 0, "{keep_bytes}");
                 assert!(sent - base < keep_bytes.max(1) + 640, "{keep_bytes}: {base} of {sent}");
                 let most = (keep_bytes as usize + 640) * 2 + 200;
                 assert!(driven.log.memory_bytes() < most, "{keep_bytes}: {}", driven.log.memory_bytes());
+            }
+        }
+    }
+
+    /// Whatever lies between server and client may hold what was sent: the log lets go of nothing that the
+    /// client has not confirmed, and sends no more than is kept for it.
+    #[test]
+    fn unconfirmed_audio_is_kept_and_bounded() {
+        for ahead in [None, Some(Duration::from_secs(3_600))] {
+            for keep_bytes in [0, 1, 100_000] {
+                let mut driven = Driven::new(Flow { keep_bytes, ahead, ..burst(160) });
+                let mut asked: Vec<u64> = Vec::new();
+                let mut pour = |driven: &mut Driven| {
+                    for _ in 0..10_000 {
+                        if driven.log.wants_more(driven.now) {
+                            driven.log.push_audio(vec![1; 640].into());
+                        }
+                        driven.send();
+                        asked.extend(driven.log.ask());
+                    }
+                    driven.log.sent_bytes()
+                };
+                if keep_bytes == 0 {
+                    assert_eq!(pour(&mut driven), 6_400_000);
+                    assert!(asked.is_empty(), "who cannot recover is not asked");
+                    continue;
+                }
+                let sent = pour(&mut driven);
+                assert!(sent <= UNCONFIRMED_BYTES && sent + 160 > UNCONFIRMED_BYTES, "{sent}");
+                assert!(!driven.log.has_output(driven.now));
+                // Each offset in what may be lost can be returned to, the very first included.
+                assert_eq!(driven.log.base_bytes(), 0);
+                // More than was sent cannot be confirmed, nor less than before.
+                driven.log.confirm(driven.now, 1_000_000);
+                driven.log.confirm(driven.now, 5);
+                assert_eq!(driven.log.base_bytes(), (1_000_000 - keep_bytes) / 640 * 640);
+                let sent = pour(&mut driven);
+                assert!(sent <= 1_000_000 + UNCONFIRMED_BYTES && sent > UNCONFIRMED_BYTES, "{sent}");
+                driven.log.confirm(driven.now, u64::MAX);
+                assert_eq!(driven.log.base_bytes(), (sent - keep_bytes) / 640 * 640);
+                // What a client names when it comes back is what it has.
+                assert_eq!(driven.log.rewind(driven.log.base_bytes()), Ok(()));
+                assert!(pour(&mut driven) > sent);
+                let steps: Vec<u64> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+                assert!(asked.len() > 8 && steps.iter().all(|step| *step >= ASK_BYTES), "{asked:?}");
             }
         }
     }

@@ -215,6 +215,11 @@ impl Session {
             Input::Due => self.on_due(now),
             Input::AwaitCredential => self.awaits_credential = true,
             Input::Hold(why) => self.held = why,
+            Input::Confirmed { stream, offset } => {
+                if let Some(running) = self.stream.as_mut().filter(|_| stream == self.streams) {
+                    running.confirm(now, offset);
+                }
+            }
             Input::Exhausted => self.on_exhausted(),
             Input::Drain(patience) => self.on_drain(patience),
             Input::Silence => {
@@ -259,6 +264,13 @@ impl Session {
         self.active = now;
         self.finish_if_sent();
         wait
+    }
+
+    /// Returns the number of the stream and the current offset if the client has to be asked now whether it
+    /// has everything before it. The owner asks behind what was sent, and reports [`Input::Confirmed`].
+    pub fn ask(&mut self) -> Option<(u64, u64)> {
+        let offset = self.stream.as_mut()?.ask()?;
+        Some((self.streams, offset))
     }
 
     // What the owner waits for.

@@ -536,6 +536,16 @@ impl Stream {
         self.log.acknowledge(now, played);
     }
 
+    /// Returns the current offset if the client has to be asked now whether it has everything before it.
+    pub(super) fn ask(&mut self) -> Option<u64> {
+        self.log.ask()
+    }
+
+    /// The client has everything before this offset.
+    pub(super) fn confirm(&mut self, now: Instant, offset: u64) {
+        self.log.confirm(now, offset);
+    }
+
     /// Holds delivery at the byte.
     pub(super) fn shut(&mut self, now: Instant) {
         self.log.shut(now);

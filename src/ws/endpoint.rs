@@ -108,6 +108,8 @@ pub struct Endpoint {
     end: Option<End>,
     closed: Option<Box<Closed>>,
     incoming: VecDeque<Incoming>,
+    /// The payload of the latest Pong that answers one of ours with 16 bytes.
+    pong: Option<Box<[u8; 16]>>,
     outgoing: Vec<u8>,
     state: State,
     role: Role,
@@ -140,6 +142,7 @@ impl Endpoint {
             inspector: Inspector::new(role, limits),
             outgoing: Vec::new(),
             incoming: VecDeque::new(),
+            pong: None,
             state: State::Open,
             closed: None,
             end: None,
@@ -180,6 +183,11 @@ impl Endpoint {
                     });
                     // tungstenite keeps the answer until it is flushed.
                     break Some(End::Close);
+                }
+                Ok(Message::Pong(payload)) => {
+                    if let Ok(payload) = payload[..].try_into() {
+                        self.pong = Some(Box::new(payload));
+                    }
                 }
                 Ok(_) => {}
                 Err(tungstenite::Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => break None,
@@ -245,9 +253,15 @@ impl Endpoint {
         }
     }
 
-    /// Queues a Ping (RFC 6455 §5.5.2).
-    pub fn ping(&mut self) {
-        self.queue(Message::Ping(Bytes::new()));
+    /// Queues a Ping (RFC 6455 §5.5.2) with this payload, of at most 125 bytes.
+    pub fn ping(&mut self, payload: &[u8]) {
+        self.queue(Message::Ping(Bytes::copy_from_slice(payload)));
+    }
+
+    /// The payload of the latest Pong, if it has 16 bytes and was not taken before. A Pong is answered by
+    /// the peer in the order of the Pings, so the latest stands for those before it.
+    pub fn take_pong(&mut self) -> Option<[u8; 16]> {
+        self.pong.take().map(|payload| *payload)
     }
 
     fn queue(&mut self, message: Message) {
@@ -502,7 +516,7 @@ mod tests {
         server.send_binary(Bytes::from(vec![0x5a; 0x1_0000]));
         assert_eq!(server.outgoing(), bytes);
         server.sent(bytes.len());
-        server.ping();
+        server.ping(&[]);
         assert_eq!(server.outgoing(), b"\x89\x00");
     }
 
@@ -936,7 +950,7 @@ mod tests {
             assert_eq!(messages, [text("crossed")]);
             server.send_text("no");
             server.send_binary(Bytes::from_static(b"no"));
-            server.ping();
+            server.ping(&[]);
             server.close(CloseCode::NORMAL, "no");
             assert_eq!(server.outgoing(), b"", "{answer:x?}");
             assert_eq!(*server.state(), State::Closing);
@@ -969,7 +983,7 @@ mod tests {
             let before = server.outgoing().to_vec();
             server.send_text("no");
             server.send_binary(Bytes::from_static(b"no"));
-            server.ping();
+            server.ping(&[]);
             server.close(CloseCode::INTERNAL, "again");
             feed(&mut server, &frame(0x89, b"ping"), &mut vec![]);
             assert_eq!(server.outgoing(), before, "{bytes:x?}");
@@ -1126,7 +1140,7 @@ mod tests {
                 Incoming::Binary(bytes) => endpoint.send_binary(bytes.clone()),
             };
             for message in &sent {
-                client.ping();
+                client.ping(&[]);
                 send(&mut client, message);
             }
             client.close(CloseCode::NORMAL, "done");
