@@ -124,13 +124,15 @@ pub(super) async fn read<S: Transport>(
     Some((kind, first.into()))
 }
 
-/// Ready once the server shuts down; never if it did before.
+/// Ready once the server shuts down, which then no longer waits for this connection; never if it did
+/// before.
 pub(super) async fn stopped(stopping: &mut Option<watch::Receiver<bool>>) {
     match stopping {
         // Fails only when the service has gone, which the caller holds.
         Some(stopping) => _ = stopping.wait_for(|stop| *stop).await,
         None => pending().await,
     }
+    *stopping = None;
 }
 
 fn poll_kind<S: Transport>(socket: &mut S, first: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Kind> {
