@@ -173,6 +173,8 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
             }
         }
     }
+    // From here on only the client is waited for, which a shutdown does not do.
+    drop(stopping);
     let parts = connection.into_parts();
     // hyper has read the first bytes into its buffer; the rest is still in the socket.
     let Rewound { mut socket, .. } = parts.io.into_inner();

@@ -1089,12 +1089,14 @@ mod tests {
                 assert!(!driven.log.has_output(driven.now));
                 // Each offset in what may be lost can be returned to, the very first included.
                 assert_eq!(driven.log.base_bytes(), 0);
+                driven.now += Duration::from_secs(3_000);
                 // More than was sent cannot be confirmed, nor less than before.
                 driven.log.confirm(driven.now, 1_000_000);
                 driven.log.confirm(driven.now, 5);
                 assert_eq!(driven.log.base_bytes(), (1_000_000 - keep_bytes) / 640 * 640);
                 let sent = pour(&mut driven);
                 assert!(sent <= 1_000_000 + UNCONFIRMED_BYTES && sent > UNCONFIRMED_BYTES, "{sent}");
+                driven.now += Duration::from_secs(3_000);
                 driven.log.confirm(driven.now, u64::MAX);
                 assert_eq!(driven.log.base_bytes(), (sent - keep_bytes) / 640 * 640);
                 // What a client names when it comes back is what it has.

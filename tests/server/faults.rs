@@ -1013,6 +1013,24 @@ async fn drain_refuses_a_handshake_in_progress() {
     }
 }
 
+/// Neither half a request nor a kept connection holds up a shutdown.
+#[tokio::test]
+async fn drain_does_not_wait_for_clients_without_a_session() {
+    let (mut server, _asked) = scripted(Config::default()).await;
+    let mut begun = raw(server.addr).await;
+    begun.send_bytes(&opening(server.addr, PATH)[..20]).await;
+    let mut posted = raw(server.addr).await;
+    posted.send_bytes(b"POST /no HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await;
+    let mut kept = raw(server.addr).await;
+    kept.send_bytes(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(kept.read_answer().await.0.status, 404);
+    let since = Instant::now();
+    within(server.stop()).await.unwrap();
+    // The time for a request is 10 s, and the time for a client to close is 2 s.
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    drop((begun, posted, kept));
+}
+
 /// An embedder's own server keeps accepting, and its connections stay open.
 #[tokio::test]
 async fn drain_refuses_a_handshake_on_a_kept_connection() {
