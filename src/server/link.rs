@@ -381,7 +381,7 @@ impl<T: Transport, A: Application> Link<T, A> {
             let frames = batch.sent(written, endpoint.unsent(), |sent| application.sent(now, sent, shared));
             meter.wrote(&shared.telemetry, written, frames);
             if let Some(payload) = application.ask() {
-                // Behind the rest of a frame that was begun: in the place of the offset that it asks for.
+                // Behind the rest of a frame that was begun: at the offset that it asks for.
                 endpoint.ping(&payload);
             }
             *is_blocked = written < batch.len();

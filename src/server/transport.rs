@@ -93,7 +93,7 @@ fn send(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
 }
 
 /// Sets TCP_NOTSENT_LOWAT. Without it a kernel takes megabytes for a slow client: each later message waits
-/// behind them, and nobody knows how far the client is.
+/// behind them, and the server cannot know how far the client is.
 fn limit_unsent(socket: &impl AsFd, bytes: u32) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     // Only a kernel older than the option refuses, and speech works without it.

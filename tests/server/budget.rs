@@ -1,4 +1,4 @@
-//! What waits for a client: bounded in bytes, whatever it reads, and never in the way of an answer.
+//! Bytes that wait for a client are few, whatever it reads, and never in the way of an answer.
 
 use crate::faults::{is_held_back, pour};
 use crate::support::{Frame, PATIENCE, Raw, Scripted, V1, opening_with, start_with, text, within};
@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::{Instant, interval};
 
-/// What the receiving kernel of these tests may hold, in bytes.
+/// Bytes that the receiving kernel of these tests may hold.
 const WINDOW: u32 = 32 * 1024;
 
 /// Bytes per read of a client on a slow line.
