@@ -9,7 +9,8 @@ import { spawnSync } from "node:child_process";
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { browse, check, modulePath, open, PLAYS, required, samples, serve, Site } from "./support.mjs";
+import { returns } from "./returns.mjs";
+import { browse, check, modulePath, open, PLAYS, required, same, samples, serve, Site } from "./support.mjs";
 
 const [, , binary, ...wanted] = process.argv;
 const QUANTUM = 128;
@@ -70,11 +71,9 @@ function follow(recording, stream, { from = 0, untilFade = false } = {}) {
   return { ...found, place: Math.min(place, stream.length), end: block * QUANTUM };
 }
 
-function same(one, other, what) {
-  check(JSON.stringify(one) === JSON.stringify(other), `${what}: ${JSON.stringify(one)}, not ${JSON.stringify(other)}.`);
-}
-
 const scenarios = {
+  ...returns,
+
   async audio_plays_each_sample_once() {
     await withPage(async ({ run, heardBytes, complaints }) => {
       const { result, stats, recording, diary } = await run(async ({ aloud, record, diary }, { text }) => {

@@ -23,6 +23,10 @@ export function check(condition, sentence) {
   if (!condition) throw new Error(sentence);
 }
 
+export function same(one, other, what) {
+  check(JSON.stringify(one) === JSON.stringify(other), `${what}: ${JSON.stringify(one)}, not ${JSON.stringify(other)}.`);
+}
+
 /** Runs the binary until `stop`. */
 export async function serve(binary, ...options) {
   // Its stderr is not inherited: a reader of the test's stderr would wait for a server that outlives a failed test.

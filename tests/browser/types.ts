@@ -8,7 +8,7 @@ function describe(message: ServerMessage): string {
     case "timestamps":
       return message.words.map((word, n) => `${word} ${message.start[n]}`).join(", ");
     case "recovered":
-      return message.recovered ? String(message.offset) : message.code;
+      return message.recovered ? `${message.offset} ${message.stream ?? 1} ${message.textOffset ?? 0} ${message.exact ?? true}` : message.code;
     case "session_end":
       return `${message.reason ?? ""} ${message.usage?.audioMs ?? 0}`;
     case "error":
@@ -41,6 +41,10 @@ function describe(message: ServerMessage): string {
 const asked: ClientMessage[] = [
   { type: "start_session", prompt: "Hello.", delivery: { mode: "paced", aheadMs: 500 } },
   { type: "cancel", playedMs: 10 },
+  { type: "start_session", prompt: "One. Two.", from: { index: 1, offset: 6_400 } },
+  { type: "recover", sessionId: "s", token: "t", offset: 6_400, stream: 1, rev: 0, crc32: "9a1f03bc", inexact: true },
+  // @ts-expect-error: a stream begins at a sentence and a byte.
+  { type: "start_session", from: { index: 1 } },
   // @ts-expect-error: an ack says how much.
   { type: "ack" },
   // @ts-expect-error: there is no such message.

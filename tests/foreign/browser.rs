@@ -60,6 +60,23 @@ scenarios! { &["ALOUD_TEST_BROWSER_PATH", "ALOUD_TEST_CHROMIUM"];
 scenarios! { &["ALOUD_TEST_BROWSER_PATH"];
     node_receives_bytes_without_playback
     types_are_strict
+    recover_names_the_stream_and_its_last_cancel
+    recover_before_the_second_stream_began_names_it
+    recover_learns_the_format_of_a_stream_that_it_did_not_see
+    append_lost_with_its_connection_is_sent_again
+    append_and_flush_are_repeated_in_their_order
+    append_after_a_cancel_is_not_mixed_with_the_cancelled_text
+    cancel_while_the_connection_is_lost_keeps_an_append_stream
+    recover_follows_the_pause_of_the_server
+    position_lost_is_retried_at_the_sentence
+    position_lost_twice_starts_a_text_anew_and_ends_other_streams
+    restart_continues_a_text_from_its_sentence
+    restart_in_the_first_sentence_continues_it
+    restart_with_another_engine_repeats_the_sentence
+    restart_of_the_server_starves_no_client_without_playback
+    another_take_moves_audio_captions_and_clock_back
+    stop_behind_the_last_byte_counts_what_was_not_heard
+    stop_while_the_connection_is_lost_counts_what_was_not_heard
 }
 
 /// Sends a request to a server with or without the page, and returns the answer.
@@ -120,7 +137,8 @@ async fn module_is_served_without_the_page() {
     }
 }
 
-/// Limit on the compressed size of the module and its types.
+/// Limit on the compressed size of the module and its types. A third of it is what a client has to do to come
+/// back: repeated text, lost positions, other takes, and streams that begin in the middle.
 #[test]
 fn module_and_types_are_small() {
     let web = concat!(env!("CARGO_MANIFEST_DIR"), "/src/server/web");
@@ -130,7 +148,7 @@ fn module_and_types_are_small() {
         .output()
         .unwrap();
     let bytes: u64 = String::from_utf8(packed.stdout).unwrap().trim().parse().unwrap();
-    assert!((1_000..12_000).contains(&bytes), "{bytes} bytes");
+    assert!((1_000..16_000).contains(&bytes), "{bytes} bytes");
 }
 
 /// `aloud.js` has the rows of the server's tables that it needs: which closes to retry, and the names

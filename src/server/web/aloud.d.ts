@@ -23,6 +23,8 @@ export interface StartOptions {
   clean?: "none" | "markdown";
   /** Default here: true. */
   resumable?: boolean;
+  /** Begins a `verbatim` text at this sentence, which another stream had at this byte. */
+  from?: { index: number; offset: number; crc32?: string };
 }
 
 /** Messages of a client. */
@@ -33,7 +35,18 @@ export type ClientMessage =
   | { type: "cancel"; playedMs?: number }
   | { type: "ack"; playedMs: number }
   | { type: "update"; voice?: string; language?: string; speed?: number }
-  | { type: "recover"; sessionId: string; token: string; offset: number }
+  | {
+      type: "recover";
+      sessionId: string;
+      token: string;
+      offset: number;
+      stream?: number;
+      rev?: number;
+      /** Of the received audio since the last `text`. */
+      crc32?: string;
+      /** The sentence may begin anew in another take. */
+      inexact?: boolean;
+    }
   | { type: "auth"; token: string }
   | { type: "ping"; id?: string }
   | { type: "end"; drain?: boolean };
@@ -42,6 +55,8 @@ export interface Cancelled {
   type: "cancelled";
   index: number;
   offset: number;
+  /** Cancels of the stream. */
+  rev?: number;
   sentMs: number;
   playedMs: number;
   spokenText: string;
@@ -77,7 +92,7 @@ export type ServerMessage =
         maxSessionMs: number;
       };
     }
-  | { type: "stream_start"; audio: AudioFormat; voice: string; source: Source }
+  | { type: "stream_start"; stream?: number; rev?: number; audio: AudioFormat; voice: string; source: Source }
   | { type: "text"; data: string; index: number; offset?: number; startMs?: number }
   | {
       type: "timestamps";
@@ -94,7 +109,19 @@ export type ServerMessage =
   | { type: "flushed"; index: number }
   | { type: "paused" | "resumed"; offset: number }
   | Cancelled
-  | { type: "recovered"; recovered: true; offset: number; index: number }
+  | {
+      type: "recovered";
+      recovered: true;
+      offset: number;
+      index: number;
+      stream?: number;
+      rev?: number;
+      paused?: boolean;
+      /** UTF-16 units of text that the server has. */
+      textOffset?: number;
+      /** `false`: the sentence at `offset` begins anew, in another take. */
+      exact?: boolean;
+    }
   | { type: "recovered"; recovered: false; code: string }
   | { type: "go_away"; timeLeftMs: number; reason: "shutdown" | "max_duration" }
   | { type: "warning"; code: string; message: string }
@@ -158,11 +185,11 @@ export interface Events {
   stream: { audio: AudioFormat; source: Source; voice: string };
   /** A sentence was announced. */
   text: Sentence;
-  /** Its playback starts. */
+  /** Its playback starts, or starts anew after a lost connection. */
   sentence: Sentence;
   /** It is played now; without playback, it has arrived. */
   word: Word;
-  /** Received bytes, and their place in the stream. */
+  /** Received bytes, and their place in the stream. An earlier place: they replace what was received from there on. */
   audio: { data: Uint8Array; offset: number };
   stats: Stats;
   warning: { code: string; message: string };
@@ -211,7 +238,7 @@ export class Aloud {
   flush(): void;
   pause(): void;
   resume(): void;
-  /** Silences at once. An `append` stream stays open. */
+  /** Silences at once. An `append` stream stays open. The figures are the server's, or this module's if the stream had just ended. */
   cancel(): Promise<Cancelled | undefined>;
   /** No more text: plays the rest, then closes the connection. */
   end(): void;

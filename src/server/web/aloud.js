@@ -104,15 +104,35 @@ function createPlayer(contextRate, send) {
     send({ stream, position: position + phase / taps.length, ...what });
   };
 
+  // Drops the queued samples from a position on, which is not played yet.
+  const cut = (place) => {
+    let surplus = position + filled - Math.max(0, half - 1) + waiting - place;
+    while (surplus > 0 && queue.length > 0) {
+      const chunk = queue.pop();
+      const first = queue.length === 0 ? head : 0;
+      const kept = Math.max(first, chunk.length - surplus);
+      surplus -= chunk.length - kept;
+      waiting -= chunk.length - kept;
+      if (kept > first) queue.push(chunk.subarray(0, kept));
+      else if (first) head = 0;
+    }
+    filled -= Math.max(0, surplus);
+  };
+
   return {
     receive(message) {
+      if ("cut" in message) {
+        ({ stream } = message);
+        if (message.cut > position) return cut(message.cut);
+        message = { drop: true, position: message.cut, over: false };
+      }
       if (message.chunk) {
         queue.push(new Int16Array(message.chunk));
         waiting += message.chunk.byteLength / 2;
       } else if (message.stream) {
         ({ stream } = message);
         tune(message.rate);
-        clear(0);
+        clear(message.position);
         [end, over, held, fade] = [false, false, false, 0];
       } else if (message.drop) {
         const last = new Float32Array(QUANTUM);
@@ -228,7 +248,22 @@ const CLOSES = {
   "range": [4500, 4599],
   "final": {"4401": "unauthorized", "4403": "forbidden", "4404": "session_not_found", "4409": "session_taken", "4430": "slow_client"}
 };
+const NOT_RECOVERED = { 4404: "session_not_found", 4410: "session_not_found", 4411: "position_lost" };
 const isRetryable = (code) => CLOSES.retryable.includes(code) || (code >= CLOSES.range[0] && code <= CLOSES.range[1]);
+
+const CRC_TABLE = Int32Array.from({ length: 256 }, (_, n) => {
+  for (let bit = 0; bit < 8; bit += 1) n = n & 1 ? (n >>> 1) ^ 0xedb88320 : n >>> 1;
+  return n;
+});
+
+/** CRC-32 of bytes behind others that have this CRC-32. */
+function crc32(data, crc) {
+  crc = ~crc;
+  for (const byte of new Uint8Array(data)) crc = CRC_TABLE[(crc ^ byte) & 255] ^ (crc >>> 8);
+  return ~crc;
+}
+
+const digits = (crc) => (crc === undefined ? crc : (crc >>> 0).toString(16).padStart(8, "0"));
 
 function socketUrl(url) {
   const address = url === undefined ? new URL(`.${PATH}`, here) : new URL(url, globalThis.location?.href);
@@ -255,7 +290,7 @@ export class Aloud {
   #isV1 = false;
   #mode = "v1"; // then plain, checking, plainly: see #onClose
   #wasReached = false;
-  #session; // id and token, to recover
+  #session; // id and token, to recover, and its streams
   #keptMs = KEPT_MS;
   #fault; // the error before a close
   #tries = 0;
@@ -350,8 +385,11 @@ export class Aloud {
       sentences: new Map(),
       heardMs: 0,
       ackedMs: 0, // as the server counts
-      pending: [],
+      script: [], // text and commands, to repeat what a lost connection lost
+      written: 0, // messages of it that were sent
+      taken: 0, // UTF-16 units of text before it
       held: [], // audio that waits for the player
+      heldFrom: 0, // where it begins
     };
     const result = new Promise((resolve) => (stream.resolve = resolve));
     this.#stream = stream;
@@ -384,8 +422,21 @@ export class Aloud {
     if (needsOpen && (stream?.ask.source !== "append" || stream.isEnding)) {
       throw new Error('No append stream is open: call start({ source: "append" }) first.');
     }
-    if (this.#isLive(stream)) this.#write(message);
-    else stream.pending.push(message);
+    stream.script.push(message);
+    if (this.#isLive(stream)) this.#sendScript(stream);
+  }
+
+  // `taken`: the text that the server has, in UTF-16 units.
+  #sendScript(stream, taken) {
+    let end = (stream.taken = Math.min(stream.taken, taken ?? Infinity));
+    stream.script.forEach((message, n) => {
+      const { text = "" } = message;
+      const start = end;
+      end += text.length;
+      if (taken === undefined ? n < stream.written : end < taken || (text && end === taken)) return;
+      this.#write(start < taken ? { ...message, text: text.slice(taken - start) } : message);
+    });
+    stream.written = stream.script.length;
   }
 
   pause() {
@@ -401,6 +452,7 @@ export class Aloud {
     const stream = this.#stream;
     if (!stream || stream.cancelling || Boolean(stream.isPaused) === isPaused) return;
     stream.isPaused = isPaused;
+    stream.wasPaused = true;
     if (!stream.held) this.#output.send({ held: isPaused });
     if (this.#isLive(stream)) this.#write({ type: isPaused ? "pause" : "resume" });
     this.#goOn(stream);
@@ -421,18 +473,44 @@ export class Aloud {
     const cancelling = { goesOn, playedMs: stream.heardMs - stream.ms(stream.shift) };
     cancelling.result = new Promise((resolve) => (cancelling.resolve = resolve));
     stream.cancelling = cancelling;
-    stream.pending = [];
+    for (const { text = "" } of stream.script.slice(0, stream.written)) stream.taken += text.length;
+    [stream.script, stream.written] = [[], 0];
     if (stream.held) stream.held = [];
     else this.#output.send({ drop: true, over: !goesOn });
     if (!goesOn) this.#set("idle");
     const isKept = goesOn || stream.ask.source !== "append";
     if (isKept && stream.isOptedIn && this.#isLive(stream)) this.#askToCancel(stream);
-    else {
+    // If the connection is lost, an open stream waits for the next one.
+    else if (!goesOn || !stream.isOptedIn || !stream.session || stream.end) {
       if (stream.isStarted && !stream.end) this.#disconnect();
-      this.#cancelled(stream);
-      if (!goesOn || stream.isStarted) this.#finish({ reason: "cancelled" });
+      if (!goesOn || stream.isStarted) this.#finishCancelled(stream);
+      else this.#cancelled(stream);
     }
     return cancelling.result;
+  }
+
+  // The figures of a cancel that the server does not count: the stream had just ended, or the connection is lost.
+  #finishCancelled(stream) {
+    const figures = stream.wasStarted ? this.#figures(stream) : undefined;
+    const { reason, usage } = stream.end ?? {};
+    const before = usage?.wastedMs ?? this.#stats.wastedMs;
+    const unheard = figures?.wastedMs ?? 0;
+    // If the server stopped the stream itself, it has counted the audio that it had sent.
+    const wastedMs = /expired|error/.test(reason) ? Math.max(before, unheard) : before + unheard;
+    this.#stats.wastedMs = wastedMs;
+    this.#cancelled(stream, figures);
+    this.#finish({ ...figures, reason: "cancelled", usage, wastedMs });
+  }
+
+  #figures(stream) {
+    const offset = stream.skip ? stream.offset : stream.wire + stream.shift;
+    const [sentMs, playedMs] = [stream.ms(offset), Math.max(0, stream.heardMs)].map(Math.round);
+    const { cancelledAt = 0, sentences } = stream;
+    const heard = [...sentences.values()].filter(({ shown, offset }) => shown >= 0 && offset >= cancelledAt);
+    const { index = 0, text = "", words = [], shown } = heard.pop() ?? {};
+    const last = words.length > 0 ? text.slice(0, words[shown - 1]?.charEnd ?? 0) : text;
+    const spokenText = [...heard.map(({ text }) => text), last].join(" ").trim();
+    return { type: "cancelled", index, offset, sentMs, playedMs, spokenText, wastedMs: Math.max(0, sentMs - playedMs) };
   }
 
   #askToCancel({ cancelling, isPaused }) {
@@ -449,8 +527,7 @@ export class Aloud {
     const stream = this.#stream;
     if (!stream) return;
     this.#stop(stream, false);
-    this.#cancelled(stream);
-    this.#finish({ reason: "cancelled" });
+    if (stream === this.#stream) this.#finishCancelled(stream);
   }
 
   close() {
@@ -628,19 +705,22 @@ export class Aloud {
   #onLost(code, reason) {
     const stream = this.#stream;
     if (!stream || stream.end) return this.#setConnection("closed");
-    if (stream.cancelling && !stream.cancelling.goesOn) {
-      this.#cancelled(stream);
-      return this.#finish({ reason: "cancelled" });
+    if (stream.cancelling && !stream.cancelling.goesOn) return this.#finishCancelled(stream);
+    const name = NOT_RECOVERED[code];
+    if (name && stream.isRecovering) return this.#onNotRecovered(stream, name);
+    if (name && stream.from) {
+      stream.wasRefused = true;
+      return this.#onSessionLost(stream);
     }
     const now = performance.now();
     this.#lostAt ??= now;
     const isOver = stream.wasStarted ? now - this.#lostAt > this.#keptMs : this.#tries >= FIRST_TRIES;
     if (!isRetryable(code) || isOver) {
-      const name = CLOSES.final[code] ?? "connection_failed";
+      const cause = CLOSES.final[code] ?? "connection_failed";
       const message = isRetryable(code)
         ? `${this.#url} cannot be reached, or refuses this page; a browser does not say which.`
         : `The server closed the connection: ${code} ${reason}`;
-      return this.#fail(name, message, { ...this.#fault, fatal: true, closeCode: code });
+      return this.#fail(cause, message, { ...this.#fault, fatal: true, closeCode: code });
     }
     this.#setConnection(stream.wasStarted ? "lost" : "connecting");
     const wait = this.#tries === 0 ? 20 : Math.min(10_000, 125 * 2 ** this.#tries);
@@ -690,8 +770,8 @@ export class Aloud {
     else if (type === "sentence_end") stream.isInSentence = false;
     else if (type === "paused" || type === "resumed") stream.isPausedThere = type === "paused";
     else if (type === "cancelled" && stream.cancelling) this.#onCancelled(stream, message);
-    else if (type === "recovered" && message.recovered) this.#onRecovered(stream);
-    else if (type === "recovered") this.#onSessionLost(stream);
+    else if (type === "recovered" && message.recovered) this.#onRecovered(stream, message);
+    else if (type === "recovered") this.#onNotRecovered(stream, message.code);
   }
 
   #onGreeting({ sessionId, token, protocol, limits }) {
@@ -704,14 +784,17 @@ export class Aloud {
     this.#wasReached = true;
     this.#isV1 = protocol === "aloud.v1";
     this.#keptMs = limits?.resumeTtlMs ?? KEPT_MS;
-    this.#session = token && { sessionId, token };
+    this.#session = token && { id: { sessionId, token }, streams: 0 };
     const stream = this.#stream;
     if (!stream?.isStarted) {
       this.#open();
       if (stream) this.#begin();
-    } else if (stream.session) {
-      this.#write({ type: "recover", ...stream.session, offset: stream.wire });
-    } else this.#onSessionLost(stream);
+    } else if (stream.session && (stream.isOptedIn || stream.session.isNumbered !== false)) {
+      stream.isRecovering = true;
+      const { session, number, rev, crc, wire, from, retryAt = from?.offset ?? wire } = stream;
+      const crc32 = retryAt === wire ? digits(crc) : undefined;
+      this.#write({ type: "recover", ...session.id, offset: retryAt, stream: number, rev, crc32, inexact: true });
+    } else this.#onSessionLost(stream, true);
   }
 
   #open() {
@@ -727,42 +810,127 @@ export class Aloud {
     if (stream.isHeard) ask.delivery ??= { mode: "paced" };
     if (this.#isV1) ask.resumable ??= true;
     else delete ask.resumable;
-    Object.assign(stream, { isStarted: true, wasStarted: true, wire: 0, ackedMs: 0, isPausedThere: false });
+    if (this.#isV1 && stream.skip && !stream.wasRefused) {
+      const { index, crc } = stream.skip.sentence;
+      ask.from = { index, offset: stream.offset - stream.shift, crc32: digits(crc) };
+    }
+    Object.assign(stream, { isStarted: true, wasStarted: true, isOptedIn: false, isRecovering: false });
+    Object.assign(stream, { wire: 0, ackedMs: 0, isPausedThere: false, rev: 0, crc: undefined, last: -1 });
+    Object.assign(stream, { written: 0, taken: ask.prompt?.length ?? 0, from: ask.from });
     stream.session = ask.resumable ? this.#session : undefined;
+    stream.number = 1 + (this.#session?.streams ?? 0);
     this.#isBusy = true;
     this.#write({ type: "start_session", ...ask });
     this.#catchUp(stream);
   }
 
-  #catchUp(stream) {
+  #catchUp(stream, taken) {
     if (stream.cancelling) this.#askToCancel(stream);
     else if (Boolean(stream.isPaused) !== stream.isPausedThere) this.#write({ type: stream.isPaused ? "pause" : "resume" });
-    for (const message of stream.pending.splice(0)) this.#write(message);
+    this.#sendScript(stream, taken);
   }
 
-  #onRecovered(stream) {
+  #onRecovered(stream, { stream: number = stream.number, rev, paused, textOffset, offset, index, exact }) {
+    if (number !== stream.number) return this.#onSessionLost(stream);
+    stream.isRecovering = false;
+    stream.retryAt = undefined;
+    this.#session = stream.session;
+    this.#session.streams = number;
     this.#isBusy = true;
     this.#stats.reconnects += 1;
     this.#open();
-    this.#catchUp(stream);
+    const sentence = stream.sentences.get(index);
+    const again = stream.wire - offset; // bytes that come again
+    stream.wire = offset;
+    if (again > 0 && stream.skip?.sentence.index === index) this.#skip(stream);
+    else if (again > 0 && !stream.skip && sentence) {
+      if (exact === false) this.#retake(stream, sentence, offset);
+      else this.#skip(stream, again);
+    }
+    // The server has cancelled, but its answer was lost.
+    if (stream.cancelling && rev > stream.rev) {
+      stream.isDropping = true;
+      this.#onCancelled(stream, { ...this.#figures(stream), rev }, true);
+      if (stream !== this.#stream) return;
+    }
+    stream.rev = rev ?? stream.rev;
+    // Without the field, the server may have heard a pause whose answer was lost.
+    stream.isPausedThere = paused ?? (stream.wasPaused ? undefined : false);
+    this.#catchUp(stream, textOffset);
     if (stream.ackedMs > 0) this.#acknowledge(stream, 0);
   }
 
-  // The server was restarted, for example. A text is spoken again; its received part is skipped.
-  #onSessionLost(stream) {
-    if ((stream.source ?? stream.ask.source ?? "verbatim") !== "verbatim") {
-      this.#disconnect();
-      return this.#fail("session_lost", "The server no longer has this session.");
-    }
+  #onNotRecovered(stream, code) {
+    stream.isRecovering = false;
     const last = [...stream.sentences.values()].at(-1);
-    stream.skip = last && { index: last.index, bytes: stream.offset - last.offset };
-    stream.isStarted = false;
-    this.#stats.reconnects += 1;
+    const start = last && last.offset - stream.shift;
+    if (code !== "position_lost" || stream.skip || stream.retryAt !== undefined || !(start < stream.wire)) {
+      return this.#onSessionLost(stream);
+    }
+    // The session still waits. Its sentence can be had from the beginning, perhaps.
+    stream.retryAt = start;
     this.#drop();
   }
 
-  #onStreamStart(stream, { audio, source, voice }) {
-    Object.assign(stream, { source, isOptedIn: true });
+  // The session is gone: the server was restarted, for example. A text is spoken again, from the last sentence
+  // on; its received part is skipped.
+  #onSessionLost(stream, isNew = false) {
+    const last = [...stream.sentences.values()].at(-1);
+    if ((stream.source ?? stream.ask.source ?? "verbatim") !== "verbatim" && (last || stream.wire > 0)) {
+      this.#disconnect();
+      return this.#fail("session_lost", "The server no longer has this session.");
+    }
+    this.#skip(stream);
+    Object.assign(stream, { isStarted: false, isRecovering: false, retryAt: undefined, isDropping: false });
+    this.#stats.reconnects += 1;
+    if (!isNew) return this.#drop();
+    this.#open();
+    this.#begin();
+  }
+
+  // The last sentence comes again: skips its received bytes. If they are all of it, they are compared.
+  #skip(stream, again) {
+    const sentence = [...stream.sentences.values()].at(-1);
+    if (!sentence) return;
+    const received = stream.offset - sentence.offset;
+    const bytes = again ?? received;
+    stream.skip = { sentence, bytes, isWhole: bytes === received, at: again && sentence.index, crc: 0, kept: [], times: [] };
+  }
+
+  // The first message of a stream that was to begin at `from` tells if it does. If not, it is skipped up to there.
+  #onBeginning(stream, index) {
+    const { from, skip, session } = stream;
+    stream.from = undefined;
+    if (index !== undefined && (index !== from.index || (index === 0 && !session?.isNumbered))) return;
+    Object.assign(stream, { wire: from.offset, crc: skip.sentence.crc, last: from.index, skip: undefined });
+  }
+
+  // The sentence begins anew, at this byte and in another take: drops what was received of the first one.
+  #retake(stream, { index, offset }, wire) {
+    stream.skip = undefined;
+    stream.offset = offset;
+    stream.shift = offset - wire;
+    stream.heardMs = Math.min(stream.heardMs, stream.ms(offset));
+    stream.ackedMs = Math.min(stream.ackedMs, stream.ms(offset - stream.shift));
+    for (const sentence of stream.sentences.values()) {
+      if (sentence.index >= index) Object.assign(sentence, { words: [], shown: -1 });
+    }
+    if (!stream.held) {
+      stream.id = streams += 1; // reports about the first take are void
+      return this.#output.send({ cut: offset / 2, stream: stream.id });
+    }
+    let left = offset - stream.heldFrom;
+    stream.held = stream.held.map((chunk) => {
+      const kept = chunk.slice(0, Math.max(0, left));
+      left -= chunk.byteLength;
+      return kept;
+    });
+    stream.heldFrom = Math.min(stream.heldFrom, offset);
+  }
+
+  #onStreamStart(stream, { audio, source, voice, stream: number, rev = 0 }) {
+    Object.assign(stream, { source, rev, isOptedIn: true, number: number ?? stream.number });
+    if (this.#session) Object.assign(this.#session, { streams: stream.number, isNumbered: number !== undefined });
     this.#emit("stream", { audio, source, voice });
     if (audio.encoding === "pcm_s16le") this.#setRate(stream, audio.sampleRate);
     else this.#fail("unsupported_audio", `Cannot play ${audio.encoding}, only pcm_s16le.`);
@@ -777,30 +945,41 @@ export class Aloud {
   #play(stream) {
     const { id, rate, held } = stream;
     if (!this.#output || !rate || !held) return;
-    this.#output.send({ stream: id, rate, cushion: (stream.cushionMs * rate) / 1000 });
+    this.#output.send({ stream: id, rate, cushion: (stream.cushionMs * rate) / 1000, position: stream.heldFrom / 2 });
     for (const chunk of held) this.#output.send({ chunk });
     stream.held = undefined;
     if (stream.isPaused) this.#output.send({ held: true });
     if (stream.end) this.#output.send({ end: true });
   }
 
-  #onText(stream, { data, index, offset = stream.offset - stream.shift }) {
+  #onText(stream, { data, index, offset }) {
     // A base server does not send its rate.
     if (!stream.rate) this.#setRate(stream, this.#options.sampleRate ?? 16_000);
     stream.isInSentence = true;
+    if (stream.from) this.#onBeginning(stream, index);
+    if (stream.isDropping && index > stream.last) {
+      stream.isDropping = false;
+      this.#goTo(stream, stream.wire + stream.shift);
+    }
+    offset ??= stream.offset - stream.shift;
     if (stream.skip) {
-      if (index > stream.skip.index) this.#skipped(stream, stream.wire);
+      if (index > stream.skip.sentence.index) this.#skipped(stream, stream.wire);
       else stream.skip.at = index;
     }
+    // A sentence may be announced again, in its middle.
+    if (index > stream.last || offset === stream.wire) stream.crc = 0;
+    stream.last = Math.max(stream.last, index);
     if (stream.cancelling || stream.sentences.has(index)) return;
     const startMs = Math.round(stream.ms(offset + stream.shift));
-    const sentence = { index, text: data, startMs, offset: offset + stream.shift, words: [], shown: -1 };
+    const sentence = { index, text: data, startMs, offset: offset + stream.shift, words: [], shown: -1, crc: 0 };
     stream.sentences.set(index, sentence);
     this.#emit("text", { index, text: data, startMs });
     if (!stream.isHeard) this.#showHeard(stream, Infinity);
   }
 
-  #onTimestamps(stream, { index, words, start, end, charStart, charEnd }) {
+  #onTimestamps(stream, message) {
+    const { index, words, start, end, charStart, charEnd } = message;
+    if (stream.skip?.sentence.index === index) stream.skip.times.push(message);
     const sentence = stream.sentences.get(index);
     if (!sentence || stream.cancelling) return;
     const last = sentence.words.at(-1)?.charStart ?? -1;
@@ -816,17 +995,31 @@ export class Aloud {
     const stream = this.#stream;
     if (!stream?.isStarted) return;
     [this.#tries, this.#lostAt] = [0, undefined];
+    if (stream.from) this.#onBeginning(stream);
     stream.wire += data.byteLength;
+    if (stream.crc !== undefined) stream.crc = crc32(data, stream.crc);
     const { skip } = stream;
     if (skip) {
-      const part = skip.at === skip.index ? Math.min(skip.bytes, data.byteLength) : data.byteLength;
-      if (skip.at === skip.index) skip.bytes -= part;
-      this.#acknowledge(stream, ACK_MS);
-      if (part === data.byteLength) return;
+      const isThere = skip.at === skip.sentence.index;
+      const part = isThere ? Math.min(skip.bytes, data.byteLength) : data.byteLength;
+      if (isThere) {
+        skip.bytes -= part;
+        skip.kept.push(data.slice(0, part));
+        skip.crc = crc32(skip.kept.at(-1), skip.crc);
+      }
+      // Without playback the server's clock paces the stream, until a first ack.
+      if (stream.isHeard) this.#acknowledge(stream, ACK_MS);
+      if (skip.bytes > 0 || !isThere) return;
       data = data.slice(part);
       this.#skipped(stream, stream.wire - data.byteLength);
     }
-    if (stream.cancelling) return;
+    if (data.byteLength > 0) this.#take(stream, data);
+  }
+
+  #take(stream, data) {
+    if (stream.cancelling || stream.isDropping) return;
+    const sentence = stream.sentences.get(stream.last);
+    if (sentence) sentence.crc = stream.crc;
     this.#stats.firstAudioMs ??= Math.round(performance.now() - stream.began);
     if (this.#listeners.get("audio")?.size) {
       this.#emit("audio", { data: new Uint8Array(data.slice(0)), offset: stream.offset });
@@ -838,23 +1031,37 @@ export class Aloud {
   }
 
   #skipped(stream, wire) {
+    const { sentence, kept, times, crc, isWhole } = stream.skip;
     stream.shift = stream.offset - wire;
     stream.skip = undefined;
+    if (!isWhole || sentence.crc === undefined || sentence.crc === crc) return;
+    // This server speaks it in another take, which does not fit the received beginning.
+    this.#retake(stream, sentence, wire - kept.reduce((sum, { byteLength }) => sum + byteLength, 0));
+    for (const message of times) this.#onTimestamps(stream, message);
+    for (const data of kept) this.#take(stream, data);
   }
 
-  #onCancelled(stream, message) {
+  #onCancelled(stream, message, isKnown = false) {
     const { goesOn } = stream.cancelling;
+    stream.rev = message.rev ?? stream.rev;
     this.#stats.wastedMs += message.wastedMs;
     this.#cancelled(stream, message);
     if (!goesOn) return this.#finish({ ...message, reason: "cancelled" });
-    stream.offset = message.offset;
-    stream.heardMs = stream.ackedMs = stream.ms(stream.offset);
+    stream.crc = undefined;
     for (const [index, { shown, words }] of stream.sentences) {
       if (shown < 0) stream.sentences.delete(index);
       else words.length = shown;
     }
-    if (!stream.held) this.#output.send({ drop: true, over: false, position: stream.offset / 2 });
-    this.#catchUp(stream);
+    this.#goTo(stream, message.offset);
+    if (!isKnown) this.#catchUp(stream);
+  }
+
+  // The next audio is of this place.
+  #goTo(stream, offset) {
+    stream.offset = stream.cancelledAt = offset;
+    stream.heardMs = stream.ackedMs = stream.ms(offset);
+    if (stream.held) stream.heldFrom = offset;
+    else this.#output.send({ drop: true, over: false, position: offset / 2 });
   }
 
   #onEnd({ reason = "completed", usage }) {
@@ -864,10 +1071,8 @@ export class Aloud {
     if (!stream.isStarted) return this.#begin();
     stream.end = { reason, usage };
     if (usage) this.#stats.wastedMs = usage.wastedMs;
-    if (stream.cancelling) {
-      this.#cancelled(stream);
-      this.#finish({ reason: "cancelled", usage });
-    } else if (!stream.isHeard || stream.offset === 0) this.#finish(stream.end);
+    if (stream.cancelling) this.#finishCancelled(stream);
+    else if (!stream.isHeard || stream.offset === 0) this.#finish(stream.end);
     else if (!stream.held) this.#output.send({ end: true });
   }
 
@@ -878,7 +1083,11 @@ export class Aloud {
     if (fatal) this.#fault = error;
     // The stream had just ended; or the server needs no credential.
     else if (/^(not_started|nothing_to_cancel)$/.test(code) || (code === "unknown_type" && this.#options.token)) return;
-    else if (!this.#isReady || !stream?.isStarted || stream.rate) this.#emit("error", error);
+    else if (this.#isReady && stream?.isStarted && stream.from && !stream.isOptedIn) {
+      // The server cannot begin there.
+      stream.wasRefused = true;
+      this.#begin();
+    } else if (!this.#isReady || !stream?.isStarted || stream.rate) this.#emit("error", error);
     else {
       // The stream was refused.
       this.#isBusy = false;
@@ -892,7 +1101,7 @@ export class Aloud {
     const stream = this.#stream;
     if (id !== stream?.id || stream.cancelling) return;
     const { rate } = stream;
-    const latency = over ? 0 : this.#context.outputLatency || this.#context.baseLatency || 0;
+    const latency = over || dry ? 0 : this.#context.outputLatency || this.#context.baseLatency || 0;
     stream.heardMs = Math.max(stream.heardMs, (position / rate - latency) * 1000);
     if (!dry) stream.hasSounded = true;
     if (!dry) this.#stats.firstHeardMs ??= Math.round(performance.now() - stream.began);

@@ -73,6 +73,8 @@ const reader = {
     const found = this.words.findIndex(({ to }) => place < to);
     if (found < 0) return;
     for (let n = this.current ?? 0; n < found; n += 1) this.words[n].span.className = "said";
+    // The sentence may begin anew after a lost connection.
+    for (let n = found + 1; n <= this.current; n += 1) this.words[n].span.className = "";
     this.current = found;
     const { span } = this.words[found];
     span.className = "now";
@@ -93,16 +95,20 @@ const BAR_MS = 50;
 const wave = {
   bars: [],
   rate: 16_000,
+  end: 0, // bytes received
   playedMs: 0,
 
   clear() {
-    [this.bars, this.playedMs] = [[], 0];
+    [this.bars, this.end, this.playedMs] = [[], 0, 0];
     this.draw();
   },
 
   take({ data, offset }) {
     const samples = new Int16Array(data.buffer);
     const length = Math.round((this.rate * BAR_MS) / 1000);
+    // An earlier place: the sentence begins anew after a lost connection.
+    if (offset < this.end) this.bars.length = Math.ceil(offset / 2 / length);
+    this.end = offset + data.byteLength;
     samples.forEach((sample, n) => {
       const bar = Math.floor((offset / 2 + n) / length);
       this.bars[bar] = Math.max(this.bars[bar] ?? 0, Math.abs(sample));

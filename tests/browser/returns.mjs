@@ -1,0 +1,656 @@
+// How aloud.js comes back: scenarios in Node, against a server whose messages are written here, or the real one.
+
+import { copyFile, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { loudspeaker, RATE, record, sound, withMock } from "./mock.mjs";
+import { check, required, same, serve } from "./support.mjs";
+
+const START = { source: "append" };
+const MS = RATE / 500; // bytes in one
+
+/** Runs `use` with an Aloud of the module's source, and a record of its events. */
+async function withAloud(url, options, use) {
+  const home = await mkdtemp(join(tmpdir(), "aloud-module-"));
+  try {
+    const module = join(home, "aloud.mjs");
+    await copyFile(join(import.meta.dirname, "../../src/server/web/aloud.js"), module);
+    const { Aloud } = await import(module);
+    const aloud = new Aloud(url, { WebSocket: required("ws").WebSocket, ...options });
+    await use(aloud, record(aloud));
+    aloud.close();
+  } finally {
+    await rm(home, { recursive: true });
+  }
+}
+
+/** A mock server and a client without playback. */
+function withBoth(use, options = {}) {
+  return withMock(({ connection, url }) => withAloud(url, { playback: false, ...options }, (aloud, seen) => use({ aloud, seen, connection })));
+}
+
+/** The same with a loudspeaker. */
+async function withPlayback(use) {
+  const speaker = loudspeaker();
+  await withBoth((all) => use({ ...all, ...speaker }), { playback: true, context: speaker.context, bufferMs: 0 });
+}
+
+/** Fields of a message. */
+function pick(message, ...names) {
+  return Object.fromEntries(names.map((name) => [name, message[name]]));
+}
+
+function sameAudio(found, expected, what) {
+  const at = found.findIndex((byte, n) => byte !== expected[n]);
+  same([found.length, at], [expected.length, -1], `${what}: length, first wrong byte`);
+}
+
+export const returns = {
+  async recover_names_the_stream_and_its_last_cancel() {
+    await withBoth(async ({ aloud, seen, connection }) => {
+      const over = aloud.start("One.");
+      let peer = await connection();
+      await peer.expect("start_session");
+      peer.start({ stream: 1, rev: 0 });
+      peer.sentence(0, 0, 3_200);
+      peer.end();
+      await over;
+      const second = aloud.start(START);
+      await peer.expect("start_session");
+      peer.start({ stream: 2, rev: 0, source: "append" });
+      peer.text(0, 0);
+      peer.audio(0, 6_400);
+      await seen.until(() => seen.arrived() === 9_600);
+      aloud.cancel();
+      await peer.expect("cancel");
+      peer.say({ type: "cancelled", index: 0, offset: 6_400, rev: 1, sentMs: 200, playedMs: 200, spokenText: "", wastedMs: 0 });
+      peer.text(1, 6_400);
+      peer.audio(6_400, 12_800);
+      await seen.until(() => seen.arrived() === 16_000);
+      await peer.cut();
+      peer = await connection();
+      const recover = await peer.expect("recover");
+      const wanted = { sessionId: "session-1", token: "token-1", offset: 12_800, stream: 2, rev: 1, inexact: true };
+      same(pick(recover, ...Object.keys(wanted)), wanted, "recover");
+      // CRC-32 of what came since the last text.
+      same(recover.crc32, crc32(sound(6_400, 12_800)), "crc32");
+      peer.say({ type: "recovered", recovered: true, offset: 12_800, index: 1, stream: 2, rev: 1, paused: false, textOffset: 0, exact: true });
+      peer.audio(12_800, 16_000);
+      peer.end("ended");
+      same((await second).reason, "ended", "reason");
+      // The old id and token stay valid for the next stream of this connection.
+      const third = aloud.start("Three.");
+      await peer.expect("start_session");
+      peer.start({ stream: 3, rev: 0 });
+      peer.text(0, 0);
+      peer.audio(0, 3_200);
+      await seen.until(() => seen.arrived() === 22_400);
+      await peer.cut();
+      peer = await connection();
+      same(pick(await peer.expect("recover"), "sessionId", "stream", "rev", "offset"), { sessionId: "session-1", stream: 3, rev: 0, offset: 3_200 }, "recover");
+      peer.say({ type: "recovered", recovered: true, offset: 3_200, index: 0, stream: 3, rev: 0 });
+      peer.end();
+      same((await third).reason, "completed", "reason");
+    });
+  },
+
+  async recover_before_the_second_stream_began_names_it() {
+    for (const isNumbered of [true, false]) {
+      await withBoth(async ({ aloud, seen, connection }) => {
+        const over = aloud.start("One.");
+        let peer = await connection();
+        await peer.expect("start_session");
+        peer.start(isNumbered ? { stream: 1, rev: 0 } : {});
+        peer.sentence(0, 0, 3_200);
+        peer.end();
+        await over;
+        const second = aloud.start("Two.");
+        await peer.expect("start_session");
+        await peer.cut();
+        peer = await connection();
+        if (isNumbered) {
+          same(pick(await peer.expect("recover"), "stream", "offset"), { stream: 2, offset: 0 }, "recover");
+          // The first message was lost, and so the server has no second stream.
+          await peer.refuse("position_lost", 4411);
+          peer = await connection();
+        }
+        // A server that does not number its streams would answer with the first one.
+        same((await peer.expect("start_session")).prompt, "Two.", "prompt");
+        peer.start();
+        peer.sentence(0, 0, 6_400);
+        peer.end();
+        same([(await second).reason, seen.arrived()], ["completed", 9_600], "reason, bytes");
+      });
+    }
+  },
+
+  async recover_learns_the_format_of_a_stream_that_it_did_not_see() {
+    await withBoth(async ({ aloud, seen, connection }) => {
+      const over = aloud.start({ prompt: "One.", audio: { sampleRate: 8_000 } });
+      let peer = await connection();
+      await peer.expect("start_session");
+      await peer.cut();
+      peer = await connection();
+      same((await peer.expect("recover")).offset, 0, "offset");
+      peer.say({ type: "stream_start", stream: 1, rev: 0, audio: { encoding: "pcm_s16le", sampleRate: 8_000, channels: 1 }, voice: "mock", source: "verbatim" });
+      peer.say({ type: "recovered", recovered: true, offset: 0, index: 0, stream: 1, rev: 0, paused: false, textOffset: 4, exact: true });
+      peer.sentence(0, 0, 16_000);
+      peer.end();
+      same([(await over).reason, aloud.stats.receivedMs, seen.of("stream").length], ["completed", 1_000, 1], "reason, ms, streams");
+    });
+  },
+
+  async append_lost_with_its_connection_is_sent_again() {
+    // What was sent before the cut, what the server has of it, and what it gets after the cut.
+    const emoji = "🙂";
+    for (const [prompt, sent, textOffset, again] of [
+      [undefined, ["One. ", "Two. "], 0, ["One. ", "Two. "]],
+      [undefined, ["One. ", "Two. "], 5, ["Two. "]],
+      [undefined, ["One. ", "Two. "], 7, ["o. "]],
+      [undefined, ["One. ", "Two. "], 10, []],
+      ["Zero. ", ["One. ", "Two. "], 6, ["One. ", "Two. "]],
+      ["Zero. ", ["One. ", "Two. "], 16, []],
+      [undefined, [`a${emoji}b`], 2, [`${emoji[1]}b`]],
+    ]) {
+      await withBoth(async ({ aloud, connection }) => {
+        const over = aloud.start({ ...START, prompt });
+        let peer = await connection();
+        await peer.expect("start_session");
+        peer.start({ stream: 1, rev: 0, source: "append" });
+        for (const text of sent) aloud.append(text);
+        for (const text of sent) same((await peer.expect("append")).text, text, "text");
+        await peer.cut();
+        aloud.append("Later. ");
+        aloud.end();
+        peer = await connection();
+        same((await peer.expect("recover")).offset, 0, "offset");
+        peer.say({ type: "recovered", recovered: true, offset: 0, index: 0, stream: 1, rev: 0, paused: false, textOffset, exact: true });
+        for (const text of [...again, "Later. "]) same((await peer.expect("append")).text, text, `text after ${textOffset}`);
+        await peer.expect("end");
+        // A second loss: what has arrived by then is not sent once more.
+        await peer.cut();
+        peer = await connection();
+        await peer.expect("recover");
+        const all = [prompt ?? "", ...sent, "Later. "].join("").length;
+        peer.say({ type: "recovered", recovered: true, offset: 0, index: 0, stream: 1, rev: 0, paused: false, textOffset: all, exact: true });
+        await peer.expect("end");
+        peer.end("ended");
+        same((await over).reason, "ended", "reason");
+        same(peer.unread, [], "more messages");
+      });
+    }
+  },
+
+  async append_and_flush_are_repeated_in_their_order() {
+    await withBoth(async ({ aloud, connection }) => {
+      const over = aloud.start(START);
+      let peer = await connection();
+      await peer.expect("start_session");
+      peer.start({ stream: 1, rev: 0, source: "append" });
+      for (const text of ["one", "two"]) {
+        aloud.append(text);
+        aloud.flush();
+      }
+      for (const type of ["append", "flush", "append", "flush"]) await peer.expect(type);
+      await peer.cut();
+      peer = await connection();
+      await peer.expect("recover");
+      peer.say({ type: "recovered", recovered: true, offset: 0, index: 0, stream: 1, rev: 0, textOffset: 3 });
+      // The server may have lost the first flush: it can be sent again, and the text cannot.
+      same([await peer.next(), await peer.next(), await peer.next()], [{ type: "flush" }, { type: "append", text: "two" }, { type: "flush" }], "messages");
+      aloud.end();
+      await peer.expect("end");
+      peer.end("ended");
+      await over;
+    });
+  },
+
+  async append_after_a_cancel_is_not_mixed_with_the_cancelled_text() {
+    // Whether the cancel arrived before the connection was lost, with all that followed it.
+    for (const hasArrived of [true, false]) {
+      await withBoth(async ({ aloud, seen, connection }) => {
+        const over = aloud.start(START);
+        let peer = await connection();
+        await peer.expect("start_session");
+        peer.start({ stream: 1, rev: 0, source: "append" });
+        aloud.append("Forget this. ");
+        peer.text(0, 0);
+        peer.audio(0, 6_400);
+        await seen.until(() => seen.arrived() === 6_400);
+        const cancelled = aloud.cancel();
+        aloud.append("Say this. ");
+        for (const type of ["append", "cancel", "append"]) await peer.expect(type);
+        await peer.cut();
+        peer = await connection();
+        same(pick(await peer.expect("recover"), "offset", "rev"), { offset: 6_400, rev: 0 }, "recover");
+        const rev = hasArrived ? 1 : 0;
+        peer.say({ type: "recovered", recovered: true, offset: 6_400, index: 0, stream: 1, rev, paused: false, textOffset: hasArrived ? 23 : 6, exact: true });
+        if (hasArrived) {
+          // It was sent before the cancel, and is nothing to hear.
+          peer.audio(6_400, 9_600);
+        } else {
+          await peer.expect("cancel");
+          peer.say({ type: "cancelled", index: 0, offset: 9_600, rev: 1, sentMs: 300, playedMs: 200, spokenText: "", wastedMs: 100 });
+          same((await peer.expect("append")).text, "Say this. ", "text");
+        }
+        await cancelled;
+        peer.text(1, 9_600);
+        peer.audio(9_600, 12_800, 1);
+        aloud.end();
+        await peer.expect("end");
+        same(peer.unread, [], "more messages");
+        peer.end("ended");
+        await over;
+        const [before, after] = seen.of("audio").reduce(([before, after], { data, offset }) =>
+          offset < 6_400 ? [before + data.length, after] : [before, Buffer.concat([after, data])], [0, Buffer.alloc(0)]);
+        same(before, 6_400, "bytes before the cancel");
+        sameAudio(after, sound(9_600, 12_800, 1), "audio after the cancel");
+        same(seen.of("audio").at(-1).offset, 9_600 + 2_560, "its last offset");
+      });
+    }
+  },
+
+  async cancel_while_the_connection_is_lost_keeps_an_append_stream() {
+    await withBoth(async ({ aloud, seen, connection }) => {
+      const over = aloud.start(START);
+      let peer = await connection();
+      await peer.expect("start_session");
+      peer.start({ stream: 1, rev: 0, source: "append" });
+      peer.text(0, 0);
+      peer.audio(0, 3_200);
+      await seen.until(() => seen.arrived() === 3_200);
+      peer.cut();
+      await seen.until(() => aloud.connection === "lost");
+      const cancelled = aloud.cancel();
+      aloud.append("Next.");
+      peer = await connection();
+      await peer.expect("recover");
+      peer.say({ type: "recovered", recovered: true, offset: 3_200, index: 0, stream: 1, rev: 0, paused: false, textOffset: 0, exact: true });
+      await peer.expect("cancel");
+      peer.say({ type: "cancelled", index: 0, offset: 3_200, rev: 1, sentMs: 100, playedMs: 100, spokenText: "", wastedMs: 0 });
+      same((await cancelled).offset, 3_200, "offset");
+      same((await peer.expect("append")).text, "Next.", "text");
+      aloud.end();
+      await peer.expect("end");
+      peer.end("ended");
+      same((await over).reason, "ended", "reason");
+    });
+  },
+
+  async recover_follows_the_pause_of_the_server() {
+    // The client's wish at the loss, the server's state, and what the client has to say.
+    for (const [isPaused, field, wanted] of [
+      [false, { paused: true }, "resume"],
+      [true, { paused: false }, "pause"],
+      [true, { paused: true }, "end"],
+      [false, { paused: false }, "end"],
+      // A server without the field may have lost the last wish.
+      [false, {}, "resume"],
+      [true, {}, "pause"],
+    ]) {
+      await withBoth(async ({ aloud, seen, connection }) => {
+        const over = aloud.start(START);
+        let peer = await connection();
+        await peer.expect("start_session");
+        peer.start({ stream: 1, rev: 0, source: "append" });
+        await seen.until(() => seen.of("stream").length === 1);
+        // The answer to this pause is lost.
+        aloud.pause();
+        await peer.expect("pause");
+        await peer.cut();
+        if (!isPaused) aloud.resume();
+        peer = await connection();
+        await peer.expect("recover");
+        peer.say({ type: "recovered", recovered: true, offset: 0, index: 0, stream: 1, rev: 0, ...field });
+        aloud.end();
+        await peer.expect(wanted);
+        if (wanted !== "end") await peer.expect("end");
+        peer.end("ended");
+        await over;
+      });
+    }
+  },
+
+  async position_lost_is_retried_at_the_sentence() {
+    for (const close of [4411, 4410]) {
+      await withBoth(async ({ aloud, seen, connection }) => {
+        const over = aloud.start(START);
+        let peer = await connection();
+        await peer.expect("start_session");
+        peer.start({ stream: 1, rev: 0, source: "append" });
+        peer.sentence(0, 0, 6_400);
+        peer.text(1, 6_400);
+        peer.audio(6_400, 12_800);
+        await seen.until(() => seen.arrived() === 12_800);
+        await peer.cut();
+        peer = await connection();
+        same((await peer.expect("recover")).offset, 12_800, "offset");
+        await peer.refuse("position_lost", close);
+        peer = await connection();
+        same((await peer.expect("recover")).offset, 6_400, "offset of the sentence");
+        peer.say({ type: "recovered", recovered: true, offset: 6_400, index: 1, stream: 1, rev: 0, paused: false, textOffset: 0, exact: true });
+        peer.sentence(1, 6_400, 19_200);
+        peer.end("ended");
+        same((await over).reason, "ended", "reason");
+        // The received part was not delivered again.
+        same(seen.arrived(), 19_200, "bytes");
+        sameAudio(seen.audio(), sound(0, 19_200), "audio");
+        same(seen.of("text").map(({ index }) => index), [0, 1], "texts");
+      });
+    }
+  },
+
+  async position_lost_twice_starts_a_text_anew_and_ends_other_streams() {
+    for (const source of ["verbatim", "append"]) {
+      // The code may come in the message, or in the close alone.
+      for (const isSilent of [false, true]) {
+        await withBoth(async ({ aloud, seen, connection }) => {
+          const over = aloud.start({ source, prompt: "One. Two." });
+          let peer = await connection();
+          await peer.expect("start_session");
+          peer.start({ stream: 1, rev: 0, source });
+          peer.sentence(0, 0, 6_400);
+          peer.text(1, 6_400);
+          peer.audio(6_400, 12_800);
+          await seen.until(() => seen.arrived() === 12_800);
+          await peer.cut();
+          for (const offset of [12_800, 6_400]) {
+            peer = await connection();
+            same((await peer.expect("recover")).offset, offset, "offset");
+            await (isSilent ? peer.close(4411, "The position is lost") : peer.refuse("position_lost", 4411));
+          }
+          if (source === "verbatim") {
+            peer = await connection();
+            const { prompt, from } = await peer.expect("start_session");
+            same([prompt, from.index, from.offset], ["One. Two.", 1, 12_800], "prompt, from");
+            peer.start({ stream: 1, rev: 0 });
+            peer.text(1, 6_400);
+            peer.audio(12_800, 19_200);
+            peer.end();
+          }
+          const { reason, error } = await over;
+          same([reason, error?.code], source === "verbatim" ? ["completed", undefined] : ["error", "session_lost"], "result");
+          same(seen.arrived(), source === "verbatim" ? 19_200 : 12_800, "bytes");
+        });
+      }
+    }
+  },
+
+  async restart_continues_a_text_from_its_sentence() {
+    // A server that knows `from`, one that ignores it, and one that refuses it.
+    for (const kind of ["knows", "knows, and announces nothing again", "ignores", "refuses", "refuses and closes"]) {
+      await withBoth(async ({ aloud, seen, connection }) => {
+        const over = aloud.start({ prompt: "One. Two. Three.", delivery: { mode: "paced", aheadMs: 500 } });
+        let peer = await connection();
+        same((await peer.expect("start_session")).from, undefined, "from");
+        peer.start({ stream: 1, rev: 0 });
+        peer.sentence(0, 0, 6_400);
+        peer.text(1, 6_400);
+        peer.audio(6_400, 12_800);
+        await seen.until(() => seen.arrived() === 12_800);
+        await peer.close(1012, "The server restarts");
+        peer = await connection();
+        await peer.expect("recover");
+        await peer.refuse("session_not_found", 4404);
+        peer = await connection();
+        const asked = await peer.expect("start_session");
+        same([asked.prompt, asked.from], ["One. Two. Three.", { index: 1, offset: 12_800, crc32: crc32(sound(6_400, 12_800)) }], "prompt, from");
+        if (kind.startsWith("refuses")) {
+          const fatal = kind === "refuses and closes";
+          peer.say({ type: "error", message: "This engine never says it twice the same.", code: fatal ? "position_lost" : "bad_message", retryable: false, fatal });
+          if (fatal) {
+            await peer.close(4411, "The position is lost");
+            peer = await connection();
+          }
+          same((await peer.expect("start_session")).from, undefined, "from");
+        }
+        peer.start({ stream: 1, rev: 0 });
+        if (kind.startsWith("knows")) {
+          if (kind === "knows") peer.text(1, 6_400);
+          peer.audio(12_800, 19_200);
+        } else {
+          peer.sentence(0, 0, 6_400);
+          peer.sentence(1, 6_400, 19_200);
+        }
+        peer.sentence(2, 19_200, 25_600);
+        await seen.until(() => seen.arrived() === 25_600);
+        // An ack while it skipped would replace the server's clock, and no other would follow.
+        same(peer.all.filter(({ type }) => type === "ack"), [], "acks");
+        // The count goes on from there.
+        await peer.cut();
+        peer = await connection();
+        same((await peer.expect("recover")).offset, 25_600, "offset");
+        peer.say({ type: "recovered", recovered: true, offset: 25_600, index: 2, stream: 1, rev: 0 });
+        peer.end();
+        same((await over).reason, "completed", "reason");
+        sameAudio(seen.audio(), sound(0, 25_600), "audio");
+        same([seen.arrived(), seen.of("text").map(({ index }) => index), seen.of("error")], [25_600, [0, 1, 2], []], "bytes, texts, errors");
+      });
+    }
+  },
+
+  async restart_in_the_first_sentence_continues_it() {
+    // Both announce sentence 0: a server that numbers its streams begins where it was asked to.
+    for (const isNumbered of [true, false]) {
+      await withBoth(async ({ aloud, seen, connection }) => {
+        const over = aloud.start("One.");
+        let peer = await connection();
+        await peer.expect("start_session");
+        peer.start(isNumbered ? { stream: 1, rev: 0 } : {});
+        peer.text(0, 0);
+        peer.audio(0, 6_400);
+        await seen.until(() => seen.arrived() === 6_400);
+        await peer.cut();
+        peer = await connection();
+        await peer.expect("recover");
+        await peer.refuse("session_not_found", 4404);
+        peer = await connection();
+        same(pick((await peer.expect("start_session")).from, "index", "offset"), { index: 0, offset: 6_400 }, "from");
+        peer.start(isNumbered ? { stream: 1, rev: 0 } : {});
+        peer.text(0, 0);
+        peer.audio(isNumbered ? 6_400 : 0, 12_800);
+        peer.end();
+        await over;
+        sameAudio(seen.audio(), sound(0, 12_800), "audio");
+        same(seen.arrived(), 12_800, "bytes");
+      });
+    }
+  },
+
+  async restart_with_another_engine_repeats_the_sentence() {
+    // The second take of sentence 1 is longer, shorter than what was received, or as long.
+    for (const end of [19_200, 9_600, 12_800]) {
+      await withBoth(async ({ aloud, seen, connection }) => {
+        const over = aloud.start({ prompt: "One. Two. Three." });
+        let peer = await connection();
+        await peer.expect("start_session");
+        peer.start({ stream: 1, rev: 0 });
+        peer.sentence(0, 0, 6_400);
+        peer.text(1, 6_400);
+        peer.audio(6_400, 12_800);
+        await seen.until(() => seen.arrived() === 12_800);
+        await peer.cut();
+        peer = await connection();
+        await peer.expect("recover");
+        await peer.refuse("session_not_found", 4404);
+        peer = await connection();
+        await peer.expect("start_session");
+        peer.start({ stream: 1, rev: 0 });
+        peer.sentence(0, 0, 6_400);
+        peer.sentence(1, 6_400, end, 1);
+        peer.sentence(2, end, 25_600, 1);
+        await seen.until(() => seen.of("text").length === 3 && seen.audio().length === 25_600);
+        await peer.cut();
+        peer = await connection();
+        same((await peer.expect("recover")).offset, 25_600, "offset");
+        peer.say({ type: "recovered", recovered: true, offset: 25_600, index: 2, stream: 1, rev: 0 });
+        peer.end();
+        await over;
+        sameAudio(seen.audio(), Buffer.concat([sound(0, 6_400), sound(6_400, 25_600, 1)]), "audio");
+        same(seen.of("text").map(({ startMs }) => startMs), [0, 6_400 / MS, end / MS], "times of the sentences");
+      });
+    }
+  },
+
+  async restart_of_the_server_starves_no_client_without_playback() {
+    const text = "Good evening. The kettle is on, and tea will be ready in five minutes. No one has to wait for it.";
+    const start = { prompt: text, delivery: { mode: "paced", aheadMs: 300 } };
+    const options = ["--listen=127.0.0.1:0"];
+    const first = await serve(process.argv[2], ...options);
+    let whole;
+    await withAloud(first.url, { playback: false }, async (aloud, seen) => {
+      await aloud.start(text);
+      whole = seen.audio();
+    });
+    let second;
+    try {
+      await withAloud(first.url, { playback: false }, async (aloud, seen) => {
+        const over = aloud.start(start);
+        await seen.until(() => seen.arrived() > whole.length / 2);
+        await first.stop();
+        second = await serve(process.argv[2], `--listen=127.0.0.1:${first.port}`);
+        const { reason } = await over;
+        same([reason, aloud.stats.reconnects > 0], ["completed", true], "reason, reconnects");
+        sameAudio(seen.audio(), whole, "audio");
+      });
+    } finally {
+      await first.stop();
+      await second?.stop();
+    }
+  },
+
+  async another_take_moves_audio_captions_and_clock_back() {
+    const words = (index, names, startMs, step) => ({
+      type: "timestamps", index, startMs, source: "engine", words: names,
+      start: names.map((_, n) => n * step), end: names.map((_, n) => (n + 1) * step),
+      charStart: names.map((_, n) => names.slice(0, n).join(" ").length + (n > 0 ? 1 : 0)),
+      charEnd: names.map((_, n) => names.slice(0, n + 1).join(" ").length),
+    });
+    // How much was heard of the 500 ms that had arrived; sentence 1 begins at 200 ms.
+    for (const heardMs of [120, 320]) {
+      await withPlayback(async ({ aloud, seen, connection, play, heard }) => {
+        const over = aloud.start(START);
+        let peer = await connection();
+        await peer.expect("start_session");
+        peer.start({ stream: 1, rev: 0, source: "append" });
+        peer.sentence(0, 0, 200 * MS);
+        peer.text(1, 200 * MS, "the tea is in the pot");
+        peer.say(words(1, ["the", "tea", "is", "in", "the", "pot"], 200, 100));
+        peer.audio(200 * MS, 500 * MS);
+        await seen.until(() => seen.arrived() === 500 * MS);
+        play(heardMs);
+        const before = seen.of("word").map(({ text }) => text);
+        same(before, heardMs > 200 ? ["the", "tea"] : [], "words");
+        await peer.cut();
+        peer = await connection();
+        await peer.expect("recover");
+        peer.say({ type: "recovered", recovered: true, offset: 200 * MS, index: 1, stream: 1, rev: 0, paused: false, textOffset: 0, exact: false });
+        peer.text(1, 200 * MS, "the tea is in the pot");
+        // The second take is slower.
+        peer.say(words(1, ["the", "tea", "is", "in", "the", "pot"], 200, 150));
+        peer.audio(200 * MS, 1_100 * MS, 1);
+        peer.say({ type: "sentence_end", index: 1, offset: 1_100 * MS, bytes: 900 * MS });
+        await seen.until(() => seen.arrived() === 1_400 * MS);
+        check(aloud.stats.playedMs <= 200, `The clock did not go back: ${aloud.stats.playedMs} ms.`);
+        const at = heard.length;
+        play(heardMs > 200 ? 240 : 320);
+        // Sentence 1 is heard again for about 240 ms: two words of the second take.
+        same(seen.of("word").slice(before.length).map(({ text, startMs }) => [text, startMs]), [["the", 200], ["tea", 350]], "words");
+        same(seen.of("sentence").map(({ index }) => index), heardMs > 200 ? [0, 1, 1] : [0, 1], "sentences");
+        same(seen.of("text").map(({ index }) => index), [0, 1], "texts");
+        peer.end("ended");
+        await seen.until(() => seen.of("message").some(({ message }) => message.type === "session_end"));
+        play(1_000);
+        same((await over).reason, "ended", "reason");
+        same(aloud.stats.playedMs, 1_100, "played");
+        // Of the first take nothing is heard behind the loss, but a quantum that fades out.
+        const first = heard.slice(at).findIndex((sample) => sample === sound(200 * MS, 200 * MS + 2, 1).readInt16LE());
+        check(first >= 0 && first <= (heardMs > 200 ? 256 : 100 * 16 + 128), `The second take began after ${first} samples.`);
+        const second = heard.slice(at + first, at + first + 900 * 16);
+        sameAudio(Buffer.from(Int16Array.from(second).buffer), sound(200 * MS, 1_100 * MS, 1), "heard");
+        const messages = seen.of("message").map(({ message }) => message);
+        const after = messages.slice(messages.findIndex(({ type }) => type === "recovered"));
+        const acks = after.filter(({ type }) => type === "ack").map(({ playedMs }) => playedMs);
+        check(acks.length > 0 && acks.every((ms, n) => n === 0 || ms > acks[n - 1]) && acks.at(-1) <= 1_100, `acks: ${acks}`);
+      });
+    }
+  },
+
+  async stop_behind_the_last_byte_counts_what_was_not_heard() {
+    // The stop, and what the server sends: the end of the stream before it or on the way; an old server complains.
+    for (const kind of ["before", "crossing", "crossing, with an error"]) {
+      await withPlayback(async ({ aloud, seen, connection, play }) => {
+        const over = aloud.start("One. Two.");
+        const peer = await connection();
+        await peer.expect("start_session");
+        peer.start({ stream: 1, rev: 0 });
+        peer.sentence(0, 0, 500 * MS);
+        peer.text(1, 500 * MS, "Two.");
+        peer.audio(500 * MS, 1_000 * MS);
+        await seen.until(() => seen.arrived() === 1_000 * MS);
+        play(360);
+        const { playedMs } = aloud.stats;
+        check(playedMs > 345 && playedMs <= 360, `Played: ${playedMs} ms.`);
+        if (kind === "before") {
+          peer.end("completed", 5);
+          await seen.until(() => seen.of("message").some(({ message }) => message.type === "session_end"));
+        }
+        const cancelled = aloud.cancel();
+        if (kind !== "before") {
+          await peer.expect("cancel");
+          peer.audio(1_000 * MS, 1_100 * MS);
+          peer.end("completed", 5);
+        }
+        if (kind === "crossing, with an error") {
+          peer.say({ type: "error", message: "No stream is running.", code: "nothing_to_cancel", retryable: false, fatal: false });
+          peer.say({ type: "error", message: "No stream is running.", code: "not_started", retryable: false, fatal: false });
+        }
+        const figures = await cancelled;
+        const sentMs = kind === "before" ? 1_000 : 1_100;
+        same(pick(figures, "type", "index", "sentMs", "playedMs", "wastedMs", "spokenText"),
+          { type: "cancelled", index: 0, sentMs, playedMs, wastedMs: sentMs - playedMs, spokenText: "Sentence 0." }, "figures");
+        const { reason, wastedMs } = await over;
+        // The server's own 5 ms were never sent.
+        same([reason, wastedMs, aloud.stats.wastedMs, aloud.stats.playedMs], ["cancelled", sentMs - playedMs + 5, sentMs - playedMs + 5, playedMs], "result");
+        // Another stream works, and no error was reported.
+        const next = aloud.start("Three.");
+        await peer.expect("start_session");
+        peer.start({ stream: 2, rev: 0 });
+        peer.sentence(0, 0, 100 * MS);
+        peer.end();
+        await seen.until(() => seen.of("message").filter(({ message }) => message.type === "session_end").length === 2);
+        play(200);
+        same([(await next).reason, seen.of("error")], ["completed", []], "reason, errors");
+      });
+    }
+  },
+
+  async stop_while_the_connection_is_lost_counts_what_was_not_heard() {
+    await withPlayback(async ({ aloud, seen, connection, play }) => {
+      const over = aloud.start("One.");
+      const peer = await connection();
+      await peer.expect("start_session");
+      peer.start({ stream: 1, rev: 0 });
+      peer.text(0, 0);
+      peer.audio(0, 1_000 * MS);
+      await seen.until(() => seen.arrived() === 1_000 * MS);
+      play(400);
+      peer.cut();
+      await seen.until(() => aloud.connection === "lost");
+      const { playedMs } = aloud.stats;
+      check(playedMs > 385 && playedMs <= 400, `Played: ${playedMs} ms.`);
+      const figures = await aloud.cancel();
+      same([(await over).reason, figures.wastedMs, aloud.stats.wastedMs], ["cancelled", 1_000 - playedMs, 1_000 - playedMs], "reason, figures");
+    });
+  },
+};
+
+/** CRC-32 as the server computes it, bit by bit. */
+function crc32(bytes) {
+  let crc = ~0;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit += 1) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+  }
+  return (~crc >>> 0).toString(16).padStart(8, "0");
+}
