@@ -14,4 +14,4 @@ pub(crate) mod wav;
 pub use encoding::{Encoding, SampleEncoding};
 pub use format::Format;
 pub(crate) use format::{MAX_FRAME_BYTES, SourceFormat};
-pub use wav::wav_header;
+pub use wav::{wav_header, wav_padding};

@@ -39,8 +39,8 @@ const UNKNOWN_LENGTH: u32 = 0x1000_0000;
 /// µ-law and A-law.
 ///
 /// `data_bytes` is the length of the samples, or [`u32::MAX`] if it is not known yet, as in a pipe:
-/// readers then read to the end. After an odd number of bytes the file needs a zero byte, which is
-/// not counted here.
+/// readers then read to the end. [`wav_padding`] has to follow the samples, unless their length is not
+/// known.
 pub fn wav_header(format: Format, data_bytes: u32) -> Vec<u8> {
     let sample = format.encoding.bytes_per_sample() as u16;
     let tag = match format.encoding {
@@ -76,6 +76,14 @@ pub fn wav_header(format: Format, data_bytes: u32) -> Vec<u8> {
     header.extend(if data_bytes == u32::MAX { u32::MAX } else { riff_bytes }.to_le_bytes());
     header.extend(chunks);
     header
+}
+
+/// Returns the bytes that follow `data_bytes` of samples: a zero byte after an odd number of bytes. It
+/// counts for the length of the file, and not for the length of the samples.
+///
+/// In a pipe it must be omitted: a reader that does not know the length would play it.
+pub fn wav_padding(data_bytes: u64) -> &'static [u8] {
+    if data_bytes % 2 == 1 { &[0] } else { &[] }
 }
 
 /// Appends one chunk of a RIFF file: name, length and content.
@@ -389,6 +397,27 @@ mod tests {
             ];
             assert_eq!(header, expected.concat());
             assert_eq!(header.len(), 58);
+        }
+    }
+
+    #[test]
+    fn a_wav_file_has_the_lengths_of_its_header() {
+        for encoding in [Encoding::PcmS16le, Encoding::MuLaw, Encoding::ALaw] {
+            for samples in 0..6 {
+                let data = vec![0x55; samples * encoding.bytes_per_sample()];
+                let header = wav_header(format(encoding, 8_000), data.len() as u32);
+                let file = [&header, &data, wav_padding(data.len() as u64)].concat();
+                let u32_at = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+                assert_eq!(u32_at(4), file.len() - 8, "{encoding:?}, {samples} samples");
+                assert_eq!(file.len() % 2, 0, "{encoding:?}, {samples} samples");
+                // Every chunk begins at an even byte, and the last one ends with the file.
+                let mut at = START;
+                while &file[at..at + 4] != b"data" {
+                    at += 8 + u32_at(at + 4).next_multiple_of(2);
+                }
+                assert_eq!(u32_at(at + 4), data.len(), "{encoding:?}, {samples} samples");
+                assert_eq!(at + 8 + data.len().next_multiple_of(2), file.len());
+            }
         }
     }
 

@@ -54,7 +54,11 @@ pub(super) const COMMANDS: [About; 8] = [
         long: "`TEXT` is one argument; without it, or with `-`, the text comes from standard input. The audio \
                always comes over a WebSocket: from the server at `--url`, or else from one inside this \
                process. Options marked \"not with --url\" set up that server.",
-        notes: &[],
+        notes: &[(
+            "Exit codes",
+            "0 if all text was spoken; 1 if a sentence or the whole text was not; 2 for wrong usage; 130 or 143 \
+             after SIGINT or SIGTERM. In every case the file is a valid WAV of the audio so far.",
+        )],
         examples: &[
             "aloud say \"Good evening. The kettle is on.\" -o hello.wav",
             "aloud say - -o - --url ws://127.0.0.1:8080 < letter.txt | aplay",

@@ -33,7 +33,7 @@ const DROPPED_HELP: &str = "Log lines that were dropped because standard error w
 const LAST_TASKS: Duration = Duration::from_millis(500);
 
 /// Exit code of a program that a signal ended, less the number of the signal.
-const ENDED_BY_SIGNAL: u8 = 128;
+pub(super) const ENDED_BY_SIGNAL: u8 = 128;
 const SIGINT: u8 = 2;
 const SIGTERM: u8 = 15;
 

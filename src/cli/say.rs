@@ -1,7 +1,7 @@
 //! `aloud say`: speaks a text into a WAV file, as a client of a server.
 
 use super::{Output, Say, Settings, Text, Via, run, threads};
-use aloud::audio::{Encoding, Format, wav_header};
+use aloud::audio::{Encoding, Format, wav_header, wav_padding};
 use aloud::client::{self, Client, Event};
 use aloud::message::{
     AudioOptions, ClientMessage, Close, Delivery, Recover, ServerMessage, StartSession, Timestamps, WordTimes,
@@ -182,15 +182,14 @@ async fn speak(
     url: &str,
     token: Option<&Secret>,
     mut start: StartSession,
-    mut format: Format,
+    format: Format,
     output: &Output,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let client = connect(url, token).await.map_err(|error| format!("{url}: {error}"))?;
     // Servers of the base protocol cannot resume a session.
     start.resumable = client.subprotocol() == Some(SUBPROTOCOL);
     let mut screen = Screen::new(start.timestamps == Some(Timestamps::Word));
-    let mut wav = None;
-    let mut faults = 0;
+    let mut wav = Wav::new(output, format);
     let mut listening = Listening {
         url,
         token,
@@ -202,6 +201,56 @@ async fn speak(
         lost_at: 0,
         attempts: 0,
     };
+    // A file gets its lengths before the program ends. A pipe has none, and its reader may be stopped.
+    let is_file = match output {
+        Output::File(path) => path.metadata().map_or(true, |found| found.is_file()),
+        Output::Stdout => false,
+    };
+    let signal = is_file.then(run::stop_signal).transpose()?;
+    let signal = async {
+        match signal {
+            Some(signal) => signal.await,
+            None => std::future::pending().await,
+        }
+    };
+    let faults = tokio::select! {
+        faults = listen(&mut listening, &mut wav, &mut screen) => faults.map(Ok),
+        signal = signal => Ok(Err(signal)),
+    };
+    let (has_audio, format) = (wav.is_begun(), wav.format);
+    let finished = wav.finish();
+    let faults = match faults? {
+        Ok(faults) => faults,
+        Err(signal) => {
+            finished?;
+            if has_audio {
+                screen.summary(format, output);
+            }
+            return Ok(ExitCode::from(run::ENDED_BY_SIGNAL + signal));
+        }
+    };
+    finished?;
+    if !has_audio && faults == 0 {
+        return Err("nothing to speak: the text has no sentence".into());
+    }
+    screen.summary(format, output);
+    // After session_end only the closing handshake is left. Wait for it a moment only.
+    let _ = tokio::time::timeout(PROGRESS, async {
+        listening.client.send(&ClientMessage::End { drain: false }).await?;
+        while listening.client.next().await?.is_some() {}
+        Ok::<(), client::Error>(())
+    })
+    .await;
+    Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes the stream's audio up to its end. Returns the number of errors that the server sent.
+async fn listen(
+    listening: &mut Listening<'_>,
+    wav: &mut Wav<'_>,
+    screen: &mut Screen,
+) -> Result<u64, Box<dyn Error>> {
+    let mut faults = 0;
     listening.client.send(&listening.start).await?;
     loop {
         let event = tokio::select! {
@@ -228,17 +277,12 @@ async fn speak(
             }
             Event::Message(ServerMessage::StreamStart { audio, .. }) => {
                 listening.has_begun = true;
-                format = audio.0;
+                wav.format = audio.0;
             }
             Event::Audio(bytes) => {
                 listening.offset += bytes.len() as u64;
-                if wav.is_none() {
-                    wav = Some(Wav::create(output, format)?);
-                }
-                if let Some(wav) = &mut wav {
-                    wav.write(&bytes)?;
-                }
-                screen.heard(format, bytes.len());
+                wav.write(&bytes)?;
+                screen.heard(wav.format, bytes.len());
             }
             Event::Message(ServerMessage::Text { data, index, .. }) => {
                 listening.has_begun = true;
@@ -262,84 +306,83 @@ async fn speak(
         }
     }
     screen.rest().await;
-    match wav {
-        Some(wav) => wav.finish()?,
-        None if faults == 0 => {
-            return Err("nothing to speak: the text has no sentence".into());
-        }
-        None => {}
-    }
-    screen.summary(format, output);
-    // After session_end only the closing handshake is left. Wait for it a moment only.
-    let _ = tokio::time::timeout(PROGRESS, async {
-        listening.client.send(&ClientMessage::End { drain: false }).await?;
-        while listening.client.next().await?.is_some() {}
-        Ok::<(), client::Error>(())
-    })
-    .await;
-    Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(faults)
 }
 
-/// A WAV file that grows with each piece of audio.
-struct Wav {
-    sink: Sink,
+/// A WAV that grows with each piece of audio. It is created with the first one.
+struct Wav<'a> {
+    output: &'a Output,
+    sink: Option<Sink>,
     format: Format,
     bytes: u64,
 }
 
 enum Sink {
-    File(File, String),
-    Stdout(io::Stdout),
+    /// A file, whose lengths are written at the end.
+    File(File),
+    /// A pipe or a device, in which nothing can be changed any more.
+    Pipe(Box<dyn Write>),
 }
 
-impl Wav {
-    fn create(output: &Output, format: Format) -> Result<Wav, Box<dyn Error>> {
-        let mut sink = match output {
-            Output::Stdout => Sink::Stdout(io::stdout()),
-            Output::File(path) => {
-                let name = path.display().to_string();
-                let file = File::create(path).map_err(|error| format!("cannot write {name}: {error}"))?;
-                Sink::File(file, name)
-            }
-        };
-        sink.write(&wav_header(format, UNKNOWN_LENGTH))?;
-        Ok(Wav { sink, format, bytes: 0 })
+impl Wav<'_> {
+    fn new(output: &Output, format: Format) -> Wav<'_> {
+        Wav { output, sink: None, format, bytes: 0 }
+    }
+
+    /// True if there was audio.
+    fn is_begun(&self) -> bool {
+        self.sink.is_some()
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let failed = |error| cannot_write(self.output, &error);
+        if self.sink.is_none() {
+            let sink = self.sink.insert(Sink::open(self.output).map_err(failed)?);
+            sink.write(&wav_header(self.format, UNKNOWN_LENGTH)).map_err(failed)?;
+        }
+        if let Some(sink) = &mut self.sink {
+            sink.write(bytes).map_err(failed)?;
+        }
         self.bytes += bytes.len() as u64;
-        self.sink.write(bytes)
+        Ok(())
     }
 
-    /// Writes the length into the header, unless the output is a pipe.
+    /// Writes the lengths into the header of a file. The header of a pipe says that they are unknown.
     fn finish(self) -> Result<(), String> {
-        match self.sink {
-            Sink::Stdout(mut stdout) => stdout.flush().map_err(|error| cannot_write("the audio", &error)),
-            Sink::File(mut file, name) => {
-                let length = u32::try_from(self.bytes).unwrap_or(UNKNOWN_LENGTH);
-                let header = wav_header(self.format, length);
-                file.seek(SeekFrom::Start(0))
-                    .and_then(|_| file.write_all(&header))
-                    .map_err(|error| cannot_write(&name, &error))
-            }
-        }
+        let Some(Sink::File(mut file)) = self.sink else { return Ok(()) };
+        let length = u32::try_from(self.bytes).unwrap_or(UNKNOWN_LENGTH);
+        let header = wav_header(self.format, length);
+        let end = header.len() as u64 + self.bytes;
+        // After a failed write there may be a part of a sample.
+        file.set_len(end)
+            .and_then(|()| file.seek(SeekFrom::Start(end)))
+            .and_then(|_| file.write_all(wav_padding(self.bytes)))
+            .and_then(|()| file.seek(SeekFrom::Start(0)))
+            .and_then(|_| file.write_all(&header))
+            .map_err(|error| cannot_write(self.output, &error))
     }
 }
 
 impl Sink {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+    fn open(output: &Output) -> io::Result<Sink> {
+        let Output::File(path) = output else { return Ok(Sink::Pipe(Box::new(io::stdout()))) };
+        let file = File::create(path)?;
+        Ok(if file.metadata()?.is_file() { Sink::File(file) } else { Sink::Pipe(Box::new(file)) })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Sink::Stdout(stdout) => {
-                let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-                written.map_err(|error| cannot_write("the audio", &error))
-            }
-            Sink::File(file, name) => file.write_all(bytes).map_err(|error| cannot_write(name, &error)),
+            Sink::File(file) => file.write_all(bytes),
+            Sink::Pipe(pipe) => pipe.write_all(bytes).and_then(|()| pipe.flush()),
         }
     }
 }
 
-fn cannot_write(name: &str, error: &io::Error) -> String {
-    format!("cannot write {name}: {error}")
+fn cannot_write(output: &Output, error: &io::Error) -> String {
+    match output {
+        Output::Stdout => format!("cannot write the audio: {error}"),
+        Output::File(path) => format!("cannot write {}: {error}", path.display()),
+    }
 }
 
 /// Output for the person: announced sentences, or words as they are played; on a terminal also a

@@ -6,17 +6,17 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-fn aloud(args: &[&str]) -> Command {
+pub(super) fn aloud(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
     command.args(args).env_clear().stdin(Stdio::null());
     command
 }
 
-fn run(args: &[&str]) -> Output {
+pub(super) fn run(args: &[&str]) -> Output {
     aloud(args).output().unwrap()
 }
 
-fn text_of(output: &Output) -> String {
+pub(super) fn text_of(output: &Output) -> String {
     text(&output.stderr)
 }
 
@@ -25,16 +25,16 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// A temporary directory, removed at the end.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Folder {
+    pub(super) fn new(name: &str) -> Folder {
         let path = std::env::temp_dir().join(format!("aloud-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(super) fn file(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_owned()
     }
 }
@@ -46,14 +46,14 @@ impl Drop for Folder {
 }
 
 /// A server in a process of its own, killed when dropped.
-struct Serving {
+pub(super) struct Serving {
     child: Child,
     stdout: BufReader<ChildStdout>,
     line: String,
 }
 
 impl Serving {
-    fn start(args: &[&str]) -> Serving {
+    pub(super) fn start(args: &[&str]) -> Serving {
         Serving::of(&mut aloud(args))
     }
 
@@ -65,7 +65,7 @@ impl Serving {
         Serving { child, stdout, line }
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("ws://{}", self.line.trim().strip_prefix("listening on http://").unwrap())
     }
 
@@ -90,7 +90,13 @@ fn wav(bytes: &[u8]) -> (u16, u32, &[u8]) {
     let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
     let samples = &bytes[data + 8..];
     let announced = u32_at(data + 4);
-    assert!(announced == u32::MAX || announced as usize == samples.len(), "{announced}");
+    if announced == u32::MAX {
+        return (u16_at(20), u32_at(24), samples);
+    }
+    // An odd number of bytes is followed by a zero byte, which the length of the samples does not count.
+    let (samples, padding) = samples.split_at(announced as usize);
+    assert_eq!(padding, &[0][..samples.len() % 2], "{announced}");
+    assert_eq!(u32_at(4) as usize + 8, bytes.len());
     (u16_at(20), u32_at(24), samples)
 }
 

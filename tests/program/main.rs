@@ -8,5 +8,6 @@ mod bench;
 mod cli;
 mod operator;
 mod process;
+mod say;
 #[cfg(feature = "tls")]
 mod tls;
