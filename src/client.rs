@@ -15,6 +15,7 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tungstenite::Utf8Bytes;
 
 /// Deadline for the TCP connection and the opening handshake together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -122,6 +123,8 @@ pub struct Client {
     socket: TcpStream,
     endpoint: Endpoint,
     subprotocol: Option<String>,
+    /// The last control message.
+    text: Utf8Bytes,
     buffer: Box<[u8]>,
 }
 
@@ -179,8 +182,25 @@ impl Client {
     /// # Cancel safety
     /// The next call of any method sends the bytes that were not sent yet.
     pub async fn send(&mut self, message: &ClientMessage) -> Result<(), Error> {
-        self.endpoint.send_text(&message.to_json());
+        self.send_text(&message.to_json()).await
+    }
+
+    /// Sends a control message as JSON: one with fields that [`ClientMessage`] does not have.
+    ///
+    /// # Errors
+    /// The connection was lost.
+    ///
+    /// # Cancel safety
+    /// The next call of any method sends the bytes that were not sent yet.
+    pub async fn send_text(&mut self, json: &str) -> Result<(), Error> {
+        self.endpoint.send_text(json);
         self.flush().await
+    }
+
+    /// Returns the last control message as JSON, with fields that [`ServerMessage`] does not have. Empty
+    /// before the first one.
+    pub fn last_text(&self) -> &str {
+        &self.text
     }
 
     /// Waits for the next event. Returns `None` after the connection was closed with code 1000.
@@ -194,10 +214,13 @@ impl Client {
         loop {
             match self.endpoint.next_message() {
                 Some(Incoming::Binary(bytes)) => return Ok(Some(Event::Audio(bytes))),
-                Some(Incoming::Text(text)) => match ServerMessage::parse(&text).map_err(Error::Message)? {
-                    Some(message) => return Ok(Some(Event::Message(message))),
-                    None => continue,
-                },
+                Some(Incoming::Text(text)) => {
+                    self.text = text;
+                    match ServerMessage::parse(&self.text).map_err(Error::Message)? {
+                        Some(message) => return Ok(Some(Event::Message(message))),
+                        None => continue,
+                    }
+                }
                 None => {}
             }
             self.flush().await?;
@@ -277,5 +300,6 @@ async fn open(url: &str, subprotocols: &[&str], token: Option<&Secret>) -> Resul
     let mut endpoint = Endpoint::new(Role::Client, limits);
     endpoint.receive(&parts.read_buf);
     let buffer = vec![0; READ_BYTES].into_boxed_slice();
-    Ok(Client { socket: parts.io.into_inner(), endpoint, subprotocol, buffer })
+    let text = Utf8Bytes::default();
+    Ok(Client { socket: parts.io.into_inner(), endpoint, subprotocol, text, buffer })
 }

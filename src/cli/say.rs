@@ -1,14 +1,16 @@
 //! `aloud say`: speaks a text into a WAV file, as a client of a server.
 
+mod listening;
+
 use super::{Output, Say, Settings, Text, Via, run, threads};
+use aloud::Server;
 use aloud::audio::{Encoding, Format, wav_header, wav_padding};
-use aloud::client::{self, Client, Event};
+use aloud::client::{self, Event};
 use aloud::message::{
-    AudioOptions, ClientMessage, Close, Delivery, Recover, ServerMessage, StartSession, Timestamps, WordTimes,
+    AudioOptions, ClientMessage, Delivery, ServerMessage, StartSession, Timestamps, WordTimes,
 };
 use aloud::upstream::Secret;
-use aloud::ws::endpoint::CloseCode;
-use aloud::{SUBPROTOCOL, Server};
+use listening::{Listening, Step};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fs::File;
@@ -30,10 +32,6 @@ const PROGRESS: Duration = Duration::from_millis(100);
 
 /// Look-ahead of paced delivery.
 const AHEAD_MS: u32 = 500;
-
-/// Maximum number of attempts to reconnect without new audio in between. The first one comes at once,
-/// each later one after one more second.
-const ATTEMPTS: u32 = 11;
 
 pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
     let text = match say.text {
@@ -93,114 +91,16 @@ async fn own_server(settings: &Settings, text: &str) -> Result<(String, Format),
     Ok((format!("ws://{address}"), format))
 }
 
-/// State of a session that is needed to resume it on another connection.
-struct Listening<'a> {
-    url: &'a str,
-    /// Credential for the server.
-    token: Option<&'a Secret>,
-    client: Client,
-    /// The `start_session` message.
-    start: ClientMessage,
-    /// True if the stream has started.
-    has_begun: bool,
-    /// Id and token of the session; `None` for a server of the base protocol.
-    session: Option<(String, String)>,
-    /// Audio bytes received.
-    offset: u64,
-    /// Audio bytes received when the connection was lost last.
-    lost_at: u64,
-    /// Attempts to reconnect since the last new audio.
-    attempts: u32,
-}
-
-impl Listening<'_> {
-    /// True if the session can be resumed after this error.
-    fn is_resumable(&self, error: &client::Error) -> bool {
-        // A slow client should not reconnect as a rule. This one reads again: its output was blocked for
-        // a while, and the server keeps the session.
-        let slow = Some(CloseCode(Close::SlowClient.code(true)));
-        let was_slow = matches!(error, client::Error::Closed(closed) if closed.code == slow);
-        self.session.is_some() && (error.is_temporary() || was_slow)
-    }
-
-    /// Resumes the session on another connection.
-    async fn resume(&mut self) -> Result<(), Box<dyn Error>> {
-        if self.offset > self.lost_at {
-            self.attempts = 0;
-        }
-        self.lost_at = self.offset;
-        if self.attempts == ATTEMPTS {
-            return Err(format!("the connection was lost {ATTEMPTS} times without new audio").into());
-        }
-        loop {
-            // A server that restarts needs a moment.
-            tokio::time::sleep(Duration::from_secs(self.attempts.into())).await;
-            self.attempts += 1;
-            match self.reconnect().await {
-                Err(error) if error.is_temporary() && self.attempts < ATTEMPTS => {}
-                Ok(Some(client)) => {
-                    self.client = client;
-                    return Ok(());
-                }
-                Ok(None) => {
-                    return Err("cannot resume: the server no longer has this session".into());
-                }
-                Err(error) => return Err(format!("{}: {error}", self.url).into()),
-            }
-        }
-    }
-
-    /// Connects and recovers the session, or starts another one if the stream has not started. Returns
-    /// `None` if the server no longer has the session.
-    async fn reconnect(&self) -> Result<Option<Client>, client::Error> {
-        let mut client = connect(self.url, self.token).await?;
-        let Some((session_id, token)) = self.session.clone().filter(|_| self.has_begun) else {
-            client.send(&self.start).await?;
-            return Ok(Some(client));
-        };
-        let recover = Recover::new(session_id, token, self.offset);
-        client.send(&ClientMessage::Recover(Box::new(recover))).await?;
-        while let Some(event) = client.next().await? {
-            match event {
-                Event::Message(ServerMessage::Recovered { .. }) => return Ok(Some(client)),
-                Event::Message(ServerMessage::NotRecovered { .. }) => break,
-                _ => {}
-            }
-        }
-        Ok(None)
-    }
-}
-
-async fn connect(url: &str, token: Option<&Secret>) -> Result<Client, client::Error> {
-    match token {
-        Some(token) => Client::connect_as(token, url, &[SUBPROTOCOL]).await,
-        None => Client::connect_with(url, &[SUBPROTOCOL]).await,
-    }
-}
-
 async fn speak(
     url: &str,
     token: Option<&Secret>,
-    mut start: StartSession,
+    start: StartSession,
     format: Format,
     output: &Output,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let client = connect(url, token).await.map_err(|error| format!("{url}: {error}"))?;
-    // Servers of the base protocol cannot resume a session.
-    start.resumable = client.subprotocol() == Some(SUBPROTOCOL);
     let mut screen = Screen::new(start.timestamps == Some(Timestamps::Word));
     let mut wav = Wav::new(output, format);
-    let mut listening = Listening {
-        url,
-        token,
-        client,
-        start: start.into(),
-        has_begun: false,
-        session: None,
-        offset: 0,
-        lost_at: 0,
-        attempts: 0,
-    };
+    let mut listening = Listening::start(url, token, start).await?;
     // A file gets its lengths before the program ends. A pipe has none, and its reader may be stopped.
     let is_file = match output {
         Output::File(path) => path.metadata().map_or(true, |found| found.is_file()),
@@ -251,7 +151,6 @@ async fn listen(
     screen: &mut Screen,
 ) -> Result<u64, Box<dyn Error>> {
     let mut faults = 0;
-    listening.client.send(&listening.start).await?;
     loop {
         let event = tokio::select! {
             event = listening.client.next() => event,
@@ -262,43 +161,35 @@ async fn listen(
             Ok(None) => break,
             Err(error) if listening.is_resumable(&error) => {
                 screen.line(&format!("aloud: {error}; reconnecting"));
-                listening.resume().await?;
-                screen.line(match listening.has_begun {
-                    true => "aloud: session resumed",
-                    false => "aloud: reconnected",
-                });
+                let resumed = listening.resume(&error).await?;
+                screen.line(&format!("aloud: {resumed}"));
+                write(listening, wav, screen)?;
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
+        listening.take(&event);
+        if let Some(format) = listening.format {
+            wav.format = format;
+        }
+        write(listening, wav, screen)?;
+        // The server refused the stream. After a fatal fault the close says more.
+        let is_refused = !listening.has_begun()
+            && matches!(&event, Event::Message(ServerMessage::Error { fault, .. })
+                if !fault.is_some_and(|(code, _)| code.is_fatal()));
+        if is_refused && listening.start_elsewhere().await? {
+            continue;
+        }
         match event {
-            Event::Message(ServerMessage::SessionStart { session_id, greeting }) => {
-                listening.session = greeting.map(|greeting| (session_id, greeting.token));
-            }
-            Event::Message(ServerMessage::StreamStart { audio, .. }) => {
-                listening.has_begun = true;
-                wav.format = audio.0;
-            }
-            Event::Audio(bytes) => {
-                listening.offset += bytes.len() as u64;
-                wav.write(&bytes)?;
-                screen.heard(wav.format, bytes.len());
-            }
-            Event::Message(ServerMessage::Text { data, index, .. }) => {
-                listening.has_begun = true;
-                screen.sentence(&data, index);
-            }
+            Event::Message(ServerMessage::Text { data, index, .. }) => screen.sentence(&data, index),
             Event::Message(ServerMessage::Timestamps { index, start_ms, words, .. }) => {
                 screen.words(index, start_ms, words);
             }
-            // The server refused the stream. After a fatal fault the close says more.
-            Event::Message(ServerMessage::Error { message, fault })
-                if !listening.has_begun && !fault.is_some_and(|(code, _)| code.is_fatal()) =>
-            {
+            Event::Message(ServerMessage::Error { message, .. }) if is_refused => {
                 return Err(message.into());
             }
             Event::Message(ServerMessage::Error { message, .. }) => {
-                faults += 1;
+                faults += u64::from(listening.has_begun());
                 screen.line(&format!("aloud: {message}"));
             }
             Event::Message(ServerMessage::SessionEnd { .. }) => break,
@@ -307,6 +198,20 @@ async fn listen(
     }
     screen.rest().await;
     Ok(faults)
+}
+
+/// Writes what the last event has brought.
+fn write(listening: &mut Listening<'_>, wav: &mut Wav<'_>, screen: &mut Screen) -> Result<(), String> {
+    while let Some(step) = listening.next_step() {
+        match step {
+            Step::Append(bytes) => {
+                wav.write(&bytes)?;
+                screen.heard(wav.format, bytes.len());
+            }
+            Step::Truncate(length) => wav.truncate(length)?,
+        }
+    }
+    Ok(())
 }
 
 /// A WAV that grows with each piece of audio. It is created with the first one.
@@ -344,6 +249,18 @@ impl Wav<'_> {
             sink.write(bytes).map_err(failed)?;
         }
         self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Drops the audio behind so many bytes. A pipe has it already: its listener hears the sentence again.
+    fn truncate(&mut self, length: u64) -> Result<(), String> {
+        if let Some(Sink::File(file)) = &mut self.sink {
+            let end = wav_header(self.format, UNKNOWN_LENGTH).len() as u64 + length;
+            file.set_len(end)
+                .and_then(|()| file.seek(SeekFrom::Start(end)))
+                .map_err(|error| cannot_write(self.output, &error))?;
+        }
+        self.bytes = length;
         Ok(())
     }
 

@@ -38,7 +38,7 @@ impl Peer {
         }
         socket.write_all(format!("{head}\r\n").as_bytes()).unwrap();
         let mut peer = Peer(WebSocket::from_raw_socket(socket, Role::Server, None));
-        peer.say(json!({
+        peer.say(&json!({
             "type": "session_start",
             "sessionId": format!("session-{number}"),
             "protocol": "aloud.v1",
@@ -50,7 +50,7 @@ impl Peer {
         peer
     }
 
-    fn say(&mut self, message: Value) {
+    fn say(&mut self, message: &Value) {
         self.0.send(Message::text(message.to_string())).unwrap();
     }
 
@@ -66,7 +66,7 @@ impl Peer {
     }
 
     fn start(&mut self, stream: u64) {
-        self.say(json!({
+        self.say(&json!({
             "type": "stream_start",
             "stream": stream,
             "rev": 0,
@@ -78,7 +78,7 @@ impl Peer {
 
     fn text(&mut self, index: u64, offset: u64) {
         self.say(
-            json!({"type": "text", "data": format!("Sentence {index}."), "index": index, "offset": offset,
+            &json!({"type": "text", "data": format!("Sentence {index}."), "index": index, "offset": offset,
             "startMs": offset / 32}),
         );
     }
@@ -88,7 +88,7 @@ impl Peer {
     }
 
     fn end(&mut self) {
-        self.say(json!({"type": "session_end"}));
+        self.say(&json!({"type": "session_end"}));
         // The client closes, and may do so without waiting.
         while self.0.read().is_ok() {}
     }
@@ -101,15 +101,20 @@ impl Peer {
 
     /// Refuses `recover`.
     fn refuse(&mut self, code: &str, close: u16) {
-        self.say(json!({"type": "recovered", "recovered": false, "code": code}));
-        self.say(json!({"type": "error", "message": code, "code": code, "retryable": false, "fatal": true}));
+        self.say(&json!({"type": "recovered", "recovered": false, "code": code}));
+        self.say(&json!({"type": "error", "message": code, "code": code, "retryable": false, "fatal": true}));
         self.close(close, code);
     }
 }
 
-/// The audio of a stream between two bytes.
+/// The audio of a stream between two bytes, in one take.
 fn sound(from: u64, to: u64) -> Vec<u8> {
     (from / 2..to / 2).flat_map(|sample| ((sample % 30_000) as u16 + 1).to_le_bytes()).collect()
+}
+
+/// The same in another take.
+fn other_sound(from: u64, to: u64) -> Vec<u8> {
+    sound(from, to).into_iter().map(|byte| !byte).collect()
 }
 
 /// Starts a mock server, which runs `script` with its listener. Returns its URL.
@@ -229,4 +234,199 @@ fn say_leaves_right_lengths_when_it_fails() {
     assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));
     assert!(text_of(&output).contains("4413"), "{}", text_of(&output));
     assert!(audio == sound(0, 6_400), "{} bytes", audio.len());
+}
+
+/// The first connection of a stream: sentence 0 of 6,400 bytes, and as many bytes of sentence 1.
+fn first_part(listener: &TcpListener) -> Peer {
+    let mut peer = Peer::accept(listener, 1);
+    assert_eq!(peer.expect("start_session")["from"], Value::Null);
+    peer.start(1);
+    peer.text(0, 0);
+    peer.audio(0, 6_400);
+    peer.text(1, 6_400);
+    peer.audio(6_400, 12_800);
+    peer
+}
+
+/// CRC-32 of bytes, as on the wire.
+fn crc32(bytes: &[u8]) -> String {
+    format!("{:08x}", crc32fast::hash(bytes))
+}
+
+fn recovered(offset: u64, exact: bool) -> Value {
+    json!({"type": "recovered", "recovered": true, "stream": 1, "rev": 0, "offset": offset, "index": 1, "paused": false,
+        "textOffset": 9, "exact": exact})
+}
+
+#[test]
+fn say_recovers_with_stream_rev_and_crc() {
+    let (output, audio) = say_to("recover", &[], |listener| {
+        drop(first_part(&listener));
+        let mut peer = Peer::accept(&listener, 2);
+        let asked = peer.expect("recover");
+        let wanted = json!({"type": "recover", "sessionId": "session-1", "token": "token-1", "offset": 12_800,
+            "stream": 1, "rev": 0, "crc32": crc32(&sound(6_400, 12_800)), "inexact": true});
+        assert_eq!(asked, wanted);
+        peer.say(&recovered(12_800, true));
+        peer.audio(12_800, 19_200);
+        peer.end();
+    });
+    assert!(output.status.success(), "{}", text_of(&output));
+    assert!(audio == sound(0, 19_200), "{} bytes", audio.len());
+    assert_eq!(text_of(&output).matches("session resumed").count(), 1, "{}", text_of(&output));
+}
+
+#[test]
+fn say_retries_a_lost_position_at_the_sentence() {
+    // A close of this or an older server, with or without messages before it.
+    for (close, is_silent) in [(4411, false), (4411, true), (4410, false)] {
+        let (output, audio) = say_to("position", &[], move |listener| {
+            drop(first_part(&listener));
+            let mut peer = Peer::accept(&listener, 2);
+            assert_eq!(peer.expect("recover")["offset"], 12_800);
+            match is_silent {
+                true => peer.close(close, "The position is lost"),
+                false => peer.refuse("position_lost", close),
+            }
+            let mut peer = Peer::accept(&listener, 3);
+            assert_eq!(peer.expect("recover")["offset"], 6_400);
+            peer.say(&recovered(6_400, true));
+            peer.text(1, 6_400);
+            peer.audio(6_400, 19_200);
+            peer.end();
+        });
+        assert!(output.status.success(), "{close}: {}", text_of(&output));
+        assert!(audio == sound(0, 19_200), "{close}: {} bytes", audio.len());
+        assert_eq!(text_of(&output).matches("Sentence 1.").count(), 1, "{}", text_of(&output));
+    }
+}
+
+#[test]
+fn say_replaces_a_sentence_in_another_take() {
+    // The second take is longer, shorter than what the file has of the first one, or as long.
+    for end in [25_600, 8_000, 12_800] {
+        let (output, audio) = say_to("take", &[], move |listener| {
+            drop(first_part(&listener));
+            let mut peer = Peer::accept(&listener, 2);
+            peer.expect("recover");
+            peer.say(&recovered(6_400, false));
+            peer.text(1, 6_400);
+            peer.0.send(Message::binary(other_sound(6_400, end))).unwrap();
+            peer.text(2, end);
+            peer.audio(end, 32_000);
+            peer.end();
+        });
+        assert!(output.status.success(), "{}", text_of(&output));
+        let wanted = [sound(0, 6_400), other_sound(6_400, end), sound(end, 32_000)].concat();
+        assert!(audio == wanted, "{end}: {} bytes", audio.len());
+    }
+}
+
+#[test]
+fn say_goes_on_with_a_text_on_another_session() {
+    // A server that knows `from`, one that ignores it, and two that refuse it.
+    for kind in ["knows", "ignores", "refuses", "refuses and closes"] {
+        let (output, audio) = say_to("from", &[], move |listener| {
+            first_part(&listener).close(1012, "The server restarts");
+            let mut peer = Peer::accept(&listener, 2);
+            peer.expect("recover");
+            peer.refuse("session_not_found", 4404);
+            let mut peer = Peer::accept(&listener, 3);
+            let asked = peer.expect("start_session");
+            assert_eq!(asked["prompt"], "One. Two.");
+            let crc32 = crc32(&sound(6_400, 12_800));
+            assert_eq!(asked["from"], json!({"index": 1, "offset": 12_800, "crc32": crc32}));
+            if kind == "refuses" {
+                peer.say(&json!({"type": "error", "message": "no", "code": "bad_message", "fatal": false}));
+            } else if kind == "refuses and closes" {
+                peer.refuse("position_lost", 4411);
+                peer = Peer::accept(&listener, 4);
+            }
+            if kind.starts_with("refuses") {
+                assert_eq!(peer.expect("start_session")["from"], Value::Null);
+            }
+            peer.start(1);
+            if kind != "knows" {
+                peer.text(0, 0);
+                peer.audio(0, 6_400);
+            }
+            peer.text(1, 6_400);
+            peer.audio(if kind == "knows" { 12_800 } else { 6_400 }, 19_200);
+            // The new session can be recovered too, at its own count.
+            drop(peer);
+            let mut peer = Peer::accept(&listener, 5);
+            let asked = peer.expect("recover");
+            let session = if kind == "refuses and closes" { "session-4" } else { "session-3" };
+            assert_eq!((&asked["sessionId"], &asked["offset"]), (&json!(session), &json!(19_200)));
+            peer.say(&recovered(19_200, true));
+            peer.end();
+        });
+        assert!(output.status.success(), "{kind}: {}", text_of(&output));
+        assert!(audio == sound(0, 19_200), "{kind}: {} bytes", audio.len());
+        assert_eq!(text_of(&output).matches("Sentence 1.").count(), 1, "{kind}: {}", text_of(&output));
+    }
+}
+
+#[test]
+fn say_goes_on_with_another_engine_at_the_sentence() {
+    // The second take is longer, or shorter than what the file has of the first one, with more text behind it or not.
+    for (end, has_more) in [(25_600, true), (8_000, true), (8_000, false)] {
+        let (output, audio) = say_to("engine", &[], move |listener| {
+            drop(first_part(&listener));
+            let mut peer = Peer::accept(&listener, 2);
+            peer.expect("recover");
+            peer.refuse("session_not_found", 4404);
+            let mut peer = Peer::accept(&listener, 3);
+            peer.expect("start_session");
+            peer.start(1);
+            peer.text(0, 0);
+            peer.audio(0, 6_400);
+            peer.text(1, 6_400);
+            peer.0.send(Message::binary(other_sound(6_400, end))).unwrap();
+            if has_more {
+                peer.text(2, end);
+                peer.audio(end, 32_000);
+            }
+            peer.end();
+        });
+        assert!(output.status.success(), "{}", text_of(&output));
+        let rest = if has_more { sound(end, 32_000) } else { Vec::new() };
+        let wanted = [sound(0, 6_400), other_sound(6_400, end), rest].concat();
+        assert!(audio == wanted, "{end}: {} bytes", audio.len());
+    }
+}
+
+#[test]
+fn say_goes_on_after_a_restart_of_the_server() {
+    let folder = Folder::new("restart");
+    let (whole, cut) = (folder.file("whole.wav"), folder.file("cut.wav"));
+    let text = "It is a long way to the harbour from here. The boats are out, and the tea is in the pot.";
+    assert!(run(&["say", text, "-o", &whole]).status.success());
+    let server = Serving::start(&["serve", "--listen", "127.0.0.1:0"]);
+    let url = server.url();
+    let mut child =
+        aloud(&["say", text, "--paced", "--url", &url, "-o", &cut]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    // The second sentence was announced: most of it is still to come.
+    assert!(lines.by_ref().any(|line| line.starts_with("The boats")));
+    drop(server);
+    let _server = Serving::start(&["serve", "--listen", url.strip_prefix("ws://").unwrap()]);
+    let lines: Vec<String> = lines.collect();
+    assert!(child.wait().unwrap().success(), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("no longer has the session")), "{lines:?}");
+    assert!(std::fs::read(&whole).unwrap() == std::fs::read(&cut).unwrap(), "byte for byte the same");
+}
+
+#[test]
+fn say_cannot_go_on_with_a_text_that_it_does_not_have() {
+    let (output, audio) = say_to("llm", &["--source", "llm"], |listener| {
+        drop(first_part(&listener));
+        let mut peer = Peer::accept(&listener, 2);
+        peer.expect("recover");
+        peer.refuse("session_not_found", 4404);
+    });
+    assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));
+    assert!(text_of(&output).contains("no longer has this session"), "{}", text_of(&output));
+    // The file has what was spoken.
+    assert!(audio == sound(0, 12_800), "{} bytes", audio.len());
 }

@@ -1069,6 +1069,7 @@ export class Aloud {
     const stream = this.#stream;
     if (!stream || stream.end) return;
     if (!stream.isStarted) return this.#begin();
+    if (stream.skip && stream.skip.at === stream.skip.sentence.index) this.#skipped(stream, stream.wire);
     stream.end = { reason, usage };
     if (usage) this.#stats.wastedMs = usage.wastedMs;
     if (stream.cancelling) this.#finishCancelled(stream);
