@@ -7,7 +7,8 @@ use aloud::Server;
 use aloud::audio::{Encoding, Format, wav_header, wav_padding};
 use aloud::client::{self, Event};
 use aloud::message::{
-    AudioOptions, ClientMessage, Delivery, ServerMessage, StartSession, Timestamps, WordTimes,
+    AudioOptions, ClientMessage, Code, Delivery, EndReason, ServerMessage, StartSession, Timestamps,
+    WordTimes,
 };
 use aloud::upstream::Secret;
 use listening::{Listening, Step};
@@ -173,20 +174,33 @@ async fn listen(
             wav.format = format;
         }
         write(listening, wav, screen)?;
-        // The server refused the stream. After a fatal fault the close says more.
-        let is_refused = !listening.has_begun()
-            && matches!(&event, Event::Message(ServerMessage::Error { fault, .. })
-                if !fault.is_some_and(|(code, _)| code.is_fatal()));
-        if is_refused && listening.start_elsewhere().await? {
-            continue;
+        match &event {
+            // The server refused the stream. After a fatal fault the close says more.
+            Event::Message(ServerMessage::Error { message, fault })
+                if !listening.has_begun() && !fault.is_some_and(|(code, _)| code.is_fatal()) =>
+            {
+                if !listening.start_elsewhere().await? {
+                    return Err(message.clone().into());
+                }
+                continue;
+            }
+            // It refused to begin in the middle, and ends the stream.
+            Event::Message(ServerMessage::Error { fault: Some((Code::BadMessage, _)), .. })
+                if listening.is_seeking() =>
+            {
+                continue;
+            }
+            Event::Message(ServerMessage::SessionEnd { end: Some(end) })
+                if end.0 == EndReason::Error && listening.start_elsewhere().await? =>
+            {
+                continue;
+            }
+            _ => {}
         }
         match event {
             Event::Message(ServerMessage::Text { data, index, .. }) => screen.sentence(&data, index),
             Event::Message(ServerMessage::Timestamps { index, start_ms, words, .. }) => {
                 screen.words(index, start_ms, words);
-            }
-            Event::Message(ServerMessage::Error { message, .. }) if is_refused => {
-                return Err(message.into());
             }
             Event::Message(ServerMessage::Error { message, .. }) => {
                 faults += u64::from(listening.has_begun());

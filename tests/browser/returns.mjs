@@ -378,7 +378,7 @@ export const returns = {
 
   async restart_continues_a_text_from_its_sentence() {
     // A server that knows `from`, one that ignores it, and one that refuses it.
-    for (const kind of ["knows", "knows, and announces nothing again", "ignores", "refuses", "refuses and closes"]) {
+    for (const kind of ["knows", "knows, and announces nothing again", "ignores", "refuses", "refuses late", "refuses and closes"]) {
       await withBoth(async ({ aloud, seen, connection }) => {
         const over = aloud.start({ prompt: "One. Two. Three.", delivery: { mode: "paced", aheadMs: 500 } });
         let peer = await connection();
@@ -397,7 +397,10 @@ export const returns = {
         same([asked.prompt, asked.from], ["One. Two. Three.", { index: 1, offset: 12_800, crc32: crc32(sound(6_400, 12_800)) }], "prompt, from");
         if (kind.startsWith("refuses")) {
           const fatal = kind === "refuses and closes";
+          // The server may have to speak the sentence to see that it does not fit.
+          if (kind === "refuses late") peer.start({ stream: 1, rev: 0 });
           peer.say({ type: "error", message: "This engine never says it twice the same.", code: fatal ? "position_lost" : "bad_message", retryable: false, fatal });
+          if (kind === "refuses late") peer.end("error");
           if (fatal) {
             await peer.close(4411, "The position is lost");
             peer = await connection();

@@ -324,8 +324,8 @@ fn say_replaces_a_sentence_in_another_take() {
 
 #[test]
 fn say_goes_on_with_a_text_on_another_session() {
-    // A server that knows `from`, one that ignores it, and two that refuse it.
-    for kind in ["knows", "ignores", "refuses", "refuses and closes"] {
+    // A server that knows `from`, one that ignores it, and some that refuse it.
+    for kind in ["knows", "ignores", "refuses", "refuses late", "refuses and closes"] {
         let (output, audio) = say_to("from", &[], move |listener| {
             first_part(&listener).close(1012, "The server restarts");
             let mut peer = Peer::accept(&listener, 2);
@@ -336,8 +336,14 @@ fn say_goes_on_with_a_text_on_another_session() {
             assert_eq!(asked["prompt"], "One. Two.");
             let crc32 = crc32(&sound(6_400, 12_800));
             assert_eq!(asked["from"], json!({"index": 1, "offset": 12_800, "crc32": crc32}));
+            let refusal = json!({"type": "error", "message": "no", "code": "bad_message", "fatal": false});
             if kind == "refuses" {
-                peer.say(&json!({"type": "error", "message": "no", "code": "bad_message", "fatal": false}));
+                peer.say(&refusal);
+            } else if kind == "refuses late" {
+                // The server had to speak the sentence to see that it does not fit.
+                peer.start(1);
+                peer.say(&refusal);
+                peer.say(&json!({"type": "session_end", "reason": "error", "usage": {}}));
             } else if kind == "refuses and closes" {
                 peer.refuse("position_lost", 4411);
                 peer = Peer::accept(&listener, 4);

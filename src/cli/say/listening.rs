@@ -182,6 +182,11 @@ impl<'a> Listening<'a> {
         self.has_begun
     }
 
+    /// True if the server was asked to begin in the middle, and has not begun yet.
+    pub(super) fn is_seeking(&self) -> bool {
+        self.from.is_some()
+    }
+
     fn on_text(&mut self, index: u64) {
         self.has_begun = true;
         self.on_beginning(Some(index));
@@ -424,7 +429,7 @@ impl<'a> Listening<'a> {
 
     /// Starts it again after an error, if the server refused to begin in the middle.
     pub(super) async fn start_elsewhere(&mut self) -> Result<bool, client::Error> {
-        if self.has_begun || self.from.is_none() {
+        if !self.is_seeking() {
             return Ok(false);
         }
         self.refuses_from = true;

@@ -1068,7 +1068,7 @@ export class Aloud {
     this.#isBusy = false;
     const stream = this.#stream;
     if (!stream || stream.end) return;
-    if (!stream.isStarted) return this.#begin();
+    if (!stream.isStarted || (stream.from && stream.wasRefused)) return this.#begin();
     if (stream.skip && stream.skip.at === stream.skip.sentence.index) this.#skipped(stream, stream.wire);
     stream.end = { reason, usage };
     if (usage) this.#stats.wastedMs = usage.wastedMs;
@@ -1084,10 +1084,10 @@ export class Aloud {
     if (fatal) this.#fault = error;
     // The stream had just ended; or the server needs no credential.
     else if (/^(not_started|nothing_to_cancel)$/.test(code) || (code === "unknown_type" && this.#options.token)) return;
-    else if (this.#isReady && stream?.isStarted && stream.from && !stream.isOptedIn) {
-      // The server cannot begin there.
+    else if (this.#isReady && stream?.isStarted && stream.from && (!stream.isOptedIn || code === "bad_message")) {
+      // The server cannot begin there. If it has started the stream, it ends it now.
       stream.wasRefused = true;
-      this.#begin();
+      if (!stream.isOptedIn) this.#begin();
     } else if (!this.#isReady || !stream?.isStarted || stream.rate) this.#emit("error", error);
     else {
       // The stream was refused.
