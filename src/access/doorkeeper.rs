@@ -7,10 +7,10 @@ use super::permit::Permit;
 use super::rate::Rate;
 use super::rules::Admission;
 use super::tickets::{self, Tickets};
-use super::{forwarded, origin};
+use super::{forwarded, host, origin};
 use crate::ws::handshake::Rejection;
 use hyper::HeaderMap;
-use hyper::header::{HOST, HeaderValue, ORIGIN};
+use hyper::header::{HeaderValue, ORIGIN};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,6 +24,8 @@ pub(crate) struct Visitor<'a> {
     /// Address of the peer; `None` for a Unix socket.
     pub(crate) peer: Option<IpAddr>,
     pub(crate) headers: &'a HeaderMap,
+    /// Authority that the request is for, if it names one.
+    pub(crate) host: Option<&'a str>,
     pub(crate) query: Option<&'a str>,
 }
 
@@ -162,6 +164,19 @@ impl Doorkeeper {
         Ok(grant.restrictions)
     }
 
+    /// Checks the host of a request that came over a socket which only this machine can reach.
+    ///
+    /// # Errors
+    /// 421: the server does not answer for this host.
+    pub(crate) fn check_host(&self, host: Option<&str>) -> Result<(), Rejection> {
+        match host {
+            // No browser sends a request without a host.
+            None => Ok(()),
+            Some(host) if host::is_allowed(&self.rules.hosts, host) => Ok(()),
+            Some(host) => Err(Rejection::misdirected(host)),
+        }
+    }
+
     /// Returns the client by its address, as far as trusted proxies report it.
     pub(crate) fn client(&self, visitor: &Visitor<'_>) -> ClientId {
         ClientId::of_address(forwarded::client(&self.rules.trusted_proxies, visitor.peer, visitor.headers))
@@ -178,9 +193,9 @@ impl Doorkeeper {
     }
 
     fn check_origin(&self, visitor: &Visitor<'_>) -> Result<(), Rejection> {
-        let Visitor { peer, headers, .. } = visitor;
+        let Visitor { peer, headers, host, .. } = visitor;
         let origins = headers.get_all(ORIGIN).iter().map(HeaderValue::as_bytes);
-        let requested = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let requested = host.unwrap_or_default();
         let is_proxy = forwarded::is_trusted(&self.rules.trusted_proxies, *peer);
         let before = if is_proxy { forwarded::host(headers) } else { None };
         let hosts = [requested, before.as_deref().unwrap_or(requested)];

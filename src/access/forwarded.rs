@@ -16,6 +16,9 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 /// Most addresses that are read: more proxies than any request passes.
 const MAX_HOPS: usize = 32;
 
+/// Bytes of each header that are read: the last ones, which the nearest proxies wrote.
+const MAX_BYTES: usize = 8 * 1024;
+
 /// A proxy whose headers are trusted: `10.0.0.0/8`, `::1`, or `unix`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustedProxy {
@@ -126,10 +129,10 @@ pub(crate) fn client(trusted: &[TrustedProxy], peer: Option<IpAddr>, headers: &H
             return None;
         }
         let mut hops = Vec::new();
-        for value in headers.get_all(&name) {
-            match value.to_str() {
-                Ok(value) => hops.extend(read(value)),
-                Err(_) => hops.push(None),
+        for value in last_lines(headers, &name) {
+            match value {
+                Some(value) => hops.extend(read(value)),
+                None => hops.push(None),
             }
         }
         let mut client = peer;
@@ -153,10 +156,36 @@ pub(crate) fn client(trusted: &[TrustedProxy], peer: Option<IpAddr>, headers: &H
 /// Returns the host that a trusted proxy was asked for, if its headers name it.
 pub(crate) fn host(headers: &HeaderMap) -> Option<String> {
     if let Some(last) = headers.get_all(&X_FORWARDED_HOST).iter().next_back() {
-        return last.to_str().ok()?.rsplit(',').next().map(|host| host.trim().to_owned());
+        let last = last.to_str().ok()?.rsplit(',').next()?.trim();
+        return (last.len() <= MAX_BYTES).then(|| last.to_owned());
     }
-    let last = headers.get_all(FORWARDED).iter().next_back()?.to_str().ok()?;
+    let last = last_lines(headers, &FORWARDED).pop()??;
     elements(last).pop()?.into_iter().find(|(name, _)| name == "host").map(|(_, host)| host)
+}
+
+/// Returns the lines of a header, the first one first, as far as the last [`MAX_BYTES`] reach. `None` stands for a
+/// line that is unreadable, and for everything in front of that limit: an entry that is cut off counts for nothing.
+fn last_lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<Option<&'a str>> {
+    let mut lines = Vec::new();
+    let mut left = MAX_BYTES;
+    for value in headers.get_all(name).iter().rev() {
+        let bytes = value.as_bytes();
+        if bytes.len() <= left {
+            left -= bytes.len();
+            lines.push(value.to_str().ok());
+            continue;
+        }
+        let kept = &bytes[bytes.len() - left..];
+        let whole = kept.iter().position(|byte| *byte == b',').map(|comma| &kept[comma + 1..]);
+        let is_text = |byte: &u8| (b' '..=b'~').contains(byte) || *byte == b'\t';
+        if let Some(whole) = whole.filter(|whole| whole.iter().all(is_text)) {
+            lines.push(std::str::from_utf8(whole).ok());
+        }
+        lines.push(None);
+        break;
+    }
+    lines.reverse();
+    lines
 }
 
 fn x_forwarded_for(value: &str) -> Vec<Option<IpAddr>> {
@@ -289,6 +318,41 @@ mod tests {
             client(&trusted, Some("10.0.0.2".parse().unwrap()), &lines),
             Some("10.0.0.1".parse().unwrap())
         );
+    }
+
+    #[test]
+    fn only_the_end_of_a_long_header_is_read() {
+        let trusted = proxies(&["10.0.0.0/8"]);
+        let of = |lines: &[(&'static str, &str)]| {
+            client(&trusted, Some("10.0.0.2".parse().unwrap()), &headers(lines)).unwrap().to_string()
+        };
+        let long = "x".repeat(300_000);
+        let (list, quoted) = ("198.51.100.7,".repeat(20_000), format!("for=\"{long}\""));
+        for (lines, expected) in [
+            (&[(XFF, &*format!("{list}203.0.113.9"))][..], "203.0.113.9"),
+            (&[(XFF, &*format!("{long},203.0.113.9"))], "203.0.113.9"),
+            (&[(XFF, &*format!("{long}, 203.0.113.9, 10.0.0.7"))], "203.0.113.9"),
+            (&[(XFF, &long)], "10.0.0.2"),
+            // An entry that is cut off is not read as another one.
+            (&[(XFF, &*format!("{}1{}", "9".repeat(9), " ".repeat(MAX_BYTES - 1)))], "10.0.0.2"),
+            (&[(XFF, &*format!("203.0.113.9{}", " ".repeat(MAX_BYTES - 10)))], "10.0.0.2"),
+            (&[(XFF, &*list), (XFF, "203.0.113.9")], "203.0.113.9"),
+            (&[(XFF, "203.0.113.9"), (XFF, &*format!("{},10.0.0.7", " ".repeat(MAX_BYTES)))], "10.0.0.7"),
+            (&[(FWD, &*format!("{quoted}, for=203.0.113.9"))], "203.0.113.9"),
+            (&[(FWD, &*format!("for={long};by=x, for=203.0.113.9;proto=https"))], "203.0.113.9"),
+            (&[(FWD, &quoted)], "10.0.0.2"),
+            (&[(FWD, &*format!("for=\"{}\", for=203.0.113.9", ",".repeat(300_000)))], "203.0.113.9"),
+        ] {
+            let begin: String = lines[0].1.chars().take(20).collect();
+            assert_eq!(of(lines), expected, "{begin} {}", lines.len());
+        }
+        let named = format!("{quoted}, for=1.2.3.4;host=a.example");
+        assert_eq!(host(&headers(&[(FWD, &named)])).as_deref(), Some("a.example"));
+        assert_eq!(
+            host(&headers(&[("x-forwarded-host", &format!("{long}, a.example"))])).as_deref(),
+            Some("a.example")
+        );
+        assert_eq!(host(&headers(&[("x-forwarded-host", &long)])), None);
     }
 
     #[test]

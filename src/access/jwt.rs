@@ -5,6 +5,8 @@
 
 use super::rules::Jwt;
 use crate::access::credential::{Grant, Token};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::signature::{Error, Verifier};
@@ -55,9 +57,41 @@ impl JwtKey {
 
     /// Returns the grant of a token that is valid now.
     pub(super) fn verify(&self, token: &Token) -> Option<Grant> {
+        if !is_understood(token.reveal()) {
+            return None;
+        }
         let decoded = decode::<Map<String, Value>>(token.reveal(), &self.key, &self.validation);
-        Grant::from_claims(&decoded.ok()?.claims)
+        let claims = decoded.ok()?.claims;
+        have_their_types(&claims).then(|| Grant::from_claims(&claims)).flatten()
     }
+}
+
+/// True if the header of a token changes nothing that this module does not know. A `crit` lists extensions that
+/// have to be understood (RFC 7515 §4.1.11), and none is; `b64` turns the encoding of the payload off
+/// (RFC 7797 §3); a token inside a token (`cty`) and compression (`zip`) are for encryption.
+fn is_understood(token: &str) -> bool {
+    let header = token.split('.').next().unwrap_or_default();
+    let Ok(bytes) = URL_SAFE_NO_PAD.decode(header) else { return false };
+    let Ok(header) = serde_json::from_slice::<Map<String, Value>>(&bytes) else { return false };
+    !header.contains_key("crit")
+        && !header.contains_key("zip")
+        && header.get("b64").is_none_or(|is_encoded| *is_encoded == Value::Bool(true))
+}
+
+/// True if the registered claims have the types of RFC 7519 §4.1. A claim of another type must not count as
+/// missing: it was meant to restrict the token.
+fn have_their_types(claims: &Map<String, Value>) -> bool {
+    let are = |names: &[&str], is_sound: fn(&Value) -> bool| {
+        names.iter().filter_map(|name| claims.get(*name)).all(is_sound)
+    };
+    let is_audience = |value: &Value| match value {
+        Value::Array(names) => names.iter().all(Value::is_string),
+        value => value.is_string(),
+    };
+    let is_date = |value: &Value| value.as_f64().is_some_and(|seconds| seconds >= 0.0 && seconds.is_finite());
+    are(&["aud"], is_audience)
+        && are(&["exp", "nbf", "iat"], is_date)
+        && are(&["iss", "sub", "jti"], Value::is_string)
 }
 
 /// Reads a key, and the one algorithm it is for.

@@ -1,7 +1,7 @@
 //! Access: which pages, credentials and clients may connect, and how much each client may have.
 //!
 //! Judges the head of a request; it reads no bytes of a connection and knows no session. The rules are pure:
-//! [`origin`] for pages, [`forwarded`] for addresses behind proxies, [`credential`] for tokens, [`rate`] for
+//! [`origin`] for pages, [`host`] for names of the server, [`forwarded`] for addresses behind proxies, [`credential`] for tokens, [`rate`] for
 //! limits over time. The [`Doorkeeper`] applies them to the clients that are connected, and hands out a
 //! [`Permit`] that counts a connection until it is dropped.
 
@@ -9,6 +9,7 @@ mod accounts;
 pub(crate) mod credential;
 mod doorkeeper;
 pub(crate) mod forwarded;
+pub(crate) mod host;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod keys;

@@ -47,7 +47,7 @@ fn default_port(scheme: &str) -> Option<u16> {
 }
 
 /// Splits an authority into its host and its port, if it has one.
-fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
+pub(super) fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
     let end = if authority.starts_with('[') { authority.find(']')? + 1 } else { 0 };
     let (host, port) = match authority[end..].find(':') {
         Some(at) => (&authority[..end + at], Some(&authority[end + at + 1..])),

@@ -1,8 +1,9 @@
 //! Settings of admission: who may connect, and the limits of each client.
 
 use super::forwarded::TrustedProxy;
+use super::host::AllowHost;
 use super::origin::AllowOrigin;
-use crate::setting::{Field, Group, Kind, SERVE, Setting, flag, number, settings, whole};
+use crate::setting::{ECHO, Field, Group, Kind, SERVE, Setting, flag, number, settings, whole};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +35,20 @@ settings! {
                 kind: Kind::List("https://HOST, null or *"),
                 ..number("allow-origin", "ORIGIN", Group::Access, &[SERVE])
                     .defaulting_to("pages of the host that they connect to")
+            },
+        }
+        /// On other addresses the server answers for every host. [`Service::respond`](crate::Service::respond)
+        /// goes by the peer's address.
+        hosts: Vec<AllowHost> = Vec::new() => {
+            short: "Further hosts that the server answers for on this machine.",
+            long: "On a loopback address and on a Unix socket, the server answers requests for localhost, \
+                   `127.0.0.1`, `[::1]` and these hosts, and any other request with 421. So no page can use the \
+                   server by making its own name point to this machine (DNS rebinding). Behind a proxy, give the \
+                   host of its public URL, without a port; * allows every host. Separate several by commas, or \
+                   repeat the option.",
+            option: Setting {
+                kind: Kind::List("a host name such as speech.example.com, or *"),
+                ..number("host", "NAME", Group::Access, &[SERVE, ECHO]).defaulting_to("hosts of this machine only")
             },
         }
         trusted_proxies: Vec<TrustedProxy> = Vec::new() => {

@@ -2,8 +2,9 @@
 
 use super::Source;
 use super::parse::{Usage, wrong};
-use aloud::settings::{Admission, Auth, Jwt, Listen};
-use std::net::ToSocketAddrs;
+use aloud::settings::{Auth, Jwt, Listen};
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
 
 impl Source<'_> {
     /// The credential that clients need.
@@ -43,23 +44,78 @@ impl Source<'_> {
     }
 }
 
-/// Checks that clients on other machines need a credential, unless the operator passed `--insecure`.
-///
-/// # Errors
-/// The address can be reached from elsewhere, and everyone could connect.
-pub(super) fn check_exposure(listen: &Listen, admission: &Admission, is_insecure: bool) -> Result<(), Usage> {
-    let Listen::Tcp(address) = listen else { return Ok(()) };
-    if is_insecure || admission.auth != Auth::None {
-        return Ok(());
+/// The doors of a server: the addresses that it is about to accept connections on, and what they ask for.
+pub(super) struct Doors<'a> {
+    /// Credential that sessions need.
+    pub(super) auth: &'a Auth,
+    /// True if the operator passed `--insecure`.
+    pub(super) is_insecure: bool,
+}
+
+/// A door.
+pub(super) enum Door<'a> {
+    /// The value of an option, `--listen` or `--admin`.
+    Option(&'a str, &'a Listen),
+    /// A socket from systemd, bound to this address; `None` for a Unix socket.
+    Inherited(Option<SocketAddr>),
+}
+
+impl Doors<'_> {
+    /// Checks a door for sessions.
+    ///
+    /// # Errors
+    /// Other machines can reach it, and everyone could connect.
+    pub(super) fn check_sessions(&self, door: &Door<'_>) -> Result<(), Usage> {
+        if *self.auth != Auth::None {
+            return Ok(());
+        }
+        self.check(
+            door,
+            "require a credential with --auth token or --auth jwt, or add --insecure if a proxy in front requires one",
+        )
     }
-    // A name that cannot be resolved cannot be bound either: that is an error of its own.
-    let Ok(mut addresses) = address.to_socket_addrs() else { return Ok(()) };
-    match addresses.all(|address| address.ip().to_canonical().is_loopback()) {
-        true => Ok(()),
-        false => wrong(format!(
-            "--listen {address} lets in everyone who can reach it; require a credential with --auth token or \
-             --auth jwt, or add --insecure if a proxy in front requires one"
-        )),
+
+    /// Checks the door of the operator, which never asks for a credential.
+    ///
+    /// # Errors
+    /// Other machines can reach it.
+    pub(super) fn check_admin(&self, door: &Door<'_>) -> Result<(), Usage> {
+        self.check(
+            door,
+            "give an address of this machine such as 127.0.0.1:9090, or add --insecure if a firewall protects it",
+        )
+    }
+
+    fn check(&self, door: &Door<'_>, advice: &str) -> Result<(), Usage> {
+        if self.is_insecure || door.is_local() {
+            return Ok(());
+        }
+        wrong(format!("{door} lets in everyone who can reach it; {advice}"))
+    }
+}
+
+impl Door<'_> {
+    /// True if only this machine can reach it.
+    fn is_local(&self) -> bool {
+        let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+        match self {
+            Door::Option(_, Listen::Unix(_)) | Door::Inherited(None) => true,
+            // A name that cannot be resolved cannot be bound either: that is an error of its own.
+            Door::Option(_, Listen::Tcp(address)) => {
+                address.to_socket_addrs().map_or(true, |mut addresses| addresses.all(is_loopback))
+            }
+            Door::Inherited(Some(address)) => is_loopback(*address),
+        }
+    }
+}
+
+impl fmt::Display for Door<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Door::Option(name, listen) => write!(f, "{name} {listen}"),
+            Door::Inherited(Some(address)) => write!(f, "the socket {address} of LISTEN_FDS"),
+            Door::Inherited(None) => f.write_str("the Unix socket of LISTEN_FDS"),
+        }
     }
 }
 
@@ -67,7 +123,7 @@ pub(super) fn check_exposure(listen: &Listen, admission: &Admission, is_insecure
 mod tests {
     use super::super::tests::{Env, error, serve_with};
     use super::*;
-    use aloud::settings::{AllowOrigin, TrustedProxy};
+    use aloud::settings::{Admission, AllowOrigin, TrustedProxy};
     use std::time::Duration;
 
     fn admission(args: &[&str], env: Env) -> Admission {
@@ -153,22 +209,48 @@ mod tests {
         }
     }
 
+    fn is_open(auth: &Auth, is_meant: bool, door: &Door<'_>) -> bool {
+        is_meant || *auth != Auth::None || door.is_local()
+    }
+
     #[test]
     fn an_open_door_has_to_be_meant() {
         let check = |listen: &str, auth: Auth, is_meant| {
-            let admission = Admission::default().with(|a| a.auth = auth);
-            check_exposure(&listen.parse().unwrap(), &admission, is_meant)
+            let doors = Doors { auth: &auth, is_insecure: is_meant };
+            let inherited = Door::Inherited(listen.parse().ok());
+            let parsed = listen.parse().unwrap();
+            let (door, admin) = (Door::Option("--listen", &parsed), Door::Option("--admin", &parsed));
+            if listen.parse::<SocketAddr>().is_ok() || listen.starts_with("unix:") {
+                let doors = [doors.check_sessions(&inherited), doors.check_admin(&inherited)];
+                // An inherited socket is judged as an address of an option is.
+                assert_eq!(doors[0].is_ok(), is_open(&auth, is_meant, &door), "{listen}");
+                assert_eq!(doors[1].is_ok(), is_open(&Auth::None, is_meant, &door), "{listen}");
+            }
+            (doors.check_sessions(&door), doors.check_admin(&admin))
         };
         for inside in
             ["127.0.0.1:80", "127.8.8.8:0", "[::1]:80", "[::ffff:127.0.0.1]:80", "localhost:80", "unix:/x"]
         {
-            assert_eq!(check(inside, Auth::None, false), Ok(()), "{inside}");
+            assert_eq!(check(inside, Auth::None, false), (Ok(()), Ok(())), "{inside}");
         }
-        for outside in ["0.0.0.0:80", "[::]:80", "192.0.2.1:80", "[::ffff:192.0.2.1]:80"] {
-            let error = check(outside, Auth::None, false).unwrap_err().to_string();
-            assert!(error.contains(outside) && error.contains("--insecure"), "{error}");
-            assert_eq!(check(outside, Auth::None, true), Ok(()), "{outside}");
-            assert_eq!(check(outside, Auth::Tokens("t".into()), false), Ok(()), "{outside}");
+        for outside in ["0.0.0.0:80", "[::]:80", "192.0.2.1:80", "[::ffff:192.0.2.1]:80", "[fe80::1]:80"] {
+            let (sessions, admin) = check(outside, Auth::None, false);
+            for (error, option) in [(sessions.unwrap_err(), "--listen"), (admin.unwrap_err(), "--admin")] {
+                let error = error.to_string();
+                assert!(
+                    error.contains(&format!("{option} {outside} ")) && error.contains("--insecure"),
+                    "{error}"
+                );
+            }
+            assert_eq!(check(outside, Auth::None, true), (Ok(()), Ok(())), "{outside}");
+            // A credential protects sessions, and nothing protects the operator's door.
+            let (sessions, admin) = check(outside, Auth::Tokens("t".into()), false);
+            assert!(sessions.is_ok() && admin.is_err(), "{outside}");
+            let error = Doors { auth: &Auth::None, is_insecure: false }
+                .check_sessions(&Door::Inherited(Some(outside.parse().unwrap())))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(&format!("the socket {outside} of LISTEN_FDS")), "{error}");
         }
         assert!(serve_with(&["--insecure"], &[]).is_insecure);
         assert!(!serve_with(&[], &[("ALOUD_INSECURE", "1")]).is_insecure);

@@ -1,7 +1,7 @@
 //! Engines outside of this process: their options, and how to make them.
 
 use super::Source;
-use super::options::ENGINE_KEY;
+use super::options;
 use super::parse::{Usage, wrong};
 use aloud::setting::Group;
 use aloud::tts::upstream::ResponseFormat;
@@ -113,6 +113,7 @@ impl Foreign {
             idle: self.idle.unwrap_or(default.idle),
             total: self.total.unwrap_or(default.total),
             command: default.command,
+            hidden_variables: options::SECRETS.iter().map(|secret| secret.variable.to_owned()).collect(),
         }
     }
 }
@@ -219,18 +220,20 @@ impl Source<'_> {
         Ok(Remote {
             url,
             model: self.value("engine-model")?,
-            key: self.key("engine-key-file", ENGINE_KEY)?,
+            key: self.key("engine-key-file")?,
             response: self.choice_or_default("engine-format", ResponseFormat::from_name)?,
             connect: self.value("engine-connect-ms")?,
             attempts: self.value("engine-attempts")?,
         })
     }
 
-    /// A key: from the file that the option names, or else from the variable.
-    pub(super) fn key(&self, option: &str, variable: &str) -> Result<Option<Key>, Usage> {
+    /// A secret: from the file that the option names, or else from its variable.
+    pub(super) fn key(&self, option: &str) -> Result<Option<Key>, Usage> {
         if let Some((_, file)) = self.text(option)? {
             return Ok(Some(Key::File(file.into())));
         }
+        let secret = options::SECRETS.iter().find(|secret| secret.file_option == option);
+        let variable = secret.expect("a secret with this option").variable;
         let key = self.variable(variable).map(|key| Secret::new(&key)).transpose();
         Ok(key.map_err(|why| Usage(format!("{variable} is no key: {why}")))?.map(Key::Given))
     }

@@ -6,8 +6,10 @@
 
 use super::{LogFormat, Logging};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
+use std::ops::RangeInclusive;
 use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -206,7 +208,7 @@ impl Record {
                     // Writing to a string does not fail.
                     let _ = match value {
                         Value::String(text) if is_word(text) => write!(line, " {name}={text}"),
-                        value => write!(line, " {name}={value}"),
+                        value => write!(line, " {name}={}", visible_json(&value.to_string())),
                     };
                 }
                 line.push('\n');
@@ -219,7 +221,7 @@ impl Record {
                 object.insert("target".to_owned(), self.target.into());
                 object.insert("message".to_owned(), self.message.into());
                 object.extend(self.fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
-                format!("{}\n", Value::Object(object))
+                format!("{}\n", visible_json(&Value::Object(object).to_string()))
             }
         }
     }
@@ -256,16 +258,61 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(is_plain)
 }
 
-/// Escapes line ends and terminal commands, so that the text is one line.
-fn printable(message: &str) -> String {
+/// Escapes line ends, terminal commands and other invisible characters, so that the text is one line and looks
+/// like what it is.
+pub(crate) fn printable(message: &str) -> String {
     let mut line = String::with_capacity(message.len());
     for c in message.chars() {
-        match c.is_control() {
-            true => line.extend(c.escape_default()),
-            false => line.push(c),
+        match is_visible(c) {
+            true => line.push(c),
+            false => line.extend(c.escape_default()),
         }
     }
     line
+}
+
+/// The same for JSON, whose strings have escapes of their own. A reader gets the original characters.
+fn visible_json(json: &str) -> Cow<'_, str> {
+    if json.chars().all(is_visible) {
+        return json.into();
+    }
+    let mut line = String::with_capacity(json.len() + 64);
+    for c in json.chars() {
+        match is_visible(c) {
+            true => line.push(c),
+            false => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing to a string does not fail.
+                    let _ = write!(line, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    line.into()
+}
+
+/// True if a character shows as itself: it is no control character of C0 or C1, turns no text around, and has
+/// a width. The standard library escapes most others; a few marks and letters without a width are left.
+fn is_visible(c: char) -> bool {
+    const BLANK: [RangeInclusive<char>; 9] = [
+        '\u{34f}'..='\u{34f}',
+        '\u{115f}'..='\u{1160}',
+        '\u{17b4}'..='\u{17b5}',
+        '\u{180b}'..='\u{180f}',
+        '\u{2800}'..='\u{2800}',
+        '\u{3164}'..='\u{3164}',
+        '\u{fe00}'..='\u{fe0f}',
+        '\u{ffa0}'..='\u{ffa0}',
+        '\u{e0000}'..='\u{e0fff}',
+    ];
+    if c.is_ascii() {
+        return !c.is_ascii_control();
+    }
+    // Behind another character, combining marks count as printable.
+    let mut pair = [b'a'; 5];
+    let length = 1 + c.encode_utf8(&mut pair[1..]).len();
+    let is_printed = std::str::from_utf8(&pair[..length]).is_ok_and(|pair| pair.escape_debug().count() == 2);
+    is_printed && !BLANK.iter().any(|range| range.contains(&c))
 }
 
 /// Formats a time as UTC with milliseconds (RFC 3339).
@@ -331,6 +378,76 @@ mod tests {
         assert_eq!(value["target"], "aloud::server");
         assert_eq!(value["message"], "session \"ended\"\u{1b}[2J");
         assert_eq!((&value["reason"], &value["streams"]), (&"Two words\n".into(), &3.into()));
+    }
+
+    #[test]
+    fn invisible_characters_are_escaped_in_either_format() {
+        let invisible = [
+            "\0",
+            "\n",
+            "\r",
+            "\t",
+            "\u{1b}",
+            "\u{7f}",
+            "\u{80}",
+            "\u{85}",
+            "\u{9b}",
+            "\u{9f}",
+            "\u{a0}",
+            "\u{ad}",
+            "\u{34f}",
+            "\u{61c}",
+            "\u{115f}",
+            "\u{180e}",
+            "\u{200b}",
+            "\u{200d}",
+            "\u{200e}",
+            "\u{200f}",
+            "\u{2028}",
+            "\u{2029}",
+            "\u{202a}",
+            "\u{202b}",
+            "\u{202c}",
+            "\u{202d}",
+            "\u{202e}",
+            "\u{2060}",
+            "\u{2066}",
+            "\u{2067}",
+            "\u{2068}",
+            "\u{2069}",
+            "\u{206f}",
+            "\u{2800}",
+            "\u{3000}",
+            "\u{3164}",
+            "\u{feff}",
+            "\u{fff9}",
+            "\u{ffa0}",
+            "\u{e000}",
+            "\u{fdd0}",
+            "\u{1d173}",
+            "\u{e0001}",
+            "\u{e0041}",
+            "\u{e0100}",
+            "\u{10ffff}",
+        ];
+        for text in invisible {
+            for format in [LogFormat::Text, LogFormat::Json] {
+                let mut record = Record::new(Level::INFO, "aloud");
+                record.message = format!("a{text}b");
+                record.fields = vec![("reason", format!("c{text}d").into()), ("word", text.into())];
+                let line = record.line(format, UNIX_EPOCH);
+                assert!(!line.trim_end_matches('\n').contains(text), "{line:?}");
+                if format == LogFormat::Json {
+                    let value: Value = serde_json::from_str(&line).unwrap();
+                    assert_eq!(
+                        (&value["message"], &value["reason"]),
+                        (&format!("a{text}b").into(), &format!("c{text}d").into())
+                    );
+                }
+            }
+        }
+        let visible = "Gr\u{fc}\u{df} Gott \u{939}\u{93f}\u{928}\u{94d}\u{926}\u{940} e\u{301} \u{65e5}\u{672c} \u{1f375} \u{5e9}\u{5dc} \u{2026}";
+        assert_eq!((&*printable(visible), &*visible_json(visible)), (visible, visible));
     }
 
     #[test]

@@ -21,11 +21,13 @@ mod say;
 mod systemd;
 mod threads;
 
+pub(crate) use lines::printable;
 pub(crate) use parse::{Usage, warnings};
 
+use admission::Doors;
 use aloud::audio::Encoding;
 use aloud::setting::{BENCH, ECHO, Group, SAY, SERVE, Setting};
-use aloud::settings::Listen;
+use aloud::settings::{AllowHost, Listen};
 use aloud::{Config, PATH, Service, TextSource};
 use engine::{Engine, Foreign, Key};
 use model::Llm;
@@ -136,6 +138,8 @@ pub(crate) enum Via {
 pub(crate) struct Echo {
     pub(crate) listen: Listen,
     pub(crate) max_message_bytes: usize,
+    /// Hosts that the echo answers for on this machine.
+    pub(crate) hosts: Vec<AllowHost>,
 }
 
 impl Command {
@@ -153,15 +157,19 @@ impl Command {
             Command::Bench(asked) => bench::bench(&asked),
             Command::Serve(serve) => {
                 let Serve { listen, warms_up, is_insecure, operation, settings } = *serve;
-                admission::check_exposure(&listen, &settings.config.admission, is_insecure)?;
+                let auth = settings.config.admission.auth.clone();
+                let doors = Doors { auth: &auth, is_insecure };
                 let service = run::service(&settings, settings.config.clone(), run::engine(&settings)?)?;
-                run::serve(&listen, &service, run::threads(settings.threads), warms_up, &operation, warnings)
+                let threads = run::threads(settings.threads);
+                run::serve(&listen, Some(&doors), &service, threads, warms_up, &operation, warnings)
             }
-            Command::Echo(Echo { listen, max_message_bytes }) => {
+            Command::Echo(Echo { listen, max_message_bytes, hosts }) => {
                 let mut config = Config::default();
                 config.max_message_bytes = max_message_bytes;
+                config.admission.hosts = hosts;
                 let (service, operation) = (Service::echo(config)?, Operation::default());
-                run::serve(&listen, &service, run::threads(None), false, &operation, warnings)
+                // An echo has nothing to protect.
+                run::serve(&listen, None, &service, run::threads(None), false, &operation, warnings)
             }
         }
     }
@@ -206,7 +214,8 @@ pub(crate) fn parse(
         ECHO => {
             given.no_words(ECHO)?;
             let max_message_bytes = given.value_or_default("max-message-bytes")?;
-            Ok(Command::Echo(Echo { listen: given.value_or_default("listen")?, max_message_bytes }))
+            let hosts = given.value("host")?.unwrap_or_default();
+            Ok(Command::Echo(Echo { listen: given.value_or_default("listen")?, max_message_bytes, hosts }))
         }
         SERVE => Ok(Command::Serve(Box::new(given.serve()?))),
         name => pages::print(name, &given).map(Command::Print),
@@ -287,7 +296,7 @@ impl Source<'_> {
             }
             None => Via::Own(Box::new(self.settings(false)?)),
             Some(url) => {
-                token = self.key("token-file", options::TOKEN)?;
+                token = self.key("token-file")?;
                 Via::Url {
                     url,
                     speed: self.value("speed")?,

@@ -2,7 +2,6 @@
 
 use super::Source;
 use super::engine::Key;
-use super::options::LLM_KEY;
 use super::parse::{Usage, wrong};
 use aloud::script::{Chat, ChatSettings, Writer};
 use aloud::setting::Group;
@@ -54,7 +53,7 @@ impl Source<'_> {
         Ok(Some(Llm {
             url,
             model,
-            key: self.key("llm-key-file", LLM_KEY)?,
+            key: self.key("llm-key-file")?,
             system_prompt: self.system_prompt()?,
             temperature: self.value("llm-temperature")?,
             max_tokens: self.value("llm-max-tokens")?,

@@ -14,19 +14,33 @@ const OWN: &[&str] = &[SERVE, SAY];
 const MILLISECONDS: &str = "milliseconds";
 const RATE: &str = "samples per second";
 
-/// A key is no option: every user of the machine can read the command line.
-pub(super) const ENGINE_KEY: &str = "ALOUD_ENGINE_KEY";
-/// See [`ENGINE_KEY`].
-pub(super) const LLM_KEY: &str = "ALOUD_LLM_KEY";
-/// See [`ENGINE_KEY`].
-pub(super) const TOKEN: &str = "ALOUD_TOKEN";
-
-/// Variables that are read and have no option.
-pub(super) const VARIABLES: [(&str, &str); 3] = [
-    (ENGINE_KEY, "The key for the speech service, in place of `--engine-key-file`."),
-    (LLM_KEY, "The key for the language model, in place of `--llm-key-file`."),
-    (TOKEN, "The token that say shows to the server at `--url`, in place of `--token-file`."),
+/// Variables that hold a secret: name, the option that names a file with it, and the meaning. A secret itself
+/// is no option: every user of the machine can read the command line. Programs that the server starts do not
+/// inherit these variables.
+pub(super) const SECRETS: [Secret; 3] = [
+    Secret {
+        variable: "ALOUD_ENGINE_KEY",
+        file_option: "engine-key-file",
+        meaning: "The key for the speech service, in place of `--engine-key-file`.",
+    },
+    Secret {
+        variable: "ALOUD_LLM_KEY",
+        file_option: "llm-key-file",
+        meaning: "The key for the language model, in place of `--llm-key-file`.",
+    },
+    Secret {
+        variable: "ALOUD_TOKEN",
+        file_option: "token-file",
+        meaning: "The token that say shows to the server at `--url`, in place of `--token-file`.",
+    },
 ];
+
+/// A secret in the environment.
+pub(super) struct Secret {
+    pub(super) variable: &'static str,
+    pub(super) file_option: &'static str,
+    pub(super) meaning: &'static str,
+}
 
 const ENGINES: &[(&str, &str)] = &[
     ("flite", "the voice inside the program"),
@@ -78,7 +92,9 @@ const OPTIONS: &[Setting] = &[
         ..choice("auth", "KIND", AUTH, Group::Access, &[SERVE])
     },
     Setting {
-        short: "Allow `--auth none` beyond this machine.",
+        short: "Let in clients of other machines without a credential.",
+        long: "Without this option the server does not start with `--auth none` on an address that other machines can \
+               reach, and with `--admin` on such an address. This holds for sockets that systemd hands over, too.",
         ..flag("insecure", Group::Access, &[SERVE])
     },
     Setting {

@@ -2,6 +2,7 @@
 //! options, and completions.
 
 use super::help::{self, About, COMMANDS, Explained};
+use super::options::Secret;
 use super::parse::{Source, Usage, nearest, utf8, wrong};
 use super::{completions, options};
 use aloud::guide::{self, TOPICS};
@@ -81,7 +82,7 @@ pub(super) fn list() -> String {
          an empty variable counts as unset. aloud warns about variables that begin with `ALOUD_` and that it \
          does not know. These have no option, because every user of the machine can read a command line:",
     );
-    for (variable, meaning) in options::VARIABLES {
+    for Secret { variable, meaning, .. } in options::SECRETS {
         page.push_str(&bullet(&format!("`{variable}`: {meaning}"), WIDTH));
     }
     for command in COMMANDS.iter().filter(|command| !options::of(command.name).is_empty()) {
@@ -164,7 +165,7 @@ pub(super) fn man() -> String {
         }
     }
     page.push_str(".SH ENVIRONMENT\nEach option names its variable. These have no option:\n");
-    for (variable, meaning) in options::VARIABLES {
+    for Secret { variable, meaning, .. } in options::SECRETS {
         page.push_str(&format!(".TP\n.B {variable}\n{}\n", roff(meaning)));
     }
     page

@@ -259,7 +259,7 @@ pub(super) fn unknown_command(name: &str) -> Usage {
 pub(crate) fn warnings(variables: impl IntoIterator<Item = OsString>) -> Vec<String> {
     let known = || options::all().filter(|option| option.has_variable).map(Setting::variable);
     let known: Vec<String> =
-        known().chain(options::VARIABLES.map(|(variable, _)| variable.to_owned())).collect();
+        known().chain(options::SECRETS.iter().map(|secret| secret.variable.to_owned())).collect();
     let mut warnings: Vec<String> = variables
         .into_iter()
         .filter_map(|variable| variable.into_string().ok())

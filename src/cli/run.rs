@@ -1,5 +1,6 @@
 //! Shared by all commands that run a server: threads, the engine, log lines, signals.
 
+use super::admission::{Door, Doors};
 use super::lines::Lines;
 use super::systemd::{self, Inherited, Sockets};
 use super::threads::Threads;
@@ -107,9 +108,11 @@ pub(super) fn service(
 
 /// Serves until the first SIGINT or SIGTERM, and then drains; a second signal ends the program at once.
 ///
+/// `doors` has the rules for addresses that other machines can reach; `None` allows all.
 /// With `warms_up` the server ends before it announces its address if the engine cannot speak.
 pub(super) fn serve(
     listen: &Listen,
+    doors: Option<&Doors<'_>>,
     service: &Service,
     threads: usize,
     warms_up: bool,
@@ -121,6 +124,9 @@ pub(super) fn serve(
     // This removes variables from the environment, and so comes before a second thread starts.
     let sockets =
         Sockets::take().map_err(|error| format!("cannot use the sockets of LISTEN_FDS: {error}"))?;
+    if let Some(doors) = doors {
+        check_exposure(doors, listen, operation.admin.as_ref(), &sockets)?;
+    }
     let threads = Threads::start(threads).map_err(|error| {
         format!(
             "cannot start {threads} threads: {error}; give fewer with --threads, or raise the limits of \
@@ -184,6 +190,30 @@ pub(super) fn serve(
     // An engine that does not stop in time is left behind.
     threads.shut_down(LAST_TASKS);
     ended
+}
+
+/// Checks every address that the server is about to accept connections on.
+///
+/// # Errors
+/// Other machines can reach one of them, and it asks for no credential.
+fn check_exposure(
+    doors: &Doors<'_>,
+    listen: &Listen,
+    admin: Option<&Listen>,
+    sockets: &Sockets,
+) -> Result<(), Box<dyn Error>> {
+    if sockets.sessions.is_empty() {
+        doors.check_sessions(&Door::Option("--listen", listen))?;
+    }
+    for socket in &sockets.sessions {
+        doors.check_sessions(&socket.door()?)?;
+    }
+    match (&sockets.admin, admin) {
+        (Some(socket), _) => doors.check_admin(&socket.door()?)?,
+        (None, Some(admin)) => doors.check_admin(&Door::Option("--admin", admin))?,
+        (None, None) => {}
+    }
+    Ok(())
 }
 
 fn notify_systemd(state: &str) {

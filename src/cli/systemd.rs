@@ -1,6 +1,7 @@
 //! systemd's side of a service: sockets that it has bound (sd_listen_fds(3)), and messages about the
 //! state of the program (sd_notify(3)). Other programs with the same interface work as well.
 
+use super::admission::Door;
 use listenfd::ListenFd;
 use std::io;
 use std::net::TcpListener;
@@ -13,6 +14,19 @@ const ADMIN: &str = "admin";
 pub(super) enum Inherited {
     Tcp(TcpListener),
     Unix(UnixListener),
+}
+
+impl Inherited {
+    /// The address that the socket is bound to.
+    ///
+    /// # Errors
+    /// The system does not tell it.
+    pub(super) fn door(&self) -> io::Result<Door<'static>> {
+        Ok(match self {
+            Inherited::Tcp(socket) => Door::Inherited(Some(socket.local_addr()?)),
+            Inherited::Unix(_) => Door::Inherited(None),
+        })
+    }
 }
 
 /// Sockets from systemd.

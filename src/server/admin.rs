@@ -3,6 +3,8 @@
 
 use super::listen::{BindError, Listener, Socket};
 use super::metrics;
+use super::muted::{self, Muted, Words};
+use super::routes::refused;
 use super::service::Service;
 use crate::settings::Listen;
 use http_body_util::Full;
@@ -14,7 +16,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::fmt;
-use std::future::{Future, pending, ready};
+use std::future::{Future, pending, poll_fn, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +48,8 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// - `/readyz`: 200 while new sessions are welcome, and 503 with the reasons while they are not;
 /// - `/metrics`: the metrics of the service, in the text format of Prometheus (0.0.4).
 ///
-/// It asks for no credential: bind it to an address that only the operator can reach. While the engine
+/// It asks for no credential: bind it to an address that only the operator can reach. On a loopback address
+/// and on a Unix socket it checks the host of a request as a [`Server`](crate::Server) does. While the engine
 /// fails, it is asked for a word every 10 s, so that `/readyz` recovers with it.
 ///
 /// ```
@@ -99,6 +102,7 @@ impl Admin {
     }
 
     fn on(listener: Listener, service: Service) -> Admin {
+        let service = service.behind(listener.is_local());
         Admin { listener, desk: Desk { service, counters: Arc::default() } }
     }
 
@@ -172,20 +176,35 @@ async fn answer<S, P>(socket: S, desk: Desk, _place: P)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let words = Arc::new(Words::default());
+    let ours = Arc::clone(&words);
     let answer = service_fn(move |request: Request<Incoming>| {
-        ready(Ok::<_, Infallible>(desk.answer(request.method(), request.uri().path())))
+        ours.answer();
+        ready(Ok::<_, Infallible>(desk.answer(&request)))
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .keep_alive(false)
         .half_close(true)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(socket), answer);
+        .serve_connection(TokioIo::new(Muted::new(socket, Arc::clone(&words))), answer);
     // A client that is late, or does not read, is dropped.
-    let _ = timeout(PATIENCE, connection).await;
+    let served = timeout(PATIENCE, poll_fn(|cx| connection.poll_without_shutdown(cx))).await;
+    let mut socket = connection.into_parts().io.into_inner().socket;
+    let refusal = served.ok().and_then(Result::err).and_then(|error| words.refusal(&error));
+    match refusal {
+        Some(refusal) => super::http1::close(&mut socket, &muted::written(&refusal)).await,
+        // Fails if the client has gone.
+        None => _ = timeout(PATIENCE, poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx))).await,
+    }
 }
 
 impl Desk {
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        // The listener is known, and so the peer does not matter.
+        if let Err(rejection) = self.service.check_host(request, None) {
+            return refused(&rejection);
+        }
+        let (method, path) = (request.method(), request.uri().path());
         if !matches!(path, "/healthz" | "/readyz" | "/metrics") {
             return response(
                 StatusCode::NOT_FOUND,

@@ -4,6 +4,7 @@
 //! A connection that begins with a whole and good handshake is answered here. hyper serves the others,
 //! until a handshake is accepted and hyper gives the socket back.
 
+use super::muted::{self, Muted, Words};
 use super::opening::{self, Handshake, Kind, Rewound, stopped};
 use super::routes::Answer;
 use super::service::Service;
@@ -11,6 +12,7 @@ use super::transport::Transport;
 use super::upgrade::{self, Admitted};
 use crate::access::ClientId;
 use crate::deadline::pass;
+use crate::ws::handshake::Rejection;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -36,8 +38,6 @@ const MAX_HEAD_BYTES: usize = 256 * 1024;
 /// Time for which, and bytes that, a refused peer may still send before its connection is dropped.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
-
-const TOO_LATE: &str = "The request took too long to arrive; connect again and send it at once.\n";
 
 /// A connection that was answered with 101.
 pub(super) struct Accepted<S> {
@@ -113,10 +113,12 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
     service: &Service,
 ) -> Option<Accepted<S>> {
     let patience = service.config().handshake_timeout;
+    let words = Arc::new(Words::default());
     let progress = Arc::new(Mutex::new(Progress { since, prepared, accepted: None }));
     let answer = {
-        let (service, progress) = (service.clone(), Arc::clone(&progress));
+        let (service, progress, words) = (service.clone(), Arc::clone(&progress), Arc::clone(&words));
         service_fn(move |request: Request<Incoming>| {
+            words.answer();
             let mut progress = lock(&progress);
             let answer = match progress.prepared.take() {
                 Some(response) => Answer::Response(response),
@@ -140,9 +142,10 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
         // A peer that has shut down its writing side still gets its answer.
         .half_close(true)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(socket), answer);
+        .serve_connection(TokioIo::new(Muted::new(socket, Arc::clone(&words))), answer);
     let mut is_late = false;
     let mut has_failed = false;
+    let mut refusal = None;
     {
         let mut stop = pin!(stopped(&mut stopping));
         let mut timer = pin!(pass(since + patience));
@@ -153,7 +156,8 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
                     if let Err(error) = &served
                         && error.is_parse()
                     {
-                        count_refused(service, peer, answered(error), error);
+                        count_refused(service, peer, muted::refusal(error).status.as_u16(), error);
+                        refusal = words.refusal(error);
                     }
                     has_failed = served.is_err();
                     break;
@@ -177,7 +181,7 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
     drop(stopping);
     let parts = connection.into_parts();
     // hyper has read the first bytes into its buffer; the rest is still in the socket.
-    let Rewound { mut socket, .. } = parts.io.into_inner();
+    let Rewound { mut socket, .. } = parts.io.into_inner().socket;
     let accepted = lock(&progress).accepted.take().filter(|_| !is_late && !has_failed);
     if let Some(admitted) = accepted {
         return Some(Accepted { socket, answer: Vec::new(), early: parts.read_buf, admitted });
@@ -185,11 +189,13 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
     // hyper takes bytes out of its buffer only with a complete head, so the buffer holds the beginning
     // of one. Empty lines in front of a request do not count (RFC 9112 §2.2).
     let has_begun = parts.read_buf.iter().any(|byte| !b"\r\n".contains(byte));
-    let last_words = if is_late && has_begun { request_timeout() } else { String::new() };
-    if !last_words.is_empty() {
-        count_refused(service, peer, 408, &TOO_LATE.trim_end());
+    if is_late && has_begun {
+        let too_late = Rejection::too_late();
+        count_refused(service, peer, too_late.status.as_u16(), &too_late.message);
+        refusal = Some(too_late);
     }
-    let _: Result<io::Result<()>, _> = timeout(LINGER, close(&mut socket, last_words.as_bytes())).await;
+    let last_words = refusal.as_ref().map(muted::written).unwrap_or_default();
+    close(&mut socket, &last_words).await;
     None
 }
 
@@ -203,27 +209,18 @@ fn count_refused(service: &Service, peer: Option<IpAddr>, status: u16, why: &dyn
     tracing::debug!("refused {}: {status}: {why}", ClientId::of_address(peer));
 }
 
-/// Status of hyper's answer to a request that it could not read.
-fn answered(error: &hyper::Error) -> u16 {
-    match error.is_parse_too_large() {
-        // Only the text of the error tells the target from the headers.
-        true if error.to_string().contains("URI") => 414,
-        true => 431,
-        false => 400,
-    }
-}
-
-fn request_timeout() -> String {
-    format!(
-        "HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n{TOO_LATE}",
-        TOO_LATE.len()
-    )
-}
-
 /// Closes a connection so that the last answer arrives. Closing it while bytes of the peer are unread
 /// would reset it, and the peer's system may then discard the answer (RFC 9112 §9.6).
-async fn close<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S, mut last_words: &[u8]) -> io::Result<()> {
+/// The peer has [`LINGER`] to take it.
+pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S, last_words: &[u8]) {
+    // A peer that has gone, or does not read, is not waited for.
+    let _: Result<io::Result<()>, _> = timeout(LINGER, close_with(socket, last_words)).await;
+}
+
+async fn close_with<S>(socket: &mut S, mut last_words: &[u8]) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     while !last_words.is_empty() {
         let count = poll_fn(|cx| Pin::new(&mut *socket).poll_write(cx, last_words)).await?;
         last_words = &last_words[count..];

@@ -82,6 +82,16 @@ impl Listener {
         }
     }
 
+    /// True if only this machine can reach the socket.
+    pub(super) fn is_local(&self) -> bool {
+        match self {
+            Listener::Unix(..) => true,
+            Listener::Tcp(listener) => {
+                listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback())
+            }
+        }
+    }
+
     pub(super) fn address(&self) -> String {
         match self {
             Listener::Unix(_, Some(path)) => format!("unix:{}", path.0.display()),

@@ -22,7 +22,8 @@ const STEP_BYTES: u64 = 64 * 1024;
 
 /// The last of each is what everything else counts as.
 const STATUSES: &[&str] = &[
-    "101", "400", "401", "403", "404", "405", "408", "413", "414", "426", "429", "431", "500", "503", "other",
+    "101", "400", "401", "403", "404", "405", "408", "413", "414", "421", "426", "429", "431", "500", "503",
+    "other",
 ];
 const SOURCES: &[&str] = &["verbatim", "llm", "append", "other"];
 const ENGINE_CODES: &[&str] = &[

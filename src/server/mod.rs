@@ -15,6 +15,7 @@ mod http2;
 mod link;
 mod listen;
 mod metrics;
+mod muted;
 mod opening;
 mod pace;
 mod report;
@@ -108,6 +109,7 @@ impl Server {
     }
 
     fn on(listener: Listener, service: Service, is_inherited: bool) -> Server {
+        let service = service.behind(listener.is_local());
         Server { listener, service, is_inherited, runtimes: Vec::new() }
     }
 

@@ -3,6 +3,7 @@
 use super::service::Service;
 use super::upgrade::{self, Admitted};
 use super::web;
+use crate::access::host::{self, Unnamed};
 use crate::access::{Pass, Visitor};
 use crate::session::message::{PATH, SUBPROTOCOL};
 use crate::ws::handshake::{self, Rejection};
@@ -35,13 +36,22 @@ pub(super) enum Answer {
 }
 
 fn visitor<B>(request: &Request<B>, peer: Option<IpAddr>) -> Visitor<'_> {
-    Visitor { peer, headers: request.headers(), query: request.uri().query() }
+    let host = named(request).unwrap_or_default();
+    Visitor { peer, headers: request.headers(), host, query: request.uri().query() }
+}
+
+fn named<B>(request: &Request<B>) -> Result<Option<&str>, Unnamed> {
+    host::named(request.version(), request.uri(), request.headers())
 }
 
 impl Service {
     /// Answers a request of the peer at this address.
     pub(super) fn answer<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> Answer {
         let shared = &self.shared;
+        if let Err(rejection) = self.check_host(request, peer) {
+            shared.telemetry.shook_hands(rejection.status.as_u16());
+            return Answer::Response(self.refuse(request, peer, &rejection));
+        }
         if !shared.echoes {
             if let Some(response) = web::answer(request, shared.config.demo) {
                 return Answer::Response(response);
@@ -58,6 +68,23 @@ impl Service {
         match admitted {
             Ok((response, admitted)) => Answer::Upgrade(response, admitted),
             Err(rejection) => Answer::Response(self.refuse(request, peer, &rejection)),
+        }
+    }
+
+    /// Checks that a request names one host, and one that this server answers for.
+    ///
+    /// # Errors
+    /// The refusal: 400 or 421.
+    pub(super) fn check_host<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> Result<(), Rejection> {
+        let host = named(request).map_err(|Unnamed| match request.version() {
+            Version::HTTP_2 => {
+                Rejection::bad_request("The request needs one :authority with a host name in it.")
+            }
+            _ => Rejection::bad_request("The request needs one Host header with a host name in it."),
+        })?;
+        match self.is_local(peer) {
+            true => self.shared.doorkeeper.check_host(host),
+            false => Ok(()),
         }
     }
 
@@ -157,6 +184,6 @@ fn protocol<B>(_: &Request<B>) -> Option<&str> {
     None
 }
 
-fn refused(rejection: &Rejection) -> Response<Full<Bytes>> {
+pub(super) fn refused(rejection: &Rejection) -> Response<Full<Bytes>> {
     rejection.response().map(|sentence| Full::from(Bytes::from(sentence)))
 }

@@ -23,7 +23,7 @@ use hyper::{Request, Response};
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Ready, ready};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -147,6 +147,8 @@ impl Shared {
 pub struct Service {
     pub(super) shared: Arc<Shared>,
     peer: FindPeer,
+    /// True if only this machine can reach the listener; `None` for the listener of an embedder.
+    is_local: Option<bool>,
 }
 
 /// Finds the peer's address in the extensions of a request.
@@ -229,7 +231,8 @@ impl Service {
             doorkeeper: Arc::new(doorkeeper),
             stop: watch::Sender::new(false),
         };
-        Ok(Service { shared: Arc::new(shared), peer: |extensions| extensions.get().copied() })
+        let peer: FindPeer = |extensions| extensions.get().copied();
+        Ok(Service { shared: Arc::new(shared), peer, is_local: None })
     }
 
     /// Finds the peer's address with this function. By default, the address is looked for as a
@@ -240,12 +243,28 @@ impl Service {
         self
     }
 
+    /// The same service behind a listener that only this machine can reach, or that others can reach.
+    pub(super) fn behind(self, is_local: bool) -> Service {
+        Service { is_local: Some(is_local), ..self }
+    }
+
+    /// True if the request of this peer came over a socket that only this machine can reach.
+    pub(super) fn is_local(&self, peer: Option<IpAddr>) -> bool {
+        let is_loopback = || peer.is_none_or(|peer| peer.to_canonical().is_loopback());
+        self.is_local.unwrap_or_else(is_loopback)
+    }
+
     /// Answers a request. The answer to a good opening handshake is 101, or 200 over HTTP/2; the session
     /// starts when that has left.
     ///
     /// Put the peer's [`SocketAddr`] into the request's extensions, or see
     /// [`with_peer`](Service::with_peer): log lines name the peer, and trusted proxies and limits for
     /// each client go by its address. Without an address the peer counts as a Unix socket.
+    ///
+    /// A peer with a loopback address, or without an address, gets 421 unless its request is for a name
+    /// of this machine or one of [`hosts`](crate::settings::Admission::hosts). Behind a proxy on the
+    /// same machine, list the public host there. If your server checks hosts itself, or listens for other
+    /// machines and cannot name its peers, allow [every host](crate::settings::AllowHost::Any).
     ///
     /// An embedder's server has `handshake_timeout` to send the answer and to hand over its socket.
     /// Behind that, sessions have the same deadlines as with [`Server`](crate::Server).
@@ -452,7 +471,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
     use tokio::time::timeout;
 
-    const HANDSHAKE: &str = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    const HANDSHAKE: &str = "Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
     /// A service behind a router of axum, and the address of that.

@@ -3,6 +3,7 @@
 mod config;
 
 pub use crate::access::forwarded::TrustedProxy;
+pub use crate::access::host::AllowHost;
 pub use crate::access::origin::AllowOrigin;
 #[doc(hidden)]
 pub use crate::access::rules::JWT_LEEWAY;

@@ -93,6 +93,44 @@ impl Rejection {
         Rejection::new(StatusCode::NOT_FOUND, "Nothing is served here; check the path.")
     }
 
+    /// 400: the bytes are no request of HTTP/1.1; the connection is closed.
+    pub(crate) fn unreadable() -> Rejection {
+        Rejection::bad_request(
+            "The request is not valid HTTP/1.1 (RFC 9112). This port speaks HTTP without TLS; use http:// or ws://.",
+        )
+    }
+
+    /// 408: the rest of a request did not arrive in time; the connection is closed.
+    pub(crate) fn too_late() -> Rejection {
+        let message = "The request took too long to arrive; connect again and send it at once.";
+        Rejection { close: true, ..Rejection::new(StatusCode::REQUEST_TIMEOUT, message) }
+    }
+
+    /// 414: the target is too long; the connection is closed.
+    pub(crate) fn target_too_long() -> Rejection {
+        let message = "The target of the request is too long (limit 65,534 bytes); send a shorter one.";
+        Rejection { close: true, ..Rejection::new(StatusCode::URI_TOO_LONG, message) }
+    }
+
+    /// 431: the head is too large, or has too many headers; the connection is closed.
+    pub(crate) fn head_too_large() -> Rejection {
+        let message = "The head of the request is too large (limit 256 KiB and 100 headers; 16 KiB at --admin); send \
+                       fewer and shorter headers.";
+        Rejection { close: true, ..Rejection::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message) }
+    }
+
+    /// 421: the server does not answer for this host (RFC 9110 §15.5.20).
+    pub(crate) fn misdirected(host: &str) -> Rejection {
+        const MAX_CHARS: usize = 80;
+        let shown: String = host.chars().take(MAX_CHARS).collect();
+        let cut = if shown.len() < host.len() { "…" } else { "" };
+        let message = format!(
+            "This server does not answer for the host {shown}{cut}; use localhost or 127.0.0.1. \
+             The operator can allow a host with --host."
+        );
+        Rejection::new(StatusCode::MISDIRECTED_REQUEST, message)
+    }
+
     /// 405: the path exists, but only for these methods, as the `Allow` header lists them
     /// (RFC 9110 §15.5.6).
     pub(crate) fn method_not_allowed(allow: &'static str) -> Rejection {

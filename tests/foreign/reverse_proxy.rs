@@ -301,8 +301,10 @@ async fn forwarded_headers_cannot_be_forged(kind: Kind, test: &str) {
     let Some(proxy) = Proxy::start(kind, listener.local_addr().unwrap(), 75, test).await else { return };
     for secure in [false, true] {
         let mut client = proxy.connect(secure).await;
-        let more =
-            "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: gopher\r\nOrigin: https://a.example.com\r\n";
+        let more = "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-For: 203.0.113.8, 203.0.113.9\r\n\
+             X-Forwarded-Proto: gopher\r\nX-Forwarded-Host: evil.example\r\n\
+             Forwarded: for=203.0.113.7;host=evil.example\r\nFORWARDED: for=\"_hidden\", for=203.0.113.8\r\n\
+             Origin: https://a.example.com\r\n";
         let target = format!("{}?voice=kal16&x=%2F", path());
         client.send_bytes(&opening_with(proxy.addr(secure), &target, more)).await;
         let (mut stream, _) = within(listener.accept()).await.unwrap();
@@ -312,12 +314,62 @@ async fn forwarded_headers_cannot_be_forged(kind: Kind, test: &str) {
         let header = |name: &str| head.header(name).unwrap_or_default();
         assert_eq!(header("host"), proxy.addr(secure).to_string(), "secure: {secure}");
         assert_eq!(header("x-forwarded-for"), "127.0.0.1", "secure: {secure}");
+        assert_eq!(head.header("forwarded"), None, "secure: {secure}");
+        assert_eq!(header("x-forwarded-host"), proxy.addr(secure).to_string(), "secure: {secure}");
+        assert!(!format!("{head:?}").contains("203.0.113") && !format!("{head:?}").contains("evil"), "{head:?}");
         assert_eq!(header("origin"), "https://a.example.com", "secure: {secure}");
         if secure {
             assert_eq!(header("x-forwarded-proto"), "https");
         }
         // Ends the session, so that the proxy does not wait.
         let _ = stream.shutdown().await;
+    }
+}
+
+/// A client that names other addresses gets no second quota, and pages of other hosts stay outside.
+async fn forged_headers_have_no_effect(kind: Kind, test: &str) {
+    let config = Config::default().with(|c| {
+        c.admission.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+        c.admission.max_client_connections = Some(1);
+    });
+    let server = start_with(config, Arc::new(Tone::new(FORMAT, 0.1))).await;
+    let Some(proxy) = Proxy::start(kind, server.addr, 75, test).await else { return };
+    let ask = async |more: &str| {
+        let mut client = proxy.connect(false).await;
+        client.send_bytes(&opening_with(proxy.plain, &path(), more)).await;
+        let status = client.read_head().await.status;
+        (client, status)
+    };
+    // Its client takes the one place of this address.
+    let (_open, status) = ask("").await;
+    assert_eq!(status, 101);
+    for forged in [
+        "",
+        "Forwarded: for=203.0.113.7\r\n",
+        "Forwarded: for=\"_hidden\"\r\nForwarded: for=\"\r\n",
+        "X-Forwarded-For: 203.0.113.7\r\n",
+        "X-Forwarded-For: 203.0.113.7\r\nForwarded: for=203.0.113.7\r\n",
+        "X-Forwarded-For: x\r\nForwarded: for=x, for=203.0.113.7\r\n",
+    ] {
+        assert_eq!(ask(forged).await.1, 429, "{forged}");
+    }
+    let page = "Origin: https://evil.example\r\n";
+    for forged in ["", "X-Forwarded-Host: evil.example\r\n", "Forwarded: host=evil.example\r\n"] {
+        assert_eq!(ask(&format!("{page}{forged}")).await.1, 403, "{forged}");
+    }
+}
+
+/// The proxy passes the public host on, and the server answers for the one that it was given.
+async fn public_host_has_to_be_listed(kind: Kind, test: &str) {
+    let listed = Config::default().with(|c| c.admission.hosts = vec!["speech.localhost.example".parse().unwrap()]);
+    for (config, expected) in [(Config::default(), 421), (listed, 101)] {
+        let server = start_with(config, Arc::new(Tone::new(FORMAT, 0.1))).await;
+        let Some(proxy) = Proxy::start(kind, server.addr, 75, test).await else { return };
+        let mut client = proxy.connect(false).await;
+        let head = String::from_utf8(opening_with(proxy.plain, &path(), "")).unwrap();
+        let host = "Host: speech.localhost.example";
+        client.send_bytes(head.replace(&format!("Host: {}", proxy.plain), host).as_bytes()).await;
+        assert_eq!(client.read_head().await.status, expected);
     }
 }
 
@@ -381,6 +433,7 @@ macro_rules! all_through {
             restart_of_the_server_is_reported_and_recovered,
             reload_loses_no_byte,
             forwarded_headers_cannot_be_forged,
+            forged_headers_have_no_effect,
             wss_serves_independent_clients
             $(, $more)*
         );

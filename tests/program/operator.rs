@@ -108,7 +108,7 @@ fn announced(child: &mut Child) -> SocketAddr {
 
 async fn ask(addr: SocketAddr, method: &str, path: &str) -> (u16, String) {
     let mut client = raw(addr).await;
-    client.send_bytes(format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await;
+    client.send_bytes(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await;
     let head = client.read_head().await;
     (head.status, String::from_utf8(client.read_to_close().await).unwrap())
 }
@@ -148,7 +148,7 @@ async fn admin_listener_has_three_pages_and_no_sessions() {
     client.send_bytes(&opening(addr, PATH)).await;
     assert_eq!(client.read_head().await.status, 404);
     let mut client = raw(addr).await;
-    client.send_bytes(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.send_bytes(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     let (head, _) = client.read_answer().await;
     assert_eq!(head.header("content-type").as_deref(), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert_eq!(head.header("connection").as_deref(), Some("close"));
@@ -157,7 +157,7 @@ async fn admin_listener_has_three_pages_and_no_sessions() {
     // The main listener does not have these pages.
     let server = start_with(Config::default(), Arc::new(Tone::new(FORMAT, 0.1))).await;
     let mut client = raw(server.addr).await;
-    client.send_bytes(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.send_bytes(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(client.read_answer().await.0.status, 404);
 }
 
@@ -176,7 +176,7 @@ async fn admin_listener_drops_a_silent_client() {
     // Silent clients hold all places until their deadline.
     let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
     let mut client = Raw::over(stream, Duration::from_secs(60));
-    client.send_bytes(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.send_bytes(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(client.read_head().await.status, 200);
     for mut client in silent {
         assert_eq!(client.read_to_close().await, b"");
@@ -188,7 +188,7 @@ async fn metrics_count_and_gauges_return_to_zero() {
     let server = start_with(Config::default(), Arc::new(Tone::new(FORMAT, 0.1))).await;
     let service = &server.service;
     let mut client = raw(server.addr).await;
-    client.send_bytes(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.send_bytes(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(client.read_answer().await.0.status, 404);
     client.send_bytes(b"nonsense\r\n\r\n").await;
     assert_eq!(client.read_answer().await.0.status, 400);
@@ -540,13 +540,13 @@ async fn log_of_a_refusal_is_one_line() {
     let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
     let mut refusals = 0;
     for (request, status, expected) in [
-        ("GET /elsewhere HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 404, "404 Not Found: "),
+        ("GET /elsewhere HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 404, "404 Not Found: "),
         (
             good.replace("GET", "POST"),
             405,
             "405 Method Not Allowed: The method is not allowed here; use GET.",
         ),
-        (format!("GET {PATH} HTTP/1.1\r\nHost: a\r\n\r\n"), 426, "426 Upgrade Required: "),
+        (format!("GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n"), 426, "426 Upgrade Required: "),
         (good.replace("Version: 13", "Version: 8"), 426, "426 Upgrade Required: "),
         (good.replace(key, "X: y"), 400, "400 Bad Request: "),
         (with("Origin: https://evil.example"), 403, "403 Forbidden: Pages of this origin may not"),

@@ -360,6 +360,26 @@ async fn command_arguments_are_filled_in() {
     }
 }
 
+#[tokio::test]
+async fn command_does_not_inherit_hidden_variables() {
+    let stage = Stage::new();
+    // Cargo sets both for tests.
+    for hidden in
+        [&["CARGO_MANIFEST_DIR"][..], &["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "ALOUD_NO_SUCH"], &[]]
+    {
+        let script = stage.settings("env >said; cat voice.raw");
+        let hidden_variables = hidden.iter().map(|&name| name.to_owned()).collect();
+        let _watch = stage.watch();
+        let engine = Command::new(Settings { hidden_variables, ..script }).unwrap();
+        assert_eq!(heard(engine.speak(utterance("One."))).await.1, None);
+        let said = std::fs::read_to_string(stage.0.join("said")).unwrap();
+        let has = |name: &str| said.lines().any(|line| line.starts_with(&format!("{name}=")));
+        for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "PATH"] {
+            assert_eq!(has(name), !hidden.contains(&name), "{name} {hidden:?}");
+        }
+    }
+}
+
 #[test]
 fn command_that_cannot_run_is_refused_with_a_sentence() {
     let table = [
@@ -379,6 +399,8 @@ fn command_that_cannot_run_is_refused_with_a_sentence() {
         ("sh a | sox", "`|` needs a shell, but the command runs without one; write sh -c"),
         ("sh a 2>&1", "`2>&1` needs a shell"),
         ("sh {voice}", "there are no voices"),
+        ("sh -c 'espeak-ng \"{text}\" | sox'", "sh -c '… \"$1\"' sh {text}"),
+        ("/usr/bin/env bash -ec 'x {text}'", "{text} stands inside of code that bash runs"),
     ];
     for (command, expected) in table {
         let error = Command::new(Settings::new(command)).unwrap_err().to_string();

@@ -995,7 +995,7 @@ async fn drain_refuses_a_handshake_in_progress() {
     begun.send_bytes(&bytes[..20]).await;
     let mut silent = raw(server.addr).await;
     let mut answered = raw(server.addr).await;
-    answered.send_bytes(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    answered.send_bytes(b"GET /no HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(answered.read_answer().await.0.status, 404);
     // The server has accepted the earlier connections too.
     let (_streaming, _sink) = speaking(&server, &mut asked).await;
@@ -1043,7 +1043,7 @@ async fn drain_refuses_a_handshake_on_a_kept_connection() {
         http1::Builder::new().serve_connection(TokioIo::new(socket), serving).with_upgrades().await
     });
     let mut client = raw(addr).await;
-    client.send_bytes(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.send_bytes(b"GET /no HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(client.read_answer().await.0.status, 404);
     within(service.stop()).await;
     for _ in 0..2 {

@@ -4,7 +4,7 @@ use crate::support::{self, Raw, Running, raw, start, within};
 use std::time::Duration;
 
 const SAMPLE: &str = "GET /api/session/ws HTTP/1.1\r\n\
-    Host: server.example.com\r\n\
+    Host: localhost\r\n\
     Upgrade: websocket\r\n\
     Connection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -26,7 +26,7 @@ fn with(line: &str, replacement: &str) -> Vec<u8> {
 
 /// The sample with these additional lines.
 fn and(lines: &str) -> Vec<u8> {
-    with("Host", &format!("Host: server.example.com\r\n{lines}"))
+    with("Host", &format!("Host: localhost\r\n{lines}"))
 }
 
 async fn expect_101(client: &mut Raw, name: &str) -> support::Head {
@@ -122,8 +122,8 @@ async fn request_that_is_malformed_is_refused_and_closed() {
         ("two keys, not the same", and("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="), 400),
         ("two keys in a line", with("Sec-WebSocket-Key", &format!("Sec-WebSocket-Key: {KEY}, {KEY}")), 400),
         ("no host", with("Host", ""), 400),
-        ("two hosts", and("Host: server.example.com"), 400),
-        ("two hosts, not the same", and("Host: other.example.com"), 400),
+        ("two hosts", and("Host: localhost"), 400),
+        ("two hosts, not the same", and("Host: 127.0.0.1"), 400),
         ("upgrade not in Connection", with("Connection", ""), 400),
         ("Connection without Upgrade", with("Upgrade", ""), 400),
         ("folded header", and("X-Folded: a\r\n b"), 400),
@@ -168,8 +168,98 @@ async fn request_that_is_malformed_is_refused_and_closed() {
         let (head, body) = client.read_answer().await;
         assert_eq!(head.status, status, "{name}: {head:?} {body}");
         assert_eq!(head.header("connection").as_deref(), Some("close"), "{name}: {head:?}");
+        is_a_sentence(&head, &body, name);
         assert_eq!(client.read_to_close().await, b"", "{name}");
     }
+}
+
+fn is_a_sentence(head: &support::Head, body: &str, name: &str) {
+    assert_eq!(head.header("content-type").as_deref(), Some("text/plain; charset=utf-8"), "{name}");
+    assert!(head.header("date").is_some(), "{name}: {head:?}");
+    assert!(
+        body.len() > 40 && body.ends_with(".\n") && body.trim_end().lines().count() == 1,
+        "{name}: {body:?}"
+    );
+}
+
+/// The sentence comes behind earlier answers on the same connection, however the bytes are split.
+#[tokio::test]
+async fn unreadable_request_behind_others_gets_a_sentence() {
+    let server = server().await;
+    let plain = "GET /api/session/ws HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let page = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let head = "HEAD /aloud.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let post = "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello";
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "y".repeat(100_000));
+    let many = format!("GET / HTTP/1.1\r\n{}", "X: y\r\n".repeat(200));
+    for (last, status) in [
+        ("nonsense\r\n\r\n", 400),
+        ("GET / HTTP/3.7\r\n\r\n", 400),
+        (&long, 414),
+        (&format!("{many}\r\n"), 431),
+    ] {
+        for first in [&[plain][..], &[page], &[head, plain], &[post, page], &[plain, plain, page, page]] {
+            for is_split in [false, true] {
+                let mut client = raw(server.addr).await;
+                let all = format!("{}{last}", first.concat());
+                if is_split {
+                    // After each answer.
+                    client.send_bytes(first[0].as_bytes()).await;
+                } else {
+                    client.send_bytes(all.as_bytes()).await;
+                }
+                for (at, request) in first.iter().enumerate() {
+                    if request.starts_with("HEAD") {
+                        assert_eq!(client.read_head().await.status, 200);
+                    } else {
+                        let expected = match *request {
+                            r if r == plain => 426,
+                            r if r == post => 404,
+                            _ => 200,
+                        };
+                        assert_eq!(client.read_answer().await.0.status, expected, "{request}");
+                    }
+                    if is_split {
+                        let next = first.get(at + 1).map_or(last, |next| *next);
+                        client.send_bytes(next.as_bytes()).await;
+                    }
+                }
+                let (head, body) = client.read_answer().await;
+                assert_eq!((head.status, head.header("connection").as_deref()), (status, Some("close")));
+                is_a_sentence(&head, &body, last);
+                assert_eq!(client.read_to_close().await, b"");
+            }
+        }
+    }
+}
+
+/// The operator's listener answers alike.
+#[tokio::test]
+async fn unreadable_request_to_admin_gets_a_sentence() {
+    let server = server().await;
+    let admin = aloud::Admin::bind(&"127.0.0.1:0".parse().unwrap(), server.service.clone()).await.unwrap();
+    let addr = admin.address().trim_start_matches("http://").parse().unwrap();
+    let task = tokio::spawn(admin.serve());
+    let get = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n";
+    for (bytes, status) in [
+        ("nonsense\r\n\r\n".to_owned(), 400),
+        (format!("{get}X: a\0b\r\n\r\n"), 400),
+        (format!("{get}{}\r\n", "X: y\r\n".repeat(200)), 431),
+        (format!("{get}X: {}\r\n\r\n", "y".repeat(64 * 1024)), 431),
+        (format!("GET /{} HTTP/1.1\r\n\r\n", "y".repeat(100_000)), 431),
+    ] {
+        let mut client = raw(addr).await;
+        client.send_bytes(bytes.as_bytes()).await;
+        let (head, body) = client.read_answer().await;
+        assert_eq!(head.status, status, "{body}");
+        is_a_sentence(&head, &body, &bytes[..9]);
+        assert_eq!(client.read_to_close().await, b"");
+    }
+    let mut client = raw(addr).await;
+    client.send_bytes(format!("{get}\r\n").as_bytes()).await;
+    assert_eq!(client.read_answer().await.1, "ok\n");
+    assert_eq!(client.read_to_close().await, b"");
+    task.abort();
 }
 
 /// First bytes of a browser that uses `wss` on a port without TLS.
@@ -197,9 +287,10 @@ async fn request_of_noise_is_malformed() {
     for seed in 0..200 {
         let mut client = raw(server.addr).await;
         client.send_bytes(&noise(seed, 4096)).await;
-        let head = client.read_head().await;
+        let (head, body) = client.read_answer().await;
         assert_eq!(head.status, 400, "seed {seed}");
         assert_eq!(head.header("connection").as_deref(), Some("close"), "seed {seed}");
+        is_a_sentence(&head, &body, &format!("seed {seed}"));
         assert_eq!(client.read_to_close().await, b"", "seed {seed}");
     }
 }
@@ -208,7 +299,8 @@ async fn request_of_noise_is_malformed() {
 #[tokio::test]
 async fn request_refused_leaves_the_connection_usable() {
     let server = server().await;
-    let plain = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n{more}\r\n").into_bytes();
+    let plain =
+        |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n").into_bytes();
     let post = SAMPLE.replace("GET", "POST").into_bytes();
     let upgrade = Some(("upgrade", "websocket"));
     let version = Some(("sec-websocket-version", "13"));
@@ -223,7 +315,7 @@ async fn request_refused_leaves_the_connection_usable() {
         ("POST", post, 405, Some(("allow", "GET"))),
         (
             "POST with a body",
-            b"POST /api/session/ws HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello".to_vec(),
+            b"POST /api/session/ws HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello".to_vec(),
             405,
             Some(("allow", "GET")),
         ),
@@ -267,7 +359,7 @@ async fn head_request_gets_no_body() {
 async fn requests_pipelined_are_answered_in_order() {
     let server = server().await;
     let mut client = raw(server.addr).await;
-    let plain = "GET /api/session/ws HTTP/1.1\r\nHost: a\r\n\r\n";
+    let plain = "GET /api/session/ws HTTP/1.1\r\nHost: localhost\r\n\r\n";
     client.send_bytes(format!("{plain}{SAMPLE}").as_bytes()).await;
     assert_eq!(client.read_answer().await.0.status, 426);
     expect_101(&mut client, "requests_pipelined_are_answered_in_order").await;
@@ -277,7 +369,7 @@ async fn requests_pipelined_are_answered_in_order() {
 async fn request_on_a_half_closed_connection_is_answered() {
     let server = server().await;
     let mut client = raw(server.addr).await;
-    client.send_bytes(b"GET /api/session/ws HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.send_bytes(b"GET /api/session/ws HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     client.finish().await;
     assert_eq!(client.read_answer().await.0.status, 426);
     assert_eq!(client.read_to_close().await, b"");
@@ -296,7 +388,7 @@ async fn connection_without_a_request_is_closed() {
     }
     // The same holds for silence after an answer.
     let mut client = raw(server.addr).await;
-    client.send_bytes(b"GET /api/session/ws HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.send_bytes(b"GET /api/session/ws HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(client.read_answer().await.0.status, 426);
     assert_eq!(client.read_to_close().await, b"");
 }
@@ -343,7 +435,7 @@ async fn answer_restarts_the_request_deadline() {
     let mut often = tokio::time::interval(deadline / 3);
     for round in 0..5 {
         often.tick().await;
-        client.send_bytes(b"GET /api/session/ws HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        client.send_bytes(b"GET /api/session/ws HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert_eq!(client.read_answer().await.0.status, 426, "round {round}");
     }
     client.send_bytes(SAMPLE.as_bytes()).await;

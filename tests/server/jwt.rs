@@ -141,6 +141,84 @@ async fn claims_are_checked() {
     }
 }
 
+/// A header that asks for something unknown, and claims of a wrong type, are no weaker than none.
+#[tokio::test]
+async fn token_that_is_not_understood_is_refused() {
+    let folder = Folder::new("understood");
+    let plain = Jwt::new(folder.file("secret", SECRET));
+    let named = plain.clone().with(|j| {
+        j.audience = Some("aloud".into());
+        j.issuer = Some("me".into());
+    });
+    let (plain, named) = (server(plain).await, server(named).await);
+    let sign = hs256(SECRET);
+    let both = async |header: &Value, more: Value| {
+        // Null stays here.
+        let mut claims = json!({"exp": now() + 60});
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut wanted = claims.clone();
+        for (name, value) in [("aud", "aloud"), ("iss", "me")] {
+            wanted.as_object_mut().unwrap().entry(name).or_insert(value.into());
+        }
+        [status(&plain, header, &claims, &sign).await, status(&named, header, &wanted, &sign).await]
+    };
+    for (more, expected) in [
+        (json!({}), 101),
+        (json!({"b64": true}), 101),
+        (json!({"kid": "1", "jku": "https://evil.example", "cty": "JWT"}), 101),
+        (json!({"crit": ["exp"]}), 401),
+        (json!({"crit": ["https://example.com/one-use"], "https://example.com/one-use": true}), 401),
+        (json!({"crit": []}), 401),
+        (json!({"crit": null}), 401),
+        (json!({"crit": "b64"}), 401),
+        (json!({"crit": ["b64"], "b64": true}), 401),
+        (json!({"crit": ["b64"], "b64": false}), 401),
+        (json!({"b64": false}), 401),
+        (json!({"b64": "false"}), 401),
+        (json!({"b64": null}), 401),
+        (json!({"zip": "DEF"}), 401),
+    ] {
+        let mut header = json!({"alg": "HS256"});
+        header.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        assert_eq!(both(&header, json!({})).await, [expected; 2], "{more}");
+    }
+    let header = json!({"alg": "HS256"});
+    for more in [
+        json!({"aud": 7}),
+        json!({"aud": null}),
+        json!({"aud": true}),
+        json!({"aud": {"aloud": true}}),
+        json!({"aud": ["aloud", 7]}),
+        json!({"aud": [["aloud"]]}),
+        json!({"aud": []}),
+        json!({"exp": "9999999999"}),
+        json!({"exp": true}),
+        json!({"exp": [9_999_999_999_u64]}),
+        json!({"exp": -1}),
+        json!({"nbf": "1"}),
+        json!({"nbf": null}),
+        json!({"nbf": false}),
+        json!({"nbf": [1]}),
+        json!({"nbf": {}}),
+        json!({"nbf": -1}),
+        json!({"iat": "1"}),
+        json!({"iat": null}),
+        json!({"iss": 7}),
+        json!({"iss": ["me"]}),
+        json!({"iss": null}),
+        json!({"sub": null}),
+        json!({"jti": 7}),
+        json!({"voices": null}),
+        json!({"maxChars": null}),
+        json!({"maxSessionMs": "1"}),
+    ] {
+        assert_eq!(both(&header, more.clone()).await, [401; 2], "{more}");
+    }
+    for more in [json!({"nbf": 1.5}), json!({"iat": now(), "jti": "x", "sub": "me"})] {
+        assert_eq!(both(&header, more.clone()).await, [101; 2], "{more}");
+    }
+}
+
 /// The key decides the algorithm; the header of a token cannot change it.
 #[tokio::test]
 async fn token_must_be_signed_with_the_key_and_its_algorithm() {

@@ -10,6 +10,7 @@ mod admission;
 mod budget;
 mod command;
 mod conformance;
+mod doors;
 mod engines;
 mod faults;
 mod handshake;

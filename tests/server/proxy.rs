@@ -177,9 +177,9 @@ async fn connection_that_was_refused_serves_the_next_request() {
     let mut client = raw(server.addr).await;
     let handshake = String::from_utf8(opening(server.addr, PATH)).unwrap();
     for (bytes, status) in [
-        ("GET /no HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 404),
-        (format!("GET {PATH} HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"), 426),
-        (format!("POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"), 405),
+        ("GET /no HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 404),
+        (format!("GET {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n"), 426),
+        (format!("POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc"), 405),
         (handshake.replace("Version: 13", "Version: 8"), 426),
         (handshake.replace(PATH, "/elsewhere"), 404),
     ] {

@@ -1,6 +1,6 @@
 //! The command line of a program: splits it into words, fills in placeholders, and finds the program.
 
-use super::{InvalidCommand, Settings, Utterance};
+use super::{InvalidCommand, Settings, Utterance, code};
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,30 @@ impl Argument {
     /// True if the argument holds the text.
     pub(super) fn has_text(&self) -> bool {
         self.0.contains(&Part::Text)
+    }
+
+    /// Returns the literal text at the beginning, and true if a placeholder stands anywhere.
+    pub(super) fn beginning(&self) -> (&str, bool) {
+        let has_placeholder = self.0.iter().any(|part| !matches!(part, Part::Literal(_)));
+        match self.0.first() {
+            Some(Part::Literal(text)) => (text, has_placeholder),
+            _ => ("", has_placeholder),
+        }
+    }
+
+    /// Returns the first placeholder as it is written.
+    pub(super) fn first_placeholder(&self) -> &'static str {
+        let names = self.0.iter().find_map(|part| match part {
+            Part::Literal(_) => None,
+            Part::Text => Some("{text}"),
+            Part::Voice => Some("{voice}"),
+            Part::Language => Some("{language}"),
+            Part::Speed => Some("{speed}"),
+            Part::WordsPerMinute => Some("{wpm}"),
+            Part::LengthScale => Some("{length_scale}"),
+            Part::SampleRate => Some("{sample_rate}"),
+        });
+        names.unwrap_or_default()
     }
 
     fn parse(word: &str) -> Result<Argument, InvalidCommand> {
@@ -97,7 +121,10 @@ pub(super) fn parse(settings: &Settings) -> Result<(String, Vec<Argument>), Inva
         (_, voices) if voices.iter().any(String::is_empty) => {
             invalid("a voice has an empty name; give it one")
         }
-        _ => Ok((program, arguments)),
+        _ => {
+            code::check(&program, &arguments)?;
+            Ok((program, arguments))
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! This file knows the order of events between a process and its listener. The command line is in
 //! [`line`], the process in [`process`], and the [`Guard`] reads the audio. There is no shell.
 
+mod code;
 mod line;
 mod process;
 
@@ -50,7 +51,12 @@ pub struct Settings {
     /// A sentence is a single line: other white space in it becomes a space. On standard input, a
     /// newline and the end of file follow. A sentence that begins with `-` gets a space in front at the
     /// beginning of an argument, so that no program takes it for an option.
+    ///
+    /// A placeholder cannot stand inside of code, such as the script of `sh -c`: it would run what a client
+    /// wrote. Pass it as an argument of the script: `sh -c 'espeak-ng --stdout "$1" | tail -c +45' sh {text}`.
     pub command: String,
+    /// Names of environment variables that the program does not inherit, such as those with keys. Default: none.
+    pub hidden_variables: Vec<String>,
     /// Names of the voices, the default voice first. If empty, there is one voice named `default`.
     pub voices: Vec<String>,
     /// Language for clients that name none. Default: `en`.
@@ -78,6 +84,7 @@ impl Settings {
     pub fn new(command: impl Into<String>) -> Settings {
         Settings {
             command: command.into(),
+            hidden_variables: Vec::new(),
             voices: Vec::new(),
             language: "en".to_owned(),
             encoding: None,
@@ -120,7 +127,8 @@ impl std::error::Error for InvalidCommand {}
 /// # Ok::<(), aloud::tts::command::InvalidCommand>(())
 /// ```
 ///
-/// The program inherits the server's environment and working directory. If it fails, the end of its
+/// The program inherits the server's environment, without [`Settings::hidden_variables`], and the server's
+/// working directory. If it fails, the end of its
 /// standard error is logged. If the listener leaves, the program is killed (SIGKILL), together with all
 /// processes it has started, except those that left its process group.
 pub struct Command(Arc<Shared>);
@@ -191,7 +199,12 @@ impl Shared {
     async fn speak(self: Arc<Shared>, utterance: Utterance, mut sink: Sink) {
         let line = line::one_line(&utterance.text);
         let arguments = line::fill(&self.arguments, &self.settings, &utterance, &line);
-        let mut process = match Process::start(&self.program, arguments, self.reads_text) {
+        let mut process = match Process::start(
+            &self.program,
+            arguments,
+            &self.settings.hidden_variables,
+            self.reads_text,
+        ) {
             Ok(process) => process,
             Err(error) => {
                 tracing::warn!("engine command: {} cannot be started: {error}", self.program.display());

@@ -54,15 +54,20 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts a program. If `reads_text` is true, it gets a pipe as standard input.
+    /// Starts a program, without some variables of the environment. If `reads_text` is true, it gets a pipe as standard input.
     pub(super) fn start(
         program: &Path,
         arguments: Vec<String>,
+        hidden_variables: &[String],
         reads_text: bool,
     ) -> std::io::Result<Process> {
         // Before the program starts, so that no signal is missed.
         let changes = signal(SignalKind::child())?;
-        let child = tokio::process::Command::new(program)
+        let mut command = tokio::process::Command::new(program);
+        for name in hidden_variables {
+            command.env_remove(name);
+        }
+        let child = command
             .args(arguments)
             .stdin(if reads_text { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
