@@ -316,7 +316,10 @@ async fn forwarded_headers_cannot_be_forged(kind: Kind, test: &str) {
         assert_eq!(header("x-forwarded-for"), "127.0.0.1", "secure: {secure}");
         assert_eq!(head.header("forwarded"), None, "secure: {secure}");
         assert_eq!(header("x-forwarded-host"), proxy.addr(secure).to_string(), "secure: {secure}");
-        assert!(!format!("{head:?}").contains("203.0.113") && !format!("{head:?}").contains("evil"), "{head:?}");
+        assert!(
+            !format!("{head:?}").contains("203.0.113") && !format!("{head:?}").contains("evil"),
+            "{head:?}"
+        );
         assert_eq!(header("origin"), "https://a.example.com", "secure: {secure}");
         if secure {
             assert_eq!(header("x-forwarded-proto"), "https");
@@ -359,9 +362,11 @@ async fn forged_headers_have_no_effect(kind: Kind, test: &str) {
     }
 }
 
-/// The proxy passes the public host on, and the server answers for the one that it was given.
+/// The proxy passes the public host on, and the server answers for the one that it was given. Not with Caddy,
+/// which answers only for the hosts of its configuration: here the names of this machine.
 async fn public_host_has_to_be_listed(kind: Kind, test: &str) {
-    let listed = Config::default().with(|c| c.admission.hosts = vec!["speech.localhost.example".parse().unwrap()]);
+    let listed =
+        Config::default().with(|c| c.admission.hosts = vec!["speech.localhost.example".parse().unwrap()]);
     for (config, expected) in [(Config::default(), 421), (listed, 101)] {
         let server = start_with(config, Arc::new(Tone::new(FORMAT, 0.1))).await;
         let Some(proxy) = Proxy::start(kind, server.addr, 75, test).await else { return };
@@ -443,18 +448,21 @@ macro_rules! all_through {
 all_through!(
     nginx,
     Kind::Nginx,
+    public_host_has_to_be_listed,
     silence_without_a_heartbeat_ends_the_tunnel,
     frames_right_after_the_handshake_are_kept
 );
 all_through!(
     haproxy,
     Kind::Haproxy,
+    public_host_has_to_be_listed,
     silence_without_a_heartbeat_ends_the_tunnel,
     frames_right_after_the_handshake_are_kept
 );
 all_through!(
     apache,
     Kind::Apache,
+    public_host_has_to_be_listed,
     silence_without_a_heartbeat_ends_the_tunnel,
     frames_right_after_the_handshake_are_kept
 );
