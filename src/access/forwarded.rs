@@ -176,7 +176,7 @@ fn last_lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<Option<&'a s
             continue;
         }
         let kept = &bytes[bytes.len() - left..];
-        let whole = kept.iter().position(|byte| *byte == b',').map(|comma| &kept[comma + 1..]);
+        let whole = first_comma(kept).map(|comma| &kept[comma + 1..]);
         let is_text = |byte: &u8| (b' '..=b'~').contains(byte) || *byte == b'\t';
         if let Some(whole) = whole.filter(|whole| whole.iter().all(is_text)) {
             lines.push(std::str::from_utf8(whole).ok());
@@ -186,6 +186,20 @@ fn last_lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<Option<&'a s
     }
     lines.reverse();
     lines
+}
+
+/// Position of the first comma outside of quotes. Read from the end, for the beginning may be inside of quotes.
+fn first_comma(bytes: &[u8]) -> Option<usize> {
+    let (mut first, mut is_quoted) = (None, false);
+    for (at, byte) in bytes.iter().enumerate().rev() {
+        let backslashes = bytes[..at].iter().rev().take_while(|byte| **byte == b'\\');
+        match byte {
+            b'"' if backslashes.count().is_multiple_of(2) => is_quoted = !is_quoted,
+            b',' if !is_quoted => first = Some(at),
+            _ => {}
+        }
+    }
+    first
 }
 
 fn x_forwarded_for(value: &str) -> Vec<Option<IpAddr>> {

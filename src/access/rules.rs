@@ -40,7 +40,7 @@ settings! {
         /// On other addresses the server answers for every host. [`Service::respond`](crate::Service::respond)
         /// goes by the peer's address.
         hosts: Vec<AllowHost> = Vec::new() => {
-            short: "Further hosts that the server answers for on this machine.",
+            short: "Further hosts that the server answers for.",
             long: "On a loopback address and on a Unix socket, the server answers requests for localhost, \
                    `127.0.0.1`, `[::1]` and these hosts, and any other request with 421. So no page can use the \
                    server by making its own name point to this machine (DNS rebinding). Behind a proxy, give the \

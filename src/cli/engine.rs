@@ -113,7 +113,7 @@ impl Foreign {
             idle: self.idle.unwrap_or(default.idle),
             total: self.total.unwrap_or(default.total),
             command: default.command,
-            hidden_variables: options::SECRETS.iter().map(|secret| secret.variable.to_owned()).collect(),
+            hidden_variables: default.hidden_variables,
         }
     }
 }

@@ -92,7 +92,7 @@ const OPTIONS: &[Setting] = &[
         ..choice("auth", "KIND", AUTH, Group::Access, &[SERVE])
     },
     Setting {
-        short: "Let in clients of other machines without a credential.",
+        short: "Let other machines in without a credential.",
         long: "Without this option the server does not start with `--auth none` on an address that other machines can \
                reach, and with `--admin` on such an address. This holds for sockets that systemd hands over, too.",
         ..flag("insecure", Group::Access, &[SERVE])

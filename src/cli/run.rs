@@ -2,6 +2,7 @@
 
 use super::admission::{Door, Doors};
 use super::lines::Lines;
+use super::options::SECRETS;
 use super::systemd::{self, Inherited, Sockets};
 use super::threads::Threads;
 use super::{Engine, Operation, Settings, engine};
@@ -68,7 +69,9 @@ fn one(settings: &Settings, engine: Engine) -> Result<Arc<dyn Synthesizer>, Box<
         Engine::Speech => engine::speech_api(&settings.foreign)?,
         Engine::ElevenLabs => engine::eleven_labs(&settings.foreign)?,
         Engine::Command => {
-            let program = Command::new(settings.foreign.program());
+            let mut program = settings.foreign.program();
+            program.hidden_variables = SECRETS.iter().map(|secret| secret.variable.to_owned()).collect();
+            let program = Command::new(program);
             Arc::new(program.map_err(|why| format!("--command cannot be used: {why}"))?)
         }
     })

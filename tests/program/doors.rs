@@ -233,7 +233,7 @@ async fn reason_of_a_peer_is_escaped_in_the_log() {
     assert_eq!(json["reason"], reason);
 }
 
-/// What a refused request says reaches the log escaped, too.
+/// A refused request reaches the log escaped, too.
 #[tokio::test]
 async fn client_of_aloud_v1_behind_a_proxy_cannot_write_into_the_log() {
     let args =

@@ -120,8 +120,9 @@ async fn trusted_proxy_does_not_open_loopback_for_other_hosts() {
         c.admission.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap(), "unix".parse().unwrap()];
     });
     let server = start_with(config, Arc::new(Tone::new(support::FORMAT, 0.1))).await;
-    let told = "Origin: http://evil.example\r\nX-Forwarded-Host: localhost\r\nForwarded: host=localhost\r\n";
-    let head = format!("GET {PATH} HTTP/1.1\r\nHost: evil.example\r\n{told}{UPGRADE}");
+    let claims =
+        "Origin: http://evil.example\r\nX-Forwarded-Host: localhost\r\nForwarded: host=localhost\r\n";
+    let head = format!("GET {PATH} HTTP/1.1\r\nHost: evil.example\r\n{claims}{UPGRADE}");
     assert_eq!(status(server.addr, &head).await, 421);
 }
 
