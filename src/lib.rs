@@ -82,4 +82,83 @@ pub mod unstable {
     pub use crate::upstream::{Attempt, Call, Failure, FailureKind, Reply, Upstream};
     pub use crate::ws::frames::{Batch, Sent};
     pub use crate::ws::header;
+
+    use crate::access::credential::{Presented, TokenList, presented};
+    use crate::access::{forwarded, host};
+    use crate::audio::{SampleEncoding, SourceFormat};
+    use crate::settings::{AllowHost, TrustedProxy};
+    use crate::tts::guard::Guard;
+    use crate::tts::{Speech, SynthesisError, Treatment, Utterance};
+    use hyper::{HeaderMap, Uri, Version};
+    use std::net::IpAddr;
+
+    /// The client that a request's headers name, and the host that its proxy was asked for.
+    pub fn forwarded(
+        trusted: &[TrustedProxy],
+        peer: Option<IpAddr>,
+        headers: &HeaderMap,
+    ) -> (Option<IpAddr>, Option<String>) {
+        (forwarded::client(trusted, peer, headers), forwarded::host(headers))
+    }
+
+    /// The authority that a request is for, and true if a server on this machine answers for it.
+    pub fn named<'a>(
+        version: Version,
+        target: &'a Uri,
+        headers: &'a HeaderMap,
+        allowed: &[AllowHost],
+    ) -> Option<(Option<&'a str>, bool)> {
+        let named = host::named(version, target, headers).ok()?;
+        Some((named, named.is_none_or(|named| host::is_allowed(allowed, named))))
+    }
+
+    /// The token of a request: `None` if it has none, `Some(None)` if it is malformed.
+    pub fn credential(headers: &HeaderMap, query: Option<&str>) -> Option<Option<String>> {
+        match presented(headers, query) {
+            Presented::Nothing => None,
+            Presented::Malformed => Some(None),
+            Presented::Token(token) => Some(Some(token.reveal().to_owned())),
+        }
+    }
+
+    /// The number of tokens in a list.
+    ///
+    /// # Errors
+    /// The list is malformed.
+    pub fn token_list(text: &str) -> Result<usize, String> {
+        TokenList::parse(text).map(|list| list.len())
+    }
+
+    /// The speech of an engine that writes these bytes, through the check of its audio. `raw` is the encoding, rate
+    /// and number of channels of samples without a header.
+    pub fn guarded(
+        raw: Option<(SampleEncoding, u32, u16)>,
+        utterance: &Utterance,
+        pieces: &mut dyn Iterator<Item = &[u8]>,
+    ) -> (Speech, impl Future<Output = ()> + use<>) {
+        let raw = raw.map(|(encoding, sample_rate_hz, channels)| SourceFormat {
+            encoding,
+            sample_rate_hz,
+            channels,
+        });
+        let (mut sink, speech) = Speech::channel(utterance, utterance.format.sample_rate_hz);
+        let mut guard = Guard::new(raw, Treatment::default(), utterance);
+        let mut result: Result<(), SynthesisError> = Ok(());
+        for piece in pieces {
+            result = result.and_then(|()| guard.push(piece, &mut sink));
+        }
+        let ended = guard.finish(&mut sink);
+        let ending = async move {
+            match result.and(ended) {
+                Ok(()) => sink.finish().await,
+                Err(error) => sink.fail(error).await,
+            }
+        };
+        (speech, ending)
+    }
+
+    /// The text of a language model's answer, and the fault of an answer that is not whole.
+    pub fn completion<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (String, Result<(), String>) {
+        crate::script::completion_of(pieces)
+    }
 }

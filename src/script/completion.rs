@@ -304,6 +304,18 @@ impl Thoughts {
     }
 }
 
+/// The text of an answer that comes in these pieces, and the fault of an answer that is not whole.
+pub(crate) fn whole<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (String, Result<(), String>) {
+    let (mut completion, mut text) = (Completion::new(), String::new());
+    for piece in pieces {
+        if let Err(error) = completion.push(piece, &mut text) {
+            return (text, Err(error.to_string()));
+        }
+    }
+    let finished = completion.finish(&mut text);
+    (text, finished.map(|_| ()).map_err(|error| error.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

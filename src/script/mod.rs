@@ -9,6 +9,7 @@ mod completion;
 
 pub use crate::session::conversation::{Role, Turn};
 pub use chat::{Chat, ChatSettings};
+pub(crate) use completion::whole as completion_of;
 
 use crate::gauge::{Counted, Gauge};
 use std::fmt;

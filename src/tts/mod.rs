@@ -20,7 +20,7 @@ pub mod command;
 mod contract;
 mod fallback;
 mod flite;
-mod guard;
+pub(crate) mod guard;
 mod queue;
 mod sink;
 mod speech;

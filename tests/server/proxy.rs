@@ -1,7 +1,9 @@
 //! Effects of a proxy between client and server: it splits and merges bytes, adds headers, reuses
 //! connections, ends one direction, and connects to a path in the file system.
 
-use crate::support::{FORMAT, Frame, Raw, Running, close, frame, opening, raw, session, start, text, within};
+use crate::support::{
+    FORMAT, Frame, Raw, Running, close, frame, opening, raw, session, start, start_with, text, within,
+};
 use aloud::settings::Listen;
 use aloud::tts::Tone;
 use aloud::{Config, PATH, Server, Service};
@@ -154,7 +156,9 @@ async fn headers_of_proxies_are_ignored() {
 /// The target in absolute form, as a forward proxy gets it (RFC 9112 §3.2.2).
 #[tokio::test]
 async fn target_in_absolute_form_is_accepted() {
-    let server = server().await;
+    // The authority of the target counts, and so it has to be a host of the server.
+    let config = Config::default().with(|c| c.admission.hosts = vec!["speech.example.com".parse().unwrap()]);
+    let server = start_with(config, Arc::new(Tone::new(FORMAT, 0.1))).await;
     for (target, status) in [
         (format!("http://{}{PATH}", server.addr), 101),
         (format!("HTTP://speech.example.com{PATH}"), 101),
