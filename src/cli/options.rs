@@ -142,7 +142,8 @@ const OPTIONS: &[Setting] = &[
     Setting {
         short: "Program that speaks, with its arguments.",
         long: "It runs once for each sentence, and writes a WAV or bare samples. Quotes work as in a shell; \
-               nothing else of a shell does. Placeholders: `{text}` is the sentence, which is otherwise on \
+               nothing else of a shell does. A placeholder inside of the script of `sh -c` is refused; pass it as an argument: \
+               `sh -c '… \"$1\"' sh {text}`. Placeholders: `{text}` is the sentence, which is otherwise on \
                standard input; `{voice}`, `{language}` and `{speed}`; `{wpm}` is 175 words per minute times the speed; \
                `{length_scale}` is 1 divided by the speed; `{sample_rate}` is `--engine-sample-rate`.",
         ..text("command", "COMMAND", "a program with its arguments, in quotes", Group::Program, OWN)
@@ -324,7 +325,8 @@ const OPTIONS: &[Setting] = &[
     // Operation.
     Setting {
         short: "Address for health, readiness and metrics.",
-        long: "A second listener, with `/healthz`, `/readyz` and `/metrics`. A socket named admin that systemd hands \
+        long: "A second listener, with `/healthz`, `/readyz` and `/metrics`. It asks for no credential: an address that \
+               other machines can reach needs `--insecure`. A socket named admin that systemd hands \
                over replaces this address.",
         default: "none",
         ..text("admin", "HOST:PORT", "HOST:PORT or unix:PATH", Group::Operation, &[SERVE])

@@ -225,6 +225,40 @@ async fn connection_carries_many_sessions() {
     server.is_quiet().await;
 }
 
+/// `:authority` is the host, and a `Host` beside it has to agree (RFC 9113 §8.3.1).
+#[tokio::test]
+async fn foreign_authority_on_loopback_gets_421() {
+    let server = server().await;
+    let mut link = link(server.addr).await;
+    let at = |mut request: Request<()>, authority: &str| {
+        let path = request.uri().path().to_owned();
+        *request.uri_mut() = format!("http://{authority}{path}").parse().unwrap();
+        request
+    };
+    for path in [PATH, "/", "/aloud.js", "/api/voices", "/api/session/ticket", "/no"] {
+        for authority in
+            ["evil.example", "evil.example:8080", "localhost.evil.example", "192.0.2.1", "0.0.0.0"]
+        {
+            for asked in [request(Method::GET, path), request(Method::POST, path), connect(path)] {
+                let (status, headers, body) = link.answer(at(asked, authority)).await;
+                assert_eq!(status, 421, "{path} {authority}");
+                assert!(body.contains(authority) && body.ends_with(".\n"), "{body}");
+                assert!(!headers.contains_key("connection"), "{path}");
+            }
+            let mut agreed = at(request(Method::GET, path), authority);
+            agreed.headers_mut().insert("host", authority.parse().unwrap());
+            assert_eq!(link.answer(agreed).await.0, 421, "{path} {authority}");
+            let mut hidden = at(request(Method::GET, path), authority);
+            hidden.headers_mut().insert("host", "localhost".parse().unwrap());
+            assert_eq!(link.answer(hidden).await.0, 400, "{path} {authority}");
+        }
+    }
+    for authority in ["localhost:1", "LOCALHOST", "a.localhost", "127.9.9.9:80", "[::1]"] {
+        assert_eq!(link.answer(at(request(Method::GET, "/"), authority)).await.0, 200, "{authority}");
+        assert_eq!(link.ask(at(connect(PATH), authority), false).await.0, 200, "{authority}");
+    }
+}
+
 #[tokio::test]
 async fn request_gets_the_same_answer_as_over_http_1() {
     let server = server().await;
