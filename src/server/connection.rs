@@ -511,7 +511,7 @@ mod tests {
         client.send_text(r#"{"type":"start_session","delivery":{"mode":"paced","aheadMs":20}}"#);
         let talks = |panics_at| {
             let request = Request::get(PATH)
-                .header("host", "a")
+                .header("host", "localhost")
                 .header("connection", "Upgrade")
                 .header("upgrade", "websocket")
                 .header("sec-websocket-version", "13")
