@@ -47,6 +47,11 @@ pub(super) trait Application: Send + 'static {
         true
     }
 
+    /// True if the socket is to be read, even if messages must wait: it shows if the client is gone.
+    fn may_read(&self) -> bool {
+        self.may_receive()
+    }
+
     /// Does what the application decided since the last call.
     fn carry_out(&mut self, _host: &mut Host<'_>) {}
 

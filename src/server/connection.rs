@@ -143,7 +143,7 @@ impl<T: Transport, A: Application> Connection<T, A> {
         Ok(Some(Turn {
             deadline: self.deadline(now),
             has_more: self.link.has_more(),
-            may_read: self.link.application.may_receive(),
+            may_read: self.link.application.may_read(),
             expects_session: self.link.application.expects_session(),
             wants_text: self.link.application.wants_text(),
             is_draining: self.draining_since.is_some(),
@@ -156,6 +156,7 @@ impl<T: Transport, A: Application> Connection<T, A> {
             Traffic::Arrival => {
                 self.read(now)?;
                 self.act(now);
+                self.read_ahead(now)?;
             }
             Traffic::Output => {}
         }
@@ -219,6 +220,23 @@ impl<T: Transport, A: Application> Connection<T, A> {
                 if self.closing_since.is_some() { self.ignore(count) } else { Ok(()) }
             }
         }
+    }
+
+    /// Reads on while messages wait for a session of another connection: a client that is gone has no use
+    /// for it.
+    fn read_ahead(&mut self, now: Instant) -> Result<(), Outcome> {
+        let is_waiting = |application: &A| application.may_read() && !application.may_receive();
+        for _ in 0..MAX_LAST_READS {
+            if !is_waiting(&self.link.application) || !self.link.endpoint.wants_input() {
+                break;
+            }
+            match self.link.read().map_err(Outcome::Gone)? {
+                None => break,
+                Some(0) => return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into())),
+                Some(_) => self.last_heard = now,
+            }
+        }
+        Ok(())
     }
 
     /// Reads what arrived before the socket broke, which a write can find out first: a Close of the peer

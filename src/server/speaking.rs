@@ -8,14 +8,14 @@ use super::application::{Application, Departure, Host};
 use super::connection::Outcome;
 use super::report::shortened;
 use super::service::Shared;
-use super::suspended::{Claim, Registration, Suspended, buffered_bytes};
+use super::suspended::{Claim, Granted, Registration, Suspended, Turn, buffered_bytes};
 use crate::access::{Permit, SessionSlot};
 use crate::script::{Prompt, Script, ScriptError, ScriptPiece};
 use crate::session::conversation;
 use crate::session::message::{Close, Code, Recover, ServerMessage};
-use crate::session::{Answer, Engine, Input, Output, Sentence, Session, Written};
+use crate::session::{Answer, Engine, Input, Output, Place, Sentence, Session, Written};
 use crate::tts::{Piece, Speech, SynthesisErrorKind, Utterance, Warning};
-use crate::ws::endpoint::{CloseCode, Incoming};
+use crate::ws::endpoint::{CloseCode, Incoming, State};
 use crate::ws::frames::{Batch, Sent};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -49,16 +49,27 @@ pub(super) struct Speaking {
 struct Resume {
     /// Other connections can find its own session by this.
     registration: Option<Registration>,
+    /// The session that the client wants. It is asked for once the socket shows no end: a client that is
+    /// gone must not take the session from its own next connection.
+    wanted: Option<Wanted>,
     /// The session that another connection was asked for.
-    awaited: Option<(oneshot::Receiver<Box<Suspended>>, Box<Recover>)>,
+    awaited: Option<(oneshot::Receiver<Turn>, Box<Recover>)>,
+}
+
+struct Wanted {
+    recover: Box<Recover>,
+    /// True once the socket has been polled.
+    is_due: bool,
 }
 
 /// An input of a session that does not arrive on its socket.
 pub(super) enum Event {
     /// Another connection asks for the session.
-    Requested(oneshot::Sender<Box<Suspended>>),
-    /// The connection that was asked for its session has handed it over, or has none any more.
-    HandedOver(Option<Box<Suspended>>, Box<Recover>),
+    Requested,
+    /// The client asks for a session, and is still there.
+    Wanted(Box<Recover>),
+    /// The connection that was asked for its session has answered, or has none any more.
+    Answered(Option<Turn>, Box<Recover>),
     /// The next piece of the answer that is being written; `None` at its end.
     Written(Option<Result<ScriptPiece, ScriptError>>),
 }
@@ -105,7 +116,9 @@ impl Speaking {
                 self.handle(Input::Engine(Engine::Stopped { buffered_bytes }));
             }
             Output::Keep => self.register(host),
-            Output::Recover(recover) => self.recover(recover, host),
+            Output::Recover(recover) => {
+                self.resume.get_or_insert_default().wanted = Some(Wanted { recover, is_due: false });
+            }
             Output::Authenticate(token) => {
                 let result = host.shared.authenticate(&mut self.permit, &token, Instant::now().into_std());
                 self.handle(Input::Answer(match result {
@@ -171,55 +184,69 @@ impl Speaking {
 
     /// Finds the session that the client wants to continue.
     fn recover(&mut self, recover: Box<Recover>, host: &mut Host<'_>) {
-        match host.shared.registry.claim(&recover.session_id, &recover.token) {
-            Claim::Suspended(suspended) => self.resume(suspended, &recover, host),
-            Claim::Live(receiver) => {
-                self.resume.get_or_insert_default().awaited = Some((receiver, recover));
-            }
-            claim => {
-                let is_expired = matches!(claim, Claim::Expired);
-                host.shared.telemetry.resumed(if is_expired { "expired" } else { "not_found" });
-                self.handle(Input::Answer(Answer::NotRecovered { is_expired }));
-            }
+        if *host.endpoint.state() != State::Open {
+            return;
+        }
+        let place = Place::from(&*recover);
+        match host.shared.registry.claim(&recover.session_id, &recover.token, place) {
+            Claim::Granted(granted) => self.resume(*granted, place),
+            Claim::Waiting(turn) => self.resume.get_or_insert_default().awaited = Some((turn, recover)),
+            Claim::Misplaced(why) => self.handle(Input::Answer(Answer::Misplaced(why))),
+            Claim::Expired => self.not_recovered(true, host),
+            Claim::Unknown => self.not_recovered(false, host),
         }
     }
 
-    /// Replaces the connection's own session by a suspended one. The caller carries out what that
-    /// decides.
-    fn resume(&mut self, suspended: Box<Suspended>, recover: &Recover, host: &mut Host<'_>) {
-        if !suspended.session.can_return_to(recover.offset) {
-            // A client that asks for a wrong offset loses its connection, but not the session.
-            host.shared.registry.suspend(suspended);
-            self.handle(Input::Answer(Answer::PositionLost));
-            return;
-        }
+    fn not_recovered(&mut self, is_expired: bool, host: &mut Host<'_>) {
+        host.shared.telemetry.resumed(if is_expired { "expired" } else { "not_found" });
+        self.handle(Input::Answer(Answer::NotRecovered { is_expired }));
+    }
+
+    /// Replaces the connection's own session by another one. The caller carries out what that decides.
+    fn resume(&mut self, Granted { suspended, registration }: Granted, place: Place) {
         let Suspended { session, speeches, script, slot, client: _ } = *suspended;
         self.slot = slot;
         self.session = Some(session);
-        self.handle(Input::Answer(Answer::Recovered { offset: recover.offset }));
+        self.handle(Input::Disconnected);
+        self.handle(Input::Answer(Answer::Recovered(place)));
         self.speeches = speeches;
         self.script = script;
-        self.register(host);
+        self.resume.get_or_insert_default().registration = Some(registration);
     }
 
-    /// Hands the session over to the connection that asked for it.
-    fn hand_over(&mut self, answer: oneshot::Sender<Box<Suspended>>, host: &mut Host<'_>) {
+    /// Hands the session over to the connection whose turn it is.
+    fn hand_over(&mut self, host: &mut Host<'_>) {
         // A step of the stream may have decided on its end just now.
         self.carry_out(host);
         if self.is_over_for_good() {
-            // Dropping the registration tells the other connection that there is no session.
+            // Dropping the registration tells the other connections that there is no session.
             self.resume = None;
             return;
         }
-        let Some(session) = self.session.take() else { return };
-        let mut suspended = self.suspend(session);
-        suspended.session.handle(Input::Disconnected, Instant::now().into_std());
-        if let Err(suspended) = answer.send(suspended) {
-            // The other connection has gone: the session waits for the next.
-            host.shared.registry.suspend(suspended);
+        while let Some(session) = self.session.take() {
+            let registration = self.resume.as_mut().and_then(|resume| resume.registration.take());
+            let Some(mut registration) = registration else {
+                self.session = Some(session);
+                return;
+            };
+            let Some(answer) = registration.next_waiter(&session) else {
+                self.session = Some(session);
+                self.resume.get_or_insert_default().registration = Some(registration);
+                return;
+            };
+            let suspended = self.suspend(session);
+            if let Err(granted) = registration.hand_over(suspended, answer) {
+                // The other connection has gone, and this one goes on.
+                let Granted { suspended, registration } = *granted;
+                let Suspended { session, speeches, script, slot, client: _ } = *suspended;
+                (self.session, self.speeches, self.script, self.slot) = (Some(session), speeches, script, slot);
+                self.resume.get_or_insert_default().registration = Some(registration);
+            } else {
+                self.resume = None;
+                Session::taken().into_iter().for_each(|output| self.carry_out_one(output, host));
+                return;
+            }
         }
-        self.resume = None;
-        Session::taken().into_iter().for_each(|output| self.carry_out_one(output, host));
     }
 
     /// True if the session is over and everything was sent to its client.
@@ -286,6 +313,10 @@ impl Application for Speaking {
 
     /// False while another connection's session is awaited: the client's messages are for that one.
     fn may_receive(&self) -> bool {
+        self.resume.as_ref().is_none_or(|resume| resume.awaited.is_none() && resume.wanted.is_none())
+    }
+
+    fn may_read(&self) -> bool {
         self.resume.as_ref().is_none_or(|resume| resume.awaited.is_none())
     }
 
@@ -309,16 +340,24 @@ impl Application for Speaking {
 
     fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let Some(resume) = &mut self.resume else { return Poll::Pending };
+        if let Some(Wanted { recover, .. }) = resume.wanted.take_if(|wanted| wanted.is_due) {
+            return Poll::Ready(Event::Wanted(recover));
+        }
+        if let Some(wanted) = &mut resume.wanted {
+            // The socket is polled next, and then this again.
+            wanted.is_due = true;
+            cx.waker().wake_by_ref();
+        }
         if let Some((receiver, _)) = &mut resume.awaited
-            && let Poll::Ready(suspended) = Pin::new(receiver).poll(cx)
+            && let Poll::Ready(turn) = Pin::new(receiver).poll(cx)
             && let Some((_, recover)) = resume.awaited.take()
         {
-            return Poll::Ready(Event::HandedOver(suspended.ok(), recover));
+            return Poll::Ready(Event::Answered(turn.ok(), recover));
         }
         if let Some(registration) = &mut resume.registration
-            && let Poll::Ready(Some(answer)) = registration.requests().poll_recv(cx)
+            && let Poll::Ready(Some(())) = registration.requests().poll_recv(cx)
         {
-            return Poll::Ready(Event::Requested(answer));
+            return Poll::Ready(Event::Requested);
         }
         Poll::Pending
     }
@@ -335,10 +374,12 @@ impl Application for Speaking {
     fn on_event(&mut self, event: Event, now: Instant, host: &mut Host<'_>) {
         match event {
             Event::Written(written) => self.on_written(&written, now, host.shared),
-            Event::HandedOver(Some(suspended), recover) => self.resume(suspended, &recover, host),
-            // The other connection was lost in the meantime: its session is suspended by now, or gone.
-            Event::HandedOver(None, recover) => self.recover(recover, host),
-            Event::Requested(answer) => self.hand_over(answer, host),
+            Event::Wanted(recover) => self.recover(recover, host),
+            Event::Answered(Some(Ok(granted)), recover) => self.resume(*granted, Place::from(&*recover)),
+            Event::Answered(Some(Err(why)), _) => self.handle(Input::Answer(Answer::Misplaced(why))),
+            // The session has ended in the meantime.
+            Event::Answered(None, _) => self.not_recovered(false, host),
+            Event::Requested => self.hand_over(host),
         }
     }
 
@@ -463,7 +504,7 @@ impl Application for Speaking {
     /// Suspends the session if its client may reconnect, and ends it otherwise.
     fn leave(&mut self, outcome: &Outcome, shared: &Shared) -> Departure {
         // Other connections find the session by this until it is suspended.
-        let resume = self.resume.take();
+        let Resume { registration, awaited, wanted: _ } = *self.resume.take().unwrap_or_default();
         let Some(session) = self.session.take() else { return Departure::Empty };
         // A client that says goodbye does not reconnect, nor one that has answered our Close. After a
         // panic the session cannot be trusted.
@@ -479,15 +520,18 @@ impl Application for Speaking {
         let record = suspended.record();
         if is_suspended {
             suspended.session.handle(Input::Disconnected, Instant::now().into_std());
-            shared.registry.suspend(suspended);
+            shared.registry.suspend(suspended, registration);
         } else {
+            drop(registration);
             shared.registry.end(&record);
         }
-        if let Some((mut receiver, _)) = resume.and_then(|resume| resume.awaited) {
+        if let Some((mut receiver, _)) = awaited {
             receiver.close();
             // The session of the other connection may have come just now.
-            if let Ok(other) = receiver.try_recv() {
-                shared.registry.suspend(other);
+            if let Ok(Ok(granted)) = receiver.try_recv() {
+                let Granted { mut suspended, registration } = *granted;
+                suspended.session.handle(Input::Disconnected, Instant::now().into_std());
+                shared.registry.suspend(suspended, Some(registration));
             }
         }
         if is_suspended { Departure::Suspended(record) } else { Departure::Ended(record) }

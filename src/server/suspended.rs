@@ -12,7 +12,7 @@ use crate::access::credential::is_same;
 use crate::access::{ClientId, SessionSlot};
 use crate::gauge::{Counted, Gauge};
 use crate::script::Script;
-use crate::session::Session;
+use crate::session::{Misplaced, Place, Session};
 use crate::tts::Speech;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,12 +62,24 @@ pub(crate) fn buffered_bytes(speeches: &VecDeque<Speech>) -> u64 {
     speeches.iter().map(Speech::buffered_bytes).sum()
 }
 
+/// A session on its way to the connection that asked for it.
+pub(crate) struct Granted {
+    pub(crate) suspended: Box<Suspended>,
+    pub(crate) registration: Registration,
+}
+
+/// Answer to a connection that waits for a session.
+pub(crate) type Turn = Result<Box<Granted>, Misplaced>;
+
 /// Answer to a connection that asks for a session.
 pub(crate) enum Claim {
-    /// The session, which had no connection.
-    Suspended(Box<Suspended>),
-    /// Another connection has the session and was asked to hand it over.
-    Live(oneshot::Receiver<Box<Suspended>>),
+    /// The session had no connection.
+    Granted(Box<Granted>),
+    /// Another connection has the session, and hands it over once it is this one's turn. Without an answer
+    /// there is no session any more.
+    Waiting(oneshot::Receiver<Turn>),
+    /// The session cannot continue at this place. It still waits.
+    Misplaced(Misplaced),
     /// The session was there and has expired.
     Expired,
     /// There is no such session, or it has another token.
@@ -103,13 +115,23 @@ struct Sessions {
     expired: VecDeque<Box<str>>,
 }
 
+/// A session, from its first resumable stream to its end, wherever it is.
 struct Entry {
     token: Box<str>,
     state: State,
+    /// Connections that ask for the session, in the order of their `recover`. Each gets it in its turn, so
+    /// that the last one keeps it. A connection waits in one queue at most.
+    waiting: VecDeque<Waiter>,
+}
+
+struct Waiter {
+    place: Place,
+    answer: oneshot::Sender<Turn>,
 }
 
 enum State {
-    Live(mpsc::Sender<oneshot::Sender<Box<Suspended>>>),
+    /// A connection has the session, or is about to get it. This wakes it when another one asks.
+    Live(mpsc::Sender<()>),
     Suspended { session: Box<Suspended>, bytes: usize, age: u64, expiry: AbortHandle, _counted: Counted },
 }
 
@@ -160,39 +182,77 @@ impl Registry {
     pub(crate) fn register(&self, session: &Session) -> Option<Registration> {
         let token: Box<str> = session.token()?.into();
         let id: Box<str> = session.id().into();
-        let (sender, requests) = mpsc::channel(1);
-        self.sessions().by_id.insert(id.clone(), Entry { token, state: State::Live(sender) });
+        let (wake, requests) = mpsc::channel(1);
+        let entry = Entry { token, state: State::Live(wake), waiting: VecDeque::new() };
+        self.sessions().by_id.insert(id.clone(), entry);
         Some(Registration { registry: self.clone(), id, requests })
     }
 
-    /// Asks for a session.
-    pub(crate) fn claim(&self, id: &str, token: &str) -> Claim {
+    /// Asks for a session, to continue it at this place.
+    pub(crate) fn claim(&self, id: &str, token: &str, place: Place) -> Claim {
         let mut sessions = self.sessions();
         let Some(entry) =
-            sessions.by_id.get(id).filter(|entry| is_same(entry.token.as_bytes(), token.as_bytes()))
+            sessions.by_id.get_mut(id).filter(|entry| is_same(entry.token.as_bytes(), token.as_bytes()))
         else {
             let is_expired = sessions.expired.iter().any(|known| **known == *id);
             return if is_expired { Claim::Expired } else { Claim::Unknown };
         };
         match &entry.state {
-            State::Live(sender) => {
-                let (answer, session) = oneshot::channel();
-                // One request at a time: a second one is refused because its `answer` is dropped.
-                let _ = sender.try_send(answer);
-                Claim::Live(session)
+            State::Live(wake) => {
+                let (answer, turn) = oneshot::channel();
+                entry.waiting.retain(|waiter| !waiter.answer.is_closed());
+                entry.waiting.push_back(Waiter { place, answer });
+                // If it is awake already it sees this one too.
+                let _ = wake.try_send(());
+                Claim::Waiting(turn)
             }
-            State::Suspended { .. } => match sessions.take(id) {
-                Some(session) => Claim::Suspended(session),
-                None => Claim::Unknown,
-            },
+            State::Suspended { session, .. } => {
+                if let Err(why) = session.session.check_place(&place) {
+                    return Claim::Misplaced(why);
+                }
+                let (wake, requests) = mpsc::channel(1);
+                match sessions.wake(id, wake) {
+                    Some(suspended) => {
+                        let registration = Registration { registry: self.clone(), id: id.into(), requests };
+                        Claim::Granted(Box::new(Granted { suspended, registration }))
+                    }
+                    None => Claim::Unknown,
+                }
+            }
         }
     }
 
-    /// Keeps a session that has lost its connection. Beyond the limits the oldest session ends.
-    pub(crate) fn suspend(&self, session: Box<Suspended>) {
-        let (Some(token), id) = (session.session.token(), session.session.id()) else { return };
-        let (token, id): (Box<str>, Box<str>) = (token.into(), id.into());
+    /// Keeps a session that has lost its connection, unless another one waits for it. Beyond the limits the
+    /// oldest session ends.
+    pub(crate) fn suspend(&self, session: Box<Suspended>, registration: Option<Registration>) {
+        let Some(mut registration) = registration.or_else(|| self.register(&session.session)) else { return };
+        let mut session = session;
         let bytes = session.memory_bytes();
+        loop {
+            while let Some(answer) = registration.next_waiter(&session.session) {
+                match registration.hand_over(session, answer) {
+                    Ok(()) => return,
+                    Err(granted) => Granted { suspended: session, registration } = *granted,
+                }
+            }
+            match self.keep(session, bytes, &registration) {
+                Ok(()) => return,
+                Err(back) => session = back,
+            }
+        }
+    }
+
+    /// Keeps a session for which no connection waits.
+    ///
+    /// # Errors
+    /// One waits by now.
+    fn keep(
+        &self,
+        session: Box<Suspended>,
+        bytes: usize,
+        registration: &Registration,
+    ) -> Result<(), Box<Suspended>> {
+        let id = &registration.id;
         let expiry = {
             let (registry, id, ttl) = (self.clone(), id.clone(), self.bounds.ttl);
             tokio::spawn(async move {
@@ -200,14 +260,20 @@ impl Registry {
                 registry.expire(&id);
             })
         };
+        let expiry = expiry.abort_handle();
         let mut sessions = self.sessions();
         let age = sessions.next_age;
+        if sessions.by_id.get(id).is_some_and(|entry| !entry.waiting.is_empty()) {
+            expiry.abort();
+            return Err(session);
+        }
+        let token = session.session.token().unwrap_or_default().into();
+        let state =
+            State::Suspended { session, bytes, age, expiry, _counted: self.suspended.enter() };
+        sessions.by_id.insert(id.clone(), Entry { token, state, waiting: VecDeque::new() });
         sessions.next_age += 1;
         sessions.by_age.insert(age, id.clone());
         sessions.suspended_bytes += bytes;
-        let expiry = expiry.abort_handle();
-        let state = State::Suspended { session, bytes, age, expiry, _counted: self.suspended.enter() };
-        sessions.by_id.insert(id, Entry { token, state });
         let mut oldest = Vec::new();
         while sessions.by_age.len() > self.bounds.sessions || sessions.suspended_bytes > self.bounds.bytes {
             let Some(id) = sessions.by_age.values().next().cloned() else { break };
@@ -216,6 +282,7 @@ impl Registry {
         drop(sessions);
         let why = "the client did not reconnect, and newer sessions needed the room";
         oldest.iter().for_each(|session| self.end_suspended(session, why));
+        Ok(())
     }
 
     /// Ends all suspended sessions: the server shuts down.
@@ -249,20 +316,30 @@ impl Sessions {
         entry
     }
 
-    /// Removes a suspended session.
-    fn take(&mut self, id: &str) -> Option<Box<Suspended>> {
-        if !matches!(self.by_id.get(id)?.state, State::Suspended { .. }) {
-            return None;
-        }
-        match self.remove(id)?.state {
+    /// Takes a suspended session, whose next connection is woken by `wake`. Its entry stays, so that others
+    /// find it.
+    fn wake(&mut self, id: &str, wake: mpsc::Sender<()>) -> Option<Box<Suspended>> {
+        let entry = self.by_id.get_mut(id)?;
+        match std::mem::replace(&mut entry.state, State::Live(wake)) {
             State::Suspended { session, bytes, age, expiry, .. } => {
                 expiry.abort();
                 self.by_age.remove(&age);
                 self.suspended_bytes -= bytes;
                 Some(session)
             }
-            State::Live(_) => None,
+            live @ State::Live(_) => {
+                entry.state = live;
+                None
+            }
         }
+    }
+
+    /// Removes a suspended session.
+    fn take(&mut self, id: &str) -> Option<Box<Suspended>> {
+        let (wake, _) = mpsc::channel(1);
+        let session = self.wake(id, wake)?;
+        self.remove(id);
+        Some(session)
     }
 
     /// Removes a suspended session, and remembers its id.
@@ -280,25 +357,65 @@ impl Sessions {
 pub(crate) struct Registration {
     registry: Registry,
     id: Box<str>,
-    requests: mpsc::Receiver<oneshot::Sender<Box<Suspended>>>,
+    requests: mpsc::Receiver<()>,
 }
 
 impl Registration {
-    /// The next request to hand the session over.
-    pub(crate) fn requests(&mut self) -> &mut mpsc::Receiver<oneshot::Sender<Box<Suspended>>> {
+    /// Wakes the connection when another one asks for the session.
+    pub(crate) fn requests(&mut self) -> &mut mpsc::Receiver<()> {
         &mut self.requests
+    }
+
+    /// The connection whose turn it is to get this session. Those that ask for a wrong place are refused.
+    pub(crate) fn next_waiter(&mut self, session: &Session) -> Option<oneshot::Sender<Turn>> {
+        loop {
+            let Waiter { place, answer } = {
+                let mut sessions = self.registry.sessions();
+                sessions.by_id.get_mut(&self.id)?.waiting.pop_front()?
+            };
+            match session.check_place(&place) {
+                _ if answer.is_closed() => {}
+                Ok(()) => return Some(answer),
+                Err(why) => drop(answer.send(Err(why))),
+            }
+        }
+    }
+
+    /// Hands the session over, with its entry.
+    ///
+    /// # Errors
+    /// The other connection has gone: this one still has the session.
+    pub(crate) fn hand_over(
+        self,
+        suspended: Box<Suspended>,
+        answer: oneshot::Sender<Turn>,
+    ) -> Result<(), Box<Granted>> {
+        let (wake, requests) = mpsc::channel(1);
+        let mut sessions = self.registry.sessions();
+        if let Some(entry) = sessions.by_id.get_mut(&self.id) {
+            if !entry.waiting.is_empty() {
+                let _ = wake.try_send(());
+            }
+            entry.state = State::Live(wake);
+        }
+        drop(sessions);
+        let registration = Registration { registry: self.registry.clone(), id: self.id.clone(), requests };
+        match answer.send(Ok(Box::new(Granted { suspended, registration }))) {
+            Err(Ok(granted)) => Err(granted),
+            Ok(()) | Err(Err(_)) => Ok(()),
+        }
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // A connection that waits for the session has to look for it again.
+        // Connections that wait for the session learn that there is none.
         self.requests.close();
         let mut sessions = self.registry.sessions();
         let is_ours = sessions
             .by_id
             .get(&self.id)
-            .is_some_and(|entry| matches!(&entry.state, State::Live(sender) if sender.is_closed()));
+            .is_some_and(|entry| matches!(&entry.state, State::Live(wake) if wake.is_closed()));
         if is_ours {
             sessions.remove(&self.id);
         }

@@ -3,6 +3,7 @@
 //! The composer does not follow a sentence that it has handed out.
 
 use super::SessionConfig;
+use super::message::surrogates::Edges;
 use super::message::{Code, Fault, StartSession, TextSource};
 use super::takes::Replay;
 use crate::audio::voice::{self, Voice};
@@ -43,12 +44,18 @@ pub(super) struct Segment {
     pub(super) parameters: Option<VoiceParameters>,
     /// Set for a sentence that was synthesised before: its audio must come out the same.
     pub(super) replay: Option<Replay>,
+    /// Its index, if that was given to it and it is no replay.
+    pub(super) index: Option<u64>,
+    /// Offset at which it was announced, if its announcement is in the log.
+    pub(super) announced_at: Option<u64>,
+    /// False once it has failed: its characters do not count for the bill.
+    pub(super) is_counted: bool,
 }
 
 impl Segment {
     /// Its index in the stream, where `next` is the next one: its own if it was announced before.
     pub(super) fn index(&self, next: u64) -> u64 {
-        self.replay.map_or(next, |replay| replay.index)
+        self.index.or(self.replay.map(|replay| replay.index)).unwrap_or(next)
     }
 
     fn chars(&self) -> usize {
@@ -82,8 +89,12 @@ pub(super) struct Composer {
     written_chars: usize,
     /// The sentence that was handed out last.
     previous_text: String,
+    /// The first half of a surrogate pair, whose other half the client may still append.
+    half: Option<u16>,
     /// Characters handed out, replays not counted.
     chars: u64,
+    /// Characters of sentences that failed.
+    failed_chars: u64,
     /// Characters that may still be handed out; `None` without a limit.
     chars_left: Option<u64>,
     is_over_limit: bool,
@@ -136,7 +147,9 @@ impl Composer {
             written: String::new(),
             written_chars: 0,
             previous_text: String::new(),
+            half: None,
             chars: 0,
+            failed_chars: 0,
             chars_left,
             is_over_limit: false,
         })
@@ -153,6 +166,16 @@ impl Composer {
     /// Characters handed to the engine so far.
     pub(super) fn chars(&self) -> u64 {
         self.chars
+    }
+
+    /// Characters handed to the engine so far, without sentences that failed.
+    pub(super) fn spoken_chars(&self) -> u64 {
+        self.chars.saturating_sub(self.failed_chars)
+    }
+
+    /// Notes that a sentence with so many characters failed.
+    pub(super) fn fail(&mut self, chars: u64) {
+        self.failed_chars += chars;
     }
 
     /// True if more text may come.
@@ -189,8 +212,43 @@ impl Composer {
         self.cut();
     }
 
+    /// Takes text of the client, whose ends may be halves of a surrogate pair. A first half waits for the
+    /// second one.
+    pub(super) fn push_cut(&mut self, now: Instant, mut text: &str, edges: Edges) {
+        if text.is_empty() {
+            return self.push(now, text);
+        }
+        if let Some(high) = self.half.take() {
+            let pair = edges.low.map(|low| char::decode_utf16([high, low]));
+            let joined = pair.and_then(|mut pair| pair.next()?.ok());
+            let mut buffer = [0; 4];
+            self.push(now, joined.unwrap_or(char::REPLACEMENT_CHARACTER).encode_utf8(&mut buffer));
+            if joined.is_some() {
+                text = text.strip_prefix(char::REPLACEMENT_CHARACTER).unwrap_or(text);
+            }
+        }
+        if edges.high.is_some() {
+            text = text.strip_suffix(char::REPLACEMENT_CHARACTER).unwrap_or(text);
+            self.half = edges.high;
+        }
+        self.push(now, text);
+    }
+
+    /// Gives up waiting for the second half of a surrogate pair.
+    fn push_half(&mut self) {
+        if self.half.take().is_some() {
+            self.segmenter.push("\u{fffd}");
+        }
+    }
+
     /// Takes appended text. At most `most_waiting` characters may wait to be spoken.
-    pub(super) fn append(&mut self, now: Instant, text: &str, most_waiting: usize) -> Result<(), Fault> {
+    pub(super) fn append(
+        &mut self,
+        now: Instant,
+        text: &str,
+        edges: Edges,
+        most_waiting: usize,
+    ) -> Result<(), Fault> {
         if !self.is_open || self.source != TextSource::Append {
             if self.is_over_limit {
                 return Err(super::text_limit());
@@ -208,7 +266,7 @@ impl Composer {
             );
             return Err(Fault::new(Code::BufferFull, message));
         }
-        self.push(now, text);
+        self.push_cut(now, text, edges);
         Ok(())
     }
 
@@ -241,6 +299,12 @@ impl Composer {
 
     /// Cuts all buffered text into sentences, whether finished or not.
     pub(super) fn flush(&mut self) {
+        self.push_half();
+        self.commit();
+    }
+
+    /// The same, but half of a surrogate pair still waits for the other one.
+    pub(super) fn commit(&mut self) {
         self.segmenter.flush();
         self.idle_since = None;
         self.cut();
@@ -263,7 +327,14 @@ impl Composer {
             // A voice cannot say marks and emoji alone.
             if text.chars().any(char::is_alphanumeric) {
                 self.waiting_chars += text.chars().count();
-                self.segments.push_back(Segment { text, parameters: None, replay: None });
+                self.segments.push_back(Segment {
+                    text,
+                    parameters: None,
+                    replay: None,
+                    index: None,
+                    announced_at: None,
+                    is_counted: true,
+                });
             }
         }
     }
@@ -336,6 +407,23 @@ impl Composer {
         self.waiting_chars = self.segments.iter().map(Segment::chars).sum();
     }
 
+    /// Lengths of the sentences that wait and were synthesised before, up to the first that was not.
+    pub(super) fn known_lengths(&self) -> impl Iterator<Item = u64> {
+        self.segments.iter().map_while(|segment| segment.replay.map(|replay| replay.bytes))
+    }
+
+    /// Lets all sentences be announced again.
+    pub(super) fn forget_announcements(&mut self) {
+        self.segments.iter_mut().for_each(|segment| segment.announced_at = None);
+    }
+
+    /// Lets the sentences behind the first `kept` come out different from before.
+    pub(super) fn forget_replays(&mut self, kept: usize) {
+        for segment in self.segments.iter_mut().skip(kept) {
+            segment.index = segment.index.or(segment.replay.take().map(|replay| replay.index));
+        }
+    }
+
     /// Drops every sentence that was not begun. Returns true if there was one, or if more text could have
     /// come.
     pub(super) fn stop_if_unfinished(&mut self) -> bool {
@@ -362,6 +450,7 @@ impl Composer {
         self.segments.clear();
         self.waiting_chars = 0;
         self.idle_since = None;
+        self.half = None;
         self.segmenter.flush();
         while self.segmenter.next_segment().is_some() {}
     }

@@ -107,18 +107,46 @@ pub enum Answer {
     Authenticated(Option<Arc<SessionConfig>>),
     /// The credential is refused, for this reason.
     Refused(Code),
-    /// This session continues on the connection of the client that asked for it, at this offset.
-    Recovered {
-        /// Audio bytes of the stream that the client has.
-        offset: u64,
-    },
+    /// This session continues on the connection of the client that asked for it, at this place.
+    Recovered(Place),
     /// The requested session does not exist.
     NotRecovered {
         /// True if it existed until its resume window passed.
         is_expired: bool,
     },
-    /// The requested session cannot continue at the requested offset.
-    PositionLost,
+    /// The requested session cannot continue at the requested place. It still waits.
+    Misplaced(Misplaced),
+}
+
+/// The place in a stream at which a client wants to continue. See [`Recover`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Audio bytes of the stream that the client has.
+    pub offset: u64,
+    /// Number of the stream, if the client named one.
+    pub stream: Option<u64>,
+    /// The last cancel that the client knows of, if it named one.
+    pub rev: Option<u64>,
+    /// Checksum of the client's bytes since its last `text`, if it gave one.
+    pub crc32: Option<u32>,
+    /// True if another take of the sentence will do.
+    pub is_inexact: bool,
+}
+
+impl From<&Recover> for Place {
+    fn from(recover: &Recover) -> Place {
+        let Recover { offset, stream, rev, crc32, is_inexact, .. } = *recover;
+        Place { offset, stream, rev, crc32, is_inexact }
+    }
+}
+
+/// Reason why a session cannot continue at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misplaced {
+    /// The audio is gone, or not the client's.
+    Lost,
+    /// The offset is within a sample, which has so many bytes.
+    WithinSample(u64),
 }
 
 /// Work for the owner of a session, from [`Session::poll`](super::Session::poll).

@@ -29,11 +29,13 @@ pub(super) struct Record {
     pub(super) words: Vec<Word>,
     /// Offset at which `cancel` cut it off.
     pub(super) cut_at: Option<u64>,
+    /// True if its characters count for the bill: it has not failed.
+    pub(super) is_counted: bool,
 }
 
 impl Record {
     /// Offset behind its last byte that belongs to the stream.
-    fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.cut_at.unwrap_or(self.start + self.bytes)
     }
 
@@ -44,7 +46,14 @@ impl Record {
 
     fn into_segment(self) -> Segment {
         let replay = Replay { index: self.index, bytes: self.bytes, crc32: self.crc32, is_whole: true };
-        Segment { text: self.text, parameters: Some(self.parameters), replay: Some(replay) }
+        Segment {
+            text: self.text,
+            parameters: Some(self.parameters),
+            replay: Some(replay),
+            index: None,
+            announced_at: None,
+            is_counted: self.is_counted,
+        }
     }
 }
 
@@ -223,23 +232,28 @@ impl Ledger {
         self.records[first..].iter().all(|record| record.cut_at.is_none()).then_some(first)
     }
 
-    /// True if the record at this position exists.
-    pub(super) fn has(&self, position: usize) -> bool {
-        position < self.records.len()
+    /// The records from this position on.
+    pub(super) fn since(&self, position: usize) -> &[Record] {
+        self.records.get(position..).unwrap_or_default()
     }
 
-    /// Removes the records from this position on, to be replayed. Returns them, and the start offset and
-    /// index of the first.
-    pub(super) fn take_back(&mut self, position: usize) -> (Vec<Segment>, Option<(u64, u64)>) {
-        let first = self.records.get(position).map(|record| (record.start, record.index));
-        (self.records.drain(position..).map(Record::into_segment).collect(), first)
+    /// All records.
+    pub(super) fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Notes that the client has every sentence up to this index, on any connection or from another session.
+    pub(super) fn begin_at(&mut self, index: u64) {
+        self.announced = self.announced.max(index + 1);
+    }
+
+    /// Removes the records from this position on, to be replayed.
+    pub(super) fn take_back(&mut self, position: usize) -> Vec<Segment> {
+        let position = position.min(self.records.len());
+        self.records.drain(position..).map(Record::into_segment).collect()
     }
 
     // Figures.
-
-    pub(super) fn dropped_bytes(&self) -> u64 {
-        self.dropped_bytes
-    }
 
     /// Audio that was synthesised and will not be played.
     pub(super) fn wasted_bytes(&self) -> u64 {

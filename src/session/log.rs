@@ -52,10 +52,19 @@ const MAX_STEP: Duration = Duration::from_millis(500);
 enum Entry {
     Message {
         json: String,
-        /// Index of the sentence that this message announces.
-        opens: Option<u64>,
+        mark: Mark,
     },
     Audio(Bytes),
+}
+
+/// Part of a message in its sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// Announces the sentence with this index.
+    Opens(u64),
+    /// Ends a sentence.
+    Closes,
+    None,
 }
 
 impl Entry {
@@ -176,6 +185,8 @@ pub struct Log {
     confirmed: u64,
     /// Audio bytes after which it was last asked.
     asked: u64,
+    /// The furthest that was sent before the cursor was set back.
+    peak: u64,
     /// Bytes of the messages that were not sent.
     unsent_messages: usize,
     /// Bytes of those that were, and are kept.
@@ -199,6 +210,7 @@ impl Log {
             base: 0,
             confirmed: 0,
             asked: 0,
+            peak: 0,
             unsent_messages: 0,
             kept_messages: 0,
             sent: 0,
@@ -210,6 +222,12 @@ impl Log {
             is_acknowledged: false,
             is_shut: false,
         }
+    }
+
+    /// An empty log for a listener who has heard the stream up to this offset. What is written up to there
+    /// is not sent.
+    pub fn starting_at(flow: Flow, offset: u64) -> Log {
+        Log { sent: offset, heard: offset, ..Log::new(flow) }
     }
 
     /// A log that has lost its entries: its gate is shut, and each offset up to `written` lies before
@@ -231,7 +249,7 @@ impl Log {
     /// Its positions now.
     pub fn positions(&self, now: Instant) -> Positions {
         Positions {
-            sent: self.sent,
+            sent: self.reached_bytes(),
             written: self.written,
             played: self.played_bytes(now),
             is_acknowledged: self.is_acknowledged,
@@ -250,12 +268,17 @@ impl Log {
 
     /// Appends a control message at the current offset.
     pub fn push_message(&mut self, json: String) {
-        self.push(Entry::Message { json, opens: None });
+        self.push(Entry::Message { json, mark: Mark::None });
     }
 
     /// The same, with the message that announces this sentence.
     pub fn push_opening(&mut self, json: String, index: u64) {
-        self.push(Entry::Message { json, opens: Some(index) });
+        self.push(Entry::Message { json, mark: Mark::Opens(index) });
+    }
+
+    /// The same, with the message that ends a sentence.
+    pub fn push_closing(&mut self, json: String) {
+        self.push(Entry::Message { json, mark: Mark::Closes });
     }
 
     fn push(&mut self, entry: Entry) {
@@ -294,6 +317,16 @@ impl Log {
     /// Audio bytes handed to the socket.
     pub fn sent_bytes(&self) -> u64 {
         self.sent
+    }
+
+    /// Audio bytes handed to any socket of the stream: a client may have as many.
+    pub fn reached_bytes(&self) -> u64 {
+        self.sent.max(self.peak)
+    }
+
+    /// True while audio before the cursor is spoken again.
+    pub fn is_behind(&self) -> bool {
+        self.written < self.sent
     }
 
     /// Audio bytes taken from the engine.
@@ -454,8 +487,10 @@ impl Log {
         let mut opened = None;
         match (&self.upcoming, what) {
             (Upcoming::Message, Sent::Message) => {
-                if let Some(Entry::Message { json, opens }) = self.entries.get(self.next) {
-                    opened = *opens;
+                if let Some(Entry::Message { json, mark }) = self.entries.get(self.next) {
+                    if let Mark::Opens(index) = mark {
+                        opened = Some(*index);
+                    }
                     self.unsent_messages -= json.len();
                     self.kept_messages += json.len();
                 }
@@ -551,6 +586,7 @@ impl Log {
             self.taken = 0;
             self.next += 1;
         }
+        self.forget_opening();
         self.entries.truncate(self.next);
         self.unsent_messages = 0;
         self.upcoming = Upcoming::Nothing;
@@ -558,14 +594,33 @@ impl Log {
             // It was not yet spoken again: nothing before this can be gone back to.
             self.base = self.sent;
         }
+        self.peak = 0;
         self.written = self.sent;
         self.heard = self.sent;
         self.since = self.since.map(|_| now);
         self.set_gate();
     }
 
-    /// Goes back to an offset, in the middle of a frame if need be: what comes after it is sent
-    /// again, messages at that very offset included.
+    /// Moves the cursor before the messages of a sentence that was announced and has sent no audio: it is
+    /// not announced to a client that comes back.
+    fn forget_opening(&mut self) {
+        let mut at = self.next;
+        while let Some(Entry::Message { mark, .. }) = at.checked_sub(1).and_then(|n| self.entries.get(n)) {
+            match mark {
+                Mark::Closes => return,
+                Mark::None => at -= 1,
+                Mark::Opens(_) => {
+                    let dropped = self.entries.range(at - 1..self.next).map(Entry::message_bytes);
+                    self.kept_messages -= dropped.sum::<usize>();
+                    self.next = at - 1;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Moves the cursor to an offset that was sent, in the middle of a frame if need be: what comes after
+    /// it is sent again, messages at that very offset included.
     ///
     /// # Errors
     /// Nothing has changed if the offset is not in the log.
@@ -573,9 +628,10 @@ impl Log {
         if offset < self.base {
             return Err(OutOfLog::Before);
         }
-        if offset > self.sent {
+        if offset > self.reached_bytes() || offset > self.written {
             return Err(OutOfLog::Beyond);
         }
+        self.peak = self.reached_bytes();
         let mut at = self.base;
         self.taken = 0;
         self.next = self.entries.len();
@@ -606,6 +662,7 @@ impl Log {
     /// Empties the log so that the stream can be spoken again from `start` on, for a client that
     /// has heard it up to `offset`. What is written up to there is not sent.
     pub fn restart(&mut self, start: u64, offset: u64) {
+        self.peak = if self.is_restored() { self.sent } else { self.reached_bytes() };
         self.entries.clear();
         self.unsent_messages = 0;
         self.kept_messages = 0;
@@ -618,6 +675,39 @@ impl Log {
         self.heard = self.heard.min(offset);
         (self.confirmed, self.asked) = (offset, offset);
         self.set_gate();
+    }
+
+    /// The same, where the audio from `start` on is spoken in another take: no client has any of it.
+    pub fn restart_anew(&mut self, start: u64) {
+        self.restart(start, start);
+        self.peak = 0;
+    }
+
+    /// Moves over audio that was spoken again and lies before the cursor, with its messages.
+    pub fn skip(&mut self, bytes: u64) {
+        self.written += bytes;
+        self.base = self.written;
+        self.set_gate();
+    }
+
+    /// CRC-32 of the audio in this range; `None` if the log does not have all of it.
+    pub fn crc32(&self, start: u64, end: u64) -> Option<u32> {
+        if start < self.base || end > self.written || self.is_behind() {
+            return None;
+        }
+        let mut crc = crc32fast::Hasher::new();
+        let mut at = self.base;
+        for entry in &self.entries {
+            let Entry::Audio(chunk) = entry else { continue };
+            let behind = at + chunk.len() as u64;
+            let (from, to) = (start.clamp(at, behind), end.clamp(at, behind));
+            crc.update(&chunk[(from - at) as usize..(to - at) as usize]);
+            at = behind;
+            if at >= end {
+                break;
+            }
+        }
+        Some(crc.finalize())
     }
 
     /// Bytes of memory that the entries take, roughly.
@@ -1179,8 +1269,10 @@ mod tests {
             // All audio by offset, and the client's part of it.
             let (mut model, mut client) = (Vec::<u8>::new(), Vec::<u8>::new());
             let (mut next, mut is_shut) = (0u8, false);
-            let mut played = 0;
+            // The most that was sent and not cancelled: a client may have as much.
+            let (mut played, mut peak) = (0, 0);
             for step in 0..150 {
+                peak = peak.max(driven.log.sent_bytes());
                 match random.below(20) {
                     0..=5 => {
                         let chunk: Vec<u8> = (0..random.below(frame_bytes * 9 + 1))
@@ -1209,15 +1301,16 @@ mod tests {
                     11 if random.below(3) == 0 => {
                         driven.log.cancel(driven.now);
                         model.truncate(driven.log.sent_bytes() as usize);
+                        peak = driven.log.sent_bytes();
                         assert!(driven.log.is_all_sent());
                     }
                     12 if random.below(2) == 0 => {
                         // A new connection: a frame that was begun on the old one is lost.
-                        let offset = random.below(client.len() + 3);
-                        let (base, sent) = (driven.log.base_bytes(), driven.log.sent_bytes());
+                        let offset = random.below(peak as usize + 3);
+                        let base = driven.log.base_bytes();
                         let expected = match offset as u64 {
                             o if o < base => Err(OutOfLog::Before),
-                            o if o > sent => Err(OutOfLog::Beyond),
+                            o if o > peak => Err(OutOfLog::Beyond),
                             _ => Ok(()),
                         };
                         assert_eq!(driven.log.rewind(offset as u64), expected, "seed {seed}, {step}");

@@ -37,7 +37,7 @@ mod timer;
 
 pub use config::SessionConfig;
 pub use dialect::Dialect;
-pub use io::{Answer, Engine, Input, Output, Sentence, Written};
+pub use io::{Answer, Engine, Input, Misplaced, Output, Place, Sentence, Written};
 pub use playback::Wait;
 pub use snapshot::Snapshot;
 
@@ -47,15 +47,16 @@ use crate::access::rate::Bucket;
 use crate::ws::frames::{Batch, Sent};
 use composer::OverLimit;
 use conversation::Conversation;
+use message::surrogates::Edges;
 use message::{
-    AudioInfo, ClientMessage, Close, Code, EndReason, Fault, Greeting, Limits, ServerMessage, StartSession,
-    TextSource, Usage,
+    AudioInfo, ClientMessage, Close, Code, EndReason, Fault, Greeting, Limits, Recovery, ServerMessage,
+    StartSession, TextSource, Usage,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stream::{AfterStop, Return, Stream};
-use takes::{Differs, Position};
+use takes::{Differs, Position, Purpose, Target};
 use timer::Timer;
 
 /// Invalid messages in a row after which the connection is closed, and likewise messages in a row over
@@ -109,6 +110,8 @@ pub struct Totals {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Course {
     Running,
+    /// The connection is closed, and nothing more is sent on it. The session waits for another one.
+    Parting,
     /// The close was decided on. Nothing more is sent.
     Closed,
     /// The close was decided on because everything was sent. Its last bytes may still be lost.
@@ -163,6 +166,8 @@ pub struct Session {
 struct Past {
     wasted: Duration,
     chars: u64,
+    /// The same, with sentences that failed: these count for the limit of the session.
+    handed_chars: u64,
     audio_ms: u64,
 }
 
@@ -208,7 +213,7 @@ impl Session {
     /// Takes an event. The owner then drains [`poll`](Self::poll).
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
         match input {
-            Input::Engine(report) => self.on_engine(report),
+            Input::Engine(report) => self.on_engine(report, now),
             Input::Message(text) => self.on_text(now, text),
             Input::Writer(report) => self.on_writer(report, now),
             Input::Answer(answer) => self.on_answer(answer, now),
@@ -220,13 +225,15 @@ impl Session {
                     running.confirm(now, offset);
                 }
             }
-            Input::Exhausted => self.on_exhausted(),
-            Input::Drain(patience) => self.on_drain(patience),
+            Input::Exhausted => self.on_exhausted(now),
+            Input::Drain(patience) => self.on_drain(patience, now),
             Input::Silence => {
-                self.part(Code::IdleTimeout, Close::Silent, "No data from the client for too long.");
+                let message = "No data from the client for too long.";
+                self.part(Code::IdleTimeout, Close::Silent, message, now);
             }
             Input::Stall => {
-                self.part(Code::SlowClient, Close::SlowClient, "The client read nothing for too long.");
+                let message = "The client read nothing for too long.";
+                self.part(Code::SlowClient, Close::SlowClient, message, now);
             }
             Input::Disconnected => {
                 self.outputs.clear();
@@ -262,7 +269,7 @@ impl Session {
         let stream = self.stream.as_mut()?;
         let wait = stream.delivered(now, what);
         self.active = now;
-        self.finish_if_sent();
+        self.finish_if_sent(now);
         wait
     }
 
@@ -371,14 +378,26 @@ impl Session {
         self.course != Course::Closed && self.stream.as_ref().is_some_and(Stream::is_resumable)
     }
 
-    /// True if the close was decided on.
+    /// True if the session has ended with its connection.
     pub fn is_over(&self) -> bool {
-        self.course != Course::Running
+        matches!(self.course, Course::Closed | Course::Completed)
     }
 
-    /// True if the session can continue at this offset.
-    pub fn can_return_to(&self, offset: u64) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.can_return_to(offset))
+    /// Checks if the session can continue at this place.
+    ///
+    /// # Errors
+    /// It cannot. Nothing has changed.
+    pub fn check_place(&self, place: &Place) -> Result<(), Misplaced> {
+        let stream = self.stream.as_ref().ok_or(Misplaced::Lost)?;
+        let is_ours = place.stream.map_or(self.streams == 1, |number| number == stream.number());
+        if !is_ours {
+            return Err(Misplaced::Lost);
+        }
+        let sample = stream.sample_bytes();
+        if !place.offset.is_multiple_of(sample) {
+            return Err(Misplaced::WithinSample(sample));
+        }
+        if stream.can_return_to(place) { Ok(()) } else { Err(Misplaced::Lost) }
     }
 
     /// Output for a connection whose session continues on another one.
@@ -403,26 +422,33 @@ impl Session {
         self.send(error(fault));
     }
 
-    /// Decides on the close. Nothing is sent after it.
-    fn close(&mut self, close: Close) {
-        if self.course == Course::Running {
-            self.course = Course::Closed;
-            self.outputs.push_back(Output::Close(close));
+    /// Decides on the close. Nothing is sent after it. A resumable session goes on without a connection if
+    /// the close keeps it.
+    fn close(&mut self, close: Close, now: Instant) {
+        if self.course != Course::Running {
+            return;
         }
+        self.course = Course::Closed;
+        if close.keeps_session()
+            && let Some(stream) = self.stream.as_mut().filter(|stream| stream.is_resumable())
+        {
+            stream.shut(now);
+            self.course = Course::Parting;
+        }
+        self.outputs.push_back(Output::Close(close));
     }
 
     /// Sends the error, and closes the connection with the code for it.
-    fn fail(&mut self, code: Code, message: &str) {
-        self.refuse(Fault::new(code, message));
-        if let Some(close) = code.close() {
-            self.close(close);
-        }
+    fn fail(&mut self, code: Code, message: &str, now: Instant) {
+        self.part(code, code.close().unwrap_or(Close::Internal), message, now);
     }
 
-    /// Closes the connection without ending the session.
-    fn part(&mut self, code: Code, close: Close, message: &str) {
-        self.refuse(Fault::new(code, message));
-        self.outputs.push_back(Output::Close(close));
+    /// Sends the error, and closes the connection.
+    fn part(&mut self, code: Code, close: Close, message: &str, now: Instant) {
+        if self.course == Course::Running {
+            self.refuse(Fault::new(code, message));
+            self.close(close, now);
+        }
     }
 
     // Messages.
@@ -430,7 +456,7 @@ impl Session {
     /// Takes a text message. A message that is invalid, or that the state of the session does not allow,
     /// is answered with an error and changes nothing.
     fn on_text(&mut self, now: Instant, text: &str) {
-        if self.is_over() || !self.may_take_another(now) {
+        if self.course != Course::Running || !self.may_take_another(now) {
             return;
         }
         let message = ClientMessage::parse(text).and_then(|message| {
@@ -443,6 +469,7 @@ impl Session {
                 _ => self.fail(
                     Code::Unauthorized,
                     "This server requires an access token: send {\"type\":\"auth\",\"token\":\"…\"} first.",
+                    now,
                 ),
             };
         }
@@ -452,8 +479,13 @@ impl Session {
         match message {
             Ok(message) => {
                 self.faults = 0;
-                if let Err(fault) = self.on_message(now, message) {
+                let starts = matches!(message, ClientMessage::StartSession(_));
+                if let Err(fault) = self.on_message(now, message, text) {
                     self.refuse(fault);
+                    // Without codes, a client that waits for the end of its stream would wait for ever.
+                    if starts && !self.dialect.is_v1() && self.running().is_none() {
+                        self.send(ServerMessage::SessionEnd { end: None });
+                    }
                 }
             }
             Err(fault) => {
@@ -461,7 +493,7 @@ impl Session {
                 self.refuse(fault);
                 // The base protocol has no close code for this.
                 if self.dialect.is_v1() && self.faults >= MAX_FAULTS {
-                    self.close(Close::Malformed);
+                    self.close(Close::Malformed, now);
                 }
             }
         }
@@ -480,14 +512,18 @@ impl Session {
             "Too many messages at once: this one was not taken. Slow down.",
         ));
         if self.excess >= MAX_FAULTS {
-            self.close(Close::RateLimited);
+            self.close(Close::RateLimited, now);
         }
         false
     }
 
-    fn on_message(&mut self, now: Instant, message: ClientMessage) -> Result<(), Fault> {
+    /// Takes a message that was read from this JSON.
+    fn on_message(&mut self, now: Instant, message: ClientMessage, json: &str) -> Result<(), Fault> {
         match message {
-            ClientMessage::StartSession(start) => self.start(now, &start)?,
+            ClientMessage::StartSession(start) => {
+                let edges = start.prompt.as_ref().map(|prompt| Edges::of(json, "prompt", prompt));
+                self.start(now, &start, edges.unwrap_or_default())?;
+            }
             ClientMessage::Pause => {
                 self.is_paused = true;
                 self.shut(now);
@@ -499,28 +535,41 @@ impl Session {
                     && let Some(stream) = self.stream.as_mut()
                 {
                     stream.open(now);
-                    self.advance();
+                    self.advance(now);
                 }
-                self.finish_if_sent();
+                self.finish_if_sent(now);
             }
             ClientMessage::End { drain } => match self.running() {
                 Some(stream) if drain => {
                     stream.drain();
-                    self.advance();
+                    self.advance(now);
                 }
                 Some(_) => self.stop(now, AfterStop::End(EndReason::Ended)),
-                None => self.end(EndReason::Ended, Usage::default()),
+                None => {
+                    self.send(ServerMessage::SessionEnd { end: None });
+                    self.close(Close::Ended, now);
+                    if drain && let Some(stream) = self.stream.as_mut().filter(|stream| stream.is_resumable())
+                    {
+                        // The last words may have reached no more than the kernel.
+                        stream.close_after();
+                        self.course = Course::Completed;
+                    }
+                }
             },
             ClientMessage::Append { text } => {
                 let most = self.config.max_buffered_chars;
-                self.started()?.append(now, &text, most)?;
-                self.advance();
+                let edges = Edges::of(json, "text", &text);
+                self.started()?.append(now, &text, edges, most)?;
+                self.advance(now);
             }
             ClientMessage::Flush => {
                 let index = self.started()?.flush();
                 self.send(ServerMessage::Flushed { index });
-                self.advance();
+                self.advance(now);
             }
+            // They have crossed the end of the stream on their way.
+            ClientMessage::Cancel { .. } | ClientMessage::Ack { .. }
+                if self.streams > 0 && self.running().is_none() => {}
             ClientMessage::Cancel { played_ms } => match self.running() {
                 Some(_) => self.stop(now, AfterStop::Answer { played_ms }),
                 None => return Err(Fault::new(Code::NothingToCancel, "No stream is running.")),
@@ -553,7 +602,8 @@ impl Session {
             .ok_or_else(|| Fault::new(Code::NotStarted, "No stream is running. Send start_session."))
     }
 
-    fn start(&mut self, now: Instant, start: &StartSession) -> Result<(), Fault> {
+    /// Starts a stream, whose prompt has these edges.
+    fn start(&mut self, now: Instant, start: &StartSession, edges: Edges) -> Result<(), Fault> {
         if self.running().is_some() {
             return Err(Fault::new(Code::AlreadyStarted, "Session already streaming"));
         }
@@ -575,8 +625,10 @@ impl Session {
         let dialect = self.dialect.with(start);
         let prompt = start.prompt.clone().filter(|_| source == TextSource::Llm);
         let chars_left = self.config.max_session_chars;
-        let chars_left = chars_left.map(|most| most.saturating_sub(self.past.chars + self.stream_chars()));
-        let stream = Stream::new(&self.config, start, source, chars_left, now)?;
+        let handed = self.past.handed_chars + self.stream.as_ref().map_or(0, Stream::handed_chars);
+        let chars_left = chars_left.map(|most| most.saturating_sub(handed));
+        let number = self.streams + 1;
+        let stream = Stream::new(&self.config, start, source, edges, number, chars_left, now)?;
         self.retire_stream();
         self.dialect = dialect;
         self.streams += 1;
@@ -592,13 +644,8 @@ impl Session {
         if self.is_paused {
             self.shut(now);
         }
-        self.advance();
+        self.advance(now);
         Ok(())
-    }
-
-    /// Characters of the current stream.
-    fn stream_chars(&self) -> u64 {
-        self.stream.as_ref().map_or(0, |stream| stream.usage().chars)
     }
 
     /// Source of a stream's text.
@@ -637,36 +684,44 @@ impl Session {
     }
 
     fn on_stopped(&mut self, buffered_bytes: u64) {
+        let dialect = self.dialect;
         let Some(stream) = self.stream.as_mut() else { return };
         let Some((now, after)) = stream.take_stop() else { return };
         if after == AfterStop::Replay {
             stream.drop_bytes(buffered_bytes);
-            return self.advance();
+            return self.advance(now);
         }
-        if let Some(Position { offset, index }) = stream.take_recovering() {
-            // The client has recovered, and the replay that it waited for is cancelled.
-            self.outputs.push_back(Output::Send(ServerMessage::Recovered { offset, index }));
+        if after == AfterStop::PutOff {
+            stream.drop_bytes(buffered_bytes);
+            return stream.put_off(dialect);
         }
+        let recovering = stream.recovering();
         let figures = stream.cancel(now, buffered_bytes, after);
-        if let AfterStop::End(reason) = after {
-            let usage = stream.usage();
-            self.retire_stream();
-            return self.end(reason, usage);
+        if let Some(target) = recovering {
+            // The client has recovered, and the replay that it waited for is cancelled.
+            self.recovered(target.shown(), true);
+        }
+        let Some(stream) = self.stream.as_mut() else { return };
+        match after {
+            AfterStop::End(reason) => {
+                let usage = stream.usage();
+                self.retire_stream();
+                return self.end(reason, usage, now);
+            }
+            AfterStop::Refuse => return self.advance(now),
+            _ => {}
         }
         if stream.source() == TextSource::Llm {
             // The conversation holds what the listener has heard.
             self.remember(&figures.spoken_text);
         }
         self.send(ServerMessage::Cancelled(Box::new(figures)));
-        self.advance();
+        self.advance(now);
     }
 
-    fn end(&mut self, reason: EndReason, usage: Usage) {
+    fn end(&mut self, reason: EndReason, usage: Usage, now: Instant) {
         self.send(ServerMessage::SessionEnd { end: Some(Box::new((reason, usage))) });
-        self.close(match reason {
-            EndReason::Expired => Close::Expired,
-            _ => Close::Ended,
-        });
+        self.close(close_for(reason), now);
     }
 
     /// Drops the stream, and adds its figures to the sums.
@@ -675,21 +730,22 @@ impl Session {
             let usage = stream.usage();
             self.past.wasted += Duration::from_millis(usage.wasted_ms);
             self.past.chars += usage.chars;
+            self.past.handed_chars += stream.handed_chars();
             self.past.audio_ms += usage.audio_ms;
         }
     }
 
     /// Starts the sentences that can be started, and ends a stream that is complete.
-    fn advance(&mut self) {
+    fn advance(&mut self, now: Instant) {
         if let Some(stream) = self.stream.as_mut() {
             while let Some(sentence) = stream.next_sentence(self.config.prefetch, self.dialect) {
                 self.outputs.push_back(Output::Speak(Box::new(sentence)));
             }
         }
-        self.finish_if_sent();
+        self.finish_if_sent(now);
     }
 
-    fn finish_if_sent(&mut self) {
+    fn finish_if_sent(&mut self, now: Instant) {
         let is_paused = self.is_paused;
         if let Some(stream) = self.running()
             && stream.is_all_sent()
@@ -710,31 +766,31 @@ impl Session {
             if !is_resumable {
                 self.retire_stream();
             }
-            if (is_over_limit || drains) && !self.is_over() {
-                self.close(if is_over_limit { Close::TextLimit } else { Close::Ended });
+            if (is_over_limit || drains) && self.course == Course::Running {
+                self.close(if is_over_limit { Close::TextLimit } else { Close::Ended }, now);
                 self.course = Course::Completed;
             }
         }
-        self.close_if_drained();
+        self.close_if_drained(now);
     }
 
     // Engine and writer.
 
-    fn on_engine(&mut self, report: Engine<'_>) {
+    fn on_engine(&mut self, report: Engine<'_>, now: Instant) {
         let dialect = self.dialect;
         match report {
-            Engine::Audio(chunk) => self.take_speech(|stream| stream.on_audio(chunk, dialect)),
+            Engine::Audio(chunk) => self.take_speech(|stream| stream.on_audio(chunk, dialect), now),
             Engine::Finished => {
-                self.take_speech(|stream| stream.on_spoken(dialect));
-                self.advance();
+                self.take_speech(|stream| stream.on_spoken(dialect), now);
+                self.advance(now);
             }
             Engine::Words(words) => {
                 self.stream.iter_mut().for_each(|stream| stream.on_words(words, false, dialect));
             }
             Engine::Warning { code, message } => self.send(ServerMessage::Warning { code, message }),
             Engine::Failed { code, message } if code.is_fatal() => {
-                self.retire_stream();
-                self.fail(code, message);
+                self.put_off(now);
+                self.fail(code, message, now);
             }
             Engine::Failed { code, message } => {
                 self.stream.iter_mut().for_each(|stream| stream.on_failure(code, message, dialect));
@@ -745,19 +801,51 @@ impl Session {
 
     /// Has the stream take speech, and answers a client that waits for a position once the replay is known
     /// to be the same or different.
-    fn take_speech(&mut self, take: impl FnOnce(&mut Stream) -> Result<(), Differs>) {
+    fn take_speech(&mut self, take: impl FnOnce(&mut Stream) -> Result<(), Differs>, now: Instant) {
         let Some(stream) = self.stream.as_mut() else { return };
-        let position = stream.recovering();
-        match (position, take(stream)) {
-            (position, Err(Differs)) => self.lose_position(position.is_some()),
-            (Some(Position { offset, index }), Ok(())) if stream.recovering().is_none() => {
-                self.send(ServerMessage::Recovered { offset, index });
+        let (target, is_starting) = (stream.recovering(), stream.is_starting());
+        match (target, take(stream)) {
+            (_, Err(Differs)) if is_starting => self.refuse_start(now),
+            (Some(Target { purpose: Purpose::Recover { is_inexact: true }, .. }), Err(Differs)) => {
+                if let Some(position) = stream.begin_front_anew() {
+                    stream.stop(now, AfterStop::Replay);
+                    self.recovered(position, false);
+                    self.outputs.push_back(Output::StopSpeaking);
+                }
+            }
+            (target, Err(Differs)) => {
+                // Nothing of the stream may follow: it would be in the wrong place.
+                self.put_off(now);
+                self.lose_position(target.is_some(), now);
+            }
+            (Some(target), Ok(())) if stream.recovering().is_none() => {
+                self.recovered(target.shown(), true);
             }
             _ => {}
         }
     }
 
-    fn on_exhausted(&mut self) {
+    /// Ends a stream whose audio is not what its `from` says.
+    fn refuse_start(&mut self, now: Instant) {
+        let Some(stream) = self.stream.as_mut() else { return };
+        let fault = stream.wrong_start();
+        self.refuse(fault);
+        self.stop(now, AfterStop::Refuse);
+    }
+
+    /// Has the engine stopped, and the sentences in flight wait for the client to return. Without a
+    /// resumable stream there is nothing to wait for.
+    fn put_off(&mut self, now: Instant) {
+        match self.stream.as_mut() {
+            Some(stream) if stream.is_resumable() => {
+                stream.stop(now, AfterStop::PutOff);
+                self.outputs.push_back(Output::StopSpeaking);
+            }
+            _ => self.retire_stream(),
+        }
+    }
+
+    fn on_exhausted(&mut self, now: Instant) {
         let Some(stream) = self.running() else { return };
         let was_writing = stream.is_writing();
         stream.stop_if_unfinished();
@@ -765,7 +853,7 @@ impl Session {
             self.outputs.push_back(Output::StopWriting);
         }
         self.is_exhausted = true;
-        self.finish_if_sent();
+        self.finish_if_sent(now);
     }
 
     fn on_writer(&mut self, report: Written<'_>, now: Instant) {
@@ -797,7 +885,7 @@ impl Session {
             }
             Written::Warning { code, message } => self.send(ServerMessage::Warning { code, message }),
         }
-        self.advance();
+        self.advance(now);
     }
 
     /// Keeps the answer to the last prompt, for the prompts after it.
@@ -820,57 +908,94 @@ impl Session {
             Answer::Refused(code) => {
                 let close = code.close().unwrap_or(Close::TooManyConnections);
                 self.refuse(Fault::new(code, close.reason()));
-                self.close(close);
+                self.close(close, now);
             }
-            Answer::Recovered { offset } => self.on_recovered(now, offset),
+            Answer::Recovered(place) => self.on_recovered(now, &place),
             Answer::NotRecovered { is_expired } => {
                 self.send(ServerMessage::NotRecovered { code: Code::SessionNotFound.name() });
                 let message = "This session does not exist, or no longer. Start another.";
                 self.refuse(Fault::new(Code::SessionNotFound, message));
-                self.close(if is_expired { Close::WindowPassed } else { Close::SessionNotFound });
+                self.close(if is_expired { Close::WindowPassed } else { Close::SessionNotFound }, now);
             }
-            Answer::PositionLost => self.lose_position(true),
+            Answer::Misplaced(why) => self.misplaced(why, now),
         }
     }
 
-    fn on_recovered(&mut self, now: Instant, offset: u64) {
-        if self.course == Course::Completed {
-            // It completes once more.
-            self.course = Course::Running;
+    fn on_recovered(&mut self, now: Instant, place: &Place) {
+        // A session that had completed completes once more.
+        self.course = Course::Running;
+        self.active = now;
+        if let Err(why) = self.check_place(place) {
+            return self.misplaced(why, now);
         }
-        let Some(stream) = self.stream.as_mut() else { return self.lose_position(true) };
-        match stream.return_to(offset) {
+        let Some(stream) = self.stream.as_mut() else { return };
+        if place.offset == stream.first_offset() {
+            // The client may have lost it, and know neither the number nor the format of the stream.
+            let announcement = stream.announcement();
+            self.send(announcement);
+        }
+        let Some(stream) = self.stream.as_mut() else { return };
+        match stream.return_to(place) {
             Ok(Return::Rewound) => {
-                let index = stream.index_at(offset);
-                self.send(ServerMessage::Recovered { offset, index });
+                let index = stream.index_at(place.offset);
+                self.recovered(Position { offset: place.offset, index }, true);
             }
             Ok(Return::Replays) => {
                 stream.stop(now, AfterStop::Replay);
                 self.outputs.push_back(Output::StopSpeaking);
             }
-            Err(stream::PositionLost) => return self.lose_position(true),
+            Ok(Return::BeginsAnew(position)) => {
+                stream.stop(now, AfterStop::Replay);
+                self.recovered(position, false);
+                self.outputs.push_back(Output::StopSpeaking);
+            }
+            Err(stream::PositionLost) => return self.lose_position(true, now),
         }
         if !self.is_paused
             && let Some(stream) = self.stream.as_mut()
         {
             stream.open(now);
         }
-        self.advance();
+        self.advance(now);
         if std::mem::take(&mut self.lacks_writer) {
             let message = "The server that wrote the answer has stopped.";
             self.on_writer(Written::Failed { code: Code::LlmFailed, message }, now);
         }
     }
 
-    /// Ends the session, since its audio at the client's position is gone. `is_asked` is true if the client
-    /// waits for `recovered`.
-    fn lose_position(&mut self, is_asked: bool) {
+    /// Sends `recovered` with this position.
+    fn recovered(&mut self, Position { offset, index }: Position, is_exact: bool) {
+        let Some(stream) = &self.stream else { return };
+        self.send(ServerMessage::Recovered(Recovery {
+            stream: stream.number(),
+            rev: stream.rev(),
+            offset,
+            index,
+            is_paused: self.is_paused,
+            text_offset: stream.text_offset(),
+            is_exact,
+        }));
+    }
+
+    /// Answers a client that cannot continue at the place where it wants to.
+    fn misplaced(&mut self, why: Misplaced, now: Instant) {
+        match why {
+            Misplaced::Lost => self.lose_position(true, now),
+            Misplaced::WithinSample(bytes) => self.refuse(Fault::new(
+                Code::BadMessage,
+                format!("\"offset\" must be a multiple of {bytes}, the bytes of a sample. Send recover again."),
+            )),
+        }
+    }
+
+    /// Closes the connection, since the audio at the client's position is gone. The session waits for a
+    /// client at another position. `is_asked` is true if the client waits for `recovered`.
+    fn lose_position(&mut self, is_asked: bool, now: Instant) {
         if is_asked {
             self.send(ServerMessage::NotRecovered { code: Code::PositionLost.name() });
         }
-        // Nothing of the stream may follow: it would be in the wrong place.
-        self.retire_stream();
-        self.fail(Code::PositionLost, "The audio at this position is gone. Start another stream.");
+        let message = "The audio at this position is gone. Recover at another one, or start another session.";
+        self.fail(Code::PositionLost, message, now);
     }
 
     // Time.
@@ -896,7 +1021,7 @@ impl Session {
 
     fn on_due(&mut self, now: Instant) {
         while let Some(timer) = timer::due(now, |timer| self.deadline(timer)) {
-            if timer != Timer::Commit && self.is_over() {
+            if timer != Timer::Commit && self.course != Course::Running {
                 return;
             }
             match timer {
@@ -904,26 +1029,24 @@ impl Session {
                     if let Some(stream) = self.running() {
                         stream.commit();
                     }
-                    self.advance();
+                    self.advance(now);
                 }
-                Timer::Credential => return self.fail(Code::Unauthorized, "No credential came in time."),
+                Timer::Credential => {
+                    return self.fail(Code::Unauthorized, "No credential came in time.", now);
+                }
                 Timer::Idle => {
                     let message = match self.phase() {
                         Phase::Paused => "The stream was paused for too long. Connect again to continue.",
                         _ => "Nothing was started for too long. Connect again to start a stream.",
                     };
-                    if !self.is_resumable() {
-                        return self.fail(Code::IdleTimeout, message);
-                    }
-                    self.active = now;
-                    return self.part(Code::IdleTimeout, Close::Idle, message);
+                    return self.fail(Code::IdleTimeout, message, now);
                 }
                 Timer::Expiry => {
                     let message = "The session reached its maximum length. Start another.";
                     self.refuse(Fault::new(Code::SessionExpired, message));
                     return match self.running() {
                         Some(_) => self.stop(now, AfterStop::End(EndReason::Expired)),
-                        None => self.end(EndReason::Expired, Usage::default()),
+                        None => self.end(EndReason::Expired, Usage::default(), now),
                     };
                 }
                 Timer::Notice => {
@@ -936,19 +1059,27 @@ impl Session {
         }
     }
 
-    fn on_drain(&mut self, patience: Duration) {
+    fn on_drain(&mut self, patience: Duration, now: Instant) {
         self.is_draining = true;
-        if !self.is_over() {
+        if self.course == Course::Running {
             let time_left_ms = if self.running().is_some() { patience.as_millis() as u64 } else { 0 };
             self.send(ServerMessage::GoAway { time_left_ms, reason: "shutdown" });
         }
-        self.close_if_drained();
+        self.close_if_drained(now);
     }
 
-    fn close_if_drained(&mut self) {
+    fn close_if_drained(&mut self, now: Instant) {
         if self.is_draining && self.running().is_none() {
-            self.close(Close::GoingAway);
+            self.close(Close::GoingAway, now);
         }
+    }
+}
+
+/// The close after a stream that ended for this reason.
+fn close_for(reason: EndReason) -> Close {
+    match reason {
+        EndReason::Expired => Close::Expired,
+        _ => Close::Ended,
     }
 }
 

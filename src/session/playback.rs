@@ -1,6 +1,7 @@
 //! Waits of a listener who plays a stream as it arrives: the time to its first audio, and the silence
 //! between its sentences. These figures go to the operator only; no decision rests on them.
 
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
 /// A time that the listener had to wait.
@@ -10,6 +11,52 @@ pub enum Wait {
     FirstAudio(Duration),
     /// The silence in front of another sentence, which may be zero.
     Gap(Duration),
+}
+
+/// Measures the time from the first text of a stream, without the time during which the client has paused
+/// it or was not connected.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Stopwatch {
+    has_started: bool,
+    /// Time up to `since`.
+    before: Duration,
+    /// Since when it runs; `None` while it stands.
+    #[serde(skip)]
+    since: Option<Instant>,
+    is_held: bool,
+}
+
+impl Stopwatch {
+    /// Notes the first text.
+    pub(super) fn start(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.has_started, true) && !self.is_held {
+            self.since = Some(now);
+        }
+    }
+
+    /// Notes that delivery is held.
+    pub(super) fn stop(&mut self, now: Instant) {
+        self.before = self.time(now);
+        self.since = None;
+        self.is_held = true;
+    }
+
+    /// Notes that delivery continues.
+    pub(super) fn go_on(&mut self, now: Instant) {
+        self.before = self.time(now);
+        self.since = self.has_started.then_some(now);
+        self.is_held = false;
+    }
+
+    pub(super) fn time(&self, now: Instant) -> Duration {
+        self.before + self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// The same, stopped.
+    pub(super) fn stopped(mut self, now: Instant) -> Stopwatch {
+        self.stop(now);
+        self
+    }
 }
 
 /// The playback of one stream. Waits that the client causes (pause, late `append`) are not measured.

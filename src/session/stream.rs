@@ -6,14 +6,17 @@
 use super::composer::{Composer, OverLimit};
 use super::dialect::Dialect;
 use super::ledger::Ledger;
-use super::playback::{Playback, Wait};
-use super::takes::{Differs, Entry, Front, Position, Released, Takes, TakesState};
-use super::{Sentence, SessionConfig};
+use super::playback::{Playback, Stopwatch, Wait};
+use super::takes::{
+    Differs, Entry, Finished, Position, Purpose, Released, Takes, TakesState, Target,
+};
+use super::{Place, Sentence, SessionConfig};
 use crate::audio::Format;
 use crate::session::log::{Flow, Log, OutOfLog, Positions};
+use crate::session::message::surrogates::Edges;
 use crate::session::message::{
     AudioInfo, AudioOptions, CancelledFigures, Code, Delivery, EndReason, Fault, SentenceFigures,
-    ServerMessage, StartSession, TextSource, Usage, WordTimes,
+    ServerMessage, StartFrom, StartSession, TextSource, Usage, WordTimes,
 };
 use crate::text::words::{self, Word};
 use crate::ws::frames::Sent;
@@ -30,6 +33,10 @@ pub(super) enum AfterStop {
     End(EndReason),
     /// Sentences are replayed for a client that recovers.
     Replay,
+    /// The connection is closed, and the sentences wait for the client to return.
+    PutOff,
+    /// The stream ends with an error.
+    Refuse,
 }
 
 /// Outcome of a return to an offset.
@@ -39,6 +46,32 @@ pub(super) enum Return {
     Rewound,
     /// Sentences must be replayed first, for which the engine must stop.
     Replays,
+    /// The sentence at this position begins anew, for which the engine must stop.
+    BeginsAnew(Position),
+}
+
+/// Way to return to an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plan {
+    /// The log has the offset.
+    Rewind,
+    /// Sentences are spoken again from `start` on: records from `first` on, then those in flight.
+    Replay { first: usize, start: Position, target: Position },
+    /// A sentence is spoken in another take.
+    Anew { first: usize, start: Position },
+    /// The stream has not reached the position of its `from`: it starts again.
+    Start,
+    /// A restored stream has no sentence to replay.
+    Nothing,
+}
+
+/// The bytes that a client has of a sentence, compared with those of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Comparison {
+    Same,
+    Different,
+    /// The server has no checksum of them before it has spoken the sentence again.
+    Unknown,
 }
 
 /// The audio at an offset is gone.
@@ -75,7 +108,17 @@ struct Cold {
     end_reason: EndReason,
     /// Set while the engine is being stopped: since when, and the next step.
     stopping: Option<(Instant, AfterStop)>,
-    began: Instant,
+    /// Number in the session, from 1.
+    number: u64,
+    /// Cancels so far.
+    rev: u64,
+    /// Text of the client taken so far, in UTF-16 units.
+    text_offset: u64,
+    /// Position at which the stream began: 0, or that of `from`.
+    from: StartFrom,
+    /// Audio taken from the engine, and audio that it had buffered when it was stopped, in bytes.
+    synthesised_bytes: u64,
+    stopwatch: Stopwatch,
 }
 
 /// A stream as plain data, without the audio in its log.
@@ -94,11 +137,17 @@ pub(super) struct StreamState {
     is_repeatable: bool,
     drains: bool,
     end_reason: EndReason,
-    age: Duration,
+    number: u64,
+    rev: u64,
+    text_offset: u64,
+    from: StartFrom,
+    synthesised_bytes: u64,
+    stopwatch: Stopwatch,
 }
 
 impl Stream {
-    /// Starts a stream with its prompt.
+    /// Starts a stream with its prompt, which may be cut off within a surrogate pair. It is the stream with
+    /// this number.
     ///
     /// # Errors
     /// The options, or the length of the prompt, are not allowed.
@@ -106,6 +155,8 @@ impl Stream {
         config: &SessionConfig,
         start: &StartSession,
         source: TextSource,
+        edges: Edges,
+        number: u64,
         chars_left: Option<u64>,
         now: Instant,
     ) -> Result<Stream, Fault> {
@@ -142,17 +193,75 @@ impl Stream {
                 drains: false,
                 end_reason: EndReason::Completed,
                 stopping: None,
-                began: now,
+                number,
+                rev: 0,
+                text_offset: utf16_len(start.prompt.as_deref().unwrap_or_default()),
+                from: StartFrom::new(0, 0),
+                synthesised_bytes: 0,
+                stopwatch: Stopwatch::default(),
             }),
         };
-        let composer = &mut stream.cold.composer;
-        if source != TextSource::Llm {
-            composer.push(now, prompt);
+        let Cold { composer, stopwatch, .. } = &mut *stream.cold;
+        match source {
+            TextSource::Llm => {}
+            TextSource::Append => composer.push_cut(now, prompt, edges),
+            TextSource::Verbatim => composer.push(now, prompt),
+        }
+        if source != TextSource::Append || !prompt.is_empty() {
+            stopwatch.start(now);
         }
         if !composer.is_open() {
             composer.flush();
         }
+        if let Some(from) = start.from {
+            stream.begin_at(from, config)?;
+        }
         Ok(stream)
+    }
+
+    /// Begins at a position instead of at 0. Sentences before it are spoken and not sent, since only that
+    /// tells where they end.
+    ///
+    /// # Errors
+    /// This stream cannot begin there.
+    fn begin_at(&mut self, from: StartFrom, config: &SessionConfig) -> Result<(), Fault> {
+        let refuse = |message: String| Err(Fault::new(Code::BadMessage, message));
+        if self.source() != TextSource::Verbatim {
+            let name = self.source().name();
+            return refuse(format!("\"from\" needs the source verbatim, not {name}. Start without \"from\"."));
+        }
+        if !config.is_deterministic {
+            let message = "\"from\" needs an engine that speaks a sentence the same each time, and this \
+                           server's does not. Start without \"from\".";
+            return refuse(message.to_owned());
+        }
+        let sample = self.sample_bytes();
+        if !from.offset.is_multiple_of(sample) {
+            let offset = from.offset;
+            return refuse(format!("\"from.offset\" must be a multiple of {sample}, the bytes of a sample, not {offset}."));
+        }
+        let sentences = self.cold.composer.waiting().count() as u64;
+        if from.index >= sentences {
+            let index = from.index;
+            return refuse(format!("\"from.index\" must be below {sentences}, the sentences of this text, not {index}."));
+        }
+        self.log = Log::starting_at(*self.log.flow(), from.offset);
+        let takes = &mut self.cold.takes;
+        let position = Position { offset: from.offset, index: from.index };
+        let (crc32, last_index) = (from.crc32, from.index);
+        takes.begin_at(Target { position, last_index, crc32, purpose: Purpose::Start });
+        self.cold.from = from;
+        Ok(())
+    }
+
+    /// The fault of a stream whose audio is not what `from` says.
+    pub(super) fn wrong_start(&self) -> Fault {
+        let StartFrom { index, offset, .. } = self.cold.from;
+        let message = format!(
+            "\"from\" does not fit: sentence {index} of this text, as this server speaks it, does not have the \
+             client's audio up to byte {offset}. Start without \"from\"."
+        );
+        Fault::new(Code::BadMessage, message)
     }
 
     /// The stream as plain data.
@@ -166,7 +275,12 @@ impl Stream {
             drains,
             end_reason,
             stopping: _,
-            began,
+            number,
+            rev,
+            text_offset,
+            from,
+            synthesised_bytes,
+            stopwatch,
         } = &*self.cold;
         StreamState {
             flow: *self.log.flow(),
@@ -181,7 +295,12 @@ impl Stream {
             is_repeatable: *is_repeatable,
             drains: *drains,
             end_reason: *end_reason,
-            age: now.saturating_duration_since(*began),
+            number: *number,
+            rev: *rev,
+            text_offset: *text_offset,
+            from: *from,
+            synthesised_bytes: *synthesised_bytes,
+            stopwatch: stopwatch.stopped(now),
         }
     }
 
@@ -208,7 +327,12 @@ impl Stream {
                 drains: state.drains,
                 end_reason: state.end_reason,
                 stopping: None,
-                began: now.checked_sub(state.age).unwrap_or(now),
+                number: state.number,
+                rev: state.rev,
+                text_offset: state.text_offset,
+                from: state.from,
+                synthesised_bytes: state.synthesised_bytes,
+                stopwatch: state.stopwatch,
             }),
         }
     }
@@ -259,10 +383,42 @@ impl Stream {
     /// The `stream_start` of this stream.
     pub(super) fn announcement(&self) -> ServerMessage {
         ServerMessage::StreamStart {
+            stream: self.cold.number,
+            rev: self.cold.rev,
             audio: AudioInfo(self.format()),
             voice: self.cold.composer.parameters().voice.clone(),
             source: self.source().name(),
         }
+    }
+
+    /// Number in the session, from 1.
+    pub(super) fn number(&self) -> u64 {
+        self.cold.number
+    }
+
+    /// Cancels so far.
+    pub(super) fn rev(&self) -> u64 {
+        self.cold.rev
+    }
+
+    /// Text of the client taken so far, in UTF-16 units.
+    pub(super) fn text_offset(&self) -> u64 {
+        self.cold.text_offset
+    }
+
+    /// Position of the first byte.
+    pub(super) fn first_offset(&self) -> u64 {
+        self.cold.from.offset
+    }
+
+    /// Bytes of a sample.
+    pub(super) fn sample_bytes(&self) -> u64 {
+        self.format().encoding.bytes_per_sample() as u64
+    }
+
+    /// True if the stream is to begin at a position that it has not reached.
+    pub(super) fn is_starting(&self) -> bool {
+        self.cold.takes.target().is_some_and(|target| target.purpose == Purpose::Start)
     }
 
     pub(super) fn format(&self) -> Format {
@@ -275,9 +431,19 @@ impl Stream {
 
     // Text.
 
-    pub(super) fn append(&mut self, now: Instant, text: &str, most_waiting: usize) -> Result<(), Fault> {
-        self.cold.composer.append(now, text, most_waiting)?;
+    pub(super) fn append(
+        &mut self,
+        now: Instant,
+        text: &str,
+        edges: Edges,
+        most_waiting: usize,
+    ) -> Result<(), Fault> {
+        self.cold.composer.append(now, text, edges, most_waiting)?;
+        self.cold.text_offset += utf16_len(text);
         self.playback.on_text(now);
+        if !text.is_empty() {
+            self.cold.stopwatch.start(now);
+        }
         Ok(())
     }
 
@@ -293,7 +459,7 @@ impl Stream {
 
     /// Speaks the buffered text, since no more came in time.
     pub(super) fn commit(&mut self) {
-        self.cold.composer.flush();
+        self.cold.composer.commit();
     }
 
     /// When buffered text is spoken if no more arrives.
@@ -308,6 +474,11 @@ impl Stream {
         }
         self.cold.drains = true;
         self.cold.end_reason = EndReason::Ended;
+    }
+
+    /// Has the connection closed each time that a finished stream has been sent again.
+    pub(super) fn close_after(&mut self) {
+        self.cold.drains = true;
     }
 
     pub(super) fn update(
@@ -354,7 +525,7 @@ impl Stream {
         let Cold { composer, takes, ledger, end_reason, .. } = &mut *self.cold;
         // In paced delivery a sentence is begun once the one before it was synthesised. That is one
         // look-ahead early, and no audio is synthesised beyond it.
-        let most = if flow.ahead.is_some() || takes.recovering().is_some() { 1 } else { prefetch.max(1) };
+        let most = if flow.ahead.is_some() || takes.target().is_some() { 1 } else { prefetch.max(1) };
         let mut sentence = None;
         // No work is begun for a client that may be sent nothing, unless it waits for the answer to `recover`.
         let may_begin = !self.log.is_shut() || takes.recovering().is_some();
@@ -421,6 +592,7 @@ impl Stream {
     /// # Errors
     /// The sentence is a replay and came out different.
     pub(super) fn on_audio(&mut self, chunk: Bytes, dialect: Dialect) -> Result<(), Differs> {
+        self.cold.synthesised_bytes += chunk.len() as u64;
         let needs_crc = dialect.has_figures() || self.cold.is_resumable;
         match self.cold.takes.push_audio(chunk, needs_crc)? {
             Released::Nothing => {}
@@ -448,7 +620,8 @@ impl Stream {
 
     /// Takes the failure of the front sentence, whose end still follows.
     pub(super) fn on_failure(&mut self, code: Code, message: &str, dialect: Dialect) {
-        let Some(index) = self.cold.takes.fail() else { return };
+        let Some((index, chars)) = self.cold.takes.fail() else { return };
+        self.cold.composer.fail(chars);
         self.push_message(super::error(Fault::new(code, message).about(index)), dialect);
     }
 
@@ -470,7 +643,12 @@ impl Stream {
             let words = words::estimate(front.text(), self.format().duration(front.bytes()));
             self.on_words(&words, true, dialect);
         }
-        let Some((held, record)) = self.cold.takes.finish()? else { return Ok(()) };
+        let Some(Finished { held, is_skipped, record }) = self.cold.takes.finish()? else { return Ok(()) };
+        if is_skipped {
+            self.log.skip(record.bytes);
+            self.cold.ledger.record(record);
+            return Ok(());
+        }
         held.into_iter().for_each(|entry| self.write(entry));
         let figures = Some(SentenceFigures {
             offset: record.start + record.bytes,
@@ -480,7 +658,7 @@ impl Stream {
         });
         let end = ServerMessage::SentenceEnd { index: record.index, figures };
         if let Some(end) = dialect.shape(end) {
-            self.log.push_message(end.to_json());
+            self.log.push_closing(end.to_json());
         }
         if dialect.knows_v1() {
             // The client may cancel or recover.
@@ -501,7 +679,7 @@ impl Stream {
         let opened = self.log.sent(now, what);
         match what {
             Sent::Audio(bytes) => {
-                self.first_audio.get_or_insert_with(|| now.saturating_duration_since(self.cold.began));
+                self.first_audio.get_or_insert_with(|| self.cold.stopwatch.time(now));
                 self.playback.on_audio(now, self.format().duration(bytes as u64))
             }
             Sent::Message => {
@@ -550,11 +728,13 @@ impl Stream {
     pub(super) fn shut(&mut self, now: Instant) {
         self.log.shut(now);
         self.playback.on_interruption();
+        self.cold.stopwatch.stop(now);
     }
 
     /// Continues delivery with the next byte.
     pub(super) fn open(&mut self, now: Instant) {
         self.log.open(now);
+        self.cold.stopwatch.go_on(now);
     }
 
     // Cancel.
@@ -569,11 +749,6 @@ impl Stream {
         self.cold.stopping.take()
     }
 
-    /// The position of a recovery that a cancel interrupts.
-    pub(super) fn take_recovering(&mut self) -> Option<Position> {
-        self.cold.takes.take_recovering()
-    }
-
     /// Drops everything that was not sent; the engine had buffered `buffered_bytes` more. `played_ms` is
     /// the client's own figure.
     pub(super) fn cancel(&mut self, now: Instant, buffered_bytes: u64, after: AfterStop) -> CancelledFigures {
@@ -585,19 +760,30 @@ impl Stream {
             _ => self.log.played_bytes(now),
         };
         let written = self.log.written_bytes();
-        let Cold { composer, takes, ledger, end_reason, .. } = &mut *self.cold;
+        let target = self.cold.takes.target();
+        let Cold { composer, takes, ledger, end_reason, rev, synthesised_bytes, .. } = &mut *self.cold;
+        *synthesised_bytes += buffered_bytes;
+        if let Some(target) = target {
+            ledger.begin_at(target.last_index);
+        }
+        *rev += u64::from(matches!(after, AfterStop::Answer { .. }));
+        let rev = *rev;
         let unsent = written.saturating_sub(sent) + takes.held_bytes() + buffered_bytes;
         let in_flight = takes.cancel(ledger.announced());
         let unplayed = ledger.cancel(played, sent, self.log.base_bytes(), unsent, in_flight);
         composer.cancel();
-        if matches!(after, AfterStop::Answer { .. }) && !composer.is_open() {
-            *end_reason = EndReason::Cancelled;
+        match after {
+            AfterStop::Answer { .. } if !composer.is_open() => *end_reason = EndReason::Cancelled,
+            AfterStop::Refuse => *end_reason = EndReason::Error,
+            _ => {}
         }
         self.log.cancel(now);
         self.playback.on_interruption();
         let figures = CancelledFigures {
-            index: self.index_at(sent),
+            // A sentence that is only spoken to get there is none that the client hears.
+            index: target.map_or_else(|| self.index_at(sent), |target| target.last_index),
             offset: sent,
+            rev,
             sent_ms: self.ms(sent),
             played_ms: self.ms(played),
             spoken_text: self.cold.ledger.played_text(played, self.format()),
@@ -609,6 +795,7 @@ impl Stream {
 
     /// Counts audio that the engine had buffered when it was stopped for a replay.
     pub(super) fn drop_bytes(&mut self, bytes: u64) {
+        self.cold.synthesised_bytes += bytes;
         self.cold.ledger.drop_bytes(bytes);
     }
 
@@ -623,57 +810,213 @@ impl Stream {
     // Recovery.
 
     /// The position that a client waits for while sentences are replayed.
-    pub(super) fn recovering(&self) -> Option<Position> {
+    pub(super) fn recovering(&self) -> Option<Target> {
         self.cold.takes.recovering()
     }
 
-    /// True if the stream can continue at this offset.
-    pub(super) fn can_return_to(&self, offset: u64) -> bool {
-        let is_kept = offset >= self.log.base_bytes();
-        offset <= self.log.sent_bytes() && (is_kept || self.first_to_replay(offset).is_some())
+    /// True if the stream can continue at this place: its audio can be had, and is the client's.
+    pub(super) fn can_return_to(&self, place: &Place) -> bool {
+        let is_ours = |crc32| self.compare(place.offset, crc32) != Comparison::Different;
+        // A rev that the server does not know is a cancel that it has lost.
+        place.rev.is_none_or(|rev| rev <= self.cold.rev)
+            && self.plan(place).is_some()
+            && place.crc32.is_none_or(is_ours)
     }
 
-    /// The first record to replay for an offset that the log no longer has.
-    fn first_to_replay(&self, offset: u64) -> Option<usize> {
-        let Cold { takes, ledger, is_repeatable, .. } = &*self.cold;
-        let first = ledger.first_to_replay(offset, self.log.is_restored()).filter(|_| *is_repeatable)?;
-        let begins_by = |front: Front<'_>| front.begins_by(offset);
-        let is_begun = ledger.has(first) || takes.front().is_some_and(begins_by);
-        (is_begun || self.log.is_restored() && offset == self.log.sent_bytes()).then_some(first)
+    /// The way to return to a place; `None` if there is none.
+    fn plan(&self, place: &Place) -> Option<Plan> {
+        let (log, offset) = (&self.log, place.offset);
+        if offset > log.reached_bytes() {
+            return None;
+        }
+        if self.is_starting() {
+            return (offset == self.first_offset()).then_some(Plan::Start);
+        }
+        if offset >= log.base_bytes() && offset <= log.written_bytes() && !log.is_behind() {
+            return Some(Plan::Rewind);
+        }
+        let exact = if self.cold.is_repeatable { self.plan_replay(offset) } else { None };
+        exact.or_else(|| if place.is_inexact { self.plan_anew(offset) } else { None })
     }
 
-    /// Returns to an offset.
+    /// The first record to speak again for an offset, and where the sentence begins. No sentence if there
+    /// is none to speak.
+    fn first_sentence(&self, offset: u64) -> Option<(usize, Option<Position>)> {
+        let Cold { takes, ledger, .. } = &*self.cold;
+        let first = ledger.first_to_replay(offset, self.log.is_restored())?;
+        let start = if let Some(record) = ledger.since(first).first() {
+            Some(Position { offset: record.start, index: record.index })
+        } else if let Some(front) = takes.front() {
+            front.is_announced().then(|| Position { offset: front.start(), index: front.index() })
+        } else if !self.log.is_restored() && self.cold.composer.known_lengths().next().is_some() {
+            Some(Position { offset: self.log.written_bytes(), index: takes.next_index() })
+        } else {
+            None
+        };
+        Some((first, start.filter(|start| start.offset <= offset)))
+    }
+
+    fn plan_replay(&self, offset: u64) -> Option<Plan> {
+        let (first, start) = self.first_sentence(offset)?;
+        let Some(start) = start else {
+            return (self.log.is_restored() && offset == self.log.sent_bytes()).then_some(Plan::Nothing);
+        };
+        let Cold { composer, takes, ledger, .. } = &*self.cold;
+        let records = ledger.since(first).iter().map(|record| record.bytes);
+        let mut end = start.offset;
+        for (bytes, index) in records.chain(takes.known_lengths()).chain(composer.known_lengths()).zip(start.index..) {
+            end += bytes;
+            if offset <= end {
+                return Some(Plan::Replay { first, start, target: Position { offset, index } });
+            }
+        }
+        None
+    }
+
+    fn plan_anew(&self, offset: u64) -> Option<Plan> {
+        let (first, start) = self.first_sentence(offset)?;
+        match start {
+            Some(start) => Some(Plan::Anew { first, start }),
+            None => (self.log.is_restored() && offset == self.log.sent_bytes()).then_some(Plan::Nothing),
+        }
+    }
+
+    /// Compares the client's checksum of its bytes since its last `text` with the audio before this offset.
+    fn compare(&self, offset: u64, crc32: u32) -> Comparison {
+        let Cold { takes, ledger, .. } = &*self.cold;
+        // Start, checksum of all audio, its length, and the end for the client.
+        let records = ledger.records().iter().map(|record| {
+            let whole = record.cut_at.is_none().then_some(record.crc32);
+            (record.start, whole, record.bytes, record.end())
+        });
+        let front = takes.front().filter(|front| front.is_in_log()).map(|front| {
+            (front.start(), Some(front.crc32()), front.bytes(), front.start() + front.bytes())
+        });
+        let mut result = None;
+        let sentences = records.chain(front);
+        for (start, whole, bytes, _) in sentences.filter(|(start, .., end)| (*start..=*end).contains(&offset)) {
+            let known = if offset == start {
+                Some(0)
+            } else if offset == start + bytes && whole.is_some() {
+                whole
+            } else {
+                let rest = || Some((whole?, self.log.crc32(offset, start + bytes)?));
+                let by_rest = || rest().map(|(whole, rest)| crc32_of_prefix(whole, rest, start + bytes - offset));
+                self.log.crc32(start, offset).or_else(by_rest)
+            };
+            match known {
+                Some(known) if known == crc32 => return Comparison::Same,
+                Some(_) => result = result.or(Some(Comparison::Different)),
+                None => result = Some(Comparison::Unknown),
+            }
+        }
+        // Before the first sentence the client has no byte.
+        let is_nothing = offset == self.first_offset() && crc32 == 0;
+        result.unwrap_or(if is_nothing { Comparison::Same } else { Comparison::Unknown })
+    }
+
+    /// Returns to a place.
     ///
     /// # Errors
     /// Its audio is gone, or was never sent.
-    pub(super) fn return_to(&mut self, offset: u64) -> Result<Return, PositionLost> {
-        match self.log.rewind(offset) {
-            Ok(()) => {
-                self.cold.ledger.resend_from(offset);
-                self.is_finished = false;
-                self.cold.takes.take_recovering();
-                return Ok(Return::Rewound);
-            }
-            Err(OutOfLog::Beyond) => return Err(PositionLost),
-            Err(OutOfLog::Before) => {}
-        }
-        let first = self.first_to_replay(offset).ok_or(PositionLost)?;
-        let position = Position { offset, index: self.index_at(offset) };
-        let Cold { composer, takes, ledger, .. } = &mut *self.cold;
-        let (in_flight, begun) = takes.take_back();
-        let (spoken, recorded) = ledger.take_back(first);
-        composer.put_back(in_flight.into_iter());
-        composer.put_back(spoken.into_iter());
-        let start = recorded.map(|(start, _)| start).or(begun);
-        ledger.resend_from(offset);
-        self.log.restart(start.unwrap_or(offset), offset);
+    pub(super) fn return_to(&mut self, place: &Place) -> Result<Return, PositionLost> {
+        let plan = self.plan(place).ok_or(PositionLost)?;
+        let (offset, is_inexact) = (place.offset, place.is_inexact);
+        let is_restored = self.log.is_restored();
         self.is_finished = false;
-        if start.is_none() {
-            // A restored stream that has no sentence to replay.
-            return Ok(Return::Rewound);
+        self.cold.ledger.resend_from(offset);
+        match plan {
+            Plan::Rewind => {
+                self.log.rewind(offset).map_err(|_: OutOfLog| PositionLost)?;
+                self.cold.takes.take_target();
+                if is_inexact {
+                    self.cold.composer.forget_replays(0);
+                }
+                Ok(Return::Rewound)
+            }
+            Plan::Start => {
+                let StartFrom { index, offset, crc32 } = self.cold.from;
+                self.take_back(0);
+                self.log.restart(0, offset);
+                let position = Position { offset, index };
+                let purpose = Purpose::Recover { is_inexact: false };
+                let target = Target { position, last_index: index, crc32, purpose };
+                self.cold.takes.restart(0, Some(target));
+                Ok(Return::Replays)
+            }
+            Plan::Nothing => {
+                let (in_flight, _) = self.cold.takes.take_back();
+                self.cold.composer.put_back(in_flight.into_iter());
+                self.log.restart(offset, offset);
+                Ok(Return::Rewound)
+            }
+            Plan::Replay { first, start, target } => {
+                let compares = place.crc32.filter(|crc32| {
+                    self.compare(offset, *crc32) == Comparison::Unknown && offset > start.offset
+                });
+                let last_index = self.index_at(offset).max(target.index);
+                self.take_back(first);
+                self.log.restart(start.offset, offset);
+                let Cold { composer, takes, .. } = &mut *self.cold;
+                if is_inexact {
+                    // The client has nothing of the sentences behind.
+                    composer.forget_replays((target.index - start.index) as usize + 1);
+                }
+                let purpose = Purpose::Recover { is_inexact };
+                let target = Target { position: target, last_index, crc32: compares, purpose };
+                takes.restart(start.index, Some(target));
+                debug_assert!(is_restored || self.log.is_behind() || offset == start.offset);
+                Ok(Return::Replays)
+            }
+            Plan::Anew { first, start } => {
+                self.begin_anew(first, start);
+                Ok(Return::BeginsAnew(start))
+            }
         }
-        takes.begin_recovery(position, recorded.map(|(_, index)| index));
-        Ok(Return::Replays)
+    }
+
+    /// Takes back the records from `first` on, and all sentences in flight, to be spoken again.
+    fn take_back(&mut self, first: usize) {
+        let Cold { composer, takes, ledger, .. } = &mut *self.cold;
+        let (in_flight, _) = takes.take_back();
+        composer.put_back(in_flight.into_iter());
+        composer.put_back(ledger.take_back(first).into_iter());
+        composer.forget_announcements();
+    }
+
+    fn begin_anew(&mut self, first: usize, start: Position) {
+        self.take_back(first);
+        self.log.restart_anew(start.offset);
+        self.cold.ledger.resend_from(start.offset);
+        let Cold { composer, takes, .. } = &mut *self.cold;
+        composer.forget_replays(0);
+        takes.restart(start.index, None);
+    }
+
+    /// Begins the front sentence anew, whose replay came out different. Returns its position.
+    pub(super) fn begin_front_anew(&mut self) -> Option<Position> {
+        let front = self.cold.takes.front()?;
+        let start = Position { offset: front.start(), index: front.index() };
+        self.begin_anew(usize::MAX, start);
+        Some(start)
+    }
+
+    /// Puts the sentences in flight off until the client returns. A sentence that was spoken in part ends
+    /// here.
+    pub(super) fn put_off(&mut self, dialect: Dialect) {
+        if self.cold.takes.front().is_some_and(|front| front.is_in_log() && front.bytes() > 0) {
+            self.on_failure_without_message();
+            // It is not held back, so it has nothing to differ from.
+            let _ = self.on_spoken(dialect);
+        }
+        let put_off = self.cold.takes.put_off();
+        self.cold.composer.put_back(put_off.into_iter());
+    }
+
+    fn on_failure_without_message(&mut self) {
+        if let Some((_, chars)) = self.cold.takes.fail() {
+            self.cold.composer.fail(chars);
+        }
     }
 
     // Figures.
@@ -688,15 +1031,18 @@ impl Stream {
         self.format().duration(self.cold.ledger.wasted_bytes() + open)
     }
 
+    /// Characters handed to the engine, with those of sentences that failed.
+    pub(super) fn handed_chars(&self) -> u64 {
+        self.cold.composer.chars()
+    }
+
     pub(super) fn usage(&self) -> Usage {
         let sent = self.log.sent_bytes();
-        // A replay is not counted again.
-        let synthesised = self.log.written_bytes().max(sent) + self.cold.ledger.dropped_bytes();
         Usage {
-            chars: self.cold.composer.chars(),
+            chars: self.cold.composer.spoken_chars(),
             sentences: self.cold.takes.next_index(),
-            audio_ms: self.ms(sent),
-            synthesised_ms: self.ms(synthesised),
+            audio_ms: self.ms(sent.saturating_sub(self.first_offset())),
+            synthesised_ms: self.ms(self.cold.synthesised_bytes),
             wasted_ms: self.ms(self.cold.ledger.wasted_bytes()),
             first_audio_ms: self.first_audio.map_or(0, |first| first.as_millis() as u64),
         }
@@ -707,6 +1053,38 @@ impl Stream {
         let parts = composer.memory_bytes() + takes.memory_bytes() + ledger.memory_bytes();
         size_of::<Stream>() + self.log.memory_bytes() + parts
     }
+}
+
+/// Length of a text in UTF-16 units.
+fn utf16_len(text: &str) -> u64 {
+    text.encode_utf16().count() as u64
+}
+
+/// CRC-32 of the beginning of some bytes, from that of all of them and that of the other `rest_bytes`.
+fn crc32_of_prefix(whole: u32, rest: u32, rest_bytes: u64) -> u32 {
+    const POLYNOMIAL: u32 = 0xedb8_8320;
+    /// The inverse of x: the constant term of the polynomial is 1.
+    const INVERSE: u32 = (0x8000_0000 ^ POLYNOMIAL) << 1 | 1;
+    /// The product of two polynomials, modulo that of the CRC. The highest bit is the constant term.
+    fn product(a: u32, mut b: u32) -> u32 {
+        let mut product = 0;
+        for bit in (0..32).rev() {
+            product ^= b & 0u32.wrapping_sub(a >> bit & 1);
+            b = b >> 1 ^ POLYNOMIAL & 0u32.wrapping_sub(b & 1);
+        }
+        product
+    }
+    // The checksum of all bytes is that of the beginning times x for each bit of the rest, plus that of the
+    // rest.
+    let (mut crc, mut power, mut bits) = (whole ^ rest, INVERSE, rest_bytes * 8);
+    while bits > 0 {
+        if bits & 1 == 1 {
+            crc = product(power, crc);
+        }
+        power = product(power, power);
+        bits >>= 1;
+    }
+    crc
 }
 
 /// The format that a client asks for, and its frame length in bytes.
@@ -727,4 +1105,19 @@ fn audio(config: &SessionConfig, asked: AudioOptions) -> Result<(Format, usize),
         return Err(Fault::new(Code::UnsupportedAudio, message));
     }
     Ok((format, format.frame_bytes(asked.frame_ms.unwrap_or(config.frame_ms))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crc32_of_prefix_is_that_of_the_beginning() {
+    let bytes: Vec<u8> = (0..5_000u32).map(|n| (n * n >> 3) as u8).collect();
+    for cut in [0, 1, 2, 7, 1_000, 4_999, 5_000] {
+        let (prefix, rest) = bytes.split_at(cut);
+        let crc32 = crc32_of_prefix(crc32fast::hash(&bytes), crc32fast::hash(rest), rest.len() as u64);
+        assert_eq!(crc32, crc32fast::hash(prefix), "{cut}");
+    }
+}
 }

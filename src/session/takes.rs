@@ -22,9 +22,45 @@ pub(super) struct Replay {
     pub(super) is_whole: bool,
 }
 
-/// A replayed sentence has other audio than before.
+/// A sentence has other audio than the client, or the server, had before.
 #[derive(Debug)]
 pub(super) struct Differs;
+
+/// A prefix of a sentence that the client has already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Prefix {
+    bytes: u64,
+    /// Checksum of the client's bytes, if it sent one.
+    crc32: Option<u32>,
+}
+
+/// The position that a client waits for while sentences before it are spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Target {
+    /// The offset, and the sentence to speak from there on: it may end at this very offset.
+    pub(super) position: Position,
+    /// Index of the sentence that begins last at or before this offset.
+    pub(super) last_index: u64,
+    /// Checksum of the client's bytes of the sentence, if it has to be compared.
+    pub(super) crc32: Option<u32>,
+    pub(super) purpose: Purpose,
+}
+
+impl Target {
+    /// The position as the client is told.
+    pub(super) fn shown(self) -> Position {
+        Position { index: self.last_index, ..self.position }
+    }
+}
+
+/// Reason for which a position has to be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Purpose {
+    /// The client recovers. Another take of the sentence will do if `is_inexact`.
+    Recover { is_inexact: bool },
+    /// The stream began with `from`.
+    Start,
+}
 
 /// An entry for the log, held back or not.
 #[derive(Debug)]
@@ -48,9 +84,60 @@ struct Take {
     words: Vec<Word>,
     is_announced: bool,
     has_failed: bool,
+    /// True if its characters count for the bill: it has not failed.
+    is_counted: bool,
     replay: Option<Replay>,
+    prefix: Option<Prefix>,
+    /// True if the client has all of it: nothing of it is sent.
+    is_skipped: bool,
     /// Entries that wait until the replay is known to be the same.
     held: Vec<Entry>,
+}
+
+impl Take {
+    /// True if its entries wait.
+    fn is_held(&self) -> bool {
+        self.replay.is_some() || self.prefix.is_some()
+    }
+
+    /// Notes audio, and compares checksums at the bytes where there is one to compare.
+    fn hash(&mut self, chunk: &[u8], needs_crc: bool) -> Result<(), Differs> {
+        let before = self.bytes;
+        self.bytes += chunk.len() as u64;
+        if !needs_crc && !self.is_held() && !self.is_skipped {
+            return Ok(());
+        }
+        let mut done = 0;
+        loop {
+            let part = self.replay.filter(|replay| !replay.is_whole).map(|replay| replay.bytes);
+            let prefix = self.prefix.map(|prefix| prefix.bytes);
+            let reached = |point: &u64| *point <= self.bytes;
+            let Some(point) = part.into_iter().chain(prefix).filter(reached).min() else { break };
+            let to = (point - before) as usize;
+            self.crc.update(&chunk[done..to]);
+            done = to;
+            self.compare(point)?;
+        }
+        self.crc.update(&chunk[done..]);
+        Ok(())
+    }
+
+    /// Compares the checksums of what was spoken so far: this many bytes.
+    fn compare(&mut self, point: u64) -> Result<(), Differs> {
+        let crc32 = self.crc.clone().finalize();
+        if let Some(prefix) = self.prefix.take_if(|prefix| prefix.bytes == point)
+            && prefix.crc32.is_some_and(|expected| expected != crc32)
+        {
+            return Err(Differs);
+        }
+        if let Some(replay) = self.replay.filter(|replay| !replay.is_whole && replay.bytes == point) {
+            if replay.crc32 != crc32 {
+                return Err(Differs);
+            }
+            self.replay = None;
+        }
+        Ok(())
+    }
 }
 
 /// The state of a [`Take`] as plain data; the engine's work is not part of it.
@@ -63,7 +150,10 @@ struct TakeState {
     bytes: u64,
     crc32: u32,
     is_announced: bool,
+    is_counted: bool,
     replay: Option<Replay>,
+    prefix: Option<Prefix>,
+    is_skipped: bool,
 }
 
 /// The takes of a stream, as plain data.
@@ -71,10 +161,11 @@ struct TakeState {
 pub(super) struct TakesState {
     takes: Vec<TakeState>,
     next_index: u64,
+    target: Option<Target>,
 }
 
 /// A byte of a stream, and the index of its sentence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
     pub(super) offset: u64,
     pub(super) index: u64,
@@ -85,8 +176,7 @@ pub(super) struct Position {
 pub(super) struct Takes {
     queue: VecDeque<Take>,
     next_index: u64,
-    /// The position that a client waits for while sentences before it are replayed.
-    recovering: Option<Position>,
+    target: Option<Target>,
 }
 
 impl Takes {
@@ -103,12 +193,24 @@ impl Takes {
         self.next_index
     }
 
-    pub(super) fn recovering(&self) -> Option<Position> {
-        self.recovering
+    /// The position that a client waits for.
+    pub(super) fn target(&self) -> Option<Target> {
+        self.target
     }
 
-    pub(super) fn take_recovering(&mut self) -> Option<Position> {
-        self.recovering.take()
+    /// The position that a recovering client waits for.
+    pub(super) fn recovering(&self) -> Option<Target> {
+        self.target.filter(|target| target.purpose != Purpose::Start)
+    }
+
+    /// Forgets the position.
+    pub(super) fn take_target(&mut self) -> Option<Target> {
+        self.target.take()
+    }
+
+    /// Lets the sentences before a position be spoken and not sent. The client has the rest.
+    pub(super) fn begin_at(&mut self, target: Target) {
+        self.target = Some(target);
     }
 
     /// Begins a sentence. Returns its index. A new sentence gets none below `announced`, which the client
@@ -120,30 +222,41 @@ impl Takes {
             text: segment.text.clone(),
             parameters,
             index,
-            start: 0,
+            start: segment.announced_at.unwrap_or_default(),
             bytes: 0,
             crc: Hasher::new(),
             words: Vec::new(),
-            is_announced: false,
+            is_announced: segment.announced_at.is_some(),
             has_failed: false,
+            is_counted: segment.is_counted,
             replay: segment.replay,
+            prefix: None,
+            is_skipped: false,
             held: Vec::new(),
         });
         index
     }
 
     /// Announces the front sentence, which begins at this offset. Returns its text and index the first
-    /// time.
+    /// time, unless the client has all of it.
     pub(super) fn announce(&mut self, start: u64) -> Option<(String, u64)> {
         let take = self.queue.front_mut().filter(|take| !take.is_announced)?;
         take.is_announced = true;
         take.start = start;
-        Some((take.text.clone(), take.index))
+        if let Some(Target { position, crc32, purpose, .. }) = self.target {
+            take.is_skipped = take.index < position.index;
+            let is_known = take.replay.is_some() && purpose != Purpose::Start;
+            if take.index == position.index && (crc32.is_some() || !is_known) {
+                take.prefix = Some(Prefix { bytes: position.offset.saturating_sub(start), crc32 });
+            }
+        }
+        (!take.is_skipped).then(|| (take.text.clone(), take.index))
     }
 
     /// Returns an entry of the front sentence if it may go to the log now, otherwise holds it back.
     pub(super) fn hold(&mut self, entry: Entry) -> Option<Entry> {
-        match self.queue.front_mut().filter(|take| take.replay.is_some()) {
+        match self.queue.front_mut().filter(|take| take.is_held() || take.is_skipped) {
+            Some(take) if take.is_skipped => None,
             Some(take) => {
                 take.held.push(entry);
                 None
@@ -163,39 +276,26 @@ impl Takes {
     /// The sentence is a replay and came out different.
     pub(super) fn push_audio(&mut self, chunk: Bytes, needs_crc: bool) -> Result<Released, Differs> {
         let Some(take) = self.queue.front_mut() else { return Ok(Released::Nothing) };
-        let before = take.bytes;
-        take.bytes += chunk.len() as u64;
-        match take.replay {
-            // The last of the bytes that must be the same.
-            Some(replay) if !replay.is_whole && take.bytes >= replay.bytes => {
-                let (same, rest) = chunk.split_at((replay.bytes - before) as usize);
-                take.crc.update(same);
-                if take.crc.clone().finalize() != replay.crc32 {
-                    return Err(Differs);
-                }
-                take.crc.update(rest);
-                take.held.push(Entry::Audio(chunk));
-                Ok(Released::Held(self.release()))
-            }
-            replay => {
-                if needs_crc {
-                    take.crc.update(&chunk);
-                }
-                match replay {
-                    Some(_) => {
-                        take.held.push(Entry::Audio(chunk));
-                        Ok(Released::Nothing)
-                    }
-                    None => Ok(Released::Audio(chunk)),
-                }
-            }
+        let was_held = take.is_held();
+        take.hash(&chunk, needs_crc)?;
+        if take.is_skipped {
+            return Ok(Released::Nothing);
         }
+        if take.is_held() {
+            take.held.push(Entry::Audio(chunk));
+            return Ok(Released::Nothing);
+        }
+        if was_held {
+            take.held.push(Entry::Audio(chunk));
+            return Ok(Released::Held(self.release()));
+        }
+        Ok(Released::Audio(chunk))
     }
 
     /// Releases the entries held back: the replay is the same.
     fn release(&mut self) -> Vec<Entry> {
-        self.recovering = None;
         let Some(take) = self.queue.front_mut() else { return Vec::new() };
+        self.target.take_if(|target| target.position.index <= take.index);
         take.replay = None;
         std::mem::take(&mut take.held)
     }
@@ -207,34 +307,48 @@ impl Takes {
         }
     }
 
-    /// Notes that the front sentence failed. Returns its index.
-    pub(super) fn fail(&mut self) -> Option<u64> {
+    /// Notes that the front sentence failed. Returns its index, and its characters if they were counted
+    /// so far.
+    pub(super) fn fail(&mut self) -> Option<(u64, u64)> {
         let take = self.queue.front_mut()?;
         take.has_failed = true;
-        Some(take.index)
+        let chars = if std::mem::take(&mut take.is_counted) { take.text.chars().count() } else { 0 };
+        Some((take.index, chars as u64))
     }
 
-    /// Ends the front sentence. Returns what was held back, and the sentence's record.
+    /// Ends the front sentence.
     ///
     /// # Errors
     /// The sentence is a replay and came out different.
-    pub(super) fn finish(&mut self) -> Result<Option<(Vec<Entry>, Record)>, Differs> {
+    pub(super) fn finish(&mut self) -> Result<Option<Finished>, Differs> {
         let Some(take) = self.queue.front_mut() else { return Ok(None) };
-        let crc32 = take.crc.clone().finalize();
-        let mut held = Vec::new();
-        if let Some(replay) = take.replay {
-            if (replay.bytes, replay.crc32) != (take.bytes, crc32) {
-                return Err(Differs);
-            }
-            held = self.release();
+        if take.prefix.is_some_and(|prefix| prefix.bytes == take.bytes) {
+            // No audio, and none that the client could have.
+            take.compare(take.bytes)?;
         }
-        Ok(self.queue.pop_front().map(|take| (held, take.into_record(crc32))))
+        let crc32 = take.crc.clone().finalize();
+        let differs = |replay: Replay| (replay.bytes, replay.crc32) != (take.bytes, crc32);
+        if take.replay.is_some_and(differs) || take.prefix.is_some() {
+            return Err(Differs);
+        }
+        if take.is_skipped
+            && let Some(Target { position, .. }) = self.target
+            && take.start + take.bytes > position.offset
+        {
+            return Err(Differs);
+        }
+        let held = self.release();
+        Ok(self.queue.pop_front().map(|take| Finished {
+            held,
+            is_skipped: take.is_skipped,
+            record: take.into_record(crc32),
+        }))
     }
 
     /// Drops all sentences in flight. Those that were announced leave a record of how far they went;
     /// the next sentence gets the index `next_index`.
     pub(super) fn cancel(&mut self, next_index: u64) -> impl Iterator<Item = Record> + use<> {
-        self.recovering = None;
+        self.target = None;
         self.next_index = next_index;
         let takes = std::mem::take(&mut self.queue).into_iter();
         takes.filter(|take| take.is_announced).map(|take| take.into_record(0))
@@ -248,26 +362,48 @@ impl Takes {
             self.next_index = first.index;
         }
         let segments = self.queue.drain(..).map(|take| {
-            let Take { text, parameters, index, start: begun, bytes, crc, is_announced, replay, .. } = take;
+            let Take { text, parameters, index, start: begun, bytes, crc, .. } = take;
+            let Take { is_announced, is_counted, replay, .. } = take;
             if is_announced {
                 start.get_or_insert(begun);
             }
             let so_far = || Replay { index, bytes, crc32: crc.finalize(), is_whole: false };
             let replay = if is_announced && replay.is_none() { Some(so_far()) } else { replay };
-            Segment { text, parameters: Some(parameters), replay }
+            Segment { text, parameters: Some(parameters), replay, index: None, announced_at: None, is_counted }
         });
         (segments.collect(), start)
     }
 
-    /// Lets replays begin, for a client that waits for this position. The first has this index.
-    pub(super) fn begin_recovery(&mut self, position: Position, first_index: Option<u64>) {
-        self.next_index = first_index.unwrap_or(self.next_index);
-        self.recovering = Some(position);
+    /// Takes all sentences in flight back, to be spoken once the client has returned. No audio of them is
+    /// in the log.
+    pub(super) fn put_off(&mut self) -> Vec<Segment> {
+        let announced = self.queue.front().map(|take| {
+            let is_in_log = take.is_announced && !take.is_held() && !take.is_skipped;
+            (take.index, is_in_log.then_some(take.start), take.replay)
+        });
+        let (mut segments, _) = self.take_back();
+        if let (Some(first), Some((index, announced_at, replay))) = (segments.first_mut(), announced) {
+            first.index = Some(index);
+            first.announced_at = announced_at;
+            first.replay = replay;
+        }
+        segments
+    }
+
+    /// Lets sentences be spoken again from this index on.
+    pub(super) fn restart(&mut self, first_index: u64, target: Option<Target>) {
+        self.next_index = first_index;
+        self.target = target;
+    }
+
+    /// Lengths of the sentences in flight, as far as they are known.
+    pub(super) fn known_lengths(&self) -> impl Iterator<Item = u64> {
+        self.queue.iter().map(|take| take.replay.map_or(0, |replay| replay.bytes).max(take.bytes))
     }
 
     /// Audio bytes that are held back.
     pub(super) fn held_bytes(&self) -> u64 {
-        self.queue.iter().filter(|take| take.replay.is_some()).map(|take| take.bytes).sum()
+        self.queue.iter().filter(|take| take.is_held()).map(|take| take.bytes).sum()
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -283,9 +419,12 @@ impl Takes {
             bytes: take.bytes,
             crc32: take.crc.clone().finalize(),
             is_announced: take.is_announced,
+            is_counted: take.is_counted,
             replay: take.replay,
+            prefix: take.prefix,
+            is_skipped: take.is_skipped,
         });
-        TakesState { takes: takes.collect(), next_index: self.next_index }
+        TakesState { takes: takes.collect(), next_index: self.next_index, target: self.target }
     }
 
     pub(super) fn restore(state: TakesState) -> Takes {
@@ -299,10 +438,13 @@ impl Takes {
             words: Vec::new(),
             is_announced: take.is_announced,
             has_failed: false,
+            is_counted: take.is_counted,
             replay: take.replay,
+            prefix: take.prefix,
+            is_skipped: take.is_skipped,
             held: Vec::new(),
         });
-        Takes { queue: queue.collect(), next_index: state.next_index, recovering: None }
+        Takes { queue: queue.collect(), next_index: state.next_index, target: state.target }
     }
 }
 
@@ -312,6 +454,16 @@ pub(super) enum Released {
     Nothing,
     Audio(Bytes),
     Held(Vec<Entry>),
+}
+
+/// A sentence that is over.
+#[derive(Debug)]
+pub(super) struct Finished {
+    /// Entries that were held back.
+    pub(super) held: Vec<Entry>,
+    /// True if the client has all of it.
+    pub(super) is_skipped: bool,
+    pub(super) record: Record,
 }
 
 /// The sentence whose audio is being taken from the engine.
@@ -341,6 +493,20 @@ impl<'a> Front<'a> {
         !self.take.words.is_empty()
     }
 
+    /// CRC-32 of its audio so far.
+    pub(super) fn crc32(self) -> u32 {
+        self.take.crc.clone().finalize()
+    }
+
+    pub(super) fn is_announced(self) -> bool {
+        self.take.is_announced
+    }
+
+    /// True if entries of it went to the log.
+    pub(super) fn is_in_log(self) -> bool {
+        self.take.is_announced && !self.take.is_held() && !self.take.is_skipped
+    }
+
     pub(super) fn has_failed(self) -> bool {
         self.take.has_failed
     }
@@ -353,7 +519,7 @@ impl<'a> Front<'a> {
 
 impl Take {
     fn into_record(self, crc32: u32) -> Record {
-        let Take { text, parameters, index, start, bytes, words, .. } = self;
-        Record { text, parameters, index, start, bytes, crc32, words, cut_at: None }
+        let Take { text, parameters, index, start, bytes, words, is_counted, .. } = self;
+        Record { text, parameters, index, start, bytes, crc32, words, cut_at: None, is_counted }
     }
 }

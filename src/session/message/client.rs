@@ -122,6 +122,30 @@ pub struct StartSession {
     /// True to keep the session for some time after its connection is lost.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub resumable: bool,
+    /// Position to begin at instead of at 0, of a stream whose text and audio are the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<StartFrom>,
+}
+
+/// Position in a stream that another session has sent, from which a new stream continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(rename_all = "camelCase")]
+pub struct StartFrom {
+    /// Number of the last sentence that the client has received a `text` of.
+    pub index: u64,
+    /// Bytes of the stream's audio that the client has received.
+    pub offset: u64,
+    /// CRC-32 (IEEE 802.3) of the client's bytes from the start of that sentence on.
+    #[serde(default, with = "wire::optional_hexadecimal", skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<u32>,
+}
+
+impl StartFrom {
+    /// Begins after `offset` bytes of a stream, in the sentence with this index.
+    pub fn new(index: u64, offset: u64) -> StartFrom {
+        StartFrom { index, offset, crc32: None }
+    }
 }
 
 impl StartSession {
@@ -230,21 +254,39 @@ pub struct Recover {
     pub token: String,
     /// Bytes of the stream's audio that the client has received.
     pub offset: u64,
+    /// Number of the stream, from its `stream_start`. Without it the session must have started one
+    /// stream only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<u64>,
+    /// The last `rev` of the stream that the client has received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rev: Option<u64>,
+    /// CRC-32 (IEEE 802.3) of the client's bytes from the `offset` of its last `text` on.
+    #[serde(with = "wire::optional_hexadecimal", skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<u32>,
+    /// True to accept another take of the sentence at `offset`, where its audio is gone.
+    #[serde(rename = "inexact", skip_serializing_if = "std::ops::Not::not")]
+    pub is_inexact: bool,
 }
 
 impl Recover {
     /// Requests to resume a session after `offset` bytes of its stream's audio.
     pub fn new(session_id: impl Into<String>, token: impl Into<String>, offset: u64) -> Recover {
-        Recover { session_id: session_id.into(), token: token.into(), offset }
+        let (session_id, token) = (session_id.into(), token.into());
+        Recover { session_id, token, offset, stream: None, rev: None, crc32: None, is_inexact: false }
     }
 }
 
 impl fmt::Debug for Recover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Recover { session_id, token: _, offset } = self;
+        let Recover { session_id, token: _, offset, stream, rev, crc32, is_inexact } = self;
         f.debug_struct("Recover")
             .field("session_id", session_id)
             .field("offset", offset)
+            .field("stream", stream)
+            .field("rev", rev)
+            .field("crc32", crc32)
+            .field("is_inexact", is_inexact)
             .finish_non_exhaustive()
     }
 }
@@ -282,6 +324,10 @@ impl ClientMessage {
                 session_id: required(fields.string("sessionId")?, "sessionId")?,
                 token: required(fields.string("token")?, "token")?,
                 offset: required(fields.integer("offset", 0, MAX_INTEGER)?, "offset")?,
+                stream: fields.integer("stream", 0, MAX_INTEGER)?,
+                rev: fields.integer("rev", 0, MAX_INTEGER)?,
+                crc32: fields.crc32("crc32")?,
+                is_inexact: fields.boolean("inexact")?.unwrap_or(false),
             })),
             "auth" => {
                 let token = required(fields.string("token")?, "token")?;
@@ -384,6 +430,14 @@ impl StartSession {
                 idle_ms: options.integer("idleMs", 10, 60_000)?.map(|n| n as u32),
             }),
         };
+        let from = match fields.object("from", "from.")? {
+            None => None,
+            Some(mut from) => Some(StartFrom {
+                index: required(from.integer("index", 0, MAX_INTEGER)?, "from.index")?,
+                offset: required(from.integer("offset", 0, MAX_INTEGER)?, "from.offset")?,
+                crc32: from.crc32("crc32")?,
+            }),
+        };
         Ok(StartSession {
             prompt: fields.string("prompt")?,
             source: fields.choice("source", &["verbatim", "append", "llm"])?,
@@ -396,6 +450,7 @@ impl StartSession {
             segmentation,
             clean: fields.choice("clean", &["none", "markdown"])?,
             resumable: fields.boolean("resumable")?.unwrap_or(false),
+            from,
         })
     }
 }

@@ -229,9 +229,9 @@ const CLOSES: [CloseRow; 19] = [
     close(Close::Ended,              1000, 1000, OVER, "Session ended by client"),
     close(Close::Expired,            1000, 1000, OVER, "The session reached its maximum length"),
     close(Close::GoingAway,          1001, 1001, OVER, "The server is going away"),
-    close(Close::Restart,            1012, 1012, KEPT, "The server restarts"),
+    close(Close::Restart,            1012, 1012, OVER, "The server restarts and keeps no session: start another"),
     close(Close::Internal,           1011, 1011, OVER, "Internal error"),
-    close(Close::Overloaded,         4503, 1013, OVER, "Overloaded: try again later"),
+    close(Close::Overloaded,         4503, 1013, KEPT, "Overloaded: try again later"),
     close(Close::Malformed,          4400, 1008, OVER, "Too many invalid messages in a row"),
     close(Close::Unauthorized,       4401, 4401, OVER, "The credential is missing, invalid or expired"),
     close(Close::Forbidden,          4403, 4403, OVER, "This credential allows none of this server's voices"),
@@ -240,10 +240,10 @@ const CLOSES: [CloseRow; 19] = [
     close(Close::Silent,             4408, 1008, KEPT, "No data from the client for too long"),
     close(Close::SessionTaken,       4409, 4409, KEPT, "Another connection took the session over"),
     close(Close::WindowPassed,       4410, 4410, OVER, "The time to recover the session has passed"),
-    close(Close::PositionLost,       4410, 4410, KEPT, "The position is lost"),
+    close(Close::PositionLost,       4411, 4411, KEPT, "The position is lost"),
     close(Close::TextLimit,          4413, 1008, OVER, "The session has spoken as many characters as allowed"),
-    close(Close::RateLimited,        4429, 1008, OVER, "Too many messages"),
-    close(Close::TooManyConnections, 4429, 4429, OVER, "Too many connections from this client"),
+    close(Close::RateLimited,        4429, 1008, KEPT, "Too many messages"),
+    close(Close::TooManyConnections, 4429, 4429, KEPT, "Too many connections from this client"),
     close(Close::SlowClient,         4430, 1008, KEPT, "The client read nothing for too long"),
 ];
 
@@ -301,7 +301,7 @@ pub(crate) const CLOSE_CODES: [(u16, Retry, &str); 27] = [
     (4404, Retry::Never, "`recover`: no such session"),
     (4408, Retry::Now,   "No sign of life, or nothing started in time"),
     (4409, Retry::Never, "Another connection took the session over"),
-    (4410, Retry::Never, "`recover`: the session's time, or the audio at its position, is gone"),
+    (4410, Retry::Never, "`recover`: the session's time has passed"),
     (4411, Retry::Never, "`recover`: the position is lost, the session still waits"),
     (4413, Retry::Never, "The session has spoken as many characters as allowed"),
     (4429, Retry::Now,   "A rate or the limit on connections"),
@@ -387,6 +387,9 @@ mod tests {
                 let rows = guide_rows(&code.to_string());
                 assert_eq!(rows.len(), 1, "{code}");
             }
+            // A base client has no resumable session.
+            let row = &guide_rows(&close.code(true).to_string())[0];
+            assert_eq!(row[3], yes_or_no(close.keeps_session()), "{close:?}");
         }
         for (code, retry, _) in CLOSE_CODES {
             for row in guide_rows(&code.to_string()) {

@@ -1,6 +1,6 @@
 //! The strict reader of messages: takes fields one by one, and says what is wrong with one.
 
-use super::{Code, Fault};
+use super::{Code, Fault, surrogates, wire};
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error, StrDeserializer};
 use serde_json::{Map, Value};
@@ -45,7 +45,12 @@ pub(super) struct Fields {
 impl Fields {
     /// Parses a JSON object and takes its `type`.
     pub(super) fn of_message(text: &str) -> Result<(String, Fields), Fault> {
-        let value: Value = serde_json::from_str(text)
+        let value = serde_json::from_str(text).or_else(|error| match surrogates::replaced(text) {
+            // serde_json refuses a lone surrogate, which JavaScript allows in a string.
+            Some(text) => serde_json::from_str(&text),
+            None => Err(error),
+        });
+        let value: Value = value
             .map_err(|error| Fault::new(Code::BadJson, format!("The message is not valid JSON: {error}.")))?;
         let Value::Object(map) = value else {
             return Err(bad(format!("A message must be a JSON object, not {}.", kind(&value))));
@@ -107,6 +112,13 @@ impl Fields {
     ) -> Result<Option<T>, Fault> {
         self.take(name, &format!("one of {}", choices.join(", ")), |value| {
             value.as_str().and_then(|value| T::deserialize(StrDeserializer::<Error>::new(value)).ok())
+        })
+    }
+
+    /// Takes a CRC-32.
+    pub(super) fn crc32(&mut self, name: &str) -> Result<Option<u32>, Fault> {
+        self.take(name, "a string of eight hexadecimal digits", |value| {
+            value.as_str().and_then(wire::parse_hexadecimal)
         })
     }
 

@@ -7,6 +7,7 @@ mod client;
 mod code;
 mod fields;
 mod server;
+pub(super) mod surrogates;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -14,13 +15,13 @@ mod wire;
 pub use crate::access::credential::Token;
 pub use crate::text::Clean;
 pub use client::{
-    AudioOptions, ClientMessage, Delivery, Recover, SegmentationOptions, StartSession, TextSource, Timestamps,
+    AudioOptions, ClientMessage, Delivery, Recover, SegmentationOptions, StartFrom, StartSession, TextSource, Timestamps,
 };
 pub(crate) use code::{CLOSE_CODES, NO_CLOSE, NO_CODE};
 pub use code::{Close, Code, RETRYABLE_CODES, Retry, retry};
 pub use server::{
-    AudioInfo, CancelledFigures, EndReason, Greeting, Limits, SentenceFigures, ServerMessage, Usage,
-    WordTimes,
+    AudioInfo, CancelledFigures, EndReason, Greeting, Limits, Recovery, SentenceFigures, ServerMessage,
+    Usage, WordTimes,
 };
 
 /// Path of the session's WebSocket.

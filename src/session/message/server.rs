@@ -24,6 +24,10 @@ pub enum ServerMessage {
     },
     /// A stream starts.
     StreamStart {
+        /// Number of the stream in the session, from 1. A client reads 0 from a server without numbers.
+        stream: u64,
+        /// Cancels of the stream so far.
+        rev: u64,
         /// Format of the audio.
         audio: AudioInfo,
         /// Name of the voice.
@@ -81,12 +85,7 @@ pub enum ServerMessage {
     Cancelled(Box<CancelledFigures>),
     /// The session continues on this connection.
     #[serde(serialize_with = "wire::recovered")]
-    Recovered {
-        /// Position in the stream's audio from which it continues, in bytes.
-        offset: u64,
-        /// Number of the sentence at this position.
-        index: u64,
-    },
+    Recovered(Recovery),
     /// The session cannot be resumed.
     #[serde(rename = "recovered", serialize_with = "wire::not_recovered")]
     NotRecovered {
@@ -172,6 +171,29 @@ pub struct Limits {
     pub max_session_ms: u64,
 }
 
+/// Position and state in which a session continues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+#[serde(rename_all = "camelCase")]
+pub struct Recovery {
+    /// Number of the stream. A client reads 0 from a server without numbers.
+    pub stream: u64,
+    /// Cancels of the stream so far.
+    pub rev: u64,
+    /// Position in the stream's audio from which it continues, in bytes.
+    pub offset: u64,
+    /// Number of the sentence at this position.
+    pub index: u64,
+    /// True if the client has paused the session.
+    #[serde(rename = "paused")]
+    pub is_paused: bool,
+    /// Text taken since `stream_start`, in UTF-16 units: the prompt and every `append`.
+    pub text_offset: u64,
+    /// False if `offset` is the start of a sentence whose audio begins anew, in another take.
+    #[serde(rename = "exact")]
+    pub is_exact: bool,
+}
+
 /// Format of a stream's audio. It always has one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AudioInfo(pub Format);
@@ -213,6 +235,8 @@ pub struct CancelledFigures {
     pub index: u64,
     /// Position at which delivery stopped, in bytes of the stream's audio.
     pub offset: u64,
+    /// Cancels of the stream so far, this one included.
+    pub rev: u64,
     /// Audio sent, in ms.
     pub sent_ms: u64,
     /// Audio played, in ms.
@@ -249,17 +273,18 @@ impl EndReason {
 #[non_exhaustive]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
-    /// Characters given to the engine.
+    /// Characters (code points) given to the engine. Failed sentences and replays are not counted.
     pub chars: u64,
-    /// Sentences sent.
+    /// Sentences begun.
     pub sentences: u64,
-    /// Audio sent, in ms.
+    /// Audio sent, in ms. Audio that was sent again is counted once.
     pub audio_ms: u64,
-    /// Audio synthesised, in ms.
+    /// Audio synthesised, in ms, with replays.
     pub synthesised_ms: u64,
     /// Audio synthesised and not played, in ms.
     pub wasted_ms: u64,
-    /// Time from the start of the stream to its first audio, in ms.
+    /// Time from the first text to the first audio byte, in ms, without the client's pauses; 0 if there
+    /// was no audio.
     pub first_audio_ms: u64,
 }
 
@@ -296,6 +321,8 @@ impl ServerMessage {
                 greeting: Greeting::parse(fields)?,
             },
             "stream_start" => ServerMessage::StreamStart {
+                stream: number(fields, "stream")?.unwrap_or_default(),
+                rev: number(fields, "rev")?.unwrap_or_default(),
                 audio: AudioInfo::parse(fields)?,
                 voice: required(fields.string("voice")?, "voice")?,
                 source: "",
@@ -310,7 +337,15 @@ impl ServerMessage {
                 ServerMessage::SentenceEnd { index: index(fields)?, figures: SentenceFigures::parse(fields)? }
             }
             "recovered" => match (fields.boolean("recovered")?, number(fields, "offset")?) {
-                (Some(true), Some(offset)) => ServerMessage::Recovered { offset, index: index(fields)? },
+                (Some(true), Some(offset)) => ServerMessage::Recovered(Recovery {
+                    stream: number(fields, "stream")?.unwrap_or_default(),
+                    rev: number(fields, "rev")?.unwrap_or_default(),
+                    offset,
+                    index: index(fields)?,
+                    is_paused: fields.boolean("paused")?.unwrap_or_default(),
+                    text_offset: number(fields, "textOffset")?.unwrap_or_default(),
+                    is_exact: fields.boolean("exact")?.unwrap_or(true),
+                }),
                 _ => ServerMessage::NotRecovered { code: "" },
             },
             "error" => ServerMessage::Error {

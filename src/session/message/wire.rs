@@ -1,7 +1,7 @@
 //! Parts of messages whose form on the wire differs from their form in memory.
 
 use super::Code;
-use super::server::{AudioInfo, EndReason, Usage, WordTimes};
+use super::server::{AudioInfo, EndReason, Recovery, Usage, WordTimes};
 use crate::access::credential::Token;
 use crate::audio::Encoding;
 use serde::{Serialize, Serializer};
@@ -82,16 +82,45 @@ pub(super) fn hexadecimal<S: Serializer>(crc32: &u32, serializer: S) -> Result<S
     serializer.serialize_str(str::from_utf8(&digits).unwrap_or_default())
 }
 
-/// `recovered` with the position from which the session continues.
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
-pub(super) fn recovered<S: Serializer>(offset: &u64, index: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Recovered {
-        recovered: bool,
-        offset: u64,
-        index: u64,
+/// The number that eight hexadecimal digits stand for.
+pub(super) fn parse_hexadecimal(digits: &str) -> Option<u32> {
+    let is_sound = digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    u32::from_str_radix(digits, 16).ok().filter(|_| is_sound)
+}
+
+/// A CRC that may be absent.
+pub(super) mod optional_hexadecimal {
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::{Serialize, Serializer};
+
+    #[allow(clippy::ref_option, reason = "serde passes fields by reference")]
+    pub(in super::super) fn serialize<S: Serializer>(crc32: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Digits<'a>(&'a u32);
+
+        impl Serialize for Digits<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                super::hexadecimal(self.0, serializer)
+            }
+        }
+        crc32.as_ref().map(Digits).serialize(serializer)
     }
-    Recovered { recovered: true, offset: *offset, index: *index }.serialize(serializer)
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+        let Some(digits) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+        let number = super::parse_hexadecimal(&digits);
+        number.map(Some).ok_or_else(|| D::Error::custom("a CRC-32 has eight hexadecimal digits"))
+    }
+}
+
+/// `recovered` with the position from which the session continues.
+pub(super) fn recovered<S: Serializer>(recovery: &Recovery, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Recovered<'a> {
+        recovered: bool,
+        #[serde(flatten)]
+        recovery: &'a Recovery,
+    }
+    Recovered { recovered: true, recovery }.serialize(serializer)
 }
 
 /// `recovered` with the reason why the session cannot continue.

@@ -138,7 +138,8 @@ fn prompt_over_the_limit_in_characters_is_refused() {
             assert!(!driven.asked.is_empty());
         } else {
             let error = r#"{"type":"error","message":"The prompt is too long (limit 200 characters). Send it in parts."}"#;
-            assert_eq!(seen, [message(error)], "{count} of {letter:?}");
+            let end = message(r#"{"type":"session_end"}"#);
+            assert_eq!(seen, [message(error), end], "{count} of {letter:?}");
             assert_eq!(driven.asked, []);
         }
         driven.say(START);

@@ -86,7 +86,7 @@ fn cancel_at_every_byte_drops_the_unsent_audio() {
                     "{end:?}, {at}"
                 );
                 driven.say(CANCEL);
-                assert_refused(&driven.settled(), "nothing_to_cancel");
+                assert_eq!(driven.settled(), [], "it may have crossed the end of the stream");
             }
         }
     }
@@ -110,7 +110,7 @@ fn cancel_with_played_ms_reports_the_text_played_by_then() {
     assert_eq!(
         seen,
         [message(format!(
-            r#"{{"type":"cancelled","index":0,"offset":{bytes},"sentMs":{sent},"playedMs":9,"spokenText":"{text}","wastedMs":{wasted}}}"#
+            r#"{{"type":"cancelled","index":0,"offset":{bytes},"rev":1,"sentMs":{sent},"playedMs":9,"spokenText":"{text}","wastedMs":{wasted}}}"#
         ))]
     );
     // No more than was sent counts as played, and the next report begins after this one.

@@ -103,13 +103,13 @@ fn kind_of(seen: &Seen) -> String {
 /// The rules, stated a second time: the kinds of frames that follow these messages.
 fn kinds_after(order: &[&str], settles: bool) -> Vec<&'static str> {
     let rest = [&["text", "audio", "sentence_end"][..]; 2].concat();
-    let (mut seen, mut streams, mut paused) = (Vec::new(), false, false);
+    let (mut seen, mut streams, mut paused, mut has_started) = (Vec::new(), false, false, false);
     for message in order {
         match *message {
             START if streams => seen.push("error already_started"),
             START => {
                 seen.push("stream_start");
-                streams = true;
+                (streams, has_started) = (true, true);
             }
             PAUSE => {
                 seen.push("paused");
@@ -123,9 +123,11 @@ fn kinds_after(order: &[&str], settles: bool) -> Vec<&'static str> {
                 seen.extend(["cancelled", "session_end cancelled"]);
                 streams = false;
             }
+            // It may have crossed the end of the stream.
+            CANCEL if has_started => {}
             CANCEL => seen.push("error nothing_to_cancel"),
             _ => {
-                seen.extend(["session_end ended", "1000"]);
+                seen.extend([if streams { "session_end ended" } else { "session_end" }, "1000"]);
                 return seen;
             }
         }

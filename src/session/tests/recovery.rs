@@ -13,7 +13,14 @@ fn assert_continues(seen: &[Seen], offset: usize, at: &str) {
         offset < end
     });
     let index = index.unwrap_or(SENTENCES.len() - 1);
-    let recovered = format!(r#"{{"type":"recovered","recovered":true,"offset":{offset},"index":{index}}}"#);
+    let text_offset = SENTENCES.join(" ").len();
+    let recovered = format!(
+        r#"{{"type":"recovered","recovered":true,"stream":1,"rev":0,"offset":{offset},"index":{index},"paused":false,"textOffset":{text_offset},"exact":true}}"#
+    );
+    // A client that has nothing may not know the stream.
+    let starts = if offset == 0 { vec![stream_start("verbatim")] } else { Vec::new() };
+    assert_eq!(seen[..starts.len()], starts, "{at}");
+    assert_eq!(of_type(seen, "stream_start").len(), starts.len(), "{at}");
     assert_eq!(of_type(seen, "recovered"), [recovered], "{at}");
     assert!(audio_of(seen) == audio[offset..], "{at}: not the audio from {offset} on");
     let whole = v1_sentences(&SENTENCES, 0, 0);
@@ -198,7 +205,7 @@ fn recover_never_sends_a_replay_that_differs() {
             } else if is_deterministic && offset < first {
                 // The first sentence is the same: it continues, and stops before the second.
                 assert!(all_audio(&SENTENCES[..1])[offset..].starts_with(&audio_of(&seen)), "{at}: {seen:?}");
-                assert!(matches!(seen.last(), Some(Seen::Close(4410, _))), "{at}: {seen:?}");
+                assert!(matches!(seen.last(), Some(Seen::Close(4411, _))), "{at}: {seen:?}");
             } else {
                 assert_eq!(audio_of(&seen), [0; 0], "{at}");
                 assert_lost(&seen, &at);
@@ -225,7 +232,7 @@ fn recover_without_a_session_is_refused() {
     }
     let mut driven = v1(settings());
     driven.handle(Input::Message(r#"{"type":"recover","sessionId":"a","token":"b","offset":7}"#));
-    let recover = Recover { session_id: "a".to_owned(), token: "b".to_owned(), offset: 7 };
+    let recover = Recover::new("a", "b", 7);
     assert_eq!(driven.session.poll(), Some(Output::Recover(Box::new(recover))));
     let [Output::Send(taken), Output::Close(Close::SessionTaken)] = Session::taken() else { panic!() };
     assert_refused(&[message(taken.to_json())], "session_taken");

@@ -2,6 +2,7 @@
 //! with the same stream.
 
 use super::*;
+use std::collections::BTreeSet;
 
 /// Audio that depends on voice and speed, so that a sentence with the wrong ones is noticed.
 fn voiced(text: &str, voice: &str, speed: f32) -> Vec<u8> {
@@ -39,8 +40,9 @@ struct Model {
     begun: BTreeMap<usize, Begun>,
     /// Text of each announced sentence.
     announced: BTreeMap<usize, String>,
-    /// Characters given to the engine, replays not counted.
+    /// Characters given to the engine, replays and failed sentences not counted.
     chars: usize,
+    failed: BTreeSet<String>,
     voice: String,
     speed: f32,
 }
@@ -105,6 +107,7 @@ impl Model {
             self.chars += begun.text.chars().count();
             self.begun.insert(index, begun);
         }
+        self.note_failures(&std::mem::take(&mut driven.failed));
         let seen = driven.take();
         let (expected, starts) = self.expected();
         for frame in &seen {
@@ -115,6 +118,15 @@ impl Model {
             }
         }
         seen
+    }
+
+    /// Each sentence has another text. One that fails again was not counted.
+    fn note_failures(&mut self, failed: &[String]) {
+        for text in failed {
+            if self.failed.insert(text.clone()) {
+                self.chars -= text.chars().count();
+            }
+        }
     }
 
     fn check(&mut self, json: &str, expected: &[u8], starts: &[usize], at: &str) {
@@ -161,8 +173,9 @@ impl Model {
 fn check_restored(driven: &Driven, mut model: Model, offset: usize, at: &str) {
     let at = format!("{at}, restored, {offset} of {} bytes", model.client.len());
     model.move_client_to(offset);
+    model.note_failures(&driven.failed);
     let mut driven = driven.fork();
-    let (is_paused, can_return) = (driven.session.is_paused, driven.session.can_return_to(offset as u64));
+    let (is_paused, can_return) = (driven.session.is_paused, driven.session.check_place(&Place { offset: offset as u64, ..Place::default() }).is_ok());
     driven.recover(offset);
     if !can_return {
         // A cancel cut off the sentence at the client's offset, so that it cannot be replayed.
@@ -269,7 +282,7 @@ fn run(seed: u64) {
                     driven.move_to_another_process();
                 }
                 driven.now += Duration::from_millis(random.below(500) as u64);
-                let can_return = driven.session.can_return_to(offset as u64);
+                let can_return = driven.session.check_place(&Place { offset: offset as u64, ..Place::default() }).is_ok();
                 driven.recover(offset);
                 if !can_return {
                     assert!(offset < model.fixed.len(), "{at}: position {offset} is lost");
@@ -357,6 +370,7 @@ fn recover_before_the_oldest_record_loses_the_position() {
             crc32: 0,
             words: Vec::new(),
             cut_at: None,
+            is_counted: true,
         });
     }
     let oldest = (0..300).find(|&offset| ledger.first_to_replay(offset, true).is_some()).unwrap();

@@ -12,6 +12,10 @@ pub(super) struct Driven {
     pub(super) asked: Vec<(String, u64)>,
     /// The same sentences, with all their parameters.
     pub(super) sentences: Vec<Sentence>,
+    /// Sentences in synthesis, by their text.
+    pub(super) texts: VecDeque<String>,
+    /// Text of every sentence that failed.
+    pub(super) failed: Vec<String>,
     /// Turns of every prompt that was given to the writer.
     pub(super) prompts: Vec<Vec<Turn>>,
     pub(super) is_writing: bool,
@@ -51,6 +55,8 @@ impl Driven {
             speeches: VecDeque::new(),
             asked: Vec::new(),
             sentences: Vec::new(),
+            texts: VecDeque::new(),
+            failed: Vec::new(),
             prompts: Vec::new(),
             is_writing: false,
             outgoing: Vec::new(),
@@ -78,6 +84,7 @@ impl Driven {
                 Output::Speak(sentence) => {
                     let (audio, error) = (self.voice_of)(&sentence);
                     let chunks = audio.chunks(CHUNK_BYTES).map(Bytes::copy_from_slice).collect();
+                    self.texts.push_back(sentence.text.clone());
                     self.speeches.push_back(((self.words_of)(&sentence), chunks, error));
                     self.asked.push((sentence.text.clone(), sentence.index));
                     self.sentences.push(*sentence);
@@ -95,6 +102,7 @@ impl Driven {
                 Output::StopSpeaking => {
                     let untaken = self.speeches.drain(..).flat_map(|(_, chunks, _)| chunks);
                     let untaken = untaken.map(|chunk| chunk.len() as u64).sum();
+                    self.texts.clear();
                     self.cancels += 1;
                     self.handle(Input::Engine(Engine::Stopped { buffered_bytes: untaken }));
                 }
@@ -131,9 +139,12 @@ impl Driven {
         } else if let Some(chunk) = chunks.pop_front() {
             self.handle(Input::Engine(Engine::Audio(chunk)));
         } else if let Some(error) = error.take() {
+            self.failed.extend(self.texts.front().cloned());
             self.handle(Input::Engine(Engine::Failed { code: Code::EngineFailed, message: error }));
         } else {
             self.speeches.pop_front();
+            // Without audio a sentence fails too.
+            self.failed.extend(self.texts.pop_front().filter(|text| text.starts_with("Silent")));
             self.handle(Input::Engine(Engine::Finished));
         }
         self.act();
@@ -238,6 +249,7 @@ impl Driven {
     pub(super) fn move_to_another_process(&mut self) {
         self.session = self.restored();
         self.speeches.clear();
+        self.texts.clear();
         self.is_writing = false;
     }
 
@@ -249,8 +261,14 @@ impl Driven {
 
     /// Recovers on another connection, with an empty wire.
     pub(super) fn recover(&mut self, offset: usize) {
+        let stream = Some(self.session.streams());
+        self.recover_at(Place { offset: offset as u64, stream, ..Place::default() });
+    }
+
+    /// The same, at a place with more than an offset.
+    pub(super) fn recover_at(&mut self, place: Place) {
         self.wire.clear();
-        self.handle(Input::Answer(Answer::Recovered { offset: offset as u64 }));
+        self.handle(Input::Answer(Answer::Recovered(place)));
         self.act();
     }
 }

@@ -144,7 +144,7 @@ fn update_applies_from_the_next_sentence_on() {
     driven.say(r#"{"type":"update","speed":2.5}"#);
     driven.say(r#"{"type":"update"}"#);
     let seen = driven.settled();
-    let begin = r#"{"type":"stream_start","audio":{"encoding":"pcm_s16le","sampleRate":8000,"channels":1},"voice":"bert","source":"verbatim"}"#;
+    let begin = r#"{"type":"stream_start","stream":1,"rev":0,"audio":{"encoding":"pcm_s16le","sampleRate":8000,"channels":1},"voice":"bert","source":"verbatim"}"#;
     assert_eq!(seen[0], message(begin));
     let said = String::from_utf8(audio_of(&seen)).unwrap();
     assert_eq!(said, "bert/0.5/pcm_s16leanna/0.5/pcm_s16leanna/2/pcm_s16leanna/2/pcm_s16le");

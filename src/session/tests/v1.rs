@@ -244,7 +244,7 @@ fn start_session_option_gives_a_base_client_a_single_feature() {
     assert_eq!(
         seen,
         [message(format!(
-            r#"{{"type":"cancelled","index":1,"offset":{sent},"sentMs":{0},"playedMs":{0},"spokenText":"One. Two.","wastedMs":0}}"#,
+            r#"{{"type":"cancelled","index":1,"offset":{sent},"rev":1,"sentMs":{0},"playedMs":{0},"spokenText":"One. Two.","wastedMs":0}}"#,
             ms_of(sent)
         ))]
     );
