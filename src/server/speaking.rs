@@ -239,7 +239,8 @@ impl Speaking {
                 // The other connection has gone, and this one goes on.
                 let Granted { suspended, registration } = *granted;
                 let Suspended { session, speeches, script, slot, client: _ } = *suspended;
-                (self.session, self.speeches, self.script, self.slot) = (Some(session), speeches, script, slot);
+                (self.session, self.speeches, self.script, self.slot) =
+                    (Some(session), speeches, script, slot);
                 self.resume.get_or_insert_default().registration = Some(registration);
             } else {
                 self.resume = None;

@@ -132,7 +132,13 @@ struct Waiter {
 enum State {
     /// A connection has the session, or is about to get it. This wakes it when another one asks.
     Live(mpsc::Sender<()>),
-    Suspended { session: Box<Suspended>, bytes: usize, age: u64, expiry: AbortHandle, _counted: Counted },
+    Suspended {
+        session: Box<Suspended>,
+        bytes: usize,
+        age: u64,
+        expiry: AbortHandle,
+        _counted: Counted,
+    },
 }
 
 impl Registry {
@@ -268,8 +274,7 @@ impl Registry {
             return Err(session);
         }
         let token = session.session.token().unwrap_or_default().into();
-        let state =
-            State::Suspended { session, bytes, age, expiry, _counted: self.suspended.enter() };
+        let state = State::Suspended { session, bytes, age, expiry, _counted: self.suspended.enter() };
         sessions.by_id.insert(id.clone(), Entry { token, state, waiting: VecDeque::new() });
         sessions.next_age += 1;
         sessions.by_age.insert(age, id.clone());

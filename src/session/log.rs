@@ -50,10 +50,7 @@ const MAX_STEP: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 enum Entry {
-    Message {
-        json: String,
-        mark: Mark,
-    },
+    Message { json: String, mark: Mark },
     Audio(Bytes),
 }
 

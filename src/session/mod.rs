@@ -983,7 +983,9 @@ impl Session {
             Misplaced::Lost => self.lose_position(true, now),
             Misplaced::WithinSample(bytes) => self.refuse(Fault::new(
                 Code::BadMessage,
-                format!("\"offset\" must be a multiple of {bytes}, the bytes of a sample. Send recover again."),
+                format!(
+                    "\"offset\" must be a multiple of {bytes}, the bytes of a sample. Send recover again."
+                ),
             )),
         }
     }

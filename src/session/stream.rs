@@ -7,9 +7,7 @@ use super::composer::{Composer, OverLimit};
 use super::dialect::Dialect;
 use super::ledger::Ledger;
 use super::playback::{Playback, Stopwatch, Wait};
-use super::takes::{
-    Differs, Entry, Finished, Position, Purpose, Released, Takes, TakesState, Target,
-};
+use super::takes::{Differs, Entry, Finished, Position, Purpose, Released, Takes, TakesState, Target};
 use super::{Place, Sentence, SessionConfig};
 use crate::audio::Format;
 use crate::session::log::{Flow, Log, OutOfLog, Positions};
@@ -228,7 +226,9 @@ impl Stream {
         let refuse = |message: String| Err(Fault::new(Code::BadMessage, message));
         if self.source() != TextSource::Verbatim {
             let name = self.source().name();
-            return refuse(format!("\"from\" needs the source verbatim, not {name}. Start without \"from\"."));
+            return refuse(format!(
+                "\"from\" needs the source verbatim, not {name}. Start without \"from\"."
+            ));
         }
         if !config.is_deterministic {
             let message = "\"from\" needs an engine that speaks a sentence the same each time, and this \
@@ -238,12 +238,16 @@ impl Stream {
         let sample = self.sample_bytes();
         if !from.offset.is_multiple_of(sample) {
             let offset = from.offset;
-            return refuse(format!("\"from.offset\" must be a multiple of {sample}, the bytes of a sample, not {offset}."));
+            return refuse(format!(
+                "\"from.offset\" must be a multiple of {sample}, the bytes of a sample, not {offset}."
+            ));
         }
         let sentences = self.cold.composer.waiting().count() as u64;
         if from.index >= sentences {
             let index = from.index;
-            return refuse(format!("\"from.index\" must be below {sentences}, the sentences of this text, not {index}."));
+            return refuse(format!(
+                "\"from.index\" must be below {sentences}, the sentences of this text, not {index}."
+            ));
         }
         self.log = Log::starting_at(*self.log.flow(), from.offset);
         let takes = &mut self.cold.takes;
@@ -864,7 +868,9 @@ impl Stream {
         let Cold { composer, takes, ledger, .. } = &*self.cold;
         let records = ledger.since(first).iter().map(|record| record.bytes);
         let mut end = start.offset;
-        for (bytes, index) in records.chain(takes.known_lengths()).chain(composer.known_lengths()).zip(start.index..) {
+        for (bytes, index) in
+            records.chain(takes.known_lengths()).chain(composer.known_lengths()).zip(start.index..)
+        {
             end += bytes;
             if offset <= end {
                 return Some(Plan::Replay { first, start, target: Position { offset, index } });
@@ -889,19 +895,22 @@ impl Stream {
             let whole = record.cut_at.is_none().then_some(record.crc32);
             (record.start, whole, record.bytes, record.end())
         });
-        let front = takes.front().filter(|front| front.is_in_log()).map(|front| {
-            (front.start(), Some(front.crc32()), front.bytes(), front.start() + front.bytes())
-        });
+        let front = takes
+            .front()
+            .filter(|front| front.is_in_log())
+            .map(|front| (front.start(), Some(front.crc32()), front.bytes(), front.start() + front.bytes()));
         let mut result = None;
         let sentences = records.chain(front);
-        for (start, whole, bytes, _) in sentences.filter(|(start, .., end)| (*start..=*end).contains(&offset)) {
+        for (start, whole, bytes, _) in sentences.filter(|(start, .., end)| (*start..=*end).contains(&offset))
+        {
             let known = if offset == start {
                 Some(0)
             } else if offset == start + bytes && whole.is_some() {
                 whole
             } else {
                 let rest = || Some((whole?, self.log.crc32(offset, start + bytes)?));
-                let by_rest = || rest().map(|(whole, rest)| crc32_of_prefix(whole, rest, start + bytes - offset));
+                let by_rest =
+                    || rest().map(|(whole, rest)| crc32_of_prefix(whole, rest, start + bytes - offset));
                 self.log.crc32(start, offset).or_else(by_rest)
             };
             match known {
@@ -1113,11 +1122,11 @@ mod tests {
 
     #[test]
     fn crc32_of_prefix_is_that_of_the_beginning() {
-    let bytes: Vec<u8> = (0..5_000u32).map(|n| (n * n >> 3) as u8).collect();
-    for cut in [0, 1, 2, 7, 1_000, 4_999, 5_000] {
-        let (prefix, rest) = bytes.split_at(cut);
-        let crc32 = crc32_of_prefix(crc32fast::hash(&bytes), crc32fast::hash(rest), rest.len() as u64);
-        assert_eq!(crc32, crc32fast::hash(prefix), "{cut}");
+        let bytes: Vec<u8> = (0..5_000u32).map(|n| (n * n >> 3) as u8).collect();
+        for cut in [0, 1, 2, 7, 1_000, 4_999, 5_000] {
+            let (prefix, rest) = bytes.split_at(cut);
+            let crc32 = crc32_of_prefix(crc32fast::hash(&bytes), crc32fast::hash(rest), rest.len() as u64);
+            assert_eq!(crc32, crc32fast::hash(prefix), "{cut}");
+        }
     }
-}
 }

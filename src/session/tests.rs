@@ -7,6 +7,7 @@ mod cancel;
 mod histories;
 mod orders;
 mod recovery;
+mod returns;
 mod snapshot;
 mod support;
 mod text;

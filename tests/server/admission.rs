@@ -462,6 +462,7 @@ async fn sessions_of_a_client_are_limited_and_suspended_ones_count() {
     // A client that recovers the session needs no quota for another one.
     let (id, token) = (&greeting["sessionId"], &greeting["token"]);
     second.say(&json!({"type": "recover", "sessionId": id, "token": token, "offset": 0}).to_string()).await;
+    assert_eq!(message(&mut second).await["type"], "stream_start");
     assert_eq!(message(&mut second).await["recovered"], true);
     second.reset();
     let (mut third, _) = support::v1(server.addr).await;

@@ -741,9 +741,6 @@ async fn message_of_nonsense_gets_one_error() {
         ("1e999 for a prompt", prompt("1e999")),
         ("the last of two types counts", r#"{"type":"start_session","type":"nothing"}"#.to_owned()),
         ("the last of two prompts counts", r#"{"type":"start_session","prompt":"a","prompt":1}"#.to_owned()),
-        ("half a surrogate pair", quoted(r"\ud800")),
-        ("the other half", quoted(r"\udc00")),
-        ("a pair the wrong way round", quoted(r"\ude00\ud83d")),
         ("an escape that is none", quoted(r"\x41")),
         ("null for a prompt", prompt("null")),
         ("a prompt of 20,001 characters", quoted(&"a".repeat(20_001))),
@@ -753,12 +750,18 @@ async fn message_of_nonsense_gets_one_error() {
         client.say(&message).await;
         // One answer each: the next answer belongs to this message.
         client.say(r#"{"type":"marker"}"#).await;
+        let is_start =
+            name.starts_with("a prompt of") || name.ends_with("100 kB") || name.ends_with("of text");
         let answer = client.read_frame().await;
         let Frame::Text(value) = &answer else { panic!("{name}: {answer:?}") };
         assert_eq!(value["type"], "error", "{name}");
         let words = value["message"].as_str().unwrap();
         assert!(words.len() < 400, "{name}: {} bytes", words.len());
         assert_eq!(value.as_object().unwrap().len(), 2, "{name}: {value}");
+        if is_start {
+            // A stream that is refused has its end.
+            assert_eq!(client.read_frame().await.kind(), "session_end", "{name}");
+        }
         let Frame::Text(marker) = client.read_frame().await else { panic!("{name}: no marker") };
         assert!(marker["message"].as_str().unwrap().contains("marker"), "{name}: {marker}");
     }

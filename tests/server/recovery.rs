@@ -36,8 +36,23 @@ fn burst() -> Value {
 }
 
 fn recover(greeting: &Value, offset: usize) -> String {
+    recover_with(greeting, offset, &json!({}))
+}
+
+fn recover_with(greeting: &Value, offset: usize, fields: &Value) -> String {
     let (id, token) = (&greeting["sessionId"], &greeting["token"]);
-    json!({"type": "recover", "sessionId": id, "token": token, "offset": offset}).to_string()
+    let mut recover = json!({"type": "recover", "sessionId": id, "token": token, "offset": offset});
+    recover.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    recover.to_string()
+}
+
+/// The `recovered` of a client that has so many bytes. One that has none is told the stream before.
+async fn recovered(client: &mut Raw, offset: usize) -> Value {
+    if offset == 0 {
+        let start = message(client).await;
+        assert_eq!(start["type"], "stream_start", "{start}");
+    }
+    message(client).await
 }
 
 fn tone(seconds: f64) -> Arc<Tone> {
@@ -253,7 +268,8 @@ impl Listener {
             (&json!(true), &json!(offset)),
             "{loss:?}"
         );
-        assert_eq!(self.messages[0]["type"], "recovered", "{loss:?}: {:?}", self.messages);
+        let first = if offset == 0 { "stream_start" } else { "recovered" };
+        assert_eq!(self.messages[0]["type"], first, "{loss:?}: {:?}", self.messages);
         if loss == Loss::Paused {
             self.say(RESUME).await;
         }
@@ -399,7 +415,7 @@ async fn recover_accepts_any_offset() {
             }
             client = v1(server.addr).await.0;
             client.say(&recover(&greeting, offset)).await;
-            let recovered = message(&mut client).await;
+            let recovered = recovered(&mut client, offset).await;
             assert_eq!((&recovered["recovered"], &recovered["offset"]), (&json!(true), &json!(offset)));
             let frames = client.read_until("session_end").await;
             assert!(audio(&frames) == whole[offset..], "{offset} of {} with {resume_bytes}", whole.len());
@@ -443,6 +459,9 @@ async fn recover_during_a_replay_announces_each_sentence_once() {
         client = v1(server.addr).await.0;
         client.say(&recover(&greeting, offset)).await;
         let mut frames = client.read_until("session_end").await;
+        if offset == 0 {
+            assert_eq!(frames.remove(0).kind(), "stream_start");
+        }
         let Frame::Text(first) = frames.remove(0) else { panic!("a message") };
         assert_eq!(
             (&first["type"], &first["recovered"], &first["offset"]),
@@ -529,7 +548,7 @@ async fn recover_at_an_offset_never_sent_is_refused() {
         let (greeting, _) = lost(&server, &options).await;
         let mut client = v1(server.addr).await.0;
         client.say(&recover(&greeting, 6 * 16_000 + 1)).await;
-        refused(&mut client, "position_lost", 4410).await;
+        refused(&mut client, "position_lost", 4411).await;
     }
     // An engine that is not deterministic cannot replay audio before the log.
     let (engine, mut asked) = Scripted::new();
@@ -543,7 +562,7 @@ async fn recover_at_an_offset_never_sent_is_refused() {
     client.reset();
     let mut client = v1(server.addr).await.0;
     client.say(&recover(&greeting, 10)).await;
-    refused(&mut client, "position_lost", 4410).await;
+    refused(&mut client, "position_lost", 4411).await;
 }
 
 #[tokio::test]
@@ -592,7 +611,9 @@ async fn recover_takes_over_from_a_live_connection() {
             let recovered = message(&mut second).await;
             assert_eq!(
                 recovered,
-                json!({"type": "recovered", "recovered": true, "offset": heard.len(), "index": recovered["index"]})
+                json!({"type": "recovered", "recovered": true, "stream": 1, "rev": 0, "offset": heard.len(),
+                    "index": recovered["index"], "paused": is_paused, "textOffset": SENTENCES.join(" ").len(),
+                    "exact": true})
             );
             let mut frames = first.read_until("error").await;
             let Frame::Text(error) = frames.pop().unwrap() else { panic!("a message") };
@@ -659,7 +680,7 @@ async fn recover_by_many_at_once_serves_the_last() {
                 let mut client = v1(addr).await.0;
                 let offset = n * 11;
                 client.say(&recover(&greeting, offset)).await;
-                let answer = message(&mut client).await;
+                let answer = recovered(&mut client, offset).await;
                 assert_eq!(answer["recovered"], true, "{answer}");
                 let mut heard = Vec::new();
                 loop {
@@ -817,7 +838,7 @@ async fn suspended_sessions_over_the_limit_drop_the_oldest() {
         match n {
             0..3 => refused(&mut client, "session_not_found", 4410).await,
             _ => {
-                assert_eq!(message(&mut client).await["recovered"], true);
+                assert_eq!(recovered(&mut client, 0).await["recovered"], true);
                 client.say(END).await;
                 client.read_until("close").await;
             }
@@ -864,7 +885,7 @@ async fn recover_repeats_a_finished_stream() {
     assert_eq!(messages(&frames)[1]["index"], 0);
     drop(client);
     let mut client = v1(server.addr).await.0;
-    client.say(&recover(&greeting, 8_000)).await;
+    client.say(&recover_with(&greeting, 8_000, &json!({"stream": 2}))).await;
     assert_eq!(message(&mut client).await["recovered"], true);
 }
 

@@ -235,7 +235,7 @@ async fn base_client_enables_single_features_by_fields() {
     assert_eq!(
         messages(&frames),
         [
-            json!({"type": "stream_start", "audio": {"encoding": "mulaw", "sampleRate": 8_000, "channels": 1},
+            json!({"type": "stream_start", "stream": 1, "rev": 0, "audio": {"encoding": "mulaw", "sampleRate": 8_000, "channels": 1},
                    "voice": "tone", "source": "verbatim"}),
             json!({"type": "text", "data": "One.", "index": 0}),
             json!({"type": "sentence_end", "index": 0}),
@@ -327,8 +327,9 @@ async fn cancel_sends_no_more_audio_after_cancelled() {
         let end = message(&mut client).await;
         assert_eq!((&end["type"], &end["reason"]), (&json!("session_end"), &json!("cancelled")), "{end}");
         assert_eq!(client.before_pong().await, [], "round {round}");
+        // It may have crossed the end of the stream.
         client.say(CANCEL).await;
-        assert_eq!(message(&mut client).await["code"], "nothing_to_cancel");
+        assert_eq!(client.before_pong().await, [], "round {round}");
     }
     client.say(&start(&"Some words. ".repeat(50), json!({}))).await;
     client.read_until("binary").await;

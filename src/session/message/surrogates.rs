@@ -53,7 +53,8 @@ pub(super) fn replaced(json: &str) -> Option<String> {
 /// The unit of an escape such as `\ud83d` at the start of these bytes.
 fn escape(bytes: &[u8]) -> Option<u16> {
     let digits = bytes.get(..6)?.strip_prefix(br"\u")?;
-    let digits = str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+    let digits =
+        str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
     u16::from_str_radix(digits, 16).ok()
 }
 

@@ -94,7 +94,10 @@ pub(super) mod optional_hexadecimal {
     use serde::ser::{Serialize, Serializer};
 
     #[allow(clippy::ref_option, reason = "serde passes fields by reference")]
-    pub(in super::super) fn serialize<S: Serializer>(crc32: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in super::super) fn serialize<S: Serializer>(
+        crc32: &Option<u32>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         struct Digits<'a>(&'a u32);
 
         impl Serialize for Digits<'_> {
@@ -105,7 +108,9 @@ pub(super) mod optional_hexadecimal {
         crc32.as_ref().map(Digits).serialize(serializer)
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<u32>, D::Error> {
         let Some(digits) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
         let number = super::parse_hexadecimal(&digits);
         number.map(Some).ok_or_else(|| D::Error::custom("a CRC-32 has eight hexadecimal digits"))

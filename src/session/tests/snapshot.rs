@@ -175,7 +175,10 @@ fn check_restored(driven: &Driven, mut model: Model, offset: usize, at: &str) {
     model.move_client_to(offset);
     model.note_failures(&driven.failed);
     let mut driven = driven.fork();
-    let (is_paused, can_return) = (driven.session.is_paused, driven.session.check_place(&Place { offset: offset as u64, ..Place::default() }).is_ok());
+    let (is_paused, can_return) = (
+        driven.session.is_paused,
+        driven.session.check_place(&Place { offset: offset as u64, ..Place::default() }).is_ok(),
+    );
     driven.recover(offset);
     if !can_return {
         // A cancel cut off the sentence at the client's offset, so that it cannot be replayed.
@@ -282,7 +285,8 @@ fn run(seed: u64) {
                     driven.move_to_another_process();
                 }
                 driven.now += Duration::from_millis(random.below(500) as u64);
-                let can_return = driven.session.check_place(&Place { offset: offset as u64, ..Place::default() }).is_ok();
+                let can_return =
+                    driven.session.check_place(&Place { offset: offset as u64, ..Place::default() }).is_ok();
                 driven.recover(offset);
                 if !can_return {
                     assert!(offset < model.fixed.len(), "{at}: position {offset} is lost");
