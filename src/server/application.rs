@@ -47,10 +47,14 @@ pub(super) trait Application: Send + 'static {
         true
     }
 
-    /// True if the socket is to be read, even if messages must wait: it shows if the client is gone.
-    fn may_read(&self) -> bool {
-        self.may_receive()
+    /// True if the application has to know that the client is still there.
+    fn needs_client(&self) -> bool {
+        false
     }
+
+    /// Takes note that the client was still there after [`needs_client`](Application::needs_client) was
+    /// true.
+    fn on_client(&mut self, _host: &mut Host<'_>) {}
 
     /// Does what the application decided since the last call.
     fn carry_out(&mut self, _host: &mut Host<'_>) {}

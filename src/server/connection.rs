@@ -129,6 +129,9 @@ impl<T: Transport, A: Application> Connection<T, A> {
             return Err(Outcome::Panicked);
         }
         self.carry_out();
+        if self.link.application.needs_client() {
+            self.look_for_client(now)?;
+        }
         if self.link.wants_speech(now) {
             // All speech that is there by now leaves in the same write.
             let _ = self.link.poll_speech(now, cx);
@@ -143,7 +146,7 @@ impl<T: Transport, A: Application> Connection<T, A> {
         Ok(Some(Turn {
             deadline: self.deadline(now),
             has_more: self.link.has_more(),
-            may_read: self.link.application.may_read(),
+            may_read: self.link.application.may_receive(),
             expects_session: self.link.application.expects_session(),
             wants_text: self.link.application.wants_text(),
             is_draining: self.draining_since.is_some(),
@@ -156,7 +159,6 @@ impl<T: Transport, A: Application> Connection<T, A> {
             Traffic::Arrival => {
                 self.read(now)?;
                 self.act(now);
-                self.read_ahead(now)?;
             }
             Traffic::Output => {}
         }
@@ -222,20 +224,18 @@ impl<T: Transport, A: Application> Connection<T, A> {
         }
     }
 
-    /// Reads on while messages wait for a session of another connection: a client that is gone has no use
-    /// for it.
-    fn read_ahead(&mut self, now: Instant) -> Result<(), Outcome> {
-        let is_waiting = |application: &A| application.may_read() && !application.may_receive();
+    /// Reads what has arrived: the end of the stream shows that the client is gone. Its messages wait.
+    fn look_for_client(&mut self, now: Instant) -> Result<(), Outcome> {
         for _ in 0..MAX_LAST_READS {
-            if !is_waiting(&self.link.application) || !self.link.endpoint.wants_input() {
-                break;
-            }
-            match self.link.read().map_err(Outcome::Gone)? {
+            // The runtime may not have heard of it yet.
+            match self.link.force_read().map_err(Outcome::Gone)? {
                 None => break,
                 Some(0) => return Err(Outcome::Gone(ErrorKind::UnexpectedEof.into())),
                 Some(_) => self.last_heard = now,
             }
         }
+        let (application, mut host) = self.link.application();
+        application.on_client(&mut host);
         Ok(())
     }
 

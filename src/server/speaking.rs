@@ -8,7 +8,7 @@ use super::application::{Application, Departure, Host};
 use super::connection::Outcome;
 use super::report::shortened;
 use super::service::Shared;
-use super::suspended::{Claim, Granted, Registration, Suspended, Turn, buffered_bytes};
+use super::suspended::{Claim, Granted, Registration, Suspended, Ticket, Turn, buffered_bytes};
 use crate::access::{Permit, SessionSlot};
 use crate::script::{Prompt, Script, ScriptError, ScriptPiece};
 use crate::session::conversation;
@@ -49,25 +49,23 @@ pub(super) struct Speaking {
 struct Resume {
     /// Other connections can find its own session by this.
     registration: Option<Registration>,
-    /// The session that the client wants. It is asked for once the socket shows no end: a client that is
-    /// gone must not take the session from its own next connection.
-    wanted: Option<Wanted>,
     /// The session that another connection was asked for.
-    awaited: Option<(oneshot::Receiver<Turn>, Box<Recover>)>,
+    awaited: Option<Awaited>,
 }
 
-struct Wanted {
+/// A session that another connection has.
+struct Awaited {
+    turn: oneshot::Receiver<Turn>,
     recover: Box<Recover>,
-    /// True once the socket has been polled.
-    is_due: bool,
+    /// Set until the client was there after it had its place in the queue. Otherwise a client that is gone
+    /// could take the session from its own next connection.
+    unconfirmed: Option<Ticket>,
 }
 
 /// An input of a session that does not arrive on its socket.
 pub(super) enum Event {
     /// Another connection asks for the session.
     Requested,
-    /// The client asks for a session, and is still there.
-    Wanted(Box<Recover>),
     /// The connection that was asked for its session has answered, or has none any more.
     Answered(Option<Turn>, Box<Recover>),
     /// The next piece of the answer that is being written; `None` at its end.
@@ -116,9 +114,7 @@ impl Speaking {
                 self.handle(Input::Engine(Engine::Stopped { buffered_bytes }));
             }
             Output::Keep => self.register(host),
-            Output::Recover(recover) => {
-                self.resume.get_or_insert_default().wanted = Some(Wanted { recover, is_due: false });
-            }
+            Output::Recover(recover) => self.recover(recover, host),
             Output::Authenticate(token) => {
                 let result = host.shared.authenticate(&mut self.permit, &token, Instant::now().into_std());
                 self.handle(Input::Answer(match result {
@@ -184,13 +180,13 @@ impl Speaking {
 
     /// Finds the session that the client wants to continue.
     fn recover(&mut self, recover: Box<Recover>, host: &mut Host<'_>) {
-        if *host.endpoint.state() != State::Open {
-            return;
-        }
         let place = Place::from(&*recover);
         match host.shared.registry.claim(&recover.session_id, &recover.token, place) {
             Claim::Granted(granted) => self.resume(*granted, place),
-            Claim::Waiting(turn) => self.resume.get_or_insert_default().awaited = Some((turn, recover)),
+            Claim::Waiting(turn, ticket) => {
+                let awaited = Awaited { turn, recover, unconfirmed: Some(ticket) };
+                self.resume.get_or_insert_default().awaited = Some(awaited);
+            }
             Claim::Misplaced(why) => self.handle(Input::Answer(Answer::Misplaced(why))),
             Claim::Expired => self.not_recovered(true, host),
             Claim::Unknown => self.not_recovered(false, host),
@@ -314,11 +310,26 @@ impl Application for Speaking {
 
     /// False while another connection's session is awaited: the client's messages are for that one.
     fn may_receive(&self) -> bool {
-        self.resume.as_ref().is_none_or(|resume| resume.awaited.is_none() && resume.wanted.is_none())
+        self.resume.as_ref().is_none_or(|resume| resume.awaited.is_none())
     }
 
-    fn may_read(&self) -> bool {
-        self.resume.as_ref().is_none_or(|resume| resume.awaited.is_none())
+    fn needs_client(&self) -> bool {
+        let awaited = self.resume.as_ref().and_then(|resume| resume.awaited.as_ref());
+        awaited.is_some_and(|awaited| awaited.unconfirmed.is_some())
+    }
+
+    fn on_client(&mut self, host: &mut Host<'_>) {
+        let Some(resume) = &mut self.resume else { return };
+        if *host.endpoint.state() != State::Open {
+            // It has closed the connection.
+            if let Some(Awaited { recover, .. }) = resume.awaited.take() {
+                host.shared.registry.wake(&recover.session_id);
+            }
+        } else if let Some(Awaited { recover, unconfirmed, .. }) = &mut resume.awaited
+            && let Some(ticket) = unconfirmed.take()
+        {
+            host.shared.registry.confirm(&recover.session_id, ticket);
+        }
     }
 
     fn carry_out(&mut self, host: &mut Host<'_>) {
@@ -341,17 +352,9 @@ impl Application for Speaking {
 
     fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let Some(resume) = &mut self.resume else { return Poll::Pending };
-        if let Some(Wanted { recover, .. }) = resume.wanted.take_if(|wanted| wanted.is_due) {
-            return Poll::Ready(Event::Wanted(recover));
-        }
-        if let Some(wanted) = &mut resume.wanted {
-            // The socket is polled next, and then this again.
-            wanted.is_due = true;
-            cx.waker().wake_by_ref();
-        }
-        if let Some((receiver, _)) = &mut resume.awaited
-            && let Poll::Ready(turn) = Pin::new(receiver).poll(cx)
-            && let Some((_, recover)) = resume.awaited.take()
+        if let Some(Awaited { turn, .. }) = &mut resume.awaited
+            && let Poll::Ready(turn) = Pin::new(turn).poll(cx)
+            && let Some(Awaited { recover, .. }) = resume.awaited.take()
         {
             return Poll::Ready(Event::Answered(turn.ok(), recover));
         }
@@ -375,7 +378,6 @@ impl Application for Speaking {
     fn on_event(&mut self, event: Event, now: Instant, host: &mut Host<'_>) {
         match event {
             Event::Written(written) => self.on_written(&written, now, host.shared),
-            Event::Wanted(recover) => self.recover(recover, host),
             Event::Answered(Some(Ok(granted)), recover) => self.resume(*granted, Place::from(&*recover)),
             Event::Answered(Some(Err(why)), _) => self.handle(Input::Answer(Answer::Misplaced(why))),
             // The session has ended in the meantime.
@@ -505,7 +507,7 @@ impl Application for Speaking {
     /// Suspends the session if its client may reconnect, and ends it otherwise.
     fn leave(&mut self, outcome: &Outcome, shared: &Shared) -> Departure {
         // Other connections find the session by this until it is suspended.
-        let Resume { registration, awaited, wanted: _ } = *self.resume.take().unwrap_or_default();
+        let Resume { registration, awaited } = *self.resume.take().unwrap_or_default();
         let Some(session) = self.session.take() else { return Departure::Empty };
         // A client that says goodbye does not reconnect, nor one that has answered our Close. After a
         // panic the session cannot be trusted.
@@ -526,10 +528,11 @@ impl Application for Speaking {
             drop(registration);
             shared.registry.end(&record);
         }
-        if let Some((mut receiver, _)) = awaited {
-            receiver.close();
+        if let Some(Awaited { mut turn, recover, .. }) = awaited {
+            turn.close();
+            shared.registry.wake(&recover.session_id);
             // The session of the other connection may have come just now.
-            if let Ok(Ok(granted)) = receiver.try_recv() {
+            if let Ok(Ok(granted)) = turn.try_recv() {
                 let Granted { mut suspended, registration } = *granted;
                 suspended.session.handle(Input::Disconnected, Instant::now().into_std());
                 shared.registry.suspend(suspended, Some(registration));

@@ -75,9 +75,9 @@ pub(crate) type Turn = Result<Box<Granted>, Misplaced>;
 pub(crate) enum Claim {
     /// The session had no connection.
     Granted(Box<Granted>),
-    /// Another connection has the session, and hands it over once it is this one's turn. Without an answer
-    /// there is no session any more.
-    Waiting(oneshot::Receiver<Turn>),
+    /// Another connection has the session, and hands it over once it is this one's turn and its ticket was
+    /// confirmed. Without an answer there is no session any more.
+    Waiting(oneshot::Receiver<Turn>, Ticket),
     /// The session cannot continue at this place. It still waits.
     Misplaced(Misplaced),
     /// The session was there and has expired.
@@ -111,6 +111,7 @@ struct Sessions {
     /// Ids of the suspended sessions, oldest first.
     by_age: BTreeMap<u64, Box<str>>,
     next_age: u64,
+    next_ticket: u64,
     suspended_bytes: usize,
     expired: VecDeque<Box<str>>,
 }
@@ -124,7 +125,15 @@ struct Entry {
     waiting: VecDeque<Waiter>,
 }
 
+/// A place in the queue of a session.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ticket(u64);
+
 struct Waiter {
+    ticket: Ticket,
+    /// True if its client was there after it had its place in the queue: it is no socket that died before a
+    /// connection ahead of it asked.
+    is_confirmed: bool,
     place: Place,
     answer: oneshot::Sender<Turn>,
 }
@@ -139,6 +148,13 @@ enum State {
         expiry: AbortHandle,
         _counted: Counted,
     },
+}
+
+impl Waiter {
+    /// True if it leaves the queue now: it gets its answer, or has gone.
+    fn is_next(&self) -> bool {
+        self.is_confirmed || self.answer.is_closed()
+    }
 }
 
 impl Registry {
@@ -197,6 +213,8 @@ impl Registry {
     /// Asks for a session, to continue it at this place.
     pub(crate) fn claim(&self, id: &str, token: &str, place: Place) -> Claim {
         let mut sessions = self.sessions();
+        sessions.next_ticket += 1;
+        let number = sessions.next_ticket;
         let Some(entry) =
             sessions.by_id.get_mut(id).filter(|entry| is_same(entry.token.as_bytes(), token.as_bytes()))
         else {
@@ -204,15 +222,10 @@ impl Registry {
             return if is_expired { Claim::Expired } else { Claim::Unknown };
         };
         match &entry.state {
-            State::Live(wake) => {
-                let (answer, turn) = oneshot::channel();
-                entry.waiting.retain(|waiter| !waiter.answer.is_closed());
-                entry.waiting.push_back(Waiter { place, answer });
-                // If it is awake already it sees this one too.
-                let _ = wake.try_send(());
-                Claim::Waiting(turn)
-            }
-            State::Suspended { session, .. } => {
+            // Others may wait even for a suspended session, until they are confirmed.
+            State::Suspended { session, .. }
+                if entry.waiting.iter().all(|waiter| waiter.answer.is_closed()) =>
+            {
                 if let Err(why) = session.session.check_place(&place) {
                     return Claim::Misplaced(why);
                 }
@@ -225,6 +238,44 @@ impl Registry {
                     None => Claim::Unknown,
                 }
             }
+            _ => {
+                let (answer, turn) = oneshot::channel();
+                entry.waiting.retain(|waiter| !waiter.answer.is_closed());
+                let ticket = Ticket(number);
+                entry.waiting.push_back(Waiter { ticket, is_confirmed: false, place, answer });
+                Claim::Waiting(turn, Ticket(number))
+            }
+        }
+    }
+
+    /// Lets a connection get the session when it is its turn.
+    pub(crate) fn confirm(&self, id: &str, ticket: Ticket) {
+        if let Some(entry) = self.sessions().by_id.get_mut(id)
+            && let Some(waiter) = entry.waiting.iter_mut().find(|waiter| waiter.ticket == ticket)
+        {
+            waiter.is_confirmed = true;
+        }
+        self.wake(id);
+    }
+
+    /// Has the queue of a session looked at: a connection in it was confirmed, or has gone.
+    pub(crate) fn wake(&self, id: &str) {
+        let mut sessions = self.sessions();
+        let Some(entry) = sessions.by_id.get(id) else { return };
+        if let State::Live(wake) = &entry.state {
+            // If the connection is awake already it sees the whole queue.
+            let _ = wake.try_send(());
+            return;
+        }
+        if !entry.waiting.front().is_some_and(Waiter::is_next) {
+            return;
+        }
+        let (wake, requests) = mpsc::channel(1);
+        let suspended = sessions.wake(id, wake);
+        drop(sessions);
+        if let Some(suspended) = suspended {
+            let registration = Registration { registry: self.clone(), id: id.into(), requests };
+            self.suspend(suspended, Some(registration));
         }
     }
 
@@ -269,13 +320,18 @@ impl Registry {
         let expiry = expiry.abort_handle();
         let mut sessions = self.sessions();
         let age = sessions.next_age;
-        if sessions.by_id.get(id).is_some_and(|entry| !entry.waiting.is_empty()) {
+        let token = session.session.token().unwrap_or_default().into();
+        let waiting = sessions.by_id.get_mut(id).map(|entry| std::mem::take(&mut entry.waiting));
+        let waiting = waiting.unwrap_or_default();
+        if waiting.front().is_some_and(Waiter::is_next) {
             expiry.abort();
+            if let Some(entry) = sessions.by_id.get_mut(id) {
+                entry.waiting = waiting;
+            }
             return Err(session);
         }
-        let token = session.session.token().unwrap_or_default().into();
         let state = State::Suspended { session, bytes, age, expiry, _counted: self.suspended.enter() };
-        sessions.by_id.insert(id.clone(), Entry { token, state, waiting: VecDeque::new() });
+        sessions.by_id.insert(id.clone(), Entry { token, state, waiting });
         sessions.next_age += 1;
         sessions.by_age.insert(age, id.clone());
         sessions.suspended_bytes += bytes;
@@ -374,9 +430,13 @@ impl Registration {
     /// The connection whose turn it is to get this session. Those that ask for a wrong place are refused.
     pub(crate) fn next_waiter(&mut self, session: &Session) -> Option<oneshot::Sender<Turn>> {
         loop {
-            let Waiter { place, answer } = {
+            let Waiter { place, answer, .. } = {
                 let mut sessions = self.registry.sessions();
-                sessions.by_id.get_mut(&self.id)?.waiting.pop_front()?
+                let waiting = &mut sessions.by_id.get_mut(&self.id)?.waiting;
+                if !waiting.front()?.is_next() {
+                    return None;
+                }
+                waiting.pop_front()?
             };
             match session.check_place(&place) {
                 _ if answer.is_closed() => {}

@@ -225,7 +225,8 @@ impl Listener {
         }
         // Rarely, so that the stream makes progress.
         let goes_back = if random.below(8) == 0 { random.below(goes_back + 1) } else { 0 };
-        self.audio.truncate(self.audio.len().saturating_sub(goes_back));
+        // Of half a sample nothing is left.
+        self.audio.truncate(self.audio.len().saturating_sub(goes_back) & !1);
         let (client, _) = match loss {
             Loss::TakenOver => v1(addr).await,
             _ => {
@@ -404,9 +405,9 @@ async fn recover_accepts_any_offset() {
             let offset = match round {
                 0 => 0,
                 1 => whole.len(),
-                2 => whole.len() - 1,
-                3 => 1,
-                _ => random.below(whole.len() + 1),
+                2 => whole.len() - 2,
+                3 => 2,
+                _ => random.below(whole.len() + 1) & !1,
             };
             if round % 2 == 0 {
                 client.reset();
@@ -442,7 +443,7 @@ async fn recover_during_a_replay_announces_each_sentence_once() {
     let mut random = Random(77);
     for round in 0..60 {
         drop(client);
-        let mut offset = random.below(whole.len());
+        let mut offset = random.below(whole.len()) & !1;
         for _ in 0..random.below(4) {
             let mut gone = v1(server.addr).await.0;
             gone.say(&recover(&greeting, offset)).await;
@@ -453,7 +454,7 @@ async fn recover_during_a_replay_announces_each_sentence_once() {
                 gone.reset();
             }
             if random.below(2) == 0 {
-                offset -= random.below(offset.min(3_000));
+                offset -= random.below(offset.min(3_000)) & !1;
             }
         }
         client = v1(server.addr).await.0;
@@ -547,7 +548,7 @@ async fn recover_at_an_offset_never_sent_is_refused() {
         let server = start_with(Config::default(), tone(1.0)).await;
         let (greeting, _) = lost(&server, &options).await;
         let mut client = v1(server.addr).await.0;
-        client.say(&recover(&greeting, 6 * 16_000 + 1)).await;
+        client.say(&recover(&greeting, 6 * 16_000 + 2)).await;
         refused(&mut client, "position_lost", 4411).await;
     }
     // An engine that is not deterministic cannot replay audio before the log.
@@ -678,7 +679,7 @@ async fn recover_by_many_at_once_serves_the_last() {
             let (addr, greeting, whole) = (server.addr, greeting.clone(), whole.clone());
             all.spawn(async move {
                 let mut client = v1(addr).await.0;
-                let offset = n * 11;
+                let offset = n * 22;
                 client.say(&recover(&greeting, offset)).await;
                 let answer = recovered(&mut client, offset).await;
                 assert_eq!(answer["recovered"], true, "{answer}");
@@ -1034,4 +1035,275 @@ async fn recovery_500_times_leaves_nothing() {
     }
     until("expired", || server.service.frozen().count() + server.service.sessions().count() == 0).await;
     assert_eq!((server.service.frozen_bytes(), server.service.syntheses().count()), (0, 0));
+}
+
+/// The second stream never got to its client, which has the count of the first.
+#[tokio::test]
+async fn recover_of_an_earlier_stream_is_never_given_a_later_one() {
+    let engine = tone(0.5);
+    let server = start_with(Config::default(), engine).await;
+    for (options, fields, is_right) in [
+        (burst(), json!({"stream": 1}), false),
+        (paced(100), json!({"stream": 1}), false),
+        (burst(), json!({}), false),
+        (burst(), json!({"stream": 2}), true),
+    ] {
+        let (mut client, greeting) = v1(server.addr).await;
+        client.say(&start("One.", &options)).await;
+        let heard = audio(&client.read_until("session_end").await).len();
+        client.say(&start("Two. Three.", &options)).await;
+        client.read_until("binary").await;
+        client.reset();
+        let offset = heard / 2;
+        let mut client = v1(server.addr).await.0;
+        client.say(&recover_with(&greeting, offset, &fields)).await;
+        if is_right {
+            assert_eq!(recovered(&mut client, offset).await["stream"], 2);
+            continue;
+        }
+        refused(&mut client, "position_lost", 4411).await;
+        // The session still waits.
+        let mut client = v1(server.addr).await.0;
+        client.say(&recover_with(&greeting, 0, &json!({"stream": 2}))).await;
+        let start = message(&mut client).await;
+        assert_eq!(
+            (&start["type"], &start["stream"], &start["rev"]),
+            (&json!("stream_start"), &json!(2), &json!(0))
+        );
+        assert_eq!(message(&mut client).await["recovered"], true);
+        assert_eq!(audio(&client.read_until("session_end").await).len(), 2 * heard);
+    }
+}
+
+#[tokio::test]
+async fn recover_of_a_stream_that_was_never_announced_tells_its_format() {
+    let engine = tone(0.5);
+    let whole = undisturbed(engine.as_ref(), &["One.", "Two."]).await;
+    let server = start_with(Config::default(), engine).await;
+    for n in 0..20 {
+        let (mut client, greeting) = v1(server.addr).await;
+        client.say(&start("One. Two.", &paced(20 + n))).await;
+        until("started", || server.service.syntheses().count() > 0 || server.service.frozen().count() > 0)
+            .await;
+        client.reset();
+        until("frozen", || server.service.frozen().count() == 1).await;
+        let mut client = v1(server.addr).await.0;
+        client.say(&recover(&greeting, 0)).await;
+        let start = message(&mut client).await;
+        assert_eq!(start["type"], "stream_start");
+        assert_eq!(start["audio"]["sampleRate"], FORMAT.sample_rate_hz);
+        assert_eq!(message(&mut client).await["recovered"], true);
+        assert!(audio(&client.read_until("session_end").await) == whole);
+        client.say(END).await;
+        client.read_until("close").await;
+        drop(client);
+        server.is_quiet().await;
+    }
+}
+
+#[tokio::test]
+async fn recover_within_a_sample_is_refused_and_may_be_sent_again() {
+    let engine = tone(0.5);
+    let whole = undisturbed(engine.as_ref(), &["One."]).await;
+    let server = start_with(Config::default(), engine).await;
+    for is_live in [false, true] {
+        let (mut first, greeting) = v1(server.addr).await;
+        first.say(&start("One.", &paced(60_000))).await;
+        first.read_until("session_end").await;
+        let mut first = Some(first);
+        if !is_live {
+            first.take().unwrap().reset();
+            until("frozen", || server.service.frozen().count() == 1).await;
+        }
+        let mut second = v1(server.addr).await.0;
+        for offset in [1, 101, 7_999] {
+            second.say(&recover(&greeting, offset)).await;
+            let error = message(&mut second).await;
+            assert_eq!((&error["code"], &error["fatal"]), (&json!("bad_message"), &json!(false)), "{error}");
+        }
+        if let Some(first) = &mut first {
+            assert_eq!(first.before_pong().await, [], "its connection goes on");
+        }
+        second.say(&recover(&greeting, 100)).await;
+        assert_eq!(message(&mut second).await["recovered"], true);
+        assert!(audio(&second.read_until("session_end").await) == whole[100..]);
+        second.say(END).await;
+        second.read_until("close").await;
+        drop(second);
+        until("all gone", || server.service.frozen().count() == 0).await;
+    }
+}
+
+/// The client asks to end the session while the last words are in the kernel, and is lost.
+#[tokio::test]
+async fn end_with_drain_behind_the_last_word_keeps_it() {
+    let engine = tone(0.5);
+    let whole = undisturbed(engine.as_ref(), &["One.", "Two."]).await;
+    let server = start_with(Config::default(), engine).await;
+    for offset in [2_000, 9_000, whole.len()] {
+        let (mut client, greeting) = v1(server.addr).await;
+        client.say(&start("One. Two.", &burst())).await;
+        client.read_until("session_end").await;
+        client.say(DRAIN).await;
+        assert_eq!(message(&mut client).await, json!({"type": "session_end"}), "no stream is running");
+        client.reset();
+        until("frozen", || server.service.frozen().count() == 1).await;
+        let mut client = v1(server.addr).await.0;
+        client.say(&recover(&greeting, offset)).await;
+        assert_eq!(message(&mut client).await["recovered"], true);
+        let frames = client.read_until("session_end").await;
+        assert!(audio(&frames) == whole[offset..]);
+        assert_eq!(closed(&mut client).await, 1000);
+        drop(client);
+        server.is_quiet().await;
+        assert_eq!(server.service.frozen().count(), 0);
+    }
+}
+
+/// An engine that is busy for some sentences.
+struct Busy {
+    tone: Arc<Tone>,
+    free: std::sync::atomic::AtomicUsize,
+}
+
+impl Synthesizer for Busy {
+    fn speak(&self, utterance: Utterance) -> aloud::tts::Speech {
+        let is_free = |free: usize| free.checked_sub(1);
+        let order = std::sync::atomic::Ordering::Relaxed;
+        if self.free.fetch_update(order, order, is_free).is_ok() {
+            return self.tone.speak(utterance);
+        }
+        aloud::tts::Speech::failed(aloud::tts::SynthesisError::overloaded("The engine has no capacity left."))
+    }
+
+    fn name(&self) -> &str {
+        "busy"
+    }
+
+    fn format(&self) -> aloud::audio::Format {
+        self.tone.format()
+    }
+
+    fn is_deterministic(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn overloaded_engine_suspends_the_session() {
+    let engine = Arc::new(Busy { tone: tone(0.5), free: 2.into() });
+    let whole = undisturbed(engine.tone.as_ref(), &["One.", "Two.", "Three."]).await;
+    let server = start_with(Config::default(), engine.clone()).await;
+    let (mut client, greeting) = v1(server.addr).await;
+    client.say(&start("One. Two. Three.", &burst())).await;
+    let mut heard = Vec::new();
+    for free in [0, 0, 9] {
+        let frames = client.read_until("close").await;
+        heard.extend(audio(&frames));
+        let error = messages(&frames).pop().unwrap();
+        assert_eq!((&error["code"], &error["retryable"]), (&json!("overloaded"), &json!(true)));
+        assert!(matches!(frames.last(), Some(Frame::Close(Some((4503, _))))), "{frames:?}");
+        engine.free.store(free, std::sync::atomic::Ordering::Relaxed);
+        client = v1(server.addr).await.0;
+        client.say(&recover(&greeting, heard.len())).await;
+        let answer = recovered(&mut client, heard.len()).await;
+        assert_eq!(answer["recovered"], true, "{answer}");
+    }
+    heard.extend(audio(&client.read_until("session_end").await));
+    assert!(heard == whole, "{} of {} bytes", heard.len(), whole.len());
+}
+
+/// Sockets die right behind their `recover`, while the client recovers on the next ones. The last one keeps
+/// the session, whatever the others had still in the kernel.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn recover_on_a_dead_socket_never_takes_the_session_from_the_living_one() {
+    let engine = tone(20.0);
+    let whole = Arc::new(undisturbed(engine.as_ref(), &["One.", "Two."]).await);
+    let server = start_with(Config::default(), engine).await;
+    let mut all = JoinSet::new();
+    for worker in 0..6 {
+        let (addr, whole) = (server.addr, whole.clone());
+        all.spawn(async move {
+            let mut random = Random(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(worker + 1));
+            for round in 0..60 {
+                let (mut client, greeting) = v1(addr).await;
+                client
+                    .say(&start("One. Two.", &if random.below(2) == 0 { burst() } else { paced(1_000) }))
+                    .await;
+                let heard = audio(&client.read_until("binary").await).len();
+                let mut old = Vec::new();
+                match random.below(3) {
+                    0 => client.reset(),
+                    1 => drop(client),
+                    _ => old.push(client),
+                }
+                for _ in 0..1 + random.below(4) {
+                    let mut dead = v1(addr).await.0;
+                    dead.say(&recover(&greeting, random.below(heard + 1) & !1)).await;
+                    match random.below(4) {
+                        0 => dead.reset(),
+                        1 => drop(dead),
+                        2 => {
+                            dead.send_bytes(&close(1001, "")).await;
+                            drop(dead);
+                        }
+                        _ => {
+                            tokio::task::yield_now().await;
+                            dead.reset();
+                        }
+                    }
+                }
+                let mut living = v1(addr).await.0;
+                living.say(&recover(&greeting, heard)).await;
+                let answer = message(&mut living).await;
+                assert_eq!(answer["recovered"], true, "worker {worker}, round {round}: {answer}");
+                let mut more = Vec::new();
+                while more.len() < 30_000 {
+                    let frame = living.read_frame().await;
+                    assert!(!matches!(frame, Frame::Close(_)), "worker {worker}, round {round}: {frame:?}");
+                    more.extend(audio(&[frame]));
+                }
+                assert!(whole[heard..].starts_with(&more), "worker {worker}, round {round}");
+                living.reset();
+            }
+        });
+    }
+    while let Some(result) = all.join_next().await {
+        result.unwrap();
+    }
+}
+
+/// A server that has never had the session goes on with the text that the client holds.
+#[tokio::test]
+async fn from_continues_a_stream_of_another_server() {
+    let engine = Arc::new(Flite::new());
+    let whole = undisturbed(engine.as_ref(), &SENTENCES).await;
+    let first = start_with(Config::default(), engine.clone()).await;
+    let (mut client, _) = v1(first.addr).await;
+    client.say(&start(&SENTENCES.join(" "), &burst())).await;
+    let frames = client.read_until("session_end").await;
+    let texts: Vec<_> = messages(&frames).into_iter().filter(|message| message["type"] == "text").collect();
+    drop((client, first));
+    let second = start_with(Config::default(), engine).await;
+    let mut random = Random(5);
+    for round in 0..30 {
+        let offset = random.below(whole.len()) & !1;
+        let text = texts.iter().rfind(|text| text["offset"].as_u64().unwrap() as usize <= offset).unwrap();
+        let begin = text["offset"].as_u64().unwrap() as usize;
+        let mut from = json!({"index": text["index"], "offset": offset});
+        if round % 2 == 0 {
+            from["crc32"] = format!("{:08x}", crc32(&whole[begin..offset])).into();
+        }
+        let (mut client, greeting) = v1(second.addr).await;
+        client.say(&start(&SENTENCES.join(" "), &json!({"from": from}))).await;
+        let frames = client.read_until("session_end").await;
+        assert!(audio(&frames) == whole[offset..], "{from}");
+        assert_eq!(messages(&frames)[1]["index"], text["index"], "{from}");
+        client.reset();
+        let mut client = v1(second.addr).await.0;
+        client.say(&recover(&greeting, offset)).await;
+        assert_eq!(message(&mut client).await["type"], "stream_start");
+        assert_eq!(message(&mut client).await["recovered"], true);
+        assert!(audio(&client.read_until("session_end").await) == whole[offset..], "{from}");
+    }
 }

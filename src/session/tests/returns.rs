@@ -234,11 +234,10 @@ fn recover_inexactly_begins_the_sentence_anew() {
                     }
                     let seen = if is_inexact { seen } else { driven.settled() };
                     let answer = recovered(&seen);
-                    assert_eq!(
-                        (&answer["recovered"], &answer["exact"]),
-                        (&true.into(), &false.into()),
-                        "{at}"
-                    );
+                    assert_eq!(answer["recovered"], true, "{at}");
+                    // A client that has nothing of the sentence misses nothing.
+                    let is_start = (0..=SENTENCES.len()).any(|n| all_audio(&SENTENCES[..n]).len() == offset);
+                    assert!(answer["exact"] == false || is_start, "{at}");
                     let index = answer["index"].as_u64().unwrap() as usize;
                     let start = all_audio(&SENTENCES[..index]).len();
                     assert_eq!(answer["offset"], start, "{at}");
@@ -419,7 +418,7 @@ fn overloaded_engine_suspends_a_resumable_session() {
         texts.dedup();
         assert!(texts.is_sorted() && texts.last() == Some(&2), "{fails_at}: {texts:?}");
         let last = all_audio(&SENTENCES[2..]);
-        assert!(client.ends_with(&last) || fails_at > 12, "{fails_at}");
+        assert!(client.ends_with(&last) || fails_at >= 8, "{fails_at}: it fails in the last one");
         assert_eq!(of_type(&seen, "session_end").len(), 1, "{fails_at}");
     }
     // Another session ends.
