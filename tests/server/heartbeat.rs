@@ -297,7 +297,8 @@ async fn drain_lets_streams_finish_before_its_timeout() {
     assert_at(since, 2, "the close of who finished");
     ends.send_bytes(&close(1001, "")).await;
 
-    let restart = Frame::Close(Some((1012, "The server restarts".to_owned())));
+    let reason = "The server restarts and keeps no session: start another";
+    let restart = Frame::Close(Some((1012, reason.to_owned())));
     for client in [&mut runs, &mut held] {
         assert_eq!(client.read_frame().await, restart);
         assert_at(since, 5, "the close of who went on");

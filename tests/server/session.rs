@@ -330,6 +330,7 @@ async fn prompt_over_the_limit_is_refused() {
     client.say(&start("Too long, this.")).await;
     let message = "The prompt is too long (limit 10 characters). Send it in parts.";
     assert_eq!(client.read_frame().await, Frame::Text(json!({"type": "error", "message": message})));
+    assert_eq!(client.read_frame().await, session_end());
     client.say(&start("Äöü ÄöüÄö.")).await;
     assert_eq!(messages(&client.read_until("session_end").await).len(), 3);
 }

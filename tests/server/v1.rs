@@ -258,6 +258,7 @@ async fn base_client_enables_single_features_by_fields() {
     // Without a token the client cannot recover the session.
     client.say(&start("One.", json!({"resumable": true}))).await;
     assert_eq!(message(&mut client).await["type"], "error");
+    assert_eq!(message(&mut client).await, json!({"type": "session_end"}));
     // Without any field the base protocol applies again.
     client.say(&start("One.", json!({}))).await;
     let frames = client.read_until("session_end").await;

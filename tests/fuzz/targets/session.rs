@@ -9,7 +9,7 @@ use aloud::audio::{Encoding, Format};
 use aloud::unstable::Bounds;
 use aloud::unstable::Batch;
 use aloud::message::{Code, ServerMessage, TextSource};
-use aloud::unstable::{Answer, Engine, Input, Output, Session, SessionConfig, Snapshot, Written};
+use aloud::unstable::{Answer, Engine, Input, Output, Place, Session, SessionConfig, Snapshot, Written};
 use aloud::audio::voice::Voice;
 use hyper::body::Bytes;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
@@ -92,6 +92,8 @@ struct Driven {
     heard: Heard,
     /// Streams that the client knows, by their `stream_start`.
     streams: u64,
+    /// Cancels of the stream, by the last message that counts them.
+    rev: u64,
     /// Cancels whose answer the client has not received.
     unheard_cancels: u64,
     /// Offset at which the session continues, not yet announced to the client.
@@ -250,8 +252,14 @@ impl Driven {
         let index = message["index"].as_u64();
         match message["type"].as_str().expect("every message has a type") {
             "stream_start" => {
-                *heard = Heard::default();
-                self.streams += 1;
+                let stream = message["stream"].as_u64().expect("a number");
+                if stream > self.streams {
+                    *heard = Heard::default();
+                    self.rev = 0;
+                }
+                assert!(heard.audio.is_empty(), "stream {stream} begins at its first byte");
+                assert!(message["rev"].as_u64() >= Some(self.rev));
+                self.streams = stream;
             }
             "text" => {
                 let index = index.expect("a text has an index");
@@ -289,6 +297,8 @@ impl Driven {
             }
             "cancelled" => {
                 self.unheard_cancels -= 1;
+                assert!(message["rev"].as_u64() > Some(self.rev) || !self.is_v1, "a cancel is counted");
+                self.rev = message["rev"].as_u64().expect("a number");
                 heard.is_at(message);
                 // The cancelled sentence keeps its index.
                 heard.may_skip |= heard.may_have_lost_text;
@@ -300,6 +310,10 @@ impl Driven {
                 let offset = self.recovering.take();
                 if message["recovered"] == true {
                     assert_eq!(message["offset"].as_u64(), offset.map(|offset| offset as u64));
+                    assert_eq!(message["stream"].as_u64(), Some(self.streams));
+                    assert!(message["rev"].as_u64() >= Some(self.rev), "no cancel is lost");
+                    assert_eq!(message["exact"], true);
+                    self.rev = message["rev"].as_u64().expect("a number");
                 }
             }
             "paused" => heard.is_at(message),
@@ -331,20 +345,29 @@ impl Driven {
         if self.session.streams() != self.streams {
             // The answer to `start_session` is lost: the client has nothing of this stream.
             self.streams = self.session.streams();
+            self.rev = 0;
             self.heard = Heard::default();
         }
         self.heard.may_skip |= std::mem::take(&mut self.unheard_cancels) > 0;
         self.heard.may_have_lost_text = true;
         let offset = self.heard.audio.len().saturating_sub(back);
-        if !self.session.can_return_to(offset as u64) {
-            self.closed = Some(4410);
+        let place = Place {
+            offset: offset as u64,
+            stream: Some(self.streams),
+            rev: Some(self.rev),
+            ..Place::default()
+        };
+        let another = [Place { stream: Some(self.streams + 1), ..place }, Place { rev: Some(u64::MAX), ..place }];
+        assert!(another.iter().all(|place| self.session.check_place(place).is_err()));
+        if self.session.check_place(&place).is_err() {
+            self.closed = Some(4411);
             return;
         }
         self.heard.audio.truncate(offset);
         self.heard.sentence = None;
         self.heard.is_inside = true;
         self.recovering = Some(offset);
-        self.handle(Input::Answer(Answer::Recovered { offset: offset as u64 }));
+        self.handle(Input::Answer(Answer::Recovered(place)));
         self.act();
     }
 }
@@ -444,6 +467,7 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
         now,
         heard: Heard::default(),
         streams: 0,
+        rev: 0,
         unheard_cancels: 0,
         recovering: None,
     };
@@ -476,6 +500,16 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
                     }
                     driven.reconnect(0, false);
                 }
+                2 if !driven.speeches.is_empty() && driven.session.wants_speech(driven.now) => {
+                    // The end of the connection, and of a session that is not resumable.
+                    driven.handle(Input::Engine(Engine::Failed { code: Code::Overloaded, message: "Full." }));
+                    driven.act();
+                    assert!(matches!(driven.closed.take(), Some(4503 | 1013)) && driven.speeches.is_empty());
+                    if !driven.session.is_resumable() {
+                        return Ok(());
+                    }
+                    driven.reconnect(0, input.arbitrary()?);
+                }
                 n => driven.now += Duration::from_millis(u64::from(n) * 20),
             },
         }
@@ -487,7 +521,7 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
             driven.session.next_deadline().into_iter().chain(driven.session.opens_at(driven.now)).min();
         assert!(due.is_none_or(|due| due > driven.now || driven.closed.is_some()), "due and not done");
     }
-    if driven.closed == Some(4410) {
+    if driven.closed == Some(4411) {
         return Ok(());
     }
     // Without further input the session comes to its end: it does not hang.
