@@ -422,7 +422,8 @@ async fn drain_timeout_closes_a_stream_and_a_second_signal_ends_at_once() {
     client.read_until("binary").await;
     program.signal("TERM");
     let frames = client.read_until("close").await;
-    assert_eq!(frames.last(), Some(&Frame::Close(Some((1012, "The server restarts".to_owned())))));
+    let reason = "The server restarts and keeps no session: start another";
+    assert_eq!(frames.last(), Some(&Frame::Close(Some((1012, reason.to_owned())))));
     client.send_bytes(&close(1012, "")).await;
     let (code, log) = program.end();
     assert_eq!(code, Some(0), "{log}");
