@@ -369,7 +369,14 @@ impl Takes {
             }
             let so_far = || Replay { index, bytes, crc32: crc.finalize(), is_whole: false };
             let replay = if is_announced && replay.is_none() { Some(so_far()) } else { replay };
-            Segment { text, parameters: Some(parameters), replay, index: None, announced_at: None, is_counted }
+            Segment {
+                text,
+                parameters: Some(parameters),
+                replay,
+                index: None,
+                announced_at: None,
+                is_counted,
+            }
         });
         (segments.collect(), start)
     }

@@ -25,6 +25,7 @@ fn lost(config: SessionConfig) -> Driven {
     let mut driven = v1(config);
     driven.say(&resumable(&SENTENCES));
     driven.settle();
+    driven.confirm();
     driven.lose();
     driven
 }
@@ -497,6 +498,7 @@ fn usage_counts_what_the_guide_says() {
     );
     assert_eq!((usage.audio_ms, usage.synthesised_ms, usage.wasted_ms), (ms, ms, 0));
     for replays in 1..4 {
+        driven.confirm();
         driven.lose();
         driven.recover(1);
         driven.settle();

@@ -222,6 +222,12 @@ impl Driven {
 }
 
 impl Driven {
+    /// The client says that it has all that was sent: no more than `keep_bytes` is kept for it.
+    pub(super) fn confirm(&mut self) {
+        let (stream, offset) = (self.session.streams(), self.session.sent_bytes());
+        self.handle(Input::Confirmed { stream, offset });
+    }
+
     /// Loses the connection, and everything that it had not delivered.
     pub(super) fn lose(&mut self) {
         assert!(self.kept && self.session.is_resumable());
