@@ -126,7 +126,7 @@ struct Entry {
 }
 
 /// A place in the queue of a session.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket(u64);
 
 struct Waiter {
@@ -243,7 +243,7 @@ impl Registry {
                 entry.waiting.retain(|waiter| !waiter.answer.is_closed());
                 let ticket = Ticket(number);
                 entry.waiting.push_back(Waiter { ticket, is_confirmed: false, place, answer });
-                Claim::Waiting(turn, Ticket(number))
+                Claim::Waiting(turn, ticket)
             }
         }
     }

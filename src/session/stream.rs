@@ -1122,7 +1122,7 @@ mod tests {
 
     #[test]
     fn crc32_of_prefix_is_that_of_the_beginning() {
-        let bytes: Vec<u8> = (0..5_000u32).map(|n| (n * n >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..5_000u32).map(|n| ((n * n) >> 3) as u8).collect();
         for cut in [0, 1, 2, 7, 1_000, 4_999, 5_000] {
             let (prefix, rest) = bytes.split_at(cut);
             let crc32 = crc32_of_prefix(crc32fast::hash(&bytes), crc32fast::hash(rest), rest.len() as u64);

@@ -47,7 +47,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// The position as the client is told.
+    /// The position that the client is sent.
     pub(super) fn shown(self) -> Position {
         Position { index: self.last_index, ..self.position }
     }

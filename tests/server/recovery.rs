@@ -46,7 +46,7 @@ fn recover_with(greeting: &Value, offset: usize, fields: &Value) -> String {
     recover.to_string()
 }
 
-/// The `recovered` of a client that has so many bytes. One that has none is told the stream before.
+/// The `recovered` of a client that has so many bytes. One that has none gets `stream_start` first.
 async fn recovered(client: &mut Raw, offset: usize) -> Value {
     if offset == 0 {
         let start = message(client).await;
