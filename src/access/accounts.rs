@@ -34,6 +34,14 @@ impl ClientId {
             Some(address) => ClientId::Address(prefix(address, V6_BITS)),
         }
     }
+
+    /// Returns a name by which engines treat clients fairly. Empty for clients that are not known.
+    pub(crate) fn key(&self) -> Arc<str> {
+        match self {
+            ClientId::Local => Arc::from(""),
+            client => Arc::from(client.to_string()),
+        }
+    }
 }
 
 impl fmt::Display for ClientId {

@@ -137,6 +137,7 @@ impl Speaking {
             language,
             index,
             previous_text,
+            client: self.permit.client().key(),
             session: session.shared_id(),
             format,
             frame_bytes,
