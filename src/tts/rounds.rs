@@ -114,7 +114,17 @@ impl<T> Rounds<T> {
 
     /// Takes the next entry of the client whose `load` is the lowest, the next one among equals.
     pub(super) fn pop_least(&mut self, load: impl Fn(&Arc<str>) -> usize) -> Option<(Place, T)> {
-        let client = Arc::clone(self.turns.values().min_by_key(|client| load(client))?);
+        let (mut least, mut next) = (usize::MAX, None);
+        for client in self.turns.values() {
+            let load = load(client);
+            if load < least {
+                (least, next) = (load, Some(client));
+            }
+            if least == 0 {
+                break;
+            }
+        }
+        let client = Arc::clone(next?);
         self.pop_of(&client)
     }
 

@@ -12,6 +12,7 @@ mod command;
 mod conformance;
 mod doors;
 mod engines;
+mod fair;
 mod faults;
 mod handshake;
 mod heartbeat;
