@@ -11,7 +11,7 @@ use super::report::Record;
 use crate::access::credential::is_same;
 use crate::access::{ClientId, SessionSlot};
 use crate::gauge::{Counted, Gauge};
-use crate::script::Script;
+use crate::script::{Script, ScriptError};
 use crate::session::Session;
 use crate::tts::Speech;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -25,6 +25,9 @@ use tracing::Level;
 
 /// Number of expired sessions whose ids are remembered, to tell their clients that they have expired.
 const MAX_REMEMBERED: usize = 1024;
+
+/// Time for which a suspended session keeps a request to its writer. The text so far is kept longer.
+const WRITER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Entries for which the map of sessions always keeps room.
 const MAX_IDLE_ROOM: usize = 64;
@@ -195,8 +198,13 @@ impl Registry {
         let bytes = session.memory_bytes();
         let expiry = {
             let (registry, id, ttl) = (self.clone(), id.clone(), self.bounds.ttl);
+            let patience = session.script.as_ref().map(|_| WRITER_PATIENCE.min(ttl));
             tokio::spawn(async move {
-                sleep(ttl).await;
+                if let Some(patience) = patience {
+                    sleep(patience).await;
+                    registry.cut_short(&id);
+                }
+                sleep(ttl - patience.unwrap_or_default()).await;
                 registry.expire(&id);
             })
         };
@@ -228,6 +236,19 @@ impl Registry {
             }
         }
         all.iter().for_each(|session| self.end_suspended(session, "the server is going away"));
+    }
+
+    /// Ends the request to the writer of a suspended session.
+    fn cut_short(&self, id: &str) {
+        let mut sessions = self.sessions();
+        if let Some(Entry { state: State::Suspended { session, .. }, .. }) = sessions.by_id.get_mut(id)
+            && let Some(script) = &mut session.script
+        {
+            let seconds = WRITER_PATIENCE.as_secs();
+            script.cut_short(ScriptError::timeout(format!(
+                "The answer is cut short: the session had no connection for {seconds} s while it was written."
+            )));
+        }
     }
 
     fn expire(&self, id: &str) {

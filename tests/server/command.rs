@@ -303,7 +303,7 @@ async fn command_held_by_a_pause_does_not_time_out() {
 /// Counts the processes of this stage that are alive, in a thread of its own. Sending ends it, and
 /// returns the largest number.
 fn most_alive(stage: &Stage) -> (std::sync::mpsc::Sender<()>, std::thread::JoinHandle<usize>) {
-    let mark = format!("exec 9>{}/alive", stage.0.display());
+    let mark = format!("{}/", stage.0.display());
     let (end, ended) = std::sync::mpsc::channel();
     let count = move || {
         let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
@@ -327,7 +327,9 @@ async fn command_programs_of_paused_sessions_are_never_more_than_the_concurrency
     const BYTES: usize = 200_000;
     let stage = Stage::new();
     let _reader = File::options().read(true).write(true).open(stage.0.join("alive")).unwrap();
-    let engine = stage.engine(&format!("cat long.raw long.raw | head -c {BYTES}"));
+    std::fs::write(stage.0.join("longer.raw"), s16(&voice()).repeat(125)).unwrap();
+    // One process for each sentence, which has a path of the stage in its command line to its end.
+    let engine = stage.engine(&format!("exec cat {}/longer.raw", stage.0.display()));
     let bounds = QueueBounds { concurrency: 2, ..QueueBounds::default() };
     let server = start_with(Config::default(), Arc::new(Queue::new(Arc::new(engine), bounds))).await;
     let (end, counting) = most_alive(&stage);
