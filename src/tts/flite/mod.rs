@@ -143,8 +143,10 @@ async fn speak(engine: Flite, utterance: Utterance, mut sink: Sink) {
             }
             match done.1 {
                 Progress::More(part) => {
-                    let job = move |sink: &mut Sink| part.speak(false, sink);
-                    let Some(next) = engine.pool.run(&utterance, false, sink, job).await else { return };
+                    let is_urgent = sink.encoded_bytes() == 0;
+                    let job = move |sink: &mut Sink| part.speak(is_urgent, sink);
+                    let next = engine.pool.run(&utterance, is_urgent, sink, job).await;
+                    let Some(next) = next else { return };
                     done = next;
                 }
                 Progress::Over(piece_has_sound, returned_clock) => {

@@ -19,7 +19,8 @@ const GAIN: f32 = 2.238_721;
 /// Most samples of the voice in one unit of work: 1 s of audio, less than 1 ms of work.
 const UNIT_SAMPLES: usize = 16_000;
 
-/// The same for the first unit of a sentence, so that every listener hears something soon: 0.2 s.
+/// Most samples of the first unit of a sentence that the listener gets, so that every listener hears
+/// something soon: 0.2 s.
 const FIRST_UNIT_SAMPLES: usize = 3_200;
 
 /// Bytes of encoded audio after which a unit of work ends.
@@ -114,8 +115,8 @@ impl Part {
     pub(super) fn speak(mut self: Box<Part>, is_first: bool, sink: &mut Sink) -> Progress {
         let (mut period, mut ready) = (Vec::new(), Vec::new());
         let (most, bytes) = (if is_first { FIRST_UNIT_SAMPLES } else { UNIT_SAMPLES }, sink.encoded_bytes());
-        let mut made = 0;
-        while made < most && sink.encoded_bytes() - bytes < UNIT_BYTES {
+        let (mut made, mut kept) = (0, 0);
+        while made < UNIT_SAMPLES && kept < most && sink.encoded_bytes() - bytes < UNIT_BYTES {
             if self.kept.is_empty() {
                 if !self.wave.next(&self.speaker.periods, &mut period) {
                     return self.finish(sink);
@@ -126,6 +127,8 @@ impl Part {
                 if let Some(clock) = self.clock.as_mut().filter(|_| !had_sound && self.trim.has_sound()) {
                     clock.report(self.trim.cut(), sink);
                 }
+                // Silence in front of the sentence does not count: it is cut.
+                kept += self.kept.len();
                 self.samples += self.kept.len();
             }
             let block = self.kept.len().min(BLOCK_SAMPLES);

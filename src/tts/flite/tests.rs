@@ -547,6 +547,19 @@ async fn the_first_unit_of_work_is_small_and_every_other_one_is_bounded() {
 }
 
 #[tokio::test]
+async fn the_first_unit_of_work_has_audio_for_every_first_sound() {
+    for text in ONSETS {
+        for speed in [0.5, 1.0, 2.0] {
+            let (mut sink, _speech) = Speech::channel(&Utterance::new(text, PCM), 16_000);
+            let piece = text::sentences(text).next().expect("a sentence");
+            let params = FLITE.speaker.params(speed, "");
+            Part::new(FLITE.speaker.clone(), &piece, &params, None).speak(true, &mut sink);
+            assert!(sink.encoded_bytes() >= 1_280, "{text} at {speed}: {} bytes", sink.encoded_bytes());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_panic_fails_one_utterance_and_frees_its_thread() {
     let engine = with_threads(1);
     let (utterance, sink, speech) = channel("", "");
