@@ -162,7 +162,7 @@ impl Speech {
         })
     }
 
-    /// As [`poll_next`](Speech::poll_next), for a listener that asks again if the engine has given up.
+    /// As [`poll_next`](Speech::poll_next), for a listener that asks again if the engine was stopped.
     pub(super) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Part> {
         let part = match &mut self.0 {
             Source::Over => Part::Finished,
