@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const V6_BITS: u8 = 64;
 
 /// Identity of a client, for limits and logs.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum ClientId {
     /// The name in a credential.
     Named(Arc<str>),

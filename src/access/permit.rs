@@ -2,7 +2,10 @@
 
 use super::accounts::{ClientId, Connected, SessionSlot};
 use super::doorkeeper::Doorkeeper;
+use super::notice::Notice;
+use super::shares::Key;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// Quota of a client that is used up, so that it may start nothing now.
@@ -20,12 +23,44 @@ pub(crate) struct Permit {
     client: ClientId,
     /// Account of the client; `None` if the server has no limits for each client.
     connected: Option<Connected>,
+    /// Set until the connection has shown its credential.
+    provisional: Option<Provisional>,
+}
+
+/// The place of a connection that has yet to show a credential.
+pub(super) struct Provisional {
+    pub(super) key: Key,
+    pub(super) notice: Arc<Notice>,
 }
 
 impl Permit {
     /// Wraps a place that the doorkeeper has counted.
-    pub(super) fn new(doorkeeper: Arc<Doorkeeper>, client: ClientId) -> Permit {
-        Permit { doorkeeper, client, connected: None }
+    pub(super) fn new(
+        doorkeeper: Arc<Doorkeeper>,
+        client: ClientId,
+        provisional: Option<Provisional>,
+    ) -> Permit {
+        Permit { doorkeeper, client, connected: None, provisional }
+    }
+
+    /// Keeps the place from now on; false if another connection has it already.
+    pub(super) fn confirm(&mut self) -> bool {
+        match &self.provisional {
+            Some(Provisional { key, .. }) if !self.doorkeeper.confirm(*key) => return false,
+            _ => self.provisional = None,
+        }
+        true
+    }
+
+    /// True until the connection has shown its credential. [`poll_displaced`](Permit::poll_displaced) has to be
+    /// asked meanwhile.
+    pub(crate) fn is_provisional(&self) -> bool {
+        self.provisional.is_some()
+    }
+
+    /// Ready once the connection has to leave, because another one has its place.
+    pub(crate) fn poll_displaced(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.provisional.as_ref().map_or(Poll::Pending, |provisional| provisional.notice.poll(cx))
     }
 
     /// Returns the client: its name once a credential has shown one, else its address.
@@ -77,6 +112,9 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.doorkeeper.count_out();
+        // A place that was given away is counted by the connection that has it.
+        if self.confirm() {
+            self.doorkeeper.count_out();
+        }
     }
 }

@@ -169,6 +169,13 @@ impl<T: Transport, A: Application> Connection<T, A> {
         let (application, mut host) = self.link.application();
         application.on_event(event, now, &mut host);
         self.act(now);
+        if self.link.application.has_lost_its_place()
+            && let Some(closed) = self.link.endpoint.closed().cloned()
+        {
+            // Its socket counts nowhere any more. The Close leaves if there is room for it.
+            let _ = self.link.write_outgoing();
+            return Err(Outcome::Unfinished(closed));
+        }
         Ok(())
     }
 

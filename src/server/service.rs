@@ -82,12 +82,18 @@ impl Shared {
         token: &Token,
         now: std::time::Instant,
     ) -> Result<Option<Arc<SessionConfig>>, Code> {
-        match self.doorkeeper.authenticate(permit, token, now) {
-            Ok(None) => Ok(None),
-            Ok(restrictions) => self.narrowed(restrictions.as_deref()).map(Some).ok_or(Code::Forbidden),
-            Err(Refusal::Unauthorized) => Err(Code::Unauthorized),
-            Err(Refusal::TooMany) => Err(Code::RateLimited),
-        }
+        let (restrictions, ticket) =
+            self.doorkeeper.authenticate(permit, token, now).map_err(|refusal| match refusal {
+                Refusal::Unauthorized => Code::Unauthorized,
+                Refusal::TooMany => Code::RateLimited,
+                Refusal::Displaced => Code::Overloaded,
+            })?;
+        let settings = match restrictions {
+            None => None,
+            restrictions => Some(self.narrowed(restrictions.as_deref()).ok_or(Code::Forbidden)?),
+        };
+        self.doorkeeper.spend(ticket.as_ref(), now).map_err(|_| Code::Unauthorized)?;
+        Ok(settings)
     }
 }
 
@@ -349,6 +355,10 @@ impl Service {
 
     pub(super) fn is_stopping(&self) -> bool {
         *self.shared.stop.borrow()
+    }
+
+    pub(super) fn doorkeeper(&self) -> &Doorkeeper {
+        &self.shared.doorkeeper
     }
 
     pub(super) fn config(&self) -> &Config {

@@ -59,6 +59,8 @@ pub(super) enum Event {
     Requested(oneshot::Sender<Box<Suspended>>),
     /// The connection that was asked for its session has handed it over, or has none any more.
     HandedOver(Option<Box<Suspended>>, Box<Recover>),
+    /// The connection has shown no credential yet, and another one has its place.
+    Displaced,
     /// The next piece of the answer that is being written; `None` at its end.
     Written(Option<Result<ScriptPiece, ScriptError>>),
 }
@@ -305,10 +307,13 @@ impl Application for Speaking {
     }
 
     fn expects_session(&self) -> bool {
-        self.resume.is_some()
+        self.resume.is_some() || self.permit.is_provisional()
     }
 
     fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if self.session.is_some() && self.permit.poll_displaced(cx).is_ready() {
+            return Poll::Ready(Event::Displaced);
+        }
         let Some(resume) = &mut self.resume else { return Poll::Pending };
         if let Some((receiver, _)) = &mut resume.awaited
             && let Poll::Ready(suspended) = Pin::new(receiver).poll(cx)
@@ -340,7 +345,12 @@ impl Application for Speaking {
             // The other connection was lost in the meantime: its session is suspended by now, or gone.
             Event::HandedOver(None, recover) => self.recover(recover, host),
             Event::Requested(answer) => self.hand_over(answer, host),
+            Event::Displaced => self.handle(Input::Answer(Answer::Refused(Code::Overloaded))),
         }
+    }
+
+    fn has_lost_its_place(&self) -> bool {
+        self.permit.is_provisional() && self.session.as_ref().is_none_or(Session::is_over)
     }
 
     fn wants_speech(&self, now: Instant) -> bool {

@@ -9,12 +9,12 @@
 use super::metrics::{ClosedBy, Telemetry};
 use super::report::Record;
 use crate::access::credential::is_same;
-use crate::access::{ClientId, SessionSlot};
+use crate::access::{ClientId, SessionSlot, ShareKey, Shares};
 use crate::gauge::{Counted, Gauge};
 use crate::script::{Script, ScriptError};
 use crate::session::Session;
 use crate::tts::Speech;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -99,11 +99,10 @@ pub(crate) struct Registry {
 #[derive(Default)]
 struct Sessions {
     by_id: HashMap<Box<str>, Entry>,
-    /// Ids of the suspended sessions, oldest first.
-    by_age: BTreeMap<u64, Box<str>>,
-    next_age: u64,
-    suspended_bytes: usize,
-    expired: VecDeque<Box<str>>,
+    /// Ids of the suspended sessions, and their memory, counted for each client.
+    shares: Shares<ClientId, Box<str>>,
+    /// Ids of sessions that have expired, counted for each client.
+    expired: Shares<ClientId, Box<str>>,
 }
 
 struct Entry {
@@ -113,7 +112,7 @@ struct Entry {
 
 enum State {
     Live(mpsc::Sender<oneshot::Sender<Box<Suspended>>>),
-    Suspended { session: Box<Suspended>, bytes: usize, age: u64, expiry: AbortHandle, _counted: Counted },
+    Suspended { session: Box<Suspended>, key: ShareKey, expiry: AbortHandle, _counted: Counted },
 }
 
 impl Registry {
@@ -156,7 +155,7 @@ impl Registry {
 
     /// Memory that the suspended sessions take, in bytes, roughly.
     pub(crate) fn suspended_bytes(&self) -> usize {
-        self.sessions().suspended_bytes
+        self.sessions().shares.bytes()
     }
 
     /// Lets other connections find a session that has a connection, until the returned value is dropped.
@@ -191,7 +190,8 @@ impl Registry {
         }
     }
 
-    /// Keeps a session that has lost its connection. Beyond the limits the oldest session ends.
+    /// Keeps a session that has lost its connection. Beyond a limit on all sessions, the oldest session of the
+    /// client that holds most ends.
     pub(crate) fn suspend(&self, session: Box<Suspended>) {
         let (Some(token), id) = (session.session.token(), session.session.id()) else { return };
         let (token, id): (Box<str>, Box<str>) = (token.into(), id.into());
@@ -209,21 +209,17 @@ impl Registry {
             })
         };
         let mut sessions = self.sessions();
-        let age = sessions.next_age;
-        sessions.next_age += 1;
-        sessions.by_age.insert(age, id.clone());
-        sessions.suspended_bytes += bytes;
+        let key = sessions.shares.insert(session.client.clone(), bytes, id.clone());
         let expiry = expiry.abort_handle();
-        let state = State::Suspended { session, bytes, age, expiry, _counted: self.suspended.enter() };
+        let state = State::Suspended { session, key, expiry, _counted: self.suspended.enter() };
         sessions.by_id.insert(id, Entry { token, state });
-        let mut oldest = Vec::new();
-        while sessions.by_age.len() > self.bounds.sessions || sessions.suspended_bytes > self.bounds.bytes {
-            let Some(id) = sessions.by_age.values().next().cloned() else { break };
-            oldest.extend(sessions.expire(&id));
+        let mut excess = Vec::new();
+        while let Some(id) = sessions.excess(self.bounds) {
+            excess.extend(sessions.expire(&id));
         }
         drop(sessions);
-        let why = "the client did not reconnect, and newer sessions needed the room";
-        oldest.iter().for_each(|session| self.end_suspended(session, why));
+        let why = "the client did not reconnect, and other sessions needed the room";
+        excess.iter().for_each(|session| self.end_suspended(session, why));
     }
 
     /// Ends all suspended sessions: the server shuts down.
@@ -231,7 +227,7 @@ impl Registry {
         let mut all = Vec::new();
         {
             let mut sessions = self.sessions();
-            while let Some(id) = sessions.by_age.values().next().cloned() {
+            while let Some(id) = sessions.shares.oldest().map(|(_, id)| id.clone()) {
                 all.extend(sessions.expire(&id));
             }
         }
@@ -270,16 +266,27 @@ impl Sessions {
         entry
     }
 
+    /// The session to give up, if there are more than the bounds allow.
+    fn excess(&self, bounds: Bounds) -> Option<Box<str>> {
+        let key = if self.shares.len() > bounds.sessions {
+            self.shares.oldest_of_most()
+        } else if self.shares.bytes() > bounds.bytes {
+            self.shares.oldest_of_heaviest()
+        } else {
+            None
+        };
+        self.shares.get(key?).cloned()
+    }
+
     /// Removes a suspended session.
     fn take(&mut self, id: &str) -> Option<Box<Suspended>> {
         if !matches!(self.by_id.get(id)?.state, State::Suspended { .. }) {
             return None;
         }
         match self.remove(id)?.state {
-            State::Suspended { session, bytes, age, expiry, .. } => {
+            State::Suspended { session, key, expiry, .. } => {
                 expiry.abort();
-                self.by_age.remove(&age);
-                self.suspended_bytes -= bytes;
+                self.shares.remove(key);
                 Some(session)
             }
             State::Live(_) => None,
@@ -289,10 +296,12 @@ impl Sessions {
     /// Removes a suspended session, and remembers its id.
     fn expire(&mut self, id: &str) -> Option<Box<Suspended>> {
         let session = self.take(id)?;
-        if self.expired.len() == MAX_REMEMBERED {
-            self.expired.pop_front();
+        if self.expired.len() == MAX_REMEMBERED
+            && let Some(key) = self.expired.oldest_of_most()
+        {
+            self.expired.remove(key);
         }
-        self.expired.push_back(id.into());
+        self.expired.insert(session.client.clone(), 0, id.into());
         Some(session)
     }
 }
