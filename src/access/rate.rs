@@ -22,6 +22,11 @@ impl Rate {
     pub fn per_hour(count: u64) -> Rate {
         Rate { burst: count as f64, per_sec: count as f64 / 3600.0 }
     }
+
+    /// The largest amount that can be taken at once.
+    pub(crate) fn burst(self) -> u64 {
+        self.burst as u64
+    }
 }
 
 /// The rest of a [`Rate`]. Each method takes the rate, because many buckets share one.

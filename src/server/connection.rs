@@ -23,12 +23,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{coop, yield_now};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Bytes that a peer may still send after our Close: data that was on its way, but no flood.
 const MAX_IGNORED_BYTES: usize = 4 * 1024 * 1024;
+
+/// Work on what one peer sends, after which the other connections of the thread have their turn: the time for
+/// its messages, and the bytes that were read.
+const TURN_TIME: Duration = Duration::from_millis(1);
+const TURN_BYTES: usize = 64 * 1024;
 
 /// Largest number of reads from a socket that has failed.
 const MAX_LAST_READS: usize = 16;
@@ -61,6 +67,10 @@ struct Turn {
     deadline: Instant,
     /// More can be sent at once.
     has_more: bool,
+    /// Messages have arrived that wait for the next turn.
+    has_unhandled: bool,
+    /// The peer has had its share of the thread.
+    must_yield: bool,
     may_read: bool,
     expects_session: bool,
     wants_text: bool,
@@ -72,6 +82,11 @@ pub(super) struct Connection<T, A> {
     link: Link<T, A>,
     /// A step of the stream has panicked: the connection ends.
     has_panicked: bool,
+    /// Messages have arrived that wait for the next turn: nothing is read before them.
+    has_unhandled: bool,
+    /// Work on what the peer sent, since the other connections had their turn.
+    worked: Duration,
+    read_bytes: usize,
     last_heard: Instant,
     next_ping: Instant,
     /// The moment at which the closing handshake began.
@@ -102,6 +117,9 @@ impl<T: Transport, A: Application> Connection<T, A> {
         Arc::new_cyclic(|this: &Weak<Mutex<Connection<T, A>>>| {
             Mutex::new(Connection {
                 has_panicked: false,
+                has_unhandled: false,
+                worked: Duration::ZERO,
+                read_bytes: 0,
                 last_heard: now,
                 next_ping: now + shared.config.heartbeat,
                 closing_since: None,
@@ -140,10 +158,16 @@ impl<T: Transport, A: Application> Connection<T, A> {
         if self.link.is_finished() {
             return Ok(None);
         }
+        let must_yield = self.worked >= TURN_TIME || self.read_bytes >= TURN_BYTES;
+        if must_yield {
+            (self.worked, self.read_bytes) = (Duration::ZERO, 0);
+        }
         Ok(Some(Turn {
             deadline: self.deadline(now),
             has_more: self.link.has_more(),
-            may_read: self.link.application.may_receive(),
+            has_unhandled: self.has_unhandled,
+            must_yield,
+            may_read: self.link.application.may_receive() && !self.has_unhandled,
             expects_session: self.link.application.expects_session(),
             wants_text: self.link.application.wants_text(),
             is_draining: self.draining_since.is_some(),
@@ -223,6 +247,7 @@ impl<T: Transport, A: Application> Connection<T, A> {
             Some(0) => Err(Outcome::Gone(ErrorKind::UnexpectedEof.into())),
             Some(count) => {
                 self.last_heard = now;
+                self.read_bytes += count;
                 if self.closing_since.is_some() { self.ignore(count) } else { Ok(()) }
             }
         }
@@ -232,15 +257,20 @@ impl<T: Transport, A: Application> Connection<T, A> {
     /// still ends its session.
     fn read_last_messages(&mut self, now: Instant) {
         for _ in 0..MAX_LAST_READS {
-            if self.link.endpoint.closed().is_some() || !matches!(self.link.force_read(), Ok(Some(1..))) {
+            if self.link.endpoint.closed().is_some()
+                || !self.has_unhandled && !matches!(self.link.force_read(), Ok(Some(1..)))
+            {
                 return;
             }
             self.act(now);
         }
     }
 
-    /// Hands every message that arrived to the application, and carries out what that decides.
+    /// Hands the messages that arrived to the application, and carries out what that decides. After
+    /// [`TURN_TIME`] the rest waits for the next turn.
     fn act(&mut self, now: Instant) {
+        let began = std::time::Instant::now();
+        self.has_unhandled = false;
         if let Some(payload) = self.link.endpoint.take_pong() {
             self.link.application.on_pong(payload, now);
         }
@@ -256,7 +286,13 @@ impl<T: Transport, A: Application> Connection<T, A> {
                 let (application, mut host) = self.link.application();
                 application.receive(message, now, &mut host);
             }
+            if began.elapsed() >= TURN_TIME {
+                self.carry_out();
+                self.has_unhandled = self.link.application.may_receive();
+                break;
+            }
         }
+        self.worked += began.elapsed();
     }
 
     fn carry_out(&mut self) {
@@ -392,12 +428,22 @@ async fn run<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>)
     lock(connection).act(now);
     loop {
         let turn = poll_fn(|cx| Poll::Ready(lock(connection).turn(now, cx))).await?;
-        let Some(Turn { deadline, has_more, may_read, expects_session, wants_text, is_draining }) = turn
+        let Some(Turn {
+            deadline,
+            has_more,
+            has_unhandled,
+            must_yield,
+            may_read,
+            expects_session,
+            wants_text,
+            is_draining,
+        }) = turn
         else {
             return Ok(());
         };
-        if has_more {
-            // One batch a turn: the thread serves its other connections in between.
+        if has_more || must_yield || has_unhandled {
+            // One batch a turn, and as little work on what arrives: the thread serves its other connections in
+            // between.
             yield_now().await;
         }
         if armed_until.is_none_or(|until| until <= now || deadline < until) {
@@ -436,7 +482,12 @@ async fn run<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>)
                 now = Instant::now();
                 lock(connection).on_event(event, now)?;
             }
-            () = future::ready(()), if has_more => now = Instant::now(),
+            () = future::ready(()), if has_more || has_unhandled => {
+                now = Instant::now();
+                if has_unhandled {
+                    lock(connection).act(now);
+                }
+            }
         }
     }
 }

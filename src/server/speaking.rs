@@ -268,8 +268,13 @@ impl Application for Speaking {
     type Event = Event;
 
     fn receive(&mut self, message: Incoming, now: Instant, host: &mut Host<'_>) {
-        // The session protocol has no binary messages from a client.
-        let (Some(session), Incoming::Text(text)) = (&mut self.session, message) else { return };
+        let Some(session) = &mut self.session else { return };
+        let text = match message {
+            Incoming::Text(text) => text,
+            Incoming::Binary(bytes) => {
+                return session.handle(Input::Binary(bytes.len()), now.into_std());
+            }
+        };
         let is_limited = self.permit.has_session_limits();
         if is_limited {
             let held = self.permit.reserve_session(&mut self.slot, now.into_std()).err();

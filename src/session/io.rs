@@ -18,6 +18,8 @@ pub enum Input<'a> {
     AwaitCredential,
     /// A text message arrived.
     Message(&'a str),
+    /// A binary message of this many bytes arrived. The protocol has none: it only counts.
+    Binary(usize),
     /// From now on, the reason why the client may start nothing; `None` if it may.
     Hold(Option<QuotaReached>),
     /// The engine reports on the sentences of [`Output::Speak`], in order.

@@ -62,6 +62,9 @@ use timer::Timer;
 /// the rate.
 const MAX_FAULTS: u32 = 100;
 
+/// Bytes that count as one message: a larger message counts once for each part of this size.
+const COUNTED_BYTES: usize = 1024;
+
 /// Time before the maximum length of a session at which its client is warned.
 const NOTICE: Duration = Duration::from_secs(30);
 
@@ -210,6 +213,11 @@ impl Session {
         match input {
             Input::Engine(report) => self.on_engine(report),
             Input::Message(text) => self.on_text(now, text),
+            Input::Binary(bytes) => {
+                if !self.is_over() {
+                    self.may_take_another(now, bytes);
+                }
+            }
             Input::Writer(report) => self.on_writer(report, now),
             Input::Answer(answer) => self.on_answer(answer, now),
             Input::Due => self.on_due(now),
@@ -430,7 +438,7 @@ impl Session {
     /// Takes a text message. A message that is invalid, or that the state of the session does not allow,
     /// is answered with an error and changes nothing.
     fn on_text(&mut self, now: Instant, text: &str) {
-        if self.is_over() || !self.may_take_another(now) {
+        if self.is_over() || !self.may_take_another(now, text.len()) {
             return;
         }
         let message = ClientMessage::parse(text).and_then(|message| {
@@ -467,10 +475,13 @@ impl Session {
         }
     }
 
-    /// Counts a message. Returns false if it is over the rate, which is answered with an error.
-    fn may_take_another(&mut self, now: Instant) -> bool {
+    /// Counts a message, a large one as several. Returns false if it is over the rate, which is answered with an
+    /// error.
+    fn may_take_another(&mut self, now: Instant, bytes: usize) -> bool {
         let (Some(rate), Some(bucket)) = (self.config.messages, &mut self.messages) else { return true };
-        if bucket.take(rate, 1, now).is_ok() {
+        // No message is too large to be taken at all.
+        let count = (bytes.div_ceil(COUNTED_BYTES) as u64).clamp(1, rate.burst());
+        if bucket.take(rate, count, now).is_ok() {
             self.excess = 0;
             return true;
         }
