@@ -83,6 +83,7 @@ impl Doorkeeper {
             sessions: rules.max_client_sessions,
             handshakes: rules.max_client_handshakes_per_sec.map(|count| Rate::per_sec(count, 1)),
             chars: rules.max_client_chars_per_hour.map(Rate::per_hour),
+            audio: rules.max_client_audio_seconds_per_hour.map(|seconds| Rate::per_hour(seconds * 1_000)),
         };
         Ok(Doorkeeper {
             keys: Keys::read(&rules.auth, now)?,

@@ -6,7 +6,7 @@ use super::notice::Notice;
 use super::shares::Key;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Quota of a client that is used up, so that it may start nothing now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum QuotaReached {
     Sessions,
     /// The client has spent its characters for this hour.
     Characters,
+    /// The client has been sent all its audio for this hour.
+    Audio,
 }
 
 /// The right to one connection. Dropping it frees its place.
@@ -84,7 +86,22 @@ impl Permit {
         self.connected.as_ref().is_none_or(|connected| connected.account().spend_chars(chars, now))
     }
 
-    /// True if sessions or characters are limited, so that [`reserve_session`](Permit::reserve_session) and
+    /// True if audio is limited, so that [`spend_audio`](Permit::spend_audio) has to be called.
+    pub(crate) fn has_audio_limit(&self) -> bool {
+        self.connected.as_ref().is_some_and(|connected| connected.account().has_audio_limit())
+    }
+
+    /// Counts audio that was sent; false if the client has spent its quota.
+    pub(crate) fn spend_audio(&self, audio: Duration, now: Instant) -> bool {
+        self.connected.as_ref().is_none_or(|connected| connected.account().spend_audio(audio, now))
+    }
+
+    /// True if the client may be sent audio.
+    pub(crate) fn has_audio_left(&self, now: Instant) -> bool {
+        self.connected.as_ref().is_none_or(|connected| connected.account().has_audio_left(now))
+    }
+
+    /// True if sessions, characters or audio are limited, so that [`reserve_session`](Permit::reserve_session) and
     /// [`spend_chars`](Permit::spend_chars) have to be called.
     pub(crate) fn has_session_limits(&self) -> bool {
         self.connected.as_ref().is_some_and(|connected| connected.account().has_session_limits())
@@ -102,6 +119,9 @@ impl Permit {
         let Some(account) = self.connected.as_ref().map(Connected::account) else { return Ok(()) };
         if !account.has_chars_left(now) {
             return Err(QuotaReached::Characters);
+        }
+        if !account.has_audio_left(now) {
+            return Err(QuotaReached::Audio);
         }
         if slot.is_none() {
             *slot = account.start_session();

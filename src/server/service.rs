@@ -411,6 +411,9 @@ fn settings(
     let mut format = synthesizer.format();
     format.encoding = config.encoding.unwrap_or(format.encoding);
     format.sample_rate_hz = config.sample_rate_hz.unwrap_or(format.sample_rate_hz);
+    if let Some(most) = config.max_sample_rate_hz.filter(|most| format.sample_rate_hz > *most) {
+        format.sample_rate_hz = within_limit(synthesizer, config, format, most)?;
+    }
     if !synthesizer.supports(format) {
         let message = format!(
             "the engine {} cannot give {} at {} Hz; {}",
@@ -424,7 +427,10 @@ fn settings(
     }
     let of_rate = |&sample_rate_hz: &u32| Encoding::ALL.map(|encoding| Format { encoding, sample_rate_hz });
     let mut formats: Vec<Format> = Format::SAMPLE_RATES.iter().flat_map(of_rate).collect();
-    formats.retain(|format| synthesizer.supports(*format));
+    formats.retain(|format| {
+        synthesizer.supports(*format)
+            && config.max_sample_rate_hz.is_none_or(|most| format.sample_rate_hz <= most)
+    });
     Ok(SessionConfig {
         greeting: config.greeting.clone(),
         max_prompt_chars: config.max_prompt_chars,
@@ -438,8 +444,10 @@ fn settings(
         formats,
         voices: synthesizer.voices(),
         is_deterministic: synthesizer.is_deterministic(),
-        is_paced: config.paced,
-        ahead: config.ahead,
+        is_paced: config.paced || config.paced_only,
+        ahead: config.ahead.min(config.max_ahead),
+        is_paced_only: config.paced_only,
+        max_ahead: config.max_ahead,
         keep_bytes: config.resume_bytes,
         heartbeat: config.heartbeat,
         resume_ttl: config.resume_ttl,
@@ -452,6 +460,29 @@ fn settings(
         idle_timeout: config.idle_timeout,
         auth_timeout: config.admission.auth_timeout,
         is_bounded: false,
+    })
+}
+
+/// The highest rate that the engine gives within the limit `most`, for an engine whose own rate is higher.
+fn within_limit(
+    synthesizer: &dyn Synthesizer,
+    config: &Config,
+    own: Format,
+    most: u32,
+) -> Result<u32, ConfigError> {
+    if let Some(asked) = config.sample_rate_hz {
+        let message =
+            format!("sample_rate_hz is {asked}, and max_sample_rate_hz is {most}; lower one or raise the other");
+        return Err(ConfigError::new("max_sample_rate_hz", message));
+    }
+    let gives = |&rate: &u32| rate <= most && synthesizer.supports(Format { sample_rate_hz: rate, ..own });
+    Format::SAMPLE_RATES.iter().copied().filter(gives).max().ok_or_else(|| {
+        let message = format!(
+            "max_sample_rate_hz is {most}, and the engine {} gives no rate within it; {}",
+            synthesizer.name(),
+            rates(synthesizer, own.encoding)
+        );
+        ConfigError::new("max_sample_rate_hz", message)
     })
 }
 

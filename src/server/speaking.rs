@@ -33,6 +33,8 @@ pub(super) struct Speaking {
     session: Option<Session>,
     /// The sentences in flight; dropping one stops its engine.
     speeches: VecDeque<Speech>,
+    /// True if the client has a quota of audio.
+    counts_audio: bool,
     /// The answer that is being written; dropping it stops the writer. Boxed: few connections have
     /// one.
     script: Option<Box<Script>>,
@@ -70,6 +72,7 @@ impl Speaking {
         Speaking {
             session: Some(session),
             speeches: VecDeque::new(),
+            counts_audio: permit.has_audio_limit(),
             script: None,
             resume: None,
             permit,
@@ -189,11 +192,18 @@ impl Speaking {
 
     /// Replaces the connection's own session by a suspended one. The caller carries out what that
     /// decides.
-    fn resume(&mut self, suspended: Box<Suspended>, recover: &Recover, host: &mut Host<'_>) {
+    fn resume(&mut self, mut suspended: Box<Suspended>, recover: &Recover, host: &mut Host<'_>) {
         if !suspended.session.can_return_to(recover.offset) {
             // A client that asks for a wrong offset loses its connection, but not the session.
             host.shared.registry.suspend(suspended);
             self.handle(Input::Answer(Answer::PositionLost));
+            return;
+        }
+        let now = Instant::now().into_std();
+        let is_exhausted = !self.permit.has_audio_left(now);
+        if is_exhausted || !suspended.session.may_send_again(recover.offset, now) {
+            host.shared.registry.suspend(suspended);
+            self.handle(Input::Answer(Answer::TooOften { is_exhausted }));
             return;
         }
         let Suspended { session, speeches, script, slot, client: _ } = *suspended;
@@ -416,9 +426,15 @@ impl Application for Speaking {
     }
 
     fn sent(&mut self, now: Instant, sent: Sent, shared: &Shared) {
-        if let Some(session) = &mut self.session
-            && let Some(wait) = session.delivered(now.into_std(), sent)
+        let Some(session) = &mut self.session else { return };
+        if self.counts_audio
+            && let Sent::Audio(bytes) = sent
+            && !self.permit.spend_audio(session.duration(bytes), now.into_std())
+            && !session.is_exhausted()
         {
+            session.handle(Input::Exhausted, now.into_std());
+        }
+        if let Some(wait) = session.delivered(now.into_std(), sent) {
             shared.telemetry.waited(wait);
         }
     }

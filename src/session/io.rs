@@ -121,6 +121,11 @@ pub enum Answer {
     },
     /// The requested session cannot continue at the requested offset.
     PositionLost,
+    /// The requested session has sent as much audio again as it may for now.
+    TooOften {
+        /// True if the client has used up its quota of speech instead.
+        is_exhausted: bool,
+    },
 }
 
 /// Work for the owner of a session, from [`Session::poll`](super::Session::poll).

@@ -43,7 +43,7 @@ pub use snapshot::Snapshot;
 
 use crate::access::QuotaReached;
 use crate::access::credential::Token;
-use crate::access::rate::Bucket;
+use crate::access::rate::{Bucket, Rate};
 use crate::ws::frames::{Batch, Sent};
 use composer::OverLimit;
 use conversation::Conversation;
@@ -64,6 +64,10 @@ const MAX_FAULTS: u32 = 100;
 
 /// Bytes that count as one message: a larger message counts once for each part of this size.
 const COUNTED_BYTES: usize = 1024;
+
+/// Audio that a session sends again after `recover`, in bytes. A larger piece is sent when nothing was sent again
+/// for a while.
+const REPLAYS: Rate = Rate::bytes_per_sec(256 * 1024, 64);
 
 /// Time before the maximum length of a session at which its client is warned.
 const NOTICE: Duration = Duration::from_secs(30);
@@ -159,6 +163,8 @@ pub struct Session {
     excess: u32,
     /// Messages that may still come, if their rate is limited.
     messages: Option<Bucket>,
+    /// Audio that may still be sent again after `recover`, in bytes.
+    replays: Bucket,
 }
 
 /// Sums over the streams that are over.
@@ -194,6 +200,7 @@ impl Session {
             faults: 0,
             excess: 0,
             messages: config.messages.map(|rate| Bucket::full(rate, now)),
+            replays: Bucket::full(REPLAYS, now),
             token: None,
             config,
         };
@@ -389,6 +396,23 @@ impl Session {
         self.stream.as_ref().is_some_and(|stream| stream.can_return_to(offset))
     }
 
+    /// Counts the audio that is sent again if the session continues at this offset. Returns false if that is too
+    /// much for now.
+    pub fn may_send_again(&mut self, offset: u64, now: Instant) -> bool {
+        let bytes = self.sent_bytes().saturating_sub(offset).min(REPLAYS.burst());
+        self.replays.take(REPLAYS, bytes, now).is_ok()
+    }
+
+    /// The time that this much audio of the stream takes.
+    pub fn duration(&self, bytes: usize) -> Duration {
+        self.stream.as_ref().map_or(Duration::ZERO, |stream| stream.format().duration(bytes as u64))
+    }
+
+    /// True if the client has used up its quota of speech.
+    pub fn is_exhausted(&self) -> bool {
+        self.is_exhausted
+    }
+
     /// Output for a connection whose session continues on another one.
     pub fn taken() -> [Output; 2] {
         let fault = Fault::new(Code::SessionTaken, "The session continues on another connection.");
@@ -573,7 +597,7 @@ impl Session {
                 QuotaReached::Sessions => {
                     "Too many sessions of this client. End another, or try again later."
                 }
-                QuotaReached::Characters => EXHAUSTED,
+                QuotaReached::Characters | QuotaReached::Audio => EXHAUSTED,
             };
             return Err(Fault::new(Code::RateLimited, message));
         }
@@ -590,6 +614,7 @@ impl Session {
         let stream = Stream::new(&self.config, start, source, chars_left, now)?;
         self.retire_stream();
         self.dialect = dialect;
+        self.is_exhausted = false;
         self.streams += 1;
         self.send(stream.announcement());
         if stream.is_resumable() {
@@ -841,6 +866,13 @@ impl Session {
                 self.close(if is_expired { Close::WindowPassed } else { Close::SessionNotFound });
             }
             Answer::PositionLost => self.lose_position(true),
+            Answer::TooOften { is_exhausted } => {
+                let message = "Too much audio was sent again in this session (limit 16 MiB at once, and 256 KiB more \
+                               each second). Wait a minute, or recover at an offset nearer to the end of what has \
+                               arrived.";
+                self.refuse(Fault::new(Code::RateLimited, if is_exhausted { EXHAUSTED } else { message }));
+                self.close(Close::TooManyReplays);
+            }
         }
     }
 
