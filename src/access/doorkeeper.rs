@@ -315,11 +315,7 @@ impl Doorkeeper {
     ///
     /// # Errors
     /// 503: every place is taken.
-    fn count_in(
-        self: &Arc<Self>,
-        client: &ClientId,
-        must_authenticate: bool,
-    ) -> Result<Permit, Rejection> {
+    fn count_in(self: &Arc<Self>, client: &ClientId, must_authenticate: bool) -> Result<Permit, Rejection> {
         let most = self.rules.max_connections;
         let more = |count: usize| (count < most).then_some(count + 1);
         let mut provisional = self.provisional();

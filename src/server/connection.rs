@@ -12,6 +12,7 @@ use super::link::{Link, Traffic};
 use super::pace::Paced;
 use super::service::Shared;
 use super::transport::Transport;
+use super::turn;
 use crate::deadline;
 use crate::gauge::Counted;
 use crate::session::message::Close;
@@ -35,6 +36,10 @@ const MAX_IGNORED_BYTES: usize = 4 * 1024 * 1024;
 /// its messages, and the bytes that were read.
 const TURN_TIME: Duration = Duration::from_millis(1);
 const TURN_BYTES: usize = 64 * 1024;
+
+/// Time for the Close of a connection whose place was taken, on a stream that does not deliver it once it is
+/// dropped.
+const BRIEF: Duration = Duration::from_millis(250);
 
 /// Largest number of reads from a socket that has failed.
 const MAX_LAST_READS: usize = 16;
@@ -196,7 +201,8 @@ impl<T: Transport, A: Application> Connection<T, A> {
         if self.link.application.has_lost_its_place()
             && let Some(closed) = self.link.endpoint.closed().cloned()
         {
-            // Its socket counts nowhere any more. The Close leaves if there is room for it.
+            // Its socket counts nowhere any more: it does not wait for the peer's Close. Ours leaves if there is
+            // room for it.
             let _ = self.link.write_outgoing();
             return Err(Outcome::Unfinished(closed));
         }
@@ -226,18 +232,22 @@ impl<T: Transport, A: Application> Connection<T, A> {
         Ended { departure, outcome }
     }
 
-    /// True if the socket must not be closed at once.
+    /// The time that the socket has for the end of the connection, if it must not be closed at once.
     ///
     /// A reset overtakes what was sent before it, and closing a socket with unread bytes in it resets
     /// it. A peer that has sent its Close sends no more, unless it is at fault.
-    fn must_linger(&mut self, outcome: &Outcome) -> bool {
-        match outcome {
+    fn lingers(&mut self, outcome: &Outcome) -> Option<Duration> {
+        if self.link.application.has_lost_its_place() && !T::WRITES_THROUGH {
+            return Some(BRIEF);
+        }
+        let must_linger = match outcome {
             Outcome::Closed(_) => {
                 !(T::WRITES_THROUGH && self.link.endpoint.heard_close() && self.link.has_nothing_unread())
             }
             Outcome::Panicked => true,
             Outcome::Gone(_) | Outcome::Stalled | Outcome::Unfinished(_) => false,
-        }
+        };
+        must_linger.then_some(self.link.shared.config.close_timeout)
     }
 
     /// Reads once.
@@ -399,9 +409,9 @@ pub(super) async fn serve<T: Transport, A: Application>(connection: &Mutex<Conne
         .await
     };
     let ended = lock(connection).end(ended);
-    let must_linger = lock(connection).must_linger(&ended.outcome);
-    if must_linger {
-        linger(connection).await;
+    let time = lock(connection).lingers(&ended.outcome);
+    if let Some(time) = time {
+        linger(connection, time).await;
     }
     ended
 }
@@ -423,11 +433,13 @@ async fn run<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>)
     let mut stop = pin!(stop.wait_for(|stop| *stop));
     let mut now = Instant::now();
     let mut timer = pin!(sleep_until(now));
+    // Held by a connection that has had more to do than a turn allows.
+    let mut turn = None;
     // The moment at which the timer wakes the task; it need not be polled before.
     let mut armed_until = None;
     lock(connection).act(now);
     loop {
-        let turn = poll_fn(|cx| Poll::Ready(lock(connection).turn(now, cx))).await?;
+        let taken = poll_fn(|cx| Poll::Ready(lock(connection).turn(now, cx))).await?;
         let Some(Turn {
             deadline,
             has_more,
@@ -437,13 +449,17 @@ async fn run<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>)
             expects_session,
             wants_text,
             is_draining,
-        }) = turn
+        }) = taken
         else {
             return Ok(());
         };
-        if has_more || must_yield || has_unhandled {
-            // One batch a turn, and as little work on what arrives: the thread serves its other connections in
-            // between.
+        if must_yield || has_unhandled {
+            // Little work on what arrives: the thread serves its other connections in between.
+            drop(turn.take());
+            turn = Some(turn::next().await);
+        } else if has_more {
+            // One batch a turn, and no turn of those that wait for each other.
+            drop(turn.take());
             yield_now().await;
         }
         if armed_until.is_none_or(|until| until <= now || deadline < until) {
@@ -459,7 +475,12 @@ async fn run<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>)
                 }
                 armed_until = Some(timer.deadline());
             }
-            lock(connection).link.poll(may_read, now, cx)
+            let poll = lock(connection).link.poll(may_read, now, cx);
+            if poll.is_pending() && !has_unhandled {
+                // There is nothing to do: another connection may have the turn.
+                drop(turn.take());
+            }
+            poll
         });
         tokio::select! {
             biased; // shutdown first, and what arrives before what is to be sent
@@ -493,11 +514,20 @@ async fn run<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>)
 }
 
 /// Ends our direction, and takes what the peer still sends until it ends its own (RFC 6455 §7.1.1).
-async fn linger<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>) {
-    let until = Instant::now() + lock(connection).link.shared.config.close_timeout;
+async fn linger<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>, time: Duration) {
+    let until = Instant::now() + time;
     let drained = async {
         poll_fn(|cx| lock(connection).link.poll_shutdown(cx)).await?;
-        poll_fn(|cx| lock(connection).link.poll_drain(cx)).await
+        let mut ignored = 0;
+        while ignored <= MAX_IGNORED_BYTES {
+            match poll_fn(|cx| lock(connection).link.poll_drain(cx)).await? {
+                0 => break,
+                count => ignored += count,
+            }
+            // A peer that floods must not hold up the other connections.
+            yield_now().await;
+        }
+        Ok(())
     };
     let _: Result<io::Result<()>, _> = timeout_at(until, drained).await;
 }

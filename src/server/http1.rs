@@ -92,7 +92,8 @@ pub(super) async fn shake_hands<S: Transport + AsyncRead + AsyncWrite>(
         }
     };
     // Boxed: few connections get here, and each of the others would pay for the room.
-    let accepted = Box::pin(serve(Rewound { first, socket }, peer, since, prepared, stopping, waiting, service)).await;
+    let accepted =
+        Box::pin(serve(Rewound { first, socket }, peer, since, prepared, stopping, waiting, service)).await;
     drop(counted);
     accepted
 }

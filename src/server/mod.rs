@@ -24,6 +24,7 @@ mod service;
 mod speaking;
 mod suspended;
 mod transport;
+mod turn;
 mod upgrade;
 mod web;
 
@@ -188,7 +189,9 @@ async fn accept_all(listener: &Listener, runtimes: &[Handle], service: &Service)
                 let waiting = service.doorkeeper().enter(peer);
                 let has_displaced = waiting.has_displaced();
                 match socket {
-                    Socket::Tcp(socket, _) => drop(tokio::spawn(serve(socket, peer, waiting, service.clone()))),
+                    Socket::Tcp(socket, _) => {
+                        drop(tokio::spawn(serve(socket, peer, waiting, service.clone())))
+                    }
                     Socket::Unix(socket) => drop(tokio::spawn(serve(socket, peer, waiting, service.clone()))),
                 }
                 has_displaced

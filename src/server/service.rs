@@ -471,8 +471,9 @@ fn within_limit(
     most: u32,
 ) -> Result<u32, ConfigError> {
     if let Some(asked) = config.sample_rate_hz {
-        let message =
-            format!("sample_rate_hz is {asked}, and max_sample_rate_hz is {most}; lower one or raise the other");
+        let message = format!(
+            "sample_rate_hz is {asked}, and max_sample_rate_hz is {most}; lower one or raise the other"
+        );
         return Err(ConfigError::new("max_sample_rate_hz", message));
     }
     let gives = |&rate: &u32| rate <= most && synthesizer.supports(Format { sample_rate_hz: rate, ..own });

@@ -44,6 +44,8 @@ pub(super) struct Speaking {
     permit: Permit,
     /// Counts the session among those of its client.
     slot: Option<SessionSlot>,
+    /// The connection had to give its place away before it showed a credential.
+    has_lost_its_place: bool,
 }
 
 /// The connection's part in sessions that outlive their connection.
@@ -77,6 +79,7 @@ impl Speaking {
             resume: None,
             permit,
             slot: None,
+            has_lost_its_place: false,
         }
     }
 
@@ -326,7 +329,7 @@ impl Application for Speaking {
     }
 
     fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if self.session.is_some() && self.permit.poll_displaced(cx).is_ready() {
+        if !self.has_lost_its_place && self.permit.poll_displaced(cx).is_ready() {
             return Poll::Ready(Event::Displaced);
         }
         let Some(resume) = &mut self.resume else { return Poll::Pending };
@@ -360,12 +363,15 @@ impl Application for Speaking {
             // The other connection was lost in the meantime: its session is suspended by now, or gone.
             Event::HandedOver(None, recover) => self.recover(recover, host),
             Event::Requested(answer) => self.hand_over(answer, host),
-            Event::Displaced => self.handle(Input::Answer(Answer::Refused(Code::Overloaded))),
+            Event::Displaced => {
+                self.has_lost_its_place = true;
+                self.handle(Input::Answer(Answer::Refused(Code::Overloaded)));
+            }
         }
     }
 
     fn has_lost_its_place(&self) -> bool {
-        self.permit.is_provisional() && self.session.as_ref().is_none_or(Session::is_over)
+        self.has_lost_its_place
     }
 
     fn wants_speech(&self, now: Instant) -> bool {

@@ -21,7 +21,7 @@
 use super::conversation::Conversation;
 use super::dialect::Dialect;
 use super::stream::{Stream, StreamState};
-use super::{REPLAYS, Course, Past, Session, SessionConfig};
+use super::{Course, Past, REPLAYS, Session, SessionConfig};
 use crate::access::credential::Token;
 use crate::access::rate::Bucket;
 use serde::{Deserialize, Serialize};

@@ -708,7 +708,8 @@ impl Stream {
 fn ahead(config: &SessionConfig, asked: Option<Delivery>) -> Result<Option<Duration>, Fault> {
     match asked {
         Some(Delivery::Burst) if config.is_paced_only => {
-            let message = "This server delivers paced only. Send \"delivery\" with the mode paced, or leave it out.";
+            let message =
+                "This server delivers paced only. Send \"delivery\" with the mode paced, or leave it out.";
             Err(Fault::new(Code::BadMessage, message))
         }
         Some(Delivery::Burst) => Ok(None),

@@ -137,6 +137,7 @@ settings! {
         }
         handshake_timeout: Duration = ms(10_000) => {
             short: "Time from the connection, or from its last answer, to a complete handshake.",
+            long: "In all, a connection may last six times as long without a session.",
             range: 1 to 604_800_000 "milliseconds",
         }
         heartbeat: Duration = ms(30_000) => {

@@ -604,7 +604,10 @@ async fn operator_limits_sample_rate_and_delivery() {
         }
     }
     let (_, greeting) = v1(server.addr).await;
-    assert_eq!((&greeting["limits"]["aheadMs"], &greeting["audio"]["sampleRate"]), (&json!(500), &json!(16_000)));
+    assert_eq!(
+        (&greeting["limits"]["aheadMs"], &greeting["audio"]["sampleRate"]),
+        (&json!(500), &json!(16_000))
+    );
     // What the engine or the operator asks for beyond the limit is refused at once.
     let refused = |change: &dyn Fn(&mut Config)| {
         let engine = Tone::new(FORMAT, 0.1);

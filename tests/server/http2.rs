@@ -604,7 +604,7 @@ async fn requests_without_a_session_are_limited() {
 
     let patience = Duration::from_millis(200);
     let server = start(patience).await;
-    let mut link = self::link(server.addr).await;
+    let link = self::link(server.addr).await;
     let began = Instant::now();
     let mut often = tokio::time::interval(patience / 3);
     while !link.task.is_finished() {
