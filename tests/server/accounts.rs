@@ -1,5 +1,5 @@
 //! Accounts with owners: what all clients share is counted for each, and a client that takes much of it takes
-//! it from nobody but itself.
+//! it from itself alone.
 
 use crate::support::{
     FORMAT, Frame, PATIENCE, Raw, Running, V1, audio, frame, messages, opening_with, over_memory, raw,
@@ -255,7 +255,7 @@ async fn suspended_sessions_of_the_client_that_has_most_are_given_up() {
             let recovered = recover(&server, victim).await;
             assert!(recovered.is_ok(), "by bytes: {by_bytes}, {:?}", recovered.err());
         }
-        // The client that has most has lost its oldest ones, and is told so.
+        // The client that has most has lost its oldest ones.
         assert_eq!(recover(&server, &flood[0]).await.err(), Some(4410));
         assert!(recover(&server, flood.last().unwrap()).await.is_ok());
     }
