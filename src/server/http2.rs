@@ -160,10 +160,14 @@ pub(super) async fn serve<S>(
     let _ = timeout(LINGER, poll_fn(|cx| connection.poll_closed(cx))).await;
 }
 
+/// A request, and the means to answer it.
+type Asked = (Request<RecvStream>, SendResponse<Bytes>);
+
 /// A reason to look at a connection.
+#[expect(clippy::large_enum_variant, reason = "nearly every event is a request")]
 enum Event {
     /// A request, the end of the connection, or a fault.
-    Accepted(Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>),
+    Accepted(Option<Result<Asked, h2::Error>>),
     /// The socket has to leave for another one.
     Dismissed,
 }

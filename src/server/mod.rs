@@ -190,7 +190,7 @@ async fn accept_all(listener: &Listener, runtimes: &[Handle], service: &Service)
                 let has_displaced = waiting.has_displaced();
                 match socket {
                     Socket::Tcp(socket, _) => {
-                        drop(tokio::spawn(serve(socket, peer, waiting, service.clone())))
+                        drop(tokio::spawn(serve(socket, peer, waiting, service.clone())));
                     }
                     Socket::Unix(socket) => drop(tokio::spawn(serve(socket, peer, waiting, service.clone()))),
                 }

@@ -316,7 +316,7 @@ async fn descriptors_exhausted_cause_no_spinning_and_no_stop() {
 async fn descriptors_are_as_many_as_the_hard_limit_allows() {
     for (hard, most, warns) in [(300, 200, false), (300, 1_000, true)] {
         let mut limited = Command::new("sh");
-        let serve = format!(r#"ulimit -Hn {hard}; ulimit -Sn 100; exec "$0" "$@" --max-connections={most}"#);
+        let serve = format!(r#"ulimit -Sn 100; ulimit -Hn {hard}; exec "$0" "$@" --max-connections={most}"#);
         limited.args(["-c", &serve, env!("CARGO_BIN_EXE_aloud")]).args(TONE).env_clear();
         let mut server = Serving::start(limited.stderr(Stdio::piped())).await;
         let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();

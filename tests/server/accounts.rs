@@ -533,7 +533,7 @@ async fn flood_of_messages_does_not_hold_up_a_handshake() {
             assert_eq!(enter(&server, "").await.0, 101);
             slowest = slowest.max(began.elapsed());
         }
-        assert!(slowest < Duration::from_millis(250), "{name}: {slowest:?}");
+        assert!(slowest < Duration::from_millis(500), "{name}: {slowest:?}");
         let before = flood.sent();
         until("the flood still runs", || flood.sent() > before).await;
     }
@@ -675,7 +675,7 @@ async fn audio_quota_ends_a_stream_behind_the_sentences_in_flight() {
 /// Without any setting: a session sends 16 MiB again, and 256 KiB more each second.
 #[tokio::test]
 async fn recover_in_a_loop_meets_a_limit() {
-    let server = start_with(Config::default(), tone(300.0)).await;
+    let server = start_with(Config::default(), tone(16.0)).await;
     let (mut client, greeting) = v1(server.addr).await;
     client.say(&json!({"type": "start_session", "prompt": "One.", "resumable": true}).to_string()).await;
     let whole = audio(&client.read_until("session_end").await);
