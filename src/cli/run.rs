@@ -117,7 +117,6 @@ pub(super) fn serve(
     listen: &Listen,
     doors: Option<&Doors<'_>>,
     service: &Service,
-    max_connections: usize,
     threads: usize,
     warms_up: bool,
     operation: &Operation,
@@ -127,7 +126,8 @@ pub(super) fn serve(
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     // Before the first thread: each has descriptors of its own.
     let limit = descriptors::raise_limit();
-    descriptors::warning(limit, max_connections).iter().for_each(|warning| tracing::warn!("{warning}"));
+    let most = service.config().admission.max_connections;
+    descriptors::warning(limit, most).iter().for_each(|warning| tracing::warn!("{warning}"));
     // This removes variables from the environment, and so comes before a second thread starts.
     let sockets =
         Sockets::take().map_err(|error| format!("cannot use the sockets of LISTEN_FDS: {error}"))?;

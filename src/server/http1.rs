@@ -6,7 +6,7 @@
 
 use super::muted::{self, Muted, Words};
 use super::opening::{self, Handshake, Kind, Rewound, stopped};
-use super::routes::Answer;
+use super::routes::{Answer, RETRY_AFTER_SECS};
 use super::service::Service;
 use super::transport::Transport;
 use super::upgrade::{self, Admitted};

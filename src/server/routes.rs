@@ -24,7 +24,7 @@ const TICKET_PATH: &str = "/api/session/ticket";
 const VOICES_CACHE: &str = "max-age=60";
 
 /// Seconds after which a client may try again while the server shuts down.
-const RETRY_AFTER_SECS: u64 = 5;
+pub(super) const RETRY_AFTER_SECS: u64 = 5;
 
 /// The answer to a request.
 pub(super) enum Answer {

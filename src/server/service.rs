@@ -361,7 +361,8 @@ impl Service {
         &self.shared.doorkeeper
     }
 
-    pub(super) fn config(&self) -> &Config {
+    /// The settings of the service, as it was made with them.
+    pub fn config(&self) -> &Config {
         &self.shared.config
     }
 }
