@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const V6_BITS: u8 = 64;
 
 /// Identity of a client, for limits and logs.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum ClientId {
     /// The name in a credential.
     Named(Arc<str>),
@@ -32,6 +32,14 @@ impl ClientId {
             None => ClientId::Local,
             Some(address @ IpAddr::V4(_)) => ClientId::Address(address),
             Some(address) => ClientId::Address(prefix(address, V6_BITS)),
+        }
+    }
+
+    /// Returns a name by which engines treat clients fairly. Empty for clients that are not known.
+    pub(crate) fn key(&self) -> Arc<str> {
+        match self {
+            ClientId::Local => Arc::from(""),
+            client => Arc::from(client.to_string()),
         }
     }
 }
@@ -54,6 +62,8 @@ pub(super) struct ClientLimits {
     pub(super) sessions: Option<usize>,
     pub(super) handshakes: Option<Rate>,
     pub(super) chars: Option<Rate>,
+    /// Of audio that is sent, in milliseconds.
+    pub(super) audio: Option<Rate>,
 }
 
 impl ClientLimits {
@@ -62,6 +72,7 @@ impl ClientLimits {
             && self.sessions.is_none()
             && self.handshakes.is_none()
             && self.chars.is_none()
+            && self.audio.is_none()
     }
 }
 
@@ -90,6 +101,7 @@ struct Balance {
     sessions: usize,
     handshakes: Option<Bucket>,
     chars: Option<Bucket>,
+    audio: Option<Bucket>,
     last_seen: Instant,
 }
 
@@ -150,6 +162,7 @@ impl Account {
             sessions: 0,
             handshakes: bucket(limits.handshakes),
             chars: bucket(limits.chars),
+            audio: bucket(limits.audio),
             last_seen: now,
         };
         Account { limits, balance: Mutex::new(balance) }
@@ -168,6 +181,7 @@ impl Account {
         Arc::strong_count(self) == 1
             && is_full(self.limits.handshakes, balance.handshakes)
             && is_full(self.limits.chars, balance.chars)
+            && is_full(self.limits.audio, balance.audio)
     }
 
     /// Checks that another handshake is allowed now.
@@ -208,6 +222,27 @@ impl Account {
         }
     }
 
+    /// Counts audio that was sent; false if none is left.
+    pub(super) fn spend_audio(&self, audio: Duration, now: Instant) -> bool {
+        match (self.limits.audio, &mut self.balance().audio) {
+            (Some(rate), Some(bucket)) => bucket.spend(rate, audio.as_millis() as u64, now),
+            _ => true,
+        }
+    }
+
+    /// True if audio is left.
+    pub(super) fn has_audio_left(&self, now: Instant) -> bool {
+        match (self.limits.audio, self.balance().audio) {
+            (Some(rate), Some(bucket)) => bucket.check(rate, 1, now).is_ok(),
+            _ => true,
+        }
+    }
+
+    /// True if audio is limited.
+    pub(super) fn has_audio_limit(&self) -> bool {
+        self.limits.audio.is_some()
+    }
+
     /// Counts a connection; `None` if the client has too many.
     pub(super) fn connect(self: &Arc<Self>) -> Option<Connected> {
         let mut balance = self.balance();
@@ -228,9 +263,9 @@ impl Account {
         Some(SessionSlot(Arc::clone(self)))
     }
 
-    /// True if sessions or characters are limited.
+    /// True if sessions, characters or audio are limited.
     pub(super) fn has_session_limits(&self) -> bool {
-        self.limits.sessions.is_some() || self.limits.chars.is_some()
+        self.limits.sessions.is_some() || self.limits.chars.is_some() || self.limits.audio.is_some()
     }
 }
 

@@ -3,17 +3,20 @@
 use super::accounts::{Account, Accounts, ClientId, ClientLimits};
 use super::credential::{self, Grant, Presented, Restrictions, Token};
 use super::keys::Keys;
-use super::permit::Permit;
+use super::notice::Notice;
+use super::permit::{Permit, Provisional};
 use super::rate::Rate;
 use super::rules::Admission;
+use super::shares::{Key, Shares};
+use super::sockets::{Sockets, Waiting};
 use super::tickets::{self, Tickets};
 use super::{forwarded, host, origin};
 use crate::ws::handshake::Rejection;
 use hyper::HeaderMap;
 use hyper::header::{HeaderValue, ORIGIN};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// `Retry-After` of a refusal, in seconds, if the time of the next free place is unknown.
@@ -35,6 +38,15 @@ pub(crate) struct Pass {
     pub(crate) restrictions: Option<Arc<Restrictions>>,
     /// True if the server requires a credential and the handshake had none.
     pub(crate) must_authenticate: bool,
+    /// The ticket that the handshake had, to [spend](Doorkeeper::spend) once it is accepted.
+    pub(crate) ticket: Option<Token>,
+}
+
+/// A credential that is valid.
+#[derive(Default)]
+pub(crate) struct Shown {
+    grant: Grant,
+    ticket: Option<Token>,
 }
 
 /// Reason to refuse a credential that came as a message.
@@ -44,15 +56,20 @@ pub(crate) enum Refusal {
     Unauthorized,
     /// The credential's client has too many connections.
     TooMany,
+    /// The connection came too late with its credential: another one has its place.
+    Displaced,
 }
 
-/// Applies the rules of admission, and counts connections, handshakes and tickets.
+/// Applies the rules of admission, and counts sockets, connections, handshakes and tickets.
 pub(crate) struct Doorkeeper {
     rules: Admission,
     keys: Keys,
     accounts: Accounts,
     tickets: Tickets,
+    sockets: Arc<Sockets>,
     connections: AtomicUsize,
+    /// Connections that have not shown a credential yet. They count among the connections.
+    provisional: Mutex<Shares<ClientId, Arc<Notice>>>,
 }
 
 impl Doorkeeper {
@@ -66,12 +83,15 @@ impl Doorkeeper {
             sessions: rules.max_client_sessions,
             handshakes: rules.max_client_handshakes_per_sec.map(|count| Rate::per_sec(count, 1)),
             chars: rules.max_client_chars_per_hour.map(Rate::per_hour),
+            audio: rules.max_client_audio_seconds_per_hour.map(|seconds| Rate::per_hour(seconds * 1_000)),
         };
         Ok(Doorkeeper {
             keys: Keys::read(&rules.auth, now)?,
             accounts: Accounts::new(limits, rules.max_remembered_clients),
             tickets: Tickets::new(rules.ticket_ttl, rules.max_tickets),
+            sockets: Arc::new(Sockets::new(rules.max_connections, rules.max_client_connections)),
             connections: AtomicUsize::new(0),
+            provisional: Mutex::default(),
             rules,
         })
     }
@@ -89,9 +109,7 @@ impl Doorkeeper {
     ) -> Result<Pass, Rejection> {
         let client = &self.client(visitor);
         self.check_origin(visitor)?;
-        // Counts from here on; dropping the permit on a refusal below frees the place.
-        let mut permit = self.count_in(client.clone())?;
-        let grant = match self.grant(visitor, client, true, now) {
+        let shown = match self.shown(visitor, client, true, now) {
             Err(rejection)
                 if rejection.status == 401
                     && can_authenticate_later
@@ -99,18 +117,48 @@ impl Doorkeeper {
             {
                 None
             }
-            grant => Some(grant?),
+            shown => Some(shown?),
         };
-        let must_authenticate = grant.is_none();
-        let grant = grant.unwrap_or_default();
+        let must_authenticate = shown.is_none();
+        let Shown { grant, ticket } = shown.unwrap_or_default();
         let client = grant.client.map_or_else(|| client.clone(), ClientId::Named);
         self.count_handshake(&client, now)?;
+        // Counts from here on; dropping the permit on a refusal below frees the place.
+        let mut permit = self.count_in(&client, must_authenticate)?;
         if !permit.assign(&client, now) {
             let limit = self.rules.max_client_connections.unwrap_or_default();
             let message = format!("Too many connections from this client (limit {limit})");
             return Err(Rejection::too_many(&message, RETRY_AFTER_SECS));
         }
-        Ok(Pass { permit, restrictions: grant.restrictions, must_authenticate })
+        Ok(Pass { permit, restrictions: grant.restrictions, must_authenticate, ticket })
+    }
+
+    /// Uses up the ticket of a handshake, or of a message, that is accepted.
+    ///
+    /// # Errors
+    /// 401: another handshake has used it in the meantime.
+    pub(crate) fn spend(&self, ticket: Option<&Token>, now: Instant) -> Result<(), Rejection> {
+        match ticket {
+            Some(ticket) if !self.tickets.spend(ticket, now) => Err(Rejection::unauthorized(true)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a socket from accept on: the peer has this address, or none if it is a Unix socket.
+    pub(crate) fn enter(&self, peer: Option<IpAddr>) -> Waiting {
+        let is_one_client = peer.is_some() && !self.is_proxy(peer);
+        self.sockets.enter(is_one_client.then(|| ClientId::of_address(peer)))
+    }
+
+    /// True if this peer is a trusted proxy, which connects for many clients.
+    pub(crate) fn is_proxy(&self, peer: Option<IpAddr>) -> bool {
+        forwarded::is_trusted(&self.rules.trusted_proxies, peer)
+    }
+
+    /// Has some sockets without a session closed: the system has no descriptor for another one. Returns false if
+    /// there are none.
+    pub(crate) fn dismiss(&self, count: usize) -> bool {
+        self.sockets.dismiss(count)
     }
 
     /// Admits a handshake by the limit on connections alone.
@@ -118,8 +166,8 @@ impl Doorkeeper {
     /// # Errors
     /// 503: the server is full.
     pub(crate) fn admit_unchecked(self: &Arc<Self>) -> Result<Pass, Rejection> {
-        let permit = self.count_in(ClientId::Local)?;
-        Ok(Pass { permit, restrictions: None, must_authenticate: false })
+        let permit = self.count_in(&ClientId::Local, false)?;
+        Ok(Pass { permit, restrictions: None, must_authenticate: false, ticket: None })
     }
 
     /// Issues a ticket for a request with a valid credential. Returns the time it is valid, too.
@@ -137,15 +185,16 @@ impl Doorkeeper {
         }
         self.check_origin(visitor)?;
         let client = self.client(visitor);
-        let grant = self.grant(visitor, &client, false, now)?;
+        let Shown { grant, .. } = self.shown(visitor, &client, false, now)?;
         let client = grant.client.clone().map_or(client, ClientId::Named);
         self.count_handshake(&client, now)?;
-        let ticket = self.tickets.issue(grant, random, now);
+        let ticket = self.tickets.issue(&client, grant, random, now);
         let ticket = ticket.ok_or_else(|| Rejection::unavailable(RETRY_AFTER_SECS))?;
         Ok((ticket, self.rules.ticket_ttl))
     }
 
-    /// Checks a credential that came as the first message of a connection.
+    /// Checks a credential that came as the first message of a connection. Returns the restrictions, and the
+    /// ticket to [spend](Doorkeeper::spend).
     ///
     /// # Errors
     /// The reason to refuse it.
@@ -154,14 +203,17 @@ impl Doorkeeper {
         permit: &mut Permit,
         token: &Token,
         now: Instant,
-    ) -> Result<Option<Arc<Restrictions>>, Refusal> {
-        let grant = self.find(token, true, now).ok_or(Refusal::Unauthorized)?;
+    ) -> Result<(Option<Arc<Restrictions>>, Option<Token>), Refusal> {
+        let Shown { grant, ticket } = self.find(token, true, now).ok_or(Refusal::Unauthorized)?;
+        if !permit.confirm() {
+            return Err(Refusal::Displaced);
+        }
         if let Some(name) = grant.client
             && !permit.assign(&ClientId::Named(name), now)
         {
             return Err(Refusal::TooMany);
         }
-        Ok(grant.restrictions)
+        Ok((grant.restrictions, ticket))
     }
 
     /// Checks the host of a request that came over a socket which only this machine can reach.
@@ -182,9 +234,11 @@ impl Doorkeeper {
         ClientId::of_address(forwarded::client(&self.rules.trusted_proxies, visitor.peer, visitor.headers))
     }
 
-    /// True if every place for a connection is taken.
+    /// True if every place for a connection is taken, and none of them by a connection that has yet to show its
+    /// credential.
     pub(crate) fn is_full(&self) -> bool {
-        self.connections.load(Ordering::Relaxed) >= self.rules.max_connections
+        let taken = self.connections.load(Ordering::Relaxed);
+        taken >= self.rules.max_connections && self.provisional().len() == 0
     }
 
     /// Returns the account of a client; `None` if the server has no limits for each client.
@@ -196,7 +250,7 @@ impl Doorkeeper {
         let Visitor { peer, headers, host, .. } = visitor;
         let origins = headers.get_all(ORIGIN).iter().map(HeaderValue::as_bytes);
         let requested = host.unwrap_or_default();
-        let is_proxy = forwarded::is_trusted(&self.rules.trusted_proxies, *peer);
+        let is_proxy = self.is_proxy(*peer);
         let before = if is_proxy { forwarded::host(headers) } else { None };
         let hosts = [requested, before.as_deref().unwrap_or(requested)];
         match origin::is_allowed(&self.rules.allow_origins, origins, &hosts) {
@@ -212,40 +266,42 @@ impl Doorkeeper {
         credential::presented(visitor.headers, visitor.query.filter(|_| self.rules.token_in_query))
     }
 
-    /// Returns the grant of the request's credential.
+    /// Returns the request's credential, if it is valid.
     ///
     /// # Errors
     /// 401; 429 for an address that has presented too many invalid ones.
-    fn grant(
+    fn shown(
         &self,
         visitor: &Visitor<'_>,
         client: &ClientId,
         accepts_tickets: bool,
         now: Instant,
-    ) -> Result<Grant, Rejection> {
+    ) -> Result<Shown, Rejection> {
         if self.keys.is_open() {
-            return Ok(Grant::default());
+            return Ok(Shown::default());
         }
         let account = self.account(client, now);
         if let Some(Err(wait)) = account.as_ref().map(|account| account.check_handshake(now)) {
             return Err(self.too_often(wait));
         }
-        let grant = match self.presented(visitor) {
+        let shown = match self.presented(visitor) {
             Presented::Nothing => return Err(Rejection::unauthorized(false)),
             Presented::Malformed => None,
             Presented::Token(token) => self.find(&token, accepts_tickets, now),
         };
-        grant.ok_or_else(|| {
+        shown.ok_or_else(|| {
             // A guess counts for the address: no client name is known.
             let _ = account.map(|account| account.count_handshake(now));
             Rejection::unauthorized(true)
         })
     }
 
-    fn find(&self, token: &Token, accepts_tickets: bool, now: Instant) -> Option<Grant> {
-        let grant = self.keys.find(token, now);
-        // Looking a ticket up spends it, so look only where tickets are accepted.
-        grant.or_else(|| if accepts_tickets { self.tickets.redeem(token, now) } else { None })
+    fn find(&self, token: &Token, accepts_tickets: bool, now: Instant) -> Option<Shown> {
+        let shown = self.keys.find(token, now).map(|grant| Shown { grant, ticket: None });
+        shown.or_else(|| {
+            let grant = if accepts_tickets { self.tickets.find(token, now) } else { None };
+            grant.map(|grant| Shown { grant, ticket: Some(token.clone()) })
+        })
     }
 
     fn count_handshake(&self, client: &ClientId, now: Instant) -> Result<(), Rejection> {
@@ -253,17 +309,40 @@ impl Doorkeeper {
         account.map_or(Ok(()), |account| account.count_handshake(now)).map_err(|wait| self.too_often(wait))
     }
 
-    /// Takes a place for a connection.
+    /// Takes a place for a connection. Connections that have yet to show a credential have at most a tenth of
+    /// the places, and give them to connections that have shown one: of the client that has most of them, the
+    /// oldest first.
     ///
     /// # Errors
     /// 503: every place is taken.
-    fn count_in(self: &Arc<Self>, client: ClientId) -> Result<Permit, Rejection> {
+    fn count_in(self: &Arc<Self>, client: &ClientId, must_authenticate: bool) -> Result<Permit, Rejection> {
         let most = self.rules.max_connections;
         let more = |count: usize| (count < most).then_some(count + 1);
-        match self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
-            Ok(_) => Ok(Permit::new(Arc::clone(self), client)),
-            Err(_) => Err(Rejection::unavailable(RETRY_AFTER_SECS)),
+        let mut provisional = self.provisional();
+        let is_over = must_authenticate && provisional.len() >= (most / 10).max(1);
+        let has_place =
+            !is_over && self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        if !has_place {
+            // The place of another connection, if there is one that gives it.
+            let displaced = provisional.oldest_of_most().and_then(|key| provisional.remove(key));
+            displaced.ok_or_else(|| Rejection::unavailable(RETRY_AFTER_SECS))?.give();
         }
+        let held = must_authenticate.then(|| {
+            let notice = Arc::<Notice>::default();
+            let key = provisional.insert(client.clone(), 0, Arc::clone(&notice));
+            Provisional { key, notice }
+        });
+        drop(provisional);
+        Ok(Permit::new(Arc::clone(self), client.clone(), held))
+    }
+
+    fn provisional(&self) -> MutexGuard<'_, Shares<ClientId, Arc<Notice>>> {
+        self.provisional.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the count of a connection among those without a credential; false if it had to give its place away.
+    pub(super) fn confirm(&self, key: Key) -> bool {
+        self.provisional().remove(key).is_some()
     }
 
     fn too_often(&self, wait: Duration) -> Rejection {

@@ -13,10 +13,13 @@ pub(crate) mod host;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod keys;
+mod notice;
 pub(crate) mod origin;
 mod permit;
 pub(crate) mod rate;
 pub(crate) mod rules;
+mod shares;
+mod sockets;
 mod tickets;
 mod tokens;
 
@@ -24,3 +27,5 @@ pub(crate) use accounts::{ClientId, SessionSlot};
 pub(crate) use doorkeeper::{Doorkeeper, Pass, Refusal, Visitor};
 pub(crate) use permit::Permit;
 pub(crate) use permit::QuotaReached;
+pub(crate) use shares::{Key as ShareKey, Shares};
+pub(crate) use sockets::Waiting;

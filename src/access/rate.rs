@@ -18,9 +18,19 @@ impl Rate {
         Rate { burst: (count * f64::from(seconds)).max(1.0), per_sec: count }
     }
 
+    /// Allows `bytes` per second, and the amount of `seconds` at once.
+    pub(crate) const fn bytes_per_sec(bytes: u32, seconds: u32) -> Rate {
+        Rate { burst: bytes as f64 * seconds as f64, per_sec: bytes as f64 }
+    }
+
     /// Allows `count` per hour, all of them at once.
     pub fn per_hour(count: u64) -> Rate {
         Rate { burst: count as f64, per_sec: count as f64 / 3600.0 }
+    }
+
+    /// The largest amount that can be taken at once.
+    pub(crate) fn burst(self) -> u64 {
+        self.burst as u64
     }
 }
 

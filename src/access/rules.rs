@@ -84,12 +84,14 @@ settings! {
         }
         max_tickets: usize = 10_000 => {
             short: "Most tickets that wait to be used.",
-            long: "One client may have a tenth of them, and at least one.",
+            long: "One client may have a tenth of them, and at least one. Beyond the limit the client that has most \
+                   loses its oldest one.",
             range: 1 to 100_000_000 "tickets",
         }
         max_connections: usize = 20_000 => {
             short: "Most connections of all clients.",
-            long: "A handshake beyond the limit is answered with 503.",
+            long: "A handshake beyond the limit is answered with 503. Connections that have yet to send the message \
+                   auth may have a tenth of them. As many sockets again, and at least 8, may be open without a session.",
             range: 1 to 10_000_000 "connections",
             option: number("max-connections", "N", Group::Total, &[SERVE]),
         }
@@ -124,6 +126,16 @@ settings! {
                    finished, and the session is closed, with 4413.",
             range: 1 to 1e12 "characters per hour",
             option: number("max-client-chars-per-hour", "N", Group::Client, &[SERVE]).defaulting_to("no limit"),
+        }
+        /// `None` is no limit.
+        max_client_audio_seconds_per_hour: Option<u64> = None => {
+            short: "Most audio sent to one client.",
+            long: "Audio that is sent again after `recover` counts too. The allowance refills continuously. Beyond the \
+                   limit the sentence that has begun is finished, and the session is closed, with 4413; `recover` is \
+                   refused with 4429.",
+            range: 1 to 1e9 "seconds per hour",
+            option: number("max-client-audio-seconds-per-hour", "N", Group::Client, &[SERVE])
+                .defaulting_to("no limit"),
         }
         /// The default takes some 15 MB.
         max_remembered_clients: usize = 65_536 => {

@@ -158,6 +158,7 @@ mod tests {
                 "--max-client-sessions=3",
                 "--max-client-handshakes-per-second=4",
                 "--max-client-chars-per-hour=5",
+                "--max-client-audio-seconds-per-hour=6",
             ],
             &[],
         );
@@ -169,6 +170,7 @@ mod tests {
             a.max_client_sessions = Some(3);
             a.max_client_handshakes_per_sec = Some(4);
             a.max_client_chars_per_hour = Some(5);
+            a.max_client_audio_seconds_per_hour = Some(6);
         });
         assert_eq!(set, expected);
     }

@@ -12,20 +12,16 @@ mod opening;
 mod process;
 
 use super::parse::wrong;
-use super::{Engine, Source, Usage, run, threads};
+use super::{Engine, Source, Usage, descriptors, run, threads};
 use aloud::SUBPROTOCOL;
 use aloud::audio::{Encoding, Format};
 use aloud::message::{ClientMessage, Delivery, StartSession};
 use listener::Habits;
 use opening::Target;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
-
-/// File descriptors needed besides those of the connections.
-const OTHER_DESCRIPTORS: u64 = 64;
 
 /// Default prompt: half a minute of speech.
 const TEXT: &str = "It had rained all night, and the harbour was quiet in the morning. Somebody had left a lamp \
@@ -206,17 +202,10 @@ pub(super) fn bench(asked: &Bench) -> Result<ExitCode, Box<dyn Error>> {
 
 /// Raises the limit of file descriptors for this many connections. The bench's own server inherits it.
 fn allow_descriptors(connections: usize) -> Result<(), Box<dyn Error>> {
-    let needed = connections as u64 + OTHER_DESCRIPTORS;
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current.is_none_or(|current| current >= needed) {
+    let needed = connections as u64 + descriptors::OTHERS;
+    let Some(allowed) = descriptors::raise_limit().filter(|allowed| *allowed < needed) else {
         return Ok(());
-    }
-    if maximum.is_none_or(|maximum| maximum >= needed)
-        && setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum }).is_ok()
-    {
-        return Ok(());
-    }
-    let allowed = maximum.or(current).unwrap_or_default();
+    };
     Err(format!(
         "--connections {connections} needs {needed} file descriptors, and a process may have {allowed}; raise \
          that with `ulimit -Hn {needed}` as root, or ask for fewer"

@@ -8,6 +8,7 @@
 mod admission;
 mod bench;
 mod completions;
+mod descriptors;
 mod engine;
 mod help;
 mod lines;

@@ -299,7 +299,7 @@ const OPTIONS: &[Setting] = &[
     },
     Setting {
         short: "Most sentences in synthesis, of all sessions.",
-        long: "The sessions take turns.",
+        long: "The clients take turns. A sentence counts until its program or request has ended.",
         range: whole(1, 10_000, "sentences"),
         default: "8 for a service, --threads for a program, else no limit",
         ..number("engine-concurrency", "N", Group::Engine, &[SERVE])

@@ -5,7 +5,7 @@ use super::lines::Lines;
 use super::options::SECRETS;
 use super::systemd::{self, Inherited, Sockets};
 use super::threads::Threads;
-use super::{Engine, Operation, Settings, engine};
+use super::{Engine, Operation, Settings, descriptors, engine};
 use aloud::audio::{Encoding, Format};
 use aloud::tts::{Command, Fallback, Flite, Queue, QueueBounds, Synthesizer, Tone};
 use aloud::{Admin, Config, Server, Service, settings::Listen};
@@ -124,6 +124,10 @@ pub(super) fn serve(
 ) -> Result<ExitCode, Box<dyn Error>> {
     let lines = Lines::begin(operation.logging);
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    // Before the first thread: each has descriptors of its own.
+    let limit = descriptors::raise_limit();
+    let most = service.config().admission.max_connections;
+    descriptors::warning(limit, most).iter().for_each(|warning| tracing::warn!("{warning}"));
     // This removes variables from the environment, and so comes before a second thread starts.
     let sockets =
         Sockets::take().map_err(|error| format!("cannot use the sockets of LISTEN_FDS: {error}"))?;

@@ -117,6 +117,13 @@ const OPTIONS: &[(&str, &str, &str, Change)] = &[
     ("--max-messages-per-second", "ALOUD_MAX_MESSAGES_PER_SECOND", "5", |s| {
         s.settings.config.max_messages_per_sec = Some(5);
     }),
+    ("--paced-only", "ALOUD_PACED_ONLY", "1", |s| s.settings.config.paced_only = true),
+    ("--max-ahead-ms", "ALOUD_MAX_AHEAD_MS", "750", |s| {
+        s.settings.config.max_ahead = Duration::from_millis(750);
+    }),
+    ("--max-sample-rate", "ALOUD_MAX_SAMPLE_RATE", "24000", |s| {
+        s.settings.config.max_sample_rate_hz = Some(24_000);
+    }),
     ("--auth", "ALOUD_AUTH", "none", |_| {}),
     ("--max-connections", "ALOUD_MAX_CONNECTIONS", "9", |s| s.settings.config.admission.max_connections = 9),
     ("--source", "ALOUD_SOURCE", "verbatim", |_| {}),

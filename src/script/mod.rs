@@ -12,16 +12,19 @@ pub use chat::{Chat, ChatSettings};
 pub(crate) use completion::whole as completion_of;
 
 use crate::gauge::{Counted, Gauge};
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use tokio::sync::mpsc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use tokio::sync::Notify;
 
-/// Pieces that can wait for the reader before the writer has to wait.
-const PIECES_IN_FLIGHT: usize = 32;
+/// Most bytes of text that wait for the reader, before the writer has to wait. It is more than most answers
+/// have, so that a request ends when its model has finished, however slowly its text is spoken.
+const MAX_UNREAD_BYTES: usize = 96 * 1024;
 
-/// Most bytes of text in one piece. This and the pieces in flight bound the unread text of a script.
+/// Most bytes of text in one piece.
 const MAX_PIECE_BYTES: usize = 1024;
 
 /// A source of text to speak: a language model, or anything else that answers a prompt piece by piece.
@@ -163,34 +166,117 @@ pub enum ScriptPiece {
     },
 }
 
-/// Message from a [`Pen`] to its [`Script`].
-#[derive(Debug)]
-enum PenMessage {
-    Piece(ScriptPiece),
-    Failed(ScriptError),
-    Finished,
+/// The text between a [`Pen`] and its [`Script`].
+#[derive(Debug, Default)]
+struct Page {
+    state: Mutex<PageState>,
+    /// Notified when the reader has read, or is gone.
+    was_read: Notify,
+}
+
+#[derive(Debug, Default)]
+struct PageState {
+    /// Unread pieces. Short ones are joined.
+    pieces: VecDeque<ScriptPiece>,
+    unread_bytes: usize,
+    /// Exists once the writer has ended: successfully, or with an error.
+    ending: Option<Result<(), ScriptError>>,
+    /// True if the reader is gone, or takes no further text.
+    is_closed: bool,
+    reader: Option<Waker>,
+}
+
+impl PageState {
+    fn push(&mut self, piece: ScriptPiece) {
+        if let ScriptPiece::Text(text) = &piece {
+            self.unread_bytes += text.len();
+            if let Some(ScriptPiece::Text(last)) = self.pieces.back_mut()
+                && last.len() + text.len() <= MAX_PIECE_BYTES
+            {
+                last.push_str(text);
+                return;
+            }
+        }
+        self.pieces.push_back(piece);
+    }
+
+    fn pop(&mut self) -> Option<ScriptPiece> {
+        let piece = self.pieces.pop_front()?;
+        if let ScriptPiece::Text(text) = &piece {
+            self.unread_bytes -= text.len();
+        }
+        Some(piece)
+    }
+}
+
+impl Page {
+    /// Locks the state. A poisoned lock is safe to use: nothing panics in the middle of a change.
+    fn state(&self) -> MutexGuard<'_, PageState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, and wakes the reader.
+    fn write(&self, change: impl FnOnce(&mut PageState)) {
+        let reader = {
+            let mut state = self.state();
+            change(&mut state);
+            state.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// Tells the writer that no further text is taken.
+    fn close(&self) {
+        self.state().is_closed = true;
+        self.was_read.notify_waiters();
+    }
+
+    /// Waits until this is true. It is checked again whenever the reader has read, or is gone.
+    async fn until(&self, is_true: impl Fn(&PageState) -> bool) {
+        loop {
+            let mut was_read = pin!(self.was_read.notified());
+            // Before the check, so that no notification is missed.
+            was_read.as_mut().enable();
+            if is_true(&self.state()) {
+                return;
+            }
+            was_read.await;
+        }
+    }
 }
 
 /// The reader's end of a text that is being written. Dropping it cancels the writing.
 #[derive(Debug)]
 pub struct Script {
     /// `None` after the end.
-    parts: Option<mpsc::Receiver<PenMessage>>,
+    page: Option<Arc<Page>>,
     /// Failure before the first piece.
     failed: Option<ScriptError>,
 }
 
 impl Script {
-    /// Returns the two ends of a bounded channel.
+    /// Returns the two ends of a bounded channel: 96 KiB of text can wait for the reader.
     pub fn channel(prompt: &Prompt) -> (Pen, Script) {
-        let (sender, parts) = mpsc::channel(PIECES_IN_FLIGHT);
-        let pen = Pen { sender, _running: prompt.running.enter() };
-        (pen, Script { parts: Some(parts), failed: None })
+        let page = Arc::new(Page::default());
+        let pen = Pen { page: Arc::clone(&page), _running: prompt.running.enter() };
+        (pen, Script { page: Some(page), failed: None })
     }
 
     /// Returns a script that fails at once.
     pub fn failed(error: ScriptError) -> Script {
-        Script { parts: None, failed: Some(error) }
+        Script { page: None, failed: Some(error) }
+    }
+
+    /// Stops the writer, if it has not ended. The text so far can still be read; this error follows.
+    pub(crate) fn cut_short(&mut self, error: ScriptError) {
+        if let Some(page) = &self.page {
+            page.write(|state| {
+                state.ending.get_or_insert(Err(error));
+            });
+            page.close();
+        }
     }
 
     /// Returns the next piece; `None` after the last piece and after an error.
@@ -203,16 +289,29 @@ impl Script {
 
     /// Same as [`next`](Script::next), for callers that poll.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ScriptPiece, ScriptError>>> {
-        let Some(parts) = &mut self.parts else { return Poll::Ready(self.failed.take().map(Err)) };
-        let last = match ready!(parts.poll_recv(cx)) {
-            Some(PenMessage::Piece(piece)) => return Poll::Ready(Some(Ok(piece))),
-            Some(PenMessage::Finished) => None,
-            Some(PenMessage::Failed(error)) => Some(Err(error)),
-            // The pen was dropped without `finish`: the writer panicked or returned early.
-            None => Some(Err(ScriptError::failed("The writer stopped before the end of its text."))),
+        let Some(page) = &self.page else { return Poll::Ready(self.failed.take().map(Err)) };
+        let mut state = page.state();
+        if let Some(piece) = state.pop() {
+            drop(state);
+            page.was_read.notify_waiters();
+            return Poll::Ready(Some(Ok(piece)));
+        }
+        let Some(ending) = state.ending.take() else {
+            state.reader = Some(cx.waker().clone());
+            return Poll::Pending;
         };
-        self.parts = None;
-        Poll::Ready(last)
+        drop(state);
+        page.close();
+        self.page = None;
+        Poll::Ready(ending.err().map(Err))
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        if let Some(page) = &self.page {
+            page.close();
+        }
     }
 }
 
@@ -220,12 +319,12 @@ impl Script {
 /// script.
 #[derive(Debug)]
 pub struct Pen {
-    sender: mpsc::Sender<PenMessage>,
+    page: Arc<Page>,
     _running: Counted,
 }
 
 impl Pen {
-    /// Writes more text, cut anywhere. Waits while the reader is behind.
+    /// Writes more text, cut anywhere. Waits while 96 KiB of text are unread.
     ///
     /// # Errors
     /// The reader is gone.
@@ -239,7 +338,7 @@ impl Pen {
             let end = (1..=most).rev().find(|&at| rest.is_char_boundary(at)).unwrap_or(rest.len());
             let (piece, more) = rest.split_at(end);
             rest = more;
-            self.send(PenMessage::Piece(ScriptPiece::Text(piece.to_owned()))).await?;
+            self.send(ScriptPiece::Text(piece.to_owned())).await?;
         }
         Ok(())
     }
@@ -252,11 +351,16 @@ impl Pen {
     /// # Cancel safety
     /// Dropping the future sends nothing.
     pub async fn warn(&mut self, code: &'static str, message: String) -> Result<(), ReaderGone> {
-        self.send(PenMessage::Piece(ScriptPiece::Warning { code, message })).await
+        self.send(ScriptPiece::Warning { code, message }).await
     }
 
-    async fn send(&mut self, part: PenMessage) -> Result<(), ReaderGone> {
-        self.sender.send(part).await.map_err(|_| ReaderGone)
+    async fn send(&mut self, piece: ScriptPiece) -> Result<(), ReaderGone> {
+        self.page.until(|state| state.is_closed || state.unread_bytes < MAX_UNREAD_BYTES).await;
+        if self.page.state().is_closed {
+            return Err(ReaderGone);
+        }
+        self.page.write(|state| state.push(piece));
+        Ok(())
     }
 
     /// Waits until the reader is gone, for a writer that waits for something else at the same time.
@@ -264,24 +368,30 @@ impl Pen {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn cancelled(&self) {
-        self.sender.closed().await;
+        self.page.until(|state| state.is_closed).await;
     }
 
     /// Ends the text successfully.
-    ///
-    /// # Cancel safety
-    /// Dropping the future fails the script.
     pub async fn finish(self) {
-        // A reader that is gone needs no end.
-        let _ = self.sender.send(PenMessage::Finished).await;
+        self.end(Ok(()));
     }
 
     /// Ends the text with a failure. The text before it is spoken.
-    ///
-    /// # Cancel safety
-    /// Dropping the future fails the script with another message.
     pub async fn fail(self, error: ScriptError) {
-        let _ = self.sender.send(PenMessage::Failed(error)).await;
+        self.end(Err(error));
+    }
+
+    fn end(&self, ending: Result<(), ScriptError>) {
+        self.page.write(|state| {
+            state.ending.get_or_insert(ending);
+        });
+    }
+}
+
+impl Drop for Pen {
+    fn drop(&mut self) {
+        // Without an end, the writer panicked or returned early.
+        self.end(Err(ScriptError::failed("The writer stopped before the end of its text.")));
     }
 }
 
@@ -344,7 +454,7 @@ mod tests {
         let (mut pen, script) = Script::channel(&prompt);
         assert_eq!(prompt.running.count(), 1);
         let writer = tokio::spawn(async move {
-            let text = "x".repeat(MAX_PIECE_BYTES * (PIECES_IN_FLIGHT + 1));
+            let text = "x".repeat(MAX_UNREAD_BYTES + MAX_PIECE_BYTES);
             let gone = pen.write(&text).await;
             pen.cancelled().await;
             gone
@@ -354,5 +464,37 @@ mod tests {
         drop(script);
         assert_eq!(writer.await.unwrap(), Err(ReaderGone));
         assert_eq!(prompt.running.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn answer_ends_before_it_is_read_and_short_pieces_are_joined() {
+        let prompt = Prompt::new("Tea?");
+        let (mut pen, mut script) = Script::channel(&prompt);
+        for _ in 0..MAX_UNREAD_BYTES / 4 {
+            pen.write("tea ").await.unwrap();
+        }
+        pen.finish().await;
+        assert_eq!(prompt.running.count(), 0);
+        let page = script.page.as_ref().unwrap();
+        assert_eq!(page.state().pieces.len(), MAX_UNREAD_BYTES / MAX_PIECE_BYTES);
+        assert_eq!(written(&mut script).await, ("tea ".repeat(MAX_UNREAD_BYTES / 4), None));
+    }
+
+    #[tokio::test]
+    async fn script_that_is_cut_short_stops_its_writer_and_keeps_its_text() {
+        let (mut pen, mut script) = Script::channel(&Prompt::new("Tea?"));
+        pen.write("One.").await.unwrap();
+        script.cut_short(ScriptError::timeout("Late."));
+        pen.cancelled().await;
+        assert_eq!(pen.write("Two.").await, Err(ReaderGone));
+        drop(pen);
+        assert_eq!(written(&mut script).await, ("One.".to_owned(), Some(ScriptError::timeout("Late."))));
+
+        // Nothing is lost of an answer that was complete.
+        let (mut pen, mut script) = Script::channel(&Prompt::new("Tea?"));
+        pen.write("One.").await.unwrap();
+        pen.finish().await;
+        script.cut_short(ScriptError::timeout("Late."));
+        assert_eq!(written(&mut script).await, ("One.".to_owned(), None));
     }
 }

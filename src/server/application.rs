@@ -87,6 +87,11 @@ pub(super) trait Application: Send + 'static {
     /// Takes an event.
     fn on_event(&mut self, event: Self::Event, now: Instant, host: &mut Host<'_>);
 
+    /// True if the connection has to end at once, without a closing handshake: its place is taken.
+    fn has_lost_its_place(&self) -> bool {
+        false
+    }
+
     /// True if the stream has room for audio and an engine has some to give.
     fn wants_speech(&self, _now: Instant) -> bool {
         false

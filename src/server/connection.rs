@@ -12,6 +12,7 @@ use super::link::{Link, Traffic};
 use super::pace::Paced;
 use super::service::Shared;
 use super::transport::Transport;
+use super::turn;
 use crate::deadline;
 use crate::gauge::Counted;
 use crate::session::message::Close;
@@ -23,12 +24,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{coop, yield_now};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Bytes that a peer may still send after our Close: data that was on its way, but no flood.
 const MAX_IGNORED_BYTES: usize = 4 * 1024 * 1024;
+
+/// Work on what one peer sends, after which the other connections of the thread have their turn: the time for
+/// its messages, and the bytes that were read.
+const TURN_TIME: Duration = Duration::from_millis(1);
+const TURN_BYTES: usize = 64 * 1024;
+
+/// Time for the Close of a connection whose place was taken, on a stream that does not deliver it once it is
+/// dropped.
+const BRIEF: Duration = Duration::from_millis(250);
 
 /// Largest number of reads from a socket that has failed.
 const MAX_LAST_READS: usize = 16;
@@ -61,6 +72,10 @@ struct Turn {
     deadline: Instant,
     /// More can be sent at once.
     has_more: bool,
+    /// Messages have arrived that wait for the next turn.
+    has_unhandled: bool,
+    /// The peer has had its share of the thread.
+    must_yield: bool,
     may_read: bool,
     expects_session: bool,
     wants_text: bool,
@@ -72,6 +87,11 @@ pub(super) struct Connection<T, A> {
     link: Link<T, A>,
     /// A step of the stream has panicked: the connection ends.
     has_panicked: bool,
+    /// Messages have arrived that wait for the next turn: nothing is read before them.
+    has_unhandled: bool,
+    /// Work on what the peer sent, since the other connections had their turn.
+    worked: Duration,
+    read_bytes: usize,
     last_heard: Instant,
     next_ping: Instant,
     /// The moment at which the closing handshake began.
@@ -102,6 +122,9 @@ impl<T: Transport, A: Application> Connection<T, A> {
         Arc::new_cyclic(|this: &Weak<Mutex<Connection<T, A>>>| {
             Mutex::new(Connection {
                 has_panicked: false,
+                has_unhandled: false,
+                worked: Duration::ZERO,
+                read_bytes: 0,
                 last_heard: now,
                 next_ping: now + shared.config.heartbeat,
                 closing_since: None,
@@ -143,10 +166,16 @@ impl<T: Transport, A: Application> Connection<T, A> {
         if self.link.is_finished() {
             return Ok(None);
         }
+        let must_yield = self.worked >= TURN_TIME || self.read_bytes >= TURN_BYTES;
+        if must_yield {
+            (self.worked, self.read_bytes) = (Duration::ZERO, 0);
+        }
         Ok(Some(Turn {
             deadline: self.deadline(now),
             has_more: self.link.has_more(),
-            may_read: self.link.application.may_receive(),
+            has_unhandled: self.has_unhandled,
+            must_yield,
+            may_read: self.link.application.may_receive() && !self.has_unhandled,
             expects_session: self.link.application.expects_session(),
             wants_text: self.link.application.wants_text(),
             is_draining: self.draining_since.is_some(),
@@ -172,6 +201,14 @@ impl<T: Transport, A: Application> Connection<T, A> {
         let (application, mut host) = self.link.application();
         application.on_event(event, now, &mut host);
         self.act(now);
+        if self.link.application.has_lost_its_place()
+            && let Some(closed) = self.link.endpoint.closed().cloned()
+        {
+            // Its socket counts nowhere any more: it does not wait for the peer's Close. Ours leaves if there is
+            // room for it.
+            let _ = self.link.write_outgoing();
+            return Err(Outcome::Unfinished(closed));
+        }
         Ok(())
     }
 
@@ -198,18 +235,22 @@ impl<T: Transport, A: Application> Connection<T, A> {
         Ended { departure, outcome }
     }
 
-    /// True if the socket must not be closed at once.
+    /// The time that the socket has for the end of the connection, if it must not be closed at once.
     ///
     /// A reset overtakes what was sent before it, and closing a socket with unread bytes in it resets
     /// it. A peer that has sent its Close sends no more, unless it is at fault.
-    fn must_linger(&mut self, outcome: &Outcome) -> bool {
-        match outcome {
+    fn lingers(&mut self, outcome: &Outcome) -> Option<Duration> {
+        if self.link.application.has_lost_its_place() && !T::WRITES_THROUGH {
+            return Some(BRIEF);
+        }
+        let must_linger = match outcome {
             Outcome::Closed(_) => {
                 !(T::WRITES_THROUGH && self.link.endpoint.heard_close() && self.link.has_nothing_unread())
             }
             Outcome::Panicked => true,
             Outcome::Gone(_) | Outcome::Stalled | Outcome::Unfinished(_) => false,
-        }
+        };
+        must_linger.then_some(self.link.shared.config.close_timeout)
     }
 
     /// Reads once.
@@ -219,6 +260,7 @@ impl<T: Transport, A: Application> Connection<T, A> {
             Some(0) => Err(Outcome::Gone(ErrorKind::UnexpectedEof.into())),
             Some(count) => {
                 self.last_heard = now;
+                self.read_bytes += count;
                 if self.closing_since.is_some() { self.ignore(count) } else { Ok(()) }
             }
         }
@@ -243,15 +285,20 @@ impl<T: Transport, A: Application> Connection<T, A> {
     /// still ends its session.
     fn read_last_messages(&mut self, now: Instant) {
         for _ in 0..MAX_LAST_READS {
-            if self.link.endpoint.closed().is_some() || !matches!(self.link.force_read(), Ok(Some(1..))) {
+            if self.link.endpoint.closed().is_some()
+                || !self.has_unhandled && !matches!(self.link.force_read(), Ok(Some(1..)))
+            {
                 return;
             }
             self.act(now);
         }
     }
 
-    /// Hands every message that arrived to the application, and carries out what that decides.
+    /// Hands the messages that arrived to the application, and carries out what that decides. After
+    /// [`TURN_TIME`] the rest waits for the next turn.
     fn act(&mut self, now: Instant) {
+        let began = std::time::Instant::now();
+        self.has_unhandled = false;
         if let Some(payload) = self.link.endpoint.take_pong() {
             self.link.application.on_pong(payload, now);
         }
@@ -267,7 +314,13 @@ impl<T: Transport, A: Application> Connection<T, A> {
                 let (application, mut host) = self.link.application();
                 application.receive(message, now, &mut host);
             }
+            if began.elapsed() >= TURN_TIME {
+                self.carry_out();
+                self.has_unhandled = self.link.application.may_receive();
+                break;
+            }
         }
+        self.worked += began.elapsed();
     }
 
     fn carry_out(&mut self) {
@@ -374,9 +427,9 @@ pub(super) async fn serve<T: Transport, A: Application>(connection: &Mutex<Conne
         .await
     };
     let ended = lock(connection).end(ended);
-    let must_linger = lock(connection).must_linger(&ended.outcome);
-    if must_linger {
-        linger(connection).await;
+    let time = lock(connection).lingers(&ended.outcome);
+    if let Some(time) = time {
+        linger(connection, time).await;
     }
     ended
 }
@@ -398,17 +451,33 @@ async fn run<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>)
     let mut stop = pin!(stop.wait_for(|stop| *stop));
     let mut now = Instant::now();
     let mut timer = pin!(sleep_until(now));
+    // Held by a connection that has had more to do than a turn allows.
+    let mut turn = None;
     // The moment at which the timer wakes the task; it need not be polled before.
     let mut armed_until = None;
     lock(connection).act(now);
     loop {
-        let turn = poll_fn(|cx| Poll::Ready(lock(connection).turn(now, cx))).await?;
-        let Some(Turn { deadline, has_more, may_read, expects_session, wants_text, is_draining }) = turn
+        let taken = poll_fn(|cx| Poll::Ready(lock(connection).turn(now, cx))).await?;
+        let Some(Turn {
+            deadline,
+            has_more,
+            has_unhandled,
+            must_yield,
+            may_read,
+            expects_session,
+            wants_text,
+            is_draining,
+        }) = taken
         else {
             return Ok(());
         };
-        if has_more {
-            // One batch a turn: the thread serves its other connections in between.
+        if must_yield || has_unhandled {
+            // Little work on what arrives: the thread serves its other connections in between.
+            drop(turn.take());
+            turn = Some(turn::next().await);
+        } else if has_more {
+            // One batch a turn, and no turn of those that wait for each other.
+            drop(turn.take());
             yield_now().await;
         }
         if armed_until.is_none_or(|until| until <= now || deadline < until) {
@@ -424,7 +493,12 @@ async fn run<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>)
                 }
                 armed_until = Some(timer.deadline());
             }
-            lock(connection).link.poll(may_read, now, cx)
+            let poll = lock(connection).link.poll(may_read, now, cx);
+            if poll.is_pending() && !has_unhandled {
+                // There is nothing to do: another connection may have the turn.
+                drop(turn.take());
+            }
+            poll
         });
         tokio::select! {
             biased; // shutdown first, and what arrives before what is to be sent
@@ -447,17 +521,31 @@ async fn run<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>)
                 now = Instant::now();
                 lock(connection).on_event(event, now)?;
             }
-            () = future::ready(()), if has_more => now = Instant::now(),
+            () = future::ready(()), if has_more || has_unhandled => {
+                now = Instant::now();
+                if has_unhandled {
+                    lock(connection).act(now);
+                }
+            }
         }
     }
 }
 
 /// Ends our direction, and takes what the peer still sends until it ends its own (RFC 6455 §7.1.1).
-async fn linger<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>) {
-    let until = Instant::now() + lock(connection).link.shared.config.close_timeout;
+async fn linger<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>, time: Duration) {
+    let until = Instant::now() + time;
     let drained = async {
         poll_fn(|cx| lock(connection).link.poll_shutdown(cx)).await?;
-        poll_fn(|cx| lock(connection).link.poll_drain(cx)).await
+        let mut ignored = 0;
+        while ignored <= MAX_IGNORED_BYTES {
+            match poll_fn(|cx| lock(connection).link.poll_drain(cx)).await? {
+                0 => break,
+                count => ignored += count,
+            }
+            // A peer that floods must not hold up the other connections.
+            yield_now().await;
+        }
+        Ok(())
     };
     let _: Result<io::Result<()>, _> = timeout_at(until, drained).await;
 }

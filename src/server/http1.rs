@@ -6,15 +6,16 @@
 
 use super::muted::{self, Muted, Words};
 use super::opening::{self, Handshake, Kind, Rewound, stopped};
-use super::routes::Answer;
+use super::routes::{Answer, RETRY_AFTER_SECS};
 use super::service::Service;
 use super::transport::Transport;
 use super::upgrade::{self, Admitted};
-use crate::access::ClientId;
+use crate::access::{ClientId, Waiting};
 use crate::deadline::pass;
 use crate::ws::handshake::Rejection;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -26,6 +27,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
@@ -38,6 +40,13 @@ const MAX_HEAD_BYTES: usize = 256 * 1024;
 /// Time for which, and bytes that, a refused peer may still send before its connection is dropped.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Requests that a peer may send on one connection without a handshake.
+pub(super) const MAX_REQUESTS: u32 = 100;
+
+/// Time that a connection may last without a session, in multiples of `handshake_timeout`. An answer in the
+/// last of them says that the connection ends behind it.
+pub(super) const MAX_TIMEOUTS: u32 = 6;
 
 /// A connection that was answered with 101.
 pub(super) struct Accepted<S> {
@@ -56,6 +65,7 @@ pub(super) struct Accepted<S> {
 pub(super) async fn shake_hands<S: Transport + AsyncRead + AsyncWrite>(
     mut socket: S,
     peer: Option<IpAddr>,
+    waiting: &mut Waiting,
     service: &Service,
 ) -> Option<Accepted<S>> {
     let since = Instant::now();
@@ -63,7 +73,7 @@ pub(super) async fn shake_hands<S: Transport + AsyncRead + AsyncWrite>(
     let counted = service.telemetry().handshaking.enter();
     // A server that shuts down already answers, but does not wait for the connection.
     let mut stopping = (!service.is_stopping()).then(|| service.stopping());
-    let (kind, first) = opening::read(&mut socket, deadline, &mut stopping).await?;
+    let (kind, first) = opening::read(&mut socket, deadline, waiting, &mut stopping).await?;
     let prepared = match kind {
         Kind::Http1 => None,
         Kind::Handshake(Handshake { request, bytes }) => match service.answer(&request, peer) {
@@ -77,17 +87,20 @@ pub(super) async fn shake_hands<S: Transport + AsyncRead + AsyncWrite>(
         Kind::Http2 => {
             drop((counted, stopping));
             let socket = Rewound { first, socket };
-            Box::pin(super::http2::serve(socket, peer, deadline, service.clone())).await;
+            Box::pin(super::http2::serve(socket, peer, deadline, waiting, service.clone())).await;
             return None;
         }
     };
     // Boxed: few connections get here, and each of the others would pay for the room.
-    let accepted = Box::pin(serve(Rewound { first, socket }, peer, since, prepared, stopping, service)).await;
+    let accepted =
+        Box::pin(serve(Rewound { first, socket }, peer, since, prepared, stopping, waiting, service)).await;
     drop(counted);
     accepted
 }
 
 struct Progress {
+    /// Requests that were answered.
+    requests: u32,
     /// The moment from which the peer has `handshake_timeout` for its next request.
     since: Instant,
     /// The answer to the first request, if that was read already.
@@ -102,6 +115,9 @@ struct Progress {
 /// `prepared` is the answer to the first request, if that was read and refused already. `stopping`
 /// tells of a shutdown; without it the server shuts down already, and does not wait for the connection.
 ///
+/// The connection ends behind [`MAX_REQUESTS`], after [`MAX_TIMEOUTS`], or once it has to leave for another
+/// one. The first two do not hold for a trusted proxy, whose connection carries the requests of many clients.
+///
 /// # Cancel safety
 /// Dropping the future drops the connection.
 async fn serve<S: Transport + AsyncRead + AsyncWrite>(
@@ -110,11 +126,14 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
     since: Instant,
     prepared: Option<Response<Full<Bytes>>>,
     mut stopping: Option<watch::Receiver<bool>>,
+    waiting: &Waiting,
     service: &Service,
 ) -> Option<Accepted<S>> {
     let patience = service.config().handshake_timeout;
     let words = Arc::new(Words::default());
-    let progress = Arc::new(Mutex::new(Progress { since, prepared, accepted: None }));
+    let is_limited = !service.doorkeeper().is_proxy(peer);
+    let (last_call, end) = (since + patience * (MAX_TIMEOUTS - 1), since + patience * MAX_TIMEOUTS);
+    let progress = Arc::new(Mutex::new(Progress { requests: 0, since, prepared, accepted: None }));
     let answer = {
         let (service, progress, words) = (service.clone(), Arc::clone(&progress), Arc::clone(&words));
         service_fn(move |request: Request<Incoming>| {
@@ -125,10 +144,15 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
                 None => service.answer(&request, peer),
             };
             progress.since = Instant::now();
-            let (response, accepted) = match answer {
+            progress.requests += 1;
+            let is_last = is_limited && (progress.requests >= MAX_REQUESTS || progress.since >= last_call);
+            let (mut response, accepted) = match answer {
                 Answer::Response(response) => (response, None),
                 Answer::Upgrade(response, admitted) => (response.map(|()| Full::default()), Some(admitted)),
             };
+            if is_last && accepted.is_none() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             progress.accepted = accepted;
             ready(Ok::<_, Infallible>(response))
         })
@@ -144,6 +168,7 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(Muted::new(socket, Arc::clone(&words))), answer);
     let mut is_late = false;
+    let mut is_dismissed = false;
     let mut has_failed = false;
     let mut refusal = None;
     {
@@ -166,8 +191,15 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
                     is_stopping = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
+                () = poll_fn(|cx| waiting.poll_dismissed(cx)) => {
+                    is_dismissed = true;
+                    break;
+                }
                 () = timer.as_mut() => {
-                    let deadline = lock(&progress).since + patience;
+                    let mut deadline = lock(&progress).since + patience;
+                    if is_limited {
+                        deadline = deadline.min(end);
+                    }
                     is_late = deadline <= Instant::now();
                     if is_late {
                         break;
@@ -182,7 +214,7 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
     let parts = connection.into_parts();
     // hyper has read the first bytes into its buffer; the rest is still in the socket.
     let Rewound { mut socket, .. } = parts.io.into_inner().socket;
-    let accepted = lock(&progress).accepted.take().filter(|_| !is_late && !has_failed);
+    let accepted = lock(&progress).accepted.take().filter(|_| !is_late && !is_dismissed && !has_failed);
     if let Some(admitted) = accepted {
         return Some(Accepted { socket, answer: Vec::new(), early: parts.read_buf, admitted });
     }
@@ -190,12 +222,24 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
     // of one. Empty lines in front of a request do not count (RFC 9112 §2.2).
     let has_begun = parts.read_buf.iter().any(|byte| !b"\r\n".contains(byte));
     if is_late && has_begun {
-        let too_late = Rejection::too_late();
-        count_refused(service, peer, too_late.status.as_u16(), &too_late.message);
-        refusal = Some(too_late);
+        refusal = Some(Rejection::too_late());
+    } else if is_dismissed && has_begun {
+        refusal = Some(Rejection::unavailable(RETRY_AFTER_SECS));
+    }
+    if let Some(refusal) = refusal.as_ref().filter(|_| (is_late || is_dismissed) && has_begun) {
+        count_refused(service, peer, refusal.status.as_u16(), &refusal.message);
     }
     let last_words = refusal.as_ref().map(muted::written).unwrap_or_default();
-    close(&mut socket, &last_words).await;
+    if is_dismissed {
+        // Another socket has its place: it does not wait until the peer has read the answer.
+        let _ = poll_fn(|cx| Poll::Ready(Pin::new(&mut socket).poll_write(cx, &last_words))).await;
+        return None;
+    }
+    tokio::select! {
+        biased;
+        () = close(&mut socket, &last_words) => {}
+        () = poll_fn(|cx| waiting.poll_dismissed(cx)) => {}
+    }
     None
 }
 

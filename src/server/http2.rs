@@ -7,10 +7,12 @@
 //! read is limited and dropped with the stream.
 
 use super::date;
+use super::http1::{MAX_REQUESTS, MAX_TIMEOUTS};
 use super::opening::Rewound;
 use super::routes::Answer;
 use super::service::Service;
 use super::transport::{Readiness, Transport};
+use crate::access::Waiting;
 use crate::gauge::{Counted, Gauge};
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
@@ -52,12 +54,18 @@ const MAX_FAULTS: usize = 256;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves a connection that begins with the preface to its end. Without a session on it, the peer has
-/// `handshake_timeout` for its next request; sessions have deadlines of their own.
+/// `handshake_timeout` for its next request, and as many requests and as much time as over HTTP/1.1, unless it is
+/// a trusted proxy; sessions have deadlines of their own.
 ///
 /// # Cancel safety
 /// Dropping the future drops the connection, and breaks the sessions on it.
-pub(super) async fn serve<S>(socket: Rewound<S>, peer: Option<IpAddr>, deadline: Instant, service: Service)
-where
+pub(super) async fn serve<S>(
+    socket: Rewound<S>,
+    peer: Option<IpAddr>,
+    deadline: Instant,
+    waiting: &mut Waiting,
+    service: Service,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let patience = service.config().handshake_timeout;
@@ -72,9 +80,19 @@ where
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(Some(MAX_FAULTS))
         .handshake::<_, Bytes>(socket);
-    let Ok(Ok(mut connection)) = timeout_at(deadline, begun).await else { return };
+    let begun = tokio::select! {
+        biased;
+        begun = timeout_at(deadline, begun) => begun,
+        () = poll_fn(|cx| waiting.poll_dismissed(cx)) => return,
+    };
+    let Ok(Ok(mut connection)) = begun else { return };
+    let is_limited = !service.doorkeeper().is_proxy(peer);
     let sessions = Gauge::default();
     let mut since = Instant::now();
+    // Since the last session: the moment, and the requests.
+    let (mut alone_since, mut requests) = (since, 0);
+    let mut was_alone = true;
+    let mut leaves_at = None;
     let mut is_stopping = false;
     {
         let mut stop = pin!(async {
@@ -85,12 +103,32 @@ where
         loop {
             tokio::select! {
                 biased;
-                accepted = connection.accept() => {
+                event = poll_fn(|cx| {
+                    // Polled again whenever a stream has ended.
+                    let is_alone = sessions.count() == 0;
+                    if is_alone && !std::mem::replace(&mut was_alone, is_alone) {
+                        (alone_since, requests) = (Instant::now(), 0);
+                    }
+                    was_alone = is_alone;
+                    waiting.set(is_alone);
+                    match connection.poll_accept(cx) {
+                        Poll::Pending if is_alone => waiting.poll_dismissed(cx).map(|()| Event::Dismissed),
+                        accepted => accepted.map(Event::Accepted),
+                    }
+                }) => {
+                    let Event::Accepted(accepted) = event else { break };
                     // The end, or a fault that h2 has reported to the peer.
                     let Some(Ok((request, respond))) = accepted else { return };
                     // Fails if the peer has gone.
                     let _: Result<(), h2::Error> = answer(request, respond, peer, &service, &sessions).await;
                     since = Instant::now();
+                    requests += 1;
+                    if is_limited && sessions.count() == 0 && requests == MAX_REQUESTS {
+                        // The answer still leaves; a peer that goes on regardless is cut off.
+                        connection.graceful_shutdown();
+                        leaves_at = Some(since + LINGER);
+                        timer.as_mut().reset(since + LINGER);
+                    }
                 }
                 () = stop.as_mut(), if !is_stopping => {
                     is_stopping = true;
@@ -105,7 +143,11 @@ where
                     if sessions.count() > 0 {
                         since = now;
                     }
-                    let deadline = since + patience;
+                    let mut deadline = since + patience;
+                    if is_limited && sessions.count() == 0 {
+                        deadline = deadline.min(alone_since + patience * MAX_TIMEOUTS);
+                        deadline = leaves_at.map_or(deadline, |leaves_at| deadline.min(leaves_at));
+                    }
                     if deadline <= now {
                         break;
                     }
@@ -116,6 +158,18 @@ where
     }
     connection.abrupt_shutdown(Reason::NO_ERROR);
     let _ = timeout(LINGER, poll_fn(|cx| connection.poll_closed(cx))).await;
+}
+
+/// A request, and the means to answer it.
+type Asked = (Request<RecvStream>, SendResponse<Bytes>);
+
+/// A reason to look at a connection.
+#[expect(clippy::large_enum_variant, reason = "nearly every event is a request")]
+enum Event {
+    /// A request, the end of the connection, or a fault.
+    Accepted(Option<Result<Asked, h2::Error>>),
+    /// The socket has to leave for another one.
+    Dismissed,
 }
 
 /// Answers a request, and starts the session if it opens one.

@@ -465,16 +465,15 @@ impl<T: Transport, A: Application> Link<T, A> {
         self.transport.poll_shutdown(cx)
     }
 
-    /// Discards what the peer sends. Ready at the end of the stream.
-    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Discards what the peer sends. Returns its length, which is 0 at the end of the stream.
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let wanted = Readiness { readable: true, writable: false };
-        ready!(self.transport.poll_ready(wanted, cx))?;
-        match with_read_buffer(|buffer| self.transport.try_read(buffer)) {
-            Ok(0) => return Poll::Ready(Ok(())),
-            Err(error) if error.kind() != ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
-            // A peer that floods must not hold up the other connections.
-            _ => cx.waker().wake_by_ref(),
+        loop {
+            ready!(self.transport.poll_ready(wanted, cx))?;
+            match with_read_buffer(|buffer| self.transport.try_read(buffer)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read),
+            }
         }
-        Poll::Pending
     }
 }

@@ -24,6 +24,7 @@ mod service;
 mod speaking;
 mod suspended;
 mod transport;
+mod turn;
 mod upgrade;
 mod web;
 
@@ -31,6 +32,7 @@ pub use admin::Admin;
 pub use listen::BindError;
 pub use service::Service;
 
+use crate::access::Waiting;
 use crate::settings::Listen;
 use http1::Accepted;
 use listen::{Listener, Socket};
@@ -42,11 +44,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 use transport::Transport;
 
 /// Pause after a failed accept, as when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Sockets without a session that are closed when the process is out of file descriptors.
+const DISMISSED_AT_ONCE: usize = 16;
 
 /// Shortest time between two log lines about a failed accept.
 const ACCEPT_SILENCE: Duration = Duration::from_secs(10);
@@ -175,15 +181,30 @@ async fn accept_all(listener: &Listener, runtimes: &[Handle], service: &Service)
             let runtime = runtimes.iter().min_by_key(|runtime| runtime.metrics().num_alive_tasks());
             // The runtime in which a socket is accepted wakes its task.
             let _inside = runtime.map(Handle::enter);
-            listener.poll_accept(cx).map_ok(|socket| match socket {
-                Socket::Tcp(socket, peer) => tokio::spawn(serve(socket, Some(peer.ip()), service.clone())),
-                Socket::Unix(socket) => tokio::spawn(serve(socket, None, service.clone())),
+            listener.poll_accept(cx).map_ok(|socket| {
+                let peer = match &socket {
+                    Socket::Tcp(_, peer) => Some(peer.ip()),
+                    Socket::Unix(_) => None,
+                };
+                let waiting = service.doorkeeper().enter(peer);
+                let has_displaced = waiting.has_displaced();
+                match socket {
+                    Socket::Tcp(socket, _) => {
+                        drop(tokio::spawn(serve(socket, peer, waiting, service.clone())));
+                    }
+                    Socket::Unix(socket) => drop(tokio::spawn(serve(socket, peer, waiting, service.clone()))),
+                }
+                has_displaced
             })
         });
         match accepted.await {
-            Ok(_) => {}
+            // The task of the other socket closes it before the next one is accepted.
+            Ok(true) => yield_now().await,
+            Ok(false) => {}
             Err(error) => {
-                // Out of descriptors or memory: open connections continue, and some of them will end.
+                // Out of descriptors or memory: open sessions continue, and the sockets that have waited longest
+                // give their descriptors.
+                service.doorkeeper().dismiss(DISMISSED_AT_ONCE);
                 if logged.is_none_or(|logged| logged.elapsed() >= ACCEPT_SILENCE) {
                     tracing::warn!("cannot accept a connection: {error}");
                     logged = Some(Instant::now());
@@ -195,11 +216,13 @@ async fn accept_all(listener: &Listener, runtimes: &[Handle], service: &Service)
 }
 
 /// Serves one connection until its handshake is over.
-async fn serve<S>(socket: S, peer: Option<IpAddr>, service: Service)
+async fn serve<S>(socket: S, peer: Option<IpAddr>, mut waiting: Waiting, service: Service)
 where
     S: Transport + AsyncRead + AsyncWrite,
 {
-    let accepted = http1::shake_hands(socket, peer, &service).await;
+    let accepted = http1::shake_hands(socket, peer, &mut waiting, &service).await;
+    // A session counts among the connections.
+    waiting.set(false);
     if let Some(Accepted { socket, answer, early, admitted }) = accepted {
         admitted.run(Arc::clone(&service.shared), socket, answer, early);
     }

@@ -7,6 +7,7 @@
 //! by `httparse`, as hyper does it.
 
 use super::transport::{Readiness, Transport, with_read_buffer};
+use crate::access::Waiting;
 use crate::deadline::pass;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
@@ -98,15 +99,17 @@ pub(super) struct Handshake {
     pub(super) bytes: usize,
 }
 
-/// Reads the first bytes of a connection until they show its kind. Past `deadline`, or once the server
-/// shuts down, the connection goes to the server of HTTP/1.1, which knows what to answer. `None` if the
-/// server shuts down before the first byte; `stopping` tells that, unless it shuts down already.
+/// Reads the first bytes of a connection until they show its kind. Past `deadline`, once the server shuts
+/// down, or once the socket has to leave for another one, the connection goes to the server of HTTP/1.1, which
+/// knows what to answer. `None` if that happens before the first byte; `stopping` tells of a shutdown, unless
+/// the server shuts down already.
 ///
 /// # Cancel safety
 /// Dropping the future loses the bytes that were read.
 pub(super) async fn read<S: Transport>(
     socket: &mut S,
     deadline: Instant,
+    waiting: &Waiting,
     stopping: &mut Option<watch::Receiver<bool>>,
 ) -> Option<(Kind, Bytes)> {
     let mut first = Vec::new();
@@ -114,6 +117,12 @@ pub(super) async fn read<S: Transport>(
         biased;
         kind = poll_fn(|cx| poll_kind(socket, &mut first, cx)) => kind,
         () = stopped(stopping) => {
+            if first.is_empty() {
+                return None;
+            }
+            Kind::Http1
+        }
+        () = poll_fn(|cx| waiting.poll_dismissed(cx)) => {
             if first.is_empty() {
                 return None;
             }

@@ -24,7 +24,7 @@ const TICKET_PATH: &str = "/api/session/ticket";
 const VOICES_CACHE: &str = "max-age=60";
 
 /// Seconds after which a client may try again while the server shuts down.
-const RETRY_AFTER_SECS: u64 = 5;
+pub(super) const RETRY_AFTER_SECS: u64 = 5;
 
 /// The answer to a request.
 pub(super) enum Answer {
@@ -112,7 +112,7 @@ impl Service {
         }
         let subprotocol = accept.subprotocol;
         let now = Instant::now().into_std();
-        let Pass { permit, restrictions, must_authenticate } = match shared.echoes {
+        let Pass { permit, restrictions, must_authenticate, ticket } = match shared.echoes {
             true => shared.doorkeeper.admit_unchecked()?,
             // Only `aloud.v1` has a message that carries a credential after the handshake.
             false => shared.doorkeeper.admit(&visitor(request, peer), subprotocol.is_some(), now)?,
@@ -122,6 +122,8 @@ impl Service {
                 "This credential allows none of this server's voices; /api/voices lists them.",
             )
         })?;
+        // Nothing refuses the handshake any more.
+        shared.doorkeeper.spend(ticket.as_ref(), now)?;
         let admitted =
             Admitted { subprotocol, permit, settings, must_authenticate, stopping: shared.stop.subscribe() };
         Ok((accept.response(), admitted))

@@ -82,12 +82,18 @@ impl Shared {
         token: &Token,
         now: std::time::Instant,
     ) -> Result<Option<Arc<SessionConfig>>, Code> {
-        match self.doorkeeper.authenticate(permit, token, now) {
-            Ok(None) => Ok(None),
-            Ok(restrictions) => self.narrowed(restrictions.as_deref()).map(Some).ok_or(Code::Forbidden),
-            Err(Refusal::Unauthorized) => Err(Code::Unauthorized),
-            Err(Refusal::TooMany) => Err(Code::RateLimited),
-        }
+        let (restrictions, ticket) =
+            self.doorkeeper.authenticate(permit, token, now).map_err(|refusal| match refusal {
+                Refusal::Unauthorized => Code::Unauthorized,
+                Refusal::TooMany => Code::RateLimited,
+                Refusal::Displaced => Code::Overloaded,
+            })?;
+        let settings = match restrictions {
+            None => None,
+            restrictions => Some(self.narrowed(restrictions.as_deref()).ok_or(Code::Forbidden)?),
+        };
+        self.doorkeeper.spend(ticket.as_ref(), now).map_err(|_| Code::Unauthorized)?;
+        Ok(settings)
     }
 }
 
@@ -351,7 +357,12 @@ impl Service {
         *self.shared.stop.borrow()
     }
 
-    pub(super) fn config(&self) -> &Config {
+    pub(super) fn doorkeeper(&self) -> &Doorkeeper {
+        &self.shared.doorkeeper
+    }
+
+    /// The settings of the service, as it was made with them.
+    pub fn config(&self) -> &Config {
         &self.shared.config
     }
 }
@@ -401,6 +412,9 @@ fn settings(
     let mut format = synthesizer.format();
     format.encoding = config.encoding.unwrap_or(format.encoding);
     format.sample_rate_hz = config.sample_rate_hz.unwrap_or(format.sample_rate_hz);
+    if let Some(most) = config.max_sample_rate_hz.filter(|most| format.sample_rate_hz > *most) {
+        format.sample_rate_hz = within_limit(synthesizer, config, format, most)?;
+    }
     if !synthesizer.supports(format) {
         let message = format!(
             "the engine {} cannot give {} at {} Hz; {}",
@@ -414,7 +428,10 @@ fn settings(
     }
     let of_rate = |&sample_rate_hz: &u32| Encoding::ALL.map(|encoding| Format { encoding, sample_rate_hz });
     let mut formats: Vec<Format> = Format::SAMPLE_RATES.iter().flat_map(of_rate).collect();
-    formats.retain(|format| synthesizer.supports(*format));
+    formats.retain(|format| {
+        synthesizer.supports(*format)
+            && config.max_sample_rate_hz.is_none_or(|most| format.sample_rate_hz <= most)
+    });
     Ok(SessionConfig {
         greeting: config.greeting.clone(),
         max_prompt_chars: config.max_prompt_chars,
@@ -428,8 +445,10 @@ fn settings(
         formats,
         voices: synthesizer.voices(),
         is_deterministic: synthesizer.is_deterministic(),
-        is_paced: config.paced,
-        ahead: config.ahead,
+        is_paced: config.paced || config.paced_only,
+        ahead: config.ahead.min(config.max_ahead),
+        is_paced_only: config.paced_only,
+        max_ahead: config.max_ahead,
         keep_bytes: config.resume_bytes,
         heartbeat: config.heartbeat,
         resume_ttl: config.resume_ttl,
@@ -442,6 +461,30 @@ fn settings(
         idle_timeout: config.idle_timeout,
         auth_timeout: config.admission.auth_timeout,
         is_bounded: false,
+    })
+}
+
+/// The highest rate that the engine gives within the limit `most`, for an engine whose own rate is higher.
+fn within_limit(
+    synthesizer: &dyn Synthesizer,
+    config: &Config,
+    own: Format,
+    most: u32,
+) -> Result<u32, ConfigError> {
+    if let Some(asked) = config.sample_rate_hz {
+        let message = format!(
+            "sample_rate_hz is {asked}, and max_sample_rate_hz is {most}; lower one or raise the other"
+        );
+        return Err(ConfigError::new("max_sample_rate_hz", message));
+    }
+    let gives = |&rate: &u32| rate <= most && synthesizer.supports(Format { sample_rate_hz: rate, ..own });
+    Format::SAMPLE_RATES.iter().copied().filter(gives).max().ok_or_else(|| {
+        let message = format!(
+            "max_sample_rate_hz is {most}, and the engine {} gives no rate within it; {}",
+            synthesizer.name(),
+            rates(synthesizer, own.encoding)
+        );
+        ConfigError::new("max_sample_rate_hz", message)
     })
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Speaking {
     session: Option<Session>,
     /// The sentences in flight; dropping one stops its engine.
     speeches: VecDeque<Speech>,
+    /// True if the client has a quota of audio.
+    counts_audio: bool,
     /// The answer that is being written; dropping it stops the writer. Boxed: few connections have
     /// one.
     script: Option<Box<Script>>,
@@ -42,6 +44,8 @@ pub(super) struct Speaking {
     permit: Permit,
     /// Counts the session among those of its client.
     slot: Option<SessionSlot>,
+    /// The connection had to give its place away before it showed a credential.
+    has_lost_its_place: bool,
 }
 
 /// The connection's part in sessions that outlive their connection.
@@ -68,6 +72,8 @@ pub(super) enum Event {
     Requested,
     /// The connection that was asked for its session has answered, or has none any more.
     Answered(Option<Turn>, Box<Recover>),
+    /// The connection has shown no credential yet, and another one has its place.
+    Displaced,
     /// The next piece of the answer that is being written; `None` at its end.
     Written(Option<Result<ScriptPiece, ScriptError>>),
 }
@@ -77,10 +83,12 @@ impl Speaking {
         Speaking {
             session: Some(session),
             speeches: VecDeque::new(),
+            counts_audio: permit.has_audio_limit(),
             script: None,
             resume: None,
             permit,
             slot: None,
+            has_lost_its_place: false,
         }
     }
 
@@ -146,6 +154,7 @@ impl Speaking {
             language,
             index,
             previous_text,
+            client: self.permit.client().key(),
             session: session.shared_id(),
             format,
             frame_bytes,
@@ -182,7 +191,7 @@ impl Speaking {
     fn recover(&mut self, recover: Box<Recover>, host: &mut Host<'_>) {
         let place = Place::from(&*recover);
         match host.shared.registry.claim(&recover.session_id, &recover.token, place) {
-            Claim::Granted(granted) => self.resume(*granted, place),
+            Claim::Granted(granted) => self.resume(*granted, place, host),
             Claim::Waiting(turn, ticket) => {
                 let awaited = Awaited { turn, recover, unconfirmed: Some(ticket) };
                 self.resume.get_or_insert_default().awaited = Some(awaited);
@@ -199,7 +208,15 @@ impl Speaking {
     }
 
     /// Replaces the connection's own session by another one. The caller carries out what that decides.
-    fn resume(&mut self, Granted { suspended, registration }: Granted, place: Place) {
+    fn resume(&mut self, granted: Granted, place: Place, host: &mut Host<'_>) {
+        let Granted { mut suspended, registration } = granted;
+        let now = Instant::now().into_std();
+        let is_exhausted = !self.permit.has_audio_left(now);
+        if is_exhausted || !suspended.session.may_send_again(place.offset, now) {
+            host.shared.registry.suspend(suspended, Some(registration));
+            self.handle(Input::Answer(Answer::TooOften { is_exhausted }));
+            return;
+        }
         let Suspended { session, speeches, script, slot, client: _ } = *suspended;
         self.slot = slot;
         self.session = Some(session);
@@ -289,8 +306,13 @@ impl Application for Speaking {
     type Event = Event;
 
     fn receive(&mut self, message: Incoming, now: Instant, host: &mut Host<'_>) {
-        // The session protocol has no binary messages from a client.
-        let (Some(session), Incoming::Text(text)) = (&mut self.session, message) else { return };
+        let Some(session) = &mut self.session else { return };
+        let text = match message {
+            Incoming::Text(text) => text,
+            Incoming::Binary(bytes) => {
+                return session.handle(Input::Binary(bytes.len()), now.into_std());
+            }
+        };
         let is_limited = self.permit.has_session_limits();
         if is_limited {
             let held = self.permit.reserve_session(&mut self.slot, now.into_std()).err();
@@ -347,10 +369,13 @@ impl Application for Speaking {
     }
 
     fn expects_session(&self) -> bool {
-        self.resume.is_some()
+        self.resume.is_some() || self.permit.is_provisional()
     }
 
     fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if !self.has_lost_its_place && self.permit.poll_displaced(cx).is_ready() {
+            return Poll::Ready(Event::Displaced);
+        }
         let Some(resume) = &mut self.resume else { return Poll::Pending };
         if let Some(Awaited { turn, .. }) = &mut resume.awaited
             && let Poll::Ready(turn) = Pin::new(turn).poll(cx)
@@ -378,12 +403,22 @@ impl Application for Speaking {
     fn on_event(&mut self, event: Event, now: Instant, host: &mut Host<'_>) {
         match event {
             Event::Written(written) => self.on_written(&written, now, host.shared),
-            Event::Answered(Some(Ok(granted)), recover) => self.resume(*granted, Place::from(&*recover)),
+            Event::Answered(Some(Ok(granted)), recover) => {
+                self.resume(*granted, Place::from(&*recover), host);
+            }
             Event::Answered(Some(Err(why)), _) => self.handle(Input::Answer(Answer::Misplaced(why))),
             // The session has ended in the meantime.
             Event::Answered(None, _) => self.not_recovered(false, host),
             Event::Requested => self.hand_over(host),
+            Event::Displaced => {
+                self.has_lost_its_place = true;
+                self.handle(Input::Answer(Answer::Refused(Code::Overloaded)));
+            }
         }
+    }
+
+    fn has_lost_its_place(&self) -> bool {
+        self.has_lost_its_place
     }
 
     fn wants_speech(&self, now: Instant) -> bool {
@@ -444,9 +479,15 @@ impl Application for Speaking {
     }
 
     fn sent(&mut self, now: Instant, sent: Sent, shared: &Shared) {
-        if let Some(session) = &mut self.session
-            && let Some(wait) = session.delivered(now.into_std(), sent)
+        let Some(session) = &mut self.session else { return };
+        if self.counts_audio
+            && let Sent::Audio(bytes) = sent
+            && !self.permit.spend_audio(session.duration(bytes), now.into_std())
+            && !session.is_exhausted()
         {
+            session.handle(Input::Exhausted, now.into_std());
+        }
+        if let Some(wait) = session.delivered(now.into_std(), sent) {
             shared.telemetry.waited(wait);
         }
     }

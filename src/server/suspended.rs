@@ -9,12 +9,12 @@
 use super::metrics::{ClosedBy, Telemetry};
 use super::report::Record;
 use crate::access::credential::is_same;
-use crate::access::{ClientId, SessionSlot};
+use crate::access::{ClientId, SessionSlot, ShareKey, Shares};
 use crate::gauge::{Counted, Gauge};
-use crate::script::Script;
+use crate::script::{Script, ScriptError};
 use crate::session::{Misplaced, Place, Session};
 use crate::tts::Speech;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,6 +28,9 @@ const MAX_REMEMBERED: usize = 1024;
 
 /// Entries for which the map of sessions always keeps room.
 const MAX_IDLE_ROOM: usize = 64;
+
+/// Time for which a suspended session keeps a request to its writer. The text so far is kept longer.
+const WRITER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A session without a connection, the speech in flight for it, and the answer that is being written.
 /// Nothing takes speech or text from them, so both stop when their channels are full.
@@ -108,12 +111,11 @@ pub(crate) struct Registry {
 #[derive(Default)]
 struct Sessions {
     by_id: HashMap<Box<str>, Entry>,
-    /// Ids of the suspended sessions, oldest first.
-    by_age: BTreeMap<u64, Box<str>>,
-    next_age: u64,
     next_ticket: u64,
-    suspended_bytes: usize,
-    expired: VecDeque<Box<str>>,
+    /// Ids of the suspended sessions, and their memory, counted for each client.
+    shares: Shares<ClientId, Box<str>>,
+    /// Ids of sessions that have expired, counted for each client.
+    expired: Shares<ClientId, Box<str>>,
 }
 
 /// A session, from its first resumable stream to its end, wherever it is.
@@ -143,8 +145,7 @@ enum State {
     Live(mpsc::Sender<()>),
     Suspended {
         session: Box<Suspended>,
-        bytes: usize,
-        age: u64,
+        key: ShareKey,
         expiry: AbortHandle,
         _counted: Counted,
     },
@@ -197,7 +198,7 @@ impl Registry {
 
     /// Memory that the suspended sessions take, in bytes, roughly.
     pub(crate) fn suspended_bytes(&self) -> usize {
-        self.sessions().suspended_bytes
+        self.sessions().shares.bytes()
     }
 
     /// Lets other connections find a session that has a connection, until the returned value is dropped.
@@ -279,8 +280,8 @@ impl Registry {
         }
     }
 
-    /// Keeps a session that has lost its connection, unless another one waits for it. Beyond the limits the
-    /// oldest session ends.
+    /// Keeps a session that has lost its connection, unless another one waits for it. Beyond a limit on all
+    /// sessions, the oldest session of the client that holds most ends.
     pub(crate) fn suspend(&self, session: Box<Suspended>, registration: Option<Registration>) {
         let Some(mut registration) = registration.or_else(|| self.register(&session.session)) else { return };
         let mut session = session;
@@ -312,14 +313,18 @@ impl Registry {
         let id = &registration.id;
         let expiry = {
             let (registry, id, ttl) = (self.clone(), id.clone(), self.bounds.ttl);
+            let patience = session.script.as_ref().map(|_| WRITER_PATIENCE.min(ttl));
             tokio::spawn(async move {
-                sleep(ttl).await;
+                if let Some(patience) = patience {
+                    sleep(patience).await;
+                    registry.cut_short(&id);
+                }
+                sleep(ttl - patience.unwrap_or_default()).await;
                 registry.expire(&id);
             })
         };
         let expiry = expiry.abort_handle();
         let mut sessions = self.sessions();
-        let age = sessions.next_age;
         let token = session.session.token().unwrap_or_default().into();
         let waiting = sessions.by_id.get_mut(id).map(|entry| std::mem::take(&mut entry.waiting));
         let waiting = waiting.unwrap_or_default();
@@ -330,19 +335,16 @@ impl Registry {
             }
             return Err(session);
         }
-        let state = State::Suspended { session, bytes, age, expiry, _counted: self.suspended.enter() };
+        let key = sessions.shares.insert(session.client.clone(), bytes, id.clone());
+        let state = State::Suspended { session, key, expiry, _counted: self.suspended.enter() };
         sessions.by_id.insert(id.clone(), Entry { token, state, waiting });
-        sessions.next_age += 1;
-        sessions.by_age.insert(age, id.clone());
-        sessions.suspended_bytes += bytes;
-        let mut oldest = Vec::new();
-        while sessions.by_age.len() > self.bounds.sessions || sessions.suspended_bytes > self.bounds.bytes {
-            let Some(id) = sessions.by_age.values().next().cloned() else { break };
-            oldest.extend(sessions.expire(&id));
+        let mut excess = Vec::new();
+        while let Some(id) = sessions.excess(self.bounds) {
+            excess.extend(sessions.expire(&id));
         }
         drop(sessions);
-        let why = "the client did not reconnect, and newer sessions needed the room";
-        oldest.iter().for_each(|session| self.end_suspended(session, why));
+        let why = "the client did not reconnect, and other sessions needed the room";
+        excess.iter().for_each(|session| self.end_suspended(session, why));
         Ok(())
     }
 
@@ -351,11 +353,24 @@ impl Registry {
         let mut all = Vec::new();
         {
             let mut sessions = self.sessions();
-            while let Some(id) = sessions.by_age.values().next().cloned() {
+            while let Some(id) = sessions.shares.oldest().map(|(_, id)| id.clone()) {
                 all.extend(sessions.expire(&id));
             }
         }
         all.iter().for_each(|session| self.end_suspended(session, "the server is going away"));
+    }
+
+    /// Ends the request to the writer of a suspended session.
+    fn cut_short(&self, id: &str) {
+        let mut sessions = self.sessions();
+        if let Some(Entry { state: State::Suspended { session, .. }, .. }) = sessions.by_id.get_mut(id)
+            && let Some(script) = &mut session.script
+        {
+            let seconds = WRITER_PATIENCE.as_secs();
+            script.cut_short(ScriptError::timeout(format!(
+                "The answer is cut short: the session had no connection for {seconds} s while it was written."
+            )));
+        }
     }
 
     fn expire(&self, id: &str) {
@@ -377,15 +392,26 @@ impl Sessions {
         entry
     }
 
+    /// The session to give up, if there are more than the bounds allow.
+    fn excess(&self, bounds: Bounds) -> Option<Box<str>> {
+        let key = if self.shares.len() > bounds.sessions {
+            self.shares.oldest_of_most()
+        } else if self.shares.bytes() > bounds.bytes {
+            self.shares.oldest_of_heaviest()
+        } else {
+            None
+        };
+        self.shares.get(key?).cloned()
+    }
+
     /// Takes a suspended session, whose next connection is woken by `wake`. Its entry stays, so that others
     /// find it.
     fn wake(&mut self, id: &str, wake: mpsc::Sender<()>) -> Option<Box<Suspended>> {
         let entry = self.by_id.get_mut(id)?;
         match std::mem::replace(&mut entry.state, State::Live(wake)) {
-            State::Suspended { session, bytes, age, expiry, .. } => {
+            State::Suspended { session, key, expiry, .. } => {
                 expiry.abort();
-                self.by_age.remove(&age);
-                self.suspended_bytes -= bytes;
+                self.shares.remove(key);
                 Some(session)
             }
             live @ State::Live(_) => {
@@ -406,10 +432,12 @@ impl Sessions {
     /// Removes a suspended session, and remembers its id.
     fn expire(&mut self, id: &str) -> Option<Box<Suspended>> {
         let session = self.take(id)?;
-        if self.expired.len() == MAX_REMEMBERED {
-            self.expired.pop_front();
+        if self.expired.len() == MAX_REMEMBERED
+            && let Some(key) = self.expired.oldest_of_most()
+        {
+            self.expired.remove(key);
         }
-        self.expired.push_back(id.into());
+        self.expired.insert(session.client.clone(), 0, id.into());
         Some(session)
     }
 }

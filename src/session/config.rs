@@ -39,6 +39,10 @@ pub struct SessionConfig {
     pub is_paced: bool,
     /// Look-ahead of paced delivery where a client names none.
     pub ahead: Duration,
+    /// True if a client that asks for burst delivery is refused.
+    pub is_paced_only: bool,
+    /// Largest look-ahead that a client may ask for.
+    pub max_ahead: Duration,
     /// Audio bytes kept behind the listener of a resumable session.
     pub keep_bytes: u64,
     /// Interval of Pings. The session announces it; the connection sends them.

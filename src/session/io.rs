@@ -18,6 +18,8 @@ pub enum Input<'a> {
     AwaitCredential,
     /// A text message arrived.
     Message(&'a str),
+    /// A binary message of this many bytes arrived. The protocol has none: it only counts.
+    Binary(usize),
     /// From now on, the reason why the client may start nothing; `None` if it may.
     Hold(Option<QuotaReached>),
     /// The engine reports on the sentences of [`Output::Speak`], in order.
@@ -116,6 +118,11 @@ pub enum Answer {
     },
     /// The requested session cannot continue at the requested place. It still waits.
     Misplaced(Misplaced),
+    /// The requested session has sent as much audio again as it may for now.
+    TooOften {
+        /// True if the client has used up its quota of speech instead.
+        is_exhausted: bool,
+    },
 }
 
 /// The place in a stream at which a client wants to continue. See [`Recover`].

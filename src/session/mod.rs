@@ -43,7 +43,7 @@ pub use snapshot::Snapshot;
 
 use crate::access::QuotaReached;
 use crate::access::credential::Token;
-use crate::access::rate::Bucket;
+use crate::access::rate::{Bucket, Rate};
 use crate::ws::frames::{Batch, Sent};
 use composer::OverLimit;
 use conversation::Conversation;
@@ -62,6 +62,13 @@ use timer::Timer;
 /// Invalid messages in a row after which the connection is closed, and likewise messages in a row over
 /// the rate.
 const MAX_FAULTS: u32 = 100;
+
+/// Bytes that count as one message: a larger message counts once for each part of this size.
+const COUNTED_BYTES: usize = 1024;
+
+/// Audio that a session sends again after `recover`, in bytes. A larger piece is sent when nothing was sent again
+/// for a while.
+const REPLAYS: Rate = Rate::bytes_per_sec(256 * 1024, 64);
 
 /// Time before the maximum length of a session at which its client is warned.
 const NOTICE: Duration = Duration::from_secs(30);
@@ -159,6 +166,8 @@ pub struct Session {
     excess: u32,
     /// Messages that may still come, if their rate is limited.
     messages: Option<Bucket>,
+    /// Audio that may still be sent again after `recover`, in bytes.
+    replays: Bucket,
 }
 
 /// Sums over the streams that are over.
@@ -196,6 +205,7 @@ impl Session {
             faults: 0,
             excess: 0,
             messages: config.messages.map(|rate| Bucket::full(rate, now)),
+            replays: Bucket::full(REPLAYS, now),
             token: None,
             config,
         };
@@ -215,6 +225,11 @@ impl Session {
         match input {
             Input::Engine(report) => self.on_engine(report, now),
             Input::Message(text) => self.on_text(now, text),
+            Input::Binary(bytes) => {
+                if !self.is_over() {
+                    self.may_take_another(now, bytes);
+                }
+            }
             Input::Writer(report) => self.on_writer(report, now),
             Input::Answer(answer) => self.on_answer(answer, now),
             Input::Due => self.on_due(now),
@@ -400,6 +415,23 @@ impl Session {
         if stream.can_return_to(place) { Ok(()) } else { Err(Misplaced::Lost) }
     }
 
+    /// Counts the audio that is sent again if the session continues at this offset. Returns false if that is too
+    /// much for now.
+    pub fn may_send_again(&mut self, offset: u64, now: Instant) -> bool {
+        let bytes = self.sent_bytes().saturating_sub(offset).min(REPLAYS.burst());
+        self.replays.take(REPLAYS, bytes, now).is_ok()
+    }
+
+    /// The time that this much audio of the stream takes.
+    pub fn duration(&self, bytes: usize) -> Duration {
+        self.stream.as_ref().map_or(Duration::ZERO, |stream| stream.format().duration(bytes as u64))
+    }
+
+    /// True if the client has used up its quota of speech.
+    pub fn is_exhausted(&self) -> bool {
+        self.is_exhausted
+    }
+
     /// Output for a connection whose session continues on another one.
     pub fn taken() -> [Output; 2] {
         let fault = Fault::new(Code::SessionTaken, "The session continues on another connection.");
@@ -456,7 +488,7 @@ impl Session {
     /// Takes a text message. A message that is invalid, or that the state of the session does not allow,
     /// is answered with an error and changes nothing.
     fn on_text(&mut self, now: Instant, text: &str) {
-        if self.course != Course::Running || !self.may_take_another(now) {
+        if self.course != Course::Running || !self.may_take_another(now, text.len()) {
             return;
         }
         let message = ClientMessage::parse(text).and_then(|message| {
@@ -499,10 +531,13 @@ impl Session {
         }
     }
 
-    /// Counts a message. Returns false if it is over the rate, which is answered with an error.
-    fn may_take_another(&mut self, now: Instant) -> bool {
+    /// Counts a message, a large one as several. Returns false if it is over the rate, which is answered with an
+    /// error.
+    fn may_take_another(&mut self, now: Instant, bytes: usize) -> bool {
         let (Some(rate), Some(bucket)) = (self.config.messages, &mut self.messages) else { return true };
-        if bucket.take(rate, 1, now).is_ok() {
+        // No message is too large to be taken at all.
+        let count = (bytes.div_ceil(COUNTED_BYTES) as u64).clamp(1, rate.burst());
+        if bucket.take(rate, count, now).is_ok() {
             self.excess = 0;
             return true;
         }
@@ -612,7 +647,7 @@ impl Session {
                 QuotaReached::Sessions => {
                     "Too many sessions of this client. End another, or try again later."
                 }
-                QuotaReached::Characters => EXHAUSTED,
+                QuotaReached::Characters | QuotaReached::Audio => EXHAUSTED,
             };
             return Err(Fault::new(Code::RateLimited, message));
         }
@@ -631,6 +666,7 @@ impl Session {
         let stream = Stream::new(&self.config, start, source, edges, number, chars_left, now)?;
         self.retire_stream();
         self.dialect = dialect;
+        self.is_exhausted = false;
         self.streams += 1;
         self.send(stream.announcement());
         if stream.is_resumable() {
@@ -918,6 +954,13 @@ impl Session {
                 self.close(if is_expired { Close::WindowPassed } else { Close::SessionNotFound }, now);
             }
             Answer::Misplaced(why) => self.misplaced(why, now),
+            Answer::TooOften { is_exhausted } => {
+                let message = "Too much audio was sent again in this session (limit 16 MiB at once, and 256 KiB more \
+                               each second). Wait a minute, or recover at an offset nearer to the end of what has \
+                               arrived.";
+                self.refuse(Fault::new(Code::RateLimited, if is_exhausted { EXHAUSTED } else { message }));
+                self.close(Close::TooManyReplays, now);
+            }
         }
     }
 

@@ -21,7 +21,7 @@
 use super::conversation::Conversation;
 use super::dialect::Dialect;
 use super::stream::{Stream, StreamState};
-use super::{Course, Past, Session, SessionConfig};
+use super::{Course, Past, REPLAYS, Session, SessionConfig};
 use crate::access::credential::Token;
 use crate::access::rate::Bucket;
 use serde::{Deserialize, Serialize};
@@ -108,6 +108,7 @@ impl Session {
             outputs: VecDeque::new(),
             stream,
             messages: config.messages.map(|rate| Bucket::full(rate, now)),
+            replays: Bucket::full(REPLAYS, now),
             config,
             id: id.into(),
             conversation,

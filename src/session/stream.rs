@@ -160,12 +160,7 @@ impl Stream {
     ) -> Result<Stream, Fault> {
         let composer = Composer::new(config, start, source, chars_left)?;
         let (format, frame_bytes) = audio(config, start.audio.unwrap_or_default())?;
-        let ahead = match start.delivery {
-            Some(Delivery::Burst) => None,
-            Some(Delivery::Paced { ahead_ms: Some(ms) }) => Some(Duration::from_millis(ms.into())),
-            Some(Delivery::Paced { ahead_ms: None }) => Some(config.ahead),
-            None => config.is_paced.then_some(config.ahead),
-        };
+        let ahead = ahead(config, start.delivery)?;
         let keep_bytes = if start.resumable { config.keep_bytes } else { 0 };
         let prompt = match (&start.prompt, source) {
             (Some(prompt), _) => prompt.as_str(),
@@ -1094,6 +1089,29 @@ fn crc32_of_prefix(whole: u32, rest: u32, rest_bytes: u64) -> u32 {
         bits >>= 1;
     }
     crc
+}
+
+/// The look-ahead of paced delivery that a client asks for; `None` is burst.
+fn ahead(config: &SessionConfig, asked: Option<Delivery>) -> Result<Option<Duration>, Fault> {
+    match asked {
+        Some(Delivery::Burst) if config.is_paced_only => {
+            let message =
+                "This server delivers paced only. Send \"delivery\" with the mode paced, or leave it out.";
+            Err(Fault::new(Code::BadMessage, message))
+        }
+        Some(Delivery::Burst) => Ok(None),
+        Some(Delivery::Paced { ahead_ms: Some(ms) }) => {
+            let (ahead, most) = (Duration::from_millis(ms.into()), config.max_ahead);
+            if ahead > most {
+                let most = most.as_millis();
+                let message = format!("aheadMs is {ms}, and this server allows {most}. Ask for less.");
+                return Err(Fault::new(Code::BadMessage, message));
+            }
+            Ok(Some(ahead))
+        }
+        Some(Delivery::Paced { ahead_ms: None }) => Ok(Some(config.ahead)),
+        None => Ok(config.is_paced.then_some(config.ahead)),
+    }
 }
 
 /// The format that a client asks for, and its frame length in bytes.

@@ -107,6 +107,28 @@ settings! {
             range: 20 to 60_000 "milliseconds",
             option: number("ahead-ms", "MS", Group::Delivery, &[SERVE]),
         }
+        paced_only: bool = false => {
+            short: "True if delivery is paced for every client.",
+            long: "A client that asks for burst delivery is answered with the error bad_message.",
+            option: Setting {
+                short: "Pace delivery for every client.",
+                ..flag("paced-only", Group::Client, &[SERVE])
+            },
+        }
+        max_ahead: Duration = ms(60_000) => {
+            short: "Largest lead that a client may ask for.",
+            long: "A larger `aheadMs` is answered with the error bad_message. The default lead is not larger either.",
+            range: 20 to 60_000 "milliseconds",
+            option: number("max-ahead-ms", "MS", Group::Client, &[SERVE]),
+        }
+        /// `None` is no limit.
+        max_sample_rate_hz: Option<u32> = None => {
+            short: "Highest sample rate that a client may ask for.",
+            long: "A higher one is answered with the error unsupported_audio. An engine with a higher rate of its own \
+                   speaks at the highest rate within the limit.",
+            range: 4_000 to 192_000 "samples per second",
+            option: number("max-sample-rate", "HZ", Group::Client, &[SERVE]).defaulting_to("no limit"),
+        }
         prefetch: usize = 2 => {
             short: "Most sentences of one session in synthesis.",
             long: "The sentence that the listener hears counts too.",
@@ -115,6 +137,7 @@ settings! {
         }
         handshake_timeout: Duration = ms(10_000) => {
             short: "Time from the connection, or from its last answer, to a complete handshake.",
+            long: "In all, a connection may last six times as long without a session.",
             range: 1 to 604_800_000 "milliseconds",
         }
         heartbeat: Duration = ms(30_000) => {
@@ -174,7 +197,8 @@ settings! {
         /// `None` is no limit.
         max_messages_per_sec: Option<u32> = Some(5_000) => {
             short: "Most messages of one session in a second.",
-            long: "Ten times as many may come at once. A message beyond the limit is answered with the error \
+            long: "Ten times as many may come at once. A message counts once for each KiB, and a binary message \
+                   counts too. A message beyond the limit is answered with the error \
                    `rate_limited`; after 100 of them in a row the session is closed.",
             range: 1 to 1_000_000 "messages",
             option: number("max-messages-per-second", "N", Group::Client, &[SERVE]),
@@ -219,12 +243,12 @@ settings! {
         }
         max_frozen_sessions: usize = 10_000 => {
             short: "Most suspended sessions of all clients.",
-            long: "Beyond it the server drops the oldest one.",
+            long: "Beyond it the server drops the oldest one of the client that has most.",
             range: 0 to 100_000_000 "sessions",
         }
         max_frozen_bytes: usize = 1 << 30 => {
             short: "Most memory of all suspended sessions.",
-            long: "Beyond it the server drops the oldest session.",
+            long: "Beyond it the server drops the oldest session of the client that has most.",
             range: 0 to 1e15 "bytes",
             option: number("max-suspended-bytes", "N", Group::Total, &[SERVE]),
         }

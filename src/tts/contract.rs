@@ -139,7 +139,11 @@ pub struct Utterance {
     /// Text spoken right before in the same stream, for engines that continue the melody of speech
     /// from one sentence to the next. Empty for the first sentence.
     pub previous_text: String,
-    /// Id of the session, by which a queue treats sessions fairly. Empty outside of a session.
+    /// Client of the session, by which engines and queues treat clients fairly: an address, or the name
+    /// in a credential. Empty if the client is not known; each session is a client of its own then.
+    pub client: Arc<str>,
+    /// Id of the session, by which engines and queues treat the sessions of a client fairly. Empty
+    /// outside of a session.
     pub session: Arc<str>,
     /// Format of the audio. [`Synthesizer::supports`] returned true for it.
     pub format: Format,
@@ -165,6 +169,7 @@ impl Utterance {
             language: String::new(),
             index: 0,
             previous_text: String::new(),
+            client: Arc::from(""),
             session: Arc::from(""),
             format,
             frame_bytes: format.frame_bytes(40),

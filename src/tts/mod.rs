@@ -22,6 +22,7 @@ mod fallback;
 mod flite;
 pub(crate) mod guard;
 mod queue;
+mod rounds;
 mod sink;
 mod speech;
 #[cfg(test)]

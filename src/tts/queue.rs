@@ -1,26 +1,37 @@
 //! Limits the utterances that an engine has in flight, and orders the others.
 //!
-//! The engine gets a slot with the utterance. The slot is free again once both the [`Utterance`] and
-//! its [`Sink`](super::Sink) are dropped, so no engine has to free it. An engine whose listener is slow
-//! does no work, so its slot is freed too.
+//! The engine gets a slot with the utterance. The slot is free again once the engine has ended the
+//! [`Sink`](super::Sink), or has dropped both the [`Utterance`] and the sink, so no engine has to free
+//! it. Slots bound what is alive: programs, and requests to services.
 
-use super::speech::Relay;
+use super::rounds::{self, Rounds};
+use super::speech::{Part, Relay};
 use super::{Backlog, Piece, Speech, SynthesisError, Synthesizer, Utterance, Voice};
 use crate::audio::Format;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep};
 
-/// Time after which an engine that waits for its listener releases its slot.
+/// Time after which a queue looks at an engine that waits for its listener, again and again.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Time without any progress after which an engine is stopped because its listener takes nothing.
+const GIVE_UP: Duration = Duration::from_secs(10);
+
+/// The same, if another client waits for a slot.
+const GIVE_UP_FOR_OTHERS: Duration = Duration::from_secs(2);
+
+/// Most audio that waits in a sink, in bytes, if the engine runs ahead of a slow listener because others
+/// wait for its slot. The channel and the last read are not included.
+const RUN_AHEAD_BYTES: usize = 160 * 1024;
 
 /// Limits of a [`Queue`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,19 +53,23 @@ impl Default for QueueBounds {
     }
 }
 
-/// An engine that limits the utterances another engine has in flight, and serves the sessions in turn.
+/// An engine that limits the utterances another engine has in flight, and serves the clients in turn.
 ///
-/// Further utterances wait. Turns go round the [sessions](Utterance::session) with waiting utterances,
-/// so a session waits for at most one utterance of each other session, however many these have. Within
-/// a session, utterances keep their order.
+/// Further utterances wait. A free slot goes to the [client](Utterance::client) that has the fewest. Among
+/// equals, turns go round the clients, then the [sessions](Utterance::session) of a client. Within a
+/// session, utterances keep their order.
 ///
-/// - A slot is in use until the engine drops the utterance and the sink. That includes utterances whose
-///   listener is gone, because an engine may need time to stop.
-/// - An engine whose listener takes nothing for 250 ms releases its slot, and continues without one. A session that is paused, or listens at the pace of speech, does
-///   not delay other sessions. It costs memory for its buffered bytes only.
+/// - A slot is in use until the engine ends the sink, or drops the utterance and the sink. So there are
+///   never more programs or requests than slots. That includes utterances whose listener is gone,
+///   because an engine may need time to stop.
+/// - While others wait, an engine whose listener is slow does not wait for it: up to 160 KiB more of its
+///   audio is buffered, so that it ends and frees its slot.
+/// - An engine is stopped if its listener takes nothing for 10 s, or for 2 s while another client waits:
+///   its session is paused, or has lost its connection. When the listener takes audio again, the
+///   utterance waits for a slot, and is spoken from its beginning; the bytes that the listener has are
+///   skipped. An engine that is not [deterministic](Synthesizer::is_deterministic) would continue in
+///   another take, so it is stopped only while others wait.
 /// - Prepared audio ([`Speech::ready`]) needs no slot.
-///
-/// If a slot is free, the utterance goes to the engine at once, and its [`Speech`] is the engine's own.
 pub struct Queue {
     state: Arc<State>,
 }
@@ -68,7 +83,7 @@ impl Queue {
 
     /// Number of utterances that wait for a slot.
     pub fn waiting(&self) -> usize {
-        self.state.line().waiting
+        self.state.line().rounds.len()
     }
 
     /// Number of free slots.
@@ -84,7 +99,7 @@ impl fmt::Debug for Queue {
         f.debug_struct("Queue")
             .field("engine", &self.state.engine.name())
             .field("bounds", &self.state.bounds)
-            .field("waiting", &line.waiting)
+            .field("waiting", &line.rounds.len())
             .field("free", &line.free)
             .finish_non_exhaustive()
     }
@@ -117,27 +132,24 @@ impl Synthesizer for Queue {
 
     fn backlog(&self) -> Backlog {
         let line = self.state.line();
-        let is_full = line.free == 0 && line.waiting >= self.state.bounds.waiting;
-        Backlog { waiting: line.waiting, is_full }
+        let waiting = line.rounds.len();
+        Backlog { waiting, is_full: line.free == 0 && waiting >= self.state.bounds.waiting }
     }
 
     fn speak(&self, utterance: Utterance) -> Speech {
-        let mut line = self.state.line();
-        if line.free > 0 && line.waiting == 0 {
-            line.free -= 1;
-            drop(line);
-            return self.state.begin(utterance);
+        let mut turn = Turn {
+            state: Arc::clone(&self.state),
+            utterance: Box::new(utterance),
+            stage: Stage::Over,
+            received_bytes: 0,
+            received_words: 0,
+            skipped_bytes: 0,
+            skipped_words: 0,
+        };
+        match turn.ask() {
+            Ok(()) => Speech::relayed(turn),
+            Err(error) => Speech::failed(error),
         }
-        if line.waiting >= self.state.bounds.waiting {
-            let message = format!(
-                "The speech engine is overloaded: {} sentences are waiting (limit {}). Retry later.",
-                line.waiting, self.state.bounds.waiting
-            );
-            return Speech::failed(SynthesisError::overloaded(message));
-        }
-        let seat = line.join(utterance);
-        drop(line);
-        Speech::relayed(Place { state: Arc::clone(&self.state), seat, speech: None, timeout: None })
     }
 }
 
@@ -147,13 +159,46 @@ pub(crate) struct Slot(Arc<Held>);
 
 struct Held {
     state: Arc<State>,
+    client: Arc<str>,
     is_held: AtomicBool,
 }
 
+/// Decision on an engine whose listener takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Wait,
+    /// The engine continues, and its audio is buffered.
+    RunAhead,
+    /// The engine stops.
+    GiveUp,
+}
+
 impl Slot {
-    /// Releases the slot early.
+    /// Frees the slot: the engine's work is over.
     pub(super) fn release(&self) {
         self.0.release();
+    }
+
+    /// True if the engine may continue with this much audio that waits for its listener.
+    pub(super) fn may_run_ahead(&self, waiting_bytes: usize) -> bool {
+        waiting_bytes < RUN_AHEAD_BYTES && self.0.state.line().rounds.len() > 0
+    }
+
+    /// Decides on an engine whose listener has taken nothing for this time.
+    pub(super) fn on_stall(&self, stalled: Duration, waiting_bytes: usize) -> Verdict {
+        if self.may_run_ahead(waiting_bytes) {
+            return Verdict::RunAhead;
+        }
+        let Held { state, client, .. } = &*self.0;
+        let (is_wanted, is_wanted_by_others) = {
+            let line = state.line();
+            (line.rounds.len() > 0, line.rounds.clients().any(|waiting| waiting != client))
+        };
+        let limit = if is_wanted_by_others { GIVE_UP_FOR_OTHERS } else { GIVE_UP };
+        match stalled >= limit && (is_wanted || state.engine.is_deterministic()) {
+            true => Verdict::GiveUp,
+            false => Verdict::Wait,
+        }
     }
 }
 
@@ -166,7 +211,7 @@ impl fmt::Debug for Slot {
 impl Held {
     fn release(&self) {
         if self.is_held.swap(false, Ordering::Relaxed) {
-            self.state.line().free += 1;
+            self.state.line().free_slot(&self.client);
             self.state.serve();
         }
     }
@@ -184,81 +229,45 @@ struct State {
     line: Mutex<Line>,
 }
 
-/// Waiting utterances, and the order of their turns.
+/// Slots, and the utterances that wait for one.
 #[derive(Default)]
 struct Line {
     /// Number of free slots.
     free: usize,
+    /// Number of slots that each client has, if any.
+    held: HashMap<Arc<str>, usize>,
     /// True while a thread assigns slots. It will find slots that are freed meanwhile.
     is_serving: bool,
-    /// Number of waiting utterances.
-    waiting: usize,
-    /// Last number of a seat or a turn.
-    next: u64,
-    sessions: HashMap<Arc<str>, Waiting>,
-    /// Sessions with waiting utterances, in the order of their turns.
-    turns: BTreeMap<u64, Arc<str>>,
-}
-
-/// Waiting utterances of one session.
-struct Waiting {
-    turn: u64,
-    seats: BTreeMap<u64, Arc<Seat>>,
+    rounds: Rounds<Arc<Seat>>,
 }
 
 impl Line {
-    fn number(&mut self) -> u64 {
-        self.next += 1;
-        self.next
+    /// Takes a slot for a client.
+    fn take_slot(&mut self, client: &Arc<str>) {
+        self.free -= 1;
+        *self.held.entry(Arc::clone(client)).or_default() += 1;
     }
 
-    /// Adds an utterance after the others of its session.
-    fn join(&mut self, utterance: Utterance) -> Arc<Seat> {
-        let number = self.number();
-        let session = Arc::clone(&utterance.session);
-        let stage = Stage::Waiting { utterance: Box::new(utterance), runtime: Handle::current() };
-        let seat = Arc::new(Seat { number, session, stage: Mutex::new((stage, None)) });
-        self.waiting += 1;
-        let waiting = self.sessions.entry(Arc::clone(&seat.session)).or_insert_with(|| {
-            self.turns.insert(number, Arc::clone(&seat.session));
-            Waiting { turn: number, seats: BTreeMap::new() }
-        });
-        waiting.seats.insert(number, Arc::clone(&seat));
-        seat
+    /// Frees a slot of a client.
+    fn free_slot(&mut self, client: &Arc<str>) {
+        self.free += 1;
+        if let Some(held) = self.held.get_mut(client) {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(client);
+            }
+        }
     }
 
-    /// Takes the next utterance from the line, and a slot for it, if one is free.
-    fn next_seat(&mut self) -> Option<Arc<Seat>> {
+    /// Takes the next utterance from the line, and a slot for its client, if one is free.
+    fn next_seat(&mut self) -> Option<(Arc<str>, Arc<Seat>)> {
         if self.free == 0 {
             return None;
         }
-        let (_, session) = self.turns.pop_first()?;
-        let turn = self.number();
-        let waiting = self.sessions.get_mut(&session)?;
-        let (_, seat) = waiting.seats.pop_first()?;
-        if waiting.seats.is_empty() {
-            self.sessions.remove(&session);
-        } else {
-            waiting.turn = turn;
-            self.turns.insert(turn, session);
-        }
-        self.free -= 1;
-        self.waiting -= 1;
-        Some(seat)
-    }
-
-    /// Removes an utterance. Returns true if it was still waiting.
-    fn leave(&mut self, seat: &Seat) -> bool {
-        let Some(waiting) = self.sessions.get_mut(&seat.session) else { return false };
-        if waiting.seats.remove(&seat.number).is_none() {
-            return false;
-        }
-        self.waiting -= 1;
-        if waiting.seats.is_empty() {
-            self.turns.remove(&waiting.turn);
-            self.sessions.remove(&seat.session);
-        }
-        true
+        let held = &self.held;
+        let (place, seat) = self.rounds.pop_least(|client| held.get(client).copied().unwrap_or_default())?;
+        self.take_slot(place.client());
+        Some((Arc::clone(place.client()), seat))
     }
 }
 
@@ -268,10 +277,14 @@ impl State {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Passes an utterance to the engine, with the slot that was taken for it.
-    fn begin(self: &Arc<State>, mut utterance: Utterance) -> Speech {
-        let held = Held { state: Arc::clone(self), is_held: AtomicBool::new(true) };
-        utterance.slot = Some(Slot(Arc::new(held)));
+    /// Returns the slot that was taken for a client.
+    fn slot(self: &Arc<State>, client: Arc<str>) -> Slot {
+        Slot(Arc::new(Held { state: Arc::clone(self), client, is_held: AtomicBool::new(true) }))
+    }
+
+    /// Passes an utterance to the engine, with its slot.
+    fn begin(&self, mut utterance: Utterance, slot: Slot) -> Speech {
+        utterance.slot = Some(slot);
         self.engine.speak(utterance)
     }
 
@@ -284,40 +297,40 @@ impl State {
             return;
         }
         loop {
-            let seat = {
+            let (client, seat) = {
                 let mut line = self.line();
-                let Some(seat) = line.next_seat() else {
+                let Some(next) = line.next_seat() else {
                     line.is_serving = false;
                     return;
                 };
-                seat
+                next
             };
-            self.start(&seat);
+            self.start(&seat, self.slot(client));
         }
     }
 
     /// Starts an utterance that has left the line.
-    fn start(self: &Arc<State>, seat: &Seat) {
-        let Stage::Waiting { utterance, runtime } = std::mem::replace(&mut seat.lock().0, Stage::Starting)
+    fn start(&self, seat: &Seat, slot: Slot) {
+        let Progress::Waiting { utterance, runtime } =
+            std::mem::replace(&mut seat.lock().0, Progress::Starting)
         else {
-            // The listener left just now.
-            self.line().free += 1;
+            // The listener left just now. Dropping the slot frees it.
             return;
         };
         // A slot may be freed on an engine's own thread, outside of the runtime.
         let _inside = runtime.enter();
         // A panic must not reach the thread that freed the slot: the utterance is another one's.
-        let speech = catch_unwind(AssertUnwindSafe(|| self.begin(*utterance)));
+        let speech = catch_unwind(AssertUnwindSafe(|| self.begin(*utterance, slot)));
         let speech = speech.unwrap_or_else(|_| {
             Speech::failed(SynthesisError::failed("The speech engine failed before it started."))
         });
         let (unwanted, waker) = {
-            let mut stage = seat.lock();
-            match stage.0 {
-                Stage::Left => (Some(speech), None),
+            let mut progress = seat.lock();
+            match progress.0 {
+                Progress::Left => (Some(speech), None),
                 _ => {
-                    stage.0 = Stage::Speaking(speech);
-                    (None, stage.1.take())
+                    progress.0 = Progress::Speaking(speech);
+                    (None, progress.1.take())
                 }
             }
         };
@@ -329,14 +342,10 @@ impl State {
     }
 }
 
-/// State of an utterance that had to wait, shared by its speech and the line.
-struct Seat {
-    number: u64,
-    session: Arc<str>,
-    stage: Mutex<(Stage, Option<Waker>)>,
-}
+/// Progress of an utterance that has to wait, shared by its speech and the line.
+struct Seat(Mutex<(Progress, Option<Waker>)>);
 
-enum Stage {
+enum Progress {
     Waiting {
         utterance: Box<Utterance>,
         runtime: Handle,
@@ -349,64 +358,162 @@ enum Stage {
 }
 
 impl Seat {
-    fn lock(&self) -> MutexGuard<'_, (Stage, Option<Waker>)> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, (Progress, Option<Waker>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The listener's end of an utterance that had to wait.
-struct Place {
+/// The listener's end of an utterance.
+struct Turn {
     state: Arc<State>,
-    seat: Arc<Seat>,
-    speech: Option<Speech>,
-    /// Exists once the listener waits.
-    timeout: Option<Pin<Box<Sleep>>>,
+    /// Kept to speak it again.
+    utterance: Box<Utterance>,
+    stage: Stage,
+    /// Audio bytes and words that the listener has received.
+    received_bytes: u64,
+    received_words: usize,
+    /// Audio bytes and words still to be skipped: the listener has them.
+    skipped_bytes: u64,
+    skipped_words: usize,
 }
 
-impl Relay for Place {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, SynthesisError>>> {
-        if let Some(speech) = &mut self.speech {
-            return speech.poll_next(cx);
+enum Stage {
+    Waiting {
+        seat: Arc<Seat>,
+        place: rounds::Place,
+        /// Exists once the listener waits.
+        timeout: Option<Pin<Box<Sleep>>>,
+    },
+    Speaking(Speech),
+    Over,
+}
+
+impl Turn {
+    /// Asks the engine, or waits in line.
+    fn ask(&mut self) -> Result<(), SynthesisError> {
+        let state = &self.state;
+        let client = rounds::client(&self.utterance);
+        let mut line = state.line();
+        let waiting = line.rounds.len();
+        if line.free > 0 && waiting == 0 {
+            line.take_slot(client);
+            drop(line);
+            let slot = state.slot(Arc::clone(client));
+            self.stage = Stage::Speaking(state.begin((*self.utterance).clone(), slot));
+            return Ok(());
         }
-        let mut stage = self.seat.lock();
-        if let Stage::Speaking(_) = stage.0
-            && let Stage::Speaking(speech) = std::mem::replace(&mut stage.0, Stage::Left)
-        {
-            drop(stage);
-            self.timeout = None;
-            return self.speech.insert(speech).poll_next(cx);
-        }
-        stage.1 = Some(cx.waker().clone());
-        drop(stage);
-        let limit = self.state.bounds.timeout;
-        let timeout = self.timeout.get_or_insert_with(|| Box::pin(sleep(limit)));
-        // If it has left the line, its speech is about to arrive.
-        if timeout.as_mut().poll(cx).is_ready() && self.state.line().leave(&self.seat) {
+        if waiting >= state.bounds.waiting {
             let message = format!(
-                "The speech engine is overloaded: no free slot within {} ms. Retry later.",
-                limit.as_millis()
+                "The speech engine is overloaded: {waiting} sentences are waiting (limit {}). Retry later.",
+                state.bounds.waiting
             );
-            self.speech = Some(Speech::failed(SynthesisError::overloaded(message)));
-            return self.poll_next(cx);
+            return Err(SynthesisError::overloaded(message));
         }
-        Poll::Pending
+        let progress = Progress::Waiting { utterance: self.utterance.clone(), runtime: Handle::current() };
+        let seat = Arc::new(Seat(Mutex::new((progress, None))));
+        let place = line.rounds.push(&self.utterance, false, Arc::clone(&seat));
+        self.stage = Stage::Waiting { seat, place, timeout: None };
+        Ok(())
+    }
+
+    /// Takes a piece from the engine. `None` if the listener has it.
+    fn pass(&mut self, piece: Piece) -> Option<Piece> {
+        match piece {
+            Piece::Audio(mut chunk) => {
+                let known = self.skipped_bytes.min(chunk.len() as u64);
+                self.skipped_bytes -= known;
+                let chunk = chunk.split_off(known as usize);
+                self.received_bytes += chunk.len() as u64;
+                (!chunk.is_empty()).then_some(Piece::Audio(chunk))
+            }
+            Piece::Words(mut words) => {
+                let known = self.skipped_words.min(words.len());
+                self.skipped_words -= known;
+                let words = words.split_off(known);
+                self.received_words += words.len();
+                (!words.is_empty()).then_some(Piece::Words(words))
+            }
+            Piece::Warning(_) => Some(piece),
+        }
+    }
+}
+
+impl Relay for Turn {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, SynthesisError>>> {
+        loop {
+            match &mut self.stage {
+                Stage::Over => return Poll::Ready(None),
+                Stage::Speaking(speech) => match ready!(speech.poll_part(cx)) {
+                    Part::Piece(piece) => {
+                        if let Some(piece) = self.pass(piece) {
+                            return Poll::Ready(Some(Ok(piece)));
+                        }
+                    }
+                    Part::GivenUp => {
+                        (self.skipped_bytes, self.skipped_words) = (self.received_bytes, self.received_words);
+                        if let Err(error) = self.ask() {
+                            self.stage = Stage::Over;
+                            return Poll::Ready(Some(Err(error)));
+                        }
+                    }
+                    Part::Failed(error) => {
+                        self.stage = Stage::Over;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    Part::Finished => {
+                        self.stage = Stage::Over;
+                        return Poll::Ready(None);
+                    }
+                },
+                Stage::Waiting { seat, place, timeout } => {
+                    let mut progress = seat.lock();
+                    if let Progress::Speaking(_) = progress.0
+                        && let Progress::Speaking(speech) = std::mem::replace(&mut progress.0, Progress::Left)
+                    {
+                        drop(progress);
+                        self.stage = Stage::Speaking(speech);
+                        continue;
+                    }
+                    progress.1 = Some(cx.waker().clone());
+                    drop(progress);
+                    let limit = self.state.bounds.timeout;
+                    let timeout = timeout.get_or_insert_with(|| Box::pin(sleep(limit)));
+                    ready!(timeout.as_mut().poll(cx));
+                    if self.state.line().rounds.remove(place).is_none() {
+                        // It has left the line: its speech is about to arrive.
+                        return Poll::Pending;
+                    }
+                    let message = format!(
+                        "The speech engine is overloaded: no free slot within {} ms. Retry later.",
+                        limit.as_millis()
+                    );
+                    self.stage = Stage::Over;
+                    return Poll::Ready(Some(Err(SynthesisError::overloaded(message))));
+                }
+            }
+        }
     }
 
     fn buffered_bytes(&self) -> u64 {
-        match (&self.speech, &self.seat.lock().0) {
-            (Some(speech), _) | (None, Stage::Speaking(speech)) => speech.buffered_bytes(),
-            _ => 0,
-        }
+        let buffered = match &self.stage {
+            Stage::Speaking(speech) => speech.buffered_bytes(),
+            Stage::Waiting { seat, .. } => match &seat.lock().0 {
+                Progress::Speaking(speech) => speech.buffered_bytes(),
+                _ => 0,
+            },
+            Stage::Over => 0,
+        };
+        buffered.saturating_sub(self.skipped_bytes)
     }
 }
 
-impl Drop for Place {
+impl Drop for Turn {
     fn drop(&mut self) {
-        if self.speech.is_none() {
-            self.state.line().leave(&self.seat);
-            let stage = std::mem::replace(&mut self.seat.lock().0, Stage::Left);
-            // Outside of the lock: dropping a speech frees its slot.
-            drop(stage);
+        if let Stage::Waiting { seat, place, .. } = &self.stage {
+            let waiting = self.state.line().rounds.remove(place);
+            let progress = std::mem::replace(&mut seat.lock().0, Progress::Left);
+            // Outside of the locks: dropping a speech frees its slot.
+            drop((waiting, progress));
         }
     }
 }
@@ -417,7 +524,7 @@ mod tests {
     use super::super::{Sink, SynthesisErrorKind};
     use super::*;
     use crate::audio::Encoding;
-    use crate::gauge::Gauge;
+    use crate::gauge::{Counted, Gauge};
     use std::future::poll_fn;
     use tokio::sync::mpsc;
     use tokio::time::Instant;
@@ -550,7 +657,7 @@ mod tests {
         drop(texts(&mut asked));
         assert_eq!((queue.free(), queue.waiting()), (1, 0));
         let line = queue.state.line();
-        assert!(line.sessions.is_empty() && line.turns.is_empty());
+        assert!(line.rounds.len() == 0 && line.held.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -604,33 +711,143 @@ mod tests {
         drop(second);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_engine_whose_listener_stalls_releases_its_slot() {
-        let (queue, mut asked) = queue(1, 100);
-        let mut paused = queue.speak(of("a", "long"));
-        let other = queue.speak(of("b", "short"));
-        let (_, mut sink) = asked.recv().await.expect("the long one");
-        let began = Instant::now();
-        let writing = tokio::spawn(async move {
-            sink.write(&[1; 80_000]).await.expect("not cancelled");
+    /// Utterance of this client.
+    fn from(client: &str, session: &str, text: &str) -> Utterance {
+        Utterance { client: Arc::from(client), ..of(session, text) }
+    }
+
+    /// Writes this many bytes as a program would: a little, then a wait for the listener. Returns true if
+    /// it came to its end, false if it was stopped.
+    fn writing(sink: Sink, bytes: usize) -> tokio::task::JoinHandle<bool> {
+        writing_while(sink, bytes, Gauge::default().enter())
+    }
+
+    /// The same, for a program that is counted while it is alive.
+    fn writing_while(mut sink: Sink, bytes: usize, alive: Counted) -> tokio::task::JoinHandle<bool> {
+        tokio::spawn(async move {
+            for first in (0..bytes / 2).step_by(1_000) {
+                let samples: Vec<i16> = (first..first + 1_000).map(|n| (n % 30_000) as i16).collect();
+                if sink.write(&samples).await.is_err() {
+                    drop(alive);
+                    return false;
+                }
+            }
+            drop(alive);
             sink.finish().await;
-        });
+            true
+        })
+    }
+
+    /// Takes the rest of a speech.
+    async fn rest(speech: Speech) -> Vec<u8> {
+        let (chunks, error) = all(speech).await;
+        assert_eq!(error, None);
+        chunks.concat()
+    }
+
+    fn expected(bytes: usize) -> Vec<u8> {
+        (0..bytes / 2).flat_map(|n| ((n % 30_000) as i16).to_le_bytes()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_whose_listener_stalls_runs_ahead_while_others_wait_and_keeps_its_slot() {
+        let (queue, mut asked) = queue(1, 100);
+        let paused = queue.speak(of("a", "long"));
+        let (_, sink) = asked.recv().await.expect("the long one");
+        let writing = writing(sink, 160_000);
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        assert_eq!(queue.free(), 0, "the engine is alive");
+        assert!(paused.buffered_bytes() < 24 * 1024, "{} bytes", paused.buffered_bytes());
+        let began = Instant::now();
+        let other = queue.speak(of("b", "short"));
         let (utterance, sink) = soon(asked.recv()).await.expect("the short one");
-        assert_eq!(began.elapsed(), STALL_TIMEOUT);
-        assert_eq!(utterance.text, "short");
-        // It continues without a slot when its listener does, and frees none at its end.
-        let mut received = 0;
-        while let Some(piece) = soon(paused.next()).await {
-            let Piece::Audio(chunk) = piece.expect("no error") else { panic!("audio only") };
-            received += chunk.len();
-        }
-        assert_eq!(received, 160_000);
-        writing.await.expect("no panic");
-        assert_eq!(queue.free(), 0);
+        assert!(began.elapsed() <= STALL_TIMEOUT, "the long one came to its end");
+        assert_eq!(paused.buffered_bytes(), 160_000);
         drop(utterance);
         tokio::spawn(sink.finish());
         assert_eq!(all(other).await, (vec![], None));
+        assert_eq!(rest(paused).await, expected(160_000));
+        assert!(soon(writing).await.expect("no panic"));
         assert_eq!(queue.free(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_is_stopped_for_another_client_and_continues_with_the_next_byte() {
+        let (queue, mut asked) = queue(1, 100);
+        const BYTES: usize = 1_000_000;
+        let mut paused = queue.speak(from("a", "a", "long"));
+        let (_, sink) = asked.recv().await.expect("the long one");
+        let first = writing(sink, BYTES);
+        let mut received = Vec::new();
+        for _ in 0..5 {
+            received.extend_from_slice(&super::super::testing::chunk(
+                soon(paused.next()).await.expect("more").expect("audio"),
+            ));
+        }
+        let began = Instant::now();
+        let other = queue.speak(from("b", "b", "short"));
+        let (_, sink) = soon(asked.recv()).await.expect("the short one");
+        let waited = began.elapsed();
+        assert!(waited >= GIVE_UP_FOR_OTHERS && waited <= GIVE_UP_FOR_OTHERS * 2, "{waited:?}");
+        assert!(!soon(first).await.expect("no panic"), "stopped");
+        assert!(paused.buffered_bytes() < 24 * 1024 + RUN_AHEAD_BYTES as u64);
+        // Its listener goes on while the slot is in use.
+        let reading = tokio::spawn(async move {
+            received.extend(rest(paused).await);
+            received
+        });
+        tokio::task::yield_now().await;
+        assert!(asked.is_empty());
+        tokio::spawn(sink.finish());
+        assert_eq!(all(other).await, (vec![], None));
+        let (utterance, sink) = soon(asked.recv()).await.expect("the long one again");
+        assert_eq!(utterance.text, "long");
+        drop(utterance);
+        let second = writing(sink, BYTES);
+        assert_eq!(soon(reading).await.expect("no panic"), expected(BYTES));
+        assert!(soon(second).await.expect("no panic"));
+        assert_eq!(queue.free(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_engines_are_alive_than_slots_however_many_sessions_are_paused() {
+        let (queue, mut asked) = queue(2, 1_000);
+        let alive = Gauge::default();
+        let paused: Vec<Speech> = (0..60).map(|n| queue.speak(from("a", &n.to_string(), "long"))).collect();
+        let counting = alive.clone();
+        let engine = tokio::spawn(async move {
+            let mut most = 0;
+            while let Some((_, sink)) = asked.recv().await {
+                writing_while(sink, 1_000_000, counting.enter());
+                most = counting.count().max(most);
+            }
+            most
+        });
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        assert!(alive.count() <= 2);
+        // Another client gets a slot soon.
+        let began = Instant::now();
+        let mut other = queue.speak(from("b", "b", "long"));
+        assert!(soon(other.next()).await.is_some_and(|piece| piece.is_ok()));
+        assert!(began.elapsed() <= GIVE_UP_FOR_OTHERS * 2, "{:?}", began.elapsed());
+        drop((paused, other, queue));
+        assert_eq!(soon(engine).await.expect("no panic"), 2);
+    }
+
+    #[tokio::test]
+    async fn a_free_slot_goes_to_the_client_that_has_the_fewest() {
+        let (queue, mut asked) = queue(3, 100);
+        let mut speeches: Vec<Speech> =
+            (0..9).map(|n| queue.speak(from("many", &n.to_string(), "many"))).collect();
+        speeches.extend((0..2).map(|n| queue.speak(from("few", &format!("f{n}"), "few"))));
+        let mut working = texts(&mut asked);
+        for expected in ["few", "many", "few"] {
+            drop(working.remove(0));
+            let (text, sink) = texts(&mut asked).remove(0);
+            assert_eq!(text, expected);
+            working.push((text, sink));
+        }
+        drop(speeches);
     }
 
     #[tokio::test(start_paused = true)]

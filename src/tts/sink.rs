@@ -1,8 +1,8 @@
 //! The engine's end of an utterance: converts samples to the utterance's format, and passes them on
 //! in chunks of whole frames.
 
-use super::queue::{STALL_TIMEOUT, Slot};
-use super::speech::Part;
+use super::queue::{STALL_TIMEOUT, Slot, Verdict};
+use super::speech::{Part, Shared};
 use super::{Piece, SynthesisError, Utterance, Warning, Word};
 use crate::audio::Encoding;
 use crate::audio::resample::Resampler;
@@ -11,16 +11,17 @@ use hyper::body::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::timeout;
 
-/// Most audio in one chunk, in bytes, unless a frame is larger.
+/// Most audio in one chunk, in bytes, unless a frame is larger. The channel holds four chunks.
 ///
 /// The first chunk holds one frame, so that playback starts early. Each further chunk holds twice as
 /// much, up to this limit, so that a long sentence causes few wake-ups.
-const MAX_CHUNK_BYTES: usize = 16 * 1024;
+pub(super) const MAX_CHUNK_BYTES: usize = 4 * 1024;
 
 /// Error of a [`Sink`] whose listener is gone. The engine should stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +56,24 @@ pub struct Sink {
     buffer: Vec<u8>,
     /// Pieces that the channel had no room for: words and warnings before audio.
     waiting: VecDeque<Piece>,
-    /// Bytes that were encoded, for [`Speech::buffered_bytes`](super::Speech::buffered_bytes).
-    encoded_bytes: Arc<AtomicU64>,
+    shared: Arc<Shared>,
     _running: Counted,
     slot: Option<Slot>,
+    /// True while the engine runs ahead of a listener that is slow, because other utterances wait for
+    /// its slot.
+    runs_ahead: bool,
+    /// True if the engine has to stop because its listener took nothing for too long.
+    is_given_up: bool,
+}
+
+/// Notices when the listener leaves, while a [`Sink`] is elsewhere.
+pub(super) struct Listener(mpsc::Sender<Part>);
+
+impl Listener {
+    /// Waits until the listener is gone.
+    pub(super) async fn left(&self) {
+        self.0.closed().await;
+    }
 }
 
 /// Creates a resampler, or `None` if the rates are the same.
@@ -74,28 +89,9 @@ fn resampler(from_hz: u32, to_hz: u32) -> Result<Option<Resampler>, SynthesisErr
     }
 }
 
-/// Waits until the channel has room. An engine that waits for [`STALL_TIMEOUT`] does no work,
-/// so it releases its slot.
-async fn room<'a>(
-    sender: &'a mpsc::Sender<Part>,
-    slot: Option<&Slot>,
-) -> Result<mpsc::Permit<'a, Part>, Cancelled> {
-    if let Some(slot) = slot {
-        match timeout(STALL_TIMEOUT, sender.reserve()).await {
-            Ok(permit) => return permit.map_err(|_| Cancelled),
-            Err(_) => slot.release(),
-        }
-    }
-    sender.reserve().await.map_err(|_| Cancelled)
-}
-
 impl Sink {
     /// Creates a sink for samples at the utterance's rate.
-    pub(super) fn new(
-        utterance: &Utterance,
-        sender: mpsc::Sender<Part>,
-        encoded_bytes: Arc<AtomicU64>,
-    ) -> Sink {
+    pub(super) fn new(utterance: &Utterance, sender: mpsc::Sender<Part>, shared: Arc<Shared>) -> Sink {
         let frame_bytes = utterance.frame_bytes.max(1);
         Sink {
             sender,
@@ -107,9 +103,11 @@ impl Sink {
             chunk_bytes: frame_bytes,
             buffer: Vec::new(),
             waiting: VecDeque::new(),
-            encoded_bytes,
+            shared,
             _running: utterance.running.enter(),
             slot: utterance.slot.clone(),
+            runs_ahead: false,
+            is_given_up: false,
         }
     }
 
@@ -133,7 +131,7 @@ impl Sink {
     /// # Errors
     /// [`Cancelled`] if the listener is gone.
     pub fn push(&mut self, samples: &[i16]) -> Result<(), Cancelled> {
-        if self.sender.is_closed() {
+        if self.is_cancelled() {
             return Err(Cancelled);
         }
         let before = self.buffer.len();
@@ -152,7 +150,26 @@ impl Sink {
 
     /// Counts the bytes that were encoded since the buffer had this length.
     fn count(&self, before: usize) {
-        self.encoded_bytes.fetch_add((self.buffer.len() - before) as u64, Ordering::Relaxed);
+        self.shared.encoded_bytes.fetch_add((self.buffer.len() - before) as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes of audio that were encoded so far.
+    pub(super) fn encoded_bytes(&self) -> u64 {
+        self.shared.encoded_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns a value that notices when the listener leaves.
+    pub(super) fn listener(&self) -> Listener {
+        Listener(self.sender.clone())
+    }
+
+    /// Bytes of audio that wait for room in the channel.
+    fn waiting_bytes(&self) -> usize {
+        let bytes = self.waiting.iter().map(|piece| match piece {
+            Piece::Audio(chunk) => chunk.len(),
+            Piece::Words(_) | Piece::Warning(_) => 0,
+        });
+        bytes.sum()
     }
 
     /// Cuts the buffer into chunks.
@@ -221,32 +238,74 @@ impl Sink {
 
     /// Waits until everything that was pushed is in the channel or with the listener.
     ///
+    /// An engine behind a [`Queue`](super::Queue) may have to run ahead, or to stop, if its listener
+    /// takes nothing for some time. [`Queue`](super::Queue) says when.
+    ///
     /// # Errors
-    /// [`Cancelled`] if the listener is gone.
+    /// [`Cancelled`] if the listener is gone, or the engine has to stop.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn drain(&mut self) -> Result<(), Cancelled> {
+        if self.is_given_up {
+            return Err(Cancelled);
+        }
+        let mut stalled = Duration::ZERO;
+        self.runs_ahead &= !self.waiting.is_empty();
         while !self.waiting.is_empty() {
-            let permit = room(&self.sender, self.slot.as_ref()).await?;
-            if let Some(piece) = self.waiting.pop_front() {
-                permit.send(Part::Piece(piece));
+            let Some(slot) = &self.slot else {
+                let permit = self.sender.reserve().await.map_err(|_| Cancelled)?;
+                if let Some(piece) = self.waiting.pop_front() {
+                    permit.send(Part::Piece(piece));
+                }
+                continue;
+            };
+            if self.runs_ahead && slot.may_run_ahead(self.waiting_bytes()) {
+                return self.offer();
+            }
+            if let Ok(permit) = timeout(STALL_TIMEOUT, self.sender.reserve()).await {
+                stalled = Duration::ZERO;
+                let permit = permit.map_err(|_| Cancelled)?;
+                if let Some(piece) = self.waiting.pop_front() {
+                    permit.send(Part::Piece(piece));
+                }
+                continue;
+            }
+            stalled += STALL_TIMEOUT;
+            match slot.on_stall(stalled, self.waiting_bytes()) {
+                Verdict::Wait => {}
+                Verdict::RunAhead => self.runs_ahead = true,
+                Verdict::GiveUp => {
+                    self.give_up();
+                    return Err(Cancelled);
+                }
             }
         }
         Ok(())
     }
 
-    /// True if the listener is gone.
-    pub fn is_cancelled(&self) -> bool {
-        self.sender.is_closed()
+    /// Discards what the channel has no room for. The engine stops, and the utterance is spoken again
+    /// from its beginning when its listener has taken what is in the channel.
+    fn give_up(&mut self) {
+        self.is_given_up = true;
+        self.waiting = VecDeque::new();
+        self.buffer = Vec::new();
+        self.shared.is_given_up.store(true, Ordering::Release);
     }
 
-    /// Waits until the listener is gone.
+    /// True if the listener is gone, or the engine has to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.is_given_up || self.sender.is_closed()
+    }
+
+    /// Waits until the listener is gone, or the engine has to stop.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     pub async fn cancelled(&self) {
-        self.sender.closed().await;
+        if !self.is_given_up {
+            self.sender.closed().await;
+        }
     }
 
     /// Ends the utterance successfully. Waits until the rest of it is in the channel.
@@ -261,6 +320,13 @@ impl Sink {
     }
 
     async fn end(&mut self, part: Part) {
+        if self.is_given_up {
+            return;
+        }
+        // The engine's work is over: the rest is a wait for the listener.
+        if let Some(slot) = self.slot.take() {
+            slot.release();
+        }
         if let Some(mut resampler) = self.resampler.take() {
             self.resampled.clear();
             resampler.finish(&mut self.resampled);
@@ -275,7 +341,7 @@ impl Sink {
         }
         // An error means that the listener left at the very end.
         if self.drain().await.is_ok()
-            && let Ok(permit) = room(&self.sender, self.slot.as_ref()).await
+            && let Ok(permit) = self.sender.reserve().await
         {
             permit.send(part);
         }

@@ -1,16 +1,18 @@
 //! The listener's end of an utterance: its audio, in order, as the engine synthesises it.
 
+use super::sink::MAX_CHUNK_BYTES;
 use super::{Sink, SynthesisError, Utterance, Word};
 use crate::gauge::Counted;
 use hyper::body::Bytes;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 
-/// Pieces that the channel between an engine and its listener holds before the engine has to wait.
+/// Pieces that the channel between an engine and its listener holds before the engine has to wait. Where
+/// frames are larger than a chunk, the channel holds fewer.
 const CHANNEL_PIECES: usize = 4;
 
 /// One piece of a [`Speech`].
@@ -41,7 +43,18 @@ pub struct Warning {
 pub(super) enum Part {
     Piece(Piece),
     Failed(SynthesisError),
+    /// The engine was stopped because its listener took nothing for too long.
+    GivenUp,
     Finished,
+}
+
+/// Figures that both ends of a channel share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Bytes of audio that the sink has encoded.
+    pub(super) encoded_bytes: AtomicU64,
+    /// True if the engine was stopped because its listener took nothing for too long.
+    pub(super) is_given_up: AtomicBool,
 }
 
 /// The listener's end of an utterance: its audio, in order, as the engine synthesises it.
@@ -52,8 +65,7 @@ pub struct Speech(Source);
 enum Source {
     Channel {
         receiver: mpsc::Receiver<Part>,
-        /// Bytes of audio that the sink has encoded.
-        encoded_bytes: Arc<AtomicU64>,
+        shared: Arc<Shared>,
         /// Bytes of audio that the listener has received.
         received_bytes: u64,
     },
@@ -83,11 +95,12 @@ impl Speech {
     /// the speech fails and the sink is cancelled. An engine excludes such formats in
     /// [`Synthesizer::supports`](super::Synthesizer::supports).
     pub fn channel(utterance: &Utterance, sample_rate_hz: u32) -> (Sink, Speech) {
-        let (sender, receiver) = mpsc::channel(CHANNEL_PIECES);
-        let encoded_bytes = Arc::new(AtomicU64::new(0));
-        let mut sink = Sink::new(utterance, sender, Arc::clone(&encoded_bytes));
+        let frames = CHANNEL_PIECES * MAX_CHUNK_BYTES / utterance.frame_bytes.max(1);
+        let (sender, receiver) = mpsc::channel(frames.clamp(1, CHANNEL_PIECES));
+        let shared = Arc::new(Shared::default());
+        let mut sink = Sink::new(utterance, sender, Arc::clone(&shared));
         match sink.set_sample_rate(sample_rate_hz) {
-            Ok(()) => (sink, Speech(Source::Channel { receiver, encoded_bytes, received_bytes: 0 })),
+            Ok(()) => (sink, Speech(Source::Channel { receiver, shared, received_bytes: 0 })),
             // Dropping the receiver cancels the sink.
             Err(error) => (sink, Speech::failed(error)),
         }
@@ -120,8 +133,8 @@ impl Speech {
     pub fn buffered_bytes(&self) -> u64 {
         match &self.0 {
             // The sink counts bytes before it sends them, so the difference is never too small.
-            Source::Channel { encoded_bytes, received_bytes, .. } => {
-                encoded_bytes.load(Ordering::Relaxed).saturating_sub(*received_bytes)
+            Source::Channel { shared, received_bytes, .. } => {
+                shared.encoded_bytes.load(Ordering::Relaxed).saturating_sub(*received_bytes)
             }
             Source::Relayed(relay) => relay.buffered_bytes(),
             Source::Ready { .. } | Source::Failed(_) | Source::Over => 0,
@@ -139,44 +152,48 @@ impl Speech {
 
     /// Polls for the next piece, as [`next`](Speech::next).
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, SynthesisError>>> {
+        self.poll_part(cx).map(|part| match part {
+            Part::Piece(piece) => Some(Ok(piece)),
+            Part::Failed(error) => Some(Err(error)),
+            Part::GivenUp => Some(Err(SynthesisError::failed(
+                "The speech engine stopped because its listener took no audio for too long.",
+            ))),
+            Part::Finished => None,
+        })
+    }
+
+    /// As [`poll_next`](Speech::poll_next), for a listener that asks again if the engine was stopped.
+    pub(super) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Part> {
         let part = match &mut self.0 {
-            Source::Over => return Poll::Ready(None),
+            Source::Over => Part::Finished,
             Source::Failed(error) => Part::Failed(error.clone()),
             Source::Ready { chunks, .. } => match chunks.next() {
                 Some(chunk) => Part::Piece(Piece::Audio(chunk)),
                 None => Part::Finished,
             },
-            Source::Relayed(relay) => match relay.poll_next(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(piece))) => Part::Piece(piece),
-                Poll::Ready(Some(Err(error))) => Part::Failed(error),
-                Poll::Ready(None) => Part::Finished,
+            Source::Relayed(relay) => match ready!(relay.poll_next(cx)) {
+                Some(Ok(piece)) => Part::Piece(piece),
+                Some(Err(error)) => Part::Failed(error),
+                None => Part::Finished,
             },
-            Source::Channel { receiver, received_bytes, .. } => match receiver.poll_recv(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(part)) => {
+            Source::Channel { receiver, shared, received_bytes } => match ready!(receiver.poll_recv(cx)) {
+                Some(part) => {
                     if let Part::Piece(Piece::Audio(chunk)) = &part {
                         *received_bytes += chunk.len() as u64;
                     }
                     part
                 }
+                None if shared.is_given_up.load(Ordering::Acquire) => Part::GivenUp,
                 // The sink was dropped before its end: the engine panicked or stopped early.
-                Poll::Ready(None) => Part::Failed(SynthesisError::failed(
+                None => Part::Failed(SynthesisError::failed(
                     "The speech engine stopped before the sentence was finished.",
                 )),
             },
         };
-        Poll::Ready(match part {
-            Part::Piece(piece) => Some(Ok(piece)),
-            Part::Failed(error) => {
-                self.0 = Source::Over;
-                Some(Err(error))
-            }
-            Part::Finished => {
-                self.0 = Source::Over;
-                None
-            }
-        })
+        if !matches!(part, Part::Piece(_)) {
+            self.0 = Source::Over;
+        }
+        Poll::Ready(part)
     }
 }
 

@@ -21,6 +21,10 @@ use std::borrow::Cow;
 /// rate of most neural voices. Audio at other rates is converted to it.
 const DEFAULT_RATE_HZ: u32 = 24_000;
 
+/// Most bytes of a reply that are converted at once. At another rate and encoding they can be twelve times
+/// as much audio.
+const PART_BYTES: usize = 4 * 1024;
+
 /// Header in which some services give the sample rate of raw samples.
 const RATE_HEADER: &str = "x-sample-rate";
 
@@ -382,11 +386,18 @@ async fn transfer(
                 return Err(Stop::failed(&failure, utterance));
             }
         };
-        if let Err(error) = guard.push(&chunk, sink) {
+        let mut pushed = Ok(());
+        for part in chunk.chunks(PART_BYTES) {
+            pushed = guard.push(part, sink);
+            if pushed.is_err() {
+                break;
+            }
+            sink.drain().await?;
+        }
+        if let Err(error) = pushed {
             let _ = guard.finish(sink);
             break Err(error);
         }
-        sink.drain().await?;
     };
     ended.map_err(|error| {
         let error = SynthesisError { message: upstream.quote(&error.message), ..error };

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout_at};
@@ -308,6 +309,33 @@ async fn descriptors_exhausted_cause_no_spinning_and_no_stop() {
     server.signal("TERM").await;
     assert_eq!(closed(&mut first).await, 1001);
     assert_eq!(server.exited().await.code(), Some(0));
+}
+
+/// The soft limit of descriptors is for other programs. A limit that is too small for the connections is said.
+#[tokio::test]
+async fn descriptors_are_as_many_as_the_hard_limit_allows() {
+    for (hard, most, warns) in [(300, 200, false), (300, 1_000, true)] {
+        let mut limited = Command::new("sh");
+        let serve = format!(r#"ulimit -Sn 100; ulimit -Hn {hard}; exec "$0" "$@" --max-connections={most}"#);
+        limited.args(["-c", &serve, env!("CARGO_BIN_EXE_aloud")]).args(TONE).env_clear();
+        let mut server = Serving::start(limited.stderr(Stdio::piped())).await;
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+        let found: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(found[..2], [hard.to_string(), hard.to_string()], "{line}");
+        // More than the soft limit was.
+        let mut clients = Vec::new();
+        for _ in 0..150 {
+            clients.push(session(server.addr).await);
+        }
+        speaks(&mut clients[149]).await;
+        server.signal("TERM").await;
+        drop(clients);
+        let mut words = String::new();
+        within(server.child.stderr.take().unwrap().read_to_string(&mut words)).await.unwrap();
+        assert_eq!(words.contains("needs 1064; raise the hard limit"), warns, "{words}");
+        assert_eq!(words.contains("file descriptors"), warns, "{words}");
+    }
 }
 
 #[tokio::test]

@@ -4,12 +4,13 @@
 //! The programs are scripts for `sh`. Each script and all its children hold a FIFO open. The other
 //! side of the FIFO reads its end when the last of them exits.
 
-use crate::support::{self, log, start_with, v1, within};
+use crate::support::{self, Frame, log, start_with, v1, within};
 use aloud::Config;
 use aloud::audio::{Encoding, Format, wav_header};
 use aloud::tts::command::Settings;
 use aloud::tts::{
-    Command, Piece, SampleEncoding, Speech, SynthesisError, SynthesisErrorKind, Synthesizer, Utterance,
+    Command, Piece, Queue, QueueBounds, SampleEncoding, Speech, SynthesisError, SynthesisErrorKind,
+    Synthesizer, Utterance,
 };
 use rustix::process::{Pid, test_kill_process};
 use std::fs::File;
@@ -297,6 +298,68 @@ async fn command_held_by_a_pause_does_not_time_out() {
     let mut said = String::new();
     alive.read_to_string(&mut said).unwrap();
     assert!(said.ends_with("done\n"));
+}
+
+/// Counts the processes of this stage that are alive, in a thread of its own. Sending ends it, and
+/// returns the largest number.
+fn most_alive(stage: &Stage) -> (std::sync::mpsc::Sender<()>, std::thread::JoinHandle<usize>) {
+    let mark = format!("{}/", stage.0.display());
+    let (end, ended) = std::sync::mpsc::channel();
+    let count = move || {
+        let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            // A process that has ended has no command line.
+            std::fs::read_to_string(entry.ok()?.path().join("cmdline")).ok()
+        });
+        processes.filter(|line| line.contains(&mark)).count()
+    };
+    let counting = std::thread::spawn(move || {
+        let mut most = 0;
+        while ended.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            most = count().max(most);
+        }
+        most
+    });
+    (end, counting)
+}
+
+#[tokio::test]
+async fn command_programs_of_paused_sessions_are_never_more_than_the_concurrency() {
+    const BYTES: usize = 200_000;
+    let stage = Stage::new();
+    let _reader = File::options().read(true).write(true).open(stage.0.join("alive")).unwrap();
+    std::fs::write(stage.0.join("longer.raw"), s16(&voice()).repeat(125)).unwrap();
+    // One process for each sentence, which has a path of the stage in its command line to its end.
+    let engine = stage.engine(&format!("exec cat {}/longer.raw", stage.0.display()));
+    let bounds = QueueBounds { concurrency: 2, ..QueueBounds::default() };
+    let server = start_with(Config::default(), Arc::new(Queue::new(Arc::new(engine), bounds))).await;
+    let (end, counting) = most_alive(&stage);
+    let mut paused = Vec::new();
+    for _ in 0..10 {
+        let (mut client, _) = v1(server.addr).await;
+        client.say(r#"{"type":"start_session","prompt":"Good evening.","delivery":{"mode":"paced"}}"#).await;
+        let frame = loop {
+            match client.read_frame().await {
+                Frame::Binary(frame) => break frame,
+                frame => assert_ne!(frame.kind(), "error"),
+            }
+        };
+        client.say(r#"{"type":"pause"}"#).await;
+        paused.push((client, frame.len()));
+    }
+    drop(end);
+    assert_eq!(counting.join().unwrap(), 2);
+    // Each goes on with the next byte, for as long as it is paid attention to.
+    for (mut client, mut bytes) in paused {
+        client.say(r#"{"type":"resume"}"#).await;
+        client.say(r#"{"type":"ack","playedMs":60000}"#).await;
+        while bytes < BYTES {
+            if let Frame::Binary(frame) = client.read_frame().await {
+                bytes += frame.len();
+                client.say(r#"{"type":"ack","playedMs":60000}"#).await;
+            }
+        }
+        assert_eq!(bytes, BYTES);
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use crate::support::{
     self, FORMAT, Frame, PATIENCE, Raw, Running, audio, close, frame, open, opening, raw, session, start,
     start_with, text, within,
 };
+use aloud::settings::Admission;
 use aloud::tts::{Flite, Tone};
 use aloud::{Config, PATH, Service};
 use h2::client::{Builder, SendRequest};
@@ -582,6 +583,78 @@ async fn connection_has_the_deadline_of_a_handshake() {
     goodbye(client).await;
     assert_eq!(link.answer(request(Method::GET, "/no")).await.0, 404);
     within(&mut link.task).await.unwrap().unwrap();
+}
+
+/// Without a session, a connection has as many requests and as much time as over HTTP/1.1.
+#[tokio::test]
+async fn requests_without_a_session_are_limited() {
+    let server = server().await;
+    let mut link = link(server.addr).await;
+    for n in 0..151 {
+        let client = if n == 50 { Some(link.session().await) } else { None };
+        let (status, ..) = link.answer(request(Method::GET, "/api/voices")).await;
+        assert_eq!(status, 200, "{n}");
+        if let Some(client) = client {
+            goodbye(client).await;
+            server.is_quiet().await;
+        }
+    }
+    // The 100th since the session has ended is answered, and is the last.
+    within(&mut link.task).await.unwrap().unwrap();
+
+    let patience = Duration::from_millis(200);
+    let server = start(patience).await;
+    let link = self::link(server.addr).await;
+    let began = Instant::now();
+    let mut often = tokio::time::interval(patience / 3);
+    while !link.task.is_finished() {
+        often.tick().await;
+        let Ok(Ok(mut requests)) = tokio::time::timeout(patience, link.requests.clone().ready()).await else {
+            continue;
+        };
+        if let Ok((answer, _)) = requests.send_request(request(Method::GET, "/api/voices"), true) {
+            let _ = within(answer).await;
+        }
+        assert!(began.elapsed() < patience * 10, "it is renewed without end");
+    }
+    assert!(began.elapsed() >= patience * 5, "{:?}", began.elapsed());
+}
+
+/// A connection of a trusted proxy lasts as long as it is used.
+#[tokio::test]
+async fn requests_of_a_trusted_proxy_are_not_limited() {
+    let admission = Admission::default().with(|a| a.trusted_proxies = vec!["127.0.0.1".parse().unwrap()]);
+    let config = Config::default().with(|c| c.admission = admission);
+    let server = start_with(config, Arc::new(Tone::new(FORMAT, 0.1))).await;
+    let mut link = link(server.addr).await;
+    for n in 0..300 {
+        assert_eq!(link.answer(request(Method::GET, "/api/voices")).await.0, 200, "{n}");
+    }
+}
+
+/// A connection counts as a socket while it has no session.
+#[tokio::test]
+async fn connections_without_a_session_are_counted_from_accept() {
+    let admission = Admission::default().with(|a| a.max_connections = 10);
+    let config = Config::default().with(|c| c.admission = admission);
+    let server = start_with(config, Arc::new(Tone::new(FORMAT, 0.1))).await;
+    let mut speaking = link(server.addr).await;
+    let mut client = speaking.session().await;
+    let mut links = Vec::new();
+    for _ in 0..40 {
+        links.push(link(server.addr).await);
+    }
+    for link in &mut links[..30] {
+        within(&mut link.task).await.unwrap().unwrap();
+    }
+    assert!(links[30..].iter().all(|link| !link.task.is_finished()));
+    client.say(START).await;
+    client.read_until("session_end").await;
+    goodbye(client).await;
+    server.is_quiet().await;
+    // Without its session it is one of them, and the newest.
+    within(&mut links[30].task).await.unwrap().unwrap();
+    assert_eq!(speaking.answer(request(Method::GET, "/api/voices")).await.0, 200);
 }
 
 /// Requests that are reset as soon as they are sent (CVE-2023-44487).

@@ -6,12 +6,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accounts;
 mod admission;
 mod budget;
 mod command;
 mod conformance;
 mod doors;
 mod engines;
+mod fair;
 mod faults;
 mod handshake;
 mod heartbeat;

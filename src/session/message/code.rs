@@ -191,6 +191,8 @@ pub enum Close {
     RateLimited,
     /// The client has too many connections.
     TooManyConnections,
+    /// `recover` would send again more audio than allowed.
+    TooManyReplays,
     /// The client read nothing for too long.
     SlowClient,
 }
@@ -225,7 +227,7 @@ const KEPT: bool = true;
 const OVER: bool = false;
 
 #[rustfmt::skip]
-const CLOSES: [CloseRow; 19] = [
+const CLOSES: [CloseRow; 20] = [
     close(Close::Ended,              1000, 1000, OVER, "Session ended by client"),
     close(Close::Expired,            1000, 1000, OVER, "The session reached its maximum length"),
     close(Close::GoingAway,          1001, 1001, OVER, "The server is going away"),
@@ -244,6 +246,7 @@ const CLOSES: [CloseRow; 19] = [
     close(Close::TextLimit,          4413, 1008, OVER, "The session has spoken as many characters as allowed"),
     close(Close::RateLimited,        4429, 1008, KEPT, "Too many messages"),
     close(Close::TooManyConnections, 4429, 4429, KEPT, "Too many connections from this client"),
+    close(Close::TooManyReplays,     4429, 1008, KEPT, "Too much audio was sent again"),
     close(Close::SlowClient,         4430, 1008, KEPT, "The client read nothing for too long"),
 ];
 

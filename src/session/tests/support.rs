@@ -305,6 +305,8 @@ pub(super) fn settings() -> SessionConfig {
         is_deterministic: true,
         is_paced: false,
         ahead: Duration::from_millis(20),
+        is_paced_only: false,
+        max_ahead: Duration::from_secs(60),
         keep_bytes: 0,
         max_buffered_chars: 400,
         max_session_chars: None,

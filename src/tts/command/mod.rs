@@ -22,8 +22,8 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 
-/// Size of one read from a program.
-const READ_BYTES: usize = 16 * 1024;
+/// Size of one read from a program. At another rate and encoding it can be twelve times as much audio.
+const READ_BYTES: usize = 4 * 1024;
 
 /// Sample rate of a program's voice, unless a setting gives it.
 const DEFAULT_RATE_HZ: u32 = 22_050;

@@ -12,6 +12,8 @@ pub(super) struct Clock {
     delivered: u64,
     /// Written word of each token of this piece.
     words: Vec<Range<usize>>,
+    /// Written words of this piece that have a sound, with start and end in seconds.
+    spans: Vec<(Range<usize>, f32, f32)>,
     /// True if this piece ends inside a word.
     is_cut_in_word: bool,
     /// Word whose end is not known yet.
@@ -20,7 +22,14 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new(sample_rate: u32) -> Clock {
-        Clock { sample_rate, delivered: 0, words: Vec::new(), is_cut_in_word: false, open: None }
+        Clock {
+            sample_rate,
+            delivered: 0,
+            words: Vec::new(),
+            spans: Vec::new(),
+            is_cut_in_word: false,
+            open: None,
+        }
     }
 
     /// Starts a piece with the written word of each of its tokens. `next` is the position of the next
@@ -30,13 +39,21 @@ impl Clock {
         self.words = words;
     }
 
-    /// Reports the words of a piece, from its analysis and the samples that were cut in front of it. The
-    /// last word follows later: its end may be cut.
-    pub(super) fn report(&mut self, analysis: &flite_rs::Utterance, cut: usize, sink: &mut Sink) {
-        let mut known = Vec::new();
+    /// Reads the times of the words of a piece from its analysis.
+    pub(super) fn read(&mut self, analysis: &flite_rs::Utterance) {
         let words = std::mem::take(&mut self.words);
-        for (token, text_range) in analysis.iter_relation("Token").zip(words) {
-            let Some((start, end)) = span(analysis, token) else { continue };
+        let tokens = analysis.iter_relation("Token").zip(words);
+        let spans = tokens.filter_map(|(token, text_range)| {
+            span(analysis, token).map(|(start, end)| (text_range, start, end))
+        });
+        self.spans = spans.collect();
+    }
+
+    /// Reports the words of a piece, once the samples that were cut in front of it are known. The last
+    /// word follows later: its end may be cut.
+    pub(super) fn report(&mut self, cut: usize, sink: &mut Sink) {
+        let mut known = Vec::new();
+        for (text_range, start, end) in std::mem::take(&mut self.spans) {
             let (start, end) = (self.time(start, cut), self.time(end, cut));
             match &mut self.open {
                 Some(open) if open.text_range == text_range => open.end = end,

@@ -6,8 +6,10 @@
 
 mod clock;
 mod pieces;
+mod pool;
 mod speaker;
 mod spelling;
+mod wave;
 
 use super::{Gender, Sink, Speech, SynthesisError, Synthesizer, Utterance, Voice};
 use crate::audio::{Encoding, Format};
@@ -15,13 +17,12 @@ use crate::text::words::written;
 use clock::Clock;
 use flite_rs::text::{self, Token};
 use pieces::{pieces, placed};
-use speaker::{Speaker, VOICES};
+use pool::Pool;
+use speaker::{Part, Progress, Speaker, VOICES};
 use spelling::Plain;
 use std::fmt;
 use std::sync::Arc;
 use std::thread;
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
 /// The engine inside the binary: the voice kal16 of Flite, 16 kHz, US English, and the same voice at a
 /// lower and a higher pitch, kal16-low and kal16-high.
@@ -33,12 +34,16 @@ use tokio::task::spawn_blocking;
 /// - The times of words are exact. A written word without a sound, such as an emoji or a word in a
 ///   foreign script, is left out. Silence at a comma belongs to no word. Silence inside a written word,
 ///   as in "wait—what", belongs to that word.
-/// - Synthesis runs on a limited number of threads, one sentence at a time, in the order of requests. A
-///   thread never waits for a listener: a slow listener stops its own utterance only.
+/// - Synthesis runs on a limited number of threads, in units of at most 1 s of audio, whatever speed, rate
+///   and voice. Turns go round the [clients](Utterance::client), then the sessions of a client, so that no
+///   client delays another one by more than a unit of work. Within a client, sentences without audio come
+///   first.
+/// - A thread never waits for a listener. Synthesis runs at most 48 KiB of audio ahead of its listener, or
+///   three frames if these are larger.
 #[derive(Clone)]
 pub struct Flite {
     speaker: Arc<Speaker>,
-    threads: Arc<Semaphore>,
+    pool: Arc<Pool>,
 }
 
 impl Flite {
@@ -55,8 +60,7 @@ impl Flite {
     /// # Panics
     /// Panics if the voice in the binary is damaged, which cannot happen.
     pub fn with_threads(threads: usize) -> Flite {
-        let threads = threads.clamp(1, Semaphore::MAX_PERMITS);
-        Flite { speaker: Arc::new(Speaker::new()), threads: Arc::new(Semaphore::new(threads)) }
+        Flite { speaker: Arc::new(Speaker::new()), pool: Arc::new(Pool::new(threads)) }
     }
 }
 
@@ -68,7 +72,7 @@ impl Default for Flite {
 
 impl fmt::Debug for Flite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Flite({} free threads)", self.threads.available_permits())
+        write!(f, "Flite({} free threads)", self.pool.free_threads())
     }
 }
 
@@ -111,7 +115,7 @@ async fn speak(engine: Flite, utterance: Utterance, mut sink: Sink) {
     let mut read = 0;
     let cut = text::sentences(&plain.text).flat_map(|sentence| pieces(placed(sentence, &mut read)));
     let mut cut = cut.peekable();
-    let mut has_sound = false;
+    let (mut has_begun, mut has_sound) = (false, false);
     while let Some(piece) = cut.next() {
         if let Some(clock) = &mut clock {
             let next = cut.peek().and_then(|piece| piece.first()).map(|placed| plain.origin(placed.at));
@@ -123,22 +127,34 @@ async fn speak(engine: Flite, utterance: Utterance, mut sink: Sink) {
             clock.start_piece(words.collect(), next);
         }
         let tokens: Vec<Token> = piece.into_iter().map(|placed| placed.token).collect();
-        let speaker = engine.speaker.clone();
-        let running_clock = clock.take();
-        let job = move |sink: &mut Sink| speaker.speak(&tokens, &params, running_clock, sink);
+        let (speaker, running_clock) = (engine.speaker.clone(), clock.take());
+        let is_first = !std::mem::replace(&mut has_begun, true);
+        let job =
+            move |sink: &mut Sink| Part::new(speaker, &tokens, &params, running_clock).speak(is_first, sink);
         // `None` means that the listener is gone, or that the job panicked. A panic drops the sink, which
         // the listener sees as a failure.
-        let Some((returned, (piece_has_sound, returned_clock))) = run(&engine.threads, sink, job).await
-        else {
-            return;
-        };
-        sink = returned;
-        clock = returned_clock;
-        has_sound |= piece_has_sound;
-        // No thread is in use here, so a slow listener delays only itself. The next piece starts after
-        // this wait, which limits the buffered audio.
-        if sink.drain().await.is_err() {
-            return;
+        let Some(mut done) = engine.pool.run(&utterance, is_first, sink, job).await else { return };
+        loop {
+            sink = done.0;
+            // No thread is in use here, so a slow listener delays only itself. The next unit of work
+            // starts after this wait, which limits the buffered audio.
+            if sink.drain().await.is_err() {
+                return;
+            }
+            match done.1 {
+                Progress::More(part) => {
+                    let is_urgent = sink.encoded_bytes() == 0;
+                    let job = move |sink: &mut Sink| part.speak(is_urgent, sink);
+                    let next = engine.pool.run(&utterance, is_urgent, sink, job).await;
+                    let Some(next) = next else { return };
+                    done = next;
+                }
+                Progress::Over(piece_has_sound, returned_clock) => {
+                    has_sound |= piece_has_sound;
+                    clock = returned_clock;
+                    break;
+                }
+            }
         }
     }
     if has_sound {
@@ -148,26 +164,6 @@ async fn speak(engine: Flite, utterance: Utterance, mut sink: Sink) {
                        Send English text, or use an engine for this language.";
         sink.fail(SynthesisError::no_audio(message)).await;
     }
-}
-
-/// Runs a job on a thread of its own, once one of `threads` is free. `None` if the listener left before
-/// that, or the job panicked.
-async fn run<T: Send + 'static>(
-    threads: &Arc<Semaphore>,
-    mut sink: Sink,
-    job: impl FnOnce(&mut Sink) -> T + Send + 'static,
-) -> Option<(Sink, T)> {
-    let permit = tokio::select! {
-        biased;
-        () = sink.cancelled() => return None,
-        permit = threads.clone().acquire_owned() => permit.ok()?,
-    };
-    let done = spawn_blocking(move || {
-        let _permit = permit;
-        let result = job(&mut sink);
-        (sink, result)
-    });
-    done.await.ok()
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
-//! Synthesis of one piece of a sentence.
+//! Synthesis of one piece of a sentence, in units of work.
 
 use super::clock::Clock;
+use super::wave::{Recording, Wave};
 use crate::audio::level::{Level, Trim};
 use crate::tts::Sink;
 use flite_rs::language::Language;
 use flite_rs::phoneset::SILENCE;
 use flite_rs::text::Token;
-use flite_rs::{Engine, Flow, KAL16_VOICE_DATA, VoiceParams, pipeline, voice};
+use flite_rs::{Engine, KAL16_VOICE_DATA, VoiceParams, pipeline, voice};
 use std::sync::Arc;
 
 /// Names of the voice and its variants, and the factor of their pitch. All use the same recording.
@@ -15,10 +16,25 @@ pub(super) const VOICES: [(&str, f32); 3] = [("kal16", 1.0), ("kal16-low", 0.8),
 /// Gain of 7 dB. The voice has −28.7 dBFS RMS, which is quieter than other voices.
 const GAIN: f32 = 2.238_721;
 
+/// Most samples of the voice in one unit of work: 1 s of audio, less than 1 ms of work.
+const UNIT_SAMPLES: usize = 16_000;
+
+/// Most samples of the first unit of a sentence that the listener gets, so that every listener hears
+/// something soon: 0.2 s.
+const FIRST_UNIT_SAMPLES: usize = 3_200;
+
+/// Bytes of encoded audio after which a unit of work ends.
+pub(super) const UNIT_BYTES: u64 = 16 * 1024;
+
+/// Samples that are levelled and encoded at once.
+const BLOCK_SAMPLES: usize = 320;
+
 /// The parsed voice and language, shared by all utterances.
 pub(super) struct Speaker {
     pub(super) language: Arc<Language>,
     pub(super) recording: voice::Voice,
+    /// The same recording, for synthesis that can stop after any period.
+    pub(super) periods: Recording,
 }
 
 impl Speaker {
@@ -26,7 +42,8 @@ impl Speaker {
         let damaged = "the voice in the binary is whole";
         // The crate gives access to its language through an engine only.
         let language = Engine::try_new().expect(damaged).language();
-        Speaker { language, recording: voice::Voice::parse(KAL16_VOICE_DATA).expect(damaged) }
+        let recording = voice::Voice::parse(KAL16_VOICE_DATA).expect(damaged);
+        Speaker { language, recording, periods: Recording::parse(KAL16_VOICE_DATA).expect(damaged) }
     }
 
     /// Parameters of this speed and voice. An unknown voice becomes the default one.
@@ -46,40 +63,95 @@ impl Speaker {
         let seconds = pause.map_or(0.0, |segment| analysis.feature_f32(segment, "end"));
         (f64::from(seconds) * f64::from(self.recording.sample_rate)) as usize
     }
+}
 
-    /// Speaks one piece. Stops if the listener leaves. Returns true if the piece has any sound.
-    pub(super) fn speak(
-        &self,
+/// A piece of a sentence on its way to the listener.
+pub(super) struct Part {
+    speaker: Arc<Speaker>,
+    wave: Wave,
+    trim: Trim,
+    /// Samples that the trim has let through and that were not passed on: more than a pitch period after
+    /// a pause.
+    kept: Vec<i16>,
+    level: Level,
+    clock: Option<Clock>,
+    /// Samples that the trim has let through so far.
+    samples: usize,
+}
+
+/// Result of a unit of work.
+pub(super) enum Progress {
+    /// More of the piece follows.
+    More(Box<Part>),
+    /// The piece is over. True if it had any sound.
+    Over(bool, Option<Clock>),
+}
+
+impl Part {
+    /// Analyses a piece.
+    pub(super) fn new(
+        speaker: Arc<Speaker>,
         piece: &[Token],
         params: &VoiceParams,
         mut clock: Option<Clock>,
-        sink: &mut Sink,
-    ) -> (bool, Option<Clock>) {
-        let analysis = pipeline::analyse(&self.language, piece, params);
-        let mut trim = Trim::new(self.recording.sample_rate, self.pause(&analysis));
-        let mut level = Level::new(self.recording.sample_rate, GAIN);
-        let (mut kept, mut ready) = (Vec::new(), Vec::new());
-        let mut samples = 0;
-        // Called for every pitch period, about every 11 ms of audio.
-        voice::synthesise_streaming(&self.recording, &analysis, params, &mut |period| {
-            kept.clear();
-            ready.clear();
-            let had_sound = trim.has_sound();
-            trim.push(period, &mut kept);
-            if let Some(clock) = clock.as_mut().filter(|_| !had_sound && trim.has_sound()) {
-                clock.report(&analysis, trim.cut(), sink);
+    ) -> Box<Part> {
+        let analysis = pipeline::analyse(&speaker.language, piece, params);
+        if let Some(clock) = &mut clock {
+            clock.read(&analysis);
+        }
+        let rate = speaker.recording.sample_rate;
+        Box::new(Part {
+            wave: Wave::new(&speaker.periods, &analysis),
+            trim: Trim::new(rate, speaker.pause(&analysis)),
+            kept: Vec::new(),
+            level: Level::new(rate, GAIN),
+            clock,
+            samples: 0,
+            speaker,
+        })
+    }
+
+    /// Does one unit of work. Stops if the listener leaves.
+    pub(super) fn speak(mut self: Box<Part>, is_first: bool, sink: &mut Sink) -> Progress {
+        let (mut period, mut ready) = (Vec::new(), Vec::new());
+        let (most, bytes) = (if is_first { FIRST_UNIT_SAMPLES } else { UNIT_SAMPLES }, sink.encoded_bytes());
+        let (mut made, mut kept) = (0, 0);
+        while made < UNIT_SAMPLES && kept < most && sink.encoded_bytes() - bytes < UNIT_BYTES {
+            if self.kept.is_empty() {
+                if !self.wave.next(&self.speaker.periods, &mut period) {
+                    return self.finish(sink);
+                }
+                made += period.len();
+                let had_sound = self.trim.has_sound();
+                self.trim.push(&period, &mut self.kept);
+                if let Some(clock) = self.clock.as_mut().filter(|_| !had_sound && self.trim.has_sound()) {
+                    clock.report(self.trim.cut(), sink);
+                }
+                // Silence in front of the sentence does not count: it is cut.
+                kept += self.kept.len();
+                self.samples += self.kept.len();
             }
-            samples += kept.len();
-            level.push(&kept, &mut ready);
-            if sink.push(&ready).is_ok() { Flow::Continue } else { Flow::Stop }
-        });
-        ready.clear();
+            let block = self.kept.len().min(BLOCK_SAMPLES);
+            ready.clear();
+            self.level.push(&self.kept[..block], &mut ready);
+            self.kept.drain(..block);
+            if sink.push(&ready).is_err() {
+                return self.finish(sink);
+            }
+        }
+        Progress::More(self)
+    }
+
+    /// Ends the piece.
+    fn finish(self: Box<Part>, sink: &mut Sink) -> Progress {
+        let Part { trim, level, mut clock, samples, .. } = *self;
+        let mut ready = Vec::new();
         level.finish(&mut ready);
         // An error means that the listener is gone, which the next wait reports too.
         let _ = sink.push(&ready);
         if let Some(clock) = &mut clock {
             clock.advance(samples, sink);
         }
-        (trim.has_sound(), clock)
+        Progress::Over(trim.has_sound(), clock)
     }
 }

@@ -22,7 +22,7 @@ pub(super) static FLITE: LazyLock<Flite> = LazyLock::new(Flite::new);
 
 /// An engine with threads of its own.
 fn with_threads(threads: usize) -> Flite {
-    Flite { speaker: FLITE.speaker.clone(), threads: Arc::new(Semaphore::new(threads)) }
+    Flite { speaker: FLITE.speaker.clone(), pool: Arc::new(Pool::new(threads)) }
 }
 
 async fn samples(utterance: Utterance) -> Vec<i16> {
@@ -353,7 +353,7 @@ async fn dropping_the_speech_stops_the_engine() {
     assert_eq!(running.count(), 1);
     drop(speech);
     idle(&running).await;
-    assert_eq!(engine.threads.available_permits(), 1);
+    idle_threads(&engine).await;
 }
 
 #[tokio::test]
@@ -361,15 +361,51 @@ async fn a_cancelled_utterance_is_not_synthesised_further() {
     let (mut sink, speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
     drop(speech);
     let piece = text::sentences(FOX).next().expect("a sentence");
-    FLITE.speaker.speak(&piece, &FLITE.speaker.params(1.0, ""), None, &mut sink);
+    let part = Part::new(FLITE.speaker.clone(), &piece, &FLITE.speaker.params(1.0, ""), None);
+    assert!(matches!(part.speak(false, &mut sink), Progress::Over(..)));
     assert_eq!(sink.push(&[]), Err(Cancelled));
     assert!(sink.is_empty());
+}
+
+/// Waits until the engine's threads are free.
+async fn idle_threads(engine: &Flite) {
+    soon(async {
+        while engine.pool.free_threads() < 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// A sink, and the listener's end, of an utterance of this client and session.
+fn channel(client: &str, session: &str) -> (Utterance, Sink, Speech) {
+    let (client, session) = (Arc::from(client), Arc::from(session));
+    let utterance = Utterance { client, session, ..Utterance::new(FOX, PCM) };
+    let (sink, speech) = Speech::channel(&utterance, 16_000);
+    (utterance, sink, speech)
+}
+
+/// Keeps the only thread of an engine busy until the sender is dropped.
+async fn occupy(engine: &Flite) -> (oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
+    let (end, ended) = oneshot::channel::<()>();
+    let (begin, begun) = oneshot::channel();
+    let engine = engine.clone();
+    let job = tokio::spawn(async move {
+        let (utterance, sink, _speech) = channel("busy", "busy");
+        let job = move |_: &mut Sink| {
+            let _ = begin.send(());
+            ended.blocking_recv()
+        };
+        assert!(engine.pool.run(&utterance, false, sink, job).await.is_some());
+    });
+    soon(begun).await.expect("the job runs");
+    (end, job)
 }
 
 #[tokio::test]
 async fn dropping_the_speech_removes_it_from_the_line() {
     let engine = with_threads(1);
-    let busy = engine.threads.clone().acquire_owned().await.expect("open");
+    let (busy, job) = occupy(&engine).await;
     let running = Gauge::default();
     let utterance = Utterance { running: running.clone(), ..Utterance::new(FOX, PCM) };
     let speech = engine.speak(utterance);
@@ -377,6 +413,7 @@ async fn dropping_the_speech_removes_it_from_the_line() {
     drop(speech);
     idle(&running).await;
     drop(busy);
+    soon(job).await.expect("no panic");
 }
 
 #[tokio::test]
@@ -397,27 +434,30 @@ async fn a_slow_listener_uses_no_thread() {
 }
 
 #[tokio::test]
-async fn jobs_run_in_the_order_of_requests() {
+async fn turns_go_round_clients_and_sentences_without_audio_come_first_in_their_client() {
     let engine = with_threads(1);
-    let (start, started) = oneshot::channel::<()>();
+    let (busy, job) = occupy(&engine).await;
     let (order, mut seen) = tokio::sync::mpsc::unbounded_channel();
-    let (sink, _speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
-    let threads = engine.threads.clone();
-    let first = async move { run(&threads, sink, move |_| started.blocking_recv()).await };
-    let mut jobs = vec![tokio::spawn(async move { assert!(first.await.is_some()) })];
-    tokio::task::yield_now().await;
-    for n in 0..10 {
+    let mut jobs = vec![job];
+    for (name, client, is_urgent) in [
+        ("a1", "a", false),
+        ("a2", "a", false),
+        ("a3", "a", true),
+        ("b1", "b", false),
+        ("b2", "b", false),
+        ("c1", "c", true),
+    ] {
         let (engine, order) = (engine.clone(), order.clone());
         jobs.push(tokio::spawn(async move {
-            let (sink, _speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
-            let done = run(&engine.threads, sink, move |_| order.send(n)).await;
+            let (utterance, sink, _speech) = channel(client, name);
+            let done = engine.pool.run(&utterance, is_urgent, sink, move |_| order.send(name)).await;
             assert!(done.is_some());
         }));
         tokio::task::yield_now().await;
     }
-    start.send(()).expect("the first job waits");
-    for n in 0..10 {
-        assert_eq!(soon(seen.recv()).await, Some(n));
+    drop(busy);
+    for name in ["a3", "b1", "c1", "a1", "b2", "a2"] {
+        assert_eq!(soon(seen.recv()).await, Some(name));
     }
     for job in jobs {
         job.await.expect("no panic");
@@ -425,10 +465,105 @@ async fn jobs_run_in_the_order_of_requests() {
 }
 
 #[tokio::test]
+async fn a_client_waits_for_one_unit_of_work_of_another_one() {
+    let engine = with_threads(1);
+    let (busy, job) = occupy(&engine).await;
+    // The dearest sentences there are, as many as one client likes.
+    let dear = "1234567 ".repeat(40);
+    let of = |client: &str, session: &str, text: &str| {
+        let (client, session) = (Arc::from(client), Arc::from(session));
+        let format = Format { sample_rate_hz: 48_000, ..PCM };
+        Utterance { client, session, speed: 0.5, ..Utterance::new(text, format) }
+    };
+    let hostile: Vec<Speech> =
+        (0..50).map(|n| engine.speak(of("hostile", &format!("h{n}"), &dear))).collect();
+    let mut heard = engine.speak(of("other", "o", FOX));
+    // Every utterance has asked for its turn.
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+    drop(busy);
+    soon(job).await.expect("no panic");
+    assert!(soon(heard.next()).await.is_some_and(|piece| piece.is_ok()));
+    let begun = hostile.iter().filter(|speech| speech.buffered_bytes() > 0).count();
+    assert!(begun <= 3, "{begun} sentences of the other client came first");
+}
+
+/// Waits until an engine whose listener takes nothing has stopped. Returns the bytes of audio that wait.
+async fn stalled(engine: &Flite, speech: &Speech) -> u64 {
+    let mut bytes = speech.buffered_bytes();
+    let mut rounds = 0;
+    soon(async {
+        while rounds < 200 {
+            tokio::task::yield_now().await;
+            let is_idle = engine.pool.free_threads() == 1 && speech.buffered_bytes() == bytes && bytes > 0;
+            bytes = speech.buffered_bytes();
+            rounds = if is_idle { rounds + 1 } else { 0 };
+        }
+    })
+    .await;
+    bytes
+}
+
+#[tokio::test]
+async fn synthesis_runs_a_little_ahead_at_every_rate_speed_and_voice() {
+    let engine = with_threads(1);
+    let text = [STELLA; 6].join(" ");
+    for encoding in Encoding::ALL {
+        for sample_rate_hz in [8_000, 16_000, 48_000] {
+            for speed in [0.5, 2.0] {
+                for (voice, _) in VOICES {
+                    let format = Format { encoding, sample_rate_hz };
+                    let voice = voice.to_owned();
+                    let speech =
+                        engine.speak(Utterance { speed, voice, ..Utterance::new(text.clone(), format) });
+                    let bytes = stalled(&engine, &speech).await;
+                    assert!(bytes <= 48 * 1024, "{bytes} bytes of {format:?} at {speed}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_first_unit_of_work_is_small_and_every_other_one_is_bounded() {
+    let utterance = Utterance {
+        format: Format { encoding: Encoding::PcmS16le, sample_rate_hz: 48_000 },
+        frame_bytes: 1_920,
+        ..Utterance::new(STELLA, PCM)
+    };
+    let (mut sink, _speech) = Speech::channel(&utterance, 16_000);
+    let piece = text::sentences(STELLA).last().expect("a sentence");
+    let mut part = Part::new(FLITE.speaker.clone(), &piece, &FLITE.speaker.params(0.5, ""), None);
+    let (mut units, mut bytes) = (0, 0);
+    while let Progress::More(more) = part.speak(units == 0, &mut sink) {
+        // A unit ends after 20 ms of audio that go beyond it, at the latest.
+        let most = if units == 0 { 220 * 96 } else { speaker::UNIT_BYTES + 20 * 96 };
+        assert!(sink.encoded_bytes() - bytes <= most, "unit {units}: {} bytes", sink.encoded_bytes() - bytes);
+        (units, bytes) = (units + 1, sink.encoded_bytes());
+        part = more;
+    }
+    assert!(units > 50, "{units} units");
+}
+
+#[tokio::test]
+async fn the_first_unit_of_work_has_audio_for_every_first_sound() {
+    for text in ONSETS {
+        for speed in [0.5, 1.0, 2.0] {
+            let (mut sink, _speech) = Speech::channel(&Utterance::new(text, PCM), 16_000);
+            let piece = text::sentences(text).next().expect("a sentence");
+            let params = FLITE.speaker.params(speed, "");
+            Part::new(FLITE.speaker.clone(), &piece, &params, None).speak(true, &mut sink);
+            assert!(sink.encoded_bytes() >= 1_280, "{text} at {speed}: {} bytes", sink.encoded_bytes());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_panic_fails_one_utterance_and_frees_its_thread() {
     let engine = with_threads(1);
-    let (sink, speech) = Speech::channel(&Utterance::new(FOX, PCM), 16_000);
-    let done = run(&engine.threads, sink, |sink| {
+    let (utterance, sink, speech) = channel("", "");
+    let done = engine.pool.run(&utterance, false, sink, |sink| {
         sink.push(&[1; 1_000]).expect("not cancelled");
         panic!("a panic that this test causes");
     });

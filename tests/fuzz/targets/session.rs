@@ -437,6 +437,8 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
         is_deterministic: how & 8 == 0,
         is_paced: how & 16 == 16,
         ahead: Duration::from_millis(20),
+        is_paced_only: false,
+        max_ahead: Duration::from_secs(60),
         keep_bytes: [400, 1 << 20][usize::from(how >> 5 & 1)],
         heartbeat: Duration::from_secs(30),
         resume_ttl: Duration::from_secs(120),
