@@ -64,12 +64,19 @@ impl Drop for Place {
     }
 }
 
-/// Lets everything else on this thread run, and waits for a turn. Drop the last turn before.
+/// Waits for a turn, and lets everything else on this thread run before it. Drop the last turn before.
 ///
 /// # Cancel safety
 /// Dropping the future gives the place in the queue up.
 pub(super) async fn next() -> Turn {
+    let turn = take().await;
+    // Sockets are looked at after this, and only now: the turns before were passed on directly.
     yield_now().await;
+    turn
+}
+
+/// Waits for a turn.
+async fn take() -> Turn {
     let queue = QUEUE.with(Arc::clone);
     let number = {
         let mut state = queue.state();

@@ -4,7 +4,7 @@ import { copyFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loudspeaker, RATE, record, sound, withMock } from "./mock.mjs";
-import { check, required, same, serve } from "./support.mjs";
+import { check, required, same, serve, Site } from "./support.mjs";
 
 const START = { source: "append" };
 const MS = RATE / 500; // bytes in one
@@ -522,6 +522,34 @@ export const returns = {
     } finally {
       await first.stop();
       await second?.stop();
+    }
+  },
+
+  async append_lost_on_the_way_to_the_server_is_spoken_once() {
+    const server = await serve(process.argv[2], "--listen=127.0.0.1:0");
+    const site = await new Site().listen();
+    site.target = server.port;
+    try {
+      for (const start of [{}, { delivery: { mode: "paced", aheadMs: 100 } }]) {
+        await withAloud(`${site.url}/speech`, { playback: false }, async (aloud, seen) => {
+          const over = aloud.start({ ...START, ...start });
+          aloud.append("One is here. ");
+          await seen.until(() => seen.of("text").length === 1);
+          site.deafen();
+          aloud.append("Two got lo");
+          aloud.append("st. ");
+          aloud.flush();
+          site.cut();
+          aloud.append("Three came later.");
+          aloud.end();
+          const { reason, usage } = await over;
+          same([reason, usage.sentences], ["ended", 3], "reason, sentences");
+          same(seen.of("text").map(({ text }) => text), ["One is here.", "Two got lost.", "Three came later."], "texts");
+        });
+      }
+    } finally {
+      await server.stop();
+      site.close();
     }
   },
 

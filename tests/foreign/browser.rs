@@ -74,6 +74,7 @@ scenarios! { &["ALOUD_TEST_BROWSER_PATH"];
     restart_in_the_first_sentence_continues_it
     restart_with_another_engine_repeats_the_sentence
     restart_of_the_server_starves_no_client_without_playback
+    append_lost_on_the_way_to_the_server_is_spoken_once
     another_take_moves_audio_captions_and_clock_back
     stop_behind_the_last_byte_counts_what_was_not_heard
     stop_while_the_connection_is_lost_counts_what_was_not_heard

@@ -246,7 +246,7 @@ const REST_MS = 30_000; // until the sound card may sleep
 const CLOSES = {
   "retryable": [1001, 1005, 1006, 1011, 1012, 1013, 4408, 4429],
   "range": [4500, 4599],
-  "final": {"4401": "unauthorized", "4403": "forbidden", "4404": "session_not_found", "4409": "session_taken", "4430": "slow_client"}
+  "final": {"4401": "unauthorized", "4403": "forbidden", "4404": "session_not_found", "4409": "session_taken", "4411": "position_lost", "4430": "slow_client"}
 };
 const NOT_RECOVERED = { 4404: "session_not_found", 4410: "session_not_found", 4411: "position_lost" };
 const isRetryable = (code) => CLOSES.retryable.includes(code) || (code >= CLOSES.range[0] && code <= CLOSES.range[1]);
