@@ -117,7 +117,6 @@ const OPTIONS: &[(&str, &str, &str, Change)] = &[
     ("--max-messages-per-second", "ALOUD_MAX_MESSAGES_PER_SECOND", "5", |s| {
         s.settings.config.max_messages_per_sec = Some(5);
     }),
-    ("--paced-only", "ALOUD_PACED_ONLY", "1", |s| s.settings.config.paced_only = true),
     ("--max-ahead-ms", "ALOUD_MAX_AHEAD_MS", "750", |s| {
         s.settings.config.max_ahead = Duration::from_millis(750);
     }),
@@ -752,7 +751,7 @@ fn wrong_usage_gets_a_sentence() {
         (&["--engine-queue", "1000001"], &[], "give a whole number of sentences from 0 to 1000000"),
         (&["--engine-queue-timeout-ms", "0"], &[], "give a whole number of milliseconds from 1 to 604800000"),
         (&["--prefetch", "65"], &[], "give a whole number of sentences from 1 to 64"),
-        (&["--max-prompt-chars", "0"], &[], "give a whole number of characters from 1 to 1000000000"),
+        (&["--max-prompt-chars", "0"], &[], "give a whole number of characters from 1 to 10000000"),
         (&["--max-session-chars", "0"], &[], "give a whole number of characters from 1 to 1000000000000"),
         (&["--max-session-ms", "999"], &[], "give a whole number of milliseconds from 1000 to 604800000"),
         (
