@@ -475,6 +475,13 @@ async fn run<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>)
             // Little work on what arrives: the thread serves its other connections in between.
             drop(turn.take());
             turn = Some(turn::next().await);
+            if has_unhandled {
+                // Before what is to be sent: a `cancel` does not wait for the audio that it cancels. No more
+                // than one read is left of them.
+                now = Instant::now();
+                lock(connection).act(now);
+                continue;
+            }
         } else if has_more {
             // One batch a turn, and no turn of those that wait for each other.
             drop(turn.take());
@@ -494,7 +501,7 @@ async fn run<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>)
                 armed_until = Some(timer.deadline());
             }
             let poll = lock(connection).link.poll(may_read, now, cx);
-            if poll.is_pending() && !has_unhandled {
+            if poll.is_pending() {
                 // There is nothing to do: another connection may have the turn.
                 drop(turn.take());
             }
@@ -521,12 +528,7 @@ async fn run<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>)
                 now = Instant::now();
                 lock(connection).on_event(event, now)?;
             }
-            () = future::ready(()), if has_more || has_unhandled => {
-                now = Instant::now();
-                if has_unhandled {
-                    lock(connection).act(now);
-                }
-            }
+            () = future::ready(()), if has_more => now = Instant::now(),
         }
     }
 }

@@ -48,7 +48,7 @@ settings! {
             short: "Longest answer, in characters.",
             long: "The server leaves out what the model writes beyond it. \
                    The default is some twenty minutes of speech.",
-            range: 1 to 10_000_000 "characters",
+            range: 1 to 1_000_000_000 "characters",
             option: number("llm-max-chars", "N", Group::Model, &[SERVE, SAY]),
         }
         /// The default is the newest prompt, and twenty prompts with their answers before it.

@@ -221,7 +221,12 @@ async fn recover(server: &Running, greeting: &Value) -> Result<Raw, u16> {
     let mut client = v1(server.addr).await.0;
     let (id, token) = (&greeting["sessionId"], &greeting["token"]);
     client.say(&json!({"type": "recover", "sessionId": id, "token": token, "offset": 0}).to_string()).await;
-    let Frame::Text(answer) = client.read_frame().await else { panic!("an answer") };
+    let Frame::Text(mut answer) = client.read_frame().await else { panic!("an answer") };
+    if answer["type"] == "stream_start" {
+        // At the first byte the stream is announced again.
+        let Frame::Text(next) = client.read_frame().await else { panic!("an answer") };
+        answer = next;
+    }
     if answer["recovered"] == true {
         return Ok(client);
     }

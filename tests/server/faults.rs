@@ -1023,9 +1023,9 @@ async fn drain_does_not_wait_for_clients_without_a_session() {
     let mut begun = raw(server.addr).await;
     begun.send_bytes(&opening(server.addr, PATH)[..20]).await;
     let mut posted = raw(server.addr).await;
-    posted.send_bytes(b"POST /no HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await;
+    posted.send_bytes(b"POST /no HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n").await;
     let mut kept = raw(server.addr).await;
-    kept.send_bytes(b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    kept.send_bytes(b"GET /no HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(kept.read_answer().await.0.status, 404);
     let since = Instant::now();
     within(server.stop()).await.unwrap();

@@ -933,10 +933,11 @@ async fn body_that_floods_is_held_back_and_a_pause_costs_no_time() {
     let (server, mut client) = speaking(&service, SHORT).await;
     // Long enough for ten minutes of audio.
     let text = format!("{}.", "and so on ".repeat(20).trim_end());
-    client.say(r#"{"type":"pause"}"#).await;
     client.say(&start(&text)).await;
     let mut service = service;
     let mut exchange = service.asked().await;
+    client.say(r#"{"type":"pause"}"#).await;
+    client.before_pong().await;
     exchange.begin("audio/pcm;rate=48000;channels=8").await;
     let chunk = {
         let samples: Vec<u8> = tone(1_000).chunks(2).flat_map(|s| s.repeat(8)).collect();
