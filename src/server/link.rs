@@ -9,6 +9,7 @@ use super::metrics::Meter;
 use super::pace::{Pace, Paced};
 use super::service::Shared;
 use super::transport::{Readiness, Transport, UNSENT_BYTES, with_read_buffer};
+use crate::deadline;
 use crate::ws::endpoint::{Endpoint, State};
 use crate::ws::frames::Batch;
 use std::cell::RefCell;
@@ -433,6 +434,12 @@ impl<T: Transport, A: Application> Link<T, A> {
         let Some(stall) = self.stall.as_mut().filter(|stall| now >= stall.next_try) else {
             return Ok(false);
         };
+        let late = now - stall.next_try;
+        if late > deadline::LATE {
+            // The process did not run: the client has had no time.
+            stall.since += late;
+            stall.next_try += late;
+        }
         if stall.is_trying {
             // There is room, and nothing waits for it.
             self.stall = None;
