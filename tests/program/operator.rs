@@ -584,7 +584,7 @@ async fn stderr_that_is_full_blocks_no_session() {
     // The first line may warn of few descriptors.
     while !line.contains("http://") {
         line.clear();
-        assert!(stderr.read_line(&mut line).unwrap() > 0, "ended before it told its address");
+        assert!(stderr.read_line(&mut line).unwrap() > 0, "ended before it printed its address");
     }
     let admin: SocketAddr = line.trim().rsplit_once("http://").unwrap().1.parse().unwrap();
     let prompt = "This is one of many a sentence. ".repeat(600);
