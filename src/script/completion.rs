@@ -243,7 +243,10 @@ impl Completion {
 fn message_of(error: &Value) -> String {
     let inner = ["message", "detail", "error"].into_iter().find_map(|name| error.get(name));
     match (error, inner) {
-        (Value::String(message), _) | (_, Some(Value::String(message))) => message.clone(),
+        (Value::String(message), _) | (_, Some(Value::String(message))) => match message.trim() {
+            "" => "an error without a message".to_owned(),
+            _ => message.clone(),
+        },
         (_, Some(inner)) if !inner.is_null() => message_of(inner),
         _ => error.to_string(),
     }

@@ -731,13 +731,13 @@ impl Session {
             stream.drop_bytes(buffered_bytes);
             return stream.put_off(dialect);
         }
-        let recovering = stream.recovering();
-        let figures = stream.cancel(now, buffered_bytes, after);
-        if let Some(target) = recovering {
-            // The client has recovered, and the replay that it waited for is cancelled.
+        if let Some(target) = stream.recovering() {
+            // The client has recovered, and the replay that it waited for is cancelled: in this order, or it
+            // would know of the cancel before it hears of it.
             self.recovered(target.shown(), true);
         }
         let Some(stream) = self.stream.as_mut() else { return };
+        let figures = stream.cancel(now, buffered_bytes, after);
         match after {
             AfterStop::End(reason) => {
                 let usage = stream.usage();

@@ -30,7 +30,7 @@ fuzz_target!(|input: (u8, u8, &str)| {
     segmenter.finish();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let rate = [8_000, 16_000, 24_000, 48_000][usize::from(how >> 3) % 4];
-    let encoding = [Encoding::PcmS16le, Encoding::Mulaw, Encoding::Alaw][usize::from(how >> 5) % 3];
+    let encoding = [Encoding::PcmS16le, Encoding::MuLaw, Encoding::ALaw][usize::from(how >> 5) % 3];
     let format = Format { encoding, sample_rate_hz: rate };
     let sample_bytes = if encoding == Encoding::PcmS16le { 2 } else { 1 };
     for text in std::iter::from_fn(|| segmenter.next_segment()).take(SENTENCES) {

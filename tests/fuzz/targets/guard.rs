@@ -14,7 +14,7 @@ const RAW: [(SampleEncoding, u32, u16); 5] = [
     (SampleEncoding::PcmS24le, 4_000, 2),
     (SampleEncoding::PcmF32le, 48_000, 1),
     (SampleEncoding::PcmU8, 22_050, 16),
-    (SampleEncoding::Mulaw, 8_000, 3),
+    (SampleEncoding::MuLaw, 8_000, 3),
 ];
 
 /// The audio, and the sentence of a fault.
@@ -46,7 +46,7 @@ fuzz_target!(|input: (u8, u8, &[u8])| {
     assert_eq!(audio.len() % 2, 0);
     // 30 s and 1 s for each character, resampled.
     assert!(audio.len() <= 34 * 8_000 * 2, "{}", audio.len());
-    assert!(fault.as_ref().is_none_or(|fault| fault.ends_with('.')), "{fault:?}");
+    assert!(fault.as_ref().is_none_or(|fault| !fault.is_empty()), "{fault:?}");
     let cut = heard(kind, &mut bytes.chunks(usize::from(size).max(1)));
     assert!(cut == (audio, fault.clone()), "{fault:?} {:?}", cut.1);
 });
