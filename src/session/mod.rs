@@ -446,8 +446,11 @@ impl Session {
 
     // Answers.
 
+    /// Sends a message, unless the connection is about to close.
     fn send(&mut self, message: ServerMessage) {
-        self.outputs.extend(self.dialect.shape(message).map(Output::Send));
+        if self.course == Course::Running {
+            self.outputs.extend(self.dialect.shape(message).map(Output::Send));
+        }
     }
 
     fn refuse(&mut self, fault: Fault) {

@@ -949,8 +949,9 @@ impl Stream {
                 Ok(Return::Replays)
             }
             Plan::Nothing => {
-                let (in_flight, _) = self.cold.takes.take_back();
-                self.cold.composer.put_back(in_flight.into_iter());
+                // No record has this number.
+                self.take_back(usize::MAX);
+                self.cold.takes.take_target();
                 self.log.restart(offset, offset);
                 Ok(Return::Rewound)
             }
