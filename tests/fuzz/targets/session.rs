@@ -96,6 +96,8 @@ struct Driven {
     rev: u64,
     /// Cancels whose answer the client has not received.
     unheard_cancels: u64,
+    /// True once the engine had no room: a sentence that was spoken in part ended there.
+    was_overloaded: bool,
     /// Offset at which the session continues, not yet announced to the client.
     recovering: Option<usize>,
 }
@@ -248,6 +250,7 @@ impl Driven {
     }
 
     fn check_message(&mut self, message: &Value) {
+        let was_overloaded = self.was_overloaded;
         let heard = &mut self.heard;
         let index = message["index"].as_u64();
         match message["type"].as_str().expect("every message has a type") {
@@ -285,7 +288,9 @@ impl Driven {
                 let index = index.expect("a sentence has an index");
                 if let Some((announced, start, text)) = heard.sentence.take() {
                     assert_eq!(announced, index);
-                    assert!(heard.audio[start..] == spoken(&text).0, "sentence {index}: other audio");
+                    let (whole, heard) = (spoken(&text).0, &heard.audio[start..]);
+                    let is_right = whole == heard || was_overloaded && whole.starts_with(heard);
+                    assert!(is_right, "sentence {index}: other audio");
                 }
                 if let Some(offset) = message["offset"].as_u64() {
                     let (offset, bytes) =
@@ -471,6 +476,7 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
         streams: 0,
         rev: 0,
         unheard_cancels: 0,
+        was_overloaded: false,
         recovering: None,
     };
     driven.act();
@@ -504,6 +510,7 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
                 }
                 2 if !driven.speeches.is_empty() && driven.session.wants_speech(driven.now) => {
                     // The end of the connection, and of a session that is not resumable.
+                    driven.was_overloaded = true;
                     driven.handle(Input::Engine(Engine::Failed { code: Code::Overloaded, message: "Full." }));
                     driven.act();
                     assert!(matches!(driven.closed.take(), Some(4503 | 1013)));
@@ -520,12 +527,22 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
         if driven.closed.is_none() {
             driven.handle(Input::Due);
             driven.act();
+            if matches!(driven.closed, Some(4408 | 1008)) {
+                // Idle for too long.
+                driven.closed = None;
+                if !driven.session.is_resumable() {
+                    return Ok(());
+                }
+                driven.reconnect(0, false);
+                driven.handle(Input::Due);
+                driven.act();
+            }
         }
         let due =
             driven.session.next_deadline().into_iter().chain(driven.session.opens_at(driven.now)).min();
         assert!(due.is_none_or(|due| due > driven.now || driven.closed.is_some()), "due and not done");
     }
-    if driven.closed == Some(4411) {
+    if driven.closed.is_some_and(|code| code != 1000) {
         return Ok(());
     }
     // Without further input the session comes to its end: it does not hang.
