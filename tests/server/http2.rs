@@ -237,6 +237,8 @@ async fn foreign_authority_on_loopback_gets_421() {
         request
     };
     for path in [PATH, "/", "/aloud.js", "/api/voices", "/api/session/ticket", "/no"] {
+        // A connection without a session has 100 requests.
+        let mut link = self::link(server.addr).await;
         for authority in
             ["evil.example", "evil.example:8080", "localhost.evil.example", "192.0.2.1", "0.0.0.0"]
         {
