@@ -33,8 +33,8 @@ const KEPT_BYTES: i64 = 160 * 1024;
 /// session has a hundred times as many.
 const ROOM_BYTES: i64 = 8 * 1024;
 
-/// Bytes for the remembered id of an expired session.
-const REMEMBERED_BYTES: i64 = 64;
+/// Bytes for the remembered id of an expired session, with its owner and its place in the owner's share.
+const REMEMBERED_BYTES: i64 = 144;
 
 /// An engine that allocates its audio, as real engines do.
 struct Fresh;

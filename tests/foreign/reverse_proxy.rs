@@ -89,6 +89,10 @@ async fn stream<S: Stream>(client: &mut Raw<S>, start: &str) -> (Vec<Value>, Vec
         if let Some(usage) = message.get_mut("usage") {
             usage["firstAudioMs"] = Value::Null;
         }
+        // A connection may have more than one.
+        if message["type"] == "stream_start" {
+            message["stream"] = Value::Null;
+        }
     }
     (messages, audio(&frames))
 }
