@@ -64,7 +64,8 @@ const MAX_PIECE_BYTES: usize = 1024;
 /// use aloud::script::ScriptPiece;
 ///
 /// let mut script = Parrot.write(Prompt::new("Good evening."));
-/// assert_eq!(script.next().await, Some(Ok(ScriptPiece::Text("Good ".to_owned()))));
+/// // What was not read yet comes as one piece.
+/// assert_eq!(script.next().await, Some(Ok(ScriptPiece::Text("Good evening.".to_owned()))));
 /// # }
 /// ```
 ///
