@@ -41,7 +41,7 @@ const TURN_BYTES: usize = 64 * 1024;
 /// dropped.
 const BRIEF: Duration = Duration::from_millis(250);
 
-/// Largest number of reads from a socket that has failed.
+/// Largest number of reads at once to find the end of a stream, or the last messages before it.
 const MAX_LAST_READS: usize = 16;
 
 /// The reason for which a connection ended, for the log.
@@ -342,7 +342,7 @@ impl<T: Transport, A: Application> Connection<T, A> {
             self.link.application.stop_work();
             return until;
         }
-        let silent = self.last_sign_of_life() + self.link.shared.config.silence_timeout;
+        let silent = self.last_sign_of_life() + config.silence_timeout;
         let stalled = self.link.next_try().unwrap_or(silent);
         let drained = self.draining_since.map_or(silent, |since| since + config.drain_timeout);
         let application = self.link.application.next_time().unwrap_or(silent);

@@ -156,8 +156,8 @@ pub struct Log {
     upcoming: Upcoming,
     /// Bytes of it that were sent.
     taken: usize,
-    /// When the gate opens that the look-ahead has shut. Worked out when a position changes, since a
-    /// step asks for it many times.
+    /// When the gate opens that the look-ahead, or what the client has to confirm, has shut. Worked out when
+    /// a position changes, since a step asks for it many times.
     opens: Moment,
     /// When paced delivery wants more speech, likewise.
     wants: Moment,
@@ -224,7 +224,7 @@ impl Log {
     /// An empty log for a listener who has heard the stream up to this offset. What is written up to there
     /// is not sent.
     pub fn starting_at(flow: Flow, offset: u64) -> Log {
-        Log { sent: offset, heard: offset, ..Log::new(flow) }
+        Log { sent: offset, heard: offset, confirmed: offset, asked: offset, ..Log::new(flow) }
     }
 
     /// A log that has lost its entries: its gate is shut, and each offset up to `written` lies before
@@ -365,8 +365,13 @@ impl Log {
 
     /// To be called when a position, or the clock, was changed.
     fn set_gate(&mut self) {
+        self.opens = match self.flow.ahead {
+            // At least a frame, or a write would be tried for nothing.
+            _ if self.unconfirmed_room() < self.flow.frame_bytes as u64 => Moment::Never,
+            Some(_) => self.heard_at((self.sent + self.step).saturating_sub(self.most)),
+            None => Moment::Past,
+        };
         if self.flow.ahead.is_some() {
-            self.opens = self.heard_at((self.sent + self.step).saturating_sub(self.most));
             self.wants = self.heard_at((self.written + 1).saturating_sub(self.most));
         }
     }
@@ -403,6 +408,7 @@ impl Log {
     /// The client has everything before this offset.
     pub fn confirm(&mut self, now: Instant, offset: u64) {
         self.confirmed = self.confirmed.max(offset.min(self.sent));
+        self.set_gate();
         self.let_go(now);
     }
 
@@ -429,10 +435,7 @@ impl Log {
             Upcoming::Nothing => false,
             _ if self.is_shut => false,
             Upcoming::Message => true,
-            // At least a frame, or a write would be tried for nothing.
-            Upcoming::Audio(_) => {
-                self.opens.is_past(now) && self.unconfirmed_room() >= self.flow.frame_bytes as u64
-            }
+            Upcoming::Audio(_) => self.opens.is_past(now),
         }
     }
 
@@ -1194,6 +1197,25 @@ mod tests {
                 let short = steps.iter().filter(|step| **step < ASK_BYTES).count();
                 assert!(asked.len() > 8 && short <= 1, "{asked:?}");
             }
+        }
+    }
+
+    /// Audio before the beginning of a stream is nothing that its client has to confirm.
+    #[test]
+    fn starting_at_an_offset_beyond_the_unconfirmed_bytes_sends() {
+        for ahead in [None, Some(MS * 100)] {
+            let offset = 3 * UNCONFIRMED_BYTES;
+            let flow = Flow { keep_bytes: 100_000, ahead, ..burst(160) };
+            let mut driven = Driven::new(flow);
+            driven.log = Log::starting_at(flow, offset);
+            driven.log.skip(offset);
+            driven.log.push_audio(vec![1; 1_600].into());
+            driven.send();
+            assert!(
+                driven.log.sent_bytes() >= offset + 800,
+                "{ahead:?}: {}",
+                driven.log.sent_bytes() - offset
+            );
         }
     }
 
