@@ -98,14 +98,20 @@ struct Cold {
     composer: Composer,
     takes: Takes,
     ledger: Ledger,
+    facts: Facts,
+    /// Set while the engine is being stopped: since when, and the next step.
+    stopping: Option<(Instant, AfterStop)>,
+}
+
+/// Plain data about a stream as a whole.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Facts {
     is_resumable: bool,
     /// True if the engine repeats itself, so that sentences that are no longer kept can be replayed.
     is_repeatable: bool,
     /// True if the connection is closed after this stream.
     drains: bool,
     end_reason: EndReason,
-    /// Set while the engine is being stopped: since when, and the next step.
-    stopping: Option<(Instant, AfterStop)>,
     /// Number in the session, from 1.
     number: u64,
     /// Cancels so far.
@@ -131,16 +137,7 @@ pub(super) struct StreamState {
     is_idle: bool,
     takes: TakesState,
     ledger: Ledger,
-    is_resumable: bool,
-    is_repeatable: bool,
-    drains: bool,
-    end_reason: EndReason,
-    number: u64,
-    rev: u64,
-    text_offset: u64,
-    from: StartFrom,
-    synthesised_bytes: u64,
-    stopwatch: Stopwatch,
+    facts: Facts,
 }
 
 impl Stream {
@@ -181,27 +178,29 @@ impl Stream {
                 composer,
                 takes: Takes::default(),
                 ledger: Ledger::default(),
-                is_resumable: start.resumable,
-                is_repeatable: start.resumable && config.is_deterministic,
-                drains: false,
-                end_reason: EndReason::Completed,
+                facts: Facts {
+                    is_resumable: start.resumable,
+                    is_repeatable: start.resumable && config.is_deterministic,
+                    drains: false,
+                    end_reason: EndReason::Completed,
+                    number,
+                    rev: 0,
+                    text_offset: utf16_len(start.prompt.as_deref().unwrap_or_default()),
+                    from: StartFrom::new(0, 0),
+                    synthesised_bytes: 0,
+                    stopwatch: Stopwatch::default(),
+                },
                 stopping: None,
-                number,
-                rev: 0,
-                text_offset: utf16_len(start.prompt.as_deref().unwrap_or_default()),
-                from: StartFrom::new(0, 0),
-                synthesised_bytes: 0,
-                stopwatch: Stopwatch::default(),
             }),
         };
-        let Cold { composer, stopwatch, .. } = &mut *stream.cold;
+        let Cold { composer, facts, .. } = &mut *stream.cold;
         match source {
             TextSource::Llm => {}
             TextSource::Append => composer.push_cut(now, prompt, edges),
             TextSource::Verbatim => composer.push(now, prompt),
         }
         if source != TextSource::Append || !prompt.is_empty() {
-            stopwatch.start(now);
+            facts.stopwatch.start(now);
         }
         if !composer.is_open() {
             composer.flush();
@@ -249,13 +248,13 @@ impl Stream {
         let position = Position { offset: from.offset, index: from.index };
         let (crc32, last_index) = (from.crc32, from.index);
         takes.begin_at(Target { position, last_index, crc32, purpose: Purpose::Start });
-        self.cold.from = from;
+        self.cold.facts.from = from;
         Ok(())
     }
 
     /// The fault of a stream whose audio is not what `from` says.
     pub(super) fn wrong_start(&self) -> Fault {
-        let StartFrom { index, offset, .. } = self.cold.from;
+        let StartFrom { index, offset, .. } = self.cold.facts.from;
         let message = format!(
             "\"from\" does not fit: sentence {index} of this text, as this server speaks it, does not have the \
              client's audio up to byte {offset}. Start without \"from\"."
@@ -265,22 +264,7 @@ impl Stream {
 
     /// The stream as plain data.
     pub(super) fn snapshot(&self, now: Instant) -> StreamState {
-        let Cold {
-            composer,
-            takes,
-            ledger,
-            is_resumable,
-            is_repeatable,
-            drains,
-            end_reason,
-            stopping: _,
-            number,
-            rev,
-            text_offset,
-            from,
-            synthesised_bytes,
-            stopwatch,
-        } = &*self.cold;
+        let Cold { composer, takes, ledger, facts, stopping: _ } = &*self.cold;
         StreamState {
             flow: *self.log.flow(),
             positions: self.log.positions(now),
@@ -290,16 +274,7 @@ impl Stream {
             is_idle: composer.commits_at().is_some(),
             takes: takes.snapshot(),
             ledger: ledger.clone(),
-            is_resumable: *is_resumable,
-            is_repeatable: *is_repeatable,
-            drains: *drains,
-            end_reason: *end_reason,
-            number: *number,
-            rev: *rev,
-            text_offset: *text_offset,
-            from: *from,
-            synthesised_bytes: *synthesised_bytes,
-            stopwatch: stopwatch.stopped(now),
+            facts: Facts { stopwatch: facts.stopwatch.stopped(now), ..*facts },
         }
     }
 
@@ -321,17 +296,8 @@ impl Stream {
                 composer,
                 takes: Takes::restore(state.takes),
                 ledger: state.ledger,
-                is_resumable: state.is_resumable,
-                is_repeatable: state.is_repeatable,
-                drains: state.drains,
-                end_reason: state.end_reason,
+                facts: state.facts,
                 stopping: None,
-                number: state.number,
-                rev: state.rev,
-                text_offset: state.text_offset,
-                from: state.from,
-                synthesised_bytes: state.synthesised_bytes,
-                stopwatch: state.stopwatch,
             }),
         }
     }
@@ -353,7 +319,7 @@ impl Stream {
     }
 
     pub(super) fn is_resumable(&self) -> bool {
-        self.cold.is_resumable
+        self.cold.facts.is_resumable
     }
 
     pub(super) fn is_writing(&self) -> bool {
@@ -367,11 +333,11 @@ impl Stream {
 
     /// True if the connection is closed after this stream.
     pub(super) fn drains(&self) -> bool {
-        self.cold.drains
+        self.cold.facts.drains
     }
 
     pub(super) fn end_reason(&self) -> EndReason {
-        self.cold.end_reason
+        self.cold.facts.end_reason
     }
 
     /// True if there was more text than the session may speak.
@@ -382,8 +348,8 @@ impl Stream {
     /// The `stream_start` of this stream.
     pub(super) fn announcement(&self) -> ServerMessage {
         ServerMessage::StreamStart {
-            stream: self.cold.number,
-            rev: self.cold.rev,
+            stream: self.cold.facts.number,
+            rev: self.cold.facts.rev,
             audio: AudioInfo(self.format()),
             voice: self.cold.composer.parameters().voice.clone(),
             source: self.source().name(),
@@ -392,22 +358,22 @@ impl Stream {
 
     /// Number in the session, from 1.
     pub(super) fn number(&self) -> u64 {
-        self.cold.number
+        self.cold.facts.number
     }
 
     /// Cancels so far.
     pub(super) fn rev(&self) -> u64 {
-        self.cold.rev
+        self.cold.facts.rev
     }
 
     /// Text of the client taken so far, in UTF-16 units.
     pub(super) fn text_offset(&self) -> u64 {
-        self.cold.text_offset
+        self.cold.facts.text_offset
     }
 
     /// Position of the first byte.
     pub(super) fn first_offset(&self) -> u64 {
-        self.cold.from.offset
+        self.cold.facts.from.offset
     }
 
     /// Bytes of a sample.
@@ -438,10 +404,10 @@ impl Stream {
         most_waiting: usize,
     ) -> Result<(), Fault> {
         self.cold.composer.append(now, text, edges, most_waiting)?;
-        self.cold.text_offset += utf16_len(text);
+        self.cold.facts.text_offset += utf16_len(text);
         self.playback.on_text(now);
         if !text.is_empty() {
-            self.cold.stopwatch.start(now);
+            self.cold.facts.stopwatch.start(now);
         }
         Ok(())
     }
@@ -471,13 +437,13 @@ impl Stream {
         if !self.is_writing() {
             self.cold.composer.close();
         }
-        self.cold.drains = true;
-        self.cold.end_reason = EndReason::Ended;
+        self.cold.facts.drains = true;
+        self.cold.facts.end_reason = EndReason::Ended;
     }
 
     /// Has the connection closed each time that a finished stream has been sent again.
     pub(super) fn close_after(&mut self) {
-        self.cold.drains = true;
+        self.cold.facts.drains = true;
     }
 
     pub(super) fn update(
@@ -505,14 +471,14 @@ impl Stream {
 
     /// Ends the text of a writer that failed, and returns all of it.
     pub(super) fn fail_writing(&mut self) -> String {
-        self.cold.end_reason = EndReason::Error;
+        self.cold.facts.end_reason = EndReason::Error;
         self.cold.composer.finish_writing()
     }
 
     /// Drops every sentence that was not begun.
     pub(super) fn stop_if_unfinished(&mut self) {
         if self.cold.composer.stop_if_unfinished() {
-            self.cold.end_reason = EndReason::Error;
+            self.cold.facts.end_reason = EndReason::Error;
         }
     }
 
@@ -521,7 +487,7 @@ impl Stream {
     /// Returns the next sentence to speak, if its time has come, and announces the front one.
     pub(super) fn next_sentence(&mut self, prefetch: usize, dialect: Dialect) -> Option<Sentence> {
         let flow = *self.log.flow();
-        let Cold { composer, takes, ledger, end_reason, .. } = &mut *self.cold;
+        let Cold { composer, takes, ledger, facts, .. } = &mut *self.cold;
         // In paced delivery a sentence is begun once the one before it was synthesised. That is one
         // look-ahead early, and no audio is synthesised beyond it.
         let most = if flow.ahead.is_some() || takes.target().is_some() { 1 } else { prefetch.max(1) };
@@ -545,7 +511,7 @@ impl Stream {
                         words: dialect.needs_word_times(),
                     });
                 }
-                Err(OverLimit) => *end_reason = EndReason::Error,
+                Err(OverLimit) => facts.end_reason = EndReason::Error,
             }
         }
         self.announce(dialect);
@@ -591,8 +557,8 @@ impl Stream {
     /// # Errors
     /// The sentence is a replay and came out different.
     pub(super) fn on_audio(&mut self, chunk: Bytes, dialect: Dialect) -> Result<(), Differs> {
-        self.cold.synthesised_bytes += chunk.len() as u64;
-        let needs_crc = dialect.has_figures() || self.cold.is_resumable;
+        self.cold.facts.synthesised_bytes += chunk.len() as u64;
+        let needs_crc = dialect.has_figures() || self.cold.facts.is_resumable;
         match self.cold.takes.push_audio(chunk, needs_crc)? {
             Released::Nothing => {}
             Released::Audio(chunk) => self.log.push_audio(chunk),
@@ -678,7 +644,7 @@ impl Stream {
         let opened = self.log.sent(now, what);
         match what {
             Sent::Audio(bytes) => {
-                self.first_audio.get_or_insert_with(|| self.cold.stopwatch.time(now));
+                self.first_audio.get_or_insert_with(|| self.cold.facts.stopwatch.time(now));
                 self.playback.on_audio(now, self.format().duration(bytes as u64))
             }
             Sent::Message => {
@@ -727,13 +693,13 @@ impl Stream {
     pub(super) fn shut(&mut self, now: Instant) {
         self.log.shut(now);
         self.playback.on_interruption();
-        self.cold.stopwatch.stop(now);
+        self.cold.facts.stopwatch.stop(now);
     }
 
     /// Continues delivery with the next byte.
     pub(super) fn open(&mut self, now: Instant) {
         self.log.open(now);
-        self.cold.stopwatch.go_on(now);
+        self.cold.facts.stopwatch.go_on(now);
     }
 
     // Cancel.
@@ -760,20 +726,20 @@ impl Stream {
         };
         let written = self.log.written_bytes();
         let target = self.cold.takes.target();
-        let Cold { composer, takes, ledger, end_reason, rev, synthesised_bytes, .. } = &mut *self.cold;
-        *synthesised_bytes += buffered_bytes;
+        let Cold { composer, takes, ledger, facts, .. } = &mut *self.cold;
+        facts.synthesised_bytes += buffered_bytes;
         if let Some(target) = target {
             ledger.begin_at(target.last_index);
         }
-        *rev += u64::from(matches!(after, AfterStop::Answer { .. }));
-        let rev = *rev;
+        facts.rev += u64::from(matches!(after, AfterStop::Answer { .. }));
+        let rev = facts.rev;
         let unsent = written.saturating_sub(sent) + takes.held_bytes() + buffered_bytes;
         let in_flight = takes.cancel(ledger.announced());
         let unplayed = ledger.cancel(played, sent, self.log.base_bytes(), unsent, in_flight);
         composer.cancel();
         match after {
-            AfterStop::Answer { .. } if !composer.is_open() => *end_reason = EndReason::Cancelled,
-            AfterStop::Refuse => *end_reason = EndReason::Error,
+            AfterStop::Answer { .. } if !composer.is_open() => facts.end_reason = EndReason::Cancelled,
+            AfterStop::Refuse => facts.end_reason = EndReason::Error,
             _ => {}
         }
         self.log.cancel(now);
@@ -794,7 +760,7 @@ impl Stream {
 
     /// Counts audio that the engine had buffered when it was stopped for a replay.
     pub(super) fn drop_bytes(&mut self, bytes: u64) {
-        self.cold.synthesised_bytes += bytes;
+        self.cold.facts.synthesised_bytes += bytes;
         self.cold.ledger.drop_bytes(bytes);
     }
 
@@ -817,7 +783,7 @@ impl Stream {
     pub(super) fn can_return_to(&self, place: &Place) -> bool {
         let is_ours = |crc32| self.compare(place.offset, crc32) != Comparison::Different;
         // A rev that the server does not know is a cancel that it has lost.
-        place.rev.is_none_or(|rev| rev <= self.cold.rev)
+        place.rev.is_none_or(|rev| rev <= self.cold.facts.rev)
             && self.plan(place).is_some()
             && place.crc32.is_none_or(is_ours)
     }
@@ -834,7 +800,7 @@ impl Stream {
         if offset >= log.base_bytes() && offset <= log.written_bytes() && !log.is_behind() {
             return Some(Plan::Rewind);
         }
-        let exact = if self.cold.is_repeatable { self.plan_replay(offset) } else { None };
+        let exact = if self.cold.facts.is_repeatable { self.plan_replay(offset) } else { None };
         exact.or_else(|| if place.is_inexact { self.plan_anew(offset) } else { None })
     }
 
@@ -939,7 +905,7 @@ impl Stream {
                 Ok(Return::Rewound)
             }
             Plan::Start => {
-                let StartFrom { index, offset, crc32 } = self.cold.from;
+                let StartFrom { index, offset, crc32 } = self.cold.facts.from;
                 self.take_back(0);
                 self.log.restart(0, offset);
                 let position = Position { offset, index };
@@ -1047,7 +1013,7 @@ impl Stream {
             chars: self.cold.composer.spoken_chars(),
             sentences: self.cold.takes.next_index(),
             audio_ms: self.ms(sent.saturating_sub(self.first_offset())),
-            synthesised_ms: self.ms(self.cold.synthesised_bytes),
+            synthesised_ms: self.ms(self.cold.facts.synthesised_bytes),
             wasted_ms: self.ms(self.cold.ledger.wasted_bytes()),
             first_audio_ms: self.first_audio.map_or(0, |first| first.as_millis() as u64),
         }
