@@ -9,6 +9,7 @@ mod accounts;
 pub(crate) mod credential;
 mod doorkeeper;
 pub(crate) mod forwarded;
+mod holdings;
 pub(crate) mod host;
 #[cfg(feature = "jwt")]
 mod jwt;
@@ -25,6 +26,7 @@ mod tokens;
 
 pub(crate) use accounts::{ClientId, SessionSlot};
 pub(crate) use doorkeeper::{Doorkeeper, Pass, Refusal, Visitor};
+pub(crate) use holdings::{Holding, Holdings};
 pub(crate) use permit::Permit;
 pub(crate) use permit::QuotaReached;
 pub(crate) use shares::{Key as ShareKey, Shares};

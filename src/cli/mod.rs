@@ -250,6 +250,11 @@ impl Source<'_> {
         let mut config = self.config(is_meant)?;
         config.source = source;
         let engine = self.choice_or_default("engine", Engine::from_name)?;
+        let queue_timeout = self.value("engine-queue-timeout-ms")?;
+        if let Some(wait) = queue_timeout {
+            // A sentence that waits in the queue is not late.
+            config.engine_timeout = config.engine_timeout.max(wait);
+        }
         Ok(Settings {
             config,
             engine,
@@ -259,7 +264,7 @@ impl Source<'_> {
             fallback: self.choice("fallback-engine", Engine::from_name)?,
             concurrency: self.value("engine-concurrency")?,
             queue: self.value("engine-queue")?,
-            queue_timeout: self.value("engine-queue-timeout-ms")?,
+            queue_timeout,
             llm,
         })
     }

@@ -12,11 +12,12 @@ pub use chat::{Chat, ChatSettings};
 pub(crate) use completion::whole as completion_of;
 
 use crate::gauge::{Counted, Gauge};
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 
@@ -92,7 +93,12 @@ pub struct Prompt {
     pub session: Arc<str>,
     /// Counts writers at work, until their [`Pen`] is dropped.
     pub(crate) running: Gauge,
+    /// Dropped with the prompt and the [`Pen`].
+    pub(crate) held: Option<Held>,
 }
+
+/// Something that is held while a writer works.
+pub(crate) type Held = Arc<dyn Any + Send + Sync>;
 
 impl Prompt {
     /// Returns a prompt outside of a session, without a conversation before it.
@@ -102,6 +108,7 @@ impl Prompt {
             language: String::new(),
             session: Arc::from(""),
             running: Gauge::default(),
+            held: None,
         }
     }
 
@@ -261,7 +268,8 @@ impl Script {
     /// Returns the two ends of a bounded channel: 96 KiB of text can wait for the reader.
     pub fn channel(prompt: &Prompt) -> (Pen, Script) {
         let page = Arc::new(Page::default());
-        let pen = Pen { page: Arc::clone(&page), _running: prompt.running.enter() };
+        let pen =
+            Pen { page: Arc::clone(&page), _running: prompt.running.enter(), _held: prompt.held.clone() };
         (pen, Script { page: Some(page), failed: None })
     }
 
@@ -272,12 +280,12 @@ impl Script {
 
     /// Stops the writer, if it has not ended. The text so far can still be read; this error follows.
     pub(crate) fn cut_short(&mut self, error: ScriptError) {
-        if let Some(page) = &self.page {
-            page.write(|state| {
-                state.ending.get_or_insert(Err(error));
-            });
-            page.close();
-        }
+        self.eraser().cut_short(error);
+    }
+
+    /// Stops the writer from elsewhere.
+    pub(crate) fn eraser(&self) -> Eraser {
+        Eraser(self.page.as_ref().map(Arc::downgrade).unwrap_or_default())
     }
 
     /// Returns the next piece; `None` after the last piece and after an error.
@@ -308,6 +316,22 @@ impl Script {
     }
 }
 
+/// Stops the writer of a [`Script`] from outside of its reader.
+#[derive(Debug)]
+pub(crate) struct Eraser(Weak<Page>);
+
+impl Eraser {
+    /// Stops the writer, if it has not ended. The text so far can still be read; this error follows.
+    pub(crate) fn cut_short(&self, error: ScriptError) {
+        if let Some(page) = self.0.upgrade() {
+            page.write(|state| {
+                state.ending.get_or_insert(Err(error));
+            });
+            page.close();
+        }
+    }
+}
+
 impl Drop for Script {
     fn drop(&mut self) {
         if let Some(page) = &self.page {
@@ -322,6 +346,7 @@ impl Drop for Script {
 pub struct Pen {
     page: Arc<Page>,
     _running: Counted,
+    _held: Option<Held>,
 }
 
 impl Pen {

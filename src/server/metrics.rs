@@ -162,6 +162,7 @@ pub(crate) struct Present {
     pub(crate) connections: usize,
     pub(crate) frozen_sessions: usize,
     pub(crate) frozen_bytes: usize,
+    pub(crate) live_bytes: usize,
     pub(crate) syntheses: usize,
     pub(crate) waiting_syntheses: usize,
     pub(crate) scripts: usize,
@@ -302,6 +303,12 @@ impl Telemetry {
             page.sample("aloud_sessions", &format!("state=\"{}\"", phase.name()), sessions.count());
         }
         page.sample("aloud_sessions", "state=\"frozen\"", now.frozen_sessions);
+        page.one(
+            "aloud_live_bytes",
+            "gauge",
+            "Memory of sessions with a connection, roughly.",
+            now.live_bytes,
+        );
         page.one("aloud_frozen_bytes", "gauge", "Memory of suspended sessions, roughly.", now.frozen_bytes);
 
         page.counts(
@@ -509,6 +516,7 @@ mod tests {
             connections: 1,
             frozen_sessions: 2,
             frozen_bytes: 3,
+            live_bytes: 4,
             syntheses: 4,
             waiting_syntheses: 5,
             scripts: 6,

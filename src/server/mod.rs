@@ -4,6 +4,7 @@
 //! connection from the socket to its session.
 
 mod admin;
+mod answers;
 mod application;
 mod connection;
 mod date;

@@ -1,11 +1,12 @@
 //! The service: what all connections share, and the answer to a request of any HTTP server.
 
+use super::answers::Answers;
 use super::metrics::{Present, Telemetry};
 use super::routes::Answer;
 use super::suspended::{Bounds, Registry};
 use crate::access::credential::{Restrictions, Token};
 use crate::access::rate::Rate;
-use crate::access::{Doorkeeper, Permit, Refusal};
+use crate::access::{Doorkeeper, Holdings, Permit, Refusal};
 use crate::audio::voice;
 use crate::audio::{Encoding, Format};
 use crate::gauge::Gauge;
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(super) doorkeeper: Arc<Doorkeeper>,
+    pub(super) holdings: Arc<Holdings>,
+    pub(super) answers: Arc<Answers>,
     /// True once the server shuts down. The shutdown waits for every receiver.
     pub(crate) stop: watch::Sender<bool>,
 }
@@ -212,6 +215,8 @@ impl Service {
             max_fragments: if echoes { usize::MAX } else { MAX_FRAGMENTS },
             read_buffer_bytes: if echoes { ECHO_READ_BUFFER_BYTES } else { READ_BUFFER_BYTES },
         };
+        let max_live_bytes = config.max_live_bytes;
+        let answers = Answers::new(config.max_answers, config.max_client_answers);
         let bounds = Bounds {
             ttl: config.resume_ttl,
             sessions: config.max_frozen_sessions,
@@ -235,6 +240,8 @@ impl Service {
             registry: Registry::new(bounds, Arc::clone(&telemetry)),
             telemetry,
             doorkeeper: Arc::new(doorkeeper),
+            holdings: Arc::new(Holdings::new(max_live_bytes)),
+            answers: Arc::new(answers),
             stop: watch::Sender::new(false),
         };
         let peer: FindPeer = |extensions| extensions.get().copied();
@@ -292,6 +299,7 @@ impl Service {
             connections: sessions.count(),
             frozen_sessions: registry.suspended().count(),
             frozen_bytes: registry.suspended_bytes(),
+            live_bytes: self.shared.holdings.bytes(),
             syntheses: syntheses.count(),
             waiting_syntheses: synthesizer.backlog().waiting,
             scripts: scripts.count(),
@@ -328,6 +336,11 @@ impl Service {
     /// Memory that the suspended sessions take, in bytes, roughly.
     pub fn frozen_bytes(&self) -> usize {
         self.shared.registry.suspended_bytes()
+    }
+
+    /// Memory that the sessions with a connection take, in bytes, roughly.
+    pub fn live_bytes(&self) -> usize {
+        self.shared.holdings.bytes()
     }
 
     /// Audio that was synthesised and not heard since the service began: it was cancelled, or its client

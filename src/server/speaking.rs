@@ -9,12 +9,12 @@ use super::connection::Outcome;
 use super::report::shortened;
 use super::service::Shared;
 use super::suspended::{Claim, Granted, Registration, Suspended, Ticket, Turn, buffered_bytes};
-use crate::access::{Permit, SessionSlot};
+use crate::access::{Holding, Permit, SessionSlot};
 use crate::script::{Prompt, Script, ScriptError, ScriptPiece};
 use crate::session::conversation;
 use crate::session::message::{Close, Code, Recover, ServerMessage};
-use crate::session::{Answer, Engine, Input, Output, Place, Sentence, Session, Written};
-use crate::tts::{Piece, Speech, SynthesisErrorKind, Utterance, Warning};
+use crate::session::{Answer, Engine, Input, Output, Phase, Place, Sentence, Session, Written};
+use crate::tts::{Piece, Speech, SynthesisError, SynthesisErrorKind, Utterance, Warning};
 use crate::ws::endpoint::{CloseCode, Incoming, State};
 use crate::ws::frames::{Batch, Sent};
 use std::collections::VecDeque;
@@ -33,6 +33,8 @@ pub(super) struct Speaking {
     session: Option<Session>,
     /// The sentences in flight; dropping one stops its engine.
     speeches: VecDeque<Speech>,
+    /// When the wait for the engine ends, if the session waits for it.
+    gives_up_at: Option<Instant>,
     /// True if the client has a quota of audio.
     counts_audio: bool,
     /// The answer that is being written; dropping it stops the writer. Boxed: few connections have
@@ -44,6 +46,8 @@ pub(super) struct Speaking {
     permit: Permit,
     /// Counts the session among those of its client.
     slot: Option<SessionSlot>,
+    /// Counts what the session holds among all that have a connection.
+    holding: Holding,
     /// The connection had to give its place away before it showed a credential.
     has_lost_its_place: bool,
 }
@@ -74,6 +78,8 @@ pub(super) enum Event {
     Answered(Option<Turn>, Box<Recover>),
     /// The connection has shown no credential yet, and another one has its place.
     Displaced,
+    /// The sessions hold too much together, and this one has to go.
+    Crowded,
     /// The next piece of the answer that is being written; `None` at its end.
     Written(Option<Result<ScriptPiece, ScriptError>>),
 }
@@ -83,11 +89,13 @@ impl Speaking {
         Speaking {
             session: Some(session),
             speeches: VecDeque::new(),
+            gives_up_at: None,
             counts_audio: permit.has_audio_limit(),
             script: None,
             resume: None,
             permit,
             slot: None,
+            holding: Holding::default(),
             has_lost_its_place: false,
         }
     }
@@ -117,6 +125,7 @@ impl Speaking {
             Output::StopWriting => self.script = None,
             Output::StopSpeaking => {
                 let speeches = std::mem::take(&mut self.speeches);
+                self.gives_up_at = None;
                 let buffered_bytes = buffered_bytes(&speeches);
                 drop(speeches);
                 self.handle(Input::Engine(Engine::Stopped { buffered_bytes }));
@@ -136,6 +145,12 @@ impl Speaking {
                 host.endpoint.close(CloseCode(close.code(is_v1)), close.reason());
             }
         }
+    }
+
+    /// Counts what the session holds now.
+    fn hold(&mut self, bytes: usize, shared: &Shared) {
+        let bytes = bytes + buffered_bytes(&self.speeches) as usize;
+        self.holding.set(&shared.holdings, self.permit.client(), bytes);
     }
 
     /// Has the engine speak a sentence, behind those that are in flight.
@@ -174,8 +189,20 @@ impl Speaking {
     fn write(&mut self, turns: Vec<conversation::Turn>, language: String, host: &mut Host<'_>) {
         let (Some(session), Some(writer)) = (&self.session, &host.shared.writer) else { return };
         let running = host.shared.scripts.clone();
-        let prompt = Prompt { turns, language, session: session.shared_id(), running };
-        self.script = Some(Box::new(writer.write(prompt)));
+        let prompt = Prompt { turns, language, session: session.shared_id(), running, held: None };
+        let script = host.shared.answers.begin(writer.as_ref(), prompt, self.permit.client());
+        self.script = Some(Box::new(script.unwrap_or_else(Script::failed)));
+    }
+
+    /// Gives up an engine that has given nothing for too long.
+    fn give_up(&mut self, now: Instant) {
+        self.gives_up_at = None;
+        if self.wants_speech(now)
+            && let Some(speech) = self.speeches.front_mut()
+        {
+            let message = "The speech engine gave no audio for too long. Send the text again.";
+            *speech = Speech::failed(SynthesisError::timeout(message));
+        }
     }
 
     /// Lets other connections find the session.
@@ -223,6 +250,7 @@ impl Speaking {
         self.handle(Input::Disconnected);
         self.handle(Input::Answer(Answer::Recovered(place)));
         self.speeches = speeches;
+        self.gives_up_at = None;
         self.script = script;
         self.resume.get_or_insert_default().registration = Some(registration);
     }
@@ -272,6 +300,7 @@ impl Speaking {
     fn suspend(&mut self, session: Session) -> Box<Suspended> {
         let (speeches, script) = (std::mem::take(&mut self.speeches), self.script.take());
         let client = self.permit.client().clone();
+        self.holding = Holding::default();
         Box::new(Suspended { session, speeches, script, client, slot: self.slot.take() })
     }
 
@@ -325,9 +354,11 @@ impl Application for Speaking {
         {
             host.shared.telemetry.stream_began(source.name());
         }
+        let held_bytes = session.held_bytes();
         if is_limited && session.streams() == 0 {
             self.slot = None;
         }
+        self.hold(held_bytes, host.shared);
     }
 
     /// False while another connection's session is awaited: the client's messages are for that one.
@@ -360,8 +391,18 @@ impl Application for Speaking {
         {
             self.carry_out_one(output, host);
         }
+        if self.gives_up_at.is_some() && !self.wants_speech(Instant::now()) {
+            // The wait begins anew once the audio is wanted again: the engine may have been stopped for that.
+            self.gives_up_at = None;
+        }
+        let phase = self.session.as_ref().map(Session::phase);
+        if self.holding.is_counted() && phase != Some(Phase::Streaming) {
+            // Its stream may be over.
+            let held_bytes = self.session.as_ref().map_or(0, Session::held_bytes);
+            self.hold(held_bytes, host.shared);
+        }
         // Counts the session by its present phase.
-        host.meter.enter(&host.shared.telemetry, self.session.as_ref().map(Session::phase));
+        host.meter.enter(&host.shared.telemetry, phase);
     }
 
     fn has_decided(&self) -> bool {
@@ -369,12 +410,15 @@ impl Application for Speaking {
     }
 
     fn expects_session(&self) -> bool {
-        self.resume.is_some() || self.permit.is_provisional()
+        self.resume.is_some() || self.permit.is_provisional() || self.holding.is_counted()
     }
 
     fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if !self.has_lost_its_place && self.permit.poll_displaced(cx).is_ready() {
             return Poll::Ready(Event::Displaced);
+        }
+        if self.holding.poll(cx).is_ready() {
+            return Poll::Ready(Event::Crowded);
         }
         let Some(resume) = &mut self.resume else { return Poll::Pending };
         if let Some(Awaited { turn, .. }) = &mut resume.awaited
@@ -410,6 +454,10 @@ impl Application for Speaking {
             // The session has ended in the meantime.
             Event::Answered(None, _) => self.not_recovered(false, host),
             Event::Requested => self.hand_over(host),
+            Event::Crowded => {
+                self.holding = Holding::default();
+                self.handle(Input::Crowded);
+            }
             Event::Displaced => {
                 self.has_lost_its_place = true;
                 self.handle(Input::Answer(Answer::Refused(Code::Overloaded)));
@@ -427,7 +475,10 @@ impl Application for Speaking {
     }
 
     fn poll_speech(&mut self, now: Instant, shared: &Shared, cx: &mut Context<'_>) -> Poll<()> {
-        let Speaking { session: Some(session), speeches, .. } = self else { return Poll::Pending };
+        let Speaking { session: Some(session), speeches, gives_up_at, .. } = self else {
+            return Poll::Pending;
+        };
+        let patient_until = now + shared.config.engine_timeout;
         let now = now.into_std();
         let mut took = false;
         while session.wants_speech(now)
@@ -435,7 +486,10 @@ impl Application for Speaking {
         {
             let mut report = |report: Engine<'_>| session.handle(Input::Engine(report), now);
             match speech.poll_next(cx) {
-                Poll::Pending => break,
+                Poll::Pending => {
+                    gives_up_at.get_or_insert(patient_until);
+                    break;
+                }
                 Poll::Ready(Some(Ok(Piece::Audio(chunk)))) => report(Engine::Audio(chunk)),
                 Poll::Ready(Some(Ok(Piece::Words(words)))) => report(Engine::Words(&words)),
                 Poll::Ready(Some(Ok(Piece::Warning(Warning { code, message })))) => {
@@ -459,9 +513,15 @@ impl Application for Speaking {
                     session.handle(Input::Engine(Engine::Finished), now);
                 }
             }
+            *gives_up_at = None;
             took = true;
         }
-        if took { Poll::Ready(()) } else { Poll::Pending }
+        if !took {
+            return Poll::Pending;
+        }
+        let held_bytes = session.held_bytes();
+        self.hold(held_bytes, shared);
+        Poll::Ready(())
     }
 
     fn has_output(&self, now: Instant) -> bool {
@@ -506,10 +566,14 @@ impl Application for Speaking {
     }
 
     fn next_time(&self) -> Option<Instant> {
-        self.session.as_ref()?.next_deadline().map(Instant::from_std)
+        let session = self.session.as_ref()?.next_deadline().map(Instant::from_std);
+        session.into_iter().chain(self.gives_up_at).min()
     }
 
     fn on_time(&mut self, now: Instant) {
+        if self.gives_up_at.is_some_and(|at| now >= at) {
+            self.give_up(now);
+        }
         if let Some(session) = &mut self.session {
             session.handle(Input::Due, now.into_std());
         }

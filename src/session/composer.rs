@@ -455,8 +455,9 @@ impl Composer {
         while self.segmenter.next_segment().is_some() {}
     }
 
+    /// Bytes of the text that waits, roughly: a character counts as two.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.written.len()
+        self.written.len() + 2 * (self.waiting_chars + self.segmenter.buffered_chars())
     }
 }
 

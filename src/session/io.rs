@@ -45,6 +45,9 @@ pub enum Input<'a> {
     Silence,
     /// The client has read nothing for too long. A resumable session can still be recovered.
     Stall,
+    /// The sessions of the server hold too much together, and this one has to go. A resumable session can still
+    /// be recovered.
+    Crowded,
     /// The connection is lost. The listener's clock stops, and nothing more is sent.
     Disconnected,
 }

@@ -710,6 +710,12 @@ impl Log {
         Some(crc.finalize())
     }
 
+    /// Bytes of audio and messages in the log. Takes the same time however long the log is.
+    pub fn held_bytes(&self) -> usize {
+        let audio = if self.is_restored() { 0 } else { self.written.saturating_sub(self.base) };
+        audio as usize + self.kept_messages + self.unsent_messages
+    }
+
     /// Bytes of memory that the entries take, roughly.
     pub fn memory_bytes(&self) -> usize {
         let of = |entry: &Entry| match entry {

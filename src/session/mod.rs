@@ -250,6 +250,11 @@ impl Session {
                 let message = "The client read nothing for too long.";
                 self.part(Code::SlowClient, Close::SlowClient, message, now);
             }
+            Input::Crowded => {
+                let message =
+                    "The sessions of the server hold too much together, and those of this client most.";
+                self.part(Code::Overloaded, Close::Overloaded, message, now);
+            }
             Input::Disconnected => {
                 self.outputs.clear();
                 self.shut(now);
@@ -436,6 +441,11 @@ impl Session {
     pub fn taken() -> [Output; 2] {
         let fault = Fault::new(Code::SessionTaken, "The session continues on another connection.");
         [Output::Send(error(fault)), Output::Close(Close::SessionTaken)]
+    }
+
+    /// Bytes of the stream's audio, messages and text, to be asked often.
+    pub fn held_bytes(&self) -> usize {
+        self.stream.as_ref().map_or(0, Stream::held_bytes)
     }
 
     /// Memory of the session in bytes, roughly.

@@ -1019,6 +1019,11 @@ impl Stream {
         }
     }
 
+    /// Bytes of audio, messages and text. Takes the same time however much it is.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.log.held_bytes() + self.cold.composer.memory_bytes()
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         let Cold { composer, takes, ledger, .. } = &*self.cold;
         let parts = composer.memory_bytes() + takes.memory_bytes() + ledger.memory_bytes();

@@ -241,6 +241,33 @@ settings! {
             short: "Audio already sent that a resumable session keeps, for what a lost connection swallowed.",
             range: 0 to 1_073_741_824 "bytes",
         }
+        /// Engines of this crate have shorter limits of their own. If yours keeps sentences in a queue, set it above
+        /// the longest wait there.
+        engine_timeout: Duration = ms(120_000) => {
+            short: "Longest wait for the next audio of an engine.",
+            long: "Beyond it the sentence fails with engine_timeout.",
+            range: 1 to 604_800_000 "milliseconds",
+        }
+        max_answers: usize = 1_000 => {
+            short: "Most answers written at once by a language model.",
+            long: "Beyond it the client that has most loses its oldest one: its stream ends with llm_failed.",
+            range: 1 to 1_000_000 "answers",
+            option: number("max-llm-requests", "N", Group::Total, &[SERVE]),
+        }
+        /// `None` is no limit.
+        max_client_answers: Option<usize> = None => {
+            short: "Most answers written at once for one client.",
+            long: "A prompt beyond it is answered with the error llm_failed.",
+            range: 1 to 1_000_000 "answers",
+            option: number("max-client-llm-requests", "N", Group::Client, &[SERVE]).defaulting_to("no limit"),
+        }
+        max_live_bytes: usize = 1 << 31 => {
+            short: "Most memory of all sessions with a connection.",
+            long: "Audio, text and messages count. Beyond it a session of the client that holds most is closed, with 4503: \
+                   the one that has stood still for longest. If it is resumable it is suspended.",
+            range: 1_048_576 to 1e15 "bytes",
+            option: number("max-live-bytes", "N", Group::Total, &[SERVE]),
+        }
         max_frozen_sessions: usize = 10_000 => {
             short: "Most suspended sessions of all clients.",
             long: "Beyond it the server drops the oldest one of the client that has most.",

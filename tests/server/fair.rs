@@ -15,7 +15,7 @@ use tokio::time::Instant;
 const MOST: Duration = Duration::from_millis(1_000);
 
 /// Connects from this address of the loopback, and takes the greeting.
-async fn from(source: &str, addr: SocketAddr, patience: Duration) -> Raw {
+pub(crate) async fn from(source: &str, addr: SocketAddr, patience: Duration) -> Raw {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
     let mut client = Raw::over(within(socket.connect(addr)).await.unwrap(), patience);

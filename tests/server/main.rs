@@ -24,6 +24,7 @@ mod jwt;
 mod proxy;
 mod recovery;
 mod session;
+mod totals;
 mod upstream;
 mod v1;
 mod writer;

@@ -373,6 +373,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         }
     }
 
+    /// The code of the Close that arrives before the server has read everything sent up to now; `None` if none
+    /// does.
+    pub async fn before_pong_or_close(&mut self) -> Option<u16> {
+        self.send_bytes(&frame(0x89, b"now?")).await;
+        loop {
+            match self.read_frame().await {
+                Frame::Pong(payload) if payload == b"now?" => return None,
+                Frame::Close(closed) => return Some(closed.map_or(1005, |(code, _)| code)),
+                _ => {}
+            }
+        }
+    }
+
     /// Ends the own direction of the connection.
     pub async fn finish(&mut self) {
         within(self.stream.shutdown()).await.unwrap();
