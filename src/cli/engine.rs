@@ -3,6 +3,7 @@
 use super::Source;
 use super::options;
 use super::parse::{Usage, wrong};
+use super::run::about_url;
 use aloud::setting::Group;
 use aloud::tts::upstream::ResponseFormat;
 use aloud::tts::{ElevenLabs, SampleEncoding, SpeechApi, Synthesizer, Treatment, command};
@@ -265,7 +266,8 @@ fn asked(
 pub(super) fn speech_api(foreign: &Foreign) -> Result<Arc<dyn Synthesizer>, Box<dyn Error>> {
     let remote = &foreign.remote;
     // Parsing has made sure that there is a URL.
-    let mut engine = SpeechApi::new(asked(foreign, "", Credentials::Bearer)?)?;
+    let mut engine = SpeechApi::new(asked(foreign, "", Credentials::Bearer)?)
+        .map_err(|why| about_url("engine-url", why))?;
     if let Some(model) = &remote.model {
         engine.model.clone_from(model);
     }
@@ -282,7 +284,8 @@ pub(super) fn speech_api(foreign: &Foreign) -> Result<Arc<dyn Synthesizer>, Box<
 pub(super) fn eleven_labs(foreign: &Foreign) -> Result<Arc<dyn Synthesizer>, Box<dyn Error>> {
     let remote = &foreign.remote;
     let settings = asked(foreign, ElevenLabs::URL, |key| Credentials::Header(ElevenLabs::KEY_HEADER, key))?;
-    let mut engine = ElevenLabs::new(settings, foreign.voices.clone())?;
+    let mut engine =
+        ElevenLabs::new(settings, foreign.voices.clone()).map_err(|why| about_url("engine-url", why))?;
     if let Some(model) = &remote.model {
         engine.model.clone_from(model);
     }

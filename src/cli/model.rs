@@ -3,6 +3,7 @@
 use super::Source;
 use super::engine::Key;
 use super::parse::{Usage, wrong};
+use super::run::about_url;
 use aloud::script::{Chat, ChatSettings, Writer};
 use aloud::setting::Group;
 use std::error::Error;
@@ -88,14 +89,15 @@ impl Llm {
         let key = self.key.as_ref().map(|key| key.read("llm-key-file")).transpose()?;
         let system_prompt = self.system_prompt.as_ref().map(SystemPrompt::read).transpose()?;
         let default = ChatSettings::new(&self.url, &self.model);
-        Ok(Arc::new(Chat::new(ChatSettings {
+        let chat = Chat::new(ChatSettings {
             key,
             system_prompt,
             temperature: self.temperature,
             max_tokens: self.max_tokens,
             timeout: self.timeout.unwrap_or(default.timeout),
             ..default
-        })?))
+        });
+        Ok(Arc::new(chat.map_err(|why| about_url("llm-url", why))?))
     }
 }
 

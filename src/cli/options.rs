@@ -327,7 +327,7 @@ const OPTIONS: &[Setting] = &[
         short: "Address for health, readiness and metrics.",
         long: "A second listener, with `/healthz`, `/readyz` and `/metrics`. It asks for no credential: an address that \
                other machines can reach needs `--insecure`. A socket named admin that systemd hands \
-               over replaces this address.",
+               over replaces this address. It can be a Unix socket too: `unix:PATH`.",
         default: "none",
         ..text("admin", "HOST:PORT", "HOST:PORT or unix:PATH", Group::Operation, &[SERVE])
     },

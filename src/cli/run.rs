@@ -103,10 +103,31 @@ pub(super) fn service(
     config: Config,
     engine: Arc<dyn Synthesizer>,
 ) -> Result<Service, Box<dyn Error>> {
-    Ok(match &settings.llm {
-        None => Service::new(config, engine)?,
-        Some(llm) => Service::with_writer(config, engine, llm.writer()?)?,
+    let service = match &settings.llm {
+        None => Service::new(config, engine),
+        Some(llm) => Service::with_writer(config, engine, llm.writer()?),
+    };
+    service.map_err(|error| match option_of(error.field()) {
+        Some(option) => format!("--{option}: {error}").into(),
+        None => error.into(),
     })
+}
+
+/// The option that sets this field of the settings.
+fn option_of(field: &str) -> Option<&'static str> {
+    match field {
+        "admission.auth" => Some("auth"),
+        field => Config::settings().find(|setting| setting.field == field).map(|setting| setting.name),
+    }
+    .filter(|name| !name.is_empty())
+}
+
+/// Puts the name of the option in front of what is wrong with a URL.
+pub(super) fn about_url(option: &str, error: impl std::fmt::Display) -> String {
+    match error.to_string() {
+        error if error.starts_with("the URL") => format!("--{option}: {error}"),
+        error => error,
+    }
 }
 
 /// Serves until the first SIGINT or SIGTERM, and then drains; a second signal ends the program at once.

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Largest text that a server in this process takes.
-const MAX_TEXT_BYTES: usize = 1_000_000_000;
+const MAX_TEXT_BYTES: usize = 10_000_000;
 
 /// Format assumed for a server that does not announce it: the one of the default engine.
 const DEFAULT_FORMAT: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 16_000 };
@@ -77,10 +77,16 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
 /// Starts a server on a free port. It ends with the process.
 async fn own_server(settings: &Settings, text: &str) -> Result<(String, Format), Box<dyn Error>> {
     let mut config = settings.config.clone();
+    if text.len() > MAX_TEXT_BYTES {
+        let most = MAX_TEXT_BYTES / 1_000_000;
+        return Err(
+            format!("the text has {} bytes; at most {most} MB can be spoken at once", text.len()).into()
+        );
+    }
     // The text and the machine belong to the same person, and so there is no other limit.
-    config.max_prompt_chars = text.len().clamp(1, MAX_TEXT_BYTES);
+    config.max_prompt_chars = text.len().max(1);
     // JSON may write each byte of the text as six.
-    let message_bytes = (text.len() * 6 + 1024).min(MAX_TEXT_BYTES);
+    let message_bytes = text.len() * 6 + 1024;
     config.max_message_bytes = config.max_message_bytes.max(message_bytes);
     let engine = run::engine(settings)?;
     let mut format = engine.format();

@@ -260,7 +260,14 @@ impl Composer {
             return Err(Fault::new(Code::BadMessage, message));
         }
         let waiting = self.waiting_chars + self.segmenter.buffered_chars();
-        if waiting + text.chars().count() > most_waiting {
+        let chars = text.chars().count();
+        if chars > most_waiting {
+            let message = format!(
+                "The text has {chars} characters, and at most {most_waiting} may wait to be spoken. Send it in parts."
+            );
+            return Err(Fault::new(Code::BufferFull, message));
+        }
+        if waiting + chars > most_waiting {
             let message = format!(
                 "Too much text waits to be spoken (limit {most_waiting} characters). Send this text again later."
             );

@@ -158,8 +158,8 @@ pub struct Session {
     conversation: Option<Box<Conversation>>,
     began: Instant,
     streams: u64,
-    /// Sums over the streams before this one.
-    past: Past,
+    /// Sums over the streams before this one. Boxed: a session that has spoken nothing has none.
+    past: Option<Box<Past>>,
     /// Invalid messages in a row.
     faults: u32,
     /// Messages in a row over the rate.
@@ -167,7 +167,7 @@ pub struct Session {
     /// Messages that may still come, if their rate is limited.
     messages: Option<Bucket>,
     /// Audio that may still be sent again after `recover`, in bytes.
-    replays: Bucket,
+    replays: Option<Box<Bucket>>,
 }
 
 /// Sums over the streams that are over.
@@ -201,11 +201,11 @@ impl Session {
             conversation: None,
             began: now,
             streams: 0,
-            past: Past::default(),
+            past: None,
             faults: 0,
             excess: 0,
             messages: config.messages.map(|rate| Bucket::full(rate, now)),
-            replays: Bucket::full(REPLAYS, now),
+            replays: None,
             token: None,
             config,
         };
@@ -369,21 +369,26 @@ impl Session {
         }
     }
 
+    fn past(&self) -> Past {
+        self.past.as_deref().copied().unwrap_or_default()
+    }
+
     /// Sums over all streams.
     pub fn totals(&self, now: Instant) -> Totals {
         let open = self.stream.as_ref().map(Stream::usage);
+        let past = self.past();
         let (chars, audio_ms) = open.map_or((0, 0), |usage| (usage.chars, usage.audio_ms));
         Totals {
             streams: self.streams,
-            chars: self.past.chars + chars,
-            audio: Duration::from_millis(self.past.audio_ms + audio_ms),
+            chars: past.chars + chars,
+            audio: Duration::from_millis(past.audio_ms + audio_ms),
             lasted: now.saturating_duration_since(self.began),
         }
     }
 
     /// Audio that would be wasted if the session ended now, with `buffered_bytes` in the engine's channel.
     pub fn wasted(&self, now: Instant, buffered_bytes: u64) -> Duration {
-        self.past.wasted
+        self.past().wasted
             + self.stream.as_ref().map_or(Duration::ZERO, |stream| stream.wasted(now, buffered_bytes))
     }
 
@@ -424,7 +429,8 @@ impl Session {
     /// much for now.
     pub fn may_send_again(&mut self, offset: u64, now: Instant) -> bool {
         let bytes = self.sent_bytes().saturating_sub(offset).min(REPLAYS.burst());
-        self.replays.take(REPLAYS, bytes, now).is_ok()
+        let replays = self.replays.get_or_insert_with(|| Box::new(Bucket::full(REPLAYS, now)));
+        replays.take(REPLAYS, bytes, now).is_ok()
     }
 
     /// The time that this much audio of the stream takes.
@@ -673,7 +679,7 @@ impl Session {
         let dialect = self.dialect.with(start);
         let prompt = start.prompt.clone().filter(|_| source == TextSource::Llm);
         let chars_left = self.config.max_session_chars;
-        let handed = self.past.handed_chars + self.stream.as_ref().map_or(0, Stream::handed_chars);
+        let handed = self.past().handed_chars + self.stream.as_ref().map_or(0, Stream::handed_chars);
         let chars_left = chars_left.map(|most| most.saturating_sub(handed));
         let number = self.streams + 1;
         let stream = Stream::new(&self.config, start, source, edges, number, chars_left, now)?;
@@ -777,10 +783,11 @@ impl Session {
     fn retire_stream(&mut self) {
         if let Some(stream) = self.stream.take() {
             let usage = stream.usage();
-            self.past.wasted += Duration::from_millis(usage.wasted_ms);
-            self.past.chars += usage.chars;
-            self.past.handed_chars += stream.handed_chars();
-            self.past.audio_ms += usage.audio_ms;
+            let past = self.past.get_or_insert_default();
+            past.wasted += Duration::from_millis(usage.wasted_ms);
+            past.chars += usage.chars;
+            past.handed_chars += stream.handed_chars();
+            past.audio_ms += usage.audio_ms;
         }
     }
 

@@ -21,7 +21,7 @@
 use super::conversation::Conversation;
 use super::dialect::Dialect;
 use super::stream::{Stream, StreamState};
-use super::{Course, Past, REPLAYS, Session, SessionConfig};
+use super::{Course, Past, Session, SessionConfig};
 use crate::access::credential::Token;
 use crate::access::rate::Bucket;
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ impl Session {
             conversation: self.conversation.clone(),
             age: now.saturating_duration_since(self.began),
             streams: self.streams,
-            past: self.past,
+            past: self.past(),
         }
     }
 
@@ -108,13 +108,13 @@ impl Session {
             outputs: VecDeque::new(),
             stream,
             messages: config.messages.map(|rate| Bucket::full(rate, now)),
-            replays: Bucket::full(REPLAYS, now),
+            replays: None,
             config,
             id: id.into(),
             conversation,
             began: now.checked_sub(age).unwrap_or(now),
             streams,
-            past,
+            past: Some(Box::new(past)),
             faults: 0,
             excess: 0,
         }

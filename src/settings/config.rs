@@ -162,6 +162,7 @@ settings! {
             range: 0 to 86_400_000 "milliseconds",
             option: Setting {
                 kind: Kind::Time,
+                long: "Such as `30s`, `1500ms` or `2m`; a number alone is in seconds.",
                 ..number("drain-timeout", "TIME", Group::Operation, &[SERVE]).defaulting_to("30s")
             },
         }
