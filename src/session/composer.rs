@@ -7,7 +7,7 @@ use super::message::surrogates::Edges;
 use super::message::{Code, Fault, StartSession, TextSource};
 use super::takes::Replay;
 use crate::audio::voice::{self, Voice};
-use crate::text::{Clean, Segmentation, Segmenter};
+use crate::text::{self, Boundary, Clean, Segmentation, Segmenter};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -40,6 +40,8 @@ impl VoiceParameters {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Segment {
     pub(super) text: String,
+    /// Boundary between the sentence before and this one.
+    pub(super) before: Boundary,
     /// Set for a sentence that was begun before; otherwise the current parameters apply.
     pub(super) parameters: Option<VoiceParameters>,
     /// Set for a sentence that was synthesised before: its audio must come out the same.
@@ -75,6 +77,8 @@ pub(super) struct Composer {
     is_open: bool,
     segmenter: Segmenter,
     segments: VecDeque<Segment>,
+    /// The widest boundary since the last of them.
+    boundary: Boundary,
     /// Characters in `segments`.
     waiting_chars: usize,
     idle: Duration,
@@ -139,6 +143,7 @@ impl Composer {
             },
             segmenter,
             segments: VecDeque::new(),
+            boundary: Boundary::Cut,
             waiting_chars: 0,
             idle: options.idle_ms.map_or(IDLE, |ms| Duration::from_millis(ms.into())),
             idle_since: None,
@@ -330,12 +335,14 @@ impl Composer {
 
     /// Moves finished sentences from the segmenter to the queue.
     fn cut(&mut self) {
-        while let Some(text) = self.segmenter.next_segment() {
+        while let Some(text::Segment { text, before }) = self.segmenter.next_segment() {
+            self.boundary = self.boundary.max(before);
             // A voice cannot say marks and emoji alone.
             if text.chars().any(char::is_alphanumeric) {
                 self.waiting_chars += text.chars().count();
                 self.segments.push_back(Segment {
                     text,
+                    before: std::mem::take(&mut self.boundary),
                     parameters: None,
                     replay: None,
                     index: None,

@@ -3,6 +3,7 @@
 use super::composer::{Segment, VoiceParameters};
 use super::takes::Replay;
 use crate::audio::Format;
+use crate::text::Boundary;
 use crate::text::words::{self, Word};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -20,6 +21,8 @@ const CHARACTER: Duration = Duration::from_millis(65);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) text: String,
+    /// Boundary between the sentence before and this one.
+    pub(super) before: Boundary,
     pub(super) parameters: VoiceParameters,
     pub(super) index: u64,
     /// Offset of its first byte.
@@ -48,6 +51,7 @@ impl Record {
         let replay = Replay { index: self.index, bytes: self.bytes, crc32: self.crc32, is_whole: true };
         Segment {
             text: self.text,
+            before: self.before,
             parameters: Some(self.parameters),
             replay: Some(replay),
             index: None,

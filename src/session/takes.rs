@@ -5,6 +5,7 @@
 
 use super::composer::{Segment, VoiceParameters};
 use super::ledger::Record;
+use crate::text::Boundary;
 use crate::text::words::Word;
 use crc32fast::Hasher;
 use hyper::body::Bytes;
@@ -75,6 +76,8 @@ pub(super) enum Entry {
 #[derive(Debug)]
 struct Take {
     text: String,
+    /// Boundary between the sentence before and this one.
+    before: Boundary,
     parameters: VoiceParameters,
     index: u64,
     /// Offset of its first byte, once it is announced.
@@ -144,6 +147,7 @@ impl Take {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct TakeState {
     text: String,
+    before: Boundary,
     parameters: VoiceParameters,
     index: u64,
     start: u64,
@@ -220,6 +224,7 @@ impl Takes {
         self.next_index = index + 1;
         self.queue.push_back(Take {
             text: segment.text.clone(),
+            before: segment.before,
             parameters,
             index,
             start: segment.announced_at.unwrap_or_default(),
@@ -362,7 +367,7 @@ impl Takes {
             self.next_index = first.index;
         }
         let segments = self.queue.drain(..).map(|take| {
-            let Take { text, parameters, index, start: begun, bytes, crc, .. } = take;
+            let Take { text, before, parameters, index, start: begun, bytes, crc, .. } = take;
             let Take { is_announced, is_counted, replay, .. } = take;
             if is_announced {
                 start.get_or_insert(begun);
@@ -371,6 +376,7 @@ impl Takes {
             let replay = if is_announced && replay.is_none() { Some(so_far()) } else { replay };
             Segment {
                 text,
+                before,
                 parameters: Some(parameters),
                 replay,
                 index: None,
@@ -420,6 +426,7 @@ impl Takes {
     pub(super) fn snapshot(&self) -> TakesState {
         let takes = self.queue.iter().map(|take| TakeState {
             text: take.text.clone(),
+            before: take.before,
             parameters: take.parameters.clone(),
             index: take.index,
             start: take.start,
@@ -437,6 +444,7 @@ impl Takes {
     pub(super) fn restore(state: TakesState) -> Takes {
         let queue = state.takes.into_iter().map(|take| Take {
             text: take.text,
+            before: take.before,
             parameters: take.parameters,
             index: take.index,
             start: take.start,
@@ -526,7 +534,7 @@ impl<'a> Front<'a> {
 
 impl Take {
     fn into_record(self, crc32: u32) -> Record {
-        let Take { text, parameters, index, start, bytes, words, is_counted, .. } = self;
-        Record { text, parameters, index, start, bytes, crc32, words, cut_at: None, is_counted }
+        let Take { text, before, parameters, index, start, bytes, words, is_counted, .. } = self;
+        Record { text, before, parameters, index, start, bytes, crc32, words, cut_at: None, is_counted }
     }
 }

@@ -302,6 +302,24 @@ fn begins_item(line: &str, complete: bool) -> Option<bool> {
     line.chars().nth(label).map(char::is_whitespace).or(undecided)
 }
 
+/// Most characters of a line that is taken for the heading of the paragraph below.
+const MAX_HEADING: usize = 60;
+
+/// True if a line with a blank line before and after may be a heading: it is short, begins like one, and has no
+/// punctuation at its end.
+pub(super) fn is_heading(line: &str) -> bool {
+    let mut letters = line.chars().filter(|c| c.is_alphanumeric());
+    let begins = line.starts_with(|c: char| c.is_alphanumeric() && !c.is_lowercase());
+    let ends = line.ends_with(|c: char| c.is_alphanumeric() || matches!(c, ')' | '”' | '’' | '"'));
+    begins && ends && letters.next().is_some() && !line.contains('\n') && line.chars().count() <= MAX_HEADING
+}
+
+/// True for a heading of Markdown that was not cleaned.
+pub(super) fn is_marked_heading(line: &str) -> bool {
+    let rest = line.trim_start_matches('#');
+    (1..=6).contains(&(line.len() - rest.len())) && rest.starts_with([' ', '\t']) && !line.contains('\n')
+}
+
 /// True for a Roman numeral, as in "Art. IV", except "I", which is more often the pronoun.
 fn is_roman(word: &str) -> bool {
     word != "I" && !word.is_empty() && word.chars().all(|c| "IVXLCDM".contains(c))

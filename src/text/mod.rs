@@ -51,6 +51,31 @@ pub struct Segmentation {
     pub clean: Clean,
 }
 
+/// A segment of text to speak.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// The text: trimmed, never empty.
+    pub text: String,
+    /// Boundary between the segment before and this one.
+    pub before: Boundary,
+}
+
+/// Boundary between two segments, the weakest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Boundary {
+    /// The beginning of the text, or a cut within a sentence: after a clause, or because it was too long.
+    #[default]
+    Cut,
+    /// The end of a sentence.
+    Sentence,
+    /// The end of a line.
+    Line,
+    /// The end of a paragraph: a blank line.
+    Paragraph,
+    /// The end of a heading.
+    Heading,
+}
+
 /// Markup that is removed from a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -78,9 +103,15 @@ pub struct Segmenter {
     #[serde(with = "language::by_tag")]
     language: &'static Language,
     cleaner: Cleaner,
-    ready: VecDeque<String>,
+    ready: VecDeque<Segment>,
     ready_chars: usize,
     is_first: bool,
+    /// The end of the segment before: a cut, a sentence or a heading.
+    ended: Boundary,
+    /// Line breaks since then, at most two.
+    line_breaks: u8,
+    /// True if the segment before is the heading of a paragraph, if a blank line follows.
+    is_headed: bool,
     /// The current segment, from its first character that is not white space.
     buffer: String,
     chars: usize,
@@ -101,6 +132,9 @@ impl Segmenter {
             ready: VecDeque::new(),
             ready_chars: 0,
             is_first: true,
+            ended: Boundary::Cut,
+            line_breaks: 0,
+            is_headed: false,
             buffer: String::new(),
             chars: 0,
             scan: Scan::default(),
@@ -122,10 +156,10 @@ impl Segmenter {
         }
     }
 
-    /// Returns the next complete segment: trimmed, never empty.
-    pub fn next_segment(&mut self) -> Option<String> {
+    /// Returns the next complete segment.
+    pub fn next_segment(&mut self) -> Option<Segment> {
         let segment = self.ready.pop_front()?;
-        self.ready_chars -= segment.chars().count();
+        self.ready_chars -= segment.text.chars().count();
         Some(segment)
     }
 
@@ -134,13 +168,15 @@ impl Segmenter {
         let mut text = String::new();
         self.cleaner.finish(&mut text);
         self.read_all(&text);
+        let mut is_ended = false;
         while let Some(mark) = self.mark.take() {
+            is_ended = mark.next >= self.buffer.len();
             match self.decide(&mark, true) {
                 Verdict::Cut => self.end_sentence(mark.end),
                 Verdict::Extend(_) | Verdict::Keep | Verdict::Wait => {}
             }
         }
-        self.emit(self.buffer.len());
+        self.emit(self.buffer.len(), if is_ended { Boundary::Sentence } else { Boundary::Cut });
     }
 
     /// Completes the last segments. No more text follows.
@@ -165,6 +201,7 @@ impl Segmenter {
             self.work += 1;
         }
         if self.buffer.is_empty() && c.is_whitespace() {
+            self.count_line(gap(c));
             return;
         }
         let at = self.buffer.len();
@@ -178,9 +215,9 @@ impl Segmenter {
             || self.scan.token_chars > MAX_TOKEN_CHARS
             || self.scan.words > MAX_WORDS
         {
-            self.emit(self.best_cut(c, at));
+            self.emit(self.best_cut(c, at), Boundary::Cut);
         } else if clause && self.is_first && self.settings.first_clause && self.is_first_clause() {
-            self.emit(self.scan.clause);
+            self.emit(self.scan.clause, Boundary::Cut);
         }
     }
 
@@ -193,12 +230,7 @@ impl Segmenter {
     /// Follows possible ends of the sentence. True if this character decided one, and the sentence was cut there.
     fn watch(&mut self, c: char, at: usize) -> bool {
         let after = at + c.len_utf8();
-        let space = match c {
-            '\n' | '\u{85}' | '\u{2028}' => Gap::Line,
-            '\u{c}' | '\u{2029}' => Gap::Paragraph,
-            _ if c.is_whitespace() => Gap::Space,
-            _ => Gap::None,
-        };
+        let space = gap(c);
         if let Some(mut mark) = self.mark.take() {
             if mark.next == at && (mark.follow(space, after) || mark.absorb(c, after, self.language)) {
                 let paragraph = mark.gap == Gap::Paragraph;
@@ -259,7 +291,7 @@ impl Segmenter {
     fn end_sentence(&mut self, end: usize) {
         let rest = self.buffer[end..].chars().count();
         if self.speaks(end) && self.chars - rest >= self.settings.min_chars {
-            return self.emit(end);
+            return self.emit(end, Boundary::Sentence);
         }
         let rest = self.detach(end);
         self.scan.words -= rest.split_whitespace().count().min(self.scan.words);
@@ -284,18 +316,43 @@ impl Segmenter {
     }
 
     /// Makes the buffer up to `end` a segment, and reads the rest again as the start of the next one.
-    fn emit(&mut self, end: usize) {
+    fn emit(&mut self, end: usize, ended: Boundary) {
         let rest = self.detach(end);
         let segment = std::mem::take(&mut self.buffer);
-        let segment = segment.trim();
-        if !segment.is_empty() {
-            self.ready_chars += segment.chars().count();
-            self.ready.push_back(segment.to_owned());
+        let text = segment.trim();
+        if !text.is_empty() {
+            let before = self.boundary();
+            self.is_headed = (self.is_first || before >= Boundary::Paragraph) && boundary::is_heading(text);
+            self.ended = if boundary::is_marked_heading(text) { Boundary::Heading } else { ended };
+            self.line_breaks = 0;
+            segment[text.len()..].chars().for_each(|c| self.count_line(gap(c)));
+            self.ready_chars += text.chars().count();
+            self.ready.push_back(Segment { text: text.to_owned(), before });
             self.is_first = false;
         }
         self.chars = 0;
         self.scan = Scan::default();
         self.read_all(&rest);
+    }
+
+    /// Counts a line break between two segments.
+    fn count_line(&mut self, gap: Gap) {
+        self.line_breaks = match gap {
+            Gap::None | Gap::Space => self.line_breaks,
+            Gap::Line => (self.line_breaks + 1).min(2),
+            Gap::Paragraph => 2,
+        };
+    }
+
+    /// Returns the boundary between the segment before and the one in the buffer.
+    fn boundary(&self) -> Boundary {
+        match (self.ended, self.line_breaks) {
+            _ if self.is_first => Boundary::Cut,
+            (_, 2..) if self.is_headed => Boundary::Heading,
+            (ended, 2..) => ended.max(Boundary::Paragraph),
+            (Boundary::Sentence, 1) => Boundary::Line,
+            (ended, _) => ended,
+        }
     }
 
     fn detach(&mut self, end: usize) -> String {
@@ -321,6 +378,16 @@ impl Segmenter {
         }
         let attached = scan.character > 0 && at - scan.character <= MAX_WORD_BYTES;
         if attached && !c.is_whitespace() { scan.character } else { at }
+    }
+}
+
+/// Returns the gap that a character makes.
+fn gap(c: char) -> Gap {
+    match c {
+        '\n' | '\u{85}' | '\u{2028}' => Gap::Line,
+        '\u{c}' | '\u{2029}' => Gap::Paragraph,
+        _ if c.is_whitespace() => Gap::Space,
+        _ => Gap::None,
     }
 }
 

@@ -230,20 +230,30 @@ fn settings(language: &str) -> Segmentation {
     Segmentation { language: Some(language.to_owned()).filter(|l| !l.is_empty()), ..Segmentation::default() }
 }
 
+/// Takes the texts of the complete segments.
+fn texts(segmenter: &mut Segmenter) -> impl Iterator<Item = String> {
+    std::iter::from_fn(|| segmenter.next_segment()).map(|segment| segment.text)
+}
+
+/// Takes the text of the next segment.
+fn next_text(segmenter: &mut Segmenter) -> Option<String> {
+    segmenter.next_segment().map(|segment| segment.text)
+}
+
 /// Returns the segments of a text that arrives in these fragments.
 fn segments<'a>(settings: &Segmentation, fragments: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut segmenter = Segmenter::new(settings.clone());
     let mut segments = Vec::new();
     for fragment in fragments {
         segmenter.push(fragment);
-        segments.extend(std::iter::from_fn(|| segmenter.next_segment()));
+        segments.extend(texts(&mut segmenter));
         if let Some(mark) = &segmenter.mark {
             // The text that a decision reads is bounded.
             assert!(segmenter.buffer.len() - mark.next <= 3 * MAX_WORD_BYTES, "{:?}", segmenter.buffer);
         }
     }
     segmenter.finish();
-    segments.extend(std::iter::from_fn(|| segmenter.next_segment()));
+    segments.extend(texts(&mut segmenter));
     assert_eq!(segmenter.buffered_chars(), 0);
     segments
 }
@@ -476,11 +486,11 @@ fn hostile_text_takes_linear_work() {
             for fragment in characters(&text) {
                 segmenter.push(fragment);
                 while let Some(segment) = segmenter.next_segment() {
-                    kept += visible(&segment).len();
+                    kept += visible(&segment.text).len();
                 }
             }
             segmenter.finish();
-            kept += std::iter::from_fn(|| segmenter.next_segment()).map(|s| visible(&s).len()).sum::<usize>();
+            kept += texts(&mut segmenter).map(|text| visible(&text).len()).sum::<usize>();
             assert_eq!(kept, visible(&text).len(), "{pattern:?}");
             let (work, chars) = (segmenter.work, text.chars().count());
             // The slowest pattern keeps the longest lookahead open; quadratic time would take thousands.
@@ -510,7 +520,7 @@ fn segment_ends_as_soon_as_it_can() {
     ] {
         let mut segmenter = Segmenter::new(Segmentation::default());
         segmenter.push(text);
-        assert_eq!(segmenter.next_segment().as_deref(), expected, "{text:?}");
+        assert_eq!(next_text(&mut segmenter).as_deref(), expected, "{text:?}");
     }
 }
 
@@ -520,7 +530,7 @@ fn flush_completes_the_text_and_more_may_follow() {
     let mut take = |text: &str| {
         segmenter.push(text);
         segmenter.flush();
-        let taken: Vec<String> = std::iter::from_fn(|| segmenter.next_segment()).collect();
+        let taken: Vec<String> = texts(&mut segmenter).collect();
         assert_eq!(segmenter.buffered_chars(), 0);
         taken
     };
@@ -535,8 +545,8 @@ fn flush_completes_the_text_and_more_may_follow() {
     assert_eq!(segmenter.buffered_chars(), 13);
     segmenter.flush();
     assert_eq!(segmenter.buffered_chars(), 12);
-    assert_eq!(segmenter.next_segment().as_deref(), Some("At 5 p.m."));
-    assert_eq!(segmenter.next_segment().as_deref(), Some("The"));
+    assert_eq!(next_text(&mut segmenter).as_deref(), Some("At 5 p.m."));
+    assert_eq!(next_text(&mut segmenter).as_deref(), Some("The"));
     assert_eq!(segmenter.next_segment(), None);
 }
 
@@ -632,7 +642,7 @@ fn markdown_is_cleaned_first() {
     let mut segmenter = Segmenter::new(settings);
     segmenter.push("Some **bo");
     segmenter.flush();
-    assert_eq!(segmenter.next_segment().as_deref(), Some("Some bo"));
+    assert_eq!(next_text(&mut segmenter).as_deref(), Some("Some bo"));
 }
 
 /// Found by fuzzing: the text read after a joined sentence was remembered as the word before the next one, at a
@@ -647,7 +657,7 @@ fn short_sentence_that_is_joined_leaves_no_stale_position() {
                 let mut segmenter = Segmenter::new(settings);
                 segmenter.push(text);
                 segmenter.finish();
-                let segments: Vec<String> = std::iter::from_fn(|| segmenter.next_segment()).collect();
+                let segments: Vec<String> = texts(&mut segmenter).collect();
                 assert!(segments.concat().contains('I'), "{max_chars}, {min_chars}");
             }
         }
@@ -703,4 +713,48 @@ fn serialised_segmenter_continues_with_the_same_segments() {
             .map(|mut segmenter| std::iter::from_fn(|| segmenter.next_segment()).collect::<Vec<_>>());
         assert_eq!(segments, same, "{text:?} {settings:?}");
     }
+}
+
+/// The boundary is the same, however the text is divided, and whether or not the sentence before was flushed.
+#[test]
+fn segment_tells_the_boundary_before_it() {
+    use Boundary::{Cut, Heading, Line, Paragraph, Sentence};
+    for (text, expected) in [
+        ("One is here. Two is here.", vec![Cut, Sentence]),
+        ("\n\nOne is here.\nTwo is here.", vec![Cut, Line]),
+        ("- one\n- two", vec![Cut, Line]),
+        ("One is here.\n\nTwo is here.", vec![Cut, Paragraph]),
+        ("One is here.\n \t\r\n\r\n\nTwo.\u{2029}Three.", vec![Cut, Paragraph, Paragraph]),
+        ("A heading\n\nOne is here. Two.", vec![Cut, Heading, Sentence]),
+        ("One is here.\n\nA heading\n\nTwo is here.", vec![Cut, Paragraph, Heading]),
+        ("One is here.\nThe end of it\n\nTwo is here.", vec![Cut, Line, Paragraph]),
+        ("Dear Ann,\n\nI am here.", vec![Cut, Paragraph]),
+        ("# Title\n## Part\n\nText here.", vec![Cut, Heading, Heading]),
+    ] {
+        let take = |segmenter: &mut Segmenter| -> Vec<Boundary> {
+            std::iter::from_fn(|| segmenter.next_segment()).map(|segment| segment.before).collect()
+        };
+        for (at, _) in text.char_indices() {
+            let mut segmenter = Segmenter::new(Segmentation::default());
+            segmenter.push(&text[..at]);
+            segmenter.push(&text[at..]);
+            segmenter.finish();
+            assert_eq!(take(&mut segmenter), expected, "{text:?} cut at {at}");
+        }
+        for (at, _) in text.match_indices('.') {
+            let mut segmenter = Segmenter::new(Segmentation::default());
+            segmenter.push(&text[..=at]);
+            segmenter.flush();
+            segmenter.push(&text[at + 1..]);
+            segmenter.finish();
+            assert_eq!(take(&mut segmenter), expected, "{text:?} flushed at {at}");
+        }
+    }
+    let first_clause = Segmentation { first_clause: true, max_chars: 20, ..Segmentation::default() };
+    let mut segmenter = Segmenter::new(first_clause);
+    segmenter.push("Well, this is a sentence that is too long.");
+    segmenter.finish();
+    let boundaries: Vec<Boundary> =
+        std::iter::from_fn(|| segmenter.next_segment()).map(|segment| segment.before).collect();
+    assert_eq!(boundaries, [Cut, Cut, Cut]);
 }

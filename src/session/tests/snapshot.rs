@@ -362,6 +362,7 @@ fn recover_before_the_oldest_record_loses_the_position() {
     let mut ledger = ledger::Ledger::default();
     for index in 0..30 {
         ledger.record(ledger::Record {
+            before: crate::text::Boundary::Sentence,
             text: "x".repeat(100 * 1024),
             parameters: composer::VoiceParameters {
                 speed: 1.0,

@@ -33,7 +33,8 @@ fuzz_target!(|input: (u8, u8, &str)| {
     let encoding = [Encoding::PcmS16le, Encoding::MuLaw, Encoding::ALaw][usize::from(how >> 5) % 3];
     let format = Format { encoding, sample_rate_hz: rate };
     let sample_bytes = if encoding == Encoding::PcmS16le { 2 } else { 1 };
-    for text in std::iter::from_fn(|| segmenter.next_segment()).take(SENTENCES) {
+    for segment in std::iter::from_fn(|| segmenter.next_segment()).take(SENTENCES) {
+        let text = segment.text;
         let mut utterance = Utterance::new(text.clone(), format);
         utterance.speed = 1.0 + f32::from(speed) / 255.0;
         utterance.voice = FLITE.voices()[usize::from(speed) % 3].name.clone();

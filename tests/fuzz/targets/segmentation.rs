@@ -9,7 +9,7 @@ fn segments<'a>(settings: &Segmentation, pieces: impl Iterator<Item = &'a str>) 
     let mut segmenter = Segmenter::new(settings.clone());
     let mut segments = Vec::new();
     let mut take =
-        |segmenter: &mut Segmenter| segments.extend(std::iter::from_fn(|| segmenter.next_segment()));
+        |segmenter: &mut Segmenter| segments.extend(std::iter::from_fn(|| segmenter.next_segment()).map(|segment| segment.text));
     for piece in pieces {
         segmenter.push(piece);
         take(&mut segmenter);
