@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-use super::Segmenter;
 use super::language::{self, COMMON, Language, lists, terminator};
+use super::{Boundary, Segmenter};
 
 /// Most characters that a decision reads after a possible end: characters outside of words, bytes of a word.
 const MAX_SKIPPED: usize = 8;
@@ -23,6 +23,8 @@ pub(super) struct Mark {
     /// Start of the text that follows.
     pub(super) next: usize,
     pub(super) is_closed: bool,
+    /// Width of the line up to here, for the end of a line.
+    pub(super) width: usize,
 }
 
 /// Kind of a [`Mark`].
@@ -137,7 +139,7 @@ impl Segmenter {
             match begins_item(next, complete) {
                 None => return Verdict::Wait,
                 Some(true) => return Verdict::Cut,
-                Some(false) if mark.kind == Kind::Line => return Verdict::Keep,
+                Some(false) if mark.kind == Kind::Line => return self.decide_line(mark, next, complete),
                 Some(false) => {}
             }
         }
@@ -221,6 +223,10 @@ impl Segmenter {
                 Dotted::Numbered => cut(!is_roman(name)),
                 Dotted::Ending => cut(!lower && !first.is_numeric() && !bracketed),
                 Dotted::Initial if bracketed => Verdict::Keep,
+                // "Opens at 9 a.m." is a line of a list.
+                Dotted::Initial if mark.gap >= Gap::Line && self.is_dotted_line(mark) && !lower => {
+                    Verdict::Cut
+                }
                 Dotted::Initial | Dotted::Pronoun if !known => Verdict::Wait,
                 // "J. A. Smith": a single letter with a dot is the next initial.
                 Dotted::Initial | Dotted::Pronoun if name.len() == 1 && word[1..].starts_with('.') => {
@@ -230,6 +236,70 @@ impl Segmenter {
                 Dotted::Initial => cut(self.language.starters.split_ascii_whitespace().any(|s| s == name)),
             },
         }
+    }
+
+    /// Decides at the end of a line without a mark: a short line is a phrase of its own, a long one is wrapped.
+    fn decide_line(&self, mark: &Mark, next: &str, complete: bool) -> Verdict {
+        let start = line_start(&self.buffer, mark.end);
+        let line = self.buffer[start..mark.end].trim();
+        let is_short = mark.width < MAX_SHORT_LINE;
+        let opening =
+            |c: char| language::is_quote(c) || matches!(c, '(' | '[' | '{' | '<' | '¿' | '¡' | '*' | '_');
+        let text = next.trim_start_matches(opening);
+        let Some(first) = text.chars().next() else {
+            return if complete || next.len() > MAX_SKIPPED { Verdict::Keep } else { Verdict::Wait };
+        };
+        match begins_entry(next, complete) {
+            None => return Verdict::Wait,
+            Some(true) => return Verdict::Cut,
+            Some(false) => {}
+        }
+        if is_short && line.ends_with([':', '：']) {
+            return Verdict::Cut;
+        }
+        let begins = if first.is_alphabetic() {
+            !first.is_lowercase()
+        } else if matches!(first, '$' | '€' | '£' | '¥' | '+' | '-' | '−' | '±' | '~' | '#' | '@') {
+            match text[first.len_utf8()..].chars().next() {
+                None if !complete => return Verdict::Wait,
+                second => second.is_some_and(char::is_alphanumeric),
+            }
+        } else {
+            first.is_numeric() && !next.starts_with(['[', '(']) || language::is_emoji(first)
+        };
+        if !is_short || !begins || self.continues(line) {
+            return Verdict::Keep;
+        }
+        // Lines of this width were wrapped before.
+        let is_wrapped = self.wrap > 0 && mark.width * 4 >= self.wrap * 3;
+        if is_wrapped { Verdict::Keep } else { Verdict::Cut }
+    }
+
+    /// True if a short line ends with an abbreviation such as "a.m." at this mark.
+    fn is_dotted_line(&self, mark: &Mark) -> bool {
+        let token = &self.buffer[mark.token.clone()];
+        token.contains('.') && self.line_width(mark.end) < MAX_SHORT_LINE
+    }
+
+    /// True if the end of this line shows that its phrase goes on.
+    fn continues(&self, line: &str) -> bool {
+        let Some(last) = line.chars().next_back() else { return true };
+        if matches!(last, ',' | '-' | '/' | '&' | '+' | '=' | '(' | '[' | '{' | '<' | '·')
+            || "‐‑–—、，،“„«".contains(last)
+        {
+            return true;
+        }
+        let count = |c: char| line.matches(c).count();
+        if count('(') > count(')') || count('[') > count(']') {
+            return true;
+        }
+        let mut words = line.split_whitespace();
+        let Some(word) = words.next_back() else { return true };
+        let before = words.count();
+        // "Log in" and "About" are phrases, and so are many lines among short lines.
+        let is_among_lines = self.boundary() >= Boundary::Line && self.buffer.starts_with(line);
+        before >= 1 && lists(self.language.joining, word)
+            || before >= 2 && !is_among_lines && lists(self.language.particles, word)
     }
 
     fn classify(&self, mark: &Mark) -> Dotted {
@@ -300,6 +370,50 @@ fn begins_item(line: &str, complete: bool) -> Option<bool> {
         Some(_) => return Some(false),
     };
     line.chars().nth(label).map(char::is_whitespace).or(undecided)
+}
+
+/// Width from which on a line without a mark at its end is a wrapped one.
+const MAX_SHORT_LINE: usize = 40;
+
+/// True if the line begins an entry of a log: "[10:32] Ana: hi", "Ana: hi"; `None` if more text is needed.
+fn begins_entry(line: &str, complete: bool) -> Option<bool> {
+    let undecided = if complete { Some(false) } else { None };
+    if let Some(rest) = line.strip_prefix(['[', '(']) {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        return match rest[digits..].chars().next() {
+            _ if digits > 4 || rest.starts_with(|c: char| !c.is_ascii_digit()) => Some(false),
+            None => undecided,
+            Some(mark) => Some(matches!(mark, ':' | '/' | '.' | '-')),
+        };
+    }
+    if !line.starts_with(|c: char| c.is_alphabetic() && !c.is_lowercase() && !language::is_unspaced(c)) {
+        return Some(false);
+    }
+    let end = line.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-')));
+    match end {
+        None if line.len() > MAX_WORD_BYTES => Some(false),
+        None => undecided,
+        Some(end) if line[end..].starts_with(':') => {
+            line[end + 1..].chars().next().map(char::is_whitespace).or(undecided)
+        }
+        Some(_) => Some(false),
+    }
+}
+
+/// Returns the start of the line that ends at `end`.
+pub(super) fn line_start(text: &str, end: usize) -> usize {
+    let last = text[..end].char_indices().rfind(|(_, c)| is_line_break(*c));
+    last.map_or(0, |(at, c)| at + c.len_utf8())
+}
+
+/// True for a character that ends a line.
+fn is_line_break(c: char) -> bool {
+    matches!(c, '\n' | '\u{85}' | '\u{2028}' | '\u{c}' | '\u{2029}')
+}
+
+/// Width of a text in columns, roughly: a Chinese character takes two.
+pub(super) fn width(text: &str) -> usize {
+    text.chars().map(|c| 1 + usize::from(language::is_ideographic(c))).sum()
 }
 
 /// Most characters of a line that is taken for the heading of the paragraph below.

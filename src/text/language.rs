@@ -17,6 +17,11 @@ pub(super) struct Language {
     pub(super) ending: &'static str,
     /// Words that start sentences and are not names. They decide after initials and dotted abbreviations.
     pub(super) starters: &'static str,
+    /// Words that end no phrase, so that a line with one at its end goes on in the next: articles,
+    /// conjunctions, prepositions.
+    pub(super) joining: &'static str,
+    /// Words that seldom end a phrase: adverbs that are prepositions too, auxiliary verbs.
+    pub(super) particles: &'static str,
     /// True if a number with a dot is an ordinal ("3. Mai").
     pub(super) has_ordinals: bool,
 }
@@ -28,6 +33,8 @@ pub(super) const COMMON: Language = Language {
     numbered: "no nr fig p pp vol art tel",
     ending: "etc",
     starters: "",
+    joining: "",
+    particles: "",
     has_ordinals: false,
 };
 
@@ -43,6 +50,12 @@ const LANGUAGES: &[Language] = &[
                    If When While What Who Where Why How Yes No Now Not My Our Your His Her Its Their For \
                    From To As After Before Also However Although Because Since Once Let Please Here Today \
                    Tomorrow Some All Both Each Every Most Many",
+        joining: "a an the of to for from with and or but nor as at than that which who whose whom if \
+                   when while my your his her its our their these those into onto between without \
+                   within against per via",
+        particles: "in on by up off out over about after before under through down around along this \
+                   because is are was were be been am has have had do does did will would shall should \
+                   can could may might must not no",
         has_ordinals: false,
     },
     Language {
@@ -54,6 +67,10 @@ const LANGUAGES: &[Language] = &[
         starters: "Der Die Das Dem Den Ein Eine Er Sie Es Wir Ich Ihr Du Und Aber Oder Doch Dann Da Dort \
                    Hier Wenn Weil Als Nach Vor Im In Am An Auf Bei Mit Für Von Zu Bitte Danach Diese Dieser \
                    Dieses Was Wer Wie Wo Warum Heute Jetzt Nun Auch Nur Nicht Man Alle Kein Keine Ja Nein",
+        joining: "der die das dem den des ein eine einen einem einer eines und oder aber sondern denn \
+                   dass weil wenn als ob von zu zum zur mit nach bei für über unter im am in ins vom \
+                   beim durch gegen ohne um kein keine mein dein sein ihr unser euer wie",
+        particles: "ist sind war waren hat haben hatte wird werden wurde kann können muss soll nicht",
         has_ordinals: true,
     },
     Language {
@@ -64,6 +81,10 @@ const LANGUAGES: &[Language] = &[
         starters: "Le La Les Un Une Des Il Elle Ils Elles On Je Tu Nous Vous Ce Cette Ces Cela Et Mais Ou \
                    Donc Or Car Si Quand Comme Dans En À Au Aux Pour Par Sur Avec Sans Puis Ensuite Oui Non \
                    Mon Ma Mes Son Sa Ses Qui Que Quoi Où Ici Là",
+        joining: "le la les un une des du de et ou mais donc que qui dont où à au aux en dans par pour \
+                   sur avec sans sous chez entre vers mon ma mes ton ta tes son sa ses notre votre leur \
+                   ce cet cette ces si quand comme",
+        particles: "est sont était a ont avait ne pas",
         has_ordinals: false,
     },
     Language {
@@ -73,6 +94,9 @@ const LANGUAGES: &[Language] = &[
         ending: "cía s.a",
         starters: "El La Los Las Un Una Él Ella Ellos Yo Tú Nosotros Esto Este Esta Y Pero O Si Cuando Como \
                    En Con Sin Por Para De Después Luego Sí No Mi Su Qué Quién Dónde Aquí Hoy Ya Es",
+        joining: "el la los las un una unos unas de del y e o u pero que quien cuyo a al en con por \
+                   para sin sobre entre hasta desde mi tu su nuestro este esta si cuando como se",
+        particles: "es son era fue ha han no",
         has_ordinals: false,
     },
     Language {
@@ -82,6 +106,9 @@ const LANGUAGES: &[Language] = &[
         ending: "ecc s.p.a s.r.l",
         starters: "Il Lo La I Gli Le Un Una Lui Lei Loro Io Tu Noi Voi Questo Questa E Ma O Se Quando Come \
                    In Con Per Da Di A Poi Sì No Mio Suo Che Chi Dove Qui Oggi È",
+        joining: "il lo la i gli le un uno una di del della dei delle e o ma che chi cui a al alla in \
+                   nel nella con per da dal tra fra su sul mio tuo suo questo questa se quando come si",
+        particles: "è sono era ha hanno non",
         has_ordinals: false,
     },
     Language {
@@ -91,6 +118,9 @@ const LANGUAGES: &[Language] = &[
         ending: "cia ltda s.a",
         starters: "O A Os As Um Uma Ele Ela Eles Eu Tu Nós Você Isto Isso Este Esta E Mas Ou Se Quando Como \
                    Em No Na Com Por Para De Depois Sim Não Meu Seu Que Quem Onde Aqui Hoje É",
+        joining: "o a os as um uma de do da dos das e ou mas que quem em no na nos nas com por para \
+                   sem sobre entre até meu seu este esta se quando como",
+        particles: "é são era foi tem não",
         has_ordinals: false,
     },
     Language {
@@ -100,6 +130,9 @@ const LANGUAGES: &[Language] = &[
         ending: "enz e.d",
         starters: "De Het Een Hij Zij Ze Wij We Ik Jij Je U Dit Dat Deze Die En Maar Of Als Toen Dan Daar \
                    Hier In Op Aan Met Voor Van Naar Na Ja Nee Mijn Zijn Wat Wie Waar Er Nu Vandaag",
+        joining: "de het een en of maar dat die van te ten ter in op aan met voor naar bij door uit om \
+                   over tot geen mijn jouw haar ons hun deze als wanneer",
+        particles: "is zijn was heeft hebben wordt kan moet niet",
         has_ordinals: false,
     },
     Language {
@@ -110,6 +143,9 @@ const LANGUAGES: &[Language] = &[
         starters: "Det Den De En Et Ett Han Hun Hon Vi Jeg Jag Du Dette Detta Og Och Men Eller Hvis Om Når \
                    När Så Da Då Der Där Her Här I På Med For För Til Till Fra Från Ja Nei Nej Min Sin Hva \
                    Hvad Vad Nå Nu",
+        joining: "den det de en et ei ett og och eller men at att som i på av af til till fra från for \
+                   för med om ved hos min din sin denne dette når när hvis",
+        particles: "er är var har hadde hade skal ska vil kan må ikke inte ikkje",
         has_ordinals: true,
     },
     Language {
@@ -119,6 +155,9 @@ const LANGUAGES: &[Language] = &[
         ending: "κ.λπ κλπ κ.ά",
         starters: "Ο Η Το Οι Τα Ένας Μια Αυτός Αυτή Αυτό Εγώ Εσύ Εμείς Και Αλλά Αν Όταν Στο Στη Με Για Από \
                    Ναι Όχι Τι Πού Πώς Εδώ Εκεί",
+        joining: "ο η το οι τα του της των τον την ένας μια ένα και ή αλλά ότι που σε στο στη στον \
+                   στην με για από μη να θα αν όταν",
+        particles: "είναι ήταν έχει δεν",
         has_ordinals: false,
     },
 ];

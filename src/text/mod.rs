@@ -112,6 +112,10 @@ pub struct Segmenter {
     line_breaks: u8,
     /// True if the segment before is the heading of a paragraph, if a blank line follows.
     is_headed: bool,
+    /// Width of the current line before the buffer.
+    indent: usize,
+    /// Width of the widest line of the paragraph that was wrapped within a sentence.
+    wrap: usize,
     /// The current segment, from its first character that is not white space.
     buffer: String,
     chars: usize,
@@ -135,6 +139,8 @@ impl Segmenter {
             ended: Boundary::Cut,
             line_breaks: 0,
             is_headed: false,
+            indent: 0,
+            wrap: 0,
             buffer: String::new(),
             chars: 0,
             scan: Scan::default(),
@@ -201,7 +207,7 @@ impl Segmenter {
             self.work += 1;
         }
         if self.buffer.is_empty() && c.is_whitespace() {
-            self.count_line(gap(c));
+            self.skip(gap(c));
             return;
         }
         let at = self.buffer.len();
@@ -262,7 +268,11 @@ impl Segmenter {
                     self.mark = Some(mark);
                     return false;
                 }
-                Verdict::Keep => {}
+                Verdict::Keep => {
+                    if mark.kind == Kind::Line && self.buffer[mark.next..].starts_with(char::is_lowercase) {
+                        self.wrap = self.wrap.max(mark.width);
+                    }
+                }
             }
         }
         if matches!(self.scan.tag, Tag::Outside | Tag::Opened) {
@@ -272,7 +282,9 @@ impl Segmenter {
                 let (end, gap) = if kind == Kind::Line { (at, space) } else { (after, Gap::None) };
                 let token = self.scan.token.unwrap_or(at).min(at)..at;
                 let before = self.scan.last_token.clone();
-                self.mark = Some(Mark { kind, token, before, end, gap, next: after, is_closed: false });
+                let width = if kind == Kind::Line { self.line_width(at) } else { 0 };
+                self.mark =
+                    Some(Mark { kind, token, before, end, gap, next: after, is_closed: false, width });
                 if gap == Gap::Paragraph {
                     self.end_sentence(end);
                     return true;
@@ -325,7 +337,9 @@ impl Segmenter {
             self.is_headed = (self.is_first || before >= Boundary::Paragraph) && boundary::is_heading(text);
             self.ended = if boundary::is_marked_heading(text) { Boundary::Heading } else { ended };
             self.line_breaks = 0;
-            segment[text.len()..].chars().for_each(|c| self.count_line(gap(c)));
+            let start = boundary::line_start(text, text.len());
+            self.indent = boundary::width(&text[start..]) + if start == 0 { self.indent } else { 0 };
+            segment[text.len()..].chars().for_each(|c| self.skip(gap(c)));
             self.ready_chars += text.chars().count();
             self.ready.push_back(Segment { text: text.to_owned(), before });
             self.is_first = false;
@@ -335,13 +349,26 @@ impl Segmenter {
         self.read_all(&rest);
     }
 
-    /// Counts a line break between two segments.
-    fn count_line(&mut self, gap: Gap) {
+    /// Returns the width of the line up to a position in the buffer.
+    fn line_width(&self, end: usize) -> usize {
+        let start = boundary::line_start(&self.buffer, end);
+        boundary::width(&self.buffer[start..end]) + if start == 0 { self.indent } else { 0 }
+    }
+
+    /// Counts white space between two segments.
+    fn skip(&mut self, gap: Gap) {
+        match gap {
+            Gap::None | Gap::Space => self.indent += 1,
+            Gap::Line | Gap::Paragraph => self.indent = 0,
+        }
         self.line_breaks = match gap {
             Gap::None | Gap::Space => self.line_breaks,
             Gap::Line => (self.line_breaks + 1).min(2),
             Gap::Paragraph => 2,
         };
+        if self.line_breaks == 2 {
+            self.wrap = 0;
+        }
     }
 
     /// Returns the boundary between the segment before and the one in the buffer.

@@ -98,7 +98,7 @@ const CASES: &[Case] = &[
     ("", "List:\r\n- one\r\n- two\r\n\r\nAfter.", &["List:", "- one", "- two", "After."]),
     ("", "* one\n* two\n• three", &["* one", "* two", "• three"]),
     ("", "1) one\n2) two\na) three", &["1) one", "2) two", "a) three"]),
-    ("", "# Title\n## Part\nText here.", &["# Title", "## Part\nText here."]),
+    ("", "# Title\n## Part\nText here.", &["# Title", "## Part", "Text here."]),
     ("", "It is 5\n- no 6 degrees.", &["It is 5", "- no 6 degrees."]),
     ("", "Steps: 1. Wash. 2. Dry.", &["Steps: 1. Wash.", "2. Dry."]),
     ("", "It costs $1,299.99. Cheap!", &["It costs $1,299.99.", "Cheap!"]),
@@ -226,6 +226,118 @@ const CASES: &[Case] = &[
     ("", "Version 2. It is new. Try v2. It works.", &["Version 2.", "It is new.", "Try v2.", "It works."]),
 ];
 
+/// The same, for lines without marks at their ends.
+const LINES: &[Case] = &[
+    ("", "To buy:\nApples\nPears\nPlums", &["To buy:", "Apples", "Pears", "Plums"]),
+    ("", "To buy:\napples and\npears", &["To buy:", "apples and\npears"]),
+    (
+        "",
+        "Pancakes\nServes 4\n\nIngredients\n2 cups flour\n1 tsp salt\n½ cup milk\n$3 of eggs\n",
+        &["Pancakes", "Serves 4", "Ingredients", "2 cups flour", "1 tsp salt", "½ cup milk", "$3 of eggs"],
+    ),
+    (
+        "",
+        "[10:32] Ana: hi\n[10:33] Ben: hello, are you there\n(10:34) Ana: yes\n[10:35:01] Ben: I sent you the long list of everything that we need\n[10:36] Ana: ok",
+        &[
+            "[10:32] Ana: hi",
+            "[10:33] Ben: hello, are you there",
+            "(10:34) Ana: yes",
+            "[10:35:01] Ben: I sent you the long list of everything that we need",
+            "[10:36] Ana: ok",
+        ],
+    ),
+    (
+        "",
+        "Ana: are you coming to the party tonight or not at all\nBen: yes\n10:32 Cleo: me too",
+        &["Ana: are you coming to the party tonight or not at all", "Ben: yes", "10:32 Cleo: me too"],
+    ),
+    ("", "<ana> hi there\n<Ben> Hello", &["<ana> hi there", "<Ben> Hello"]),
+    (
+        "",
+        "And sorry I could not travel both\nAnd be one traveler, long I stood\nAnd looked down one as far as I could\nTo where it bent in the undergrowth;",
+        &[
+            "And sorry I could not travel both",
+            "And be one traveler, long I stood",
+            "And looked down one as far as I could",
+            "To where it bent in the undergrowth;",
+        ],
+    ),
+    (
+        "",
+        "Two roads diverged in a yellow wood,\nAnd sorry I could not travel both",
+        &["Two roads diverged in a yellow wood,\nAnd sorry I could not travel both"],
+    ),
+    (
+        "",
+        "Name\tAge\tCity\nAna\t31\tRome\nBen\t29\tOslo",
+        &["Name\tAge\tCity", "Ana\t31\tRome", "Ben\t29\tOslo"],
+    ),
+    (
+        "",
+        "Opens at 9 a.m.\nCloses at 5 p.m.\nFree entry",
+        &["Opens at 9 a.m.", "Closes at 5 p.m.", "Free entry"],
+    ),
+    ("", "Log in\nSign up\nAbout\nContact us", &["Log in", "Sign up", "About", "Contact us"]),
+    (
+        "",
+        "The quick brown fox jumped over the lazy dog and met\nMary on the way to the market in the old town of\nOslo. Then it slept.",
+        &[
+            "The quick brown fox jumped over the lazy dog and met\nMary on the way to the market in the old town of\nOslo.",
+            "Then it slept.",
+        ],
+    ),
+    (
+        "",
+        "We all sat down. He told me about\nParis and the\nLouvre, and then of the well-\nKnown one. Done.",
+        &[
+            "We all sat down.",
+            "He told me about\nParis and the\nLouvre, and then of the well-\nKnown one.",
+            "Done.",
+        ],
+    ),
+    (
+        "",
+        "I went to the market with my\nfriend and bought apples from\nsome people we met there with\nMr Jones at the corner, for Ann\nJones as well. Done.",
+        &[
+            "I went to the market with my\nfriend and bought apples from\nsome people we met there with\nMr Jones at the corner, for Ann\nJones as well.",
+            "Done.",
+        ],
+    ),
+    (
+        "",
+        "It was said (by those who knew the\nThing) that it is so.",
+        &["It was said (by those who knew the\nThing) that it is so."],
+    ),
+    (
+        "",
+        "as we have shown in our work\n[4] and elsewhere",
+        &["as we have shown in our work\n[4] and elsewhere"],
+    ),
+    ("", "“Hope is the thing\nWith feathers.”", &["“Hope is the thing", "With feathers.”"]),
+    (
+        "",
+        "It was only\nabout (5\nor so) and it is\n5 degrees",
+        &["It was only\nabout (5\nor so) and it is\n5 degrees"],
+    ),
+    ("", "Milk\n🍎 Apples\n🍐 Pears", &["Milk", "🍎 Apples", "🍐 Pears"]),
+    ("", "Mara Lind\r\n12 Elm St.\r\nOslo\r\nNorway", &["Mara Lind", "12 Elm St.", "Oslo", "Norway"]),
+    ("", "购物清单\n苹果\n梨", &["购物清单", "苹果", "梨"]),
+    (
+        "",
+        "今天天气很好我们大家一起去公园里面散步然后回家\n吃饭。好。",
+        &["今天天气很好我们大家一起去公园里面散步然后回家\n吃饭。", "好。"],
+    ),
+    ("", "قائمة\nتفاح\nخبز", &["قائمة", "تفاح", "خبز"]),
+    ("de", "Einkauf\nÄpfel\nBrot und\nButter", &["Einkauf", "Äpfel", "Brot und\nButter"]),
+    ("fr", "Liste de\nMarie\nPommes", &["Liste de\nMarie", "Pommes"]),
+    ("", "Chapter One\nIt was late. He slept.", &["Chapter One", "It was late.", "He slept."]),
+    (
+        "",
+        "Roses are red\nViolets are blue\n\nSugar is sweet\nAnd so are you",
+        &["Roses are red", "Violets are blue", "Sugar is sweet", "And so are you"],
+    ),
+];
+
 fn settings(language: &str) -> Segmentation {
     Segmentation { language: Some(language.to_owned()).filter(|l| !l.is_empty()), ..Segmentation::default() }
 }
@@ -317,13 +429,19 @@ fn check_everywhere(settings: &Segmentation, text: &str) -> Vec<String> {
 #[test]
 fn cases_are_segmented_as_a_reader_would() {
     let mut failures = Vec::new();
-    for (language, text, expected) in CASES.iter() {
+    for (language, text, expected) in CASES.iter().chain(LINES) {
         let got = check_everywhere(&settings(language), text);
         if got != *expected {
             failures.push(format!("{text:?}\n   got {got:?}\n  want {expected:?}"));
         }
     }
-    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), CASES.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {}:\n{}",
+        failures.len(),
+        CASES.len() + LINES.len(),
+        failures.join("\n")
+    );
 }
 
 #[test]
@@ -396,6 +514,9 @@ fn random_texts_are_independent_of_the_fragments() {
         "👩\u{200d}💻",
         "🇳🇴",
         "e\u{301}",
+        "Met\n",
+        "[1",
+        ":",
         "冷",
         "。",
         "」",
@@ -677,7 +798,8 @@ fn serialised_segmenter_continues_with_the_same_segments() {
     for round in 0..2_000 {
         let mut text = String::new();
         for _ in 0..1 + random.below(6) {
-            let case = characters(CASES[random.below(CASES.len())].1);
+            let cases = [CASES, LINES][random.below(2)];
+            let case = characters(cases[random.below(cases.len())].1);
             let from = random.below(case.len() + 1);
             text.extend(case[from..].iter().take(random.below(40)).copied());
             text.push_str(MARKDOWN[random.below(MARKDOWN.len())]);
