@@ -20,12 +20,18 @@ use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{Frame, Raw, Running, close, frame, opening, raw, session, start_with, text, v1};
+use support::{
+    Frame, Raw, Running, V1, close, frame, opening, opening_with, raw, session, start_with, text, v1,
+};
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 /// Clients at once.
 const CLIENTS: u64 = 24;
+
+/// Hostile clients at once, of one address, besides those.
+const HOSTILE: u64 = 24;
 
 /// Time between two checks for leftovers.
 const ROUND: Duration = Duration::from_secs(3);
@@ -226,10 +232,84 @@ async fn talk(addr: SocketAddr, random: &mut Random) {
     }
 }
 
-/// Clients come and go for this time. Returns once all have left and no work is left.
-async fn round(server: &Running, random: &mut Random, time: Duration) -> u64 {
+/// Connects from this address of the loopback as a client that speaks `aloud.v1`, and takes the greeting.
+async fn from(source: &str, addr: SocketAddr) -> Raw {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
+    let mut client = Raw::over(socket.connect(addr).await.unwrap(), support::PATIENCE);
+    client.send_bytes(&opening_with(addr, PATH, V1)).await;
+    assert_eq!(client.read_head().await.status, 101);
+    assert_eq!(client.read_frame().await.kind(), "session_start");
+    client
+}
+
+/// A client that takes as much as it can get: the dearest text, cancelled or paused, prompts that are as long as
+/// may be, floods of small messages, and objects with thousands of keys.
+async fn hostile(addr: SocketAddr, random: &mut Random) {
+    let start = |prompt: &str| {
+        let audio = json!({"sampleRate": 48_000});
+        json!({"type": "start_session", "prompt": prompt, "speed": 0.5, "audio": audio}).to_string()
+    };
+    let mut client = from("127.0.0.2", addr).await;
+    let kind = random.below(5);
+    for _ in 0..1 + random.below(20) {
+        let flood = match kind {
+            0 | 1 => text(&start(&"1234567 ".repeat(37))),
+            2 => text(&start(&"word ".repeat(3_980))),
+            3 => text(r#"{"type":"ping"}"#).repeat(2_000),
+            _ => {
+                let keys: Vec<_> = (0..8_000).map(|n| format!(r#""{n:x}":0"#)).collect();
+                text(&format!("{{{}}}", keys.join(",")))
+            }
+        };
+        // It may have to wait, or be closed.
+        let _ = timeout(Duration::from_millis(200), client.send_bytes(&flood)).await;
+        let last = if kind == 1 { r#"{"type":"pause"}"# } else { r#"{"type":"cancel"}"# };
+        let _ = timeout(Duration::from_millis(200), client.send_bytes(&text(last))).await;
+        if !listens(&mut client, Duration::from_millis(random.below(20)), &mut 0).await {
+            return;
+        }
+    }
+}
+
+/// A client that asks for one sentence after the other until this time. Returns the times to the first audio.
+async fn victim(addr: SocketAddr, until: Instant) -> Vec<Duration> {
+    let mut times = Vec::new();
+    while Instant::now() < until {
+        let mut client = from("127.0.0.3", addr).await;
+        let began = Instant::now();
+        client.say(r#"{"type":"start_session","prompt":"Good evening."}"#).await;
+        client.read_until("binary").await;
+        times.push(began.elapsed());
+        client.send_bytes(&close(1000, "")).await;
+        // Quickly enough for many, and rarely enough to be no load itself.
+        sleep(Duration::from_millis(10)).await;
+    }
+    times
+}
+
+/// Clients come and go for this time, and hostile ones among them. Returns once all have left and no work is
+/// left: the number of visits, and the times for which a client from elsewhere waited.
+async fn round(
+    server: &Running,
+    random: &mut Random,
+    time: Duration,
+    has_victim: bool,
+) -> (u64, Vec<Duration>) {
     let until = Instant::now() + time;
     let mut clients = JoinSet::new();
+    let victim = has_victim.then(|| tokio::spawn(victim(server.addr, until)));
+    for _ in 0..if has_victim { HOSTILE } else { 0 } {
+        let (addr, mut random) = (server.addr, Random(random.below(u64::MAX) | 1));
+        clients.spawn(async move {
+            let mut visits = 0;
+            while Instant::now() < until {
+                hostile(addr, &mut random).await;
+                visits += 1;
+            }
+            visits
+        });
+    }
     for _ in 0..CLIENTS {
         let (addr, mut random) = (server.addr, Random(random.below(u64::MAX) | 1));
         clients.spawn(async move {
@@ -255,13 +335,17 @@ async fn round(server: &Running, random: &mut Random, time: Duration) -> u64 {
     };
     let gauges = || [service.sessions().count(), service.syntheses().count(), service.frozen().count()];
     assert!(timeout(support::PATIENCE, left).await.is_ok(), "left over: {:?}", gauges());
+    let waits = match victim {
+        Some(victim) => victim.await.unwrap(),
+        None => Vec::new(),
+    };
     // Sockets of the last connections and idle threads still have to close.
     sleep(Duration::from_millis(100)).await;
-    visits
+    (visits, waits)
 }
 
-/// A server for each kind of engine: the built-in voice behind a queue with a tone as its fallback, and
-/// a program.
+/// A server for each kind of engine: the built-in voice behind a queue with a tone as its fallback, a
+/// program, and the built-in voice, which has hostile clients.
 async fn servers() -> Vec<Running> {
     let config = || {
         Config::default().with(|c| {
@@ -287,6 +371,7 @@ async fn servers() -> Vec<Running> {
     vec![
         start_with(config(), Arc::new(Fallback::new(flite, tone))).await,
         start_with(config(), program).await,
+        start_with(config(), Arc::new(Flite::new())).await,
     ]
 }
 
@@ -297,13 +382,25 @@ async fn soak(time: Duration) {
     let mut visits = 0;
     let mut first: Option<Figures> = None;
     let mut rounds = 0;
+    let mut waits = Vec::new();
     loop {
-        for server in &servers {
-            visits += round(server, &mut random, ROUND.min(time / 4)).await;
+        for (n, server) in servers.iter().enumerate() {
+            let (more, times) = round(server, &mut random, ROUND.min(time / 4), n + 1 == servers.len()).await;
+            visits += more;
+            waits.extend(times);
         }
         rounds += 1;
         let now = figures();
-        println!("{:>6.0?}: {visits} visits, {now:?}", began.elapsed());
+        waits.sort_unstable();
+        let at = |share: usize| waits[(waits.len() - 1) * share / 100];
+        println!(
+            "{:>6.0?}: {visits} visits, {now:?}; first audio of a client beside hostile ones: {} times, p50 \
+             {:.1?}, p99 {:.1?}",
+            began.elapsed(),
+            waits.len(),
+            at(50),
+            at(99)
+        );
         // One-time allocations and the allocator's own state show in the first round.
         if rounds == 4 || first.is_none() && began.elapsed() > time / 4 {
             first = Some(now);
