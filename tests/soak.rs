@@ -350,7 +350,7 @@ async fn servers() -> Vec<Running> {
     let config = || {
         Config::default().with(|c| {
             c.stall_timeout = Duration::from_millis(500);
-            c.handshake_timeout = Duration::from_millis(500);
+            c.handshake_timeout = Duration::from_secs(3);
             c.close_timeout = Duration::from_millis(500);
             c.resume_ttl = Duration::from_millis(500);
             c.heartbeat = Duration::from_millis(200);
