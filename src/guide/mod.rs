@@ -76,7 +76,12 @@ struct Readme;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::UNSENT_BYTES;
+    use crate::session::REPLAYS;
+    use crate::session::log::UNCONFIRMED_BYTES;
     use crate::session::message::{CLOSE_CODES, Close, Code, Retry};
+    use crate::setting::Kind;
+    use crate::settings::Config;
 
     const README: &str = include_str!("../../README.md");
 
@@ -141,6 +146,64 @@ mod tests {
                 let row = row(&code.to_string());
                 assert_eq!(row[2] == "yes", retry == Retry::Now, "{row:?}");
             }
+        }
+    }
+
+    /// The items of the page `limits`, each on one line.
+    fn limits() -> Vec<String> {
+        let page = topic("limits").unwrap().text;
+        let items = page.split("\n- ").skip(1).map(|item| item.split("\n\n").next().unwrap_or_default());
+        items.map(|item| item.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    /// The ways in which the page may write this amount.
+    fn amounts(amount: &str, unit: &str) -> Vec<String> {
+        let Ok(number) = amount.parse::<u64>() else { return vec!["no limit".to_owned()] };
+        let digits = number.to_string();
+        let grouped = digits.as_bytes().rchunks(3).rev().map(|three| str::from_utf8(three).unwrap());
+        let grouped = grouped.collect::<Vec<_>>().join(",");
+        let scales: &[(u64, &str)] = match unit {
+            "milliseconds" => &[(1, "ms"), (1_000, "s"), (60_000, "min"), (3_600_000, "h")],
+            "bytes" => &[(1 << 10, "KiB"), (1 << 20, "MiB"), (1 << 30, "GiB")],
+            _ => &[],
+        };
+        let scaled = scales.iter().filter(|(scale, _)| number % scale == 0 && number > 0);
+        scaled.map(|(scale, name)| format!("{} {name}", number / scale)).chain([grouped]).collect()
+    }
+
+    #[test]
+    fn limits_are_in_the_guide_as_in_the_settings() {
+        let mut checked = 0;
+        for setting in Config::settings().filter(|setting| !matches!(setting.kind, Kind::Flag)) {
+            let field = setting.field.rsplit('.').next().unwrap_or_default();
+            // In brackets stands what sets the limit; elsewhere a name is only mentioned.
+            let names = [format!("(`--{}`", setting.name), format!("(`{field}`"), format!(", `{field}`)")];
+            let is_meant = |item: &&String| names.iter().any(|name| item.contains(name));
+            for item in limits().iter().filter(is_meant) {
+                let amounts =
+                    amounts(&(setting.field_default)(), setting.range.map_or("", |range| range.unit));
+                assert!(
+                    amounts.iter().any(|amount| item.contains(amount)),
+                    "{names:?} is {amounts:?}: {item}"
+                );
+                checked += 1;
+            }
+        }
+        assert!(checked >= 24, "{checked} items");
+    }
+
+    #[test]
+    fn constants_are_in_the_guide_as_in_the_code() {
+        let all = limits();
+        for (begins, bytes) in [
+            ("**Bytes in the kernel", u64::from(UNSENT_BYTES)),
+            ("**Sent audio that the client has not confirmed**", UNCONFIRMED_BYTES),
+            ("**Audio that a session sends again", REPLAYS.burst()),
+            ("**Audio that a session sends again", 256 * 1024),
+        ] {
+            let item = all.iter().find(|item| item.starts_with(begins)).unwrap_or_else(|| panic!("{begins}"));
+            let amounts = amounts(&bytes.to_string(), "bytes");
+            assert!(amounts.iter().any(|amount| item.contains(amount)), "{amounts:?}: {item}");
         }
     }
 }

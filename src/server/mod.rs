@@ -32,6 +32,8 @@ mod web;
 pub use admin::Admin;
 pub use listen::BindError;
 pub use service::Service;
+#[cfg(test)]
+pub(crate) use transport::UNSENT_BYTES;
 
 use crate::access::Waiting;
 use crate::settings::Listen;

@@ -43,7 +43,7 @@ const ASK_BYTES: u64 = 256 * 1024;
 
 /// Most audio that is sent to such a client and not confirmed, in bytes. Kernels and proxies on the way hold
 /// megabytes: only the client knows what it has, and everything behind that is kept for it.
-const UNCONFIRMED_BYTES: u64 = 2 * 1024 * 1024;
+pub(crate) const UNCONFIRMED_BYTES: u64 = 2 * 1024 * 1024;
 
 /// The longest time for which paced audio leaves in one write.
 const MAX_STEP: Duration = Duration::from_millis(500);

@@ -68,7 +68,7 @@ const COUNTED_BYTES: usize = 1024;
 
 /// Audio that a session sends again after `recover`, in bytes. A larger piece is sent when nothing was sent again
 /// for a while.
-const REPLAYS: Rate = Rate::bytes_per_sec(256 * 1024, 64);
+pub(crate) const REPLAYS: Rate = Rate::bytes_per_sec(256 * 1024, 64);
 
 /// Time before the maximum length of a session at which its client is warned.
 const NOTICE: Duration = Duration::from_secs(30);
