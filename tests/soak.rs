@@ -243,8 +243,7 @@ async fn from(source: &str, addr: SocketAddr) -> Raw {
     client
 }
 
-/// A client that takes as much as it can get: the dearest text, cancelled or paused, prompts that are as long as
-/// may be, floods of small messages, and objects with thousands of keys.
+/// A client that takes as much as it can get: the dearest text, cancelled or paused, the longest prompts, floods of small messages, and objects with thousands of keys.
 async fn hostile(addr: SocketAddr, random: &mut Random) {
     let start = |prompt: &str| {
         let audio = json!({"sampleRate": 48_000});

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 /// A session is counted in steps of this many bytes, so that few changes need the lock.
 const STEP: usize = 16 * 1024;
 
-/// What all live sessions hold.
+/// The memory of all live sessions, for each client.
 #[derive(Debug)]
 pub(crate) struct Holdings {
     /// Most bytes of all sessions.

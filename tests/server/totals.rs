@@ -1,4 +1,4 @@
-//! Bounds on all clients together, and waits that end: whoever holds most gives first.
+//! Bounds on all clients together, and waits that end: the client that holds most gives first.
 
 use crate::fair::from;
 use crate::support::{
@@ -19,7 +19,7 @@ const MIB: usize = 1 << 20;
 
 /// Starts a long stream, and pauses it after the first audio.
 async fn paused(client: &mut Raw, fields: &str) {
-    let prompt = "A sentence of which there are many. ".repeat(200);
+    let prompt = "A sentence as there are many. ".repeat(200);
     let start = format!(
         r#"{{"type":"start_session","prompt":"{prompt}","speed":0.5,"audio":{{"sampleRate":48000}}{fields}}}"#
     );
