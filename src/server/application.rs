@@ -120,7 +120,7 @@ pub(super) trait Application: Send + 'static {
 
     /// Returns what the peer has to send back once it has everything that was sent so far, if it has to be
     /// asked now: the payload of a Ping.
-    fn ask(&mut self) -> Option<[u8; 16]> {
+    fn ask(&mut self, _now: Instant) -> Option<[u8; 16]> {
         None
     }
 

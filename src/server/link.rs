@@ -381,7 +381,7 @@ impl<T: Transport, A: Application> Link<T, A> {
             endpoint.sent(written);
             let frames = batch.sent(written, endpoint.unsent(), |sent| application.sent(now, sent, shared));
             meter.wrote(&shared.telemetry, written, frames);
-            if let Some(payload) = application.ask() {
+            if let Some(payload) = application.ask(now) {
                 // Behind the rest of a frame that was begun: at the offset that it asks for.
                 endpoint.ping(&payload);
             }

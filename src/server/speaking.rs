@@ -552,8 +552,8 @@ impl Application for Speaking {
         }
     }
 
-    fn ask(&mut self) -> Option<[u8; 16]> {
-        let (stream, offset) = self.session.as_mut()?.ask()?;
+    fn ask(&mut self, now: Instant) -> Option<[u8; 16]> {
+        let (stream, offset) = self.session.as_mut()?.ask(now.into_std())?;
         Some((u128::from(stream) << 64 | u128::from(offset)).to_be_bytes())
     }
 

@@ -22,6 +22,7 @@
 //! - *Recovery* at an offset sets `sent` back to it: the same entries come again. `base` stays behind what
 //!   the client has confirmed, however much the network holds.
 
+use super::window::{self, Window};
 use crate::audio::Format;
 use crate::ws::frames::{Batch, Sent};
 use hyper::body::Bytes;
@@ -38,12 +39,9 @@ const MESSAGE_BYTES: usize = 128 * 1024;
 /// Share of the kept bytes that may be messages, where more audio is kept. Speech needs far less.
 const MESSAGE_SHARE: u64 = 8;
 
-/// Sent audio after which a client that may recover is asked whether it has it, in bytes.
-const ASK_BYTES: u64 = 256 * 1024;
-
-/// Most audio that is sent to such a client and not confirmed, in bytes. Kernels and proxies on the way hold
-/// megabytes: only the client knows what it has, and everything behind that is kept for it.
-pub(crate) const UNCONFIRMED_BYTES: u64 = 2 * 1024 * 1024;
+/// Most audio that is sent to a client that may recover and not confirmed, in bytes. Only the client knows what
+/// it has, and everything behind that is kept for it.
+pub(crate) const UNCONFIRMED_BYTES: u64 = window::MOST;
 
 /// The longest time for which paced audio leaves in one write.
 const MAX_STEP: Duration = Duration::from_millis(500);
@@ -182,6 +180,8 @@ pub struct Log {
     confirmed: u64,
     /// Audio bytes after which it was last asked.
     asked: u64,
+    /// How much may be on the way to it.
+    window: Window,
     /// The furthest that was sent before the cursor was set back.
     peak: u64,
     /// Bytes of the messages that were not sent.
@@ -207,6 +207,7 @@ impl Log {
             base: 0,
             confirmed: 0,
             asked: 0,
+            window: Window::default(),
             peak: 0,
             unsent_messages: 0,
             kept_messages: 0,
@@ -366,11 +367,20 @@ impl Log {
     /// To be called when a position, or the clock, was changed.
     fn set_gate(&mut self) {
         self.opens = match self.flow.ahead {
-            // At least a frame, or a write would be tried for nothing.
-            _ if self.unconfirmed_room() < self.flow.frame_bytes as u64 => Moment::Never,
             Some(_) => self.heard_at((self.sent + self.step).saturating_sub(self.most)),
             None => Moment::Past,
         };
+        // At least a frame, or a write would be tried for nothing.
+        let frame_bytes = self.flow.frame_bytes as u64;
+        if self.window_room() < frame_bytes {
+            self.opens = match (self.window.gives_up_at(), self.opens) {
+                (Some(at), Moment::Past) if self.room_without_answers() >= frame_bytes => Moment::At(at),
+                (Some(at), Moment::At(opens)) if self.room_without_answers() >= frame_bytes => {
+                    Moment::At(opens.max(at))
+                }
+                _ => Moment::Never,
+            };
+        }
         if self.flow.ahead.is_some() {
             self.wants = self.heard_at((self.written + 1).saturating_sub(self.most));
         }
@@ -378,18 +388,26 @@ impl Log {
 
     /// Audio bytes that may still be sent now, before the gate is shut by the look-ahead.
     fn room(&self, now: Instant) -> u64 {
+        if self.is_shut {
+            return 0;
+        }
+        let room = match self.window.gives_up_at() {
+            Some(at) if at <= now => self.room_without_answers(),
+            _ => self.window_room(),
+        };
         match self.flow.ahead {
-            _ if self.is_shut => 0,
-            None => self.unconfirmed_room(),
-            Some(_) => {
-                let room = (self.played_bytes(now) + self.most).saturating_sub(self.sent);
-                room.min(self.unconfirmed_room())
-            }
+            None => room,
+            Some(_) => (self.played_bytes(now) + self.most).saturating_sub(self.sent).min(room),
         }
     }
 
     /// Audio bytes that may still be sent before the client has to confirm what it has.
-    fn unconfirmed_room(&self) -> u64 {
+    fn window_room(&self) -> u64 {
+        (self.confirmed + self.window.bytes(self.flow.frame_bytes)).saturating_sub(self.sent)
+    }
+
+    /// The same for a client that answers no pings.
+    fn room_without_answers(&self) -> u64 {
         match self.flow.keep_bytes {
             0 => u64::MAX,
             _ => (self.confirmed + UNCONFIRMED_BYTES).saturating_sub(self.sent),
@@ -397,17 +415,20 @@ impl Log {
     }
 
     /// Returns the current offset if the client has to be asked now whether it has everything before it.
-    pub fn ask(&mut self) -> Option<u64> {
-        let is_due = self.flow.keep_bytes > 0 && self.sent >= self.asked + ASK_BYTES;
-        is_due.then(|| {
-            self.asked = self.sent;
-            self.sent
-        })
+    pub fn ask(&mut self, now: Instant) -> Option<u64> {
+        if self.sent < self.asked + self.window.step() {
+            return None;
+        }
+        self.asked = self.sent;
+        self.window.ask(self.sent, now);
+        self.set_gate();
+        Some(self.sent)
     }
 
     /// The client has everything before this offset.
     pub fn confirm(&mut self, now: Instant, offset: u64) {
         self.confirmed = self.confirmed.max(offset.min(self.sent));
+        self.window.answer(offset, now);
         self.set_gate();
         self.let_go(now);
     }
@@ -654,7 +675,7 @@ impl Log {
         self.unsent_messages = all - self.kept_messages;
         self.sent = offset;
         self.heard = self.heard.min(offset);
-        (self.confirmed, self.asked) = (offset, offset);
+        (self.confirmed, self.asked, self.window) = (offset, offset, Window::default());
         self.set_gate();
         Ok(())
     }
@@ -673,7 +694,7 @@ impl Log {
         self.written = start;
         self.sent = offset;
         self.heard = self.heard.min(offset);
-        (self.confirmed, self.asked) = (offset, offset);
+        (self.confirmed, self.asked, self.window) = (offset, offset, Window::default());
         self.set_gate();
     }
 
@@ -786,11 +807,14 @@ mod tests {
         unsent: Vec<u8>,
         wire: Vec<u8>,
         now: Instant,
+        /// The client answers pings at once.
+        answers: bool,
     }
 
     impl Driven {
         fn new(flow: Flow) -> Driven {
-            Driven { log: Log::new(flow), unsent: Vec::new(), wire: Vec::new(), now: Instant::now() }
+            let answers = flow.keep_bytes == 0;
+            Driven { log: Log::new(flow), unsent: Vec::new(), wire: Vec::new(), now: Instant::now(), answers }
         }
 
         /// Offers one write to the socket, which takes `accept(offered)` bytes.
@@ -806,6 +830,11 @@ mod tests {
             let mut rest = std::mem::take(&mut self.unsent);
             batch.sent(written, &mut rest, |what| _ = self.log.sent(self.now, what));
             self.unsent = rest;
+            if self.answers
+                && let Some(offset) = self.log.ask(self.now)
+            {
+                self.log.confirm(self.now, offset);
+            }
         }
 
         /// The client says that it has everything.
@@ -1164,6 +1193,7 @@ mod tests {
         for ahead in [None, Some(Duration::from_secs(3_600))] {
             for keep_bytes in [0, 1, 100_000] {
                 let mut driven = Driven::new(Flow { keep_bytes, ahead, ..burst(160) });
+                driven.answers = false;
                 let mut asked: Vec<u64> = Vec::new();
                 let mut pour = |driven: &mut Driven| {
                     for _ in 0..10_000 {
@@ -1171,13 +1201,17 @@ mod tests {
                             driven.log.push_audio(vec![1; 640].into());
                         }
                         driven.send();
-                        asked.extend(driven.log.ask());
+                        asked.extend(driven.log.ask(driven.now));
                     }
                     driven.log.sent_bytes()
                 };
+                let sent = pour(&mut driven);
+                assert!((64_000..=64 * 1024).contains(&sent), "{sent} before the first answer");
+                assert!(!driven.log.has_output(driven.now));
+                // A client that answers no pings.
+                driven.now += Duration::from_secs(3);
                 if keep_bytes == 0 {
-                    assert_eq!(pour(&mut driven), 6_400_000);
-                    assert!(asked.is_empty(), "who cannot recover is not asked");
+                    assert!(pour(&mut driven) > 6_400_000);
                     continue;
                 }
                 let sent = pour(&mut driven);
@@ -1190,18 +1224,20 @@ mod tests {
                 driven.log.confirm(driven.now, 1_000_000);
                 driven.log.confirm(driven.now, 5);
                 assert_eq!(driven.log.base_bytes(), (1_000_000 - keep_bytes) / 640 * 640);
-                let sent = pour(&mut driven);
-                assert!(sent <= 1_000_000 + UNCONFIRMED_BYTES && sent > UNCONFIRMED_BYTES, "{sent}");
+                // The answer was late, so little is sent before the next one.
+                let more = pour(&mut driven);
+                assert_eq!(more, sent, "less than that is on the way");
                 driven.now += Duration::from_secs(3_000);
                 driven.log.confirm(driven.now, u64::MAX);
                 assert_eq!(driven.log.base_bytes(), (sent - keep_bytes) / 640 * 640);
                 // What a client names when it comes back is what it has.
                 assert_eq!(driven.log.rewind(driven.log.base_bytes()), Ok(()));
+                pour(&mut driven);
+                driven.now += Duration::from_secs(3);
                 assert!(pour(&mut driven) > sent);
-                let steps: Vec<u64> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
-                // The rewind begins anew.
-                let short = steps.iter().filter(|step| **step < ASK_BYTES).count();
-                assert!(asked.len() > 8 && short <= 1, "{asked:?}");
+                let (steps, most) =
+                    (asked.windows(2).map(|pair| pair[1].saturating_sub(pair[0])), 256 * 1024 + 160);
+                assert!(asked.len() > 8 && steps.max().unwrap() <= most, "{asked:?}");
             }
         }
     }

@@ -34,6 +34,7 @@ mod takes;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod window;
 
 pub use config::SessionConfig;
 pub use dialect::Dialect;
@@ -295,8 +296,8 @@ impl Session {
 
     /// Returns the number of the stream and the current offset if the client has to be asked now whether it
     /// has everything before it. The owner asks behind what was sent, and reports [`Input::Confirmed`].
-    pub fn ask(&mut self) -> Option<(u64, u64)> {
-        let offset = self.stream.as_mut()?.ask()?;
+    pub fn ask(&mut self, now: Instant) -> Option<(u64, u64)> {
+        let offset = self.stream.as_mut()?.ask(now)?;
         Some((self.streams, offset))
     }
 

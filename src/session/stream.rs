@@ -680,8 +680,8 @@ impl Stream {
     }
 
     /// Returns the current offset if the client has to be asked now whether it has everything before it.
-    pub(super) fn ask(&mut self) -> Option<u64> {
-        self.log.ask()
+    pub(super) fn ask(&mut self, now: Instant) -> Option<u64> {
+        self.log.ask(now)
     }
 
     /// The client has everything before this offset.

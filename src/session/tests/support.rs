@@ -164,6 +164,10 @@ impl Driven {
         self.wire.extend_from_slice(&offered[..written]);
         let mut rest = self.outgoing.split_off(written.min(raw));
         batch.sent(written, &mut rest, |what| _ = self.session.delivered(self.now, what));
+        if let Some((stream, offset)) = self.session.ask(self.now) {
+            // The client answers pings at once.
+            self.session.handle(Input::Confirmed { stream, offset }, self.now);
+        }
         self.outgoing = rest;
         self.act();
         !offered.is_empty()

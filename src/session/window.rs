@@ -1,0 +1,119 @@
+//! How much a client may be sent before it has shown that it has read it.
+//!
+//! Kernels and proxies on the way take megabytes at once. For a client that reads slowly, everything behind that
+//! comes late: its own pings, and the answer to `pause` and `cancel`. So the server asks with a ping now and
+//! then, and the pong tells how long the way is. The window grows while the answers are quick and shrinks when
+//! they are late, so that little is on the way to a slow client, and as much as it can take to a fast one.
+
+use std::time::{Duration, Instant};
+
+/// The window at first, and the smallest one, in bytes.
+const LEAST: u64 = 64 * 1024;
+
+/// The largest window, in bytes. What a client that may recover has not confirmed is kept for it.
+pub(crate) const MOST: u64 = 2 * 1024 * 1024;
+
+/// Most sent audio between two questions, in bytes.
+const MOST_BETWEEN: u64 = 256 * 1024;
+
+/// An answer within this time is quick: the window doubles. It is longer than any round trip.
+const QUICK: Duration = Duration::from_millis(400);
+
+/// An answer after this time is late: the window halves.
+const LATE: Duration = Duration::from_millis(1_000);
+
+/// Time for the first answer. RFC 6455 §5.5.2 demands a pong, but not every client sends one.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The window of one stream on one connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    bytes: u64,
+    /// The oldest question without an answer: its offset, and when it was asked.
+    asked: Option<(u64, Instant)>,
+    has_answered: bool,
+}
+
+impl Default for Window {
+    fn default() -> Window {
+        Window { bytes: LEAST, asked: None, has_answered: false }
+    }
+}
+
+impl Window {
+    /// Bytes that may be on the way. At least two frames fit.
+    pub(super) fn bytes(&self, frame_bytes: usize) -> u64 {
+        self.bytes.max(2 * frame_bytes as u64)
+    }
+
+    /// Bytes sent after which the client is asked again.
+    pub(super) fn step(&self) -> u64 {
+        (self.bytes / 2).min(MOST_BETWEEN)
+    }
+
+    /// When a client counts as one that answers no pings; `None` once it has answered, and before it was asked.
+    pub(super) fn gives_up_at(&self) -> Option<Instant> {
+        let (_, since) = self.asked?;
+        (!self.has_answered).then(|| since + PATIENCE)
+    }
+
+    /// Notes a question behind this offset.
+    pub(super) fn ask(&mut self, offset: u64, now: Instant) {
+        self.asked.get_or_insert((offset, now));
+    }
+
+    /// Notes the answer that the client has everything before this offset.
+    pub(super) fn answer(&mut self, offset: u64, now: Instant) {
+        let Some((_, since)) = self.asked.filter(|(asked, _)| *asked <= offset) else { return };
+        self.asked = None;
+        self.has_answered = true;
+        let wait = now.saturating_duration_since(since);
+        if wait <= QUICK {
+            self.bytes = (self.bytes * 2).min(MOST);
+        } else if wait > LATE {
+            self.bytes = (self.bytes / 2).max(LEAST);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(window: &mut Window, offset: u64, now: Instant, wait_ms: u64) {
+        window.ask(offset, now);
+        window.answer(offset, now + Duration::from_millis(wait_ms));
+    }
+
+    #[test]
+    fn quick_answers_widen_the_window_and_late_ones_narrow_it() {
+        let (mut window, now) = (Window::default(), Instant::now());
+        assert_eq!((window.bytes(1), window.step()), (LEAST, LEAST / 2));
+        for n in 1..=5 {
+            answered(&mut window, n, now, 400);
+        }
+        assert_eq!((window.bytes(1), window.step()), (MOST, MOST_BETWEEN));
+        answered(&mut window, 6, now, 401);
+        answered(&mut window, 7, now, 1_000);
+        assert_eq!(window.bytes(1), MOST);
+        answered(&mut window, 8, now, 1_001);
+        assert_eq!(window.bytes(1), MOST / 2);
+        for n in 9..20 {
+            answered(&mut window, n, now, 5_000);
+        }
+        assert_eq!(window.bytes(1), LEAST);
+        assert_eq!(window.bytes(65_536), 131_072, "two frames fit");
+    }
+
+    #[test]
+    fn the_oldest_question_is_the_one_that_is_timed() {
+        let (mut window, now) = (Window::default(), Instant::now());
+        window.ask(100, now);
+        window.ask(200, now + Duration::from_secs(2));
+        assert_eq!(window.gives_up_at(), Some(now + PATIENCE));
+        window.answer(50, now + Duration::from_millis(1));
+        assert_eq!(window.gives_up_at(), Some(now + PATIENCE), "that is no answer to it");
+        window.answer(200, now + Duration::from_millis(2_001));
+        assert_eq!((window.gives_up_at(), window.bytes(1)), (None, LEAST));
+    }
+}
