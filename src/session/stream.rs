@@ -271,7 +271,7 @@ impl Stream {
             is_finished: self.is_finished,
             first_audio: self.first_audio,
             composer: composer.clone(),
-            is_idle: composer.commits_at().is_some(),
+            is_idle: composer.is_idle(),
             takes: takes.snapshot(),
             ledger: ledger.clone(),
             facts: Facts { stopwatch: facts.stopwatch.stopped(now), ..*facts },

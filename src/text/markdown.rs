@@ -96,6 +96,21 @@ impl Cleaner {
         }
     }
 
+    /// Text that is held back until its markup is decided.
+    pub(super) fn held(&self) -> &str {
+        &self.held
+    }
+
+    /// True if white space is held back until the next character.
+    pub(super) fn has_space(&self) -> bool {
+        self.has_space
+    }
+
+    /// True at the beginning of a line, where held text may be the mark of an item or a heading.
+    pub(super) fn begins_line(&self) -> bool {
+        self.line == LineKind::Beginning
+    }
+
     fn read(&mut self, c: char, out: &mut String) {
         if c == '\r' {
             return;

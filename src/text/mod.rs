@@ -16,6 +16,7 @@ mod language;
 mod markdown;
 pub(crate) mod redact;
 mod scan;
+mod tail;
 pub(crate) mod words;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ use boundary::{Gap, Kind, MAX_WORD_BYTES, Mark, Verdict};
 use language::{Language, terminator};
 pub(super) use language::{is_emoji, is_ideographic};
 use scan::{Scan, Tag};
+pub(crate) use tail::Tail;
 
 /// Longest run without white space, in characters. Engines need quadratic time for one word.
 const MAX_TOKEN_CHARS: usize = 200;
@@ -174,6 +176,10 @@ impl Segmenter {
         let mut text = String::new();
         self.cleaner.finish(&mut text);
         self.read_all(&text);
+        self.complete();
+    }
+
+    fn complete(&mut self) {
         let mut is_ended = false;
         while let Some(mark) = self.mark.take() {
             is_ended = mark.next >= self.buffer.len();
@@ -183,6 +189,16 @@ impl Segmenter {
             }
         }
         self.emit(self.buffer.len(), if is_ended { Boundary::Sentence } else { Boundary::Cut });
+    }
+
+    /// Completes the sentence that the text pushed so far ends with. Unlike [`flush`](Self::flush) it leaves
+    /// undecided markup alone.
+    pub fn commit(&mut self) {
+        if self.cleaner.held().is_empty() || self.cleaner.begins_line() {
+            self.complete();
+        } else {
+            self.flush();
+        }
     }
 
     /// Completes the last segments. No more text follows.
