@@ -5,6 +5,7 @@
 use super::SessionConfig;
 use super::message::surrogates::Edges;
 use super::message::{Code, Fault, StartSession, TextSource};
+use super::pauses::Pauses;
 use super::takes::Replay;
 use crate::audio::voice::{self, Voice};
 use crate::text::{self, Boundary, Clean, Segmentation, Segmenter, Tail};
@@ -64,6 +65,8 @@ pub(super) struct Segment {
     pub(super) text: String,
     /// Boundary between the sentence before and this one.
     pub(super) before: Boundary,
+    /// Bytes of silence before its audio, if it was announced before.
+    pub(super) silence: Option<u64>,
     /// Set for a sentence that was begun before; otherwise the current parameters apply.
     pub(super) parameters: Option<VoiceParameters>,
     /// Set for a sentence that was synthesised before: its audio must come out the same.
@@ -104,6 +107,7 @@ pub(super) struct Composer {
     /// Characters in `segments`.
     waiting_chars: usize,
     idle_limit: Duration,
+    pauses: Pauses,
     /// When text last arrived, and the wait for more, if a sentence seems to end with it. Not part of a
     /// snapshot.
     #[serde(skip)]
@@ -173,6 +177,7 @@ impl Composer {
             boundary: Boundary::Cut,
             waiting_chars: 0,
             idle_limit: options.idle_ms.map_or(IDLE, |ms| Duration::from_millis(ms.into())),
+            pauses: config.pauses.with(start),
             idle: None,
             is_due: false,
             pace: Pace::default(),
@@ -187,6 +192,10 @@ impl Composer {
             chars_left,
             is_over_limit: false,
         })
+    }
+
+    pub(super) fn pauses(&self) -> Pauses {
+        self.pauses
     }
 
     pub(super) fn source(&self) -> TextSource {
@@ -377,6 +386,7 @@ impl Composer {
                 self.segments.push_back(Segment {
                     text,
                     before: std::mem::take(&mut self.boundary),
+                    silence: None,
                     parameters: None,
                     replay: None,
                     index: None,

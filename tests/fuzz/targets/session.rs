@@ -9,7 +9,7 @@ use aloud::audio::{Encoding, Format};
 use aloud::unstable::Bounds;
 use aloud::unstable::Batch;
 use aloud::message::{Code, ServerMessage, TextSource};
-use aloud::unstable::{Answer, Engine, Input, Output, Place, Session, SessionConfig, Snapshot, Written};
+use aloud::unstable::{Answer, Engine, Input, Output, Pauses, Place, Session, SessionConfig, Snapshot, Written};
 use aloud::audio::voice::Voice;
 use hyper::body::Bytes;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
@@ -161,6 +161,11 @@ impl Driven {
     fn speak(&mut self) -> bool {
         if !self.session.wants_speech(self.now) {
             return false;
+        }
+        if self.session.owes_silence() {
+            self.handle(Input::Engine(Engine::Silence));
+            self.act();
+            return true;
         }
         let Some(speech) = self.speeches.front_mut() else { return false };
         if let Some(chunk) = speech.chunks.pop_front() {
@@ -435,6 +440,7 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
         max_message_bytes: 65_536,
         prefetch,
         speed: 1.0,
+        pauses: Pauses::default(),
         format: FORMAT,
         frame_ms: 2,
         formats: vec![FORMAT],
