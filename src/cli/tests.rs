@@ -182,7 +182,10 @@ fn every_option_of_serve_in_every_form() {
 fn other_value(option: &Setting) -> String {
     match (option.kind, option.range) {
         (Kind::Choice(names), _) => names.last().unwrap().0.to_owned(),
-        (Kind::Number, Some(range)) => range.min.max(option.floor).to_string(),
+        (Kind::Number, Some(range)) => {
+            let least = range.min.max(option.floor).to_string();
+            if least == (option.field_default)() { range.max.to_string() } else { least }
+        }
         (Kind::Time, _) => "2m".to_owned(),
         (Kind::List(_), _) => if option.name == "allow-origin" { "*" } else { "unix" }.to_owned(),
         _ => "Something else".to_owned(),

@@ -16,6 +16,7 @@ use crate::session::message::{
     AudioInfo, AudioOptions, CancelledFigures, Code, Delivery, EndReason, Fault, SentenceFigures,
     ServerMessage, StartFrom, StartSession, TextSource, Usage, WordTimes,
 };
+use crate::text::cells;
 use crate::text::words::{self, Word};
 use crate::ws::frames::Sent;
 use hyper::body::Bytes;
@@ -500,7 +501,7 @@ impl Stream {
                 Ok(Some((segment, parameters, previous_text))) => {
                     let index = takes.begin(&segment, parameters.clone(), ledger.announced());
                     sentence = Some(Sentence {
-                        text: segment.text,
+                        text: cells::phrases(&segment.text).unwrap_or(segment.text),
                         index,
                         speed: parameters.speed,
                         voice: parameters.voice,
@@ -600,12 +601,19 @@ impl Stream {
     /// Takes times of words of the front sentence.
     pub(super) fn on_words(&mut self, words: &[Word], is_estimate: bool, dialect: Dialect) {
         let silence = self.cold.takes.front().map_or(0, Front::silence);
+        let text = self.cold.takes.front().map_or("", Front::text);
+        let has_cells = !is_estimate && cells::phrases(text).is_some();
         let shifted: Vec<Word>;
-        let words = if silence == 0 {
+        let words = if silence == 0 && !has_cells {
             words
         } else {
             let silence = self.format().duration(silence);
-            shifted = words.iter().map(|word| word.clone().later(silence)).collect();
+            let shift = |word: &Word| {
+                let range = word.text_range.clone();
+                let text_range = if has_cells { cells::written(text, range) } else { range };
+                Word { text_range, ..word.clone().later(silence) }
+            };
+            shifted = words.iter().map(shift).collect();
             &shifted
         };
         self.cold.takes.push_words(words);

@@ -12,6 +12,7 @@
 //! 29 crates each.
 
 mod boundary;
+pub(crate) mod cells;
 mod language;
 mod markdown;
 pub(crate) mod redact;

@@ -301,3 +301,23 @@ fn language_picks_a_voice_unless_the_client_names_one() {
         assert_eq!(voices_of(&format!("{two}{options}"), updates), expected, "{options} {updates:?}");
     }
 }
+
+#[test]
+fn cells_of_a_row_are_phrases_for_the_engine() {
+    let mut driven = v1(settings());
+    driven.words_of = |sentence| {
+        let at = sentence.text.find("Age").unwrap();
+        let (start, end) = (Duration::from_millis(10), Duration::from_millis(20));
+        vec![Word { text_range: at..at + 3, start, end }]
+    };
+    let json = ClientMessage::start("Name\tAge\nAna\tAge 9").to_json();
+    driven.say(&format!(r#"{},"timestamps":"word"}}"#, &json[..json.len() - 1]));
+    let seen = driven.settled();
+    assert_eq!(asked(&driven), ["Name, Age", "Ana, Age 9"]);
+    assert!(of_type(&seen, "text")[0].contains(r#""data":"Name\tAge""#), "{seen:?}");
+    let times = &of_type(&seen, "timestamps")[0];
+    assert!(
+        times.contains(r#""words":["Age"]"#) && times.contains(r#""charStart":[5],"charEnd":[8]"#),
+        "{times}"
+    );
+}
