@@ -5,6 +5,7 @@
 //! CommonMark; text that it does not know as markup is kept.
 
 use crate::text::is_emoji;
+use crate::text::tail::Undecided;
 use serde::{Deserialize, Serialize};
 
 /// Longest text of a link, a tag or a line of punctuation, in characters. A longer one is ordinary text.
@@ -96,19 +97,10 @@ impl Cleaner {
         }
     }
 
-    /// Text that is held back until its markup is decided.
-    pub(super) fn held(&self) -> &str {
-        &self.held
-    }
-
-    /// True if white space is held back until the next character.
-    pub(super) fn has_space(&self) -> bool {
-        self.has_space
-    }
-
-    /// True at the beginning of a line, where held text may be the mark of an item or a heading.
-    pub(super) fn begins_line(&self) -> bool {
-        self.line == LineKind::Beginning
+    /// Returns the text that is held back.
+    pub(super) fn undecided(&self) -> Undecided<'_> {
+        let begins_line = self.line == LineKind::Beginning;
+        Undecided { text: &self.held, begins_line, has_space: self.has_space }
     }
 
     fn read(&mut self, c: char, out: &mut String) {

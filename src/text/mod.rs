@@ -29,6 +29,7 @@ use language::{Language, terminator};
 pub(super) use language::{is_emoji, is_ideographic};
 use scan::{Scan, Tag};
 pub(crate) use tail::Tail;
+use tail::Undecided;
 
 /// Longest run without white space, in characters. Engines need quadratic time for one word.
 const MAX_TOKEN_CHARS: usize = 200;
@@ -195,7 +196,8 @@ impl Segmenter {
     /// Completes the sentence that the text pushed so far ends with. Unlike [`flush`](Self::flush) it leaves
     /// undecided markup alone.
     pub fn commit(&mut self) {
-        if self.cleaner.held().is_empty() || self.cleaner.begins_line() {
+        let undecided = self.undecided();
+        if undecided.text.is_empty() || undecided.begins_line {
             self.complete();
         } else {
             self.flush();
@@ -210,6 +212,10 @@ impl Segmenter {
     /// Returns the number of characters pushed and not yet taken, without white space around segments.
     pub fn buffered_chars(&self) -> usize {
         self.ready_chars + self.chars
+    }
+
+    fn undecided(&self) -> Undecided<'_> {
+        self.cleaner.undecided()
     }
 
     fn read_all(&mut self, text: &str) {

@@ -16,14 +16,26 @@ pub(crate) enum Tail {
     Finished,
 }
 
+/// Text that a cleaner holds back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Undecided<'a> {
+    /// The text: the beginning of a line, or of a construct in a line.
+    pub(super) text: &'a str,
+    /// True if it is the beginning of a line, which may be the mark of an item or a heading.
+    pub(super) begins_line: bool,
+    /// True if white space is held back.
+    pub(super) has_space: bool,
+}
+
 impl Segmenter {
     /// Returns how the text ends that was pushed so far. The text that follows cannot be known: a finished
     /// sentence is one that hardly any text continues.
     pub(crate) fn tail(&self) -> Tail {
-        let held = self.cleaner.held().trim_end_matches(['*', '_', '~', '`']);
+        let undecided = self.undecided();
+        let held = undecided.text.trim_end_matches(['*', '_', '~', '`']);
         let at_end = |mark: &&Mark| mark.next == self.buffer.len() && mark.kind != Kind::Line;
         if let Some(mark) = self.mark.as_ref().filter(at_end)
-            && (held.is_empty() || self.cleaner.begins_line())
+            && (held.is_empty() || undecided.begins_line)
         {
             return if self.is_finished(mark) { Tail::Finished } else { Tail::Doubtful };
         }
@@ -63,9 +75,9 @@ impl Segmenter {
         if !matches!(self.classify(mark), Dotted::Word) || is_roman(token) || is_clipped(token) {
             return false;
         }
-        if mark.gap > Gap::None || self.cleaner.has_space() || mark.is_closed || token.len() > MAX_WORD_BYTES
-        {
-            return !is_address(token) || mark.gap > Gap::None || self.cleaner.has_space();
+        let is_spaced = mark.gap > Gap::None || self.undecided().has_space;
+        if is_spaced || mark.is_closed || token.len() > MAX_WORD_BYTES {
+            return is_spaced || !is_address(token);
         }
         // What follows may be the rest of a number, a host, a file or a version.
         let last = token.chars().next_back().unwrap_or_default();
