@@ -319,7 +319,7 @@ impl Session {
         self.stream.as_ref().is_some_and(|stream| stream.wants_speech(now))
     }
 
-    /// True if the front sentence begins with a pause of which something is left. The owner then reports
+    /// True if a part of the pause before the front sentence is still to be written. The owner then reports
     /// [`Engine::Silence`] before it takes more from the engine.
     pub fn owes_silence(&self) -> bool {
         self.stream.as_ref().is_some_and(Stream::owes_silence)

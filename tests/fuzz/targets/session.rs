@@ -21,6 +21,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// A byte of silence in [`FORMAT`]; no sentence has it.
+const SILENCE: u8 = 0xff;
+/// Longest pause, and lead.
+const MAX_PAUSE: Duration = Duration::from_millis(60);
+
 const FORMAT: Format = Format { encoding: Encoding::MuLaw, sample_rate_hz: 8_000 };
 const CHUNK_BYTES: usize = 48;
 const SENTENCES: [&str; 6] =
@@ -296,6 +301,10 @@ impl Driven {
                 if let Some((announced, start, text)) = heard.sentence.take() {
                     assert_eq!(announced, index);
                     let (whole, heard) = (spoken(&text).0, &heard.audio[start..]);
+                    // The pause before it.
+                    let pause = heard.iter().take_while(|byte| **byte == SILENCE).count() as u64;
+                    assert!(pause <= FORMAT.bytes(MAX_PAUSE), "sentence {index}");
+                    let heard = &heard[pause as usize..];
                     let is_right = whole == heard || was_overloaded && whole.starts_with(heard);
                     assert!(is_right, "sentence {index}: other audio");
                 }
