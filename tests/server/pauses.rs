@@ -1,5 +1,7 @@
 //! Pauses between sentences, measured in the audio that a client receives.
 
+#![allow(clippy::needless_pass_by_value)] // Options are written where they are used.
+
 use crate::support::{Asked, Frame, Raw, Scripted, audio, crc32, messages, start_with, v1};
 use aloud::Config;
 use aloud::tts::{Flite, Sink};
