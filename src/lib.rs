@@ -75,8 +75,8 @@ pub mod unstable {
     pub use crate::session::conversation::Bounds;
     pub use crate::session::log::{Flow, Log, OutOfLog, Positions};
     pub use crate::session::{
-        Answer, Dialect, Engine, Input, Misplaced, Output, Phase, Place, Sentence, Session, SessionConfig,
-        Snapshot, Totals, Wait, Written,
+        Answer, Dialect, Engine, Input, Misplaced, Output, Pauses, Phase, Place, Sentence, Session,
+        SessionConfig, Snapshot, Totals, Wait, Written,
     };
     pub use crate::text::{Boundary, Clean, Segment, Segmentation, Segmenter};
     pub use crate::upstream::{Attempt, Call, Failure, FailureKind, Reply, Upstream};

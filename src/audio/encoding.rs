@@ -1,6 +1,7 @@
 //! Encodings of samples: those of sessions, the wider range that engines give, and G.711 in both
 //! directions.
 
+use super::level;
 use serde::{Deserialize, Serialize};
 
 /// Encoding of the audio that a session gets.
@@ -45,6 +46,34 @@ impl Encoding {
             Encoding::PcmS16le => 2,
             Encoding::MuLaw | Encoding::ALaw => 1,
         }
+    }
+
+    /// A byte of silence.
+    pub(crate) const fn silence(self) -> u8 {
+        match self {
+            Encoding::PcmS16le => 0,
+            Encoding::MuLaw => 0xff,
+            Encoding::ALaw => 0xd5,
+        }
+    }
+
+    /// Bytes of silence at the end of whole samples: audio below −50 dBFS.
+    pub(crate) fn quiet_bytes(self, audio: &[u8]) -> usize {
+        let loud = match self {
+            Encoding::PcmS16le => audio.chunks_exact(2).rposition(|sample| {
+                i16::from_le_bytes([sample[0], sample[1]]).unsigned_abs() > level::SPEECH
+            }),
+            // Without the sign, the inverted code rises with the sample.
+            Encoding::MuLaw => {
+                let most = !to_mu_law(level::SPEECH as i16) & 0x7f;
+                audio.iter().rposition(|&byte| !byte & 0x7f > most)
+            }
+            Encoding::ALaw => {
+                let most = (to_a_law(level::SPEECH as i16) ^ 0x55) & 0x7f;
+                audio.iter().rposition(|&byte| (byte ^ 0x55) & 0x7f > most)
+            }
+        };
+        audio.len() - loud.map_or(0, |last| (last + 1) * self.bytes_per_sample())
     }
 
     /// Appends these samples to `out`, in this encoding.
@@ -342,6 +371,27 @@ mod tests {
                 // µ-law has two zeros. The encoder uses the positive one.
                 let negative_zero = encoding == SampleEncoding::MuLaw && byte == 0x7f;
                 assert_eq!(again, [if negative_zero { 0xff } else { byte }]);
+            }
+        }
+    }
+
+    #[test]
+    fn silence_at_the_end_is_measured_in_every_encoding() {
+        for encoding in Encoding::ALL {
+            let size = encoding.bytes_per_sample();
+            for (samples, quiet) in [
+                (&[][..], 0),
+                (&[5_000], 0),
+                (&[0, 0, 0], 3),
+                (&[5_000, 0, -80, 80], 3),
+                (&[0, -5_000, 0], 1),
+                (&[0, i16::MIN, 100, -100, 0], 3),
+                (&[0, 0, 200], 0),
+                (&[0, 0, -200], 0),
+            ] {
+                let mut audio = Vec::new();
+                encoding.encode(samples, &mut audio);
+                assert_eq!(encoding.quiet_bytes(&audio), quiet * size, "{encoding:?} {samples:?}");
             }
         }
     }

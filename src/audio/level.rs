@@ -20,7 +20,7 @@ const HELD_MS: usize = 2_000;
 /// Noise between words mostly stays below a third of it. The softest onset rises far above it within
 /// 20 ms. Only the pause before some sounds is up to four times louder, for which [`Trim::new`] has the
 /// parameter `pause`.
-const SPEECH: u16 = 100;
+pub(super) const SPEECH: u16 = 100;
 
 /// Highest amplitude after [`Level`]: −1 dBFS. It leaves room for resampling or a lossy codec.
 const CEILING: f32 = 29_204.0;

@@ -131,7 +131,17 @@ pub(crate) enum Via {
         speed: Option<f32>,
         encoding: Option<Encoding>,
         sample_rate_hz: Option<u32>,
+        pauses: Pauses,
     },
+}
+
+/// Pauses that a server at a URL is asked for, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pauses {
+    pub(crate) sentence: Option<u32>,
+    pub(crate) paragraph: Option<u32>,
+    pub(crate) heading: Option<u32>,
+    pub(crate) lead: Option<u32>,
 }
 
 /// `aloud echo`.
@@ -308,6 +318,12 @@ impl Source<'_> {
                     speed: self.value("speed")?,
                     encoding: self.value("encoding")?,
                     sample_rate_hz: self.value("sample-rate")?,
+                    pauses: Pauses {
+                        sentence: self.value("sentence-pause-ms")?,
+                        paragraph: self.value("paragraph-pause-ms")?,
+                        heading: self.value("heading-pause-ms")?,
+                        lead: self.value("lead-ms")?,
+                    },
                 }
             }
         };

@@ -490,7 +490,15 @@ const MODES: &[(&str, &str)] = &[
 /// True if this option says which server runs in this process, or how: it has no meaning for a
 /// server at `--url`.
 pub(super) fn is_for_own_server(setting: &Setting) -> bool {
-    const ASKED_FOR: [&str; 3] = ["speed", "encoding", "sample-rate"];
+    const ASKED_FOR: [&str; 7] = [
+        "speed",
+        "encoding",
+        "sample-rate",
+        "sentence-pause-ms",
+        "paragraph-pause-ms",
+        "heading-pause-ms",
+        "lead-ms",
+    ];
     setting.commands.contains(&SAY) && setting.commands.contains(&SERVE) && !ASKED_FOR.contains(&setting.name)
         || setting.group == Group::OwnServer
 }

@@ -2,13 +2,13 @@
 
 mod listening;
 
-use super::{Output, Say, Settings, Text, Via, run, threads};
+use super::{Output, Pauses, Say, Settings, Text, Via, run, threads};
 use aloud::Server;
 use aloud::audio::{Encoding, Format, wav_header, wav_padding};
 use aloud::client::{self, Event};
 use aloud::message::{
-    AudioOptions, ClientMessage, Code, Delivery, EndReason, ServerMessage, StartSession, Timestamps,
-    WordTimes,
+    AudioOptions, ClientMessage, Code, Delivery, EndReason, PauseOptions, ServerMessage, StartSession,
+    Timestamps, WordTimes,
 };
 use aloud::upstream::Secret;
 use listening::{Listening, Step};
@@ -59,7 +59,7 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
             let (url, format) = own_server(&settings, prompt).await?;
             speak(&url, None, start, format, &say.output).await
         }),
-        Via::Url { url, speed, encoding, sample_rate_hz } => threads::runtime()?.block_on(async {
+        Via::Url { url, speed, encoding, sample_rate_hz, pauses } => threads::runtime()?.block_on(async {
             if encoding.is_some() || sample_rate_hz.is_some() {
                 let audio = start.audio.insert(AudioOptions::default());
                 (audio.encoding, audio.sample_rate_hz) = (encoding, sample_rate_hz);
@@ -69,6 +69,13 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
                 sample_rate_hz: sample_rate_hz.unwrap_or(DEFAULT_FORMAT.sample_rate_hz),
             };
             start.speed = speed;
+            if pauses != Pauses::default() {
+                let asked = start.pauses.insert(PauseOptions::default());
+                asked.sentence_ms = pauses.sentence;
+                asked.paragraph_ms = pauses.paragraph;
+                asked.heading_ms = pauses.heading;
+                start.lead_ms = pauses.lead;
+            }
             speak(&url, token.as_ref(), start, format, &say.output).await
         }),
     }

@@ -84,6 +84,16 @@ const OPTIONS: &[(&str, &str, &str, Change)] = &[
     ("--frame-ms", "ALOUD_FRAME_MS", "1000", |s| s.settings.config.frame_ms = 1_000),
     ("--speed", "ALOUD_SPEED", "0.5", |s| s.settings.config.speed = 0.5),
     ("--speed", "ALOUD_SPEED", "2", |s| s.settings.config.speed = 2.0),
+    ("--sentence-pause-ms", "ALOUD_SENTENCE_PAUSE_MS", "250", |s| {
+        s.settings.config.sentence_pause = Some(Duration::from_millis(250));
+    }),
+    ("--paragraph-pause-ms", "ALOUD_PARAGRAPH_PAUSE_MS", "5000", |s| {
+        s.settings.config.paragraph_pause = Duration::from_secs(5);
+    }),
+    ("--heading-pause-ms", "ALOUD_HEADING_PAUSE_MS", "0", |s| {
+        s.settings.config.heading_pause = Duration::ZERO;
+    }),
+    ("--lead-ms", "ALOUD_LEAD_MS", "300", |s| s.settings.config.lead = Duration::from_millis(300)),
     ("--greeting", "ALOUD_GREETING", "Hello there.", |s| {
         s.settings.config.greeting = "Hello there.".to_owned();
     }),
@@ -172,7 +182,10 @@ fn every_option_of_serve_in_every_form() {
 fn other_value(option: &Setting) -> String {
     match (option.kind, option.range) {
         (Kind::Choice(names), _) => names.last().unwrap().0.to_owned(),
-        (Kind::Number, Some(range)) => range.min.max(option.floor).to_string(),
+        (Kind::Number, Some(range)) => {
+            let least = range.min.max(option.floor).to_string();
+            if least == (option.field_default)() { range.max.to_string() } else { least }
+        }
         (Kind::Time, _) => "2m".to_owned(),
         (Kind::List(_), _) => if option.name == "allow-origin" { "*" } else { "unix" }.to_owned(),
         _ => "Something else".to_owned(),
@@ -479,7 +492,13 @@ fn a_program_speaks_with_its_settings() {
 
 #[test]
 fn say_asks_a_server_that_runs() {
-    let url = |url: &str| Via::Url { url: url.to_owned(), speed: None, encoding: None, sample_rate_hz: None };
+    let url = |url: &str| Via::Url {
+        url: url.to_owned(),
+        speed: None,
+        encoding: None,
+        sample_rate_hz: None,
+        pauses: Pauses::default(),
+    };
     for (given, expected) in [
         ("ws://127.0.0.1:8080", "ws://127.0.0.1:8080/api/session/ws"),
         ("ws://127.0.0.1:8080/", "ws://127.0.0.1:8080/api/session/ws"),
@@ -496,12 +515,23 @@ fn say_asks_a_server_that_runs() {
         say_with(&["say"], &[("ALOUD_URL", "ws://elsewhere")]).server,
         Via::Own(Box::new(plain_settings()))
     );
-    let args = ["say", "--url=ws://a/b", "--speed=0.8", "--encoding=mulaw", "--sample-rate=8000"];
+    let args = [
+        "say",
+        "--url=ws://a/b",
+        "--speed=0.8",
+        "--encoding=mulaw",
+        "--sample-rate=8000",
+        "--sentence-pause-ms=1",
+        "--paragraph-pause-ms=2",
+        "--heading-pause-ms=3",
+        "--lead-ms=4",
+    ];
     let expected = Via::Url {
         url: "ws://a/b".to_owned(),
         speed: Some(0.8),
         encoding: Some(Encoding::MuLaw),
         sample_rate_hz: Some(8_000),
+        pauses: Pauses { sentence: Some(1), paragraph: Some(2), heading: Some(3), lead: Some(4) },
     };
     assert_eq!(say_with(&args, &[]).server, expected);
 }

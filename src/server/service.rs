@@ -11,9 +11,9 @@ use crate::audio::voice;
 use crate::audio::{Encoding, Format};
 use crate::gauge::Gauge;
 use crate::script::Writer;
-use crate::session::SessionConfig;
 use crate::session::conversation;
 use crate::session::message::{Code, TextSource};
+use crate::session::{Pauses, SessionConfig};
 use crate::settings::{Config, ConfigError, check_engine};
 use crate::tts::{Synthesizer, Tone};
 use crate::ws::endpoint::Limits;
@@ -453,6 +453,12 @@ fn settings(
         max_message_bytes: config.max_message_bytes,
         prefetch: config.prefetch,
         speed: config.speed,
+        pauses: Pauses {
+            lead: config.lead,
+            sentence: config.sentence_pause,
+            paragraph: Some(config.paragraph_pause),
+            heading: Some(config.heading_pause),
+        },
         format,
         frame_ms: config.frame_ms,
         formats,

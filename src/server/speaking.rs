@@ -484,6 +484,11 @@ impl Application for Speaking {
         while session.wants_speech(now)
             && let Some(speech) = speeches.front_mut()
         {
+            if session.owes_silence() {
+                session.handle(Input::Engine(Engine::Silence), now);
+                took = true;
+                continue;
+            }
             let mut report = |report: Engine<'_>| session.handle(Input::Engine(report), now);
             match speech.poll_next(cx) {
                 Poll::Pending => {

@@ -5,9 +5,10 @@
 use super::SessionConfig;
 use super::message::surrogates::Edges;
 use super::message::{Code, Fault, StartSession, TextSource};
+use super::pauses::Pauses;
 use super::takes::Replay;
 use crate::audio::voice::{self, Voice};
-use crate::text::{self, Boundary, Clean, Segmentation, Segmenter};
+use crate::text::{self, Boundary, Clean, Segmentation, Segmenter, Tail};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -15,10 +16,32 @@ use std::time::{Duration, Instant};
 /// Time without more text after which a finished sentence is spoken, unless the client sets `idleMs`.
 const IDLE: Duration = Duration::from_millis(250);
 
-/// Marks that end a sentence, so that it need not wait for more text.
-const ENDS: [char; 12] = ['.', '!', '?', '…', '。', '！', '？', '।', '॥', '۔', '።', '։'];
-/// Marks that may follow those, the end of emphasis in Markdown among them.
-const CLOSERS: [char; 12] = ['"', '\'', ')', ']', '}', '”', '’', '»', '」', '』', '*', '_'];
+/// Time without more text after which a sentence is spoken that may go on, such as "Ask Dr.", unless `idleMs` is
+/// longer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Times between two pieces of text within a sentence. They show the pace of text that comes in tokens.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    /// When text last arrived, if a sentence did not end with it.
+    last: Option<Instant>,
+    /// The latest two times.
+    times: [Duration; 2],
+}
+
+impl Pace {
+    /// Notes that text arrived. `is_open` is true if no sentence ends with it.
+    fn note(&mut self, now: Instant, is_open: bool) {
+        if let Some(last) = std::mem::replace(&mut self.last, is_open.then_some(now)) {
+            self.times = [self.times[1], now.saturating_duration_since(last)];
+        }
+    }
+
+    /// The time after which the next token is overdue. A single pause does not count.
+    fn overdue(&self) -> Duration {
+        self.times[0].min(self.times[1]) * 2
+    }
+}
 
 /// Voice, speed and language of a sentence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +65,8 @@ pub(super) struct Segment {
     pub(super) text: String,
     /// Boundary between the sentence before and this one.
     pub(super) before: Boundary,
+    /// Bytes of silence before its audio, if it was announced before.
+    pub(super) silence: Option<u64>,
     /// Set for a sentence that was begun before; otherwise the current parameters apply.
     pub(super) parameters: Option<VoiceParameters>,
     /// Set for a sentence that was synthesised before: its audio must come out the same.
@@ -81,10 +106,16 @@ pub(super) struct Composer {
     boundary: Boundary,
     /// Characters in `segments`.
     waiting_chars: usize,
-    idle: Duration,
-    /// When text last arrived, if a sentence seems to end with it. Not part of a snapshot.
+    idle_limit: Duration,
+    pauses: Pauses,
+    /// When text last arrived, and the wait for more, if a sentence seems to end with it. Not part of a
+    /// snapshot.
     #[serde(skip)]
-    idle_since: Option<Instant>,
+    idle: Option<(Instant, Duration)>,
+    /// True if no more text came in time. The sentence is spoken once the engine is free, unless more comes.
+    is_due: bool,
+    #[serde(skip)]
+    pace: Pace,
     parameters: VoiceParameters,
     /// True if the client named the voice: another language does not change it then.
     is_voice_named: bool,
@@ -145,8 +176,11 @@ impl Composer {
             segments: VecDeque::new(),
             boundary: Boundary::Cut,
             waiting_chars: 0,
-            idle: options.idle_ms.map_or(IDLE, |ms| Duration::from_millis(ms.into())),
-            idle_since: None,
+            idle_limit: options.idle_ms.map_or(IDLE, |ms| Duration::from_millis(ms.into())),
+            pauses: config.pauses.with(start),
+            idle: None,
+            is_due: false,
+            pace: Pace::default(),
             parameters: VoiceParameters { speed: start.speed.unwrap_or(config.speed), voice, language },
             is_voice_named: start.voice.is_some(),
             written: String::new(),
@@ -158,6 +192,10 @@ impl Composer {
             chars_left,
             is_over_limit: false,
         })
+    }
+
+    pub(super) fn pauses(&self) -> Pauses {
+        self.pauses
     }
 
     pub(super) fn source(&self) -> TextSource {
@@ -208,13 +246,13 @@ impl Composer {
     /// Takes the prompt, or the next piece of text, which may be cut anywhere.
     pub(super) fn push(&mut self, now: Instant, text: &str) {
         self.segmenter.push(text);
-        let tail = text.trim_end().trim_end_matches(CLOSERS);
-        if !tail.is_empty() {
-            self.idle_since = tail.ends_with(ENDS).then_some(now);
-        } else if self.idle_since.is_some() {
-            self.idle_since = Some(now);
-        }
         self.cut();
+        self.is_due = false;
+        let is_open = self.segmenter.tail() == Tail::Open;
+        if !text.is_empty() {
+            self.pace.note(now, is_open && self.segmenter.buffered_chars() > 0);
+        }
+        self.restart_idle(now);
     }
 
     /// Takes text of the client, whose ends may be halves of a surrogate pair. A first half waits for the
@@ -312,14 +350,19 @@ impl Composer {
     /// Cuts all buffered text into sentences, whether finished or not.
     pub(super) fn flush(&mut self) {
         self.push_half();
-        self.commit();
+        self.complete();
     }
 
-    /// The same, but half of a surrogate pair still waits for the other one.
-    pub(super) fn commit(&mut self) {
+    fn complete(&mut self) {
         self.segmenter.flush();
-        self.idle_since = None;
+        self.idle = None;
+        self.is_due = false;
         self.cut();
+    }
+
+    /// Notes that no more text came in time.
+    pub(super) fn commit(&mut self) {
+        self.is_due |= self.idle.take().is_some();
     }
 
     /// Takes no more text: what is buffered is spoken.
@@ -343,6 +386,7 @@ impl Composer {
                 self.segments.push_back(Segment {
                     text,
                     before: std::mem::take(&mut self.boundary),
+                    silence: None,
                     parameters: None,
                     replay: None,
                     index: None,
@@ -355,12 +399,22 @@ impl Composer {
 
     /// When buffered text is spoken if no more arrives.
     pub(super) fn commits_at(&self) -> Option<Instant> {
-        self.idle_since.map(|since| since + self.idle)
+        self.idle.map(|(since, limit)| since + limit)
+    }
+
+    /// True if buffered text is spoken unless more arrives.
+    pub(super) fn is_idle(&self) -> bool {
+        self.idle.is_some() || self.is_due
     }
 
     /// Starts the wait for more text anew.
     pub(super) fn restart_idle(&mut self, now: Instant) {
-        self.idle_since = Some(now);
+        let patience = PATIENCE.max(self.idle_limit);
+        self.idle = match self.segmenter.tail() {
+            Tail::Open => None,
+            Tail::Doubtful => Some((now, patience)),
+            Tail::Finished => Some((now, self.pace.overdue().clamp(self.idle_limit, patience))),
+        };
     }
 
     /// Changes the voice parameters from the next sentence on.
@@ -391,6 +445,10 @@ impl Composer {
     /// # Errors
     /// The sentence goes beyond the limit on characters. It and all others are dropped.
     pub(super) fn next(&mut self) -> Result<Option<(Segment, VoiceParameters, String)>, OverLimit> {
+        if self.segments.is_empty() && std::mem::take(&mut self.is_due) {
+            self.segmenter.commit();
+            self.cut();
+        }
         let Some(segment) = self.segments.front() else { return Ok(None) };
         let chars = segment.chars();
         if segment.parameters.is_none() {
@@ -463,7 +521,9 @@ impl Composer {
     fn clear(&mut self) {
         self.segments.clear();
         self.waiting_chars = 0;
-        self.idle_since = None;
+        self.boundary = Boundary::Cut;
+        self.idle = None;
+        self.is_due = false;
         self.half = None;
         self.segmenter.flush();
         while self.segmenter.next_segment().is_some() {}

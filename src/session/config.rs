@@ -2,6 +2,7 @@
 
 use super::conversation;
 use super::message::TextSource;
+use super::pauses::Pauses;
 use crate::access::credential::Restrictions;
 use crate::access::rate::Rate;
 use crate::audio::Format;
@@ -25,6 +26,8 @@ pub struct SessionConfig {
     pub prefetch: usize,
     /// Speed where a client names none, from 0.5 to 2.0.
     pub speed: f32,
+    /// Silence between sentences where a client names none.
+    pub pauses: Pauses,
     /// Format of the audio where a client names none.
     pub format: Format,
     /// Length of a frame in milliseconds where a client names none.

@@ -57,6 +57,9 @@ pub enum Input<'a> {
 pub enum Engine<'a> {
     /// The next chunk of its audio: whole samples.
     Audio(Bytes),
+    /// It is time for the next piece of the pause before its audio, which
+    /// [`Session::owes_silence`](super::Session::owes_silence) asked for.
+    Silence,
     /// Times of its words.
     Words(&'a [Word]),
     /// A warning for the client.

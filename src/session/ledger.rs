@@ -23,6 +23,8 @@ pub(super) struct Record {
     pub(super) text: String,
     /// Boundary between the sentence before and this one.
     pub(super) before: Boundary,
+    /// Bytes of silence before its audio, part of `bytes`.
+    pub(super) silence: u64,
     pub(super) parameters: VoiceParameters,
     pub(super) index: u64,
     /// Offset of its first byte.
@@ -52,6 +54,7 @@ impl Record {
         Segment {
             text: self.text,
             before: self.before,
+            silence: Some(self.silence),
             parameters: Some(self.parameters),
             replay: Some(replay),
             index: None,
@@ -173,7 +176,7 @@ impl Ledger {
                 continue;
             }
             // Only part of it: up to the last word that has begun.
-            let into = format.duration(played - record.start);
+            let mut into = format.duration(played - record.start);
             let guess;
             let words = match record.words.is_empty() {
                 false => &record.words,
@@ -181,7 +184,9 @@ impl Ledger {
                 true => {
                     let usual =
                         CHARACTER.mul_f32(record.text.chars().count() as f32 / record.parameters.speed);
-                    guess = words::estimate(&record.text, usual.max(format.duration(record.bytes)));
+                    let spoken = record.bytes.saturating_sub(record.silence);
+                    guess = words::estimate(&record.text, usual.max(format.duration(spoken)));
+                    into = into.saturating_sub(format.duration(record.silence));
                     &guess
                 }
             };

@@ -27,6 +27,7 @@ mod io;
 mod ledger;
 pub(crate) mod log;
 pub mod message;
+mod pauses;
 mod playback;
 mod snapshot;
 mod stream;
@@ -39,6 +40,7 @@ mod window;
 pub use config::SessionConfig;
 pub use dialect::Dialect;
 pub use io::{Answer, Engine, Input, Misplaced, Output, Place, Sentence, Written};
+pub use pauses::Pauses;
 pub use playback::Wait;
 pub use snapshot::Snapshot;
 
@@ -316,6 +318,12 @@ impl Session {
     /// True if speech should be taken from the engine now.
     pub fn wants_speech(&self, now: Instant) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.wants_speech(now))
+    }
+
+    /// True if a part of the pause before the front sentence is still to be written. The owner then reports
+    /// [`Engine::Silence`] before it takes more from the engine.
+    pub fn owes_silence(&self) -> bool {
+        self.stream.as_ref().is_some_and(Stream::owes_silence)
     }
 
     /// True if text should be taken from the writer now.
@@ -837,6 +845,7 @@ impl Session {
         let dialect = self.dialect;
         match report {
             Engine::Audio(chunk) => self.take_speech(|stream| stream.on_audio(chunk, dialect), now),
+            Engine::Silence => self.take_speech(|stream| stream.on_silence(dialect), now),
             Engine::Finished => {
                 self.take_speech(|stream| stream.on_spoken(dialect), now);
                 self.advance(now);

@@ -7,7 +7,7 @@ use super::composer::{Composer, OverLimit};
 use super::dialect::Dialect;
 use super::ledger::Ledger;
 use super::playback::{Playback, Stopwatch, Wait};
-use super::takes::{Differs, Entry, Finished, Position, Purpose, Released, Takes, TakesState, Target};
+use super::takes::{Differs, Entry, Finished, Front, Position, Purpose, Released, Takes, TakesState, Target};
 use super::{Place, Sentence, SessionConfig};
 use crate::audio::Format;
 use crate::session::log::{Flow, Log, OutOfLog, Positions};
@@ -16,6 +16,7 @@ use crate::session::message::{
     AudioInfo, AudioOptions, CancelledFigures, Code, Delivery, EndReason, Fault, SentenceFigures,
     ServerMessage, StartFrom, StartSession, TextSource, Usage, WordTimes,
 };
+use crate::text::cells;
 use crate::text::words::{self, Word};
 use crate::ws::frames::Sent;
 use hyper::body::Bytes;
@@ -176,7 +177,7 @@ impl Stream {
             log: Log::new(Flow { format, frame_bytes, ahead, keep_bytes }),
             cold: Box::new(Cold {
                 composer,
-                takes: Takes::default(),
+                takes: Takes::starting(config.pauses.with(start).lead),
                 ledger: Ledger::default(),
                 facts: Facts {
                     is_resumable: start.resumable,
@@ -271,7 +272,7 @@ impl Stream {
             is_finished: self.is_finished,
             first_audio: self.first_audio,
             composer: composer.clone(),
-            is_idle: composer.commits_at().is_some(),
+            is_idle: composer.is_idle(),
             takes: takes.snapshot(),
             ledger: ledger.clone(),
             facts: Facts { stopwatch: facts.stopwatch.stopped(now), ..*facts },
@@ -500,7 +501,7 @@ impl Stream {
                 Ok(Some((segment, parameters, previous_text))) => {
                     let index = takes.begin(&segment, parameters.clone(), ledger.announced());
                     sentence = Some(Sentence {
-                        text: segment.text,
+                        text: cells::phrases(&segment.text).unwrap_or(segment.text),
                         index,
                         speed: parameters.speed,
                         voice: parameters.voice,
@@ -520,7 +521,9 @@ impl Stream {
 
     fn announce(&mut self, dialect: Dialect) {
         let start = self.log.written_bytes();
-        let Some((data, index)) = self.cold.takes.announce(start) else { return };
+        let format = self.format();
+        let Cold { composer, takes, .. } = &mut *self.cold;
+        let Some((data, index)) = takes.announce(start, composer.pauses(), format) else { return };
         let at = Some((start, self.ms(start)));
         if let Some(message) = dialect.shape(ServerMessage::Text { data, index, at }) {
             self.push(Entry::Opening(message.to_json(), index));
@@ -558,8 +561,36 @@ impl Stream {
     /// The sentence is a replay and came out different.
     pub(super) fn on_audio(&mut self, chunk: Bytes, dialect: Dialect) -> Result<(), Differs> {
         self.cold.facts.synthesised_bytes += chunk.len() as u64;
+        match self.cold.takes.begin_audio(chunk) {
+            Some(chunk) => self.take_audio(chunk, dialect),
+            None => Ok(()),
+        }
+    }
+
+    /// True if silence is owed before the audio of the front sentence.
+    pub(super) fn owes_silence(&self) -> bool {
+        self.cold.takes.owes_silence()
+    }
+
+    /// Takes the next piece of the silence before the front sentence.
+    ///
+    /// # Errors
+    /// The sentence is a replay and came out different.
+    pub(super) fn on_silence(&mut self, dialect: Dialect) -> Result<(), Differs> {
+        let (encoding, frame_bytes) = (self.format().encoding, self.log.flow().frame_bytes);
+        let Some((chunk, is_silence)) = self.cold.takes.next_silence(encoding, frame_bytes) else {
+            return Ok(());
+        };
+        if is_silence {
+            self.cold.facts.synthesised_bytes += chunk.len() as u64;
+        }
+        self.take_audio(chunk, dialect)
+    }
+
+    fn take_audio(&mut self, chunk: Bytes, dialect: Dialect) -> Result<(), Differs> {
+        let encoding = self.format().encoding;
         let needs_crc = dialect.has_figures() || self.cold.facts.is_resumable;
-        match self.cold.takes.push_audio(chunk, needs_crc)? {
+        match self.cold.takes.push_audio(chunk, encoding, needs_crc)? {
             Released::Nothing => {}
             Released::Audio(chunk) => self.log.push_audio(chunk),
             Released::Held(entries) => entries.into_iter().for_each(|entry| self.write(entry)),
@@ -569,6 +600,22 @@ impl Stream {
 
     /// Takes times of words of the front sentence.
     pub(super) fn on_words(&mut self, words: &[Word], is_estimate: bool, dialect: Dialect) {
+        let silence = self.cold.takes.front().map_or(0, Front::silence);
+        let text = self.cold.takes.front().map_or("", Front::text);
+        let has_cells = !is_estimate && cells::phrases(text).is_some();
+        let shifted: Vec<Word>;
+        let words = if silence == 0 && !has_cells {
+            words
+        } else {
+            let silence = self.format().duration(silence);
+            let shift = |word: &Word| {
+                let range = word.text_range.clone();
+                let text_range = if has_cells { cells::written(text, range) } else { range };
+                Word { text_range, ..word.clone().later(silence) }
+            };
+            shifted = words.iter().map(shift).collect();
+            &shifted
+        };
         self.cold.takes.push_words(words);
         let Some(front) = self.cold.takes.front().filter(|_| dialect.has_word_times()) else { return };
         let ranges: Vec<_> = words.iter().map(|word| word.text_range.clone()).collect();
@@ -605,7 +652,10 @@ impl Stream {
             let message = "The speech engine gave no audio for this sentence.";
             self.on_failure(Code::EngineNoAudio, message, dialect);
         } else if dialect.needs_word_times() && !front.has_words() && front.bytes() > 0 {
-            let words = words::estimate(front.text(), self.format().duration(front.bytes()));
+            let words = words::estimate(
+                front.text(),
+                self.format().duration(front.bytes().saturating_sub(front.silence())),
+            );
             self.on_words(&words, true, dialect);
         }
         let Some(Finished { held, is_skipped, record }) = self.cold.takes.finish()? else { return Ok(()) };

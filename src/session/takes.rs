@@ -5,12 +5,15 @@
 
 use super::composer::{Segment, VoiceParameters};
 use super::ledger::Record;
+use super::pauses::{self, Gap, Pauses};
+use crate::audio::{Encoding, Format};
 use crate::text::Boundary;
 use crate::text::words::Word;
 use crc32fast::Hasher;
 use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// The index of a replayed sentence, and the length and checksum that it must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +81,16 @@ struct Take {
     text: String,
     /// Boundary between the sentence before and this one.
     before: Boundary,
+    /// Bytes of silence before its audio. Decided when the sentence is announced.
+    silence: u64,
+    /// True if it was decided before.
+    has_known_silence: bool,
+    /// The part of them that is still to be written, once the first audio has come.
+    silence_left: u64,
+    /// The first audio, while it waits for the silence before it.
+    first: Option<Bytes>,
+    /// Silence at its end so far, in bytes.
+    quiet: u64,
     parameters: VoiceParameters,
     index: u64,
     /// Offset of its first byte, once it is announced.
@@ -148,6 +161,8 @@ impl Take {
 struct TakeState {
     text: String,
     before: Boundary,
+    silence: u64,
+    has_known_silence: bool,
     parameters: VoiceParameters,
     index: u64,
     start: u64,
@@ -166,6 +181,7 @@ pub(super) struct TakesState {
     takes: Vec<TakeState>,
     next_index: u64,
     target: Option<Target>,
+    gap: Gap,
 }
 
 /// A byte of a stream, and the index of its sentence.
@@ -181,9 +197,15 @@ pub(super) struct Takes {
     queue: VecDeque<Take>,
     next_index: u64,
     target: Option<Target>,
+    gap: Gap,
 }
 
 impl Takes {
+    /// The takes of a stream that begins with this much silence.
+    pub(super) fn starting(lead: Duration) -> Takes {
+        Takes { gap: Gap::starting(lead), ..Takes::default() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
@@ -225,6 +247,11 @@ impl Takes {
         self.queue.push_back(Take {
             text: segment.text.clone(),
             before: segment.before,
+            silence: segment.silence.unwrap_or_default(),
+            has_known_silence: segment.silence.is_some(),
+            silence_left: 0,
+            first: None,
+            quiet: 0,
             parameters,
             index,
             start: segment.announced_at.unwrap_or_default(),
@@ -244,9 +271,12 @@ impl Takes {
 
     /// Announces the front sentence, which begins at this offset. Returns its text and index the first
     /// time, unless the client has all of it.
-    pub(super) fn announce(&mut self, start: u64) -> Option<(String, u64)> {
+    pub(super) fn announce(&mut self, start: u64, pauses: Pauses, format: Format) -> Option<(String, u64)> {
         let take = self.queue.front_mut().filter(|take| !take.is_announced)?;
         take.is_announced = true;
+        if !take.has_known_silence {
+            take.silence = self.gap.before(pauses.at(take.before), format);
+        }
         take.start = start;
         if let Some(Target { position, crc32, purpose, .. }) = self.target {
             take.is_skipped = take.index < position.index;
@@ -275,12 +305,48 @@ impl Takes {
         self.queue.front().map(|take| Front { take })
     }
 
+    /// Keeps the first audio of the front sentence back if silence comes before it. Returns other audio.
+    pub(super) fn begin_audio(&mut self, chunk: Bytes) -> Option<Bytes> {
+        let Some(take) = self.queue.front_mut().filter(|take| take.bytes == 0) else { return Some(chunk) };
+        self.gap.begin();
+        if take.silence == 0 {
+            return Some(chunk);
+        }
+        take.silence_left = take.silence;
+        take.first = Some(chunk);
+        None
+    }
+
+    /// True if silence, or the audio that waits for it, is still to be taken.
+    pub(super) fn owes_silence(&self) -> bool {
+        self.queue.front().is_some_and(|take| take.first.is_some())
+    }
+
+    /// Takes the next piece of silence before the front sentence, then the audio that waited for it. True if it
+    /// is silence.
+    pub(super) fn next_silence(&mut self, encoding: Encoding, frame_bytes: usize) -> Option<(Bytes, bool)> {
+        let take = self.queue.front_mut()?;
+        if take.silence_left == 0 {
+            return take.first.take().map(|chunk| (chunk, false));
+        }
+        let piece = pauses::piece(encoding, take.silence_left, frame_bytes);
+        take.silence_left -= piece.len() as u64;
+        Some((piece, true))
+    }
+
     /// Takes audio of the front sentence. Returns what may go to the log now.
     ///
     /// # Errors
     /// The sentence is a replay and came out different.
-    pub(super) fn push_audio(&mut self, chunk: Bytes, needs_crc: bool) -> Result<Released, Differs> {
+    pub(super) fn push_audio(
+        &mut self,
+        chunk: Bytes,
+        encoding: Encoding,
+        needs_crc: bool,
+    ) -> Result<Released, Differs> {
         let Some(take) = self.queue.front_mut() else { return Ok(Released::Nothing) };
+        let quiet = encoding.quiet_bytes(&chunk);
+        take.quiet = if quiet == chunk.len() { take.quiet } else { 0 } + quiet as u64;
         let was_held = take.is_held();
         take.hash(&chunk, needs_crc)?;
         if take.is_skipped {
@@ -342,6 +408,10 @@ impl Takes {
         {
             return Err(Differs);
         }
+        if take.bytes > 0 {
+            let quiet = take.quiet;
+            self.gap.end(quiet);
+        }
         let held = self.release();
         Ok(self.queue.pop_front().map(|take| Finished {
             held,
@@ -355,6 +425,7 @@ impl Takes {
     pub(super) fn cancel(&mut self, next_index: u64) -> impl Iterator<Item = Record> + use<> {
         self.target = None;
         self.next_index = next_index;
+        self.gap.cancel();
         let takes = std::mem::take(&mut self.queue).into_iter();
         takes.filter(|take| take.is_announced).map(|take| take.into_record(0))
     }
@@ -367,7 +438,18 @@ impl Takes {
             self.next_index = first.index;
         }
         let segments = self.queue.drain(..).map(|take| {
-            let Take { text, before, parameters, index, start: begun, bytes, crc, .. } = take;
+            let Take {
+                text,
+                before,
+                silence,
+                has_known_silence,
+                parameters,
+                index,
+                start: begun,
+                bytes,
+                crc,
+                ..
+            } = take;
             let Take { is_announced, is_counted, replay, .. } = take;
             if is_announced {
                 start.get_or_insert(begun);
@@ -377,6 +459,7 @@ impl Takes {
             Segment {
                 text,
                 before,
+                silence: (is_announced || has_known_silence).then_some(silence),
                 parameters: Some(parameters),
                 replay,
                 index: None,
@@ -416,7 +499,9 @@ impl Takes {
 
     /// Audio bytes that are held back.
     pub(super) fn held_bytes(&self) -> u64 {
-        self.queue.iter().filter(|take| take.is_held()).map(|take| take.bytes).sum()
+        let held = self.queue.iter().filter(|take| take.is_held()).map(|take| take.bytes);
+        let first = self.queue.iter().filter_map(|take| take.first.as_ref()).map(|first| first.len() as u64);
+        held.chain(first).sum()
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -427,6 +512,8 @@ impl Takes {
         let takes = self.queue.iter().map(|take| TakeState {
             text: take.text.clone(),
             before: take.before,
+            silence: take.silence,
+            has_known_silence: take.has_known_silence || take.is_announced,
             parameters: take.parameters.clone(),
             index: take.index,
             start: take.start,
@@ -438,13 +525,18 @@ impl Takes {
             prefix: take.prefix,
             is_skipped: take.is_skipped,
         });
-        TakesState { takes: takes.collect(), next_index: self.next_index, target: self.target }
+        TakesState { takes: takes.collect(), next_index: self.next_index, target: self.target, gap: self.gap }
     }
 
     pub(super) fn restore(state: TakesState) -> Takes {
         let queue = state.takes.into_iter().map(|take| Take {
             text: take.text,
             before: take.before,
+            silence: take.silence,
+            has_known_silence: take.has_known_silence,
+            silence_left: 0,
+            first: None,
+            quiet: 0,
             parameters: take.parameters,
             index: take.index,
             start: take.start,
@@ -459,7 +551,7 @@ impl Takes {
             is_skipped: take.is_skipped,
             held: Vec::new(),
         });
-        Takes { queue: queue.collect(), next_index: state.next_index, target: state.target }
+        Takes { queue: queue.collect(), next_index: state.next_index, target: state.target, gap: state.gap }
     }
 }
 
@@ -504,6 +596,11 @@ impl<'a> Front<'a> {
         self.take.bytes
     }
 
+    /// Bytes of silence before its audio.
+    pub(super) fn silence(self) -> u64 {
+        self.take.silence
+    }
+
     pub(super) fn has_words(self) -> bool {
         !self.take.words.is_empty()
     }
@@ -534,7 +631,19 @@ impl<'a> Front<'a> {
 
 impl Take {
     fn into_record(self, crc32: u32) -> Record {
-        let Take { text, before, parameters, index, start, bytes, words, is_counted, .. } = self;
-        Record { text, before, parameters, index, start, bytes, crc32, words, cut_at: None, is_counted }
+        let Take { text, before, silence, parameters, index, start, bytes, words, is_counted, .. } = self;
+        Record {
+            text,
+            before,
+            silence,
+            parameters,
+            index,
+            start,
+            bytes,
+            crc32,
+            words,
+            cut_at: None,
+            is_counted,
+        }
     }
 }

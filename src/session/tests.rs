@@ -6,6 +6,7 @@ mod bounds;
 mod cancel;
 mod histories;
 mod orders;
+mod pauses;
 mod recovery;
 mod returns;
 mod snapshot;

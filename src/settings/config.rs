@@ -95,6 +95,32 @@ settings! {
             range: 0.5 to 2.0 "",
             option: number("speed", "FACTOR", Group::Speech, &[SERVE, SAY]),
         }
+        /// `None` is the silence that the engine leaves.
+        sentence_pause: Option<Duration> = None => {
+            short: "Silence between two sentences.",
+            long: "The silence that the engine leaves is part of it, and is not cut.",
+            range: 0 to 5_000 "milliseconds",
+            option: number("sentence-pause-ms", "MS", Group::Speech, &[SERVE, SAY])
+                .defaulting_to("the engine's own"),
+        }
+        paragraph_pause: Duration = ms(400) => {
+            short: "Silence after a paragraph.",
+            long: "The silence that the engine leaves is part of it.",
+            range: 0 to 5_000 "milliseconds",
+            option: number("paragraph-pause-ms", "MS", Group::Speech, &[SERVE, SAY]),
+        }
+        heading_pause: Duration = ms(600) => {
+            short: "Silence after a heading.",
+            long: "The silence that the engine leaves is part of it.",
+            range: 0 to 5_000 "milliseconds",
+            option: number("heading-pause-ms", "MS", Group::Speech, &[SERVE, SAY]),
+        }
+        lead: Duration = ms(0) => {
+            short: "Silence before the first audio of a stream.",
+            long: "For sound devices that swallow the first moment.",
+            range: 0 to 5_000 "milliseconds",
+            option: number("lead-ms", "MS", Group::Speech, &[SERVE, SAY]),
+        }
         paced: bool = false => {
             short: "True if delivery is paced for clients that do not choose.",
             option: Setting {

@@ -302,7 +302,7 @@ impl Segmenter {
             || before >= 2 && !is_among_lines && lists(self.language.particles, word)
     }
 
-    fn classify(&self, mark: &Mark) -> Dotted {
+    pub(super) fn classify(&self, mark: &Mark) -> Dotted {
         let token = self.buffer[mark.token.clone()].trim_start_matches(['\'', '’']);
         if token.is_empty() || token.len() > MAX_WORD_BYTES {
             return Dotted::Word;
@@ -435,6 +435,6 @@ pub(super) fn is_marked_heading(line: &str) -> bool {
 }
 
 /// True for a Roman numeral, as in "Art. IV", except "I", which is more often the pronoun.
-fn is_roman(word: &str) -> bool {
+pub(super) fn is_roman(word: &str) -> bool {
     word != "I" && !word.is_empty() && word.chars().all(|c| "IVXLCDM".contains(c))
 }

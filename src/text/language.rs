@@ -22,6 +22,8 @@ pub(super) struct Language {
     pub(super) joining: &'static str,
     /// Words that seldom end a phrase: adverbs that are prepositions too, auxiliary verbs.
     pub(super) particles: &'static str,
+    /// Words before the name of a host or a file ("Open example.org").
+    pub(super) naming: &'static str,
     /// True if a number with a dot is an ordinal ("3. Mai").
     pub(super) has_ordinals: bool,
 }
@@ -35,6 +37,7 @@ pub(super) const COMMON: Language = Language {
     starters: "",
     joining: "",
     particles: "",
+    naming: "",
     has_ordinals: false,
 };
 
@@ -56,6 +59,9 @@ const LANGUAGES: &[Language] = &[
         particles: "in on by up off out over about after before under through down around along this \
                    because is are was were be been am has have had do does did will would shall should \
                    can could may might must not no",
+        naming: "open visit see browse edit load download install import run launch ping fetch check try use \
+                   read join like view contact email mail curl clone ask start search reload delete rename copy \
+                   save close",
         has_ordinals: false,
     },
     Language {
@@ -71,6 +77,7 @@ const LANGUAGES: &[Language] = &[
                    dass weil wenn als ob von zu zum zur mit nach bei für über unter im am in ins vom \
                    beim durch gegen ohne um kein keine mein dein sein ihr unser euer wie",
         particles: "ist sind war waren hat haben hatte wird werden wurde kann können muss soll nicht",
+        naming: "öffne öffnen besuche besuchen siehe unter auf bei über sieh lade starte bearbeite",
         has_ordinals: true,
     },
     Language {
@@ -85,6 +92,7 @@ const LANGUAGES: &[Language] = &[
                    sur avec sans sous chez entre vers mon ma mes ton ta tes son sa ses notre votre leur \
                    ce cet cette ces si quand comme",
         particles: "est sont était a ont avait ne pas",
+        naming: "ouvre ouvrez visite visitez voir voyez consulte consultez sur éditez",
         has_ordinals: false,
     },
     Language {
@@ -97,6 +105,7 @@ const LANGUAGES: &[Language] = &[
         joining: "el la los las un una unos unas de del y e o u pero que quien cuyo a al en con por \
                    para sin sobre entre hasta desde mi tu su nuestro este esta si cuando como se",
         particles: "es son era fue ha han no",
+        naming: "abre abra visita visite consulta consulte ver vea edita",
         has_ordinals: false,
     },
     Language {
@@ -109,6 +118,7 @@ const LANGUAGES: &[Language] = &[
         joining: "il lo la i gli le un uno una di del della dei delle e o ma che chi cui a al alla in \
                    nel nella con per da dal tra fra su sul mio tuo suo questo questa se quando come si",
         particles: "è sono era ha hanno non",
+        naming: "apri aprite visita visitate vedi consulta modifica",
         has_ordinals: false,
     },
     Language {
@@ -121,6 +131,7 @@ const LANGUAGES: &[Language] = &[
         joining: "o a os as um uma de do da dos das e ou mas que quem em no na nos nas com por para \
                    sem sobre entre até meu seu este esta se quando como",
         particles: "é são era foi tem não",
+        naming: "abra abre visite visita veja consulte edite",
         has_ordinals: false,
     },
     Language {
@@ -133,6 +144,7 @@ const LANGUAGES: &[Language] = &[
         joining: "de het een en of maar dat die van te ten ter in op aan met voor naar bij door uit om \
                    over tot geen mijn jouw haar ons hun deze als wanneer",
         particles: "is zijn was heeft hebben wordt kan moet niet",
+        naming: "open bezoek zie bekijk",
         has_ordinals: false,
     },
     Language {
@@ -146,6 +158,7 @@ const LANGUAGES: &[Language] = &[
         joining: "den det de en et ei ett og och eller men at att som i på av af til till fra från for \
                    för med om ved hos min din sin denne dette når när hvis",
         particles: "er är var har hadde hade skal ska vil kan må ikke inte ikkje",
+        naming: "åpne åbn öppna besøk besøg besök se rediger",
         has_ordinals: true,
     },
     Language {
@@ -158,9 +171,46 @@ const LANGUAGES: &[Language] = &[
         joining: "ο η το οι τα του της των τον την ένας μια ένα και ή αλλά ότι που σε στο στη στον \
                    στην με για από μη να θα αν όταν",
         particles: "είναι ήταν έχει δεν",
+        naming: "",
         has_ordinals: false,
     },
 ];
+
+/// Abbreviations that end a sentence if a capital follows, as words do, and that lower case continues.
+pub(super) const CLIPPED: &str = "dept est max min misc avg approx temp resp cont tbsp tsp oz lb lbs hr hrs sec secs mins wk \
+     yr yrs gal pt qt assoc univ intl natl orig obs ref rel anon abbr adj adv pron conj prep syn \
+     ant lit attr Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun Capt Insp Atty Bldg Apt Ste Rte Hwy \
+     Ft Mts Calif Mass Penn Wash Tex Ariz Colo Conn Del Ill Ind Kan Minn Miss Mont Neb Nev Okla \
+     Ore Tenn Wis Wyo Alas";
+
+/// First parts of well-known hosts, files and modules.
+pub(super) const NAMES: &str = "example www github gitlab google amazon wikipedia reddit youtube facebook twitter booking \
+     npmjs stackoverflow openai anthropic localhost node vue nuxt three next socket asp readme \
+     config cargo makefile dockerfile package index main setup settings requirements os sys numpy \
+     console docs crates";
+
+/// Words that are no part of a host or a file after a verb or a preposition ("Open it.", "at home.").
+pub(super) const NO_NAMES: &str = "one two three four five six seven eight nine ten eleven twelve it this that these those them him her me us you everything nothing something anything all \
+     both one none up down in out on off over back away around here there now then again soon \
+     later today tonight tomorrow yesterday too also first last next more less better well fine \
+     ok okay below above inside outside home work school bed once least most night noon midnight \
+     dawn dusk will play sea war peace risk hand heart length large lunch dinner breakfast church \
+     court town sleep together alone ahead forward online offline twice nobody someone everyone \
+     everybody anyone who what why how where when yourself myself himself herself itself \
+     themselves ourselves yes no not please thanks mine yours ours theirs his hers late early \
+     wide fast slow slowly quickly carefully hard harder closely right left";
+
+/// Words between which and a verb no subject stands ("Please open example.org").
+pub(super) const BEFORE_VERBS: &str = "please to and then or can could should must may might just now you will would also first \
+     simply always not we don't let's i'll you'll we'll";
+
+/// Words that make an ordinary noun of the next one ("an example").
+pub(super) const BEFORE_NOUNS: &str = "a an the my your his her its our their this that these those some any no each every for one \
+     another good bad great first last new old single simple common";
+
+/// Words before a "to" that leads to a host ("Go to example.org").
+pub(super) const GOING: &str = "go goes going gone went head heads heading over back navigate browse connect write writes \
+     mail email send sent switch point subscribe log sign come turn";
 
 /// Words before "St." that make it a saint, not a street.
 pub(super) const PLACES: &str = "mount mt port fort east lake";

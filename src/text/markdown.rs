@@ -5,6 +5,7 @@
 //! CommonMark; text that it does not know as markup is kept.
 
 use crate::text::is_emoji;
+use crate::text::tail::Undecided;
 use serde::{Deserialize, Serialize};
 
 /// Longest text of a link, a tag or a line of punctuation, in characters. A longer one is ordinary text.
@@ -94,6 +95,12 @@ impl Cleaner {
         if std::mem::take(&mut self.has_space) {
             out.push(' ');
         }
+    }
+
+    /// Returns the text that is held back.
+    pub(super) fn undecided(&self) -> Undecided<'_> {
+        let begins_line = self.line == LineKind::Beginning;
+        Undecided { text: &self.held, begins_line, has_space: self.has_space }
     }
 
     fn read(&mut self, c: char, out: &mut String) {

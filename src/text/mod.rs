@@ -12,10 +12,12 @@
 //! 29 crates each.
 
 mod boundary;
+pub(crate) mod cells;
 mod language;
 mod markdown;
 pub(crate) mod redact;
 mod scan;
+mod tail;
 pub(crate) mod words;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,8 @@ use boundary::{Gap, Kind, MAX_WORD_BYTES, Mark, Verdict};
 use language::{Language, terminator};
 pub(super) use language::{is_emoji, is_ideographic};
 use scan::{Scan, Tag};
+pub(crate) use tail::Tail;
+use tail::Undecided;
 
 /// Longest run without white space, in characters. Engines need quadratic time for one word.
 const MAX_TOKEN_CHARS: usize = 200;
@@ -174,6 +178,10 @@ impl Segmenter {
         let mut text = String::new();
         self.cleaner.finish(&mut text);
         self.read_all(&text);
+        self.complete();
+    }
+
+    fn complete(&mut self) {
         let mut is_ended = false;
         while let Some(mark) = self.mark.take() {
             is_ended = mark.next >= self.buffer.len();
@@ -185,6 +193,17 @@ impl Segmenter {
         self.emit(self.buffer.len(), if is_ended { Boundary::Sentence } else { Boundary::Cut });
     }
 
+    /// Completes the sentence that the text pushed so far ends with. Unlike [`flush`](Self::flush) it leaves
+    /// undecided markup alone.
+    pub fn commit(&mut self) {
+        let undecided = self.undecided();
+        if undecided.text.is_empty() || undecided.begins_line {
+            self.complete();
+        } else {
+            self.flush();
+        }
+    }
+
     /// Completes the last segments. No more text follows.
     pub fn finish(&mut self) {
         self.flush();
@@ -193,6 +212,10 @@ impl Segmenter {
     /// Returns the number of characters pushed and not yet taken, without white space around segments.
     pub fn buffered_chars(&self) -> usize {
         self.ready_chars + self.chars
+    }
+
+    fn undecided(&self) -> Undecided<'_> {
+        self.cleaner.undecided()
     }
 
     fn read_all(&mut self, text: &str) {

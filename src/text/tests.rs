@@ -1,9 +1,9 @@
 use super::*;
 
-type Case = (&'static str, &'static str, &'static [&'static str]);
+pub(super) type Case = (&'static str, &'static str, &'static [&'static str]);
 
 /// Language, text, segments. All pass.
-const CASES: &[Case] = &[
+pub(super) const CASES: &[Case] = &[
     ("", "The kettle is on. Sit down.", &["The kettle is on.", "Sit down."]),
     ("", "Ready? Go! Now.", &["Ready?", "Go!", "Now."]),
     ("", "I was thinking... maybe later.", &["I was thinking... maybe later."]),
@@ -227,7 +227,7 @@ const CASES: &[Case] = &[
 ];
 
 /// The same, for lines without marks at their ends.
-const LINES: &[Case] = &[
+pub(super) const LINES: &[Case] = &[
     ("", "To buy:\nApples\nPears\nPlums", &["To buy:", "Apples", "Pears", "Plums"]),
     ("", "To buy:\napples and\npears", &["To buy:", "apples and\npears"]),
     (
@@ -343,7 +343,7 @@ fn settings(language: &str) -> Segmentation {
 }
 
 /// Takes the texts of the complete segments.
-fn texts(segmenter: &mut Segmenter) -> impl Iterator<Item = String> {
+pub(super) fn texts(segmenter: &mut Segmenter) -> impl Iterator<Item = String> {
     std::iter::from_fn(|| segmenter.next_segment()).map(|segment| segment.text)
 }
 

@@ -19,6 +19,13 @@ pub struct Word {
     pub end: Duration,
 }
 
+impl Word {
+    /// The word in audio that begins so much later.
+    pub(crate) fn later(self, by: Duration) -> Word {
+        Word { start: self.start + by, end: self.end + by, ..self }
+    }
+}
+
 /// Returns the written words of a text, as ranges of bytes.
 pub(crate) fn written(text: &str) -> impl Iterator<Item = Range<usize>> {
     text.split_whitespace().map(|word| {

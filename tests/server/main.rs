@@ -21,6 +21,7 @@ mod heartbeat;
 mod http2;
 #[cfg(feature = "jwt")]
 mod jwt;
+mod pauses;
 mod proxy;
 mod recovery;
 mod session;

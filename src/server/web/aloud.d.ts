@@ -20,6 +20,10 @@ export interface StartOptions {
   /** Default here: `paced` if audio is played. */
   delivery?: { mode: "burst" | "paced"; aheadMs?: number };
   segmentation?: { minChars?: number; maxChars?: number; firstClause?: boolean; idleMs?: number };
+  /** Silence between sentences, in ms, from 0 to 5000. */
+  pauses?: { sentenceMs?: number; paragraphMs?: number; headingMs?: number };
+  /** Silence before the first audio, in ms, from 0 to 5000. */
+  leadMs?: number;
   clean?: "none" | "markdown";
   /** Default here: true. */
   resumable?: boolean;

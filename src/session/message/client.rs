@@ -10,6 +10,9 @@ use std::fmt;
 /// Maximum of a time or an offset: JavaScript's largest exact integer.
 const MAX_INTEGER: u64 = (1 << 53) - 1;
 
+/// Longest pause that a client may ask for, in milliseconds.
+const MAX_PAUSE_MS: u64 = 5_000;
+
 /// A message of a client.
 ///
 /// Fields are declared in their order on the wire.
@@ -116,6 +119,12 @@ pub struct StartSession {
     /// Options of the segmenter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segmentation: Option<SegmentationOptions>,
+    /// Silence between sentences.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pauses: Option<PauseOptions>,
+    /// Silence before the first audio, in ms, at most 5,000. `None` is the server's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lead_ms: Option<u32>,
     /// Markup to remove from the text before it is spoken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clean: Option<Clean>,
@@ -241,6 +250,22 @@ pub struct SegmentationOptions {
     /// Time without new text after which a complete sentence is spoken, in ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_ms: Option<u32>,
+}
+
+/// Silence between sentences, in ms, at most 5,000. `None` is the server's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(default, rename_all = "camelCase")]
+pub struct PauseOptions {
+    /// Silence between two sentences, and after a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentence_ms: Option<u32>,
+    /// Silence after a paragraph.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paragraph_ms: Option<u32>,
+    /// Silence after a heading.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heading_ms: Option<u32>,
 }
 
 /// Session to resume, and the position. `Debug` does not show the token.
@@ -430,6 +455,18 @@ impl StartSession {
                 idle_ms: options.integer("idleMs", 10, 60_000)?.map(|n| n as u32),
             }),
         };
+        let pauses = match fields.object("pauses", "pauses.")? {
+            None => None,
+            Some(mut pauses) => {
+                let mut ms = |name| Ok(pauses.integer(name, 0, MAX_PAUSE_MS)?.map(|n| n as u32));
+                Some(PauseOptions {
+                    sentence_ms: ms("sentenceMs")?,
+                    paragraph_ms: ms("paragraphMs")?,
+                    heading_ms: ms("headingMs")?,
+                })
+            }
+        };
+        let lead_ms = fields.integer("leadMs", 0, MAX_PAUSE_MS)?.map(|n| n as u32);
         let from = match fields.object("from", "from.")? {
             None => None,
             Some(mut from) => Some(StartFrom {
@@ -448,6 +485,8 @@ impl StartSession {
             timestamps: fields.choice("timestamps", &["none", "sentence", "word"])?,
             delivery,
             segmentation,
+            pauses,
+            lead_ms,
             clean: fields.choice("clean", &["none", "markdown"])?,
             resumable: fields.boolean("resumable")?.unwrap_or(false),
             from,

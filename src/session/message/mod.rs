@@ -15,8 +15,8 @@ mod wire;
 pub use crate::access::credential::Token;
 pub use crate::text::Clean;
 pub use client::{
-    AudioOptions, ClientMessage, Delivery, Recover, SegmentationOptions, StartFrom, StartSession, TextSource,
-    Timestamps,
+    AudioOptions, ClientMessage, Delivery, PauseOptions, Recover, SegmentationOptions, StartFrom,
+    StartSession, TextSource, Timestamps,
 };
 pub(crate) use code::{CLOSE_CODES, NO_CLOSE, NO_CODE};
 pub use code::{Close, Code, RETRYABLE_CODES, Retry, retry};

@@ -262,6 +262,8 @@ fn v1_client_messages_have_one_form_and_parse_back() {
             first_clause: Some(true),
             idle_ms: Some(250),
         }),
+        pauses: Some(PauseOptions { sentence_ms: Some(120), paragraph_ms: Some(400), heading_ms: Some(600) }),
+        lead_ms: Some(300),
         clean: Some(Clean::Markdown),
         resumable: true,
         from: Some(StartFrom { index: 3, offset: 183_040, crc32: Some(0x9a1f_03bc) }),
@@ -271,7 +273,7 @@ fn v1_client_messages_have_one_form_and_parse_back() {
     let table = [
         (
             everything.into(),
-            r#"{"type":"start_session","prompt":"Hi.","source":"append","voice":"a \"b\"","language":"de","speed":1.25,"audio":{"encoding":"mulaw","sampleRate":24000,"frameMs":20},"timestamps":"word","delivery":{"mode":"paced","aheadMs":500},"segmentation":{"minChars":20,"maxChars":300,"firstClause":true,"idleMs":250},"clean":"markdown","resumable":true,"from":{"index":3,"offset":183040,"crc32":"9a1f03bc"}}"#,
+            r#"{"type":"start_session","prompt":"Hi.","source":"append","voice":"a \"b\"","language":"de","speed":1.25,"audio":{"encoding":"mulaw","sampleRate":24000,"frameMs":20},"timestamps":"word","delivery":{"mode":"paced","aheadMs":500},"segmentation":{"minChars":20,"maxChars":300,"firstClause":true,"idleMs":250},"pauses":{"sentenceMs":120,"paragraphMs":400,"headingMs":600},"leadMs":300,"clean":"markdown","resumable":true,"from":{"index":3,"offset":183040,"crc32":"9a1f03bc"}}"#,
         ),
         (
             StartSession {
@@ -509,7 +511,7 @@ fn field_of_the_wrong_type_is_named() {
             integer(20, 60_000),
             "20 60000",
         ),
-        (format!(r#"{start}"segmentation":"#), "segmentation", object, "{}"),
+        (format!(r#"{start}"segmentation":"#), "segmentation", object.clone(), "{}"),
         (
             format!(r#"{start}"segmentation":{{"minChars":"#),
             "segmentation.minChars",
@@ -534,6 +536,11 @@ fn field_of_the_wrong_type_is_named() {
             integer(10, 60_000),
             "10 60000",
         ),
+        (format!(r#"{start}"pauses":"#), "pauses", object, "{}"),
+        (format!(r#"{start}"pauses":{{"sentenceMs":"#), "pauses.sentenceMs", integer(0, 5_000), "0 5000"),
+        (format!(r#"{start}"pauses":{{"paragraphMs":"#), "pauses.paragraphMs", integer(0, 5_000), "0 5000"),
+        (format!(r#"{start}"pauses":{{"headingMs":"#), "pauses.headingMs", integer(0, 5_000), "0 5000"),
+        (format!(r#"{start}"leadMs":"#), "leadMs", integer(0, 5_000), "0 5000"),
         (format!(r#"{start}"clean":"#), "clean", choice, "\"none\""),
         (format!(r#"{start}"resumable":"#), "resumable", flag.clone(), "false"),
         (r#"{"type":"end","drain":"#.to_owned(), "drain", flag, "true false"),

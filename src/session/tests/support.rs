@@ -132,6 +132,11 @@ impl Driven {
         if !self.session.wants_speech(self.now) {
             return false;
         }
+        if self.session.owes_silence() {
+            self.handle(Input::Engine(Engine::Silence));
+            self.act();
+            return true;
+        }
         let Some((words, chunks, error)) = self.speeches.front_mut() else { return false };
         if !words.is_empty() {
             let words = std::mem::take(words);
@@ -301,6 +306,7 @@ pub(super) fn settings() -> SessionConfig {
         greeting: GREETING.to_owned(),
         max_prompt_chars: 200,
         speed: 1.0,
+        pauses: Pauses::default(),
         prefetch: 2,
         format: Format { encoding: Encoding::MuLaw, sample_rate_hz: 8_000 },
         frame_ms: FRAME_MS,

@@ -90,6 +90,121 @@ fn idle_ms_after_the_text_a_finished_sentence_is_spoken() {
     }
 }
 
+/// Has the client append pieces, each so many milliseconds after the one before.
+fn append_slowly(driven: &mut Driven, pieces: &[&str], ms: u64) {
+    for piece in pieces {
+        driven.say(&append(piece));
+        let next = driven.now + Duration::from_millis(ms);
+        while let Some(due) = driven.session.next_deadline().filter(|due| *due < next) {
+            driven.now = due;
+            driven.on_time();
+            driven.settle();
+        }
+        driven.now = next;
+    }
+}
+
+fn asked(driven: &Driven) -> Vec<&str> {
+    driven.asked.iter().map(|(text, _)| text.as_str()).collect()
+}
+
+#[test]
+fn wait_within_a_number_a_name_or_an_abbreviation_does_not_cut_it() {
+    for pieces in [
+        &["The total is 3.", "5 euros."][..],
+        &["Ask Dr.", " Okafor."],
+        &["Open example.", "org now."],
+        &["$", "3", ".", "50", " today", "."],
+        &["Use e", ".", "g", ".", " Paris."],
+        &["I was thinking", "...", " maybe later."],
+        &["We like", " example", ".", "net", " a", " lot", "."],
+        &["She said", " \"Stop.", "\"", " Then."],
+    ] {
+        for ms in [350, 900, 1_900] {
+            let mut driven = v1(settings());
+            driven.say(APPENDED);
+            append_slowly(&mut driven, pieces, ms);
+            driven.say(DRAIN);
+            driven.settle();
+            let whole = pieces.concat();
+            let expected = if whole.contains("Then") {
+                vec!["She said \"Stop.\"", "Then."]
+            } else {
+                vec![whole.as_str()]
+            };
+            // A single piece before the wait shows no pace.
+            if ms == 350 || pieces.len() == 2 || !whole.contains(".net") {
+                assert_eq!(asked(&driven), expected, "{ms} ms");
+            }
+        }
+    }
+}
+
+#[test]
+fn text_in_tokens_at_any_pace_is_cut_as_at_once() {
+    let text = "It is 3.50 today, not 4. Dr. Who? Well... See node.js. It ended. \"Go.\" She did.";
+    let tokens: Vec<&str> = text.split_inclusive([' ', '.']).collect();
+    let characters: Vec<&str> = text.char_indices().map(|(at, c)| &text[at..at + c.len_utf8()]).collect();
+    let mut whole = v1(settings());
+    whole.say(APPENDED);
+    whole.say(&append(text));
+    whole.say(DRAIN);
+    whole.settle();
+    for pieces in [tokens, characters] {
+        for ms in [0, 40, 240, 260, 350, 700, 990] {
+            let mut driven = v1(settings());
+            driven.say(APPENDED);
+            append_slowly(&mut driven, &pieces, ms);
+            driven.say(DRAIN);
+            driven.settle();
+            assert_eq!(driven.asked, whole.asked, "{ms} ms");
+        }
+    }
+}
+
+#[test]
+fn doubtful_end_is_spoken_after_2_s() {
+    for (options, limit) in [
+        ("", 2_000),
+        (r#","segmentation":{"idleMs":40}"#, 2_000),
+        (r#","segmentation":{"idleMs":5000}"#, 5_000),
+    ] {
+        let mut driven = v1(settings());
+        driven.say(&start_with(&format!(r#""source":"append"{options}"#)));
+        driven.settled();
+        driven.say(&append("Ask Dr."));
+        let due = driven.now + Duration::from_millis(limit);
+        assert_eq!(driven.session.next_deadline(), Some(due));
+        driven.now = due;
+        driven.on_time();
+        assert_eq!(driven.settled(), v1_sentences(&["Ask Dr."], 0, 0));
+        assert_ne!(driven.session.next_deadline(), Some(due));
+    }
+}
+
+/// While the engine speaks, a sentence need not be decided: more text may still belong to it.
+#[test]
+fn idle_sentence_waits_for_the_engine() {
+    let mut driven = v1(SessionConfig { prefetch: 1, ..settings() });
+    driven.say(APPENDED);
+    driven.say(&append("One is here. We like foo."));
+    driven.now += Duration::from_millis(250);
+    driven.on_time();
+    assert_eq!(asked(&driven), ["One is here."]);
+    driven.say(&append("net a lot."));
+    driven.settle();
+    driven.now += Duration::from_millis(250);
+    driven.on_time();
+    driven.settle();
+    assert_eq!(asked(&driven), ["One is here.", "We like foo.net a lot."]);
+    // Without more text it is spoken as soon as the engine is free.
+    driven.say(&append("Three is here. Four is here."));
+    driven.now += Duration::from_millis(250);
+    driven.on_time();
+    driven.settle();
+    assert_eq!(asked(&driven)[2..], ["Three is here.", "Four is here."]);
+}
+
 #[test]
 fn segmentation_and_clean_change_the_sentences() {
     let table: [(&str, &str, &[&str]); 5] = [
@@ -185,4 +300,24 @@ fn language_picks_a_voice_unless_the_client_names_one() {
     for (options, updates, expected) in cases {
         assert_eq!(voices_of(&format!("{two}{options}"), updates), expected, "{options} {updates:?}");
     }
+}
+
+#[test]
+fn cells_of_a_row_are_phrases_for_the_engine() {
+    let mut driven = v1(settings());
+    driven.words_of = |sentence| {
+        let at = sentence.text.find("Age").unwrap();
+        let (start, end) = (Duration::from_millis(10), Duration::from_millis(20));
+        vec![Word { text_range: at..at + 3, start, end }]
+    };
+    let json = ClientMessage::start("Name\tAge\nAna\tAge 9").to_json();
+    driven.say(&format!(r#"{},"timestamps":"word"}}"#, &json[..json.len() - 1]));
+    let seen = driven.settled();
+    assert_eq!(asked(&driven), ["Name, Age", "Ana, Age 9"]);
+    assert!(of_type(&seen, "text")[0].contains(r#""data":"Name\tAge""#), "{seen:?}");
+    let times = &of_type(&seen, "timestamps")[0];
+    assert!(
+        times.contains(r#""words":["Age"]"#) && times.contains(r#""charStart":[5],"charEnd":[8]"#),
+        "{times}"
+    );
 }

@@ -5,12 +5,14 @@
 //! their audio, and no bytes other than the stream.
 #![no_main]
 
-use aloud::audio::{Encoding, Format};
-use aloud::unstable::Bounds;
-use aloud::unstable::Batch;
-use aloud::message::{Code, ServerMessage, TextSource};
-use aloud::unstable::{Answer, Engine, Input, Output, Place, Session, SessionConfig, Snapshot, Written};
 use aloud::audio::voice::Voice;
+use aloud::audio::{Encoding, Format};
+use aloud::message::{Code, ServerMessage, TextSource};
+use aloud::unstable::Batch;
+use aloud::unstable::Bounds;
+use aloud::unstable::{
+    Answer, Engine, Input, Output, Pauses, Place, Session, SessionConfig, Snapshot, Written,
+};
 use hyper::body::Bytes;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
@@ -19,10 +21,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// A byte of silence in [`FORMAT`]; no sentence has it.
+const SILENCE: u8 = 0xff;
+/// Longest pause, and lead.
+const MAX_PAUSE: Duration = Duration::from_millis(60);
+
 const FORMAT: Format = Format { encoding: Encoding::MuLaw, sample_rate_hz: 8_000 };
 const CHUNK_BYTES: usize = 48;
 const SENTENCES: [&str; 6] =
-    ["One more of them. ", "Silent one. ", "Fails late in it. ", "Fails at once. ", "Yes. ", "No end"];
+    ["One more of them. ", "Silent one. ", "Fails late in it. ", "Fails at once. ", "Yes.\n\n", "No end"];
 
 /// The engine's deterministic audio for a sentence, and true if the sentence fails.
 fn spoken(text: &str) -> (Vec<u8>, bool) {
@@ -162,6 +169,11 @@ impl Driven {
         if !self.session.wants_speech(self.now) {
             return false;
         }
+        if self.session.owes_silence() {
+            self.handle(Input::Engine(Engine::Silence));
+            self.act();
+            return true;
+        }
         let Some(speech) = self.speeches.front_mut() else { return false };
         if let Some(chunk) = speech.chunks.pop_front() {
             self.handle(Input::Engine(Engine::Audio(chunk)));
@@ -289,6 +301,10 @@ impl Driven {
                 if let Some((announced, start, text)) = heard.sentence.take() {
                     assert_eq!(announced, index);
                     let (whole, heard) = (spoken(&text).0, &heard.audio[start..]);
+                    // The pause before it.
+                    let pause = heard.iter().take_while(|byte| **byte == SILENCE).count() as u64;
+                    assert!(pause <= FORMAT.bytes(MAX_PAUSE), "sentence {index}");
+                    let heard = &heard[pause as usize..];
                     let is_right = whole == heard || was_overloaded && whole.starts_with(heard);
                     assert!(is_right, "sentence {index}: other audio");
                 }
@@ -362,7 +378,8 @@ impl Driven {
             rev: Some(self.rev),
             ..Place::default()
         };
-        let another = [Place { stream: Some(self.streams + 1), ..place }, Place { rev: Some(u64::MAX), ..place }];
+        let another =
+            [Place { stream: Some(self.streams + 1), ..place }, Place { rev: Some(u64::MAX), ..place }];
         assert!(another.iter().all(|place| self.session.check_place(place).is_err()));
         if self.session.check_place(&place).is_err() {
             self.closed = Some(4411);
@@ -435,6 +452,12 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
         max_message_bytes: 65_536,
         prefetch,
         speed: 1.0,
+        pauses: Pauses {
+            lead: Duration::from_millis([0, 7][usize::from(how & 1)]),
+            sentence: Some(Duration::from_millis(25)),
+            paragraph: Some(Duration::from_millis(60)),
+            heading: None,
+        },
         format: FORMAT,
         frame_ms: 2,
         formats: vec![FORMAT],
@@ -538,8 +561,7 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
                 driven.act();
             }
         }
-        let due =
-            driven.session.next_deadline().into_iter().chain(driven.session.opens_at(driven.now)).min();
+        let due = driven.session.next_deadline().into_iter().chain(driven.session.opens_at(driven.now)).min();
         assert!(due.is_none_or(|due| due > driven.now || driven.closed.is_some()), "due and not done");
     }
     if driven.closed.is_some_and(|code| code != 1000) {
