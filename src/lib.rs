@@ -78,6 +78,7 @@ pub mod unstable {
         Answer, Dialect, Engine, Input, Misplaced, Output, Phase, Place, Sentence, Session, SessionConfig,
         Snapshot, Totals, Wait, Written,
     };
+    pub use crate::text::normal::{Spoken, normalize};
     pub use crate::text::{Boundary, Clean, Segment, Segmentation, Segmenter};
     pub use crate::upstream::{Attempt, Call, Failure, FailureKind, Reply, Upstream};
     pub use crate::ws::frames::{Batch, Sent};

@@ -28,6 +28,9 @@ pub(super) struct VoiceParameters {
     pub(super) voice: String,
     /// The language as the client named it; empty if it named none.
     pub(super) language: String,
+    /// True or false if the client chose whether figures and signs become words.
+    #[serde(default)]
+    pub(super) normalize: Option<bool>,
 }
 
 impl VoiceParameters {
@@ -147,7 +150,12 @@ impl Composer {
             waiting_chars: 0,
             idle: options.idle_ms.map_or(IDLE, |ms| Duration::from_millis(ms.into())),
             idle_since: None,
-            parameters: VoiceParameters { speed: start.speed.unwrap_or(config.speed), voice, language },
+            parameters: VoiceParameters {
+                speed: start.speed.unwrap_or(config.speed),
+                voice,
+                language,
+                normalize: start.normalize,
+            },
             is_voice_named: start.voice.is_some(),
             written: String::new(),
             written_chars: 0,

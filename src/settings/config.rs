@@ -95,6 +95,16 @@ settings! {
             range: 0.5 to 2.0 "",
             option: number("speed", "FACTOR", Group::Speech, &[SERVE, SAY]),
         }
+        /// `None` is on for the engine inside, and off for programs and services.
+        normalize: Option<bool> = None => {
+            short: "True if figures, signs, units and abbreviations become words before they are spoken.",
+            long: "Programs and services often do so themselves. A client chooses with `start_session.normalize`.",
+            option: Setting {
+                short: "Change figures, signs, units and abbreviations into words before they are spoken.",
+                ..choice("normalize", "WHEN", SWITCH, Group::Speech, &[SERVE, SAY])
+                    .defaulting_to("on for the engine inside")
+            },
+        }
         paced: bool = false => {
             short: "True if delivery is paced for clients that do not choose.",
             option: Setting {
@@ -287,6 +297,7 @@ settings! {
 const SOURCES: &[(&str, &str)] =
     &[("verbatim", "the prompt is the text"), ("llm", "a language model answers the prompt")];
 
+const SWITCH: &[(&str, &str)] = &[("off", "never"), ("on", "for each engine")];
 const DELIVERIES: &[(&str, &str)] = &[
     ("burst", "as fast as engine and connection allow"),
     ("paced", "at most `--ahead-ms` before the listener hears it"),

@@ -14,6 +14,7 @@
 mod boundary;
 mod language;
 mod markdown;
+pub(crate) mod normal;
 pub(crate) mod redact;
 mod scan;
 pub(crate) mod words;

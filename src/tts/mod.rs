@@ -20,6 +20,7 @@ pub mod command;
 mod contract;
 mod fallback;
 mod flite;
+pub(crate) mod normalized;
 pub(crate) mod guard;
 mod queue;
 mod rounds;

@@ -22,7 +22,7 @@ pub(crate) use code::{CLOSE_CODES, NO_CLOSE, NO_CODE};
 pub use code::{Close, Code, RETRYABLE_CODES, Retry, retry};
 pub use server::{
     AudioInfo, CancelledFigures, EndReason, Greeting, Limits, Recovery, SentenceFigures, ServerMessage,
-    Usage, WordTimes,
+    Passage, Usage, WordTimes,
 };
 
 /// Path of the session's WebSocket.

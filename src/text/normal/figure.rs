@@ -1,0 +1,313 @@
+//! Figures: the order of the patterns, and figures without a unit: ordinals, decades, ranges, ratios.
+
+use super::amount::{Amount, article_of, part_of};
+use super::english::Reader;
+use super::money::Currency;
+use super::numbers::{self, add};
+
+impl<'a> Reader<'a> {
+    /// Reads a figure, and returns its end.
+    pub(super) fn figure(&mut self, at: usize) -> usize {
+        let currency = self.currency.take();
+        let end = self.figure_of(at, currency);
+        self.figure_end = end;
+        self.range(end).unwrap_or(end)
+    }
+
+    pub(super) fn figure_of(&mut self, at: usize, currency: Option<&'static Currency>) -> usize {
+        if let Some(currency) = currency
+            && let Some(end) = self.sum_at(at, at, currency)
+        {
+            return end;
+        }
+        if let Some(end) = self.phone(at) {
+            return end;
+        }
+        if let Some(end) = self.date(at) {
+            return end;
+        }
+        if let Some(end) = self.clock(at) {
+            return end;
+        }
+        if let Some(end) = self.dotted(at) {
+            return end;
+        }
+        let Some(amount) = self.amount(at) else { return self.digits(at).max(at + 1) };
+        if let Some(end) = self.special(at, amount) {
+            return end;
+        }
+        let end = amount.end;
+        let next = self.skip_space(end);
+        if let Some(ended) = self.suffixed(at, amount, end) {
+            return ended;
+        }
+        if let Some(ended) = self.money_behind(at, amount, end, next) {
+            return ended;
+        }
+        if let Some(ended) = self.feet(at, amount) {
+            return ended;
+        }
+        if let Some(ended) = self.measured(at, amount, end, next) {
+            return ended;
+        }
+        if let Some(ended) = self.day(at, amount) {
+            return ended;
+        }
+        if let Some(ended) = self.dimension(at, amount) {
+            return ended;
+        }
+        self.bare(at, amount)
+    }
+
+    /// A figure without anything behind it.
+    pub(super) fn bare(&mut self, at: usize, amount: Amount<'_>) -> usize {
+        let end = amount.end;
+        if amount.is_part() {
+            let rest = self.s[end..].trim_start();
+            let (mut words, (n, of)) = (String::new(), amount.fraction.unwrap_or_default());
+            if n == 1 && of == 2 && rest.starts_with("of ") {
+                words.push_str("half");
+            } else if let Some(article) = self.noun_behind(end) {
+                part_of(&mut words, n, of, article);
+            } else {
+                numbers::fraction(&mut words, n, of);
+            }
+            self.say(at..end, &words);
+            return end;
+        }
+        if self.dash(end).is_some() || self.figure_end_before(at) {
+            // One end of a range.
+            if amount.is_plain() && amount.whole.len() <= 9 {
+                let words = self.number_in_range(amount);
+                self.say(at..end, &words);
+                return end;
+            }
+        }
+        if self.at(end) == Some('.') && self.is_digit(end + 1) {
+            return end;
+        }
+        if !amount.is_plain() {
+            self.say(at..end, &amount.words());
+            return end;
+        }
+        if is_year_text(amount.whole) && self.is_year_here(at, end) {
+            let mut words = String::new();
+            numbers::year(&mut words, amount.value().unwrap_or_default());
+            self.say(at..end, &words);
+        }
+        // The engine reads a figure that is only digits. What is joined to it belongs to it.
+        if self.is_letter(end) { self.run(end, char::is_alphanumeric) } else { end }
+    }
+
+    pub(super) fn figure_end_before(&self, at: usize) -> bool {
+        self.figure_end != usize::MAX
+            && self.figure_end < at
+            && at - self.figure_end <= 5
+            && self.s.get(self.figure_end..at).is_some_and(|between| between.contains(['-', '–', '−', '—', '‑']))
+    }
+
+    pub(super) fn number_in_range(&self, amount: Amount<'_>) -> String {
+        let mut words = String::new();
+        match amount.value() {
+            Some(value) if is_year_text(amount.whole) => numbers::year(&mut words, value),
+            _ => amount.read(&mut words),
+        }
+        words
+    }
+
+    /// True if a figure of four digits is a year, by the words around it.
+    pub(super) fn is_year_here(&self, at: usize, end: usize) -> bool {
+        let before = self.word_near(at, 2);
+        let lower = before.to_ascii_lowercase();
+        let is_time = matches!(lower.as_str(), "in" | "since" | "until" | "till" | "by" | "from" | "before" | "after" | "year" | "during" | "circa" | "around"
+            | "early" | "late" | "mid" | "summer" | "winter" | "spring" | "autumn" | "fall" | "c" | "ca" | "born" | "died" | "est" | "established" | "founded" | "copyright" | "of" | "and" | "to" | "the" | "christmas" | "election" | "olympics")
+            || super::time::month(before).is_some();
+        let next = self.skip_space(end);
+        let follows = self.s[next..self.letters(next)].to_ascii_lowercase();
+        let is_other = matches!(follows.as_str(), "people" | "men" | "women" | "years" | "days" | "miles" | "feet" | "words" | "calories" | "steps" | "items" | "copies" | "times" | "students" | "dollars" | "employees" | "rows" | "users");
+        let is_era = matches!(follows.as_str(), "ad" | "ce");
+        (is_time && !is_other && self.at(at.wrapping_sub(1)) != Some('#')) || is_era
+    }
+
+    /// A suffix without a space: ordinals, decades, "x".
+    pub(super) fn suffixed(&mut self, at: usize, amount: Amount<'_>, end: usize) -> Option<usize> {
+        let letters_end = self.letters(end);
+        let suffix = &self.s[end..letters_end];
+        let is_apart = !self.is_digit(letters_end);
+        let mut words = String::new();
+        match suffix {
+            "st" | "nd" | "rd" | "th" | "ST" | "ND" | "RD" | "TH" if is_apart && amount.decimals.is_empty() => {
+                numbers::ordinal(&mut words, numbers::value(amount.whole)?);
+            }
+            "s" if is_apart && amount.is_plain() => {
+                let value = amount.value()?;
+                let before = self.word_near(at, 1).to_ascii_lowercase();
+                let is_decade = matches!(before.as_str(), "the" | "early" | "late" | "mid" | "his" | "her" | "their" | "my" | "our" | "your" | "in" | "low" | "high" | "upper" | "lower" | "and");
+                if value % 10 != 0 || !((100..3000).contains(&value) && amount.whole.len() == 4 || (20..100).contains(&value) && is_decade) {
+                    return None;
+                }
+                numbers::decade(&mut words, value);
+            }
+            "x" | "X" if is_apart => {
+                amount.read(&mut words);
+                add(&mut words, if amount.is_one() { "time" } else { "times" });
+            }
+            "D" if is_apart && amount.is_plain() => {
+                amount.read(&mut words);
+                add(&mut words, "D");
+            }
+            _ if suffix.is_empty() && matches!(self.at(end), Some('×')) && !self.is_digit(self.skip_space(end + 2)) && !self.begins_figure(end + 2) => {
+                amount.read(&mut words);
+                add(&mut words, if amount.is_one() { "time" } else { "times" });
+                self.say(at..end + 2, &words);
+                return Some(end + 2);
+            }
+            _ => return None,
+        }
+        self.say(at..letters_end, &words);
+        Some(letters_end)
+    }
+
+    /// A decade or a year without its century: "'90s", "’68".
+    pub(super) fn short_decade(&mut self, at: usize, from: usize) -> Option<usize> {
+        let end = self.digits(from);
+        if end != from + 2 || self.before(at).is_some_and(|c| c.is_alphanumeric() || matches!(c, '\'' | '′')) {
+            return None;
+        }
+        let value = numbers::value(&self.s[from..end])?;
+        let mut words = String::new();
+        if self.at(end) == Some('s') && !self.is_letter(end + 1) && value % 10 == 0 && value >= 10 {
+            numbers::decade(&mut words, value);
+            self.say(at..end + 1, &words);
+            return Some(end + 1);
+        }
+        if self.is_letter(end) || self.is_in_single || self.at(end) == Some('\'') {
+            return None;
+        }
+        numbers::year(&mut words, value);
+        self.say(at..end, &words);
+        Some(end)
+    }
+
+    /// The article of a thing that has parts, behind a fraction: "½ cup".
+    pub(super) fn noun_behind(&self, end: usize) -> Option<&'static str> {
+        let next = self.skip_space(end);
+        let word = self.s[next..self.letters(next)].to_ascii_lowercase();
+        let is_noun = matches!(word.as_str(), "cup" | "teaspoon" | "tablespoon" | "pound" | "ounce" | "inch" | "mile" | "hour" | "pint" | "quart" | "gallon"
+            | "stick" | "can" | "day" | "year" | "minute" | "second" | "page" | "onion" | "lemon" | "pack" | "packet" | "jar" | "bottle" | "slice" | "liter"
+            | "litre" | "kilogram" | "kilo" | "gram" | "dozen" | "bag" | "apple" | "avocado" | "acre" | "point" | "turn" | "tank" | "foot" | "yard" | "pinch" | "head" | "bunch" | "clove" | "loaf" | "glass" | "lime" | "orange");
+        if !is_noun {
+            return None;
+        }
+        Some(article_of(&word))
+    }
+
+    /// The dash of a range at a position: its end with the spaces around, and the start of the second figure.
+    pub(super) fn dash(&self, at: usize) -> Option<(usize, usize)> {
+        let from = self.skip_space(at);
+        let dash = self.at(from).filter(|c| matches!(c, '–' | '—' | '-' | '−' | '‑'))?;
+        let end = from + dash.len_utf8();
+        let second = self.skip_space(end);
+        let is_spaced = from > at;
+        if is_spaced != (second > end) || self.at(second).is_none() {
+            return None;
+        }
+        let is_figure = self.begins_figure(second) || (dash != '-' || is_spaced) && matches!(self.at(second), Some('-' | '−')) && self.is_digit(second + self.at(second).map_or(0, char::len_utf8));
+        is_figure.then_some((end, second))
+    }
+
+    /// "to" between two figures, the first of which ends at `at`.
+    pub(super) fn range(&mut self, at: usize) -> Option<usize> {
+        let (end, second) = self.dash(at)?;
+        let from = self.skip_space(at);
+        let words = if self.is_subtraction(at, second) { "minus" } else { "to" };
+        self.say(from..end, words);
+        Some(end)
+    }
+
+    /// True if an equals sign follows the second figure.
+    pub(super) fn is_subtraction(&self, at: usize, second: usize) -> bool {
+        let is_spaced = self.is_space(at);
+        let behind = self.run(second, |c| c.is_ascii_digit() || matches!(c, '.' | ',' | '$'));
+        is_spaced && self.at(self.skip_space(behind)) == Some('=') || self.at(behind) == Some('=')
+    }
+
+    /// Figures with a meaning of their own, and exponents.
+    pub(super) fn special(&mut self, at: usize, amount: Amount<'_>) -> Option<usize> {
+        let end = amount.end;
+        if amount.is_plain() && self.at(end) == Some('/') && self.is_digit(end + 1) {
+            let second = self.digits(end + 1);
+            if self.is_letter(second) || self.at(second) == Some('/') {
+                return None;
+            }
+            let (a, b) = (amount.value()?, numbers::value(&self.s[end + 1..second])?);
+            let joint = match (a, b) {
+                (24, 7) | (9, 11) | (50, 50) | (20, 20) => "",
+                _ if self.is_date_word(at) => "slash",
+                (_, 10 | 100) if a <= b => "out of",
+                _ if a == b => "out of",
+                _ if a > b && b > 0 => "over",
+                _ => "slash",
+            };
+            if joint == "slash" && !self.is_date_word(at) && b != 0 && a < b && b < 1000 && a > 0 && !matches!(b, 11 | 13..=31) {
+                let mut words = String::new();
+                numbers::fraction(&mut words, a, b);
+                self.say(at..second, &words);
+                return Some(second);
+            }
+            let mut words = amount.words();
+            add(&mut words, joint);
+            numbers::cardinal(&mut words, &self.s[end + 1..second]);
+            self.say(at..second, &words);
+            return Some(second);
+        }
+        // 6.02e23
+        if matches!(self.at(end), Some('e' | 'E')) && amount.fraction.is_none() {
+            let sign = usize::from(matches!(self.at(end + 1), Some('-' | '+')));
+            let digits = self.digits(end + 1 + sign);
+            if digits > end + 1 + sign && digits - end <= 5 && !self.is_letter(digits) {
+                let mut words = amount.words();
+                add(&mut words, "times ten to the power of");
+                if self.at(end + 1) == Some('-') {
+                    add(&mut words, "minus");
+                }
+                numbers::cardinal(&mut words, &self.s[end + 1 + sign..digits]);
+                self.say(at..digits, &words);
+                return Some(digits);
+            }
+        }
+        None
+    }
+
+    pub(super) fn is_date_word(&self, at: usize) -> bool {
+        matches!(self.word_near(at, 0).to_ascii_lowercase().as_str(), "on" | "by" | "since" | "until" | "till" | "before" | "after" | "dated" | "date" | "due" | "from")
+    }
+
+    /// Versions and addresses: 1.2.3, 192.168.0.1.
+    pub(super) fn dotted(&mut self, at: usize) -> Option<usize> {
+        let mut end = self.digits(at);
+        let mut parts = 1;
+        while end > at && self.at(end) == Some('.') && self.is_digit(end + 1) {
+            end = self.digits(end + 1);
+            parts += 1;
+        }
+        if parts < 3 {
+            return None;
+        }
+        let joint = if parts == 4 { "dot" } else { "point" };
+        let mut words = String::new();
+        for (n, part) in self.s[at..end].split('.').enumerate() {
+            if n > 0 {
+                add(&mut words, joint);
+            }
+            numbers::cardinal(&mut words, part);
+        }
+        self.say(at..end, &words);
+        Some(end)
+    }
+}
+
+/// True for digits that can be a year.
+pub(super) fn is_year_text(digits: &str) -> bool {
+    digits.len() == 4 && numbers::value(digits).is_some_and(|value| (1100..=2099).contains(&value))
+}

@@ -1,0 +1,458 @@
+//! Abbreviations, titles, Roman numerals and formulas.
+
+use super::english::Reader;
+use super::money;
+use super::numbers::{self, add};
+
+/// Place of an abbreviation.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    /// Anywhere, with or without a full stop.
+    Any,
+    /// With a full stop only: it is a word without.
+    Stop,
+    /// Before a figure, with or without a full stop.
+    Figure,
+    /// Before a name, with or without a full stop.
+    Name,
+    /// As `Any`. Before a capital the full stop is the end of a sentence.
+    Ending,
+}
+
+/// The words of an abbreviation, and its place.
+fn abbreviation(word: &str) -> Option<(&'static str, Place)> {
+    use Place::{Any, Ending, Figure, Name, Stop};
+    Some(match word {
+        "Mr" | "MR" => ("Mister", Any),
+        "Mrs" | "MRS" => ("Missus", Any),
+        "Ms" => ("Miz", Any),
+        "Mx" => ("Mix", Name),
+        "Messrs" => ("Messers", Any),
+        "Prof" => ("Professor", Any),
+        "prof" => ("professor", Stop),
+        "Profs" => ("Professors", Any),
+        "Rev" => ("Reverend", Name),
+        "Hon" => ("Honorable", Stop),
+        "Gen" => ("General", Stop),
+        "Col" => ("Colonel", Stop),
+        "Maj" => ("Major", Stop),
+        "Capt" => ("Captain", Any),
+        "Cmdr" => ("Commander", Any),
+        "Lt" => ("Lieutenant", Any),
+        "Sgt" => ("Sergeant", Any),
+        "Cpl" => ("Corporal", Any),
+        "Pvt" => ("Private", Any),
+        "Adm" => ("Admiral", Stop),
+        "Gov" => ("Governor", Stop),
+        "Sen" => ("Senator", Stop),
+        "Rep" => ("Representative", Stop),
+        "Pres" => ("President", Stop),
+        "Supt" => ("Superintendent", Any),
+        "Insp" => ("Inspector", Any),
+        "Det" => ("Detective", Stop),
+        "Msgr" => ("Monsignor", Any),
+        "Jr" | "jr" => ("Junior", Any),
+        "Sr" => ("Senior", Any),
+        "Esq" => ("Esquire", Any),
+        "vs" | "Vs" | "VS" => ("versus", Any),
+        "v" => ("versus", Stop),
+        "etc" | "Etc" => ("et cetera", Ending),
+        "approx" | "Approx" => ("approximately", Any),
+        "ca" | "Ca" => ("circa", Figure),
+        "c" => ("circa", Figure),
+        "cf" | "Cf" => ("compare", Any),
+        "viz" => ("namely", Any),
+        "al" => ("al", Stop),
+        "aka" => ("also known as", Any),
+        "AKA" => ("also known as", Any),
+        "resp" => ("respectively", Any),
+        "incl" | "Incl" => ("including", Any),
+        "excl" => ("excluding", Any),
+        "esp" => ("especially", Any),
+        "est" | "Est" => ("established", Figure),
+        "misc" | "Misc" => ("miscellaneous", Any),
+        "max" | "Max" => ("maximum", Stop),
+        "min" | "Min" => ("minimum", Stop),
+        "avg" | "Avg" => ("average", Any),
+        "temp" | "Temp" => ("temperature", Stop),
+        "temps" => ("temperatures", Stop),
+        "tel" | "Tel" => ("telephone", Any),
+        "ext" | "Ext" => ("extension", Any),
+        "dept" | "Dept" => ("department", Any),
+        "govt" | "Govt" => ("government", Any),
+        "intl" | "Intl" => ("international", Any),
+        "natl" | "Natl" => ("national", Any),
+        "assn" | "Assn" => ("association", Any),
+        "assoc" | "Assoc" => ("associate", Stop),
+        "asst" | "Asst" => ("assistant", Any),
+        "mgr" | "Mgr" => ("manager", Any),
+        "univ" | "Univ" => ("university", Any),
+        "Inc" => ("Incorporated", Any),
+        "Ltd" => ("Limited", Any),
+        "Corp" => ("Corporation", Any),
+        "Co" => ("Company", Stop),
+        "Cos" => ("Companies", Stop),
+        "Bros" => ("Brothers", Any),
+        "Ave" => ("Avenue", Any),
+        "Blvd" => ("Boulevard", Any),
+        "Rd" => ("Road", Any),
+        "Ln" => ("Lane", Stop),
+        "Hwy" => ("Highway", Any),
+        "Pkwy" => ("Parkway", Any),
+        "Sq" => ("Square", Stop),
+        "Ct" => ("Court", Stop),
+        "Pl" => ("Place", Stop),
+        "Apt" => ("Apartment", Any),
+        "apt" => ("apartment", Stop),
+        "Bldg" | "bldg" => ("building", Any),
+        "Mt" => ("Mount", Any),
+        "Mts" => ("Mountains", Any),
+        "Ft" => ("Fort", Name),
+        "no" | "No" | "NO" | "Nr" | "nr" => ("number", Figure),
+        "nos" | "Nos" => ("numbers", Figure),
+        "p" => ("page", Figure),
+        "pp" => ("pages", Figure),
+        "pg" | "Pg" => ("page", Figure),
+        "pgs" => ("pages", Figure),
+        "fig" | "Fig" | "FIG" => ("figure", Figure),
+        "figs" | "Figs" => ("figures", Figure),
+        "eq" | "Eq" => ("equation", Figure),
+        "eqs" | "Eqs" | "eqn" | "Eqn" => ("equations", Figure),
+        "sec" | "Sec" | "sect" | "Sect" => ("section", Figure),
+        "secs" | "Secs" => ("sections", Figure),
+        "ch" | "Ch" | "chap" | "Chap" => ("chapter", Figure),
+        "chs" | "Chs" => ("chapters", Figure),
+        "vol" | "Vol" => ("volume", Figure),
+        "vols" | "Vols" => ("volumes", Figure),
+        "art" | "Art" => ("article", Figure),
+        "arts" | "Arts" => ("articles", Figure),
+        "para" | "Para" => ("paragraph", Figure),
+        "paras" => ("paragraphs", Figure),
+        "tab" | "Tab" => ("table", Figure),
+        "ref" | "Ref" => ("reference", Figure),
+        "refs" | "Refs" => ("references", Figure),
+        "ver" | "Ver" => ("version", Figure),
+        "app" | "App" => ("appendix", Stop),
+        "eds" => ("editors", Stop),
+        "ed" | "Ed" => ("edition", Stop),
+        "repr" => ("reprint", Stop),
+        "trans" => ("translated", Stop),
+        "orig" => ("originally", Stop),
+        "dia" => ("diameter", Stop),
+        "diam" => ("diameter", Any),
+        "qty" | "Qty" => ("quantity", Any),
+        "hrs" | "hr" => ("hours", Stop),
+        "mins" => ("minutes", Any),
+        "yrs" => ("years", Any),
+        "tsp" => ("teaspoon", Any),
+        "tbsp" => ("tablespoon", Any),
+        "oz" => ("ounces", Any),
+        "lbs" => ("pounds", Any),
+        "mph" => ("miles per hour", Any),
+        "appt" => ("appointment", Any),
+        "attn" | "Attn" => ("attention", Any),
+        "wt" => ("weight", Stop),
+        "ht" => ("height", Stop),
+        "Sta" => ("Station", Stop),
+        "tbd" | "TBD" => ("T B D", Any),
+        _ => return None,
+    })
+}
+
+/// Abbreviations with several full stops.
+fn dotted(run: &str) -> Option<&'static str> {
+    Some(match run {
+        "e.g" | "E.g" => "for example",
+        "i.e" | "I.e" => "that is",
+        "a.k.a" => "also known as",
+        "w.r.t" => "with respect to",
+        "n.b" | "N.B" => "note well",
+        "p.a" => "per year",
+        "Ph.D" => "P H D",
+        "M.Sc" => "M S C",
+        "B.Sc" => "B S C",
+        "a.m" | "A.M" => "A M",
+        "p.m" | "P.M" => "P M",
+        "U.S" => "U S",
+        "U.K" => "U K",
+        "U.N" => "U N",
+        "E.U" => "E U",
+        "D.C" => "D C",
+        "U.S.A" => "U S A",
+        _ => return None,
+    })
+}
+
+/// Nouns before a Roman numeral that is read as a number.
+fn is_numbered(word: &str) -> bool {
+    matches!(word, "Chapter" | "chapter" | "Part" | "part" | "Volume" | "volume" | "Act" | "act" | "Scene" | "scene" | "Section" | "section" | "Book" | "book"
+        | "Phase" | "phase" | "Type" | "type" | "Class" | "class" | "Figure" | "figure" | "Table" | "table" | "Appendix" | "appendix" | "Title" | "title"
+        | "Article" | "article" | "Level" | "level" | "Stage" | "stage" | "Grade" | "grade" | "Mark" | "Bowl" | "War" | "Episode" | "episode" | "Season"
+        | "Vatican" | "Fantasy" | "Rocky" | "Apollo" | "Saturn" | "Division" | "Group" | "Tier" | "Schedule" | "Pentium" | "Amendment" | "Canto" | "Mk" | "Unit" | "Module" | "Step"
+        | "Vol" | "vol" | "Ch" | "ch" | "Sect" | "No" | "no")
+}
+
+/// Names of rulers, before a Roman numeral that is an ordinal.
+fn is_regnal(word: &str) -> bool {
+    matches!(word, "Henry" | "Louis" | "Elizabeth" | "George" | "Charles" | "William" | "Edward" | "Richard" | "James" | "John" | "Paul" | "Pius" | "Benedict"
+        | "Philip" | "Frederick" | "Napoleon" | "Catherine" | "Nicholas" | "Alexander" | "Ivan" | "Peter" | "Leo" | "Gregory" | "Clement" | "Innocent"
+        | "Urban" | "Wilhelm" | "Otto" | "Rama" | "Ramses" | "Ramesses" | "Ptolemy" | "Mary" | "Friedrich" | "Robert" | "Henri" | "Carlos" | "Felipe" | "Juan" | "Haakon"
+        | "Harald" | "Christian" | "Gustav" | "Gustavus" | "Margaret" | "Margrethe" | "Leopold" | "Albert" | "Rudolf" | "Franz" | "Francis" | "Ferdinand" | "Maximilian"
+        | "Darius" | "Xerxes" | "Cleopatra" | "Thutmose" | "Amenhotep" | "Seti" | "Sixtus" | "Boniface" | "Julius" | "Adrian" | "Celestine" | "Eugene"
+        | "Victor" | "Umberto" | "Alfonso" | "Sancho" | "Pedro" | "Manuel" | "Mehmed" | "Murad" | "Selim" | "Bayezid" | "Constantine" | "Theodosius" | "Valentinian"
+        | "Malcolm" | "David" | "Kenneth" | "Olaf" | "Eric" | "Erik" | "Valdemar" | "Casimir" | "Sigismund" | "Stephen" | "Bela" | "Ladislaus")
+}
+
+impl Reader<'_> {
+    /// Replaces a word that is known, and returns the end of what was replaced.
+    pub(super) fn known_word(&mut self, at: usize, end: usize) -> Option<usize> {
+        let word = &self.s[at..end];
+        let next = self.at(end);
+        // Most words are longer, and in small letters.
+        if word.len() > 8 {
+            return None;
+        }
+        match next {
+            Some('.') if word.len() <= 2 && self.is_letter(end + 1) => {
+                if let Some(ended) = self.dotted_word(at, end) {
+                    return Some(ended);
+                }
+            }
+            Some('$') if self.is_digit(end + 1) => {
+                if let Some(currency) = money::by_prefix(word) {
+                    return self.sum(at, end + 1, currency);
+                }
+            }
+            Some('/') if matches!(word, "w" | "W" | "b" | "n" | "N") => return self.slashed(at, end),
+            _ => {}
+        }
+        if matches!(word, "St" | "Dr" | "ST" | "DR" | "st" | "dr") {
+            return self.saint(at, end);
+        }
+        if let Some(ended) = self.month_or_day(at, end) {
+            return Some(ended);
+        }
+        if let Some(ended) = self.roman(at, end) {
+            return Some(ended);
+        }
+        if word.len() == 3 && next.is_some_and(char::is_whitespace) && let Some(currency) = money::by_code(word) {
+            let figure = self.skip_space(end);
+            if self.is_digit(figure) {
+                return self.sum(at, figure, currency);
+            }
+        }
+        if word == "x" && next.is_some_and(char::is_whitespace) && self.figure_end.saturating_add(1) == at && self.begins_figure(end + 1) {
+            self.say(at..end, "by");
+            return Some(end);
+        }
+        self.abbreviated(at, end)
+    }
+
+    fn abbreviated(&mut self, at: usize, end: usize) -> Option<usize> {
+        let word = &self.s[at..end];
+        let (words, place) = abbreviation(word)?;
+        let has_stop = self.at(end) == Some('.');
+        if self.is_digit(end) {
+            // "p5", "v2"
+            return (matches!(word, "p" | "pp") && place == Place::Figure).then(|| {
+                self.say(at..end, words);
+                end
+            });
+        }
+        if matches!(self.at(end), Some('\'' | '’' | '-' | '_')) && self.at(end + 1).is_some_and(char::is_alphabetic) && word != "Jr" && word != "vs" {
+            return None;
+        }
+        let stop = end + usize::from(has_stop);
+        let next = self.skip_space(stop);
+        let after = self.at(next);
+        let is_figure = self.begins_figure(next) || matches!(after, Some('(' | '#')) && self.is_digit(next + 1) || self.roman_at(next);
+        let is_joined = stop == next && stop != end && after.is_some_and(char::is_alphanumeric) && !is_figure;
+        let is_known = !is_joined && match place {
+            Place::Any | Place::Ending => true,
+            Place::Stop if word == "v" => has_stop && after.is_some_and(char::is_uppercase) && !self.is_last(stop),
+            Place::Stop => has_stop && !self.is_last(stop) || has_stop && matches!(word, "Co" | "al"),
+            Place::Figure if word == "c" || word == "p" || word == "ca" => is_figure && (has_stop || word == "p" && next > end),
+            Place::Figure => is_figure && (has_stop || !matches!(word, "no" | "No" | "NO" | "sec" | "Sec" | "secs" | "art" | "Art" | "arts" | "Arts" | "app" | "ch" | "Ch" | "tab" | "Tab" | "est" | "Est" | "nr" | "eq" | "ref") || word == "No" && next > end),
+            Place::Name => after.is_some_and(char::is_uppercase),
+        };
+        if !is_known {
+            return None;
+        }
+        let end = match (has_stop, place) {
+            (false, _) => end,
+            (true, Place::Ending) if after.is_some_and(char::is_uppercase) => end,
+            (true, _) => self.stop(end),
+        };
+        self.say(at..end, words);
+        Some(end)
+    }
+
+    fn roman_at(&self, at: usize) -> bool {
+        let end = self.letters(at);
+        end > at && end - at <= 7 && numbers::roman(&self.s[at..end]).is_some()
+    }
+
+    /// "e.g.", "U.S.", "a.m."
+    fn dotted_word(&mut self, at: usize, from: usize) -> Option<usize> {
+        let mut end = from;
+        while end - at < 12 && self.at(end) == Some('.') && self.is_letter(end + 1) {
+            let part = self.letters(end + 1);
+            if part > end + 3 {
+                return None;
+            }
+            end = part;
+        }
+        let words = dotted(&self.s[at..end])?;
+        if self.is_digit(end) {
+            return None;
+        }
+        let end = self.stop(end);
+        self.say(at..end, words);
+        Some(end)
+    }
+
+    /// "w/", "w/o", "b/c", "n/a"
+    fn slashed(&mut self, at: usize, end: usize) -> Option<usize> {
+        let letters = self.letters(end + 1);
+        let (words, ended) = match (&self.s[at..end], &self.s[end + 1..letters]) {
+            ("w" | "W", "o") => ("without", letters),
+            ("w" | "W", "in") => ("within", letters),
+            ("w" | "W", _) => ("with", end + 1),
+            ("b", "c") => ("because", letters),
+            ("n", "a") | ("N", "A") => ("not applicable", letters),
+            _ => return None,
+        };
+        self.say(at..ended, words);
+        Some(ended)
+    }
+
+    /// "St." is a saint or a street, "Dr." a doctor or a drive.
+    fn saint(&mut self, at: usize, end: usize) -> Option<usize> {
+        let word = &self.s[at..end];
+        let has_stop = self.at(end) == Some('.');
+        let stop = end + usize::from(has_stop);
+        let next = self.skip_space(stop);
+        let is_name = next > stop && self.at(next).is_some_and(char::is_uppercase);
+        let before = self.word_near(at, 0);
+        let is_behind_name = before.starts_with(char::is_uppercase) && !matches!(before, "The" | "In" | "At" | "On" | "And" | "But" | "When" | "Then" | "Ask" | "Call" | "See" | "Dear" | "For" | "From" | "To" | "With" | "Is" | "Has" | "Did" | "Old" | "As" | "By" | "If" | "So" | "Hi" | "Hello" | "Thanks" | "Where" | "Would" | "Visit" | "Mount" | "Mt" | "Fort" | "Port" | "Lake" | "East" | "West" | "North" | "South" | "Saint");
+        let has_number = {
+            let between = self.s[..self.word.start.min(self.s.len())].trim_end();
+            is_behind_name && between.ends_with(|c: char| c.is_ascii_digit())
+        };
+        let is_street = is_behind_name && (!is_name || has_number) || before.ends_with("th") && self.s[..self.word.start].ends_with(|c: char| c.is_ascii_digit())
+            || self.s[..at].trim_end().ends_with("th") || self.s[..at].trim_end().ends_with("nd") && self.figure_end != usize::MAX && self.figure_end + 2 >= at;
+        let words = match (word.as_bytes()[0].to_ascii_lowercase(), is_street) {
+            (b's', true) => "Street",
+            (b's', false) if is_name => "Saint",
+            (b'd', true) => "Drive",
+            (b'd', false) if is_name || has_stop && !self.is_last(stop) => "Doctor",
+            _ => return None,
+        };
+        let end = if has_stop { self.stop(end) } else { end };
+        self.say(at..end, words);
+        Some(end)
+    }
+
+    /// A Roman numeral behind a noun or the name of a ruler, or before "century".
+    fn roman(&mut self, at: usize, end: usize) -> Option<usize> {
+        let word = &self.s[at..end];
+        if !word.bytes().all(|b| matches!(b, b'I' | b'V' | b'X' | b'L' | b'C' | b'D' | b'M')) || self.is_digit(end) {
+            return None;
+        }
+        let value = numbers::roman(word)?;
+        let before = self.word_near(at, 1);
+        let next = self.skip_space(end);
+        let follows = &self.s[next..self.letters(next)];
+        let mut words = String::new();
+        if is_numbered(before) {
+            // "Part I", but "In part I agree".
+            if word == "I" && follows.starts_with(char::is_lowercase) && before.starts_with(char::is_lowercase) {
+                return None;
+            }
+            numbers::number(&mut words, value);
+        } else if is_regnal(before) && value <= 40 {
+            let is_pronoun = word == "I" && follows.starts_with(char::is_lowercase)
+                && !matches!(follows, "of" | "was" | "and" | "ruled" | "reigned" | "died" | "is" | "became" | "had");
+            if is_pronoun || matches!(self.at(end), Some('\'' | '’')) && matches!(self.at(end + 1), Some('m' | 'l' | 'v' | 'd')) || matches!(word, "C" | "D" | "M" | "L") || word.len() == 1 && self.at(end) == Some('.') && self.is_letter(next) {
+                return None;
+            }
+            words.push_str("the");
+            let mut ordinal = String::new();
+            numbers::ordinal(&mut ordinal, value);
+            add(&mut words, &ordinal);
+        } else if matches!(follows, "century" | "centuries" | "Century") && value <= 30 {
+            numbers::ordinal(&mut words, value);
+        } else {
+            return None;
+        }
+        self.say(at..end, &words);
+        Some(end)
+    }
+
+    /// Letters with digits behind: formulas such as H₂O and CO2, and versions such as v2.0.
+    pub(super) fn formula(&mut self, at: usize, end: usize) -> Option<usize> {
+        let next = self.at(end)?;
+        let word = &self.s[at..end];
+        if matches!(next, '₀'..='₉') {
+            return self.chemical(at);
+        }
+        if !next.is_ascii_digit() {
+            return None;
+        }
+        if matches!(word, "v" | "V" | "ver" | "r") {
+            let number = self.run(end, |c| c.is_ascii_digit() || c == '.');
+            let number = end + self.s[end..number].trim_end_matches('.').len();
+            if !self.is_letter(number) {
+                self.say(at..end, if word == "r" { "R" } else { "version" });
+                return Some(if self.s[end..number].contains('.') { self.figure(end) } else { number });
+            }
+        }
+        const KNOWN: [&str; 12] = ["H2O", "CO2", "O2", "N2", "H2", "NO2", "SO2", "CH4", "NH3", "H2SO4", "C6H12O6", "O3"];
+        let run = self.run(at, |c| c.is_ascii_alphanumeric());
+        if KNOWN.contains(&&self.s[at..run]) {
+            return self.chemical(at);
+        }
+        Some(run)
+    }
+
+    /// Reads each element and each count of a formula.
+    fn chemical(&mut self, at: usize) -> Option<usize> {
+        let end = self.run(at, |c| c.is_ascii_alphanumeric() || matches!(c, '₀'..='₎' | '⁺' | '⁻'));
+        if end - at > 40 {
+            return None;
+        }
+        let written = &self.s[at..end];
+        // A word with one small figure behind is no formula: x₁.
+        let is_formula = written.chars().filter(char::is_ascii_alphabetic).all(char::is_alphabetic) && written.starts_with(char::is_uppercase);
+        let mut words = String::new();
+        let mut digits = String::new();
+        for c in written.chars().chain(std::iter::once(' ')) {
+            let digit = super::signs::script_digit(c).or(c.is_ascii_digit().then_some(c));
+            match digit {
+                Some(digit) if digit.is_ascii_digit() => digits.push(digit),
+                _ => {
+                    if !digits.is_empty() {
+                        numbers::cardinal(&mut words, &digits);
+                        digits.clear();
+                    }
+                    match digit {
+                        Some('+') => add(&mut words, "plus"),
+                        Some('-') => add(&mut words, "minus"),
+                        _ if c.is_ascii_alphabetic() => {
+                            if !is_formula && words.ends_with(|c: char| c.is_ascii_alphabetic()) {
+                                words.push(c);
+                            } else if is_formula {
+                                add(&mut words, c.to_ascii_uppercase().encode_utf8(&mut [0; 4]));
+                            } else {
+                                add(&mut words, c.encode_utf8(&mut [0; 4]));
+                            }
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        self.say(at..end, words.trim());
+        Some(end)
+    }
+}
