@@ -361,7 +361,7 @@ mod tests {
     }
 
     fn warned(piece: &Piece) -> bool {
-        matches!(piece, Piece::Warning(Warning { code: "fallback_engine", message })
+        matches!(piece, Piece::Warning(Warning { code: "fallback_engine", message, .. })
             if message.contains("far-away") && message.contains("inside"))
     }
 

@@ -134,8 +134,29 @@ impl<'a> Reader<'a> {
         let from = slash + mark.len_utf8();
         let end = self.digits(from);
         let (n, of) = (numbers::value(&self.s[at..slash])?, numbers::value(&self.s[from..end])?);
+        if mark == '/' && self.is_date_word(at) && !self.s[end..].starts_with(" of") {
+            return None;
+        }
         let goes_on = matches!(self.at(end), Some('/')) && self.is_digit(end + 1);
         (is_usual(n, of) && end - from <= 4 && !goes_on).then_some(((n, of), end))
+    }
+
+    /// True if the digits at a position are decimals behind a comma: a unit or a currency follows them.
+    fn has_decimal_comma(&self, at: usize) -> bool {
+        let end = self.digits(at);
+        if end == at || end > at + 2 {
+            return false;
+        }
+        let next = self.skip_space(end);
+        match self.at(next) {
+            Some('%' | '°' | '‰') => true,
+            Some(c) if super::money::by_sign(c).is_some() => !self.begins_figure(next + c.len_utf8()),
+            Some(c) if c.is_alphabetic() => {
+                let letters = self.letters(next);
+                super::units::unit(&self.s[next..letters], next == end).is_some() && letters > next + 1
+            }
+            _ => false,
+        }
     }
 
     /// The amount at a position.
@@ -156,9 +177,23 @@ impl<'a> Reader<'a> {
                 end = group + 3;
             }
         }
+        // "1 000 000"
+        if end > at && end - at <= 3 {
+            let mut group = end;
+            while self.s[group..].starts_with(" 000") && !self.is_digit(group + 4) {
+                group += 4;
+            }
+            if group > end {
+                end = group;
+            }
+        }
         let whole = &self.s[at..end];
         let mut decimals = "";
-        if self.at(end) == Some('.') && self.is_digit(end + 1) {
+        if self.at(end) == Some(',') && end > at && self.has_decimal_comma(end + 1) {
+            let from = end + 1;
+            end = self.digits(from);
+            decimals = &self.s[from..end];
+        } else if self.at(end) == Some('.') && self.is_digit(end + 1) {
             let from = end + 1;
             end = self.digits(from);
             decimals = &self.s[from..end];

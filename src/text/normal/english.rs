@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
 
     /// End of the letters from a position on.
     pub(super) fn letters(&self, at: usize) -> usize {
-        self.run(at, char::is_alphabetic)
+        self.run(at, is_letter)
     }
 
     pub(super) fn is_digit(&self, at: usize) -> bool {
@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn is_letter(&self, at: usize) -> bool {
-        self.at(at).is_some_and(char::is_alphabetic)
+        self.at(at).is_some_and(is_letter)
     }
 
     pub(super) fn is_space(&self, at: usize) -> bool {
@@ -102,9 +102,9 @@ impl<'a> Reader<'a> {
 
     /// The last word, if nothing but spaces and this many other characters lie between it and a position.
     pub(super) fn word_near(&self, at: usize, others: usize) -> &'a str {
-        let between = self.s.get(self.word.end..at).unwrap_or("....");
+        let between = self.s.get(self.word.end..at).filter(|between| between.len() <= 8).unwrap_or("....");
         let marks = between.chars().filter(|c| !c.is_whitespace()).count();
-        if between.len() <= 8 && marks <= others { &self.s[self.word.clone()] } else { "" }
+        if marks <= others { &self.s[self.word.clone()] } else { "" }
     }
 
     /// True if only closing marks follow a position up to the end of the text.
@@ -116,7 +116,24 @@ impl<'a> Reader<'a> {
     /// End of the full stop of an abbreviation at a position: it is no end of a sentence there. The same
     /// position if there is none, or if it ends the text.
     pub(super) fn stop(&self, at: usize) -> usize {
+        if self.at(at) == Some('.') && !self.is_last(at + 1) && self.at(at + 1) != Some('.') && !self.starts_sentence(at + 1) {
+            at + 1
+        } else {
+            at
+        }
+    }
+
+    /// As [`stop`](Self::stop), for an abbreviation that never ends a sentence.
+    pub(super) fn leading_stop(&self, at: usize) -> usize {
         if self.at(at) == Some('.') && !self.is_last(at + 1) && self.at(at + 1) != Some('.') { at + 1 } else { at }
+    }
+
+    /// True if a word follows that is no name and has a capital only at the start of a sentence.
+    fn starts_sentence(&self, at: usize) -> bool {
+        let next = self.skip_space(at);
+        let word = &self.s[next..self.letters(next)];
+        next > at && matches!(word, "The" | "They" | "He" | "She" | "It" | "We" | "You" | "But" | "And" | "Then" | "This" | "That" | "There" | "These" | "Those" | "When" | "If" | "So"
+            | "In" | "On" | "At" | "My" | "His" | "Her" | "Our" | "Their" | "Its" | "However" | "Also" | "What" | "Why" | "How" | "Where" | "Who" | "For" | "Now" | "Please")
     }
 
     /// Replaces a range by words.
@@ -136,7 +153,7 @@ impl<'a> Reader<'a> {
         }
         let before = self.before(at);
         let is_start = !before.is_some_and(|c| c.is_alphanumeric() || c == '_');
-        if c.is_alphabetic() {
+        if is_letter(c) {
             let is_start = is_start && !(matches!(before, Some('\'' | '’')) && self.word.end + before.map_or(0, char::len_utf8) == at && at > 1);
             return self.word(at, is_start);
         }
@@ -150,8 +167,23 @@ impl<'a> Reader<'a> {
         self.sign(at, c)
     }
 
+    /// A Greek letter that is a sign of its own: alone, or before a Latin letter or a figure.
+    fn greek(&mut self, at: usize) -> Option<usize> {
+        let name = super::signs::greek(self.at(at)?)?;
+        let end = at + 'α'.len_utf8();
+        let is_greek = |c: Option<char>| c.is_some_and(|c| matches!(c, '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}'));
+        if is_greek(self.at(end)) || is_greek(self.before(at)) {
+            return None;
+        }
+        self.say(at..end, name);
+        Some(end)
+    }
+
     /// Replaces a run of letters, if it is known.
     fn word(&mut self, at: usize, is_start: bool) -> usize {
+        if let Some(end) = self.greek(at) {
+            return end;
+        }
         let end = self.letters(at);
         let ended = if is_start { self.known_word(at, end) } else { None };
         self.word_before = std::mem::replace(&mut self.word, at..end);
@@ -159,10 +191,15 @@ impl<'a> Reader<'a> {
             return ended;
         }
         // Combining marks, and letters that belong to the word.
-        let end = self.run(end, |c| matches!(c, '\u{300}'..='\u{36f}') || c.is_alphabetic());
+        let end = self.run(end, |c| matches!(c, '\u{300}'..='\u{36f}') || is_letter(c));
         if is_start && let Some(formula) = self.formula(at, end) {
             return formula;
         }
         end
     }
+}
+
+/// True for letters, without those that are written high.
+fn is_letter(c: char) -> bool {
+    c.is_alphabetic() && !matches!(c, 'ª' | 'º' | 'ⁿ' | 'ₐ'..='ₜ')
 }

@@ -78,7 +78,14 @@ impl<'a> Reader<'a> {
         if self.dash(end).is_some() || self.figure_end_before(at) {
             // One end of a range.
             if amount.is_plain() && amount.whole.len() <= 9 {
-                let words = self.number_in_range(amount);
+                let words = match self.dash(end).map(|(_, second)| self.digits(second)) {
+                    Some(second) if self.is_month_behind(second) && amount.value() <= Some(31) => {
+                        let mut words = String::new();
+                        numbers::ordinal(&mut words, amount.value().unwrap_or_default());
+                        words
+                    }
+                    _ => self.number_in_range(amount),
+                };
                 self.say(at..end, &words);
                 return end;
             }
@@ -90,13 +97,28 @@ impl<'a> Reader<'a> {
             self.say(at..end, &amount.words());
             return end;
         }
-        if is_year_text(amount.whole) && self.is_year_here(at, end) {
-            let mut words = String::new();
-            numbers::year(&mut words, amount.value().unwrap_or_default());
-            self.say(at..end, &words);
+        // What is joined to a figure belongs to it, and the engine reads it.
+        if self.is_letter(end) {
+            return self.run(end, char::is_alphanumeric);
         }
-        // The engine reads a figure that is only digits. What is joined to it belongs to it.
-        if self.is_letter(end) { self.run(end, char::is_alphanumeric) } else { end }
+        let is_joined = matches!(self.at(end), Some('-' | '_' | '/' | ':')) && self.is_digit(end + 1)
+            || self.before(at).is_some_and(|c| matches!(c, '-' | '_' | '/' | ':' | '.') && self.before(at - 1).is_some_and(|c| c.is_ascii_digit()));
+        if is_joined {
+            return end;
+        }
+        match amount.value() {
+            Some(value) if is_year_text(amount.whole) && amount.whole.len() == end - at => {
+                let mut words = String::new();
+                numbers::year(&mut words, value);
+                self.say(at..end, &words);
+            }
+            // Engines know three digits and more, such as the number of a flight.
+            Some(_) if matches!(amount.whole.len(), 1 | 2 | 4) && !amount.whole.starts_with('0') => {
+                self.say(at..end, &amount.words());
+            }
+            _ => {}
+        }
+        end
     }
 
     pub(super) fn figure_end_before(&self, at: usize) -> bool {
@@ -113,20 +135,6 @@ impl<'a> Reader<'a> {
             _ => amount.read(&mut words),
         }
         words
-    }
-
-    /// True if a figure of four digits is a year, by the words around it.
-    pub(super) fn is_year_here(&self, at: usize, end: usize) -> bool {
-        let before = self.word_near(at, 2);
-        let lower = before.to_ascii_lowercase();
-        let is_time = matches!(lower.as_str(), "in" | "since" | "until" | "till" | "by" | "from" | "before" | "after" | "year" | "during" | "circa" | "around"
-            | "early" | "late" | "mid" | "summer" | "winter" | "spring" | "autumn" | "fall" | "c" | "ca" | "born" | "died" | "est" | "established" | "founded" | "copyright" | "of" | "and" | "to" | "the" | "christmas" | "election" | "olympics")
-            || super::time::month(before).is_some();
-        let next = self.skip_space(end);
-        let follows = self.s[next..self.letters(next)].to_ascii_lowercase();
-        let is_other = matches!(follows.as_str(), "people" | "men" | "women" | "years" | "days" | "miles" | "feet" | "words" | "calories" | "steps" | "items" | "copies" | "times" | "students" | "dollars" | "employees" | "rows" | "users");
-        let is_era = matches!(follows.as_str(), "ad" | "ce");
-        (is_time && !is_other && self.at(at.wrapping_sub(1)) != Some('#')) || is_era
     }
 
     /// A suffix without a space: ordinals, decades, "x".
@@ -148,6 +156,10 @@ impl<'a> Reader<'a> {
                 }
                 numbers::decade(&mut words, value);
             }
+            "x" | "X" if is_apart && self.is_algebra(at, letters_end) => {
+                amount.read(&mut words);
+                add(&mut words, "x");
+            }
             "x" | "X" if is_apart => {
                 amount.read(&mut words);
                 add(&mut words, if amount.is_one() { "time" } else { "times" });
@@ -166,6 +178,14 @@ impl<'a> Reader<'a> {
         }
         self.say(at..letters_end, &words);
         Some(letters_end)
+    }
+
+    /// True for the "2x" of an equation.
+    fn is_algebra(&self, at: usize, end: usize) -> bool {
+        let is_operator = |c: Option<char>| matches!(c, Some('+' | '−' | '=' | '*' | '^' | '²' | '³' | '⁴' | '<' | '≤' | '≥'));
+        let before = self.s[..at].trim_end().chars().next_back();
+        is_operator(self.at(self.skip_space(end))) || is_operator(before) || before == Some('(')
+            || self.s[self.skip_space(end)..].starts_with("- ")
     }
 
     /// A decade or a year without its century: "'90s", "’68".
@@ -212,7 +232,8 @@ impl<'a> Reader<'a> {
         if is_spaced != (second > end) || self.at(second).is_none() {
             return None;
         }
-        let is_figure = self.begins_figure(second) || (dash != '-' || is_spaced) && matches!(self.at(second), Some('-' | '−')) && self.is_digit(second + self.at(second).map_or(0, char::len_utf8));
+        let word = &self.s[second..self.letters(second)];
+        let is_figure = matches!(word, "present" | "Present" | "now" | "today" | "noon" | "midnight" | "date") || self.begins_figure(second) || (dash != '-' || is_spaced) && matches!(self.at(second), Some('-' | '−')) && self.is_digit(second + self.at(second).map_or(0, char::len_utf8));
         is_figure.then_some((end, second))
     }
 
@@ -235,6 +256,10 @@ impl<'a> Reader<'a> {
     /// Figures with a meaning of their own, and exponents.
     pub(super) fn special(&mut self, at: usize, amount: Amount<'_>) -> Option<usize> {
         let end = amount.end;
+        if self.s[at..].starts_with("24/7/365") {
+            self.say(at..at + 8, "twenty four seven three sixty five");
+            return Some(at + 8);
+        }
         if amount.is_plain() && self.at(end) == Some('/') && self.is_digit(end + 1) {
             let second = self.digits(end + 1);
             if self.is_letter(second) || self.at(second) == Some('/') {
@@ -246,10 +271,11 @@ impl<'a> Reader<'a> {
                 _ if self.is_date_word(at) => "slash",
                 (_, 10 | 100) if a <= b => "out of",
                 _ if a == b => "out of",
-                _ if a > b && b > 0 => "over",
+                _ if a > b && b > 0 && self.before(at) != Some('/') => "over",
                 _ => "slash",
             };
-            if joint == "slash" && !self.is_date_word(at) && b != 0 && a < b && b < 1000 && a > 0 && !matches!(b, 11 | 13..=31) {
+            let has_unit = self.skip_space(second) > second && self.unit_at(self.skip_space(second), false).is_some();
+            if joint == "slash" && !self.is_date_word(at) && self.before(at) != Some('/') && !has_unit && a < 20 && a < b && b < 1000 && a > 0 && !matches!(b, 11 | 13..=31) {
                 let mut words = String::new();
                 numbers::fraction(&mut words, a, b);
                 self.say(at..second, &words);
@@ -259,6 +285,11 @@ impl<'a> Reader<'a> {
             add(&mut words, joint);
             numbers::cardinal(&mut words, &self.s[end + 1..second]);
             self.say(at..second, &words);
+            let next = self.skip_space(second);
+            if let Some(unit) = self.unit_at(next, false).filter(|_| has_unit) {
+                self.say(next..unit.end, &unit.many);
+                return Some(unit.end);
+            }
             return Some(second);
         }
         // 6.02e23
@@ -280,7 +311,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn is_date_word(&self, at: usize) -> bool {
-        matches!(self.word_near(at, 0).to_ascii_lowercase().as_str(), "on" | "by" | "since" | "until" | "till" | "before" | "after" | "dated" | "date" | "due" | "from")
+        matches!(self.word_near(at, 0).to_ascii_lowercase().as_str(), "on" | "since" | "until" | "till" | "dated" | "date" | "due")
     }
 
     /// Versions and addresses: 1.2.3, 192.168.0.1.

@@ -64,7 +64,7 @@ impl Reader<'_> {
                 if !is_feet {
                     return None;
                 }
-                let is_noun = next == Some('-') && self.is_letter(behind + 1);
+                let is_noun = next == Some('-') && self.is_letter(behind + 1) || self.is_adjective(at, behind);
                 add(&mut words, if amount.is_one() || is_noun { "foot" } else { "feet" });
                 self.say(at..behind, &words);
                 Some(behind)
@@ -83,7 +83,8 @@ impl Reader<'_> {
             add(&mut words, "inch");
         } else {
             amount.read(&mut words);
-            let is_noun = self.at(end) == Some('-') && self.is_letter(end + 1);
+            let is_noun =
+                self.at(end) == Some('-') && self.is_letter(end + 1) || self.is_adjective(at, end);
             add(&mut words, if amount.is_one() || is_noun { "inch" } else { "inches" });
         }
         self.say(at..end, &words);
@@ -125,7 +126,7 @@ impl Reader<'_> {
         let first_digits = first.bytes().rev().take_while(u8::is_ascii_digit).count();
         let is_power = self.s[second..].starts_with("10") && matches!(self.at(second + 2), Some('^' | '⁰'..='⁹' | '¹' | '²' | '³' | '⁻'));
         let has_unit = next < self.s.len()
-            && (self.unit_at(next, next == number_end).is_some()
+            && (self.unit_at(next, next == number_end).is_some_and(|unit| is_length(&unit.many))
                 || matches!(self.at(next), Some('×' | '"' | '″' | '′' | '\'' | 'x'))
                 || self.s[next..].starts_with("inch")
                 || self.s[next..].starts_with("feet"));
@@ -139,4 +140,8 @@ impl Reader<'_> {
             "by"
         }
     }
+}
+
+fn is_length(unit: &str) -> bool {
+    ["meter", "inch", "feet", "yard", "pixel", "mile", "degree"].iter().any(|length| unit.contains(length))
 }

@@ -53,7 +53,8 @@ impl Reader<'_> {
             }
         } else {
             amount.read(&mut words);
-            let name = if amount.is_one() || is_hyphened { &unit.one } else { &unit.many };
+            let name =
+                if amount.is_one() || is_hyphened || self.is_adjective(at, symbol_end) { &unit.one } else { &unit.many };
             if from > end && !is_hyphened {
                 self.say(at..end, &words);
                 self.say(from..symbol_end, name);
@@ -82,6 +83,9 @@ impl Reader<'_> {
         }
         let letters = self.unit_letters(at);
         let symbol = &self.s[at..letters];
+        if symbol == "y" && self.s[letters..].starts_with("/o") && !self.is_letter(letters + 2) {
+            return Some(Unit::new(("year old", "years old"), letters + 2, None));
+        }
         let (power, symbol_end) = self.spelled_power(symbol, letters);
         let (symbol, end) = match power {
             Some(_) => {
@@ -114,14 +118,29 @@ impl Reader<'_> {
             "min" | "mins" => Some('m'),
             _ => None,
         };
-        if let Some((per, ended)) = self.divided(end) {
+        let mut is_divided = false;
+        while let Some((per, ended)) = self.divided(end) {
+            if !is_divided && !per.starts_with("per") {
+                many.clone_from(&one);
+            }
             add(&mut one, &per);
             add(&mut many, &per);
-            end = ended;
-        } else if units::has_stop(symbol) {
+            (end, is_divided) = (ended, true);
+        }
+        if !is_divided &&  units::has_stop(symbol) {
             end = self.stop(end);
         }
         Some(Unit { one, many, end, parts })
+    }
+
+    /// True for a measure or a sum between an article and a noun: "a 12 V battery".
+    pub(super) fn is_adjective(&self, at: usize, end: usize) -> bool {
+        let next = self.skip_space(end);
+        if !matches!(self.word_near(at, 0), "a" | "an" | "A" | "An") || next == end {
+            return false;
+        }
+        let noun = &self.s[next..self.letters(next)];
+        !noun.is_empty() && !matches!(noun, "of" | "in" | "to" | "and" | "or" | "on" | "at" | "per" | "for" | "from" | "with" | "more" | "less" | "by")
     }
 
     pub(super) fn unit_letters(&self, at: usize) -> usize {
@@ -144,6 +163,22 @@ impl Reader<'_> {
         let (word, ended) = match self.at(end) {
             Some('²') => ("square", end + '²'.len_utf8()),
             Some('³') => ("cubic", end + '³'.len_utf8()),
+            Some('⁻') if power.is_none() => {
+                let run = self.run(end, |c| super::signs::script_digit(c).is_some());
+                let power = match &self.s[end..run] {
+                    "⁻¹" => "",
+                    "⁻²" => "square",
+                    "⁻³" => "cubic",
+                    _ => return None,
+                };
+                *one = match (symbol, power) {
+                    (_, "") => format!("per {one}"),
+                    ("s", "square") => "per second squared".to_owned(),
+                    _ => format!("per {power} {one}"),
+                };
+                many.clone_from(one);
+                return Some(run);
+            }
             Some('^') if self.s[end..].starts_with("^2") && !self.is_digit(end + 2) => ("square", end + 2),
             Some('^') if self.s[end..].starts_with("^3") && !self.is_digit(end + 2) => ("cubic", end + 2),
             Some('2') if units::is_length(symbol) && !self.is_digit(end + 1) && !self.is_letter(end + 1) => ("square", end + 1),
@@ -168,7 +203,21 @@ impl Reader<'_> {
             let from = at + sign.len_utf8();
             let end = self.unit_letters(from);
             let names = units::unit(&self.s[from..end], true)?;
-            return Some((names.1.to_owned(), end));
+            let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
+            let end = self.raise(&self.s[from..end], end, None, &mut one, &mut many)?;
+            return Some((many, end));
+        }
+        if sign.is_whitespace() {
+            // "m s⁻¹"
+            let from = self.skip_space(at);
+            let end = self.unit_letters(from);
+            if self.at(end) != Some('⁻') {
+                return None;
+            }
+            let names = units::unit(&self.s[from..end], true)?;
+            let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
+            let end = self.raise(&self.s[from..end], end, None, &mut one, &mut many)?;
+            return Some((many, end));
         }
         if sign != '/' {
             return None;
@@ -177,6 +226,9 @@ impl Reader<'_> {
         let mut from = at + 1;
         let digits = self.digits(from);
         if digits > from {
+            if !matches!(&self.s[from..digits], "10" | "100" | "1000" | "1") {
+                return None;
+            }
             numbers::cardinal(&mut words, &self.s[from..digits]);
             from = self.skip_space(digits);
         }

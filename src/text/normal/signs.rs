@@ -44,6 +44,9 @@ impl Reader<'_> {
                     return ended;
                 }
             }
+            '–' | '-' | '—' if is_figure && matches!(&self.s[self.word.clone()], "noon" | "Noon" | "midnight" | "Midnight") && self.word.end == at => {
+                return self.called(at, end, "to");
+            }
             '-' | '−' | '‑' | '–' if is_figure && is_open && (c != '–' || before.is_none_or(|c| c != '-')) => {
                 self.say(at..end, "minus");
                 return end;
@@ -81,7 +84,10 @@ impl Reader<'_> {
                 return self.called(at, end, "times");
             }
             '·' | '⋅' if joins_figures && is_figure => return self.called(at, end, "times"),
-            '/' if is_apart && self.figure_end.saturating_add(1) == at => return self.called(at, end, "divided by"),
+            '/' if is_apart && self.figure_end.saturating_add(1) == at => {
+                let words = if self.is_equation(end) { "divided by" } else { "slash" };
+                return self.called(at, end, words);
+            }
             '≥' | '⩾' => return self.called(at, end, "greater than or equal to"),
             '≤' | '⩽' => return self.called(at, end, "less than or equal to"),
             '≈' | '≅' | '≃' => return self.called(at, end, if before.is_none() || is_open && !is_apart { "about" } else { "approximately" }),
@@ -139,6 +145,7 @@ impl Reader<'_> {
                     return self.called(at, end, words);
                 }
             }
+            '&' if after == Some('&') => return self.called(at, end + 1, "and"),
             '&' if is_apart || is_term => return self.called(at, end, "and"),
             '@' if is_apart || after.is_some_and(char::is_alphanumeric) || is_figure => return self.called(at, end, "at"),
             '#' => {
@@ -186,6 +193,21 @@ impl Reader<'_> {
             '✓' | '✔' | '☑' => return self.called(at, end, "check mark"),
             '✗' | '✘' => return self.called(at, end, "cross mark"),
             '²' | '³' | '¹' | '⁰'..='ⁿ' | '₀'..='₎' => return self.script(at),
+            '/' if is_term => {
+                if &self.s[self.word.clone()] == "and" && self.s[end..].starts_with("or") {
+                    self.out.put(at..end, " ");
+                    return end;
+                }
+                let follows = &self.s[end..self.letters(end)];
+                let is_plural = self.s[..at].ends_with('s') && self.word.end == at;
+                let is_period = matches!(follows, "wk" | "yr" | "mo" | "hr" | "mth")
+                    || is_plural && matches!(follows, "day" | "week" | "month" | "year" | "hour" | "minute" | "second" | "person");
+                if is_period && let Some(period) = super::units::period(follows).or(Some(follows)) {
+                    let words = format!("per {period}");
+                    return self.called(at, end + follows.len(), &words);
+                }
+                return self.called(at, end, "slash");
+            }
             '^' => {
                 if let Some(ended) = self.power(at, end) {
                     return ended;
@@ -205,6 +227,13 @@ impl Reader<'_> {
             }
         }
         end
+    }
+
+    /// True if a figure and an equals sign follow.
+    fn is_equation(&self, at: usize) -> bool {
+        let figure = self.skip_space(at);
+        let end = self.run(figure, |c| c.is_ascii_digit() || matches!(c, '.' | ','));
+        end > figure && self.at(self.skip_space(end)) == Some('=')
     }
 
     fn called(&mut self, at: usize, end: usize, words: &str) -> usize {
@@ -244,7 +273,33 @@ impl Reader<'_> {
             exponent(&mut words, &plain);
         }
         self.say(at..end, &words);
-        end
+        self.unit_behind_power(end)
+    }
+
+    /// Reads the unit behind a power of ten, and returns its end.
+    fn unit_behind_power(&mut self, end: usize) -> usize {
+        let next = self.skip_space(end);
+        if next == end || self.is_word_unit(next) {
+            return end;
+        }
+        match self.unit_at(next, false) {
+            Some(unit) => {
+                self.say(next..unit.end, &unit.many);
+                unit.end
+            }
+            None => end,
+        }
+    }
+
+    /// True for symbols that are words in equations: "x² in", "a² m".
+    fn is_word_unit(&self, at: usize) -> bool {
+        let before = self.s[..at].trim_end();
+        let base = before.trim_end_matches(|c| script_digit(c).is_some());
+        let base = match base.rsplit_once('^') {
+            Some((base, power)) if power.len() <= 4 && base.len() + 6 > before.len() => base,
+            _ => base,
+        };
+        !base.ends_with("10")
     }
 
     /// A caret before an exponent.
@@ -260,7 +315,8 @@ impl Reader<'_> {
         let mut words = String::new();
         exponent(&mut words, &self.s[from..to]);
         let to = to + usize::from(is_braced && matches!(self.at(to), Some('}' | ')')));
-        Some(self.called(at, to, &words))
+        self.say(at..to, &words);
+        Some(self.unit_behind_power(to))
     }
 }
 
@@ -296,6 +352,37 @@ pub(super) fn script_digit(c: char) -> Option<char> {
         '⁻' | '₋' => '-',
         '⁼' | '₌' => '=',
         'ⁿ' => 'n',
+        _ => return None,
+    })
+}
+
+/// The name of a Greek letter.
+pub(super) fn greek(c: char) -> Option<&'static str> {
+    Some(match c {
+        'α' | 'Α' => "alpha",
+        'β' | 'Β' => "beta",
+        'γ' | 'Γ' => "gamma",
+        'δ' | 'Δ' => "delta",
+        'ε' | 'ϵ' | 'Ε' => "epsilon",
+        'ζ' | 'Ζ' => "zeta",
+        'η' | 'Η' => "eta",
+        'θ' | 'ϑ' | 'Θ' => "theta",
+        'ι' | 'Ι' => "iota",
+        'κ' | 'Κ' => "kappa",
+        'λ' | 'Λ' => "lambda",
+        'μ' | 'Μ' | 'µ' => "mu",
+        'ν' | 'Ν' => "nu",
+        'ξ' | 'Ξ' => "xi",
+        'ο' => "omicron",
+        'π' | 'Π' => "pi",
+        'ρ' | 'Ρ' => "rho",
+        'σ' | 'ς' | 'Σ' => "sigma",
+        'τ' | 'Τ' => "tau",
+        'υ' => "upsilon",
+        'φ' | 'ϕ' | 'Φ' => "phi",
+        'χ' | 'Χ' => "kai",
+        'ψ' | 'Ψ' => "psi",
+        'ω' | 'Ω' => "omega",
         _ => return None,
     })
 }

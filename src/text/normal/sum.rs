@@ -60,7 +60,7 @@ impl Reader<'_> {
         if let Some((word, range)) = magnitude {
             self.say(at..end, &amount.words());
             words.push_str(word);
-            add(&mut words, currency.many);
+            add(&mut words, name(self.is_adjective(at, range.end)));
             end = self.magnitude_stop(range.end);
             self.say(range.start..end, &words);
         } else {
@@ -88,7 +88,7 @@ impl Reader<'_> {
                 None => {
                     amount.read(&mut words);
                     // "a 5-dollar bill"
-                    let is_noun = self.at(end) == Some('-') && self.is_letter(end + 1);
+                    let is_noun = self.at(end) == Some('-') && self.is_letter(end + 1) || self.is_adjective(at, end);
                     add(&mut words, name(amount.is_one() || is_noun));
                 }
             }
@@ -132,7 +132,8 @@ impl Reader<'_> {
         let attached = self.letters(end);
         if attached > end && !self.is_digit(attached) {
             let symbol = &self.s[end..attached];
-            if let Some(word) = money::count(symbol) {
+            let is_name = symbol == "B" && self.at(self.skip_space(attached)).is_some_and(char::is_uppercase);
+            if let Some(word) = money::count(symbol).filter(|_| !is_name) {
                 let mut words = amount.words();
                 add(&mut words, word);
                 // "5M€", "3bn EUR"
@@ -142,6 +143,12 @@ impl Reader<'_> {
                     self.say(attached..sign_end, currency.many);
                     return Some(sign_end);
                 }
+                self.say(at..attached, &words);
+                return Some(attached);
+            }
+            if symbol == "c" && amount.is_plain() && amount.value().is_some_and(|value| value < 100) {
+                let mut words = amount.words();
+                add(&mut words, if amount.is_one() { "cent" } else { "cents" });
                 self.say(at..attached, &words);
                 return Some(attached);
             }

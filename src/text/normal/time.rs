@@ -220,7 +220,8 @@ impl Reader<'_> {
             return None;
         }
         let mut words = String::new();
-        if !matches!(self.word_near(at, 0), "the" | "The") {
+        let is_second = self.s[..at].ends_with(['–', '-', '—']);
+        if !is_second && !matches!(self.word_near(at, 0), "the" | "The") {
             words.push_str("the ");
         }
         let mut ordinal = String::new();
@@ -288,6 +289,12 @@ impl Reader<'_> {
         }
         self.say(next..end, "to");
         end
+    }
+
+    /// True if the name of a month follows a figure.
+    pub(super) fn is_month_behind(&self, end: usize) -> bool {
+        let next = self.skip_space(end);
+        next > end && month(&self.s[next..self.letters(next)]).is_some()
     }
 
     fn is_behind_day_dash(&self, at: usize) -> bool {

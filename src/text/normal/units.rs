@@ -44,7 +44,7 @@ pub(super) fn unit(symbol: &str, is_attached: bool) -> Option<Names> {
             ("tablespoon", "tablespoons")
         }
         "floz" => ("fluid ounce", "fluid ounces"),
-        "pt" | "pts" if !is_attached => ("pint", "pints"),
+        "pt" if !is_attached => ("pint", "pints"),
         "pt" => ("point", "points"),
         "pts" => ("point", "points"),
         "qt" | "qts" => ("quart", "quarts"),

@@ -159,6 +159,12 @@ fn abbreviation(word: &str) -> Option<(&'static str, Place)> {
     })
 }
 
+/// True for abbreviations that a sentence may end with.
+fn is_ending(word: &str) -> bool {
+    matches!(word, "Inc" | "Ltd" | "Corp" | "Bros" | "Ave" | "Blvd" | "Rd" | "Hwy" | "Pkwy" | "Jr" | "jr" | "Sr" | "Esq" | "etc" | "Etc" | "oz" | "lbs" | "mins" | "yrs" | "govt"
+        | "dept" | "Dept" | "tsp" | "tbsp" | "resp" | "Bldg" | "bldg" | "mph")
+}
+
 /// Abbreviations with several full stops.
 fn dotted(run: &str) -> Option<&'static str> {
     Some(match run {
@@ -224,7 +230,20 @@ impl Reader<'_> {
                 }
             }
             Some('/') if matches!(word, "w" | "W" | "b" | "n" | "N") => return self.slashed(at, end),
+            Some('/') if word.len() > 1 || word == "m" => {
+                if self.is_digit(end + 1) {
+                    return None;
+                }
+                if let Some(unit) = self.unit_at(at, false).filter(|unit| unit.many.contains(" per ")) {
+                    self.say(at..unit.end, &unit.many);
+                    return Some(unit.end);
+                }
+            }
             _ => {}
+        }
+        if let Some(words) = self.spelled(at, end) {
+            self.say(at..end, &words);
+            return Some(end);
         }
         if matches!(word, "St" | "Dr" | "ST" | "DR" | "st" | "dr") {
             return self.saint(at, end);
@@ -241,11 +260,43 @@ impl Reader<'_> {
                 return self.sum(at, figure, currency);
             }
         }
-        if word == "x" && next.is_some_and(char::is_whitespace) && self.figure_end.saturating_add(1) == at && self.begins_figure(end + 1) {
-            self.say(at..end, "by");
-            return Some(end);
-        }
+
         self.abbreviated(at, end)
+    }
+
+    /// Letters that a voice would read as a word, one by one.
+    fn spelled(&self, at: usize, end: usize) -> Option<String> {
+        let word = &self.s[at..end];
+        let (stem, plural) = match word.strip_suffix('s') {
+            Some(stem) if stem.len() > 1 => (stem, "s"),
+            _ => (word, ""),
+        };
+        let is_caps = stem.bytes().all(|b| b.is_ascii_uppercase());
+        let is_pair = word.len() <= 3 && (self.at(end) == Some('&') || self.before(at) == Some('&'));
+        let is_known = is_pair || plural.is_empty() && stem == "US" && !self.is_shouted(at, end)
+            || matches!(stem, "AI" | "CEO" | "CFO" | "CTO" | "COO" | "CIA" | "URL" | "API" | "EU" | "UN" | "UK" | "UAE" | "USA" | "EST" | "EDT" | "DIY" | "VIP" | "IQ"
+                | "SUV" | "UI" | "UX" | "IO" | "ETA" | "ICU" | "EV" | "UV" | "IP" | "ID" | "ER" | "AC" | "OS" | "IOU" | "UFO" | "EKG" | "MIA" | "AKA" | "OT" | "IUD" | "RAF" | "UPS" | "CAD" | "EPA" | "ESP" | "IRA" | "LA");
+        if !is_caps || !is_known || self.is_digit(end) || stem.len() < 2 {
+            return None;
+        }
+        let mut words = String::new();
+        for letter in stem.chars() {
+            add(&mut words, letter.encode_utf8(&mut [0; 4]));
+        }
+        if !plural.is_empty() {
+            words.push_str("'s");
+        }
+        Some(words)
+    }
+
+    /// True if the words around are in capitals too.
+    fn is_shouted(&self, at: usize, end: usize) -> bool {
+        let next = self.skip_space(end);
+        let follows = &self.s[next..self.letters(next)];
+        let is_upper = |word: &str| word.len() > 1 && word.bytes().all(|b| b.is_ascii_uppercase());
+        is_upper(self.word_near(at, 0)) && is_upper(follows)
+            || is_upper(self.word_near(at, 0)) && !matches!(self.word_near(at, 0).len(), 2 | 3)
+            || is_upper(follows) && follows.len() > 4
     }
 
     fn abbreviated(&mut self, at: usize, end: usize) -> Option<usize> {
@@ -281,7 +332,8 @@ impl Reader<'_> {
         let end = match (has_stop, place) {
             (false, _) => end,
             (true, Place::Ending) if after.is_some_and(char::is_uppercase) => end,
-            (true, _) => self.stop(end),
+            (true, Place::Any | Place::Ending) if is_ending(word) => self.stop(end),
+            (true, _) => self.leading_stop(end),
         };
         self.say(at..end, words);
         Some(end)
@@ -393,8 +445,23 @@ impl Reader<'_> {
     pub(super) fn formula(&mut self, at: usize, end: usize) -> Option<usize> {
         let next = self.at(end)?;
         let word = &self.s[at..end];
+        if word == "x" && self.figure_end != usize::MAX && self.figure_end + 1 >= at && self.begins_figure(self.skip_space(end)) {
+            self.say(at..end, "by");
+            return Some(end);
+        }
         if matches!(next, '₀'..='₉') {
             return self.chemical(at);
+        }
+        if super::signs::script_digit(next).is_some() {
+            let run = self.run(end, |c| super::signs::script_digit(c).is_some());
+            if matches!(self.before(run), Some('⁺' | '⁻')) && word.len() <= 5 && word.starts_with(char::is_uppercase) {
+                return self.chemical(at);
+            }
+            if next == '⁻' && let Some(unit) = self.unit_at(at, false) {
+                self.say(at..unit.end, &unit.one);
+                return Some(unit.end);
+            }
+            return None;
         }
         if !next.is_ascii_digit() {
             return None;
@@ -417,7 +484,7 @@ impl Reader<'_> {
 
     /// Reads each element and each count of a formula.
     fn chemical(&mut self, at: usize) -> Option<usize> {
-        let end = self.run(at, |c| c.is_ascii_alphanumeric() || matches!(c, '₀'..='₎' | '⁺' | '⁻'));
+        let end = self.run(at, |c| c.is_ascii_alphanumeric() || super::signs::script_digit(c).is_some());
         if end - at > 40 {
             return None;
         }

@@ -3,7 +3,7 @@ use crate::audio::level::Trim;
 use crate::gauge::Gauge;
 use crate::tts::testing::{all, idle, pieces as all_pieces, soon};
 use crate::tts::{Cancelled, Piece, SynthesisErrorKind, Word};
-use flite_rs::{Flow, pipeline, voice};
+use flite_rs::{Flow, pipeline, text, voice};
 use hyper::body::Bytes;
 use std::f64::consts::TAU;
 use std::sync::LazyLock;
@@ -44,7 +44,7 @@ fn decibels(amplitude: f64) -> f64 {
 pub(super) fn cut(text: &str) -> Vec<Vec<String>> {
     let names = |piece: Vec<pieces::Placed>| piece.into_iter().map(|placed| placed.token.name).collect();
     let mut read = 0;
-    let cut = text::sentences(text).flat_map(|sentence| pieces(placed(sentence, &mut read)));
+    let cut = sentences(text).into_iter().flat_map(|sentence| pieces(placed(sentence, &mut read)));
     cut.map(names).collect()
 }
 
