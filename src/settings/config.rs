@@ -98,11 +98,12 @@ settings! {
         /// `None` is on for the engine inside, and off for programs and services.
         normalize: Option<bool> = None => {
             short: "True if figures, signs, units and abbreviations become words before they are spoken.",
-            long: "Programs and services often do so themselves. A client chooses with `start_session.normalize`.",
+            long: "The default is on for the engine inside, and off for programs and services, which often do so \
+                   themselves. A client chooses with `normalize` in `start_session`.",
             option: Setting {
                 short: "Change figures, signs, units and abbreviations into words before they are spoken.",
                 ..choice("normalize", "WHEN", SWITCH, Group::Speech, &[SERVE, SAY])
-                    .defaulting_to("on for the engine inside")
+                    .defaulting_to("the engine's own")
             },
         }
         paced: bool = false => {

@@ -141,7 +141,10 @@ impl Second {
         }
         let message =
             format!("The speech engine {} is failing: {} speaks instead.", self.first, self.engine.name());
-        Speech::relayed(Warned { warning: Some(Warning { code: "fallback_engine", message, text_ranges: Vec::new() }), speech })
+        Speech::relayed(Warned {
+            warning: Some(Warning { code: "fallback_engine", message, text_ranges: Vec::new() }),
+            speech,
+        })
     }
 
     fn failed(&self, attempt: u64, error: &SynthesisError, text: &str) {

@@ -8,10 +8,11 @@ const MOST: usize = 120;
 
 /// Last parts of the names of hosts and files.
 const ENDINGS: &[&str] = &[
-    "com", "org", "net", "io", "dev", "ai", "co", "uk", "de", "fr", "eu", "gov", "edu", "app", "info", "me", "tv", "us", "ca",
-    "au", "es", "it", "nl", "ch", "at", "jp", "cn", "in", "br", "xyz", "biz", "txt", "pdf", "rs", "py", "js", "ts", "json", "html",
-    "css", "md", "toml", "yaml", "yml", "csv", "exe", "zip", "png", "jpg", "jpeg", "gif", "mp3", "mp4", "wav", "doc", "docx", "xls",
-    "xlsx", "sh", "cpp", "java", "xml", "svg", "gz", "tar", "dll", "ini", "cfg", "conf", "log", "sql", "go", "rb", "php",
+    "com", "org", "net", "io", "dev", "ai", "co", "uk", "de", "fr", "eu", "gov", "edu", "app", "info", "me",
+    "tv", "us", "ca", "au", "es", "it", "nl", "ch", "at", "jp", "cn", "in", "br", "xyz", "biz", "txt", "pdf",
+    "rs", "py", "js", "ts", "json", "html", "css", "md", "toml", "yaml", "yml", "csv", "exe", "zip", "png",
+    "jpg", "jpeg", "gif", "mp3", "mp4", "wav", "doc", "docx", "xls", "xlsx", "sh", "cpp", "java", "xml",
+    "svg", "gz", "tar", "dll", "ini", "cfg", "conf", "log", "sql", "go", "rb", "php",
 ];
 
 impl Reader<'_> {
@@ -22,8 +23,10 @@ impl Reader<'_> {
         if !written.bytes().any(|b| matches!(b, b'@' | b'.' | b'/')) {
             return None;
         }
-        let open = written.len() - written.trim_start_matches(['(', '<', '[', '{', '"', '\'', '“', '‘']).len();
-        let inner = written[open..].trim_end_matches(['.', ',', ';', ':', '!', '?', ')', '>', ']', '}', '"', '\'', '”', '’']);
+        let open =
+            written.len() - written.trim_start_matches(['(', '<', '[', '{', '"', '\'', '“', '‘']).len();
+        let inner = written[open..]
+            .trim_end_matches(['.', ',', ';', ':', '!', '?', ')', '>', ']', '}', '"', '\'', '”', '’']);
         let at = token + open;
         let end = at + inner.len();
         if let Some((scheme, rest)) = inner.split_once("://") {
@@ -39,7 +42,12 @@ impl Reader<'_> {
             return mail.contains('@').then(|| self.spell(at, "mailto:".len() + at, end));
         }
         if let Some((user, host)) = inner.split_once('@') {
-            let is_name = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+'));
+            let is_name = |text: &str| {
+                !text.is_empty()
+                    && text
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+'))
+            };
             return (is_name(user) && is_name(host) && host.contains('.')).then(|| self.spell(at, at, end));
         }
         let (host, path) = inner.split_once('/').unwrap_or((inner, ""));
@@ -122,7 +130,9 @@ impl Reader<'_> {
                 seps.push(')');
             }
             match self.at(end) {
-                Some(c @ ('-' | '.' | ' ' | '\u{a0}' | '‑' | '–' | '/')) if !(c == '/' && groups.len() > 1) => {
+                Some(c @ ('-' | '.' | ' ' | '\u{a0}' | '‑' | '–' | '/'))
+                    if !(c == '/' && groups.len() > 1) =>
+                {
                     end += c.len_utf8();
                     seps.push(c);
                     if c == '-' && self.at(end) == Some(' ') || c == ' ' && self.at(end) == Some('-') {
@@ -141,7 +151,9 @@ impl Reader<'_> {
             return None;
         }
         // A decimal point or a colon shows that the last group is no group.
-        if matches!(self.at(last), Some('.' | ':' | ',' | '/' | '-')) && self.is_digit(last + 1) || matches!(self.at(last), Some('%' | '°')) {
+        if matches!(self.at(last), Some('.' | ':' | ',' | '/' | '-')) && self.is_digit(last + 1)
+            || matches!(self.at(last), Some('%' | '°'))
+        {
             return None;
         }
         let mut words = String::new();
@@ -162,7 +174,9 @@ impl Reader<'_> {
         let lengths: Vec<usize> = groups.iter().map(|(from, to)| to - from).collect();
         let total: usize = lengths.iter().sum();
         if is_international {
-            return (8..=15).contains(&total) && (lengths.len() > 1 || total >= 10) && lengths.first() <= Some(&3);
+            return (8..=15).contains(&total)
+                && (lengths.len() > 1 || total >= 10)
+                && lengths.first() <= Some(&3);
         }
         match lengths.as_slice() {
             [3, 4] => seps.starts_with(['-', '‑', '.']) && !seps.starts_with('.') || seps.starts_with('('),
@@ -171,7 +185,11 @@ impl Reader<'_> {
             // Numbers of an area begin with a zero.
             _ => {
                 let first = groups.first().map_or("", |(from, to)| &self.s[*from..*to]);
-                first.starts_with('0') && lengths.len() > 1 && (3..=6).contains(&lengths[0]) && (8..=12).contains(&total) && !seps.contains('.')
+                first.starts_with('0')
+                    && lengths.len() > 1
+                    && (3..=6).contains(&lengths[0])
+                    && (8..=12).contains(&total)
+                    && !seps.contains('.')
             }
         }
     }

@@ -120,6 +120,17 @@ pub(super) fn article_of(noun: &str) -> &'static str {
 }
 
 impl<'a> Reader<'a> {
+    /// Reads a fraction up to the name of the thing: "three quarters of a", or "quarter" behind an article.
+    pub(super) fn part_words(&self, at: usize, (n, of): (u64, u64), article: &str) -> String {
+        let mut words = String::new();
+        if matches!(self.word_near(at, 0), "a" | "an" | "A" | "An" | "the" | "The") {
+            numbers::fraction(&mut words, n, of);
+            return words.strip_prefix("one ").unwrap_or(&words).to_owned();
+        }
+        part_of(&mut words, n, of, article);
+        words
+    }
+
     /// The fraction at a position, and its end.
     pub(super) fn fraction_at(&self, at: usize) -> Option<((u64, u64), usize)> {
         let c = self.at(at)?;
@@ -169,7 +180,7 @@ impl<'a> Reader<'a> {
         let mut end = self.digits(at);
         if end - at <= 3 && end > at {
             // Groups of three digits behind commas, or behind spaces that do not break.
-            while let Some(mark @ (',' | '\u{a0}' | '\u{202f}' | '\u{2009}')) = self.at(end) {
+            while let Some(mark @ (',' | '\'' | '’' | '\u{a0}' | '\u{202f}' | '\u{2009}')) = self.at(end) {
                 let group = end + mark.len_utf8();
                 if self.digits(group) != group + 3 {
                     break;

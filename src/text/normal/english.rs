@@ -14,6 +14,8 @@ pub(super) struct Reader<'a> {
     pub(super) word_before: Range<usize>,
     /// End of the last figure, with its unit.
     pub(super) figure_end: usize,
+    /// Position directly behind a letter at which a figure begins.
+    pub(super) figure_start: usize,
     /// Currency of the figure that follows, from the first sum of a range.
     pub(super) currency: Option<&'static super::money::Currency>,
     /// End of the last figure with a unit that is divided into smaller ones: feet, hours.
@@ -33,6 +35,7 @@ pub(super) fn read(text: &str) -> Option<Changed> {
         word: 0..0,
         word_before: 0..0,
         figure_end: usize::MAX,
+        figure_start: usize::MAX,
         currency: None,
         parted: None,
         is_quoted: false,
@@ -110,13 +113,20 @@ impl<'a> Reader<'a> {
     /// True if only closing marks follow a position up to the end of the text.
     pub(super) fn is_last(&self, at: usize) -> bool {
         let rest = self.s.get(at..).unwrap_or_default();
-        rest.len() <= 24 && rest.chars().all(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '”' | '’' | ')' | ']' | '»'))
+        rest.len() <= 24
+            && rest
+                .chars()
+                .all(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '”' | '’' | ')' | ']' | '»'))
     }
 
     /// End of the full stop of an abbreviation at a position: it is no end of a sentence there. The same
     /// position if there is none, or if it ends the text.
     pub(super) fn stop(&self, at: usize) -> usize {
-        if self.at(at) == Some('.') && !self.is_last(at + 1) && self.at(at + 1) != Some('.') && !self.starts_sentence(at + 1) {
+        if self.at(at) == Some('.')
+            && !self.is_last(at + 1)
+            && self.at(at + 1) != Some('.')
+            && !self.starts_sentence(at + 1)
+        {
             at + 1
         } else {
             at
@@ -125,15 +135,58 @@ impl<'a> Reader<'a> {
 
     /// As [`stop`](Self::stop), for an abbreviation that never ends a sentence.
     pub(super) fn leading_stop(&self, at: usize) -> usize {
-        if self.at(at) == Some('.') && !self.is_last(at + 1) && self.at(at + 1) != Some('.') { at + 1 } else { at }
+        if self.at(at) == Some('.') && !self.is_last(at + 1) && self.at(at + 1) != Some('.') {
+            at + 1
+        } else {
+            at
+        }
     }
 
     /// True if a word follows that is no name and has a capital only at the start of a sentence.
     fn starts_sentence(&self, at: usize) -> bool {
         let next = self.skip_space(at);
         let word = &self.s[next..self.letters(next)];
-        next > at && matches!(word, "The" | "They" | "He" | "She" | "It" | "We" | "You" | "But" | "And" | "Then" | "This" | "That" | "There" | "These" | "Those" | "When" | "If" | "So"
-            | "In" | "On" | "At" | "My" | "His" | "Her" | "Our" | "Their" | "Its" | "However" | "Also" | "What" | "Why" | "How" | "Where" | "Who" | "For" | "Now" | "Please")
+        next > at
+            && matches!(
+                word,
+                "The"
+                    | "They"
+                    | "He"
+                    | "She"
+                    | "It"
+                    | "We"
+                    | "You"
+                    | "But"
+                    | "And"
+                    | "Then"
+                    | "This"
+                    | "That"
+                    | "There"
+                    | "These"
+                    | "Those"
+                    | "When"
+                    | "If"
+                    | "So"
+                    | "In"
+                    | "On"
+                    | "At"
+                    | "My"
+                    | "His"
+                    | "Her"
+                    | "Our"
+                    | "Their"
+                    | "Its"
+                    | "However"
+                    | "Also"
+                    | "What"
+                    | "Why"
+                    | "How"
+                    | "Where"
+                    | "Who"
+                    | "For"
+                    | "Now"
+                    | "Please"
+            )
     }
 
     /// Replaces a range by words.
@@ -154,11 +207,14 @@ impl<'a> Reader<'a> {
         let before = self.before(at);
         let is_start = !before.is_some_and(|c| c.is_alphanumeric() || c == '_');
         if is_letter(c) {
-            let is_start = is_start && !(matches!(before, Some('\'' | '’')) && self.word.end + before.map_or(0, char::len_utf8) == at && at > 1);
+            let is_start = is_start
+                && !(matches!(before, Some('\'' | '’'))
+                    && self.word.end + before.map_or(0, char::len_utf8) == at
+                    && at > 1);
             return self.word(at, is_start);
         }
         if c.is_ascii_digit() || super::letters::is_fraction(c) {
-            let is_part = before.is_some_and(|c| c.is_alphabetic() || c == '_');
+            let is_part = before.is_some_and(|c| c.is_alphabetic() || c == '_') && self.figure_start != at;
             if is_part && c.is_ascii_digit() {
                 return self.digits(at);
             }
@@ -171,7 +227,8 @@ impl<'a> Reader<'a> {
     fn greek(&mut self, at: usize) -> Option<usize> {
         let name = super::signs::greek(self.at(at)?)?;
         let end = at + 'α'.len_utf8();
-        let is_greek = |c: Option<char>| c.is_some_and(|c| matches!(c, '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}'));
+        let is_greek =
+            |c: Option<char>| c.is_some_and(|c| matches!(c, '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}'));
         if is_greek(self.at(end)) || is_greek(self.before(at)) {
             return None;
         }

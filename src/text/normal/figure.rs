@@ -1,6 +1,6 @@
 //! Figures: the order of the patterns, and figures without a unit: ordinals, decades, ranges, ratios.
 
-use super::amount::{Amount, article_of, part_of};
+use super::amount::{Amount, article_of};
 use super::english::Reader;
 use super::money::Currency;
 use super::numbers::{self, add};
@@ -65,10 +65,31 @@ impl<'a> Reader<'a> {
         if amount.is_part() {
             let rest = self.s[end..].trim_start();
             let (mut words, (n, of)) = (String::new(), amount.fraction.unwrap_or_default());
-            if n == 1 && of == 2 && rest.starts_with("of ") {
+            let word = rest.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+            if n == 1
+                && of == 2
+                && matches!(
+                    word,
+                    "of" | "an"
+                        | "a"
+                        | "the"
+                        | "price"
+                        | "off"
+                        | "way"
+                        | "time"
+                        | "full"
+                        | "my"
+                        | "his"
+                        | "her"
+                        | "your"
+                        | "our"
+                        | "their"
+                        | "past"
+                )
+            {
                 words.push_str("half");
             } else if let Some(article) = self.noun_behind(end) {
-                part_of(&mut words, n, of, article);
+                words = self.part_words(at, (n, of), article);
             } else {
                 numbers::fraction(&mut words, n, of);
             }
@@ -102,7 +123,10 @@ impl<'a> Reader<'a> {
             return self.run(end, char::is_alphanumeric);
         }
         let is_joined = matches!(self.at(end), Some('-' | '_' | '/' | ':')) && self.is_digit(end + 1)
-            || self.before(at).is_some_and(|c| matches!(c, '-' | '_' | '/' | ':' | '.') && self.before(at - 1).is_some_and(|c| c.is_ascii_digit()));
+            || self.before(at).is_some_and(|c| {
+                matches!(c, '-' | '_' | '/' | ':' | '.')
+                    && self.before(at - 1).is_some_and(|c| c.is_ascii_digit())
+            });
         if is_joined {
             return end;
         }
@@ -125,7 +149,10 @@ impl<'a> Reader<'a> {
         self.figure_end != usize::MAX
             && self.figure_end < at
             && at - self.figure_end <= 5
-            && self.s.get(self.figure_end..at).is_some_and(|between| between.contains(['-', '–', '−', '—', '‑']))
+            && self
+                .s
+                .get(self.figure_end..at)
+                .is_some_and(|between| between.contains(['-', '–', '−', '—', '‑']))
     }
 
     pub(super) fn number_in_range(&self, amount: Amount<'_>) -> String {
@@ -144,14 +171,37 @@ impl<'a> Reader<'a> {
         let is_apart = !self.is_digit(letters_end);
         let mut words = String::new();
         match suffix {
-            "st" | "nd" | "rd" | "th" | "ST" | "ND" | "RD" | "TH" if is_apart && amount.decimals.is_empty() => {
+            "st" | "nd" | "rd" | "th" | "ST" | "ND" | "RD" | "TH"
+                if is_apart && amount.decimals.is_empty() =>
+            {
                 numbers::ordinal(&mut words, numbers::value(amount.whole)?);
             }
             "s" if is_apart && amount.is_plain() => {
                 let value = amount.value()?;
                 let before = self.word_near(at, 1).to_ascii_lowercase();
-                let is_decade = matches!(before.as_str(), "the" | "early" | "late" | "mid" | "his" | "her" | "their" | "my" | "our" | "your" | "in" | "low" | "high" | "upper" | "lower" | "and");
-                if value % 10 != 0 || !((100..3000).contains(&value) && amount.whole.len() == 4 || (20..100).contains(&value) && is_decade) {
+                let is_decade = matches!(
+                    before.as_str(),
+                    "the"
+                        | "early"
+                        | "late"
+                        | "mid"
+                        | "his"
+                        | "her"
+                        | "their"
+                        | "my"
+                        | "our"
+                        | "your"
+                        | "in"
+                        | "low"
+                        | "high"
+                        | "upper"
+                        | "lower"
+                        | "and"
+                );
+                if value % 10 != 0
+                    || !((100..3000).contains(&value) && amount.whole.len() == 4
+                        || (20..100).contains(&value) && is_decade)
+                {
                     return None;
                 }
                 numbers::decade(&mut words, value);
@@ -168,7 +218,11 @@ impl<'a> Reader<'a> {
                 amount.read(&mut words);
                 add(&mut words, "D");
             }
-            _ if suffix.is_empty() && matches!(self.at(end), Some('×')) && !self.is_digit(self.skip_space(end + 2)) && !self.begins_figure(end + 2) => {
+            _ if suffix.is_empty()
+                && matches!(self.at(end), Some('×'))
+                && !self.is_digit(self.skip_space(end + 2))
+                && !self.begins_figure(end + 2) =>
+            {
                 amount.read(&mut words);
                 add(&mut words, if amount.is_one() { "time" } else { "times" });
                 self.say(at..end + 2, &words);
@@ -182,16 +236,21 @@ impl<'a> Reader<'a> {
 
     /// True for the "2x" of an equation.
     fn is_algebra(&self, at: usize, end: usize) -> bool {
-        let is_operator = |c: Option<char>| matches!(c, Some('+' | '−' | '=' | '*' | '^' | '²' | '³' | '⁴' | '<' | '≤' | '≥'));
+        let is_operator = |c: Option<char>| {
+            matches!(c, Some('+' | '−' | '=' | '*' | '^' | '²' | '³' | '⁴' | '<' | '≤' | '≥'))
+        };
         let before = self.s[..at].trim_end().chars().next_back();
-        is_operator(self.at(self.skip_space(end))) || is_operator(before) || before == Some('(')
+        is_operator(self.at(self.skip_space(end)))
+            || is_operator(before)
+            || before == Some('(')
             || self.s[self.skip_space(end)..].starts_with("- ")
     }
 
     /// A decade or a year without its century: "'90s", "’68".
     pub(super) fn short_decade(&mut self, at: usize, from: usize) -> Option<usize> {
         let end = self.digits(from);
-        if end != from + 2 || self.before(at).is_some_and(|c| c.is_alphanumeric() || matches!(c, '\'' | '′')) {
+        if end != from + 2 || self.before(at).is_some_and(|c| c.is_alphanumeric() || matches!(c, '\'' | '′'))
+        {
             return None;
         }
         let value = numbers::value(&self.s[from..end])?;
@@ -213,9 +272,57 @@ impl<'a> Reader<'a> {
     pub(super) fn noun_behind(&self, end: usize) -> Option<&'static str> {
         let next = self.skip_space(end);
         let word = self.s[next..self.letters(next)].to_ascii_lowercase();
-        let is_noun = matches!(word.as_str(), "cup" | "teaspoon" | "tablespoon" | "pound" | "ounce" | "inch" | "mile" | "hour" | "pint" | "quart" | "gallon"
-            | "stick" | "can" | "day" | "year" | "minute" | "second" | "page" | "onion" | "lemon" | "pack" | "packet" | "jar" | "bottle" | "slice" | "liter"
-            | "litre" | "kilogram" | "kilo" | "gram" | "dozen" | "bag" | "apple" | "avocado" | "acre" | "point" | "turn" | "tank" | "foot" | "yard" | "pinch" | "head" | "bunch" | "clove" | "loaf" | "glass" | "lime" | "orange");
+        let is_noun = matches!(
+            word.as_str(),
+            "cup"
+                | "teaspoon"
+                | "tablespoon"
+                | "pound"
+                | "ounce"
+                | "inch"
+                | "mile"
+                | "hour"
+                | "pint"
+                | "quart"
+                | "gallon"
+                | "stick"
+                | "can"
+                | "day"
+                | "year"
+                | "minute"
+                | "second"
+                | "page"
+                | "onion"
+                | "lemon"
+                | "pack"
+                | "packet"
+                | "jar"
+                | "bottle"
+                | "slice"
+                | "liter"
+                | "litre"
+                | "kilogram"
+                | "kilo"
+                | "gram"
+                | "dozen"
+                | "bag"
+                | "apple"
+                | "avocado"
+                | "acre"
+                | "point"
+                | "turn"
+                | "tank"
+                | "foot"
+                | "yard"
+                | "pinch"
+                | "head"
+                | "bunch"
+                | "clove"
+                | "loaf"
+                | "glass"
+                | "lime"
+                | "orange"
+        );
         if !is_noun {
             return None;
         }
@@ -233,7 +340,12 @@ impl<'a> Reader<'a> {
             return None;
         }
         let word = &self.s[second..self.letters(second)];
-        let is_figure = matches!(word, "present" | "Present" | "now" | "today" | "noon" | "midnight" | "date") || self.begins_figure(second) || (dash != '-' || is_spaced) && matches!(self.at(second), Some('-' | '−')) && self.is_digit(second + self.at(second).map_or(0, char::len_utf8));
+        let is_figure =
+            matches!(word, "present" | "Present" | "now" | "today" | "noon" | "midnight" | "date")
+                || self.begins_figure(second)
+                || (dash != '-' || is_spaced)
+                    && matches!(self.at(second), Some('-' | '−'))
+                    && self.is_digit(second + self.at(second).map_or(0, char::len_utf8));
         is_figure.then_some((end, second))
     }
 
@@ -241,7 +353,8 @@ impl<'a> Reader<'a> {
     pub(super) fn range(&mut self, at: usize) -> Option<usize> {
         let (end, second) = self.dash(at)?;
         let from = self.skip_space(at);
-        let words = if self.is_subtraction(at, second) { "minus" } else { "to" };
+        let is_minus = self.at(from) == Some('−') || self.is_subtraction(at, second);
+        let words = if is_minus { "minus" } else { "to" };
         self.say(from..end, words);
         Some(end)
     }
@@ -274,8 +387,18 @@ impl<'a> Reader<'a> {
                 _ if a > b && b > 0 && self.before(at) != Some('/') => "over",
                 _ => "slash",
             };
-            let has_unit = self.skip_space(second) > second && self.unit_at(self.skip_space(second), false).is_some();
-            if joint == "slash" && !self.is_date_word(at) && self.before(at) != Some('/') && !has_unit && a < 20 && a < b && b < 1000 && a > 0 && !matches!(b, 11 | 13..=31) {
+            let has_unit =
+                self.skip_space(second) > second && self.unit_at(self.skip_space(second), false).is_some();
+            if joint == "slash"
+                && !self.is_date_word(at)
+                && self.before(at) != Some('/')
+                && !has_unit
+                && a < 20
+                && a < b
+                && b < 1000
+                && a > 0
+                && !matches!(b, 11 | 13..=31)
+            {
                 let mut words = String::new();
                 numbers::fraction(&mut words, a, b);
                 self.say(at..second, &words);
@@ -311,7 +434,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn is_date_word(&self, at: usize) -> bool {
-        matches!(self.word_near(at, 0).to_ascii_lowercase().as_str(), "on" | "since" | "until" | "till" | "dated" | "date" | "due")
+        matches!(
+            self.word_near(at, 0).to_ascii_lowercase().as_str(),
+            "on" | "since" | "until" | "till" | "dated" | "date" | "due"
+        )
     }
 
     /// Versions and addresses: 1.2.3, 192.168.0.1.

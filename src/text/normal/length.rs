@@ -1,6 +1,6 @@
 //! Feet and inches, marks of arc, and products of figures: 5'10", 10 x 15 cm.
 
-use super::amount::{Amount, part_of};
+use super::amount::Amount;
 use super::english::Reader;
 use super::numbers::add;
 
@@ -14,12 +14,15 @@ impl Reader<'_> {
             let is_minute = matches!(mark, '\'' | '′' | '’');
             let mut words = amount.words();
             let one = amount.is_one();
-            add(&mut words, match (is_minute, one) {
-                (true, true) => "minute",
-                (true, false) => "minutes",
-                (false, true) => "second",
-                (false, false) => "seconds",
-            });
+            add(
+                &mut words,
+                match (is_minute, one) {
+                    (true, true) => "minute",
+                    (true, false) => "minutes",
+                    (false, true) => "second",
+                    (false, false) => "seconds",
+                },
+            );
             self.say(at..behind, &words);
             self.parted = is_minute.then_some((behind, '°'));
             return Some(behind);
@@ -53,18 +56,25 @@ impl Reader<'_> {
                     }
                     return Some(end);
                 }
-                if let Some(inches) = inches.filter(|inches| gap == behind && inches.value().is_some_and(|n| n < 12) && !self.is_letter(inches.end)) {
+                if let Some(inches) = inches.filter(|inches| {
+                    gap == behind && inches.value().is_some_and(|n| n < 12) && !self.is_letter(inches.end)
+                }) {
                     add(&mut words, "foot");
                     inches.read(&mut words);
                     self.say(at..inches.end, &words);
                     return Some(inches.end);
                 }
                 let next = self.at(behind);
-                let is_feet = mark == '′' || !self.is_in_single && (next.is_none_or(|c| c.is_whitespace() || matches!(c, ',' | '.' | ')' | ';' | 'x' | '×' | '-' | '–')));
+                let is_feet = mark == '′'
+                    || !self.is_in_single
+                        && (next.is_none_or(|c| {
+                            c.is_whitespace() || matches!(c, ',' | '.' | ')' | ';' | 'x' | '×' | '-' | '–')
+                        }));
                 if !is_feet {
                     return None;
                 }
-                let is_noun = next == Some('-') && self.is_letter(behind + 1) || self.is_adjective(at, behind);
+                let is_noun =
+                    next == Some('-') && self.is_letter(behind + 1) || self.is_adjective(at, behind);
                 add(&mut words, if amount.is_one() || is_noun { "foot" } else { "feet" });
                 self.say(at..behind, &words);
                 Some(behind)
@@ -78,13 +88,11 @@ impl Reader<'_> {
     pub(super) fn inches(&mut self, at: usize, amount: Amount<'_>, end: usize) -> Option<usize> {
         let mut words = String::new();
         if amount.is_part() {
-            let (n, of) = amount.fraction?;
-            part_of(&mut words, n, of, "an");
+            words = self.part_words(at, amount.fraction?, "an");
             add(&mut words, "inch");
         } else {
             amount.read(&mut words);
-            let is_noun =
-                self.at(end) == Some('-') && self.is_letter(end + 1) || self.is_adjective(at, end);
+            let is_noun = self.at(end) == Some('-') && self.is_letter(end + 1) || self.is_adjective(at, end);
             add(&mut words, if amount.is_one() || is_noun { "inch" } else { "inches" });
         }
         self.say(at..end, &words);
@@ -100,11 +108,15 @@ impl Reader<'_> {
         }
         let sign_end = sign + self.at(sign)?.len_utf8();
         let second = self.skip_space(sign_end);
-        if !self.begins_figure(second) || (second > sign_end) != (sign > end) || self.s[at..end] == *"0" && !self.s[second..].starts_with("0") {
+        if !self.begins_figure(second)
+            || (second > sign_end) != (sign > end)
+            || self.s[at..end] == *"0" && !self.s[second..].starts_with("0")
+        {
             return None;
         }
         self.say(at..end, &amount.words());
-        let words = if self.at(sign) == Some('×') { self.product(sign, sign_end) } else { self.cross(second) };
+        let words =
+            if self.at(sign) == Some('×') { self.product(sign, sign_end) } else { self.cross(second) };
         self.say(sign..sign_end, words);
         Some(sign_end)
     }
@@ -112,7 +124,8 @@ impl Reader<'_> {
     /// The word for an "x" before a figure.
     pub(super) fn cross(&self, second: usize) -> &'static str {
         let behind = self.run(second, |c| c.is_ascii_digit() || matches!(c, '.' | ','));
-        let is_power = self.s[second..].starts_with("10") && matches!(self.at(second + 2), Some('^' | '⁰'..='⁹' | '¹' | '²' | '³' | '⁻'));
+        let is_power = self.s[second..].starts_with("10")
+            && matches!(self.at(second + 2), Some('^' | '⁰'..='⁹' | '¹' | '²' | '³' | '⁻'));
         if is_power || self.at(self.skip_space(behind)) == Some('=') { "times" } else { "by" }
     }
 
@@ -124,7 +137,8 @@ impl Reader<'_> {
         let next = self.skip_space(number_end);
         let first = self.s[..at].trim_end();
         let first_digits = first.bytes().rev().take_while(u8::is_ascii_digit).count();
-        let is_power = self.s[second..].starts_with("10") && matches!(self.at(second + 2), Some('^' | '⁰'..='⁹' | '¹' | '²' | '³' | '⁻'));
+        let is_power = self.s[second..].starts_with("10")
+            && matches!(self.at(second + 2), Some('^' | '⁰'..='⁹' | '¹' | '²' | '³' | '⁻'));
         let has_unit = next < self.s.len()
             && (self.unit_at(next, next == number_end).is_some_and(|unit| is_length(&unit.many))
                 || matches!(self.at(next), Some('×' | '"' | '″' | '′' | '\'' | 'x'))
@@ -132,7 +146,10 @@ impl Reader<'_> {
                 || self.s[next..].starts_with("feet"));
         if is_power || number_end == second || self.at(next) == Some('=') {
             "times"
-        } else if has_unit || first.ends_with(['"', '″', '\'', '′', 'm']) || (first_digits >= 3 && number_end - second >= 3) {
+        } else if has_unit
+            || first.ends_with(['"', '″', '\'', '′', 'm'])
+            || (first_digits >= 3 && number_end - second >= 3)
+        {
             "by"
         } else if is_apart {
             "times"

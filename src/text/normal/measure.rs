@@ -1,6 +1,6 @@
 //! Figures with units, and what units are made of: powers, quotients, degrees.
 
-use super::amount::{Amount, article_of, part_of};
+use super::amount::{Amount, article_of};
 use super::english::Reader;
 use super::numbers::{self, add};
 use super::units::{self, Names};
@@ -34,7 +34,13 @@ fn percent(c: char) -> Option<Names> {
 
 impl Reader<'_> {
     /// A unit behind a figure.
-    pub(super) fn measured(&mut self, at: usize, amount: Amount<'_>, end: usize, next: usize) -> Option<usize> {
+    pub(super) fn measured(
+        &mut self,
+        at: usize,
+        amount: Amount<'_>,
+        end: usize,
+        next: usize,
+    ) -> Option<usize> {
         // "a 10-km run"
         let is_hyphened = self.at(end) == Some('-') && self.is_letter(end + 1);
         let from = if is_hyphened { end + 1 } else { next };
@@ -42,8 +48,7 @@ impl Reader<'_> {
         let symbol_end = unit.end;
         let mut words = String::new();
         if amount.is_part() {
-            let (n, of) = amount.fraction.unwrap_or_default();
-            part_of(&mut words, n, of, article_of(&unit.one));
+            words = self.part_words(at, amount.fraction.unwrap_or_default(), article_of(&unit.one));
             if from > end && !is_hyphened {
                 self.say(at..end, &words);
                 self.say(from..symbol_end, &unit.one);
@@ -53,8 +58,11 @@ impl Reader<'_> {
             }
         } else {
             amount.read(&mut words);
-            let name =
-                if amount.is_one() || is_hyphened || self.is_adjective(at, symbol_end) { &unit.one } else { &unit.many };
+            let name = if amount.is_one() || is_hyphened || self.is_adjective(at, symbol_end) {
+                &unit.one
+            } else {
+                &unit.many
+            };
             if from > end && !is_hyphened {
                 self.say(at..end, &words);
                 self.say(from..symbol_end, name);
@@ -106,6 +114,10 @@ impl Reader<'_> {
             "m" if self.is_minute(at, letters) => ("minute", "minutes"),
             _ => units::unit(symbol, is_attached || power.is_some())?,
         };
+        // "500 B.C."
+        if symbol.len() == 1 && self.at(end) == Some('.') && self.is_letter(end + 1) {
+            return None;
+        }
         if !is_attached && units::is_doubtful(symbol) && self.is_word_behind(end) {
             return None;
         }
@@ -127,7 +139,7 @@ impl Reader<'_> {
             add(&mut many, &per);
             (end, is_divided) = (ended, true);
         }
-        if !is_divided &&  units::has_stop(symbol) {
+        if !is_divided && units::has_stop(symbol) {
             end = self.stop(end);
         }
         Some(Unit { one, many, end, parts })
@@ -140,7 +152,23 @@ impl Reader<'_> {
             return false;
         }
         let noun = &self.s[next..self.letters(next)];
-        !noun.is_empty() && !matches!(noun, "of" | "in" | "to" | "and" | "or" | "on" | "at" | "per" | "for" | "from" | "with" | "more" | "less" | "by")
+        !noun.is_empty()
+            && !matches!(
+                noun,
+                "of" | "in"
+                    | "to"
+                    | "and"
+                    | "or"
+                    | "on"
+                    | "at"
+                    | "per"
+                    | "for"
+                    | "from"
+                    | "with"
+                    | "more"
+                    | "less"
+                    | "by"
+            )
     }
 
     pub(super) fn unit_letters(&self, at: usize) -> usize {
@@ -159,7 +187,14 @@ impl Reader<'_> {
     }
 
     /// Adds the power of a unit to its names. `None` if what follows shows that it is no unit.
-    pub(super) fn raise(&self, symbol: &str, end: usize, power: Option<&str>, one: &mut String, many: &mut String) -> Option<usize> {
+    pub(super) fn raise(
+        &self,
+        symbol: &str,
+        end: usize,
+        power: Option<&str>,
+        one: &mut String,
+        many: &mut String,
+    ) -> Option<usize> {
         let (word, ended) = match self.at(end) {
             Some('²') => ("square", end + '²'.len_utf8()),
             Some('³') => ("cubic", end + '³'.len_utf8()),
@@ -181,8 +216,13 @@ impl Reader<'_> {
             }
             Some('^') if self.s[end..].starts_with("^2") && !self.is_digit(end + 2) => ("square", end + 2),
             Some('^') if self.s[end..].starts_with("^3") && !self.is_digit(end + 2) => ("cubic", end + 2),
-            Some('2') if units::is_length(symbol) && !self.is_digit(end + 1) && !self.is_letter(end + 1) => ("square", end + 1),
-            Some('3') if units::is_length(symbol) && !self.is_digit(end + 1) && !self.is_letter(end + 1) => ("cubic", end + 1),
+            Some('2') if units::is_length(symbol) && !self.is_digit(end + 1) && !self.is_letter(end + 1) => {
+                ("square", end + 1)
+            }
+            Some('3') if units::is_length(symbol) && !self.is_digit(end + 1) && !self.is_letter(end + 1) => {
+                ("cubic", end + 1)
+            }
+            Some(c) if c.is_ascii_digit() && symbol == "ft" => ("", end),
             Some(c) if c.is_ascii_digit() || c == '_' || c.is_alphabetic() => return None,
             Some('\'' | '’') if self.is_letter(end + 1) => return None,
             _ => (power.unwrap_or_default(), end),
@@ -190,7 +230,11 @@ impl Reader<'_> {
         if !word.is_empty() {
             let is_time = matches!(symbol, "s");
             for name in [one, many] {
-                *name = if is_time { format!("{name} {}", if word == "square" { "squared" } else { "cubed" }) } else { format!("{word} {name}") };
+                *name = if is_time {
+                    format!("{name} {}", if word == "square" { "squared" } else { "cubed" })
+                } else {
+                    format!("{word} {name}")
+                };
             }
         }
         Some(ended)
@@ -199,7 +243,9 @@ impl Reader<'_> {
     /// "/h", "/100 km", "·m" behind a unit: the words, and its end.
     pub(super) fn divided(&self, at: usize) -> Option<(String, usize)> {
         let sign = self.at(at)?;
-        if matches!(sign, '·' | '⋅') || sign == '-' && matches!(&self.s[..at], s if s.ends_with("ft") || s.ends_with('N')) {
+        if matches!(sign, '·' | '⋅')
+            || sign == '-' && matches!(&self.s[..at], s if s.ends_with("ft") || s.ends_with('N'))
+        {
             let from = at + sign.len_utf8();
             let end = self.unit_letters(from);
             let names = units::unit(&self.s[from..end], true)?;
@@ -269,21 +315,83 @@ impl Reader<'_> {
 
     /// True if a word in small letters or a figure follows.
     pub(super) fn is_word_behind(&self, end: usize) -> bool {
-        self.is_space(end) && self.at(self.skip_space(end)).is_some_and(|c| c.is_lowercase() || c.is_ascii_digit() || c.is_alphabetic())
+        self.is_space(end)
+            && self
+                .at(self.skip_space(end))
+                .is_some_and(|c| c.is_lowercase() || c.is_ascii_digit() || c.is_alphabetic())
     }
 
     /// Units that are words elsewhere: "in" behind feet or before a mark, "m" between hours and seconds.
     pub(super) fn unit_by_context(&self, at: usize, from: usize, is_attached: bool) -> Option<Unit> {
         let end = self.letters(from);
         let symbol = &self.s[from..end];
-        let is_behind = |kind: char| self.parted.is_some_and(|(end, last)| last == kind && at <= end + 5 && at >= end);
+        let is_behind =
+            |kind: char| self.parted.is_some_and(|(end, last)| last == kind && at <= end + 5 && at >= end);
         match symbol {
+            "c" if !is_attached && self.at(end) == Some('.') && self.is_letter(self.skip_space(end + 1)) => {
+                Some(Unit::new(("cup", "cups"), self.stop(end), None))
+            }
+            "C" | "F" if is_attached && !self.is_digit(end) => {
+                let is_warm = matches!(
+                    self.word_near(at, 1),
+                    "to" | "of"
+                        | "at"
+                        | "around"
+                        | "about"
+                        | "is"
+                        | "was"
+                        | "above"
+                        | "below"
+                        | "near"
+                        | "hit"
+                        | "reach"
+                        | "and"
+                        | "high"
+                        | "low"
+                        | "High"
+                        | "Low"
+                        | "Temp"
+                        | "temp"
+                        | "temperature"
+                        | "highs"
+                        | "lows"
+                        | "or"
+                        | "oven"
+                        | "up"
+                );
+                let names = if symbol == "C" {
+                    ("degree Celsius", "degrees Celsius")
+                } else {
+                    ("degree Fahrenheit", "degrees Fahrenheit")
+                };
+                is_warm.then(|| Unit::new(names, end, None))
+            }
             "in" | "In" if !is_attached => {
                 let rest = self.skip_space(end);
                 let word = &self.s[rest..self.letters(rest)];
-                let is_measure = matches!(word, "tall" | "wide" | "long" | "deep" | "high" | "thick" | "across" | "diameter" | "x" | "by" | "round" | "square" | "pan" | "apart" | "screen" | "pipe");
+                let is_measure = matches!(
+                    word,
+                    "tall"
+                        | "wide"
+                        | "long"
+                        | "deep"
+                        | "high"
+                        | "thick"
+                        | "across"
+                        | "diameter"
+                        | "x"
+                        | "by"
+                        | "round"
+                        | "square"
+                        | "pan"
+                        | "apart"
+                        | "screen"
+                        | "pipe"
+                );
                 let next = self.at(end);
-                let is_mark = next.is_none() || matches!(next, Some(',' | ';' | ')' | '×' | '/' | '²' | '³' | '-')) || next == Some('.');
+                let is_mark = next.is_none()
+                    || matches!(next, Some(',' | ';' | ')' | '×' | '/' | '²' | '³' | '-'))
+                    || next == Some('.');
                 let is_crossed = rest > end && matches!(self.at(rest), Some('×'));
                 (is_behind('f') || is_measure || is_mark || is_crossed)
                     .then(|| Unit::new(("inch", "inches"), self.stop(end), None))

@@ -19,6 +19,7 @@ mod output;
 mod signs;
 mod sum;
 mod time;
+mod tongue;
 mod units;
 mod words;
 
@@ -30,6 +31,12 @@ pub fn normalize<'a>(text: &'a str, language: &str) -> Spoken<'a> {
     let spoken = Spoken::same(text).then(letters::usual);
     match primary.to_ascii_lowercase().as_str() {
         "" | "en" => spoken.then(english::read),
-        _ => spoken,
+        primary => match tongue::tongue(primary) {
+            Some(tongue) => spoken.then(|text| tongue::read(text, tongue)),
+            None => spoken,
+        },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,26 @@
 //! Numbers in English words.
 
 const ONES: [&str; 20] = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
 ];
 const TENS: [&str; 10] =
     ["", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
@@ -122,7 +140,11 @@ pub(super) fn year(out: &mut String, value: u64) {
 
 /// Reads a decade such as "nineteen nineties", "sixties", "two thousands".
 pub(super) fn decade(out: &mut String, value: u64) {
-    if value >= 1000 { year(out, value) } else { number(out, value) }
+    if value >= 1000 {
+        year(out, value)
+    } else {
+        number(out, value)
+    }
     match out.pop() {
         Some('y') => out.push_str("ies"),
         Some(last) => {
@@ -154,8 +176,19 @@ pub(super) fn fraction(out: &mut String, n: u64, of: u64) {
 /// The value of a Roman numeral in capitals, from 1 to 3,999. `None` if it is none.
 pub(super) fn roman(letters: &str) -> Option<u64> {
     const PARTS: [(&str, u64); 13] = [
-        ("M", 1000), ("CM", 900), ("D", 500), ("CD", 400), ("C", 100), ("XC", 90), ("L", 50), ("XL", 40),
-        ("X", 10), ("IX", 9), ("V", 5), ("IV", 4), ("I", 1),
+        ("M", 1000),
+        ("CM", 900),
+        ("D", 500),
+        ("CD", 400),
+        ("C", 100),
+        ("XC", 90),
+        ("L", 50),
+        ("XL", 40),
+        ("X", 10),
+        ("IX", 9),
+        ("V", 5),
+        ("IV", 4),
+        ("I", 1),
     ];
     let (mut rest, mut value) = (letters, 0);
     for (part, worth) in PARTS {

@@ -18,11 +18,42 @@ impl Reader<'_> {
             }
         }
         let (before, after) = (self.before(at), self.at(end));
-        let is_open = before.is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '[' | '{' | '"' | '“' | '\'' | '‘' | '=' | '<' | '>' | ':' | ',' | '/' | '×' | '*' | '÷' | '±' | '–' | '—' | '≈' | '≥' | '≤' | '~' | '+' | '^' | '|'));
+        let is_open = before.is_none_or(|c| {
+            c.is_whitespace()
+                || matches!(
+                    c,
+                    '(' | '['
+                        | '{'
+                        | '"'
+                        | '“'
+                        | '\''
+                        | '‘'
+                        | '='
+                        | '<'
+                        | '>'
+                        | ':'
+                        | ','
+                        | '/'
+                        | '×'
+                        | '*'
+                        | '÷'
+                        | '±'
+                        | '–'
+                        | '—'
+                        | '≈'
+                        | '≥'
+                        | '≤'
+                        | '~'
+                        | '+'
+                        | '^'
+                        | '|'
+                )
+        });
         let is_figure = self.begins_figure(end);
         let is_apart = before.is_none_or(char::is_whitespace) && after.is_none_or(char::is_whitespace);
         let joins_figures = before.is_some_and(|c| c.is_ascii_digit() || c == ')') || self.figure_end == at;
-        let is_term = before.is_some_and(|c| c.is_alphanumeric() || c == ')') && after.is_some_and(|c| c.is_alphanumeric() || c == '(');
+        let is_term = before.is_some_and(|c| c.is_alphanumeric() || c == ')')
+            && after.is_some_and(|c| c.is_alphanumeric() || c == '(');
         match c {
             '"' => self.is_quoted = !self.is_quoted,
             '“' => self.is_quoted = true,
@@ -44,10 +75,16 @@ impl Reader<'_> {
                     return ended;
                 }
             }
-            '–' | '-' | '—' if is_figure && matches!(&self.s[self.word.clone()], "noon" | "Noon" | "midnight" | "Midnight") && self.word.end == at => {
+            '–' | '-' | '—'
+                if is_figure
+                    && matches!(&self.s[self.word.clone()], "noon" | "Noon" | "midnight" | "Midnight")
+                    && self.word.end == at =>
+            {
                 return self.called(at, end, "to");
             }
-            '-' | '−' | '‑' | '–' if is_figure && is_open && (c != '–' || before.is_none_or(|c| c != '-')) => {
+            '-' | '−' | '‑' | '–'
+                if is_figure && is_open && (c != '–' || before.is_none_or(|c| c != '-')) =>
+            {
                 self.say(at..end, "minus");
                 return end;
             }
@@ -60,7 +97,10 @@ impl Reader<'_> {
                 return end + 1;
             }
             '+' => {
-                if is_figure && is_open && let Some(ended) = self.phone(at) {
+                if is_figure
+                    && is_open
+                    && let Some(ended) = self.phone(at)
+                {
                     return ended;
                 }
                 if after == Some('/') && self.s[end..].starts_with("/-") {
@@ -75,7 +115,11 @@ impl Reader<'_> {
             '±' => return self.called(at, end, "plus or minus"),
             '∓' => return self.called(at, end, "minus or plus"),
             '×' | '✕' | '✖' | '⨯' => {
-                let words = if self.s[end..].trim_start().is_empty() && joins_figures { "times" } else { self.product(at, end) };
+                let words = if self.s[end..].trim_start().is_empty() && joins_figures {
+                    "times"
+                } else {
+                    self.product(at, end)
+                };
                 return self.called(at, end, words);
             }
             'х' => {}
@@ -90,7 +134,13 @@ impl Reader<'_> {
             }
             '≥' | '⩾' => return self.called(at, end, "greater than or equal to"),
             '≤' | '⩽' => return self.called(at, end, "less than or equal to"),
-            '≈' | '≅' | '≃' => return self.called(at, end, if before.is_none() || is_open && !is_apart { "about" } else { "approximately" }),
+            '≈' | '≅' | '≃' => {
+                return self.called(
+                    at,
+                    end,
+                    if before.is_none() || is_open && !is_apart { "about" } else { "approximately" },
+                );
+            }
             '∼' | '～' if is_figure => return self.called(at, end, "about"),
             '~' if is_figure && is_open => return self.called(at, end, "about"),
             '≠' => return self.called(at, end, "not equal to"),
@@ -147,7 +197,9 @@ impl Reader<'_> {
             }
             '&' if after == Some('&') => return self.called(at, end + 1, "and"),
             '&' if is_apart || is_term => return self.called(at, end, "and"),
-            '@' if is_apart || after.is_some_and(char::is_alphanumeric) || is_figure => return self.called(at, end, "at"),
+            '@' if is_apart || after.is_some_and(char::is_alphanumeric) || is_figure => {
+                return self.called(at, end, "at");
+            }
             '#' => {
                 if is_figure && !before.is_some_and(char::is_alphanumeric) {
                     return self.called(at, end, "number");
@@ -155,7 +207,8 @@ impl Reader<'_> {
                 if after.is_some_and(char::is_alphabetic) && is_open {
                     return self.called(at, end, "hashtag");
                 }
-                if before.is_some_and(|c| c.is_ascii_uppercase()) && !after.is_some_and(char::is_alphanumeric) {
+                if before.is_some_and(|c| c.is_ascii_uppercase()) && !after.is_some_and(char::is_alphanumeric)
+                {
                     return self.called(at, end, "sharp");
                 }
             }
@@ -181,7 +234,11 @@ impl Reader<'_> {
             '★' | '⭐' => {
                 let run = self.run(at, |c| c == '★' || c == '⭐');
                 if run == end {
-                    return self.called(at, run, if self.figure_end == at || joins_figures { "stars" } else { "star" });
+                    return self.called(
+                        at,
+                        run,
+                        if self.figure_end == at || joins_figures { "stars" } else { "star" },
+                    );
                 }
                 let stars = self.s[at..run].chars().count() as u64;
                 let mut words = String::new();
@@ -201,7 +258,11 @@ impl Reader<'_> {
                 let follows = &self.s[end..self.letters(end)];
                 let is_plural = self.s[..at].ends_with('s') && self.word.end == at;
                 let is_period = matches!(follows, "wk" | "yr" | "mo" | "hr" | "mth")
-                    || is_plural && matches!(follows, "day" | "week" | "month" | "year" | "hour" | "minute" | "second" | "person");
+                    || is_plural
+                        && matches!(
+                            follows,
+                            "day" | "week" | "month" | "year" | "hour" | "minute" | "second" | "person"
+                        );
                 if is_period && let Some(period) = super::units::period(follows).or(Some(follows)) {
                     let words = format!("per {period}");
                     return self.called(at, end + follows.len(), &words);
@@ -246,7 +307,10 @@ impl Reader<'_> {
         match self.at(at) {
             Some(c) if c.is_ascii_digit() || super::letters::is_fraction(c) => true,
             Some('.') => self.is_digit(at + 1),
-            Some(c) => money::by_sign(c).is_some() && (self.is_digit(at + c.len_utf8()) || self.at(at + c.len_utf8()) == Some('.')),
+            Some(c) => {
+                money::by_sign(c).is_some()
+                    && (self.is_digit(at + c.len_utf8()) || self.at(at + c.len_utf8()) == Some('.'))
+            }
             None => false,
         }
     }

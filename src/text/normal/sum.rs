@@ -10,7 +10,8 @@ impl Reader<'_> {
     /// A sum of money whose sign is at `at`.
     pub(super) fn sum(&mut self, at: usize, from: usize, currency: &'static Currency) -> Option<usize> {
         let digits = self.skip_space(from);
-        let is_minus = matches!(self.at(from), Some('-' | '−')) && self.begins_figure(from + self.at(from).map_or(0, char::len_utf8));
+        let is_minus = matches!(self.at(from), Some('-' | '−'))
+            && self.begins_figure(from + self.at(from).map_or(0, char::len_utf8));
         if is_minus {
             let digits = from + self.at(from).map_or(0, char::len_utf8);
             self.say(at..digits, "minus");
@@ -33,7 +34,11 @@ impl Reader<'_> {
         let symbol = &self.s[next..letters];
         let magnitude = if attached > end {
             money::magnitude(&self.s[end..attached]).map(|word| (word, end..attached))
-        } else if next > end && (symbol.len() > 3 || matches!(symbol, "k" | "K" | "m" | "M" | "mn" | "bn" | "tn" | "B" | "mln" | "bln")) && !self.is_digit(letters) {
+        } else if next > end
+            && (symbol.len() > 3
+                || matches!(symbol, "k" | "K" | "m" | "M" | "mn" | "bn" | "tn" | "B" | "mln" | "bln"))
+            && !self.is_digit(letters)
+        {
             money::magnitude(symbol).map(|word| (word, next..letters))
         } else {
             None
@@ -64,7 +69,14 @@ impl Reader<'_> {
             end = self.magnitude_stop(range.end);
             self.say(range.start..end, &words);
         } else {
-            let cents = if amount.decimals.len() == 2 && !currency.cents.is_empty() && !currency.many.ends_with("cents") { numbers::value(amount.decimals) } else { None };
+            let cents = if amount.decimals.len() == 2
+                && !currency.cents.is_empty()
+                && !currency.many.ends_with("cents")
+            {
+                numbers::value(amount.decimals)
+            } else {
+                None
+            };
             match cents {
                 Some(cents) => {
                     let whole = numbers::value(amount.whole).unwrap_or_default();
@@ -88,7 +100,8 @@ impl Reader<'_> {
                 None => {
                     amount.read(&mut words);
                     // "a 5-dollar bill"
-                    let is_noun = self.at(end) == Some('-') && self.is_letter(end + 1) || self.is_adjective(at, end);
+                    let is_noun =
+                        self.at(end) == Some('-') && self.is_letter(end + 1) || self.is_adjective(at, end);
                     add(&mut words, name(amount.is_one() || is_noun));
                 }
             }
@@ -98,7 +111,11 @@ impl Reader<'_> {
     }
 
     pub(super) fn magnitude_stop(&self, end: usize) -> usize {
-        if matches!(&self.s[..end], s if s.ends_with("bn") || s.ends_with("mn")) { self.stop(end) } else { end }
+        if matches!(&self.s[..end], s if s.ends_with("bn") || s.ends_with("mn")) {
+            self.stop(end)
+        } else {
+            end
+        }
     }
 
     /// "/month" behind a sum or a measure.
@@ -128,7 +145,13 @@ impl Reader<'_> {
     }
 
     /// Magnitudes, and currencies behind their figure.
-    pub(super) fn money_behind(&mut self, at: usize, amount: Amount<'_>, end: usize, next: usize) -> Option<usize> {
+    pub(super) fn money_behind(
+        &mut self,
+        at: usize,
+        amount: Amount<'_>,
+        end: usize,
+        next: usize,
+    ) -> Option<usize> {
         let attached = self.letters(end);
         if attached > end && !self.is_digit(attached) {
             let symbol = &self.s[end..attached];
@@ -166,7 +189,11 @@ impl Reader<'_> {
             }
         }
         if let Some((currency, sign_end)) = self.currency_at(next) {
-            let cents = if amount.decimals.len() == 2 && !currency.cents.is_empty() { numbers::value(amount.decimals) } else { None };
+            let cents = if amount.decimals.len() == 2 && !currency.cents.is_empty() {
+                numbers::value(amount.decimals)
+            } else {
+                None
+            };
             let mut words = String::new();
             match cents {
                 Some(cents) => {
@@ -195,7 +222,11 @@ impl Reader<'_> {
         }
         // "1.2 million €"
         let letters = self.letters(next);
-        if next > end && letters > next && money::magnitude(&self.s[next..letters]).is_some() && letters - next > 3 {
+        if next > end
+            && letters > next
+            && money::magnitude(&self.s[next..letters]).is_some()
+            && letters - next > 3
+        {
             let sign_at = self.skip_space(letters);
             if let Some((currency, sign_end)) = self.currency_at(sign_at) {
                 self.say(at..end, &amount.words());

@@ -1,12 +1,22 @@
 //! Times of day, dates and months.
 
-use super::english::Reader;
 use super::amount::Amount;
+use super::english::Reader;
 use super::figure::is_year_text;
 use super::numbers::{self, add, value};
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 
@@ -15,7 +25,14 @@ pub(super) fn month(word: &str) -> Option<&'static str> {
     let at = match word {
         "Sept" => 8,
         _ if word.len() < 3 || !word.is_ascii() => return None,
-        _ => MONTHS.iter().position(|month| *month == word || month.to_uppercase() == word || (word.len() == 3 && (month[..3] == *word || month[..3].eq_ignore_ascii_case(word) && word.bytes().all(|b| b.is_ascii_uppercase()))))?,
+        _ => MONTHS.iter().position(|month| {
+            *month == word
+                || month.to_uppercase() == word
+                || (word.len() == 3
+                    && (month[..3] == *word
+                        || month[..3].eq_ignore_ascii_case(word)
+                            && word.bytes().all(|b| b.is_ascii_uppercase())))
+        })?,
     };
     MONTHS.get(at).copied()
 }
@@ -112,7 +129,15 @@ impl Reader<'_> {
         Some(self.say_time(at, end, from, ended, &words, letters))
     }
 
-    fn say_time(&mut self, at: usize, end: usize, from: usize, ended: usize, words: &str, letters: &str) -> usize {
+    fn say_time(
+        &mut self,
+        at: usize,
+        end: usize,
+        from: usize,
+        ended: usize,
+        words: &str,
+        letters: &str,
+    ) -> usize {
         if from > end {
             self.say(at..end, words);
             self.say(from..ended, letters);
@@ -247,8 +272,15 @@ impl Reader<'_> {
             month(second).is_some() || weekday(second).is_some()
         };
         if let Some(day) = weekday(word) {
-            let is_sure = is_dash || is_figure || self.is_behind_day_dash(at) || has_stop && self.at(end + 1) == Some(',')
-                || matches!(self.at(end), Some(',')) && month(&self.s[self.skip_space(end + 1)..self.letters(self.skip_space(end + 1))]).is_some()
+            let is_sure = is_dash
+                || is_figure
+                || self.is_behind_day_dash(at)
+                || has_stop && self.at(end + 1) == Some(',')
+                || matches!(self.at(end), Some(','))
+                    && month(&self.s[self.skip_space(end + 1)..self.letters(self.skip_space(end + 1))])
+                        .is_some()
+                || has_stop
+                    && matches!(&self.s[next..self.letters(next)], "to" | "through" | "thru" | "and" | "at")
                 || has_stop && !matches!(word, "Sat" | "Sun" | "Wed" | "Mon");
             if !is_sure {
                 return None;
@@ -260,7 +292,10 @@ impl Reader<'_> {
         let name = month(word)?;
         let is_short = word.len() <= 4 && word != name;
         if is_short {
-            let is_sure = is_figure || is_dash || self.is_behind_day_dash(at) || self.is_figure_before(at)
+            let is_sure = is_figure
+                || is_dash
+                || self.is_behind_day_dash(at)
+                || self.is_figure_before(at)
                 || has_stop && !matches!(word, "Mar" | "Jan" | "May" | "Jun")
                 || has_stop && self.at(end + 1).is_some_and(|c| c.is_whitespace() || c == ',')
                 || matches!(word, "Feb" | "Apr" | "Jul" | "Aug" | "Sept" | "Oct" | "Nov");
@@ -300,7 +335,9 @@ impl Reader<'_> {
     fn is_behind_day_dash(&self, at: usize) -> bool {
         let word = &self.s[self.word.clone()];
         let between = self.s.get(self.word.end..at).unwrap_or_default();
-        (month(word).is_some() || weekday(word).is_some()) && between.len() <= 5 && between.contains(['–', '-', '/', ','])
+        (month(word).is_some() || weekday(word).is_some())
+            && between.len() <= 5
+            && between.contains(['–', '-', '/', ','])
     }
 
     fn is_figure_before(&self, at: usize) -> bool {
@@ -311,7 +348,11 @@ impl Reader<'_> {
     fn day_behind(&mut self, at: usize) -> Option<usize> {
         let end = self.digits(at);
         let day = value(&self.s[at..end]).filter(|day| (1..=31).contains(day))?;
-        if end > at + 2 || self.is_letter(end) || matches!(self.at(end), Some('.' | ':' | '%' | '/')) && self.is_digit(end + 1) || self.at(end) == Some('%') {
+        if end > at + 2
+            || self.is_letter(end)
+            || matches!(self.at(end), Some('.' | ':' | '%' | '/')) && self.is_digit(end + 1)
+            || self.at(end) == Some('%')
+        {
             return None;
         }
         let next = self.skip_space(end);

@@ -154,6 +154,8 @@ fn abbreviation(word: &str) -> Option<(&'static str, Place)> {
         "wt" => ("weight", Stop),
         "ht" => ("height", Stop),
         "Sta" => ("Station", Stop),
+        "WWI" => ("World War one", Any),
+        "WWII" => ("World War two", Any),
         "tbd" | "TBD" => ("T B D", Any),
         _ => return None,
     })
@@ -161,8 +163,37 @@ fn abbreviation(word: &str) -> Option<(&'static str, Place)> {
 
 /// True for abbreviations that a sentence may end with.
 fn is_ending(word: &str) -> bool {
-    matches!(word, "Inc" | "Ltd" | "Corp" | "Bros" | "Ave" | "Blvd" | "Rd" | "Hwy" | "Pkwy" | "Jr" | "jr" | "Sr" | "Esq" | "etc" | "Etc" | "oz" | "lbs" | "mins" | "yrs" | "govt"
-        | "dept" | "Dept" | "tsp" | "tbsp" | "resp" | "Bldg" | "bldg" | "mph")
+    matches!(
+        word,
+        "Inc"
+            | "Ltd"
+            | "Corp"
+            | "Bros"
+            | "Ave"
+            | "Blvd"
+            | "Rd"
+            | "Hwy"
+            | "Pkwy"
+            | "Jr"
+            | "jr"
+            | "Sr"
+            | "Esq"
+            | "etc"
+            | "Etc"
+            | "oz"
+            | "lbs"
+            | "mins"
+            | "yrs"
+            | "govt"
+            | "dept"
+            | "Dept"
+            | "tsp"
+            | "tbsp"
+            | "resp"
+            | "Bldg"
+            | "bldg"
+            | "mph"
+    )
 }
 
 /// Abbreviations with several full stops.
@@ -191,22 +222,171 @@ fn dotted(run: &str) -> Option<&'static str> {
 
 /// Nouns before a Roman numeral that is read as a number.
 fn is_numbered(word: &str) -> bool {
-    matches!(word, "Chapter" | "chapter" | "Part" | "part" | "Volume" | "volume" | "Act" | "act" | "Scene" | "scene" | "Section" | "section" | "Book" | "book"
-        | "Phase" | "phase" | "Type" | "type" | "Class" | "class" | "Figure" | "figure" | "Table" | "table" | "Appendix" | "appendix" | "Title" | "title"
-        | "Article" | "article" | "Level" | "level" | "Stage" | "stage" | "Grade" | "grade" | "Mark" | "Bowl" | "War" | "Episode" | "episode" | "Season"
-        | "Vatican" | "Fantasy" | "Rocky" | "Apollo" | "Saturn" | "Division" | "Group" | "Tier" | "Schedule" | "Pentium" | "Amendment" | "Canto" | "Mk" | "Unit" | "Module" | "Step"
-        | "Vol" | "vol" | "Ch" | "ch" | "Sect" | "No" | "no")
+    matches!(
+        word,
+        "Chapter"
+            | "chapter"
+            | "Part"
+            | "part"
+            | "Volume"
+            | "volume"
+            | "Act"
+            | "act"
+            | "Scene"
+            | "scene"
+            | "Section"
+            | "section"
+            | "Book"
+            | "book"
+            | "Phase"
+            | "phase"
+            | "Type"
+            | "type"
+            | "Class"
+            | "class"
+            | "Figure"
+            | "figure"
+            | "Table"
+            | "table"
+            | "Appendix"
+            | "appendix"
+            | "Title"
+            | "title"
+            | "Article"
+            | "article"
+            | "Level"
+            | "level"
+            | "Stage"
+            | "stage"
+            | "Grade"
+            | "grade"
+            | "Mark"
+            | "Bowl"
+            | "War"
+            | "Episode"
+            | "episode"
+            | "Season"
+            | "Vatican"
+            | "Fantasy"
+            | "Rocky"
+            | "Apollo"
+            | "Saturn"
+            | "Division"
+            | "Group"
+            | "Tier"
+            | "Schedule"
+            | "Pentium"
+            | "Amendment"
+            | "Canto"
+            | "Mk"
+            | "Unit"
+            | "Module"
+            | "Step"
+            | "Vol"
+            | "vol"
+            | "Ch"
+            | "ch"
+            | "Sect"
+            | "No"
+            | "no"
+    )
 }
 
 /// Names of rulers, before a Roman numeral that is an ordinal.
 fn is_regnal(word: &str) -> bool {
-    matches!(word, "Henry" | "Louis" | "Elizabeth" | "George" | "Charles" | "William" | "Edward" | "Richard" | "James" | "John" | "Paul" | "Pius" | "Benedict"
-        | "Philip" | "Frederick" | "Napoleon" | "Catherine" | "Nicholas" | "Alexander" | "Ivan" | "Peter" | "Leo" | "Gregory" | "Clement" | "Innocent"
-        | "Urban" | "Wilhelm" | "Otto" | "Rama" | "Ramses" | "Ramesses" | "Ptolemy" | "Mary" | "Friedrich" | "Robert" | "Henri" | "Carlos" | "Felipe" | "Juan" | "Haakon"
-        | "Harald" | "Christian" | "Gustav" | "Gustavus" | "Margaret" | "Margrethe" | "Leopold" | "Albert" | "Rudolf" | "Franz" | "Francis" | "Ferdinand" | "Maximilian"
-        | "Darius" | "Xerxes" | "Cleopatra" | "Thutmose" | "Amenhotep" | "Seti" | "Sixtus" | "Boniface" | "Julius" | "Adrian" | "Celestine" | "Eugene"
-        | "Victor" | "Umberto" | "Alfonso" | "Sancho" | "Pedro" | "Manuel" | "Mehmed" | "Murad" | "Selim" | "Bayezid" | "Constantine" | "Theodosius" | "Valentinian"
-        | "Malcolm" | "David" | "Kenneth" | "Olaf" | "Eric" | "Erik" | "Valdemar" | "Casimir" | "Sigismund" | "Stephen" | "Bela" | "Ladislaus")
+    matches!(
+        word,
+        "Henry"
+            | "Louis"
+            | "Elizabeth"
+            | "George"
+            | "Charles"
+            | "William"
+            | "Edward"
+            | "Richard"
+            | "James"
+            | "John"
+            | "Paul"
+            | "Pius"
+            | "Benedict"
+            | "Philip"
+            | "Frederick"
+            | "Napoleon"
+            | "Catherine"
+            | "Nicholas"
+            | "Alexander"
+            | "Ivan"
+            | "Peter"
+            | "Leo"
+            | "Gregory"
+            | "Clement"
+            | "Innocent"
+            | "Urban"
+            | "Wilhelm"
+            | "Otto"
+            | "Rama"
+            | "Ramses"
+            | "Ramesses"
+            | "Ptolemy"
+            | "Mary"
+            | "Friedrich"
+            | "Robert"
+            | "Henri"
+            | "Carlos"
+            | "Felipe"
+            | "Juan"
+            | "Haakon"
+            | "Harald"
+            | "Christian"
+            | "Gustav"
+            | "Gustavus"
+            | "Margaret"
+            | "Margrethe"
+            | "Leopold"
+            | "Albert"
+            | "Rudolf"
+            | "Franz"
+            | "Francis"
+            | "Ferdinand"
+            | "Maximilian"
+            | "Darius"
+            | "Xerxes"
+            | "Cleopatra"
+            | "Thutmose"
+            | "Amenhotep"
+            | "Seti"
+            | "Sixtus"
+            | "Boniface"
+            | "Julius"
+            | "Adrian"
+            | "Celestine"
+            | "Eugene"
+            | "Victor"
+            | "Umberto"
+            | "Alfonso"
+            | "Sancho"
+            | "Pedro"
+            | "Manuel"
+            | "Mehmed"
+            | "Murad"
+            | "Selim"
+            | "Bayezid"
+            | "Constantine"
+            | "Theodosius"
+            | "Valentinian"
+            | "Malcolm"
+            | "David"
+            | "Kenneth"
+            | "Olaf"
+            | "Eric"
+            | "Erik"
+            | "Valdemar"
+            | "Casimir"
+            | "Sigismund"
+            | "Stephen"
+            | "Bela"
+            | "Ladislaus"
+    )
 }
 
 impl Reader<'_> {
@@ -229,7 +409,7 @@ impl Reader<'_> {
                     return self.sum(at, end + 1, currency);
                 }
             }
-            Some('/') if matches!(word, "w" | "W" | "b" | "n" | "N") => return self.slashed(at, end),
+            Some('/') if matches!(word, "w" | "W" | "b" | "n" | "N" | "c") => return self.slashed(at, end),
             Some('/') if word.len() > 1 || word == "m" => {
                 if self.is_digit(end + 1) {
                     return None;
@@ -254,7 +434,10 @@ impl Reader<'_> {
         if let Some(ended) = self.roman(at, end) {
             return Some(ended);
         }
-        if word.len() == 3 && next.is_some_and(char::is_whitespace) && let Some(currency) = money::by_code(word) {
+        if word.len() == 3
+            && next.is_some_and(char::is_whitespace)
+            && let Some(currency) = money::by_code(word)
+        {
             let figure = self.skip_space(end);
             if self.is_digit(figure) {
                 return self.sum(at, figure, currency);
@@ -273,9 +456,55 @@ impl Reader<'_> {
         };
         let is_caps = stem.bytes().all(|b| b.is_ascii_uppercase());
         let is_pair = word.len() <= 3 && (self.at(end) == Some('&') || self.before(at) == Some('&'));
-        let is_known = is_pair || plural.is_empty() && stem == "US" && !self.is_shouted(at, end)
-            || matches!(stem, "AI" | "CEO" | "CFO" | "CTO" | "COO" | "CIA" | "URL" | "API" | "EU" | "UN" | "UK" | "UAE" | "USA" | "EST" | "EDT" | "DIY" | "VIP" | "IQ"
-                | "SUV" | "UI" | "UX" | "IO" | "ETA" | "ICU" | "EV" | "UV" | "IP" | "ID" | "ER" | "AC" | "OS" | "IOU" | "UFO" | "EKG" | "MIA" | "AKA" | "OT" | "IUD" | "RAF" | "UPS" | "CAD" | "EPA" | "ESP" | "IRA" | "LA");
+        let is_known = is_pair
+            || plural.is_empty() && stem == "US" && !self.is_shouted(at, end)
+            || matches!(
+                stem,
+                "AI" | "CEO"
+                    | "CFO"
+                    | "CTO"
+                    | "COO"
+                    | "CIA"
+                    | "URL"
+                    | "API"
+                    | "EU"
+                    | "UN"
+                    | "UK"
+                    | "UAE"
+                    | "USA"
+                    | "EST"
+                    | "EDT"
+                    | "DIY"
+                    | "VIP"
+                    | "IQ"
+                    | "SUV"
+                    | "UI"
+                    | "UX"
+                    | "IO"
+                    | "ETA"
+                    | "ICU"
+                    | "EV"
+                    | "UV"
+                    | "IP"
+                    | "ID"
+                    | "ER"
+                    | "AC"
+                    | "OS"
+                    | "IOU"
+                    | "UFO"
+                    | "EKG"
+                    | "MIA"
+                    | "AKA"
+                    | "OT"
+                    | "IUD"
+                    | "RAF"
+                    | "UPS"
+                    | "CAD"
+                    | "EPA"
+                    | "ESP"
+                    | "IRA"
+                    | "LA"
+            );
         if !is_caps || !is_known || self.is_digit(end) || stem.len() < 2 {
             return None;
         }
@@ -310,22 +539,59 @@ impl Reader<'_> {
                 end
             });
         }
-        if matches!(self.at(end), Some('\'' | '’' | '-' | '_')) && self.at(end + 1).is_some_and(char::is_alphabetic) && word != "Jr" && word != "vs" {
+        if matches!(self.at(end), Some('\'' | '’' | '-' | '_'))
+            && self.at(end + 1).is_some_and(char::is_alphabetic)
+            && word != "Jr"
+            && word != "vs"
+        {
             return None;
         }
         let stop = end + usize::from(has_stop);
         let next = self.skip_space(stop);
         let after = self.at(next);
-        let is_figure = self.begins_figure(next) || matches!(after, Some('(' | '#')) && self.is_digit(next + 1) || self.roman_at(next);
+        let is_figure = self.begins_figure(next)
+            || matches!(after, Some('(' | '#')) && self.is_digit(next + 1)
+            || self.roman_at(next);
         let is_joined = stop == next && stop != end && after.is_some_and(char::is_alphanumeric) && !is_figure;
-        let is_known = !is_joined && match place {
-            Place::Any | Place::Ending => true,
-            Place::Stop if word == "v" => has_stop && after.is_some_and(char::is_uppercase) && !self.is_last(stop),
-            Place::Stop => has_stop && !self.is_last(stop) || has_stop && matches!(word, "Co" | "al"),
-            Place::Figure if word == "c" || word == "p" || word == "ca" => is_figure && (has_stop || word == "p" && next > end),
-            Place::Figure => is_figure && (has_stop || !matches!(word, "no" | "No" | "NO" | "sec" | "Sec" | "secs" | "art" | "Art" | "arts" | "Arts" | "app" | "ch" | "Ch" | "tab" | "Tab" | "est" | "Est" | "nr" | "eq" | "ref") || word == "No" && next > end),
-            Place::Name => after.is_some_and(char::is_uppercase),
-        };
+        let is_known = !is_joined
+            && match place {
+                Place::Any | Place::Ending => true,
+                Place::Stop if word == "v" => {
+                    has_stop && after.is_some_and(char::is_uppercase) && !self.is_last(stop)
+                }
+                Place::Stop => has_stop && !self.is_last(stop) || has_stop && matches!(word, "Co" | "al"),
+                Place::Figure if word == "c" || word == "p" || word == "ca" => {
+                    is_figure && (has_stop || word == "p" && next > end)
+                }
+                Place::Figure => {
+                    is_figure
+                        && (has_stop
+                            || !matches!(
+                                word,
+                                "no" | "No"
+                                    | "NO"
+                                    | "sec"
+                                    | "Sec"
+                                    | "secs"
+                                    | "art"
+                                    | "Art"
+                                    | "arts"
+                                    | "Arts"
+                                    | "app"
+                                    | "ch"
+                                    | "Ch"
+                                    | "tab"
+                                    | "Tab"
+                                    | "est"
+                                    | "Est"
+                                    | "nr"
+                                    | "eq"
+                                    | "ref"
+                            )
+                            || word == "No" && next > end)
+                }
+                Place::Name => after.is_some_and(char::is_uppercase),
+            };
         if !is_known {
             return None;
         }
@@ -370,6 +636,7 @@ impl Reader<'_> {
             ("w" | "W", "o") => ("without", letters),
             ("w" | "W", "in") => ("within", letters),
             ("w" | "W", _) => ("with", end + 1),
+            ("c", "o") => ("care of", letters),
             ("b", "c") => ("because", letters),
             ("n", "a") | ("N", "A") => ("not applicable", letters),
             _ => return None,
@@ -386,13 +653,60 @@ impl Reader<'_> {
         let next = self.skip_space(stop);
         let is_name = next > stop && self.at(next).is_some_and(char::is_uppercase);
         let before = self.word_near(at, 0);
-        let is_behind_name = before.starts_with(char::is_uppercase) && !matches!(before, "The" | "In" | "At" | "On" | "And" | "But" | "When" | "Then" | "Ask" | "Call" | "See" | "Dear" | "For" | "From" | "To" | "With" | "Is" | "Has" | "Did" | "Old" | "As" | "By" | "If" | "So" | "Hi" | "Hello" | "Thanks" | "Where" | "Would" | "Visit" | "Mount" | "Mt" | "Fort" | "Port" | "Lake" | "East" | "West" | "North" | "South" | "Saint");
+        let is_behind_name = before.starts_with(char::is_uppercase)
+            && !matches!(
+                before,
+                "The"
+                    | "In"
+                    | "At"
+                    | "On"
+                    | "And"
+                    | "But"
+                    | "When"
+                    | "Then"
+                    | "Ask"
+                    | "Call"
+                    | "See"
+                    | "Dear"
+                    | "For"
+                    | "From"
+                    | "To"
+                    | "With"
+                    | "Is"
+                    | "Has"
+                    | "Did"
+                    | "Old"
+                    | "As"
+                    | "By"
+                    | "If"
+                    | "So"
+                    | "Hi"
+                    | "Hello"
+                    | "Thanks"
+                    | "Where"
+                    | "Would"
+                    | "Visit"
+                    | "Mount"
+                    | "Mt"
+                    | "Fort"
+                    | "Port"
+                    | "Lake"
+                    | "East"
+                    | "West"
+                    | "North"
+                    | "South"
+                    | "Saint"
+            );
         let has_number = {
             let between = self.s[..self.word.start.min(self.s.len())].trim_end();
             is_behind_name && between.ends_with(|c: char| c.is_ascii_digit())
         };
-        let is_street = is_behind_name && (!is_name || has_number) || before.ends_with("th") && self.s[..self.word.start].ends_with(|c: char| c.is_ascii_digit())
-            || self.s[..at].trim_end().ends_with("th") || self.s[..at].trim_end().ends_with("nd") && self.figure_end != usize::MAX && self.figure_end + 2 >= at;
+        let is_street = is_behind_name && (!is_name || has_number)
+            || before.ends_with("th") && self.s[..self.word.start].ends_with(|c: char| c.is_ascii_digit())
+            || self.s[..at].trim_end().ends_with("th")
+            || self.s[..at].trim_end().ends_with("nd")
+                && self.figure_end != usize::MAX
+                && self.figure_end + 2 >= at;
         let words = match (word.as_bytes()[0].to_ascii_lowercase(), is_street) {
             (b's', true) => "Street",
             (b's', false) if is_name => "Saint",
@@ -408,7 +722,9 @@ impl Reader<'_> {
     /// A Roman numeral behind a noun or the name of a ruler, or before "century".
     fn roman(&mut self, at: usize, end: usize) -> Option<usize> {
         let word = &self.s[at..end];
-        if !word.bytes().all(|b| matches!(b, b'I' | b'V' | b'X' | b'L' | b'C' | b'D' | b'M')) || self.is_digit(end) {
+        if !word.bytes().all(|b| matches!(b, b'I' | b'V' | b'X' | b'L' | b'C' | b'D' | b'M'))
+            || self.is_digit(end)
+        {
             return None;
         }
         let value = numbers::roman(word)?;
@@ -418,14 +734,26 @@ impl Reader<'_> {
         let mut words = String::new();
         if is_numbered(before) {
             // "Part I", but "In part I agree".
-            if word == "I" && follows.starts_with(char::is_lowercase) && before.starts_with(char::is_lowercase) {
+            if word == "I"
+                && follows.starts_with(char::is_lowercase)
+                && before.starts_with(char::is_lowercase)
+            {
                 return None;
             }
             numbers::number(&mut words, value);
         } else if is_regnal(before) && value <= 40 {
-            let is_pronoun = word == "I" && follows.starts_with(char::is_lowercase)
-                && !matches!(follows, "of" | "was" | "and" | "ruled" | "reigned" | "died" | "is" | "became" | "had");
-            if is_pronoun || matches!(self.at(end), Some('\'' | '’')) && matches!(self.at(end + 1), Some('m' | 'l' | 'v' | 'd')) || matches!(word, "C" | "D" | "M" | "L") || word.len() == 1 && self.at(end) == Some('.') && self.is_letter(next) {
+            let is_pronoun = word == "I"
+                && follows.starts_with(char::is_lowercase)
+                && !matches!(
+                    follows,
+                    "of" | "was" | "and" | "ruled" | "reigned" | "died" | "is" | "became" | "had"
+                );
+            if is_pronoun
+                || matches!(self.at(end), Some('\'' | '’'))
+                    && matches!(self.at(end + 1), Some('m' | 'l' | 'v' | 'd'))
+                || matches!(word, "C" | "D" | "M" | "L")
+                || word.len() == 1 && self.at(end) == Some('.') && self.is_letter(next)
+            {
                 return None;
             }
             words.push_str("the");
@@ -445,8 +773,13 @@ impl Reader<'_> {
     pub(super) fn formula(&mut self, at: usize, end: usize) -> Option<usize> {
         let next = self.at(end)?;
         let word = &self.s[at..end];
-        if word == "x" && self.figure_end != usize::MAX && self.figure_end + 1 >= at && self.begins_figure(self.skip_space(end)) {
+        if word == "x"
+            && self.figure_end != usize::MAX
+            && self.figure_end + 1 >= at
+            && self.begins_figure(self.skip_space(end))
+        {
             self.say(at..end, "by");
+            self.figure_start = end;
             return Some(end);
         }
         if matches!(next, '₀'..='₉') {
@@ -454,10 +787,15 @@ impl Reader<'_> {
         }
         if super::signs::script_digit(next).is_some() {
             let run = self.run(end, |c| super::signs::script_digit(c).is_some());
-            if matches!(self.before(run), Some('⁺' | '⁻')) && word.len() <= 5 && word.starts_with(char::is_uppercase) {
+            if matches!(self.before(run), Some('⁺' | '⁻'))
+                && word.len() <= 5
+                && word.starts_with(char::is_uppercase)
+            {
                 return self.chemical(at);
             }
-            if next == '⁻' && let Some(unit) = self.unit_at(at, false) {
+            if next == '⁻'
+                && let Some(unit) = self.unit_at(at, false)
+            {
                 self.say(at..unit.end, &unit.one);
                 return Some(unit.end);
             }
@@ -474,7 +812,8 @@ impl Reader<'_> {
                 return Some(if self.s[end..number].contains('.') { self.figure(end) } else { number });
             }
         }
-        const KNOWN: [&str; 12] = ["H2O", "CO2", "O2", "N2", "H2", "NO2", "SO2", "CH4", "NH3", "H2SO4", "C6H12O6", "O3"];
+        const KNOWN: [&str; 12] =
+            ["H2O", "CO2", "O2", "N2", "H2", "NO2", "SO2", "CH4", "NH3", "H2SO4", "C6H12O6", "O3"];
         let run = self.run(at, |c| c.is_ascii_alphanumeric());
         if KNOWN.contains(&&self.s[at..run]) {
             return self.chemical(at);
@@ -490,7 +829,8 @@ impl Reader<'_> {
         }
         let written = &self.s[at..end];
         // A word with one small figure behind is no formula: x₁.
-        let is_formula = written.chars().filter(char::is_ascii_alphabetic).all(char::is_alphabetic) && written.starts_with(char::is_uppercase);
+        let is_formula = written.chars().filter(char::is_ascii_alphabetic).all(char::is_alphabetic)
+            && written.starts_with(char::is_uppercase);
         let mut words = String::new();
         let mut digits = String::new();
         for c in written.chars().chain(std::iter::once(' ')) {
