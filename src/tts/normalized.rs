@@ -23,7 +23,7 @@ pub(crate) fn speak(engine: &dyn Synthesizer, mut utterance: Utterance) -> Speec
         words: written(&utterance.text).collect(),
     };
     utterance.text = spoken.text.into_owned();
-    Speech::relayed(Named { speech: engine.speak(utterance), origins, open: None, last: None })
+    Speech::relayed(Named { speech: engine.speak(utterance), origins, open: None, ending: None })
 }
 
 /// The written text of each part of a spoken text.
@@ -55,10 +55,10 @@ impl Origins {
 struct Named {
     speech: Speech,
     origins: Origins,
-    /// The last written word, of which more spoken words may follow.
+    /// The last written word. More spoken words may follow for it.
     open: Option<Word>,
-    /// What follows the last word.
-    last: Option<Result<Piece, SynthesisError>>,
+    /// The end of the speech, once the last word was passed on.
+    ending: Option<Result<Piece, SynthesisError>>,
 }
 
 impl Named {
@@ -77,8 +77,8 @@ impl Named {
 
 impl Relay for Named {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, SynthesisError>>> {
-        if let Some(last) = self.last.take() {
-            return Poll::Ready(Some(last));
+        if let Some(ending) = self.ending.take() {
+            return Poll::Ready(Some(ending));
         }
         loop {
             let Poll::Ready(next) = self.speech.poll_next(cx) else { return Poll::Pending };
@@ -97,7 +97,7 @@ impl Relay for Named {
                 Some(Ok(audio)) => return Poll::Ready(Some(Ok(audio))),
                 end => {
                     let Some(open) = self.open.take() else { return Poll::Ready(end) };
-                    self.last = end;
+                    self.ending = end;
                     return Poll::Ready(Some(Ok(Piece::Words(vec![open]))));
                 }
             }

@@ -173,7 +173,7 @@ impl<'a> Reader<'a> {
     /// The amount at a position.
     pub(super) fn amount(&self, at: usize) -> Option<Amount<'a>> {
         if let Some((fraction, end)) = self.fraction_at(at)
-            && !self.before(at).is_some_and(|c| c == '/')
+            && self.before(at) != Some('/')
         {
             return Some(Amount { whole: "", decimals: "", fraction: Some(fraction), end });
         }
@@ -200,11 +200,12 @@ impl<'a> Reader<'a> {
         }
         let whole = &self.s[at..end];
         let mut decimals = "";
-        if self.at(end) == Some(',') && end > at && self.has_decimal_comma(end + 1) {
-            let from = end + 1;
-            end = self.digits(from);
-            decimals = &self.s[from..end];
-        } else if self.at(end) == Some('.') && self.is_digit(end + 1) {
+        let is_point = match self.at(end) {
+            Some(',') => end > at && self.has_decimal_comma(end + 1),
+            Some('.') => self.is_digit(end + 1),
+            _ => false,
+        };
+        if is_point {
             let from = end + 1;
             end = self.digits(from);
             decimals = &self.s[from..end];

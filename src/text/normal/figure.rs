@@ -349,7 +349,7 @@ impl<'a> Reader<'a> {
         is_figure.then_some((end, second))
     }
 
-    /// "to" between two figures, the first of which ends at `at`.
+    /// "to" between two figures. The first one ends at `at`.
     pub(super) fn range(&mut self, at: usize) -> Option<usize> {
         let (end, second) = self.dash(at)?;
         let from = self.skip_space(at);

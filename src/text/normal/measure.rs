@@ -280,13 +280,9 @@ impl Reader<'_> {
         }
         let end = self.unit_letters(from);
         let symbol = &self.s[from..end];
-        let names = match units::unit(symbol, true) {
-            Some(names) => names,
-            None => {
-                let word = units::period(symbol)?;
-                add(&mut words, word);
-                return Some((words, end));
-            }
+        let Some(names) = units::unit(symbol, true) else {
+            add(&mut words, units::period(symbol)?);
+            return Some((words, end));
         };
         let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
         let end = self.raise(symbol, end, None, &mut one, &mut many)?;

@@ -6,6 +6,7 @@
 //!
 //! Time is linear in the text, and the result is at most eight times as long, plus 256 bytes.
 
+mod abbreviations;
 mod address;
 mod amount;
 mod english;

@@ -122,7 +122,7 @@ pub(super) fn ordinal(out: &mut String, value: u64) {
 /// Reads a year: "nineteen eighty four", "two thousand five".
 pub(super) fn year(out: &mut String, value: u64) {
     match (value / 100, value % 100) {
-        (11..=20 | 22..=99, 0) if value % 1000 != 0 => {
+        (11..=20 | 22..=99, 0) if !value.is_multiple_of(1000) => {
             number(out, value / 100);
             out.push_str(" hundred");
         }
@@ -141,9 +141,9 @@ pub(super) fn year(out: &mut String, value: u64) {
 /// Reads a decade such as "nineteen nineties", "sixties", "two thousands".
 pub(super) fn decade(out: &mut String, value: u64) {
     if value >= 1000 {
-        year(out, value)
+        year(out, value);
     } else {
-        number(out, value)
+        number(out, value);
     }
     match out.pop() {
         Some('y') => out.push_str("ies"),

@@ -206,7 +206,7 @@ pub(super) fn is_doubtful(symbol: &str) -> bool {
     matches!(symbol, "A" | "B" | "K" | "T" | "J" | "N" | "MP" | "cd" | "ct" | "Cal" | "bar" | "d")
 }
 
-/// True for units of length, of which there are squares and cubes.
+/// True for units that have squares and cubes.
 pub(super) fn is_length(symbol: &str) -> bool {
     matches!(symbol, "m" | "km" | "cm" | "mm" | "dm" | "µm" | "μm" | "nm" | "ft" | "in" | "yd" | "mi" | "s")
 }

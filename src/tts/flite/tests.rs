@@ -659,7 +659,7 @@ async fn written_words_keep_their_places_when_they_become_several() {
         ("It is -5°C outside.", &["It", "is", "-5°C", "outside."]),
         ("Add ½ tsp of salt.", &["Add", "½", "tsp", "of", "salt."]),
         ("About 400 g, or 12 km/h.", &["About", "400", "g,", "or", "12", "km/h."]),
-        ("He is 5'10\" tall.", &["He", "is", "5'10\"", "tall."]),
+        ("She is 5'10\" tall.", &["She", "is", "5'10\"", "tall."]),
         ("From 40–60°F to €1.2m.", &["From", "40–60°F", "to", "€1.2m."]),
         ("The o\u{fb03}ce of Kim vs. Park.", &["The", "o\u{fb03}ce", "of", "Kim", "vs.", "Park."]),
         ("See pp. 5–10 on Mar. 3, 1999.", &["See", "pp.", "5–10", "on", "Mar.", "3,", "1999."]),

@@ -56,7 +56,11 @@ fn cardinal(value: u64) -> String {
             } else {
                 format!("{} {many}", cardinal(value / power))
             };
-            return if value % power == 0 { head } else { format!("{head} {}", cardinal(value % power)) };
+            return if value.is_multiple_of(power) {
+                head
+            } else {
+                format!("{head} {}", cardinal(value % power))
+            };
         }
     }
     let joined = |head: u64, word: &str, rest: u64| {
@@ -66,7 +70,7 @@ fn cardinal(value: u64) -> String {
     };
     match value {
         0..20 => ONES[value as usize].to_owned(),
-        20..100 if value % 10 == 0 => TENS[value as usize / 10].to_owned(),
+        20..100 if value.is_multiple_of(10) => TENS[value as usize / 10].to_owned(),
         20..100 => {
             let one = if value % 10 == 1 { "ein" } else { ONES[value as usize % 10] };
             format!("{one}und{}", TENS[value as usize / 10])

@@ -72,7 +72,7 @@ fn cardinal(value: u64) -> String {
     };
     match value {
         0..30 => ONES[value as usize].to_owned(),
-        30..100 if value % 10 == 0 => TENS[value as usize / 10].to_owned(),
+        30..100 if value.is_multiple_of(10) => TENS[value as usize / 10].to_owned(),
         30..100 => format!("{} y {}", TENS[value as usize / 10], ONES[value as usize % 10]),
         100 => "cien".to_owned(),
         101..1000 => with_rest(HUNDREDS[value as usize / 100].to_owned(), value % 100),

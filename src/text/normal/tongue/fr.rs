@@ -37,7 +37,11 @@ fn cardinal(value: u64) -> String {
             } else {
                 format!("{} {many}", cardinal(value / power))
             };
-            return if value % power == 0 { head } else { format!("{head} {}", cardinal(value % power)) };
+            return if value.is_multiple_of(power) {
+                head
+            } else {
+                format!("{head} {}", cardinal(value % power))
+            };
         }
     }
     let joined = |head: u64, word: &str, rest: u64| {

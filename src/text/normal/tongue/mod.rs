@@ -68,7 +68,7 @@ struct Reader<'a> {
 /// A number as it is written.
 struct Number {
     value: Option<u64>,
-    /// Where its decimals are.
+    /// Start and end of its decimals.
     decimals: (usize, usize),
     /// True if it is only digits.
     is_plain: bool,
@@ -110,7 +110,7 @@ impl Reader<'_> {
         let end = at + c.len_utf8();
         let is_start = !before.is_some_and(|c| c.is_alphanumeric() || c == '_');
         if c.is_alphabetic() && !matches!(c, 'º' | 'ª') {
-            let letters = self.run(at, |c| c.is_alphanumeric());
+            let letters = self.run(at, char::is_alphanumeric);
             return if is_start { self.word(at, letters) } else { letters };
         }
         if c.is_ascii_digit() {
