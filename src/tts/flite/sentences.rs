@@ -39,8 +39,8 @@ fn ends(text: &str) -> Vec<usize> {
     segmenter.finish();
     let (mut ends, mut at) = (Vec::new(), 0);
     while let Some(segment) = segmenter.next_segment() {
-        let Some(start) = text[at..].find(&segment) else { break };
-        at += start + segment.len();
+        let Some(start) = text[at..].find(&segment.text) else { break };
+        at += start + segment.text.len();
         ends.push(at);
     }
     ends
