@@ -23,7 +23,7 @@
 //! | [`settings`] | [`Config`]: every setting with its unit, range and default | no |
 //! | [`ws`] | WebSocket: handshake, frames, endpoint; no knowledge of speech | no |
 //! | [`audio`] | formats, voices, resampling, level | no |
-//! | [`text`] | sentences, words, languages, Markdown | no |
+//! | [`text`] | sentences, words, languages, Markdown, text as it is spoken | no |
 //! | [`session`] | the state machine of a session, its messages and its [`log`](session::log) | no |
 //! | [`access`] | origins, credentials, tickets, limits for each client | no |
 //! | [`upstream`] | requests to HTTP services: address, key, deadlines, retries | yes |

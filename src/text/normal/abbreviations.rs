@@ -140,6 +140,7 @@ pub(super) fn abbreviation(word: &str) -> Option<(&'static str, Place)> {
         "orig" => ("originally", Stop),
         "dia" => ("diameter", Stop),
         "diam" => ("diameter", Any),
+        "ea" => ("each", Any),
         "qty" | "Qty" => ("quantity", Any),
         "hrs" | "hr" => ("hours", Stop),
         "mins" => ("minutes", Any),

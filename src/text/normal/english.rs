@@ -225,8 +225,13 @@ impl<'a> Reader<'a> {
 
     /// A Greek letter that is a sign of its own: alone, or before a Latin letter or a figure.
     fn greek(&mut self, at: usize) -> Option<usize> {
-        let name = super::signs::greek(self.at(at)?)?;
-        let end = at + 'α'.len_utf8();
+        let letter = self.at(at)?;
+        let end = at + letter.len_utf8();
+        if matches!(letter, 'Ø' | 'ø') && self.begins_figure(self.skip_space(end)) {
+            self.say(at..end, "diameter");
+            return Some(end);
+        }
+        let name = super::signs::greek(letter)?;
         let is_greek =
             |c: Option<char>| c.is_some_and(|c| matches!(c, '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}'));
         if is_greek(self.at(end)) || is_greek(self.before(at)) {

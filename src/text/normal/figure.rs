@@ -5,6 +5,9 @@ use super::english::Reader;
 use super::money::Currency;
 use super::numbers::{self, add};
 
+/// Most bytes of a number in groups.
+const MOST_GROUPED: usize = 64;
+
 impl<'a> Reader<'a> {
     /// Reads a figure, and returns its end.
     pub(super) fn figure(&mut self, at: usize) -> usize {
@@ -29,7 +32,7 @@ impl<'a> Reader<'a> {
         if let Some(end) = self.clock(at) {
             return end;
         }
-        if let Some(end) = self.dotted(at) {
+        if let Some(end) = self.dotted(at).or_else(|| self.grouped(at)) {
             return end;
         }
         let Some(amount) = self.amount(at) else { return self.digits(at).max(at + 1) };
@@ -119,7 +122,7 @@ impl<'a> Reader<'a> {
             return end;
         }
         // What is joined to a figure belongs to it, and the engine reads it.
-        if self.is_letter(end) {
+        if self.is_letter(end) && self.at(end).and_then(super::signs::greek).is_none() {
             return self.run(end, char::is_alphanumeric);
         }
         let is_joined = matches!(self.at(end), Some('-' | '_' | '/' | ':')) && self.is_digit(end + 1)
@@ -353,6 +356,15 @@ impl<'a> Reader<'a> {
     pub(super) fn range(&mut self, at: usize) -> Option<usize> {
         let (end, second) = self.dash(at)?;
         let from = self.skip_space(at);
+        let first = &self.s[..at];
+        let digits = first.len() - first.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        let is_equal = digits > 0
+            && self.digits(second) == second + digits
+            && first.ends_with(&self.s[second..second + digits]);
+        if is_equal && from == at {
+            self.out.put(from..end, " ");
+            return Some(end);
+        }
         let is_minus = self.at(from) == Some('−') || self.is_subtraction(at, second);
         let words = if is_minus { "minus" } else { "to" };
         self.say(from..end, words);
@@ -438,6 +450,36 @@ impl<'a> Reader<'a> {
             self.word_near(at, 0).to_ascii_lowercase().as_str(),
             "on" | "since" | "until" | "till" | "dated" | "date" | "due"
         )
+    }
+
+    /// Three groups of digits and more: 4-3-3, 978-3-16-148410-0.
+    fn grouped(&mut self, at: usize) -> Option<usize> {
+        let mut end = self.digits(at);
+        let (mut groups, mut longest) = (1, end - at);
+        while end > at && end < at + MOST_GROUPED && self.at(end) == Some('-') && self.is_digit(end + 1) {
+            let last = self.digits(end + 1);
+            (groups, longest) = (groups + 1, longest.max(last - end - 1));
+            end = last;
+        }
+        if groups < 3
+            || self.is_letter(end)
+            || matches!(self.at(end), Some('.' | ':' | '/')) && self.is_digit(end + 1)
+        {
+            return None;
+        }
+        let mut words = String::new();
+        for group in self.s[at..end].split('-') {
+            if longest > 2 {
+                if !words.is_empty() {
+                    words.push(',');
+                }
+                numbers::digits(&mut words, group);
+            } else {
+                numbers::cardinal(&mut words, group);
+            }
+        }
+        self.say(at..end, &words);
+        Some(end)
     }
 
     /// Versions and addresses: 1.2.3, 192.168.0.1.

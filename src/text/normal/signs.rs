@@ -186,6 +186,12 @@ impl Reader<'_> {
                 }
             }
             '!' if after == Some('=') => return self.called(at, end + 1, "not equal to"),
+            '<' if self.s[end..].starts_with('3')
+                && before.is_none_or(char::is_whitespace)
+                && self.is_heart(end + 1) =>
+            {
+                return self.called(at, end + 1, "heart");
+            }
             '<' | '>' => {
                 let words = if c == '<' { "less than" } else { "greater than" };
                 if after == Some('=') {
@@ -222,6 +228,7 @@ impl Reader<'_> {
             }
             '¶' => return self.called(at, end, "paragraph"),
             '№' => return self.called(at, end, "number"),
+            '⌀' => return self.called(at, end, "diameter"),
             '©' => return self.called(at, end, "copyright"),
             '®' => return self.called(at, end, "registered"),
             '™' => return self.called(at, end, "trademark"),
@@ -250,6 +257,9 @@ impl Reader<'_> {
             '✓' | '✔' | '☑' => return self.called(at, end, "check mark"),
             '✗' | '✘' => return self.called(at, end, "cross mark"),
             '²' | '³' | '¹' | '⁰'..='ⁿ' | '₀'..='₎' => return self.script(at),
+            '/' if is_figure && joins_figures && after.is_some_and(|c| money::by_sign(c).is_some()) => {
+                return self.called(at, end, "for");
+            }
             '/' if is_term => {
                 if &self.s[self.word.clone()] == "and" && self.s[end..].starts_with("or") {
                     self.out.put(at..end, " ");
@@ -288,6 +298,22 @@ impl Reader<'_> {
             }
         }
         end
+    }
+
+    /// True if the "3" of "<3" is no figure: nothing with a unit follows it.
+    fn is_heart(&self, at: usize) -> bool {
+        let next = self.skip_space(at);
+        match self.at(at) {
+            None => true,
+            Some('!' | '.' | ',' | '~') => !self.is_digit(at + 1),
+            Some(c) if c.is_whitespace() => {
+                next == self.s.len()
+                    || self.is_letter(next)
+                        && self.unit_at(next, false).is_none()
+                        && !self.s[..at - 2].trim_end().ends_with("is")
+            }
+            _ => false,
+        }
     }
 
     /// True if a figure and an equals sign follow.

@@ -71,14 +71,15 @@ impl Reader<'_> {
             let is_time = minutes.len() == 2 && minute < 60 && (hour <= 24 || hour <= 199);
             if !is_time {
                 // A ratio or a score.
-                if minutes.len() > 3 || self.is_letter(minute_end) {
+                let second = self.amount(end + 1)?;
+                if self.is_letter(second.end) {
                     return None;
                 }
                 numbers::number(&mut words, hour);
                 add(&mut words, "to");
-                numbers::cardinal(&mut words, minutes);
-                self.say(at..minute_end, &words);
-                return Some(minute_end);
+                add(&mut words, &second.words());
+                self.say(at..second.end, &words);
+                return Some(second.end);
             }
             // "16:10" is a ratio to most people, but a time to all clocks.
             numbers::number(&mut words, hour);

@@ -25,6 +25,13 @@ impl Reader<'_> {
                     return self.sum(at, end + 1, currency);
                 }
             }
+            Some(mark @ ('º' | '°')) if matches!(word, "N" | "n") => {
+                let sign_end = end + mark.len_utf8();
+                if self.begins_figure(self.skip_space(sign_end)) {
+                    self.say(at..sign_end, "number");
+                    return Some(sign_end);
+                }
+            }
             Some('/') if matches!(word, "w" | "W" | "b" | "n" | "N" | "c") => return self.slashed(at, end),
             Some('/') if word.len() > 1 || word == "m" => {
                 if self.is_digit(end + 1) {
