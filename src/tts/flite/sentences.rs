@@ -16,7 +16,9 @@ pub(super) fn sentences(text: &str) -> Vec<Vec<Token>> {
     let (mut joined, mut read) = (Vec::<Vec<Token>>::new(), 0);
     for sentence in found {
         let is_end = ends.binary_search(&read).is_ok();
-        let is_joined = joined.last().and_then(|before| before.last()).is_some_and(|last| {
+        // Marks without a word before them are no part of the next sentence.
+        let before = joined.last().filter(|before| before.iter().any(has_word));
+        let is_joined = before.and_then(|before| before.last()).is_some_and(|last| {
             !is_end && last.punctuation.contains(['.', '!', '?']) && !last.punctuation.contains(':')
         });
         read += sentence.iter().map(length).sum::<usize>();
@@ -26,6 +28,10 @@ pub(super) fn sentences(text: &str) -> Vec<Vec<Token>> {
         }
     }
     joined
+}
+
+fn has_word(token: &Token) -> bool {
+    token.name.contains(|c: char| c.is_ascii_alphanumeric())
 }
 
 fn length(token: &Token) -> usize {
