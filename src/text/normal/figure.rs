@@ -493,6 +493,13 @@ impl<'a> Reader<'a> {
         if parts < 3 {
             return None;
         }
+        let groups = &self.s[at..end];
+        if parts == 3 && groups.len() <= 11 && groups.split('.').skip(1).all(|group| group.len() == 3) {
+            let mut words = String::new();
+            numbers::cardinal(&mut words, groups);
+            self.say(at..end, &words);
+            return Some(end);
+        }
         let joint = if parts == 4 { "dot" } else { "point" };
         let mut words = String::new();
         for (n, part) in self.s[at..end].split('.').enumerate() {

@@ -80,7 +80,13 @@ impl Reader<'_> {
         let c = self.at(at)?;
         if matches!(c, '°' | 'º') {
             let (names, end) = self.degree(at, is_attached)?;
-            return Some(Unit::new(names, end, Some('°')));
+            let mut unit = Unit::new(names, end, Some('°'));
+            if let Some((per, ended)) = self.divided(end).filter(|(per, _)| per.starts_with("per")) {
+                add(&mut unit.one, &per);
+                add(&mut unit.many, &per);
+                unit.end = ended;
+            }
+            return Some(unit);
         }
         if let Some(names) = percent(c) {
             let mut end = at + c.len_utf8();
@@ -115,6 +121,9 @@ impl Reader<'_> {
             _ => units::unit(symbol, is_attached || power.is_some())?,
         };
         // "500 B.C."
+        if symbol == "T" && self.at(end) == Some('.') {
+            return None;
+        }
         if symbol.len() == 1 && self.at(end) == Some('.') && self.is_letter(end + 1) {
             return None;
         }
@@ -324,37 +333,45 @@ impl Reader<'_> {
         let is_behind =
             |kind: char| self.parted.is_some_and(|(end, last)| last == kind && at <= end + 5 && at >= end);
         match symbol {
+            "T" if !is_attached && self.at(end) == Some('.') && self.is_letter(self.skip_space(end + 1)) => {
+                Some(Unit::new(("tablespoon", "tablespoons"), self.stop(end), None))
+            }
             "c" if !is_attached && self.at(end) == Some('.') && self.is_letter(self.skip_space(end + 1)) => {
                 Some(Unit::new(("cup", "cups"), self.stop(end), None))
             }
             "C" | "F" if is_attached && !self.is_digit(end) => {
-                let is_warm = matches!(
-                    self.word_near(at, 1),
-                    "to" | "of"
-                        | "at"
-                        | "around"
-                        | "about"
-                        | "is"
-                        | "was"
-                        | "above"
-                        | "below"
-                        | "near"
-                        | "hit"
-                        | "reach"
-                        | "and"
-                        | "high"
-                        | "low"
-                        | "High"
-                        | "Low"
-                        | "Temp"
-                        | "temp"
-                        | "temperature"
-                        | "highs"
-                        | "lows"
-                        | "or"
-                        | "oven"
-                        | "up"
-                );
+                let is_hot = self
+                    .amount(at)
+                    .and_then(|amount| amount.value())
+                    .is_some_and(|value| (100..=600).contains(&value));
+                let is_warm = is_hot
+                    || matches!(
+                        self.word_near(at, 1),
+                        "to" | "of"
+                            | "at"
+                            | "around"
+                            | "about"
+                            | "is"
+                            | "was"
+                            | "above"
+                            | "below"
+                            | "near"
+                            | "hit"
+                            | "reach"
+                            | "and"
+                            | "high"
+                            | "low"
+                            | "High"
+                            | "Low"
+                            | "Temp"
+                            | "temp"
+                            | "temperature"
+                            | "highs"
+                            | "lows"
+                            | "or"
+                            | "oven"
+                            | "up"
+                    );
                 let names = if symbol == "C" {
                     ("degree Celsius", "degrees Celsius")
                 } else {

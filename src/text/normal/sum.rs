@@ -123,6 +123,11 @@ impl Reader<'_> {
         if self.at(at) != Some('/') {
             return None;
         }
+        if self.is_digit(at + 1) {
+            let (words, end) = self.divided(at)?;
+            self.say(at..end, &words);
+            return Some(end);
+        }
         let end = self.letters(at + 1);
         let symbol = &self.s[at + 1..end];
         if symbol.is_empty() || self.is_digit(end) {

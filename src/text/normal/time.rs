@@ -105,6 +105,23 @@ impl Reader<'_> {
             self.say(at..end, &words);
             return Some(end);
         }
+        if self.at(end) == Some('h')
+            && self.digits(end + 1) == end + 3
+            && !self.is_letter(end + 3)
+            && hour < 25
+        {
+            // 19h30
+            numbers::number(&mut words, hour);
+            let minutes = &self.s[end + 1..end + 3];
+            if minutes != "00" {
+                if minutes.starts_with('0') {
+                    add(&mut words, "oh");
+                }
+                numbers::number(&mut words, value(minutes)?);
+            }
+            self.say(at..end + 3, &words);
+            return Some(end + 3);
+        }
         if self.at(end) == Some('.') && self.digits(end + 1) == end + 3 {
             // 4.30 p.m.
             let minute_end = end + 3;
@@ -273,7 +290,9 @@ impl Reader<'_> {
             month(second).is_some() || weekday(second).is_some()
         };
         if let Some(day) = weekday(word) {
-            let is_sure = is_dash
+            let is_date = month(&self.s[next..self.letters(next)]).is_some();
+            let is_sure = is_date
+                || is_dash
                 || is_figure
                 || self.is_behind_day_dash(at)
                 || has_stop && self.at(end + 1) == Some(',')

@@ -174,7 +174,7 @@ impl Reader<'_> {
         let after = self.at(next);
         let is_figure = self.begins_figure(next)
             || matches!(after, Some('(' | '#')) && self.is_digit(next + 1)
-            || self.roman_at(next);
+            || self.roman_at(next, matches!(word, "p" | "pp"));
         let is_joined = stop == next && stop != end && after.is_some_and(char::is_alphanumeric) && !is_figure;
         let is_known = !is_joined
             && match place {
@@ -228,9 +228,15 @@ impl Reader<'_> {
         Some(end)
     }
 
-    fn roman_at(&self, at: usize) -> bool {
+    /// True for a Roman numeral in capitals, or in small letters too.
+    fn roman_at(&self, at: usize, is_any: bool) -> bool {
         let end = self.letters(at);
-        end > at && end - at <= 7 && numbers::roman(&self.s[at..end]).is_some()
+        let word = &self.s[at..end];
+        let is_small = is_any
+            && numbers::roman(&word.to_ascii_uppercase()) <= Some(200)
+            && numbers::roman(&word.to_ascii_uppercase()).is_some()
+            && word.len() > 1;
+        end > at && end - at <= 7 && (is_small || numbers::roman(word).is_some())
     }
 
     /// "e.g.", "U.S.", "a.m."
@@ -345,13 +351,20 @@ impl Reader<'_> {
     /// A Roman numeral behind a noun or the name of a ruler, or before "century".
     fn roman(&mut self, at: usize, end: usize) -> Option<usize> {
         let word = &self.s[at..end];
+        let before = self.word_near(at, 1);
+        if matches!(before, "p" | "pp" | "page" | "pages") && word.len() > 1 {
+            let value = numbers::roman(&word.to_ascii_uppercase()).filter(|value| *value <= 200)?;
+            let mut words = String::new();
+            numbers::number(&mut words, value);
+            self.say(at..end, &words);
+            return Some(end);
+        }
         if !word.bytes().all(|b| matches!(b, b'I' | b'V' | b'X' | b'L' | b'C' | b'D' | b'M'))
             || self.is_digit(end)
         {
             return None;
         }
         let value = numbers::roman(word)?;
-        let before = self.word_near(at, 1);
         let next = self.skip_space(end);
         let follows = &self.s[next..self.letters(next)];
         let mut words = String::new();
