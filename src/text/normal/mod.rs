@@ -11,6 +11,8 @@ mod address;
 mod amount;
 mod english;
 mod figure;
+mod formula;
+mod groups;
 mod length;
 mod letters;
 mod measure;
