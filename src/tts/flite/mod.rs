@@ -124,6 +124,8 @@ async fn speak(engine: Flite, utterance: Utterance, mut sink: Sink) {
         Some(false) => Spoken::default(),
         _ => normalize(&utterance.text, "en"),
     };
+    // Nothing is left of a line of marks alone.
+    let spoken = if spoken.text.trim().is_empty() { Spoken::default() } else { spoken };
     let text = if spoken.text.is_empty() { &utterance.text } else { &*spoken.text };
     let plain = Plain::new(text);
     let origin = |at| spoken.origin(plain.origin(at));

@@ -696,6 +696,22 @@ async fn words_that_cannot_be_said_are_named_by_a_warning() {
 }
 
 #[tokio::test]
+async fn marks_alone_have_words_within_the_text() {
+    for text in ["____", "=====", "-----", "*** ___", "#### +++"] {
+        let (pieces, _) =
+            all_pieces(FLITE.speak(Utterance { has_word_times: true, ..Utterance::new(text, PCM) })).await;
+        for piece in pieces {
+            if let Piece::Words(words) = piece {
+                assert!(
+                    words.iter().all(|word| text.get(word.text_range.clone()).is_some()),
+                    "{text}: {words:?}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn normalize_false_leaves_the_text_to_the_voice() {
     let said = |text: &'static str, normalize| samples(Utterance { normalize, ..Utterance::new(text, PCM) });
     assert_ne!(said("It is -5°C.", None).await, said("It is 5°C.", None).await);
