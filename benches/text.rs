@@ -1,6 +1,7 @@
-//! Cutting text into sentences: the whole text, and the small pieces of a language model.
+//! Cutting text into sentences: the whole text, and the small pieces of a language model. And changing a sentence
+//! into the words that are spoken.
 
-use aloud::unstable::{Clean, Segmentation, Segmenter};
+use aloud::unstable::{Clean, Segmentation, Segmenter, normalize};
 use divan::Bencher;
 use divan::counter::BytesCount;
 
@@ -66,6 +67,18 @@ fn run(bencher: Bencher<'_, '_>, chars: usize, clean: Clean) {
     let text = text();
     let pieces = pieces(&text, chars);
     bencher.counter(BytesCount::new(text.len())).bench_local(|| segments(&pieces, clean));
+}
+
+/// Sentences without and with something to change, and one with much of it.
+const SENTENCES: [&str; 3] = [
+    "She had learned not to hurry on days like it, and so she went on reading until the lamp gave out.",
+    "Dr. Weiss came at 4.30 p.m. with 2.5 kg of letters, which cost her $37.50 and the whole of May 3.",
+    "Mix 1½ cups (180 g) of flour, ½ tsp of salt and 40–60 ml of milk at 20 °C; bake at 350°F for 25-30 min.",
+];
+
+#[divan::bench(args = SENTENCES)]
+fn spoken(bencher: Bencher<'_, '_>, sentence: &str) {
+    bencher.counter(BytesCount::of_str(sentence)).bench_local(|| divan::black_box(normalize(sentence, "en")));
 }
 
 fn main() {

@@ -23,7 +23,7 @@
 //! | [`settings`] | [`Config`]: every setting with its unit, range and default | no |
 //! | [`ws`] | WebSocket: handshake, frames, endpoint; no knowledge of speech | no |
 //! | [`audio`] | formats, voices, resampling, level | no |
-//! | [`text`] | sentences, words, languages, Markdown | no |
+//! | [`text`] | sentences, words, languages, Markdown, text as it is spoken | no |
 //! | [`session`] | the state machine of a session, its messages and its [`log`](session::log) | no |
 //! | [`access`] | origins, credentials, tickets, limits for each client | no |
 //! | [`upstream`] | requests to HTTP services: address, key, deadlines, retries | yes |
@@ -78,6 +78,7 @@ pub mod unstable {
         Answer, Dialect, Engine, Input, Misplaced, Output, Pauses, Phase, Place, Sentence, Session,
         SessionConfig, Snapshot, Totals, Wait, Written,
     };
+    pub use crate::text::normal::{Spoken, normalize};
     pub use crate::text::{Boundary, Clean, Segment, Segmentation, Segmenter};
     pub use crate::upstream::{Attempt, Call, Failure, FailureKind, Reply, Upstream};
     pub use crate::ws::frames::{Batch, Sent};

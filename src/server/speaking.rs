@@ -14,7 +14,7 @@ use crate::script::{Prompt, Script, ScriptError, ScriptPiece};
 use crate::session::conversation;
 use crate::session::message::{Close, Code, Recover, ServerMessage};
 use crate::session::{Answer, Engine, Input, Output, Phase, Place, Sentence, Session, Written};
-use crate::tts::{Piece, Speech, SynthesisError, SynthesisErrorKind, Utterance, Warning};
+use crate::tts::{Piece, Speech, SynthesisError, SynthesisErrorKind, Utterance, Warning, normalized};
 use crate::ws::endpoint::{CloseCode, Incoming, State};
 use crate::ws::frames::{Batch, Sent};
 use std::collections::VecDeque;
@@ -160,8 +160,8 @@ impl Speaking {
             let (id, index, text) = (session.id(), sentence.index, &*shortened(&sentence.text));
             tracing::info!(target: "aloud::session", id, index, text, "sentence");
         }
-        let Sentence { text, index, speed, voice, language, previous_text, format, frame_bytes, words } =
-            sentence;
+        let Sentence { text, index, speed, voice, language, normalize, previous_text, format, .. } = sentence;
+        let Sentence { frame_bytes, words, .. } = sentence;
         let utterance = Utterance {
             text,
             speed,
@@ -174,6 +174,7 @@ impl Speaking {
             format,
             frame_bytes,
             has_word_times: words,
+            normalize: normalize.or(host.shared.config.normalize),
             running: host.shared.syntheses.clone(),
             slot: None,
         };
@@ -182,7 +183,7 @@ impl Speaking {
         {
             session.handle(Input::Exhausted, Instant::now().into_std());
         }
-        self.speeches.push_back(host.shared.synthesizer.speak(utterance));
+        self.speeches.push_back(normalized::speak(&*host.shared.synthesizer, utterance));
     }
 
     /// Has the writer answer the last of these turns.
@@ -497,8 +498,8 @@ impl Application for Speaking {
                 }
                 Poll::Ready(Some(Ok(Piece::Audio(chunk)))) => report(Engine::Audio(chunk)),
                 Poll::Ready(Some(Ok(Piece::Words(words)))) => report(Engine::Words(&words)),
-                Poll::Ready(Some(Ok(Piece::Warning(Warning { code, message })))) => {
-                    report(Engine::Warning { code, message });
+                Poll::Ready(Some(Ok(Piece::Warning(Warning { code, message, text_ranges })))) => {
+                    report(Engine::Warning { code, message, text_ranges: &text_ranges });
                 }
                 Poll::Ready(Some(Err(error))) => {
                     let code = match error.kind {

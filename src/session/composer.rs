@@ -51,6 +51,9 @@ pub(super) struct VoiceParameters {
     pub(super) voice: String,
     /// The language as the client named it; empty if it named none.
     pub(super) language: String,
+    /// True or false if the client chose whether figures and signs become words.
+    #[serde(default)]
+    pub(super) normalize: Option<bool>,
 }
 
 impl VoiceParameters {
@@ -181,7 +184,12 @@ impl Composer {
             idle: None,
             is_due: false,
             pace: Pace::default(),
-            parameters: VoiceParameters { speed: start.speed.unwrap_or(config.speed), voice, language },
+            parameters: VoiceParameters {
+                speed: start.speed.unwrap_or(config.speed),
+                voice,
+                language,
+                normalize: start.normalize,
+            },
             is_voice_named: start.voice.is_some(),
             written: String::new(),
             written_chars: 0,

@@ -8,6 +8,7 @@ use crate::access::credential::Token;
 use crate::audio::Format;
 use crate::text::words::Word;
 use hyper::body::Bytes;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +69,8 @@ pub enum Engine<'a> {
         code: &'static str,
         /// For a person.
         message: String,
+        /// Ranges of the sentence that it is about, in bytes.
+        text_ranges: &'a [Range<usize>],
     },
     /// The sentence failed; its end follows. A fatal code ends the session.
     Failed {
@@ -204,6 +207,8 @@ pub struct Sentence {
     pub voice: String,
     /// The language as the client named it; empty if it named none.
     pub language: String,
+    /// True or false if the client chose whether figures and signs become words.
+    pub normalize: Option<bool>,
     /// The sentence before it in the stream.
     pub previous_text: String,
     /// Format of its audio.

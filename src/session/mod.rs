@@ -853,7 +853,14 @@ impl Session {
             Engine::Words(words) => {
                 self.stream.iter_mut().for_each(|stream| stream.on_words(words, false, dialect));
             }
-            Engine::Warning { code, message } => self.send(ServerMessage::Warning { code, message }),
+            Engine::Warning { code, message, text_ranges: [] } => {
+                self.send(ServerMessage::warning(code, message));
+            }
+            Engine::Warning { code, message, text_ranges } => {
+                if let Some(stream) = &mut self.stream {
+                    stream.on_warning(code, message, text_ranges, dialect);
+                }
+            }
             Engine::Failed { code, message } if code.is_fatal() => {
                 self.put_off(now);
                 self.fail(code, message, now);
@@ -932,7 +939,7 @@ impl Session {
                     self.outputs.push_back(Output::StopWriting);
                     let message =
                         format!("The answer is too long (limit {most} characters). The rest is left out.");
-                    self.send(ServerMessage::Warning { code: "text_limit", message });
+                    self.send(ServerMessage::warning("text_limit", message));
                     self.remember(&written);
                 }
             }
@@ -949,7 +956,7 @@ impl Session {
                 }
                 self.refuse(Fault::new(code, message));
             }
-            Written::Warning { code, message } => self.send(ServerMessage::Warning { code, message }),
+            Written::Warning { code, message } => self.send(ServerMessage::warning(code, message)),
         }
         self.advance(now);
     }

@@ -13,7 +13,7 @@ use crate::audio::Format;
 use crate::session::log::{Flow, Log, OutOfLog, Positions};
 use crate::session::message::surrogates::Edges;
 use crate::session::message::{
-    AudioInfo, AudioOptions, CancelledFigures, Code, Delivery, EndReason, Fault, SentenceFigures,
+    AudioInfo, AudioOptions, CancelledFigures, Code, Delivery, EndReason, Fault, Passage, SentenceFigures,
     ServerMessage, StartFrom, StartSession, TextSource, Usage, WordTimes,
 };
 use crate::text::cells;
@@ -21,6 +21,7 @@ use crate::text::words::{self, Word};
 use crate::ws::frames::Sent;
 use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// The next step once the engine has stopped.
@@ -110,6 +111,9 @@ struct Facts {
     is_resumable: bool,
     /// True if the engine repeats itself, so that sentences that are no longer kept can be replayed.
     is_repeatable: bool,
+    /// True if the client was warned of text that cannot be spoken.
+    #[serde(default)]
+    is_warned: bool,
     /// True if the connection is closed after this stream.
     drains: bool,
     end_reason: EndReason,
@@ -182,6 +186,7 @@ impl Stream {
                 facts: Facts {
                     is_resumable: start.resumable,
                     is_repeatable: start.resumable && config.is_deterministic,
+                    is_warned: false,
                     drains: false,
                     end_reason: EndReason::Completed,
                     number,
@@ -506,6 +511,7 @@ impl Stream {
                         speed: parameters.speed,
                         voice: parameters.voice,
                         language: parameters.language,
+                        normalize: parameters.normalize,
                         previous_text,
                         format: flow.format,
                         frame_bytes: flow.frame_bytes,
@@ -628,6 +634,22 @@ impl Stream {
         let times = times.collect();
         let (index, start_ms) = (front.index(), self.ms(front.start()));
         self.push_message(ServerMessage::Timestamps { index, start_ms, is_estimate, words: times }, dialect);
+    }
+
+    /// Takes a warning about ranges of the front sentence. The stream has it once.
+    pub(super) fn on_warning(
+        &mut self,
+        code: &'static str,
+        message: String,
+        text_ranges: &[Range<usize>],
+        dialect: Dialect,
+    ) {
+        let Some(front) = self.cold.takes.front().filter(|_| !self.cold.facts.is_warned) else { return };
+        let units = words::utf16_ranges(front.text(), text_ranges);
+        let ranges = units.into_iter().map(|range| (range.start, range.end)).collect();
+        let at = Some(Passage { index: front.index(), ranges });
+        self.cold.facts.is_warned = true;
+        self.push_message(ServerMessage::Warning { code, message, at }, dialect);
     }
 
     /// Takes the failure of the front sentence, whose end still follows.

@@ -121,6 +121,17 @@ settings! {
             range: 0 to 5_000 "milliseconds",
             option: number("lead-ms", "MS", Group::Speech, &[SERVE, SAY]),
         }
+        /// `None` is on for the engine inside, and off for programs and services.
+        normalize: Option<bool> = None => {
+            short: "True if figures, signs, units and abbreviations become words before they are spoken.",
+            long: "The default is on for the engine inside, and off for programs and services, which often do so \
+                   themselves. A client chooses with `normalize` in `start_session`.",
+            option: Setting {
+                short: "Change figures, signs, units and abbreviations into words before they are spoken.",
+                ..choice("normalize", "WHEN", SWITCH, Group::Speech, &[SERVE, SAY])
+                    .defaulting_to("the engine's own")
+            },
+        }
         paced: bool = false => {
             short: "True if delivery is paced for clients that do not choose.",
             option: Setting {
@@ -313,6 +324,7 @@ settings! {
 const SOURCES: &[(&str, &str)] =
     &[("verbatim", "the prompt is the text"), ("llm", "a language model answers the prompt")];
 
+const SWITCH: &[(&str, &str)] = &[("off", "never"), ("on", "for each engine")];
 const DELIVERIES: &[(&str, &str)] = &[
     ("burst", "as fast as engine and connection allow"),
     ("paced", "at most `--ahead-ms` before the listener hears it"),

@@ -15,6 +15,7 @@ mod boundary;
 pub(crate) mod cells;
 mod language;
 mod markdown;
+pub(crate) mod normal;
 pub(crate) mod redact;
 mod scan;
 mod tail;

@@ -85,6 +85,15 @@ pub trait Synthesizer: Send + Sync + 'static {
         false
     }
 
+    /// True if the engine reads figures, signs and abbreviations as words itself, unless an utterance has
+    /// [`normalize`](Utterance::normalize) `Some(false)`. The text for another engine is changed before
+    /// [`speak`](Self::speak) if the client or [`Config::normalize`](crate::Config::normalize) asks for it.
+    ///
+    /// The default is false.
+    fn normalizes(&self) -> bool {
+        false
+    }
+
     /// Engines that this one chooses from, such as the two of a [`Fallback`](super::Fallback). Health
     /// checks then test each of them. The default is empty: the engine speaks itself.
     fn engines(&self) -> Vec<&dyn Synthesizer> {
@@ -152,6 +161,10 @@ pub struct Utterance {
     /// True if the client asked for the times of words. An engine that knows them reports them with
     /// [`Sink::words`](super::Sink::words); other engines ignore this field.
     pub has_word_times: bool,
+    /// True or false if the client, or the configuration of the server, says whether figures, signs and
+    /// abbreviations are changed into words. An engine with [`Synthesizer::normalizes`] follows it; other
+    /// engines ignore this field. `None` is the engine's own choice.
+    pub normalize: Option<bool>,
     /// Counts the utterances in flight.
     pub(crate) running: Gauge,
     /// Slot of a [`Queue`](super::Queue), if one limits the utterances in flight.
@@ -174,6 +187,7 @@ impl Utterance {
             format,
             frame_bytes: format.frame_bytes(40),
             has_word_times: false,
+            normalize: None,
             running: Gauge::default(),
             slot: None,
         }

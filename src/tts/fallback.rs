@@ -79,6 +79,10 @@ impl Synthesizer for Fallback {
         self.first.voices()
     }
 
+    fn normalizes(&self) -> bool {
+        self.first.normalizes() && self.second.engine.normalizes()
+    }
+
     fn engines(&self) -> Vec<&dyn Synthesizer> {
         let both: [&dyn Synthesizer; 2] = [self.first.as_ref(), self.second.engine.as_ref()];
         let is_single = |engine: &'_ dyn Synthesizer| engine.engines().is_empty();
@@ -137,7 +141,10 @@ impl Second {
         }
         let message =
             format!("The speech engine {} is failing: {} speaks instead.", self.first, self.engine.name());
-        Speech::relayed(Warned { warning: Some(Warning { code: "fallback_engine", message }), speech })
+        Speech::relayed(Warned {
+            warning: Some(Warning { code: "fallback_engine", message, text_ranges: Vec::new() }),
+            speech,
+        })
     }
 
     fn failed(&self, attempt: u64, error: &SynthesisError, text: &str) {
@@ -357,7 +364,7 @@ mod tests {
     }
 
     fn warned(piece: &Piece) -> bool {
-        matches!(piece, Piece::Warning(Warning { code: "fallback_engine", message })
+        matches!(piece, Piece::Warning(Warning { code: "fallback_engine", message, .. })
             if message.contains("far-away") && message.contains("inside"))
     }
 

@@ -21,6 +21,7 @@ mod contract;
 mod fallback;
 mod flite;
 pub(crate) mod guard;
+pub(crate) mod normalized;
 mod queue;
 mod rounds;
 mod sink;

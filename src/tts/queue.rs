@@ -126,6 +126,10 @@ impl Synthesizer for Queue {
         self.state.engine.is_deterministic()
     }
 
+    fn normalizes(&self) -> bool {
+        self.state.engine.normalizes()
+    }
+
     fn engines(&self) -> Vec<&dyn Synthesizer> {
         self.state.engine.engines()
     }

@@ -10,6 +10,7 @@ use crate::gauge::Counted;
 use hyper::body::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -200,7 +201,17 @@ impl Sink {
     /// Sends a warning to the client, without waiting. It overtakes audio, as [`words`](Sink::words)
     /// do.
     pub fn warn(&mut self, code: &'static str, message: impl Into<String>) {
-        self.overtake(Piece::Warning(Warning { code, message: message.into() }));
+        self.warn_about(code, message, Vec::new());
+    }
+
+    /// As [`warn`](Sink::warn), about ranges of the utterance's text, in bytes and in order.
+    pub fn warn_about(
+        &mut self,
+        code: &'static str,
+        message: impl Into<String>,
+        text_ranges: Vec<Range<usize>>,
+    ) {
+        self.overtake(Piece::Warning(Warning { code, message: message.into(), text_ranges }));
     }
 
     /// Sets the engine's sample rate, for an engine that learns it late, for example from the header of

@@ -6,6 +6,7 @@ use crate::gauge::Counted;
 use hyper::body::Bytes;
 use std::fmt;
 use std::future::poll_fn;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -36,6 +37,8 @@ pub struct Warning {
     pub code: &'static str,
     /// One sentence for a person.
     pub message: String,
+    /// Ranges of the utterance's text that it is about, in bytes and in order. Empty if it is about none.
+    pub text_ranges: Vec<Range<usize>>,
 }
 
 /// Message from a [`Sink`] to its [`Speech`].

@@ -28,10 +28,13 @@ pub(super) async fn pieces(mut speech: Speech) -> (Vec<Piece>, Option<SynthesisE
     (pieces, error)
 }
 
-/// Collects all chunks of a speech without word times, and the error at its end.
+/// Collects all chunks of a speech without word times, and the error at its end. A warning of words that cannot be
+/// said is left out.
 pub(super) async fn all(speech: Speech) -> (Vec<Bytes>, Option<SynthesisError>) {
     let (pieces, error) = pieces(speech).await;
-    (pieces.into_iter().map(chunk).collect(), error)
+    let is_audio =
+        |piece: &Piece| !matches!(piece, Piece::Warning(warning) if warning.code == "unspeakable_text");
+    (pieces.into_iter().filter(is_audio).map(chunk).collect(), error)
 }
 
 /// Returns the audio of a piece.

@@ -21,6 +21,7 @@ mod heartbeat;
 mod http2;
 #[cfg(feature = "jwt")]
 mod jwt;
+mod normal;
 mod pauses;
 mod proxy;
 mod recovery;

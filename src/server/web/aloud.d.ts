@@ -25,6 +25,8 @@ export interface StartOptions {
   /** Silence before the first audio, in ms, from 0 to 5000. */
   leadMs?: number;
   clean?: "none" | "markdown";
+  /** Figures, signs, units and abbreviations become words. Default: the server's choice. */
+  normalize?: boolean;
   /** Default here: true. */
   resumable?: boolean;
   /** Begins a `verbatim` text at this sentence, which another stream had at this byte. */
@@ -128,7 +130,7 @@ export type ServerMessage =
     }
   | { type: "recovered"; recovered: false; code: string }
   | { type: "go_away"; timeLeftMs: number; reason: "shutdown" | "max_duration" }
-  | { type: "warning"; code: string; message: string }
+  | { type: "warning"; code: string; message: string; index?: number; ranges?: [number, number][] }
   | { type: "pong"; id?: string }
   | { type: "error"; message: string; code?: string; retryable?: boolean; fatal?: boolean; index?: number }
   | { type: "session_end"; reason?: EndReason; usage?: Usage };
@@ -196,7 +198,8 @@ export interface Events {
   /** Received bytes, and their place in the stream. An earlier place: they replace what was received from there on. */
   audio: { data: Uint8Array; offset: number };
   stats: Stats;
-  warning: { code: string; message: string };
+  /** `ranges` are places in the text of the sentence `index`. */
+  warning: { code: string; message: string; index?: number; ranges?: [number, number][] };
   error: AloudError;
   end: Result;
   /** All messages, without secrets. */

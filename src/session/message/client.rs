@@ -128,6 +128,10 @@ pub struct StartSession {
     /// Markup to remove from the text before it is spoken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clean: Option<Clean>,
+    /// True if figures, signs, units and abbreviations become words before they are spoken, false if not.
+    /// `None` is the choice of the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalize: Option<bool>,
     /// True to keep the session for some time after its connection is lost.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub resumable: bool,
@@ -488,6 +492,7 @@ impl StartSession {
             pauses,
             lead_ms,
             clean: fields.choice("clean", &["none", "markdown"])?,
+            normalize: fields.boolean("normalize")?,
             resumable: fields.boolean("resumable")?.unwrap_or(false),
             from,
         })

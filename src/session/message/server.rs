@@ -105,6 +105,9 @@ pub enum ServerMessage {
         code: &'static str,
         /// Sentence for a person.
         message: String,
+        /// For text that cannot be spoken: where it is.
+        #[serde(flatten)]
+        at: Option<Passage>,
     },
     /// The answer to `ping`.
     Pong {
@@ -197,6 +200,16 @@ pub struct Recovery {
 /// Format of a stream's audio. It always has one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AudioInfo(pub Format);
+
+/// Ranges in the text of a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Passage {
+    /// Number of the sentence in the stream, from 0.
+    pub index: u64,
+    /// Starts and ends in `text.data`, in UTF-16 units.
+    pub ranges: Vec<(usize, usize)>,
+}
 
 /// Times and position of a written word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -301,6 +314,11 @@ impl AudioInfo {
 }
 
 impl ServerMessage {
+    /// A warning that is about no sentence.
+    pub(crate) fn warning(code: &'static str, message: String) -> ServerMessage {
+        ServerMessage::Warning { code, message, at: None }
+    }
+
     /// Returns the message as JSON, the content of a text frame.
     pub fn to_json(&self) -> String {
         wire::to_json(self)

@@ -265,6 +265,7 @@ fn v1_client_messages_have_one_form_and_parse_back() {
         pauses: Some(PauseOptions { sentence_ms: Some(120), paragraph_ms: Some(400), heading_ms: Some(600) }),
         lead_ms: Some(300),
         clean: Some(Clean::Markdown),
+        normalize: Some(false),
         resumable: true,
         from: Some(StartFrom { index: 3, offset: 183_040, crc32: Some(0x9a1f_03bc) }),
     };
@@ -273,7 +274,7 @@ fn v1_client_messages_have_one_form_and_parse_back() {
     let table = [
         (
             everything.into(),
-            r#"{"type":"start_session","prompt":"Hi.","source":"append","voice":"a \"b\"","language":"de","speed":1.25,"audio":{"encoding":"mulaw","sampleRate":24000,"frameMs":20},"timestamps":"word","delivery":{"mode":"paced","aheadMs":500},"segmentation":{"minChars":20,"maxChars":300,"firstClause":true,"idleMs":250},"pauses":{"sentenceMs":120,"paragraphMs":400,"headingMs":600},"leadMs":300,"clean":"markdown","resumable":true,"from":{"index":3,"offset":183040,"crc32":"9a1f03bc"}}"#,
+            r#"{"type":"start_session","prompt":"Hi.","source":"append","voice":"a \"b\"","language":"de","speed":1.25,"audio":{"encoding":"mulaw","sampleRate":24000,"frameMs":20},"timestamps":"word","delivery":{"mode":"paced","aheadMs":500},"segmentation":{"minChars":20,"maxChars":300,"firstClause":true,"idleMs":250},"pauses":{"sentenceMs":120,"paragraphMs":400,"headingMs":600},"leadMs":300,"clean":"markdown","normalize":false,"resumable":true,"from":{"index":3,"offset":183040,"crc32":"9a1f03bc"}}"#,
         ),
         (
             StartSession {
@@ -459,8 +460,16 @@ fn v1_server_messages_have_the_form_of_the_protocol() {
             r#"{"type":"go_away","timeLeftMs":30000,"reason":"shutdown"}"#,
         ),
         unread(
-            ServerMessage::Warning { code: "retrying_engine", message: "Once \"more\".".to_owned() },
+            ServerMessage::warning("retrying_engine", "Once \"more\".".to_owned()),
             r#"{"type":"warning","code":"retrying_engine","message":"Once \"more\"."}"#,
+        ),
+        unread(
+            ServerMessage::Warning {
+                code: "unspeakable_text",
+                message: "No.".to_owned(),
+                at: Some(Passage { index: 2, ranges: vec![(0, 3), (5, 9)] }),
+            },
+            r#"{"type":"warning","code":"unspeakable_text","message":"No.","index":2,"ranges":[[0,3],[5,9]]}"#,
         ),
         unread(ServerMessage::Pong { id: None }, r#"{"type":"pong"}"#),
         unread(ServerMessage::Pong { id: Some("\n".to_owned()) }, r#"{"type":"pong","id":"\n"}"#),
@@ -542,6 +551,7 @@ fn field_of_the_wrong_type_is_named() {
         (format!(r#"{start}"pauses":{{"headingMs":"#), "pauses.headingMs", integer(0, 5_000), "0 5000"),
         (format!(r#"{start}"leadMs":"#), "leadMs", integer(0, 5_000), "0 5000"),
         (format!(r#"{start}"clean":"#), "clean", choice, "\"none\""),
+        (format!(r#"{start}"normalize":"#), "normalize", flag.clone(), "true false"),
         (format!(r#"{start}"resumable":"#), "resumable", flag.clone(), "false"),
         (r#"{"type":"end","drain":"#.to_owned(), "drain", flag, "true false"),
         (r#"{"type":"append","text":"#.to_owned(), "text", string.clone(), "\"\""),
@@ -626,7 +636,7 @@ fn plain_data_is_read_back_from_a_snapshot() {
     };
     check(&StartSession::default());
     check(&start(
-        r#"{"type":"start_session","prompt":"Hi.","source":"llm","voice":"v","language":"de","speed":0.7,"audio":{"encoding":"alaw","sampleRate":8000,"frameMs":20},"timestamps":"sentence","delivery":{"mode":"paced","aheadMs":500},"segmentation":{"minChars":2,"maxChars":30,"firstClause":true,"idleMs":250},"clean":"markdown","resumable":true}"#,
+        r#"{"type":"start_session","prompt":"Hi.","source":"llm","voice":"v","language":"de","speed":0.7,"audio":{"encoding":"alaw","sampleRate":8000,"frameMs":20},"timestamps":"sentence","delivery":{"mode":"paced","aheadMs":500},"segmentation":{"minChars":2,"maxChars":30,"firstClause":true,"idleMs":250},"clean":"markdown","normalize":true,"resumable":true}"#,
     ));
     check(&start(r#"{"type":"start_session","speed":2,"delivery":{"mode":"burst"}}"#));
     for reason in

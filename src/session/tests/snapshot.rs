@@ -369,6 +369,7 @@ fn recover_before_the_oldest_record_loses_the_position() {
                 speed: 1.0,
                 voice: "anna".to_owned(),
                 language: String::new(),
+                normalize: None,
             },
             index,
             start: index * 10,

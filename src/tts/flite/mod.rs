@@ -7,17 +7,20 @@
 mod clock;
 mod pieces;
 mod pool;
+mod sentences;
 mod speaker;
 mod spelling;
 mod wave;
 
 use super::{Gender, Sink, Speech, SynthesisError, Synthesizer, Utterance, Voice};
 use crate::audio::{Encoding, Format};
+use crate::text::normal::{Spoken, normalize};
 use crate::text::words::written;
 use clock::Clock;
-use flite_rs::text::{self, Token};
+use flite_rs::text::Token;
 use pieces::{pieces, placed};
 use pool::Pool;
+use sentences::sentences;
 use speaker::{Part, Progress, Speaker, VOICES};
 use spelling::Plain;
 use std::fmt;
@@ -27,6 +30,9 @@ use std::thread;
 /// The engine inside the binary: the voice kal16 of Flite, 16 kHz, US English, and the same voice at a
 /// lower and a higher pitch, kal16-low and kal16-high.
 ///
+/// - Figures, signs, units and abbreviations become words first, unless [`Utterance::normalize`] is
+///   `Some(false)`.
+/// - A word in a script that the voice does not know is left out, with the warning `unspeakable_text`.
 /// - Speeds outside of 0.5 to 2.0 become the nearest of the two.
 /// - The same utterance always gives the same bytes, with words at the same times.
 /// - A sentence begins with at most 20 ms of silence, ends with at most 120 ms, and peaks at −1 dBFS or
@@ -99,6 +105,10 @@ impl Synthesizer for Flite {
         true
     }
 
+    fn normalizes(&self) -> bool {
+        true
+    }
+
     fn speak(&self, utterance: Utterance) -> Speech {
         let (sink, speech) = Speech::channel(&utterance, self.speaker.recording.sample_rate);
         tokio::spawn(speak(self.clone(), utterance, sink));
@@ -109,17 +119,32 @@ impl Synthesizer for Flite {
 /// Speaks an utterance to its end, or until the listener leaves.
 async fn speak(engine: Flite, utterance: Utterance, mut sink: Sink) {
     let params = engine.speaker.params(utterance.speed, &utterance.voice);
-    let plain = Plain::new(&utterance.text);
+    // The voice knows English only, whatever the language of the text.
+    let spoken = match utterance.normalize {
+        Some(false) => Spoken::default(),
+        _ => normalize(&utterance.text, "en"),
+    };
+    // Nothing is left of a line of marks alone.
+    let spoken = if spoken.text.trim().is_empty() { Spoken::default() } else { spoken };
+    let text = if spoken.text.is_empty() { &utterance.text } else { &*spoken.text };
+    let plain = Plain::new(text);
+    let origin = |at| spoken.origin(plain.origin(at));
+    let unspeakable = plain.unspeakable(origin, &utterance.text);
+    if !unspeakable.is_empty() {
+        let message = "The engine flite cannot speak these words: it reads English words, numbers and signs. \
+                       Use an engine for their language.";
+        sink.warn_about("unspeakable_text", message, unspeakable);
+    }
     let mut written = written(&utterance.text).peekable();
     let mut clock = utterance.has_word_times.then(|| Clock::new(engine.speaker.recording.sample_rate));
     let mut read = 0;
-    let cut = text::sentences(&plain.text).flat_map(|sentence| pieces(placed(sentence, &mut read)));
+    let cut = sentences(&plain.text).into_iter().flat_map(|sentence| pieces(placed(sentence, &mut read)));
     let mut cut = cut.peekable();
     let (mut has_begun, mut has_sound) = (false, false);
     while let Some(piece) = cut.next() {
         if let Some(clock) = &mut clock {
-            let next = cut.peek().and_then(|piece| piece.first()).map(|placed| plain.origin(placed.at));
-            let origins = piece.iter().map(|placed| plain.origin(placed.at));
+            let next = cut.peek().and_then(|piece| piece.first()).map(|placed| origin(placed.at));
+            let origins = piece.iter().map(|placed| origin(placed.at));
             let words = origins.map(|at| {
                 while written.next_if(|word| word.end <= at).is_some() {}
                 written.peek().cloned().unwrap_or(at..at)

@@ -1,6 +1,8 @@
 //! Replacement of letters and marks that the voice does not know.
 
 use std::borrow::Cow;
+use std::ops::Range;
+use unicode_normalization::char::decompose_compatible;
 
 /// ASCII white space that the voice takes for letters.
 const ODD_SPACES: [char; 2] = ['\u{b}', '\u{c}'];
@@ -27,10 +29,38 @@ impl Plain<'_> {
                 text.truncate(text.trim_end().len());
                 origins.truncate(text.len());
             }
-            text.push_str(nearest(letter, dash).unwrap_or(letter.encode_utf8(&mut [0; 4])));
+            match nearest(letter, dash) {
+                Some(known) => text.push_str(known),
+                None if letter.is_ascii() || !base(letter, &mut text) => text.push(letter),
+                None => {}
+            }
             origins.resize(text.len(), at);
         }
         Plain { text: Cow::Owned(text), origins }
+    }
+
+    /// Ranges of the words that the voice cannot say, in the text as it was written. `origin` is the position
+    /// there of each byte of this text.
+    pub(super) fn unspeakable(&self, origin: impl Fn(usize) -> usize, written: &str) -> Vec<Range<usize>> {
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        if self.text.is_ascii() {
+            return ranges;
+        }
+        let mut run: Option<Range<usize>> = None;
+        for (at, letter) in self.text.char_indices() {
+            if !letter.is_ascii() && letter.is_alphanumeric() {
+                let start = origin(at);
+                let end = start + written[start..].chars().next().map_or(0, char::len_utf8);
+                match &mut run {
+                    Some(run) => run.end = run.end.max(end),
+                    None => run = Some(start..end),
+                }
+            } else if letter.is_ascii() || letter.is_whitespace() {
+                ranges.extend(run.take());
+            }
+        }
+        ranges.extend(run);
+        ranges
     }
 
     /// Position of this byte in the written text.
@@ -71,6 +101,68 @@ fn nearest(letter: char, pause: bool) -> Option<&'static str> {
         _ if letter.is_whitespace() && !letter.is_ascii() => " ",
         _ => return None,
     })
+}
+
+/// Adds the letters that a letter with accents is made of, and nothing for an accent alone. False if there are
+/// none in ASCII.
+fn base(letter: char, text: &mut String) -> bool {
+    let known = match letter {
+        'Đ' | 'Ð' | 'Ɖ' | 'Ɗ' => "D",
+        'đ' | 'ð' | 'ɗ' | 'ɖ' => "d",
+        'Ł' => "L",
+        'ł' | 'ƚ' => "l",
+        'Ħ' => "H",
+        'ħ' => "h",
+        'ı' | 'ɨ' => "i",
+        'ȷ' => "j",
+        'ĸ' | 'ƙ' => "k",
+        'Ŋ' => "Ng",
+        'ŋ' => "ng",
+        'Þ' => "Th",
+        'þ' => "th",
+        'Ŧ' | 'Ƭ' => "T",
+        'ŧ' | 'ƭ' => "t",
+        'ƀ' | 'ɓ' => "b",
+        'Ɓ' => "B",
+        'Ƈ' => "C",
+        'ƈ' => "c",
+        'Ə' | 'Ɛ' => "E",
+        'ə' | 'ɛ' => "e",
+        'ƒ' => "f",
+        'Ɠ' | 'Ǥ' => "G",
+        'ǥ' | 'ɠ' => "g",
+        'Ɨ' => "I",
+        'Ƙ' => "K",
+        'Ɲ' => "N",
+        'ɲ' | 'ƞ' => "n",
+        'Ɔ' | 'Ǿ' => "O",
+        'ɔ' | 'ǿ' => "o",
+        'Ƥ' => "P",
+        'ƥ' => "p",
+        'Ʉ' => "U",
+        'ʉ' => "u",
+        'Ʋ' => "V",
+        'Ƴ' => "Y",
+        'ƴ' => "y",
+        'Ƶ' => "Z",
+        'ƶ' => "z",
+        'ẞ' => "SS",
+        'Ǽ' => "Ae",
+        'ǽ' => "ae",
+        // Combining accents.
+        '\u{300}'..='\u{36f}' => "",
+        _ => {
+            let before = text.len();
+            decompose_compatible(letter, |part| {
+                if part.is_ascii_alphanumeric() {
+                    text.push(part);
+                }
+            });
+            return text.len() > before;
+        }
+    };
+    text.push_str(known);
+    true
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use crate::audio::level::Trim;
 use crate::gauge::Gauge;
 use crate::tts::testing::{all, idle, pieces as all_pieces, soon};
 use crate::tts::{Cancelled, Piece, SynthesisErrorKind, Word};
-use flite_rs::{Flow, pipeline, voice};
+use flite_rs::{Flow, pipeline, text, voice};
 use hyper::body::Bytes;
 use std::f64::consts::TAU;
 use std::sync::LazyLock;
@@ -44,7 +44,7 @@ fn decibels(amplitude: f64) -> f64 {
 pub(super) fn cut(text: &str) -> Vec<Vec<String>> {
     let names = |piece: Vec<pieces::Placed>| piece.into_iter().map(|placed| placed.token.name).collect();
     let mut read = 0;
-    let cut = text::sentences(text).flat_map(|sentence| pieces(placed(sentence, &mut read)));
+    let cut = sentences(text).into_iter().flat_map(|sentence| pieces(placed(sentence, &mut read)));
     cut.map(names).collect()
 }
 
@@ -585,7 +585,7 @@ pub(super) async fn samples_and_words(utterance: Utterance) -> (Vec<i16>, Vec<Wo
                 samples.extend(chunk.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])));
             }
             Piece::Words(more) => words.extend(more),
-            Piece::Warning(warning) => panic!("unexpected {warning:?}"),
+            Piece::Warning(warning) => assert_eq!(warning.code, "unspeakable_text"),
         }
     }
     (samples, words)
@@ -594,4 +594,127 @@ pub(super) async fn samples_and_words(utterance: Utterance) -> (Vec<i16>, Vec<Wo
 /// Position of the sample at this time.
 pub(super) fn sample(time: Duration) -> usize {
     (time.as_secs_f64() * 16_000.0).round() as usize
+}
+
+/// The words that the voice says, by its own list, with the number of sentences.
+fn words_said(text: &str) -> (String, usize) {
+    let spoken = normalize(text, "en");
+    let plain = Plain::new(&spoken.text);
+    let params = FLITE.speaker.params(1.0, "");
+    let sentences = sentences(&plain.text);
+    let mut words = Vec::new();
+    for sentence in &sentences {
+        let analysis = pipeline::analyse(&FLITE.speaker.language, sentence, &params);
+        // A lone "a" as a letter has a name of its own.
+        let names = analysis.iter_relation("Word").map(|word| analysis.name(word).replace("_a", "a"));
+        words.extend(names.filter(|name| name.chars().any(char::is_alphanumeric)));
+    }
+    (words.join(" "), sentences.len())
+}
+
+/// Pairs of a written text and the words that are said.
+const CORPUS: &str = include_str!("../../../tests/corpus/spoken.tsv");
+
+#[test]
+fn every_text_of_the_corpus_is_said_in_its_words() {
+    let pairs: Vec<(&str, &str)> = CORPUS
+        .lines()
+        .filter(|line| !line.starts_with("# "))
+        .map(|line| line.split_once('\t').expect("a tab between written and spoken"))
+        .collect();
+    assert!(pairs.len() >= 300, "{} pairs", pairs.len());
+    let differ = pairs.iter().filter_map(|(written, spoken)| {
+        let (said, _) = words_said(&written.replace("\\n", "\n"));
+        (said != *spoken).then(|| format!("{written}\n  expected {spoken}\n  said     {said}"))
+    });
+    let differ: Vec<String> = differ.collect();
+    assert!(differ.is_empty(), "{} differ:\n{}", differ.len(), differ.join("\n"));
+}
+
+#[test]
+fn an_utterance_is_one_sentence_unless_there_are_two() {
+    let one = [
+        "Kim vs. Park went on.",
+        "Ask Prof. Okafor about Capt. Reed.",
+        "See No. 2, Fig. 3 and pp. 5–10 of Vol. 7.",
+        "Ms. Lee met Rev. King and Gov. Brown on Main St. in Sept. 2021.",
+        "Acme Inc. Chairman Wu left Foo Corp. Tuesday.",
+        "It was 9 a.m. Monday, approx. Five of them came.",
+        "Washington, D.C. Mayor Bowser spoke.",
+        "\"Stop!\" he said.",
+        "Wm. Blake and Thos. Gray, i.e. Two poets.",
+    ];
+    for text in one {
+        let (said, sentences) = words_said(text);
+        assert_eq!(sentences, 1, "{text}: {said}");
+    }
+    for text in ["It was late. She left.", "Really? Yes.", "We saw cats, dogs, etc. They slept."] {
+        assert_eq!(words_said(text).1, 2, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn written_words_keep_their_places_when_they_become_several() {
+    let cases: &[(&str, &[&str])] = &[
+        ("It is -5°C outside.", &["It", "is", "-5°C", "outside."]),
+        ("Add ½ tsp of salt.", &["Add", "½", "tsp", "of", "salt."]),
+        ("About 400 g, or 12 km/h.", &["About", "400", "g,", "or", "12", "km/h."]),
+        ("She is 5'10\" tall.", &["She", "is", "5'10\"", "tall."]),
+        ("From 40–60°F to €1.2m.", &["From", "40–60°F", "to", "€1.2m."]),
+        ("The o\u{fb03}ce of Kim vs. Park.", &["The", "o\u{fb03}ce", "of", "Kim", "vs.", "Park."]),
+        ("See pp. 5–10 on Mar. 3, 1999.", &["See", "pp.", "5–10", "on", "Mar.", "3,", "1999."]),
+        ("A co-\noperation of 5 - 10 days.", &["A", "co-", "of", "5", "-", "10", "days."]),
+        ("Write to a@b.com, call 555-1234.", &["Write", "to", "a@b.com,", "call", "555-1234."]),
+    ];
+    for (text, expected) in cases {
+        let (_, words) = samples_and_words(Utterance::new(*text, PCM)).await;
+        let words: Vec<&str> = words.into_iter().map(|word| &text[word.text_range]).collect();
+        assert_eq!(words, *expected, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn words_that_cannot_be_said_are_named_by_a_warning() {
+    let cases: &[(&str, &[&str])] = &[
+        ("Say שלום and مرحبا to all.", &["שלום", "مرحبا"]),
+        ("½ tsp of 日本 tea, и всё.", &["日本", "и", "всё"]),
+        ("The café of Łódź, 5 µm and π.", &[]),
+        ("Hello 😀 there — you…", &[]),
+        ("\u{fb01}rst Москва", &["Москва"]),
+    ];
+    for (text, expected) in cases {
+        let (pieces, error) = all_pieces(FLITE.speak(Utterance::new(*text, PCM))).await;
+        assert_eq!(error, None, "{text}");
+        let warnings = pieces.iter().filter_map(|piece| match piece {
+            Piece::Warning(warning) => Some(warning),
+            _ => None,
+        });
+        let ranges: Vec<&str> =
+            warnings.flat_map(|warning| &warning.text_ranges).map(|range| &text[range.clone()]).collect();
+        assert_eq!(ranges, *expected, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn marks_alone_have_words_within_the_text() {
+    for text in ["____", "=====", "-----", "*** ___", "#### +++"] {
+        let (pieces, _) =
+            all_pieces(FLITE.speak(Utterance { has_word_times: true, ..Utterance::new(text, PCM) })).await;
+        for piece in pieces {
+            if let Piece::Words(words) = piece {
+                assert!(
+                    words.iter().all(|word| text.get(word.text_range.clone()).is_some()),
+                    "{text}: {words:?}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn normalize_false_leaves_the_text_to_the_voice() {
+    let said = |text: &'static str, normalize| samples(Utterance { normalize, ..Utterance::new(text, PCM) });
+    assert_ne!(said("It is -5°C.", None).await, said("It is 5°C.", None).await);
+    assert_eq!(said("It is -5°C.", None).await, said("It is minus five degrees Celsius.", Some(false)).await);
+    assert_ne!(said("It is -5°C.", None).await, said("It is -5°C.", Some(false)).await);
 }

@@ -289,7 +289,8 @@ async fn a_warning_overtakes_the_audio_that_waits() {
     tokio::spawn(sink.finish());
     let (pieces, error) = pieces(speech).await;
     assert_eq!((pieces.len(), error), (6, None));
-    let warning = Warning { code: "retrying_engine", message: "Once more.".to_owned() };
+    let warning =
+        Warning { code: "retrying_engine", message: "Once more.".to_owned(), text_ranges: Vec::new() };
     assert_eq!(pieces[4], Piece::Warning(warning));
 }
 

@@ -1,0 +1,231 @@
+//! Numbers and fractions as they are written.
+
+use super::english::Reader;
+use super::letters::is_fraction;
+use super::numbers::{self, add};
+
+/// A number or a fraction as it is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Amount<'a> {
+    /// Digits before the point, with separators. Empty if there are none.
+    pub(super) whole: &'a str,
+    /// Digits behind the point.
+    pub(super) decimals: &'a str,
+    pub(super) fraction: Option<(u64, u64)>,
+    pub(super) end: usize,
+}
+
+impl Amount<'_> {
+    /// True for digits alone, without separators.
+    pub(super) fn is_plain(&self) -> bool {
+        self.decimals.is_empty() && self.fraction.is_none() && self.whole.bytes().all(|b| b.is_ascii_digit())
+    }
+
+    pub(super) fn is_one(&self) -> bool {
+        self.whole == "1" && self.decimals.is_empty() && self.fraction.is_none()
+    }
+
+    /// True for a fraction without a whole number.
+    pub(super) fn is_part(&self) -> bool {
+        self.whole.is_empty() && self.fraction.is_some()
+    }
+
+    pub(super) fn value(&self) -> Option<u64> {
+        if self.decimals.is_empty() && self.fraction.is_none() { numbers::value(self.whole) } else { None }
+    }
+
+    pub(super) fn read(&self, out: &mut String) {
+        if let Some((n, of)) = self.fraction {
+            if !self.whole.is_empty() {
+                numbers::cardinal(out, self.whole);
+                add(out, "and");
+                if n == 1 {
+                    add(out, article(of));
+                    let mut part = String::new();
+                    numbers::fraction(&mut part, 1, of);
+                    return add(out, part.strip_prefix("one ").unwrap_or(&part));
+                }
+            }
+            return numbers::fraction(out, n, of);
+        }
+        if !self.whole.is_empty() {
+            numbers::cardinal(out, self.whole);
+        }
+        if !self.decimals.is_empty() {
+            add(out, "point");
+            numbers::digits(out, self.decimals);
+        }
+    }
+
+    pub(super) fn words(&self) -> String {
+        let mut words = String::new();
+        self.read(&mut words);
+        words
+    }
+}
+
+fn article(of: u64) -> &'static str {
+    if matches!(of, 8 | 11 | 18 | 80..=89) { "an" } else { "a" }
+}
+
+/// Numerator and denominator of a fraction that is one character.
+fn vulgar(c: char) -> Option<(u64, u64)> {
+    Some(match c {
+        '½' => (1, 2),
+        '¼' => (1, 4),
+        '¾' => (3, 4),
+        '⅓' => (1, 3),
+        '⅔' => (2, 3),
+        '⅕' => (1, 5),
+        '⅖' => (2, 5),
+        '⅗' => (3, 5),
+        '⅘' => (4, 5),
+        '⅙' => (1, 6),
+        '⅚' => (5, 6),
+        '⅐' => (1, 7),
+        '⅛' => (1, 8),
+        '⅜' => (3, 8),
+        '⅝' => (5, 8),
+        '⅞' => (7, 8),
+        '⅑' => (1, 9),
+        '⅒' => (1, 10),
+        _ => return None,
+    })
+}
+
+/// True if a fraction with a slash is one, and no date or ratio.
+fn is_usual(n: u64, of: u64) -> bool {
+    n > 0 && n < of && (matches!(of, 2..=9 | 12 | 16 | 32 | 64) || (n == 1 && of <= 1000 && of != 11))
+}
+
+/// Reads parts of one thing up to its name: "half a", "three quarters of a".
+pub(super) fn part_of(out: &mut String, n: u64, of: u64, article_of_thing: &str) {
+    if (n, of) == (1, 2) {
+        out.push_str("half");
+    } else if n == 1 {
+        let mut part = String::new();
+        numbers::fraction(&mut part, 1, of);
+        out.push_str(article(of));
+        add(out, part.strip_prefix("one ").unwrap_or(&part));
+        add(out, "of");
+    } else {
+        numbers::fraction(out, n, of);
+        add(out, "of");
+    }
+    add(out, article_of_thing);
+}
+
+pub(super) fn article_of(noun: &str) -> &'static str {
+    if noun.starts_with(['a', 'e', 'i', 'o']) || noun.starts_with("hour") { "an" } else { "a" }
+}
+
+impl<'a> Reader<'a> {
+    /// Reads a fraction up to the name of the thing: "three quarters of a", or "quarter" behind an article.
+    pub(super) fn part_words(&self, at: usize, (n, of): (u64, u64), article: &str) -> String {
+        let mut words = String::new();
+        if matches!(self.word_near(at, 0), "a" | "an" | "A" | "An" | "the" | "The") {
+            numbers::fraction(&mut words, n, of);
+            return words.strip_prefix("one ").unwrap_or(&words).to_owned();
+        }
+        part_of(&mut words, n, of, article);
+        words
+    }
+
+    /// The fraction at a position, and its end.
+    pub(super) fn fraction_at(&self, at: usize) -> Option<((u64, u64), usize)> {
+        let c = self.at(at)?;
+        if let Some(fraction) = vulgar(c) {
+            return Some((fraction, at + c.len_utf8()));
+        }
+        let slash = self.digits(at);
+        let mark = self.at(slash)?;
+        if slash == at || slash - at > 3 || !matches!(mark, '/' | '⁄') {
+            return None;
+        }
+        let from = slash + mark.len_utf8();
+        let end = self.digits(from);
+        let (n, of) = (numbers::value(&self.s[at..slash])?, numbers::value(&self.s[from..end])?);
+        if mark == '/' && self.is_date_word(at) && !self.s[end..].starts_with(" of") {
+            return None;
+        }
+        let goes_on = matches!(self.at(end), Some('/')) && self.is_digit(end + 1);
+        (is_usual(n, of) && end - from <= 4 && !goes_on).then_some(((n, of), end))
+    }
+
+    /// True if the digits at a position are decimals behind a comma: a unit or a currency follows them.
+    fn has_decimal_comma(&self, at: usize) -> bool {
+        let end = self.digits(at);
+        if end == at || end > at + 2 {
+            return false;
+        }
+        let next = self.skip_space(end);
+        match self.at(next) {
+            Some('%' | '°' | '‰') => true,
+            Some(c) if super::money::by_sign(c).is_some() => !self.begins_figure(next + c.len_utf8()),
+            Some(c) if c.is_alphabetic() => {
+                let letters = self.letters(next);
+                super::units::unit(&self.s[next..letters], next == end).is_some() && letters > next + 1
+            }
+            _ => false,
+        }
+    }
+
+    /// The amount at a position.
+    pub(super) fn amount(&self, at: usize) -> Option<Amount<'a>> {
+        if let Some((fraction, end)) = self.fraction_at(at)
+            && self.before(at) != Some('/')
+        {
+            return Some(Amount { whole: "", decimals: "", fraction: Some(fraction), end });
+        }
+        let mut end = self.digits(at);
+        if end - at <= 3 && end > at {
+            // Groups of three digits behind commas, or behind spaces that do not break.
+            while let Some(mark @ (',' | '\'' | '’' | '\u{a0}' | '\u{202f}' | '\u{2009}')) = self.at(end) {
+                let group = end + mark.len_utf8();
+                if self.digits(group) != group + 3 {
+                    break;
+                }
+                end = group + 3;
+            }
+        }
+        // "1 000 000"
+        if end > at && end - at <= 3 {
+            let mut group = end;
+            while self.s[group..].starts_with(" 000") && !self.is_digit(group + 4) {
+                group += 4;
+            }
+            if group > end {
+                end = group;
+            }
+        }
+        let whole = &self.s[at..end];
+        let mut decimals = "";
+        let is_point = match self.at(end) {
+            Some(',') => end > at && self.has_decimal_comma(end + 1),
+            Some('.') => self.is_digit(end + 1),
+            _ => false,
+        };
+        if is_point {
+            let from = end + 1;
+            end = self.digits(from);
+            decimals = &self.s[from..end];
+        }
+        if whole.is_empty() && decimals.is_empty() {
+            return None;
+        }
+        if decimals.is_empty() {
+            let gap = match self.at(end) {
+                Some('-') => end + 1,
+                _ => self.skip_space(end),
+            };
+            let is_joined = gap == end;
+            if let Some((fraction, part)) = self.fraction_at(gap)
+                && (!is_joined || self.at(gap).is_some_and(is_fraction))
+                && whole.len() <= 3
+            {
+                return Some(Amount { whole, decimals, fraction: Some(fraction), end: part });
+            }
+        }
+        Some(Amount { whole, decimals, fraction: None, end })
+    }
+}

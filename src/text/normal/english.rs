@@ -1,0 +1,267 @@
+//! Reads an English text once, from left to right, and has the patterns replace what they know.
+
+use super::output::{Changed, Output};
+use std::ops::Range;
+
+/// The reader of a text, and what it remembers of the text before.
+pub(super) struct Reader<'a> {
+    pub(super) s: &'a str,
+    pub(super) out: Output<'a>,
+    /// End of the run without white space that was last looked at for an address.
+    token_end: usize,
+    /// The last word, and the one before it.
+    pub(super) word: Range<usize>,
+    pub(super) word_before: Range<usize>,
+    /// End of the last figure, with its unit.
+    pub(super) figure_end: usize,
+    /// Position directly behind a letter at which a figure begins.
+    pub(super) figure_start: usize,
+    /// Currency of the figure that follows, from the first sum of a range.
+    pub(super) currency: Option<&'static super::money::Currency>,
+    /// End of the last figure with a unit that is divided into smaller ones: feet, hours.
+    pub(super) parted: Option<(usize, char)>,
+    /// True between two straight double quotes.
+    pub(super) is_quoted: bool,
+    /// True between two straight single quotes.
+    pub(super) is_in_single: bool,
+}
+
+/// Returns the text as it is spoken in English, or `None` if it is the same.
+pub(super) fn read(text: &str) -> Option<Changed> {
+    let mut reader = Reader {
+        s: text,
+        out: Output::new(text),
+        token_end: 0,
+        word: 0..0,
+        word_before: 0..0,
+        figure_end: usize::MAX,
+        figure_start: usize::MAX,
+        currency: None,
+        parted: None,
+        is_quoted: false,
+        is_in_single: false,
+    };
+    let mut at = 0;
+    while let Some(c) = reader.at(at) {
+        let end = reader.step(at, c);
+        // A pattern that takes nothing would never end.
+        at = end.max(at + c.len_utf8());
+        reader.out.copy(at);
+    }
+    reader.out.finish()
+}
+
+impl<'a> Reader<'a> {
+    /// The character at a position.
+    pub(super) fn at(&self, at: usize) -> Option<char> {
+        self.s.get(at..)?.chars().next()
+    }
+
+    /// The character before a position.
+    pub(super) fn before(&self, at: usize) -> Option<char> {
+        self.s.get(..at)?.chars().next_back()
+    }
+
+    /// End of the run of such characters from a position on.
+    pub(super) fn run(&self, at: usize, is: impl Fn(char) -> bool) -> usize {
+        let rest = self.s.get(at..).unwrap_or_default();
+        at + rest.find(|c| !is(c)).unwrap_or(rest.len())
+    }
+
+    /// End of the digits from a position on.
+    pub(super) fn digits(&self, at: usize) -> usize {
+        let bytes = self.s.as_bytes().get(at..).unwrap_or_default();
+        at + bytes.iter().take_while(|byte| byte.is_ascii_digit()).count()
+    }
+
+    /// End of the letters from a position on.
+    pub(super) fn letters(&self, at: usize) -> usize {
+        self.run(at, is_letter)
+    }
+
+    pub(super) fn is_digit(&self, at: usize) -> bool {
+        self.s.as_bytes().get(at).is_some_and(u8::is_ascii_digit)
+    }
+
+    pub(super) fn is_letter(&self, at: usize) -> bool {
+        self.at(at).is_some_and(is_letter)
+    }
+
+    pub(super) fn is_space(&self, at: usize) -> bool {
+        self.at(at).is_some_and(char::is_whitespace)
+    }
+
+    /// The position behind one space, or behind two at most. The same position if there is none.
+    pub(super) fn skip_space(&self, at: usize) -> usize {
+        let mut end = at;
+        for _ in 0..2 {
+            match self.at(end) {
+                Some(c) if c.is_whitespace() && c != '\n' => end += c.len_utf8(),
+                _ => break,
+            }
+        }
+        end
+    }
+
+    /// The last word, if nothing but spaces and this many other characters lie between it and a position.
+    pub(super) fn word_near(&self, at: usize, others: usize) -> &'a str {
+        let between = self.s.get(self.word.end..at).filter(|between| between.len() <= 8).unwrap_or("....");
+        let marks = between.chars().filter(|c| !c.is_whitespace()).count();
+        if marks <= others { &self.s[self.word.clone()] } else { "" }
+    }
+
+    /// True if only closing marks follow a position up to the end of the text.
+    pub(super) fn is_last(&self, at: usize) -> bool {
+        let rest = self.s.get(at..).unwrap_or_default();
+        rest.len() <= 24
+            && rest
+                .chars()
+                .all(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '”' | '’' | ')' | ']' | '»'))
+    }
+
+    /// End of the full stop of an abbreviation at a position: it is no end of a sentence there. The same
+    /// position if there is none, or if it ends the text.
+    pub(super) fn stop(&self, at: usize) -> usize {
+        if self.at(at) == Some('.')
+            && !self.is_last(at + 1)
+            && self.at(at + 1) != Some('.')
+            && !self.starts_sentence(at + 1)
+        {
+            at + 1
+        } else {
+            at
+        }
+    }
+
+    /// As [`stop`](Self::stop), for an abbreviation that never ends a sentence.
+    pub(super) fn leading_stop(&self, at: usize) -> usize {
+        if self.at(at) == Some('.') && !self.is_last(at + 1) && self.at(at + 1) != Some('.') {
+            at + 1
+        } else {
+            at
+        }
+    }
+
+    /// True if a word follows that is no name and has a capital only at the start of a sentence.
+    fn starts_sentence(&self, at: usize) -> bool {
+        let next = self.skip_space(at);
+        let word = &self.s[next..self.letters(next)];
+        next > at
+            && matches!(
+                word,
+                "The"
+                    | "They"
+                    | "He"
+                    | "She"
+                    | "It"
+                    | "We"
+                    | "You"
+                    | "But"
+                    | "And"
+                    | "Then"
+                    | "This"
+                    | "That"
+                    | "There"
+                    | "These"
+                    | "Those"
+                    | "When"
+                    | "If"
+                    | "So"
+                    | "In"
+                    | "On"
+                    | "At"
+                    | "My"
+                    | "His"
+                    | "Her"
+                    | "Our"
+                    | "Their"
+                    | "Its"
+                    | "However"
+                    | "Also"
+                    | "What"
+                    | "Why"
+                    | "How"
+                    | "Where"
+                    | "Who"
+                    | "For"
+                    | "Now"
+                    | "Please"
+            )
+    }
+
+    /// Replaces a range by words.
+    pub(super) fn say(&mut self, range: Range<usize>, words: &str) {
+        self.out.say(range, words);
+    }
+
+    fn step(&mut self, at: usize, c: char) -> usize {
+        if c.is_whitespace() {
+            return self.run(at, char::is_whitespace);
+        }
+        if at >= self.token_end {
+            self.token_end = self.run(at, |c| !c.is_whitespace());
+            if let Some(end) = self.address(at, self.token_end) {
+                return end;
+            }
+        }
+        let before = self.before(at);
+        let is_start = !before.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        if is_letter(c) {
+            let is_start = is_start
+                && !(matches!(before, Some('\'' | '’'))
+                    && self.word.end + before.map_or(0, char::len_utf8) == at
+                    && at > 1);
+            return self.word(at, is_start);
+        }
+        if c.is_ascii_digit() || super::letters::is_fraction(c) {
+            let is_part = before.is_some_and(|c| c.is_alphabetic() || c == '_') && self.figure_start != at;
+            if is_part && c.is_ascii_digit() {
+                return self.digits(at);
+            }
+            return self.figure(at);
+        }
+        self.sign(at, c)
+    }
+
+    /// A Greek letter that is a sign of its own: alone, or before a Latin letter or a figure.
+    fn greek(&mut self, at: usize) -> Option<usize> {
+        let letter = self.at(at)?;
+        let end = at + letter.len_utf8();
+        if matches!(letter, 'Ø' | 'ø') && self.begins_figure(self.skip_space(end)) {
+            self.say(at..end, "diameter");
+            return Some(end);
+        }
+        let name = super::signs::greek(letter)?;
+        let is_greek =
+            |c: Option<char>| c.is_some_and(|c| matches!(c, '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}'));
+        if is_greek(self.at(end)) || is_greek(self.before(at)) {
+            return None;
+        }
+        self.say(at..end, name);
+        Some(end)
+    }
+
+    /// Replaces a run of letters, if it is known.
+    fn word(&mut self, at: usize, is_start: bool) -> usize {
+        if let Some(end) = self.greek(at) {
+            return end;
+        }
+        let end = self.letters(at);
+        let ended = if is_start { self.known_word(at, end) } else { None };
+        self.word_before = std::mem::replace(&mut self.word, at..end);
+        if let Some(ended) = ended {
+            return ended;
+        }
+        // Combining marks, and letters that belong to the word.
+        let end = self.run(end, |c| matches!(c, '\u{300}'..='\u{36f}') || is_letter(c));
+        if is_start && let Some(formula) = self.formula(at, end) {
+            return formula;
+        }
+        end
+    }
+}
+
+/// True for letters, without those that are written high.
+fn is_letter(c: char) -> bool {
+    c.is_alphabetic() && !matches!(c, 'ª' | 'º' | 'ⁿ' | 'ₐ'..='ₜ')
+}

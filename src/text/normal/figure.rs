@@ -1,0 +1,382 @@
+//! Figures: the order of the patterns, and figures without a unit: ordinals, decades, ranges, ratios.
+
+use super::amount::{Amount, article_of};
+use super::english::Reader;
+use super::money::Currency;
+use super::numbers::{self, add};
+
+impl<'a> Reader<'a> {
+    /// Reads a figure, and returns its end.
+    pub(super) fn figure(&mut self, at: usize) -> usize {
+        let currency = self.currency.take();
+        let end = self.figure_of(at, currency);
+        self.figure_end = end;
+        self.range(end).unwrap_or(end)
+    }
+
+    pub(super) fn figure_of(&mut self, at: usize, currency: Option<&'static Currency>) -> usize {
+        if let Some(currency) = currency
+            && let Some(end) = self.sum_at(at, at, currency)
+        {
+            return end;
+        }
+        if let Some(end) = self.phone(at) {
+            return end;
+        }
+        if let Some(end) = self.date(at) {
+            return end;
+        }
+        if let Some(end) = self.clock(at) {
+            return end;
+        }
+        if let Some(end) = self.dotted(at).or_else(|| self.grouped(at)) {
+            return end;
+        }
+        let Some(amount) = self.amount(at) else { return self.digits(at).max(at + 1) };
+        if let Some(end) = self.special(at, amount) {
+            return end;
+        }
+        let end = amount.end;
+        let next = self.skip_space(end);
+        if let Some(ended) = self.suffixed(at, amount, end) {
+            return ended;
+        }
+        if let Some(ended) = self.money_behind(at, amount, end, next) {
+            return ended;
+        }
+        if let Some(ended) = self.feet(at, amount) {
+            return ended;
+        }
+        if let Some(ended) = self.measured(at, amount, end, next) {
+            return ended;
+        }
+        if let Some(ended) = self.day(at, amount) {
+            return ended;
+        }
+        if let Some(ended) = self.dimension(at, amount) {
+            return ended;
+        }
+        self.bare(at, amount)
+    }
+
+    /// A figure without anything behind it.
+    pub(super) fn bare(&mut self, at: usize, amount: Amount<'_>) -> usize {
+        let end = amount.end;
+        if amount.is_part() {
+            let rest = self.s[end..].trim_start();
+            let (mut words, (n, of)) = (String::new(), amount.fraction.unwrap_or_default());
+            let word = rest.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+            if n == 1
+                && of == 2
+                && matches!(
+                    word,
+                    "of" | "an"
+                        | "a"
+                        | "the"
+                        | "price"
+                        | "off"
+                        | "way"
+                        | "time"
+                        | "full"
+                        | "my"
+                        | "his"
+                        | "her"
+                        | "your"
+                        | "our"
+                        | "their"
+                        | "past"
+                )
+            {
+                words.push_str("half");
+            } else if let Some(article) = self.noun_behind(end) {
+                words = self.part_words(at, (n, of), article);
+            } else {
+                numbers::fraction(&mut words, n, of);
+            }
+            self.say(at..end, &words);
+            return end;
+        }
+        if self.dash(end).is_some() || self.figure_end_before(at) {
+            // One end of a range.
+            if amount.is_plain() && amount.whole.len() <= 9 {
+                let words = match self.dash(end).map(|(_, second)| self.digits(second)) {
+                    Some(second) if self.is_month_behind(second) && amount.value() <= Some(31) => {
+                        let mut words = String::new();
+                        numbers::ordinal(&mut words, amount.value().unwrap_or_default());
+                        words
+                    }
+                    _ => self.number_in_range(amount),
+                };
+                self.say(at..end, &words);
+                return end;
+            }
+        }
+        if self.at(end) == Some('.') && self.is_digit(end + 1) {
+            return end;
+        }
+        if !amount.is_plain() {
+            self.say(at..end, &amount.words());
+            return end;
+        }
+        // What is joined to a figure belongs to it, and the engine reads it.
+        if self.is_letter(end) && self.at(end).and_then(super::signs::greek).is_none() {
+            return self.run(end, char::is_alphanumeric);
+        }
+        let is_joined = matches!(self.at(end), Some('-' | '_' | '/' | ':')) && self.is_digit(end + 1)
+            || self.before(at).is_some_and(|c| {
+                matches!(c, '-' | '_' | '/' | ':' | '.')
+                    && self.before(at - 1).is_some_and(|c| c.is_ascii_digit())
+            });
+        if is_joined {
+            return end;
+        }
+        match amount.value() {
+            Some(value) if is_year_text(amount.whole) && amount.whole.len() == end - at => {
+                let mut words = String::new();
+                numbers::year(&mut words, value);
+                self.say(at..end, &words);
+            }
+            // Engines know three digits and more, such as the number of a flight.
+            Some(_) if matches!(amount.whole.len(), 1 | 2 | 4) && !amount.whole.starts_with('0') => {
+                self.say(at..end, &amount.words());
+            }
+            _ => {}
+        }
+        end
+    }
+
+    pub(super) fn figure_end_before(&self, at: usize) -> bool {
+        self.figure_end != usize::MAX
+            && self.figure_end < at
+            && at - self.figure_end <= 5
+            && self
+                .s
+                .get(self.figure_end..at)
+                .is_some_and(|between| between.contains(['-', '–', '−', '—', '‑']))
+    }
+
+    pub(super) fn number_in_range(&self, amount: Amount<'_>) -> String {
+        let mut words = String::new();
+        match amount.value() {
+            Some(value) if is_year_text(amount.whole) => numbers::year(&mut words, value),
+            _ => amount.read(&mut words),
+        }
+        words
+    }
+
+    /// A suffix without a space: ordinals, decades, "x".
+    pub(super) fn suffixed(&mut self, at: usize, amount: Amount<'_>, end: usize) -> Option<usize> {
+        let letters_end = self.letters(end);
+        let suffix = &self.s[end..letters_end];
+        let is_apart = !self.is_digit(letters_end);
+        let mut words = String::new();
+        match suffix {
+            "st" | "nd" | "rd" | "th" | "ST" | "ND" | "RD" | "TH"
+                if is_apart && amount.decimals.is_empty() =>
+            {
+                numbers::ordinal(&mut words, numbers::value(amount.whole)?);
+            }
+            "s" if is_apart && amount.is_plain() => {
+                let value = amount.value()?;
+                let before = self.word_near(at, 1).to_ascii_lowercase();
+                let is_decade = matches!(
+                    before.as_str(),
+                    "the"
+                        | "early"
+                        | "late"
+                        | "mid"
+                        | "his"
+                        | "her"
+                        | "their"
+                        | "my"
+                        | "our"
+                        | "your"
+                        | "in"
+                        | "low"
+                        | "high"
+                        | "upper"
+                        | "lower"
+                        | "and"
+                );
+                if value % 10 != 0
+                    || !((100..3000).contains(&value) && amount.whole.len() == 4
+                        || (20..100).contains(&value) && is_decade)
+                {
+                    return None;
+                }
+                numbers::decade(&mut words, value);
+            }
+            "x" | "X" if is_apart && self.is_algebra(at, letters_end) => {
+                amount.read(&mut words);
+                add(&mut words, "x");
+            }
+            "x" | "X" if is_apart => {
+                amount.read(&mut words);
+                add(&mut words, if amount.is_one() { "time" } else { "times" });
+            }
+            "D" if is_apart && amount.is_plain() => {
+                amount.read(&mut words);
+                add(&mut words, "D");
+            }
+            _ if suffix.is_empty()
+                && matches!(self.at(end), Some('×'))
+                && !self.is_digit(self.skip_space(end + 2))
+                && !self.begins_figure(end + 2) =>
+            {
+                amount.read(&mut words);
+                add(&mut words, if amount.is_one() { "time" } else { "times" });
+                self.say(at..end + 2, &words);
+                return Some(end + 2);
+            }
+            _ => return None,
+        }
+        self.say(at..letters_end, &words);
+        Some(letters_end)
+    }
+
+    /// True for the "2x" of an equation.
+    fn is_algebra(&self, at: usize, end: usize) -> bool {
+        let is_operator = |c: Option<char>| {
+            matches!(c, Some('+' | '−' | '=' | '*' | '^' | '²' | '³' | '⁴' | '<' | '≤' | '≥'))
+        };
+        let before = self.s[..at].trim_end().chars().next_back();
+        is_operator(self.at(self.skip_space(end)))
+            || is_operator(before)
+            || before == Some('(')
+            || self.s[self.skip_space(end)..].starts_with("- ")
+    }
+
+    /// A decade or a year without its century: "'90s", "’68".
+    pub(super) fn short_decade(&mut self, at: usize, from: usize) -> Option<usize> {
+        let end = self.digits(from);
+        if end != from + 2 || self.before(at).is_some_and(|c| c.is_alphanumeric() || matches!(c, '\'' | '′'))
+        {
+            return None;
+        }
+        let value = numbers::value(&self.s[from..end])?;
+        let mut words = String::new();
+        if self.at(end) == Some('s') && !self.is_letter(end + 1) && value % 10 == 0 && value >= 10 {
+            numbers::decade(&mut words, value);
+            self.say(at..end + 1, &words);
+            return Some(end + 1);
+        }
+        if self.is_letter(end) || self.is_in_single || self.at(end) == Some('\'') {
+            return None;
+        }
+        numbers::year(&mut words, value);
+        self.say(at..end, &words);
+        Some(end)
+    }
+
+    /// The article of a thing that has parts, behind a fraction: "½ cup".
+    pub(super) fn noun_behind(&self, end: usize) -> Option<&'static str> {
+        let next = self.skip_space(end);
+        let word = self.s[next..self.letters(next)].to_ascii_lowercase();
+        let is_noun = matches!(
+            word.as_str(),
+            "cup"
+                | "teaspoon"
+                | "tablespoon"
+                | "pound"
+                | "ounce"
+                | "inch"
+                | "mile"
+                | "hour"
+                | "pint"
+                | "quart"
+                | "gallon"
+                | "stick"
+                | "can"
+                | "day"
+                | "year"
+                | "minute"
+                | "second"
+                | "page"
+                | "onion"
+                | "lemon"
+                | "pack"
+                | "packet"
+                | "jar"
+                | "bottle"
+                | "slice"
+                | "liter"
+                | "litre"
+                | "kilogram"
+                | "kilo"
+                | "gram"
+                | "dozen"
+                | "bag"
+                | "apple"
+                | "avocado"
+                | "acre"
+                | "point"
+                | "turn"
+                | "tank"
+                | "foot"
+                | "yard"
+                | "pinch"
+                | "head"
+                | "bunch"
+                | "clove"
+                | "loaf"
+                | "glass"
+                | "lime"
+                | "orange"
+        );
+        if !is_noun {
+            return None;
+        }
+        Some(article_of(&word))
+    }
+
+    /// The dash of a range at a position: its end with the spaces around, and the start of the second figure.
+    pub(super) fn dash(&self, at: usize) -> Option<(usize, usize)> {
+        let from = self.skip_space(at);
+        let dash = self.at(from).filter(|c| matches!(c, '–' | '—' | '-' | '−' | '‑'))?;
+        let end = from + dash.len_utf8();
+        let second = self.skip_space(end);
+        let is_spaced = from > at;
+        if is_spaced != (second > end) || self.at(second).is_none() {
+            return None;
+        }
+        let word = &self.s[second..self.letters(second)];
+        let is_figure =
+            matches!(word, "present" | "Present" | "now" | "today" | "noon" | "midnight" | "date")
+                || self.begins_figure(second)
+                || (dash != '-' || is_spaced)
+                    && matches!(self.at(second), Some('-' | '−'))
+                    && self.is_digit(second + self.at(second).map_or(0, char::len_utf8));
+        is_figure.then_some((end, second))
+    }
+
+    /// "to" between two figures. The first one ends at `at`.
+    pub(super) fn range(&mut self, at: usize) -> Option<usize> {
+        let (end, second) = self.dash(at)?;
+        let from = self.skip_space(at);
+        let first = &self.s[..at];
+        let digits = first.len() - first.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        let is_equal = digits > 0
+            && self.digits(second) == second + digits
+            && first.ends_with(&self.s[second..second + digits]);
+        if is_equal && from == at {
+            self.out.put(from..end, " ");
+            return Some(end);
+        }
+        let is_minus = self.at(from) == Some('−') || self.is_subtraction(at, second);
+        let words = if is_minus { "minus" } else { "to" };
+        self.say(from..end, words);
+        Some(end)
+    }
+
+    /// True if an equals sign follows the second figure.
+    pub(super) fn is_subtraction(&self, at: usize, second: usize) -> bool {
+        let is_spaced = self.is_space(at);
+        let behind = self.run(second, |c| c.is_ascii_digit() || matches!(c, '.' | ',' | '$'));
+        is_spaced && self.at(self.skip_space(behind)) == Some('=') || self.at(behind) == Some('=')
+    }
+}
+
+/// True for digits that can be a year.
+pub(super) fn is_year_text(digits: &str) -> bool {
+    digits.len() == 4 && numbers::value(digits).is_some_and(|value| (1100..=2099).contains(&value))
+}

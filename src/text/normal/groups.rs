@@ -1,0 +1,144 @@
+//! Several figures with signs between them: ratios, versions, exponents, numbers in groups.
+
+use super::amount::Amount;
+use super::english::Reader;
+use super::numbers::{self, add};
+
+/// Most bytes of a number in groups.
+const MOST_GROUPED: usize = 64;
+
+impl Reader<'_> {
+    /// Figures with a meaning of their own, and exponents.
+    pub(super) fn special(&mut self, at: usize, amount: Amount<'_>) -> Option<usize> {
+        let end = amount.end;
+        if self.s[at..].starts_with("24/7/365") {
+            self.say(at..at + 8, "twenty four seven three sixty five");
+            return Some(at + 8);
+        }
+        if amount.is_plain() && self.at(end) == Some('/') && self.is_digit(end + 1) {
+            let second = self.digits(end + 1);
+            if self.is_letter(second) || self.at(second) == Some('/') {
+                return None;
+            }
+            let (a, b) = (amount.value()?, numbers::value(&self.s[end + 1..second])?);
+            let joint = match (a, b) {
+                (24, 7) | (9, 11) | (50, 50) | (20, 20) => "",
+                _ if self.is_date_word(at) => "slash",
+                (_, 10 | 100) if a <= b => "out of",
+                _ if a == b => "out of",
+                _ if a > b && b > 0 && self.before(at) != Some('/') => "over",
+                _ => "slash",
+            };
+            let has_unit =
+                self.skip_space(second) > second && self.unit_at(self.skip_space(second), false).is_some();
+            if joint == "slash"
+                && !self.is_date_word(at)
+                && self.before(at) != Some('/')
+                && !has_unit
+                && a < 20
+                && a < b
+                && b < 1000
+                && a > 0
+                && !matches!(b, 11 | 13..=31)
+            {
+                let mut words = String::new();
+                numbers::fraction(&mut words, a, b);
+                self.say(at..second, &words);
+                return Some(second);
+            }
+            let mut words = amount.words();
+            add(&mut words, joint);
+            numbers::cardinal(&mut words, &self.s[end + 1..second]);
+            self.say(at..second, &words);
+            let next = self.skip_space(second);
+            if let Some(unit) = self.unit_at(next, false).filter(|_| has_unit) {
+                self.say(next..unit.end, &unit.many);
+                return Some(unit.end);
+            }
+            return Some(second);
+        }
+        // 6.02e23
+        if matches!(self.at(end), Some('e' | 'E')) && amount.fraction.is_none() {
+            let sign = usize::from(matches!(self.at(end + 1), Some('-' | '+')));
+            let digits = self.digits(end + 1 + sign);
+            if digits > end + 1 + sign && digits - end <= 5 && !self.is_letter(digits) {
+                let mut words = amount.words();
+                add(&mut words, "times ten to the power of");
+                if self.at(end + 1) == Some('-') {
+                    add(&mut words, "minus");
+                }
+                numbers::cardinal(&mut words, &self.s[end + 1 + sign..digits]);
+                self.say(at..digits, &words);
+                return Some(digits);
+            }
+        }
+        None
+    }
+
+    pub(super) fn is_date_word(&self, at: usize) -> bool {
+        matches!(
+            self.word_near(at, 0).to_ascii_lowercase().as_str(),
+            "on" | "since" | "until" | "till" | "dated" | "date" | "due"
+        )
+    }
+
+    /// Three groups of digits and more: 4-3-3, 978-3-16-148410-0.
+    pub(super) fn grouped(&mut self, at: usize) -> Option<usize> {
+        let mut end = self.digits(at);
+        let (mut groups, mut longest) = (1, end - at);
+        while end > at && end < at + MOST_GROUPED && self.at(end) == Some('-') && self.is_digit(end + 1) {
+            let last = self.digits(end + 1);
+            (groups, longest) = (groups + 1, longest.max(last - end - 1));
+            end = last;
+        }
+        if groups < 3
+            || self.is_letter(end)
+            || matches!(self.at(end), Some('.' | ':' | '/')) && self.is_digit(end + 1)
+        {
+            return None;
+        }
+        let mut words = String::new();
+        for group in self.s[at..end].split('-') {
+            if longest > 2 {
+                if !words.is_empty() {
+                    words.push(',');
+                }
+                numbers::digits(&mut words, group);
+            } else {
+                numbers::cardinal(&mut words, group);
+            }
+        }
+        self.say(at..end, &words);
+        Some(end)
+    }
+
+    /// Versions and addresses: 1.2.3, 192.168.0.1.
+    pub(super) fn dotted(&mut self, at: usize) -> Option<usize> {
+        let mut end = self.digits(at);
+        let mut parts = 1;
+        while end > at && self.at(end) == Some('.') && self.is_digit(end + 1) {
+            end = self.digits(end + 1);
+            parts += 1;
+        }
+        if parts < 3 {
+            return None;
+        }
+        let groups = &self.s[at..end];
+        if parts == 3 && groups.len() <= 11 && groups.split('.').skip(1).all(|group| group.len() == 3) {
+            let mut words = String::new();
+            numbers::cardinal(&mut words, groups);
+            self.say(at..end, &words);
+            return Some(end);
+        }
+        let joint = if parts == 4 { "dot" } else { "point" };
+        let mut words = String::new();
+        for (n, part) in self.s[at..end].split('.').enumerate() {
+            if n > 0 {
+                add(&mut words, joint);
+            }
+            numbers::cardinal(&mut words, part);
+        }
+        self.say(at..end, &words);
+        Some(end)
+    }
+}

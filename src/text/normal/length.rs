@@ -1,0 +1,164 @@
+//! Feet and inches, marks of arc, and products of figures: 5'10", 10 x 15 cm.
+
+use super::amount::Amount;
+use super::english::Reader;
+use super::numbers::add;
+
+impl Reader<'_> {
+    /// Feet and inches, and other marks of arc: 5'10".
+    pub(super) fn feet(&mut self, at: usize, amount: Amount<'_>) -> Option<usize> {
+        let mark = self.at(amount.end)?;
+        let behind = amount.end + mark.len_utf8();
+        let is_arc = self.parted.is_some_and(|(end, kind)| kind == '°' && at <= end + 2);
+        if is_arc && matches!(mark, '\'' | '′' | '’' | '"' | '″' | '”') {
+            let is_minute = matches!(mark, '\'' | '′' | '’');
+            let mut words = amount.words();
+            let one = amount.is_one();
+            add(
+                &mut words,
+                match (is_minute, one) {
+                    (true, true) => "minute",
+                    (true, false) => "minutes",
+                    (false, true) => "second",
+                    (false, false) => "seconds",
+                },
+            );
+            self.say(at..behind, &words);
+            self.parted = is_minute.then_some((behind, '°'));
+            return Some(behind);
+        }
+        match mark {
+            '\'' | '′' | '’' | '‘' => {
+                // Two single marks are inches.
+                if self.at(behind) == Some(mark) && mark != '’' {
+                    return self.inches(at, amount, behind + mark.len_utf8());
+                }
+                let gap = self.skip_space(behind);
+                let inches = if amount.is_plain() { self.amount(gap) } else { None };
+                let closed = inches.and_then(|inches| {
+                    let mark = self.at(inches.end)?;
+                    let end = inches.end + mark.len_utf8();
+                    match mark {
+                        '"' | '″' | '”' | '“' => Some(end),
+                        '\'' | '′' | '’' if self.at(end) == Some(mark) => Some(end + mark.len_utf8()),
+                        _ => None,
+                    }
+                });
+                let mut words = amount.words();
+                if let (Some(inches), Some(end)) = (inches, closed) {
+                    add(&mut words, "foot");
+                    if gap == behind {
+                        inches.read(&mut words);
+                        self.say(at..end, &words);
+                    } else {
+                        self.say(at..behind, &words);
+                        self.say(gap..end, &inches.words());
+                    }
+                    return Some(end);
+                }
+                if let Some(inches) = inches.filter(|inches| {
+                    gap == behind && inches.value().is_some_and(|n| n < 12) && !self.is_letter(inches.end)
+                }) {
+                    add(&mut words, "foot");
+                    inches.read(&mut words);
+                    self.say(at..inches.end, &words);
+                    return Some(inches.end);
+                }
+                let next = self.at(behind);
+                let is_feet = mark == '′'
+                    || !self.is_in_single
+                        && (next.is_none_or(|c| {
+                            c.is_whitespace() || matches!(c, ',' | '.' | ')' | ';' | 'x' | '×' | '-' | '–')
+                        }));
+                if !is_feet {
+                    return None;
+                }
+                let is_noun =
+                    next == Some('-') && self.is_letter(behind + 1) || self.is_adjective(at, behind);
+                add(&mut words, if amount.is_one() || is_noun { "foot" } else { "feet" });
+                self.say(at..behind, &words);
+                Some(behind)
+            }
+            '″' => self.inches(at, amount, behind),
+            '"' | '”' if !self.is_quoted => self.inches(at, amount, behind),
+            _ => None,
+        }
+    }
+
+    pub(super) fn inches(&mut self, at: usize, amount: Amount<'_>, end: usize) -> Option<usize> {
+        let mut words = String::new();
+        if amount.is_part() {
+            words = self.part_words(at, amount.fraction?, "an");
+            add(&mut words, "inch");
+        } else {
+            amount.read(&mut words);
+            let is_noun = self.at(end) == Some('-') && self.is_letter(end + 1) || self.is_adjective(at, end);
+            add(&mut words, if amount.is_one() || is_noun { "inch" } else { "inches" });
+        }
+        self.say(at..end, &words);
+        Some(end)
+    }
+
+    /// "by" between figures: 5x7, 10 x 15 cm. The figure before the sign is read here.
+    pub(super) fn dimension(&mut self, at: usize, amount: Amount<'_>) -> Option<usize> {
+        let end = amount.end;
+        let sign = self.skip_space(end);
+        if !matches!(self.at(sign), Some('x' | 'X' | '×')) {
+            return None;
+        }
+        let sign_end = sign + self.at(sign)?.len_utf8();
+        let second = self.skip_space(sign_end);
+        if !self.begins_figure(second)
+            || (second > sign_end) != (sign > end)
+            || self.s[at..end] == *"0" && !self.s[second..].starts_with("0")
+        {
+            return None;
+        }
+        self.say(at..end, &amount.words());
+        let words =
+            if self.at(sign) == Some('×') { self.product(sign, sign_end) } else { self.cross(second) };
+        self.say(sign..sign_end, words);
+        Some(sign_end)
+    }
+
+    /// The word for an "x" before a figure.
+    pub(super) fn cross(&self, second: usize) -> &'static str {
+        let behind = self.run(second, |c| c.is_ascii_digit() || matches!(c, '.' | ','));
+        let is_power = self.s[second..].starts_with("10")
+            && matches!(self.at(second + 2), Some('^' | '⁰'..='⁹' | '¹' | '²' | '³' | '⁻'));
+        if is_power || self.at(self.skip_space(behind)) == Some('=') { "times" } else { "by" }
+    }
+
+    /// The word for a cross: "by" in measures, "times" in sums.
+    pub(super) fn product(&self, at: usize, end: usize) -> &'static str {
+        let second = self.skip_space(end);
+        let is_apart = second > end;
+        let number_end = self.run(second, |c| c.is_ascii_digit() || matches!(c, '.' | ','));
+        let next = self.skip_space(number_end);
+        let first = self.s[..at].trim_end();
+        let first_digits = first.bytes().rev().take_while(u8::is_ascii_digit).count();
+        let is_power = self.s[second..].starts_with("10")
+            && matches!(self.at(second + 2), Some('^' | '⁰'..='⁹' | '¹' | '²' | '³' | '⁻'));
+        let has_unit = next < self.s.len()
+            && (self.unit_at(next, next == number_end).is_some_and(|unit| is_length(&unit.many))
+                || matches!(self.at(next), Some('×' | '"' | '″' | '′' | '\'' | 'x'))
+                || self.s[next..].starts_with("inch")
+                || self.s[next..].starts_with("feet"));
+        if is_power || number_end == second || self.at(next) == Some('=') {
+            "times"
+        } else if has_unit
+            || first.ends_with(['"', '″', '\'', '′', 'm'])
+            || (first_digits >= 3 && number_end - second >= 3)
+        {
+            "by"
+        } else if is_apart {
+            "times"
+        } else {
+            "by"
+        }
+    }
+}
+
+fn is_length(unit: &str) -> bool {
+    ["meter", "inch", "feet", "yard", "pixel", "mile", "degree"].iter().any(|length| unit.contains(length))
+}

@@ -1,0 +1,103 @@
+//! Letters in their usual form: ligatures, full-width and mathematical letters, and characters that only
+//! format the text.
+
+use super::output::{Changed, Output};
+use unicode_normalization::char::{decompose_canonical, decompose_compatible};
+
+/// Replaces compatibility forms by what they stand for, drops characters that only format the text, and joins
+/// a word that a hyphen divides between two lines. Accents stay.
+pub(super) fn usual(text: &str) -> Option<Changed> {
+    let divides = |at: usize| text[at..].starts_with("-\n") || text[at..].starts_with("-\r\n");
+    if text.is_ascii() && !text.match_indices('-').any(|(at, _)| divides(at)) {
+        return None;
+    }
+    let mut out = Output::new(text);
+    let mut form = String::new();
+    let mut before = ' ';
+    for (at, c) in text.char_indices() {
+        let end = at + c.len_utf8();
+        if at < out.at() {
+            continue;
+        }
+        if is_format(c, before) {
+            // A soft hyphen at the end of a line divides a word.
+            let end = if c == '\u{ad}' { joint(text, end).unwrap_or(end) } else { end };
+            out.put(at..end, "");
+            continue;
+        }
+        if matches!(c, '-' | '‐')
+            && before.is_alphabetic()
+            && let Some(end) = joint(text, end)
+        {
+            out.put(at..end, "");
+            continue;
+        }
+        if !c.is_ascii() && !is_kept(c) {
+            form.clear();
+            match roman_digit(c) {
+                Some(value) => form.push_str(value),
+                None if c.is_numeric() && before.is_ascii_digit() && is_fraction(c) => {}
+                None => compatible(c, &mut form),
+            }
+            if !form.is_empty() {
+                out.put(at..end, &form);
+            }
+        }
+        before = c;
+    }
+    out.finish()
+}
+
+/// The end of a line break and the spaces around it, if the second half of a word follows: a letter in lower
+/// case.
+fn joint(text: &str, at: usize) -> Option<usize> {
+    let rest = &text[at..];
+    let line = rest.strip_prefix('\r').unwrap_or(rest).strip_prefix('\n')?;
+    let word = line.trim_start_matches([' ', '\t']);
+    word.starts_with(char::is_lowercase).then(|| text.len() - word.len())
+}
+
+/// True for characters without a sound or a width. Joiners have a meaning in some scripts.
+fn is_format(c: char, before: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
+        | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{61c}' | '\u{34f}' | '\u{180e}' | '\u{fff9}'..='\u{fffb}')
+        || matches!(c, '\u{200c}' | '\u{200d}') && before < '\u{250}'
+}
+
+/// True for compatibility forms that have a meaning of their own, and for all spaces.
+fn is_kept(c: char) -> bool {
+    matches!(c, '°' | 'ª' | 'º' | '²' | '³' | '¹' | 'µ' | '™' | '℠' | '№' | '…' | '⁄' | '′' | '″' | '‴' | '´' | '¨'
+        | '¯' | '¸' | '℗' | '\u{2070}'..='\u{209c}' | '\u{2000}'..='\u{200a}' | '\u{a0}' | '\u{202f}'
+        | '\u{205f}' | '\u{3000}')
+        || is_fraction(c)
+        || c.is_whitespace()
+}
+
+pub(super) fn is_fraction(c: char) -> bool {
+    matches!(c, '¼'..='¾' | '⅐'..='⅞' | '↉')
+}
+
+/// Adds what a compatibility form stands for. Adds nothing for a letter with an accent.
+fn compatible(c: char, form: &mut String) {
+    decompose_compatible(c, |part| form.push(part));
+    let (mut parts, mut is_same) = (0, true);
+    decompose_canonical(c, |part| {
+        is_same &= form.chars().nth(parts) == Some(part);
+        parts += 1;
+    });
+    let is_canonical = is_same && parts == form.chars().count();
+    if is_canonical && (parts > 1 || form.starts_with(c)) {
+        form.clear();
+    }
+}
+
+/// A Roman numeral that is one character.
+fn roman_digit(c: char) -> Option<&'static str> {
+    const VALUES: [&str; 12] = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
+    let at = match c {
+        'Ⅰ'..='Ⅻ' => u32::from(c) - u32::from('Ⅰ'),
+        'ⅰ'..='ⅻ' => u32::from(c) - u32::from('ⅰ'),
+        _ => return None,
+    };
+    VALUES.get(at as usize).copied()
+}

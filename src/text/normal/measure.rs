@@ -1,0 +1,423 @@
+//! Figures with units, and what units are made of: powers, quotients, degrees.
+
+use super::amount::{Amount, article_of};
+use super::english::Reader;
+use super::numbers::{self, add};
+use super::units::{self, Names};
+
+/// A unit as it is written behind a figure.
+#[derive(Debug)]
+pub(super) struct Unit {
+    pub(super) one: String,
+    pub(super) many: String,
+    pub(super) end: usize,
+    /// The kind of unit if it is divided into smaller ones that may follow.
+    pub(super) parts: Option<char>,
+}
+
+impl Unit {
+    fn new(names: Names, end: usize, parts: Option<char>) -> Unit {
+        Unit { one: names.0.to_owned(), many: names.1.to_owned(), end, parts }
+    }
+}
+
+fn percent(c: char) -> Option<Names> {
+    Some(match c {
+        '%' | '٪' => ("percent", "percent"),
+        '‰' => ("per mille", "per mille"),
+        '‱' => ("basis point", "basis points"),
+        'Ω' => ("ohm", "ohms"),
+        '★' => ("star", "stars"),
+        _ => return None,
+    })
+}
+
+impl Reader<'_> {
+    /// A unit behind a figure.
+    pub(super) fn measured(
+        &mut self,
+        at: usize,
+        amount: Amount<'_>,
+        end: usize,
+        next: usize,
+    ) -> Option<usize> {
+        // "a 10-km run"
+        let is_hyphened = self.at(end) == Some('-') && self.is_letter(end + 1);
+        let from = if is_hyphened { end + 1 } else { next };
+        let unit = self.unit_at(from, from == end).or_else(|| self.unit_by_context(at, from, from == end))?;
+        let symbol_end = unit.end;
+        let mut words = String::new();
+        if amount.is_part() {
+            words = self.part_words(at, amount.fraction.unwrap_or_default(), article_of(&unit.one));
+            if from > end && !is_hyphened {
+                self.say(at..end, &words);
+                self.say(from..symbol_end, &unit.one);
+            } else {
+                add(&mut words, &unit.one);
+                self.say(at..symbol_end, &words);
+            }
+        } else {
+            amount.read(&mut words);
+            let name = if amount.is_one() || is_hyphened || self.is_adjective(at, symbol_end) {
+                &unit.one
+            } else {
+                &unit.many
+            };
+            if from > end && !is_hyphened {
+                self.say(at..end, &words);
+                self.say(from..symbol_end, name);
+            } else {
+                add(&mut words, name);
+                self.say(at..symbol_end, &words);
+            }
+        }
+        self.parted = unit.parts.map(|parts| (symbol_end, parts));
+        Some(symbol_end)
+    }
+
+    /// A unit at a position: its names, with powers and what it is divided by.
+    pub(super) fn unit_at(&self, at: usize, is_attached: bool) -> Option<Unit> {
+        let c = self.at(at)?;
+        if matches!(c, '°' | 'º') {
+            let (names, end) = self.degree(at, is_attached)?;
+            let mut unit = Unit::new(names, end, Some('°'));
+            if let Some((per, ended)) = self.divided(end).filter(|(per, _)| per.starts_with("per")) {
+                add(&mut unit.one, &per);
+                add(&mut unit.many, &per);
+                unit.end = ended;
+            }
+            return Some(unit);
+        }
+        if let Some(names) = percent(c) {
+            let mut end = at + c.len_utf8();
+            if self.at(end) == Some('-') && self.begins_figure(end + 1) {
+                end = at + c.len_utf8();
+            }
+            return Some(Unit::new(names, end, None));
+        }
+        let letters = self.unit_letters(at);
+        let symbol = &self.s[at..letters];
+        if symbol == "y" && self.s[letters..].starts_with("/o") && !self.is_letter(letters + 2) {
+            return Some(Unit::new(("year old", "years old"), letters + 2, None));
+        }
+        let (power, symbol_end) = self.spelled_power(symbol, letters);
+        let (symbol, end) = match power {
+            Some(_) => {
+                let end = self.unit_letters(symbol_end);
+                (&self.s[symbol_end..end], end)
+            }
+            None if matches!(symbol, "fl" | "Fl" | "FL") => {
+                let oz = self.skip_space(self.stop(letters));
+                let end = self.letters(oz);
+                if !matches!(&self.s[oz..end], "oz" | "Oz" | "OZ") {
+                    return None;
+                }
+                return Some(Unit::new(("fluid ounce", "fluid ounces"), self.stop(end), None));
+            }
+            None => (symbol, letters),
+        };
+        let names = match symbol {
+            "m" if self.is_minute(at, letters) => ("minute", "minutes"),
+            _ => units::unit(symbol, is_attached || power.is_some())?,
+        };
+        // "500 B.C."
+        if symbol == "T" && self.at(end) == Some('.') {
+            return None;
+        }
+        if symbol.len() == 1 && self.at(end) == Some('.') && self.is_letter(end + 1) {
+            return None;
+        }
+        if !is_attached && units::is_doubtful(symbol) && self.is_word_behind(end) {
+            return None;
+        }
+        let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
+        let mut end = self.raise(symbol, end, power, &mut one, &mut many)?;
+        let parts = match symbol {
+            "ft" => Some('f'),
+            "h" | "hr" | "hrs" => Some('h'),
+            "m" if names.0 == "minute" => Some('m'),
+            "min" | "mins" => Some('m'),
+            _ => None,
+        };
+        let mut is_divided = false;
+        while let Some((per, ended)) = self.divided(end) {
+            if !is_divided && !per.starts_with("per") {
+                many.clone_from(&one);
+            }
+            add(&mut one, &per);
+            add(&mut many, &per);
+            (end, is_divided) = (ended, true);
+        }
+        if !is_divided && units::has_stop(symbol) {
+            end = self.stop(end);
+        }
+        Some(Unit { one, many, end, parts })
+    }
+
+    /// True for a measure or a sum between an article and a noun: "a 12 V battery".
+    pub(super) fn is_adjective(&self, at: usize, end: usize) -> bool {
+        let next = self.skip_space(end);
+        if !matches!(self.word_near(at, 0), "a" | "an" | "A" | "An") || next == end {
+            return false;
+        }
+        let noun = &self.s[next..self.letters(next)];
+        !noun.is_empty()
+            && !matches!(
+                noun,
+                "of" | "in"
+                    | "to"
+                    | "and"
+                    | "or"
+                    | "on"
+                    | "at"
+                    | "per"
+                    | "for"
+                    | "from"
+                    | "with"
+                    | "more"
+                    | "less"
+                    | "by"
+            )
+    }
+
+    pub(super) fn unit_letters(&self, at: usize) -> usize {
+        self.run(at, |c| c.is_ascii_alphabetic() || matches!(c, 'µ' | 'μ' | 'Ω'))
+    }
+
+    /// "sq" or "cu" before a unit: the word for it, and where the unit begins.
+    pub(super) fn spelled_power(&self, symbol: &str, letters: usize) -> (Option<&'static str>, usize) {
+        let word = match symbol {
+            "sq" | "Sq" => "square",
+            "cu" => "cubic",
+            _ => return (None, letters),
+        };
+        let stop = if self.at(letters) == Some('.') { letters + 1 } else { letters };
+        (Some(word), self.skip_space(stop))
+    }
+
+    /// Adds the power of a unit to its names. `None` if what follows shows that it is no unit.
+    pub(super) fn raise(
+        &self,
+        symbol: &str,
+        end: usize,
+        power: Option<&str>,
+        one: &mut String,
+        many: &mut String,
+    ) -> Option<usize> {
+        let (word, ended) = match self.at(end) {
+            Some('²') => ("square", end + '²'.len_utf8()),
+            Some('³') => ("cubic", end + '³'.len_utf8()),
+            Some('⁻') if power.is_none() => {
+                let run = self.run(end, |c| super::signs::script_digit(c).is_some());
+                let power = match &self.s[end..run] {
+                    "⁻¹" => "",
+                    "⁻²" => "square",
+                    "⁻³" => "cubic",
+                    _ => return None,
+                };
+                *one = match (symbol, power) {
+                    (_, "") => format!("per {one}"),
+                    ("s", "square") => "per second squared".to_owned(),
+                    _ => format!("per {power} {one}"),
+                };
+                many.clone_from(one);
+                return Some(run);
+            }
+            Some('^') if self.s[end..].starts_with("^2") && !self.is_digit(end + 2) => ("square", end + 2),
+            Some('^') if self.s[end..].starts_with("^3") && !self.is_digit(end + 2) => ("cubic", end + 2),
+            Some('2') if units::is_length(symbol) && !self.is_digit(end + 1) && !self.is_letter(end + 1) => {
+                ("square", end + 1)
+            }
+            Some('3') if units::is_length(symbol) && !self.is_digit(end + 1) && !self.is_letter(end + 1) => {
+                ("cubic", end + 1)
+            }
+            Some(c) if c.is_ascii_digit() && symbol == "ft" => ("", end),
+            Some(c) if c.is_ascii_digit() || c == '_' || c.is_alphabetic() => return None,
+            Some('\'' | '’') if self.is_letter(end + 1) => return None,
+            _ => (power.unwrap_or_default(), end),
+        };
+        if !word.is_empty() {
+            let is_time = matches!(symbol, "s");
+            for name in [one, many] {
+                *name = if is_time {
+                    format!("{name} {}", if word == "square" { "squared" } else { "cubed" })
+                } else {
+                    format!("{word} {name}")
+                };
+            }
+        }
+        Some(ended)
+    }
+
+    /// "/h", "/100 km", "·m" behind a unit: the words, and its end.
+    pub(super) fn divided(&self, at: usize) -> Option<(String, usize)> {
+        let sign = self.at(at)?;
+        if matches!(sign, '·' | '⋅')
+            || sign == '-' && matches!(&self.s[..at], s if s.ends_with("ft") || s.ends_with('N'))
+        {
+            let from = at + sign.len_utf8();
+            let end = self.unit_letters(from);
+            let names = units::unit(&self.s[from..end], true)?;
+            let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
+            let end = self.raise(&self.s[from..end], end, None, &mut one, &mut many)?;
+            return Some((many, end));
+        }
+        if sign.is_whitespace() {
+            // "m s⁻¹"
+            let from = self.skip_space(at);
+            let end = self.unit_letters(from);
+            if self.at(end) != Some('⁻') {
+                return None;
+            }
+            let names = units::unit(&self.s[from..end], true)?;
+            let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
+            let end = self.raise(&self.s[from..end], end, None, &mut one, &mut many)?;
+            return Some((many, end));
+        }
+        if sign != '/' {
+            return None;
+        }
+        let mut words = String::from("per");
+        let mut from = at + 1;
+        let digits = self.digits(from);
+        if digits > from {
+            if !matches!(&self.s[from..digits], "10" | "100" | "1000" | "1") {
+                return None;
+            }
+            numbers::cardinal(&mut words, &self.s[from..digits]);
+            from = self.skip_space(digits);
+        }
+        let end = self.unit_letters(from);
+        let symbol = &self.s[from..end];
+        let Some(names) = units::unit(symbol, true) else {
+            add(&mut words, units::period(symbol)?);
+            return Some((words, end));
+        };
+        let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
+        let end = self.raise(symbol, end, None, &mut one, &mut many)?;
+        add(&mut words, if digits > at + 1 { &many } else { &one });
+        Some((words, end))
+    }
+
+    /// Degrees: °C, °F, and a plain degree sign.
+    pub(super) fn degree(&self, at: usize, _is_attached: bool) -> Option<(Names, usize)> {
+        let sign = self.at(at)?;
+        let end = at + sign.len_utf8();
+        let next = self.skip_space(end);
+        let letters = self.letters(next);
+        let names = match &self.s[next..letters] {
+            "C" => ("degree Celsius", "degrees Celsius"),
+            "F" => ("degree Fahrenheit", "degrees Fahrenheit"),
+            "K" => ("degree Kelvin", "degrees Kelvin"),
+            "N" => ("degree north", "degrees north"),
+            "S" => ("degree south", "degrees south"),
+            "E" => ("degree east", "degrees east"),
+            "W" => ("degree west", "degrees west"),
+            _ => return Some((("degree", "degrees"), end)),
+        };
+        Some((names, letters))
+    }
+
+    /// True if a word in small letters or a figure follows.
+    pub(super) fn is_word_behind(&self, end: usize) -> bool {
+        self.is_space(end)
+            && self
+                .at(self.skip_space(end))
+                .is_some_and(|c| c.is_lowercase() || c.is_ascii_digit() || c.is_alphabetic())
+    }
+
+    /// Units that are words elsewhere: "in" behind feet or before a mark, "m" between hours and seconds.
+    pub(super) fn unit_by_context(&self, at: usize, from: usize, is_attached: bool) -> Option<Unit> {
+        let end = self.letters(from);
+        let symbol = &self.s[from..end];
+        let is_behind =
+            |kind: char| self.parted.is_some_and(|(end, last)| last == kind && at <= end + 5 && at >= end);
+        match symbol {
+            "T" if !is_attached && self.at(end) == Some('.') && self.is_letter(self.skip_space(end + 1)) => {
+                Some(Unit::new(("tablespoon", "tablespoons"), self.stop(end), None))
+            }
+            "c" if !is_attached && self.at(end) == Some('.') && self.is_letter(self.skip_space(end + 1)) => {
+                Some(Unit::new(("cup", "cups"), self.stop(end), None))
+            }
+            "C" | "F" if is_attached && !self.is_digit(end) => {
+                let is_hot = self
+                    .amount(at)
+                    .and_then(|amount| amount.value())
+                    .is_some_and(|value| (100..=600).contains(&value));
+                let is_warm = is_hot
+                    || matches!(
+                        self.word_near(at, 1),
+                        "to" | "of"
+                            | "at"
+                            | "around"
+                            | "about"
+                            | "is"
+                            | "was"
+                            | "above"
+                            | "below"
+                            | "near"
+                            | "hit"
+                            | "reach"
+                            | "and"
+                            | "high"
+                            | "low"
+                            | "High"
+                            | "Low"
+                            | "Temp"
+                            | "temp"
+                            | "temperature"
+                            | "highs"
+                            | "lows"
+                            | "or"
+                            | "oven"
+                            | "up"
+                    );
+                let names = if symbol == "C" {
+                    ("degree Celsius", "degrees Celsius")
+                } else {
+                    ("degree Fahrenheit", "degrees Fahrenheit")
+                };
+                is_warm.then(|| Unit::new(names, end, None))
+            }
+            "in" | "In" if !is_attached => {
+                let rest = self.skip_space(end);
+                let word = &self.s[rest..self.letters(rest)];
+                let is_measure = matches!(
+                    word,
+                    "tall"
+                        | "wide"
+                        | "long"
+                        | "deep"
+                        | "high"
+                        | "thick"
+                        | "across"
+                        | "diameter"
+                        | "x"
+                        | "by"
+                        | "round"
+                        | "square"
+                        | "pan"
+                        | "apart"
+                        | "screen"
+                        | "pipe"
+                );
+                let next = self.at(end);
+                let is_mark = next.is_none()
+                    || matches!(next, Some(',' | ';' | ')' | '×' | '/' | '²' | '³' | '-'))
+                    || next == Some('.');
+                let is_crossed = rest > end && matches!(self.at(rest), Some('×'));
+                (is_behind('f') || is_measure || is_mark || is_crossed)
+                    .then(|| Unit::new(("inch", "inches"), self.stop(end), None))
+            }
+            _ => None,
+        }
+    }
+
+    /// True for the "m" of "1h 20m" and "2m 30s".
+    pub(super) fn is_minute(&self, at: usize, end: usize) -> bool {
+        let second = self.skip_space(end);
+        let digits = self.digits(second);
+        self.parted.is_some_and(|(hours, kind)| kind == 'h' && at >= hours && at <= hours + 5)
+            || digits > second && self.at(digits) == Some('s') && !self.is_letter(digits + 1)
+    }
+}

@@ -1,0 +1,45 @@
+//! Text as it is spoken: figures, signs, units and abbreviations in words.
+//!
+//! [`normalize`] reads a text once, from left to right. At each position the patterns are tried in a fixed order,
+//! and the first that knows the text there replaces it. What no pattern knows stays as it is written: nothing is
+//! lost. [`Spoken`] keeps the map between both texts, so that times of words name the written words.
+//!
+//! Time is linear in the text, and the result is at most eight times as long, plus 256 bytes.
+
+mod abbreviations;
+mod address;
+mod amount;
+mod english;
+mod figure;
+mod formula;
+mod groups;
+mod length;
+mod letters;
+mod measure;
+mod money;
+mod numbers;
+mod output;
+mod signs;
+mod sum;
+mod time;
+mod tongue;
+mod units;
+mod words;
+
+pub use output::Spoken;
+
+/// Returns a text as it is spoken in a language, a tag such as `en` or `de-AT`. An empty tag is English.
+pub fn normalize<'a>(text: &'a str, language: &str) -> Spoken<'a> {
+    let primary = language.split(['-', '_']).next().unwrap_or_default();
+    let spoken = Spoken::same(text).then(letters::usual);
+    match primary.to_ascii_lowercase().as_str() {
+        "" | "en" => spoken.then(english::read),
+        primary => match tongue::tongue(primary) {
+            Some(tongue) => spoken.then(|text| tongue::read(text, tongue)),
+            None => spoken,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! The spoken text, and which written text each part of it stands for.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Most bytes of spoken text for each byte of written text. Beyond it, and beyond [`HEADROOM`], the text is
+/// copied as it is written.
+pub(super) const GROWTH: usize = 8;
+
+/// Bytes that a short text may grow by in any case.
+pub(super) const HEADROOM: usize = 256;
+
+/// Part of the spoken text that differs from the written text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Span {
+    spoken: Range<usize>,
+    written: Range<usize>,
+}
+
+/// A text as it is spoken, and where each part of it was written.
+#[derive(Clone, Debug, Default)]
+pub struct Spoken<'a> {
+    /// The text to speak.
+    pub text: Cow<'a, str>,
+    /// Changes of the text, the last one first. The spans of a change are in order and do not overlap;
+    /// between two spans both sides are the same.
+    changes: Vec<Vec<Span>>,
+}
+
+impl<'a> Spoken<'a> {
+    /// A text that is spoken as it is written.
+    pub(super) fn same(text: &'a str) -> Spoken<'a> {
+        Spoken { text: Cow::Borrowed(text), changes: Vec::new() }
+    }
+
+    /// True if the text is spoken as it is written.
+    pub fn is_same(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Returns the position in the written text of the character at `at` in the spoken text. Positions rise
+    /// with `at`, and each is the start of a character.
+    pub fn origin(&self, at: usize) -> usize {
+        self.changes.iter().fold(at, |at, spans| {
+            let before = spans.partition_point(|span| span.spoken.start <= at);
+            match before.checked_sub(1).and_then(|last| spans.get(last)) {
+                None => at,
+                Some(span) if at < span.spoken.end => span.written.start,
+                Some(span) => span.written.end + (at - span.spoken.end),
+            }
+        })
+    }
+
+    /// Changes the text once more. `change` gets it, and a new output for it.
+    pub(super) fn then(self, change: impl FnOnce(&str) -> Option<Changed>) -> Spoken<'a> {
+        let Some(Changed { text, spans }) = change(&self.text) else { return self };
+        let mut changes = self.changes;
+        changes.insert(0, spans);
+        Spoken { text: Cow::Owned(text), changes }
+    }
+}
+
+/// A changed text.
+#[derive(Debug)]
+pub(super) struct Changed {
+    text: String,
+    spans: Vec<Span>,
+}
+
+/// A spoken text that is being written, from left to right.
+#[derive(Debug)]
+pub(super) struct Output<'a> {
+    written: &'a str,
+    /// Everything written before is in the text.
+    at: usize,
+    text: String,
+    spans: Vec<Span>,
+    /// True after words, if no space follows them yet.
+    is_after_words: bool,
+}
+
+impl<'a> Output<'a> {
+    pub(super) fn new(written: &'a str) -> Output<'a> {
+        let text = String::with_capacity(written.len() + written.len() / 4);
+        Output { written, at: 0, text, spans: Vec::new(), is_after_words: false }
+    }
+
+    /// Position up to which the written text was taken.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Copies the written text up to `to`.
+    pub(super) fn copy(&mut self, to: usize) {
+        if to <= self.at {
+            return;
+        }
+        let part = &self.written[self.at..to];
+        if std::mem::take(&mut self.is_after_words) && part.starts_with(joins) {
+            self.text.push(' ');
+            if let Some(span) = self.spans.last_mut() {
+                span.spoken.end = self.text.len();
+            }
+        }
+        self.text.push_str(part);
+        self.at = to;
+    }
+
+    /// Replaces a range of the written text by words. What lies before it is copied. Spaces are added where
+    /// the words would touch others.
+    pub(super) fn say(&mut self, range: Range<usize>, words: &str) {
+        self.copy(range.start);
+        let most = range.end * GROWTH + HEADROOM;
+        if self.text.len() + words.len() + 2 > most {
+            return self.copy(range.end);
+        }
+        let start = self.text.len();
+        if !words.is_empty() && (self.is_after_words || self.text.ends_with(joins)) {
+            self.text.push(' ');
+        }
+        self.text.push_str(words);
+        self.is_after_words |= !words.is_empty();
+        self.at = range.end;
+        self.spans.push(Span { spoken: start..self.text.len(), written: range });
+    }
+
+    /// Replaces a range by exactly this text, without spaces.
+    pub(super) fn put(&mut self, range: Range<usize>, text: &str) {
+        self.copy(range.start);
+        let start = self.text.len();
+        self.text.push_str(text);
+        self.at = range.end;
+        self.spans.push(Span { spoken: start..self.text.len(), written: range });
+    }
+
+    /// Returns the changed text, or `None` if nothing was replaced.
+    pub(super) fn finish(mut self) -> Option<Changed> {
+        if self.spans.is_empty() {
+            return None;
+        }
+        self.copy(self.written.len());
+        Some(Changed { text: self.text, spans: self.spans })
+    }
+}
+
+/// True for a character that would become part of a word beside it.
+fn joins(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '$' | '.' | '%' | '&' | '@' | '+' | '=' | '/' | '_') && c != '.'
+}

@@ -1,0 +1,478 @@
+//! Signs: what they are called, and where they are spoken.
+
+use super::english::Reader;
+use super::money;
+
+/// Runs of at least this many equal marks are no signs but lines, and silent.
+const LINE: usize = 3;
+
+impl Reader<'_> {
+    /// Reads a sign, and returns its end. What is not known is copied.
+    pub(super) fn sign(&mut self, at: usize, c: char) -> usize {
+        let end = at + c.len_utf8();
+        if matches!(c, '_' | '=' | '*' | '~' | '#' | '+' | '-' | '|' | '^' | '<' | '>') {
+            let run = self.run(at, |other| other == c);
+            if run - at >= LINE {
+                self.say(at..run, "");
+                return run;
+            }
+        }
+        let (before, after) = (self.before(at), self.at(end));
+        let is_open = before.is_none_or(|c| {
+            c.is_whitespace()
+                || matches!(
+                    c,
+                    '(' | '['
+                        | '{'
+                        | '"'
+                        | '“'
+                        | '\''
+                        | '‘'
+                        | '='
+                        | '<'
+                        | '>'
+                        | ':'
+                        | ','
+                        | '/'
+                        | '×'
+                        | '*'
+                        | '÷'
+                        | '±'
+                        | '–'
+                        | '—'
+                        | '≈'
+                        | '≥'
+                        | '≤'
+                        | '~'
+                        | '+'
+                        | '^'
+                        | '|'
+                )
+        });
+        let is_figure = self.begins_figure(end);
+        let is_apart = before.is_none_or(char::is_whitespace) && after.is_none_or(char::is_whitespace);
+        let joins_figures = before.is_some_and(|c| c.is_ascii_digit() || c == ')') || self.figure_end == at;
+        let is_term = before.is_some_and(|c| c.is_alphanumeric() || c == ')')
+            && after.is_some_and(|c| c.is_alphanumeric() || c == '(');
+        match c {
+            '"' => self.is_quoted = !self.is_quoted,
+            '“' => self.is_quoted = true,
+            '”' => self.is_quoted = false,
+            '‘' => self.is_in_single = true,
+            '\'' | '’' => {
+                if let Some(ended) = self.short_decade(at, end) {
+                    return ended;
+                }
+                if before.is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '"' | '“')) {
+                    self.is_in_single = true;
+                } else if !after.is_some_and(char::is_alphabetic) {
+                    self.is_in_single = false;
+                }
+            }
+            '.' if is_figure && is_open && self.is_digit(end) => return self.figure(at),
+            '(' if self.is_digit(end) => {
+                if let Some(ended) = self.phone(at) {
+                    return ended;
+                }
+            }
+            '–' | '-' | '—'
+                if is_figure
+                    && matches!(&self.s[self.word.clone()], "noon" | "Noon" | "midnight" | "Midnight")
+                    && self.word.end == at =>
+            {
+                return self.called(at, end, "to");
+            }
+            '-' | '−' | '‑' | '–'
+                if is_figure && is_open && (c != '–' || before.is_none_or(|c| c != '-')) =>
+            {
+                self.say(at..end, "minus");
+                return end;
+            }
+            '−' => {
+                self.say(at..end, "minus");
+                return end;
+            }
+            '-' if after == Some('>') => {
+                self.say(at..end + 1, "to");
+                return end + 1;
+            }
+            '+' => {
+                if is_figure
+                    && is_open
+                    && let Some(ended) = self.phone(at)
+                {
+                    return ended;
+                }
+                if after == Some('/') && self.s[end..].starts_with("/-") {
+                    self.say(at..end + 2, "plus or minus");
+                    return end + 2;
+                }
+                if before.is_some() && before != Some('\n') || is_figure {
+                    self.say(at..end, "plus");
+                    return end;
+                }
+            }
+            '±' => return self.called(at, end, "plus or minus"),
+            '∓' => return self.called(at, end, "minus or plus"),
+            '×' | '✕' | '✖' | '⨯' => {
+                let words = if self.s[end..].trim_start().is_empty() && joins_figures {
+                    "times"
+                } else {
+                    self.product(at, end)
+                };
+                return self.called(at, end, words);
+            }
+            'х' => {}
+            '÷' => return self.called(at, end, "divided by"),
+            '*' if (joins_figures && is_figure) || (is_apart && self.figure_end.saturating_add(1) == at) => {
+                return self.called(at, end, "times");
+            }
+            '·' | '⋅' if joins_figures && is_figure => return self.called(at, end, "times"),
+            '/' if is_apart && self.figure_end.saturating_add(1) == at => {
+                let words = if self.is_equation(end) { "divided by" } else { "slash" };
+                return self.called(at, end, words);
+            }
+            '≥' | '⩾' => return self.called(at, end, "greater than or equal to"),
+            '≤' | '⩽' => return self.called(at, end, "less than or equal to"),
+            '≈' | '≅' | '≃' => {
+                return self.called(
+                    at,
+                    end,
+                    if before.is_none() || is_open && !is_apart { "about" } else { "approximately" },
+                );
+            }
+            '∼' | '～' if is_figure => return self.called(at, end, "about"),
+            '~' if is_figure && is_open => return self.called(at, end, "about"),
+            '≠' => return self.called(at, end, "not equal to"),
+            '≡' => return self.called(at, end, "equivalent to"),
+            '∝' => return self.called(at, end, "proportional to"),
+            '≪' => return self.called(at, end, "much less than"),
+            '≫' => return self.called(at, end, "much greater than"),
+            '∞' => return self.called(at, end, "infinity"),
+            '√' => return self.called(at, end, "square root of"),
+            '∛' => return self.called(at, end, "cube root of"),
+            '∑' => return self.called(at, end, "sum"),
+            '∏' => return self.called(at, end, "product"),
+            '∫' => return self.called(at, end, "integral"),
+            '∂' => return self.called(at, end, "partial"),
+            '∆' => return self.called(at, end, "delta"),
+            '∇' => return self.called(at, end, "nabla"),
+            '∈' => return self.called(at, end, "in"),
+            '∉' => return self.called(at, end, "not in"),
+            '∀' => return self.called(at, end, "for all"),
+            '∃' => return self.called(at, end, "there exists"),
+            '∪' => return self.called(at, end, "union"),
+            '∩' => return self.called(at, end, "intersection"),
+            '⊂' | '⊆' => return self.called(at, end, "subset of"),
+            '∅' => return self.called(at, end, "empty set"),
+            '∧' => return self.called(at, end, "and"),
+            '∨' => return self.called(at, end, "or"),
+            '¬' => return self.called(at, end, "not"),
+            '∴' => return self.called(at, end, "therefore"),
+            '→' | '➔' | '➜' | '⟶' | '➝' | '➞' => return self.called(at, end, "to"),
+            '←' | '⟵' => return self.called(at, end, "from"),
+            '↔' | '⟷' => return self.called(at, end, "to and from"),
+            '⇒' | '⟹' => return self.called(at, end, "implies"),
+            '⇔' | '⟺' => return self.called(at, end, "if and only if"),
+            '↑' => return self.called(at, end, "up"),
+            '↓' => return self.called(at, end, "down"),
+            '=' => {
+                if matches!(after, Some('=' | '>')) {
+                    let words = if after == Some('>') { "implies" } else { "equals" };
+                    return self.called(at, end + 1, words);
+                }
+                if is_apart || is_term || is_figure || joins_figures {
+                    return self.called(at, end, "equals");
+                }
+            }
+            '!' if after == Some('=') => return self.called(at, end + 1, "not equal to"),
+            '<' if self.s[end..].starts_with('3')
+                && before.is_none_or(char::is_whitespace)
+                && self.is_heart(end + 1) =>
+            {
+                return self.called(at, end + 1, "heart");
+            }
+            '<' | '>' => {
+                let words = if c == '<' { "less than" } else { "greater than" };
+                if after == Some('=') {
+                    return self.called(at, end + 1, &format!("{words} or equal to"));
+                }
+                if is_figure || is_apart {
+                    return self.called(at, end, words);
+                }
+            }
+            '&' if after == Some('&') => return self.called(at, end + 1, "and"),
+            '&' if is_apart || is_term => return self.called(at, end, "and"),
+            '@' if is_apart || after.is_some_and(char::is_alphanumeric) || is_figure => {
+                return self.called(at, end, "at");
+            }
+            '#' => {
+                if is_figure && !before.is_some_and(char::is_alphanumeric) {
+                    return self.called(at, end, "number");
+                }
+                if after.is_some_and(char::is_alphabetic) && is_open {
+                    return self.called(at, end, "hashtag");
+                }
+                if before.is_some_and(|c| c.is_ascii_uppercase()) && !after.is_some_and(char::is_alphanumeric)
+                {
+                    return self.called(at, end, "sharp");
+                }
+            }
+            '♯' => return self.called(at, end, "sharp"),
+            '♭' => return self.called(at, end, "flat"),
+            '%' | '٪' => return self.called(at, end, "percent"),
+            '‰' => return self.called(at, end, "per mille"),
+            '§' => {
+                let run = self.run(at, |c| c == '§');
+                return self.called(at, run, if run > end { "sections" } else { "section" });
+            }
+            '¶' => return self.called(at, end, "paragraph"),
+            '№' => return self.called(at, end, "number"),
+            '⌀' => return self.called(at, end, "diameter"),
+            '©' => return self.called(at, end, "copyright"),
+            '®' => return self.called(at, end, "registered"),
+            '™' => return self.called(at, end, "trademark"),
+            '℠' => return self.called(at, end, "service mark"),
+            '°' | 'º' => {
+                if let Some((words, ended)) = self.degree(at, false) {
+                    return self.called(at, ended, words.1);
+                }
+            }
+            '★' | '⭐' => {
+                let run = self.run(at, |c| c == '★' || c == '⭐');
+                if run == end {
+                    return self.called(
+                        at,
+                        run,
+                        if self.figure_end == at || joins_figures { "stars" } else { "star" },
+                    );
+                }
+                let stars = self.s[at..run].chars().count() as u64;
+                let mut words = String::new();
+                super::numbers::number(&mut words, stars);
+                let run = self.run(run, |c| c == '☆');
+                words.push_str(" stars");
+                return self.called(at, run, &words);
+            }
+            '✓' | '✔' | '☑' => return self.called(at, end, "check mark"),
+            '✗' | '✘' => return self.called(at, end, "cross mark"),
+            '²' | '³' | '¹' | '⁰'..='ⁿ' | '₀'..='₎' => return self.script(at),
+            '/' if is_figure && joins_figures && after.is_some_and(|c| money::by_sign(c).is_some()) => {
+                return self.called(at, end, "for");
+            }
+            '/' if is_term => {
+                if &self.s[self.word.clone()] == "and" && self.s[end..].starts_with("or") {
+                    self.out.put(at..end, " ");
+                    return end;
+                }
+                let follows = &self.s[end..self.letters(end)];
+                let is_plural = self.s[..at].ends_with('s') && self.word.end == at;
+                let is_period = matches!(follows, "wk" | "yr" | "mo" | "hr" | "mth")
+                    || is_plural
+                        && matches!(
+                            follows,
+                            "day" | "week" | "month" | "year" | "hour" | "minute" | "second" | "person"
+                        );
+                if is_period && let Some(period) = super::units::period(follows).or(Some(follows)) {
+                    let words = format!("per {period}");
+                    return self.called(at, end + follows.len(), &words);
+                }
+                return self.called(at, end, "slash");
+            }
+            '^' => {
+                if let Some(ended) = self.power(at, end) {
+                    return ended;
+                }
+            }
+            '_' if is_term => {
+                self.out.put(at..end, " ");
+                return end;
+            }
+            _ => {
+                if let Some(currency) = money::by_sign(c) {
+                    return match self.sum(at, end, currency) {
+                        Some(ended) => ended,
+                        None => self.called(at, end, currency.many),
+                    };
+                }
+            }
+        }
+        end
+    }
+
+    /// True if the "3" of "<3" is no figure: nothing with a unit follows it.
+    fn is_heart(&self, at: usize) -> bool {
+        let next = self.skip_space(at);
+        match self.at(at) {
+            None => true,
+            Some('!' | '.' | ',' | '~') => !self.is_digit(at + 1),
+            Some(c) if c.is_whitespace() => {
+                next == self.s.len()
+                    || self.is_letter(next)
+                        && self.unit_at(next, false).is_none()
+                        && !self.s[..at - 2].trim_end().ends_with("is")
+            }
+            _ => false,
+        }
+    }
+
+    /// True if a figure and an equals sign follow.
+    fn is_equation(&self, at: usize) -> bool {
+        let figure = self.skip_space(at);
+        let end = self.run(figure, |c| c.is_ascii_digit() || matches!(c, '.' | ','));
+        end > figure && self.at(self.skip_space(end)) == Some('=')
+    }
+
+    fn called(&mut self, at: usize, end: usize, words: &str) -> usize {
+        self.say(at..end, words);
+        end
+    }
+
+    /// True if a figure begins at a position: a digit, a point with one behind, a fraction, or a sum.
+    pub(super) fn begins_figure(&self, at: usize) -> bool {
+        match self.at(at) {
+            Some(c) if c.is_ascii_digit() || super::letters::is_fraction(c) => true,
+            Some('.') => self.is_digit(at + 1),
+            Some(c) => {
+                money::by_sign(c).is_some()
+                    && (self.is_digit(at + c.len_utf8()) || self.at(at + c.len_utf8()) == Some('.'))
+            }
+            None => false,
+        }
+    }
+
+    /// Superscripts and subscripts.
+    pub(super) fn script(&mut self, at: usize) -> usize {
+        let end = self.run(at, |c| script_digit(c).is_some());
+        if end == at {
+            return at;
+        }
+        let plain: String = self.s[at..end].chars().filter_map(script_digit).collect();
+        let is_sub = self.at(at).is_some_and(|c| matches!(c, '\u{2080}'..='\u{209c}'));
+        let follows_base = self.before(at).is_some_and(|c| c.is_alphanumeric() || c == ')');
+        let mut words = String::new();
+        if is_sub || !follows_base {
+            super::numbers::cardinal(&mut words, plain.trim_matches(['+', '-', '=', 'n']));
+            if plain.starts_with('-') {
+                words.insert_str(0, "minus ");
+            }
+            if words.is_empty() {
+                words = plain;
+            }
+        } else {
+            exponent(&mut words, &plain);
+        }
+        self.say(at..end, &words);
+        self.unit_behind_power(end)
+    }
+
+    /// Reads the unit behind a power of ten, and returns its end.
+    fn unit_behind_power(&mut self, end: usize) -> usize {
+        let next = self.skip_space(end);
+        if next == end || self.is_word_unit(next) {
+            return end;
+        }
+        match self.unit_at(next, false) {
+            Some(unit) => {
+                self.say(next..unit.end, &unit.many);
+                unit.end
+            }
+            None => end,
+        }
+    }
+
+    /// True for symbols that are words in equations: "x² in", "a² m".
+    fn is_word_unit(&self, at: usize) -> bool {
+        let before = self.s[..at].trim_end();
+        let base = before.trim_end_matches(|c| script_digit(c).is_some());
+        let base = match base.rsplit_once('^') {
+            Some((base, power)) if power.len() <= 4 && base.len() + 6 > before.len() => base,
+            _ => base,
+        };
+        !base.ends_with("10")
+    }
+
+    /// A caret before an exponent.
+    fn power(&mut self, at: usize, end: usize) -> Option<usize> {
+        let is_braced = matches!(self.at(end), Some('{' | '('));
+        let from = end + usize::from(is_braced);
+        let sign = usize::from(matches!(self.at(from), Some('-' | '+')));
+        let digits = self.digits(from + sign);
+        let to = if digits > from + sign { digits } else { self.letters(from).min(from + 1) };
+        if to <= from || !self.before(at)?.is_alphanumeric() || !self.s.is_char_boundary(to) {
+            return None;
+        }
+        let mut words = String::new();
+        exponent(&mut words, &self.s[from..to]);
+        let to = to + usize::from(is_braced && matches!(self.at(to), Some('}' | ')')));
+        self.say(at..to, &words);
+        Some(self.unit_behind_power(to))
+    }
+}
+
+/// Reads an exponent.
+fn exponent(out: &mut String, exponent: &str) {
+    match exponent {
+        "2" => out.push_str("squared"),
+        "3" => out.push_str("cubed"),
+        _ => {
+            out.push_str("to the power of");
+            if exponent.starts_with('-') {
+                out.push_str(" minus");
+            }
+            let rest = exponent.trim_start_matches(['-', '+']);
+            if rest.starts_with(|c: char| c.is_ascii_digit()) {
+                super::numbers::cardinal(out, rest);
+            } else {
+                super::numbers::add(out, rest);
+            }
+        }
+    }
+}
+
+/// The plain form of a superscript or a subscript.
+pub(super) fn script_digit(c: char) -> Option<char> {
+    Some(match c {
+        '¹' => '1',
+        '²' => '2',
+        '³' => '3',
+        '⁰' | '⁴'..='⁹' => char::from(b'0' + (u32::from(c) - 0x2070) as u8),
+        '₀'..='₉' => char::from(b'0' + (u32::from(c) - 0x2080) as u8),
+        '⁺' | '₊' => '+',
+        '⁻' | '₋' => '-',
+        '⁼' | '₌' => '=',
+        'ⁿ' => 'n',
+        _ => return None,
+    })
+}
+
+/// The name of a Greek letter.
+pub(super) fn greek(c: char) -> Option<&'static str> {
+    Some(match c {
+        'α' | 'Α' => "alpha",
+        'β' | 'Β' => "beta",
+        'γ' | 'Γ' => "gamma",
+        'δ' | 'Δ' => "delta",
+        'ε' | 'ϵ' | 'Ε' => "epsilon",
+        'ζ' | 'Ζ' => "zeta",
+        'η' | 'Η' => "eta",
+        'θ' | 'ϑ' | 'Θ' => "theta",
+        'ι' | 'Ι' => "iota",
+        'κ' | 'Κ' => "kappa",
+        'λ' | 'Λ' => "lambda",
+        'μ' | 'Μ' | 'µ' => "mu",
+        'ν' | 'Ν' => "nu",
+        'ξ' | 'Ξ' => "xi",
+        'ο' => "omicron",
+        'π' | 'Π' => "pi",
+        'ρ' | 'Ρ' => "rho",
+        'σ' | 'ς' | 'Σ' => "sigma",
+        'τ' | 'Τ' => "tau",
+        'υ' => "upsilon",
+        'φ' | 'ϕ' | 'Φ' => "phi",
+        'χ' | 'Χ' => "kai",
+        'ψ' | 'Ψ' => "psi",
+        'ω' | 'Ω' => "omega",
+        _ => return None,
+    })
+}

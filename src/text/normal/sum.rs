@@ -1,0 +1,257 @@
+//! Sums of money, and magnitudes such as "5M".
+
+use super::amount::{Amount, article_of, part_of};
+use super::english::Reader;
+use super::money::{self, Currency};
+use super::numbers::{self, add};
+use super::units;
+
+impl Reader<'_> {
+    /// A sum of money whose sign is at `at`.
+    pub(super) fn sum(&mut self, at: usize, from: usize, currency: &'static Currency) -> Option<usize> {
+        let digits = self.skip_space(from);
+        let is_minus = matches!(self.at(from), Some('-' | '−'))
+            && self.begins_figure(from + self.at(from).map_or(0, char::len_utf8));
+        if is_minus {
+            let digits = from + self.at(from).map_or(0, char::len_utf8);
+            self.say(at..digits, "minus");
+            let end = self.sum_at(digits, digits, currency)?;
+            self.figure_end = end;
+            return Some(self.range(end).unwrap_or(end));
+        }
+        let end = self.sum_at(at, digits, currency)?;
+        self.figure_end = end;
+        Some(self.range(end).unwrap_or(end))
+    }
+
+    /// A sum of money, whose digits begin at `from`.
+    pub(super) fn sum_at(&mut self, at: usize, from: usize, currency: &'static Currency) -> Option<usize> {
+        let amount = self.amount(from)?;
+        let mut end = amount.end;
+        let attached = self.letters(end);
+        let next = self.skip_space(end);
+        let letters = self.letters(next);
+        let symbol = &self.s[next..letters];
+        let magnitude = if attached > end {
+            money::magnitude(&self.s[end..attached]).map(|word| (word, end..attached))
+        } else if next > end
+            && (symbol.len() > 3
+                || matches!(symbol, "k" | "K" | "m" | "M" | "mn" | "bn" | "tn" | "B" | "mln" | "bln"))
+            && !self.is_digit(letters)
+        {
+            money::magnitude(symbol).map(|word| (word, next..letters))
+        } else {
+            None
+        };
+        let behind = magnitude.as_ref().map_or(end, |(_, range)| range.end);
+        // The first sum of a range gets its name from the second one.
+        if let Some((_, second)) = self.dash(behind)
+            && self.begins_figure(second)
+        {
+            let sign = self.at(second).and_then(money::by_sign);
+            if sign.is_none_or(|sign| sign.many == currency.many) {
+                self.say(at..end, &amount.words());
+                if let Some((word, range)) = magnitude {
+                    self.say(range, word);
+                }
+                if sign.is_none() {
+                    self.currency = Some(currency);
+                }
+                return Some(behind);
+            }
+        }
+        let mut words = String::new();
+        let name = |is_one: bool| if is_one { currency.one } else { currency.many };
+        if let Some((word, range)) = magnitude {
+            self.say(at..end, &amount.words());
+            words.push_str(word);
+            add(&mut words, name(self.is_adjective(at, range.end)));
+            end = self.magnitude_stop(range.end);
+            self.say(range.start..end, &words);
+        } else {
+            let cents = if amount.decimals.len() == 2
+                && !currency.cents.is_empty()
+                && !currency.many.ends_with("cents")
+            {
+                numbers::value(amount.decimals)
+            } else {
+                None
+            };
+            match cents {
+                Some(cents) => {
+                    let whole = numbers::value(amount.whole).unwrap_or_default();
+                    if whole > 0 || cents == 0 {
+                        numbers::number(&mut words, whole);
+                        add(&mut words, name(whole == 1));
+                    }
+                    if cents > 0 {
+                        if !words.is_empty() && currency.many.contains(' ') {
+                            add(&mut words, "and");
+                        }
+                        numbers::number(&mut words, cents);
+                        add(&mut words, if cents == 1 { currency.cent } else { currency.cents });
+                    }
+                }
+                None if amount.is_part() => {
+                    let (n, of) = amount.fraction.unwrap_or_default();
+                    part_of(&mut words, n, of, article_of(currency.one));
+                    add(&mut words, currency.one);
+                }
+                None => {
+                    amount.read(&mut words);
+                    // "a 5-dollar bill"
+                    let is_noun =
+                        self.at(end) == Some('-') && self.is_letter(end + 1) || self.is_adjective(at, end);
+                    add(&mut words, name(amount.is_one() || is_noun));
+                }
+            }
+            self.say(at..end, &words);
+        }
+        Some(self.per(end).unwrap_or(end))
+    }
+
+    pub(super) fn magnitude_stop(&self, end: usize) -> usize {
+        if matches!(&self.s[..end], s if s.ends_with("bn") || s.ends_with("mn")) {
+            self.stop(end)
+        } else {
+            end
+        }
+    }
+
+    /// "/month" behind a sum or a measure.
+    pub(super) fn per(&mut self, at: usize) -> Option<usize> {
+        if self.at(at) != Some('/') {
+            return None;
+        }
+        if self.is_digit(at + 1) {
+            let (words, end) = self.divided(at)?;
+            self.say(at..end, &words);
+            return Some(end);
+        }
+        let end = self.letters(at + 1);
+        let symbol = &self.s[at + 1..end];
+        if symbol.is_empty() || self.is_digit(end) {
+            return None;
+        }
+        let mut words = String::from("per ");
+        let (one, end) = match units::period(symbol) {
+            Some(word) => (word.to_owned(), end),
+            None => match self.unit_at(at + 1, true) {
+                Some(unit) => (unit.one, unit.end),
+                None => (symbol.to_owned(), end),
+            },
+        };
+        if one == "each" {
+            words.clear();
+        }
+        words.push_str(&one);
+        self.say(at..end, &words);
+        Some(end)
+    }
+
+    /// Magnitudes, and currencies behind their figure.
+    pub(super) fn money_behind(
+        &mut self,
+        at: usize,
+        amount: Amount<'_>,
+        end: usize,
+        next: usize,
+    ) -> Option<usize> {
+        let attached = self.letters(end);
+        if attached > end && !self.is_digit(attached) {
+            let symbol = &self.s[end..attached];
+            let is_name = symbol == "B" && self.at(self.skip_space(attached)).is_some_and(char::is_uppercase);
+            if let Some(word) = money::count(symbol).filter(|_| !is_name) {
+                let mut words = amount.words();
+                add(&mut words, word);
+                // "5M€", "3bn EUR"
+                let sign_at = self.skip_space(attached);
+                if let Some((currency, sign_end)) = self.currency_at(sign_at) {
+                    self.say(at..attached, &words);
+                    self.say(attached..sign_end, currency.many);
+                    return Some(sign_end);
+                }
+                self.say(at..attached, &words);
+                return Some(attached);
+            }
+            if symbol == "c" && amount.is_plain() && amount.value().is_some_and(|value| value < 100) {
+                let mut words = amount.words();
+                add(&mut words, if amount.is_one() { "cent" } else { "cents" });
+                self.say(at..attached, &words);
+                return Some(attached);
+            }
+            if matches!(symbol, "p") && amount.value().is_some_and(|value| value < 100) && amount.is_plain() {
+                let mut words = amount.words();
+                add(&mut words, if amount.is_one() { "penny" } else { "pence" });
+                self.say(at..attached, &words);
+                return Some(attached);
+            }
+            if matches!(symbol, "K") && amount.is_plain() && (amount.value()? >= 11 || amount.value()? == 0) {
+                let mut words = amount.words();
+                add(&mut words, "thousand");
+                self.say(at..attached, &words);
+                return Some(attached);
+            }
+        }
+        if let Some((currency, sign_end)) = self.currency_at(next) {
+            let cents = if amount.decimals.len() == 2 && !currency.cents.is_empty() {
+                numbers::value(amount.decimals)
+            } else {
+                None
+            };
+            let mut words = String::new();
+            match cents {
+                Some(cents) => {
+                    let whole = numbers::value(amount.whole).unwrap_or_default();
+                    numbers::number(&mut words, whole);
+                    add(&mut words, if whole == 1 { currency.one } else { currency.many });
+                    if cents > 0 {
+                        numbers::number(&mut words, cents);
+                        add(&mut words, if cents == 1 { currency.cent } else { currency.cents });
+                    }
+                    self.say(at..sign_end, &words);
+                }
+                None => {
+                    amount.read(&mut words);
+                    let name = if amount.is_one() { currency.one } else { currency.many };
+                    if next > end {
+                        self.say(at..end, &words);
+                        self.say(next..sign_end, name);
+                    } else {
+                        add(&mut words, name);
+                        self.say(at..sign_end, &words);
+                    }
+                }
+            }
+            return Some(self.per(sign_end).unwrap_or(sign_end));
+        }
+        // "1.2 million €"
+        let letters = self.letters(next);
+        if next > end
+            && letters > next
+            && money::magnitude(&self.s[next..letters]).is_some()
+            && letters - next > 3
+        {
+            let sign_at = self.skip_space(letters);
+            if let Some((currency, sign_end)) = self.currency_at(sign_at) {
+                self.say(at..end, &amount.words());
+                self.say(sign_at..sign_end, currency.many);
+                return Some(sign_end);
+            }
+        }
+        None
+    }
+
+    /// The currency at a position behind a figure, and its end.
+    pub(super) fn currency_at(&self, at: usize) -> Option<(&'static Currency, usize)> {
+        let c = self.at(at)?;
+        let (currency, end) = match money::by_sign(c) {
+            Some(currency) => (currency, at + c.len_utf8()),
+            None => {
+                let end = self.letters(at);
+                (money::by_code(&self.s[at..end])?, end)
+            }
+        };
+        (!self.begins_figure(end)).then_some((currency, end))
+    }
+}

@@ -1,0 +1,228 @@
+use super::*;
+
+/// Parts of texts that meet in the patterns.
+const PARTS: &[&str] = &[
+    "5",
+    "12",
+    "1999",
+    "1,000",
+    "0.5",
+    ".5",
+    "½",
+    "3/4",
+    "-",
+    "–",
+    " ",
+    "  ",
+    "\n",
+    "$",
+    "€",
+    "£",
+    "m",
+    "km",
+    "kg",
+    "°",
+    "°C",
+    "%",
+    "'",
+    "\"",
+    "′",
+    "″",
+    "x",
+    "×",
+    "/",
+    "=",
+    "+",
+    "No.",
+    "pp.",
+    "Fig.",
+    "St.",
+    "Mar.",
+    "3",
+    "a.m.",
+    "pm",
+    "e.g.",
+    "St",
+    "Dr",
+    "vs.",
+    "²",
+    "³",
+    "⁻¹",
+    "₂",
+    "H",
+    "CO",
+    "π",
+    "Ω",
+    "µ",
+    "é",
+    "日",
+    "😀",
+    "\u{ad}",
+    "\u{200b}",
+    "\u{fb01}",
+    "Ⅳ",
+    "①",
+    "(",
+    ")",
+    "[",
+    "#",
+    "@",
+    "&",
+    "*",
+    "_",
+    "~",
+    "<",
+    ">",
+    "≥",
+    "→",
+    "th",
+    "s",
+    "k",
+    "bn",
+    "million",
+    "Jan",
+    "Mon",
+    "XIV",
+    "Henry",
+    "http://a.b",
+    "a@b.co",
+    "www.",
+    "1.2.3",
+    "555-1234",
+    "+1",
+    "10^",
+    "^",
+    "{",
+    "}",
+    "’",
+    "”",
+    "“",
+    "…",
+    "—",
+    "sq",
+    "ft",
+    "in",
+    "h",
+    "T",
+    ":",
+    "30",
+    "00",
+    "w/",
+    "o",
+    "per",
+    "USD",
+    "US$",
+    "\u{a0}",
+    "ⁿ",
+    "º",
+    "ª",
+    "٣",
+    ",",
+    ".",
+    "1 000",
+];
+
+const LANGUAGES: [&str; 5] = ["", "en-GB", "de", "fr", "es"];
+
+/// Checks what holds for every text: bounded growth, and origins in order, between characters.
+fn check(text: &str, language: &str) {
+    let spoken = normalize(text, language);
+    let most = text.len() * output::GROWTH + 2 * output::HEADROOM;
+    assert!(spoken.text.len() <= most, "{} bytes of {}: {text:.60}", spoken.text.len(), text.len());
+    let mut before = 0;
+    for (at, _) in spoken.text.char_indices() {
+        let origin = spoken.origin(at);
+        assert!(before <= origin && text.is_char_boundary(origin), "{at} in {text:?}");
+        before = origin;
+    }
+}
+
+#[test]
+fn every_text_has_origins_in_order_and_bounded_growth() {
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = |n: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed >> 11) as usize % n
+    };
+    for _ in 0..20_000 {
+        let text: String = (0..=random(12)).map(|_| PARTS[random(PARTS.len())]).collect();
+        check(&text, LANGUAGES[random(LANGUAGES.len())]);
+    }
+    for part in PARTS {
+        check(part, "en");
+        check(&part.repeat(300), "en");
+    }
+}
+
+/// Quadratic time would take many times as long as all other tests.
+#[test]
+fn time_is_linear_in_the_text() {
+    for part in PARTS {
+        for joint in ["", " ", "5/"] {
+            let text = format!("{part}{joint}").repeat(20_000 / (part.len() + joint.len()));
+            let spoken = normalize(&text, "en");
+            assert!(spoken.text.len() <= text.len() * output::GROWTH + 2 * output::HEADROOM, "{part}{joint}");
+        }
+    }
+}
+
+#[test]
+fn unknown_text_stays_as_it_is_written() {
+    for text in [
+        "",
+        "The quick brown fox jumps over the lazy dog.",
+        "Is it? No! \"Yes,\" she said; then (perhaps) left.",
+        "日本語 שלום Привет 😀",
+        "The well-known rock 'n' roll band — don't ask.",
+    ] {
+        let spoken = normalize(text, "en");
+        assert_eq!((&*spoken.text, spoken.is_same()), (text, true));
+    }
+}
+
+#[test]
+fn other_languages_keep_their_text_but_for_the_form_of_letters() {
+    assert_eq!(normalize("5 kg o\u{fb03}ce Ｆ", "ja").text, "5 kg office F");
+    assert_eq!(normalize("می\u{200c}خواهم", "fa").text, "می\u{200c}خواهم");
+    assert_eq!(normalize("Zürich à Dvořák", "de").text, "Zürich à Dvořák");
+}
+
+#[test]
+fn origins_are_the_written_places() {
+    let text = "The o\u{fb03}ce is 5.5 km away.";
+    let spoken = normalize(text, "en");
+    assert_eq!(spoken.text, "The office is five point five kilometers away.");
+    for (said, written) in
+        [("office", "o\u{fb03}ce"), ("is", "is"), ("five", "5.5"), ("kilometers", "km"), ("away", "away")]
+    {
+        let origin = spoken.origin(spoken.text.find(said).expect("said"));
+        assert_eq!(Some(origin), text.find(written), "{said}");
+    }
+}
+
+#[test]
+fn german_french_and_spanish_have_figures_units_money_and_signs() {
+    let cases = [
+        ("de", "Es sind -5 °C und 3,5 kg.", "Es sind minus fünf Grad Celsius und drei Komma fünf Kilogramm."),
+        (
+            "de-AT",
+            "Das kostet 3,50 € oder 1,2 Mio. €.",
+            "Das kostet drei Euro fünfzig oder eins Komma zwei Millionen Euro.",
+        ),
+        ("de", "40–60 °C, 1.250 m", "vierzig bis sechzig Grad Celsius, eintausendzweihundertfünfzig Meter"),
+        ("de", "Um 14:30 Uhr, z.B. ½ TL.", "Um vierzehn Uhr dreißig, zum Beispiel ein halb Teelöffel."),
+        ("fr", "Il fait -5 °C et 71 €.", "Il fait moins cinq degrés Celsius et soixante et onze euros."),
+        (
+            "fr",
+            "120 km/h, 91 %, M. Dupont",
+            "cent vingt kilomètres par heure, quatre-vingt-onze pour cent, monsieur Dupont",
+        ),
+        ("es", "Hace -5 °C y 3,5 kg.", "Hace menos cinco grados Celsius y tres coma cinco kilogramos."),
+        ("es-MX", "21 € y 21.000 km", "veintiún euros y veintiún mil kilómetros"),
+    ];
+    for (language, written, spoken) in cases {
+        assert_eq!(normalize(written, language).text, spoken, "{written}");
+    }
+}

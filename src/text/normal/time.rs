@@ -1,0 +1,403 @@
+//! Times of day, dates and months.
+
+use super::amount::Amount;
+use super::english::Reader;
+use super::figure::is_year_text;
+use super::numbers::{self, add, value};
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+/// The month of a name or an abbreviation with a capital, without its full stop.
+pub(super) fn month(word: &str) -> Option<&'static str> {
+    let at = match word {
+        "Sept" => 8,
+        _ if word.len() < 3 || !word.is_ascii() => return None,
+        _ => MONTHS.iter().position(|month| {
+            *month == word
+                || month.to_uppercase() == word
+                || (word.len() == 3
+                    && (month[..3] == *word
+                        || month[..3].eq_ignore_ascii_case(word)
+                            && word.bytes().all(|b| b.is_ascii_uppercase())))
+        })?,
+    };
+    MONTHS.get(at).copied()
+}
+
+/// The day of the week of an abbreviation without its full stop.
+fn weekday(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "Mon" => "Monday",
+        "Tue" | "Tues" => "Tuesday",
+        "Wed" | "Weds" => "Wednesday",
+        "Thu" | "Thur" | "Thurs" => "Thursday",
+        "Fri" => "Friday",
+        "Sat" => "Saturday",
+        "Sun" => "Sunday",
+        _ => return None,
+    })
+}
+
+impl Reader<'_> {
+    /// A time with a colon, or a whole hour with a.m. or p.m. behind it.
+    pub(super) fn clock(&mut self, at: usize) -> Option<usize> {
+        let hour_end = self.digits(at);
+        if hour_end == at || hour_end > at + 3 {
+            return None;
+        }
+        let hour = value(&self.s[at..hour_end])?;
+        let mut end = hour_end;
+        let mut words = String::new();
+        if self.at(end) == Some(':') && self.is_digit(end + 1) {
+            let minute_end = self.digits(end + 1);
+            let minutes = &self.s[end + 1..minute_end];
+            if self.at(minute_end) == Some(':') && self.is_digit(minute_end + 1) && minutes.len() == 2 {
+                return self.long_clock(at, hour, minutes, minute_end + 1);
+            }
+            let minute = value(minutes)?;
+            let is_time = minutes.len() == 2 && minute < 60 && (hour <= 24 || hour <= 199);
+            if !is_time {
+                // A ratio or a score.
+                let second = self.amount(end + 1)?;
+                if self.is_letter(second.end) {
+                    return None;
+                }
+                numbers::number(&mut words, hour);
+                add(&mut words, "to");
+                add(&mut words, &second.words());
+                self.say(at..second.end, &words);
+                return Some(second.end);
+            }
+            // "16:10" is a ratio to most people, but a time to all clocks.
+            numbers::number(&mut words, hour);
+            if minute > 0 {
+                if minute < 10 {
+                    add(&mut words, "oh");
+                }
+                numbers::number(&mut words, minute);
+            } else if hour == 0 || hour > 12 && hour < 24 {
+                add(&mut words, "hundred");
+            }
+            end = minute_end;
+            if self.at(end) == Some('.') && self.is_digit(end + 1) {
+                let decimals = self.digits(end + 1);
+                add(&mut words, "point");
+                numbers::digits(&mut words, &self.s[end + 1..decimals]);
+                end = decimals;
+            }
+            if let Some((from, ended, letters)) = self.meridiem(end) {
+                let words = words.strip_suffix(" hundred").unwrap_or(&words).to_owned();
+                return Some(self.say_time(at, end, from, ended, &words, letters));
+            }
+            self.say(at..end, &words);
+            return Some(end);
+        }
+        if self.at(end) == Some('h')
+            && self.digits(end + 1) == end + 3
+            && !self.is_letter(end + 3)
+            && hour < 25
+        {
+            // 19h30
+            numbers::number(&mut words, hour);
+            let minutes = &self.s[end + 1..end + 3];
+            if minutes != "00" {
+                if minutes.starts_with('0') {
+                    add(&mut words, "oh");
+                }
+                numbers::number(&mut words, value(minutes)?);
+            }
+            self.say(at..end + 3, &words);
+            return Some(end + 3);
+        }
+        if self.at(end) == Some('.') && self.digits(end + 1) == end + 3 {
+            // 4.30 p.m.
+            let minute_end = end + 3;
+            let minute = value(&self.s[end + 1..minute_end])?;
+            let (from, ended, letters) = self.meridiem(minute_end)?;
+            if hour > 12 || minute > 59 {
+                return None;
+            }
+            numbers::number(&mut words, hour);
+            if minute > 0 {
+                if minute < 10 {
+                    add(&mut words, "oh");
+                }
+                numbers::number(&mut words, minute);
+            }
+            return Some(self.say_time(at, minute_end, from, ended, &words, letters));
+        }
+        let (from, ended, letters) = self.meridiem(end)?;
+        if !(1..=12).contains(&hour) || hour_end > at + 2 {
+            return None;
+        }
+        numbers::number(&mut words, hour);
+        Some(self.say_time(at, end, from, ended, &words, letters))
+    }
+
+    fn say_time(
+        &mut self,
+        at: usize,
+        end: usize,
+        from: usize,
+        ended: usize,
+        words: &str,
+        letters: &str,
+    ) -> usize {
+        if from > end {
+            self.say(at..end, words);
+            self.say(from..ended, letters);
+        } else {
+            self.say(at..ended, &format!("{words} {letters}"));
+        }
+        ended
+    }
+
+    /// Hours, minutes and seconds.
+    fn long_clock(&mut self, at: usize, hour: u64, minutes: &str, from: usize) -> Option<usize> {
+        let end = self.digits(from);
+        let (minute, second) = (value(minutes)?, value(&self.s[from..end])?);
+        if end - from != 2 || minute > 59 || second > 59 || self.at(end) == Some(':') {
+            return None;
+        }
+        let mut words = String::new();
+        numbers::number(&mut words, hour);
+        for part in [minute, second] {
+            if part < 10 {
+                add(&mut words, "oh");
+            }
+            numbers::number(&mut words, part);
+        }
+        self.say(at..end, &words);
+        Some(end)
+    }
+
+    /// "a.m." or "p.m." behind a time: where it begins and ends, and its letters.
+    fn meridiem(&self, at: usize) -> Option<(usize, usize, &'static str)> {
+        let from = self.skip_space(at);
+        let letters = match self.at(from)? {
+            'a' | 'A' => "A M",
+            'p' | 'P' => "P M",
+            _ => return None,
+        };
+        let has_stops = self.at(from + 1) == Some('.');
+        let m = from + 1 + usize::from(has_stops);
+        if !matches!(self.at(m), Some('m' | 'M')) || self.is_letter(m + 1) || self.is_digit(m + 1) {
+            return None;
+        }
+        Some((from, if has_stops { self.stop(m + 1) } else { m + 1 }, letters))
+    }
+
+    /// A date in digits: 2024-03-05, 3/14/2024, 5.3.2024.
+    pub(super) fn date(&mut self, at: usize) -> Option<usize> {
+        let first = self.digits(at);
+        let sign = self.at(first).filter(|c| matches!(c, '-' | '/' | '.'))?;
+        let second = self.digits(first + 1);
+        if second == first + 1 || self.at(second) != Some(sign) {
+            return None;
+        }
+        let third = self.digits(second + 1);
+        let parts = [&self.s[at..first], &self.s[first + 1..second], &self.s[second + 1..third]];
+        let [a, b, c] = [value(parts[0])?, value(parts[1])?, value(parts[2])?];
+        if self.at(third) == Some(sign) && self.is_digit(third + 1) || parts[1].len() > 2 {
+            return None;
+        }
+        let (year, month, day) = match (parts[0].len(), parts[2].len()) {
+            (4, 1..=2) if sign != '.' || parts[1].len() == 2 => (a, b, c),
+            // The voice is American: the month is first, if it can be.
+            (1..=2, 4) if sign == '.' => (c, b, a),
+            (1..=2, 4) if a <= 12 => (c, a, b),
+            (1..=2, 4) => (c, b, a),
+            (1..=2, 2) if sign == '/' && a <= 12 && b <= 31 => (c, a, b),
+            (1..=2, 2) if sign == '/' => (c, b, a),
+            _ => return None,
+        };
+        let month = MONTHS.get((month as usize).checked_sub(1)?)?;
+        if !(1..=31).contains(&day) {
+            return None;
+        }
+        let mut words = String::from(*month);
+        let mut ordinal = String::new();
+        numbers::ordinal(&mut ordinal, day);
+        add(&mut words, &ordinal);
+        if year < 100 {
+            if year < 10 {
+                add(&mut words, "oh");
+            }
+            numbers::number(&mut words, year);
+        } else {
+            let mut spoken = String::new();
+            numbers::year(&mut spoken, year);
+            add(&mut words, &spoken);
+        }
+        self.say(at..third, &words);
+        // 2024-03-05T10:15
+        if self.at(third) == Some('T') && self.is_digit(third + 1) {
+            self.say(third..third + 1, "at");
+            return Some(third + 1);
+        }
+        Some(third)
+    }
+
+    /// A day before the name of its month: "3 March".
+    pub(super) fn day(&mut self, at: usize, amount: Amount<'_>) -> Option<usize> {
+        let day = amount.value().filter(|day| (1..=31).contains(day))?;
+        let next = self.skip_space(amount.end);
+        let letters = self.letters(next);
+        let word = &self.s[next..letters];
+        month(word)?;
+        // "1 May" may be anything, but a capital behind a figure is seldom a verb.
+        if next == amount.end || matches!(self.word_near(at, 1), "Page" | "page" | "Chapter" | "Section") {
+            return None;
+        }
+        let mut words = String::new();
+        let is_second = self.s[..at].ends_with(['–', '-', '—']);
+        if !is_second && !matches!(self.word_near(at, 0), "the" | "The") {
+            words.push_str("the ");
+        }
+        let mut ordinal = String::new();
+        numbers::ordinal(&mut ordinal, day);
+        words.push_str(&ordinal);
+        words.push_str(" of");
+        self.say(at..amount.end, &words);
+        Some(amount.end)
+    }
+
+    /// The abbreviation of a month or a weekday, and the day behind a month.
+    pub(super) fn month_or_day(&mut self, at: usize, end: usize) -> Option<usize> {
+        let word = &self.s[at..end];
+        if word.len() < 3 || !word.starts_with(|c: char| c.is_ascii_uppercase()) {
+            return None;
+        }
+        let has_stop = self.at(end) == Some('.');
+        let next = self.skip_space(end + usize::from(has_stop));
+        let is_figure = self.is_digit(next);
+        let is_dash = matches!(self.at(next), Some('–' | '-' | '/')) && {
+            let second = self.skip_space(next + self.at(next).map_or(0, char::len_utf8));
+            let second = &self.s[second..self.letters(second)];
+            month(second).is_some() || weekday(second).is_some()
+        };
+        if let Some(day) = weekday(word) {
+            let is_date = month(&self.s[next..self.letters(next)]).is_some();
+            let is_sure = is_date
+                || is_dash
+                || is_figure
+                || self.is_behind_day_dash(at)
+                || has_stop && self.at(end + 1) == Some(',')
+                || matches!(self.at(end), Some(','))
+                    && month(&self.s[self.skip_space(end + 1)..self.letters(self.skip_space(end + 1))])
+                        .is_some()
+                || has_stop
+                    && matches!(&self.s[next..self.letters(next)], "to" | "through" | "thru" | "and" | "at")
+                || has_stop && !matches!(word, "Sat" | "Sun" | "Wed" | "Mon");
+            if !is_sure {
+                return None;
+            }
+            let stop = if has_stop { self.stop(end) } else { end };
+            self.say(at..stop, day);
+            return Some(self.day_dash(stop));
+        }
+        let name = month(word)?;
+        let is_short = word.len() <= 4 && word != name;
+        if is_short {
+            let is_sure = is_figure
+                || is_dash
+                || self.is_behind_day_dash(at)
+                || self.is_figure_before(at)
+                || has_stop && !matches!(word, "Mar" | "Jan" | "May" | "Jun")
+                || has_stop && self.at(end + 1).is_some_and(|c| c.is_whitespace() || c == ',')
+                || matches!(word, "Feb" | "Apr" | "Jul" | "Aug" | "Sept" | "Oct" | "Nov");
+            if !is_sure {
+                return None;
+            }
+            let stop = if has_stop { self.stop(end) } else { end };
+            self.say(at..stop, name);
+        }
+        let stop = if is_short && has_stop { self.stop(end) } else { end };
+        if is_dash {
+            return Some(self.day_dash(stop));
+        }
+        Some(self.day_behind(next).unwrap_or(stop).max(stop))
+    }
+
+    /// "to" between two days or months.
+    fn day_dash(&mut self, at: usize) -> usize {
+        let next = self.skip_space(at);
+        let Some(dash) = self.at(next).filter(|c| matches!(c, '–' | '-')) else { return at };
+        let end = next + dash.len_utf8();
+        let second = self.skip_space(end);
+        let word = &self.s[second..self.letters(second)];
+        if month(word).is_none() && weekday(word).is_none() {
+            return at;
+        }
+        self.say(next..end, "to");
+        end
+    }
+
+    /// True if the name of a month follows a figure.
+    pub(super) fn is_month_behind(&self, end: usize) -> bool {
+        let next = self.skip_space(end);
+        next > end && month(&self.s[next..self.letters(next)]).is_some()
+    }
+
+    fn is_behind_day_dash(&self, at: usize) -> bool {
+        let word = &self.s[self.word.clone()];
+        let between = self.s.get(self.word.end..at).unwrap_or_default();
+        (month(word).is_some() || weekday(word).is_some())
+            && between.len() <= 5
+            && between.contains(['–', '-', '/', ','])
+    }
+
+    fn is_figure_before(&self, at: usize) -> bool {
+        self.s[..at].trim_end().ends_with(|c: char| c.is_ascii_digit())
+    }
+
+    /// The day behind a month.
+    fn day_behind(&mut self, at: usize) -> Option<usize> {
+        let end = self.digits(at);
+        let day = value(&self.s[at..end]).filter(|day| (1..=31).contains(day))?;
+        if end > at + 2
+            || self.is_letter(end)
+            || matches!(self.at(end), Some('.' | ':' | '%' | '/')) && self.is_digit(end + 1)
+            || self.at(end) == Some('%')
+        {
+            return None;
+        }
+        let next = self.skip_space(end);
+        if next > end && self.is_letter(next) && self.unit_at(next, false).is_some() {
+            return None;
+        }
+        let mut words = String::new();
+        numbers::ordinal(&mut words, day);
+        self.say(at..end, &words);
+        self.figure_end = end;
+        // A second day, or the year.
+        if let Some((dash, second)) = self.dash(end) {
+            let from = self.skip_space(end);
+            self.say(from..dash, "to");
+            return Some(self.day_behind(second).unwrap_or(dash));
+        }
+        let comma = if self.at(end) == Some(',') { end + 1 } else { end };
+        let year = self.skip_space(comma);
+        let year_end = self.digits(year);
+        if year > comma && is_year_text(&self.s[year..year_end]) && !self.is_letter(year_end) {
+            let mut words = String::new();
+            numbers::year(&mut words, value(&self.s[year..year_end])?);
+            self.say(year..year_end, &words);
+            return Some(year_end);
+        }
+        Some(end)
+    }
+}

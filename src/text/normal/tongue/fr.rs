@@ -1,0 +1,200 @@
+//! French.
+
+use super::{Names, Tongue};
+
+pub(super) static FRENCH: Tongue = Tongue {
+    cardinal,
+    counted: cardinal,
+    point: "virgule",
+    minus: "moins",
+    plus: "plus",
+    to: "à",
+    sign,
+    unit,
+    money,
+    magnitude,
+    fraction,
+    abbreviation,
+    hours: "heures",
+    per: "par",
+};
+
+const ONES: [&str; 17] = [
+    "zéro", "un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf", "dix", "onze", "douze",
+    "treize", "quatorze", "quinze", "seize",
+];
+const TENS: [&str; 7] = ["", "dix", "vingt", "trente", "quarante", "cinquante", "soixante"];
+
+fn cardinal(value: u64) -> String {
+    for (power, one, many) in [
+        (1_000_000_000_000, "un billion", "billions"),
+        (1_000_000_000, "un milliard", "milliards"),
+        (1_000_000, "un million", "millions"),
+    ] {
+        if value >= power {
+            let head = if value / power == 1 {
+                one.to_owned()
+            } else {
+                format!("{} {many}", cardinal(value / power))
+            };
+            return if value.is_multiple_of(power) {
+                head
+            } else {
+                format!("{head} {}", cardinal(value % power))
+            };
+        }
+    }
+    let joined = |head: u64, word: &str, rest: u64| {
+        let mut words = if head == 1 { word.to_owned() } else { format!("{} {word}", cardinal(head)) };
+        if rest > 0 {
+            words = format!("{words} {}", cardinal(rest));
+        }
+        words
+    };
+    match value {
+        0..=16 => ONES[value as usize].to_owned(),
+        17..=19 => format!("dix-{}", ONES[value as usize - 10]),
+        80 => "quatre-vingts".to_owned(),
+        71 => "soixante et onze".to_owned(),
+        70..=79 => format!("soixante-{}", cardinal(value - 60)),
+        81..=99 => format!("quatre-vingt-{}", cardinal(value - 80)),
+        20..=69 => {
+            let ten = TENS[value as usize / 10];
+            match value % 10 {
+                0 => ten.to_owned(),
+                1 => format!("{ten} et un"),
+                one => format!("{ten}-{}", ONES[one as usize]),
+            }
+        }
+        100..=999 => joined(value / 100, "cent", value % 100),
+        _ => joined(value / 1000, "mille", value % 1000),
+    }
+}
+
+fn sign(c: char) -> Option<&'static str> {
+    Some(match c {
+        '=' => "égale",
+        '×' => "fois",
+        '÷' => "divisé par",
+        '±' => "plus ou moins",
+        '≥' => "supérieur ou égal à",
+        '≤' => "inférieur ou égal à",
+        '≈' => "environ",
+        '≠' => "différent de",
+        '<' => "inférieur à",
+        '>' => "supérieur à",
+        '→' => "vers",
+        '&' => "et",
+        '§' => "paragraphe",
+        '%' => "pour cent",
+        '∞' => "infini",
+        '√' => "racine de",
+        '°' => "degrés",
+        _ => return None,
+    })
+}
+
+fn unit(symbol: &str) -> Option<Names> {
+    Some(match symbol {
+        "mm" => ("un millimètre", "millimètres"),
+        "cm" => ("un centimètre", "centimètres"),
+        "m" => ("un mètre", "mètres"),
+        "km" => ("un kilomètre", "kilomètres"),
+        "m²" => ("un mètre carré", "mètres carrés"),
+        "km²" => ("un kilomètre carré", "kilomètres carrés"),
+        "cm²" => ("un centimètre carré", "centimètres carrés"),
+        "m³" => ("un mètre cube", "mètres cubes"),
+        "mg" => ("un milligramme", "milligrammes"),
+        "g" => ("un gramme", "grammes"),
+        "kg" => ("un kilogramme", "kilogrammes"),
+        "t" => ("une tonne", "tonnes"),
+        "ml" | "mL" => ("un millilitre", "millilitres"),
+        "cl" | "cL" => ("un centilitre", "centilitres"),
+        "l" | "L" => ("un litre", "litres"),
+        "h" => ("une heure", "heures"),
+        "min" | "mn" => ("une minute", "minutes"),
+        "s" => ("une seconde", "secondes"),
+        "ms" => ("une milliseconde", "millisecondes"),
+        "°C" => ("un degré Celsius", "degrés Celsius"),
+        "°F" => ("un degré Fahrenheit", "degrés Fahrenheit"),
+        "°" => ("un degré", "degrés"),
+        "%" => ("un pour cent", "pour cent"),
+        "‰" => ("un pour mille", "pour mille"),
+        "V" => ("un volt", "volts"),
+        "W" => ("un watt", "watts"),
+        "kW" => ("un kilowatt", "kilowatts"),
+        "kWh" => ("un kilowattheure", "kilowattheures"),
+        "A" => ("un ampère", "ampères"),
+        "Hz" => ("un hertz", "hertz"),
+        "kHz" => ("un kilohertz", "kilohertz"),
+        "MHz" => ("un mégahertz", "mégahertz"),
+        "GHz" => ("un gigahertz", "gigahertz"),
+        "ko" | "Ko" => ("un kilooctet", "kilooctets"),
+        "Mo" => ("un mégaoctet", "mégaoctets"),
+        "Go" => ("un gigaoctet", "gigaoctets"),
+        "To" => ("un téraoctet", "téraoctets"),
+        "hPa" => ("un hectopascal", "hectopascals"),
+        "kcal" => ("une kilocalorie", "kilocalories"),
+        "ha" => ("un hectare", "hectares"),
+        "dB" => ("un décibel", "décibels"),
+        _ => return None,
+    })
+}
+
+fn money(sign: &str) -> Option<(Names, &'static str)> {
+    Some(match sign {
+        "€" | "EUR" => (("un euro", "euros"), ""),
+        "$" | "USD" => (("un dollar", "dollars"), ""),
+        "£" | "GBP" => (("une livre", "livres"), ""),
+        "¥" | "JPY" => (("un yen", "yens"), ""),
+        "CHF" => (("un franc", "francs"), ""),
+        _ => return None,
+    })
+}
+
+fn magnitude(symbol: &str) -> Option<Names> {
+    Some(match symbol {
+        "M" | "million" | "millions" => ("un million", "millions"),
+        "Md" | "Mds" | "milliard" | "milliards" => ("un milliard", "milliards"),
+        _ => return None,
+    })
+}
+
+fn fraction(c: char) -> Option<&'static str> {
+    Some(match c {
+        '½' => "un demi",
+        '¼' => "un quart",
+        '¾' => "trois quarts",
+        '⅓' => "un tiers",
+        '⅔' => "deux tiers",
+        '⅛' => "un huitième",
+        _ => return None,
+    })
+}
+
+fn abbreviation(written: &str) -> Option<&'static str> {
+    Some(match written {
+        "M." => "monsieur",
+        "MM." => "messieurs",
+        "Mme" => "madame",
+        "Mmes" => "mesdames",
+        "Mlle" => "mademoiselle",
+        "Dr" | "Dr." => "docteur",
+        "Pr" | "Pr." => "professeur",
+        "etc." => "et cetera",
+        "env." => "environ",
+        "p.ex." | "p.ex" => "par exemple",
+        "n°" => "numéro",
+        "av." => "avenue",
+        "bd" | "bd." => "boulevard",
+        "janv." => "janvier",
+        "févr." => "février",
+        "avr." => "avril",
+        "juil." => "juillet",
+        "sept." => "septembre",
+        "oct." => "octobre",
+        "nov." => "novembre",
+        "déc." => "décembre",
+        _ => return None,
+    })
+}

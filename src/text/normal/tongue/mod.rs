@@ -1,0 +1,409 @@
+//! Languages besides English: figures with signs, units, currencies and ranges, and a few abbreviations.
+//!
+//! A language is a table. The crate text-processing-rs 0.2.2 has grammars for these languages, but tells no
+//! positions, and its output has no bound; the tables are smaller than the alignment of the two texts would be.
+
+mod de;
+mod es;
+mod fr;
+
+use super::output::{Changed, Output};
+
+/// One unit with its article, and the name of several.
+type Names = (&'static str, &'static str);
+
+/// Words of a language.
+pub(super) struct Tongue {
+    cardinal: fn(u64) -> String,
+    /// A whole number before a noun.
+    counted: fn(u64) -> String,
+    point: &'static str,
+    minus: &'static str,
+    plus: &'static str,
+    to: &'static str,
+    /// Names of signs that stand alone.
+    sign: fn(char) -> Option<&'static str>,
+    unit: fn(&str) -> Option<Names>,
+    /// Names of a currency, and of its hundredths.
+    money: fn(&str) -> Option<(Names, &'static str)>,
+    /// Names of a million and of a thousand million.
+    magnitude: fn(&str) -> Option<Names>,
+    fraction: fn(char) -> Option<&'static str>,
+    /// Words of an abbreviation, written with its full stops.
+    abbreviation: fn(&str) -> Option<&'static str>,
+    /// Word between hours and minutes. Empty if there is none.
+    hours: &'static str,
+    /// Word between a unit and what it is divided by.
+    per: &'static str,
+}
+
+/// The table of a language, by the first part of its tag.
+pub(super) fn tongue(primary: &str) -> Option<&'static Tongue> {
+    Some(match primary {
+        "de" => &de::GERMAN,
+        "fr" => &fr::FRENCH,
+        "es" => &es::SPANISH,
+        _ => return None,
+    })
+}
+
+/// Returns the text as it is spoken, or `None` if it is the same.
+pub(super) fn read(text: &str, tongue: &Tongue) -> Option<Changed> {
+    let mut reader = Reader { s: text, out: Output::new(text), tongue };
+    let mut at = 0;
+    while let Some(c) = reader.at(at) {
+        let end = reader.step(at, c);
+        at = end.max(at + c.len_utf8());
+        reader.out.copy(at);
+    }
+    reader.out.finish()
+}
+
+struct Reader<'a> {
+    s: &'a str,
+    out: Output<'a>,
+    tongue: &'a Tongue,
+}
+
+/// A number as it is written.
+struct Number {
+    value: Option<u64>,
+    /// Start and end of its decimals.
+    decimals: (usize, usize),
+    /// True if it is only digits.
+    is_plain: bool,
+    end: usize,
+}
+
+impl Reader<'_> {
+    fn at(&self, at: usize) -> Option<char> {
+        self.s.get(at..)?.chars().next()
+    }
+
+    fn before(&self, at: usize) -> Option<char> {
+        self.s.get(..at)?.chars().next_back()
+    }
+
+    fn digits(&self, at: usize) -> usize {
+        let bytes = self.s.as_bytes().get(at..).unwrap_or_default();
+        at + bytes.iter().take_while(|byte| byte.is_ascii_digit()).count()
+    }
+
+    fn run(&self, at: usize, is: impl Fn(char) -> bool) -> usize {
+        let rest = self.s.get(at..).unwrap_or_default();
+        at + rest.find(|c| !is(c)).unwrap_or(rest.len())
+    }
+
+    fn is_digit(&self, at: usize) -> bool {
+        self.s.as_bytes().get(at).is_some_and(u8::is_ascii_digit)
+    }
+
+    fn skip_space(&self, at: usize) -> usize {
+        match self.at(at) {
+            Some(c) if c.is_whitespace() && c != '\n' => at + c.len_utf8(),
+            _ => at,
+        }
+    }
+
+    fn step(&mut self, at: usize, c: char) -> usize {
+        let before = self.before(at);
+        let end = at + c.len_utf8();
+        let is_start = !before.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        if c.is_alphabetic() && !matches!(c, 'º' | 'ª') {
+            let letters = self.run(at, char::is_alphanumeric);
+            return if is_start { self.word(at, letters) } else { letters };
+        }
+        if c.is_ascii_digit() {
+            return if is_start || !before.is_some_and(char::is_alphabetic) {
+                self.figure(at)
+            } else {
+                self.digits(at)
+            };
+        }
+        if let Some(words) = (self.tongue.fraction)(c) {
+            return self.fraction(at, end, words);
+        }
+        let is_open =
+            before.is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '[' | '"' | '„' | '«' | '='));
+        let is_figure = self.is_digit(end);
+        match c {
+            '-' | '−' | '–' if is_figure && is_open => self.say(at, end, self.tongue.minus),
+            '−' => self.say(at, end, self.tongue.minus),
+            '+' if is_figure || before == Some(' ') => self.say(at, end, self.tongue.plus),
+            '=' | '×' | '÷' | '±' | '≥' | '≤' | '≈' | '≠' | '→' | '&' | '§' | '%' | '∞' | '√' | '°' | '©'
+            | '™' | '®' => match (self.tongue.sign)(c) {
+                Some(words) => self.say(at, end, words),
+                None => end,
+            },
+            '<' | '>' if is_figure || before == Some(' ') && self.at(end) == Some(' ') => {
+                match (self.tongue.sign)(c) {
+                    Some(words) => self.say(at, end, words),
+                    None => end,
+                }
+            }
+            _ if (self.tongue.money)(&self.s[at..end]).is_some() => self.sum(at, end),
+            _ => end,
+        }
+    }
+
+    fn say(&mut self, at: usize, end: usize, words: &str) -> usize {
+        self.out.say(at..end, words);
+        end
+    }
+
+    fn word(&mut self, at: usize, letters: usize) -> usize {
+        let mut end = letters;
+        while end - at < 12 && self.at(end) == Some('.') && self.at(end + 1).is_some_and(char::is_alphabetic)
+        {
+            end = self.run(end + 1, char::is_alphabetic);
+        }
+        let stop = end + usize::from(self.at(end) == Some('.'));
+        if end - at > 14 {
+            return letters;
+        }
+        for written in [stop, end] {
+            if let Some(words) = (self.tongue.abbreviation)(&self.s[at..written]) {
+                // A full stop at the end of the text stays.
+                let last = self.s[written..].trim_end().is_empty() && written == stop && stop > end;
+                return self.say(at, if last { end } else { written }, words);
+            }
+        }
+        letters
+    }
+
+    fn number(&self, at: usize) -> Option<Number> {
+        let mut end = self.digits(at);
+        if end == at {
+            return None;
+        }
+        let mut digits = self.s[at..end].to_owned();
+        let mut is_plain = true;
+        if end - at <= 3 {
+            while let Some(mark @ ('.' | '\u{a0}' | '\u{202f}' | '\'' | '’' | ' ')) = self.at(end) {
+                let group = end + mark.len_utf8();
+                // A common space divides groups of zeros only: "10 000", but "5 100".
+                if self.digits(group) != group + 3 || mark == ' ' && &self.s[group..group + 3] != "000" {
+                    break;
+                }
+                digits.push_str(&self.s[group..group + 3]);
+                (end, is_plain) = (group + 3, false);
+            }
+        }
+        let mut decimals = (end, end);
+        if matches!(self.at(end), Some(',' | '.')) && self.is_digit(end + 1) {
+            let last = self.digits(end + 1);
+            let goes_on = matches!(self.at(last), Some(',' | '.')) && self.is_digit(last + 1);
+            if goes_on {
+                return None;
+            }
+            decimals = (end + 1, last);
+            (end, is_plain) = (last, false);
+        }
+        let value = if digits.len() > 15 || digits.len() > 1 && digits.starts_with('0') {
+            None
+        } else {
+            digits.parse().ok()
+        };
+        Some(Number { value, decimals, is_plain, end })
+    }
+
+    fn spell(&self, number: &Number, at: usize) -> String {
+        let mut words = match number.value {
+            Some(value) if number.decimals.0 == number.decimals.1 => (self.tongue.counted)(value),
+            Some(value) => (self.tongue.cardinal)(value),
+            None => self.each(&self.s[at..number.decimals.0]),
+        };
+        let decimals = &self.s[number.decimals.0..number.decimals.1];
+        if !decimals.is_empty() {
+            words.push(' ');
+            words.push_str(self.tongue.point);
+            words.push(' ');
+            words.push_str(&self.each(decimals));
+        }
+        words
+    }
+
+    fn each(&self, digits: &str) -> String {
+        let digits = digits.bytes().filter(u8::is_ascii_digit);
+        let words: Vec<String> =
+            digits.map(|digit| (self.tongue.cardinal)(u64::from(digit - b'0'))).collect();
+        words.join(" ")
+    }
+
+    fn figure(&mut self, at: usize) -> usize {
+        let digits = self.digits(at);
+        // A time.
+        if self.at(digits) == Some(':')
+            && digits <= at + 2
+            && self.digits(digits + 1) == digits + 3
+            && self.at(digits + 3) != Some(':')
+        {
+            let hours = (self.tongue.cardinal)(self.s[at..digits].parse().unwrap_or_default());
+            let minutes: u64 = self.s[digits + 1..digits + 3].parse().unwrap_or_default();
+            let mut end = digits + 3;
+            let mut words = hours;
+            if !self.tongue.hours.is_empty() {
+                words = format!("{words} {}", self.tongue.hours);
+                // The word itself may follow.
+                let next = self.skip_space(end);
+                if self.s[next..].starts_with(self.tongue.hours) {
+                    end = next + self.tongue.hours.len();
+                }
+            }
+            if minutes > 0 {
+                words = format!("{words} {}", (self.tongue.cardinal)(minutes));
+            }
+            return self.say(at, end, &words);
+        }
+        let Some(number) = self.number(at) else {
+            return self.run(at, |c| c.is_ascii_digit() || matches!(c, '.' | ','));
+        };
+        let mut end = number.end;
+        let next = self.skip_space(end);
+        if let Some(words) = self.at(end).and_then(self.tongue.fraction) {
+            let last = end + self.at(end).map_or(0, char::len_utf8);
+            let whole = self.spell(&number, at);
+            self.say(at, end, &whole);
+            return self.fraction(end, last, words);
+        }
+        if let Some((to, second)) = self.range(end) {
+            let words = self.spell(&number, at);
+            self.say(at, end, &words);
+            self.say(self.skip_space(end), to, self.tongue.to);
+            return second;
+        }
+        // Money behind the figure, with or without a magnitude.
+        let letters = self.run(next, char::is_alphabetic);
+        let magnitude = (self.tongue.magnitude)(&self.s[next..letters]);
+        if let Some((one, many)) = magnitude {
+            let sign = self.skip_space(letters + usize::from(self.at(letters) == Some('.')));
+            let sign_end = self.run(sign, |c| {
+                c.is_alphabetic() || !c.is_ascii() && !c.is_whitespace() && !c.is_alphanumeric() || c == '$'
+            });
+            let words = self.spell(&number, at);
+            let is_one = number.value == Some(1) && number.decimals.0 == number.decimals.1;
+            self.say(at, end, if is_one { "" } else { &words });
+            self.say(
+                next,
+                letters + usize::from(self.at(letters) == Some('.')),
+                if is_one { one } else { many },
+            );
+            if let Some(((_, name), _)) = (self.tongue.money)(&self.s[sign..sign_end]) {
+                return self.say(sign, sign_end, name);
+            }
+            return letters + usize::from(self.at(letters) == Some('.'));
+        }
+        let sign_end = match self.at(next) {
+            Some(c) if c.is_alphabetic() => letters,
+            Some(c) => next + c.len_utf8(),
+            None => next,
+        };
+        if let Some((names, cents)) = (self.tongue.money)(&self.s[next..sign_end]) {
+            let words = self.price(&number, at, names, cents);
+            return self.say(at, sign_end, &words);
+        }
+        if let Some((names, unit_end)) = self.unit(next) {
+            let is_one = number.value == Some(1) && number.decimals.0 == number.decimals.1;
+            let (words, name) =
+                if is_one { (String::new(), names.0) } else { (self.spell(&number, at), names.1) };
+            if next > end && !is_one {
+                self.say(at, end, &words);
+                end = self.say(next, unit_end, &name);
+            } else {
+                end = self.say(at, unit_end, format!("{words} {name}").trim());
+            }
+            return end;
+        }
+        if !number.is_plain {
+            let words = self.spell(&number, at);
+            return self.say(at, end, &words);
+        }
+        end
+    }
+
+    fn price(&self, number: &Number, at: usize, names: Names, cents: &str) -> String {
+        let decimals = &self.s[number.decimals.0..number.decimals.1];
+        let is_one = number.value == Some(1);
+        match number.value {
+            Some(value) if decimals.len() == 2 || decimals.is_empty() => {
+                let mut words = if is_one {
+                    names.0.to_owned()
+                } else {
+                    format!("{} {}", (self.tongue.counted)(value), names.1)
+                };
+                let minor: u64 = decimals.parse().unwrap_or_default();
+                if minor > 0 {
+                    words = format!("{words} {}", (self.tongue.cardinal)(minor));
+                    if !cents.is_empty() {
+                        words = format!("{words} {cents}");
+                    }
+                }
+                words
+            }
+            _ => format!("{} {}", self.spell(number, at), names.1),
+        }
+    }
+
+    /// A currency before its figure.
+    fn sum(&mut self, at: usize, end: usize) -> usize {
+        let from = self.skip_space(end);
+        let money = (self.tongue.money)(&self.s[at..end]);
+        let (Some((names, cents)), Some(number)) = (money, self.number(from)) else { return end };
+        let words = self.price(&number, from, names, cents);
+        self.say(at, number.end, &words)
+    }
+
+    /// The dash of a range, and the start of its second figure.
+    fn range(&self, at: usize) -> Option<(usize, usize)> {
+        let from = self.skip_space(at);
+        let dash = self.at(from).filter(|c| matches!(c, '–' | '-' | '—'))?;
+        let end = from + dash.len_utf8();
+        let second = self.skip_space(end);
+        let last = self.digits(second);
+        let is_group = self.at(last) == Some('-') && self.is_digit(last + 1) || self.before(at).is_none();
+        (last > second && (second > end) == (from > at) && !is_group).then_some((end, second))
+    }
+
+    /// The names of a unit, with what it is divided by, and its end.
+    fn unit(&self, at: usize) -> Option<((String, String), usize)> {
+        let c = self.at(at)?;
+        let mut end = if c.is_alphabetic() { self.run(at, char::is_alphabetic) } else { at + c.len_utf8() };
+        if c == '°' && self.at(end).is_some_and(|c| matches!(c, 'C' | 'F')) {
+            end += 1;
+        }
+        let names = (self.tongue.unit)(&self.s[at..end])?;
+        let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
+        for (power, mark) in [("²", '²'), ("³", '³')] {
+            if self.at(end) == Some(mark) {
+                let names = (self.tongue.unit)(&format!("{}{power}", &self.s[at..end]))?;
+                (one, many) = (names.0.to_owned(), names.1.to_owned());
+                end += mark.len_utf8();
+            }
+        }
+        if self.is_digit(end) {
+            return None;
+        }
+        if self.at(end) == Some('/') {
+            let second = self.run(end + 1, char::is_alphabetic);
+            if let Some((name, _)) = (self.tongue.unit)(&self.s[end + 1..second]) {
+                let name = name.split_once(' ').map_or(name, |(_, name)| name);
+                one = format!("{one} {} {name}", self.tongue.per);
+                many = format!("{many} {} {name}", self.tongue.per);
+                end = second;
+            }
+        }
+        Some(((one, many), end))
+    }
+
+    fn fraction(&mut self, at: usize, end: usize, words: &str) -> usize {
+        self.say(at, end, words);
+        let next = self.skip_space(end);
+        match self.unit(next) {
+            Some(((one, _), unit_end)) => {
+                let name = one.split_once(' ').map_or(one.as_str(), |(_, name)| name);
+                self.say(next, unit_end, name)
+            }
+            None => end,
+        }
+    }
+}

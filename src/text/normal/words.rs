@@ -1,0 +1,407 @@
+//! Abbreviations, titles, Roman numerals and formulas.
+
+use super::abbreviations::{Place, abbreviation, dotted, is_ending, is_numbered, is_regnal};
+use super::english::Reader;
+use super::money;
+use super::numbers::{self, add};
+
+impl Reader<'_> {
+    /// Replaces a word that is known, and returns the end of what was replaced.
+    pub(super) fn known_word(&mut self, at: usize, end: usize) -> Option<usize> {
+        let word = &self.s[at..end];
+        let next = self.at(end);
+        // Most words are longer, and in small letters.
+        if word.len() > 8 {
+            return None;
+        }
+        match next {
+            Some('.') if word.len() <= 2 && self.is_letter(end + 1) => {
+                if let Some(ended) = self.dotted_word(at, end) {
+                    return Some(ended);
+                }
+            }
+            Some('$') if self.is_digit(end + 1) => {
+                if let Some(currency) = money::by_prefix(word) {
+                    return self.sum(at, end + 1, currency);
+                }
+            }
+            Some(mark @ ('º' | '°')) if matches!(word, "N" | "n") => {
+                let sign_end = end + mark.len_utf8();
+                if self.begins_figure(self.skip_space(sign_end)) {
+                    self.say(at..sign_end, "number");
+                    return Some(sign_end);
+                }
+            }
+            Some('/') if matches!(word, "w" | "W" | "b" | "n" | "N" | "c") => return self.slashed(at, end),
+            Some('/') if word.len() > 1 || word == "m" => {
+                if self.is_digit(end + 1) {
+                    return None;
+                }
+                if let Some(unit) = self.unit_at(at, false).filter(|unit| unit.many.contains(" per ")) {
+                    self.say(at..unit.end, &unit.many);
+                    return Some(unit.end);
+                }
+            }
+            _ => {}
+        }
+        if let Some(words) = self.spelled(at, end) {
+            self.say(at..end, &words);
+            return Some(end);
+        }
+        if matches!(word, "St" | "Dr" | "ST" | "DR" | "st" | "dr") {
+            return self.saint(at, end);
+        }
+        if let Some(ended) = self.month_or_day(at, end) {
+            return Some(ended);
+        }
+        if let Some(ended) = self.roman(at, end) {
+            return Some(ended);
+        }
+        if word.len() == 3
+            && next.is_some_and(char::is_whitespace)
+            && let Some(currency) = money::by_code(word)
+        {
+            let figure = self.skip_space(end);
+            if self.is_digit(figure) {
+                return self.sum(at, figure, currency);
+            }
+        }
+
+        self.abbreviated(at, end)
+    }
+
+    /// Letters that a voice would read as a word, one by one.
+    fn spelled(&self, at: usize, end: usize) -> Option<String> {
+        let word = &self.s[at..end];
+        let (stem, plural) = match word.strip_suffix('s') {
+            Some(stem) if stem.len() > 1 => (stem, "s"),
+            _ => (word, ""),
+        };
+        let is_caps = stem.bytes().all(|b| b.is_ascii_uppercase());
+        let is_pair = word.len() <= 3 && (self.at(end) == Some('&') || self.before(at) == Some('&'));
+        let is_known = is_pair
+            || plural.is_empty() && stem == "US" && !self.is_shouted(at, end)
+            || matches!(
+                stem,
+                "AI" | "CEO"
+                    | "CFO"
+                    | "CTO"
+                    | "COO"
+                    | "CIA"
+                    | "URL"
+                    | "API"
+                    | "EU"
+                    | "UN"
+                    | "UK"
+                    | "UAE"
+                    | "USA"
+                    | "EST"
+                    | "EDT"
+                    | "DIY"
+                    | "VIP"
+                    | "IQ"
+                    | "SUV"
+                    | "UI"
+                    | "UX"
+                    | "IO"
+                    | "ETA"
+                    | "ICU"
+                    | "EV"
+                    | "UV"
+                    | "IP"
+                    | "ID"
+                    | "ER"
+                    | "AC"
+                    | "OS"
+                    | "IOU"
+                    | "UFO"
+                    | "EKG"
+                    | "MIA"
+                    | "AKA"
+                    | "OT"
+                    | "IUD"
+                    | "RAF"
+                    | "UPS"
+                    | "CAD"
+                    | "EPA"
+                    | "ESP"
+                    | "IRA"
+                    | "LA"
+            );
+        if !is_caps || !is_known || self.is_digit(end) || stem.len() < 2 {
+            return None;
+        }
+        let mut words = String::new();
+        for letter in stem.chars() {
+            add(&mut words, letter.encode_utf8(&mut [0; 4]));
+        }
+        if !plural.is_empty() {
+            words.push_str("'s");
+        }
+        Some(words)
+    }
+
+    /// True if the words around are in capitals too.
+    fn is_shouted(&self, at: usize, end: usize) -> bool {
+        let next = self.skip_space(end);
+        let follows = &self.s[next..self.letters(next)];
+        let is_upper = |word: &str| word.len() > 1 && word.bytes().all(|b| b.is_ascii_uppercase());
+        is_upper(self.word_near(at, 0)) && is_upper(follows)
+            || is_upper(self.word_near(at, 0)) && !matches!(self.word_near(at, 0).len(), 2 | 3)
+            || is_upper(follows) && follows.len() > 4
+    }
+
+    fn abbreviated(&mut self, at: usize, end: usize) -> Option<usize> {
+        let word = &self.s[at..end];
+        let (words, place) = abbreviation(word)?;
+        let has_stop = self.at(end) == Some('.');
+        if self.is_digit(end) {
+            // "p5", "v2"
+            return (matches!(word, "p" | "pp") && place == Place::Figure).then(|| {
+                self.say(at..end, words);
+                end
+            });
+        }
+        if matches!(self.at(end), Some('\'' | '’' | '-' | '_'))
+            && self.at(end + 1).is_some_and(char::is_alphabetic)
+            && word != "Jr"
+            && word != "vs"
+        {
+            return None;
+        }
+        let stop = end + usize::from(has_stop);
+        let next = self.skip_space(stop);
+        let after = self.at(next);
+        let is_figure = self.begins_figure(next)
+            || matches!(after, Some('(' | '#')) && self.is_digit(next + 1)
+            || self.roman_at(next, matches!(word, "p" | "pp"));
+        let is_joined = stop == next && stop != end && after.is_some_and(char::is_alphanumeric) && !is_figure;
+        let is_known = !is_joined
+            && match place {
+                Place::Any | Place::Ending => true,
+                Place::Stop if word == "v" => {
+                    has_stop && after.is_some_and(char::is_uppercase) && !self.is_last(stop)
+                }
+                Place::Stop => has_stop && (!self.is_last(stop) || matches!(word, "Co" | "al")),
+                Place::Figure if word == "c" || word == "p" || word == "ca" => {
+                    is_figure && (has_stop || word == "p" && next > end)
+                }
+                Place::Figure => {
+                    is_figure
+                        && (has_stop
+                            || !matches!(
+                                word,
+                                "no" | "No"
+                                    | "NO"
+                                    | "sec"
+                                    | "Sec"
+                                    | "secs"
+                                    | "art"
+                                    | "Art"
+                                    | "arts"
+                                    | "Arts"
+                                    | "app"
+                                    | "ch"
+                                    | "Ch"
+                                    | "tab"
+                                    | "Tab"
+                                    | "est"
+                                    | "Est"
+                                    | "nr"
+                                    | "eq"
+                                    | "ref"
+                            )
+                            || word == "No" && next > end)
+                }
+                Place::Name => after.is_some_and(char::is_uppercase),
+            };
+        if !is_known {
+            return None;
+        }
+        let end = match (has_stop, place) {
+            (false, _) => end,
+            (true, Place::Ending) if after.is_some_and(char::is_uppercase) => end,
+            (true, Place::Any | Place::Ending) if is_ending(word) => self.stop(end),
+            (true, _) => self.leading_stop(end),
+        };
+        self.say(at..end, words);
+        Some(end)
+    }
+
+    /// True for a Roman numeral in capitals, or in small letters too.
+    fn roman_at(&self, at: usize, is_any: bool) -> bool {
+        let end = self.letters(at);
+        let word = &self.s[at..end];
+        let is_small = is_any
+            && numbers::roman(&word.to_ascii_uppercase()) <= Some(200)
+            && numbers::roman(&word.to_ascii_uppercase()).is_some()
+            && word.len() > 1;
+        end > at && end - at <= 7 && (is_small || numbers::roman(word).is_some())
+    }
+
+    /// "e.g.", "U.S.", "a.m."
+    fn dotted_word(&mut self, at: usize, from: usize) -> Option<usize> {
+        let mut end = from;
+        while end - at < 12 && self.at(end) == Some('.') && self.is_letter(end + 1) {
+            let part = self.letters(end + 1);
+            if part > end + 3 {
+                return None;
+            }
+            end = part;
+        }
+        let words = dotted(&self.s[at..end])?;
+        if self.is_digit(end) {
+            return None;
+        }
+        let end = self.stop(end);
+        self.say(at..end, words);
+        Some(end)
+    }
+
+    /// "w/", "w/o", "b/c", "n/a"
+    fn slashed(&mut self, at: usize, end: usize) -> Option<usize> {
+        let letters = self.letters(end + 1);
+        let (words, ended) = match (&self.s[at..end], &self.s[end + 1..letters]) {
+            ("w" | "W", "o") => ("without", letters),
+            ("w" | "W", "in") => ("within", letters),
+            ("w" | "W", _) => ("with", end + 1),
+            ("c", "o") => ("care of", letters),
+            ("b", "c") => ("because", letters),
+            ("n", "a") | ("N", "A") => ("not applicable", letters),
+            _ => return None,
+        };
+        self.say(at..ended, words);
+        Some(ended)
+    }
+
+    /// "St." is a saint or a street, "Dr." a doctor or a drive.
+    fn saint(&mut self, at: usize, end: usize) -> Option<usize> {
+        let word = &self.s[at..end];
+        let has_stop = self.at(end) == Some('.');
+        let stop = end + usize::from(has_stop);
+        let next = self.skip_space(stop);
+        let is_name = next > stop && self.at(next).is_some_and(char::is_uppercase);
+        let before = self.word_near(at, 0);
+        let is_behind_name = before.starts_with(char::is_uppercase)
+            && !matches!(
+                before,
+                "The"
+                    | "In"
+                    | "At"
+                    | "On"
+                    | "And"
+                    | "But"
+                    | "When"
+                    | "Then"
+                    | "Ask"
+                    | "Call"
+                    | "See"
+                    | "Dear"
+                    | "For"
+                    | "From"
+                    | "To"
+                    | "With"
+                    | "Is"
+                    | "Has"
+                    | "Did"
+                    | "Old"
+                    | "As"
+                    | "By"
+                    | "If"
+                    | "So"
+                    | "Hi"
+                    | "Hello"
+                    | "Thanks"
+                    | "Where"
+                    | "Would"
+                    | "Visit"
+                    | "Mount"
+                    | "Mt"
+                    | "Fort"
+                    | "Port"
+                    | "Lake"
+                    | "East"
+                    | "West"
+                    | "North"
+                    | "South"
+                    | "Saint"
+            );
+        let has_number = {
+            let between = self.s[..self.word.start.min(self.s.len())].trim_end();
+            is_behind_name && between.ends_with(|c: char| c.is_ascii_digit())
+        };
+        let is_street = is_behind_name && (!is_name || has_number)
+            || before.ends_with("th") && self.s[..self.word.start].ends_with(|c: char| c.is_ascii_digit())
+            || self.s[..at].trim_end().ends_with("th")
+            || self.s[..at].trim_end().ends_with("nd")
+                && self.figure_end != usize::MAX
+                && self.figure_end + 2 >= at;
+        let words = match (word.as_bytes()[0].to_ascii_lowercase(), is_street) {
+            (b's', true) => "Street",
+            (b's', false) if is_name => "Saint",
+            (b'd', true) => "Drive",
+            (b'd', false) if is_name || has_stop && !self.is_last(stop) => "Doctor",
+            _ => return None,
+        };
+        let end = if has_stop { self.stop(end) } else { end };
+        self.say(at..end, words);
+        Some(end)
+    }
+
+    /// A Roman numeral behind a noun or the name of a ruler, or before "century".
+    fn roman(&mut self, at: usize, end: usize) -> Option<usize> {
+        let word = &self.s[at..end];
+        let before = self.word_near(at, 1);
+        if matches!(before, "p" | "pp" | "page" | "pages") && word.len() > 1 {
+            let value = numbers::roman(&word.to_ascii_uppercase()).filter(|value| *value <= 200)?;
+            let mut words = String::new();
+            numbers::number(&mut words, value);
+            self.say(at..end, &words);
+            return Some(end);
+        }
+        if !word.bytes().all(|b| matches!(b, b'I' | b'V' | b'X' | b'L' | b'C' | b'D' | b'M'))
+            || self.is_digit(end)
+        {
+            return None;
+        }
+        let value = numbers::roman(word)?;
+        let next = self.skip_space(end);
+        let follows = &self.s[next..self.letters(next)];
+        let mut words = String::new();
+        if is_numbered(before) {
+            // "Part I", but "In part I agree".
+            if word == "I"
+                && follows.starts_with(char::is_lowercase)
+                && before.starts_with(char::is_lowercase)
+            {
+                return None;
+            }
+            numbers::number(&mut words, value);
+        } else if is_regnal(before) && value <= 40 {
+            let is_pronoun = word == "I"
+                && follows.starts_with(char::is_lowercase)
+                && !matches!(
+                    follows,
+                    "of" | "was" | "and" | "ruled" | "reigned" | "died" | "is" | "became" | "had"
+                );
+            if is_pronoun
+                || matches!(self.at(end), Some('\'' | '’'))
+                    && matches!(self.at(end + 1), Some('m' | 'l' | 'v' | 'd'))
+                || matches!(word, "C" | "D" | "M" | "L")
+                || word.len() == 1 && self.at(end) == Some('.') && self.is_letter(next)
+            {
+                return None;
+            }
+            words.push_str("the");
+            let mut ordinal = String::new();
+            numbers::ordinal(&mut ordinal, value);
+            add(&mut words, &ordinal);
+        } else if matches!(follows, "century" | "centuries" | "Century") && value <= 30 {
+            numbers::ordinal(&mut words, value);
+        } else {
+            return None;
+        }
+        self.say(at..end, &words);
+        Some(end)
+    }
+}
