@@ -6,6 +6,7 @@
 use super::composer::{Segment, VoiceParameters};
 use super::ledger::Record;
 use crate::text::Boundary;
+use crate::text::sourced::Source;
 use crate::text::words::Word;
 use crc32fast::Hasher;
 use hyper::body::Bytes;
@@ -76,6 +77,8 @@ pub(super) enum Entry {
 #[derive(Debug)]
 struct Take {
     text: String,
+    /// Place of its characters in the client's text.
+    source: Source,
     /// Boundary between the sentence before and this one.
     before: Boundary,
     parameters: VoiceParameters,
@@ -147,6 +150,7 @@ impl Take {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct TakeState {
     text: String,
+    source: Source,
     before: Boundary,
     parameters: VoiceParameters,
     index: u64,
@@ -224,6 +228,7 @@ impl Takes {
         self.next_index = index + 1;
         self.queue.push_back(Take {
             text: segment.text.clone(),
+            source: segment.source.clone(),
             before: segment.before,
             parameters,
             index,
@@ -367,7 +372,7 @@ impl Takes {
             self.next_index = first.index;
         }
         let segments = self.queue.drain(..).map(|take| {
-            let Take { text, before, parameters, index, start: begun, bytes, crc, .. } = take;
+            let Take { text, source, before, parameters, index, start: begun, bytes, crc, .. } = take;
             let Take { is_announced, is_counted, replay, .. } = take;
             if is_announced {
                 start.get_or_insert(begun);
@@ -376,6 +381,7 @@ impl Takes {
             let replay = if is_announced && replay.is_none() { Some(so_far()) } else { replay };
             Segment {
                 text,
+                source,
                 before,
                 parameters: Some(parameters),
                 replay,
@@ -420,12 +426,13 @@ impl Takes {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.queue.iter().map(|take| take.bytes as usize).sum()
+        self.queue.iter().map(|take| take.bytes as usize + take.source.memory_bytes()).sum()
     }
 
     pub(super) fn snapshot(&self) -> TakesState {
         let takes = self.queue.iter().map(|take| TakeState {
             text: take.text.clone(),
+            source: take.source.clone(),
             before: take.before,
             parameters: take.parameters.clone(),
             index: take.index,
@@ -444,6 +451,7 @@ impl Takes {
     pub(super) fn restore(state: TakesState) -> Takes {
         let queue = state.takes.into_iter().map(|take| Take {
             text: take.text,
+            source: take.source,
             before: take.before,
             parameters: take.parameters,
             index: take.index,
@@ -492,6 +500,11 @@ impl<'a> Front<'a> {
         &self.take.text
     }
 
+    /// Place of the text in that of the client.
+    pub(super) fn source(self) -> &'a Source {
+        &self.take.source
+    }
+
     pub(super) fn index(self) -> u64 {
         self.take.index
     }
@@ -534,7 +547,19 @@ impl<'a> Front<'a> {
 
 impl Take {
     fn into_record(self, crc32: u32) -> Record {
-        let Take { text, before, parameters, index, start, bytes, words, is_counted, .. } = self;
-        Record { text, before, parameters, index, start, bytes, crc32, words, cut_at: None, is_counted }
+        let Take { text, source, before, parameters, index, start, bytes, words, is_counted, .. } = self;
+        Record {
+            text,
+            source,
+            before,
+            parameters,
+            index,
+            start,
+            bytes,
+            crc32,
+            words,
+            cut_at: None,
+            is_counted,
+        }
     }
 }

@@ -363,6 +363,7 @@ fn recover_before_the_oldest_record_loses_the_position() {
     for index in 0..30 {
         ledger.record(ledger::Record {
             before: crate::text::Boundary::Sentence,
+            source: crate::text::sourced::Source::default(),
             text: "x".repeat(100 * 1024),
             parameters: composer::VoiceParameters {
                 speed: 1.0,
