@@ -20,7 +20,7 @@ export interface StartOptions {
   /** Default here: `paced` if audio is played. */
   delivery?: { mode: "burst" | "paced"; aheadMs?: number };
   segmentation?: { minChars?: number; maxChars?: number; firstClause?: boolean; idleMs?: number };
-  clean?: "none" | "markdown";
+  clean?: "none" | "markdown" | "html";
   /** Default here: true. */
   resumable?: boolean;
   /** Begins a `verbatim` text at this sentence, which another stream had at this byte. */
@@ -104,6 +104,9 @@ export type ServerMessage =
       end: number[];
       charStart: number[];
       charEnd: number[];
+      /** With `clean`: range of each word in the text of the stream, in UTF-16 units. */
+      srcStart?: number[];
+      srcEnd?: number[];
     }
   | { type: "sentence_end"; index: number; offset?: number; bytes?: number; durationMs?: number; crc32?: string }
   | { type: "flushed"; index: number }
@@ -145,6 +148,9 @@ export interface Word {
   text: string;
   charStart: number;
   charEnd: number;
+  /** With `clean`: range in the text of the stream, the prompt and every `append`, in UTF-16 units. */
+  srcStart?: number;
+  srcEnd?: number;
   startMs: number;
   endMs: number;
 }

@@ -448,7 +448,7 @@ impl StartSession {
             timestamps: fields.choice("timestamps", &["none", "sentence", "word"])?,
             delivery,
             segmentation,
-            clean: fields.choice("clean", &["none", "markdown"])?,
+            clean: fields.choice("clean", &["none", "markdown", "html"])?,
             resumable: fields.boolean("resumable")?.unwrap_or(false),
             from,
         })
