@@ -154,6 +154,11 @@ impl Angle {
             Part::Instruction => self.count(c, '?'),
             Part::Cdata(read) => match "[CDATA[".chars().nth(read) {
                 Some(expected) if c == expected => self.part = Part::Cdata(read + 1),
+                // `<![if …]>` of old pages.
+                Some(_) if self.is_page => {
+                    self.part = Part::Declaration;
+                    return self.read(c);
+                }
                 Some(_) => return Step::Text,
                 None if c == '>' && self.marks >= 2 => return Step::Cdata,
                 None => self.count(c, ']'),
@@ -190,7 +195,8 @@ impl Angle {
     }
 
     fn read_name(&mut self, c: char) -> Step {
-        if c.is_ascii_alphanumeric() || c == '-' {
+        // Word processors write names such as `o:p`.
+        if c.is_ascii_alphanumeric() || c == '-' || c == ':' && self.is_page {
             self.name.push(c);
             return if self.name.len() > 64 { Step::Text } else { Step::More };
         }
@@ -213,7 +219,7 @@ impl Angle {
     }
 
     fn element(&self) -> Option<Element> {
-        let is_custom = self.is_page && self.name.contains('-');
+        let is_custom = self.is_page && self.name.contains(['-', ':']);
         element::of(&self.name()).or(is_custom.then_some(Element::Inline))
     }
 
@@ -376,6 +382,9 @@ mod tests {
             assert_eq!(read(text, false).0, expected, "{text}");
         }
         for (text, expected) in [
+            ("<o:p>", Step::Tag(Element::Inline)),
+            ("<![if !IE]>", Step::Comment),
+            ("<![endif]>", Step::Comment),
             ("<Div>", Step::Tag(Element::Block)),
             ("<my-widget on>", Step::Tag(Element::Inline)),
             ("<p @click='x' y z>", Step::Tag(Element::Block)),
