@@ -176,9 +176,9 @@ impl Address {
         self.held
     }
 
-    /// The punctuation behind the address.
-    pub(super) fn into_tail(self) -> Sourced {
-        self.tail
+    /// Takes the punctuation behind the address.
+    pub(super) fn take_tail(&mut self) -> Sourced {
+        self.tail.take()
     }
 
     /// Returns the words for the address the first time, and its place in the source.
@@ -243,7 +243,7 @@ mod tests {
             }
         }
         let words = address.speak().map(|(words, _)| words.to_owned()).unwrap_or_default();
-        rest.push_str(&address.into_tail().text);
+        rest.push_str(&address.take_tail().text);
         rest.push_str(&text[at..]);
         Some((words, rest))
     }

@@ -7,6 +7,18 @@ use super::entity;
 use super::inline::{Cells, Inline, LONG, MAX_ANGLE, Sink, State};
 use super::silence::Silence;
 use crate::text::sourced::{Sourced, Span};
+use serde::{Deserialize, Serialize};
+
+/// Position among the elements of a page.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Page {
+    pub(super) is_in_cell: bool,
+    /// True before the first text of a cell.
+    pub(super) is_cell_empty: bool,
+    /// A paragraph ended in this cell, which counts if more text follows.
+    pub(super) break_before: Option<Span>,
+    pub(super) preformatted: usize,
+}
 
 impl Inline {
     pub(super) fn read_angle(&mut self, step: angle::Step, c: char, span: Span, sink: &mut Sink<'_>) {

@@ -7,6 +7,7 @@ use super::address::{self, Address};
 use super::angle::Angle;
 use super::bracket::Brackets;
 use super::destination::{self, Destination};
+use super::html::Page;
 use super::silence::Silence;
 use super::writer::Writer;
 use crate::text::sourced::{Sourced, Span};
@@ -72,17 +73,6 @@ pub(super) enum Cells {
     Row,
     /// It is text.
     None,
-}
-
-/// Position among the elements of a page.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Page {
-    pub(super) is_in_cell: bool,
-    /// True before the first text of a cell.
-    pub(super) is_cell_empty: bool,
-    /// A paragraph ended in this cell, which counts if more text follows.
-    pub(super) break_before: Option<Span>,
-    pub(super) preformatted: usize,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -434,9 +424,11 @@ impl Inline {
                         self.fail(sink);
                     } else if keeps_markup {
                         let words = address.speak().map(|(words, span)| (words.to_owned(), span));
+                        let tail = address.take_tail();
                         if let Some((words, span)) = words {
                             self.emit_words(&words, span, sink);
                         }
+                        self.emit_all(&tail, sink);
                         return;
                     } else {
                         self.end_address(sink);

@@ -5,7 +5,7 @@
 
 use super::destination::{Destination, Step};
 use super::inline::{Cells, Inline, Sink};
-use super::prefix::{Container, Cursor, Fence, MAX_CONTAINERS, is_mark};
+use super::prefix::{Container, Cursor, Fence, Line, MAX_CONTAINERS, is_mark};
 use crate::text::sourced::{Sourced, Span};
 use serde::{Deserialize, Serialize};
 
@@ -51,18 +51,6 @@ enum Stage {
     Definition(Box<Destination>),
     /// The title of a definition, with the mark that ends it.
     Title(char),
-}
-
-/// Kind of a line of text, by its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-enum Line {
-    #[default]
-    Text,
-    /// A line of indented code.
-    Code,
-    /// A row of a table.
-    Row,
-    Heading,
 }
 
 impl Markdown {

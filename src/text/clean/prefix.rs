@@ -25,6 +25,18 @@ pub(super) struct Fence {
     pub(super) is_doubtful: bool,
 }
 
+/// Kind of a line of text, by its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) enum Line {
+    #[default]
+    Text,
+    /// A line of indented code.
+    Code,
+    /// A row of a table.
+    Row,
+    Heading,
+}
+
 /// Most containers inside of each other. Marks of deeper ones are dropped.
 pub(super) const MAX_CONTAINERS: usize = 64;
 

@@ -32,6 +32,6 @@ impl Inline {
             let words = words.to_owned();
             self.emit_words(&words, span, sink);
         }
-        self.reread(&address.into_tail(), sink);
+        self.reread(&address.take_tail(), sink);
     }
 }

@@ -308,6 +308,7 @@ fn flush_allows_more_text() {
         (&["![A cat](data:image/png;", "base64,AAAA", "AAAA) purrs"], "A cat purrs"),
         (&["See data:image/png;base64,AAAA", "AAAA now"], "See now"),
         (&["Docs: https://example.com/a", "/b?c. Next"], "Docs: example.com. Next"),
+        (&["Docs: https://example.com.", " Next"], "Docs: example.com. Next"),
         (&["```\nx", "\ny\n", "```\nAfter."], "After."),
         (&["An <em ", "x"], "An <em x"),
         (&["A <img src=\"x", "y\"> b"], "A b"),
