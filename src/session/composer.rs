@@ -8,6 +8,7 @@ use super::message::{Code, Fault, StartSession, TextSource};
 use super::pauses::Pauses;
 use super::takes::Replay;
 use crate::audio::voice::{self, Voice};
+use crate::text::sourced::Source;
 use crate::text::{self, Boundary, Clean, Segmentation, Segmenter, Tail};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -66,6 +67,8 @@ impl VoiceParameters {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Segment {
     pub(super) text: String,
+    /// Place of its characters in the client's text.
+    pub(super) source: Source,
     /// Boundary between the sentence before and this one.
     pub(super) before: Boundary,
     /// Bytes of silence before its audio, if it was announced before.
@@ -386,13 +389,14 @@ impl Composer {
 
     /// Moves finished sentences from the segmenter to the queue.
     fn cut(&mut self) {
-        while let Some(text::Segment { text, before }) = self.segmenter.next_segment() {
+        while let Some(text::Segment { text, before, source }) = self.segmenter.next_segment() {
             self.boundary = self.boundary.max(before);
             // A voice cannot say marks and emoji alone.
             if text.chars().any(char::is_alphanumeric) {
                 self.waiting_chars += text.chars().count();
                 self.segments.push_back(Segment {
                     text,
+                    source,
                     before: std::mem::take(&mut self.boundary),
                     silence: None,
                     parameters: None,
@@ -539,7 +543,9 @@ impl Composer {
 
     /// Bytes of the text that waits, roughly: a character counts as two.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.written.len() + 2 * (self.waiting_chars + self.segmenter.buffered_chars())
+        let sources: usize = self.segments.iter().map(|segment| segment.source.memory_bytes()).sum();
+        let chars = self.waiting_chars + self.segmenter.buffered_chars();
+        self.written.len() + 2 * chars + sources + self.segmenter.memory_bytes()
     }
 }
 

@@ -4,6 +4,7 @@ use super::composer::{Segment, VoiceParameters};
 use super::takes::Replay;
 use crate::audio::Format;
 use crate::text::Boundary;
+use crate::text::sourced::Source;
 use crate::text::words::{self, Word};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -21,6 +22,8 @@ const CHARACTER: Duration = Duration::from_millis(65);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) text: String,
+    /// Place of its characters in the client's text.
+    pub(super) source: Source,
     /// Boundary between the sentence before and this one.
     pub(super) before: Boundary,
     /// Bytes of silence before its audio, part of `bytes`.
@@ -45,7 +48,7 @@ impl Record {
     }
 
     fn memory_bytes(&self) -> usize {
-        let texts = self.text.len() + self.parameters.memory_bytes();
+        let texts = self.text.len() + self.source.memory_bytes() + self.parameters.memory_bytes();
         size_of::<Record>() + texts + self.words.len() * size_of::<Word>()
     }
 
@@ -53,6 +56,7 @@ impl Record {
         let replay = Replay { index: self.index, bytes: self.bytes, crc32: self.crc32, is_whole: true };
         Segment {
             text: self.text,
+            source: self.source,
             before: self.before,
             silence: Some(self.silence),
             parameters: Some(self.parameters),

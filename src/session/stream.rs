@@ -626,10 +626,12 @@ impl Stream {
         let Some(front) = self.cold.takes.front().filter(|_| dialect.has_word_times()) else { return };
         let ranges: Vec<_> = words.iter().map(|word| word.text_range.clone()).collect();
         let chars = words::utf16_ranges(front.text(), &ranges);
+        let mut sources = front.source().ranges(front.text(), &ranges).into_iter();
         let times = words.iter().zip(chars).map(|(word, chars)| WordTimes {
             word: front.text()[word.text_range.clone()].to_owned(),
             ms: (word.start.as_millis() as u64, word.end.as_millis() as u64),
             chars: (chars.start, chars.end),
+            source: sources.next().map(|source| (source.start, source.end)),
         });
         let times = times.collect();
         let (index, start_ms) = (front.index(), self.ms(front.start()));

@@ -8,6 +8,7 @@ use super::ledger::Record;
 use super::pauses::{self, Gap, Pauses};
 use crate::audio::{Encoding, Format};
 use crate::text::Boundary;
+use crate::text::sourced::Source;
 use crate::text::words::Word;
 use crc32fast::Hasher;
 use hyper::body::Bytes;
@@ -79,6 +80,8 @@ pub(super) enum Entry {
 #[derive(Debug)]
 struct Take {
     text: String,
+    /// Place of its characters in the client's text.
+    source: Source,
     /// Boundary between the sentence before and this one.
     before: Boundary,
     /// Bytes of silence before its audio. Decided when the sentence is announced.
@@ -160,6 +163,7 @@ impl Take {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct TakeState {
     text: String,
+    source: Source,
     before: Boundary,
     silence: u64,
     has_known_silence: bool,
@@ -246,6 +250,7 @@ impl Takes {
         self.next_index = index + 1;
         self.queue.push_back(Take {
             text: segment.text.clone(),
+            source: segment.source.clone(),
             before: segment.before,
             silence: segment.silence.unwrap_or_default(),
             has_known_silence: segment.silence.is_some(),
@@ -440,6 +445,7 @@ impl Takes {
         let segments = self.queue.drain(..).map(|take| {
             let Take {
                 text,
+                source,
                 before,
                 silence,
                 has_known_silence,
@@ -458,6 +464,7 @@ impl Takes {
             let replay = if is_announced && replay.is_none() { Some(so_far()) } else { replay };
             Segment {
                 text,
+                source,
                 before,
                 silence: (is_announced || has_known_silence).then_some(silence),
                 parameters: Some(parameters),
@@ -505,12 +512,13 @@ impl Takes {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.queue.iter().map(|take| take.bytes as usize).sum()
+        self.queue.iter().map(|take| take.bytes as usize + take.source.memory_bytes()).sum()
     }
 
     pub(super) fn snapshot(&self) -> TakesState {
         let takes = self.queue.iter().map(|take| TakeState {
             text: take.text.clone(),
+            source: take.source.clone(),
             before: take.before,
             silence: take.silence,
             has_known_silence: take.has_known_silence || take.is_announced,
@@ -531,6 +539,7 @@ impl Takes {
     pub(super) fn restore(state: TakesState) -> Takes {
         let queue = state.takes.into_iter().map(|take| Take {
             text: take.text,
+            source: take.source,
             before: take.before,
             silence: take.silence,
             has_known_silence: take.has_known_silence,
@@ -584,6 +593,11 @@ impl<'a> Front<'a> {
         &self.take.text
     }
 
+    /// Place of the text in that of the client.
+    pub(super) fn source(self) -> &'a Source {
+        &self.take.source
+    }
+
     pub(super) fn index(self) -> u64 {
         self.take.index
     }
@@ -631,9 +645,12 @@ impl<'a> Front<'a> {
 
 impl Take {
     fn into_record(self, crc32: u32) -> Record {
-        let Take { text, before, silence, parameters, index, start, bytes, words, is_counted, .. } = self;
+        let Take {
+            text, source, before, silence, parameters, index, start, bytes, words, is_counted, ..
+        } = self;
         Record {
             text,
+            source,
             before,
             silence,
             parameters,

@@ -13,22 +13,24 @@
 
 mod boundary;
 pub(crate) mod cells;
+mod clean;
 mod language;
-mod markdown;
 pub(crate) mod normal;
 pub(crate) mod redact;
 mod scan;
+pub(crate) mod sourced;
 mod tail;
 pub(crate) mod words;
 
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-use crate::text::markdown::Cleaner;
 use boundary::{Gap, Kind, MAX_WORD_BYTES, Mark, Verdict};
+use clean::{Cleaner, HEADING};
 use language::{Language, terminator};
 pub(super) use language::{is_emoji, is_ideographic};
 use scan::{Scan, Tag};
+use sourced::{Source, Sourced};
 pub(crate) use tail::Tail;
 use tail::Undecided;
 
@@ -63,6 +65,8 @@ pub struct Segment {
     pub text: String,
     /// Boundary between the segment before and this one.
     pub before: Boundary,
+    /// The place of its characters in the text that was pushed; empty if nothing was cleaned.
+    pub(crate) source: Source,
 }
 
 /// Boundary between two segments, the weakest first.
@@ -88,8 +92,10 @@ pub enum Clean {
     /// Removes nothing.
     #[default]
     None,
-    /// Removes Markdown: its marks, link addresses, fenced code, and emoji.
+    /// Removes Markdown: its marks, addresses, notes, fenced code, HTML tags, and emoji.
     Markdown,
+    /// Removes HTML: tags, scripts, styles, comments, and emoji. Block elements are paragraphs.
+    Html,
 }
 
 impl Default for Segmentation {
@@ -107,7 +113,9 @@ pub struct Segmenter {
     settings: Segmentation,
     #[serde(with = "language::by_tag")]
     language: &'static Language,
-    cleaner: Cleaner,
+    cleaner: Option<Cleaner>,
+    /// Place of the buffer in the text that was pushed; empty without a cleaner.
+    source: Source,
     ready: VecDeque<Segment>,
     ready_chars: usize,
     is_first: bool,
@@ -136,8 +144,13 @@ impl Segmenter {
     pub fn new(settings: Segmentation) -> Segmenter {
         Segmenter {
             language: Language::of(settings.language.as_deref()),
+            cleaner: match settings.clean {
+                Clean::None => None,
+                Clean::Markdown => Some(Cleaner::markdown()),
+                Clean::Html => Some(Cleaner::html()),
+            },
             settings,
-            cleaner: Cleaner::default(),
+            source: Source::default(),
             ready: VecDeque::new(),
             ready_chars: 0,
             is_first: true,
@@ -157,13 +170,13 @@ impl Segmenter {
 
     /// Takes the next fragment of the text. It may begin and end anywhere.
     pub fn push(&mut self, fragment: &str) {
-        match self.settings.clean {
-            Clean::None => self.read_all(fragment),
-            Clean::Markdown => {
-                let mut text = String::new();
-                self.cleaner.push(fragment, &mut text);
-                self.read_all(&text);
+        let mut text = Sourced::default();
+        match &mut self.cleaner {
+            Some(cleaner) => {
+                cleaner.push(fragment, &mut text);
+                self.read_sourced(&text);
             }
+            None => self.read_all(fragment),
         }
     }
 
@@ -176,9 +189,11 @@ impl Segmenter {
 
     /// Completes the text pushed so far, without waiting for more. More text may follow.
     pub fn flush(&mut self) {
-        let mut text = String::new();
-        self.cleaner.finish(&mut text);
-        self.read_all(&text);
+        let mut text = Sourced::default();
+        if let Some(cleaner) = &mut self.cleaner {
+            cleaner.flush(&mut text);
+        }
+        self.read_sourced(&text);
         self.complete();
     }
 
@@ -207,6 +222,11 @@ impl Segmenter {
 
     /// Completes the last segments. No more text follows.
     pub fn finish(&mut self) {
+        let mut text = Sourced::default();
+        if let Some(cleaner) = &mut self.cleaner {
+            cleaner.finish(&mut text);
+        }
+        self.read_sourced(&text);
         self.flush();
     }
 
@@ -215,10 +235,27 @@ impl Segmenter {
         self.ready_chars + self.chars
     }
 
+    /// Text that the cleaner holds back.
     fn undecided(&self) -> Undecided<'_> {
-        self.cleaner.undecided()
+        let nothing = Undecided { text: "", begins_line: false, has_space: false };
+        self.cleaner.as_ref().map_or(nothing, Cleaner::undecided)
     }
 
+    /// Memory besides the value itself and its segments, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let cleaner = self.cleaner.as_ref().map_or(0, Cleaner::memory_bytes);
+        let segments: usize = self.ready.iter().map(|segment| segment.source.memory_bytes()).sum();
+        cleaner + self.source.memory_bytes() + segments
+    }
+
+    fn read_sourced(&mut self, text: &Sourced) {
+        for (c, span) in text.chars() {
+            self.source.push(c, span);
+            self.read(c);
+        }
+    }
+
+    /// Reads text without a source, or again.
     fn read_all(&mut self, text: &str) {
         for c in text.chars() {
             self.read(c);
@@ -231,7 +268,8 @@ impl Segmenter {
             self.work += 1;
         }
         if self.buffer.is_empty() && c.is_whitespace() {
-            self.skip(gap(c));
+            self.skip(c);
+            self.source.skip(c);
             return;
         }
         let at = self.buffer.len();
@@ -355,6 +393,7 @@ impl Segmenter {
     fn emit(&mut self, end: usize, ended: Boundary) {
         let rest = self.detach(end);
         let segment = std::mem::take(&mut self.buffer);
+        let source = self.source.split_off_front(&segment, segment.len());
         let text = segment.trim();
         if !text.is_empty() {
             let before = self.boundary();
@@ -363,9 +402,9 @@ impl Segmenter {
             self.line_breaks = 0;
             let start = boundary::line_start(text, text.len());
             self.indent = boundary::width(&text[start..]) + if start == 0 { self.indent } else { 0 };
-            segment[text.len()..].chars().for_each(|c| self.skip(gap(c)));
+            segment[text.len()..].chars().for_each(|c| self.skip(c));
             self.ready_chars += text.chars().count();
-            self.ready.push_back(Segment { text: text.to_owned(), before });
+            self.ready.push_back(Segment { text: text.to_owned(), before, source });
             self.is_first = false;
         }
         self.chars = 0;
@@ -380,7 +419,11 @@ impl Segmenter {
     }
 
     /// Counts white space between two segments.
-    fn skip(&mut self, gap: Gap) {
+    fn skip(&mut self, c: char) {
+        if c == HEADING && self.cleaner.is_some() {
+            self.ended = Boundary::Heading;
+        }
+        let gap = gap(c);
         match gap {
             Gap::None | Gap::Space => self.indent += 1,
             Gap::Line | Gap::Paragraph => self.indent = 0,

@@ -375,10 +375,10 @@ fn characters(text: &str) -> Vec<&str> {
 }
 
 /// Random numbers (xorshift64) with a fixed seed.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -756,6 +756,11 @@ fn markdown_is_cleaned_first() {
         ("# Title\n\n- Milk\n- Bread, `eggs`\n\n---\nEnd", vec!["Title", "Milk", "Bread, eggs", "End"]),
         ("Steps:\n1. **Wash** it.\n2. Dry", vec!["Steps:", "1. Wash it.", "2. Dry"]),
         ("| a | b |\n|---|---|\n| 1 | 2 |\n", vec!["a, b", "1, 2"]),
+        ("Fish &amp; chips &ndash; &pound;9", vec!["Fish & chips – £9"]),
+        ("> ```\n> x\n> ```\n\nAfter.", vec!["After."]),
+        ("See [this][1].\n\n[1]: https://example.com", vec!["See this."]),
+        ("Press <Ctrl+C> or <Enter> now. Go.", vec!["Press <Ctrl+C> or <Enter> now.", "Go."]),
+        ("# Is it so? Yes\nText.", vec!["Is it so?", "Yes", "Text."]),
     ] {
         assert_eq!(segments(&settings, [text]), expected);
         assert_eq!(segments(&settings, characters(text)), expected);
@@ -766,6 +771,27 @@ fn markdown_is_cleaned_first() {
     assert_eq!(next_text(&mut segmenter).as_deref(), Some("Some bo"));
 }
 
+#[test]
+fn html_is_cleaned_first() {
+    let settings = Segmentation { clean: Clean::Html, ..Segmentation::default() };
+    let page = "<html><head><title>No</title></head><body><h1>Title</h1><p>One <b>bo</b>ld word. Two</p>\n\
+                <ul><li>Milk</li><li>Bread</li></ul><table><tr><td>a</td><td>b</td></tr></table></body></html>";
+    let expected = ["Title", "One bold word.", "Two", "Milk", "Bread", "a, b"];
+    assert_eq!(segments(&settings, [page]), expected);
+    assert_eq!(segments(&settings, characters(page)), expected);
+}
+
+#[test]
+fn headings_of_markup_end_as_headings() {
+    for (clean, text) in [(Clean::Markdown, "# Is it so?\nText."), (Clean::Html, "<h2>Is it so?</h2>Text.")] {
+        let mut segmenter = Segmenter::new(Segmentation { clean, ..Segmentation::default() });
+        segmenter.push(text);
+        segmenter.finish();
+        let boundaries = std::iter::from_fn(|| segmenter.next_segment()).map(|segment| segment.before);
+        assert_eq!(boundaries.collect::<Vec<_>>(), [Boundary::Cut, Boundary::Heading], "{text}");
+    }
+}
+
 /// Found by fuzzing: the text read after a joined sentence was remembered as the word before the next one, at a
 /// position that no longer existed.
 #[test]
@@ -773,7 +799,7 @@ fn short_sentence_that_is_joined_leaves_no_stale_position() {
     let text = "[,\n\u{c} Q. .\u{c}\nIQ\u{c}I.\u{c}\u{c} I..\u{c}\u{c} I.\u{c}I Q. ,\u{c}\nI\u{c}I.\u{c}\u{c}+.\u{c}.\u{c}II Q.\n ";
     for max_chars in 1..=90 {
         for min_chars in 0..=max_chars / 2 {
-            for clean in [Clean::None, Clean::Markdown] {
+            for clean in [Clean::None, Clean::Markdown, Clean::Html] {
                 let settings = Segmentation { max_chars, min_chars, clean, ..Segmentation::default() };
                 let mut segmenter = Segmenter::new(settings);
                 segmenter.push(text);
@@ -788,8 +814,46 @@ fn short_sentence_that_is_joined_leaves_no_stale_position() {
 #[test]
 fn serialised_segmenter_continues_with_the_same_segments() {
     const MARKDOWN: &[&str] = &[
-        "# ", "- ", "> ", "***", "**", "_", "~~", "`", "```", "~~~", "\n", "\n\n", "\\", "!", "[", "](",
-        "](a(b)", ")", "[^1]", "<br", "<a.b@c", ">", "| a |", "|", "---", "😀", "</b>",
+        "# ",
+        "- ",
+        "> ",
+        "***",
+        "**",
+        "_",
+        "~~",
+        "`",
+        "```",
+        "~~~",
+        "\n",
+        "\n\n",
+        "\\",
+        "!",
+        "[",
+        "](",
+        "](a(b)",
+        ")",
+        "[^1]",
+        "<br",
+        "<a.b@c",
+        ">",
+        "| a |",
+        "|",
+        "---",
+        "😀",
+        "</b>",
+        "<p>",
+        "<td>",
+        "&amp;",
+        "&",
+        "https://",
+        "data:image/png;base64,",
+        "<script>",
+        "</script>",
+        "<!--",
+        "-->",
+        "[1]: /x \"",
+        "____",
+        "【4†",
     ];
     let copy = |segmenter: &Segmenter| -> Segmenter {
         serde_json::from_str(&serde_json::to_string(segmenter).unwrap()).unwrap()
@@ -809,7 +873,7 @@ fn serialised_segmenter_continues_with_the_same_segments() {
             max_chars: [300, 60, 25, 5][random.below(4)],
             min_chars: [0, 0, 10, 80][random.below(4)],
             first_clause: round % 2 == 0,
-            clean: [Clean::None, Clean::Markdown][random.below(2)],
+            clean: [Clean::None, Clean::Markdown, Clean::Html][random.below(3)],
         };
         // The copy is serialised and read back at each step, so that no state is left out.
         let mut original = Segmenter::new(settings.clone());

@@ -24,7 +24,7 @@ export interface StartOptions {
   pauses?: { sentenceMs?: number; paragraphMs?: number; headingMs?: number };
   /** Silence before the first audio, in ms, from 0 to 5000. */
   leadMs?: number;
-  clean?: "none" | "markdown";
+  clean?: "none" | "markdown" | "html";
   /** Figures, signs, units and abbreviations become words. Default: the server's choice. */
   normalize?: boolean;
   /** Default here: true. */
@@ -110,6 +110,9 @@ export type ServerMessage =
       end: number[];
       charStart: number[];
       charEnd: number[];
+      /** With `clean`: range of each word in the text of the stream, in UTF-16 units. */
+      srcStart?: number[];
+      srcEnd?: number[];
     }
   | { type: "sentence_end"; index: number; offset?: number; bytes?: number; durationMs?: number; crc32?: string }
   | { type: "flushed"; index: number }
@@ -151,6 +154,9 @@ export interface Word {
   text: string;
   charStart: number;
   charEnd: number;
+  /** With `clean`: range in the text of the stream, the prompt and every `append`, in UTF-16 units. */
+  srcStart?: number;
+  srcEnd?: number;
   startMs: number;
   endMs: number;
 }

@@ -978,7 +978,7 @@ export class Aloud {
   }
 
   #onTimestamps(stream, message) {
-    const { index, words, start, end, charStart, charEnd } = message;
+    const { index, words, start, end, charStart, charEnd, srcStart, srcEnd } = message;
     if (stream.skip?.sentence.index === index) stream.skip.times.push(message);
     const sentence = stream.sentences.get(index);
     if (!sentence || stream.cancelling) return;
@@ -986,6 +986,7 @@ export class Aloud {
     words.forEach((text, n) => {
       const [startMs, endMs] = [sentence.startMs + start[n], sentence.startMs + end[n]];
       const word = { index, text, startMs, endMs, charStart: charStart[n], charEnd: charEnd[n] };
+      if (srcStart) Object.assign(word, { srcStart: srcStart[n], srcEnd: srcEnd[n] });
       if (charStart[n] > last) sentence.words.push(word);
     });
     if (!stream.isHeard) this.#showHeard(stream, Infinity);

@@ -491,7 +491,7 @@ impl StartSession {
             segmentation,
             pauses,
             lead_ms,
-            clean: fields.choice("clean", &["none", "markdown"])?,
+            clean: fields.choice("clean", &["none", "markdown", "html"])?,
             normalize: fields.boolean("normalize")?,
             resumable: fields.boolean("resumable")?.unwrap_or(false),
             from,

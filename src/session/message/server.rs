@@ -221,6 +221,8 @@ pub struct WordTimes {
     pub ms: (u64, u64),
     /// Start and end in `text.data`, in UTF-16 units.
     pub chars: (usize, usize),
+    /// Start and end in the text of the stream, in UTF-16 units. None if the text was not cleaned.
+    pub source: Option<(u64, u64)>,
 }
 
 /// Size, duration and checksum of a sentence's audio.
@@ -456,6 +458,12 @@ fn timestamps(fields: &mut Fields) -> Result<ServerMessage, Fault> {
     let numbers = |values: Vec<Value>| -> Vec<u64> { values.iter().filter_map(Value::as_u64).collect() };
     let [start, end] = [numbers(list("start")?), numbers(list("end")?)];
     let [from, to] = [numbers(list("charStart")?), numbers(list("charEnd")?)];
+    let mut sources = |name: &str| {
+        let list = fields.take(name, "an array", |value| value.as_array().cloned())?;
+        Ok::<_, Fault>(list.map(numbers).unwrap_or_default())
+    };
+    let [source_start, source_end] = [sources("srcStart")?, sources("srcEnd")?];
+    let mut sources = source_start.into_iter().zip(source_end);
     let words = words
         .iter()
         .filter_map(Value::as_str)
@@ -465,6 +473,7 @@ fn timestamps(fields: &mut Fields) -> Result<ServerMessage, Fault> {
             word: word.to_owned(),
             ms,
             chars: (from as usize, to as usize),
+            source: sources.next(),
         })
         .collect();
     let source = fields.take("source", "one of engine, estimate", |source| {

@@ -383,13 +383,17 @@ fn v1_server_messages_have_the_form_of_the_protocol() {
         max_session_ms: 3_600_000,
     };
     let greeting = Greeting { token: "t".to_owned(), ping_interval_ms: 30_000, audio: pcm(22_050), limits };
-    let word = |word: &str, ms, chars| WordTimes { word: word.to_owned(), ms, chars };
-    let times = |is_estimate| ServerMessage::Timestamps {
+    let word = |word: &str, ms, chars, source| WordTimes { word: word.to_owned(), ms, chars, source };
+    let times_of = |is_estimate, sources: [_; 2]| ServerMessage::Timestamps {
         index: 0,
         start_ms: 0,
         is_estimate,
-        words: vec![word("Good", (0, 290), (0, 4)), word("evening.", (310, 860), (5, 13))],
+        words: vec![
+            word("Good", (0, 290), (0, 4), sources[0]),
+            word("evening.", (310, 860), (5, 13), sources[1]),
+        ],
     };
+    let times = |is_estimate| times_of(is_estimate, [None, None]);
     let stream_start = |source| {
         let (audio, voice) = (pcm(22_050), "v".to_owned());
         ServerMessage::StreamStart { stream: 2, rev: 1, audio, voice, source }
@@ -415,6 +419,10 @@ fn v1_server_messages_have_the_form_of_the_protocol() {
         same(
             times(true),
             r#"{"type":"timestamps","index":0,"startMs":0,"source":"estimate","words":["Good","evening."],"start":[0,310],"end":[290,860],"charStart":[0,5],"charEnd":[4,13]}"#,
+        ),
+        same(
+            times_of(true, [Some((2, 6)), Some((9, 17))]),
+            r#"{"type":"timestamps","index":0,"startMs":0,"source":"estimate","words":["Good","evening."],"start":[0,310],"end":[290,860],"charStart":[0,5],"charEnd":[4,13],"srcStart":[2,9],"srcEnd":[6,17]}"#,
         ),
         same(
             ServerMessage::SentenceEnd {

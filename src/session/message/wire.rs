@@ -63,13 +63,21 @@ pub(super) fn columns<S: Serializer>(words: &[WordTimes], serializer: S) -> Resu
         end: Column<'a, u64>,
         char_start: Column<'a, usize>,
         char_end: Column<'a, usize>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        src_start: Option<Column<'a, u64>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        src_end: Option<Column<'a, u64>>,
     }
+    let has_source = !words.is_empty() && words.iter().all(|word| word.source.is_some());
+    let source = |end: fn(&'_ WordTimes) -> u64| has_source.then_some(Column(words, end));
     let columns = Columns {
         words: Column(words, |w| &w.word),
         start: Column(words, |w| w.ms.0),
         end: Column(words, |w| w.ms.1),
         char_start: Column(words, |w| w.chars.0),
         char_end: Column(words, |w| w.chars.1),
+        src_start: source(|w| w.source.unwrap_or_default().0),
+        src_end: source(|w| w.source.unwrap_or_default().1),
     };
     columns.serialize(serializer)
 }

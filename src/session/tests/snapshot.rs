@@ -364,6 +364,7 @@ fn recover_before_the_oldest_record_loses_the_position() {
         ledger.record(ledger::Record {
             before: crate::text::Boundary::Sentence,
             silence: 0,
+            source: crate::text::sourced::Source::default(),
             text: "x".repeat(100 * 1024),
             parameters: composer::VoiceParameters {
                 speed: 1.0,

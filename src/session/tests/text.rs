@@ -321,3 +321,83 @@ fn cells_of_a_row_are_phrases_for_the_engine() {
         "{times}"
     );
 }
+
+/// Returns the words of a stream's `timestamps`, each with its range in the text of the stream.
+fn sources(seen: &[Seen]) -> Vec<(String, u64, u64)> {
+    let mut found = Vec::new();
+    for times in of_type(seen, "timestamps") {
+        let times: serde_json::Value = serde_json::from_str(&times).unwrap();
+        let column = |name: &str| times[name].as_array().cloned().unwrap_or_default();
+        let places = column("srcStart").into_iter().zip(column("srcEnd"));
+        assert_eq!(column("words").len(), places.len(), "{times}");
+        for (word, (start, end)) in column("words").into_iter().zip(places) {
+            found.push((word.as_str().unwrap().to_owned(), start.as_u64().unwrap(), end.as_u64().unwrap()));
+        }
+    }
+    found
+}
+
+#[test]
+fn timestamps_have_the_place_of_a_word_in_the_text_of_the_client() {
+    for (clean, text, expected) in [
+        (
+            "markdown",
+            "So **ho**t &amp; `x y`, see [the 😀 guide](https://example.com/a).",
+            vec!["So", "ho**t", "&amp;", "x", "y`,", "see", "the", "guide](https://example.com/a)."],
+        ),
+        (
+            "markdown",
+            "At https://www.example.com/a?b=c, [1]\r\n\r\n# Title\r\nEnd",
+            vec!["At", "https://www.example.com/a?b=c,", "[1]", "Title", "End"],
+        ),
+        (
+            "html",
+            "<p>One &lt;b&gt; <b>tw</b>o</p><img alt=\"red fox\">",
+            vec!["One", "&lt;b&gt;", "tw</b>o", "red", "fox"],
+        ),
+    ] {
+        for cut in text.char_indices().map(|(at, _)| at).step_by(3) {
+            let mut driven = v1(settings());
+            driven.say(&start_with(&format!(
+                r#""source":"append","prompt":"","timestamps":"word","clean":"{clean}""#
+            )));
+            for part in [&text[..cut], &text[cut..]] {
+                driven
+                    .say(&format!(r#"{{"type":"append","text":{}}}"#, serde_json::to_string(part).unwrap()));
+            }
+            driven.say(r#"{"type":"flush"}"#);
+            driven.settle();
+            let units: Vec<u16> = text.encode_utf16().collect();
+            let found = sources(&driven.take());
+            let written: Vec<String> = found
+                .iter()
+                .map(|(_, start, end)| String::from_utf16_lossy(&units[*start as usize..*end as usize]))
+                .collect();
+            assert_eq!(written, expected, "{text:?} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn timestamps_of_a_text_that_is_not_cleaned_have_no_other_place() {
+    let mut driven = v1(settings());
+    driven.say(&start_with(r#""prompt":"Good evening.","timestamps":"word","clean":"none""#));
+    driven.settle();
+    let times = of_type(&driven.take(), "timestamps");
+    assert!(times[0].contains("charStart") && !times[0].contains("srcStart"), "{}", times[0]);
+}
+
+#[test]
+fn half_pairs_count_in_the_place_of_a_word() {
+    let mut driven = v1(settings());
+    driven.say(&start_with(
+        r#""source":"append","prompt":"Party \ud83c","timestamps":"word","clean":"markdown""#,
+    ));
+    driven.say(r#"{"type":"append","text":"\udf89 *time* \ud800 now"}"#);
+    driven.say(r#"{"type":"flush"}"#);
+    driven.settle();
+    let expected = [("Party", 0, 5), ("time", 10, 14), ("now", 18, 21)];
+    let expected: Vec<_> =
+        expected.iter().map(|(word, start, end)| ((*word).to_owned(), *start, *end)).collect();
+    assert_eq!(sources(&driven.take()), expected);
+}

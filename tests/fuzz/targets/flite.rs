@@ -24,7 +24,7 @@ fuzz_target!(|input: (u8, u8, &str)| {
         max_chars: MAX_CHARS,
         min_chars: 0,
         first_clause: how & 2 == 0,
-        clean: if how & 4 == 0 { Clean::None } else { Clean::Markdown },
+        clean: if how & 4 == 0 { Clean::Html } else { Clean::Markdown },
     });
     segmenter.push(text);
     segmenter.finish();

@@ -1,0 +1,295 @@
+//! Addresses in the text: `https://example.org/a?b`, `www.example.org`, `mailto:`, and `data:` of any length.
+//!
+//! A voice would spell an address for half a minute. It says the name of the host instead, without `www.`, since
+//! that is what people say of a page, in any language. An unpronounceable host is "link". Data is silent.
+
+use crate::text::is_ideographic;
+use crate::text::sourced::{Sourced, Span};
+use serde::{Deserialize, Serialize};
+
+/// Longest name of a host that is spoken, in characters.
+const MAX_HOST: usize = 40;
+/// Longest type of data before its comma, in characters.
+const MAX_TYPE: usize = 150;
+
+const SCHEMES: [&str; 6] = ["https://", "http://", "ftp://", "www.", "mailto:", "data:"];
+const TYPES: [&str; 8] =
+    ["image/", "text/", "application/", "audio/", "video/", "font/", "model/", ";base64,"];
+
+/// Reads an address, one character at a time.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Address {
+    part: Part,
+    /// The beginning, while it may still be ordinary text.
+    held: Sourced,
+    host: String,
+    /// The whole of it so far, without `tail`.
+    span: Option<Span>,
+    /// Punctuation at the end, which belongs to the address only if more of it follows.
+    tail: Sourced,
+    /// Open parentheses.
+    depth: usize,
+    /// True once it was spoken by a flush: the rest is dropped.
+    is_spoken: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+enum Part {
+    #[default]
+    Scheme,
+    Mail,
+    Host,
+    Path,
+    Type,
+    Data,
+    Base64,
+}
+
+/// The meaning of the characters so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It may be an address; more text is needed.
+    More,
+    /// Ordinary text, the last character included or not: it was not taken.
+    Text,
+    /// The address ended before this character.
+    Done,
+}
+
+/// True if an address may begin with this character.
+pub(super) fn may_begin(c: char) -> bool {
+    matches!(c, 'h' | 'H' | 'w' | 'W' | 'f' | 'F' | 'm' | 'M' | 'd' | 'D')
+}
+
+impl Address {
+    pub(super) fn read(&mut self, c: char, span: Span) -> Step {
+        match self.part {
+            Part::Scheme => self.read_scheme(c, span),
+            Part::Mail if c.is_alphanumeric() => {
+                self.held.take();
+                Step::Done
+            }
+            Part::Mail => Step::Text,
+            Part::Type => self.read_type(c, span),
+            Part::Base64 if c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_' | '%') => {
+                self.accept(c, span)
+            }
+            Part::Base64 => Step::Done,
+            Part::Host if !self.is_known() && !c.is_alphanumeric() => Step::Text,
+            Part::Host if !self.is_known() && is_ideographic(c) => Step::Text,
+            Part::Host | Part::Path | Part::Data => self.read_rest(c, span),
+        }
+    }
+
+    fn read_scheme(&mut self, c: char, span: Span) -> Step {
+        let at = self.held.text.len();
+        let fits = |scheme: &&&str| {
+            let (known, next) = scheme.split_at(at);
+            self.held.text.eq_ignore_ascii_case(known) && next.starts_with(c.to_ascii_lowercase())
+        };
+        let Some(scheme) = SCHEMES.iter().filter(|scheme| scheme.len() > at).find(fits) else {
+            return Step::Text;
+        };
+        self.hold(c, span);
+        if at + 1 == scheme.len() {
+            self.part = match *scheme {
+                "mailto:" => Part::Mail,
+                "data:" => Part::Type,
+                _ => Part::Host,
+            };
+        }
+        Step::More
+    }
+
+    fn read_type(&mut self, c: char, span: Span) -> Step {
+        let is_type =
+            c.is_ascii_alphanumeric() || matches!(c, '/' | '+' | '.' | '-' | ';' | '=' | ',' | '_' | '%');
+        if !is_type || self.held.text.len() > MAX_TYPE {
+            return Step::Text;
+        }
+        self.hold(c, span);
+        if c == ',' {
+            let text = self.held.text["data:".len()..].to_ascii_lowercase();
+            if !TYPES.iter().any(|known| text.starts_with(known)) {
+                return Step::Text;
+            }
+            self.part = if text.ends_with(";base64,") { Part::Base64 } else { Part::Data };
+            self.held.take();
+        }
+        Step::More
+    }
+
+    fn read_rest(&mut self, c: char, span: Span) -> Step {
+        let ends = c.is_whitespace()
+            || c.is_control()
+            || matches!(c, '<' | '>' | '"' | '`' | ']' | '|')
+            || !c.is_ascii() && (!c.is_alphanumeric() || is_ideographic(c));
+        match c {
+            _ if ends => return Step::Done,
+            '(' => self.depth += 1,
+            ')' if self.depth > 0 => self.depth -= 1,
+            '/' | '?' | '#' if self.part == Part::Host => self.part = Part::Path,
+            '?' | '!' | '.' | ',' | ':' | '*' | '_' | '~' | '\'' | ';' | ')' => {
+                self.tail.push(c, span);
+                return Step::More;
+            }
+            _ => {}
+        }
+        self.accept(c, span)
+    }
+
+    fn accept(&mut self, c: char, span: Span) -> Step {
+        let tail = self.tail.take();
+        if self.part == Part::Host && self.host.len() < 300 {
+            self.host.push_str(&tail.text);
+            self.host.push(c);
+        }
+        if self.part != Part::Host || self.is_known() {
+            self.held.take();
+        }
+        self.span = self.span.map(|first| first.to(span)).or(Some(span));
+        Step::More
+    }
+
+    fn hold(&mut self, c: char, span: Span) {
+        self.span = self.span.map(|first| first.to(span)).or(Some(span));
+        self.held.push(c, span);
+    }
+
+    /// True if this is an address, whatever follows.
+    pub(super) fn is_known(&self) -> bool {
+        match self.part {
+            Part::Scheme | Part::Type | Part::Mail => false,
+            Part::Host => !self.host.is_empty(),
+            Part::Path | Part::Data | Part::Base64 => true,
+        }
+    }
+
+    /// True if this can hardly be anything but data, although its comma was not read yet.
+    pub(super) fn is_promising(&self) -> bool {
+        self.part == Part::Type
+            && TYPES.iter().any(|known| self.held.text["data:".len()..].starts_with(known))
+    }
+
+    /// The text read so far, which is no address.
+    pub(super) fn into_text(self) -> Sourced {
+        self.held
+    }
+
+    /// Takes the punctuation behind the address.
+    /// Marks at its end that may not belong to it.
+    pub(super) fn tail(&self) -> &str {
+        &self.tail.text
+    }
+
+    pub(super) fn take_tail(&mut self) -> Sourced {
+        self.tail.take()
+    }
+
+    /// Returns the words for the address the first time, and its place in the source.
+    pub(super) fn speak(&mut self) -> Option<(&str, Span)> {
+        let is_silent = self.host.is_empty() || std::mem::replace(&mut self.is_spoken, true);
+        let span = self.span.filter(|_| !is_silent)?;
+        Some((spoken(&self.host), span))
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.held.memory_bytes() + self.host.capacity() + self.tail.memory_bytes()
+    }
+}
+
+/// Returns the words for a host, which may have a user before it and a port behind it.
+fn spoken(host: &str) -> &str {
+    let host = host.rsplit('@').next().unwrap_or(host);
+    let host = host.split(':').next().unwrap_or(host);
+    let host = match host.get(..4) {
+        Some(www) if www.eq_ignore_ascii_case("www.") => &host[4..],
+        _ => host,
+    };
+    let is_spoken = host.chars().any(char::is_alphanumeric) && host.chars().count() <= MAX_HOST;
+    if is_spoken { host } else { "link" }
+}
+
+/// Returns the words for an address in angle brackets: its host, or all of it if it has none.
+pub(super) fn spoken_link(address: &str) -> &str {
+    let Some((scheme, rest)) = address.split_once(':') else { return address };
+    if scheme.eq_ignore_ascii_case("data") {
+        return "";
+    }
+    if scheme.eq_ignore_ascii_case("mailto") {
+        return rest.split('?').next().unwrap_or(rest);
+    }
+    match rest.strip_prefix("//") {
+        Some(rest) => match rest.split(['/', '?', '#']).next() {
+            Some("") | None => "link",
+            Some(host) => spoken(host),
+        },
+        None => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the words for the address at the beginning of a text, and the rest.
+    fn read(text: &str) -> Option<(String, String)> {
+        let mut address = Address::default();
+        let mut rest = String::new();
+        let mut at = text.len();
+        for (n, c) in text.char_indices() {
+            match address.read(c, Span::of(c, n as u64)) {
+                Step::More => {}
+                Step::Text => return None,
+                Step::Done => {
+                    at = n;
+                    break;
+                }
+            }
+        }
+        let words = address.speak().map(|(words, _)| words.to_owned()).unwrap_or_default();
+        rest.push_str(&address.take_tail().text);
+        rest.push_str(&text[at..]);
+        Some((words, rest))
+    }
+
+    #[test]
+    fn addresses_are_spoken_as_their_host() {
+        for (text, words, rest) in [
+            ("https://example.com/a/b?c=1.", "example.com", "."),
+            ("http://www.example.org).", "example.org", ")."),
+            ("HTTPS://en.wikipedia.org/wiki/Foo_(bar), next", "en.wikipedia.org", ", next"),
+            ("www.example.org/a... ", "example.org", "... "),
+            ("ftp://me:pw@host.example:21/x\n", "host.example", "\n"),
+            ("http://localhost:3000/", "localhost", ""),
+            ("http://192.168.1.1/", "192.168.1.1", ""),
+            ("https://example.com**", "example.com", "**"),
+            ("https://example.com](x)", "example.com", "](x)"),
+            ("https://例え.jp/", "link", ""),
+            ("https://example.com。", "example.com", "。"),
+            ("https://ec2-54-221-100-10.compute-1.us-east-1.amazonaws.com/x y", "link", " y"),
+            ("data:image/png;base64,iVBORw0KGgo=. End", "", ". End"),
+            ("data:image/svg+xml,%3Csvg%3E end", "", " end"),
+        ] {
+            let expected =
+                if text.contains('例') { None } else { Some((words.to_owned(), rest.to_owned())) };
+            assert_eq!(read(text), expected, "{text}");
+        }
+        for text in ["http", "has", "https:// ", "data: it", "data:foo,bar", "www. ", "mailto: x", "dada"] {
+            assert!(read(text).is_none_or(|(words, _)| words.is_empty()), "{text}");
+        }
+    }
+
+    #[test]
+    fn links_in_angle_brackets_are_spoken_as_their_host() {
+        for (address, words) in [
+            ("https://example.org/a", "example.org"),
+            ("mailto:a@b.c?subject=x", "a@b.c"),
+            ("made-up:thing", "made-up:thing"),
+            ("data:x", ""),
+            ("file:///etc/x", "link"),
+        ] {
+            assert_eq!(spoken_link(address), words, "{address}");
+        }
+    }
+}

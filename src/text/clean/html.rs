@@ -1,0 +1,244 @@
+//! The effect of HTML tags on the text around them, on pages and in Markdown.
+
+use super::address;
+use super::angle::{self, Angle};
+use super::element::{self, Element};
+use super::entity;
+use super::inline::{Cells, Inline, LONG, MAX_ANGLE, Sink, State};
+use super::silence::Silence;
+use crate::text::sourced::{Sourced, Span};
+use serde::{Deserialize, Serialize};
+
+/// Position among the elements of a page.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Page {
+    pub(super) is_in_cell: bool,
+    /// True before the first text of a cell.
+    pub(super) is_cell_empty: bool,
+    /// A paragraph ended in this cell, which counts if more text follows.
+    pub(super) break_before: Option<Span>,
+    pub(super) preformatted: usize,
+}
+
+impl Inline {
+    pub(super) fn read_angle(&mut self, step: angle::Step, c: char, span: Span, sink: &mut Sink<'_>) {
+        match step {
+            angle::Step::More => {
+                self.hold(c, span);
+                if self.held.text.len() > MAX_ANGLE {
+                    self.release_angle(sink);
+                }
+            }
+            angle::Step::Skip => {}
+            angle::Step::Text => {
+                self.fail_angle(sink);
+                self.read(c, span, sink);
+            }
+            angle::Step::Comment => {
+                self.take_held();
+            }
+            angle::Step::Link | angle::Step::Mailbox => {
+                let held = self.take_held();
+                let whole = held.chars().next().map_or(span, |(_, first)| first.to(span));
+                let words = address::spoken_link(&held.text[1..]);
+                self.emit_words(words, whole, sink);
+            }
+            angle::Step::Cdata => {
+                let held = self.take_held();
+                let count = held.text.chars().count();
+                for (c, span) in held.chars().skip("<![CDATA[".len()).take(count.saturating_sub(11)) {
+                    self.emit(c, span, sink);
+                }
+            }
+            angle::Step::Tag(element) => {
+                self.hold(c, span);
+                let State::Angle(angle) = std::mem::take(&mut self.state) else { return };
+                let tag = self.held.take();
+                self.is_tag_line = self.began_line && self.previous.is_none();
+                self.apply(element, &angle, &tag, sink);
+            }
+        }
+    }
+
+    pub(super) fn fail_angle(&mut self, sink: &mut Sink<'_>) {
+        if self.held.text.len() > LONG {
+            self.angle_barrier = self.held_end();
+        }
+        self.fail(sink);
+    }
+
+    /// Drops a construct that is too long to hold, if it can hardly be text.
+    pub(super) fn release_angle(&mut self, sink: &mut Sink<'_>) {
+        let State::Angle(angle) = &self.state else { return };
+        let silence = match angle.end_of_comment() {
+            Some(end) => Some(Silence::until(end)),
+            None => angle.is_surely_tag().then(|| Silence::of_tag(angle.quote())),
+        };
+        match silence {
+            Some(silence) => {
+                self.held.take();
+                self.state = State::Silence(Box::new(silence));
+            }
+            None => self.fail_angle(sink),
+        }
+    }
+
+    /// Begins to drop the content of an element.
+    pub(super) fn begin_silence(&mut self, silence: Silence, tag: Sourced) {
+        if !silence.is_certain {
+            self.held = tag;
+        }
+        self.state = State::Silence(Box::new(silence));
+    }
+
+    /// True if the construct in doubt began at the beginning of a line.
+    pub(super) fn began_line(&self) -> bool {
+        self.began_line
+    }
+
+    /// True before the end of a tag or comment.
+    pub(super) fn is_in_angle(&self) -> bool {
+        matches!(self.state, State::Angle(_))
+    }
+
+    /// True before the end of a construct that lines and paragraphs do not end. A comment does so only outside of
+    /// quotations and lists.
+    pub(super) fn is_opaque(&self, is_outside: bool) -> bool {
+        match &self.state {
+            State::Silence(silence) => silence.spans_blocks,
+            State::Angle(angle) => is_outside && self.began_line && angle.end_of_comment().is_some(),
+            _ => false,
+        }
+    }
+
+    /// Applies a tag, given its source.
+    fn apply(&mut self, element: Element, tag: &Angle, text: &Sourced, sink: &mut Sink<'_>) {
+        let Some((_, first)) = text.chars().next() else { return };
+        let span =
+            Span { start: first.start, units: text.source.end().saturating_sub(first.start).max(1) as u32 };
+        let is_row = !self.is_page && self.cells == Cells::Row;
+        match element {
+            Element::Inline => {}
+            Element::Phrase => self.put_space(span, sink),
+            Element::Image => self.put_alternative(text, span, sink),
+            Element::Silent => self.silence(tag, text),
+            _ if is_row => self.put_space(span, sink),
+            Element::Break => {
+                self.brackets.release(sink);
+                sink.writer.end_line(span, sink.out);
+                self.previous = Some('\n');
+            }
+            Element::Cell => {
+                self.page.break_before = None;
+                self.page.is_in_cell = !tag.is_closing();
+                self.page.is_cell_empty = true;
+                if !tag.is_closing() {
+                    self.brackets.put_cell(span, sink);
+                    self.previous = None;
+                }
+            }
+            Element::Row => self.end_paragraph(span, false, sink),
+            Element::Block | Element::Heading | Element::Preformatted => {
+                self.is_in_html |= self.began_line();
+                if element == Element::Preformatted {
+                    let open = self.page.preformatted;
+                    self.page.preformatted = if tag.is_closing() { open.saturating_sub(1) } else { open + 1 };
+                }
+                let is_table = matches!(tag.name().as_str(), "table" | "tbody" | "thead" | "tfoot");
+                if self.page.is_in_cell && !is_table {
+                    if !self.page.is_cell_empty {
+                        self.page.break_before.get_or_insert(span);
+                    }
+                    return;
+                }
+                self.end_paragraph(span, element == Element::Heading && tag.is_closing(), sink);
+            }
+        }
+    }
+
+    fn end_paragraph(&mut self, span: Span, is_heading: bool, sink: &mut Sink<'_>) {
+        self.page.break_before = None;
+        self.page.is_in_cell = false;
+        self.brackets.release(sink);
+        self.brackets.clear();
+        sink.writer.end_paragraph(span, is_heading, sink.out);
+        self.previous = None;
+    }
+
+    fn put_space(&mut self, span: Span, sink: &mut Sink<'_>) {
+        if self.previous.is_some() {
+            self.emit(' ', span, sink);
+        }
+    }
+
+    /// Speaks the text that stands for an image.
+    fn put_alternative(&mut self, tag: &Sourced, span: Span, sink: &mut Sink<'_>) {
+        let Some(range) = angle::attribute(&tag.text, "alt").filter(|range| !range.is_empty()) else {
+            return;
+        };
+        self.put_space(span, sink);
+        let mut at = 0;
+        let mut reference: Option<(String, Span)> = None;
+        for (c, span) in tag.chars() {
+            let is_inside = range.contains(&at);
+            at += c.len_utf8();
+            if !is_inside {
+                continue;
+            }
+            if let Some((name, first)) = &mut reference {
+                if c.is_ascii_alphanumeric() || c == '#' {
+                    name.push(c);
+                    if name.len() < entity::MAX_CHARS {
+                        continue;
+                    }
+                }
+                let (name, first) = (std::mem::take(name), *first);
+                reference = None;
+                match entity::decode(&name, c == ';') {
+                    Some(decoded) => {
+                        for c in decoded.chars() {
+                            self.emit(c, first.to(span), sink);
+                        }
+                        if c == ';' {
+                            continue;
+                        }
+                    }
+                    None => {
+                        self.emit('&', first, sink);
+                        for c in name.chars() {
+                            self.emit(c, first, sink);
+                        }
+                        if name.ends_with(c) && name.len() >= entity::MAX_CHARS {
+                            continue;
+                        }
+                    }
+                }
+            }
+            match c {
+                '&' => reference = Some((String::new(), span)),
+                _ => self.emit(if c == '\n' { ' ' } else { c }, span, sink),
+            }
+        }
+        if let Some((name, first)) = reference {
+            self.emit('&', first, sink);
+            for c in name.chars() {
+                self.emit(c, first, sink);
+            }
+        }
+        self.emit(' ', Span { start: span.end() - 1, units: 1 }, sink);
+    }
+
+    /// Begins to drop the content of an element that is not spoken.
+    fn silence(&mut self, tag: &Angle, text: &Sourced) {
+        let name = tag.name();
+        if tag.is_closing() || tag.is_self_closing() || element::is_void(&name) {
+            return;
+        }
+        let is_raw = element::is_raw(&name);
+        let is_code = matches!(name.as_str(), "script" | "style");
+        // In prose, "the <script> tag" has no end tag.
+        let spans_blocks = self.is_page || self.began_line() || tag.has_attributes();
+        let is_certain = is_code && (self.is_page || self.began_line() && tag.has_attributes());
+        self.begin_silence(Silence::of_element(name, is_raw, is_certain, spans_blocks), text.clone());
+    }
+}

@@ -1,0 +1,496 @@
+//! The lines of Markdown: quotations, lists, headings, code, tables, rules, and definitions.
+//!
+//! The rules are those of CommonMark and of GitHub's tables and notes. Code blocks are silent, apart from
+//! indented ones, which people rarely mean. In doubt, text is spoken.
+
+use super::destination::{Destination, Step};
+use super::inline::{Cells, Inline, Sink};
+use super::prefix::{Container, Cursor, Fence, Line, MAX_CONTAINERS, is_mark};
+use crate::text::sourced::{Sourced, Span};
+use serde::{Deserialize, Serialize};
+
+/// Longest beginning of a line that is held back, in characters.
+const MAX_PREFIX: usize = 2_000;
+/// Longest label of a definition, or language of a code block, in characters.
+const MAX_LABEL: usize = 300;
+
+/// Reads the lines of Markdown.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Markdown {
+    stage: Stage,
+    /// The undecided beginning of the line.
+    held: Sourced,
+    containers: Vec<Container>,
+    fence: Option<Fence>,
+    /// True if the next line may continue a paragraph.
+    is_paragraph: bool,
+    is_table: bool,
+    /// True if the line, or the one before, began with `|`.
+    is_row: bool,
+    /// True after a definition, whose title may follow.
+    is_defined: bool,
+    /// The number of an item, which is spoken if text follows.
+    number: Sourced,
+    line: Line,
+    /// The last character read.
+    last: Span,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+enum Stage {
+    /// Marks and white space so far.
+    #[default]
+    Beginning,
+    Text,
+    /// A line that is not spoken.
+    Dropped,
+    /// The language of fenced code, unless a backtick follows.
+    Info,
+    /// The label of a definition.
+    Label,
+    Definition(Box<Destination>),
+    /// The title of a definition, with the mark that ends it.
+    Title(char),
+}
+
+impl Markdown {
+    /// The beginning of a line that is held back, if there is one.
+    pub(super) fn held_beginning(&self) -> Option<&str> {
+        let is_held = matches!(self.stage, Stage::Beginning) && !self.held.text.is_empty();
+        is_held.then_some(self.held.text.as_str())
+    }
+
+    pub(super) fn read(&mut self, c: char, span: Span, inline: &mut Inline, sink: &mut Sink<'_>) {
+        self.last = span;
+        if matches!(self.stage, Stage::Text) && inline.is_opaque(self.containers.is_empty()) {
+            return inline.read(c, span, sink);
+        }
+        let is_end = c == '\n';
+        match &mut self.stage {
+            Stage::Beginning => {
+                if is_end {
+                    self.begin_line(true, inline, sink);
+                    self.end_line(c, span, inline, sink);
+                } else {
+                    self.held.push(c, span);
+                    if !is_mark(c) || self.held.text.len() > MAX_PREFIX {
+                        self.begin_line(false, inline, sink);
+                    }
+                }
+            }
+            _ if is_end => self.end_line(c, span, inline, sink),
+            Stage::Text => inline.read(c, span, sink),
+            Stage::Dropped => {}
+            Stage::Info => {
+                self.held.push(c, span);
+                if c == '`' || self.held.text.len() > MAX_LABEL {
+                    self.fence = None;
+                    self.speak_held(inline, sink);
+                }
+            }
+            Stage::Label => {
+                let has_end = self.held.text.ends_with(']') && !self.held.text.ends_with("\\]");
+                self.held.push(c, span);
+                let text = self.held.text.as_str();
+                if has_end && c == ':' && text.starts_with("[^") && text.len() > 4 && !text.contains(' ') {
+                    self.begin_note(inline, sink);
+                } else if has_end && c == ':' && !self.is_paragraph && !self.is_table && text.len() > 3 {
+                    self.stage = Stage::Definition(Box::new(Destination::of_definition()));
+                } else if has_end || c == '[' || text.len() > MAX_LABEL {
+                    self.speak_held(inline, sink);
+                }
+            }
+            Stage::Definition(destination) => match destination.read(c) {
+                Step::More => self.held.push(c, span),
+                Step::Skip => {}
+                Step::Done | Step::Text => {
+                    self.held.push(c, span);
+                    self.speak_held(inline, sink);
+                }
+            },
+            Stage::Title(_) => {
+                self.held.push(c, span);
+                if self.held.text.len() > MAX_PREFIX {
+                    self.speak_held(inline, sink);
+                }
+            }
+        }
+    }
+
+    /// Speaks the held beginning of a line, which is no definition and no fence.
+    fn speak_held(&mut self, inline: &mut Inline, sink: &mut Sink<'_>) {
+        let held = self.held.take();
+        self.begin_text(inline, sink);
+        for (c, span) in held.chars() {
+            inline.read(c, span, sink);
+        }
+    }
+
+    fn begin_text(&mut self, inline: &mut Inline, sink: &mut Sink<'_>) {
+        self.stage = Stage::Text;
+        self.is_defined = false;
+        inline.end_pipes(false, sink);
+        if !self.is_paragraph {
+            inline.previous = None;
+        }
+        self.is_paragraph = matches!(self.line, Line::Text | Line::Row);
+        let number = self.number.take();
+        if !number.text.is_empty() {
+            let is_item_start = inline.is_item_start;
+            inline.emit_all(&number, sink);
+            (inline.previous, inline.is_item_start) = (None, is_item_start);
+        }
+        inline.is_line_start = self.line != Line::Code;
+    }
+
+    /// The definition of a note: its text is not spoken.
+    fn begin_note(&mut self, inline: &mut Inline, sink: &mut Sink<'_>) {
+        self.held.take();
+        self.end_paragraph(inline, sink);
+        if self.containers.len() < MAX_CONTAINERS {
+            self.containers.push(Container::Note);
+        }
+        self.stage = Stage::Dropped;
+    }
+
+    /// Decides the kind of the line once its beginning shows it. It is complete at the end of the line or the
+    /// text.
+    fn begin_line(&mut self, is_complete: bool, inline: &mut Inline, sink: &mut Sink<'_>) {
+        let held = self.held.take();
+        let chars: Vec<_> = held.chars().collect();
+        let mut cursor = Cursor::new(&chars);
+        inline.is_item_start = false;
+        let was_row = std::mem::take(&mut self.is_row);
+        let mut entered = cursor.enter(&self.containers);
+        self.line = Line::Text;
+        if cursor.is_blank() && is_complete {
+            return self.skip_blank_line(entered, inline, sink);
+        }
+        let mut continues = entered == self.containers.len();
+        let mut was_fenced = false;
+        if let Some(fence) = self.fence {
+            if continues && self.read_fenced(fence, cursor, is_complete) {
+                return;
+            }
+            was_fenced = !continues && !fence.is_doubtful;
+            if !continues {
+                self.fence = None;
+            }
+        }
+        if self.containers[..entered].contains(&Container::Note) {
+            self.stage = Stage::Dropped;
+            return;
+        }
+        while entered < MAX_CONTAINERS {
+            let indent = cursor.indent();
+            if indent >= 4 {
+                break; // a paragraph goes on, or indented code, which is spoken
+            }
+            let block = cursor.trimmed();
+            let Some(first) = block.peek() else { break };
+            let marker = block.marker().filter(|marker| {
+                let interrupts = self.is_paragraph && continues;
+                !interrupts || block.may_interrupt(*marker)
+            });
+            if first == '>' {
+                self.close(&mut entered, inline, sink);
+                cursor.skip_quote();
+                self.open(Container::Quote, &mut entered);
+            } else if let Some(length) = block.fence() {
+                self.close(&mut entered, inline, sink);
+                self.number.take();
+                let is_bare = block.rest().iter().skip(length).all(|(c, _)| c.is_whitespace());
+                let is_doubtful = was_fenced && is_complete && is_bare || inline.is_in_html;
+                self.fence = Some(Fence { mark: first, length, is_doubtful });
+                self.line = Line::Text;
+                self.stage = match first {
+                    '`' if !is_complete => Stage::Info,
+                    _ => Stage::Dropped,
+                };
+                let info = block.text();
+                if first == '`' && info.text[length..].contains('`') {
+                    self.fence = None;
+                    self.held = info;
+                    self.speak_held(inline, sink);
+                } else if matches!(self.stage, Stage::Info) {
+                    self.held = info;
+                }
+                return;
+            } else if let Some(level) = block.heading(is_complete) {
+                self.close(&mut entered, inline, sink);
+                self.line = Line::Heading;
+                cursor.skip_indent();
+                cursor.skip(level);
+                cursor.skip_indent();
+                self.break_paragraph(false, sink);
+                break;
+            } else if is_complete && self.is_paragraph && continues && block.is_underline() {
+                return self.end_heading(inline, sink);
+            } else if is_complete && block.is_rule() && first == '=' {
+                return self.skip_marks(entered, inline, sink);
+            } else if is_complete && block.is_rule() {
+                self.close(&mut entered, inline, sink);
+                self.break_paragraph(false, sink);
+                self.stage = Stage::Dropped;
+                return;
+            } else if is_complete && block.is_delimiter_row() {
+                self.stage = Stage::Dropped;
+                if was_row || self.is_table || inline.brackets.has_pipes() {
+                    inline.end_pipes(true, sink);
+                    self.end_paragraph(inline, sink);
+                    self.is_table = true;
+                    self.break_paragraph(false, sink);
+                } else {
+                    self.skip_marks(entered, inline, sink);
+                }
+                self.is_paragraph = true;
+                return;
+            } else if let Some(marker) = marker {
+                self.close(&mut entered, inline, sink);
+                if marker > 1 {
+                    self.number.take();
+                    for (c, span) in block.rest().iter().take(marker) {
+                        self.number.push(*c, *span);
+                    }
+                    let space = block.rest().get(marker).map_or(self.last, |(_, span)| *span);
+                    self.number.push(' ', space);
+                } else {
+                    self.break_paragraph(false, sink);
+                }
+                let item = cursor.skip_marker(marker);
+                self.open(item, &mut entered);
+                inline.is_item_start = true;
+                if cursor.is_blank() && is_complete {
+                    self.stage = Stage::Dropped;
+                    if marker > 1 {
+                        self.begin_text(inline, sink);
+                    }
+                    return;
+                }
+            } else {
+                break;
+            }
+            // Marks that follow begin a block in a new container.
+            continues = true;
+            was_fenced = false;
+        }
+        self.begin_block(cursor, entered, inline, sink);
+    }
+
+    /// Begins a line of text.
+    fn begin_block(
+        &mut self,
+        mut cursor: Cursor<'_>,
+        mut entered: usize,
+        inline: &mut Inline,
+        sink: &mut Sink<'_>,
+    ) {
+        entered = self.close_lazily(entered, inline, sink);
+        if let Some(Container::Item { is_empty, .. }) = self.containers[..entered].last_mut() {
+            *is_empty = false;
+        }
+        let is_code = cursor.indent() >= 4;
+        if is_code && !self.is_paragraph && self.line == Line::Text {
+            self.line = Line::Code;
+        }
+        if cursor.peek() == Some('<') && inline.is_in_angle() {
+            // A tag may begin a block, which ends the paragraph.
+            inline.end_block(sink);
+        }
+        cursor.skip_indent();
+        self.is_row = cursor.peek() == Some('|') && !is_code;
+        let is_table = self.is_table;
+        if self.line == Line::Text && (self.is_row || is_table) {
+            self.line = Line::Row;
+            self.end_paragraph(inline, sink);
+            self.break_paragraph(false, sink);
+            self.is_table = is_table;
+        }
+        inline.cells = match self.line {
+            Line::Row => Cells::Row,
+            Line::Text => Cells::Maybe,
+            Line::Heading | Line::Code => Cells::None,
+        };
+        let held = cursor.text();
+        let first = cursor.peek();
+        if first == Some('[') && !is_code && self.line != Line::Heading {
+            self.held = held;
+            self.stage = Stage::Label;
+            return;
+        }
+        if let Some(mark @ ('"' | '\'' | '(')) = first.filter(|_| self.is_defined) {
+            self.held = held;
+            self.stage = Stage::Title(if mark == '(' { ')' } else { mark });
+            return;
+        }
+        self.begin_text(inline, sink);
+        for (c, span) in held.chars() {
+            inline.read(c, span, sink);
+        }
+    }
+
+    /// Reads the beginning of a line of fenced code. Returns false if the line is spoken.
+    fn read_fenced(&mut self, fence: Fence, cursor: Cursor<'_>, is_complete: bool) -> bool {
+        let block = cursor.trimmed();
+        let run = block.run(fence.mark);
+        let is_bare = is_complete && block.rest().iter().skip(run).all(|(c, _)| c.is_whitespace());
+        self.stage = Stage::Dropped;
+        if cursor.indent() <= 3 && run >= fence.length && is_bare {
+            self.fence = None;
+            return true;
+        }
+        if fence.is_doubtful && run >= 3 {
+            // It opens code: the fence before it closed what its container had closed.
+            self.fence = Some(Fence { is_doubtful: false, ..fence });
+            return true;
+        }
+        !fence.is_doubtful
+    }
+
+    fn skip_blank_line(&mut self, entered: usize, inline: &mut Inline, sink: &mut Sink<'_>) {
+        self.stage = Stage::Dropped;
+        self.is_defined = false;
+        inline.is_in_html = false;
+        let quote = self.containers[entered..].iter().position(|container| *container == Container::Quote);
+        if let Some(quote) = quote {
+            self.containers.truncate(entered + quote);
+            self.fence = None;
+        }
+        if self.fence.is_some_and(|fence| !fence.is_doubtful) {
+            return;
+        }
+        if let Some(Container::Item { is_empty: true, .. }) = self.containers.last() {
+            self.containers.pop();
+        }
+        self.end_paragraph(inline, sink);
+    }
+
+    /// A line of a paragraph that consists of marks.
+    fn skip_marks(&mut self, entered: usize, inline: &mut Inline, sink: &mut Sink<'_>) {
+        self.close_lazily(entered, inline, sink);
+        inline.interrupt(sink);
+        self.is_paragraph = true;
+        self.stage = Stage::Dropped;
+    }
+
+    /// Closes the containers that the line does not continue, unless it continues their paragraph. Returns the
+    /// number of those that are left.
+    fn close_lazily(&mut self, mut entered: usize, inline: &mut Inline, sink: &mut Sink<'_>) -> usize {
+        if entered < self.containers.len() && (!self.is_paragraph || inline.is_in_html) {
+            inline.is_in_html = false;
+            self.close(&mut entered, inline, sink);
+        }
+        self.containers.len()
+    }
+
+    /// Closes the containers that the line does not continue, and the paragraph.
+    fn close(&mut self, entered: &mut usize, inline: &mut Inline, sink: &mut Sink<'_>) {
+        self.containers.truncate(*entered);
+        self.end_paragraph(inline, sink);
+    }
+
+    fn open(&mut self, container: Container, entered: &mut usize) {
+        if let Some(Container::Item { is_empty, .. }) = self.containers.last_mut() {
+            *is_empty = false;
+        }
+        if self.containers.len() < MAX_CONTAINERS {
+            self.containers.push(container);
+            *entered = self.containers.len();
+        }
+    }
+
+    fn end_paragraph(&mut self, inline: &mut Inline, sink: &mut Sink<'_>) {
+        inline.end_pipes(false, sink);
+        inline.end_block(sink);
+        self.is_paragraph = false;
+        self.is_table = false;
+    }
+
+    fn break_paragraph(&mut self, is_heading: bool, sink: &mut Sink<'_>) {
+        sink.writer.end_paragraph(self.last, is_heading, sink.out);
+    }
+
+    /// The line before was a heading.
+    fn end_heading(&mut self, inline: &mut Inline, sink: &mut Sink<'_>) {
+        self.end_paragraph(inline, sink);
+        self.break_paragraph(true, sink);
+        self.stage = Stage::Dropped;
+    }
+
+    fn end_line(&mut self, c: char, span: Span, inline: &mut Inline, sink: &mut Sink<'_>) {
+        match std::mem::take(&mut self.stage) {
+            Stage::Definition(mut destination) => {
+                if destination.read('\n') == Step::Done && destination.is_plausible() {
+                    self.held.take();
+                    self.is_defined = true;
+                    return;
+                }
+                self.speak_held(inline, sink);
+            }
+            Stage::Label => self.speak_held(inline, sink),
+            Stage::Title(mark) => {
+                let text = self.held.text.trim_end();
+                if text.len() > 1 && text.ends_with(mark) {
+                    self.held.take();
+                    self.is_defined = false;
+                    return;
+                }
+                self.speak_held(inline, sink);
+            }
+            Stage::Info => {
+                self.held.take();
+                self.stage = Stage::Dropped;
+            }
+            stage => self.stage = stage,
+        }
+        let stage = std::mem::take(&mut self.stage);
+        self.held.take();
+        match (stage, self.line) {
+            (Stage::Text, Line::Text) => inline.read(c, span, sink),
+            (Stage::Text, Line::Code) => {
+                inline.read(c, span, sink);
+                inline.end_block(sink);
+            }
+            (Stage::Text, line) => {
+                inline.end_block(sink);
+                sink.writer.end_paragraph(span, line == Line::Heading, sink.out);
+            }
+            _ => sink.writer.end_line(span, sink.out),
+        }
+    }
+
+    /// Decides on the beginning of a line at the end of the text so far.
+    pub(super) fn flush(&mut self, is_over: bool, inline: &mut Inline, sink: &mut Sink<'_>) {
+        match &self.stage {
+            Stage::Beginning if !self.held.text.trim().is_empty() => {
+                self.begin_line(true, inline, sink);
+                let is_in_note = self.containers.contains(&Container::Note);
+                if matches!(self.stage, Stage::Dropped) && self.fence.is_none() && !is_in_note {
+                    // The line goes on.
+                    self.stage = Stage::Beginning;
+                }
+            }
+            Stage::Definition(destination) => {
+                let mut destination = destination.clone();
+                if destination.read('\n') == Step::Done && destination.is_plausible() {
+                    self.held.take();
+                    self.stage = Stage::Dropped;
+                } else {
+                    self.speak_held(inline, sink);
+                }
+            }
+            Stage::Label | Stage::Title(_) => self.speak_held(inline, sink),
+            Stage::Text if is_over && self.line == Line::Heading => {
+                inline.end_block(sink);
+                sink.writer.close_heading(sink.out);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.held.memory_bytes()
+            + self.containers.capacity() * size_of::<Container>()
+            + self.number.memory_bytes()
+    }
+}

@@ -1,0 +1,226 @@
+//! The text that a cleaner writes: white space, paragraphs, cells of tables, emoji, and runs of marks.
+
+use crate::text::is_emoji;
+use crate::text::sourced::{Sourced, Span};
+use serde::{Deserialize, Serialize};
+
+/// The line break behind a heading. Other text has none of it.
+pub(in crate::text) const HEADING: char = '\u{2029}';
+
+/// Writes decided text: joins white space, and removes emoji and runs of marks.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Writer {
+    /// The last character written.
+    previous: Option<char>,
+    /// White space to write before the next character.
+    space: Option<Span>,
+    /// Line breaks since the last character, at most two: two make a paragraph.
+    breaks: usize,
+    /// The separator of cells to write before the next character.
+    cell: Option<Span>,
+    is_after_emoji: bool,
+    /// An emoji between two words that were written together.
+    emoji: Option<Span>,
+    /// Dots in a row, with or without white space between them.
+    dots: usize,
+    run: Run,
+}
+
+/// Most dots that are written of a dot leader.
+const MAX_DOTS: usize = 4;
+/// Most characters that are held of a run of marks: a longer one is silent.
+const MAX_HELD: usize = 12;
+
+/// A run of one mark, such as `____` or `- - -`, held back until its end is known.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Run {
+    /// The marks, and the white space between them; not more than needed to know that it is silent.
+    held: Vec<(char, Span)>,
+    mark: char,
+    marks: usize,
+    /// Marks without white space between them: of the last group, and of the longest one.
+    group: usize,
+    longest: usize,
+    groups: usize,
+    /// True if white space came before it.
+    is_apart: bool,
+}
+
+/// Number of marks in a row that are no text any more: a line to write on, a rule, an ornament.
+fn fewest(mark: char) -> usize {
+    match mark {
+        '_' | '*' | '~' | '|' => 3,
+        '-' | '=' | '#' | '+' | '/' | '\\' | ':' | '<' | '>' | '^' | '&' | '%' | '$' | '@' => 4,
+        '•' | '·' | '—' | '–' | '―' | '‾' | '¯' | '¨' | '×' | '※' | '§' | '†' => 3,
+        '\u{2500}'..='\u{25ff}' | '\u{2012}' | '\u{23af}' | '\u{2e3a}' | '\u{2e3b}' => 2,
+        _ => usize::MAX,
+    }
+}
+
+impl Writer {
+    pub(super) fn put(&mut self, c: char, span: Span, out: &mut Sourced) {
+        if self.run.marks > 0 {
+            if c == self.run.mark {
+                return self.hold(c, span);
+            }
+            if c.is_whitespace() && c != '\n' {
+                let held = &mut self.run.held;
+                if held.last().is_some_and(|(c, _)| *c != ' ') {
+                    if held.len() > MAX_HELD {
+                        held.pop();
+                    }
+                    held.push((' ', span));
+                }
+                return;
+            }
+            self.end_run(false, out);
+        }
+        if fewest(c) < usize::MAX && !is_emoji(c) {
+            self.run =
+                Run { mark: c, is_apart: self.space.is_some() || self.is_line_start(), ..Run::default() };
+            return self.hold(c, span);
+        }
+        self.write(c, span, out);
+    }
+
+    fn hold(&mut self, c: char, span: Span) {
+        let run = &mut self.run;
+        let is_apart = run.held.last().is_none_or(|(c, _)| *c == ' ');
+        run.groups += usize::from(is_apart && run.groups < MAX_HELD);
+        run.group = if is_apart { 1 } else { run.group + 1 };
+        run.longest = run.longest.max(run.group);
+        run.marks += 1;
+        // What is longer is silent, so that only its beginning and its last character matter.
+        if run.held.len() > MAX_HELD {
+            run.held.pop();
+        }
+        run.held.push((c, span));
+    }
+
+    /// Ends a run of marks: it is written, unless it is silent. The marks that close a heading are silent.
+    fn end_run(&mut self, closes_heading: bool, out: &mut Sourced) {
+        let run = std::mem::take(&mut self.run);
+        if run.marks == 0 {
+            return;
+        }
+        let closes_heading = closes_heading && run.mark == '#' && run.is_apart;
+        let is_silent = run.longest >= fewest(run.mark) || run.groups >= 3 || closes_heading;
+        for (n, (c, span)) in run.held.into_iter().enumerate() {
+            match is_silent {
+                false => self.write(c, span, out),
+                // Words beside a line are apart.
+                true if n == 0 || c == ' ' => self.write(' ', span, out),
+                true => {}
+            }
+        }
+    }
+
+    fn is_line_start(&self) -> bool {
+        self.previous.is_none_or(|c| c == '\n')
+    }
+
+    fn write(&mut self, c: char, span: Span, out: &mut Sourced) {
+        // Joiners have a meaning in other scripts, so they are removed only after an emoji.
+        let emoji = is_emoji(c) && (c != '\u{200d}' || self.is_after_emoji);
+        if c.is_whitespace() {
+            self.space.get_or_insert(span);
+            self.is_after_emoji = false;
+            return;
+        }
+        self.is_after_emoji = emoji;
+        if emoji {
+            self.emoji = Some(span);
+            return;
+        }
+        if let Some(emoji) = self.emoji.take()
+            && c.is_alphanumeric()
+            && self.previous.is_some_and(char::is_alphanumeric)
+        {
+            self.space.get_or_insert(emoji);
+        }
+        if let Some(cell) = self.cell.take() {
+            self.space = None;
+            if self.previous.is_some_and(|p| !p.is_whitespace()) {
+                out.push(',', cell);
+                out.push(' ', cell);
+            }
+        }
+        self.write_space(out);
+        self.dots = if matches!(c, '.' | '…') { self.dots + 1 } else { 0 };
+        if self.dots <= MAX_DOTS {
+            out.push(c, span);
+        }
+        self.previous = Some(c);
+        self.breaks = 0;
+    }
+
+    /// The next character begins a cell of a table.
+    pub(super) fn begin_cell(&mut self, span: Span, out: &mut Sourced) {
+        self.end_run(false, out);
+        self.cell = Some(span);
+        self.space = None;
+    }
+
+    pub(super) fn end_line(&mut self, span: Span, out: &mut Sourced) {
+        self.end_run(false, out);
+        self.break_line('\n', span, out);
+    }
+
+    /// Ends the line, and the paragraph with it.
+    pub(super) fn end_paragraph(&mut self, span: Span, is_heading: bool, out: &mut Sourced) {
+        self.end_run(is_heading, out);
+        self.break_line(if is_heading { HEADING } else { '\n' }, span, out);
+        self.break_line('\n', span, out);
+    }
+
+    /// Ends the heading at the end of the text.
+    pub(super) fn close_heading(&mut self, out: &mut Sourced) {
+        self.end_run(true, out);
+        self.space = None;
+    }
+
+    fn break_line(&mut self, c: char, span: Span, out: &mut Sourced) {
+        self.space = None;
+        self.cell = None;
+        self.is_after_emoji = false;
+        self.dots = 0;
+        if self.previous.is_some() && self.breaks < 2 {
+            self.breaks += 1;
+            self.previous = Some('\n');
+            out.push(c, span);
+        }
+    }
+
+    /// True if white space is held back.
+    pub(super) fn has_space(&self) -> bool {
+        self.space.is_some()
+    }
+
+    /// A mark for the run that is held back; empty if it can close an emphasis.
+    pub(super) fn undecided(&self) -> &'static str {
+        match self.run.mark {
+            _ if self.run.marks == 0 => "",
+            '*' | '_' | '~' => "",
+            _ => "-",
+        }
+    }
+
+    /// Writes everything that was held back.
+    pub(super) fn flush(&mut self, out: &mut Sourced) {
+        self.end_run(false, out);
+        self.write_space(out);
+    }
+
+    fn write_space(&mut self, out: &mut Sourced) {
+        if let Some(space) = self.space.take()
+            && self.previous.is_some_and(|p| !p.is_whitespace())
+        {
+            out.push(' ', space);
+            self.previous = Some(' ');
+        }
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.run.held.capacity() * size_of::<(char, Span)>()
+    }
+}
