@@ -66,7 +66,16 @@ impl Brackets {
         self.has_pipes
     }
 
-    pub(super) fn is_pending(&self) -> bool {
+    /// A mark for the text that is held back: one that ends a sentence if the text ends with one.
+    pub(super) fn undecided(&self) -> &'static str {
+        match self.pieces.last() {
+            None => "",
+            Some(piece) if matches!(piece.c, '.' | '!' | '?' | '…') => ".",
+            Some(_) => "[",
+        }
+    }
+
+    fn is_pending(&self) -> bool {
         !self.pieces.is_empty()
     }
 

@@ -110,9 +110,9 @@ impl Inline {
     /// The construct that is held back, from its first character; empty if there is none.
     pub(super) fn undecided(&self) -> &str {
         match &self.state {
-            State::Text | State::Dropped(_) if self.brackets.is_pending() => "[",
-            State::Text | State::Dropped(_) => "",
+            State::Text | State::Dropped(_) => self.brackets.undecided(),
             State::Address(address) if address.is_known() => address.tail(),
+            State::Link(_) | State::Label => "[",
             _ => &self.held.text,
         }
     }
