@@ -125,7 +125,10 @@ fn option_of(field: &str) -> Option<&'static str> {
 /// Puts the name of the option in front of what is wrong with a URL.
 pub(super) fn about_url(option: &str, error: impl std::fmt::Display) -> String {
     match error.to_string() {
-        error if error.starts_with("the URL") => format!("--{option}: {error}"),
+        // That one is about the build, and about URLs that no option gives.
+        error if error.starts_with("the URL") && !error.contains("without TLS") => {
+            format!("--{option}: {error}")
+        }
         error => error,
     }
 }

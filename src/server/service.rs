@@ -478,6 +478,7 @@ fn settings(
         history: conversation::Bounds { turns: config.max_history_turns, chars: config.max_history_chars },
         messages: config.max_messages_per_sec.map(|count| Rate::per_sec(count, MESSAGES_SECS)),
         idle_timeout: config.idle_timeout,
+        stall_timeout: config.stall_timeout,
         auth_timeout: config.admission.auth_timeout,
         is_bounded: false,
     })

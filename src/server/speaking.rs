@@ -149,7 +149,9 @@ impl Speaking {
 
     /// Counts what the session holds now.
     fn hold(&mut self, bytes: usize, shared: &Shared) {
-        let bytes = bytes + buffered_bytes(&self.speeches) as usize;
+        // An engine goes on when nobody looks.
+        let waiting: u64 = self.speeches.iter().map(Speech::most_buffered_bytes).sum();
+        let bytes = bytes + waiting as usize;
         self.holding.set(&shared.holdings, self.permit.client(), bytes);
     }
 

@@ -66,6 +66,8 @@ pub struct SessionConfig {
     pub messages: Option<Rate>,
     /// Longest time without a stream and without a message other than `ping`.
     pub idle_timeout: Option<Duration>,
+    /// Longest time for which a client that answers pings reads nothing, while audio waits for it.
+    pub stall_timeout: Duration,
     /// Longest time until `auth`, for a client that must authenticate and has not.
     pub auth_timeout: Duration,
     /// True if `max_session` applies to clients of the base protocol too.

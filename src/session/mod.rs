@@ -249,10 +249,7 @@ impl Session {
                 let message = "No data from the client for too long.";
                 self.part(Code::IdleTimeout, Close::Silent, message, now);
             }
-            Input::Stall => {
-                let message = "The client read nothing for too long.";
-                self.part(Code::SlowClient, Close::SlowClient, message, now);
-            }
+            Input::Stall => self.on_stall(now),
             Input::Crowded => {
                 let message =
                     "The sessions of the server hold too much together, and those of this client most.";
@@ -1094,6 +1091,10 @@ impl Session {
                 timeout.map(|timeout| self.active + timeout)
             }
             Timer::Expiry => expiry(),
+            Timer::Stall => {
+                let since = self.stream.as_ref().and_then(|stream| stream.log().waits_since())?;
+                Some(since + self.config.stall_timeout)
+            }
             Timer::Notice => {
                 let expiry = expiry().filter(|_| self.dialect.is_v1() && !self.is_warned)?;
                 Some(expiry.checked_sub(NOTICE).unwrap_or(expiry))
@@ -1131,6 +1132,7 @@ impl Session {
                         None => self.end(EndReason::Expired, Usage::default(), now),
                     };
                 }
+                Timer::Stall => return self.on_stall(now),
                 Timer::Notice => {
                     self.is_warned = true;
                     let end = self.began + self.config.max_session;
@@ -1139,6 +1141,11 @@ impl Session {
                 }
             }
         }
+    }
+
+    fn on_stall(&mut self, now: Instant) {
+        let message = "The client read nothing for too long.";
+        self.part(Code::SlowClient, Close::SlowClient, message, now);
     }
 
     fn on_drain(&mut self, patience: Duration, now: Instant) {

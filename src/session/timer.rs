@@ -15,12 +15,14 @@ pub(super) enum Timer {
     Expiry,
     /// The client is warned of that.
     Notice,
+    /// The client reads nothing (`stall_timeout`).
+    Stall,
 }
 
 impl Timer {
     /// All timers, in the order in which those that are due together take effect.
-    pub(super) const ALL: [Timer; 5] =
-        [Timer::Commit, Timer::Credential, Timer::Idle, Timer::Expiry, Timer::Notice];
+    pub(super) const ALL: [Timer; 6] =
+        [Timer::Commit, Timer::Credential, Timer::Idle, Timer::Expiry, Timer::Notice, Timer::Stall];
 }
 
 /// The earliest deadline of all timers.

@@ -5,10 +5,13 @@
 //! then, and the pong tells how long the way is. The window grows while the answers are quick and shrinks when
 //! they are late, so that little is on the way to a slow client, and as much as it can take to a fast one.
 
+use crate::audio::Format;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-/// The window at first, and the smallest one, in bytes.
-const LEAST: u64 = 64 * 1024;
+/// The window at first, and the smallest one: this much speech, within these bytes.
+const LEAST: Duration = Duration::from_secs(4);
+const LEAST_BYTES: RangeInclusive<u64> = 32 * 1024..=128 * 1024;
 
 /// The largest window, in bytes. What a client that may recover has not confirmed is kept for it.
 pub(crate) const MOST: u64 = 2 * 1024 * 1024;
@@ -28,19 +31,19 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The window of one stream on one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
+    least: u64,
     bytes: u64,
     /// The oldest question without an answer: its offset, and when it was asked.
     asked: Option<(u64, Instant)>,
     has_answered: bool,
 }
 
-impl Default for Window {
-    fn default() -> Window {
-        Window { bytes: LEAST, asked: None, has_answered: false }
-    }
-}
-
 impl Window {
+    pub(super) fn new(format: Format) -> Window {
+        let least = format.bytes(LEAST).clamp(*LEAST_BYTES.start(), *LEAST_BYTES.end());
+        Window { least, bytes: least, asked: None, has_answered: false }
+    }
+
     /// Bytes that may be on the way. At least two frames fit.
     pub(super) fn bytes(&self, frame_bytes: usize) -> u64 {
         self.bytes.max(2 * frame_bytes as u64)
@@ -57,6 +60,11 @@ impl Window {
         (!self.has_answered).then(|| since + PATIENCE)
     }
 
+    /// Since when an answer is due of a client that has answered before.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.asked.filter(|_| self.has_answered).map(|(_, since)| since)
+    }
+
     /// Notes a question behind this offset.
     pub(super) fn ask(&mut self, offset: u64, now: Instant) {
         self.asked.get_or_insert((offset, now));
@@ -71,7 +79,7 @@ impl Window {
         if wait <= QUICK {
             self.bytes = (self.bytes * 2).min(MOST);
         } else if wait > LATE {
-            self.bytes = (self.bytes / 2).max(LEAST);
+            self.bytes = (self.bytes / 2).max(self.least);
         }
     }
 }
@@ -79,6 +87,24 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::Encoding;
+
+    const KIB: u64 = 1024;
+    const FORMAT: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
+    const LEAST: u64 = 64_000;
+
+    #[test]
+    fn the_window_begins_with_some_seconds() {
+        for (encoding, sample_rate_hz, bytes) in [
+            (Encoding::MuLaw, 8_000, 32 * KIB),
+            (Encoding::PcmS16le, 8_000, 64_000),
+            (Encoding::PcmS16le, 16_000, 128_000),
+            (Encoding::PcmS16le, 48_000, 128 * KIB),
+        ] {
+            let window = Window::new(Format { encoding, sample_rate_hz });
+            assert_eq!((window.bytes(1), window.step()), (bytes, bytes / 2));
+        }
+    }
 
     fn answered(window: &mut Window, offset: u64, now: Instant, wait_ms: u64) {
         window.ask(offset, now);
@@ -87,27 +113,27 @@ mod tests {
 
     #[test]
     fn quick_answers_widen_the_window_and_late_ones_narrow_it() {
-        let (mut window, now) = (Window::default(), Instant::now());
+        let (mut window, now) = (Window::new(FORMAT), Instant::now());
         assert_eq!((window.bytes(1), window.step()), (LEAST, LEAST / 2));
-        for n in 1..=5 {
+        for n in 1..=6 {
             answered(&mut window, n, now, 400);
         }
         assert_eq!((window.bytes(1), window.step()), (MOST, MOST_BETWEEN));
-        answered(&mut window, 6, now, 401);
-        answered(&mut window, 7, now, 1_000);
+        answered(&mut window, 7, now, 401);
+        answered(&mut window, 8, now, 1_000);
         assert_eq!(window.bytes(1), MOST);
-        answered(&mut window, 8, now, 1_001);
+        answered(&mut window, 9, now, 1_001);
         assert_eq!(window.bytes(1), MOST / 2);
-        for n in 9..20 {
+        for n in 10..20 {
             answered(&mut window, n, now, 5_000);
         }
         assert_eq!(window.bytes(1), LEAST);
-        assert_eq!(window.bytes(65_536), 131_072, "two frames fit");
+        assert_eq!(window.bytes(65_536), 128 * KIB, "two frames fit");
     }
 
     #[test]
     fn the_oldest_question_is_the_one_that_is_timed() {
-        let (mut window, now) = (Window::default(), Instant::now());
+        let (mut window, now) = (Window::new(FORMAT), Instant::now());
         window.ask(100, now);
         window.ask(200, now + Duration::from_secs(2));
         assert_eq!(window.gives_up_at(), Some(now + PATIENCE));

@@ -168,7 +168,8 @@ settings! {
         }
         prefetch: usize = 2 => {
             short: "Most sentences of one session in synthesis.",
-            long: "The sentence that the listener hears counts too.",
+            long: "The sentence that the listener hears counts too. There are at most four, and fewer with large frames, so that \
+                   little audio waits in the engines.",
             range: 1 to 64 "sentences",
             option: number("prefetch", "N", Group::Engine, &[SERVE]),
         }
@@ -281,7 +282,7 @@ settings! {
         }
         /// Engines of this crate have shorter limits of their own. If yours keeps sentences in a queue, set it above
         /// the longest wait there.
-        engine_timeout: Duration = ms(120_000) => {
+        engine_timeout: Duration = ms(600_000) => {
             short: "Longest wait for the next audio of an engine.",
             long: "Beyond it the sentence fails with engine_timeout.",
             range: 1 to 604_800_000 "milliseconds",

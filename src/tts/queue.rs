@@ -38,7 +38,7 @@ const RUN_AHEAD_BYTES: usize = 160 * 1024;
 pub struct QueueBounds {
     /// Most utterances in flight, at least one. Default: 4.
     pub concurrency: usize,
-    /// Most utterances that wait for a slot. One more fails at once as
+    /// Most utterances that wait for a slot. Beyond it an utterance of the client that has most fails as
     /// [`Overloaded`](super::SynthesisErrorKind::Overloaded). Default: 1,000.
     pub waiting: usize,
     /// Longest wait of a listener for a slot, after which the utterance fails in the same way. The
@@ -137,7 +137,9 @@ impl Synthesizer for Queue {
     fn backlog(&self) -> Backlog {
         let line = self.state.line();
         let waiting = line.rounds.len();
-        Backlog { waiting, is_full: line.free == 0 && waiting >= self.state.bounds.waiting }
+        // Otherwise the client that has most gives its place to a client that asks.
+        let is_shared = line.rounds.most() <= 1;
+        Backlog { waiting, is_full: line.free == 0 && waiting >= self.state.bounds.waiting && is_shared }
     }
 
     fn speak(&self, utterance: Utterance) -> Speech {
@@ -406,17 +408,34 @@ impl Turn {
             self.stage = Stage::Speaking(state.begin((*self.utterance).clone(), slot));
             return Ok(());
         }
+        let mut displaced = None;
         if waiting >= state.bounds.waiting {
             let message = format!(
                 "The speech engine is overloaded: {waiting} sentences are waiting (limit {}). Retry later.",
                 state.bounds.waiting
             );
-            return Err(SynthesisError::overloaded(message));
+            let error = SynthesisError::overloaded(message);
+            // A client takes a place only if it has fewer afterwards than the one that gives it.
+            if line.rounds.held_by(client) + 1 >= line.rounds.most() {
+                return Err(error);
+            }
+            displaced = line.rounds.remove_of_most().map(|seat| (seat, error));
         }
         let progress = Progress::Waiting { utterance: self.utterance.clone(), runtime: Handle::current() };
         let seat = Arc::new(Seat(Mutex::new((progress, None))));
         let place = line.rounds.push(&self.utterance, false, Arc::clone(&seat));
         self.stage = Stage::Waiting { seat, place, timeout: None };
+        drop(line);
+        if let Some((seat, error)) = displaced {
+            let waker = {
+                let mut progress = seat.lock();
+                if let Progress::Waiting { .. } = progress.0 {
+                    progress.0 = Progress::Speaking(Speech::failed(error));
+                }
+                progress.1.take()
+            };
+            waker.iter().for_each(Waker::wake_by_ref);
+        }
         Ok(())
     }
 
@@ -630,7 +649,7 @@ mod tests {
     async fn one_utterance_more_than_may_wait_fails_at_once() {
         let (queue, mut asked) = queue(1, 2);
         let mut speeches: Vec<Speech> = (0..3).map(|n| queue.speak(of("s", &n.to_string()))).collect();
-        let (chunks, error) = all(queue.speak(of("t", "late"))).await;
+        let (chunks, error) = all(queue.speak(of("s", "late"))).await;
         let error = error.expect("an error");
         assert!(chunks.is_empty() && error.message.contains("2 sentences are waiting (limit 2)"), "{error}");
         assert_eq!(error.kind, SynthesisErrorKind::Overloaded);
@@ -662,6 +681,37 @@ mod tests {
         assert_eq!((queue.free(), queue.waiting()), (1, 0));
         let line = queue.state.line();
         assert!(line.rounds.len() == 0 && line.held.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_fills_the_line_gives_places_to_the_others() {
+        let (queue, mut asked) = queue(1, 4);
+        let for_client = |client: &str, session: &str| {
+            queue.speak(Utterance { client: Arc::from(client), ..of(session, session) })
+        };
+        let _running = for_client("a", "a0");
+        let mut greedy: Vec<Speech> = ["a1", "a2", "a3", "a4"].map(|s| for_client("a", s)).into();
+        assert_eq!(queue.waiting(), 4);
+        assert!(!queue.backlog().is_full, "another client gets a place");
+        let mut own = for_client("a", "a5");
+        let refused = once(&mut own).await;
+        assert!(matches!(refused, Poll::Ready(Some(Err(_)))), "its own");
+        let mut others = vec![for_client("b", "b1"), for_client("c", "c1")];
+        assert_eq!(queue.waiting(), 4);
+        for (n, speech) in greedy.iter_mut().enumerate() {
+            let is_displaced = n >= 2;
+            assert_eq!(matches!(once(speech).await, Poll::Ready(Some(Err(_)))), is_displaced, "a{}", n + 1);
+        }
+        // Two, one and one: it would have as many as the one that gives.
+        let mut more = for_client("b", "b2");
+        assert!(matches!(once(&mut more).await, Poll::Ready(Some(Err(_)))));
+        let mut fourth = for_client("d", "d1");
+        assert!(once(&mut fourth).await.is_pending());
+        assert!(queue.backlog().is_full, "each has one");
+        for speech in &mut others {
+            assert!(once(speech).await.is_pending());
+        }
+        drop(texts(&mut asked));
     }
 
     #[tokio::test(start_paused = true)]

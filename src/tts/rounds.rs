@@ -42,6 +42,8 @@ pub(super) struct Rounds<T> {
 #[derive(Debug)]
 struct Client<T> {
     turn: u64,
+    /// Number of entries.
+    len: usize,
     sessions: HashMap<Arc<str>, Session<T>>,
     /// Sessions with entries, in the order of their turns: first those whose next entry is urgent.
     turns: BTreeMap<Turn, Arc<str>>,
@@ -73,6 +75,24 @@ impl<T> Rounds<T> {
         self.turns.values()
     }
 
+    /// Number of entries of a client.
+    pub(super) fn held_by(&self, client: &Arc<str>) -> usize {
+        self.clients.get(client).map_or(0, |client| client.len)
+    }
+
+    /// The largest number of entries that a client has.
+    pub(super) fn most(&self) -> usize {
+        self.clients.values().map(|client| client.len).max().unwrap_or_default()
+    }
+
+    /// Removes an entry of the client that has most: the last one of the session whose turn comes last.
+    pub(super) fn remove_of_most(&mut self) -> Option<T> {
+        let (name, client) = self.clients.iter().max_by_key(|(_, client)| client.len)?;
+        let (_, session) = client.turns.last_key_value()?;
+        let order = *client.sessions.get(session)?.entries.last_key_value()?.0;
+        self.remove(&Place { client: Arc::clone(name), session: Arc::clone(session), order })
+    }
+
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -94,8 +114,9 @@ impl<T> Rounds<T> {
         self.len += 1;
         let client = self.clients.entry(Arc::clone(&place.client)).or_insert_with(|| {
             self.turns.insert(number, Arc::clone(&place.client));
-            Client { turn: number, sessions: HashMap::new(), turns: BTreeMap::new() }
+            Client { turn: number, len: 0, sessions: HashMap::new(), turns: BTreeMap::new() }
         });
+        client.len += 1;
         let session = client.sessions.entry(Arc::clone(&place.session)).or_insert_with(|| {
             client.turns.insert((!is_urgent, number), Arc::clone(&place.session));
             Session { turn: (!is_urgent, number), entries: BTreeMap::new() }
@@ -136,6 +157,7 @@ impl<T> Rounds<T> {
         let session = client.sessions.get_mut(&session_name)?;
         let (order, (_, entry)) = session.entries.pop_first()?;
         self.len -= 1;
+        client.len -= 1;
         // Both go to the end of their rounds.
         client.sort(&session_name, number);
         self.turns.remove(&client.turn);
@@ -155,6 +177,7 @@ impl<T> Rounds<T> {
         let (_, entry) = session.entries.remove(&place.order)?;
         let turn = session.turn.1;
         self.len -= 1;
+        client.len -= 1;
         client.sort(&place.session, turn);
         if client.sessions.is_empty() {
             self.turns.remove(&client.turn);

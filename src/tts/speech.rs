@@ -16,6 +16,9 @@ use tokio::sync::mpsc;
 /// frames are larger than a chunk, the channel holds fewer.
 const CHANNEL_PIECES: usize = 4;
 
+/// Audio that an engine makes ahead of its listener, in bytes.
+const ENGINE_BYTES: u64 = 48 * 1024;
+
 /// One piece of a [`Speech`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -140,6 +143,15 @@ impl Speech {
                 shared.encoded_bytes.load(Ordering::Relaxed).saturating_sub(*received_bytes)
             }
             Source::Relayed(relay) => relay.buffered_bytes(),
+            Source::Ready { .. } | Source::Failed(_) | Source::Over => 0,
+        }
+    }
+
+    /// Bytes of audio that may wait before the listener looks again, roughly.
+    pub(crate) fn most_buffered_bytes(&self) -> u64 {
+        match &self.0 {
+            Source::Channel { .. } => self.buffered_bytes().max(ENGINE_BYTES),
+            Source::Relayed(relay) => relay.buffered_bytes().max(ENGINE_BYTES),
             Source::Ready { .. } | Source::Failed(_) | Source::Over => 0,
         }
     }

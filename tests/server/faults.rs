@@ -290,6 +290,19 @@ pub(crate) async fn is_held_back(poured: &AtomicUsize) -> usize {
     .await
 }
 
+/// Waits until the kernel takes no more for a client that answers no pings: at first the server waits for its
+/// answer.
+async fn is_full(poured: &AtomicUsize) {
+    let first = is_held_back(poured).await;
+    within(async {
+        while poured.load(Ordering::Relaxed) <= first {
+            yield_now().await;
+        }
+    })
+    .await;
+    is_held_back(poured).await;
+}
+
 /// Reads all bytes that were poured, in order, and the end of their sentence.
 async fn hears(client: &mut Raw, bytes: usize) {
     let expected: Vec<u8> = counted().iter().flat_map(|sample| sample.to_le_bytes()).collect();
@@ -374,7 +387,7 @@ async fn stall_timeout_runs_once_for_a_client_that_stops_reading() {
     .await;
     let (mut client, sink) = speaking(&server, &mut asked).await;
     let (poured, engine) = pour(sink, usize::MAX);
-    is_held_back(&poured).await;
+    is_full(&poured).await;
     // Enough to open the window, too little for the kernel to report the socket as writable.
     for _ in 0..16 {
         assert_eq!(client.read_frame().await.kind(), "binary");
@@ -617,7 +630,8 @@ async fn log_line_says_how_each_session_ended() {
     log::listen();
     let config = Config::default().with(|c| {
         c.heartbeat = SOON / 2;
-        c.silence_timeout = SOON * 5;
+        // Longer than the wait for the first answer to a ping.
+        c.silence_timeout = SOON * 20;
         c.stall_timeout = SOON;
         c.close_timeout = SOON;
         c.frame_ms = 1000;

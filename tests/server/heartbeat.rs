@@ -131,6 +131,7 @@ async fn silence_after_half_a_frame_ends_the_session() {
         assert_eq!(client.read_frame().await.kind(), "text");
         client.say(PAUSE).await;
         client.send_bytes(&support::text(RESUME)[..cut]).await;
+        client.answers = false;
         let since = Instant::now();
         let frames = client.read_until("close").await;
         assert_at(since, 75, "Close");
@@ -379,6 +380,7 @@ async fn silence_in_mid_stream_ends_the_session() {
     let service = service(Config::default(), engine);
     let mut client = connect(&service).await;
     client.say(START).await;
+    client.answers = false;
     let since = Instant::now();
     let (_, mut sink) = asked.recv().await.unwrap();
     assert_eq!(client.read_frame().await.kind(), "text");

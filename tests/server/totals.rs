@@ -134,11 +134,11 @@ async fn requests_to_a_model_are_bounded_for_a_client_and_in_all() {
 
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_gives_nothing_is_given_up() {
-    for patience in [120, 7] {
+    for patience in [600, 7] {
         let (engine, mut asked) = Scripted::new();
         let config = Config::default().with(|c| {
             c.prefetch = 1;
-            if patience != 120 {
+            if patience != 600 {
                 c.engine_timeout = Duration::from_secs(patience);
             }
         });
@@ -189,7 +189,7 @@ async fn a_pause_does_not_count_as_a_wait_for_the_engine() {
         }
         sink.finish().await;
     });
-    let until = Instant::now() + Duration::from_secs(300);
+    let until = Instant::now() + Duration::from_secs(550);
     while let Ok(frame) = tokio::time::timeout_at(until, client.read_frame()).await {
         let Frame::Ping(payload) = frame else { panic!("{frame:?}") };
         client.send_bytes(&crate::support::frame(0x8a, &payload)).await;

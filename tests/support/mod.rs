@@ -29,6 +29,9 @@ use tokio::time::timeout;
 /// No test waits longer than this for anything.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Payload bytes of a ping that asks how much has arrived.
+pub const ASKED_BYTES: usize = 16;
+
 /// The format of the engines that tests use.
 pub const FORMAT: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
 
@@ -319,6 +322,8 @@ pub struct Raw<S = TcpStream> {
     stream: S,
     unread: Vec<u8>,
     patience: Duration,
+    /// False for a client that sends no Pong of its own.
+    pub answers: bool,
 }
 
 /// The head of an answer.
@@ -347,7 +352,7 @@ pub async fn raw(addr: SocketAddr) -> Raw {
 impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     /// A connection over this stream. Each wait for the peer is limited to `patience`.
     pub fn over(stream: S, patience: Duration) -> Raw<S> {
-        Raw { stream, unread: Vec::new(), patience }
+        Raw { stream, unread: Vec::new(), patience, answers: true }
     }
 
     /// Sends these bytes in one piece. Ignores a peer that has stopped reading; tests check its
@@ -442,8 +447,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         self.send_bytes(&text(json)).await;
     }
 
-    /// The next frame.
+    /// The next frame. Answers the pings with which a server asks how much has arrived.
     pub async fn read_frame(&mut self) -> Frame {
+        loop {
+            match self.read_any_frame().await {
+                Frame::Ping(payload) if payload.len() == ASKED_BYTES => {
+                    if self.answers {
+                        self.send_bytes(&frame(0x8a, &payload)).await;
+                    }
+                }
+                frame => return frame,
+            }
+        }
+    }
+
+    /// The next frame, those pings included.
+    pub async fn read_any_frame(&mut self) -> Frame {
         let head = self.read_exact(2).await;
         assert_eq!(head[1] & 0x80, 0, "a server does not mask");
         assert_eq!(head[0] & 0xf0, 0x80, "whole messages, no reserved bits");
@@ -489,7 +508,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
                     _ => usize::try_from(u64::from_be_bytes(head[2..].try_into().unwrap())).unwrap(),
                 };
                 if self.unread.len() >= head.len() + len {
-                    return Some(self.read_frame().await);
+                    match self.read_any_frame().await {
+                        Frame::Ping(payload) if payload.len() == ASKED_BYTES => {
+                            if self.answers {
+                                self.send_bytes(&frame(0x8a, &payload)).await;
+                            }
+                            continue;
+                        }
+                        frame => return Some(frame),
+                    }
                 }
             }
             match self.stream.read_buf(&mut self.unread).await {

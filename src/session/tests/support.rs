@@ -330,6 +330,7 @@ pub(super) fn settings() -> SessionConfig {
         history: conversation::Bounds { turns: 5, chars: 400 },
         messages: None,
         idle_timeout: None,
+        stall_timeout: Duration::from_secs(30),
         auth_timeout: Duration::from_secs(10),
         is_bounded: false,
     }

@@ -229,6 +229,9 @@ impl Driven {
             self.session.delivered(self.now, what);
         });
         self.outgoing = rest;
+        if let Some((stream, offset)) = self.session.ask(self.now) {
+            self.session.handle(Input::Confirmed { stream, offset }, self.now);
+        }
         self.act();
         self.hear();
         !offered.is_empty()
@@ -477,6 +480,7 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
         history: Bounds { turns: 5, chars: 100 },
         messages: None,
         idle_timeout: Some(Duration::from_secs(30)),
+        stall_timeout: Duration::from_secs(30),
         auth_timeout: Duration::from_secs(10),
         is_bounded: how & 128 == 128,
     };
