@@ -149,7 +149,7 @@ impl Speaking {
 
     /// Counts what the session holds now.
     fn hold(&mut self, bytes: usize, shared: &Shared) {
-        // An engine goes on when nobody looks.
+        // An engine goes on while its listener does not look.
         let waiting: u64 = self.speeches.iter().map(Speech::most_buffered_bytes).sum();
         let bytes = bytes + waiting as usize;
         self.holding.set(&shared.holdings, self.permit.client(), bytes);

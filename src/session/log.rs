@@ -180,7 +180,7 @@ pub struct Log {
     confirmed: u64,
     /// Audio bytes after which it was last asked.
     asked: u64,
-    /// How much may be on the way to it.
+    /// Limit on what is on the way to it.
     window: Window,
     /// The furthest that was sent before the cursor was set back.
     peak: u64,

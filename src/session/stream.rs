@@ -24,12 +24,6 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// Audio that an engine makes ahead of its listener, in bytes; three frames if they are larger.
-const ENGINE_BYTES: usize = 48 * 1024;
-
-/// Most audio that all sentences in synthesis make ahead of their listener, in bytes.
-const PREFETCH_BYTES: usize = 192 * 1024;
-
 /// The next step once the engine has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterStop {
@@ -502,12 +496,7 @@ impl Stream {
         let Cold { composer, takes, ledger, facts, .. } = &mut *self.cold;
         // In paced delivery a sentence is begun once the one before it was synthesised. That is one
         // look-ahead early, and no audio is synthesised beyond it.
-        let most = if flow.ahead.is_some() || takes.target().is_some() {
-            1
-        } else {
-            // What waits in their engines is bounded for all of them together.
-            prefetch.clamp(1, (PREFETCH_BYTES / ENGINE_BYTES.max(3 * flow.frame_bytes)).max(1))
-        };
+        let most = if flow.ahead.is_some() || takes.target().is_some() { 1 } else { prefetch.max(1) };
         let mut sentence = None;
         // No work is begun for a client that may be sent nothing, unless it waits for the answer to `recover`.
         let may_begin = !self.log.is_shut() || takes.recovering().is_some();

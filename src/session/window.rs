@@ -1,4 +1,4 @@
-//! How much a client may be sent before it has shown that it has read it.
+//! The limit on what is sent to a client before it has shown that it has read it.
 //!
 //! Kernels and proxies on the way take megabytes at once. For a client that reads slowly, everything behind that
 //! comes late: its own pings, and the answer to `pause` and `cancel`. So the server asks with a ping now and

@@ -168,8 +168,8 @@ settings! {
         }
         prefetch: usize = 2 => {
             short: "Most sentences of one session in synthesis.",
-            long: "The sentence that the listener hears counts too. There are at most four, and fewer with large frames, so that \
-                   little audio waits in the engines.",
+            long: "The sentence that the listener hears counts too. Each can hold 48 KiB of audio, or three frames, ahead of \
+                   the listener.",
             range: 1 to 64 "sentences",
             option: number("prefetch", "N", Group::Engine, &[SERVE]),
         }
