@@ -27,6 +27,7 @@ pub(crate) use parse::{Usage, warnings};
 
 use admission::Doors;
 use aloud::audio::Encoding;
+use aloud::message::Clean;
 use aloud::setting::{BENCH, ECHO, Group, SAY, SERVE, Setting};
 use aloud::settings::{AllowHost, Listen};
 use aloud::{Config, PATH, Service, TextSource};
@@ -100,6 +101,8 @@ pub(crate) struct Say {
     pub(crate) paced: bool,
     /// Source of the text, if it was given.
     pub(crate) source: Option<TextSource>,
+    /// Markup in the text, if it was given.
+    pub(crate) clean: Option<Clean>,
     /// Token for the server at a URL.
     pub(crate) token: Option<Key>,
     pub(crate) server: Via,
@@ -327,7 +330,13 @@ impl Source<'_> {
                 }
             }
         };
-        Ok(Say { text, output, paced: self.has("paced"), source, token, server })
+        let clean = self.choice("clean", |name| match name {
+            "none" => Some(Clean::None),
+            "markdown" => Some(Clean::Markdown),
+            "html" => Some(Clean::Html),
+            _ => None,
+        })?;
+        Ok(Say { text, output, paced: self.has("paced"), source, clean, token, server })
     }
 
     /// The address of a server that already runs, if it was given.

@@ -383,6 +383,22 @@ const OPTIONS: &[Setting] = &[
         )
         .without_variable()
     },
+    Setting {
+        short: "Markup to remove from the text before it is spoken.",
+        default: "none, or markdown for the answer of a language model",
+        ..choice(
+            "clean",
+            "NAME",
+            &[
+                ("none", "the text has no markup"),
+                ("markdown", "marks, addresses and fenced code are not spoken"),
+                ("html", "the text is a page"),
+            ],
+            Group::Text,
+            &[SAY],
+        )
+        .without_variable()
+    },
     // echo.
     Setting {
         short: "Largest message.",

@@ -51,6 +51,7 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
     start.timestamps = shows_words.then_some(Timestamps::Word);
     start.delivery = say.paced.then_some(Delivery::Paced { ahead_ms: Some(AHEAD_MS) });
     start.source = say.source;
+    start.clean = say.clean;
     start.resumable = true;
     start.prompt = Some(text);
     match say.server {

@@ -127,7 +127,7 @@ settings! {
             long: "The default is on for the engine inside, and off for programs and services, which often do so \
                    themselves. A client chooses with `normalize` in `start_session`.",
             option: Setting {
-                short: "Change figures, signs, units and abbreviations into words before they are spoken.",
+                short: "Speak figures, signs and units in words.",
                 ..choice("normalize", "WHEN", SWITCH, Group::Speech, &[SERVE, SAY])
                     .defaulting_to("the engine's own")
             },
