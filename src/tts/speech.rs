@@ -74,6 +74,8 @@ enum Source {
         shared: Arc<Shared>,
         /// Bytes of audio that the listener has received.
         received_bytes: u64,
+        /// Bytes of audio that may wait: three frames, or as much as an engine makes ahead.
+        most_bytes: u64,
     },
     Ready {
         chunks: Box<dyn Iterator<Item = Bytes> + Send>,
@@ -106,7 +108,10 @@ impl Speech {
         let shared = Arc::new(Shared::default());
         let mut sink = Sink::new(utterance, sender, Arc::clone(&shared));
         match sink.set_sample_rate(sample_rate_hz) {
-            Ok(()) => (sink, Speech(Source::Channel { receiver, shared, received_bytes: 0 })),
+            Ok(()) => {
+                let most_bytes = ENGINE_BYTES.max(3 * utterance.frame_bytes as u64);
+                (sink, Speech(Source::Channel { receiver, shared, received_bytes: 0, most_bytes }))
+            }
             // Dropping the receiver cancels the sink.
             Err(error) => (sink, Speech::failed(error)),
         }
@@ -150,7 +155,7 @@ impl Speech {
     /// Bytes of audio that may wait before the listener looks again, roughly.
     pub(crate) fn most_buffered_bytes(&self) -> u64 {
         match &self.0 {
-            Source::Channel { .. } => self.buffered_bytes().max(ENGINE_BYTES),
+            Source::Channel { most_bytes, .. } => self.buffered_bytes().max(*most_bytes),
             Source::Relayed(relay) => relay.buffered_bytes().max(ENGINE_BYTES),
             Source::Ready { .. } | Source::Failed(_) | Source::Over => 0,
         }
@@ -191,19 +196,21 @@ impl Speech {
                 Some(Err(error)) => Part::Failed(error),
                 None => Part::Finished,
             },
-            Source::Channel { receiver, shared, received_bytes } => match ready!(receiver.poll_recv(cx)) {
-                Some(part) => {
-                    if let Part::Piece(Piece::Audio(chunk)) = &part {
-                        *received_bytes += chunk.len() as u64;
+            Source::Channel { receiver, shared, received_bytes, .. } => {
+                match ready!(receiver.poll_recv(cx)) {
+                    Some(part) => {
+                        if let Part::Piece(Piece::Audio(chunk)) = &part {
+                            *received_bytes += chunk.len() as u64;
+                        }
+                        part
                     }
-                    part
+                    None if shared.is_given_up.load(Ordering::Acquire) => Part::GivenUp,
+                    // The sink was dropped before its end: the engine panicked or stopped early.
+                    None => Part::Failed(SynthesisError::failed(
+                        "The speech engine stopped before the sentence was finished.",
+                    )),
                 }
-                None if shared.is_given_up.load(Ordering::Acquire) => Part::GivenUp,
-                // The sink was dropped before its end: the engine panicked or stopped early.
-                None => Part::Failed(SynthesisError::failed(
-                    "The speech engine stopped before the sentence was finished.",
-                )),
-            },
+            }
         };
         if !matches!(part, Part::Piece(_)) {
             self.0 = Source::Over;
