@@ -376,9 +376,11 @@ impl Composer {
         self.is_due |= self.idle.take().is_some();
     }
 
-    /// Takes no more text: what is buffered is spoken.
+    /// Takes no more text: what is buffered is spoken, and what looked like markup and has no end.
     pub(super) fn close(&mut self) {
-        self.flush();
+        self.push_half();
+        self.segmenter.finish();
+        self.complete();
         self.is_open = false;
     }
 
@@ -537,7 +539,7 @@ impl Composer {
         self.idle = None;
         self.is_due = false;
         self.half = None;
-        self.segmenter.flush();
+        self.segmenter.finish();
         while self.segmenter.next_segment().is_some() {}
     }
 

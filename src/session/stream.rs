@@ -209,7 +209,7 @@ impl Stream {
             facts.stopwatch.start(now);
         }
         if !composer.is_open() {
-            composer.flush();
+            composer.close();
         }
         if let Some(from) = start.from {
             stream.begin_at(from, config)?;

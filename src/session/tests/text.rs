@@ -302,6 +302,24 @@ fn language_picks_a_voice_unless_the_client_names_one() {
     }
 }
 
+/// The end of a text says what markup without an end leaves open: nothing is lost.
+#[test]
+fn markup_without_an_end_is_spoken_at_the_end() {
+    for (clean, text, last) in [
+        ("markdown", "Tags:\\n\\n- <title>: the name\\n- <p>: a part\\n\\nThat is all.", "That is all."),
+        ("markdown", "Intro.\\n\\n<iframe src='x' width=5>\\n\\nMore text.", "More text."),
+        ("markdown", "Click <a href='https://example.com/page and read this.", "read this."),
+        ("html", "Use <video> to embed.\\n\\nNext.", "Next."),
+        ("html", "if a <i && b='q then go. Then stop.", "Then stop."),
+    ] {
+        let mut driven = v1(settings());
+        driven.say(&start_with(&format!(r#""prompt":"{text}","clean":"{clean}""#)));
+        driven.settle();
+        let spoken = asked(&driven).join(" ");
+        assert!(spoken.ends_with(last), "{text}: {spoken}");
+    }
+}
+
 #[test]
 fn cells_of_a_row_are_phrases_for_the_engine() {
     let mut driven = v1(settings());

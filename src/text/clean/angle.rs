@@ -97,6 +97,11 @@ impl Angle {
         self.has_value
     }
 
+    /// True if it has words that are no attributes of HTML.
+    pub(super) fn has_words(&self) -> bool {
+        self.has_strange_flag
+    }
+
     /// True for the attributes of a tag, or its white space.
     pub(super) fn has_attributes(&self) -> bool {
         self.has_value || !self.attribute.is_empty()

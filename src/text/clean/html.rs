@@ -72,7 +72,8 @@ impl Inline {
         let State::Angle(angle) = &self.state else { return };
         let silence = match angle.end_of_comment() {
             Some(end) => Some(Silence::until(end)),
-            None => angle.is_surely_tag().then(|| Silence::of_tag(angle.quote())),
+            // Words that are no attributes are text.
+            None => (angle.is_surely_tag() && !angle.has_words()).then(|| Silence::of_tag(angle.quote())),
         };
         match silence {
             Some(silence) => {

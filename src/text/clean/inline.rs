@@ -200,9 +200,12 @@ impl Inline {
                     self.state = State::Text;
                 } else if !silence.is_certain {
                     self.held.push(c, span);
-                    if self.held.text.len() > MAX_ANGLE {
+                    if self.held.text.len() > MAX_ANGLE && (self.is_page || silence.is_code()) {
+                        // Code is long, and so are the heads and pictures of pages.
                         silence.is_certain = true;
                         self.held.take();
+                    } else if self.held.text.len() > MAX_ANGLE {
+                        self.fail_angle_always(sink);
                     }
                 }
             }

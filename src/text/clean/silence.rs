@@ -43,6 +43,11 @@ impl Silence {
         }
     }
 
+    /// True for the content of a script or a style.
+    pub(super) fn is_code(&self) -> bool {
+        matches!(&self.end, End::Element { name, .. } if matches!(name.as_str(), "script" | "style"))
+    }
+
     /// A long comment.
     pub(super) fn until(end: &str) -> Silence {
         let end = End::Text(end.to_owned());

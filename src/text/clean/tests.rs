@@ -371,3 +371,17 @@ fn characters_know_their_source() {
         }
     }
 }
+
+/// What has no end is no markup, however long the text behind it is.
+#[test]
+fn text_behind_long_markup_without_an_end_is_kept() {
+    let prose = "One more word. ".repeat(400);
+    for begin in ["Start <title> ", "Start <video src=x> ", "Start <a href=\"x\" ", "Start <p class=x "] {
+        let mut cleaner = Cleaner::markdown();
+        let mut out = Sourced::default();
+        cleaner.push(&format!("{begin}{prose}The end."), &mut out);
+        cleaner.finish(&mut out);
+        let spoken = out.text.matches("One more word.").count();
+        assert!(spoken == 400 && out.text.ends_with("The end."), "{begin}: {spoken}");
+    }
+}
