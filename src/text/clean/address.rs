@@ -176,12 +176,12 @@ impl Address {
         self.held
     }
 
-    /// Takes the punctuation behind the address.
     /// Marks at its end that may not belong to it.
     pub(super) fn tail(&self) -> &str {
         &self.tail.text
     }
 
+    /// Takes the punctuation behind the address.
     pub(super) fn take_tail(&mut self) -> Sourced {
         self.tail.take()
     }
