@@ -3,19 +3,13 @@
 use super::english::Reader;
 use super::money;
 
-/// Runs of at least this many equal marks are no signs but lines, and silent.
-const LINE: usize = 3;
-
 impl Reader<'_> {
     /// Reads a sign, and returns its end. What is not known is copied.
     pub(super) fn sign(&mut self, at: usize, c: char) -> usize {
         let end = at + c.len_utf8();
-        if matches!(c, '_' | '=' | '*' | '~' | '#' | '+' | '-' | '|' | '^' | '<' | '>') {
-            let run = self.run(at, |other| other == c);
-            if run - at >= LINE {
-                self.say(at..run, "");
-                return run;
-            }
+        if let Some(run) = self.line(at, c) {
+            self.say(at..run, "");
+            return run;
         }
         let (before, after) = (self.before(at), self.at(end));
         let is_open = before.is_none_or(|c| {
