@@ -296,14 +296,26 @@ impl<'a> Reader<'a> {
         if self.at(end) == Some('s') && !self.is_letter(end + 1) && value % 10 == 0 && value >= 10 {
             numbers::decade(&mut words, value);
             self.say(at..end + 1, &words);
-            return Some(end + 1);
+            return Some(self.short_range(end + 1));
         }
         if self.is_letter(end) || self.is_in_single || self.at(end) == Some('\'') {
             return None;
         }
         numbers::year(&mut words, value);
         self.say(at..end, &words);
-        Some(end)
+        Some(self.short_range(end))
+    }
+
+    /// "to" between two short years: "'90-'95".
+    fn short_range(&mut self, at: usize) -> usize {
+        let Some(dash) = self.at(at).filter(|c| matches!(c, '-' | '–')) else { return at };
+        let end = at + dash.len_utf8();
+        let Some(mark) = self.at(end).filter(|c| matches!(c, '\'' | '’')) else { return at };
+        if self.digits(end + mark.len_utf8()) != end + mark.len_utf8() + 2 {
+            return at;
+        }
+        self.say(at..end, "to");
+        end
     }
 
     /// The article of a thing that has parts, behind a fraction: "½ cup".

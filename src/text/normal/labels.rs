@@ -133,6 +133,16 @@ impl Reader<'_> {
     /// "2-in-1": the first figure, with the word behind it.
     pub(super) fn counted_in(&mut self, at: usize, amount: Amount<'_>) -> Option<usize> {
         let end = amount.end;
+        // The plan "401(k)".
+        for (plan, words) in
+            [("401k", "four oh one K"), ("401(k)", "four oh one K"), ("403(b)", "four oh three B")]
+        {
+            let plan_end = at + plan.len();
+            if self.s[at..].starts_with(plan) && !self.at(plan_end).is_some_and(char::is_alphanumeric) {
+                self.say(at..plan_end, words);
+                return Some(plan_end);
+            }
+        }
         if !amount.is_plain() || !self.s[end..].starts_with("-in-") || !self.is_digit(end + 4) {
             return None;
         }

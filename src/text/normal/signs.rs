@@ -135,6 +135,9 @@ impl Reader<'_> {
                     if before.is_none() || is_open && !is_apart { "about" } else { "approximately" },
                 );
             }
+            '~' | '∼' | '～' if is_figure && before.is_some_and(|c| c.is_ascii_digit()) => {
+                return self.called(at, end, "to");
+            }
             '∼' | '～' if is_figure => return self.called(at, end, "about"),
             '~' if is_figure && is_open => return self.called(at, end, "about"),
             '≠' => return self.called(at, end, "not equal to"),
@@ -191,7 +194,9 @@ impl Reader<'_> {
                 if after == Some('=') {
                     return self.called(at, end + 1, &format!("{words} or equal to"));
                 }
-                if is_figure || is_apart {
+                let is_minus = matches!(after, Some('-' | '−'))
+                    && self.begins_figure(end + after.map_or(0, char::len_utf8));
+                if is_figure || is_apart || is_minus {
                     return self.called(at, end, words);
                 }
             }
@@ -254,6 +259,9 @@ impl Reader<'_> {
             '/' if is_figure && joins_figures && after.is_some_and(|c| money::by_sign(c).is_some()) => {
                 return self.called(at, end, "for");
             }
+            '/' if before.is_none_or(char::is_whitespace) && self.at(self.letters(end)) == Some('/') => {
+                return self.called(at, end, "slash");
+            }
             '/' if is_term => {
                 if &self.s[self.word.clone()] == "and" && self.s[end..].starts_with("or") {
                     self.out.put(at..end, " ");
@@ -262,7 +270,8 @@ impl Reader<'_> {
                 let follows = &self.s[end..self.letters(end)];
                 let is_plural = self.s[..at].ends_with('s') && self.word.end == at;
                 let is_period = matches!(follows, "wk" | "yr" | "mo" | "hr" | "mth")
-                    || is_plural
+                    || joins_figures && matches!(follows, "min" | "h" | "sec" | "night")
+                    || (is_plural || joins_figures)
                         && matches!(
                             follows,
                             "day" | "week" | "month" | "year" | "hour" | "minute" | "second" | "person"

@@ -154,6 +154,10 @@ impl Reader<'_> {
     fn abbreviated(&mut self, at: usize, end: usize) -> Option<usize> {
         let word = &self.s[at..end];
         let (words, place) = abbreviation(word)?;
+        // A part of a path, "/etc", is no abbreviation.
+        if word == "etc" && self.before(at) == Some('/') {
+            return None;
+        }
         let has_stop = self.at(end) == Some('.');
         if self.is_digit(end) {
             // "p5", "v2"
