@@ -8,7 +8,14 @@ impl Reader<'_> {
     pub(super) fn sign(&mut self, at: usize, c: char) -> usize {
         let end = at + c.len_utf8();
         if let Some(run) = self.line(at, c) {
-            self.say(at..run, "");
+            // Between two letters it divides words.
+            if self.before(at).is_some_and(char::is_alphanumeric)
+                && self.at(run).is_some_and(char::is_alphanumeric)
+            {
+                self.out.put(at..run, " ");
+            } else {
+                self.say(at..run, "");
+            }
             return run;
         }
         let (before, after) = (self.before(at), self.at(end));
@@ -259,7 +266,10 @@ impl Reader<'_> {
             '/' if is_figure && joins_figures && after.is_some_and(|c| money::by_sign(c).is_some()) => {
                 return self.called(at, end, "for");
             }
-            '/' if before.is_none_or(char::is_whitespace) && self.at(self.letters(end)) == Some('/') => {
+            '/' if before.is_none_or(char::is_whitespace)
+                && self.is_letter(end)
+                && self.at(self.letters(end)) == Some('/') =>
+            {
                 return self.called(at, end, "slash");
             }
             '/' if is_term => {

@@ -161,7 +161,9 @@ impl Reader<'_> {
         if end - at > 14 {
             return letters;
         }
-        for written in [stop, end] {
+        // "n° 5"
+        let sign = end + if self.at(end) == Some('°') { '°'.len_utf8() } else { 0 };
+        for written in [stop, sign, end] {
             if let Some(words) = (self.tongue.abbreviation)(&self.s[at..written]) {
                 // A full stop at the end of the text stays.
                 let last = self.s[written..].trim_end().is_empty() && written == stop && stop > end;
