@@ -14,6 +14,8 @@ pub(super) struct Reader<'a> {
     pub(super) word_before: Range<usize>,
     /// End of the last figure, with its unit.
     pub(super) figure_end: usize,
+    /// End of the last decade: "30s".
+    pub(super) decade_end: usize,
     /// Position directly behind a letter at which a figure begins.
     pub(super) figure_start: usize,
     /// Currency of the figure that follows, from the first sum of a range.
@@ -35,6 +37,7 @@ pub(super) fn read(text: &str) -> Option<Changed> {
         word: 0..0,
         word_before: 0..0,
         figure_end: usize::MAX,
+        decade_end: usize::MAX,
         figure_start: usize::MAX,
         currency: None,
         parted: None,

@@ -1,5 +1,6 @@
 //! Figures: the order of the patterns, and figures without a unit: ordinals, decades, ranges, ratios.
 
+use super::abbreviations::lists;
 use super::amount::{Amount, article_of};
 use super::english::Reader;
 use super::money::Currency;
@@ -33,6 +34,12 @@ impl<'a> Reader<'a> {
             return end;
         }
         let Some(amount) = self.amount(at) else { return self.digits(at).max(at + 1) };
+        if let Some(end) = self.labelled(at, amount).or_else(|| self.house(at, amount)) {
+            return end;
+        }
+        if let Some(end) = self.counted_in(at, amount) {
+            return end;
+        }
         if let Some(end) = self.special(at, amount) {
             return end;
         }
@@ -179,25 +186,30 @@ impl<'a> Reader<'a> {
             "s" if is_apart && amount.is_plain() => {
                 let value = amount.value()?;
                 let before = self.word_near(at, 1).to_ascii_lowercase();
-                let is_decade = matches!(
-                    before.as_str(),
-                    "the"
-                        | "early"
-                        | "late"
-                        | "mid"
-                        | "his"
-                        | "her"
-                        | "their"
-                        | "my"
-                        | "our"
-                        | "your"
-                        | "in"
-                        | "low"
-                        | "high"
-                        | "upper"
-                        | "lower"
-                        | "and"
-                );
+                let is_decade = self.is_decade_of_range(at, letters_end)
+                    || matches!(
+                        before.as_str(),
+                        "the"
+                            | "lows"
+                            | "highs"
+                            | "temps"
+                            | "temperatures"
+                            | "early"
+                            | "late"
+                            | "mid"
+                            | "his"
+                            | "her"
+                            | "their"
+                            | "my"
+                            | "our"
+                            | "your"
+                            | "in"
+                            | "low"
+                            | "high"
+                            | "upper"
+                            | "lower"
+                            | "and"
+                    );
                 if value % 10 != 0
                     || !((100..3000).contains(&value) && amount.whole.len() == 4
                         || (20..100).contains(&value) && is_decade)
@@ -205,6 +217,7 @@ impl<'a> Reader<'a> {
                     return None;
                 }
                 numbers::decade(&mut words, value);
+                self.decade_end = letters_end;
             }
             "x" | "X" if is_apart && self.is_algebra(at, letters_end) => {
                 amount.read(&mut words);
@@ -234,6 +247,31 @@ impl<'a> Reader<'a> {
         Some(letters_end)
     }
 
+    /// True for the "40s" of "40s to 50s", and for one behind another decade.
+    fn is_decade_of_range(&self, at: usize, end: usize) -> bool {
+        if let Some(between) = self.s.get(self.decade_end..at) {
+            let between = between.get(..between.len().min(6)).unwrap_or("......").trim();
+            if matches!(between, "to" | "or" | "and" | "–" | "-" | "," | "/" | ", or" | "into") {
+                return true;
+            }
+        }
+        let is_time = lists(
+            "take takes took taking wait waits waited for after every within lasts lasted lasting rest hold runs about \
+             only another sleep between",
+            &self.word_near(at, 0).to_ascii_lowercase(),
+        );
+        let joint = self.skip_space(end);
+        let second = match self.at(joint) {
+            Some(c @ ('–' | '-')) => self.skip_space(joint + c.len_utf8()),
+            _ if joint > end && self.s[joint..].starts_with("to ") => joint + 3,
+            _ => return false,
+        };
+        let rest = &self.s.as_bytes()[second..];
+        !is_time
+            && matches!(rest, [b'2'..=b'9', b'0', b's', ..])
+            && !self.at(second + 3).is_some_and(char::is_alphanumeric)
+    }
+
     /// True for the "2x" of an equation.
     fn is_algebra(&self, at: usize, end: usize) -> bool {
         let is_operator = |c: Option<char>| {
@@ -258,14 +296,26 @@ impl<'a> Reader<'a> {
         if self.at(end) == Some('s') && !self.is_letter(end + 1) && value % 10 == 0 && value >= 10 {
             numbers::decade(&mut words, value);
             self.say(at..end + 1, &words);
-            return Some(end + 1);
+            return Some(self.short_range(end + 1));
         }
         if self.is_letter(end) || self.is_in_single || self.at(end) == Some('\'') {
             return None;
         }
         numbers::year(&mut words, value);
         self.say(at..end, &words);
-        Some(end)
+        Some(self.short_range(end))
+    }
+
+    /// "to" between two short years: "'90-'95".
+    fn short_range(&mut self, at: usize) -> usize {
+        let Some(dash) = self.at(at).filter(|c| matches!(c, '-' | '–')) else { return at };
+        let end = at + dash.len_utf8();
+        let Some(mark) = self.at(end).filter(|c| matches!(c, '\'' | '’')) else { return at };
+        if self.digits(end + mark.len_utf8()) != end + mark.len_utf8() + 2 {
+            return at;
+        }
+        self.say(at..end, "to");
+        end
     }
 
     /// The article of a thing that has parts, behind a fraction: "½ cup".
@@ -353,12 +403,7 @@ impl<'a> Reader<'a> {
     pub(super) fn range(&mut self, at: usize) -> Option<usize> {
         let (end, second) = self.dash(at)?;
         let from = self.skip_space(at);
-        let first = &self.s[..at];
-        let digits = first.len() - first.trim_end_matches(|c: char| c.is_ascii_digit()).len();
-        let is_equal = digits > 0
-            && self.digits(second) == second + digits
-            && first.ends_with(&self.s[second..second + digits]);
-        if is_equal && from == at {
+        if from == at && self.is_half_and_half(at, second) {
             self.out.put(from..end, " ");
             return Some(end);
         }
@@ -366,6 +411,20 @@ impl<'a> Reader<'a> {
         let words = if is_minus { "minus" } else { "to" };
         self.say(from..end, words);
         Some(end)
+    }
+
+    /// True for "50-50" and "20-20", which have no word between their figures.
+    fn is_half_and_half(&self, at: usize, second: usize) -> bool {
+        let end = self.digits(second);
+        let half = &self.s[second..end];
+        let is_whole = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || matches!(c, '%' | '°'));
+        matches!(half, "50" | "20")
+            && is_whole(self.at(end))
+            && self.s[..at].strip_suffix(half).is_some_and(|rest| {
+                rest.chars()
+                    .next_back()
+                    .is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '"' | '“' | '‘' | '\''))
+            })
     }
 
     /// True if an equals sign follows the second figure.

@@ -39,6 +39,11 @@ impl Reader<'_> {
         if !next.is_ascii_digit() {
             return None;
         }
+        // "T14:05"
+        if word == "T" && self.digits(end) == end + 2 && self.at(end + 2) == Some(':') {
+            self.figure_start = end;
+            return Some(end);
+        }
         if matches!(word, "v" | "V" | "ver" | "r") {
             let number = self.run(end, |c| c.is_ascii_digit() || c == '.');
             let number = end + self.s[end..number].trim_end_matches('.').len();

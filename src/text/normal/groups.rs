@@ -61,7 +61,11 @@ impl Reader<'_> {
         if matches!(self.at(end), Some('e' | 'E')) && amount.fraction.is_none() {
             let sign = usize::from(matches!(self.at(end + 1), Some('-' | '+')));
             let digits = self.digits(end + 1 + sign);
-            if digits > end + 1 + sign && digits - end <= 5 && !self.is_letter(digits) {
+            if digits > end + 1 + sign
+                && digits - end <= 5
+                && !self.is_letter(digits)
+                && !(self.at(digits) == Some('-') && self.at(digits + 1).is_some_and(char::is_alphanumeric))
+            {
                 let mut words = amount.words();
                 add(&mut words, "times ten to the power of");
                 if self.at(end + 1) == Some('-') {

@@ -118,6 +118,7 @@ impl Reader<'_> {
         let words =
             if self.at(sign) == Some('×') { self.product(sign, sign_end) } else { self.cross(second) };
         self.say(sign..sign_end, words);
+        self.figure_start = sign_end;
         Some(sign_end)
     }
 

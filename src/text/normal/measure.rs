@@ -72,6 +72,10 @@ impl Reader<'_> {
             }
         }
         self.parted = unit.parts.map(|parts| (symbol_end, parts));
+        if unit.parts.is_some() {
+            // "1h30m"
+            self.figure_start = symbol_end;
+        }
         Some(symbol_end)
     }
 
@@ -99,6 +103,9 @@ impl Reader<'_> {
         let symbol = &self.s[at..letters];
         if symbol == "y" && self.s[letters..].starts_with("/o") && !self.is_letter(letters + 2) {
             return Some(Unit::new(("year old", "years old"), letters + 2, None));
+        }
+        if symbol == "deg" {
+            return Some(self.spelled_degree(letters));
         }
         let (power, symbol_end) = self.spelled_power(symbol, letters);
         let (symbol, end) = match power {
@@ -232,6 +239,7 @@ impl Reader<'_> {
                 ("cubic", end + 1)
             }
             Some(c) if c.is_ascii_digit() && symbol == "ft" => ("", end),
+            Some(_) if matches!(symbol, "h" | "m" | "min") && self.is_smaller_time(end) => ("", end),
             Some(c) if c.is_ascii_digit() || c == '_' || c.is_alphabetic() => return None,
             Some('\'' | '’') if self.is_letter(end + 1) => return None,
             _ => (power.unwrap_or_default(), end),
@@ -247,6 +255,13 @@ impl Reader<'_> {
             }
         }
         Some(ended)
+    }
+
+    /// True if two digits at most with a unit of minutes or seconds follow: "30m".
+    fn is_smaller_time(&self, at: usize) -> bool {
+        let digits = self.digits(at);
+        let symbol = &self.s[digits..self.run(digits, |c| c.is_ascii_alphabetic())];
+        digits > at && digits <= at + 2 && matches!(symbol, "m" | "min" | "s" | "sec")
     }
 
     /// "/h", "/100 km", "·m" behind a unit: the words, and its end.
@@ -316,6 +331,17 @@ impl Reader<'_> {
             _ => return Some((("degree", "degrees"), end)),
         };
         Some((names, letters))
+    }
+
+    /// "deg." and the scale behind it.
+    fn spelled_degree(&self, end: usize) -> Unit {
+        let next = self.skip_space(end + usize::from(self.at(end) == Some('.')));
+        let letters = self.letters(next);
+        match &self.s[next..letters] {
+            "C" => Unit::new(("degree Celsius", "degrees Celsius"), letters, None),
+            "F" => Unit::new(("degree Fahrenheit", "degrees Fahrenheit"), letters, None),
+            _ => Unit::new(("degree", "degrees"), self.stop(end), None),
+        }
     }
 
     /// True if a word in small letters or a figure follows.

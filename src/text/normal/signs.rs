@@ -3,19 +3,20 @@
 use super::english::Reader;
 use super::money;
 
-/// Runs of at least this many equal marks are no signs but lines, and silent.
-const LINE: usize = 3;
-
 impl Reader<'_> {
     /// Reads a sign, and returns its end. What is not known is copied.
     pub(super) fn sign(&mut self, at: usize, c: char) -> usize {
         let end = at + c.len_utf8();
-        if matches!(c, '_' | '=' | '*' | '~' | '#' | '+' | '-' | '|' | '^' | '<' | '>') {
-            let run = self.run(at, |other| other == c);
-            if run - at >= LINE {
+        if let Some(run) = self.line(at, c) {
+            // Between two letters it divides words.
+            if self.before(at).is_some_and(char::is_alphanumeric)
+                && self.at(run).is_some_and(char::is_alphanumeric)
+            {
+                self.out.put(at..run, " ");
+            } else {
                 self.say(at..run, "");
-                return run;
             }
+            return run;
         }
         let (before, after) = (self.before(at), self.at(end));
         let is_open = before.is_none_or(|c| {
@@ -141,6 +142,9 @@ impl Reader<'_> {
                     if before.is_none() || is_open && !is_apart { "about" } else { "approximately" },
                 );
             }
+            '~' | '∼' | '～' if is_figure && before.is_some_and(|c| c.is_ascii_digit()) => {
+                return self.called(at, end, "to");
+            }
             '∼' | '～' if is_figure => return self.called(at, end, "about"),
             '~' if is_figure && is_open => return self.called(at, end, "about"),
             '≠' => return self.called(at, end, "not equal to"),
@@ -197,7 +201,9 @@ impl Reader<'_> {
                 if after == Some('=') {
                     return self.called(at, end + 1, &format!("{words} or equal to"));
                 }
-                if is_figure || is_apart {
+                let is_minus = matches!(after, Some('-' | '−'))
+                    && self.begins_figure(end + after.map_or(0, char::len_utf8));
+                if is_figure || is_apart || is_minus {
                     return self.called(at, end, words);
                 }
             }
@@ -260,6 +266,12 @@ impl Reader<'_> {
             '/' if is_figure && joins_figures && after.is_some_and(|c| money::by_sign(c).is_some()) => {
                 return self.called(at, end, "for");
             }
+            '/' if before.is_none_or(char::is_whitespace)
+                && self.is_letter(end)
+                && self.at(self.letters(end)) == Some('/') =>
+            {
+                return self.called(at, end, "slash");
+            }
             '/' if is_term => {
                 if &self.s[self.word.clone()] == "and" && self.s[end..].starts_with("or") {
                     self.out.put(at..end, " ");
@@ -268,7 +280,8 @@ impl Reader<'_> {
                 let follows = &self.s[end..self.letters(end)];
                 let is_plural = self.s[..at].ends_with('s') && self.word.end == at;
                 let is_period = matches!(follows, "wk" | "yr" | "mo" | "hr" | "mth")
-                    || is_plural
+                    || joins_figures && matches!(follows, "min" | "h" | "sec" | "night")
+                    || (is_plural || joins_figures)
                         && matches!(
                             follows,
                             "day" | "week" | "month" | "year" | "hour" | "minute" | "second" | "person"

@@ -32,7 +32,12 @@ impl Reader<'_> {
         let next = self.skip_space(end);
         let letters = self.letters(next);
         let symbol = &self.s[next..letters];
-        let magnitude = if attached > end {
+        let is_hyphened = self.at(end) == Some('-') && self.letters(end + 1) > end + 4;
+        let magnitude = if is_hyphened {
+            // "a $5-million deal"
+            let letters = self.letters(end + 1);
+            money::magnitude(&self.s[end + 1..letters]).map(|word| (word, end..letters))
+        } else if attached > end {
             money::magnitude(&self.s[end..attached]).map(|word| (word, end..attached))
         } else if next > end
             && (symbol.len() > 3
@@ -63,9 +68,12 @@ impl Reader<'_> {
         let mut words = String::new();
         let name = |is_one: bool| if is_one { currency.one } else { currency.many };
         if let Some((word, range)) = magnitude {
+            // "a $5-million deal"
+            let is_noun =
+                is_hyphened && self.is_letter(self.skip_space(range.end)) || self.is_adjective(at, range.end);
             self.say(at..end, &amount.words());
             words.push_str(word);
-            add(&mut words, name(self.is_adjective(at, range.end)));
+            add(&mut words, name(is_noun));
             end = self.magnitude_stop(range.end);
             self.say(range.start..end, &words);
         } else {

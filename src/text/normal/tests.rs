@@ -219,6 +219,9 @@ fn german_french_and_spanish_have_figures_units_money_and_signs() {
             "120 km/h, 91 %, M. Dupont",
             "cent vingt kilomètres par heure, quatre-vingt-onze pour cent, monsieur Dupont",
         ),
+        ("fr", "Le n° 5.", "Le numéro 5."),
+        ("fr", "1 234,56 €", "mille deux cent trente-quatre euros cinquante-six"),
+        ("de", "Am 24.12. gibt es 1/2 l.", "Am 24.12. gibt es ein halb Liter."),
         ("es", "Hace -5 °C y 3,5 kg.", "Hace menos cinco grados Celsius y tres coma cinco kilogramos."),
         ("es-MX", "21 € y 21.000 km", "veintiún euros y veintiún mil kilómetros"),
     ];

@@ -246,6 +246,7 @@ impl Reader<'_> {
         // 2024-03-05T10:15
         if self.at(third) == Some('T') && self.is_digit(third + 1) {
             self.say(third..third + 1, "at");
+            self.figure_start = third + 1;
             return Some(third + 1);
         }
         Some(third)

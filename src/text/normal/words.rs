@@ -1,6 +1,6 @@
 //! Abbreviations, titles, Roman numerals and formulas.
 
-use super::abbreviations::{Place, abbreviation, dotted, is_ending, is_numbered, is_regnal};
+use super::abbreviations::{Place, abbreviation, dotted, is_ending, is_numbered, is_regnal, lists};
 use super::english::Reader;
 use super::money;
 use super::numbers::{self, add};
@@ -154,6 +154,10 @@ impl Reader<'_> {
     fn abbreviated(&mut self, at: usize, end: usize) -> Option<usize> {
         let word = &self.s[at..end];
         let (words, place) = abbreviation(word)?;
+        // A part of a path, "/etc", is no abbreviation.
+        if word == "etc" && self.before(at) == Some('/') {
+            return None;
+        }
         let has_stop = self.at(end) == Some('.');
         if self.is_digit(end) {
             // "p5", "v2"
@@ -174,7 +178,10 @@ impl Reader<'_> {
         let after = self.at(next);
         let is_figure = self.begins_figure(next)
             || matches!(after, Some('(' | '#')) && self.is_digit(next + 1)
-            || self.roman_at(next, matches!(word, "p" | "pp"));
+            || self.roman_at(next, matches!(word, "p" | "pp")) && !self.is_refusal(word, next);
+        if matches!(word, "no" | "No" | "NO") && self.is_answer(at) {
+            return None;
+        }
         let is_joined = stop == next && stop != end && after.is_some_and(char::is_alphanumeric) && !is_figure;
         let is_known = !is_joined
             && match place {
@@ -226,6 +233,39 @@ impl Reader<'_> {
         };
         self.say(at..end, words);
         Some(end)
+    }
+
+    /// True if "No" is a word of its own before a lone letter: "No. I do not."
+    fn is_refusal(&self, word: &str, next: usize) -> bool {
+        word.eq_ignore_ascii_case("no") && self.letters(next) == next + 1
+    }
+
+    /// True if "no" is what someone said: "He said no. 5 people left."
+    fn is_answer(&self, at: usize) -> bool {
+        let before = self.word_near(at, 1);
+        lists("said say says saying answered replied voted vote told me him them us means meant", before)
+            || lists("is was be", before) && lists("answer reply response", &self.s[self.word_before.clone()])
+    }
+
+    /// True if a mark stands between a label and a Roman numeral that is no stop of an abbreviation.
+    fn is_cut_off(&self, label: &str, at: usize) -> bool {
+        let between = self.s.get(self.word.end..at).unwrap_or_default();
+        between.contains([',', ';', ':', '!', '?', '–', '—', '\n'])
+            || between.contains('.') && !lists("Vol vol Ch ch Sect No no Mk", label)
+    }
+
+    /// True for Roman numerals of one letter that are letters behind most labels.
+    fn is_letter_behind(&self, label: &str, word: &str) -> bool {
+        match word {
+            "C" | "D" | "L" | "M" => true,
+            "X" => lists(
+                "Malcolm Type type Class class Figure figure Table table Appendix appendix Level level Stage stage \
+                 Grade grade Group Division Tier Unit Module Step Mark No no",
+                label,
+            ),
+            "I" | "V" => matches!(label, "No" | "no"),
+            _ => false,
+        }
     }
 
     /// True for a Roman numeral in capitals, or in small letters too.
@@ -362,6 +402,9 @@ impl Reader<'_> {
         if !word.bytes().all(|b| matches!(b, b'I' | b'V' | b'X' | b'L' | b'C' | b'D' | b'M'))
             || self.is_digit(end)
         {
+            return None;
+        }
+        if self.is_letter_behind(before, word) || self.is_cut_off(before, at) {
             return None;
         }
         let value = numbers::roman(word)?;

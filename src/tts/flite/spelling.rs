@@ -48,7 +48,9 @@ impl Plain<'_> {
         }
         let mut run: Option<Range<usize>> = None;
         for (at, letter) in self.text.char_indices() {
-            if !letter.is_ascii() && letter.is_alphanumeric() {
+            // Apostrophes that are letters, as in "Hawaiʻi", have no sound of their own.
+            let is_silent = matches!(letter, 'ʻ' | 'ʼ');
+            if !letter.is_ascii() && letter.is_alphanumeric() && !is_silent {
                 let start = origin(at);
                 let end = start + written[start..].chars().next().map_or(0, char::len_utf8);
                 match &mut run {

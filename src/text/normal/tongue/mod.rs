@@ -161,7 +161,9 @@ impl Reader<'_> {
         if end - at > 14 {
             return letters;
         }
-        for written in [stop, end] {
+        // "n° 5"
+        let sign = end + if self.at(end) == Some('°') { '°'.len_utf8() } else { 0 };
+        for written in [stop, sign, end] {
             if let Some(words) = (self.tongue.abbreviation)(&self.s[at..written]) {
                 // A full stop at the end of the text stays.
                 let last = self.s[written..].trim_end().is_empty() && written == stop && stop > end;
@@ -181,8 +183,10 @@ impl Reader<'_> {
         if end - at <= 3 {
             while let Some(mark @ ('.' | '\u{a0}' | '\u{202f}' | '\'' | '’' | ' ')) = self.at(end) {
                 let group = end + mark.len_utf8();
-                // A common space divides groups of zeros only: "10 000", but "5 100".
-                if self.digits(group) != group + 3 || mark == ' ' && &self.s[group..group + 3] != "000" {
+                // A common space divides groups of zeros, and those before decimals: "10 000", but "5 100".
+                if self.digits(group) != group + 3
+                    || mark == ' ' && &self.s[group..group + 3] != "000" && !self.is_grouped(end)
+                {
                     break;
                 }
                 digits.push_str(&self.s[group..group + 3]);
@@ -190,6 +194,9 @@ impl Reader<'_> {
             }
         }
         let mut decimals = (end, end);
+        if self.is_date(at) {
+            return None;
+        }
         if matches!(self.at(end), Some(',' | '.')) && self.is_digit(end + 1) {
             let last = self.digits(end + 1);
             let goes_on = matches!(self.at(last), Some(',' | '.')) && self.is_digit(last + 1);
@@ -205,6 +212,48 @@ impl Reader<'_> {
             digits.parse().ok()
         };
         Some(Number { value, decimals, is_plain, end })
+    }
+
+    /// True for groups of three digits behind common spaces, up to a comma with decimals: " 234,56".
+    fn is_grouped(&self, at: usize) -> bool {
+        let mut end = at;
+        for _ in 0..5 {
+            if self.at(end) != Some(' ') || self.digits(end + 1) != end + 4 {
+                break;
+            }
+            end += 4;
+        }
+        end > at && self.at(end) == Some(',') && self.is_digit(end + 1)
+    }
+
+    /// True for a German day and month: "24.12."
+    fn is_date(&self, at: usize) -> bool {
+        let day = self.digits(at);
+        let month = self.digits(day + 1);
+        let is_within =
+            |text: &str, most: u8| text.parse::<u8>().is_ok_and(|value| (1..=most).contains(&value));
+        self.tongue.point == "Komma"
+            && self.at(day) == Some('.')
+            && self.at(month) == Some('.')
+            && self.s.get(at..day).is_some_and(|text| is_within(text, 31))
+            && self.s.get(day + 1..month).is_some_and(|text| is_within(text, 12))
+    }
+
+    /// A fraction of a unit with a slash, "1/2 l": the words, and its end.
+    fn slashed(&self, at: usize) -> Option<(&'static str, usize)> {
+        let sign = match self.s.get(at..at + 3)? {
+            "1/2" => '½',
+            "1/3" => '⅓',
+            "2/3" => '⅔',
+            "1/4" => '¼',
+            "3/4" => '¾',
+            _ => return None,
+        };
+        let end = at + 3;
+        let next = self.skip_space(end);
+        let is_part =
+            next > end && self.unit(next).is_some() && !matches!(self.before(at), Some('/' | ',' | '.'));
+        is_part.then(|| (self.tongue.fraction)(sign)).flatten().map(|words| (words, end))
     }
 
     fn spell(&self, number: &Number, at: usize) -> String {
@@ -231,6 +280,9 @@ impl Reader<'_> {
     }
 
     fn figure(&mut self, at: usize) -> usize {
+        if let Some((words, end)) = self.slashed(at) {
+            return self.fraction(at, end, words);
+        }
         let digits = self.digits(at);
         // A time.
         if self.at(digits) == Some(':')
