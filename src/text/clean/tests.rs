@@ -372,7 +372,7 @@ fn characters_know_their_source() {
     }
 }
 
-/// What has no end is no markup, however long the text behind it is.
+/// Markup without an end is text, however long what follows it is.
 #[test]
 fn text_behind_long_markup_without_an_end_is_kept() {
     let prose = "One more word. ".repeat(400);

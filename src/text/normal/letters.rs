@@ -36,7 +36,7 @@ pub(super) fn usual(text: &str) -> Option<Changed> {
             form.clear();
             match roman_digit(c) {
                 Some(value) => form.push_str(value),
-                // A ring above, in the place of the sign of degrees.
+                // A ring above, as a sign of degrees.
                 None if c == '˚' => form.push('°'),
                 None if c.is_numeric() && before.is_ascii_digit() && is_fraction(c) => {}
                 None => compatible(c, &mut form),

@@ -240,7 +240,7 @@ impl Reader<'_> {
         word.eq_ignore_ascii_case("no") && self.letters(next) == next + 1
     }
 
-    /// True if "no" is what someone said: "He said no. 5 people left."
+    /// True if "no" is what was said: "I said no. 5 people left."
     fn is_answer(&self, at: usize) -> bool {
         let before = self.word_near(at, 1);
         lists("said say says saying answered replied voted vote told me him them us means meant", before)
