@@ -1247,7 +1247,7 @@ mod tests {
                 driven.now += Duration::from_secs(3);
                 assert!(pour(&mut driven) > sent);
                 let (steps, most) =
-                    (asked.windows(2).map(|pair| pair[1].saturating_sub(pair[0])), 256 * 1024 + 160);
+                    (asked.windows(2).map(|pair| pair[1].saturating_sub(pair[0])), 1024 * 1024 + 160);
                 assert!(asked.len() > 8 && steps.max().unwrap() <= most, "{asked:?}");
             }
         }

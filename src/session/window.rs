@@ -16,9 +16,6 @@ const LEAST_BYTES: RangeInclusive<u64> = 32 * 1024..=128 * 1024;
 /// The largest window, in bytes. What a client that may recover has not confirmed is kept for it.
 pub(crate) const MOST: u64 = 2 * 1024 * 1024;
 
-/// Most sent audio between two questions, in bytes.
-const MOST_BETWEEN: u64 = 256 * 1024;
-
 /// An answer within this time is quick: the window doubles. It is longer than any round trip.
 const QUICK: Duration = Duration::from_millis(400);
 
@@ -51,7 +48,7 @@ impl Window {
 
     /// Bytes sent after which the client is asked again.
     pub(super) fn step(&self) -> u64 {
-        (self.bytes / 2).min(MOST_BETWEEN)
+        self.bytes / 2
     }
 
     /// When a client counts as one that answers no pings; `None` once it has answered, and before it was asked.
@@ -118,7 +115,7 @@ mod tests {
         for n in 1..=6 {
             answered(&mut window, n, now, 400);
         }
-        assert_eq!((window.bytes(1), window.step()), (MOST, MOST_BETWEEN));
+        assert_eq!((window.bytes(1), window.step()), (MOST, MOST / 2));
         answered(&mut window, 7, now, 401);
         answered(&mut window, 8, now, 1_000);
         assert_eq!(window.bytes(1), MOST);
