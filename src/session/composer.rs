@@ -543,11 +543,15 @@ impl Composer {
         while self.segmenter.next_segment().is_some() {}
     }
 
-    /// Bytes of the text that waits, roughly: a character counts as two.
+    /// Bytes of the text that waits, roughly: a character counts as two. Takes the same time however long it is.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.written.len() + 2 * (self.waiting_chars + self.segmenter.buffered_chars())
+    }
+
+    /// The same, with the places of the text in its source.
     pub(super) fn memory_bytes(&self) -> usize {
         let sources: usize = self.segments.iter().map(|segment| segment.source.memory_bytes()).sum();
-        let chars = self.waiting_chars + self.segmenter.buffered_chars();
-        self.written.len() + 2 * chars + sources + self.segmenter.memory_bytes()
+        self.held_bytes() + sources + self.segmenter.memory_bytes()
     }
 }
 

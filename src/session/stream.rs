@@ -1095,7 +1095,7 @@ impl Stream {
 
     /// Bytes of audio, messages and text. Takes the same time however much it is.
     pub(super) fn held_bytes(&self) -> usize {
-        self.log.held_bytes() + self.cold.composer.memory_bytes()
+        self.log.held_bytes() + self.cold.composer.held_bytes()
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
