@@ -22,7 +22,7 @@
 //! - *Recovery* at an offset sets `sent` back to it: the same entries come again. `base` stays behind what
 //!   the client has confirmed, however much the network holds.
 
-use super::window::{self, Window};
+use super::window::Window;
 use crate::audio::Format;
 use crate::ws::frames::{Batch, Sent};
 use hyper::body::Bytes;
@@ -41,7 +41,10 @@ const MESSAGE_SHARE: u64 = 8;
 
 /// Most audio that is sent to a client that may recover and not confirmed, in bytes. Only the client knows what
 /// it has, and everything behind that is kept for it.
-pub(crate) const UNCONFIRMED_BYTES: u64 = window::MOST;
+pub(crate) const UNCONFIRMED_BYTES: u64 = 2 * 1024 * 1024;
+
+/// The same for a client that may not recover: nothing is kept for it.
+pub(crate) const UNANSWERED_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The longest time for which paced audio leaves in one write.
 const MAX_STEP: Duration = Duration::from_millis(500);
@@ -107,8 +110,13 @@ fn gate(Flow { format, frame_bytes, ahead, .. }: Flow) -> (u64, u64) {
     (most, (step / frame.max(1)).max(1) * frame)
 }
 
+fn window(flow: Flow) -> Window {
+    let most = if flow.keep_bytes == 0 { UNANSWERED_BYTES } else { UNCONFIRMED_BYTES };
+    Window::new(flow.format, most)
+}
+
 /// When the listener will have heard something.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Moment {
     Past,
     At(Instant),
@@ -207,7 +215,7 @@ impl Log {
             base: 0,
             confirmed: 0,
             asked: 0,
-            window: Window::new(flow.format),
+            window: window(flow),
             peak: 0,
             unsent_messages: 0,
             kept_messages: 0,
@@ -373,13 +381,11 @@ impl Log {
         // At least a frame, or a write would be tried for nothing.
         let frame_bytes = self.flow.frame_bytes as u64;
         if self.window_room() < frame_bytes {
-            self.opens = match (self.window.gives_up_at(), self.flow.ahead) {
-                (Some(_), _) if self.room_without_answers() < frame_bytes => Moment::Never,
-                (Some(at), None) => Moment::At(at),
-                // The clock bounds paced delivery: it does not wait for the first answer.
-                (Some(_), Some(_)) => self.opens,
-                (None, _) => Moment::Never,
+            let passes = match self.room_without_answers() < frame_bytes {
+                true => Moment::Never,
+                false => self.gives_up_on_answers(),
             };
+            self.opens = self.opens.max(passes);
         }
         if self.flow.ahead.is_some() {
             self.wants = self.heard_at((self.written + 1).saturating_sub(self.most));
@@ -391,13 +397,23 @@ impl Log {
         if self.is_shut {
             return 0;
         }
-        let room = match self.window.gives_up_at() {
-            Some(at) if at <= now || self.flow.ahead.is_some() => self.room_without_answers(),
-            _ => self.window_room(),
+        let room = match self.gives_up_on_answers().is_past(now) {
+            true => self.room_without_answers(),
+            false => self.window_room(),
         };
         match self.flow.ahead {
             None => room,
             Some(_) => (self.played_bytes(now) + self.most).saturating_sub(self.sent).min(room),
+        }
+    }
+
+    /// When the client no longer has to answer for more to be sent.
+    fn gives_up_on_answers(&self) -> Moment {
+        match self.window.gives_up_at() {
+            None => Moment::Never,
+            Some(at) if self.flow.ahead.is_none() => Moment::At(at),
+            // The clock bounds paced delivery: it does not wait for the first answer.
+            Some(_) => Moment::Past,
         }
     }
 
@@ -683,7 +699,7 @@ impl Log {
         self.unsent_messages = all - self.kept_messages;
         self.sent = offset;
         self.heard = self.heard.min(offset);
-        (self.confirmed, self.asked, self.window) = (offset, offset, Window::new(self.flow.format));
+        (self.confirmed, self.asked, self.window) = (offset, offset, window(self.flow));
         self.set_gate();
         Ok(())
     }
@@ -702,7 +718,7 @@ impl Log {
         self.written = start;
         self.sent = offset;
         self.heard = self.heard.min(offset);
-        (self.confirmed, self.asked, self.window) = (offset, offset, Window::new(self.flow.format));
+        (self.confirmed, self.asked, self.window) = (offset, offset, window(self.flow));
         self.set_gate();
     }
 
@@ -1218,8 +1234,8 @@ mod tests {
                     // In burst delivery little is sent before the first answer, or before there will be none.
                     assert!((32_000..=32 * 1024).contains(&sent), "{sent}");
                     assert!(!driven.log.has_output(driven.now));
-                    assert_eq!(driven.log.opens_at(driven.now), Some(driven.now + Duration::from_secs(3)));
-                    driven.now += Duration::from_secs(3);
+                    assert_eq!(driven.log.opens_at(driven.now), Some(driven.now + MS * 1_500));
+                    driven.now += MS * 1_500;
                 }
                 let sent = if ahead.is_none() { pour(&mut driven) } else { sent };
                 if keep_bytes == 0 {

@@ -13,22 +13,23 @@ use std::time::{Duration, Instant};
 const LEAST: Duration = Duration::from_secs(4);
 const LEAST_BYTES: RangeInclusive<u64> = 32 * 1024..=128 * 1024;
 
-/// The largest window, in bytes. What a client that may recover has not confirmed is kept for it.
-pub(crate) const MOST: u64 = 2 * 1024 * 1024;
-
 /// An answer within this time is quick: the window doubles. It is longer than any round trip.
 const QUICK: Duration = Duration::from_millis(400);
 
 /// An answer after this time is late: the window halves.
 const LATE: Duration = Duration::from_millis(1_000);
 
-/// Time for the first answer. RFC 6455 §5.5.2 demands a pong, but not every client sends one.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Time for the first answer. RFC 6455 §5.5.2 demands a pong, but not every client sends one. The first question
+/// comes early, when this share of the window was sent, so that a client that reads at the pace of speech answers
+/// in time.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+const FIRST_SHARE: u64 = 8;
 
 /// The window of one stream on one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     least: u64,
+    most: u64,
     bytes: u64,
     /// The oldest question without an answer: its offset, and when it was asked.
     asked: Option<(u64, Instant)>,
@@ -36,9 +37,10 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(format: Format) -> Window {
+    /// A window that grows up to `most` bytes.
+    pub(super) fn new(format: Format, most: u64) -> Window {
         let least = format.bytes(LEAST).clamp(*LEAST_BYTES.start(), *LEAST_BYTES.end());
-        Window { least, bytes: least, asked: None, has_answered: false }
+        Window { least, most, bytes: least, asked: None, has_answered: false }
     }
 
     /// Bytes that may be on the way. At least two frames fit.
@@ -48,7 +50,10 @@ impl Window {
 
     /// Bytes sent after which the client is asked again.
     pub(super) fn step(&self) -> u64 {
-        self.bytes / 2
+        match self.has_answered || self.asked.is_some() {
+            true => self.bytes / 2,
+            false => self.bytes / FIRST_SHARE,
+        }
     }
 
     /// When a client counts as one that answers no pings; `None` once it has answered, and before it was asked.
@@ -71,10 +76,13 @@ impl Window {
     pub(super) fn answer(&mut self, offset: u64, now: Instant) {
         let Some((_, since)) = self.asked.filter(|(asked, _)| *asked <= offset) else { return };
         self.asked = None;
-        self.has_answered = true;
+        // The first answer is about too little to tell how fast the client reads.
+        if !std::mem::replace(&mut self.has_answered, true) {
+            return;
+        }
         let wait = now.saturating_duration_since(since);
         if wait <= QUICK {
-            self.bytes = (self.bytes * 2).min(MOST);
+            self.bytes = (self.bytes * 2).min(self.most);
         } else if wait > LATE {
             self.bytes = (self.bytes / 2).max(self.least);
         }
@@ -89,6 +97,7 @@ mod tests {
     const KIB: u64 = 1024;
     const FORMAT: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
     const LEAST: u64 = 64_000;
+    const MOST: u64 = 2 * 1024 * KIB;
 
     #[test]
     fn the_window_begins_with_some_seconds() {
@@ -98,8 +107,8 @@ mod tests {
             (Encoding::PcmS16le, 16_000, 128_000),
             (Encoding::PcmS16le, 48_000, 128 * KIB),
         ] {
-            let window = Window::new(Format { encoding, sample_rate_hz });
-            assert_eq!((window.bytes(1), window.step()), (bytes, bytes / 2));
+            let window = Window::new(Format { encoding, sample_rate_hz }, MOST);
+            assert_eq!((window.bytes(1), window.step()), (bytes, bytes / 8));
         }
     }
 
@@ -110,8 +119,9 @@ mod tests {
 
     #[test]
     fn quick_answers_widen_the_window_and_late_ones_narrow_it() {
-        let (mut window, now) = (Window::new(FORMAT), Instant::now());
-        assert_eq!((window.bytes(1), window.step()), (LEAST, LEAST / 2));
+        let (mut window, now) = (Window::new(FORMAT, MOST), Instant::now());
+        answered(&mut window, 0, now, 1);
+        assert_eq!((window.bytes(1), window.step()), (LEAST, LEAST / 2), "the first answer tells little");
         for n in 1..=6 {
             answered(&mut window, n, now, 400);
         }
@@ -130,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_oldest_question_is_the_one_that_is_timed() {
-        let (mut window, now) = (Window::new(FORMAT), Instant::now());
+        let (mut window, now) = (Window::new(FORMAT, MOST), Instant::now());
         window.ask(100, now);
         window.ask(200, now + Duration::from_secs(2));
         assert_eq!(window.gives_up_at(), Some(now + PATIENCE));

@@ -64,7 +64,7 @@ async fn bytes_before(stream: &mut (impl AsyncReadExt + Unpin), needle: &str) ->
     .await
 }
 
-/// Whatever a client on a slow line asks in mid-stream, the answer is no more than 160 KiB behind, and what
+/// Whatever a client on a slow line asks in mid-stream, the answer is no more than 96 KiB behind, and what
 /// its own kernel holds.
 #[tokio::test(flavor = "multi_thread")]
 async fn answer_is_not_far_behind_the_audio_of_a_slow_line() {
@@ -88,7 +88,7 @@ async fn answer_is_not_far_behind_the_audio_of_a_slow_line() {
             within(stream.write_all(&text(&ask))).await.unwrap();
             let bytes = bytes_before(&mut stream, answer).await;
             assert!(
-                bytes <= 160 * 1024 + 2 * WINDOW as usize,
+                bytes <= 96 * 1024 + 2 * WINDOW as usize,
                 "{ask} {fields}: {bytes} bytes before the answer"
             );
         })
