@@ -63,6 +63,9 @@ const FAST_BYTES_PER_SEC: f64 = 4.0 * SLOW_BYTES_PER_SEC;
 /// to it: half a second at 64 KiB/s, so that an answer is not far behind the audio.
 const SLOW_UNSENT_BYTES: u32 = 16 * 1024;
 
+/// Time for which a client on a slow line has to read faster before its line counts as fast.
+const FAST_AFTER: Duration = Duration::from_millis(250);
+
 /// Time over which the rate of a client that is always behind is averaged.
 const RATE_WINDOW: Duration = Duration::from_secs(120);
 
@@ -103,6 +106,10 @@ impl Drain {
             (self.behind_since, self.behind_bytes) = (Some(now), 0);
         }
         if self.bytes == 0 {
+            return false;
+        }
+        // A slow client that catches up with a moment's delay is not a fast one.
+        if self.is_slow && self.full_at.is_some_and(|at| now < at + FAST_AFTER) {
             return false;
         }
         // The socket was full then and is full now: the client has taken what was written in between.
