@@ -21,9 +21,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::{
-    Frame, Raw, Running, V1, close, frame, opening, opening_with, raw, session, start_with, text, v1,
+    Frame, PATIENCE, Raw, Running, close, frame, opening, raw, session, session_from, start_with, text, v1,
 };
-use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -232,24 +231,13 @@ async fn talk(addr: SocketAddr, random: &mut Random) {
     }
 }
 
-/// Connects from this address of the loopback as a client that speaks `aloud.v1`, and takes the greeting.
-async fn from(source: &str, addr: SocketAddr) -> Raw {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
-    let mut client = Raw::over(socket.connect(addr).await.unwrap(), support::PATIENCE);
-    client.send_bytes(&opening_with(addr, PATH, V1)).await;
-    assert_eq!(client.read_head().await.status, 101);
-    assert_eq!(client.read_frame().await.kind(), "session_start");
-    client
-}
-
 /// A client that takes as much as it can get: the dearest text, cancelled or paused, the longest prompts, floods of small messages, and objects with thousands of keys.
 async fn hostile(addr: SocketAddr, random: &mut Random) {
     let start = |prompt: &str| {
         let audio = json!({"sampleRate": 48_000});
         json!({"type": "start_session", "prompt": prompt, "speed": 0.5, "audio": audio}).to_string()
     };
-    let mut client = from("127.0.0.2", addr).await;
+    let mut client = session_from("127.0.0.2", addr, PATIENCE).await;
     let kind = random.below(5);
     for _ in 0..1 + random.below(20) {
         let flood = match kind {
@@ -275,7 +263,7 @@ async fn hostile(addr: SocketAddr, random: &mut Random) {
 async fn victim(addr: SocketAddr, until: Instant) -> Vec<Duration> {
     let mut times = Vec::new();
     while Instant::now() < until {
-        let mut client = from("127.0.0.3", addr).await;
+        let mut client = session_from("127.0.0.3", addr, PATIENCE).await;
         let began = Instant::now();
         client.say(r#"{"type":"start_session","prompt":"Good evening."}"#).await;
         client.read_until("binary").await;
@@ -333,7 +321,7 @@ async fn round(
         }
     };
     let gauges = || [service.sessions().count(), service.syntheses().count(), service.frozen().count()];
-    assert!(timeout(support::PATIENCE, left).await.is_ok(), "left over: {:?}", gauges());
+    assert!(timeout(PATIENCE, left).await.is_ok(), "left over: {:?}", gauges());
     let waits = match victim {
         Some(victim) => victim.await.unwrap(),
         None => Vec::new(),

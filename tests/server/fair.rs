@@ -1,29 +1,17 @@
 //! Fairness by client: what one client asks for delays no other client.
 
-use crate::support::{Frame, PATIENCE, Raw, V1, opening_with, start_with, within};
+use crate::support::{Frame, PATIENCE, Raw, session_from, start_with};
+use aloud::Config;
 use aloud::tts::Flite;
-use aloud::{Config, PATH};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// The longest median of the first audio of a client beside a hostile one. A release build on a quiet
 /// machine needs less than 20 ms.
 const MOST: Duration = Duration::from_millis(1_000);
-
-/// Connects from this address of the loopback, and takes the greeting.
-pub(crate) async fn from(source: &str, addr: SocketAddr, patience: Duration) -> Raw {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
-    let mut client = Raw::over(within(socket.connect(addr)).await.unwrap(), patience);
-    client.send_bytes(&opening_with(addr, PATH, V1)).await;
-    assert_eq!(client.read_head().await.status, 101);
-    assert_eq!(client.read_frame().await.kind(), "session_start");
-    client
-}
 
 fn start(prompt: &str, fields: &str) -> String {
     format!(
@@ -48,7 +36,7 @@ async fn hostile(kind: usize, addr: SocketAddr) {
     let dear = "1234567 ".repeat(37);
     let long = "word ".repeat(3_980);
     // It may well wait for itself.
-    let mut client = from("127.0.0.2", addr, Duration::from_secs(3_600)).await;
+    let mut client = session_from("127.0.0.2", addr, Duration::from_secs(3_600)).await;
     loop {
         match kind % 3 {
             0 => {
@@ -82,7 +70,7 @@ async fn client_is_heard_soon_beside_50_hostile_sessions_of_another_client() {
     }
     let mut times = Vec::new();
     for _ in 0..15 {
-        let mut client = from("127.0.0.3", addr, PATIENCE).await;
+        let mut client = session_from("127.0.0.3", addr, PATIENCE).await;
         let asked = Instant::now();
         client.say(r#"{"type":"start_session","prompt":"Good evening."}"#).await;
         first_audio(&mut client).await;

@@ -1,9 +1,8 @@
 //! Bounds on all clients together, and waits that end: the client that holds most gives first.
 
-use crate::fair::from;
 use crate::support::{
-    FORMAT, Frame, PATIENCE, Raw, Scripted, Scripting, V1, messages, over_memory, start_with, start_writing,
-    within,
+    FORMAT, Frame, PATIENCE, Raw, Scripted, Scripting, V1, messages, over_memory, session_from, start_with,
+    start_writing, within,
 };
 use aloud::tts::{Flite, Synthesizer, Tone};
 use aloud::{Config, Service};
@@ -37,11 +36,11 @@ async fn live_sessions_of_the_client_that_holds_most_are_closed() {
         let name = engine.name().to_owned();
         let config = Config::default().with(|c| c.max_live_bytes = MIB);
         let server = start_with(config, engine).await;
-        let mut small = from("127.0.0.3", server.addr, PATIENCE).await;
+        let mut small = session_from("127.0.0.3", server.addr, PATIENCE).await;
         paused(&mut small, r#","resumable":true"#).await;
         let mut large = Vec::new();
         for n in 0..40 {
-            let mut client = from("127.0.0.2", server.addr, PATIENCE).await;
+            let mut client = session_from("127.0.0.2", server.addr, PATIENCE).await;
             let delivery = if n % 2 == 0 {
                 r#","resumable":true"#
             } else {
@@ -74,7 +73,7 @@ async fn text_and_streams_that_are_over_count_only_while_they_are_there() {
     let config = Config::default().with(|c| c.max_live_bytes = MIB);
     let (engine, mut asked) = Scripted::new();
     let server = start_with(config, engine).await;
-    let mut client = from("127.0.0.2", server.addr, PATIENCE).await;
+    let mut client = session_from("127.0.0.2", server.addr, PATIENCE).await;
     client
         .say(&json!({"type": "start_session", "prompt": "One more word. ".repeat(1_300)}).to_string())
         .await;
@@ -97,23 +96,23 @@ async fn requests_to_a_model_are_bounded_for_a_client_and_in_all() {
     let mut large = Vec::new();
     let mut pens = Vec::new();
     for _ in 0..3 {
-        let mut client = from("127.0.0.2", server.addr, PATIENCE).await;
+        let mut client = session_from("127.0.0.2", server.addr, PATIENCE).await;
         client.say(ASK).await;
         pens.push(within(asked.recv()).await.unwrap());
         large.push(client);
     }
-    let mut refused = from("127.0.0.2", server.addr, PATIENCE).await;
+    let mut refused = session_from("127.0.0.2", server.addr, PATIENCE).await;
     refused.say(ASK).await;
     let messages_of = |frames: &[Frame]| messages(frames).iter().filter_map(failed).collect::<Vec<_>>();
     assert_eq!(messages_of(&refused.read_until("session_end").await), [json!("llm_failed")]);
 
-    let mut small = from("127.0.0.3", server.addr, PATIENCE).await;
+    let mut small = session_from("127.0.0.3", server.addr, PATIENCE).await;
     for n in 0..2 {
         small.say(ASK).await;
         pens.push(within(asked.recv()).await.unwrap());
         if n == 0 {
             small = {
-                let next = from("127.0.0.3", server.addr, PATIENCE).await;
+                let next = session_from("127.0.0.3", server.addr, PATIENCE).await;
                 large.push(small);
                 next
             };

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::io::{
     AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream, duplex,
 };
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -315,6 +315,17 @@ pub async fn session(addr: SocketAddr) -> Raw {
     let mut raw = open(addr).await;
     assert_eq!(raw.read_frame().await.kind(), "session_start");
     raw
+}
+
+/// Connects from this address of the loopback, and takes the greeting.
+pub async fn session_from(source: &str, addr: SocketAddr, patience: Duration) -> Raw {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
+    let mut client = Raw::over(within(socket.connect(addr)).await.unwrap(), patience);
+    client.send_bytes(&opening_with(addr, aloud::PATH, V1)).await;
+    assert_eq!(client.read_head().await.status, 101);
+    assert_eq!(client.read_frame().await.kind(), "session_start");
+    client
 }
 
 /// A connection whose bytes the test controls.
