@@ -33,6 +33,25 @@ impl Holdings {
     pub(crate) fn bytes(&self) -> usize {
         self.table().bytes()
     }
+
+    /// Replaces an entry by one with these bytes, and has sessions leave that are too many then.
+    fn change(&self, before: Option<Key>, client: &ClientId, bytes: usize, notice: &Arc<Notice>) -> Key {
+        let mut table = self.table();
+        if let Some(before) = before
+            && table.remove(before).is_none()
+        {
+            // It has to leave already.
+            return before;
+        }
+        let key = table.insert(client.clone(), bytes, Arc::clone(notice));
+        while table.bytes() > self.most
+            && let Some(heaviest) = table.oldest_of_heaviest()
+            && let Some(notice) = table.remove(heaviest)
+        {
+            notice.give();
+        }
+        key
+    }
 }
 
 /// The holding of one session. Dropping it ends the count.
@@ -75,27 +94,6 @@ impl Holding {
     /// Ready once the session has to leave, because the sessions hold too much together.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.as_ref().map_or(Poll::Pending, |counted| counted.notice.poll(cx))
-    }
-}
-
-impl Holdings {
-    /// Replaces an entry by one with these bytes, and has sessions leave that are too many then.
-    fn change(&self, before: Option<Key>, client: &ClientId, bytes: usize, notice: &Arc<Notice>) -> Key {
-        let mut table = self.table();
-        if let Some(before) = before
-            && table.remove(before).is_none()
-        {
-            // It has to leave already.
-            return before;
-        }
-        let key = table.insert(client.clone(), bytes, Arc::clone(notice));
-        while table.bytes() > self.most
-            && let Some(heaviest) = table.oldest_of_heaviest()
-            && let Some(notice) = table.remove(heaviest)
-        {
-            notice.give();
-        }
-        key
     }
 }
 

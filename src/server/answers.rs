@@ -7,7 +7,9 @@ use crate::access::{ClientId, ShareKey, Shares};
 use crate::script::{Eraser, Prompt, Script, ScriptError, Writer};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-type Table = Shares<ClientId, Arc<OnceLock<Eraser>>>;
+/// Ends an answer that gives its place. It is set once the answer has begun.
+type End = Arc<OnceLock<Eraser>>;
+type Table = Shares<ClientId, End>;
 
 /// The answers that are being written.
 #[derive(Debug)]
@@ -66,11 +68,7 @@ impl Answers {
     }
 
     /// Takes a place, and removes the answer that gives its own, if it has to.
-    #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
-    fn enter(
-        &self,
-        client: &ClientId,
-    ) -> Result<(ShareKey, Arc<OnceLock<Eraser>>, Option<Arc<OnceLock<Eraser>>>), ScriptError> {
+    fn enter(&self, client: &ClientId) -> Result<(ShareKey, End, Option<End>), ScriptError> {
         let mut table = self.table();
         let own = table.held_by(client);
         if let Some(most) = self.most_of_client.filter(|most| own >= *most) {

@@ -215,8 +215,6 @@ impl Service {
             max_fragments: if echoes { usize::MAX } else { MAX_FRAGMENTS },
             read_buffer_bytes: if echoes { ECHO_READ_BUFFER_BYTES } else { READ_BUFFER_BYTES },
         };
-        let max_live_bytes = config.max_live_bytes;
-        let answers = Answers::new(config.max_answers, config.max_client_answers);
         let bounds = Bounds {
             ttl: config.resume_ttl,
             sessions: config.max_frozen_sessions,
@@ -228,6 +226,8 @@ impl Service {
         let telemetry = Arc::new(Telemetry::new());
         let shared = Shared {
             voices: voices.into(),
+            holdings: Arc::new(Holdings::new(config.max_live_bytes)),
+            answers: Arc::new(Answers::new(config.max_answers, config.max_client_answers)),
             config,
             settings: Arc::new(settings),
             synthesizer,
@@ -240,8 +240,6 @@ impl Service {
             registry: Registry::new(bounds, Arc::clone(&telemetry)),
             telemetry,
             doorkeeper: Arc::new(doorkeeper),
-            holdings: Arc::new(Holdings::new(max_live_bytes)),
-            answers: Arc::new(answers),
             stop: watch::Sender::new(false),
         };
         let peer: FindPeer = |extensions| extensions.get().copied();

@@ -148,7 +148,8 @@ impl Speaking {
     }
 
     /// Counts what the session holds now.
-    fn hold(&mut self, bytes: usize, shared: &Shared) {
+    fn hold(&mut self, shared: &Shared) {
+        let bytes = self.session.as_ref().map_or(0, Session::held_bytes);
         // An engine goes on while its listener does not look.
         let waiting: u64 = self.speeches.iter().map(Speech::most_buffered_bytes).sum();
         let bytes = bytes + waiting as usize;
@@ -357,11 +358,10 @@ impl Application for Speaking {
         {
             host.shared.telemetry.stream_began(source.name());
         }
-        let held_bytes = session.held_bytes();
         if is_limited && session.streams() == 0 {
             self.slot = None;
         }
-        self.hold(held_bytes, host.shared);
+        self.hold(host.shared);
     }
 
     /// False while another connection's session is awaited: the client's messages are for that one.
@@ -401,8 +401,7 @@ impl Application for Speaking {
         let phase = self.session.as_ref().map(Session::phase);
         if self.holding.is_counted() && phase != Some(Phase::Streaming) {
             // Its stream may be over.
-            let held_bytes = self.session.as_ref().map_or(0, Session::held_bytes);
-            self.hold(held_bytes, host.shared);
+            self.hold(host.shared);
         }
         // Counts the session by its present phase.
         host.meter.enter(&host.shared.telemetry, phase);
@@ -527,8 +526,7 @@ impl Application for Speaking {
         if !took {
             return Poll::Pending;
         }
-        let held_bytes = session.held_bytes();
-        self.hold(held_bytes, shared);
+        self.hold(shared);
         Poll::Ready(())
     }
 
