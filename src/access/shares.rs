@@ -83,6 +83,16 @@ impl<K: Clone + Ord, T> Shares<K, T> {
         Some(value)
     }
 
+    /// Changes the weight of an item. Returns false if it was removed before.
+    pub(crate) fn weigh(&mut self, key: Key, bytes: usize) -> bool {
+        let Some(item) = self.items.get_mut(&key) else { return false };
+        let before = std::mem::replace(&mut item.bytes, bytes);
+        let owner = item.owner.clone();
+        self.bytes = self.bytes - before + bytes;
+        self.change(&owner, |share| share.bytes = share.bytes - before + bytes);
+        true
+    }
+
     /// Changes an owner's share, and its ranks with it.
     fn change(&mut self, owner: &K, change: impl FnOnce(&mut Share)) {
         if !self.by_owner.contains_key(owner) {
@@ -169,6 +179,9 @@ mod tests {
         assert_eq!((shares.held_by(&"a"), shares.held_by(&"c"), shares.held_by(&"d")), (3, 1, 0));
         assert_eq!(shares.oldest(), Some((0, &("a", 0))));
         assert_eq!(shares.oldest_of(&"b"), Some(1));
+        assert!(shares.weigh(0, 200) && !shares.weigh(6, 1));
+        assert_eq!((shares.oldest_of_heaviest(), shares.bytes()), (Some(0), 312));
+        assert!(shares.weigh(0, 1));
         assert_eq!(shares.oldest_of_heaviest().and_then(|key| shares.remove(key)), Some(("c", 5)));
         let mut order = Vec::new();
         while let Some(key) = shares.oldest_of_most() {

@@ -14,6 +14,9 @@ use std::task::{Context, Poll};
 /// the page and what belongs to it.
 pub(crate) const FEWEST: usize = 8;
 
+/// Most bytes of requests that have begun and are not complete, of all sockets together.
+pub(crate) const HEAD_BYTES: usize = 64 * 1024 * 1024;
+
 /// The owner of a socket, as far as it is known before a request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Owner {
@@ -126,6 +129,19 @@ impl Waiting {
         self.key = Some(table.waiting.insert(self.owner.clone(), 0, Arc::clone(&self.notice)));
     }
 
+    /// Counts these bytes of a request that is not complete, in place of those before. Beyond [`HEAD_BYTES`] of
+    /// all sockets the oldest one of the client that holds most has to leave.
+    pub(crate) fn hold(&self, bytes: usize) {
+        let mut table = self.sockets.table();
+        if !self.key.is_some_and(|key| table.waiting.weigh(key, bytes)) {
+            return;
+        }
+        while table.waiting.bytes() > HEAD_BYTES {
+            let heaviest = table.waiting.oldest_of_heaviest();
+            table.dismiss(heaviest);
+        }
+    }
+
     /// True if another socket had to leave for this one.
     pub(crate) fn has_displaced(&self) -> bool {
         self.has_displaced
@@ -170,6 +186,23 @@ mod tests {
         drop((victim, hoard, late));
         assert_eq!(sockets.table().waiting.len(), 0);
         assert!(!sockets.dismiss(1));
+    }
+
+    #[test]
+    fn the_client_whose_requests_are_largest_gives_its_oldest() {
+        let sockets = Arc::new(Sockets::new(10_000, None));
+        let victim = sockets.enter(client(1));
+        victim.hold(200_000);
+        let hoard: Vec<_> = (0..100).map(|_| sockets.enter(client(2))).collect();
+        hoard.iter().for_each(|socket| socket.hold(HEAD_BYTES / 50));
+        assert!(sockets.table().waiting.bytes() <= HEAD_BYTES);
+        assert!(hoard[..51].iter().all(is_dismissed) && !hoard[51..].iter().any(is_dismissed));
+        assert!(!is_dismissed(&victim));
+        // One that has to leave counts no more, and one whose request is complete holds nothing.
+        hoard[0].hold(HEAD_BYTES);
+        hoard[51..].iter().for_each(|socket| socket.hold(0));
+        assert_eq!(sockets.table().waiting.bytes(), 200_000);
+        assert!(!hoard[51..].iter().any(is_dismissed));
     }
 
     #[test]

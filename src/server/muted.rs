@@ -9,7 +9,7 @@ use hyper::header::CONTENT_LENGTH;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -20,12 +20,20 @@ pub(super) struct Words {
     are_ours: AtomicBool,
     /// True once an answer of hyper was kept back.
     is_kept_back: AtomicBool,
+    /// Bytes read since the last answer of the service.
+    read: AtomicUsize,
 }
 
 impl Words {
     /// Notes that the service answers a request.
     pub(super) fn answer(&self) {
         self.are_ours.store(true, Ordering::Relaxed);
+        self.read.store(0, Ordering::Relaxed);
+    }
+
+    /// Bytes of a request that is not complete.
+    pub(super) fn begun_bytes(&self) -> usize {
+        self.read.load(Ordering::Relaxed)
     }
 
     /// The refusal that has to leave in place of the answer that was kept back, if there is one.
@@ -83,7 +91,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Muted<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let poll = Pin::new(&mut self.socket).poll_read(cx, buffer);
+        self.words.read.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
+        poll
     }
 }
 

@@ -1,8 +1,8 @@
 //! Bounds on all clients together, and waits that end: the client that holds most gives first.
 
 use crate::support::{
-    FORMAT, Frame, PATIENCE, Raw, Scripted, Scripting, V1, messages, over_memory, session_from, start_with,
-    start_writing, within,
+    FORMAT, Frame, PATIENCE, Raw, Scripted, Scripting, V1, messages, over_memory, session_from, socket_from,
+    start_with, start_writing, within,
 };
 use aloud::tts::{Flite, Synthesizer, Tone};
 use aloud::{Config, Service};
@@ -26,6 +26,30 @@ async fn paused(client: &mut Raw, fields: &str) {
     client.read_until("binary").await;
     client.say(r#"{"type":"pause"}"#).await;
     client.read_until("paused").await;
+}
+
+/// Heads without an end are bounded in all: the client that holds most gives, and no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unfinished_heads_are_bounded_together() {
+    let config = Config::default().with(|c| c.handshake_timeout = Duration::from_secs(300));
+    let server = start_with(config, Arc::new(Tone::new(FORMAT, 1.0))).await;
+    let begin = |bytes: usize| format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}", "y".repeat(bytes));
+    let mut small = socket_from("127.0.0.3", server.addr, PATIENCE).await;
+    small.send_bytes(begin(100 * 1024).as_bytes()).await;
+    let mut large = Vec::new();
+    for _ in 0..400 {
+        let mut client = socket_from("127.0.0.2", server.addr, PATIENCE).await;
+        client.send_bytes(begin(240 * 1024).as_bytes()).await;
+        large.push(client);
+    }
+    // 400 of them are 94 MiB.
+    for client in &mut large[..100] {
+        assert_eq!(client.read_head().await.status, 503);
+    }
+    for client in [&mut small, large.last_mut().unwrap()] {
+        client.send_bytes(b"\r\nConnection: close\r\n\r\n").await;
+        assert_eq!(client.read_head().await.status, 200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -319,13 +319,18 @@ pub async fn session(addr: SocketAddr) -> Raw {
 
 /// Connects from this address of the loopback, and takes the greeting.
 pub async fn session_from(source: &str, addr: SocketAddr, patience: Duration) -> Raw {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
-    let mut client = Raw::over(within(socket.connect(addr)).await.unwrap(), patience);
+    let mut client = socket_from(source, addr, patience).await;
     client.send_bytes(&opening_with(addr, aloud::PATH, V1)).await;
     assert_eq!(client.read_head().await.status, 101);
     assert_eq!(client.read_frame().await.kind(), "session_start");
     client
+}
+
+/// Connects from this address of the loopback.
+pub async fn socket_from(source: &str, addr: SocketAddr, patience: Duration) -> Raw {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
+    Raw::over(within(socket.connect(addr)).await.unwrap(), patience)
 }
 
 /// A connection whose bytes the test controls.
