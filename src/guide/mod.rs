@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::server::UNSENT_BYTES;
     use crate::session::REPLAYS;
-    use crate::session::log::{UNANSWERED_BYTES, UNCONFIRMED_BYTES};
+    use crate::session::log::UNCONFIRMED_BYTES;
     use crate::session::message::{CLOSE_CODES, Close, Code, Retry};
     use crate::setting::Kind;
     use crate::settings::Config;
@@ -198,7 +198,6 @@ mod tests {
         for (begins, bytes) in [
             ("**Bytes in the kernel", u64::from(UNSENT_BYTES)),
             ("**Sent audio that the client has not confirmed**", UNCONFIRMED_BYTES),
-            ("**Sent audio that the client has not confirmed**", UNANSWERED_BYTES),
             ("**Audio that a session sends again", REPLAYS.burst()),
             ("**Audio that a session sends again", 256 * 1024),
         ] {

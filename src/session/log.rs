@@ -43,9 +43,6 @@ const MESSAGE_SHARE: u64 = 8;
 /// it has, and everything behind that is kept for it.
 pub(crate) const UNCONFIRMED_BYTES: u64 = 2 * 1024 * 1024;
 
-/// The same for a client that may not recover: nothing is kept for it.
-pub(crate) const UNANSWERED_BYTES: u64 = 8 * 1024 * 1024;
-
 /// The longest time for which paced audio leaves in one write.
 const MAX_STEP: Duration = Duration::from_millis(500);
 
@@ -108,11 +105,6 @@ fn gate(Flow { format, frame_bytes, ahead, .. }: Flow) -> (u64, u64) {
     let most = ahead.saturating_add(frame);
     let step = (most - frame.max(ahead / 5)).min(format.bytes(MAX_STEP));
     (most, (step / frame.max(1)).max(1) * frame)
-}
-
-fn window(flow: Flow) -> Window {
-    let most = if flow.keep_bytes == 0 { UNANSWERED_BYTES } else { UNCONFIRMED_BYTES };
-    Window::new(flow.format, most)
 }
 
 /// When the listener will have heard something.
@@ -215,7 +207,7 @@ impl Log {
             base: 0,
             confirmed: 0,
             asked: 0,
-            window: window(flow),
+            window: Window::new(flow.format),
             peak: 0,
             unsent_messages: 0,
             kept_messages: 0,
@@ -699,7 +691,7 @@ impl Log {
         self.unsent_messages = all - self.kept_messages;
         self.sent = offset;
         self.heard = self.heard.min(offset);
-        (self.confirmed, self.asked, self.window) = (offset, offset, window(self.flow));
+        (self.confirmed, self.asked, self.window) = (offset, offset, Window::new(self.flow.format));
         self.set_gate();
         Ok(())
     }
@@ -718,7 +710,7 @@ impl Log {
         self.written = start;
         self.sent = offset;
         self.heard = self.heard.min(offset);
-        (self.confirmed, self.asked, self.window) = (offset, offset, window(self.flow));
+        (self.confirmed, self.asked, self.window) = (offset, offset, Window::new(self.flow.format));
         self.set_gate();
     }
 

@@ -3,7 +3,9 @@
 //! Kernels and proxies on the way take megabytes at once. For a client that reads slowly, everything behind that
 //! comes late: its own pings, and the answer to `pause` and `cancel`. So the server asks with a ping now and
 //! then, and the pong tells how long the way is. The window grows while the answers are quick and shrinks when
-//! they are late, so that little is on the way to a slow client, and as much as it can take to a fast one.
+//! they are late, so that little is on the way to a slow client, and as much as it can take to a fast one. It
+//! never grows beyond some seconds of speech: a client that reads fast, until its player has enough, and then at
+//! the pace of speech gets its answers before it gives up on the connection.
 
 use crate::audio::Format;
 use std::ops::RangeInclusive;
@@ -12,6 +14,11 @@ use std::time::{Duration, Instant};
 /// The window at first, and the smallest one: this much speech, within these bytes.
 const LEAST: Duration = Duration::from_secs(4);
 const LEAST_BYTES: RangeInclusive<u64> = 32 * 1024..=128 * 1024;
+
+/// The largest window: this much speech, within these bytes. Common clients give up on a connection whose answer
+/// to their own ping takes 20 s.
+const MOST: Duration = Duration::from_secs(10);
+const MOST_BYTES: RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
 
 /// An answer within this time is quick: the window doubles. It is longer than any round trip.
 const QUICK: Duration = Duration::from_millis(400);
@@ -37,9 +44,10 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// A window that grows up to `most` bytes.
-    pub(super) fn new(format: Format, most: u64) -> Window {
-        let least = format.bytes(LEAST).clamp(*LEAST_BYTES.start(), *LEAST_BYTES.end());
+    pub(super) fn new(format: Format) -> Window {
+        let within =
+            |time, bytes: RangeInclusive<u64>| format.bytes(time).clamp(*bytes.start(), *bytes.end());
+        let (least, most) = (within(LEAST, LEAST_BYTES), within(MOST, MOST_BYTES));
         Window { least, most, bytes: least, asked: None, has_answered: false }
     }
 
@@ -97,18 +105,20 @@ mod tests {
     const KIB: u64 = 1024;
     const FORMAT: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
     const LEAST: u64 = 64_000;
-    const MOST: u64 = 2 * 1024 * KIB;
+    const MOST: u64 = 160_000;
 
     #[test]
-    fn the_window_begins_with_some_seconds() {
-        for (encoding, sample_rate_hz, bytes) in [
-            (Encoding::MuLaw, 8_000, 32 * KIB),
-            (Encoding::PcmS16le, 8_000, 64_000),
-            (Encoding::PcmS16le, 16_000, 128_000),
-            (Encoding::PcmS16le, 48_000, 128 * KIB),
+    fn the_window_is_some_seconds() {
+        for (encoding, sample_rate_hz, bytes, most) in [
+            (Encoding::MuLaw, 8_000, 32 * KIB, 80_000),
+            (Encoding::PcmS16le, 8_000, 64_000, 160_000),
+            (Encoding::PcmS16le, 16_000, 128_000, 320_000),
+            (Encoding::PcmS16le, 48_000, 128 * KIB, 960_000),
         ] {
-            let window = Window::new(Format { encoding, sample_rate_hz }, MOST);
+            let mut window = Window::new(Format { encoding, sample_rate_hz });
             assert_eq!((window.bytes(1), window.step()), (bytes, bytes / 8));
+            (0..9).for_each(|n| answered(&mut window, n, Instant::now(), 1));
+            assert_eq!((window.bytes(1), window.step()), (most, most / 2));
         }
     }
 
@@ -119,7 +129,7 @@ mod tests {
 
     #[test]
     fn quick_answers_widen_the_window_and_late_ones_narrow_it() {
-        let (mut window, now) = (Window::new(FORMAT, MOST), Instant::now());
+        let (mut window, now) = (Window::new(FORMAT), Instant::now());
         answered(&mut window, 0, now, 1);
         assert_eq!((window.bytes(1), window.step()), (LEAST, LEAST / 2), "the first answer tells little");
         for n in 1..=6 {
@@ -140,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_oldest_question_is_the_one_that_is_timed() {
-        let (mut window, now) = (Window::new(FORMAT, MOST), Instant::now());
+        let (mut window, now) = (Window::new(FORMAT), Instant::now());
         window.ask(100, now);
         window.ask(200, now + Duration::from_secs(2));
         assert_eq!(window.gives_up_at(), Some(now + PATIENCE));
