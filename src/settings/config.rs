@@ -302,8 +302,9 @@ settings! {
         }
         max_live_bytes: usize = 1 << 31 => {
             short: "Most memory of all sessions with a connection.",
-            long: "Audio, text and messages count; what the engine and the kernel hold for a session comes on top. Beyond it a session of the client that holds most is closed, with 4503: \
-                   the one that has stood still for longest. If it is resumable it is suspended.",
+            long: "Audio, text and messages count; what the engine and the kernel hold for a session comes on \
+                   top. Beyond it a session of the client that holds most is closed, with 4503: the one that has \
+                   stood still for longest. If it is resumable it is suspended.",
             range: 1_048_576 to 1e15 "bytes",
             option: number("max-live-bytes", "N", Group::Total, &[SERVE]),
         }
