@@ -443,8 +443,9 @@ impl Log {
 
     /// The client has everything before this offset.
     pub fn confirm(&mut self, now: Instant, offset: u64) {
-        self.confirmed = self.confirmed.max(offset.min(self.sent));
-        self.window.answer(offset, now);
+        let before = self.confirmed;
+        self.confirmed = before.max(offset.min(self.sent));
+        self.window.answer(offset, self.confirmed < self.asked, self.confirmed > before, now);
         self.set_gate();
         self.let_go(now);
     }

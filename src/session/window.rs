@@ -26,11 +26,12 @@ const QUICK: Duration = Duration::from_millis(400);
 /// An answer after this time is late: the window halves.
 const LATE: Duration = Duration::from_millis(1_000);
 
-/// Time for the first answer. RFC 6455 §5.5.2 demands a pong, but not every client sends one. The first question
-/// comes early, when this share of the window was sent, so that a client that reads at the pace of speech answers
-/// in time.
+/// Time for the first answer. RFC 6455 §5.5.2 demands a pong, but not every client sends one.
 const PATIENCE: Duration = Duration::from_millis(1_500);
-const FIRST_SHARE: u64 = 8;
+
+/// Share of the window after which a client is asked again whose answers are late or have yet to come: early enough
+/// for the first answer of one that reads at the pace of speech, and often enough to see that a slow one reads.
+const OFTEN: u64 = 8;
 
 /// The window of one stream on one connection.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +42,10 @@ pub(super) struct Window {
     /// The oldest question without an answer: its offset, and when it was asked.
     asked: Option<(u64, Instant)>,
     has_answered: bool,
+    /// The last answer was not late.
+    is_prompt: bool,
+    /// When the client was asked with no question open, or gave an answer.
+    moved_at: Option<Instant>,
 }
 
 impl Window {
@@ -48,7 +53,15 @@ impl Window {
         let within =
             |time, bytes: RangeInclusive<u64>| format.bytes(time).clamp(*bytes.start(), *bytes.end());
         let (least, most) = (within(LEAST, LEAST_BYTES), within(MOST, MOST_BYTES));
-        Window { least, most, bytes: least, asked: None, has_answered: false }
+        Window {
+            least,
+            most,
+            bytes: least,
+            asked: None,
+            has_answered: false,
+            is_prompt: false,
+            moved_at: None,
+        }
     }
 
     /// Bytes that may be on the way. At least two frames fit.
@@ -58,10 +71,7 @@ impl Window {
 
     /// Bytes sent after which the client is asked again.
     pub(super) fn step(&self) -> u64 {
-        match self.has_answered || self.asked.is_some() {
-            true => self.bytes / 2,
-            false => self.bytes / FIRST_SHARE,
-        }
+        self.bytes / if self.is_prompt { 2 } else { OFTEN }
     }
 
     /// When a client counts as one that answers no pings; `None` once it has answered, and before it was asked.
@@ -70,28 +80,36 @@ impl Window {
         (!self.has_answered).then(|| since + PATIENCE)
     }
 
-    /// Since when an answer is due of a client that has answered before.
+    /// Since when the next answer is due of a client that has answered before, if a question is open.
     pub(super) fn waits_since(&self) -> Option<Instant> {
-        self.asked.filter(|_| self.has_answered).map(|(_, since)| since)
+        self.moved_at.filter(|_| self.has_answered)
     }
 
     /// Notes a question behind this offset.
     pub(super) fn ask(&mut self, offset: u64, now: Instant) {
+        self.moved_at.get_or_insert(now);
         self.asked.get_or_insert((offset, now));
     }
 
-    /// Notes the answer that the client has everything before this offset.
-    pub(super) fn answer(&mut self, offset: u64, now: Instant) {
+    /// Notes the answer that the client has everything before this offset. `is_open` is true if it was asked
+    /// about a later one as well, and `is_news` if it has more than it said before.
+    pub(super) fn answer(&mut self, offset: u64, is_open: bool, is_news: bool, now: Instant) {
+        if !is_open {
+            self.moved_at = None;
+        } else if is_news {
+            self.moved_at = Some(now);
+        }
         let Some((_, since)) = self.asked.filter(|(asked, _)| *asked <= offset) else { return };
         self.asked = None;
+        let wait = now.saturating_duration_since(since);
+        self.is_prompt = wait <= LATE;
         // The first answer is about too little to tell how fast the client reads.
         if !std::mem::replace(&mut self.has_answered, true) {
             return;
         }
-        let wait = now.saturating_duration_since(since);
         if wait <= QUICK {
             self.bytes = (self.bytes * 2).min(self.most);
-        } else if wait > LATE {
+        } else if !self.is_prompt {
             self.bytes = (self.bytes / 2).max(self.least);
         }
     }
@@ -124,7 +142,7 @@ mod tests {
 
     fn answered(window: &mut Window, offset: u64, now: Instant, wait_ms: u64) {
         window.ask(offset, now);
-        window.answer(offset, now + Duration::from_millis(wait_ms));
+        window.answer(offset, false, true, now + Duration::from_millis(wait_ms));
     }
 
     #[test]
@@ -154,9 +172,29 @@ mod tests {
         window.ask(100, now);
         window.ask(200, now + Duration::from_secs(2));
         assert_eq!(window.gives_up_at(), Some(now + PATIENCE));
-        window.answer(50, now + Duration::from_millis(1));
+        window.answer(50, true, true, now + Duration::from_millis(1));
         assert_eq!(window.gives_up_at(), Some(now + PATIENCE), "that is no answer to it");
-        window.answer(200, now + Duration::from_millis(2_001));
+        window.answer(200, false, true, now + Duration::from_millis(2_001));
         assert_eq!((window.gives_up_at(), window.bytes(1)), (None, LEAST));
+    }
+
+    #[test]
+    fn a_slow_client_is_asked_often_and_each_answer_shows_that_it_reads() {
+        let (mut window, now) = (Window::new(FORMAT), Instant::now());
+        let at = |seconds| now + Duration::from_secs(seconds);
+        (1..=8).for_each(|n| window.ask(n * LEAST / 8, now));
+        assert_eq!((window.step(), window.waits_since()), (LEAST / 8, None));
+        for n in 1..8 {
+            window.answer(n * LEAST / 8, true, true, at(n * 8));
+            assert_eq!((window.step(), window.waits_since()), (LEAST / 8, Some(at(n * 8))));
+        }
+        window.answer(LEAST / 8, true, false, at(90));
+        assert_eq!(window.waits_since(), Some(at(56)), "that was known");
+        window.answer(LEAST, false, true, at(91));
+        assert_eq!(window.waits_since(), None);
+        window.ask(LEAST * 2, at(100));
+        assert_eq!(window.waits_since(), Some(at(100)));
+        window.answer(LEAST * 2, false, true, at(101));
+        assert_eq!(window.step(), LEAST / 2, "it is prompt now");
     }
 }
