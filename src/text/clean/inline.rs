@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 pub(super) const MAX_CODE: usize = 400;
 /// Longest tag or comment, in characters. A longer one is dropped if it can hardly be text.
 pub(super) const MAX_ANGLE: usize = 4_096;
+/// Longest silent text that is held back while it may have no end, in bytes: more than a prompt has by default.
+pub(super) const MAX_SILENT: usize = 24_000;
 /// Most characters of a run that are kept.
 const MAX_RUN: usize = 8;
 /// A construct longer than this is not tried again inside of itself, so that time is linear.
@@ -55,6 +57,7 @@ pub(super) struct Inline {
     pub(super) began_line: bool,
     /// Positions in the source before which these constructs are not tried again.
     pub(super) angle_barrier: u64,
+    pub(super) silence_barrier: u64,
     pub(super) link_barrier: u64,
     pub(super) code_barriers: Vec<(usize, u64)>,
     pub(super) page: Page,
@@ -193,22 +196,7 @@ impl Inline {
                     self.read(c, span, sink);
                 }
             },
-            State::Silence(silence) => {
-                let is_over = silence.read(c);
-                if is_over {
-                    self.held.take();
-                    self.state = State::Text;
-                } else if !silence.is_certain {
-                    self.held.push(c, span);
-                    if self.held.text.len() > MAX_ANGLE && (self.is_page || silence.is_code()) {
-                        // Code is long, and so are the heads and pictures of pages.
-                        silence.is_certain = true;
-                        self.held.take();
-                    } else if self.held.text.len() > MAX_ANGLE {
-                        self.fail_angle_always(sink);
-                    }
-                }
-            }
+            State::Silence(_) => self.read_silence(c, span, sink),
             State::Citation if c == '】' => {
                 let held = self.take_held();
                 if !held.text.contains('†') {
@@ -249,7 +237,8 @@ impl Inline {
             }
             '<' if span.start >= self.angle_barrier => {
                 self.began_line = std::mem::take(&mut self.is_line_start);
-                self.open(State::Angle(Box::new(Angle::new(self.is_page))), c, span);
+                let angle = Angle::new(self.is_page, span.start >= self.silence_barrier);
+                self.open(State::Angle(Box::new(angle)), c, span);
             }
             '&' => self.open(State::Entity, c, span),
             '[' => self.open_bracket(span, None, sink),
@@ -428,6 +417,12 @@ impl Inline {
                 }
                 State::ClosingTicks => self.end_ticks(sink),
                 State::Angle(angle) if keeps_markup && angle.is_surely_tag() => return,
+                State::Angle(angle) if angle.end_of_comment().is_some() => {
+                    if keeps_markup {
+                        return;
+                    }
+                    self.fail_silence(sink);
+                }
                 State::Angle(_) => self.fail_angle(sink),
                 State::Address(address) => {
                     if !address.is_known() {
@@ -447,16 +442,11 @@ impl Inline {
                         self.end_address(sink);
                     }
                 }
-                State::Silence(silence) if silence.is_certain => return,
-                State::Silence(silence) if keeps_markup && silence.spans_blocks => return,
-                State::Silence(_) => self.fail_angle_always(sink),
+                State::Silence(silence) if keeps_markup && (silence.is_certain || silence.spans_blocks) => return,
+                State::Silence(silence) if silence.is_certain && !silence.is_prose() => return,
+                State::Silence(_) => self.fail_silence(sink),
             }
         }
-    }
-
-    fn fail_angle_always(&mut self, sink: &mut Sink<'_>) {
-        self.angle_barrier = self.held_end();
-        self.fail(sink);
     }
 
     /// Decides on a link or a tag that has not ended at a line of marks.

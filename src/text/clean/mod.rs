@@ -8,7 +8,8 @@
 //! | `markdown`, `prefix` | lines and blocks of Markdown |
 //! | `inline`, `code` | constructs in a paragraph |
 //! | `link`, `bracket`, `destination` | links, images, notes |
-//! | `angle`, `element`, `html`, `silence` | tags and their effect |
+//! | `angle`, `element`, `html` | tags and their effect |
+//! | `silence`, `prose` | text that is not spoken, and how it ends |
 //! | `reference`, `entity`, `address` | `&amp;`, `https://` |
 //! | `writer` | white space, paragraphs, runs of marks, emoji |
 
@@ -24,6 +25,7 @@ mod inline;
 mod link;
 mod markdown;
 mod prefix;
+mod prose;
 mod reference;
 mod silence;
 mod writer;
