@@ -152,8 +152,8 @@ impl Destination {
         let is_address = matches!(self.part, Part::Angle | Part::Bare) && c.is_ascii();
         match self.chars > MAX_HELD {
             true if is_address => Step::Skip,
-            true => Step::Text,
-            false => Step::More,
+            true if matches!(self.part, Part::Title(_)) => Step::Text,
+            _ => Step::More,
         }
     }
 }

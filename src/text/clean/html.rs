@@ -19,6 +19,8 @@ pub(super) struct Page {
     /// A paragraph ended in this cell, which counts if more text follows.
     pub(super) break_before: Option<Span>,
     pub(super) preformatted: usize,
+    /// True in a link to a part of the page.
+    pub(super) is_reference: bool,
 }
 
 impl Inline {
@@ -158,8 +160,11 @@ impl Inline {
         let span =
             Span { start: first.start, units: text.source.end().saturating_sub(first.start).max(1) as u32 };
         let is_row = !self.is_page && self.cells == Cells::Row;
+        if element != Element::Inline {
+            self.release_raised(sink);
+        }
         match element {
-            Element::Inline => {}
+            Element::Inline => self.apply_inline(tag, text, sink),
             Element::Phrase => self.put_space(span, sink),
             Element::Image => self.put_alternative(text, span, sink),
             Element::Silent => self.silence(tag, text, span, sink),
@@ -194,6 +199,18 @@ impl Inline {
                 }
                 self.end_paragraph(span, element == Element::Heading && tag.is_closing(), sink);
             }
+        }
+    }
+
+    fn apply_inline(&mut self, tag: &Angle, text: &Sourced, sink: &mut Sink<'_>) {
+        match tag.name().as_str() {
+            "sup" if tag.is_closing() => self.end_raised(sink),
+            "sup" => self.begin_raised(sink),
+            "a" => {
+                let address = angle::attribute(&text.text, "href").map(|range| &text.text[range]);
+                self.refer(!tag.is_closing() && address.is_some_and(|address| address.starts_with('#')));
+            }
+            _ => {}
         }
     }
 

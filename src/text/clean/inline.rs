@@ -8,6 +8,8 @@ use super::angle::Angle;
 use super::bracket::Brackets;
 use super::destination::{self, Destination};
 use super::html::Page;
+use super::ornament;
+use super::raised::Raised;
 use super::silence::Silence;
 use super::writer::Writer;
 use crate::text::sourced::{Sourced, Span};
@@ -58,9 +60,13 @@ pub(super) struct Inline {
     /// Positions in the source before which these constructs are not tried again.
     pub(super) angle_barrier: u64,
     pub(super) silence_barrier: u64,
+    pub(super) ornament_barrier: u64,
+    /// True behind an ornament in this line.
+    pub(super) has_ornament: bool,
     pub(super) link_barrier: u64,
     pub(super) code_barriers: Vec<(usize, u64)>,
     pub(super) page: Page,
+    pub(super) raised: Option<Box<Raised>>,
     #[cfg(test)]
     #[serde(skip)]
     pub(super) work: usize,
@@ -82,6 +88,8 @@ pub(super) enum Cells {
 pub(super) enum State {
     #[default]
     Text,
+    /// A run of marks that may be an ornament.
+    Ornament,
     /// A run of `*`, `_` or `~`.
     Run(char),
     Escape,
@@ -113,7 +121,10 @@ impl Inline {
     /// The construct that is held back, from its first character; empty if there is none.
     pub(super) fn undecided(&self) -> &str {
         match &self.state {
-            State::Text | State::Dropped(_) => self.brackets.undecided(),
+            State::Text | State::Dropped(_) => match &self.raised {
+                Some(_) => "^",
+                None => self.brackets.undecided(),
+            },
             State::Address(address) if address.is_known() => address.tail(),
             State::Link(_) | State::Label => "[",
             _ => &self.held.text,
@@ -125,8 +136,17 @@ impl Inline {
         {
             self.work += 1;
         }
+        if c == '|'
+            && self.cells == Cells::Row
+            && matches!(self.state, State::Closed | State::Link(_) | State::Label)
+            && !self.held.text.ends_with('\\')
+        {
+            // Cells come before links.
+            self.settle(false, sink);
+        }
         match &mut self.state {
             State::Text => self.read_text(c, span, sink),
+            State::Ornament => self.read_ornament(c, span, sink),
             State::Run(mark) if c == *mark => {
                 if self.held.text.len() < MAX_RUN {
                     self.hold(c, span);
@@ -214,6 +234,7 @@ impl Inline {
     pub(super) fn read_text(&mut self, c: char, span: Span, sink: &mut Sink<'_>) {
         if c == '\n' {
             self.is_in_html |= std::mem::take(&mut self.is_tag_line);
+            self.has_ornament = false;
         }
         let is_word = self.previous.is_some_and(char::is_alphanumeric);
         if address::may_begin(c) && !is_word {
@@ -229,6 +250,9 @@ impl Inline {
             };
         }
         match c {
+            _ if ornament::is_mark(c) && span.start >= self.ornament_barrier => {
+                self.open(State::Ornament, c, span);
+            }
             '\n' if self.previous == Some('\n') && !self.is_page => {
                 // A blank line in what was taken for a comment.
                 self.brackets.release(sink);
@@ -258,7 +282,10 @@ impl Inline {
             '!' => self.open(State::Bang, c, span),
             '|' => match self.cells {
                 Cells::Row => self.emit_cell(span, sink),
-                Cells::Maybe => self.brackets.push_pipe(span),
+                Cells::Maybe => {
+                    self.release_raised(sink);
+                    self.brackets.push_pipe(span);
+                }
                 Cells::None => self.emit(c, span, sink),
             },
             _ => self.emit(c, span, sink),
@@ -268,6 +295,13 @@ impl Inline {
     // Text out.
 
     pub(super) fn emit(&mut self, c: char, span: Span, sink: &mut Sink<'_>) {
+        if self.raised.is_some() {
+            if self.hold_raised(c, span) {
+                self.previous = Some(c);
+                return;
+            }
+            self.release_raised(sink);
+        }
         self.previous = Some(c);
         if !c.is_whitespace() {
             self.is_line_start = false;
@@ -289,6 +323,11 @@ impl Inline {
     }
 
     pub(super) fn emit_cell(&mut self, span: Span, sink: &mut Sink<'_>) {
+        self.release_raised(sink);
+        if !self.is_page {
+            self.brackets.release(sink);
+            self.brackets.clear();
+        }
         self.previous = Some('|');
         self.brackets.put_cell(span, sink);
     }
@@ -366,7 +405,9 @@ impl Inline {
         if is_text {
             self.emit_all(&held, sink);
         }
-        self.previous = Some(mark);
+        if is_text || before.is_some() {
+            self.previous = Some(mark);
+        }
     }
 
     fn end_escape(&mut self, c: char, span: Span, sink: &mut Sink<'_>) {
@@ -384,9 +425,15 @@ impl Inline {
 
     /// Decides on everything in doubt. With `keeps_markup`, what can hardly be text stays in doubt.
     pub(super) fn settle(&mut self, keeps_markup: bool, sink: &mut Sink<'_>) {
+        self.decide(keeps_markup, sink);
+        self.release_raised(sink);
+    }
+
+    fn decide(&mut self, keeps_markup: bool, sink: &mut Sink<'_>) {
         loop {
             match &mut self.state {
                 State::Text | State::Dropped(_) => return,
+                State::Ornament => self.end_ornament(None, sink),
                 State::Run(_) => self.end_run(None, sink),
                 State::Escape | State::Bang | State::Entity | State::Citation => self.fail(sink),
                 State::Closed => self.end_bracket_as_text(None, sink),
@@ -430,9 +477,9 @@ impl Inline {
                             return;
                         }
                         self.fail(sink);
-                    } else if keeps_markup {
-                        let words = address.speak().map(|(words, span)| (words.to_owned(), span));
+                    } else if keeps_markup && !(address.is_data() && !address.tail().is_empty()) {
                         let tail = address.take_tail();
+                        let words = address.speak().map(|(words, span)| (words.to_owned(), span));
                         if let Some((words, span)) = words {
                             self.emit_words(&words, span, sink);
                         }

@@ -9,6 +9,8 @@
 //! | `inline`, `code` | constructs in a paragraph |
 //! | `link`, `bracket`, `destination` | links, images, notes |
 //! | `angle`, `element`, `html` | tags and their effect |
+//! | `ornament` | `=-=-=` |
+//! | `raised` | `<sup>` |
 //! | `silence`, `prose` | text that is not spoken, and how it ends |
 //! | `reference`, `entity`, `address` | `&amp;`, `https://` |
 //! | `writer` | white space, paragraphs, runs of marks, emoji |
@@ -24,8 +26,10 @@ mod html;
 mod inline;
 mod link;
 mod markdown;
+mod ornament;
 mod prefix;
 mod prose;
+mod raised;
 mod reference;
 mod silence;
 mod writer;

@@ -12,6 +12,8 @@ pub(in crate::text) const HEADING: char = '\u{2029}';
 pub(super) struct Writer {
     /// The last character written.
     previous: Option<char>,
+    /// Its place in the source, unless it is white space.
+    last: Span,
     /// White space to write before the next character.
     space: Option<Span>,
     /// Line breaks since the last character, at most two: two make a paragraph.
@@ -30,6 +32,10 @@ pub(super) struct Writer {
 const MAX_DOTS: usize = 4;
 /// Most characters that are held of a run of marks: a longer one is silent.
 const MAX_HELD: usize = 12;
+
+/// Characters to draw boxes and bars with: silent, but cells are between the vertical ones.
+const BOX_FIRST: char = '\u{2500}';
+const BOX_LAST: char = '\u{259f}';
 
 /// A run of one mark, such as `____` or `- - -`, held back until its end is known.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -52,13 +58,22 @@ fn fewest(mark: char) -> usize {
         '_' | '*' | '~' | '|' => 3,
         '-' | '=' | '#' | '+' | '/' | '\\' | ':' | '<' | '>' | '^' | '&' | '%' | '$' | '@' => 4,
         '•' | '·' | '—' | '–' | '―' | '‾' | '¯' | '¨' | '×' | '※' | '§' | '†' => 3,
-        '\u{2500}'..='\u{25ff}' | '\u{2012}' | '\u{23af}' | '\u{2e3a}' | '\u{2e3b}' => 2,
+        '\u{25a0}'..='\u{25ff}' | '\u{2012}' | '\u{23af}' | '\u{2e3a}' | '\u{2e3b}' => 2,
         _ => usize::MAX,
     }
 }
 
 impl Writer {
     pub(super) fn put(&mut self, c: char, span: Span, out: &mut Sourced) {
+        if matches!(c, BOX_FIRST..=BOX_LAST) {
+            self.end_run(false, out);
+            return match c {
+                '│' | '┃' | '┆' | '┇' | '┊' | '┋' | '╎' | '╏' | '║' if !self.is_line_start() => {
+                    self.begin_cell(span, out);
+                }
+                _ => self.write(' ', span, out),
+            };
+        }
         if self.run.marks > 0 {
             if c == self.run.mark {
                 return self.hold(c, span);
@@ -141,7 +156,8 @@ impl Writer {
         if let Some(cell) = self.cell.take() {
             self.space = None;
             if self.previous.is_some_and(|p| !p.is_whitespace()) {
-                out.push(',', cell);
+                // The comma is no part of the source: the word before it has its place.
+                out.push(',', self.last);
                 out.push(' ', cell);
             }
         }
@@ -150,7 +166,7 @@ impl Writer {
         if self.dots <= MAX_DOTS {
             out.push(c, span);
         }
-        self.previous = Some(c);
+        (self.previous, self.last) = (Some(c), span);
         self.breaks = 0;
     }
 
