@@ -106,8 +106,8 @@ impl Address {
     }
 
     fn read_type(&mut self, c: char, span: Span) -> Step {
-        let is_type =
-            c.is_ascii_alphanumeric() || matches!(c, '/' | '\\' | '+' | '.' | '-' | ';' | '=' | ',' | '_' | '%');
+        let is_type = c.is_ascii_alphanumeric()
+            || matches!(c, '/' | '\\' | '+' | '.' | '-' | ';' | '=' | ',' | '_' | '%');
         if !is_type || self.held.text.len() > MAX_TYPE {
             return Step::Text;
         }
@@ -152,7 +152,11 @@ impl Address {
             return Step::More;
         }
         let line = self.tail.text.trim();
-        if is_line && line.is_empty() && matches!(c, ' ' | '\t' | '>' | '\n') && self.tail.text.len() < MIN_LINE {
+        if is_line
+            && line.is_empty()
+            && matches!(c, ' ' | '\t' | '>' | '\n')
+            && self.tail.text.len() < MIN_LINE
+        {
             // The indent of the next line, or its mark of a quotation.
             self.tail.push(c, span);
             return Step::More;

@@ -163,7 +163,14 @@ impl Brackets {
     fn content(&self) -> Option<(usize, String)> {
         let start = self.open.last()?.piece?;
         let pieces = self.pieces.get(start + 1..)?;
-        Some((start, pieces.iter().filter(|piece| !matches!(piece.kind, Kind::Dead | Kind::Hidden)).map(|piece| piece.c).collect()))
+        Some((
+            start,
+            pieces
+                .iter()
+                .filter(|piece| !matches!(piece.kind, Kind::Dead | Kind::Hidden))
+                .map(|piece| piece.c)
+                .collect(),
+        ))
     }
 
     /// Ends the innermost brackets as those of a link. Returns the character before it if it was the mark of a

@@ -28,7 +28,8 @@ impl Inline {
         match step {
             angle::Step::More => {
                 self.hold(c, span);
-                let is_comment = matches!(&self.state, State::Angle(angle) if angle.end_of_comment().is_some());
+                let is_comment =
+                    matches!(&self.state, State::Angle(angle) if angle.end_of_comment().is_some());
                 if self.held.text.len() > if is_comment { MAX_SILENT } else { MAX_ANGLE } {
                     self.release_angle(sink);
                 }
@@ -74,7 +75,8 @@ impl Inline {
     /// Drops a construct that is too long to hold, if it can hardly be text.
     pub(super) fn release_angle(&mut self, sink: &mut Sink<'_>) {
         let State::Angle(angle) = &self.state else { return };
-        let is_prose = Prose::of_text(&self.held.text[1..]);
+        let prose = if angle.end_of_comment().is_some() { Prose::of_code() } else { Prose::default() };
+        let is_prose = prose.is_in(&self.held.text[1..]);
         let silence = match angle.end_of_comment() {
             _ if is_prose => None,
             Some(end) => Some(Silence::until(end)),

@@ -65,6 +65,8 @@ pub(super) struct Inline {
     pub(super) has_ornament: bool,
     pub(super) link_barrier: u64,
     pub(super) code_barriers: Vec<(usize, u64)>,
+    /// Lengths of the runs of `*` whose ends have not come.
+    pub(super) open_runs: Vec<usize>,
     pub(super) page: Page,
     pub(super) raised: Option<Box<Raised>>,
     #[cfg(test)]
@@ -92,6 +94,8 @@ pub(super) enum State {
     Ornament,
     /// A run of `*`, `_` or `~`.
     Run(char),
+    /// `*` behind a figure, and what follows: the length of the run, and of the one that may end it.
+    Factor(usize, usize),
     Escape,
     /// A `!` that may begin an image.
     Bang,
@@ -154,8 +158,9 @@ impl Inline {
             }
             State::Run(_) => {
                 self.end_run(Some(c), sink);
-                self.read_text(c, span, sink);
+                self.read(c, span, sink);
             }
+            State::Factor(..) => self.read_factor(c, span, sink),
             State::Escape => self.end_escape(c, span, sink),
             State::Bang if c == '[' => {
                 let held = self.take_held();
@@ -388,27 +393,7 @@ impl Inline {
         self.held.source.end()
     }
 
-    // Emphasis and escapes.
-
-    /// Writes a run of marks if it is text, given the character that follows.
-    fn end_run(&mut self, next: Option<char>, sink: &mut Sink<'_>) {
-        let State::Run(mark) = self.state else { return };
-        let held = self.take_held();
-        let before = self.previous.filter(|c| !c.is_whitespace());
-        let after = next.filter(|c| !c.is_whitespace());
-        let is_text = match (before, after) {
-            (None, None) => true,
-            (Some(a), Some(b)) if mark == '*' => a.is_numeric() && b.is_alphanumeric(),
-            (Some(a), Some(b)) if mark == '_' => a.is_alphanumeric() && b.is_alphanumeric(),
-            _ => mark == '~' && held.text.len() == 1,
-        };
-        if is_text {
-            self.emit_all(&held, sink);
-        }
-        if is_text || before.is_some() {
-            self.previous = Some(mark);
-        }
-    }
+    // Escapes.
 
     fn end_escape(&mut self, c: char, span: Span, sink: &mut Sink<'_>) {
         let held = self.take_held();
@@ -429,12 +414,13 @@ impl Inline {
         self.release_raised(sink);
     }
 
-    fn decide(&mut self, keeps_markup: bool, sink: &mut Sink<'_>) {
+    pub(super) fn decide(&mut self, keeps_markup: bool, sink: &mut Sink<'_>) {
         loop {
             match &mut self.state {
                 State::Text | State::Dropped(_) => return,
                 State::Ornament => self.end_ornament(None, sink),
                 State::Run(_) => self.end_run(None, sink),
+                State::Factor(..) => self.end_factor(sink),
                 State::Escape | State::Bang | State::Entity | State::Citation => self.fail(sink),
                 State::Closed => self.end_bracket_as_text(None, sink),
                 State::Link(destination) if keeps_markup && destination.is_data() => self.commit_link(sink),
@@ -489,7 +475,9 @@ impl Inline {
                         self.end_address(sink);
                     }
                 }
-                State::Silence(silence) if keeps_markup && (silence.is_certain || silence.spans_blocks) => return,
+                State::Silence(silence) if keeps_markup && (silence.is_certain || silence.spans_blocks) => {
+                    return;
+                }
                 State::Silence(silence) if silence.is_certain && !silence.is_prose() => return,
                 State::Silence(_) => self.fail_silence(sink),
             }
@@ -514,6 +502,7 @@ impl Inline {
         self.verbatim = None;
         self.previous = None;
         self.code_barriers.clear();
+        self.open_runs.clear();
     }
 
     /// Writes the text held back so far. More may follow, unless the text `is_over`.

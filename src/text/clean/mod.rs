@@ -6,7 +6,7 @@
 //! | module | contents |
 //! |---|---|
 //! | `markdown`, `prefix` | lines and blocks of Markdown |
-//! | `inline`, `code` | constructs in a paragraph |
+//! | `inline`, `emphasis`, `code` | constructs in a paragraph |
 //! | `link`, `bracket`, `destination` | links, images, notes |
 //! | `angle`, `element`, `html` | tags and their effect |
 //! | `ornament` | `=-=-=` |
@@ -21,6 +21,7 @@ mod bracket;
 mod code;
 mod destination;
 mod element;
+mod emphasis;
 mod entity;
 mod html;
 mod inline;

@@ -29,12 +29,11 @@ impl Prose {
         Prose { is_code: true, ..Prose::default() }
     }
 
-    /// True if a text is prose.
-    pub(super) fn of_text(text: &str) -> bool {
-        let mut prose = Prose::default();
+    /// True if a text has prose in it.
+    pub(super) fn is_in(mut self, text: &str) -> bool {
         text.chars().any(|c| {
-            prose.read(c);
-            prose.is_certain()
+            self.read(c);
+            self.is_certain()
         })
     }
 

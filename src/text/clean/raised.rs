@@ -45,7 +45,8 @@ impl Raised {
         if self.is_note(text, before) {
             return Use::Note;
         }
-        let is_attached = before.is_alphanumeric() || matches!(before, ')' | ']' | '}' | '|' | '°' | '’' | '\'');
+        let is_attached =
+            before.is_alphanumeric() || matches!(before, ')' | ']' | '}' | '|' | '°' | '’' | '\'');
         let is_script = text.chars().all(|c| NORMAL.contains(c))
             && (text.chars().any(|c| c.is_ascii_digit()) || matches!(text, "n" | "+" | "-" | "−"));
         let is_variable = before.is_numeric() || self.word.chars().count() == 1;
@@ -58,7 +59,9 @@ impl Raised {
 
     fn is_note(&self, text: &str, before: char) -> bool {
         let is_number = |part: &str| {
-            (1..=3).contains(&part.len()) && part.chars().all(|c| c.is_ascii_digit()) && !part.starts_with('0')
+            (1..=3).contains(&part.len())
+                && part.chars().all(|c| c.is_ascii_digit())
+                && !part.starts_with('0')
         };
         let numbers = text.split([',', ';', '–']).map(str::trim);
         let is_mark = numbers.clone().all(is_number)

@@ -55,8 +55,10 @@ pub(super) enum Step {
 impl Silence {
     fn new(end: End, is_certain: bool, spans_blocks: bool) -> Silence {
         let prose = match &end {
-            End::Element(name) if is_code(name) => Prose::of_code(),
-            _ => Prose::default(),
+            End::Element(name) if !is_code(name) => Prose::default(),
+            End::Tag(_) => Prose::default(),
+            // Comments contain code, too.
+            End::Element(_) | End::Text(_) => Prose::of_code(),
         };
         let seen = String::new();
         Silence { end, seen, depth: 1, inner: 0, pages: 0, prose, is_certain, spans_blocks }

@@ -1,6 +1,7 @@
 use super::*;
 
 mod commonmark;
+mod kinds;
 
 /// Markdown, and the text to be spoken.
 const MARKDOWN: &[(&str, &str)] = &[

@@ -68,7 +68,8 @@ impl Writer {
         if matches!(c, BOX_FIRST..=BOX_LAST) {
             self.end_run(false, out);
             return match c {
-                '│' | '┃' | '┆' | '┇' | '┊' | '┋' | '╎' | '╏' | '║' if !self.is_line_start() => {
+                '│' | '┃' | '┆' | '┇' | '┊' | '┋' | '╎' | '╏' | '║' if !self.is_line_start() =>
+                {
                     self.begin_cell(span, out);
                 }
                 _ => self.write(' ', span, out),

@@ -114,7 +114,9 @@ fn words(text: &str) -> Vec<String> {
 /// Returns the cleaned text, with figures for exponents.
 fn spoken(markdown: &str) -> String {
     let text = clean(Cleaner::markdown(), [markdown]).text;
-    text.chars().map(|c| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().position(|raised| raised == c).map_or(c, |n| (b'0' + n as u8) as char)).collect()
+    text.chars()
+        .map(|c| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().position(|raised| raised == c).map_or(c, |n| (b'0' + n as u8) as char))
+        .collect()
 }
 
 /// Returns the first word that is missing in the cleaned text.
