@@ -3,7 +3,7 @@
 use super::inline::{Inline, Sink, State};
 use crate::text::sourced::Span;
 
-/// Longest emphasis behind a figure, in bytes.
+/// Longest emphasis that begins in a word, in bytes.
 const MAX_FACTOR: usize = 80;
 /// Most runs that may be open.
 const MAX_OPEN: usize = 8;
@@ -20,9 +20,9 @@ impl Inline {
         let is_open = mark == '*' && !is_sum && self.open_runs.contains(&length);
         let is_text = match (before, after) {
             (None, None) => true,
-            (Some(a), Some(b)) if mark == '*' && a.is_numeric() && b.is_alphanumeric() && !is_open => {
+            (Some(a), Some(b)) if mark == '*' && a.is_alphanumeric() && b.is_alphanumeric() && !is_open => {
                 if b.is_alphabetic() {
-                    // Emphasis if it has an end: "5**words**6", but not "5*a*b".
+                    // Emphasis if it has an end: "5**words**6", but not "5*a*b" or "a*b".
                     self.state = State::Factor(length, 0);
                     return;
                 }
@@ -46,7 +46,7 @@ impl Inline {
         }
     }
 
-    /// Reads what may be emphasis behind a figure.
+    /// Reads what may be emphasis in a word.
     pub(super) fn read_factor(&mut self, c: char, span: Span, sink: &mut Sink<'_>) {
         let State::Factor(_, closing) = &mut self.state else { return };
         if c == '*' {

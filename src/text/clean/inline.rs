@@ -63,6 +63,8 @@ pub(super) struct Inline {
     pub(super) ornament_barrier: u64,
     /// True behind an ornament in this line.
     pub(super) has_ornament: bool,
+    /// True in highlighted text: `==so==`.
+    pub(super) is_highlighted: bool,
     pub(super) link_barrier: u64,
     pub(super) code_barriers: Vec<(usize, u64)>,
     /// Lengths of the runs of `*` whose ends have not come.
@@ -94,7 +96,7 @@ pub(super) enum State {
     Ornament,
     /// A run of `*`, `_` or `~`.
     Run(char),
-    /// `*` behind a figure, and what follows: the length of the run, and of the one that may end it.
+    /// `*` in a word, and what follows: the length of the run, and of the one that may end it.
     Factor(usize, usize),
     Escape,
     /// A `!` that may begin an image.
@@ -239,7 +241,7 @@ impl Inline {
     pub(super) fn read_text(&mut self, c: char, span: Span, sink: &mut Sink<'_>) {
         if c == '\n' {
             self.is_in_html |= std::mem::take(&mut self.is_tag_line);
-            self.has_ornament = false;
+            (self.has_ornament, self.is_highlighted) = (false, false);
         }
         let is_word = self.previous.is_some_and(char::is_alphanumeric);
         if address::may_begin(c) && !is_word {

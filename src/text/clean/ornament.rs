@@ -48,6 +48,16 @@ impl Inline {
         }
     }
 
+    /// True for the marks around highlighted text, which are not those of "a == b" and "a==b".
+    fn toggles_highlight(&self, before: Option<char>, next: Option<char>) -> bool {
+        let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let is_space = |c: Option<char>| c.is_none_or(char::is_whitespace);
+        match self.is_highlighted {
+            true => !is_space(before) && !is_word(next),
+            false => !self.is_page && is_space(before) && next.is_some_and(char::is_alphabetic),
+        }
+    }
+
     /// Drops a run of marks, or reads it again as other markup.
     pub(super) fn end_ornament(&mut self, next: Option<char>, sink: &mut Sink<'_>) {
         if !matches!(self.state, State::Ornament) {
@@ -66,6 +76,8 @@ impl Inline {
             if before.is_some() {
                 self.emit(' ', first, sink);
             }
+        } else if held.text == "==" && self.toggles_highlight(before, next) {
+            self.is_highlighted = !self.is_highlighted;
         } else {
             self.reread(&held, sink);
         }

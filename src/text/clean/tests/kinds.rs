@@ -192,6 +192,7 @@ fn ornaments_are_silent_and_the_words_in_them_are_not() {
         (Markdown, "├── src\n│   └── main.rs", "src main.rs"),
         (Page, "<pre>├── src\n│   └── main.rs</pre>│ x ║", "src main.rs x"),
         (Both, "[████░░░░] 40%", "[ ] 40%"),
+        (Markdown, "+++\na\n+++\n\n:::note\nb\n:::", "a note b"),
         (
             Both,
             "-5, --flag, a--b, x=-1, x+=2, C++, a -> b --> c",
