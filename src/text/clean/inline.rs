@@ -272,6 +272,7 @@ impl Inline {
                 self.open(State::Angle(Box::new(angle)), c, span);
             }
             '&' => self.open(State::Entity, c, span),
+            '[' | ']' if self.is_page && self.raised.is_some() => self.emit(c, span, sink),
             '[' => self.open_bracket(span, None, sink),
             ']' => self.close_bracket(span, sink),
             '【' => self.open(State::Citation, c, span),

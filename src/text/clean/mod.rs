@@ -99,7 +99,7 @@ impl Cleaner {
             markdown.flush(is_over, &mut self.inline, sink);
         }
         self.inline.flush(is_over, sink);
-        self.writer.flush(out);
+        self.writer.flush(is_over, out);
     }
 
     fn read(&mut self, c: char, span: Span, out: &mut Sourced) {

@@ -41,10 +41,11 @@ enum Use {
 impl Raised {
     fn kind(&self) -> Use {
         let text = self.text.text.trim();
-        let Some(before) = self.before.filter(|c| !c.is_whitespace()) else { return Use::Text };
-        if self.is_note(text, before) {
+        let before = self.before.filter(|c| !c.is_whitespace());
+        if self.is_note(text.trim_matches(['[', ']']), before) {
             return Use::Note;
         }
+        let Some(before) = before else { return Use::Text };
         let is_attached =
             before.is_alphanumeric() || matches!(before, ')' | ']' | '}' | '|' | '°' | '’' | '\'');
         let is_script = text.chars().all(|c| NORMAL.contains(c))
@@ -57,19 +58,23 @@ impl Raised {
         }
     }
 
-    fn is_note(&self, text: &str, before: char) -> bool {
+    fn is_note(&self, text: &str, before: Option<char>) -> bool {
         let is_number = |part: &str| {
             (1..=3).contains(&part.len())
                 && part.chars().all(|c| c.is_ascii_digit())
                 && !part.starts_with('0')
         };
         let numbers = text.split([',', ';', '–']).map(str::trim);
+        let named = text.split_once(' ').filter(|(name, _)| matches!(*name, "note" | "Note" | "nb" | "n"));
         let is_mark = numbers.clone().all(is_number)
+            || named.is_some_and(|(_, number)| is_number(number))
             || matches!(text, "*" | "**" | "†" | "‡" | "§" | "¶")
             || text.chars().count() == 1 && text.starts_with(|c: char| c.is_ascii_lowercase());
-        if !is_mark || self.is_reference {
+        let is_bracketed = self.text.text.trim_start().starts_with('[') && before.is_some();
+        if !is_mark || self.is_reference || is_bracketed {
             return is_mark;
         }
+        let Some(before) = before else { return false };
         let word = self.word.as_str();
         let lists = |list: &str| list.split_ascii_whitespace().any(|known| known == word);
         let is_word = word.chars().all(char::is_alphabetic)

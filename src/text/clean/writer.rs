@@ -50,6 +50,18 @@ struct Run {
     groups: usize,
     /// True if white space came before it.
     is_apart: bool,
+    /// True if it began a line.
+    begins_line: bool,
+}
+
+/// Place of the end of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Within a line.
+    Line,
+    LineEnd,
+    /// The end of a heading. The marks that close it are silent.
+    Heading,
 }
 
 /// Number of marks in a row that are no text any more: a line to write on, a rule, an ornament.
@@ -66,7 +78,7 @@ fn fewest(mark: char) -> usize {
 impl Writer {
     pub(super) fn put(&mut self, c: char, span: Span, out: &mut Sourced) {
         if matches!(c, BOX_FIRST..=BOX_LAST) {
-            self.end_run(false, out);
+            self.end_run(Place::Line, out);
             return match c {
                 '│' | '┃' | '┆' | '┇' | '┊' | '┋' | '╎' | '╏' | '║' if !self.is_line_start() =>
                 {
@@ -89,11 +101,12 @@ impl Writer {
                 }
                 return;
             }
-            self.end_run(false, out);
+            self.end_run(Place::Line, out);
         }
         if fewest(c) < usize::MAX && !is_emoji(c) {
-            self.run =
-                Run { mark: c, is_apart: self.space.is_some() || self.is_line_start(), ..Run::default() };
+            let begins_line = self.is_line_start();
+            let is_apart = self.space.is_some() || begins_line;
+            self.run = Run { mark: c, is_apart, begins_line, ..Run::default() };
             return self.hold(c, span);
         }
         self.write(c, span, out);
@@ -113,14 +126,16 @@ impl Writer {
         run.held.push((c, span));
     }
 
-    /// Ends a run of marks: it is written, unless it is silent. The marks that close a heading are silent.
-    fn end_run(&mut self, closes_heading: bool, out: &mut Sourced) {
+    /// Ends a run of marks: it is written, unless it is silent.
+    fn end_run(&mut self, place: Place, out: &mut Sourced) {
         let run = std::mem::take(&mut self.run);
         if run.marks == 0 {
             return;
         }
-        let closes_heading = closes_heading && run.mark == '#' && run.is_apart;
-        let is_silent = run.longest >= fewest(run.mark) || run.groups >= 3 || closes_heading;
+        let closes_heading = place == Place::Heading && run.mark == '#' && run.is_apart;
+        // A line of marks is no text.
+        let is_line = place != Place::Line && run.begins_line && run.marks > 1;
+        let is_silent = run.longest >= fewest(run.mark) || run.groups >= 3 || closes_heading || is_line;
         for (n, (c, span)) in run.held.into_iter().enumerate() {
             match is_silent {
                 false => self.write(c, span, out),
@@ -173,26 +188,26 @@ impl Writer {
 
     /// The next character begins a cell of a table.
     pub(super) fn begin_cell(&mut self, span: Span, out: &mut Sourced) {
-        self.end_run(false, out);
+        self.end_run(Place::Line, out);
         self.cell = Some(span);
         self.space = None;
     }
 
     pub(super) fn end_line(&mut self, span: Span, out: &mut Sourced) {
-        self.end_run(false, out);
+        self.end_run(Place::LineEnd, out);
         self.break_line('\n', span, out);
     }
 
     /// Ends the line, and the paragraph with it.
     pub(super) fn end_paragraph(&mut self, span: Span, is_heading: bool, out: &mut Sourced) {
-        self.end_run(is_heading, out);
+        self.end_run(if is_heading { Place::Heading } else { Place::LineEnd }, out);
         self.break_line(if is_heading { HEADING } else { '\n' }, span, out);
         self.break_line('\n', span, out);
     }
 
     /// Ends the heading at the end of the text.
     pub(super) fn close_heading(&mut self, out: &mut Sourced) {
-        self.end_run(true, out);
+        self.end_run(Place::Heading, out);
         self.space = None;
     }
 
@@ -223,8 +238,8 @@ impl Writer {
     }
 
     /// Writes everything that was held back.
-    pub(super) fn flush(&mut self, out: &mut Sourced) {
-        self.end_run(false, out);
+    pub(super) fn flush(&mut self, is_over: bool, out: &mut Sourced) {
+        self.end_run(if is_over { Place::LineEnd } else { Place::Line }, out);
         self.write_space(out);
     }
 

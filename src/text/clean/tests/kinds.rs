@@ -157,6 +157,13 @@ fn raised_text_is_an_exponent_or_the_mark_of_a_note() {
         (Markdown, "x<sup>[1](#fn)</sup> 10<sup>**6**</sup>", "x 10⁶"),
         (Both, "<sup>1</sup> A note. <sup>14</sup>C", "1 A note. 14C"),
         (Both, "word<sup>[citation needed]</sup> x<sup>2", "word[citation needed] x2"),
+        (
+            Page,
+            "He<sup><a href='#c'>&#91;1&#93;</a></sup> and <sup><a href='#d'><b>[</b>3]</a></sup> so",
+            "He and so",
+        ),
+        (Page, "word<sup>[note 3]</sup> x<sup>[1]</sup> (y)<sup>[b]</sup>", "word x (y)"),
+        (Page, "<mfrac><mn>1</mn><mn>2</mn></mfrac> <mi>x</mi><mo>=</mo><mn>3</mn>", "1 2 x = 3"),
         (Both, "So it is.&sup1; It has 5&sup2;.", "So it is. It has 5²."),
     ]);
 }
@@ -192,6 +199,8 @@ fn ornaments_are_silent_and_the_words_in_them_are_not() {
         (Markdown, "├── src\n│   └── main.rs", "src main.rs"),
         (Page, "<pre>├── src\n│   └── main.rs</pre>│ x ║", "src main.rs x"),
         (Both, "[████░░░░] 40%", "[ ] 40%"),
+        (Markdown, "a\n\n$$\nx\n$$\n\n--\n\n==", "a x"),
+        (Page, "<p>a</p> -- <p>==</p><p>- b -- c</p><p>#</p>", "a - b -- c #"),
         (Markdown, "+++\na\n+++\n\n:::note\nb\n:::", "a note b"),
         (
             Both,
