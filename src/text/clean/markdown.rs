@@ -21,6 +21,8 @@ pub(super) struct Markdown {
     /// The undecided beginning of the line.
     held: Sourced,
     containers: Vec<Container>,
+    /// Number of containers that the line continues.
+    entered: usize,
     fence: Option<Fence>,
     /// True if the next line may continue a paragraph.
     is_paragraph: bool,
@@ -197,9 +199,8 @@ impl Markdown {
     fn begin_note(&mut self, inline: &mut Inline, sink: &mut Sink<'_>) {
         self.held.take();
         self.end_paragraph(inline, sink);
-        if let Some(note) = self.containers.iter().position(|container| *container == Container::Note) {
-            self.containers.truncate(note);
-        }
+        // It interrupts a paragraph: the containers that the line does not continue end here.
+        self.containers.truncate(self.entered);
         self.is_lazy_note = false;
         if self.containers.len() < MAX_CONTAINERS {
             self.containers.push(Container::Note);
@@ -250,6 +251,7 @@ impl Markdown {
             self.dropped = Some(!is_complete && cursor.trimmed().is_plain());
             return;
         }
+        self.entered = entered;
         self.is_lazy_note = was_note_text && !is_complete && cursor.trimmed().is_plain();
         if self.is_lazy_note {
             if cursor.trimmed().peek() == Some('[') {
@@ -365,6 +367,7 @@ impl Markdown {
         inline: &mut Inline,
         sink: &mut Sink<'_>,
     ) {
+        self.entered = entered;
         entered = self.close_lazily(entered, inline, sink);
         if let Some(Container::Item { is_empty, .. }) = self.containers[..entered].last_mut() {
             *is_empty = false;

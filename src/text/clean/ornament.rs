@@ -36,7 +36,9 @@ fn is_ornament(run: &str, before: Option<char>, next: Option<char>, is_closing: 
 impl Inline {
     /// Takes a character behind a run of marks, or another mark of it.
     pub(super) fn read_ornament(&mut self, c: char, span: Span, sink: &mut Sink<'_>) {
-        if !is_mark(c) {
+        // "__/__/____" is a date to fill in.
+        let is_blank = c == '/' && self.held.text.ends_with("__");
+        if !is_mark(c) && !is_blank {
             self.end_ornament(Some(c), sink);
             return self.read(c, span, sink);
         }

@@ -201,6 +201,7 @@ fn ornaments_are_silent_and_the_words_in_them_are_not() {
         (Both, "[████░░░░] 40%", "[ ] 40%"),
         (Markdown, "a\n\n$$\nx\n$$\n\n--\n\n==", "a x"),
         (Page, "<p>a</p> -- <p>==</p><p>- b -- c</p><p>#</p>", "a - b -- c #"),
+        (Both, "Name: ______ Date: ___/___/____ and a/b", "Name: Date: and a/b"),
         (Markdown, "+++\na\n+++\n\n:::note\nb\n:::", "a note b"),
         (
             Both,
@@ -245,6 +246,7 @@ fn definitions_go_on_in_the_next_line() {
             "A. item After.",
         ),
         (Markdown, "[^1]:\nAfter.", "After."),
+        (Markdown, "- item\n[^1]:\n    note\n\nAfter.", "item After."),
         (Markdown, "[^1]: text\n# Heading\nText", "Heading Text"),
         (Markdown, "[^1]: # Heading\nText", "Text"),
         (Markdown, "[^1]: text\n```\ncode\n```\nText", "Text"),
@@ -300,5 +302,116 @@ fn cells_come_before_links_and_keep_their_place() {
         let written: Vec<_> =
             places.iter().map(|place| &text[place.start as usize..place.end as usize]).collect();
         assert_eq!(written, ["Name", "Age", "Ana", "5"], "{text}");
+    }
+}
+
+/// Parts of random texts.
+const PARTS: &[&str] = &[
+    "\n",
+    "\n\n",
+    " ",
+    "    ",
+    "a ",
+    "word",
+    "word. ",
+    "5",
+    "10",
+    "*",
+    "**",
+    "==",
+    "=-=",
+    "+-",
+    "|",
+    " | ",
+    "-",
+    "---\n",
+    "> ",
+    "- ",
+    "1. ",
+    "# ",
+    "[",
+    "]",
+    "[a]",
+    "[1]",
+    "[^1]",
+    "[^1]: ",
+    "[a]: ",
+    "[a]:\n",
+    "/u",
+    "\"t\"",
+    "(",
+    ")",
+    "](",
+    "](u)",
+    "<sup>",
+    "</sup>",
+    "<sub>",
+    "</sub>",
+    "<a href=\"#f\">",
+    "</a>",
+    "<b>",
+    "</b>",
+    "<p>",
+    "</p>",
+    "<td>",
+    "<br>",
+    "<video>",
+    "</video>",
+    "<video src=x>",
+    "<script>",
+    "</script>",
+    "<svg a=b>",
+    "</svg>",
+    "<title>",
+    "</title>",
+    "<template>",
+    "<!--",
+    "-->",
+    "<",
+    ">",
+    "&",
+    "&amp;",
+    "&quot;",
+    "&#39;",
+    ";",
+    "https://e.com",
+    "https://e.com/?a",
+    "data:image/png;base64,",
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    "data:",
+    "│",
+    "┌──┐",
+    "²",
+    "`",
+    "```\n",
+    "\\",
+    "!",
+    "_",
+    "~~",
+    "|--|--|\n",
+    "\r\n",
+    "😀",
+    "é",
+];
+
+#[test]
+fn random_texts_are_the_same_cut_anywhere() {
+    let mut random = crate::text::tests::Random(0xc1ea);
+    for _ in 0..10_000 {
+        let text: String = (0..1 + random.below(16)).map(|_| PARTS[random.below(PARTS.len())]).collect();
+        for cleaner in [Cleaner::markdown(), Cleaner::html()] {
+            let whole = clean(cleaner.clone(), [text.as_str()]);
+            assert_eq!(clean(cleaner.clone(), characters(&text)), whole, "{text:?}");
+            // A flush may change the markup, but must leave it usable.
+            let mut flushed = cleaner;
+            let mut out = crate::text::sourced::Sourced::default();
+            for c in characters(&text) {
+                flushed.push(c, &mut out);
+                flushed.flush(&mut out);
+            }
+            flushed.finish(&mut out);
+            let letters = |text: &str| text.chars().filter(|c| matches!(c, 'w' | 'o' | 'r')).count();
+            assert!(letters(&out.text) <= letters(&text), "{text:?}: {:?}", out.text);
+        }
     }
 }
