@@ -75,6 +75,13 @@ fn fewest(mark: char) -> usize {
     }
 }
 
+/// True for a sign among the emoji that stands for a word: marks of checked boxes, sharps and flats, figures in
+/// circles, arrows.
+fn is_sign(c: char) -> bool {
+    matches!(c, '\u{2610}'..='\u{2612}' | '\u{266d}'..='\u{266f}' | '\u{2713}' | '\u{2714}' | '\u{2717}' | '\u{2718}'
+        | '\u{2776}'..='\u{2794}' | '\u{2798}'..='\u{27af}' | '\u{27b1}'..='\u{27be}')
+}
+
 impl Writer {
     pub(super) fn put(&mut self, c: char, span: Span, out: &mut Sourced) {
         if matches!(c, BOX_FIRST..=BOX_LAST) {
@@ -152,7 +159,7 @@ impl Writer {
 
     fn write(&mut self, c: char, span: Span, out: &mut Sourced) {
         // Joiners have a meaning in other scripts, so they are removed only after an emoji.
-        let emoji = is_emoji(c) && (c != '\u{200d}' || self.is_after_emoji);
+        let emoji = is_emoji(c) && !is_sign(c) && (c != '\u{200d}' || self.is_after_emoji);
         if c.is_whitespace() {
             self.space.get_or_insert(span);
             self.is_after_emoji = false;

@@ -217,6 +217,15 @@ fn ornaments_are_silent_and_the_words_in_them_are_not() {
 }
 
 #[test]
+fn signs_are_no_emoji() {
+    check(&[
+        (Both, "☑ done ✓ ✗ F♯ ❶ ➔ ☐", "☑ done ✓ ✗ F♯ ❶ ➔ ☐"),
+        (Both, "⌘C ⏎ ⇧ → x", "⌘C ⏎ ⇧ → x"),
+        (Both, "✔\u{fe0f} yes 😀 ★ ♥ no", "✔ yes no"),
+    ]);
+}
+
+#[test]
 fn data_is_silent_in_any_place() {
     let data = "iVBORw0KGgo/".repeat(8);
     let long = "AAAA".repeat(2_500);
