@@ -20,6 +20,7 @@ impl Inline {
         let is_open = mark == '*' && !is_sum && self.open_runs.contains(&length);
         let is_text = match (before, after) {
             (None, None) => true,
+            (None, Some('=')) => mark == '*' && length == 1,
             (Some(a), Some(b)) if mark == '*' && a.is_alphanumeric() && b.is_alphanumeric() && !is_open => {
                 if b.is_alphabetic() {
                     // Emphasis if it has an end: "5**words**6", but not "5*a*b" or "a*b".
@@ -68,7 +69,9 @@ impl Inline {
         let is_closed = length == closing && !is_space(chars.len() - closing - 1);
         let end = chars.len() - if is_closed { closing } else { 0 };
         let content = &chars[length..end];
-        let has_word = content.windows(2).any(|pair| pair.iter().all(|(c, _)| c.is_alphabetic()));
+        // "2*pi*r" is a product.
+        let letters = if length > 1 { 2 } else { 3 };
+        let has_word = content.windows(letters).any(|part| part.iter().all(|(c, _)| c.is_alphabetic()));
         let is_phrase = length > 1 || !content.iter().any(|(c, _)| c.is_whitespace());
         let is_emphasis = is_closed && has_word && is_phrase;
         for (n, (c, span)) in chars.iter().enumerate() {

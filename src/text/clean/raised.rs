@@ -12,7 +12,7 @@ const BEFORE_EXPONENTS: &str = "inch inches foot feet yard yards mile miles mete
                                 sinh cosh tanh log exp det dim bit bits kWh Pas ohm ohms volt volts amp amps alpha beta \
                                 gamma delta theta lambda sigma omega";
 /// Words of two letters that are neither units nor variables.
-const SHORT_WORDS: &str = "am an as at be by do go he if is it me my no of oh ok on or so to up us we";
+const SHORT_WORDS: &str = "am an as at be by do go if is it me my no of oh ok on or so to up us we";
 const NORMAL: &str = "0123456789+-−=()n";
 const RAISED: &str = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿ";
 

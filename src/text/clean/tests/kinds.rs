@@ -159,8 +159,8 @@ fn raised_text_is_an_exponent_or_the_mark_of_a_note() {
         (Both, "word<sup>[citation needed]</sup> x<sup>2", "word[citation needed] x2"),
         (
             Page,
-            "He<sup><a href='#c'>&#91;1&#93;</a></sup> and <sup><a href='#d'><b>[</b>3]</a></sup> so",
-            "He and so",
+            "So<sup><a href='#c'>&#91;1&#93;</a></sup> and <sup><a href='#d'><b>[</b>3]</a></sup> so",
+            "So and so",
         ),
         (Page, "word<sup>[note 3]</sup> x<sup>[1]</sup> (y)<sup>[b]</sup>", "word x (y)"),
         (Page, "<mfrac><mn>1</mn><mn>2</mn></mfrac> <mi>x</mi><mo>=</mo><mn>3</mn>", "1 2 x = 3"),
@@ -289,6 +289,12 @@ fn emphasis_in_a_word_is_no_sum() {
             "10*log(x), 2**n, **Total 3*x** y, *Area 3*4 cm*",
             "10*log(x), 2**n, Total 3*x y, Area 3*4 cm",
         ),
+        (
+            Markdown,
+            "a*b*c + d*e, foo*bar, x**2, 2*pi*r, x *= 2",
+            "a*b*c + d*e, foo*bar, x**2, 2*pi*r, x *= 2",
+        ),
+        (Markdown, "==marked== and ==two words==, a == b, a==b", "marked and two words, a == b, a==b"),
         (Markdown, "*[a]* and **[1]** Smith", "[a] and [1] Smith"),
     ]);
 }
