@@ -23,7 +23,7 @@ impl Inline {
             (None, Some('=')) => mark == '*' && length == 1,
             (Some(a), Some(b)) if mark == '*' && a.is_alphanumeric() && b.is_alphanumeric() && !is_open => {
                 if b.is_alphabetic() {
-                    // Emphasis if it has an end: "5**words**6", but not "5*a*b" or "a*b".
+                    // Emphasis if it has an end: "5**words**6", but not "5*a*b" or "a*b", nor "2*pi*r".
                     self.state = State::Factor(length, 0);
                     return;
                 }
@@ -73,7 +73,9 @@ impl Inline {
         let letters = if length > 1 { 2 } else { 3 };
         let has_word = content.windows(letters).any(|part| part.iter().all(|(c, _)| c.is_alphabetic()));
         let is_phrase = length > 1 || !content.iter().any(|(c, _)| c.is_whitespace());
-        let is_emphasis = is_closed && has_word && is_phrase;
+        // Behind a letter, it is what CommonMark says: "a*b*c".
+        let is_in_word = self.previous.is_some_and(char::is_alphabetic);
+        let is_emphasis = is_closed && is_phrase && (is_in_word || has_word);
         for (n, (c, span)) in chars.iter().enumerate() {
             match n {
                 _ if (length..end).contains(&n) => self.read(*c, *span, sink),

@@ -277,6 +277,7 @@ impl Markdown {
             if first == '>' {
                 self.close(&mut entered, inline, sink);
                 cursor.skip_quote();
+                inline.is_item_start = false;
                 self.open(Container::Quote, &mut entered);
             } else if let Some(length) = block.fence() {
                 self.close(&mut entered, inline, sink);
