@@ -73,7 +73,8 @@ impl Plain<'_> {
 
 /// True for a symbol that stands for a word, of a key or an operation for example, and is no emoji.
 fn is_symbol(c: char) -> bool {
-    matches!(c, '\u{20a0}'..='\u{20cf}' | '\u{2100}'..='\u{245f}' | '\u{27c0}'..='\u{27ff}'
+    matches!(c, '\u{20a0}'..='\u{20cf}' | '\u{2100}'..='\u{245f}' | '\u{2610}'..='\u{2612}'
+        | '\u{266d}'..='\u{266f}' | '\u{2794}' | '\u{2798}'..='\u{27af}' | '\u{27b1}'..='\u{27ff}'
         | '\u{2900}'..='\u{2aff}')
 }
 
@@ -198,7 +199,7 @@ mod tests {
         for (text, expected) in [
             ("Press ⌘ and ⏎ now", vec!["⌘", "⏎"]),
             ("Say שלום and 日本 ⇧⌥", vec!["שלום", "日本", "⇧⌥"]),
-            ("a ⊕ b, f ∘ g", vec!["⊕", "∘"]),
+            ("a ⊕ b, f ∘ g, ☐ h", vec!["⊕", "∘", "☐"]),
             ("“Ünder” – 😀 • café… ★ ┌ Hawaiʻi", vec![]),
         ] {
             let ranges = Plain::new(text).unspeakable(|at| Plain::new(text).origin(at), text);
