@@ -26,7 +26,7 @@ fn is_ornament(run: &str, before: Option<char>, next: Option<char>, is_closing: 
     if count >= 5 {
         return is_followed && (is_apart || !is_emphasis) || !is_emphasis && is_apart;
     }
-    let is_mirrored = count == 3 && run.chars().eq(run.chars().rev());
+    let is_mirrored = count >= 3 && run.chars().eq(run.chars().rev());
     let is_frame = run.chars().all(|c| matches!(c, '=' | '-' | '~' | '*'));
     let opens = is_frame && ends(before) && next.is_some_and(|c| matches!(c, '[' | '(' | '<' | '{'));
     let closes = is_frame && is_closing && ends(next) && before.is_some_and(|c| "])>}".contains(c));
@@ -96,6 +96,7 @@ mod tests {
             ("", "=-=-=", ""),
             (" ", "+---+---+", " "),
             ("e", "-=-=-=-", ""),
+            (" ", "+--+", ""),
             ("", "~*~*~", "T"),
             ("", "-=", "["),
             ("]", "=-", ""),
