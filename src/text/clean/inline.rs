@@ -466,7 +466,7 @@ impl Inline {
                             return;
                         }
                         self.fail(sink);
-                    } else if keeps_markup && !(address.is_data() && !address.tail().is_empty()) {
+                    } else if keeps_markup && (address.tail().is_empty() || !address.is_data()) {
                         let tail = address.take_tail();
                         let words = address.speak().map(|(words, span)| (words.to_owned(), span));
                         if let Some((words, span)) = words {

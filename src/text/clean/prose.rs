@@ -30,7 +30,7 @@ impl Prose {
     }
 
     /// True if a text has prose in it.
-    pub(super) fn is_in(mut self, text: &str) -> bool {
+    pub(super) fn occurs_in(mut self, text: &str) -> bool {
         text.chars().any(|c| {
             self.read(c);
             self.is_certain()
