@@ -129,7 +129,7 @@ mod tests {
             format!("{{\"body\": \"{}\"}}", sentence.repeat(80)),
             format!("let a = '{}';", sentence.repeat(80)),
             format!("{sentence}\nf(x) {{ y }}\n").repeat(80),
-            format!("\"a \\\" b. {}\",\n", sentence).repeat(80),
+            format!("\"a \\\" b. {sentence}\",\n").repeat(80),
         ] {
             assert!(!read(Prose::of_code(), &code).0, "{}", &code[..60]);
         }
