@@ -3,6 +3,7 @@
 //! A voice would spell an address for half a minute. It says the name of the host instead, without `www.`, since
 //! that is what people say of a page, in any language. An unpronounceable host is "link". Data is silent.
 
+use super::entity;
 use crate::text::is_ideographic;
 use crate::text::sourced::{Sourced, Span};
 use serde::{Deserialize, Serialize};
@@ -13,8 +14,10 @@ const MAX_HOST: usize = 40;
 const MAX_TYPE: usize = 150;
 
 const SCHEMES: [&str; 6] = ["https://", "http://", "ftp://", "www.", "mailto:", "data:"];
-const TYPES: [&str; 8] =
-    ["image/", "text/", "application/", "audio/", "video/", "font/", "model/", ";base64,"];
+const TYPES: [&str; 9] =
+    ["image/", "text/", "application/", "audio/", "video/", "font/", "model/", "multipart/", "message/"];
+/// Shortest line of base64 that another one may follow, in characters.
+const MIN_LINE: usize = 40;
 
 /// Reads an address, one character at a time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -29,6 +32,10 @@ pub(super) struct Address {
     tail: Sourced,
     /// Open parentheses.
     depth: usize,
+    /// Length of the line of base64.
+    line: usize,
+    /// True in what may be a character reference, at the end of `tail`.
+    is_in_entity: bool,
     /// True once it was spoken by a flush: the rest is dropped.
     is_spoken: bool,
 }
@@ -71,10 +78,7 @@ impl Address {
             }
             Part::Mail => Step::Text,
             Part::Type => self.read_type(c, span),
-            Part::Base64 if c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_' | '%') => {
-                self.accept(c, span)
-            }
-            Part::Base64 => Step::Done,
+            Part::Base64 => self.read_base64(c, span),
             Part::Host if !self.is_known() && !c.is_alphanumeric() => Step::Text,
             Part::Host if !self.is_known() && is_ideographic(c) => Step::Text,
             Part::Host | Part::Path | Part::Data => self.read_rest(c, span),
@@ -102,30 +106,100 @@ impl Address {
     }
 
     fn read_type(&mut self, c: char, span: Span) -> Step {
-        let is_type =
-            c.is_ascii_alphanumeric() || matches!(c, '/' | '+' | '.' | '-' | ';' | '=' | ',' | '_' | '%');
+        let is_type = c.is_ascii_alphanumeric()
+            || matches!(c, '/' | '\\' | '+' | '.' | '-' | ';' | '=' | ',' | '_' | '%');
         if !is_type || self.held.text.len() > MAX_TYPE {
             return Step::Text;
         }
-        self.hold(c, span);
         if c == ',' {
-            let text = self.held.text["data:".len()..].to_ascii_lowercase();
-            if !TYPES.iter().any(|known| text.starts_with(known)) {
+            let kind = self.data_type();
+            let is_base64 = kind.ends_with(";base64");
+            if !is_base64 && !TYPES.iter().any(|known| kind.starts_with(known)) {
                 return Step::Text;
             }
-            self.part = if text.ends_with(";base64,") { Part::Base64 } else { Part::Data };
+            self.part = if is_base64 { Part::Base64 } else { Part::Data };
             self.held.take();
+        } else {
+            self.hold(c, span);
         }
         Step::More
     }
 
+    /// The type of data, without the backslashes of JSON.
+    fn data_type(&self) -> String {
+        self.held.text["data:".len()..].replace('\\', "").to_ascii_lowercase()
+    }
+
+    /// Reads base64, which may be divided into lines.
+    fn read_base64(&mut self, c: char, span: Span) -> Step {
+        let is_line = !self.tail.text.is_empty();
+        if c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_' | '%' | '\\') {
+            self.line += 1;
+            if !is_line {
+                return Step::More;
+            }
+            self.tail.push(c, span);
+            if self.line >= MIN_LINE {
+                // No word is that long.
+                self.tail.take();
+            }
+            return Step::More;
+        }
+        let is_break = matches!(c, '\n' | '\r');
+        if !is_line && is_break && self.line >= MIN_LINE {
+            self.line = 0;
+            self.tail.push(c, span);
+            return Step::More;
+        }
+        let line = self.tail.text.trim();
+        if is_line
+            && line.is_empty()
+            && matches!(c, ' ' | '\t' | '>' | '\n')
+            && self.tail.text.len() < MIN_LINE
+        {
+            // The indent of the next line, or its mark of a quotation.
+            self.tail.push(c, span);
+            return Step::More;
+        }
+        if is_line && (line.ends_with('=') || !line.is_empty() && matches!(c, '"' | '\'' | ')' | '>')) {
+            self.tail.take();
+        }
+        Step::Done
+    }
+
     fn read_rest(&mut self, c: char, span: Span) -> Step {
+        if self.is_in_entity {
+            let start = self.tail.text.rfind('&').map_or(0, |at| at + 1);
+            let name = &self.tail.text[start..];
+            if (c.is_ascii_alphanumeric() || c == '#' && name.is_empty()) && name.len() < entity::MAX_CHARS {
+                self.tail.push(c, span);
+                return Step::More;
+            }
+            self.is_in_entity = false;
+            let decoded = if c == ';' { entity::decode(name, true) } else { None };
+            // "&quot;" ends the address, "&amp;" does not.
+            let is_inside = |c: char| c.is_alphanumeric() || "&/=#%+-_".contains(c);
+            if decoded.as_ref().is_some_and(|text| !text.contains(is_inside)) {
+                return Step::Done;
+            }
+            if !name.is_empty() {
+                self.accept_parameter();
+            }
+            if decoded.is_some() {
+                return self.accept(c, span);
+            }
+        }
         let ends = c.is_whitespace()
             || c.is_control()
             || matches!(c, '<' | '>' | '"' | '`' | ']' | '|')
             || !c.is_ascii() && (!c.is_alphanumeric() || is_ideographic(c));
         match c {
             _ if ends => return Step::Done,
+            '&' => {
+                self.is_in_entity = true;
+                self.tail.push(c, span);
+                return Step::More;
+            }
             '(' => self.depth += 1,
             ')' if self.depth > 0 => self.depth -= 1,
             '/' | '?' | '#' if self.part == Part::Host => self.part = Part::Path,
@@ -136,6 +210,18 @@ impl Address {
             _ => {}
         }
         self.accept(c, span)
+    }
+
+    /// Takes what follows the address up to here as a part of it, with a `&`.
+    fn accept_parameter(&mut self) {
+        let tail = self.tail.take();
+        if self.part == Part::Host {
+            self.host.push_str(tail.text.split('&').next().unwrap_or_default());
+            self.part = Part::Path;
+        }
+        if let Some((_, last)) = tail.chars().last() {
+            self.span = self.span.map(|first| first.to(last)).or(Some(last));
+        }
     }
 
     fn accept(&mut self, c: char, span: Span) -> Step {
@@ -165,10 +251,14 @@ impl Address {
         }
     }
 
+    /// True within data.
+    pub(super) fn is_data(&self) -> bool {
+        matches!(self.part, Part::Data | Part::Base64)
+    }
+
     /// True if this can hardly be anything but data, although its comma was not read yet.
     pub(super) fn is_promising(&self) -> bool {
-        self.part == Part::Type
-            && TYPES.iter().any(|known| self.held.text["data:".len()..].starts_with(known))
+        self.part == Part::Type && TYPES.iter().any(|known| self.data_type().starts_with(known))
     }
 
     /// The text read so far, which is no address.
@@ -183,6 +273,9 @@ impl Address {
 
     /// Takes the punctuation behind the address.
     pub(super) fn take_tail(&mut self) -> Sourced {
+        if std::mem::take(&mut self.is_in_entity) && !self.tail.text.ends_with('&') {
+            self.accept_parameter();
+        }
         self.tail.take()
     }
 

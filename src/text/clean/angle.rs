@@ -13,6 +13,7 @@ pub(super) struct Angle {
     part: Part,
     /// True for a page, false for Markdown, whose rules for tags are narrower.
     is_page: bool,
+    may_be_comment: bool,
     is_closing: bool,
     is_self_closing: bool,
     /// The name of the element as written, or the beginning of an address.
@@ -75,8 +76,9 @@ pub(super) enum Step {
 }
 
 impl Angle {
-    pub(super) fn new(is_page: bool) -> Angle {
-        Angle { is_page, ..Angle::default() }
+    /// `may_be_comment` is false where a comment would have no end.
+    pub(super) fn new(is_page: bool, may_be_comment: bool) -> Angle {
+        Angle { is_page, may_be_comment, ..Angle::default() }
     }
 
     /// The name of the element, in lower case.
@@ -94,6 +96,11 @@ impl Angle {
 
     /// True if this can hardly be anything but a tag: it has an attribute with a value.
     pub(super) fn is_surely_tag(&self) -> bool {
+        self.has_value
+    }
+
+    /// True if it has an attribute with a value.
+    pub(super) fn has_value(&self) -> bool {
         self.has_value
     }
 
@@ -129,6 +136,7 @@ impl Angle {
         match self.part {
             Part::Start => match c {
                 '/' if !self.is_closing => self.is_closing = true,
+                '!' | '?' if !self.may_be_comment => return Step::Text,
                 '!' if !self.is_closing => self.part = Part::Bang,
                 '?' if !self.is_closing => self.part = Part::Instruction,
                 _ if c.is_ascii_alphabetic() => {
@@ -338,7 +346,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str, is_page: bool) -> (Step, usize) {
-        let mut angle = Angle::new(is_page);
+        let mut angle = Angle::new(is_page, true);
         for (at, c) in text.char_indices().skip(1) {
             match angle.read(c) {
                 Step::More | Step::Skip => {}

@@ -3,7 +3,7 @@
 //! Text behind an undecided `[` or `|` is held back as pieces, in bounded memory.
 
 use super::inline::Sink;
-use crate::text::sourced::Span;
+use crate::text::sourced::{Sourced, Span};
 use serde::{Deserialize, Serialize};
 
 /// Most characters behind an undecided mark. Then the text is written, with the mark as it is.
@@ -45,6 +45,8 @@ enum Kind {
     Pipe,
     Cell,
     Dead,
+    /// The marks and the address of a link around a `|`: text if that separates cells, else silent.
+    Hidden,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,12 +60,19 @@ struct Bracket {
     before: Option<char>,
     word: String,
     is_item_start: bool,
+    /// True at the beginning of raised text.
+    is_raised: bool,
 }
 
 impl Brackets {
     /// True if a `|` is undecided.
     pub(super) fn has_pipes(&self) -> bool {
         self.has_pipes
+    }
+
+    /// The word that is being written.
+    pub(super) fn word(&self) -> &str {
+        &self.word
     }
 
     /// A mark for the text that is held back: one that ends a sentence if the text ends with one.
@@ -120,7 +129,7 @@ impl Brackets {
         span: Span,
         bang: Option<Span>,
         before: Option<char>,
-        is_item_start: bool,
+        (is_item_start, is_raised): (bool, bool),
         sink: &mut Sink<'_>,
     ) {
         if let Some(span) = bang {
@@ -132,7 +141,7 @@ impl Brackets {
         }
         let word = std::mem::take(&mut self.word);
         let (piece, is_image) = (Some(self.pieces.len()), bang.is_some());
-        self.open.push(Bracket { piece, is_image, is_active: true, before, word, is_item_start });
+        self.open.push(Bracket { piece, is_image, is_active: true, before, word, is_item_start, is_raised });
         self.push(Piece { kind: Kind::Open, c: '[', span }, sink);
     }
 
@@ -154,12 +163,19 @@ impl Brackets {
     fn content(&self) -> Option<(usize, String)> {
         let start = self.open.last()?.piece?;
         let pieces = self.pieces.get(start + 1..)?;
-        Some((start, pieces.iter().filter(|piece| piece.kind != Kind::Dead).map(|piece| piece.c).collect()))
+        Some((
+            start,
+            pieces
+                .iter()
+                .filter(|piece| !matches!(piece.kind, Kind::Dead | Kind::Hidden))
+                .map(|piece| piece.c)
+                .collect(),
+        ))
     }
 
     /// Ends the innermost brackets as those of a link. Returns the character before it if it was the mark of a
     /// note, which is silent.
-    pub(super) fn end_as_link(&mut self, sink: &mut Sink<'_>) -> Option<Option<char>> {
+    pub(super) fn end_as_link(&mut self, address: &Sourced, sink: &mut Sink<'_>) -> Option<Option<char>> {
         let content = self.content();
         let bracket = self.open.pop()?;
         let mut before = None;
@@ -169,9 +185,13 @@ impl Brackets {
                 self.kill(start..self.pieces.len());
                 before = Some(bracket.before);
             }
-            self.kill(start..start + 1);
-            if bracket.is_image {
-                self.kill(start - 1..start);
+            let has_cells = self.pieces[start..].iter().any(|piece| piece.kind == Kind::Pipe);
+            let marks = start - usize::from(bracket.is_image)..start + 1;
+            self.kill(marks.clone());
+            if has_cells && self.pieces.len() + address.text.len() <= MAX_PIECES {
+                self.pieces[marks].iter_mut().for_each(|piece| piece.kind = Kind::Hidden);
+                let address = address.chars().map(|(c, span)| Piece { kind: Kind::Hidden, c, span });
+                self.pieces.extend(address);
             }
         }
         if !bracket.is_image {
@@ -236,8 +256,12 @@ impl Brackets {
         if !std::mem::take(&mut self.has_pipes) {
             return;
         }
-        for piece in self.pieces.iter_mut().filter(|piece| piece.kind == Kind::Pipe) {
-            piece.kind = if is_table { Kind::Cell } else { Kind::Text };
+        for piece in &mut self.pieces {
+            match piece.kind {
+                Kind::Pipe => piece.kind = if is_table { Kind::Cell } else { Kind::Text },
+                Kind::Hidden if is_table => piece.kind = Kind::Text,
+                _ => {}
+            }
         }
         self.write_decided(sink);
     }
@@ -272,7 +296,7 @@ impl Brackets {
 
 fn write(piece: Piece, sink: &mut Sink<'_>) {
     match (piece.kind, piece.c) {
-        (Kind::Dead, _) => {}
+        (Kind::Dead | Kind::Hidden, _) => {}
         (Kind::Cell, _) => sink.writer.begin_cell(piece.span, sink.out),
         (_, '\n') => sink.writer.end_line(piece.span, sink.out),
         (_, c) => sink.writer.put(c, piece.span, sink.out),
@@ -298,7 +322,7 @@ fn is_note(text: &str, bracket: &Bracket, next: Option<char>) -> bool {
         before,
         '.' | ',' | ';' | ':' | '!' | '?' | ')' | '"' | '”' | '’' | '\'' | '»' | '%' | '*' | '_' | '`'
     );
-    if !is_word && !is_ending || is_word && is_code(&bracket.word) {
+    if !is_word && !is_ending || is_word && !bracket.is_raised && is_code(&bracket.word) {
         return false;
     }
     let is_number = |part: &str| {
@@ -311,7 +335,7 @@ fn is_note(text: &str, bracket: &Bracket, next: Option<char>) -> bool {
         matches!(name, "note" | "n" | "nb" | "N" | "Note") && is_number(number)
     });
     let is_letter = text.len() == 1 && text.chars().all(|c| c.is_ascii_lowercase());
-    named || is_letter && is_ending && !matches!(before, ')' | '_' | '`')
+    named || is_letter && bracket.is_raised || is_letter && is_ending && !matches!(before, ')' | '_' | '`')
 }
 
 /// True for a name in a program, which an index may follow: `a[1]`, `my_list[2]`.

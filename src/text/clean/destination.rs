@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// Longest address or title that is kept while it may be text, in characters.
 const MAX_HELD: usize = 2_000;
+/// Longest title of a long address, in characters.
+const MAX_TITLE: usize = 300;
 /// Most parentheses inside of each other in an address, as in CommonMark.
 const MAX_DEPTH: usize = 32;
 
@@ -79,7 +81,9 @@ impl Destination {
         let is_break = c == '\n';
         if is_break {
             self.line_breaks += 1;
-            if self.is_definition {
+            let may_go_on =
+                matches!(self.part, Part::Title(_)) || self.part == Part::Start && self.line_breaks == 1;
+            if self.is_definition && !may_go_on {
                 let is_whole = matches!(self.part, Part::Bare | Part::After | Part::Space | Part::End)
                     && self.depth == 0;
                 return if is_whole { Step::Done } else { Step::Text };
@@ -110,6 +114,7 @@ impl Destination {
             Part::After if is_space => self.part = Part::Space,
             Part::Space if matches!(c, '"' | '\'' | '(') => {
                 self.part = Part::Title(if c == '(' { ')' } else { c });
+                self.chars = self.chars.min(MAX_HELD - MAX_TITLE);
             }
             Part::Space | Part::End if is_space => {}
             Part::After | Part::Space | Part::End => return Step::Text,
@@ -152,8 +157,8 @@ impl Destination {
         let is_address = matches!(self.part, Part::Angle | Part::Bare) && c.is_ascii();
         match self.chars > MAX_HELD {
             true if is_address => Step::Skip,
-            true => Step::Text,
-            false => Step::More,
+            true if matches!(self.part, Part::Title(_)) => Step::Text,
+            _ => Step::More,
         }
     }
 }
@@ -200,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn definitions_end_with_their_line() {
+    fn definitions_end_with_a_line() {
         for (text, expected) in [
             (" https://example.com\n", Step::Done),
             (" <data:image/png;base64,AAAA>\n", Step::Done),
@@ -210,8 +215,12 @@ mod tests {
             (" Yes.\n", Step::Text),
             (" ok\n", Step::Text),
             (" yes I do\n", Step::Text),
-            ("\n", Step::Text),
-            (" /a \"open\n", Step::Text),
+            ("\n", Step::More),
+            ("\n\n", Step::Text),
+            ("\n/a\n", Step::Done),
+            (" /a \"open\n", Step::More),
+            (" /a \"open\nend\"\n", Step::Done),
+            (" /a \"open\n\" x", Step::Text),
         ] {
             assert_eq!(read(text, Destination::of_definition()).0, expected, "{text:?}");
         }

@@ -24,17 +24,22 @@ pub(super) enum Element {
 const INLINE: &str = "a abbr acronym b basefont bdi bdo bgsound big blink cite code data del dfn em font i ins kbd \
                       keygen link map area mark marquee meta base nobr portal q rb rbc rp rt rtc ruby s samp small \
                       source span strike strong sub sup time track tt u var wbr slot shadow content spacer param \
-                      math mi mo mn ms mtext mspace mrow mfrac msqrt mroot mstyle merror mpadded mphantom mfenced \
+                      math mspace mrow mfrac msqrt mroot mstyle merror mpadded mphantom mfenced \
                       menclose msub msup msubsup munder mover munderover mmultiscripts mprescripts semantics \
-                      picture image output meter progress embed frame command element nextid";
-const PHRASE: &str = "button input label select option optgroup mtr mtd mtable";
+                      picture image output meter progress embed frame command element nextid object applet canvas \
+                      noscript";
+const PHRASE: &str = "button input label select option optgroup mi mn mo ms mtext mtr mtd mtable";
 const BLOCK: &str = "address article aside blockquote body center dd details dialog dir div dl dt fieldset figcaption \
                      figure footer form frameset header hgroup hr html legend li listing main menu menuitem nav ol p \
                      plaintext search section summary table tbody tfoot thead caption ul col colgroup xmp textarea \
                      noframes multicol isindex";
-/// The content of these is for programs, or shown only where a browser cannot do better.
-const SILENT: &str = "script style template head svg noscript iframe object canvas audio video title datalist \
-                      noembed applet annotation";
+/// The content of these is for programs, or a browser never shows it as text of the page.
+const SILENT: &str = "script style template head svg iframe audio video title datalist noembed annotation";
+
+/// Elements that end a drawing, as in a browser.
+const ENDS_DRAWING: &str = "b big blockquote body br center code dd div dl dt em embed h1 h2 h3 h4 h5 h6 head hr i img \
+                            li listing menu meta nobr ol p pre ruby s small span strong strike sub sup table tt u ul \
+                            var";
 
 /// Attributes that are written without a value.
 const FLAGS: &str = "allowfullscreen async autofocus autoplay checked compact controls crossorigin declare default defer \
@@ -67,6 +72,11 @@ pub(super) fn of(name: &str) -> Option<Element> {
 pub(super) fn is_flag(attribute: &str) -> bool {
     let is_of_framework = attribute.contains(['-', ':', '@', '#', '.', '*']);
     is_of_framework || lists(FLAGS, &attribute.to_ascii_lowercase())
+}
+
+/// True for an element that ends a drawing (`svg`) around it.
+pub(super) fn ends_drawing(name: &str) -> bool {
+    lists(ENDS_DRAWING, name)
 }
 
 /// True for a silent element whose content is no HTML: it ends with its end tag alone.

@@ -4,8 +4,9 @@ use super::address;
 use super::angle::{self, Angle};
 use super::element::{self, Element};
 use super::entity;
-use super::inline::{Cells, Inline, LONG, MAX_ANGLE, Sink, State};
-use super::silence::Silence;
+use super::inline::{Cells, Inline, LONG, MAX_ANGLE, MAX_SILENT, Sink, State};
+use super::prose::Prose;
+use super::silence::{self, Silence};
 use crate::text::sourced::{Sourced, Span};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,8 @@ pub(super) struct Page {
     /// A paragraph ended in this cell, which counts if more text follows.
     pub(super) break_before: Option<Span>,
     pub(super) preformatted: usize,
+    /// True in a link to a part of the page.
+    pub(super) is_reference: bool,
 }
 
 impl Inline {
@@ -25,7 +28,9 @@ impl Inline {
         match step {
             angle::Step::More => {
                 self.hold(c, span);
-                if self.held.text.len() > MAX_ANGLE {
+                let is_comment =
+                    matches!(&self.state, State::Angle(angle) if angle.end_of_comment().is_some());
+                if self.held.text.len() > if is_comment { MAX_SILENT } else { MAX_ANGLE } {
                     self.release_angle(sink);
                 }
             }
@@ -70,7 +75,10 @@ impl Inline {
     /// Drops a construct that is too long to hold, if it can hardly be text.
     pub(super) fn release_angle(&mut self, sink: &mut Sink<'_>) {
         let State::Angle(angle) = &self.state else { return };
+        let prose = if angle.end_of_comment().is_some() { Prose::of_code() } else { Prose::default() };
+        let is_prose = prose.occurs_in(&self.held.text[1..]);
         let silence = match angle.end_of_comment() {
+            _ if is_prose => None,
             Some(end) => Some(Silence::until(end)),
             // Words that are no attributes are text.
             None => (angle.is_surely_tag() && !angle.has_words()).then(|| Silence::of_tag(angle.quote())),
@@ -80,15 +88,51 @@ impl Inline {
                 self.held.take();
                 self.state = State::Silence(Box::new(silence));
             }
+            None if angle.end_of_comment().is_some() => self.fail_silence(sink),
             None => self.fail_angle(sink),
         }
     }
 
+    /// Reads a character of silent text.
+    pub(super) fn read_silence(&mut self, c: char, span: Span, sink: &mut Sink<'_>) {
+        let State::Silence(silence) = &mut self.state else { return };
+        let step = silence.read(c);
+        self.held.push(c, span);
+        match step {
+            silence::Step::Done => {
+                self.take_held();
+            }
+            silence::Step::Before => {
+                let held = self.take_held();
+                let start = held.text.rfind('<').unwrap_or(held.text.len());
+                let tag = held.text[..start].chars().count();
+                for (c, span) in held.chars().skip(tag) {
+                    self.read(c, span, sink);
+                }
+            }
+            silence::Step::Prose if silence.is_certain || silence.is_code() => self.fail_silence(sink),
+            // Only what may still be text is kept.
+            silence::Step::Code if silence.is_certain => self.held = Sourced::default(),
+            _ if self.held.text.len() <= silence.limit() => {}
+            _ if silence.is_unlimited() && step != silence::Step::Prose => {
+                silence.is_certain = true;
+                silence.forget();
+                self.held = Sourced::default();
+            }
+            _ => self.fail_silence(sink),
+        }
+    }
+
+    /// Speaks the silent text that is held back, and the text that follows.
+    pub(super) fn fail_silence(&mut self, sink: &mut Sink<'_>) {
+        self.silence_barrier = self.held_end();
+        let held = self.take_held();
+        self.reread(&held, sink);
+    }
+
     /// Begins to drop the content of an element.
     pub(super) fn begin_silence(&mut self, silence: Silence, tag: Sourced) {
-        if !silence.is_certain {
-            self.held = tag;
-        }
+        self.held = if silence.is_certain { Sourced::default() } else { tag };
         self.state = State::Silence(Box::new(silence));
     }
 
@@ -118,11 +162,14 @@ impl Inline {
         let span =
             Span { start: first.start, units: text.source.end().saturating_sub(first.start).max(1) as u32 };
         let is_row = !self.is_page && self.cells == Cells::Row;
+        if element != Element::Inline {
+            self.release_raised(sink);
+        }
         match element {
-            Element::Inline => {}
+            Element::Inline => self.apply_inline(tag, text, sink),
             Element::Phrase => self.put_space(span, sink),
             Element::Image => self.put_alternative(text, span, sink),
-            Element::Silent => self.silence(tag, text),
+            Element::Silent => self.silence(tag, text, span, sink),
             _ if is_row => self.put_space(span, sink),
             Element::Break => {
                 self.brackets.release(sink);
@@ -154,6 +201,18 @@ impl Inline {
                 }
                 self.end_paragraph(span, element == Element::Heading && tag.is_closing(), sink);
             }
+        }
+    }
+
+    fn apply_inline(&mut self, tag: &Angle, text: &Sourced, sink: &mut Sink<'_>) {
+        match tag.name().as_str() {
+            "sup" if tag.is_closing() => self.end_raised(sink),
+            "sup" => self.begin_raised(sink),
+            "a" => {
+                let address = angle::attribute(&text.text, "href").map(|range| &text.text[range]);
+                self.refer(!tag.is_closing() && address.is_some_and(|address| address.starts_with('#')));
+            }
+            _ => {}
         }
     }
 
@@ -230,16 +289,26 @@ impl Inline {
     }
 
     /// Begins to drop the content of an element that is not spoken.
-    fn silence(&mut self, tag: &Angle, text: &Sourced) {
+    fn silence(&mut self, tag: &Angle, text: &Sourced, span: Span, sink: &mut Sink<'_>) {
         let name = tag.name();
-        if tag.is_closing() || tag.is_self_closing() || element::is_void(&name) {
+        if name == "head" && (self.is_page || self.began_line()) {
+            return self.end_paragraph(span, false, sink);
+        }
+        let has_shadow = angle::attribute(&text.text, "shadowrootmode").is_some();
+        if tag.is_closing() || tag.is_self_closing() || element::is_void(&name) || has_shadow {
             return;
         }
-        let is_raw = element::is_raw(&name);
-        let is_code = matches!(name.as_str(), "script" | "style");
+        if span.start < self.silence_barrier {
+            // It has no end.
+            return match tag.has_value() {
+                true => self.put_space(span, sink),
+                false => self.emit_all(text, sink),
+            };
+        }
+        let is_code = silence::is_code(&name);
         // In prose, "the <script> tag" has no end tag.
         let spans_blocks = self.is_page || self.began_line() || tag.has_attributes();
         let is_certain = is_code && (self.is_page || self.began_line() && tag.has_attributes());
-        self.begin_silence(Silence::of_element(name, is_raw, is_certain, spans_blocks), text.clone());
+        self.begin_silence(Silence::of_element(name, is_certain, spans_blocks), text.clone());
     }
 }

@@ -8,6 +8,8 @@ use super::angle::Angle;
 use super::bracket::Brackets;
 use super::destination::{self, Destination};
 use super::html::Page;
+use super::ornament;
+use super::raised::Raised;
 use super::silence::Silence;
 use super::writer::Writer;
 use crate::text::sourced::{Sourced, Span};
@@ -17,6 +19,8 @@ use serde::{Deserialize, Serialize};
 pub(super) const MAX_CODE: usize = 400;
 /// Longest tag or comment, in characters. A longer one is dropped if it can hardly be text.
 pub(super) const MAX_ANGLE: usize = 4_096;
+/// Longest silent text that is held back while it may have no end, in bytes: more than a prompt has by default.
+pub(super) const MAX_SILENT: usize = 24_000;
 /// Most characters of a run that are kept.
 const MAX_RUN: usize = 8;
 /// A construct longer than this is not tried again inside of itself, so that time is linear.
@@ -55,9 +59,18 @@ pub(super) struct Inline {
     pub(super) began_line: bool,
     /// Positions in the source before which these constructs are not tried again.
     pub(super) angle_barrier: u64,
+    pub(super) silence_barrier: u64,
+    pub(super) ornament_barrier: u64,
+    /// True behind an ornament in this line.
+    pub(super) has_ornament: bool,
+    /// True in highlighted text: `==so==`.
+    pub(super) is_highlighted: bool,
     pub(super) link_barrier: u64,
     pub(super) code_barriers: Vec<(usize, u64)>,
+    /// Lengths of the runs of `*` whose ends have not come.
+    pub(super) open_runs: Vec<usize>,
     pub(super) page: Page,
+    pub(super) raised: Option<Box<Raised>>,
     #[cfg(test)]
     #[serde(skip)]
     pub(super) work: usize,
@@ -79,8 +92,12 @@ pub(super) enum Cells {
 pub(super) enum State {
     #[default]
     Text,
+    /// A run of marks that may be an ornament.
+    Ornament,
     /// A run of `*`, `_` or `~`.
     Run(char),
+    /// `*` in a word, and what follows: the length of the run, and of the one that may end it.
+    Factor(usize, usize),
     Escape,
     /// A `!` that may begin an image.
     Bang,
@@ -110,7 +127,10 @@ impl Inline {
     /// The construct that is held back, from its first character; empty if there is none.
     pub(super) fn undecided(&self) -> &str {
         match &self.state {
-            State::Text | State::Dropped(_) => self.brackets.undecided(),
+            State::Text | State::Dropped(_) => match &self.raised {
+                Some(_) => "^",
+                None => self.brackets.undecided(),
+            },
             State::Address(address) if address.is_known() => address.tail(),
             State::Link(_) | State::Label => "[",
             _ => &self.held.text,
@@ -122,8 +142,17 @@ impl Inline {
         {
             self.work += 1;
         }
+        if c == '|'
+            && self.cells == Cells::Row
+            && matches!(self.state, State::Closed | State::Link(_) | State::Label)
+            && !self.held.text.ends_with('\\')
+        {
+            // Cells come before links.
+            self.settle(false, sink);
+        }
         match &mut self.state {
             State::Text => self.read_text(c, span, sink),
+            State::Ornament => self.read_ornament(c, span, sink),
             State::Run(mark) if c == *mark => {
                 if self.held.text.len() < MAX_RUN {
                     self.hold(c, span);
@@ -131,8 +160,9 @@ impl Inline {
             }
             State::Run(_) => {
                 self.end_run(Some(c), sink);
-                self.read_text(c, span, sink);
+                self.read(c, span, sink);
             }
+            State::Factor(..) => self.read_factor(c, span, sink),
             State::Escape => self.end_escape(c, span, sink),
             State::Bang if c == '[' => {
                 let held = self.take_held();
@@ -193,22 +223,7 @@ impl Inline {
                     self.read(c, span, sink);
                 }
             },
-            State::Silence(silence) => {
-                let is_over = silence.read(c);
-                if is_over {
-                    self.held.take();
-                    self.state = State::Text;
-                } else if !silence.is_certain {
-                    self.held.push(c, span);
-                    if self.held.text.len() > MAX_ANGLE && (self.is_page || silence.is_code()) {
-                        // Code is long, and so are the heads and pictures of pages.
-                        silence.is_certain = true;
-                        self.held.take();
-                    } else if self.held.text.len() > MAX_ANGLE {
-                        self.fail_angle_always(sink);
-                    }
-                }
-            }
+            State::Silence(_) => self.read_silence(c, span, sink),
             State::Citation if c == '】' => {
                 let held = self.take_held();
                 if !held.text.contains('†') {
@@ -226,6 +241,7 @@ impl Inline {
     pub(super) fn read_text(&mut self, c: char, span: Span, sink: &mut Sink<'_>) {
         if c == '\n' {
             self.is_in_html |= std::mem::take(&mut self.is_tag_line);
+            (self.has_ornament, self.is_highlighted) = (false, false);
         }
         let is_word = self.previous.is_some_and(char::is_alphanumeric);
         if address::may_begin(c) && !is_word {
@@ -241,6 +257,9 @@ impl Inline {
             };
         }
         match c {
+            _ if ornament::is_mark(c) && span.start >= self.ornament_barrier => {
+                self.open(State::Ornament, c, span);
+            }
             '\n' if self.previous == Some('\n') && !self.is_page => {
                 // A blank line in what was taken for a comment.
                 self.brackets.release(sink);
@@ -249,9 +268,11 @@ impl Inline {
             }
             '<' if span.start >= self.angle_barrier => {
                 self.began_line = std::mem::take(&mut self.is_line_start);
-                self.open(State::Angle(Box::new(Angle::new(self.is_page))), c, span);
+                let angle = Angle::new(self.is_page, span.start >= self.silence_barrier);
+                self.open(State::Angle(Box::new(angle)), c, span);
             }
             '&' => self.open(State::Entity, c, span),
+            '[' | ']' if self.is_page && self.raised.is_some() => self.emit(c, span, sink),
             '[' => self.open_bracket(span, None, sink),
             ']' => self.close_bracket(span, sink),
             '【' => self.open(State::Citation, c, span),
@@ -269,7 +290,10 @@ impl Inline {
             '!' => self.open(State::Bang, c, span),
             '|' => match self.cells {
                 Cells::Row => self.emit_cell(span, sink),
-                Cells::Maybe => self.brackets.push_pipe(span),
+                Cells::Maybe => {
+                    self.release_raised(sink);
+                    self.brackets.push_pipe(span);
+                }
                 Cells::None => self.emit(c, span, sink),
             },
             _ => self.emit(c, span, sink),
@@ -279,6 +303,13 @@ impl Inline {
     // Text out.
 
     pub(super) fn emit(&mut self, c: char, span: Span, sink: &mut Sink<'_>) {
+        if self.raised.is_some() {
+            if self.hold_raised(c, span) {
+                self.previous = Some(c);
+                return;
+            }
+            self.release_raised(sink);
+        }
         self.previous = Some(c);
         if !c.is_whitespace() {
             self.is_line_start = false;
@@ -300,6 +331,11 @@ impl Inline {
     }
 
     pub(super) fn emit_cell(&mut self, span: Span, sink: &mut Sink<'_>) {
+        self.release_raised(sink);
+        if !self.is_page {
+            self.brackets.release(sink);
+            self.brackets.clear();
+        }
         self.previous = Some('|');
         self.brackets.put_cell(span, sink);
     }
@@ -360,25 +396,7 @@ impl Inline {
         self.held.source.end()
     }
 
-    // Emphasis and escapes.
-
-    /// Writes a run of marks if it is text, given the character that follows.
-    fn end_run(&mut self, next: Option<char>, sink: &mut Sink<'_>) {
-        let State::Run(mark) = self.state else { return };
-        let held = self.take_held();
-        let before = self.previous.filter(|c| !c.is_whitespace());
-        let after = next.filter(|c| !c.is_whitespace());
-        let is_text = match (before, after) {
-            (None, None) => true,
-            (Some(a), Some(b)) if mark == '*' => a.is_numeric() && b.is_alphanumeric(),
-            (Some(a), Some(b)) if mark == '_' => a.is_alphanumeric() && b.is_alphanumeric(),
-            _ => mark == '~' && held.text.len() == 1,
-        };
-        if is_text {
-            self.emit_all(&held, sink);
-        }
-        self.previous = Some(mark);
-    }
+    // Escapes.
 
     fn end_escape(&mut self, c: char, span: Span, sink: &mut Sink<'_>) {
         let held = self.take_held();
@@ -395,10 +413,17 @@ impl Inline {
 
     /// Decides on everything in doubt. With `keeps_markup`, what can hardly be text stays in doubt.
     pub(super) fn settle(&mut self, keeps_markup: bool, sink: &mut Sink<'_>) {
+        self.decide(keeps_markup, sink);
+        self.release_raised(sink);
+    }
+
+    pub(super) fn decide(&mut self, keeps_markup: bool, sink: &mut Sink<'_>) {
         loop {
             match &mut self.state {
                 State::Text | State::Dropped(_) => return,
+                State::Ornament => self.end_ornament(None, sink),
                 State::Run(_) => self.end_run(None, sink),
+                State::Factor(..) => self.end_factor(sink),
                 State::Escape | State::Bang | State::Entity | State::Citation => self.fail(sink),
                 State::Closed => self.end_bracket_as_text(None, sink),
                 State::Link(destination) if keeps_markup && destination.is_data() => self.commit_link(sink),
@@ -428,6 +453,12 @@ impl Inline {
                 }
                 State::ClosingTicks => self.end_ticks(sink),
                 State::Angle(angle) if keeps_markup && angle.is_surely_tag() => return,
+                State::Angle(angle) if angle.end_of_comment().is_some() => {
+                    if keeps_markup {
+                        return;
+                    }
+                    self.fail_silence(sink);
+                }
                 State::Angle(_) => self.fail_angle(sink),
                 State::Address(address) => {
                     if !address.is_known() {
@@ -435,9 +466,9 @@ impl Inline {
                             return;
                         }
                         self.fail(sink);
-                    } else if keeps_markup {
-                        let words = address.speak().map(|(words, span)| (words.to_owned(), span));
+                    } else if keeps_markup && (address.tail().is_empty() || !address.is_data()) {
                         let tail = address.take_tail();
+                        let words = address.speak().map(|(words, span)| (words.to_owned(), span));
                         if let Some((words, span)) = words {
                             self.emit_words(&words, span, sink);
                         }
@@ -447,16 +478,13 @@ impl Inline {
                         self.end_address(sink);
                     }
                 }
-                State::Silence(silence) if silence.is_certain => return,
-                State::Silence(silence) if keeps_markup && silence.spans_blocks => return,
-                State::Silence(_) => self.fail_angle_always(sink),
+                State::Silence(silence) if keeps_markup && (silence.is_certain || silence.spans_blocks) => {
+                    return;
+                }
+                State::Silence(silence) if silence.is_certain && !silence.is_prose() => return,
+                State::Silence(_) => self.fail_silence(sink),
             }
         }
-    }
-
-    fn fail_angle_always(&mut self, sink: &mut Sink<'_>) {
-        self.angle_barrier = self.held_end();
-        self.fail(sink);
     }
 
     /// Decides on a link or a tag that has not ended at a line of marks.
@@ -477,6 +505,7 @@ impl Inline {
         self.verbatim = None;
         self.previous = None;
         self.code_barriers.clear();
+        self.open_runs.clear();
     }
 
     /// Writes the text held back so far. More may follow, unless the text `is_over`.

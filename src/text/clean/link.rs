@@ -2,11 +2,13 @@
 
 use super::destination::{self, Destination};
 use super::inline::{Inline, LONG, Sink, State};
-use crate::text::sourced::Span;
+use crate::text::sourced::{Sourced, Span};
 
 impl Inline {
     pub(super) fn open_bracket(&mut self, span: Span, bang: Option<Span>, sink: &mut Sink<'_>) {
-        self.brackets.open(span, bang, self.previous, self.is_item_start, sink);
+        let is_raised = self.raised.is_some();
+        self.release_raised(sink);
+        self.brackets.open(span, bang, self.previous, (self.is_item_start, is_raised), sink);
         self.previous = Some('[');
         self.is_line_start = false;
         self.is_item_start = false;
@@ -56,8 +58,9 @@ impl Inline {
             destination::Step::More => self.hold(c, span),
             destination::Step::Skip => self.commit_link(sink),
             destination::Step::Done => {
-                self.take_held();
-                self.previous = self.brackets.end_as_link(sink).unwrap_or(Some(')'));
+                let mut address = self.take_held();
+                address.push(c, span);
+                self.previous = self.brackets.end_as_link(&address, sink).unwrap_or(Some(')'));
             }
             destination::Step::Text => {
                 self.fail_link(span.start, sink);
@@ -70,7 +73,7 @@ impl Inline {
     pub(super) fn commit_link(&mut self, sink: &mut Sink<'_>) {
         if let State::Link(destination) = std::mem::take(&mut self.state) {
             self.held.take();
-            self.brackets.end_as_link(sink);
+            self.brackets.end_as_link(&Sourced::default(), sink);
             self.previous = Some(')');
             self.state = State::Dropped(destination);
         }
@@ -99,7 +102,9 @@ impl Inline {
             self.state = State::Text;
             let label = held.text.trim_start_matches("][");
             if self.brackets.is_reference(label) {
-                self.previous = self.brackets.end_as_link(sink).unwrap_or(Some(']'));
+                let mut address = held;
+                address.push(c, span);
+                self.previous = self.brackets.end_as_link(&address, sink).unwrap_or(Some(']'));
                 return;
             }
             self.held = held;

@@ -21,6 +21,8 @@ pub(super) struct Markdown {
     /// The undecided beginning of the line.
     held: Sourced,
     containers: Vec<Container>,
+    /// Number of containers that the line continues.
+    entered: usize,
     fence: Option<Fence>,
     /// True if the next line may continue a paragraph.
     is_paragraph: bool,
@@ -29,6 +31,14 @@ pub(super) struct Markdown {
     is_row: bool,
     /// True after a definition, whose title may follow.
     is_defined: bool,
+    /// A definition that may go on in the next line.
+    pending: Option<Box<Pending>>,
+    /// True if the last line was text of a note, which the next line may continue.
+    is_note_text: bool,
+    /// True if this line is such a line.
+    is_lazy_note: bool,
+    /// True if this line has text that is not spoken; false if that may be a block.
+    dropped: Option<bool>,
     /// The number of an item, which is spoken if text follows.
     number: Sourced,
     line: Line,
@@ -53,9 +63,19 @@ enum Stage {
     Title(char),
 }
 
+/// The lines of a definition so far.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Pending {
+    held: Sourced,
+    stage: Stage,
+}
+
 impl Markdown {
     /// The beginning of a line that is held back, if there is one.
     pub(super) fn held_beginning(&self) -> Option<&str> {
+        if let Some(pending) = &self.pending {
+            return Some(&pending.held.text);
+        }
         let is_held = matches!(self.stage, Stage::Beginning) && !self.held.text.is_empty();
         is_held.then_some(self.held.text.as_str())
     }
@@ -80,7 +100,11 @@ impl Markdown {
             }
             _ if is_end => self.end_line(c, span, inline, sink),
             Stage::Text => inline.read(c, span, sink),
-            Stage::Dropped => {}
+            Stage::Dropped => {
+                if !c.is_whitespace() {
+                    self.dropped.get_or_insert(!is_mark(c) && c != '<');
+                }
+            }
             Stage::Info => {
                 self.held.push(c, span);
                 if c == '`' || self.held.text.len() > MAX_LABEL {
@@ -94,7 +118,7 @@ impl Markdown {
                 let text = self.held.text.as_str();
                 if has_end && c == ':' && text.starts_with("[^") && text.len() > 4 && !text.contains(' ') {
                     self.begin_note(inline, sink);
-                } else if has_end && c == ':' && !self.is_paragraph && !self.is_table && text.len() > 3 {
+                } else if has_end && c == ':' && self.may_define() && text.len() > 3 {
                     self.stage = Stage::Definition(Box::new(Destination::of_definition()));
                 } else if has_end || c == '[' || text.len() > MAX_LABEL {
                     self.speak_held(inline, sink);
@@ -120,10 +144,38 @@ impl Markdown {
     /// Speaks the held beginning of a line, which is no definition and no fence.
     fn speak_held(&mut self, inline: &mut Inline, sink: &mut Sink<'_>) {
         let held = self.held.take();
+        if self.is_lazy_note {
+            self.stage = Stage::Dropped;
+            self.dropped = Some(true);
+            return;
+        }
         self.begin_text(inline, sink);
         for (c, span) in held.chars() {
             inline.read(c, span, sink);
         }
+    }
+
+    /// True if a line may begin a definition.
+    fn may_define(&self) -> bool {
+        !self.is_paragraph && !self.is_table && !self.is_lazy_note
+    }
+
+    /// Waits for the next line of a definition.
+    fn suspend(&mut self, stage: Stage, c: char, span: Span) {
+        self.held.push(c, span);
+        self.pending = Some(Box::new(Pending { held: self.held.take(), stage }));
+    }
+
+    /// Speaks the lines of what is no definition.
+    fn speak_pending(&mut self, inline: &mut Inline, sink: &mut Sink<'_>) {
+        let Some(pending) = self.pending.take() else { return };
+        self.line = Line::Text;
+        inline.cells = Cells::Maybe;
+        self.begin_text(inline, sink);
+        for (c, span) in pending.held.chars() {
+            inline.read(c, span, sink);
+        }
+        self.stage = Stage::Beginning;
     }
 
     fn begin_text(&mut self, inline: &mut Inline, sink: &mut Sink<'_>) {
@@ -147,10 +199,14 @@ impl Markdown {
     fn begin_note(&mut self, inline: &mut Inline, sink: &mut Sink<'_>) {
         self.held.take();
         self.end_paragraph(inline, sink);
+        // It interrupts a paragraph: the containers that the line does not continue end here.
+        self.containers.truncate(self.entered);
+        self.is_lazy_note = false;
         if self.containers.len() < MAX_CONTAINERS {
             self.containers.push(Container::Note);
         }
         self.stage = Stage::Dropped;
+        self.dropped = None;
     }
 
     /// Decides the kind of the line once its beginning shows it. It is complete at the end of the line or the
@@ -160,9 +216,22 @@ impl Markdown {
         let chars: Vec<_> = held.chars().collect();
         let mut cursor = Cursor::new(&chars);
         inline.is_item_start = false;
+        (self.dropped, self.is_lazy_note) = (None, false);
+        let was_note_text = std::mem::take(&mut self.is_note_text);
         let was_row = std::mem::take(&mut self.is_row);
         let mut entered = cursor.enter(&self.containers);
         self.line = Line::Text;
+        if self.pending.is_some() {
+            let goes_on = entered == self.containers.len() && !is_complete && cursor.trimmed().is_plain();
+            if let Some(pending) = self.pending.take_if(|_| goes_on) {
+                (self.held, self.stage) = (pending.held, pending.stage);
+                for (c, span) in cursor.trimmed().rest() {
+                    self.read(*c, *span, inline, sink);
+                }
+                return;
+            }
+            self.speak_pending(inline, sink);
+        }
         if cursor.is_blank() && is_complete {
             return self.skip_blank_line(entered, inline, sink);
         }
@@ -179,6 +248,19 @@ impl Markdown {
         }
         if self.containers[..entered].contains(&Container::Note) {
             self.stage = Stage::Dropped;
+            self.dropped = Some(!is_complete && cursor.trimmed().is_plain());
+            return;
+        }
+        self.entered = entered;
+        self.is_lazy_note = was_note_text && !is_complete && cursor.trimmed().is_plain();
+        if self.is_lazy_note {
+            if cursor.trimmed().peek() == Some('[') {
+                self.held = cursor.trimmed().text();
+                self.stage = Stage::Label;
+            } else {
+                self.stage = Stage::Dropped;
+                self.dropped = Some(true);
+            }
             return;
         }
         while entered < MAX_CONTAINERS {
@@ -195,6 +277,7 @@ impl Markdown {
             if first == '>' {
                 self.close(&mut entered, inline, sink);
                 cursor.skip_quote();
+                inline.is_item_start = false;
                 self.open(Container::Quote, &mut entered);
             } else if let Some(length) = block.fence() {
                 self.close(&mut entered, inline, sink);
@@ -285,6 +368,7 @@ impl Markdown {
         inline: &mut Inline,
         sink: &mut Sink<'_>,
     ) {
+        self.entered = entered;
         entered = self.close_lazily(entered, inline, sink);
         if let Some(Container::Item { is_empty, .. }) = self.containers[..entered].last_mut() {
             *is_empty = false;
@@ -419,13 +503,17 @@ impl Markdown {
 
     fn end_line(&mut self, c: char, span: Span, inline: &mut Inline, sink: &mut Sink<'_>) {
         match std::mem::take(&mut self.stage) {
-            Stage::Definition(mut destination) => {
-                if destination.read('\n') == Step::Done && destination.is_plausible() {
+            Stage::Definition(mut destination) => match destination.read('\n') {
+                Step::Done if destination.is_plausible() => {
                     self.held.take();
                     self.is_defined = true;
                     return;
                 }
-                self.speak_held(inline, sink);
+                Step::More => return self.suspend(Stage::Definition(destination), c, span),
+                _ => self.speak_held(inline, sink),
+            },
+            Stage::Label if self.may_define() && !self.held.text.starts_with("[^") => {
+                return self.suspend(Stage::Label, c, span);
             }
             Stage::Label => self.speak_held(inline, sink),
             Stage::Title(mark) => {
@@ -435,7 +523,7 @@ impl Markdown {
                     self.is_defined = false;
                     return;
                 }
-                self.speak_held(inline, sink);
+                return self.suspend(Stage::Title(mark), c, span);
             }
             Stage::Info => {
                 self.held.take();
@@ -445,6 +533,7 @@ impl Markdown {
         }
         let stage = std::mem::take(&mut self.stage);
         self.held.take();
+        self.is_note_text = self.dropped == Some(true) && self.containers.contains(&Container::Note);
         match (stage, self.line) {
             (Stage::Text, Line::Text) => inline.read(c, span, sink),
             (Stage::Text, Line::Code) => {
@@ -461,6 +550,9 @@ impl Markdown {
 
     /// Decides on the beginning of a line at the end of the text so far.
     pub(super) fn flush(&mut self, is_over: bool, inline: &mut Inline, sink: &mut Sink<'_>) {
+        if self.pending.is_some() && self.held.text.trim().is_empty() {
+            self.speak_pending(inline, sink);
+        }
         match &self.stage {
             Stage::Beginning if !self.held.text.trim().is_empty() => {
                 self.begin_line(true, inline, sink);
@@ -492,5 +584,6 @@ impl Markdown {
         self.held.memory_bytes()
             + self.containers.capacity() * size_of::<Container>()
             + self.number.memory_bytes()
+            + self.pending.as_ref().map_or(0, |pending| pending.held.memory_bytes())
     }
 }

@@ -6,9 +6,12 @@
 //! | module | contents |
 //! |---|---|
 //! | `markdown`, `prefix` | lines and blocks of Markdown |
-//! | `inline`, `code` | constructs in a paragraph |
+//! | `inline`, `emphasis`, `code` | constructs in a paragraph |
 //! | `link`, `bracket`, `destination` | links, images, notes |
-//! | `angle`, `element`, `html`, `silence` | tags and their effect |
+//! | `angle`, `element`, `html` | tags and their effect |
+//! | `ornament` | `=-=-=` |
+//! | `raised` | `<sup>` |
+//! | `silence`, `prose` | text that is not spoken, and how it ends |
 //! | `reference`, `entity`, `address` | `&amp;`, `https://` |
 //! | `writer` | white space, paragraphs, runs of marks, emoji |
 
@@ -18,12 +21,16 @@ mod bracket;
 mod code;
 mod destination;
 mod element;
+mod emphasis;
 mod entity;
 mod html;
 mod inline;
 mod link;
 mod markdown;
+mod ornament;
 mod prefix;
+mod prose;
+mod raised;
 mod reference;
 mod silence;
 mod writer;
@@ -92,7 +99,7 @@ impl Cleaner {
             markdown.flush(is_over, &mut self.inline, sink);
         }
         self.inline.flush(is_over, sink);
-        self.writer.flush(out);
+        self.writer.flush(is_over, out);
     }
 
     fn read(&mut self, c: char, span: Span, out: &mut Sourced) {

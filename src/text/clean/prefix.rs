@@ -168,6 +168,12 @@ impl<'a> Cursor<'a> {
         ((1..=6).contains(&level) && ends).then_some(level)
     }
 
+    /// True for the beginning of a line that begins no block, but text of a paragraph.
+    pub(super) fn is_plain(&self) -> bool {
+        let begins_block = self.heading(true).is_some() || self.fence().is_some() || self.marker().is_some();
+        self.peek().is_some_and(|first| !matches!(first, '>' | '|' | '<')) && !begins_block
+    }
+
     /// True for a line of three or more of one mark of `-`, `*` and `_`, or of `=`.
     pub(super) fn is_rule(&self) -> bool {
         let mut marks = self.rest().iter().map(|(c, _)| *c).filter(|c| !c.is_whitespace());

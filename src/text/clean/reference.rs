@@ -18,7 +18,12 @@ impl Inline {
         let last = if is_closed { Some(span) } else { held.chars().last().map(|(_, span)| span) };
         let whole = held.chars().next().map_or(span, |(_, first)| first.to(last.unwrap_or(first)));
         for c in decoded.chars() {
-            self.emit(if c == '\n' { ' ' } else { c }, whole, sink);
+            match c {
+                '\n' => self.emit(' ', whole, sink),
+                // It may be the mark of a note.
+                '¹' | '²' | '³' => self.read(c, whole, sink),
+                _ => self.emit(c, whole, sink),
+            }
         }
         if !is_closed {
             self.read(c, span, sink);
@@ -28,10 +33,11 @@ impl Inline {
     /// Speaks the address, and reads the punctuation behind it again.
     pub(super) fn end_address(&mut self, sink: &mut Sink<'_>) {
         let State::Address(mut address) = std::mem::take(&mut self.state) else { return };
+        let tail = address.take_tail();
         if let Some((words, span)) = address.speak() {
             let words = words.to_owned();
             self.emit_words(&words, span, sink);
         }
-        self.reread(&address.take_tail(), sink);
+        self.reread(&tail, sink);
     }
 }

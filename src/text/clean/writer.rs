@@ -12,6 +12,8 @@ pub(in crate::text) const HEADING: char = '\u{2029}';
 pub(super) struct Writer {
     /// The last character written.
     previous: Option<char>,
+    /// Its place in the source, unless it is white space.
+    last: Span,
     /// White space to write before the next character.
     space: Option<Span>,
     /// Line breaks since the last character, at most two: two make a paragraph.
@@ -31,6 +33,10 @@ const MAX_DOTS: usize = 4;
 /// Most characters that are held of a run of marks: a longer one is silent.
 const MAX_HELD: usize = 12;
 
+/// Characters to draw boxes and bars with: silent, but cells are between the vertical ones.
+const BOX_FIRST: char = '\u{2500}';
+const BOX_LAST: char = '\u{259f}';
+
 /// A run of one mark, such as `____` or `- - -`, held back until its end is known.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Run {
@@ -44,21 +50,50 @@ struct Run {
     groups: usize,
     /// True if white space came before it.
     is_apart: bool,
+    /// True if it began a line.
+    begins_line: bool,
+}
+
+/// Place of the end of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Within a line.
+    Line,
+    LineEnd,
+    /// The end of a heading. The marks that close it are silent.
+    Heading,
 }
 
 /// Number of marks in a row that are no text any more: a line to write on, a rule, an ornament.
 fn fewest(mark: char) -> usize {
     match mark {
-        '_' | '*' | '~' | '|' => 3,
-        '-' | '=' | '#' | '+' | '/' | '\\' | ':' | '<' | '>' | '^' | '&' | '%' | '$' | '@' => 4,
+        '_' | '*' | '~' | '|' | '+' | ':' => 3,
+        '-' | '=' | '#' | '/' | '\\' | '<' | '>' | '^' | '&' | '%' | '$' | '@' => 4,
         '•' | '·' | '—' | '–' | '―' | '‾' | '¯' | '¨' | '×' | '※' | '§' | '†' => 3,
-        '\u{2500}'..='\u{25ff}' | '\u{2012}' | '\u{23af}' | '\u{2e3a}' | '\u{2e3b}' => 2,
+        '\u{25a0}'..='\u{25ff}' | '\u{2012}' | '\u{23af}' | '\u{2e3a}' | '\u{2e3b}' => 2,
         _ => usize::MAX,
     }
 }
 
+/// True for a sign among the emoji that stands for a word: marks of checked boxes, sharps and flats, figures in
+/// circles, arrows.
+fn is_sign(c: char) -> bool {
+    matches!(c, '\u{2610}'..='\u{2612}' | '\u{266d}'..='\u{266f}' | '\u{2713}' | '\u{2714}' | '\u{2717}' | '\u{2718}'
+        | '\u{2776}'..='\u{2794}' | '\u{2798}'..='\u{27af}' | '\u{27b1}'..='\u{27be}')
+}
+
 impl Writer {
     pub(super) fn put(&mut self, c: char, span: Span, out: &mut Sourced) {
+        if matches!(c, BOX_FIRST..=BOX_LAST) {
+            self.end_run(Place::Line, out);
+            return match c {
+                '│' | '┃' | '┆' | '┇' | '┊' | '┋' | '╎' | '╏' | '║' if !self.is_line_start() =>
+                {
+                    self.begin_cell(span, out);
+                }
+                _ => self.write(' ', span, out),
+            };
+        }
         if self.run.marks > 0 {
             if c == self.run.mark {
                 return self.hold(c, span);
@@ -73,11 +108,12 @@ impl Writer {
                 }
                 return;
             }
-            self.end_run(false, out);
+            self.end_run(Place::Line, out);
         }
         if fewest(c) < usize::MAX && !is_emoji(c) {
-            self.run =
-                Run { mark: c, is_apart: self.space.is_some() || self.is_line_start(), ..Run::default() };
+            let begins_line = self.is_line_start();
+            let is_apart = self.space.is_some() || begins_line;
+            self.run = Run { mark: c, is_apart, begins_line, ..Run::default() };
             return self.hold(c, span);
         }
         self.write(c, span, out);
@@ -97,14 +133,16 @@ impl Writer {
         run.held.push((c, span));
     }
 
-    /// Ends a run of marks: it is written, unless it is silent. The marks that close a heading are silent.
-    fn end_run(&mut self, closes_heading: bool, out: &mut Sourced) {
+    /// Ends a run of marks: it is written, unless it is silent.
+    fn end_run(&mut self, place: Place, out: &mut Sourced) {
         let run = std::mem::take(&mut self.run);
         if run.marks == 0 {
             return;
         }
-        let closes_heading = closes_heading && run.mark == '#' && run.is_apart;
-        let is_silent = run.longest >= fewest(run.mark) || run.groups >= 3 || closes_heading;
+        let closes_heading = place == Place::Heading && run.mark == '#' && run.is_apart;
+        // A line of marks is no text.
+        let is_line = place != Place::Line && run.begins_line && run.marks > 1;
+        let is_silent = run.longest >= fewest(run.mark) || run.groups >= 3 || closes_heading || is_line;
         for (n, (c, span)) in run.held.into_iter().enumerate() {
             match is_silent {
                 false => self.write(c, span, out),
@@ -121,7 +159,7 @@ impl Writer {
 
     fn write(&mut self, c: char, span: Span, out: &mut Sourced) {
         // Joiners have a meaning in other scripts, so they are removed only after an emoji.
-        let emoji = is_emoji(c) && (c != '\u{200d}' || self.is_after_emoji);
+        let emoji = is_emoji(c) && !is_sign(c) && (c != '\u{200d}' || self.is_after_emoji);
         if c.is_whitespace() {
             self.space.get_or_insert(span);
             self.is_after_emoji = false;
@@ -141,7 +179,8 @@ impl Writer {
         if let Some(cell) = self.cell.take() {
             self.space = None;
             if self.previous.is_some_and(|p| !p.is_whitespace()) {
-                out.push(',', cell);
+                // The comma is no part of the source: the word before it has its place.
+                out.push(',', self.last);
                 out.push(' ', cell);
             }
         }
@@ -150,32 +189,32 @@ impl Writer {
         if self.dots <= MAX_DOTS {
             out.push(c, span);
         }
-        self.previous = Some(c);
+        (self.previous, self.last) = (Some(c), span);
         self.breaks = 0;
     }
 
     /// The next character begins a cell of a table.
     pub(super) fn begin_cell(&mut self, span: Span, out: &mut Sourced) {
-        self.end_run(false, out);
+        self.end_run(Place::Line, out);
         self.cell = Some(span);
         self.space = None;
     }
 
     pub(super) fn end_line(&mut self, span: Span, out: &mut Sourced) {
-        self.end_run(false, out);
+        self.end_run(Place::LineEnd, out);
         self.break_line('\n', span, out);
     }
 
     /// Ends the line, and the paragraph with it.
     pub(super) fn end_paragraph(&mut self, span: Span, is_heading: bool, out: &mut Sourced) {
-        self.end_run(is_heading, out);
+        self.end_run(if is_heading { Place::Heading } else { Place::LineEnd }, out);
         self.break_line(if is_heading { HEADING } else { '\n' }, span, out);
         self.break_line('\n', span, out);
     }
 
     /// Ends the heading at the end of the text.
     pub(super) fn close_heading(&mut self, out: &mut Sourced) {
-        self.end_run(true, out);
+        self.end_run(Place::Heading, out);
         self.space = None;
     }
 
@@ -206,8 +245,8 @@ impl Writer {
     }
 
     /// Writes everything that was held back.
-    pub(super) fn flush(&mut self, out: &mut Sourced) {
-        self.end_run(false, out);
+    pub(super) fn flush(&mut self, is_over: bool, out: &mut Sourced) {
+        self.end_run(if is_over { Place::LineEnd } else { Place::Line }, out);
         self.write_space(out);
     }
 

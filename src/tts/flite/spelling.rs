@@ -50,7 +50,7 @@ impl Plain<'_> {
         for (at, letter) in self.text.char_indices() {
             // Apostrophes that are letters, as in "Hawaiʻi", have no sound of their own.
             let is_silent = matches!(letter, 'ʻ' | 'ʼ');
-            if !letter.is_ascii() && letter.is_alphanumeric() && !is_silent {
+            if !letter.is_ascii() && (letter.is_alphanumeric() || is_symbol(letter)) && !is_silent {
                 let start = origin(at);
                 let end = start + written[start..].chars().next().map_or(0, char::len_utf8);
                 match &mut run {
@@ -69,6 +69,13 @@ impl Plain<'_> {
     pub(super) fn origin(&self, at: usize) -> usize {
         self.origins.get(at).copied().unwrap_or(at)
     }
+}
+
+/// True for a symbol that stands for a word, of a key or an operation for example, and is no emoji.
+fn is_symbol(c: char) -> bool {
+    matches!(c, '\u{20a0}'..='\u{20cf}' | '\u{2100}'..='\u{245f}' | '\u{2610}'..='\u{2612}'
+        | '\u{266d}'..='\u{266f}' | '\u{2794}' | '\u{2798}'..='\u{27af}' | '\u{27b1}'..='\u{27ff}'
+        | '\u{2900}'..='\u{2aff}')
 }
 
 /// Replacement for a character that the voice does not know. `pause` is true if a dash is a pause.
@@ -185,6 +192,19 @@ mod tests {
             assert_eq!(Plain::new(typed).text.split_whitespace().collect::<Vec<_>>().join(" "), read);
         }
         assert_eq!(said("A word—a pause.").await, said("A word, a pause.").await);
+    }
+
+    #[test]
+    fn words_and_symbols_without_a_sound_are_unspeakable() {
+        for (text, expected) in [
+            ("Press ⌘ and ⏎ now", vec!["⌘", "⏎"]),
+            ("Say שלום and 日本 ⇧⌥", vec!["שלום", "日本", "⇧⌥"]),
+            ("a ⊕ b, f ∘ g, ☐ h", vec!["⊕", "∘", "☐"]),
+            ("“Ünder” – 😀 • café… ★ ┌ Hawaiʻi", vec![]),
+        ] {
+            let ranges = Plain::new(text).unspeakable(|at| Plain::new(text).origin(at), text);
+            assert_eq!(ranges.into_iter().map(|range| &text[range]).collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

@@ -111,9 +111,17 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
+/// Returns the cleaned text, with figures for exponents.
+fn spoken(markdown: &str) -> String {
+    let text = clean(Cleaner::markdown(), [markdown]).text;
+    text.chars()
+        .map(|c| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().position(|raised| raised == c).map_or(c, |n| (b'0' + n as u8) as char))
+        .collect()
+}
+
 /// Returns the first word that is missing in the cleaned text.
 fn missing(markdown: &str) -> Option<(String, String)> {
-    let spoken = clean(Cleaner::markdown(), [markdown]).text;
+    let spoken = spoken(markdown);
     let mut said = spoken.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
     let lost = words(&text(markdown)).into_iter().find(|word| !said.any(|said| said == word))?;
     Some((lost, spoken))

@@ -1,0 +1,148 @@
+//! Raised text: exponents, as in `m<sup>2</sup>`, and the marks of notes. The figures of `H<sub>2</sub>O` are text.
+
+use super::inline::{Inline, Sink};
+use crate::text::sourced::{Sourced, Span};
+use serde::{Deserialize, Serialize};
+
+/// Longest text that is held back, in characters.
+const MAX_CHARS: usize = 16;
+/// Units and functions that an exponent may follow, besides words of up to two letters.
+const BEFORE_EXPONENTS: &str = "inch inches foot feet yard yards mile miles meter meters metre metres kilometers \
+                                kilometres centimeters centimetres sec second seconds mol rad sin cos tan cot sec csc \
+                                sinh cosh tanh log exp det dim bit bits kWh Pas ohm ohms volt volts amp amps alpha beta \
+                                gamma delta theta lambda sigma omega";
+/// Words of two letters that are neither units nor variables.
+const SHORT_WORDS: &str = "am an as at be by do go if is it me my no of oh ok on or so to up us we";
+const NORMAL: &str = "0123456789+-−=()n";
+const RAISED: &str = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿ";
+
+/// The text of `<sup>`, up to its end tag.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Raised {
+    text: Sourced,
+    /// True if it links to a part of the page, as marks of notes do.
+    is_reference: bool,
+    /// The character and the word before it.
+    before: Option<char>,
+    word: String,
+}
+
+/// Use of raised text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Note,
+    /// It has characters of its own.
+    Script,
+    /// A longer exponent: `x^n+1`.
+    Power,
+    Text,
+}
+
+impl Raised {
+    fn kind(&self) -> Use {
+        let text = self.text.text.trim();
+        let before = self.before.filter(|c| !c.is_whitespace());
+        if self.is_note(text.trim_matches(['[', ']']), before) {
+            return Use::Note;
+        }
+        let Some(before) = before else { return Use::Text };
+        let is_attached =
+            before.is_alphanumeric() || matches!(before, ')' | ']' | '}' | '|' | '°' | '’' | '\'');
+        let is_script = text.chars().all(|c| NORMAL.contains(c))
+            && (text.chars().any(|c| c.is_ascii_digit()) || matches!(text, "n" | "+" | "-" | "−"));
+        let is_variable = before.is_numeric() || self.word.chars().count() == 1;
+        match () {
+            () if is_attached && is_script => Use::Script,
+            () if is_variable && text.contains(['+', '-', '−', '*', '/']) => Use::Power,
+            () => Use::Text,
+        }
+    }
+
+    fn is_note(&self, text: &str, before: Option<char>) -> bool {
+        let is_number = |part: &str| {
+            (1..=3).contains(&part.len())
+                && part.chars().all(|c| c.is_ascii_digit())
+                && !part.starts_with('0')
+        };
+        let numbers = text.split([',', ';', '–']).map(str::trim);
+        let named = text.split_once(' ').filter(|(name, _)| matches!(*name, "note" | "Note" | "nb" | "n"));
+        let is_mark = numbers.clone().all(is_number)
+            || named.is_some_and(|(_, number)| is_number(number))
+            || matches!(text, "*" | "**" | "†" | "‡" | "§" | "¶")
+            || text.chars().count() == 1 && text.starts_with(|c: char| c.is_ascii_lowercase());
+        let is_bracketed = self.text.text.trim_start().starts_with('[') && before.is_some();
+        if !is_mark || self.is_reference || is_bracketed {
+            return is_mark;
+        }
+        let Some(before) = before else { return false };
+        let word = self.word.as_str();
+        let lists = |list: &str| list.split_ascii_whitespace().any(|known| known == word);
+        let is_word = word.chars().all(char::is_alphabetic)
+            && before.is_alphabetic()
+            && match word.chars().count() {
+                0 | 1 => numbers.count() > 1,
+                2 => lists(SHORT_WORDS),
+                _ => !lists(BEFORE_EXPONENTS),
+            };
+        let is_ending = matches!(before, '.' | ',' | ';' | ':' | '!' | '?' | '"' | '”' | '»');
+        is_word || is_ending
+    }
+}
+
+impl Inline {
+    pub(super) fn begin_raised(&mut self, sink: &mut Sink<'_>) {
+        self.release_raised(sink);
+        self.raised = Some(Box::new(Raised {
+            text: Sourced::default(),
+            is_reference: self.page.is_reference,
+            before: self.previous,
+            word: self.brackets.word().to_owned(),
+        }));
+        self.previous = None;
+    }
+
+    /// Takes raised text. Returns false if there is none, or it is too long.
+    pub(super) fn hold_raised(&mut self, c: char, span: Span) -> bool {
+        let Some(raised) = self.raised.as_mut().filter(|raised| raised.text.text.len() < MAX_CHARS) else {
+            return false;
+        };
+        raised.text.push(c, span);
+        true
+    }
+
+    /// A link begins: it may be that of a note.
+    pub(super) fn refer(&mut self, is_reference: bool) {
+        self.page.is_reference = is_reference;
+        if let Some(raised) = self.raised.as_mut().filter(|_| is_reference) {
+            raised.is_reference = true;
+        }
+    }
+
+    /// Writes raised text as it is, if its end has not come.
+    pub(super) fn release_raised(&mut self, sink: &mut Sink<'_>) {
+        if let Some(raised) = self.raised.take() {
+            self.previous = raised.before;
+            self.emit_all(&raised.text, sink);
+        }
+    }
+
+    pub(super) fn end_raised(&mut self, sink: &mut Sink<'_>) {
+        let Some(raised) = self.raised.take() else { return };
+        self.previous = raised.before;
+        let kind = raised.kind();
+        if kind == Use::Note {
+            return;
+        }
+        let is_blank = |c: char| c.is_whitespace();
+        for (n, (c, span)) in raised.text.chars().skip_while(|(c, _)| is_blank(*c)).enumerate() {
+            if n == 0 && kind == Use::Power {
+                self.emit('^', span, sink);
+            }
+            let script = NORMAL.chars().position(|known| known == c).and_then(|at| RAISED.chars().nth(at));
+            match script.filter(|_| kind == Use::Script) {
+                Some(script) => self.emit(script, span, sink),
+                None => self.emit(c, span, sink),
+            }
+        }
+    }
+}

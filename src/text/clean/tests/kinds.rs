@@ -1,0 +1,429 @@
+//! Kinds of markup, each as a table of cases that hold however the text is cut.
+
+use super::{Cleaner, characters, clean};
+
+/// Use of a case: for Markdown, for pages, or for both.
+#[derive(Clone, Copy, PartialEq)]
+enum In {
+    Markdown,
+    Page,
+    Both,
+}
+
+use In::{Both, Markdown, Page};
+
+/// Checks the words of texts: whole, by character, and cut at every place of short ones.
+fn check(cases: &[(In, &str, &str)]) {
+    let mut wrong = Vec::new();
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (place, text, expected) in cases {
+        let cleaners = [(Page, Cleaner::markdown()), (Markdown, Cleaner::html())];
+        for (_, cleaner) in cleaners.into_iter().filter(|(other, _)| place != other) {
+            let whole = clean(cleaner.clone(), [*text]);
+            if words(&whole.text) != *expected {
+                let beginning: String = text.chars().take(300).collect();
+                wrong.push(format!(
+                    "{beginning:?}\n  is       {:?}\n  expected {expected:?}",
+                    words(&whole.text)
+                ));
+                continue;
+            }
+            assert_eq!(clean(cleaner.clone(), characters(text)), whole, "{text:?} by character");
+            for (at, _) in text.char_indices().step_by(1 + text.len() / 500) {
+                assert_eq!(clean(cleaner.clone(), [&text[..at], &text[at..]]), whole, "{text:?} cut at {at}");
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn silent_elements_are_closed_or_end_with_the_element_around_them() {
+    check(&[
+        (Both, "A <script>let a = '<p>b</p>';</script> c", "A c"),
+        (Both, "A <audio src=x>No audio.<source src=y></audio> c", "A c"),
+        (Both, "A <iframe src=x>No frame.</iframe> <svg width=5><text>b</text></svg> c", "A c"),
+        (Both, "A <datalist id=x><option>One<option>Two</datalist> c", "A c"),
+        (Page, "<math><mi>x</mi><annotation encoding=tex>\\x</annotation></math> y", "x y"),
+        (Page, "<head><title>Tab</title><style>p{}</style>Words</head><p>End", "Words End"),
+        (Page, "<div>A <video src=x>Old browser.</div><p>Next</p>", "A Next"),
+        (Page, "<div>A <svg><path d='M0 0'><p>Next</p></div>", "A Next"),
+        (Page, "<div>A <svg><g></div><p>Next <b>one</b></p>", "A Next one"),
+        (Page, "<div><template><b>x</b></div><p>Next</p>", "Next"),
+        (Page, "<template shadowrootmode=open><p>Shown</p></template>", "Shown"),
+        (Both, "A <object data=x>fallback</object> b", "A fallback b"),
+        (Both, "A <applet code=x>fallback</applet> b", "A fallback b"),
+        (Both, "A <canvas width=5>fallback</canvas> b", "A fallback b"),
+        (Both, "A <noscript>fallback</noscript> b", "A fallback b"),
+        (Both, "A <select name=x><option>One</option><option>Two</option></select> b", "A One Two b"),
+        (
+            Markdown,
+            "Put it into the <head> or the <title>.\n\nNext.",
+            "Put it into the <head> or the <title>. Next.",
+        ),
+    ]);
+}
+
+/// Prose of `count` sentences.
+fn prose(count: usize) -> String {
+    (0..count).map(|n| format!("Sentence {n} of this page is short. ")).collect()
+}
+
+#[test]
+fn silent_markup_without_an_end_leaves_the_rest_of_a_long_page() {
+    let code = "function f(a) { return a < b && c > d; }\n".repeat(600);
+    for begin in [
+        "<script>",
+        "<script src=x>",
+        "<style>",
+        "<svg width=5>",
+        "<video src=x>",
+        "<title>",
+        "<template>",
+        "<iframe src=x>",
+        "<datalist id=x>",
+        "<!-- ",
+        "<a title=\"",
+        "<a href='x",
+    ] {
+        for count in [200, 2_000] {
+            for cleaner in [Cleaner::markdown(), Cleaner::html()] {
+                let text = format!("Start\n\n{begin}\n{}The end.", prose(count));
+                let out = clean(cleaner.clone(), [text.as_str()]);
+                assert_eq!(clean(cleaner, characters(&text)), out, "{begin}");
+                let found = out.text.matches("of this page is short").count();
+                assert!(
+                    found == count && out.text.trim_end().ends_with("The end."),
+                    "{begin} {count}: {found}"
+                );
+            }
+        }
+    }
+    // A script with code in it, and no end.
+    let text = format!("Start <script>{code}<p>{}</p><p>The <b>end</b>.", prose(2_000));
+    let out = clean(Cleaner::html(), characters(&text));
+    assert_eq!(out.text.matches("of this page is short").count(), 2_000);
+    assert!(out.text.ends_with("The end.") && !out.text.contains("return"), "{}", &out.text[..200]);
+    // A short rest is spoken too, if it is prose.
+    let text = format!("Start <script>{code}<p>{}", prose(2));
+    assert!(clean(Cleaner::html(), [text.as_str()]).text.contains("Sentence 1 of this page is short"));
+}
+
+#[test]
+fn silent_markup_of_any_length_ends_with_its_end() {
+    let code = "function f(a) { return a < b && c > d; }\n/* It is a comment. */\n".repeat(2_000);
+    let data = format!("{{\"articleBody\": \"{}\"}}", prose(3_000));
+    let path = "<path d=\"M0 0L1 1\" fill=\"none\"/>\n".repeat(3_000);
+    for (text, expected) in [
+        (format!("A\n\n<script>\n{code}</script>\n\nb"), "A b"),
+        (format!("A\n\n<script type=\"application/ld+json\">\n{data}</script>\n\nb"), "A b"),
+        (format!("A\n\n<style type=a>\n{code}</style>\n\nb"), "A b"),
+        (format!("A\n\n<svg width=\"5\">\n{path}</svg>\n\nb"), "A b"),
+        (format!("A <!-- {code} --> b"), "A b"),
+        (format!("A\n\n<template>\n{}</template>\n\nb", prose(100)), "A b"),
+        (format!("A\n\n<!--\n{}\n-->\n\nb", prose(400)), "A b"),
+    ] {
+        for cleaner in [Cleaner::markdown(), Cleaner::html()] {
+            let out = clean(cleaner, characters(&text));
+            let words = out.text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert_eq!(words.get(..200).unwrap_or(&words), expected, "{}", &text[..60]);
+        }
+    }
+}
+
+#[test]
+fn raised_text_is_an_exponent_or_the_mark_of_a_note() {
+    check(&[
+        (
+            Both,
+            "10<sup>6</sup>, m<sup>2</sup>, x<sup>n</sup> and 10<sup>&minus;3</sup>",
+            "10⁶, m², xⁿ and 10⁻³",
+        ),
+        (Both, "km<sup>2</sup>, sin<sup>2</sup> x, (a + b)<sup>2</sup>", "km², sin² x, (a + b)²"),
+        (
+            Both,
+            "H<sub>2</sub>O, CO<sub>2</sub>, SO<sub>4</sub><sup>2-</sup>, Na<sup>+</sup>",
+            "H2O, CO2, SO4²⁻, Na⁺",
+        ),
+        (Both, "1<sup>st</sup>, 5<sup>th</sup>, 1<sup>er</sup>, M<sup>me</sup>", "1st, 5th, 1er, Mme"),
+        (Both, "e<sup>-x</sup> and x<sup>n+1</sup> and x<sup>a+b</sup>", "e^-x and xⁿ⁺¹ and x^a+b"),
+        (Both, "word<sup>1</sup> and it is<sup>2</sup> so.<sup>3</sup> End", "word and it is so. End"),
+        (
+            Both,
+            "word<sup>1,2</sup> word<sup>[1]</sup> word<sup>[a]</sup> word<sup>†</sup>",
+            "word word word word",
+        ),
+        (Both, "x<sup><a href=\"#fn1\">1</a></sup> x<a href='#fn'><sup>2</sup></a> x<sup>2</sup>", "x x x²"),
+        (Markdown, "x<sup>[1](#fn)</sup> 10<sup>**6**</sup>", "x 10⁶"),
+        (Both, "<sup>1</sup> A note. <sup>14</sup>C", "1 A note. 14C"),
+        (Both, "word<sup>[citation needed]</sup> x<sup>2", "word[citation needed] x2"),
+        (
+            Page,
+            "So<sup><a href='#c'>&#91;1&#93;</a></sup> and <sup><a href='#d'><b>[</b>3]</a></sup> so",
+            "So and so",
+        ),
+        (Page, "word<sup>[note 3]</sup> x<sup>[1]</sup> (y)<sup>[b]</sup>", "word x (y)"),
+        (Page, "<mfrac><mn>1</mn><mn>2</mn></mfrac> <mi>x</mi><mo>=</mo><mn>3</mn>", "1 2 x = 3"),
+        (Both, "So it is.&sup1; It has 5&sup2;.", "So it is. It has 5²."),
+    ]);
+}
+
+#[test]
+fn addresses_end_with_the_reference_of_a_mark() {
+    check(&[
+        (Both, "\"https://example.com&quot; x", "\"example.com\" x"),
+        (Both, "&lt;https://example.com/a&gt; x", "<example.com> x"),
+        (Both, "https://example.com/?a=1&amp;b=2&amp;c=3. End", "example.com. End"),
+        (Both, "https://example.com/?a=1&b=2&copy=3 x&amp;y", "example.com x&y"),
+        (Both, "https://example.com&lt;b&gt; https://example.com&nbsp;x", "example.com<b> example.com x"),
+        (
+            Both,
+            "(https://example.com/a&#39;) https://example.com/&eacute;t&eacute; x",
+            "(example.com') example.com x",
+        ),
+        (Both, "https://example.com&a=1 https://example.com/?a&b", "example.com example.com"),
+    ]);
+}
+
+#[test]
+fn ornaments_are_silent_and_the_words_in_them_are_not() {
+    check(&[
+        (Both, "=-=-=-=\nTitle\n=-=-=-=", "Title"),
+        (Both, "a =-=-= b *-*-* c ~*~*~ d -~-~- e", "a b c d e"),
+        (Both, "-=[ Title ]=-", "[ Title ]"),
+        (Both, "-~*~- Title -~*~-", "Title"),
+        (Page, "<pre>\n+---+---+\n| a | b |\n+===+===+\n| 1 | 2 |\n+---+---+\n</pre>", "a, b 1, 2"),
+        (Markdown, "+---+---+\n| a | b |\n+===+===+\n| 1 | 2 |\n+---+---+\n", "a, b 1, 2"),
+        (Page, "<p>Home | About | Contact</p>", "Home, About, Contact"),
+        (Markdown, "┌───┬───┐\n│ a │ b │\n├───┼───┤\n│ 1 │ 2 │\n└───┴───┘", "a, b 1, 2"),
+        (Markdown, "├── src\n│   └── main.rs", "src main.rs"),
+        (Page, "<pre>├── src\n│   └── main.rs</pre>│ x ║", "src main.rs x"),
+        (Both, "[████░░░░] 40%", "[ ] 40%"),
+        (Markdown, "a\n\n$$\nx\n$$\n\n--\n\n==", "a x"),
+        (Page, "<p>a</p> -- <p>==</p><p>- b -- c</p><p>#</p>", "a - b -- c #"),
+        (Both, "Name: ______ Date: ___/___/____ and a/b", "Name: Date: and a/b"),
+        (Markdown, "+++\na\n+++\n\n:::note\nb\n:::", "a note b"),
+        (
+            Both,
+            "-5, --flag, a--b, x=-1, x+=2, C++, a -> b --> c",
+            "-5, --flag, a--b, x=-1, x+=2, C++, a -> b --> c",
+        ),
+        (
+            Markdown,
+            "***Both*** _*two*_ **_three_** ~~**four**~~ ***__five__***.",
+            "Both two three four five.",
+        ),
+    ]);
+}
+
+#[test]
+fn signs_are_no_emoji() {
+    check(&[
+        (Both, "☑ done ✓ ✗ F♯ ❶ ➔ ☐", "☑ done ✓ ✗ F♯ ❶ ➔ ☐"),
+        (Both, "⌘C ⏎ ⇧ → x", "⌘C ⏎ ⇧ → x"),
+        (Both, "✔\u{fe0f} yes 😀 ★ ♥ no", "✔ yes no"),
+    ]);
+}
+
+#[test]
+fn data_is_silent_in_any_place() {
+    let data = "iVBORw0KGgo/".repeat(8);
+    let long = "AAAA".repeat(2_500);
+    check(&[
+        (Both, "See data:A,B and data:foo,bar,baz.", "See data:A,B and data:foo,bar,baz."),
+        (Both, "See DATA:IMAGE/PNG;BASE64,AAAA== now", "See now"),
+        (Both, "url(data:image/png;base64,AAAA) url('data:font/woff2;base64,AA')", "url() url('')"),
+        (Both, "\"data:image\\/png;base64,AAAA\\/BB\" x", "\"\" x"),
+        (Markdown, "<DATA:image/png;base64,AAAA> `data:image/png;base64,AAAA` x", "x"),
+        (Both, "data:;base64,AAAA data:chemical/x-pdb;base64,AAAA x", "x"),
+        (Both, &format!("data:image/png;base64,{data}\n{data}\nAAA= x"), "x"),
+        (Both, &format!("\"data:image/png;base64,{data}\n  {data}\n  AAA\" x"), "\"\" x"),
+        (Both, &format!("data:image/png;base64,{data}\nNext line."), "Next line."),
+        (Markdown, &format!("> data:image/png;base64,{data}\n> {data}\n\nEnd."), "End."),
+        (Markdown, &format!("![cat](<data:image/png;base64,{long}> \"A title\") x"), "cat x"),
+        (Markdown, &format!("![cat][c]\n\n[c]: <data:image/png;base64,{long}>\n\nEnd."), "cat End."),
+    ]);
+}
+
+#[test]
+fn definitions_go_on_in_the_next_line() {
+    check(&[
+        (Markdown, "[^1]: text\ncontinued\n\nAfter.", "After."),
+        (
+            Markdown,
+            "A[^1].\n\n[^1]: text\nmore **b**\n[^2]: other\n[x] more\n- item\n\nAfter.",
+            "A. item After.",
+        ),
+        (Markdown, "[^1]:\nAfter.", "After."),
+        (Markdown, "- item\n[^1]:\n    note\n\nAfter.", "item After."),
+        (Markdown, "[^1]: text\n# Heading\nText", "Heading Text"),
+        (Markdown, "[^1]: # Heading\nText", "Text"),
+        (Markdown, "[^1]: text\n```\ncode\n```\nText", "Text"),
+        (Markdown, "[^1]:\n    ```\n    code\n    ```\nText", "Text"),
+        (Markdown, "> [^1]: text\ncontinued\n\nAfter.", "After."),
+        (Markdown, "[foo]:\n/url\n\"title\"\n\nAfter [foo].", "After [foo]."),
+        (Markdown, "[foo]: /url\n\"title\nmore\"\n\nAfter.", "After."),
+        (Markdown, "[foo]: /url \"title\nmore\"\n\nAfter.", "After."),
+        (Markdown, "> [foo]:\n> /url\n>\n> After.", "After."),
+        (Markdown, "[foo\nbar]: /url\n\nAfter.", "After."),
+        (Markdown, "[foo]:\n\nText.", "[foo]: Text."),
+        (Markdown, "[foo]:\nText here.", "[foo]: Text here."),
+        (Markdown, "[foo]:\n- item", "[foo]: item"),
+        (Markdown, "[foo]: /url\n\"title\n\nText.", "\"title Text."),
+        (Markdown, "[foo]:", "[foo]:"),
+        (Markdown, "[Ann\n[Bob] hi [there", "[Ann [Bob] hi [there"),
+    ]);
+}
+
+#[test]
+fn emphasis_in_a_word_is_no_sum() {
+    check(&[
+        (
+            Markdown,
+            "5**bold**6 un**believ**able 3**two words**4 **5**6",
+            "5bold6 unbelievable 3two words4 56",
+        ),
+        (Markdown, "5*3*2, 4**5**6, 2**10, 2*x*y, 2*x + 3*y", "5*3*2, 4**5**6, 2**10, 2*x*y, 2*x + 3*y"),
+        (
+            Markdown,
+            "10*log(x), 2**n, **Total 3*x** y, *Area 3*4 cm*",
+            "10*log(x), 2**n, Total 3*x y, Area 3*4 cm",
+        ),
+        (Markdown, "a*b*c + d*e, foo*bar, x**2, 2*pi*r", "abc + d*e, foo*bar, x**2, 2*pi*r"),
+        (Markdown, "x *= 2, d * e", "x *= 2, d * e"),
+        (Markdown, "==marked== and ==two words==, a == b, a==b", "marked and two words, a == b, a==b"),
+        (Markdown, "*[a]* and **[1]** Smith", "[a] and [1] Smith"),
+    ]);
+}
+
+#[test]
+fn cells_come_before_links_and_keep_their_place() {
+    check(&[
+        (Markdown, "[a | b](x) | c\n---|---|---\n1 | 2 | 3", "[a, b](x), c 1, 2, 3"),
+        (Markdown, "[a | b](x) | c\nno table", "a | b | c no table"),
+        (Markdown, "| [a | b](x) | c |\n|---|---|---|\n| [1 | 2](y) | 3 |", "[a, b](x), c [1, 2](y), 3"),
+    ]);
+    for (cleaner, text) in [
+        (Cleaner::markdown(), "| Name | Age |\n|---|---|\n| Ana | 5 |"),
+        (Cleaner::markdown(), "Name | Age\n---|---\nAna|5"),
+        (Cleaner::html(), "<tr><th>Name</th><th>Age</th></tr><tr><td> Ana </td><td>5</td></tr>"),
+    ] {
+        let out = clean(cleaner, [text]);
+        let words: Vec<_> = crate::text::words::written(&out.text).collect();
+        let places = out.source.ranges(&out.text, &words);
+        let written: Vec<_> =
+            places.iter().map(|place| &text[place.start as usize..place.end as usize]).collect();
+        assert_eq!(written, ["Name", "Age", "Ana", "5"], "{text}");
+    }
+}
+
+/// Parts of random texts.
+const PARTS: &[&str] = &[
+    "\n",
+    "\n\n",
+    " ",
+    "    ",
+    "a ",
+    "word",
+    "word. ",
+    "5",
+    "10",
+    "*",
+    "**",
+    "==",
+    "=-=",
+    "+-",
+    "|",
+    " | ",
+    "-",
+    "---\n",
+    "> ",
+    "- ",
+    "1. ",
+    "# ",
+    "[",
+    "]",
+    "[a]",
+    "[1]",
+    "[^1]",
+    "[^1]: ",
+    "[a]: ",
+    "[a]:\n",
+    "/u",
+    "\"t\"",
+    "(",
+    ")",
+    "](",
+    "](u)",
+    "<sup>",
+    "</sup>",
+    "<sub>",
+    "</sub>",
+    "<a href=\"#f\">",
+    "</a>",
+    "<b>",
+    "</b>",
+    "<p>",
+    "</p>",
+    "<td>",
+    "<br>",
+    "<video>",
+    "</video>",
+    "<video src=x>",
+    "<script>",
+    "</script>",
+    "<svg a=b>",
+    "</svg>",
+    "<title>",
+    "</title>",
+    "<template>",
+    "<!--",
+    "-->",
+    "<",
+    ">",
+    "&",
+    "&amp;",
+    "&quot;",
+    "&#39;",
+    ";",
+    "https://e.com",
+    "https://e.com/?a",
+    "data:image/png;base64,",
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    "data:",
+    "│",
+    "┌──┐",
+    "²",
+    "`",
+    "```\n",
+    "\\",
+    "!",
+    "_",
+    "~~",
+    "|--|--|\n",
+    "\r\n",
+    "😀",
+    "é",
+];
+
+#[test]
+fn random_texts_are_the_same_cut_anywhere() {
+    let mut random = crate::text::tests::Random(0xc1ea);
+    for _ in 0..10_000 {
+        let text: String = (0..1 + random.below(16)).map(|_| PARTS[random.below(PARTS.len())]).collect();
+        for cleaner in [Cleaner::markdown(), Cleaner::html()] {
+            let whole = clean(cleaner.clone(), [text.as_str()]);
+            assert_eq!(clean(cleaner.clone(), characters(&text)), whole, "{text:?}");
+            // A flush may change the markup, but must leave it usable.
+            let mut flushed = cleaner;
+            let mut out = crate::text::sourced::Sourced::default();
+            for c in characters(&text) {
+                flushed.push(c, &mut out);
+                flushed.flush(&mut out);
+            }
+            flushed.finish(&mut out);
+            let letters = |text: &str| text.chars().filter(|c| matches!(c, 'w' | 'o' | 'r')).count();
+            assert!(letters(&out.text) <= letters(&text), "{text:?}: {:?}", out.text);
+        }
+    }
+}
