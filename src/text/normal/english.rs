@@ -28,11 +28,11 @@ pub(super) struct Reader<'a> {
     pub(super) is_in_single: bool,
 }
 
-/// Returns the text as it is spoken in English, or `None` if it is the same.
-pub(super) fn read(text: &str) -> Option<Changed> {
+/// Returns the text as it is spoken in English, with at most `most` bytes, or `None` if it is the same.
+pub(super) fn read(text: &str, most: usize) -> Option<Changed> {
     let mut reader = Reader {
         s: text,
-        out: Output::new(text),
+        out: Output::new(text, most),
         token_end: 0,
         word: 0..0,
         word_before: 0..0,

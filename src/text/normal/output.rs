@@ -3,12 +3,17 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Most bytes of spoken text for each byte of written text. Beyond it, and beyond [`HEADROOM`], the text is
-/// copied as it is written.
-pub(super) const GROWTH: usize = 8;
+/// Most bytes of spoken text for each character of written text.
+const GROWTH: usize = 8;
 
 /// Bytes that a short text may grow by in any case.
-pub(super) const HEADROOM: usize = 256;
+const HEADROOM: usize = 256;
+
+/// Most bytes of spoken text for a written text. Where words would exceed them, the text is copied as it is
+/// written.
+pub(super) fn most(written: &str) -> usize {
+    written.chars().count() * GROWTH + HEADROOM
+}
 
 /// Part of the spoken text that differs from the written text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,15 +79,24 @@ pub(super) struct Output<'a> {
     /// Everything written before is in the text.
     at: usize,
     text: String,
+    /// Most bytes of the text.
+    most: usize,
     spans: Vec<Span>,
     /// True after words, if no space follows them yet.
     is_after_words: bool,
 }
 
 impl<'a> Output<'a> {
-    pub(super) fn new(written: &'a str) -> Output<'a> {
+    /// The text will have at most `most` bytes, or the length of the written text.
+    pub(super) fn new(written: &'a str, most: usize) -> Output<'a> {
         let text = String::with_capacity(written.len() + written.len() / 4);
-        Output { written, at: 0, text, spans: Vec::new(), is_after_words: false }
+        Output { written, at: 0, text, most, spans: Vec::new(), is_after_words: false }
+    }
+
+    /// True if the text stays within its bound when words replace what is written up to `end`: with a space on
+    /// each side, and with all that follows copied.
+    fn has_room(&self, words: &str, end: usize) -> bool {
+        self.text.len() + words.len() + 2 + (self.written.len() - end) <= self.most
     }
 
     /// Position up to which the written text was taken.
@@ -110,8 +124,7 @@ impl<'a> Output<'a> {
     /// the words would touch others.
     pub(super) fn say(&mut self, range: Range<usize>, words: &str) {
         self.copy(range.start);
-        let most = range.end * GROWTH + HEADROOM;
-        if self.text.len() + words.len() + 2 > most {
+        if !self.has_room(words, range.end) {
             return self.copy(range.end);
         }
         let start = self.text.len();
@@ -127,6 +140,9 @@ impl<'a> Output<'a> {
     /// Replaces a range by exactly this text, without spaces.
     pub(super) fn put(&mut self, range: Range<usize>, text: &str) {
         self.copy(range.start);
+        if !self.has_room(text, range.end) {
+            return self.copy(range.end);
+        }
         let start = self.text.len();
         self.text.push_str(text);
         self.at = range.end;

@@ -47,9 +47,9 @@ pub(super) fn tongue(primary: &str) -> Option<&'static Tongue> {
     })
 }
 
-/// Returns the text as it is spoken, or `None` if it is the same.
-pub(super) fn read(text: &str, tongue: &Tongue) -> Option<Changed> {
-    let mut reader = Reader { s: text, out: Output::new(text), tongue };
+/// Returns the text as it is spoken, with at most `most` bytes, or `None` if it is the same.
+pub(super) fn read(text: &str, tongue: &Tongue, most: usize) -> Option<Changed> {
+    let mut reader = Reader { s: text, out: Output::new(text, most), tongue };
     let mut at = 0;
     while let Some(c) = reader.at(at) {
         let end = reader.step(at, c);
