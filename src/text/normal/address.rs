@@ -2,6 +2,7 @@
 
 use super::english::Reader;
 use super::numbers::{self, add};
+use super::walk::Walk;
 
 /// Most bytes of an address that is read. A longer one is read up to its host.
 const MOST: usize = 120;

@@ -3,6 +3,7 @@
 use super::english::Reader;
 use super::letters::is_fraction;
 use super::numbers::{self, add};
+use super::walk::Walk;
 
 /// A number or a fraction as it is written.
 #[derive(Clone, Copy, Debug)]

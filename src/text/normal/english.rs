@@ -1,6 +1,7 @@
 //! Reads an English text once, from left to right, and has the patterns replace what they know.
 
 use super::output::{Changed, Output};
+use super::walk::Walk;
 use std::ops::Range;
 
 /// The reader of a text, and what it remembers of the text before.
@@ -54,36 +55,16 @@ pub(super) fn read(text: &str, most: usize) -> Option<Changed> {
     reader.out.finish()
 }
 
+impl<'a> Walk<'a> for Reader<'a> {
+    fn text(&self) -> &'a str {
+        self.s
+    }
+}
+
 impl<'a> Reader<'a> {
-    /// The character at a position.
-    pub(super) fn at(&self, at: usize) -> Option<char> {
-        self.s.get(at..)?.chars().next()
-    }
-
-    /// The character before a position.
-    pub(super) fn before(&self, at: usize) -> Option<char> {
-        self.s.get(..at)?.chars().next_back()
-    }
-
-    /// End of the run of such characters from a position on.
-    pub(super) fn run(&self, at: usize, is: impl Fn(char) -> bool) -> usize {
-        let rest = self.s.get(at..).unwrap_or_default();
-        at + rest.find(|c| !is(c)).unwrap_or(rest.len())
-    }
-
-    /// End of the digits from a position on.
-    pub(super) fn digits(&self, at: usize) -> usize {
-        let bytes = self.s.as_bytes().get(at..).unwrap_or_default();
-        at + bytes.iter().take_while(|byte| byte.is_ascii_digit()).count()
-    }
-
     /// End of the letters from a position on.
     pub(super) fn letters(&self, at: usize) -> usize {
         self.run(at, is_letter)
-    }
-
-    pub(super) fn is_digit(&self, at: usize) -> bool {
-        self.s.as_bytes().get(at).is_some_and(u8::is_ascii_digit)
     }
 
     pub(super) fn is_letter(&self, at: usize) -> bool {

@@ -5,6 +5,7 @@ use super::amount::{Amount, article_of};
 use super::english::Reader;
 use super::money::Currency;
 use super::numbers::{self, add};
+use super::walk::Walk;
 
 impl<'a> Reader<'a> {
     /// Reads a figure, and returns its end.

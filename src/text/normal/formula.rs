@@ -2,6 +2,7 @@
 
 use super::english::Reader;
 use super::numbers::{self, add};
+use super::walk::Walk;
 
 impl Reader<'_> {
     /// Letters with digits behind: formulas such as H₂O and CO2, and versions such as v2.0.

@@ -3,6 +3,7 @@
 use super::amount::Amount;
 use super::english::Reader;
 use super::numbers::{self, add};
+use super::walk::Walk;
 
 /// Most bytes of a number in groups.
 const MOST_GROUPED: usize = 64;

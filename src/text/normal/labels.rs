@@ -3,6 +3,7 @@
 use super::abbreviations::lists;
 use super::amount::Amount;
 use super::english::Reader;
+use super::walk::Walk;
 
 /// Nouns whose number may end in a letter.
 const LABELS: &str = "apt apartment room rm seat gate suite ste row flat bus figure figs figures fig no nos number \

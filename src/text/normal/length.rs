@@ -3,6 +3,7 @@
 use super::amount::Amount;
 use super::english::Reader;
 use super::numbers::add;
+use super::walk::Walk;
 
 impl Reader<'_> {
     /// Feet and inches, and other marks of arc: 5'10".

@@ -4,6 +4,7 @@ use super::amount::{Amount, article_of};
 use super::english::Reader;
 use super::numbers::{self, add};
 use super::units::{self, Names};
+use super::walk::Walk;
 
 /// A unit as it is written behind a figure.
 #[derive(Debug)]

@@ -27,6 +27,7 @@ mod sum;
 mod time;
 mod tongue;
 mod units;
+mod walk;
 mod words;
 
 pub use output::Spoken;

@@ -2,6 +2,7 @@
 
 use super::english::Reader;
 use super::money;
+use super::walk::Walk;
 
 impl Reader<'_> {
     /// Reads a sign, and returns its end. What is not known is copied.

@@ -5,6 +5,7 @@ use super::english::Reader;
 use super::money::{self, Currency};
 use super::numbers::{self, add};
 use super::units;
+use super::walk::Walk;
 
 impl Reader<'_> {
     /// A sum of money whose sign is at `at`.

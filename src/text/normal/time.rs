@@ -4,6 +4,7 @@ use super::amount::Amount;
 use super::english::Reader;
 use super::figure::is_year_text;
 use super::numbers::{self, add, value};
+use super::walk::Walk;
 
 const MONTHS: [&str; 12] = [
     "January",

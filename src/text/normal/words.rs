@@ -4,6 +4,7 @@ use super::abbreviations::{Place, abbreviation, dotted, is_ending, is_numbered, 
 use super::english::Reader;
 use super::money;
 use super::numbers::{self, add};
+use super::walk::Walk;
 
 impl Reader<'_> {
     /// Replaces a word that is known, and returns the end of what was replaced.

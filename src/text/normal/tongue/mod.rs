@@ -8,6 +8,7 @@ mod es;
 mod fr;
 
 use super::output::{Changed, Output};
+use super::walk::Walk;
 
 /// One unit with its article, and the name of several.
 type Names = (&'static str, &'static str);
@@ -75,29 +76,13 @@ struct Number {
     end: usize,
 }
 
+impl<'a> Walk<'a> for Reader<'a> {
+    fn text(&self) -> &'a str {
+        self.s
+    }
+}
+
 impl Reader<'_> {
-    fn at(&self, at: usize) -> Option<char> {
-        self.s.get(at..)?.chars().next()
-    }
-
-    fn before(&self, at: usize) -> Option<char> {
-        self.s.get(..at)?.chars().next_back()
-    }
-
-    fn digits(&self, at: usize) -> usize {
-        let bytes = self.s.as_bytes().get(at..).unwrap_or_default();
-        at + bytes.iter().take_while(|byte| byte.is_ascii_digit()).count()
-    }
-
-    fn run(&self, at: usize, is: impl Fn(char) -> bool) -> usize {
-        let rest = self.s.get(at..).unwrap_or_default();
-        at + rest.find(|c| !is(c)).unwrap_or(rest.len())
-    }
-
-    fn is_digit(&self, at: usize) -> bool {
-        self.s.as_bytes().get(at).is_some_and(u8::is_ascii_digit)
-    }
-
     fn skip_space(&self, at: usize) -> usize {
         match self.at(at) {
             Some(c) if c.is_whitespace() && c != '\n' => at + c.len_utf8(),
