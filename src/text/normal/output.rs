@@ -46,14 +46,41 @@ impl<'a> Spoken<'a> {
     /// Returns the position in the written text of the character at `at` in the spoken text. Positions rise
     /// with `at`, and each is the start of a character.
     pub fn origin(&self, at: usize) -> usize {
-        self.changes.iter().fold(at, |at, spans| {
-            let before = spans.partition_point(|span| span.spoken.start <= at);
-            match before.checked_sub(1).and_then(|last| spans.get(last)) {
-                None => at,
-                Some(span) if at < span.spoken.end => span.written.start,
-                Some(span) => span.written.end + (at - span.spoken.end),
+        origin(&self.changes, at)
+    }
+
+    /// Returns the written words, as ranges of bytes in the written text. Words that became something as a
+    /// whole, such as "1 1/2", are one range.
+    pub fn words(&self, written: &str) -> Vec<Range<usize>> {
+        let mut words: Vec<Range<usize>> = Vec::new();
+        let mut wide = self.wide(written).into_iter().peekable();
+        for word in crate::text::words::written(written) {
+            while wide.next_if(|wide| wide.end < word.start).is_some() {}
+            let is_joined = wide.peek().is_some_and(|wide| wide.start < word.start);
+            match words.last_mut() {
+                Some(last) if is_joined => last.end = word.end,
+                _ => words.push(word),
             }
-        })
+        }
+        words
+    }
+
+    /// Written ranges with spaces that became something as a whole, in order: each from its first character to
+    /// the start of its last one.
+    fn wide(&self, written: &str) -> Vec<Range<usize>> {
+        let mut wide: Vec<Range<usize>> = Vec::new();
+        for (n, spans) in self.changes.iter().enumerate() {
+            let before = &self.changes[n + 1..];
+            let spans = spans.iter().filter(|span| !span.spoken.is_empty());
+            let ranges = spans.map(|span| {
+                origin(before, span.written.start)..origin(before, span.written.end.saturating_sub(1))
+            });
+            wide.extend(ranges.filter(|range| {
+                written.get(range.clone()).is_none_or(|part| part.contains(char::is_whitespace))
+            }));
+        }
+        wide.sort_by_key(|range| range.start);
+        wide
     }
 
     /// Changes the text once more. `change` gets it, and a new output for it.
@@ -63,6 +90,18 @@ impl<'a> Spoken<'a> {
         changes.insert(0, spans);
         Spoken { text: Cow::Owned(text), changes }
     }
+}
+
+/// The position before these changes of what is at a position behind them.
+fn origin(changes: &[Vec<Span>], at: usize) -> usize {
+    changes.iter().fold(at, |at, spans| {
+        let before = spans.partition_point(|span| span.spoken.start <= at);
+        match before.checked_sub(1).and_then(|last| spans.get(last)) {
+            None => at,
+            Some(span) if at < span.spoken.end => span.written.start,
+            Some(span) => span.written.end + (at - span.spoken.end),
+        }
+    })
 }
 
 /// A changed text.
