@@ -21,8 +21,11 @@ impl Reader<'_> {
     pub(super) fn address(&mut self, token: usize, token_end: usize) -> Option<usize> {
         let written = &self.s[token..token_end];
         // Most words have neither.
-        if !written.bytes().any(|b| matches!(b, b'@' | b'.' | b'/')) {
+        if !written.bytes().any(|b| matches!(b, b'@' | b'.' | b'/' | b'\\')) {
             return None;
+        }
+        if let Some(end) = self.path(token, token_end) {
+            return Some(end);
         }
         let open =
             written.len() - written.trim_start_matches(['(', '<', '[', '{', '"', '\'', '“', '‘']).len();
@@ -61,6 +64,49 @@ impl Reader<'_> {
         (is_name && is_ending && (path.is_empty() || path.is_ascii())).then(|| self.spell(at, at, end))
     }
 
+    /// The path of a file: "/usr/bin", "~/notes.txt", "src/main.rs", "C:\Users".
+    fn path(&mut self, token: usize, token_end: usize) -> Option<usize> {
+        let written = &self.s[token..token_end];
+        let open = written.len() - written.trim_start_matches(['(', '[', '"', '\'', '“', '‘', '`']).len();
+        let inner = written[open..]
+            .trim_end_matches([',', ';', ':', '!', '?', ')', ']', '"', '\'', '”', '’', '`'])
+            .trim_end_matches('.');
+        let is_drive = matches!(inner.as_bytes(), [b'A'..=b'Z' | b'a'..=b'z', b':', b'\\', ..]);
+        let is_plain = inner.bytes().all(|b| {
+            b.is_ascii_alphanumeric()
+                || matches!(b, b'.' | b'-' | b'_' | b'/' | b'~' | b'+' | b'*')
+                || is_drive && matches!(b, b':' | b'\\')
+        });
+        let parts = inner.split('/').skip(1);
+        let is_root = inner.starts_with('/') && parts.clone().count() > 1;
+        let is_home = ["~/", "./", "../"].iter().any(|start| inner.starts_with(start));
+        let is_file = || {
+            let (folders, file) = inner.rsplit_once('/')?;
+            let (name, ending) = file.rsplit_once('.')?;
+            let is_name = |name: &str| {
+                name.len() > 1
+                    && name.bytes().any(|b| b.is_ascii_alphabetic())
+                    && name != "and"
+                    && name != "or"
+            };
+            (is_name(name) && folders.split('/').all(is_name) && ENDINGS.contains(&ending)).then_some(())
+        };
+        let has_name = parts.clone().any(|part| part.starts_with(|c: char| c.is_ascii_alphabetic()))
+            && parts.clone().all(|part| !part.is_empty() || inner.ends_with('/'));
+        let is_path = is_plain
+            && (is_drive
+                || (is_root || is_home) && has_name
+                || !inner.contains("://") && !inner.starts_with("www.") && is_file().is_some());
+        // A host before the first slash is a page.
+        let host = inner.split('/').next().unwrap_or_default();
+        let is_host = !is_home && host.rsplit_once('.').is_some_and(|(name, _)| !name.is_empty());
+        if !is_path || is_host {
+            return None;
+        }
+        let at = token + open;
+        Some(self.spell(at, at, at + inner.len()))
+    }
+
     /// The address of a page: without its scheme.
     fn page(&mut self, at: usize, end: usize, skipped: usize) -> usize {
         let from = at + skipped;
@@ -83,7 +129,10 @@ impl Reader<'_> {
                 '-' => "dash",
                 '_' => "underscore",
                 '@' => "at",
+                ':' if read[n + 1..].starts_with('\\') => "",
                 ':' => "colon",
+                '\\' => "backslash",
+                '*' => "star",
                 '?' => "question mark",
                 '=' => "equals",
                 '&' => "and",

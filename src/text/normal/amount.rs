@@ -150,6 +150,9 @@ impl<'a> Reader<'a> {
             return None;
         }
         let goes_on = matches!(self.at(end), Some('/')) && self.is_digit(end + 1);
+        if mark == '/' && matches!(of, 2 | 4 | 8) && self.is_meter(at, end) {
+            return None;
+        }
         (is_usual(n, of) && end - from <= 4 && !goes_on).then_some(((n, of), end))
     }
 

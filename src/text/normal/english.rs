@@ -17,6 +17,8 @@ pub(super) struct Reader<'a> {
     pub(super) figure_end: usize,
     /// End of the last decade: "30s".
     pub(super) decade_end: usize,
+    /// End of the last number for emergencies.
+    pub(super) emergency_end: usize,
     /// Position directly behind a letter at which a figure begins.
     pub(super) figure_start: usize,
     /// Currency of the figure that follows, from the first sum of a range.
@@ -39,6 +41,7 @@ pub(super) fn read(text: &str, most: usize) -> Option<Changed> {
         word_before: 0..0,
         figure_end: usize::MAX,
         decade_end: usize::MAX,
+        emergency_end: 0,
         figure_start: usize::MAX,
         currency: None,
         parted: None,
@@ -228,6 +231,12 @@ impl<'a> Reader<'a> {
     /// Replaces a run of letters, if it is known.
     fn word(&mut self, at: usize, is_start: bool) -> usize {
         if let Some(end) = self.greek(at) {
+            return end;
+        }
+        if is_start
+            && self.s.as_bytes()[at].is_ascii_hexdigit() | self.s.as_bytes()[at].is_ascii_uppercase()
+            && let Some(end) = self.code(at)
+        {
             return end;
         }
         let end = self.letters(at);

@@ -7,6 +7,15 @@ use super::money::Currency;
 use super::numbers::{self, add};
 use super::walk::Walk;
 
+/// Names before a version, whose minor number is read as a whole: "Python 3.12".
+const VERSIONED: &str = "Python Node Go Rust Ruby PHP Perl Java Scala Kotlin Swift Lua Julia Django Rails React Angular \
+     Vue Linux Kernel kernel macOS iOS Android Debian Fedora PostgreSQL Postgres MySQL Docker Kubernetes Git Chrome \
+     Firefox version Version release Release";
+
+/// Words before a time in seconds: "20s".
+const TIMED: &str = "take takes took taking wait waits waited for after every within lasts lasted lasting rest hold \
+     runs about only another sleep";
+
 impl<'a> Reader<'a> {
     /// Reads a figure, and returns its end.
     pub(super) fn figure(&mut self, at: usize) -> usize {
@@ -19,6 +28,11 @@ impl<'a> Reader<'a> {
     pub(super) fn figure_of(&mut self, at: usize, currency: Option<&'static Currency>) -> usize {
         if let Some(currency) = currency
             && let Some(end) = self.sum_at(at, at, currency)
+        {
+            return end;
+        }
+        if !self.before(at).is_some_and(char::is_alphanumeric)
+            && let Some(end) = self.code(at)
         {
             return end;
         }
@@ -35,6 +49,9 @@ impl<'a> Reader<'a> {
             return end;
         }
         let Some(amount) = self.amount(at) else { return self.digits(at).max(at + 1) };
+        if let Some(end) = self.numbered_book(at, amount) {
+            return end;
+        }
         if let Some(end) = self.labelled(at, amount).or_else(|| self.house(at, amount)) {
             return end;
         }
@@ -123,8 +140,27 @@ impl<'a> Reader<'a> {
             return end;
         }
         if !amount.is_plain() {
+            let is_minor = amount.decimals.len() == 2 && !amount.decimals.starts_with('0');
+            if is_minor && lists(VERSIONED, self.word_near(at, 0)) {
+                let mut words = String::new();
+                numbers::cardinal(&mut words, amount.whole);
+                add(&mut words, "point");
+                numbers::cardinal(&mut words, amount.decimals);
+                self.say(at..end, &words);
+                return end;
+            }
             self.say(at..end, &amount.words());
             return end;
+        }
+        // "2H₂O"
+        let letters = self.letters(end);
+        if letters > end
+            && letters <= end + 2
+            && self.at(end).is_some_and(|c| c.is_ascii_uppercase())
+            && matches!(self.at(letters), Some('₀'..='₉'))
+        {
+            self.say(at..end, &amount.words());
+            return self.chemical(end).unwrap_or(end);
         }
         // What is joined to a figure belongs to it, and the engine reads it.
         if self.is_letter(end) && self.at(end).and_then(super::signs::greek).is_none() {
@@ -183,6 +219,16 @@ impl<'a> Reader<'a> {
                 if is_apart && amount.decimals.is_empty() =>
             {
                 numbers::ordinal(&mut words, numbers::value(amount.whole)?);
+                let century = self.skip_space(letters_end);
+                if self.s[century..].starts_with("c.")
+                    && century > letters_end
+                    && !self.is_letter(century + 2)
+                {
+                    self.say(at..letters_end, &words);
+                    let stop = self.stop(century + 1);
+                    self.say(century..stop, "century");
+                    return Some(stop);
+                }
             }
             "s" if is_apart && amount.is_plain() => {
                 let value = amount.value()?;
@@ -209,7 +255,6 @@ impl<'a> Reader<'a> {
                             | "high"
                             | "upper"
                             | "lower"
-                            | "and"
                     );
                 if value % 10 != 0
                     || !((100..3000).contains(&value) && amount.whole.len() == 4
@@ -256,15 +301,19 @@ impl<'a> Reader<'a> {
                 return true;
             }
         }
-        let is_time = lists(
-            "take takes took taking wait waits waited for after every within lasts lasted lasting rest hold runs about \
-             only another sleep between",
-            &self.word_near(at, 0).to_ascii_lowercase(),
-        );
+        let is_time = lists(TIMED, &self.word_near(at, 0).to_ascii_lowercase())
+            || lists("between Between", self.word_near(at, 0))
+                && lists(TIMED, &self.s[self.word_before.clone()]);
         let joint = self.skip_space(end);
         let second = match self.at(joint) {
             Some(c @ ('–' | '-')) => self.skip_space(joint + c.len_utf8()),
             _ if joint > end && self.s[joint..].starts_with("to ") => joint + 3,
+            _ if joint > end
+                && self.s[joint..].starts_with("and ")
+                && lists("between Between", self.word_near(at, 0)) =>
+            {
+                joint + 4
+            }
             _ => return false,
         };
         let rest = &self.s.as_bytes()[second..];

@@ -1,5 +1,6 @@
 //! Several figures with signs between them: ratios, versions, exponents, numbers in groups.
 
+use super::abbreviations::lists;
 use super::amount::Amount;
 use super::english::Reader;
 use super::numbers::{self, add};
@@ -22,7 +23,14 @@ impl Reader<'_> {
                 return None;
             }
             let (a, b) = (amount.value()?, numbers::value(&self.s[end + 1..second])?);
+            if matches!(b, 2 | 4 | 8) && a <= 15 && self.is_meter(at, second) {
+                let mut words = amount.words();
+                numbers::number(&mut words, b);
+                self.say(at..second, &words);
+                return Some(second);
+            }
             let joint = match (a, b) {
+                (_, 0..=9) if a > 10 && self.is_cricket(second) => "for",
                 (24, 7) | (9, 11) | (50, 50) | (20, 20) => "",
                 _ if self.is_date_word(at) => "slash",
                 (_, 10 | 100) if a <= b => "out of",
@@ -58,6 +66,19 @@ impl Reader<'_> {
             }
             return Some(second);
         }
+        // "4.5/5"
+        if !amount.decimals.is_empty() && amount.decimals.len() <= 2 && self.at(end) == Some('/') {
+            let second = self.digits(end + 1);
+            let is_whole = !self.is_letter(second) && !matches!(self.at(second), Some('/' | '.' | '%'))
+                || self.at(second) == Some('.') && !self.is_digit(second + 1);
+            if is_whole && matches!(&self.s[end + 1..second], "4" | "5" | "6" | "10" | "20" | "100") {
+                let mut words = amount.words();
+                add(&mut words, "out of");
+                numbers::cardinal(&mut words, &self.s[end + 1..second]);
+                self.say(at..second, &words);
+                return Some(second);
+            }
+        }
         // 6.02e23
         if matches!(self.at(end), Some('e' | 'E')) && amount.fraction.is_none() {
             let sign = usize::from(matches!(self.at(end + 1), Some('-' | '+')));
@@ -78,6 +99,25 @@ impl Reader<'_> {
             }
         }
         None
+    }
+
+    /// True for the meter of music: "in 4/4 time", "a waltz in 3/4".
+    pub(super) fn is_meter(&self, at: usize, end: usize) -> bool {
+        let next = self.skip_space(end);
+        let follows = &self.s[next..self.letters(next)];
+        let noun = &self.s[self.word_before.clone()];
+        next > end && lists("time meter metre signature rhythm beat groove", follows)
+            || self.word_near(at, 0) == "in"
+                && lists("waltz song piece written tune jig march reel polka minuet played play", noun)
+    }
+
+    /// True if "in 50 overs" follows.
+    fn is_cricket(&self, end: usize) -> bool {
+        let rest = &self.s[end..];
+        let rest = rest.trim_start_matches([' ', '(']);
+        let rest = rest.strip_prefix("in ").unwrap_or(rest);
+        let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        rest.starts_with(" overs") || rest.starts_with(" ov)")
     }
 
     pub(super) fn is_date_word(&self, at: usize) -> bool {

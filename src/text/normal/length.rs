@@ -26,7 +26,16 @@ impl Reader<'_> {
             );
             self.say(at..behind, &words);
             self.parted = is_minute.then_some((behind, '°'));
-            return Some(behind);
+            let side = self.skip_space(behind);
+            let name = match &self.s[side..self.letters(side)] {
+                "N" => "north",
+                "S" => "south",
+                "E" => "east",
+                "W" => "west",
+                _ => return Some(behind),
+            };
+            self.say(side..side + 1, name);
+            return Some(side + 1);
         }
         match mark {
             '\'' | '′' | '’' | '‘' => {

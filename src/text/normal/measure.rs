@@ -126,6 +126,11 @@ impl Reader<'_> {
         };
         let names = match symbol {
             "m" if self.is_minute(at, letters) => ("minute", "minutes"),
+            // Rates of interest are small, and lines are fast.
+            "bps" if self.is_small_before(at) => ("basis point", "basis points"),
+            "t" if self.is_ingredient_behind(letters) => ("teaspoon", "teaspoons"),
+            "T" if self.is_ingredient_behind(letters) => ("tablespoon", "tablespoons"),
+            "M" if self.is_formula_behind(letters) => ("molar", "molar"),
             _ => units::unit(symbol, is_attached || power.is_some())?,
         };
         // "500 B.C."
@@ -135,7 +140,8 @@ impl Reader<'_> {
         if symbol.len() == 1 && self.at(end) == Some('.') && self.is_letter(end + 1) {
             return None;
         }
-        if !is_attached && units::is_doubtful(symbol) && self.is_word_behind(end) {
+        let is_spoon = symbol == "T" && names.0 == "tablespoon";
+        if !is_attached && units::is_doubtful(symbol) && self.is_word_behind(end) && !is_spoon {
             return None;
         }
         let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
@@ -160,6 +166,36 @@ impl Reader<'_> {
             end = self.stop(end);
         }
         Some(Unit { one, many, end, parts })
+    }
+
+    /// True if a whole number below 300 stands before a unit.
+    fn is_small_before(&self, at: usize) -> bool {
+        let before = self.s[..at].trim_end_matches([' ', '\u{a0}']);
+        let digits = before.bytes().rev().take(4).take_while(u8::is_ascii_digit).count();
+        numbers::value(&before[before.len() - digits..]).is_some_and(|value| value < 300)
+            && !before[..before.len() - digits].ends_with([',', '.'])
+    }
+
+    /// True if a thing of the kitchen is measured: "1 t salt".
+    fn is_ingredient_behind(&self, end: usize) -> bool {
+        let end = end + usize::from(self.at(end) == Some('.'));
+        let next = self.skip_space(end);
+        let word = &self.s[next..self.letters(next)];
+        next > end
+            && super::abbreviations::lists(
+                "salt sugar pepper vanilla baking soda cinnamon oil butter cumin paprika oregano thyme basil honey \
+                 nutmeg ginger garlic turmeric yeast cocoa cornstarch flour lemon lime vinegar mustard soy water milk \
+                 cream chili parsley cilantro dill sage cloves allspice cayenne olive vegetable ground dried fresh \
+                 kosher sea brown white chopped minced grated powdered maple molasses ketchup mayonnaise syrup rum",
+                word,
+            )
+    }
+
+    /// True if a chemical formula follows: "0.1 M NaOH".
+    fn is_formula_behind(&self, end: usize) -> bool {
+        let next = self.skip_space(end);
+        let word = &self.s[next..self.run(next, char::is_alphanumeric)];
+        next > end && (super::formula::is_salt(word) || super::formula::is_known(word))
     }
 
     /// True for a measure or a sum between an article and a noun: "a 12 V battery".

@@ -10,6 +10,7 @@
 mod abbreviations;
 mod address;
 mod amount;
+mod codes;
 mod english;
 mod figure;
 mod formula;
@@ -24,9 +25,11 @@ mod numbers;
 mod output;
 mod signs;
 mod sum;
+mod symbols;
 mod time;
 mod tongue;
 mod units;
+mod verse;
 mod walk;
 mod words;
 

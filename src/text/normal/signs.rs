@@ -174,13 +174,26 @@ impl Reader<'_> {
             '∨' => return self.called(at, end, "or"),
             '¬' => return self.called(at, end, "not"),
             '∴' => return self.called(at, end, "therefore"),
-            '→' | '➔' | '➜' | '⟶' | '➝' | '➞' => return self.called(at, end, "to"),
-            '←' | '⟵' => return self.called(at, end, "from"),
+            '→' | '➔' | '➜' | '⟶' | '➝' | '➞' => {
+                let words = if self.is_key(at) { "right arrow" } else { "to" };
+                return self.called(at, end, words);
+            }
+            '←' | '⟵' => {
+                let words = if self.is_key(at) { "left arrow" } else { "from" };
+                return self.called(at, end, words);
+            }
             '↔' | '⟷' => return self.called(at, end, "to and from"),
             '⇒' | '⟹' => return self.called(at, end, "implies"),
             '⇔' | '⟺' => return self.called(at, end, "if and only if"),
-            '↑' => return self.called(at, end, "up"),
-            '↓' => return self.called(at, end, "down"),
+            '↑' | '↓' => {
+                let words = match (c, self.is_key(at)) {
+                    ('↑', false) => "up",
+                    ('↑', true) => "up arrow",
+                    (_, false) => "down",
+                    (_, true) => "down arrow",
+                };
+                return self.called(at, end, words);
+            }
             '=' => {
                 if matches!(after, Some('=' | '>')) {
                     let words = if after == Some('>') { "implies" } else { "equals" };
@@ -261,8 +274,29 @@ impl Reader<'_> {
                 words.push_str(" stars");
                 return self.called(at, run, &words);
             }
-            '✓' | '✔' | '☑' => return self.called(at, end, "check mark"),
-            '✗' | '✘' => return self.called(at, end, "cross mark"),
+            // A mark of a note behind a word.
+            '†' | '‡' if before.is_some_and(|c| !c.is_whitespace()) => return self.called(at, end, ""),
+            '†' if is_figure => return self.called(at, end, "died"),
+            '▲' | '△' | '▴' if is_figure || self.begins_figure(self.skip_space(end)) => {
+                return self.called(at, end, "up");
+            }
+            '▼' | '▽' | '▾' if is_figure || self.begins_figure(self.skip_space(end)) => {
+                return self.called(at, end, "down");
+            }
+            '♥' | '♡' | '❤' => {
+                let is_suit = joins_figures || before.is_some_and(|c| matches!(c, 'A' | 'K' | 'Q' | 'J'));
+                let is_verb = before.is_some_and(char::is_whitespace) && self.word_near(at, 0) == "I";
+                // The emoji decorates.
+                if c == '❤' && !is_verb {
+                    return end;
+                }
+                let words = match (is_suit, is_verb) {
+                    (true, _) => "hearts",
+                    (_, true) => "love",
+                    _ => "heart",
+                };
+                return self.called(at, end, words);
+            }
             '²' | '³' | '¹' | '⁰'..='ⁿ' | '₀'..='₎' => return self.script(at),
             '/' if is_figure && joins_figures && after.is_some_and(|c| money::by_sign(c).is_some()) => {
                 return self.called(at, end, "for");
@@ -302,6 +336,11 @@ impl Reader<'_> {
                 self.out.put(at..end, " ");
                 return end;
             }
+            '\\' if before.is_some_and(|c| c.is_alphanumeric() || c == ':')
+                && after.is_some_and(char::is_alphanumeric) =>
+            {
+                return self.called(at, end, "backslash");
+            }
             _ => {
                 if let Some(currency) = money::by_sign(c) {
                     return match self.sum(at, end, currency) {
@@ -309,9 +348,32 @@ impl Reader<'_> {
                         None => self.called(at, end, currency.many),
                     };
                 }
+                if let Some(words) = super::symbols::key(c).or_else(|| super::symbols::name(c)) {
+                    return self.symbol(at, end, words);
+                }
             }
         }
         end
+    }
+
+    /// Reads a symbol by its name. A run of three or more is a line, and silent.
+    fn symbol(&mut self, at: usize, end: usize, words: &str) -> usize {
+        let c = self.at(at);
+        let run = self.run(end, |next| Some(next) == c);
+        let is_line = self.s[at..run].chars().nth(2).is_some();
+        let end = if is_line { run } else { end };
+        // A presentation of its own: text or emoji.
+        let end = self.run(end, |c| matches!(c, '\u{fe0e}' | '\u{fe0f}'));
+        self.called(at, end, if is_line { "" } else { words })
+    }
+
+    /// True for an arrow that is a key: behind a word such as "press", or beside the sign of a key.
+    fn is_key(&self, at: usize) -> bool {
+        let is_pressed = super::abbreviations::lists(
+            "press pressing pressed hit tap use key keys hold holding push arrow",
+            &self.word_near(at, 0).to_ascii_lowercase(),
+        );
+        is_pressed || self.before(at).and_then(super::symbols::key).is_some()
     }
 
     /// True if the "3" of "<3" is no figure: nothing with a unit follows it.
@@ -383,6 +445,13 @@ impl Reader<'_> {
     /// Reads the unit behind a power of ten, and returns its end.
     fn unit_behind_power(&mut self, end: usize) -> usize {
         let next = self.skip_space(end);
+        if next == end
+            && !self.is_word_unit(next)
+            && let Some((per, ended)) = self.divided(end).filter(|(per, _)| per.starts_with("per"))
+        {
+            self.say(end..ended, &per);
+            return ended;
+        }
         if next == end || self.is_word_unit(next) {
             return end;
         }

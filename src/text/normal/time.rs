@@ -104,7 +104,7 @@ impl Reader<'_> {
                 return Some(self.say_time(at, end, from, ended, &words, letters));
             }
             self.say(at..end, &words);
-            return Some(end);
+            return Some(self.zulu(end));
         }
         if self.at(end) == Some('h')
             && self.digits(end + 1) == end + 3
@@ -182,7 +182,16 @@ impl Reader<'_> {
             numbers::number(&mut words, part);
         }
         self.say(at..end, &words);
-        Some(end)
+        Some(self.zulu(end))
+    }
+
+    /// The "Z" behind a time: it is of the zone UTC.
+    fn zulu(&mut self, at: usize) -> usize {
+        if self.at(at) != Some('Z') || self.is_letter(at + 1) || self.is_digit(at + 1) {
+            return at;
+        }
+        self.say(at..at + 1, "U T C");
+        at + 1
     }
 
     /// "a.m." or "p.m." behind a time: where it begins and ends, and its letters.
@@ -303,6 +312,11 @@ impl Reader<'_> {
                         .is_some()
                 || has_stop
                     && matches!(&self.s[next..self.letters(next)], "to" | "through" | "thru" | "and" | "at")
+                || has_stop
+                    && super::abbreviations::lists(
+                        "by on until till next last this every since before after from to through each",
+                        self.word_near(at, 0),
+                    )
                 || has_stop && !matches!(word, "Sat" | "Sun" | "Wed" | "Mon");
             if !is_sure {
                 return None;

@@ -33,7 +33,18 @@ impl Reader<'_> {
                     return Some(sign_end);
                 }
             }
-            Some('/') if matches!(word, "w" | "W" | "b" | "n" | "N" | "c") => return self.slashed(at, end),
+            Some('/')
+                if matches!(word, "N" | "W")
+                    && !self.s[end..].starts_with("/A")
+                    && self.unit_at(at, false).is_some_and(|unit| unit.many.contains(" per ")) =>
+            {
+                let unit = self.unit_at(at, false)?;
+                self.say(at..unit.end, &unit.many);
+                return Some(unit.end);
+            }
+            Some('/') if matches!(word, "w" | "W" | "b" | "n" | "N" | "c" | "y" | "q" | "Y" | "Q") => {
+                return self.slashed(at, end);
+            }
             Some('/') if word.len() > 1 || word == "m" => {
                 if self.is_digit(end + 1) {
                     return None;
@@ -51,6 +62,12 @@ impl Reader<'_> {
         }
         if matches!(word, "St" | "Dr" | "ST" | "DR" | "st" | "dr") {
             return self.saint(at, end);
+        }
+        if let Some(ended) = self.side(at, end) {
+            return Some(ended);
+        }
+        if let Some(ended) = self.book(at, end) {
+            return Some(ended);
         }
         if let Some(ended) = self.month_or_day(at, end) {
             return Some(ended);
@@ -80,7 +97,15 @@ impl Reader<'_> {
         };
         let is_caps = stem.bytes().all(|b| b.is_ascii_uppercase());
         let is_pair = word.len() <= 3 && (self.at(end) == Some('&') || self.before(at) == Some('&'));
+        if word == "pH" {
+            return Some("P H".to_owned());
+        }
+        let is_flight = stem.len() == 2
+            && lists("flight Flight flights Flights", self.word_near(at, 0))
+            && self.is_digit(self.skip_space(end));
         let is_known = is_pair
+            || is_flight
+            || stem.len() > 3 && stem.starts_with("AA")
             || plural.is_empty() && stem == "US" && !self.is_shouted(at, end)
             || matches!(
                 stem,
@@ -308,6 +333,8 @@ impl Reader<'_> {
             ("w" | "W", _) => ("with", end + 1),
             ("c", "o") => ("care of", letters),
             ("b", "c") => ("because", letters),
+            ("y", "y") | ("Y", "Y") => ("year over year", letters),
+            ("q", "q") | ("Q", "Q") => ("quarter over quarter", letters),
             ("n", "a") | ("N", "A") => ("not applicable", letters),
             _ => return None,
         };
