@@ -130,7 +130,7 @@ async fn speak(engine: Flite, utterance: Utterance, mut sink: Sink) {
     let origin = |at| spoken.origin(plain.origin(at));
     let unspeakable = plain.unspeakable(origin, &utterance.text);
     if !unspeakable.is_empty() {
-        let message = "The engine flite cannot speak these words: it reads English words, numbers and signs. \
+        let message = "The engine flite cannot speak these words and symbols: it reads English words, numbers and signs. \
                        Use an engine for their language.";
         sink.warn_about("unspeakable_text", message, unspeakable);
     }

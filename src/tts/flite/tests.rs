@@ -677,6 +677,10 @@ async fn written_words_keep_their_places_when_they_become_several() {
         ("The o\u{fb03}ce of Kim vs. Park.", &["The", "o\u{fb03}ce", "of", "Kim", "vs.", "Park."]),
         ("See pp. 5–10 on Mar. 3, 1999.", &["See", "pp.", "5–10", "on", "Mar.", "3,", "1999."]),
         ("A co-\noperation of 5 - 10 days.", &["A", "co-", "of", "5", "-", "10", "days."]),
+        ("Use 1 1/2 cups or 1 fl oz.", &["Use", "1 1/2", "cups", "or", "1", "fl oz."]),
+        ("Call +44 20 7946 0958 now.", &["Call", "+44 20 7946 0958", "now."]),
+        ("Pay EUR 30, $ 5 or 1 000 000.", &["Pay", "EUR 30,", "$ 5", "or", "1 000 000."]),
+        ("Press ⌘C at (555) 123-4567.", &["Press", "⌘C", "at", "(555) 123-4567."]),
         ("Write to a@b.com, call 555-1234.", &["Write", "to", "a@b.com,", "call", "555-1234."]),
     ];
     for (text, expected) in cases {
@@ -694,6 +698,11 @@ async fn words_that_cannot_be_said_are_named_by_a_warning() {
         ("The café of Łódź, 5 µm and π.", &[]),
         ("Hello 😀 there — you…", &[]),
         ("\u{fb01}rst Москва", &["Москва"]),
+        ("Hawaiʻi, \u{149}a and ʼn word", &[]),
+        // Symbols with a name are spoken. Others are named by the warning, and what decorates is silent.
+        ("Press ⌘C, ⌥⇧⏎ or →. ✓ § ¶ ♭ ≤", &[]),
+        ("Take ⌬ and ⍟, then ₥5.", &["⌬", "⍟", "₥"]),
+        ("• one ● two ▪ three … ★★★ ─── ♪ la ♪ ⏰", &[]),
     ];
     for (text, expected) in cases {
         let (pieces, error) = all_pieces(FLITE.speak(Utterance::new(*text, PCM))).await;

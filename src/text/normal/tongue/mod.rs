@@ -32,6 +32,11 @@ pub(super) struct Tongue {
     fraction: fn(char) -> Option<&'static str>,
     /// Words of an abbreviation, written with its full stops.
     abbreviation: fn(&str) -> Option<&'static str>,
+    /// Words of a figure with marks or letters behind it, such as an ordinal number, and its end. Gets the text and
+    /// the position of the figure.
+    special: fn(&str, usize) -> Option<(String, usize)>,
+    /// Words of a Roman numeral, behind the word in front of it.
+    numeral: fn(&str, &str) -> Option<String>,
     /// Word between hours and minutes. Empty if there is none.
     hours: &'static str,
     /// Word between a unit and what it is divided by.
@@ -146,8 +151,21 @@ impl Reader<'_> {
         if end - at > 14 {
             return letters;
         }
-        // "n° 5"
-        let sign = end + if self.at(end) == Some('°') { '°'.len_utf8() } else { 0 };
+        if letters - at <= 10 && self.s[at..letters].starts_with(|c: char| c.is_ascii_uppercase()) {
+            let before = self.s[..at].trim_end_matches([' ', '\u{a0}']);
+            let length: usize =
+                before.chars().rev().take(12).take_while(|c| c.is_alphabetic()).map(char::len_utf8).sum();
+            if let Some(words) = (self.tongue.numeral)(&self.s[at..letters], &before[before.len() - length..])
+            {
+                return self.say(at, letters, &words);
+            }
+        }
+        // "n° 5", "n.º 5"
+        let mark = end + usize::from(self.at(end) == Some('.'));
+        let sign = match self.at(mark) {
+            Some(c @ ('°' | 'º')) => mark + c.len_utf8(),
+            _ => end,
+        };
         for written in [stop, sign, end] {
             if let Some(words) = (self.tongue.abbreviation)(&self.s[at..written]) {
                 // A full stop at the end of the text stays.
@@ -265,6 +283,11 @@ impl Reader<'_> {
     }
 
     fn figure(&mut self, at: usize) -> usize {
+        let is_whole =
+            !self.before(at).is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | ',' | ':' | '/'));
+        if is_whole && let Some((words, end)) = (self.tongue.special)(self.s, at) {
+            return self.say(at, end, &words);
+        }
         if let Some((words, end)) = self.slashed(at) {
             return self.fraction(at, end, words);
         }
@@ -404,11 +427,18 @@ impl Reader<'_> {
     /// The names of a unit, with what it is divided by, and its end.
     fn unit(&self, at: usize) -> Option<((String, String), usize)> {
         let c = self.at(at)?;
-        let mut end = if c.is_alphabetic() { self.run(at, char::is_alphabetic) } else { at + c.len_utf8() };
-        if c == '°' && self.at(end).is_some_and(|c| matches!(c, 'C' | 'F')) {
+        let mut end = if c.is_alphabetic() && c != 'º' {
+            self.run(at, char::is_alphabetic)
+        } else {
+            at + c.len_utf8()
+        };
+        if matches!(c, '°' | 'º') && self.at(end).is_some_and(|c| matches!(c, 'C' | 'F')) {
             end += 1;
         }
-        let names = (self.tongue.unit)(&self.s[at..end])?;
+        let names = match c {
+            'º' => (self.tongue.unit)(&self.s[at..end].replace('º', "°"))?,
+            _ => (self.tongue.unit)(&self.s[at..end])?,
+        };
         let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
         for (power, mark) in [("²", '²'), ("³", '³')] {
             if self.at(end) == Some(mark) {
