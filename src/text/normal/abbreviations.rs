@@ -131,6 +131,7 @@ pub(super) fn abbreviation(word: &str) -> Option<(&'static str, Place)> {
         "tab" | "Tab" => ("table", Figure),
         "ref" | "Ref" => ("reference", Figure),
         "refs" | "Refs" => ("references", Figure),
+        "lat" | "Lat" => ("latitude", Stop),
         "Op" | "op" => ("opus", Figure),
         "ver" | "Ver" => ("version", Figure),
         "app" | "App" => ("appendix", Stop),

@@ -153,7 +153,11 @@ impl<'a> Reader<'a> {
         if mark == '/' && matches!(of, 2 | 4 | 8) && self.is_meter(at, end) {
             return None;
         }
-        (is_usual(n, of) && end - from <= 4 && !goes_on).then_some(((n, of), end))
+        // "2/3rds", "1/100th"
+        let letters = self.letters(end);
+        let is_ordinal = matches!(&self.s[end..letters], "rd" | "rds" | "th" | "ths");
+        let last = if is_ordinal { letters } else { end };
+        (is_usual(n, of) && end - from <= 4 && !goes_on).then_some(((n, of), last))
     }
 
     /// True if the digits at a position are decimals behind a comma: a unit or a currency follows them.
@@ -184,7 +188,9 @@ impl<'a> Reader<'a> {
         let mut end = self.digits(at);
         if end - at <= 3 && end > at {
             // Groups of three digits behind commas, or behind spaces that do not break.
-            while let Some(mark @ (',' | '\'' | '’' | '\u{a0}' | '\u{202f}' | '\u{2009}')) = self.at(end) {
+            while let Some(mark @ (',' | '_' | '\'' | '’' | '\u{a0}' | '\u{202f}' | '\u{2009}')) =
+                self.at(end)
+            {
                 let group = end + mark.len_utf8();
                 if self.digits(group) != group + 3 {
                     break;

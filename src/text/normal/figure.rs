@@ -232,6 +232,17 @@ impl<'a> Reader<'a> {
             }
             "s" if is_apart && amount.is_plain() => {
                 let value = amount.value()?;
+                // "2x4s"
+                if matches!(self.before(at), Some('x' | '×')) && self.figure_start == at && value < 100 {
+                    let word = amount.words();
+                    let plural = match word.strip_suffix('y') {
+                        Some(stem) => format!("{stem}ies"),
+                        None if word.ends_with('x') => format!("{word}es"),
+                        None => format!("{word}s"),
+                    };
+                    self.say(at..letters_end, &plural);
+                    return Some(letters_end);
+                }
                 let before = self.word_near(at, 1).to_ascii_lowercase();
                 let is_decade = self.is_decade_of_range(at, letters_end)
                     || matches!(

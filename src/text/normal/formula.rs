@@ -116,8 +116,16 @@ impl Reader<'_> {
             && written.starts_with(char::is_uppercase);
         let mut words = String::new();
         let mut digits = String::new();
+        let mut is_count = false;
         for c in written.chars().chain(std::iter::once(' ')) {
             let digit = super::signs::script_digit(c).or(c.is_ascii_digit().then_some(c));
+            // "SO₄²⁻": the count of the atoms, and the charge.
+            let is_low = matches!(c, '₀'..='₉') || c.is_ascii_digit();
+            if !digits.is_empty() && digit.is_some() && is_low != is_count {
+                numbers::cardinal(&mut words, &digits);
+                digits.clear();
+            }
+            is_count = is_low;
             match digit {
                 Some(digit) if digit.is_ascii_digit() => digits.push(digit),
                 _ => {

@@ -23,6 +23,22 @@ impl Reader<'_> {
                 return None;
             }
             let (a, b) = (amount.value()?, numbers::value(&self.s[end + 1..second])?);
+            // "2023/24", "2016/679"
+            if super::figure::is_year_text(amount.whole) && (second == end + 3 || b > 99) && b < 10_000 {
+                let mut words = String::new();
+                numbers::year(&mut words, a);
+                if second > end + 3 {
+                    add(&mut words, "slash");
+                }
+                let mut last = String::new();
+                match second - end - 1 {
+                    4 => numbers::year(&mut last, b),
+                    _ => numbers::cardinal(&mut last, &self.s[end + 1..second]),
+                }
+                add(&mut words, &last);
+                self.say(at..second, &words);
+                return Some(second);
+            }
             if matches!(b, 2 | 4 | 8) && a <= 15 && self.is_meter(at, second) {
                 let mut words = amount.words();
                 numbers::number(&mut words, b);

@@ -77,18 +77,6 @@ impl Reader<'_> {
 
     /// The number of a house before a direction: "123 N. Main St."
     pub(super) fn house(&mut self, at: usize, amount: Amount<'_>) -> Option<usize> {
-        // "221B Baker St."
-        let letter = amount.end..amount.end + 1;
-        if amount.is_plain()
-            && amount.whole.len() <= 5
-            && matches!(self.s.get(letter.clone()), Some("A" | "B" | "C" | "D"))
-            && self.is_space(letter.end)
-            && self.is_named_street(letter.end)
-        {
-            let words = format!("{} {}", amount.words(), &self.s[letter.clone()]);
-            self.say(at..letter.end, &words);
-            return Some(letter.end);
-        }
         let next = self.skip_space(amount.end);
         if next == amount.end || !amount.is_plain() || amount.whole.len() > 6 {
             return None;
@@ -115,19 +103,6 @@ impl Reader<'_> {
         Some(end)
     }
 
-    /// True if a word with a capital follows, and then a word for a street.
-    fn is_named_street(&self, end: usize) -> bool {
-        let name = self.skip_space(end);
-        let mut next = self.letters(name);
-        let is_name = self.s[name..next].starts_with(char::is_uppercase);
-        is_name
-            && (0..2).any(|_| {
-                let from = self.skip_space(next);
-                next = self.letters(from);
-                lists(STREETS, &self.s[from..next])
-            })
-    }
-
     /// The side of a town behind a street: "Pennsylvania Ave. NW".
     pub(super) fn side(&mut self, at: usize, end: usize) -> Option<usize> {
         let side = match &self.s[at..end] {
@@ -137,7 +112,7 @@ impl Reader<'_> {
             "SE" => "Southeast",
             _ => return None,
         };
-        if !lists(STREETS, self.word_near(at, 2)) {
+        if !lists(STREETS, self.word_near(at, 2)) || self.is_digit(end) {
             return None;
         }
         self.say(at..end, side);

@@ -43,7 +43,8 @@ impl Reader<'_> {
                 if self.at(behind) == Some(mark) && mark != '’' {
                     return self.inches(at, amount, behind + mark.len_utf8());
                 }
-                let gap = self.skip_space(behind);
+                let hyphen = behind + usize::from(self.at(behind) == Some('-'));
+                let gap = self.skip_space(hyphen);
                 let inches = if amount.is_plain() { self.amount(gap) } else { None };
                 let closed = inches.and_then(|inches| {
                     let mark = self.at(inches.end)?;
@@ -57,7 +58,7 @@ impl Reader<'_> {
                 let mut words = amount.words();
                 if let (Some(inches), Some(end)) = (inches, closed) {
                     add(&mut words, "foot");
-                    if gap == behind {
+                    if gap == hyphen {
                         inches.read(&mut words);
                         self.say(at..end, &words);
                     } else {

@@ -127,6 +127,7 @@ impl Reader<'_> {
         let names = match symbol {
             "m" if self.is_minute(at, letters) => ("minute", "minutes"),
             // Rates of interest are small, and lines are fast.
+            "bp" if !is_attached && !self.is_small_before(at) => return None,
             "bps" if self.is_small_before(at) => ("basis point", "basis points"),
             "t" if self.is_ingredient_behind(letters) => ("teaspoon", "teaspoons"),
             "T" if self.is_ingredient_behind(letters) => ("tablespoon", "tablespoons"),
@@ -329,6 +330,9 @@ impl Reader<'_> {
         if sign != '/' {
             return None;
         }
+        if self.at(at + 1) == Some('(') {
+            return self.divided_by_several(at + 2);
+        }
         let mut words = String::from("per");
         let mut from = at + 1;
         let digits = self.digits(from);
@@ -349,6 +353,25 @@ impl Reader<'_> {
         let end = self.raise(symbol, end, None, &mut one, &mut many)?;
         add(&mut words, if digits > at + 1 { &many } else { &one });
         Some((words, end))
+    }
+
+    /// The product of units behind "/(": "m·K)".
+    fn divided_by_several(&self, at: usize) -> Option<(String, usize)> {
+        let mut words = String::from("per");
+        let mut from = at;
+        for _ in 0..4 {
+            let end = self.unit_letters(from);
+            let names = units::unit(&self.s[from..end], false)?;
+            let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
+            let end = self.raise(&self.s[from..end], end, None, &mut one, &mut many)?;
+            add(&mut words, &one);
+            match self.at(end)? {
+                ')' => return Some((words, end + 1)),
+                c @ ('·' | '⋅' | '*' | ' ') => from = end + c.len_utf8(),
+                _ => return None,
+            }
+        }
+        None
     }
 
     /// Degrees: °C, °F, and a plain degree sign.

@@ -90,7 +90,7 @@ pub(super) fn by_code(code: &str) -> Option<&'static Currency> {
         "CHF" => &FRANC,
         "SEK" => &KRONA,
         "NOK" | "DKK" => &KRONE,
-        "PLN" => &ZLOTY,
+        "PLN" | "zł" => &ZLOTY,
         "BRL" => &REAL,
         "ZAR" => &RAND,
         "AUD" => &AUSTRALIAN,

@@ -84,6 +84,9 @@ impl Reader<'_> {
             {
                 return self.called(at, end, "to");
             }
+            '—' | '‒' | '‐' if is_figure && before.is_none_or(|c| c.is_whitespace() || c == '(') => {
+                return self.called(at, end, "minus");
+            }
             '-' | '−' | '‑' | '–'
                 if is_figure && is_open && (c != '–' || before.is_none_or(|c| c != '-')) =>
             {

@@ -7,7 +7,7 @@ use super::numbers::{self, add};
 use super::units;
 use super::walk::Walk;
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     /// A sum of money whose sign is at `at`.
     pub(super) fn sum(&mut self, at: usize, from: usize, currency: &'static Currency) -> Option<usize> {
         let digits = self.skip_space(from);
@@ -27,7 +27,7 @@ impl Reader<'_> {
 
     /// A sum of money, whose digits begin at `from`.
     pub(super) fn sum_at(&mut self, at: usize, from: usize, currency: &'static Currency) -> Option<usize> {
-        let amount = self.amount(from)?;
+        let amount = self.amount(from).map(|amount| self.with_cents(from, amount))?;
         let mut end = amount.end;
         let attached = self.letters(end);
         let next = self.skip_space(end);
@@ -117,6 +117,22 @@ impl Reader<'_> {
             self.say(at..end, &words);
         }
         Some(self.per(end).unwrap_or(end))
+    }
+
+    /// The amount with hundredths behind a comma, if it has them: "5,50", "1.234,56".
+    fn with_cents(&self, from: usize, amount: Amount<'a>) -> Amount<'a> {
+        let comma = amount.end;
+        let end = self.digits(comma + 1);
+        let is_thousands = amount.decimals.len() == 3;
+        let has_cents = self.at(comma) == Some(',')
+            && end == comma + 3
+            && (amount.decimals.is_empty() || is_thousands)
+            && amount.fraction.is_none()
+            && !matches!(self.at(end), Some(',' | '.') if self.is_digit(end + 1));
+        if !has_cents {
+            return amount;
+        }
+        Amount { whole: &self.s[from..comma], decimals: &self.s[comma + 1..end], fraction: None, end }
     }
 
     pub(super) fn magnitude_stop(&self, end: usize) -> usize {

@@ -1,5 +1,6 @@
 //! Times of day, dates and months.
 
+use super::abbreviations::lists;
 use super::amount::Amount;
 use super::english::Reader;
 use super::figure::is_year_text;
@@ -213,6 +214,9 @@ impl Reader<'_> {
     /// A date in digits: 2024-03-05, 3/14/2024, 5.3.2024.
     pub(super) fn date(&mut self, at: usize) -> Option<usize> {
         let first = self.digits(at);
+        if let Some(end) = self.date_with_name(at, first) {
+            return Some(end);
+        }
         let sign = self.at(first).filter(|c| matches!(c, '-' | '/' | '.'))?;
         let second = self.digits(first + 1);
         if second == first + 1 || self.at(second) != Some(sign) {
@@ -262,6 +266,28 @@ impl Reader<'_> {
         Some(third)
     }
 
+    /// A day, the name of a month and a year with hyphens between: "25-Dec-2023".
+    fn date_with_name(&mut self, at: usize, first: usize) -> Option<usize> {
+        if self.at(first) != Some('-') || first > at + 2 {
+            return None;
+        }
+        let letters = self.letters(first + 1);
+        let name = month(&self.s[first + 1..letters])?;
+        let end = self.digits(letters + 1);
+        let day = value(&self.s[at..first]).filter(|day| (1..=31).contains(day))?;
+        if self.at(letters) != Some('-') || !matches!(end - letters, 3 | 5) {
+            return None;
+        }
+        let mut words = String::from(name);
+        let (mut ordinal, mut year) = (String::new(), String::new());
+        numbers::ordinal(&mut ordinal, day);
+        numbers::year(&mut year, value(&self.s[letters + 1..end])?);
+        add(&mut words, &ordinal);
+        add(&mut words, &year);
+        self.say(at..end, &words);
+        Some(end)
+    }
+
     /// A day before the name of its month: "3 March".
     pub(super) fn day(&mut self, at: usize, amount: Amount<'_>) -> Option<usize> {
         let day = amount.value().filter(|day| (1..=31).contains(day))?;
@@ -303,6 +329,7 @@ impl Reader<'_> {
         if let Some(day) = weekday(word) {
             let is_date = month(&self.s[next..self.letters(next)]).is_some();
             let is_sure = is_date
+                || self.is_listed_day(at, next)
                 || is_dash
                 || is_figure
                 || self.is_behind_day_dash(at)
@@ -313,7 +340,7 @@ impl Reader<'_> {
                 || has_stop
                     && matches!(&self.s[next..self.letters(next)], "to" | "through" | "thru" | "and" | "at")
                 || has_stop
-                    && super::abbreviations::lists(
+                    && lists(
                         "by on until till next last this every since before after from to through each",
                         self.word_near(at, 0),
                     )
@@ -346,6 +373,23 @@ impl Reader<'_> {
             return Some(self.day_dash(stop));
         }
         Some(self.day_behind(next).unwrap_or(stop).max(stop))
+    }
+
+    /// True for one of several weekdays: "Sat & Sun", "Mon, Wed and Fri".
+    fn is_listed_day(&self, at: usize, next: usize) -> bool {
+        let joint = |text: &str| matches!(text.trim(), "&" | "," | "and" | "or" | ", and" | "+" | ",");
+        let before = self.s.get(self.word.end..at).unwrap_or_default();
+        let is_behind = before.len() <= 3 && joint(before) && weekday(&self.s[self.word.clone()]).is_some()
+            || lists("and or", self.word_near(at, 0)) && weekday(&self.s[self.word_before.clone()]).is_some();
+        let mark = self.skip_space(next);
+        let second = match self.at(mark) {
+            Some(c @ ('&' | ',' | '+')) => self.skip_space(mark + c.len_utf8()),
+            _ if self.s[mark..].starts_with("and ") => mark + 4,
+            _ if self.s[mark..].starts_with("or ") => mark + 3,
+            _ => return is_behind,
+        };
+        let second = if self.s[second..].starts_with("and ") { second + 4 } else { second };
+        is_behind || weekday(&self.s[second..self.letters(second)]).is_some()
     }
 
     /// "to" between two days or months.

@@ -195,7 +195,7 @@ pub(super) fn unit(symbol: &str, is_attached: bool) -> Option<Names> {
         "IU" => ("I U", "I U"),
         "kDa" => ("kilodalton", "kilodaltons"),
         "ct" => ("carat", "carats"),
-        "bp" if is_attached => ("basis point", "basis points"),
+        "bp" => ("basis point", "basis points"),
         _ => return None,
     })
 }

@@ -21,9 +21,9 @@ impl Reader<'_> {
                     return Some(ended);
                 }
             }
-            Some('$') if self.is_digit(end + 1) => {
+            Some('$') if self.is_digit(self.skip_space(end + 1)) => {
                 if let Some(currency) = money::by_prefix(word) {
-                    return self.sum(at, end + 1, currency);
+                    return self.sum(at, self.skip_space(end + 1), currency);
                 }
             }
             Some(mark @ ('º' | '°')) if matches!(word, "N" | "n") => {
@@ -41,6 +41,15 @@ impl Reader<'_> {
                 let unit = self.unit_at(at, false)?;
                 self.say(at..unit.end, &unit.many);
                 return Some(unit.end);
+            }
+            Some('/') if matches!(word, "P" | "I" | "A" | "B" | "a") && self.is_pair_of_letters(end) => {
+                let words = format!(
+                    "{} {}",
+                    word.to_ascii_uppercase(),
+                    self.s[end + 1..end + 2].to_ascii_uppercase()
+                );
+                self.say(at..end + 2, &words);
+                return Some(end + 2);
             }
             Some('/') if matches!(word, "w" | "W" | "b" | "n" | "N" | "c" | "y" | "q" | "Y" | "Q") => {
                 return self.slashed(at, end);
@@ -77,6 +86,7 @@ impl Reader<'_> {
         }
         if word.len() == 3
             && next.is_some_and(char::is_whitespace)
+            && self.before(at) != Some('/')
             && let Some(currency) = money::by_code(word)
         {
             let figure = self.skip_space(end);
@@ -86,6 +96,15 @@ impl Reader<'_> {
         }
 
         self.abbreviated(at, end)
+    }
+
+    /// True for the rest of "P/E", "I/O", "A/C", "A/B" and "B/W" behind the first letter.
+    fn is_pair_of_letters(&self, slash: usize) -> bool {
+        let letters = self.letters(slash + 1);
+        let pair = self.s.get(slash - 1..letters).unwrap_or_default();
+        lists("P/E P/B I/O A/C a/c A/B A/V B/W", pair)
+            && !self.is_digit(letters)
+            && self.at(letters) != Some('/')
     }
 
     /// Letters that a voice would read as a word, one by one.
@@ -103,7 +122,13 @@ impl Reader<'_> {
         let is_flight = stem.len() == 2
             && lists("flight Flight flights Flights", self.word_near(at, 0))
             && self.is_digit(self.skip_space(end));
+        let is_era = plural.is_empty() && matches!(stem, "AD" | "BC" | "BCE" | "CE") && {
+            let next = self.skip_space(end);
+            let is_behind = self.figure_end != usize::MAX && self.skip_space(self.figure_end) == at;
+            is_behind || self.is_digit(next) || lists("century c centuries", self.word_near(at, 1))
+        };
         let is_known = is_pair
+            || is_era
             || is_flight
             || stem.len() > 3 && stem.starts_with("AA")
             || plural.is_empty() && stem == "US" && !self.is_shouted(at, end)
@@ -425,7 +450,17 @@ impl Reader<'_> {
             let mut words = String::new();
             numbers::number(&mut words, value);
             self.say(at..end, &words);
-            return Some(end);
+            // "pp. xi–xiv"
+            let Some(dash) = self.at(end).filter(|c| matches!(c, '–' | '-')) else { return Some(end) };
+            let second = end + dash.len_utf8();
+            let second_end = self.letters(second);
+            let value = numbers::roman(&self.s[second..second_end].to_ascii_uppercase());
+            let Some(value) = value.filter(|value| *value <= 200) else { return Some(end) };
+            let mut words = String::new();
+            numbers::number(&mut words, value);
+            self.say(end..second, "to");
+            self.say(second..second_end, &words);
+            return Some(second_end);
         }
         if !word.bytes().all(|b| matches!(b, b'I' | b'V' | b'X' | b'L' | b'C' | b'D' | b'M'))
             || self.is_digit(end)
