@@ -5,6 +5,9 @@ use super::english::Reader;
 use super::numbers::{self, add};
 use super::walk::Walk;
 
+/// Most bytes of a formula.
+const MOST: usize = 40;
+
 /// Formulas whose counts are written as figures, and names of the same form.
 const KNOWN: &str = "H2O CO2 O2 N2 H2 NO2 SO2 CH4 NH3 H2SO4 C6H12O6 O3 SpO2 PaO2 FiO2 VO2 CaCO3 NaHCO3 Fe2O3 Al2O3 HNO3 \
      C2H5OH CuSO4 KNO3 H2O2 N2O SF6 HbA1c";
@@ -106,8 +109,10 @@ impl Reader<'_> {
 
     /// Reads each element and each count of a formula.
     pub(super) fn chemical(&mut self, at: usize) -> Option<usize> {
-        let end = self.run(at, |c| c.is_ascii_alphanumeric() || super::signs::script_digit(c).is_some());
-        if end - at > 40 {
+        let is_part = |c: &char| c.is_ascii_alphanumeric() || super::signs::script_digit(*c).is_some();
+        let parts = self.s[at..].chars().take(MOST + 1).take_while(is_part);
+        let end = at + parts.map(char::len_utf8).sum::<usize>();
+        if end - at > MOST {
             return None;
         }
         let written = &self.s[at..end];

@@ -1,5 +1,6 @@
 //! Signs: what they are called, and where they are spoken.
 
+use super::abbreviations::lists;
 use super::english::Reader;
 use super::money;
 use super::walk::Walk;
@@ -372,11 +373,14 @@ impl Reader<'_> {
 
     /// True for an arrow that is a key: behind a word such as "press", or beside the sign of a key.
     fn is_key(&self, at: usize) -> bool {
-        let is_pressed = super::abbreviations::lists(
+        let is_pressed = lists(
             "press pressing pressed hit tap use key keys hold holding push arrow",
             &self.word_near(at, 0).to_ascii_lowercase(),
         );
-        is_pressed || self.before(at).and_then(super::symbols::key).is_some()
+        let is_chained = lists("or and", self.word_near(at, 0))
+            && self.s[..self.word.start].ends_with(|c: char| c.is_whitespace())
+            && self.s[..self.word.start].trim_end().ends_with(['→', '←', '↑', '↓', '⌘', '⌥', '⇧', '⌃']);
+        is_pressed || is_chained || self.before(at).and_then(super::symbols::key).is_some()
     }
 
     /// True if the "3" of "<3" is no figure: nothing with a unit follows it.
