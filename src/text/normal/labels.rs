@@ -25,6 +25,9 @@ impl Reader<'_> {
     /// The label before a figure: the last word, if nothing but a space or the stop of an abbreviation is between.
     fn label(&self, at: usize) -> &str {
         let word = self.word_near(at, 1);
+        if word.is_empty() {
+            return "";
+        }
         let between = self.s.get(self.word.end..at).unwrap_or_default();
         let is_near = between.chars().all(|c| c.is_whitespace() && c != '\n' || c == '.');
         let is_short = !between.contains('.') || matches!(word.len(), 2..=4);

@@ -473,7 +473,10 @@ impl Reader<'_> {
 
     /// True for symbols that are words in equations: "x² in", "a² m".
     fn is_word_unit(&self, at: usize) -> bool {
+        // A power of ten is short. The whole text before would take quadratic time.
         let before = self.s[..at].trim_end();
+        let start = (before.len().saturating_sub(32)..=before.len()).find(|at| before.is_char_boundary(*at));
+        let before = &before[start.unwrap_or_default()..];
         let base = before.trim_end_matches(|c| script_digit(c).is_some());
         let base = match base.rsplit_once('^') {
             Some((base, power)) if power.len() <= 4 && base.len() + 6 > before.len() => base,

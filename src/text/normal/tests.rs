@@ -122,6 +122,23 @@ const PARTS: &[&str] = &[
     "1 000",
     "\u{fdfa}",
     "㎯",
+    "DE89",
+    "4111 ",
+    "1 Cor. 1:1",
+    "⌘",
+    "†",
+    "♥",
+    "~/a",
+    "C:\\",
+    "Sat &",
+    "NaCl",
+    "24.12.",
+    "der 3. ",
+    "1er",
+    "siglo XIX",
+    "n.º",
+    "W/(m·",
+    "20s and ",
 ];
 
 const LANGUAGES: [&str; 5] = ["", "en-GB", "de", "fr", "es"];

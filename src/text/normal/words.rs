@@ -300,7 +300,7 @@ impl Reader<'_> {
 
     /// True if a mark stands between a label and a Roman numeral that is no stop of an abbreviation.
     fn is_cut_off(&self, label: &str, at: usize) -> bool {
-        let between = self.s.get(self.word.end..at).unwrap_or_default();
+        let between = if label.is_empty() { "" } else { self.s.get(self.word.end..at).unwrap_or_default() };
         between.contains([',', ';', ':', '!', '?', '–', '—', '\n'])
             || between.contains('.') && !lists("Vol vol Ch ch Sect No no Mk", label)
     }
