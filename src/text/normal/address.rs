@@ -60,7 +60,8 @@ impl Reader<'_> {
             && name.split('.').all(|part| part.len() > 1)
             && name.bytes().any(|b| b.is_ascii_alphabetic());
         // "it.In" lacks a space.
-        let is_ending = ENDINGS.contains(&ending) && !(ending.len() == 2 && name.len() < 3);
+        let is_file = ending.len() > 2 && ENDINGS.contains(&ending.to_ascii_lowercase().as_str());
+        let is_ending = (ENDINGS.contains(&ending) || is_file) && !(ending.len() == 2 && name.len() < 3);
         (is_name && is_ending && (path.is_empty() || path.is_ascii())).then(|| self.spell(at, at, end))
     }
 
@@ -91,7 +92,9 @@ impl Reader<'_> {
             };
             (is_name(name) && folders.split('/').all(is_name) && ENDINGS.contains(&ending)).then_some(())
         };
-        let has_name = parts.clone().any(|part| part.starts_with(|c: char| c.is_ascii_alphabetic()))
+        let has_name = parts
+            .clone()
+            .any(|part| part.trim_start_matches('.').starts_with(|c: char| c.is_ascii_alphabetic()))
             && parts.clone().all(|part| !part.is_empty() || inner.ends_with('/'));
         let is_path = is_plain
             && (is_drive

@@ -215,6 +215,15 @@ impl<'a> Reader<'a> {
         let is_apart = !self.is_digit(letters_end);
         let mut words = String::new();
         match suffix {
+            // "123 F.3d 456"
+            "d" if is_apart
+                && matches!(amount.whole, "2" | "3")
+                && self.before(at) == Some('.')
+                && self.is_letter(at.saturating_sub(2)) =>
+            {
+                words.push(' ');
+                numbers::ordinal(&mut words, amount.value()?);
+            }
             "st" | "nd" | "rd" | "th" | "ST" | "ND" | "RD" | "TH"
                 if is_apart && amount.decimals.is_empty() =>
             {

@@ -49,6 +49,7 @@ impl Reader<'_> {
                 (_, 0..=9) if a > 10 && self.is_cricket(second) => "for",
                 (24, 7) | (9, 11) | (50, 50) | (20, 20) => "",
                 _ if self.is_date_word(at) => "slash",
+                _ if lists("Op op Opus opus", self.word_near(at, 1)) => "number",
                 (_, 10 | 100) if a <= b => "out of",
                 _ if a == b => "out of",
                 _ if a > b && b > 0 && self.before(at) != Some('/') => "over",

@@ -24,12 +24,12 @@ const DEVICES: &str = "Bulb Bulbs Light Lamp Charger Power Solar Speaker Speaker
 impl Reader<'_> {
     /// The label before a figure: the last word, if nothing but a space or the stop of an abbreviation is between.
     fn label(&self, at: usize) -> &str {
-        let word = self.word_near(at, 1);
+        let word = self.word_near(at, if self.before(at) == Some('#') { 2 } else { 1 });
         if word.is_empty() {
             return "";
         }
         let between = self.s.get(self.word.end..at).unwrap_or_default();
-        let is_near = between.chars().all(|c| c.is_whitespace() && c != '\n' || c == '.');
+        let is_near = between.chars().all(|c| c.is_whitespace() && c != '\n' || matches!(c, '.' | '#'));
         let is_short = !between.contains('.') || matches!(word.len(), 2..=4);
         if is_near && is_short && !between.is_empty() { word } else { "" }
     }
@@ -97,8 +97,10 @@ impl Reader<'_> {
             _ => return None,
         };
         let has_stop = self.at(end) == Some('.');
-        let end = end + usize::from(has_stop);
-        if !self.is_street(at, end, has_stop) {
+        let road = if self.before(at) == Some('-') { self.word_near(at, 1) } else { self.label(at) };
+        let is_road = lists("I US SR Route Rte Hwy Highway Interstate", road) && !self.is_letter(end + 1);
+        let end = end + usize::from(has_stop && !is_road);
+        if !is_road && !self.is_street(at, end, has_stop) {
             return None;
         }
         self.bare(at, amount);

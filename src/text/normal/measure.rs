@@ -22,6 +22,10 @@ impl Unit {
     }
 }
 
+/// Nouns behind a measure of theirs, which is singular: "15 oz can".
+const HELD: &str = "can cans tin tins jar jars bag bags box boxes bottle bottles carton cartons packet packets package \
+     packages pkg tub tubs pouch pouches relay bulb bulbs bill bills";
+
 fn percent(c: char) -> Option<Names> {
     Some(match c {
         '%' | '٪' => ("percent", "percent"),
@@ -202,6 +206,14 @@ impl Reader<'_> {
     /// True for a measure or a sum between an article and a noun: "a 12 V battery".
     pub(super) fn is_adjective(&self, at: usize, end: usize) -> bool {
         let next = self.skip_space(end);
+        // "1 (15 oz) can", "400 g tins", "a $5 bill"
+        let noun = match self.at(end) {
+            Some(')') if self.before(at) == Some('(') => self.skip_space(end + 1),
+            _ => next,
+        };
+        if noun > end && super::abbreviations::lists(HELD, &self.s[noun..self.letters(noun)]) {
+            return true;
+        }
         if !matches!(self.word_near(at, 0), "a" | "an" | "A" | "An") || next == end {
             return false;
         }
@@ -336,6 +348,23 @@ impl Reader<'_> {
         let mut words = String::from("per");
         let mut from = at + 1;
         let digits = self.digits(from);
+        // "/1.73 m²"
+        if digits > from && self.at(digits) == Some('.') && self.digits(digits + 1) > digits + 1 {
+            let end = self.digits(digits + 1);
+            let symbol = self.skip_space(end);
+            let symbol_end = self.unit_letters(symbol);
+            let names = units::unit(&self.s[symbol..symbol_end], true)?;
+            let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
+            let last = self.raise(&self.s[symbol..symbol_end], symbol_end, None, &mut one, &mut many)?;
+            if !many.starts_with("square") && !many.starts_with("cubic") {
+                return None;
+            }
+            numbers::cardinal(&mut words, &self.s[from..digits]);
+            add(&mut words, "point");
+            numbers::digits(&mut words, &self.s[digits + 1..end]);
+            add(&mut words, &many);
+            return Some((words, last));
+        }
         if digits > from {
             if !matches!(&self.s[from..digits], "10" | "100" | "1000" | "1") {
                 return None;
@@ -430,7 +459,11 @@ impl Reader<'_> {
                     .amount(at)
                     .and_then(|amount| amount.value())
                     .is_some_and(|value| (100..=600).contains(&value));
+                let is_exact = self.amount(at).is_some_and(|amount| amount.decimals.len() == 1);
                 let is_warm = is_hot
+                    || is_exact
+                    || matches!(self.before(at), Some('-' | '−'))
+                        && !self.before(at - 1).is_some_and(char::is_alphanumeric)
                     || matches!(
                         self.word_near(at, 1),
                         "to" | "of"

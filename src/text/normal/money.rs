@@ -103,6 +103,15 @@ pub(super) fn by_code(code: &str) -> Option<&'static Currency> {
     })
 }
 
+/// The currency of a short name in front of a figure.
+pub(super) fn by_name(name: &str) -> Option<&'static Currency> {
+    Some(match name {
+        "Rs" => &RUPEE,
+        "kr" => &KRONA,
+        _ => return None,
+    })
+}
+
 /// The currency of letters before a dollar sign, such as the "US" of "US$5".
 pub(super) fn by_prefix(letters: &str) -> Option<&'static Currency> {
     Some(match letters {

@@ -72,7 +72,9 @@ impl Reader<'_> {
                     self.is_in_single = false;
                 }
             }
-            '.' if is_figure && is_open && self.is_digit(end) => return self.figure(at),
+            '.' if is_figure && (is_open || matches!(before, Some('-' | '−'))) && self.is_digit(end) => {
+                return self.figure(at);
+            }
             '(' if self.is_digit(end) => {
                 if let Some(ended) = self.phone(at) {
                     return ended;
@@ -434,7 +436,10 @@ impl Reader<'_> {
         let is_sub = self.at(at).is_some_and(|c| matches!(c, '\u{2080}'..='\u{209c}'));
         let follows_base = self.before(at).is_some_and(|c| c.is_alphanumeric() || c == ')');
         let mut words = String::new();
-        if is_sub || !follows_base {
+        if matches!(&*plain, "+" | "-") {
+            // A charge.
+            words.push_str(if plain == "+" { "plus" } else { "minus" });
+        } else if is_sub || !follows_base {
             super::numbers::cardinal(&mut words, plain.trim_matches(['+', '-', '=', 'n']));
             if plain.starts_with('-') {
                 words.insert_str(0, "minus ");

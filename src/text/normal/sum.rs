@@ -146,7 +146,21 @@ impl<'a> Reader<'a> {
     /// "/month" behind a sum or a measure.
     pub(super) fn per(&mut self, at: usize) -> Option<usize> {
         if self.at(at) != Some('/') {
-            return None;
+            // "£10 pp"
+            let next = self.skip_space(at);
+            let end = self.letters(next);
+            let words = match &self.s[next..end] {
+                "pp" => "per person",
+                "pw" => "per week",
+                "pcm" => "per calendar month",
+                "pa" => "per year",
+                _ => return None,
+            };
+            if self.is_digit(end) {
+                return None;
+            }
+            self.say(next..end, words);
+            return Some(end);
         }
         if self.is_digit(at + 1) {
             let (words, end) = self.divided(at)?;
@@ -186,7 +200,9 @@ impl<'a> Reader<'a> {
         if attached > end && !self.is_digit(attached) {
             let symbol = &self.s[end..attached];
             let is_name = symbol == "B" && self.at(self.skip_space(attached)).is_some_and(char::is_uppercase);
-            if let Some(word) = money::count(symbol).filter(|_| !is_name) {
+            let is_sum = symbol == "m" && self.currency_at(self.skip_space(attached)).is_some();
+            let count = if is_sum { Some("million") } else { money::count(symbol).filter(|_| !is_name) };
+            if let Some(word) = count {
                 let mut words = amount.words();
                 add(&mut words, word);
                 // "5M€", "3bn EUR"

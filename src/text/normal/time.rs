@@ -104,6 +104,19 @@ impl Reader<'_> {
                 let words = words.strip_suffix(" hundred").unwrap_or(&words).to_owned();
                 return Some(self.say_time(at, end, from, ended, &words, letters));
             }
+            // "6:05a", "15:00h"
+            let letters = self.letters(end);
+            let behind = match &self.s[end..letters] {
+                "a" if hour <= 12 => "A M",
+                "p" if hour <= 12 => "P M",
+                "h" | "hrs" => "hours",
+                _ => "",
+            };
+            if !behind.is_empty() && !self.is_digit(letters) {
+                add(&mut words, behind);
+                self.say(at..letters, &words);
+                return Some(letters);
+            }
             self.say(at..end, &words);
             return Some(self.zulu(end));
         }

@@ -188,6 +188,9 @@ pub(super) fn unit(symbol: &str, is_attached: bool) -> Option<Names> {
         "ppi" | "PPI" => ("pixel per inch", "pixels per inch"),
         // Chemistry and medicine.
         "mol" => ("mole", "moles"),
+        "mEq" => ("milliequivalent", "milliequivalents"),
+        "mM" => ("millimolar", "millimolar"),
+        "µM" | "μM" => ("micromolar", "micromolar"),
         "mmol" => ("millimole", "millimoles"),
         "µmol" | "μmol" => ("micromole", "micromoles"),
         "ppm" => ("part per million", "parts per million"),

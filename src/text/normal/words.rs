@@ -84,13 +84,16 @@ impl Reader<'_> {
         if let Some(ended) = self.roman(at, end) {
             return Some(ended);
         }
-        if word.len() == 3
-            && next.is_some_and(char::is_whitespace)
+        if matches!(word.len(), 2 | 3)
+            && next.is_some_and(|c| c.is_whitespace() || c.is_ascii_digit() || c == '.')
             && self.before(at) != Some('/')
-            && let Some(currency) = money::by_code(word)
+            && let Some(currency) = money::by_code(word).or_else(|| money::by_name(word))
         {
-            let figure = self.skip_space(end);
-            if self.is_digit(figure) {
+            let figure = self.skip_space(end + usize::from(word == "Rs" && next == Some('.')));
+            // "INR 2.5" is of blood.
+            let is_ratio =
+                word == "INR" && self.digits(figure) == figure + 1 && self.at(figure + 1) == Some('.');
+            if self.is_digit(figure) && !is_ratio {
                 return self.sum(at, figure, currency);
             }
         }
@@ -467,14 +470,18 @@ impl Reader<'_> {
         {
             return None;
         }
-        if self.is_letter_behind(before, word) || self.is_cut_off(before, at) {
-            return None;
-        }
         let value = numbers::roman(word)?;
         let next = self.skip_space(end);
         let follows = &self.s[next..self.letters(next)];
         let mut words = String::new();
-        if is_numbered(before) {
+        let is_apart = self.is_letter_behind(before, word) || self.is_cut_off(before, at);
+        let is_century = matches!(follows, "century" | "centuries" | "Century") && value <= 30 && word != "I";
+        if is_apart && !is_century {
+            return None;
+        }
+        if is_apart {
+            numbers::ordinal(&mut words, value);
+        } else if is_numbered(before) {
             // "Part I", but "In part I agree".
             if word == "I"
                 && follows.starts_with(char::is_lowercase)
