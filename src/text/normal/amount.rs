@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
             return None;
         }
         let goes_on = matches!(self.at(end), Some('/')) && self.is_digit(end + 1);
-        if mark == '/' && matches!(of, 2 | 4 | 8) && self.is_meter(at, end) {
+        if mark == '/' && (matches!(of, 2 | 4 | 8) && self.is_meter(at, end) || self.is_step(at)) {
             return None;
         }
         // "2/3rds", "1/100th"
@@ -206,6 +206,22 @@ impl<'a> Reader<'a> {
             }
             if group > end {
                 end = group;
+            }
+        }
+        // "12 345,67"
+        if end > at && end - at <= 3 {
+            let mut group = end;
+            while group < at + 24 && self.at(group) == Some(' ') && self.digits(group + 1) == group + 4 {
+                group += 4;
+            }
+            let cents = self.digits(group + 1);
+            if group > end
+                && self.at(group) == Some(',')
+                && cents == group + 3
+                && !(matches!(self.at(cents), Some(',' | '.')) && self.is_digit(cents + 1))
+            {
+                let (whole, decimals) = (&self.s[at..group], &self.s[group + 1..cents]);
+                return Some(Amount { whole, decimals, fraction: None, end: cents });
             }
         }
         let whole = &self.s[at..end];

@@ -50,6 +50,7 @@ impl Reader<'_> {
             && self.figure_end != usize::MAX
             && self.figure_end + 1 >= at
             && self.begins_figure(self.skip_space(end))
+            && !(self.figure_end < at && self.begins_figure(end))
         {
             self.say(at..end, "by");
             self.figure_start = end;

@@ -46,6 +46,7 @@ impl Reader<'_> {
                 return Some(second);
             }
             let joint = match (a, b) {
+                _ if a <= b && self.is_step(at) => "of",
                 (_, 0..=9) if a > 10 && self.is_cricket(second) => "for",
                 (24, 7) | (9, 11) | (50, 50) | (20, 20) => "",
                 _ if self.is_date_word(at) => "slash",
@@ -126,6 +127,15 @@ impl Reader<'_> {
         next > end && lists("time meter metre signature rhythm beat groove", follows)
             || self.word_near(at, 0) == "in"
                 && lists("waltz song piece written tune jig march reel polka minuet played play", noun)
+    }
+
+    /// True behind a noun whose count is given: "Step 1/3".
+    pub(super) fn is_step(&self, at: usize) -> bool {
+        lists(
+            "step part page round slide day week episode phase lesson task question stage lap screen file track round try \
+             attempt",
+            &self.word_near(at, 1).to_ascii_lowercase(),
+        )
     }
 
     /// True if "in 50 overs" follows.

@@ -98,7 +98,7 @@ impl Reader<'_> {
         };
         let has_stop = self.at(end) == Some('.');
         let road = if self.before(at) == Some('-') { self.word_near(at, 1) } else { self.label(at) };
-        let is_road = lists("I US SR Route Rte Hwy Highway Interstate", road) && !self.is_letter(end + 1);
+        let is_road = lists("I US SR Route Rte Hwy Highway Interstate", road);
         let end = end + usize::from(has_stop && !is_road);
         if !is_road && !self.is_street(at, end, has_stop) {
             return None;

@@ -536,7 +536,8 @@ impl Reader<'_> {
     pub(super) fn is_minute(&self, at: usize, end: usize) -> bool {
         let second = self.skip_space(end);
         let digits = self.digits(second);
-        self.parted.is_some_and(|(hours, kind)| kind == 'h' && at >= hours && at <= hours + 5)
+        self.s[second..].starts_with("ago") && second > end
+            || self.parted.is_some_and(|(hours, kind)| kind == 'h' && at >= hours && at <= hours + 5)
             || digits > second && self.at(digits) == Some('s') && !self.is_letter(digits + 1)
     }
 }

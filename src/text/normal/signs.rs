@@ -205,7 +205,8 @@ impl Reader<'_> {
                     let words = if after == Some('>') { "implies" } else { "equals" };
                     return self.called(at, end + 1, words);
                 }
-                if is_apart || is_term || is_figure || joins_figures {
+                let is_changed = matches!(before, Some('+' | '-' | '*' | '/')) && after == Some(' ');
+                if is_apart || is_term || is_figure || joins_figures || is_changed {
                     return self.called(at, end, "equals");
                 }
             }
@@ -226,6 +227,9 @@ impl Reader<'_> {
                 if is_figure || is_apart || is_minus {
                     return self.called(at, end, words);
                 }
+            }
+            '|' if after == Some('|') && self.at(end + 1).is_some_and(char::is_whitespace) => {
+                return self.called(at, end + 1, "or");
             }
             '&' if after == Some('&') => return self.called(at, end + 1, "and"),
             '&' if is_apart || is_term => return self.called(at, end, "and"),
@@ -351,6 +355,9 @@ impl Reader<'_> {
                 if let Some(currency) = money::by_sign(c) {
                     return match self.sum(at, end, currency) {
                         Some(ended) => ended,
+                        None if after.is_some_and(|c| c.is_alphabetic() || matches!(c, '{' | '(')) => {
+                            self.called(at, end, currency.one)
+                        }
                         None => self.called(at, end, currency.many),
                     };
                 }

@@ -197,7 +197,12 @@ impl<'a> Reader<'a> {
         next: usize,
     ) -> Option<usize> {
         let attached = self.letters(end);
-        if attached > end && !self.is_digit(attached) {
+        // "i7-12700K" is a code.
+        let is_code = self.before(at) == Some('-')
+            && self.s.get(self.word.end..at).is_some_and(|between| {
+                between.len() <= 4 && between.len() > 1 && !between.contains(char::is_whitespace)
+            });
+        if attached > end && !self.is_digit(attached) && !is_code {
             let symbol = &self.s[end..attached];
             let is_name = symbol == "B" && self.at(self.skip_space(attached)).is_some_and(char::is_uppercase);
             let is_sum = symbol == "m" && self.currency_at(self.skip_space(attached)).is_some();

@@ -79,6 +79,7 @@ pub(super) fn name(c: char) -> Option<&'static str> {
         '⊤' => "true",
         '⟂' => "perpendicular to",
         '△' => "triangle",
+        '‱' => "per ten thousand",
         '℮' => "estimated",
         '℗' => "published",
         '℞' => "prescription",

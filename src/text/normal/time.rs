@@ -80,8 +80,16 @@ impl Reader<'_> {
                 numbers::number(&mut words, hour);
                 add(&mut words, "to");
                 add(&mut words, &second.words());
-                self.say(at..second.end, &words);
-                return Some(second.end);
+                let mut end = second.end;
+                // "3:2:1"
+                while self.at(end) == Some(':') && self.is_digit(end + 1) && end < at + 24 {
+                    let next = self.digits(end + 1);
+                    add(&mut words, "to");
+                    numbers::cardinal(&mut words, &self.s[end + 1..next]);
+                    end = next;
+                }
+                self.say(at..end, &words);
+                return Some(end);
             }
             // "16:10" is a ratio to most people, but a time to all clocks.
             numbers::number(&mut words, hour);

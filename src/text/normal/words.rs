@@ -212,6 +212,14 @@ impl Reader<'_> {
         if word == "etc" && self.before(at) == Some('/') {
             return None;
         }
+        if word == "Ave"
+            && lists(
+                "Maria Verum Regina Caesar",
+                &self.s[self.skip_space(end)..self.letters(self.skip_space(end))],
+            )
+        {
+            return None;
+        }
         let has_stop = self.at(end) == Some('.');
         if self.is_digit(end) {
             // "p5", "v2"
@@ -244,6 +252,10 @@ impl Reader<'_> {
                     has_stop && after.is_some_and(char::is_uppercase) && !self.is_last(stop)
                 }
                 Place::Stop => has_stop && (!self.is_last(stop) || matches!(word, "Co" | "al")),
+                Place::Figure if matches!(word, "b" | "d" | "fl") => {
+                    let year = self.digits(next);
+                    has_stop && next > stop && super::figure::is_year_text(&self.s[next..year])
+                }
                 Place::Figure if word == "c" || word == "p" || word == "ca" => {
                     is_figure && (has_stop || word == "p" && next > end)
                 }
@@ -305,7 +317,7 @@ impl Reader<'_> {
     fn is_cut_off(&self, label: &str, at: usize) -> bool {
         let between = if label.is_empty() { "" } else { self.s.get(self.word.end..at).unwrap_or_default() };
         between.contains([',', ';', ':', '!', '?', '–', '—', '\n'])
-            || between.contains('.') && !lists("Vol vol Ch ch Sect No no Mk", label)
+            || between.contains('.') && !lists("Vol vol Ch ch Sect No no Mk Ep ep", label)
     }
 
     /// True for Roman numerals of one letter that are letters behind most labels.
