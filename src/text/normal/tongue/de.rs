@@ -18,6 +18,7 @@ pub(super) static GERMAN: Tongue = Tongue {
     special,
     numeral,
     hours: "Uhr",
+    powers: ("zum Quadrat", "hoch drei"),
     per: "pro",
 };
 
@@ -196,6 +197,16 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "d.h." | "d.h" => "das heißt",
         "u.a." | "u.a" => "unter anderem",
         "bzw." => "beziehungsweise",
+        "etc." => "et cetera",
+        "Abs." => "Absatz",
+        "Art." => "Artikel",
+        "Bd." => "Band",
+        "Jh." => "Jahrhundert",
+        "geb." => "geboren",
+        "gest." => "gestorben",
+        "zzgl." => "zuzüglich",
+        "max." => "maximal",
+        "min." => "mindestens",
         "usw." => "und so weiter",
         "ca." => "circa",
         "Nr." => "Nummer",
@@ -379,7 +390,16 @@ fn year(text: &str, at: usize) -> (String, usize) {
     }
 }
 
-/// Roman numerals are left to the voice.
-fn numeral(_: &str, _: &str) -> Option<String> {
-    None
+/// The Roman numeral of a ruler: "Ludwig XIV."
+fn numeral(word: &str, before: &str) -> Option<String> {
+    let value = super::super::numbers::roman(word).filter(|value| *value <= 30)?;
+    lists(RULERS, before).then(|| format!("der {}e", capitalised(&ordinal(value))))
+}
+
+const RULERS: &str = "Ludwig Heinrich Friedrich Wilhelm Karl Otto Georg Philipp Johannes Paul Pius Benedikt Leo Gregor Franz \
+     Joseph Leopold Maximilian Rudolf Ferdinand Napoleon Nikolaus Alexander Peter Iwan Eduard Richard Jakob Gustav";
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -18,6 +18,7 @@ pub(super) static SPANISH: Tongue = Tongue {
     special,
     numeral,
     hours: "",
+    powers: ("al cuadrado", "al cubo"),
     per: "por",
 };
 
@@ -217,6 +218,13 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "n.º" | "N.º" | "nº" | "Nº" | "n°" | "N°" => "número",
         "pág." => "página",
         "págs." => "páginas",
+        "art." | "Art." => "artículo",
+        "cap." | "Cap." => "capítulo",
+        "vol." => "volumen",
+        "fig." | "Fig." => "figura",
+        "tel." | "Tel." => "teléfono",
+        "a.C." | "a.C" => "antes de Cristo",
+        "d.C." | "d.C" => "después de Cristo",
         "Av." | "Avda." => "avenida",
         "aprox." => "aproximadamente",
         "ene." => "enero",

@@ -18,6 +18,7 @@ pub(super) static FRENCH: Tongue = Tongue {
     special,
     numeral,
     hours: "heures",
+    powers: ("au carré", "au cube"),
     per: "par",
 };
 
@@ -68,7 +69,13 @@ fn cardinal(value: u64) -> String {
                 one => format!("{ten}-{}", ONES[one as usize]),
             }
         }
+        200..=999 if value.is_multiple_of(100) => format!("{} cents", cardinal(value / 100)),
         100..=999 => joined(value / 100, "cent", value % 100),
+        // "deux cent mille"
+        200_000..=999_999 if (value / 1000).is_multiple_of(100) => {
+            let head = format!("{} cent mille", cardinal(value / 100_000));
+            if value % 1000 == 0 { head } else { format!("{head} {}", cardinal(value % 1000)) }
+        }
         _ => joined(value / 1000, "mille", value % 1000),
     }
 }
@@ -156,8 +163,8 @@ fn money(sign: &str) -> Option<(Names, &'static str)> {
 
 fn magnitude(symbol: &str) -> Option<Names> {
     Some(match symbol {
-        "M" | "million" | "millions" => ("un million", "millions"),
-        "Md" | "Mds" | "milliard" | "milliards" => ("un milliard", "milliards"),
+        "M" | "million" | "millions" => ("un million de", "millions de"),
+        "Md" | "Mds" | "milliard" | "milliards" => ("un milliard de", "milliards de"),
         _ => return None,
     })
 }
@@ -188,6 +195,15 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "p.ex." | "p.ex" => "par exemple",
         "n°" | "nº" | "N°" | "Nº" => "numéro",
         "av." => "avenue",
+        "art." => "article",
+        "p." => "page",
+        "pp." => "pages",
+        "vol." => "volume",
+        "chap." => "chapitre",
+        "fig." => "figure",
+        "tél." | "Tél." => "téléphone",
+        "St" => "saint",
+        "Ste" => "sainte",
         "bd" | "bd." => "boulevard",
         "janv." => "janvier",
         "févr." => "février",
