@@ -52,7 +52,7 @@ impl<'a> Reader<'a> {
         if let Some(end) = self.numbered_book(at, amount) {
             return end;
         }
-        if let Some(end) = self.labelled(at, amount).or_else(|| self.house(at, amount)) {
+        if let Some(end) = self.house(at, amount).or_else(|| self.labelled(at, amount)) {
             return end;
         }
         if let Some(end) = self.counted_in(at, amount) {

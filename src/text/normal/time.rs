@@ -398,7 +398,7 @@ impl Reader<'_> {
 
     /// True for one of several weekdays: "Sat & Sun", "Mon, Wed and Fri".
     fn is_listed_day(&self, at: usize, next: usize) -> bool {
-        let joint = |text: &str| matches!(text.trim(), "&" | "," | "and" | "or" | ", and" | "+" | ",");
+        let joint = |text: &str| matches!(text.trim(), "&" | "," | "and" | "or" | ", and" | "+");
         let before = self.s.get(self.word.end..at).unwrap_or_default();
         let is_behind = before.len() <= 3 && joint(before) && weekday(&self.s[self.word.clone()]).is_some()
             || lists("and or", self.word_near(at, 0)) && weekday(&self.s[self.word_before.clone()]).is_some();
