@@ -55,7 +55,7 @@ fn book(word: &str) -> Option<&'static str> {
     })
 }
 
-/// Books of which there are several.
+/// Books with a number, such as "1 Corinthians".
 const NUMBERED: &str = "Samuel Kings Chronicles Corinthians Thessalonians Timothy Peter John";
 
 /// Books whose name is written out.
