@@ -175,7 +175,11 @@ impl<'a> Reader<'a> {
             return end;
         }
         match amount.value() {
-            Some(value) if is_year_text(amount.whole) && amount.whole.len() == end - at => {
+            Some(value)
+                if (is_year_text(amount.whole)
+                    || (1000..1100).contains(&value) && self.is_in_era(at, end))
+                    && amount.whole.len() == end - at =>
+            {
                 let mut words = String::new();
                 numbers::year(&mut words, value);
                 self.say(at..end, &words);
@@ -187,6 +191,12 @@ impl<'a> Reader<'a> {
             _ => {}
         }
         end
+    }
+
+    /// True for a year with its era: "AD 1066".
+    fn is_in_era(&self, at: usize, end: usize) -> bool {
+        let next = self.skip_space(end);
+        lists("AD CE", self.word_near(at, 0)) || lists("AD BC CE BCE", &self.s[next..self.letters(next)])
     }
 
     pub(super) fn figure_end_before(&self, at: usize) -> bool {
@@ -371,7 +381,12 @@ impl<'a> Reader<'a> {
         if self.is_letter(end) || self.is_in_single || self.at(end) == Some('\'') {
             return None;
         }
-        numbers::year(&mut words, value);
+        if (1..10).contains(&value) {
+            words.push_str("oh");
+        }
+        let mut year = String::new();
+        numbers::year(&mut year, value);
+        add(&mut words, &year);
         self.say(at..end, &words);
         Some(self.short_range(end))
     }
@@ -477,10 +492,23 @@ impl<'a> Reader<'a> {
             self.out.put(from..end, " ");
             return Some(end);
         }
+        if from == at && self.at(from) == Some('-') && self.is_code_before(at) {
+            self.out.put(from..end, " ");
+            return Some(end);
+        }
         let is_minus = self.at(from) == Some('−') || self.is_subtraction(at, second);
         let words = if is_minus { "minus" } else { "to" };
         self.say(from..end, words);
         Some(end)
+    }
+
+    /// True for a figure behind a word for a code: "SKU 12-3456", "Boeing 747-400".
+    fn is_code_before(&self, at: usize) -> bool {
+        let digits = self.s[..at].bytes().rev().take(12).take_while(u8::is_ascii_digit).count();
+        lists(
+            "SKU Order order ID id Ref ref Model model Serial serial Invoice invoice Ticket ticket Boeing Airbus",
+            self.word_near(at - digits, 2),
+        )
     }
 
     /// True for "50-50" and "20-20", which have no word between their figures.

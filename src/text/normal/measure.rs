@@ -47,6 +47,20 @@ impl Reader<'_> {
         next: usize,
     ) -> Option<usize> {
         // "a 10-km run"
+        // "48.8566N"
+        let side = match &self.s[end..self.letters(end)] {
+            "N" => "north",
+            "S" => "south",
+            "E" => "east",
+            "W" => "west",
+            _ => "",
+        };
+        if !side.is_empty() && amount.decimals.len() > 2 {
+            let mut words = amount.words();
+            add(&mut words, side);
+            self.say(at..end + 1, &words);
+            return Some(end + 1);
+        }
         let is_hyphened = self.at(end) == Some('-') && self.is_letter(end + 1);
         let from = if is_hyphened { end + 1 } else { next };
         let unit = self.unit_at(from, from == end).or_else(|| self.unit_by_context(at, from, from == end))?;
@@ -131,6 +145,7 @@ impl Reader<'_> {
         let names = match symbol {
             "m" if self.is_minute(at, letters) => ("minute", "minutes"),
             // Rates of interest are small, and lines are fast.
+            "pp" if self.is_decimal_before(at) => ("percentage point", "percentage points"),
             "bp" if !is_attached && !self.is_small_before(at) => return None,
             "bps" if self.is_small_before(at) => ("basis point", "basis points"),
             "t" if self.is_ingredient_behind(letters) => ("teaspoon", "teaspoons"),
@@ -179,6 +194,13 @@ impl Reader<'_> {
         let digits = before.bytes().rev().take(4).take_while(u8::is_ascii_digit).count();
         numbers::value(&before[before.len() - digits..]).is_some_and(|value| value < 300)
             && !before[..before.len() - digits].ends_with([',', '.'])
+    }
+
+    /// True if a number with decimals stands before a unit.
+    fn is_decimal_before(&self, at: usize) -> bool {
+        let before = self.s[..at].trim_end_matches([' ', '\u{a0}']);
+        let digits = before.bytes().rev().take(4).take_while(u8::is_ascii_digit).count();
+        digits > 0 && before[..before.len() - digits].ends_with('.')
     }
 
     /// True if a thing of the kitchen is measured: "1 t salt".
@@ -462,6 +484,7 @@ impl Reader<'_> {
                 let is_exact = self.amount(at).is_some_and(|amount| amount.decimals.len() == 1);
                 let is_warm = is_hot
                     || is_exact
+                    || self.figure_end_before(at)
                     || matches!(self.before(at), Some('-' | '−'))
                         && !self.before(at - 1).is_some_and(char::is_alphanumeric)
                     || matches!(

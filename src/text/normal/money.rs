@@ -37,6 +37,7 @@ static DONG: Currency = currency("dong", "dong", "", "");
 static PESO: Currency = currency("peso", "pesos", "", "");
 static BAHT: Currency = currency("baht", "baht", "", "");
 static BITCOIN: Currency = currency("bitcoin", "bitcoin", "", "");
+static KORUNA: Currency = currency("koruna", "korunas", "", "");
 static KRONA: Currency = currency("krona", "kronor", "", "");
 static KRONE: Currency = currency("krone", "kroner", "", "");
 static ZLOTY: Currency = currency("zloty", "zlotys", "", "");
@@ -91,6 +92,7 @@ pub(super) fn by_code(code: &str) -> Option<&'static Currency> {
         "SEK" => &KRONA,
         "NOK" | "DKK" => &KRONE,
         "PLN" | "zł" => &ZLOTY,
+        "CZK" | "Kč" => &KORUNA,
         "BRL" => &REAL,
         "ZAR" => &RAND,
         "AUD" => &AUSTRALIAN,

@@ -136,6 +136,26 @@ impl Reader<'_> {
                 return self.called(at, end, "times");
             }
             '·' | '⋅' if joins_figures && is_figure => return self.called(at, end, "times"),
+            // "CuSO₄·5H₂O"
+            '·' | '⋅'
+                if before.is_some_and(|c| matches!(c, '₀'..='₉'))
+                    && after.is_some_and(char::is_alphanumeric) =>
+            {
+                return self.called(at, end, "dot");
+            }
+            '·' | '⋅'
+                if is_term && (before, after) != (Some('l'), Some('l')) && self.letters(end) == end + 1 =>
+            {
+                return self.called(at, end, "times");
+            }
+            '♩' if self.at(self.skip_space(end)) == Some('=') => {
+                return self.called(at, end, "quarter note");
+            }
+            '′' | '″'
+                if before.is_some_and(char::is_alphabetic) && !after.is_some_and(char::is_alphabetic) =>
+            {
+                return self.called(at, end, if c == '′' { "prime" } else { "double prime" });
+            }
             '/' if is_apart && self.figure_end.saturating_add(1) == at => {
                 let words = if self.is_equation(end) { "divided by" } else { "slash" };
                 return self.called(at, end, words);
@@ -256,7 +276,10 @@ impl Reader<'_> {
                 let run = self.run(at, |c| c == '§');
                 return self.called(at, run, if run > end { "sections" } else { "section" });
             }
-            '¶' => return self.called(at, end, "paragraph"),
+            '¶' => {
+                let run = self.run(at, |c| c == '¶');
+                return self.called(at, run, if run > end { "paragraphs" } else { "paragraph" });
+            }
             '№' => return self.called(at, end, "number"),
             '⌀' => return self.called(at, end, "diameter"),
             '©' => return self.called(at, end, "copyright"),
@@ -265,6 +288,10 @@ impl Reader<'_> {
             '℠' => return self.called(at, end, "service mark"),
             '°' | 'º' => {
                 if let Some((words, ended)) = self.degree(at, false) {
+                    if let Some((per, last)) = self.divided(ended).filter(|(per, _)| per.starts_with("per")) {
+                        return self.called(at, last, &format!("{} {per}", words.1));
+                    }
+                    self.parted = Some((ended, '°'));
                     return self.called(at, ended, words.1);
                 }
             }

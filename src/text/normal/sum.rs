@@ -232,6 +232,13 @@ impl<'a> Reader<'a> {
                 self.say(at..attached, &words);
                 return Some(attached);
             }
+            // "T=300K" is a temperature.
+            if symbol == "K" && self.before(at) == Some('=') && self.s[..at - 1].trim_end().ends_with('T') {
+                let mut words = amount.words();
+                add(&mut words, "kelvin");
+                self.say(at..attached, &words);
+                return Some(attached);
+            }
             if matches!(symbol, "K") && amount.is_plain() && (amount.value()? >= 11 || amount.value()? == 0) {
                 let mut words = amount.words();
                 add(&mut words, "thousand");

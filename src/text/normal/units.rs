@@ -54,6 +54,7 @@ pub(super) fn unit(symbol: &str, is_attached: bool) -> Option<Names> {
         "pkg" | "pkt" => ("package", "packages"),
         "pkgs" | "pkts" => ("package", "packages"),
         "pc" => ("piece", "pieces"),
+        "pk" => ("pack", "pack"),
         "pcs" => ("piece", "pieces"),
         // Area.
         "ha" => ("hectare", "hectares"),

@@ -21,6 +21,21 @@ impl Reader<'_> {
                     return Some(ended);
                 }
             }
+            Some('·' | '⋅') => {
+                if let Some(unit) = self.unit_at(at, false).filter(|unit| unit.end > end) {
+                    self.say(at..unit.end, &unit.many);
+                    return Some(unit.end);
+                }
+            }
+            Some('²' | '³') if matches!(word, "m" | "km" | "cm" | "mm" | "ft") => {
+                let sign = end + '²'.len_utf8();
+                if self.at(sign) == Some('/')
+                    && let Some(unit) = self.unit_at(at, false).filter(|unit| unit.end > sign + 1)
+                {
+                    self.say(at..unit.end, &unit.many);
+                    return Some(unit.end);
+                }
+            }
             Some('$') if self.is_digit(self.skip_space(end + 1)) => {
                 if let Some(currency) = money::by_prefix(word) {
                     return self.sum(at, self.skip_space(end + 1), currency);
@@ -54,8 +69,8 @@ impl Reader<'_> {
             Some('/') if matches!(word, "w" | "W" | "b" | "n" | "N" | "c" | "y" | "q" | "Y" | "Q") => {
                 return self.slashed(at, end);
             }
-            Some('/') if word.len() > 1 || word == "m" => {
-                if self.is_digit(end + 1) {
+            Some('/') if word.len() > 1 || matches!(word, "m" | "L") => {
+                if self.is_digit(end + 1) && !(word == "L" && self.s[end..].starts_with("/100")) {
                     return None;
                 }
                 if let Some(unit) = self.unit_at(at, false).filter(|unit| unit.many.contains(" per ")) {
@@ -89,7 +104,7 @@ impl Reader<'_> {
             && self.before(at) != Some('/')
             && let Some(currency) = money::by_code(word).or_else(|| money::by_name(word))
         {
-            let figure = self.skip_space(end + usize::from(word == "Rs" && next == Some('.')));
+            let figure = self.skip_space(end + usize::from(matches!(word, "Rs" | "kr") && next == Some('.')));
             // "INR 2.5" is of blood.
             let is_ratio =
                 word == "INR" && self.digits(figure) == figure + 1 && self.at(figure + 1) == Some('.');
@@ -368,6 +383,8 @@ impl Reader<'_> {
     fn slashed(&mut self, at: usize, end: usize) -> Option<usize> {
         let letters = self.letters(end + 1);
         let (words, ended) = match (&self.s[at..end], &self.s[end + 1..letters]) {
+            ("w", "w") => ("by weight", letters),
+            ("w", "v") => ("weight by volume", letters),
             ("w" | "W", "o") => ("without", letters),
             ("w" | "W", "in") => ("within", letters),
             ("w" | "W", _) => ("with", end + 1),
@@ -389,6 +406,13 @@ impl Reader<'_> {
         let stop = end + usize::from(has_stop);
         let next = self.skip_space(stop);
         let is_name = next > stop && self.at(next).is_some_and(char::is_uppercase);
+        if self.at(end) == Some('-')
+            && self.at(end + 1).is_some_and(char::is_uppercase)
+            && word.starts_with('S')
+        {
+            self.say(at..end, "Saint");
+            return Some(end);
+        }
         let before = self.word_near(at, 0);
         let is_behind_name = before.starts_with(char::is_uppercase)
             && !matches!(
@@ -486,6 +510,21 @@ impl Reader<'_> {
         let next = self.skip_space(end);
         let follows = &self.s[next..self.letters(next)];
         let mut words = String::new();
+        // "XIV–XVI centuries"
+        if let Some(dash) = self.at(end).filter(|c| matches!(c, '–' | '-')) {
+            let second = end + dash.len_utf8();
+            let second_end = self.letters(second);
+            let noun = self.skip_space(second_end);
+            if numbers::roman(&self.s[second..second_end]).is_some()
+                && matches!(&self.s[noun..self.letters(noun)], "century" | "centuries")
+                && value <= 30
+            {
+                numbers::ordinal(&mut words, value);
+                self.say(at..end, &words);
+                self.say(end..second, "to");
+                return Some(second);
+            }
+        }
         let is_apart = self.is_letter_behind(before, word) || self.is_cut_off(before, at);
         let is_century = matches!(follows, "century" | "centuries" | "Century") && value <= 30 && word != "I";
         if is_apart && !is_century {
