@@ -142,7 +142,7 @@ impl Reader<'_> {
         let name = &self.s[name..name_end];
         let is_name = name.starts_with(char::is_uppercase)
             && name.len() > 1
-            && name[1..].bytes().all(|b| b.is_ascii_lowercase())
+            && name.bytes().skip(1).all(|b| b.is_ascii_lowercase())
             && !lists(DEVICES, name)
             && !lists("The It He She They We You But And This That", name);
         // Behind a full stop a sentence may begin.
