@@ -155,6 +155,11 @@ fn check(text: &str, language: &str) {
         assert!(before <= origin && text.is_char_boundary(origin), "{at} in {text:?}");
         before = origin;
     }
+    let mut end = 0;
+    for word in spoken.words(text) {
+        assert!(end <= word.start && word.start < word.end && text.get(word.clone()).is_some(), "{text:?}");
+        end = word.end;
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Changing text into the words that are spoken: any text has a result of bounded length, and every position in
-//! it has an origin, in order.
+//! it has an origin, in order. The written words are in order, too.
 #![no_main]
 
 use aloud::unstable::normalize;
@@ -17,5 +17,10 @@ fuzz_target!(|data: &[u8]| {
         let origin = spoken.origin(at);
         assert!(before <= origin && text.is_char_boundary(origin));
         before = origin;
+    }
+    let mut end = 0;
+    for word in spoken.words(&text) {
+        assert!(end <= word.start && word.start < word.end && text.get(word.clone()).is_some());
+        end = word.end;
     }
 });
