@@ -232,12 +232,22 @@ impl Reader<'_> {
                 && lengths.first() <= Some(&3);
         }
         match lengths.as_slice() {
-            [3, 4] => seps.starts_with(['-', '‑', '.']) && !seps.starts_with('.') || seps.starts_with('('),
+            [3, 4] => {
+                let label = self.word_near(groups[0].0, 2).to_ascii_lowercase();
+                seps.starts_with(['-', '‑', '('])
+                    || super::abbreviations::lists(
+                        "tel telephone phone call fax mobile cell dial ring text",
+                        &label,
+                    ) && self.s[..groups[0].0].ends_with(' ')
+            }
             [3, 3, 4] => true,
             [1, 3, 3, 4] => self.s[groups[0].0..].starts_with('1'),
             // Numbers of an area begin with a zero.
             _ => {
                 let first = groups.first().map_or("", |(from, to)| &self.s[*from..*to]);
+                if first == "00" && seps.starts_with(' ') {
+                    return lengths.len() > 2 && (9..=17).contains(&total);
+                }
                 first.starts_with('0')
                     && lengths.len() > 1
                     && (3..=6).contains(&lengths[0])

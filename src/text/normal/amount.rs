@@ -227,7 +227,10 @@ impl<'a> Reader<'a> {
         let whole = &self.s[at..end];
         let mut decimals = "";
         let is_point = match self.at(end) {
-            Some(',') => end > at && self.has_decimal_comma(end + 1),
+            Some(',') => {
+                end > at
+                    && (self.has_decimal_comma(end + 1) || &self.s[at..end] == "0" && self.is_digit(end + 1))
+            }
             Some('.') => self.is_digit(end + 1),
             _ => false,
         };

@@ -87,7 +87,7 @@ impl Reader<'_> {
             match c {
                 '0'..='9' => numbers::digits(&mut words, c.encode_utf8(&mut [0; 4])),
                 _ if c.is_ascii_alphabetic() => {
-                    add(&mut words, c.to_ascii_uppercase().encode_utf8(&mut [0; 4]))
+                    add(&mut words, c.to_ascii_uppercase().encode_utf8(&mut [0; 4]));
                 }
                 _ => words.push(','),
             }

@@ -97,6 +97,12 @@ impl<'a> Reader<'a> {
         if marks <= others { &self.s[self.word.clone()] } else { "" }
     }
 
+    /// The word behind a position, with a space between.
+    pub(super) fn word_behind(&self, at: usize) -> &'a str {
+        let next = self.skip_space(at);
+        if next > at { &self.s[next..self.letters(next)] } else { "" }
+    }
+
     /// True if only closing marks follow a position up to the end of the text.
     pub(super) fn is_last(&self, at: usize) -> bool {
         let rest = self.s.get(at..).unwrap_or_default();

@@ -199,6 +199,13 @@ impl Reader<'_> {
         if parts == 3 && groups.len() <= 11 && groups.split('.').skip(1).all(|group| group.len() == 3) {
             let mut words = String::new();
             numbers::cardinal(&mut words, groups);
+            // "1.234.567,89"
+            let last = self.digits(end + 1);
+            if self.at(end) == Some(',') && matches!(last - end, 2 | 3) {
+                add(&mut words, "point");
+                numbers::digits(&mut words, &self.s[end + 1..last]);
+                end = last;
+            }
             self.say(at..end, &words);
             return Some(end);
         }

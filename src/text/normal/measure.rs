@@ -24,7 +24,7 @@ impl Unit {
 
 /// Nouns behind a measure of theirs, which is singular: "15 oz can".
 const HELD: &str = "can cans tin tins jar jars bag bags box boxes bottle bottles carton cartons packet packets package \
-     packages pkg tub tubs pouch pouches relay bulb bulbs bill bills";
+     packages pkg tub tubs pouch pouches relay sprint race hurdles freestyle backstroke butterfly medley photo bulb bulbs bill bills";
 
 fn percent(c: char) -> Option<Names> {
     Some(match c {

@@ -482,7 +482,12 @@ impl Reader<'_> {
                 words = plain;
             }
         } else {
-            exponent(&mut words, &plain);
+            if self.before(at) == Some(')') {
+                words.push(' ');
+            }
+            let mut power = String::new();
+            exponent(&mut power, &plain);
+            words.push_str(&power);
         }
         self.say(at..end, &words);
         self.unit_behind_power(end)
@@ -530,8 +535,10 @@ impl Reader<'_> {
         let from = end + usize::from(is_braced);
         let sign = usize::from(matches!(self.at(from), Some('-' | '+')));
         let digits = self.digits(from + sign);
-        let to = if digits > from + sign { digits } else { self.letters(from).min(from + 1) };
-        if to <= from || !self.before(at)?.is_alphanumeric() || !self.s.is_char_boundary(to) {
+        let variable = from + if is_braced { sign } else { 0 };
+        let to = if digits > from + sign { digits } else { self.letters(variable).min(variable + 1) };
+        let is_empty = digits == from + sign && to == variable;
+        if is_empty || to <= from || !self.before(at)?.is_alphanumeric() || !self.s.is_char_boundary(to) {
             return None;
         }
         let mut words = String::new();

@@ -1,11 +1,18 @@
 //! Sums of money, and magnitudes such as "5M".
 
+use super::abbreviations::lists;
 use super::amount::{Amount, article_of, part_of};
 use super::english::Reader;
 use super::money::{self, Currency};
 use super::numbers::{self, add};
 use super::units;
 use super::walk::Walk;
+
+/// Nouns behind millions: "2.5m people".
+const COUNTED: &str = "people users views followers subscribers subs customers jobs homes deaths cases copies records \
+     downloads streams viewers visitors residents households barrels children women men workers members voters shares \
+     votes doses passengers refugees pounds dollars euros Americans Britons adults students patients vehicles cars \
+     devices accounts";
 
 impl<'a> Reader<'a> {
     /// A sum of money whose sign is at `at`.
@@ -204,8 +211,19 @@ impl<'a> Reader<'a> {
             });
         if attached > end && !self.is_digit(attached) && !is_code {
             let symbol = &self.s[end..attached];
+            if matches!(symbol, "K" | "k" | "kt")
+                && amount.value().is_some_and(|value| (8..=24).contains(&value))
+                && lists("gold white yellow rose solid ring", self.word_behind(attached))
+            {
+                let mut words = amount.words();
+                add(&mut words, "karat");
+                self.say(at..attached, &words);
+                return Some(attached);
+            }
             let is_name = symbol == "B" && self.at(self.skip_space(attached)).is_some_and(char::is_uppercase);
-            let is_sum = symbol == "m" && self.currency_at(self.skip_space(attached)).is_some();
+            let is_sum = symbol == "m"
+                && (self.currency_at(self.skip_space(attached)).is_some()
+                    || lists(COUNTED, self.word_behind(attached)));
             let count = if is_sum { Some("million") } else { money::count(symbol).filter(|_| !is_name) };
             if let Some(word) = count {
                 let mut words = amount.words();

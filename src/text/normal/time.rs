@@ -442,7 +442,8 @@ impl Reader<'_> {
     }
 
     fn is_figure_before(&self, at: usize) -> bool {
-        self.s[..at].trim_end().ends_with(|c: char| c.is_ascii_digit())
+        let is_behind = self.figure_end < at && self.skip_space(self.figure_end) == at;
+        is_behind || self.s[..at].trim_end().ends_with(|c: char| c.is_ascii_digit())
     }
 
     /// The day behind a month.

@@ -3,7 +3,7 @@
 use super::abbreviations::lists;
 use super::amount::Amount;
 use super::english::Reader;
-use super::numbers::{self, add};
+use super::numbers;
 use super::walk::Walk;
 
 /// The name of a book by its abbreviation.
@@ -85,7 +85,8 @@ impl Reader<'_> {
             && chapter_end <= chapter + 3
             && self.at(verse) != Some(':');
         // A psalm is cited without its verses.
-        if !has_verse && !(name.starts_with("Psalm") && name != word) {
+        let is_cited = has_verse || name.starts_with("Psalm") && name != word;
+        if !is_cited {
             return None;
         }
         let name = name.to_owned();
@@ -95,7 +96,6 @@ impl Reader<'_> {
         }
         let mut words = String::new();
         numbers::cardinal(&mut words, &self.s[chapter..chapter_end]);
-        add(&mut words, "");
         numbers::number(&mut words, numbers::value(&self.s[chapter_end + 1..verse])?);
         self.say(chapter..verse, &words);
         self.figure_end = verse;

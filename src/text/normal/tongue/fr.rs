@@ -74,7 +74,7 @@ fn cardinal(value: u64) -> String {
         // "deux cent mille"
         200_000..=999_999 if (value / 1000).is_multiple_of(100) => {
             let head = format!("{} cent mille", cardinal(value / 100_000));
-            if value % 1000 == 0 { head } else { format!("{head} {}", cardinal(value % 1000)) }
+            if value.is_multiple_of(1000) { head } else { format!("{head} {}", cardinal(value % 1000)) }
         }
         _ => joined(value / 1000, "mille", value % 1000),
     }
