@@ -217,7 +217,7 @@ pub(super) fn is_numbered(word: &str) -> bool {
 const NUMBERED: &str = "Chapter chapter Part part Volume volume Act act Scene scene Section section Book book Phase phase \
      Type type Class class Figure figure Table table Appendix appendix Title title Article article Level \
      level Stage stage Grade grade Mark Bowl War Episode episode Season Vatican Fantasy Rocky Apollo \
-     Saturn Division Group Tier Schedule Pentium Amendment Canto Mk Unit Module Step Vol vol Ch ch Sect Ep ep Cat \
+     Saturn Division Group Tier Schedule Pentium Amendment Canto Mk Unit Module Step Vol vol Ch ch Sect Ep ep \
      No no";
 
 /// Names of rulers, before a Roman numeral that is an ordinal.

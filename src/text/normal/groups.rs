@@ -125,7 +125,8 @@ impl Reader<'_> {
         let follows = &self.s[next..self.letters(next)];
         let noun = &self.s[self.word_before.clone()];
         next > end && lists("time meter metre signature rhythm beat groove", follows)
-            || self.word_near(at, 0) == "in"
+            || follows != "of"
+                && self.word_near(at, 0) == "in"
                 && lists("waltz song piece written tune jig march reel polka minuet played play", noun)
     }
 

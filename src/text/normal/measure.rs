@@ -1,5 +1,6 @@
 //! Figures with units, and what units are made of: powers, quotients, degrees.
 
+use super::abbreviations::lists;
 use super::amount::{Amount, article_of};
 use super::english::Reader;
 use super::numbers::{self, add};
@@ -145,10 +146,15 @@ impl Reader<'_> {
         let names = match symbol {
             "m" if self.is_minute(at, letters) => ("minute", "minutes"),
             // Rates of interest are small, and lines are fast.
+            "y" if is_attached && lists("ago old later warranty", self.word_behind(letters)) => {
+                ("year", "years")
+            }
             "pp" if self.is_decimal_before(at) => ("percentage point", "percentage points"),
             "bp" if !is_attached && !self.is_small_before(at) => return None,
             "bps" if self.is_small_before(at) => ("basis point", "basis points"),
-            "t" if self.is_ingredient_behind(letters) => ("teaspoon", "teaspoons"),
+            "t" if self.number_before(at) <= Some(12) && self.is_ingredient_behind(letters) => {
+                ("teaspoon", "teaspoons")
+            }
             "T" if self.is_ingredient_behind(letters) => ("tablespoon", "tablespoons"),
             "M" if self.is_formula_behind(letters) => ("molar", "molar"),
             _ => units::unit(symbol, is_attached || power.is_some())?,
@@ -188,12 +194,17 @@ impl Reader<'_> {
         Some(Unit { one, many, end, parts })
     }
 
-    /// True if a whole number below 300 stands before a unit.
-    fn is_small_before(&self, at: usize) -> bool {
+    /// The whole number of at most four digits before a unit.
+    fn number_before(&self, at: usize) -> Option<u64> {
         let before = self.s[..at].trim_end_matches([' ', '\u{a0}']);
         let digits = before.bytes().rev().take(4).take_while(u8::is_ascii_digit).count();
-        numbers::value(&before[before.len() - digits..]).is_some_and(|value| value < 300)
-            && !before[..before.len() - digits].ends_with([',', '.'])
+        numbers::value(&before[before.len() - digits..])
+            .filter(|_| !before[..before.len() - digits].ends_with([',', '.']))
+    }
+
+    /// True if a whole number below 300 stands before a unit.
+    fn is_small_before(&self, at: usize) -> bool {
+        self.number_before(at).is_some_and(|value| value < 300)
     }
 
     /// True if a number with decimals stands before a unit.
@@ -209,7 +220,7 @@ impl Reader<'_> {
         let next = self.skip_space(end);
         let word = &self.s[next..self.letters(next)];
         next > end
-            && super::abbreviations::lists(
+            && lists(
                 "salt sugar pepper vanilla baking soda cinnamon oil butter cumin paprika oregano thyme basil honey \
                  nutmeg ginger garlic turmeric yeast cocoa cornstarch flour lemon lime vinegar mustard soy water milk \
                  cream chili parsley cilantro dill sage cloves allspice cayenne olive vegetable ground dried fresh \
@@ -233,7 +244,7 @@ impl Reader<'_> {
             Some(')') if self.before(at) == Some('(') => self.skip_space(end + 1),
             _ => next,
         };
-        if noun > end && super::abbreviations::lists(HELD, &self.s[noun..self.letters(noun)]) {
+        if noun > end && lists(HELD, &self.s[noun..self.letters(noun)]) {
             return true;
         }
         if !matches!(self.word_near(at, 0), "a" | "an" | "A" | "An") || next == end {

@@ -398,6 +398,10 @@ impl Reader<'_> {
 
     /// Reads a symbol by its name. A run of three or more is a line, and silent.
     fn symbol(&mut self, at: usize, end: usize, words: &str) -> usize {
+        // A part of an emoji.
+        if self.before(at) == Some('\u{200d}') {
+            return end;
+        }
         let c = self.at(at);
         let run = self.run(end, |next| Some(next) == c);
         let is_line = self.s[at..run].chars().nth(2).is_some();

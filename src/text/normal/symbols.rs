@@ -19,9 +19,7 @@ pub(super) fn key(c: char) -> Option<&'static str> {
         '⏏' => "eject",
         '⇞' => "page up",
         '⇟' => "page down",
-        '↖' => "home",
-        '↘' => "end",
-        '❖' | '⊞' => "windows",
+        '⊞' => "windows",
         _ => return None,
     })
 }
@@ -85,8 +83,8 @@ pub(super) fn name(c: char) -> Option<&'static str> {
         '℞' => "prescription",
         '⇐' => "is implied by",
         '↦' => "maps to",
-        '↗' => "up",
-        '↙' => "down",
+        '↗' | '↖' => "up",
+        '↘' | '↙' => "down",
         '⇄' | '⇆' | '⇌' | '⇋' => "to and from",
         '⇑' => "up",
         '⇓' => "down",

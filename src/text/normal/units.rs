@@ -70,7 +70,6 @@ pub(super) fn unit(symbol: &str, is_attached: bool) -> Option<Names> {
         "d" if is_attached => ("day", "days"),
         "wk" | "wks" => ("week", "weeks"),
         "mo" | "mos" | "mth" | "mths" => ("month", "months"),
-        "y" if is_attached => ("year", "years"),
         "yr" | "yrs" => ("year", "years"),
         "yo" if is_attached => ("year old", "year old"),
         // Speed.

@@ -84,6 +84,18 @@ impl Reader<'_> {
             && (chapter_end + 2..=chapter_end + 4).contains(&verse)
             && chapter_end <= chapter + 3
             && self.at(verse) != Some(':');
+        // "Dan 5:30" may be a time. A verse is no "05".
+        let digits = &self.s[(chapter_end + 1).min(verse)..verse];
+        let is_time = has_verse
+            && stop == end
+            && name != word
+            && digits.len() == 2
+            && numbers::value(digits) < Some(60)
+            && self.dash(verse).is_none()
+            && !lists("1 2 3", self.s[..at].trim_end().rsplit(' ').next().unwrap_or_default());
+        if is_time || digits.starts_with('0') {
+            return None;
+        }
         // A psalm is cited without its verses.
         let is_cited = has_verse || name.starts_with("Psalm") && name != word;
         if !is_cited {

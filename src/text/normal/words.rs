@@ -148,7 +148,7 @@ impl Reader<'_> {
         let is_known = is_pair
             || is_era
             || is_flight
-            || stem.len() > 3 && stem.starts_with("AA")
+            || stem.len() > 3 && stem.starts_with("AA") && !stem.starts_with("AAA")
             || plural.is_empty() && stem == "US" && !self.is_shouted(at, end)
             || matches!(
                 stem,
@@ -298,6 +298,14 @@ impl Reader<'_> {
                                     | "nr"
                                     | "eq"
                                     | "ref"
+                                    | "Op"
+                                    | "op"
+                                    | "Ep"
+                                    | "ep"
+                                    | "dep"
+                                    | "Dep"
+                                    | "arr"
+                                    | "Arr"
                             )
                             || word == "No" && next > end)
                 }
