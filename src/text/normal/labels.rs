@@ -12,7 +12,7 @@ const LABELS: &str = "apt apartment room rm seat gate suite ste row flat bus fig
      terminal rwy runway exit lane court field lab ward wing booth slot aisle bed berth zone hall studio rule category clause paragraph article tram train bay dock door house locker";
 
 /// Labels of places: the letter behind their number is sure, if it is a capital.
-const PLACES: &str = "apt apartment room rm seat gate suite ste row locker";
+const PLACES: &str = "runway rwy exit apt apartment room rm seat gate suite ste row locker";
 
 const STREETS: &str = "St Street Ave Avenue Rd Road Blvd Boulevard Dr Drive Ln Lane Way Ct Court Pl Place Hwy Highway \
      Pkwy Parkway Sq Square Broadway Terrace Ter Cir Circle";
