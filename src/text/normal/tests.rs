@@ -177,6 +177,7 @@ fn every_text_has_origins_in_order_and_bounded_growth() {
     }
     // A letter of two bytes behind what may be a direction.
     check("256 W À la carte", "en");
+    check("1 Cor. 6½", "en");
     for part in PARTS {
         check(part, "en");
         check(&part.repeat(300), "en");

@@ -85,7 +85,7 @@ impl Reader<'_> {
             && chapter_end <= chapter + 3
             && self.at(verse) != Some(':');
         // "Dan 5:30" may be a time. A verse is no "05".
-        let digits = &self.s[(chapter_end + 1).min(verse)..verse];
+        let digits = self.s.get(chapter_end + 1..verse).unwrap_or_default();
         let is_time = has_verse
             && stop == end
             && name != word
