@@ -3,7 +3,6 @@
 use super::speech::Relay;
 use super::{Piece, Speech, SynthesisError, Synthesizer, Utterance, Word};
 use crate::text::normal::normalize;
-use crate::text::words::written;
 use std::ops::Range;
 use std::task::{Context, Poll};
 
@@ -20,7 +19,7 @@ pub(crate) fn speak(engine: &dyn Synthesizer, mut utterance: Utterance) -> Speec
     }
     let origins = Origins {
         at: (0..=spoken.text.len()).map(|at| spoken.origin(at)).collect(),
-        words: written(&utterance.text).collect(),
+        words: spoken.words(&utterance.text),
     };
     utterance.text = spoken.text.into_owned();
     Speech::relayed(Named { speech: engine.speak(utterance), origins, open: None, ending: None })

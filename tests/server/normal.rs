@@ -1,7 +1,7 @@
 //! Figures and signs that become words, as clients see it: which engine gets which text, the times of the written
 //! words, and the warning of words that cannot be said.
 
-use crate::support::{FORMAT, Scripted, audio, messages, session, spoken, start_with, v1, within};
+use crate::support::{Asked, FORMAT, Scripted, audio, messages, session, spoken, start_with, v1, within};
 use aloud::Config;
 use aloud::tts::{Flite, Synthesizer, Utterance, Word};
 use serde_json::{Value, json};
@@ -99,6 +99,12 @@ async fn timestamps_name_the_written_words_of_any_engine() {
     let server = start_with(Config::default(), engine).await;
     let (mut client, _) = v1(server.addr).await;
     client.say(&start(&json!({"timestamps": "word", "normalize": true}))).await;
+    report_words(&mut asked).await;
+    assert_eq!(timed(&client.read_until("sentence_end").await, TEXT), expected);
+}
+
+/// Has the engine report each word of an utterance, and say it.
+async fn report_words(asked: &mut Asked) {
     let (utterance, mut sink) = within(asked.recv()).await.unwrap();
     let mut time = Duration::ZERO;
     for word in utterance.text.split(' ') {
@@ -109,7 +115,28 @@ async fn timestamps_name_the_written_words_of_any_engine() {
     }
     sink.push(&vec![1; FORMAT.sample_rate_hz as usize]).unwrap();
     sink.finish().await;
-    assert_eq!(timed(&client.read_until("sentence_end").await, TEXT), expected);
+}
+
+#[tokio::test]
+async fn timestamps_name_the_whole_range_of_words_that_become_one() {
+    let text = "Use 1 1/2 cups at EUR 30, or call +44 20 7946 0958.";
+    let expected: Vec<(String, String)> =
+        ["Use", "1 1/2", "cups", "at", "EUR 30,", "or", "call", "+44 20 7946 0958."]
+            .map(|word| (word.to_owned(), word.to_owned()))
+            .into();
+    let options = json!({"prompt": text, "timestamps": "word", "normalize": true});
+
+    let server = start_with(Config::default(), Arc::new(Flite::new())).await;
+    let (mut client, _) = v1(server.addr).await;
+    client.say(&start(&options)).await;
+    assert_eq!(timed(&client.read_until("sentence_end").await, text), expected);
+
+    let (engine, mut asked) = Scripted::new();
+    let server = start_with(Config::default(), engine).await;
+    let (mut client, _) = v1(server.addr).await;
+    client.say(&start(&options)).await;
+    report_words(&mut asked).await;
+    assert_eq!(timed(&client.read_until("sentence_end").await, text), expected);
 }
 
 #[tokio::test]

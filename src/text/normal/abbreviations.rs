@@ -131,6 +131,17 @@ pub(super) fn abbreviation(word: &str) -> Option<(&'static str, Place)> {
         "tab" | "Tab" => ("table", Figure),
         "ref" | "Ref" => ("reference", Figure),
         "refs" | "Refs" => ("references", Figure),
+        "b" => ("born", Figure),
+        "d" => ("died", Figure),
+        "fl" => ("flourished", Figure),
+        "Ep" | "ep" => ("episode", Figure),
+        "dep" | "Dep" => ("departing", Figure),
+        "arr" | "Arr" => ("arriving", Figure),
+        "YoY" | "yoy" => ("year over year", Any),
+        "QoQ" | "qoq" => ("quarter over quarter", Any),
+        "MoM" => ("month over month", Any),
+        "lat" | "Lat" => ("latitude", Stop),
+        "Op" | "op" => ("opus", Figure),
         "ver" | "Ver" => ("version", Figure),
         "app" | "App" => ("appendix", Stop),
         "eds" => ("editors", Stop),
@@ -206,7 +217,7 @@ pub(super) fn is_numbered(word: &str) -> bool {
 const NUMBERED: &str = "Chapter chapter Part part Volume volume Act act Scene scene Section section Book book Phase phase \
      Type type Class class Figure figure Table table Appendix appendix Title title Article article Level \
      level Stage stage Grade grade Mark Bowl War Episode episode Season Vatican Fantasy Rocky Apollo \
-     Saturn Division Group Tier Schedule Pentium Amendment Canto Mk Unit Module Step Vol vol Ch ch Sect \
+     Saturn Division Group Tier Schedule Pentium Amendment Canto Mk Unit Module Step Vol vol Ch ch Sect Ep ep \
      No no";
 
 /// Names of rulers, before a Roman numeral that is an ordinal.

@@ -2,6 +2,7 @@
 
 use super::english::Reader;
 use super::numbers::{self, add};
+use super::walk::Walk;
 
 /// Most bytes of an address that is read. A longer one is read up to its host.
 const MOST: usize = 120;
@@ -20,8 +21,11 @@ impl Reader<'_> {
     pub(super) fn address(&mut self, token: usize, token_end: usize) -> Option<usize> {
         let written = &self.s[token..token_end];
         // Most words have neither.
-        if !written.bytes().any(|b| matches!(b, b'@' | b'.' | b'/')) {
+        if !written.bytes().any(|b| matches!(b, b'@' | b'.' | b'/' | b'\\')) {
             return None;
+        }
+        if let Some(end) = self.path(token, token_end) {
+            return Some(end);
         }
         let open =
             written.len() - written.trim_start_matches(['(', '<', '[', '{', '"', '\'', '“', '‘']).len();
@@ -56,8 +60,54 @@ impl Reader<'_> {
             && name.split('.').all(|part| part.len() > 1)
             && name.bytes().any(|b| b.is_ascii_alphabetic());
         // "it.In" lacks a space.
-        let is_ending = ENDINGS.contains(&ending) && !(ending.len() == 2 && name.len() < 3);
+        let is_file = ending.len() > 2 && ENDINGS.contains(&ending.to_ascii_lowercase().as_str());
+        let is_ending = (ENDINGS.contains(&ending) || is_file) && !(ending.len() == 2 && name.len() < 3);
         (is_name && is_ending && (path.is_empty() || path.is_ascii())).then(|| self.spell(at, at, end))
+    }
+
+    /// The path of a file: "/usr/bin", "~/notes.txt", "src/main.rs", "C:\Users".
+    fn path(&mut self, token: usize, token_end: usize) -> Option<usize> {
+        let written = &self.s[token..token_end];
+        let open = written.len() - written.trim_start_matches(['(', '[', '"', '\'', '“', '‘', '`']).len();
+        let inner = written[open..]
+            .trim_end_matches([',', ';', ':', '!', '?', ')', ']', '"', '\'', '”', '’', '`'])
+            .trim_end_matches('.');
+        let is_drive = matches!(inner.as_bytes(), [b'A'..=b'Z' | b'a'..=b'z', b':', b'\\', ..]);
+        let is_plain = inner.bytes().all(|b| {
+            b.is_ascii_alphanumeric()
+                || matches!(b, b'.' | b'-' | b'_' | b'/' | b'~' | b'+' | b'*')
+                || is_drive && matches!(b, b':' | b'\\')
+        });
+        let parts = inner.split('/').skip(1);
+        let is_root = inner.starts_with('/') && parts.clone().count() > 1;
+        let is_home = ["~/", "./", "../"].iter().any(|start| inner.starts_with(start));
+        let is_file = || {
+            let (folders, file) = inner.rsplit_once('/')?;
+            let (name, ending) = file.rsplit_once('.')?;
+            let is_name = |name: &str| {
+                name.len() > 1
+                    && name.bytes().any(|b| b.is_ascii_alphabetic())
+                    && name != "and"
+                    && name != "or"
+            };
+            (is_name(name) && folders.split('/').all(is_name) && ENDINGS.contains(&ending)).then_some(())
+        };
+        let has_name = parts
+            .clone()
+            .any(|part| part.trim_start_matches('.').starts_with(|c: char| c.is_ascii_alphabetic()))
+            && parts.clone().all(|part| !part.is_empty() || inner.ends_with('/'));
+        let is_path = is_plain
+            && (is_drive
+                || (is_root || is_home) && has_name
+                || !inner.contains("://") && !inner.starts_with("www.") && is_file().is_some());
+        // A host before the first slash is a page.
+        let host = inner.split('/').next().unwrap_or_default();
+        let is_host = !is_home && host.rsplit_once('.').is_some_and(|(name, _)| !name.is_empty());
+        if !is_path || is_host {
+            return None;
+        }
+        let at = token + open;
+        Some(self.spell(at, at, at + inner.len()))
     }
 
     /// The address of a page: without its scheme.
@@ -82,7 +132,10 @@ impl Reader<'_> {
                 '-' => "dash",
                 '_' => "underscore",
                 '@' => "at",
+                ':' if read[n + 1..].starts_with('\\') => "",
                 ':' => "colon",
+                '\\' => "backslash",
+                '*' => "star",
                 '?' => "question mark",
                 '=' => "equals",
                 '&' => "and",
@@ -179,12 +232,22 @@ impl Reader<'_> {
                 && lengths.first() <= Some(&3);
         }
         match lengths.as_slice() {
-            [3, 4] => seps.starts_with(['-', '‑', '.']) && !seps.starts_with('.') || seps.starts_with('('),
+            [3, 4] => {
+                let label = self.word_near(groups[0].0, 2).to_ascii_lowercase();
+                seps.starts_with(['-', '‑', '('])
+                    || super::abbreviations::lists(
+                        "tel telephone phone call fax mobile cell dial ring text",
+                        &label,
+                    ) && self.s[..groups[0].0].ends_with(' ')
+            }
             [3, 3, 4] => true,
             [1, 3, 3, 4] => self.s[groups[0].0..].starts_with('1'),
             // Numbers of an area begin with a zero.
             _ => {
                 let first = groups.first().map_or("", |(from, to)| &self.s[*from..*to]);
+                if first == "00" && seps.starts_with(' ') {
+                    return lengths.len() > 2 && (9..=17).contains(&total);
+                }
                 first.starts_with('0')
                     && lengths.len() > 1
                     && (3..=6).contains(&lengths[0])

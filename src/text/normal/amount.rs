@@ -3,6 +3,7 @@
 use super::english::Reader;
 use super::letters::is_fraction;
 use super::numbers::{self, add};
+use super::walk::Walk;
 
 /// A number or a fraction as it is written.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +150,14 @@ impl<'a> Reader<'a> {
             return None;
         }
         let goes_on = matches!(self.at(end), Some('/')) && self.is_digit(end + 1);
-        (is_usual(n, of) && end - from <= 4 && !goes_on).then_some(((n, of), end))
+        if mark == '/' && (matches!(of, 2 | 4 | 8) && self.is_meter(at, end) || self.is_step(at)) {
+            return None;
+        }
+        // "2/3rds", "1/100th"
+        let letters = self.letters(end);
+        let is_ordinal = matches!(&self.s[end..letters], "rd" | "rds" | "th" | "ths");
+        let last = if is_ordinal { letters } else { end };
+        (is_usual(n, of) && end - from <= 4 && !goes_on).then_some(((n, of), last))
     }
 
     /// True if the digits at a position are decimals behind a comma: a unit or a currency follows them.
@@ -180,7 +188,9 @@ impl<'a> Reader<'a> {
         let mut end = self.digits(at);
         if end - at <= 3 && end > at {
             // Groups of three digits behind commas, or behind spaces that do not break.
-            while let Some(mark @ (',' | '\'' | '’' | '\u{a0}' | '\u{202f}' | '\u{2009}')) = self.at(end) {
+            while let Some(mark @ (',' | '_' | '\'' | '’' | '\u{a0}' | '\u{202f}' | '\u{2009}')) =
+                self.at(end)
+            {
                 let group = end + mark.len_utf8();
                 if self.digits(group) != group + 3 {
                     break;
@@ -198,10 +208,29 @@ impl<'a> Reader<'a> {
                 end = group;
             }
         }
+        // "12 345,67"
+        if end > at && end - at <= 3 {
+            let mut group = end;
+            while group < at + 24 && self.at(group) == Some(' ') && self.digits(group + 1) == group + 4 {
+                group += 4;
+            }
+            let cents = self.digits(group + 1);
+            if group > end
+                && self.at(group) == Some(',')
+                && cents == group + 3
+                && !(matches!(self.at(cents), Some(',' | '.')) && self.is_digit(cents + 1))
+            {
+                let (whole, decimals) = (&self.s[at..group], &self.s[group + 1..cents]);
+                return Some(Amount { whole, decimals, fraction: None, end: cents });
+            }
+        }
         let whole = &self.s[at..end];
         let mut decimals = "";
         let is_point = match self.at(end) {
-            Some(',') => end > at && self.has_decimal_comma(end + 1),
+            Some(',') => {
+                end > at
+                    && (self.has_decimal_comma(end + 1) || &self.s[at..end] == "0" && self.is_digit(end + 1))
+            }
             Some('.') => self.is_digit(end + 1),
             _ => false,
         };

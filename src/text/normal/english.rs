@@ -1,6 +1,7 @@
 //! Reads an English text once, from left to right, and has the patterns replace what they know.
 
 use super::output::{Changed, Output};
+use super::walk::Walk;
 use std::ops::Range;
 
 /// The reader of a text, and what it remembers of the text before.
@@ -16,6 +17,8 @@ pub(super) struct Reader<'a> {
     pub(super) figure_end: usize,
     /// End of the last decade: "30s".
     pub(super) decade_end: usize,
+    /// End of the last number for emergencies.
+    pub(super) emergency_end: usize,
     /// Position directly behind a letter at which a figure begins.
     pub(super) figure_start: usize,
     /// Currency of the figure that follows, from the first sum of a range.
@@ -28,16 +31,17 @@ pub(super) struct Reader<'a> {
     pub(super) is_in_single: bool,
 }
 
-/// Returns the text as it is spoken in English, or `None` if it is the same.
-pub(super) fn read(text: &str) -> Option<Changed> {
+/// Returns the text as it is spoken in English, with at most `most` bytes, or `None` if it is the same.
+pub(super) fn read(text: &str, most: usize) -> Option<Changed> {
     let mut reader = Reader {
         s: text,
-        out: Output::new(text),
+        out: Output::new(text, most),
         token_end: 0,
         word: 0..0,
         word_before: 0..0,
         figure_end: usize::MAX,
         decade_end: usize::MAX,
+        emergency_end: 0,
         figure_start: usize::MAX,
         currency: None,
         parted: None,
@@ -54,36 +58,16 @@ pub(super) fn read(text: &str) -> Option<Changed> {
     reader.out.finish()
 }
 
+impl<'a> Walk<'a> for Reader<'a> {
+    fn text(&self) -> &'a str {
+        self.s
+    }
+}
+
 impl<'a> Reader<'a> {
-    /// The character at a position.
-    pub(super) fn at(&self, at: usize) -> Option<char> {
-        self.s.get(at..)?.chars().next()
-    }
-
-    /// The character before a position.
-    pub(super) fn before(&self, at: usize) -> Option<char> {
-        self.s.get(..at)?.chars().next_back()
-    }
-
-    /// End of the run of such characters from a position on.
-    pub(super) fn run(&self, at: usize, is: impl Fn(char) -> bool) -> usize {
-        let rest = self.s.get(at..).unwrap_or_default();
-        at + rest.find(|c| !is(c)).unwrap_or(rest.len())
-    }
-
-    /// End of the digits from a position on.
-    pub(super) fn digits(&self, at: usize) -> usize {
-        let bytes = self.s.as_bytes().get(at..).unwrap_or_default();
-        at + bytes.iter().take_while(|byte| byte.is_ascii_digit()).count()
-    }
-
     /// End of the letters from a position on.
     pub(super) fn letters(&self, at: usize) -> usize {
         self.run(at, is_letter)
-    }
-
-    pub(super) fn is_digit(&self, at: usize) -> bool {
-        self.s.as_bytes().get(at).is_some_and(u8::is_ascii_digit)
     }
 
     pub(super) fn is_letter(&self, at: usize) -> bool {
@@ -111,6 +95,12 @@ impl<'a> Reader<'a> {
         let between = self.s.get(self.word.end..at).filter(|between| between.len() <= 8).unwrap_or("....");
         let marks = between.chars().filter(|c| !c.is_whitespace()).count();
         if marks <= others { &self.s[self.word.clone()] } else { "" }
+    }
+
+    /// The word behind a position, with a space between.
+    pub(super) fn word_behind(&self, at: usize) -> &'a str {
+        let next = self.skip_space(at);
+        if next > at { &self.s[next..self.letters(next)] } else { "" }
     }
 
     /// True if only closing marks follow a position up to the end of the text.
@@ -247,6 +237,12 @@ impl<'a> Reader<'a> {
     /// Replaces a run of letters, if it is known.
     fn word(&mut self, at: usize, is_start: bool) -> usize {
         if let Some(end) = self.greek(at) {
+            return end;
+        }
+        if is_start
+            && self.s.as_bytes()[at].is_ascii_hexdigit() | self.s.as_bytes()[at].is_ascii_uppercase()
+            && let Some(end) = self.code(at)
+        {
             return end;
         }
         let end = self.letters(at);

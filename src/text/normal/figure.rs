@@ -5,6 +5,16 @@ use super::amount::{Amount, article_of};
 use super::english::Reader;
 use super::money::Currency;
 use super::numbers::{self, add};
+use super::walk::Walk;
+
+/// Names before a version, whose minor number is read as a whole: "Python 3.12".
+const VERSIONED: &str = "Python Node Go Rust Ruby PHP Perl Java Scala Kotlin Swift Lua Julia Django Rails React Angular \
+     Vue Linux Kernel kernel macOS iOS Android Debian Fedora PostgreSQL Postgres MySQL Docker Kubernetes Git Chrome \
+     Firefox version Version release Release";
+
+/// Words before a time in seconds: "20s".
+const TIMED: &str = "take takes took taking wait waits waited for after every within lasts lasted lasting rest hold \
+     runs about only another sleep";
 
 impl<'a> Reader<'a> {
     /// Reads a figure, and returns its end.
@@ -21,6 +31,11 @@ impl<'a> Reader<'a> {
         {
             return end;
         }
+        if !self.before(at).is_some_and(char::is_alphanumeric)
+            && let Some(end) = self.code(at)
+        {
+            return end;
+        }
         if let Some(end) = self.phone(at) {
             return end;
         }
@@ -34,7 +49,10 @@ impl<'a> Reader<'a> {
             return end;
         }
         let Some(amount) = self.amount(at) else { return self.digits(at).max(at + 1) };
-        if let Some(end) = self.labelled(at, amount).or_else(|| self.house(at, amount)) {
+        if let Some(end) = self.numbered_book(at, amount) {
+            return end;
+        }
+        if let Some(end) = self.house(at, amount).or_else(|| self.labelled(at, amount)) {
             return end;
         }
         if let Some(end) = self.counted_in(at, amount) {
@@ -122,8 +140,27 @@ impl<'a> Reader<'a> {
             return end;
         }
         if !amount.is_plain() {
+            let is_minor = amount.decimals.len() == 2 && !amount.decimals.starts_with('0');
+            if is_minor && lists(VERSIONED, self.word_near(at, 0)) {
+                let mut words = String::new();
+                numbers::cardinal(&mut words, amount.whole);
+                add(&mut words, "point");
+                numbers::cardinal(&mut words, amount.decimals);
+                self.say(at..end, &words);
+                return end;
+            }
             self.say(at..end, &amount.words());
             return end;
+        }
+        // "2H₂O"
+        let letters = self.letters(end);
+        if letters > end
+            && letters <= end + 2
+            && self.at(end).is_some_and(|c| c.is_ascii_uppercase())
+            && matches!(self.at(letters), Some('₀'..='₉'))
+        {
+            self.say(at..end, &amount.words());
+            return self.chemical(end).unwrap_or(end);
         }
         // What is joined to a figure belongs to it, and the engine reads it.
         if self.is_letter(end) && self.at(end).and_then(super::signs::greek).is_none() {
@@ -138,7 +175,11 @@ impl<'a> Reader<'a> {
             return end;
         }
         match amount.value() {
-            Some(value) if is_year_text(amount.whole) && amount.whole.len() == end - at => {
+            Some(value)
+                if (is_year_text(amount.whole)
+                    || (1000..1100).contains(&value) && self.is_in_era(at, end))
+                    && amount.whole.len() == end - at =>
+            {
                 let mut words = String::new();
                 numbers::year(&mut words, value);
                 self.say(at..end, &words);
@@ -150,6 +191,12 @@ impl<'a> Reader<'a> {
             _ => {}
         }
         end
+    }
+
+    /// True for a year with its era: "AD 1066".
+    fn is_in_era(&self, at: usize, end: usize) -> bool {
+        let next = self.skip_space(end);
+        lists("AD CE", self.word_near(at, 0)) || lists("AD BC CE BCE", &self.s[next..self.letters(next)])
     }
 
     pub(super) fn figure_end_before(&self, at: usize) -> bool {
@@ -178,13 +225,43 @@ impl<'a> Reader<'a> {
         let is_apart = !self.is_digit(letters_end);
         let mut words = String::new();
         match suffix {
+            // "123 F.3d 456"
+            "d" if is_apart
+                && matches!(amount.whole, "2" | "3")
+                && self.before(at) == Some('.')
+                && self.is_letter(at.saturating_sub(2)) =>
+            {
+                words.push(' ');
+                numbers::ordinal(&mut words, amount.value()?);
+            }
             "st" | "nd" | "rd" | "th" | "ST" | "ND" | "RD" | "TH"
                 if is_apart && amount.decimals.is_empty() =>
             {
                 numbers::ordinal(&mut words, numbers::value(amount.whole)?);
+                let century = self.skip_space(letters_end);
+                if self.s[century..].starts_with("c.")
+                    && century > letters_end
+                    && !self.is_letter(century + 2)
+                {
+                    self.say(at..letters_end, &words);
+                    let stop = self.stop(century + 1);
+                    self.say(century..stop, "century");
+                    return Some(stop);
+                }
             }
             "s" if is_apart && amount.is_plain() => {
                 let value = amount.value()?;
+                // "2x4s"
+                if matches!(self.before(at), Some('x' | '×')) && self.figure_start == at && value < 100 {
+                    let word = amount.words();
+                    let plural = match word.strip_suffix('y') {
+                        Some(stem) => format!("{stem}ies"),
+                        None if word.ends_with('x') => format!("{word}es"),
+                        None => format!("{word}s"),
+                    };
+                    self.say(at..letters_end, &plural);
+                    return Some(letters_end);
+                }
                 let before = self.word_near(at, 1).to_ascii_lowercase();
                 let is_decade = self.is_decade_of_range(at, letters_end)
                     || matches!(
@@ -208,7 +285,6 @@ impl<'a> Reader<'a> {
                             | "high"
                             | "upper"
                             | "lower"
-                            | "and"
                     );
                 if value % 10 != 0
                     || !((100..3000).contains(&value) && amount.whole.len() == 4
@@ -255,15 +331,19 @@ impl<'a> Reader<'a> {
                 return true;
             }
         }
-        let is_time = lists(
-            "take takes took taking wait waits waited for after every within lasts lasted lasting rest hold runs about \
-             only another sleep between",
-            &self.word_near(at, 0).to_ascii_lowercase(),
-        );
+        let is_time = lists(TIMED, &self.word_near(at, 0).to_ascii_lowercase())
+            || lists("between Between", self.word_near(at, 0))
+                && lists(TIMED, &self.s[self.word_before.clone()]);
         let joint = self.skip_space(end);
         let second = match self.at(joint) {
             Some(c @ ('–' | '-')) => self.skip_space(joint + c.len_utf8()),
             _ if joint > end && self.s[joint..].starts_with("to ") => joint + 3,
+            _ if joint > end
+                && self.s[joint..].starts_with("and ")
+                && lists("between Between", self.word_near(at, 0)) =>
+            {
+                joint + 4
+            }
             _ => return false,
         };
         let rest = &self.s.as_bytes()[second..];
@@ -301,7 +381,12 @@ impl<'a> Reader<'a> {
         if self.is_letter(end) || self.is_in_single || self.at(end) == Some('\'') {
             return None;
         }
-        numbers::year(&mut words, value);
+        if (1..10).contains(&value) {
+            words.push_str("oh");
+        }
+        let mut year = String::new();
+        numbers::year(&mut year, value);
+        add(&mut words, &year);
         self.say(at..end, &words);
         Some(self.short_range(end))
     }
@@ -407,10 +492,23 @@ impl<'a> Reader<'a> {
             self.out.put(from..end, " ");
             return Some(end);
         }
+        if from == at && self.at(from) == Some('-') && self.is_code_before(at) {
+            self.out.put(from..end, " ");
+            return Some(end);
+        }
         let is_minus = self.at(from) == Some('−') || self.is_subtraction(at, second);
         let words = if is_minus { "minus" } else { "to" };
         self.say(from..end, words);
         Some(end)
+    }
+
+    /// True for a figure behind a word for a code: "SKU 12-3456", "Boeing 747-400".
+    fn is_code_before(&self, at: usize) -> bool {
+        let digits = self.s[..at].bytes().rev().take(12).take_while(u8::is_ascii_digit).count();
+        lists(
+            "SKU Order order ID id Ref ref Model model Serial serial Invoice invoice Ticket ticket Boeing Airbus",
+            self.word_near(at - digits, 2),
+        )
     }
 
     /// True for "50-50" and "20-20", which have no word between their figures.

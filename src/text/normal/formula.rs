@@ -1,17 +1,56 @@
 //! Letters with figures: formulas such as H₂O, and versions such as v2.0.
 
+use super::abbreviations::lists;
 use super::english::Reader;
 use super::numbers::{self, add};
+use super::walk::Walk;
+
+/// Most bytes of a formula.
+const MOST: usize = 40;
+
+/// Formulas whose counts are written as figures, and names of the same form.
+const KNOWN: &str = "H2O CO2 O2 N2 H2 NO2 SO2 CH4 NH3 H2SO4 C6H12O6 O3 SpO2 PaO2 FiO2 VO2 CaCO3 NaHCO3 Fe2O3 Al2O3 HNO3 \
+     C2H5OH CuSO4 KNO3 H2O2 N2O SF6 HbA1c";
+
+/// Elements of usual salts, acids and bases.
+const ELEMENTS: &str = "H C N O F Na Mg Al Si P S Cl K Ca Mn Fe Cu Zn Br Ag I Ba Pb Li Cr Ni Hg Ti Sn";
+
+pub(super) fn is_known(word: &str) -> bool {
+    lists(KNOWN, word)
+}
+
+/// True for a formula without figures, such as NaCl: a capital stands within, and all letters are elements.
+pub(super) fn is_salt(word: &str) -> bool {
+    let bytes = word.as_bytes();
+    if !(3..=8).contains(&bytes.len())
+        || !word.bytes().all(|b| b.is_ascii_alphabetic())
+        || !bytes.iter().any(u8::is_ascii_lowercase)
+        || !bytes[1..].iter().any(u8::is_ascii_uppercase)
+        || matches!(word, "NaN" | "HeLa")
+    {
+        return false;
+    }
+    let mut rest = word;
+    while !rest.is_empty() {
+        let length = 1 + usize::from(rest.as_bytes().get(1).is_some_and(u8::is_ascii_lowercase));
+        if !rest.starts_with(|c: char| c.is_ascii_uppercase()) || !lists(ELEMENTS, &rest[..length]) {
+            return false;
+        }
+        rest = &rest[length..];
+    }
+    true
+}
 
 impl Reader<'_> {
     /// Letters with digits behind: formulas such as H₂O and CO2, and versions such as v2.0.
     pub(super) fn formula(&mut self, at: usize, end: usize) -> Option<usize> {
-        let next = self.at(end)?;
+        let next = self.at(end).unwrap_or(' ');
         let word = &self.s[at..end];
         if word == "x"
             && self.figure_end != usize::MAX
             && self.figure_end + 1 >= at
             && self.begins_figure(self.skip_space(end))
+            && !(self.figure_end < at && self.begins_figure(end))
         {
             self.say(at..end, "by");
             self.figure_start = end;
@@ -36,11 +75,21 @@ impl Reader<'_> {
             }
             return None;
         }
+        if is_salt(&self.s[at..end]) && !next.is_alphanumeric() {
+            return self.chemical(at);
+        }
         if !next.is_ascii_digit() {
             return None;
         }
         // "T14:05"
         if word == "T" && self.digits(end) == end + 2 && self.at(end + 2) == Some(':') {
+            self.say(at..end, "");
+            self.figure_start = end;
+            return Some(end);
+        }
+        // "FY24"
+        if word == "FY" && matches!(self.digits(end) - end, 2 | 4) {
+            self.say(at..end, "F Y");
             self.figure_start = end;
             return Some(end);
         }
@@ -52,10 +101,8 @@ impl Reader<'_> {
                 return Some(if self.s[end..number].contains('.') { self.figure(end) } else { number });
             }
         }
-        const KNOWN: [&str; 12] =
-            ["H2O", "CO2", "O2", "N2", "H2", "NO2", "SO2", "CH4", "NH3", "H2SO4", "C6H12O6", "O3"];
         let run = self.run(at, |c| c.is_ascii_alphanumeric());
-        if KNOWN.contains(&&self.s[at..run]) {
+        if is_known(&self.s[at..run]) {
             return self.chemical(at);
         }
         Some(run)
@@ -63,8 +110,10 @@ impl Reader<'_> {
 
     /// Reads each element and each count of a formula.
     pub(super) fn chemical(&mut self, at: usize) -> Option<usize> {
-        let end = self.run(at, |c| c.is_ascii_alphanumeric() || super::signs::script_digit(c).is_some());
-        if end - at > 40 {
+        let is_part = |c: &char| c.is_ascii_alphanumeric() || super::signs::script_digit(*c).is_some();
+        let parts = self.s[at..].chars().take(MOST + 1).take_while(is_part);
+        let end = at + parts.map(char::len_utf8).sum::<usize>();
+        if end - at > MOST {
             return None;
         }
         let written = &self.s[at..end];
@@ -73,8 +122,16 @@ impl Reader<'_> {
             && written.starts_with(char::is_uppercase);
         let mut words = String::new();
         let mut digits = String::new();
+        let mut is_count = false;
         for c in written.chars().chain(std::iter::once(' ')) {
             let digit = super::signs::script_digit(c).or(c.is_ascii_digit().then_some(c));
+            // "SO₄²⁻": the count of the atoms, and the charge.
+            let is_low = matches!(c, '₀'..='₉') || c.is_ascii_digit();
+            if !digits.is_empty() && digit.is_some() && is_low != is_count {
+                numbers::cardinal(&mut words, &digits);
+                digits.clear();
+            }
+            is_count = is_low;
             match digit {
                 Some(digit) if digit.is_ascii_digit() => digits.push(digit),
                 _ => {

@@ -1,8 +1,10 @@
 //! Several figures with signs between them: ratios, versions, exponents, numbers in groups.
 
+use super::abbreviations::lists;
 use super::amount::Amount;
 use super::english::Reader;
 use super::numbers::{self, add};
+use super::walk::Walk;
 
 /// Most bytes of a number in groups.
 const MOST_GROUPED: usize = 64;
@@ -21,9 +23,34 @@ impl Reader<'_> {
                 return None;
             }
             let (a, b) = (amount.value()?, numbers::value(&self.s[end + 1..second])?);
+            // "2023/24", "2016/679"
+            if super::figure::is_year_text(amount.whole) && (second == end + 3 || b > 99) && b < 10_000 {
+                let mut words = String::new();
+                numbers::year(&mut words, a);
+                if second > end + 3 {
+                    add(&mut words, "slash");
+                }
+                let mut last = String::new();
+                match second - end - 1 {
+                    4 => numbers::year(&mut last, b),
+                    _ => numbers::cardinal(&mut last, &self.s[end + 1..second]),
+                }
+                add(&mut words, &last);
+                self.say(at..second, &words);
+                return Some(second);
+            }
+            if matches!(b, 2 | 4 | 8) && a <= 15 && self.is_meter(at, second) {
+                let mut words = amount.words();
+                numbers::number(&mut words, b);
+                self.say(at..second, &words);
+                return Some(second);
+            }
             let joint = match (a, b) {
+                _ if a <= b && self.is_step(at) => "of",
+                (_, 0..=9) if a > 10 && self.is_cricket(second) => "for",
                 (24, 7) | (9, 11) | (50, 50) | (20, 20) => "",
                 _ if self.is_date_word(at) => "slash",
+                _ if lists("Op op Opus opus", self.word_near(at, 1)) => "number",
                 (_, 10 | 100) if a <= b => "out of",
                 _ if a == b => "out of",
                 _ if a > b && b > 0 && self.before(at) != Some('/') => "over",
@@ -57,6 +84,19 @@ impl Reader<'_> {
             }
             return Some(second);
         }
+        // "4.5/5"
+        if !amount.decimals.is_empty() && amount.decimals.len() <= 2 && self.at(end) == Some('/') {
+            let second = self.digits(end + 1);
+            let is_whole = !self.is_letter(second) && !matches!(self.at(second), Some('/' | '.' | '%'))
+                || self.at(second) == Some('.') && !self.is_digit(second + 1);
+            if is_whole && matches!(&self.s[end + 1..second], "4" | "5" | "6" | "10" | "20" | "100") {
+                let mut words = amount.words();
+                add(&mut words, "out of");
+                numbers::cardinal(&mut words, &self.s[end + 1..second]);
+                self.say(at..second, &words);
+                return Some(second);
+            }
+        }
         // 6.02e23
         if matches!(self.at(end), Some('e' | 'E')) && amount.fraction.is_none() {
             let sign = usize::from(matches!(self.at(end + 1), Some('-' | '+')));
@@ -77,6 +117,35 @@ impl Reader<'_> {
             }
         }
         None
+    }
+
+    /// True for the meter of music: "in 4/4 time", "a waltz in 3/4".
+    pub(super) fn is_meter(&self, at: usize, end: usize) -> bool {
+        let next = self.skip_space(end);
+        let follows = &self.s[next..self.letters(next)];
+        let noun = &self.s[self.word_before.clone()];
+        next > end && lists("time meter metre signature rhythm beat groove", follows)
+            || follows != "of"
+                && self.word_near(at, 0) == "in"
+                && lists("waltz song piece written tune jig march reel polka minuet played play", noun)
+    }
+
+    /// True behind a noun whose count is given: "Step 1/3".
+    pub(super) fn is_step(&self, at: usize) -> bool {
+        lists(
+            "step part page round slide day week episode phase lesson task question stage lap screen file track round try \
+             attempt",
+            &self.word_near(at, 1).to_ascii_lowercase(),
+        )
+    }
+
+    /// True if "in 50 overs" follows.
+    fn is_cricket(&self, end: usize) -> bool {
+        let rest = &self.s[end..];
+        let rest = rest.trim_start_matches([' ', '(']);
+        let rest = rest.strip_prefix("in ").unwrap_or(rest);
+        let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        rest.starts_with(" overs") || rest.starts_with(" ov)")
     }
 
     pub(super) fn is_date_word(&self, at: usize) -> bool {
@@ -131,6 +200,13 @@ impl Reader<'_> {
         if parts == 3 && groups.len() <= 11 && groups.split('.').skip(1).all(|group| group.len() == 3) {
             let mut words = String::new();
             numbers::cardinal(&mut words, groups);
+            // "1.234.567,89"
+            let last = self.digits(end + 1);
+            if self.at(end) == Some(',') && matches!(last - end, 2 | 3) {
+                add(&mut words, "point");
+                numbers::digits(&mut words, &self.s[end + 1..last]);
+                end = last;
+            }
             self.say(at..end, &words);
             return Some(end);
         }

@@ -3,15 +3,16 @@
 use super::abbreviations::lists;
 use super::amount::Amount;
 use super::english::Reader;
+use super::walk::Walk;
 
 /// Nouns whose number may end in a letter.
 const LABELS: &str = "apt apartment room rm seat gate suite ste row flat bus figure figs figures fig no nos number \
      table grade unit section sec part chapter platform track line level floor iphone ipad exhibit question \
      stage phase type class route highway appendix exercise example step block building bldg lot pier \
-     terminal zone hall studio rule category clause paragraph article tram train bay dock door house locker";
+     terminal rwy runway exit lane court field lab ward wing booth slot aisle bed berth zone hall studio rule category clause paragraph article tram train bay dock door house locker";
 
 /// Labels of places: the letter behind their number is sure, if it is a capital.
-const PLACES: &str = "apt apartment room rm seat gate suite ste row locker";
+const PLACES: &str = "runway rwy exit apt apartment room rm seat gate suite ste row locker";
 
 const STREETS: &str = "St Street Ave Avenue Rd Road Blvd Boulevard Dr Drive Ln Lane Way Ct Court Pl Place Hwy Highway \
      Pkwy Parkway Sq Square Broadway Terrace Ter Cir Circle";
@@ -23,9 +24,12 @@ const DEVICES: &str = "Bulb Bulbs Light Lamp Charger Power Solar Speaker Speaker
 impl Reader<'_> {
     /// The label before a figure: the last word, if nothing but a space or the stop of an abbreviation is between.
     fn label(&self, at: usize) -> &str {
-        let word = self.word_near(at, 1);
+        let word = self.word_near(at, if self.before(at) == Some('#') { 2 } else { 1 });
+        if word.is_empty() {
+            return "";
+        }
         let between = self.s.get(self.word.end..at).unwrap_or_default();
-        let is_near = between.chars().all(|c| c.is_whitespace() && c != '\n' || c == '.');
+        let is_near = between.chars().all(|c| c.is_whitespace() && c != '\n' || matches!(c, '.' | '#'));
         let is_short = !between.contains('.') || matches!(word.len(), 2..=4);
         if is_near && is_short && !between.is_empty() { word } else { "" }
     }
@@ -93,12 +97,30 @@ impl Reader<'_> {
             _ => return None,
         };
         let has_stop = self.at(end) == Some('.');
-        let end = end + usize::from(has_stop);
-        if !self.is_street(at, end, has_stop) {
+        let road = if self.before(at) == Some('-') { self.word_near(at, 1) } else { self.label(at) };
+        let is_road = lists("I US SR Route Rte Hwy Highway Interstate", road);
+        let end = end + usize::from(has_stop && !is_road);
+        if !is_road && !self.is_street(at, end, has_stop) {
             return None;
         }
         self.bare(at, amount);
         self.say(next..end, direction);
+        Some(end)
+    }
+
+    /// The side of a town behind a street: "Pennsylvania Ave. NW".
+    pub(super) fn side(&mut self, at: usize, end: usize) -> Option<usize> {
+        let side = match &self.s[at..end] {
+            "NW" => "Northwest",
+            "NE" => "Northeast",
+            "SW" => "Southwest",
+            "SE" => "Southeast",
+            _ => return None,
+        };
+        if !lists(STREETS, self.word_near(at, 2)) || self.is_digit(end) {
+            return None;
+        }
+        self.say(at..end, side);
         Some(end)
     }
 
@@ -120,7 +142,7 @@ impl Reader<'_> {
         let name = &self.s[name..name_end];
         let is_name = name.starts_with(char::is_uppercase)
             && name.len() > 1
-            && name[1..].bytes().all(|b| b.is_ascii_lowercase())
+            && name.bytes().skip(1).all(|b| b.is_ascii_lowercase())
             && !lists(DEVICES, name)
             && !lists("The It He She They We You But And This That", name);
         // Behind a full stop a sentence may begin.

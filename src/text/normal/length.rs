@@ -3,6 +3,7 @@
 use super::amount::Amount;
 use super::english::Reader;
 use super::numbers::add;
+use super::walk::Walk;
 
 impl Reader<'_> {
     /// Feet and inches, and other marks of arc: 5'10".
@@ -25,7 +26,16 @@ impl Reader<'_> {
             );
             self.say(at..behind, &words);
             self.parted = is_minute.then_some((behind, '°'));
-            return Some(behind);
+            let side = self.skip_space(behind);
+            let name = match &self.s[side..self.letters(side)] {
+                "N" => "north",
+                "S" => "south",
+                "E" => "east",
+                "W" => "west",
+                _ => return Some(behind),
+            };
+            self.say(side..side + 1, name);
+            return Some(side + 1);
         }
         match mark {
             '\'' | '′' | '’' | '‘' => {
@@ -33,7 +43,8 @@ impl Reader<'_> {
                 if self.at(behind) == Some(mark) && mark != '’' {
                     return self.inches(at, amount, behind + mark.len_utf8());
                 }
-                let gap = self.skip_space(behind);
+                let hyphen = behind + usize::from(self.at(behind) == Some('-'));
+                let gap = self.skip_space(hyphen);
                 let inches = if amount.is_plain() { self.amount(gap) } else { None };
                 let closed = inches.and_then(|inches| {
                     let mark = self.at(inches.end)?;
@@ -47,7 +58,7 @@ impl Reader<'_> {
                 let mut words = amount.words();
                 if let (Some(inches), Some(end)) = (inches, closed) {
                     add(&mut words, "foot");
-                    if gap == behind {
+                    if gap == hyphen {
                         inches.read(&mut words);
                         self.say(at..end, &words);
                     } else {

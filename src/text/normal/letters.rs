@@ -6,12 +6,12 @@ use unicode_normalization::char::{decompose_canonical, decompose_compatible};
 
 /// Replaces compatibility forms by what they stand for, drops characters that only format the text, and joins
 /// a word that a hyphen divides between two lines. Accents stay.
-pub(super) fn usual(text: &str) -> Option<Changed> {
+pub(super) fn usual(text: &str, most: usize) -> Option<Changed> {
     let divides = |at: usize| text[at..].starts_with("-\n") || text[at..].starts_with("-\r\n");
     if text.is_ascii() && !text.match_indices('-').any(|(at, _)| divides(at)) {
         return None;
     }
-    let mut out = Output::new(text);
+    let mut out = Output::new(text, most);
     let mut form = String::new();
     let mut before = ' ';
     for (at, c) in text.char_indices() {

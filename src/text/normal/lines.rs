@@ -1,6 +1,7 @@
 //! Lines that are drawn with marks: they are silent.
 
 use super::english::Reader;
+use super::walk::Walk;
 
 /// Runs of at least this many equal marks are no signs but lines.
 const LINE: usize = 3;

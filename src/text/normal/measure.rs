@@ -1,9 +1,11 @@
 //! Figures with units, and what units are made of: powers, quotients, degrees.
 
+use super::abbreviations::lists;
 use super::amount::{Amount, article_of};
 use super::english::Reader;
 use super::numbers::{self, add};
 use super::units::{self, Names};
+use super::walk::Walk;
 
 /// A unit as it is written behind a figure.
 #[derive(Debug)]
@@ -20,6 +22,10 @@ impl Unit {
         Unit { one: names.0.to_owned(), many: names.1.to_owned(), end, parts }
     }
 }
+
+/// Nouns behind a measure of theirs, which is singular: "15 oz can".
+const HELD: &str = "can cans tin tins jar jars bag bags box boxes bottle bottles carton cartons packet packets package \
+     packages pkg tub tubs pouch pouches relay sprint race hurdles freestyle backstroke butterfly medley photo bulb bulbs bill bills";
 
 fn percent(c: char) -> Option<Names> {
     Some(match c {
@@ -42,6 +48,20 @@ impl Reader<'_> {
         next: usize,
     ) -> Option<usize> {
         // "a 10-km run"
+        // "48.8566N"
+        let side = match &self.s[end..self.letters(end)] {
+            "N" => "north",
+            "S" => "south",
+            "E" => "east",
+            "W" => "west",
+            _ => "",
+        };
+        if !side.is_empty() && amount.decimals.len() > 2 {
+            let mut words = amount.words();
+            add(&mut words, side);
+            self.say(at..end + 1, &words);
+            return Some(end + 1);
+        }
         let is_hyphened = self.at(end) == Some('-') && self.is_letter(end + 1);
         let from = if is_hyphened { end + 1 } else { next };
         let unit = self.unit_at(from, from == end).or_else(|| self.unit_by_context(at, from, from == end))?;
@@ -125,6 +145,18 @@ impl Reader<'_> {
         };
         let names = match symbol {
             "m" if self.is_minute(at, letters) => ("minute", "minutes"),
+            // Rates of interest are small, and lines are fast.
+            "y" if is_attached && lists("ago old later warranty", self.word_behind(letters)) => {
+                ("year", "years")
+            }
+            "pp" if self.is_decimal_before(at) => ("percentage point", "percentage points"),
+            "bp" if !is_attached && !self.is_small_before(at) => return None,
+            "bps" if self.is_small_before(at) => ("basis point", "basis points"),
+            "t" if self.number_before(at) <= Some(12) && self.is_ingredient_behind(letters) => {
+                ("teaspoon", "teaspoons")
+            }
+            "T" if self.is_ingredient_behind(letters) => ("tablespoon", "tablespoons"),
+            "M" if self.is_formula_behind(letters) => ("molar", "molar"),
             _ => units::unit(symbol, is_attached || power.is_some())?,
         };
         // "500 B.C."
@@ -134,7 +166,8 @@ impl Reader<'_> {
         if symbol.len() == 1 && self.at(end) == Some('.') && self.is_letter(end + 1) {
             return None;
         }
-        if !is_attached && units::is_doubtful(symbol) && self.is_word_behind(end) {
+        let is_spoon = symbol == "T" && names.0 == "tablespoon";
+        if !is_attached && units::is_doubtful(symbol) && self.is_word_behind(end) && !is_spoon {
             return None;
         }
         let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
@@ -161,9 +194,59 @@ impl Reader<'_> {
         Some(Unit { one, many, end, parts })
     }
 
+    /// The whole number of at most four digits before a unit.
+    fn number_before(&self, at: usize) -> Option<u64> {
+        let before = self.s[..at].trim_end_matches([' ', '\u{a0}']);
+        let digits = before.bytes().rev().take(4).take_while(u8::is_ascii_digit).count();
+        numbers::value(&before[before.len() - digits..])
+            .filter(|_| !before[..before.len() - digits].ends_with([',', '.']))
+    }
+
+    /// True if a whole number below 300 stands before a unit.
+    fn is_small_before(&self, at: usize) -> bool {
+        self.number_before(at).is_some_and(|value| value < 300)
+    }
+
+    /// True if a number with decimals stands before a unit.
+    fn is_decimal_before(&self, at: usize) -> bool {
+        let before = self.s[..at].trim_end_matches([' ', '\u{a0}']);
+        let digits = before.bytes().rev().take(4).take_while(u8::is_ascii_digit).count();
+        digits > 0 && before[..before.len() - digits].ends_with('.')
+    }
+
+    /// True if a thing of the kitchen is measured: "1 t salt".
+    fn is_ingredient_behind(&self, end: usize) -> bool {
+        let end = end + usize::from(self.at(end) == Some('.'));
+        let next = self.skip_space(end);
+        let word = &self.s[next..self.letters(next)];
+        next > end
+            && lists(
+                "salt sugar pepper vanilla baking soda cinnamon oil butter cumin paprika oregano thyme basil honey \
+                 nutmeg ginger garlic turmeric yeast cocoa cornstarch flour lemon lime vinegar mustard soy water milk \
+                 cream chili parsley cilantro dill sage cloves allspice cayenne olive vegetable ground dried fresh \
+                 kosher sea brown white chopped minced grated powdered maple molasses ketchup mayonnaise syrup rum",
+                word,
+            )
+    }
+
+    /// True if a chemical formula follows: "0.1 M NaOH".
+    fn is_formula_behind(&self, end: usize) -> bool {
+        let next = self.skip_space(end);
+        let word = &self.s[next..self.run(next, char::is_alphanumeric)];
+        next > end && (super::formula::is_salt(word) || super::formula::is_known(word))
+    }
+
     /// True for a measure or a sum between an article and a noun: "a 12 V battery".
     pub(super) fn is_adjective(&self, at: usize, end: usize) -> bool {
         let next = self.skip_space(end);
+        // "1 (15 oz) can", "400 g tins", "a $5 bill"
+        let noun = match self.at(end) {
+            Some(')') if self.before(at) == Some('(') => self.skip_space(end + 1),
+            _ => next,
+        };
+        if noun > end && lists(HELD, &self.s[noun..self.letters(noun)]) {
+            return true;
+        }
         if !matches!(self.word_near(at, 0), "a" | "an" | "A" | "An") || next == end {
             return false;
         }
@@ -292,9 +375,29 @@ impl Reader<'_> {
         if sign != '/' {
             return None;
         }
+        if self.at(at + 1) == Some('(') {
+            return self.divided_by_several(at + 2);
+        }
         let mut words = String::from("per");
         let mut from = at + 1;
         let digits = self.digits(from);
+        // "/1.73 m²"
+        if digits > from && self.at(digits) == Some('.') && self.digits(digits + 1) > digits + 1 {
+            let end = self.digits(digits + 1);
+            let symbol = self.skip_space(end);
+            let symbol_end = self.unit_letters(symbol);
+            let names = units::unit(&self.s[symbol..symbol_end], true)?;
+            let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
+            let last = self.raise(&self.s[symbol..symbol_end], symbol_end, None, &mut one, &mut many)?;
+            if !many.starts_with("square") && !many.starts_with("cubic") {
+                return None;
+            }
+            numbers::cardinal(&mut words, &self.s[from..digits]);
+            add(&mut words, "point");
+            numbers::digits(&mut words, &self.s[digits + 1..end]);
+            add(&mut words, &many);
+            return Some((words, last));
+        }
         if digits > from {
             if !matches!(&self.s[from..digits], "10" | "100" | "1000" | "1") {
                 return None;
@@ -312,6 +415,25 @@ impl Reader<'_> {
         let end = self.raise(symbol, end, None, &mut one, &mut many)?;
         add(&mut words, if digits > at + 1 { &many } else { &one });
         Some((words, end))
+    }
+
+    /// The product of units behind "/(": "m·K)".
+    fn divided_by_several(&self, at: usize) -> Option<(String, usize)> {
+        let mut words = String::from("per");
+        let mut from = at;
+        for _ in 0..4 {
+            let end = self.unit_letters(from);
+            let names = units::unit(&self.s[from..end], false)?;
+            let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
+            let end = self.raise(&self.s[from..end], end, None, &mut one, &mut many)?;
+            add(&mut words, &one);
+            match self.at(end)? {
+                ')' => return Some((words, end + 1)),
+                c @ ('·' | '⋅' | '*' | ' ') => from = end + c.len_utf8(),
+                _ => return None,
+            }
+        }
+        None
     }
 
     /// Degrees: °C, °F, and a plain degree sign.
@@ -370,7 +492,12 @@ impl Reader<'_> {
                     .amount(at)
                     .and_then(|amount| amount.value())
                     .is_some_and(|value| (100..=600).contains(&value));
+                let is_exact = self.amount(at).is_some_and(|amount| amount.decimals.len() == 1);
                 let is_warm = is_hot
+                    || is_exact
+                    || self.figure_end_before(at)
+                    || matches!(self.before(at), Some('-' | '−'))
+                        && !self.before(at - 1).is_some_and(char::is_alphanumeric)
                     || matches!(
                         self.word_near(at, 1),
                         "to" | "of"
@@ -443,7 +570,8 @@ impl Reader<'_> {
     pub(super) fn is_minute(&self, at: usize, end: usize) -> bool {
         let second = self.skip_space(end);
         let digits = self.digits(second);
-        self.parted.is_some_and(|(hours, kind)| kind == 'h' && at >= hours && at <= hours + 5)
+        self.s[second..].starts_with("ago") && second > end
+            || self.parted.is_some_and(|(hours, kind)| kind == 'h' && at >= hours && at <= hours + 5)
             || digits > second && self.at(digits) == Some('s') && !self.is_letter(digits + 1)
     }
 }

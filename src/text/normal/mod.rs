@@ -4,11 +4,13 @@
 //! and the first that knows the text there replaces it. What no pattern knows stays as it is written: nothing is
 //! lost. [`Spoken`] keeps the map between both texts, so that times of words name the written words.
 //!
-//! Time is linear in the text, and the result is at most eight times as long, plus 256 bytes.
+//! Time is linear in the text, and the result has at most eight bytes for each written character, and
+//! 256 more.
 
 mod abbreviations;
 mod address;
 mod amount;
+mod codes;
 mod english;
 mod figure;
 mod formula;
@@ -23,9 +25,12 @@ mod numbers;
 mod output;
 mod signs;
 mod sum;
+mod symbols;
 mod time;
 mod tongue;
 mod units;
+mod verse;
+mod walk;
 mod words;
 
 pub use output::Spoken;
@@ -33,11 +38,12 @@ pub use output::Spoken;
 /// Returns a text as it is spoken in a language, a tag such as `en` or `de-AT`. An empty tag is English.
 pub fn normalize<'a>(text: &'a str, language: &str) -> Spoken<'a> {
     let primary = language.split(['-', '_']).next().unwrap_or_default();
-    let spoken = Spoken::same(text).then(letters::usual);
+    let most = output::most(text);
+    let spoken = Spoken::same(text).then(|text| letters::usual(text, most));
     match primary.to_ascii_lowercase().as_str() {
-        "" | "en" => spoken.then(english::read),
+        "" | "en" => spoken.then(|text| english::read(text, most)),
         primary => match tongue::tongue(primary) {
-            Some(tongue) => spoken.then(|text| tongue::read(text, tongue)),
+            Some(tongue) => spoken.then(|text| tongue::read(text, tongue, most)),
             None => spoken,
         },
     }

@@ -37,6 +37,7 @@ static DONG: Currency = currency("dong", "dong", "", "");
 static PESO: Currency = currency("peso", "pesos", "", "");
 static BAHT: Currency = currency("baht", "baht", "", "");
 static BITCOIN: Currency = currency("bitcoin", "bitcoin", "", "");
+static KORUNA: Currency = currency("koruna", "korunas", "", "");
 static KRONA: Currency = currency("krona", "kronor", "", "");
 static KRONE: Currency = currency("krone", "kroner", "", "");
 static ZLOTY: Currency = currency("zloty", "zlotys", "", "");
@@ -90,7 +91,8 @@ pub(super) fn by_code(code: &str) -> Option<&'static Currency> {
         "CHF" => &FRANC,
         "SEK" => &KRONA,
         "NOK" | "DKK" => &KRONE,
-        "PLN" => &ZLOTY,
+        "PLN" | "zł" => &ZLOTY,
+        "CZK" | "Kč" => &KORUNA,
         "BRL" => &REAL,
         "ZAR" => &RAND,
         "AUD" => &AUSTRALIAN,
@@ -99,6 +101,15 @@ pub(super) fn by_code(code: &str) -> Option<&'static Currency> {
         "HKD" => &HONG_KONG,
         "SGD" => &SINGAPORE,
         "BTC" => &BITCOIN,
+        _ => return None,
+    })
+}
+
+/// The currency of a short name in front of a figure.
+pub(super) fn by_name(name: &str) -> Option<&'static Currency> {
+    Some(match name {
+        "Rs" => &RUPEE,
+        "kr" => &KRONA,
         _ => return None,
     })
 }

@@ -3,12 +3,17 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Most bytes of spoken text for each byte of written text. Beyond it, and beyond [`HEADROOM`], the text is
-/// copied as it is written.
-pub(super) const GROWTH: usize = 8;
+/// Most bytes of spoken text for each character of written text.
+const GROWTH: usize = 8;
 
 /// Bytes that a short text may grow by in any case.
-pub(super) const HEADROOM: usize = 256;
+const HEADROOM: usize = 256;
+
+/// Most bytes of spoken text for a written text. Where words would exceed them, the text is copied as it is
+/// written.
+pub(super) fn most(written: &str) -> usize {
+    written.chars().count() * GROWTH + HEADROOM
+}
 
 /// Part of the spoken text that differs from the written text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +46,41 @@ impl<'a> Spoken<'a> {
     /// Returns the position in the written text of the character at `at` in the spoken text. Positions rise
     /// with `at`, and each is the start of a character.
     pub fn origin(&self, at: usize) -> usize {
-        self.changes.iter().fold(at, |at, spans| {
-            let before = spans.partition_point(|span| span.spoken.start <= at);
-            match before.checked_sub(1).and_then(|last| spans.get(last)) {
-                None => at,
-                Some(span) if at < span.spoken.end => span.written.start,
-                Some(span) => span.written.end + (at - span.spoken.end),
+        origin(&self.changes, at)
+    }
+
+    /// Returns the written words, as ranges of bytes in the written text. Words that became something as a
+    /// whole, such as "1 1/2", are one range.
+    pub fn words(&self, written: &str) -> Vec<Range<usize>> {
+        let mut words: Vec<Range<usize>> = Vec::new();
+        let mut wide = self.wide(written).into_iter().peekable();
+        for word in crate::text::words::written(written) {
+            while wide.next_if(|wide| wide.end < word.start).is_some() {}
+            let is_joined = wide.peek().is_some_and(|wide| wide.start < word.start);
+            match words.last_mut() {
+                Some(last) if is_joined => last.end = word.end,
+                _ => words.push(word),
             }
-        })
+        }
+        words
+    }
+
+    /// Written ranges with spaces that became something as a whole, in order: each from its first character to
+    /// the start of its last one.
+    fn wide(&self, written: &str) -> Vec<Range<usize>> {
+        let mut wide: Vec<Range<usize>> = Vec::new();
+        for (n, spans) in self.changes.iter().enumerate() {
+            let before = &self.changes[n + 1..];
+            let spans = spans.iter().filter(|span| !span.spoken.is_empty());
+            let ranges = spans.map(|span| {
+                origin(before, span.written.start)..origin(before, span.written.end.saturating_sub(1))
+            });
+            wide.extend(ranges.filter(|range| {
+                written.get(range.clone()).is_none_or(|part| part.contains(char::is_whitespace))
+            }));
+        }
+        wide.sort_by_key(|range| range.start);
+        wide
     }
 
     /// Changes the text once more. `change` gets it, and a new output for it.
@@ -58,6 +90,18 @@ impl<'a> Spoken<'a> {
         changes.insert(0, spans);
         Spoken { text: Cow::Owned(text), changes }
     }
+}
+
+/// The position before these changes of what is at a position behind them.
+fn origin(changes: &[Vec<Span>], at: usize) -> usize {
+    changes.iter().fold(at, |at, spans| {
+        let before = spans.partition_point(|span| span.spoken.start <= at);
+        match before.checked_sub(1).and_then(|last| spans.get(last)) {
+            None => at,
+            Some(span) if at < span.spoken.end => span.written.start,
+            Some(span) => span.written.end + (at - span.spoken.end),
+        }
+    })
 }
 
 /// A changed text.
@@ -74,15 +118,24 @@ pub(super) struct Output<'a> {
     /// Everything written before is in the text.
     at: usize,
     text: String,
+    /// Most bytes of the text.
+    most: usize,
     spans: Vec<Span>,
     /// True after words, if no space follows them yet.
     is_after_words: bool,
 }
 
 impl<'a> Output<'a> {
-    pub(super) fn new(written: &'a str) -> Output<'a> {
+    /// The text will have at most `most` bytes, or the length of the written text.
+    pub(super) fn new(written: &'a str, most: usize) -> Output<'a> {
         let text = String::with_capacity(written.len() + written.len() / 4);
-        Output { written, at: 0, text, spans: Vec::new(), is_after_words: false }
+        Output { written, at: 0, text, most, spans: Vec::new(), is_after_words: false }
+    }
+
+    /// True if the text stays within its bound when words replace what is written up to `end`: with a space on
+    /// each side, and with all that follows copied.
+    fn has_room(&self, words: &str, end: usize) -> bool {
+        self.text.len() + words.len() + 2 + (self.written.len() - end) <= self.most
     }
 
     /// Position up to which the written text was taken.
@@ -110,8 +163,7 @@ impl<'a> Output<'a> {
     /// the words would touch others.
     pub(super) fn say(&mut self, range: Range<usize>, words: &str) {
         self.copy(range.start);
-        let most = range.end * GROWTH + HEADROOM;
-        if self.text.len() + words.len() + 2 > most {
+        if !self.has_room(words, range.end) {
             return self.copy(range.end);
         }
         let start = self.text.len();
@@ -127,6 +179,9 @@ impl<'a> Output<'a> {
     /// Replaces a range by exactly this text, without spaces.
     pub(super) fn put(&mut self, range: Range<usize>, text: &str) {
         self.copy(range.start);
+        if !self.has_room(text, range.end) {
+            return self.copy(range.end);
+        }
         let start = self.text.len();
         self.text.push_str(text);
         self.at = range.end;

@@ -1,7 +1,9 @@
 //! Signs: what they are called, and where they are spoken.
 
+use super::abbreviations::lists;
 use super::english::Reader;
 use super::money;
+use super::walk::Walk;
 
 impl Reader<'_> {
     /// Reads a sign, and returns its end. What is not known is copied.
@@ -70,7 +72,9 @@ impl Reader<'_> {
                     self.is_in_single = false;
                 }
             }
-            '.' if is_figure && is_open && self.is_digit(end) => return self.figure(at),
+            '.' if is_figure && (is_open || matches!(before, Some('-' | '−'))) && self.is_digit(end) => {
+                return self.figure(at);
+            }
             '(' if self.is_digit(end) => {
                 if let Some(ended) = self.phone(at) {
                     return ended;
@@ -82,6 +86,9 @@ impl Reader<'_> {
                     && self.word.end == at =>
             {
                 return self.called(at, end, "to");
+            }
+            '—' | '‒' | '‐' if is_figure && before.is_none_or(|c| c.is_whitespace() || c == '(') => {
+                return self.called(at, end, "minus");
             }
             '-' | '−' | '‑' | '–'
                 if is_figure && is_open && (c != '–' || before.is_none_or(|c| c != '-')) =>
@@ -129,6 +136,26 @@ impl Reader<'_> {
                 return self.called(at, end, "times");
             }
             '·' | '⋅' if joins_figures && is_figure => return self.called(at, end, "times"),
+            // "CuSO₄·5H₂O"
+            '·' | '⋅'
+                if before.is_some_and(|c| matches!(c, '₀'..='₉'))
+                    && after.is_some_and(char::is_alphanumeric) =>
+            {
+                return self.called(at, end, "dot");
+            }
+            '·' | '⋅'
+                if is_term && (before, after) != (Some('l'), Some('l')) && self.letters(end) == end + 1 =>
+            {
+                return self.called(at, end, "times");
+            }
+            '♩' if self.at(self.skip_space(end)) == Some('=') => {
+                return self.called(at, end, "quarter note");
+            }
+            '′' | '″'
+                if before.is_some_and(char::is_alphabetic) && !after.is_some_and(char::is_alphabetic) =>
+            {
+                return self.called(at, end, if c == '′' { "prime" } else { "double prime" });
+            }
             '/' if is_apart && self.figure_end.saturating_add(1) == at => {
                 let words = if self.is_equation(end) { "divided by" } else { "slash" };
                 return self.called(at, end, words);
@@ -173,19 +200,33 @@ impl Reader<'_> {
             '∨' => return self.called(at, end, "or"),
             '¬' => return self.called(at, end, "not"),
             '∴' => return self.called(at, end, "therefore"),
-            '→' | '➔' | '➜' | '⟶' | '➝' | '➞' => return self.called(at, end, "to"),
-            '←' | '⟵' => return self.called(at, end, "from"),
+            '→' | '➔' | '➜' | '⟶' | '➝' | '➞' => {
+                let words = if self.is_key(at) { "right arrow" } else { "to" };
+                return self.called(at, end, words);
+            }
+            '←' | '⟵' => {
+                let words = if self.is_key(at) { "left arrow" } else { "from" };
+                return self.called(at, end, words);
+            }
             '↔' | '⟷' => return self.called(at, end, "to and from"),
             '⇒' | '⟹' => return self.called(at, end, "implies"),
             '⇔' | '⟺' => return self.called(at, end, "if and only if"),
-            '↑' => return self.called(at, end, "up"),
-            '↓' => return self.called(at, end, "down"),
+            '↑' | '↓' => {
+                let words = match (c, self.is_key(at)) {
+                    ('↑', false) => "up",
+                    ('↑', true) => "up arrow",
+                    (_, false) => "down",
+                    (_, true) => "down arrow",
+                };
+                return self.called(at, end, words);
+            }
             '=' => {
                 if matches!(after, Some('=' | '>')) {
                     let words = if after == Some('>') { "implies" } else { "equals" };
                     return self.called(at, end + 1, words);
                 }
-                if is_apart || is_term || is_figure || joins_figures {
+                let is_changed = matches!(before, Some('+' | '-' | '*' | '/')) && after == Some(' ');
+                if is_apart || is_term || is_figure || joins_figures || is_changed {
                     return self.called(at, end, "equals");
                 }
             }
@@ -206,6 +247,9 @@ impl Reader<'_> {
                 if is_figure || is_apart || is_minus {
                     return self.called(at, end, words);
                 }
+            }
+            '|' if after == Some('|') && self.at(end + 1).is_some_and(char::is_whitespace) => {
+                return self.called(at, end + 1, "or");
             }
             '&' if after == Some('&') => return self.called(at, end + 1, "and"),
             '&' if is_apart || is_term => return self.called(at, end, "and"),
@@ -232,7 +276,10 @@ impl Reader<'_> {
                 let run = self.run(at, |c| c == '§');
                 return self.called(at, run, if run > end { "sections" } else { "section" });
             }
-            '¶' => return self.called(at, end, "paragraph"),
+            '¶' => {
+                let run = self.run(at, |c| c == '¶');
+                return self.called(at, run, if run > end { "paragraphs" } else { "paragraph" });
+            }
             '№' => return self.called(at, end, "number"),
             '⌀' => return self.called(at, end, "diameter"),
             '©' => return self.called(at, end, "copyright"),
@@ -241,6 +288,10 @@ impl Reader<'_> {
             '℠' => return self.called(at, end, "service mark"),
             '°' | 'º' => {
                 if let Some((words, ended)) = self.degree(at, false) {
+                    if let Some((per, last)) = self.divided(ended).filter(|(per, _)| per.starts_with("per")) {
+                        return self.called(at, last, &format!("{} {per}", words.1));
+                    }
+                    self.parted = Some((ended, '°'));
                     return self.called(at, ended, words.1);
                 }
             }
@@ -260,8 +311,29 @@ impl Reader<'_> {
                 words.push_str(" stars");
                 return self.called(at, run, &words);
             }
-            '✓' | '✔' | '☑' => return self.called(at, end, "check mark"),
-            '✗' | '✘' => return self.called(at, end, "cross mark"),
+            // A mark of a note behind a word.
+            '†' | '‡' if before.is_some_and(|c| !c.is_whitespace()) => return self.called(at, end, ""),
+            '†' if is_figure => return self.called(at, end, "died"),
+            '▲' | '△' | '▴' if is_figure || self.begins_figure(self.skip_space(end)) => {
+                return self.called(at, end, "up");
+            }
+            '▼' | '▽' | '▾' if is_figure || self.begins_figure(self.skip_space(end)) => {
+                return self.called(at, end, "down");
+            }
+            '♥' | '♡' | '❤' => {
+                let is_suit = joins_figures || before.is_some_and(|c| matches!(c, 'A' | 'K' | 'Q' | 'J'));
+                let is_verb = before.is_some_and(char::is_whitespace) && self.word_near(at, 0) == "I";
+                // The emoji decorates.
+                if c == '❤' && !is_verb {
+                    return end;
+                }
+                let words = match (is_suit, is_verb) {
+                    (true, _) => "hearts",
+                    (_, true) => "love",
+                    _ => "heart",
+                };
+                return self.called(at, end, words);
+            }
             '²' | '³' | '¹' | '⁰'..='ⁿ' | '₀'..='₎' => return self.script(at),
             '/' if is_figure && joins_figures && after.is_some_and(|c| money::by_sign(c).is_some()) => {
                 return self.called(at, end, "for");
@@ -301,16 +373,54 @@ impl Reader<'_> {
                 self.out.put(at..end, " ");
                 return end;
             }
+            '\\' if before.is_some_and(|c| c.is_alphanumeric() || c == ':')
+                && after.is_some_and(char::is_alphanumeric) =>
+            {
+                return self.called(at, end, "backslash");
+            }
             _ => {
                 if let Some(currency) = money::by_sign(c) {
                     return match self.sum(at, end, currency) {
                         Some(ended) => ended,
+                        None if after.is_some_and(|c| c.is_alphabetic() || matches!(c, '{' | '(')) => {
+                            self.called(at, end, currency.one)
+                        }
                         None => self.called(at, end, currency.many),
                     };
+                }
+                if let Some(words) = super::symbols::key(c).or_else(|| super::symbols::name(c)) {
+                    return self.symbol(at, end, words);
                 }
             }
         }
         end
+    }
+
+    /// Reads a symbol by its name. A run of three or more is a line, and silent.
+    fn symbol(&mut self, at: usize, end: usize, words: &str) -> usize {
+        // A part of an emoji.
+        if self.before(at) == Some('\u{200d}') {
+            return end;
+        }
+        let c = self.at(at);
+        let run = self.run(end, |next| Some(next) == c);
+        let is_line = self.s[at..run].chars().nth(2).is_some();
+        let end = if is_line { run } else { end };
+        // A presentation of its own: text or emoji.
+        let end = self.run(end, |c| matches!(c, '\u{fe0e}' | '\u{fe0f}'));
+        self.called(at, end, if is_line { "" } else { words })
+    }
+
+    /// True for an arrow that is a key: behind a word such as "press", or beside the sign of a key.
+    fn is_key(&self, at: usize) -> bool {
+        let is_pressed = lists(
+            "press pressing pressed hit tap use key keys hold holding push arrow",
+            &self.word_near(at, 0).to_ascii_lowercase(),
+        );
+        let is_chained = lists("or and", self.word_near(at, 0))
+            && self.s[..self.word.start].ends_with(|c: char| c.is_whitespace())
+            && self.s[..self.word.start].trim_end().ends_with(['→', '←', '↑', '↓', '⌘', '⌥', '⇧', '⌃']);
+        is_pressed || is_chained || self.before(at).and_then(super::symbols::key).is_some()
     }
 
     /// True if the "3" of "<3" is no figure: nothing with a unit follows it.
@@ -364,7 +474,10 @@ impl Reader<'_> {
         let is_sub = self.at(at).is_some_and(|c| matches!(c, '\u{2080}'..='\u{209c}'));
         let follows_base = self.before(at).is_some_and(|c| c.is_alphanumeric() || c == ')');
         let mut words = String::new();
-        if is_sub || !follows_base {
+        if matches!(&*plain, "+" | "-") {
+            // A charge.
+            words.push_str(if plain == "+" { "plus" } else { "minus" });
+        } else if is_sub || !follows_base {
             super::numbers::cardinal(&mut words, plain.trim_matches(['+', '-', '=', 'n']));
             if plain.starts_with('-') {
                 words.insert_str(0, "minus ");
@@ -373,7 +486,12 @@ impl Reader<'_> {
                 words = plain;
             }
         } else {
-            exponent(&mut words, &plain);
+            if self.before(at) == Some(')') {
+                words.push(' ');
+            }
+            let mut power = String::new();
+            exponent(&mut power, &plain);
+            words.push_str(&power);
         }
         self.say(at..end, &words);
         self.unit_behind_power(end)
@@ -382,6 +500,13 @@ impl Reader<'_> {
     /// Reads the unit behind a power of ten, and returns its end.
     fn unit_behind_power(&mut self, end: usize) -> usize {
         let next = self.skip_space(end);
+        if next == end
+            && !self.is_word_unit(next)
+            && let Some((per, ended)) = self.divided(end).filter(|(per, _)| per.starts_with("per"))
+        {
+            self.say(end..ended, &per);
+            return ended;
+        }
         if next == end || self.is_word_unit(next) {
             return end;
         }
@@ -396,7 +521,10 @@ impl Reader<'_> {
 
     /// True for symbols that are words in equations: "x² in", "a² m".
     fn is_word_unit(&self, at: usize) -> bool {
+        // A power of ten is short. The whole text before would take quadratic time.
         let before = self.s[..at].trim_end();
+        let start = (before.len().saturating_sub(32)..=before.len()).find(|at| before.is_char_boundary(*at));
+        let before = &before[start.unwrap_or_default()..];
         let base = before.trim_end_matches(|c| script_digit(c).is_some());
         let base = match base.rsplit_once('^') {
             Some((base, power)) if power.len() <= 4 && base.len() + 6 > before.len() => base,
@@ -411,8 +539,10 @@ impl Reader<'_> {
         let from = end + usize::from(is_braced);
         let sign = usize::from(matches!(self.at(from), Some('-' | '+')));
         let digits = self.digits(from + sign);
-        let to = if digits > from + sign { digits } else { self.letters(from).min(from + 1) };
-        if to <= from || !self.before(at)?.is_alphanumeric() || !self.s.is_char_boundary(to) {
+        let variable = from + if is_braced { sign } else { 0 };
+        let to = if digits > from + sign { digits } else { self.letters(variable).min(variable + 1) };
+        let is_empty = digits == from + sign && to == variable;
+        if is_empty || to <= from || !self.before(at)?.is_alphanumeric() || !self.s.is_char_boundary(to) {
             return None;
         }
         let mut words = String::new();

@@ -1,12 +1,20 @@
 //! Sums of money, and magnitudes such as "5M".
 
+use super::abbreviations::lists;
 use super::amount::{Amount, article_of, part_of};
 use super::english::Reader;
 use super::money::{self, Currency};
 use super::numbers::{self, add};
 use super::units;
+use super::walk::Walk;
 
-impl Reader<'_> {
+/// Nouns behind millions: "2.5m people".
+const COUNTED: &str = "people users views followers subscribers subs customers jobs homes deaths cases copies records \
+     downloads streams viewers visitors residents households barrels children women men workers members voters shares \
+     votes doses passengers refugees pounds dollars euros Americans Britons adults students patients vehicles cars \
+     devices accounts";
+
+impl<'a> Reader<'a> {
     /// A sum of money whose sign is at `at`.
     pub(super) fn sum(&mut self, at: usize, from: usize, currency: &'static Currency) -> Option<usize> {
         let digits = self.skip_space(from);
@@ -26,7 +34,7 @@ impl Reader<'_> {
 
     /// A sum of money, whose digits begin at `from`.
     pub(super) fn sum_at(&mut self, at: usize, from: usize, currency: &'static Currency) -> Option<usize> {
-        let amount = self.amount(from)?;
+        let amount = self.amount(from).map(|amount| self.with_cents(from, amount))?;
         let mut end = amount.end;
         let attached = self.letters(end);
         let next = self.skip_space(end);
@@ -118,6 +126,22 @@ impl Reader<'_> {
         Some(self.per(end).unwrap_or(end))
     }
 
+    /// The amount with hundredths behind a comma, if it has them: "5,50", "1.234,56".
+    fn with_cents(&self, from: usize, amount: Amount<'a>) -> Amount<'a> {
+        let comma = amount.end;
+        let end = self.digits(comma + 1);
+        let is_thousands = amount.decimals.len() == 3;
+        let has_cents = self.at(comma) == Some(',')
+            && end == comma + 3
+            && (amount.decimals.is_empty() || is_thousands)
+            && amount.fraction.is_none()
+            && !matches!(self.at(end), Some(',' | '.') if self.is_digit(end + 1));
+        if !has_cents {
+            return amount;
+        }
+        Amount { whole: &self.s[from..comma], decimals: &self.s[comma + 1..end], fraction: None, end }
+    }
+
     pub(super) fn magnitude_stop(&self, end: usize) -> usize {
         if matches!(&self.s[..end], s if s.ends_with("bn") || s.ends_with("mn")) {
             self.stop(end)
@@ -129,7 +153,21 @@ impl Reader<'_> {
     /// "/month" behind a sum or a measure.
     pub(super) fn per(&mut self, at: usize) -> Option<usize> {
         if self.at(at) != Some('/') {
-            return None;
+            // "£10 pp"
+            let next = self.skip_space(at);
+            let end = self.letters(next);
+            let words = match &self.s[next..end] {
+                "pp" => "per person",
+                "pw" => "per week",
+                "pcm" => "per calendar month",
+                "pa" => "per year",
+                _ => return None,
+            };
+            if self.is_digit(end) {
+                return None;
+            }
+            self.say(next..end, words);
+            return Some(end);
         }
         if self.is_digit(at + 1) {
             let (words, end) = self.divided(at)?;
@@ -166,10 +204,28 @@ impl Reader<'_> {
         next: usize,
     ) -> Option<usize> {
         let attached = self.letters(end);
-        if attached > end && !self.is_digit(attached) {
+        // "i7-12700K" is a code.
+        let is_code = self.before(at) == Some('-')
+            && self.s.get(self.word.end..at).is_some_and(|between| {
+                between.len() <= 4 && between.len() > 1 && !between.contains(char::is_whitespace)
+            });
+        if attached > end && !self.is_digit(attached) && !is_code {
             let symbol = &self.s[end..attached];
+            if matches!(symbol, "K" | "k" | "kt")
+                && amount.value().is_some_and(|value| (8..=24).contains(&value))
+                && lists("gold white yellow rose solid ring", self.word_behind(attached))
+            {
+                let mut words = amount.words();
+                add(&mut words, "karat");
+                self.say(at..attached, &words);
+                return Some(attached);
+            }
             let is_name = symbol == "B" && self.at(self.skip_space(attached)).is_some_and(char::is_uppercase);
-            if let Some(word) = money::count(symbol).filter(|_| !is_name) {
+            let is_sum = symbol == "m"
+                && (self.currency_at(self.skip_space(attached)).is_some()
+                    || lists(COUNTED, self.word_behind(attached)));
+            let count = if is_sum { Some("million") } else { money::count(symbol).filter(|_| !is_name) };
+            if let Some(word) = count {
                 let mut words = amount.words();
                 add(&mut words, word);
                 // "5M€", "3bn EUR"
@@ -191,6 +247,13 @@ impl Reader<'_> {
             if matches!(symbol, "p") && amount.value().is_some_and(|value| value < 100) && amount.is_plain() {
                 let mut words = amount.words();
                 add(&mut words, if amount.is_one() { "penny" } else { "pence" });
+                self.say(at..attached, &words);
+                return Some(attached);
+            }
+            // "T=300K" is a temperature.
+            if symbol == "K" && self.before(at) == Some('=') && self.s[..at - 1].trim_end().ends_with('T') {
+                let mut words = amount.words();
+                add(&mut words, "kelvin");
                 self.say(at..attached, &words);
                 return Some(attached);
             }

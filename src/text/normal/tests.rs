@@ -120,6 +120,26 @@ const PARTS: &[&str] = &[
     ",",
     ".",
     "1 000",
+    "\u{fdfa}",
+    "㎯",
+    "DE89",
+    "4111 ",
+    "1 Cor. 1:1",
+    "⌘",
+    "†",
+    "♥",
+    "~/a",
+    "C:\\",
+    "Sat &",
+    "NaCl",
+    "24.12.",
+    "der 3. ",
+    "1er",
+    "siglo XIX",
+    "n.º",
+    "W/(m·",
+    "W À",
+    "20s and ",
 ];
 
 const LANGUAGES: [&str; 5] = ["", "en-GB", "de", "fr", "es"];
@@ -127,13 +147,18 @@ const LANGUAGES: [&str; 5] = ["", "en-GB", "de", "fr", "es"];
 /// Checks what holds for every text: bounded growth, and origins in order, between characters.
 fn check(text: &str, language: &str) {
     let spoken = normalize(text, language);
-    let most = text.len() * output::GROWTH + 2 * output::HEADROOM;
+    let most = text.chars().count() * 8 + 256;
     assert!(spoken.text.len() <= most, "{} bytes of {}: {text:.60}", spoken.text.len(), text.len());
     let mut before = 0;
     for (at, _) in spoken.text.char_indices() {
         let origin = spoken.origin(at);
         assert!(before <= origin && text.is_char_boundary(origin), "{at} in {text:?}");
         before = origin;
+    }
+    let mut end = 0;
+    for word in spoken.words(text) {
+        assert!(end <= word.start && word.start < word.end && text.get(word.clone()).is_some(), "{text:?}");
+        end = word.end;
     }
 }
 
@@ -150,6 +175,9 @@ fn every_text_has_origins_in_order_and_bounded_growth() {
         let text: String = (0..=random(12)).map(|_| PARTS[random(PARTS.len())]).collect();
         check(&text, LANGUAGES[random(LANGUAGES.len())]);
     }
+    // A letter of two bytes behind what may be a direction.
+    check("256 W À la carte", "en");
+    check("1 Cor. 6½", "en");
     for part in PARTS {
         check(part, "en");
         check(&part.repeat(300), "en");
@@ -163,7 +191,7 @@ fn time_is_linear_in_the_text() {
         for joint in ["", " ", "5/"] {
             let text = format!("{part}{joint}").repeat(20_000 / (part.len() + joint.len()));
             let spoken = normalize(&text, "en");
-            assert!(spoken.text.len() <= text.len() * output::GROWTH + 2 * output::HEADROOM, "{part}{joint}");
+            assert!(spoken.text.len() <= text.chars().count() * 8 + 256, "{part}{joint}");
         }
     }
 }
@@ -203,6 +231,28 @@ fn origins_are_the_written_places() {
 }
 
 #[test]
+fn words_that_become_one_are_one_range() {
+    let cases: &[(&str, &[&str])] = &[
+        ("1 1/2 cups", &["1 1/2", "cups"]),
+        ("Call +44 20 7946 0958.", &["Call", "+44 20 7946 0958."]),
+        ("about 1 000 000 of (555) 123-4567", &["about", "1 000 000", "of", "(555) 123-4567"]),
+        ("EUR 30, $ 5 and 1 fl oz", &["EUR 30,", "$ 5", "and", "1", "fl oz"]),
+        ("1 000–2 000 km", &["1 000–2 000", "km"]),
+        ("5 km and $5 million", &["5", "km", "and", "$5", "million"]),
+        ("ﬁve * * * of\n½ tsp", &["ﬁve", "*", "*", "*", "of", "½", "tsp"]),
+    ];
+    for (text, expected) in cases {
+        let spoken = normalize(text, "en");
+        let words: Vec<&str> = spoken.words(text).into_iter().map(|word| &text[word]).collect();
+        assert_eq!(words, *expected, "{text}");
+        for (at, _) in spoken.text.char_indices() {
+            let origin = spoken.origin(at);
+            assert!(spoken.words(text).iter().filter(|word| word.contains(&origin)).count() <= 1, "{text}");
+        }
+    }
+}
+
+#[test]
 fn german_french_and_spanish_have_figures_units_money_and_signs() {
     let cases = [
         ("de", "Es sind -5 °C und 3,5 kg.", "Es sind minus fünf Grad Celsius und drei Komma fünf Kilogramm."),
@@ -221,7 +271,27 @@ fn german_french_and_spanish_have_figures_units_money_and_signs() {
         ),
         ("fr", "Le n° 5.", "Le numéro 5."),
         ("fr", "1 234,56 €", "mille deux cent trente-quatre euros cinquante-six"),
-        ("de", "Am 24.12. gibt es 1/2 l.", "Am 24.12. gibt es ein halb Liter."),
+        ("de", "Am 24.12. gibt es 1/2 l.", "Am vierundzwanzigsten Dezember gibt es ein halb Liter."),
+        ("de", "Es war der 1.1.1999.", "Es war der erste Januar neunzehnhundertneunundneunzig."),
+        ("de", "3. Mai, vom 3.–7. Mai, ", "dritter Mai, vom dritten bis siebten Mai, "),
+        ("de", "In der 3. Klasse, der 2. Weltkrieg.", "In der dritten Klasse, der zweite Weltkrieg."),
+        ("de", "Ich habe 2. Dann 1.2.3.", "Ich habe 2. Dann 1.2.3."),
+        (
+            "fr",
+            "Le 1er mai, la 21e fois, au XIXe siècle.",
+            "Le premier mai, la vingt et unième fois, au dix-neuvième siècle.",
+        ),
+        ("fr", "À 14h30, nº 7.", "À quatorze heures trente, numéro 7."),
+        (
+            "es",
+            "El n.º 5, 1 234,56 €.",
+            "El número 5, mil doscientos treinta y cuatro euros cincuenta y seis.",
+        ),
+        (
+            "es",
+            "El 1.º de mayo, 3.ª vez, siglo XIX, 21 ºC.",
+            "El primero de mayo, tercera vez, siglo diecinueve, veintiún grados Celsius.",
+        ),
         ("es", "Hace -5 °C y 3,5 kg.", "Hace menos cinco grados Celsius y tres coma cinco kilogramos."),
         ("es-MX", "21 € y 21.000 km", "veintiún euros y veintiún mil kilómetros"),
     ];

@@ -1,9 +1,11 @@
 //! Times of day, dates and months.
 
+use super::abbreviations::lists;
 use super::amount::Amount;
 use super::english::Reader;
 use super::figure::is_year_text;
 use super::numbers::{self, add, value};
+use super::walk::Walk;
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -78,8 +80,16 @@ impl Reader<'_> {
                 numbers::number(&mut words, hour);
                 add(&mut words, "to");
                 add(&mut words, &second.words());
-                self.say(at..second.end, &words);
-                return Some(second.end);
+                let mut end = second.end;
+                // "3:2:1"
+                while self.at(end) == Some(':') && self.is_digit(end + 1) && end < at + 24 {
+                    let next = self.digits(end + 1);
+                    add(&mut words, "to");
+                    numbers::cardinal(&mut words, &self.s[end + 1..next]);
+                    end = next;
+                }
+                self.say(at..end, &words);
+                return Some(end);
             }
             // "16:10" is a ratio to most people, but a time to all clocks.
             numbers::number(&mut words, hour);
@@ -102,8 +112,21 @@ impl Reader<'_> {
                 let words = words.strip_suffix(" hundred").unwrap_or(&words).to_owned();
                 return Some(self.say_time(at, end, from, ended, &words, letters));
             }
+            // "6:05a", "15:00h"
+            let letters = self.letters(end);
+            let behind = match &self.s[end..letters] {
+                "a" if hour <= 12 => "A M",
+                "p" if hour <= 12 => "P M",
+                "h" | "hrs" => "hours",
+                _ => "",
+            };
+            if !behind.is_empty() && !self.is_digit(letters) {
+                add(&mut words, behind);
+                self.say(at..letters, &words);
+                return Some(letters);
+            }
             self.say(at..end, &words);
-            return Some(end);
+            return Some(self.zulu(end));
         }
         if self.at(end) == Some('h')
             && self.digits(end + 1) == end + 3
@@ -181,7 +204,16 @@ impl Reader<'_> {
             numbers::number(&mut words, part);
         }
         self.say(at..end, &words);
-        Some(end)
+        Some(self.zulu(end))
+    }
+
+    /// The "Z" behind a time: it is of the zone UTC.
+    fn zulu(&mut self, at: usize) -> usize {
+        if self.at(at) != Some('Z') || self.is_letter(at + 1) || self.is_digit(at + 1) {
+            return at;
+        }
+        self.say(at..at + 1, "U T C");
+        at + 1
     }
 
     /// "a.m." or "p.m." behind a time: where it begins and ends, and its letters.
@@ -203,6 +235,9 @@ impl Reader<'_> {
     /// A date in digits: 2024-03-05, 3/14/2024, 5.3.2024.
     pub(super) fn date(&mut self, at: usize) -> Option<usize> {
         let first = self.digits(at);
+        if let Some(end) = self.date_with_name(at, first) {
+            return Some(end);
+        }
         let sign = self.at(first).filter(|c| matches!(c, '-' | '/' | '.'))?;
         let second = self.digits(first + 1);
         if second == first + 1 || self.at(second) != Some(sign) {
@@ -252,6 +287,28 @@ impl Reader<'_> {
         Some(third)
     }
 
+    /// A day, the name of a month and a year with hyphens between: "25-Dec-2023".
+    fn date_with_name(&mut self, at: usize, first: usize) -> Option<usize> {
+        if self.at(first) != Some('-') || first > at + 2 {
+            return None;
+        }
+        let letters = self.letters(first + 1);
+        let name = month(&self.s[first + 1..letters])?;
+        let end = self.digits(letters + 1);
+        let day = value(&self.s[at..first]).filter(|day| (1..=31).contains(day))?;
+        if self.at(letters) != Some('-') || !matches!(end - letters, 3 | 5) {
+            return None;
+        }
+        let mut words = String::from(name);
+        let (mut ordinal, mut year) = (String::new(), String::new());
+        numbers::ordinal(&mut ordinal, day);
+        numbers::year(&mut year, value(&self.s[letters + 1..end])?);
+        add(&mut words, &ordinal);
+        add(&mut words, &year);
+        self.say(at..end, &words);
+        Some(end)
+    }
+
     /// A day before the name of its month: "3 March".
     pub(super) fn day(&mut self, at: usize, amount: Amount<'_>) -> Option<usize> {
         let day = amount.value().filter(|day| (1..=31).contains(day))?;
@@ -293,6 +350,7 @@ impl Reader<'_> {
         if let Some(day) = weekday(word) {
             let is_date = month(&self.s[next..self.letters(next)]).is_some();
             let is_sure = is_date
+                || self.is_listed_day(at, next)
                 || is_dash
                 || is_figure
                 || self.is_behind_day_dash(at)
@@ -302,6 +360,11 @@ impl Reader<'_> {
                         .is_some()
                 || has_stop
                     && matches!(&self.s[next..self.letters(next)], "to" | "through" | "thru" | "and" | "at")
+                || has_stop
+                    && lists(
+                        "by on until till next last this every since before after from to through each",
+                        self.word_near(at, 0),
+                    )
                 || has_stop && !matches!(word, "Sat" | "Sun" | "Wed" | "Mon");
             if !is_sure {
                 return None;
@@ -333,6 +396,23 @@ impl Reader<'_> {
         Some(self.day_behind(next).unwrap_or(stop).max(stop))
     }
 
+    /// True for one of several weekdays: "Sat & Sun", "Mon, Wed and Fri".
+    fn is_listed_day(&self, at: usize, next: usize) -> bool {
+        let joint = |text: &str| matches!(text.trim(), "&" | "," | "and" | "or" | ", and" | "+");
+        let before = self.s.get(self.word.end..at).unwrap_or_default();
+        let is_behind = before.len() <= 3 && joint(before) && weekday(&self.s[self.word.clone()]).is_some()
+            || lists("and or", self.word_near(at, 0)) && weekday(&self.s[self.word_before.clone()]).is_some();
+        let mark = self.skip_space(next);
+        let second = match self.at(mark) {
+            Some(c @ ('&' | ',' | '+')) => self.skip_space(mark + c.len_utf8()),
+            _ if self.s[mark..].starts_with("and ") => mark + 4,
+            _ if self.s[mark..].starts_with("or ") => mark + 3,
+            _ => return is_behind,
+        };
+        let second = if self.s[second..].starts_with("and ") { second + 4 } else { second };
+        is_behind || weekday(&self.s[second..self.letters(second)]).is_some()
+    }
+
     /// "to" between two days or months.
     fn day_dash(&mut self, at: usize) -> usize {
         let next = self.skip_space(at);
@@ -362,7 +442,8 @@ impl Reader<'_> {
     }
 
     fn is_figure_before(&self, at: usize) -> bool {
-        self.s[..at].trim_end().ends_with(|c: char| c.is_ascii_digit())
+        let is_behind = self.figure_end < at && self.skip_space(self.figure_end) == at;
+        is_behind || self.s[..at].trim_end().ends_with(|c: char| c.is_ascii_digit())
     }
 
     /// The day behind a month.

@@ -54,6 +54,7 @@ pub(super) fn unit(symbol: &str, is_attached: bool) -> Option<Names> {
         "pkg" | "pkt" => ("package", "packages"),
         "pkgs" | "pkts" => ("package", "packages"),
         "pc" => ("piece", "pieces"),
+        "pk" => ("pack", "pack"),
         "pcs" => ("piece", "pieces"),
         // Area.
         "ha" => ("hectare", "hectares"),
@@ -188,6 +189,9 @@ pub(super) fn unit(symbol: &str, is_attached: bool) -> Option<Names> {
         "ppi" | "PPI" => ("pixel per inch", "pixels per inch"),
         // Chemistry and medicine.
         "mol" => ("mole", "moles"),
+        "mEq" => ("milliequivalent", "milliequivalents"),
+        "mM" => ("millimolar", "millimolar"),
+        "µM" | "μM" => ("micromolar", "micromolar"),
         "mmol" => ("millimole", "millimoles"),
         "µmol" | "μmol" => ("micromole", "micromoles"),
         "ppm" => ("part per million", "parts per million"),
@@ -195,7 +199,7 @@ pub(super) fn unit(symbol: &str, is_attached: bool) -> Option<Names> {
         "IU" => ("I U", "I U"),
         "kDa" => ("kilodalton", "kilodaltons"),
         "ct" => ("carat", "carats"),
-        "bp" if is_attached => ("basis point", "basis points"),
+        "bp" => ("basis point", "basis points"),
         _ => return None,
     })
 }

@@ -4,6 +4,7 @@ use super::abbreviations::{Place, abbreviation, dotted, is_ending, is_numbered, 
 use super::english::Reader;
 use super::money;
 use super::numbers::{self, add};
+use super::walk::Walk;
 
 impl Reader<'_> {
     /// Replaces a word that is known, and returns the end of what was replaced.
@@ -20,9 +21,24 @@ impl Reader<'_> {
                     return Some(ended);
                 }
             }
-            Some('$') if self.is_digit(end + 1) => {
+            Some('·' | '⋅') => {
+                if let Some(unit) = self.unit_at(at, false).filter(|unit| unit.end > end) {
+                    self.say(at..unit.end, &unit.many);
+                    return Some(unit.end);
+                }
+            }
+            Some('²' | '³') if matches!(word, "m" | "km" | "cm" | "mm" | "ft") => {
+                let sign = end + '²'.len_utf8();
+                if self.at(sign) == Some('/')
+                    && let Some(unit) = self.unit_at(at, false).filter(|unit| unit.end > sign + 1)
+                {
+                    self.say(at..unit.end, &unit.many);
+                    return Some(unit.end);
+                }
+            }
+            Some('$') if self.is_digit(self.skip_space(end + 1)) => {
                 if let Some(currency) = money::by_prefix(word) {
-                    return self.sum(at, end + 1, currency);
+                    return self.sum(at, self.skip_space(end + 1), currency);
                 }
             }
             Some(mark @ ('º' | '°')) if matches!(word, "N" | "n") => {
@@ -32,9 +48,29 @@ impl Reader<'_> {
                     return Some(sign_end);
                 }
             }
-            Some('/') if matches!(word, "w" | "W" | "b" | "n" | "N" | "c") => return self.slashed(at, end),
-            Some('/') if word.len() > 1 || word == "m" => {
-                if self.is_digit(end + 1) {
+            Some('/')
+                if matches!(word, "N" | "W")
+                    && !self.s[end..].starts_with("/A")
+                    && self.unit_at(at, false).is_some_and(|unit| unit.many.contains(" per ")) =>
+            {
+                let unit = self.unit_at(at, false)?;
+                self.say(at..unit.end, &unit.many);
+                return Some(unit.end);
+            }
+            Some('/') if matches!(word, "P" | "I" | "A" | "B" | "a") && self.is_pair_of_letters(end) => {
+                let words = format!(
+                    "{} {}",
+                    word.to_ascii_uppercase(),
+                    self.s[end + 1..end + 2].to_ascii_uppercase()
+                );
+                self.say(at..end + 2, &words);
+                return Some(end + 2);
+            }
+            Some('/') if matches!(word, "w" | "W" | "b" | "n" | "N" | "c" | "y" | "q" | "Y" | "Q") => {
+                return self.slashed(at, end);
+            }
+            Some('/') if word.len() > 1 || matches!(word, "m" | "L") => {
+                if self.is_digit(end + 1) && !(word == "L" && self.s[end..].starts_with("/100")) {
                     return None;
                 }
                 if let Some(unit) = self.unit_at(at, false).filter(|unit| unit.many.contains(" per ")) {
@@ -51,23 +87,42 @@ impl Reader<'_> {
         if matches!(word, "St" | "Dr" | "ST" | "DR" | "st" | "dr") {
             return self.saint(at, end);
         }
+        if let Some(ended) = self.side(at, end) {
+            return Some(ended);
+        }
+        if let Some(ended) = self.book(at, end) {
+            return Some(ended);
+        }
         if let Some(ended) = self.month_or_day(at, end) {
             return Some(ended);
         }
         if let Some(ended) = self.roman(at, end) {
             return Some(ended);
         }
-        if word.len() == 3
-            && next.is_some_and(char::is_whitespace)
-            && let Some(currency) = money::by_code(word)
+        if matches!(word.len(), 2 | 3)
+            && next.is_some_and(|c| c.is_whitespace() || c.is_ascii_digit() || c == '.')
+            && self.before(at) != Some('/')
+            && let Some(currency) = money::by_code(word).or_else(|| money::by_name(word))
         {
-            let figure = self.skip_space(end);
-            if self.is_digit(figure) {
+            let figure = self.skip_space(end + usize::from(matches!(word, "Rs" | "kr") && next == Some('.')));
+            // "INR 2.5" is of blood.
+            let is_ratio =
+                word == "INR" && self.digits(figure) == figure + 1 && self.at(figure + 1) == Some('.');
+            if self.is_digit(figure) && !is_ratio {
                 return self.sum(at, figure, currency);
             }
         }
 
         self.abbreviated(at, end)
+    }
+
+    /// True for the rest of "P/E", "I/O", "A/C", "A/B" and "B/W" behind the first letter.
+    fn is_pair_of_letters(&self, slash: usize) -> bool {
+        let letters = self.letters(slash + 1);
+        let pair = self.s.get(slash - 1..letters).unwrap_or_default();
+        lists("P/E P/B I/O A/C a/c A/B A/V B/W", pair)
+            && !self.is_digit(letters)
+            && self.at(letters) != Some('/')
     }
 
     /// Letters that a voice would read as a word, one by one.
@@ -79,7 +134,21 @@ impl Reader<'_> {
         };
         let is_caps = stem.bytes().all(|b| b.is_ascii_uppercase());
         let is_pair = word.len() <= 3 && (self.at(end) == Some('&') || self.before(at) == Some('&'));
+        if word == "pH" {
+            return Some("P H".to_owned());
+        }
+        let is_flight = stem.len() == 2
+            && lists("flight Flight flights Flights", self.word_near(at, 0))
+            && self.is_digit(self.skip_space(end));
+        let is_era = plural.is_empty() && matches!(stem, "AD" | "BC" | "BCE" | "CE") && {
+            let next = self.skip_space(end);
+            let is_behind = self.figure_end != usize::MAX && self.skip_space(self.figure_end) == at;
+            is_behind || self.is_digit(next) || lists("century c centuries", self.word_near(at, 1))
+        };
         let is_known = is_pair
+            || is_era
+            || is_flight
+            || stem.len() > 3 && stem.starts_with("AA") && !stem.starts_with("AAA")
             || plural.is_empty() && stem == "US" && !self.is_shouted(at, end)
             || matches!(
                 stem,
@@ -158,6 +227,14 @@ impl Reader<'_> {
         if word == "etc" && self.before(at) == Some('/') {
             return None;
         }
+        if word == "Ave"
+            && lists(
+                "Maria Verum Regina Caesar",
+                &self.s[self.skip_space(end)..self.letters(self.skip_space(end))],
+            )
+        {
+            return None;
+        }
         let has_stop = self.at(end) == Some('.');
         if self.is_digit(end) {
             // "p5", "v2"
@@ -190,6 +267,10 @@ impl Reader<'_> {
                     has_stop && after.is_some_and(char::is_uppercase) && !self.is_last(stop)
                 }
                 Place::Stop => has_stop && (!self.is_last(stop) || matches!(word, "Co" | "al")),
+                Place::Figure if matches!(word, "b" | "d" | "fl") => {
+                    let year = self.digits(next);
+                    has_stop && next > stop && super::figure::is_year_text(&self.s[next..year])
+                }
                 Place::Figure if word == "c" || word == "p" || word == "ca" => {
                     is_figure && (has_stop || word == "p" && next > end)
                 }
@@ -217,6 +298,14 @@ impl Reader<'_> {
                                     | "nr"
                                     | "eq"
                                     | "ref"
+                                    | "Op"
+                                    | "op"
+                                    | "Ep"
+                                    | "ep"
+                                    | "dep"
+                                    | "Dep"
+                                    | "arr"
+                                    | "Arr"
                             )
                             || word == "No" && next > end)
                 }
@@ -249,9 +338,9 @@ impl Reader<'_> {
 
     /// True if a mark stands between a label and a Roman numeral that is no stop of an abbreviation.
     fn is_cut_off(&self, label: &str, at: usize) -> bool {
-        let between = self.s.get(self.word.end..at).unwrap_or_default();
+        let between = if label.is_empty() { "" } else { self.s.get(self.word.end..at).unwrap_or_default() };
         between.contains([',', ';', ':', '!', '?', '–', '—', '\n'])
-            || between.contains('.') && !lists("Vol vol Ch ch Sect No no Mk", label)
+            || between.contains('.') && !lists("Vol vol Ch ch Sect No no Mk Ep ep", label)
     }
 
     /// True for Roman numerals of one letter that are letters behind most labels.
@@ -302,11 +391,15 @@ impl Reader<'_> {
     fn slashed(&mut self, at: usize, end: usize) -> Option<usize> {
         let letters = self.letters(end + 1);
         let (words, ended) = match (&self.s[at..end], &self.s[end + 1..letters]) {
+            ("w", "w") => ("by weight", letters),
+            ("w", "v") => ("weight by volume", letters),
             ("w" | "W", "o") => ("without", letters),
             ("w" | "W", "in") => ("within", letters),
             ("w" | "W", _) => ("with", end + 1),
             ("c", "o") => ("care of", letters),
             ("b", "c") => ("because", letters),
+            ("y", "y") | ("Y", "Y") => ("year over year", letters),
+            ("q", "q") | ("Q", "Q") => ("quarter over quarter", letters),
             ("n", "a") | ("N", "A") => ("not applicable", letters),
             _ => return None,
         };
@@ -321,6 +414,13 @@ impl Reader<'_> {
         let stop = end + usize::from(has_stop);
         let next = self.skip_space(stop);
         let is_name = next > stop && self.at(next).is_some_and(char::is_uppercase);
+        if self.at(end) == Some('-')
+            && self.at(end + 1).is_some_and(char::is_uppercase)
+            && word.starts_with('S')
+        {
+            self.say(at..end, "Saint");
+            return Some(end);
+        }
         let before = self.word_near(at, 0);
         let is_behind_name = before.starts_with(char::is_uppercase)
             && !matches!(
@@ -397,21 +497,50 @@ impl Reader<'_> {
             let mut words = String::new();
             numbers::number(&mut words, value);
             self.say(at..end, &words);
-            return Some(end);
+            // "pp. xi–xiv"
+            let Some(dash) = self.at(end).filter(|c| matches!(c, '–' | '-')) else { return Some(end) };
+            let second = end + dash.len_utf8();
+            let second_end = self.letters(second);
+            let value = numbers::roman(&self.s[second..second_end].to_ascii_uppercase());
+            let Some(value) = value.filter(|value| *value <= 200) else { return Some(end) };
+            let mut words = String::new();
+            numbers::number(&mut words, value);
+            self.say(end..second, "to");
+            self.say(second..second_end, &words);
+            return Some(second_end);
         }
         if !word.bytes().all(|b| matches!(b, b'I' | b'V' | b'X' | b'L' | b'C' | b'D' | b'M'))
             || self.is_digit(end)
         {
             return None;
         }
-        if self.is_letter_behind(before, word) || self.is_cut_off(before, at) {
-            return None;
-        }
         let value = numbers::roman(word)?;
         let next = self.skip_space(end);
         let follows = &self.s[next..self.letters(next)];
         let mut words = String::new();
-        if is_numbered(before) {
+        // "XIV–XVI centuries"
+        if let Some(dash) = self.at(end).filter(|c| matches!(c, '–' | '-')) {
+            let second = end + dash.len_utf8();
+            let second_end = self.letters(second);
+            let noun = self.skip_space(second_end);
+            if numbers::roman(&self.s[second..second_end]).is_some()
+                && matches!(&self.s[noun..self.letters(noun)], "century" | "centuries")
+                && value <= 30
+            {
+                numbers::ordinal(&mut words, value);
+                self.say(at..end, &words);
+                self.say(end..second, "to");
+                return Some(second);
+            }
+        }
+        let is_apart = self.is_letter_behind(before, word) || self.is_cut_off(before, at);
+        let is_century = matches!(follows, "century" | "centuries" | "Century") && value <= 30 && word != "I";
+        if is_apart && !is_century {
+            return None;
+        }
+        if is_apart {
+            numbers::ordinal(&mut words, value);
+        } else if is_numbered(before) {
             // "Part I", but "In part I agree".
             if word == "I"
                 && follows.starts_with(char::is_lowercase)

@@ -15,7 +15,6 @@ mod wave;
 use super::{Gender, Sink, Speech, SynthesisError, Synthesizer, Utterance, Voice};
 use crate::audio::{Encoding, Format};
 use crate::text::normal::{Spoken, normalize};
-use crate::text::words::written;
 use clock::Clock;
 use flite_rs::text::Token;
 use pieces::{pieces, placed};
@@ -131,11 +130,11 @@ async fn speak(engine: Flite, utterance: Utterance, mut sink: Sink) {
     let origin = |at| spoken.origin(plain.origin(at));
     let unspeakable = plain.unspeakable(origin, &utterance.text);
     if !unspeakable.is_empty() {
-        let message = "The engine flite cannot speak these words: it reads English words, numbers and signs. \
+        let message = "The engine flite cannot speak these words and symbols: it reads English words, numbers and signs. \
                        Use an engine for their language.";
         sink.warn_about("unspeakable_text", message, unspeakable);
     }
-    let mut written = written(&utterance.text).peekable();
+    let mut written = spoken.words(&utterance.text).into_iter().peekable();
     let mut clock = utterance.has_word_times.then(|| Clock::new(engine.speaker.recording.sample_rate));
     let mut read = 0;
     let cut = sentences(&plain.text).into_iter().flat_map(|sentence| pieces(placed(sentence, &mut read)));

@@ -39,7 +39,7 @@ impl Plain<'_> {
         Plain { text: Cow::Owned(text), origins }
     }
 
-    /// Ranges of the words that the voice cannot say, in the text as it was written. `origin` is the position
+    /// Ranges of the words and symbols that the voice cannot say, in the text as it was written. `origin` is the position
     /// there of each byte of this text.
     pub(super) fn unspeakable(&self, origin: impl Fn(usize) -> usize, written: &str) -> Vec<Range<usize>> {
         let mut ranges: Vec<Range<usize>> = Vec::new();
@@ -50,7 +50,7 @@ impl Plain<'_> {
         for (at, letter) in self.text.char_indices() {
             // Apostrophes that are letters, as in "Hawaiʻi", have no sound of their own.
             let is_silent = matches!(letter, 'ʻ' | 'ʼ');
-            if !letter.is_ascii() && (letter.is_alphanumeric() || is_symbol(letter)) && !is_silent {
+            if !letter.is_ascii() && letter.is_alphanumeric() && !is_silent || is_symbol(letter) {
                 let start = origin(at);
                 let end = start + written[start..].chars().next().map_or(0, char::len_utf8);
                 match &mut run {
@@ -71,11 +71,27 @@ impl Plain<'_> {
     }
 }
 
-/// True for a symbol that stands for a word, of a key or an operation for example, and is no emoji.
+/// True for a symbol with a meaning: arrows, signs of mathematics and of keys, currencies. Emoji, bullets, brackets
+/// and lines only decorate.
 fn is_symbol(c: char) -> bool {
-    matches!(c, '\u{20a0}'..='\u{20cf}' | '\u{2100}'..='\u{245f}' | '\u{2610}'..='\u{2612}'
-        | '\u{266d}'..='\u{266f}' | '\u{2794}' | '\u{2798}'..='\u{27af}' | '\u{27b1}'..='\u{27ff}'
-        | '\u{2900}'..='\u{2aff}')
+    let is_decoration = matches!(
+        c,
+        '⌈'..='⌋' | '⌚' | '⌛' | '⌨' | '〈' | '〉' | '⎯' | '⏏' | '⏩'..='⏳' | '⏸'..='⏺' | '∎' | '∙' | '⋅' | '⋮'..='⋱' | '⟦'..='⟯' | '⤴' | '⤵'
+    );
+    !is_decoration
+        && matches!(
+            c,
+            '\u{2190}'..='\u{23ff}'
+                | '\u{2610}'..='\u{2612}'
+                | '\u{266d}'..='\u{266f}'
+                | '\u{2794}'
+                | '\u{2798}'..='\u{27af}'
+                | '\u{27b1}'..='\u{27ff}'
+                | '\u{2900}'..='\u{2aff}'
+                | '\u{20a0}'..='\u{20cf}'
+                | '\u{2100}'..='\u{214f}'
+                | '\u{1d100}'..='\u{1d1ff}'
+        )
 }
 
 /// Replacement for a character that the voice does not know. `pause` is true if a dash is a pause.

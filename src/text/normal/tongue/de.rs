@@ -15,7 +15,10 @@ pub(super) static GERMAN: Tongue = Tongue {
     magnitude,
     fraction,
     abbreviation,
+    special,
+    numeral,
     hours: "Uhr",
+    powers: ("zum Quadrat", "hoch drei"),
     per: "pro",
 };
 
@@ -194,6 +197,16 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "d.h." | "d.h" => "das heißt",
         "u.a." | "u.a" => "unter anderem",
         "bzw." => "beziehungsweise",
+        "etc." => "et cetera",
+        "Abs." => "Absatz",
+        "Art." => "Artikel",
+        "Bd." => "Band",
+        "Jh." => "Jahrhundert",
+        "geb." => "geboren",
+        "gest." => "gestorben",
+        "zzgl." => "zuzüglich",
+        "max." => "maximal",
+        "min." => "mindestens",
         "usw." => "und so weiter",
         "ca." => "circa",
         "Nr." => "Nummer",
@@ -219,4 +232,174 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "Dez." => "Dezember",
         _ => return None,
     })
+}
+
+const MONTHS: [&str; 12] = [
+    "Januar",
+    "Februar",
+    "März",
+    "April",
+    "Mai",
+    "Juni",
+    "Juli",
+    "August",
+    "September",
+    "Oktober",
+    "November",
+    "Dezember",
+];
+
+/// Abbreviations of months, without their full stop.
+const SHORT_MONTHS: &str = "Jan Jän Feb Mär Apr Jun Jul Aug Sep Sept Okt Nov Dez Jänner Feber";
+
+/// Words in front of an ordinal number that ends in "-en".
+const OBLIQUE: &str = "am vom zum im beim dem den des ab seit bis und vor nach von zwischen ersten jeden jedem jenem diesem \
+     einem einen keinen seinem ihrem meinem deinem unserem";
+
+/// Words in front of an ordinal number that ends in "-e".
+const ARTICLES: &str = "der die das dieser diese dieses jede jene eine keine seine ihre meine deine unsere";
+
+/// Words in front of "der" that make it a dative.
+const BEFORE_DATIVE: &str = "in an auf mit von zu nach seit bei aus ab";
+
+/// Nouns that are counted by ordinal numbers.
+const COUNTED: &str = "Jahrhundert Jahrhunderts Jh Klasse Stock Etage Platz Mal Weltkrieg Weltkriegs Kapitel Geburtstag \
+     Lebensjahr Woche Tag Runde Liga Auflage Semester Quartal Rang Akt Stufe Teil Spieltag Minute";
+
+/// An ordinal number or a date at a position: "3. Mai", "24.12.2024", "der 2. Weltkrieg". Its words, and its end.
+fn special(text: &str, at: usize) -> Option<(String, usize)> {
+    let day_end = digits(text, at);
+    let value: u64 = text[at..day_end].parse().ok().filter(|_| day_end <= at + 4)?;
+    let stop = day_end + 1;
+    if value == 0 || !text[day_end..].starts_with('.') {
+        return None;
+    }
+    let ending = ending(text, at);
+    if let Some((month, end)) = month_in_digits(text, stop).filter(|_| value <= 31) {
+        let mut words = format!("{}{ending} {month}", ordinal(value));
+        let (year, end) = year(text, end);
+        if year.is_empty() && text[end..].starts_with(|c: char| c.is_ascii_digit()) {
+            return None;
+        }
+        if !year.is_empty() {
+            words = format!("{words} {year}");
+        }
+        return Some((words, end));
+    }
+    // "3.–5. Mai"
+    let dash = text[stop..].chars().next().filter(|c| matches!(c, '–' | '-'));
+    if let Some(dash) = dash {
+        let second = stop + dash.len_utf8();
+        let second_end = digits(text, second);
+        let is_date = second_end > second
+            && text[second_end..].starts_with(". ")
+            && is_month(word(text, second_end + 2));
+        return is_date.then(|| (format!("{}en bis", ordinal(value)), second));
+    }
+    let next = stop + text[stop..].chars().next().filter(|c| matches!(c, ' ' | '\u{a0}'))?.len_utf8();
+    let noun = word(text, next);
+    let before = before(text, at);
+    let is_named = lists(ARTICLES, before) || lists(OBLIQUE, before) && before != "und" && before != "bis";
+    let is_ordinal = is_month(noun) && value <= 31
+        || lists(COUNTED, noun)
+        || is_named && noun.starts_with(char::is_alphabetic);
+    is_ordinal.then(|| (format!("{}{ending}", ordinal(value)), stop))
+}
+
+fn lists(list: &str, word: &str) -> bool {
+    let word = word.trim_end_matches('.');
+    !word.is_empty()
+        && list
+            .split_ascii_whitespace()
+            .any(|listed| listed == word || listed.len() == word.len() && listed.eq_ignore_ascii_case(word))
+}
+
+fn is_month(word: &str) -> bool {
+    MONTHS.contains(&word) || SHORT_MONTHS.split_ascii_whitespace().any(|month| month == word)
+}
+
+fn digits(text: &str, at: usize) -> usize {
+    let bytes = text.as_bytes().get(at..).unwrap_or_default();
+    at + bytes.iter().take_while(|b| b.is_ascii_digit()).count()
+}
+
+/// The word at a position.
+fn word(text: &str, at: usize) -> &str {
+    let rest = text.get(at..).unwrap_or_default();
+    &rest[..rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len())]
+}
+
+/// The word in front of a position. Long words are no articles.
+fn before(text: &str, at: usize) -> &str {
+    let rest = text[..at].strip_suffix([' ', '\u{a0}', '–', '-']).unwrap_or_default();
+    let length: usize =
+        rest.chars().rev().take(12).take_while(|c| c.is_alphabetic()).map(char::len_utf8).sum();
+    &rest[rest.len() - length..]
+}
+
+/// The ending of an ordinal number, by the word in front of it.
+fn ending(text: &str, at: usize) -> &'static str {
+    let word = before(text, at);
+    if text[..at].ends_with(['–', '-']) || lists(OBLIQUE, word) {
+        return "en";
+    }
+    if word.eq_ignore_ascii_case("der") && lists(BEFORE_DATIVE, before(text, at - word.len() - 1)) {
+        return "en";
+    }
+    if lists(ARTICLES, word) { "e" } else { "er" }
+}
+
+/// An ordinal number without its ending.
+fn ordinal(value: u64) -> String {
+    let small = value % 100;
+    let head = if value > small { cardinal(value - small) } else { String::new() };
+    let tail = match small {
+        0 => "st".to_owned(),
+        1 => "erst".to_owned(),
+        3 => "dritt".to_owned(),
+        7 => "siebt".to_owned(),
+        8 => "acht".to_owned(),
+        2..20 => format!("{}t", cardinal(small)),
+        _ => format!("{}st", cardinal(small)),
+    };
+    head + &tail
+}
+
+/// A month in digits with its full stop, and its end: "12.".
+fn month_in_digits(text: &str, at: usize) -> Option<(&'static str, usize)> {
+    let from = at + usize::from(text[at..].starts_with(' '));
+    let end = digits(text, from);
+    let month: usize = text[from..end].parse().ok().filter(|_| end <= from + 2)?;
+    let name = MONTHS.get(month.checked_sub(1)?)?;
+    text[end..].starts_with('.').then(|| (*name, end + 1))
+}
+
+/// The year behind a date, and the end of both. A full stop that ends the text stays.
+fn year(text: &str, at: usize) -> (String, usize) {
+    let from = at + usize::from(text[at..].starts_with(' '));
+    let end = digits(text, from);
+    let is_year = end == from + 4 || end == from + 2 && from == at;
+    match text[from..end].parse::<u64>() {
+        Ok(year) if is_year && (1100..2000).contains(&year) => {
+            let rest = if year % 100 == 0 { String::new() } else { cardinal(year % 100) };
+            (format!("{}hundert{rest}", cardinal(year / 100)), end)
+        }
+        Ok(year) if is_year => (cardinal(year), end),
+        _ if text[at..].trim_end().is_empty() => (String::new(), at - 1),
+        _ => (String::new(), at),
+    }
+}
+
+/// The Roman numeral of a ruler: "Ludwig XIV."
+fn numeral(word: &str, before: &str) -> Option<String> {
+    let value = super::super::numbers::roman(word).filter(|value| *value <= 30)?;
+    lists(RULERS, before).then(|| format!("der {}e", capitalised(&ordinal(value))))
+}
+
+const RULERS: &str = "Ludwig Heinrich Friedrich Wilhelm Karl Otto Georg Philipp Johannes Paul Pius Benedikt Leo Gregor Franz \
+     Joseph Leopold Maximilian Rudolf Ferdinand Napoleon Nikolaus Alexander Peter Iwan Eduard Richard Jakob Gustav";
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

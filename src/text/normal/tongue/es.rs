@@ -15,7 +15,10 @@ pub(super) static SPANISH: Tongue = Tongue {
     magnitude,
     fraction,
     abbreviation,
+    special,
+    numeral,
     hours: "",
+    powers: ("al cuadrado", "al cubo"),
     per: "por",
 };
 
@@ -212,8 +215,16 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "etc." => "etcétera",
         "p.ej." | "p.ej" => "por ejemplo",
         "núm." | "Núm." => "número",
+        "n.º" | "N.º" | "nº" | "Nº" | "n°" | "N°" => "número",
         "pág." => "página",
         "págs." => "páginas",
+        "art." | "Art." => "artículo",
+        "cap." | "Cap." => "capítulo",
+        "vol." => "volumen",
+        "fig." | "Fig." => "figura",
+        "tel." | "Tel." => "teléfono",
+        "a.C." | "a.C" => "antes de Cristo",
+        "d.C." | "d.C" => "después de Cristo",
         "Av." | "Avda." => "avenida",
         "aprox." => "aproximadamente",
         "ene." => "enero",
@@ -228,4 +239,46 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "dic." => "diciembre",
         _ => return None,
     })
+}
+
+const ORDINALS: [&str; 11] =
+    ["", "primer", "segund", "tercer", "cuart", "quint", "sext", "séptim", "octav", "noven", "décim"];
+
+/// An ordinal number at a position: "1.º", "3.ª", "1er". Its words, and its end.
+fn special(text: &str, at: usize) -> Option<(String, usize)> {
+    let end = at + text.as_bytes()[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+    let value: usize = text[at..end].parse().ok().filter(|_| end <= at + 2)?;
+    let stem = ORDINALS.get(value).filter(|_| value > 0)?;
+    let rest = &text[end..];
+    let suffix =
+        [".º", ".ª", "º", "ª", ".er", "er", ".°"].into_iter().find(|suffix| rest.starts_with(suffix))?;
+    if rest[suffix.len()..].starts_with(char::is_alphanumeric) {
+        return None;
+    }
+    let ending = match suffix.chars().next_back()? {
+        'ª' => "a",
+        'r' if matches!(value, 1 | 3) => "",
+        'r' => return None,
+        _ => "o",
+    };
+    Some((format!("{stem}{ending}"), end + suffix.len()))
+}
+
+/// Roman numerals of centuries and rulers: "siglo XIX", "Alfonso X".
+fn numeral(word: &str, before: &str) -> Option<String> {
+    let value = super::super::numbers::roman(word).filter(|value| *value <= 30)?;
+    match before {
+        "siglo" | "Siglo" | "siglos" => Some(cardinal(value)),
+        "Alfonso" | "Felipe" | "Carlos" | "Fernando" | "Juan" | "Isabel" | "Enrique" | "Pío" | "Luis"
+            if word.len() > 1 || word == "I" || word == "V" || word == "X" =>
+        {
+            let feminine = before == "Isabel";
+            Some(match (ORDINALS.get(value as usize), feminine) {
+                (Some(stem), true) => format!("{stem}a"),
+                (Some(stem), false) => format!("{stem}o"),
+                (None, _) => cardinal(value),
+            })
+        }
+        _ => None,
+    }
 }

@@ -15,7 +15,10 @@ pub(super) static FRENCH: Tongue = Tongue {
     magnitude,
     fraction,
     abbreviation,
+    special,
+    numeral,
     hours: "heures",
+    powers: ("au carré", "au cube"),
     per: "par",
 };
 
@@ -66,7 +69,13 @@ fn cardinal(value: u64) -> String {
                 one => format!("{ten}-{}", ONES[one as usize]),
             }
         }
+        200..=999 if value.is_multiple_of(100) => format!("{} cents", cardinal(value / 100)),
         100..=999 => joined(value / 100, "cent", value % 100),
+        // "deux cent mille"
+        200_000..=999_999 if (value / 1000).is_multiple_of(100) => {
+            let head = format!("{} cent mille", cardinal(value / 100_000));
+            if value.is_multiple_of(1000) { head } else { format!("{head} {}", cardinal(value % 1000)) }
+        }
         _ => joined(value / 1000, "mille", value % 1000),
     }
 }
@@ -154,8 +163,8 @@ fn money(sign: &str) -> Option<(Names, &'static str)> {
 
 fn magnitude(symbol: &str) -> Option<Names> {
     Some(match symbol {
-        "M" | "million" | "millions" => ("un million", "millions"),
-        "Md" | "Mds" | "milliard" | "milliards" => ("un milliard", "milliards"),
+        "M" | "million" | "millions" => ("un million de", "millions de"),
+        "Md" | "Mds" | "milliard" | "milliards" => ("un milliard de", "milliards de"),
         _ => return None,
     })
 }
@@ -184,8 +193,17 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "etc." => "et cetera",
         "env." => "environ",
         "p.ex." | "p.ex" => "par exemple",
-        "n°" => "numéro",
+        "n°" | "nº" | "N°" | "Nº" => "numéro",
         "av." => "avenue",
+        "art." => "article",
+        "p." => "page",
+        "pp." => "pages",
+        "vol." => "volume",
+        "chap." => "chapitre",
+        "fig." => "figure",
+        "tél." | "Tél." => "téléphone",
+        "St" => "saint",
+        "Ste" => "sainte",
         "bd" | "bd." => "boulevard",
         "janv." => "janvier",
         "févr." => "février",
@@ -197,4 +215,66 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "déc." => "décembre",
         _ => return None,
     })
+}
+
+/// An ordinal number or a time at a position: "1er", "2e", "14h30". Its words, and its end.
+fn special(text: &str, at: usize) -> Option<(String, usize)> {
+    let bytes = text.as_bytes();
+    let end = at + bytes[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+    let value: u64 = text[at..end].parse().ok().filter(|_| end <= at + 4)?;
+    let rest = &text[end..];
+    let length = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
+    let suffix = &rest[..length];
+    if suffix == "h" && end <= at + 2 && value < 25 {
+        let from = end + 1;
+        let minute_end = from + bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
+        let minutes: u64 = text[from..minute_end].parse().ok().filter(|_| minute_end == from + 2)?;
+        let hours = match value {
+            0 | 1 => "heure",
+            _ => "heures",
+        };
+        let hour = if value == 1 { "une".to_owned() } else { cardinal(value) };
+        let minutes = if minutes == 0 { String::new() } else { format!(" {}", cardinal(minutes)) };
+        return Some((format!("{hour} {hours}{minutes}"), minute_end));
+    }
+    let is_ordinal =
+        matches!(suffix, "er" | "re" | "ère" | "e" | "è" | "ème" | "ième" | "eme" | "ieme" | "nd" | "nde")
+            && !bytes.get(end + length).is_some_and(u8::is_ascii_digit);
+    let words = match (value, suffix) {
+        _ if !is_ordinal || value == 0 => return None,
+        (1, "er") => "premier".to_owned(),
+        (1, "re" | "ère") => "première".to_owned(),
+        (2, "nd") => "second".to_owned(),
+        (2, "nde") => "seconde".to_owned(),
+        (_, "er" | "re" | "ère" | "nd" | "nde") => return None,
+        _ => ordinal(value),
+    };
+    Some((words, end + length))
+}
+
+fn ordinal(value: u64) -> String {
+    let words = cardinal(value);
+    let words = words
+        .strip_suffix('e')
+        .or_else(|| words.strip_suffix("ts").map(|_| &words[..words.len() - 1]))
+        .unwrap_or(&words);
+    match words.strip_suffix("neuf") {
+        Some(head) => format!("{head}neuvième"),
+        None if words.ends_with("cinq") => format!("{words}uième"),
+        None => format!("{words}ième"),
+    }
+}
+
+/// Roman numerals of centuries and rulers: "XIXe", "Louis XIV".
+fn numeral(word: &str, before: &str) -> Option<String> {
+    let stem = ["ème", "er", "e"].iter().find_map(|suffix| word.strip_suffix(suffix)).unwrap_or_default();
+    if let Some(value) = super::super::numbers::roman(stem).filter(|value| *value <= 30) {
+        return Some(if value == 1 { "premier".to_owned() } else { ordinal(value) });
+    }
+    let is_ruler = matches!(
+        before,
+        "Louis" | "Henri" | "Charles" | "François" | "Napoléon" | "Philippe" | "Pie" | "Jean"
+    );
+    let value = super::super::numbers::roman(word).filter(|value| is_ruler && *value <= 30)?;
+    Some(if value == 1 { "premier".to_owned() } else { cardinal(value) })
 }

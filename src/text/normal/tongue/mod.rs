@@ -8,6 +8,7 @@ mod es;
 mod fr;
 
 use super::output::{Changed, Output};
+use super::walk::Walk;
 
 /// One unit with its article, and the name of several.
 type Names = (&'static str, &'static str);
@@ -31,8 +32,15 @@ pub(super) struct Tongue {
     fraction: fn(char) -> Option<&'static str>,
     /// Words of an abbreviation, written with its full stops.
     abbreviation: fn(&str) -> Option<&'static str>,
+    /// Words of a figure with marks or letters behind it, such as an ordinal number, and its end. Gets the text and
+    /// the position of the figure.
+    special: fn(&str, usize) -> Option<(String, usize)>,
+    /// Words of a Roman numeral, behind the word in front of it.
+    numeral: fn(&str, &str) -> Option<String>,
     /// Word between hours and minutes. Empty if there is none.
     hours: &'static str,
+    /// Words behind a unit that is squared, and cubed.
+    powers: (&'static str, &'static str),
     /// Word between a unit and what it is divided by.
     per: &'static str,
 }
@@ -47,9 +55,9 @@ pub(super) fn tongue(primary: &str) -> Option<&'static Tongue> {
     })
 }
 
-/// Returns the text as it is spoken, or `None` if it is the same.
-pub(super) fn read(text: &str, tongue: &Tongue) -> Option<Changed> {
-    let mut reader = Reader { s: text, out: Output::new(text), tongue };
+/// Returns the text as it is spoken, with at most `most` bytes, or `None` if it is the same.
+pub(super) fn read(text: &str, tongue: &Tongue, most: usize) -> Option<Changed> {
+    let mut reader = Reader { s: text, out: Output::new(text, most), tongue };
     let mut at = 0;
     while let Some(c) = reader.at(at) {
         let end = reader.step(at, c);
@@ -75,29 +83,13 @@ struct Number {
     end: usize,
 }
 
+impl<'a> Walk<'a> for Reader<'a> {
+    fn text(&self) -> &'a str {
+        self.s
+    }
+}
+
 impl Reader<'_> {
-    fn at(&self, at: usize) -> Option<char> {
-        self.s.get(at..)?.chars().next()
-    }
-
-    fn before(&self, at: usize) -> Option<char> {
-        self.s.get(..at)?.chars().next_back()
-    }
-
-    fn digits(&self, at: usize) -> usize {
-        let bytes = self.s.as_bytes().get(at..).unwrap_or_default();
-        at + bytes.iter().take_while(|byte| byte.is_ascii_digit()).count()
-    }
-
-    fn run(&self, at: usize, is: impl Fn(char) -> bool) -> usize {
-        let rest = self.s.get(at..).unwrap_or_default();
-        at + rest.find(|c| !is(c)).unwrap_or(rest.len())
-    }
-
-    fn is_digit(&self, at: usize) -> bool {
-        self.s.as_bytes().get(at).is_some_and(u8::is_ascii_digit)
-    }
-
     fn skip_space(&self, at: usize) -> usize {
         match self.at(at) {
             Some(c) if c.is_whitespace() && c != '\n' => at + c.len_utf8(),
@@ -152,6 +144,16 @@ impl Reader<'_> {
     }
 
     fn word(&mut self, at: usize, letters: usize) -> usize {
+        // "z. B.", "d. h."
+        if letters == at + 1 && self.s[letters..].starts_with(". ") {
+            let second = self.run(letters + 2, char::is_alphabetic);
+            if second == letters + 3 && self.at(second) == Some('.') {
+                let written = format!("{}.{}.", &self.s[at..letters], &self.s[letters + 2..second]);
+                if let Some(words) = (self.tongue.abbreviation)(&written) {
+                    return self.say(at, second + 1, words);
+                }
+            }
+        }
         let mut end = letters;
         while end - at < 12 && self.at(end) == Some('.') && self.at(end + 1).is_some_and(char::is_alphabetic)
         {
@@ -161,8 +163,25 @@ impl Reader<'_> {
         if end - at > 14 {
             return letters;
         }
-        // "n° 5"
-        let sign = end + if self.at(end) == Some('°') { '°'.len_utf8() } else { 0 };
+        if letters - at <= 10 && self.s[at..letters].starts_with(|c: char| c.is_ascii_uppercase()) {
+            let before = self.s[..at].trim_end_matches([' ', '\u{a0}']);
+            let length: usize =
+                before.chars().rev().take(12).take_while(|c| c.is_alphabetic()).map(char::len_utf8).sum();
+            if let Some(words) = (self.tongue.numeral)(&self.s[at..letters], &before[before.len() - length..])
+            {
+                // The stop of "Ludwig XIV." before a word in small letters.
+                let has_stop = self.tongue.point == "Komma"
+                    && self.s[letters..].starts_with(". ")
+                    && self.at(letters + 2).is_some_and(char::is_lowercase);
+                return self.say(at, letters + usize::from(has_stop), &words);
+            }
+        }
+        // "n° 5", "n.º 5"
+        let mark = end + usize::from(self.at(end) == Some('.'));
+        let sign = match self.at(mark) {
+            Some(c @ ('°' | 'º')) => mark + c.len_utf8(),
+            _ => end,
+        };
         for written in [stop, sign, end] {
             if let Some(words) = (self.tongue.abbreviation)(&self.s[at..written]) {
                 // A full stop at the end of the text stays.
@@ -199,6 +218,23 @@ impl Reader<'_> {
         }
         if matches!(self.at(end), Some(',' | '.')) && self.is_digit(end + 1) {
             let last = self.digits(end + 1);
+            // Thousands behind a sign of America or Britain: "$1,500".
+            let is_group = self.at(end) == Some(',')
+                && last == end + 4
+                && is_plain
+                && matches!(self.before(at), Some('$' | '£'))
+                && !(self.at(last) == Some(',') && self.is_digit(last + 1));
+            if is_group {
+                digits.push_str(&self.s[end + 1..last]);
+                let value = digits.parse().ok();
+                let cents = self.digits(last + 1);
+                let decimals = if self.at(last) == Some('.') && cents > last + 1 {
+                    (last + 1, cents)
+                } else {
+                    (last, last)
+                };
+                return Some(Number { value, decimals, is_plain: false, end: decimals.1 });
+            }
             let goes_on = matches!(self.at(last), Some(',' | '.')) && self.is_digit(last + 1);
             if goes_on {
                 return None;
@@ -280,6 +316,11 @@ impl Reader<'_> {
     }
 
     fn figure(&mut self, at: usize) -> usize {
+        let is_whole =
+            !self.before(at).is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | ',' | ':' | '/'));
+        if is_whole && let Some((words, end)) = (self.tongue.special)(self.s, at) {
+            return self.say(at, end, &words);
+        }
         if let Some((words, end)) = self.slashed(at) {
             return self.fraction(at, end, words);
         }
@@ -304,6 +345,16 @@ impl Reader<'_> {
             }
             if minutes > 0 {
                 words = format!("{words} {}", (self.tongue.cardinal)(minutes));
+            }
+            // "14:30 h"
+            let next = self.skip_space(end);
+            if self.tongue.hours.is_empty()
+                && self.at(next) == Some('h')
+                && self.run(next, char::is_alphabetic) == next + 1
+                && let Some((_, many)) = (self.tongue.unit)("h")
+            {
+                self.say(at, end, &words);
+                return self.say(next, next + 1, many);
             }
             return self.say(at, end, &words);
         }
@@ -335,13 +386,17 @@ impl Reader<'_> {
             let words = self.spell(&number, at);
             let is_one = number.value == Some(1) && number.decimals.0 == number.decimals.1;
             self.say(at, end, if is_one { "" } else { &words });
-            self.say(
-                next,
-                letters + usize::from(self.at(letters) == Some('.')),
-                if is_one { one } else { many },
-            );
-            if let Some(((_, name), _)) = (self.tongue.money)(&self.s[sign..sign_end]) {
-                return self.say(sign, sign_end, name);
+            let money = (self.tongue.money)(&self.s[sign..sign_end]);
+            let millions = if is_one { one } else { many };
+            // "millones de euros", "millions d'euros", but "millones" alone.
+            let bare = millions.strip_suffix(" de").unwrap_or(millions);
+            let elides =
+                self.tongue.point == "virgule" && money.is_some_and(|((_, name), _)| name.starts_with('e'));
+            let millions = if money.is_none() || elides { bare } else { millions };
+            self.say(next, letters + usize::from(self.at(letters) == Some('.')), millions);
+            if let Some(((_, name), _)) = money {
+                let name = if elides { format!("d'{name}") } else { name.to_owned() };
+                return self.say(sign, sign_end, &name);
             }
             return letters + usize::from(self.at(letters) == Some('.'));
         }
@@ -352,7 +407,8 @@ impl Reader<'_> {
         };
         if let Some((names, cents)) = (self.tongue.money)(&self.s[next..sign_end]) {
             let words = self.price(&number, at, names, cents);
-            return self.say(at, sign_end, &words);
+            self.say(at, sign_end, &words);
+            return self.period(sign_end).unwrap_or(sign_end);
         }
         if let Some((names, unit_end)) = self.unit(next) {
             let is_one = number.value == Some(1) && number.decimals.0 == number.decimals.1;
@@ -371,6 +427,17 @@ impl Reader<'_> {
             return self.say(at, end, &words);
         }
         end
+    }
+
+    /// "/Std." behind a sum.
+    fn period(&mut self, at: usize) -> Option<usize> {
+        if self.at(at) != Some('/') {
+            return None;
+        }
+        let ((one, _), end) = self.unit(at + 1)?;
+        let name = one.split_once(' ').map_or(one.as_str(), |(_, name)| name);
+        let words = format!("{} {name}", self.tongue.per);
+        Some(self.say(at, end, &words))
     }
 
     fn price(&self, number: &Number, at: usize, names: Names, cents: &str) -> String {
@@ -419,18 +486,23 @@ impl Reader<'_> {
     /// The names of a unit, with what it is divided by, and its end.
     fn unit(&self, at: usize) -> Option<((String, String), usize)> {
         let c = self.at(at)?;
-        let mut end = if c.is_alphabetic() { self.run(at, char::is_alphabetic) } else { at + c.len_utf8() };
-        if c == '°' && self.at(end).is_some_and(|c| matches!(c, 'C' | 'F')) {
+        let mut end = if c.is_alphabetic() && c != 'º' {
+            self.run(at, char::is_alphabetic)
+        } else {
+            at + c.len_utf8()
+        };
+        if matches!(c, '°' | 'º') && self.at(end).is_some_and(|c| matches!(c, 'C' | 'F')) {
             end += 1;
         }
-        let names = (self.tongue.unit)(&self.s[at..end])?;
+        let names = match c {
+            'º' => (self.tongue.unit)(&self.s[at..end].replace('º', "°"))?,
+            _ => (self.tongue.unit)(&self.s[at..end])?,
+        };
         let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
-        for (power, mark) in [("²", '²'), ("³", '³')] {
-            if self.at(end) == Some(mark) {
-                let names = (self.tongue.unit)(&format!("{}{power}", &self.s[at..end]))?;
-                (one, many) = (names.0.to_owned(), names.1.to_owned());
-                end += mark.len_utf8();
-            }
+        if matches!(self.at(end), Some('²' | '³')) {
+            let names = self.raised(at, end)?;
+            (one, many) = names;
+            end += '²'.len_utf8();
         }
         if self.is_digit(end) {
             return None;
@@ -438,13 +510,37 @@ impl Reader<'_> {
         if self.at(end) == Some('/') {
             let second = self.run(end + 1, char::is_alphabetic);
             if let Some((name, _)) = (self.tongue.unit)(&self.s[end + 1..second]) {
+                let raised = self.raised(end + 1, second);
+                let name = raised.as_ref().map_or(name, |(name, _)| name);
                 let name = name.split_once(' ').map_or(name, |(_, name)| name);
                 one = format!("{one} {} {name}", self.tongue.per);
                 many = format!("{many} {} {name}", self.tongue.per);
-                end = second;
+                end = second + if raised.is_some() { '²'.len_utf8() } else { 0 };
             }
         }
+        // The stop of "Min." before a word in small letters or a figure.
+        let goes_on = self.at(end) == Some('.')
+            && self.at(end + 1) == Some(' ')
+            && self.at(end + 2).is_some_and(|c| c.is_lowercase() || c.is_ascii_digit());
+        if goes_on && matches!(&self.s[at..end], "Min" | "Std" | "Sek" | "min" | "h" | "cda" | "cdta") {
+            end += 1;
+        }
         Some(((one, many), end))
+    }
+
+    /// The names of a unit with a square or a cube behind it.
+    fn raised(&self, at: usize, end: usize) -> Option<(String, String)> {
+        let (power, words) = match self.at(end)? {
+            '²' => ("²", self.tongue.powers.0),
+            '³' => ("³", self.tongue.powers.1),
+            _ => return None,
+        };
+        let symbol = &self.s[at..end];
+        if let Some((one, many)) = (self.tongue.unit)(&format!("{symbol}{power}")) {
+            return Some((one.to_owned(), many.to_owned()));
+        }
+        let (one, many) = (self.tongue.unit)(symbol)?;
+        Some((format!("{one} {words}"), format!("{many} {words}")))
     }
 
     fn fraction(&mut self, at: usize, end: usize, words: &str) -> usize {

@@ -1,0 +1,32 @@
+//! Steps through a text by byte positions, for the readers of all languages.
+
+/// A reader of a text. A position outside of the text, or within a character, has no character.
+pub(super) trait Walk<'a> {
+    fn text(&self) -> &'a str;
+
+    /// The character at a position.
+    fn at(&self, at: usize) -> Option<char> {
+        self.text().get(at..)?.chars().next()
+    }
+
+    /// The character before a position.
+    fn before(&self, at: usize) -> Option<char> {
+        self.text().get(..at)?.chars().next_back()
+    }
+
+    /// End of the run of such characters from a position on.
+    fn run(&self, at: usize, is: impl Fn(char) -> bool) -> usize {
+        let rest = self.text().get(at..).unwrap_or_default();
+        at + rest.find(|c| !is(c)).unwrap_or(rest.len())
+    }
+
+    /// End of the digits from a position on.
+    fn digits(&self, at: usize) -> usize {
+        let bytes = self.text().as_bytes().get(at..).unwrap_or_default();
+        at + bytes.iter().take_while(|byte| byte.is_ascii_digit()).count()
+    }
+
+    fn is_digit(&self, at: usize) -> bool {
+        self.text().as_bytes().get(at).is_some_and(u8::is_ascii_digit)
+    }
+}
