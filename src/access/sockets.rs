@@ -7,6 +7,7 @@
 use super::accounts::ClientId;
 use super::notice::Notice;
 use super::shares::{Key, Shares};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -16,6 +17,9 @@ pub(crate) const FEWEST: usize = 8;
 
 /// Most bytes of requests that have begun and are not complete, of all sockets together.
 pub(crate) const HEAD_BYTES: usize = 64 * 1024 * 1024;
+
+/// They are counted in steps of this many, so that few reads need the lock.
+const HEAD_STEP: usize = 4 * 1024;
 
 /// The owner of a socket, as far as it is known before a request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +83,7 @@ impl Sockets {
             notice: Arc::default(),
             key: None,
             has_displaced: false,
+            held: AtomicUsize::new(0),
         };
         waiting.set(true);
         waiting
@@ -102,6 +107,8 @@ pub(crate) struct Waiting {
     /// Set while the socket counts.
     key: Option<Key>,
     has_displaced: bool,
+    /// Bytes of its request that are counted.
+    held: AtomicUsize,
 }
 
 impl Waiting {
@@ -126,12 +133,17 @@ impl Waiting {
             _ => None,
         };
         self.has_displaced = table.dismiss(gives);
+        self.held.store(0, Ordering::Relaxed);
         self.key = Some(table.waiting.insert(self.owner.clone(), 0, Arc::clone(&self.notice)));
     }
 
     /// Counts these bytes of a request that is not complete, in place of those before. Beyond [`HEAD_BYTES`] of
     /// all sockets the oldest one of the client that holds most has to leave.
     pub(crate) fn hold(&self, bytes: usize) {
+        let bytes = bytes / HEAD_STEP * HEAD_STEP;
+        if self.held.swap(bytes, Ordering::Relaxed) == bytes {
+            return;
+        }
         let mut table = self.sockets.table();
         if !self.key.is_some_and(|key| table.waiting.weigh(key, bytes)) {
             return;
@@ -192,7 +204,7 @@ mod tests {
     fn the_client_whose_requests_are_largest_gives_its_oldest() {
         let sockets = Arc::new(Sockets::new(10_000, None));
         let victim = sockets.enter(client(1));
-        victim.hold(200_000);
+        victim.hold(204_799);
         let hoard: Vec<_> = (0..100).map(|_| sockets.enter(client(2))).collect();
         hoard.iter().for_each(|socket| socket.hold(HEAD_BYTES / 50));
         assert!(sockets.table().waiting.bytes() <= HEAD_BYTES);
@@ -201,7 +213,7 @@ mod tests {
         // One that has to leave counts no more, and one whose request is complete holds nothing.
         hoard[0].hold(HEAD_BYTES);
         hoard[51..].iter().for_each(|socket| socket.hold(0));
-        assert_eq!(sockets.table().waiting.bytes(), 200_000);
+        assert_eq!(sockets.table().waiting.bytes(), 200_704);
         assert!(!hoard[51..].iter().any(is_dismissed));
     }
 

@@ -127,6 +127,11 @@ pub(super) trait Application: Send + 'static {
     /// Takes such a payload, which the peer has sent back.
     fn on_pong(&mut self, _payload: [u8; 16], _now: Instant) {}
 
+    /// When the peer last showed by such a payload that it reads; `None` if it never does, or has read all.
+    fn read_at(&self) -> Option<Instant> {
+        None
+    }
+
     /// The next moment at which [`on_time`](Application::on_time) has to be called.
     fn next_time(&self) -> Option<Instant> {
         None

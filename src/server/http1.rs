@@ -37,9 +37,6 @@ use tokio::time::{Instant, timeout};
 /// that such a target gets 414.
 const MAX_HEAD_BYTES: usize = 256 * 1024;
 
-/// The bytes of a head are counted in steps of this many.
-const HELD_STEP: usize = 16 * 1024;
-
 /// Time for which, and bytes that, a refused peer may still send before its connection is dropped.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
@@ -174,7 +171,6 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
     let mut is_dismissed = false;
     let mut has_failed = false;
     let mut refusal = None;
-    let mut held = 0;
     {
         let mut stop = pin!(stopped(&mut stopping));
         let mut timer = pin!(pass(since + patience));
@@ -183,10 +179,7 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
                 biased;
                 served = poll_fn(|cx| {
                     let served = connection.poll_without_shutdown(cx);
-                    let begun = words.begun_bytes() / HELD_STEP * HELD_STEP;
-                    if begun != std::mem::replace(&mut held, begun) {
-                        waiting.hold(begun);
-                    }
+                    waiting.hold(words.begun_bytes());
                     served
                 }) => {
                     if let Err(error) = &served

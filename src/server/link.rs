@@ -438,6 +438,7 @@ impl<T: Transport, A: Application> Link<T, A> {
             return Ok(true);
         }
         let timeout = self.shared.config.stall_timeout;
+        let read_at = self.application.read_at();
         let Some(stall) = self.stall.as_mut().filter(|stall| now >= stall.next_try) else {
             return Ok(false);
         };
@@ -454,6 +455,10 @@ impl<T: Transport, A: Application> Link<T, A> {
             stall.next_try += timeout / STALL_TRIES;
             stall.is_trying = true;
             self.force_write(now)?;
+        }
+        // The kernel of a client that reads slowly makes room rarely, and much of it at once.
+        if let (Some(stall), Some(read_at)) = (&mut self.stall, read_at) {
+            stall.since = stall.since.max(read_at);
         }
         let is_over = |stall: &Stall| !stall.is_trying && now >= stall.since + timeout;
         Ok(self.stall.as_deref().is_some_and(is_over))

@@ -20,18 +20,21 @@ pub(super) struct Words {
     are_ours: AtomicBool,
     /// True once an answer of hyper was kept back.
     is_kept_back: AtomicBool,
-    /// Bytes read since the last answer of the service.
+    /// Bytes read since the last answer of the service, and with its request.
     read: AtomicUsize,
+    /// Bytes of the last read.
+    last_read: AtomicUsize,
 }
 
 impl Words {
     /// Notes that the service answers a request.
     pub(super) fn answer(&self) {
         self.are_ours.store(true, Ordering::Relaxed);
-        self.read.store(0, Ordering::Relaxed);
+        // The next request may have come with this one.
+        self.read.store(self.last_read.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// Bytes of a request that is not complete.
+    /// The most bytes that a request that is not complete can have.
     pub(super) fn begun_bytes(&self) -> usize {
         self.read.load(Ordering::Relaxed)
     }
@@ -93,7 +96,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Muted<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let poll = Pin::new(&mut self.socket).poll_read(cx, buffer);
-        self.words.read.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
+        let count = buffer.filled().len() - before;
+        if count > 0 {
+            self.words.read.fetch_add(count, Ordering::Relaxed);
+            self.words.last_read.store(count, Ordering::Relaxed);
+        }
         poll
     }
 }

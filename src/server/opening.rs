@@ -115,7 +115,13 @@ pub(super) async fn read<S: Transport>(
     let mut first = Vec::new();
     let kind = tokio::select! {
         biased;
-        kind = poll_fn(|cx| poll_kind(socket, &mut first, cx)) => kind,
+        kind = poll_fn(|cx| {
+            let kind = poll_kind(socket, &mut first, cx);
+            if kind.is_pending() {
+                waiting.hold(first.len());
+            }
+            kind
+        }) => kind,
         () = stopped(stopping) => {
             if first.is_empty() {
                 return None;

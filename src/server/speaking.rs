@@ -563,6 +563,10 @@ impl Application for Speaking {
         Some((u128::from(stream) << 64 | u128::from(offset)).to_be_bytes())
     }
 
+    fn read_at(&self) -> Option<Instant> {
+        self.session.as_ref()?.read_at().map(Instant::from_std)
+    }
+
     fn on_pong(&mut self, payload: [u8; 16], now: Instant) {
         let payload = u128::from_be_bytes(payload);
         let (stream, offset) = ((payload >> 64) as u64, payload as u64);

@@ -43,6 +43,9 @@ const MESSAGE_SHARE: u64 = 8;
 /// it has, and everything behind that is kept for it.
 pub(crate) const UNCONFIRMED_BYTES: u64 = 2 * 1024 * 1024;
 
+/// A write is not cut shorter than this to ask a client in time: one that reads 1 KiB/s answers within 30 s.
+const ASKED_BYTES: u64 = 28 * 1024;
+
 /// The longest time for which paced audio leaves in one write.
 const MAX_STEP: Duration = Duration::from_millis(500);
 
@@ -393,6 +396,9 @@ impl Log {
             true => self.room_without_answers(),
             false => self.window_room(),
         };
+        // The client is asked behind each write, so none is much longer than the way to the next question.
+        let next = (self.asked + self.window.step()).saturating_sub(self.sent);
+        let room = room.min(next.max(ASKED_BYTES).max(self.flow.frame_bytes as u64));
         match self.flow.ahead {
             None => room,
             Some(_) => (self.played_bytes(now) + self.most).saturating_sub(self.sent).min(room),
@@ -431,6 +437,11 @@ impl Log {
         self.window.ask(self.sent, now);
         self.set_gate();
         Some(self.sent)
+    }
+
+    /// When the client last showed that it reads, if it has not read all that it was asked about.
+    pub fn read_at(&self) -> Option<Instant> {
+        self.window.waits_since()
     }
 
     /// Since when nothing can be sent because the client, which answers pings, has read nothing.

@@ -300,6 +300,11 @@ impl Session {
         Some((self.streams, offset))
     }
 
+    /// When the client last showed that it reads the stream; `None` if it never does, or has read all of it.
+    pub fn read_at(&self) -> Option<Instant> {
+        self.stream.as_ref()?.log().read_at()
+    }
+
     // What the owner waits for.
 
     /// True if something of the stream may be sent now.

@@ -29,6 +29,10 @@ const LATE: Duration = Duration::from_millis(1_000);
 /// Time for the first answer. RFC 6455 §5.5.2 demands a pong, but not every client sends one.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
+/// The client is asked at least as often as this. A fast one may be slow from now on, and then the next answer is
+/// all that tells that it reads.
+const MOST_STEP: u64 = 128 * 1024;
+
 /// Share of the window after which a client is asked again whose answers are late or have yet to come: early enough
 /// for the first answer of one that reads at the pace of speech, and often enough to see that a slow one reads.
 const OFTEN: u64 = 8;
@@ -71,7 +75,7 @@ impl Window {
 
     /// Bytes sent after which the client is asked again.
     pub(super) fn step(&self) -> u64 {
-        self.bytes / if self.is_prompt { 2 } else { OFTEN }
+        (self.bytes / if self.is_prompt { 2 } else { OFTEN }).min(MOST_STEP)
     }
 
     /// When a client counts as one that answers no pings; `None` once it has answered, and before it was asked.
@@ -136,7 +140,7 @@ mod tests {
             let mut window = Window::new(Format { encoding, sample_rate_hz });
             assert_eq!((window.bytes(1), window.step()), (bytes, bytes / 8));
             (0..9).for_each(|n| answered(&mut window, n, Instant::now(), 1));
-            assert_eq!((window.bytes(1), window.step()), (most, most / 2));
+            assert_eq!((window.bytes(1), window.step()), (most, (most / 2).min(128 * KIB)));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Bytes that wait for a client are few, whatever it reads, and never in the way of an answer.
 
 use crate::faults::{is_held_back, pour};
-use crate::support::{Frame, PATIENCE, Raw, Scripted, V1, opening_with, start_with, text, within};
+use crate::support::{Frame, PATIENCE, Raw, Scripted, V1, opening_with, raw, start_with, text, within};
 use aloud::audio::{Encoding, Format};
 use aloud::tts::{Synthesizer, Tone};
 use aloud::{Config, PATH, Service};
@@ -143,6 +143,32 @@ async fn silence_timeout_spares_a_client_that_reads() {
     assert!(since.elapsed() > Duration::from_secs(9));
     // Once it reads no more, it goes.
     server.is_quiet().await;
+}
+
+/// A kernel makes room for a slow reader rarely, and much of it at once. The reader's Pongs tell of it in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn stall_timeout_spares_a_slow_client_that_answers() {
+    let config = Config::default().with(|c| c.stall_timeout = Duration::from_secs(9));
+    let server = start_with(config, endless()).await;
+    let cases = [("", ""), ("", V1), (r#","resumable":true"#, V1)].map(|(fields, more)| {
+        let addr = server.addr;
+        tokio::spawn(async move {
+            let mut client = raw(addr).await;
+            client.send_bytes(&opening_with(addr, PATH, more)).await;
+            assert_eq!(client.read_head().await.status, 101);
+            client.send_bytes(&text(&format!(r#"{{"type":"start_session","prompt":"One."{fields}}}"#))).await;
+            // A frame has 3,840 bytes, so this is 2.5 KB a second.
+            let mut often = interval(Duration::from_millis(1_536));
+            for _ in 0..12 {
+                often.tick().await;
+                let frame = client.read_frame().await;
+                assert!(!matches!(frame, Frame::Close(_)), "{fields} {more}: {frame:?}");
+            }
+        })
+    });
+    for case in cases {
+        case.await.unwrap();
+    }
 }
 
 /// A paused client holds nothing that was not there before, whatever it asked for.
