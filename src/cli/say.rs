@@ -97,6 +97,7 @@ async fn own_server(settings: &Settings, text: &str) -> Result<(String, Format),
     let message_bytes = text.len() * 6 + 1024;
     config.max_message_bytes = config.max_message_bytes.max(message_bytes);
     let engine = run::engine(settings)?;
+    run::note(settings).iter().for_each(|note| eprintln!("aloud: {note}"));
     let mut format = engine.format();
     format.encoding = config.encoding.unwrap_or(format.encoding);
     format.sample_rate_hz = config.sample_rate_hz.unwrap_or(format.sample_rate_hz);
