@@ -148,7 +148,7 @@ fn library(file: &File) -> aloud::tts::VoiceFile {
     aloud::tts::VoiceFile { name: file.name.clone(), path: file.path.clone() }
 }
 
-/// What is known of a file: its voice, or a word about it.
+/// The voice in a file, or why this is not known.
 #[cfg(feature = "neural")]
 fn known(file: &File) -> Result<Voice, String> {
     library(file).identify().map_err(|why| why.to_string())

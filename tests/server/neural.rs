@@ -5,7 +5,6 @@ use aloud::Config;
 use aloud::tts::{Neural, Synthesizer, Utterance, VoiceFile};
 use serde_json::{Value, json};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 const SENTENCES: [&str; 2] = ["Good evening, Zoë.", "It costs $5, and the kettle is on."];
 
@@ -142,8 +141,7 @@ async fn speed_and_voice_are_those_that_the_client_asks_for() {
 async fn many_listeners_get_the_same_bytes_in_turns() {
     let Some(engine) = engine("many_listeners_get_the_same_bytes_in_turns") else { return };
     let whole = Arc::new(undisturbed(&engine).await);
-    let config = Config { engine_timeout: Duration::from_secs(120), ..Config::default() };
-    let server = start_with(config, engine).await;
+    let server = start_with(Config::default(), engine).await;
     let listeners: Vec<_> = (0..6)
         .map(|_| {
             let (addr, whole) = (server.addr, Arc::clone(&whole));

@@ -5,9 +5,9 @@ use super::phones::{ARTICLE, ENDING, FLAP, NURSE, Sound, Sounds, Stress, WEDGE, 
 /// An alphabet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alphabet {
-    /// That of hibari's and Kokoro's voices.
+    /// The alphabet of hibari's and Kokoro's voices.
     Misaki,
-    /// That of Piper's voices, by espeak-ng.
+    /// The alphabet of Piper's voices, by espeak-ng.
     #[allow(dead_code)]
     Espeak,
 }

@@ -308,7 +308,7 @@ fn shape(name: &str, previous: &str, before_pause: bool, phones: &mut Vec<Phone>
 /// Leaves one primary stress in a word: the first, or the last of words such as "fifteen".
 fn grade(name: &str, phones: &mut [Phone]) {
     let last = phones.len().saturating_sub(1);
-    // The last vowel of "anybody" and "audio" has no stress of its own.
+    // The last vowel of "everybody" and "audio" has no stress of its own.
     if let Some((("iy" | "ow", stress), rest)) = phones.split_last_mut()
         && rest.iter().any(|(_, stress)| *stress == Stress::Primary)
         && rest.last().is_some_and(|(before, _)| !is_vowel(before) || *before == "iy")
