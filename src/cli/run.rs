@@ -153,8 +153,8 @@ pub(super) fn serve(
     warnings: &[String],
 ) -> Result<ExitCode, Box<dyn Error>> {
     let lines = Lines::begin(operation.logging);
-    operation.note.iter().for_each(|note| tracing::info!("{note}"));
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    operation.note.iter().for_each(|note| tracing::info!("{note}"));
     // Before the first thread: each has descriptors of its own.
     let limit = descriptors::raise_limit();
     let most = service.config().admission.max_connections;

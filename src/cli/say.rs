@@ -58,7 +58,9 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
         Via::Own(settings) => threads::runtime()?.block_on(async {
             let prompt = start.prompt.as_deref().unwrap_or_default();
             let (url, format) = own_server(&settings, prompt).await?;
-            speak(&url, None, start, format, &say.output).await
+            let code = speak(&url, None, start, format, &say.output).await?;
+            run::note(&settings).iter().for_each(|note| eprintln!("aloud: {note}"));
+            Ok(code)
         }),
         Via::Url { url, speed, encoding, sample_rate_hz, pauses } => threads::runtime()?.block_on(async {
             if encoding.is_some() || sample_rate_hz.is_some() {
@@ -97,7 +99,6 @@ async fn own_server(settings: &Settings, text: &str) -> Result<(String, Format),
     let message_bytes = text.len() * 6 + 1024;
     config.max_message_bytes = config.max_message_bytes.max(message_bytes);
     let engine = run::engine(settings)?;
-    run::note(settings).iter().for_each(|note| eprintln!("aloud: {note}"));
     let mut format = engine.format();
     format.encoding = config.encoding.unwrap_or(format.encoding);
     format.sample_rate_hz = config.sample_rate_hz.unwrap_or(format.sample_rate_hz);
