@@ -173,7 +173,7 @@ impl Synthesizer for Neural {
 async fn speak(engine: Neural, voice: usize, utterance: Utterance, mut sink: Sink) {
     let Reading { pieces, unspeakable } = read(&utterance, MAX_PIECE_COST);
     if !unspeakable.is_empty() {
-        let message = "The engine neural cannot speak these words: it reads English words, numbers and signs. \
+        let message = "The engine neural cannot speak these words and symbols: it reads English words, numbers and signs. \
                        Use an engine for their language.";
         sink.warn_about("unspeakable_text", message, unspeakable);
     }
