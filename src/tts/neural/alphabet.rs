@@ -8,7 +8,6 @@ pub(super) enum Alphabet {
     /// The alphabet of hibari's and Kokoro's voices.
     Misaki,
     /// The alphabet of Piper's voices, by espeak-ng.
-    #[allow(dead_code)]
     Espeak,
 }
 
@@ -115,6 +114,7 @@ impl Alphabet {
             }
             (Alphabet::Espeak, "er", Stress::None) => "ɚ",
             (Alphabet::Espeak, "iy", Stress::None) => "i",
+            (Alphabet::Espeak, "ah", Stress::None) => "ə",
             _ => {
                 let at = LETTERS.binary_search_by(|(known, ..)| (*known).cmp(phone));
                 at.map_or("", |at| match self {

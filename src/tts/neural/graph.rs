@@ -14,9 +14,17 @@ pub(super) struct GraphError(String);
 impl GraphError {
     pub(super) fn kind(inputs: &[String]) -> GraphError {
         GraphError(format!(
-            "it is no voice of a known kind: its inputs are `{}`, and those of hibari are `ids, speed`",
+            "it is no voice of a known kind: its inputs are `{}`, those of hibari are `ids, speed`, and those of Piper \
+             `input, input_lengths, scales`",
             inputs.join(", ")
         ))
+    }
+
+    pub(super) fn settings() -> GraphError {
+        GraphError(
+            "the .onnx.json of a Piper voice has to lie beside it, with its sample rate and symbols"
+                .to_owned(),
+        )
     }
 
     pub(super) fn silent() -> GraphError {

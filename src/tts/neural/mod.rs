@@ -9,6 +9,8 @@ mod fourier;
 mod graph;
 mod hibari;
 mod phones;
+mod piper;
+mod random;
 mod speaker;
 mod spectra;
 mod voices;
@@ -71,7 +73,8 @@ impl std::error::Error for VoiceFileError {}
 
 /// Natural voices from files (feature `neural`).
 ///
-/// - Voices: those of hibari, 24 kHz. They speak English.
+/// - Voices: those of hibari, 24 kHz, and those of Piper with its `.onnx.json` beside the file. They speak
+///   English.
 /// - Figures, signs, units and abbreviations become words first, unless [`Utterance::normalize`] is
 ///   `Some(false)`. Words in other scripts are left out, with the warning `unspeakable_text`.
 /// - Speeds outside of 0.5 to 2.0 become the nearest of the two.

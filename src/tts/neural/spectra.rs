@@ -6,6 +6,7 @@
 //! added up.
 
 use super::fourier::{BINS, Complex, Fourier, SIZE};
+use super::random::Random;
 use rten_simd::SimdUnaryOp;
 use rten_vecmath::{Cos, Exp, Sin, Tanh};
 use std::f32::consts::PI;
@@ -141,15 +142,14 @@ impl Spectra {
         Cos::new().map_mut(turn);
         Cos::new().map_mut(phase);
         let (turn_sine, phase_sine) = self.sines.split_at(BINS);
-        let mut random = self.seed ^ (self.next as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut random = Random::new(self.seed ^ (self.next as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         for k in 0..BINS {
             let (re, im) = (self.spectrum.re[k], self.spectrum.im[k]);
             let (sin, cos) = (turn_sine[k], turn[k]);
             self.spectrum.re[k] =
-                harmonic[k] * (re * cos - im * sin) + noise[k] * normal(&mut random) + level[k] * phase[k];
-            self.spectrum.im[k] = harmonic[k] * (re * sin + im * cos)
-                + noise[k] * normal(&mut random)
-                + level[k] * phase_sine[k];
+                harmonic[k] * (re * cos - im * sin) + noise[k] * random.normal() + level[k] * phase[k];
+            self.spectrum.im[k] =
+                harmonic[k] * (re * sin + im * cos) + noise[k] * random.normal() + level[k] * phase_sine[k];
         }
         self.fourier.inverse(&self.spectrum, &mut self.frame);
         for ((sum, sample), window) in self.sum.iter_mut().zip(&self.frame).zip(&self.window) {
@@ -213,16 +213,4 @@ impl Spectra {
             self.pulses.push(sum - 0.5);
         }
     }
-}
-
-/// A random number near enough to a normal distribution: the sum of four.
-fn normal(state: &mut u64) -> f32 {
-    // splitmix64.
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut bits = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^= bits >> 31;
-    let sum = (bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48);
-    // The variance of the sum of four uniform numbers is 4/12.
-    (sum as f32 - 131_070.0) / 65_536.0 * 3f32.sqrt()
 }

@@ -184,7 +184,7 @@ async fn the_same_bytes_come_with_any_number_of_threads() {
 #[tokio::test]
 async fn windows_sound_like_the_whole() {
     let Some(engine) = engine("windows_sound_like_the_whole") else { return };
-    let Kind::Hibari(voice) = &engine.voices[0].kind;
+    let Kind::Hibari(voice) = &engine.voices[0].kind else { return };
     let threads = Threads::own();
     let pieces = read(&Utterance::new(LONG, PCM), MAX_PIECE_COST).pieces;
     let letters = Alphabet::Misaki.spell(&engine.reader.sounds(&pieces[0]));
@@ -399,6 +399,46 @@ fn processor() -> &'static str {
         }
     }
     "other"
+}
+
+#[tokio::test]
+async fn a_voice_of_piper_speaks_the_same_bytes_each_time() {
+    let Some(path) = std::env::var_os("ALOUD_TEST_PIPER_VOICE") else {
+        let is_ci = std::env::var("CI").as_deref() == Ok("true");
+        assert!(!is_ci, "a_voice_of_piper: the voice file is missing, run .ci/foreign-clients");
+        return eprintln!(
+            "skipped a_voice_of_piper: ALOUD_TEST_PIPER_VOICE is missing, see .ci/foreign-clients"
+        );
+    };
+    let file = VoiceFile { name: Some("joe".to_owned()), path: path.into() };
+    let engine = Neural::with_threads(&[file], 2).expect("a voice");
+    assert_eq!(engine.format().sample_rate_hz, 22_050);
+    assert_eq!(engine.voices()[0].label(), "Joe, English (US)");
+    let text = "Hello there.";
+    let say = async || {
+        let utterance = Utterance { has_word_times: true, ..Utterance::new(text, engine.format()) };
+        let (pieces, error) = all_pieces(engine.speak(utterance)).await;
+        assert_eq!(error, None);
+        pieces
+    };
+    let (once, again) = (say().await, say().await);
+    assert_eq!(once, again);
+    let (mut chunks, mut words) = (Vec::new(), Vec::new());
+    for piece in once {
+        match piece {
+            Piece::Audio(chunk) => chunks.push(chunk),
+            Piece::Words(more) => words.extend(more),
+            Piece::Warning(warning) => panic!("{warning:?}"),
+        }
+    }
+    let samples = decoded(&chunks);
+    let seconds = samples.len() as f64 / 22_050.0;
+    assert!((0.5..2.0).contains(&seconds) && peak(&samples) > 3_000, "{seconds} s");
+    assert_eq!(
+        words.iter().map(|word| &text[word.text_range.clone()]).collect::<Vec<_>>(),
+        ["Hello", "there."]
+    );
+    assert!(words[0].end <= words[1].start && words[1].end.as_secs_f64() <= seconds + 0.001, "{words:?}");
 }
 
 /// Checksums of the audio of three sentences by the voice "heart", for each kind of processor.

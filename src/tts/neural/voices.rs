@@ -4,6 +4,7 @@ use super::alphabet::Alphabet;
 use super::graph::{Graph, GraphError, Threads};
 use super::hibari::{self, Hibari};
 use super::phones::Reader;
+use super::piper::Piper;
 use super::speaker::Plan;
 use super::windows::windows;
 use super::{MAX_PIECE_COST, VoiceFile, VoiceFileError};
@@ -81,6 +82,7 @@ pub(super) struct Loaded {
 /// Kind of a voice.
 pub(super) enum Kind {
     Hibari(Arc<Hibari>),
+    Piper(Arc<Piper>),
 }
 
 /// Reads a file of a usual size.
@@ -130,10 +132,18 @@ impl Loaded {
 
     fn from_bytes(file: &VoiceFile, bytes: Vec<u8>, reader: &Reader) -> Result<Loaded, GraphError> {
         let known = known(&bytes);
-        let voice = identify(file, &bytes);
+        let mut voice = identify(file, &bytes);
         let graph = Graph::read(bytes)?;
         let (kind, sample_rate_hz) = if Hibari::is_it(graph.inputs()) {
             (Kind::Hibari(Arc::new(Hibari::load(&graph)?)), hibari::SAMPLE_RATE)
+        } else if Piper::is_it(graph.inputs()) {
+            let mut settings = file.path.clone().into_os_string();
+            settings.push(".json");
+            let settings = std::fs::read_to_string(settings).map_err(|_| GraphError::settings())?;
+            let piper = Piper::load(&graph, &settings)?;
+            let rate = piper.sample_rate_hz;
+            voice.language = piper.language.clone().or(voice.language);
+            (Kind::Piper(Arc::new(piper)), rate)
         } else {
             return Err(GraphError::kind(graph.inputs()));
         };
@@ -163,6 +173,11 @@ impl Loaded {
         }
         let speed = if speed.is_nan() { 1.0 } else { speed.clamp(0.5, 2.0) };
         match &self.kind {
+            Kind::Piper(voice) => {
+                let (symbols, tokens) = voice.symbols(&Alphabet::Espeak.spell(&sounds));
+                let plan = voice.plan(&symbols, speed, seed(&symbols), threads)?;
+                Ok(Some((tokens, plan)))
+            }
             Kind::Hibari(voice) => {
                 let letters = Alphabet::Misaki.spell(&sounds);
                 let known =
