@@ -1,5 +1,5 @@
 //! The built-in engines without a server: the time to the first audio of a sentence, and the speed of the rest as a
-//! multiple of real time.
+//! multiple of real time. With the feature `neural` and a file in `ALOUD_VOICE_FILE`, the natural voice too.
 
 use aloud::audio::{Encoding, Format};
 use aloud::tts::{Flite, Piece, Synthesizer, Tone, Utterance};
@@ -7,6 +7,10 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 300;
+
+/// Rounds of the natural voice, which is slower.
+#[cfg(feature = "neural")]
+const NATURAL_ROUNDS: usize = 20;
 
 /// Rounds until the engine has filled its caches.
 const WARM_UP: usize = 20;
@@ -25,16 +29,45 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tone = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 24_000 };
     let engines: [&dyn Synthesizer; 2] = [&Flite::with_threads(1), &Tone::new(tone, 2.0)];
     for engine in engines {
-        for text in SENTENCES {
-            let mut spoken = Vec::with_capacity(rounds);
-            for round in 0..rounds + WARM_UP {
-                let measured = runtime.block_on(speak(engine, text))?;
-                if round >= WARM_UP {
-                    spoken.push(measured);
-                }
+        measure(&runtime, engine, &SENTENCES, rounds, WARM_UP)?;
+    }
+    #[cfg(feature = "neural")]
+    if let Some(path) = std::env::var_os("ALOUD_VOICE_FILE") {
+        let file = aloud::tts::VoiceFile { name: None, path: path.into() };
+        let engine = aloud::tts::Neural::with_threads(&[file], 1)?;
+        measure(&runtime, &engine, &LENGTHS, rounds.min(NATURAL_ROUNDS), 1)?;
+    }
+    Ok(())
+}
+
+/// Sentences of 12, 44, 118 and 250 characters.
+#[cfg(feature = "neural")]
+const LENGTHS: [&str; 4] = [
+    "Hello there.",
+    "The quick brown fox jumps over the lazy dog.",
+    "The kettle is on, and the rain has stopped at last; the garden smells of wet earth and the first lemon-coloured light.",
+    "When the ship finally came into the harbour, three days late and low in the water, no one on the quay could say for \
+     certain whether it was the same vessel that had left in April, with its white sails and forty men, bound for the \
+     islands in the south.",
+];
+
+/// Speaks each sentence so often, and reports the times.
+fn measure(
+    runtime: &tokio::runtime::Runtime,
+    engine: &dyn Synthesizer,
+    sentences: &[&str],
+    rounds: usize,
+    warm_up: usize,
+) -> Result<(), Box<dyn Error>> {
+    for text in sentences {
+        let mut spoken = Vec::with_capacity(rounds);
+        for round in 0..rounds + warm_up {
+            let measured = runtime.block_on(speak(engine, text))?;
+            if round >= warm_up {
+                spoken.push(measured);
             }
-            report(engine.name(), text, &spoken);
         }
+        report(engine.name(), text, &spoken);
     }
     Ok(())
 }

@@ -10,9 +10,14 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1), &env) {
         Ok(command) => {
             command.run(&cli::warnings(std::env::vars_os().map(|(name, _)| name))).unwrap_or_else(|error| {
+                if error.is::<cli::Usage>() {
+                    // About options, and with lines to paste.
+                    eprintln!("aloud: {error}");
+                    return ExitCode::from(2);
+                }
                 // What a peer wrote must not reach a terminal as it is.
                 eprintln!("aloud: {}", cli::printable(&error.to_string()));
-                if error.is::<cli::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+                ExitCode::FAILURE
             })
         }
         Err(usage) => {

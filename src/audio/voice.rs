@@ -2,6 +2,36 @@
 
 use std::fmt::Write;
 
+/// Names of languages, by their tags. Others are shown by their tag.
+const LANGUAGES: &[(&str, &str)] = &[
+    ("ar", "Arabic"),
+    ("cs", "Czech"),
+    ("da", "Danish"),
+    ("de", "German"),
+    ("el", "Greek"),
+    ("en", "English"),
+    ("es", "Spanish"),
+    ("fi", "Finnish"),
+    ("fr", "French"),
+    ("he", "Hebrew"),
+    ("hi", "Hindi"),
+    ("hu", "Hungarian"),
+    ("it", "Italian"),
+    ("ja", "Japanese"),
+    ("ko", "Korean"),
+    ("nl", "Dutch"),
+    ("no", "Norwegian"),
+    ("pl", "Polish"),
+    ("pt", "Portuguese"),
+    ("ro", "Romanian"),
+    ("ru", "Russian"),
+    ("sv", "Swedish"),
+    ("tr", "Turkish"),
+    ("uk", "Ukrainian"),
+    ("vi", "Vietnamese"),
+    ("zh", "Chinese"),
+];
+
 /// Most voices that a message names.
 const MAX_NAMED: usize = 12;
 
@@ -62,6 +92,28 @@ impl Voice {
     pub fn new(name: impl Into<String>) -> Voice {
         Voice { name: name.into(), language: None, gender: None, sample_rate_hz: None }
     }
+
+    /// Name for people, such as "Heart, English (US), female". Parts that are not known are left out.
+    pub fn label(&self) -> String {
+        let mut letters = self.name.chars();
+        let mut label: String =
+            letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+        if let Some(tag) = &self.language {
+            let language = primary(tag).to_ascii_lowercase();
+            let name = LANGUAGES.iter().find(|(known, _)| *known == language).map(|(_, name)| *name);
+            // A region has two letters or three digits (RFC 5646 §2.2.4).
+            let region = tag.split(['-', '_']).skip(1).find(|part| matches!(part.len(), 2 | 3));
+            let _ = match (name, region) {
+                (Some(name), Some(region)) => write!(label, ", {name} ({})", region.to_ascii_uppercase()),
+                (Some(name), None) => write!(label, ", {name}"),
+                (None, _) => write!(label, ", {tag}"),
+            };
+        }
+        if let Some(gender) = self.gender {
+            let _ = write!(label, ", {}", gender.name());
+        }
+        label
+    }
 }
 
 /// Chooses the voice for a text whose language is known and whose voice was not named: the first voice
@@ -97,7 +149,8 @@ pub(crate) fn to_json(voices: &[Voice], sample_rate_hz: u32) -> String {
     for (n, voice) in voices.iter().enumerate() {
         let comma = if n == 0 { "" } else { "," };
         // Writing to a string cannot fail.
-        let _ = write!(json, "{comma}{{\"name\":{}", string(&voice.name));
+        let _ =
+            write!(json, "{comma}{{\"name\":{},\"label\":{}", string(&voice.name), string(&voice.label()));
         if let Some(language) = &voice.language {
             let _ = write!(json, ",\"language\":{}", string(language));
         }
@@ -156,11 +209,26 @@ mod tests {
     fn a_list_is_json_without_unknown_details() {
         let joe = Voice { gender: Some(Gender::Male), ..voice("joe \"j\"", "en-US") };
         let eva = Voice { sample_rate_hz: Some(22_050), ..Voice::new("eva") };
-        let expected = "[{\"name\":\"joe \\\"j\\\"\",\"language\":\"en-US\",\"gender\":\"male\",\
+        let expected = "[{\"name\":\"joe \\\"j\\\"\",\"label\":\"Joe \\\"j\\\", English (US), male\",\"language\":\"en-US\",\"gender\":\"male\",\
                         \"sampleRate\":16000,\"default\":true},\
-                        {\"name\":\"eva\",\"sampleRate\":22050,\"default\":false}]";
+                        {\"name\":\"eva\",\"label\":\"Eva\",\"sampleRate\":22050,\"default\":false}]";
         assert_eq!(to_json(&[joe, eva], 16_000), expected);
         assert_eq!(to_json(&[], 16_000), "[]");
+    }
+
+    #[test]
+    fn a_label_names_what_is_known() {
+        let label = |name: &str, language: &str, gender| Voice { gender, ..voice(name, language) }.label();
+        for (name, language, gender, expected) in [
+            ("heart", "en-US", Some(Gender::Female), "Heart, English (US), female"),
+            ("thorsten", "de", Some(Gender::Male), "Thorsten, German, male"),
+            ("wang", "zh-Hans_cn", None, "Wang, Chinese (CN)"),
+            ("ana", "es-419", None, "Ana, Spanish (419)"),
+            ("élan", "tlh-AQ", Some(Gender::Neutral), "Élan, tlh-AQ, neutral"),
+            ("joe", "", None, "Joe"),
+        ] {
+            assert_eq!(label(name, language, gender), expected);
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
     Flite,
+    Neural,
     Tone,
     Command,
     Speech,
@@ -27,6 +28,7 @@ impl Engine {
     pub(super) fn from_name(name: &str) -> Option<Engine> {
         match name {
             "flite" => Some(Engine::Flite),
+            "neural" => Some(Engine::Neural),
             "tone" => Some(Engine::Tone),
             "command" => Some(Engine::Command),
             "speech" => Some(Engine::Speech),
@@ -122,7 +124,7 @@ impl Foreign {
 impl Source<'_> {
     /// The options of an engine outside of this process.
     pub(super) fn foreign(&self, engine: Engine) -> Result<Foreign, Usage> {
-        if matches!(engine, Engine::Flite | Engine::Tone) {
+        if matches!(engine, Engine::Flite | Engine::Neural | Engine::Tone) {
             // Variables may stay set for another engine; options are meant for this one.
             let is_foreign =
                 |group: Group| matches!(group, Group::Outside | Group::Program | Group::HttpEngine);

@@ -17,7 +17,7 @@ pub(super) struct About {
     pub(super) examples: &'static [&'static str],
 }
 
-pub(super) const COMMANDS: [About; 8] = [
+pub(super) const COMMANDS: [About; 9] = [
     About {
         name: SERVE,
         usage: "aloud [serve] [OPTIONS]",
@@ -61,6 +61,7 @@ pub(super) const COMMANDS: [About; 8] = [
         )],
         examples: &[
             "aloud say \"Good evening. The kettle is on.\" -o hello.wav",
+            "aloud say \"Good evening.\" --engine neural -o hello.wav",
             "aloud say - -o - --url ws://127.0.0.1:8080 < letter.txt | aplay",
             "aloud say --source llm \"Tell me about tea\" --llm-url http://127.0.0.1:11434 \\\n    \
              --llm-model llama3.2",
@@ -105,6 +106,14 @@ pub(super) const COMMANDS: [About; 8] = [
         long: "",
         notes: &[],
         examples: &["aloud help", "aloud help options", "aloud help serve"],
+    },
+    About {
+        name: "voices",
+        usage: "aloud voices",
+        short: "List the voices that are there, and how to get more.",
+        long: "",
+        notes: &[],
+        examples: &["aloud voices", "ALOUD_VOICE_FILE=heart.onnx aloud voices"],
     },
     About {
         name: "completions",

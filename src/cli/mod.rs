@@ -21,6 +21,7 @@ mod run;
 mod say;
 mod systemd;
 mod threads;
+mod voices;
 
 pub(crate) use lines::printable;
 pub(crate) use parse::{Usage, warnings};
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Bench(Box<bench::Bench>),
     /// Run a WebSocket echo.
     Echo(Echo),
+    /// List the voices that are there.
+    Voices(voices::Places),
     /// Print this and end.
     Print(String),
 }
@@ -74,6 +77,8 @@ pub(crate) struct Serve {
 pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) engine: Engine,
+    /// Places of natural voices.
+    pub(crate) voices: voices::Places,
     /// Length of each sentence with the tone engine.
     pub(crate) tone_seconds: f64,
     /// Threads that synthesise; `None` for the number of cores.
@@ -167,14 +172,16 @@ impl Command {
         }
         match self {
             Command::Print(text) => print(&text),
+            Command::Voices(places) => print(&voices::list(&places)),
             Command::Say(asked) => say::say(*asked),
             Command::Bench(asked) => bench::bench(&asked),
             Command::Serve(serve) => {
-                let Serve { listen, warms_up, is_insecure, operation, settings } = *serve;
+                let Serve { listen, warms_up, is_insecure, mut operation, settings } = *serve;
                 let auth = settings.config.admission.auth.clone();
                 let doors = Doors { auth: &auth, is_insecure };
                 let service = run::service(&settings, settings.config.clone(), run::engine(&settings)?)?;
                 let threads = run::threads(settings.threads);
+                operation.note = run::note(&settings);
                 run::serve(&listen, Some(&doors), &service, threads, warms_up, &operation, warnings)
             }
             Command::Echo(Echo { listen, max_message_bytes, hosts }) => {
@@ -232,6 +239,7 @@ pub(crate) fn parse(
             Ok(Command::Echo(Echo { listen: given.value_or_default("listen")?, max_message_bytes, hosts }))
         }
         SERVE => Ok(Command::Serve(Box::new(given.serve()?))),
+        "voices" => Ok(Command::Voices(given.list_voices()?)),
         name => pages::print(name, &given).map(Command::Print),
     }
 }
@@ -271,6 +279,7 @@ impl Source<'_> {
         Ok(Settings {
             config,
             engine,
+            voices: self.voice_files(engine)?,
             tone_seconds: self.value_or_default("tone-seconds")?,
             threads: self.value("threads")?,
             foreign: self.foreign(engine)?,

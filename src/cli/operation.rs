@@ -11,6 +11,8 @@ pub(crate) struct Operation {
     /// Address of health, readiness and metrics, if there is one.
     pub(crate) admin: Option<Listen>,
     pub(crate) logging: Logging,
+    /// A line about the engine, logged at start.
+    pub(crate) note: Option<&'static str>,
 }
 
 /// Log lines: which, and in what form.
@@ -57,6 +59,7 @@ impl Source<'_> {
                 level: self.choice_or_default("log-level", |name| name.parse().ok())?,
                 text: self.has("log-text"),
             },
+            note: None,
         })
     }
 }
@@ -82,6 +85,7 @@ mod tests {
         let expected = Operation {
             admin: Some(Listen::Tcp("127.0.0.1:9090".to_owned())),
             logging: Logging { format: LogFormat::Json, level: Level::DEBUG, text: true },
+            note: None,
         };
         let serve = serve_with(&args, &[]);
         assert_eq!(serve.operation, expected);

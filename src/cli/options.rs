@@ -44,6 +44,7 @@ pub(super) struct Secret {
 
 const ENGINES: &[(&str, &str)] = &[
     ("flite", "the voice inside the program"),
+    ("neural", "natural voices from files, `--voice-file`; needs a build with `--features neural`"),
     ("tone", "a test sound, the same length for every sentence"),
     ("command", "the program that `--command` names"),
     ("speech", "a service with OpenAI's `/v1/audio/speech`"),
@@ -124,6 +125,14 @@ const OPTIONS: &[Setting] = &[
         short: "Engine that turns text into speech.",
         default: "flite",
         ..choice("engine", "NAME", ENGINES, Group::Speech, OWN)
+    },
+    Setting {
+        short: "File of a natural voice, for `--engine neural`.",
+        long: "Clients ask for the voice by NAME; without it, a known file has a name, and another one that of the file. \
+               The first voice is the default. Without this option, all voices in `~/.local/share/aloud/voices` (or \
+               `$XDG_DATA_HOME/aloud/voices`) are loaded. `aloud voices` lists them, and says how to get one.",
+        kind: Kind::List("NAME=FILE or FILE, with commas between several"),
+        ..text("voice-file", "NAME=FILE", "NAME=FILE or FILE", Group::Speech, OWN)
     },
     Setting {
         short: "Length of each sentence with the tone engine.",

@@ -5,7 +5,7 @@ use super::lines::Lines;
 use super::options::SECRETS;
 use super::systemd::{self, Inherited, Sockets};
 use super::threads::Threads;
-use super::{Engine, Operation, Settings, descriptors, engine};
+use super::{Engine, Operation, Settings, descriptors, engine, voices};
 use aloud::audio::{Encoding, Format};
 use aloud::tts::{Command, Fallback, Flite, Queue, QueueBounds, Synthesizer, Tone};
 use aloud::{Admin, Config, Server, Service, settings::Listen};
@@ -56,9 +56,15 @@ pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dy
     })
 }
 
+/// A line about the engine, if there is something to know.
+pub(super) fn note(settings: &Settings) -> Option<&'static str> {
+    (settings.engine == Engine::Flite).then_some(voices::HINT)
+}
+
 fn one(settings: &Settings, engine: Engine) -> Result<Arc<dyn Synthesizer>, Box<dyn Error>> {
     Ok(match engine {
         Engine::Flite => Arc::new(Flite::with_threads(threads(settings.threads))),
+        Engine::Neural => voices::engine(settings)?,
         Engine::Tone => {
             let format = Format {
                 encoding: settings.config.encoding.unwrap_or(Encoding::PcmS16le),
@@ -82,7 +88,7 @@ fn queued(settings: &Settings, engine: Engine, synthesizer: Arc<dyn Synthesizer>
     let concurrency = match (settings.concurrency, engine) {
         (Some(asked), _) => asked,
         // The engines inside the program have a limit of their own, or cost nothing.
-        (None, Engine::Flite | Engine::Tone) => return synthesizer,
+        (None, Engine::Flite | Engine::Neural | Engine::Tone) => return synthesizer,
         (None, Engine::Command) => threads(settings.threads),
         (None, Engine::Speech | Engine::ElevenLabs) => SERVICE_CONCURRENCY,
     };
@@ -148,6 +154,7 @@ pub(super) fn serve(
 ) -> Result<ExitCode, Box<dyn Error>> {
     let lines = Lines::begin(operation.logging);
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    operation.note.iter().for_each(|note| tracing::info!("{note}"));
     // Before the first thread: each has descriptors of its own.
     let limit = descriptors::raise_limit();
     let most = service.config().admission.max_connections;

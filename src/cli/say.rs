@@ -58,7 +58,9 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
         Via::Own(settings) => threads::runtime()?.block_on(async {
             let prompt = start.prompt.as_deref().unwrap_or_default();
             let (url, format) = own_server(&settings, prompt).await?;
-            speak(&url, None, start, format, &say.output).await
+            let code = speak(&url, None, start, format, &say.output).await?;
+            run::note(&settings).iter().for_each(|note| eprintln!("aloud: {note}"));
+            Ok(code)
         }),
         Via::Url { url, speed, encoding, sample_rate_hz, pauses } => threads::runtime()?.block_on(async {
             if encoding.is_some() || sample_rate_hz.is_some() {

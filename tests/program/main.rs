@@ -7,6 +7,7 @@ mod support;
 mod bench;
 mod cli;
 mod doors;
+mod neural;
 mod operator;
 mod process;
 mod say;

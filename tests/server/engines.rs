@@ -262,8 +262,13 @@ async fn voices_are_listed() {
     assert_eq!((head.status, head.header("content-type").as_deref()), (200, Some("application/json")));
     assert_eq!(head.header("cache-control").as_deref(), Some("max-age=60"));
     let voices: Value = serde_json::from_str(&body).unwrap();
-    let voice = |name: &str, default: bool| json!({"name": name, "language": "en-US", "gender": "male", "sampleRate": 16000, "default": default});
-    assert_eq!(voices, json!([voice("kal16", true), voice("kal16-low", false), voice("kal16-high", false)]));
+    let voice = |name: &str, label: &str, default: bool| json!({"name": name, "label": format!("{label}, English (US), male"), "language": "en-US", "gender": "male", "sampleRate": 16000, "default": default});
+    let expected = json!([
+        voice("kal16", "Kal16", true),
+        voice("kal16-low", "Kal16-low", false),
+        voice("kal16-high", "Kal16-high", false)
+    ]);
+    assert_eq!(voices, expected);
 
     let (also, nothing) = ask(server.addr, "HEAD", "/api/voices").await;
     assert_eq!((also.status, nothing.as_str()), (200, ""));
@@ -279,7 +284,10 @@ async fn voices_are_listed() {
     let server = start_with(Config::default(), Scripted::new().0).await;
     let (_, body) = ask(server.addr, "GET", "/api/voices").await;
     let voices: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!(voices, json!([{"name": "scripted", "sampleRate": 8000, "default": true}]));
+    assert_eq!(
+        voices,
+        json!([{"name": "scripted", "label": "Scripted", "sampleRate": 8000, "default": true}])
+    );
     // An echo has no voices: every path of it is a WebSocket.
     let server = start_echo(Config::default()).await;
     assert_eq!(ask(server.addr, "GET", "/api/voices").await.0.status, 426);

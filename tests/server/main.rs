@@ -21,6 +21,8 @@ mod heartbeat;
 mod http2;
 #[cfg(feature = "jwt")]
 mod jwt;
+#[cfg(feature = "neural")]
+mod neural;
 mod normal;
 mod pauses;
 mod proxy;

@@ -344,7 +344,7 @@ aloud.on("end", ({ reason }) => {
 });
 
 fetch("api/voices").then((answer) => answer.json()).then((voices) => {
-  for (const { name, language } of voices) $("voice").append(new Option(language ? `${name} (${language})` : name, name));
+  for (const { name, label } of voices) $("voice").append(new Option(label ?? name, name));
   $("voice-choice").hidden = voices.length < 2;
 }, () => {});
 

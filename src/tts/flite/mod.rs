@@ -4,24 +4,15 @@
 //! module adds threads that sessions share fairly, a speed for each utterance, the silence and the
 //! level of [`level`](crate::audio::level), the times of words, and limits on the work for hostile text.
 
-mod clock;
-mod pieces;
-mod pool;
-mod sentences;
 mod speaker;
-mod spelling;
 mod wave;
 
+use super::clock::Clock;
+use super::pool::{Order, Pool};
+use super::reading::{MAX_PIECE_COST, Reading, read};
 use super::{Gender, Sink, Speech, SynthesisError, Synthesizer, Utterance, Voice};
 use crate::audio::{Encoding, Format};
-use crate::text::normal::{Spoken, normalize};
-use clock::Clock;
-use flite_rs::text::Token;
-use pieces::{pieces, placed};
-use pool::Pool;
-use sentences::sentences;
 use speaker::{Part, Progress, Speaker, VOICES};
-use spelling::Plain;
 use std::fmt;
 use std::sync::Arc;
 use std::thread;
@@ -65,7 +56,10 @@ impl Flite {
     /// # Panics
     /// Panics if the voice in the binary is damaged, which cannot happen.
     pub fn with_threads(threads: usize) -> Flite {
-        Flite { speaker: Arc::new(Speaker::new()), pool: Arc::new(Pool::new(threads)) }
+        Flite {
+            speaker: Arc::new(Speaker::new()),
+            pool: Arc::new(Pool::new("flite", Order::Rounds, threads)),
+        }
     }
 }
 
@@ -118,39 +112,19 @@ impl Synthesizer for Flite {
 /// Speaks an utterance to its end, or until the listener leaves.
 async fn speak(engine: Flite, utterance: Utterance, mut sink: Sink) {
     let params = engine.speaker.params(utterance.speed, &utterance.voice);
-    // The voice knows English only, whatever the language of the text.
-    let spoken = match utterance.normalize {
-        Some(false) => Spoken::default(),
-        _ => normalize(&utterance.text, "en"),
-    };
-    // Nothing is left of a line of marks alone.
-    let spoken = if spoken.text.trim().is_empty() { Spoken::default() } else { spoken };
-    let text = if spoken.text.is_empty() { &utterance.text } else { &*spoken.text };
-    let plain = Plain::new(text);
-    let origin = |at| spoken.origin(plain.origin(at));
-    let unspeakable = plain.unspeakable(origin, &utterance.text);
+    let Reading { pieces, unspeakable } = read(&utterance, MAX_PIECE_COST);
     if !unspeakable.is_empty() {
         let message = "The engine flite cannot speak these words and symbols: it reads English words, numbers and signs. \
                        Use an engine for their language.";
         sink.warn_about("unspeakable_text", message, unspeakable);
     }
-    let mut written = spoken.words(&utterance.text).into_iter().peekable();
     let mut clock = utterance.has_word_times.then(|| Clock::new(engine.speaker.recording.sample_rate));
-    let mut read = 0;
-    let cut = sentences(&plain.text).into_iter().flat_map(|sentence| pieces(placed(sentence, &mut read)));
-    let mut cut = cut.peekable();
     let (mut has_begun, mut has_sound) = (false, false);
-    while let Some(piece) = cut.next() {
+    for piece in pieces {
         if let Some(clock) = &mut clock {
-            let next = cut.peek().and_then(|piece| piece.first()).map(|placed| origin(placed.at));
-            let origins = piece.iter().map(|placed| origin(placed.at));
-            let words = origins.map(|at| {
-                while written.next_if(|word| word.end <= at).is_some() {}
-                written.peek().cloned().unwrap_or(at..at)
-            });
-            clock.start_piece(words.collect(), next);
+            clock.start_piece(piece.words, piece.next);
         }
-        let tokens: Vec<Token> = piece.into_iter().map(|placed| placed.token).collect();
+        let tokens = piece.tokens;
         let (speaker, running_clock) = (engine.speaker.clone(), clock.take());
         let is_first = !std::mem::replace(&mut has_begun, true);
         let job =
@@ -191,4 +165,4 @@ async fn speak(engine: Flite, utterance: Utterance, mut sink: Sink) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

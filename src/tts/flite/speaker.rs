@@ -1,12 +1,13 @@
 //! Synthesis of one piece of a sentence, in units of work.
 
-use super::clock::Clock;
 use super::wave::{Recording, Wave};
 use crate::audio::level::{Level, Trim};
 use crate::tts::Sink;
+use crate::tts::clock::Clock;
 use flite_rs::language::Language;
 use flite_rs::phoneset::SILENCE;
 use flite_rs::text::Token;
+use flite_rs::utterance::ItemId;
 use flite_rs::{Engine, KAL16_VOICE_DATA, VoiceParams, pipeline, voice};
 use std::sync::Arc;
 
@@ -97,7 +98,8 @@ impl Part {
     ) -> Box<Part> {
         let analysis = pipeline::analyse(&speaker.language, piece, params);
         if let Some(clock) = &mut clock {
-            clock.read(&analysis);
+            let tokens: Vec<ItemId> = analysis.iter_relation("Token").collect();
+            clock.place(|n| span(&analysis, *tokens.get(n)?));
         }
         let rate = speaker.recording.sample_rate;
         Box::new(Part {
@@ -154,4 +156,16 @@ impl Part {
         }
         Progress::Over(trim.has_sound(), clock)
     }
+}
+
+/// Start and end of a token, in seconds. `None` if it has no sound.
+fn span(analysis: &flite_rs::Utterance, token: ItemId) -> Option<(f32, f32)> {
+    let daughters = |item| analysis.iter_from(analysis.daughter(item));
+    let spoken = daughters(token).filter_map(|word| analysis.item_as(word, "SylStructure"));
+    let mut segments = spoken.flat_map(daughters).flat_map(daughters);
+    let first = segments.next()?;
+    let last = segments.last().unwrap_or(first);
+    let before = analysis.item_as(first, "Segment").and_then(|segment| analysis.prev(segment));
+    let end = |segment| analysis.feature_f32(segment, "end");
+    Some((before.map_or(0.0, end), end(last)))
 }

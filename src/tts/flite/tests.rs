@@ -1,6 +1,9 @@
 use super::*;
 use crate::audio::level::Trim;
 use crate::gauge::Gauge;
+use crate::text::normal::normalize;
+use crate::tts::reading::sentences::sentences;
+use crate::tts::reading::spelling::Plain;
 use crate::tts::testing::{all, idle, pieces as all_pieces, soon};
 use crate::tts::{Cancelled, Piece, SynthesisErrorKind, Word};
 use flite_rs::{Flow, pipeline, text, voice};
@@ -10,19 +13,19 @@ use std::sync::LazyLock;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-pub(super) const PCM: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 16_000 };
+pub(in crate::tts) const PCM: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 16_000 };
 
-pub(super) const FOX: &str = "The quick brown fox jumps over the lazy dog.";
+pub(in crate::tts) const FOX: &str = "The quick brown fox jumps over the lazy dog.";
 
-pub(super) const STELLA: &str = "Please call Stella. Ask her to bring these things with her from the store: six \
+pub(in crate::tts) const STELLA: &str = "Please call Stella. Ask her to bring these things with her from the store: six \
     spoons of fresh snow peas, five thick slabs of blue cheese, and maybe a snack for her brother Bob.";
 
 /// An engine that is parsed once for all tests. It belongs to no runtime.
-pub(super) static FLITE: LazyLock<Flite> = LazyLock::new(Flite::new);
+pub(in crate::tts) static FLITE: LazyLock<Flite> = LazyLock::new(Flite::new);
 
 /// An engine with threads of its own.
 fn with_threads(threads: usize) -> Flite {
-    Flite { speaker: FLITE.speaker.clone(), pool: Arc::new(Pool::new(threads)) }
+    Flite { speaker: FLITE.speaker.clone(), pool: Arc::new(Pool::new("flite", Order::Rounds, threads)) }
 }
 
 async fn samples(utterance: Utterance) -> Vec<i16> {
@@ -32,20 +35,12 @@ async fn samples(utterance: Utterance) -> Vec<i16> {
     bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
 }
 
-pub(super) async fn said(text: &str) -> Vec<i16> {
+pub(in crate::tts) async fn said(text: &str) -> Vec<i16> {
     samples(Utterance::new(text, PCM)).await
 }
 
 fn decibels(amplitude: f64) -> f64 {
     20.0 * (amplitude / 32_768.0).log10()
-}
-
-/// Names of the tokens in each piece of a text.
-pub(super) fn cut(text: &str) -> Vec<Vec<String>> {
-    let names = |piece: Vec<pieces::Placed>| piece.into_iter().map(|placed| placed.token.name).collect();
-    let mut read = 0;
-    let cut = sentences(text).into_iter().flat_map(|sentence| pieces(placed(sentence, &mut read)));
-    cut.map(names).collect()
 }
 
 #[test]
@@ -575,7 +570,7 @@ async fn a_panic_fails_one_utterance_and_frees_its_thread() {
 }
 
 /// Returns the samples and the words of an utterance.
-pub(super) async fn samples_and_words(utterance: Utterance) -> (Vec<i16>, Vec<Word>) {
+pub(in crate::tts) async fn samples_and_words(utterance: Utterance) -> (Vec<i16>, Vec<Word>) {
     let (spoken, error) = all_pieces(FLITE.speak(Utterance { has_word_times: true, ..utterance })).await;
     assert_eq!(error, None);
     let (mut samples, mut words) = (Vec::new(), Vec::new());
@@ -592,7 +587,7 @@ pub(super) async fn samples_and_words(utterance: Utterance) -> (Vec<i16>, Vec<Wo
 }
 
 /// Position of the sample at this time.
-pub(super) fn sample(time: Duration) -> usize {
+pub(in crate::tts) fn sample(time: Duration) -> usize {
     (time.as_secs_f64() * 16_000.0).round() as usize
 }
 

@@ -8,15 +8,15 @@ use unicode_normalization::char::decompose_compatible;
 const ODD_SPACES: [char; 2] = ['\u{b}', '\u{c}'];
 
 /// A text in which letters and marks that the voice would skip are replaced by ones it knows.
-pub(super) struct Plain<'a> {
-    pub(super) text: Cow<'a, str>,
+pub(in crate::tts) struct Plain<'a> {
+    pub(in crate::tts) text: Cow<'a, str>,
     /// Position in the written text of the character that each byte stands for. Empty if the texts are
     /// equal.
     origins: Vec<usize>,
 }
 
 impl Plain<'_> {
-    pub(super) fn new(written: &str) -> Plain<'_> {
+    pub(in crate::tts) fn new(written: &str) -> Plain<'_> {
         if written.is_ascii() && !written.contains(ODD_SPACES) {
             return Plain { text: Cow::Borrowed(written), origins: Vec::new() };
         }
@@ -192,8 +192,8 @@ fn base(letter: char, text: &mut String) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::said;
     use super::*;
+    use crate::tts::flite::tests::said;
 
     #[tokio::test]
     async fn unknown_letters_are_read_as_similar_ones() {

@@ -7,7 +7,7 @@ use flite_rs::text::{self, Token};
 ///
 /// The crate ends a sentence at every full stop before a capital, unless the word before it is short. A stop or
 /// another mark that ends no sentence for the [`Segmenter`] ends none here.
-pub(super) fn sentences(text: &str) -> Vec<Vec<Token>> {
+pub(in crate::tts) fn sentences(text: &str) -> Vec<Vec<Token>> {
     let found: Vec<Vec<Token>> = text::sentences(text).collect();
     if found.len() < 2 {
         return found;

@@ -1,7 +1,7 @@
 //! Threads that synthesise in small units of work, for all sessions in turn.
 
-use crate::tts::rounds::{Place, Rounds};
-use crate::tts::{Sink, Utterance};
+use super::rounds::{Place, Rounds};
+use super::{Sink, Utterance};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -11,12 +11,25 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// A limited number of threads. They start when there is work, and end when the pool is dropped.
 ///
-/// A thread never waits for a listener. It takes one job, in the order of [`Rounds`], then the next.
+/// A thread never waits for a listener. It takes one job, in an [`Order`] of [`Rounds`], then the next.
 pub(super) struct Pool(Arc<Shared>);
+
+/// Order of jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Clients in turn. Within a client, urgent jobs come before others.
+    Rounds,
+    /// As `Rounds`, with the urgent jobs of all clients before others: [`Rounds::pop_urgent_first`].
+    #[cfg_attr(not(feature = "neural"), allow(dead_code))]
+    UrgentFirst,
+}
 
 struct Shared {
     line: Mutex<Line>,
     has_work: Condvar,
+    /// Name of the engine, for its threads.
+    name: &'static str,
+    order: Order,
     max_threads: usize,
 }
 
@@ -29,10 +42,10 @@ struct Line {
 }
 
 impl Pool {
-    /// Creates a pool of at most this many threads, at least one.
-    pub(super) fn new(max_threads: usize) -> Pool {
+    /// Creates a pool of at most this many threads, at least one, for an engine.
+    pub(super) fn new(name: &'static str, order: Order, max_threads: usize) -> Pool {
         let max_threads = max_threads.max(1);
-        Pool(Arc::new(Shared { line: Mutex::default(), has_work: Condvar::new(), max_threads }))
+        Pool(Arc::new(Shared { line: Mutex::default(), has_work: Condvar::new(), name, order, max_threads }))
     }
 
     /// Number of threads that are not working.
@@ -42,7 +55,7 @@ impl Pool {
     }
 
     /// Runs a job on a thread when its turn has come. `None` if the listener left before that, or the
-    /// job panicked. Within a client, urgent jobs run before others.
+    /// job panicked. Urgent jobs run before others, as the order of the pool says.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         utterance: &Utterance,
@@ -76,11 +89,11 @@ impl Pool {
         let waiting = Waiting { shared: &self.0, place: Some(place) };
         if line.idle_threads < line.jobs.len() && line.threads < self.0.max_threads {
             let shared = Arc::clone(&self.0);
-            match thread::Builder::new().name("flite".to_owned()).spawn(move || shared.work()) {
+            match thread::Builder::new().name(self.0.name.to_owned()).spawn(move || shared.work()) {
                 Ok(_) => line.threads += 1,
                 Err(error) if line.threads == 0 => {
                     drop(line);
-                    tracing::error!("engine flite: cannot start a thread: {error}");
+                    tracing::error!("engine {}: cannot start a thread: {error}", self.0.name);
                     return None;
                 }
                 // The threads that have started do all the work.
@@ -110,7 +123,11 @@ impl Shared {
     fn work(&self) {
         let mut line = self.line();
         while !line.is_closed {
-            let Some((_, job)) = line.jobs.pop() else {
+            let next = match self.order {
+                Order::Rounds => line.jobs.pop(),
+                Order::UrgentFirst => line.jobs.pop_urgent_first(),
+            };
+            let Some((_, job)) = next else {
                 line.idle_threads += 1;
                 line = self.has_work.wait(line).unwrap_or_else(PoisonError::into_inner);
                 line.idle_threads -= 1;

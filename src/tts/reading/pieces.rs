@@ -11,12 +11,11 @@ const MAX_WORD_CHARS: usize = 100;
 /// Number of words without punctuation after which a sentence is cut.
 const MAX_WORDS_WITHOUT_PAUSE: usize = 50;
 
-/// Highest [`cost`] of a piece. A sentence is cut before it, after its last punctuation mark if there is
-/// one.
+/// Highest [`cost`] of a piece for a cheap voice.
 ///
 /// It is usually less than 50 s of audio, which is what a stalled listener makes the sink buffer, and
 /// 10 ms of work, which is the longest wait of other utterances for a thread.
-const MAX_PIECE_COST: usize = 600;
+pub(in crate::tts) const MAX_PIECE_COST: usize = 600;
 
 /// Most marks that are kept on one side of a word. Marks are not spoken, so more of them have no effect.
 const MAX_MARKS: usize = 8;
@@ -38,8 +37,9 @@ pub(super) fn placed(sentence: Vec<Token>, read: &mut usize) -> Vec<Placed> {
     sentence.into_iter().flat_map(place).collect()
 }
 
-/// Cuts a sentence into pieces whose analysis is cheap. Most sentences are one piece.
-pub(super) fn pieces(sentence: Vec<Placed>) -> Vec<Vec<Placed>> {
+/// Cuts a sentence into pieces of at most this [`cost`], after the last punctuation mark before it if there
+/// is one. Most sentences are one piece.
+pub(super) fn pieces(sentence: Vec<Placed>, max_cost: usize) -> Vec<Vec<Placed>> {
     let mut pieces = Vec::new();
     let mut piece: Vec<Placed> = Vec::new();
     let mut spent = 0;
@@ -47,8 +47,7 @@ pub(super) fn pieces(sentence: Vec<Placed>) -> Vec<Vec<Placed>> {
     let mut pause = 0;
     for placed in sentence {
         let price = cost(&placed.token);
-        while piece.len() - pause >= MAX_WORDS_WITHOUT_PAUSE || (spent > 0 && spent + price > MAX_PIECE_COST)
-        {
+        while piece.len() - pause >= MAX_WORDS_WITHOUT_PAUSE || (spent > 0 && spent + price > max_cost) {
             let rest = if pause > 0 { piece.split_off(pause) } else { Vec::new() };
             pieces.push(std::mem::replace(&mut piece, rest));
             spent = piece.iter().map(|placed| cost(&placed.token)).sum();
@@ -104,8 +103,9 @@ fn words(placed: Placed) -> Vec<Placed> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{STELLA, cut};
+    use super::super::tests::cut;
     use super::*;
+    use crate::tts::flite::tests::STELLA;
     use flite_rs::text;
 
     #[test]

@@ -1,7 +1,6 @@
 //! Times of the words of an utterance, piece by piece.
 
-use crate::tts::{Sink, Word};
-use flite_rs::utterance::ItemId;
+use super::{Sink, Word};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -39,13 +38,11 @@ impl Clock {
         self.words = words;
     }
 
-    /// Reads the times of the words of a piece from its analysis.
-    pub(super) fn read(&mut self, analysis: &flite_rs::Utterance) {
-        let words = std::mem::take(&mut self.words);
-        let tokens = analysis.iter_relation("Token").zip(words);
-        let spans = tokens.filter_map(|(token, text_range)| {
-            span(analysis, token).map(|(start, end)| (text_range, start, end))
-        });
+    /// Takes the times of the words of a piece: start and end of each token in seconds, or `None` for a
+    /// token without a sound.
+    pub(super) fn place(&mut self, span: impl Fn(usize) -> Option<(f32, f32)>) {
+        let words = std::mem::take(&mut self.words).into_iter().enumerate();
+        let spans = words.filter_map(|(n, text_range)| span(n).map(|(start, end)| (text_range, start, end)));
         self.spans = spans.collect();
     }
 
@@ -87,22 +84,11 @@ impl Clock {
     }
 }
 
-/// Start and end of a token, in seconds. `None` if it has no sound.
-fn span(analysis: &flite_rs::Utterance, token: ItemId) -> Option<(f32, f32)> {
-    let daughters = |item| analysis.iter_from(analysis.daughter(item));
-    let spoken = daughters(token).filter_map(|word| analysis.item_as(word, "SylStructure"));
-    let mut segments = spoken.flat_map(daughters).flat_map(daughters);
-    let first = segments.next()?;
-    let last = segments.last().unwrap_or(first);
-    let before = analysis.item_as(first, "Segment").and_then(|segment| analysis.prev(segment));
-    let end = |segment| analysis.feature_f32(segment, "end");
-    Some((before.map_or(0.0, end), end(last)))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::spelling::Plain;
-    use super::super::tests::{FLITE, FOX, PCM, STELLA, cut, said, sample, samples_and_words};
+    use crate::tts::flite::tests::{FLITE, FOX, PCM, STELLA, said, sample, samples_and_words};
+    use crate::tts::reading::spelling::Plain;
+    use crate::tts::reading::tests::cut;
     use crate::tts::testing::pieces;
     use crate::tts::{Piece, Synthesizer, Utterance, Word};
     use std::ops::Range;

@@ -1,0 +1,238 @@
+//! Natural voices from files: neural networks that run in this process, without Python, GPU or C.
+//!
+//! A sentence is read by the same analysis as for [`Flite`](super::Flite), spelled in the alphabet of the
+//! voice, and planned as a whole: how long each sound is, and its pitch. Its audio is then synthesised in
+//! windows of up to 1.6 s, so that the first audio is there soon and many listeners take turns.
+
+mod alphabet;
+mod fourier;
+mod graph;
+mod hibari;
+mod phones;
+mod piper;
+mod random;
+mod speaker;
+mod spectra;
+mod voices;
+mod windows;
+
+use super::clock::Clock;
+use super::pool::{Order, Pool};
+use super::reading::{Reading, read};
+use super::{Sink, Speech, SynthesisError, Synthesizer, Utterance, Voice};
+use crate::audio::{Encoding, Format};
+use phones::Reader;
+use speaker::{Part, Progress};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use voices::Loaded;
+
+/// Highest cost of a piece: about 400 letters of a voice's alphabet, the most that voices are trained on.
+const MAX_PIECE_COST: usize = 380;
+
+/// A file with a voice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoiceFile {
+    /// Name by which clients ask for the voice. `None` takes the name of a known voice, or the name of the
+    /// file.
+    pub name: Option<String>,
+    /// Path of the ONNX file.
+    pub path: PathBuf,
+}
+
+impl VoiceFile {
+    /// Reads the file, and returns the voice that is known by its SHA-256. An unknown file gets its own
+    /// name, and English as its language.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn identify(&self) -> Result<Voice, VoiceFileError> {
+        Ok(voices::identify(self, &voices::read_file(self)?))
+    }
+}
+
+/// A file that is no voice, or cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoiceFileError(String);
+
+impl VoiceFileError {
+    fn about(file: &VoiceFile, why: &str) -> VoiceFileError {
+        VoiceFileError(format!("the voice file {} cannot be used: {why}", file.path.display()))
+    }
+}
+
+impl fmt::Display for VoiceFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for VoiceFileError {}
+
+/// Natural voices from files (feature `neural`).
+///
+/// - Voices: those of hibari, 24 kHz, and those of Piper with its `.onnx.json` beside the file. They speak
+///   English.
+/// - Figures, signs, units and abbreviations become words first, unless [`Utterance::normalize`] is
+///   `Some(false)`. Words in other scripts are left out, with the warning `unspeakable_text`.
+/// - Speeds outside of 0.5 to 2.0 become the nearest of the two.
+/// - The same utterance gives the same bytes, with any number of threads, on machines with the same kind
+///   of processor. Other processors round differently: sessions cannot move between these.
+/// - Silence around a sentence and its level are as with [`Flite`](super::Flite). The level of each voice
+///   is measured when it is loaded.
+/// - Words are timed by the durations that the voice plans. They are exact to about 50 ms.
+/// - A unit of work is the plan of a sentence, or one window of its audio: up to about 50 ms. Turns go
+///   round the [clients](Utterance::client). The first windows of sentences come first.
+#[derive(Clone)]
+pub struct Neural {
+    voices: Arc<[Loaded]>,
+    reader: Reader,
+    pool: Arc<Pool>,
+}
+
+impl Neural {
+    /// Loads voices, with one thread for each core. The first one is the default. Takes about 0.2 s for
+    /// each.
+    ///
+    /// # Errors
+    /// A file cannot be read, is no voice of a known kind, or two voices have the same name.
+    ///
+    /// # Panics
+    /// Panics if `files` is empty.
+    pub fn load(files: &[VoiceFile]) -> Result<Neural, VoiceFileError> {
+        Neural::with_threads(files, thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// As [`load`](Neural::load), with this many threads, at least one.
+    ///
+    /// # Errors
+    /// As [`load`](Neural::load).
+    ///
+    /// # Panics
+    /// Panics if `files` is empty.
+    pub fn with_threads(files: &[VoiceFile], threads: usize) -> Result<Neural, VoiceFileError> {
+        assert!(!files.is_empty(), "at least one voice");
+        let reader = Reader::new();
+        let mut voices: Vec<Loaded> = Vec::new();
+        for file in files {
+            let voice = Loaded::load(file, &reader)?;
+            if let Some(other) = voices.iter().find(|other| other.voice.name == voice.voice.name) {
+                return Err(VoiceFileError(format!(
+                    "{} and {} have the same name, {}; give one of them another name",
+                    other.path.display(),
+                    voice.path.display(),
+                    voice.voice.name
+                )));
+            }
+            voices.push(voice);
+        }
+        Ok(Neural {
+            voices: voices.into(),
+            reader,
+            pool: Arc::new(Pool::new("neural", Order::UrgentFirst, threads)),
+        })
+    }
+}
+
+impl fmt::Debug for Neural {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Neural({} voices, {} free threads)", self.voices.len(), self.pool.free_threads())
+    }
+}
+
+impl Synthesizer for Neural {
+    fn name(&self) -> &str {
+        "neural"
+    }
+
+    fn format(&self) -> Format {
+        Format { encoding: Encoding::PcmS16le, sample_rate_hz: self.voices[0].sample_rate_hz }
+    }
+
+    fn voices(&self) -> Vec<Voice> {
+        self.voices.iter().map(|loaded| loaded.voice.clone()).collect()
+    }
+
+    fn is_deterministic(&self) -> bool {
+        true
+    }
+
+    fn normalizes(&self) -> bool {
+        true
+    }
+
+    fn speak(&self, utterance: Utterance) -> Speech {
+        let named = self.voices.iter().position(|loaded| loaded.voice.name == utterance.voice);
+        let voice = named.unwrap_or_default();
+        let (sink, speech) = Speech::channel(&utterance, self.voices[voice].sample_rate_hz);
+        tokio::spawn(speak(self.clone(), voice, utterance, sink));
+        speech
+    }
+}
+
+/// Speaks an utterance to its end, or until the listener leaves.
+async fn speak(engine: Neural, voice: usize, utterance: Utterance, mut sink: Sink) {
+    let Reading { pieces, unspeakable } = read(&utterance, MAX_PIECE_COST);
+    if !unspeakable.is_empty() {
+        let message = "The engine neural cannot speak these words and symbols: it reads English words, numbers and signs. \
+                       Use an engine for their language.";
+        sink.warn_about("unspeakable_text", message, unspeakable);
+    }
+    let rate = engine.voices[voice].sample_rate_hz;
+    let mut clock = utterance.has_word_times.then(|| Clock::new(rate));
+    let mut has_sound = false;
+    for mut piece in pieces {
+        if let Some(clock) = &mut clock {
+            clock.start_piece(std::mem::take(&mut piece.words), piece.next);
+        }
+        let (planner, speed, running_clock) = (engine.clone(), utterance.speed, clock.take());
+        let is_urgent = sink.encoded_bytes() == 0;
+        let job = move |_: &mut Sink| {
+            Part::plan(&planner.voices[voice], &planner.reader, &piece, speed, running_clock)
+        };
+        // `None` means that the listener is gone, or that the job panicked. A panic drops the sink, which
+        // the listener sees as a failure.
+        let Some(mut done) = engine.pool.run(&utterance, is_urgent, sink, job).await else { return };
+        loop {
+            sink = done.0;
+            // No thread is in use here, so a slow listener delays only itself. The next window starts
+            // after this wait, which limits the buffered audio.
+            if sink.drain().await.is_err() {
+                return;
+            }
+            match done.1 {
+                Ok(Progress::More(part)) => {
+                    let is_urgent = sink.encoded_bytes() == 0;
+                    let job = move |sink: &mut Sink| part.speak(sink);
+                    let next = engine.pool.run(&utterance, is_urgent, sink, job).await;
+                    let Some(next) = next else { return };
+                    done = next;
+                }
+                Ok(Progress::Over(piece_has_sound, returned_clock)) => {
+                    has_sound |= piece_has_sound;
+                    clock = returned_clock;
+                    break;
+                }
+                Err(why) => {
+                    let name = &engine.voices[voice].voice.name;
+                    tracing::error!("engine neural: voice {name}: {why}");
+                    let message = "The voice cannot speak this sentence. Try another one, or another voice.";
+                    sink.fail(SynthesisError::failed(message)).await;
+                    return;
+                }
+            }
+        }
+    }
+    if has_sound {
+        sink.finish().await;
+    } else {
+        let message = "The engine neural cannot speak this text: it reads English words, numbers and signs. \
+                       Send English text, or use an engine for this language.";
+        sink.fail(SynthesisError::no_audio(message)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Voices in files: which kind they are, their names, and their level.
+
+use super::alphabet::Alphabet;
+use super::graph::{Graph, GraphError, Threads};
+use super::hibari::{self, Hibari};
+use super::phones::Reader;
+use super::piper::Piper;
+use super::speaker::Plan;
+use super::windows::windows;
+use super::{MAX_PIECE_COST, VoiceFile, VoiceFileError};
+use crate::audio::{Encoding, Format};
+use crate::tts::reading::{Piece, read};
+use crate::tts::{Gender, Utterance, Voice};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A voice whose file is known.
+pub(super) struct Known {
+    /// SHA-256 of the file.
+    sha256: &'static str,
+    name: &'static str,
+    language: &'static str,
+    gender: Gender,
+}
+
+/// Voices whose files are known.
+const KNOWN: &[Known] = &[
+    Known {
+        sha256: "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8",
+        name: "heart",
+        language: "en-US",
+        gender: Gender::Female,
+    },
+    Known {
+        sha256: "f709f0488ee63b583a22189a955aaf4257b9806dd330be3490661e53af0a89c1",
+        name: "emma",
+        language: "en-GB",
+        gender: Gender::Female,
+    },
+    Known {
+        sha256: "f59fbd87908c91f827bc21b1b89443757b9a8580db9eee20aa948deb731321f4",
+        name: "fenrir",
+        language: "en-US",
+        gender: Gender::Male,
+    },
+    Known {
+        sha256: "c28529302f2d27cd12f62625c24425888c4e3c2675583100ec530259136b8bc6",
+        name: "fable",
+        language: "en-GB",
+        gender: Gender::Male,
+    },
+    Known {
+        sha256: "346885752673e45d42f9864c9e2432094bc4b6385df060d4b83273da764d2fa9",
+        name: "kore",
+        language: "en-US",
+        gender: Gender::Female,
+    },
+];
+
+/// Level that all voices are brought to: that of the voice inside, in dBFS RMS.
+const TARGET_DBFS: f64 = -21.7;
+
+/// Sentence by which the level of a voice is measured.
+pub(super) const SAMPLE: &str = "The quick brown fox jumps over the lazy dog.";
+
+/// Largest file of a voice, in bytes: four times that of a large one.
+const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
+
+/// A voice that is loaded.
+pub(super) struct Loaded {
+    pub(super) voice: Voice,
+    pub(super) path: PathBuf,
+    pub(super) sample_rate_hz: u32,
+    /// Gain that brings the voice to the level of others.
+    pub(super) gain: f32,
+    pub(super) kind: Kind,
+}
+
+/// Kind of a voice.
+pub(super) enum Kind {
+    Hibari(Arc<Hibari>),
+    Piper(Arc<Piper>),
+}
+
+/// Reads a file of a usual size.
+pub(super) fn read_file(file: &VoiceFile) -> Result<Vec<u8>, VoiceFileError> {
+    let bad = |why: String| VoiceFileError::about(file, &why);
+    let size = std::fs::metadata(&file.path).map_err(|why| bad(why.to_string()))?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(bad(format!("{size} bytes are too many for a voice (limit {MAX_FILE_BYTES})")));
+    }
+    std::fs::read(&file.path).map_err(|why| bad(why.to_string()))
+}
+
+/// Returns the voice whose file has this SHA-256, if it is known.
+fn known(bytes: &[u8]) -> Option<&'static Known> {
+    let mut hash = String::new();
+    for byte in Sha256::digest(bytes) {
+        // Writing to a string cannot fail.
+        let _ = write!(hash, "{byte:02x}");
+    }
+    KNOWN.iter().find(|known| known.sha256 == hash)
+}
+
+/// Name, language and gender of the voice in a file.
+pub(super) fn identify(file: &VoiceFile, bytes: &[u8]) -> Voice {
+    let known = known(bytes);
+    let stem = || file.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = file.name.clone().or(known.map(|known| known.name.to_owned())).unwrap_or_else(stem);
+    Voice {
+        language: Some(known.map_or("en", |known| known.language).to_owned()),
+        gender: known.map(|known| known.gender),
+        ..Voice::new(name)
+    }
+}
+
+impl Loaded {
+    /// Loads a voice, and speaks a sentence with it.
+    pub(super) fn load(file: &VoiceFile, reader: &Reader) -> Result<Loaded, VoiceFileError> {
+        let bytes = read_file(file)?;
+        // The library checks files, but makes no promise about damaged ones.
+        let loaded = catch_unwind(AssertUnwindSafe(|| Loaded::from_bytes(file, bytes, reader)));
+        match loaded {
+            Ok(Ok(loaded)) => Ok(loaded),
+            Ok(Err(why)) => Err(VoiceFileError::about(file, &why.to_string())),
+            Err(_) => Err(VoiceFileError::about(file, "it is damaged")),
+        }
+    }
+
+    fn from_bytes(file: &VoiceFile, bytes: Vec<u8>, reader: &Reader) -> Result<Loaded, GraphError> {
+        let known = known(&bytes);
+        let mut voice = identify(file, &bytes);
+        let graph = Graph::read(bytes)?;
+        let (kind, sample_rate_hz) = if Hibari::is_it(graph.inputs()) {
+            (Kind::Hibari(Arc::new(Hibari::load(&graph)?)), hibari::SAMPLE_RATE)
+        } else if Piper::is_it(graph.inputs()) {
+            let mut settings = file.path.clone().into_os_string();
+            settings.push(".json");
+            let settings = std::fs::read_to_string(settings).map_err(|_| GraphError::settings())?;
+            let piper = Piper::load(&graph, &settings)?;
+            let rate = piper.sample_rate_hz;
+            voice.language = piper.language.clone().or(voice.language);
+            (Kind::Piper(Arc::new(piper)), rate)
+        } else {
+            return Err(GraphError::kind(graph.inputs()));
+        };
+        let voice = Voice { sample_rate_hz: Some(sample_rate_hz), ..voice };
+        let mut loaded = Loaded { voice, path: file.path.clone(), sample_rate_hz, gain: 1.0, kind };
+        loaded.gain = loaded.measure(reader)?;
+        let (path, name) = (file.path.display(), &loaded.voice.name);
+        match known {
+            Some(known) => tracing::info!("voice {name}: {path} is {}", known.name),
+            None => tracing::warn!("voice {name}: {path} is not a file that aloud is tested with"),
+        }
+        Ok(loaded)
+    }
+
+    /// Plans a piece. Returns the token of each symbol too. `None` if the piece has no word with a sound.
+    #[allow(clippy::type_complexity)]
+    pub(super) fn plan(
+        &self,
+        reader: &Reader,
+        piece: &Piece,
+        speed: f32,
+        threads: &Threads,
+    ) -> Result<Option<(Vec<Option<usize>>, Plan)>, GraphError> {
+        let sounds = reader.sounds(piece);
+        if sounds.0.is_empty() {
+            return Ok(None);
+        }
+        let speed = if speed.is_nan() { 1.0 } else { speed.clamp(0.5, 2.0) };
+        match &self.kind {
+            Kind::Piper(voice) => {
+                let (symbols, tokens) = voice.symbols(&Alphabet::Espeak.spell(&sounds));
+                let plan = voice.plan(&symbols, speed, seed(&symbols), threads)?;
+                Ok(Some((tokens, plan)))
+            }
+            Kind::Hibari(voice) => {
+                let letters = Alphabet::Misaki.spell(&sounds);
+                let known =
+                    letters.into_iter().filter_map(|(letter, token)| Some((hibari::symbol(letter)?, token)));
+                let (mut symbols, mut tokens): (Vec<i32>, Vec<_>) = known.unzip();
+                symbols.insert(0, hibari::PAD);
+                symbols.push(hibari::PAD);
+                tokens.insert(0, None);
+                tokens.push(None);
+                let plan = voice.plan(&symbols, speed, seed(&symbols), windows, threads)?;
+                Ok(Some((tokens, plan)))
+            }
+        }
+    }
+
+    /// Speaks a sentence, and returns the gain that brings the voice to its level.
+    fn measure(&self, reader: &Reader) -> Result<f32, GraphError> {
+        let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: self.sample_rate_hz };
+        let piece = read(&Utterance::new(SAMPLE, format), MAX_PIECE_COST).pieces.pop().unwrap_or_default();
+        let threads = Threads::own();
+        let Some((_, mut plan)) = self.plan(reader, &piece, 1.0, &threads)? else {
+            return Err(GraphError::shape("symbols"));
+        };
+        let mut samples = Vec::new();
+        while plan.passage.next(&mut samples, &threads)? {}
+        let sounding = samples.iter().map(|&s| f64::from(s).powi(2)).filter(|power| *power > 1e-5);
+        let (sum, count) = sounding.fold((0.0, 0u32), |(sum, count), power| (sum + power, count + 1));
+        let dbfs = 10.0 * (sum / f64::from(count.max(1))).log10();
+        if !dbfs.is_finite() {
+            return Err(GraphError::silent());
+        }
+        // In steps, so that all processors come to the same gain.
+        let gain_db = (TARGET_DBFS - dbfs).clamp(-12.0, 18.0).round();
+        Ok(10f64.powf(gain_db / 20.0) as f32)
+    }
+}
+
+/// Seed of the noise in a passage: the same for the same symbols.
+pub(super) fn seed(symbols: &[i32]) -> u64 {
+    symbols.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &symbol| {
+        (hash ^ symbol as u64).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

@@ -1,0 +1,70 @@
+//! Natural voices on the command line: where files are found, and what to do without one.
+
+use super::cli::{Folder, aloud, run, text_of};
+
+/// The two lines to paste.
+fn has_recipe(text: &str) -> bool {
+    let lines: Vec<&str> = text.lines().collect();
+    lines
+        .windows(2)
+        .any(|pair| pair[0].starts_with("pip download ") && pair[1].starts_with("cargo run --release"))
+}
+
+#[test]
+fn without_a_voice_file_there_are_two_lines_to_paste() {
+    for args in
+        [&["say", "Hello.", "--engine", "neural"][..], &["serve", "--listen=127.0.0.1:0", "--engine=neural"]]
+    {
+        let output = run(args);
+        let stderr = text_of(&output);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.starts_with("aloud: --engine neural ") && has_recipe(&stderr), "{stderr}");
+    }
+}
+
+#[test]
+fn voices_are_listed_with_the_way_to_more() {
+    let folder = Folder::new("voices");
+    let data = folder.file("data");
+    std::fs::create_dir_all(format!("{data}/aloud/voices")).unwrap();
+    std::fs::write(format!("{data}/aloud/voices/mine.onnx"), "no voice").unwrap();
+    std::fs::write(format!("{data}/aloud/voices/readme.txt"), "no voice").unwrap();
+    let output = aloud(&["voices"]).env("XDG_DATA_HOME", &data).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && has_recipe(&stdout), "{stdout}");
+    for part in ["kal16-high", "aloud/voices/mine.onnx"] {
+        assert!(stdout.contains(part), "{part} in {stdout}");
+    }
+    assert!(!stdout.contains("readme.txt"), "{stdout}");
+}
+
+#[test]
+fn the_voice_inside_says_once_that_there_are_others() {
+    let folder = Folder::new("hint");
+    let output = run(&["say", "One. Two.", "-o", &folder.file("hello.wav")]);
+    assert!(output.status.success(), "{}", text_of(&output));
+    assert_eq!(text_of(&output).matches("aloud voices").count(), 1, "{}", text_of(&output));
+    let output = run(&["say", "One.", "--engine=tone", "-o", &folder.file("tone.wav")]);
+    assert!(!text_of(&output).contains("aloud voices"), "{}", text_of(&output));
+}
+
+#[cfg(feature = "neural")]
+#[test]
+fn a_file_is_spoken_and_others_are_refused() {
+    let Some(file) = std::env::var_os("ALOUD_TEST_VOICE") else {
+        return crate::support::skip("a_file_is_spoken_and_others_are_refused", "the voice file");
+    };
+    let (folder, file) = (Folder::new("neural"), file.into_string().unwrap());
+    let wav = folder.file("hello.wav");
+    let named = format!("ann={file}");
+    let output = run(&["say", "Good evening.", "--engine=neural", "--voice-file", &named, "-o", &wav]);
+    assert!(output.status.success(), "{}", text_of(&output));
+    let bytes = std::fs::read(&wav).unwrap();
+    assert_eq!((&bytes[..4], &bytes[24..28]), (&b"RIFF"[..], &24_000u32.to_le_bytes()[..]));
+    assert!(bytes.len() > 20_000, "{} bytes", bytes.len());
+    let output = aloud(&["voices"]).env("ALOUD_VOICE_FILE", &named).output().unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("Ann, English"));
+    let output = run(&["say", "Hi.", "--engine=neural", "--voice-file", &wav, "-o", &wav]);
+    assert_eq!(output.status.code(), Some(2), "{}", text_of(&output));
+    assert!(text_of(&output).contains(&wav), "{}", text_of(&output));
+}
