@@ -369,6 +369,11 @@ impl<T: Transport, A: Application> Link<T, A> {
             if drain.as_ref().is_some_and(|drain| drain.is_slow) {
                 batch.limit(SLOW_UNSENT_BYTES as usize);
             }
+            if *endpoint.state() == State::Open
+                && let Some(payload) = application.ask(now)
+            {
+                endpoint.ping(&payload);
+            }
             batch.push_raw(endpoint.outgoing());
             if *endpoint.state() == State::Open {
                 application.fill(now, batch);

@@ -430,7 +430,15 @@ impl Log {
 
     /// Returns the current offset if the client has to be asked now whether it has everything before it.
     pub fn ask(&mut self, now: Instant) -> Option<u64> {
-        if self.sent < self.asked + self.window.step() {
+        // The first question stands before the audio: the slowest client answers it soon.
+        let is_first =
+            !self.window.has_asked() && matches!(self.upcoming, Upcoming::Audio(_)) && !self.is_shut;
+        // With every question answered only another one opens the window again.
+        let is_stuck = self.window.answers()
+            && self.confirmed >= self.asked
+            && self.sent > self.asked
+            && self.window_room() < self.flow.frame_bytes as u64;
+        if !is_first && !is_stuck && self.sent < self.asked + self.window.step() {
             return None;
         }
         self.asked = self.sent;

@@ -33,8 +33,8 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 /// all that tells that it reads.
 const MOST_STEP: u64 = 128 * 1024;
 
-/// Share of the window after which a client is asked again whose answers are late or have yet to come: early enough
-/// for the first answer of one that reads at the pace of speech, and often enough to see that a slow one reads.
+/// Share of the window after which a client is asked again whose last answer was late: often enough to see that it
+/// reads.
 const OFTEN: u64 = 8;
 
 /// The window of one stream on one connection.
@@ -76,6 +76,16 @@ impl Window {
     /// Bytes sent after which the client is asked again.
     pub(super) fn step(&self) -> u64 {
         (self.bytes / if self.is_prompt { 2 } else { OFTEN }).min(MOST_STEP)
+    }
+
+    /// True once the client was asked.
+    pub(super) fn has_asked(&self) -> bool {
+        self.asked.is_some() || self.has_answered
+    }
+
+    /// True once the client has answered.
+    pub(super) fn answers(&self) -> bool {
+        self.has_answered
     }
 
     /// When a client counts as one that answers no pings; `None` once it has answered, and before it was asked.

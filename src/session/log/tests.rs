@@ -659,3 +659,34 @@ fn random_histories_keep_positions_in_order_and_bytes_in_place() {
         }
     }
 }
+
+/// Whatever the frames, and however late the answers: a stream that is not done may send, or waits for an answer.
+#[test]
+fn a_client_that_answers_is_never_left_waiting() {
+    for (seed, frame_bytes) in (0_u64..60).flat_map(|seed| [160, 9_600, 57_600].map(|bytes| (seed, bytes))) {
+        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut next = |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % below
+        };
+        let mut driven = Driven::new(burst(frame_bytes));
+        let mut open = VecDeque::new();
+        for _ in 0..400 {
+            while driven.log.wants_more(driven.now) {
+                driven.log.push_audio(vec![1; 9_600].into());
+            }
+            open.extend(driven.log.ask(driven.now));
+            let may_send = driven.log.has_output(driven.now);
+            assert!(may_send || !open.is_empty(), "{seed} {frame_bytes}: {} sent", driven.log.sent_bytes());
+            if may_send && next(3) > 0 {
+                driven.write(|offered| offered);
+                open.extend(driven.log.ask(driven.now));
+            } else if let Some(offset) = open.pop_front() {
+                driven.now += MS * [1, 300, 700, 1_400][next(4) as usize];
+                driven.log.confirm(driven.now, offset);
+            }
+            driven.wire.clear();
+        }
+        assert!(driven.log.sent_bytes() > 300_000);
+    }
+}
