@@ -202,7 +202,8 @@ pub(crate) fn named<'a>(voices: &'a [Voice], aliases: &[VoiceAlias], name: &str)
     find(name).or_else(alias).or_else(|| {
         let (_, gender) = COMMON.iter().find(|(common, _)| *common == name)?;
         let alike: Vec<&Voice> = voices.iter().filter(|voice| voice.gender == Some(*gender)).collect();
-        let number = COMMON.iter().filter(|(_, other)| other == gender).position(|(other, _)| *other == name)?;
+        let number =
+            COMMON.iter().filter(|(_, other)| other == gender).position(|(other, _)| *other == name)?;
         alike.get(number % alike.len().max(1)).copied().or(voices.first())
     })
 }

@@ -55,6 +55,8 @@ pub(super) struct Spoken {
     /// Bytes of samples that the HTTP server has taken.
     pub(super) taken: Arc<AtomicU64>,
     pub(super) is_over: bool,
+    /// True once the speech has ended before its text did.
+    pub(super) is_broken: bool,
 }
 
 impl Spoken {
@@ -67,6 +69,11 @@ impl Spoken {
             None => std::task::ready!(self.portions.poll_recv(cx)),
         };
         let Some(Portion { bytes, samples, is_last }) = portion else {
+            if !std::mem::replace(&mut self.is_broken, true) {
+                // An HTTP server drops what it has not written at an error: it writes first.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             self.is_over = true;
             return Poll::Ready(Some(Err(BrokenOff)));
         };
@@ -124,9 +131,7 @@ impl HttpBody for Body {
             Kind::Whole(whole) => Pin::new(whole)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|never: Infallible| match never {}))),
-            Kind::Spoken(spoken) => {
-                spoken.poll(cx).map(|bytes| bytes.map(|bytes| bytes.map(Frame::data)))
-            }
+            Kind::Spoken(spoken) => spoken.poll(cx).map(|bytes| bytes.map(|bytes| bytes.map(Frame::data))),
         }
     }
 

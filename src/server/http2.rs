@@ -254,11 +254,14 @@ async fn speak(
         };
         while !data.is_empty() {
             output.reserve_capacity(data.len());
-            let room = timeout(stall_timeout, poll_fn(|cx| match output.poll_reset(cx) {
-                Poll::Ready(_) => Poll::Ready(None),
-                Poll::Pending if output.capacity() > 0 => Poll::Ready(Some(Ok(output.capacity()))),
-                Poll::Pending => output.poll_capacity(cx),
-            }));
+            let room = timeout(
+                stall_timeout,
+                poll_fn(|cx| match output.poll_reset(cx) {
+                    Poll::Ready(_) => Poll::Ready(None),
+                    Poll::Pending if output.capacity() > 0 => Poll::Ready(Some(Ok(output.capacity()))),
+                    Poll::Pending => output.poll_capacity(cx),
+                }),
+            );
             let Ok(Some(room)) = room.await else {
                 output.send_reset(Reason::CANCEL);
                 return Ok(());

@@ -25,9 +25,8 @@ const STATUSES: &[&str] = &[
     "101", "400", "401", "403", "404", "405", "408", "413", "414", "421", "426", "429", "431", "500", "503",
     "other",
 ];
-const ANSWERS: &[&str] = &[
-    "200", "400", "401", "403", "405", "408", "413", "429", "502", "503", "504", "other",
-];
+const ANSWERS: &[&str] =
+    &["200", "400", "401", "403", "405", "408", "413", "429", "502", "503", "504", "other"];
 const SOURCES: &[&str] = &["verbatim", "llm", "append", "other"];
 const ENGINE_CODES: &[&str] = &[
     Code::EngineFailed.name(),

@@ -291,9 +291,7 @@ impl Service {
         let peer = (self.peer)(request.extensions()).map(|peer| peer.ip());
         match self.answer(&request, peer) {
             Answer::Response(response) => Responding::ready(response.map(Body::from)),
-            Answer::Speech(asked) => {
-                Responding::spoken(asked.respond(request.into_body(), || {}))
-            }
+            Answer::Speech(asked) => Responding::spoken(asked.respond(request.into_body(), || {})),
             Answer::Upgrade(response, admitted) => {
                 admitted.start_upgraded(Arc::clone(&self.shared), hyper::upgrade::on(&mut request));
                 Responding::ready(response.map(|()| Body::from(Full::default())))

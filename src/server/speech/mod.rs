@@ -99,7 +99,8 @@ impl Service {
     /// Answers a request for one of the paths of this API; `None` for another path.
     pub(super) fn speech_api<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> Option<Answer> {
         let path = request.uri().path();
-        let is_model = path.strip_prefix(MODELS_PATH).is_some_and(|rest| rest.starts_with('/') && rest.len() > 1);
+        let is_model =
+            path.strip_prefix(MODELS_PATH).is_some_and(|rest| rest.starts_with('/') && rest.len() > 1);
         if !is_model && ![SPEECH_PATH, MODELS_PATH, AUDIO_MODELS_PATH, VOICES_PATH].contains(&path) {
             return None;
         }
@@ -141,9 +142,11 @@ impl Service {
             match path {
                 VOICES_PATH => Ok(self.voice_list()),
                 AUDIO_MODELS_PATH => Ok(self.model_list("models")),
-                MODELS_PATH => {
-                    self.doorkeeper().check(&visitor, now).map(|()| self.model_list("data")).map_err(Fault::from)
-                }
+                MODELS_PATH => self
+                    .doorkeeper()
+                    .check(&visitor, now)
+                    .map(|()| self.model_list("data"))
+                    .map_err(Fault::from),
                 _ => {
                     let id = path.rsplit('/').next().unwrap_or_default();
                     self.doorkeeper().check(&visitor, now).map(|()| document(&model(id))).map_err(Fault::from)
@@ -169,7 +172,9 @@ impl Service {
         let now = Instant::now().into_std();
         let pass = shared.doorkeeper.admit(&visitor(request, peer), false, now)?;
         let settings = shared.narrowed(pass.restrictions.as_deref()).ok_or_else(|| {
-            Rejection::forbidden("This credential allows none of this server's voices; /api/voices lists them.")
+            Rejection::forbidden(
+                "This credential allows none of this server's voices; /api/voices lists them.",
+            )
         })?;
         let mut slot = None;
         if pass.permit.has_session_limits() {
@@ -199,7 +204,8 @@ impl Service {
             })
         };
         let own = voices.iter().map(|voice| entry(&voice.name, voice));
-        let further = aliases.iter().map(|alias| &*alias.name).chain(voice::COMMON.iter().map(|(name, _)| *name));
+        let further =
+            aliases.iter().map(|alias| &*alias.name).chain(voice::COMMON.iter().map(|(name, _)| *name));
         let mut seen: Vec<&str> = voices.iter().map(|voice| &*voice.name).collect();
         let mut list: Vec<_> = own.collect();
         for name in further {
@@ -320,7 +326,7 @@ async fn begun(listener: Listener) -> Result<Response<Body>, Fault> {
         First::Failed(fault) => Err(fault),
         First::Whole(bytes) => Ok(Response::new(Full::from(bytes).into())),
         First::Portion(portion) => {
-            let spoken = Spoken { first: Some(portion), portions, taken, is_over: false };
+            let spoken = Spoken { first: Some(portion), portions, taken, is_over: false, is_broken: false };
             Ok(Response::new(spoken.into()))
         }
     }
@@ -345,7 +351,8 @@ async fn read<B: HttpBody>(
     })
     .await
     {
-        let frame = frame.map_err(|_| Fault::request("The body of the request was cut off. Send it again."))?;
+        let frame =
+            frame.map_err(|_| Fault::request("The body of the request was cut off. Send it again."))?;
         let Ok(mut data) = frame.into_data() else { continue };
         if data.remaining() > most - bytes.len() {
             return Err(Fault::too_large(most));
@@ -391,20 +398,21 @@ fn manner(
     let sample_rate_hz = request.sample_rate_hz.unwrap_or(request.container.rate(own));
     let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz };
     let is_own = sample_rate_hz == own && shared.synthesizer.supports(format);
-    if !is_own && !settings.formats.contains(&format) {
-        let rates = settings.formats.iter().filter(|format| format.encoding == Encoding::PcmS16le);
-        let rates: Vec<String> = rates.map(|format| format.sample_rate_hz.to_string()).collect();
+    let container = request.container;
+    let is_given = (is_own || settings.formats.contains(&format)) && container.supports(sample_rate_hz);
+    if !is_given {
+        let linear = settings.formats.iter().filter(|format| format.encoding == Encoding::PcmS16le);
+        let rates = linear.map(|format| format.sample_rate_hz).filter(|rate| container.supports(*rate));
+        let rates: Vec<String> = rates.map(|rate| rate.to_string()).collect();
         let message = format!(
-            "This server gives no audio at {sample_rate_hz} Hz. Ask for a sample_rate of {}.",
+            "This server gives no {} at {sample_rate_hz} Hz. Ask for a sample_rate of {}.",
+            container.name(),
             rates.join(", ")
         );
         return Err(Fault::field("sample_rate", message));
     }
-    let manner = Manner {
-        voice: voice.name.clone(),
-        speed: asked.clamp(*speeds.start(), *speeds.end()),
-        format,
-    };
+    let manner =
+        Manner { voice: voice.name.clone(), speed: asked.clamp(*speeds.start(), *speeds.end()), format };
     Ok((manner, request.speed))
 }
 

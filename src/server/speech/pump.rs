@@ -84,7 +84,8 @@ impl Pump {
     }
 
     async fn run(self, mut outlet: Outlet) {
-        let Pump { shared, mut recital, container, is_events, id, mut holding, stopping, most_time, began } = self;
+        let Pump { shared, mut recital, container, is_events, id, mut holding, stopping, most_time, began } =
+            self;
         let connection = shared.sessions.enter();
         let running = shared.telemetry.answering.enter();
         let mut script = Script {
@@ -303,9 +304,10 @@ fn event(out: &mut Vec<u8>, event: &serde_json::Value) {
 fn words_event(times: &WordTimes) -> serde_json::Value {
     // Milliseconds are exact enough, and short.
     let seconds = |time: Duration| time.as_millis() as f64 / 1e3;
-    let words = times.words.iter().map(|(word, start, end)| {
-        json!({ "word": word, "start": seconds(*start), "end": seconds(*end) })
-    });
+    let words = times
+        .words
+        .iter()
+        .map(|(word, start, end)| json!({ "word": word, "start": seconds(*start), "end": seconds(*end) }));
     let words: Vec<_> = words.collect();
     json!({
         "type": "speech.text.words",

@@ -128,7 +128,8 @@ impl SpeechRequest {
         }
         if let Some(rate) = fields.sample_rate.filter(|rate| !RATES.contains(rate)) {
             let (least, most) = (RATES.start(), RATES.end());
-            let message = format!("sample_rate must be from {least} to {most} samples per second, not {rate}.");
+            let message =
+                format!("sample_rate must be from {least} to {most} samples per second, not {rate}.");
             return Err(Fault::field("sample_rate", message));
         }
         Ok(SpeechRequest {
