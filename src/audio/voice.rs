@@ -310,7 +310,7 @@ mod tests {
     fn a_common_name_finds_a_voice_of_its_gender_unless_it_has_an_alias() {
         let of = |name: &str, gender| Voice { gender: Some(gender), ..Voice::new(name) };
         let voices = [of("joe", Gender::Male), of("amy", Gender::Female), of("bob", Gender::Male)];
-        let aliases = ["alloy=bob".parse().unwrap(), "x=nobody".parse().unwrap()];
+        let aliases = ["alloy=bob".parse().unwrap(), "x=nothing".parse().unwrap()];
         for (name, expected) in [
             ("amy", Some("amy")),
             ("alloy", Some("bob")),

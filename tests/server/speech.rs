@@ -345,7 +345,7 @@ async fn connection_carries_one_request_after_the_other() {
 }
 
 #[tokio::test]
-async fn client_that_expects_100_is_told_to_go_on() {
+async fn expect_100_is_answered_before_the_body() {
     let server = tone(Config::default()).await;
     let body = r#"{"input":"One.","response_format":"pcm"}"#;
     let mut client = raw(server.addr).await;

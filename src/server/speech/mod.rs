@@ -238,7 +238,7 @@ fn preflight(asked: &HeaderMap, path: &str) -> Response<Full<Bytes>> {
     let headers = response.headers_mut();
     let methods = if path == SPEECH_PATH { "POST, OPTIONS" } else { "GET, HEAD, OPTIONS" };
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
-    // Clients add headers of their own, none of which does harm.
+    // Clients add headers of their own. None of them does harm.
     let fields = asked.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     let fields = fields.unwrap_or(HeaderValue::from_static("authorization, content-type"));
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, fields);

@@ -101,7 +101,7 @@ pub(super) struct WordTimes {
     pub(super) words: Vec<(String, Duration, Duration)>,
 }
 
-/// What one turn has given.
+/// Audio and times of one turn.
 #[derive(Default)]
 pub(super) struct Turn {
     pub(super) audio: Vec<u8>,
@@ -287,7 +287,7 @@ impl Recital {
         (error.kind != SynthesisErrorKind::NoAudio).then(|| Fault::from(error))
     }
 
-    /// Has the engine speak sentences, as many as may be in flight.
+    /// Has the engine speak sentences, up to the limit of sentences in flight.
     fn begin_sentences(&mut self) {
         while self.takes.len() < self.prefetch.max(1) && !self.is_exhausted {
             let Some((text, before)) = self.next_sentence() else { return };
@@ -404,7 +404,7 @@ impl Take {
         WordTimes { index: self.index, text: self.text.clone(), is_estimate, words: timed.collect() }
     }
 
-    /// An estimate of the times, if the engine has told none.
+    /// An estimate of the times, if the engine has given none.
     fn estimate(mut self, format: Format) -> Option<WordTimes> {
         if self.has_words || self.bytes == 0 {
             return None;
