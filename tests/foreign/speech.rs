@@ -4,9 +4,8 @@ use crate::support::{Serving, skip};
 use tokio::process::Command;
 
 async fn run(mut client: Command) -> serde_json::Value {
-    let server =
-        Serving::start(Command::new(env!("CARGO_BIN_EXE_aloud")).args(["serve", "--listen=127.0.0.1:0"]));
-    let server = server.await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aloud"));
+    let server = Serving::start(command.args(["serve", "--listen=127.0.0.1:0"])).await;
     let output = client.arg(format!("http://{}", server.addr)).kill_on_drop(true).output().await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()

@@ -20,12 +20,13 @@ pub(crate) struct Fault {
     /// The field that is wrong.
     param: Option<&'static str>,
     code: Option<&'static str>,
-    headers: HeaderMap,
+    /// Boxed: few faults have any.
+    headers: Box<HeaderMap>,
 }
 
 impl Fault {
     fn new(status: StatusCode, message: impl Into<String>) -> Fault {
-        Fault { status, message: message.into(), param: None, code: None, headers: HeaderMap::new() }
+        Fault { status, message: message.into(), param: None, code: None, headers: Box::default() }
     }
 
     /// 400: a field of the request is wrong.
@@ -93,7 +94,7 @@ impl Fault {
         let json = json!({ "error": self.object() }).to_string();
         let mut response = Response::new(Full::from(json));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        *response.headers_mut() = *self.headers;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
@@ -109,7 +110,7 @@ impl From<Rejection> for Fault {
             503 => Some("overloaded"),
             _ => None,
         };
-        Fault { code, headers: head.headers, ..Fault::new(head.status, sentence.trim_end()) }
+        Fault { code, headers: Box::new(head.headers), ..Fault::new(head.status, sentence.trim_end()) }
     }
 }
 
