@@ -62,7 +62,7 @@ pub mod upstream;
 pub mod ws;
 
 pub use gauge::{Counted, Gauge};
-pub use server::{Admin, BindError, Server, Service};
+pub use server::{Admin, BindError, Body, BrokenOff, Responding, Server, Service};
 pub use session::message;
 pub use session::message::{PATH, SUBPROTOCOL, TextSource};
 pub use settings::{Config, ConfigError};

@@ -133,6 +133,17 @@ impl Doorkeeper {
         Ok(Pass { permit, restrictions: grant.restrictions, must_authenticate, ticket })
     }
 
+    /// Checks the credential of a request that opens nothing, and counts it as a handshake.
+    ///
+    /// # Errors
+    /// The refusal: 403, 401 or 429.
+    pub(crate) fn check(&self, visitor: &Visitor<'_>, now: Instant) -> Result<(), Rejection> {
+        self.check_origin(visitor)?;
+        let client = self.client(visitor);
+        let Shown { grant, .. } = self.shown(visitor, &client, false, now)?;
+        self.count_handshake(&grant.client.map_or(client, ClientId::Named), now)
+    }
+
     /// Uses up the ticket of a handshake, or of a message, that is accepted.
     ///
     /// # Errors
@@ -246,7 +257,11 @@ impl Doorkeeper {
         self.accounts.of(client, now)
     }
 
-    fn check_origin(&self, visitor: &Visitor<'_>) -> Result<(), Rejection> {
+    /// Checks the origin of the page that a request comes from, if it comes from one.
+    ///
+    /// # Errors
+    /// 403: pages of this origin may not connect.
+    pub(crate) fn check_origin(&self, visitor: &Visitor<'_>) -> Result<(), Rejection> {
         let Visitor { peer, headers, host, .. } = visitor;
         let origins = headers.get_all(ORIGIN).iter().map(HeaderValue::as_bytes);
         let requested = host.unwrap_or_default();

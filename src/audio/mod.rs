@@ -1,8 +1,9 @@
-//! Audio as bytes: encodings, formats, WAV files, resampling, levels and the names of voices.
+//! Audio as bytes: encodings, formats, WAV files and other containers, resampling, levels and the names of voices.
 //!
 //! Audio is mono throughout; [`wav`] mixes the channels of foreign audio. This module has no I/O and
 //! no clock, and no knowledge of sentences, sessions or sockets.
 
+pub(crate) mod container;
 mod encoding;
 mod format;
 pub(crate) mod level;

@@ -1,6 +1,7 @@
 //! Names and languages of voices, and the choice of a voice for a language.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::str::FromStr;
 
 /// Names of languages, by their tags. Others are shown by their tag.
 const LANGUAGES: &[(&str, &str)] = &[
@@ -133,6 +134,80 @@ fn primary(tag: &str) -> &str {
     tag.split(['-', '_']).next().unwrap_or(tag)
 }
 
+/// Another name for a voice, for clients that know only names of their own. Written as `NAME=VOICE`.
+///
+/// ```
+/// use aloud::tts::VoiceAlias;
+///
+/// let alias: VoiceAlias = "alloy=kal16".parse()?;
+/// assert_eq!((&*alias.name, &*alias.voice), ("alloy", "kal16"));
+/// # Ok::<(), aloud::tts::InvalidAlias>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoiceAlias {
+    /// Name that clients use.
+    pub name: String,
+    /// Name of the engine's voice.
+    pub voice: String,
+}
+
+/// Error: a text is not a [`VoiceAlias`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidAlias;
+
+impl fmt::Display for InvalidAlias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("write NAME=VOICE, such as alloy=kal16")
+    }
+}
+
+impl std::error::Error for InvalidAlias {}
+
+impl FromStr for VoiceAlias {
+    type Err = InvalidAlias;
+
+    fn from_str(text: &str) -> Result<VoiceAlias, InvalidAlias> {
+        let (name, voice) = text.split_once('=').ok_or(InvalidAlias)?;
+        let (name, voice) = (name.trim().to_owned(), voice.trim().to_owned());
+        match name.is_empty() || voice.is_empty() {
+            true => Err(InvalidAlias),
+            false => Ok(VoiceAlias { name, voice }),
+        }
+    }
+}
+
+/// Names of OpenAI's voices, which many clients send whatever the server has. Each with the gender that it sounds
+/// like.
+pub(crate) const COMMON: [(&str, Gender); 13] = [
+    ("alloy", Gender::Female),
+    ("ash", Gender::Male),
+    ("ballad", Gender::Male),
+    ("cedar", Gender::Male),
+    ("coral", Gender::Female),
+    ("echo", Gender::Male),
+    ("fable", Gender::Male),
+    ("marin", Gender::Female),
+    ("nova", Gender::Female),
+    ("onyx", Gender::Male),
+    ("sage", Gender::Female),
+    ("shimmer", Gender::Female),
+    ("verse", Gender::Male),
+];
+
+/// Returns the voice that a client means with this name: a voice of the engine, an alias, or one for a
+/// [common](COMMON) name, of its gender if there is one. `None` if it is none of these.
+pub(crate) fn named<'a>(voices: &'a [Voice], aliases: &[VoiceAlias], name: &str) -> Option<&'a Voice> {
+    let find = |name: &str| voices.iter().find(|voice| voice.name == name);
+    let alias = || aliases.iter().find(|alias| alias.name == name).and_then(|alias| find(&alias.voice));
+    find(name).or_else(alias).or_else(|| {
+        let (_, gender) = COMMON.iter().find(|(common, _)| *common == name)?;
+        let alike: Vec<&Voice> = voices.iter().filter(|voice| voice.gender == Some(*gender)).collect();
+        let number =
+            COMMON.iter().filter(|(_, other)| other == gender).position(|(other, _)| *other == name)?;
+        alike.get(number % alike.len().max(1)).copied().or(voices.first())
+    })
+}
+
 /// Lists the names for a message, at most [`MAX_NAMED`].
 pub(crate) fn names(voices: &[Voice]) -> String {
     let named: Vec<&str> = voices.iter().take(MAX_NAMED).map(|voice| voice.name.as_str()).collect();
@@ -228,6 +303,37 @@ mod tests {
             ("joe", "", None, "Joe"),
         ] {
             assert_eq!(label(name, language, gender), expected);
+        }
+    }
+
+    #[test]
+    fn a_common_name_finds_a_voice_of_its_gender_unless_it_has_an_alias() {
+        let of = |name: &str, gender| Voice { gender: Some(gender), ..Voice::new(name) };
+        let voices = [of("joe", Gender::Male), of("amy", Gender::Female), of("bob", Gender::Male)];
+        let aliases = ["alloy=bob".parse().unwrap(), "x=nothing".parse().unwrap()];
+        for (name, expected) in [
+            ("amy", Some("amy")),
+            ("alloy", Some("bob")),
+            ("ash", Some("joe")),
+            ("ballad", Some("bob")),
+            ("cedar", Some("joe")),
+            ("coral", Some("amy")),
+            ("nova", Some("amy")),
+            ("x", None),
+            ("eva", None),
+        ] {
+            let found = named(&voices, &aliases, name).map(|voice| voice.name.as_str());
+            assert_eq!(found, expected, "{name}");
+        }
+        assert!(COMMON.iter().all(|(name, _)| named(&voices[..1], &[], name).is_some()));
+        assert_eq!(named(&[], &[], "alloy"), None);
+    }
+
+    #[test]
+    fn an_alias_has_two_names() {
+        assert_eq!(" a = b ".parse(), Ok(VoiceAlias { name: "a".to_owned(), voice: "b".to_owned() }));
+        for text in ["a", "=b", "a=", ""] {
+            assert_eq!(text.parse::<VoiceAlias>(), Err(InvalidAlias), "{text:?}");
         }
     }
 

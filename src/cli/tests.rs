@@ -190,7 +190,12 @@ fn other_value(option: &Setting) -> String {
             if least == (option.field_default)() { range.max.to_string() } else { least }
         }
         (Kind::Time, _) => "2m".to_owned(),
-        (Kind::List(_), _) => if option.name == "allow-origin" { "*" } else { "unix" }.to_owned(),
+        (Kind::List(_), _) => match option.name {
+            "allow-origin" => "*",
+            "voice-map" => "alloy=kal16",
+            _ => "unix",
+        }
+        .to_owned(),
         _ => "Something else".to_owned(),
     }
 }

@@ -3,7 +3,7 @@
 //! Each page is a module here, and `aloud help TOPIC` prints the same text in a terminal. A page
 //! refers to another one by its name in square brackets: "see [protocol]".
 //!
-//! New to aloud? Read [start], then [browser], [terminal] or [rust]. Writing a client? Read
+//! New to aloud? Read [start], then [browser], [terminal], [programs] or [rust]. Writing a client? Read
 //! [protocol], then [v1]. Running a server? Read [access], [limits] and [operation].
 
 /// A page of the manual.
@@ -51,6 +51,7 @@ pages! {
     start: "build, first run, first words",
     browser: "speech in a web page",
     terminal: "speech from a shell or a script",
+    programs: "programs that know OpenAI's API for speech",
     rust: "aloud as a library",
     proxies: "nginx, HAProxy, Caddy, Apache, HTTP/2",
     voices: "natural voices, and what each engine costs",

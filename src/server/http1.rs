@@ -4,10 +4,11 @@
 //! A connection that begins with a whole and good handshake is answered here. hyper serves the others,
 //! until a handshake is accepted and hyper gives the socket back.
 
+use super::body::Body;
 use super::muted::{self, Muted, Words};
 use super::opening::{self, Handshake, Kind, Rewound, stopped};
 use super::routes::{Answer, RETRY_AFTER_SECS};
-use super::service::Service;
+use super::service::{Responding, Service};
 use super::transport::Transport;
 use super::upgrade::{self, Admitted};
 use crate::access::{ClientId, Waiting};
@@ -20,9 +21,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use std::convert::Infallible;
 use std::fmt::Display;
-use std::future::{poll_fn, ready};
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -82,6 +82,8 @@ pub(super) async fn shake_hands<S: Transport + AsyncRead + AsyncWrite>(
                 let (answer, early) = (upgrade::head(&response), first.slice(bytes..));
                 return Some(Accepted { socket, answer, early, admitted });
             }
+            // Only a POST is, which is no handshake.
+            Answer::Speech(_) => None,
         },
         #[cfg(feature = "http2")]
         Kind::Http2 => {
@@ -98,9 +100,29 @@ pub(super) async fn shake_hands<S: Transport + AsyncRead + AsyncWrite>(
     accepted
 }
 
+/// Notes the end of an answer that was spoken, when it is dropped: the peer then has as much time and as many
+/// requests as a new one.
+struct Answering {
+    words: Arc<Words>,
+    progress: Arc<Mutex<Progress>>,
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if self.words.are_spoken() {
+            let mut progress = lock(&self.progress);
+            let now = Instant::now();
+            (progress.since, progress.alone_since, progress.requests) = (now, now, 0);
+        }
+        self.words.fall_silent();
+    }
+}
+
 struct Progress {
-    /// Requests that were answered.
+    /// Requests that were answered since `alone_since`.
     requests: u32,
+    /// The moment from which the limits on a peer without a session hold.
+    alone_since: Instant,
     /// The moment from which the peer has `handshake_timeout` for its next request.
     since: Instant,
     /// The answer to the first request, if that was read already.
@@ -126,35 +148,57 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
     since: Instant,
     prepared: Option<Response<Full<Bytes>>>,
     mut stopping: Option<watch::Receiver<bool>>,
-    waiting: &Waiting,
+    waiting: &mut Waiting,
     service: &Service,
 ) -> Option<Accepted<S>> {
     let patience = service.config().handshake_timeout;
     let words = Arc::new(Words::default());
     let is_limited = !service.doorkeeper().is_proxy(peer);
-    let (last_call, end) = (since + patience * (MAX_TIMEOUTS - 1), since + patience * MAX_TIMEOUTS);
-    let progress = Arc::new(Mutex::new(Progress { requests: 0, since, prepared, accepted: None }));
+    let progress =
+        Arc::new(Mutex::new(Progress { requests: 0, alone_since: since, since, prepared, accepted: None }));
     let answer = {
         let (service, progress, words) = (service.clone(), Arc::clone(&progress), Arc::clone(&words));
         service_fn(move |request: Request<Incoming>| {
             words.answer();
-            let mut progress = lock(&progress);
-            let answer = match progress.prepared.take() {
+            let mut now = lock(&progress);
+            let answer = match now.prepared.take() {
                 Some(response) => Answer::Response(response),
                 None => service.answer(&request, peer),
             };
-            progress.since = Instant::now();
-            progress.requests += 1;
-            let is_last = is_limited && (progress.requests >= MAX_REQUESTS || progress.since >= last_call);
-            let (mut response, accepted) = match answer {
-                Answer::Response(response) => (response, None),
-                Answer::Upgrade(response, admitted) => (response.map(|()| Full::default()), Some(admitted)),
+            now.since = Instant::now();
+            now.requests += 1;
+            let last_call = now.alone_since + patience * (MAX_TIMEOUTS - 1);
+            let is_last = is_limited && (now.requests >= MAX_REQUESTS || now.since >= last_call);
+            now.accepted = None;
+            let mut asked = None;
+            let mut response = match answer {
+                Answer::Response(response) => Some(response.map(Body::from)),
+                Answer::Upgrade(response, admitted) => {
+                    now.accepted = Some(admitted);
+                    Some(response.map(|()| Full::default().into()))
+                }
+                Answer::Speech(speech) => {
+                    words.arrive();
+                    let answering = Answering { words: Arc::clone(&words), progress: Arc::clone(&progress) };
+                    asked = Some((speech, answering));
+                    None
+                }
             };
-            if is_last && accepted.is_none() {
+            if let Some(response) = &mut response
+                && is_last
+                && now.accepted.is_none()
+            {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            progress.accepted = accepted;
-            ready(Ok::<_, Infallible>(response))
+            drop(now);
+            let words = Arc::clone(&words);
+            match asked {
+                Some((speech, answering)) => Responding::spoken(async move {
+                    let answer = speech.respond(request.into_body(), move || words.speak()).await;
+                    answer.map(|body| body.holding(answering))
+                }),
+                None => Responding::ready(response.unwrap_or_else(|| Response::new(Full::default().into()))),
+            }
         })
     };
     // Not `with_upgrades`: that takes the socket away even after a refusal, which then cannot be
@@ -171,6 +215,9 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
     let mut is_dismissed = false;
     let mut has_failed = false;
     let mut refusal = None;
+    let stall_timeout = service.config().stall_timeout;
+    // Bytes written when the socket had no room first, and the moment.
+    let mut blocked: Option<(usize, Instant)> = None;
     {
         let mut stop = pin!(stopped(&mut stopping));
         let mut timer = pin!(pass(since + patience));
@@ -179,9 +226,18 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
                 biased;
                 served = poll_fn(|cx| {
                     let served = connection.poll_without_shutdown(cx);
+                    // A socket with speech on it counts as one with a session.
+                    waiting.set(!words.are_spoken());
                     waiting.hold(words.begun_bytes());
-                    served
+                    match served {
+                        Poll::Pending => waiting.poll_dismissed(cx).map(|()| None),
+                        Poll::Ready(served) => Poll::Ready(Some(served)),
+                    }
                 }) => {
+                    let Some(served) = served else {
+                        is_dismissed = true;
+                        break;
+                    };
                     if let Err(error) = &served
                         && error.is_parse()
                     {
@@ -195,14 +251,25 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
                     is_stopping = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
-                () = poll_fn(|cx| waiting.poll_dismissed(cx)) => {
-                    is_dismissed = true;
-                    break;
-                }
                 () = timer.as_mut() => {
+                    if words.are_speech() {
+                        // The answer has deadlines of its own, except for a client that takes nothing.
+                        let now = Instant::now();
+                        match (words.blocked_at(), blocked) {
+                            (Some(at), Some((before, since))) if at == before => {
+                                if now.saturating_duration_since(since) >= stall_timeout {
+                                    has_failed = true;
+                                    break;
+                                }
+                            }
+                            (at, _) => blocked = at.map(|at| (at, now)),
+                        }
+                        timer.set(pass(now + patience.min(stall_timeout / 2)));
+                        continue;
+                    }
                     let mut deadline = lock(&progress).since + patience;
                     if is_limited {
-                        deadline = deadline.min(end);
+                        deadline = deadline.min(lock(&progress).alone_since + patience * MAX_TIMEOUTS);
                     }
                     is_late = deadline <= Instant::now();
                     if is_late {

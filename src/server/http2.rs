@@ -11,20 +11,21 @@ use super::http1::{MAX_REQUESTS, MAX_TIMEOUTS};
 use super::opening::Rewound;
 use super::routes::Answer;
 use super::service::Service;
+use super::speech::SpeechCall;
 use super::transport::{Readiness, Transport};
 use crate::access::Waiting;
 use crate::gauge::{Counted, Gauge};
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Body as _, Bytes, Frame};
 use hyper::ext::Protocol;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HOST, HeaderValue, UPGRADE};
 use hyper::{Method, Request, Response};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -184,6 +185,16 @@ async fn answer(
     let request = as_hyper_has_it(Request::from_parts(head, ()));
     let (head, body) = match service.answer(&request, peer) {
         Answer::Response(response) => response.into_parts(),
+        Answer::Speech(asked) => {
+            let (counted, stall_timeout) = (sessions.enter(), service.config().stall_timeout);
+            tokio::spawn(async move {
+                let spoken = speak(*asked, input, respond, stall_timeout);
+                // The client sees an error in the stream, and the operator the end of the speech in the log.
+                let _: Result<(), h2::Error> = spoken.await;
+                drop(counted);
+            });
+            return Ok(());
+        }
         Answer::Upgrade(response, admitted) => {
             let output = respond.send_response(dated(response), false)?;
             let stream = Stream::new(output, input, sessions.enter());
@@ -192,12 +203,8 @@ async fn answer(
         }
     };
     let body = whole(body).await;
-    let mut response = dated(Response::from_parts(head, ()));
-    let headers = response.headers_mut();
-    // These belong to connections of HTTP/1.1 (RFC 9113 §8.2.2).
-    headers.remove(CONNECTION);
-    headers.remove(UPGRADE);
-    headers.insert(CONTENT_LENGTH, body.len().into());
+    let mut response = as_h2_has_it(Response::from_parts(head, ()));
+    response.headers_mut().insert(CONTENT_LENGTH, body.len().into());
     let is_bare = request.method() == Method::HEAD || body.is_empty();
     let mut output = respond.send_response(response, is_bare)?;
     if !is_bare {
@@ -205,6 +212,91 @@ async fn answer(
     }
     // The rest of the request's body is not awaited: dropping its stream tells the peer.
     Ok(())
+}
+
+/// Answers a request for speech on its stream. Dropping the future resets the stream.
+async fn speak(
+    asked: SpeechCall,
+    input: RecvStream,
+    mut respond: SendResponse<Bytes>,
+    stall_timeout: Duration,
+) -> Result<(), h2::Error> {
+    let response = {
+        let mut answer = pin!(asked.respond(Upload(input), || {}));
+        poll_fn(|cx| match respond.poll_reset(cx) {
+            // The client has left.
+            Poll::Ready(reset) => Poll::Ready(reset.map(|_| None)),
+            Poll::Pending => answer.as_mut().poll(cx).map(|response| Ok(Some(response))),
+        })
+        .await?
+    };
+    let Some(response) = response else { return Ok(()) };
+    let (head, body) = response.into_parts();
+    let mut body = pin!(body);
+    let mut response = as_h2_has_it(Response::from_parts(head, ()));
+    if let Some(length) = body.size_hint().exact() {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    let mut output = respond.send_response(response, false)?;
+    loop {
+        let frame = poll_fn(|cx| match output.poll_reset(cx) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => body.as_mut().poll_frame(cx).map(Some),
+        });
+        let Some(frame) = frame.await else { return Ok(()) };
+        let mut data = match frame {
+            None => return output.send_data(Bytes::new(), true),
+            Some(Err(_)) => {
+                output.send_reset(Reason::INTERNAL_ERROR);
+                return Ok(());
+            }
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+        };
+        while !data.is_empty() {
+            output.reserve_capacity(data.len());
+            let room = timeout(
+                stall_timeout,
+                poll_fn(|cx| match output.poll_reset(cx) {
+                    Poll::Ready(_) => Poll::Ready(None),
+                    Poll::Pending if output.capacity() > 0 => Poll::Ready(Some(Ok(output.capacity()))),
+                    Poll::Pending => output.poll_capacity(cx),
+                }),
+            );
+            let Ok(Some(room)) = room.await else {
+                output.send_reset(Reason::CANCEL);
+                return Ok(());
+            };
+            output.send_data(data.split_to(room?.min(data.len())), false)?;
+        }
+    }
+}
+
+/// The body of a request. Its peer may send more as soon as a part was read.
+struct Upload(RecvStream);
+
+impl hyper::body::Body for Upload {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        let data = ready!(self.0.poll_data(cx));
+        Poll::Ready(data.map(|data| {
+            let data = data?;
+            self.0.flow_control().release_capacity(data.len())?;
+            Ok(Frame::data(data))
+        }))
+    }
+}
+
+/// The answer without headers of HTTP/1.1 (RFC 9113 §8.2.2), and with its date.
+fn as_h2_has_it(response: Response<()>) -> Response<()> {
+    let mut response = dated(response);
+    response.headers_mut().remove(CONNECTION);
+    response.headers_mut().remove(UPGRADE);
+    response
 }
 
 /// The request as hyper would give it: with hyper's type for the protocol, and with the `Host` that it

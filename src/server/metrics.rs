@@ -25,6 +25,8 @@ const STATUSES: &[&str] = &[
     "101", "400", "401", "403", "404", "405", "408", "413", "414", "421", "426", "429", "431", "500", "503",
     "other",
 ];
+const ANSWERS: &[&str] =
+    &["200", "400", "401", "403", "405", "408", "413", "429", "502", "503", "504", "other"];
 const SOURCES: &[&str] = &["verbatim", "llm", "append", "other"];
 const ENGINE_CODES: &[&str] = &[
     Code::EngineFailed.name(),
@@ -146,6 +148,9 @@ pub(crate) struct Telemetry {
     engine_errors: Counts,
     writer_errors: Counts,
     resumes: Counts,
+    /// Answers over HTTP that are being spoken.
+    pub(crate) answering: Gauge,
+    answers: Counts,
     engine: Engine,
 }
 
@@ -190,6 +195,8 @@ impl Telemetry {
             engine_errors: Counts::new(ENGINE_CODES),
             writer_errors: Counts::new(WRITER_CODES),
             resumes: Counts::new(RESUMES),
+            answering: Gauge::default(),
+            answers: Counts::new(ANSWERS),
             engine: Engine::default(),
         }
     }
@@ -197,6 +204,11 @@ impl Telemetry {
     /// Counts the answer to an opening handshake.
     pub(crate) fn shook_hands(&self, status: u16) {
         self.handshakes.add(&status.to_string());
+    }
+
+    /// Counts the answer to a request for speech over HTTP.
+    pub(crate) fn answered(&self, status: u16) {
+        self.answers.add(&status.to_string());
     }
 
     pub(crate) fn closed(&self, by: ClosedBy) {
@@ -351,6 +363,18 @@ impl Telemetry {
             "Streams that were started, by the source of their text.",
             "source",
             &self.streams,
+        );
+        page.one(
+            "aloud_speech_answers",
+            "gauge",
+            "Answers to POST /v1/audio/speech that are being spoken.",
+            self.answering.count(),
+        );
+        page.counts(
+            "aloud_speech_answers_total",
+            "Answers to POST /v1/audio/speech, by status.",
+            "status",
+            &self.answers,
         );
         page.histogram(
             "aloud_first_audio_seconds",

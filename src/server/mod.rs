@@ -6,6 +6,7 @@
 mod admin;
 mod answers;
 mod application;
+mod body;
 mod connection;
 mod date;
 mod echo;
@@ -23,6 +24,7 @@ mod report;
 mod routes;
 mod service;
 mod speaking;
+mod speech;
 mod suspended;
 mod transport;
 mod turn;
@@ -30,8 +32,9 @@ mod upgrade;
 mod web;
 
 pub use admin::Admin;
+pub use body::{Body, BrokenOff};
 pub use listen::BindError;
-pub use service::Service;
+pub use service::{Responding, Service};
 #[cfg(test)]
 pub(crate) use transport::UNSENT_BYTES;
 

@@ -1,6 +1,7 @@
-//! Routes a request: the page in the browser, the list of voices, tickets, and opening handshakes.
+//! Routes a request: the page in the browser, the list of voices, tickets, speech over HTTP, and opening handshakes.
 
 use super::service::Service;
+use super::speech::SpeechCall;
 use super::upgrade::{self, Admitted};
 use super::web;
 use crate::access::host::{self, Unnamed};
@@ -30,12 +31,14 @@ pub(super) const RETRY_AFTER_SECS: u64 = 5;
 pub(super) enum Answer {
     /// An answer with which the request is done.
     Response(Response<Full<Bytes>>),
+    /// A request for speech that was admitted. Its body decides on the answer.
+    Speech(Box<SpeechCall>),
     /// The answer to a handshake that was accepted: 101, or 200 over HTTP/2. The connection starts
     /// behind it.
     Upgrade(Response<()>, Admitted),
 }
 
-fn visitor<B>(request: &Request<B>, peer: Option<IpAddr>) -> Visitor<'_> {
+pub(super) fn visitor<B>(request: &Request<B>, peer: Option<IpAddr>) -> Visitor<'_> {
     let host = named(request).unwrap_or_default();
     Visitor { peer, headers: request.headers(), host, query: request.uri().query() }
 }
@@ -55,6 +58,11 @@ impl Service {
         if !shared.echoes {
             if let Some(response) = web::answer(request, shared.config.demo) {
                 return Answer::Response(response);
+            }
+            if shared.config.speech_api
+                && let Some(answer) = self.speech_api(request, peer)
+            {
+                return answer;
             }
             match request.uri().path() {
                 VOICES_PATH => return Answer::Response(self.voices(request.method())),

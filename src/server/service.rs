@@ -1,6 +1,7 @@
 //! The service: what all connections share, and the answer to a request of any HTTP server.
 
 use super::answers::Answers;
+use super::body::Body;
 use super::metrics::{Present, Telemetry};
 use super::routes::Answer;
 use super::suspended::{Bounds, Registry};
@@ -18,13 +19,14 @@ use crate::settings::{Config, ConfigError, check_engine};
 use crate::tts::{Synthesizer, Tone};
 use crate::ws::endpoint::Limits;
 use http_body_util::Full;
-use hyper::body::Bytes;
+use hyper::body::{Body as HttpBody, Bytes};
 use hyper::http::Extensions;
 use hyper::{Request, Response};
 use std::convert::Infallible;
 use std::fmt;
-use std::future::{Ready, ready};
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -277,15 +279,22 @@ impl Service {
     /// same machine, list the public host there. If your server checks hosts itself, or listens for other
     /// machines and cannot name its peers, allow [every host](crate::settings::AllowHost::Any).
     ///
+    /// The answer to a handshake, to a page and to every refusal is ready at once. A request for speech over HTTP is
+    /// answered when its first audio is known; its body must arrive within `handshake_timeout`.
+    ///
     /// An embedder's server has `handshake_timeout` to send the answer and to hand over its socket.
     /// Behind that, sessions have the same deadlines as with [`Server`](crate::Server).
-    pub fn respond<B>(&self, mut request: Request<B>) -> Response<Full<Bytes>> {
+    pub fn respond<B>(&self, mut request: Request<B>) -> Responding
+    where
+        B: HttpBody<Data: Send, Error: Send> + Send + 'static,
+    {
         let peer = (self.peer)(request.extensions()).map(|peer| peer.ip());
         match self.answer(&request, peer) {
-            Answer::Response(response) => response,
+            Answer::Response(response) => Responding::ready(response.map(Body::from)),
+            Answer::Speech(asked) => Responding::spoken(asked.respond(request.into_body(), || {})),
             Answer::Upgrade(response, admitted) => {
                 admitted.start_upgraded(Arc::clone(&self.shared), hyper::upgrade::on(&mut request));
-                response.map(|()| Full::default())
+                Responding::ready(response.map(|()| Body::from(Full::default())))
             }
         }
     }
@@ -378,27 +387,73 @@ impl Service {
     }
 }
 
-impl<B> hyper::service::Service<Request<B>> for Service {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+/// The answer to a request. Only an answer that is spoken takes time.
+///
+/// # Cancel safety
+/// Dropping it stops the speech.
+pub struct Responding(Progress);
 
-    fn call(&self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.respond(request)))
+enum Progress {
+    Ready(Option<Box<Response<Body>>>),
+    Spoken(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+}
+
+impl Responding {
+    pub(super) fn ready(response: Response<Body>) -> Responding {
+        Responding(Progress::Ready(Some(Box::new(response))))
+    }
+
+    pub(super) fn spoken(response: impl Future<Output = Response<Body>> + Send + 'static) -> Responding {
+        Responding(Progress::Spoken(Box::pin(response)))
     }
 }
 
-impl<B> tower_service::Service<Request<B>> for Service {
-    type Response = Response<Full<Bytes>>;
+impl fmt::Debug for Responding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Responding")
+    }
+}
+
+impl Future for Responding {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Progress::Ready(response) => {
+                Poll::Ready(Ok(*response.take().expect("a future is not polled after its end")))
+            }
+            Progress::Spoken(response) => response.as_mut().poll(cx).map(Ok),
+        }
+    }
+}
+
+impl<B> hyper::service::Service<Request<B>> for Service
+where
+    B: HttpBody<Data: Send, Error: Send> + Send + 'static,
+{
+    type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = Responding;
+
+    fn call(&self, request: Request<B>) -> Responding {
+        self.respond(request)
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for Service
+where
+    B: HttpBody<Data: Send, Error: Send> + Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Responding;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.respond(request)))
+    fn call(&mut self, request: Request<B>) -> Responding {
+        self.respond(request)
     }
 }
 

@@ -180,6 +180,12 @@ impl Registry {
         self.telemetry.session_ended(record.totals.audio);
     }
 
+    /// Counts the end of an answer over HTTP: its audio, and the audio that was wasted.
+    pub(crate) fn end_answer(&self, audio: Duration, wasted: Duration) {
+        self.wasted_ms.fetch_add(wasted.as_millis() as u64, Ordering::Relaxed);
+        self.telemetry.session_ended(audio);
+    }
+
     /// Counts and logs a suspended session that has ended.
     fn end_suspended(&self, session: &Suspended, why: &str) {
         let record = session.record();

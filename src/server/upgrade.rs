@@ -144,7 +144,7 @@ pub(super) fn head(response: &Response<()>) -> Vec<u8> {
 }
 
 /// A UUID, version 4 (RFC 9562 §5.4).
-fn session_id() -> String {
+pub(super) fn session_id() -> String {
     let mut bytes = random::<16>();
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;

@@ -27,7 +27,7 @@ mod io;
 mod ledger;
 pub(crate) mod log;
 pub mod message;
-mod pauses;
+pub(crate) mod pauses;
 mod playback;
 mod snapshot;
 mod stream;

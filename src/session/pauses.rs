@@ -44,7 +44,7 @@ impl Pauses {
     }
 
     /// The silence at a boundary; `None` is the engine's own.
-    pub(super) fn at(self, boundary: Boundary) -> Option<Duration> {
+    pub(crate) fn at(self, boundary: Boundary) -> Option<Duration> {
         match boundary {
             Boundary::Cut => None,
             Boundary::Sentence | Boundary::Line => self.sentence,
@@ -56,7 +56,7 @@ impl Pauses {
 
 /// Silence between the sentences of a stream, as far as it was spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Gap {
+pub(crate) struct Gap {
     /// Silence to add before the first audio.
     lead: Option<Duration>,
     /// Silence at the end of the last sentence that had audio, in bytes. `None` if there was none since the start
@@ -66,12 +66,12 @@ pub(super) struct Gap {
 
 impl Gap {
     /// The start of a stream with this lead.
-    pub(super) fn starting(lead: Duration) -> Gap {
+    pub(crate) fn starting(lead: Duration) -> Gap {
         Gap { lead: Some(lead), quiet: None }
     }
 
     /// Bytes of silence to add before a sentence.
-    pub(super) fn before(self, pause: Option<Duration>, format: Format) -> u64 {
+    pub(crate) fn before(self, pause: Option<Duration>, format: Format) -> u64 {
         match (self.lead, pause, self.quiet) {
             (Some(lead), ..) => format.bytes(lead),
             (None, Some(pause), Some(quiet)) => {
@@ -82,12 +82,12 @@ impl Gap {
     }
 
     /// Notes that audio has come.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.lead = None;
     }
 
     /// Notes that a sentence with audio is over, which ended with so many bytes of silence.
-    pub(super) fn end(&mut self, quiet: u64) {
+    pub(crate) fn end(&mut self, quiet: u64) {
         self.quiet = Some(quiet);
     }
 
@@ -98,7 +98,7 @@ impl Gap {
 }
 
 /// Returns the next piece of so many bytes of silence: a frame at most.
-pub(super) fn piece(encoding: Encoding, left: u64, frame_bytes: usize) -> Bytes {
+pub(crate) fn piece(encoding: Encoding, left: u64, frame_bytes: usize) -> Bytes {
     static LINEAR: [u8; PIECE_BYTES] = [Encoding::PcmS16le.silence(); PIECE_BYTES];
     static MU_LAW: [u8; PIECE_BYTES] = [Encoding::MuLaw.silence(); PIECE_BYTES];
     static A_LAW: [u8; PIECE_BYTES] = [Encoding::ALaw.silence(); PIECE_BYTES];

@@ -2,6 +2,7 @@
 
 use crate::access::rules::{Admission, Auth, JWT_LEEWAY};
 use crate::audio::Encoding;
+use crate::audio::voice::VoiceAlias;
 use crate::session::message::TextSource;
 use crate::setting::{
     Declared, ENCODINGS, Field, Group, Kind, Range, SAY, SERVE, Setting, choice, flag, number, settings, text,
@@ -67,6 +68,23 @@ settings! {
             option: Setting {
                 short: "Serve no demo page at /.",
                 ..flag("no-demo", Group::Address, &[SERVE])
+            },
+        }
+        speech_api: bool = true => {
+            short: "True if `POST /v1/audio/speech` and its lists are served.",
+            long: "It is the API of OpenAI for speech, which many programs know.",
+            option: Setting {
+                short: "Do not serve POST /v1/audio/speech.",
+                ..flag("no-speech-api", Group::Address, &[SERVE])
+            },
+        }
+        voice_map: Vec<VoiceAlias> = Vec::new() => {
+            short: "Further names of voices in `/v1/audio/speech`.",
+            long: "Many clients send only names of OpenAI's voices, such as alloy. Without a mapping they get a voice \
+                   of that gender. Separate several by commas, or repeat the option.",
+            option: Setting {
+                kind: Kind::List("NAME=VOICE, such as alloy=kal16"),
+                ..number("voice-map", "NAME=VOICE", Group::Speech, &[SERVE]).defaulting_to("none")
             },
         }
         frame_ms: u32 = 40 => {
@@ -246,6 +264,15 @@ settings! {
             short: "Longest prompt.",
             range: 1 to 10_000_000 "characters",
             option: number("max-prompt-chars", "N", Group::Client, &[SERVE]),
+        }
+        max_speech_bytes: usize = 4 * 1024 * 1024 => {
+            short: "Largest request to `/v1/audio/speech`.",
+            long: "A larger one is answered with 413. Its text is spoken sentence by sentence, whatever its length.",
+            range: 1 to 1_073_741_824 "bytes",
+            option: Setting {
+                floor: 1_024.0,
+                ..number("max-speech-bytes", "N", Group::Client, &[SERVE])
+            },
         }
         max_buffered_chars: usize = 8_000 => {
             short: "Most appended text that waits to be spoken.",

@@ -7,6 +7,7 @@ use crate::audio::resample::Resampler;
 use crate::audio::voice::Voice;
 use crate::gauge::Gauge;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// A speech engine: one voice, or several, that turn a sentence into audio.
@@ -94,6 +95,14 @@ pub trait Synthesizer: Send + Sync + 'static {
         false
     }
 
+    /// Slowest and fastest rate of speech, as in [`Utterance::speed`]. Requests over HTTP are brought within them;
+    /// sessions ask for 0.5 to 2.0 in any case.
+    ///
+    /// The default is 0.5 to 2.0.
+    fn speeds(&self) -> RangeInclusive<f32> {
+        0.5..=2.0
+    }
+
     /// Engines that this one chooses from, such as the two of a [`Fallback`](super::Fallback). Health
     /// checks then test each of them. The default is empty: the engine speaks itself.
     fn engines(&self) -> Vec<&dyn Synthesizer> {
@@ -137,7 +146,8 @@ impl Backlog {
 pub struct Utterance {
     /// Text to speak. Never empty, at most as long as a sentence.
     pub text: String,
-    /// Rate of speech, from 0.5 to 2.0. 1.0 is the natural rate, 2.0 takes half the time.
+    /// Rate of speech, from 0.5 to 2.0, or within [`Synthesizer::speeds`] if these are wider. 1.0 is the natural
+    /// rate, 2.0 takes half the time.
     pub speed: f32,
     /// Name of one of [`Synthesizer::voices`], or empty for the engine's default voice.
     pub voice: String,

@@ -9,6 +9,7 @@ use crate::audio::voice;
 use crate::text::redact::redact;
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -81,6 +82,11 @@ impl Synthesizer for Fallback {
 
     fn normalizes(&self) -> bool {
         self.first.normalizes() && self.second.engine.normalizes()
+    }
+
+    fn speeds(&self) -> RangeInclusive<f32> {
+        let (first, second) = (self.first.speeds(), self.second.engine.speeds());
+        first.start().max(*second.start())..=first.end().min(*second.end())
     }
 
     fn engines(&self) -> Vec<&dyn Synthesizer> {

@@ -37,7 +37,7 @@ mod tone;
 pub mod upstream;
 
 pub use crate::audio::SampleEncoding;
-pub use crate::audio::voice::{Gender, Voice};
+pub use crate::audio::voice::{Gender, InvalidAlias, Voice, VoiceAlias};
 pub use crate::text::words::Word;
 pub use command::Command;
 pub use contract::{Backlog, SynthesisError, SynthesisErrorKind, Synthesizer, Utterance};

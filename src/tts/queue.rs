@@ -11,6 +11,7 @@ use crate::audio::Format;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,6 +129,10 @@ impl Synthesizer for Queue {
 
     fn normalizes(&self) -> bool {
         self.state.engine.normalizes()
+    }
+
+    fn speeds(&self) -> RangeInclusive<f32> {
+        self.state.engine.speeds()
     }
 
     fn engines(&self) -> Vec<&dyn Synthesizer> {

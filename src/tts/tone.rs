@@ -85,6 +85,10 @@ impl Synthesizer for Tone {
         true
     }
 
+    fn speeds(&self) -> RangeInclusive<f32> {
+        0.25..=4.0
+    }
+
     fn speak(&self, utterance: Utterance) -> Speech {
         let sample = utterance.format.encoding.bytes_per_sample();
         // The cast saturates, so no duration is too long, and NaN becomes 0.

@@ -16,6 +16,7 @@ use crate::text::redact::redact;
 use crate::upstream::{Attempt, Call, Failure, InvalidSettings, Reply, Upstream, UpstreamSettings, escape};
 use serde_json::json;
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 /// Sample rate of a session that asks for none, if no setting gives the rate of the service. It is the
 /// rate of most neural voices. Audio at other rates is converted to it.
@@ -110,6 +111,10 @@ impl Synthesizer for SpeechApi {
 
     fn format(&self) -> Format {
         own_format(self.sample_rate_hz.unwrap_or(DEFAULT_RATE_HZ))
+    }
+
+    fn speeds(&self) -> RangeInclusive<f32> {
+        0.25..=4.0
     }
 
     fn voices(&self) -> Vec<Voice> {

@@ -14,4 +14,5 @@ mod proxy;
 mod reverse_proxy;
 mod service;
 mod slow_peers;
+mod speech;
 mod writer;

@@ -197,13 +197,14 @@ async fn unix_socket_and_admin_check_the_host_too() {
 #[tokio::test]
 async fn embedders_peers_without_an_address_are_checked() {
     drop(over_memory(&service(&[]), 1 << 16, "").await);
-    let respond = |service: &Service, host: &str, peer: Option<&str>| {
-        let mut request = hyper::Request::get("/api/voices").header("host", host).body(()).unwrap();
+    let respond = async |service: &Service, host: &str, peer: Option<&str>| {
+        let body = String::new();
+        let mut request = hyper::Request::get("/api/voices").header("host", host).body(body).unwrap();
         if let Some(peer) = peer {
             let peer: SocketAddr = peer.parse().unwrap();
             request.extensions_mut().insert(peer);
         }
-        service.respond(request).status().as_u16()
+        service.respond(request).await.unwrap().status().as_u16()
     };
     let (strict, listed, open) = (service(&[]), service(&["speech.example.com"]), service(&["*"]));
     for (peer, expected) in [
@@ -214,9 +215,10 @@ async fn embedders_peers_without_an_address_are_checked() {
         (Some("192.0.2.7:5"), [200, 200, 200]),
         (Some("[2001:db8::7]:5"), [200, 200, 200]),
     ] {
-        let found = [&strict, &listed, &open].map(|service| respond(service, "speech.example.com", peer));
-        assert_eq!(found, expected, "{peer:?}");
-        assert_eq!(respond(&strict, "localhost", peer), 200, "{peer:?}");
+        for (service, expected) in [&strict, &listed, &open].into_iter().zip(expected) {
+            assert_eq!(respond(service, "speech.example.com", peer).await, expected, "{peer:?}");
+        }
+        assert_eq!(respond(&strict, "localhost", peer).await, 200, "{peer:?}");
     }
 }
 

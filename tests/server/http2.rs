@@ -791,3 +791,36 @@ async fn foreign_clients_run_a_whole_session() {
     }
     server.is_quiet().await;
 }
+
+#[tokio::test]
+async fn speech_is_spoken_on_a_stream_of_its_own() {
+    let server = server().await;
+    let mut link = link(server.addr).await;
+    let ask = async |link: &mut Link, text: &str| {
+        let json = serde_json::json!({"input": text, "response_format": "pcm"}).to_string();
+        let mut requests = within(link.requests.clone().ready()).await.unwrap();
+        let request = request(Method::POST, "/v1/audio/speech");
+        let (answer, mut output) = requests.send_request(request, false).unwrap();
+        output.send_data(json.into(), true).unwrap();
+        (within(answer).await.unwrap(), output)
+    };
+    let (long, mut output) = ask(&mut link, &"One. ".repeat(20_000)).await;
+    assert_eq!(long.status(), 200);
+    // A stream that is not read does not delay the others.
+    let (short, _) = ask(&mut link, "One. Two.").await;
+    assert!(short.headers().contains_key("x-request-id"));
+    assert_eq!(short.headers()["content-type"], "audio/pcm");
+    let (mut input, mut length) = (short.into_body(), 0);
+    while let Some(data) = within(input.data()).await {
+        let data = data.unwrap();
+        input.flow_control().release_capacity(data.len()).unwrap();
+        length += data.len();
+    }
+    assert_eq!(length, 2 * 4_800);
+    let (wrong, _) = ask(&mut link, "").await;
+    assert_eq!(wrong.status(), 400);
+    // A reset stops the engine.
+    output.send_reset(Reason::CANCEL);
+    server.is_quiet().await;
+    drop(long);
+}

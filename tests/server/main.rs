@@ -28,6 +28,7 @@ mod pauses;
 mod proxy;
 mod recovery;
 mod session;
+mod speech;
 mod totals;
 mod upstream;
 mod v1;

@@ -458,6 +458,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         self.unread.drain(..length).collect()
     }
 
+    /// The next `length` bytes; `None` if the connection ends or breaks before.
+    pub async fn read_some(&mut self, length: usize) -> Option<Vec<u8>> {
+        while self.unread.len() < length {
+            let read = timeout(self.patience, self.stream.read_buf(&mut self.unread)).await.expect("in time");
+            if !matches!(read, Ok(1..)) {
+                return None;
+            }
+        }
+        Some(self.unread.drain(..length).collect())
+    }
+
     /// Sends a control message.
     pub async fn say(&mut self, json: &str) {
         self.send_bytes(&text(json)).await;

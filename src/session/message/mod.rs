@@ -7,7 +7,7 @@ mod client;
 mod code;
 mod fields;
 mod server;
-pub(super) mod surrogates;
+pub(crate) mod surrogates;
 #[cfg(test)]
 mod tests;
 mod wire;

@@ -22,7 +22,7 @@ pub(crate) fn is_low(unit: u16) -> bool {
 }
 
 /// The JSON text with U+FFFD for each lone surrogate; `None` if it has none.
-pub(super) fn replaced(json: &str) -> Option<String> {
+pub(crate) fn replaced(json: &str) -> Option<String> {
     let mut bytes = json.as_bytes().to_vec();
     let mut is_changed = false;
     let mut at = 0;

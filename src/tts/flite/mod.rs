@@ -14,6 +14,7 @@ use super::{Gender, Sink, Speech, SynthesisError, Synthesizer, Utterance, Voice}
 use crate::audio::{Encoding, Format};
 use speaker::{Part, Progress, Speaker, VOICES};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread;
 
@@ -96,6 +97,10 @@ impl Synthesizer for Flite {
 
     fn is_deterministic(&self) -> bool {
         true
+    }
+
+    fn speeds(&self) -> RangeInclusive<f32> {
+        speaker::SPEEDS
     }
 
     fn normalizes(&self) -> bool {

@@ -9,10 +9,14 @@ use flite_rs::phoneset::SILENCE;
 use flite_rs::text::Token;
 use flite_rs::utterance::ItemId;
 use flite_rs::{Engine, KAL16_VOICE_DATA, VoiceParams, pipeline, voice};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// Names of the voice and its variants, and the factor of their pitch. All use the same recording.
 pub(super) const VOICES: [(&str, f32); 3] = [("kal16", 1.0), ("kal16-low", 0.8), ("kal16-high", 1.35)];
+
+/// Slowest and fastest rate of speech.
+pub(super) const SPEEDS: RangeInclusive<f32> = 0.25..=4.0;
 
 /// Gain of 7 dB. The voice has −28.7 dBFS RMS, which is quieter than other voices.
 const GAIN: f32 = 2.238_721;
@@ -50,7 +54,7 @@ impl Speaker {
     /// Parameters of this speed and voice. An unknown voice becomes the default one.
     pub(super) fn params(&self, speed: f32, voice: &str) -> VoiceParams {
         let mut params = self.recording.params();
-        let speed = if speed.is_nan() { 1.0 } else { speed.clamp(0.5, 2.0) };
+        let speed = if speed.is_nan() { 1.0 } else { speed.clamp(*SPEEDS.start(), *SPEEDS.end()) };
         params.duration_stretch /= speed;
         params.f0_shift *= VOICES.iter().find(|(name, _)| *name == voice).map_or(1.0, |(_, shift)| *shift);
         params

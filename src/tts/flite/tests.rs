@@ -251,15 +251,17 @@ async fn nothing_audible_is_cut_and_word_times_include_the_cut() {
 #[tokio::test]
 async fn the_speed_divides_the_time() {
     let mut lengths = Vec::new();
-    for speed in [1.0, 2.0, 0.5, 9.0, 0.0, f32::NAN] {
+    for speed in [1.0, 2.0, 0.5, 4.0, 0.25, 9.0, 0.0, f32::NAN] {
         let utterance = Utterance { speed, ..Utterance::new(STELLA, PCM) };
         lengths.push(samples(utterance).await.len());
     }
     let ratio = |n: usize| lengths[n] as f64 / lengths[0] as f64;
     assert!((0.45..0.6).contains(&ratio(1)), "{lengths:?}");
     assert!((1.8..2.1).contains(&ratio(2)), "{lengths:?}");
+    assert!((0.22..0.3).contains(&ratio(3)), "{lengths:?}");
+    assert!((3.6..4.2).contains(&ratio(4)), "{lengths:?}");
     // Speeds out of range become the nearest limit. NaN is the natural speed.
-    assert_eq!(lengths[3..], [lengths[1], lengths[2], lengths[0]]);
+    assert_eq!(lengths[5..], [lengths[3], lengths[4], lengths[0]]);
 }
 
 #[tokio::test]

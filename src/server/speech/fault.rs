@@ -1,0 +1,142 @@
+//! Errors in the form that clients of OpenAI's API read.
+
+use crate::access::QuotaReached;
+use crate::tts::{SynthesisError, SynthesisErrorKind};
+use crate::ws::handshake::Rejection;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{HeaderMap, Response, StatusCode};
+use serde_json::json;
+
+/// `Retry-After` where the time of the next free place is unknown, in seconds.
+const RETRY_AFTER_SECS: u64 = 5;
+
+/// An error for the client.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(super) status: StatusCode,
+    pub(super) message: String,
+    /// The field that is wrong.
+    param: Option<&'static str>,
+    code: Option<&'static str>,
+    /// Boxed: few faults have any.
+    headers: Box<HeaderMap>,
+}
+
+impl Fault {
+    fn new(status: StatusCode, message: impl Into<String>) -> Fault {
+        Fault { status, message: message.into(), param: None, code: None, headers: Box::default() }
+    }
+
+    /// 400: a field of the request is wrong.
+    pub(super) fn field(param: &'static str, message: impl Into<String>) -> Fault {
+        Fault { param: Some(param), ..Fault::new(StatusCode::BAD_REQUEST, message) }
+    }
+
+    /// 400: the request is wrong.
+    pub(super) fn request(message: impl Into<String>) -> Fault {
+        Fault::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 413: the request is larger than this many bytes.
+    pub(super) fn too_large(most: usize) -> Fault {
+        let message = format!("The request is too large (limit {most} bytes). Send the text in parts.");
+        Fault { code: Some("request_too_large"), ..Fault::new(StatusCode::PAYLOAD_TOO_LARGE, message) }
+    }
+
+    /// 408: the body did not arrive in time.
+    pub(super) fn too_late() -> Fault {
+        Fault::new(StatusCode::REQUEST_TIMEOUT, "The request took too long to arrive. Send it again.")
+    }
+
+    /// 503, with `Retry-After`.
+    pub(super) fn unavailable(code: &'static str, message: impl Into<String>) -> Fault {
+        Fault { code: Some(code), ..Fault::new(StatusCode::SERVICE_UNAVAILABLE, message).retry() }
+    }
+
+    /// The server shuts down.
+    pub(super) fn stopping() -> Fault {
+        let message = format!("The server is restarting. Retry in {RETRY_AFTER_SECS} s.");
+        Fault::unavailable("shutting_down", message)
+    }
+
+    /// The client takes nothing.
+    pub(super) fn stalled() -> Fault {
+        Fault::unavailable("slow_client", "The client took nothing for too long. Read faster.")
+    }
+
+    fn retry(mut self) -> Fault {
+        self.headers.insert(RETRY_AFTER, RETRY_AFTER_SECS.into());
+        self
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.status.as_u16() {
+            401 => "authentication_error",
+            403 => "permission_error",
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            _ => "server_error",
+        }
+    }
+
+    fn object(&self) -> serde_json::Value {
+        json!({ "message": self.message, "type": self.kind(), "param": self.param, "code": self.code })
+    }
+
+    /// An event of a stream that has begun.
+    pub(super) fn event(&self) -> String {
+        json!({ "type": "error", "error": self.object() }).to_string()
+    }
+
+    pub(super) fn response(self) -> Response<Full<Bytes>> {
+        let json = json!({ "error": self.object() }).to_string();
+        let mut response = Response::new(Full::from(json));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = *self.headers;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+}
+
+impl From<Rejection> for Fault {
+    fn from(rejection: Rejection) -> Fault {
+        let (head, sentence) = rejection.response().into_parts();
+        let code = match head.status.as_u16() {
+            401 => Some("invalid_api_key"),
+            403 => Some("forbidden"),
+            429 => Some("rate_limit_exceeded"),
+            503 => Some("overloaded"),
+            _ => None,
+        };
+        Fault { code, headers: Box::new(head.headers), ..Fault::new(head.status, sentence.trim_end()) }
+    }
+}
+
+impl From<QuotaReached> for Fault {
+    fn from(quota: QuotaReached) -> Fault {
+        let message = match quota {
+            QuotaReached::Sessions => {
+                "Too many sessions of this client. Wait for the end of another request, or try again later."
+            }
+            QuotaReached::Characters | QuotaReached::Audio => {
+                "This client has used up its speech for this hour. Try again later."
+            }
+        };
+        let fault = Fault::new(StatusCode::TOO_MANY_REQUESTS, message).retry();
+        Fault { code: Some("rate_limit_exceeded"), ..fault }
+    }
+}
+
+impl From<&SynthesisError> for Fault {
+    fn from(error: &SynthesisError) -> Fault {
+        let (status, code) = match error.kind {
+            SynthesisErrorKind::Overloaded => return Fault::unavailable("overloaded", &error.message),
+            SynthesisErrorKind::Timeout => (StatusCode::GATEWAY_TIMEOUT, "engine_timeout"),
+            SynthesisErrorKind::NoAudio => (StatusCode::BAD_GATEWAY, "engine_no_audio"),
+            SynthesisErrorKind::Failed => (StatusCode::BAD_GATEWAY, "engine_failed"),
+        };
+        Fault { code: Some(code), ..Fault::new(status, &error.message) }
+    }
+}

@@ -1,0 +1,415 @@
+//! The speech of one request: from its text to audio, a sentence ahead of the listener.
+//!
+//! The text passes through the same segmenter, pauses, normalisation and engine as that of a session. It is cut as
+//! far as it is needed, so that the sentences in memory do not depend on its length.
+
+use super::fault::Fault;
+use super::request::SpeechRequest;
+use crate::access::{Permit, QuotaReached, SessionSlot};
+use crate::audio::Format;
+use crate::server::report::shortened;
+use crate::server::service::Shared;
+use crate::session::message::Code;
+use crate::session::pauses::{self, Gap, Pauses};
+use crate::text::words::{self, Word};
+use crate::text::{Boundary, Segmentation, Segmenter, cells};
+use crate::tts::{Piece, Speech, SynthesisError, SynthesisErrorKind, Utterance, normalized};
+use hyper::body::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Bytes of text that are cut into sentences at once.
+const CUT_BYTES: usize = 1024;
+
+/// Silence for a text without a word.
+const SILENCE: Duration = Duration::from_millis(200);
+
+/// Bytes of audio that are taken at once.
+const TURN_BYTES: usize = 16 * 1024;
+
+/// The parts of a request that hold for every sentence.
+pub(super) struct Manner {
+    pub(super) voice: String,
+    pub(super) speed: f32,
+    pub(super) format: Format,
+}
+
+/// The speech of one request. Dropping it stops the engine.
+pub(super) struct Recital {
+    shared: Arc<Shared>,
+    permit: Permit,
+    /// Counts the request among the sessions of its client.
+    _slot: Option<SessionSlot>,
+    id: Arc<str>,
+    text: String,
+    /// Bytes of the text that the segmenter has.
+    cut_bytes: usize,
+    segmenter: Segmenter,
+    /// True if the segmenter has all of the text.
+    is_cut: bool,
+    boundary: Boundary,
+    manner: Manner,
+    language: String,
+    normalize: Option<bool>,
+    has_words: bool,
+    frame_bytes: usize,
+    prefetch: usize,
+    pauses: Pauses,
+    gap: Gap,
+    takes: VecDeque<Take>,
+    next_index: u64,
+    previous_text: String,
+    /// Bytes of audio that were given out.
+    given_bytes: u64,
+    /// Characters handed to the engine.
+    chars: u64,
+    /// True if the client may have no more sentences.
+    is_exhausted: bool,
+    is_over: bool,
+}
+
+/// A sentence in flight.
+struct Take {
+    index: u64,
+    text: String,
+    before: Boundary,
+    speech: Speech,
+    /// True once its first piece has come, which decides on the silence before it.
+    has_begun: bool,
+    /// Bytes of silence before its audio, and those that are still to be given.
+    silence: u64,
+    silence_left: u64,
+    /// Audio that waits for the silence before it.
+    waiting: Option<Bytes>,
+    /// Position of its first byte, and its length so far.
+    start: u64,
+    bytes: u64,
+    /// Silence at its end, in bytes.
+    quiet: u64,
+    has_words: bool,
+}
+
+/// Times of words of one sentence.
+pub(super) struct WordTimes {
+    pub(super) index: u64,
+    pub(super) text: String,
+    pub(super) is_estimate: bool,
+    /// Each word with its start and end in the whole audio.
+    pub(super) words: Vec<(String, Duration, Duration)>,
+}
+
+/// Audio and times of one turn.
+#[derive(Default)]
+pub(super) struct Turn {
+    pub(super) audio: Vec<u8>,
+    pub(super) words: Vec<WordTimes>,
+    pub(super) end: Option<Result<(), Fault>>,
+}
+
+/// The next step of a recital.
+enum Step {
+    Audio(Bytes),
+    Words(WordTimes),
+    End(Result<(), Fault>),
+}
+
+impl Recital {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        permit: Permit,
+        slot: Option<SessionSlot>,
+        id: Arc<str>,
+        request: SpeechRequest,
+        manner: Manner,
+        pauses: Pauses,
+    ) -> Recital {
+        let segmenter = Segmenter::new(Segmentation {
+            language: request.language.clone(),
+            clean: request.clean,
+            ..Segmentation::default()
+        });
+        Recital {
+            permit,
+            _slot: slot,
+            id,
+            text: request.input,
+            cut_bytes: 0,
+            segmenter,
+            is_cut: false,
+            boundary: Boundary::Cut,
+            language: request.language.unwrap_or_default(),
+            normalize: request.normalize.or(shared.config.normalize),
+            has_words: request.has_words,
+            frame_bytes: manner.format.frame_bytes(shared.config.frame_ms),
+            prefetch: shared.config.prefetch,
+            manner,
+            pauses,
+            gap: Gap::starting(pauses.lead),
+            takes: VecDeque::new(),
+            next_index: 0,
+            previous_text: String::new(),
+            given_bytes: 0,
+            chars: 0,
+            is_exhausted: false,
+            is_over: false,
+            shared,
+        }
+    }
+
+    pub(super) fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
+    pub(super) fn format(&self) -> Format {
+        self.manner.format
+    }
+
+    /// Characters handed to the engine.
+    pub(super) fn chars(&self) -> u64 {
+        self.chars
+    }
+
+    /// Bytes of audio that the engine has synthesised.
+    pub(super) fn synthesised_bytes(&self) -> u64 {
+        let waiting = |take: &Take| take.waiting.as_ref().map_or(0, |audio| audio.len() as u64);
+        let buffered: u64 = self.takes.iter().map(|take| take.speech.buffered_bytes() + waiting(take)).sum();
+        self.given_bytes + buffered
+    }
+
+    /// Memory of text and audio in bytes, roughly.
+    pub(super) fn held_bytes(&self) -> usize {
+        let audio: u64 = self.takes.iter().map(|take| take.speech.most_buffered_bytes()).sum();
+        self.text.len() + audio as usize
+    }
+
+    /// Takes what the engine has, up to a limit. Ready once there is something.
+    pub(super) fn poll_turn(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Poll<()> {
+        while turn.audio.len() < TURN_BYTES && turn.end.is_none() {
+            match self.poll_step(cx) {
+                Poll::Ready(Step::Audio(audio)) => turn.audio.extend_from_slice(&audio),
+                Poll::Ready(Step::Words(words)) => turn.words.push(words),
+                Poll::Ready(Step::End(end)) => turn.end = Some(end),
+                Poll::Pending if turn.audio.is_empty() && turn.words.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        loop {
+            if self.is_over {
+                return Poll::Ready(Step::End(Ok(())));
+            }
+            self.begin_sentences();
+            let Some(take) = self.takes.front_mut() else {
+                if !self.is_cut && !self.is_exhausted {
+                    // There is much text without a sentence: others have their turn.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                self.is_over = true;
+                if self.is_exhausted {
+                    return Poll::Ready(Step::End(Err(QuotaReached::Characters.into())));
+                }
+                if self.given_bytes > 0 {
+                    continue;
+                }
+                let silence = vec![0; self.manner.format.bytes(SILENCE) as usize];
+                return Poll::Ready(self.give(silence.into()));
+            };
+            if let Some(audio) = take.next_waiting(self.manner.format, self.frame_bytes) {
+                return Poll::Ready(self.give(audio));
+            }
+            let Poll::Ready(piece) = take.speech.poll_next(cx) else { return Poll::Pending };
+            if let Some(Ok(Piece::Audio(_) | Piece::Words(_))) = piece
+                && !std::mem::replace(&mut take.has_begun, true)
+            {
+                take.start = self.given_bytes;
+                take.silence = self.gap.before(self.pauses.at(take.before), self.manner.format);
+                take.silence_left = take.silence;
+            }
+            match piece {
+                Some(Ok(Piece::Audio(audio))) => {
+                    self.gap.begin();
+                    take.take_audio(audio, self.manner.format);
+                }
+                Some(Ok(Piece::Words(words))) if self.has_words => {
+                    return Poll::Ready(Step::Words(take.word_times(&words, false, self.manner.format)));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    if let Some(fault) = self.on_failure(&error) {
+                        self.is_over = true;
+                        self.takes.clear();
+                        return Poll::Ready(Step::End(Err(fault)));
+                    }
+                }
+                None => {
+                    let Some(take) = self.takes.pop_front() else { continue };
+                    if take.bytes > 0 {
+                        self.shared.telemetry.engine_spoke();
+                        self.gap.end(take.quiet);
+                    }
+                    if let Some(words) = take.estimate(self.manner.format).filter(|_| self.has_words) {
+                        return Poll::Ready(Step::Words(words));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives audio out, and counts it for the client.
+    fn give(&mut self, audio: Bytes) -> Step {
+        self.given_bytes += audio.len() as u64;
+        let time = self.manner.format.duration(audio.len() as u64);
+        if self.permit.has_audio_limit() && !self.permit.spend_audio(time, Instant::now().into_std()) {
+            // The sentence that has begun is finished.
+            self.is_exhausted = true;
+            self.takes.truncate(1);
+        }
+        Step::Audio(audio)
+    }
+
+    /// Returns the fault for the client, unless the speech goes on.
+    fn on_failure(&mut self, error: &SynthesisError) -> Option<Fault> {
+        let code = match error.kind {
+            SynthesisErrorKind::Failed => Code::EngineFailed,
+            SynthesisErrorKind::NoAudio => Code::EngineNoAudio,
+            SynthesisErrorKind::Timeout => Code::EngineTimeout,
+            SynthesisErrorKind::Overloaded => Code::Overloaded,
+        };
+        self.shared.telemetry.engine_failed(code.name(), error);
+        // A text without a sound is no fault.
+        (error.kind != SynthesisErrorKind::NoAudio).then(|| Fault::from(error))
+    }
+
+    /// Has the engine speak sentences, up to the limit of sentences in flight.
+    fn begin_sentences(&mut self) {
+        while self.takes.len() < self.prefetch.max(1) && !self.is_exhausted {
+            let Some((text, before)) = self.next_sentence() else { return };
+            self.begin(text, before);
+        }
+    }
+
+    /// Returns the next sentence, if it is found within the next bytes of the text.
+    fn next_sentence(&mut self) -> Option<(String, Boundary)> {
+        for _ in 0..2 {
+            while let Some(segment) = self.segmenter.next_segment() {
+                self.boundary = self.boundary.max(segment.before);
+                // A voice cannot say marks and emoji alone.
+                if segment.text.chars().any(char::is_alphanumeric) {
+                    return Some((segment.text, std::mem::take(&mut self.boundary)));
+                }
+            }
+            if self.is_cut {
+                return None;
+            }
+            let rest = &self.text[self.cut_bytes..];
+            let piece = &rest[..prefix(rest, CUT_BYTES)];
+            self.segmenter.push(piece);
+            self.cut_bytes += piece.len();
+            if self.cut_bytes == self.text.len() {
+                self.segmenter.finish();
+                self.is_cut = true;
+            }
+        }
+        None
+    }
+
+    fn begin(&mut self, text: String, before: Boundary) {
+        let index = self.next_index;
+        self.next_index += 1;
+        if self.shared.config.log_text {
+            let (id, text) = (&*self.id, &*shortened(&text));
+            tracing::info!(target: "aloud::session", id, index, text, "sentence");
+        }
+        let utterance = Utterance {
+            text: cells::phrases(&text).unwrap_or_else(|| text.clone()),
+            speed: self.manner.speed,
+            voice: self.manner.voice.clone(),
+            language: self.language.clone(),
+            index,
+            previous_text: std::mem::replace(&mut self.previous_text, text.clone()),
+            client: self.permit.client().key(),
+            session: Arc::clone(&self.id),
+            format: self.manner.format,
+            frame_bytes: self.frame_bytes,
+            has_word_times: self.has_words,
+            normalize: self.normalize,
+            running: self.shared.syntheses.clone(),
+            slot: None,
+        };
+        let chars = utterance.text.chars().count() as u64;
+        self.chars += chars;
+        if self.permit.has_session_limits() && !self.permit.spend_chars(chars, Instant::now().into_std()) {
+            self.is_exhausted = true;
+        }
+        self.takes.push_back(Take {
+            index,
+            text,
+            before,
+            speech: normalized::speak(&*self.shared.synthesizer, utterance),
+            has_begun: false,
+            silence: 0,
+            silence_left: 0,
+            waiting: None,
+            start: 0,
+            bytes: 0,
+            quiet: 0,
+            has_words: false,
+        });
+    }
+}
+
+/// Returns the largest end up to `most` at which a character ends; the end of the text if it is shorter.
+fn prefix(text: &str, most: usize) -> usize {
+    (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
+}
+
+impl Take {
+    /// Takes audio, which waits if silence comes before it.
+    fn take_audio(&mut self, audio: Bytes, format: Format) {
+        let quiet = format.encoding.quiet_bytes(&audio);
+        self.quiet = if quiet == audio.len() { self.quiet } else { 0 } + quiet as u64;
+        self.bytes += audio.len() as u64;
+        self.waiting = Some(audio);
+    }
+
+    /// Returns the next piece of the silence before the audio that waits, then that audio.
+    fn next_waiting(&mut self, format: Format, frame_bytes: usize) -> Option<Bytes> {
+        self.waiting.as_ref()?;
+        if self.silence_left == 0 {
+            return self.waiting.take();
+        }
+        let piece = pauses::piece(format.encoding, self.silence_left, frame_bytes);
+        self.silence_left -= piece.len() as u64;
+        Some(piece)
+    }
+
+    /// The times of these words in the whole audio.
+    fn word_times(&mut self, words: &[Word], is_estimate: bool, format: Format) -> WordTimes {
+        self.has_words = true;
+        let later = format.duration(self.start + self.silence);
+        let has_cells = !is_estimate && cells::phrases(&self.text).is_some();
+        let timed = words.iter().map(|word| {
+            let range = word.text_range.clone();
+            let range = if has_cells { cells::written(&self.text, range) } else { range };
+            let written = self.text.get(range).unwrap_or_default().to_owned();
+            (written, later + word.start, later + word.end)
+        });
+        WordTimes { index: self.index, text: self.text.clone(), is_estimate, words: timed.collect() }
+    }
+
+    /// An estimate of the times, if the engine has given none.
+    fn estimate(mut self, format: Format) -> Option<WordTimes> {
+        if self.has_words || self.bytes == 0 {
+            return None;
+        }
+        let words = words::estimate(&self.text, format.duration(self.bytes));
+        Some(self.word_times(&words, true, format))
+    }
+}

@@ -1,0 +1,602 @@
+//! `POST /v1/audio/speech` and its lists, as programs see them that know this API.
+
+use crate::support::{
+    Asked, FORMAT, Frame, Raw, Running, Scripted, audio, over_memory, raw, socket_from, start_with, within,
+};
+use aloud::settings::{Admission, Auth};
+use aloud::tts::{Flite, SynthesisError, Tone, Word};
+use aloud::{Config, Service};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, duplex};
+
+const SPEECH: &str = "/v1/audio/speech";
+
+/// An answer: its head, its body, and true if the body came whole.
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    is_whole: bool,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn message(&self) -> String {
+        let error = &self.json()["error"];
+        for field in ["type", "param", "code"] {
+            assert!(error.get(field).is_some(), "{field} of {error}");
+        }
+        error["message"].as_str().unwrap().to_owned()
+    }
+
+    /// The events of a stream of them.
+    fn events(&self) -> Vec<Value> {
+        assert_eq!(self.header("content-type"), Some("text/event-stream"));
+        let text = str::from_utf8(&self.body).unwrap();
+        let events = text.split_terminator("\n\n").map(|event| event.strip_prefix("data: ").unwrap());
+        events.map(|event| serde_json::from_str(event).unwrap()).collect()
+    }
+}
+
+/// The request for this body, with these additional header lines, each with its line end.
+fn request(more: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("POST {SPEECH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{more}\r\n{body}")
+        .into_bytes()
+}
+
+fn bare(method: &str, path: &str, more: &str) -> Vec<u8> {
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n").into_bytes()
+}
+
+/// Reads an answer. A body in chunks that breaks off is not whole.
+async fn read<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Raw<S>) -> Answer {
+    let head = client.read_head().await;
+    let (body, is_whole) = match head.header("content-length") {
+        Some(length) => (client.read_exact(length.parse().unwrap()).await, true),
+        None if head.status == 204 => (Vec::new(), true),
+        None => {
+            assert_eq!(head.header("transfer-encoding").as_deref(), Some("chunked"));
+            read_chunks(client).await
+        }
+    };
+    let headers = head.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+    Answer { status: head.status, headers, body, is_whole }
+}
+
+async fn read_chunks<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Raw<S>) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    while let Some(chunk) = read_chunk(client).await {
+        if chunk.is_empty() {
+            return (body, true);
+        }
+        body.extend(chunk);
+    }
+    (body, false)
+}
+
+/// The next chunk, empty at the end of the body; `None` if the connection ends.
+async fn read_chunk<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Raw<S>) -> Option<Vec<u8>> {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\r\n") {
+        line.extend(client.read_some(1).await?);
+    }
+    let length = usize::from_str_radix(str::from_utf8(&line).unwrap().trim(), 16).unwrap();
+    let chunk = client.read_some(length).await?;
+    assert_eq!(client.read_some(2).await?, b"\r\n");
+    Some(chunk)
+}
+
+async fn ask(server: &Running, bytes: &[u8]) -> Answer {
+    let mut client = raw(server.addr).await;
+    client.send_bytes(bytes).await;
+    read(&mut client).await
+}
+
+async fn speak(server: &Running, body: Value) -> Answer {
+    ask(server, &request("", &body.to_string())).await
+}
+
+/// A server whose sentences are a tenth of a second of tone.
+async fn tone(config: Config) -> Running {
+    start_with(config, Arc::new(Tone::new(FORMAT, 0.1))).await
+}
+
+async fn scripted(config: Config) -> (Running, Asked) {
+    let (engine, asked) = Scripted::new();
+    (start_with(config, engine).await, asked)
+}
+
+const TEXT: &str = "Good evening. The *kettle* is on, and we leave at 9:30.\n\nIs that all right?";
+
+#[tokio::test]
+async fn speech_is_that_of_a_session() {
+    let server = start_with(Config::default(), Arc::new(Flite::new())).await;
+    let (mut session, _) = crate::support::v1(server.addr).await;
+    let start = json!({"type": "start_session", "prompt": TEXT, "clean": "markdown"});
+    session.say(&start.to_string()).await;
+    let expected = audio(&session.read_until("session_end").await);
+    let answer = speak(&server, json!({"input": TEXT, "response_format": "wav"})).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("audio/wav")));
+    assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
+    assert_eq!(answer.header("x-sample-rate"), Some("16000"));
+    assert_eq!(answer.header("content-encoding"), None);
+    assert!(answer.header("x-request-id").is_some());
+    assert!(answer.is_whole && answer.body[44..] == expected, "the same samples");
+    assert_eq!(answer.body[40..44], [0xff; 4], "of unknown length");
+    let events = speak(
+        &server,
+        json!({"input": TEXT, "response_format": "wav", "stream_format": "sse", "timestamps": "word"}),
+    )
+    .await
+    .events();
+    let parts = events.iter().filter(|event| event["type"] == "speech.audio.delta");
+    let parts = parts.flat_map(|event| STANDARD.decode(event["audio"].as_str().unwrap()).unwrap());
+    assert!(parts.collect::<Vec<_>>() == answer.body, "the same in events");
+    let timed = events.iter().filter(|event| event["type"] == "speech.text.words");
+    let timed: Vec<&Value> = timed.flat_map(|event| event["words"].as_array().unwrap()).collect();
+    let words: Vec<_> = timed.iter().map(|word| word["word"].as_str().unwrap()).collect();
+    assert_eq!(words.join(" "), TEXT.replace('*', "").replace("\n\n", " "));
+    let times: Vec<f64> = timed.iter().map(|word| word["start"].as_f64().unwrap()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    let done = events.last().unwrap();
+    let seconds = (answer.body.len() - 44) as f64 / 32_000.0;
+    assert!((timed.last().unwrap()["end"].as_f64().unwrap() - seconds).abs() < 0.3);
+    assert_eq!(done["type"], "speech.audio.done");
+    assert_eq!(done["usage"]["audio_ms"], (seconds * 1_000.0) as u64);
+    let total =
+        done["usage"]["input_tokens"].as_u64().unwrap() + done["usage"]["output_tokens"].as_u64().unwrap();
+    assert_eq!(done["usage"]["total_tokens"], total);
+}
+
+#[tokio::test]
+async fn fields_decide_on_the_audio() {
+    let server = tone(Config::default()).await;
+    let table = [
+        // Body, samples per second, samples.
+        (json!({"input": "One.", "response_format": "pcm"}), "24000", 2_400),
+        (json!({"input": "One. Two!", "response_format": "pcm"}), "24000", 4_800),
+        (json!({"input": "One.", "response_format": "pcm", "sample_rate": 8_000}), "8000", 800),
+        (json!({"input": "One.", "response_format": "pcm", "sample_rate": 44_100}), "44100", 4_410),
+        (json!({"input": "One.", "response_format": "pcm", "speed": 0.25}), "24000", 9_600),
+        (json!({"input": "One.", "response_format": "pcm", "speed": 4}), "24000", 600),
+        // Without a word there is a little silence.
+        (json!({"input": ".", "response_format": "pcm"}), "24000", 4_800),
+        (json!({"input": "👍 …", "response_format": "pcm"}), "24000", 4_800),
+    ];
+    for (body, rate, samples) in table {
+        let answer = speak(&server, body.clone()).await;
+        assert_eq!((answer.status, answer.body.len()), (200, 2 * samples), "{body}");
+        assert_eq!(answer.header("x-sample-rate"), Some(rate), "{body}");
+        assert_eq!(answer.header("content-type"), Some("audio/pcm"));
+        assert_eq!(answer.header("x-aloud-speed"), None);
+    }
+    let known = speak(&server, json!({"input": "One.", "response_format": "wav"})).await;
+    assert_eq!(known.header("content-length"), Some("1644"), "all of it is known at once");
+    assert_eq!(known.body[40..44], 1_600u32.to_le_bytes());
+}
+
+#[tokio::test]
+async fn speed_beyond_the_engine_is_brought_within_its_range() {
+    let (server, mut asked) = scripted(Config::default()).await;
+    let mut client = raw(server.addr).await;
+    for (speed, expected) in [(0.25, 0.5), (4.0, 2.0), (1.5, 1.5)] {
+        client.send_bytes(&request("", &json!({"input": "One.", "speed": speed}).to_string())).await;
+        let (utterance, mut sink) = within(asked.recv()).await.unwrap();
+        assert_eq!(utterance.speed, expected);
+        sink.write(&[1; 800]).await.unwrap();
+        sink.finish().await;
+        let answer = read(&mut client).await;
+        let shown = answer.header("x-aloud-speed").map(|speed| speed.parse::<f32>().unwrap());
+        assert_eq!(shown, (speed as f32 != expected).then_some(expected));
+    }
+}
+
+#[tokio::test]
+async fn voices_have_many_names() {
+    let config = Config::default().with(|c| c.voice_map = vec!["anna=kal16-high".parse().unwrap()]);
+    let server = start_with(config, Arc::new(Flite::new())).await;
+    let pcm = |voice: Value| json!({"input": "Tea?", "response_format": "pcm", "voice": voice});
+    let default = speak(&server, pcm(Value::Null)).await.body;
+    let high = speak(&server, pcm(json!("kal16-high"))).await.body;
+    assert_ne!(default, high);
+    assert!(speak(&server, pcm(json!("anna"))).await.body == high);
+    assert!(speak(&server, pcm(json!({"id": "kal16-high"}))).await.body == high);
+    for name in ["alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage"]
+    {
+        assert_eq!(speak(&server, pcm(json!(name))).await.status, 200, "{name}");
+    }
+    let unknown = speak(&server, pcm(json!("joe"))).await;
+    assert_eq!((unknown.status, unknown.json()["error"]["param"].as_str()), (400, Some("voice")));
+    assert!(unknown.message().contains("kal16-low"), "{}", unknown.message());
+    let list = ask(&server, &bare("GET", "/v1/audio/voices", "")).await.json();
+    let voices = list["voices"].as_array().unwrap();
+    let ids: Vec<_> = voices.iter().map(|voice| voice["id"].as_str().unwrap()).collect();
+    assert_eq!(ids[..5], ["kal16", "kal16-low", "kal16-high", "anna", "alloy"]);
+    assert!(voices.iter().all(|voice| voice["name"] == voice["id"]));
+}
+
+#[tokio::test]
+async fn wrong_request_gets_the_error_of_the_api() {
+    let server = tone(Config::default().with(|c| c.max_speech_bytes = 2_000)).await;
+    let long = json!({"input": "a".repeat(2_000)}).to_string();
+    let table = [
+        ("", "{", 400, "not valid JSON"),
+        ("", r#"{"input":""}"#, 400, "input is empty"),
+        ("", r#"{"input":"a","response_format":"mid"}"#, 400, "response_format must be"),
+        ("", r#"{"input":"a","response_format":"flac"}"#, 400, "wav"),
+        ("", r#"{"input":"a","speed":9}"#, 400, "speed must be from 0.25 to 4.0"),
+        ("", r#"{"input":"a","sample_rate":9000}"#, 400, "Ask for a sample_rate of 8000"),
+        ("", &long, 413, "(limit 2000 bytes)"),
+        ("Origin: http://evil.example\r\n", r#"{"input":"a"}"#, 403, "--allow-origin"),
+    ];
+    for (more, body, status, expected) in table {
+        let answer = ask(&server, &request(more, body)).await;
+        assert_eq!(answer.status, status, "{body}");
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert!(answer.header("x-request-id").is_some());
+        assert!(answer.message().contains(expected), "{body}: {}", answer.message());
+    }
+    let chunked = format!(
+        "POST {SPEECH} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{long}\r\n0\r\n\r\n",
+        long.len()
+    );
+    assert_eq!(ask(&server, chunked.as_bytes()).await.status, 413);
+    let get = ask(&server, &bare("GET", SPEECH, "")).await;
+    assert_eq!((get.status, get.header("allow")), (405, Some("POST, OPTIONS")));
+    let off = tone(Config::default().with(|c| c.speech_api = false)).await;
+    for (method, path) in [("POST", SPEECH), ("GET", "/v1/models"), ("OPTIONS", SPEECH)] {
+        let more = "Content-Length: 0\r\n";
+        assert!([404, 405].contains(&ask(&off, &bare(method, path, more)).await.status), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_an_allowed_origin_may_ask() {
+    let origin = "https://app.example";
+    let admission = Admission::default().with(|a| a.allow_origins = vec![origin.parse().unwrap()]);
+    let server = tone(Config::default().with(|c| c.admission = admission)).await;
+    let page = format!("Origin: {origin}\r\n");
+    let preflight = format!(
+        "{page}Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization, x-stainless-os\r\n"
+    );
+    let answer = ask(&server, &bare("OPTIONS", SPEECH, &preflight)).await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(answer.header("access-control-allow-headers"), Some("authorization, x-stainless-os"));
+    assert!(answer.header("access-control-allow-methods").unwrap().contains("POST"));
+    let spoken = ask(&server, &request(&page, r#"{"input":"One."}"#)).await;
+    let wrong = ask(&server, &request(&page, "{")).await;
+    let list = ask(&server, &bare("GET", "/v1/audio/voices", &page)).await;
+    assert_eq!((spoken.status, wrong.status, list.status), (200, 400, 200));
+    for answer in [answer, spoken, wrong, list] {
+        assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+    }
+    let other = "Origin: https://evil.example\r\n";
+    for bytes in [bare("OPTIONS", SPEECH, other), request(other, r#"{"input":"One."}"#)] {
+        let answer = ask(&server, &bytes).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (403, None));
+    }
+}
+
+#[tokio::test]
+async fn credential_is_needed_for_speech_and_models_and_not_for_voices() {
+    // The SHA-256 of `secret`.
+    const SECRET: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+    let file = std::env::temp_dir().join(format!("aloud-speech-{}", std::process::id()));
+    std::fs::write(&file, format!("{SECRET} alice\n")).unwrap();
+    let admission = Admission::default().with(|a| a.auth = Auth::Tokens(file.clone()));
+    let server = tone(Config::default().with(|c| c.admission = admission)).await;
+    std::fs::remove_file(&file).unwrap();
+    let key = "Authorization: Bearer secret\r\n";
+    let body = r#"{"input":"One.","response_format":"pcm"}"#;
+    for (more, expected) in [(key, 200), ("", 401), ("Authorization: Bearer \r\n", 401)] {
+        assert_eq!(ask(&server, &request(more, body)).await.status, expected, "{more}");
+        assert_eq!(ask(&server, &bare("GET", "/v1/models", more)).await.status, expected, "{more}");
+        assert_eq!(ask(&server, &bare("GET", "/v1/audio/voices", more)).await.status, 200);
+        assert_eq!(ask(&server, &bare("GET", "/v1/audio/models", more)).await.status, 200);
+    }
+    // Refused by its head alone.
+    let mut client = raw(server.addr).await;
+    let head = format!("POST {SPEECH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n");
+    client.send_bytes(head.as_bytes()).await;
+    let answer = read(&mut client).await;
+    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (401, Some("invalid_api_key")));
+    // Where none is required, an empty one passes.
+    let open = tone(Config::default()).await;
+    assert_eq!(ask(&open, &request("Authorization: Bearer \r\n", body)).await.status, 200);
+    let models = ask(&open, &bare("GET", "/v1/models", "")).await.json();
+    assert_eq!((&models["object"], &models["data"][0]["object"]), (&json!("list"), &json!("model")));
+    assert_eq!(ask(&open, &bare("GET", "/v1/models/kokoro", "")).await.json()["id"], "kokoro");
+    assert_eq!(ask(&open, &bare("GET", "/v1/audio/models", "")).await.json()["models"][0]["id"], "tts-1");
+}
+
+#[tokio::test]
+async fn connection_carries_one_request_after_the_other() {
+    let server = tone(Config::default()).await;
+    let body = request("", r#"{"input":"One.","response_format":"pcm"}"#);
+    let mut client = raw(server.addr).await;
+    // More than a peer may send that asks for nothing to be spoken.
+    for _ in 0..120 {
+        client.send_bytes(&body).await;
+        assert_eq!(read(&mut client).await.body.len(), 4_800);
+    }
+    // Sent at once, answered in order.
+    client.send_bytes(&[&body[..], &request("", "{"), &body].concat()).await;
+    for status in [200, 400, 200] {
+        assert_eq!(read(&mut client).await.status, status);
+    }
+    client.send_bytes(&request("Connection: close\r\n", r#"{"input":"One.","response_format":"pcm"}"#)).await;
+    assert_eq!(read(&mut client).await.status, 200);
+    assert_eq!(client.read_to_close().await, b"");
+    server.is_quiet().await;
+}
+
+#[tokio::test]
+async fn expect_100_is_answered_before_the_body() {
+    let server = tone(Config::default()).await;
+    let body = r#"{"input":"One.","response_format":"pcm"}"#;
+    let mut client = raw(server.addr).await;
+    let bytes = request("Expect: 100-continue\r\n", body);
+    client.send_bytes(&bytes[..bytes.len() - body.len()]).await;
+    assert_eq!(client.read_head().await.status, 100);
+    client.send_bytes(body.as_bytes()).await;
+    assert_eq!(read(&mut client).await.status, 200);
+}
+
+#[tokio::test]
+async fn first_audio_leaves_before_the_next_sentence_is_synthesised() {
+    let (server, mut asked) = scripted(Config::default().with(|c| c.prefetch = 1)).await;
+    let mut client = raw(server.addr).await;
+    client.send_bytes(&request("", r#"{"input":"One. Two.","response_format":"wav"}"#)).await;
+    let (utterance, mut first) = within(asked.recv()).await.unwrap();
+    assert_eq!((&*utterance.text, &*utterance.client), ("One.", "127.0.0.1"), "fair by client");
+    first.write(&[7; 800]).await.unwrap();
+    assert_eq!(client.read_head().await.status, 200);
+    let mut got = Vec::new();
+    while got.len() < 44 + 640 {
+        got.extend(read_chunk(&mut client).await.unwrap());
+    }
+    first.finish().await;
+    let (utterance, second) = within(asked.recv()).await.unwrap();
+    assert_eq!(utterance.previous_text, "One.");
+    second.finish().await;
+    let (rest, is_whole) = read_chunks(&mut client).await;
+    assert!(is_whole && got.len() + rest.len() == 44 + 1_600);
+}
+
+#[tokio::test]
+async fn hang_up_stops_the_engine() {
+    let (server, mut asked) = scripted(Config::default()).await;
+    let body = request("", r#"{"input":"One. Two.","response_format":"pcm","sample_rate":8000}"#);
+    // Before the head, in the middle of audio, and with a reset.
+    for case in 0..3 {
+        let mut client = raw(server.addr).await;
+        client.send_bytes(&body).await;
+        let (_, mut sink) = within(asked.recv()).await.unwrap();
+        let (_, next) = within(asked.recv()).await.unwrap();
+        if case > 0 {
+            sink.write(&[7; 800]).await.unwrap();
+            assert_eq!(client.read_head().await.status, 200);
+        }
+        match case {
+            2 => client.reset(),
+            _ => drop(client),
+        }
+        // The engine is silent meanwhile.
+        within(sink.cancelled()).await;
+        within(next.cancelled()).await;
+        drop((sink, next));
+        server.is_quiet().await;
+    }
+    assert!(server.service.wasted() >= Duration::from_millis(100), "{:?}", server.service.wasted());
+    assert!(server.service.metrics().contains("aloud_speech_answers 0\n"));
+}
+
+#[tokio::test]
+async fn client_that_reads_nothing_holds_the_engine_and_is_dropped() {
+    let config = Config::default().with(|c| c.stall_timeout = Duration::from_millis(300));
+    let server = tone(config).await;
+    let mut client = raw(server.addr).await;
+    let text = "One. ".repeat(20_000);
+    client.send_bytes(&request("", &json!({"input": text, "response_format": "pcm"}).to_string())).await;
+    assert_eq!(client.read_head().await.status, 200);
+    server.is_quiet().await;
+    let (body, is_whole) = read_chunks(&mut client).await;
+    assert!(!is_whole && body.len() < 20_000 * 4_800, "{}", body.len());
+}
+
+#[tokio::test]
+async fn failure_before_the_head_is_a_status() {
+    let (server, mut asked) = scripted(Config::default()).await;
+    let mut client = raw(server.addr).await;
+    for (error, status, retry) in [
+        (SynthesisError::failed("It broke."), 502, None),
+        (SynthesisError::timeout("It broke."), 504, None),
+        (SynthesisError::overloaded("It broke."), 503, Some("5")),
+    ] {
+        client.send_bytes(&request("", r#"{"input":"One."}"#)).await;
+        let (_, sink) = within(asked.recv()).await.unwrap();
+        sink.fail(error).await;
+        let answer = read(&mut client).await;
+        assert_eq!((answer.status, &*answer.message()), (status, "It broke."));
+        assert_eq!(answer.header("retry-after"), retry);
+    }
+    // A sentence without a sound is left out.
+    client.send_bytes(&request("", r#"{"input":"One.","response_format":"pcm"}"#)).await;
+    let (_, sink) = within(asked.recv()).await.unwrap();
+    sink.fail(SynthesisError::no_audio("No sound.")).await;
+    assert_eq!(read(&mut client).await.status, 200);
+}
+
+#[tokio::test]
+async fn failure_behind_the_head_breaks_the_answer_off() {
+    let (server, mut asked) = scripted(Config::default()).await;
+    for events in [false, true] {
+        let mut client = raw(server.addr).await;
+        let mut body = json!({"input": "One.", "response_format": "pcm", "sample_rate": 8_000});
+        if events {
+            body["stream_format"] = json!("sse");
+        }
+        client.send_bytes(&request("", &body.to_string())).await;
+        let (_, mut sink) = within(asked.recv()).await.unwrap();
+        sink.write(&[7; 800]).await.unwrap();
+        sink.drain().await.unwrap();
+        sink.fail(SynthesisError::failed("It broke.")).await;
+        let answer = read(&mut client).await;
+        assert_eq!(answer.status, 200);
+        if events {
+            let events = answer.events();
+            let error = events.last().unwrap();
+            assert_eq!((&error["type"], &error["error"]["message"]), (&json!("error"), &json!("It broke.")));
+            assert!(answer.is_whole && events[0]["type"] == "speech.audio.delta");
+        } else {
+            assert!(!answer.is_whole && answer.body.len() <= 1_600);
+        }
+    }
+}
+
+#[tokio::test]
+async fn word_times_of_the_engine_are_those_of_the_whole_audio() {
+    let (server, mut asked) =
+        scripted(Config::default().with(|c| c.sentence_pause = Some(Duration::from_millis(320)))).await;
+    let mut client = raw(server.addr).await;
+    let body = json!({"input": "One. Two.", "response_format": "pcm", "sample_rate": 8_000,
+                      "stream_format": "sse", "timestamps": "word"});
+    client.send_bytes(&request("", &body.to_string())).await;
+    for _ in 0..2 {
+        let (utterance, mut sink) = within(asked.recv()).await.unwrap();
+        assert!(utterance.has_word_times);
+        let (start, end) = (Duration::from_millis(10), Duration::from_millis(60));
+        sink.words(vec![Word { text_range: 0..4, start, end }]);
+        sink.write(&[7_000; 800]).await.unwrap();
+        sink.finish().await;
+    }
+    let events = read(&mut client).await.events();
+    let words: Vec<_> = events.iter().filter(|event| event["type"] == "speech.text.words").collect();
+    assert_eq!((&words[0]["index"], &words[0]["estimate"]), (&json!(0), &json!(false)));
+    assert_eq!(words[0]["words"], json!([{"word": "One.", "start": 0.01, "end": 0.06}]));
+    // 100 ms of the first sentence, and 300 ms of the pause.
+    assert_eq!(words[1]["words"], json!([{"word": "Two.", "start": 0.41, "end": 0.46}]));
+    assert_eq!(words[1]["text"], "Two.");
+    assert_eq!(events.last().unwrap()["usage"]["audio_ms"], 500);
+}
+
+#[tokio::test]
+async fn limits_of_a_client_hold() {
+    let admission = Admission::default().with(|a| {
+        a.max_client_connections = Some(1);
+        a.max_client_chars_per_hour = Some(10);
+    });
+    let (server, mut asked) = scripted(Config::default().with(|c| c.admission = admission)).await;
+    let body = request("", r#"{"input":"One."}"#);
+    let mut client = raw(server.addr).await;
+    client.send_bytes(&body).await;
+    let (_, sink) = within(asked.recv()).await.unwrap();
+    let refused = ask(&server, &body).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("5")));
+    assert!(refused.message().contains("(limit 1)"), "{}", refused.message());
+    // Another client has places of its own.
+    let mut other = socket_from("127.0.0.2", server.addr, Duration::from_secs(10)).await;
+    other.send_bytes(&body).await;
+    let (_, theirs) = within(asked.recv()).await.unwrap();
+    theirs.finish().await;
+    assert_eq!(read(&mut other).await.status, 200);
+    sink.finish().await;
+    assert_eq!(read(&mut client).await.status, 200);
+    server.is_quiet().await;
+    // The sentence that goes beyond the quota is the last one.
+    client.send_bytes(&request("", r#"{"input":"Eleven chars. Two.","response_format":"pcm"}"#)).await;
+    let (_, mut sink) = within(asked.recv()).await.unwrap();
+    sink.write(&[7; 800]).await.unwrap();
+    sink.finish().await;
+    assert!(!read(&mut client).await.is_whole);
+    let refused = ask(&server, &body).await;
+    assert_eq!(refused.status, 429);
+    assert!(refused.message().contains("used up its speech"), "{}", refused.message());
+    assert!(server.service.metrics().contains("aloud_speech_answers_total{status=\"429\"} 2\n"));
+}
+
+#[tokio::test]
+async fn body_that_does_not_arrive_gets_408() {
+    let server = tone(Config::default().with(|c| c.handshake_timeout = Duration::from_millis(300))).await;
+    let mut client = raw(server.addr).await;
+    let bytes = request("", r#"{"input":"One."}"#);
+    client.send_bytes(&bytes[..bytes.len() - 1]).await;
+    assert_eq!(read(&mut client).await.status, 408);
+    server.is_quiet().await;
+}
+
+#[tokio::test]
+async fn shutdown_lets_speech_finish_and_refuses_more() {
+    let (mut server, mut asked) = scripted(Config::default()).await;
+    let body = request("", r#"{"input":"One.","response_format":"pcm","sample_rate":8000}"#);
+    let mut client = raw(server.addr).await;
+    client.send_bytes(&body).await;
+    let (_, mut sink) = within(asked.recv()).await.unwrap();
+    server.stop();
+    sink.write(&[7; 800]).await.unwrap();
+    sink.finish().await;
+    let answer = read(&mut client).await;
+    assert!(answer.is_whole && answer.body.len() == 1_600);
+    within(server.stop()).await.unwrap();
+
+    let config = Config::default().with(|c| c.drain_timeout = Duration::from_millis(10));
+    let (mut server, mut asked) = scripted(config).await;
+    let mut client = raw(server.addr).await;
+    client.send_bytes(&body).await;
+    let (_, sink) = within(asked.recv()).await.unwrap();
+    server.stop();
+    let answer = read(&mut client).await;
+    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (503, Some("shutting_down")));
+    within(sink.cancelled()).await;
+    within(server.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn memory_does_not_depend_on_the_length_of_the_text() {
+    let server = tone(Config::default()).await;
+    let text = "One more sentence, of forty characters. ".repeat(25_000);
+    let mut client = raw(server.addr).await;
+    client.send_bytes(&request("", &json!({"input": text, "response_format": "pcm"}).to_string())).await;
+    assert_eq!(client.read_head().await.status, 200);
+    let mut length = 0;
+    for _ in 0..2_000 {
+        length += read_chunk(&mut client).await.unwrap().len();
+        let held = server.service.live_bytes();
+        assert!(held <= text.len() + 512 * 1024, "{held} bytes behind {length}");
+        assert!(server.service.syntheses().count() <= 2);
+    }
+    drop(client);
+    server.is_quiet().await;
+    assert_eq!(server.service.live_bytes(), 0);
+}
+
+#[tokio::test]
+async fn embedders_serve_it_too() {
+    let service = Service::new(Config::default(), Arc::new(Tone::new(FORMAT, 0.1))).unwrap();
+    // A session still works beside it.
+    let mut session = over_memory(&service, 1 << 16, "").await;
+    assert!(matches!(session.read_frame().await, Frame::Text(_)));
+    let (ours, theirs) = duplex(1 << 16);
+    tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(theirs), service.clone()));
+    let mut client = Raw::over(ours, Duration::from_secs(10));
+    let body = json!({"input": "One. ".repeat(100), "response_format": "pcm"}).to_string();
+    client.send_bytes(&request("", &body)).await;
+    let answer = read(&mut client).await;
+    assert!(answer.is_whole && answer.body.len() == 100 * 4_800);
+    client.send_bytes(&bare("GET", "/v1/audio/voices", "")).await;
+    assert_eq!(read(&mut client).await.status, 200);
+}
