@@ -496,7 +496,8 @@ impl<'a> Reader<'a> {
             self.out.put(from..end, " ");
             return Some(end);
         }
-        let is_minus = self.at(from) == Some('−') || self.is_subtraction(at, second);
+        let is_minus =
+            self.at(from) == Some('−') || self.is_subtraction(at, second) || self.takes_away(from, end);
         let words = if is_minus { "minus" } else { "to" };
         self.say(from..end, words);
         Some(end)

@@ -299,3 +299,40 @@ fn german_french_and_spanish_have_figures_units_money_and_signs() {
         assert_eq!(normalize(written, language).text, spoken, "{written}");
     }
 }
+
+#[test]
+fn minus_signs_are_spoken_in_algebra_and_behind_letters() {
+    for (written, spoken) in [
+        ("y = -x", "y equals minus x"),
+        ("x = y - z", "x equals y minus z"),
+        ("Then (n - 1) is even.", "Then (n minus one) is even."),
+        ("It is 3x - 5 now.", "It is three x minus five now."),
+        ("Take 2n-1 of them.", "Take 2n minus one of them."),
+        ("Take n-1 of them.", "Take n minus one of them."),
+        ("5 - x", "five minus x"),
+        ("a-b = c", "a minus b equals c"),
+        ("f(-x) = -f(x)", "f(minus x) equals minus f(x)"),
+        ("5-(-3)=8", "five minus (minus three)equals eight"),
+        ("At 9 am UTC-5.", "At nine A M UTC minus five."),
+        ("GMT-3", "GMT minus three"),
+        ("O- blood and AB- blood", "O minus blood and AB minus blood"),
+        ("She got an A- in art.", "She got an A minus in art."),
+        ("Cl- and NO3-", "Cl minus and NO3 minus"),
+    ] {
+        assert_eq!(normalize(written, "en").text, spoken, "{written}");
+    }
+    for plain in [
+        "an x-ray of e-mail - a good one",
+        "vitamin C - A guide",
+        "plan A - B is off",
+        "the A- and B-flat keys",
+        "A- a ghost!",
+        "the x-y plane",
+        "letters a-z",
+        "use -v here",
+        "I - a man",
+        "self- and word-",
+    ] {
+        assert!(!normalize(plain, "en").text.contains("minus"), "{plain}");
+    }
+}
