@@ -331,6 +331,24 @@ pub(crate) fn is_emoji(c: char) -> bool {
         | '\u{1f000}'..='\u{1faff}' | '\u{e0020}'..='\u{e007f}')
 }
 
+/// True for a sign that is spoken as a word even if a text has nothing else: "★★★★☆", "✓", "∞", "→".
+pub(crate) fn is_spoken_sign(c: char) -> bool {
+    match c {
+        '★' | '☆' | '⭐' | '\u{2610}'..='\u{2612}' | '\u{266d}'..='\u{266f}' | '✓' | '✔' | '✗' | '✘' => {
+            true
+        }
+        '\u{2190}'..='\u{21ff}' => true,
+        // Without minus, slashes and dots.
+        '\u{2200}'..='\u{22ff}' => !matches!(c, '−' | '∕'..='∙' | '∣' | '∼' | '⋅' | '⋮'..='⋱'),
+        _ => false,
+    }
+}
+
+/// True if a voice can say a text: it has a letter, a digit, or a sign that is a word.
+pub(crate) fn is_speakable(text: &str) -> bool {
+    text.chars().any(|c| c.is_alphanumeric() || is_spoken_sign(c))
+}
+
 /// True if the character belongs to the one before it: combining marks, variation selectors, joiners, skin
 /// tones. Approximate: it only improves the cuts of over-long text.
 pub(super) fn extends(c: char) -> bool {

@@ -980,3 +980,27 @@ fn abbreviations_before_figures_do_not_end_the_sentence() {
         assert_eq!(segments(&Segmentation::default(), [text])[0], first, "{text}");
     }
 }
+
+#[test]
+fn signs_that_are_words_are_segments() {
+    let markdown = Segmentation { clean: Clean::Markdown, ..Segmentation::default() };
+    for (settings, text, expected) in [
+        (
+            &Segmentation::default(),
+            "Rate it.\n\n★★★★☆\n\nGood book.",
+            vec!["Rate it.", "★★★★☆", "Good book."],
+        ),
+        (&markdown, "Rate it.\n\n★★★★☆\n\nGood book.", vec!["Rate it.", "★★★★☆", "Good book."]),
+        (&markdown, "Done?\n\n- ✓\n- ✗", vec!["Done?", "✓ ✗"]),
+        (&Segmentation::default(), "∞", vec!["∞"]),
+    ] {
+        let found = segments(settings, [text]);
+        let words = |parts: &[String]| parts.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(words(&found), expected.join(" "), "{text}");
+        assert!(found.iter().all(|segment| language::is_speakable(segment)), "{found:?}");
+        assert_eq!(found[0], expected[0], "{text}");
+    }
+    for silent in ["...", "— -", "* * *", "====", "😀", "−", "⋯"] {
+        assert!(!language::is_speakable(silent), "{silent}");
+    }
+}
