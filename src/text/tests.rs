@@ -953,7 +953,7 @@ fn abbreviations_before_figures_do_not_end_the_sentence() {
         "Rom. 8:28, Phil. 4:6 and Ps. 23 help.",
         "It is Apt. 3B on Hwy. 66.",
         "Take Rte. 66 to Bldg. 7, Fl. 3 now.",
-        "His Op. 27 No. 2 is known.",
+        "The Op. 27 No. 2 is known.",
         "Call ext. 12 now.",
         "A shop, est. 1999 in Rome.",
         "Come Tues. 5 pm or Wed. Jan. 5 at noon.",

@@ -239,6 +239,11 @@ fn words_that_become_one_are_one_range() {
         ("EUR 30, $ 5 and 1 fl oz", &["EUR 30,", "$ 5", "and", "1", "fl oz"]),
         ("1 000–2 000 km", &["1 000–2 000", "km"]),
         ("5 km and $5 million", &["5", "km", "and", "$5", "million"]),
+        (
+            "An exam-\nple and in-\r\n  formation here",
+            &["An", "exam-\nple", "and", "in-\r\n  formation", "here"],
+        ),
+        ("well-\nKnown - \nthen", &["well-", "Known", "-", "then"]),
         ("ﬁve * * * of\n½ tsp", &["ﬁve", "*", "*", "*", "of", "½", "tsp"]),
     ];
     for (text, expected) in cases {
@@ -334,5 +339,23 @@ fn minus_signs_are_spoken_in_algebra_and_behind_letters() {
         "self- and word-",
     ] {
         assert!(!normalize(plain, "en").text.contains("minus"), "{plain}");
+    }
+}
+
+#[test]
+fn european_sums_post_codes_and_bits_are_read_whole() {
+    for (written, spoken) in [
+        (
+            "It is €1.234.567,89 now.",
+            "It is one million two hundred thirty four thousand five hundred sixty seven euros eighty nine cents now.",
+        ),
+        ("It is 1.234,56 € now.", "It is one thousand two hundred thirty four euros fifty six cents now."),
+        ("€1.234,56", "one thousand two hundred thirty four euros fifty six cents"),
+        ("€1.234", "one point two three four euros"),
+        ("$1,234.56", "one thousand two hundred thirty four dollars fifty six cents"),
+        ("New York, NY 10001-1234.", "New York, NY one zero zero zero one, one two three four."),
+        ("5 Gb/s and 5 GB", "five gigabits per second and five gigabytes"),
+    ] {
+        assert_eq!(normalize(written, "en").text, spoken, "{written}");
     }
 }
