@@ -394,7 +394,7 @@ impl Composer {
         while let Some(text::Segment { text, before, source }) = self.segmenter.next_segment() {
             self.boundary = self.boundary.max(before);
             // A voice cannot say marks and emoji alone.
-            if text.chars().any(char::is_alphanumeric) {
+            if text::is_speakable(&text) {
                 self.waiting_chars += text.chars().count();
                 self.segments.push_back(Segment {
                     text,

@@ -211,6 +211,13 @@ impl Segmenter {
             return Verdict::Keep;
         }
         let casual = self.scan.begins_lower == Some(true) && !mark.is_closed;
+        if mark.kind == Kind::Stop && self.language.is("en") {
+            match self.goes_on(mark, name, &word[name.len()..], complete) {
+                None => return Verdict::Wait,
+                Some(true) => return Verdict::Keep,
+                Some(false) => {}
+            }
+        }
         match mark.kind {
             Kind::Line => Verdict::Keep,
             Kind::Wide | Kind::Strong => cut(!(lower && mark.is_closed)),
@@ -236,6 +243,58 @@ impl Segmenter {
                 Dotted::Initial => cut(self.language.starters.split_ascii_whitespace().any(|s| s == name)),
             },
         }
+    }
+
+    /// True if the text behind an English abbreviation shows that its sentence goes on: "Matt. 5:3", "5 ft. 10 in.",
+    /// "Wed. Jan. 5", "Ft. Worth"; `None` if more text is needed. `rest` is the text behind the next word.
+    fn goes_on(&self, mark: &Mark, name: &str, rest: &str, complete: bool) -> Option<bool> {
+        let token = &self.buffer[mark.token.clone()];
+        let before = &self.buffer[mark.before.clone()];
+        if mark.is_closed || mark.gap >= Gap::Line || token.len() > MAX_WORD_BYTES {
+            return Some(false);
+        }
+        let has_figure = before.ends_with(|c: char| c.is_ascii_digit());
+        let is_listed = |list: &str| list.split_ascii_whitespace().any(|listed| listed == token);
+        let smaller = match token {
+            "ft" => "in inches inch",
+            "lb" | "lbs" => "oz ounces",
+            "hr" | "hrs" => "min mins minutes",
+            _ => "",
+        };
+        let is_undecided = !complete && rest.len() <= MAX_SKIPPED && name.len() <= MAX_SKIPPED;
+        if token == "Ft" {
+            return Some(!has_figure && name.starts_with(char::is_uppercase));
+        }
+        if is_listed(language::WEEKDAYS) && name.starts_with(char::is_alphabetic) {
+            return if rest.is_empty() && is_undecided {
+                None
+            } else {
+                Some(language::MONTHS.split_ascii_whitespace().any(|month| month == name))
+            };
+        }
+        if !name.starts_with(|c: char| c.is_ascii_digit()) {
+            return Some(false);
+        }
+        if is_listed(language::BOOKS) {
+            let verse = rest.strip_prefix(':').map(|verse| verse.chars().next());
+            return match verse {
+                None | Some(None)
+                    if is_undecided && rest.len() <= 1 && rest.trim_end_matches(':').is_empty() =>
+                {
+                    None
+                }
+                verse => Some(verse.flatten().is_some_and(|c| c.is_ascii_digit())),
+            };
+        }
+        if !smaller.is_empty() && has_figure {
+            let unit = rest.trim_start();
+            let end = unit.find(|c: char| !c.is_alphabetic());
+            return match end {
+                None if is_undecided => None,
+                end => Some(lists(smaller, &unit[..end.unwrap_or(unit.len())])),
+            };
+        }
+        Some(false)
     }
 
     /// Decides at the end of a line without a mark: a short line is a phrase of its own, a long one is wrapped.

@@ -47,7 +47,8 @@ const LANGUAGES: &[Language] = &[
         leading: "mr mrs ms mx messrs Rev Hon Gen Lt Col Maj Capt Cmdr Sgt Cpl Adm Sen Rep Gov Pres Supt Fr \
                   Mt St Ste approx viz incl Msgr esp",
         numbered: "nos figs vols ch chap sec sect eq ver ed rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
-                   Dec",
+                   Dec Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun Hwy Rte Rt Apt Bldg Fl Rm Pt Bk Ex Op Ep Ps Pss \
+                   ext est",
         ending: "inc ltd corp co bros jr sr esq ave blvd rd al",
         starters: "The They This That These Those There Then He She It We You I A An In On At But And Or So \
                    If When While What Who Where Why How Yes No Now Not My Our Your His Her Its Their For \
@@ -212,6 +213,14 @@ pub(super) const BEFORE_NOUNS: &str = "a an the my your his her its our their th
 pub(super) const GOING: &str = "go goes going gone went head heads heading over back navigate browse connect write writes \
      mail email send sent switch point subscribe log sign come turn";
 
+/// Books of the Bible. Many are names of people too, so that only a chapter with a verse shows them.
+pub(super) const BOOKS: &str = "Gn Exod Lev Num Deut Dt Josh Judg Jdg Sam Kgs Chr Chron Neh Esth Psa Prov Prv Eccl Eccles \
+     Isa Jer Lam Ezek Dan Hos Mic Hab Zech Mal Matt Mk Lk Jn Rom Cor Gal Eph Phil Thess Thes Tim Heb Jas Pet";
+
+/// Abbreviations of weekdays, and of the months that may follow them.
+pub(super) const WEEKDAYS: &str = "Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun";
+pub(super) const MONTHS: &str = "Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec";
+
 /// Words before "St." that make it a saint, not a street.
 pub(super) const PLACES: &str = "mount mt port fort east lake";
 
@@ -320,6 +329,24 @@ pub(super) fn is_unspaced(c: char) -> bool {
 pub(crate) fn is_emoji(c: char) -> bool {
     matches!(c, '\u{200d}' | '\u{20e3}' | '\u{2600}'..='\u{27bf}' | '\u{2b00}'..='\u{2bff}' | '\u{fe0f}'
         | '\u{1f000}'..='\u{1faff}' | '\u{e0020}'..='\u{e007f}')
+}
+
+/// True for a sign that is spoken as a word even if a text has nothing else: "★★★★☆", "✓", "∞", "→".
+pub(crate) fn is_spoken_sign(c: char) -> bool {
+    match c {
+        '★' | '☆' | '⭐' | '\u{2610}'..='\u{2612}' | '\u{266d}'..='\u{266f}' | '✓' | '✔' | '✗' | '✘' => {
+            true
+        }
+        '\u{2190}'..='\u{21ff}' => true,
+        // Without minus, slashes and dots.
+        '\u{2200}'..='\u{22ff}' => !matches!(c, '−' | '∕'..='∙' | '∣' | '∼' | '⋅' | '⋮'..='⋱'),
+        _ => false,
+    }
+}
+
+/// True if a voice can say a text: it has a letter, a digit, or a sign that is a word.
+pub(crate) fn is_speakable(text: &str) -> bool {
+    text.chars().any(|c| c.is_alphanumeric() || is_spoken_sign(c))
 }
 
 /// True if the character belongs to the one before it: combining marks, variation selectors, joiners, skin

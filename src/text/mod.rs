@@ -28,7 +28,7 @@ use std::collections::VecDeque;
 use boundary::{Gap, Kind, MAX_WORD_BYTES, Mark, Verdict};
 use clean::{Cleaner, HEADING};
 use language::{Language, terminator};
-pub(super) use language::{is_emoji, is_ideographic};
+pub(super) use language::{is_emoji, is_ideographic, is_speakable};
 use scan::{Scan, Tag};
 use sourced::{Source, Sourced};
 pub(crate) use tail::Tail;
@@ -356,7 +356,7 @@ impl Segmenter {
         false
     }
 
-    /// True if the buffer up to `end` contains a letter or digit.
+    /// True if the buffer up to `end` contains a letter, a digit, or a sign that is a word.
     fn speaks(&self, end: usize) -> bool {
         self.scan.first_letter.is_some_and(|at| at < end)
     }

@@ -79,6 +79,9 @@ impl Scan {
             self.first_letter.get_or_insert(at);
             self.begins_lower.get_or_insert(c.is_lowercase());
         }
+        if language::is_spoken_sign(c) {
+            self.first_letter.get_or_insert(at);
+        }
         if language::begins_word(c) {
             self.token = Some(after);
         }

@@ -944,3 +944,63 @@ fn segment_tells_the_boundary_before_it() {
         std::iter::from_fn(|| segmenter.next_segment()).map(|segment| segment.before).collect();
     assert_eq!(boundaries, [Cut, Cut, Cut]);
 }
+
+#[test]
+fn abbreviations_before_figures_do_not_end_the_sentence() {
+    for text in [
+        "Read Matt. 5:3 now.",
+        "Read 1 Cor. 13:4 and Ex. 20:3 now.",
+        "Rom. 8:28, Phil. 4:6 and Ps. 23 help.",
+        "It is Apt. 3B on Hwy. 66.",
+        "Take Rte. 66 to Bldg. 7, Fl. 3 now.",
+        "The Op. 27 No. 2 is known.",
+        "Call ext. 12 now.",
+        "A shop, est. 1999 in Rome.",
+        "Come Tues. 5 pm or Wed. Jan. 5 at noon.",
+        "She is 5 ft. 10 in. tall.",
+        "It weighs 7 lbs. 4 oz. in all.",
+        "We live in Ft. Worth now.",
+    ] {
+        let whole = segments(&Segmentation::default(), [text]);
+        assert_eq!(whole, [text]);
+        let mut chars = [0; 4];
+        let mut segmenter = Segmenter::new(Segmentation::default());
+        text.chars().for_each(|c| segmenter.push(c.encode_utf8(&mut chars)));
+        segmenter.finish();
+        assert_eq!(texts(&mut segmenter).collect::<Vec<_>>(), [text]);
+    }
+    for (text, first) in [
+        ("I met Tim. 5 people left.", "I met Tim."),
+        ("I met Matt. Then he left.", "I met Matt."),
+        ("It is 5 ft. 10 people came.", "It is 5 ft."),
+        ("It rained on Wed. The sun came.", "It rained on Wed."),
+        ("It is 6 ft. We left.", "It is 6 ft."),
+        ("He has an apt. We left.", "He has an apt."),
+    ] {
+        assert_eq!(segments(&Segmentation::default(), [text])[0], first, "{text}");
+    }
+}
+
+#[test]
+fn signs_that_are_words_are_segments() {
+    let markdown = Segmentation { clean: Clean::Markdown, ..Segmentation::default() };
+    for (settings, text, expected) in [
+        (
+            &Segmentation::default(),
+            "Rate it.\n\n★★★★☆\n\nGood book.",
+            vec!["Rate it.", "★★★★☆", "Good book."],
+        ),
+        (&markdown, "Rate it.\n\n★★★★☆\n\nGood book.", vec!["Rate it.", "★★★★☆", "Good book."]),
+        (&markdown, "Done?\n\n- ✓\n- ✗", vec!["Done?", "✓ ✗"]),
+        (&Segmentation::default(), "∞", vec!["∞"]),
+    ] {
+        let found = segments(settings, [text]);
+        let words = |parts: &[String]| parts.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(words(&found), expected.join(" "), "{text}");
+        assert!(found.iter().all(|segment| language::is_speakable(segment)), "{found:?}");
+        assert_eq!(found[0], expected[0], "{text}");
+    }
+    for silent in ["...", "— -", "* * *", "====", "😀", "−", "⋯"] {
+        assert!(!language::is_speakable(silent), "{silent}");
+    }
+}

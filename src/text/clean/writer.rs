@@ -21,6 +21,10 @@ pub(super) struct Writer {
     /// The separator of cells to write before the next character.
     cell: Option<Span>,
     is_after_emoji: bool,
+    /// A star that is spoken if another one follows: "★★★☆☆" is a rating, "★" an ornament.
+    star: Option<(char, Span)>,
+    /// True within a row of stars.
+    is_rating: bool,
     /// An emoji between two words that were written together.
     emoji: Option<Span>,
     /// Dots in a row, with or without white space between them.
@@ -158,8 +162,19 @@ impl Writer {
     }
 
     fn write(&mut self, c: char, span: Span, out: &mut Sourced) {
+        if matches!(c, '★' | '☆') && !self.is_rating {
+            let Some((first, first_span)) = self.star.take() else {
+                self.star = Some((c, span));
+                return;
+            };
+            self.is_rating = true;
+            self.write(first, first_span, out);
+            return self.write(c, span, out);
+        }
+        self.drop_star();
+        self.is_rating &= matches!(c, '★' | '☆');
         // Joiners have a meaning in other scripts, so they are removed only after an emoji.
-        let emoji = is_emoji(c) && !is_sign(c) && (c != '\u{200d}' || self.is_after_emoji);
+        let emoji = is_emoji(c) && !is_sign(c) && !self.is_rating && (c != '\u{200d}' || self.is_after_emoji);
         if c.is_whitespace() {
             self.space.get_or_insert(span);
             self.is_after_emoji = false;
@@ -193,9 +208,19 @@ impl Writer {
         self.breaks = 0;
     }
 
+    /// Takes a star alone for an emoji.
+    fn drop_star(&mut self) {
+        if let Some((_, span)) = self.star.take() {
+            self.is_after_emoji = true;
+            self.emoji = Some(span);
+        }
+    }
+
     /// The next character begins a cell of a table.
     pub(super) fn begin_cell(&mut self, span: Span, out: &mut Sourced) {
         self.end_run(Place::Line, out);
+        self.drop_star();
+        self.is_rating = false;
         self.cell = Some(span);
         self.space = None;
     }
@@ -219,6 +244,8 @@ impl Writer {
     }
 
     fn break_line(&mut self, c: char, span: Span, out: &mut Sourced) {
+        self.drop_star();
+        self.is_rating = false;
         self.space = None;
         self.cell = None;
         self.is_after_emoji = false;

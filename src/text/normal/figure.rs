@@ -48,7 +48,15 @@ impl<'a> Reader<'a> {
         if let Some(end) = self.dotted(at).or_else(|| self.grouped(at)) {
             return end;
         }
+        if let Some(end) = self.post_code(at) {
+            return end;
+        }
         let Some(amount) = self.amount(at) else { return self.digits(at).max(at + 1) };
+        // "1.234,56 €"
+        let amount = self
+            .with_points(at)
+            .filter(|amount| self.currency_at(self.skip_space(amount.end)).is_some())
+            .unwrap_or(amount);
         if let Some(end) = self.numbered_book(at, amount) {
             return end;
         }
@@ -82,6 +90,27 @@ impl<'a> Reader<'a> {
             return ended;
         }
         self.bare(at, amount)
+    }
+
+    /// The nine digits of an American post code: "NY 10001-1234".
+    fn post_code(&mut self, at: usize) -> Option<usize> {
+        let first = self.digits(at);
+        let second = self.digits(first + 1);
+        let is_code = first == at + 5
+            && self.at(first) == Some('-')
+            && second == first + 5
+            && !(matches!(self.at(second), Some('-' | '.')) && self.is_digit(second + 1));
+        let place = self.word_near(at, 1);
+        let is_state = place.len() == 2 && place.bytes().all(|b| b.is_ascii_uppercase());
+        if !is_code || !is_state && !lists("ZIP Zip zip code Code zipcode", place) {
+            return None;
+        }
+        let mut words = String::new();
+        numbers::digits(&mut words, &self.s[at..first]);
+        words.push(',');
+        numbers::digits(&mut words, &self.s[first + 1..second]);
+        self.say(at..second, &words);
+        Some(second)
     }
 
     /// A figure without anything behind it.
@@ -496,7 +525,8 @@ impl<'a> Reader<'a> {
             self.out.put(from..end, " ");
             return Some(end);
         }
-        let is_minus = self.at(from) == Some('−') || self.is_subtraction(at, second);
+        let is_minus =
+            self.at(from) == Some('−') || self.is_subtraction(at, second) || self.takes_away(from, end);
         let words = if is_minus { "minus" } else { "to" };
         self.say(from..end, words);
         Some(end)

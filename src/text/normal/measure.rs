@@ -143,6 +143,12 @@ impl Reader<'_> {
             }
             None => (symbol, letters),
         };
+        // A speed is of bits.
+        let symbol = match symbol {
+            "Gb" if self.s[end..].starts_with("/s") => "Gbit",
+            "Mb" if self.s[end..].starts_with("/s") => "Mbit",
+            symbol => symbol,
+        };
         let names = match symbol {
             "m" if self.is_minute(at, letters) => ("minute", "minutes"),
             // Rates of interest are small, and lines are fast.

@@ -20,6 +20,7 @@ mod length;
 mod letters;
 mod lines;
 mod measure;
+mod minus;
 mod money;
 mod numbers;
 mod output;

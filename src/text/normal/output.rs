@@ -71,9 +71,16 @@ impl<'a> Spoken<'a> {
         let mut wide: Vec<Range<usize>> = Vec::new();
         for (n, spans) in self.changes.iter().enumerate() {
             let before = &self.changes[n + 1..];
-            let spans = spans.iter().filter(|span| !span.spoken.is_empty());
-            let ranges = spans.map(|span| {
-                origin(before, span.written.start)..origin(before, span.written.end.saturating_sub(1))
+            let ranges = spans.iter().filter_map(|span| {
+                let start = origin(before, span.written.start);
+                let end = origin(before, span.written.end);
+                if !span.spoken.is_empty() {
+                    return Some(start..origin(before, span.written.end.saturating_sub(1)));
+                }
+                // A word that a hyphen divides between two lines is one.
+                let part = written.get(start..end)?;
+                let divides = part.starts_with(['-', '‐', '\u{ad}']) && part.contains('\n');
+                divides.then_some(start..end)
             });
             wide.extend(ranges.filter(|range| {
                 written.get(range.clone()).is_none_or(|part| part.contains(char::is_whitespace))

@@ -87,6 +87,9 @@ impl Reader<'_> {
             {
                 return self.called(at, end, "to");
             }
+            '-' | '‑' | '–' if self.takes_away(at, end) || c != '–' && self.is_sign_behind(at, end) => {
+                return self.called(at, end, if after == Some('(') { "minus " } else { "minus" });
+            }
             '—' | '‒' | '‐' if is_figure && before.is_none_or(|c| c.is_whitespace() || c == '(') => {
                 return self.called(at, end, "minus");
             }

@@ -128,6 +128,9 @@ impl<'a> Reader<'a> {
 
     /// The amount with hundredths behind a comma, if it has them: "5,50", "1.234,56".
     fn with_cents(&self, from: usize, amount: Amount<'a>) -> Amount<'a> {
+        if let Some(amount) = self.with_points(from) {
+            return amount;
+        }
         let comma = amount.end;
         let end = self.digits(comma + 1);
         let is_thousands = amount.decimals.len() == 3;
@@ -140,6 +143,30 @@ impl<'a> Reader<'a> {
             return amount;
         }
         Amount { whole: &self.s[from..comma], decimals: &self.s[comma + 1..end], fraction: None, end }
+    }
+
+    /// The amount with points between its thousands, and hundredths behind a comma: "1.234,56". With several
+    /// points the hundredths may be missing.
+    pub(super) fn with_points(&self, from: usize) -> Option<Amount<'a>> {
+        let mut end = self.digits(from);
+        let mut groups = 0;
+        if !(from + 1..=from + 3).contains(&end) {
+            return None;
+        }
+        while groups < 5 && self.at(end) == Some('.') && self.digits(end + 1) == end + 4 {
+            end += 4;
+            groups += 1;
+        }
+        let whole = &self.s[from..end];
+        let cents = self.digits(end + 1);
+        let has_cents = self.at(end) == Some(',') && cents == end + 3;
+        let last = if has_cents { cents } else { end };
+        let goes_on = matches!(self.at(last), Some(',' | '.')) && self.is_digit(last + 1);
+        if groups == 0 || groups == 1 && !has_cents || goes_on {
+            return None;
+        }
+        let decimals = if has_cents { &self.s[end + 1..cents] } else { "" };
+        Some(Amount { whole, decimals, fraction: None, end: last })
     }
 
     pub(super) fn magnitude_stop(&self, end: usize) -> usize {

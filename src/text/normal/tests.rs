@@ -239,6 +239,11 @@ fn words_that_become_one_are_one_range() {
         ("EUR 30, $ 5 and 1 fl oz", &["EUR 30,", "$ 5", "and", "1", "fl oz"]),
         ("1 000–2 000 km", &["1 000–2 000", "km"]),
         ("5 km and $5 million", &["5", "km", "and", "$5", "million"]),
+        (
+            "An exam-\nple and in-\r\n  formation here",
+            &["An", "exam-\nple", "and", "in-\r\n  formation", "here"],
+        ),
+        ("well-\nKnown - \nthen", &["well-", "Known", "-", "then"]),
         ("ﬁve * * * of\n½ tsp", &["ﬁve", "*", "*", "*", "of", "½", "tsp"]),
     ];
     for (text, expected) in cases {
@@ -297,5 +302,60 @@ fn german_french_and_spanish_have_figures_units_money_and_signs() {
     ];
     for (language, written, spoken) in cases {
         assert_eq!(normalize(written, language).text, spoken, "{written}");
+    }
+}
+
+#[test]
+fn minus_signs_are_spoken_in_algebra_and_behind_letters() {
+    for (written, spoken) in [
+        ("y = -x", "y equals minus x"),
+        ("x = y - z", "x equals y minus z"),
+        ("Then (n - 1) is even.", "Then (n minus one) is even."),
+        ("It is 3x - 5 now.", "It is three x minus five now."),
+        ("Take 2n-1 of them.", "Take 2n minus one of them."),
+        ("Take n-1 of them.", "Take n minus one of them."),
+        ("5 - x", "five minus x"),
+        ("a-b = c", "a minus b equals c"),
+        ("f(-x) = -f(x)", "f(minus x) equals minus f(x)"),
+        ("5-(-3)=8", "five minus (minus three)equals eight"),
+        ("At 9 am UTC-5.", "At nine A M UTC minus five."),
+        ("GMT-3", "GMT minus three"),
+        ("O- blood and AB- blood", "O minus blood and AB minus blood"),
+        ("She got an A- in art.", "She got an A minus in art."),
+        ("Cl- and NO3-", "Cl minus and NO3 minus"),
+    ] {
+        assert_eq!(normalize(written, "en").text, spoken, "{written}");
+    }
+    for plain in [
+        "an x-ray of e-mail - a good one",
+        "vitamin C - A guide",
+        "plan A - B is off",
+        "the A- and B-flat keys",
+        "A- a ghost!",
+        "the x-y plane",
+        "letters a-z",
+        "use -v here",
+        "I - a man",
+        "self- and word-",
+    ] {
+        assert!(!normalize(plain, "en").text.contains("minus"), "{plain}");
+    }
+}
+
+#[test]
+fn european_sums_post_codes_and_bits_are_read_whole() {
+    for (written, spoken) in [
+        (
+            "It is €1.234.567,89 now.",
+            "It is one million two hundred thirty four thousand five hundred sixty seven euros eighty nine cents now.",
+        ),
+        ("It is 1.234,56 € now.", "It is one thousand two hundred thirty four euros fifty six cents now."),
+        ("€1.234,56", "one thousand two hundred thirty four euros fifty six cents"),
+        ("€1.234", "one point two three four euros"),
+        ("$1,234.56", "one thousand two hundred thirty four dollars fifty six cents"),
+        ("New York, NY 10001-1234.", "New York, NY one zero zero zero one, one two three four."),
+        ("5 Gb/s and 5 GB", "five gigabits per second and five gigabytes"),
+    ] {
+        assert_eq!(normalize(written, "en").text, spoken, "{written}");
     }
 }

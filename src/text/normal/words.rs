@@ -306,6 +306,10 @@ impl Reader<'_> {
                                     | "Dep"
                                     | "arr"
                                     | "Arr"
+                                    | "Fl"
+                                    | "Pt"
+                                    | "Bk"
+                                    | "Rt"
                             )
                             || word == "No" && next > end)
                 }

@@ -222,6 +222,11 @@ fn signs_are_no_emoji() {
         (Both, "☑ done ✓ ✗ F♯ ❶ ➔ ☐", "☑ done ✓ ✗ F♯ ❶ ➔ ☐"),
         (Both, "⌘C ⏎ ⇧ → x", "⌘C ⏎ ⇧ → x"),
         (Both, "✔\u{fe0f} yes 😀 ★ ♥ no", "✔ yes no"),
+        (Both, "Rating: ★★★☆☆ now", "Rating: ★★★☆☆ now"),
+        (Both, "★★ Title ★ end ☆", "★★ Title end"),
+        (Markdown, "Rate it.\n\n★★★★☆", "Rate it. ★★★★☆"),
+        (Markdown, "Done?\n\n- ✓\n- ✗", "Done? ✓ ✗"),
+        (Page, "<p>Rating</p><p>★★★☆☆</p>", "Rating ★★★☆☆"),
     ]);
 }
 

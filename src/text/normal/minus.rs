@@ -1,0 +1,220 @@
+//! Minus signs that no figure shows: in algebra, behind a letter, and at a charge.
+
+use super::abbreviations::lists;
+use super::english::Reader;
+use super::walk::Walk;
+
+/// Bytes on each side of a dash that are searched for the signs of algebra.
+const WINDOW: usize = 24;
+
+/// Functions that may follow a sign.
+const FUNCTIONS: &str = "sin cos tan cot log ln exp sqrt abs";
+
+/// Ions with one or more negative charges, without the charge.
+const IONS: &str = "Cl Br I F OH NO3 NO2 CN SCN HCO3 CO3 SO4 SO3 HSO4 PO4 HPO4 H2PO4 MnO4 ClO ClO2 ClO3 ClO4 O2 BF4 PF6 \
+     CH3COO BH4 AlH4 Cr2O7 CrO4";
+
+/// Blood groups and grades.
+const GRADES: &str = "A B AB O C D";
+
+/// Part of an expression beside a dash.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Operand {
+    Number,
+    /// A bracket or a power.
+    Group,
+    /// A small letter, and true if such a letter is hardly anything but a variable.
+    Variable(bool),
+    /// A capital.
+    Capital,
+}
+
+/// True for a mark that only algebra has.
+fn is_algebra(text: &str) -> bool {
+    text.contains(['=', '+', '×', '÷', '^', '²', '³', '√', '≤', '≥', '≠', '≈', '<', '>'])
+}
+
+impl Reader<'_> {
+    /// True if the dash from `at` to `end` takes something away: "x - 1", "2n-1", "y = -x".
+    pub(super) fn takes_away(&self, at: usize, end: usize) -> bool {
+        self.is_subtracting(at, end) || self.is_negative(at, end)
+    }
+
+    /// Text of the line before a position, at most [`WINDOW`] bytes.
+    fn left(&self, at: usize) -> &str {
+        let start = (at.saturating_sub(WINDOW)..=at).find(|at| self.s.is_char_boundary(*at));
+        let left = &self.s[start.unwrap_or(at)..at];
+        left.rsplit('\n').next().unwrap_or_default()
+    }
+
+    /// Text of the line behind a position, at most [`WINDOW`] bytes.
+    fn right(&self, end: usize) -> &str {
+        let most = self.s.len().min(end + WINDOW);
+        let to = (end..=most).rev().find(|at| self.s.is_char_boundary(*at));
+        let right = &self.s[end..to.unwrap_or(end)];
+        right.split('\n').next().unwrap_or_default()
+    }
+
+    /// A dash between two operands.
+    fn is_subtracting(&self, at: usize, end: usize) -> bool {
+        let (left, right) = (self.left(at), self.right(end));
+        let is_spaced = left.ends_with(char::is_whitespace);
+        if is_spaced != right.starts_with(char::is_whitespace) {
+            return false;
+        }
+        let (before, after) = (left.trim_end(), right.trim_start());
+        let (Some((first, opens)), Some((second, closes))) = (last_operand(before), first_operand(after))
+        else {
+            return false;
+        };
+        if first == Operand::Number && matches!(second, Operand::Number | Operand::Capital)
+            || second == Operand::Number && first == Operand::Capital
+        {
+            return false;
+        }
+        let is_sure = |operand| matches!(operand, Operand::Variable(true));
+        let is_shown = is_algebra(before) || is_algebra(after);
+        if is_spaced {
+            let is_bracketed = opens == Some('(') && closes == Some(')');
+            let has_capital = first == Operand::Capital || second == Operand::Capital;
+            return is_shown
+                || is_bracketed && !has_capital
+                || is_sure(first) && !has_capital
+                || is_sure(second) && first != Operand::Capital && first != Operand::Group;
+        }
+        // A hyphen of a word or of a code: "a-z", "x-1b".
+        if closes.is_some_and(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '/'))
+            || matches!(opens, Some('-' | '_' | '/' | '[' | '\'' | '’'))
+            || first == Operand::Capital
+            || second == Operand::Capital
+        {
+            return false;
+        }
+        is_shown || after.starts_with("(-") || is_sure(first) && second == Operand::Number
+    }
+
+    /// A dash before a variable, a function or a bracket, where only a sign can stand.
+    fn is_negative(&self, at: usize, end: usize) -> bool {
+        let (left, right) = (self.left(at), self.right(end));
+        let letters = self.letters(end);
+        let is_variable = letters == end + 1 && !self.is_digit(letters) && self.at(letters) != Some('-');
+        let greek = self.at(end).and_then(super::signs::greek).is_some()
+            && self.at(end).map(|c| end + c.len_utf8()) == Some(letters);
+        let is_term = is_variable
+            || greek
+            || right.starts_with(['(', '√', '∞', 'π'])
+            || lists(FUNCTIONS, &self.s[end..letters]);
+        if !is_term {
+            return false;
+        }
+        let trimmed = left.trim_end();
+        let is_operator = trimmed.ends_with(['=', '+', '×', '÷', '≤', '≥', '≠', '≈', '±', '∈', '→'])
+            && !trimmed.ends_with("++");
+        if is_operator || left.ends_with('(') {
+            return true;
+        }
+        let is_first = left.is_empty() || left.ends_with(char::is_whitespace);
+        let rest = &self.s[letters.min(end + right.len())..end + right.len()];
+        // "-x² + 3x", "1 > -x"
+        is_first && is_variable && (trimmed.ends_with(['<', '>']) || rest.starts_with(['²', '³', '^']))
+            || is_first && is_variable && rest.starts_with([' ']) && is_algebra(rest)
+    }
+
+    /// True if the dash behind the last word is a sign of it: "UTC-5", "blood group O-", "Cl-".
+    pub(super) fn is_sign_behind(&self, at: usize, end: usize) -> bool {
+        let start = at - self.left(at).len();
+        let token = self.s[start..at].rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        let before = self.before(at - token.len());
+        let after = self.at(end);
+        if token.is_empty() || matches!(before, Some('-' | '_' | '/' | '.' | '\'' | '’')) {
+            return false;
+        }
+        if matches!(token, "UTC" | "GMT") {
+            return self.is_digit(end);
+        }
+        if after.is_some_and(|c| c.is_alphanumeric() || matches!(c, '-' | '>' | '_' | '(' | '"' | '\'')) {
+            return false;
+        }
+        if lists(IONS, token) && token.len() > 1 {
+            return !self.is_shared(token, end);
+        }
+        lists(GRADES, token) && !self.is_shared(token, end)
+    }
+
+    /// True if the dash stands for a part of a word that follows: "A- and B-flat", or if the word is begun
+    /// again: "A- a ghost".
+    fn is_shared(&self, token: &str, end: usize) -> bool {
+        let next = self.skip_space(end);
+        let word = &self.s[next..self.letters(next)];
+        let is_again =
+            next > end && word.get(..token.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(token));
+        let is_joined = lists("and or to", word) && {
+            let second = self.skip_space(next + word.len());
+            let second_end = self.run(second, char::is_alphanumeric);
+            self.at(second_end) == Some('-') && self.is_letter(second_end + 1)
+        };
+        is_again || is_joined
+    }
+}
+
+/// The operand at the end of a text, and the character before it.
+fn last_operand(text: &str) -> Option<(Operand, Option<char>)> {
+    let last = text.chars().next_back()?;
+    let rest = &text[..text.len() - last.len_utf8()];
+    let previous = rest.chars().next_back();
+    if matches!(last, ')' | ']' | '²' | '³' | '⁴'..='⁹' | 'ⁿ') {
+        return Some((Operand::Group, previous));
+    }
+    if last.is_ascii_digit() {
+        let rest = text.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));
+        return Some((Operand::Number, rest.chars().next_back()));
+    }
+    // The figure before a variable belongs to it.
+    let rest = rest.trim_end_matches(|c: char| c.is_ascii_digit());
+    let opens = rest.chars().next_back();
+    if opens.is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '\'' | '’' | '-' | '_')) {
+        return None;
+    }
+    Some((variable(last)?, opens))
+}
+
+/// The operand at the start of a text, and the character behind it.
+fn first_operand(text: &str) -> Option<(Operand, Option<char>)> {
+    let first = text.chars().next()?;
+    if matches!(first, '(' | '√') {
+        return Some((Operand::Group, None));
+    }
+    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let behind = |text: &str| text.chars().next();
+    if rest.len() < text.len() {
+        // "2x" is a variable with a figure, "2 cm" is a number.
+        return match behind(rest).and_then(variable) {
+            Some(Operand::Variable(true)) if !behind(&rest[1..]).is_some_and(char::is_alphanumeric) => {
+                Some((Operand::Variable(true), behind(&rest[1..])))
+            }
+            _ => Some((Operand::Number, behind(rest))),
+        };
+    }
+    let rest = &text[first.len_utf8()..];
+    if behind(rest).is_some_and(|c| {
+        c.is_alphanumeric() && c != 'ⁿ'
+            || matches!(c, '\'' | '’' | '.') && {
+                let mut rest = rest.chars().skip(1);
+                rest.next().is_some_and(char::is_alphanumeric)
+            }
+    }) {
+        return None;
+    }
+    Some((variable(first)?, behind(rest)))
+}
+
+/// The operand that a letter is.
+fn variable(letter: char) -> Option<Operand> {
+    match letter {
+        'x' | 'y' | 'z' | 'n' => Some(Operand::Variable(true)),
+        'a'..='z' => Some(Operand::Variable(false)),
+        'A'..='Z' => Some(Operand::Capital),
+        _ if super::signs::greek(letter).is_some() => Some(Operand::Variable(false)),
+        _ => None,
+    }
+}
