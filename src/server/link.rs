@@ -398,7 +398,9 @@ impl<T: Transport, A: Application> Link<T, A> {
                 endpoint.ping(&payload);
             }
             *is_blocked = written < batch.len();
-            *has_more = application.has_decided() || !*is_blocked && batch.is_full();
+            // A write may also end where the client is asked.
+            let goes_on = || *endpoint.state() == State::Open && application.has_output(now);
+            *has_more = application.has_decided() || !*is_blocked && (batch.is_full() || goes_on());
             if *is_blocked {
                 let drain = drain.get_or_insert_default();
                 if drain.wrote(now, written, true) {

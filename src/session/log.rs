@@ -43,8 +43,8 @@ const MESSAGE_SHARE: u64 = 8;
 /// it has, and everything behind that is kept for it.
 pub(crate) const UNCONFIRMED_BYTES: u64 = 2 * 1024 * 1024;
 
-/// A write is not cut shorter than this to ask a client in time: one that reads 1 KiB/s answers within 30 s.
-const ASKED_BYTES: u64 = 28 * 1024;
+/// A write is not cut shorter than this to ask a client in time: one that reads 1.1 KiB/s answers within 30 s.
+const ASKED_BYTES: u64 = 32 * 1024;
 
 /// The longest time for which paced audio leaves in one write.
 const MAX_STEP: Duration = Duration::from_millis(500);

@@ -673,7 +673,7 @@ async fn written_words_keep_their_places_when_they_become_several() {
         ("From 40–60°F to €1.2m.", &["From", "40–60°F", "to", "€1.2m."]),
         ("The o\u{fb03}ce of Kim vs. Park.", &["The", "o\u{fb03}ce", "of", "Kim", "vs.", "Park."]),
         ("See pp. 5–10 on Mar. 3, 1999.", &["See", "pp.", "5–10", "on", "Mar.", "3,", "1999."]),
-        ("A co-\noperation of 5 - 10 days.", &["A", "co-", "of", "5", "-", "10", "days."]),
+        ("A co-\noperation of 5 - 10 days.", &["A", "co-\noperation", "of", "5", "-", "10", "days."]),
         ("Use 1 1/2 cups or 1 fl oz.", &["Use", "1 1/2", "cups", "or", "1", "fl oz."]),
         ("Call +44 20 7946 0958 now.", &["Call", "+44 20 7946 0958", "now."]),
         ("Pay EUR 30, $ 5 or 1 000 000.", &["Pay", "EUR 30,", "$ 5", "or", "1 000 000."]),
