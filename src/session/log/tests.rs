@@ -663,7 +663,7 @@ fn random_histories_keep_positions_in_order_and_bytes_in_place() {
 /// Whatever the frames, and however late the answers: a stream that is not done may send, or waits for an answer.
 #[test]
 fn a_client_that_answers_is_never_left_waiting() {
-    for (seed, frame_bytes) in (0_u64..60).flat_map(|seed| [160, 9_600, 57_600].map(|bytes| (seed, bytes))) {
+    for (seed, frame_bytes) in (0_u64..8).flat_map(|seed| [160, 9_600, 57_600].map(|bytes| (seed, bytes))) {
         let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut next = |below: u64| {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
