@@ -1,7 +1,9 @@
 //! Files of natural voices: where aloud looks for them, and how to get one.
 
 use super::parse::{Source, Usage, wrong};
-use super::{Engine, Settings, run};
+#[cfg(feature = "neural")]
+use super::run;
+use super::{Engine, Settings};
 use aloud::tts::{Flite, Synthesizer, Voice};
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -133,8 +135,7 @@ pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dy
 
 /// Says that the engine is not in this build.
 #[cfg(not(feature = "neural"))]
-pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dyn Error>> {
-    let _ = run::threads(settings.threads);
+pub(super) fn engine(_: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dyn Error>> {
     Err(Usage(format!(
         "--engine neural is not in this build: build it with --features neural. To do so, and to get a voice, paste \
          these two lines:\n\n{}",

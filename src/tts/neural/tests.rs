@@ -143,6 +143,39 @@ fn a_file_that_is_no_voice_is_refused_with_a_reason() {
 }
 
 #[test]
+fn files_of_another_kind_are_told_by_their_first_bytes() {
+    let number = [[0xff; 9].as_slice(), &[1]].concat();
+    for (bytes, expected) in [
+        (&b""[..], false),
+        // The library never ends with a number of more than ten bytes.
+        (&[0xff; 64], false),
+        (b"RIFF\x24\x00\x01\x00WAVEfmt ", false),
+        (b"PK\x03\x04", false),
+        (b"\x08\x07", true),
+        (b"\x08", false),
+        (b"\x12\x03abc\x08\x01", true),
+        (b"\x12\x04abc", false),
+        (b"\x0d1234\x0912345678", true),
+        (b"\x0d123", false),
+        (b"\x0b", false),
+        (&[&b"\x08"[..], &number].concat(), true),
+        (&[&b"\x12"[..], &number].concat(), false),
+    ] {
+        assert_eq!(voices::is_message(bytes), expected, "{bytes:x?}");
+    }
+}
+
+#[test]
+fn work_that_panics_or_never_ends_is_given_up() {
+    let (_keeps_it_waiting, never) = std::sync::mpsc::channel::<()>();
+    assert_eq!(voices::attempt(Duration::from_secs(60), || 5), Ok(5));
+    let panics = voices::attempt(Duration::from_secs(60), || -> u8 { panic!("as wanted") });
+    assert_eq!(panics, Err(voices::Unfinished::Panicked));
+    let late = voices::attempt(Duration::from_millis(1), move || never.recv().is_ok());
+    assert_eq!(late, Err(voices::Unfinished::Late));
+}
+
+#[test]
 fn a_damaged_file_never_panics() {
     let Some(file) = file() else { return drop(engine("a_damaged_file_never_panics")) };
     let whole = std::fs::read(&file.path).expect("a voice");

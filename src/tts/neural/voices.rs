@@ -13,9 +13,11 @@ use crate::tts::reading::{Piece, read};
 use crate::tts::{Gender, Utterance, Voice};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 /// A voice whose file is known.
 pub(super) struct Known {
@@ -69,6 +71,9 @@ pub(super) const SAMPLE: &str = "The quick brown fox jumps over the lazy dog.";
 /// Largest file of a voice, in bytes: four times that of a large one.
 const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
 
+/// Time for reading a file and speaking the first sentence. A large voice needs a few seconds on a slow machine.
+const LOAD_TIME: Duration = Duration::from_secs(60);
+
 /// A voice that is loaded.
 pub(super) struct Loaded {
     pub(super) voice: Voice,
@@ -78,6 +83,9 @@ pub(super) struct Loaded {
     pub(super) gain: f32,
     pub(super) kind: Kind,
 }
+
+/// A piece that is planned, with the token of each of its symbols. `None` if it has no word with a sound.
+pub(super) type Planned = Option<(Vec<Option<usize>>, Plan)>;
 
 /// Kind of a voice.
 pub(super) enum Kind {
@@ -121,12 +129,22 @@ impl Loaded {
     /// Loads a voice, and speaks a sentence with it.
     pub(super) fn load(file: &VoiceFile, reader: &Reader) -> Result<Loaded, VoiceFileError> {
         let bytes = read_file(file)?;
-        // The library checks files, but makes no promise about damaged ones.
-        let loaded = catch_unwind(AssertUnwindSafe(|| Loaded::from_bytes(file, bytes, reader)));
-        match loaded {
+        let refused = |why: &str| VoiceFileError::about(file, why);
+        if !is_message(&bytes) {
+            return Err(refused("it is no ONNX graph"));
+        }
+        let (of, reader) = (file.clone(), reader.clone());
+        match attempt(LOAD_TIME, move || Loaded::from_bytes(&of, bytes, &reader)) {
             Ok(Ok(loaded)) => Ok(loaded),
-            Ok(Err(why)) => Err(VoiceFileError::about(file, &why.to_string())),
-            Err(_) => Err(VoiceFileError::about(file, "it is damaged")),
+            Ok(Err(why)) => Err(refused(&why.to_string())),
+            Err(Unfinished::Panicked) => Err(refused("it is damaged")),
+            Err(Unfinished::Late) => {
+                let seconds = LOAD_TIME.as_secs();
+                let why = format!(
+                    "it could not be read within {seconds} s: it is damaged, or the machine is too slow"
+                );
+                Err(refused(&why))
+            }
         }
     }
 
@@ -158,15 +176,14 @@ impl Loaded {
         Ok(loaded)
     }
 
-    /// Plans a piece. Returns the token of each symbol too. `None` if the piece has no word with a sound.
-    #[allow(clippy::type_complexity)]
+    /// Plans a piece.
     pub(super) fn plan(
         &self,
         reader: &Reader,
         piece: &Piece,
         speed: f32,
         threads: &Threads,
-    ) -> Result<Option<(Vec<Option<usize>>, Plan)>, GraphError> {
+    ) -> Result<Planned, GraphError> {
         let sounds = reader.sounds(piece);
         if sounds.0.is_empty() {
             return Ok(None);
@@ -213,6 +230,61 @@ impl Loaded {
         let gain_db = (TARGET_DBFS - dbfs).clamp(-12.0, 18.0).round();
         Ok(10f64.powf(gain_db / 20.0) as f32)
     }
+}
+
+/// Why there is no result of an [`attempt`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfinished {
+    Panicked,
+    Late,
+}
+
+/// Does work that may panic, or never end: the library makes no promise about damaged files. Work that is late
+/// goes on, since nothing can stop it.
+pub(super) fn attempt<T: Send + 'static>(
+    time: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Unfinished> {
+    let (done, result) = mpsc::channel();
+    // An error means that the work is late.
+    thread::spawn(move || _ = done.send(work()));
+    result.recv_timeout(time).map_err(|why| match why {
+        RecvTimeoutError::Disconnected => Unfinished::Panicked,
+        RecvTimeoutError::Timeout => Unfinished::Late,
+    })
+}
+
+/// True if these bytes are the fields of a message, one behind the other, as those of an ONNX file are
+/// (<https://protobuf.dev/programming-guides/encoding/>). Most files of another kind are told by that at once.
+pub(super) fn is_message(mut bytes: &[u8]) -> bool {
+    let has_any = !bytes.is_empty();
+    while !bytes.is_empty() {
+        let value_bytes = varint(&mut bytes).and_then(|tag| match tag & 7 {
+            0 => varint(&mut bytes).map(|_| 0),
+            1 => Some(8),
+            2 => varint(&mut bytes),
+            5 => Some(4),
+            _ => None,
+        });
+        let rest = value_bytes.and_then(|count| bytes.get(usize::try_from(count).ok()?..));
+        let Some(rest) = rest else { return false };
+        bytes = rest;
+    }
+    has_any
+}
+
+/// Takes a number of variable length: at most ten bytes of seven bits each.
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 /// Seed of the noise in a passage: the same for the same symbols.
