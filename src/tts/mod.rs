@@ -22,6 +22,7 @@ mod contract;
 mod fallback;
 mod flite;
 pub(crate) mod guard;
+mod narrate;
 #[cfg(feature = "neural")]
 mod neural;
 pub(crate) mod normalized;

@@ -7,12 +7,12 @@
 mod speaker;
 mod wave;
 
-use super::clock::Clock;
+use super::narrate::Narrator;
 use super::pool::{Order, Pool};
-use super::reading::{MAX_PIECE_COST, Reading, read};
-use super::{Gender, Sink, Speech, SynthesisError, Synthesizer, Utterance, Voice};
+use super::reading::{MAX_PIECE_COST, Piece};
+use super::{Gender, Sink, Speech, Synthesizer, Utterance, Voice};
 use crate::audio::{Encoding, Format};
-use speaker::{Part, Progress, Speaker, VOICES};
+use speaker::{Part, Speaker, VOICES};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use std::thread;
 /// - Figures, signs, units and abbreviations become words first, unless [`Utterance::normalize`] is
 ///   `Some(false)`.
 /// - A word in a script that the voice does not know is left out, with the warning `unspeakable_text`.
-/// - Speeds outside of 0.5 to 2.0 become the nearest of the two.
+/// - Speeds outside of 0.25 to 4.0 become the nearest of the two.
 /// - The same utterance always gives the same bytes, with words at the same times.
 /// - A sentence begins with at most 20 ms of silence, ends with at most 120 ms, and peaks at −1 dBFS or
 ///   below. Resampling can raise the peak a little.
@@ -115,58 +115,21 @@ impl Synthesizer for Flite {
 }
 
 /// Speaks an utterance to its end, or until the listener leaves.
-async fn speak(engine: Flite, utterance: Utterance, mut sink: Sink) {
+async fn speak(engine: Flite, utterance: Utterance, sink: Sink) {
     let params = engine.speaker.params(utterance.speed, &utterance.voice);
-    let Reading { pieces, unspeakable } = read(&utterance, MAX_PIECE_COST);
-    if !unspeakable.is_empty() {
-        let message = "The engine flite cannot speak these words and symbols: it reads English words, numbers and signs. \
-                       Use an engine for their language.";
-        sink.warn_about("unspeakable_text", message, unspeakable);
-    }
-    let mut clock = utterance.has_word_times.then(|| Clock::new(engine.speaker.recording.sample_rate));
-    let (mut has_begun, mut has_sound) = (false, false);
-    for piece in pieces {
-        if let Some(clock) = &mut clock {
-            clock.start_piece(piece.words, piece.next);
+    let narrator = Narrator {
+        engine: "flite",
+        pool: &engine.pool,
+        sample_rate_hz: engine.speaker.recording.sample_rate,
+        max_piece_cost: MAX_PIECE_COST,
+    };
+    let begin = |piece: Piece, clock| {
+        let speaker = Arc::clone(&engine.speaker);
+        move |is_urgent, sink: &mut Sink| {
+            Ok(Part::new(speaker, &piece.tokens, &params, clock).speak(is_urgent, sink))
         }
-        let tokens = piece.tokens;
-        let (speaker, running_clock) = (engine.speaker.clone(), clock.take());
-        let is_first = !std::mem::replace(&mut has_begun, true);
-        let job =
-            move |sink: &mut Sink| Part::new(speaker, &tokens, &params, running_clock).speak(is_first, sink);
-        // `None` means that the listener is gone, or that the job panicked. A panic drops the sink, which
-        // the listener sees as a failure.
-        let Some(mut done) = engine.pool.run(&utterance, is_first, sink, job).await else { return };
-        loop {
-            sink = done.0;
-            // No thread is in use here, so a slow listener delays only itself. The next unit of work
-            // starts after this wait, which limits the buffered audio.
-            if sink.drain().await.is_err() {
-                return;
-            }
-            match done.1 {
-                Progress::More(part) => {
-                    let is_urgent = sink.encoded_bytes() == 0;
-                    let job = move |sink: &mut Sink| part.speak(is_urgent, sink);
-                    let next = engine.pool.run(&utterance, is_urgent, sink, job).await;
-                    let Some(next) = next else { return };
-                    done = next;
-                }
-                Progress::Over(piece_has_sound, returned_clock) => {
-                    has_sound |= piece_has_sound;
-                    clock = returned_clock;
-                    break;
-                }
-            }
-        }
-    }
-    if has_sound {
-        sink.finish().await;
-    } else {
-        let message = "The engine flite cannot speak this text: it reads English words, numbers and signs. \
-                       Send English text, or use an engine for this language.";
-        sink.fail(SynthesisError::no_audio(message)).await;
-    }
+    };
+    narrator.speak(&utterance, sink, begin).await;
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use super::wave::{Recording, Wave};
 use crate::audio::level::{Level, Trim};
-use crate::tts::Sink;
 use crate::tts::clock::Clock;
+use crate::tts::narrate::{self, Progress, Track};
+use crate::tts::{Sink, SynthesisError};
 use flite_rs::language::Language;
 use flite_rs::phoneset::SILENCE;
 use flite_rs::text::Token;
@@ -74,22 +75,10 @@ impl Speaker {
 pub(super) struct Part {
     speaker: Arc<Speaker>,
     wave: Wave,
-    trim: Trim,
-    /// Samples that the trim has let through and that were not passed on: more than a pitch period after
-    /// a pause.
+    track: Track,
+    /// Samples without the silence around them that were not passed on: more than a pitch period after a
+    /// pause.
     kept: Vec<i16>,
-    level: Level,
-    clock: Option<Clock>,
-    /// Samples that the trim has let through so far.
-    samples: usize,
-}
-
-/// Result of a unit of work.
-pub(super) enum Progress {
-    /// More of the piece follows.
-    More(Box<Part>),
-    /// The piece is over. True if it had any sound.
-    Over(bool, Option<Clock>),
 }
 
 impl Part {
@@ -108,57 +97,42 @@ impl Part {
         let rate = speaker.recording.sample_rate;
         Box::new(Part {
             wave: Wave::new(&speaker.periods, &analysis),
-            trim: Trim::new(rate, speaker.pause(&analysis)),
+            track: Track::new(Trim::new(rate, speaker.pause(&analysis)), Level::new(rate, GAIN), clock),
             kept: Vec::new(),
-            level: Level::new(rate, GAIN),
-            clock,
-            samples: 0,
             speaker,
         })
     }
 
     /// Does one unit of work. Stops if the listener leaves.
-    pub(super) fn speak(mut self: Box<Part>, is_first: bool, sink: &mut Sink) -> Progress {
+    pub(super) fn speak(mut self: Box<Part>, is_first: bool, sink: &mut Sink) -> Progress<Part> {
         let (mut period, mut ready) = (Vec::new(), Vec::new());
         let (most, bytes) = (if is_first { FIRST_UNIT_SAMPLES } else { UNIT_SAMPLES }, sink.encoded_bytes());
         let (mut made, mut kept) = (0, 0);
         while made < UNIT_SAMPLES && kept < most && sink.encoded_bytes() - bytes < UNIT_BYTES {
             if self.kept.is_empty() {
                 if !self.wave.next(&self.speaker.periods, &mut period) {
-                    return self.finish(sink);
+                    return self.track.finish(sink);
                 }
                 made += period.len();
-                let had_sound = self.trim.has_sound();
-                self.trim.push(&period, &mut self.kept);
-                if let Some(clock) = self.clock.as_mut().filter(|_| !had_sound && self.trim.has_sound()) {
-                    clock.report(self.trim.cut(), sink);
-                }
+                self.track.take(&period, &mut self.kept, sink);
                 // Silence in front of the sentence does not count: it is cut.
                 kept += self.kept.len();
-                self.samples += self.kept.len();
             }
             let block = self.kept.len().min(BLOCK_SAMPLES);
             ready.clear();
-            self.level.push(&self.kept[..block], &mut ready);
+            self.track.level(&self.kept[..block], &mut ready);
             self.kept.drain(..block);
             if sink.push(&ready).is_err() {
-                return self.finish(sink);
+                return self.track.finish(sink);
             }
         }
         Progress::More(self)
     }
+}
 
-    /// Ends the piece.
-    fn finish(self: Box<Part>, sink: &mut Sink) -> Progress {
-        let Part { trim, level, mut clock, samples, .. } = *self;
-        let mut ready = Vec::new();
-        level.finish(&mut ready);
-        // An error means that the listener is gone, which the next wait reports too.
-        let _ = sink.push(&ready);
-        if let Some(clock) = &mut clock {
-            clock.advance(samples, sink);
-        }
-        Progress::Over(trim.has_sound(), clock)
+impl narrate::Part for Part {
+    fn speak(self: Box<Part>, is_urgent: bool, sink: &mut Sink) -> Result<Progress<Part>, SynthesisError> {
+        Ok(Part::speak(self, is_urgent, sink))
     }
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::audio::level::Trim;
 use crate::gauge::Gauge;
 use crate::text::normal::normalize;
+use crate::tts::narrate::Progress;
 use crate::tts::reading::sentences::sentences;
 use crate::tts::reading::spelling::Plain;
 use crate::tts::testing::{all, idle, pieces as all_pieces, soon};

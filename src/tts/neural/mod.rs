@@ -16,13 +16,13 @@ mod spectra;
 mod voices;
 mod windows;
 
-use super::clock::Clock;
+use super::narrate::Narrator;
 use super::pool::{Order, Pool};
-use super::reading::{Reading, read};
-use super::{Sink, Speech, SynthesisError, Synthesizer, Utterance, Voice};
+use super::reading::Piece;
+use super::{Sink, Speech, Synthesizer, Utterance, Voice};
 use crate::audio::{Encoding, Format};
 use phones::Reader;
-use speaker::{Part, Progress};
+use speaker::Part;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -173,65 +173,18 @@ impl Synthesizer for Neural {
 }
 
 /// Speaks an utterance to its end, or until the listener leaves.
-async fn speak(engine: Neural, voice: usize, utterance: Utterance, mut sink: Sink) {
-    let Reading { pieces, unspeakable } = read(&utterance, MAX_PIECE_COST);
-    if !unspeakable.is_empty() {
-        let message = "The engine neural cannot speak these words and symbols: it reads English words, numbers and signs. \
-                       Use an engine for their language.";
-        sink.warn_about("unspeakable_text", message, unspeakable);
-    }
-    let rate = engine.voices[voice].sample_rate_hz;
-    let mut clock = utterance.has_word_times.then(|| Clock::new(rate));
-    let mut has_sound = false;
-    for mut piece in pieces {
-        if let Some(clock) = &mut clock {
-            clock.start_piece(std::mem::take(&mut piece.words), piece.next);
-        }
-        let (planner, speed, running_clock) = (engine.clone(), utterance.speed, clock.take());
-        let is_urgent = sink.encoded_bytes() == 0;
-        let job = move |_: &mut Sink| {
-            Part::plan(&planner.voices[voice], &planner.reader, &piece, speed, running_clock)
-        };
-        // `None` means that the listener is gone, or that the job panicked. A panic drops the sink, which
-        // the listener sees as a failure.
-        let Some(mut done) = engine.pool.run(&utterance, is_urgent, sink, job).await else { return };
-        loop {
-            sink = done.0;
-            // No thread is in use here, so a slow listener delays only itself. The next window starts
-            // after this wait, which limits the buffered audio.
-            if sink.drain().await.is_err() {
-                return;
-            }
-            match done.1 {
-                Ok(Progress::More(part)) => {
-                    let is_urgent = sink.encoded_bytes() == 0;
-                    let job = move |sink: &mut Sink| part.speak(sink);
-                    let next = engine.pool.run(&utterance, is_urgent, sink, job).await;
-                    let Some(next) = next else { return };
-                    done = next;
-                }
-                Ok(Progress::Over(piece_has_sound, returned_clock)) => {
-                    has_sound |= piece_has_sound;
-                    clock = returned_clock;
-                    break;
-                }
-                Err(why) => {
-                    let name = &engine.voices[voice].voice.name;
-                    tracing::error!("engine neural: voice {name}: {why}");
-                    let message = "The voice cannot speak this sentence. Try another one, or another voice.";
-                    sink.fail(SynthesisError::failed(message)).await;
-                    return;
-                }
-            }
-        }
-    }
-    if has_sound {
-        sink.finish().await;
-    } else {
-        let message = "The engine neural cannot speak this text: it reads English words, numbers and signs. \
-                       Send English text, or use an engine for this language.";
-        sink.fail(SynthesisError::no_audio(message)).await;
-    }
+async fn speak(engine: Neural, voice: usize, utterance: Utterance, sink: Sink) {
+    let narrator = Narrator {
+        engine: "neural",
+        pool: &engine.pool,
+        sample_rate_hz: engine.voices[voice].sample_rate_hz,
+        max_piece_cost: MAX_PIECE_COST,
+    };
+    let begin = |piece: Piece, clock| {
+        let (planner, speed) = (engine.clone(), utterance.speed);
+        move |_, _: &mut Sink| Part::plan(&planner.voices[voice], &planner.reader, &piece, speed, clock)
+    };
+    narrator.speak(&utterance, sink, begin).await;
 }
 
 #[cfg(test)]

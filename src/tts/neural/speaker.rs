@@ -4,9 +4,10 @@ use super::graph::{GraphError, Threads};
 use super::phones::Reader;
 use super::voices::Loaded;
 use crate::audio::level::{Level, Trim};
-use crate::tts::Sink;
 use crate::tts::clock::Clock;
+use crate::tts::narrate::{self, Progress, Track};
 use crate::tts::reading::Piece;
+use crate::tts::{Sink, SynthesisError};
 
 /// A passage that is being synthesised.
 pub(super) trait Passage: Send {
@@ -25,23 +26,13 @@ pub(super) struct Plan {
 
 /// A piece of a sentence on its way to the listener.
 pub(super) struct Part {
+    /// Name of the voice.
+    voice: String,
     passage: Box<dyn Passage>,
-    trim: Trim,
-    level: Level,
-    clock: Option<Clock>,
-    /// Samples that the trim has let through so far.
-    samples: usize,
+    track: Track,
     real: Vec<f32>,
     whole: Vec<i16>,
     kept: Vec<i16>,
-}
-
-/// Result of a unit of work.
-pub(super) enum Progress {
-    /// More of the piece follows.
-    More(Box<Part>),
-    /// The piece is over. True if it had any sound.
-    Over(bool, Option<Clock>),
 }
 
 impl Part {
@@ -52,8 +43,9 @@ impl Part {
         piece: &Piece,
         speed: f32,
         mut clock: Option<Clock>,
-    ) -> Result<Progress, GraphError> {
-        let Some((symbols, plan)) = voice.plan(reader, piece, speed, &Threads::own())? else {
+    ) -> Result<Progress<Part>, SynthesisError> {
+        let planned = voice.plan(reader, piece, speed, &Threads::own());
+        let Some((symbols, plan)) = planned.map_err(|why| failure(&voice.voice.name, &why))? else {
             return Ok(Progress::Over(false, clock));
         };
         if let Some(clock) = &mut clock {
@@ -67,51 +59,41 @@ impl Part {
                 Some((seconds(plan.starts[first]), seconds(end.min(*next))))
             });
         }
+        let (rate, gain) = (voice.sample_rate_hz, voice.gain);
         Ok(Progress::More(Box::new(Part {
+            voice: voice.voice.name.clone(),
             passage: plan.passage,
-            trim: Trim::new(voice.sample_rate_hz, 0),
-            level: Level::new(voice.sample_rate_hz, voice.gain),
-            clock,
-            samples: 0,
+            track: Track::new(Trim::new(rate, 0), Level::new(rate, gain), clock),
             real: Vec::new(),
             whole: Vec::new(),
             kept: Vec::new(),
         })))
     }
+}
 
+impl narrate::Part for Part {
     /// Synthesises one window.
-    pub(super) fn speak(mut self: Box<Part>, sink: &mut Sink) -> Result<Progress, GraphError> {
+    fn speak(mut self: Box<Part>, _: bool, sink: &mut Sink) -> Result<Progress<Part>, SynthesisError> {
         self.real.clear();
-        if !self.passage.next(&mut self.real, &Threads::own())? {
-            return Ok(self.finish(sink));
+        let next = self.passage.next(&mut self.real, &Threads::own());
+        if !next.map_err(|why| failure(&self.voice, &why))? {
+            return Ok(self.track.finish(sink));
         }
         self.whole.clear();
         // Casts saturate.
         self.whole.extend(self.real.iter().map(|sample| (sample * 32_767.0) as i16));
-        let had_sound = self.trim.has_sound();
         self.kept.clear();
-        self.trim.push(&self.whole, &mut self.kept);
-        if let Some(clock) = self.clock.as_mut().filter(|_| !had_sound && self.trim.has_sound()) {
-            clock.report(self.trim.cut(), sink);
-        }
-        self.samples += self.kept.len();
+        self.track.take(&self.whole, &mut self.kept, sink);
         self.whole.clear();
-        self.level.push(&self.kept, &mut self.whole);
+        self.track.level(&self.kept, &mut self.whole);
         // An error means that the listener is gone, which the next wait reports too.
         let _ = sink.push(&self.whole);
         Ok(Progress::More(self))
     }
+}
 
-    /// Ends the piece.
-    fn finish(self: Box<Part>, sink: &mut Sink) -> Progress {
-        let Part { trim, level, mut clock, samples, .. } = *self;
-        let mut ready = Vec::new();
-        level.finish(&mut ready);
-        // As above.
-        let _ = sink.push(&ready);
-        if let Some(clock) = &mut clock {
-            clock.advance(samples, sink);
-        }
-        Progress::Over(trim.has_sound(), clock)
-    }
+/// Tells the operator why a voice cannot speak, and returns what the client is told.
+fn failure(voice: &str, why: &GraphError) -> SynthesisError {
+    tracing::error!("engine neural: voice {voice}: {why}");
+    SynthesisError::failed("The voice cannot speak this sentence. Try another one, or another voice.")
 }

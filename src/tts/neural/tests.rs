@@ -6,6 +6,7 @@ use super::spectra::RATE;
 use super::voices::{Kind, SAMPLE};
 use super::*;
 use crate::gauge::Gauge;
+use crate::tts::reading::read;
 use crate::tts::testing::{all, idle, pieces as all_pieces, soon};
 use crate::tts::{Gender, Piece, SynthesisErrorKind, Word};
 use std::ops::Range;
