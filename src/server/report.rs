@@ -4,7 +4,9 @@ use super::application::Departure;
 use super::connection::{Ended, Outcome};
 use super::metrics::{ClosedBy, Telemetry};
 use crate::access::ClientId;
+use crate::session::message::Code;
 use crate::session::{Session, Totals};
+use crate::tts::SynthesisErrorKind;
 use crate::ws::endpoint::CloseCode;
 use std::time::{Duration, Instant};
 use tracing::Level;
@@ -88,6 +90,16 @@ pub(super) fn log_end(ended: &Ended, telemetry: &Telemetry) {
         Outcome::Panicked => (Level::ERROR, "a fault of the server".to_owned()),
     };
     record.log(level, what, by, &reason);
+}
+
+/// The code by which a client learns that the engine has failed.
+pub(super) fn failure_code(kind: SynthesisErrorKind) -> Code {
+    match kind {
+        SynthesisErrorKind::Failed => Code::EngineFailed,
+        SynthesisErrorKind::NoAudio => Code::EngineNoAudio,
+        SynthesisErrorKind::Timeout => Code::EngineTimeout,
+        SynthesisErrorKind::Overloaded => Code::Overloaded,
+    }
 }
 
 /// The beginning of a text that is too long for a log line.

@@ -6,7 +6,7 @@
 
 use super::application::{Application, Departure, Host};
 use super::connection::Outcome;
-use super::report::shortened;
+use super::report::{failure_code, shortened};
 use super::service::Shared;
 use super::suspended::{Claim, Granted, Registration, Suspended, Ticket, Turn, buffered_bytes};
 use crate::access::{Holding, Permit, SessionSlot};
@@ -14,7 +14,7 @@ use crate::script::{Prompt, Script, ScriptError, ScriptPiece};
 use crate::session::conversation;
 use crate::session::message::{Close, Code, Recover, ServerMessage};
 use crate::session::{Answer, Engine, Input, Output, Phase, Place, Sentence, Session, Written};
-use crate::tts::{Piece, Speech, SynthesisError, SynthesisErrorKind, Utterance, Warning, normalized};
+use crate::tts::{Piece, Speech, SynthesisError, Utterance, Warning, normalized};
 use crate::ws::endpoint::{CloseCode, Incoming, State};
 use crate::ws::frames::{Batch, Sent};
 use std::collections::VecDeque;
@@ -503,12 +503,7 @@ impl Application for Speaking {
                     report(Engine::Warning { code, message, text_ranges: &text_ranges });
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    let code = match error.kind {
-                        SynthesisErrorKind::Failed => Code::EngineFailed,
-                        SynthesisErrorKind::NoAudio => Code::EngineNoAudio,
-                        SynthesisErrorKind::Timeout => Code::EngineTimeout,
-                        SynthesisErrorKind::Overloaded => Code::Overloaded,
-                    };
+                    let code = failure_code(error.kind);
                     shared.telemetry.engine_failed(code.name(), &error);
                     report(Engine::Failed { code, message: &error.message });
                 }

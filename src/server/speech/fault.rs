@@ -1,6 +1,7 @@
 //! Errors in the form that clients of OpenAI's API read.
 
 use crate::access::QuotaReached;
+use crate::server::report::failure_code;
 use crate::tts::{SynthesisError, SynthesisErrorKind};
 use crate::ws::handshake::Rejection;
 use http_body_util::Full;
@@ -131,11 +132,11 @@ impl From<QuotaReached> for Fault {
 
 impl From<&SynthesisError> for Fault {
     fn from(error: &SynthesisError) -> Fault {
-        let (status, code) = match error.kind {
-            SynthesisErrorKind::Overloaded => return Fault::unavailable("overloaded", &error.message),
-            SynthesisErrorKind::Timeout => (StatusCode::GATEWAY_TIMEOUT, "engine_timeout"),
-            SynthesisErrorKind::NoAudio => (StatusCode::BAD_GATEWAY, "engine_no_audio"),
-            SynthesisErrorKind::Failed => (StatusCode::BAD_GATEWAY, "engine_failed"),
+        let code = failure_code(error.kind).name();
+        let status = match error.kind {
+            SynthesisErrorKind::Overloaded => return Fault::unavailable(code, &error.message),
+            SynthesisErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            SynthesisErrorKind::NoAudio | SynthesisErrorKind::Failed => StatusCode::BAD_GATEWAY,
         };
         Fault { code: Some(code), ..Fault::new(status, &error.message) }
     }

@@ -7,12 +7,11 @@ use super::fault::Fault;
 use super::request::SpeechRequest;
 use crate::access::{Permit, QuotaReached, SessionSlot};
 use crate::audio::Format;
-use crate::server::report::shortened;
+use crate::server::report::{failure_code, shortened};
 use crate::server::service::Shared;
-use crate::session::message::Code;
 use crate::session::pauses::{self, Gap, Pauses};
 use crate::text::words::{self, Word};
-use crate::text::{Boundary, Segmentation, Segmenter, cells};
+use crate::text::{self, Boundary, Segmentation, Segmenter, cells};
 use crate::tts::{Piece, Speech, SynthesisError, SynthesisErrorKind, Utterance, normalized};
 use hyper::body::Bytes;
 use std::collections::VecDeque;
@@ -276,13 +275,7 @@ impl Recital {
 
     /// Returns the fault for the client, unless the speech goes on.
     fn on_failure(&mut self, error: &SynthesisError) -> Option<Fault> {
-        let code = match error.kind {
-            SynthesisErrorKind::Failed => Code::EngineFailed,
-            SynthesisErrorKind::NoAudio => Code::EngineNoAudio,
-            SynthesisErrorKind::Timeout => Code::EngineTimeout,
-            SynthesisErrorKind::Overloaded => Code::Overloaded,
-        };
-        self.shared.telemetry.engine_failed(code.name(), error);
+        self.shared.telemetry.engine_failed(failure_code(error.kind).name(), error);
         // A text without a sound is no fault.
         (error.kind != SynthesisErrorKind::NoAudio).then(|| Fault::from(error))
     }
@@ -301,7 +294,7 @@ impl Recital {
             while let Some(segment) = self.segmenter.next_segment() {
                 self.boundary = self.boundary.max(segment.before);
                 // A voice cannot say marks and emoji alone.
-                if segment.text.chars().any(char::is_alphanumeric) {
+                if text::is_speakable(&segment.text) {
                     return Some((segment.text, std::mem::take(&mut self.boundary)));
                 }
             }
