@@ -373,10 +373,8 @@ impl Log {
             Some(_) => self.heard_at((self.sent + self.step).saturating_sub(self.most)),
             None => Moment::Past,
         };
-        // At least a frame, or a write would be tried for nothing.
-        let frame_bytes = self.flow.frame_bytes as u64;
-        if self.window_room() < frame_bytes {
-            let passes = match self.room_without_answers() < frame_bytes {
+        if self.is_window_full() {
+            let passes = match self.room_without_answers() < self.frame_bytes() {
                 true => Moment::Never,
                 false => self.gives_up_on_answers(),
             };
@@ -398,7 +396,7 @@ impl Log {
         };
         // The client is asked behind each write, so none is much longer than the way to the next question.
         let next = (self.asked + self.window.step()).saturating_sub(self.sent);
-        let room = room.min(next.max(ASKED_BYTES).max(self.flow.frame_bytes as u64));
+        let room = room.min(next.max(ASKED_BYTES).max(self.frame_bytes()));
         match self.flow.ahead {
             None => room,
             Some(_) => (self.played_bytes(now) + self.most).saturating_sub(self.sent).min(room),
@@ -420,6 +418,16 @@ impl Log {
         (self.confirmed + self.window.bytes(self.flow.frame_bytes)).saturating_sub(self.sent)
     }
 
+    /// True if it has to confirm something first: a write would be tried for nothing if less than a frame may be
+    /// sent.
+    fn is_window_full(&self) -> bool {
+        self.window_room() < self.frame_bytes()
+    }
+
+    fn frame_bytes(&self) -> u64 {
+        self.flow.frame_bytes as u64
+    }
+
     /// The same for a client that answers no pings.
     fn room_without_answers(&self) -> u64 {
         match self.flow.keep_bytes {
@@ -437,7 +445,7 @@ impl Log {
         let is_stuck = self.window.answers()
             && self.confirmed >= self.asked
             && self.sent > self.asked
-            && self.window_room() < self.flow.frame_bytes as u64;
+            && self.is_window_full();
         if !is_first && !is_stuck && self.sent < self.asked + self.window.step() {
             return None;
         }
@@ -454,9 +462,8 @@ impl Log {
 
     /// Since when nothing can be sent because the client, which answers pings, has read nothing.
     pub fn waits_since(&self) -> Option<Instant> {
-        let is_waiting = !self.is_shut
-            && matches!(self.upcoming, Upcoming::Audio(_))
-            && self.window_room() < self.flow.frame_bytes as u64;
+        let is_waiting =
+            !self.is_shut && matches!(self.upcoming, Upcoming::Audio(_)) && self.is_window_full();
         self.window.waits_since().filter(|_| is_waiting)
     }
 

@@ -20,7 +20,7 @@ const LEAST_BYTES: RangeInclusive<u64> = 32 * 1024..=128 * 1024;
 const MOST: Duration = Duration::from_secs(10);
 const MOST_BYTES: RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
 
-/// An answer within this time is quick: the window doubles. It is longer than any round trip.
+/// An answer within this time is quick: the window doubles. It is longer than nearly any round trip on land.
 const QUICK: Duration = Duration::from_millis(400);
 
 /// An answer after this time is late: the window halves.
