@@ -173,8 +173,8 @@ async fn fields_decide_on_the_audio() {
         (json!({"input": "One.", "response_format": "pcm", "sample_rate": 44_100}), "44100", 4_410),
         (json!({"input": "One.", "response_format": "pcm", "speed": 0.25}), "24000", 9_600),
         (json!({"input": "One.", "response_format": "pcm", "speed": 4}), "24000", 600),
-        // Signs that are words are a sentence too.
-        (json!({"input": "One.\n\n★★★★☆", "response_format": "pcm"}), "24000", 4_800),
+        // Signs that are words are a sentence too, behind the pause between paragraphs.
+        (json!({"input": "One.\n\n★★★★☆", "response_format": "pcm"}), "24000", 13_920),
         // Without a word there is a little silence.
         (json!({"input": ".", "response_format": "pcm"}), "24000", 4_800),
         (json!({"input": "👍 …", "response_format": "pcm"}), "24000", 4_800),
