@@ -315,7 +315,8 @@ const OPTIONS: &[Setting] = &[
     },
     Setting {
         short: "Most sentences that wait for the engine.",
-        long: "A session whose sentence finds the queue full is closed.",
+        long: "A session whose sentence finds the queue full is closed. One session alone has up to `--prefetch` of \
+               them there.",
         range: whole(0, 1_000_000, "sentences"),
         default: "1000",
         ..number("engine-queue", "N", Group::Engine, &[SERVE])

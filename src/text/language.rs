@@ -344,6 +344,17 @@ pub(crate) fn is_spoken_sign(c: char) -> bool {
     }
 }
 
+/// The last position up to `at` at which a character of the text begins or ends, as in the standard library from
+/// Rust 1.91 on.
+pub(crate) fn floor_char_boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
+}
+
+/// The first such position from `at` on.
+pub(super) fn ceil_char_boundary(text: &str, at: usize) -> usize {
+    (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
+}
+
 /// True if a voice can say a text: it has a letter, a digit, or a sign that is a word.
 pub(crate) fn is_speakable(text: &str) -> bool {
     text.chars().any(|c| c.is_alphanumeric() || is_spoken_sign(c))

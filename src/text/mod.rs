@@ -28,7 +28,7 @@ use std::collections::VecDeque;
 use boundary::{Gap, Kind, MAX_WORD_BYTES, Mark, Verdict};
 use clean::{Cleaner, HEADING};
 use language::{Language, terminator};
-pub(super) use language::{is_emoji, is_ideographic, is_speakable};
+pub(super) use language::{floor_char_boundary, is_emoji, is_ideographic, is_speakable};
 use scan::{Scan, Tag};
 use sourced::{Source, Sourced};
 pub(crate) use tail::Tail;

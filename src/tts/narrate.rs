@@ -33,7 +33,7 @@ pub(super) struct Narrator<'a> {
 
 impl Narrator<'_> {
     /// Speaks an utterance to its end, or until the listener leaves. `begin` gives the first unit of work of a
-    /// piece, which is told whether it is urgent.
+    /// piece; that unit takes whether it is urgent.
     pub(super) async fn speak<P: Part, J>(
         self,
         utterance: &Utterance,

@@ -302,7 +302,7 @@ impl Recital {
                 return None;
             }
             let rest = &self.text[self.cut_bytes..];
-            let piece = &rest[..prefix(rest, CUT_BYTES)];
+            let piece = &rest[..text::floor_char_boundary(rest, CUT_BYTES)];
             self.segmenter.push(piece);
             self.cut_bytes += piece.len();
             if self.cut_bytes == self.text.len() {
@@ -356,11 +356,6 @@ impl Recital {
             has_words: false,
         });
     }
-}
-
-/// Returns the largest end up to `most` at which a character ends; the end of the text if it is shorter.
-fn prefix(text: &str, most: usize) -> usize {
-    (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
 }
 
 impl Take {

@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use crate::audio::container::Container;
-use crate::session::message::surrogates;
+use crate::session::message::{quoted, surrogates};
 use crate::text::Clean;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -98,7 +98,7 @@ impl SpeechRequest {
         let container = match fields.response_format.as_deref() {
             None => Container::DEFAULT,
             Some(name) => Container::from_name(name).ok_or_else(|| {
-                let message = format!("response_format must be {}, not {}.", formats(), shown(name));
+                let message = format!("response_format must be {}, not {}.", formats(), quoted(name));
                 Fault::field("response_format", message)
             })?,
         };
@@ -106,7 +106,7 @@ impl SpeechRequest {
             None | Some("audio") => false,
             Some("sse") => true,
             Some(other) => {
-                let message = format!("stream_format must be audio or sse, not {}.", shown(other));
+                let message = format!("stream_format must be audio or sse, not {}.", quoted(other));
                 return Err(Fault::field("stream_format", message));
             }
         };
@@ -118,7 +118,7 @@ impl SpeechRequest {
                 return Err(Fault::field("timestamps", message));
             }
             Some(other) => {
-                let message = format!("timestamps must be word or none, not {}.", shown(other));
+                let message = format!("timestamps must be word or none, not {}.", quoted(other));
                 return Err(Fault::field("timestamps", message));
             }
         };
@@ -168,12 +168,6 @@ fn formats() -> String {
     let names: Vec<&str> = Container::ALL.iter().map(|container| container.name()).collect();
     let (last, others) = names.split_last().expect("there are formats");
     format!("{} or {last}", others.join(", "))
-}
-
-/// The beginning of a value, for a message.
-fn shown(value: &str) -> String {
-    let shown: String = value.chars().filter(|c| !c.is_control()).take(40).collect();
-    format!("\"{shown}\"")
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 /// Maximum length of client input that an error repeats, in characters.
 const MAX_QUOTED_CHARS: usize = 40;
 
-pub(super) fn quoted(text: &str) -> String {
+/// The beginning of client input, in quotes, for an error.
+pub(crate) fn quoted(text: &str) -> String {
     let mut cut: String = text.chars().take(MAX_QUOTED_CHARS).collect();
     if cut.len() < text.len() {
         cut.push('…');

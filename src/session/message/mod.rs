@@ -20,6 +20,7 @@ pub use client::{
 };
 pub(crate) use code::{CLOSE_CODES, NO_CLOSE, NO_CODE};
 pub use code::{Close, Code, RETRYABLE_CODES, Retry, retry};
+pub(crate) use fields::quoted;
 pub use server::{
     AudioInfo, CancelledFigures, EndReason, Greeting, Limits, Passage, Recovery, SentenceFigures,
     ServerMessage, Usage, WordTimes,
@@ -31,7 +32,7 @@ pub const PATH: &str = "/api/session/ws";
 /// Subprotocol that adds to the base protocol (RFC 6455 §1.9).
 pub const SUBPROTOCOL: &str = "aloud.v1";
 
-use fields::{Fields, bad, quoted, required, unknown_type};
+use fields::{Fields, bad, required, unknown_type};
 use std::fmt;
 
 /// An error that the client is sent. Unless its code is fatal, the session continues.

@@ -6,6 +6,7 @@
 use super::element::{self, Element};
 use super::inline::{MAX_ANGLE, MAX_SILENT};
 use super::prose::Prose;
+use crate::text::language::floor_char_boundary;
 use serde::{Deserialize, Serialize};
 
 /// Longest tag that may end an element, in characters.
@@ -139,8 +140,7 @@ impl Silence {
                 }
                 // Too long for an end tag; a start tag counts by its name alone.
                 if self.seen.len() > MAX_TAG {
-                    let end = (0..=MAX_TAG).rev().find(|at| self.seen.is_char_boundary(*at));
-                    self.seen.truncate(end.unwrap_or_default());
+                    self.seen.truncate(floor_char_boundary(&self.seen, MAX_TAG));
                 }
                 if c == '>' && !self.seen.is_empty() {
                     let tag = std::mem::take(&mut self.seen);

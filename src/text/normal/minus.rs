@@ -3,6 +3,7 @@
 use super::abbreviations::lists;
 use super::english::Reader;
 use super::walk::Walk;
+use crate::text::language::{ceil_char_boundary, floor_char_boundary};
 
 /// Bytes on each side of a dash that are searched for the signs of algebra.
 const WINDOW: usize = 24;
@@ -42,16 +43,13 @@ impl Reader<'_> {
 
     /// Text of the line before a position, at most [`WINDOW`] bytes.
     fn left(&self, at: usize) -> &str {
-        let start = (at.saturating_sub(WINDOW)..=at).find(|at| self.s.is_char_boundary(*at));
-        let left = &self.s[start.unwrap_or(at)..at];
+        let left = &self.s[ceil_char_boundary(self.s, at.saturating_sub(WINDOW))..at];
         left.rsplit('\n').next().unwrap_or_default()
     }
 
     /// Text of the line behind a position, at most [`WINDOW`] bytes.
     fn right(&self, end: usize) -> &str {
-        let most = self.s.len().min(end + WINDOW);
-        let to = (end..=most).rev().find(|at| self.s.is_char_boundary(*at));
-        let right = &self.s[end..to.unwrap_or(end)];
+        let right = &self.s[end..floor_char_boundary(self.s, end + WINDOW)];
         right.split('\n').next().unwrap_or_default()
     }
 

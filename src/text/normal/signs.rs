@@ -4,6 +4,7 @@ use super::abbreviations::lists;
 use super::english::Reader;
 use super::money;
 use super::walk::Walk;
+use crate::text::language::ceil_char_boundary;
 
 impl Reader<'_> {
     /// Reads a sign, and returns its end. What is not known is copied.
@@ -526,8 +527,7 @@ impl Reader<'_> {
     fn is_word_unit(&self, at: usize) -> bool {
         // A power of ten is short. The whole text before would take quadratic time.
         let before = self.s[..at].trim_end();
-        let start = (before.len().saturating_sub(32)..=before.len()).find(|at| before.is_char_boundary(*at));
-        let before = &before[start.unwrap_or_default()..];
+        let before = &before[ceil_char_boundary(before, before.len().saturating_sub(32))..];
         let base = before.trim_end_matches(|c| script_digit(c).is_some());
         let base = match base.rsplit_once('^') {
             Some((base, power)) if power.len() <= 4 && base.len() + 6 > before.len() => base,

@@ -92,7 +92,7 @@ impl narrate::Part for Part {
     }
 }
 
-/// Tells the operator why a voice cannot speak, and returns what the client is told.
+/// Tells the operator why a voice cannot speak, and returns the error for the client.
 fn failure(voice: &str, why: &GraphError) -> SynthesisError {
     tracing::error!("engine neural: voice {voice}: {why}");
     SynthesisError::failed("The voice cannot speak this sentence. Try another one, or another voice.")

@@ -255,7 +255,7 @@ pub(super) fn attempt<T: Send + 'static>(
 }
 
 /// True if these bytes are the fields of a message, one behind the other, as those of an ONNX file are
-/// (<https://protobuf.dev/programming-guides/encoding/>). Most files of another kind are told by that at once.
+/// (<https://protobuf.dev/programming-guides/encoding/>). Most files of another kind fail at this at once.
 pub(super) fn is_message(mut bytes: &[u8]) -> bool {
     let has_any = !bytes.is_empty();
     while !bytes.is_empty() {
