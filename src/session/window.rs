@@ -6,6 +6,9 @@
 //! they are late, so that little is on the way to a slow client, and as much as it can take to a fast one. It
 //! never grows beyond some seconds of speech: a client that reads fast, until its player has enough, and then at
 //! the pace of speech gets its answers before it gives up on the connection.
+//!
+//! An answer is late by what it takes beyond the round trip, and speech for a round trip is on the way beside all
+//! else: a long way alone starves no client.
 
 use crate::audio::Format;
 use std::ops::RangeInclusive;
@@ -20,11 +23,14 @@ const LEAST_BYTES: RangeInclusive<u64> = 32 * 1024..=128 * 1024;
 const MOST: Duration = Duration::from_secs(10);
 const MOST_BYTES: RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
 
-/// An answer within this time is quick: the window doubles. It is longer than nearly any round trip on land.
+/// An answer that takes no more than this beyond the round trip is quick: the window doubles.
 const QUICK: Duration = Duration::from_millis(400);
 
-/// An answer after this time is late: the window halves.
+/// An answer that takes more than this beyond the round trip is late: the window halves.
 const LATE: Duration = Duration::from_millis(1_000);
+
+/// The longest round trip: an answer that took longer waited behind something.
+const MOST_ROUND_TRIP: Duration = Duration::from_secs(3);
 
 /// Time for the first answer. RFC 6455 §5.5.2 demands a pong, but not every client sends one.
 const PATIENCE: Duration = Duration::from_millis(1_500);
@@ -40,12 +46,16 @@ const OFTEN: u64 = 8;
 /// The window of one stream on one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
+    format: Format,
     least: u64,
     most: u64,
     bytes: u64,
     /// The oldest question without an answer: its offset, and when it was asked.
     asked: Option<(u64, Instant)>,
     has_answered: bool,
+    /// The quickest answer: the way there and back without what waits on it. The first question stands before the
+    /// audio.
+    round_trip: Option<Duration>,
     /// The last answer was not late.
     is_prompt: bool,
     /// When the client was asked with no question open, or gave an answer.
@@ -63,6 +73,8 @@ impl Window {
             bytes: least,
             asked: None,
             has_answered: false,
+            round_trip: None,
+            format,
             is_prompt: false,
             moved_at: None,
         }
@@ -116,15 +128,21 @@ impl Window {
         let Some((_, since)) = self.asked.filter(|(asked, _)| *asked <= offset) else { return };
         self.asked = None;
         let wait = now.saturating_duration_since(since);
+        if wait <= MOST_ROUND_TRIP {
+            self.round_trip = Some(self.round_trip.map_or(wait, |known| known.min(wait)));
+        }
+        let round_trip = self.round_trip.unwrap_or_default();
+        let wait = wait.saturating_sub(round_trip);
         self.is_prompt = wait <= LATE;
+        // Speech for the time of a round trip is always on the way.
+        let least = (self.least + self.format.bytes(round_trip)).min(self.most);
         // The first answer is about too little to tell how fast the client reads.
         if !std::mem::replace(&mut self.has_answered, true) {
-            return;
-        }
-        if wait <= QUICK {
+            self.bytes = least;
+        } else if wait <= QUICK {
             self.bytes = (self.bytes * 2).min(self.most);
         } else if !self.is_prompt {
-            self.bytes = (self.bytes / 2).max(self.least);
+            self.bytes = (self.bytes / 2).max(least);
         }
     }
 }
@@ -162,7 +180,7 @@ mod tests {
     #[test]
     fn quick_answers_widen_the_window_and_late_ones_narrow_it() {
         let (mut window, now) = (Window::new(FORMAT), Instant::now());
-        answered(&mut window, 0, now, 1);
+        answered(&mut window, 0, now, 0);
         assert_eq!((window.bytes(1), window.step()), (LEAST, LEAST / 2), "the first answer tells little");
         for n in 1..=6 {
             answered(&mut window, n, now, 400);
@@ -181,6 +199,34 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_late_by_what_it_takes_beyond_the_round_trip() {
+        for (round_trip_ms, quick, late) in [(0, 400, 1_001), (1_400, 1_800, 2_401), (3_000, 3_400, 4_001)] {
+            let (mut window, now) = (Window::new(FORMAT), Instant::now());
+            answered(&mut window, 0, now, round_trip_ms);
+            for n in 1..=2 {
+                answered(&mut window, n, now, quick);
+            }
+            assert_eq!(window.bytes(1), MOST, "{round_trip_ms} ms: {quick} ms are quick");
+            answered(&mut window, 3, now, late - 1);
+            assert_eq!(window.bytes(1), MOST, "{round_trip_ms} ms: {} ms are not late", late - 1);
+            answered(&mut window, 4, now, late);
+            let least = LEAST + 16 * round_trip_ms;
+            assert_eq!(window.bytes(1), least.max(MOST / 2), "{round_trip_ms} ms: {late} ms are late");
+        }
+        let (mut window, now) = (Window::new(FORMAT), Instant::now());
+        answered(&mut window, 0, now, 3_001);
+        answered(&mut window, 1, now, 401);
+        assert_eq!(window.bytes(1), LEAST * 2, "that was no round trip, and this one is");
+        let (mut window, now) = (Window::new(FORMAT), Instant::now());
+        answered(&mut window, 0, now, 2_000);
+        answered(&mut window, 1, now, 10);
+        answered(&mut window, 2, now, 1_010);
+        assert_eq!(window.bytes(1), MOST);
+        answered(&mut window, 3, now, 1_011);
+        assert_eq!(window.bytes(1), MOST / 2, "the quickest answer counts");
+    }
+
+    #[test]
     fn the_oldest_question_is_the_one_that_is_timed() {
         let (mut window, now) = (Window::new(FORMAT), Instant::now());
         window.ask(100, now);
@@ -189,7 +235,8 @@ mod tests {
         window.answer(50, true, true, now + Duration::from_millis(1));
         assert_eq!(window.gives_up_at(), Some(now + PATIENCE), "that is no answer to it");
         window.answer(200, false, true, now + Duration::from_millis(2_001));
-        assert_eq!((window.gives_up_at(), window.bytes(1)), (None, LEAST));
+        let round_trip = FORMAT.bytes(Duration::from_millis(2_001));
+        assert_eq!((window.gives_up_at(), window.bytes(1)), (None, LEAST + round_trip));
     }
 
     #[test]
@@ -209,6 +256,6 @@ mod tests {
         window.ask(LEAST * 2, at(100));
         assert_eq!(window.waits_since(), Some(at(100)));
         window.answer(LEAST * 2, false, true, at(101));
-        assert_eq!(window.step(), LEAST / 2, "it is prompt now");
+        assert_eq!(window.step(), LEAST, "it is prompt now: this is the round trip");
     }
 }
