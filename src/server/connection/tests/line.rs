@@ -2,7 +2,7 @@
 //! kernel, line and player in simulated time.
 
 use super::*;
-use crate::ws::endpoint::Incoming;
+use crate::ws::endpoint::{Closed, Incoming};
 use std::collections::VecDeque;
 use std::mem;
 use std::ops::Range;
@@ -55,6 +55,14 @@ impl Wire {
 
     fn room(&self) -> usize {
         (self.limit + self.line.in_flight).saturating_sub(self.down.len())
+    }
+
+    /// Sends the client's bytes.
+    fn send(&mut self, now: Instant, bytes: Vec<u8>, closed: Option<&Closed>) {
+        assert!(!self.is_closed, "{:?} after {:?}: {closed:?}", self.line, now - self.began);
+        if !bytes.is_empty() {
+            self.up.push_back((now + self.line.delay, bytes));
+        }
     }
 
     /// Lets time pass. Returns what the client reads, if it does.
@@ -156,8 +164,6 @@ impl Transport for Socket {
 /// What the listener had of a stream.
 #[derive(Debug)]
 struct Heard {
-    /// From the request to the first audio.
-    first: Duration,
     /// Silence in the middle of the speech, in all.
     silence: Duration,
     /// Speech that arrived.
@@ -208,7 +214,6 @@ async fn listen(line: Line) -> Heard {
 
     let second = format.bytes(Duration::from_secs(1)) as f64;
     let (mut received, mut played) = (0.0, 0.0);
-    let mut first = None;
     let mut silent = 0;
     for _ in 0..400_000_000 / STEP.as_micros() {
         let now = Instant::now();
@@ -220,13 +225,12 @@ async fn listen(line: Line) -> Heard {
                 Incoming::Binary(audio) => received += audio.len() as f64,
                 Incoming::Text(text) if text.contains(r#""type":"session_end""#) => {
                     let speech = Duration::from_secs_f64(received / second);
-                    return Heard { first: first.unwrap_or_default(), silence: STEP * silent, speech };
+                    return Heard { silence: STEP * silent, speech };
                 }
                 Incoming::Text(_) => {}
             }
         }
         if received > 0.0 {
-            first.get_or_insert(now - began);
             let step = second * STEP.as_secs_f64();
             if received - played >= step {
                 played += step;
@@ -236,13 +240,7 @@ async fn listen(line: Line) -> Heard {
         }
         let sent = client.outgoing().to_vec();
         client.sent(sent.len());
-        let mut wire = wire.lock().unwrap();
-        if !sent.is_empty() {
-            let at = now + wire.line.delay;
-            wire.up.push_back((at, sent));
-        }
-        assert!(!wire.is_closed, "{:?} after {:?}: {:?}", wire.line, now - began, client.closed());
-        drop(wire);
+        wire.lock().unwrap().send(now, sent, client.closed());
         sleep(STEP).await;
     }
     panic!("no end: {} s arrived over {:?}", received / second, wire.lock().unwrap().line);
