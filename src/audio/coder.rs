@@ -16,9 +16,9 @@ use opus::Opus;
 /// Encodes one sentence.
 pub(crate) enum Coder {
     #[cfg(feature = "mp3")]
-    Mp3(Mp3),
+    Mp3(Box<Mp3>),
     #[cfg(feature = "opus")]
-    Opus(Opus),
+    Opus(Box<Opus>),
 }
 
 impl Coder {
@@ -40,10 +40,11 @@ impl Coder {
         match format.encoding {
             #[cfg(feature = "mp3")]
             Encoding::Mp3 => {
-                Some(Coder::Mp3(Mp3::new(format.sample_rate_hz, coded::mp3_kbps(format.sample_rate_hz))))
+                let rate = format.sample_rate_hz;
+                Some(Coder::Mp3(Box::new(Mp3::new(rate, coded::mp3_kbps(rate)))))
             }
             #[cfg(feature = "opus")]
-            Encoding::Opus => Some(Coder::Opus(Opus::new(format.sample_rate_hz))),
+            Encoding::Opus => Some(Coder::Opus(Box::new(Opus::new(format.sample_rate_hz)))),
             _ => None,
         }
     }

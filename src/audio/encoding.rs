@@ -75,8 +75,8 @@ impl Encoding {
         }
     }
 
-    /// Bytes of silence at the end of whole samples: audio below −50 dBFS. 0 for an encoding of frames, of which
-    /// only the encoder knows.
+    /// Bytes of silence at the end of whole samples: audio below −50 dBFS. 0 for an encoding of frames, since only
+    /// their encoder knows it.
     pub(crate) fn quiet_bytes(self, audio: &[u8]) -> usize {
         let loud = match self {
             Encoding::PcmS16le => audio.chunks_exact(2).rposition(|sample| {

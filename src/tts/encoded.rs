@@ -44,15 +44,14 @@ pub(crate) fn speak(engine: &dyn Synthesizer, mut utterance: Utterance) -> Speec
         0 => (&[][..], format.coding_delay(), lead_time),
         _ => (lead, format.coding_delay() + lead_time, Duration::ZERO),
     };
-    let encoder =
-        Encoder { coder: Box::new(coder), format, lead, delay, next_lead, sink, taken: 0, quiet: 0 };
+    let encoder = Encoder { coder, format, lead, delay, next_lead, sink, taken: 0, quiet: 0 };
     tokio::spawn(encoder.run(normalized::speak(engine, utterance)));
     speech.with_memory(memory_bytes(format.encoding))
 }
 
 /// The encoder of one sentence.
 struct Encoder {
-    coder: Box<Coder>,
+    coder: Coder,
     format: Format,
     /// Frames in front of those of the encoder.
     lead: &'static [u8],

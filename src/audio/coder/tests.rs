@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)] // A test that cannot go on should stop where it is.
+
 use super::*;
 use crate::audio::coded;
 use std::f64::consts::TAU;
