@@ -16,7 +16,7 @@ fn memory_bytes(encoding: Encoding) -> u64 {
     if encoding == Encoding::Opus { 272 * 1024 } else { 48 * 1024 }
 }
 
-/// The samples of which the frames of a format are made.
+/// The format of the samples that become frames of a format.
 fn linear(format: Format) -> Format {
     Format { encoding: Encoding::PcmS16le, ..format }
 }

@@ -192,14 +192,13 @@ const scenarios = {
   async coded_audio_plays_without_a_gap_at_64_kbit_per_second() {
     await withPage(async ({ page, site, run }) => {
       site.bytesPerSecond = 8_000;
-      const text = `${TEXT} ${SENTENCE}. ${TEXT}`;
       const underruns = {};
       for (const encoding of ["mp3", "opus", "pcm_s16le"]) {
         const { stats, result, played } = await run(async ({ aloud, diary }, { start }) => {
           const result = await aloud.start(start);
           const { event } = diary.find(({ type }) => type === "stream");
           return { result, stats: aloud.stats, played: event.audio.encoding };
-        }, { start: { prompt: text, audio: { encoding } } });
+        }, { start: { prompt: encoding === "pcm_s16le" ? SENTENCE : `${TEXT} ${SENTENCE}.`, audio: { encoding } }, listen: { bufferMs: 300 } });
         same(result.reason, "completed", "reason");
         if (played === encoding) underruns[encoding] = stats.underruns;
         await forget(page);

@@ -324,16 +324,10 @@ async fn unavailable_formats_are_refused_with_those_that_there_are() {
         refused.push(("mp3", 22_050, "no mp3 at 22050 Hz. Its sample rates are 8000, 16000, 24000 Hz."));
         refused.push(("mp3", 44_100, "no mp3 at 44100 Hz."));
     }
-    match cfg!(feature = "opus") {
-        true => {
-            refused.push(("opus", 48_000, "no opus at 48000 Hz. Its sample rates are 8000, 16000, 24000 Hz."))
-        }
-        false => refused.push((
-            "opus",
-            16_000,
-            "This server has no opus. Its encodings are pcm_s16le, mulaw, alaw, mp3.",
-        )),
-    }
+    refused.push(match cfg!(feature = "opus") {
+        true => ("opus", 48_000, "no opus at 48000 Hz. Its sample rates are 8000, 16000, 24000 Hz."),
+        false => ("opus", 16_000, "This server has no opus. Its encodings are pcm_s16le, mulaw, alaw, mp3."),
+    });
     for (encoding, rate, expected) in refused {
         client.say(&start(TEXT, encoding, rate, &json!({}))).await;
         let Frame::Text(error) = client.read_until("error").await.pop().unwrap() else { panic!() };
