@@ -22,23 +22,28 @@ impl fmt::Debug for Mp3 {
 }
 
 impl Mp3 {
+    #[inline(never)]
     pub(super) fn new(sample_rate_hz: u32, bitrate_kbps: u32) -> Mp3 {
         let encoder = Mp3Encoder::new(Mp3EncoderConfig { bitrate_kbps, vbr_quality: None });
         Mp3 { encoder, sample_rate_hz, has_skipped_tag: false }
     }
 
+    // Containers and sessions share one copy of the encoder's code, which is large.
+    #[inline(never)]
     pub(super) fn push(&mut self, samples: &[u8], out: &mut Vec<u8>) {
         // Fails for other rates only.
         let _ = self.encoder.push_pcm_s16le(samples, 1, self.sample_rate_hz);
         self.drain(out);
     }
 
+    #[inline(never)]
     pub(super) fn finish(&mut self, samples: &[u8], out: &mut Vec<u8>) {
         self.push(samples, out);
         self.encoder.finish();
         self.drain(out);
     }
 
+    #[inline(never)]
     fn drain(&mut self, out: &mut Vec<u8>) {
         while let Ok(frame) = self.encoder.next_packet() {
             if std::mem::replace(&mut self.has_skipped_tag, true) {
