@@ -3,11 +3,11 @@
 //! A [`Muxer`] takes samples in pieces and appends the bytes of the container. It holds less than one frame of
 //! its encoder, whatever the length of the audio.
 
-#[cfg(feature = "mp3")]
-mod mp3;
 #[cfg(feature = "opus")]
 mod opus;
 
+#[cfg(feature = "mp3")]
+use super::mp3;
 use super::{Encoding, Format, wav_header};
 
 /// A kind of container.
@@ -140,7 +140,11 @@ impl Muxer {
             Container::Wav => State::Wav,
             Container::Pcm => State::Raw,
             #[cfg(feature = "mp3")]
-            Container::Mp3 => State::Mp3(Box::new(mp3::Mp3::new(sample_rate_hz))),
+            Container::Mp3 => {
+                // Speech sounds no better with more.
+                let kbps = if sample_rate_hz < 16_000 { 32 } else { 64 };
+                State::Mp3(Box::new(mp3::Mp3::new(sample_rate_hz, kbps)))
+            }
             #[cfg(feature = "opus")]
             Container::Opus => State::Opus(Box::new(opus::Opus::new(sample_rate_hz))),
         };

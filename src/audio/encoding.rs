@@ -1,4 +1,4 @@
-//! Encodings of samples: those of sessions, the wider range that engines give, and G.711 in both
+//! Encodings: those of sessions, the wider range of samples that engines give, and G.711 in both
 //! directions.
 
 use super::level;
@@ -17,14 +17,24 @@ pub enum Encoding {
     /// A-law (ITU-T G.711): one byte a sample.
     #[serde(rename = "alaw")]
     ALaw,
+    /// MPEG-2 Layer III at a constant bit rate: 576 samples a frame. A server has it with the feature `mp3`.
+    #[serde(rename = "mp3")]
+    Mp3,
+    /// Opus (RFC 6716) at a constant bit rate, without a container: 20 ms a packet. A server has it with the
+    /// feature `opus`.
+    #[serde(rename = "opus")]
+    Opus,
 }
 
 impl Encoding {
-    /// All encodings.
+    /// All encodings of single samples, which every build has.
     pub const ALL: [Encoding; 3] = [Encoding::PcmS16le, Encoding::MuLaw, Encoding::ALaw];
 
-    /// Names of the encodings, in the order of [`ALL`](Encoding::ALL).
-    pub(crate) const NAMES: [&str; 3] = ["pcm_s16le", "mulaw", "alaw"];
+    /// All encodings of frames: see [`is_coded`](Encoding::is_coded).
+    pub const CODED: [Encoding; 2] = [Encoding::Mp3, Encoding::Opus];
+
+    /// Names of all encodings: first those of [`ALL`](Encoding::ALL), then those of [`CODED`](Encoding::CODED).
+    pub(crate) const NAMES: [&str; 5] = ["pcm_s16le", "mulaw", "alaw", "mp3", "opus"];
 
     /// Name on the wire and on the command line, such as `pcm_s16le`.
     pub fn name(self) -> &'static str {
@@ -32,32 +42,41 @@ impl Encoding {
             Encoding::PcmS16le => "pcm_s16le",
             Encoding::MuLaw => "mulaw",
             Encoding::ALaw => "alaw",
+            Encoding::Mp3 => "mp3",
+            Encoding::Opus => "opus",
         }
     }
 
     /// Returns the encoding with this name, if there is one.
     pub fn from_name(name: &str) -> Option<Encoding> {
-        Encoding::ALL.into_iter().find(|e| e.name() == name)
+        Encoding::ALL.into_iter().chain(Encoding::CODED).find(|e| e.name() == name)
     }
 
-    /// Bytes of one sample.
+    /// True if audio is encoded in frames of many samples. All frames of a format have the same length in bytes
+    /// ([`Format::unit_bytes`](super::Format::unit_bytes)), so that bytes stay in proportion to time.
+    pub fn is_coded(self) -> bool {
+        matches!(self, Encoding::Mp3 | Encoding::Opus)
+    }
+
+    /// Bytes of one sample. 1 for an encoding of frames, which has no single samples.
     pub fn bytes_per_sample(self) -> usize {
         match self {
             Encoding::PcmS16le => 2,
-            Encoding::MuLaw | Encoding::ALaw => 1,
+            Encoding::MuLaw | Encoding::ALaw | Encoding::Mp3 | Encoding::Opus => 1,
         }
     }
 
-    /// A byte of silence.
+    /// A byte of silence, in an encoding of single samples.
     pub(crate) const fn silence(self) -> u8 {
         match self {
-            Encoding::PcmS16le => 0,
+            Encoding::PcmS16le | Encoding::Mp3 | Encoding::Opus => 0,
             Encoding::MuLaw => 0xff,
             Encoding::ALaw => 0xd5,
         }
     }
 
-    /// Bytes of silence at the end of whole samples: audio below −50 dBFS.
+    /// Bytes of silence at the end of whole samples: audio below −50 dBFS. 0 for an encoding of frames, since only
+    /// their encoder knows it.
     pub(crate) fn quiet_bytes(self, audio: &[u8]) -> usize {
         let loud = match self {
             Encoding::PcmS16le => audio.chunks_exact(2).rposition(|sample| {
@@ -72,16 +91,19 @@ impl Encoding {
                 let most = (to_a_law(level::SPEECH as i16) ^ 0x55) & 0x7f;
                 audio.iter().rposition(|&byte| (byte ^ 0x55) & 0x7f > most)
             }
+            Encoding::Mp3 | Encoding::Opus => return 0,
         };
         audio.len() - loud.map_or(0, |last| (last + 1) * self.bytes_per_sample())
     }
 
-    /// Appends these samples to `out`, in this encoding.
+    /// Appends these samples to `out`, in this encoding. An encoding of frames needs an encoder, and appends
+    /// nothing.
     pub fn encode(self, samples: &[i16], out: &mut Vec<u8>) {
         match self {
             Encoding::PcmS16le => out.extend(samples.iter().flat_map(|s| s.to_le_bytes())),
             Encoding::MuLaw => out.extend(samples.iter().map(|&s| to_mu_law(s))),
             Encoding::ALaw => out.extend(samples.iter().map(|&s| to_a_law(s))),
+            Encoding::Mp3 | Encoding::Opus => {}
         }
     }
 }
@@ -240,10 +262,11 @@ mod tests {
 
     #[test]
     fn names_lead_back_to_their_encodings() {
-        for encoding in Encoding::ALL {
+        for encoding in Encoding::ALL.into_iter().chain(Encoding::CODED) {
             assert_eq!(Encoding::from_name(encoding.name()), Some(encoding));
+            assert_eq!(encoding.is_coded(), !Encoding::ALL.contains(&encoding));
         }
-        for name in ["", "PCM_S16LE", "mulaw ", "opus"] {
+        for name in ["", "PCM_S16LE", "mulaw ", "ogg"] {
             assert_eq!(Encoding::from_name(name), None, "{name:?}");
         }
     }

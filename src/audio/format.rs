@@ -1,6 +1,6 @@
 //! Format of an audio stream, and the arithmetic between bytes and time.
 
-use super::{Encoding, SampleEncoding};
+use super::{Encoding, SampleEncoding, coded};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -24,30 +24,66 @@ impl Format {
 
     /// Bytes per second of audio.
     pub(crate) fn byte_rate(self) -> usize {
-        self.sample_rate_hz as usize * self.encoding.bytes_per_sample()
+        self.bytes(Duration::from_secs(1)) as usize
+    }
+
+    /// Bytes of the smallest part of the audio: a sample, or a frame of an
+    /// [encoding of frames](Encoding::is_coded). Every offset in a stream is a multiple of it.
+    pub fn unit_bytes(self) -> usize {
+        match self.encoding {
+            Encoding::PcmS16le => 2,
+            Encoding::MuLaw | Encoding::ALaw => 1,
+            Encoding::Mp3 => coded::mp3_frame_bytes(self.sample_rate_hz),
+            Encoding::Opus => coded::OPUS_PACKET_BYTES,
+        }
+    }
+
+    /// Samples of the smallest part of the audio.
+    fn unit_samples(self) -> u64 {
+        match self.encoding {
+            Encoding::PcmS16le | Encoding::MuLaw | Encoding::ALaw => 1,
+            Encoding::Mp3 => coded::MP3_FRAME_SAMPLES,
+            Encoding::Opus => u64::from(self.sample_rate_hz / coded::OPUS_PACKETS_PER_SEC).max(1),
+        }
     }
 
     /// Playing time of this many bytes.
     pub fn duration(self, bytes: u64) -> Duration {
-        let samples = bytes / self.encoding.bytes_per_sample() as u64;
+        let samples = (bytes / self.unit_bytes() as u64).saturating_mul(self.unit_samples());
         let rate = u64::from(self.sample_rate_hz.max(1));
         // The remainder is less than one second, so less than 2^32 samples: the product fits.
         Duration::new(samples / rate, (samples % rate * 1_000_000_000 / rate) as u32)
     }
 
-    /// Bytes of this much playing time, rounded down to whole samples.
+    /// Bytes of this much playing time, rounded down to whole samples or frames.
     pub fn bytes(self, duration: Duration) -> u64 {
         let rate = u64::from(self.sample_rate_hz);
         // 10^9 ns times 2^32 samples a second fits.
         let rest = u64::from(duration.subsec_nanos()) * rate / 1_000_000_000;
         let samples = duration.as_secs().saturating_mul(rate).saturating_add(rest);
-        let sample = self.encoding.bytes_per_sample() as u64;
-        samples.min(u64::MAX / sample) * sample
+        let unit = self.unit_bytes() as u64;
+        (samples / self.unit_samples()).min(u64::MAX / unit) * unit
+    }
+
+    /// The same, with a frame begun counted whole. Samples are rounded down.
+    pub(crate) fn bytes_up(self, duration: Duration) -> u64 {
+        match self.unit_samples() {
+            1 => self.bytes(duration),
+            _ => {
+                let unit = self.unit_bytes() as u64;
+                let most_of_unit = self.duration(unit).saturating_sub(Duration::from_micros(100));
+                self.bytes(duration.saturating_add(most_of_unit))
+            }
+        }
     }
 
     /// Payload bytes of a frame of this many milliseconds: whole samples, at least one sample and at
-    /// most 64 KiB.
+    /// most 64 KiB. The frame of an [encoding of frames](Encoding::is_coded) has a fixed length, whatever is asked
+    /// for.
     pub fn frame_bytes(self, frame_ms: u32) -> usize {
+        if self.encoding.is_coded() {
+            return self.unit_bytes();
+        }
         let sample = self.encoding.bytes_per_sample();
         let bytes = self.bytes(Duration::from_millis(u64::from(frame_ms)));
         usize::try_from(bytes).unwrap_or(usize::MAX).clamp(sample, MAX_FRAME_BYTES / sample * sample)
@@ -109,6 +145,11 @@ mod tests {
             (format(Encoding::PcmS16le, 22_050), 20, 882),
             (format(Encoding::PcmS16le, 24_000), 0, 0),
             (format(Encoding::PcmS16le, 48_000), 3_600_000, 345_600_000),
+            (format(Encoding::Opus, 8_000), 20, 80),
+            (format(Encoding::Opus, 48_000), 3_600_000, 14_400_000),
+            (format(Encoding::Mp3, 24_000), 24, 144),
+            (format(Encoding::Mp3, 16_000), 36, 216),
+            (format(Encoding::Mp3, 8_000), 72, 288),
         ];
         for (format, milliseconds, bytes) in cases {
             let duration = Duration::from_millis(milliseconds);
@@ -130,6 +171,22 @@ mod tests {
     }
 
     #[test]
+    fn bytes_of_coded_audio_are_whole_frames() {
+        let ms = Duration::from_millis;
+        for (format, frame, time) in
+            [(format(Encoding::Opus, 24_000), 80, ms(20)), (format(Encoding::Mp3, 16_000), 216, ms(36))]
+        {
+            assert_eq!((format.unit_bytes() as u64, format.duration(frame)), (frame, time));
+            assert_eq!(format.bytes(time * 2 - ms(1)), frame);
+            assert_eq!(format.bytes_up(time + ms(1)), 2 * frame);
+            assert_eq!((format.bytes_up(time), format.bytes_up(Duration::ZERO)), (frame, 0));
+            assert_eq!(format.duration(2 * frame - 1), time, "a part of a frame has no playing time");
+        }
+        let pcm = format(Encoding::PcmS16le, 8_000);
+        assert_eq!(pcm.bytes_up(Duration::from_nanos(124_999)), 0, "samples are rounded down");
+    }
+
+    #[test]
     fn no_size_overflows() {
         let fastest = format(Encoding::PcmS16le, u32::MAX);
         assert_eq!(fastest.bytes(Duration::MAX), u64::MAX - 1);
@@ -138,6 +195,16 @@ mod tests {
         assert_eq!(format(Encoding::MuLaw, 1).duration(u64::MAX), Duration::from_secs(u64::MAX));
         assert_eq!(format(Encoding::MuLaw, 0).duration(1), Duration::from_secs(1));
         assert_eq!(format(Encoding::MuLaw, 0).bytes(Duration::MAX), 0);
+        for encoding in Encoding::CODED {
+            for rate in [0, 1, 49, 8_000, u32::MAX] {
+                let format = format(encoding, rate);
+                let (bytes, time) = (format.bytes(Duration::MAX), format.duration(u64::MAX));
+                assert!(
+                    bytes.is_multiple_of(format.unit_bytes() as u64) && time > Duration::ZERO,
+                    "{format:?}"
+                );
+            }
+        }
     }
 
     #[test]
@@ -153,6 +220,8 @@ mod tests {
             (format(Encoding::PcmS16le, 16_000), 0, 2),
             (format(Encoding::MuLaw, 16_000), 0, 1),
             (format(Encoding::PcmS16le, u32::MAX), u32::MAX, MAX_FRAME_BYTES),
+            (format(Encoding::Opus, 24_000), 40, 80),
+            (format(Encoding::Mp3, 24_000), 1, 144),
         ];
         for (format, frame_ms, bytes) in cases {
             assert_eq!(format.frame_bytes(frame_ms), bytes, "{format:?}, {frame_ms} ms");

@@ -3,10 +3,14 @@
 //! Audio is mono throughout; [`wav`] mixes the channels of foreign audio. This module has no I/O and
 //! no clock, and no knowledge of sentences, sessions or sockets.
 
+pub(crate) mod coded;
+pub(crate) mod coder;
 pub(crate) mod container;
 mod encoding;
 mod format;
 pub(crate) mod level;
+#[cfg(feature = "mp3")]
+mod mp3;
 pub(crate) mod resample;
 pub(crate) mod sniff;
 pub mod voice;

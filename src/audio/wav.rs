@@ -12,6 +12,9 @@ const PCM: u16 = 1;
 const FLOAT: u16 = 3;
 const ALAW: u16 = 6;
 const MULAW: u16 = 7;
+/// The same for encodings of frames.
+const MP3: u16 = 0x55;
+const OPUS: u16 = 0x704f;
 
 /// Sample format that stands in an extension of the `fmt ` chunk (RFC 2361, appendix A).
 const EXTENSIBLE: u16 = 0xfffe;
@@ -41,12 +44,16 @@ const UNKNOWN_LENGTH: u32 = 0x1000_0000;
 /// `data_bytes` is the length of the samples, or [`u32::MAX`] if it is not known yet, as in a pipe:
 /// readers then read to the end. [`wav_padding`] has to follow the samples, unless their length is not
 /// known.
+///
+/// Few readers accept [frames](Encoding::is_coded) in a WAV: mp3 needs no header at all, and Opus belongs in Ogg.
 pub fn wav_header(format: Format, data_bytes: u32) -> Vec<u8> {
     let sample = format.encoding.bytes_per_sample() as u16;
     let tag = match format.encoding {
         Encoding::PcmS16le => PCM,
         Encoding::MuLaw => MULAW,
         Encoding::ALaw => ALAW,
+        Encoding::Mp3 => MP3,
+        Encoding::Opus => OPUS,
     };
     let mut fmt = Vec::with_capacity(18);
     fmt.extend(tag.to_le_bytes());

@@ -16,7 +16,7 @@ use crate::session::conversation;
 use crate::session::message::{Code, TextSource};
 use crate::session::{Pauses, SessionConfig};
 use crate::settings::{Config, ConfigError, check_engine};
-use crate::tts::{Synthesizer, Tone};
+use crate::tts::{Synthesizer, Tone, encoded};
 use crate::ws::endpoint::Limits;
 use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Bytes};
@@ -477,6 +477,13 @@ fn settings(
     }
     let mut format = synthesizer.format();
     format.encoding = config.encoding.unwrap_or(format.encoding);
+    if format.encoding.is_coded() {
+        let message = format!(
+            "encoding is {}, for which each client asks in start_session; it must be pcm_s16le, mulaw or alaw",
+            format.encoding.name()
+        );
+        return Err(ConfigError::new("encoding", message));
+    }
     format.sample_rate_hz = config.sample_rate_hz.unwrap_or(format.sample_rate_hz);
     if let Some(most) = config.max_sample_rate_hz.filter(|most| format.sample_rate_hz > *most) {
         format.sample_rate_hz = within_limit(synthesizer, config, format, most)?;
@@ -492,10 +499,13 @@ fn settings(
         let field = if config.sample_rate_hz.is_some() { "sample_rate_hz" } else { "encoding" };
         return Err(ConfigError::new(field, message));
     }
-    let of_rate = |&sample_rate_hz: &u32| Encoding::ALL.map(|encoding| Format { encoding, sample_rate_hz });
+    let of_rate = |&sample_rate_hz: &u32| {
+        let encodings = Encoding::ALL.into_iter().chain(Encoding::CODED);
+        encodings.map(move |encoding| Format { encoding, sample_rate_hz })
+    };
     let mut formats: Vec<Format> = Format::SAMPLE_RATES.iter().flat_map(of_rate).collect();
     formats.retain(|format| {
-        synthesizer.supports(*format)
+        encoded::supports(synthesizer, *format)
             && config.max_sample_rate_hz.is_none_or(|most| format.sample_rate_hz <= most)
     });
     Ok(SessionConfig {

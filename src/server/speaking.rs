@@ -14,7 +14,7 @@ use crate::script::{Prompt, Script, ScriptError, ScriptPiece};
 use crate::session::conversation;
 use crate::session::message::{Close, Code, Recover, ServerMessage};
 use crate::session::{Answer, Engine, Input, Output, Phase, Place, Sentence, Session, Written};
-use crate::tts::{Piece, Speech, SynthesisError, Utterance, Warning, normalized};
+use crate::tts::{Piece, Speech, SynthesisError, Utterance, Warning, encoded};
 use crate::ws::endpoint::{CloseCode, Incoming, State};
 use crate::ws::frames::{Batch, Sent};
 use std::collections::VecDeque;
@@ -186,7 +186,7 @@ impl Speaking {
         {
             session.handle(Input::Exhausted, Instant::now().into_std());
         }
-        self.speeches.push_back(normalized::speak(&*host.shared.synthesizer, utterance));
+        self.speeches.push_back(encoded::speak(&*host.shared.synthesizer, utterance));
     }
 
     /// Has the writer answer the last of these turns.
@@ -508,6 +508,9 @@ impl Application for Speaking {
                     report(Engine::Failed { code, message: &error.message });
                 }
                 Poll::Ready(None) => {
+                    if let Some(silence) = speech.quiet() {
+                        report(Engine::Quiet(silence));
+                    }
                     speeches.pop_front();
                     if session.is_sound() {
                         shared.telemetry.engine_spoke();

@@ -56,11 +56,13 @@ pub enum Input<'a> {
 /// A report of the engine on the oldest sentence that it speaks.
 #[derive(Debug)]
 pub enum Engine<'a> {
-    /// The next chunk of its audio: whole samples.
+    /// The next chunk of its audio: whole samples or frames.
     Audio(Bytes),
     /// It is time for the next piece of the pause before its audio, which
     /// [`Session::owes_silence`](super::Session::owes_silence) asked for.
     Silence,
+    /// Silence at its end, where the audio does not show it: that of an encoding of frames.
+    Quiet(Duration),
     /// Times of its words.
     Words(&'a [Word]),
     /// A warning for the client.
@@ -161,7 +163,7 @@ impl From<&Recover> for Place {
 pub enum Misplaced {
     /// The audio is gone, or not the client's.
     Lost,
-    /// The offset is within a sample, which has so many bytes.
+    /// The offset is within a sample or a frame, which has so many bytes.
     WithinSample(u64),
 }
 

@@ -299,7 +299,7 @@ impl Log {
         };
     }
 
-    /// Appends audio: whole samples, and whole frames but for the end of a sentence.
+    /// Appends audio: whole samples, and whole frames but for the end of a sentence in an encoding of samples.
     pub fn push_audio(&mut self, mut chunk: Bytes) {
         if self.written < self.sent {
             // Spoken again to get to an offset that was let go: what lies before it was heard.
@@ -359,8 +359,7 @@ impl Log {
         match self.since {
             _ if offset <= self.heard => Moment::Past,
             Some(since) if !self.is_acknowledged && offset <= self.sent => {
-                let bytes = (offset - self.heard)
-                    .next_multiple_of(self.flow.format.encoding.bytes_per_sample() as u64);
+                let bytes = (offset - self.heard).next_multiple_of(self.flow.format.unit_bytes() as u64);
                 Moment::At(since + self.flow.format.duration(bytes) + Duration::from_micros(1))
             }
             _ => Moment::Never,

@@ -429,9 +429,9 @@ impl Session {
         if !is_ours {
             return Err(Misplaced::Lost);
         }
-        let sample = stream.sample_bytes();
-        if !place.offset.is_multiple_of(sample) {
-            return Err(Misplaced::WithinSample(sample));
+        let unit = stream.unit_bytes();
+        if !place.offset.is_multiple_of(unit) {
+            return Err(Misplaced::WithinSample(unit));
         }
         if stream.can_return_to(place) { Ok(()) } else { Err(Misplaced::Lost) }
     }
@@ -852,6 +852,7 @@ impl Session {
                 self.take_speech(|stream| stream.on_spoken(dialect), now);
                 self.advance(now);
             }
+            Engine::Quiet(silence) => self.stream.iter_mut().for_each(|stream| stream.on_quiet(silence)),
             Engine::Words(words) => {
                 self.stream.iter_mut().for_each(|stream| stream.on_words(words, false, dialect));
             }
@@ -1066,7 +1067,8 @@ impl Session {
             Misplaced::WithinSample(bytes) => self.refuse(Fault::new(
                 Code::BadMessage,
                 format!(
-                    "\"offset\" must be a multiple of {bytes}, the bytes of a sample. Send recover again."
+                    "\"offset\" must be a multiple of {bytes}, the bytes of a {}. Send recover again.",
+                    stream::unit_name(bytes)
                 ),
             )),
         }

@@ -5,7 +5,7 @@
 //! written before the first audio of the next sentence, as part of that sentence.
 
 use super::message::StartSession;
-use crate::audio::{Encoding, Format};
+use crate::audio::{Encoding, Format, coded};
 use crate::text::Boundary;
 use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
@@ -73,9 +73,9 @@ impl Gap {
     /// Bytes of silence to add before a sentence.
     pub(crate) fn before(self, pause: Option<Duration>, format: Format) -> u64 {
         match (self.lead, pause, self.quiet) {
-            (Some(lead), ..) => format.bytes(lead),
+            (Some(lead), ..) => format.bytes_up(lead),
             (None, Some(pause), Some(quiet)) => {
-                format.bytes(pause.saturating_sub(ONSET)).saturating_sub(quiet)
+                format.bytes_up(pause.saturating_sub(ONSET)).saturating_sub(quiet)
             }
             (None, ..) => 0,
         }
@@ -98,14 +98,15 @@ impl Gap {
 }
 
 /// Returns the next piece of so many bytes of silence: a frame at most.
-pub(crate) fn piece(encoding: Encoding, left: u64, frame_bytes: usize) -> Bytes {
+pub(crate) fn piece(format: Format, left: u64, frame_bytes: usize) -> Bytes {
     static LINEAR: [u8; PIECE_BYTES] = [Encoding::PcmS16le.silence(); PIECE_BYTES];
     static MU_LAW: [u8; PIECE_BYTES] = [Encoding::MuLaw.silence(); PIECE_BYTES];
     static A_LAW: [u8; PIECE_BYTES] = [Encoding::ALaw.silence(); PIECE_BYTES];
-    let silence = match encoding {
+    let silence: &'static [u8] = match format.encoding {
         Encoding::PcmS16le => &LINEAR,
         Encoding::MuLaw => &MU_LAW,
         Encoding::ALaw => &A_LAW,
+        Encoding::Mp3 | Encoding::Opus => return Bytes::from_static(coded::silence(format)),
     };
     let most = frame_bytes.clamp(1, PIECE_BYTES);
     let bytes = usize::try_from(left).unwrap_or(usize::MAX).min(most);
@@ -159,6 +160,13 @@ mod tests {
 
     #[test]
     fn piece_is_a_frame_at_most() {
+        let piece = |encoding, left, frame_bytes| {
+            piece(Format { encoding, sample_rate_hz: 24_000 }, left, frame_bytes)
+        };
+        for encoding in Encoding::CODED {
+            let format = Format { encoding, sample_rate_hz: 24_000 };
+            assert_eq!(piece(encoding, 100_000, 640), coded::silence(format), "one frame");
+        }
         for encoding in Encoding::ALL {
             let silence = piece(encoding, 100_000, 640);
             assert_eq!(silence.len(), 640);

@@ -11,7 +11,7 @@ use super::ledger::Ledger;
 use super::playback::{Playback, Stopwatch, Wait};
 use super::takes::{Differs, Entry, Finished, Front, Position, Purpose, Released, Takes, TakesState, Target};
 use super::{Sentence, SessionConfig};
-use crate::audio::Format;
+use crate::audio::{Encoding, Format};
 use crate::session::log::{Flow, Log, Positions};
 use crate::session::message::surrogates::Edges;
 use crate::session::message::{
@@ -200,11 +200,11 @@ impl Stream {
                            server's does not. Start without \"from\".";
             return refuse(message.to_owned());
         }
-        let sample = self.sample_bytes();
-        if !from.offset.is_multiple_of(sample) {
-            let offset = from.offset;
+        let unit = self.unit_bytes();
+        if !from.offset.is_multiple_of(unit) {
+            let (name, offset) = (unit_name(unit), from.offset);
             return refuse(format!(
-                "\"from.offset\" must be a multiple of {sample}, the bytes of a sample, not {offset}."
+                "\"from.offset\" must be a multiple of {unit}, the bytes of a {name}, not {offset}."
             ));
         }
         let sentences = self.cold.composer.waiting().count() as u64;
@@ -347,9 +347,9 @@ impl Stream {
         self.cold.facts.from.offset
     }
 
-    /// Bytes of a sample.
-    pub(super) fn sample_bytes(&self) -> u64 {
-        self.format().encoding.bytes_per_sample() as u64
+    /// Bytes of a sample or of an encoded frame: each offset is a multiple of it.
+    pub(super) fn unit_bytes(&self) -> u64 {
+        self.format().unit_bytes() as u64
     }
 
     /// True if the stream is to begin at a position that it has not reached.
@@ -548,8 +548,8 @@ impl Stream {
     /// # Errors
     /// The sentence is a replay and came out different.
     pub(super) fn on_silence(&mut self, dialect: Dialect) -> Result<(), Differs> {
-        let (encoding, frame_bytes) = (self.format().encoding, self.log.flow().frame_bytes);
-        let Some((chunk, is_silence)) = self.cold.takes.next_silence(encoding, frame_bytes) else {
+        let (format, frame_bytes) = (self.format(), self.log.flow().frame_bytes);
+        let Some((chunk, is_silence)) = self.cold.takes.next_silence(format, frame_bytes) else {
             return Ok(());
         };
         if is_silence {
@@ -567,6 +567,12 @@ impl Stream {
             Released::Held(entries) => entries.into_iter().for_each(|entry| self.write(entry)),
         }
         Ok(())
+    }
+
+    /// Takes the silence at the end of the front sentence, where its audio does not show it.
+    pub(super) fn on_quiet(&mut self, silence: Duration) {
+        let bytes = self.format().bytes(silence);
+        self.cold.takes.set_quiet(bytes);
     }
 
     /// Takes times of words of the front sentence.
@@ -858,6 +864,11 @@ impl Stream {
     }
 }
 
+/// Name of the part of the audio that has so many bytes: no sample has more than two, and no frame less.
+pub(super) fn unit_name(bytes: u64) -> &'static str {
+    if bytes > 2 { "frame" } else { "sample" }
+}
+
 /// Length of a text in UTF-16 units.
 fn utf16_len(text: &str) -> u64 {
     text.encode_utf16().count() as u64
@@ -888,20 +899,43 @@ fn ahead(config: &SessionConfig, asked: Option<Delivery>) -> Result<Option<Durat
 
 /// The format that a client asks for, and its frame length in bytes.
 fn audio(config: &SessionConfig, asked: AudioOptions) -> Result<(Format, usize), Fault> {
+    let encoding = asked.encoding.unwrap_or(config.format.encoding);
     let format = Format {
-        encoding: asked.encoding.unwrap_or(config.format.encoding),
-        sample_rate_hz: asked.sample_rate_hz.unwrap_or(config.format.sample_rate_hz),
+        encoding,
+        sample_rate_hz: asked.sample_rate_hz.unwrap_or_else(|| usual_rate(config, encoding)),
     };
     if format != config.format && !config.formats.contains(&format) {
-        let mut rates: Vec<String> = config.formats.iter().map(|f| f.sample_rate_hz.to_string()).collect();
-        rates.dedup();
-        let message = format!(
-            "This server has no {} at {} Hz. Its sample rates are {} Hz.",
-            format.encoding.name(),
-            format.sample_rate_hz,
-            rates.join(", ")
-        );
+        let name = encoding.name();
+        let own: Vec<String> = rates(config, encoding).map(|rate| rate.to_string()).collect();
+        let message = if own.is_empty() {
+            let has = |encoding: &Encoding| rates(config, *encoding).next().is_some();
+            let names = Encoding::ALL.into_iter().chain(Encoding::CODED).filter(has).map(Encoding::name);
+            format!("This server has no {name}. Its encodings are {}.", names.collect::<Vec<_>>().join(", "))
+        } else {
+            format!(
+                "This server has no {name} at {} Hz. Its sample rates are {} Hz.",
+                format.sample_rate_hz,
+                own.join(", ")
+            )
+        };
         return Err(Fault::new(Code::UnsupportedAudio, message));
     }
     Ok((format, format.frame_bytes(asked.frame_ms.unwrap_or(config.frame_ms))))
+}
+
+/// Sample rates of this server in an encoding, in hertz.
+fn rates(config: &SessionConfig, encoding: Encoding) -> impl Iterator<Item = u32> {
+    let own = Some(&config.format).filter(|own| !config.formats.contains(own));
+    let formats = config.formats.iter().chain(own);
+    formats.filter(move |format| format.encoding == encoding).map(|format| format.sample_rate_hz)
+}
+
+/// The rate where a client names none: that of the server, or the next higher one that an encoding of frames has.
+fn usual_rate(config: &SessionConfig, encoding: Encoding) -> u32 {
+    let own = config.format.sample_rate_hz;
+    if !encoding.is_coded() {
+        return own;
+    }
+    let all = || rates(config, encoding);
+    all().filter(|rate| *rate >= own).min().or_else(|| all().max()).unwrap_or(own)
 }

@@ -329,13 +329,13 @@ impl Takes {
 
     /// Takes the next piece of silence before the front sentence, then the audio that waited for it. True if it
     /// is silence.
-    pub(super) fn next_silence(&mut self, encoding: Encoding, frame_bytes: usize) -> Option<(Bytes, bool)> {
+    pub(super) fn next_silence(&mut self, format: Format, frame_bytes: usize) -> Option<(Bytes, bool)> {
         let take = self.queue.front_mut()?;
         if take.silence_left == 0 {
             return take.first.take().map(|chunk| (chunk, false));
         }
-        let piece = pauses::piece(encoding, take.silence_left, frame_bytes);
-        take.silence_left -= piece.len() as u64;
+        let piece = pauses::piece(format, take.silence_left, frame_bytes);
+        take.silence_left = take.silence_left.saturating_sub(piece.len() as u64);
         Some((piece, true))
     }
 
@@ -350,8 +350,10 @@ impl Takes {
         needs_crc: bool,
     ) -> Result<Released, Differs> {
         let Some(take) = self.queue.front_mut() else { return Ok(Released::Nothing) };
-        let quiet = encoding.quiet_bytes(&chunk);
-        take.quiet = if quiet == chunk.len() { take.quiet } else { 0 } + quiet as u64;
+        if !encoding.is_coded() {
+            let quiet = encoding.quiet_bytes(&chunk);
+            take.quiet = if quiet == chunk.len() { take.quiet } else { 0 } + quiet as u64;
+        }
         let was_held = take.is_held();
         take.hash(&chunk, needs_crc)?;
         if take.is_skipped {
@@ -374,6 +376,13 @@ impl Takes {
         self.target.take_if(|target| target.position.index <= take.index);
         take.replay = None;
         std::mem::take(&mut take.held)
+    }
+
+    /// Notes the silence at the end of the front sentence, in bytes, which only its encoder knows.
+    pub(super) fn set_quiet(&mut self, bytes: u64) {
+        if let Some(take) = self.queue.front_mut() {
+            take.quiet = bytes;
+        }
     }
 
     /// Adds times of words of the front sentence.

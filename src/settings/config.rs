@@ -361,7 +361,8 @@ const DELIVERIES: &[(&str, &str)] = &[
 
 impl Field for Encoding {
     fn read(setting: &Setting, text: &str) -> Result<Encoding, String> {
-        Encoding::from_name(text).ok_or_else(|| setting.refuses(text))
+        let sampled = Encoding::from_name(text).filter(|encoding| !encoding.is_coded());
+        sampled.ok_or_else(|| setting.refuses(text))
     }
 }
 

@@ -164,7 +164,9 @@ pub struct Utterance {
     /// Id of the session, by which engines and queues treat the sessions of a client fairly. Empty
     /// outside of a session.
     pub session: Arc<str>,
-    /// Format of the audio. [`Synthesizer::supports`] returned true for it.
+    /// Format of the audio. [`Synthesizer::supports`] returned true for it. Its encoding is one of
+    /// [`Encoding::ALL`](crate::audio::Encoding::ALL): encoders of [frames](crate::audio::Encoding::is_coded) take
+    /// `pcm_s16le` from an engine.
     pub format: Format,
     /// Payload bytes of one frame, at most 64 KiB. Every chunk but a sentence's last is a multiple of it.
     pub frame_bytes: usize,

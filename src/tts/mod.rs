@@ -19,6 +19,7 @@
 mod clock;
 pub mod command;
 mod contract;
+pub(crate) mod encoded;
 mod fallback;
 mod flite;
 pub(crate) mod guard;

@@ -24,6 +24,9 @@ use tokio::time::timeout;
 /// much, up to this limit, so that a long sentence causes few wake-ups.
 pub(super) const MAX_CHUNK_BYTES: usize = 4 * 1024;
 
+/// Most encoded frames in one chunk: they are small, and [`MAX_CHUNK_BYTES`] would be a second of speech.
+const CODED_FRAMES: usize = 6;
+
 /// Error of a [`Sink`] whose listener is gone. The engine should stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cancelled;
@@ -50,9 +53,9 @@ pub struct Sink {
     /// Rate of the listener.
     sample_rate_hz: u32,
     encoding: Encoding,
-    frame_bytes: usize,
-    /// Size of the next chunk: a multiple of `frame_bytes`.
+    /// Size of the next chunk, and of the largest one: multiples of a frame.
     chunk_bytes: usize,
+    most_chunk_bytes: usize,
     /// Encoded samples, less than a chunk.
     buffer: Vec<u8>,
     /// Pieces that the channel had no room for: words and warnings before audio.
@@ -100,8 +103,11 @@ impl Sink {
             resampled: Vec::new(),
             sample_rate_hz: utterance.format.sample_rate_hz,
             encoding: utterance.format.encoding,
-            frame_bytes,
             chunk_bytes: frame_bytes,
+            most_chunk_bytes: match utterance.format.encoding.is_coded() {
+                true => CODED_FRAMES * frame_bytes,
+                false => (MAX_CHUNK_BYTES / frame_bytes).max(1) * frame_bytes,
+            },
             buffer: Vec::new(),
             waiting: VecDeque::new(),
             shared,
@@ -149,6 +155,28 @@ impl Sink {
         self.offer()
     }
 
+    /// As [`push`](Sink::push), for whole frames that an encoder has given.
+    pub(super) fn push_frames(&mut self, frames: &[u8]) -> Result<(), Cancelled> {
+        if self.is_cancelled() {
+            return Err(Cancelled);
+        }
+        let before = self.buffer.len();
+        self.buffer.extend_from_slice(frames);
+        self.count(before);
+        self.cut();
+        self.offer()
+    }
+
+    /// Notes audio that the engine has synthesised and the encoder has not taken, in bytes of the listener's format.
+    pub(super) fn set_awaited_bytes(&self, bytes: u64) {
+        self.shared.awaited_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes the silence at the end of the audio.
+    pub(super) fn set_quiet(&self, silence: Duration) {
+        self.shared.quiet_micros.store(silence.as_micros() as u64, Ordering::Relaxed);
+    }
+
     /// Counts the bytes that were encoded since the buffer had this length.
     fn count(&self, before: usize) {
         self.shared.encoded_bytes.fetch_add((self.buffer.len() - before) as u64, Ordering::Relaxed);
@@ -180,8 +208,7 @@ impl Sink {
             let chunk = &self.buffer[passed..passed + self.chunk_bytes];
             passed += chunk.len();
             self.waiting.push_back(Piece::Audio(Bytes::copy_from_slice(chunk)));
-            let most = (MAX_CHUNK_BYTES / self.frame_bytes).max(1) * self.frame_bytes;
-            self.chunk_bytes = (self.chunk_bytes * 2).min(most);
+            self.chunk_bytes = (self.chunk_bytes * 2).min(self.most_chunk_bytes);
         }
         self.buffer.drain(..passed);
     }

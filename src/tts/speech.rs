@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Pieces that the channel between an engine and its listener holds before the engine has to wait. Where
@@ -59,6 +60,10 @@ pub(super) enum Part {
 pub(super) struct Shared {
     /// Bytes of audio that the sink has encoded.
     pub(super) encoded_bytes: AtomicU64,
+    /// Bytes of audio that an engine has synthesised for the sink, and the sink has not taken.
+    pub(super) awaited_bytes: AtomicU64,
+    /// Silence at the end of frames, in microseconds. Set before their end.
+    pub(super) quiet_micros: AtomicU64,
     /// True if the engine was stopped because its listener took nothing for too long.
     pub(super) is_given_up: AtomicBool,
 }
@@ -74,6 +79,8 @@ enum Source {
         shared: Arc<Shared>,
         /// Bytes of audio that the listener has received.
         received_bytes: u64,
+        /// True if the audio is frames of an encoder.
+        is_coded: bool,
         /// Bytes of audio that may wait: three frames, or as much as an engine makes ahead.
         most_bytes: u64,
     },
@@ -83,7 +90,8 @@ enum Source {
     },
     Relayed(Box<dyn Relay>),
     Failed(SynthesisError),
-    Over,
+    /// With the silence at the end of frames.
+    Over(Option<Duration>),
 }
 
 /// An engine's speech that is changed on its way to the listener, without a task, a channel or a copy.
@@ -110,7 +118,8 @@ impl Speech {
         match sink.set_sample_rate(sample_rate_hz) {
             Ok(()) => {
                 let most_bytes = ENGINE_BYTES.max(3 * utterance.frame_bytes as u64);
-                (sink, Speech(Source::Channel { receiver, shared, received_bytes: 0, most_bytes }))
+                let is_coded = utterance.format.encoding.is_coded();
+                (sink, Speech(Source::Channel { receiver, shared, received_bytes: 0, is_coded, most_bytes }))
             }
             // Dropping the receiver cancels the sink.
             Err(error) => (sink, Speech::failed(error)),
@@ -124,6 +133,14 @@ impl Speech {
     /// every chunk but the last must be a multiple of the utterance's `frame_bytes`.
     pub fn ready(utterance: &Utterance, chunks: impl Iterator<Item = Bytes> + Send + 'static) -> Speech {
         Speech(Source::Ready { chunks: Box::new(chunks), _running: utterance.running.enter() })
+    }
+
+    /// The same speech, whose engine needs so many bytes of memory more.
+    pub(super) fn with_memory(mut self, bytes: u64) -> Speech {
+        if let Source::Channel { most_bytes, .. } = &mut self.0 {
+            *most_bytes += bytes;
+        }
+        self
     }
 
     /// Creates a speech that passes through a relay.
@@ -145,10 +162,11 @@ impl Speech {
         match &self.0 {
             // The sink counts bytes before it sends them, so the difference is never too small.
             Source::Channel { shared, received_bytes, .. } => {
-                shared.encoded_bytes.load(Ordering::Relaxed).saturating_sub(*received_bytes)
+                let encoded = shared.encoded_bytes.load(Ordering::Relaxed).saturating_sub(*received_bytes);
+                encoded + shared.awaited_bytes.load(Ordering::Relaxed)
             }
             Source::Relayed(relay) => relay.buffered_bytes(),
-            Source::Ready { .. } | Source::Failed(_) | Source::Over => 0,
+            Source::Ready { .. } | Source::Failed(_) | Source::Over(_) => 0,
         }
     }
 
@@ -157,7 +175,18 @@ impl Speech {
         match &self.0 {
             Source::Channel { most_bytes, .. } => self.buffered_bytes().max(*most_bytes),
             Source::Relayed(relay) => relay.buffered_bytes().max(ENGINE_BYTES),
-            Source::Ready { .. } | Source::Failed(_) | Source::Over => 0,
+            Source::Ready { .. } | Source::Failed(_) | Source::Over(_) => 0,
+        }
+    }
+
+    /// Silence at the end of audio in frames of an encoder, which does not show it. Known at its end.
+    pub(crate) fn quiet(&self) -> Option<Duration> {
+        match &self.0 {
+            Source::Channel { shared, is_coded: true, .. } => {
+                Some(Duration::from_micros(shared.quiet_micros.load(Ordering::Relaxed)))
+            }
+            Source::Over(quiet) => *quiet,
+            _ => None,
         }
     }
 
@@ -185,7 +214,7 @@ impl Speech {
     /// As [`poll_next`](Speech::poll_next), for a listener that asks again if the engine was stopped.
     pub(super) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Part> {
         let part = match &mut self.0 {
-            Source::Over => Part::Finished,
+            Source::Over(_) => Part::Finished,
             Source::Failed(error) => Part::Failed(error.clone()),
             Source::Ready { chunks, .. } => match chunks.next() {
                 Some(chunk) => Part::Piece(Piece::Audio(chunk)),
@@ -213,7 +242,7 @@ impl Speech {
             }
         };
         if !matches!(part, Part::Piece(_)) {
-            self.0 = Source::Over;
+            self.0 = Source::Over(self.quiet());
         }
         Poll::Ready(part)
     }
@@ -226,7 +255,7 @@ impl fmt::Debug for Speech {
             Source::Ready { .. } => "Speech(ready)",
             Source::Relayed(_) => "Speech(relayed)",
             Source::Failed(_) => "Speech(failed)",
-            Source::Over => "Speech(over)",
+            Source::Over(_) => "Speech(over)",
         })
     }
 }

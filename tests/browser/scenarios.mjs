@@ -71,6 +71,49 @@ function follow(recording, stream, { from = 0, untilFade = false } = {}) {
   return { ...found, place: Math.min(place, stream.length), end: block * QUANTUM };
 }
 
+const SENTENCE = "Tea will be ready in five minutes and no one has to wait for it";
+
+/** Closes the listener of a page, so that the next one has other options. */
+async function forget(page) {
+  await page.evaluate(() => {
+    listener.aloud.close();
+    listener.context.close();
+    delete globalThis.listener;
+  });
+}
+
+/** Plays a sentence in an encoding. */
+async function hearCoded(page, run, encoding) {
+  const heard = await run(async ({ aloud, record, diary }, { start }) => {
+    await aloud.start(start);
+    const { event } = diary.find(({ type }) => type === "stream") ?? {};
+    return { stats: aloud.stats, recording: await record(), played: event?.audio.encoding };
+  }, { start: { prompt: SENTENCE, audio: { encoding } } });
+  await forget(page);
+  return heard;
+}
+
+/** The samples from the first loud one to the last. */
+function sound({ samples }) {
+  const isLoud = (sample) => Math.abs(sample) > 500;
+  return samples.slice(samples.findIndex(isLoud), samples.findLastIndex(isLoud) + 1);
+}
+
+/** The largest correlation of two recordings, over shifts of up to 10 ms. */
+function likeness(one, other) {
+  let most = 0;
+  for (let shift = -160; shift <= 160; shift += 1) {
+    let [product, left, right] = [0, 0, 0];
+    for (let n = Math.max(0, -shift); n < one.length && n + shift < other.length; n += 1) {
+      product += one[n] * other[n + shift];
+      left += one[n] ** 2;
+      right += other[n + shift] ** 2;
+    }
+    most = Math.max(most, product / Math.sqrt(left * right));
+  }
+  return most;
+}
+
 const scenarios = {
   ...returns,
 
@@ -128,6 +171,91 @@ const scenarios = {
         });
       }
     }, { options: ["--engine=tone", "--tone-seconds=1"] });
+  },
+
+  async audio_plays_in_every_encoding() {
+    await withPage(async ({ page, run }) => {
+      let reference;
+      for (const encoding of ["pcm_s16le", "mulaw", "alaw", "mp3", "opus"]) {
+        const { recording, stats, played } = await hearCoded(page, run, encoding);
+        check(played === encoding || encoding === "opus", `${encoding} was played as ${played}.`);
+        same(stats.underruns, 0, `underruns of ${encoding}`);
+        reference ??= sound(recording);
+        const found = likeness(reference, sound(recording));
+        check(found > 0.9, `${encoding}: a correlation of ${found}.`);
+        const coding = /mp3|opus/.test(played) ? 150 : 1;
+        check(Math.abs(stats.playedMs - reference.length / 16) < 150 + coding, `${encoding}: played ${stats.playedMs} ms.`);
+      }
+    });
+  },
+
+  async coded_audio_plays_without_a_gap_at_64_kbit_per_second() {
+    await withPage(async ({ page, site, run }) => {
+      site.bytesPerSecond = 8_000;
+      const underruns = {};
+      for (const encoding of ["mp3", "opus", "pcm_s16le"]) {
+        const { stats, result, played } = await run(async ({ aloud, diary }, { start }) => {
+          const result = await aloud.start(start);
+          const { event } = diary.find(({ type }) => type === "stream");
+          return { result, stats: aloud.stats, played: event.audio.encoding };
+        }, { start: { prompt: encoding === "pcm_s16le" ? SENTENCE : `${TEXT} ${SENTENCE}.`, audio: { encoding } }, listen: { bufferMs: 300 } });
+        same(result.reason, "completed", "reason");
+        if (played === encoding) underruns[encoding] = stats.underruns;
+        await forget(page);
+      }
+      check(underruns.pcm_s16le > 0, "The line is fast enough for samples: it shows nothing.");
+      same([underruns.mp3, underruns.opus ?? 0], [0, 0], "underruns of mp3 and Opus");
+    });
+  },
+
+  async audio_that_cannot_be_decoded_falls_back_to_samples() {
+    await withPage(async ({ page, run }) => {
+      await page.evaluate(() => delete globalThis.AudioDecoder);
+      for (const encoding of ["mp3", "opus"]) {
+        const { recording, played } = await hearCoded(page, run, encoding);
+        same(played, "pcm_s16le", `encoding for ${encoding}`);
+        check(sound(recording).length > 16_000, "It was not heard.");
+      }
+    });
+  },
+
+  async cancel_and_a_cut_in_coded_audio_leave_no_trace() {
+    await withPage(async ({ page, site, run }) => {
+      const reference = sound((await hearCoded(page, run, "pcm_s16le")).recording);
+      for (const encoding of ["mp3", "opus"]) {
+        // The connection is cut while the sentence is played.
+        const heard = run(async ({ aloud, record }, { start }) => {
+          await aloud.start(start);
+          return { stats: aloud.stats, recording: await record() };
+        }, { start: { prompt: SENTENCE, audio: { encoding } }, listen: { start: { delivery: { mode: "paced", aheadMs: 400 } } } });
+        await page.waitForFunction(() => globalThis.listener?.aloud.stats.playedMs > 700);
+        site.cut();
+        const { recording, stats } = await heard;
+        same([stats.reconnects, stats.underruns], [1, 0], `reconnects and underruns of ${encoding}`);
+        let found = likeness(reference, sound(recording));
+        check(found > 0.9, `${encoding} after a cut: a correlation of ${found}.`);
+        await forget(page);
+
+        // A stream goes on after a cancel, with another sentence.
+        const again = await run(async ({ aloud, context, record, heard }, { encoding, text }) => {
+          const over = aloud.start({ source: "append", audio: { encoding } });
+          aloud.append("Never mind all of this, which is not heard to its end. ");
+          await heard(600);
+          await aloud.cancel();
+          const from = context.currentTime;
+          aloud.append(text);
+          aloud.end();
+          const result = await over;
+          const recording = await record();
+          const skipped = Math.ceil((from - recording.start + 0.05) * recording.rate);
+          return { result, recording: { ...recording, samples: recording.samples.slice(skipped) } };
+        }, { encoding, text: SENTENCE });
+        same(again.result.reason, "ended", "reason");
+        found = likeness(reference, sound(again.recording));
+        check(found > 0.9, `${encoding} after a cancel: a correlation of ${found}.`);
+        await forget(page);
+      }
+    });
   },
 
   async pause_resumes_at_the_same_sample() {

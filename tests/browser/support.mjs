@@ -61,6 +61,7 @@ export class Site {
     this.tunnels = new Set();
     this.isDown = false; // refuses new connections
     this.stripsSubprotocol = false;
+    this.bytesPerSecond = Infinity; // from the server, on each connection
     this.upgrades = 0;
     this.http = createServer((asked, answer) => this.onRequest(asked, answer));
     this.http.on("upgrade", (asked, socket) => this.onUpgrade(asked, socket));
@@ -116,8 +117,14 @@ export class Site {
       server.destroy();
     });
     this.tunnels.add(tunnel);
-    for (const [from, to] of [[socket, server], [server, socket]]) {
-      from.on("data", (data) => tunnel.isDeaf || to.write(data));
+    let isFree = 0; // when the line has carried everything so far
+    const carry = (data) => {
+      if (this.bytesPerSecond === Infinity) return void socket.write(data);
+      isFree = Math.max(isFree, performance.now()) + (data.length / this.bytesPerSecond) * 1000;
+      setTimeout(() => socket.write(data), isFree - performance.now());
+    };
+    for (const [from, to] of [[socket, (data) => server.write(data)], [server, carry]]) {
+      from.on("data", (data) => tunnel.isDeaf || to(data));
       from.on("error", end);
       from.on("close", end);
     }

@@ -9,6 +9,8 @@ mod support;
 mod accounts;
 mod admission;
 mod budget;
+#[cfg(any(feature = "mp3", feature = "opus"))]
+mod coded;
 mod command;
 mod conformance;
 mod doors;

@@ -840,7 +840,7 @@ async fn start_session_with_an_unsupported_option_gets_an_error_and_starts_nothi
     let (mut client, _) = v1(server.addr).await;
     let table = [
         (start("Hi.", json!({"audio": {"sampleRate": 12_345}})), "unsupported_audio"),
-        (start("Hi.", json!({"audio": {"encoding": "opus"}})), "unsupported_audio"),
+        (start("Hi.", json!({"audio": {"encoding": "flac"}})), "unsupported_audio"),
         (start("Hi.", json!({"voice": "nobody"})), "unknown_voice"),
         (start("Hello there.", json!({})), "text_too_long"),
         (start("Hi.", json!({"delivery": {"mode": "slow"}})), "bad_message"),

@@ -373,7 +373,7 @@ impl Take {
         if self.silence_left == 0 {
             return self.waiting.take();
         }
-        let piece = pauses::piece(format.encoding, self.silence_left, frame_bytes);
+        let piece = pauses::piece(format, self.silence_left, frame_bytes);
         self.silence_left -= piece.len() as u64;
         Some(piece)
     }

@@ -20,10 +20,21 @@ impl Serialize for AudioInfo {
             encoding: Encoding,
             sample_rate: u32,
             channels: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            frame_bytes: Option<usize>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            frame_ms: Option<u64>,
         }
         let AudioInfo(format) = self;
-        Audio { encoding: format.encoding, sample_rate: format.sample_rate_hz, channels: 1 }
-            .serialize(serializer)
+        let frame_bytes = format.encoding.is_coded().then(|| format.unit_bytes());
+        Audio {
+            encoding: format.encoding,
+            sample_rate: format.sample_rate_hz,
+            channels: 1,
+            frame_bytes,
+            frame_ms: frame_bytes.map(|bytes| format.duration(bytes as u64).as_millis() as u64),
+        }
+        .serialize(serializer)
     }
 }
 
