@@ -5,7 +5,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `markdown`, `prefix` | lines and blocks of Markdown |
+//! | `markdown`, `prefix`, `fenced` | lines and blocks of Markdown |
 //! | `inline`, `emphasis`, `code` | constructs in a paragraph |
 //! | `link`, `bracket`, `destination` | links, images, notes |
 //! | `angle`, `element`, `html` | tags and their effect |
@@ -23,6 +23,7 @@ mod destination;
 mod element;
 mod emphasis;
 mod entity;
+mod fenced;
 mod html;
 mod inline;
 mod link;
@@ -129,6 +130,9 @@ impl Cleaner {
         let has_space = self.writer.has_space();
         if let Some(text) = self.markdown.as_ref().and_then(Markdown::held_beginning) {
             return Undecided { text, begins_line: true, has_space };
+        }
+        if self.markdown.as_ref().is_some_and(Markdown::holds_sentence) {
+            return Undecided { text: ".", begins_line: false, has_space };
         }
         let text = match self.inline.undecided() {
             "" => self.writer.undecided(),

@@ -217,6 +217,150 @@ fn ornaments_are_silent_and_the_words_in_them_are_not() {
 }
 
 #[test]
+fn prose_in_a_fence_without_an_end_is_spoken() {
+    check(&[
+        (
+            Markdown,
+            "Here:\n```python\ndef f(a):\n    return a\n\nThis defines `f`. You call it so:\n\n- First, *do* this.\n- Then that.\n\nBye!",
+            "Here: This defines f. You call it so: First, do this. Then that. Bye!",
+        ),
+        (
+            Markdown,
+            "```bash\npip install x\n\n## Next step\n\nOpen the page.\n### Last\nClose it.",
+            "Next step Open the page. Last Close it.",
+        ),
+        (Markdown, "````\nx = 1\n```\nNow you have it.", "Now you have it."),
+        (Markdown, "~~~js\nlet a = 1;\n~~\nNow you have it.", "Now you have it."),
+        (Markdown, "```\nx = 1\n    ```\nNow you have it.", "Now you have it."),
+        (
+            Markdown,
+            "```\nDear Anna,\n\nI hope that you are well.\nWe come on Friday\nand bring the cake.\n\nBob Lee",
+            "Dear Anna, I hope that you are well. We come on Friday and bring the cake. Bob Lee",
+        ),
+        (Markdown, "```text\nSee [the guide](https://example.com) for **more**.", "See the guide for more."),
+        (Markdown, "```\nx = 1\n\n然后运行它。很好", "然后运行它。很好"),
+        (
+            Markdown,
+            "1. Do:\n   ```sh\n   pip install x\n\n   Then run it now.\n2. Next.",
+            "1. Do: Then run it now. 2. Next.",
+        ),
+        (
+            Markdown,
+            "> ```\n> x = 1\n> It is a sentence of prose.\n\nAfter.",
+            "It is a sentence of prose. After.",
+        ),
+        (Markdown, "> - ```\n>   x = 1\n>   It is *one* of them.\nAfter.", "It is one of them. After."),
+        // A fence with a language begins another block.
+        (
+            Markdown,
+            "```bash\npip install x\n\nThen run it:\n\n```python\nx = 1\n```\n\nThat is all.",
+            "Then run it: That is all.",
+        ),
+        (
+            Markdown,
+            "```markdown\n# Title\n\nText here.\n```python\nx = 1\n```\nMore text.\n```\nAfter.",
+            "Title Text here. More text. After.",
+        ),
+        (Markdown, "~~~sh\na=1\n\nThen this one.\n~~~js\nlet b;\n~~~\nEnd.", "Then this one. End."),
+        // Code that was broken off, and closed fences.
+        (
+            Markdown,
+            "Look:\n```python\n# Load the data\ndata = load(\"x\")\n\n# Print it.\nprint(data)\nfor row in data:\n    print(\"Done.\")",
+            "Look:",
+        ),
+        (Markdown, "```\n{\"name\": \"Ann\",\n \"text\": \"It is so.\",", ""),
+        (
+            Markdown,
+            "```rust\n// It is a comment.\n/* And\n * another one. */\nfn main() {\n    println!(\"Hello.\");",
+            "",
+        ),
+        (Markdown, "```text\nIt is a sentence of prose.\n```\nAfter.", "After."),
+        (Markdown, "- ```\n  It is a sentence of prose.\n  ```\nAfter.", "After."),
+        (Markdown, "````md\n```js\nx\n```\nIt is a sentence.\n````\nAfter.", "After."),
+    ]);
+}
+
+#[test]
+fn long_prose_in_a_fence_is_spoken_before_the_end() {
+    let code = "let x = f(a);\n".repeat(20);
+    for (begin, end) in [
+        ("```\n", "\n```\n"),
+        ("```js\n", "\n```\n"),
+        ("> ~~~\n> ", "\n> ~~~\n"),
+        ("- ```\n  ", "\n  ```\n"),
+        ("```\n", ""),
+    ] {
+        let prose = prose(60).trim_end().replace(
+            ". Sentence 3",
+            &format!(
+                ".{}Sentence 3",
+                begin
+                    .rsplit('\n')
+                    .next()
+                    .map_or("\n".to_owned(), |indent| format!("\n{}", indent.replace('-', " ")))
+            ),
+        );
+        let text = format!("{begin}{prose}{end}\nMiddle.\n\n```js\n{code}\n```\nAfter all.");
+        let mut cleaner = Cleaner::markdown();
+        let mut out = crate::text::sourced::Sourced::default();
+        cleaner.push(&text[..begin.len() + prose.len()], &mut out);
+        assert_eq!(
+            clean(Cleaner::markdown(), characters(&text)),
+            clean(Cleaner::markdown(), [text.as_str()])
+        );
+        let (before, all) = (
+            out.text.matches("of this page is short").count(),
+            clean(Cleaner::markdown(), [text.as_str()]).text,
+        );
+        assert!(before >= 25, "{begin:?}: {before}");
+        assert_eq!(all.matches("of this page is short").count(), 60, "{begin:?}: {all}");
+        assert!(
+            all.contains("Middle.") && all.ends_with("After all.") && !all.contains("let x"),
+            "{begin:?}: {all}"
+        );
+    }
+    // However much code and prose there is, little is kept.
+    for line in [
+        "It is a phrase of four words more\n\nx = 1;\n",
+        "Done.\nx = 1;\n",
+        &"words and ".repeat(2_000),
+        &"x=1;".repeat(5_000),
+    ] {
+        let text = format!("```js\n{}", line.repeat(60));
+        let mut cleaner = Cleaner::markdown();
+        let mut out = crate::text::sourced::Sourced::default();
+        for c in characters(&text) {
+            cleaner.push(c, &mut out);
+        }
+        assert!(cleaner.memory_bytes() < 200_000, "{}", cleaner.memory_bytes());
+        cleaner.finish(&mut out);
+        assert_eq!(out.text.matches("Done.").count(), line.matches("Done.").count() * 60);
+        assert_eq!(out.text.matches("phrase").count(), line.matches("phrase").count() * 60);
+    }
+}
+
+#[test]
+fn prose_in_an_open_fence_is_spoken_by_a_flush() {
+    for (fragments, expected) in [
+        (
+            &["```js\nx = 1\n\nThen ", "run it now.", " And more.\n", "let y;\n```\nAfter."][..],
+            "Then run it now. And more. After.",
+        ),
+        (&["```js\nx = 1\n\nThen it runs.", "\n```\nAfter."], "Then it runs. After."),
+        (&["```js\nx = 1\n", "So it is", " and", " so.\n"], "So it is and so."),
+        (&["```js\nx = 1\n\nIt is so.\n\n- Then", " this.\n"], "It is so. Then this."),
+    ] {
+        let (mut cleaner, mut out) = (Cleaner::markdown(), crate::text::sourced::Sourced::default());
+        for fragment in fragments {
+            cleaner.push(fragment, &mut out);
+            cleaner.flush(&mut out);
+        }
+        cleaner.finish(&mut out);
+        assert_eq!(out.text.split_whitespace().collect::<Vec<_>>().join(" "), expected, "{fragments:?}");
+    }
+}
+
+#[test]
 fn signs_are_no_emoji() {
     check(&[
         (Both, "☑ done ✓ ✗ F♯ ❶ ➔ ☐", "☑ done ✓ ✗ F♯ ❶ ➔ ☐"),
