@@ -313,7 +313,7 @@ impl Segmenter {
             Some(true) => return Verdict::Cut,
             Some(false) => {}
         }
-        if is_short && line.ends_with([':', '：']) {
+        if is_short && line.ends_with([':', '：']) || is_marked_heading(line) {
             return Verdict::Cut;
         }
         let begins = if first.is_alphabetic() {
@@ -356,7 +356,7 @@ impl Segmenter {
         let Some(word) = words.next_back() else { return true };
         let before = words.count();
         // "Log in" and "About" are phrases, and so are many lines among short lines.
-        let is_among_lines = self.boundary() >= Boundary::Line && self.buffer.starts_with(line);
+        let is_among_lines = self.boundary(false) >= Boundary::Line && self.buffer.starts_with(line);
         before >= 1 && lists(self.language.joining, word)
             || before >= 2 && !is_among_lines && lists(self.language.particles, word)
     }

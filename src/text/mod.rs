@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use boundary::{Gap, Kind, MAX_WORD_BYTES, Mark, Verdict};
-use clean::{Cleaner, HEADING};
+use clean::{Cleaner, HEADING, ITEM};
 use language::{Language, terminator};
 pub(super) use language::{floor_char_boundary, is_emoji, is_ideographic, is_speakable};
 use scan::{Scan, Tag};
@@ -36,6 +36,8 @@ use tail::Undecided;
 
 /// Longest run without white space, in characters. Engines need quadratic time for one word.
 const MAX_TOKEN_CHARS: usize = 200;
+/// Most short lines in a row that are a title and a heading. More are a list.
+const MAX_HEADINGS: usize = 2;
 /// Most words of a segment. Engines need quadratic time for one sentence.
 const MAX_WORDS: usize = 40;
 
@@ -123,8 +125,11 @@ pub struct Segmenter {
     ended: Boundary,
     /// Line breaks since then, at most two.
     line_breaks: u8,
-    /// True if the segment before is the heading of a paragraph, if a blank line follows.
-    is_headed: bool,
+    /// Number of short lines before this one, with blank lines around each. The last is the heading of a
+    /// paragraph, unless they are many.
+    headings: usize,
+    /// True while a short line may be a heading: no heading was marked so far.
+    guesses_headings: bool,
     /// Width of the current line before the buffer.
     indent: usize,
     /// Width of the widest line of the paragraph that was wrapped within a sentence.
@@ -149,6 +154,7 @@ impl Segmenter {
                 Clean::Markdown => Some(Cleaner::markdown()),
                 Clean::Html => Some(Cleaner::html()),
             },
+            guesses_headings: settings.clean != Clean::Html,
             settings,
             source: Source::default(),
             ready: VecDeque::new(),
@@ -156,7 +162,7 @@ impl Segmenter {
             is_first: true,
             ended: Boundary::Cut,
             line_breaks: 0,
-            is_headed: false,
+            headings: 0,
             indent: 0,
             wrap: 0,
             buffer: String::new(),
@@ -396,9 +402,15 @@ impl Segmenter {
         let source = self.source.split_off_front(&segment, segment.len());
         let text = segment.trim();
         if !text.is_empty() {
-            let before = self.boundary();
-            self.is_headed = (self.is_first || before >= Boundary::Paragraph) && boundary::is_heading(text);
-            self.ended = if boundary::is_marked_heading(text) { Boundary::Heading } else { ended };
+            let is_heading = self.guesses_headings && boundary::is_heading(text);
+            let before = self.boundary(is_heading);
+            self.headings = match is_heading {
+                true if self.is_first || before >= Boundary::Paragraph => self.headings + 1,
+                _ => 0,
+            };
+            let is_marked = boundary::is_marked_heading(text);
+            self.guesses_headings &= !is_marked;
+            self.ended = if is_marked { Boundary::Heading } else { ended };
             self.line_breaks = 0;
             let start = boundary::line_start(text, text.len());
             self.indent = boundary::width(&text[start..]) + if start == 0 { self.indent } else { 0 };
@@ -420,8 +432,19 @@ impl Segmenter {
 
     /// Counts white space between two segments.
     fn skip(&mut self, c: char) {
-        if c == HEADING && self.cleaner.is_some() {
-            self.ended = Boundary::Heading;
+        match c {
+            HEADING if self.cleaner.is_some() => {
+                self.ended = Boundary::Heading;
+                self.guesses_headings = false;
+            }
+            ITEM if self.cleaner.is_some() => {
+                self.headings = 0;
+                self.ended = self.ended.max(Boundary::Line);
+                self.line_breaks = self.line_breaks.max(1);
+                self.indent = 0;
+                return;
+            }
+            _ => {}
         }
         let gap = gap(c);
         match gap {
@@ -438,11 +461,12 @@ impl Segmenter {
         }
     }
 
-    /// Returns the boundary between the segment before and the one in the buffer.
-    fn boundary(&self) -> Boundary {
+    /// Returns the boundary between the segment before and the one in the buffer, which may look like a heading.
+    fn boundary(&self, is_heading: bool) -> Boundary {
+        let is_headed = !is_heading && (1..=MAX_HEADINGS).contains(&self.headings);
         match (self.ended, self.line_breaks) {
             _ if self.is_first => Boundary::Cut,
-            (_, 2..) if self.is_headed => Boundary::Heading,
+            (_, 2..) if is_headed => Boundary::Heading,
             (ended, 2..) => ended.max(Boundary::Paragraph),
             (Boundary::Sentence, 1) => Boundary::Line,
             (ended, _) => ended,

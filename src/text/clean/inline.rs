@@ -11,7 +11,7 @@ use super::html::Page;
 use super::ornament;
 use super::raised::Raised;
 use super::silence::Silence;
-use super::writer::Writer;
+use super::writer::{Ending, Writer};
 use crate::text::sourced::{Sourced, Span};
 use serde::{Deserialize, Serialize};
 
@@ -318,7 +318,7 @@ impl Inline {
             self.page.is_cell_empty = false;
             if let Some(span) = self.page.break_before.take() {
                 self.brackets.release(sink);
-                sink.writer.end_paragraph(span, false, sink.out);
+                sink.writer.end_block(span, Ending::Paragraph, sink.out);
             }
         }
         self.brackets.put(c, span, sink);

@@ -7,6 +7,7 @@ use super::destination::{Destination, Step};
 use super::fenced::Fenced;
 use super::inline::{Cells, Inline, Sink};
 use super::prefix::{Container, Cursor, Fence, Line, MAX_CONTAINERS, is_mark};
+use super::writer::Ending;
 use crate::text::sourced::{Sourced, Span};
 use serde::{Deserialize, Serialize};
 
@@ -170,7 +171,7 @@ impl Markdown {
             }
             self.decide_line(true, inline, sink);
             self.end_paragraph(inline, sink);
-            sink.writer.end_paragraph(end, false, sink.out);
+            sink.writer.end_block(end, Ending::Paragraph, sink.out);
             (self.stage, self.held, self.fence, self.containers, self.last) =
                 (stage, held, fence, containers, last);
         }
@@ -365,7 +366,7 @@ impl Markdown {
                 cursor.skip_indent();
                 cursor.skip(level);
                 cursor.skip_indent();
-                self.break_paragraph(false, sink);
+                self.end_with(Ending::Paragraph, sink);
                 break;
             } else if is_complete && self.is_paragraph && continues && block.is_underline() {
                 return self.end_heading(inline, sink);
@@ -373,7 +374,7 @@ impl Markdown {
                 return self.skip_marks(entered, inline, sink);
             } else if is_complete && block.is_rule() {
                 self.close(&mut entered, inline, sink);
-                self.break_paragraph(false, sink);
+                self.end_with(Ending::Paragraph, sink);
                 self.stage = Stage::Dropped;
                 return;
             } else if is_complete && block.is_delimiter_row() {
@@ -382,7 +383,7 @@ impl Markdown {
                     inline.end_pipes(true, sink);
                     self.end_paragraph(inline, sink);
                     self.is_table = true;
-                    self.break_paragraph(false, sink);
+                    self.end_with(Ending::Item, sink);
                 } else {
                     self.skip_marks(entered, inline, sink);
                 }
@@ -398,7 +399,7 @@ impl Markdown {
                     let space = block.rest().get(marker).map_or(self.last, |(_, span)| *span);
                     self.number.push(' ', space);
                 } else {
-                    self.break_paragraph(false, sink);
+                    self.end_with(Ending::Item, sink);
                 }
                 let item = cursor.skip_marker(marker);
                 self.open(item, &mut entered);
@@ -447,7 +448,7 @@ impl Markdown {
         if self.line == Line::Text && (self.is_row || is_table) {
             self.line = Line::Row;
             self.end_paragraph(inline, sink);
-            self.break_paragraph(false, sink);
+            self.end_with(Ending::Item, sink);
             self.is_table = is_table;
         }
         inline.cells = match self.line {
@@ -514,10 +515,15 @@ impl Markdown {
             self.stage = Stage::Code;
             return;
         }
+        let is_text = self.containers.is_empty();
         if let Some(Container::Item { is_empty: true, .. }) = self.containers.last() {
             self.containers.pop();
         }
         self.end_paragraph(inline, sink);
+        if !is_text {
+            // A short line here is no heading.
+            self.end_with(Ending::Item, sink);
+        }
     }
 
     /// A line of a paragraph that consists of marks.
@@ -561,14 +567,14 @@ impl Markdown {
         self.is_table = false;
     }
 
-    fn break_paragraph(&mut self, is_heading: bool, sink: &mut Sink<'_>) {
-        sink.writer.end_paragraph(self.last, is_heading, sink.out);
+    fn end_with(&mut self, ending: Ending, sink: &mut Sink<'_>) {
+        sink.writer.end_block(self.last, ending, sink.out);
     }
 
     /// The line before was a heading.
     fn end_heading(&mut self, inline: &mut Inline, sink: &mut Sink<'_>) {
         self.end_paragraph(inline, sink);
-        self.break_paragraph(true, sink);
+        self.end_with(Ending::Heading, sink);
         self.stage = Stage::Dropped;
     }
 
@@ -622,8 +628,14 @@ impl Markdown {
             }
             (Stage::Text, line) => {
                 inline.end_block(sink);
-                sink.writer.end_paragraph(span, line == Line::Heading, sink.out);
+                if line == Line::Row {
+                    sink.writer.end_line(span, sink.out);
+                }
+                let ending = if line == Line::Row { Ending::Item } else { Ending::Heading };
+                sink.writer.end_block(span, ending, sink.out);
             }
+            // The line under a table's head.
+            _ if self.is_table => {}
             _ => sink.writer.end_line(span, sink.out),
         }
     }

@@ -41,8 +41,8 @@ use crate::text::sourced::{Sourced, Span};
 use inline::{Inline, Sink};
 use markdown::Markdown;
 use serde::{Deserialize, Serialize};
-pub(super) use writer::HEADING;
 use writer::Writer;
+pub(super) use writer::{HEADING, ITEM};
 
 /// Turns streamed markup into text to speak.
 #[derive(Clone, Debug, Serialize, Deserialize)]
