@@ -459,6 +459,20 @@ fn begins_entry(line: &str, complete: bool) -> Option<bool> {
     }
 }
 
+/// Returns the length of marks such as ".. " that begin a text, but belong to the sentence before: it was taken
+/// for complete.
+pub(super) fn stray_marks(text: &str, language: &Language) -> usize {
+    let is_stray = |c: char| c.is_whitespace() || terminator(c, language).is_some();
+    let rest = text.trim_start_matches(is_stray);
+    let skipped = &text[..text.len() - rest.len()];
+    // ".NET" and ".5" are words.
+    let begins_word = rest.starts_with(|c: char| !language::is_closer(c));
+    match skipped.char_indices().rfind(|(_, c)| !begins_word || c.is_whitespace()) {
+        Some((at, c)) => at + c.len_utf8(),
+        None => 0,
+    }
+}
+
 /// Returns the start of the line that ends at `end`.
 pub(super) fn line_start(text: &str, end: usize) -> usize {
     let last = text[..end].char_indices().rfind(|(_, c)| is_line_break(*c));

@@ -14,6 +14,7 @@
 mod boundary;
 pub(crate) mod cells;
 mod clean;
+mod cut;
 mod language;
 pub(crate) mod normal;
 pub(crate) mod redact;
@@ -25,7 +26,7 @@ pub(crate) mod words;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-use boundary::{Gap, Kind, MAX_WORD_BYTES, Mark, Verdict};
+use boundary::{Gap, Kind, Mark, Verdict};
 use clean::{Cleaner, HEADING, ITEM};
 use language::{Language, terminator};
 pub(super) use language::{floor_char_boundary, is_emoji, is_ideographic, is_speakable};
@@ -121,6 +122,8 @@ pub struct Segmenter {
     ready: VecDeque<Segment>,
     ready_chars: usize,
     is_first: bool,
+    /// True if the segment before was completed without waiting: marks that belong to it may follow.
+    is_completed: bool,
     /// The end of the segment before: a cut, a sentence or a heading.
     ended: Boundary,
     /// Line breaks since then, at most two.
@@ -151,7 +154,7 @@ impl Segmenter {
             language: Language::of(settings.language.as_deref()),
             cleaner: match settings.clean {
                 Clean::None => None,
-                Clean::Markdown => Some(Cleaner::markdown()),
+                Clean::Markdown => Some(Cleaner::markdown(settings.language.as_deref())),
                 Clean::Html => Some(Cleaner::html()),
             },
             guesses_headings: settings.clean != Clean::Html,
@@ -160,6 +163,7 @@ impl Segmenter {
             ready: VecDeque::new(),
             ready_chars: 0,
             is_first: true,
+            is_completed: false,
             ended: Boundary::Cut,
             line_breaks: 0,
             headings: 0,
@@ -213,6 +217,7 @@ impl Segmenter {
             }
         }
         self.emit(self.buffer.len(), if is_ended { Boundary::Sentence } else { Boundary::Cut });
+        self.is_completed = true;
     }
 
     /// Completes the sentence that the text pushed so far ends with. Unlike [`flush`](Self::flush) it leaves
@@ -298,7 +303,9 @@ impl Segmenter {
     fn is_first_clause(&self) -> bool {
         let end = self.scan.clause;
         let chars = self.chars - self.buffer[end..].chars().count();
-        self.mark.is_none() && self.speaks(end) && chars >= self.settings.min_chars
+        // "May 5, 2024"
+        let is_figure = self.buffer[..end].trim_end_matches(',').ends_with(|c: char| c.is_ascii_digit());
+        !is_figure && self.mark.is_none() && self.speaks(end) && chars >= self.settings.min_chars
     }
 
     /// Follows possible ends of the sentence. True if this character decided one, and the sentence was cut there.
@@ -398,7 +405,11 @@ impl Segmenter {
     /// Makes the buffer up to `end` a segment, and reads the rest again as the start of the next one.
     fn emit(&mut self, end: usize, ended: Boundary) {
         let rest = self.detach(end);
-        let segment = std::mem::take(&mut self.buffer);
+        let mut segment = std::mem::take(&mut self.buffer);
+        if std::mem::take(&mut self.is_completed) {
+            let stray: String = segment.drain(..boundary::stray_marks(&segment, self.language)).collect();
+            self.source.split_off_front(&stray, stray.len());
+        }
         let source = self.source.split_off_front(&segment, segment.len());
         let text = segment.trim();
         if !text.is_empty() {
@@ -478,24 +489,6 @@ impl Segmenter {
         let rest = self.buffer.split_off(end);
         self.chars -= rest.chars().count();
         rest
-    }
-
-    /// Returns the best end of a segment that is too long, given its last character.
-    fn best_cut(&self, c: char, at: usize) -> usize {
-        let scan = &self.scan;
-        if scan.token_chars <= MAX_TOKEN_CHARS {
-            let mark = self.mark.as_ref().map_or(0, |m| m.end);
-            // Not in the first third: short segments sound bad, and the rest is read again.
-            let good = |&end: &usize| end <= at && end * 3 >= at;
-            if let Some(end) = [mark, scan.joint, scan.clause].into_iter().find(|end| *end > 0 && good(end)) {
-                return end;
-            }
-            if scan.space > 0 {
-                return scan.space;
-            }
-        }
-        let attached = scan.character > 0 && at - scan.character <= MAX_WORD_BYTES;
-        if attached && !c.is_whitespace() { scan.character } else { at }
     }
 }
 

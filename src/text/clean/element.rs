@@ -24,13 +24,13 @@ pub(super) enum Element {
 }
 
 const INLINE: &str = "a abbr acronym b basefont bdi bdo bgsound big blink cite code data del dfn em font i ins kbd \
-                      keygen link map area mark marquee meta base nobr portal q rb rbc rp rt rtc ruby s samp small \
+                      keygen link map area mark marquee meta base nobr portal q rb rbc rp ruby s samp small \
                       source span strike strong sub sup time track tt u var wbr slot shadow content spacer param \
                       math mspace mrow mfrac msqrt mroot mstyle merror mpadded mphantom mfenced \
                       menclose msub msup msubsup munder mover munderover mmultiscripts mprescripts semantics \
                       picture image output meter progress embed frame command element nextid object applet canvas \
                       noscript";
-const PHRASE: &str = "button input label select option optgroup mi mn mo ms mtext mtr mtd mtable";
+const PHRASE: &str = "rt rtc button input label select option optgroup mi mn mo ms mtext mtr mtd mtable";
 const BLOCK: &str = "address article aside blockquote body center details dialog dir div dl fieldset figcaption \
                      figure footer form frameset header hgroup hr html legend listing main menu menuitem nav ol p \
                      plaintext search section summary table tbody tfoot thead caption ul col colgroup xmp textarea \

@@ -58,17 +58,18 @@ pub(super) struct Cleaner {
 }
 
 impl Cleaner {
-    pub(super) fn markdown() -> Cleaner {
-        Cleaner::new(Some(Markdown::default()))
+    /// A cleaner of Markdown. Words that it adds are in the language with this tag.
+    pub(super) fn markdown(language: Option<&str>) -> Cleaner {
+        Cleaner::new(Some(Markdown::default()), done(language))
     }
 
     /// A cleaner of pages: HTML.
     pub(super) fn html() -> Cleaner {
-        Cleaner::new(None)
+        Cleaner::new(None, "")
     }
 
-    fn new(markdown: Option<Markdown>) -> Cleaner {
-        let inline = Inline::new(markdown.is_none());
+    fn new(markdown: Option<Markdown>, done: &str) -> Cleaner {
+        let inline = Inline::new(markdown.is_none(), done);
         Cleaner { markdown, inline, writer: Writer::default(), position: 0, carriage_return: None }
     }
 
@@ -145,6 +146,21 @@ impl Cleaner {
     pub(super) fn memory_bytes(&self) -> usize {
         let markdown = self.markdown.as_ref().map_or(0, Markdown::memory_bytes);
         markdown + self.inline.memory_bytes() + self.writer.memory_bytes()
+    }
+}
+
+/// The words for the checked box of a task, `[x]`.
+fn done(language: Option<&str>) -> &'static str {
+    let tag = language.unwrap_or("en").split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase();
+    match tag.as_str() {
+        "en" | "" => "Done:",
+        "de" => "Erledigt:",
+        "fr" => "Fait :",
+        "es" => "Hecho:",
+        "it" => "Fatto:",
+        "pt" => "Feito:",
+        "nl" => "Klaar:",
+        _ => "✓",
     }
 }
 
