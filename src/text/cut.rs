@@ -64,7 +64,8 @@ impl Segmenter {
             return Bond::None;
         }
         let opening = |c: char| language::is_quote(c) || matches!(c, '(' | '[' | '*' | '_');
-        let before = before.trim_end().rsplit(char::is_whitespace).next().unwrap_or_default();
+        let mut words = before.rsplit(char::is_whitespace).filter(|word| !word.is_empty());
+        let (before, earlier) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let before = before.trim_start_matches(opening);
         let after = after.trim_start();
         let word = after.split(char::is_whitespace).next().unwrap_or_default();
@@ -86,8 +87,10 @@ impl Segmenter {
             return Bond::Atom;
         }
         let is_sign = before.chars().all(|c| !c.is_alphanumeric());
-        if is_sign && word.is_empty() {
-            return Bond::Phrase; // A figure may follow.
+        let is_dated = before.starts_with(char::is_uppercase)
+            && earlier.trim_end_matches('.').ends_with(|c: char| c.is_ascii_digit());
+        if word.is_empty() && (is_sign || is_dated) {
+            return Bond::Phrase; // A figure may follow: "€ 5", "3 May 2025".
         }
         if figure.starts_with(|c: char| c.is_ascii_digit()) {
             return match () {
