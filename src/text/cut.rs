@@ -4,7 +4,7 @@ use super::boundary::{Dotted, Kind, MAX_WORD_BYTES, Mark};
 use super::language::{self, COMMON, lists};
 use super::{MAX_TOKEN_CHARS, Segmenter};
 
-/// How closely two words belong together.
+/// Bond between two words, the weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Bond {
     None,
@@ -57,7 +57,7 @@ impl Segmenter {
         best
     }
 
-    /// How closely the words around a position belong together. The second one may be incomplete.
+    /// Returns the bond between the words around a position. The second word may be incomplete.
     fn bond(&self, at: usize) -> Bond {
         let (before, after) = self.buffer.split_at(at);
         if !after.starts_with(char::is_whitespace) {

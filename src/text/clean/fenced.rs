@@ -50,7 +50,7 @@ impl Fenced {
         self.is_text = matches!(language.as_str(), "" | "text" | "txt" | "plaintext" | "markdown" | "md");
     }
 
-    /// Begins a line with these characters, the first `prefix` of which belong to its containers.
+    /// Begins a line with these characters. The first `prefix` ones belong to its containers.
     pub(super) fn begin_line(&mut self, chars: &[(char, Span)], prefix: usize) {
         self.prefix = chars[..prefix].iter().map(|(c, _)| c.len_utf8()).sum();
         chars.iter().for_each(|(c, span)| self.line.push(*c, *span));
