@@ -94,7 +94,7 @@ impl Segmenter {
         }
         if figure.starts_with(|c: char| c.is_ascii_digit()) {
             return match () {
-                () if is_sign && !ends_clause || has_figure && !ends_clause => Bond::Atom,
+                () if (is_sign || has_figure) && !ends_clause => Bond::Atom,
                 () if has_figure && before.ends_with(',') && before.len() <= 3 => Bond::Atom, // "May 5, 2024"
                 () if before.starts_with(char::is_uppercase) && !ends_clause => Bond::Phrase,
                 () => Bond::None,

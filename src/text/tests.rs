@@ -820,9 +820,9 @@ fn marks_behind_a_completed_sentence_are_no_words() {
                 let mut segmenter = Segmenter::new(Segmentation { clean, ..Segmentation::default() });
                 segmenter.push(first);
                 if committed {
-                    segmenter.commit()
+                    segmenter.commit();
                 } else {
-                    segmenter.flush()
+                    segmenter.flush();
                 };
                 second.chars().for_each(|c| segmenter.push(c.encode_utf8(&mut [0; 4])));
                 segmenter.finish();
