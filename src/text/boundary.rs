@@ -313,7 +313,7 @@ impl Segmenter {
             Some(true) => return Verdict::Cut,
             Some(false) => {}
         }
-        if is_short && line.ends_with([':', '：']) {
+        if is_short && line.ends_with([':', '：']) || is_marked_heading(line) {
             return Verdict::Cut;
         }
         let begins = if first.is_alphabetic() {
@@ -356,7 +356,7 @@ impl Segmenter {
         let Some(word) = words.next_back() else { return true };
         let before = words.count();
         // "Log in" and "About" are phrases, and so are many lines among short lines.
-        let is_among_lines = self.boundary() >= Boundary::Line && self.buffer.starts_with(line);
+        let is_among_lines = self.boundary(false) >= Boundary::Line && self.buffer.starts_with(line);
         before >= 1 && lists(self.language.joining, word)
             || before >= 2 && !is_among_lines && lists(self.language.particles, word)
     }
@@ -456,6 +456,20 @@ fn begins_entry(line: &str, complete: bool) -> Option<bool> {
             line[end + 1..].chars().next().map(char::is_whitespace).or(undecided)
         }
         Some(_) => Some(false),
+    }
+}
+
+/// Returns the length of marks such as ".. " that begin a text, but belong to the sentence before: it was taken
+/// for complete.
+pub(super) fn stray_marks(text: &str, language: &Language) -> usize {
+    let is_stray = |c: char| c.is_whitespace() || terminator(c, language).is_some();
+    let rest = text.trim_start_matches(is_stray);
+    let skipped = &text[..text.len() - rest.len()];
+    // ".NET" and ".5" are words.
+    let begins_word = rest.starts_with(|c: char| !language::is_closer(c));
+    match skipped.char_indices().rfind(|(_, c)| !begins_word || c.is_whitespace()) {
+        Some((at, c)) => at + c.len_utf8(),
+        None => 0,
     }
 }
 

@@ -14,6 +14,7 @@
 mod boundary;
 pub(crate) mod cells;
 mod clean;
+mod cut;
 mod language;
 pub(crate) mod normal;
 pub(crate) mod redact;
@@ -25,8 +26,8 @@ pub(crate) mod words;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-use boundary::{Gap, Kind, MAX_WORD_BYTES, Mark, Verdict};
-use clean::{Cleaner, HEADING};
+use boundary::{Gap, Kind, Mark, Verdict};
+use clean::{Cleaner, HEADING, ITEM};
 use language::{Language, terminator};
 pub(super) use language::{floor_char_boundary, is_emoji, is_ideographic, is_speakable};
 use scan::{Scan, Tag};
@@ -36,6 +37,8 @@ use tail::Undecided;
 
 /// Longest run without white space, in characters. Engines need quadratic time for one word.
 const MAX_TOKEN_CHARS: usize = 200;
+/// Most short lines in a row that are a title and a heading. More are a list.
+const MAX_HEADINGS: usize = 2;
 /// Most words of a segment. Engines need quadratic time for one sentence.
 const MAX_WORDS: usize = 40;
 
@@ -119,12 +122,17 @@ pub struct Segmenter {
     ready: VecDeque<Segment>,
     ready_chars: usize,
     is_first: bool,
+    /// True if the segment before was completed without waiting: marks that belong to it may follow.
+    is_completed: bool,
     /// The end of the segment before: a cut, a sentence or a heading.
     ended: Boundary,
     /// Line breaks since then, at most two.
     line_breaks: u8,
-    /// True if the segment before is the heading of a paragraph, if a blank line follows.
-    is_headed: bool,
+    /// Number of short lines before this one, with blank lines around each. The last is the heading of a
+    /// paragraph, unless they are many.
+    headings: usize,
+    /// True while a short line may be a heading: no heading was marked so far.
+    guesses_headings: bool,
     /// Width of the current line before the buffer.
     indent: usize,
     /// Width of the widest line of the paragraph that was wrapped within a sentence.
@@ -146,17 +154,19 @@ impl Segmenter {
             language: Language::of(settings.language.as_deref()),
             cleaner: match settings.clean {
                 Clean::None => None,
-                Clean::Markdown => Some(Cleaner::markdown()),
+                Clean::Markdown => Some(Cleaner::markdown(settings.language.as_deref())),
                 Clean::Html => Some(Cleaner::html()),
             },
+            guesses_headings: settings.clean != Clean::Html,
             settings,
             source: Source::default(),
             ready: VecDeque::new(),
             ready_chars: 0,
             is_first: true,
+            is_completed: false,
             ended: Boundary::Cut,
             line_breaks: 0,
-            is_headed: false,
+            headings: 0,
             indent: 0,
             wrap: 0,
             buffer: String::new(),
@@ -207,6 +217,7 @@ impl Segmenter {
             }
         }
         self.emit(self.buffer.len(), if is_ended { Boundary::Sentence } else { Boundary::Cut });
+        self.is_completed = true;
     }
 
     /// Completes the sentence that the text pushed so far ends with. Unlike [`flush`](Self::flush) it leaves
@@ -292,7 +303,9 @@ impl Segmenter {
     fn is_first_clause(&self) -> bool {
         let end = self.scan.clause;
         let chars = self.chars - self.buffer[end..].chars().count();
-        self.mark.is_none() && self.speaks(end) && chars >= self.settings.min_chars
+        // "May 5, 2024"
+        let is_figure = self.buffer[..end].trim_end_matches(',').ends_with(|c: char| c.is_ascii_digit());
+        !is_figure && self.mark.is_none() && self.speaks(end) && chars >= self.settings.min_chars
     }
 
     /// Follows possible ends of the sentence. True if this character decided one, and the sentence was cut there.
@@ -392,13 +405,23 @@ impl Segmenter {
     /// Makes the buffer up to `end` a segment, and reads the rest again as the start of the next one.
     fn emit(&mut self, end: usize, ended: Boundary) {
         let rest = self.detach(end);
-        let segment = std::mem::take(&mut self.buffer);
+        let mut segment = std::mem::take(&mut self.buffer);
+        if std::mem::take(&mut self.is_completed) {
+            let stray: String = segment.drain(..boundary::stray_marks(&segment, self.language)).collect();
+            self.source.split_off_front(&stray, stray.len());
+        }
         let source = self.source.split_off_front(&segment, segment.len());
         let text = segment.trim();
         if !text.is_empty() {
-            let before = self.boundary();
-            self.is_headed = (self.is_first || before >= Boundary::Paragraph) && boundary::is_heading(text);
-            self.ended = if boundary::is_marked_heading(text) { Boundary::Heading } else { ended };
+            let is_heading = self.guesses_headings && boundary::is_heading(text);
+            let before = self.boundary(is_heading);
+            self.headings = match is_heading {
+                true if self.is_first || before >= Boundary::Paragraph => self.headings + 1,
+                _ => 0,
+            };
+            let is_marked = boundary::is_marked_heading(text);
+            self.guesses_headings &= !is_marked;
+            self.ended = if is_marked { Boundary::Heading } else { ended };
             self.line_breaks = 0;
             let start = boundary::line_start(text, text.len());
             self.indent = boundary::width(&text[start..]) + if start == 0 { self.indent } else { 0 };
@@ -420,8 +443,19 @@ impl Segmenter {
 
     /// Counts white space between two segments.
     fn skip(&mut self, c: char) {
-        if c == HEADING && self.cleaner.is_some() {
-            self.ended = Boundary::Heading;
+        match c {
+            HEADING if self.cleaner.is_some() => {
+                self.ended = Boundary::Heading;
+                self.guesses_headings = false;
+            }
+            ITEM if self.cleaner.is_some() => {
+                self.headings = 0;
+                self.ended = self.ended.max(Boundary::Line);
+                self.line_breaks = self.line_breaks.max(1);
+                self.indent = 0;
+                return;
+            }
+            _ => {}
         }
         let gap = gap(c);
         match gap {
@@ -438,11 +472,12 @@ impl Segmenter {
         }
     }
 
-    /// Returns the boundary between the segment before and the one in the buffer.
-    fn boundary(&self) -> Boundary {
+    /// Returns the boundary between the segment before and the one in the buffer, which may look like a heading.
+    fn boundary(&self, is_heading: bool) -> Boundary {
+        let is_headed = !is_heading && (1..=MAX_HEADINGS).contains(&self.headings);
         match (self.ended, self.line_breaks) {
             _ if self.is_first => Boundary::Cut,
-            (_, 2..) if self.is_headed => Boundary::Heading,
+            (_, 2..) if is_headed => Boundary::Heading,
             (ended, 2..) => ended.max(Boundary::Paragraph),
             (Boundary::Sentence, 1) => Boundary::Line,
             (ended, _) => ended,
@@ -454,24 +489,6 @@ impl Segmenter {
         let rest = self.buffer.split_off(end);
         self.chars -= rest.chars().count();
         rest
-    }
-
-    /// Returns the best end of a segment that is too long, given its last character.
-    fn best_cut(&self, c: char, at: usize) -> usize {
-        let scan = &self.scan;
-        if scan.token_chars <= MAX_TOKEN_CHARS {
-            let mark = self.mark.as_ref().map_or(0, |m| m.end);
-            // Not in the first third: short segments sound bad, and the rest is read again.
-            let good = |&end: &usize| end <= at && end * 3 >= at;
-            if let Some(end) = [mark, scan.joint, scan.clause].into_iter().find(|end| *end > 0 && good(end)) {
-                return end;
-            }
-            if scan.space > 0 {
-                return scan.space;
-            }
-        }
-        let attached = scan.character > 0 && at - scan.character <= MAX_WORD_BYTES;
-        if attached && !c.is_whitespace() { scan.character } else { at }
     }
 }
 

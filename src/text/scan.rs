@@ -65,6 +65,9 @@ impl Scan {
         }
         self.token_chars += 1;
         if c.is_ascii_alphanumeric() {
+            if previous.is_some_and(language::is_ideographic) && self.character == at {
+                self.space = at;
+            }
             self.first_letter.get_or_insert(at);
             self.begins_lower.get_or_insert(c.is_ascii_lowercase());
             return false;

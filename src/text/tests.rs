@@ -1,3 +1,4 @@
+use super::boundary::MAX_WORD_BYTES;
 use super::*;
 
 pub(super) type Case = (&'static str, &'static str, &'static [&'static str]);
@@ -730,6 +731,167 @@ fn long_text_is_cut() {
     assert_eq!(segments(&narrow, ["one two three, four five six"]), ["one two three,", "four five six"]);
     assert_eq!(segments(&narrow, ["one two three four five six"]), ["one two three four", "five six"]);
     assert_eq!(segments(&narrow, ["Exactly twenty char. But"]), ["Exactly twenty char.", "But"]);
+}
+
+#[test]
+fn items_rows_and_short_lines_are_no_headings() {
+    use Boundary::{Cut, Heading, Line, Paragraph, Sentence};
+    let take = |clean: Clean, parts: &[&str]| -> Vec<Boundary> {
+        let mut segmenter = Segmenter::new(Segmentation { clean, ..Segmentation::default() });
+        parts.iter().for_each(|part| segmenter.push(part));
+        segmenter.finish();
+        std::iter::from_fn(|| segmenter.next_segment()).map(|segment| segment.before).collect()
+    };
+    let (none, markdown, html) = (Clean::None, Clean::Markdown, Clean::Html);
+    for (clean, text, expected) in [
+        (
+            markdown,
+            "Steps:\n\n- Milk\n- Bread\n- Butter\n\nDone now.",
+            vec![Cut, Paragraph, Line, Line, Paragraph],
+        ),
+        (markdown, "- Milk\n\n- Bread\n\nDone now.", vec![Cut, Paragraph, Paragraph]),
+        (markdown, "- one\n  - two\n  * three\n+ four", vec![Cut, Line, Line, Line]),
+        (markdown, "1. Wash\n2. Dry\n\nDone now.", vec![Cut, Line, Paragraph]),
+        (markdown, "1. Wash\n\n2. Dry\n\nDone now.", vec![Cut, Paragraph, Paragraph]),
+        (markdown, "- [ ] Wash\n- [x] Dry", vec![Cut, Line]),
+        (
+            markdown,
+            "| A | B |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |\n\nDone now.",
+            vec![Cut, Line, Line, Paragraph],
+        ),
+        (markdown, "A | B\n---|---\nc | d\n\nDone now.", vec![Cut, Line, Paragraph]),
+        (markdown, "> Milk\n>\n> Done now.\n\nEnd of it.", vec![Cut, Paragraph, Paragraph]),
+        (markdown, "# Title\n\nMilk\n\nDone now.", vec![Cut, Heading, Paragraph]),
+        (
+            markdown,
+            "Title\n===\nIt is so. Yes.\n\n## Part\n- Milk\n- Bread",
+            vec![Cut, Heading, Sentence, Paragraph, Heading, Line],
+        ),
+        (markdown, "**Title**\n\nIt is so.", vec![Cut, Heading]),
+        (markdown, "<ul>\n<li>Milk</li>\n<li>Bread</li>\n</ul>\n\nDone now.", vec![Cut, Line, Paragraph]),
+        (markdown, "<li>Milk</li>\n\nDone now.", vec![Cut, Paragraph]),
+        (
+            html,
+            "<h2>Title</h2><ul><li>Milk</li> <li>Bread</ul><p>Done</p><p>It is so.</p>",
+            vec![Cut, Heading, Line, Paragraph, Paragraph],
+        ),
+        (html, "<table><tr><th>A<th>B</tr><tr><td>1<td>2</tr></table>Done now.", vec![Cut, Line, Paragraph]),
+        (html, "<dl><dt>Milk<dd>It is white.<dt>Bread<dd>It is not.</dl>", vec![Cut, Line, Line, Line]),
+        (html, "<ol><li><p>Milk</p><li><p>Bread</p></ol>", vec![Cut, Paragraph]),
+        (
+            html,
+            "<figure><img alt=Cat><figcaption>It sleeps</figcaption></figure>Done now.",
+            vec![Cut, Paragraph, Paragraph],
+        ),
+        (html, "<details><summary>More</summary>It is so.</details>End", vec![Cut, Paragraph, Paragraph]),
+        (none, "Title\n\nIt is so.", vec![Cut, Heading]),
+        (none, "Title\n\nPart\n\nIt is so.", vec![Cut, Paragraph, Heading]),
+        (none, "Milk\n\nBread\n\nButter\n\nIt is so.", vec![Cut, Paragraph, Paragraph, Paragraph]),
+        (none, "- Milk\n- Bread\n\nIt is so.", vec![Cut, Line, Paragraph]),
+        (none, "## Title\nit is so.", vec![Cut, Heading]),
+    ] {
+        let whole = take(clean, &[text]);
+        assert_eq!(whole, expected, "{text:?}");
+        for (at, _) in text.char_indices() {
+            assert_eq!(take(clean, &[&text[..at], &text[at..]]), whole, "{text:?} cut at {at}");
+        }
+    }
+}
+
+#[test]
+fn marks_behind_a_completed_sentence_are_no_words() {
+    for (first, second, expected) in [
+        ("I was thinking.", ".. okay", &["I was thinking.", "okay"][..]),
+        ("I was thinking.", ".. Okay. Go.", &["I was thinking.", "Okay.", "Go."]),
+        ("I was thinking.", " … and so", &["I was thinking.", "and so"]),
+        ("Wait.", ". . it is", &["Wait.", "it is"]),
+        ("Wait", "... What?", &["Wait", "What?"]),
+        ("Stop", "! Go on.", &["Stop", "Go on."]),
+        ("Is it", "?! No.", &["Is it", "No."]),
+        ("很好", "。走吧", &["很好", "。走吧"]),
+        ("He said \"Stop.", ".\" Then he left.", &["He said \"Stop.", "\" Then he left."]),
+        ("Wait.", "..", &["Wait."]),
+        ("It is it.", " .NET is fine.", &["It is it.", ".NET is fine."]),
+        ("It is 3.", ".5 more", &["It is 3.", ".5 more"]),
+        ("It is it.", ". .5 more", &["It is it.", ".5 more"]),
+    ] {
+        for clean in [Clean::None, Clean::Markdown, Clean::Html] {
+            for committed in [true, false] {
+                let mut segmenter = Segmenter::new(Segmentation { clean, ..Segmentation::default() });
+                segmenter.push(first);
+                if committed {
+                    segmenter.commit();
+                } else {
+                    segmenter.flush();
+                };
+                second.chars().for_each(|c| segmenter.push(c.encode_utf8(&mut [0; 4])));
+                segmenter.finish();
+                assert_eq!(texts(&mut segmenter).collect::<Vec<_>>(), expected, "{first:?}, {second:?}");
+            }
+        }
+    }
+    // Without a wait they stay.
+    assert_eq!(segments(&Segmentation::default(), ["... and so it is."]), ["... and so it is."]);
+}
+
+#[test]
+fn long_text_is_not_cut_within_atoms() {
+    const ATOMS: &[&str] = &[
+        "$3.50",
+        "€ 3.50",
+        "3.14159",
+        "1,299.99",
+        "1 000 000",
+        "e.g. apples",
+        "Dr. Okafor",
+        "Prof. J. Lee",
+        "No. 5",
+        "Fig. 12",
+        "10 km/h",
+        "20 %",
+        "5 kg",
+        "-5 °C",
+        "9:45 p.m.",
+        "5 pm",
+        "10:30",
+        "2024-03-12",
+        "12.03.2024",
+        "3 May 2025",
+        "Jan. 5",
+        "5 – 7 cm",
+        "+1 555 0142",
+        "(555) 123-4567",
+        "a.b@example.org",
+        "www.example.org",
+        "x.y/z/file.txt",
+        "v1.10.2",
+        "10.0.0.1",
+        "U.S.",
+    ];
+    for atom in ATOMS {
+        for fill in
+            ["it is what we say of ", "Now, that the others have left for good, ", "every one of the "]
+        {
+            for before in 0..fill.len() {
+                let start = fill[before..].trim_start();
+                let text = format!("{start}{atom} in all of the known cases that we have");
+                for max_chars in 20..=50 {
+                    let settings = Segmentation { max_chars, ..Segmentation::default() };
+                    let found = segments(&settings, [text.as_str()]);
+                    assert!(found.iter().any(|segment| segment.contains(atom)), "{max_chars}: {found:?}");
+                    assert!(found.iter().all(|segment| segment.chars().count() <= max_chars), "{found:?}");
+                    assert_eq!(found.join(" "), text);
+                }
+            }
+        }
+    }
+    let narrow = Segmentation { max_chars: 20, first_clause: true, ..Segmentation::default() };
+    assert_eq!(
+        segments(&narrow, ["On May 5, 2024 it began, and so"]),
+        ["On May 5, 2024 it", "began, and so"]
+    );
+    let chinese = Segmentation { max_chars: 6, ..Segmentation::default() };
+    assert_eq!(segments(&chinese, ["这个价格是3.14元吗"]), ["这个价格是", "3.14元吗"]);
 }
 
 #[test]

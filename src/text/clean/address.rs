@@ -13,7 +13,9 @@ const MAX_HOST: usize = 40;
 /// Longest type of data before its comma, in characters.
 const MAX_TYPE: usize = 150;
 
-const SCHEMES: [&str; 6] = ["https://", "http://", "ftp://", "www.", "mailto:", "data:"];
+const SCHEMES: [&str; 8] = ["https://", "http://", "www.", "ftp://", "ws://", "wss://", "mailto:", "data:"];
+/// The number of those that begin another address behind a comma.
+const MAX_JOINED: usize = 3;
 const TYPES: [&str; 9] =
     ["image/", "text/", "application/", "audio/", "video/", "font/", "model/", "multipart/", "message/"];
 /// Shortest line of base64 that another one may follow, in characters.
@@ -192,7 +194,23 @@ impl Address {
         let ends = c.is_whitespace()
             || c.is_control()
             || matches!(c, '<' | '>' | '"' | '`' | ']' | '|')
-            || !c.is_ascii() && (!c.is_alphanumeric() || is_ideographic(c));
+            || !c.is_ascii() && (!c.is_alphanumeric() || c >= '\u{e00}');
+        let comma = self.tail.text.rfind([',', ';']).filter(|_| !ends && self.part != Part::Data);
+        if let Some(comma) = comma {
+            // Another address may begin: it ends this one.
+            let begun = &self.tail.text[comma + 1..];
+            let next = SCHEMES[..MAX_JOINED].iter().find(|scheme| {
+                scheme.strip_prefix(begun).is_some_and(|rest| rest.starts_with(c.to_ascii_lowercase()))
+            });
+            match next {
+                Some(scheme) if scheme.len() == begun.len() + 1 => return Step::Done,
+                Some(_) => {
+                    self.tail.push(c, span);
+                    return Step::More;
+                }
+                None => {}
+            }
+        }
         match c {
             _ if ends => return Step::Done,
             '&' => {
@@ -203,7 +221,7 @@ impl Address {
             '(' => self.depth += 1,
             ')' if self.depth > 0 => self.depth -= 1,
             '/' | '?' | '#' if self.part == Part::Host => self.part = Part::Path,
-            '?' | '!' | '.' | ',' | ':' | '*' | '_' | '~' | '\'' | ';' | ')' => {
+            '?' | '!' | '.' | ',' | ':' | '*' | '_' | '~' | '\'' | ';' | ')' | '}' => {
                 self.tail.push(c, span);
                 return Step::More;
             }

@@ -208,14 +208,15 @@ impl Angle {
     }
 
     fn read_name(&mut self, c: char) -> Step {
+        let is_link = !self.is_page || matches!(self.name().as_str(), "http" | "https" | "ftp" | "mailto");
+        if c == ':' && is_link && !self.is_closing && (2..=32).contains(&self.name.len()) {
+            self.part = Part::Link;
+            return Step::More;
+        }
         // Word processors write names such as `o:p`.
         if c.is_ascii_alphanumeric() || c == '-' || c == ':' && self.is_page {
             self.name.push(c);
             return if self.name.len() > 64 { Step::Text } else { Step::More };
-        }
-        if c == ':' && !self.is_closing && (2..=32).contains(&self.name.len()) {
-            self.part = Part::Link;
-            return Step::More;
         }
         let ends_name = c.is_whitespace() || matches!(c, '>' | '/');
         if !ends_name {
@@ -396,6 +397,7 @@ mod tests {
         }
         for (text, expected) in [
             ("<o:p>", Step::Tag(Element::Inline)),
+            ("<https://example.org/a?b>", Step::Link),
             ("<![if !IE]>", Step::Comment),
             ("<![endif]>", Step::Comment),
             ("<Div>", Step::Tag(Element::Block)),

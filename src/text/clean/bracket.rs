@@ -28,6 +28,8 @@ pub(super) struct Brackets {
     has_pipes: bool,
     /// The word that is being written.
     word: String,
+    /// True if the last brackets were the checked box of a task.
+    pub(super) is_checked: bool,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -207,6 +209,7 @@ impl Brackets {
     /// Ends the innermost brackets as text. If they are silent, the mark of a note for example, returns the
     /// character before them.
     pub(super) fn end_as_note(&mut self, next: Option<char>, sink: &mut Sink<'_>) -> Option<Option<char>> {
+        self.is_checked = false;
         let content = self.content();
         let bracket = self.open.pop()?;
         let mut before = None;
@@ -217,6 +220,7 @@ impl Brackets {
             if !bracket.is_image && (is_box || is_note(&text, &bracket, next)) {
                 self.kill(start..self.pieces.len());
                 before = Some(bracket.before);
+                self.is_checked = is_box && text != " ";
                 self.word = bracket.word;
             }
         }

@@ -10,6 +10,8 @@ pub(super) enum Element {
     /// A paragraph of its own.
     Block,
     Heading,
+    /// An item of a list.
+    Item,
     Row,
     Cell,
     /// The end of a line.
@@ -22,15 +24,15 @@ pub(super) enum Element {
 }
 
 const INLINE: &str = "a abbr acronym b basefont bdi bdo bgsound big blink cite code data del dfn em font i ins kbd \
-                      keygen link map area mark marquee meta base nobr portal q rb rbc rp rt rtc ruby s samp small \
+                      keygen link map area mark marquee meta base nobr portal q rb rbc rp ruby s samp small \
                       source span strike strong sub sup time track tt u var wbr slot shadow content spacer param \
                       math mspace mrow mfrac msqrt mroot mstyle merror mpadded mphantom mfenced \
                       menclose msub msup msubsup munder mover munderover mmultiscripts mprescripts semantics \
                       picture image output meter progress embed frame command element nextid object applet canvas \
                       noscript";
-const PHRASE: &str = "button input label select option optgroup mi mn mo ms mtext mtr mtd mtable";
-const BLOCK: &str = "address article aside blockquote body center dd details dialog dir div dl dt fieldset figcaption \
-                     figure footer form frameset header hgroup hr html legend li listing main menu menuitem nav ol p \
+const PHRASE: &str = "rt rtc button input label select option optgroup mi mn mo ms mtext mtr mtd mtable";
+const BLOCK: &str = "address article aside blockquote body center details dialog dir div dl fieldset figcaption \
+                     figure footer form frameset header hgroup hr html legend listing main menu menuitem nav ol p \
                      plaintext search section summary table tbody tfoot thead caption ul col colgroup xmp textarea \
                      noframes multicol isindex";
 /// The content of these is for programs, or a browser never shows it as text of the page.
@@ -55,6 +57,7 @@ fn lists(list: &str, name: &str) -> bool {
 pub(super) fn of(name: &str) -> Option<Element> {
     Some(match name {
         "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => Element::Heading,
+        "li" | "dt" | "dd" => Element::Item,
         "br" => Element::Break,
         "tr" => Element::Row,
         "td" | "th" => Element::Cell,

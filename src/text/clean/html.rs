@@ -7,6 +7,7 @@ use super::entity;
 use super::inline::{Cells, Inline, LONG, MAX_ANGLE, MAX_SILENT, Sink, State};
 use super::prose::Prose;
 use super::silence::{self, Silence};
+use super::writer::Ending;
 use crate::text::sourced::{Sourced, Span};
 use serde::{Deserialize, Serialize};
 
@@ -185,8 +186,8 @@ impl Inline {
                     self.previous = None;
                 }
             }
-            Element::Row => self.end_paragraph(span, false, sink),
-            Element::Block | Element::Heading | Element::Preformatted => {
+            Element::Row => self.end_paragraph(span, Ending::Item, sink),
+            Element::Block | Element::Item | Element::Heading | Element::Preformatted => {
                 self.is_in_html |= self.began_line();
                 if element == Element::Preformatted {
                     let open = self.page.preformatted;
@@ -199,7 +200,12 @@ impl Inline {
                     }
                     return;
                 }
-                self.end_paragraph(span, element == Element::Heading && tag.is_closing(), sink);
+                let ending = match element {
+                    Element::Item => Ending::Item,
+                    Element::Heading if tag.is_closing() => Ending::Heading,
+                    _ => Ending::Paragraph,
+                };
+                self.end_paragraph(span, ending, sink);
             }
         }
     }
@@ -216,12 +222,12 @@ impl Inline {
         }
     }
 
-    fn end_paragraph(&mut self, span: Span, is_heading: bool, sink: &mut Sink<'_>) {
+    fn end_paragraph(&mut self, span: Span, ending: Ending, sink: &mut Sink<'_>) {
         self.page.break_before = None;
         self.page.is_in_cell = false;
         self.brackets.release(sink);
         self.brackets.clear();
-        sink.writer.end_paragraph(span, is_heading, sink.out);
+        sink.writer.end_block(span, ending, sink.out);
         self.previous = None;
     }
 
@@ -292,7 +298,7 @@ impl Inline {
     fn silence(&mut self, tag: &Angle, text: &Sourced, span: Span, sink: &mut Sink<'_>) {
         let name = tag.name();
         if name == "head" && (self.is_page || self.began_line()) {
-            return self.end_paragraph(span, false, sink);
+            return self.end_paragraph(span, Ending::Paragraph, sink);
         }
         let has_shadow = angle::attribute(&text.text, "shadowrootmode").is_some();
         if tag.is_closing() || tag.is_self_closing() || element::is_void(&name) || has_shadow {

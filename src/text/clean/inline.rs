@@ -11,7 +11,7 @@ use super::html::Page;
 use super::ornament;
 use super::raised::Raised;
 use super::silence::Silence;
-use super::writer::Writer;
+use super::writer::{Ending, Writer};
 use crate::text::sourced::{Sourced, Span};
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,8 @@ pub(super) struct Inline {
     pub(super) open_runs: Vec<usize>,
     pub(super) page: Page,
     pub(super) raised: Option<Box<Raised>>,
+    /// The words for a checked box.
+    pub(super) done: String,
     #[cfg(test)]
     #[serde(skip)]
     pub(super) work: usize,
@@ -224,14 +226,10 @@ impl Inline {
                 }
             },
             State::Silence(_) => self.read_silence(c, span, sink),
-            State::Citation if c == '】' => {
-                let held = self.take_held();
-                if !held.text.contains('†') {
-                    self.emit_all(&held, sink);
-                    self.emit(c, span, sink);
-                }
+            State::Citation if c == '】' && self.held.text.contains('†') => {
+                self.take_held();
             }
-            State::Citation if matches!(c, '\n' | '【') || self.held.text.len() > 100 => {
+            State::Citation if matches!(c, '\n' | '【' | '】') || self.held.text.len() > 100 => {
                 self.fail_before(c, span, sink);
             }
             State::Citation => self.hold(c, span),
@@ -243,7 +241,8 @@ impl Inline {
             self.is_in_html |= std::mem::take(&mut self.is_tag_line);
             (self.has_ornament, self.is_highlighted) = (false, false);
         }
-        let is_word = self.previous.is_some_and(char::is_alphanumeric);
+        // Scripts without spaces begin there.
+        let is_word = self.previous.is_some_and(|c| c.is_alphanumeric() && c < '\u{e00}');
         if address::may_begin(c) && !is_word {
             let mut address = Box::<Address>::default();
             address.read(c, span);
@@ -293,6 +292,7 @@ impl Inline {
                 Cells::Maybe => {
                     self.release_raised(sink);
                     self.brackets.push_pipe(span);
+                    self.previous = Some(c);
                 }
                 Cells::None => self.emit(c, span, sink),
             },
@@ -318,7 +318,7 @@ impl Inline {
             self.page.is_cell_empty = false;
             if let Some(span) = self.page.break_before.take() {
                 self.brackets.release(sink);
-                sink.writer.end_paragraph(span, false, sink.out);
+                sink.writer.end_block(span, Ending::Paragraph, sink.out);
             }
         }
         self.brackets.put(c, span, sink);
@@ -514,8 +514,8 @@ impl Inline {
         self.brackets.release(sink);
     }
 
-    pub(super) fn new(is_page: bool) -> Inline {
-        Inline { is_page, ..Inline::default() }
+    pub(super) fn new(is_page: bool, done: &str) -> Inline {
+        Inline { is_page, done: done.to_owned(), ..Inline::default() }
     }
 
     /// Decides on the `|` of the last line: true if it was the head of a table.

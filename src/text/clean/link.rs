@@ -46,6 +46,10 @@ impl Inline {
         let held = self.take_held();
         if let Some(before) = self.brackets.end_as_note(next, sink) {
             self.previous = before;
+            if let Some((_, end)) = held.chars().next().filter(|_| self.brackets.is_checked) {
+                let span = Span { start: end.start.saturating_sub(2), units: 3 };
+                self.emit_words(&self.done.clone(), span, sink);
+            }
             return;
         }
         if let Some((c, span)) = held.chars().next() {

@@ -1,11 +1,13 @@
 //! The lines of Markdown: quotations, lists, headings, code, tables, rules, and definitions.
 //!
 //! The rules are those of CommonMark and of GitHub's tables and notes. Code blocks are silent, apart from
-//! indented ones, which people rarely mean. In doubt, text is spoken.
+//! indented ones, which people rarely mean, and from prose in a block without an end. In doubt, text is spoken.
 
 use super::destination::{Destination, Step};
+use super::fenced::Fenced;
 use super::inline::{Cells, Inline, Sink};
 use super::prefix::{Container, Cursor, Fence, Line, MAX_CONTAINERS, is_mark};
+use super::writer::Ending;
 use crate::text::sourced::{Sourced, Span};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,8 @@ pub(super) struct Markdown {
     /// Number of containers that the line continues.
     entered: usize,
     fence: Option<Fence>,
+    /// Lines of that fence, unless they are spoken.
+    fenced: Option<Box<Fenced>>,
     /// True if the next line may continue a paragraph.
     is_paragraph: bool,
     is_table: bool,
@@ -56,6 +60,8 @@ enum Stage {
     Dropped,
     /// The language of fenced code, unless a backtick follows.
     Info,
+    /// A line of fenced code.
+    Code,
     /// The label of a definition.
     Label,
     Definition(Box<Destination>),
@@ -105,10 +111,15 @@ impl Markdown {
                     self.dropped.get_or_insert(!is_mark(c) && c != '<');
                 }
             }
+            Stage::Code => {
+                if self.fenced.as_mut().is_some_and(|fenced| fenced.read(c, span)) {
+                    self.doubt_fence(inline, sink);
+                }
+            }
             Stage::Info => {
                 self.held.push(c, span);
                 if c == '`' || self.held.text.len() > MAX_LABEL {
-                    self.fence = None;
+                    (self.fence, self.fenced) = (None, None);
                     self.speak_held(inline, sink);
                 }
             }
@@ -138,6 +149,51 @@ impl Markdown {
                     self.speak_held(inline, sink);
                 }
             }
+        }
+    }
+
+    /// True if an open fence contains prose, and ends with a sentence.
+    pub(super) fn holds_sentence(&self) -> bool {
+        self.fenced.as_ref().is_some_and(|fenced| fenced.has_sentence())
+    }
+
+    /// Speaks the prose in an open fence, up to the last line if the fence `is_over`.
+    fn speak_fenced(&mut self, is_over: bool, inline: &mut Inline, sink: &mut Sink<'_>) {
+        let Some(mut fenced) = self.fenced.take() else { return };
+        let text = fenced.take(is_over);
+        if !text.text.is_empty() {
+            let (last, end) = (self.last, Span { start: text.source.end().saturating_sub(1), units: 1 });
+            let stage = std::mem::take(&mut self.stage);
+            let (held, fence) = (self.held.take(), self.fence.take());
+            let containers = self.containers.clone();
+            for (c, span) in text.chars() {
+                self.read(c, span, inline, sink);
+            }
+            self.decide_line(true, inline, sink);
+            self.end_paragraph(inline, sink);
+            sink.writer.end_block(end, Ending::Paragraph, sink.out);
+            (self.stage, self.held, self.fence, self.containers, self.last) =
+                (stage, held, fence, containers, last);
+        }
+        self.fenced = Some(fenced);
+    }
+
+    /// Ends a fence that has no end of its own.
+    fn leave_fence(&mut self, inline: &mut Inline, sink: &mut Sink<'_>) {
+        self.fence = None;
+        self.speak_fenced(true, inline, sink);
+        self.fenced = None;
+    }
+
+    /// Speaks what an open fence holds, and what follows: it is prose.
+    fn doubt_fence(&mut self, inline: &mut Inline, sink: &mut Sink<'_>) {
+        let is_line = matches!(self.stage, Stage::Code);
+        self.speak_fenced(true, inline, sink);
+        self.fenced = None;
+        self.fence = self.fence.map(|fence| Fence { is_doubtful: true, ..fence });
+        if is_line {
+            self.line = Line::Text;
+            self.begin_text(inline, sink);
         }
     }
 
@@ -242,8 +298,9 @@ impl Markdown {
                 return;
             }
             was_fenced = !continues && !fence.is_doubtful;
-            if !continues {
-                self.fence = None;
+            if !continues || self.fence.is_none() {
+                self.leave_fence(inline, sink);
+                self.line = Line::Text;
             }
         }
         if self.containers[..entered].contains(&Container::Note) {
@@ -285,6 +342,10 @@ impl Markdown {
                 let is_bare = block.rest().iter().skip(length).all(|(c, _)| c.is_whitespace());
                 let is_doubtful = was_fenced && is_complete && is_bare || inline.is_in_html;
                 self.fence = Some(Fence { mark: first, length, is_doubtful });
+                self.fenced = (!is_doubtful).then(Box::default);
+                if let Some(fenced) = self.fenced.as_mut().filter(|_| is_complete) {
+                    fenced.name("");
+                }
                 self.line = Line::Text;
                 self.stage = match first {
                     '`' if !is_complete => Stage::Info,
@@ -292,7 +353,7 @@ impl Markdown {
                 };
                 let info = block.text();
                 if first == '`' && info.text[length..].contains('`') {
-                    self.fence = None;
+                    (self.fence, self.fenced) = (None, None);
                     self.held = info;
                     self.speak_held(inline, sink);
                 } else if matches!(self.stage, Stage::Info) {
@@ -305,7 +366,7 @@ impl Markdown {
                 cursor.skip_indent();
                 cursor.skip(level);
                 cursor.skip_indent();
-                self.break_paragraph(false, sink);
+                self.end_with(Ending::Paragraph, sink);
                 break;
             } else if is_complete && self.is_paragraph && continues && block.is_underline() {
                 return self.end_heading(inline, sink);
@@ -313,7 +374,7 @@ impl Markdown {
                 return self.skip_marks(entered, inline, sink);
             } else if is_complete && block.is_rule() {
                 self.close(&mut entered, inline, sink);
-                self.break_paragraph(false, sink);
+                self.end_with(Ending::Paragraph, sink);
                 self.stage = Stage::Dropped;
                 return;
             } else if is_complete && block.is_delimiter_row() {
@@ -322,7 +383,7 @@ impl Markdown {
                     inline.end_pipes(true, sink);
                     self.end_paragraph(inline, sink);
                     self.is_table = true;
-                    self.break_paragraph(false, sink);
+                    self.end_with(Ending::Item, sink);
                 } else {
                     self.skip_marks(entered, inline, sink);
                 }
@@ -338,7 +399,7 @@ impl Markdown {
                     let space = block.rest().get(marker).map_or(self.last, |(_, span)| *span);
                     self.number.push(' ', space);
                 } else {
-                    self.break_paragraph(false, sink);
+                    self.end_with(Ending::Item, sink);
                 }
                 let item = cursor.skip_marker(marker);
                 self.open(item, &mut entered);
@@ -387,7 +448,7 @@ impl Markdown {
         if self.line == Line::Text && (self.is_row || is_table) {
             self.line = Line::Row;
             self.end_paragraph(inline, sink);
-            self.break_paragraph(false, sink);
+            self.end_with(Ending::Item, sink);
             self.is_table = is_table;
         }
         inline.cells = match self.line {
@@ -420,15 +481,25 @@ impl Markdown {
         let is_bare = is_complete && block.rest().iter().skip(run).all(|(c, _)| c.is_whitespace());
         self.stage = Stage::Dropped;
         if cursor.indent() <= 3 && run >= fence.length && is_bare {
-            self.fence = None;
+            (self.fence, self.fenced) = (None, None);
             return true;
         }
         if fence.is_doubtful && run >= 3 {
             // It opens code: the fence before it closed what its container had closed.
             self.fence = Some(Fence { is_doubtful: false, ..fence });
+            self.fenced = Some(Box::default());
             return true;
         }
-        !fence.is_doubtful
+        let Some(fenced) = &mut self.fenced else { return false };
+        if run >= fence.length && !is_complete {
+            // A language: the fence before has no end, or is around this one.
+            self.fence = None;
+            return false;
+        }
+        let (chars, prefix) = cursor.whole();
+        fenced.begin_line(chars, prefix);
+        self.stage = Stage::Code;
+        true
     }
 
     fn skip_blank_line(&mut self, entered: usize, inline: &mut Inline, sink: &mut Sink<'_>) {
@@ -437,16 +508,22 @@ impl Markdown {
         inline.is_in_html = false;
         let quote = self.containers[entered..].iter().position(|container| *container == Container::Quote);
         if let Some(quote) = quote {
+            self.leave_fence(inline, sink);
             self.containers.truncate(entered + quote);
-            self.fence = None;
         }
-        if self.fence.is_some_and(|fence| !fence.is_doubtful) {
+        if self.fenced.is_some() {
+            self.stage = Stage::Code;
             return;
         }
+        let is_text = self.containers.is_empty();
         if let Some(Container::Item { is_empty: true, .. }) = self.containers.last() {
             self.containers.pop();
         }
         self.end_paragraph(inline, sink);
+        if !is_text {
+            // A short line here is no heading.
+            self.end_with(Ending::Item, sink);
+        }
     }
 
     /// A line of a paragraph that consists of marks.
@@ -490,14 +567,14 @@ impl Markdown {
         self.is_table = false;
     }
 
-    fn break_paragraph(&mut self, is_heading: bool, sink: &mut Sink<'_>) {
-        sink.writer.end_paragraph(self.last, is_heading, sink.out);
+    fn end_with(&mut self, ending: Ending, sink: &mut Sink<'_>) {
+        sink.writer.end_block(self.last, ending, sink.out);
     }
 
     /// The line before was a heading.
     fn end_heading(&mut self, inline: &mut Inline, sink: &mut Sink<'_>) {
         self.end_paragraph(inline, sink);
-        self.break_paragraph(true, sink);
+        self.end_with(Ending::Heading, sink);
         self.stage = Stage::Dropped;
     }
 
@@ -526,8 +603,17 @@ impl Markdown {
                 return self.suspend(Stage::Title(mark), c, span);
             }
             Stage::Info => {
-                self.held.take();
+                let info = self.held.take();
+                if let Some(fenced) = &mut self.fenced {
+                    fenced.name(&info.text);
+                }
                 self.stage = Stage::Dropped;
+            }
+            Stage::Code => {
+                self.stage = Stage::Dropped;
+                if self.fenced.as_mut().is_some_and(|fenced| fenced.end_line(c, span)) {
+                    self.doubt_fence(inline, sink);
+                }
             }
             stage => self.stage = stage,
         }
@@ -542,14 +628,27 @@ impl Markdown {
             }
             (Stage::Text, line) => {
                 inline.end_block(sink);
-                sink.writer.end_paragraph(span, line == Line::Heading, sink.out);
+                if line == Line::Row {
+                    sink.writer.end_line(span, sink.out);
+                }
+                let ending = if line == Line::Row { Ending::Item } else { Ending::Heading };
+                sink.writer.end_block(span, ending, sink.out);
             }
+            // The line under a table's head.
+            _ if self.is_table => {}
             _ => sink.writer.end_line(span, sink.out),
         }
     }
 
-    /// Decides on the beginning of a line at the end of the text so far.
+    /// Speaks what is held back at the end of the text so far: the prose in an open fence, and the beginning of a
+    /// line.
     pub(super) fn flush(&mut self, is_over: bool, inline: &mut Inline, sink: &mut Sink<'_>) {
+        self.decide_line(is_over, inline, sink);
+        self.speak_fenced(is_over, inline, sink);
+    }
+
+    /// Decides on the beginning of a line.
+    fn decide_line(&mut self, is_over: bool, inline: &mut Inline, sink: &mut Sink<'_>) {
         if self.pending.is_some() && self.held.text.trim().is_empty() {
             self.speak_pending(inline, sink);
         }
@@ -585,5 +684,6 @@ impl Markdown {
             + self.containers.capacity() * size_of::<Container>()
             + self.number.memory_bytes()
             + self.pending.as_ref().map_or(0, |pending| pending.held.memory_bytes())
+            + self.fenced.as_ref().map_or(0, |fenced| fenced.memory_bytes())
     }
 }

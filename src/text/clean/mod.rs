@@ -5,7 +5,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `markdown`, `prefix` | lines and blocks of Markdown |
+//! | `markdown`, `prefix`, `fenced` | lines and blocks of Markdown |
 //! | `inline`, `emphasis`, `code` | constructs in a paragraph |
 //! | `link`, `bracket`, `destination` | links, images, notes |
 //! | `angle`, `element`, `html` | tags and their effect |
@@ -23,6 +23,7 @@ mod destination;
 mod element;
 mod emphasis;
 mod entity;
+mod fenced;
 mod html;
 mod inline;
 mod link;
@@ -40,8 +41,8 @@ use crate::text::sourced::{Sourced, Span};
 use inline::{Inline, Sink};
 use markdown::Markdown;
 use serde::{Deserialize, Serialize};
-pub(super) use writer::HEADING;
 use writer::Writer;
+pub(super) use writer::{HEADING, ITEM};
 
 /// Turns streamed markup into text to speak.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -57,17 +58,18 @@ pub(super) struct Cleaner {
 }
 
 impl Cleaner {
-    pub(super) fn markdown() -> Cleaner {
-        Cleaner::new(Some(Markdown::default()))
+    /// A cleaner of Markdown. Words that it adds are in the language with this tag.
+    pub(super) fn markdown(language: Option<&str>) -> Cleaner {
+        Cleaner::new(Some(Markdown::default()), done(language))
     }
 
     /// A cleaner of pages: HTML.
     pub(super) fn html() -> Cleaner {
-        Cleaner::new(None)
+        Cleaner::new(None, "")
     }
 
-    fn new(markdown: Option<Markdown>) -> Cleaner {
-        let inline = Inline::new(markdown.is_none());
+    fn new(markdown: Option<Markdown>, done: &str) -> Cleaner {
+        let inline = Inline::new(markdown.is_none(), done);
         Cleaner { markdown, inline, writer: Writer::default(), position: 0, carriage_return: None }
     }
 
@@ -130,6 +132,9 @@ impl Cleaner {
         if let Some(text) = self.markdown.as_ref().and_then(Markdown::held_beginning) {
             return Undecided { text, begins_line: true, has_space };
         }
+        if self.markdown.as_ref().is_some_and(Markdown::holds_sentence) {
+            return Undecided { text: ".", begins_line: false, has_space };
+        }
         let text = match self.inline.undecided() {
             "" => self.writer.undecided(),
             text => text,
@@ -141,6 +146,21 @@ impl Cleaner {
     pub(super) fn memory_bytes(&self) -> usize {
         let markdown = self.markdown.as_ref().map_or(0, Markdown::memory_bytes);
         markdown + self.inline.memory_bytes() + self.writer.memory_bytes()
+    }
+}
+
+/// The words for the checked box of a task, `[x]`.
+fn done(language: Option<&str>) -> &'static str {
+    let tag = language.unwrap_or("en").split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase();
+    match tag.as_str() {
+        "en" | "" => "Done:",
+        "de" => "Erledigt:",
+        "fr" => "Fait :",
+        "es" => "Hecho:",
+        "it" => "Fatto:",
+        "pt" => "Feito:",
+        "nl" => "Klaar:",
+        _ => "✓",
     }
 }
 

@@ -233,6 +233,11 @@ impl<'a> Cursor<'a> {
         Container::Item { width: indent + marker + space, is_empty }
     }
 
+    /// The whole beginning of the line, and the number of its characters that were read.
+    pub(super) fn whole(&self) -> (&'a [(char, Span)], usize) {
+        (self.chars, self.at)
+    }
+
     /// The cursor behind its white space.
     pub(super) fn trimmed(mut self) -> Cursor<'a> {
         self.skip_indent();

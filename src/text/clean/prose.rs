@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 /// Fewest words and sentences in a row that are prose. Licenses in comments of code have fewer.
-const MIN_WORDS: usize = 200;
-const MIN_SENTENCES: usize = 8;
+pub(super) const MIN_WORDS: usize = 200;
+pub(super) const MIN_SENTENCES: usize = 8;
 /// Fewest words of the end of a text that are prose.
 const MIN_LAST_WORDS: usize = 10;
 

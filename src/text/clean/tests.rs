@@ -23,12 +23,12 @@ const MARKDOWN: &[(&str, &str)] = &[
     ("# Title\nText", "Title\u{2029}\nText"),
     ("Text\n## Part ##", "Text\n\nPart"),
     ("#hashtag and C# and #1", "#hashtag and C# and #1"),
-    ("- Milk\n- Bread", "Milk\n\nBread"),
-    ("* one\n  + two", "one\n\ntwo"),
-    ("- [ ] open\n* [x] done", "open\n\ndone"),
+    ("- Milk\n- Bread", "Milk\n\u{c}Bread"),
+    ("* one\n  + two", "one\n\u{c}two"),
+    ("- [ ] open\n* [x] done", "open\n\u{c}Done: done"),
     ("-5 degrees\n--flag", "-5 degrees\n--flag"),
     ("1. Wash\n2. Dry", "1. Wash\n2. Dry"),
-    ("1. [x] Wash\n2) [ ] dry", "1. Wash\n2) dry"),
+    ("1. [x] Wash\n2) [ ] dry", "1. Done: Wash\n2) dry"),
     ("Hello😀world", "Hello world"),
     ("a\n\n---\n\nb", "a\n\nb"),
     ("a\n* * *\nb", "a\n\nb"),
@@ -36,7 +36,7 @@ const MARKDOWN: &[(&str, &str)] = &[
     ("> Quoted\n> > twice", "Quoted\ntwice"),
     ("a\n```rust\nlet x = `1`;\n\n```\nb", "a\n\nb"),
     ("~~~\n```\n~~~\nb", "b"),
-    ("| a | b |\n|---|:-:|\n| 1 | 2 |", "a, b\n\n1, 2"),
+    ("| a | b |\n|---|:-:|\n| 1 | 2 |", "a, b\n\u{c}1, 2"),
     ("1 \\* 2 and C:\\dir", "1 * 2 and C:\\dir"),
     ("a<br/>b <b>c</b>. If 5 < 10 > 3", "a\nb c. If 5 < 10 > 3"),
     ("<https://example.org> <a@b.c>", "example.org a@b.c"),
@@ -54,8 +54,8 @@ const MARKDOWN: &[(&str, &str)] = &[
     ("- ```js\n  x\n```\n\nAfter.", "After."),
     ("- ```js\n  x\n\nAfter.", "After."),
     ("1. ```js\n   x\n   ```\n\nAfter.", "After."),
-    ("1. Do:\n\n   ```js\n   x\n   ```\n2. After.", "1. Do:\n\n2. After."),
-    ("- a\n  - b\n\n    ```\n    x\n    ```\n  - c\n\nAfter.", "a\n\nb\n\nc\n\nAfter."),
+    ("1. Do:\n\n   ```js\n   x\n   ```\n2. After.", "1. Do:\n\u{c}\n2. After."),
+    ("- a\n  - b\n\n    ```\n    x\n    ```\n  - c\n\nAfter.", "a\n\u{c}b\n\u{c}\nc\n\u{c}\nAfter."),
     ("> - ```\n>   x\n>\n>   y\n>   ```\n> After.", "After."),
     (">> ```\n>> x\n> After.", "After."),
     ("````\n```\nx\n```\n````\n\nAfter.", "After."),
@@ -68,7 +68,7 @@ const MARKDOWN: &[(&str, &str)] = &[
     ("Text ```not a fence``` after.", "Text not a fence after."),
     ("```\nx", ""),
     ("-\n  After.", "After."),
-    ("- a\n\n  b\n\nc", "a\n\nb\n\nc"),
+    ("- a\n\n  b\n\nc", "a\n\u{c}\nb\n\u{c}\nc"),
     // Angle brackets.
     ("Press <Ctrl+C> or <Enter> now.", "Press <Ctrl+C> or <Enter> now."),
     ("Hold <Select> and <Menu>.", "Hold <Select> and <Menu>."),
@@ -117,10 +117,10 @@ const MARKDOWN: &[(&str, &str)] = &[
     ("Look: data:image/png;base64,iVBORw0KGgo=. The data: it", "Look: . The data: it"),
     (
         "Name | Age\n--- | ---\nBob | 5\nEve | `a|b`\n\nText | more",
-        "Name, Age\n\nBob, 5\n\nEve, a|b\n\nText | more",
+        "Name, Age\n\u{c}Bob, 5\n\u{c}Eve, a|b\n\u{c}\nText | more",
     ),
-    ("a|b\n:-|-:\n1|2", "a, b\n\n1, 2"),
-    ("| a \\| b | |\n|--|--|\n| c |", "a | b\n\nc"),
+    ("a|b\n:-|-:\n1|2", "a, b\n\u{c}1, 2"),
+    ("| a \\| b | |\n|--|--|\n| c |", "a | b\n\u{c}c"),
     ("x | y\nz", "x | y\nz"),
     ("It costs $5 and $10, $$x_1$$.", "It costs $5 and $10, $$x_1$$."),
     // Runs of marks.
@@ -145,10 +145,10 @@ const PAGES: &[(&str, &str)] = &[
     ("<template>kept in doubt", "<template>kept in doubt"),
     (
         "<table><tr><th>Name</th><th>Age</th></tr><tr><td><p>Bob</p></td><td>5</td></tr></table>End",
-        "Name, Age\n\nBob, 5\n\nEnd",
+        "Name, Age\u{c}Bob, 5\u{c}\nEnd",
     ),
     ("<td><p>One.</p><p>Two.</p></td>", "One.\n\nTwo."),
-    ("<ul><li>Milk<li>Bread</ul>", "Milk\n\nBread\n\n"),
+    ("<ul><li>Milk<li>Bread</ul>", "Milk\u{c}Bread\n\n"),
     ("<img src=\"data:image/png;base64,AAAA\" alt='A cat'> purrs", "A cat purrs"),
     (
         "<a href=\"https://example.com\">https://example.com/a</a> *so* `it` [is]",
@@ -176,7 +176,7 @@ fn characters(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn cases() -> impl Iterator<Item = (Cleaner, &'static str, &'static str)> {
-    let markdown = MARKDOWN.iter().map(|(text, expected)| (Cleaner::markdown(), *text, *expected));
+    let markdown = MARKDOWN.iter().map(|(text, expected)| (Cleaner::markdown(None), *text, *expected));
     markdown.chain(PAGES.iter().map(|(text, expected)| (Cleaner::html(), *text, *expected)))
 }
 
@@ -199,7 +199,7 @@ fn cases_are_the_same_cut_anywhere() {
 
 #[test]
 fn mixtures_are_the_same_cut_anywhere() {
-    for cleaner in [Cleaner::markdown(), Cleaner::html()] {
+    for cleaner in [Cleaner::markdown(None), Cleaner::html()] {
         let all: Vec<&str> = cases().map(|(_, text, _)| text).collect();
         for separator in ["", " ", "\n", "\n\n", "[", "`", "*", "<b", "!", "<a b=\"", "](", "&", "> ", "\n- "]
         {
@@ -284,7 +284,7 @@ const HOSTILE: &[&str] = &[
 #[test]
 fn hostile_text_takes_linear_work_and_bounded_memory() {
     for pattern in HOSTILE {
-        for mut cleaner in [Cleaner::markdown(), Cleaner::html()] {
+        for mut cleaner in [Cleaner::markdown(None), Cleaner::html()] {
             let text = pattern.repeat(40_000 / pattern.len());
             let mut out = Sourced::default();
             let mut most = 0;
@@ -305,7 +305,7 @@ fn hostile_text_takes_linear_work_and_bounded_memory() {
 #[test]
 fn flush_allows_more_text() {
     for (fragments, expected) in [
-        (&["One ", "*two", "*\n", "- three"][..], "One two\n\nthree"),
+        (&["One ", "*two", "*\n", "- three"][..], "One two\n\u{c}three"),
         (&["![A cat](data:image/png;", "base64,AAAA", "AAAA) purrs"], "A cat purrs"),
         (&["See data:image/png;base64,AAAA", "AAAA now"], "See now"),
         (&["Docs: https://example.com/a", "/b?c. Next"], "Docs: example.com. Next"),
@@ -318,7 +318,7 @@ fn flush_allows_more_text() {
         (&["[a", "b](c) d"], "[ab d"),
         (&["Ann &am", "p; Bob"], "Ann &amp; Bob"),
     ] {
-        let (mut cleaner, mut out) = (Cleaner::markdown(), Sourced::default());
+        let (mut cleaner, mut out) = (Cleaner::markdown(None), Sourced::default());
         for fragment in fragments {
             cleaner.push(fragment, &mut out);
             cleaner.flush(&mut out);
@@ -342,7 +342,7 @@ fn long_markup_is_dropped_to_its_end() {
         (format!("```\n{}\n```\nEnd", "code\n".repeat(9_000)), "End"),
         (format!("A {} b", "_".repeat(9_000)), "A b"),
     ] {
-        for cleaner in [Cleaner::markdown(), Cleaner::html()] {
+        for cleaner in [Cleaner::markdown(None), Cleaner::html()] {
             if cleaner.markdown.is_none() && !text.contains('<') {
                 continue;
             }
@@ -369,7 +369,11 @@ fn characters_know_their_source() {
             // The comma between cells has the place of the character before it.
             let is_cell = source.starts_with('<') && c != ',' || c == ',' && before == Some(span);
             let is_exponent = source.chars().all(|c| c.is_ascii_digit()) && "⁰¹²³⁴⁵⁶⁷⁸⁹".contains(c);
-            assert!(is_copy || is_replaced || is_cell || is_exponent, "{text:?}: {c:?} is {source:?}");
+            let is_task = matches!(source.as_str(), "[x]" | "[X]") && "Done:".contains(c);
+            assert!(
+                is_copy || is_replaced || is_cell || is_exponent || is_task,
+                "{text:?}: {c:?} is {source:?}"
+            );
             (last, before) = (span.start, Some(span));
         }
     }
@@ -380,7 +384,7 @@ fn characters_know_their_source() {
 fn text_behind_long_markup_without_an_end_is_kept() {
     let prose = "One more word. ".repeat(400);
     for begin in ["Start <title> ", "Start <video src=x> ", "Start <a href=\"x\" ", "Start <p class=x "] {
-        let mut cleaner = Cleaner::markdown();
+        let mut cleaner = Cleaner::markdown(None);
         let mut out = Sourced::default();
         cleaner.push(&format!("{begin}{prose}The end."), &mut out);
         cleaner.finish(&mut out);

@@ -6,6 +6,16 @@ use serde::{Deserialize, Serialize};
 
 /// The line break behind a heading. Other text has none of it.
 pub(in crate::text) const HEADING: char = '\u{2029}';
+/// The end of an item of a list, or of a row of a table. It is no line break of its own behind another one.
+pub(in crate::text) const ITEM: char = '\u{c}';
+
+/// End of a block of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Item,
+    Paragraph,
+    Heading,
+}
 
 /// Writes decided text: joins white space, and removes emoji and runs of marks.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -18,6 +28,9 @@ pub(super) struct Writer {
     space: Option<Span>,
     /// Line breaks since the last character, at most two: two make a paragraph.
     breaks: usize,
+    /// True if an item ended since then, and if the line break behind it was not written yet.
+    is_item: bool,
+    is_open_item: bool,
     /// The separator of cells to write before the next character.
     cell: Option<Span>,
     is_after_emoji: bool,
@@ -206,6 +219,7 @@ impl Writer {
         }
         (self.previous, self.last) = (Some(c), span);
         self.breaks = 0;
+        (self.is_item, self.is_open_item) = (false, false);
     }
 
     /// Takes a star alone for an emoji.
@@ -227,12 +241,24 @@ impl Writer {
 
     pub(super) fn end_line(&mut self, span: Span, out: &mut Sourced) {
         self.end_run(Place::LineEnd, out);
-        self.break_line('\n', span, out);
+        if !std::mem::take(&mut self.is_open_item) {
+            self.break_line('\n', span, out);
+        }
     }
 
-    /// Ends the line, and the paragraph with it.
-    pub(super) fn end_paragraph(&mut self, span: Span, is_heading: bool, out: &mut Sourced) {
+    /// Ends the line, and the block with it.
+    pub(super) fn end_block(&mut self, span: Span, ending: Ending, out: &mut Sourced) {
+        let is_heading = ending == Ending::Heading;
         self.end_run(if is_heading { Place::Heading } else { Place::LineEnd }, out);
+        if ending == Ending::Item {
+            let breaks = self.breaks;
+            if !std::mem::replace(&mut self.is_item, true) {
+                self.break_line(ITEM, span, out);
+                self.is_open_item = breaks == 0;
+                self.breaks = breaks.max(1);
+            }
+            return;
+        }
         self.break_line(if is_heading { HEADING } else { '\n' }, span, out);
         self.break_line('\n', span, out);
     }

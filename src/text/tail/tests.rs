@@ -144,6 +144,9 @@ fn markup_that_is_held_back_counts_for_the_tail() {
         ("It is late. [See", Tail::Open),
         ("See [the guide](https://example.", Tail::Open),
         ("# Title\n", Tail::Open),
+        ("```js\nx = 1\n\nIt runs now.", Tail::Doubtful),
+        ("```js\nIt runs now.\nx", Tail::Open),
+        ("```js\nx = 1.\n", Tail::Open),
     ] {
         assert_eq!(tail(text, Clean::Markdown), expected, "{text:?}");
     }

@@ -113,7 +113,7 @@ fn words(text: &str) -> Vec<String> {
 
 /// Returns the cleaned text, with figures for exponents.
 fn spoken(markdown: &str) -> String {
-    let text = clean(Cleaner::markdown(), [markdown]).text;
+    let text = clean(Cleaner::markdown(None), [markdown]).text;
     text.chars()
         .map(|c| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().position(|raised| raised == c).map_or(c, |n| (b'0' + n as u8) as char))
         .collect()
@@ -129,7 +129,7 @@ fn missing(markdown: &str) -> Option<(String, String)> {
 
 /// Returns true if a letter is missing in the cleaned text. Words may be joined: marks between them are silent.
 fn lacks_letters(markdown: &str) -> bool {
-    let spoken = clean(Cleaner::markdown(), [markdown]).text;
+    let spoken = clean(Cleaner::markdown(None), [markdown]).text;
     let mut said = spoken.chars();
     words(&text(markdown)).concat().chars().any(|c| !said.any(|said| said == c))
 }
@@ -170,10 +170,10 @@ fn no_text_of_a_document_is_missing() {
 #[test]
 fn documents_are_the_same_cut_anywhere() {
     for document in documents() {
-        let whole = clean(Cleaner::markdown(), [document]);
-        assert_eq!(clean(Cleaner::markdown(), characters(document)), whole, "{document}");
+        let whole = clean(Cleaner::markdown(None), [document]);
+        assert_eq!(clean(Cleaner::markdown(None), characters(document)), whole, "{document}");
         for (at, _) in document.char_indices().step_by(7) {
-            let cut = clean(Cleaner::markdown(), [&document[..at], &document[at..]]);
+            let cut = clean(Cleaner::markdown(None), [&document[..at], &document[at..]]);
             assert_eq!(cut, whole, "{document} cut at {at}");
         }
     }
@@ -299,11 +299,11 @@ fn no_text_of_a_random_document_is_missing() {
         if document.contains("--|--") && document.contains("](") {
             continue; // cells, and then links in each: decided in the opposite order here
         }
-        let whole = clean(Cleaner::markdown(), [document.as_str()]);
+        let whole = clean(Cleaner::markdown(None), [document.as_str()]);
         if lacks_letters(&document) {
             wrong.push(format!("{document:?}\n  spoken {:?}\n  text   {:?}", whole.text, text(&document)));
         }
-        assert_eq!(clean(Cleaner::markdown(), characters(&document)), whole, "{document:?}");
+        assert_eq!(clean(Cleaner::markdown(None), characters(&document)), whole, "{document:?}");
     }
     wrong.sort_by_key(String::len);
     assert!(

@@ -17,7 +17,7 @@ fn check(cases: &[(In, &str, &str)]) {
     let mut wrong = Vec::new();
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     for (place, text, expected) in cases {
-        let cleaners = [(Page, Cleaner::markdown()), (Markdown, Cleaner::html())];
+        let cleaners = [(Page, Cleaner::markdown(None)), (Markdown, Cleaner::html())];
         for (_, cleaner) in cleaners.into_iter().filter(|(other, _)| place != other) {
             let whole = clean(cleaner.clone(), [*text]);
             if words(&whole.text) != *expected {
@@ -87,7 +87,7 @@ fn silent_markup_without_an_end_leaves_the_rest_of_a_long_page() {
         "<a href='x",
     ] {
         for count in [200, 2_000] {
-            for cleaner in [Cleaner::markdown(), Cleaner::html()] {
+            for cleaner in [Cleaner::markdown(None), Cleaner::html()] {
                 let text = format!("Start\n\n{begin}\n{}The end.", prose(count));
                 let out = clean(cleaner.clone(), [text.as_str()]);
                 assert_eq!(clean(cleaner, characters(&text)), out, "{begin}");
@@ -123,7 +123,7 @@ fn silent_markup_of_any_length_ends_with_its_end() {
         (format!("A\n\n<template>\n{}</template>\n\nb", prose(100)), "A b"),
         (format!("A\n\n<!--\n{}\n-->\n\nb", prose(400)), "A b"),
     ] {
-        for cleaner in [Cleaner::markdown(), Cleaner::html()] {
+        for cleaner in [Cleaner::markdown(None), Cleaner::html()] {
             let out = clean(cleaner, characters(&text));
             let words = out.text.split_whitespace().collect::<Vec<_>>().join(" ");
             assert_eq!(words.get(..200).unwrap_or(&words), expected, "{}", &text[..60]);
@@ -212,6 +212,297 @@ fn ornaments_are_silent_and_the_words_in_them_are_not() {
             Markdown,
             "***Both*** _*two*_ **_three_** ~~**four**~~ ***__five__***.",
             "Both two three four five.",
+        ),
+    ]);
+}
+
+#[test]
+fn prose_in_a_fence_without_an_end_is_spoken() {
+    check(&[
+        (
+            Markdown,
+            "Here:\n```python\ndef f(a):\n    return a\n\nThis defines `f`. You call it so:\n\n- First, *do* this.\n- Then that.\n\nBye!",
+            "Here: This defines f. You call it so: First, do this. Then that. Bye!",
+        ),
+        (
+            Markdown,
+            "```bash\npip install x\n\n## Next step\n\nOpen the page.\n### Last\nClose it.",
+            "Next step Open the page. Last Close it.",
+        ),
+        (Markdown, "````\nx = 1\n```\nNow you have it.", "Now you have it."),
+        (Markdown, "~~~js\nlet a = 1;\n~~\nNow you have it.", "Now you have it."),
+        (Markdown, "```\nx = 1\n    ```\nNow you have it.", "Now you have it."),
+        (
+            Markdown,
+            "```\nDear Anna,\n\nI hope that you are well.\nWe come on Friday\nand bring the cake.\n\nBob Lee",
+            "Dear Anna, I hope that you are well. We come on Friday and bring the cake. Bob Lee",
+        ),
+        (Markdown, "```text\nSee [the guide](https://example.com) for **more**.", "See the guide for more."),
+        (Markdown, "```\nx = 1\n\n然后运行它。很好", "然后运行它。很好"),
+        (
+            Markdown,
+            "1. Do:\n   ```sh\n   pip install x\n\n   Then run it now.\n2. Next.",
+            "1. Do: Then run it now. 2. Next.",
+        ),
+        (
+            Markdown,
+            "> ```\n> x = 1\n> It is a sentence of prose.\n\nAfter.",
+            "It is a sentence of prose. After.",
+        ),
+        (Markdown, "> - ```\n>   x = 1\n>   It is *one* of them.\nAfter.", "It is one of them. After."),
+        // A fence with a language begins another block.
+        (
+            Markdown,
+            "```bash\npip install x\n\nThen run it:\n\n```python\nx = 1\n```\n\nThat is all.",
+            "Then run it: That is all.",
+        ),
+        (
+            Markdown,
+            "```markdown\n# Title\n\nText here.\n```python\nx = 1\n```\nMore text.\n```\nAfter.",
+            "Title Text here. More text. After.",
+        ),
+        (Markdown, "~~~sh\na=1\n\nThen this one.\n~~~js\nlet b;\n~~~\nEnd.", "Then this one. End."),
+        // Code that was broken off, and closed fences.
+        (
+            Markdown,
+            "Look:\n```python\n# Load the data\ndata = load(\"x\")\n\n# Print it.\nprint(data)\nfor row in data:\n    print(\"Done.\")",
+            "Look:",
+        ),
+        (Markdown, "```\n{\"name\": \"Ann\",\n \"text\": \"It is so.\",", ""),
+        (
+            Markdown,
+            "```rust\n// It is a comment.\n/* And\n * another one. */\nfn main() {\n    println!(\"Hello.\");",
+            "",
+        ),
+        (Markdown, "```text\nIt is a sentence of prose.\n```\nAfter.", "After."),
+        (Markdown, "- ```\n  It is a sentence of prose.\n  ```\nAfter.", "After."),
+        (Markdown, "````md\n```js\nx\n```\nIt is a sentence.\n````\nAfter.", "After."),
+    ]);
+}
+
+#[test]
+fn long_prose_in_a_fence_is_spoken_before_the_end() {
+    let code = "let x = f(a);\n".repeat(20);
+    for (begin, end) in [
+        ("```\n", "\n```\n"),
+        ("```js\n", "\n```\n"),
+        ("> ~~~\n> ", "\n> ~~~\n"),
+        ("- ```\n  ", "\n  ```\n"),
+        ("```\n", ""),
+    ] {
+        let prose = prose(60).trim_end().replace(
+            ". Sentence 3",
+            &format!(
+                ".{}Sentence 3",
+                begin
+                    .rsplit('\n')
+                    .next()
+                    .map_or("\n".to_owned(), |indent| format!("\n{}", indent.replace('-', " ")))
+            ),
+        );
+        let text = format!("{begin}{prose}{end}\nMiddle.\n\n```js\n{code}\n```\nAfter all.");
+        let mut cleaner = Cleaner::markdown(None);
+        let mut out = crate::text::sourced::Sourced::default();
+        cleaner.push(&text[..begin.len() + prose.len()], &mut out);
+        assert_eq!(
+            clean(Cleaner::markdown(None), characters(&text)),
+            clean(Cleaner::markdown(None), [text.as_str()])
+        );
+        let (before, all) = (
+            out.text.matches("of this page is short").count(),
+            clean(Cleaner::markdown(None), [text.as_str()]).text,
+        );
+        assert!(before >= 25, "{begin:?}: {before}");
+        assert_eq!(all.matches("of this page is short").count(), 60, "{begin:?}: {all}");
+        assert!(
+            all.contains("Middle.") && all.ends_with("After all.") && !all.contains("let x"),
+            "{begin:?}: {all}"
+        );
+    }
+    // However much code and prose there is, little is kept.
+    for line in [
+        "It is a phrase of four words more\n\nx = 1;\n",
+        "Done.\nx = 1;\n",
+        &"words and ".repeat(2_000),
+        &"x=1;".repeat(5_000),
+    ] {
+        let text = format!("```js\n{}", line.repeat(60));
+        let mut cleaner = Cleaner::markdown(None);
+        let mut out = crate::text::sourced::Sourced::default();
+        for c in characters(&text) {
+            cleaner.push(c, &mut out);
+        }
+        assert!(cleaner.memory_bytes() < 200_000, "{}", cleaner.memory_bytes());
+        cleaner.finish(&mut out);
+        assert_eq!(out.text.matches("Done.").count(), line.matches("Done.").count() * 60);
+        assert_eq!(out.text.matches("phrase").count(), line.matches("phrase").count() * 60);
+    }
+}
+
+#[test]
+fn prose_in_an_open_fence_is_spoken_by_a_flush() {
+    for (fragments, expected) in [
+        (
+            &["```js\nx = 1\n\nThen ", "run it now.", " And more.\n", "let y;\n```\nAfter."][..],
+            "Then run it now. And more. After.",
+        ),
+        (&["```js\nx = 1\n\nThen it runs.", "\n```\nAfter."], "Then it runs. After."),
+        (&["```js\nx = 1\n", "So it is", " and", " so.\n"], "So it is and so."),
+        (&["```js\nx = 1\n\nIt is so.\n\n- Then", " this.\n"], "It is so. Then this."),
+    ] {
+        let (mut cleaner, mut out) = (Cleaner::markdown(None), crate::text::sourced::Sourced::default());
+        for fragment in fragments {
+            cleaner.push(fragment, &mut out);
+            cleaner.flush(&mut out);
+        }
+        cleaner.finish(&mut out);
+        assert_eq!(out.text.split_whitespace().collect::<Vec<_>>().join(" "), expected, "{fragments:?}");
+    }
+}
+
+#[test]
+fn addresses_end_with_the_marks_around_them() {
+    let address = "https://www.example.com/a/b_c?d=e";
+    for (before, after) in [
+        ("—", "—"),
+        ("…", "…"),
+        ("*", "*"),
+        ("**", "**."),
+        ("(", ")"),
+        ("<", ">"),
+        ("\"", "\","),
+        ("'", "'."),
+        ("“", "”"),
+        ("‘", "’"),
+        ("«", "»"),
+        ("「", "」"),
+        ("『", "』。"),
+        ("【", "】"),
+        ("（", "）"),
+        ("《", "》"),
+        ("请看", "。"),
+        ("请看", "然后"),
+        ("봐", "에서"),
+        ("x|", "|y"),
+        ("{", "}."),
+        ("[", "]"),
+        ("=", "."),
+        ("x:", ","),
+        ("", ";https://example.com/y"),
+        ("www.example.com/x,", ", so"),
+        ("", "..."),
+        ("", "?!"),
+        ("&quot;", "&quot;"),
+        ("-", "~"),
+    ] {
+        for cleaner in [Cleaner::markdown(None), Cleaner::html()] {
+            let text = format!("See {before}{address}{after} now.");
+            let whole = clean(cleaner.clone(), [text.as_str()]);
+            let spoken: String = whole.text.split_whitespace().collect();
+            let wrong = ["/", "a/b", "http", "www", "d=e"].iter().find(|part| spoken.contains(**part));
+            assert!(wrong.is_none() && spoken.contains("example.com"), "{text}: {}", whole.text);
+            let quiet = |text: &str| {
+                text.replace("www.example.com/x", "example.com")
+                    .replace("https://example.com/y", "example.com")
+                    .replace("&quot;", "\"")
+            };
+            let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+            let expected = letters(&format!("See {}example.com{} now.", quiet(before), quiet(after)));
+            assert_eq!(letters(&whole.text), expected, "{text}: {}", whole.text);
+            assert_eq!(clean(cleaner, characters(&text)), whole, "{text}");
+        }
+    }
+    check(&[
+        (
+            Markdown,
+            "Mail *ann.b@example.com*—or (c_d@example.com), 「e@example.com」…",
+            "Mail ann.b@example.com—or (c_d@example.com), 「e@example.com」…",
+        ),
+        (
+            Markdown,
+            "Open *src/main.rs*—or (~/a_b/c.txt)… or \"C:\\d\\e.txt\".",
+            "Open src/main.rs—or (~/a_b/c.txt)… or \"C:\\d\\e.txt\".",
+        ),
+    ]);
+}
+
+#[test]
+fn tasks_say_what_is_done() {
+    for (language, done) in [
+        (None, "Done:"),
+        (Some("en-GB"), "Done:"),
+        (Some("de"), "Erledigt:"),
+        (Some("FR_ca"), "Fait :"),
+        (Some("es"), "Hecho:"),
+        (Some("ja"), "✓"),
+    ] {
+        for (text, expected) in [
+            ("- [ ] Buy milk.\n- [x] Sign it.", format!("Buy milk. {done} Sign it.")),
+            ("* [X] **Sign** it\n  + [x] and", format!("{done} Sign it {done} and")),
+            ("1. [x] Sign it\n2. [ ] Buy", format!("1. {done} Sign it 2. Buy")),
+            ("> - [x]\tSign", format!("{done} Sign")),
+            ("- [x]Sign\n- [x](u) b\n- a [x] b\n\n[x] c", "[x]Sign x b a [x] b [x] c".to_owned()),
+        ] {
+            let whole = clean(Cleaner::markdown(language), [text]);
+            assert_eq!(whole.text.split_whitespace().collect::<Vec<_>>().join(" "), expected, "{text:?}");
+            for (at, _) in text.char_indices() {
+                let cut = clean(Cleaner::markdown(language), [&text[..at], &text[at..]]);
+                assert_eq!(cut, whole, "{text:?} cut at {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn text_of_every_element_is_spoken_once() {
+    check(&[
+        (
+            Both,
+            "<label for=a>Name</label> <input id=a value=x> <textarea>some text</textarea>",
+            "Name some text",
+        ),
+        (
+            Both,
+            "<select><optgroup label=a><option>One<option selected>Two</select><button>Go</button>",
+            "One Two Go",
+        ),
+        (
+            Both,
+            "<figure><img src=x alt=\"A cat\"><figcaption>It sleeps</figcaption></figure>End",
+            "A cat It sleeps End",
+        ),
+        (Both, "<details open><summary>More</summary>It is so.</details>End", "More It is so. End"),
+        (Both, "<dl><dt>Tea<dd>A drink<dt>Cup<dd>For it</dl>", "Tea A drink Cup For it"),
+        (Both, "<ruby>漢<rt>kan</rt>字<rt>ji</rt></ruby> x", "漢 kan 字 ji x"),
+        (
+            Both,
+            "The <abbr title=\"World Health Organization\">WHO</abbr> at <time datetime=2024-01-01>noon</time>",
+            "The WHO at noon",
+        ),
+        (
+            Both,
+            "Press <kbd>Ctrl</kbd>+<kbd>C</kbd>, <samp>ok</samp>, <var>x</var>, <q>yes</q>, <cite>Book</cite>.",
+            "Press Ctrl+C, ok, x, yes, Book.",
+        ),
+        (
+            Both,
+            "<fieldset><legend>Size</legend>Big</fieldset><output>5</output><meter value=1>low</meter>",
+            "Size Big 5low",
+        ),
+        (
+            Both,
+            "<s>old</s> <del>a</del><ins>b</ins> <mark>c</mark> <small>d</small> <u>e</u> <bdo dir=rtl>f</bdo> wo<wbr>rd",
+            "old ab c d e f word",
+        ),
+        (
+            Both,
+            "<address>Ann<br>Elm St. 5</address><aside>Note</aside><dialog open>Sure?</dialog><menu><li>a<li>b</menu>",
+            "Ann Elm St. 5 Note Sure? a b",
+        ),
+        (
+            Both,
+            "<map><area alt=x></map><picture><source><img alt=\"Dog\"></picture> <progress value=1>70%</progress>",
+            "Dog 70%",
         ),
     ]);
 }
@@ -309,8 +600,8 @@ fn cells_come_before_links_and_keep_their_place() {
         (Markdown, "| [a | b](x) | c |\n|---|---|---|\n| [1 | 2](y) | 3 |", "[a, b](x), c [1, 2](y), 3"),
     ]);
     for (cleaner, text) in [
-        (Cleaner::markdown(), "| Name | Age |\n|---|---|\n| Ana | 5 |"),
-        (Cleaner::markdown(), "Name | Age\n---|---\nAna|5"),
+        (Cleaner::markdown(None), "| Name | Age |\n|---|---|\n| Ana | 5 |"),
+        (Cleaner::markdown(None), "Name | Age\n---|---\nAna|5"),
         (Cleaner::html(), "<tr><th>Name</th><th>Age</th></tr><tr><td> Ana </td><td>5</td></tr>"),
     ] {
         let out = clean(cleaner, [text]);
@@ -416,7 +707,7 @@ fn random_texts_are_the_same_cut_anywhere() {
     let mut random = crate::text::tests::Random(0xc1ea);
     for _ in 0..10_000 {
         let text: String = (0..1 + random.below(16)).map(|_| PARTS[random.below(PARTS.len())]).collect();
-        for cleaner in [Cleaner::markdown(), Cleaner::html()] {
+        for cleaner in [Cleaner::markdown(None), Cleaner::html()] {
             let whole = clean(cleaner.clone(), [text.as_str()]);
             assert_eq!(clean(cleaner.clone(), characters(&text)), whole, "{text:?}");
             // A flush may change the markup, but must leave it usable.
