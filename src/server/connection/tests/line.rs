@@ -1,4 +1,4 @@
-//! What a listener hears over lines that are slow, long, or broken for a moment: the loop of a connection, with
+//! Speech over lines that are slow, long, or broken for a moment: the loop of a connection, with
 //! kernel, line and player in simulated time.
 
 use super::*;
@@ -161,7 +161,7 @@ impl Transport for Socket {
     }
 }
 
-/// What the listener had of a stream.
+/// The part of a stream that a listener had.
 #[derive(Debug)]
 struct Heard {
     /// Silence in the middle of the speech, in all.
