@@ -90,8 +90,9 @@ impl Mark {
         true
     }
 
-    /// Takes a character that belongs to the end itself; false for any other character.
-    pub(super) fn absorb(&mut self, c: char, after: usize, language: &Language) -> bool {
+    /// Takes a character that belongs to the end itself; false for any other character. `is_joined` is true if a
+    /// joiner of emoji is in front of it.
+    pub(super) fn absorb(&mut self, c: char, after: usize, is_joined: bool, language: &Language) -> bool {
         let belongs = match self.gap {
             Gap::None => match terminator(c, language) {
                 Some(kind) => {
@@ -108,10 +109,10 @@ impl Mark {
                     self.is_closed = true;
                     true
                 }
-                None => language::is_emoji(c) || language::extends(c),
+                None => is_joined || language::is_emoji(c) || language::extends(c),
             },
             // At the beginning of a line, an emoji is a bullet.
-            Gap::Space => language::is_emoji(c),
+            Gap::Space => is_joined || language::is_emoji(c),
             Gap::Line | Gap::Paragraph => false,
         };
         if belongs {
@@ -324,7 +325,9 @@ impl Segmenter {
                 second => second.is_some_and(char::is_alphanumeric),
             }
         } else {
-            first.is_numeric() && !next.starts_with(['[', '(']) || language::is_emoji(first)
+            first.is_numeric() && !next.starts_with(['[', '('])
+                || language::is_emoji(first)
+                || language::is_spoken_sign(first)
         };
         if !is_short || !begins || self.continues(line) {
             return Verdict::Keep;

@@ -325,23 +325,51 @@ pub(super) fn is_unspaced(c: char) -> bool {
     is_ideographic(c) || matches!(c, '\u{e00}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
 }
 
-/// True for emoji and pictographs, and their parts (flags, joiners, keycaps).
+/// True for emoji and pictographs, and their parts (flags, joiners, keycaps): they decorate. A [sign](is_sign) among
+/// them is none.
 pub(crate) fn is_emoji(c: char) -> bool {
     matches!(c, '\u{200d}' | '\u{20e3}' | '\u{2600}'..='\u{27bf}' | '\u{2b00}'..='\u{2bff}' | '\u{fe0f}'
         | '\u{1f000}'..='\u{1faff}' | '\u{e0020}'..='\u{e007f}')
+        && !is_sign(c)
 }
 
-/// True for a sign that is spoken as a word even if a text has nothing else: "★★★★☆", "✓", "∞", "→".
-pub(crate) fn is_spoken_sign(c: char) -> bool {
+/// True for a symbol among the emoji that has a meaning of its own. A voice says its name, or warns that it has none.
+///
+/// They are planets, checked boxes, trigrams, chessmen, suits (without hearts), notes of music, dice, genders, figures
+/// in circles, arrows, tiles, cards, and letters in boxes.
+pub(crate) fn is_sign(c: char) -> bool {
     match c {
-        '★' | '☆' | '⭐' | '\u{2610}'..='\u{2612}' | '\u{266d}'..='\u{266f}' | '✓' | '✔' | '✗' | '✘' => {
-            true
-        }
-        '\u{2190}'..='\u{21ff}' => true,
-        // Without minus, slashes and dots.
-        '\u{2200}'..='\u{22ff}' => !matches!(c, '−' | '∕'..='∙' | '∣' | '∼' | '⋅' | '⋮'..='⋱'),
+        '\u{2600}'..='\u{26ff}' => matches!(c, '\u{2609}'..='\u{260d}' | '\u{2610}'..='\u{2613}'
+            | '\u{2630}'..='\u{2637}' | '\u{263f}'..='\u{2647}' | '\u{2654}'..='\u{2660}'
+            | '\u{2662}'..='\u{2664}' | '\u{2666}' | '\u{2667}' | '\u{2669}' | '\u{266d}'..='\u{266f}'
+            | '\u{2673}'..='\u{2679}' | '\u{267e}' | '\u{2680}'..='\u{268f}' | '\u{26a2}'..='\u{26a9}'
+            | '\u{26ad}'..='\u{26af}' | '\u{26e2}'),
+        '\u{2700}'..='\u{27bf}' => matches!(c, '\u{2713}'..='\u{2718}' | '\u{2776}'..='\u{27af}'
+            | '\u{27b1}'..='\u{27be}'),
+        '\u{2b00}'..='\u{2bff}' => matches!(c, '\u{2b00}'..='\u{2b11}' | '\u{2b30}'..='\u{2b4f}'
+            | '\u{2b5a}'..='\u{2bb9}' | '\u{2bbd}'..='\u{2bbf}' | '\u{2bd3}'..='\u{2bff}'),
+        '\u{1f000}'..='\u{1faff}' => matches!(c, '\u{1f000}'..='\u{1f003}' | '\u{1f005}'..='\u{1f0ce}'
+            | '\u{1f0d0}'..='\u{1f189}' | '\u{1f5f4}'..='\u{1f5f9}' | '\u{1f700}'..='\u{1f77f}'
+            | '\u{1f7f0}' | '\u{1f800}'..='\u{1f8ff}'),
         _ => false,
     }
+}
+
+/// True for a sign that is spoken as a word even if a text has nothing else: "★★★★☆", "✓", "∞", "→". Braille is no
+/// sign, but it has words.
+pub(crate) fn is_spoken_sign(c: char) -> bool {
+    match c {
+        '★' | '☆' | '⭐' => true,
+        '\u{2190}'..='\u{21ff}' | '\u{2800}'..='\u{28ff}' => true,
+        // Without minus, slashes and dots.
+        '\u{2200}'..='\u{22ff}' => !matches!(c, '−' | '∕'..='∙' | '∣' | '∼' | '⋅' | '⋮'..='⋱'),
+        _ => is_sign(c),
+    }
+}
+
+/// True for a mark that decorates a line which it begins, and is a word where it stands alone: "| Fast | ✅ | ❌ |".
+pub(crate) fn is_lone_mark(c: char) -> bool {
+    matches!(c, '✅' | '❌' | '❎')
 }
 
 /// The last position up to `at` at which a character of the text begins or ends, as in the standard library from
@@ -355,9 +383,9 @@ pub(super) fn ceil_char_boundary(text: &str, at: usize) -> usize {
     (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
 }
 
-/// True if a voice can say a text: it has a letter, a digit, or a sign that is a word.
+/// True if a voice can say a text: it has a letter, a digit, or a sign that is a word or can be one.
 pub(crate) fn is_speakable(text: &str) -> bool {
-    text.chars().any(|c| c.is_alphanumeric() || is_spoken_sign(c))
+    text.chars().any(|c| c.is_alphanumeric() || is_spoken_sign(c) || is_lone_mark(c))
 }
 
 /// True if the character belongs to the one before it: combining marks, variation selectors, joiners, skin

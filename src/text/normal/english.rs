@@ -25,6 +25,8 @@ pub(super) struct Reader<'a> {
     pub(super) currency: Option<&'static super::money::Currency>,
     /// End of the last figure with a unit that is divided into smaller ones: feet, hours.
     pub(super) parted: Option<(usize, char)>,
+    /// Place of the dollar sign that ends a formula.
+    pub(super) math_end: usize,
     /// True between two straight double quotes.
     pub(super) is_quoted: bool,
     /// True between two straight single quotes.
@@ -45,6 +47,7 @@ pub(super) fn read(text: &str, most: usize) -> Option<Changed> {
         figure_start: usize::MAX,
         currency: None,
         parted: None,
+        math_end: usize::MAX,
         is_quoted: false,
         is_in_single: false,
     };

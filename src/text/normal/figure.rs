@@ -384,9 +384,29 @@ impl<'a> Reader<'a> {
     /// True for the "2x" of an equation.
     fn is_algebra(&self, at: usize, end: usize) -> bool {
         let is_operator = |c: Option<char>| {
-            matches!(c, Some('+' | '−' | '=' | '*' | '^' | '²' | '³' | '⁴' | '<' | '≤' | '≥'))
+            matches!(
+                c,
+                Some(
+                    '+' | '−'
+                        | '='
+                        | '*'
+                        | '^'
+                        | '²'
+                        | '³'
+                        | '⁴'
+                        | '<'
+                        | '≤'
+                        | '≥'
+                        | '×'
+                        | '·'
+                        | '⋅'
+                        | '÷'
+                        | '±'
+                )
+            )
         };
-        let before = self.s[..at].trim_end().chars().next_back();
+        let before = self.s[..at].trim_end();
+        let before = before.strip_suffix('-').map_or(before, str::trim_end).chars().next_back();
         is_operator(self.at(self.skip_space(end)))
             || is_operator(before)
             || before == Some('(')
@@ -559,7 +579,39 @@ impl<'a> Reader<'a> {
     pub(super) fn is_subtraction(&self, at: usize, second: usize) -> bool {
         let is_spaced = self.is_space(at);
         let behind = self.run(second, |c| c.is_ascii_digit() || matches!(c, '.' | ',' | '$'));
-        is_spaced && self.at(self.skip_space(behind)) == Some('=') || self.at(behind) == Some('=')
+        is_spaced && self.at(self.skip_space(behind)) == Some('=')
+            || self.at(behind) == Some('=')
+            || self.falls(at, second, is_spaced)
+    }
+
+    /// True for a second figure that is smaller than the first one, where no score and no range can be: "7 - 2",
+    /// "sqrt(9-8)".
+    fn falls(&self, at: usize, second: usize, is_spaced: bool) -> bool {
+        const SCORES: [&str; 12] =
+            ["score", "won", "win", "lost", "lose", "beat", "lead", "led", "game", "match", "draw", "final"];
+        let digits = self.s[..at].bytes().rev().take(9).take_while(u8::is_ascii_digit).count();
+        let end = self.digits(second);
+        let (Some(first), Some(last)) =
+            (numbers::value(&self.s[at - digits..at]), numbers::value(&self.s[second..end]))
+        else {
+            return false;
+        };
+        let before = &self.s[..at - digits];
+        if is_spaced {
+            let left = self.left(at).to_ascii_lowercase();
+            let from = self.skip_space(at);
+            let to = from + self.at(from).map_or(0, char::len_utf8);
+            let is_score = SCORES.iter().any(|word| left.contains(word));
+            return first > last
+                && !is_score
+                && !is_year_text(&self.s[at - digits..at])
+                && self.is_sum_alone(at, to);
+        }
+        // "\\sqrt{9-8}", "f(9-8)"
+        let is_argument = before.ends_with('{') && self.at(end) == Some('}')
+            || before.strip_suffix('(').is_some_and(|name| name.ends_with(|c: char| c.is_ascii_alphabetic()))
+                && self.at(end) == Some(')');
+        first > last && is_argument
     }
 }
 

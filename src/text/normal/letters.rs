@@ -36,6 +36,8 @@ pub(super) fn usual(text: &str, most: usize) -> Option<Changed> {
             form.clear();
             match roman_digit(c) {
                 Some(value) => form.push_str(value),
+                None if matches!(c, '❿' | '➉' | '➓') => form.push_str("10"),
+                None if is_boxed(c) => form.push(boxed(c)),
                 // A ring above, as a sign of degrees.
                 None if c == '˚' => form.push('°'),
                 None if c.is_numeric() && before.is_ascii_digit() && is_fraction(c) => {}
@@ -62,7 +64,7 @@ fn joint(text: &str, at: usize) -> Option<usize> {
 /// True for characters without a sound or a width. Joiners have a meaning in some scripts.
 fn is_format(c: char, before: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
-        | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{61c}' | '\u{34f}' | '\u{180e}' | '\u{fff9}'..='\u{fffb}')
+        | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{61c}' | '\u{fe0e}' | '\u{fe0f}' | '\u{20e3}' | '\u{34f}' | '\u{180e}' | '\u{fff9}'..='\u{fffb}')
         || matches!(c, '\u{200c}' | '\u{200d}') && before < '\u{250}'
 }
 
@@ -90,6 +92,21 @@ fn compatible(c: char, form: &mut String) {
     let is_canonical = is_same && parts == form.chars().count();
     if is_canonical && (parts > 1 || form.starts_with(c)) {
         form.clear();
+    }
+}
+
+/// True for letters and figures in dark circles and boxes, for which Unicode names no other form.
+fn is_boxed(c: char) -> bool {
+    matches!(c, '❶'..='❾' | '➊'..='➒' | '🅐'..='🅩' | '🅰'..='🆉')
+}
+
+fn boxed(c: char) -> char {
+    let at = |first: char, base: u8| char::from(base + (u32::from(c) - u32::from(first)) as u8);
+    match c {
+        '❶'..='❾' => at('❶', b'1'),
+        '➊'..='➒' => at('➊', b'1'),
+        '🅐'..='🅩' => at('🅐', b'A'),
+        _ => at('🅰', b'A'),
     }
 }
 

@@ -356,7 +356,7 @@ impl Reader<'_> {
     /// "/h", "/100 km", "·m" behind a unit: the words, and its end.
     pub(super) fn divided(&self, at: usize) -> Option<(String, usize)> {
         let sign = self.at(at)?;
-        if matches!(sign, '·' | '⋅')
+        if matches!(sign, '·' | '⋅' | '∙')
             || sign == '-' && matches!(&self.s[..at], s if s.ends_with("ft") || s.ends_with('N'))
         {
             let from = at + sign.len_utf8();
@@ -435,7 +435,7 @@ impl Reader<'_> {
             add(&mut words, &one);
             match self.at(end)? {
                 ')' => return Some((words, end + 1)),
-                c @ ('·' | '⋅' | '*' | ' ') => from = end + c.len_utf8(),
+                c @ ('·' | '⋅' | '∙' | '*' | ' ') => from = end + c.len_utf8(),
                 _ => return None,
             }
         }

@@ -6,7 +6,7 @@ use super::walk::Walk;
 use crate::text::language::{ceil_char_boundary, floor_char_boundary};
 
 /// Bytes on each side of a dash that are searched for the signs of algebra.
-const WINDOW: usize = 24;
+pub(super) const WINDOW: usize = 24;
 
 /// Functions that may follow a sign.
 const FUNCTIONS: &str = "sin cos tan cot log ln exp sqrt abs";
@@ -31,7 +31,7 @@ enum Operand {
 }
 
 /// True for a mark that only algebra has.
-fn is_algebra(text: &str) -> bool {
+pub(super) fn is_algebra(text: &str) -> bool {
     text.contains(['=', '+', '×', '÷', '^', '²', '³', '√', '≤', '≥', '≠', '≈', '<', '>'])
 }
 
@@ -42,13 +42,13 @@ impl Reader<'_> {
     }
 
     /// Text of the line before a position, at most [`WINDOW`] bytes.
-    fn left(&self, at: usize) -> &str {
+    pub(super) fn left(&self, at: usize) -> &str {
         let left = &self.s[ceil_char_boundary(self.s, at.saturating_sub(WINDOW))..at];
         left.rsplit('\n').next().unwrap_or_default()
     }
 
     /// Text of the line behind a position, at most [`WINDOW`] bytes.
-    fn right(&self, end: usize) -> &str {
+    pub(super) fn right(&self, end: usize) -> &str {
         let right = &self.s[end..floor_char_boundary(self.s, end + WINDOW)];
         right.split('\n').next().unwrap_or_default()
     }

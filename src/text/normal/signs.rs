@@ -3,8 +3,9 @@
 use super::abbreviations::lists;
 use super::english::Reader;
 use super::money;
+use super::symbols::{self, Arrow};
 use super::walk::Walk;
-use crate::text::language::ceil_char_boundary;
+use crate::text::language::{ceil_char_boundary, floor_char_boundary, is_lone_mark};
 
 impl Reader<'_> {
     /// Reads a sign, and returns its end. What is not known is copied.
@@ -59,6 +60,15 @@ impl Reader<'_> {
         let is_term = before.is_some_and(|c| c.is_alphanumeric() || c == ')')
             && after.is_some_and(|c| c.is_alphanumeric() || c == '(');
         match c {
+            '$' if at == self.math_end => return self.called(at, end, ""),
+            '$' if self.begins_math(at) => return self.called(at, end, ""),
+            '\\' if self.is_letter(end) => {
+                let letters = self.letters(end);
+                if let Some(words) = symbols::command(&self.s[end..letters]) {
+                    return self.called_apart(at, letters, words);
+                }
+            }
+            '}' if after == Some('{') => return self.called(at, end + 1, "over"),
             '"' => self.is_quoted = !self.is_quoted,
             '“' => self.is_quoted = true,
             '”' => self.is_quoted = false,
@@ -80,6 +90,20 @@ impl Reader<'_> {
                 if let Some(ended) = self.phone(at) {
                     return ended;
                 }
+            }
+            '-' | '*' | '/' if after == Some('=') && is_spaced(before) && is_spaced(self.at(end + 1)) => {
+                let words = match c {
+                    '-' => "minus equals",
+                    '*' => "times equals",
+                    _ => "divided by equals",
+                };
+                return self.called(at, end + 1, words);
+            }
+            '-' if after == Some('-') && self.counts_down(at) => {
+                return self.called(at, end + 1, "minus minus");
+            }
+            '+' if after == Some('+') && is_spaced(before) && self.letters(end + 1) == end + 2 => {
+                return self.called(at, end + 1, "plus plus");
             }
             '–' | '-' | '—'
                 if is_figure
@@ -126,6 +150,7 @@ impl Reader<'_> {
             }
             '±' => return self.called(at, end, "plus or minus"),
             '∓' => return self.called(at, end, "minus or plus"),
+            '✕' | '✖' if !self.is_between_operands(at, end) => return self.called(at, end, "cross mark"),
             '×' | '✕' | '✖' | '⨯' => {
                 let words = if self.s[end..].trim_start().is_empty() && joins_figures {
                     "times"
@@ -139,21 +164,15 @@ impl Reader<'_> {
             '*' if (joins_figures && is_figure) || (is_apart && self.figure_end.saturating_add(1) == at) => {
                 return self.called(at, end, "times");
             }
-            '·' | '⋅' if joins_figures && is_figure => return self.called(at, end, "times"),
             // "CuSO₄·5H₂O"
-            '·' | '⋅'
+            '·' | '⋅' | '∙'
                 if before.is_some_and(|c| matches!(c, '₀'..='₉'))
                     && after.is_some_and(char::is_alphanumeric) =>
             {
                 return self.called(at, end, "dot");
             }
-            '·' | '⋅'
-                if is_term && (before, after) != (Some('l'), Some('l')) && self.letters(end) == end + 1 =>
-            {
-                return self.called(at, end, "times");
-            }
-            '♩' if self.at(self.skip_space(end)) == Some('=') => {
-                return self.called(at, end, "quarter note");
+            '·' | '⋅' | '∙' if self.multiplies(at, end, c) => {
+                return self.called_apart(at, end, "times");
             }
             '′' | '″'
                 if before.is_some_and(char::is_alphabetic) && !after.is_some_and(char::is_alphabetic) =>
@@ -184,7 +203,7 @@ impl Reader<'_> {
             '≪' => return self.called(at, end, "much less than"),
             '≫' => return self.called(at, end, "much greater than"),
             '∞' => return self.called(at, end, "infinity"),
-            '√' => return self.called(at, end, "square root of"),
+            '√' => return self.called_apart(at, end, "square root of"),
             '∛' => return self.called(at, end, "cube root of"),
             '∑' => return self.called(at, end, "sum"),
             '∏' => return self.called(at, end, "product"),
@@ -204,33 +223,17 @@ impl Reader<'_> {
             '∨' => return self.called(at, end, "or"),
             '¬' => return self.called(at, end, "not"),
             '∴' => return self.called(at, end, "therefore"),
-            '→' | '➔' | '➜' | '⟶' | '➝' | '➞' => {
-                let words = if self.is_key(at) { "right arrow" } else { "to" };
-                return self.called(at, end, words);
-            }
-            '←' | '⟵' => {
-                let words = if self.is_key(at) { "left arrow" } else { "from" };
-                return self.called(at, end, words);
-            }
-            '↔' | '⟷' => return self.called(at, end, "to and from"),
             '⇒' | '⟹' => return self.called(at, end, "implies"),
             '⇔' | '⟺' => return self.called(at, end, "if and only if"),
-            '↑' | '↓' => {
-                let words = match (c, self.is_key(at)) {
-                    ('↑', false) => "up",
-                    ('↑', true) => "up arrow",
-                    (_, false) => "down",
-                    (_, true) => "down arrow",
-                };
-                return self.called(at, end, words);
-            }
             '=' => {
                 if matches!(after, Some('=' | '>')) {
                     let words = if after == Some('>') { "implies" } else { "equals" };
                     return self.called(at, end + 1, words);
                 }
                 let is_changed = matches!(before, Some('+' | '-' | '*' | '/')) && after == Some(' ');
-                if is_apart || is_term || is_figure || joins_figures || is_changed {
+                let is_minus = matches!(after, Some('-' | '−'))
+                    && self.begins_figure(end + after.map_or(0, char::len_utf8));
+                if is_apart || is_term || is_figure || joins_figures || is_changed || is_minus && !is_open {
                     return self.called(at, end, "equals");
                 }
             }
@@ -299,20 +302,31 @@ impl Reader<'_> {
                     return self.called(at, ended, words.1);
                 }
             }
+            '☆' if self.s[at..].starts_with("☆☆☆☆☆") && before != Some('☆') => {
+                let run = self.run(at, |c| c == '☆');
+                let is_rating = self.s[at..run].chars().nth(5).is_none() && !self.s[run..].contains('☆');
+                return self.called(at, run, if is_rating { "zero stars" } else { "" });
+            }
             '★' | '⭐' => {
                 let run = self.run(at, |c| c == '★' || c == '⭐');
-                if run == end {
-                    return self.called(
-                        at,
-                        run,
-                        if self.figure_end == at || joins_figures { "stars" } else { "star" },
-                    );
+                let is_counted = self.figure_end == at || joins_figures;
+                // The emoji decorates.
+                if c == '⭐' && run == end && !is_counted && !is_figure {
+                    return end;
+                }
+                if run == end && !matches!(self.at(run), Some('☆' | '½')) {
+                    return self.called(at, run, if is_counted { "stars" } else { "star" });
                 }
                 let stars = self.s[at..run].chars().count() as u64;
                 let mut words = String::new();
                 super::numbers::number(&mut words, stars);
-                let run = self.run(run, |c| c == '☆');
-                words.push_str(" stars");
+                let half = self.run(run, |c| c == '½');
+                words.push_str(match (half > run, stars) {
+                    (true, _) => " and a half stars",
+                    (false, 1) => " star",
+                    _ => " stars",
+                });
+                let run = self.run(half, |c| c == '☆');
                 return self.called(at, run, &words);
             }
             // A mark of a note behind a word.
@@ -325,10 +339,11 @@ impl Reader<'_> {
                 return self.called(at, end, "down");
             }
             '♥' | '♡' | '❤' => {
-                let is_suit = joins_figures || before.is_some_and(|c| matches!(c, 'A' | 'K' | 'Q' | 'J'));
+                let is_rank = |c: char| c.is_ascii_digit() || matches!(c, 'A' | 'K' | 'Q' | 'J' | 'T');
+                let is_suit = joins_figures || before.is_some_and(is_rank) || after.is_some_and(is_rank);
                 let is_verb = before.is_some_and(char::is_whitespace) && self.word_near(at, 0) == "I";
                 // The emoji decorates.
-                if c == '❤' && !is_verb {
+                if c == '❤' && !is_verb && !is_suit {
                     return end;
                 }
                 let words = match (is_suit, is_verb) {
@@ -392,27 +407,136 @@ impl Reader<'_> {
                         None => self.called(at, end, currency.many),
                     };
                 }
-                if let Some(words) = super::symbols::key(c).or_else(|| super::symbols::name(c)) {
-                    return self.symbol(at, end, words);
-                }
+                return self.symbol(at, end, c);
             }
         }
         end
     }
 
     /// Reads a symbol by its name. A run of three or more is a line, and silent.
-    fn symbol(&mut self, at: usize, end: usize, words: &str) -> usize {
-        // A part of an emoji.
-        if self.before(at) == Some('\u{200d}') {
+    fn symbol(&mut self, at: usize, end: usize, c: char) -> usize {
+        // Most marks have no name. A part of an emoji has none.
+        if c.is_ascii() || self.before(at) == Some('\u{200d}') {
             return end;
         }
-        let c = self.at(at);
-        let run = self.run(end, |next| Some(next) == c);
+        if let Some(arrow) = symbols::arrow(c) {
+            let words = match (arrow, self.is_key(at)) {
+                (Arrow::Right, true) => "right arrow",
+                (Arrow::Left, true) => "left arrow",
+                (Arrow::Up, true) => "up arrow",
+                (Arrow::Down, true) => "down arrow",
+                (Arrow::Right, false) => "to",
+                (Arrow::Left, false) => "from",
+                (Arrow::Up, false) => "up",
+                (Arrow::Down, false) => "down",
+                (Arrow::Both, _) => "to and from",
+            };
+            return self.called(at, end, words);
+        }
+        if let Some(card) = symbols::card(c) {
+            return self.called(at, end, &card);
+        }
+        let Some(words) = symbols::key(c).or_else(|| symbols::name(c)) else { return end };
+        if is_lone_mark(c) && !self.is_lone(at, end) {
+            return end;
+        }
+        let run = self.run(end, |next| next == c);
         let is_line = self.s[at..run].chars().nth(2).is_some();
         let end = if is_line { run } else { end };
-        // A presentation of its own: text or emoji.
-        let end = self.run(end, |c| matches!(c, '\u{fe0e}' | '\u{fe0f}'));
-        self.called(at, end, if is_line { "" } else { words })
+        // "♘xf3"
+        let takes = matches!(c, '♔'..='♟')
+            && self.at(end) == Some('x')
+            && matches!(self.s.as_bytes().get(end + 1..end + 3), Some([b'a'..=b'h', b'1'..=b'8']));
+        if takes {
+            return self.called(at, end + 1, &format!("{words} takes"));
+        }
+        // "➖5"
+        if matches!(c, '➕' | '➖' | '➗' | '🟰') || !is_line {
+            return self.called(at, end, words);
+        }
+        self.called(at, end, "")
+    }
+
+    /// True for the "--" of "i--" and "--i".
+    fn counts_down(&self, at: usize) -> bool {
+        let is_variable = |c: char| c.is_ascii_lowercase() && c != 'a';
+        let (before, after) = (self.before(at), self.at(at + 2));
+        let is_alone =
+            |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '\'' | '.'));
+        before.is_some_and(|c| c == ']' || is_variable(c) && is_alone(self.before(at - 1)))
+            && after.is_none_or(|c| c.is_whitespace() || matches!(c, ';' | ')' | ',' | ']'))
+            || is_spaced(before)
+                && after.is_some_and(is_variable)
+                && matches!(self.at(at + 3), Some(';' | ')'))
+    }
+
+    /// True for a mark with nothing else in its line or its cell, or behind a colon.
+    fn is_lone(&self, at: usize, end: usize) -> bool {
+        let before = self.s[..at].trim_end_matches([' ', '\t']).chars().next_back();
+        let after = self.s[end..].trim_start_matches([' ', '\t']).chars().next();
+        before.is_none_or(|c| matches!(c, '\n' | ':' | '|' | ',' | ';' | '(' | '/'))
+            && after.is_none_or(|c| matches!(c, '\n' | '|' | ',' | ';' | ')' | '/' | '.'))
+    }
+
+    /// The operand of a product that ends at a position: a figure, a bracket, or one letter.
+    fn is_operand_before(&self, at: usize) -> bool {
+        let before = self.s[..at].trim_end_matches(' ');
+        let mut letters = before.chars().rev();
+        match letters.next() {
+            Some(c) if c.is_numeric() || matches!(c, ')' | ']' | '}' | 'π' | '∞') => true,
+            Some(c) if c.is_alphabetic() => {
+                let second = letters.find(|c| !c.is_ascii_digit());
+                !second.is_some_and(|c| c.is_alphabetic() || matches!(c, '\'' | '’'))
+            }
+            _ => false,
+        }
+    }
+
+    /// The operand of a product that begins behind a position.
+    fn is_operand_behind(&self, end: usize) -> bool {
+        let rest = self.s[end..].trim_start_matches([' ', '-', '−']);
+        let mut letters = rest.chars();
+        match letters.next() {
+            Some(c) if c.is_numeric() || matches!(c, '(' | '[' | '√' | 'π' | '∞') => true,
+            Some(c) if c.is_alphabetic() => !letters.next().is_some_and(char::is_alphabetic),
+            _ => false,
+        }
+    }
+
+    fn is_between_operands(&self, at: usize, end: usize) -> bool {
+        self.is_operand_before(at) && self.is_operand_behind(end)
+    }
+
+    /// True for a dot between two factors: "2·3", "a ⋅ b". Other dots divide the parts of a line.
+    fn multiplies(&self, at: usize, end: usize, dot: char) -> bool {
+        let is_spaced = self.is_space(end);
+        if !self.is_between_operands(at, end)
+            || is_spaced != self.before(at).is_some_and(char::is_whitespace)
+            || matches!((self.before(at), self.at(end)), (Some('l' | 'L'), Some('l' | 'L')))
+        {
+            return false;
+        }
+        !is_spaced || dot == '⋅' || self.is_sum_alone(at, end)
+    }
+
+    /// True if signs of algebra, or no other words, are around a sign between two figures.
+    pub(super) fn is_sum_alone(&self, at: usize, end: usize) -> bool {
+        const VERBS: &str = "is what compute calculate solve evaluate equals does than so then and of";
+        let (left, right) = (self.left(at), self.right(end));
+        if super::minus::is_algebra(left) || super::minus::is_algebra(right) {
+            return true;
+        }
+        let is_part = |c: char| c.is_numeric() || matches!(c, '.' | ',');
+        let before = left.trim_end().trim_end_matches(is_part);
+        let word = before.trim_end().rsplit(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+        let begins = before.trim().is_empty() && left.len() < at.min(super::minus::WINDOW)
+            || before.trim().is_empty() && at == left.len()
+            || before.ends_with(['(', '[', '{', ':', '"', '“', '>'])
+            || lists(VERBS, &word.to_ascii_lowercase());
+        let behind = right.trim_start().trim_start_matches(|c: char| c.is_alphanumeric() || c == '.');
+        begins
+            && (behind.is_empty()
+                || behind.starts_with(['?', '.', ',', ')', ']', '}', ';', ':', '!', '"', '”', '<']))
     }
 
     /// True for an arrow that is a key: behind a word such as "press", or beside the sign of a key.
@@ -424,7 +548,7 @@ impl Reader<'_> {
         let is_chained = lists("or and", self.word_near(at, 0))
             && self.s[..self.word.start].ends_with(|c: char| c.is_whitespace())
             && self.s[..self.word.start].trim_end().ends_with(['→', '←', '↑', '↓', '⌘', '⌥', '⇧', '⌃']);
-        is_pressed || is_chained || self.before(at).and_then(super::symbols::key).is_some()
+        is_pressed || is_chained || self.before(at).and_then(symbols::key).is_some()
     }
 
     /// True if the "3" of "<3" is no figure: nothing with a unit follows it.
@@ -448,6 +572,36 @@ impl Reader<'_> {
         let figure = self.skip_space(at);
         let end = self.run(figure, |c| c.is_ascii_digit() || matches!(c, '.' | ','));
         end > figure && self.at(self.skip_space(end)) == Some('=')
+    }
+
+    /// True for the first dollar sign of "$b = -3$". Remembers the place of the second one.
+    fn begins_math(&mut self, at: usize) -> bool {
+        const MOST: usize = 80;
+        let rest = &self.s[at + 1..floor_char_boundary(self.s, at + MOST)];
+        let line = rest.split('\n').next().unwrap_or_default();
+        let Some(length) = line.find('$').filter(|length| *length > 0) else { return false };
+        let inner = &line[..length];
+        let is_closed = !inner.starts_with(char::is_whitespace)
+            && inner.ends_with(|c: char| c.is_alphanumeric() || matches!(c, ')' | '}' | ']' | '\'' | '!'))
+            && !self.at(at + 1 + length + 1).is_some_and(char::is_alphanumeric)
+            && !self.before(at).is_some_and(char::is_alphanumeric);
+        let is_math = inner.contains(['=', '^', '\\', '_'])
+            || !inner.starts_with(|c: char| c.is_ascii_digit())
+                && (inner.len() == 1 || inner.contains(['+', '-', '<', '>', '(', '*', '/']));
+        if is_closed && is_math {
+            self.math_end = at + 1 + length;
+        }
+        is_closed && is_math
+    }
+
+    /// As `called`, with a space between the words and brackets beside them.
+    fn called_apart(&mut self, at: usize, end: usize, words: &str) -> usize {
+        let before = if self.before(at).is_some_and(|c| matches!(c, ')' | ']' | '}')) { " " } else { "" };
+        let after = if matches!(self.at(end), Some('(' | '[' | '{')) { " " } else { "" };
+        if words.is_empty() {
+            return self.called(at, end, words);
+        }
+        self.called(at, end, &format!("{before}{words}{after}"))
     }
 
     fn called(&mut self, at: usize, end: usize, words: &str) -> usize {
@@ -542,7 +696,7 @@ impl Reader<'_> {
         let from = end + usize::from(is_braced);
         let sign = usize::from(matches!(self.at(from), Some('-' | '+')));
         let digits = self.digits(from + sign);
-        let variable = from + if is_braced { sign } else { 0 };
+        let variable = from + sign;
         let to = if digits > from + sign { digits } else { self.letters(variable).min(variable + 1) };
         let is_empty = digits == from + sign && to == variable;
         if is_empty || to <= from || !self.before(at)?.is_alphanumeric() || !self.s.is_char_boundary(to) {
@@ -554,6 +708,10 @@ impl Reader<'_> {
         self.say(at..to, &words);
         Some(self.unit_behind_power(to))
     }
+}
+
+fn is_spaced(c: Option<char>) -> bool {
+    c.is_none_or(char::is_whitespace)
 }
 
 /// Reads an exponent.

@@ -21,7 +21,7 @@ impl Reader<'_> {
                     return Some(ended);
                 }
             }
-            Some('·' | '⋅') => {
+            Some('·' | '⋅' | '∙') => {
                 if let Some(unit) = self.unit_at(at, false).filter(|unit| unit.end > end) {
                     self.say(at..unit.end, &unit.many);
                     return Some(unit.end);
