@@ -5,6 +5,7 @@ use super::amount::{Amount, article_of};
 use super::english::Reader;
 use super::money::Currency;
 use super::numbers::{self, add};
+use super::operands;
 use super::walk::Walk;
 
 /// Names before a version, whose minor number is read as a whole: "Python 3.12".
@@ -22,6 +23,11 @@ impl<'a> Reader<'a> {
         let currency = self.currency.take();
         let end = self.figure_of(at, currency);
         self.figure_end = end;
+        // "Rule 10b-5"
+        let second = self.digits(end + 1);
+        if self.named_end == end && self.at(end) == Some('-') && second > end + 1 && !self.is_letter(second) {
+            return end;
+        }
         self.range(end).unwrap_or(end)
     }
 
@@ -61,6 +67,9 @@ impl<'a> Reader<'a> {
             return end;
         }
         if let Some(end) = self.house(at, amount).or_else(|| self.labelled(at, amount)) {
+            return end;
+        }
+        if let Some(end) = self.named(at, amount) {
             return end;
         }
         if let Some(end) = self.counted_in(at, amount) {
@@ -416,6 +425,13 @@ impl<'a> Reader<'a> {
     /// A decade or a year without its century: "'90s", "’68".
     pub(super) fn short_decade(&mut self, at: usize, from: usize) -> Option<usize> {
         let end = self.digits(from);
+        // "'24/7'", "'16:9'", "'42'"
+        let run =
+            self.run(from, |c| c.is_ascii_digit() || matches!(c, '/' | ':' | '.' | ',' | '-' | '–' | '%'));
+        let is_quoted = matches!(self.at(run), Some('\'' | '’')) && !self.is_digit(run + 1);
+        if is_quoted || matches!(self.at(end), Some('/' | ':')) && self.is_digit(end + 1) {
+            return None;
+        }
         if end != from + 2 || self.before(at).is_some_and(|c| c.is_alphanumeric() || matches!(c, '\'' | '′'))
         {
             return None;
@@ -444,7 +460,17 @@ impl<'a> Reader<'a> {
     fn short_range(&mut self, at: usize) -> usize {
         let Some(dash) = self.at(at).filter(|c| matches!(c, '-' | '–')) else { return at };
         let end = at + dash.len_utf8();
-        let Some(mark) = self.at(end).filter(|c| matches!(c, '\'' | '’')) else { return at };
+        let Some(mark) = self.at(end).filter(|c| matches!(c, '\'' | '’')) else {
+            // "'95-96"
+            let second = self.digits(end);
+            if second != end + 2 || self.at(second).is_some_and(|c| c.is_alphanumeric() || c == '-') {
+                return at;
+            }
+            let mut words = String::from("to");
+            numbers::cardinal(&mut words, &self.s[end..second]);
+            self.say(at..second, &words);
+            return second;
+        };
         if self.digits(end + mark.len_utf8()) != end + mark.len_utf8() + 2 {
             return at;
         }
@@ -581,37 +607,7 @@ impl<'a> Reader<'a> {
         let behind = self.run(second, |c| c.is_ascii_digit() || matches!(c, '.' | ',' | '$'));
         is_spaced && self.at(self.skip_space(behind)) == Some('=')
             || self.at(behind) == Some('=')
-            || self.falls(at, second, is_spaced)
-    }
-
-    /// True for a second figure that is smaller than the first one, where no score and no range can be: "7 - 2",
-    /// "sqrt(9-8)".
-    fn falls(&self, at: usize, second: usize, is_spaced: bool) -> bool {
-        const SCORES: [&str; 12] =
-            ["score", "won", "win", "lost", "lose", "beat", "lead", "led", "game", "match", "draw", "final"];
-        let digits = self.s[..at].bytes().rev().take(9).take_while(u8::is_ascii_digit).count();
-        let end = self.digits(second);
-        let (Some(first), Some(last)) =
-            (numbers::value(&self.s[at - digits..at]), numbers::value(&self.s[second..end]))
-        else {
-            return false;
-        };
-        let before = &self.s[..at - digits];
-        if is_spaced {
-            let left = self.left(at).to_ascii_lowercase();
-            let from = self.skip_space(at);
-            let to = from + self.at(from).map_or(0, char::len_utf8);
-            let is_score = SCORES.iter().any(|word| left.contains(word));
-            return first > last
-                && !is_score
-                && !is_year_text(&self.s[at - digits..at])
-                && self.is_sum_alone(at, to);
-        }
-        // "\\sqrt{9-8}", "f(9-8)"
-        let is_argument = before.ends_with('{') && self.at(end) == Some('}')
-            || before.strip_suffix('(').is_some_and(|name| name.ends_with(|c: char| c.is_ascii_alphabetic()))
-                && self.at(end) == Some(')');
-        first > last && is_argument
+            || operands::falls(self.s, at, second, is_spaced)
     }
 }
 

@@ -105,6 +105,9 @@ impl Reader<'_> {
             }
         }
         let run = self.run(at, |c| c.is_ascii_alphanumeric());
+        if let Some(ended) = self.range_of_names(at, run) {
+            return Some(ended);
+        }
         if is_known(&self.s[at..run]) {
             return self.chemical(at);
         }
@@ -123,6 +126,11 @@ impl Reader<'_> {
             count = letters;
             end = self.digits(letters);
             elements += 1;
+        }
+        // "SO4²⁻"
+        let script = self.run(end, |c| super::signs::script_digit(c).is_some());
+        if elements > 0 && matches!(self.before(script), Some('⁺' | '⁻')) {
+            return self.chemical(at);
         }
         let caret = usize::from(bytes.get(end) == Some(&b'^'));
         let brace = usize::from(caret == 1 && bytes.get(end + 1) == Some(&b'{'));

@@ -32,6 +32,11 @@ pub(super) fn usual(text: &str, most: usize) -> Option<Changed> {
             out.put(at..end, "");
             continue;
         }
+        if let Some((end, written)) = raised(text, at, c) {
+            out.put(at..end, &written);
+            before = '0';
+            continue;
+        }
         if !c.is_ascii() && !is_kept(c) {
             form.clear();
             match roman_digit(c) {
@@ -93,6 +98,48 @@ fn compatible(c: char, form: &mut String) {
     if is_canonical && (parts > 1 || form.starts_with(c)) {
         form.clear();
     }
+}
+
+/// A fraction or cents of raised figures, and its end: "¹⁄₂", "$19⁹⁹".
+fn raised(text: &str, at: usize, c: char) -> Option<(usize, String)> {
+    let is_raised = |c: char| matches!(c, '⁰' | '¹' | '²' | '³' | '⁴'..='⁹');
+    let is_lowered = |c: char| matches!(c, '₀'..='₉');
+    if !is_raised(c) {
+        return None;
+    }
+    let digits = |part: &str| part.chars().filter_map(super::signs::script_digit).collect::<String>();
+    let rest = &text[at..];
+    let run = rest.find(|c| !is_raised(c)).unwrap_or(rest.len());
+    let count = rest[..run].chars().count();
+    let before = text[..at].chars().next_back();
+    let under = rest[run..].strip_prefix(['⁄', '/', '∕']).unwrap_or_default();
+    let lowered = under.find(|c| !is_lowered(c)).unwrap_or(under.len());
+    if count <= 2 && lowered > 0 && lowered <= 6 {
+        let end = at + rest.len() - under.len() + lowered;
+        let fraction = format!("{}/{}", digits(&rest[..run]), digits(&under[..lowered]));
+        let written = match fraction.as_str() {
+            "1/2" => "½",
+            "1/3" => "⅓",
+            "2/3" => "⅔",
+            "1/4" => "¼",
+            "3/4" => "¾",
+            "1/8" => "⅛",
+            "3/8" => "⅜",
+            "5/8" => "⅝",
+            "7/8" => "⅞",
+            _ if before.is_some_and(|c| c.is_ascii_digit()) => return Some((end, format!(" {fraction}"))),
+            _ => return Some((end, fraction)),
+        };
+        return Some((end, written.to_owned()));
+    }
+    // Cents.
+    let figures = text[..at].bytes().rev().take(7).take_while(u8::is_ascii_digit).count();
+    let sign = text[..at - figures].chars().next_back();
+    let is_sum = count == 2
+        && figures > 0
+        && (sign.is_some_and(|c| matches!(c, '$' | '€' | '£'))
+            || rest[run..].trim_start_matches(' ').starts_with('€'));
+    is_sum.then(|| (at + run, format!(".{}", digits(&rest[..run]))))
 }
 
 /// True for letters and figures in dark circles and boxes, for which Unicode names no other form.

@@ -161,6 +161,8 @@ impl Reader<'_> {
             "t" if self.number_before(at) <= Some(12) && self.is_ingredient_behind(letters) => {
                 ("teaspoon", "teaspoons")
             }
+            "gr" if self.number_before(at) <= Some(15) => ("grain", "grains"),
+            "gr" => ("gram", "grams"),
             "T" if self.is_ingredient_behind(letters) => ("tablespoon", "tablespoons"),
             "M" if self.is_formula_behind(letters) => ("molar", "molar"),
             _ => units::unit(symbol, is_attached || power.is_some())?,

@@ -2,11 +2,8 @@
 
 use super::abbreviations::lists;
 use super::english::Reader;
+use super::operands::{self, is_algebra};
 use super::walk::Walk;
-use crate::text::language::{ceil_char_boundary, floor_char_boundary};
-
-/// Bytes on each side of a dash that are searched for the signs of algebra.
-pub(super) const WINDOW: usize = 24;
 
 /// Functions that may follow a sign.
 const FUNCTIONS: &str = "sin cos tan cot log ln exp sqrt abs";
@@ -30,27 +27,20 @@ enum Operand {
     Capital,
 }
 
-/// True for a mark that only algebra has.
-pub(super) fn is_algebra(text: &str) -> bool {
-    text.contains(['=', '+', '×', '÷', '^', '²', '³', '√', '≤', '≥', '≠', '≈', '<', '>'])
-}
-
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     /// True if the dash from `at` to `end` takes something away: "x - 1", "2n-1", "y = -x".
     pub(super) fn takes_away(&self, at: usize, end: usize) -> bool {
         self.is_subtracting(at, end) || self.is_negative(at, end)
     }
 
-    /// Text of the line before a position, at most [`WINDOW`] bytes.
-    pub(super) fn left(&self, at: usize) -> &str {
-        let left = &self.s[ceil_char_boundary(self.s, at.saturating_sub(WINDOW))..at];
-        left.rsplit('\n').next().unwrap_or_default()
+    /// Text of the line before a position.
+    pub(super) fn left(&self, at: usize) -> &'a str {
+        operands::left(self.s, at)
     }
 
-    /// Text of the line behind a position, at most [`WINDOW`] bytes.
-    pub(super) fn right(&self, end: usize) -> &str {
-        let right = &self.s[end..floor_char_boundary(self.s, end + WINDOW)];
-        right.split('\n').next().unwrap_or_default()
+    /// Text of the line behind a position.
+    pub(super) fn right(&self, end: usize) -> &'a str {
+        operands::right(self.s, end)
     }
 
     /// A dash between two operands.

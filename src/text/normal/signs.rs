@@ -3,6 +3,7 @@
 use super::abbreviations::lists;
 use super::english::Reader;
 use super::money;
+use super::operands;
 use super::symbols::{self, Arrow};
 use super::walk::Walk;
 use crate::text::language::{ceil_char_boundary, floor_char_boundary, is_lone_mark};
@@ -72,7 +73,15 @@ impl Reader<'_> {
             '"' => self.is_quoted = !self.is_quoted,
             '“' => self.is_quoted = true,
             '”' => self.is_quoted = false,
-            '‘' => self.is_in_single = true,
+            '‘' => {
+                // The wrong mark of "’90s".
+                if self.at(end + 2) == Some('s')
+                    && let Some(ended) = self.short_decade(at, end)
+                {
+                    return ended;
+                }
+                self.is_in_single = true;
+            }
             '\'' | '’' => {
                 if let Some(ended) = self.short_decade(at, end) {
                     return ended;
@@ -99,7 +108,7 @@ impl Reader<'_> {
                 };
                 return self.called(at, end + 1, words);
             }
-            '-' if after == Some('-') && self.counts_down(at) => {
+            '-' if after == Some('-') && operands::counts_down(self.s, at) => {
                 return self.called(at, end + 1, "minus minus");
             }
             '+' if after == Some('+') && is_spaced(before) && self.letters(end + 1) == end + 2 => {
@@ -150,7 +159,9 @@ impl Reader<'_> {
             }
             '±' => return self.called(at, end, "plus or minus"),
             '∓' => return self.called(at, end, "minus or plus"),
-            '✕' | '✖' if !self.is_between_operands(at, end) => return self.called(at, end, "cross mark"),
+            '✕' | '✖' if !operands::is_between(self.s, at, end) => {
+                return self.called(at, end, "cross mark");
+            }
             '×' | '✕' | '✖' | '⨯' => {
                 let words = if self.s[end..].trim_start().is_empty() && joins_figures {
                     "times"
@@ -171,7 +182,7 @@ impl Reader<'_> {
             {
                 return self.called(at, end, "dot");
             }
-            '·' | '⋅' | '∙' if self.multiplies(at, end, c) => {
+            '·' | '⋅' | '∙' if operands::multiplies(self.s, at, end, c) => {
                 return self.called_apart(at, end, "times");
             }
             '′' | '″'
@@ -437,7 +448,7 @@ impl Reader<'_> {
             return self.called(at, end, &card);
         }
         let Some(words) = symbols::key(c).or_else(|| symbols::name(c)) else { return end };
-        if is_lone_mark(c) && !self.is_lone(at, end) {
+        if is_lone_mark(c) && !symbols::is_lone(self.s, at, end) {
             return end;
         }
         let run = self.run(end, |next| next == c);
@@ -455,88 +466,6 @@ impl Reader<'_> {
             return self.called(at, end, words);
         }
         self.called(at, end, "")
-    }
-
-    /// True for the "--" of "i--" and "--i".
-    fn counts_down(&self, at: usize) -> bool {
-        let is_variable = |c: char| c.is_ascii_lowercase() && c != 'a';
-        let (before, after) = (self.before(at), self.at(at + 2));
-        let is_alone =
-            |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '\'' | '.'));
-        before.is_some_and(|c| c == ']' || is_variable(c) && is_alone(self.before(at - 1)))
-            && after.is_none_or(|c| c.is_whitespace() || matches!(c, ';' | ')' | ',' | ']'))
-            || is_spaced(before)
-                && after.is_some_and(is_variable)
-                && matches!(self.at(at + 3), Some(';' | ')'))
-    }
-
-    /// True for a mark with nothing else in its line or its cell, or behind a colon.
-    fn is_lone(&self, at: usize, end: usize) -> bool {
-        let before = self.s[..at].trim_end_matches([' ', '\t']).chars().next_back();
-        let after = self.s[end..].trim_start_matches([' ', '\t']).chars().next();
-        before.is_none_or(|c| matches!(c, '\n' | ':' | '|' | ',' | ';' | '(' | '/'))
-            && after.is_none_or(|c| matches!(c, '\n' | '|' | ',' | ';' | ')' | '/' | '.'))
-    }
-
-    /// The operand of a product that ends at a position: a figure, a bracket, or one letter.
-    fn is_operand_before(&self, at: usize) -> bool {
-        let before = self.s[..at].trim_end_matches(' ');
-        let mut letters = before.chars().rev();
-        match letters.next() {
-            Some(c) if c.is_numeric() || matches!(c, ')' | ']' | '}' | 'π' | '∞') => true,
-            Some(c) if c.is_alphabetic() => {
-                let second = letters.find(|c| !c.is_ascii_digit());
-                !second.is_some_and(|c| c.is_alphabetic() || matches!(c, '\'' | '’'))
-            }
-            _ => false,
-        }
-    }
-
-    /// The operand of a product that begins behind a position.
-    fn is_operand_behind(&self, end: usize) -> bool {
-        let rest = self.s[end..].trim_start_matches([' ', '-', '−']);
-        let mut letters = rest.chars();
-        match letters.next() {
-            Some(c) if c.is_numeric() || matches!(c, '(' | '[' | '√' | 'π' | '∞') => true,
-            Some(c) if c.is_alphabetic() => !letters.next().is_some_and(char::is_alphabetic),
-            _ => false,
-        }
-    }
-
-    fn is_between_operands(&self, at: usize, end: usize) -> bool {
-        self.is_operand_before(at) && self.is_operand_behind(end)
-    }
-
-    /// True for a dot between two factors: "2·3", "a ⋅ b". Other dots divide the parts of a line.
-    fn multiplies(&self, at: usize, end: usize, dot: char) -> bool {
-        let is_spaced = self.is_space(end);
-        if !self.is_between_operands(at, end)
-            || is_spaced != self.before(at).is_some_and(char::is_whitespace)
-            || matches!((self.before(at), self.at(end)), (Some('l' | 'L'), Some('l' | 'L')))
-        {
-            return false;
-        }
-        !is_spaced || dot == '⋅' || self.is_sum_alone(at, end)
-    }
-
-    /// True if signs of algebra, or no other words, are around a sign between two figures.
-    pub(super) fn is_sum_alone(&self, at: usize, end: usize) -> bool {
-        const VERBS: &str = "is what compute calculate solve evaluate equals does than so then and of";
-        let (left, right) = (self.left(at), self.right(end));
-        if super::minus::is_algebra(left) || super::minus::is_algebra(right) {
-            return true;
-        }
-        let is_part = |c: char| c.is_numeric() || matches!(c, '.' | ',');
-        let before = left.trim_end().trim_end_matches(is_part);
-        let word = before.trim_end().rsplit(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
-        let begins = before.trim().is_empty() && left.len() < at.min(super::minus::WINDOW)
-            || before.trim().is_empty() && at == left.len()
-            || before.ends_with(['(', '[', '{', ':', '"', '“', '>'])
-            || lists(VERBS, &word.to_ascii_lowercase());
-        let behind = right.trim_start().trim_start_matches(|c: char| c.is_alphanumeric() || c == '.');
-        begins
-            && (behind.is_empty()
-                || behind.starts_with(['?', '.', ',', ')', ']', '}', ';', ':', '!', '"', '”', '<']))
     }
 
     /// True for an arrow that is a key: behind a word such as "press", or beside the sign of a key.
@@ -629,6 +558,9 @@ impl Reader<'_> {
             return at;
         }
         let plain: String = self.s[at..end].chars().filter_map(script_digit).collect();
+        if is_note(self.s, at, end, &plain) {
+            return self.called(at, end, "");
+        }
         let is_sub = self.at(at).is_some_and(|c| matches!(c, '\u{2080}'..='\u{209c}'));
         let follows_base = self.before(at).is_some_and(|c| c.is_alphanumeric() || c == ')');
         let mut words = String::new();
@@ -712,6 +644,51 @@ impl Reader<'_> {
 
 fn is_spaced(c: Option<char>) -> bool {
     c.is_none_or(char::is_whitespace)
+}
+
+/// True for the mark of a note behind a word, a year, a sum, a percentage or a full stop: no exponent.
+pub(super) fn is_note(text: &str, at: usize, end: usize, digits: &str) -> bool {
+    const UNITS: &str = "inch inches foot feet yard yards mile miles meter meters metre metres kilometers kilometres \
+         centimeters centimetres sec second seconds mol rad sin cos tan cot csc sinh cosh tanh log exp det bit bits ohm ohms volt volts amp amps kWh";
+    let is_mark = text[at..].starts_with(|c| matches!(c, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹'))
+        && digits.len() <= 3
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && !digits.starts_with('0');
+    let (left, right) = (operands::left(text, at), operands::right(text, end));
+    let operators = ['=', '+', '×', '÷', '^', '√', '≤', '≥', '≠', '≈', '<', '>', '−', '*', '·', '⋅'];
+    if !is_mark || right.trim_start().starts_with(operators) {
+        return false;
+    }
+    let Some(before) = text[..at].chars().next_back() else { return false };
+    if matches!(before, '.' | ',' | ';' | ':' | '!' | '?' | '"' | '”' | '’' | '»' | '%') {
+        return true;
+    }
+    let base = left.trim_end_matches(|c: char| c.is_alphanumeric());
+    let word = &left[base.len()..];
+    if before == ')' {
+        // "(2020)¹"
+        let inner = left.rsplit('(').next().unwrap_or_default().trim_end_matches(')');
+        return super::figure::is_year_text(inner) || inner.split(' ').any(|word| word.len() > 3);
+    }
+    // "x = 5²"
+    if base.trim_end().ends_with(operators) && !base.trim_end().ends_with(['<', '>', '·']) {
+        return false;
+    }
+    if word.bytes().all(|b| b.is_ascii_digit()) {
+        let is_group =
+            base.ends_with(',') && base.trim_end_matches(',').ends_with(|c: char| c.is_ascii_digit());
+        let is_sum = base.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, ',' | '.'));
+        return super::figure::is_year_text(word)
+            || is_group
+            || is_sum.chars().next_back().is_some_and(|c| money::by_sign(c).is_some())
+            || digits == "1" && !matches!(word, "10" | "2");
+    }
+    let letters = word.trim_start_matches(|c: char| c.is_ascii_digit());
+    (letters.len() == word.len() || lists("st nd rd th", letters))
+        && word.chars().count() > 2
+        && letters.chars().all(char::is_alphabetic)
+        && !lists(UNITS, word)
+        && greek(word.chars().next().unwrap_or_default()).is_none()
 }
 
 /// Reads an exponent.

@@ -9,7 +9,7 @@ use super::units;
 use super::walk::Walk;
 
 /// Nouns behind millions: "2.5m people".
-const COUNTED: &str = "people users views followers subscribers subs customers jobs homes deaths cases copies records \
+pub(super) const COUNTED: &str = "people users views followers subscribers subs customers jobs homes deaths cases copies records \
      downloads streams viewers visitors residents households barrels children women men workers members voters shares \
      votes doses passengers refugees pounds dollars euros Americans Britons adults students patients vehicles cars \
      devices accounts";

@@ -94,3 +94,11 @@ pub(super) fn command(name: &str) -> Option<&'static str> {
         (known == name).then_some(words)
     })
 }
+
+/// True for a mark with nothing else in its line or its cell, or behind a colon.
+pub(super) fn is_lone(text: &str, at: usize, end: usize) -> bool {
+    let before = text[..at].trim_end_matches([' ', '\t']).chars().next_back();
+    let after = text[end..].trim_start_matches([' ', '\t']).chars().next();
+    before.is_none_or(|c| matches!(c, '\n' | ':' | '|' | ',' | ';' | '(' | '/'))
+        && after.is_none_or(|c| matches!(c, '\n' | '|' | ',' | ';' | ')' | '/' | '.'))
+}

@@ -13,7 +13,7 @@ impl Reader<'_> {
         let next = self.at(end);
         // Most words are longer, and in small letters.
         if word.len() > 8 {
-            return None;
+            return if word.len() == 9 { self.month_or_day(at, end) } else { None };
         }
         match next {
             Some('.') if word.len() <= 2 && self.is_letter(end + 1) => {
