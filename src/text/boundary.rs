@@ -396,7 +396,13 @@ impl Segmenter {
                 return Dotted::Numbered;
             } else if lists(language.ending, token) {
                 return Dotted::Ending;
+            } else if lists(language.inner, token) {
+                return Dotted::Initial;
             }
+        }
+        // "Hauptstr. 5"
+        if self.language.is("de") && token.ends_with("str") {
+            return Dotted::Initial;
         }
         if token == "I" && self.language.is("en") {
             return if begins { Dotted::Initial } else { Dotted::Pronoun };
