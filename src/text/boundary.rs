@@ -228,6 +228,19 @@ impl Segmenter {
                 Dotted::Leading => Verdict::Keep,
                 Dotted::Numbered if first.is_numeric() || lower || bracketed => Verdict::Keep,
                 Dotted::Numbered if !known => Verdict::Wait,
+                // "Art. I of it"
+                Dotted::Numbered
+                    if name == "I"
+                        && lists("art arts amend pt tit vol bk", &self.buffer[mark.token.clone()]) =>
+                {
+                    let rest = &word[1..];
+                    let numbers = [" of ", " and ", " to ", " or ", ",", ";", ":", ")", ".", " §", "–", "-"];
+                    match numbers.iter().any(|mark| rest.starts_with(mark)) {
+                        true => Verdict::Keep,
+                        false if !complete && rest.len() < 5 => Verdict::Wait,
+                        false => cut(!rest.is_empty()),
+                    }
+                }
                 Dotted::Numbered => cut(!is_roman(name)),
                 Dotted::Ending => cut(!lower && !first.is_numeric() && !bracketed),
                 Dotted::Initial if bracketed => Verdict::Keep,

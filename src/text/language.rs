@@ -49,11 +49,11 @@ const LANGUAGES: &[Language] = &[
         tags: "en",
         leading: "mr mrs ms mx messrs Rev Hon Gen Lt Col Maj Capt Cmdr Sgt Cpl Adm Sen Rep Gov Pres Supt Fr \
                   Mt St Ste approx viz incl Msgr esp",
-        numbered: "nos figs vols ch chap sec sect eq ver ed rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
+        numbered: "amend tit cl exh para nos figs vols ch chap sec sect eq ver ed rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
                    Dec Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun Hwy Rte Rt Apt Bldg Fl Rm Pt Bk Ex Op Ep Ps Pss \
                    ext est",
         ending: "inc ltd corp co bros jr sr esq ave blvd rd al",
-        inner: "Fed Civ Crim Evid Bankr Supp Cir Const Amend amend Stat Pub Cong Rec Exh Sched Tit Evid",
+        inner: "Fed Civ Crim Evid Bankr Supp Cir Const Stat Pub Cong Rec Exh Sched",
         starters: "The They This That These Those There Then He She It We You I A An In On At But And Or So \
                    If When While What Who Where Why How Yes No Now Not My Our Your His Her Its Their For \
                    From To As After Before Also However Although Because Since Once Let Please Here Today \

@@ -29,6 +29,7 @@ pub(super) static GERMAN: Tongue = Tongue {
     numeral,
     hours: "Uhr",
     powers: ("zum Quadrat", "hoch drei"),
+    power: "hoch",
     per: "pro",
 };
 

@@ -28,6 +28,7 @@ pub(super) static SPANISH: Tongue = Tongue {
     numeral,
     hours: "",
     powers: ("al cuadrado", "al cubo"),
+    power: "elevado a",
     per: "por",
 };
 

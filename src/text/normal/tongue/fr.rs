@@ -28,6 +28,7 @@ pub(super) static FRENCH: Tongue = Tongue {
     numeral,
     hours: "heures",
     powers: ("au carré", "au cube"),
+    power: "puissance",
     per: "par",
 };
 

@@ -52,6 +52,8 @@ pub(super) struct Tongue {
     hours: &'static str,
     /// Words behind a unit that is squared, and cubed.
     powers: (&'static str, &'static str),
+    /// Word between a base and its exponent.
+    power: &'static str,
     /// Word between a unit and what it is divided by.
     per: &'static str,
 }
@@ -76,6 +78,10 @@ pub(super) fn read(text: &str, tongue: &Tongue, most: usize) -> Option<Changed> 
         reader.out.copy(at);
     }
     reader.out.finish()
+}
+
+fn is_raised(c: char) -> bool {
+    matches!(c, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹')
 }
 
 struct Reader<'a> {
@@ -113,7 +119,7 @@ impl Reader<'_> {
         let end = at + c.len_utf8();
         let is_start = !before.is_some_and(|c| c.is_alphanumeric() || c == '_');
         if c.is_alphabetic() && !matches!(c, 'º' | 'ª') {
-            let letters = self.run(at, char::is_alphanumeric);
+            let letters = self.run(at, |c| c.is_alphanumeric() && !is_raised(c));
             return if is_start { self.word(at, letters) } else { letters };
         }
         if c.is_ascii_digit() {
@@ -147,6 +153,20 @@ impl Reader<'_> {
                 let words = format!("{0} {0}", self.tongue.minus);
                 self.say(at, end + 1, &words)
             }
+            // "C++", "Na+", "18+"
+            '+' if before.is_some_and(char::is_alphanumeric) && self.at(end) == Some('+') => {
+                let words = format!("{0} {0}", self.tongue.plus);
+                self.say(at, end + 1, &words)
+            }
+            '+' if before.is_some_and(char::is_alphanumeric)
+                && !self.at(end).is_some_and(char::is_alphanumeric) =>
+            {
+                self.say(at, end, self.tongue.plus)
+            }
+            '^' if is_figure && before.is_some_and(char::is_alphanumeric) => {
+                self.say(at, end, self.tongue.power)
+            }
+            '\\' if self.s[end..].starts_with("sqrt{") => self.say(at, end + 4, self.name('√')),
             '-' | '–' if is_infinite && is_open => self.say(at, end, self.tongue.minus),
             '-' | '–' if self.takes_away(at, end) => self.say(at, end, self.tongue.minus),
             '·' | '⋅' | '∙' if operands::multiplies(self.s, at, end, c) => {
@@ -160,7 +180,7 @@ impl Reader<'_> {
             {
                 self.say(at, end, self.name('×'))
             }
-            '²' | '³' | '¹' | '⁰' | '⁴'..='⁹' => self.raised_figure(at),
+            _ if is_raised(c) => self.raised_figure(at),
             '★' | '⭐' => self.stars(at, end),
             '-' | '−' | '–' if is_figure && is_open => self.say(at, end, self.tongue.minus),
             '−' => self.say(at, end, self.tongue.minus),
@@ -225,7 +245,7 @@ impl Reader<'_> {
 
     /// Reads raised figures: powers, and silent marks of notes.
     fn raised_figure(&mut self, at: usize) -> usize {
-        let end = self.run(at, |c| matches!(c, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹'));
+        let end = self.run(at, is_raised);
         let digits: String = self.s[at..end].chars().filter_map(super::signs::script_digit).collect();
         let is_power = self.before(at).is_some_and(|c| c.is_alphanumeric() || c == ')');
         if super::signs::is_note(self.s, at, end, &digits) {
