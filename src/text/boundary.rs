@@ -219,6 +219,9 @@ impl Segmenter {
                 Some(false) => {}
             }
         }
+        // "Ex. A"
+        let is_exhibit =
+            |mark: &Mark, name: &str| name.len() == 1 && &self.buffer[mark.token.clone()] == "Ex";
         match mark.kind {
             Kind::Line => Verdict::Keep,
             Kind::Wide | Kind::Strong => cut(!(lower && mark.is_closed)),
@@ -241,7 +244,7 @@ impl Segmenter {
                         false => cut(!rest.is_empty()),
                     }
                 }
-                Dotted::Numbered => cut(!is_roman(name)),
+                Dotted::Numbered => cut(!is_roman(name) && !is_exhibit(mark, name)),
                 Dotted::Ending => cut(!lower && !first.is_numeric() && !bracketed),
                 Dotted::Initial if bracketed => Verdict::Keep,
                 // "Opens at 9 a.m." is a line of a list.

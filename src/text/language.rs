@@ -53,7 +53,7 @@ const LANGUAGES: &[Language] = &[
                    Dec Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun Hwy Rte Rt Apt Bldg Fl Rm Pt Bk Ex Op Ep Ps Pss \
                    ext est",
         ending: "inc ltd corp co bros jr sr esq ave blvd rd al",
-        inner: "Fed Civ Crim Evid Bankr Supp Cir Const Stat Pub Cong Rec Exh Sched",
+        inner: "App Fed Civ Crim Evid Bankr Supp Cir Const Stat Pub Cong Rec Exh Sched",
         starters: "The They This That These Those There Then He She It We You I A An In On At But And Or So \
                    If When While What Who Where Why How Yes No Now Not My Our Your His Her Its Their For \
                    From To As After Before Also However Although Because Since Once Let Please Here Today \
@@ -104,7 +104,7 @@ const LANGUAGES: &[Language] = &[
     },
     Language {
         tags: "es ca gl",
-        leading: "sr sra sres srta d dña dn ud uds vd gral cnel lic ing arq p.ej av avda sto sta",
+        leading: "sr sra sres srta d dña dn ud uds vd gral cnel lic ing arq p.ej ej av avda sto sta",
         numbered: "núm cap pág págs ej s ene feb abr jun jul ago sept oct nov dic",
         ending: "cía s.a",
         inner: "EE UU JJ OO RR HH FF AA CC DD SS MM mill",

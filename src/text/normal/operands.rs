@@ -8,12 +8,12 @@ use crate::text::language::{ceil_char_boundary, floor_char_boundary};
 /// Bytes on each side of a sign that are searched.
 pub(super) const WINDOW: usize = 24;
 
-/// Words before a sum that a text asks or tells, in all languages.
+/// Words beside a sum that a text asks or tells, in all languages.
 const VERBS: &str = "is what compute calculate solve evaluate equals does than so then and of ist sind macht ergibt also und von \
      est font fait donc et de es son entonces y";
 
 /// Words of sports, in all languages: a score is no sum.
-const SCORES: &str = "score won win lost lose beat lead led game match draw final spiel gewann verlor siegt gagn perd partido gan";
+const SCORES: &str = "score won win lost lose beat lead led game match draw final spiel gewann verlor siegt gagn perd partido ganó ganar";
 
 /// Text of the line before a position, at most [`WINDOW`] bytes.
 pub(super) fn left(text: &str, at: usize) -> &str {
@@ -88,7 +88,8 @@ pub(super) fn is_alone(text: &str, at: usize, end: usize) -> bool {
         || lists(VERBS, &word.to_ascii_lowercase());
     let behind = right.trim_start().trim_start_matches(|c: char| c.is_alphanumeric() || c == '.');
     let closes = ['?', '.', ',', ')', ']', '}', ';', ':', '!', '"', '”', '“', '<'];
-    begins && (behind.is_empty() || behind.starts_with(closes))
+    let next = behind.trim_start().split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+    begins && (behind.is_empty() || behind.starts_with(closes) || lists(VERBS, next))
 }
 
 /// True for a dash that takes away, between two figures: the second one is smaller than the first one, and no score
@@ -106,7 +107,9 @@ pub(super) fn falls(text: &str, at: usize, second: usize, is_spaced: bool) -> bo
     }
     if is_spaced {
         let words = left(text, at).to_lowercase();
-        let is_score = SCORES.split(' ').any(|word| words.contains(word));
+        let is_score = words
+            .split(|c: char| !c.is_alphabetic())
+            .any(|word| SCORES.split(' ').any(|score| word.starts_with(score)));
         let dash = text[at..].trim_start();
         let from = text.len() - dash.len();
         return !is_score
@@ -119,6 +122,25 @@ pub(super) fn falls(text: &str, at: usize, second: usize, is_spaced: bool) -> bo
     let is_call = |name: &str| name.ends_with(|c: char| c.is_ascii_alphabetic());
     before.ends_with('{') && behind.starts_with('}')
         || before.strip_suffix('(').is_some_and(is_call) && behind.starts_with(')')
+}
+
+/// Place of the second dollar sign of a formula, if the first one is at `at`: "$b = -3$".
+pub(super) fn formula_end(text: &str, at: usize) -> Option<usize> {
+    const MOST: usize = 80;
+    let rest = &text[at + 1..floor_char_boundary(text, at + MOST)];
+    let line = rest.split('\n').next().unwrap_or_default();
+    let length = line.find('$').filter(|length| *length > 0)?;
+    let inner = &line[..length];
+    let last = at + 1 + length;
+    let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let is_closed = !inner.starts_with(char::is_whitespace)
+        && inner.ends_with(|c: char| c.is_alphanumeric() || matches!(c, ')' | '}' | ']' | '\'' | '!'))
+        && !is_word(text[last + 1..].chars().next())
+        && !is_word(text[..at].chars().next_back());
+    let is_formula = inner.contains(['=', '^', '\\', '_'])
+        || !inner.starts_with(|c: char| c.is_ascii_digit())
+            && (inner.len() == 1 || inner.contains(['+', '-', '<', '>', '(', '*', '/']));
+    (is_closed && is_formula).then_some(last)
 }
 
 /// True for the "--" of "i--", "x[i]--" and "--i;", which count down.

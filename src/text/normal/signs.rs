@@ -6,7 +6,7 @@ use super::money;
 use super::operands;
 use super::symbols::{self, Arrow};
 use super::walk::Walk;
-use crate::text::language::{ceil_char_boundary, floor_char_boundary, is_lone_mark};
+use crate::text::language::{ceil_char_boundary, is_lone_mark};
 
 impl Reader<'_> {
     /// Reads a sign, and returns its end. What is not known is copied.
@@ -62,7 +62,13 @@ impl Reader<'_> {
             && after.is_some_and(|c| c.is_alphanumeric() || c == '(');
         match c {
             '$' if at == self.math_end => return self.called(at, end, ""),
-            '$' if self.begins_math(at) => return self.called(at, end, ""),
+            '$' => {
+                if let Some(last) = operands::formula_end(self.s, at) {
+                    self.math_end = last;
+                    return self.called(at, end, "");
+                }
+                return self.currency(at, end, c);
+            }
             '\\' if self.is_letter(end) => {
                 let letters = self.letters(end);
                 if let Some(words) = symbols::command(&self.s[end..letters]) {
@@ -109,7 +115,7 @@ impl Reader<'_> {
                 return self.called(at, end + 1, words);
             }
             '-' if after == Some('-') && operands::counts_down(self.s, at) => {
-                return self.called(at, end + 1, "minus minus");
+                return self.called_apart(at, end + 1, "minus minus");
             }
             '+' if after == Some('+') && is_spaced(before) && self.letters(end + 1) == end + 2 => {
                 return self.called(at, end + 1, "plus plus");
@@ -409,19 +415,26 @@ impl Reader<'_> {
                 return self.called(at, end, "backslash");
             }
             _ => {
-                if let Some(currency) = money::by_sign(c) {
-                    return match self.sum(at, end, currency) {
-                        Some(ended) => ended,
-                        None if after.is_some_and(|c| c.is_alphabetic() || matches!(c, '{' | '(')) => {
-                            self.called(at, end, currency.one)
-                        }
-                        None => self.called(at, end, currency.many),
-                    };
+                if money::by_sign(c).is_some() {
+                    return self.currency(at, end, c);
                 }
                 return self.symbol(at, end, c);
             }
         }
         end
+    }
+
+    /// Reads the sign of a currency, with its sum.
+    fn currency(&mut self, at: usize, end: usize, sign: char) -> usize {
+        let Some(currency) = money::by_sign(sign) else { return end };
+        let after = self.at(end);
+        match self.sum(at, end, currency) {
+            Some(ended) => ended,
+            None if after.is_some_and(|c| c.is_alphabetic() || matches!(c, '{' | '(')) => {
+                self.called(at, end, currency.one)
+            }
+            None => self.called(at, end, currency.many),
+        }
     }
 
     /// Reads a symbol by its name. A run of three or more is a line, and silent.
@@ -501,26 +514,6 @@ impl Reader<'_> {
         let figure = self.skip_space(at);
         let end = self.run(figure, |c| c.is_ascii_digit() || matches!(c, '.' | ','));
         end > figure && self.at(self.skip_space(end)) == Some('=')
-    }
-
-    /// True for the first dollar sign of "$b = -3$". Remembers the place of the second one.
-    fn begins_math(&mut self, at: usize) -> bool {
-        const MOST: usize = 80;
-        let rest = &self.s[at + 1..floor_char_boundary(self.s, at + MOST)];
-        let line = rest.split('\n').next().unwrap_or_default();
-        let Some(length) = line.find('$').filter(|length| *length > 0) else { return false };
-        let inner = &line[..length];
-        let is_closed = !inner.starts_with(char::is_whitespace)
-            && inner.ends_with(|c: char| c.is_alphanumeric() || matches!(c, ')' | '}' | ']' | '\'' | '!'))
-            && !self.at(at + 1 + length + 1).is_some_and(char::is_alphanumeric)
-            && !self.before(at).is_some_and(char::is_alphanumeric);
-        let is_math = inner.contains(['=', '^', '\\', '_'])
-            || !inner.starts_with(|c: char| c.is_ascii_digit())
-                && (inner.len() == 1 || inner.contains(['+', '-', '<', '>', '(', '*', '/']));
-        if is_closed && is_math {
-            self.math_end = at + 1 + length;
-        }
-        is_closed && is_math
     }
 
     /// As `called`, with a space between the words and brackets beside them.

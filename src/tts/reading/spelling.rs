@@ -214,6 +214,7 @@ mod tests {
             ("Press ⌘ and ⏎ now", vec!["⌘", "⏎"]),
             ("Say שלום and 日本 ⇧⌥", vec!["שלום", "日本", "⇧⌥"]),
             ("a ⊕ b, f ∘ g, ☐ h", vec!["⊕", "∘", "☐"]),
+            ("⠃⠗⠇ 🀀 𝄞 ⚢ 🁡 ☳ ☎ ⚡ ▶", vec!["⠃⠗⠇", "🀀", "𝄞", "⚢", "🁡", "☳"]),
             ("“Ünder” – 😀 • café… ★ ┌ Hawaiʻi", vec![]),
         ] {
             let ranges = Plain::new(text).unspeakable(|at| Plain::new(text).origin(at), text);

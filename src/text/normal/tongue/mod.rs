@@ -70,7 +70,7 @@ pub(super) fn tongue(primary: &str) -> Option<&'static Tongue> {
 
 /// Returns the text as it is spoken, with at most `most` bytes, or `None` if it is the same.
 pub(super) fn read(text: &str, tongue: &Tongue, most: usize) -> Option<Changed> {
-    let mut reader = Reader { s: text, out: Output::new(text, most), tongue };
+    let mut reader = Reader { s: text, out: Output::new(text, most), tongue, formula_end: usize::MAX };
     let mut at = 0;
     while let Some(c) = reader.at(at) {
         let end = reader.step(at, c);
@@ -88,6 +88,8 @@ struct Reader<'a> {
     s: &'a str,
     out: Output<'a>,
     tongue: &'a Tongue,
+    /// Place of the dollar sign that ends a formula.
+    formula_end: usize,
 }
 
 /// A number as it is written.
@@ -153,6 +155,11 @@ impl Reader<'_> {
                 let words = format!("{0} {0}", self.tongue.minus);
                 self.say(at, end + 1, &words)
             }
+            '$' if at == self.formula_end => self.say(at, end, ""),
+            '$' if operands::formula_end(self.s, at).is_some() => {
+                self.formula_end = operands::formula_end(self.s, at).unwrap_or(usize::MAX);
+                self.say(at, end, "")
+            }
             // "C++", "Na+", "18+"
             '+' if before.is_some_and(char::is_alphanumeric) && self.at(end) == Some('+') => {
                 let words = format!("{0} {0}", self.tongue.plus);
@@ -166,7 +173,10 @@ impl Reader<'_> {
             '^' if is_figure && before.is_some_and(char::is_alphanumeric) => {
                 self.say(at, end, self.tongue.power)
             }
-            '\\' if self.s[end..].starts_with("sqrt{") => self.say(at, end + 4, self.name('√')),
+            '\\' if self.s[end..].starts_with("sqrt{") => {
+                let words = format!("{} ", self.name('√'));
+                self.say(at, end + 4, &words)
+            }
             '-' | '–' if is_infinite && is_open => self.say(at, end, self.tongue.minus),
             '-' | '–' if self.takes_away(at, end) => self.say(at, end, self.tongue.minus),
             '·' | '⋅' | '∙' if operands::multiplies(self.s, at, end, c) => {
@@ -295,7 +305,9 @@ impl Reader<'_> {
     }
 
     fn word(&mut self, at: usize, letters: usize) -> usize {
-        if let Some((words, end)) = self.phrase(at) {
+        if letters <= at + 4
+            && let Some((words, end)) = self.phrase(at)
+        {
             // A full stop at the end of the text stays.
             let is_last = self.s[end..].trim_end().is_empty() && self.s[..end].ends_with('.');
             return self.say(at, end - usize::from(is_last), words);
@@ -589,7 +601,8 @@ impl Reader<'_> {
             Some(c) => next + c.len_utf8(),
             None => next,
         };
-        if let Some((names, cents)) = (self.tongue.money)(&self.s[next..sign_end]) {
+        let money = (self.tongue.money)(&self.s[next..sign_end]).filter(|_| next != self.formula_end);
+        if let Some((names, cents)) = money {
             let words = self.price(&number, at, names, cents);
             self.say(at, sign_end, &words);
             return self.period(sign_end).unwrap_or(sign_end);
