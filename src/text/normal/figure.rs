@@ -28,6 +28,13 @@ impl<'a> Reader<'a> {
         if self.named_end == end && self.at(end) == Some('-') && second > end + 1 && !self.is_letter(second) {
             return end;
         }
+        // "FY24–FY26"
+        if let Some(dash) = self.at(end).filter(|c| matches!(c, '-' | '–'))
+            && self.s[end + dash.len_utf8()..].starts_with("FY")
+        {
+            self.say(end..end + dash.len_utf8(), "to");
+            return end + dash.len_utf8();
+        }
         self.range(end).unwrap_or(end)
     }
 

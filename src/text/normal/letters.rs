@@ -48,6 +48,11 @@ pub(super) fn usual(text: &str, most: usize) -> Option<Changed> {
                 None if c.is_numeric() && before.is_ascii_digit() && is_fraction(c) => {}
                 None => compatible(c, &mut form),
             }
+            // "①②"
+            let is_circled = |c: char| matches!(c, '\u{2460}'..='\u{249b}' | '\u{24ea}'..='\u{24ff}' | '\u{2776}'..='\u{2793}');
+            if is_circled(c) && (is_circled(before) || before.is_ascii_digit()) && !form.is_empty() {
+                form.insert(0, ' ');
+            }
             if !form.is_empty() {
                 out.put(at..end, &form);
             }
@@ -104,14 +109,14 @@ fn compatible(c: char, form: &mut String) {
 fn raised(text: &str, at: usize, c: char) -> Option<(usize, String)> {
     let is_raised = |c: char| matches!(c, '⁰' | '¹' | '²' | '³' | '⁴'..='⁹');
     let is_lowered = |c: char| matches!(c, '₀'..='₉');
-    if !is_raised(c) {
+    let before = text[..at].chars().next_back();
+    if !is_raised(c) || before.is_some_and(is_raised) {
         return None;
     }
     let digits = |part: &str| part.chars().filter_map(super::signs::script_digit).collect::<String>();
     let rest = &text[at..];
     let run = rest.find(|c| !is_raised(c)).unwrap_or(rest.len());
     let count = rest[..run].chars().count();
-    let before = text[..at].chars().next_back();
     let under = rest[run..].strip_prefix(['⁄', '/', '∕']).unwrap_or_default();
     let lowered = under.find(|c| !is_lowered(c)).unwrap_or(under.len());
     if count <= 2 && lowered > 0 && lowered <= 6 {

@@ -134,8 +134,9 @@ impl<'a> Reader<'a> {
     fn is_shared(&self, token: &str, end: usize) -> bool {
         let next = self.skip_space(end);
         let word = &self.s[next..self.letters(next)];
-        let is_again =
-            next > end && word.get(..token.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(token));
+        let is_again = next > end
+            && !lists("and at as are or on of but by because", word)
+            && word.get(..token.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(token));
         let is_joined = lists("and or to", word) && {
             let second = self.skip_space(next + word.len());
             let second_end = self.run(second, char::is_alphanumeric);

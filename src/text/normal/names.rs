@@ -10,11 +10,14 @@ use super::sum::COUNTED;
 use super::walk::Walk;
 
 /// Words with a capital before a figure that no thing is named by.
-const NO_NAMES: &str = "A About Above All Almost An And Another Approximately Around Assets At Avg Below Between Budget But By Cap \
-     Cost Debt Down Each Earned Every Exactly Fewer For From Fully Gross Had Has He Her His How I In Income Is It Its \
-     Just Last Lost Made Max Min More Most Mr Nearly Net New Next No Not Now Of On Only Or Our Out Over Paid Population \
-     Price Profit Raised Revenue Roughly Salary Saved She Since So Some Sold Some Still Than That The Their They This \
-     To Total Under Up Value We Will With Won Worth You Your";
+const NO_NAMES: &str = "A About Above All Almost Amazon An And Another Apple Approximately April Around Assets At August \
+     Average Avg Below Between Budget But By Cap Cash Cost Debt December Down Each Earned Every Exactly \
+     February Fewer For From Fully Fund Funding Gained Gave Goal Google Got Gross Had Has He Her His How \
+     I In Income Is It Its January July June Just Last Loan Loans Lost Made March Max May Mean Median \
+     Meta Microsoft Min More Most Mr Nearly Needs Net Netflix New Next No Not November Now Nvidia \
+     October Of On Only Or Our Out Over Paid Pay Population Price Profit Raised Revenue Roughly Salary \
+     Saved September She Since So Sold Some Spend Spent Still Target Tesla Than That The Their They This \
+     To Today Tomorrow Tonight Total Under Up Value We Will With Won Worth Yesterday You Your";
 
 /// Words behind "3M" that show a company.
 const COMPANY: &str = "makes make made said says rose fell gained is was has had will would sells sold announced announces agreed \
@@ -120,7 +123,17 @@ impl Reader<'_> {
         let previous = left.trim_end_matches(is_joint);
         let is_second = previous.len() < left.len()
             && previous.strip_suffix(is_mark).is_some_and(|rest| rest.ends_with(other));
-        let is_end = lists(STRANDS, self.word_behind(behind)) && self.word_behind(behind) != "to";
+        // "5'-ATG-3'"
+        let is_base = |c: char| c.is_ascii_uppercase();
+        let is_first_of_bases = right
+            .strip_prefix('-')
+            .is_some_and(|rest| rest.len() > 1 && rest[..rest.len().min(2)].chars().all(is_base));
+        let is_last_of_bases = left
+            .strip_suffix('-')
+            .is_some_and(|rest| rest.chars().rev().take(2).filter(|c| is_base(*c)).count() == 2);
+        let is_end = is_first_of_bases
+            || is_last_of_bases
+            || lists(STRANDS, self.word_behind(behind)) && self.word_behind(behind) != "to";
         if !is_first && !is_second && !is_end {
             return None;
         }
@@ -189,6 +202,7 @@ impl Reader<'_> {
                     && word.bytes().skip(1).all(|b| b.is_ascii_lowercase())
                     && word.starts_with(|c: char| c.is_ascii_uppercase())
                     && !word.ends_with('s')
+                    && !word.ends_with("ly")
                     && !lists(NO_NAMES, word)
                     && !matches!(letter, 'K' | 'D' | 'G' | 'P')
                     // Units of a thing in a heading: "Battery 12V", "Charger 5W".
@@ -217,7 +231,7 @@ impl Reader<'_> {
         }
         lists(COMPANY, follows)
             || lists(BESIDE_COMPANY, word)
-            || is_first && follows.is_empty() && end < self.s.len()
+            || is_first && self.at(end).is_some_and(|c| matches!(c, ',' | '.' | '(' | ':' | ';'))
             || word == "of"
                 && lists("shares Shares stock tape maker products", &self.s[self.word_before.clone()])
     }

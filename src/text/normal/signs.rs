@@ -668,12 +668,13 @@ pub(super) fn is_note(text: &str, at: usize, end: usize, digits: &str) -> bool {
         return false;
     }
     if word.bytes().all(|b| b.is_ascii_digit()) {
-        let is_group =
-            base.ends_with(',') && base.trim_end_matches(',').ends_with(|c: char| c.is_ascii_digit());
-        let is_sum = base.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, ',' | '.'));
+        let whole = left.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, ',' | '.'));
+        let is_group = |group: &str| group.bytes().take_while(u8::is_ascii_digit).count() == 3;
+        let is_name = whole.strip_suffix('-').is_some_and(|name| name.ends_with(char::is_alphabetic));
         return super::figure::is_year_text(word)
-            || is_group
-            || is_sum.chars().next_back().is_some_and(|c| money::by_sign(c).is_some())
+            || left[whole.len()..].split_once(',').is_some_and(|(_, group)| is_group(group))
+            || is_name
+            || whole.chars().next_back().is_some_and(|c| money::by_sign(c).is_some())
             || digits == "1" && !matches!(word, "10" | "2");
     }
     let letters = word.trim_start_matches(|c: char| c.is_ascii_digit());

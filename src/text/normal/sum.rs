@@ -233,6 +233,7 @@ impl<'a> Reader<'a> {
         let attached = self.letters(end);
         // "i7-12700K" is a code.
         let is_code = self.before(at) == Some('-')
+            && !self.word.is_empty()
             && self.s.get(self.word.end..at).is_some_and(|between| {
                 between.len() <= 4 && between.len() > 1 && !between.contains(char::is_whitespace)
             });

@@ -222,15 +222,16 @@ impl Reader<'_> {
         if self.before(at) == Some('\u{200d}') || is_lone_mark(c) && !symbols::is_lone(self.s, at, end) {
             return end;
         }
+        // A run is a line.
+        let run = self.run(end, |next| next == c);
+        if run > end {
+            return run;
+        }
         let words = match symbols::arrow(c) {
             Some(arrow) => self.tongue.arrows.get(arrow as usize).copied(),
             None => named(self.tongue.symbols, c),
         };
         match words {
-            // A run is a line.
-            Some(_) if self.run(end, |next| next == c) > end + c.len_utf8() || self.s[..at].ends_with(c) => {
-                end
-            }
             Some(words) => self.say(at, end, words),
             None => end,
         }
