@@ -12,7 +12,7 @@ use super::walk::Walk;
 /// Words with a capital before a figure that no thing is named by.
 const NO_NAMES: &str = "A About Above All Almost Amazon An And Another Apple Approximately April Around Assets At August \
      Average Avg Below Between Budget But By Cap Cash Cost Debt December Down Each Earned Every Exactly \
-     February Fewer For From Fully Fund Funding Gained Gave Goal Google Got Gross Had Has He Her His How \
+     February Fewer For From Fully Fund Funding Gained Gave Goal Google Got Gross Had Has Her How \
      I In Income Is It Its January July June Just Last Loan Loans Lost Made March Max May Mean Median \
      Meta Microsoft Min More Most Mr Nearly Needs Net Netflix New Next No Not November Now Nvidia \
      October Of On Only Or Our Out Over Paid Pay Population Price Profit Raised Revenue Roughly Salary \

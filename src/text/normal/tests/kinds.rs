@@ -147,7 +147,7 @@ fn ions_have_their_charge() {
             ("NH4+ and H3O+", "N H four plus and H three O plus"),
             ("K+ ions", "K plus ions"),
             ("C++ and a C+ grade", "C plus plus and a C plus grade"),
-            ("Google+ and He + she", "Google plus and He plus she"),
+            ("Google+ and We + they", "Google plus and We plus they"),
             ("an A- and a B+", "an A minus and a B plus"),
         ],
     );
@@ -160,7 +160,7 @@ fn figures_with_a_letter_can_be_names() {
         &[
             ("3M makes tape.", "three M makes tape."),
             ("Shares of 3M rose 3%.", "Shares of three M rose three percent."),
-            ("He works at 3M.", "He works at three M."),
+            ("She works at 3M.", "She works at three M."),
             ("It raised $3M.", "It raised three million dollars."),
             ("by 3M users", "by three million users"),
             ("a total of 3M", "a total of three million"),
@@ -221,7 +221,7 @@ fn quotes_around_figures_are_no_feet_and_no_years() {
     check(
         "en",
         &[
-            ("He said '24/7' works.", "He said 'twenty four seven' works."),
+            ("She said '24/7' works.", "She said 'twenty four seven' works."),
             ("A ratio of '16:9' is wide.", "A ratio of 'sixteen to nine' is wide."),
             ("'42' and '5-3'", "'forty two' and 'five to three'"),
             ("the '90s", "the nineties"),
