@@ -90,8 +90,9 @@ impl Mark {
         true
     }
 
-    /// Takes a character that belongs to the end itself; false for any other character.
-    pub(super) fn absorb(&mut self, c: char, after: usize, language: &Language) -> bool {
+    /// Takes a character that belongs to the end itself; false for any other character. `is_joined` is true if a
+    /// joiner of emoji is in front of it.
+    pub(super) fn absorb(&mut self, c: char, after: usize, is_joined: bool, language: &Language) -> bool {
         let belongs = match self.gap {
             Gap::None => match terminator(c, language) {
                 Some(kind) => {
@@ -108,10 +109,10 @@ impl Mark {
                     self.is_closed = true;
                     true
                 }
-                None => language::is_emoji(c) || language::extends(c),
+                None => is_joined || language::is_emoji(c) || language::extends(c),
             },
             // At the beginning of a line, an emoji is a bullet.
-            Gap::Space => language::is_emoji(c),
+            Gap::Space => is_joined || language::is_emoji(c),
             Gap::Line | Gap::Paragraph => false,
         };
         if belongs {
@@ -218,6 +219,9 @@ impl Segmenter {
                 Some(false) => {}
             }
         }
+        // "Ex. A"
+        let is_exhibit =
+            |mark: &Mark, name: &str| name.len() == 1 && &self.buffer[mark.token.clone()] == "Ex";
         match mark.kind {
             Kind::Line => Verdict::Keep,
             Kind::Wide | Kind::Strong => cut(!(lower && mark.is_closed)),
@@ -227,7 +231,20 @@ impl Segmenter {
                 Dotted::Leading => Verdict::Keep,
                 Dotted::Numbered if first.is_numeric() || lower || bracketed => Verdict::Keep,
                 Dotted::Numbered if !known => Verdict::Wait,
-                Dotted::Numbered => cut(!is_roman(name)),
+                // "Art. I of it"
+                Dotted::Numbered
+                    if name == "I"
+                        && lists("art arts amend pt tit vol bk", &self.buffer[mark.token.clone()]) =>
+                {
+                    let rest = &word[1..];
+                    let numbers = [" of ", " and ", " to ", " or ", ",", ";", ":", ")", ".", " §", "–", "-"];
+                    match numbers.iter().any(|mark| rest.starts_with(mark)) {
+                        true => Verdict::Keep,
+                        false if !complete && rest.len() < 5 => Verdict::Wait,
+                        false => cut(!rest.is_empty()),
+                    }
+                }
+                Dotted::Numbered => cut(!is_roman(name) && !is_exhibit(mark, name)),
                 Dotted::Ending => cut(!lower && !first.is_numeric() && !bracketed),
                 Dotted::Initial if bracketed => Verdict::Keep,
                 // "Opens at 9 a.m." is a line of a list.
@@ -324,7 +341,9 @@ impl Segmenter {
                 second => second.is_some_and(char::is_alphanumeric),
             }
         } else {
-            first.is_numeric() && !next.starts_with(['[', '(']) || language::is_emoji(first)
+            first.is_numeric() && !next.starts_with(['[', '('])
+                || language::is_emoji(first)
+                || language::is_spoken_sign(first)
         };
         if !is_short || !begins || self.continues(line) {
             return Verdict::Keep;
@@ -393,7 +412,13 @@ impl Segmenter {
                 return Dotted::Numbered;
             } else if lists(language.ending, token) {
                 return Dotted::Ending;
+            } else if lists(language.inner, token) {
+                return Dotted::Initial;
             }
+        }
+        // "Hauptstr. 5"
+        if self.language.is("de") && token.ends_with("str") {
+            return Dotted::Initial;
         }
         if token == "I" && self.language.is("en") {
             return if begins { Dotted::Initial } else { Dotted::Pronoun };

@@ -15,6 +15,8 @@ pub(super) struct Language {
     pub(super) numbered: &'static str,
     /// The end of a sentence if a capital follows ("etc.", "Inc.").
     pub(super) ending: &'static str,
+    /// The end of a sentence only if a word follows that starts sentences ("3 Mio.", "EE. UU.").
+    pub(super) inner: &'static str,
     /// Words that start sentences and are not names. They decide after initials and dotted abbreviations.
     pub(super) starters: &'static str,
     /// Words that end no phrase, so that a line with one at its end goes on in the next: articles,
@@ -34,6 +36,7 @@ pub(super) const COMMON: Language = Language {
     leading: "dr prof vs cf e.g i.e ca",
     numbered: "no nr fig p pp vol art tel",
     ending: "etc",
+    inner: "",
     starters: "",
     joining: "",
     particles: "",
@@ -46,10 +49,11 @@ const LANGUAGES: &[Language] = &[
         tags: "en",
         leading: "mr mrs ms mx messrs Rev Hon Gen Lt Col Maj Capt Cmdr Sgt Cpl Adm Sen Rep Gov Pres Supt Fr \
                   Mt St Ste approx viz incl Msgr esp",
-        numbered: "nos figs vols ch chap sec sect eq ver ed rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
+        numbered: "amend tit cl exh para nos figs vols ch chap sec sect eq ver ed rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
                    Dec Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun Hwy Rte Rt Apt Bldg Fl Rm Pt Bk Ex Op Ep Ps Pss \
                    ext est",
         ending: "inc ltd corp co bros jr sr esq ave blvd rd al",
+        inner: "App Fed Civ Crim Evid Bankr Supp Cir Const Stat Pub Cong Rec Exh Sched",
         starters: "The They This That These Those There Then He She It We You I A An In On At But And Or So \
                    If When While What Who Where Why How Yes No Now Not My Our Your His Her Its Their For \
                    From To As After Before Also However Although Because Since Once Let Please Here Today \
@@ -71,6 +75,7 @@ const LANGUAGES: &[Language] = &[
                   gest",
         numbered: "nrn abb abs bd kap s str tab Jan Feb Apr Jun Jul Aug Sep Sept Okt Nov Dez",
         ending: "usw usf u.s.w etc",
+        inner: "Mio Mrd Tsd Bio Pkt Std",
         starters: "Der Die Das Dem Den Ein Eine Er Sie Es Wir Ich Ihr Du Und Aber Oder Doch Dann Da Dort \
                    Hier Wenn Weil Als Nach Vor Im In Am An Auf Bei Mit Für Von Zu Bitte Danach Diese Dieser \
                    Dieses Was Wer Wie Wo Warum Heute Jetzt Nun Auch Nur Nicht Man Alle Kein Keine Ja Nein",
@@ -84,8 +89,9 @@ const LANGUAGES: &[Language] = &[
     Language {
         tags: "fr",
         leading: "m mm mme mmes mlle mlles me mgr st ste av env c.-à-d p.ex ex",
-        numbered: "n chap éd fasc t Janv Févr Avr Juil Sept Oct Nov Déc",
+        numbered: "n chap éd fasc t tél janv févr avr juil sept oct nov déc",
         ending: "cie",
+        inner: "bd boul pl imp apr",
         starters: "Le La Les Un Une Des Il Elle Ils Elles On Je Tu Nous Vous Ce Cette Ces Cela Et Mais Ou \
                    Donc Or Car Si Quand Comme Dans En À Au Aux Pour Par Sur Avec Sans Puis Ensuite Oui Non \
                    Mon Ma Mes Son Sa Ses Qui Que Quoi Où Ici Là",
@@ -98,9 +104,10 @@ const LANGUAGES: &[Language] = &[
     },
     Language {
         tags: "es ca gl",
-        leading: "sr sra sres srta d dña dn ud uds vd gral cnel lic ing arq p.ej av avda sto sta",
-        numbered: "núm cap pág págs ej Ene Feb Abr Jun Jul Ago Sept Oct Nov Dic",
+        leading: "sr sra sres srta d dña dn ud uds vd gral cnel lic ing arq p.ej ej av avda sto sta",
+        numbered: "núm cap pág págs ej s ene feb abr jun jul ago sept oct nov dic",
         ending: "cía s.a",
+        inner: "EE UU JJ OO RR HH FF AA CC DD SS MM mill",
         starters: "El La Los Las Un Una Él Ella Ellos Yo Tú Nosotros Esto Este Esta Y Pero O Si Cuando Como \
                    En Con Sin Por Para De Después Luego Sí No Mi Su Qué Quién Dónde Aquí Hoy Ya Es",
         joining: "el la los las un una unos unas de del y e o u pero que quien cuyo a al en con por \
@@ -114,6 +121,7 @@ const LANGUAGES: &[Language] = &[
         leading: "sig sigg sig.ra sig.na dott dott.ssa ing avv arch geom on s p.es ad.es",
         numbered: "n pag pagg cap Gen Feb Mar Apr Mag Giu Lug Ago Set Ott Nov Dic",
         ending: "ecc s.p.a s.r.l",
+        inner: "",
         starters: "Il Lo La I Gli Le Un Una Lui Lei Loro Io Tu Noi Voi Questo Questa E Ma O Se Quando Come \
                    In Con Per Da Di A Poi Sì No Mio Suo Che Chi Dove Qui Oggi È",
         joining: "il lo la i gli le un uno una di del della dei delle e o ma che chi cui a al alla in \
@@ -127,6 +135,7 @@ const LANGUAGES: &[Language] = &[
         leading: "sr sra srs srta d dra profa eng exmo exma p.ex av",
         numbered: "n núm cap pág págs Jan Fev Abr Jun Jul Ago Set Out Nov Dez",
         ending: "cia ltda s.a",
+        inner: "",
         starters: "O A Os As Um Uma Ele Ela Eles Eu Tu Nós Você Isto Isso Este Esta E Mas Ou Se Quando Como \
                    Em No Na Com Por Para De Depois Sim Não Meu Seu Que Quem Onde Aqui Hoje É",
         joining: "o a os as um uma de do da dos das e ou mas que quem em no na nos nas com por para \
@@ -140,6 +149,7 @@ const LANGUAGES: &[Language] = &[
         leading: "dhr mevr mw mej drs ir mr ing ds bv bijv d.w.z o.a m.b.t t.o.v z.g.a.n",
         numbered: "blz hfst afb Jan Feb Mrt Apr Jun Jul Aug Sept Okt Nov Dec",
         ending: "enz e.d",
+        inner: "",
         starters: "De Het Een Hij Zij Ze Wij We Ik Jij Je U Dit Dat Deze Die En Maar Of Als Toen Dan Daar \
                    Hier In Op Aan Met Voor Van Naar Na Ja Nee Mijn Zijn Wat Wie Waar Er Nu Vandaag",
         joining: "de het een en of maar dat die van te ten ter in op aan met voor naar bij door uit om \
@@ -153,6 +163,7 @@ const LANGUAGES: &[Language] = &[
         leading: "hr fr frk bl.a f.eks t.ex d.v.s dvs fx ev evt inkl jf jfr kl mht s.k st tlf",
         numbered: "kap s sid side nr jan feb apr jun jul aug sep sept okt nov dec des",
         ending: "osv m.m m.fl mv o.l o.s.v",
+        inner: "",
         starters: "Det Den De En Et Ett Han Hun Hon Vi Jeg Jag Du Dette Detta Og Och Men Eller Hvis Om Når \
                    När Så Da Då Der Där Her Här I På Med For För Til Till Fra Från Ja Nei Nej Min Sin Hva \
                    Hvad Vad Nå Nu",
@@ -167,6 +178,7 @@ const LANGUAGES: &[Language] = &[
         leading: "κ κα κος κκ π.χ δηλ βλ αγ καθ",
         numbered: "αρ σελ τόμ κεφ άρθ",
         ending: "κ.λπ κλπ κ.ά",
+        inner: "",
         starters: "Ο Η Το Οι Τα Ένας Μια Αυτός Αυτή Αυτό Εγώ Εσύ Εμείς Και Αλλά Αν Όταν Στο Στη Με Για Από \
                    Ναι Όχι Τι Πού Πώς Εδώ Εκεί",
         joining: "ο η το οι τα του της των τον την ένας μια ένα και ή αλλά ότι που σε στο στη στον \
@@ -325,23 +337,51 @@ pub(super) fn is_unspaced(c: char) -> bool {
     is_ideographic(c) || matches!(c, '\u{e00}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')
 }
 
-/// True for emoji and pictographs, and their parts (flags, joiners, keycaps).
+/// True for emoji and pictographs, and their parts (flags, joiners, keycaps): they decorate. A [sign](is_sign) among
+/// them is none.
 pub(crate) fn is_emoji(c: char) -> bool {
     matches!(c, '\u{200d}' | '\u{20e3}' | '\u{2600}'..='\u{27bf}' | '\u{2b00}'..='\u{2bff}' | '\u{fe0f}'
         | '\u{1f000}'..='\u{1faff}' | '\u{e0020}'..='\u{e007f}')
+        && !is_sign(c)
 }
 
-/// True for a sign that is spoken as a word even if a text has nothing else: "★★★★☆", "✓", "∞", "→".
-pub(crate) fn is_spoken_sign(c: char) -> bool {
+/// True for a symbol among the emoji that has a meaning of its own. A voice says its name, or warns that it has none.
+///
+/// They are planets, checked boxes, trigrams, chessmen, suits (without hearts), notes of music, dice, genders, figures
+/// in circles, arrows, tiles, cards, and letters in boxes.
+pub(crate) fn is_sign(c: char) -> bool {
     match c {
-        '★' | '☆' | '⭐' | '\u{2610}'..='\u{2612}' | '\u{266d}'..='\u{266f}' | '✓' | '✔' | '✗' | '✘' => {
-            true
-        }
-        '\u{2190}'..='\u{21ff}' => true,
-        // Without minus, slashes and dots.
-        '\u{2200}'..='\u{22ff}' => !matches!(c, '−' | '∕'..='∙' | '∣' | '∼' | '⋅' | '⋮'..='⋱'),
+        '\u{2600}'..='\u{26ff}' => matches!(c, '\u{2609}'..='\u{260d}' | '\u{2610}'..='\u{2613}'
+            | '\u{2630}'..='\u{2637}' | '\u{263f}'..='\u{2647}' | '\u{2654}'..='\u{2660}'
+            | '\u{2662}'..='\u{2664}' | '\u{2666}' | '\u{2667}' | '\u{2669}' | '\u{266d}'..='\u{266f}'
+            | '\u{2673}'..='\u{2679}' | '\u{267e}' | '\u{2680}'..='\u{268f}' | '\u{26a2}'..='\u{26a9}'
+            | '\u{26ad}'..='\u{26af}' | '\u{26e2}'),
+        '\u{2700}'..='\u{27bf}' => matches!(c, '\u{2713}'..='\u{2718}' | '\u{2776}'..='\u{27af}'
+            | '\u{27b1}'..='\u{27be}'),
+        '\u{2b00}'..='\u{2bff}' => matches!(c, '\u{2b00}'..='\u{2b11}' | '\u{2b30}'..='\u{2b4f}'
+            | '\u{2b5a}'..='\u{2bb9}' | '\u{2bbd}'..='\u{2bbf}' | '\u{2bd3}'..='\u{2bff}'),
+        '\u{1f000}'..='\u{1faff}' => matches!(c, '\u{1f000}'..='\u{1f003}' | '\u{1f005}'..='\u{1f0ce}'
+            | '\u{1f0d0}'..='\u{1f189}' | '\u{1f5f4}'..='\u{1f5f9}' | '\u{1f700}'..='\u{1f77f}'
+            | '\u{1f7f0}' | '\u{1f800}'..='\u{1f8ff}'),
         _ => false,
     }
+}
+
+/// True for a sign that is spoken as a word even if a text has nothing else: "★★★★☆", "✓", "∞", "→". Braille is no
+/// sign, but it has words.
+pub(crate) fn is_spoken_sign(c: char) -> bool {
+    match c {
+        '★' | '☆' | '⭐' => true,
+        '\u{2190}'..='\u{21ff}' | '\u{2800}'..='\u{28ff}' => true,
+        // Without minus, slashes and dots.
+        '\u{2200}'..='\u{22ff}' => !matches!(c, '−' | '∕'..='∙' | '∣' | '∼' | '⋅' | '⋮'..='⋱'),
+        _ => is_sign(c),
+    }
+}
+
+/// True for a mark that decorates a line which it begins, and is a word where it stands alone: "| Fast | ✅ | ❌ |".
+pub(crate) fn is_lone_mark(c: char) -> bool {
+    matches!(c, '✅' | '❌' | '❎')
 }
 
 /// The last position up to `at` at which a character of the text begins or ends, as in the standard library from
@@ -355,9 +395,9 @@ pub(super) fn ceil_char_boundary(text: &str, at: usize) -> usize {
     (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
 }
 
-/// True if a voice can say a text: it has a letter, a digit, or a sign that is a word.
+/// True if a voice can say a text: it has a letter, a digit, or a sign that is a word or can be one.
 pub(crate) fn is_speakable(text: &str) -> bool {
-    text.chars().any(|c| c.is_alphanumeric() || is_spoken_sign(c))
+    text.chars().any(|c| c.is_alphanumeric() || is_spoken_sign(c) || is_lone_mark(c))
 }
 
 /// True if the character belongs to the one before it: combining marks, variation selectors, joiners, skin

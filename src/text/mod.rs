@@ -29,7 +29,9 @@ use std::collections::VecDeque;
 use boundary::{Gap, Kind, Mark, Verdict};
 use clean::{Cleaner, HEADING, ITEM};
 use language::{Language, terminator};
-pub(super) use language::{floor_char_boundary, is_emoji, is_ideographic, is_speakable};
+pub(super) use language::{
+    floor_char_boundary, is_emoji, is_ideographic, is_lone_mark, is_sign, is_speakable,
+};
 use scan::{Scan, Tag};
 use sourced::{Source, Sourced};
 pub(crate) use tail::Tail;
@@ -313,7 +315,10 @@ impl Segmenter {
         let after = at + c.len_utf8();
         let space = gap(c);
         if let Some(mut mark) = self.mark.take() {
-            if mark.next == at && (mark.follow(space, after) || mark.absorb(c, after, self.language)) {
+            let is_joined = !c.is_ascii() && self.buffer[..at].ends_with('\u{200d}');
+            if mark.next == at
+                && (mark.follow(space, after) || mark.absorb(c, after, is_joined, self.language))
+            {
                 let paragraph = mark.gap == Gap::Paragraph;
                 let end = mark.end;
                 self.mark = Some(mark);

@@ -1144,6 +1144,38 @@ fn abbreviations_before_figures_do_not_end_the_sentence() {
 }
 
 #[test]
+fn abbreviations_of_each_language_end_no_sentence() {
+    for (language, text) in [
+        ("de", "Es waren 5 Mio. € Umsatz."),
+        ("de", "Es waren 3 Mrd. Euro in 2 Std. Arbeit."),
+        ("de", "Die Hauptstr. 5 ist hier."),
+        ("fr", "Tél. 01 23 45 67 89 ou tél. : 05."),
+        ("fr", "Le 5 janv. 2020, bd. Saint-Michel."),
+        ("fr", "Il y a p. ex. Paris et c.-à-d. Lyon."),
+        ("es", "Los EE. UU. Mexicanos son."),
+        ("es", "Los JJ. OO. de 2024 y p. ej. Roma."),
+        ("en", "See Art. I of it."),
+        ("en", "Fed. R. Civ. P. 12(b)(6) and Fed. R. Evid. 403 apply."),
+        ("en", "See Ex. A and App. B and cl. 3 of it."),
+        ("en", "The U.S. Const. amend. XIV is (9th Cir. 2001) law."),
+    ] {
+        let settings = Segmentation { language: Some(language.to_owned()), ..Segmentation::default() };
+        assert_eq!(segments(&settings, [text]), [text]);
+        assert_eq!(segments(&settings, text.split_inclusive(' ')), [text]);
+    }
+    for (language, text) in [
+        ("de", "Es waren 3 Mio. Das ist viel."),
+        ("de", "Sie wohnt in der Hauptstr. Dort ist es schön."),
+        ("es", "Viajó a EE. UU. Luego volvió."),
+        ("en", "I like the Art. I paint it."),
+        ("en", "She said no. I do not."),
+    ] {
+        let settings = Segmentation { language: Some(language.to_owned()), ..Segmentation::default() };
+        assert_eq!(segments(&settings, [text]).len(), 2, "{text}");
+    }
+}
+
+#[test]
 fn signs_that_are_words_are_segments() {
     let markdown = Segmentation { clean: Clean::Markdown, ..Segmentation::default() };
     for (settings, text, expected) in [
@@ -1161,6 +1193,9 @@ fn signs_that_are_words_are_segments() {
         assert_eq!(words(&found), expected.join(" "), "{text}");
         assert!(found.iter().all(|segment| language::is_speakable(segment)), "{found:?}");
         assert_eq!(found[0], expected[0], "{text}");
+    }
+    for sign in ["✕", "♘", "♀", "➖", "⠃⠗", "🂡", "✅"] {
+        assert!(language::is_speakable(sign), "{sign}");
     }
     for silent in ["...", "— -", "* * *", "====", "😀", "−", "⋯"] {
         assert!(!language::is_speakable(silent), "{silent}");

@@ -214,6 +214,7 @@ impl Inline {
         match tag.name().as_str() {
             "sup" if tag.is_closing() => self.end_raised(sink),
             "sup" => self.begin_raised(sink),
+            "sub" => self.lower(tag.is_closing()),
             "a" => {
                 let address = angle::attribute(&text.text, "href").map(|range| &text.text[range]);
                 self.refer(!tag.is_closing() && address.is_some_and(|address| address.starts_with('#')));

@@ -9,7 +9,7 @@ use super::bracket::Brackets;
 use super::destination::{self, Destination};
 use super::html::Page;
 use super::ornament;
-use super::raised::Raised;
+use super::raised::{Part, Raised};
 use super::silence::Silence;
 use super::writer::{Ending, Writer};
 use crate::text::sourced::{Sourced, Span};
@@ -73,6 +73,7 @@ pub(super) struct Inline {
     pub(super) raised: Option<Box<Raised>>,
     /// The words for a checked box.
     pub(super) done: String,
+    pub(super) part: Part,
     #[cfg(test)]
     #[serde(skip)]
     pub(super) work: usize,
@@ -310,6 +311,7 @@ impl Inline {
             }
             self.release_raised(sink);
         }
+        let c = self.part_of_fraction(c);
         self.previous = Some(c);
         if !c.is_whitespace() {
             self.is_line_start = false;

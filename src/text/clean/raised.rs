@@ -84,12 +84,44 @@ impl Raised {
                 2 => lists(SHORT_WORDS),
                 _ => !lists(BEFORE_EXPONENTS),
             };
-        let is_ending = matches!(before, '.' | ',' | ';' | ':' | '!' | '?' | '"' | '”' | '»');
-        is_word || is_ending
+        let is_ending = matches!(before, '.' | ',' | ';' | ':' | '!' | '?' | '"' | '”' | '»' | '%');
+        let is_year =
+            word.len() == 4 && (word.starts_with("19") || word.starts_with("20")) && before.is_ascii_digit();
+        is_word || is_ending || is_year
     }
 }
 
+/// Part of a fraction that is being written: "1<sup>1</sup>/<sub>2</sub>".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Part {
+    #[default]
+    None,
+    /// The raised figures are written, and maybe the bar.
+    Numerator,
+    /// The lowered figures are being written.
+    Denominator,
+}
+
 impl Inline {
+    /// Lowered text begins or ends. Its figures are lowered in a fraction only.
+    pub(super) fn lower(&mut self, is_over: bool) {
+        let is_fraction =
+            self.part == Part::Numerator && matches!(self.previous, Some('/' | '⁄')) && !is_over;
+        self.part = if is_fraction { Part::Denominator } else { Part::None };
+    }
+
+    /// The character, in its form for the part of a fraction.
+    pub(super) fn part_of_fraction(&mut self, c: char) -> char {
+        match (self.part, c) {
+            (Part::None, _) | (Part::Numerator, '/' | '⁄') => c,
+            (Part::Denominator, '0'..='9') => char::from_u32(u32::from(c) - 0x30 + 0x2080).unwrap_or(c),
+            _ => {
+                self.part = Part::None;
+                c
+            }
+        }
+    }
+
     pub(super) fn begin_raised(&mut self, sink: &mut Sink<'_>) {
         self.release_raised(sink);
         self.raised = Some(Box::new(Raised {
@@ -134,6 +166,8 @@ impl Inline {
             return;
         }
         let is_blank = |c: char| c.is_whitespace();
+        self.part = Part::None;
+        let is_figure = kind == Use::Script && raised.text.text.bytes().all(|b| b.is_ascii_digit());
         for (n, (c, span)) in raised.text.chars().skip_while(|(c, _)| is_blank(*c)).enumerate() {
             if n == 0 && kind == Use::Power {
                 self.emit('^', span, sink);
@@ -143,6 +177,9 @@ impl Inline {
                 Some(script) => self.emit(script, span, sink),
                 None => self.emit(c, span, sink),
             }
+        }
+        if is_figure {
+            self.part = Part::Numerator;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The text that a cleaner writes: white space, paragraphs, cells of tables, emoji, and runs of marks.
 
-use crate::text::is_emoji;
 use crate::text::sourced::{Sourced, Span};
+use crate::text::{is_emoji, is_lone_mark};
 use serde::{Deserialize, Serialize};
 
 /// The line break behind a heading. Other text has none of it.
@@ -34,10 +34,17 @@ pub(super) struct Writer {
     /// The separator of cells to write before the next character.
     cell: Option<Span>,
     is_after_emoji: bool,
-    /// A star that is spoken if another one follows: "★★★☆☆" is a rating, "★" an ornament.
-    star: Option<(char, Span)>,
+    /// True after a joiner: the next character is a part of the emoji.
+    is_after_joiner: bool,
+    /// An emoji that is text if the next character shows it: "★★★☆☆" is a rating and "♥A9" are cards, but "★" and "♥"
+    /// are ornaments.
+    held: Option<(char, Span)>,
     /// True within a row of stars.
     is_rating: bool,
+    /// The character before the last one.
+    before_previous: Option<char>,
+    /// True after a figure with decimals.
+    has_decimals: bool,
     /// An emoji between two words that were written together.
     emoji: Option<Span>,
     /// Dots in a row, with or without white space between them.
@@ -92,11 +99,12 @@ fn fewest(mark: char) -> usize {
     }
 }
 
-/// True for a sign among the emoji that stands for a word: marks of checked boxes, sharps and flats, figures in
-/// circles, arrows.
-fn is_sign(c: char) -> bool {
-    matches!(c, '\u{2610}'..='\u{2612}' | '\u{266d}'..='\u{266f}' | '\u{2713}' | '\u{2714}' | '\u{2717}' | '\u{2718}'
-        | '\u{2776}'..='\u{2794}' | '\u{2798}'..='\u{27af}' | '\u{27b1}'..='\u{27be}')
+fn is_star(c: char) -> bool {
+    matches!(c, '★' | '☆' | '⭐')
+}
+
+fn is_heart(c: char) -> bool {
+    matches!(c, '♥' | '♡' | '❤')
 }
 
 impl Writer {
@@ -175,19 +183,60 @@ impl Writer {
     }
 
     fn write(&mut self, c: char, span: Span, out: &mut Sourced) {
-        if matches!(c, '★' | '☆') && !self.is_rating {
-            let Some((first, first_span)) = self.star.take() else {
-                self.star = Some((c, span));
-                return;
-            };
-            self.is_rating = true;
-            self.write(first, first_span, out);
-            return self.write(c, span, out);
+        // The presentation of the character before.
+        if matches!(c, '\u{fe0e}' | '\u{fe0f}') {
+            return;
         }
-        self.drop_star();
-        self.is_rating &= matches!(c, '★' | '☆');
+        self.end_held(c, out);
+        self.is_rating &= is_star(c);
+        let is_sign = self.is_rating || self.is_in_place(c);
+        if !is_sign && !self.is_after_joiner && (is_star(c) || is_heart(c) || is_lone_mark(c)) {
+            self.held = Some((c, span));
+            return;
+        }
+        self.put_decided(c, span, is_sign, out);
+    }
+
+    /// True for an emoji whose place shows that it is text: "4.5★", "K♥", "I ♥ tea".
+    fn is_in_place(&self, c: char) -> bool {
+        let Some(previous) = self.previous.filter(|_| self.cell.is_none() && self.emoji.is_none()) else {
+            return false;
+        };
+        let is_apart = self.space.is_some();
+        let begins_word = !self.before_previous.is_some_and(char::is_alphanumeric);
+        let is_rank = previous.is_ascii_digit() || "AKQJT".contains(previous) && begins_word;
+        match is_apart {
+            false => is_heart(c) && is_rank || is_star(c) && previous.is_ascii_digit(),
+            true => is_heart(c) && previous == 'I' && begins_word || is_star(c) && self.has_decimals,
+        }
+    }
+
+    /// Decides on the emoji that is held back, by the character behind it.
+    fn end_held(&mut self, c: char, out: &mut Sourced) {
+        let Some((first, first_span)) = self.held else { return };
+        if is_lone_mark(first) && c.is_whitespace() {
+            return;
+        }
+        self.held = None;
+        let is_rating = is_star(first) && (is_star(c) || c == '½');
+        let is_suit = is_heart(first) && (c.is_ascii_digit() || "AKQJT".contains(c));
+        let is_lone = is_lone_mark(first) && self.begins_phrase() && matches!(c, ',' | '.' | ';' | ')' | '/');
+        self.is_rating |= is_rating;
+        self.put_decided(first, first_span, is_rating || is_suit || is_lone, out);
+    }
+
+    /// True if the next character is the first one of its line, of its cell, or behind a colon.
+    fn begins_phrase(&self) -> bool {
+        self.cell.is_some() || self.previous.is_none_or(|c| matches!(c, '\n' | ':' | '(' | '/' | '|'))
+    }
+
+    /// Takes a character. An emoji is dropped, unless it is a sign here.
+    fn put_decided(&mut self, c: char, span: Span, is_sign: bool, out: &mut Sourced) {
         // Joiners have a meaning in other scripts, so they are removed only after an emoji.
-        let emoji = is_emoji(c) && !is_sign(c) && !self.is_rating && (c != '\u{200d}' || self.is_after_emoji);
+        let emoji = !is_sign
+            && (is_emoji(c) && (c != '\u{200d}' || self.is_after_emoji)
+                || self.is_after_joiner && !c.is_alphanumeric() && !c.is_whitespace());
+        self.is_after_joiner = emoji && c == '\u{200d}';
         if c.is_whitespace() {
             self.space.get_or_insert(span);
             self.is_after_emoji = false;
@@ -217,24 +266,28 @@ impl Writer {
         if self.dots <= MAX_DOTS {
             out.push(c, span);
         }
+        self.has_decimals = c.is_ascii_digit()
+            && (self.has_decimals || matches!(self.previous, Some('.' | ',')))
+            || matches!(c, '.' | ',') && self.has_decimals;
+        self.before_previous = self.previous;
         (self.previous, self.last) = (Some(c), span);
         self.breaks = 0;
         (self.is_item, self.is_open_item) = (false, false);
     }
 
-    /// Takes a star alone for an emoji.
-    fn drop_star(&mut self) {
-        if let Some((_, span)) = self.star.take() {
-            self.is_after_emoji = true;
-            self.emoji = Some(span);
+    /// Decides on the emoji that is held back at the end of a line or a cell. A mark alone there is text.
+    fn close_held(&mut self, out: &mut Sourced) {
+        if let Some((c, span)) = self.held.take() {
+            let is_lone = is_lone_mark(c) && self.begins_phrase();
+            self.put_decided(c, span, is_lone, out);
         }
+        self.is_rating = false;
     }
 
     /// The next character begins a cell of a table.
     pub(super) fn begin_cell(&mut self, span: Span, out: &mut Sourced) {
         self.end_run(Place::Line, out);
-        self.drop_star();
-        self.is_rating = false;
+        self.close_held(out);
         self.cell = Some(span);
         self.space = None;
     }
@@ -266,12 +319,12 @@ impl Writer {
     /// Ends the heading at the end of the text.
     pub(super) fn close_heading(&mut self, out: &mut Sourced) {
         self.end_run(Place::Heading, out);
+        self.close_held(out);
         self.space = None;
     }
 
     fn break_line(&mut self, c: char, span: Span, out: &mut Sourced) {
-        self.drop_star();
-        self.is_rating = false;
+        self.close_held(out);
         self.space = None;
         self.cell = None;
         self.is_after_emoji = false;
@@ -300,6 +353,9 @@ impl Writer {
     /// Writes everything that was held back.
     pub(super) fn flush(&mut self, is_over: bool, out: &mut Sourced) {
         self.end_run(if is_over { Place::LineEnd } else { Place::Line }, out);
+        if is_over {
+            self.close_held(out);
+        }
         self.write_space(out);
     }
 

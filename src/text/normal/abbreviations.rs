@@ -130,6 +130,15 @@ pub(super) fn abbreviation(word: &str) -> Option<(&'static str, Place)> {
         "vols" | "Vols" => ("volumes", Figure),
         "art" | "Art" => ("article", Figure),
         "arts" | "Arts" => ("articles", Figure),
+        "Amend" => ("Amendment", Figure),
+        "amend" => ("amendment", Figure),
+        "cl" => ("clause", Figure),
+        "Exh" | "exh" => ("exhibit", Figure),
+        "Cir" => ("Circuit", Stop),
+        "Const" => ("Constitution", Stop),
+        "Stat" => ("Statutes", Figure),
+        "Sched" => ("Schedule", Figure),
+        "Tit" | "tit" => ("title", Figure),
         "para" | "Para" => ("paragraph", Figure),
         "paras" => ("paragraphs", Figure),
         "tab" | "Tab" => ("table", Figure),
@@ -209,9 +218,27 @@ pub(super) fn dotted(run: &str) -> Option<&'static str> {
         "E.U" => "E U",
         "D.C" => "D C",
         "U.S.A" => "U S A",
+        "U.S.C" => "U S C",
+        "C.F.R" => "C F R",
         _ => return None,
     })
 }
+
+/// Sources of law, and the words of each.
+pub(super) const CITATIONS: &[(&str, &str)] = &[
+    ("Fed. R. Civ. P.", "Federal Rule of Civil Procedure"),
+    ("Fed. R. Crim. P.", "Federal Rule of Criminal Procedure"),
+    ("Fed. R. App. P.", "Federal Rule of Appellate Procedure"),
+    ("Fed. R. Bankr. P.", "Federal Rule of Bankruptcy Procedure"),
+    ("Fed. R. Evid.", "Federal Rule of Evidence"),
+    ("F. Supp. 2d", "Federal Supplement second"),
+    ("F. Supp. 3d", "Federal Supplement third"),
+    ("F. Supp.", "Federal Supplement"),
+    ("S. Ct.", "Supreme Court"),
+    ("L. Ed. 2d", "Lawyers' Edition second"),
+    ("Pub. L.", "Public Law"),
+    ("Cong. Rec.", "Congressional Record"),
+];
 
 /// Nouns before a Roman numeral that is read as a number.
 pub(super) fn is_numbered(word: &str) -> bool {
@@ -222,7 +249,7 @@ const NUMBERED: &str = "Chapter chapter Part part Volume volume Act act Scene sc
      Type type Class class Figure figure Table table Appendix appendix Title title Article article Level \
      level Stage stage Grade grade Mark Bowl War Episode episode Season Vatican Fantasy Rocky Apollo \
      Saturn Division Group Tier Schedule Pentium Amendment Canto Mk Unit Module Step Vol vol Ch ch Sect Ep ep \
-     No no";
+     No no Art art Amend amend Pt Bk Sched App Tit tit Sec sec";
 
 /// Names of rulers, before a Roman numeral that is an ordinal.
 pub(super) fn is_regnal(word: &str) -> bool {

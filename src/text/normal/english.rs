@@ -25,6 +25,10 @@ pub(super) struct Reader<'a> {
     pub(super) currency: Option<&'static super::money::Currency>,
     /// End of the last figure with a unit that is divided into smaller ones: feet, hours.
     pub(super) parted: Option<(usize, char)>,
+    /// End of the last figure with a letter that is a name: "Option 3A".
+    pub(super) named_end: usize,
+    /// Place of the dollar sign that ends a formula.
+    pub(super) math_end: usize,
     /// True between two straight double quotes.
     pub(super) is_quoted: bool,
     /// True between two straight single quotes.
@@ -45,6 +49,8 @@ pub(super) fn read(text: &str, most: usize) -> Option<Changed> {
         figure_start: usize::MAX,
         currency: None,
         parted: None,
+        named_end: usize::MAX,
+        math_end: usize::MAX,
         is_quoted: false,
         is_in_single: false,
     };

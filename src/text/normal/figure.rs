@@ -5,6 +5,7 @@ use super::amount::{Amount, article_of};
 use super::english::Reader;
 use super::money::Currency;
 use super::numbers::{self, add};
+use super::operands;
 use super::walk::Walk;
 
 /// Names before a version, whose minor number is read as a whole: "Python 3.12".
@@ -22,6 +23,18 @@ impl<'a> Reader<'a> {
         let currency = self.currency.take();
         let end = self.figure_of(at, currency);
         self.figure_end = end;
+        // "Rule 10b-5"
+        let second = self.digits(end + 1);
+        if self.named_end == end && self.at(end) == Some('-') && second > end + 1 && !self.is_letter(second) {
+            return end;
+        }
+        // "FY24–FY26"
+        if let Some(dash) = self.at(end).filter(|c| matches!(c, '-' | '–'))
+            && self.s[end + dash.len_utf8()..].starts_with("FY")
+        {
+            self.say(end..end + dash.len_utf8(), "to");
+            return end + dash.len_utf8();
+        }
         self.range(end).unwrap_or(end)
     }
 
@@ -61,6 +74,9 @@ impl<'a> Reader<'a> {
             return end;
         }
         if let Some(end) = self.house(at, amount).or_else(|| self.labelled(at, amount)) {
+            return end;
+        }
+        if let Some(end) = self.named(at, amount) {
             return end;
         }
         if let Some(end) = self.counted_in(at, amount) {
@@ -384,9 +400,29 @@ impl<'a> Reader<'a> {
     /// True for the "2x" of an equation.
     fn is_algebra(&self, at: usize, end: usize) -> bool {
         let is_operator = |c: Option<char>| {
-            matches!(c, Some('+' | '−' | '=' | '*' | '^' | '²' | '³' | '⁴' | '<' | '≤' | '≥'))
+            matches!(
+                c,
+                Some(
+                    '+' | '−'
+                        | '='
+                        | '*'
+                        | '^'
+                        | '²'
+                        | '³'
+                        | '⁴'
+                        | '<'
+                        | '≤'
+                        | '≥'
+                        | '×'
+                        | '·'
+                        | '⋅'
+                        | '÷'
+                        | '±'
+                )
+            )
         };
-        let before = self.s[..at].trim_end().chars().next_back();
+        let before = self.s[..at].trim_end();
+        let before = before.strip_suffix('-').map_or(before, str::trim_end).chars().next_back();
         is_operator(self.at(self.skip_space(end)))
             || is_operator(before)
             || before == Some('(')
@@ -396,6 +432,13 @@ impl<'a> Reader<'a> {
     /// A decade or a year without its century: "'90s", "’68".
     pub(super) fn short_decade(&mut self, at: usize, from: usize) -> Option<usize> {
         let end = self.digits(from);
+        // "'24/7'", "'16:9'", "'42'"
+        let run =
+            self.run(from, |c| c.is_ascii_digit() || matches!(c, '/' | ':' | '.' | ',' | '-' | '–' | '%'));
+        let is_quoted = matches!(self.at(run), Some('\'' | '’')) && !self.is_digit(run + 1);
+        if is_quoted || matches!(self.at(end), Some('/' | ':')) && self.is_digit(end + 1) {
+            return None;
+        }
         if end != from + 2 || self.before(at).is_some_and(|c| c.is_alphanumeric() || matches!(c, '\'' | '′'))
         {
             return None;
@@ -424,7 +467,17 @@ impl<'a> Reader<'a> {
     fn short_range(&mut self, at: usize) -> usize {
         let Some(dash) = self.at(at).filter(|c| matches!(c, '-' | '–')) else { return at };
         let end = at + dash.len_utf8();
-        let Some(mark) = self.at(end).filter(|c| matches!(c, '\'' | '’')) else { return at };
+        let Some(mark) = self.at(end).filter(|c| matches!(c, '\'' | '’')) else {
+            // "'95-96"
+            let second = self.digits(end);
+            if second != end + 2 || self.at(second).is_some_and(|c| c.is_alphanumeric() || c == '-') {
+                return at;
+            }
+            let mut words = String::from("to");
+            numbers::cardinal(&mut words, &self.s[end..second]);
+            self.say(at..second, &words);
+            return second;
+        };
         if self.digits(end + mark.len_utf8()) != end + mark.len_utf8() + 2 {
             return at;
         }
@@ -559,7 +612,9 @@ impl<'a> Reader<'a> {
     pub(super) fn is_subtraction(&self, at: usize, second: usize) -> bool {
         let is_spaced = self.is_space(at);
         let behind = self.run(second, |c| c.is_ascii_digit() || matches!(c, '.' | ',' | '$'));
-        is_spaced && self.at(self.skip_space(behind)) == Some('=') || self.at(behind) == Some('=')
+        is_spaced && self.at(self.skip_space(behind)) == Some('=')
+            || self.at(behind) == Some('=')
+            || operands::falls(self.s, at, second, is_spaced)
     }
 }
 

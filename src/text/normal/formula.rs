@@ -75,6 +75,9 @@ impl Reader<'_> {
             }
             return None;
         }
+        if let Some(ended) = self.ion(at) {
+            return Some(ended);
+        }
         if is_salt(&self.s[at..end]) && !next.is_alphanumeric() {
             return self.chemical(at);
         }
@@ -102,10 +105,69 @@ impl Reader<'_> {
             }
         }
         let run = self.run(at, |c| c.is_ascii_alphanumeric());
+        if let Some(ended) = self.range_of_names(at, run) {
+            return Some(ended);
+        }
         if is_known(&self.s[at..run]) {
             return self.chemical(at);
         }
         Some(run)
+    }
+
+    /// An ion with its charge: "Na+", "Ca2+", "SO4^2-", "SO4^{2-}".
+    fn ion(&mut self, at: usize) -> Option<usize> {
+        let bytes = self.s.as_bytes();
+        let (mut end, mut elements, mut count) = (at, 0, 0);
+        while end < at + MOST && bytes.get(end).is_some_and(u8::is_ascii_uppercase) {
+            let letters = end + 1 + usize::from(bytes.get(end + 1).is_some_and(u8::is_ascii_lowercase));
+            if !lists(ELEMENTS, &self.s[end..letters]) {
+                return None;
+            }
+            count = letters;
+            end = self.digits(letters);
+            elements += 1;
+        }
+        // "SO4²⁻"
+        let script = self.run(end, |c| super::signs::script_digit(c).is_some());
+        if elements > 0 && matches!(self.before(script), Some('⁺' | '⁻')) {
+            return self.chemical(at);
+        }
+        let caret = usize::from(bytes.get(end) == Some(&b'^'));
+        let brace = usize::from(caret == 1 && bytes.get(end + 1) == Some(&b'{'));
+        let from = end + caret + brace;
+        let sign = if caret == 1 { self.digits(from) } else { from };
+        let last = sign + 1 + brace;
+        let charge = match bytes.get(sign)? {
+            b'+' => "plus",
+            b'-' if caret == 1 => "minus",
+            _ => return None,
+        };
+        // The figure of one element without a caret is the charge: "Ca2+".
+        let is_charge = caret == 0 && elements == 1 && end == count + 1;
+        let is_ion = elements > 0
+            && sign <= from + 1
+            && (end <= count + 2)
+            && (brace == 0 || bytes.get(sign + 1) == Some(&b'}'))
+            && !bytes.get(last).is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'('))
+            && (elements > 1
+                || caret == 1
+                || is_charge
+                || count == at + 2
+                || self.s[at..end] == *"H"
+                || self.s[at..end] == *"K");
+        if !is_ion {
+            return None;
+        }
+        let mut words = String::new();
+        for c in self.s[at..end].chars().chain(self.s[from..sign].chars()) {
+            match c.is_ascii_digit() {
+                true => numbers::digits(&mut words, c.encode_utf8(&mut [0; 4])),
+                false => add(&mut words, c.to_ascii_uppercase().encode_utf8(&mut [0; 4])),
+            }
+        }
+        add(&mut words, charge);
+        self.say(at..last, &words);
+        Some(last)
     }
 
     /// Reads each element and each count of a formula.

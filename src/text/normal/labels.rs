@@ -9,7 +9,7 @@ use super::walk::Walk;
 const LABELS: &str = "apt apartment room rm seat gate suite ste row flat bus figure figs figures fig no nos number \
      table grade unit section sec part chapter platform track line level floor iphone ipad exhibit question \
      stage phase type class route highway appendix exercise example step block building bldg lot pier \
-     terminal rwy runway exit lane court field lab ward wing booth slot aisle bed berth zone hall studio rule category clause paragraph article tram train bay dock door house locker";
+     terminal rwy runway exit lane court field lab ward wing booth slot aisle bed berth zone hall studio rule category clause paragraph article problem option ticket line item case test task quiz lesson team group tram train bay dock door house locker";
 
 /// Labels of places: the letter behind their number is sure, if it is a capital.
 const PLACES: &str = "runway rwy exit apt apartment room rm seat gate suite ste row locker";
@@ -69,6 +69,7 @@ impl Reader<'_> {
         }
         let words = format!("{} {}", amount.words(), letter.to_ascii_uppercase());
         self.say(at..letter_end, &words);
+        self.named_end = letter_end;
         Some(letter_end)
     }
 

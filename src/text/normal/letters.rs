@@ -32,14 +32,26 @@ pub(super) fn usual(text: &str, most: usize) -> Option<Changed> {
             out.put(at..end, "");
             continue;
         }
+        if let Some((end, written)) = raised(text, at, c) {
+            out.put(at..end, &written);
+            before = '0';
+            continue;
+        }
         if !c.is_ascii() && !is_kept(c) {
             form.clear();
             match roman_digit(c) {
                 Some(value) => form.push_str(value),
+                None if matches!(c, '❿' | '➉' | '➓') => form.push_str("10"),
+                None if is_boxed(c) => form.push(boxed(c)),
                 // A ring above, as a sign of degrees.
                 None if c == '˚' => form.push('°'),
                 None if c.is_numeric() && before.is_ascii_digit() && is_fraction(c) => {}
                 None => compatible(c, &mut form),
+            }
+            // "①②"
+            let is_circled = |c: char| matches!(c, '\u{2460}'..='\u{249b}' | '\u{24ea}'..='\u{24ff}' | '\u{2776}'..='\u{2793}');
+            if is_circled(c) && (is_circled(before) || before.is_ascii_digit()) && !form.is_empty() {
+                form.insert(0, ' ');
             }
             if !form.is_empty() {
                 out.put(at..end, &form);
@@ -62,7 +74,7 @@ fn joint(text: &str, at: usize) -> Option<usize> {
 /// True for characters without a sound or a width. Joiners have a meaning in some scripts.
 fn is_format(c: char, before: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
-        | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{61c}' | '\u{34f}' | '\u{180e}' | '\u{fff9}'..='\u{fffb}')
+        | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{61c}' | '\u{fe0e}' | '\u{fe0f}' | '\u{20e3}' | '\u{34f}' | '\u{180e}' | '\u{fff9}'..='\u{fffb}')
         || matches!(c, '\u{200c}' | '\u{200d}') && before < '\u{250}'
 }
 
@@ -90,6 +102,63 @@ fn compatible(c: char, form: &mut String) {
     let is_canonical = is_same && parts == form.chars().count();
     if is_canonical && (parts > 1 || form.starts_with(c)) {
         form.clear();
+    }
+}
+
+/// A fraction or cents of raised figures, and its end: "¹⁄₂", "$19⁹⁹".
+fn raised(text: &str, at: usize, c: char) -> Option<(usize, String)> {
+    let is_raised = |c: char| matches!(c, '⁰' | '¹' | '²' | '³' | '⁴'..='⁹');
+    let is_lowered = |c: char| matches!(c, '₀'..='₉');
+    let before = text[..at].chars().next_back();
+    if !is_raised(c) || before.is_some_and(is_raised) {
+        return None;
+    }
+    let digits = |part: &str| part.chars().filter_map(super::signs::script_digit).collect::<String>();
+    let rest = &text[at..];
+    let run = rest.find(|c| !is_raised(c)).unwrap_or(rest.len());
+    let count = rest[..run].chars().count();
+    let under = rest[run..].strip_prefix(['⁄', '/', '∕']).unwrap_or_default();
+    let lowered = under.find(|c| !is_lowered(c)).unwrap_or(under.len());
+    if count <= 2 && lowered > 0 && lowered <= 6 {
+        let end = at + rest.len() - under.len() + lowered;
+        let fraction = format!("{}/{}", digits(&rest[..run]), digits(&under[..lowered]));
+        let written = match fraction.as_str() {
+            "1/2" => "½",
+            "1/3" => "⅓",
+            "2/3" => "⅔",
+            "1/4" => "¼",
+            "3/4" => "¾",
+            "1/8" => "⅛",
+            "3/8" => "⅜",
+            "5/8" => "⅝",
+            "7/8" => "⅞",
+            _ if before.is_some_and(|c| c.is_ascii_digit()) => return Some((end, format!(" {fraction}"))),
+            _ => return Some((end, fraction)),
+        };
+        return Some((end, written.to_owned()));
+    }
+    // Cents.
+    let figures = text[..at].bytes().rev().take(7).take_while(u8::is_ascii_digit).count();
+    let sign = text[..at - figures].chars().next_back();
+    let is_sum = count == 2
+        && figures > 0
+        && (sign.is_some_and(|c| matches!(c, '$' | '€' | '£'))
+            || rest[run..].trim_start_matches(' ').starts_with('€'));
+    is_sum.then(|| (at + run, format!(".{}", digits(&rest[..run]))))
+}
+
+/// True for letters and figures in dark circles and boxes, for which Unicode names no other form.
+fn is_boxed(c: char) -> bool {
+    matches!(c, '❶'..='❾' | '➊'..='➒' | '🅐'..='🅩' | '🅰'..='🆉')
+}
+
+fn boxed(c: char) -> char {
+    let at = |first: char, base: u8| char::from(base + (u32::from(c) - u32::from(first)) as u8);
+    match c {
+        '❶'..='❾' => at('❶', b'1'),
+        '➊'..='➒' => at('➊', b'1'),
+        '🅐'..='🅩' => at('🅐', b'A'),
+        _ => at('🅰', b'A'),
     }
 }
 

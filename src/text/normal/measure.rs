@@ -161,6 +161,8 @@ impl Reader<'_> {
             "t" if self.number_before(at) <= Some(12) && self.is_ingredient_behind(letters) => {
                 ("teaspoon", "teaspoons")
             }
+            "gr" if self.number_before(at) <= Some(15) => ("grain", "grains"),
+            "gr" => ("gram", "grams"),
             "T" if self.is_ingredient_behind(letters) => ("tablespoon", "tablespoons"),
             "M" if self.is_formula_behind(letters) => ("molar", "molar"),
             _ => units::unit(symbol, is_attached || power.is_some())?,
@@ -356,7 +358,7 @@ impl Reader<'_> {
     /// "/h", "/100 km", "·m" behind a unit: the words, and its end.
     pub(super) fn divided(&self, at: usize) -> Option<(String, usize)> {
         let sign = self.at(at)?;
-        if matches!(sign, '·' | '⋅')
+        if matches!(sign, '·' | '⋅' | '∙')
             || sign == '-' && matches!(&self.s[..at], s if s.ends_with("ft") || s.ends_with('N'))
         {
             let from = at + sign.len_utf8();
@@ -435,7 +437,7 @@ impl Reader<'_> {
             add(&mut words, &one);
             match self.at(end)? {
                 ')' => return Some((words, end + 1)),
-                c @ ('·' | '⋅' | '*' | ' ') => from = end + c.len_utf8(),
+                c @ ('·' | '⋅' | '∙' | '*' | ' ') => from = end + c.len_utf8(),
                 _ => return None,
             }
         }

@@ -2,11 +2,8 @@
 
 use super::abbreviations::lists;
 use super::english::Reader;
+use super::operands::{self, is_algebra};
 use super::walk::Walk;
-use crate::text::language::{ceil_char_boundary, floor_char_boundary};
-
-/// Bytes on each side of a dash that are searched for the signs of algebra.
-const WINDOW: usize = 24;
 
 /// Functions that may follow a sign.
 const FUNCTIONS: &str = "sin cos tan cot log ln exp sqrt abs";
@@ -30,27 +27,20 @@ enum Operand {
     Capital,
 }
 
-/// True for a mark that only algebra has.
-fn is_algebra(text: &str) -> bool {
-    text.contains(['=', '+', '×', '÷', '^', '²', '³', '√', '≤', '≥', '≠', '≈', '<', '>'])
-}
-
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     /// True if the dash from `at` to `end` takes something away: "x - 1", "2n-1", "y = -x".
     pub(super) fn takes_away(&self, at: usize, end: usize) -> bool {
         self.is_subtracting(at, end) || self.is_negative(at, end)
     }
 
-    /// Text of the line before a position, at most [`WINDOW`] bytes.
-    fn left(&self, at: usize) -> &str {
-        let left = &self.s[ceil_char_boundary(self.s, at.saturating_sub(WINDOW))..at];
-        left.rsplit('\n').next().unwrap_or_default()
+    /// Text of the line before a position.
+    pub(super) fn left(&self, at: usize) -> &'a str {
+        operands::left(self.s, at)
     }
 
-    /// Text of the line behind a position, at most [`WINDOW`] bytes.
-    fn right(&self, end: usize) -> &str {
-        let right = &self.s[end..floor_char_boundary(self.s, end + WINDOW)];
-        right.split('\n').next().unwrap_or_default()
+    /// Text of the line behind a position.
+    pub(super) fn right(&self, end: usize) -> &'a str {
+        operands::right(self.s, end)
     }
 
     /// A dash between two operands.
@@ -144,8 +134,9 @@ impl Reader<'_> {
     fn is_shared(&self, token: &str, end: usize) -> bool {
         let next = self.skip_space(end);
         let word = &self.s[next..self.letters(next)];
-        let is_again =
-            next > end && word.get(..token.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(token));
+        let is_again = next > end
+            && !lists("and at as are or on of but by because", word)
+            && word.get(..token.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(token));
         let is_joined = lists("and or to", word) && {
             let second = self.skip_space(next + word.len());
             let second_end = self.run(second, char::is_alphanumeric);

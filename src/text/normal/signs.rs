@@ -3,8 +3,10 @@
 use super::abbreviations::lists;
 use super::english::Reader;
 use super::money;
+use super::operands;
+use super::symbols::{self, Arrow};
 use super::walk::Walk;
-use crate::text::language::ceil_char_boundary;
+use crate::text::language::{ceil_char_boundary, is_lone_mark};
 
 impl Reader<'_> {
     /// Reads a sign, and returns its end. What is not known is copied.
@@ -59,10 +61,33 @@ impl Reader<'_> {
         let is_term = before.is_some_and(|c| c.is_alphanumeric() || c == ')')
             && after.is_some_and(|c| c.is_alphanumeric() || c == '(');
         match c {
+            '$' if at == self.math_end => return self.called(at, end, ""),
+            '$' => {
+                if let Some(last) = operands::formula_end(self.s, at) {
+                    self.math_end = last;
+                    return self.called(at, end, "");
+                }
+                return self.currency(at, end, c);
+            }
+            '\\' if self.is_letter(end) => {
+                let letters = self.letters(end);
+                if let Some(words) = symbols::command(&self.s[end..letters]) {
+                    return self.called_apart(at, letters, words);
+                }
+            }
+            '}' if after == Some('{') => return self.called(at, end + 1, "over"),
             '"' => self.is_quoted = !self.is_quoted,
             '“' => self.is_quoted = true,
             '”' => self.is_quoted = false,
-            '‘' => self.is_in_single = true,
+            '‘' => {
+                // The wrong mark of "’90s".
+                if self.at(end + 2) == Some('s')
+                    && let Some(ended) = self.short_decade(at, end)
+                {
+                    return ended;
+                }
+                self.is_in_single = true;
+            }
             '\'' | '’' => {
                 if let Some(ended) = self.short_decade(at, end) {
                     return ended;
@@ -80,6 +105,20 @@ impl Reader<'_> {
                 if let Some(ended) = self.phone(at) {
                     return ended;
                 }
+            }
+            '-' | '*' | '/' if after == Some('=') && is_spaced(before) && is_spaced(self.at(end + 1)) => {
+                let words = match c {
+                    '-' => "minus equals",
+                    '*' => "times equals",
+                    _ => "divided by equals",
+                };
+                return self.called(at, end + 1, words);
+            }
+            '-' if after == Some('-') && operands::counts_down(self.s, at) => {
+                return self.called_apart(at, end + 1, "minus minus");
+            }
+            '+' if after == Some('+') && is_spaced(before) && self.letters(end + 1) == end + 2 => {
+                return self.called(at, end + 1, "plus plus");
             }
             '–' | '-' | '—'
                 if is_figure
@@ -126,6 +165,9 @@ impl Reader<'_> {
             }
             '±' => return self.called(at, end, "plus or minus"),
             '∓' => return self.called(at, end, "minus or plus"),
+            '✕' | '✖' if !operands::is_between(self.s, at, end) => {
+                return self.called(at, end, "cross mark");
+            }
             '×' | '✕' | '✖' | '⨯' => {
                 let words = if self.s[end..].trim_start().is_empty() && joins_figures {
                     "times"
@@ -139,21 +181,15 @@ impl Reader<'_> {
             '*' if (joins_figures && is_figure) || (is_apart && self.figure_end.saturating_add(1) == at) => {
                 return self.called(at, end, "times");
             }
-            '·' | '⋅' if joins_figures && is_figure => return self.called(at, end, "times"),
             // "CuSO₄·5H₂O"
-            '·' | '⋅'
+            '·' | '⋅' | '∙'
                 if before.is_some_and(|c| matches!(c, '₀'..='₉'))
                     && after.is_some_and(char::is_alphanumeric) =>
             {
                 return self.called(at, end, "dot");
             }
-            '·' | '⋅'
-                if is_term && (before, after) != (Some('l'), Some('l')) && self.letters(end) == end + 1 =>
-            {
-                return self.called(at, end, "times");
-            }
-            '♩' if self.at(self.skip_space(end)) == Some('=') => {
-                return self.called(at, end, "quarter note");
+            '·' | '⋅' | '∙' if operands::multiplies(self.s, at, end, c) => {
+                return self.called_apart(at, end, "times");
             }
             '′' | '″'
                 if before.is_some_and(char::is_alphabetic) && !after.is_some_and(char::is_alphabetic) =>
@@ -184,7 +220,7 @@ impl Reader<'_> {
             '≪' => return self.called(at, end, "much less than"),
             '≫' => return self.called(at, end, "much greater than"),
             '∞' => return self.called(at, end, "infinity"),
-            '√' => return self.called(at, end, "square root of"),
+            '√' => return self.called_apart(at, end, "square root of"),
             '∛' => return self.called(at, end, "cube root of"),
             '∑' => return self.called(at, end, "sum"),
             '∏' => return self.called(at, end, "product"),
@@ -204,33 +240,17 @@ impl Reader<'_> {
             '∨' => return self.called(at, end, "or"),
             '¬' => return self.called(at, end, "not"),
             '∴' => return self.called(at, end, "therefore"),
-            '→' | '➔' | '➜' | '⟶' | '➝' | '➞' => {
-                let words = if self.is_key(at) { "right arrow" } else { "to" };
-                return self.called(at, end, words);
-            }
-            '←' | '⟵' => {
-                let words = if self.is_key(at) { "left arrow" } else { "from" };
-                return self.called(at, end, words);
-            }
-            '↔' | '⟷' => return self.called(at, end, "to and from"),
             '⇒' | '⟹' => return self.called(at, end, "implies"),
             '⇔' | '⟺' => return self.called(at, end, "if and only if"),
-            '↑' | '↓' => {
-                let words = match (c, self.is_key(at)) {
-                    ('↑', false) => "up",
-                    ('↑', true) => "up arrow",
-                    (_, false) => "down",
-                    (_, true) => "down arrow",
-                };
-                return self.called(at, end, words);
-            }
             '=' => {
                 if matches!(after, Some('=' | '>')) {
                     let words = if after == Some('>') { "implies" } else { "equals" };
                     return self.called(at, end + 1, words);
                 }
                 let is_changed = matches!(before, Some('+' | '-' | '*' | '/')) && after == Some(' ');
-                if is_apart || is_term || is_figure || joins_figures || is_changed {
+                let is_minus = matches!(after, Some('-' | '−'))
+                    && self.begins_figure(end + after.map_or(0, char::len_utf8));
+                if is_apart || is_term || is_figure || joins_figures || is_changed || is_minus && !is_open {
                     return self.called(at, end, "equals");
                 }
             }
@@ -299,20 +319,31 @@ impl Reader<'_> {
                     return self.called(at, ended, words.1);
                 }
             }
+            '☆' if self.s[at..].starts_with("☆☆☆☆☆") && before != Some('☆') => {
+                let run = self.run(at, |c| c == '☆');
+                let is_rating = self.s[at..run].chars().nth(5).is_none() && !self.s[run..].contains('☆');
+                return self.called(at, run, if is_rating { "zero stars" } else { "" });
+            }
             '★' | '⭐' => {
                 let run = self.run(at, |c| c == '★' || c == '⭐');
-                if run == end {
-                    return self.called(
-                        at,
-                        run,
-                        if self.figure_end == at || joins_figures { "stars" } else { "star" },
-                    );
+                let is_counted = self.figure_end == at || joins_figures;
+                // The emoji decorates.
+                if c == '⭐' && run == end && !is_counted && !is_figure {
+                    return end;
+                }
+                if run == end && !matches!(self.at(run), Some('☆' | '½')) {
+                    return self.called(at, run, if is_counted { "stars" } else { "star" });
                 }
                 let stars = self.s[at..run].chars().count() as u64;
                 let mut words = String::new();
                 super::numbers::number(&mut words, stars);
-                let run = self.run(run, |c| c == '☆');
-                words.push_str(" stars");
+                let half = self.run(run, |c| c == '½');
+                words.push_str(match (half > run, stars) {
+                    (true, _) => " and a half stars",
+                    (false, 1) => " star",
+                    _ => " stars",
+                });
+                let run = self.run(half, |c| c == '☆');
                 return self.called(at, run, &words);
             }
             // A mark of a note behind a word.
@@ -325,10 +356,11 @@ impl Reader<'_> {
                 return self.called(at, end, "down");
             }
             '♥' | '♡' | '❤' => {
-                let is_suit = joins_figures || before.is_some_and(|c| matches!(c, 'A' | 'K' | 'Q' | 'J'));
+                let is_rank = |c: char| c.is_ascii_digit() || matches!(c, 'A' | 'K' | 'Q' | 'J' | 'T');
+                let is_suit = joins_figures || before.is_some_and(is_rank) || after.is_some_and(is_rank);
                 let is_verb = before.is_some_and(char::is_whitespace) && self.word_near(at, 0) == "I";
                 // The emoji decorates.
-                if c == '❤' && !is_verb {
+                if c == '❤' && !is_verb && !is_suit {
                     return end;
                 }
                 let words = match (is_suit, is_verb) {
@@ -383,36 +415,70 @@ impl Reader<'_> {
                 return self.called(at, end, "backslash");
             }
             _ => {
-                if let Some(currency) = money::by_sign(c) {
-                    return match self.sum(at, end, currency) {
-                        Some(ended) => ended,
-                        None if after.is_some_and(|c| c.is_alphabetic() || matches!(c, '{' | '(')) => {
-                            self.called(at, end, currency.one)
-                        }
-                        None => self.called(at, end, currency.many),
-                    };
+                if money::by_sign(c).is_some() {
+                    return self.currency(at, end, c);
                 }
-                if let Some(words) = super::symbols::key(c).or_else(|| super::symbols::name(c)) {
-                    return self.symbol(at, end, words);
-                }
+                return self.symbol(at, end, c);
             }
         }
         end
     }
 
+    /// Reads the sign of a currency, with its sum.
+    fn currency(&mut self, at: usize, end: usize, sign: char) -> usize {
+        let Some(currency) = money::by_sign(sign) else { return end };
+        let after = self.at(end);
+        match self.sum(at, end, currency) {
+            Some(ended) => ended,
+            None if after.is_some_and(|c| c.is_alphabetic() || matches!(c, '{' | '(')) => {
+                self.called(at, end, currency.one)
+            }
+            None => self.called(at, end, currency.many),
+        }
+    }
+
     /// Reads a symbol by its name. A run of three or more is a line, and silent.
-    fn symbol(&mut self, at: usize, end: usize, words: &str) -> usize {
-        // A part of an emoji.
-        if self.before(at) == Some('\u{200d}') {
+    fn symbol(&mut self, at: usize, end: usize, c: char) -> usize {
+        // Most marks have no name. A part of an emoji has none.
+        if c.is_ascii() || self.before(at) == Some('\u{200d}') {
             return end;
         }
-        let c = self.at(at);
-        let run = self.run(end, |next| Some(next) == c);
+        if let Some(arrow) = symbols::arrow(c) {
+            let words = match (arrow, self.is_key(at)) {
+                (Arrow::Right, true) => "right arrow",
+                (Arrow::Left, true) => "left arrow",
+                (Arrow::Up, true) => "up arrow",
+                (Arrow::Down, true) => "down arrow",
+                (Arrow::Right, false) => "to",
+                (Arrow::Left, false) => "from",
+                (Arrow::Up, false) => "up",
+                (Arrow::Down, false) => "down",
+                (Arrow::Both, _) => "to and from",
+            };
+            return self.called(at, end, words);
+        }
+        if let Some(card) = symbols::card(c) {
+            return self.called(at, end, &card);
+        }
+        let Some(words) = symbols::key(c).or_else(|| symbols::name(c)) else { return end };
+        if is_lone_mark(c) && !symbols::is_lone(self.s, at, end) {
+            return end;
+        }
+        let run = self.run(end, |next| next == c);
         let is_line = self.s[at..run].chars().nth(2).is_some();
         let end = if is_line { run } else { end };
-        // A presentation of its own: text or emoji.
-        let end = self.run(end, |c| matches!(c, '\u{fe0e}' | '\u{fe0f}'));
-        self.called(at, end, if is_line { "" } else { words })
+        // "♘xf3"
+        let takes = matches!(c, '♔'..='♟')
+            && self.at(end) == Some('x')
+            && matches!(self.s.as_bytes().get(end + 1..end + 3), Some([b'a'..=b'h', b'1'..=b'8']));
+        if takes {
+            return self.called(at, end + 1, &format!("{words} takes"));
+        }
+        // "➖5"
+        if matches!(c, '➕' | '➖' | '➗' | '🟰') || !is_line {
+            return self.called(at, end, words);
+        }
+        self.called(at, end, "")
     }
 
     /// True for an arrow that is a key: behind a word such as "press", or beside the sign of a key.
@@ -424,7 +490,7 @@ impl Reader<'_> {
         let is_chained = lists("or and", self.word_near(at, 0))
             && self.s[..self.word.start].ends_with(|c: char| c.is_whitespace())
             && self.s[..self.word.start].trim_end().ends_with(['→', '←', '↑', '↓', '⌘', '⌥', '⇧', '⌃']);
-        is_pressed || is_chained || self.before(at).and_then(super::symbols::key).is_some()
+        is_pressed || is_chained || self.before(at).and_then(symbols::key).is_some()
     }
 
     /// True if the "3" of "<3" is no figure: nothing with a unit follows it.
@@ -448,6 +514,16 @@ impl Reader<'_> {
         let figure = self.skip_space(at);
         let end = self.run(figure, |c| c.is_ascii_digit() || matches!(c, '.' | ','));
         end > figure && self.at(self.skip_space(end)) == Some('=')
+    }
+
+    /// As `called`, with a space between the words and brackets beside them.
+    fn called_apart(&mut self, at: usize, end: usize, words: &str) -> usize {
+        let before = if self.before(at).is_some_and(|c| matches!(c, ')' | ']' | '}')) { " " } else { "" };
+        let after = if matches!(self.at(end), Some('(' | '[' | '{')) { " " } else { "" };
+        if words.is_empty() {
+            return self.called(at, end, words);
+        }
+        self.called(at, end, &format!("{before}{words}{after}"))
     }
 
     fn called(&mut self, at: usize, end: usize, words: &str) -> usize {
@@ -475,6 +551,9 @@ impl Reader<'_> {
             return at;
         }
         let plain: String = self.s[at..end].chars().filter_map(script_digit).collect();
+        if is_note(self.s, at, end, &plain) {
+            return self.called(at, end, "");
+        }
         let is_sub = self.at(at).is_some_and(|c| matches!(c, '\u{2080}'..='\u{209c}'));
         let follows_base = self.before(at).is_some_and(|c| c.is_alphanumeric() || c == ')');
         let mut words = String::new();
@@ -542,7 +621,7 @@ impl Reader<'_> {
         let from = end + usize::from(is_braced);
         let sign = usize::from(matches!(self.at(from), Some('-' | '+')));
         let digits = self.digits(from + sign);
-        let variable = from + if is_braced { sign } else { 0 };
+        let variable = from + sign;
         let to = if digits > from + sign { digits } else { self.letters(variable).min(variable + 1) };
         let is_empty = digits == from + sign && to == variable;
         if is_empty || to <= from || !self.before(at)?.is_alphanumeric() || !self.s.is_char_boundary(to) {
@@ -554,6 +633,56 @@ impl Reader<'_> {
         self.say(at..to, &words);
         Some(self.unit_behind_power(to))
     }
+}
+
+fn is_spaced(c: Option<char>) -> bool {
+    c.is_none_or(char::is_whitespace)
+}
+
+/// True for the mark of a note behind a word, a year, a sum, a percentage or a full stop: no exponent.
+pub(super) fn is_note(text: &str, at: usize, end: usize, digits: &str) -> bool {
+    const UNITS: &str = "inch inches foot feet yard yards mile miles meter meters metre metres kilometers kilometres \
+         centimeters centimetres sec second seconds mol rad sin cos tan cot csc sinh cosh tanh log exp det bit bits ohm ohms volt volts amp amps kWh";
+    let is_mark = text[at..].starts_with(|c| matches!(c, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹'))
+        && digits.len() <= 3
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && !digits.starts_with('0');
+    let (left, right) = (operands::left(text, at), operands::right(text, end));
+    let operators = ['=', '+', '×', '÷', '^', '√', '≤', '≥', '≠', '≈', '<', '>', '−', '*', '·', '⋅'];
+    if !is_mark || right.trim_start().starts_with(operators) {
+        return false;
+    }
+    let Some(before) = text[..at].chars().next_back() else { return false };
+    if matches!(before, '.' | ',' | ';' | ':' | '!' | '?' | '"' | '”' | '’' | '»' | '%') {
+        return true;
+    }
+    let base = left.trim_end_matches(|c: char| c.is_alphanumeric());
+    let word = &left[base.len()..];
+    if before == ')' {
+        // "(2020)¹"
+        let inner = left.rsplit('(').next().unwrap_or_default().trim_end_matches(')');
+        return super::figure::is_year_text(inner) || inner.split(' ').any(|word| word.len() > 3);
+    }
+    // "x = 5²"
+    if base.trim_end().ends_with(operators) && !base.trim_end().ends_with(['<', '>', '·']) {
+        return false;
+    }
+    if word.bytes().all(|b| b.is_ascii_digit()) {
+        let whole = left.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, ',' | '.'));
+        let is_group = |group: &str| group.bytes().take_while(u8::is_ascii_digit).count() == 3;
+        let is_name = whole.strip_suffix('-').is_some_and(|name| name.ends_with(char::is_alphabetic));
+        return super::figure::is_year_text(word)
+            || left[whole.len()..].split_once(',').is_some_and(|(_, group)| is_group(group))
+            || is_name
+            || whole.chars().next_back().is_some_and(|c| money::by_sign(c).is_some())
+            || digits == "1" && !matches!(word, "10" | "2");
+    }
+    let letters = word.trim_start_matches(|c: char| c.is_ascii_digit());
+    (letters.len() == word.len() || lists("st nd rd th", letters))
+        && word.chars().count() > 2
+        && letters.chars().all(char::is_alphabetic)
+        && !lists(UNITS, word)
+        && greek(word.chars().next().unwrap_or_default()).is_none()
 }
 
 /// Reads an exponent.

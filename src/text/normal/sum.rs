@@ -9,7 +9,7 @@ use super::units;
 use super::walk::Walk;
 
 /// Nouns behind millions: "2.5m people".
-const COUNTED: &str = "people users views followers subscribers subs customers jobs homes deaths cases copies records \
+pub(super) const COUNTED: &str = "people users views followers subscribers subs customers jobs homes deaths cases copies records \
      downloads streams viewers visitors residents households barrels children women men workers members voters shares \
      votes doses passengers refugees pounds dollars euros Americans Britons adults students patients vehicles cars \
      devices accounts";
@@ -233,6 +233,7 @@ impl<'a> Reader<'a> {
         let attached = self.letters(end);
         // "i7-12700K" is a code.
         let is_code = self.before(at) == Some('-')
+            && !self.word.is_empty()
             && self.s.get(self.word.end..at).is_some_and(|between| {
                 between.len() <= 4 && between.len() > 1 && !between.contains(char::is_whitespace)
             });
@@ -342,7 +343,7 @@ impl<'a> Reader<'a> {
 
     /// The currency at a position behind a figure, and its end.
     pub(super) fn currency_at(&self, at: usize) -> Option<(&'static Currency, usize)> {
-        let c = self.at(at)?;
+        let c = self.at(at).filter(|_| at != self.math_end)?;
         let (currency, end) = match money::by_sign(c) {
             Some(currency) => (currency, at + c.len_utf8()),
             None => {

@@ -1,100 +1,104 @@
 //! Symbols that are words of their own, and marks that only decorate. No decisions.
 
+/// The name of a symbol in a list of symbols with their names, divided by semicolons: "✓✔ check mark; ☆ star".
+pub(super) fn named(list: &'static str, symbol: char) -> Option<&'static str> {
+    let at = list.find(symbol).filter(|_| !symbol.is_ascii())?;
+    // The name of another symbol has no symbol in it.
+    let (_, rest) = list[at..].split_once(' ')?;
+    Some(rest.split(';').next().unwrap_or(rest))
+}
+
 /// The name of a key, as it is drawn on a keyboard.
 pub(super) fn key(c: char) -> Option<&'static str> {
+    named(KEYS, c)
+}
+
+const KEYS: &str = "⌘ command; ⌥ option; ⇧ shift; ⌃ control; ⏎↵⌤⮐↩ return; ⎋ escape; ⇥↹ tab; ⇤ back tab; ⌫ delete; \
+     ⌦ forward delete; ⌧ clear; ⇪ caps lock; ␣⎵ space; ⏏ eject; ⇞ page up; ⇟ page down; ⊞ windows";
+
+/// The name of a symbol that reads the same wherever it stands.
+pub(super) fn name(c: char) -> Option<&'static str> {
+    named(NAMES, c)
+}
+
+const NAMES: &str = "✓✔☑🗸✅🗹 check mark; ✗✘☒☓❎❌🗴🗵🗶🗷 cross mark; ☐ check box; ☆ star; ♠♤ spades; ♣♧ clubs; ♦♢ diamonds; \
+     ♮ natural; ♀ female; ♂ male; ♔♚ king; ♕♛ queen; ♖♜ rook; ♗♝ bishop; ♘♞ knight; ♙♟ pawn; \
+     ⊕ circled plus; ⊗ circled times; ⊙ circled dot; ∘ composed with; ∠ angle; ⊥⟂ perpendicular to; \
+     ∥ parallel to; ∦ not parallel to; ∣ divides; ∼ similar to; ≔ defined as; ≙ corresponds to; \
+     ≢ not equivalent to; ≉ not approximately; ≮ not less than; ≯ not greater than; \
+     ≲ less than or about; ≳ greater than or about; ≺ precedes; ≻ succeeds; ⊃⊇ superset of; \
+     ⊄ not a subset of; ∖➖ minus; ∋ contains; ∄ there does not exist; ∵ because; ∮ contour integral; \
+     ∬ double integral; ∜ fourth root of; ⊢ proves; ⊨ models; ⊤ true; △ triangle; ‱ per ten thousand; \
+     ℮ estimated; ℗ published; ℞ prescription; ⇐ is implied by; ↦ maps to; ↗↖⇑ up; ↘↙⇓ down; \
+     ⇄⇆⇌⇋ to and from; ↕ up and down; ⇨⮕⇾⇝⇢⇉⇛⟿ to; † dagger; ‡ double dagger; ‽ question mark; \
+     ¦ broken bar; ¤ currency; ☰ menu; ☉ sun; ☿ Mercury; ♁ Earth; ♃ Jupiter; ♄ Saturn; ♅⛢ Uranus; \
+     ♆ Neptune; ♇ Pluto; ⚤ female and male; ⚥ male and female; ⚧ transgender; ⚭ married; ⚮ divorced; \
+     ♩ quarter note; ♾ infinity; ⚀ die one; ⚁ die two; ⚂ die three; ⚃ die four; ⚄ die five; ⚅ die six; \
+     ➕ plus; ➗ divided by; 🟰 equals";
+
+/// The direction of an arrow: right, left, up, down, or both ways. `None` for arrows of another shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrow {
+    Right,
+    Left,
+    Up,
+    Down,
+    Both,
+}
+
+/// The direction of an arrow without a meaning of its own.
+pub(super) fn arrow(c: char) -> Option<Arrow> {
+    let turned = |n: u32| [Arrow::Left, Arrow::Up, Arrow::Right, Arrow::Down][n as usize % 4];
     Some(match c {
-        '⌘' => "command",
-        '⌥' => "option",
-        '⇧' => "shift",
-        '⌃' => "control",
-        '⏎' | '↵' | '⌤' | '⮐' | '↩' => "return",
-        '⎋' => "escape",
-        '⇥' | '↹' => "tab",
-        '⇤' => "back tab",
-        '⌫' => "delete",
-        '⌦' => "forward delete",
-        '⌧' => "clear",
-        '⇪' => "caps lock",
-        '␣' | '⎵' => "space",
-        '⏏' => "eject",
-        '⇞' => "page up",
-        '⇟' => "page down",
-        '⊞' => "windows",
+        '←'..='↓' => turned(u32::from(c)),
+        '⬅'..='⬇' => [Arrow::Left, Arrow::Up, Arrow::Down][(u32::from(c) - 0x2b05) as usize],
+        '⭠'..='⭣' => turned(u32::from(c)),
+        '↔' | '⟷' | '⬌' | '⭤' => Arrow::Both,
+        '⟵' => Arrow::Left,
+        '⟶' | '⮕' | '➔' => Arrow::Right,
+        '➘' | '➴' | '➷' | '⬊' | '⬋' => Arrow::Down,
+        '➚' | '➶' | '➹' | '⬈' | '⬉' => Arrow::Up,
+        '➙'..='➯' | '➱'..='➾' => Arrow::Right,
+        '\u{1f800}'..='\u{1f847}' | '\u{1f890}'..='\u{1f897}' => turned(u32::from(c)),
+        '\u{1f850}'..='\u{1f857}' | '\u{1f860}'..='\u{1f887}' => match u32::from(c) % 8 {
+            4 | 5 => Arrow::Up,
+            6 | 7 => Arrow::Down,
+            n => turned(n),
+        },
         _ => return None,
     })
 }
 
-/// The name of a symbol that reads the same wherever it stands.
-pub(super) fn name(c: char) -> Option<&'static str> {
-    Some(match c {
-        '✓' | '✔' | '☑' | '🗸' => "check mark",
-        '✗' | '✘' | '☒' => "cross mark",
-        '☐' => "check box",
-        '☆' => "star",
-        '♠' | '♤' => "spades",
-        '♣' | '♧' => "clubs",
-        '♦' | '♢' => "diamonds",
-        '♮' => "natural",
-        '♀' => "female",
-        '♂' => "male",
-        '♔' | '♚' => "king",
-        '♕' | '♛' => "queen",
-        '♖' | '♜' => "rook",
-        '♗' | '♝' => "bishop",
-        '♘' | '♞' => "knight",
-        '♙' | '♟' => "pawn",
-        '⊕' => "circled plus",
-        '⊗' => "circled times",
-        '⊙' => "circled dot",
-        '∘' => "composed with",
-        '∠' => "angle",
-        '⊥' => "perpendicular to",
-        '∥' => "parallel to",
-        '∦' => "not parallel to",
-        '∣' => "divides",
-        '∼' => "similar to",
-        '≔' => "defined as",
-        '≙' => "corresponds to",
-        '≢' => "not equivalent to",
-        '≉' => "not approximately",
-        '≮' => "not less than",
-        '≯' => "not greater than",
-        '≲' => "less than or about",
-        '≳' => "greater than or about",
-        '≺' => "precedes",
-        '≻' => "succeeds",
-        '⊃' | '⊇' => "superset of",
-        '⊄' => "not a subset of",
-        '∖' => "minus",
-        '∋' => "contains",
-        '∄' => "there does not exist",
-        '∵' => "because",
-        '∮' => "contour integral",
-        '∬' => "double integral",
-        '∜' => "fourth root of",
-        '⊢' => "proves",
-        '⊨' => "models",
-        '⊤' => "true",
-        '⟂' => "perpendicular to",
-        '△' => "triangle",
-        '‱' => "per ten thousand",
-        '℮' => "estimated",
-        '℗' => "published",
-        '℞' => "prescription",
-        '⇐' => "is implied by",
-        '↦' => "maps to",
-        '↗' | '↖' => "up",
-        '↘' | '↙' => "down",
-        '⇄' | '⇆' | '⇌' | '⇋' => "to and from",
-        '⇑' => "up",
-        '⇓' => "down",
-        '↕' => "up and down",
-        '⇨' | '⮕' | '⇾' => "to",
-        '†' => "dagger",
-        '‡' => "double dagger",
-        '‽' => "question mark",
-        '¦' => "broken bar",
-        '¤' => "currency",
-        _ => return None,
+/// The name of a playing card: "ace of spades". The cards are in four rows of suits.
+pub(super) fn card(c: char) -> Option<String> {
+    const RANKS: &str = "ace two three four five six seven eight nine ten jack knight queen king";
+    let place = u32::from(c).checked_sub(0x1f0a0)?;
+    let suit = ["spades", "hearts", "diamonds", "clubs"].get(place as usize / 16)?;
+    let rank = RANKS.split(' ').nth((place % 16).checked_sub(1)? as usize)?;
+    Some(format!("{rank} of {suit}"))
+}
+
+/// The words of a command of TeX that is a sign: "sqrt" of "\\sqrt{2}". Empty for those that only lay out.
+pub(super) fn command(name: &str) -> Option<&'static str> {
+    const COMMANDS: &str = "sqrt square root of;frac ;dfrac ;tfrac ;times times;cdot times;div divided by;pm plus or minus;\
+         leq less than or equal to;le less than or equal to;geq greater than or equal to;ge greater than or equal to;\
+         neq not equal to;ne not equal to;approx approximately;equiv equivalent to;infty infinity;to to;rightarrow to;\
+         Rightarrow implies;implies implies;in in;notin not in;cup union;cap intersection;subset subset of;sum sum;\
+         prod product;int integral;partial partial;nabla nabla;forall for all;exists there exists;propto proportional to;\
+         circ degrees;ldots ;cdots ;dots ;left ;right ;text ;mathrm ;mathbf ;mathbb ;quad ;\
+         alpha alpha;beta beta;gamma gamma;delta delta;epsilon epsilon;theta theta;lambda lambda;mu mu;pi pi;rho rho;\
+         sigma sigma;tau tau;phi phi;omega omega;Delta delta;Sigma sigma;Omega omega;sin sine;cos cosine;tan tangent;\
+         log log;ln natural log;lim limit";
+    COMMANDS.split(';').find_map(|command| {
+        let (known, words) = command.split_once(' ')?;
+        (known == name).then_some(words)
     })
+}
+
+/// True for a mark with nothing else in its line or its cell, or behind a colon.
+pub(super) fn is_lone(text: &str, at: usize, end: usize) -> bool {
+    let before = text[..at].trim_end_matches([' ', '\t']).chars().next_back();
+    let after = text[end..].trim_start_matches([' ', '\t']).chars().next();
+    before.is_none_or(|c| matches!(c, '\n' | ':' | '|' | ',' | ';' | '(' | '/'))
+        && after.is_none_or(|c| matches!(c, '\n' | '|' | ',' | ';' | ')' | '/' | '.'))
 }

@@ -1,5 +1,7 @@
 use super::*;
 
+mod kinds;
+
 /// Parts of texts that meet in the patterns.
 const PARTS: &[&str] = &[
     "5",
@@ -140,6 +142,30 @@ const PARTS: &[&str] = &[
     "W/(m·",
     "W À",
     "20s and ",
+    "✕",
+    "✅ ",
+    "★",
+    "🂡",
+    "♘xf3",
+    "¹",
+    "⁴⁄₂",
+    "·",
+    "$b = ",
+    "\\sqrt{9-8}",
+    "i--",
+    "3M",
+    "Option 3B or ",
+    "5'-3'",
+    "1-800-F",
+    "007",
+    "Ca2+",
+    "SO4^2-",
+    "Q1–Q3",
+    "Fed. R. Civ. P.",
+    "Hauptstr.",
+    "EE. UU.",
+    "z. T.",
+    "7 - 2",
 ];
 
 const LANGUAGES: [&str; 5] = ["", "en-GB", "de", "fr", "es"];

@@ -23,7 +23,7 @@ pub(super) fn unit(symbol: &str, is_attached: bool) -> Option<Names> {
         "in" | "IN" if is_attached => ("inch", "inches"),
         "ins" => ("inch", "inches"),
         // Mass.
-        "g" | "gr" | "gm" | "gms" => ("gram", "grams"),
+        "g" | "gm" | "gms" => ("gram", "grams"),
         "kg" | "kgs" | "Kg" | "KG" => ("kilogram", "kilograms"),
         "mg" => ("milligram", "milligrams"),
         "µg" | "μg" | "mcg" | "ug" => ("microgram", "micrograms"),

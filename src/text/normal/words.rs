@@ -1,6 +1,8 @@
 //! Abbreviations, titles, Roman numerals and formulas.
 
-use super::abbreviations::{Place, abbreviation, dotted, is_ending, is_numbered, is_regnal, lists};
+use super::abbreviations::{
+    CITATIONS, Place, abbreviation, dotted, is_ending, is_numbered, is_regnal, lists,
+};
 use super::english::Reader;
 use super::money;
 use super::numbers::{self, add};
@@ -13,7 +15,19 @@ impl Reader<'_> {
         let next = self.at(end);
         // Most words are longer, and in small letters.
         if word.len() > 8 {
-            return None;
+            return if word.len() == 9 { self.month_or_day(at, end) } else { None };
+        }
+        if next == Some('.') && matches!(word, "Fed" | "F" | "S" | "L" | "Pub" | "Cong") {
+            let rest = &self.s[at..];
+            if let Some((written, words)) = CITATIONS.iter().find(|(written, _)| rest.starts_with(written)) {
+                let last = at + written.len();
+                if !self.is_letter(last) {
+                    // A full stop at the end of the text stays.
+                    let is_over = written.ends_with('.') && self.is_last(last);
+                    self.say(at..last - usize::from(is_over), words);
+                    return Some(last - usize::from(is_over));
+                }
+            }
         }
         match next {
             Some('.') if word.len() <= 2 && self.is_letter(end + 1) => {
@@ -21,7 +35,7 @@ impl Reader<'_> {
                     return Some(ended);
                 }
             }
-            Some('·' | '⋅') => {
+            Some('·' | '⋅' | '∙') => {
                 if let Some(unit) = self.unit_at(at, false).filter(|unit| unit.end > end) {
                     self.say(at..unit.end, &unit.many);
                     return Some(unit.end);
@@ -344,7 +358,11 @@ impl Reader<'_> {
     fn is_cut_off(&self, label: &str, at: usize) -> bool {
         let between = if label.is_empty() { "" } else { self.s.get(self.word.end..at).unwrap_or_default() };
         between.contains([',', ';', ':', '!', '?', '–', '—', '\n'])
-            || between.contains('.') && !lists("Vol vol Ch ch Sect No no Mk Ep ep", label)
+            || between.contains('.')
+                && !lists(
+                    "Vol vol Ch ch Sect No no Mk Ep ep Art art Amend amend Pt Bk Sched App Tit tit Sec sec",
+                    label,
+                )
     }
 
     /// True for Roman numerals of one letter that are letters behind most labels.
@@ -546,10 +564,9 @@ impl Reader<'_> {
             numbers::ordinal(&mut words, value);
         } else if is_numbered(before) {
             // "Part I", but "In part I agree".
-            if word == "I"
-                && follows.starts_with(char::is_lowercase)
-                && before.starts_with(char::is_lowercase)
-            {
+            let is_pronoun = before.starts_with(char::is_lowercase) && !lists("of and to or", follows)
+                || lists("Sec sec App", before);
+            if word == "I" && follows.starts_with(char::is_lowercase) && is_pronoun {
                 return None;
             }
             numbers::number(&mut words, value);

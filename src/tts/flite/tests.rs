@@ -700,6 +700,8 @@ async fn words_that_cannot_be_said_are_named_by_a_warning() {
         // Symbols with a name are spoken. Others are named by the warning, and what decorates is silent.
         ("Press ⌘C, ⌥⇧⏎ or →. ✓ § ¶ ♭ ≤", &[]),
         ("Take ⌬ and ⍟, then ₥5.", &["⌬", "⍟", "₥"]),
+        ("A♠ ♘f3 ♂ 2 ✕ 3 ➖ 1 🂡 ♩ ⚀ ❶", &[]),
+        ("Read ⠃⠗⠇ or 🀀 or ⚢.", &["⠃⠗⠇", "🀀", "⚢"]),
         ("• one ● two ▪ three … ★★★ ─── ♪ la ♪ ⏰", &[]),
     ];
     for (text, expected) in cases {

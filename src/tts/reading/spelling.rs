@@ -1,5 +1,6 @@
 //! Replacement of letters and marks that the voice does not know.
 
+use crate::text::is_sign;
 use std::borrow::Cow;
 use std::ops::Range;
 use unicode_normalization::char::decompose_compatible;
@@ -71,27 +72,24 @@ impl Plain<'_> {
     }
 }
 
-/// True for a symbol with a meaning: arrows, signs of mathematics and of keys, currencies. Emoji, bullets, brackets
-/// and lines only decorate.
+/// True for a symbol with a meaning: [signs](is_sign), arrows, signs of mathematics and of keys, currencies, Braille,
+/// notes of music. Emoji, bullets, brackets and lines only decorate.
 fn is_symbol(c: char) -> bool {
     let is_decoration = matches!(
         c,
         '⌈'..='⌋' | '⌚' | '⌛' | '⌨' | '〈' | '〉' | '⎯' | '⏏' | '⏩'..='⏳' | '⏸'..='⏺' | '∎' | '∙' | '⋅' | '⋮'..='⋱' | '⟦'..='⟯' | '⤴' | '⤵'
     );
     !is_decoration
-        && matches!(
-            c,
-            '\u{2190}'..='\u{23ff}'
-                | '\u{2610}'..='\u{2612}'
-                | '\u{266d}'..='\u{266f}'
-                | '\u{2794}'
-                | '\u{2798}'..='\u{27af}'
-                | '\u{27b1}'..='\u{27ff}'
-                | '\u{2900}'..='\u{2aff}'
-                | '\u{20a0}'..='\u{20cf}'
-                | '\u{2100}'..='\u{214f}'
-                | '\u{1d100}'..='\u{1d1ff}'
-        )
+        && (is_sign(c)
+            || matches!(
+                c,
+                '\u{2190}'..='\u{23ff}'
+                    | '\u{27c0}'..='\u{28ff}'
+                    | '\u{2900}'..='\u{2aff}'
+                    | '\u{20a0}'..='\u{20cf}'
+                    | '\u{2100}'..='\u{214f}'
+                    | '\u{1d100}'..='\u{1d1ff}'
+            ))
 }
 
 /// Replacement for a character that the voice does not know. `pause` is true if a dash is a pause.
@@ -216,6 +214,7 @@ mod tests {
             ("Press ⌘ and ⏎ now", vec!["⌘", "⏎"]),
             ("Say שלום and 日本 ⇧⌥", vec!["שלום", "日本", "⇧⌥"]),
             ("a ⊕ b, f ∘ g, ☐ h", vec!["⊕", "∘", "☐"]),
+            ("⠃⠗⠇ 🀀 𝄞 ⚢ 🁡 ☳ ☎ ⚡ ▶", vec!["⠃⠗⠇", "🀀", "𝄞", "⚢", "🁡", "☳"]),
             ("“Ünder” – 😀 • café… ★ ┌ Hawaiʻi", vec![]),
         ] {
             let ranges = Plain::new(text).unspeakable(|at| Plain::new(text).origin(at), text);

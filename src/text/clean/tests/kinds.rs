@@ -518,6 +518,29 @@ fn signs_are_no_emoji() {
         (Markdown, "Rate it.\n\n★★★★☆", "Rate it. ★★★★☆"),
         (Markdown, "Done?\n\n- ✓\n- ✗", "Done? ✓ ✗"),
         (Page, "<p>Rating</p><p>★★★☆☆</p>", "Rating ★★★☆☆"),
+        (Both, "2 ✕ 3 ✖ 4, 5 ➕ 3 ➖ 1, 8 ➗ 2", "2 ✕ 3 ✖ 4, 5 ➕ 3 ➖ 1, 8 ➗ 2"),
+        (Both, "A♠ K♥ 10♦ J♣ ♥AK3 love♥ ♥", "A♠ K♥ 10♦ J♣ ♥AK3 love"),
+        (Both, "I ♥ tea, I ❤\u{fe0f} NY and ❤ you", "I ♥ tea, I ❤ NY and you"),
+        (Both, "♘f3 ♂ ♀ ⚥ ☿ ⚀ ♾ 🂡 ♩ 🅷🅸 ☎ ⚡", "♘f3 ♂ ♀ ⚥ ☿ ⚀ ♾ 🂡 ♩ 🅷🅸"),
+        (Both, "⬆ 5% ⬅ ➡ 🡒 🟰 ⬛", "⬆ 5% ⬅ ➡ 🡒 🟰"),
+        (Both, "4.5★ and 4.5 ★ and ⭐ and ⭐⭐⭐☆", "4.5★ and 4.5 ★ and and ⭐⭐⭐☆"),
+        (Both, "⭐\u{fe0f}⭐\u{fe0f}☆ ★★½", "⭐⭐☆ ★★½"),
+        (Both, "Go 🏃\u{200d}♀\u{fe0f} 👩\u{200d}⚕\u{fe0f} ❤\u{fe0f}\u{200d}🔥 on", "Go on"),
+        (Both, "✅ Done✅. Works: ✅", "Done. Works: ✅"),
+        (Markdown, "| A | B |\n|--|--|\n| Fast | ✅ |\n| ❌ | ✅ yes |", "A, B Fast, ✅ ❌, yes"),
+        (Markdown, "- ✅\n- ❌ no", "✅ no"),
+        (Page, "<table><tr><td>Fast<td>✅<td>❌</table>", "Fast, ✅, ❌"),
+    ]);
+}
+
+#[test]
+fn raised_and_lowered_figures_are_fractions_and_notes() {
+    check(&[
+        (Both, "1<sup>1</sup>/<sub>2</sub> cups", "1¹/₂ cups"),
+        (Both, "2<sup>13</sup>/<sub>16</sub> in", "2¹³/₁₆ in"),
+        (Both, "H<sub>2</sub>O x<sup>2</sup>/2 and 1<sup>1</sup>/<i>2</i>", "H2O x²/2 and 1¹/2"),
+        (Both, "In 2020<sup>1</sup>, 5%<sup>2</sup> and 10<sup>6</sup>", "In 2020, 5% and 10⁶"),
+        (Both, "$19<sup>99</sup>", "$19⁹⁹"),
     ]);
 }
 

@@ -10,6 +10,16 @@ pub(super) static GERMAN: Tongue = Tongue {
     plus: "plus",
     to: "bis",
     sign,
+    symbols: "✓✔☑✅🗸🗹 Häkchen; ✗✘☒❌❎ Kreuz; ✕✖ Kreuz; ☐ Kästchen; ♠♤ Pik; ♥♡ Herz; ♦♢ Karo; ♣♧ Kreuz; \
+         ♀ weiblich; ♂ männlich; ♔♚ König; ♕♛ Dame; ♖♜ Turm; ♗♝ Läufer; ♘♞ Springer; ♙♟ Bauer; ♯ Kreuz; \
+         ♭ B; ➕ plus; ➖ minus; ➗ geteilt durch; ♾ unendlich; ∈ Element von; ∑ Summe; ∫ Integral; \
+         ⇒ daraus folgt; ⇔ genau dann wenn; ☰ Menü",
+    arrows: ["nach", "von", "hoch", "runter", "hin und zurück"],
+    stars: ("ein Stern", "Sterne"),
+    phrases: "z. T.=zum Teil;i. d. R.=in der Regel;u. U.=unter Umständen;o. ä.=oder ähnlich;\
+         o. Ä.=oder Ähnliches;s. o.=siehe oben;s. u.=siehe unten;v. a.=vor allem;i. A.=im Auftrag;\
+         m. E.=meines Erachtens;u. v. m.=und vieles mehr;v. Chr.=vor Christus;n. Chr.=nach Christus;\
+         z. Z.=zur Zeit;z. Hd.=zu Händen",
     unit,
     money,
     magnitude,
@@ -19,6 +29,7 @@ pub(super) static GERMAN: Tongue = Tongue {
     numeral,
     hours: "Uhr",
     powers: ("zum Quadrat", "hoch drei"),
+    power: "hoch",
     per: "pro",
 };
 

@@ -10,6 +10,15 @@ pub(super) static SPANISH: Tongue = Tongue {
     plus: "más",
     to: "a",
     sign,
+    symbols: "✓✔☑✅🗸🗹 marcado; ✗✘☒❌❎✕✖ cruz; ☐ casilla; ♠♤ picas; ♥♡ corazones; ♦♢ diamantes; ♣♧ tréboles; \
+         ♀ hembra; ♂ macho; ♔♚ rey; ♕♛ dama; ♖♜ torre; ♗♝ alfil; ♘♞ caballo; ♙♟ peón; ♯ sostenido; \
+         ♭ bemol; ➕ más; ➖ menos; ➗ dividido entre; ♾ infinito; ∈ pertenece a; ∑ suma; ∫ integral; \
+         ⇒ implica; ⇔ si y solo si; ☰ menú",
+    arrows: ["a", "desde", "arriba", "abajo", "en ambos sentidos"],
+    stars: ("una estrella", "estrellas"),
+    phrases: "p. ej.=por ejemplo;EE. UU.=Estados Unidos;JJ. OO.=Juegos Olímpicos;\
+         RR. HH.=recursos humanos;FF. AA.=Fuerzas Armadas;CC. OO.=Comisiones Obreras;\
+         DD. HH.=derechos humanos;SS. MM.=Sus Majestades;P. D.=posdata;C/=calle",
     unit,
     money,
     magnitude,
@@ -19,6 +28,7 @@ pub(super) static SPANISH: Tongue = Tongue {
     numeral,
     hours: "",
     powers: ("al cuadrado", "al cubo"),
+    power: "elevado a",
     per: "por",
 };
 
@@ -186,7 +196,7 @@ fn money(sign: &str) -> Option<(Names, &'static str)> {
 
 fn magnitude(symbol: &str) -> Option<Names> {
     Some(match symbol {
-        "M" | "millón" | "millones" => ("un millón de", "millones de"),
+        "M" | "mill" | "millón" | "millones" => ("un millón de", "millones de"),
         _ => return None,
     })
 }
@@ -226,6 +236,7 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "a.C." | "a.C" => "antes de Cristo",
         "d.C." | "d.C" => "después de Cristo",
         "Av." | "Avda." => "avenida",
+        "EEUU" | "EE.UU." => "Estados Unidos",
         "aprox." => "aproximadamente",
         "ene." => "enero",
         "feb." => "febrero",

@@ -10,6 +10,15 @@ pub(super) static FRENCH: Tongue = Tongue {
     plus: "plus",
     to: "à",
     sign,
+    symbols: "✓✔☑✅🗸🗹 coché; ✗✘☒❌❎✕✖ croix; ☐ case; ♠♤ pique; ♥♡ cœur; ♦♢ carreau; ♣♧ trèfle; ♀ femelle; \
+         ♂ mâle; ♔♚ roi; ♕♛ dame; ♖♜ tour; ♗♝ fou; ♘♞ cavalier; ♙♟ pion; ♯ dièse; ♭ bémol; ➕ plus; \
+         ➖ moins; ➗ divisé par; ♾ infini; ∈ appartient à; ∑ somme; ∫ intégrale; ⇒ implique; \
+         ⇔ équivaut à; ☰ menu",
+    arrows: ["vers", "depuis", "haut", "bas", "dans les deux sens"],
+    stars: ("une étoile", "étoiles"),
+    phrases: "p. ex.=par exemple;c.-à-d.=c'est-à-dire;av. J.-C.=avant Jésus-Christ;\
+         apr. J.-C.=après Jésus-Christ;s'il v. pl.=s'il vous plaît;N. B.=nota bene;\
+         P.-S.=post-scriptum",
     unit,
     money,
     magnitude,
@@ -19,6 +28,7 @@ pub(super) static FRENCH: Tongue = Tongue {
     numeral,
     hours: "heures",
     powers: ("au carré", "au cube"),
+    power: "puissance",
     per: "par",
 };
 
@@ -204,7 +214,8 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "tél." | "Tél." => "téléphone",
         "St" => "saint",
         "Ste" => "sainte",
-        "bd" | "bd." => "boulevard",
+        "bd" | "bd." | "Bd." | "boul." => "boulevard",
+        "éd." => "édition",
         "janv." => "janvier",
         "févr." => "février",
         "avr." => "avril",

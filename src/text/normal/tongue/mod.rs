@@ -7,8 +7,11 @@ mod de;
 mod es;
 mod fr;
 
+use super::operands;
 use super::output::{Changed, Output};
+use super::symbols::{self, named};
 use super::walk::Walk;
+use crate::text::language::is_lone_mark;
 
 /// One unit with its article, and the name of several.
 type Names = (&'static str, &'static str);
@@ -24,6 +27,14 @@ pub(super) struct Tongue {
     to: &'static str,
     /// Names of signs that stand alone.
     sign: fn(char) -> Option<&'static str>,
+    /// Further signs, as a list for [`named`].
+    symbols: &'static str,
+    /// Names of an arrow to the right, to the left, up, down, and both ways.
+    arrows: [&'static str; 5],
+    /// Name of one star of a rating, and of several.
+    stars: Names,
+    /// Abbreviations with spaces between their parts, each with its words: "z. T.=zum Teil;".
+    phrases: &'static str,
     unit: fn(&str) -> Option<Names>,
     /// Names of a currency, and of its hundredths.
     money: fn(&str) -> Option<(Names, &'static str)>,
@@ -41,6 +52,8 @@ pub(super) struct Tongue {
     hours: &'static str,
     /// Words behind a unit that is squared, and cubed.
     powers: (&'static str, &'static str),
+    /// Word between a base and its exponent.
+    power: &'static str,
     /// Word between a unit and what it is divided by.
     per: &'static str,
 }
@@ -57,7 +70,7 @@ pub(super) fn tongue(primary: &str) -> Option<&'static Tongue> {
 
 /// Returns the text as it is spoken, with at most `most` bytes, or `None` if it is the same.
 pub(super) fn read(text: &str, tongue: &Tongue, most: usize) -> Option<Changed> {
-    let mut reader = Reader { s: text, out: Output::new(text, most), tongue };
+    let mut reader = Reader { s: text, out: Output::new(text, most), tongue, formula_end: usize::MAX };
     let mut at = 0;
     while let Some(c) = reader.at(at) {
         let end = reader.step(at, c);
@@ -67,10 +80,16 @@ pub(super) fn read(text: &str, tongue: &Tongue, most: usize) -> Option<Changed> 
     reader.out.finish()
 }
 
+fn is_raised(c: char) -> bool {
+    matches!(c, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹')
+}
+
 struct Reader<'a> {
     s: &'a str,
     out: Output<'a>,
     tongue: &'a Tongue,
+    /// Place of the dollar sign that ends a formula.
+    formula_end: usize,
 }
 
 /// A number as it is written.
@@ -102,7 +121,7 @@ impl Reader<'_> {
         let end = at + c.len_utf8();
         let is_start = !before.is_some_and(|c| c.is_alphanumeric() || c == '_');
         if c.is_alphabetic() && !matches!(c, 'º' | 'ª') {
-            let letters = self.run(at, char::is_alphanumeric);
+            let letters = self.run(at, |c| c.is_alphanumeric() && !is_raised(c));
             return if is_start { self.word(at, letters) } else { letters };
         }
         if c.is_ascii_digit() {
@@ -118,7 +137,61 @@ impl Reader<'_> {
         let is_open =
             before.is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '[' | '"' | '„' | '«' | '='));
         let is_figure = self.is_digit(end);
+        let is_infinite = self.at(end) == Some('∞');
         match c {
+            '-' | '*' | '/' | '+'
+                if self.s[end..].starts_with("= ") && before.is_none_or(char::is_whitespace) =>
+            {
+                let sign = match c {
+                    '-' => self.tongue.minus,
+                    '+' => self.tongue.plus,
+                    '*' => self.name('×'),
+                    _ => self.name('÷'),
+                };
+                let words = format!("{sign} {}", self.name('='));
+                self.say(at, end + 1, &words)
+            }
+            '-' if self.at(end) == Some('-') && operands::counts_down(self.s, at) => {
+                let words = format!("{0} {0}", self.tongue.minus);
+                self.say(at, end + 1, &words)
+            }
+            '$' if at == self.formula_end => self.say(at, end, ""),
+            '$' if operands::formula_end(self.s, at).is_some() => {
+                self.formula_end = operands::formula_end(self.s, at).unwrap_or(usize::MAX);
+                self.say(at, end, "")
+            }
+            // "C++", "Na+", "18+"
+            '+' if before.is_some_and(char::is_alphanumeric) && self.at(end) == Some('+') => {
+                let words = format!("{0} {0}", self.tongue.plus);
+                self.say(at, end + 1, &words)
+            }
+            '+' if before.is_some_and(char::is_alphanumeric)
+                && !self.at(end).is_some_and(char::is_alphanumeric) =>
+            {
+                self.say(at, end, self.tongue.plus)
+            }
+            '^' if is_figure && before.is_some_and(char::is_alphanumeric) => {
+                self.say(at, end, self.tongue.power)
+            }
+            '\\' if self.s[end..].starts_with("sqrt{") => {
+                let words = format!("{} ", self.name('√'));
+                self.say(at, end + 4, &words)
+            }
+            '-' | '–' if is_infinite && is_open => self.say(at, end, self.tongue.minus),
+            '-' | '–' if self.takes_away(at, end) => self.say(at, end, self.tongue.minus),
+            '·' | '⋅' | '∙' if operands::multiplies(self.s, at, end, c) => {
+                self.say(at, end, self.name('×'))
+            }
+            '✕' | '✖' if operands::is_between(self.s, at, end) => self.say(at, end, self.name('×')),
+            '*' if is_figure && before.is_some_and(|c| c.is_ascii_digit())
+                || before == Some(' ')
+                    && self.at(end) == Some(' ')
+                    && operands::is_between(self.s, at, end) =>
+            {
+                self.say(at, end, self.name('×'))
+            }
+            _ if is_raised(c) => self.raised_figure(at),
+            '★' | '⭐' => self.stars(at, end),
             '-' | '−' | '–' if is_figure && is_open => self.say(at, end, self.tongue.minus),
             '−' => self.say(at, end, self.tongue.minus),
             '+' if is_figure || before == Some(' ') => self.say(at, end, self.tongue.plus),
@@ -134,8 +207,97 @@ impl Reader<'_> {
                 }
             }
             _ if (self.tongue.money)(&self.s[at..end]).is_some() => self.sum(at, end),
+            _ if !c.is_ascii() => self.symbol(at, end, c),
             _ => end,
         }
+    }
+
+    /// The name of a sign that every language has.
+    fn name(&self, sign: char) -> &'static str {
+        (self.tongue.sign)(sign).unwrap_or_default()
+    }
+
+    /// Reads a symbol by its name. What has none is copied.
+    fn symbol(&mut self, at: usize, end: usize, c: char) -> usize {
+        if self.before(at) == Some('\u{200d}') || is_lone_mark(c) && !symbols::is_lone(self.s, at, end) {
+            return end;
+        }
+        // A run is a line.
+        let run = self.run(end, |next| next == c);
+        if run > end {
+            return run;
+        }
+        let words = match symbols::arrow(c) {
+            Some(arrow) => self.tongue.arrows.get(arrow as usize).copied(),
+            None => named(self.tongue.symbols, c),
+        };
+        match words {
+            Some(words) => self.say(at, end, words),
+            None => end,
+        }
+    }
+
+    /// Reads the stars of a rating. A star alone decorates, unless it is counted.
+    fn stars(&mut self, at: usize, end: usize) -> usize {
+        let run = self.run(at, |c| matches!(c, '★' | '⭐'));
+        let count = self.s[at..run].chars().count() as u64;
+        let (one, many) = self.tongue.stars;
+        let last = self.run(run, |c| c == '☆');
+        match count {
+            1 if self.before(at).is_some_and(|c| c.is_ascii_digit()) => self.say(at, end, many),
+            1 if last == run => end,
+            1 => self.say(at, last, one),
+            _ => {
+                let words = format!("{} {many}", (self.tongue.counted)(count));
+                self.say(at, last, &words)
+            }
+        }
+    }
+
+    /// Reads raised figures: powers, and silent marks of notes.
+    fn raised_figure(&mut self, at: usize) -> usize {
+        let end = self.run(at, is_raised);
+        let digits: String = self.s[at..end].chars().filter_map(super::signs::script_digit).collect();
+        let is_power = self.before(at).is_some_and(|c| c.is_alphanumeric() || c == ')');
+        if super::signs::is_note(self.s, at, end, &digits) {
+            return self.say(at, end, "");
+        }
+        match digits.as_str() {
+            "2" if is_power => self.say(at, end, self.tongue.powers.0),
+            "3" if is_power => self.say(at, end, self.tongue.powers.1),
+            _ => end,
+        }
+    }
+
+    /// True for a dash between two operands, with signs of algebra beside it: "x - 1 = 2".
+    fn takes_away(&self, at: usize, end: usize) -> bool {
+        let is_spaced = self.at(end) == Some(' ');
+        is_spaced
+            && self.before(at) == Some(' ')
+            && operands::is_between(self.s, at, end)
+            && (operands::is_algebra(operands::left(self.s, at))
+                || operands::is_algebra(operands::right(self.s, end))
+                || self.s[..at].trim_end().ends_with(['x', 'y', 'n']))
+    }
+
+    /// The words of an abbreviation with spaces between its parts, and its end. The spaces may be missing.
+    fn phrase(&self, at: usize) -> Option<(&'static str, usize)> {
+        let first = self.at(at)?;
+        self.tongue.phrases.split(';').filter(|phrase| phrase.starts_with(first)).find_map(|phrase| {
+            let (written, words) = phrase.split_once('=')?;
+            let mut end = at;
+            for c in written.chars() {
+                let found = self.at(end);
+                match c {
+                    ' ' if found.is_some_and(|c| matches!(c, ' ' | '\u{a0}' | '\u{202f}')) => {}
+                    ' ' => continue,
+                    _ if found != Some(c) => return None,
+                    _ => {}
+                }
+                end += found?.len_utf8();
+            }
+            (!self.at(end).is_some_and(char::is_alphanumeric)).then_some((words, end))
+        })
     }
 
     fn say(&mut self, at: usize, end: usize, words: &str) -> usize {
@@ -144,6 +306,23 @@ impl Reader<'_> {
     }
 
     fn word(&mut self, at: usize, letters: usize) -> usize {
+        if letters <= at + 4
+            && let Some((words, end)) = self.phrase(at)
+        {
+            // A full stop at the end of the text stays.
+            let is_last = self.s[end..].trim_end().is_empty() && self.s[..end].ends_with('.');
+            return self.say(at, end - usize::from(is_last), words);
+        }
+        // "Hauptstr."
+        if self.tongue.point == "Komma"
+            && self.s[at..letters].ends_with("str")
+            && letters > at + 3
+            && self.at(letters) == Some('.')
+        {
+            let is_last = self.s[letters + 1..].trim_end().is_empty();
+            self.out.put(letters - 3..letters + usize::from(!is_last), "straße");
+            return letters + usize::from(!is_last);
+        }
         // "z. B.", "d. h."
         if letters == at + 1 && self.s[letters..].starts_with(". ") {
             let second = self.run(letters + 2, char::is_alphabetic);
@@ -372,8 +551,26 @@ impl Reader<'_> {
         if let Some((to, second)) = self.range(end) {
             let words = self.spell(&number, at);
             self.say(at, end, &words);
-            self.say(self.skip_space(end), to, self.tongue.to);
+            let is_spaced = second > to;
+            let behind = self.digits(second);
+            let is_minus = self.at(self.skip_space(behind)) == Some('=')
+                || number.is_plain && operands::falls(self.s, end, second, is_spaced);
+            let joint = if is_minus { self.tongue.minus } else { self.tongue.to };
+            self.say(self.skip_space(end), to, joint);
             return second;
+        }
+        // A code: "007", "PLZ 01067".
+        let is_grouped = matches!(self.at(end), Some(' ' | '\u{a0}' | '.' | ',' | ':' | '/' | '-'))
+            && self.is_digit(end + self.at(end).map_or(0, char::len_utf8));
+        if number.is_plain
+            && number.value.is_none()
+            && is_whole
+            && end - at <= 12
+            && !is_grouped
+            && !self.at(end).is_some_and(char::is_alphabetic)
+        {
+            let words = self.each(&self.s[at..end]);
+            return self.say(at, end, &words);
         }
         // Money behind the figure, with or without a magnitude.
         let letters = self.run(next, char::is_alphabetic);
@@ -405,7 +602,8 @@ impl Reader<'_> {
             Some(c) => next + c.len_utf8(),
             None => next,
         };
-        if let Some((names, cents)) = (self.tongue.money)(&self.s[next..sign_end]) {
+        let money = (self.tongue.money)(&self.s[next..sign_end]).filter(|_| next != self.formula_end);
+        if let Some((names, cents)) = money {
             let words = self.price(&number, at, names, cents);
             self.say(at, sign_end, &words);
             return self.period(sign_end).unwrap_or(sign_end);
@@ -499,7 +697,7 @@ impl Reader<'_> {
             _ => (self.tongue.unit)(&self.s[at..end])?,
         };
         let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
-        if matches!(self.at(end), Some('²' | '³')) {
+        if matches!(self.at(end), Some('²' | '³')) && c.is_alphabetic() {
             let names = self.raised(at, end)?;
             (one, many) = names;
             end += '²'.len_utf8();

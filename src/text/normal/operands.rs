@@ -1,0 +1,159 @@
+//! Text around a sign: figures, letters and brackets that it joins. All languages share it.
+
+use super::abbreviations::lists;
+use super::figure::is_year_text;
+use super::numbers;
+use crate::text::language::{ceil_char_boundary, floor_char_boundary};
+
+/// Bytes on each side of a sign that are searched.
+pub(super) const WINDOW: usize = 24;
+
+/// Words beside a sum that a text asks or tells, in all languages.
+const VERBS: &str = "is what compute calculate solve evaluate equals does than so then and of ist sind macht ergibt also und von \
+     est font fait donc et de es son entonces y";
+
+/// Words of sports, in all languages: a score is no sum.
+const SCORES: &str = "score won win lost lose beat lead led game match draw final spiel gewann verlor siegt gagn perd partido ganó ganar";
+
+/// Text of the line before a position, at most [`WINDOW`] bytes.
+pub(super) fn left(text: &str, at: usize) -> &str {
+    let left = &text[ceil_char_boundary(text, at.saturating_sub(WINDOW))..at];
+    left.rsplit('\n').next().unwrap_or_default()
+}
+
+/// Text of the line behind a position, at most [`WINDOW`] bytes.
+pub(super) fn right(text: &str, end: usize) -> &str {
+    let right = &text[end..floor_char_boundary(text, end + WINDOW)];
+    right.split('\n').next().unwrap_or_default()
+}
+
+/// True for a mark that only algebra has.
+pub(super) fn is_algebra(text: &str) -> bool {
+    text.contains(['=', '+', '×', '÷', '^', '²', '³', '√', '≤', '≥', '≠', '≈', '<', '>'])
+}
+
+/// True for an operand in front of a position: a figure, a bracket, or one letter.
+fn ends_operand(text: &str, at: usize) -> bool {
+    let mut letters = text[..at].trim_end_matches(' ').chars().rev();
+    match letters.next() {
+        Some(c) if c.is_numeric() || matches!(c, ')' | ']' | '}' | 'π' | '∞') => true,
+        Some(c) if c.is_alphabetic() => {
+            let second = letters.take(8).find(|c| !c.is_ascii_digit());
+            !second.is_some_and(|c| c.is_alphabetic() || matches!(c, '\'' | '’'))
+        }
+        _ => false,
+    }
+}
+
+/// True for an operand behind a position.
+fn begins_operand(text: &str, end: usize) -> bool {
+    let mut letters = text[end..].trim_start_matches([' ', '-', '−']).chars();
+    match letters.next() {
+        Some(c) if c.is_numeric() || matches!(c, '(' | '[' | '√' | 'π' | '∞') => true,
+        Some(c) if c.is_alphabetic() => !letters.next().is_some_and(char::is_alphabetic),
+        _ => false,
+    }
+}
+
+/// True for a sign between two operands.
+pub(super) fn is_between(text: &str, at: usize, end: usize) -> bool {
+    ends_operand(text, at) && begins_operand(text, end)
+}
+
+/// True for a dot between two factors: "2·3", "a ⋅ b". Other dots divide the parts of a line.
+pub(super) fn multiplies(text: &str, at: usize, end: usize, dot: char) -> bool {
+    let (before, after) = (text[..at].chars().next_back(), text[end..].chars().next());
+    let is_spaced = after.is_some_and(char::is_whitespace);
+    if !is_between(text, at, end)
+        || is_spaced != before.is_some_and(char::is_whitespace)
+        || matches!((before, after), (Some('l' | 'L'), Some('l' | 'L')))
+    {
+        return false;
+    }
+    !is_spaced || dot == '⋅' || is_alone(text, at, end)
+}
+
+/// True if signs of algebra, or no other words, are around a sign between two operands.
+pub(super) fn is_alone(text: &str, at: usize, end: usize) -> bool {
+    let (left, right) = (left(text, at), right(text, end));
+    if is_algebra(left) || is_algebra(right) {
+        return true;
+    }
+    let is_part = |c: char| c.is_numeric() || matches!(c, '.' | ',');
+    let before = left.trim_end().trim_end_matches(is_part);
+    let word = before.trim_end().rsplit(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+    let is_first = before.trim().is_empty() && (left.len() == at || left.len() + 3 < WINDOW);
+    let begins = is_first
+        || before.ends_with(['(', '[', '{', ':', '"', '“', '„', '>'])
+        || lists(VERBS, &word.to_ascii_lowercase());
+    let behind = right.trim_start().trim_start_matches(|c: char| c.is_alphanumeric() || c == '.');
+    let closes = ['?', '.', ',', ')', ']', '}', ';', ':', '!', '"', '”', '“', '<'];
+    let next = behind.trim_start().split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+    begins && (behind.is_empty() || behind.starts_with(closes) || lists(VERBS, next))
+}
+
+/// True for a dash that takes away, between two figures: the second one is smaller than the first one, and no score
+/// and no range can be. "7 - 2", "sqrt(9-8)".
+pub(super) fn falls(text: &str, at: usize, second: usize, is_spaced: bool) -> bool {
+    let digits = text[..at].bytes().rev().take(9).take_while(u8::is_ascii_digit).count();
+    let behind = &text[second..];
+    let end = second + behind.bytes().take(9).take_while(u8::is_ascii_digit).count();
+    let written = &text[at - digits..at];
+    let (Some(first), Some(last)) = (numbers::value(written), numbers::value(&text[second..end])) else {
+        return false;
+    };
+    if first <= last {
+        return false;
+    }
+    if is_spaced {
+        let words = left(text, at).to_lowercase();
+        let is_score = words
+            .split(|c: char| !c.is_alphabetic())
+            .any(|word| SCORES.split(' ').any(|score| word.starts_with(score)));
+        let dash = text[at..].trim_start();
+        let from = text.len() - dash.len();
+        return !is_score
+            && !is_year_text(written)
+            && is_alone(text, from, from + dash.chars().next().map_or(0, char::len_utf8));
+    }
+    // "\\sqrt{9-8}", "f(9-8)"
+    let before = &text[..at - digits];
+    let behind = &text[end..];
+    let is_call = |name: &str| name.ends_with(|c: char| c.is_ascii_alphabetic());
+    before.ends_with('{') && behind.starts_with('}')
+        || before.strip_suffix('(').is_some_and(is_call) && behind.starts_with(')')
+}
+
+/// Place of the second dollar sign of a formula, if the first one is at `at`: "$b = -3$".
+pub(super) fn formula_end(text: &str, at: usize) -> Option<usize> {
+    const MOST: usize = 80;
+    let rest = &text[at + 1..floor_char_boundary(text, at + MOST)];
+    let line = rest.split('\n').next().unwrap_or_default();
+    let length = line.find('$').filter(|length| *length > 0)?;
+    let inner = &line[..length];
+    let last = at + 1 + length;
+    let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let is_closed = !inner.starts_with(char::is_whitespace)
+        && inner.ends_with(|c: char| c.is_alphanumeric() || matches!(c, ')' | '}' | ']' | '\'' | '!'))
+        && !is_word(text[last + 1..].chars().next())
+        && !is_word(text[..at].chars().next_back());
+    let is_formula = inner.contains(['=', '^', '\\', '_'])
+        || !inner.starts_with(|c: char| c.is_ascii_digit())
+            && (inner.len() == 1 || inner.contains(['+', '-', '<', '>', '(', '*', '/']));
+    (is_closed && is_formula).then_some(last)
+}
+
+/// True for the "--" of "i--", "x[i]--" and "--i;", which count down.
+pub(super) fn counts_down(text: &str, at: usize) -> bool {
+    let is_variable = |c: char| c.is_ascii_lowercase() && c != 'a';
+    let mut before = text[..at].chars().rev();
+    let mut after = text[at + 2..].chars();
+    let (first, second) = (before.next(), before.next());
+    let (next, last) = (after.next(), after.next());
+    let is_apart = !second.is_some_and(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '\'' | '.'));
+    let ends = |c: Option<char>| c.is_none_or(|c| c.is_whitespace() || matches!(c, ';' | ')' | ',' | ']'));
+    first.is_some_and(|c| c == ']' || is_variable(c) && is_apart) && ends(next)
+        || first.is_none_or(char::is_whitespace)
+            && next.is_some_and(is_variable)
+            && matches!(last, Some(';' | ')'))
+}

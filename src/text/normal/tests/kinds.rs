@@ -1,0 +1,363 @@
+//! Signs, names and notes, each kind as a table.
+
+use super::super::normalize;
+
+fn check(language: &str, cases: &[(&str, &str)]) {
+    let differ: Vec<String> = cases
+        .iter()
+        .map(|(written, spoken)| (written, spoken, normalize(written, language).text.into_owned()))
+        .filter(|(_, spoken, said)| *spoken != said)
+        .map(|(written, spoken, said)| format!("{written}\n  expected {spoken}\n  said     {said}"))
+        .collect();
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+}
+
+#[test]
+fn symbols_with_a_name_are_said_by_it() {
+    check(
+        "en",
+        &[
+            ("2 ✕ 3", "two times three"),
+            ("3 ✖ 4 = 12", "three times four equals twelve"),
+            ("Click ✕ to close.", "Click cross mark to close."),
+            ("✖ failed", "cross mark failed"),
+            ("A♠ K♥ 10♦ J♣", "A spades K hearts ten diamonds J clubs"),
+            ("♥AK3 ♠Q52", "hearts AK3 spades Q52"),
+            ("♘f3 ♗b5", "knight f3 bishop b5"),
+            ("♘xf3", "knight takes f3"),
+            ("2♂ and 3♀", "two male and three female"),
+            ("5 ➕ 3 ➖ 1", "five plus three minus one"),
+            ("8 ➗ 2", "eight divided by two"),
+            (
+                "✓ done ✗ failed ☐ open ☑ closed",
+                "check mark done cross mark failed check box open check mark closed",
+            ),
+            ("Press → or ←", "Press right arrow or left arrow"),
+            ("A ➜ B ➡ C", "A to B to C"),
+            ("⬆ 5% ⬇ 3%", "up five percent down three percent"),
+            ("🡒 next", "to next"),
+            ("♩ = 120", "quarter note equals 120"),
+            ("⚀ and ⚅", "die one and die six"),
+            ("🂡 and 🃎", "ace of spades and king of diamonds"),
+            ("❶ first ➋ second", "one first two second"),
+            ("🅷🅴🅻🅻🅾", "HELLO"),
+            ("♾ storage", "infinity storage"),
+        ],
+    );
+}
+
+#[test]
+fn ratings_are_counted() {
+    check(
+        "en",
+        &[
+            ("Rating: ★★★☆☆", "Rating: three stars"),
+            ("★☆☆☆☆", "one star"),
+            ("☆☆☆☆☆", "zero stars"),
+            ("★★★½", "three and a half stars"),
+            ("4.5★", "four point five stars"),
+            ("⭐⭐⭐⭐☆", "four stars"),
+            ("Rated ⭐️⭐️⭐️", "Rated three stars"),
+        ],
+    );
+}
+
+#[test]
+fn marks_alone_in_their_line_or_cell_are_words() {
+    check(
+        "en",
+        &[
+            ("Works offline: ✅", "Works offline: check mark"),
+            ("| Fast | ✅ | ❌ |", "| Fast | check mark | cross mark |"),
+            ("✅ Done", "✅ Done"),
+            ("Done ✅", "Done ✅"),
+        ],
+    );
+}
+
+#[test]
+fn dots_between_factors_are_times() {
+    check(
+        "en",
+        &[
+            ("2 · 3", "two times three"),
+            ("2·3 = 6", "two times three equals six"),
+            ("a·b", "a times b"),
+            ("a ⋅ b", "a times b"),
+            ("5 ∙ 3", "five times three"),
+            ("x ∙ y = 3", "x times y equals three"),
+            ("½ · 3", "one half times three"),
+            ("(a+b)·(c−d)", "(a plus b) times (c minus d)"),
+            ("F = m · a", "F equals m times a"),
+            ("What is 2 · 3?", "What is two times three?"),
+            ("2 · 3 is 6", "two times three is six"),
+            ("N·m", "newton meters"),
+            ("3x × 4", "three x times four"),
+            ("10:00 · 5 min read", "ten · five minutes read"),
+            ("4.5 · 120 reviews", "four point five · 120 reviews"),
+            ("Home · About · Contact", "Home · About · Contact"),
+            ("al·pha and paral·lel", "al·pha and paral·lel"),
+        ],
+    );
+}
+
+#[test]
+fn differences_are_no_ranges() {
+    check(
+        "en",
+        &[
+            ("7 - 2", "seven minus two"),
+            ("What is 10 - 5?", "What is ten minus five?"),
+            ("100 - 20 = 80", "one hundred minus twenty equals eighty"),
+            ("5 - 10 days", "five to ten days"),
+            ("The score was 3 - 1.", "The score was three to one."),
+            ("Real Madrid 3 - 1 Barcelona", "Real Madrid three to one Barcelona"),
+            ("2020 - 2015", "twenty twenty to twenty fifteen"),
+            ("\\sqrt{9-8}", "square root of {nine minus eight}"),
+            ("sqrt(9-8)", "sqrt(nine minus eight)"),
+            ("x -= 1", "x minus equals one"),
+            ("x += 2", "x plus equals two"),
+            ("x *= 2", "x times equals two"),
+            ("i--", "i minus minus"),
+            ("i++", "i plus plus"),
+            ("for (;; i--)", "for (;; i minus minus)"),
+            ("x[i]--;", "x[i] minus minus;"),
+            ("(-∞, 5]", "(minus infinity, five]"),
+            ("e^-x", "e to the power of minus x"),
+            ("y=-2", "y equals minus two"),
+            ("f(x) = -2x", "f(x) equals minus two x"),
+            ("$b = -3$", "b equals minus three"),
+            ("$E = mc^2$", "E equals mc squared"),
+            ("It costs $5 or $6.", "It costs five dollars or six dollars."),
+            ("--flag and wait-- what", "--flag and wait-- what"),
+        ],
+    );
+}
+
+#[test]
+fn ions_have_their_charge() {
+    check(
+        "en",
+        &[
+            ("SO4^2-", "S O four two minus"),
+            ("SO4^{2-}", "S O four two minus"),
+            ("SO4²⁻", "S O four two minus"),
+            ("Na+ and Cl-", "N A plus and Cl minus"),
+            ("Ca2+ and Fe3+", "C A two plus and F E three plus"),
+            ("NH4+ and H3O+", "N H four plus and H three O plus"),
+            ("K+ ions", "K plus ions"),
+            ("C++ and a C+ grade", "C plus plus and a C plus grade"),
+            ("Google+ and We + they", "Google plus and We plus they"),
+            ("an A- and a B+", "an A minus and a B plus"),
+        ],
+    );
+}
+
+#[test]
+fn figures_with_a_letter_can_be_names() {
+    check(
+        "en",
+        &[
+            ("3M makes tape.", "three M makes tape."),
+            ("Shares of 3M rose 3%.", "Shares of three M rose three percent."),
+            ("She works at 3M.", "She works at three M."),
+            ("It raised $3M.", "It raised three million dollars."),
+            ("by 3M users", "by three million users"),
+            ("a total of 3M", "a total of three million"),
+            ("3M-5M people", "three million to five million people"),
+            ("Highway 4A", "Highway four A"),
+            ("In March 5M people", "In March five million people"),
+            ("Problem 3B is hard.", "Problem three B is hard."),
+            ("Option 3A or 3B", "Option three A or three B"),
+            ("Ticket 12B", "Ticket twelve B"),
+            ("Llama 8B", "Llama eight B"),
+            ("Revenue 5M", "Revenue five million"),
+            ("Over 5M people", "Over five million people"),
+            ("7B parameters", "seven billion parameters"),
+            ("Section 2M", "Section two M"),
+            ("Gate 5B", "Gate five B"),
+            ("10c)", "ten C)"),
+            ("10c) Find x.", "ten C) Find x."),
+            ("(10c)", "(ten cents)"),
+            ("4m. Find x.", "four M. Find x."),
+            ("It is 4m. Then go.", "It is four meters. Then go."),
+            ("Rule 10b-5", "Rule ten B-five"),
+            ("10W-40", "ten W forty"),
+        ],
+    );
+}
+
+#[test]
+fn codes_with_hyphens_and_zeros_are_no_ranges() {
+    check(
+        "en",
+        &[
+            ("Table 2-1", "Table two dash one"),
+            ("Figure 3-2 shows it.", "Figure three dash two shows it."),
+            ("Tables 2-1", "Tables two to one"),
+            ("pages 3-5", "pages three to five"),
+            ("5'-3'", "five prime to three prime"),
+            ("5′→3′", "five prime to three prime"),
+            ("the 3' end", "the three prime end"),
+            ("the 5' fence", "the five feet fence"),
+            ("5'-ATG-3'", "five prime-ATG-three prime"),
+            ("FY24-FY26", "F Y twenty four to F Y twenty six"),
+            ("1-800-FLOWERS", "one eight hundred, FLOWERS"),
+            ("0042", "zero zero four two"),
+            ("Agent 007.", "Agent double oh seven."),
+            ("0.5 and 05", "zero point five and zero five"),
+            ("Q1–Q3", "Q1 to Q3"),
+            ("A1-A4", "A1 to A4"),
+            ("September 4", "September fourth"),
+            ("on September 11, 2001", "on September eleventh, two thousand one"),
+            ("5 gr", "five grains"),
+            ("500 gr", "five hundred grams"),
+        ],
+    );
+}
+
+#[test]
+fn quotes_around_figures_are_no_feet_and_no_years() {
+    check(
+        "en",
+        &[
+            ("She said '24/7' works.", "She said 'twenty four seven' works."),
+            ("A ratio of '16:9' is wide.", "A ratio of 'sixteen to nine' is wide."),
+            ("'42' and '5-3'", "'forty two' and 'five to three'"),
+            ("the '90s", "the nineties"),
+            ("‘90s", "nineties"),
+            ("class of '95", "class of ninety five"),
+            ("a '08-'09 season", "a oh eight to oh nine season"),
+            ("'95-96 season", "ninety five to ninety six season"),
+            ("She is 6' tall.", "She is six feet tall."),
+            ("It's 6'.", "It's six feet."),
+        ],
+    );
+}
+
+#[test]
+fn raised_figures_are_powers_fractions_cents_or_notes() {
+    check(
+        "en",
+        &[
+            ("In 2020¹ it rose.", "In twenty twenty it rose."),
+            ("1,000² people", "one thousand people"),
+            ("5%³ of them", "five percent of them"),
+            ("word¹ and word.²", "word and word."),
+            ("Einstein¹ and Bohr²", "Einstein and Bohr"),
+            ("(2020)¹", "(twenty twenty)"),
+            ("10⁶ and 2¹⁰", "ten to the power of six and two to the power of ten"),
+            ("x² + 1", "x squared plus one"),
+            ("25²", "twenty five squared"),
+            ("12 m² of floor", "twelve square meters of floor"),
+            ("feet² and cos²", "feet squared and cos squared"),
+            ("(a+b)²", "(a plus b) squared"),
+            ("COVID-19² and 1,234.5²", "COVID-nineteen and one thousand two hundred thirty four point five"),
+            ("f(3,5²)", "f(three,five squared)"),
+            ("①②③", "one two three"),
+            ("1¹⁄₂ cups", "one and a half cups"),
+            ("¹⁄₃ cup", "a third of a cup"),
+            ("5³⁄₇", "five and three sevenths"),
+            ("$19⁹⁹", "nineteen dollars ninety nine cents"),
+            ("€4⁹⁹", "four euros ninety nine cents"),
+        ],
+    );
+}
+
+#[test]
+fn sources_of_law_are_read() {
+    check(
+        "en",
+        &[
+            ("Art. I of it", "article one of it"),
+            ("Art. II, § 2", "article two, section two"),
+            ("U.S. Const. amend. XIV", "U S Constitution amendment fourteen"),
+            ("Fed. R. Civ. P. 12", "Federal Rule of Civil Procedure twelve"),
+            ("Fed. R. Evid. 403", "Federal Rule of Evidence 403"),
+            ("Fed. R. Crim. P. 11(c)", "Federal Rule of Criminal Procedure eleven(c)"),
+            ("42 U.S.C. § 1983", "forty two U S C section nineteen eighty three"),
+            ("F. Supp. 2d 5", "Federal Supplement second five"),
+            ("(9th Cir. 2001)", "(ninth Circuit two thousand one)"),
+            ("cl. 3 and para. 4", "clause three and paragraph four"),
+        ],
+    );
+}
+
+#[test]
+fn german_has_signs_and_abbreviations() {
+    check(
+        "de",
+        &[
+            ("5 Mio. € Umsatz", "fünf Millionen Euro Umsatz"),
+            ("3 Mrd.", "drei Milliarden"),
+            ("Die Hauptstr. 5 ist hier.", "Die Hauptstraße 5 ist hier."),
+            ("7 - 2 = 5", "sieben minus 2 gleich 5"),
+            ("7 - 2", "sieben minus 2"),
+            ("5 - 10 Tage", "fünf bis 10 Tage"),
+            ("x - 1 = 2", "x minus 1 gleich 2"),
+            ("x -= 1", "x minus gleich 1"),
+            ("i++ und C++", "i plus plus und C plus plus"),
+            ("2 · 3 und 2 ✕ 3", "2 mal 3 und 2 mal 3"),
+            ("(-∞, 5]", "(minus unendlich, 5]"),
+            ("$b = -3$", "b gleich minus 3"),
+            ("x² und 2020¹", "x zum Quadrat und 2020"),
+            ("10^6", "10 hoch 6"),
+            ("✓ fertig ✗ nicht", "Häkchen fertig Kreuz nicht"),
+            ("A ➜ B", "A nach B"),
+            ("Wertung: ★★★☆☆", "Wertung: drei Sterne"),
+            ("♂ und ♀", "männlich und weiblich"),
+            ("PLZ 01067", "PLZ null eins null sechs sieben"),
+            ("z. T. und u. U. auch", "zum Teil und unter Umständen auch"),
+            ("500 v. Chr. war", "500 vor Christus war"),
+            ("Na+ Ca2+", "Na plus Ca2 plus"),
+        ],
+    );
+}
+
+#[test]
+fn french_has_signs_and_abbreviations() {
+    check(
+        "fr",
+        &[
+            ("Tél. 01 23 45 67 89", "téléphone 01 23 45 67 89"),
+            ("Il y a p. ex. Paris.", "Il y a par exemple Paris."),
+            ("5 M€ et 3 Mds €", "cinq millions d'euros et trois milliards d'euros"),
+            ("7 - 2 = 5", "sept moins 2 égale 5"),
+            ("7 - 2", "sept moins 2"),
+            ("x -= 1", "x moins égale 1"),
+            ("2 · 3 et 2 ✕ 3", "2 fois 3 et 2 fois 3"),
+            ("(-∞, 5]", "(moins infini, 5]"),
+            ("✓ fait ✗ non", "coché fait croix non"),
+            ("A ➜ B", "A vers B"),
+            ("Note : ★★★☆☆", "Note : trois étoiles"),
+            ("50 av. J.-C. et", "50 avant Jésus-Christ et"),
+            ("x² en 2020¹", "x au carré en 2020"),
+            ("0042", "zéro zéro quatre deux"),
+        ],
+    );
+}
+
+#[test]
+fn spanish_has_signs_and_abbreviations() {
+    check(
+        "es",
+        &[
+            ("EE. UU. es grande.", "Estados Unidos es grande."),
+            ("Los EE.UU. son", "Los Estados Unidos son"),
+            ("JJ. OO. de 2024", "Juegos Olímpicos de 2024"),
+            ("p. ej. esto", "por ejemplo esto"),
+            ("5 mill. €", "cinco millones de euros"),
+            ("7 - 2 = 5", "siete menos 2 igual a 5"),
+            ("7 - 2", "siete menos 2"),
+            ("x -= 1", "x menos igual a 1"),
+            ("2 · 3 y 2 ✕ 3", "2 por 3 y 2 por 3"),
+            ("(-∞, 5]", "(menos infinito, 5]"),
+            ("✓ hecho ✗ no", "marcado hecho cruz no"),
+            ("A ➜ B", "A a B"),
+            ("Nota: ★★★☆☆", "Nota: tres estrellas"),
+            ("x² en 2020¹", "x al cuadrado en 2020"),
+            ("C/ Mayor 5", "calle Mayor 5"),
+            ("0042", "cero cero cuatro dos"),
+        ],
+    );
+}
