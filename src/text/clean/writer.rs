@@ -294,6 +294,7 @@ impl Writer {
 
     pub(super) fn end_line(&mut self, span: Span, out: &mut Sourced) {
         self.end_run(Place::LineEnd, out);
+        self.close_held(out);
         if !std::mem::take(&mut self.is_open_item) {
             self.break_line('\n', span, out);
         }
@@ -303,6 +304,8 @@ impl Writer {
     pub(super) fn end_block(&mut self, span: Span, ending: Ending, out: &mut Sourced) {
         let is_heading = ending == Ending::Heading;
         self.end_run(if is_heading { Place::Heading } else { Place::LineEnd }, out);
+        // A mark alone is the text of its item.
+        self.close_held(out);
         if ending == Ending::Item {
             let breaks = self.breaks;
             if !std::mem::replace(&mut self.is_item, true) {
