@@ -55,6 +55,19 @@ impl Transport for Treacherous {
     }
 }
 
+/// The opening handshake of a client.
+fn handshake() -> Request<()> {
+    Request::get(PATH)
+        .header("host", "localhost")
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .header("sec-websocket-protocol", "aloud.v1")
+        .body(())
+        .unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_a_step_ends_its_own_connection_with_1011_and_no_other() {
     let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 24_000 };
@@ -64,16 +77,7 @@ async fn a_panic_in_a_step_ends_its_own_connection_with_1011_and_no_other() {
     let mut client = Endpoint::new(Role::Client, limits);
     client.send_text(r#"{"type":"start_session","delivery":{"mode":"paced","aheadMs":20}}"#);
     let talks = |panics_at| {
-        let request = Request::get(PATH)
-            .header("host", "localhost")
-            .header("connection", "Upgrade")
-            .header("upgrade", "websocket")
-            .header("sec-websocket-version", "13")
-            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-            .header("sec-websocket-protocol", "aloud.v1")
-            .body(())
-            .unwrap();
-        let Answer::Upgrade(_, admitted) = service.answer(&request, None) else { panic!("a handshake") };
+        let Answer::Upgrade(_, admitted) = service.answer(&handshake(), None) else { panic!("a handshake") };
         let written = Arc::default();
         let transport = Treacherous { written: Arc::clone(&written), panics_at };
         admitted.start(&service.shared, transport, client.outgoing().to_vec().into());

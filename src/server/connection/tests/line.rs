@@ -185,16 +185,7 @@ async fn listen(line: Line) -> Heard {
         .map(|ms| format!(r#","delivery":{{"mode":"paced","aheadMs":{ms}}}"#))
         .unwrap_or_default();
     client.send_text(&format!(r#"{{"type":"start_session","prompt":"Good evening."{delivery}}}"#));
-    let request = Request::get(PATH)
-        .header("host", "localhost")
-        .header("connection", "Upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-version", "13")
-        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-        .header("sec-websocket-protocol", "aloud.v1")
-        .body(())
-        .unwrap();
-    let Answer::Upgrade(_, admitted) = service.answer(&request, None) else { panic!("a handshake") };
+    let Answer::Upgrade(_, admitted) = service.answer(&handshake(), None) else { panic!("a handshake") };
     let began = Instant::now();
     let takes = line.takes;
     let wire = Wire {
