@@ -61,7 +61,6 @@ export class Site {
     this.tunnels = new Set();
     this.isDown = false; // refuses new connections
     this.stripsSubprotocol = false;
-    this.bytesPerSecond = Infinity; // from the server, on each connection
     this.upgrades = 0;
     this.http = createServer((asked, answer) => this.onRequest(asked, answer));
     this.http.on("upgrade", (asked, socket) => this.onUpgrade(asked, socket));
@@ -117,14 +116,8 @@ export class Site {
       server.destroy();
     });
     this.tunnels.add(tunnel);
-    let isFree = 0; // when the line has carried everything so far
-    const carry = (data) => {
-      if (this.bytesPerSecond === Infinity) return void socket.write(data);
-      isFree = Math.max(isFree, performance.now()) + (data.length / this.bytesPerSecond) * 1000;
-      setTimeout(() => socket.write(data), isFree - performance.now());
-    };
-    for (const [from, to] of [[socket, (data) => server.write(data)], [server, carry]]) {
-      from.on("data", (data) => tunnel.isDeaf || to(data));
+    for (const [from, to] of [[socket, server], [server, socket]]) {
+      from.on("data", (data) => tunnel.isDeaf || to.write(data));
       from.on("error", end);
       from.on("close", end);
     }

@@ -40,10 +40,6 @@ macro_rules! scenarios {
 scenarios! { &["ALOUD_TEST_BROWSER_PATH", "ALOUD_TEST_CHROMIUM"];
     audio_plays_each_sample_once
     audio_plays_at_any_sample_rate
-    audio_plays_in_every_encoding
-    coded_audio_plays_without_a_gap_at_64_kbit_per_second
-    audio_that_cannot_be_decoded_falls_back_to_samples
-    cancel_and_a_cut_in_coded_audio_leave_no_trace
     pause_resumes_at_the_same_sample
     cancel_silences_an_append_stream_and_keeps_it_open
     cancel_ends_a_prompt_and_the_next_starts_at_once

@@ -4,9 +4,6 @@ export interface AudioFormat {
   encoding: string;
   sampleRate: number;
   channels: 1;
-  /** Of `opus` and `mp3`: bytes and time of every frame. Each binary message is one. */
-  frameBytes?: number;
-  frameMs?: number;
 }
 
 /** The server has defaults for missing fields. */
@@ -17,10 +14,6 @@ export interface StartOptions {
   language?: string;
   /** 0.5 to 2. */
   speed?: number;
-  /**
-   * `pcm_s16le`, the default here, `mulaw`, `alaw`, `opus` or `mp3`. Where the browser cannot decode the last two
-   * (WebCodecs), or the server has no encoder, playback takes `pcm_s16le` instead.
-   */
   audio?: { encoding?: string; sampleRate?: number; frameMs?: number };
   /** Default here: `word`. */
   timestamps?: "none" | "sentence" | "word";

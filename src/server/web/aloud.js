@@ -229,31 +229,6 @@ async function createOutput(context, worklet, onReport) {
   return { node, send: player.receive, close: () => node.disconnect() };
 }
 
-// Encodings of samples: bytes of one, and its value.
-const SAMPLES = {
-  pcm_s16le: [2],
-  mulaw: [1, (byte) => {
-    const bits = ~byte & 255;
-    const size = (((bits & 15) * 8 + 132) << ((bits >> 4) & 7)) - 132;
-    return bits & 128 ? -size : size;
-  }],
-  alaw: [1, (byte) => {
-    const bits = byte ^ 85;
-    const [power, part] = [(bits >> 4) & 7, (bits & 15) * 16];
-    const size = power ? (part + 264) << (power - 1) : part + 8;
-    return bits & 128 ? size : -size;
-  }],
-};
-
-// Encodings of frames, which the browser decodes: the rate that it gives, and whether it can.
-const CODECS = { opus: () => 48_000, mp3: (rate) => rate };
-const decodable = new Map();
-const config = (codec, rate) => ({ codec, sampleRate: CODECS[codec](rate), numberOfChannels: 1 });
-async function probe(codec) {
-  const found = await globalThis.AudioDecoder?.isConfigSupported(config(codec, 24_000)).catch(() => {});
-  decodable.set(codec, found?.supported === true);
-}
-
 const PATH = "/api/session/ws";
 const GESTURES = ["pointerdown", "keydown"];
 const NORMAL = 1000; // closes the session
@@ -403,9 +378,7 @@ export class Aloud {
       ask: typeof what === "string" ? { prompt: what } : what,
       began: performance.now(),
       isHeard: this.#context !== undefined,
-      unit: { bytes: 2, samples: 1 }, // the smallest part of the audio
-      samples: (bytes) => bytes / stream.unit.bytes * stream.unit.samples,
-      ms: (bytes) => (stream.rate ? stream.samples(bytes) / stream.rate * 1000 : 0),
+      ms: (bytes) => (stream.rate ? bytes / 2 / stream.rate * 1000 : 0),
       offset: 0, // bytes to play
       wire: 0, // bytes as the server counts them
       shift: 0, // their difference, after a restart of the server
@@ -415,8 +388,8 @@ export class Aloud {
       script: [], // text and commands, to repeat what a lost connection lost
       written: 0, // messages of it that were sent
       taken: 0, // UTF-16 units of text before it
-      held: [], // samples that wait for the player
-      heldFrom: 0, // the byte at which they begin
+      held: [], // audio that waits for the player
+      heldFrom: 0, // where it begins
     };
     const result = new Promise((resolve) => (stream.resolve = resolve));
     this.#stream = stream;
@@ -620,7 +593,6 @@ export class Aloud {
     if (!stream) return;
     void this.stats; // updates them
     this.#stats.bufferedMs = 0;
-    stream.decoder?.close();
     this.#stream = undefined;
     this.#isBlocked = false;
     clearInterval(this.#watch);
@@ -835,15 +807,6 @@ export class Aloud {
     const { start } = this.#options;
     const ask = { timestamps: "word", ...start, ...stream.ask };
     ask.audio = { encoding: "pcm_s16le", ...ask.audio };
-    const { encoding } = ask.audio;
-    if (stream.isHeard && encoding in CODECS) {
-      if (!decodable.has(encoding)) {
-        const goOn = () => stream === this.#stream && !stream.isStarted && this.#isReady && !this.#isBusy && this.#begin();
-        return void probe(encoding).then(goOn);
-      }
-      stream.isCoded = !stream.isLinear && decodable.get(encoding);
-      if (!stream.isCoded) ask.audio = { ...ask.audio, encoding: "pcm_s16le", sampleRate: undefined };
-    }
     if (stream.isHeard) ask.delivery ??= { mode: "paced" };
     if (this.#isV1) ask.resumable ??= true;
     else delete ask.resumable;
@@ -952,12 +915,11 @@ export class Aloud {
     for (const sentence of stream.sentences.values()) {
       if (sentence.index >= index) Object.assign(sentence, { words: [], shown: -1 });
     }
-    stream.decoder?.cut(stream.samples(offset));
     if (!stream.held) {
       stream.id = streams += 1; // reports about the first take are void
-      return this.#output.send({ cut: stream.samples(offset), stream: stream.id });
+      return this.#output.send({ cut: offset / 2, stream: stream.id });
     }
-    let left = 2 * stream.samples(offset - stream.heldFrom);
+    let left = offset - stream.heldFrom;
     stream.held = stream.held.map((chunk) => {
       const kept = chunk.slice(0, Math.max(0, left));
       left -= chunk.byteLength;
@@ -970,75 +932,8 @@ export class Aloud {
     Object.assign(stream, { source, rev, isOptedIn: true, number: number ?? stream.number });
     if (this.#session) Object.assign(this.#session, { streams: stream.number, isNumbered: number !== undefined });
     this.#emit("stream", { audio, source, voice });
-    const { encoding, sampleRate, frameBytes, frameMs } = audio;
-    const [bytes, decode] = SAMPLES[encoding] ?? [];
-    if (bytes) Object.assign(stream, { unit: { bytes, samples: 1 }, decode });
-    else if (!(encoding in CODECS && frameBytes) || (stream.isHeard && !stream.isCoded)) {
-      return this.#fail("unsupported_audio", `Cannot play ${encoding}.`);
-    }
-    let rate = sampleRate;
-    if (!bytes) {
-      if (stream.isHeard) rate = CODECS[encoding](sampleRate);
-      stream.unit = { bytes: frameBytes, samples: (rate * frameMs) / 1000 };
-      if (stream.isHeard) stream.decoder ??= this.#createDecoder(stream, config(encoding, sampleRate), frameMs);
-    }
-    this.#setRate(stream, rate);
-  }
-
-  // Decodes frames, and gives their samples to the player at the place of the frames in the stream. A frame for
-  // which the browser gives none, or too few, becomes silence.
-  #createDecoder(stream, config, frameMs) {
-    let frames = new Map(); // place of each by its time, in samples; those that are being decoded
-    let time = 0; // of the next frame, in µs: never the same again
-    let place = 0; // in samples, behind what the player was given
-    const give = (samples) => {
-      place += samples.length;
-      this.#give(stream, samples.buffer);
-    };
-    const fill = (to) => to > place && give(new Int16Array(Math.round(to - place)));
-    const decoder = new AudioDecoder({
-      output: (data) => {
-        // Some browsers count the time on their own, and round it.
-        const [known, at] = [...frames].find(([time]) => Math.abs(time - data.timestamp) < frameMs * 500) ?? [];
-        const samples = new Float32Array(data.numberOfFrames);
-        data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
-        data.close();
-        if (at === undefined || stream !== this.#stream || stream.cancelling) return;
-        for (const time of frames.keys()) if (time <= known) frames.delete(time);
-        fill(at);
-        give(Int16Array.from(samples.subarray(Math.max(0, place - at)), (value) => Math.max(-32768, Math.min(32767, Math.round(value * 32768)))));
-      },
-      error: ({ message }) => stream === this.#stream && this.#fail("unsupported_audio", `Cannot decode ${config.codec}: ${message}`),
-    });
-    decoder.configure(config);
-    return {
-      decode(data, at) {
-        const { bytes, samples } = stream.unit;
-        for (let from = 0; from < data.byteLength; from += bytes) {
-          frames.set(time, at);
-          decoder.decode(new EncodedAudioChunk({ type: "key", timestamp: time, data: data.slice(from, from + bytes) }));
-          [time, at] = [time + frameMs * 1000, at + samples];
-        }
-      },
-      // Drops the frames from a place on; others take their place.
-      cut(at) {
-        for (const [time, place] of frames) if (place >= at) frames.delete(time);
-        place = Math.min(place, at);
-      },
-      // Begins anew at a place.
-      reset(at) {
-        frames = new Map();
-        place = at;
-        decoder.reset();
-        decoder.configure(config);
-      },
-      // Ready once everything was given to the player.
-      async end(to) {
-        await decoder.flush();
-        fill(to);
-      },
-      close: () => decoder.state !== "closed" && decoder.close(),
-    };
+    if (audio.encoding === "pcm_s16le") this.#setRate(stream, audio.sampleRate);
+    else this.#fail("unsupported_audio", `Cannot play ${audio.encoding}, only pcm_s16le.`);
   }
 
   #setRate(stream, rate) {
@@ -1050,20 +945,11 @@ export class Aloud {
   #play(stream) {
     const { id, rate, held } = stream;
     if (!this.#output || !rate || !held) return;
-    const position = stream.samples(stream.heldFrom);
-    this.#output.send({ stream: id, rate, cushion: (stream.cushionMs * rate) / 1000, position });
+    this.#output.send({ stream: id, rate, cushion: (stream.cushionMs * rate) / 1000, position: stream.heldFrom / 2 });
     for (const chunk of held) this.#output.send({ chunk });
     stream.held = undefined;
     if (stream.isPaused) this.#output.send({ held: true });
-    if (stream.end) this.#endPlaying(stream);
-  }
-
-  // No more audio comes.
-  #endPlaying(stream) {
-    const end = () => stream === this.#stream && !stream.cancelling && this.#output.send({ end: true });
-    if (!stream.decoder) return void end();
-    // It fails if it was cancelled.
-    stream.decoder.end(stream.samples(stream.offset)).then(end, () => {});
+    if (stream.end) this.#output.send({ end: true });
   }
 
   #onText(stream, { data, index, offset }) {
@@ -1139,18 +1025,10 @@ export class Aloud {
     if (this.#listeners.get("audio")?.size) {
       this.#emit("audio", { data: new Uint8Array(data.slice(0)), offset: stream.offset });
     }
-    const place = stream.samples(stream.offset);
     stream.offset += data.byteLength;
     if (!stream.isHeard) stream.heardMs = stream.ms(stream.offset);
-    else if (stream.decoder) stream.decoder.decode(data, place);
-    else this.#give(stream, stream.decode ? Int16Array.from(new Uint8Array(data), stream.decode).buffer : data);
-  }
-
-  // Gives samples to the player.
-  #give(stream, samples) {
-    if (samples.byteLength === 0) return;
-    if (stream.held) stream.held.push(samples);
-    else this.#output.send({ chunk: samples }, [samples]);
+    else if (stream.held) stream.held.push(data);
+    else this.#output.send({ chunk: data }, [data]);
   }
 
   #skipped(stream, wire) {
@@ -1183,9 +1061,8 @@ export class Aloud {
   #goTo(stream, offset) {
     stream.offset = stream.cancelledAt = offset;
     stream.heardMs = stream.ackedMs = stream.ms(offset);
-    stream.decoder?.reset(stream.samples(offset));
     if (stream.held) stream.heldFrom = offset;
-    else this.#output.send({ drop: true, over: false, position: stream.samples(offset) });
+    else this.#output.send({ drop: true, over: false, position: offset / 2 });
   }
 
   #onEnd({ reason = "completed", usage }) {
@@ -1198,7 +1075,7 @@ export class Aloud {
     if (usage) this.#stats.wastedMs = usage.wastedMs;
     if (stream.cancelling) this.#finishCancelled(stream);
     else if (!stream.isHeard || stream.offset === 0) this.#finish(stream.end);
-    else if (!stream.held) this.#endPlaying(stream);
+    else if (!stream.held) this.#output.send({ end: true });
   }
 
   #onError(error) {
@@ -1213,12 +1090,7 @@ export class Aloud {
       stream.wasRefused = true;
       if (!stream.isOptedIn) this.#begin();
     } else if (!this.#isReady || !stream?.isStarted || stream.rate) this.#emit("error", error);
-    else if (code === "unsupported_audio" && stream.isCoded) {
-      // The server has no such encoder.
-      stream.isLinear = true;
-      this.#isBusy = false;
-      this.#begin();
-    } else {
+    else {
       // The stream was refused.
       this.#isBusy = false;
       this.#fail(code, message, error);
