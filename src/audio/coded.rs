@@ -6,14 +6,17 @@
 use super::{Encoding, Format};
 use std::time::Duration;
 
-/// Length of every packet of Opus: 32 kbit/s.
-pub(super) const OPUS_PACKET_BYTES: usize = 80;
+/// Bits per second of Opus.
+pub(super) const OPUS_BIT_RATE: i32 = 32_000;
 
 /// Packets of Opus in a second: each is 20 ms long.
 pub(super) const OPUS_PACKETS_PER_SEC: u32 = 50;
 
+/// Length of every packet of Opus at a constant bit rate.
+pub(super) const OPUS_PACKET_BYTES: usize = (OPUS_BIT_RATE as u32 / 8 / OPUS_PACKETS_PER_SEC) as usize;
+
 /// Sample rates of Opus, in hertz, among those of this server.
-const OPUS_RATES: [u32; 4] = [8_000, 16_000, 24_000, 48_000];
+pub(super) const OPUS_RATES: [u32; 4] = [8_000, 16_000, 24_000, 48_000];
 
 /// Time by which Opus delays audio: 312 samples at 48,000 Hz.
 const OPUS_DELAY: Duration = Duration::from_micros(6_500);

@@ -6,6 +6,8 @@
 #[cfg(feature = "opus")]
 mod opus;
 
+#[cfg(feature = "opus")]
+use super::coded;
 #[cfg(feature = "mp3")]
 use super::mp3;
 use super::{Encoding, Format, wav_header};
@@ -94,7 +96,7 @@ impl Container {
                 }
             }
             #[cfg(feature = "opus")]
-            Container::Opus => match opus::RATES.contains(&engine_hz) {
+            Container::Opus => match coded::OPUS_RATES.contains(&engine_hz) {
                 true => engine_hz,
                 false if engine_hz > PCM_RATE_HZ => 48_000,
                 false => PCM_RATE_HZ,
@@ -109,7 +111,7 @@ impl Container {
             #[cfg(feature = "mp3")]
             Container::Mp3 => mp3::RATES.contains(&sample_rate_hz),
             #[cfg(feature = "opus")]
-            Container::Opus => opus::RATES.contains(&sample_rate_hz),
+            Container::Opus => coded::OPUS_RATES.contains(&sample_rate_hz),
         }
     }
 }
@@ -274,7 +276,7 @@ mod tests {
     #[cfg(feature = "opus")]
     #[test]
     fn opus_leaves_early_and_decodes_to_the_same_audio() {
-        for rate in opus::RATES {
+        for rate in coded::OPUS_RATES {
             let bytes = encoded(Container::Opus, rate);
             let mut reader = opus_pure::OggOpusReader::new(std::io::Cursor::new(&bytes)).unwrap();
             let head = reader.head().clone();

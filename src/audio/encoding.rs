@@ -36,6 +36,11 @@ impl Encoding {
     /// Names of all encodings: first those of [`ALL`](Encoding::ALL), then those of [`CODED`](Encoding::CODED).
     pub(crate) const NAMES: [&str; 5] = ["pcm_s16le", "mulaw", "alaw", "mp3", "opus"];
 
+    /// All encodings, in the order of [`NAMES`](Encoding::NAMES).
+    pub(crate) fn every() -> impl Iterator<Item = Encoding> {
+        Encoding::ALL.into_iter().chain(Encoding::CODED)
+    }
+
     /// Name on the wire and on the command line, such as `pcm_s16le`.
     pub fn name(self) -> &'static str {
         match self {
@@ -49,7 +54,7 @@ impl Encoding {
 
     /// Returns the encoding with this name, if there is one.
     pub fn from_name(name: &str) -> Option<Encoding> {
-        Encoding::ALL.into_iter().chain(Encoding::CODED).find(|e| e.name() == name)
+        Encoding::every().find(|e| e.name() == name)
     }
 
     /// True if audio is encoded in frames of many samples. All frames of a format have the same length in bytes
@@ -94,6 +99,12 @@ impl Encoding {
             Encoding::Mp3 | Encoding::Opus => return 0,
         };
         audio.len() - loud.map_or(0, |last| (last + 1) * self.bytes_per_sample())
+    }
+
+    /// The silence at the end of audio, in bytes, if it was `before` in front of these samples.
+    pub(crate) fn quiet_after(self, before: u64, audio: &[u8]) -> u64 {
+        let quiet = self.quiet_bytes(audio);
+        if quiet == audio.len() { before + quiet as u64 } else { quiet as u64 }
     }
 
     /// Appends these samples to `out`, in this encoding. An encoding of frames needs an encoder, and appends
@@ -262,7 +273,7 @@ mod tests {
 
     #[test]
     fn names_lead_back_to_their_encodings() {
-        for encoding in Encoding::ALL.into_iter().chain(Encoding::CODED) {
+        for encoding in Encoding::every() {
             assert_eq!(Encoding::from_name(encoding.name()), Some(encoding));
             assert_eq!(encoding.is_coded(), !Encoding::ALL.contains(&encoding));
         }

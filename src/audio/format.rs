@@ -31,8 +31,7 @@ impl Format {
     /// [encoding of frames](Encoding::is_coded). Every offset in a stream is a multiple of it.
     pub fn unit_bytes(self) -> usize {
         match self.encoding {
-            Encoding::PcmS16le => 2,
-            Encoding::MuLaw | Encoding::ALaw => 1,
+            Encoding::PcmS16le | Encoding::MuLaw | Encoding::ALaw => self.encoding.bytes_per_sample(),
             Encoding::Mp3 => coded::mp3_frame_bytes(self.sample_rate_hz),
             Encoding::Opus => coded::OPUS_PACKET_BYTES,
         }

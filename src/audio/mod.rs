@@ -11,6 +11,8 @@ mod format;
 pub(crate) mod level;
 #[cfg(feature = "mp3")]
 mod mp3;
+#[cfg(feature = "opus")]
+mod opus;
 pub(crate) mod resample;
 pub(crate) mod sniff;
 pub mod voice;

@@ -499,10 +499,8 @@ fn settings(
         let field = if config.sample_rate_hz.is_some() { "sample_rate_hz" } else { "encoding" };
         return Err(ConfigError::new(field, message));
     }
-    let of_rate = |&sample_rate_hz: &u32| {
-        let encodings = Encoding::ALL.into_iter().chain(Encoding::CODED);
-        encodings.map(move |encoding| Format { encoding, sample_rate_hz })
-    };
+    let of_rate =
+        |&sample_rate_hz: &u32| Encoding::every().map(move |encoding| Format { encoding, sample_rate_hz });
     let mut formats: Vec<Format> = Format::SAMPLE_RATES.iter().flat_map(of_rate).collect();
     formats.retain(|format| {
         encoded::supports(synthesizer, *format)

@@ -909,7 +909,7 @@ fn audio(config: &SessionConfig, asked: AudioOptions) -> Result<(Format, usize),
         let own: Vec<String> = rates(config, encoding).map(|rate| rate.to_string()).collect();
         let message = if own.is_empty() {
             let has = |encoding: &Encoding| rates(config, *encoding).next().is_some();
-            let names = Encoding::ALL.into_iter().chain(Encoding::CODED).filter(has).map(Encoding::name);
+            let names = Encoding::every().filter(has).map(Encoding::name);
             format!("This server has no {name}. Its encodings are {}.", names.collect::<Vec<_>>().join(", "))
         } else {
             format!(

@@ -350,10 +350,7 @@ impl Takes {
         needs_crc: bool,
     ) -> Result<Released, Differs> {
         let Some(take) = self.queue.front_mut() else { return Ok(Released::Nothing) };
-        if !encoding.is_coded() {
-            let quiet = encoding.quiet_bytes(&chunk);
-            take.quiet = if quiet == chunk.len() { take.quiet } else { 0 } + quiet as u64;
-        }
+        take.quiet = encoding.quiet_after(take.quiet, &chunk);
         let was_held = take.is_held();
         take.hash(&chunk, needs_crc)?;
         if take.is_skipped {

@@ -78,8 +78,7 @@ impl Encoder {
             self.sink.set_awaited_bytes(self.format.bytes(linear.duration(speech.buffered_bytes())));
             match piece {
                 Some(Ok(Piece::Audio(samples))) => {
-                    let quiet = linear.encoding.quiet_bytes(&samples);
-                    self.quiet = if quiet == samples.len() { self.quiet } else { 0 } + quiet as u64;
+                    self.quiet = linear.encoding.quiet_after(self.quiet, &samples);
                     self.taken += samples.len() as u64;
                     frames.clear();
                     frames.extend_from_slice(std::mem::take(&mut self.lead));

@@ -150,9 +150,7 @@ impl Sink {
                 self.encoding.encode(&self.resampled, &mut self.buffer);
             }
         }
-        self.count(before);
-        self.cut();
-        self.offer()
+        self.pass_on(before)
     }
 
     /// As [`push`](Sink::push), for whole frames that an encoder has given.
@@ -162,6 +160,11 @@ impl Sink {
         }
         let before = self.buffer.len();
         self.buffer.extend_from_slice(frames);
+        self.pass_on(before)
+    }
+
+    /// Passes on what the buffer has, which had this length before.
+    fn pass_on(&mut self, before: usize) -> Result<(), Cancelled> {
         self.count(before);
         self.cut();
         self.offer()

@@ -361,8 +361,7 @@ impl Recital {
 impl Take {
     /// Takes audio, which waits if silence comes before it.
     fn take_audio(&mut self, audio: Bytes, format: Format) {
-        let quiet = format.encoding.quiet_bytes(&audio);
-        self.quiet = if quiet == audio.len() { self.quiet } else { 0 } + quiet as u64;
+        self.quiet = format.encoding.quiet_after(self.quiet, &audio);
         self.bytes += audio.len() as u64;
         self.waiting = Some(audio);
     }

@@ -42,11 +42,13 @@ pub(super) fn usual(text: &str, most: usize) -> Option<Changed> {
             match roman_digit(c) {
                 Some(value) => form.push_str(value),
                 None if matches!(c, '❿' | '➉' | '➓') => form.push_str("10"),
-                None if is_boxed(c) => form.push(boxed(c)),
                 // A ring above, as a sign of degrees.
                 None if c == '˚' => form.push('°'),
                 None if c.is_numeric() && before.is_ascii_digit() && is_fraction(c) => {}
-                None => compatible(c, &mut form),
+                None => match boxed(c) {
+                    Some(plain) => form.push(plain),
+                    None => compatible(c, &mut form),
+                },
             }
             // "①②"
             let is_circled = |c: char| matches!(c, '\u{2460}'..='\u{249b}' | '\u{24ea}'..='\u{24ff}' | '\u{2776}'..='\u{2793}');
@@ -147,18 +149,15 @@ fn raised(text: &str, at: usize, c: char) -> Option<(usize, String)> {
     is_sum.then(|| (at + run, format!(".{}", digits(&rest[..run]))))
 }
 
-/// True for letters and figures in dark circles and boxes, for which Unicode names no other form.
-fn is_boxed(c: char) -> bool {
-    matches!(c, '❶'..='❾' | '➊'..='➒' | '🅐'..='🅩' | '🅰'..='🆉')
-}
-
-fn boxed(c: char) -> char {
-    let at = |first: char, base: u8| char::from(base + (u32::from(c) - u32::from(first)) as u8);
+/// A letter or figure in a dark circle or box, for which Unicode names no other form.
+fn boxed(c: char) -> Option<char> {
+    let at = |first: char, base: u8| Some(char::from(base + (u32::from(c) - u32::from(first)) as u8));
     match c {
         '❶'..='❾' => at('❶', b'1'),
         '➊'..='➒' => at('➊', b'1'),
         '🅐'..='🅩' => at('🅐', b'A'),
-        _ => at('🅰', b'A'),
+        '🅰'..='🆉' => at('🅰', b'A'),
+        _ => None,
     }
 }
 

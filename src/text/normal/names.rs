@@ -183,10 +183,7 @@ impl Reader<'_> {
         }
         let word = self.word_near(at, 0);
         let follows = self.word_behind(letter_end);
-        let is_name = match letter {
-            'M' if amount.whole == "3" => self.is_company(at, letter_end, word, follows),
-            _ => false,
-        };
+        let is_name = letter == 'M' && amount.whole == "3" && self.is_company(at, letter_end, word, follows);
         let is_listed = || {
             let between = self.s.get(self.named_end..at).filter(|between| between.len() <= 6);
             between.is_some_and(|between| {
@@ -220,9 +217,7 @@ impl Reader<'_> {
 
     /// True for "3M", the company.
     fn is_company(&self, at: usize, end: usize, word: &str, follows: &str) -> bool {
-        if matches!(self.at(end), Some('\'' | '’')) && self.at(end + 1) == Some('s')
-            || self.s[end..].starts_with("’s")
-        {
+        if self.s[end..].starts_with("'s") || self.s[end..].starts_with("’s") {
             return true;
         }
         let is_first = self.s[..at].trim_end().is_empty();
