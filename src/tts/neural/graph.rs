@@ -1,9 +1,11 @@
 //! A graph from a file, cut at values inside of it.
 
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
+use rten_onnx::onnx::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto};
 use rten_tensor::TensorView;
 use rten_tensor::prelude::*;
 use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -60,40 +62,96 @@ impl Threads {
 
 /// A graph as it is in its file.
 pub(super) struct Graph {
-    bytes: Vec<u8>,
-    inputs: Vec<String>,
+    graph: GraphProto,
+    version: Option<i64>,
+    operators: Vec<OperatorSetIdProto>,
 }
 
 impl Graph {
-    /// Reads a graph.
-    pub(super) fn read(bytes: Vec<u8>) -> Result<Graph, GraphError> {
-        let model =
-            Model::load(bytes.clone()).map_err(|why| GraphError(format!("it is no ONNX graph ({why})")))?;
-        let names = model.input_ids().iter().filter_map(|&id| model.node_info(id));
-        let inputs = names.map(|info| info.name().unwrap_or_default().to_owned()).collect();
-        Ok(Graph { bytes, inputs })
+    /// Reads a graph, and checks what the library does not check before it runs one.
+    pub(super) fn read(bytes: &[u8]) -> Result<Graph, GraphError> {
+        let none = |why: &str| GraphError(format!("it is no ONNX graph ({why})"));
+        let model = ModelProto::parse_buf(bytes).map_err(|why| none(&why.to_string()))?;
+        let graph = model.graph.ok_or_else(|| none("it has no nodes"))?;
+        graph.node.iter().try_for_each(check)?;
+        Ok(Graph { graph, version: model.ir_version, operators: model.opset_import })
     }
 
     /// Names of the inputs.
-    pub(super) fn inputs(&self) -> &[String] {
-        &self.inputs
+    pub(super) fn inputs(&self) -> Vec<String> {
+        self.graph.input.iter().map(|input| input.name.clone().unwrap_or_default()).collect()
     }
 
-    /// Cuts out the part from these values to those.
+    /// Cuts out the part from these values to those, with only the nodes and the weights that it needs.
     ///
     /// Each part is a graph of its own: rten keeps one plan of execution for each.
     pub(super) fn cut(&self, inputs: &[&str], outputs: &[&str]) -> Result<Cut, GraphError> {
+        let graph = &self.graph;
+        let sources = graph.node.iter().enumerate();
+        let sources: HashMap<&str, usize> =
+            sources.flat_map(|(at, node)| node.output.iter().map(move |value| (&**value, at))).collect();
+        let (mut seen, mut nodes) = (HashSet::new(), BTreeSet::new());
+        let mut open = outputs.to_vec();
+        while let Some(value) = open.pop() {
+            if seen.insert(value)
+                && !inputs.contains(&value)
+                && let Some(&at) = sources.get(value)
+                && nodes.insert(at)
+            {
+                open.extend(graph.node[at].input.iter().map(String::as_str));
+            }
+        }
+        let is_seen = |name: &Option<String>| name.as_deref().is_some_and(|name| seen.contains(name));
+        // Shapes of values that are in the part are kept: the library plans by them.
+        let known: Vec<&ValueInfoProto> = graph.input.iter().chain(&graph.value_info).collect();
+        let info = |name: &&str| {
+            let known = known.iter().find(|info| info.name.as_deref() == Some(name));
+            let named = || ValueInfoProto { name: Some((*name).to_owned()), ..Default::default() };
+            known.map_or_else(named, |info| (*info).clone())
+        };
+        let part = GraphProto {
+            node: nodes.into_iter().map(|at| graph.node[at].clone()).collect(),
+            initializer: graph.initializer.iter().filter(|weight| is_seen(&weight.name)).cloned().collect(),
+            input: inputs.iter().map(info).collect(),
+            output: outputs.iter().map(info).collect(),
+            value_info: graph.value_info.iter().filter(|info| is_seen(&info.name)).cloned().collect(),
+        };
+        let part = ModelProto {
+            ir_version: self.version,
+            graph: Some(part),
+            opset_import: self.operators.clone(),
+            ..ModelProto::default()
+        };
+        let bad = |why: &dyn fmt::Display| GraphError(why.to_string());
+        let bytes = part.write_buf().map_err(|why| bad(&why))?;
+        drop(part);
         let mut options = ModelOptions::with_all_ops();
         options.prepack_weights(true);
-        let model = options.load(self.bytes.clone()).map_err(|why| GraphError(why.to_string()))?;
+        let model = options.load(bytes).map_err(|why| bad(&why))?;
         let find = |names: &[&str]| {
             let ids = names.iter().map(|name| {
-                model.find_node(name).ok_or_else(|| GraphError(format!("it has no value `{name}`")))
+                let is_there = sources.contains_key(name) || inputs.contains(name);
+                let id = model.find_node(name).filter(|_| is_there);
+                id.ok_or_else(|| GraphError(format!("it has no value `{name}`")))
             });
             ids.collect::<Result<Vec<NodeId>, GraphError>>()
         };
         Ok(Cut { inputs: find(inputs)?, outputs: find(outputs)?, model })
     }
+}
+
+/// Checks what the library takes for granted in a node: it panics otherwise.
+fn check(node: &NodeProto) -> Result<(), GraphError> {
+    let is = |name: &Option<String>, expected: &str| name.as_deref() == Some(expected);
+    for attribute in &node.attribute {
+        let mut order = attribute.ints.clone();
+        order.sort_unstable();
+        if is(&node.op_type, "Transpose") && is(&attribute.name, "perm") && !order.into_iter().eq(0..attribute.ints.len() as i64) {
+            let name = node.name.as_deref().unwrap_or_default();
+            return Err(GraphError(format!("its node `{name}` puts dimensions into an order that has no sense: {:?}", attribute.ints)));
+        }
+    }
+    Ok(())
 }
 
 /// A part of a graph.

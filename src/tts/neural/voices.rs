@@ -151,10 +151,11 @@ impl Loaded {
     fn from_bytes(file: &VoiceFile, bytes: Vec<u8>, reader: &Reader) -> Result<Loaded, GraphError> {
         let known = known(&bytes);
         let mut voice = identify(file, &bytes);
-        let graph = Graph::read(bytes)?;
-        let (kind, sample_rate_hz) = if Hibari::is_it(graph.inputs()) {
+        let graph = Graph::read(&bytes)?;
+        drop(bytes);
+        let (kind, sample_rate_hz) = if Hibari::is_it(&graph.inputs()) {
             (Kind::Hibari(Arc::new(Hibari::load(&graph)?)), hibari::SAMPLE_RATE)
-        } else if Piper::is_it(graph.inputs()) {
+        } else if Piper::is_it(&graph.inputs()) {
             let mut settings = file.path.clone().into_os_string();
             settings.push(".json");
             let settings = std::fs::read_to_string(settings).map_err(|_| GraphError::settings())?;
@@ -163,7 +164,7 @@ impl Loaded {
             voice.language = piper.language.clone().or(voice.language);
             (Kind::Piper(Arc::new(piper)), rate)
         } else {
-            return Err(GraphError::kind(graph.inputs()));
+            return Err(GraphError::kind(&graph.inputs()));
         };
         let voice = Voice { sample_rate_hz: Some(sample_rate_hz), ..voice };
         let mut loaded = Loaded { voice, path: file.path.clone(), sample_rate_hz, gain: 1.0, kind };
