@@ -1,6 +1,7 @@
 //! Alphabets of voices: the letters by which they know sounds.
 
-use super::phones::{ARTICLE, ENDING, FLAP, NURSE, Sound, Sounds, Stress, WEDGE, is_vowel};
+use super::phones::{ARTICLE, ENDING, FLAP, MARKS, NURSE, Sound, Sounds, Stress, WEDGE, is_vowel};
+use std::collections::BTreeSet;
 
 /// An alphabet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,16 @@ pub(super) const LETTERS: &[(&str, &str, &str)] = &[
 ];
 
 impl Alphabet {
+    /// Letters and signs that voices of Piper need, and those without which they still speak words: stress,
+    /// length and marks.
+    pub(super) fn espeak_letters() -> (BTreeSet<char>, BTreeSet<char>) {
+        let sounds = LETTERS.iter().flat_map(|(_, _, letters)| letters.chars());
+        let all = sounds.chain("ɚi_^$".chars());
+        let marks = MARKS.map(espeak_mark).into_iter().chain("ˈˌ ".chars());
+        let (length, needed): (BTreeSet<char>, _) = all.partition(|letter| *letter == 'ː');
+        (needed, marks.chain(length).collect())
+    }
+
     /// Spells sounds. Each letter belongs to the token of its sound.
     pub(super) fn spell(self, sounds: &Sounds) -> Vec<(char, Option<usize>)> {
         let mut letters = Vec::with_capacity(sounds.0.len() * 2);
@@ -123,5 +134,14 @@ impl Alphabet {
                 })
             }
         }
+    }
+}
+
+/// Letter of espeak-ng's alphabet for a letter or a mark.
+pub(super) fn espeak_mark(letter: char) -> char {
+    match letter {
+        '—' => '-',
+        '…' => '.',
+        letter => letter,
     }
 }

@@ -1,5 +1,6 @@
 //! A graph from a file, cut at values inside of it.
 
+use super::files::Unreadable;
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
 use rten_onnx::onnx::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto};
 use rten_tensor::TensorView;
@@ -22,11 +23,22 @@ impl GraphError {
         ))
     }
 
-    pub(super) fn settings() -> GraphError {
-        GraphError(
-            "the .onnx.json of a Piper voice has to lie beside it, with its sample rate and symbols"
-                .to_owned(),
-        )
+    pub(super) fn settings(why: Unreadable) -> GraphError {
+        GraphError(match why {
+            Unreadable::Missing => {
+                "the .onnx.json of a Piper voice has to lie beside it, with its sample rate and symbols"
+                    .to_owned()
+            }
+            Unreadable::Other(why) => format!("its .onnx.json cannot be read: {why}"),
+        })
+    }
+
+    pub(super) fn setting(why: &str) -> GraphError {
+        GraphError(format!("its .onnx.json {why}"))
+    }
+
+    pub(super) fn long(what: &str, seconds: f32, most: usize) -> GraphError {
+        GraphError(format!("it plans {what} of {seconds:.0} s (limit {most} s)"))
     }
 
     pub(super) fn silent() -> GraphError {
@@ -146,9 +158,15 @@ fn check(node: &NodeProto) -> Result<(), GraphError> {
     for attribute in &node.attribute {
         let mut order = attribute.ints.clone();
         order.sort_unstable();
-        if is(&node.op_type, "Transpose") && is(&attribute.name, "perm") && !order.into_iter().eq(0..attribute.ints.len() as i64) {
+        if is(&node.op_type, "Transpose")
+            && is(&attribute.name, "perm")
+            && !order.into_iter().eq(0..attribute.ints.len() as i64)
+        {
             let name = node.name.as_deref().unwrap_or_default();
-            return Err(GraphError(format!("its node `{name}` puts dimensions into an order that has no sense: {:?}", attribute.ints)));
+            return Err(GraphError(format!(
+                "its node `{name}` puts dimensions into an order that has no sense: {:?}",
+                attribute.ints
+            )));
         }
     }
     Ok(())

@@ -1,11 +1,12 @@
 //! Graphs of hibari's voices: symbols of misaki's alphabet to spectra.
 //!
-//! The graph is cut in two, as it is in the file. The first part, the plan, gives how long each symbol
-//! lasts, the pitch of each frame, and what the second part needs. The second part gives the spectra of
-//! frames, and is run on a window of frames at a time. Its convolutions see 27 frames to each side.
+//! The graph is cut in three, as it is in the file. The first part gives how long each symbol lasts. The
+//! second part, the plan, gives the pitch of each frame, and what the third part needs. That one gives the
+//! spectra of frames, and is run on a window of frames at a time. Its convolutions see 27 frames to each
+//! side.
 
 use super::graph::{Cut, Graph, GraphError, Input, Threads};
-use super::speaker::{Passage, Plan};
+use super::speaker::{Passage, Plan, whole_frames};
 use super::spectra::{HOP, RATE, Spectra, VALUES};
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::vec;
 
 /// Values inside of the graph.
 const DURATIONS: &str = "/Cast_32_output_0";
+const MELODY: &str = "/Transpose_55_output_0";
 const PITCH: &str = "f0";
 const FEATURES: &str = "/Concat_43_output_0";
 const SPECTRA: &str = "/head/Add_output_0";
@@ -35,6 +37,7 @@ const EARLY: f32 = 4.0;
 
 /// A voice of hibari.
 pub(super) struct Hibari {
+    durations: Cut,
     plan: Cut,
     decoder: Cut,
 }
@@ -48,7 +51,8 @@ impl Hibari {
     /// Loads a voice.
     pub(super) fn load(graph: &Graph) -> Result<Hibari, GraphError> {
         Ok(Hibari {
-            plan: graph.cut(&["ids", "speed"], &[DURATIONS, PITCH, FEATURES])?,
+            durations: graph.cut(&["ids", "speed"], &[DURATIONS, MELODY])?,
+            plan: graph.cut(&["ids", DURATIONS, MELODY], &[PITCH, FEATURES])?,
             decoder: graph.cut(&[FEATURES], &[SPECTRA])?,
         })
     }
@@ -62,14 +66,26 @@ impl Hibari {
         windows: fn(Range<usize>) -> Vec<Range<usize>>,
         threads: &Threads,
     ) -> Result<Plan, GraphError> {
-        let inputs = [Input::Whole(&[1, symbols.len()], symbols), Input::Real(&[1], &[speed])];
-        let mut outputs = self.plan.run(&inputs, threads)?.into_iter();
-        let mut next = || outputs.next().unwrap_or_default();
-        let (durations, pitch, features) = (next(), next(), next());
-        let durations: Vec<usize> = durations.iter().map(|&units| units as usize * FRAMES).collect();
+        let count = symbols.len();
+        let inputs = [Input::Whole(&[1, count], symbols), Input::Real(&[1], &[speed])];
+        let outputs = self.durations.run(&inputs, threads)?.try_into();
+        let [durations, melody]: [Vec<f32>; 2] = outputs.map_err(|_| GraphError::shape("durations"))?;
+        let durations = whole_frames(&durations, FRAMES, RATE as usize / HOP)?;
         let frames: usize = durations.iter().sum();
-        if durations.len() != symbols.len() || pitch.len() != frames || features.len() != ROWS * frames {
+        if durations.len() != count || count == 0 || melody.len() % count != 0 {
             return Err(GraphError::shape("durations"));
+        }
+        // At most as many as there may be frames.
+        let units: Vec<i32> = durations.iter().map(|&frames| (frames / FRAMES) as i32).collect();
+        let inputs = [
+            Input::Whole(&[1, count], symbols),
+            Input::Whole(&[count], &units),
+            Input::Real(&[1, melody.len() / count, count], &melody),
+        ];
+        let outputs = self.plan.run(&inputs, threads)?.try_into();
+        let [pitch, features]: [Vec<f32>; 2] = outputs.map_err(|_| GraphError::shape("pitch"))?;
+        if pitch.len() != frames || features.len() != ROWS * frames {
+            return Err(GraphError::shape("pitch"));
         }
         // The first and the last symbol are silence.
         let silence = durations.first().copied().unwrap_or_default();

@@ -5,12 +5,14 @@
 //! windows of up to 1.6 s, so that the first audio is there soon and many listeners take turns.
 
 mod alphabet;
+mod files;
 mod fourier;
 mod graph;
 mod hibari;
 mod phones;
 mod piper;
 mod random;
+mod settings;
 mod speaker;
 mod spectra;
 mod voices;

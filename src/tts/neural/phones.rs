@@ -42,7 +42,7 @@ pub(super) const ENDING: &str = "ix";
 pub(super) const NURSE: &str = "err";
 
 /// Marks that change the melody.
-const MARKS: [char; 10] = [',', '.', '!', '?', ';', ':', '—', '…', '(', ')'];
+pub(super) const MARKS: [char; 10] = [',', '.', '!', '?', ';', ':', '—', '…', '(', ')'];
 
 /// A word whose stress or phones differ from the dictionary's: its stress, its stress before a pause, and its
 /// phones, or nothing if they are those of the dictionary.

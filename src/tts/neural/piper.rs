@@ -1,16 +1,17 @@
 //! Graphs of Piper's voices (VITS): symbols of espeak-ng's alphabet to samples.
 //!
 //! The graph is cut in three, as it is in the file. The first part gives how long each symbol lasts, and
-//! the mean and the spread of each frame. Noise of our own is added, so that the same text gives the same
-//! samples. The second part, the flow, makes what the third part, the decoder, turns into samples, a
+//! its mean and spread. Noise of our own is added, so that the same text gives the same samples. The second part, the flow, makes what the third part, the decoder, turns into samples, a
 //! window of frames at a time. Frames more than 12 away do not change the samples of a frame.
 
+use super::alphabet::espeak_mark;
 use super::graph::{Cut, Graph, GraphError, Input, Threads};
 use super::random::Random;
-use super::speaker::{Passage, Plan};
+use super::settings::Settings;
+use super::speaker::{Passage, Plan, whole_frames};
 use super::windows::windows;
-use serde_json::Value;
-use std::collections::HashMap;
+use rten_simd::SimdUnaryOp;
+use rten_vecmath::Exp;
 use std::ops::Range;
 use std::sync::Arc;
 use std::vec;
@@ -18,8 +19,8 @@ use std::vec;
 /// Values inside of the graph.
 const NOISE: &str = "/dp/RandomNormalLike_output_0";
 const DURATIONS: &str = "/Ceil_output_0";
-const MEANS: &str = "/Transpose_3_output_0";
-const SPREADS: &str = "/Exp_1_output_0";
+const MEANS: &str = "/enc_p/Split_output_0";
+const SPREADS: &str = "/enc_p/Split_output_1";
 const LATENT: &str = "/Add_output_0";
 const MASK: &str = "/Cast_2_output_0";
 const FLOWED: &str = "/Mul_7_output_0";
@@ -35,13 +36,7 @@ pub(super) struct Piper {
     durations: Cut,
     flow: Cut,
     decoder: Cut,
-    symbols: HashMap<char, i32>,
-    noise_scale: f32,
-    length_scale: f32,
-    noise_width: f32,
-    pub(super) sample_rate_hz: u32,
-    /// Language as a tag, such as `en-US`.
-    pub(super) language: Option<String>,
+    settings: Settings,
 }
 
 impl Piper {
@@ -53,41 +48,50 @@ impl Piper {
             && speakers
     }
 
-    /// Loads a voice with the text of the `.onnx.json` beside its file.
-    pub(super) fn load(graph: &Graph, settings: &str) -> Result<Piper, GraphError> {
-        let settings: Value = serde_json::from_str(settings).map_err(|_| GraphError::settings())?;
-        let symbols = settings["phoneme_id_map"].as_object().ok_or_else(GraphError::settings)?;
-        let symbols = symbols.iter().filter_map(|(letter, ids)| {
-            let mut letters = letter.chars();
-            let only = letters.next().filter(|_| letters.next().is_none());
-            Some((only?, i32::try_from(ids[0].as_i64()?).ok()?))
-        });
-        let symbols: HashMap<char, i32> = symbols.collect();
-        let rate = settings["audio"]["sample_rate"].as_u64().and_then(|rate| u32::try_from(rate).ok());
-        let scale = |name: &str, default: f64| settings["inference"][name].as_f64().unwrap_or(default) as f32;
-        let code = settings["language"]["code"].as_str();
+    /// Loads a voice with the settings beside its file.
+    pub(super) fn load(graph: &Graph, settings: Settings) -> Result<Piper, GraphError> {
         let mut inputs = vec!["input", "input_lengths", "scales", NOISE];
         if graph.inputs().len() == 4 {
             inputs.push("sid");
         }
-        Ok(Piper {
+        let voice = Piper {
             durations: graph.cut(&inputs, &[DURATIONS, MEANS, SPREADS])?,
             flow: graph.cut(&[LATENT, MASK], &[FLOWED])?,
             decoder: graph.cut(&[FLOWED], &["output"])?,
-            symbols,
-            noise_scale: scale("noise_scale", 0.667),
-            length_scale: scale("length_scale", 1.0),
-            noise_width: scale("noise_w", 0.8),
-            sample_rate_hz: rate
-                .filter(|rate| (8_000..=48_000).contains(rate))
-                .ok_or_else(GraphError::settings)?,
-            language: code.map(|code| code.replace('_', "-")),
-        })
+            settings,
+        };
+        // All symbols have to be in the graph, and not only those of the first sentence.
+        let symbols: Vec<i32> = voice.settings.symbols.values().copied().collect();
+        let noise = vec![0.0; 2 * symbols.len()];
+        voice.durations(&symbols, [0.0, 1.0, 0.0], &noise, &Threads::own())?;
+        Ok(voice)
+    }
+
+    /// Durations of symbols in frames, and the means and the logarithms of the spreads of each.
+    fn durations(
+        &self,
+        symbols: &[i32],
+        scales: [f32; 3],
+        noise: &[f32],
+        threads: &Threads,
+    ) -> Result<[Vec<f32>; 3], GraphError> {
+        let count = symbols.len();
+        let length = [i32::try_from(count).map_err(|_| GraphError::shape("symbols"))?];
+        // The last input is the speaker, for voices with several. Others ignore it.
+        let inputs = [
+            Input::Whole(&[1, count], symbols),
+            Input::Whole(&[1], &length),
+            Input::Real(&[3], &scales),
+            Input::Real(&[1, 2, count], noise),
+            Input::Whole(&[1], &[0]),
+        ];
+        let outputs = self.durations.run(&inputs, threads)?;
+        outputs.try_into().map_err(|_| GraphError::shape("durations"))
     }
 
     /// Symbols of letters, with silence between and around them, and the token of each.
     pub(super) fn symbols(&self, letters: &[(char, Option<usize>)]) -> (Vec<i32>, Vec<Option<usize>>) {
-        let symbol = |letter: char| self.symbols.get(&letter).copied();
+        let symbol = |letter: char| self.settings.symbols.get(&letter).copied();
         let pad = symbol('_').unwrap_or_default();
         let (mut symbols, mut tokens) = (Vec::new(), Vec::new());
         let mut push = |symbol: Option<i32>, token, is_padded: bool| {
@@ -100,12 +104,7 @@ impl Piper {
         };
         push(symbol('^'), None, true);
         for &(letter, token) in letters {
-            let known = match letter {
-                '—' => symbol('-'),
-                '…' => symbol('.'),
-                letter => symbol(letter),
-            };
-            push(known, token, true);
+            push(symbol(espeak_mark(letter)), token, true);
         }
         push(symbol('$'), None, false);
         (symbols, tokens)
@@ -122,26 +121,25 @@ impl Piper {
         let mut random = Random::new(seed);
         let count = symbols.len();
         let noise: Vec<f32> = (0..2 * count).map(|_| random.normal()).collect();
-        let scales = [self.noise_scale, self.length_scale / speed, self.noise_width];
-        let length = [i32::try_from(count).map_err(|_| GraphError::shape("symbols"))?];
-        // The last input is the speaker, for voices with several. Others ignore it.
-        let inputs = [
-            Input::Whole(&[1, count], symbols),
-            Input::Whole(&[1], &length),
-            Input::Real(&[3], &scales),
-            Input::Real(&[1, 2, count], &noise),
-            Input::Whole(&[1], &[0]),
-        ];
-        let mut outputs = self.durations.run(&inputs, threads)?.into_iter();
-        let mut next = || outputs.next().unwrap_or_default();
-        let (durations, mut latent, spreads) = (next(), next(), next());
-        let durations: Vec<usize> = durations.iter().map(|&frames| frames as usize).collect();
+        let settings = &self.settings;
+        let scales = [settings.noise_scale, settings.length_scale / speed, settings.noise_width];
+        let [durations, means, spreads] = self.durations(symbols, scales, &noise, threads)?;
+        let durations = whole_frames(&durations, 1, settings.sample_rate_hz as usize / HOP)?;
         let frames: usize = durations.iter().sum();
-        if durations.len() != count || latent.len() != ROWS * frames || spreads.len() != latent.len() {
+        let is_whole =
+            durations.len() == count && means.len() == ROWS * count && spreads.len() == means.len();
+        if !is_whole {
             return Err(GraphError::shape("durations"));
         }
+        // Each symbol's mean and spread, for as many frames as it lasts.
+        let stretch = |rows: &[f32]| -> Vec<f32> {
+            let values = rows.iter().zip(durations.iter().cycle());
+            values.flat_map(|(&value, &frames)| std::iter::repeat_n(value, frames)).collect()
+        };
+        let (mut latent, mut spreads) = (stretch(&means), stretch(&spreads));
+        Exp {}.map_mut(&mut spreads);
         for (mean, spread) in latent.iter_mut().zip(&spreads) {
-            *mean += random.normal() * spread * self.noise_scale;
+            *mean += random.normal() * spread * settings.noise_scale;
         }
         let mask = vec![1.0; frames];
         let inputs = [Input::Real(&[1, ROWS, frames], &latent), Input::Real(&[1, 1, frames], &mask)];

@@ -24,6 +24,42 @@ pub(super) struct Plan {
     pub(super) passage: Box<dyn Passage>,
 }
 
+/// Longest sound or pause that a voice may plan, in seconds. Those of a slow voice last two.
+const MAX_SOUND_SECONDS: usize = 10;
+
+/// Longest passage that a voice may plan, in seconds. Its plan takes at most about 300 MB.
+const MAX_PASSAGE_SECONDS: usize = 300;
+
+/// Durations of symbols in frames, from the units that a voice plans. Refuses numbers that would take too
+/// much memory and time, before the rest of the graph runs.
+pub(super) fn whole_frames(
+    units: &[f32],
+    frames_per_unit: usize,
+    frames_per_second: usize,
+) -> Result<Vec<usize>, GraphError> {
+    let most = MAX_SOUND_SECONDS * frames_per_second;
+    let mut rest = MAX_PASSAGE_SECONDS * frames_per_second;
+    let frames = units.iter().map(|&units| {
+        // Not a number is not at least 0.
+        let frames = if units >= 0.0 { units * frames_per_unit as f32 } else { f32::NAN };
+        if !(frames <= most as f32) {
+            return Err(GraphError::long("a sound", frames / frames_per_second as f32, MAX_SOUND_SECONDS));
+        }
+        let frames = frames as usize;
+        rest = rest.checked_sub(frames).ok_or(GraphError::long(
+            "a sentence",
+            MAX_PASSAGE_SECONDS as f32,
+            MAX_PASSAGE_SECONDS,
+        ))?;
+        Ok(frames)
+    });
+    let frames: Vec<usize> = frames.collect::<Result<_, _>>()?;
+    match frames.iter().any(|&frames| frames > 0) {
+        true => Ok(frames),
+        false => Err(GraphError::silent()),
+    }
+}
+
 /// A piece of a sentence on its way to the listener.
 pub(super) struct Part {
     /// Name of the voice.

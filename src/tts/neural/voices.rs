@@ -1,10 +1,12 @@
 //! Voices in files: which kind they are, their names, and their level.
 
 use super::alphabet::Alphabet;
+use super::files::{self, Unreadable};
 use super::graph::{Graph, GraphError, Threads};
 use super::hibari::{self, Hibari};
 use super::phones::Reader;
 use super::piper::Piper;
+use super::settings::Settings;
 use super::speaker::Plan;
 use super::windows::windows;
 use super::{MAX_PIECE_COST, VoiceFile, VoiceFileError};
@@ -13,9 +15,11 @@ use crate::tts::reading::{Piece, read};
 use crate::tts::{Gender, Utterance, Voice};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Duration;
 
@@ -71,6 +75,9 @@ pub(super) const SAMPLE: &str = "The quick brown fox jumps over the lazy dog.";
 /// Largest file of a voice, in bytes: four times that of a large one.
 const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
 
+/// Largest `.onnx.json`, in bytes. Those with a thousand speakers have about 30 KB.
+const MAX_SETTINGS_BYTES: u64 = 1024 * 1024;
+
 /// Time for reading a file and speaking the first sentence. A large voice needs a few seconds on a slow machine.
 const LOAD_TIME: Duration = Duration::from_secs(60);
 
@@ -93,14 +100,17 @@ pub(super) enum Kind {
     Piper(Arc<Piper>),
 }
 
-/// Reads a file of a usual size.
+/// Reads the file of a voice.
 pub(super) fn read_file(file: &VoiceFile) -> Result<Vec<u8>, VoiceFileError> {
-    let bad = |why: String| VoiceFileError::about(file, &why);
-    let size = std::fs::metadata(&file.path).map_err(|why| bad(why.to_string()))?.len();
-    if size > MAX_FILE_BYTES {
-        return Err(bad(format!("{size} bytes are too many for a voice (limit {MAX_FILE_BYTES})")));
-    }
-    std::fs::read(&file.path).map_err(|why| bad(why.to_string()))
+    files::read(&file.path, MAX_FILE_BYTES).map_err(|why| {
+        VoiceFileError::about(
+            file,
+            match &why {
+                Unreadable::Missing => "there is no such file",
+                Unreadable::Other(why) => why,
+            },
+        )
+    })
 }
 
 /// Returns the voice whose file has this SHA-256, if it is known.
@@ -158,10 +168,20 @@ impl Loaded {
         } else if Piper::is_it(&graph.inputs()) {
             let mut settings = file.path.clone().into_os_string();
             settings.push(".json");
-            let settings = std::fs::read_to_string(settings).map_err(|_| GraphError::settings())?;
-            let piper = Piper::load(&graph, &settings)?;
-            let rate = piper.sample_rate_hz;
-            voice.language = piper.language.clone().or(voice.language);
+            let settings =
+                files::read(settings.as_ref(), MAX_SETTINGS_BYTES).map_err(GraphError::settings)?;
+            let settings = Settings::read(&settings).map_err(|why| GraphError::setting(&why))?;
+            let rate = settings.sample_rate_hz;
+            voice.language = settings.language.clone().or(voice.language);
+            if !settings.lacking.is_empty() {
+                let lacking: Vec<String> = settings.lacking.iter().map(char::to_string).collect();
+                tracing::warn!(
+                    "voice {}: its .onnx.json has no phoneme_id_map for {}: near sounds are spoken, and marks are left out",
+                    voice.name,
+                    lacking.join(" ")
+                );
+            }
+            let piper = Piper::load(&graph, settings)?;
             (Kind::Piper(Arc::new(piper)), rate)
         } else {
             return Err(GraphError::kind(&graph.inputs()));
@@ -240,19 +260,42 @@ pub(super) enum Unfinished {
     Late,
 }
 
+/// Name of the thread on which a file is loaded.
+const LOADER: &str = "voice-loader";
+
 /// Does work that may panic, or never end: the library makes no promise about damaged files. Work that is late
-/// goes on, since nothing can stop it.
+/// goes on, since nothing can stop it. Panics of this work are not reported anywhere else.
 pub(super) fn attempt<T: Send + 'static>(
     time: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Unfinished> {
+    /// Files that are being loaded.
+    static LOADING: AtomicUsize = AtomicUsize::new(0);
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let report = panic::take_hook();
+        panic::set_hook(Box::new(move |about| {
+            // The library's own threads work for the loader, and hand panics over to it.
+            let is_loader = |name: &str| name == LOADER || name.starts_with("rten-");
+            if LOADING.load(Ordering::Relaxed) == 0 || !thread::current().name().is_some_and(is_loader) {
+                report(about);
+            }
+        }));
+    });
     let (done, result) = mpsc::channel();
-    // An error means that the work is late.
-    thread::spawn(move || _ = done.send(work()));
-    result.recv_timeout(time).map_err(|why| match why {
-        RecvTimeoutError::Disconnected => Unfinished::Panicked,
-        RecvTimeoutError::Timeout => Unfinished::Late,
-    })
+    let work = move || {
+        LOADING.fetch_add(1, Ordering::Relaxed);
+        let result = panic::catch_unwind(AssertUnwindSafe(work));
+        LOADING.fetch_sub(1, Ordering::Relaxed);
+        // An error means that the work is late.
+        let _ = done.send(result);
+    };
+    let thread = thread::Builder::new().name(LOADER.to_owned()).spawn(work);
+    match thread.map(|_| result.recv_timeout(time)) {
+        Ok(Ok(Ok(result))) => Ok(result),
+        Ok(Err(RecvTimeoutError::Timeout)) => Err(Unfinished::Late),
+        _ => Err(Unfinished::Panicked),
+    }
 }
 
 /// True if these bytes are the fields of a message, one behind the other, as those of an ONNX file are
