@@ -2,7 +2,9 @@
 
 use super::files::Unreadable;
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
-use rten_onnx::onnx::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto};
+use rten_onnx::onnx::{
+    DataType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
+};
 use rten_tensor::TensorView;
 use rten_tensor::prelude::*;
 use std::cell::RefCell;
@@ -86,6 +88,11 @@ impl Graph {
         let model = ModelProto::parse_buf(bytes).map_err(|why| none(&why.to_string()))?;
         let graph = model.graph.ok_or_else(|| none("it has no nodes"))?;
         graph.node.iter().try_for_each(check)?;
+        for weight in &graph.initializer {
+            let name = weight.name.as_deref().unwrap_or_default();
+            are_small(wholes(weight).into_iter())
+                .map_err(|why| GraphError(format!("its weight `{name}` {why}")))?;
+        }
         Ok(Graph { graph, version: model.ir_version, operators: model.opset_import })
     }
 
@@ -152,9 +159,16 @@ impl Graph {
     }
 }
 
-/// Checks what the library takes for granted in a node: it panics otherwise.
+/// Largest whole number in a graph: shapes are made of them. Those of voices are below 1,000.
+const MAX_WHOLE: u64 = 4_096;
+
+/// Checks what the library takes for granted in a node: it panics otherwise, or takes all memory.
 fn check(node: &NodeProto) -> Result<(), GraphError> {
     let is = |name: &Option<String>, expected: &str| name.as_deref() == Some(expected);
+    let bad = |why: String| {
+        let name = node.name.as_deref().unwrap_or_default();
+        GraphError(format!("its node `{name}` {why}"))
+    };
     for attribute in &node.attribute {
         let mut order = attribute.ints.clone();
         order.sort_unstable();
@@ -162,14 +176,38 @@ fn check(node: &NodeProto) -> Result<(), GraphError> {
             && is(&attribute.name, "perm")
             && !order.into_iter().eq(0..attribute.ints.len() as i64)
         {
-            let name = node.name.as_deref().unwrap_or_default();
-            return Err(GraphError(format!(
-                "its node `{name}` puts dimensions into an order that has no sense: {:?}",
-                attribute.ints
-            )));
+            return Err(bad(format!("puts dimensions into the order {:?}, which is none", attribute.ints)));
         }
+        let whole = attribute.t.as_ref().map(wholes).unwrap_or_default();
+        are_small(whole.into_iter().chain(attribute.ints.iter().copied()).chain(attribute.i)).map_err(bad)?;
     }
     Ok(())
+}
+
+/// Whole numbers of a weight.
+fn wholes(weight: &TensorProto) -> Vec<i64> {
+    let raw = weight.raw_data.as_ref().map(|raw| raw.borrow().clone()).unwrap_or_default();
+    let mut wholes = weight.int64_data.clone();
+    match weight.data_type {
+        Some(DataType::INT64) => {
+            wholes.extend(raw.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes)));
+        }
+        Some(DataType::INT32) => {
+            wholes.extend(weight.int32_data.iter().copied().map(i64::from));
+            wholes.extend(raw.as_chunks().0.iter().map(|bytes| i64::from(i32::from_le_bytes(*bytes))));
+        }
+        _ => {}
+    }
+    wholes
+}
+
+/// Checks that whole numbers are small, but for those that stand for the end of a dimension.
+fn are_small(mut wholes: impl Iterator<Item = i64>) -> Result<(), String> {
+    let is_end = |whole: i64| whole <= -i64::MAX || whole == i64::MAX || whole == i64::from(i32::MAX);
+    match wholes.find(|&whole| whole.unsigned_abs() > MAX_WHOLE && !is_end(whole)) {
+        None => Ok(()),
+        Some(whole) => Err(format!("has the number {whole} (limit {MAX_WHOLE})")),
+    }
 }
 
 /// A part of a graph.

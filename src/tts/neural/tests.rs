@@ -13,6 +13,8 @@ use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+mod made;
+
 const PCM: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: RATE };
 
 const LONG: &str = "The kettle is on, and the rain has stopped at last; the garden smells of wet earth and the \
@@ -171,7 +173,7 @@ fn work_that_panics_or_never_ends_is_given_up() {
     let (_keeps_it_waiting, never) = std::sync::mpsc::channel::<()>();
     assert_eq!(voices::attempt(Duration::from_secs(60), || 5), Ok(5));
     let panics = voices::attempt(Duration::from_secs(60), || -> u8 { panic!("as wanted") });
-    assert_eq!(panics, Err(voices::Unfinished::Panicked));
+    assert_eq!(panics, Err(voices::Unfinished::Panicked("as wanted".to_owned())));
     let late = voices::attempt(Duration::from_millis(1), move || never.recv().is_ok());
     assert_eq!(late, Err(voices::Unfinished::Late));
 }

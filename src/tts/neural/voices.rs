@@ -18,7 +18,7 @@ use std::fmt::Write;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Duration;
@@ -147,7 +147,7 @@ impl Loaded {
         match attempt(LOAD_TIME, move || Loaded::from_bytes(&of, bytes, &reader)) {
             Ok(Ok(loaded)) => Ok(loaded),
             Ok(Err(why)) => Err(refused(&why.to_string())),
-            Err(Unfinished::Panicked) => Err(refused("it is damaged")),
+            Err(Unfinished::Panicked(why)) => Err(refused(&format!("it is damaged ({why})"))),
             Err(Unfinished::Late) => {
                 let seconds = LOAD_TIME.as_secs();
                 let why = format!(
@@ -254,9 +254,10 @@ impl Loaded {
 }
 
 /// Why there is no result of an [`attempt`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unfinished {
-    Panicked,
+    /// With the message.
+    Panicked(String),
     Late,
 }
 
@@ -291,10 +292,14 @@ pub(super) fn attempt<T: Send + 'static>(
         let _ = done.send(result);
     };
     let thread = thread::Builder::new().name(LOADER.to_owned()).spawn(work);
-    match thread.map(|_| result.recv_timeout(time)) {
-        Ok(Ok(Ok(result))) => Ok(result),
-        Ok(Err(RecvTimeoutError::Timeout)) => Err(Unfinished::Late),
-        _ => Err(Unfinished::Panicked),
+    thread.map_err(|why| Unfinished::Panicked(why.to_string()))?;
+    match result.recv_timeout(time) {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(why)) => {
+            let text = why.downcast_ref::<&str>().map(|why| (*why).to_owned());
+            Err(Unfinished::Panicked(text.or_else(|| why.downcast_ref().cloned()).unwrap_or_default()))
+        }
+        Err(_) => Err(Unfinished::Late),
     }
 }
 
