@@ -68,3 +68,51 @@ fn a_file_is_spoken_and_others_are_refused() {
     assert_eq!(output.status.code(), Some(2), "{}", text_of(&output));
     assert!(text_of(&output).contains(&wav), "{}", text_of(&output));
 }
+
+#[cfg(feature = "neural")]
+#[test]
+fn a_damaged_voice_is_refused_without_a_trace() {
+    let Some(file) = std::env::var_os("ALOUD_TEST_VOICE") else {
+        return crate::support::skip("a_damaged_voice_is_refused_without_a_trace", "the voice file");
+    };
+    let whole = std::fs::read(file).unwrap();
+    let folder = Folder::new("damaged");
+    let path = folder.file("voice.onnx");
+    // Orders that are none, and orders of too few dimensions, at which the library panics.
+    for order in [&[0, 2, 104, 3][..], &[1, 0]] {
+        let mut model = rten_onnx::onnx::ModelProto::parse_buf(&whole).unwrap();
+        let nodes = model.graph.as_mut().unwrap().node.iter_mut();
+        for attribute in
+            nodes.flat_map(|node| &mut node.attribute).filter(|attribute| attribute.ints.len() == 4)
+        {
+            attribute.ints = order.to_vec();
+        }
+        std::fs::write(&path, model.write_buf().unwrap()).unwrap();
+        let output =
+            run(&["say", "Hi.", "--engine=neural", "--voice-file", &path, "-o", &folder.file("hi.wav")]);
+        let stderr = text_of(&output);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.starts_with("aloud: --engine neural: the voice file "), "{stderr}");
+        assert!(!stderr.contains("panicked") && stderr.lines().count() == 1, "{stderr}");
+    }
+}
+
+#[cfg(feature = "neural")]
+#[test]
+fn a_named_pipe_among_the_voices_does_not_block() {
+    let folder = Folder::new("pipes");
+    let voices = folder.file("aloud/voices");
+    std::fs::create_dir_all(&voices).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(format!("{voices}/pipe.onnx")).status().unwrap();
+    assert!(made.success());
+    let data = folder.file("");
+    let output = aloud(&["voices"]).env("XDG_DATA_HOME", &data).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && stdout.contains("pipe.onnx"), "{stdout}");
+    assert!(stdout.contains("a folder, a named pipe or a device"), "{stdout}");
+    let say = aloud(&["say", "Hi.", "--engine=neural", "-o", &folder.file("hi.wav")])
+        .env("XDG_DATA_HOME", &data)
+        .output()
+        .unwrap();
+    assert_eq!(say.status.code(), Some(2), "{}", text_of(&say));
+}
