@@ -63,7 +63,7 @@ impl Settings {
     }
 }
 
-/// Symbols of letters, of which there are this many, and letters that lack one.
+/// Symbols of letters, from 0 up to `count`, and letters that lack one.
 fn letters(map: &Map<String, Value>, count: f64) -> Result<(HashMap<char, i32>, Vec<char>), String> {
     let mut symbols = HashMap::new();
     for (letter, ids) in map {

@@ -42,7 +42,7 @@ pub(super) fn whole_frames(
     let frames = units.iter().map(|&units| {
         // Not a number is not at least 0.
         let frames = if units >= 0.0 { units * frames_per_unit as f32 } else { f32::NAN };
-        if !(frames <= most as f32) {
+        if frames.is_nan() || frames > most as f32 {
             return Err(GraphError::long("a sound", frames / frames_per_second as f32, MAX_SOUND_SECONDS));
         }
         let frames = frames as usize;

@@ -384,9 +384,10 @@ fn files_of_a_voice_are_regular_files_of_a_limited_size() {
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a named pipe");
     for path in [&fifo, &folder.0, &PathBuf::from("/dev/zero"), &PathBuf::from("/dev/null")] {
         let file = VoiceFile { name: None, path: path.clone() };
-        for error in
-            [file.identify().expect_err("no file"), Neural::load(&[file.clone()]).expect_err("no file")]
-        {
+        for error in [
+            file.identify().expect_err("no file"),
+            Neural::load(std::slice::from_ref(&file)).expect_err("no file"),
+        ] {
             assert!(error.to_string().contains("a folder, a named pipe or a device"), "{error}");
         }
         // The same beside a voice.
@@ -414,7 +415,7 @@ fn orders_of_dimensions_are_checked_before_the_graph_runs() {
         let error = load("order", &hibari_voice(4.0, order)).expect_err("no order").to_string();
         assert!(error.contains("`make turned` puts dimensions into the order"), "{order:?}: {error}");
     }
-    // The library panics at these, where nobody sees it.
+    // The library panics at these. The loader catches it.
     for order in [&[1, 0][..], &[0, 1, 2, 3]] {
         let error = load("rank", &hibari_voice(4.0, order)).expect_err("no order").to_string();
         assert!(error.contains("cannot be used"), "{order:?}: {error}");
