@@ -40,7 +40,8 @@ pub struct VoiceFile {
     /// Name by which clients ask for the voice. `None` takes the name of a known voice, or the name of the
     /// file.
     pub name: Option<String>,
-    /// Path of the ONNX file.
+    /// Path of the ONNX file: a regular file of at most 512 MiB. A voice of Piper has its `.onnx.json`
+    /// (at most 1 MiB) beside it.
     pub path: PathBuf,
 }
 
@@ -85,6 +86,7 @@ impl std::error::Error for VoiceFileError {}
 /// - Silence around a sentence and its level are as with [`Flite`](super::Flite). The level of each voice
 ///   is measured when it is loaded.
 /// - Words are timed by the durations that the voice plans. They are exact to about 50 ms.
+/// - A voice may plan sounds of at most 10 s, and passages of at most 300 s. Others fail.
 /// - A unit of work is the plan of a sentence, or one window of its audio: up to about 50 ms. Turns go
 ///   round the [clients](Utterance::client). The first windows of sentences come first.
 #[derive(Clone)]
@@ -97,6 +99,9 @@ pub struct Neural {
 impl Neural {
     /// Loads voices, with one thread for each core. The first one is the default. Takes about 0.2 s for
     /// each.
+    ///
+    /// A damaged file can make the library that runs graphs panic. Such panics become errors. The first
+    /// call wraps the panic hook of the process, so that they are not reported while a file is loaded.
     ///
     /// # Errors
     /// A file cannot be read, is no voice of a known kind, or two voices have the same name.
