@@ -184,9 +184,13 @@ fn check(node: &NodeProto) -> Result<(), GraphError> {
     Ok(())
 }
 
-/// Whole numbers of a weight.
+/// Most bytes of a weight that is a shape. Larger ones are tables.
+const MAX_SHAPE_BYTES: usize = 256;
+
+/// Whole numbers of a weight that can be a shape.
 fn wholes(weight: &TensorProto) -> Vec<i64> {
-    let raw = weight.raw_data.as_ref().map(|raw| raw.borrow().clone()).unwrap_or_default();
+    let raw = weight.raw_data.as_ref().map(RefCell::borrow);
+    let raw = raw.as_ref().map(|raw| &raw[..]).filter(|raw| raw.len() <= MAX_SHAPE_BYTES).unwrap_or_default();
     let mut wholes = weight.int64_data.clone();
     match weight.data_type {
         Some(DataType::INT64) => {
