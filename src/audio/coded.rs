@@ -29,7 +29,7 @@ pub(super) const MP3_FRAME_SAMPLES: u64 = 576;
 const MP3_RATES: [u32; 3] = [8_000, 16_000, 24_000];
 
 /// Samples by which mp3 delays audio, those of the decoder included.
-const MP3_DELAY_SAMPLES: u32 = 1_057;
+pub(super) const MP3_DELAY_SAMPLES: u32 = 1_057;
 
 /// Bits per second of mp3, in thousands. Speech needs no more, and it leaves room on a line of 64 kbit/s.
 pub(super) const fn mp3_kbps(sample_rate_hz: u32) -> u32 {

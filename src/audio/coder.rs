@@ -41,7 +41,7 @@ impl Coder {
             #[cfg(feature = "mp3")]
             Encoding::Mp3 => {
                 let rate = format.sample_rate_hz;
-                Some(Coder::Mp3(Box::new(Mp3::new(rate, coded::mp3_kbps(rate)))))
+                Some(Coder::Mp3(Box::new(Mp3::new(rate, coded::mp3_kbps(rate), false))))
             }
             #[cfg(feature = "opus")]
             Encoding::Opus => Some(Coder::Opus(Box::new(Opus::new(format.sample_rate_hz)))),

@@ -11,6 +11,7 @@ use super::coded;
 #[cfg(feature = "mp3")]
 use super::mp3;
 use super::{Encoding, Format, wav_header};
+use std::time::Duration;
 
 /// A kind of container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,24 @@ impl Container {
         }
     }
 
+    /// True if an encoder makes it.
+    pub(crate) fn is_encoded(self) -> bool {
+        !matches!(self, Container::Wav | Container::Pcm)
+    }
+
+    /// Time by which a decoder gives audio later than the samples had it.
+    pub(crate) fn delay(self, sample_rate_hz: u32) -> Duration {
+        match self {
+            #[cfg(feature = "mp3")]
+            Container::Mp3 => mp3::delay(sample_rate_hz),
+            // Ogg says how much of Opus is skipped.
+            _ => {
+                let _ = sample_rate_hz;
+                Duration::ZERO
+            }
+        }
+    }
+
     /// True if it can hold samples of this rate.
     pub(crate) fn supports(self, sample_rate_hz: u32) -> bool {
         match self {
@@ -145,7 +164,7 @@ impl Muxer {
             Container::Mp3 => {
                 // Speech sounds no better with more.
                 let kbps = if sample_rate_hz < 16_000 { 32 } else { 64 };
-                State::Mp3(Box::new(mp3::Mp3::new(sample_rate_hz, kbps)))
+                State::Mp3(Box::new(mp3::Mp3::new(sample_rate_hz, kbps, true)))
             }
             #[cfg(feature = "opus")]
             Container::Opus => State::Opus(Box::new(opus::Opus::new(sample_rate_hz))),
@@ -236,9 +255,9 @@ mod tests {
         whole
     }
 
-    /// The largest correlation of a tone with what was decoded, over all delays up to 0.1 s.
+    /// The largest correlation of a tone with what was decoded, over all delays up to 0.1 s, and that delay.
     #[cfg(any(feature = "mp3", feature = "opus"))]
-    fn likeness(rate: u32, decoded: &[f32]) -> f64 {
+    fn likeness(rate: u32, decoded: &[f32]) -> (f64, usize) {
         let tone = tone(rate);
         let tone: Vec<f64> =
             tone.chunks(2).map(|pair| f64::from(i16::from_le_bytes([pair[0], pair[1]])) / 32_768.0).collect();
@@ -248,7 +267,21 @@ mod tests {
                 pairs().fold((0.0, 0.0, 0.0), |(p, l, r), (a, b)| (p + a * b, l + a * a, r + b * b));
             product / f64::sqrt(left * right).max(1e-9)
         };
-        (0..(rate as usize / 10).min(decoded.len())).map(correlation).fold(0.0, f64::max)
+        let delays = (0..(rate as usize / 10).min(decoded.len())).map(|delay| (correlation(delay), delay));
+        delays.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
+    }
+
+    #[cfg(feature = "mp3")]
+    fn decoded_mp3(bytes: &[u8], rate: u32) -> Vec<f32> {
+        let mut decoder = rusty_mp3::Mp3Decoder::new();
+        decoder.push(bytes);
+        decoder.flush();
+        let mut decoded = Vec::new();
+        while let Ok(frame) = decoder.next_frame() {
+            assert_eq!((frame.sample_rate, frame.channels), (rate, 1));
+            decoded.extend(frame.samples);
+        }
+        decoded
     }
 
     #[cfg(feature = "mp3")]
@@ -258,18 +291,40 @@ mod tests {
             let bytes = encoded(Container::Mp3, rate);
             assert!(bytes[0] == 0xff && bytes[1] & 0xe0 == 0xe0, "begins with a frame");
             assert!(!bytes.windows(4).any(|four| four == b"Info" || four == b"Xing"), "no tag");
-            let mut decoder = rusty_mp3::Mp3Decoder::new();
-            decoder.push(&bytes);
-            decoder.flush();
-            let mut decoded = Vec::new();
-            while let Ok(frame) = decoder.next_frame() {
-                assert_eq!((frame.sample_rate, frame.channels), (rate, 1));
-                decoded.extend(frame.samples);
-            }
+            let decoded = decoded_mp3(&bytes, rate);
             let seconds = decoded.len() as f64 / f64::from(rate);
             assert!((0.5..0.75).contains(&seconds), "{seconds} s at {rate}");
-            let likeness = likeness(rate, &decoded);
+            let (likeness, delay) = likeness(rate, &decoded);
             assert!(likeness > 0.9, "{likeness} at {rate}");
+            let told = (Container::Mp3.delay(rate).as_secs_f64() * f64::from(rate)).round() as usize;
+            assert!(delay.abs_diff(told) <= 1, "{delay} samples at {rate}, not {told}");
+        }
+    }
+
+    /// Whatever the number of samples, a decoder gives hardly more of them, and all that have a sound.
+    #[cfg(feature = "mp3")]
+    #[test]
+    fn mp3_of_speech_lasts_as_long_as_its_samples() {
+        for rate in mp3::RATES {
+            for more in (0..576).step_by(72) {
+                // A tone, and 40 ms or more of silence.
+                let mut samples = tone(rate)[..rate as usize / 4 * 2].to_vec();
+                samples.extend(vec![0; 2 * (rate as usize / 25 + more)]);
+                let mut bytes = Vec::new();
+                Muxer::new(Container::Mp3, rate).finish(&samples, &mut bytes);
+                let decoded = decoded_mp3(&bytes, rate);
+                let [length, expected] =
+                    [decoded.len(), samples.len() / 2].map(|n| n as f64 / f64::from(rate));
+                assert!(
+                    (expected - 0.04..expected + 0.1).contains(&length),
+                    "{length} s at {rate}, not {expected}"
+                );
+                let end =
+                    rate as usize / 4 + (Container::Mp3.delay(rate).as_secs_f64() * f64::from(rate)) as usize;
+                let last = &decoded[end - rate as usize / 50..end];
+                let loudest = last.iter().fold(0.0, |most: f32, sample| most.max(sample.abs()));
+                assert!(loudest > 0.1, "the end of the tone is there, at {rate}: {loudest}");
+            }
         }
     }
 
@@ -290,7 +345,7 @@ mod tests {
                 decoded.extend_from_slice(trim.keep(&packet, &block[..count]));
             }
             assert_eq!(decoded.len(), rate as usize / 2, "exactly as long, at {rate}");
-            let likeness = likeness(rate, &decoded);
+            let (likeness, _) = likeness(rate, &decoded);
             assert!(likeness > 0.9, "{likeness} at {rate}");
         }
     }

@@ -1,7 +1,10 @@
 //! MPEG-2 Layer III, a frame of 576 samples at a time: for containers and for sessions.
 
+use super::Encoding;
+use super::coded::{MP3_DELAY_SAMPLES, MP3_FRAME_SAMPLES};
 use rusty_mp3::{Mp3Encoder, Mp3EncoderConfig};
 use std::fmt;
+use std::time::Duration;
 
 /// Sample rates, in hertz. At higher ones the encoder keeps all frames to its end.
 pub(super) const RATES: [u32; 4] = [8_000, 16_000, 22_050, 24_000];
@@ -10,9 +13,14 @@ pub(super) const RATES: [u32; 4] = [8_000, 16_000, 22_050, 24_000];
 pub(crate) struct Mp3 {
     encoder: Mp3Encoder,
     sample_rate_hz: u32,
-    /// True once the first frame was left out. It is a tag that the encoder completes at its end, when it has left
-    /// long ago.
-    has_skipped_tag: bool,
+    /// Frames that are still to be left out.
+    left_out: usize,
+    /// Bytes of samples, those of the silence at their end, and frames so far.
+    taken: u64,
+    quiet: u64,
+    frames: u64,
+    /// True if the ends of the stream are cut as far as they are silence of the encoder.
+    is_cut: bool,
 }
 
 impl fmt::Debug for Mp3 {
@@ -21,16 +29,28 @@ impl fmt::Debug for Mp3 {
     }
 }
 
+/// Time by which a decoder gives the audio of a stream later than the samples had it, if its first frame is cut.
+pub(super) fn delay(sample_rate_hz: u32) -> Duration {
+    let samples = u64::from(MP3_DELAY_SAMPLES) - MP3_FRAME_SAMPLES;
+    Duration::from_micros(samples * 1_000_000 / u64::from(sample_rate_hz.max(1)))
+}
+
 impl Mp3 {
+    /// Creates an encoder. The first frame of a stream is silence of the encoder, and so is most of the last one;
+    /// `is_cut` leaves these out. A player then has sound sooner, and hardly longer than the samples last.
     #[inline(never)]
-    pub(super) fn new(sample_rate_hz: u32, bitrate_kbps: u32) -> Mp3 {
+    pub(super) fn new(sample_rate_hz: u32, bitrate_kbps: u32, is_cut: bool) -> Mp3 {
         let encoder = Mp3Encoder::new(Mp3EncoderConfig { bitrate_kbps, vbr_quality: None });
-        Mp3 { encoder, sample_rate_hz, has_skipped_tag: false }
+        // The first frame of the encoder is a tag that it completes at its end, when that has left long ago.
+        let left_out = 1 + usize::from(is_cut);
+        Mp3 { encoder, sample_rate_hz, left_out, taken: 0, quiet: 0, frames: 0, is_cut }
     }
 
     // Containers and sessions share one copy of the encoder's code, which is large.
     #[inline(never)]
     pub(super) fn push(&mut self, samples: &[u8], out: &mut Vec<u8>) {
+        self.taken += samples.len() as u64;
+        self.quiet = Encoding::PcmS16le.quiet_after(self.quiet, samples);
         // Fails for other rates only.
         let _ = self.encoder.push_pcm_s16le(samples, 1, self.sample_rate_hz);
         self.drain(out);
@@ -40,15 +60,30 @@ impl Mp3 {
     pub(super) fn finish(&mut self, samples: &[u8], out: &mut Vec<u8>) {
         self.push(samples, out);
         self.encoder.finish();
-        self.drain(out);
+        let length = self.drain(out);
+        let (taken, quiet) = (self.taken / 2, self.quiet / 2);
+        let surplus = (self.frames * MP3_FRAME_SAMPLES).saturating_sub(taken);
+        // Samples that the last frame is not needed for.
+        let spare =
+            surplus + quiet.min(taken) - (u64::from(MP3_DELAY_SAMPLES) - MP3_FRAME_SAMPLES).min(surplus);
+        if self.is_cut && surplus > u64::from(self.sample_rate_hz) / 10 && spare >= MP3_FRAME_SAMPLES {
+            out.truncate(out.len().saturating_sub(length));
+        }
     }
 
+    /// Returns the length of the last frame.
     #[inline(never)]
-    fn drain(&mut self, out: &mut Vec<u8>) {
+    fn drain(&mut self, out: &mut Vec<u8>) -> usize {
+        let mut length = 0;
         while let Ok(frame) = self.encoder.next_packet() {
-            if std::mem::replace(&mut self.has_skipped_tag, true) {
-                out.extend_from_slice(&frame);
+            if self.left_out > 0 {
+                self.left_out -= 1;
+                continue;
             }
+            out.extend_from_slice(&frame);
+            length = frame.len();
+            self.frames += 1;
         }
+        length
     }
 }
