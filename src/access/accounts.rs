@@ -238,6 +238,14 @@ impl Account {
         }
     }
 
+    /// The time until characters and audio are left; `None` if they are.
+    pub(super) fn quota_wait(&self, now: Instant) -> Option<Duration> {
+        let balance = self.balance();
+        let quotas = [(self.limits.chars, balance.chars), (self.limits.audio, balance.audio)];
+        let waits = quotas.map(|(rate, bucket)| rate.zip(bucket)?.1.check(rate?, 1, now).err());
+        waits.into_iter().flatten().max()
+    }
+
     /// True if audio is limited.
     pub(super) fn has_audio_limit(&self) -> bool {
         self.limits.audio.is_some()

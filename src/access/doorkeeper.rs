@@ -5,7 +5,7 @@ use super::credential::{self, Grant, Presented, Restrictions, Token};
 use super::keys::Keys;
 use super::notice::Notice;
 use super::permit::{Permit, Provisional};
-use super::rate::Rate;
+use super::rate::{Rate, whole_secs};
 use super::rules::Admission;
 use super::shares::{Key, Shares};
 use super::sockets::{Sockets, Waiting};
@@ -363,7 +363,7 @@ impl Doorkeeper {
     fn too_often(&self, wait: Duration) -> Rejection {
         let limit = self.rules.max_client_handshakes_per_sec.unwrap_or_default();
         let message = format!("Too many handshakes from this client (limit {limit} per second)");
-        Rejection::too_many(&message, wait.as_secs().saturating_add(1).min(3600))
+        Rejection::too_many(&message, whole_secs(wait))
     }
 
     /// Frees the place of a connection.

@@ -29,5 +29,6 @@ pub(crate) use doorkeeper::{Doorkeeper, Pass, Refusal, Visitor};
 pub(crate) use holdings::{Holding, Holdings};
 pub(crate) use permit::Permit;
 pub(crate) use permit::QuotaReached;
+pub(crate) use rate::whole_secs;
 pub(crate) use shares::{Key as ShareKey, Shares};
 pub(crate) use sockets::Waiting;

@@ -107,6 +107,11 @@ impl Permit {
         self.connected.as_ref().is_some_and(|connected| connected.account().has_session_limits())
     }
 
+    /// The time until the client has characters and audio left; `None` if it has them.
+    pub(crate) fn quota_wait(&self, now: Instant) -> Option<Duration> {
+        self.connected.as_ref().and_then(|connected| connected.account().quota_wait(now))
+    }
+
     /// Reserves a place for a session that starts a stream, unless `slot` has one.
     ///
     /// # Errors

@@ -4,6 +4,11 @@
 
 use std::time::{Duration, Instant};
 
+/// The seconds of a wait for `Retry-After`: rounded up, from 1 to a week.
+pub(crate) fn whole_secs(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).clamp(1, 7 * 24 * 3_600)
+}
+
 /// A burst, and the amount that refills per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
@@ -137,6 +142,15 @@ mod tests {
         assert!(!bucket.spend(rate, 11, now));
         assert_eq!(bucket.check(rate, 1, now), Err(SECOND * 11));
         assert_eq!(bucket.check(rate, 1, now + SECOND * 11), Ok(()));
+    }
+
+    #[test]
+    fn wait_is_rounded_up_to_seconds() {
+        for (millis, secs) in
+            [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (59_999, 60), (7_200_000, 7_200), (u64::MAX, 604_800)]
+        {
+            assert_eq!(whole_secs(Duration::from_millis(millis)), secs, "{millis} ms");
+        }
     }
 
     #[test]
