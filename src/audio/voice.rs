@@ -169,7 +169,7 @@ impl FromStr for VoiceAlias {
     fn from_str(text: &str) -> Result<VoiceAlias, InvalidAlias> {
         let (name, voice) = text.split_once('=').ok_or(InvalidAlias)?;
         let (name, voice) = (name.trim().to_owned(), voice.trim().to_owned());
-        match name.is_empty() || voice.is_empty() {
+        match name.is_empty() || voice.is_empty() || voice.contains('=') {
             true => Err(InvalidAlias),
             false => Ok(VoiceAlias { name, voice }),
         }
@@ -206,6 +206,26 @@ pub(crate) fn named<'a>(voices: &'a [Voice], aliases: &[VoiceAlias], name: &str)
             COMMON.iter().filter(|(_, other)| other == gender).position(|(other, _)| *other == name)?;
         alike.get(number % alike.len().max(1)).copied().or(voices.first())
     })
+}
+
+/// Checks further names against the voices of an engine.
+///
+/// # Errors
+/// One sentence for the operator: a name stands for no voice, is one of a voice, or is there twice.
+pub(crate) fn check_aliases(voices: &[Voice], aliases: &[VoiceAlias]) -> Result<(), String> {
+    let is_voice = |name: &str| voices.iter().any(|voice| voice.name == name);
+    for (n, VoiceAlias { name, voice }) in aliases.iter().enumerate() {
+        if !is_voice(voice) {
+            return Err(format!("{name}={voice} names no voice of the engine; it has {}", names(voices)));
+        }
+        if is_voice(name) {
+            return Err(format!("{name}={voice} changes a voice of the engine; choose another name"));
+        }
+        if aliases[..n].iter().any(|other| other.name == *name) {
+            return Err(format!("{name} is there twice; remove one"));
+        }
+    }
+    Ok(())
 }
 
 /// Lists the names for a message, at most [`MAX_NAMED`].
@@ -332,8 +352,24 @@ mod tests {
     #[test]
     fn an_alias_has_two_names() {
         assert_eq!(" a = b ".parse(), Ok(VoiceAlias { name: "a".to_owned(), voice: "b".to_owned() }));
-        for text in ["a", "=b", "a=", ""] {
+        for text in ["a", "=b", "a=", "", "a=b=c", "a==b", "=", "a= =c"] {
             assert_eq!(text.parse::<VoiceAlias>(), Err(InvalidAlias), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn further_names_are_checked_against_the_voices() {
+        let voices = [Voice::new("joe"), Voice::new("amy")];
+        for (map, expected) in [
+            ("alloy=joe nova=joe", None),
+            ("alloy=zzz", Some("alloy=zzz names no voice of the engine; it has joe, amy")),
+            ("alloy=Joe", Some("alloy=Joe names no voice of the engine; it has joe, amy")),
+            ("joe=amy", Some("joe=amy changes a voice of the engine; choose another name")),
+            ("joe=joe", Some("joe=joe changes a voice of the engine; choose another name")),
+            ("a=joe b=amy a=amy", Some("a is there twice; remove one")),
+        ] {
+            let aliases: Vec<VoiceAlias> = map.split(' ').map(|alias| alias.parse().unwrap()).collect();
+            assert_eq!(check_aliases(&voices, &aliases).err().as_deref(), expected, "{map}");
         }
     }
 
