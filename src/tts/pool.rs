@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -13,6 +14,16 @@ type Job = Box<dyn FnOnce() + Send>;
 ///
 /// A thread never waits for a listener. It takes one job, in an [`Order`] of [`Rounds`], then the next.
 pub(super) struct Pool(Arc<Shared>);
+
+/// Source of the threads of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Threads {
+    /// Threads of its own, with this name.
+    Own(&'static str),
+    /// Threads of the runtime for blocking work, as long as there is work. A paused clock of the runtime stands
+    /// still meanwhile.
+    Lent,
+}
 
 /// Order of jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +38,7 @@ pub(super) enum Order {
 struct Shared {
     line: Mutex<Line>,
     has_work: Condvar,
-    /// Name of the engine, for its threads.
-    name: &'static str,
+    threads: Threads,
     order: Order,
     max_threads: usize,
 }
@@ -44,8 +54,29 @@ struct Line {
 impl Pool {
     /// Creates a pool of at most this many threads, at least one, for an engine.
     pub(super) fn new(name: &'static str, order: Order, max_threads: usize) -> Pool {
+        Pool::with(Threads::Own(name), order, max_threads)
+    }
+
+    /// Creates a pool that borrows at most this many threads from the runtime.
+    pub(super) fn lent(max_threads: usize) -> Pool {
+        Pool::with(Threads::Lent, Order::Rounds, max_threads)
+    }
+
+    fn with(threads: Threads, order: Order, max_threads: usize) -> Pool {
         let max_threads = max_threads.max(1);
-        Pool(Arc::new(Shared { line: Mutex::default(), has_work: Condvar::new(), name, order, max_threads }))
+        Pool(Arc::new(Shared {
+            line: Mutex::default(),
+            has_work: Condvar::new(),
+            threads,
+            order,
+            max_threads,
+        }))
+    }
+
+    /// Number of jobs that wait for their turn.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.0.line().jobs.len()
     }
 
     /// Number of threads that are not working.
@@ -64,22 +95,37 @@ impl Pool {
         job: impl FnOnce(&mut Sink) -> T + Send + 'static,
     ) -> Option<(Sink, T)> {
         let listener = sink.listener();
-        let (done, result) = oneshot::channel();
-        let job = move || {
+        let work = self.work(utterance, is_urgent, move || {
             let result = job(&mut sink);
-            // An error means that the utterance was dropped.
-            let _ = done.send((sink, result));
-        };
-        let waiting = self.submit(utterance, is_urgent, Box::new(job))?;
+            (sink, result)
+        });
         tokio::select! {
             biased;
-            // Dropping `waiting` removes the job from the line. A job that runs notices it by itself.
+            // A job that runs notices it by itself.
             () = listener.left() => None,
-            result = result => {
-                waiting.forget();
-                result.ok()
-            }
+            done = work => done,
         }
+    }
+
+    /// Runs a job in the turn of this utterance. `None` if the job panicked, or no thread can be started.
+    ///
+    /// # Cancel safety
+    /// Dropping the future removes the job from the line. A job that has begun is finished.
+    pub(super) async fn work<T: Send + 'static>(
+        &self,
+        utterance: &Utterance,
+        is_urgent: bool,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (done, result) = oneshot::channel();
+        let job = move || {
+            // An error means that the result is not wanted any more.
+            let _ = done.send(job());
+        };
+        let waiting = self.submit(utterance, is_urgent, Box::new(job))?;
+        let result = result.await;
+        waiting.forget();
+        result.ok()
     }
 
     /// Adds a job. `None` if no thread can be started.
@@ -89,15 +135,23 @@ impl Pool {
         let waiting = Waiting { shared: &self.0, place: Some(place) };
         if line.idle_threads < line.jobs.len() && line.threads < self.0.max_threads {
             let shared = Arc::clone(&self.0);
-            match thread::Builder::new().name(self.0.name.to_owned()).spawn(move || shared.work()) {
-                Ok(_) => line.threads += 1,
-                Err(error) if line.threads == 0 => {
-                    drop(line);
-                    tracing::error!("engine {}: cannot start a thread: {error}", self.0.name);
-                    return None;
+            match self.0.threads {
+                Threads::Lent => {
+                    line.threads += 1;
+                    spawn_blocking(move || shared.work());
                 }
-                // The threads that have started do all the work.
-                Err(_) => {}
+                Threads::Own(name) => {
+                    match thread::Builder::new().name(name.to_owned()).spawn(move || shared.work()) {
+                        Ok(_) => line.threads += 1,
+                        Err(error) if line.threads == 0 => {
+                            drop(line);
+                            tracing::error!("engine {name}: cannot start a thread: {error}");
+                            return None;
+                        }
+                        // The threads that have started do all the work.
+                        Err(_) => {}
+                    }
+                }
             }
         }
         drop(line);
@@ -119,7 +173,7 @@ impl Shared {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs jobs until the pool is dropped.
+    /// Runs jobs until the pool is dropped, or there are none for a thread that is lent.
     fn work(&self) {
         let mut line = self.line();
         while !line.is_closed {
@@ -128,6 +182,10 @@ impl Shared {
                 Order::UrgentFirst => line.jobs.pop_urgent_first(),
             };
             let Some((_, job)) = next else {
+                if self.threads == Threads::Lent {
+                    line.threads -= 1;
+                    return;
+                }
                 line.idle_threads += 1;
                 line = self.has_work.wait(line).unwrap_or_else(PoisonError::into_inner);
                 line.idle_threads -= 1;

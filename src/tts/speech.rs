@@ -170,6 +170,15 @@ impl Speech {
         }
     }
 
+    /// Bytes of audio that were encoded so far.
+    #[cfg(test)]
+    pub(super) fn encoded_bytes(&self) -> u64 {
+        match &self.0 {
+            Source::Channel { shared, .. } => shared.encoded_bytes.load(Ordering::Relaxed),
+            _ => 0,
+        }
+    }
+
     /// Bytes of audio that may wait before the listener looks again, roughly.
     pub(crate) fn most_buffered_bytes(&self) -> u64 {
         match &self.0 {

@@ -21,13 +21,13 @@ async fn frames_are_the_same_each_time_and_whole_in_each_chunk() {
                 frame_bytes: format.frame_bytes(40),
                 ..Utterance::new("Hello there.", format)
             };
-            let (chunks, error) = all(speak(engine, utterance())).await;
+            let (chunks, error) = all(speak(engine, &Encoders::new(), utterance())).await;
             assert_eq!(error, None);
             assert_eq!(chunks[0].len(), format.unit_bytes(), "the first frame leaves at once");
             assert!(chunks.iter().all(|chunk| chunk.len().is_multiple_of(format.unit_bytes())));
-            assert_eq!(all(speak(engine, utterance())).await.0.concat(), chunks.concat());
+            assert_eq!(all(speak(engine, &Encoders::new(), utterance())).await.0.concat(), chunks.concat());
             let next = Utterance { index: 1, ..utterance() };
-            let next = all(speak(engine, next)).await.0.concat();
+            let next = all(speak(engine, &Encoders::new(), next)).await.0.concat();
             assert_eq!(next, [coded::lead(format), &chunks.concat()].concat(), "behind another sentence");
         }
     }
@@ -37,8 +37,8 @@ async fn frames_are_the_same_each_time_and_whole_in_each_chunk() {
 async fn silence_at_the_end_is_that_of_engine_and_encoder() {
     for format in formats() {
         let engine = Tone::new(linear(format), 0.7);
-        let mut speech =
-            speak(&engine, Utterance { frame_bytes: format.unit_bytes(), ..Utterance::new("A.", format) });
+        let utterance = Utterance { frame_bytes: format.unit_bytes(), ..Utterance::new("A.", format) };
+        let mut speech = speak(&engine, &Encoders::new(), utterance);
         let mut bytes = 0;
         while let Some(piece) = soon(speech.next()).await {
             if let Ok(Piece::Audio(chunk)) = piece {
@@ -58,7 +58,7 @@ async fn an_engine_stops_when_its_listener_leaves() {
         let engine = Tone::new(linear(format), 1e9);
         let utterance = Utterance { frame_bytes: format.unit_bytes(), ..Utterance::new("A.", format) };
         let running = utterance.running.clone();
-        let mut speech = speak(&engine, utterance);
+        let mut speech = speak(&engine, &Encoders::new(), utterance);
         assert!(soon(speech.next()).await.is_some());
         assert_eq!(running.count(), 1, "one utterance, and not one more for the encoder");
         drop(speech);
@@ -82,4 +82,47 @@ fn memory_of_an_encoder_is_bounded() {
         let used = used.bytes_max;
         assert!(used <= memory_bytes(format.encoding), "{format:?}: {used}");
     }
+}
+
+#[tokio::test]
+async fn a_client_waits_for_one_unit_of_another_client() {
+    for format in formats() {
+        let (encoders, engine) = (Encoders::with_threads(1), Tone::new(linear(format), 60.0));
+        let (release, begun) = encoders.hold("first");
+        soon(begun).await.unwrap();
+        let say = |client: &str, session: usize| {
+            let utterance = Utterance {
+                client: Arc::from(client),
+                session: session.to_string().into(),
+                frame_bytes: format.unit_bytes(),
+                ..Utterance::new("A.", format)
+            };
+            speak(&engine, &encoders, utterance)
+        };
+        let many: Vec<Speech> = (0..48).map(|session| say("many", session)).collect();
+        wait_until(|| encoders.waiting() == 48).await;
+        let mut one = say("one", 0);
+        wait_until(|| encoders.waiting() == 49).await;
+        // The thread stops again behind the first round.
+        let (release_again, begun) = encoders.hold("last");
+        wait_until(|| encoders.waiting() == 50).await;
+        drop(release);
+        soon(begun).await.unwrap();
+        assert!(matches!(soon(one.next()).await, Some(Ok(Piece::Audio(_)))), "{format:?}");
+        let heard = |speech: &&Speech| speech.encoded_bytes() > 0;
+        assert_eq!(many.iter().filter(heard).count(), 1, "{format:?}: one turn of the other client");
+        // Sentences without a listener leave the line.
+        drop(many);
+        wait_until(|| encoders.waiting() <= 1).await;
+        drop(release_again);
+    }
+}
+
+async fn wait_until(is_so: impl Fn() -> bool) {
+    soon(async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
