@@ -192,7 +192,7 @@ where
     let mut socket = connection.into_parts().io.into_inner().socket;
     let refusal = served.ok().and_then(Result::err).and_then(|error| words.refusal(&error));
     match refusal {
-        Some(refusal) => super::http1::close(&mut socket, &muted::written(&refusal)).await,
+        Some(refusal) => super::http1::close(&mut socket, &muted::written(refusal.response())).await,
         // Fails if the client has gone.
         None => _ = timeout(PATIENCE, poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx))).await,
     }

@@ -194,7 +194,8 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
             let words = Arc::clone(&words);
             match asked {
                 Some((speech, answering)) => Responding::spoken(async move {
-                    let answer = speech.respond(request.into_body(), move || words.speak()).await;
+                    let leave = words.dismissed();
+                    let answer = speech.respond(request.into_body(), || words.speak(), leave).await;
                     answer.map(|body| body.holding(answering))
                 }),
                 None => Responding::ready(response.unwrap_or_else(|| Response::new(Full::default().into()))),
@@ -213,6 +214,8 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
         .serve_connection(TokioIo::new(Muted::new(socket, Arc::clone(&words))), answer);
     let mut is_late = false;
     let mut is_dismissed = false;
+    // Dismissed in the middle of a request for speech, which is refused first.
+    let mut is_leaving = false;
     let mut has_failed = false;
     let mut refusal = None;
     let stall_timeout = service.config().stall_timeout;
@@ -230,11 +233,18 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
                     waiting.set(!words.are_spoken());
                     waiting.hold(words.begun_bytes());
                     match served {
+                        Poll::Pending if is_leaving => Poll::Pending,
                         Poll::Pending => waiting.poll_dismissed(cx).map(|()| None),
                         Poll::Ready(served) => Poll::Ready(Some(served)),
                     }
                 }) => {
                     let Some(served) = served else {
+                        if words.dismiss() {
+                            is_leaving = true;
+                            Pin::new(&mut connection).graceful_shutdown();
+                            timer.set(pass(Instant::now() + LINGER));
+                            continue;
+                        }
                         is_dismissed = true;
                         break;
                     };
@@ -252,6 +262,10 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
                     Pin::new(&mut connection).graceful_shutdown();
                 }
                 () = timer.as_mut() => {
+                    if is_leaving {
+                        has_failed = true;
+                        break;
+                    }
                     if words.are_speech() {
                         // The answer has deadlines of its own, except for a client that takes nothing.
                         let now = Instant::now();
@@ -300,7 +314,9 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
     if let Some(refusal) = refusal.as_ref().filter(|_| (is_late || is_dismissed) && has_begun) {
         count_refused(service, peer, refusal.status.as_u16(), &refusal.message);
     }
-    let last_words = refusal.as_ref().map(muted::written).unwrap_or_default();
+    let last_words =
+        refusal.map(|refusal| muted::written(service.late_refusal(&refusal, &parts.read_buf, peer)));
+    let last_words = last_words.unwrap_or_default();
     if is_dismissed {
         // Another socket has its place: it does not wait until the peer has read the answer.
         let _ = poll_fn(|cx| Poll::Ready(Pin::new(&mut socket).poll_write(cx, &last_words))).await;
@@ -309,7 +325,7 @@ async fn serve<S: Transport + AsyncRead + AsyncWrite>(
     tokio::select! {
         biased;
         () = close(&mut socket, &last_words) => {}
-        () = poll_fn(|cx| waiting.poll_dismissed(cx)) => {}
+        () = poll_fn(|cx| waiting.poll_dismissed(cx)), if !is_leaving => {}
     }
     None
 }

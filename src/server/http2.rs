@@ -22,7 +22,7 @@ use hyper::body::{Body as _, Bytes, Frame};
 use hyper::ext::Protocol;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, HOST, HeaderValue, UPGRADE};
 use hyper::{Method, Request, Response};
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -222,7 +222,7 @@ async fn speak(
     stall_timeout: Duration,
 ) -> Result<(), h2::Error> {
     let response = {
-        let mut answer = pin!(asked.respond(Upload(input), || {}));
+        let mut answer = pin!(asked.respond(Upload(input), || {}, pending()));
         poll_fn(|cx| match respond.poll_reset(cx) {
             // The client has left.
             Poll::Ready(reset) => Poll::Ready(reset.map(|_| None)),

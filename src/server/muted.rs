@@ -5,6 +5,7 @@
 
 use super::upgrade;
 use crate::ws::handshake::Rejection;
+use hyper::Response;
 use hyper::header::CONTENT_LENGTH;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 
 /// Most bytes behind a request that are read while it is answered, to see the end of the connection.
 const MAX_AHEAD: usize = 1024;
@@ -38,6 +40,8 @@ pub(super) struct Words {
     read: AtomicUsize,
     /// Bytes of the last read.
     last_read: AtomicUsize,
+    /// The request that arrives has to leave.
+    leave: Notify,
 }
 
 impl Words {
@@ -76,6 +80,20 @@ impl Words {
         self.phase.load(Ordering::Relaxed) == SPEAKING
     }
 
+    /// Has the request for speech that arrives refused; false if there is none.
+    pub(super) fn dismiss(&self) -> bool {
+        let is_arriving = self.phase.load(Ordering::Relaxed) == ARRIVING;
+        if is_arriving {
+            self.leave.notify_one();
+        }
+        is_arriving
+    }
+
+    /// Waits until the request for speech that arrives has to be refused.
+    pub(super) async fn dismissed(&self) {
+        self.leave.notified().await;
+    }
+
     /// Number of bytes that were written, if the socket has no room for more.
     pub(super) fn blocked_at(&self) -> Option<usize> {
         self.is_blocked.load(Ordering::Relaxed).then(|| self.written.load(Ordering::Relaxed))
@@ -110,12 +128,11 @@ pub(super) fn refusal(error: &hyper::Error) -> Rejection {
 }
 
 /// A refusal as it leaves over HTTP/1.1: head and sentence.
-pub(super) fn written(rejection: &Rejection) -> Vec<u8> {
-    let mut response = rejection.response();
+pub(super) fn written(mut response: Response<String>) -> Vec<u8> {
     let length = response.body().len();
     response.headers_mut().insert(CONTENT_LENGTH, length.into());
     let (head, sentence) = response.into_parts();
-    let mut bytes = upgrade::head(&hyper::Response::from_parts(head, ()));
+    let mut bytes = upgrade::head(&Response::from_parts(head, ()));
     bytes.extend_from_slice(sentence.as_bytes());
     bytes
 }

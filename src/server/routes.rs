@@ -147,7 +147,7 @@ impl Service {
     ) -> Response<Full<Bytes>> {
         let client = || self.shared.doorkeeper.client(&visitor(request, peer));
         tracing::debug!("refused {}: {}: {}", client(), rejection.status, rejection.message);
-        refused(rejection)
+        self.refusal(rejection, request.uri().path(), &visitor(request, peer))
     }
 
     /// Exchanges a credential for a ticket.

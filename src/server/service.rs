@@ -16,7 +16,8 @@ use crate::session::conversation;
 use crate::session::message::{Code, TextSource};
 use crate::session::{Pauses, SessionConfig};
 use crate::settings::{Config, ConfigError, check_engine};
-use crate::tts::{Synthesizer, Tone, encoded};
+use crate::tts::encoded::{self, Encoders};
+use crate::tts::{Synthesizer, Tone};
 use crate::ws::endpoint::Limits;
 use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Bytes};
@@ -24,7 +25,7 @@ use hyper::http::Extensions;
 use hyper::{Request, Response};
 use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) settings: Arc<SessionConfig>,
     pub(crate) synthesizer: Arc<dyn Synthesizer>,
+    pub(crate) encoders: Encoders,
     /// The list of the engine's voices, as JSON.
     pub(super) voices: Bytes,
     pub(crate) writer: Option<Arc<dyn Writer>>,
@@ -233,6 +235,7 @@ impl Service {
             config,
             settings: Arc::new(settings),
             synthesizer,
+            encoders: Encoders::new(),
             writer,
             limits,
             echoes,
@@ -291,7 +294,7 @@ impl Service {
         let peer = (self.peer)(request.extensions()).map(|peer| peer.ip());
         match self.answer(&request, peer) {
             Answer::Response(response) => Responding::ready(response.map(Body::from)),
-            Answer::Speech(asked) => Responding::spoken(asked.respond(request.into_body(), || {})),
+            Answer::Speech(asked) => Responding::spoken(asked.respond(request.into_body(), || {}, pending())),
             Answer::Upgrade(response, admitted) => {
                 admitted.start_upgraded(Arc::clone(&self.shared), hyper::upgrade::on(&mut request));
                 Responding::ready(response.map(|()| Body::from(Full::default())))
@@ -475,6 +478,8 @@ fn settings(
             return Err(ConfigError::new("source", "source is append; it must be verbatim or llm"));
         }
     }
+    let voices = synthesizer.voices();
+    voice::check_aliases(&voices, &config.voice_map).map_err(|why| ConfigError::new("voice_map", why))?;
     let mut format = synthesizer.format();
     format.encoding = config.encoding.unwrap_or(format.encoding);
     if format.encoding.is_coded() {
@@ -523,7 +528,7 @@ fn settings(
         format,
         frame_ms: config.frame_ms,
         formats,
-        voices: synthesizer.voices(),
+        voices,
         is_deterministic: synthesizer.is_deterministic(),
         is_paced: config.paced || config.paced_only,
         ahead: config.ahead.min(config.max_ahead),

@@ -186,7 +186,7 @@ impl Speaking {
         {
             session.handle(Input::Exhausted, Instant::now().into_std());
         }
-        self.speeches.push_back(encoded::speak(&*host.shared.synthesizer, utterance));
+        self.speeches.push_back(encoded::speak(&*host.shared.synthesizer, &host.shared.encoders, utterance));
     }
 
     /// Has the writer answer the last of these turns.

@@ -157,6 +157,11 @@ async fn speech_is_that_of_a_session() {
     assert!((timed.last().unwrap()["end"].as_f64().unwrap() - seconds).abs() < 0.3);
     assert_eq!(done["type"], "speech.audio.done");
     assert_eq!(done["usage"]["audio_ms"], (seconds * 1_000.0) as u64);
+    let characters = TEXT.chars().count();
+    assert_eq!(
+        (&done["usage"]["characters"], &done["usage"]["input_tokens"]),
+        (&json!(characters), &json!(characters))
+    );
     let total =
         done["usage"]["input_tokens"].as_u64().unwrap() + done["usage"]["output_tokens"].as_u64().unwrap();
     assert_eq!(done["usage"]["total_tokens"], total);
@@ -240,7 +245,7 @@ async fn wrong_request_gets_the_error_of_the_api() {
         ("", r#"{"input":""}"#, 400, "input is empty"),
         ("", r#"{"input":"a","response_format":"mid"}"#, 400, "response_format must be"),
         ("", r#"{"input":"a","response_format":"flac"}"#, 400, "wav"),
-        ("", r#"{"input":"a","speed":9}"#, 400, "speed must be from 0.25 to 4.0"),
+        ("", r#"{"input":"a","speed":9}"#, 400, "speed must be a number from 0.25 to 4.0"),
         ("", r#"{"input":"a","sample_rate":9000}"#, 400, "Ask for a sample_rate of 8000"),
         ("", &long, 413, "(limit 2000 bytes)"),
         ("Origin: http://evil.example\r\n", r#"{"input":"a"}"#, 403, "--allow-origin"),
@@ -372,11 +377,12 @@ async fn first_audio_leaves_before_the_next_sentence_is_synthesised() {
         got.extend(read_chunk(&mut client).await.unwrap());
     }
     first.finish().await;
-    let (utterance, second) = within(asked.recv()).await.unwrap();
+    let (utterance, mut second) = within(asked.recv()).await.unwrap();
     assert_eq!(utterance.previous_text, "One.");
+    second.write(&[7; 800]).await.unwrap();
     second.finish().await;
     let (rest, is_whole) = read_chunks(&mut client).await;
-    assert!(is_whole && got.len() + rest.len() == 44 + 1_600);
+    assert!(is_whole && got.len() + rest.len() == 44 + 3_200);
 }
 
 #[tokio::test]
@@ -418,6 +424,7 @@ async fn client_that_reads_nothing_holds_the_engine_and_is_dropped() {
     server.is_quiet().await;
     let (body, is_whole) = read_chunks(&mut client).await;
     assert!(!is_whole && body.len() < 20_000 * 4_800, "{}", body.len());
+    assert!(server.service.metrics().contains("aloud_speech_answers 0\n"), "it counts no longer");
 }
 
 #[tokio::test]
@@ -428,6 +435,7 @@ async fn failure_before_the_head_is_a_status() {
         (SynthesisError::failed("It broke."), 502, None),
         (SynthesisError::timeout("It broke."), 504, None),
         (SynthesisError::overloaded("It broke."), 503, Some("5")),
+        (SynthesisError::no_audio("It broke."), 502, None),
     ] {
         client.send_bytes(&request("", r#"{"input":"One."}"#)).await;
         let (_, sink) = within(asked.recv()).await.unwrap();
@@ -436,8 +444,15 @@ async fn failure_before_the_head_is_a_status() {
         assert_eq!((answer.status, &*answer.message()), (status, "It broke."));
         assert_eq!(answer.header("retry-after"), retry);
     }
-    // A sentence without a sound is left out.
-    client.send_bytes(&request("", r#"{"input":"One.","response_format":"pcm"}"#)).await;
+    // An end without audio is a failure too.
+    client.send_bytes(&request("", r#"{"input":"One.","stream_format":"sse","timestamps":"word"}"#)).await;
+    let (_, mut sink) = within(asked.recv()).await.unwrap();
+    sink.words(vec![Word { text_range: 0..4, start: Duration::ZERO, end: Duration::from_millis(60) }]);
+    sink.finish().await;
+    let answer = read(&mut client).await;
+    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (502, Some("engine_no_audio")));
+    // Signs without a word may be without a sound.
+    client.send_bytes(&request("", r#"{"input":"★★★★☆","response_format":"pcm"}"#)).await;
     let (_, sink) = within(asked.recv()).await.unwrap();
     sink.fail(SynthesisError::no_audio("No sound.")).await;
     assert_eq!(read(&mut client).await.status, 200);
@@ -446,17 +461,21 @@ async fn failure_before_the_head_is_a_status() {
 #[tokio::test]
 async fn failure_behind_the_head_breaks_the_answer_off() {
     let (server, mut asked) = scripted(Config::default()).await;
-    for events in [false, true] {
+    let failures = [SynthesisError::failed("It broke."), SynthesisError::no_audio("It broke.")];
+    for (events, failure) in
+        [false, true].into_iter().flat_map(|events| failures.clone().map(|failure| (events, failure)))
+    {
         let mut client = raw(server.addr).await;
-        let mut body = json!({"input": "One.", "response_format": "pcm", "sample_rate": 8_000});
+        let mut body = json!({"input": "One. Two.", "response_format": "pcm", "sample_rate": 8_000});
         if events {
             body["stream_format"] = json!("sse");
         }
         client.send_bytes(&request("", &body.to_string())).await;
         let (_, mut sink) = within(asked.recv()).await.unwrap();
         sink.write(&[7; 800]).await.unwrap();
-        sink.drain().await.unwrap();
-        sink.fail(SynthesisError::failed("It broke.")).await;
+        sink.finish().await;
+        let (_, sink) = within(asked.recv()).await.unwrap();
+        sink.fail(failure).await;
         let answer = read(&mut client).await;
         assert_eq!(answer.status, 200);
         if events {
@@ -506,16 +525,18 @@ async fn limits_of_a_client_hold() {
     let body = request("", r#"{"input":"One."}"#);
     let mut client = raw(server.addr).await;
     client.send_bytes(&body).await;
-    let (_, sink) = within(asked.recv()).await.unwrap();
+    let (_, mut sink) = within(asked.recv()).await.unwrap();
     let refused = ask(&server, &body).await;
     assert_eq!((refused.status, refused.header("retry-after")), (429, Some("5")));
     assert!(refused.message().contains("(limit 1)"), "{}", refused.message());
     // Another client has places of its own.
     let mut other = socket_from("127.0.0.2", server.addr, Duration::from_secs(10)).await;
     other.send_bytes(&body).await;
-    let (_, theirs) = within(asked.recv()).await.unwrap();
+    let (_, mut theirs) = within(asked.recv()).await.unwrap();
+    theirs.write(&[7; 800]).await.unwrap();
     theirs.finish().await;
     assert_eq!(read(&mut other).await.status, 200);
+    sink.write(&[7; 800]).await.unwrap();
     sink.finish().await;
     assert_eq!(read(&mut client).await.status, 200);
     server.is_quiet().await;
@@ -601,4 +622,290 @@ async fn embedders_serve_it_too() {
     assert!(answer.is_whole && answer.body.len() == 100 * 4_800);
     client.send_bytes(&bare("GET", "/v1/audio/voices", "")).await;
     assert_eq!(read(&mut client).await.status, 200);
+}
+
+/// The times of words in events, each with the seconds of audio of this rate in front of its event.
+fn timed_words(events: &[Value], rate: usize) -> Vec<(u64, Value, f64)> {
+    let (mut bytes, mut timed) = (0, Vec::new());
+    for event in events {
+        match event["type"].as_str().unwrap() {
+            "speech.audio.delta" => bytes += STANDARD.decode(event["audio"].as_str().unwrap()).unwrap().len(),
+            "speech.text.words" => {
+                let before = (bytes / 2) as f64 / rate as f64;
+                timed.push((event["index"].as_u64().unwrap(), event["words"].clone(), before));
+            }
+            _ => {}
+        }
+    }
+    timed
+}
+
+#[tokio::test]
+async fn words_of_a_sentence_come_whole_and_before_its_audio() {
+    let server = start_with(Config::default(), Arc::new(Flite::new())).await;
+    let text = "Good evening. The kettle is on. We will leave at half past nine.\n\nAlice was beginning to get very \
+                tired of sitting by her sister on the bank, and of having nothing to do. Is that all right?";
+    for (rate, speed) in [(8_000, 1.0), (24_000, 0.25), (48_000, 4.0)] {
+        let body = json!({"input": text, "response_format": "pcm", "sample_rate": rate, "speed": speed,
+                          "stream_format": "sse", "timestamps": "word"});
+        let events = speak(&server, body).await.events();
+        let timed = timed_words(&events, rate);
+        let indices: Vec<u64> = timed.iter().map(|(index, ..)| *index).collect();
+        assert_eq!(indices, [0, 1, 2, 3, 4], "one event for each sentence");
+        let mut count = 0;
+        for (_, words, before) in &timed {
+            let words = words.as_array().unwrap();
+            count += words.len();
+            let start = words[0]["start"].as_f64().unwrap();
+            assert!(*before <= start + 0.001, "{} at {start} s came behind {before} s", words[0]);
+        }
+        assert_eq!(count, text.split_whitespace().count());
+    }
+}
+
+#[tokio::test]
+async fn audio_waits_for_the_times_of_all_words_up_to_a_limit() {
+    let (server, mut asked) = scripted(Config::default()).await;
+    let mut client = raw(server.addr).await;
+    let body = json!({"input": "One two three.", "response_format": "pcm", "sample_rate": 8_000,
+                      "stream_format": "sse", "timestamps": "word"});
+    let word = |n: u64| {
+        let (start, end) = (Duration::from_millis(n * 20), Duration::from_millis(n * 20 + 20));
+        Word { text_range: [0..3, 4..7, 8..14][n as usize].clone(), start, end }
+    };
+    for (samples, is_late, expected) in
+        [(800, true, vec![3]), (4_400_000, true, vec![2, 1]), (800, false, vec![3])]
+    {
+        client.send_bytes(&request("", &body.to_string())).await;
+        let (_, mut sink) = within(asked.recv()).await.unwrap();
+        sink.words(vec![word(0), word(1)]);
+        if !is_late {
+            sink.words(vec![word(2)]);
+        }
+        let speaking = tokio::spawn(async move {
+            for _ in 0..samples / 800 {
+                sink.write(&[7; 800]).await.unwrap();
+            }
+            if is_late {
+                sink.drain().await.unwrap();
+                sink.words(vec![word(2)]);
+            }
+            sink.finish().await;
+        });
+        let events = read(&mut client).await.events();
+        within(speaking).await.unwrap();
+        let timed = timed_words(&events, 8_000);
+        let counts: Vec<usize> = timed.iter().map(|(_, words, _)| words.as_array().unwrap().len()).collect();
+        assert_eq!((counts, timed[0].2), (expected, 0.0), "{samples}");
+    }
+}
+
+#[cfg(feature = "mp3")]
+#[tokio::test]
+async fn words_are_where_a_decoder_of_mp3_has_them() {
+    let server = start_with(Config::default(), Arc::new(Flite::new())).await;
+    for rate in [8_000, 16_000, 22_050, 24_000] {
+        let ask = |format: &str| {
+            json!({"input": "Tea? Tea is ready.", "response_format": format, "sample_rate": rate,
+                   "stream_format": "sse", "timestamps": "word"})
+        };
+        let [samples, mp3] =
+            [speak(&server, ask("pcm")).await.events(), speak(&server, ask("mp3")).await.events()];
+        let audio = |events: &[Value]| -> Vec<u8> {
+            let parts = events.iter().filter_map(|event| event["audio"].as_str());
+            parts.flat_map(|part| STANDARD.decode(part).unwrap()).collect()
+        };
+        let mut decoder = rusty_mp3::Mp3Decoder::new();
+        decoder.push(&audio(&mp3));
+        decoder.flush();
+        let mut decoded: Vec<f32> = Vec::new();
+        while let Ok(frame) = decoder.next_frame() {
+            decoded.extend(frame.samples);
+        }
+        let samples: Vec<f32> =
+            audio(&samples).chunks(2).map(|pair| f32::from(i16::from_le_bytes([pair[0], pair[1]]))).collect();
+        let product = |delay: usize| samples.iter().zip(&decoded[delay..]).map(|(a, b)| a * b).sum::<f32>();
+        let delay = (0..rate / 5).max_by(|a, b| product(*a).total_cmp(&product(*b))).unwrap();
+        let start = |events: &[Value]| timed_words(events, rate)[0].1[0]["start"].as_f64().unwrap();
+        let told = start(&speak(&server, ask("mp3")).await.events())
+            - start(&speak(&server, ask("pcm")).await.events());
+        let heard = delay as f64 / rate as f64;
+        assert!((told - heard).abs() < 0.002, "{told} s, but {heard} s in the audio, at {rate}");
+        let surplus = (decoded.len() as f64 - samples.len() as f64) / rate as f64;
+        assert!((-0.05..0.1).contains(&surplus), "{surplus} s longer at {rate}");
+    }
+}
+
+#[tokio::test]
+async fn refused_request_uses_up_no_ticket() {
+    // The SHA-256 of `secret`.
+    const SECRET: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+    let file = std::env::temp_dir().join(format!("aloud-speech-ticket-{}", std::process::id()));
+    std::fs::write(&file, format!("{SECRET} alice\n")).unwrap();
+    let admission = Admission::default().with(|a| a.auth = Auth::Tokens(file.clone()));
+    let config = Config::default().with(|c| {
+        c.admission = admission;
+        c.max_speech_bytes = 1_000;
+    });
+    let server = tone(config).await;
+    std::fs::remove_file(&file).unwrap();
+    let more = "Authorization: Bearer secret\r\nContent-Length: 0\r\n";
+    let ticket = ask(&server, &bare("POST", "/api/session/ticket", more)).await.json()["ticket"].clone();
+    let key = format!("Authorization: Bearer {}\r\n", ticket.as_str().unwrap());
+    let long = json!({"input": "a".repeat(1_000)}).to_string();
+    for (body, expected) in [
+        ("{", 400),
+        (r#"{"input":""}"#, 400),
+        (r#"{"input":"One.","speed":9}"#, 400),
+        (r#"{"input":"One.","voice":"joe"}"#, 400),
+        (r#"{"input":"One.","sample_rate":9000}"#, 400),
+        (&long, 413),
+        (r#"{"input":"One."}"#, 200),
+        (r#"{"input":"One."}"#, 401),
+    ] {
+        assert_eq!(ask(&server, &request(&key, body)).await.status, expected, "{body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_is_the_time_until_the_quota_has_room() {
+    let text = json!({"input": "Tea is ready.", "response_format": "pcm", "sample_rate": 8_000}).to_string();
+    let chars: &dyn Fn(&mut Admission) = &|a| a.max_client_chars_per_hour = Some(10);
+    let audio: &dyn Fn(&mut Admission) = &|a| a.max_client_audio_seconds_per_hour = Some(4);
+    let both: &dyn Fn(&mut Admission) = &|a| {
+        a.max_client_chars_per_hour = Some(3_600);
+        a.max_client_audio_seconds_per_hour = Some(9);
+    };
+    for quota in [chars, audio, both] {
+        let admission = Admission::default().with(|a| quota(a));
+        let config = Config::default().with(|c| c.admission = admission);
+        let service = Service::new(config, Arc::new(Tone::new(FORMAT, 10.0))).unwrap();
+        let ask = async || {
+            let (ours, theirs) = duplex(1 << 20);
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(theirs), service.clone()));
+            let mut client = Raw::over(ours, Duration::from_secs(10));
+            client.send_bytes(&request("", &text)).await;
+            read(&mut client).await
+        };
+        // The sentence that goes beyond the quota is spoken to its end.
+        assert_eq!(ask().await.status, 200);
+        let refused = ask().await;
+        let secs: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        assert!(refused.status == 429 && secs > 5, "{} {secs}", refused.status);
+        assert!(refused.message().contains(&format!("Retry in {secs} s.")), "{}", refused.message());
+        tokio::time::advance(Duration::from_secs(secs - 1)).await;
+        let refused = ask().await;
+        assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")), "still a second");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(ask().await.status, 200, "after {secs} s");
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_are_too_large_together_get_503() {
+    let server = tone(Config::default()).await;
+    let body = json!({"input": "a".repeat(4 * 1024 * 1024 - 64)}).to_string();
+    let bytes = request("", &body);
+    let mut clients = Vec::new();
+    // Each body lacks its last byte. Together they are larger than 64 MiB.
+    for _ in 0..17 {
+        let mut client = raw(server.addr).await;
+        client.send_bytes(&bytes[..bytes.len() - 1]).await;
+        clients.push(client);
+    }
+    let answer = read(&mut clients[0]).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")), "the oldest one");
+    assert!(answer.header("x-request-id").is_some() && answer.message().contains("hold too much"));
+    assert_eq!(clients[0].read_to_close().await, b"");
+    // The others have their places.
+    clients[1].send_bytes(&bytes[bytes.len() - 1..]).await;
+    assert_eq!(clients[1].read_head().await.status, 200);
+}
+
+#[tokio::test]
+async fn every_refusal_below_v1_has_the_form_of_the_api() {
+    let origin = "https://app.example";
+    let admission = Admission::default().with(|a| a.allow_origins = vec![origin.parse().unwrap()]);
+    let server = tone(Config::default().with(|c| c.admission = admission)).await;
+    let page = format!("Origin: {origin}\r\n");
+    let long = format!("X-Long: {}\r\n", "a".repeat(600 * 1024));
+    let many = "A: b\r\n".repeat(150);
+    let table = [
+        ("POST", "/v1/audio/speech/", "", 404),
+        ("POST", "/v1/audio/translations", "", 404),
+        ("GET", "/v1", "", 404),
+        ("GET", "/v1/", "", 404),
+        ("GET", "/v1/audio/speech?", "", 405),
+        ("POST", "/v1/audio/speech", &long, 431),
+        ("POST", "/v1/audio/speech?a=b", &many, 431),
+        ("GET", "/v1/models", &long, 431),
+        ("POST", "/v1/audio/speech", "A b: c\r\n", 400),
+    ];
+    for (method, path, more, status) in table {
+        for (page, expected) in
+            [(&*page, Some(origin)), ("", None), ("Origin: http://evil.example\r\n", None)]
+        {
+            let answer = ask(&server, &bare(method, path, &format!("{page}{more}"))).await;
+            assert_eq!(answer.status, status, "{method} {path}");
+            assert_eq!(answer.header("content-type"), Some("application/json"), "{method} {path}");
+            assert!(answer.header("x-request-id").is_some() && !answer.message().is_empty());
+            assert_eq!(answer.header("access-control-allow-origin"), expected, "{status} {page}");
+        }
+    }
+    let foreign = format!("POST {SPEECH} HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n");
+    let answer = ask(&server, foreign.as_bytes()).await;
+    assert_eq!(answer.status, 421);
+    assert!(answer.header("x-request-id").is_some() && answer.message().contains("evil.example"));
+    // Other paths have the sentence alone.
+    let other = ask(&server, &bare("GET", "/v2", "")).await;
+    assert_eq!((other.status, other.header("content-type")), (404, Some("text/plain; charset=utf-8")));
+}
+
+#[tokio::test]
+async fn rate_within_the_limit_of_the_server_is_chosen_or_named() {
+    let limited = |most| Config::default().with(|c| c.max_sample_rate_hz = Some(most));
+    let rate = |answer: &Answer| answer.header("x-sample-rate").map(str::to_owned);
+    let server = start_with(limited(8_000), Arc::new(Flite::new())).await;
+    let formats: Vec<&str> = ["wav", "mp3", "opus"].into_iter().filter(|format| has(format)).collect();
+    for format in formats {
+        let answer = speak(&server, json!({"input": "Tea.", "response_format": format})).await;
+        assert_eq!((answer.status, rate(&answer).as_deref()), (200, Some("8000")), "{format}");
+    }
+    // Nothing in pcm tells the rate.
+    let refused = speak(&server, json!({"input": "Tea.", "response_format": "pcm"})).await;
+    assert_eq!((refused.status, refused.json()["error"]["param"].as_str()), (400, Some("sample_rate")));
+    let message = "This server gives no pcm at 24000 samples per second. Ask for a sample_rate of 8000.";
+    assert_eq!(refused.message(), message);
+    let server = start_with(Config::default(), Arc::new(Flite::new())).await;
+    for wrong in [1, 4_000, 11_025, 12_345, 32_000, 48_001, 96_000] {
+        let refused =
+            speak(&server, json!({"input": "Tea.", "response_format": "wav", "sample_rate": wrong})).await;
+        let message = format!(
+            "This server gives no wav at {wrong} samples per second. Ask for a sample_rate of 8000, 16000, 22050, \
+             24000, 44100, 48000."
+        );
+        assert_eq!(refused.message(), message);
+        assert_eq!(refused.json()["error"]["param"], "sample_rate");
+    }
+}
+
+/// True if this build has the format.
+fn has(format: &str) -> bool {
+    match format {
+        "mp3" => cfg!(feature = "mp3"),
+        "opus" => cfg!(feature = "opus"),
+        _ => true,
+    }
+}
+
+#[tokio::test]
+async fn voice_map_that_names_no_voice_is_refused_at_the_start() {
+    for (alias, expected) in
+        [("alloy=zzz", "alloy=zzz names no voice"), ("kal16=kal16-low", "changes a voice")]
+    {
+        let config = Config::default().with(|c| c.voice_map = vec![alias.parse().unwrap()]);
+        let error = Service::new(config, Arc::new(Flite::new())).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    assert!("a=b=c".parse::<aloud::tts::VoiceAlias>().is_err());
 }

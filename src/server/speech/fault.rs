@@ -1,6 +1,6 @@
 //! Errors in the form that clients of OpenAI's API read.
 
-use crate::access::QuotaReached;
+use crate::access::{QuotaReached, whole_secs};
 use crate::server::report::failure_code;
 use crate::tts::{SynthesisError, SynthesisErrorKind};
 use crate::ws::handshake::Rejection;
@@ -9,6 +9,7 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Response, StatusCode};
 use serde_json::json;
+use std::time::Duration;
 
 /// `Retry-After` where the time of the next free place is unknown, in seconds.
 const RETRY_AFTER_SECS: u64 = 5;
@@ -19,7 +20,7 @@ pub(crate) struct Fault {
     pub(super) status: StatusCode,
     pub(super) message: String,
     /// The field that is wrong.
-    param: Option<&'static str>,
+    pub(super) param: Option<&'static str>,
     code: Option<&'static str>,
     /// Boxed: few faults have any.
     headers: Box<HeaderMap>,
@@ -53,7 +54,10 @@ impl Fault {
 
     /// 503, with `Retry-After`.
     pub(super) fn unavailable(code: &'static str, message: impl Into<String>) -> Fault {
-        Fault { code: Some(code), ..Fault::new(StatusCode::SERVICE_UNAVAILABLE, message).retry() }
+        Fault {
+            code: Some(code),
+            ..Fault::new(StatusCode::SERVICE_UNAVAILABLE, message).retry(RETRY_AFTER_SECS)
+        }
     }
 
     /// The server shuts down.
@@ -62,13 +66,37 @@ impl Fault {
         Fault::unavailable("shutting_down", message)
     }
 
+    /// The memory of the server is used up.
+    pub(super) fn crowded() -> Fault {
+        let message = format!(
+            "The requests and sessions of the server hold too much together, and those of this client most. Retry in \
+             {RETRY_AFTER_SECS} s."
+        );
+        Fault::unavailable("overloaded", message)
+    }
+
     /// The client takes nothing.
     pub(super) fn stalled() -> Fault {
         Fault::unavailable("slow_client", "The client took nothing for too long. Read faster.")
     }
 
-    fn retry(mut self) -> Fault {
-        self.headers.insert(RETRY_AFTER, RETRY_AFTER_SECS.into());
+    /// 429: the client has reached a quota, which has room for more after `wait`, if that is known.
+    pub(super) fn quota(quota: QuotaReached, wait: Option<Duration>) -> Fault {
+        let secs = wait.map_or(RETRY_AFTER_SECS, whole_secs);
+        let message = match quota {
+            QuotaReached::Sessions => format!(
+                "Too many sessions of this client. Wait for the end of another request, or retry in {secs} s."
+            ),
+            QuotaReached::Characters | QuotaReached::Audio => {
+                format!("This client has used up its speech for this hour. Retry in {secs} s.")
+            }
+        };
+        let fault = Fault::new(StatusCode::TOO_MANY_REQUESTS, message).retry(secs);
+        Fault { code: Some("rate_limit_exceeded"), ..fault }
+    }
+
+    fn retry(mut self, secs: u64) -> Fault {
+        self.headers.insert(RETRY_AFTER, secs.into());
         self
     }
 
@@ -92,8 +120,11 @@ impl Fault {
     }
 
     pub(super) fn response(self) -> Response<Full<Bytes>> {
-        let json = json!({ "error": self.object() }).to_string();
-        let mut response = Response::new(Full::from(json));
+        self.written().map(Full::from)
+    }
+
+    pub(super) fn written(self) -> Response<String> {
+        let mut response = Response::new(json!({ "error": self.object() }).to_string());
         *response.status_mut() = self.status;
         *response.headers_mut() = *self.headers;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -103,30 +134,22 @@ impl Fault {
 
 impl From<Rejection> for Fault {
     fn from(rejection: Rejection) -> Fault {
+        Fault::from(&rejection)
+    }
+}
+
+impl From<&Rejection> for Fault {
+    fn from(rejection: &Rejection) -> Fault {
         let (head, sentence) = rejection.response().into_parts();
         let code = match head.status.as_u16() {
             401 => Some("invalid_api_key"),
             403 => Some("forbidden"),
+            404 => Some("not_found"),
             429 => Some("rate_limit_exceeded"),
             503 => Some("overloaded"),
             _ => None,
         };
         Fault { code, headers: Box::new(head.headers), ..Fault::new(head.status, sentence.trim_end()) }
-    }
-}
-
-impl From<QuotaReached> for Fault {
-    fn from(quota: QuotaReached) -> Fault {
-        let message = match quota {
-            QuotaReached::Sessions => {
-                "Too many sessions of this client. Wait for the end of another request, or try again later."
-            }
-            QuotaReached::Characters | QuotaReached::Audio => {
-                "This client has used up its speech for this hour. Try again later."
-            }
-        };
-        let fault = Fault::new(StatusCode::TOO_MANY_REQUESTS, message).retry();
-        Fault { code: Some("rate_limit_exceeded"), ..fault }
     }
 }
 

@@ -9,10 +9,12 @@ mod recital;
 mod request;
 
 use super::body::{Body, Spoken};
-use super::routes::{Answer, visitor};
+use super::routes::{Answer, refused, visitor};
 use super::service::{Service, Shared};
 use super::upgrade;
-use crate::access::{Holding, Permit, SessionSlot};
+use crate::access::credential::Token;
+use crate::access::{Holding, Permit, SessionSlot, Visitor};
+use crate::audio::container::Container;
 use crate::audio::{Encoding, Format, voice};
 use crate::deadline::within;
 use crate::session::SessionConfig;
@@ -23,14 +25,14 @@ use hyper::body::{Body as HttpBody, Buf, Bytes};
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, CACHE_CONTROL,
-    CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN, VARY,
+    CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, VARY,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use pump::{First, Listener, Pump};
 use recital::{Manner, Recital};
 use request::SpeechRequest;
 use serde_json::json;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -56,6 +58,9 @@ const SPEED: HeaderName = HeaderName::from_static("x-aloud-speed");
 const REQUEST_PRIVATE: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const ALLOW_PRIVATE: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
+/// Lines that are read of a head that is not valid.
+const MAX_LINES: usize = 128;
+
 /// Headers that every answer has.
 struct Letterhead {
     id: Arc<str>,
@@ -63,6 +68,11 @@ struct Letterhead {
     origin: Option<HeaderValue>,
     /// True if another page would get another answer.
     varies: bool,
+}
+
+/// True if a path belongs to this API, whether there is anything or not.
+fn is_of_api(path: &str) -> bool {
+    path.strip_prefix("/v1").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl Letterhead {
@@ -90,9 +100,19 @@ pub(super) struct SpeechCall {
     permit: Permit,
     slot: Option<SessionSlot>,
     settings: Arc<SessionConfig>,
+    /// The ticket that admitted the request. It is used up once nothing refuses the request any more.
+    ticket: Option<Token>,
     /// The server's shutdown waits until this is dropped.
     stopping: watch::Receiver<bool>,
     began: Instant,
+}
+
+/// The client of a request for speech, as its head tells.
+struct Asker {
+    permit: Permit,
+    slot: Option<SessionSlot>,
+    settings: Arc<SessionConfig>,
+    ticket: Option<Token>,
 }
 
 impl Service {
@@ -101,28 +121,27 @@ impl Service {
         let path = request.uri().path();
         let is_model =
             path.strip_prefix(MODELS_PATH).is_some_and(|rest| rest.starts_with('/') && rest.len() > 1);
-        if !is_model && ![SPEECH_PATH, MODELS_PATH, AUDIO_MODELS_PATH, VOICES_PATH].contains(&path) {
+        let is_known = is_model || [SPEECH_PATH, MODELS_PATH, AUDIO_MODELS_PATH, VOICES_PATH].contains(&path);
+        if !is_known && !is_of_api(path) {
             return None;
         }
         let visitor = visitor(request, peer);
         let may_read = self.doorkeeper().check_origin(&visitor);
-        let origin = request.headers().get(ORIGIN);
-        let letterhead = Letterhead {
-            id: upgrade::session_id().into(),
-            origin: origin.filter(|_| may_read.is_ok()).cloned(),
-            varies: origin.is_some(),
-        };
-        let answer = if request.method() == Method::OPTIONS {
+        let letterhead = self.letterhead(&visitor);
+        let answer = if !is_known {
+            Err(Rejection::not_found().into())
+        } else if request.method() == Method::OPTIONS {
             may_read.map(|()| preflight(request.headers(), path)).map_err(Fault::from)
         } else if path == SPEECH_PATH {
             match self.ask(request, peer) {
-                Ok((permit, slot, settings)) => {
+                Ok(Asker { permit, slot, settings, ticket }) => {
                     let asked = SpeechCall {
                         shared: Arc::clone(&self.shared),
                         letterhead,
                         permit,
                         slot,
                         settings,
+                        ticket,
                         stopping: self.stopping(),
                         began: Instant::now(),
                     };
@@ -156,12 +175,59 @@ impl Service {
         Some(Answer::Response(letterhead.put_on(answer.unwrap_or_else(Fault::response))))
     }
 
-    /// Admits a request for speech by its head.
-    fn ask<B>(
+    fn letterhead(&self, visitor: &Visitor<'_>) -> Letterhead {
+        let origin = visitor.headers.get(ORIGIN);
+        Letterhead {
+            id: upgrade::session_id().into(),
+            origin: origin.filter(|_| self.doorkeeper().check_origin(visitor).is_ok()).cloned(),
+            varies: origin.is_some(),
+        }
+    }
+
+    /// The refusal of a request, in the form of this API if it is for one of its paths.
+    pub(super) fn refusal(
         &self,
-        request: &Request<B>,
+        rejection: &Rejection,
+        path: &str,
+        visitor: &Visitor<'_>,
+    ) -> Response<Full<Bytes>> {
+        match self.shared.config.speech_api && !self.shared.echoes && is_of_api(path) {
+            true => self.letterhead(visitor).put_on(Fault::from(rejection).response()),
+            false => refused(rejection),
+        }
+    }
+
+    /// The refusal of a request whose head is not whole, or not valid. `head` is the beginning of it.
+    pub(super) fn late_refusal(
+        &self,
+        rejection: &Rejection,
+        head: &[u8],
         peer: Option<IpAddr>,
-    ) -> Result<(Permit, Option<SessionSlot>, Arc<SessionConfig>), Fault> {
+    ) -> Response<String> {
+        let mut lines =
+            head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).skip_while(|line| line.is_empty());
+        let target = lines.next().and_then(|line| str::from_utf8(line).ok()?.split(' ').nth(1));
+        let path = target.and_then(|target| target.split('?').next()).unwrap_or_default();
+        if !self.shared.config.speech_api || self.shared.echoes || !is_of_api(path) {
+            return rejection.response();
+        }
+        let mut headers = HeaderMap::new();
+        for line in lines.take(MAX_LINES) {
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+            let known =
+                [HOST, ORIGIN].into_iter().find(|known| name.eq_ignore_ascii_case(known.as_str().as_bytes()));
+            if let (Some(name), Ok(value)) = (known, HeaderValue::from_bytes(value)) {
+                headers.append(name, value);
+            }
+        }
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        let letterhead = self.letterhead(&Visitor { peer, headers: &headers, host, query: None });
+        letterhead.put_on(Fault::from(rejection).written())
+    }
+
+    /// Admits a request for speech by its head.
+    fn ask<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> Result<Asker, Fault> {
         if request.method() != Method::POST {
             return Err(Rejection::method_not_allowed("POST, OPTIONS").into());
         }
@@ -178,10 +244,10 @@ impl Service {
         })?;
         let mut slot = None;
         if pass.permit.has_session_limits() {
-            pass.permit.reserve_session(&mut slot, now)?;
+            let reserved = pass.permit.reserve_session(&mut slot, now);
+            reserved.map_err(|quota| Fault::quota(quota, pass.permit.quota_wait(now)))?;
         }
-        shared.doorkeeper.spend(pass.ticket.as_ref(), now)?;
-        Ok((pass.permit, slot, settings))
+        Ok(Asker { permit: pass.permit, slot, settings, ticket: pass.ticket })
     }
 
     fn model_list(&self, name: &str) -> Response<Full<Bytes>> {
@@ -251,22 +317,34 @@ fn preflight(asked: &HeaderMap, path: &str) -> Response<Full<Bytes>> {
 }
 
 impl SpeechCall {
-    /// Reads the body of the request, and answers it. `on_read` is called once the body was read.
+    /// Reads the body of the request, and answers it. `on_read` is called once the body was read. Refuses the
+    /// request if `leave` is ready before that.
     ///
     /// # Cancel safety
     /// Dropping the future stops the speech.
-    pub(super) async fn respond<B: HttpBody>(self, body: B, on_read: impl FnOnce()) -> Response<Body> {
-        let SpeechCall { shared, letterhead, permit, slot, settings, stopping, began } = self;
+    pub(super) async fn respond<B: HttpBody>(
+        self,
+        body: B,
+        on_read: impl FnOnce(),
+        leave: impl Future<Output = ()>,
+    ) -> Response<Body> {
+        let SpeechCall { shared, letterhead, permit, slot, settings, ticket, stopping, began } = self;
         let answer = async {
             let mut holding = Holding::default();
             let patience = shared.config.handshake_timeout;
-            let body = within(patience, read(body, &shared, &permit, &mut holding)).await;
+            let body = tokio::select! {
+                biased;
+                body = within(patience, read(body, &shared, &permit, &mut holding)) => body,
+                () = leave => return Err(Fault::crowded()),
+            };
             let body = body.map_err(|_| Fault::too_late())??;
             on_read();
             let request = SpeechRequest::parse(&body)?;
             drop(body);
             let (manner, asked_speed) = manner(&shared, &settings, &request)?;
             check_length(&settings, &request.input)?;
+            // Nothing refuses the request any more.
+            shared.doorkeeper.spend(ticket.as_ref(), Instant::now().into_std())?;
             let (container, is_events, speed, rate) =
                 (request.container, request.is_events, manner.speed, manner.format.sample_rate_hz);
             let pump = Pump {
@@ -366,10 +444,7 @@ async fn read<B: HttpBody>(
         holding.set(&shared.holdings, permit.client(), bytes.len());
     }
     match poll_fn(|cx| Poll::Ready(holding.poll(cx))).await {
-        Poll::Ready(()) => {
-            let message = "The sessions of the server hold too much together, and those of this client most.";
-            Err(Fault::unavailable("overloaded", message))
-        }
+        Poll::Ready(()) => Err(Fault::crowded()),
         Poll::Pending => Ok(bytes),
     }
 }
@@ -395,22 +470,32 @@ fn manner(
     let speeds = shared.synthesizer.speeds();
     let asked = request.speed.unwrap_or(settings.speed);
     let own = settings.format.sample_rate_hz;
-    let sample_rate_hz = request.sample_rate_hz.unwrap_or(request.container.rate(own));
-    let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz };
-    let is_own = sample_rate_hz == own && shared.synthesizer.supports(format);
     let container = request.container;
-    let is_given = (is_own || settings.formats.contains(&format)) && container.supports(sample_rate_hz);
-    if !is_given {
-        let linear = settings.formats.iter().filter(|format| format.encoding == Encoding::PcmS16le);
-        let rates = linear.map(|format| format.sample_rate_hz).filter(|rate| container.supports(*rate));
+    let linear = |sample_rate_hz: u32| Format { encoding: Encoding::PcmS16le, sample_rate_hz };
+    let gives = |rate: &u32| {
+        let is_own = *rate == own && shared.synthesizer.supports(linear(own));
+        container.supports(*rate) && (is_own || settings.formats.contains(&linear(*rate)))
+    };
+    let usual = container.rate(own);
+    let sample_rate_hz =
+        request.sample_rate_hz.unwrap_or(match gives(&usual) || container == Container::Pcm {
+            true => usual,
+            // The limit of the server is lower.
+            false => Format::SAMPLE_RATES.iter().copied().filter(gives).max().unwrap_or(usual),
+        });
+    if !gives(&sample_rate_hz) {
+        let is_common = Format::SAMPLE_RATES.contains(&own);
+        let own = (!is_common).then_some(&own);
+        let rates = own.into_iter().chain(&Format::SAMPLE_RATES).filter(|rate| gives(rate));
         let rates: Vec<String> = rates.map(|rate| rate.to_string()).collect();
         let message = format!(
-            "This server gives no {} at {sample_rate_hz} Hz. Ask for a sample_rate of {}.",
+            "This server gives no {} at {sample_rate_hz} samples per second. Ask for a sample_rate of {}.",
             container.name(),
             rates.join(", ")
         );
         return Err(Fault::field("sample_rate", message));
     }
+    let format = linear(sample_rate_hz);
     let manner =
         Manner { voice: voice.name.clone(), speed: asked.clamp(*speeds.start(), *speeds.end()), format };
     Ok((manner, request.speed))
@@ -426,5 +511,75 @@ fn check_length(settings: &SessionConfig, input: &str) -> Result<(), Fault> {
             Err(Fault::field("input", message))
         }
         false => Ok(()),
+    }
+}
+
+#[cfg(all(test, any(feature = "mp3", feature = "opus")))]
+mod tests {
+    use super::*;
+    use crate::settings::Config;
+    use crate::tts::Tone;
+    use crate::tts::encoded::Encoders;
+    use std::net::SocketAddr;
+    use std::time::Duration;
+    use tokio::task::JoinSet;
+    use tokio::time::timeout;
+
+    /// The answer to a request from this address, for a sentence of a minute.
+    fn ask(
+        service: &Service,
+        client: &str,
+        container: Container,
+    ) -> impl Future<Output = Response<Body>> + use<> {
+        let json = json!({ "input": "One.", "response_format": container.name() }).to_string();
+        let mut request =
+            Request::post(SPEECH_PATH).header(HOST, "localhost").body(Full::<Bytes>::from(json)).unwrap();
+        request.extensions_mut().insert::<SocketAddr>(client.parse().unwrap());
+        let answer = service.respond(request);
+        async move { answer.await.unwrap_or_else(|never| match never {}) }
+    }
+
+    async fn wait_until(is_so: impl Fn() -> bool) {
+        let waiting = async {
+            while !is_so() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(60), waiting).await.expect("in time");
+    }
+
+    #[tokio::test]
+    async fn answer_waits_for_one_turn_of_another_client() {
+        for container in Container::ALL.iter().copied().filter(|container| container.is_encoded()) {
+            let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
+            let mut service = Service::new(Config::default(), Arc::new(Tone::new(format, 60.0))).unwrap();
+            let encoders = Encoders::with_threads(1);
+            Arc::get_mut(&mut service.shared).unwrap().encoders = encoders.clone();
+            let (release, begun) = encoders.hold("first");
+            begun.await.unwrap();
+            let mut many = JoinSet::new();
+            for _ in 0..48 {
+                many.spawn(ask(&service, "192.0.2.1:1", container));
+            }
+            wait_until(|| encoders.waiting() == 48).await;
+            let one = tokio::spawn(ask(&service, "192.0.2.2:1", container));
+            wait_until(|| encoders.waiting() == 49).await;
+            // The thread stops again behind the first round.
+            let (release_again, begun) = encoders.hold("last");
+            wait_until(|| encoders.waiting() == 50).await;
+            drop(release);
+            begun.await.unwrap();
+            assert_eq!(timeout(Duration::from_secs(60), one).await.expect("in time").unwrap().status(), 200);
+            tokio::task::yield_now().await;
+            let mut answered = 0;
+            while many.try_join_next().is_some() {
+                answered += 1;
+            }
+            assert!(answered <= 1, "{container:?}: {answered} turns of the other client");
+            // Answers without a client leave the line.
+            drop(many);
+            wait_until(|| encoders.waiting() == 0).await;
+            drop(release_again);
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::audio::container::{Container, Muxer};
 use crate::server::body::Portion;
 use crate::server::service::Shared;
 use crate::session::Wait;
+use crate::tts::{SynthesisError, Utterance};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::body::Bytes;
@@ -88,14 +89,18 @@ impl Pump {
             self;
         let connection = shared.sessions.enter();
         let running = shared.telemetry.answering.enter();
-        let mut script = Script {
-            muxer: Muxer::new(container, recital.format().sample_rate_hz),
+        let rate = recital.format().sample_rate_hz;
+        let script = Script {
+            muxer: Muxer::new(container, rate),
             is_events,
             encoded: Vec::new(),
+            delay: container.delay(rate),
+            is_encoded: container.is_encoded(),
+            characters: recital.characters(),
         };
         let (outcome, why) = {
             let end = end(&shared, stopping, most_time);
-            let speak = speak(&shared, &mut recital, &mut script, &mut outlet, &mut holding, began, end);
+            let speak = speak(&shared, &mut recital, script, &mut outlet, &mut holding, began, end);
             speak.await
         };
         let format = recital.format();
@@ -149,7 +154,7 @@ async fn end(shared: &Shared, mut stopping: watch::Receiver<bool>, most_time: Op
 async fn speak(
     shared: &Shared,
     recital: &mut Recital,
-    script: &mut Script,
+    mut script: Script,
     outlet: &mut Outlet,
     holding: &mut Holding,
     began: Instant,
@@ -157,6 +162,13 @@ async fn speak(
 ) -> (Outcome, Option<String>) {
     let mut end = pin!(end);
     let (stall_timeout, engine_timeout) = (shared.config.stall_timeout, shared.config.engine_timeout);
+    let is_events = script.is_events;
+    // Decides on the place among the encoders.
+    let place = Utterance {
+        client: recital.permit().client().key(),
+        session: recital.id(),
+        ..Utterance::new("", recital.format())
+    };
     let mut turn = Turn::default();
     let mut has_begun = false;
     loop {
@@ -169,23 +181,40 @@ async fn speak(
             crowded = poll_fn(|cx| match holding.poll(cx) {
                 Poll::Ready(()) => Poll::Ready(true),
                 Poll::Pending => recital.poll_turn(&mut turn, cx).map(|()| false),
-            }) => crowded.then(|| {
-                let message = "The sessions of the server hold too much together, and those of this client most.";
-                Fault::unavailable("overloaded", message)
-            }),
+            }) => crowded.then(Fault::crowded),
             fault = end.as_mut() => Some(fault),
             () = sleep_until(gives_up_at) => {
-                let error = crate::tts::SynthesisError::timeout("The speech engine gave no audio for too long. Send the text again.");
+                let error = SynthesisError::timeout("The speech engine gave no audio for too long. Send the text again.");
                 shared.telemetry.engine_failed("engine_timeout", &error);
                 Some(Fault::from(&error))
             }
         };
         if let Some(fault) = late {
-            return fail(script, outlet, fault, stall_timeout).await;
+            return fail(is_events, outlet, fault, stall_timeout).await;
         }
         let is_last = matches!(turn.end, Some(Ok(())));
         let samples = turn.audio.len() as u64;
-        let bytes = script.write(&mut turn, is_last, recital);
+        let time = recital.format().duration(recital.synthesised_bytes());
+        let bytes = if script.is_encoded {
+            let encode = move || {
+                let bytes = script.write(&mut turn, is_last, time);
+                (script, turn, bytes)
+            };
+            let encoded = tokio::select! {
+                biased;
+                () = outlet.closed() => return (Outcome::Left, None),
+                encoded = shared.encoders.work(&place, !has_begun, encode) => encoded,
+                fault = end.as_mut() => return fail(is_events, outlet, fault, stall_timeout).await,
+            };
+            let Some((s, t, bytes)) = encoded else {
+                let fault = Fault::from(&SynthesisError::failed("The encoder failed."));
+                return fail(is_events, outlet, fault, stall_timeout).await;
+            };
+            (script, turn) = (s, t);
+            bytes
+        } else {
+            script.write(&mut turn, is_last, time)
+        };
         if samples > 0 && !std::mem::replace(&mut has_begun, true) {
             shared.telemetry.waited(Wait::FirstAudio(began.elapsed()));
         }
@@ -214,10 +243,10 @@ async fn speak(
                 }
                 return (Outcome::Completed, None);
             }
-            Some(Err(fault)) => return fail(script, outlet, fault, stall_timeout).await,
+            Some(Err(fault)) => return fail(is_events, outlet, fault, stall_timeout).await,
             None => {}
         }
-        // An encoder works here: others have their turn.
+        // Others have their turn.
         yield_now().await;
     }
 }
@@ -225,7 +254,7 @@ async fn speak(
 /// Reports a fault: as the answer, if nothing was sent, else as an event, if these are asked for. Audio is broken
 /// off.
 async fn fail(
-    script: &Script,
+    is_events: bool,
     outlet: &mut Outlet,
     fault: Fault,
     stall_timeout: Duration,
@@ -234,7 +263,7 @@ async fn fail(
     if let Some(first) = outlet.first.take() {
         // Fails if the client has left.
         let _ = first.send(First::Failed(fault));
-    } else if script.is_events {
+    } else if is_events {
         let event = format!("data: {}\n\n", fault.event());
         let _ = outlet.send(Portion { bytes: event.into(), samples: 0, is_last: true }, stall_timeout).await;
     }
@@ -247,11 +276,17 @@ struct Script {
     is_events: bool,
     /// Output of the muxer for one event. Kept for its memory.
     encoded: Vec<u8>,
+    /// Time by which the container delays audio.
+    delay: Duration,
+    /// True if an encoder works, which takes turns.
+    is_encoded: bool,
+    /// Characters of the text.
+    characters: u64,
 }
 
 impl Script {
-    /// Writes what a turn has given, and empties it.
-    fn write(&mut self, turn: &mut Turn, is_last: bool, recital: &Recital) -> Vec<u8> {
+    /// Writes what a turn has given, and empties it. `time` is the length of all audio so far.
+    fn write(&mut self, turn: &mut Turn, is_last: bool, time: Duration) -> Vec<u8> {
         let mut out = Vec::new();
         let encoded = if self.is_events { &mut self.encoded } else { &mut out };
         encoded.reserve(turn.audio.len() + 64);
@@ -265,7 +300,7 @@ impl Script {
             return out;
         }
         for words in turn.words.drain(..) {
-            event(&mut out, &words_event(&words));
+            event(&mut out, &words_event(&words, self.delay));
         }
         if !self.encoded.is_empty() {
             out.extend_from_slice(b"data: {\"type\":\"speech.audio.delta\",\"audio\":\"");
@@ -277,8 +312,7 @@ impl Script {
             self.encoded.clear();
         }
         if is_last {
-            let time = recital.format().duration(recital.synthesised_bytes());
-            let (input, output) = (recital.chars(), time.as_millis().div_ceil(TOKEN.as_millis()) as u64);
+            let (input, output) = (self.characters, time.as_millis().div_ceil(TOKEN.as_millis()) as u64);
             event(
                 &mut out,
                 &json!({
@@ -301,9 +335,9 @@ fn event(out: &mut Vec<u8>, event: &serde_json::Value) {
     out.extend_from_slice(format!("data: {event}\n\n").as_bytes());
 }
 
-fn words_event(times: &WordTimes) -> serde_json::Value {
+fn words_event(times: &WordTimes, delay: Duration) -> serde_json::Value {
     // Milliseconds are exact enough, and short.
-    let seconds = |time: Duration| time.as_millis() as f64 / 1e3;
+    let seconds = |time: Duration| (time + delay).as_millis() as f64 / 1e3;
     let words = times
         .words
         .iter()

@@ -29,6 +29,10 @@ const SILENCE: Duration = Duration::from_millis(200);
 /// Bytes of audio that are taken at once.
 const TURN_BYTES: usize = 16 * 1024;
 
+/// Audio of a sentence that waits for the times of its words, in bytes: the longest sentence at the lowest speed and
+/// 48,000 samples per second. Beyond, it leaves with the times so far.
+const MAX_HELD_BYTES: u64 = 8 * 1024 * 1024;
+
 /// The parts of a request that hold for every sentence.
 pub(super) struct Manner {
     pub(super) voice: String,
@@ -63,6 +67,8 @@ pub(super) struct Recital {
     previous_text: String,
     /// Bytes of audio that were given out.
     given_bytes: u64,
+    /// Characters of the text.
+    characters: u64,
     /// Characters handed to the engine.
     chars: u64,
     /// True if the client may have no more sentences.
@@ -81,8 +87,16 @@ struct Take {
     /// Bytes of silence before its audio, and those that are still to be given.
     silence: u64,
     silence_left: u64,
-    /// Audio that waits for the silence before it.
-    waiting: Option<Bytes>,
+    /// Audio that waits for the silence before it, or for the times of its words.
+    waiting: VecDeque<Bytes>,
+    /// Times of words that wait for those behind them.
+    words: Vec<Word>,
+    /// Position behind the last word in the text for the engine.
+    words_end: usize,
+    /// True while audio and words wait until the times of all words are known.
+    is_held: bool,
+    /// The end of its speech, once that has come.
+    end: Option<Result<(), SynthesisError>>,
     /// Position of its first byte, and its length so far.
     start: u64,
     bytes: u64,
@@ -130,6 +144,7 @@ impl Recital {
             clean: request.clean,
             ..Segmentation::default()
         });
+        let characters = request.input.chars().count() as u64;
         Recital {
             permit,
             _slot: slot,
@@ -151,6 +166,7 @@ impl Recital {
             next_index: 0,
             previous_text: String::new(),
             given_bytes: 0,
+            characters,
             chars: 0,
             is_exhausted: false,
             is_over: false,
@@ -166,6 +182,15 @@ impl Recital {
         self.manner.format
     }
 
+    pub(super) fn id(&self) -> Arc<str> {
+        Arc::clone(&self.id)
+    }
+
+    /// Characters of the text.
+    pub(super) fn characters(&self) -> u64 {
+        self.characters
+    }
+
     /// Characters handed to the engine.
     pub(super) fn chars(&self) -> u64 {
         self.chars
@@ -173,14 +198,15 @@ impl Recital {
 
     /// Bytes of audio that the engine has synthesised.
     pub(super) fn synthesised_bytes(&self) -> u64 {
-        let waiting = |take: &Take| take.waiting.as_ref().map_or(0, |audio| audio.len() as u64);
-        let buffered: u64 = self.takes.iter().map(|take| take.speech.buffered_bytes() + waiting(take)).sum();
+        let buffered: u64 =
+            self.takes.iter().map(|take| take.speech.buffered_bytes() + take.waiting_bytes()).sum();
         self.given_bytes + buffered
     }
 
     /// Memory of text and audio in bytes, roughly.
     pub(super) fn held_bytes(&self) -> usize {
-        let audio: u64 = self.takes.iter().map(|take| take.speech.most_buffered_bytes()).sum();
+        let audio: u64 =
+            self.takes.iter().map(|take| take.speech.most_buffered_bytes() + take.waiting_bytes()).sum();
         self.text.len() + audio as usize
     }
 
@@ -212,7 +238,11 @@ impl Recital {
                 }
                 self.is_over = true;
                 if self.is_exhausted {
-                    return Poll::Ready(Step::End(Err(QuotaReached::Characters.into())));
+                    let fault = Fault::quota(
+                        QuotaReached::Characters,
+                        self.permit.quota_wait(Instant::now().into_std()),
+                    );
+                    return Poll::Ready(Step::End(Err(fault)));
                 }
                 if self.given_bytes > 0 {
                     continue;
@@ -220,8 +250,23 @@ impl Recital {
                 let silence = vec![0; self.manner.format.bytes(SILENCE) as usize];
                 return Poll::Ready(self.give(silence.into()));
             };
-            if let Some(audio) = take.next_waiting(self.manner.format, self.frame_bytes) {
+            if take.is_held && take.has_all_words() {
+                take.is_held = false;
+                let words = std::mem::take(&mut take.words);
+                if take.bytes > 0 {
+                    return Poll::Ready(Step::Words(take.word_times(&words, false, self.manner.format)));
+                }
+            }
+            if !take.is_held
+                && let Some(audio) = take.next_waiting(self.manner.format, self.frame_bytes)
+            {
                 return Poll::Ready(self.give(audio));
+            }
+            if let Some(end) = take.end.take() {
+                if let Some(step) = self.end_sentence(end) {
+                    return Poll::Ready(step);
+                }
+                continue;
             }
             let Poll::Ready(piece) = take.speech.poll_next(cx) else { return Poll::Pending };
             if let Some(Ok(Piece::Audio(_) | Piece::Words(_))) = piece
@@ -230,35 +275,49 @@ impl Recital {
                 take.start = self.given_bytes;
                 take.silence = self.gap.before(self.pauses.at(take.before), self.manner.format);
                 take.silence_left = take.silence;
+                // The engine knows the words before it speaks.
+                take.is_held = self.has_words && matches!(piece, Some(Ok(Piece::Words(_))));
             }
             match piece {
                 Some(Ok(Piece::Audio(audio))) => {
                     self.gap.begin();
                     take.take_audio(audio, self.manner.format);
                 }
+                Some(Ok(Piece::Words(words))) if take.is_held => take.words.extend(words),
                 Some(Ok(Piece::Words(words))) if self.has_words => {
                     return Poll::Ready(Step::Words(take.word_times(&words, false, self.manner.format)));
                 }
                 Some(Ok(_)) => {}
-                Some(Err(error)) => {
-                    if let Some(fault) = self.on_failure(&error) {
-                        self.is_over = true;
-                        self.takes.clear();
-                        return Poll::Ready(Step::End(Err(fault)));
-                    }
-                }
-                None => {
-                    let Some(take) = self.takes.pop_front() else { continue };
-                    if take.bytes > 0 {
-                        self.shared.telemetry.engine_spoke();
-                        self.gap.end(take.quiet);
-                    }
-                    if let Some(words) = take.estimate(self.manner.format).filter(|_| self.has_words) {
-                        return Poll::Ready(Step::Words(words));
-                    }
-                }
+                Some(Err(error)) => take.end = Some(Err(error)),
+                None => take.end = Some(Ok(())),
             }
         }
+    }
+
+    /// Takes the end of the sentence whose turn it is. Returns the step that follows from it, if any.
+    fn end_sentence(&mut self, end: Result<(), SynthesisError>) -> Option<Step> {
+        let take = self.takes.pop_front()?;
+        let end = match end {
+            Ok(()) if take.bytes == 0 => {
+                Err(SynthesisError::no_audio("The speech engine gave no audio for this text."))
+            }
+            end => end,
+        };
+        if let Err(error) = end {
+            self.shared.telemetry.engine_failed(failure_code(error.kind).name(), &error);
+            // Signs without a word may be without a sound.
+            let is_fault =
+                error.kind != SynthesisErrorKind::NoAudio || take.text.contains(char::is_alphanumeric);
+            if !is_fault {
+                return None;
+            }
+            self.is_over = true;
+            self.takes.clear();
+            return Some(Step::End(Err(Fault::from(&error))));
+        }
+        self.shared.telemetry.engine_spoke();
+        self.gap.end(take.quiet);
+        take.estimate(self.manner.format).filter(|_| self.has_words).map(Step::Words)
     }
 
     /// Gives audio out, and counts it for the client.
@@ -271,13 +330,6 @@ impl Recital {
             self.takes.truncate(1);
         }
         Step::Audio(audio)
-    }
-
-    /// Returns the fault for the client, unless the speech goes on.
-    fn on_failure(&mut self, error: &SynthesisError) -> Option<Fault> {
-        self.shared.telemetry.engine_failed(failure_code(error.kind).name(), error);
-        // A text without a sound is no fault.
-        (error.kind != SynthesisErrorKind::NoAudio).then(|| Fault::from(error))
     }
 
     /// Has the engine speak sentences, up to the limit of sentences in flight.
@@ -341,6 +393,7 @@ impl Recital {
         if self.permit.has_session_limits() && !self.permit.spend_chars(chars, Instant::now().into_std()) {
             self.is_exhausted = true;
         }
+        let words_end = utterance.text.trim_end_matches(|c: char| !c.is_alphanumeric()).len();
         self.takes.push_back(Take {
             index,
             text,
@@ -349,7 +402,11 @@ impl Recital {
             has_begun: false,
             silence: 0,
             silence_left: 0,
-            waiting: None,
+            waiting: VecDeque::new(),
+            words: Vec::new(),
+            words_end,
+            is_held: false,
+            end: None,
             start: 0,
             bytes: 0,
             quiet: 0,
@@ -363,14 +420,26 @@ impl Take {
     fn take_audio(&mut self, audio: Bytes, format: Format) {
         self.quiet = format.encoding.quiet_after(self.quiet, &audio);
         self.bytes += audio.len() as u64;
-        self.waiting = Some(audio);
+        self.waiting.push_back(audio);
+    }
+
+    /// Bytes of audio that wait.
+    fn waiting_bytes(&self) -> u64 {
+        self.waiting.iter().map(|audio| audio.len() as u64).sum()
+    }
+
+    /// True if there is audio and the times of all words, as far as that can be seen or waited for.
+    fn has_all_words(&self) -> bool {
+        let is_last = |word: &Word| word.text_range.end >= self.words_end;
+        let is_whole = self.bytes >= MAX_HELD_BYTES || self.words.last().is_some_and(is_last);
+        self.end.is_some() || self.bytes > 0 && is_whole
     }
 
     /// Returns the next piece of the silence before the audio that waits, then that audio.
     fn next_waiting(&mut self, format: Format, frame_bytes: usize) -> Option<Bytes> {
-        self.waiting.as_ref()?;
+        self.waiting.front()?;
         if self.silence_left == 0 {
-            return self.waiting.take();
+            return self.waiting.pop_front();
         }
         let piece = pauses::piece(format, self.silence_left, frame_bytes);
         self.silence_left -= piece.len() as u64;
