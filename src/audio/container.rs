@@ -296,8 +296,8 @@ mod tests {
             assert!((0.5..0.75).contains(&seconds), "{seconds} s at {rate}");
             let (likeness, delay) = likeness(rate, &decoded);
             assert!(likeness > 0.9, "{likeness} at {rate}");
-            let told = (Container::Mp3.delay(rate).as_secs_f64() * f64::from(rate)).round() as usize;
-            assert!(delay.abs_diff(told) <= 1, "{delay} samples at {rate}, not {told}");
+            let expected = (Container::Mp3.delay(rate).as_secs_f64() * f64::from(rate)).round() as usize;
+            assert!(delay.abs_diff(expected) <= 1, "{delay} samples at {rate}, not {expected}");
         }
     }
 

@@ -727,10 +727,10 @@ async fn words_are_where_a_decoder_of_mp3_has_them() {
         let product = |delay: usize| samples.iter().zip(&decoded[delay..]).map(|(a, b)| a * b).sum::<f32>();
         let delay = (0..rate / 5).max_by(|a, b| product(*a).total_cmp(&product(*b))).unwrap();
         let start = |events: &[Value]| timed_words(events, rate)[0].1[0]["start"].as_f64().unwrap();
-        let told = start(&speak(&server, ask("mp3")).await.events())
+        let reported = start(&speak(&server, ask("mp3")).await.events())
             - start(&speak(&server, ask("pcm")).await.events());
         let heard = delay as f64 / rate as f64;
-        assert!((told - heard).abs() < 0.002, "{told} s, but {heard} s in the audio, at {rate}");
+        assert!((reported - heard).abs() < 0.002, "{reported} s, but {heard} s in the audio, at {rate}");
         let surplus = (decoded.len() as f64 - samples.len() as f64) / rate as f64;
         assert!((-0.05..0.1).contains(&surplus), "{surplus} s longer at {rate}");
     }

@@ -487,7 +487,7 @@ fn manner(
         let is_common = Format::SAMPLE_RATES.contains(&own);
         let own = (!is_common).then_some(&own);
         let rates = own.into_iter().chain(&Format::SAMPLE_RATES).filter(|rate| gives(rate));
-        let rates: Vec<String> = rates.map(|rate| rate.to_string()).collect();
+        let rates: Vec<String> = rates.map(ToString::to_string).collect();
         let message = format!(
             "This server gives no {} at {sample_rate_hz} samples per second. Ask for a sample_rate of {}.",
             container.name(),
@@ -516,6 +516,8 @@ fn check_length(settings: &SessionConfig, input: &str) -> Result<(), Fault> {
 
 #[cfg(all(test, any(feature = "mp3", feature = "opus")))]
 mod tests {
+    #![allow(clippy::unwrap_used)] // A test that cannot go on should stop where it is.
+
     use super::*;
     use crate::settings::Config;
     use crate::tts::Tone;
