@@ -81,7 +81,8 @@ settings! {
         voice_map: Vec<VoiceAlias> = Vec::new() => {
             short: "Further names of voices in `/v1/audio/speech`.",
             long: "Many clients send only names of OpenAI's voices, such as alloy. Without a mapping they get a voice \
-                   of that gender. Separate several by commas, or repeat the option.",
+                   of that gender. Separate several by commas, or repeat the option. The server does not start with one that names no voice of the engine, or \
+                   that is the name of one.",
             option: Setting {
                 kind: Kind::List("NAME=VOICE, such as alloy=kal16"),
                 ..number("voice-map", "NAME=VOICE", Group::Speech, &[SERVE]).defaulting_to("none")
@@ -179,7 +180,7 @@ settings! {
         /// `None` is no limit.
         max_sample_rate_hz: Option<u32> = None => {
             short: "Highest sample rate that a client may ask for.",
-            long: "A higher one is answered with the error unsupported_audio. An engine with a higher rate of its own \
+            long: "A higher one is answered with the error unsupported_audio, or with 400 by /v1/audio/speech. An engine with a higher rate of its own \
                    speaks at the highest rate within the limit.",
             range: 4_000 to 192_000 "samples per second",
             option: number("max-sample-rate", "HZ", Group::Client, &[SERVE]).defaulting_to("no limit"),
