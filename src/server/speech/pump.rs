@@ -195,7 +195,7 @@ async fn speak(
         let is_last = matches!(turn.end, Some(Ok(())));
         let samples = turn.audio.len() as u64;
         let time = recital.format().duration(recital.synthesised_bytes());
-        let bytes = if script.is_encoded {
+        let bytes = if script.is_encoded && (samples > 0 || is_last) {
             let encode = move || {
                 let bytes = script.write(&mut turn, is_last, time);
                 (script, turn, bytes)

@@ -89,6 +89,7 @@ struct Take {
     silence_left: u64,
     /// Audio that waits for the silence before it, or for the times of its words.
     waiting: VecDeque<Bytes>,
+    waiting_bytes: u64,
     /// Times of words that wait for those behind them.
     words: Vec<Word>,
     /// Position behind the last word in the text for the engine.
@@ -126,6 +127,8 @@ pub(super) struct Turn {
 enum Step {
     Audio(Bytes),
     Words(WordTimes),
+    /// Audio has come that waits for the times of its words.
+    Held,
     End(Result<(), Fault>),
 }
 
@@ -199,23 +202,24 @@ impl Recital {
     /// Bytes of audio that the engine has synthesised.
     pub(super) fn synthesised_bytes(&self) -> u64 {
         let buffered: u64 =
-            self.takes.iter().map(|take| take.speech.buffered_bytes() + take.waiting_bytes()).sum();
+            self.takes.iter().map(|take| take.speech.buffered_bytes() + take.waiting_bytes).sum();
         self.given_bytes + buffered
     }
 
     /// Memory of text and audio in bytes, roughly.
     pub(super) fn held_bytes(&self) -> usize {
         let audio: u64 =
-            self.takes.iter().map(|take| take.speech.most_buffered_bytes() + take.waiting_bytes()).sum();
+            self.takes.iter().map(|take| take.speech.most_buffered_bytes() + take.waiting_bytes).sum();
         self.text.len() + audio as usize
     }
 
-    /// Takes what the engine has, up to a limit. Ready once there is something.
+    /// Takes what the engine has, up to a limit. Ready once the engine has given something, which may wait in here.
     pub(super) fn poll_turn(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Poll<()> {
         while turn.audio.len() < TURN_BYTES && turn.end.is_none() {
             match self.poll_step(cx) {
                 Poll::Ready(Step::Audio(audio)) => turn.audio.extend_from_slice(&audio),
                 Poll::Ready(Step::Words(words)) => turn.words.push(words),
+                Poll::Ready(Step::Held) => break,
                 Poll::Ready(Step::End(end)) => turn.end = Some(end),
                 Poll::Pending if turn.audio.is_empty() && turn.words.is_empty() => return Poll::Pending,
                 Poll::Pending => break,
@@ -282,6 +286,9 @@ impl Recital {
                 Some(Ok(Piece::Audio(audio))) => {
                     self.gap.begin();
                     take.take_audio(audio, self.manner.format);
+                    if take.is_held && !take.has_all_words() {
+                        return Poll::Ready(Step::Held);
+                    }
                 }
                 Some(Ok(Piece::Words(words))) if take.is_held => take.words.extend(words),
                 Some(Ok(Piece::Words(words))) if self.has_words => {
@@ -403,6 +410,7 @@ impl Recital {
             silence: 0,
             silence_left: 0,
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             words: Vec::new(),
             words_end,
             is_held: false,
@@ -420,12 +428,8 @@ impl Take {
     fn take_audio(&mut self, audio: Bytes, format: Format) {
         self.quiet = format.encoding.quiet_after(self.quiet, &audio);
         self.bytes += audio.len() as u64;
+        self.waiting_bytes += audio.len() as u64;
         self.waiting.push_back(audio);
-    }
-
-    /// Bytes of audio that wait.
-    fn waiting_bytes(&self) -> u64 {
-        self.waiting.iter().map(|audio| audio.len() as u64).sum()
     }
 
     /// True if there is audio and the times of all words, as far as that can be seen or waited for.
@@ -439,7 +443,9 @@ impl Take {
     fn next_waiting(&mut self, format: Format, frame_bytes: usize) -> Option<Bytes> {
         self.waiting.front()?;
         if self.silence_left == 0 {
-            return self.waiting.pop_front();
+            let audio = self.waiting.pop_front()?;
+            self.waiting_bytes -= audio.len() as u64;
+            return Some(audio);
         }
         let piece = pauses::piece(format, self.silence_left, frame_bytes);
         self.silence_left -= piece.len() as u64;
