@@ -723,7 +723,7 @@ async fn words_are_where_a_decoder_of_mp3_has_them() {
             decoded.extend(frame.samples);
         }
         let samples: Vec<f32> =
-            audio(&samples).chunks(2).map(|pair| f32::from(i16::from_le_bytes([pair[0], pair[1]]))).collect();
+            audio(&events).chunks(2).map(|pair| f32::from(i16::from_le_bytes([pair[0], pair[1]]))).collect();
         let product = |delay: usize| {
             let pairs = samples.iter().zip(&decoded[delay..]).take(8_000);
             (pairs.map(|(a, b)| a * b).sum::<f32>(), delay)
