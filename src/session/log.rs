@@ -43,8 +43,11 @@ const MESSAGE_SHARE: u64 = 8;
 /// it has, and everything behind that is kept for it.
 pub(crate) const UNCONFIRMED_BYTES: u64 = 2 * 1024 * 1024;
 
-/// A write is not cut shorter than this to ask a client in time: one that reads 1.1 KiB/s answers within 30 s.
+/// A write is not cut shorter than this to ask a client in time.
 const ASKED_BYTES: u64 = 32 * 1024;
+
+/// Time for which audio leaves in one write to a client whose first answer is waited for.
+const WINDOW_STEP: Duration = Duration::from_millis(100);
 
 /// The longest time for which paced audio leaves in one write.
 const MAX_STEP: Duration = Duration::from_millis(500);
@@ -372,13 +375,7 @@ impl Log {
             Some(_) => self.heard_at((self.sent + self.step).saturating_sub(self.most)),
             None => Moment::Past,
         };
-        if self.is_window_full() {
-            let passes = match self.room_without_answers() < self.frame_bytes() {
-                true => Moment::Never,
-                false => self.gives_up_on_answers(),
-            };
-            self.opens = self.opens.max(passes);
-        }
+        self.opens = self.opens.max(self.window_opens());
         if self.flow.ahead.is_some() {
             self.wants = self.heard_at((self.written + 1).saturating_sub(self.most));
         }
@@ -389,10 +386,7 @@ impl Log {
         if self.is_shut {
             return 0;
         }
-        let room = match self.gives_up_on_answers().is_past(now) {
-            true => self.room_without_answers(),
-            false => self.window_room(),
-        };
+        let room = self.window_room(now);
         // The client is asked behind each write, so none is much longer than the way to the next question.
         let next = (self.asked + self.window.step()).saturating_sub(self.sent);
         let room = room.min(next.max(ASKED_BYTES).max(self.frame_bytes()));
@@ -402,56 +396,71 @@ impl Log {
         }
     }
 
-    /// When the client no longer has to answer for more to be sent.
-    fn gives_up_on_answers(&self) -> Moment {
-        match self.window.gives_up_at() {
-            None => Moment::Never,
-            Some(at) if self.flow.ahead.is_none() => Moment::At(at),
-            // The clock bounds paced delivery: it does not wait for the first answer.
-            Some(_) => Moment::Past,
+    /// When the client may have more, as far as its answers decide.
+    fn window_opens(&self) -> Moment {
+        if !self.is_window_full() {
+            return Moment::Past;
+        }
+        let unconfirmed = self.sent - self.confirmed;
+        let step = self.frame_bytes().max(self.flow.format.bytes(WINDOW_STEP));
+        match unconfirmed + self.frame_bytes() <= self.most_unconfirmed() {
+            true => self
+                .window
+                .reaches(unconfirmed + step, self.flow.frame_bytes)
+                .map_or(Moment::Never, Moment::At),
+            false => Moment::Never,
         }
     }
 
     /// Audio bytes that may still be sent before the client has to confirm what it has.
-    fn window_room(&self) -> u64 {
-        (self.confirmed + self.window.bytes(self.flow.frame_bytes)).saturating_sub(self.sent)
+    fn window_room(&self, now: Instant) -> u64 {
+        let window = self.window.bytes(self.flow.frame_bytes, now).min(self.most_unconfirmed());
+        (self.confirmed + window).saturating_sub(self.sent)
     }
 
-    /// True if it has to confirm something first: a write would be tried for nothing if less than a frame may be
-    /// sent.
+    /// The most that may be sent and not confirmed, whatever the client answers.
+    fn most_unconfirmed(&self) -> u64 {
+        match self.flow.keep_bytes {
+            0 => u64::MAX,
+            _ => UNCONFIRMED_BYTES,
+        }
+    }
+
+    /// True if the client has to confirm something, or time has to pass, before more is sent: a write would be
+    /// tried for nothing if less than a frame may be sent.
     fn is_window_full(&self) -> bool {
-        self.window_room() < self.frame_bytes()
+        let window = self.window.fixed_bytes(self.flow.frame_bytes).min(self.most_unconfirmed());
+        self.confirmed + window < self.sent + self.frame_bytes()
     }
 
     fn frame_bytes(&self) -> u64 {
         self.flow.frame_bytes as u64
     }
 
-    /// The same for a client that answers no pings.
-    fn room_without_answers(&self) -> u64 {
-        match self.flow.keep_bytes {
-            0 => u64::MAX,
-            _ => (self.confirmed + UNCONFIRMED_BYTES).saturating_sub(self.sent),
-        }
-    }
-
     /// Returns the current offset if the client has to be asked now whether it has everything before it.
     pub fn ask(&mut self, now: Instant) -> Option<u64> {
-        // The first question stands before the audio: the slowest client answers it soon.
-        let is_first =
-            !self.window.has_asked() && matches!(self.upcoming, Upcoming::Audio(_)) && !self.is_shut;
+        // The first question stands before the audio, and before the messages that leave in one write with it: the
+        // slowest client answers it soon.
+        let is_first = !self.window.has_asked() && self.written > self.sent && !self.is_shut;
         // With every question answered only another one opens the window again.
         let is_stuck = self.window.answers()
             && self.confirmed >= self.asked
             && self.sent > self.asked
             && self.is_window_full();
-        if !is_first && !is_stuck && self.sent < self.asked + self.window.step() {
+        let is_again = self.asks_again_at().is_some_and(|at| at <= now);
+        if !is_first && !is_stuck && !is_again && self.sent < self.asked + self.window.step() {
             return None;
         }
         self.asked = self.sent;
         self.window.ask(self.sent, now);
         self.set_gate();
         Some(self.sent)
+    }
+
+    /// When the client is asked once more, while all else waits for its answer.
+    fn asks_again_at(&self) -> Option<Instant> {
+        let waits = !self.is_shut && matches!(self.upcoming, Upcoming::Audio(_)) && self.is_window_full();
+        self.window.asks_again_at().filter(|_| waits)
     }
 
     /// When the client last showed that it reads, if it has not read all that it was asked about.
@@ -502,12 +511,13 @@ impl Log {
         }
     }
 
-    /// When the gate, shut by the look-ahead now, will open; `None` if time alone does not open it.
+    /// When the gate, shut now, will open, or the client is asked again; `None` if time alone decides nothing.
     pub fn opens_at(&self, now: Instant) -> Option<Instant> {
-        match self.opens {
+        let opens = match self.opens {
             Moment::At(opens) if !self.is_shut && opens > now => Some(opens),
             _ => None,
-        }
+        };
+        opens.into_iter().chain(self.asks_again_at()).min()
     }
 
     /// Collects the next entries, as far as there is room. Moves nothing: [`sent`](Self::sent) notes what

@@ -8,7 +8,8 @@
 //! the pace of speech gets its answers before it gives up on the connection.
 //!
 //! An answer is late by what it takes beyond the round trip, and speech for a round trip is on the way beside all
-//! else: a long way alone starves no client.
+//! else: a long way alone starves no client. Until the first answer comes, the round trip is as long as it has
+//! been waited for.
 
 use crate::audio::Format;
 use std::ops::RangeInclusive;
@@ -30,14 +31,19 @@ const QUICK: Duration = Duration::from_millis(400);
 const LATE: Duration = Duration::from_millis(1_000);
 
 /// The longest round trip: an answer that took longer waited behind something.
-const MOST_ROUND_TRIP: Duration = Duration::from_secs(3);
+const MOST_ROUND_TRIP: Duration = Duration::from_secs(6);
 
-/// Time for the first answer. RFC 6455 §5.5.2 demands a pong, but not every client sends one.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+/// RFC 6455 §5.5.2 demands a pong, but not every client sends one. Speech for as long as the first answer is
+/// waited for may be on the way, and as much again after this time, thrice as much after the double, and so on: a
+/// client that will answer after all is not flooded, and one that never does has each text long before its end.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// The client is asked at least as often as this. A fast one may be slow from now on, and then the next answer is
-/// all that tells that it reads.
-const MOST_STEP: u64 = 128 * 1024;
+/// all that tells that it reads: one that reads 1.1 KiB/s answers within 30 s.
+const MOST_STEP: u64 = 32 * 1024;
+
+/// Time after which a client is asked again while all else waits for its answer: the last one may be lost.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Share of the window after which a client is asked again whose last answer was late: often enough to see that it
 /// reads.
@@ -52,6 +58,8 @@ pub(super) struct Window {
     bytes: u64,
     /// The oldest question without an answer: its offset, and when it was asked.
     asked: Option<(u64, Instant)>,
+    /// When the client was last asked.
+    last_asked: Option<Instant>,
     has_answered: bool,
     /// The quickest answer: the way there and back without what waits on it. The first question stands before the
     /// audio.
@@ -72,6 +80,7 @@ impl Window {
             most,
             bytes: least,
             asked: None,
+            last_asked: None,
             has_answered: false,
             round_trip: None,
             format,
@@ -80,9 +89,35 @@ impl Window {
         }
     }
 
-    /// Bytes that may be on the way. At least two frames fit.
-    pub(super) fn bytes(&self, frame_bytes: usize) -> u64 {
+    /// Bytes that may be on the way now. At least two frames fit.
+    pub(super) fn bytes(&self, frame_bytes: usize, now: Instant) -> u64 {
+        self.fixed_bytes(frame_bytes) + self.waits_from().map_or(0, |since| self.grown(now - since))
+    }
+
+    /// The part of it that does not grow with the time.
+    pub(super) fn fixed_bytes(&self, frame_bytes: usize) -> u64 {
         self.bytes.max(2 * frame_bytes as u64)
+    }
+
+    /// When so many bytes may be on the way: `Some` moment from which on they may, `None` if an answer has to come
+    /// first.
+    pub(super) fn reaches(&self, bytes: u64, frame_bytes: usize) -> Option<Instant> {
+        let since = self.waits_from()?;
+        let lacks = self.format.duration(bytes.saturating_sub(self.fixed_bytes(frame_bytes))).as_secs_f64();
+        let patience = PATIENCE.as_secs_f64();
+        // What `grown` says, solved for the time.
+        let seconds = patience / 2.0 * ((1.0 + 4.0 * lacks / patience).sqrt() - 1.0);
+        Some(since + Duration::from_secs_f64(seconds))
+    }
+
+    /// Since when the first answer is waited for.
+    fn waits_from(&self) -> Option<Instant> {
+        self.asked.filter(|_| !self.has_answered).map(|(_, since)| since)
+    }
+
+    /// Bytes by which the window has grown when the first answer was waited for so long.
+    fn grown(&self, waited: Duration) -> u64 {
+        self.format.bytes(waited + waited.mul_f64(waited.as_secs_f64() / PATIENCE.as_secs_f64()))
     }
 
     /// Bytes sent after which the client is asked again.
@@ -100,10 +135,9 @@ impl Window {
         self.has_answered
     }
 
-    /// When a client counts as one that answers no pings; `None` once it has answered, and before it was asked.
-    pub(super) fn gives_up_at(&self) -> Option<Instant> {
-        let (_, since) = self.asked?;
-        (!self.has_answered).then(|| since + PATIENCE)
+    /// When to ask once more if there is no answer by then, and nothing else can be sent.
+    pub(super) fn asks_again_at(&self) -> Option<Instant> {
+        self.last_asked.map(|at| at + AGAIN)
     }
 
     /// Since when the next answer is due of a client that has answered before, if a question is open.
@@ -113,6 +147,7 @@ impl Window {
 
     /// Notes a question behind this offset.
     pub(super) fn ask(&mut self, offset: u64, now: Instant) {
+        self.last_asked = Some(now);
         self.moved_at.get_or_insert(now);
         self.asked.get_or_insert((offset, now));
     }
@@ -157,6 +192,13 @@ mod tests {
     const LEAST: u64 = 64_000;
     const MOST: u64 = 160_000;
 
+    impl Window {
+        /// Bytes that may be on the way however long it takes.
+        fn fixed(&self) -> u64 {
+            self.fixed_bytes(1)
+        }
+    }
+
     #[test]
     fn the_window_is_some_seconds() {
         for (encoding, sample_rate_hz, bytes, most) in [
@@ -166,9 +208,9 @@ mod tests {
             (Encoding::PcmS16le, 48_000, 128 * KIB, 960_000),
         ] {
             let mut window = Window::new(Format { encoding, sample_rate_hz });
-            assert_eq!((window.bytes(1), window.step()), (bytes, bytes / 8));
+            assert_eq!((window.fixed(), window.step()), (bytes, bytes / 8));
             (0..9).for_each(|n| answered(&mut window, n, Instant::now(), 1));
-            assert_eq!((window.bytes(1), window.step()), (most, (most / 2).min(128 * KIB)));
+            assert_eq!((window.fixed(), window.step()), (most, (most / 2).min(32 * KIB)));
         }
     }
 
@@ -181,49 +223,68 @@ mod tests {
     fn quick_answers_widen_the_window_and_late_ones_narrow_it() {
         let (mut window, now) = (Window::new(FORMAT), Instant::now());
         answered(&mut window, 0, now, 0);
-        assert_eq!((window.bytes(1), window.step()), (LEAST, LEAST / 2), "the first answer tells little");
+        assert_eq!((window.fixed(), window.step()), (LEAST, LEAST / 2), "the first answer tells little");
         for n in 1..=6 {
             answered(&mut window, n, now, 400);
         }
-        assert_eq!((window.bytes(1), window.step()), (MOST, MOST / 2));
+        assert_eq!((window.fixed(), window.step()), (MOST, 32 * KIB));
         answered(&mut window, 7, now, 401);
         answered(&mut window, 8, now, 1_000);
-        assert_eq!(window.bytes(1), MOST);
+        assert_eq!(window.fixed(), MOST);
         answered(&mut window, 9, now, 1_001);
-        assert_eq!(window.bytes(1), MOST / 2);
+        assert_eq!(window.fixed(), MOST / 2);
         for n in 10..20 {
             answered(&mut window, n, now, 5_000);
         }
-        assert_eq!(window.bytes(1), LEAST);
-        assert_eq!(window.bytes(65_536), 128 * KIB, "two frames fit");
+        assert_eq!(window.fixed(), LEAST);
+        assert_eq!(window.fixed_bytes(65_536), 128 * KIB, "two frames fit");
     }
 
     #[test]
     fn an_answer_is_late_by_what_it_takes_beyond_the_round_trip() {
-        for (round_trip_ms, quick, late) in [(0, 400, 1_001), (1_400, 1_800, 2_401), (3_000, 3_400, 4_001)] {
+        for (round_trip_ms, quick, late) in
+            [(0, 400, 1_001), (1_400, 1_800, 2_401), (3_000, 3_400, 4_001), (6_000, 6_400, 7_001)]
+        {
             let (mut window, now) = (Window::new(FORMAT), Instant::now());
             answered(&mut window, 0, now, round_trip_ms);
             for n in 1..=2 {
                 answered(&mut window, n, now, quick);
             }
-            assert_eq!(window.bytes(1), MOST, "{round_trip_ms} ms: {quick} ms are quick");
+            assert_eq!(window.fixed(), MOST, "{round_trip_ms} ms: {quick} ms are quick");
             answered(&mut window, 3, now, late - 1);
-            assert_eq!(window.bytes(1), MOST, "{round_trip_ms} ms: {} ms are not late", late - 1);
+            assert_eq!(window.fixed(), MOST, "{round_trip_ms} ms: {} ms are not late", late - 1);
             answered(&mut window, 4, now, late);
-            let least = LEAST + 16 * round_trip_ms;
-            assert_eq!(window.bytes(1), least.max(MOST / 2), "{round_trip_ms} ms: {late} ms are late");
+            let least = (LEAST + 16 * round_trip_ms).min(MOST);
+            assert_eq!(window.fixed(), least.max(MOST / 2), "{round_trip_ms} ms: {late} ms are late");
         }
         let (mut window, now) = (Window::new(FORMAT), Instant::now());
-        answered(&mut window, 0, now, 3_001);
+        answered(&mut window, 0, now, 6_001);
         answered(&mut window, 1, now, 401);
-        assert_eq!(window.bytes(1), LEAST * 2, "that was no round trip, and this one is");
+        assert_eq!(window.fixed(), LEAST * 2, "that was no round trip, and this one is");
         let (mut window, now) = (Window::new(FORMAT), Instant::now());
         answered(&mut window, 0, now, 2_000);
         answered(&mut window, 1, now, 10);
         answered(&mut window, 2, now, 1_010);
-        assert_eq!(window.bytes(1), MOST);
+        assert_eq!(window.fixed(), MOST);
         answered(&mut window, 3, now, 1_011);
-        assert_eq!(window.bytes(1), MOST / 2, "the quickest answer counts");
+        assert_eq!(window.fixed(), MOST / 2, "the quickest answer counts");
+    }
+
+    #[test]
+    fn until_the_first_answer_the_window_grows_with_the_time() {
+        let (mut window, now) = (Window::new(FORMAT), Instant::now());
+        let at = |ms| now + Duration::from_millis(ms);
+        assert_eq!((window.bytes(1, at(9)), window.reaches(LEAST, 1)), (LEAST, None), "it was not asked");
+        window.ask(0, now);
+        window.ask(9, at(500));
+        for (ms, speech_ms) in [(0, 0), (1_000, 1_250), (4_000, 8_000), (8_000, 24_000), (60_000, 960_000)] {
+            let bytes = LEAST + 16 * speech_ms;
+            assert_eq!(window.bytes(1, at(ms)), bytes);
+            let reached = window.reaches(bytes, 1).unwrap();
+            assert!(reached.max(at(ms)) - reached.min(at(ms)) < Duration::from_millis(1), "{ms} ms");
+        }
+        window.answer(0, true, true, at(1_000));
+        assert_eq!((window.bytes(1, at(9_000)), window.reaches(LEAST * 2, 1)), (LEAST + 16_000, None));
     }
 
     #[test]
@@ -231,12 +292,11 @@ mod tests {
         let (mut window, now) = (Window::new(FORMAT), Instant::now());
         window.ask(100, now);
         window.ask(200, now + Duration::from_secs(2));
-        assert_eq!(window.gives_up_at(), Some(now + PATIENCE));
         window.answer(50, true, true, now + Duration::from_millis(1));
-        assert_eq!(window.gives_up_at(), Some(now + PATIENCE), "that is no answer to it");
+        assert!(!window.answers(), "that is no answer to it");
         window.answer(200, false, true, now + Duration::from_millis(2_001));
         let round_trip = FORMAT.bytes(Duration::from_millis(2_001));
-        assert_eq!((window.gives_up_at(), window.bytes(1)), (None, LEAST + round_trip));
+        assert_eq!((window.answers(), window.fixed()), (true, LEAST + round_trip));
     }
 
     #[test]
@@ -246,16 +306,16 @@ mod tests {
         (1..=8).for_each(|n| window.ask(n * LEAST / 8, now));
         assert_eq!((window.step(), window.waits_since()), (LEAST / 8, None));
         for n in 1..8 {
-            window.answer(n * LEAST / 8, true, true, at(n * 8));
-            assert_eq!((window.step(), window.waits_since()), (LEAST / 8, Some(at(n * 8))));
+            window.answer(n * LEAST / 8, true, true, at(n * 9));
+            assert_eq!((window.step(), window.waits_since()), (LEAST / 8, Some(at(n * 9))));
         }
         window.answer(LEAST / 8, true, false, at(90));
-        assert_eq!(window.waits_since(), Some(at(56)), "that was known");
+        assert_eq!(window.waits_since(), Some(at(63)), "that was known");
         window.answer(LEAST, false, true, at(91));
         assert_eq!(window.waits_since(), None);
         window.ask(LEAST * 2, at(100));
         assert_eq!(window.waits_since(), Some(at(100)));
         window.answer(LEAST * 2, false, true, at(101));
-        assert_eq!(window.step(), LEAST, "it is prompt now: this is the round trip");
+        assert_eq!(window.step(), 32 * KIB, "it is prompt now: this is the round trip");
     }
 }

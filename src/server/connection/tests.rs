@@ -83,12 +83,12 @@ async fn a_panic_in_a_step_ends_its_own_connection_with_1011_and_no_other() {
         admitted.start(&service.shared, transport, client.outgoing().to_vec().into());
         written
     };
-    let (broken, sound) = (talks(20), talks(usize::MAX));
+    let (broken, sound) = (talks(21), talks(usize::MAX));
     sleep(Duration::from_secs(2)).await;
     assert_eq!(service.sessions().count(), 1);
     let broken = broken.lock().unwrap();
-    assert_eq!(broken.len(), 21);
-    assert_eq!(broken[20][2..4], 1011_u16.to_be_bytes(), "{:?}", broken[20]);
+    assert_eq!(broken.len(), 22);
+    assert_eq!(broken[21][2..4], 1011_u16.to_be_bytes(), "{:?}", broken[21]);
     let steps = sound.lock().unwrap().len();
     assert!(steps >= 50, "a frame each 40 ms: {steps}");
 }

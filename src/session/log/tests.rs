@@ -454,14 +454,16 @@ fn unconfirmed_audio_is_kept_and_bounded() {
                 driven.log.sent_bytes()
             };
             let sent = pour(&mut driven);
-            if ahead.is_none() {
-                // In burst delivery little is sent before the first answer, or before there will be none.
-                assert!((32_000..=32 * 1024).contains(&sent), "{sent}");
-                assert!(!driven.log.has_output(driven.now));
-                assert_eq!(driven.log.opens_at(driven.now), Some(driven.now + MS * 1_500));
-                driven.now += MS * 1_500;
-            }
-            let sent = if ahead.is_none() { pour(&mut driven) } else { sent };
+            // Little is sent before the first answer, and more of it the longer that does not come.
+            assert!((32_000..=32 * 1024).contains(&sent), "{sent}");
+            assert!(!driven.log.has_output(driven.now));
+            let opens = driven.log.opens_at(driven.now).unwrap();
+            assert!((MS * 50..MS * 200).contains(&(opens - driven.now)), "{:?}", opens - driven.now);
+            driven.now += MS * 2_000;
+            let sent = pour(&mut driven);
+            assert!((56_000 - 160..=56_000 + 768).contains(&sent), "3 s of speech after 2 s: {sent}");
+            driven.now += MS * 58_000;
+            let sent = pour(&mut driven);
             if keep_bytes == 0 {
                 assert!(sent >= 6_400_000, "{sent}");
                 continue;
@@ -484,7 +486,7 @@ fn unconfirmed_audio_is_kept_and_bounded() {
             // What a client names when it comes back is what it has.
             assert_eq!(driven.log.rewind(driven.log.base_bytes()), Ok(()));
             pour(&mut driven);
-            driven.now += Duration::from_secs(3);
+            driven.now += Duration::from_secs(20);
             assert!(pour(&mut driven) > sent);
             let (steps, most) =
                 (asked.windows(2).map(|pair| pair[1].saturating_sub(pair[0])), 1024 * 1024 + 160);
@@ -657,6 +659,20 @@ fn random_histories_keep_positions_in_order_and_bytes_in_place() {
             }
             assert!(!is_shut || (!log.has_output(now) && log.opens_at(now).is_none()), "{at}");
         }
+    }
+}
+
+/// The first question tells the round trip, so nothing of the audio stands before it.
+#[test]
+fn the_first_question_stands_before_the_audio() {
+    for ahead in [None, Some(MS * 3_000)] {
+        let mut driven = Driven::new(Flow { ahead, ..burst(160) });
+        assert_eq!(driven.log.ask(driven.now), None, "there is no audio");
+        driven.log.push_message("{}".into());
+        assert_eq!(driven.log.ask(driven.now), None, "there is only a message");
+        driven.log.push_audio(vec![1; 1_600].into());
+        assert_eq!(driven.log.ask(driven.now), Some(0), "the message and the audio leave in one write");
+        assert_eq!(driven.log.ask(driven.now), None);
     }
 }
 
