@@ -18,7 +18,7 @@ pub(crate) const FEWEST: usize = 8;
 /// Most bytes of requests that have begun and are not complete, of all sockets together.
 pub(crate) const HEAD_BYTES: usize = 64 * 1024 * 1024;
 
-/// They are counted in steps of this many, so that few reads need the lock.
+/// They are counted in steps of this many, begun ones as whole, so that few reads need the lock.
 const HEAD_STEP: usize = 4 * 1024;
 
 /// The owner of a socket, as far as it is known before a request.
@@ -140,7 +140,7 @@ impl Waiting {
     /// Counts these bytes of a request that is not complete, in place of those before. Beyond [`HEAD_BYTES`] of
     /// all sockets the oldest one of the client that holds most has to leave.
     pub(crate) fn hold(&self, bytes: usize) {
-        let bytes = bytes / HEAD_STEP * HEAD_STEP;
+        let bytes = bytes.next_multiple_of(HEAD_STEP);
         if self.held.swap(bytes, Ordering::Relaxed) == bytes {
             return;
         }
@@ -213,7 +213,10 @@ mod tests {
         // One that has to leave counts no more, and one whose request is complete holds nothing.
         hoard[0].hold(HEAD_BYTES);
         hoard[51..].iter().for_each(|socket| socket.hold(0));
-        assert_eq!(sockets.table().waiting.bytes(), 200_704);
+        assert_eq!(sockets.table().waiting.bytes(), 204_800);
+        victim.hold(204_801);
+        hoard[99].hold(1);
+        assert_eq!(sockets.table().waiting.bytes(), 208_896 + 4_096, "a step that was begun counts");
         assert!(!hoard[51..].iter().any(is_dismissed));
     }
 

@@ -101,7 +101,8 @@ impl Drain {
             return false;
         }
         let since = *self.behind_since.get_or_insert(now);
-        if now >= since + RATE_WINDOW {
+        // From one moment at which the socket was filled to another: a kernel makes room rarely, and much at once.
+        if bytes > 0 && now >= since + RATE_WINDOW {
             self.is_too_slow = self.behind_bytes < MIN_BYTES_PER_SEC * (now - since).as_secs();
             (self.behind_since, self.behind_bytes) = (Some(now), 0);
         }
