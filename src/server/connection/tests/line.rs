@@ -23,6 +23,8 @@ struct Line {
     bytes_per_sec: f64,
     /// One way.
     delay: Duration,
+    /// The same from a moment on.
+    later: Option<(Duration, Duration)>,
     /// Bytes that the kernels take beside those that are unsent.
     in_flight: usize,
     /// Nothing passes in these times, in either direction.
@@ -53,15 +55,27 @@ impl Wire {
         self.line.broken.iter().any(|broken| broken.contains(&(now - self.began)))
     }
 
+    fn delay(&self, now: Instant) -> Duration {
+        match self.line.later {
+            Some((from, delay)) if now - self.began >= from => delay,
+            _ => self.line.delay,
+        }
+    }
+
     fn room(&self) -> usize {
         (self.limit + self.line.in_flight).saturating_sub(self.down.len())
+    }
+
+    /// Bytes that the client has not read.
+    fn waiting(&self) -> usize {
+        self.down.len() + self.arriving.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
     }
 
     /// Sends the client's bytes.
     fn send(&mut self, now: Instant, bytes: Vec<u8>, closed: Option<&Closed>) {
         assert!(!self.is_closed, "{:?} after {:?}: {closed:?}", self.line, now - self.began);
         if !bytes.is_empty() {
-            self.up.push_back((now + self.line.delay, bytes));
+            self.up.push_back((now + self.delay(now), bytes));
         }
     }
 
@@ -75,7 +89,7 @@ impl Wire {
                 (self.passed as usize).min(self.down.len()).min(self.line.in_flight.saturating_sub(waits));
             if count > 0 {
                 let rest = self.down.split_off(count);
-                self.arriving.push_back((now + self.line.delay, mem::replace(&mut self.down, rest)));
+                self.arriving.push_back((now + self.delay(now), mem::replace(&mut self.down, rest)));
             }
             self.passed = (self.passed - count as f64).min(1500.0);
             while let Some((_, bytes)) = self.up.pop_front_if(|(at, _)| *at <= now) {
@@ -168,6 +182,8 @@ struct Heard {
     silence: Duration,
     /// Speech that arrived.
     speech: Duration,
+    /// The most that a message of the server would have waited behind, in time of the line.
+    waits: Duration,
 }
 
 fn format(sample_rate_hz: u32) -> Format {
@@ -205,18 +221,21 @@ async fn listen(line: Line) -> Heard {
 
     let second = format.bytes(Duration::from_secs(1)) as f64;
     let (mut received, mut played) = (0.0, 0.0);
-    let mut silent = 0;
+    let (mut silent, mut waits) = (0, 0);
     for _ in 0..400_000_000 / STEP.as_micros() {
         let now = Instant::now();
         let ahead = (received - played) / second;
         let bytes = wire.lock().unwrap().pass(now, ahead < takes.as_secs_f64());
+        waits = waits.max(wire.lock().unwrap().waiting());
         client.receive(&bytes);
         while let Some(message) = client.next_message() {
             match message {
                 Incoming::Binary(audio) => received += audio.len() as f64,
                 Incoming::Text(text) if text.contains(r#""type":"session_end""#) => {
                     let speech = Duration::from_secs_f64(received / second);
-                    return Heard { silence: STEP * silent, speech };
+                    let rate = wire.lock().unwrap().line.bytes_per_sec;
+                    let waits = Duration::from_secs_f64(waits as f64 / rate);
+                    return Heard { silence: STEP * silent, speech, waits };
                 }
                 Incoming::Text(_) => {}
             }
@@ -270,6 +289,7 @@ async fn a_line_that_breaks_for_a_moment_is_silent_for_no_longer_than_that() {
             ahead_ms: dice.one(&[None, None, Some(500), Some(3_000)]),
             bytes_per_sec: second * dice.one(&[2.0, 4.0, 100.0]),
             delay: Duration::from_millis(dice.one(&[1, 20, 150, 400])),
+            later: None,
             in_flight: dice.one(&[64 * 1024, 256 * 1024, 1024 * 1024, 4 * 1024 * 1024]),
             broken,
             takes: Duration::from_secs(dice.one(&[2, 10, 1_000])),
@@ -292,6 +312,7 @@ async fn a_long_way_starves_no_listener() {
                     ahead_ms,
                     bytes_per_sec: f64::from(sample_rate_hz) * 8.0,
                     delay: Duration::from_millis(delay_ms),
+                    later: None,
                     in_flight: 1024 * 1024,
                     broken: Vec::new(),
                     takes: Duration::from_secs(1_000),
@@ -299,6 +320,61 @@ async fn a_long_way_starves_no_listener() {
                 let heard = listen(line.clone()).await;
                 assert_eq!(heard.speech, SPEECH);
                 assert_eq!(heard.silence, Duration::ZERO, "{heard:?} over {line:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_that_becomes_longer_by_a_second_starves_no_listener() {
+    for sample_rate_hz in [8_000, 24_000, 48_000] {
+        for (ms, later_ms) in [(50, 550), (500, 1_000), (2_000, 50)] {
+            for (from_ms, ahead_ms) in [(2_000, None), (2_000, Some(5_000)), (15_000, Some(20_000))] {
+                let line = Line {
+                    sample_rate_hz,
+                    ahead_ms,
+                    bytes_per_sec: f64::from(sample_rate_hz) * 8.0,
+                    delay: Duration::from_millis(ms),
+                    later: Some((Duration::from_millis(from_ms), Duration::from_millis(later_ms))),
+                    in_flight: 1024 * 1024,
+                    broken: Vec::new(),
+                    takes: Duration::from_secs(1_000),
+                };
+                let heard = listen(line.clone()).await;
+                assert_eq!(heard.speech, SPEECH);
+                assert!(heard.silence <= Duration::from_millis(500), "{heard:?} over {line:?}");
+            }
+        }
+    }
+}
+
+/// An answer to `pause` comes behind what waits.
+#[tokio::test(start_paused = true)]
+async fn little_waits_for_a_client_on_a_slow_line() {
+    for sample_rate_hz in [8_000, 16_000, 48_000] {
+        for delay_ms in [1, 250, 500, 1_000] {
+            for ahead_ms in [None, Some(60_000)] {
+                for broken_ms in [0, 1_500, 5_000] {
+                    let broken = Duration::from_secs(12)..Duration::from_millis(12_000 + broken_ms);
+                    let line = Line {
+                        sample_rate_hz,
+                        ahead_ms,
+                        bytes_per_sec: 40_000.0,
+                        delay: Duration::from_millis(delay_ms),
+                        later: None,
+                        in_flight: 1024 * 1024,
+                        broken: vec![broken],
+                        takes: Duration::from_secs(1_000),
+                    };
+                    let heard = listen(line.clone()).await;
+                    assert_eq!(heard.speech, SPEECH);
+                    // The window, and speech for the round trip, or as much as until the first answer.
+                    let round_trip = line.delay.as_secs_f64() * 2.0 + 0.1;
+                    let seconds = round_trip + round_trip * round_trip / 4.0;
+                    let speech = format(sample_rate_hz).bytes(Duration::from_secs(1)) as f64 * seconds;
+                    let most = (128.0 * 1024.0 + speech) / 40_000.0;
+                    assert!(heard.waits.as_secs_f64() <= most, "{most}: {heard:?} over {line:?}");
+                }
             }
         }
     }
