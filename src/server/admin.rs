@@ -1,11 +1,12 @@
 //! A second listener for the operator: health, readiness and metrics. It never uses the port of the
 //! sessions.
 
-use super::listen::{BindError, Listener, Socket};
+use super::listen::{BindError, Listener};
 use super::metrics;
 use super::muted::{self, Muted, Words};
 use super::routes::refused;
 use super::service::Service;
+use super::transport::{Socket, Transport};
 use crate::settings::Listen;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -21,7 +22,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -137,8 +137,7 @@ impl Admin {
             };
             tokio::select! {
                 (accepted, place) = accepted => match accepted {
-                    Ok(Socket::Tcp(socket, _)) => drop(tokio::spawn(answer(socket, desk.clone(), place))),
-                    Ok(Socket::Unix(socket)) => drop(tokio::spawn(answer(socket, desk.clone(), place))),
+                    Ok((socket, _)) => drop(tokio::spawn(answer(socket, desk.clone(), place))),
                     Err(error) => {
                         tracing::warn!("cannot accept a connection to --admin: {error}");
                         sleep(super::ACCEPT_PAUSE).await;
@@ -172,10 +171,7 @@ struct Counter {
 }
 
 /// Serves one connection, which holds its place to its end.
-async fn answer<S, P>(socket: S, desk: Desk, _place: P)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn answer<P>(socket: Socket, desk: Desk, _place: P) {
     let words = Arc::new(Words::default());
     let ours = Arc::clone(&words);
     let answer = service_fn(move |request: Request<Incoming>| {
@@ -194,7 +190,7 @@ where
     match refusal {
         Some(refusal) => super::http1::close(&mut socket, &muted::written(refusal.response())).await,
         // Fails if the client has gone.
-        None => _ = timeout(PATIENCE, poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx))).await,
+        None => _ = timeout(PATIENCE, poll_fn(|cx| socket.poll_shutdown(cx))).await,
     }
 }
 

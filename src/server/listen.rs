@@ -1,6 +1,6 @@
 //! The listener: a TCP or a Unix socket, bound here or by another process.
 
-use super::transport;
+use super::transport::{self, Socket};
 use crate::settings::Listen;
 use std::fmt;
 use std::future::poll_fn;
@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::task::{Context, Poll};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 /// Connections that the kernel holds while the server is busy.
 const BACKLOG: u32 = 4096;
@@ -37,12 +37,6 @@ pub(super) enum Listener {
     Tcp(TcpListener),
     /// The path, if it was made here; dropping it removes it.
     Unix(UnixListener, Option<UnixPath>),
-}
-
-/// An accepted connection.
-pub(super) enum Socket {
-    Tcp(TcpStream, SocketAddr),
-    Unix(UnixStream),
 }
 
 /// The path of a Unix socket. Dropping it removes the path.
@@ -109,19 +103,20 @@ impl Listener {
         }
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Socket> {
+    pub(super) async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         poll_fn(|cx| self.poll_accept(cx)).await
     }
 
-    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Socket>> {
+    /// An accepted connection, and its peer's address unless it is a Unix socket.
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, Option<SocketAddr>)>> {
         match self {
             Listener::Tcp(listener) => listener.poll_accept(cx).map_ok(|(socket, client)| {
                 #[cfg(not(target_os = "linux"))]
                 transport::tune(&socket);
-                Socket::Tcp(socket, client)
+                (Socket::Tcp(socket), Some(client))
             }),
             Listener::Unix(listener, _) => {
-                listener.poll_accept(cx).map_ok(|(socket, _)| Socket::Unix(socket))
+                listener.poll_accept(cx).map_ok(|(socket, _)| (Socket::Unix(socket), None))
             }
         }
     }

@@ -41,18 +41,17 @@ pub(crate) use transport::UNSENT_BYTES;
 use crate::access::Waiting;
 use crate::settings::Listen;
 use http1::Accepted;
-use listen::{Listener, Socket};
+use listen::Listener;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
-use transport::Transport;
+use transport::Socket;
 
 /// Pause after a failed accept, as when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -187,19 +186,11 @@ async fn accept_all(listener: &Listener, runtimes: &[Handle], service: &Service)
             let runtime = runtimes.iter().min_by_key(|runtime| runtime.metrics().num_alive_tasks());
             // The runtime in which a socket is accepted wakes its task.
             let _inside = runtime.map(Handle::enter);
-            listener.poll_accept(cx).map_ok(|socket| {
-                let peer = match &socket {
-                    Socket::Tcp(_, peer) => Some(peer.ip()),
-                    Socket::Unix(_) => None,
-                };
+            listener.poll_accept(cx).map_ok(|(socket, peer)| {
+                let peer = peer.map(|peer| peer.ip());
                 let waiting = service.doorkeeper().enter(peer);
                 let has_displaced = waiting.has_displaced();
-                match socket {
-                    Socket::Tcp(socket, _) => {
-                        drop(tokio::spawn(serve(socket, peer, waiting, service.clone())));
-                    }
-                    Socket::Unix(socket) => drop(tokio::spawn(serve(socket, peer, waiting, service.clone()))),
-                }
+                drop(tokio::spawn(serve(socket, peer, waiting, service.clone())));
                 has_displaced
             })
         });
@@ -222,10 +213,7 @@ async fn accept_all(listener: &Listener, runtimes: &[Handle], service: &Service)
 }
 
 /// Serves one connection until its handshake is over.
-async fn serve<S>(socket: S, peer: Option<IpAddr>, mut waiting: Waiting, service: Service)
-where
-    S: Transport + AsyncRead + AsyncWrite,
-{
+async fn serve(socket: Socket, peer: Option<IpAddr>, mut waiting: Waiting, service: Service) {
     let accepted = http1::shake_hands(socket, peer, &mut waiting, &service).await;
     // A session counts among the connections.
     waiting.set(false);

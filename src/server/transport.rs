@@ -9,7 +9,7 @@ use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::SockRef;
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -108,65 +108,119 @@ pub(crate) fn tune(socket: &impl AsFd) {
     limit_unsent(socket, UNSENT_BYTES);
 }
 
-macro_rules! socket {
-    ($socket:ty, $limit_unsent:expr) => {
-        impl Transport for $socket {
-            const WRITES_THROUGH: bool = true;
+/// A bare socket. One type for both kinds, or everything that serves a connection would be compiled twice.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
 
-            fn poll_ready(&mut self, wanted: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
-                let mut ready = Readiness::default();
-                if wanted.readable
-                    && let Poll::Ready(done) = self.poll_read_ready(cx)
-                {
-                    done?;
-                    ready.readable = true;
-                }
-                if wanted.writable
-                    && let Poll::Ready(done) = self.poll_write_ready(cx)
-                {
-                    done?;
-                    ready.writable = true;
-                }
-                ready.any()
-            }
-
-            fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                <$socket>::try_read(self, buffer)
-            }
-
-            fn force_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                Ok(net::recv(&*self, buffer, RecvFlags::empty())?.0)
-            }
-
-            fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-                // The kernel is asked first: tokio's state would have to be fetched from memory. If there is no
-                // room tokio has to see that itself, or it would not report room later.
-                match send(&*self, slices) {
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        self.try_io(Interest::WRITABLE, || send(&*self, slices))
-                    }
-                    written => written,
-                }
-            }
-
-            fn force_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-                send(&*self, slices)
-            }
-
-            fn limit_unsent(&mut self, bytes: u32) {
-                $limit_unsent(self, bytes)
-            }
-
-            fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                AsyncWrite::poll_shutdown(Pin::new(self), cx)
-            }
+/// Does the same with either kind.
+macro_rules! either {
+    ($socket:expr, $inner:ident => $work:expr) => {
+        match $socket {
+            Socket::Tcp($inner) => $work,
+            Socket::Unix($inner) => $work,
         }
     };
 }
 
-socket!(TcpStream, |socket: &TcpStream, bytes| limit_unsent(socket, bytes));
-// Its buffer holds little in any case, 208 KiB on Linux.
-socket!(UnixStream, |_: &UnixStream, _| {});
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        either!(self, socket => socket.as_fd())
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), socket => Pin::new(socket).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self.get_mut(), socket => Pin::new(socket).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self.get_mut(), socket => Pin::new(socket).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), socket => Pin::new(socket).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), socket => Pin::new(socket).poll_shutdown(cx))
+    }
+}
+
+impl Transport for Socket {
+    const WRITES_THROUGH: bool = true;
+
+    fn poll_ready(&mut self, wanted: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        let mut ready = Readiness::default();
+        if wanted.readable
+            && let Poll::Ready(done) = either!(self, socket => socket.poll_read_ready(cx))
+        {
+            done?;
+            ready.readable = true;
+        }
+        if wanted.writable
+            && let Poll::Ready(done) = either!(self, socket => socket.poll_write_ready(cx))
+        {
+            done?;
+            ready.writable = true;
+        }
+        ready.any()
+    }
+
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        either!(self, socket => socket.try_read(buffer))
+    }
+
+    fn force_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(net::recv(&*self, buffer, RecvFlags::empty())?.0)
+    }
+
+    fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        // The kernel is asked first: tokio's state would have to be fetched from memory. If there is no
+        // room tokio has to see that itself, or it would not report room later.
+        match send(&*self, slices) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                either!(&*self, socket => socket.try_io(Interest::WRITABLE, || send(socket, slices)))
+            }
+            written => written,
+        }
+    }
+
+    fn force_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        send(&*self, slices)
+    }
+
+    fn limit_unsent(&mut self, bytes: u32) {
+        // The buffer of a Unix socket holds little in any case, 208 KiB on Linux.
+        if let Socket::Tcp(socket) = self {
+            limit_unsent(socket, bytes);
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_shutdown(Pin::new(self), cx)
+    }
+}
 
 /// Bytes taken at once from a stream without readiness.
 const READ_BYTES: usize = 4 * 1024;
@@ -281,11 +335,16 @@ mod tests {
         }
     }
 
+    fn pair() -> (Socket, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Socket::Unix(ours), theirs)
+    }
+
     const INPUT: Readiness = Readiness { readable: true, writable: false };
 
     #[tokio::test]
     async fn readiness_wakes_a_task_that_asked_when_its_turn_was_over() {
-        let (mut socket, theirs) = UnixStream::pair().unwrap();
+        let (mut socket, theirs) = pair();
         let mut turns = 0;
         let ready = poll_fn(|cx| {
             turns += 1;
@@ -312,7 +371,7 @@ mod tests {
 
     #[tokio::test]
     async fn readiness_wakes_a_task_once_for_everything_that_came() {
-        let (mut socket, theirs) = UnixStream::pair().unwrap();
+        let (mut socket, theirs) = pair();
         for byte in [b"a", b"b", b"c"] {
             let mut turns = 0;
             let ready = poll_fn(|cx| {
@@ -340,7 +399,7 @@ mod tests {
     #[tokio::test]
     async fn a_socket_without_room_is_written_to_again_once_it_has_some() {
         const OUTPUT: Readiness = Readiness { readable: false, writable: true };
-        let (mut socket, theirs) = UnixStream::pair().unwrap();
+        let (mut socket, theirs) = pair();
         let (first, second) = ([1; 40_000], [2; 20_000]);
         let slices = [IoSlice::new(&first), IoSlice::new(&second)];
         let mut written = 0;

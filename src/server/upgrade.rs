@@ -11,7 +11,7 @@ use super::echo::Echo;
 use super::report;
 use super::service::Shared;
 use super::speaking::Speaking;
-use super::transport::{Buffered, Transport, UNSENT_BYTES};
+use super::transport::{Buffered, Socket, Transport, UNSENT_BYTES};
 use crate::access::Permit;
 use crate::deadline::within;
 use crate::session::{Input, Session, SessionConfig};
@@ -71,12 +71,13 @@ impl Admitted {
             // Fails if the peer left before the answer did.
             let Ok(Ok(upgraded)) = within(shared.config.handshake_timeout, upgrade).await else { return };
             match bare::<TcpStream>(upgraded) {
-                Ok((mut socket, early)) => {
+                Ok((socket, early)) => {
+                    let mut socket = Socket::Tcp(socket);
                     socket.limit_unsent(UNSENT_BYTES);
                     self.start(&shared, socket, early);
                 }
                 Err(upgraded) => match bare::<UnixStream>(upgraded) {
-                    Ok((socket, early)) => self.start(&shared, socket, early),
+                    Ok((socket, early)) => self.start(&shared, Socket::Unix(socket), early),
                     Err(upgraded) => {
                         let buffered = Buffered::new(TokioIo::new(upgraded));
                         self.start(&shared, buffered, Bytes::new());
