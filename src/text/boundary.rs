@@ -9,6 +9,8 @@ use super::{Boundary, Segmenter};
 /// Most characters that a decision reads after a possible end: characters outside of words, bytes of a word.
 const MAX_SKIPPED: usize = 8;
 pub(super) const MAX_WORD_BYTES: usize = 32;
+/// Most bytes of a run in which an abbreviation behind other text is searched.
+const MAX_TOKEN_BYTES: usize = 64;
 
 /// A possible end of the segment, undecided until enough text follows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -220,8 +222,7 @@ impl Segmenter {
             }
         }
         // "Ex. A"
-        let is_exhibit =
-            |mark: &Mark, name: &str| name.len() == 1 && &self.buffer[mark.token.clone()] == "Ex";
+        let is_exhibit = |mark: &Mark, name: &str| name.len() == 1 && self.word(mark) == "Ex";
         match mark.kind {
             Kind::Line => Verdict::Keep,
             Kind::Wide | Kind::Strong => cut(!(lower && mark.is_closed)),
@@ -232,10 +233,7 @@ impl Segmenter {
                 Dotted::Numbered if first.is_numeric() || lower || bracketed => Verdict::Keep,
                 Dotted::Numbered if !known => Verdict::Wait,
                 // "Art. I of it"
-                Dotted::Numbered
-                    if name == "I"
-                        && lists("art arts amend pt tit vol bk", &self.buffer[mark.token.clone()]) =>
-                {
+                Dotted::Numbered if name == "I" && lists("art arts amend pt tit vol bk", self.word(mark)) => {
                     let rest = &word[1..];
                     let numbers = [" of ", " and ", " to ", " or ", ",", ";", ":", ")", ".", " §", "–", "-"];
                     match numbers.iter().any(|mark| rest.starts_with(mark)) {
@@ -265,7 +263,7 @@ impl Segmenter {
     /// True if the text behind an English abbreviation shows that its sentence goes on: "Matt. 5:3", "5 ft. 10 in.",
     /// "Wed. Jan. 5", "Ft. Worth"; `None` if more text is needed. `rest` is the text behind the next word.
     fn goes_on(&self, mark: &Mark, name: &str, rest: &str, complete: bool) -> Option<bool> {
-        let token = &self.buffer[mark.token.clone()];
+        let token = self.word(mark);
         let before = &self.buffer[mark.before.clone()];
         if mark.is_closed || mark.gap >= Gap::Line || token.len() > MAX_WORD_BYTES {
             return Some(false);
@@ -353,6 +351,18 @@ impl Segmenter {
         if is_wrapped { Verdict::Keep } else { Verdict::Cut }
     }
 
+    /// The word before the terminator, without what is glued to its front: "‘Mr", "Mr./Mrs", "Well…Dr", "Name:Dr".
+    pub(super) fn word(&self, mark: &Mark) -> &str {
+        let token = &self.buffer[mark.token.clone()];
+        if token.len() > MAX_TOKEN_BYTES || is_number(token) {
+            return token;
+        }
+        let ends = |(at, c): (usize, char)| at + c.len_utf8();
+        let glue = token.char_indices().rev().skip(1).find(|(_, c)| language::glues(*c));
+        let word = &token[glue.map_or(0, ends)..];
+        word.rfind("..").map_or(word, |dots| &word[dots + 2..])
+    }
+
     /// True if a short line ends with an abbreviation such as "a.m." at this mark.
     fn is_dotted_line(&self, mark: &Mark) -> bool {
         let token = &self.buffer[mark.token.clone()];
@@ -381,7 +391,7 @@ impl Segmenter {
     }
 
     pub(super) fn classify(&self, mark: &Mark) -> Dotted {
-        let token = self.buffer[mark.token.clone()].trim_start_matches(['\'', '’']);
+        let token = self.word(mark);
         if token.is_empty() || token.len() > MAX_WORD_BYTES {
             return Dotted::Word;
         }
@@ -393,6 +403,8 @@ impl Segmenter {
             return Dotted::Leading; // "1. Wash hands."
         }
         let last = token.rsplit('.').next().unwrap_or(token);
+        // "Lt.-Col.", "ex-Gov."
+        let title = last.rsplit('-').next().unwrap_or(last);
         if self.language.has_ordinals
             && last.len() <= 2
             && token.bytes().all(|b| b.is_ascii_digit() || b == b'.')
@@ -406,7 +418,7 @@ impl Segmenter {
         }
         // Tables first: they know "e.g." and "bl.a." better than the pattern does.
         for language in [self.language, &COMMON] {
-            if lists(language.leading, token) {
+            if lists(language.leading, token) || lists(language.leading, title) {
                 return Dotted::Leading;
             } else if lists(language.numbered, token) {
                 return Dotted::Numbered;
@@ -530,6 +542,11 @@ pub(super) fn is_heading(line: &str) -> bool {
 pub(super) fn is_marked_heading(line: &str) -> bool {
     let rest = line.trim_start_matches('#');
     (1..=6).contains(&(line.len() - rest.len())) && rest.starts_with([' ', '\t']) && !line.contains('\n')
+}
+
+/// True for digits with dots, which are never a word behind other text.
+fn is_number(token: &str) -> bool {
+    token.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
 /// True for a Roman numeral, as in "Art. IV", except "I", which is more often the pronoun.

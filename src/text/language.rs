@@ -310,6 +310,13 @@ pub(super) fn begins_word(c: char) -> bool {
     matches!(c, '(' | '[' | '{' | '"' | '*' | '`' | '>') || beyond_ascii(c, "“„«¿¡–—「『（【《")
 }
 
+/// True if a word may follow the character without a space, so that an abbreviation begins there: "‘Dr.", "Mr./Mrs."
+pub(super) fn glues(c: char) -> bool {
+    is_quote(c)
+        || matches!(c, '/' | ':' | '_' | '=' | '+' | '&' | '~' | '(' | '[' | '{' | '|' | ';' | ',')
+        || beyond_ascii(c, "…‥•→")
+}
+
 /// True if a clause may end here before white space.
 pub(super) fn ends_clause(c: char) -> bool {
     matches!(c, ',' | ';' | ':' | ')' | '،' | '؛')

@@ -72,7 +72,10 @@ impl Segmenter {
             let before = &self.buffer[..mark.token.start];
             return !mark.is_closed && before.ends_with(|c: char| !c.is_whitespace());
         }
-        if !matches!(self.classify(mark), Dotted::Word) || is_roman(token) || is_clipped(token) {
+        if !matches!(self.classify(mark), Dotted::Word)
+            || is_roman(self.word(mark))
+            || is_clipped(self.word(mark))
+        {
             return false;
         }
         let is_spaced = mark.gap > Gap::None || self.undecided().has_space;

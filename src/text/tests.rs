@@ -1201,3 +1201,40 @@ fn signs_that_are_words_are_segments() {
         assert!(!language::is_speakable(silent), "{silent}");
     }
 }
+
+/// Segments of a text that is pushed whole and by characters, which have to be the same.
+fn both_ways(language: &str, text: &str) -> Vec<String> {
+    let settings = Segmentation { language: Some(language.to_owned()), ..Segmentation::default() };
+    let whole = segments(&settings, [text]);
+    assert_eq!(segments(&settings, characters(text)), whole, "{text}");
+    whole
+}
+
+#[test]
+fn abbreviations_behind_other_text_end_no_sentence() {
+    for (language, texts) in [
+        (
+            "en",
+            "‘Mr. Holmes’ is he.|‘Dr. Watson,’ said he.|‘St. Paul’s is shut.’|“‘Mr. Smith,’ he said.”|‘No. 10 is too.’|\
+             ‘Fig. 3’ shows it.|‚Dr. Lee‘ came.|‹Dr. Lee› came.|»Dr. Lee« came.|Well…Dr. Lee came.|\
+             Well...Dr. Lee came.|Mr./Mrs. Smith came.|Dr./Prof. Lee came.|Name:Dr. Lee.|Name=Dr. Lee.|_Dr. Lee_ came.|\
+             _Mr._ Lee came.|an ex-Gov. Smith came.|a Lt.-Col. Smith came.|a Lt.-Gov. Smith came.|(see:Fig. 3)|\
+             [Dr. Lee] came.|a+Mr. Lee came.|Tom&Mrs. Lee came.",
+        ),
+        ("de", "»Dr. Müller« kam.|›Dr. Müller‹ kam.|‚Dr. Müller‘ kam.|Hr./Fr. Müller kam.|Name:Dr. Müller."),
+        ("fr", "«M. Dupont» est ici.|M./Mme. Dupont vient.|‹M. Dupont› vient."),
+        ("es", "«Sr. Gómez» vino.|Sr./Sra. Gómez vino.|‘Dr. Gómez’ vino."),
+    ] {
+        for text in texts.split('|') {
+            assert_eq!(both_ways(language, text), [text]);
+        }
+    }
+    for (text, count) in [
+        ("‘It is all.’ She left.", 2),
+        ("He/she. Then they.", 2),
+        ("It is the kids'. Then we left.", 2),
+        ("‘I said no. Then I left.’", 2),
+    ] {
+        assert_eq!(both_ways("en", text).len(), count, "{text}");
+    }
+}

@@ -204,7 +204,9 @@ impl<'a> Reader<'a> {
             }
         }
         let before = self.before(at);
-        let is_start = !before.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        // "_Mr. Lee_", but not "my_no"
+        let is_joined = |c: char| c == '_' && self.before(at - 1).is_some_and(char::is_alphanumeric);
+        let is_start = !before.is_some_and(|c| c.is_alphanumeric() || is_joined(c));
         if is_letter(c) {
             let is_start = is_start
                 && !(matches!(before, Some('\'' | '’'))

@@ -361,3 +361,20 @@ fn spanish_has_signs_and_abbreviations() {
         ],
     );
 }
+
+#[test]
+fn abbreviations_behind_other_text_are_read() {
+    check(
+        "en",
+        &[
+            ("‘Mr. Holmes!’ she cried.", "‘Mister Holmes!’ she cried."),
+            ("‘Fig. 3’", "‘figure three’"),
+            ("‘No. 10 is too.’", "‘number ten is too.’"),
+            ("Mr./Mrs. Smith", "Mister / Missus Smith"),
+            ("Well…Dr. Lee came", "Well…Doctor Lee came"),
+            ("Name:Dr. Lee", "Name:Doctor Lee"),
+            ("_Dr. Lee_ came", "_ Doctor Lee_ came"),
+            ("my_no 5", "my no five"),
+        ],
+    );
+}
