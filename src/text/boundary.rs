@@ -61,6 +61,18 @@ pub(super) enum Verdict {
     Extend(usize),
 }
 
+/// Text behind a mark and its white space.
+struct Next<'a> {
+    /// Signs before the next word.
+    signs: &'a str,
+    /// The next word, as far as it has been read.
+    name: &'a str,
+    /// Text behind it.
+    rest: &'a str,
+    /// True if the word has been read to its end.
+    known: bool,
+}
+
 /// Meaning of a dot after a word.
 pub(super) enum Dotted {
     /// No special meaning: the end, unless the next word is in lower case.
@@ -166,8 +178,7 @@ impl Segmenter {
         if word.is_empty() && begin != '<' && !next.contains('\n') && next.chars().count() <= MAX_SKIPPED {
             return Verdict::Wait;
         }
-        let bracketed = next[..skipped].contains(['(', '[']);
-        self.decide_spaced(mark, word, bracketed, complete)
+        self.decide_spaced(mark, &next[..skipped], word, complete)
     }
 
     /// Decides without white space after the mark: an end only in scripts that use none, or if the space is
@@ -197,8 +208,9 @@ impl Segmenter {
         }
     }
 
-    /// Decides with white space after the mark, and then `word`, as far as it has been read.
-    fn decide_spaced(&self, mark: &Mark, word: &str, bracketed: bool, complete: bool) -> Verdict {
+    /// Decides with white space after the mark, then signs, and then `word`, as far as it has been read.
+    fn decide_spaced(&self, mark: &Mark, signs: &str, word: &str, complete: bool) -> Verdict {
+        let bracketed = signs.contains(['(', '[']);
         let first = word.chars().next().unwrap_or('-');
         let end = word.find(|c: char| !c.is_alphanumeric());
         let known = complete || word.is_empty() || end.is_some() || word.len() > MAX_WORD_BYTES;
@@ -215,7 +227,8 @@ impl Segmenter {
         }
         let casual = self.scan.begins_lower == Some(true) && !mark.is_closed;
         if mark.kind == Kind::Stop && self.language.is("en") {
-            match self.goes_on(mark, name, &word[name.len()..], complete) {
+            let next = Next { signs, name, rest: &word[name.len()..], known };
+            match self.goes_on(mark, &next, complete) {
                 None => return Verdict::Wait,
                 Some(true) => return Verdict::Keep,
                 Some(false) => {}
@@ -261,22 +274,34 @@ impl Segmenter {
     }
 
     /// True if the text behind an English abbreviation shows that its sentence goes on: "Matt. 5:3", "5 ft. 10 in.",
-    /// "Wed. Jan. 5", "Ft. Worth"; `None` if more text is needed. `rest` is the text behind the next word.
-    fn goes_on(&self, mark: &Mark, name: &str, rest: &str, complete: bool) -> Option<bool> {
+    /// "Wed. Jan. 5", "Ft. Worth", "8 oz. (1 stick)"; `None` if more text is needed.
+    fn goes_on(&self, mark: &Mark, next: &Next<'_>, complete: bool) -> Option<bool> {
+        let &Next { signs, name, rest, known } = next;
         let token = self.word(mark);
-        let before = &self.buffer[mark.before.clone()];
-        if mark.is_closed || mark.gap >= Gap::Line || token.len() > MAX_WORD_BYTES {
+        if mark.gap >= Gap::Line || token.is_empty() || token.len() > MAX_WORD_BYTES {
             return Some(false);
         }
-        let has_figure = before.ends_with(|c: char| c.is_ascii_digit());
+        let before = &self.buffer[mark.before.clone()];
+        let has_figure = before.ends_with(char::is_numeric);
+        let begins_figure = name.starts_with(|c: char| c.is_ascii_digit());
         let is_listed = |list: &str| list.split_ascii_whitespace().any(|listed| listed == token);
-        let smaller = match token {
-            "ft" => "in inches inch",
-            "lb" | "lbs" => "oz ounces",
-            "hr" | "hrs" => "min mins minutes",
-            _ => "",
-        };
+        let is_starter = || self.language.starters.split_ascii_whitespace().any(|word| word == name);
+        let is_unit = has_figure && is_listed(language::UNITS);
+        if mark.is_closed {
+            // "1 (1 oz.) packet"
+            let opens = self.buffer[..mark.before.start].trim_end_matches('(').len() < mark.before.start
+                || before.starts_with('(');
+            let is_aside = is_unit && opens && self.buffer[..mark.end].ends_with(".)");
+            return if is_aside && !known { None } else { Some(is_aside && !is_starter()) };
+        }
         let is_undecided = !complete && rest.len() <= MAX_SKIPPED && name.len() <= MAX_SKIPPED;
+        // "Treas. Reg. § 1.61", "8 oz. (1 stick)", "(sat. 3 g)"
+        if signs.starts_with('§') && token.starts_with(char::is_uppercase) && token.len() <= 6
+            || is_unit && signs.starts_with(['(', '[']) && begins_figure
+            || begins_figure && token.len() <= 6 && self.buffer[..self.word_start(mark)].ends_with('(')
+        {
+            return Some(true);
+        }
         if token == "Ft" {
             return Some(!has_figure && name.starts_with(char::is_uppercase));
         }
@@ -287,7 +312,53 @@ impl Segmenter {
                 Some(language::MONTHS.split_ascii_whitespace().any(|month| month == name))
             };
         }
-        if !name.starts_with(|c: char| c.is_ascii_digit()) {
+        if name.starts_with(char::is_uppercase) {
+            let begins =
+                || !self.buffer[self.sentence(mark)..self.word_start(mark)].contains(char::is_alphabetic);
+            // "Fig. S1", "App. A"
+            let is_part = |is_lettered: bool| {
+                let is_letter = name.len() == 1 && name != "I" && !rest.starts_with(['\'', '’']);
+                name.len() <= 4 && name.ends_with(|c: char| c.is_ascii_digit()) || is_lettered && is_letter
+            };
+            // Each list of abbreviations, and what follows them within a sentence.
+            let goes_on = if is_unit && is_listed(language::KITCHEN) {
+                Some(!is_starter() && (begins() || language::names_food(name)))
+            } else if is_listed("Sr") {
+                Some(begins() && !is_starter())
+            } else if is_listed("Sec Pt") {
+                Some(is_part(false) || !is_starter() && !is_roman(name) && name.len() > 1)
+            } else if is_listed("pt bk") && !has_figure {
+                Some(is_roman(name))
+            } else if is_listed(language::STREETS) {
+                Some(lists(language::SIDES, name))
+            } else if is_listed("Rt Assoc Atty") {
+                Some(lists("Hon Rev Prof Gen Col Gov", name))
+            } else if is_listed("App Exh Sched Ex") {
+                Some(is_part(true))
+            } else if is_listed("Fig Figs Tab Annex Ref Refs Eq") {
+                Some(is_part(false))
+            } else if is_listed(language::STATES) {
+                Some(lists(language::LAWS, name))
+            } else {
+                None
+            };
+            match goes_on {
+                Some(_) if !known => return None,
+                Some(true) => return Some(true),
+                _ => {}
+            }
+            // "Pub. L. No. 5"
+            if lists("No Nos", name) && rest.starts_with('.') && token.len() <= 4 {
+                let number = rest.trim_start_matches(['.', ' ']);
+                return if number.is_empty() && !complete && rest.len() < 3 {
+                    None
+                } else {
+                    Some(number.starts_with(|c: char| c.is_ascii_digit()))
+                };
+            }
+            return Some(false);
+        }
+        if !begins_figure {
             return Some(false);
         }
         if is_listed(language::BOOKS) {
@@ -298,18 +369,49 @@ impl Segmenter {
                 {
                     None
                 }
+                None if is_undecided && " and ".starts_with(rest) => None,
+                // A name too: "I met Tim. 5 people left."
+                None if rest.starts_with(" and ") => Some(true),
+                None if is_listed(language::NAMED_BOOKS) => {
+                    Some(rest.is_empty() || rest.starts_with([',', ';', '.', ')', '–', '-', '?', '!']))
+                }
+                None => Some(true),
                 verse => Some(verse.flatten().is_some_and(|c| c.is_ascii_digit())),
             };
         }
-        if !smaller.is_empty() && has_figure {
+        // "max. 5 users", but "Ask Max. 5 people left."
+        if !has_figure && is_listed_small(language::LABELS, token) {
+            let start = self.word_start(mark);
+            let is_label = token.starts_with(char::is_lowercase)
+                || start == self.sentence(mark)
+                || before.ends_with([':', '(', ',', ';']);
+            return Some(is_label);
+        }
+        if is_unit {
             let unit = rest.trim_start();
             let end = unit.find(|c: char| !c.is_alphabetic());
             return match end {
                 None if is_undecided => None,
-                end => Some(lists(smaller, &unit[..end.unwrap_or(unit.len())])),
+                end => {
+                    let unit = &unit[..end.unwrap_or(unit.len())];
+                    Some(
+                        lists(language::SMALLER, token) && lists(language::UNITS, unit) && unit != "in"
+                            || lists("ft", token) && lists("in inches inch", unit),
+                    )
+                }
             };
         }
         Some(false)
+    }
+
+    /// Start of the sentence that ends at a mark.
+    fn sentence(&self, mark: &Mark) -> usize {
+        self.scan.sentence.unwrap_or(0).min(mark.token.start)
+    }
+
+    /// Start of the word before the terminator.
+    fn word_start(&self, mark: &Mark) -> usize {
+        mark.token.end - self.word(mark).len()
     }
 
     /// Decides at the end of a line without a mark: a short line is a phrase of its own, a long one is wrapped.
@@ -542,6 +644,11 @@ pub(super) fn is_heading(line: &str) -> bool {
 pub(super) fn is_marked_heading(line: &str) -> bool {
     let rest = line.trim_start_matches('#');
     (1..=6).contains(&(line.len() - rest.len())) && rest.starts_with([' ', '\t']) && !line.contains('\n')
+}
+
+/// True if a list in small letters has a word, whose first letter may be a capital.
+fn is_listed_small(list: &str, word: &str) -> bool {
+    lists(list, word) && !word.chars().skip(1).any(char::is_uppercase)
 }
 
 /// True for digits with dots, which are never a word behind other text.

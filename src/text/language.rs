@@ -48,12 +48,12 @@ const LANGUAGES: &[Language] = &[
     Language {
         tags: "en",
         leading: "mr mrs ms mx messrs Rev Hon Gen Lt Col Maj Capt Cmdr Sgt Cpl Adm Sen Rep Gov Pres Supt Fr \
-                  Mt St Ste approx viz incl Msgr esp",
-        numbered: "amend tit cl exh para nos figs vols ch chap sec sect eq ver ed rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
+                  Mt St Ste approx viz incl Msgr esp Mme Mlle Attn Pvt Pfc Insp Brig Asst Dkt Treas Exec Harv",
+        numbered: "Eqs Thm Lem Prop Def Tr Rul Res Sess qty wt ht temp pg acct ref refs Cat Pop Elev Mk Tab amend tit cl exh para nos figs vols ch chap sec sect eq ver ed rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
                    Dec Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun Hwy Rte Rt Apt Bldg Fl Rm Pt Bk Ex Op Ep Ps Pss \
                    ext est",
         ending: "inc ltd corp co bros jr sr esq ave blvd rd al",
-        inner: "App Fed Civ Crim Evid Bankr Supp Cir Const Stat Pub Cong Rec Exh Sched",
+        inner: "Univ Inst Det Dir Atty Assoc Bus Sec Pt App Fed Civ Crim Evid Bankr Supp Cir Const Stat Pub Cong Rec Exh Sched",
         starters: "The They This That These Those There Then He She It We You I A An In On At But And Or So \
                    If When While What Who Where Why How Yes No Now Not My Our Your His Her Its Their For \
                    From To As After Before Also However Although Because Since Once Let Please Here Today \
@@ -194,7 +194,43 @@ pub(super) const CLIPPED: &str = "dept est max min misc avg approx temp resp con
      yr yrs gal pt qt assoc univ intl natl orig obs ref rel anon abbr adj adv pron conj prep syn \
      ant lit attr Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun Capt Insp Atty Bldg Apt Ste Rte Hwy \
      Ft Mts Calif Mass Penn Wash Tex Ariz Colo Conn Del Ill Ind Kan Minn Miss Mont Neb Nev Okla \
-     Ore Tenn Wis Wyo Alas";
+     Ore Tenn Wis Wyo Alas eds trans rev govt attn Comm Dist Educ Reg Ga Fla Pa Va Ala";
+
+/// Units that are written with a full stop behind a figure.
+pub(super) const UNITS: &str = "oz lb lbs tsp tsps tbsp tbsps tbs qt qts pt pts gal gals pkg pkgs doz in ins ft yd yds mi sq cu cm \
+     mm km kg mg ml min mins hr hrs sec secs wk wks mo mos yr yrs ounces inches inch minutes c T Tbsp Tsp";
+
+/// Units with a smaller one behind: "5 ft. 10 in. 180 lb.", "2 hr. 5 min."
+pub(super) const SMALLER: &str = "ft in lb lbs hr hrs";
+
+/// Units of a recipe.
+pub(super) const KITCHEN: &str =
+    "oz lb lbs tsp tsps tbsp tbsps tbs Tbsp Tsp qt qts pt pts gal pkg pkgs doz c T";
+
+/// Abbreviations of labels that are units or words in other places: they need a figure behind, and none before.
+pub(super) const LABELS: &str = "min max avg mm ll vv pt bk fl rm op";
+
+/// Streets, before the side of a town or the part of a house.
+pub(super) const STREETS: &str = "Ave Blvd Rd St Dr Ln Ct Pl Hwy Pkwy Sq Ter Cir";
+pub(super) const SIDES: &str = "NW NE SW SE N S E W Apt Ste Suite Unit Rm Bldg Fl";
+
+/// States before a source of law: "Fla. Stat.", "Ga. Code Ann."
+pub(super) const STATES: &str = "Ala Ariz Ark Cal Calif Colo Conn Del Fla Ga Ill Ind Kan Ky La Md Mass Mich Minn Miss Mo Mont Neb Nev \
+     Okla Or Ore Pa Tenn Tex Va Vt Wash Wis Wyo Gen Bus Rev";
+pub(super) const LAWS: &str =
+    "Stat Code Const Rev Gen Civ Penal Admin Crim Evid Fam Prob Bus Law Laws Comp App Super Supp Reg Ann";
+
+/// True for the name of a food, or of its origin: "Italian", "Dijon".
+pub(super) fn names_food(name: &str) -> bool {
+    let is_origin = ["ian", "ican", "san", "ish", "ese"].iter().any(|end| name.ends_with(end));
+    is_origin && name.len() > 5
+        || lists(
+            "Dijon Worcestershire Greek Dutch French Swiss Thai German Cheddar Monterey Tabasco Sriracha Kosher Yukon \
+             Roma Granny Splenda Bisquick Velveeta Jell Cool Crisco Kahlúa Grand Old Gouda Brie Feta Gruyère Gorgonzola \
+             Romano Colby Pecorino Riesling Chardonnay Marsala Cajun Creole Medjool Oreo Nutella Cointreau Bourbon Madeira",
+            name,
+        )
+}
 
 /// First parts of well-known hosts, files and modules.
 pub(super) const NAMES: &str = "example www github gitlab google amazon wikipedia reddit youtube facebook twitter booking \
@@ -228,6 +264,9 @@ pub(super) const GOING: &str = "go goes going gone went head heads heading over 
 /// Books of the Bible. Many are names of people too, so that only a chapter with a verse shows them.
 pub(super) const BOOKS: &str = "Gn Exod Lev Num Deut Dt Josh Judg Jdg Sam Kgs Chr Chron Neh Esth Psa Prov Prv Eccl Eccles \
      Isa Jer Lam Ezek Dan Hos Mic Hab Zech Mal Matt Mk Lk Jn Rom Cor Gal Eph Phil Thess Thes Tim Heb Jas Pet";
+
+/// Books that are names of people: only a verse, or a mark behind the chapter, shows them.
+pub(super) const NAMED_BOOKS: &str = "Josh Sam Jer Dan Mic Hab Mal Matt Gal Phil Tim Pet Lam Num";
 
 /// Abbreviations of weekdays, and of the months that may follow them.
 pub(super) const WEEKDAYS: &str = "Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun";

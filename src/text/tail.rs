@@ -72,15 +72,16 @@ impl Segmenter {
             let before = &self.buffer[..mark.token.start];
             return !mark.is_closed && before.ends_with(|c: char| !c.is_whitespace());
         }
-        if !matches!(self.classify(mark), Dotted::Word)
-            || is_roman(self.word(mark))
-            || is_clipped(self.word(mark))
-        {
+        if !matches!(self.classify(mark), Dotted::Word) || self.is_clipped(mark) {
             return false;
         }
         let is_spaced = mark.gap > Gap::None || self.undecided().has_space;
         if is_spaced || mark.is_closed || token.len() > MAX_WORD_BYTES {
             return is_spaced || !is_address(token);
+        }
+        // What follows may be the rest of an address or of an ellipsis: "jane." before "doe@example.com".
+        if mark.token.start == 0 && token.starts_with(char::is_lowercase) {
+            return false;
         }
         // What follows may be the rest of a number, a host, a file or a version.
         let last = token.chars().next_back().unwrap_or_default();
@@ -89,6 +90,17 @@ impl Segmenter {
             return false;
         }
         !self.may_be_name(&self.buffer[..mark.token.start], token)
+    }
+
+    /// True for an abbreviation or a numeral that may go on: "Fla.", "5 in.", "Matt.", "IV."
+    fn is_clipped(&self, mark: &Mark) -> bool {
+        let word = self.word(mark);
+        let has_figure = self.buffer[mark.before.clone()].ends_with(char::is_numeric);
+        is_roman(word)
+            || is_clipped(word)
+            || lists(language::BOOKS, word)
+            || has_figure && lists(language::UNITS, word)
+            || lists(language::LABELS, word)
     }
 
     /// True if the last word may be the beginning of a host or a file, given the text before it.

@@ -1238,3 +1238,69 @@ fn abbreviations_behind_other_text_end_no_sentence() {
         assert_eq!(both_ways("en", text).len(), count, "{text}");
     }
 }
+
+#[test]
+fn abbreviations_before_names_and_figures_end_no_sentence() {
+    for text in [
+        // Law.
+        "Pub. L. No. 111-148 and Treas. Reg. § 1.61-1 hold.",
+        "Exec. Order No. 13,769 and H. Res. 5 hold.",
+        "Cal. Civ. Code § 3 and N.Y. Gen. Bus. Law § 349 hold.",
+        "See 112 Harv. L. Rev. 193 and Fla. Stat. § 5 and Ga. Code Ann. § 5 now.",
+        "Dkt. No. 45 and Tr. 45:2 and Rev. Rul. 99-7 hold.",
+        "The 111th Cong., 2d Sess. 5 ended.",
+        // Streets.
+        "1600 Pennsylvania Ave. NW is known.",
+        "We live at 5 Elm Blvd. Apt. 3 here.",
+        // Titles.
+        "Ask Attn. John and Pvt. Ryan and Mme. Curie now.",
+        "Ask Sec. Blinken at Pt. Reyes now.",
+        "Sr. Mary came.",
+        "Ask Assoc. Prof. Lee and Asst. Prof. Kim now.",
+        "Ask Brig. Gen. Lee and Atty. Gen. Kim and Rt. Hon. Lee now.",
+        "Ask Det. Lee and Insp. Kim and Dir. Lee now.",
+        "It is of the Oxford Univ. Press now.",
+        // Labels.
+        "It has max. 5 users and min. 3 users and avg. 5 users.",
+        "Max. 5 users may come.",
+        "See Eqs. 3 and Thm. 3 and Prop. 3 and Def. 3 now.",
+        "See pt. II and bk. IV and vv. 12–14 and ll. 45–50 and mm. 5–8 now.",
+        "See op. 5 and rm. 5 now.",
+        "Qty. 3 and Wt. 5 lb and Ht. 6 ft and Temp. 5 and Cat. 5 are here.",
+        "See Ref. 12 and Pop. 5,000 and Elev. 1,200 ft and Pg. 5 and Acct. 5 and Mk. II now.",
+        "See Fig. S1 and refs. 12–14 and ref. [5] and Tab. 1 and App. A now.",
+        "Read Gen. 1 and Rom. 8 and Isa. 40 and Prov. 3 and Matt. 5 and so on.",
+        // Recipes.
+        "8 oz. (1 stick) butter",
+        "Use a 5-6 qt. Dutch oven.",
+        "4 oz. Parmesan cheese",
+        "1 ½ tsp. Italian seasoning",
+        "Add 3 tbsp. Dijon mustard and stir.",
+        "1 lb. Italian sausage",
+        "1 pt. Heavy cream",
+        "1 pkg. Jell-O",
+        "Add 3 oz. (85 g) cheese and 2 tbsp. (30 ml) oil now.",
+        "1 (1 oz.) Packet",
+        "Per cup: 5 g fat (sat. 3 g) here.",
+        "She is 5 ft. 10 in. 180 lb. or so.",
+    ] {
+        assert_eq!(both_ways("en", text), [text]);
+    }
+    for (text, first) in [
+        ("It weighs 5 lb. It is heavy.", "It weighs 5 lb."),
+        ("Add 1 tsp. Stir well.", "Add 1 tsp."),
+        ("Bake 10 min. Serve hot.", "Bake 10 min."),
+        ("He lost 5 lb. Ana lost 3.", "He lost 5 lb."),
+        ("I met Max. 5 people left.", "I met Max."),
+        ("I live on Park Ave. She does too.", "I live on Park Ave."),
+        ("He lives in Tampa, Fla. Police said so.", "He lives in Tampa, Fla."),
+        ("I took the bus. Bob left.", "I took the bus."),
+        ("He is 5 ft. 10 in. 3 people saw him.", "He is 5 ft. 10 in."),
+        ("Wait a sec. Bob is here.", "Wait a sec."),
+        ("He sat. 3 people left.", "He sat."),
+        ("I said it to J. K. No. I did not.", "I said it to J. K."),
+        ("He got a pt. Then he left.", "He got a pt."),
+    ] {
+        assert_eq!(both_ways("en", text)[0], first, "{text}");
+    }
+}

@@ -47,6 +47,15 @@ pub(super) fn abbreviation(word: &str) -> Option<(&'static str, Place)> {
         "Insp" => ("Inspector", Any),
         "Det" => ("Detective", Stop),
         "Msgr" => ("Monsignor", Any),
+        "Mme" => ("Madame", Any),
+        "Mlle" => ("Mademoiselle", Any),
+        "Brig" => ("Brigadier", Stop),
+        "Atty" => ("Attorney", Stop),
+        "Dir" => ("Director", Stop),
+        "Treas" => ("Treasury", Stop),
+        "Exec" => ("Executive", Stop),
+        "Harv" => ("Harvard", Stop),
+        "Dkt" => ("Docket", Stop),
         "Wm" => ("William", Stop),
         "Thos" => ("Thomas", Stop),
         "Chas" => ("Charles", Stop),
@@ -139,6 +148,25 @@ pub(super) fn abbreviation(word: &str) -> Option<(&'static str, Place)> {
         "Stat" => ("Statutes", Figure),
         "Sched" => ("Schedule", Figure),
         "Tit" | "tit" => ("title", Figure),
+        "Res" => ("Resolution", Figure),
+        "Rul" => ("Ruling", Figure),
+        "Sess" => ("Session", Figure),
+        "Tr" => ("Transcript", Figure),
+        "Thm" => ("theorem", Figure),
+        "Lem" => ("lemma", Figure),
+        "Prop" => ("proposition", Figure),
+        "Def" => ("definition", Figure),
+        "vv" => ("verses", Figure),
+        "ll" => ("lines", Figure),
+        "mm" => ("measures", Figure),
+        "pt" => ("part", Figure),
+        "bk" => ("book", Figure),
+        "sat" => ("saturated", Figure),
+        "Acct" | "acct" => ("account", Figure),
+        "Pop" => ("population", Figure),
+        "Elev" => ("elevation", Figure),
+        "Cat" => ("category", Figure),
+        "Mk" => ("Mark", Figure),
         "para" | "Para" => ("paragraph", Figure),
         "paras" => ("paragraphs", Figure),
         "tab" | "Tab" => ("table", Figure),
@@ -237,6 +265,18 @@ pub(super) const CITATIONS: &[(&str, &str)] = &[
     ("S. Ct.", "Supreme Court"),
     ("L. Ed. 2d", "Lawyers' Edition second"),
     ("Pub. L.", "Public Law"),
+    ("Rev. Rul.", "Revenue Ruling"),
+    ("Rev. Proc.", "Revenue Procedure"),
+    ("Treas. Reg.", "Treasury Regulation"),
+    ("H. Res.", "House Resolution"),
+    ("S. Res.", "Senate Resolution"),
+    ("L. Rev.", "Law Review"),
+    ("Cal. Civ.", "California Civil"),
+    ("Cal. Penal", "California Penal"),
+    ("Gen. Bus. Law", "General Business Law"),
+    ("Ga. Code Ann.", "Georgia Code Annotated"),
+    ("Fla. Stat.", "Florida Statutes"),
+    ("Rt. Hon.", "Right Honorable"),
     ("Cong. Rec.", "Congressional Record"),
 ];
 
@@ -249,7 +289,7 @@ const NUMBERED: &str = "Chapter chapter Part part Volume volume Act act Scene sc
      Type type Class class Figure figure Table table Appendix appendix Title title Article article Level \
      level Stage stage Grade grade Mark Bowl War Episode episode Season Vatican Fantasy Rocky Apollo \
      Saturn Division Group Tier Schedule Pentium Amendment Canto Mk Unit Module Step Vol vol Ch ch Sect Ep ep \
-     No no Art art Amend amend Pt Bk Sched App Tit tit Sec sec";
+     No no Art art Amend amend Pt Bk pt bk Sched App Tit tit Sec sec";
 
 /// Names of rulers, before a Roman numeral that is an ordinal.
 pub(super) fn is_regnal(word: &str) -> bool {

@@ -27,6 +27,8 @@ pub(super) struct Reader<'a> {
     pub(super) parted: Option<(usize, char)>,
     /// End of the last figure with a letter that is a name: "Option 3A".
     pub(super) named_end: usize,
+    /// End of the last ratio: "1:8".
+    pub(super) ratio_end: usize,
     /// Place of the dollar sign that ends a formula.
     pub(super) math_end: usize,
     /// True between two straight double quotes.
@@ -50,6 +52,7 @@ pub(super) fn read(text: &str, most: usize) -> Option<Changed> {
         currency: None,
         parted: None,
         named_end: usize::MAX,
+        ratio_end: usize::MAX,
         math_end: usize::MAX,
         is_quoted: false,
         is_in_single: false,

@@ -270,6 +270,13 @@ impl<'a> Reader<'a> {
         let is_apart = !self.is_digit(letters_end);
         let mut words = String::new();
         match suffix {
+            // "2d Sess.", "3d Cir."
+            "d" if is_apart
+                && matches!(amount.whole, "2" | "3")
+                && lists("Sess Cir Supp Dist Dept Cong ed Ed", self.word_behind(letters_end)) =>
+            {
+                numbers::ordinal(&mut words, amount.value()?);
+            }
             // "123 F.3d 456"
             "d" if is_apart
                 && matches!(amount.whole, "2" | "3")

@@ -1,8 +1,10 @@
 //! Feet and inches, marks of arc, and products of figures: 5'10", 10 x 15 cm.
 
+use super::abbreviations::lists;
 use super::amount::Amount;
 use super::english::Reader;
 use super::numbers::add;
+use super::operands;
 use super::walk::Walk;
 
 impl Reader<'_> {
@@ -127,18 +129,47 @@ impl Reader<'_> {
         }
         self.say(at..end, &amount.words());
         let words =
-            if self.at(sign) == Some('×') { self.product(sign, sign_end) } else { self.cross(second) };
+            if self.at(sign) == Some('×') { self.product(sign, sign_end) } else { self.cross(at, second) };
         self.say(sign..sign_end, words);
         self.figure_start = sign_end;
         Some(sign_end)
     }
 
-    /// The word for an "x" before a figure.
-    pub(super) fn cross(&self, second: usize) -> &'static str {
+    /// The word for an "x" between two figures, the first of them at `at`: "times" in a sum and before a measure of
+    /// weight or volume.
+    fn cross(&self, at: usize, second: usize) -> &'static str {
         let behind = self.run(second, |c| c.is_ascii_digit() || matches!(c, '.' | ','));
         let is_power = self.s[second..].starts_with("10")
             && matches!(self.at(second + 2), Some('^' | '⁰'..='⁹' | '¹' | '²' | '³' | '⁻'));
-        if is_power || self.at(self.skip_space(behind)) == Some('=') { "times" } else { "by" }
+        let next = self.skip_space(behind);
+        // "12 x 12 is 144"
+        let verb = self.letters(next);
+        let tells =
+            lists("is equals makes gives", &self.s[next..verb]) && self.is_digit(self.skip_space(verb));
+        // "What is 7 x 8?", "Calculate 7 x 8."
+        let left = operands::left(self.s, at).trim_end().to_ascii_lowercase();
+        let asks = [
+            "what is",
+            "what's",
+            "what’s",
+            "whats",
+            "calculate",
+            "compute",
+            "multiply",
+            "solve",
+            "how much is",
+        ]
+        .iter()
+        .any(|question| left.ends_with(question))
+            && self.at(behind).is_none_or(|c| matches!(c, '?' | '.' | '!' | ',' | '\n'));
+        // "2 x 400 g cans"
+        let unit = self.unit_at(next, next == behind);
+        let is_count = unit.is_some_and(|unit| {
+            ["gram", "liter", "ounce", "pound"].iter().any(|part| unit.many.contains(part))
+                && !unit.many.contains("per")
+        });
+        let is_sum = is_power || self.at(next) == Some('=') || tells || asks || is_count;
+        if is_sum { "times" } else { "by" }
     }
 
     /// The word for a cross: "by" in measures, "times" in sums.

@@ -158,6 +158,12 @@ fn last_operand(text: &str) -> Option<(Operand, Option<char>)> {
         let rest = text.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));
         return Some((Operand::Number, rest.chars().next_back()));
     }
+    // "4ac"
+    let letters = text.len() - text.trim_end_matches(|c: char| c.is_ascii_lowercase()).len();
+    let factor = text[..text.len() - letters].trim_end_matches(|c: char| c.is_ascii_digit());
+    if is_product(&text[text.len() - letters..]) && factor.len() + letters < text.len() {
+        return Some((Operand::Variable(false), factor.chars().next_back()));
+    }
     // The figure before a variable belongs to it.
     let rest = rest.trim_end_matches(|c: char| c.is_ascii_digit());
     let opens = rest.chars().next_back();
@@ -176,6 +182,11 @@ fn first_operand(text: &str) -> Option<(Operand, Option<char>)> {
     let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let behind = |text: &str| text.chars().next();
     if rest.len() < text.len() {
+        // "4ac"
+        let letters = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_lowercase()).len();
+        if is_product(&rest[..letters]) {
+            return Some((Operand::Variable(false), behind(&rest[letters..])));
+        }
         // "2x" is a variable with a figure, "2 cm" is a number.
         return match behind(rest).and_then(variable) {
             Some(Operand::Variable(true)) if !behind(&rest[1..]).is_some_and(char::is_alphanumeric) => {
@@ -195,6 +206,14 @@ fn first_operand(text: &str) -> Option<(Operand, Option<char>)> {
         return None;
     }
     Some((variable(first)?, behind(rest)))
+}
+
+/// True for two or three variables behind a figure: the "ac" of "4ac", and no unit.
+fn is_product(letters: &str) -> bool {
+    matches!(letters.len(), 2 | 3)
+        && super::units::unit(letters, true).is_none()
+        && !lists("st nd rd th am pm", letters)
+        && (letters.bytes().all(|b| matches!(b, b'a'..=b'd' | b'p'..=b'r' | b'x'..=b'z')))
 }
 
 /// The operand that a letter is.

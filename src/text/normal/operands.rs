@@ -102,7 +102,8 @@ pub(super) fn falls(text: &str, at: usize, second: usize, is_spaced: bool) -> bo
     let (Some(first), Some(last)) = (numbers::value(written), numbers::value(&text[second..end])) else {
         return false;
     };
-    if first <= last {
+    // "1:8 – 1:10"
+    if first <= last || text[..at - digits].ends_with(':') || text[end..].starts_with(':') {
         return false;
     }
     if is_spaced {
@@ -124,20 +125,28 @@ pub(super) fn falls(text: &str, at: usize, second: usize, is_spaced: bool) -> bo
         || before.strip_suffix('(').is_some_and(is_call) && behind.starts_with(')')
 }
 
-/// Place of the second dollar sign of a formula, if the first one is at `at`: "$b = -3$".
+/// Place of the dollar signs that end a formula, if those that begin it are at `at`: "$b = -3$", "$15$", "$$x$$".
 pub(super) fn formula_end(text: &str, at: usize) -> Option<usize> {
     const MOST: usize = 80;
-    let rest = &text[at + 1..floor_char_boundary(text, at + MOST)];
-    let line = rest.split('\n').next().unwrap_or_default();
-    let length = line.find('$').filter(|length| *length > 0)?;
-    let inner = &line[..length];
-    let last = at + 1 + length;
     let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let is_display = text[at..].starts_with("$$");
+    let marks = if is_display { "$$" } else { "$" };
+    let begin = at + marks.len();
+    let most = if is_display { 4 * MOST } else { MOST };
+    let rest = &text[begin..floor_char_boundary(text, at + most)];
+    let line = rest.split('\n').next().unwrap_or_default();
+    let length = line.find(marks).filter(|length| *length > 0)?;
+    let inner = &line[..length];
+    let last = begin + length;
+    if is_display {
+        return inner.contains(char::is_alphanumeric).then_some(last);
+    }
     let is_closed = !inner.starts_with(char::is_whitespace)
-        && inner.ends_with(|c: char| c.is_alphanumeric() || matches!(c, ')' | '}' | ']' | '\'' | '!'))
+        && inner.ends_with(|c: char| c.is_alphanumeric() || matches!(c, ')' | '}' | ']' | '\'' | '!' | '%'))
         && !is_word(text[last + 1..].chars().next())
         && !is_word(text[..at].chars().next_back());
-    let is_formula = inner.contains(['=', '^', '\\', '_'])
+    let is_formula = !inner.contains(char::is_whitespace)
+        || inner.contains(['=', '^', '\\', '_'])
         || !inner.starts_with(|c: char| c.is_ascii_digit())
             && (inner.len() == 1 || inner.contains(['+', '-', '<', '>', '(', '*', '/']));
     (is_closed && is_formula).then_some(last)

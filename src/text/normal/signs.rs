@@ -53,6 +53,10 @@ impl Reader<'_> {
                         | '+'
                         | '^'
                         | '|'
+                        | '$'
+                        | '«'
+                        | '‹'
+                        | '…'
                 )
         });
         let is_figure = self.begins_figure(end);
@@ -61,20 +65,51 @@ impl Reader<'_> {
         let is_term = before.is_some_and(|c| c.is_alphanumeric() || c == ')')
             && after.is_some_and(|c| c.is_alphanumeric() || c == '(');
         match c {
-            '$' if at == self.math_end => return self.called(at, end, ""),
+            '$' if at == self.math_end => {
+                let run = self.run(at, |c| c == '$');
+                return self.called(at, run.min(end + 1), "");
+            }
             '$' => {
                 if let Some(last) = operands::formula_end(self.s, at) {
                     self.math_end = last;
-                    return self.called(at, end, "");
+                    let run = self.run(at, |c| c == '$');
+                    return self.called(at, run.min(end + 1), "");
                 }
                 return self.currency(at, end, c);
             }
             '\\' if self.is_letter(end) => {
                 let letters = self.letters(end);
-                if let Some(words) = symbols::command(&self.s[end..letters]) {
+                let name = &self.s[end..letters];
+                // "\\hat{x}"
+                let close = self.letters(letters + 1);
+                if let Some(accent) = symbols::accent(name)
+                    && self.at(letters) == Some('{')
+                    && close > letters + 1
+                    && self.at(close) == Some('}')
+                {
+                    let words = format!("{} {accent}", &self.s[letters + 1..close]);
+                    return self.called(at, close + 1, &words);
+                }
+                if let Some(words) = symbols::command(name) {
                     return self.called_apart(at, letters, words);
                 }
             }
+            // "\\{1, 2\\}", "10\\%", "a\\,b"
+            '\\' if after.is_some_and(|c| matches!(c, '{' | '}' | '%' | '$' | '_' | '#' | '&'))
+                || after.is_some_and(|c| matches!(c, ',' | ';' | ':' | '!')) && self.is_math(at) =>
+            {
+                let is_space = matches!(after, Some(',' | ';' | ':' | '!'));
+                self.out.put(at..end + usize::from(is_space), if is_space { " " } else { "" });
+                return end + usize::from(is_space);
+            }
+            '_' if after == Some('{') && self.is_math(at) => {
+                self.out.put(at..end + 1, " ");
+                return end + 1;
+            }
+            '!' if self.is_math(at) && before.is_some_and(|c| c.is_alphanumeric() || c == ')') => {
+                return self.called(at, end, "factorial");
+            }
+            '\'' | '′' if self.is_derivative(at, end) => return self.called(at, end, "prime"),
             '}' if after == Some('{') => return self.called(at, end + 1, "over"),
             '"' => self.is_quoted = !self.is_quoted,
             '“' => self.is_quoted = true,
@@ -401,6 +436,9 @@ impl Reader<'_> {
                 return self.called(at, end, "slash");
             }
             '^' => {
+                if let Some((ended, words)) = self.tex_degrees(at) {
+                    return self.called(at, ended, words);
+                }
                 if let Some(ended) = self.power(at, end) {
                     return ended;
                 }
@@ -422,6 +460,41 @@ impl Reader<'_> {
             }
         }
         end
+    }
+
+    /// True within a formula between dollar signs.
+    fn is_math(&self, at: usize) -> bool {
+        self.math_end != usize::MAX && at < self.math_end
+    }
+
+    /// True for the mark of "f'(x)", and of "x'" in a formula.
+    fn is_derivative(&self, at: usize, end: usize) -> bool {
+        let mut before = self.s[..at].chars().rev();
+        let is_letter = before.next().is_some_and(|c| c.is_ascii_alphabetic())
+            && !before.next().is_some_and(|c| c.is_alphanumeric() || matches!(c, '\'' | '’'));
+        is_letter
+            && (self.is_math(at) && !self.is_letter(end)
+                || self.at(end) == Some('(') && self.at(self.letters(end + 1)) == Some(')'))
+    }
+
+    /// The end of degrees of TeX behind a figure, and their words: "^\\circ", "^{\\circ}\\text{C}".
+    fn tex_degrees(&self, at: usize) -> Option<(usize, &'static str)> {
+        let inner =
+            self.s[at..].strip_prefix("^{\\circ}").or_else(|| self.s[at..].strip_prefix("^\\circ"))?;
+        let end = self.s.len() - inner.len();
+        let scale = ["\\,", "\\text{", "\\mathrm{", "\\rm{", " "]
+            .iter()
+            .fold(inner, |rest, part| rest.strip_prefix(part).unwrap_or(rest));
+        let words = match scale.chars().next() {
+            Some('C') => "degrees Celsius",
+            Some('F') => "degrees Fahrenheit",
+            _ => return Some((end, "degrees")),
+        };
+        let last = self.s.len() - scale.len() + 1;
+        if self.at(last).is_some_and(char::is_alphanumeric) {
+            return Some((end, "degrees"));
+        }
+        Some((last + usize::from(self.at(last) == Some('}')), words))
     }
 
     /// Reads the sign of a currency, with its sum.

@@ -78,6 +78,18 @@ pub(super) fn card(c: char) -> Option<String> {
     Some(format!("{rank} of {suit}"))
 }
 
+/// The name of an accent of TeX, which follows its letter: the hat of "\\hat{x}".
+pub(super) fn accent(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "hat" | "widehat" => "hat",
+        "bar" | "overline" => "bar",
+        "tilde" | "widetilde" => "tilde",
+        "dot" => "dot",
+        "ddot" => "double dot",
+        _ => return None,
+    })
+}
+
 /// The words of a command of TeX that is a sign: "sqrt" of "\\sqrt{2}". Empty for those that only lay out.
 pub(super) fn command(name: &str) -> Option<&'static str> {
     const COMMANDS: &str = "sqrt square root of;frac ;dfrac ;tfrac ;times times;cdot times;div divided by;pm plus or minus;\
@@ -88,7 +100,19 @@ pub(super) fn command(name: &str) -> Option<&'static str> {
          circ degrees;ldots ;cdots ;dots ;left ;right ;text ;mathrm ;mathbf ;mathbb ;quad ;\
          alpha alpha;beta beta;gamma gamma;delta delta;epsilon epsilon;theta theta;lambda lambda;mu mu;pi pi;rho rho;\
          sigma sigma;tau tau;phi phi;omega omega;Delta delta;Sigma sigma;Omega omega;sin sine;cos cosine;tan tangent;\
-         log log;ln natural log;lim limit";
+         log log;ln natural log;lim limit;sec secant;csc cosecant;cot cotangent;arcsin arc sine;arccos arc cosine;\
+         arctan arc tangent;min minimum;max maximum;exp exp;det determinant;gcd G C D;mod mod;bmod mod;pmod mod;\
+         vec vector;overrightarrow vector;angle angle;triangle triangle;perp perpendicular to;parallel parallel to;\
+         cong congruent to;sim similar to;therefore therefore;because because;mp minus or plus;ast star;star star;\
+         ll much less than;gg much greater than;subseteq subset of;supset superset of;supseteq superset of;\
+         emptyset empty set;varnothing empty set;setminus minus;land and;wedge and;lor or;vee or;neg not;lnot not;\
+         leftarrow from;gets from;mapsto maps to;longrightarrow to;Leftrightarrow if and only if;iff if and only if;\
+         leftrightarrow to and from;degree degrees;prime prime;ell L;hbar H bar;binom binomial;oint integral;iint integral;\
+         lfloor floor of;rfloor ;lceil ceiling of;rceil ;mid such that;boxed ;mathcal ;mathit ;mathsf ;mathfrak ;\
+         mathscr ;boldsymbol ;bm ;textbf ;textit ;textrm ;operatorname ;displaystyle ;textstyle ;limits ;nolimits ;\
+         qquad ;big ;Big ;bigg ;Bigg ;bigl ;bigr ;Bigl ;Bigr ;vdots ;ddots ;overline ;underline ;cfrac ;\
+         varepsilon epsilon;zeta zeta;eta eta;vartheta theta;iota iota;kappa kappa;nu nu;xi xi;chi kai;psi psi;\
+         varphi phi;Gamma gamma;Theta theta;Lambda lambda;Xi xi;Pi pi;Phi phi;Psi psi";
     COMMANDS.split(';').find_map(|command| {
         let (known, words) = command.split_once(' ')?;
         (known == name).then_some(words)

@@ -54,6 +54,24 @@ fn weekday(word: &str) -> Option<&'static str> {
 }
 
 impl Reader<'_> {
+    /// True if the words beside figures with a colon show a ratio: "scale 1:50", "ratio of 1:30", "1:10 with water".
+    fn is_ratio(&self, at: usize, end: usize) -> bool {
+        const RATIOS: &str = "ratio ratios scale scales odds dilution dilutions dilute diluted mix mixed proportion \
+             proportions proportioned gearing leverage";
+        let before = self.word_near(at, 1).to_ascii_lowercase();
+        let is_listed = lists(RATIOS, &before)
+            || lists("of at in is to by was", &before)
+                && lists(RATIOS, &self.s[self.word_before.clone()].to_ascii_lowercase());
+        let behind = self.word_behind(end);
+        let goes_on = self.ratio_end < at
+            && at - self.ratio_end <= 8
+            && !self.s[self.ratio_end..at].contains(char::is_alphanumeric);
+        is_listed
+            || goes_on
+            || lists("scale ratio ratios odds dilution mix mixture solution proportion", behind)
+            || &self.s[at..self.digits(at)] == "1" && lists("with", behind)
+    }
+
     /// A time with a colon, or a whole hour with a.m. or p.m. behind it.
     pub(super) fn clock(&mut self, at: usize) -> Option<usize> {
         let hour_end = self.digits(at);
@@ -70,7 +88,10 @@ impl Reader<'_> {
                 return self.long_clock(at, hour, minutes, minute_end + 1);
             }
             let minute = value(minutes)?;
-            let is_time = minutes.len() == 2 && minute < 60 && (hour <= 24 || hour <= 199);
+            let is_time = minutes.len() == 2
+                && minute < 60
+                && (hour <= 24 || hour <= 199)
+                && !self.is_ratio(at, minute_end);
             if !is_time {
                 // A ratio or a score.
                 let second = self.amount(end + 1)?;
@@ -89,6 +110,7 @@ impl Reader<'_> {
                     end = next;
                 }
                 self.say(at..end, &words);
+                self.ratio_end = end;
                 return Some(end);
             }
             // "16:10" is a ratio to most people, but a time to all clocks.

@@ -58,6 +58,9 @@ fn book(word: &str) -> Option<&'static str> {
 /// Books with a number, such as "1 Corinthians".
 const NUMBERED: &str = "Samuel Kings Chronicles Corinthians Thessalonians Timothy Peter John";
 
+/// Abbreviations of books that have other meanings before a figure, and names.
+const NO_CHAPTERS: &str = "Ex Num Col Rev Mt Mk Sam Dan Tim Phil Josh Cor Chr";
+
 /// Books whose name is written out.
 const BOOKS: &str = "Genesis Exodus Leviticus Numbers Deuteronomy Joshua Judges Ruth Ezra Nehemiah Esther Job \
      Psalm Psalms Proverbs Ecclesiastes Isaiah Jeremiah Lamentations Ezekiel Daniel Hosea Joel Amos Obadiah Jonah \
@@ -96,8 +99,9 @@ impl Reader<'_> {
         if is_time || digits.starts_with('0') {
             return None;
         }
-        // A psalm is cited without its verses.
-        let is_cited = has_verse || name.starts_with("Psalm") && name != word;
+        // A psalm is cited without its verses, and so is a chapter behind a full stop: "Rom. 8".
+        let is_chapter = stop > end && chapter_end <= chapter + 3 && !lists(NO_CHAPTERS, word);
+        let is_cited = has_verse || name != word && (name.starts_with("Psalm") || is_chapter);
         if !is_cited {
             return None;
         }

@@ -17,7 +17,7 @@ impl Reader<'_> {
         if word.len() > 8 {
             return if word.len() == 9 { self.month_or_day(at, end) } else { None };
         }
-        if next == Some('.') && matches!(word, "Fed" | "F" | "S" | "L" | "Pub" | "Cong") {
+        if next == Some('.') && word.starts_with(|c: char| c.is_ascii_uppercase()) {
             let rest = &self.s[at..];
             if let Some((written, words)) = CITATIONS.iter().find(|(written, _)| rest.starts_with(written)) {
                 let last = at + written.len();
@@ -163,6 +163,7 @@ impl Reader<'_> {
             || is_era
             || is_flight
             || stem.len() > 3 && stem.starts_with("AA") && !stem.starts_with("AAA")
+            || word == "APR" && self.is_rate(at, end)
             || plural.is_empty() && stem == "US" && !self.is_shouted(at, end)
             || matches!(
                 stem,
@@ -224,6 +225,13 @@ impl Reader<'_> {
         Some(words)
     }
 
+    /// True for the "APR" of a loan, which is no month: behind a percentage, or without a figure beside it.
+    fn is_rate(&self, at: usize, end: usize) -> bool {
+        let before = self.s[..at].trim_end();
+        before.ends_with('%')
+            || !self.is_digit(self.skip_space(end)) && !before.ends_with(|c: char| c.is_ascii_digit())
+    }
+
     /// True if the words around are in capitals too.
     fn is_shouted(&self, at: usize, end: usize) -> bool {
         let next = self.skip_space(end);
@@ -267,6 +275,19 @@ impl Reader<'_> {
         let stop = end + usize::from(has_stop);
         let next = self.skip_space(stop);
         let after = self.at(next);
+        // "Sec. Blinken", "Pt. Reyes", and "Sr. Mary" at the start
+        if has_stop && next > stop && after.is_some_and(char::is_uppercase) && !self.roman_at(next, false) {
+            let name = match word {
+                "Sec" => "Secretary",
+                "Pt" => "Point",
+                "Sr" if self.s[..at].trim_matches(|c: char| !c.is_alphanumeric()).is_empty() => "Sister",
+                _ => "",
+            };
+            if !name.is_empty() {
+                self.say(at..stop, name);
+                return Some(stop);
+            }
+        }
         let is_figure = self.begins_figure(next)
             || matches!(after, Some('(' | '#')) && self.is_digit(next + 1)
             || self.roman_at(next, matches!(word, "p" | "pp")) && !self.is_refusal(word, next);
@@ -324,6 +345,18 @@ impl Reader<'_> {
                                     | "Pt"
                                     | "Bk"
                                     | "Rt"
+                                    | "Res"
+                                    | "Tr"
+                                    | "Prop"
+                                    | "Def"
+                                    | "Lem"
+                                    | "ll"
+                                    | "mm"
+                                    | "pt"
+                                    | "bk"
+                                    | "sat"
+                                    | "Pop"
+                                    | "Mk"
                             )
                             || word == "No" && next > end)
                 }
@@ -360,7 +393,7 @@ impl Reader<'_> {
         between.contains([',', ';', ':', '!', '?', '–', '—', '\n'])
             || between.contains('.')
                 && !lists(
-                    "Vol vol Ch ch Sect No no Mk Ep ep Art art Amend amend Pt Bk Sched App Tit tit Sec sec",
+                    "Vol vol Ch ch Sect No no Mk Ep ep Art art Amend amend Pt Bk pt bk Sched App Tit tit Sec sec",
                     label,
                 )
     }

@@ -378,3 +378,126 @@ fn abbreviations_behind_other_text_are_read() {
         ],
     );
 }
+
+#[test]
+fn abbreviations_of_law_titles_and_labels_are_read() {
+    check(
+        "en",
+        &[
+            ("Treas. Reg. § 5", "Treasury Regulation section five"),
+            ("Exec. Order No. 13", "Executive Order number thirteen"),
+            ("H. Res. 5", "House Resolution five"),
+            ("Cal. Civ. Code § 3", "California Civil Code section three"),
+            ("N.Y. Gen. Bus. Law § 3", "N.Y. General Business Law section three"),
+            ("112 Harv. L. Rev. 193", "112 Harvard Law Review 193"),
+            ("Ga. Code Ann. § 5", "Georgia Code Annotated section five"),
+            ("Fla. Stat. § 5", "Florida Statutes section five"),
+            ("Dkt. No. 45", "Docket number forty five"),
+            ("Rev. Rul. 99", "Revenue Ruling ninety nine"),
+            ("2d Sess. 5 and 3d Cir. now", "second Session five and third Circuit now"),
+            ("Attn. John and Mme. Curie", "attention John and Madame Curie"),
+            ("Sec. Blinken", "Secretary Blinken"),
+            ("Sec. 5", "section five"),
+            ("Pt. Reyes and Pt. II", "Point Reyes and Part two"),
+            ("Sr. Mary", "Sister Mary"),
+            ("Thm. 3 and Prop. 3", "theorem three and proposition three"),
+            ("vv. 12–14 and ll. 5–8", "verses twelve to fourteen and lines five to eight"),
+            ("pt. II and bk. IV", "part two and book four"),
+            ("5 mm. of rain", "five millimeters of rain"),
+            ("Gen. 1 and Gen. Lee", "Genesis one and General Lee"),
+            ("Rom. 8 and Isa. 40", "Romans eight and Isaiah forty"),
+            ("Cat. 5 and Mk. II", "category five and Mark two"),
+            ("(sat. 3 g)", "(saturated three grams)"),
+        ],
+    );
+}
+
+#[test]
+fn formulas_between_dollar_signs_are_no_sums() {
+    check(
+        "en",
+        &[
+            ("There are $3$ apples", "There are three apples"),
+            ("The answer is $15$.", "The answer is fifteen."),
+            ("$10\\%$ and $-3$", "ten percent and minus three"),
+            ("$n!$ and $x'$", "n factorial and x prime"),
+            ("$v_{max}$", "v max}"),
+            ("$\\{1,2\\}$", "{one,two}"),
+            ("$$E = mc^2$$", "E equals mc squared"),
+            ("It is $$x = 5$$ here.", "It is x equals five here."),
+            ("$90^\\circ$ and 90^{\\circ}", "ninety degrees and ninety degrees"),
+            ("$25^\\circ\\text{C}$", "twenty five degrees Celsius"),
+            ("$\\vec{v}$ and $\\hat{x}$", "vector {v} and x hat"),
+            ("$\\boxed{42}$", "{forty two}"),
+            ("$\\angle ABC$", "angle ABC"),
+            ("f'(x) = 2x", "f prime(x) equals two x"),
+            // Sums stay sums.
+            ("It costs $3 or $5.", "It costs three dollars or five dollars."),
+            ("Pay $3, $4 and $5.", "Pay three dollars, four dollars and five dollars."),
+            ("$5–$10", "five to ten dollars"),
+            ("I have $5 and you have 3$.", "I have five dollars and you have three dollars."),
+            ("US$5 and A$3", "five U S dollars and three Australian dollars"),
+        ],
+    );
+    for (language, written, spoken) in [
+        ("de", "Es sind $3$ und $$x = 5$$ hier.", "Es sind 3 und x gleich 5 hier."),
+        ("fr", "Il y a $3$ ici.", "Il y a 3 ici."),
+        ("es", "Hay $3$ aquí.", "Hay 3 aquí."),
+    ] {
+        check(language, &[(written, spoken)]);
+    }
+}
+
+#[test]
+fn products_of_variables_are_operands() {
+    check(
+        "en",
+        &[
+            ("b^2 - 4ac", "b squared minus 4ac"),
+            ("\\sqrt{b^2 - 4ac}", "square root of {b squared minus 4ac}"),
+            ("x - 4ac", "x minus 4ac"),
+            ("2xy - 3yz = 0", "2xy minus three yz equals 0"),
+        ],
+    );
+}
+
+#[test]
+fn ratios_and_products_are_no_times_and_no_measures() {
+    check(
+        "en",
+        &[
+            ("Ratio 1:10", "Ratio one to ten"),
+            ("a ratio of 1:30", "a ratio of one to thirty"),
+            ("scale 1:50", "scale one to fifty"),
+            ("a 1:50 scale", "a one to fifty scale"),
+            ("odds of 10:11", "odds of ten to eleven"),
+            ("mix 1:10 with water", "mix one to ten with water"),
+            ("1:8 – 1:10", "one to eight to one to ten"),
+            ("at 1:30", "at one thirty"),
+            ("What's 7 x 8?", "What's seven times eight?"),
+            ("Calculate 12 x 12.", "Calculate twelve times twelve."),
+            ("12 x 12 is 144", "twelve times twelve is 144"),
+            ("a room of 12 x 12", "a room of twelve by twelve"),
+            ("What is a 4 x 6 card?", "What is a four by six card?"),
+            ("2 x 400g cans", "two times four hundred gram cans"),
+            ("6 x 330 ml bottles", "six times three hundred thirty milliliter bottles"),
+            ("4 x 100m relay", "four by one hundred meter relay"),
+        ],
+    );
+}
+
+#[test]
+fn rates_are_no_months() {
+    check(
+        "en",
+        &[
+            ("12.5% APR", "twelve point five percent A P R"),
+            (
+                "0% APR for 12 months, then 19.99% APR.",
+                "zero percent A P R for twelve months, then nineteen point nine nine percent A P R.",
+            ),
+            ("The APR is 5%.", "The A P R is five percent."),
+            ("12 APR 2020", "the twelfth of April twenty twenty"),
+        ],
+    );
+}

@@ -134,8 +134,9 @@ impl Reader<'_> {
         if let Some(words) = (self.tongue.fraction)(c) {
             return self.fraction(at, end, words);
         }
-        let is_open =
-            before.is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '[' | '"' | '„' | '«' | '='));
+        let is_open = before.is_none_or(|c| {
+            c.is_whitespace() || matches!(c, '(' | '[' | '"' | '„' | '«' | '»' | '…' | '=' | '$')
+        });
         let is_figure = self.is_digit(end);
         let is_infinite = self.at(end) == Some('∞');
         match c {
@@ -155,10 +156,12 @@ impl Reader<'_> {
                 let words = format!("{0} {0}", self.tongue.minus);
                 self.say(at, end + 1, &words)
             }
-            '$' if at == self.formula_end => self.say(at, end, ""),
-            '$' if operands::formula_end(self.s, at).is_some() => {
-                self.formula_end = operands::formula_end(self.s, at).unwrap_or(usize::MAX);
-                self.say(at, end, "")
+            '$' if at == self.formula_end || operands::formula_end(self.s, at).is_some() => {
+                if at != self.formula_end {
+                    self.formula_end = operands::formula_end(self.s, at).unwrap_or(usize::MAX);
+                }
+                let run = self.run(at, |c| c == '$');
+                self.say(at, run.min(end + 1), "")
             }
             // "C++", "Na+", "18+"
             '+' if before.is_some_and(char::is_alphanumeric) && self.at(end) == Some('+') => {
