@@ -238,6 +238,17 @@ impl Segmenter {
         let is_exhibit = |mark: &Mark, name: &str| name.len() == 1 && self.word(mark) == "Ex";
         match mark.kind {
             Kind::Line => Verdict::Keep,
+            // "n! - 1 = 5"
+            Kind::Strong
+                if !mark.is_closed
+                    && mark.gap == Gap::Space
+                    && mark.token.len() == 1
+                    && signs.trim_end().chars().count() == 1
+                    && signs.starts_with(['-', '−', '+', '=', '*', '/', '<', '>', '×', '÷'])
+                    && signs.ends_with(' ') =>
+            {
+                Verdict::Keep
+            }
             Kind::Wide | Kind::Strong => cut(!(lower && mark.is_closed)),
             Kind::Ellipsis => cut(first.is_uppercase()),
             Kind::Stop => match self.classify(mark) {
@@ -330,7 +341,7 @@ impl Segmenter {
             } else if is_listed("pt bk") && !has_figure {
                 Some(is_roman(name))
             } else if is_listed(language::STREETS) {
-                Some(lists(language::SIDES, name))
+                Some(lists(language::SIDES, name) || name == "P" && rest.starts_with(".O"))
             } else if is_listed("Rt Assoc Atty") {
                 Some(lists("Hon Rev Prof Gen Col Gov", name))
             } else if is_listed("App Exh Sched Ex") {
@@ -342,8 +353,9 @@ impl Segmenter {
             } else {
                 None
             };
+            let may_be_box = name == "P" && rest == "." && !complete;
             match goes_on {
-                Some(_) if !known => return None,
+                Some(_) if !known || may_be_box => return None,
                 Some(true) => return Some(true),
                 _ => {}
             }

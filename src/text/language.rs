@@ -48,12 +48,12 @@ const LANGUAGES: &[Language] = &[
     Language {
         tags: "en",
         leading: "mr mrs ms mx messrs Rev Hon Gen Lt Col Maj Capt Cmdr Sgt Cpl Adm Sen Rep Gov Pres Supt Fr \
-                  Mt St Ste approx viz incl Msgr esp Mme Mlle Attn Pvt Pfc Insp Brig Asst Dkt Treas Exec Harv",
+                  Mt St Ste approx viz incl Msgr esp Mme Mlle Attn Pvt Pfc Insp Brig Asst Dkt Treas Exec Harv Wm Geo Chas Thos Jas Benj",
         numbered: "Eqs Thm Lem Prop Def Tr Rul Res Sess qty wt ht temp pg acct ref refs Cat Pop Elev Mk Tab amend tit cl exh para nos figs vols ch chap sec sect eq ver ed rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
                    Dec Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun Hwy Rte Rt Apt Bldg Fl Rm Pt Bk Ex Op Ep Ps Pss \
                    ext est",
         ending: "inc ltd corp co bros jr sr esq ave blvd rd al",
-        inner: "Univ Inst Det Dir Atty Assoc Bus Sec Pt App Fed Civ Crim Evid Bankr Supp Cir Const Stat Pub Cong Rec Exh Sched",
+        inner: "Am Phys Lett Proc Natl Acad Sci Chem Soc Engl Med Biol Math Appl Comput Eng Univ Inst Det Dir Atty Assoc Bus Sec Pt App Fed Civ Crim Evid Bankr Supp Cir Const Stat Pub Cong Rec Exh Sched",
         starters: "The They This That These Those There Then He She It We You I A An In On At But And Or So \
                    If When While What Who Where Why How Yes No Now Not My Our Your His Her Its Their For \
                    From To As After Before Also However Although Because Since Once Let Please Here Today \
@@ -72,10 +72,10 @@ const LANGUAGES: &[Language] = &[
     Language {
         tags: "de",
         leading: "hr fr frl bzw bspw vgl z.b d.h u.a z.t evtl ggf inkl exkl zzgl sog st mag dipl ing geb \
-                  gest",
-        numbered: "nrn abb abs bd kap s str tab Jan Feb Apr Jun Jul Aug Sep Sept Okt Nov Dez",
+                  gest gem lt Az BGBl ev kath dt mind ehem verh zw allg bes urspr",
+        numbered: "Rn Ziff max Di Mi Do Fr Sa So Mo nrn abb abs bd kap s str tab Jan Feb Apr Jun Jul Aug Sep Sept Okt Nov Dez",
         ending: "usw usf u.s.w etc",
-        inner: "Mio Mrd Tsd Bio Pkt Std",
+        inner: "Mio Mrd Tsd Bio Pkt Std Min Sek min",
         starters: "Der Die Das Dem Den Ein Eine Er Sie Es Wir Ich Ihr Du Und Aber Oder Doch Dann Da Dort \
                    Hier Wenn Weil Als Nach Vor Im In Am An Auf Bei Mit Für Von Zu Bitte Danach Diese Dieser \
                    Dieses Was Wer Wie Wo Warum Heute Jetzt Nun Auch Nur Nicht Man Alle Kein Keine Ja Nein",
@@ -88,8 +88,8 @@ const LANGUAGES: &[Language] = &[
     },
     Language {
         tags: "fr",
-        leading: "m mm mme mmes mlle mlles me mgr st ste av env c.-à-d p.ex ex",
-        numbered: "n chap éd fasc t tél janv févr avr juil sept oct nov déc",
+        leading: "m mm mme mmes mlle mlles me mgr st ste av env c.-à-d p.ex ex éd dr pr",
+        numbered: "max min al th ibid n chap éd fasc t tél janv févr avr juil sept oct nov déc",
         ending: "cie",
         inner: "bd boul pl imp apr",
         starters: "Le La Les Un Une Des Il Elle Ils Elles On Je Tu Nous Vous Ce Cette Ces Cela Et Mais Ou \
@@ -104,8 +104,8 @@ const LANGUAGES: &[Language] = &[
     },
     Language {
         tags: "es ca gl",
-        leading: "sr sra sres srta d dña dn ud uds vd gral cnel lic ing arq p.ej ej av avda sto sta",
-        numbered: "núm cap pág págs ej s ene feb abr jun jul ago sept oct nov dic",
+        leading: "dra aprox cía ed sr sra sres srta d dña dn ud uds vd gral cnel lic ing arq p.ej ej av avda sto sta",
+        numbered: "km máx mín min núm cap pág págs ej s ene feb abr jun jul ago sept oct nov dic",
         ending: "cía s.a",
         inner: "EE UU JJ OO RR HH FF AA CC DD SS MM mill",
         starters: "El La Los Las Un Una Él Ella Ellos Yo Tú Nosotros Esto Este Esta Y Pero O Si Cuando Como \

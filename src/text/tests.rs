@@ -1304,3 +1304,37 @@ fn abbreviations_before_names_and_figures_end_no_sentence() {
         assert_eq!(both_ways("en", text)[0], first, "{text}");
     }
 }
+
+#[test]
+fn abbreviations_of_other_languages_before_names_end_no_sentence() {
+    for (language, texts) in [
+        (
+            "de",
+            "Es sind mind. 3 und max. 5 da.|Nach 5 Min. Pause ging es.|Es gilt gem. § 5 und lt. Meier.|\
+             Siehe Az. 3 und Rn. 5 und Ziff. 3 hier.|Die ev. Kirche und die kath. Kirche.|Am Di. 5. März kam er.|\
+             »z. B.« und »3. Mai« hier.",
+        ),
+        ("fr", "Chez éd. Seuil et max. 5 ici.|Voir al. 2 et th. 6 ici.|‘p. ex.’ Paris.|…M. Dupont vient."),
+        (
+            "es",
+            "La Dra. Gómez vino.|Son aprox. 3 de km. 5 aquí.|La Cía. López vende.|…EE. UU. Mexicanos son.",
+        ),
+        (
+            "en",
+            "See Phys. Rev. Lett. 12 and J. Am. Chem. Soc. 2019 now.|Ask Geo. Washington now.|\
+             We live at 9 K St. NW now.|Send it to 9 Bay Rd. P.O. Box 5 now.|Then n! - 1 is it.",
+        ),
+    ] {
+        for text in texts.split('|') {
+            assert_eq!(both_ways(language, text), [text]);
+        }
+    }
+    for (language, text) in [
+        ("de", "Das ist das Max. Er kommt."),
+        ("de", "Es dauert 5 Min. Dann kommt er."),
+        ("en", "Stop! - he said."),
+        ("en", "Here I am. The rest left."),
+    ] {
+        assert_eq!(both_ways(language, text).len(), 2, "{text}");
+    }
+}

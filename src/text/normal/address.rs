@@ -5,7 +5,7 @@ use super::numbers::{self, add};
 use super::walk::Walk;
 
 /// Most bytes of an address that is read. A longer one is read up to its host.
-const MOST: usize = 120;
+pub(super) const MOST: usize = 120;
 
 /// Last parts of the names of hosts and files.
 const ENDINGS: &[&str] = &[
@@ -13,6 +13,7 @@ const ENDINGS: &[&str] = &[
     "tv", "us", "ca", "au", "es", "it", "nl", "ch", "at", "jp", "cn", "in", "br", "xyz", "biz", "txt", "pdf",
     "rs", "py", "js", "ts", "json", "html", "css", "md", "toml", "yaml", "yml", "csv", "exe", "zip", "png",
     "jpg", "jpeg", "gif", "mp3", "mp4", "wav", "doc", "docx", "xls", "xlsx", "sh", "cpp", "java", "xml",
+    "so", "be", "gg", "int", "mil", "ru", "online", "store", "shop", "site", "tech", "blog", "cloud", "page",
     "svg", "gz", "tar", "dll", "ini", "cfg", "conf", "log", "sql", "go", "rb", "php",
 ];
 
@@ -27,14 +28,59 @@ impl Reader<'_> {
         if let Some(end) = self.path(token, token_end) {
             return Some(end);
         }
-        let open =
-            written.len() - written.trim_start_matches(['(', '<', '[', '{', '"', '\'', '“', '‘']).len();
-        let inner = written[open..]
-            .trim_end_matches(['.', ',', ';', ':', '!', '?', ')', '>', ']', '}', '"', '\'', '”', '’']);
+        // Marks and words that are glued to its front: "Email:jane@example.com", "it(example.com)".
+        let is_glue = |c: char| {
+            matches!(
+                c,
+                '(' | '<'
+                    | '['
+                    | '{'
+                    | '"'
+                    | '\''
+                    | '“'
+                    | '‘'
+                    | '«'
+                    | '»'
+                    | '—'
+                    | '–'
+                    | '„'
+                    | ','
+                    | ';'
+                    | '='
+                    | '|'
+            )
+        };
+        let scheme = ["https://", "http://"].iter().find_map(|scheme| written.find(scheme));
+        let head = match (scheme, written.find(['@', '/'])) {
+            (Some(scheme), _) => &written[..scheme],
+            (None, Some(sign)) => &written[..sign],
+            (None, None) => written.trim_end_matches(|c: char| !c.is_alphanumeric()),
+        };
+        let is_mail = written[head.len()..].starts_with('@');
+        let open = match scheme {
+            Some(scheme) => scheme,
+            None => head
+                .char_indices()
+                .rfind(|(_, c)| is_glue(*c) || is_mail && *c == ':')
+                .filter(|(at, _)| !written[..*at].ends_with("mailto"))
+                .map_or(0, |(at, c)| at + c.len_utf8()),
+        };
+        let inner = written[open..].trim_end_matches([
+            '.', ',', ';', ':', '!', '?', ')', '>', ']', '}', '"', '\'', '”', '’', '»', '«', '—', '–',
+        ]);
+        // A second address behind the first one.
+        let inner = match inner.find([',', ';']) {
+            Some(end) if is_mail && scheme.is_none() => &inner[..end],
+            _ => inner,
+        };
         let at = token + open;
         let end = at + inner.len();
         if let Some((scheme, rest)) = inner.split_once("://") {
-            if !matches!(scheme, "http" | "https" | "ftp" | "file" | "ws" | "wss") || rest.is_empty() {
+            if !matches!(
+                scheme,
+                "http" | "https" | "ftp" | "sftp" | "file" | "ws" | "wss" | "ssh" | "git" | "s3"
+            ) || rest.is_empty()
+            {
                 return None;
             }
             return Some(self.page(at, end, scheme.len() + 3));
@@ -57,7 +103,8 @@ impl Reader<'_> {
         let (host, path) = inner.split_once('/').unwrap_or((inner, ""));
         let (name, ending) = host.rsplit_once('.')?;
         let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
-            && name.split('.').all(|part| part.len() > 1)
+            && (name.split('.').all(|part| part.len() > 1)
+                || name.len() == 1 && (ending == "com" || !path.is_empty()))
             && name.bytes().any(|b| b.is_ascii_alphabetic());
         // "it.In" lacks a space.
         let is_file = ending.len() > 2 && ENDINGS.contains(&ending.to_ascii_lowercase().as_str());
@@ -240,7 +287,8 @@ impl Reader<'_> {
                         &label,
                     ) && self.s[..groups[0].0].ends_with(' ')
             }
-            [3, 3, 4] => true,
+            // "pages 123–130 (1999)"
+            [3, 3, 4] => !(seps.starts_with(['–', '-']) && seps.ends_with(')')),
             [1, 3, 3, 4] => self.s[groups[0].0..].starts_with('1'),
             // Numbers of an area begin with a zero.
             _ => {

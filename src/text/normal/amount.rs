@@ -144,6 +144,10 @@ impl<'a> Reader<'a> {
             return None;
         }
         let from = slash + mark.len_utf8();
+        // "01/02" is a date.
+        if self.s[at..].starts_with('0') || self.s[from..].starts_with('0') {
+            return None;
+        }
         let end = self.digits(from);
         let (n, of) = (numbers::value(&self.s[at..slash])?, numbers::value(&self.s[from..end])?);
         if mark == '/' && self.is_date_word(at) && !self.s[end..].starts_with(" of") {
@@ -196,6 +200,16 @@ impl<'a> Reader<'a> {
                     break;
                 }
                 end = group + 3;
+            }
+        }
+        // "1,00,000"
+        if end > at && end - at <= 2 {
+            let mut group = end;
+            while self.at(group) == Some(',') && self.digits(group + 1) == group + 3 && group < at + 12 {
+                group += 3;
+            }
+            if group > end && self.at(group) == Some(',') && self.digits(group + 1) == group + 4 {
+                end = group + 4;
             }
         }
         // "1 000 000"

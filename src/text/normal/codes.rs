@@ -14,7 +14,43 @@ const MOST_GROUPS: usize = 9;
 impl Reader<'_> {
     /// A code at the start of a run of letters and digits, and its end.
     pub(super) fn code(&mut self, at: usize) -> Option<usize> {
-        self.uuid(at).or_else(|| self.account(at)).or_else(|| self.emergency(at))
+        self.uuid(at)
+            .or_else(|| self.hardware(at))
+            .or_else(|| self.account(at))
+            .or_else(|| self.emergency(at))
+    }
+
+    /// The address of a network device, six pairs of signs, or an address of IPv6.
+    fn hardware(&mut self, at: usize) -> Option<usize> {
+        let is_part = |c: char| c.is_ascii_hexdigit() || c == ':';
+        let sign = self.at(self.run(at, |c| c.is_ascii_hexdigit())).filter(|c| matches!(c, ':' | '-'))?;
+        let end = self.run(at, |c| is_part(c) || c == sign);
+        let written = self.s.get(at..end)?;
+        if self.at(end).is_some_and(char::is_alphanumeric) || written.len() > 45 {
+            return None;
+        }
+        let groups = || written.split(sign);
+        let is_pairs = groups().count() == 6 && groups().all(|group| group.len() == 2);
+        let is_host = sign == ':'
+            && groups().all(|group| group.len() <= 4)
+            && (written.contains("::") && written.bytes().any(|b| b.is_ascii_alphabetic())
+                || groups().count() == 8 && groups().all(|group| !group.is_empty()));
+        if is_pairs && written.bytes().any(|b| b.is_ascii_alphabetic()) {
+            return Some(self.say_signs(at, end));
+        }
+        if !is_host {
+            return None;
+        }
+        let mut words = String::new();
+        for c in written.chars() {
+            match c {
+                ':' => add(&mut words, "colon"),
+                '0'..='9' => numbers::digits(&mut words, c.encode_utf8(&mut [0; 4])),
+                _ => add(&mut words, c.to_ascii_uppercase().encode_utf8(&mut [0; 4])),
+            }
+        }
+        self.say(at..end, &words);
+        Some(end)
     }
 
     fn uuid(&mut self, at: usize) -> Option<usize> {

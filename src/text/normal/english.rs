@@ -203,6 +203,10 @@ impl<'a> Reader<'a> {
         if at >= self.token_end {
             self.token_end = self.run(at, |c| !c.is_whitespace());
             if let Some(end) = self.address(at, self.token_end) {
+                // A second address may follow in a short run.
+                if self.token_end - end <= super::address::MOST {
+                    self.token_end = end;
+                }
                 return end;
             }
         }

@@ -442,7 +442,14 @@ impl<'a> Reader<'a> {
         // "'24/7'", "'16:9'", "'42'"
         let run =
             self.run(from, |c| c.is_ascii_digit() || matches!(c, '/' | ':' | '.' | ',' | '-' | '–' | '%'));
-        let is_quoted = matches!(self.at(run), Some('\'' | '’')) && !self.is_digit(run + 1);
+        // "'20 EUR'", "'98.6°F'"
+        let unit =
+            self.run(self.skip_space(run), |c| c.is_alphabetic() || matches!(c, '°' | '%' | '/' | '²' | '³'));
+        let is_quantity = unit > run
+            && matches!(self.at(unit), Some('\'' | '’'))
+            && !self.is_letter(unit + self.at(unit).map_or(0, char::len_utf8));
+        let is_quoted = is_quantity && &self.s[run..unit] != "s"
+            || matches!(self.at(run), Some('\'' | '’')) && !self.is_digit(run + 1);
         if is_quoted || matches!(self.at(end), Some('/' | ':')) && self.is_digit(end + 1) {
             return None;
         }
@@ -581,8 +588,8 @@ impl<'a> Reader<'a> {
             self.out.put(from..end, " ");
             return Some(end);
         }
-        if from == at && self.at(from) == Some('-') && self.is_code_before(at) {
-            self.out.put(from..end, " ");
+        if from == at && self.is_code(at, second) {
+            self.say(from..end, "");
             return Some(end);
         }
         let is_minus =
@@ -592,13 +599,40 @@ impl<'a> Reader<'a> {
         Some(end)
     }
 
-    /// True for a figure behind a word for a code: "SKU 12-3456", "Boeing 747-400".
-    fn is_code_before(&self, at: usize) -> bool {
-        let digits = self.s[..at].bytes().rev().take(12).take_while(u8::is_ascii_digit).count();
-        lists(
-            "SKU Order order ID id Ref ref Model model Serial serial Invoice invoice Ticket ticket Boeing Airbus",
-            self.word_near(at - digits, 2),
-        )
+    /// True for the two parts of a code, the first of which ends at `at`: "SKU 12-3456", "CVE-2021-44228",
+    /// "No. 19-1392", "§ 1.61-1", "2024-03".
+    fn is_code(&self, at: usize, second: usize) -> bool {
+        const CODES: &str = "SKU Order order ID id Ref ref Model model Serial serial Invoice invoice Ticket ticket Boeing \
+             Airbus EIN ISSN ISBN Case case Docket docket Law Ruling Rul VIN CVE RFC";
+        let is_hyphen = self.at(at) == Some('-');
+        let left = self.left(at);
+        let before = left.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));
+        let start = at - (left.len() - before.len());
+        let (first, last) = (&self.s[start..at], &self.s[second..self.digits(second)]);
+        let label = self.word_near(start, 2);
+        if last.len() >= 3 && lists("No L", label) && before.trim_end().ends_with('.') {
+            return true;
+        }
+        if !is_hyphen || self.at(second + last.len()) == Some(':') {
+            return false;
+        }
+        // "§ 1.61-1", and "INV-2024-0042"
+        let name = before.strip_suffix('-').unwrap_or_default();
+        let is_named = name.ends_with(|c: char| c.is_ascii_uppercase()) && {
+            let token = name.rsplit(|c: char| !c.is_ascii_uppercase()).next().unwrap_or_default();
+            token.len() > 1 && !lists("UTC GMT", token)
+        };
+        let section = before.trim_end();
+        let is_section = section.ends_with('§') && !section.ends_with("§§")
+            || ["Pub. L.", "Rul.", "Proc.", "Reg."].iter().any(|source| section.ends_with(source));
+        let is_plane = first.len() == 3
+            && first.starts_with('7')
+            && first.ends_with('7')
+            && (last.ends_with("00") && last.len() == 3 || matches!(last, "8" | "9" | "10"));
+        let is_zero = last.len() >= 2
+            && last.starts_with('0')
+            && !self.s[second + last.len()..].starts_with(['.', ',']);
+        lists(CODES, label) || is_named || is_section || is_plane || is_zero
     }
 
     /// True for "50-50" and "20-20", which have no word between their figures.

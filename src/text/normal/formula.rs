@@ -99,6 +99,11 @@ impl Reader<'_> {
         if matches!(word, "v" | "V" | "ver" | "r") {
             let number = self.run(end, |c| c.is_ascii_digit() || c == '.');
             let number = end + self.s[end..number].trim_end_matches('.').len();
+            // "V8" is an engine.
+            let is_engine = word == "V" && !self.s[end..number].contains('.');
+            if is_engine {
+                return Some(number);
+            }
             if !self.is_letter(number) {
                 self.say(at..end, if word == "r" { "R" } else { "version" });
                 return Some(if self.s[end..number].contains('.') { self.figure(end) } else { number });

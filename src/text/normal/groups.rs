@@ -45,7 +45,9 @@ impl Reader<'_> {
                 self.say(at..second, &words);
                 return Some(second);
             }
+            let has_zero = self.s[at..].starts_with('0') || self.s[end + 1..].starts_with('0');
             let joint = match (a, b) {
+                _ if has_zero && second == end + 3 => "slash",
                 _ if a <= b && self.is_step(at) => "of",
                 (_, 0..=9) if a > 10 && self.is_cricket(second) => "for",
                 (24, 7) | (9, 11) | (50, 50) | (20, 20) => "",
@@ -59,6 +61,7 @@ impl Reader<'_> {
             let has_unit =
                 self.skip_space(second) > second && self.unit_at(self.skip_space(second), false).is_some();
             if joint == "slash"
+                && !has_zero
                 && !self.is_date_word(at)
                 && self.before(at) != Some('/')
                 && !has_unit
@@ -151,7 +154,26 @@ impl Reader<'_> {
     pub(super) fn is_date_word(&self, at: usize) -> bool {
         matches!(
             self.word_near(at, 0).to_ascii_lowercase().as_str(),
-            "on" | "since" | "until" | "till" | "dated" | "date" | "due"
+            "on" | "since"
+                | "until"
+                | "till"
+                | "dated"
+                | "date"
+                | "due"
+                | "mon"
+                | "tue"
+                | "wed"
+                | "thu"
+                | "fri"
+                | "sat"
+                | "sun"
+                | "monday"
+                | "tuesday"
+                | "wednesday"
+                | "thursday"
+                | "friday"
+                | "saturday"
+                | "sunday"
         )
     }
 

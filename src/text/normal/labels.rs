@@ -9,7 +9,18 @@ use super::walk::Walk;
 const LABELS: &str = "apt apartment room rm seat gate suite ste row flat bus figure figs figures fig no nos number \
      table grade unit section sec part chapter platform track line level floor iphone ipad exhibit question \
      stage phase type class route highway appendix exercise example step block building bldg lot pier \
-     terminal rwy runway exit lane court field lab ward wing booth slot aisle bed berth zone hall studio rule category clause paragraph article problem option ticket line item case test task quiz lesson team group tram train bay dock door house locker";
+     terminal rwy runway exit lane court field lab ward wing booth slot aisle bed berth zone hall studio rule category clause paragraph article problem option ticket line item case test task quiz lesson team group tram train bay dock door house locker \
+     art answer form area stand stall pitch plan page note model version tier code box key pin port channel deck cabin site \
+     set day week round game scene act title schedule annex module season episode sheet cell flight stop";
+
+/// Labels of parts with a tension or a power: "Port 5V".
+const POWERED: &str = "pin port channel cell box key";
+
+/// True for a noun whose number may end in a letter, of one thing or of several.
+pub(super) fn is_label(word: &str) -> bool {
+    let small = word.to_ascii_lowercase();
+    lists(LABELS, &small) || small.strip_suffix('s').is_some_and(|one| lists(LABELS, one))
+}
 
 /// Labels of places: the letter behind their number is sure, if it is a capital.
 const PLACES: &str = "runway rwy exit apt apartment room rm seat gate suite ste row locker";
@@ -51,7 +62,11 @@ impl Reader<'_> {
         }
         let label = self.label(at);
         let small = label.to_ascii_lowercase();
-        if !lists(LABELS, &small) {
+        // "§ 5A", "#3B", "12A High St."
+        let is_marked = from == end
+            && (self.s[..at].trim_end_matches(' ').ends_with(['§', '#'])
+                || letter.is_ascii_uppercase() && self.leads_to_street(letter_end));
+        if !is_marked && !is_label(label) {
             return None;
         }
         let is_name = label.starts_with(char::is_uppercase) || label == "iPhone" || label == "iPad";
@@ -60,6 +75,8 @@ impl Reader<'_> {
             return (is_name && letter.is_ascii_uppercase()).then(|| self.bare(at, amount));
         }
         let is_sure = match letter {
+            _ if is_marked => true,
+            'V' | 'W' | 'm' if lists(POWERED, &small) => false,
             'A'..='Z' if lists(PLACES, &small) => true,
             _ if is_name || small == "no" || small == "fig" => !self.is_size_behind(letter_end),
             _ => matches!(letter.to_ascii_lowercase(), 'a'..='f'),
@@ -71,6 +88,23 @@ impl Reader<'_> {
         self.say(at..letter_end, &words);
         self.named_end = letter_end;
         Some(letter_end)
+    }
+
+    /// True if a name of one or two words and a noun for a street follow.
+    fn leads_to_street(&self, at: usize) -> bool {
+        let mut end = at;
+        for n in 0..3 {
+            let next = self.skip_space(end);
+            end = self.letters(next);
+            let word = &self.s[next..end];
+            if next == end || !word.starts_with(char::is_uppercase) {
+                return false;
+            }
+            if n > 0 && lists(STREETS, word) {
+                return true;
+            }
+        }
+        false
     }
 
     /// True if "long", "wide" or the like follows.

@@ -198,6 +198,12 @@ impl Reader<'_> {
         }
         if !is_divided && units::has_stop(symbol) {
             end = self.stop(end);
+        } else if self.at(end) == Some('.')
+            && self.is_letter(end - 1)
+            && self.word_behind(end + 1).starts_with(char::is_lowercase)
+        {
+            // "5 g. sugar", "5 km/h. limit": within a sentence.
+            end += 1;
         }
         Some(Unit { one, many, end, parts })
     }

@@ -63,12 +63,25 @@ impl<'a> Reader<'a> {
         let is_sure = |operand| matches!(operand, Operand::Variable(true));
         let is_shown = is_algebra(before) || is_algebra(after);
         if is_spaced {
-            let is_bracketed = opens == Some('(') && closes == Some(')');
+            let is_bracketed = matches!(
+                (opens, closes),
+                (Some('('), Some(')')) | (Some('|'), Some('|')) | (Some('['), Some(']'))
+            );
             let has_capital = first == Operand::Capital || second == Operand::Capital;
             return is_shown
                 || is_bracketed && !has_capital
                 || is_sure(first) && !has_capital
                 || is_sure(second) && first != Operand::Capital && first != Operand::Group;
+        }
+        // "10^6-10^9", and "a[i-1]"
+        if first == Operand::Group && closes == Some('^') {
+            return false;
+        }
+        if matches!(first, Operand::Variable(_))
+            && second == Operand::Number
+            && (opens, closes) == (Some('['), Some(']'))
+        {
+            return true;
         }
         // A hyphen of a word or of a code: "a-z", "x-1b".
         if closes.is_some_and(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '/'))
@@ -149,6 +162,17 @@ impl<'a> Reader<'a> {
 /// The operand at the end of a text, and the character before it.
 fn last_operand(text: &str) -> Option<(Operand, Option<char>)> {
     let last = text.chars().next_back()?;
+    // "x₂"
+    let named = text.trim_end_matches(|c| matches!(c, '₀'..='₉'));
+    if named.len() < text.len() {
+        let letter = named.chars().next_back().filter(char::is_ascii_lowercase)?;
+        let opens = named[..named.len() - 1].chars().next_back();
+        return if opens.is_some_and(char::is_alphanumeric) {
+            None
+        } else {
+            Some((variable(letter)?, opens))
+        };
+    }
     let rest = &text[..text.len() - last.len_utf8()];
     let previous = rest.chars().next_back();
     if matches!(last, ')' | ']' | '²' | '³' | '⁴'..='⁹' | 'ⁿ') {
@@ -156,7 +180,24 @@ fn last_operand(text: &str) -> Option<(Operand, Option<char>)> {
     }
     if last.is_ascii_digit() {
         let rest = text.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));
-        return Some((Operand::Number, rest.chars().next_back()));
+        let mut before = rest.chars().rev();
+        let opens = before.next();
+        // "x^2", "2^64"
+        if opens == Some('^') {
+            return Some((Operand::Group, None));
+        }
+        // "y2", "x_1"
+        let name = rest.strip_suffix('_').unwrap_or(rest);
+        if let Some(letter) = name.chars().next_back().filter(|c| matches!(c, 'x' | 'y' | 'z'))
+            && text.len() - rest.len() <= 2
+        {
+            let opens = name[..name.len() - 1].chars().next_back();
+            return match opens.is_some_and(|c| c.is_alphanumeric() || c == '-') {
+                true => None,
+                false => Some((variable(letter)?, opens)),
+            };
+        }
+        return Some((Operand::Number, opens));
     }
     // "4ac"
     let letters = text.len() - text.trim_end_matches(|c: char| c.is_ascii_lowercase()).len();
@@ -196,6 +237,16 @@ fn first_operand(text: &str) -> Option<(Operand, Option<char>)> {
         };
     }
     let rest = &text[first.len_utf8()..];
+    // "y1", "x_1", "y²"
+    let rest = match first {
+        'x' | 'y' | 'z' => {
+            let index = rest.strip_prefix('_').unwrap_or(rest);
+            let end = index.trim_start_matches(|c: char| c.is_ascii_digit());
+            if index.len() - end.len() <= 2 && end.len() < index.len() { end } else { rest }
+        }
+        _ => rest,
+    };
+    let rest = rest.trim_start_matches(|c| matches!(c, '²' | '³' | '₀'..='₉'));
     if behind(rest).is_some_and(|c| {
         c.is_alphanumeric() && c != 'ⁿ'
             || matches!(c, '\'' | '’' | '.') && {

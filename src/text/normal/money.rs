@@ -136,6 +136,8 @@ pub(super) fn magnitude(symbol: &str) -> Option<&'static str> {
         "b" | "B" | "bn" | "bln" | "Bn" | "BN" | "billion" => "billion",
         "t" | "T" | "tn" | "trn" | "trillion" => "trillion",
         "hundred" => "hundred",
+        "lakh" | "lakhs" => "lakh",
+        "crore" | "crores" => "crore",
         _ => return None,
     })
 }

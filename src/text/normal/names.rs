@@ -5,6 +5,7 @@ use super::abbreviations::lists;
 use super::amount::Amount;
 use super::english::Reader;
 use super::figure::is_year_text;
+use super::labels::is_label;
 use super::numbers::{self, add};
 use super::sum::COUNTED;
 use super::walk::Walk;
@@ -203,7 +204,7 @@ impl Reader<'_> {
                     && !lists(NO_NAMES, word)
                     && !matches!(letter, 'K' | 'D' | 'G' | 'P')
                     // Units of a thing in a heading: "Battery 12V", "Charger 5W".
-                    && !matches!(letter, 'V' | 'W' | 'A' | 'C' | 'F' | 'L' | 'N' | 'J' | 'T' if !is_item(word)));
+                    && !matches!(letter, 'V' | 'W' | 'A' | 'C' | 'F' | 'L' | 'N' | 'J' | 'T' if !is_label(word)));
         if !is_name && !is_numbered && !self.is_outline(at, letter_end) {
             return None;
         }
@@ -294,14 +295,4 @@ impl Reader<'_> {
         self.say(end..second, "to");
         Some(second)
     }
-}
-
-/// True for nouns whose number is often followed by a letter that is a unit elsewhere.
-fn is_item(word: &str) -> bool {
-    lists(
-        "Problem Option Question Answer Exercise Ticket Case Test Task Item Line Team Group Quiz Lesson Chapter Clause Form \
-         Exhibit Gate Seat Room Class Unit Area Zone Lot Bay Stand Stall Pitch Plan Page Note Step Part Section Figure \
-         Table Platform Terminal Level Floor Block Building Flat Apartment Type Model Version Tier Grade Stage Phase Code",
-        word,
-    )
 }

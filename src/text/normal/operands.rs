@@ -121,7 +121,8 @@ pub(super) fn falls(text: &str, at: usize, second: usize, is_spaced: bool) -> bo
     let before = &text[..at - digits];
     let behind = &text[end..];
     let is_call = |name: &str| name.ends_with(|c: char| c.is_ascii_alphabetic());
-    before.ends_with('{') && behind.starts_with('}')
+    before.ends_with('=')
+        || before.ends_with('{') && behind.starts_with('}')
         || before.strip_suffix('(').is_some_and(is_call) && behind.starts_with(')')
 }
 

@@ -296,6 +296,16 @@ impl Reader<'_> {
             {
                 return self.called(at, end + 1, "heart");
             }
+            // A quoted mail: "> Hello"
+            '>' if before.is_none_or(|c| c == '\n') && {
+                let text = self.run(at, |c| matches!(c, '>' | ' '));
+                text > end
+                    && self.at(text).is_some_and(|c| c.is_alphabetic() || matches!(c, '"' | '“' | '‘' | '\''))
+            } =>
+            {
+                let text = self.run(at, |c| matches!(c, '>' | ' '));
+                return self.called(at, text, "");
+            }
             '<' | '>' => {
                 let words = if c == '<' { "less than" } else { "greater than" };
                 if after == Some('=') {
@@ -324,7 +334,9 @@ impl Reader<'_> {
                 }
                 if before.is_some_and(|c| c.is_ascii_uppercase()) && !after.is_some_and(char::is_alphanumeric)
                 {
-                    return self.called(at, end, "sharp");
+                    // "C#", but "ID# 5"
+                    let is_note = self.word.end == at && self.word.len() == 1;
+                    return self.called(at, end, if is_note { "sharp" } else { "number" });
                 }
             }
             '♯' => return self.called(at, end, "sharp"),

@@ -73,6 +73,12 @@ impl<'a> Reader<'a> {
                 return Some(behind);
             }
         }
+        // "$1 to 2 million"
+        if magnitude.is_none() && self.is_joined_sum(behind) {
+            self.say(at..end, &amount.words());
+            self.currency = Some(currency);
+            return Some(behind);
+        }
         let mut words = String::new();
         let name = |is_one: bool| if is_one { currency.one } else { currency.many };
         if let Some((word, range)) = magnitude {
@@ -124,6 +130,20 @@ impl<'a> Reader<'a> {
             self.say(at..end, &words);
         }
         Some(self.per(end).unwrap_or(end))
+    }
+
+    /// True if "to", "or" or "and" and a figure with a magnitude follow a sum.
+    fn is_joined_sum(&self, at: usize) -> bool {
+        let joint = self.skip_space(at);
+        let end = self.letters(joint);
+        let figure = self.skip_space(end);
+        if joint == at || !lists("to or and", &self.s[joint..end]) || !self.is_digit(figure) {
+            return false;
+        }
+        let digits = self.run(figure, |c| c.is_ascii_digit() || matches!(c, '.' | ','));
+        let unit = self.skip_space(digits);
+        let word = &self.s[unit..self.letters(unit)];
+        lists("million billion trillion thousand", word) || unit == digits && lists("m k bn M K B b", word)
     }
 
     /// The amount with hundredths behind a comma, if it has them: "5,50", "1.234,56".

@@ -259,8 +259,11 @@ impl Reader<'_> {
         }
         let has_stop = self.at(end) == Some('.');
         if self.is_digit(end) {
-            // "p5", "v2"
-            return (matches!(word, "p" | "pp") && place == Place::Figure).then(|| {
+            // "p5", but not "p53 gene"
+            let follows = self.word_behind(self.digits(end));
+            let is_page =
+                !follows.starts_with(char::is_lowercase) || lists("of and or to in is for", follows);
+            return (matches!(word, "p" | "pp") && place == Place::Figure && is_page).then(|| {
                 self.say(at..end, words);
                 end
             });
@@ -291,7 +294,8 @@ impl Reader<'_> {
         let is_figure = self.begins_figure(next)
             || matches!(after, Some('(' | '#')) && self.is_digit(next + 1)
             || self.roman_at(next, matches!(word, "p" | "pp")) && !self.is_refusal(word, next);
-        if matches!(word, "no" | "No" | "NO") && self.is_answer(at) {
+        if matches!(word, "no" | "No" | "NO") && (self.is_answer(at) || !has_stop && self.is_denial(at, next))
+        {
             return None;
         }
         let is_joined = stop == next && stop != end && after.is_some_and(char::is_alphanumeric) && !is_figure;
@@ -378,6 +382,28 @@ impl Reader<'_> {
     /// True if "No" is a word of its own before a lone letter: "No. I do not."
     fn is_refusal(&self, word: &str, next: usize) -> bool {
         word.eq_ignore_ascii_case("no") && self.letters(next) == next + 1
+    }
+
+    /// True if "No" without a stop denies what follows: "No 3D glasses needed", "No 100% guarantee", "Yes 2) No 3)".
+    fn is_denial(&self, at: usize, figure: usize) -> bool {
+        let end = self.run(figure, |c| c.is_ascii_digit());
+        if end == figure {
+            return self.begins_figure(figure);
+        }
+        let follows = self.word_behind(end);
+        match self.at(end) {
+            Some(')') => !self.left(at).contains('('),
+            Some('%' | '-' | '/' | '°' | '+') => true,
+            Some(c) if c.is_alphabetic() => true,
+            Some(c) if c.is_whitespace() => {
+                follows.starts_with(char::is_lowercase)
+                    && !lists(
+                        "is was has had of in on at to for and or by from as will would can the are were with a who that",
+                        follows,
+                    )
+            }
+            _ => false,
+        }
     }
 
     /// True if "no" is what was said: "I said no. 5 people left."

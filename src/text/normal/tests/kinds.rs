@@ -501,3 +501,209 @@ fn rates_are_no_months() {
         ],
     );
 }
+
+#[test]
+fn minus_behind_powers_and_indices_is_heard() {
+    check(
+        "en",
+        &[
+            ("x^2 - 1 = 0", "x squared minus one equals 0"),
+            ("3x^2 - 5", "three x squared minus five"),
+            ("x² - y²", "x squared minus y squared"),
+            ("a^2 - 2ab + b^2", "a squared minus 2ab plus b squared"),
+            ("10^6 - 1", "ten to the power of six minus one"),
+            ("2^64-1", "two to the power of sixty four minus one"),
+            ("(y2 - y1)/(x2 - x1)", "(y2 minus y1)slash(x2 minus x1)"),
+            ("x₂ - x₁", "x two minus x one"),
+            ("|a - b|", "|a minus b|"),
+            ("1-x²", "one minus x squared"),
+            ("a[i-1]", "a[i minus one]"),
+            ("x=5-3", "x equals five minus three"),
+            ("10^6-10^9", "ten to the power of six-ten to the power of nine"),
+            ("«-5°C»", "«minus five degrees Celsius»"),
+        ],
+    );
+    check("de", &[("“-5 °C”", "“minus fünf Grad Celsius”")]);
+    check("fr", &[("'-5 °C'", "'moins cinq degrés Celsius'")]);
+    check("es", &[("—-3", "—menos 3")]);
+}
+
+#[test]
+fn no_before_a_figure_denies_it() {
+    check(
+        "en",
+        &[
+            ("No 3D glasses needed", "No three D glasses needed"),
+            ("No 100% guarantee", "No one hundred percent guarantee"),
+            ("No 7-day trial", "No seven-day trial"),
+            ("No $5 fee", "No five dollars fee"),
+            ("No 2 snowflakes are alike", "No two snowflakes are alike"),
+            ("1) Yes 2) No 3) Maybe", "one) Yes two) No three) Maybe"),
+            ("He lives at No 10.", "He lives at number ten."),
+            ("No 5 is alive", "number five is alive"),
+            ("(see No 5)", "(see number five)"),
+            ("No. 2 pencils", "number two pencils"),
+        ],
+    );
+}
+
+#[test]
+fn names_with_v_and_p_are_no_versions_and_pages() {
+    check(
+        "en",
+        &[
+            ("a V8 and a V12", "a V8 and a V12"),
+            ("v2 and V2.0", "version 2 and version two point zero"),
+            ("p53 gene and p99 latency", "p53 gene and p99 latency"),
+            ("see p5 of it", "see page 5 of it"),
+        ],
+    );
+}
+
+#[test]
+fn sums_share_a_magnitude() {
+    check(
+        "en",
+        &[
+            ("$1 to 2 million", "one to two million dollars"),
+            ("$1.5 to 2.5 billion", "one point five to two point five billion dollars"),
+            ("between $1 and 2 million", "between one and two million dollars"),
+            ("£2 to 3m", "two to three million pounds"),
+            ("$1 to 2 people", "one dollar to two people"),
+            ("₹1,00,000", "one hundred thousand rupees"),
+            ("₹5 lakh and ₹2 crore", "five lakh rupees and two crore rupees"),
+        ],
+    );
+}
+
+#[test]
+fn identifiers_are_no_ranges_and_dates_no_fractions() {
+    check(
+        "en",
+        &[
+            ("CVE-2021-44228", "CVE-twenty twenty one forty four thousand two hundred twenty eight"),
+            ("INV-2024-0042", "INV-twenty twenty four zero zero four two"),
+            ("ABC-123-456", "ABC-one hundred twenty three four hundred fifty six"),
+            ("case 23-456", "case twenty three four hundred fifty six"),
+            ("2024-03", "twenty twenty four zero three"),
+            ("No. 111-148", "number one hundred eleven one hundred forty eight"),
+            ("No. 19–1392", "number nineteen thirteen ninety two"),
+            ("Nos. 3–5", "numbers three to five"),
+            ("Pub. L. 94-142", "Public Law ninety four one hundred forty two"),
+            ("§ 1.61-1", "section one point six one one"),
+            ("§§ 5–7", "sections five to seven"),
+            ("ISSN 2049-3630", "ISSN twenty forty nine three thousand six hundred thirty"),
+            ("a 737-800", "a seven hundred thirty seven eight hundred"),
+            (
+                "pages 123–130 (1999)",
+                "pages one hundred twenty three to one hundred thirty (nineteen ninety nine)",
+            ),
+            ("2010-2015 and 3-5 days", "twenty ten to twenty fifteen and three to five days"),
+            ("01/02 and 1/2 cup", "zero one slash zero two and half a cup"),
+            ("Mon 1/2", "Monday one slash two"),
+        ],
+    );
+}
+
+#[test]
+fn addresses_of_devices_are_read_sign_by_sign() {
+    check(
+        "en",
+        &[
+            ("00:1A:2B:3C:4D:5E", "zero zero, one A, two B, three C, four D, five E"),
+            ("00-1A-2B-3C-4D-5E", "zero zero, one A, two B, three C, four D, five E"),
+            ("2001:db8::1", "two zero zero one colon D B eight colon colon one"),
+            ("fe80::1", "F E eight zero colon colon one"),
+            ("10:30:45", "ten thirty forty five"),
+        ],
+    );
+}
+
+#[test]
+fn addresses_behind_other_text_are_read() {
+    check(
+        "en",
+        &[
+            ("Email:al@gmail.com", "Email:al at gmail dot com"),
+            ("al@gmail.com,bo@gmail.com", "al at gmail dot com,bo at gmail dot com"),
+            ("—jane@example.com—", "—jane at example dot com—"),
+            ("it(example.com)", "it(example dot com)"),
+            ("«example.com»", "«example dot com»"),
+            ("Seehttps://example.com now", "See example dot com now"),
+            ("ssh://git@h.com/x", "git at h dot com slash x"),
+            ("https://x.com/user", "x dot com slash user"),
+            ("youtu.be/abc and notion.so", "youtu dot be slash abc and notion dot so"),
+        ],
+    );
+}
+
+#[test]
+fn letters_behind_labels_are_names() {
+    check(
+        "en",
+        &[
+            ("Rooms 3A and 3B", "Rooms three A and three B"),
+            ("Seats 12A–12C", "Seats twelve A to twelve C"),
+            ("Box 3A, Title 3B and Pin 3A", "Box three A, Title three B and Pin three A"),
+            ("§ 402A and § 78m", "section four hundred two A and section seventy eight M"),
+            ("#3B and Art. 12B", "number three B and article twelve B"),
+            ("12A High St is here", "twelve A High Street is here"),
+            ("a 5A fuse", "a five amp fuse"),
+        ],
+    );
+}
+
+#[test]
+fn signs_of_mails_and_invoices_are_read() {
+    check(
+        "en",
+        &[
+            ("> Hello there", "Hello there"),
+            (">> Hello there", "Hello there"),
+            ("> 5 people", "greater than five people"),
+            ("x > y", "x greater than y"),
+            ("ID# 5 and PO# 7", "I D number five and PO number seven"),
+            ("C# and F# minor", "C sharp and F sharp minor"),
+            ("'20 EUR' and '10 µm'", "'twenty euros' and 'ten micrometers'"),
+            ("'98.6°F' and '68", "'ninety eight point six degrees Fahrenheit' and sixty eight"),
+            ("5 g. sugar and 5 km/h. limit", "five grams sugar and five kilometers per hour limit"),
+        ],
+    );
+}
+
+#[test]
+fn german_french_and_spanish_read_more_abbreviations_and_times() {
+    check(
+        "de",
+        &[
+            ("mind. 3 und gem. § 5", "mindestens 3 und gemäß Paragraf 5"),
+            ("5 Min. Pause", "fünf Minuten Pause"),
+            ("Mo.–Fr. 9 Uhr", "Montag bis Freitag 9 Uhr"),
+            ("Fr. 5. März und Fr. Müller", "Freitag fünfter März und Frau Müller"),
+            ("um 5.30 Uhr", "um fünf Uhr dreißig"),
+            ("9:00–17:00", "neun Uhr bis siebzehn Uhr"),
+            ("§§ 5–7", "Paragrafen fünf bis 7"),
+            ("2½", "zwei einhalb"),
+            ("„2,5 Mio. €“", "„zwei Komma fünf Millionen Euro“"),
+        ],
+    );
+    check(
+        "fr",
+        &[
+            ("max. 5 et th. 6", "maximum 5 et thermostat 6"),
+            ("9h-17h", "neuf heures à dix-sept heures"),
+            ("art. L. 123-4", "article L. cent vingt-trois 4"),
+            ("2½", "deux et demi"),
+            ("«2,5 M€»", "«deux virgule cinq millions d'euros»"),
+        ],
+    );
+    check(
+        "es",
+        &[
+            ("km. 5 y máx. 3", "kilómetro 5 y máximo 3"),
+            ("9:00–17:00", "nueve a diecisiete"),
+            ("2½", "dos y medio"),
+            ("US$5", "cinco dólares"),
+        ],
+    );
+}

@@ -207,6 +207,15 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "z.B." | "z.B" => "zum Beispiel",
         "d.h." | "d.h" => "das heißt",
         "u.a." | "u.a" => "unter anderem",
+        "mind." => "mindestens",
+        "gem." => "gemäß",
+        "lt." => "laut",
+        "Az." => "Aktenzeichen",
+        "BGBl." => "Bundesgesetzblatt",
+        "Rn." => "Randnummer",
+        "Ziff." => "Ziffer",
+        "ev." => "evangelische",
+        "kath." => "katholische",
         "bzw." => "beziehungsweise",
         "etc." => "et cetera",
         "Abs." => "Absatz",
@@ -241,6 +250,20 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "Okt." => "Oktober",
         "Nov." => "November",
         "Dez." => "Dezember",
+        _ => return None,
+    })
+}
+
+/// The day of the week of an abbreviation without its full stop.
+pub(super) fn weekday(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "Mo" => "Montag",
+        "Di" => "Dienstag",
+        "Mi" => "Mittwoch",
+        "Do" => "Donnerstag",
+        "Fr" => "Freitag",
+        "Sa" => "Samstag",
+        "So" => "Sonntag",
         _ => return None,
     })
 }

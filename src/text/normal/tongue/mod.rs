@@ -134,12 +134,18 @@ impl Reader<'_> {
         if let Some(words) = (self.tongue.fraction)(c) {
             return self.fraction(at, end, words);
         }
-        let is_open = before.is_none_or(|c| {
-            c.is_whitespace() || matches!(c, '(' | '[' | '"' | '„' | '«' | '»' | '…' | '=' | '$')
-        });
+        let is_open = before.is_none_or(|c| c.is_whitespace() || "([\"'„«»“‘‚›‹…—¿¡=$*/".contains(c));
         let is_figure = self.is_digit(end);
         let is_infinite = self.at(end) == Some('∞');
         match c {
+            '-' | '–' if is_figure && self.is_time_before(at) && self.is_time(end) => {
+                self.say(at, end, self.tongue.to)
+            }
+            '§' if self.at(end) == Some('§') && self.tongue.point != "coma" => {
+                let plural = if self.tongue.point == "Komma" { "en" } else { "s" };
+                let words = format!("{}{plural}", self.name('§'));
+                self.say(at, end + c.len_utf8(), &words)
+            }
             '-' | '*' | '/' | '+'
                 if self.s[end..].starts_with("= ") && before.is_none_or(char::is_whitespace) =>
             {
@@ -212,6 +218,48 @@ impl Reader<'_> {
             _ if (self.tongue.money)(&self.s[at..end]).is_some() => self.sum(at, end),
             _ if !c.is_ascii() => self.symbol(at, end, c),
             _ => end,
+        }
+    }
+
+    /// True for a time at a position: "17:00", "17h".
+    fn is_time(&self, at: usize) -> bool {
+        let end = self.digits(at);
+        (at + 1..=at + 2).contains(&end)
+            && (self.at(end) == Some(':') && self.digits(end + 1) == end + 3
+                || self.at(end) == Some('h') && !self.at(end + 1).is_some_and(char::is_alphabetic))
+    }
+
+    /// True for a time that ends at a position.
+    fn is_time_before(&self, at: usize) -> bool {
+        let left = operands::left(self.s, at);
+        let time = left.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, ':' | 'h'));
+        left.len() > time.len() && self.is_time(at - (left.len() - time.len()))
+    }
+
+    /// A weekday of German before a date or a dash: "Di. 5. März", "Mo.–Fr."
+    fn weekday(&mut self, at: usize, letters: usize) -> Option<usize> {
+        let first = de::weekday(self.s.get(at..letters)?).filter(|_| self.tongue.point == "Komma")?;
+        let stop = letters + usize::from(self.at(letters) == Some('.'));
+        if let Some(dash) = self.at(stop).filter(|c| matches!(c, '–' | '-')) {
+            let second = stop + dash.len_utf8();
+            let end = self.run(second, char::is_alphabetic);
+            let last = de::weekday(&self.s[second..end])?;
+            let has_stop = self.at(end) == Some('.') && !self.s[end + 1..].trim_end().is_empty();
+            let words = format!("{first} {} {last}", self.tongue.to);
+            return Some(self.say(at, end + usize::from(has_stop), &words));
+        }
+        let day = self.skip_space(stop);
+        let end = self.digits(day);
+        if stop == letters || day == stop || end == day || end > day + 2 {
+            return None;
+        }
+        // "Fr. 5.50" is a sum.
+        let is_sum = self.at(end) == Some('.') && self.is_digit(end + 1) && self.digits(end + 1) == end + 3;
+        match is_sum {
+            true if first == "Freitag" => Some(self.say(at, stop, "Franken")),
+            true => None,
+            false if self.at(end) == Some('.') => Some(self.say(at, stop, first)),
+            false => None,
         }
     }
 
@@ -309,6 +357,15 @@ impl Reader<'_> {
     }
 
     fn word(&mut self, at: usize, letters: usize) -> usize {
+        if letters == at + 2
+            && let Some(end) = self.weekday(at, letters)
+        {
+            return end;
+        }
+        // "US$5"
+        if &self.s[at..letters] == "US" && self.at(letters) == Some('$') && self.is_digit(letters + 1) {
+            return self.say(at, letters, "");
+        }
         if letters <= at + 4
             && let Some((words, end)) = self.phrase(at)
         {
@@ -507,8 +564,14 @@ impl Reader<'_> {
             return self.fraction(at, end, words);
         }
         let digits = self.digits(at);
-        // A time.
-        if self.at(digits) == Some(':')
+        // A time, "5.30 Uhr" too.
+        let is_dotted = self.at(digits) == Some('.') && {
+            let rest = self.s.get(digits + 3..).unwrap_or_default().trim_start();
+            let word = if self.tongue.hours.is_empty() { "h" } else { self.tongue.hours };
+            rest.strip_prefix(word).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+        };
+        if (is_dotted || self.at(digits) == Some(':'))
+            && digits > at
             && digits <= at + 2
             && self.digits(digits + 1) == digits + 3
             && self.at(digits + 3) != Some(':')
@@ -549,11 +612,25 @@ impl Reader<'_> {
             let last = end + self.at(end).map_or(0, char::len_utf8);
             let whole = self.spell(&number, at);
             self.say(at, end, &whole);
-            return self.fraction(end, last, words);
+            let words = match (self.tongue.point, words) {
+                ("Komma", "ein halb") => "einhalb".to_owned(),
+                ("Komma", _) => words.to_owned(),
+                ("virgule", _) => format!("et {}", words.strip_prefix("un ").unwrap_or(words)),
+                _ => format!("y {}", words.strip_prefix("un ").unwrap_or(words)),
+            };
+            return self.fraction(end, last, &words);
         }
         if let Some((to, second)) = self.range(end) {
             let words = self.spell(&number, at);
             self.say(at, end, &words);
+            // "art. L. 123-4", "loi n° 2004-575"
+            let label = self.s[..at].trim_end();
+            if self.at(end) == Some('-')
+                && [" L.", " R.", " D.", "n°", "nº"].iter().any(|code| label.ends_with(code))
+            {
+                self.say(end, to, "");
+                return second;
+            }
             let is_spaced = second > to;
             let behind = self.digits(second);
             let is_minus = self.at(self.skip_space(behind)) == Some('=')
@@ -581,7 +658,8 @@ impl Reader<'_> {
         if let Some((one, many)) = magnitude {
             let sign = self.skip_space(letters + usize::from(self.at(letters) == Some('.')));
             let sign_end = self.run(sign, |c| {
-                c.is_alphabetic() || !c.is_ascii() && !c.is_whitespace() && !c.is_alphanumeric() || c == '$'
+                let is_sign = !c.is_ascii() && !c.is_whitespace() && !c.is_alphanumeric();
+                c.is_alphabetic() || is_sign && !"„«»“”‘’‚›‹…".contains(c) || c == '$'
             });
             let words = self.spell(&number, at);
             let is_one = number.value == Some(1) && number.decimals.0 == number.decimals.1;
@@ -722,7 +800,9 @@ impl Reader<'_> {
         // The stop of "Min." before a word in small letters or a figure.
         let goes_on = self.at(end) == Some('.')
             && self.at(end + 1) == Some(' ')
-            && self.at(end + 2).is_some_and(|c| c.is_lowercase() || c.is_ascii_digit());
+            && self.at(end + 2).is_some_and(|c| {
+                c.is_lowercase() || c.is_ascii_digit() || self.tongue.point == "Komma" && c.is_alphabetic()
+            });
         if goes_on && matches!(&self.s[at..end], "Min" | "Std" | "Sek" | "min" | "h" | "cda" | "cdta") {
             end += 1;
         }
