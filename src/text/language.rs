@@ -309,6 +309,7 @@ pub(super) mod by_tag {
 }
 
 /// True if the space-separated `list` contains `word`.
+#[inline(never)]
 pub(super) fn lists(list: &str, word: &str) -> bool {
     let lower = word.to_lowercase();
     list.split_ascii_whitespace().any(|entry| entry == word || entry == lower)

@@ -305,6 +305,7 @@ const REGNAL: &str = "Henry Louis Elizabeth George Charles William Edward Richar
      Valentinian Malcolm David Kenneth Olaf Eric Erik Valdemar Casimir Sigismund Stephen Bela Ladislaus";
 
 /// True if a list with spaces between its words has a word.
+#[inline(never)]
 pub(super) fn lists(list: &str, word: &str) -> bool {
     !word.is_empty() && list.split_ascii_whitespace().any(|listed| listed == word)
 }

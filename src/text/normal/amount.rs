@@ -35,6 +35,7 @@ impl Amount<'_> {
         if self.decimals.is_empty() && self.fraction.is_none() { numbers::value(self.whole) } else { None }
     }
 
+    #[inline(never)]
     pub(super) fn read(&self, out: &mut String) {
         if let Some((n, of)) = self.fraction {
             if !self.whole.is_empty() {
@@ -58,6 +59,7 @@ impl Amount<'_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn words(&self) -> String {
         let mut words = String::new();
         self.read(&mut words);
@@ -183,6 +185,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The amount at a position.
+    #[inline(never)]
     pub(super) fn amount(&self, at: usize) -> Option<Amount<'a>> {
         if let Some((fraction, end)) = self.fraction_at(at)
             && self.before(at) != Some('/')

@@ -75,6 +75,7 @@ impl<'a> Walk<'a> for Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// End of the letters from a position on.
+    #[inline(never)]
     pub(super) fn letters(&self, at: usize) -> usize {
         self.run(at, is_letter)
     }
@@ -88,6 +89,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The position behind one space, or behind two at most. The same position if there is none.
+    #[inline(never)]
     pub(super) fn skip_space(&self, at: usize) -> usize {
         let mut end = at;
         for _ in 0..2 {
@@ -100,6 +102,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The last word, if nothing but spaces and this many other characters lie between it and a position.
+    #[inline(never)]
     pub(super) fn word_near(&self, at: usize, others: usize) -> &'a str {
         let between = self.s.get(self.word.end..at).filter(|between| between.len() <= 8).unwrap_or("....");
         let marks = between.chars().filter(|c| !c.is_whitespace()).count();
@@ -107,12 +110,14 @@ impl<'a> Reader<'a> {
     }
 
     /// The word behind a position, with a space between.
+    #[inline(never)]
     pub(super) fn word_behind(&self, at: usize) -> &'a str {
         let next = self.skip_space(at);
         if next > at { &self.s[next..self.letters(next)] } else { "" }
     }
 
     /// True if only closing marks follow a position up to the end of the text.
+    #[inline(never)]
     pub(super) fn is_last(&self, at: usize) -> bool {
         let rest = self.s.get(at..).unwrap_or_default();
         rest.len() <= 24
@@ -145,6 +150,7 @@ impl<'a> Reader<'a> {
     }
 
     /// True if a word follows that is no name and has a capital only at the start of a sentence.
+    #[inline(never)]
     fn starts_sentence(&self, at: usize) -> bool {
         let next = self.skip_space(at);
         let word = &self.s[next..self.letters(next)];
@@ -192,6 +198,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Replaces a range by words.
+    #[inline(never)]
     pub(super) fn say(&mut self, range: Range<usize>, words: &str) {
         self.out.say(range, words);
     }

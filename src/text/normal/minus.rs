@@ -34,11 +34,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Text of the line before a position.
+    #[inline(never)]
     pub(super) fn left(&self, at: usize) -> &'a str {
         operands::left(self.s, at)
     }
 
     /// Text of the line behind a position.
+    #[inline(never)]
     pub(super) fn right(&self, end: usize) -> &'a str {
         operands::right(self.s, end)
     }

@@ -30,6 +30,7 @@ const SCALES: [&str; 5] = ["", " thousand", " million", " billion", " trillion"]
 const MOST_DIGITS: usize = 15;
 
 /// Adds words with a space in front.
+#[inline(never)]
 pub(super) fn add(out: &mut String, words: &str) {
     if !out.is_empty() && !out.ends_with(' ') && !words.is_empty() {
         out.push(' ');
@@ -38,6 +39,7 @@ pub(super) fn add(out: &mut String, words: &str) {
 }
 
 /// The value of a group of digits, in which other characters are ignored. `None` if it is too long.
+#[inline(never)]
 pub(super) fn value(digits: &str) -> Option<u64> {
     let mut value = 0u64;
     let mut count = 0;
@@ -52,6 +54,7 @@ pub(super) fn value(digits: &str) -> Option<u64> {
 }
 
 /// Reads digits one by one.
+#[inline(never)]
 pub(super) fn digits(out: &mut String, digits: &str) {
     for digit in digits.bytes().filter(u8::is_ascii_digit) {
         add(out, ONES[usize::from(digit - b'0')]);
@@ -59,6 +62,7 @@ pub(super) fn digits(out: &mut String, digits: &str) {
 }
 
 /// Reads a whole number. Separators between its digits are ignored.
+#[inline(never)]
 pub(super) fn cardinal(out: &mut String, written: &str) {
     match value(written) {
         Some(value) if written.len() == 1 || !written.starts_with('0') => number(out, value),
@@ -67,6 +71,7 @@ pub(super) fn cardinal(out: &mut String, written: &str) {
 }
 
 /// Reads a whole number of at most 15 digits.
+#[inline(never)]
 pub(super) fn number(out: &mut String, value: u64) {
     if value == 0 {
         return add(out, ONES[0]);
@@ -98,6 +103,7 @@ fn hundreds(out: &mut String, group: usize) {
 }
 
 /// Reads an ordinal number such as "twenty first".
+#[inline(never)]
 pub(super) fn ordinal(out: &mut String, value: u64) {
     number(out, value);
     let at = out.rfind(' ').map_or(0, |at| at + 1);

@@ -28,6 +28,7 @@ pub(super) fn right(text: &str, end: usize) -> &str {
 }
 
 /// True for a mark that only algebra has.
+#[inline(never)]
 pub(super) fn is_algebra(text: &str) -> bool {
     text.contains(['=', '+', '×', '÷', '^', '²', '³', '√', '≤', '≥', '≠', '≈', '<', '>'])
 }
@@ -56,6 +57,7 @@ fn begins_operand(text: &str, end: usize) -> bool {
 }
 
 /// True for a sign between two operands.
+#[inline(never)]
 pub(super) fn is_between(text: &str, at: usize, end: usize) -> bool {
     ends_operand(text, at) && begins_operand(text, end)
 }
@@ -74,6 +76,7 @@ pub(super) fn multiplies(text: &str, at: usize, end: usize, dot: char) -> bool {
 }
 
 /// True if signs of algebra, or no other words, are around a sign between two operands.
+#[inline(never)]
 pub(super) fn is_alone(text: &str, at: usize, end: usize) -> bool {
     let (left, right) = (left(text, at), right(text, end));
     if is_algebra(left) || is_algebra(right) {
@@ -127,6 +130,7 @@ pub(super) fn falls(text: &str, at: usize, second: usize, is_spaced: bool) -> bo
 }
 
 /// Place of the dollar signs that end a formula, if those that begin it are at `at`: "$b = -3$", "$15$", "$$x$$".
+#[inline(never)]
 pub(super) fn formula_end(text: &str, at: usize) -> Option<usize> {
     const MOST: usize = 80;
     let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);

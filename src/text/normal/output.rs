@@ -168,6 +168,7 @@ impl<'a> Output<'a> {
 
     /// Replaces a range of the written text by words. What lies before it is copied. Spaces are added where
     /// the words would touch others.
+    #[inline(never)]
     pub(super) fn say(&mut self, range: Range<usize>, words: &str) {
         self.copy(range.start);
         if !self.has_room(words, range.end) {
@@ -184,6 +185,7 @@ impl<'a> Output<'a> {
     }
 
     /// Replaces a range by exactly this text, without spaces.
+    #[inline(never)]
     pub(super) fn put(&mut self, range: Range<usize>, text: &str) {
         self.copy(range.start);
         if !self.has_room(text, range.end) {

@@ -602,6 +602,7 @@ impl Reader<'_> {
     }
 
     /// As `called`, with a space between the words and brackets beside them.
+    #[inline(never)]
     fn called_apart(&mut self, at: usize, end: usize, words: &str) -> usize {
         let before = if self.before(at).is_some_and(|c| matches!(c, ')' | ']' | '}')) { " " } else { "" };
         let after = if matches!(self.at(end), Some('(' | '[' | '{')) { " " } else { "" };
@@ -617,6 +618,7 @@ impl Reader<'_> {
     }
 
     /// True if a figure begins at a position: a digit, a point with one behind, a fraction, or a sum.
+    #[inline(never)]
     pub(super) fn begins_figure(&self, at: usize) -> bool {
         match self.at(at) {
             Some(c) if c.is_ascii_digit() || super::letters::is_fraction(c) => true,

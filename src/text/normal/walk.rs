@@ -5,11 +5,13 @@ pub(super) trait Walk<'a> {
     fn text(&self) -> &'a str;
 
     /// The character at a position.
+    #[inline(never)]
     fn at(&self, at: usize) -> Option<char> {
         self.text().get(at..)?.chars().next()
     }
 
     /// The character before a position.
+    #[inline(never)]
     fn before(&self, at: usize) -> Option<char> {
         self.text().get(..at)?.chars().next_back()
     }
@@ -21,6 +23,7 @@ pub(super) trait Walk<'a> {
     }
 
     /// End of the digits from a position on.
+    #[inline(never)]
     fn digits(&self, at: usize) -> usize {
         let bytes = self.text().as_bytes().get(at..).unwrap_or_default();
         at + bytes.iter().take_while(|byte| byte.is_ascii_digit()).count()

@@ -109,6 +109,7 @@ impl<'a> Walk<'a> for Reader<'a> {
 }
 
 impl Reader<'_> {
+    #[inline(never)]
     fn skip_space(&self, at: usize) -> usize {
         match self.at(at) {
             Some(c) if c.is_whitespace() && c != '\n' => at + c.len_utf8(),
