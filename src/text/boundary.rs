@@ -350,6 +350,8 @@ impl Segmenter {
                 Some(is_part(false))
             } else if is_listed(language::STATES) {
                 Some(lists(language::LAWS, name))
+            } else if token.len() <= 3 && is_number(token) {
+                Some(is_move(name))
             } else {
                 None
             };
@@ -661,6 +663,15 @@ pub(super) fn is_marked_heading(line: &str) -> bool {
 /// True if a list in small letters has a word, whose first letter may be a capital.
 fn is_listed_small(list: &str, word: &str) -> bool {
     lists(list, word) && !word.chars().skip(1).any(char::is_uppercase)
+}
+
+/// True for a move of a chess piece: the "Nf3" of "2. Nf3".
+fn is_move(name: &str) -> bool {
+    let square = name.len().checked_sub(2).and_then(|at| name.get(at..)).unwrap_or_default();
+    name.len() <= 5
+        && name.starts_with(['N', 'B', 'R', 'Q', 'K'])
+        && square.starts_with(|c| matches!(c, 'a'..='h'))
+        && square.ends_with(|c| matches!(c, '1'..='8'))
 }
 
 /// True for digits with dots, which are never a word behind other text.

@@ -1322,7 +1322,8 @@ fn abbreviations_of_other_languages_before_names_end_no_sentence() {
         (
             "en",
             "See Phys. Rev. Lett. 12 and J. Am. Chem. Soc. 2019 now.|Ask Geo. Washington now.|\
-             We live at 9 K St. NW now.|Send it to 9 Bay Rd. P.O. Box 5 now.|Then n! - 1 is it.",
+             We live at 9 K St. NW now.|Send it to 9 Bay Rd. P.O. Box 5 now.|Then n! - 1 is it.|\
+             1. e4 e5 2. Nf3 Nc6 3. Bb5 a6",
         ),
     ] {
         for text in texts.split('|') {
@@ -1333,6 +1334,7 @@ fn abbreviations_of_other_languages_before_names_end_no_sentence() {
         ("de", "Das ist das Max. Er kommt."),
         ("de", "Es dauert 5 Min. Dann kommt er."),
         ("en", "Stop! - he said."),
+        ("en", "It was 3. Bob left."),
         ("en", "Here I am. The rest left."),
     ] {
         assert_eq!(both_ways(language, text).len(), 2, "{text}");

@@ -6,6 +6,8 @@
 //!
 //! Time is linear in the text, and the result has at most eight bytes for each written character, and
 //! 256 more.
+//!
+//! Small functions with hundreds of callers are never inlined: the program would grow by 80 kB.
 
 mod abbreviations;
 mod address;

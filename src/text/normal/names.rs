@@ -49,6 +49,7 @@ impl Reader<'_> {
             .or_else(|| self.numbered_in_two(at, amount))
             .or_else(|| self.prime(at, amount))
             .or_else(|| self.oil(at, amount))
+            .or_else(|| self.orbital(at, amount))
             .or_else(|| self.lettered(at, amount))
             .or_else(|| self.with_zeros(at, amount))
     }
@@ -169,6 +170,25 @@ impl Reader<'_> {
         Some(second)
     }
 
+    /// An orbital of an atom: "2p⁶", "3d orbital".
+    fn orbital(&mut self, at: usize, amount: Amount<'_>) -> Option<usize> {
+        let letter = self.at(amount.end).filter(|c| matches!(c, 's' | 'p' | 'd' | 'f'))?;
+        let end = amount.end + 1;
+        let count = self.run(end, |c| matches!(c, '¹' | '²' | '³' | '⁰' | '⁴'..='⁹'));
+        let is_named =
+            lists("orbital orbitals electron electrons subshell subshells shell", self.word_behind(end));
+        if !(1..=7).contains(&amount.value()?) || count == end && !is_named || self.is_letter(count) {
+            return None;
+        }
+        let mut words = format!("{} {}", amount.words(), letter.to_ascii_uppercase());
+        let digits: String = self.s[end..count].chars().filter_map(super::signs::script_digit).collect();
+        if !digits.is_empty() {
+            numbers::cardinal(&mut words, &digits);
+        }
+        self.say(at..count, &words);
+        Some(count)
+    }
+
     /// A figure with a letter that is a name: "3M", "Problem 3B", "10c)", "Option 3A or 3B".
     fn lettered(&mut self, at: usize, amount: Amount<'_>) -> Option<usize> {
         let end = amount.end;
@@ -287,7 +307,7 @@ impl Reader<'_> {
             && [&name[1..], &other[1..]]
                 .iter()
                 .all(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-            && numbers::value(&name[1..]) < numbers::value(&other[1..])
+            && numbers::value(&name[1..]) != numbers::value(&other[1..])
             && !matches!(self.at(last), Some('-' | '–' | '_'));
         if !is_range {
             return None;

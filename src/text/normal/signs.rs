@@ -69,6 +69,26 @@ impl Reader<'_> {
                 let run = self.run(at, |c| c == '$');
                 return self.called(at, run.min(end + 1), "");
             }
+            // "$A$1", a cell of a table
+            '$' if after.is_some_and(|c| c.is_ascii_uppercase()) && {
+                let column = self.letters(end);
+                column <= end + 2 && self.is_digit(column + usize::from(self.at(column) == Some('$')))
+            } =>
+            {
+                let column = self.letters(end);
+                let row = column + usize::from(self.at(column) == Some('$'));
+                let words = format!("{} {}", &self.s[end..column], &self.s[row..self.digits(row)]);
+                return self.called(at, self.digits(row), &words);
+            }
+            // "2.5:1"
+            ':' if joins_figures && is_figure && {
+                let left = self.left(at);
+                let number = left.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+                left[number.len()..].contains('.')
+            } =>
+            {
+                return self.called(at, end, "to");
+            }
             '$' => {
                 if let Some(last) = operands::formula_end(self.s, at) {
                     self.math_end = last;

@@ -475,6 +475,8 @@ impl Reader<'_> {
             ("w", "w") => ("by weight", letters),
             ("w", "v") => ("weight by volume", letters),
             ("w" | "W", "o") => ("without", letters),
+            ("w", "e") => ("weekend", letters),
+            ("w" | "W", "d") => ("washer dryer", letters),
             ("w" | "W", "in") => ("within", letters),
             ("w" | "W", _) => ("with", end + 1),
             ("c", "o") => ("care of", letters),

@@ -707,3 +707,20 @@ fn german_french_and_spanish_read_more_abbreviations_and_times() {
         ],
     );
 }
+
+#[test]
+fn cells_orbitals_sizes_and_ratios_with_points_are_read() {
+    check(
+        "en",
+        &[
+            ("$A$1 and $B2", "A 1 and B 2"),
+            ("A$5 and US$5", "five Australian dollars and five U S dollars"),
+            ("1s² 2s² 2p⁶", "one S two two S two two P six"),
+            ("a 3d orbital", "a three D orbital"),
+            ("Wait 3s then", "Wait three seconds then"),
+            ("A4-A3 and A1–A4", "A4 to A3 and A1 to A4"),
+            ("2.5:1", "two point five to 1"),
+            ("on the w/e with a w/d hookup", "on the weekend with a washer dryer hookup"),
+        ],
+    );
+}
