@@ -22,13 +22,16 @@ impl Reader<'_> {
 
     /// The address of a network device, six pairs of signs, or an address of IPv6.
     fn hardware(&mut self, at: usize) -> Option<usize> {
-        let is_part = |c: char| c.is_ascii_hexdigit() || c == ':';
-        let sign = self.at(self.run(at, |c| c.is_ascii_hexdigit())).filter(|c| matches!(c, ':' | '-'))?;
-        let end = self.run(at, |c| is_part(c) || c == sign);
-        let written = self.s.get(at..end)?;
-        if self.at(end).is_some_and(char::is_alphanumeric) || written.len() > 45 {
+        const MOST: usize = 45;
+        let bytes = self.s.as_bytes().get(at..)?;
+        let bytes = &bytes[..bytes.len().min(MOST + 1)];
+        let sign = *bytes[..bytes.len().min(5)].iter().find(|b| !b.is_ascii_hexdigit())?;
+        let length = bytes.iter().take_while(|b| b.is_ascii_hexdigit() || **b == sign).count();
+        let (sign, end) = (char::from(sign), at + length);
+        if !matches!(sign, ':' | '-') || length > MOST || self.at(end).is_some_and(char::is_alphanumeric) {
             return None;
         }
+        let written = &self.s[at..end];
         let groups = || written.split(sign);
         let is_pairs = groups().count() == 6 && groups().all(|group| group.len() == 2);
         let is_host = sign == ':'

@@ -599,7 +599,7 @@ impl<'a> Reader<'a> {
         Some(end)
     }
 
-    /// True for the two parts of a code, the first of which ends at `at`: "SKU 12-3456", "CVE-2021-44228",
+    /// True for the two parts of a code. `at` is the end of the first part: "SKU 12-3456", "CVE-2021-44228",
     /// "No. 19-1392", "§ 1.61-1", "2024-03".
     fn is_code(&self, at: usize, second: usize) -> bool {
         const CODES: &str = "SKU Order order ID id Ref ref Model model Serial serial Invoice invoice Ticket ticket Boeing \

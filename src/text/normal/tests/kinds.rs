@@ -539,7 +539,7 @@ fn no_before_a_figure_denies_it() {
             ("No $5 fee", "No five dollars fee"),
             ("No 2 snowflakes are alike", "No two snowflakes are alike"),
             ("1) Yes 2) No 3) Maybe", "one) Yes two) No three) Maybe"),
-            ("He lives at No 10.", "He lives at number ten."),
+            ("They live at No 10.", "They live at number ten."),
             ("No 5 is alive", "number five is alive"),
             ("(see No 5)", "(see number five)"),
             ("No. 2 pencils", "number two pencils"),
