@@ -65,7 +65,9 @@ impl Reader<'_> {
         // "§ 5A", "#3B", "12A High St."
         let is_marked = from == end
             && (self.s[..at].trim_end_matches(' ').ends_with(['§', '#'])
-                || letter.is_ascii_uppercase() && self.leads_to_street(letter_end));
+                || letter.is_ascii_uppercase()
+                    && amount.whole.len() <= 2
+                    && self.leads_to_street(letter_end));
         if !is_marked && !is_label(label) {
             return None;
         }
