@@ -277,6 +277,11 @@ pub(super) const CITATIONS: &[(&str, &str)] = &[
     ("Ga. Code Ann.", "Georgia Code Annotated"),
     ("Fla. Stat.", "Florida Statutes"),
     ("Rt. Hon.", "Right Honorable"),
+    ("Phys. Rev. Lett.", "Physical Review Letters"),
+    ("Phys. Rev.", "Physical Review"),
+    ("Proc. Natl. Acad. Sci.", "Proceedings of the National Academy of Sciences"),
+    ("J. Am. Chem. Soc.", "Journal of the American Chemical Society"),
+    ("N. Engl. J. Med.", "New England Journal of Medicine"),
     ("Cong. Rec.", "Congressional Record"),
 ];
 

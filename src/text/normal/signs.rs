@@ -326,6 +326,13 @@ impl Reader<'_> {
                 let text = self.run(at, |c| matches!(c, '>' | ' '));
                 return self.called(at, text, "");
             }
+            // "<price>5</price>"
+            '>' if before.is_some_and(char::is_alphanumeric) && {
+                let left = self.left(at);
+                let name =
+                    left.trim_end_matches(|c: char| c.is_alphanumeric() || matches!(c, '/' | '-' | '_'));
+                name.ends_with('<') && left[name.len()..].contains(char::is_alphabetic)
+            } => {}
             '<' | '>' => {
                 let words = if c == '<' { "less than" } else { "greater than" };
                 if after == Some('=') {

@@ -408,6 +408,8 @@ fn abbreviations_of_law_titles_and_labels_are_read() {
             ("Rom. 8 and Isa. 40", "Romans eight and Isaiah forty"),
             ("Cat. 5 and Mk. II", "category five and Mark two"),
             ("(sat. 3 g)", "(saturated three grams)"),
+            ("Phys. Rev. Lett. 12", "Physical Review Letters twelve"),
+            ("J. Am. Chem. Soc. 2019", "Journal of the American Chemical Society twenty nineteen"),
         ],
     );
 }
@@ -523,7 +525,7 @@ fn minus_behind_powers_and_indices_is_heard() {
             ("«-5°C»", "«minus five degrees Celsius»"),
         ],
     );
-    check("de", &[("“-5 °C”", "“minus fünf Grad Celsius”")]);
+    check("de", &[("“-5 °C”", "“minus fünf Grad Celsius”"), ("b^2 - 4ac", "b hoch zwei minus 4ac")]);
     check("fr", &[("'-5 °C'", "'moins cinq degrés Celsius'")]);
     check("es", &[("—-3", "—menos 3")]);
 }
@@ -662,6 +664,8 @@ fn signs_of_mails_and_invoices_are_read() {
             (">> Hello there", "Hello there"),
             ("> 5 people", "greater than five people"),
             ("x > y", "x greater than y"),
+            ("<price>5</price>", "<price>five</price>"),
+            ("a<b>5", "a<b>five"),
             ("ID# 5 and PO# 7", "I D number five and PO number seven"),
             ("C# and F# minor", "C sharp and F sharp minor"),
             ("'20 EUR' and '10 µm'", "'twenty euros' and 'ten micrometers'"),

@@ -634,7 +634,8 @@ impl Reader<'_> {
             }
             let is_spaced = second > to;
             let behind = self.digits(second);
-            let is_minus = self.at(self.skip_space(behind)) == Some('=')
+            let is_minus = is_spaced && self.before(at) == Some('^')
+                || self.at(self.skip_space(behind)) == Some('=')
                 || number.is_plain && operands::falls(self.s, end, second, is_spaced);
             let joint = if is_minus { self.tongue.minus } else { self.tongue.to };
             self.say(self.skip_space(end), to, joint);
