@@ -18,8 +18,16 @@ const ENDINGS: &[&str] = &[
 ];
 
 impl Reader<'_> {
-    /// An address at the start of a run without white space. Opening marks before it are skipped.
+    /// An address in a run without white space. Marks and words before it are copied.
     pub(super) fn address(&mut self, token: usize, token_end: usize) -> Option<usize> {
+        let end = self.address_of(token, token_end)?;
+        // The quotes before it, which no other pattern sees.
+        let skipped = self.s.get(token..self.word.start).unwrap_or_default();
+        self.is_quoted ^= skipped.matches('"').count() % 2 == 1;
+        Some(end)
+    }
+
+    fn address_of(&mut self, token: usize, token_end: usize) -> Option<usize> {
         let written = &self.s[token..token_end];
         // Most words have neither.
         if !written.bytes().any(|b| matches!(b, b'@' | b'.' | b'/' | b'\\')) {
@@ -68,11 +76,16 @@ impl Reader<'_> {
         let inner = written[open..].trim_end_matches([
             '.', ',', ';', ':', '!', '?', ')', '>', ']', '}', '"', '\'', '”', '’', '»', '«', '—', '–',
         ]);
-        // A second address behind the first one.
-        let inner = match inner.find([',', ';']) {
-            Some(end) if is_mail && scheme.is_none() => &inner[..end],
-            _ => inner,
+        // A second address behind the first one, and "(https://example.com)](more)".
+        let closer = match written[..open].chars().next_back() {
+            Some('(') => Some(')'),
+            Some('[') => Some(']'),
+            Some('<') => Some('>'),
+            Some('"') => Some('"'),
+            _ => None,
         };
+        let is_over = |c: char| closer == Some(c) || is_mail && scheme.is_none() && matches!(c, ',' | ';');
+        let inner = &inner[..inner.find(is_over).unwrap_or(inner.len())];
         let at = token + open;
         let end = at + inner.len();
         if let Some((scheme, rest)) = inner.split_once("://") {

@@ -118,7 +118,7 @@ impl Reader<'_> {
             '\\' if after.is_some_and(|c| matches!(c, '{' | '}' | '%' | '$' | '_' | '#' | '&'))
                 || after.is_some_and(|c| matches!(c, ',' | ';' | ':' | '!')) && self.is_math(at) =>
             {
-                let is_space = matches!(after, Some(',' | ';' | ':' | '!'));
+                let is_space = matches!(after, Some(',' | ';' | ':' | '!' | '_'));
                 self.out.put(at..end + usize::from(is_space), if is_space { " " } else { "" });
                 return end + usize::from(is_space);
             }

@@ -632,6 +632,12 @@ fn addresses_behind_other_text_are_read() {
             ("it(example.com)", "it(example dot com)"),
             ("«example.com»", "«example dot com»"),
             ("Seehttps://example.com now", "See example dot com now"),
+            (
+                "[a](https://example.com/b)](https://example.com/c)",
+                "[a](example dot com slash b)](example dot com slash c)",
+            ),
+            ("<a href=\"a.html\" size=\"200\">", "<a href=\"a.html\" size=\"200\">"),
+            ("She said \"example.com\" and 5\" more", "She said \"example dot com\" and five inches more"),
             ("ssh://git@h.com/x", "git at h dot com slash x"),
             ("https://x.com/user", "x dot com slash user"),
             ("youtu.be/abc and notion.so", "youtu dot be slash abc and notion dot so"),
