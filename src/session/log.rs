@@ -43,7 +43,7 @@ const MESSAGE_SHARE: u64 = 8;
 /// it has, and everything behind that is kept for it.
 pub(crate) const UNCONFIRMED_BYTES: u64 = 2 * 1024 * 1024;
 
-/// A write is not cut shorter than this to ask a client in time.
+/// A write is not cut shorter than this, or than the way to the next question, to ask a client in time.
 const ASKED_BYTES: u64 = 32 * 1024;
 
 /// Time for which audio leaves in one write to a client whose first answer is waited for.
@@ -389,7 +389,7 @@ impl Log {
         let room = self.window_room(now);
         // The client is asked behind each write, so none is much longer than the way to the next question.
         let next = (self.asked + self.window.step()).saturating_sub(self.sent);
-        let room = room.min(next.max(ASKED_BYTES).max(self.frame_bytes()));
+        let room = room.min(next.max(ASKED_BYTES).max(self.window.step()).max(self.frame_bytes()));
         match self.flow.ahead {
             None => room,
             Some(_) => (self.played_bytes(now) + self.most).saturating_sub(self.sent).min(room),
