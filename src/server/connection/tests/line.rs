@@ -305,7 +305,7 @@ async fn a_line_that_breaks_for_a_moment_is_silent_for_no_longer_than_that() {
 #[tokio::test(start_paused = true)]
 async fn a_long_way_starves_no_listener() {
     for (sample_rate_hz, most_ms) in [(8_000, 2_900), (24_000, 2_900), (48_000, 2_900), (192_000, 1_000)] {
-        for delay_ms in [350, 500, 750, 1_400, 2_000, 2_900].into_iter().filter(|ms| *ms <= most_ms) {
+        for delay_ms in [350, 750, 1_400, 2_900].into_iter().filter(|ms| *ms <= most_ms) {
             for ahead_ms in [None, Some(3_000), Some(60_000)] {
                 let line = Line {
                     sample_rate_hz,
@@ -352,9 +352,9 @@ async fn a_way_that_becomes_longer_by_a_second_starves_no_listener() {
 #[tokio::test(start_paused = true)]
 async fn little_waits_for_a_client_on_a_slow_line() {
     for sample_rate_hz in [8_000, 16_000, 48_000] {
-        for delay_ms in [1, 250, 500, 1_000] {
+        for delay_ms in [1, 250, 1_000] {
             for ahead_ms in [None, Some(60_000)] {
-                for broken_ms in [0, 1_500, 5_000] {
+                for broken_ms in [0, 5_000] {
                     let broken = Duration::from_secs(12)..Duration::from_millis(12_000 + broken_ms);
                     let line = Line {
                         sample_rate_hz,
