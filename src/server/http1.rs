@@ -9,7 +9,7 @@ use super::muted::{self, Muted, Words};
 use super::opening::{self, Handshake, Kind, Rewound, stopped};
 use super::routes::{Answer, RETRY_AFTER_SECS};
 use super::service::{Responding, Service};
-use super::transport::Transport;
+use super::transport::Socket;
 use super::upgrade::{self, Admitted};
 use crate::access::{ClientId, Waiting};
 use crate::deadline::pass;
@@ -49,8 +49,8 @@ pub(super) const MAX_REQUESTS: u32 = 100;
 pub(super) const MAX_TIMEOUTS: u32 = 6;
 
 /// A connection that was answered with 101.
-pub(super) struct Accepted<S> {
-    pub(super) socket: S,
+pub(super) struct Accepted {
+    pub(super) socket: Socket,
     /// Head of the 101, if it has not left yet.
     pub(super) answer: Vec<u8>,
     /// Bytes that the peer sent right behind its handshake.
@@ -62,12 +62,12 @@ pub(super) struct Accepted<S> {
 ///
 /// # Cancel safety
 /// Dropping the future drops the connection.
-pub(super) async fn shake_hands<S: Transport + AsyncRead + AsyncWrite>(
-    mut socket: S,
+pub(super) async fn shake_hands(
+    mut socket: Socket,
     peer: Option<IpAddr>,
     waiting: &mut Waiting,
     service: &Service,
-) -> Option<Accepted<S>> {
+) -> Option<Accepted> {
     let since = Instant::now();
     let deadline = since + service.config().handshake_timeout;
     let counted = service.telemetry().handshaking.enter();
@@ -142,15 +142,15 @@ struct Progress {
 ///
 /// # Cancel safety
 /// Dropping the future drops the connection.
-async fn serve<S: Transport + AsyncRead + AsyncWrite>(
-    socket: Rewound<S>,
+async fn serve(
+    socket: Rewound<Socket>,
     peer: Option<IpAddr>,
     since: Instant,
     prepared: Option<Response<Full<Bytes>>>,
     mut stopping: Option<watch::Receiver<bool>>,
     waiting: &mut Waiting,
     service: &Service,
-) -> Option<Accepted<S>> {
+) -> Option<Accepted> {
     let patience = service.config().handshake_timeout;
     let words = Arc::new(Words::default());
     let is_limited = !service.doorkeeper().is_proxy(peer);
@@ -343,15 +343,12 @@ fn count_refused(service: &Service, peer: Option<IpAddr>, status: u16, why: &dyn
 /// Closes a connection so that the last answer arrives. Closing it while bytes of the peer are unread
 /// would reset it, and the peer's system may then discard the answer (RFC 9112 §9.6).
 /// The peer has [`LINGER`] to take it.
-pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S, last_words: &[u8]) {
+pub(super) async fn close(socket: &mut Socket, last_words: &[u8]) {
     // A peer that has gone, or does not read, is not waited for.
     let _: Result<io::Result<()>, _> = timeout(LINGER, close_with(socket, last_words)).await;
 }
 
-async fn close_with<S>(socket: &mut S, mut last_words: &[u8]) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn close_with(socket: &mut Socket, mut last_words: &[u8]) -> io::Result<()> {
     while !last_words.is_empty() {
         let count = poll_fn(|cx| Pin::new(&mut *socket).poll_write(cx, last_words)).await?;
         last_words = &last_words[count..];

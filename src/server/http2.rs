@@ -12,7 +12,7 @@ use super::opening::Rewound;
 use super::routes::Answer;
 use super::service::Service;
 use super::speech::SpeechCall;
-use super::transport::{Readiness, Transport};
+use super::transport::{Readiness, Socket, Transport};
 use crate::access::Waiting;
 use crate::gauge::{Counted, Gauge};
 use h2::server::{Builder, SendResponse};
@@ -28,7 +28,6 @@ use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// Most streams of a connection at once; a proxy with more sessions opens another connection.
@@ -60,15 +59,13 @@ const LINGER: Duration = Duration::from_secs(2);
 ///
 /// # Cancel safety
 /// Dropping the future drops the connection, and breaks the sessions on it.
-pub(super) async fn serve<S>(
-    socket: Rewound<S>,
+pub(super) async fn serve(
+    socket: Rewound<Socket>,
     peer: Option<IpAddr>,
     deadline: Instant,
     waiting: &mut Waiting,
     service: Service,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+) {
     let patience = service.config().handshake_timeout;
     let mut stopping = service.stopping();
     let begun = Builder::new()
