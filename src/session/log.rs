@@ -459,8 +459,12 @@ impl Log {
 
     /// When the client is asked once more, while all else waits for its answer.
     fn asks_again_at(&self) -> Option<Instant> {
-        let waits = !self.is_shut && matches!(self.upcoming, Upcoming::Audio(_)) && self.is_window_full();
-        self.window.asks_again_at().filter(|_| waits)
+        self.window.asks_again_at().filter(|_| self.awaits_answer())
+    }
+
+    /// True if nothing can be sent because of what the client has not confirmed.
+    fn awaits_answer(&self) -> bool {
+        !self.is_shut && matches!(self.upcoming, Upcoming::Audio(_)) && self.is_window_full()
     }
 
     /// When the client last showed that it reads, if it has not read all that it was asked about.
@@ -470,9 +474,7 @@ impl Log {
 
     /// Since when nothing can be sent because the client, which answers pings, has read nothing.
     pub fn waits_since(&self) -> Option<Instant> {
-        let is_waiting =
-            !self.is_shut && matches!(self.upcoming, Upcoming::Audio(_)) && self.is_window_full();
-        self.window.waits_since().filter(|_| is_waiting)
+        self.window.waits_since().filter(|_| self.awaits_answer())
     }
 
     /// The client has everything before this offset.

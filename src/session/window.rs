@@ -128,7 +128,7 @@ impl Window {
 
     /// True once the client was asked.
     pub(super) fn has_asked(&self) -> bool {
-        self.asked.is_some() || self.has_answered
+        self.last_asked.is_some()
     }
 
     /// True once the client has answered.
