@@ -15,7 +15,7 @@ pub(crate) struct Mp3 {
     sample_rate_hz: u32,
     /// Frames that are still to be left out.
     left_out: usize,
-    /// Bytes of samples, those of the silence at their end, and frames so far.
+    /// Bytes of samples, those of the silence at their end, and frames so far; counted if the ends are cut.
     taken: u64,
     quiet: u64,
     frames: u64,
@@ -29,10 +29,12 @@ impl fmt::Debug for Mp3 {
     }
 }
 
-/// Time by which a decoder gives the audio of a stream later than the samples had it, if its first frame is cut.
+/// Samples by which a decoder gives the audio of a stream later than the samples had it, if its first frame is cut.
+const CUT_DELAY_SAMPLES: u64 = MP3_DELAY_SAMPLES as u64 - MP3_FRAME_SAMPLES;
+
+/// The same as a time.
 pub(super) fn delay(sample_rate_hz: u32) -> Duration {
-    let samples = u64::from(MP3_DELAY_SAMPLES) - MP3_FRAME_SAMPLES;
-    Duration::from_micros(samples * 1_000_000 / u64::from(sample_rate_hz.max(1)))
+    Duration::from_micros(CUT_DELAY_SAMPLES * 1_000_000 / u64::from(sample_rate_hz.max(1)))
 }
 
 impl Mp3 {
@@ -49,8 +51,10 @@ impl Mp3 {
     // Containers and sessions share one copy of the encoder's code, which is large.
     #[inline(never)]
     pub(super) fn push(&mut self, samples: &[u8], out: &mut Vec<u8>) {
-        self.taken += samples.len() as u64;
-        self.quiet = Encoding::PcmS16le.quiet_after(self.quiet, samples);
+        if self.is_cut {
+            self.taken += samples.len() as u64;
+            self.quiet = Encoding::PcmS16le.quiet_after(self.quiet, samples);
+        }
         // Fails for other rates only.
         let _ = self.encoder.push_pcm_s16le(samples, 1, self.sample_rate_hz);
         self.drain(out);
@@ -61,12 +65,14 @@ impl Mp3 {
         self.push(samples, out);
         self.encoder.finish();
         let length = self.drain(out);
+        if !self.is_cut {
+            return;
+        }
         let (taken, quiet) = (self.taken / 2, self.quiet / 2);
         let surplus = (self.frames * MP3_FRAME_SAMPLES).saturating_sub(taken);
         // Samples that the last frame is not needed for.
-        let spare =
-            surplus + quiet.min(taken) - (u64::from(MP3_DELAY_SAMPLES) - MP3_FRAME_SAMPLES).min(surplus);
-        if self.is_cut && surplus > u64::from(self.sample_rate_hz) / 10 && spare >= MP3_FRAME_SAMPLES {
+        let spare = surplus + quiet.min(taken) - CUT_DELAY_SAMPLES.min(surplus);
+        if surplus > u64::from(self.sample_rate_hz) / 10 && spare >= MP3_FRAME_SAMPLES {
             out.truncate(out.len().saturating_sub(length));
         }
     }
