@@ -39,6 +39,9 @@ pub(super) trait Application: Send + 'static {
     /// An input that does not arrive on the socket.
     type Event;
 
+    /// Bytes of messages that take so long that the connection waits for a turn before it takes them.
+    const DEAR_BYTES: usize = usize::MAX;
+
     /// Takes a message from the client.
     fn receive(&mut self, message: Incoming, now: Instant, host: &mut Host<'_>);
 

@@ -187,7 +187,7 @@ impl<T: Transport, A: Application> Connection<T, A> {
             Traffic::Silence => self.on_time(now)?,
             Traffic::Arrival => {
                 self.read(now)?;
-                self.act(now);
+                self.on_messages(now);
             }
             Traffic::Output => {}
         }
@@ -290,6 +290,14 @@ impl<T: Transport, A: Application> Connection<T, A> {
             {
                 return;
             }
+            self.act(now);
+        }
+    }
+
+    /// Acts on the messages that arrived, unless they take so long that the other connections have their turn before.
+    fn on_messages(&mut self, now: Instant) {
+        self.has_unhandled = self.link.endpoint.waiting_bytes() >= A::DEAR_BYTES;
+        if !self.has_unhandled {
             self.act(now);
         }
     }
@@ -455,7 +463,7 @@ async fn run<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>)
     let mut turn = None;
     // The moment at which the timer wakes the task; it need not be polled before.
     let mut armed_until = None;
-    lock(connection).act(now);
+    lock(connection).on_messages(now);
     loop {
         let taken = poll_fn(|cx| Poll::Ready(lock(connection).turn(now, cx))).await?;
         let Some(Turn {

@@ -338,6 +338,9 @@ impl Speaking {
 impl Application for Speaking {
     type Event = Event;
 
+    /// A long text, or two hundred short messages.
+    const DEAR_BYTES: usize = 4 * 1024;
+
     fn receive(&mut self, message: Incoming, now: Instant, host: &mut Host<'_>) {
         let Some(session) = &mut self.session else { return };
         let text = match message {

@@ -2,6 +2,8 @@
 //!
 //! The composer does not follow a sentence that it has handed out.
 
+mod unread;
+
 use super::SessionConfig;
 use super::message::surrogates::Edges;
 use super::message::{Code, Fault, StartSession, TextSource};
@@ -13,6 +15,7 @@ use crate::text::{self, Boundary, Clean, Segmentation, Segmenter, Tail};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use unread::Unread;
 
 /// Time without more text after which a finished sentence is spoken, unless the client sets `idleMs`.
 const IDLE: Duration = Duration::from_millis(250);
@@ -106,6 +109,9 @@ pub(super) struct Composer {
     source: TextSource,
     /// True while the client may append text, or the writer is writing.
     is_open: bool,
+    /// Text of a prompt that is whole. There is none unless a sentence waits, so a sentence is ready in time.
+    #[serde(default)]
+    unread: Unread,
     segmenter: Segmenter,
     segments: VecDeque<Segment>,
     /// The widest boundary since the last of them.
@@ -178,6 +184,7 @@ impl Composer {
                 // An empty prompt gets no answer.
                 TextSource::Llm => start.prompt.as_ref().is_some_and(|prompt| !prompt.trim().is_empty()),
             },
+            unread: Unread::default(),
             segmenter,
             segments: VecDeque::new(),
             boundary: Boundary::Cut,
@@ -254,7 +261,24 @@ impl Composer {
 
     // Text in.
 
-    /// Takes the prompt, or the next piece of text, which may be cut anywhere.
+    /// Takes a prompt that is all of the text. Close it then: it is read as it is spoken.
+    pub(super) fn push_whole(&mut self, prompt: &str) {
+        self.unread = Unread::new(prompt);
+    }
+
+    /// Reads until this many sentences wait, or all of the text is read. Returns the number that wait.
+    pub(super) fn read_until(&mut self, sentences: usize) -> usize {
+        while !self.unread.is_empty() && self.segments.len() < sentences {
+            self.unread.read(|piece| self.segmenter.push(piece));
+            if self.unread.is_empty() {
+                self.finish();
+            }
+            self.cut();
+        }
+        self.segments.len()
+    }
+
+    /// Takes the next piece of text, which may be cut anywhere.
     pub(super) fn push(&mut self, now: Instant, text: &str) {
         self.segmenter.push(text);
         self.cut();
@@ -360,6 +384,7 @@ impl Composer {
 
     /// Cuts all buffered text into sentences, whether finished or not.
     pub(super) fn flush(&mut self) {
+        self.read_until(usize::MAX);
         self.push_half();
         self.complete();
     }
@@ -378,10 +403,18 @@ impl Composer {
 
     /// Takes no more text: what is buffered is spoken, and what looked like markup and has no end.
     pub(super) fn close(&mut self) {
+        self.is_open = false;
+        if self.unread.is_empty() {
+            self.finish();
+        } else {
+            self.read_until(1);
+        }
+    }
+
+    fn finish(&mut self) {
         self.push_half();
         self.segmenter.finish();
         self.complete();
-        self.is_open = false;
     }
 
     /// Sentences that wait, in order.
@@ -480,6 +513,7 @@ impl Composer {
         }
         let Some(mut segment) = self.segments.pop_front() else { return Ok(None) };
         self.waiting_chars = self.waiting_chars.saturating_sub(chars);
+        self.read_until(1);
         let parameters = segment.parameters.take().unwrap_or_else(|| self.parameters.clone());
         let previous_text = std::mem::replace(&mut self.previous_text, segment.text.clone());
         Ok(Some((segment, parameters, previous_text)))
@@ -533,6 +567,7 @@ impl Composer {
     }
 
     fn clear(&mut self) {
+        self.unread.clear();
         self.segments.clear();
         self.waiting_chars = 0;
         self.boundary = Boundary::Cut;
@@ -545,7 +580,7 @@ impl Composer {
 
     /// Bytes of the text that waits, roughly: a character counts as two. Takes the same time however long it is.
     pub(super) fn held_bytes(&self) -> usize {
-        self.written.len() + 2 * (self.waiting_chars + self.segmenter.buffered_chars())
+        self.written.len() + self.unread.len() + 2 * (self.waiting_chars + self.segmenter.buffered_chars())
     }
 
     /// The same, with the places of the text in its source.

@@ -168,7 +168,7 @@ impl Stream {
         match source {
             TextSource::Llm => {}
             TextSource::Append => composer.push_cut(now, prompt, edges),
-            TextSource::Verbatim => composer.push(now, prompt),
+            TextSource::Verbatim => composer.push_whole(prompt),
         }
         if source != TextSource::Append || !prompt.is_empty() {
             facts.stopwatch.start(now);
@@ -207,7 +207,8 @@ impl Stream {
                 "\"from.offset\" must be a multiple of {unit}, the bytes of a {name}, not {offset}."
             ));
         }
-        let sentences = self.cold.composer.waiting().count() as u64;
+        let index = usize::try_from(from.index).unwrap_or(usize::MAX);
+        let sentences = self.cold.composer.read_until(index.saturating_add(1)) as u64;
         if from.index >= sentences {
             let index = from.index;
             return refuse(format!(

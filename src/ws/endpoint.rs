@@ -228,6 +228,15 @@ impl Endpoint {
         message
     }
 
+    /// Bytes of the messages that [`next_message`](Self::next_message) has not returned yet.
+    pub fn waiting_bytes(&self) -> usize {
+        let bytes = self.incoming.iter().map(|message| match message {
+            Incoming::Text(text) => text.len(),
+            Incoming::Binary(bytes) => bytes.len(),
+        });
+        bytes.sum()
+    }
+
     /// True if more may be read from the peer. False while too many bytes wait to be sent.
     pub fn wants_input(&self) -> bool {
         self.state == State::Finished || self.outgoing.len() < MAX_OUTGOING_BYTES

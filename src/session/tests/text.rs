@@ -40,6 +40,51 @@ fn append_cut_anywhere_gives_the_same_sentences() {
 }
 
 #[test]
+fn a_whole_text_has_the_sentences_of_the_same_text_in_parts() {
+    let generous = SessionConfig { max_prompt_chars: 20_000, max_buffered_chars: 20_000, ..settings() };
+    let plain =
+        "Dr. Sato came at 3.5 o'clock. “Well,” she said… Is it? Ünïcode 😀 too!\n\nTitle\n\nAnd so on ";
+    let marked =
+        "# One\n\n- *two*, [three](http://example.org/a)\n- four\n\n> five & six\n\n<b>seven</b> `8`. ";
+    for (text, times, end) in [
+        (plain, 1, ""),
+        (plain, 40, ""),
+        (plain, 40, "\n\n***\n\n😀 ...".repeat(300).as_str()),
+        (marked, 60, ""),
+        (marked, 60, "[a](b".repeat(900).as_str()),
+        ("a", 4_000, "."),
+        ("", 1, "* * *\n\n".repeat(900).as_str()),
+        ("", 1, ""),
+    ] {
+        let text = serde_json::to_string(&(text.repeat(times) + end)).unwrap();
+        for options in
+            ["", r#","clean":"markdown""#, r#","clean":"html""#, r#","segmentation":{"minChars":200}"#]
+        {
+            let mut parts = v1(generous.clone());
+            parts.say(&start_with(&format!(r#""source":"append"{options}"#)));
+            parts.say(&format!(r#"{{"type":"append","text":{text}}}"#));
+            parts.say(DRAIN);
+            parts.settle();
+            let mut whole = v1(generous.clone());
+            whole.say(&start_with(&format!(r#""prompt":{text}{options}"#)));
+            whole.settle();
+            assert_eq!(whole.asked, parts.asked, "{options} {text:.200}");
+            assert_eq!(of_type(&whole.take(), "session_end").len(), 1, "{options} {text:.200}");
+            // `flush` asks for the index of the last sentence, however much of the text is read.
+            let mut flushed = v1(generous.clone());
+            flushed.say(&start_with(&format!(r#""prompt":{text}{options}"#)));
+            flushed.say(FLUSH);
+            flushed.settle();
+            assert_eq!(flushed.asked, parts.asked, "flushed {options} {text:.200}");
+            if let [said] = &of_type(&flushed.take(), "flushed")[..] {
+                let last = parts.asked.len().saturating_sub(1);
+                assert_eq!(*said, format!(r#"{{"type":"flushed","index":{last}}}"#), "{options} {text:.200}");
+            }
+        }
+    }
+}
+
+#[test]
 fn flush_speaks_the_buffered_text_and_flushed_has_the_last_index() {
     let mut driven = v1(settings());
     driven.say(FLUSH);

@@ -1,0 +1,74 @@
+//! A whole text that is read a piece at a time.
+
+use crate::text;
+use serde::{Deserialize, Serialize};
+
+/// Bytes of a piece: a few sentences. To read more than is spoken next holds up the first audio, and the other
+/// connections of the thread.
+const PIECE_BYTES: usize = 512;
+
+/// A text of which some is not read yet.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Unread {
+    text: String,
+    /// Bytes of it that were read.
+    read: usize,
+}
+
+impl Unread {
+    pub(super) fn new(text: &str) -> Unread {
+        Unread { text: text.to_owned(), read: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes that are not read yet.
+    pub(super) fn len(&self) -> usize {
+        self.text.len() - self.read
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Unread::default();
+    }
+
+    /// Hands the next piece to `read`.
+    pub(super) fn read(&mut self, read: impl FnOnce(&str)) {
+        let rest = &self.text[self.read..];
+        let end = text::floor_char_boundary(rest, PIECE_BYTES);
+        read(&rest[..end]);
+        self.read += end;
+        // What was read does not stay in memory, and each byte is moved once or twice at most.
+        if self.read > self.text.len() / 2 {
+            self.text.drain(..self.read);
+            self.text.shrink_to_fit();
+            self.read = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_the_text() {
+        for text in ["", "a", "Hello. ", "näher\u{1f600}", "\u{1f600}"] {
+            for times in [1, 2, 600, 5_000] {
+                let whole = text.repeat(times);
+                let (mut unread, mut pieces, mut left) = (Unread::new(&whole), String::new(), whole.len());
+                while !unread.is_empty() {
+                    unread.read(|piece| {
+                        assert!(!piece.is_empty() && piece.len() <= PIECE_BYTES, "{}", piece.len());
+                        pieces.push_str(piece);
+                    });
+                    assert_eq!(unread.len() + pieces.len(), whole.len());
+                    assert!(unread.len() < left && unread.text.capacity() <= 2 * unread.len() + PIECE_BYTES);
+                    left = unread.len();
+                }
+                assert_eq!(pieces, whole);
+            }
+        }
+    }
+}
