@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// connections of the thread.
 const PIECE_BYTES: usize = 512;
 
-/// A text of which some is not read yet.
+/// A text that is read in part.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Unread {
     text: String,

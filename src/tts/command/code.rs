@@ -22,7 +22,8 @@ struct Interpreter {
 enum Code {
     /// After the option, the first argument that is no option. Otherwise the first one names a script.
     Operand,
-    /// The argument of the option, which stands before the first argument that is no option.
+    /// The argument of the option, which stands before the first argument that is no option. That one names a script,
+    /// or a program.
     Option,
     /// The argument of the option, wherever it stands.
     OptionAnywhere,
@@ -86,6 +87,48 @@ const INTERPRETERS: &[Interpreter] = &[
         letters: "S",
         long: &["split-string"],
         valued: ("uC", &["unset", "chdir"]),
+        code: Code::Option,
+    },
+    Interpreter {
+        names: &[
+            "busybox",
+            "catchsegv",
+            "chroot",
+            "chrt",
+            "cpulimit",
+            "dbus-run-session",
+            "doas",
+            "faketime",
+            "firejail",
+            "gosu",
+            "ionice",
+            "ltrace",
+            "nice",
+            "nohup",
+            "nsenter",
+            "numactl",
+            "pkexec",
+            "prlimit",
+            "setarch",
+            "setpriv",
+            "setsid",
+            "start-stop-daemon",
+            "stdbuf",
+            "strace",
+            "su-exec",
+            "sudo",
+            "systemd-run",
+            "taskset",
+            "tini",
+            "timeout",
+            "toybox",
+            "unbuffer",
+            "unshare",
+            "valgrind",
+        ],
+        letters: "",
+        long: &[],
+        valued: ("cnpugkseioS", &["adjustment", "class", "classdata", "group", "signal", "user"]),
         code: Code::Option,
     },
     Interpreter {
@@ -163,7 +206,7 @@ fn behind(
     let reads_text = !words.iter().any(Argument::has_text);
     // The next word that is no option is code; the next word of any kind is.
     let (mut awaits_operand, mut awaits_word) = (*code == Code::OptionOrOperand, false);
-    let (mut are_options_over, mut is_value) = (false, false);
+    let (mut are_options_over, mut is_value, mut has_code) = (false, false, false);
     for (at, argument) in words.iter().enumerate() {
         let (word, has_placeholder) = argument.beginning();
         let is_code = |is_code: bool| match is_code && has_placeholder {
@@ -193,9 +236,15 @@ fn behind(
                 // What follows are the arguments of the code.
                 Code::Operand => return Ok(awaits_operand.then_some(at + 1)),
                 Code::OptionOrOperand => return Ok(None),
-                // `env NAME=VALUE PROGRAM`.
-                Code::Option if !word.contains('=') => return Ok(None),
-                Code::Option | Code::OptionAnywhere | Code::Everything => continue,
+                // `env NAME=VALUE PROGRAM`, `timeout 5 PROGRAM`.
+                Code::Option if word.contains('=') || word.starts_with(|c: char| c.is_ascii_digit()) => {
+                    continue;
+                }
+                Code::Option if argument.has_text() && !has_code => {
+                    return Err(refused(name, argument, *code));
+                }
+                Code::Option => return Ok(None),
+                Code::OptionAnywhere | Code::Everything => continue,
             }
         }
         if let Some(option) = word.strip_prefix("--") {
@@ -204,6 +253,7 @@ fn behind(
                 option.split_once('=').map_or((option, false), |(name, _)| (name, true));
             if long.contains(&option) {
                 is_code(true)?;
+                has_code = true;
                 awaits_word = !has_value;
             }
             is_value = !has_value && valued.1.contains(&option);
@@ -215,6 +265,7 @@ fn behind(
         let has_letter = cluster.contains(|c| letters.contains(c));
         if has_letter || is_long {
             is_code(true)?;
+            has_code = true;
             match code {
                 Code::Operand => awaits_operand = true,
                 // Otherwise the code follows in the same word.
@@ -349,6 +400,23 @@ mod tests {
             "ssh host espeak {text}",
             "ssh host 'espeak \"{text}\"'",
             "watch x {text}",
+            "env {text}",
+            "env A=b {text}",
+            "env -i -u C /opt/{text}",
+            "nice {text}",
+            "nice -n 5 {text}",
+            "timeout 5 {text}",
+            "timeout -s KILL 1.5s {text}",
+            "nohup {text}",
+            "sudo -u speak {text}",
+            "setsid nice {text}",
+            "busybox {text}",
+            "taskset 0x3 {text}",
+            "stdbuf -o L {text}",
+            "python3 {text}",
+            "python3 -X dev {text}",
+            "perl {text}",
+            "node --require x {text}",
         ] {
             let error = check(command).expect_err(command);
             assert!(error.contains("code") || error.contains("standard input"), "{command}: {error}");
@@ -381,6 +449,14 @@ mod tests {
             "env A=b espeak-ng {text}",
             "env -i espeak-ng -S {text}",
             "nice espeak-ng {text}",
+            "timeout 5 espeak-ng {text}",
+            "timeout -k 1 5s nice -n 3 espeak-ng -- {text}",
+            "env LANG={language} espeak-ng {text}",
+            "sudo -u speak espeak-ng {text}",
+            "busybox cat {text}",
+            "perl -e 'x' -- {text}",
+            "perl -e'x' {text}",
+            "python3 -m speak {text}",
             "python3 speak.py {text}",
             "python3 speak.py -c {voice} {text}",
             "python3 -m speak -c {voice}",
