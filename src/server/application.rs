@@ -10,6 +10,7 @@ use super::report::Record;
 use super::service::Shared;
 use crate::ws::endpoint::{Endpoint, Incoming};
 use crate::ws::frames::{Batch, Sent};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::time::Instant;
 
@@ -41,6 +42,9 @@ pub(super) trait Application: Send + 'static {
 
     /// Bytes of messages that take so long that the connection waits for a turn before it takes them.
     const DEAR_BYTES: usize = usize::MAX;
+
+    /// The client, by which the turns of a thread go round.
+    fn client(&self) -> Arc<str>;
 
     /// Takes a message from the client.
     fn receive(&mut self, message: Incoming, now: Instant, host: &mut Host<'_>);

@@ -7,22 +7,27 @@ use crate::access::Permit;
 use crate::session::message::Close;
 use crate::ws::endpoint::{CloseCode, Incoming};
 use std::convert::Infallible;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// An echo.
 pub(super) struct Echo {
     /// Counts the connection among those of its client.
-    _permit: Permit,
+    permit: Permit,
 }
 
 impl Echo {
     pub(super) fn new(permit: Permit) -> Echo {
-        Echo { _permit: permit }
+        Echo { permit }
     }
 }
 
 impl Application for Echo {
     type Event = Infallible;
+
+    fn client(&self) -> Arc<str> {
+        self.permit.client().key()
+    }
 
     fn receive(&mut self, message: Incoming, _now: Instant, host: &mut Host<'_>) {
         match message {

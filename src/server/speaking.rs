@@ -20,6 +20,7 @@ use crate::ws::frames::{Batch, Sent};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -340,6 +341,10 @@ impl Application for Speaking {
 
     /// A long text, or two hundred short messages.
     const DEAR_BYTES: usize = 4 * 1024;
+
+    fn client(&self) -> Arc<str> {
+        self.permit.client().key()
+    }
 
     fn receive(&mut self, message: Incoming, now: Instant, host: &mut Host<'_>) {
         let Some(session) = &mut self.session else { return };

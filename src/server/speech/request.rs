@@ -2,8 +2,8 @@
 
 use super::fault::Fault;
 use crate::audio::container::Container;
-use crate::session::message::{quoted, surrogates};
-use crate::text::Clean;
+use crate::session::message::surrogates;
+use crate::text::{Clean, quoted};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
