@@ -17,6 +17,7 @@ mod clean;
 mod cut;
 mod language;
 pub(crate) mod normal;
+mod quoted;
 pub(crate) mod redact;
 mod scan;
 pub(crate) mod sourced;
@@ -32,6 +33,7 @@ use language::{Language, terminator};
 pub(super) use language::{
     floor_char_boundary, is_emoji, is_ideographic, is_lone_mark, is_sign, is_speakable,
 };
+pub(crate) use quoted::quoted;
 use scan::{Scan, Tag};
 use sourced::{Source, Sourced};
 pub(crate) use tail::Tail;

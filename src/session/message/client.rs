@@ -1,9 +1,9 @@
 //! Messages of a client.
 
-use super::{Code, Fault, Fields, bad, quoted, required, unknown_type, wire};
+use super::{Code, Fault, Fields, bad, required, unknown_type, wire};
 use crate::access::credential::Token;
 use crate::audio::Encoding;
-use crate::text::Clean;
+use crate::text::{Clean, quoted};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

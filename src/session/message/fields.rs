@@ -1,21 +1,10 @@
 //! The strict reader of messages: takes fields one by one, and says what is wrong with one.
 
 use super::{Code, Fault, surrogates, wire};
+use crate::text::quoted;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error, StrDeserializer};
 use serde_json::{Map, Value};
-
-/// Maximum length of client input that an error repeats, in characters.
-const MAX_QUOTED_CHARS: usize = 40;
-
-/// The beginning of client input, in quotes, for an error.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut cut: String = text.chars().take(MAX_QUOTED_CHARS).collect();
-    if cut.len() < text.len() {
-        cut.push('…');
-    }
-    format!("{cut:?}")
-}
 
 fn kind(value: &Value) -> &'static str {
     match value {

@@ -20,7 +20,6 @@ pub use client::{
 };
 pub(crate) use code::{CLOSE_CODES, NO_CLOSE, NO_CODE};
 pub use code::{Close, Code, RETRYABLE_CODES, Retry, retry};
-pub(crate) use fields::quoted;
 pub use server::{
     AudioInfo, CancelledFigures, EndReason, Greeting, Limits, Passage, Recovery, SentenceFigures,
     ServerMessage, Usage, WordTimes,

@@ -1,6 +1,7 @@
 //! The `.onnx.json` beside a voice of Piper: its symbols, its sample rate, and how it speaks.
 
 use super::alphabet::Alphabet;
+use crate::text::quoted;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -67,7 +68,9 @@ impl Settings {
 fn letters(map: &Map<String, Value>, count: f64) -> Result<(HashMap<char, i32>, Vec<char>), String> {
     let mut symbols = HashMap::new();
     for (letter, ids) in map {
-        let name = format!("phoneme_id_map.{letter}");
+        // A blank is a letter, too, and would not be seen.
+        let shown = if letter.trim().is_empty() { format!("{letter:?}") } else { letter.clone() };
+        let name = format!("phoneme_id_map.{shown}");
         let id = match ids {
             Value::Array(ids) if !ids.is_empty() => whole(&ids[0], &name, &(0.0..=count - 1.0))?,
             other => return Err(format!("has {} as {name}; it has to be a list of numbers", short(other))),
@@ -142,12 +145,7 @@ fn short(value: &Value) -> String {
     match value {
         Value::Object(_) => "an object".to_owned(),
         Value::Array(_) => "a list".to_owned(),
-        other => {
-            let text = other.to_string();
-            match text.char_indices().nth(40) {
-                Some((at, _)) => format!("{}…", &text[..at]),
-                None => text,
-            }
-        }
+        Value::String(text) => quoted(text),
+        other => other.to_string(),
     }
 }
