@@ -179,18 +179,21 @@ impl Command {
                 let Serve { listen, warms_up, is_insecure, mut operation, settings } = *serve;
                 let auth = settings.config.admission.auth.clone();
                 let doors = Doors { auth: &auth, is_insecure };
+                // An engine may have something to say about its voices.
+                let lines = run::begin_log(&operation, warnings);
                 let service = run::service(&settings, settings.config.clone(), run::engine(&settings)?)?;
                 let threads = run::threads(settings.threads);
                 operation.note = run::note(&settings);
-                run::serve(&listen, Some(&doors), &service, threads, warms_up, &operation, warnings)
+                run::serve(&listen, Some(&doors), &service, threads, warms_up, &operation, &lines)
             }
             Command::Echo(Echo { listen, max_message_bytes, hosts }) => {
                 let mut config = Config::default();
                 config.max_message_bytes = max_message_bytes;
                 config.admission.hosts = hosts;
                 let (service, operation) = (Service::echo(config)?, Operation::default());
+                let lines = run::begin_log(&operation, warnings);
                 // An echo has nothing to protect.
-                run::serve(&listen, None, &service, run::threads(None), false, &operation, warnings)
+                run::serve(&listen, None, &service, run::threads(None), false, &operation, &lines)
             }
         }
     }

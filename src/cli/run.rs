@@ -74,6 +74,7 @@ fn one(settings: &Settings, engine: Engine) -> Result<Arc<dyn Synthesizer>, Box<
         }
         Engine::Speech => engine::speech_api(&settings.foreign)?,
         Engine::ElevenLabs => engine::eleven_labs(&settings.foreign)?,
+        Engine::Wyoming => engine::wyoming(&settings.foreign)?,
         Engine::Command => {
             let mut program = settings.foreign.program();
             program.hidden_variables = SECRETS.iter().map(|secret| secret.variable.to_owned()).collect();
@@ -90,7 +91,7 @@ fn queued(settings: &Settings, engine: Engine, synthesizer: Arc<dyn Synthesizer>
         // The engines inside the program have a limit of their own, or cost nothing.
         (None, Engine::Flite | Engine::Neural | Engine::Tone) => return synthesizer,
         (None, Engine::Command) => threads(settings.threads),
-        (None, Engine::Speech | Engine::ElevenLabs) => SERVICE_CONCURRENCY,
+        (None, Engine::Speech | Engine::ElevenLabs | Engine::Wyoming) => SERVICE_CONCURRENCY,
     };
     let bounds = QueueBounds {
         concurrency,
@@ -139,6 +140,13 @@ pub(super) fn about_url(option: &str, error: impl std::fmt::Display) -> String {
     }
 }
 
+/// Begins the log of a server, with these warnings.
+pub(super) fn begin_log(operation: &Operation, warnings: &[String]) -> Lines {
+    let lines = Lines::begin(operation.logging);
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    lines
+}
+
 /// Serves until the first SIGINT or SIGTERM, and then drains; a second signal ends the program at once.
 ///
 /// `doors` has the rules for addresses that other machines can reach; `None` allows all.
@@ -150,10 +158,8 @@ pub(super) fn serve(
     threads: usize,
     warms_up: bool,
     operation: &Operation,
-    warnings: &[String],
+    lines: &Lines,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let lines = Lines::begin(operation.logging);
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     operation.note.iter().for_each(|note| tracing::info!("{note}"));
     // Before the first thread: each has descriptors of its own.
     let limit = descriptors::raise_limit();
