@@ -3,7 +3,7 @@
 
 use super::clock::Clock;
 use super::pool::Pool;
-use super::reading::{Piece, Reading, read};
+use super::reading::{Limits, Piece, Reading, read};
 use super::{Sink, SynthesisError, Utterance};
 use crate::audio::level::{Level, Trim};
 
@@ -28,7 +28,7 @@ pub(super) struct Narrator<'a> {
     pub(super) pool: &'a Pool,
     pub(super) sample_rate_hz: u32,
     /// Limit on a piece, see [`read`].
-    pub(super) max_piece_cost: usize,
+    pub(super) limits: Limits,
 }
 
 impl Narrator<'_> {
@@ -42,8 +42,8 @@ impl Narrator<'_> {
     ) where
         J: FnOnce(bool, &mut Sink) -> Result<Progress<P>, SynthesisError> + Send + 'static,
     {
-        let Narrator { engine, pool, sample_rate_hz, max_piece_cost } = self;
-        let Reading { pieces, unspeakable } = read(utterance, max_piece_cost);
+        let Narrator { engine, pool, sample_rate_hz, limits } = self;
+        let Reading { pieces, unspeakable } = read(utterance, limits);
         if !unspeakable.is_empty() {
             let message = format!(
                 "The engine {engine} cannot speak these words and symbols: it reads English words, numbers and \

@@ -9,7 +9,7 @@ mod wave;
 
 use super::narrate::Narrator;
 use super::pool::{Order, Pool};
-use super::reading::{MAX_PIECE_COST, Piece};
+use super::reading::{LIMITS, Piece};
 use super::{Gender, Sink, Speech, Synthesizer, Utterance, Voice};
 use crate::audio::{Encoding, Format};
 use speaker::{Part, Speaker, VOICES};
@@ -121,7 +121,7 @@ async fn speak(engine: Flite, utterance: Utterance, sink: Sink) {
         engine: "flite",
         pool: &engine.pool,
         sample_rate_hz: engine.speaker.recording.sample_rate,
-        max_piece_cost: MAX_PIECE_COST,
+        limits: LIMITS,
     };
     let begin = |piece: Piece, clock| {
         let speaker = Arc::clone(&engine.speaker);

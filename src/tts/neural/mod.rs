@@ -20,7 +20,7 @@ mod windows;
 
 use super::narrate::Narrator;
 use super::pool::{Order, Pool};
-use super::reading::Piece;
+use super::reading::{Limits, Piece};
 use super::{Sink, Speech, Synthesizer, Utterance, Voice};
 use crate::audio::{Encoding, Format};
 use phones::Reader;
@@ -31,8 +31,10 @@ use std::sync::Arc;
 use std::thread;
 use voices::Loaded;
 
-/// Highest cost of a piece: about 400 letters of a voice's alphabet, the most that voices are trained on.
-const MAX_PIECE_COST: usize = 380;
+/// Limits of a piece: about 400 letters of a voice's alphabet, the most that voices are trained on. The name of a
+/// letter or figure has up to nine of them, as in "double-u": the plan of a piece is one unit of work, whatever the
+/// text.
+const LIMITS: Limits = Limits { cost: 380, spelled: 9, word_chars: 40 };
 
 /// A file with a voice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,7 +187,7 @@ async fn speak(engine: Neural, voice: usize, utterance: Utterance, sink: Sink) {
         engine: "neural",
         pool: &engine.pool,
         sample_rate_hz: engine.voices[voice].sample_rate_hz,
-        max_piece_cost: MAX_PIECE_COST,
+        limits: LIMITS,
     };
     let begin = |piece: Piece, clock| {
         let (planner, speed) = (engine.clone(), utterance.speed);

@@ -67,7 +67,7 @@ async fn timed(engine: &Neural, text: &str, speed: f32) -> (Vec<i16>, Vec<Word>)
 }
 
 fn spelled(reader: &Reader, text: &str) -> String {
-    let pieces = read(&Utterance::new(text, PCM), MAX_PIECE_COST).pieces;
+    let pieces = read(&Utterance::new(text, PCM), LIMITS).pieces;
     let spell =
         |piece| Alphabet::Misaki.spell(&reader.sounds(piece)).into_iter().map(|(letter, _)| letter).collect();
     pieces.iter().map(spell).collect::<Vec<String>>().join(" ")
@@ -96,7 +96,7 @@ fn every_letter_is_a_symbol_of_the_voices() {
 #[test]
 fn letters_belong_to_their_words() {
     let text = "It costs $5, Zoë.";
-    let piece = read(&Utterance::new(text, PCM), MAX_PIECE_COST).pieces.pop().expect("a piece");
+    let piece = read(&Utterance::new(text, PCM), LIMITS).pieces.pop().expect("a piece");
     let letters = Alphabet::Misaki.spell(&Reader::new().sounds(&piece));
     let of = |token| -> String {
         letters.iter().filter(|(_, owner)| *owner == Some(token)).map(|(letter, _)| letter).collect()
@@ -222,7 +222,7 @@ async fn windows_sound_like_the_whole() {
     let Some(engine) = engine("windows_sound_like_the_whole") else { return };
     let Kind::Hibari(voice) = &engine.voices[0].kind else { return };
     let threads = Threads::own();
-    let pieces = read(&Utterance::new(LONG, PCM), MAX_PIECE_COST).pieces;
+    let pieces = read(&Utterance::new(LONG, PCM), LIMITS).pieces;
     let letters = Alphabet::Misaki.spell(&engine.reader.sounds(&pieces[0]));
     let mut symbols: Vec<i32> = letters.iter().filter_map(|(letter, _)| hibari::symbol(*letter)).collect();
     symbols.insert(0, hibari::PAD);

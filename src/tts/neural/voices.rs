@@ -9,7 +9,7 @@ use super::piper::Piper;
 use super::settings::Settings;
 use super::speaker::Plan;
 use super::windows::windows;
-use super::{MAX_PIECE_COST, VoiceFile, VoiceFileError};
+use super::{LIMITS, VoiceFile, VoiceFileError};
 use crate::audio::{Encoding, Format};
 use crate::tts::reading::{Piece, read};
 use crate::tts::{Gender, Utterance, Voice};
@@ -234,7 +234,7 @@ impl Loaded {
     /// Speaks a sentence, and returns the gain that brings the voice to its level.
     fn measure(&self, reader: &Reader) -> Result<f32, GraphError> {
         let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: self.sample_rate_hz };
-        let piece = read(&Utterance::new(SAMPLE, format), MAX_PIECE_COST).pieces.pop().unwrap_or_default();
+        let piece = read(&Utterance::new(SAMPLE, format), LIMITS).pieces.pop().unwrap_or_default();
         let threads = Threads::own();
         let Some((_, mut plan)) = self.plan(reader, &piece, 1.0, &threads)? else {
             return Err(GraphError::shape("symbols"));

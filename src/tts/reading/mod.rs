@@ -17,7 +17,7 @@ use sentences::sentences;
 use spelling::Plain;
 use std::ops::Range;
 
-pub(super) use pieces::MAX_PIECE_COST;
+pub(super) use pieces::{LIMITS, Limits};
 
 /// A text that was read.
 pub(super) struct Reading {
@@ -41,8 +41,8 @@ pub(super) struct Piece {
     pub(super) next: Option<usize>,
 }
 
-/// Reads the text of an utterance in pieces of at most this [cost](MAX_PIECE_COST).
-pub(super) fn read(utterance: &Utterance, max_cost: usize) -> Reading {
+/// Reads the text of an utterance in pieces within these limits.
+pub(super) fn read(utterance: &Utterance, limits: Limits) -> Reading {
     // The voices know English only, whatever the language of the text.
     let spoken = match utterance.normalize {
         Some(false) => Spoken::default(),
@@ -56,8 +56,9 @@ pub(super) fn read(utterance: &Utterance, max_cost: usize) -> Reading {
     let mut words = spoken.words(&utterance.text).into_iter().peekable();
     let mut read = 0;
     let mut found: Vec<Piece> = Vec::new();
-    let cut =
-        sentences(&plain.text).into_iter().flat_map(|sentence| pieces(placed(sentence, &mut read), max_cost));
+    let cut = sentences(&plain.text)
+        .into_iter()
+        .flat_map(|sentence| pieces(placed(sentence, limits, &mut read), limits));
     for piece in cut {
         if let (Some(last), Some(first)) = (found.last_mut(), piece.first()) {
             last.next = Some(origin(first.at));
@@ -103,14 +104,14 @@ pub(super) mod tests {
     pub(in crate::tts) fn cut(text: &str) -> Vec<Vec<String>> {
         let mut read = 0;
         let cut = sentences(text).into_iter();
-        let cut = cut.flat_map(|sentence| pieces(placed(sentence, &mut read), MAX_PIECE_COST));
+        let cut = cut.flat_map(|sentence| pieces(placed(sentence, LIMITS, &mut read), LIMITS));
         cut.map(|piece| piece.into_iter().map(|placed| placed.token.name).collect()).collect()
     }
 
     #[test]
     fn words_and_marks_are_those_of_the_text() {
         let text = "“Well,” — she said… “it's $5.”";
-        let pieces = read(&Utterance::new(text, PCM), MAX_PIECE_COST).pieces;
+        let pieces = read(&Utterance::new(text, PCM), LIMITS).pieces;
         let words: Vec<(&str, &str, &str)> = pieces
             .iter()
             .flat_map(|piece| piece.words.iter().zip(&piece.marks))

@@ -2,20 +2,28 @@
 
 use flite_rs::text::Token;
 
-/// Longest word, in characters. A longer word is treated as several.
-///
-/// The time of an analysis grows with the square of the letters of a word, and of the words of a
-/// sentence.
-const MAX_WORD_CHARS: usize = 100;
-
 /// Number of words without punctuation after which a sentence is cut.
 const MAX_WORDS_WITHOUT_PAUSE: usize = 50;
 
-/// Highest [`cost`] of a piece for a cheap voice.
+/// Limits of a piece.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::tts) struct Limits {
+    /// Highest [`cost`] of a piece.
+    pub(in crate::tts) cost: usize,
+    /// Letters of a usual word that take as long to say as a figure, a sign or a spelled letter.
+    pub(in crate::tts) spelled: usize,
+    /// Longest word, in characters. A longer word is treated as several.
+    ///
+    /// The time of an analysis grows with the square of the letters of a word, and of the words of a
+    /// sentence.
+    pub(in crate::tts) word_chars: usize,
+}
+
+/// Limits for a cheap voice.
 ///
-/// It is usually less than 50 s of audio, which is what a stalled listener makes the sink buffer, and
+/// A piece is usually less than 50 s of audio, which is what a stalled listener makes the sink buffer, and
 /// 10 ms of work, which is the longest wait of other utterances for a thread.
-pub(in crate::tts) const MAX_PIECE_COST: usize = 600;
+pub(in crate::tts) const LIMITS: Limits = Limits { cost: 600, spelled: 4, word_chars: 100 };
 
 /// Most marks that are kept on one side of a word. Marks are not spoken, so more of them have no effect.
 const MAX_MARKS: usize = 8;
@@ -28,29 +36,29 @@ pub(super) struct Placed {
 
 /// Returns the tokens of a sentence that begins at byte `read` of the text, and adds its length to
 /// `read`.
-pub(super) fn placed(sentence: Vec<Token>, read: &mut usize) -> Vec<Placed> {
+pub(super) fn placed(sentence: Vec<Token>, limits: Limits, read: &mut usize) -> Vec<Placed> {
     let place = |token: Token| {
         let at = *read + token.whitespace.len() + token.prepunctuation.len();
         *read = at + token.name.len() + token.punctuation.len();
-        words(Placed { token, at })
+        words(Placed { token, at }, limits.word_chars)
     };
     sentence.into_iter().flat_map(place).collect()
 }
 
-/// Cuts a sentence into pieces of at most this [`cost`], after the last punctuation mark before it if there
+/// Cuts a sentence into pieces within these limits, after the last punctuation mark before it if there
 /// is one. Most sentences are one piece.
-pub(super) fn pieces(sentence: Vec<Placed>, max_cost: usize) -> Vec<Vec<Placed>> {
+pub(super) fn pieces(sentence: Vec<Placed>, limits: Limits) -> Vec<Vec<Placed>> {
     let mut pieces = Vec::new();
     let mut piece: Vec<Placed> = Vec::new();
     let mut spent = 0;
     // Number of words in the piece up to its last punctuation mark.
     let mut pause = 0;
     for placed in sentence {
-        let price = cost(&placed.token);
-        while piece.len() - pause >= MAX_WORDS_WITHOUT_PAUSE || (spent > 0 && spent + price > max_cost) {
+        let price = cost(&placed.token, limits.spelled);
+        while piece.len() - pause >= MAX_WORDS_WITHOUT_PAUSE || (spent > 0 && spent + price > limits.cost) {
             let rest = if pause > 0 { piece.split_off(pause) } else { Vec::new() };
             pieces.push(std::mem::replace(&mut piece, rest));
-            spent = piece.iter().map(|placed| cost(&placed.token)).sum();
+            spent = piece.iter().map(|placed| cost(&placed.token, limits.spelled)).sum();
             pause = 0;
         }
         spent += price;
@@ -66,27 +74,27 @@ pub(super) fn pieces(sentence: Vec<Placed>, max_cost: usize) -> Vec<Vec<Placed>>
     pieces
 }
 
-/// Approximate time that a word takes to say, in letters of a usual word. A figure, a sign, a spelled
-/// letter and a pause take as long as four letters.
-fn cost(token: &Token) -> usize {
+/// Approximate time that a word takes to say, in letters of a usual word. A figure, a sign and a spelled letter
+/// take as long as `spelled` letters, a pause as long as four.
+fn cost(token: &Token, spelled: usize) -> usize {
     let letters = token.name.chars().count();
     let known = |(n, c): (usize, char)| c.is_lowercase() || (n == 0 && c.is_alphabetic());
     let usual = letters <= 20 && token.name.chars().enumerate().all(known);
     let pause = if token.punctuation.is_empty() { 0 } else { 4 };
-    1 + letters * if usual { 1 } else { 4 } + pause
+    1 + letters * if usual { 1 } else { spelled } + pause
 }
 
 /// Returns the token, as several tokens if it is too long for one.
-fn words(placed: Placed) -> Vec<Placed> {
+fn words(placed: Placed, most_chars: usize) -> Vec<Placed> {
     let Placed { mut token, mut at } = placed;
     token.prepunctuation = token.prepunctuation.chars().take(MAX_MARKS).collect();
     token.punctuation = token.punctuation.chars().take(MAX_MARKS).collect();
-    if token.name.len() <= MAX_WORD_CHARS {
+    if token.name.len() <= most_chars {
         return vec![Placed { token, at }];
     }
     let letters: Vec<char> = token.name.chars().collect();
     let mut words = Vec::new();
-    for part in letters.chunks(MAX_WORD_CHARS) {
+    for part in letters.chunks(most_chars) {
         let name: String = part.iter().collect();
         let length = name.len();
         words.push(Placed { token: Token { whitespace: " ".to_owned(), name, ..Token::default() }, at });
@@ -135,7 +143,7 @@ mod tests {
             assert_eq!(pieces.len(), count, "{start}");
             for piece in &pieces {
                 assert!(!piece.is_empty() && piece.len() <= 75, "{start}");
-                assert!(piece.iter().all(|word| word.chars().count() <= MAX_WORD_CHARS), "{start}");
+                assert!(piece.iter().all(|word| word.chars().count() <= LIMITS.word_chars), "{start}");
             }
             if !start.starts_with(['!', '(']) {
                 let all: String = pieces.into_iter().flatten().collect();
@@ -150,7 +158,7 @@ mod tests {
             [("word", 5), ("Word", 5), ("word,", 9), ("7", 5), ("I", 2), ("NATO", 17), ("$37.50", 25)];
         for (word, expected) in cases {
             let sentence = text::sentences(word).next().expect("a sentence");
-            assert_eq!(cost(&sentence[0]), expected, "{word}");
+            assert_eq!(cost(&sentence[0], LIMITS.spelled), expected, "{word}");
         }
     }
 
