@@ -5,8 +5,8 @@ use super::options;
 use super::parse::{Usage, wrong};
 use super::run::about_url;
 use aloud::setting::Group;
-use aloud::tts::upstream::ResponseFormat;
-use aloud::tts::{ElevenLabs, SampleEncoding, SpeechApi, Synthesizer, Treatment, command};
+use aloud::tts::upstream::{RequestBody, ResponseFormat};
+use aloud::tts::{ElevenLabs, SampleEncoding, SpeechApi, Synthesizer, Treatment, Wyoming, command};
 use aloud::upstream::{self, Credentials, Deadlines, Retries, Secret};
 use std::error::Error;
 use std::path::PathBuf;
@@ -22,6 +22,7 @@ pub(crate) enum Engine {
     Command,
     Speech,
     ElevenLabs,
+    Wyoming,
 }
 
 impl Engine {
@@ -33,6 +34,7 @@ impl Engine {
             "command" => Some(Engine::Command),
             "speech" => Some(Engine::Speech),
             "elevenlabs" => Some(Engine::ElevenLabs),
+            "wyoming" => Some(Engine::Wyoming),
             _ => None,
         }
     }
@@ -68,6 +70,8 @@ pub(crate) struct Remote {
     pub(crate) model: Option<String>,
     pub(crate) key: Option<Key>,
     pub(crate) response: ResponseFormat,
+    pub(crate) path: Option<String>,
+    pub(crate) body: Option<RequestBody>,
     pub(crate) connect: Option<Duration>,
     pub(crate) attempts: Option<u32>,
 }
@@ -99,6 +103,16 @@ impl Foreign {
             lead_ms: self.lead_ms.unwrap_or(default.lead_ms),
             tail_ms: self.tail_ms.unwrap_or(default.tail_ms),
             gain_db: self.gain_db.unwrap_or(default.gain_db),
+        }
+    }
+
+    fn deadlines(&self) -> Deadlines {
+        let default = Deadlines::default();
+        Deadlines {
+            connect: self.remote.connect.unwrap_or(default.connect),
+            first_byte: self.first_byte.unwrap_or(default.first_byte),
+            idle: self.idle.unwrap_or(default.idle),
+            total: self.total.unwrap_or(default.total),
         }
     }
 
@@ -204,6 +218,11 @@ impl Source<'_> {
                      http://127.0.0.1:8880",
                 );
             }
+            Engine::Wyoming if url.is_none() => {
+                return wrong(
+                    "--engine wyoming needs --engine-url, the address of the server, such as tcp://127.0.0.1:10200",
+                );
+            }
             Engine::ElevenLabs if voices.is_empty() => {
                 return wrong(
                     "--engine elevenlabs needs --voices, the ids of voices with commas between them, the \
@@ -220,8 +239,23 @@ impl Source<'_> {
             }
             _ => {}
         }
+        let (path, body) = (self.text("engine-path")?, self.text("engine-body")?);
+        let body = body.map(|(name, text)| {
+            text.parse::<RequestBody>().map_err(|why| Usage(format!("{name} cannot be `{text}`: {why}")))
+        });
+        // Variables may stay set for another engine.
+        let useless = self.first(|option| match (option.name, engine) {
+            ("engine-path" | "engine-body", engine) => engine != Engine::Speech,
+            ("engine-key-file" | "engine-model" | "engine-format", engine) => engine == Engine::Wyoming,
+            _ => false,
+        });
+        if let Some(option) = useless {
+            return wrong(format!("--{} has no meaning for this --engine; leave it out", option.name));
+        }
         Ok(Remote {
             url,
+            path: path.map(|(_, path)| path).filter(|_| engine == Engine::Speech),
+            body: body.transpose()?.filter(|_| engine == Engine::Speech),
             model: self.value("engine-model")?,
             key: self.key("engine-key-file")?,
             response: self.choice_or_default("engine-format", ResponseFormat::from_name)?,
@@ -250,15 +284,10 @@ fn asked(
 ) -> Result<upstream::UpstreamSettings, String> {
     let remote = &foreign.remote;
     let secret = remote.key.as_ref().map(|key| key.read("engine-key-file")).transpose()?;
-    let (deadlines, retries) = (Deadlines::default(), Retries::default());
+    let retries = Retries::default();
     Ok(upstream::UpstreamSettings {
         credentials: secret.map_or(Credentials::None, credentials),
-        deadlines: Deadlines {
-            connect: remote.connect.unwrap_or(deadlines.connect),
-            first_byte: foreign.first_byte.unwrap_or(deadlines.first_byte),
-            idle: foreign.idle.unwrap_or(deadlines.idle),
-            total: foreign.total.unwrap_or(deadlines.total),
-        },
+        deadlines: foreign.deadlines(),
         retries: Retries { attempts: remote.attempts.unwrap_or(retries.attempts), ..retries },
         ..upstream::UpstreamSettings::new("speech engine", remote.url.as_deref().unwrap_or(url))
     })
@@ -278,6 +307,11 @@ pub(super) fn speech_api(foreign: &Foreign) -> Result<Arc<dyn Synthesizer>, Box<
     }
     engine.treatment = foreign.treatment();
     engine.response = remote.response;
+    if let Some(path) = &remote.path {
+        engine.path.clone_from(path);
+        engine.check().map_err(|why| format!("--engine-path cannot be `{path}`: {why}"))?;
+    }
+    engine.body.clone_from(&remote.body);
     engine.sample_rate_hz = foreign.sample_rate_hz;
     Ok(Arc::new(engine))
 }
@@ -292,6 +326,22 @@ pub(super) fn eleven_labs(foreign: &Foreign) -> Result<Arc<dyn Synthesizer>, Box
         engine.model.clone_from(model);
     }
     engine.treatment = foreign.treatment();
+    if let Some(rate) = foreign.sample_rate_hz {
+        engine.sample_rate_hz = rate;
+    }
+    Ok(Arc::new(engine))
+}
+
+/// An engine that is a Wyoming server.
+pub(super) fn wyoming(foreign: &Foreign) -> Result<Arc<dyn Synthesizer>, Box<dyn Error>> {
+    let remote = &foreign.remote;
+    // Parsing has made sure that there is a URL.
+    let mut engine = Wyoming::new(remote.url.as_deref().unwrap_or_default())
+        .map_err(|why| about_url("engine-url", why))?;
+    engine.voices.clone_from(&foreign.voices);
+    engine.treatment = foreign.treatment();
+    engine.deadlines = foreign.deadlines();
+    engine.retries.attempts = remote.attempts.unwrap_or(engine.retries.attempts);
     if let Some(rate) = foreign.sample_rate_hz {
         engine.sample_rate_hz = rate;
     }

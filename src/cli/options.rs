@@ -49,6 +49,7 @@ const ENGINES: &[(&str, &str)] = &[
     ("command", "the program that `--command` names"),
     ("speech", "a service with OpenAI's `/v1/audio/speech`"),
     ("elevenlabs", "the ElevenLabs service"),
+    ("wyoming", "a server with Wyoming, the protocol of Home Assistant, such as wyoming-piper"),
 ];
 
 const ENGINES_INSIDE: &[(&str, &str)] =
@@ -159,7 +160,7 @@ const OPTIONS: &[Setting] = &[
     },
     Setting {
         short: "Voices for clients to choose, the default first.",
-        long: "With speech the default is alloy. elevenlabs needs the ids of its voices.",
+        long: "With speech the default is alloy, with wyoming that of the server. elevenlabs needs the ids of its voices.",
         ..text("voices", "A,B,C", "names with commas between them, the default first", Group::Outside, OWN)
     },
     Setting {
@@ -175,7 +176,7 @@ const OPTIONS: &[Setting] = &[
     Setting {
         short: "Sample rate of samples without a WAV header.",
         long: "For speech, of pcm whose Content-Type has no rate. elevenlabs is asked for this rate: 8000, 16000, \
-               22050, 24000, 32000, 44100 or 48000.",
+               22050, 24000, 32000, 44100 or 48000. For wyoming, of clients that ask for none.",
         range: whole(4_000, 192_000, RATE),
         default: "22050",
         ..number("engine-sample-rate", "HZ", Group::Outside, OWN)
@@ -228,7 +229,7 @@ const OPTIONS: &[Setting] = &[
     // A service as the engine.
     Setting {
         short: "Address of the speech service.",
-        long: "`http://HOST:PORT`, with a path if the service needs one.",
+        long: "`http://HOST:PORT`, with a path if the service needs one; `tcp://HOST:PORT` for wyoming.",
         default: "`https://api.elevenlabs.io` for elevenlabs",
         ..text("engine-url", "URL", "http://HOST:PORT", Group::HttpEngine, OWN)
     },
@@ -246,6 +247,20 @@ const OPTIONS: &[Setting] = &[
         short: "Audio format that speech is asked for.",
         default: "wav",
         ..choice("engine-format", "NAME", &[("wav", ""), ("pcm", "")], Group::HttpEngine, OWN)
+    },
+    Setting {
+        short: "Path of the requests to a speech service.",
+        long: "For speech, where the service has another interface than OpenAI's. It follows the path in the URL.",
+        default: "/v1/audio/speech",
+        ..text("engine-path", "PATH", "a path that begins with /", Group::HttpEngine, OWN)
+    },
+    Setting {
+        short: "Body of the requests to a speech service.",
+        long: "For speech: a JSON object, in whose strings `{text}` is the sentence, such as `{\"text\": \"{text}\"}`. \
+               `{voice}`, `{language}`, `{speed}`, `{length_scale}`, `{wpm}` and `{sample_rate}` are as in `--command`; \
+               a string that is one of the last four alone becomes a number.",
+        default: "that of OpenAI",
+        ..text("engine-body", "JSON", "a JSON object with {text}", Group::HttpEngine, OWN)
     },
     Setting {
         short: "Time to connect to the service.",

@@ -310,6 +310,10 @@ fn every_option_of_a_service_reaches_it() {
         ("engine-key-file", "/run/key", |f| f.remote.key = Some(Key::File("/run/key".into()))),
         ("engine-model", "kokoro", |f| f.remote.model = Some("kokoro".to_owned())),
         ("engine-format", "pcm", |f| f.remote.response = ResponseFormat::Pcm),
+        ("engine-path", "/synthesize", |f| f.remote.path = Some("/synthesize".to_owned())),
+        ("engine-body", r#"{"a":"{text}"}"#, |f| {
+            f.remote.body = Some(r#"{"a":"{text}"}"#.parse().unwrap());
+        }),
         ("engine-connect-ms", "100", |f| f.remote.connect = Some(Duration::from_millis(100))),
         ("engine-attempts", "10", |f| f.remote.attempts = Some(10)),
         ("engine-sample-rate", "24000", |f| f.sample_rate_hz = Some(24_000)),
@@ -319,7 +323,7 @@ fn every_option_of_a_service_reaches_it() {
     ];
     let listed = |option: &&Setting| table.iter().any(|(name, ..)| *name == option.name);
     let of_services = options::of(SERVE).into_iter().filter(|option| option.group == Group::HttpEngine);
-    assert!(of_services.clone().count() == 6 && of_services.clone().all(|option| listed(&option)));
+    assert!(of_services.clone().count() == 8 && of_services.clone().all(|option| listed(&option)));
     let plain = ["--engine=speech", "--engine-url=http://a"];
     for &(name, value, change) in table {
         let mut expected = serve_with(&plain, &[]).settings.foreign;
@@ -751,7 +755,7 @@ fn wrong_usage_gets_a_sentence() {
         (
             &["--engine", "Flite"],
             &[],
-            "--engine cannot be `Flite`; give flite, neural, tone, command, speech or elevenlabs",
+            "--engine cannot be `Flite`; give flite, neural, tone, command, speech, elevenlabs or wyoming",
         ),
         (&["--encoding", "mp3"], &[], "--encoding cannot be `mp3`; give pcm_s16le, mulaw or alaw"),
         (
@@ -838,6 +842,27 @@ fn wrong_usage_gets_a_sentence() {
         // Engines that are services.
         (&["--engine=speech"], &[], "--engine speech needs --engine-url, the address of the service"),
         (&["--engine=elevenlabs"], &[], "--engine elevenlabs needs --voices, the ids of voices"),
+        (&["--engine=wyoming"], &[], "--engine wyoming needs --engine-url, the address of the server"),
+        (
+            &["--engine=wyoming", "--engine-url=tcp://a:1", "--engine-model=x"],
+            &[],
+            "--engine-model has no meaning for this --engine; leave it out",
+        ),
+        (
+            &["--engine=elevenlabs", "--voices=a", "--engine-path=/x"],
+            &[],
+            "--engine-path has no meaning for this --engine; leave it out",
+        ),
+        (
+            &["--engine=speech", "--engine-url=http://a", "--engine-body={}"],
+            &[],
+            "--engine-body cannot be `{}`: it has no {text}, so that the service would get no sentence",
+        ),
+        (
+            &["--engine=speech", "--engine-url=http://a"],
+            &[("ALOUD_ENGINE_BODY", r#"{"a":"{pitch}"}"#)],
+            "there is no placeholder {pitch}; use {text}, {voice}",
+        ),
         (
             &["--engine=elevenlabs", "--voices=a", "--engine-sample-rate=11025"],
             &[],

@@ -10,6 +10,7 @@
 //! | [`Flite`] | the voice inside the binary |
 //! | [`Command`] | a program on this machine |
 //! | [`SpeechApi`], [`ElevenLabs`] | a service over HTTP |
+//! | [`Wyoming`] | a server of Home Assistant's protocol |
 //! | [`Tone`] | a tone, for tests and measurements |
 //! | [`Queue`] | another engine, with a limit on utterances in flight |
 //! | [`Fallback`] | a second engine while the first one fails |
@@ -33,10 +34,12 @@ mod reading;
 mod rounds;
 mod sink;
 mod speech;
+mod template;
 #[cfg(test)]
 mod testing;
 mod tone;
 pub mod upstream;
+mod wyoming;
 
 pub use crate::audio::SampleEncoding;
 pub use crate::audio::voice::{Gender, InvalidAlias, Voice, VoiceAlias};
@@ -53,3 +56,4 @@ pub use sink::{Cancelled, Sink};
 pub use speech::{Piece, Speech, Warning};
 pub use tone::Tone;
 pub use upstream::{ElevenLabs, SpeechApi};
+pub use wyoming::Wyoming;

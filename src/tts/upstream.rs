@@ -7,14 +7,19 @@
 //!
 //! [`upstream`](crate::upstream) makes the requests and enforces their deadlines.
 
+mod body;
+
+pub use body::{InvalidBody, RequestBody};
+
 use super::guard::Guard;
+use super::template::Values;
 use super::{
     Cancelled, SampleEncoding, Sink, Speech, SynthesisError, Synthesizer, Treatment, Utterance, Voice,
 };
 use crate::audio::{Encoding, Format, SourceFormat};
 use crate::text::redact::redact;
 use crate::upstream::{Attempt, Call, Failure, InvalidSettings, Reply, Upstream, UpstreamSettings, escape};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
@@ -24,7 +29,7 @@ const DEFAULT_RATE_HZ: u32 = 24_000;
 
 /// Most bytes of a reply that are converted at once. At another rate and encoding they can be twelve times
 /// as much audio.
-const PART_BYTES: usize = 4 * 1024;
+pub(super) const PART_BYTES: usize = 4 * 1024;
 
 /// Header in which some services give the sample rate of raw samples.
 const RATE_HEADER: &str = "x-sample-rate";
@@ -43,6 +48,10 @@ pub struct SpeechApi {
     /// Voices that a session may ask for, the default voice first. Default: `alloy`, which most services
     /// accept, some of them for a voice of their own.
     pub voices: Vec<String>,
+    /// Path of the requests, which follows that of the base URL. Default: `/v1/audio/speech`.
+    pub path: String,
+    /// Body of the requests, for a service with another interface. Default: that of OpenAI's.
+    pub body: Option<RequestBody>,
     /// Form of the audio that is requested. Default: WAV.
     pub response: ResponseFormat,
     /// Sample rate of raw samples if `Content-Type` does not give it, and of sessions that ask for none.
@@ -88,10 +97,42 @@ impl SpeechApi {
             upstream: Upstream::new(settings)?,
             model: "tts-1".to_owned(),
             voices: vec!["alloy".to_owned()],
+            path: "/v1/audio/speech".to_owned(),
+            body: None,
             response: ResponseFormat::default(),
             sample_rate_hz: None,
             treatment: Treatment::default(),
         })
+    }
+
+    /// Checks the path.
+    ///
+    /// # Errors
+    /// It is invalid in a URL.
+    pub fn check(&self) -> Result<(), InvalidSettings> {
+        if !self.path.starts_with('/') {
+            return Err(InvalidSettings("the path of the speech engine has to begin with /".to_owned()));
+        }
+        self.upstream.post(&self.path, &json!({}), "").map(|_| ())
+    }
+
+    /// The body of the request for an utterance.
+    fn request(&self, utterance: &Utterance) -> Value {
+        if let Some(body) = &self.body {
+            let rate = self.format().sample_rate_hz;
+            return body.fill(&Values::new(utterance, &utterance.text, &self.voices, "", rate));
+        }
+        let mut request = json!({
+            "model": self.model,
+            "input": utterance.text,
+            "voice": voice(&self.voices, utterance),
+            "response_format": self.response.name(),
+        });
+        // Not every service knows this field. The natural rate needs none.
+        if utterance.speed != 1.0 {
+            request["speed"] = json!(hundredths(utterance.speed));
+        }
+        request
     }
 
     /// Format of the raw samples in a reply, if it is known.
@@ -122,22 +163,12 @@ impl Synthesizer for SpeechApi {
     }
 
     fn speak(&self, utterance: Utterance) -> Speech {
-        let mut request = json!({
-            "model": self.model,
-            "input": utterance.text,
-            "voice": voice(&self.voices, &utterance),
-            "response_format": self.response.name(),
-        });
-        // Not every service knows this field. The natural rate needs none.
-        if utterance.speed != 1.0 {
-            request["speed"] = json!(hundredths(utterance.speed));
-        }
         let engine = self.clone();
         let accept = match self.response {
             ResponseFormat::Wav => "audio/wav, audio/*;q=0.5",
             ResponseFormat::Pcm => "audio/pcm, audio/*;q=0.5",
         };
-        let call = self.upstream.post("/v1/audio/speech", &request, accept);
+        let call = self.upstream.post(&self.path, &self.request(&utterance), accept);
         carry(&self.upstream, call, &utterance, self.format(), self.treatment, move |reply| {
             engine.raw_format(reply)
         })

@@ -3,7 +3,7 @@
 use super::failure::{Failure, FailureKind};
 use super::reply::Reply;
 use super::service::{Prepared, Upstream};
-use super::settings::UpstreamSettings;
+use super::settings::{Retries, UpstreamSettings};
 use crate::deadline;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -102,10 +102,7 @@ impl Call {
         if self.attempts >= retries.attempts {
             return None;
         }
-        let pause = match retry_after {
-            Some(pause) => pause.saturating_add(jitter(retries.backoff)),
-            None => jitter(retries.backoff.saturating_mul(1 << (self.attempts - 1).min(16))),
-        };
+        let pause = pause(retries, self.attempts, retry_after);
         let begins = self.spent.saturating_add(pause);
         (begins <= retries.within && begins < deadlines.total).then_some(pause)
     }
@@ -142,6 +139,14 @@ impl fmt::Debug for Call {
 fn read_retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds: f64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// The pause after so many attempts, at least as long as the service wants.
+pub(crate) fn pause(retries: &Retries, attempts: u32, retry_after: Option<Duration>) -> Duration {
+    match retry_after {
+        Some(pause) => pause.saturating_add(jitter(retries.backoff)),
+        None => jitter(retries.backoff.saturating_mul(1 << (attempts.max(1) - 1).min(16))),
+    }
 }
 
 /// Returns a random part of a duration.

@@ -19,6 +19,7 @@ mod settings;
 pub use secret::{Credentials, Secret};
 pub use settings::{Deadlines, InvalidSettings, Retries, UpstreamSettings};
 
+pub(crate) use call::pause;
 pub(crate) use service::escape;
 
 // Public only for `unstable`.

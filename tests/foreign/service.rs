@@ -1,10 +1,11 @@
-//! Independent speech services: `local-tts-studio`, which speaks with a neural voice of Piper, and
-//! `mock-ai-api`, which answers with 23 bytes that are no audio.
+//! Independent speech services: `local-tts-studio`, `wyoming-piper` and Piper's own server, which speak with a neural
+//! voice of Piper, and `mock-ai-api`, which answers with 23 bytes that are no audio.
 
 use crate::support::skip;
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsString;
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,16 @@ impl Drop for Service {
 
 /// Starts a program of the Python environment with the services, and waits until it listens.
 fn service(python: &str, script: &str, args: fn(u16) -> Vec<String>) -> Service {
-    let bin = PathBuf::from(python).parent().unwrap().to_owned();
+    let program = PathBuf::from(python).with_file_name(script);
+    started(python, script, |port, _| (program.into(), args(port)))
+}
+
+/// The same for any program, which is given its port and the folder of the voice.
+fn started(
+    python: &str,
+    script: &str,
+    command: impl FnOnce(u16, &Path) -> (OsString, Vec<String>),
+) -> Service {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let files = std::env::temp_dir().join(format!("aloud-{script}-{}", std::process::id()));
     let voices = files.join("voices");
@@ -50,8 +60,9 @@ fn service(python: &str, script: &str, args: fn(u16) -> Vec<String>) -> Service 
     for name in ["en_US-joe-medium.onnx", "en_US-joe-medium.onnx.json"] {
         std::os::unix::fs::symlink(found.join(name), voices.join(name)).unwrap();
     }
-    let child = Command::new(bin.join(script))
-        .args(args(port))
+    let (program, args) = command(port, &voices);
+    let child = Command::new(program)
+        .args(args)
         .env("LOCAL_TTS_DATA_DIR", &files)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -108,6 +119,58 @@ fn local_tts_studio_speaks() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("does not accept our credentials: Incorrect API key provided."), "{stderr}");
     assert!(!stderr.contains("sk-wrong"), "{stderr}");
+}
+
+/// Checks that `say` gives a WAV at this rate with so many seconds of speech.
+fn check_speech(output: &Output, rate: usize, seconds: std::ops::Range<f64>) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let spoken = (output.stdout.len() - 44) as f64 / (rate * 2) as f64;
+    assert!(seconds.contains(&spoken), "{spoken} s: {stderr}");
+    let loudest =
+        output.stdout[44..].chunks_exact(2).map(|s| i16::from_le_bytes([s[0], s[1]]).unsigned_abs());
+    assert!(loudest.max().unwrap() > 3_000, "{stderr}");
+}
+
+#[test]
+fn wyoming_piper_speaks() {
+    let Some(python) = python("wyoming_piper_speaks") else { return };
+    let service = started(&python, "wyoming-piper", |port, voices| {
+        let voices = voices.to_str().unwrap();
+        let uri = format!("tcp://127.0.0.1:{port}");
+        let args =
+            ["-m", "wyoming_piper", "--voice", "en_US-joe-medium", "--uri", &uri, "--data-dir", voices];
+        let args = [&args[..], &["--download-dir", voices]].concat();
+        (python.as_str().into(), args.into_iter().map(str::to_owned).collect())
+    });
+    let say = |options: &[&str]| {
+        let mut aloud = Command::new(env!("CARGO_BIN_EXE_aloud"));
+        aloud
+            .args(["say", "Good evening. The kettle is on.", "-o", "-", "--engine", "wyoming"])
+            .args(options);
+        aloud.env("ALOUD_ENGINE_URL", format!("tcp://127.0.0.1:{}", service.port)).output().unwrap()
+    };
+    check_speech(&say(&[]), 22_050, 1.2..3.0);
+    check_speech(&say(&["--voices", "en_US-joe-medium", "--sample-rate", "48000"]), 48_000, 1.2..3.0);
+    check_speech(&say(&["--engine-sample-rate", "16000"]), 16_000, 1.2..3.0);
+}
+
+#[test]
+fn server_of_piper_speaks_what_a_body_of_ours_says() {
+    let Some(python) = python("server_of_piper_speaks_what_a_body_of_ours_says") else { return };
+    let service = started(&python, "piper-http", |port, voices| {
+        let (port, voices) = (port.to_string(), voices.to_str().unwrap());
+        let args =
+            ["-m", "piper.http_server", "--host", "127.0.0.1", "--port", &port, "-m", "en_US-joe-medium"];
+        let args = [&args[..], &["--data-dir", voices]].concat();
+        (python.as_str().into(), args.into_iter().map(str::to_owned).collect())
+    });
+    let body = r#"{"text": "{text}", "length_scale": "{length_scale}"}"#;
+    let path = ["--engine-path", "/synthesize", "--engine-body", body];
+    check_speech(&say(&service, KEY, &path), 24_000, 1.2..3.0);
+    // The rate of speech arrives as well.
+    let slow = [&path[..], &["--speed", "0.5"]].concat();
+    check_speech(&say(&service, KEY, &slow), 24_000, 2.4..6.0);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! what a client wrote, and no quotes in the script prevent this.
 
 use super::InvalidCommand;
-use super::line::Argument;
+use crate::tts::template::{Placeholder, Template};
 
 /// Programs that run an argument as code.
 struct Interpreter {
@@ -180,7 +180,7 @@ fn interpreter(word: &str) -> Option<&'static Interpreter> {
 ///
 /// # Errors
 /// A sentence that names the argument, and shows how to pass the value.
-pub(super) fn check(program: &str, arguments: &[Argument]) -> Result<(), InvalidCommand> {
+pub(super) fn check(program: &str, arguments: &[Template]) -> Result<(), InvalidCommand> {
     // The word behind the script of a shell is the name for its messages, `$0`.
     let mut names = Vec::new();
     if let Some(found) = interpreter(program) {
@@ -200,10 +200,10 @@ pub(super) fn check(program: &str, arguments: &[Argument]) -> Result<(), Invalid
 fn behind(
     interpreter: &Interpreter,
     name: &str,
-    words: &[Argument],
+    words: &[Template],
 ) -> Result<Option<usize>, InvalidCommand> {
     let Interpreter { letters, long, valued, code, .. } = interpreter;
-    let reads_text = !words.iter().any(Argument::has_text);
+    let reads_text = !words.iter().any(Template::has_text);
     // The next word that is no option is code; the next word of any kind is.
     let (mut awaits_operand, mut awaits_word) = (*code == Code::OptionOrOperand, false);
     let (mut are_options_over, mut is_value, mut has_code) = (false, false, false);
@@ -283,8 +283,8 @@ fn behind(
     Ok(None)
 }
 
-fn refused(name: &str, argument: &Argument, code: Code) -> InvalidCommand {
-    let placeholder = argument.first_placeholder();
+fn refused(name: &str, argument: &Template, code: Code) -> InvalidCommand {
+    let placeholder = argument.placeholders().next().map_or("", Placeholder::written);
     let advice = match code {
         Code::Operand => {
             format!("pass it as an argument of its own: {name} -c '… \"$1\"' {name} {placeholder}")

@@ -8,11 +8,11 @@ mod line;
 mod process;
 
 use super::guard::{Guard, single_line};
+use super::template::Template;
 use super::{Sink, Speech, SynthesisError, Synthesizer, Treatment, Utterance, Voice};
 use crate::audio::{Encoding, Format, SourceFormat};
 use crate::deadline;
 use crate::text::redact::redact;
-use line::Argument;
 use process::{AFTERMATH, LINGER, Process};
 use std::fmt;
 use std::future::pending;
@@ -135,7 +135,7 @@ pub struct Command(Arc<Shared>);
 
 struct Shared {
     program: PathBuf,
-    arguments: Vec<Argument>,
+    arguments: Vec<Template>,
     /// True if the program reads the text from standard input.
     reads_text: bool,
     settings: Settings,
@@ -149,7 +149,7 @@ impl Command {
     pub fn new(settings: Settings) -> Result<Command, InvalidCommand> {
         let (program, arguments) = line::parse(&settings)?;
         let program = line::find(&program, std::env::var_os("PATH").as_deref())?;
-        let reads_text = !arguments.iter().any(Argument::has_text);
+        let reads_text = !arguments.iter().any(Template::has_text);
         Ok(Command(Arc::new(Shared { program, arguments, reads_text, settings })))
     }
 }
