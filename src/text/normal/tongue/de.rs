@@ -31,6 +31,15 @@ pub(super) static GERMAN: Tongue = Tongue {
     powers: ("zum Quadrat", "hoch drei"),
     power: "hoch",
     per: "pro",
+    sections: "Paragrafen",
+    weekday,
+    street: ("str", "straße"),
+    and: "",
+    article: "",
+    half: "einhalb",
+    has_ordinals: true,
+    elides: false,
+    has_capitals: true,
 };
 
 const ONES: [&str; 20] = [
@@ -255,7 +264,7 @@ fn abbreviation(written: &str) -> Option<&'static str> {
 }
 
 /// The day of the week of an abbreviation without its full stop.
-pub(super) fn weekday(word: &str) -> Option<&'static str> {
+fn weekday(word: &str) -> Option<&'static str> {
     Some(match word {
         "Mo" => "Montag",
         "Di" => "Dienstag",

@@ -30,6 +30,15 @@ pub(super) static SPANISH: Tongue = Tongue {
     powers: ("al cuadrado", "al cubo"),
     power: "elevado a",
     per: "por",
+    sections: "",
+    weekday: |_| None,
+    street: ("", ""),
+    and: "y",
+    article: "un ",
+    half: "",
+    has_ordinals: false,
+    elides: false,
+    has_capitals: false,
 };
 
 const ONES: [&str; 30] = [

@@ -30,6 +30,15 @@ pub(super) static FRENCH: Tongue = Tongue {
     powers: ("au carré", "au cube"),
     power: "puissance",
     per: "par",
+    sections: "paragraphes",
+    weekday: |_| None,
+    street: ("", ""),
+    and: "et",
+    article: "un ",
+    half: "",
+    has_ordinals: false,
+    elides: true,
+    has_capitals: false,
 };
 
 const ONES: [&str; 17] = [

@@ -56,6 +56,24 @@ pub(super) struct Tongue {
     power: &'static str,
     /// Word between a unit and what it is divided by.
     per: &'static str,
+    /// Word for "§§". Empty if it is none of its own.
+    sections: &'static str,
+    /// Name of a day by its abbreviation of two letters.
+    weekday: fn(&str) -> Option<&'static str>,
+    /// Last part of names of streets, as abbreviated with a full stop, and written out. Both are empty if there is none.
+    street: (&'static str, &'static str),
+    /// Word between a whole number and a fraction. Empty if there is none.
+    and: &'static str,
+    /// Article that a fraction has only without a whole number, with its space. Empty if there is none.
+    article: &'static str,
+    /// The fraction "½" as it is called behind a whole number. Empty if it is called as elsewhere.
+    half: &'static str,
+    /// True if a full stop makes an ordinal of a number: "24.12.", "XIV."
+    has_ordinals: bool,
+    /// True if "de" is "d'" before a vowel.
+    elides: bool,
+    /// True if nouns begin with a capital, so that one behind a full stop shows no new sentence.
+    has_capitals: bool,
 }
 
 /// The table of a language, by the first part of its tag.
@@ -142,10 +160,8 @@ impl Reader<'_> {
             '-' | '–' if is_figure && self.is_time_before(at) && self.is_time(end) => {
                 self.say(at, end, self.tongue.to)
             }
-            '§' if self.at(end) == Some('§') && self.tongue.point != "coma" => {
-                let plural = if self.tongue.point == "Komma" { "en" } else { "s" };
-                let words = format!("{}{plural}", self.name('§'));
-                self.say(at, end + c.len_utf8(), &words)
+            '§' if self.at(end) == Some('§') && !self.tongue.sections.is_empty() => {
+                self.say(at, end + c.len_utf8(), self.tongue.sections)
             }
             '-' | '*' | '/' | '+'
                 if self.s[end..].starts_with("= ") && before.is_none_or(char::is_whitespace) =>
@@ -237,14 +253,14 @@ impl Reader<'_> {
         left.len() > time.len() && self.is_time(at - (left.len() - time.len()))
     }
 
-    /// A weekday of German before a date or a dash: "Di. 5. März", "Mo.–Fr."
+    /// The abbreviation of a weekday before a date or a dash: "Di. 5. März", "Mo.–Fr."
     fn weekday(&mut self, at: usize, letters: usize) -> Option<usize> {
-        let first = de::weekday(self.s.get(at..letters)?).filter(|_| self.tongue.point == "Komma")?;
+        let first = (self.tongue.weekday)(self.s.get(at..letters)?)?;
         let stop = letters + usize::from(self.at(letters) == Some('.'));
         if let Some(dash) = self.at(stop).filter(|c| matches!(c, '–' | '-')) {
             let second = stop + dash.len_utf8();
             let end = self.run(second, char::is_alphabetic);
-            let last = de::weekday(&self.s[second..end])?;
+            let last = (self.tongue.weekday)(&self.s[second..end])?;
             let has_stop = self.at(end) == Some('.') && !self.s[end + 1..].trim_end().is_empty();
             let words = format!("{first} {} {last}", self.tongue.to);
             return Some(self.say(at, end + usize::from(has_stop), &words));
@@ -375,13 +391,14 @@ impl Reader<'_> {
             return self.say(at, end - usize::from(is_last), words);
         }
         // "Hauptstr."
-        if self.tongue.point == "Komma"
-            && self.s[at..letters].ends_with("str")
-            && letters > at + 3
+        let (street, written_out) = self.tongue.street;
+        if !street.is_empty()
+            && self.s[at..letters].ends_with(street)
+            && letters > at + street.len()
             && self.at(letters) == Some('.')
         {
             let is_last = self.s[letters + 1..].trim_end().is_empty();
-            self.out.put(letters - 3..letters + usize::from(!is_last), "straße");
+            self.out.put(letters - street.len()..letters + usize::from(!is_last), written_out);
             return letters + usize::from(!is_last);
         }
         // "z. B.", "d. h."
@@ -410,7 +427,7 @@ impl Reader<'_> {
             if let Some(words) = (self.tongue.numeral)(&self.s[at..letters], &before[before.len() - length..])
             {
                 // The stop of "Ludwig XIV." before a word in small letters.
-                let has_stop = self.tongue.point == "Komma"
+                let has_stop = self.tongue.has_ordinals
                     && self.s[letters..].starts_with(". ")
                     && self.at(letters + 2).is_some_and(char::is_lowercase);
                 return self.say(at, letters + usize::from(has_stop), &words);
@@ -502,13 +519,13 @@ impl Reader<'_> {
         end > at && self.at(end) == Some(',') && self.is_digit(end + 1)
     }
 
-    /// True for a German day and month: "24.12."
+    /// True for a day and a month: "24.12."
     fn is_date(&self, at: usize) -> bool {
         let day = self.digits(at);
         let month = self.digits(day + 1);
         let is_within =
             |text: &str, most: u8| text.parse::<u8>().is_ok_and(|value| (1..=most).contains(&value));
-        self.tongue.point == "Komma"
+        self.tongue.has_ordinals
             && self.at(day) == Some('.')
             && self.at(month) == Some('.')
             && self.s.get(at..day).is_some_and(|text| is_within(text, 31))
@@ -613,13 +630,11 @@ impl Reader<'_> {
             let last = end + self.at(end).map_or(0, char::len_utf8);
             let whole = self.spell(&number, at);
             self.say(at, end, &whole);
-            let words = match (self.tongue.point, words) {
-                ("Komma", "ein halb") => "einhalb".to_owned(),
-                ("Komma", _) => words.to_owned(),
-                ("virgule", _) => format!("et {}", words.strip_prefix("un ").unwrap_or(words)),
-                _ => format!("y {}", words.strip_prefix("un ").unwrap_or(words)),
-            };
-            return self.fraction(end, last, &words);
+            let is_half = Some(words) == (self.tongue.fraction)('½') && !self.tongue.half.is_empty();
+            let part = if is_half { self.tongue.half } else { words };
+            let part = part.strip_prefix(self.tongue.article).unwrap_or(part);
+            let words = format!("{} {part}", self.tongue.and);
+            return self.fraction(end, last, words.trim_start());
         }
         if let Some((to, second)) = self.range(end) {
             let words = self.spell(&number, at);
@@ -670,8 +685,7 @@ impl Reader<'_> {
             let millions = if is_one { one } else { many };
             // "millones de euros", "millions d'euros", but "millones" alone.
             let bare = millions.strip_suffix(" de").unwrap_or(millions);
-            let elides =
-                self.tongue.point == "virgule" && money.is_some_and(|((_, name), _)| name.starts_with('e'));
+            let elides = self.tongue.elides && money.is_some_and(|((_, name), _)| name.starts_with('e'));
             let millions = if money.is_none() || elides { bare } else { millions };
             self.say(next, letters + usize::from(self.at(letters) == Some('.')), millions);
             if let Some(((_, name), _)) = money {
@@ -803,7 +817,7 @@ impl Reader<'_> {
         let goes_on = self.at(end) == Some('.')
             && self.at(end + 1) == Some(' ')
             && self.at(end + 2).is_some_and(|c| {
-                c.is_lowercase() || c.is_ascii_digit() || self.tongue.point == "Komma" && c.is_alphabetic()
+                c.is_lowercase() || c.is_ascii_digit() || self.tongue.has_capitals && c.is_alphabetic()
             });
         if goes_on && matches!(&self.s[at..end], "Min" | "Std" | "Sek" | "min" | "h" | "cda" | "cdta") {
             end += 1;
