@@ -341,7 +341,14 @@ impl Segmenter {
             } else if is_listed("pt bk") && !has_figure {
                 Some(is_roman(name))
             } else if is_listed(language::STREETS) {
-                Some(lists(language::SIDES, name) || name == "P" && rest.starts_with(".O"))
+                let is_address = lists(language::SIDES, name) || name == "P" && rest.starts_with(".O");
+                match is_address || is_starter() || rest.is_empty() && !complete {
+                    true => Some(is_address),
+                    false => match leads_to_state(rest) {
+                        None if !complete => return None,
+                        found => found,
+                    },
+                }
             } else if is_listed("Rt Assoc Atty") {
                 Some(lists("Hon Rev Prof Gen Col Gov", name))
             } else if is_listed("App Exh Sched Ex") {
@@ -658,6 +665,33 @@ pub(super) fn is_heading(line: &str) -> bool {
 pub(super) fn is_marked_heading(line: &str) -> bool {
     let rest = line.trim_start_matches('#');
     (1..=6).contains(&(line.len() - rest.len())) && rest.starts_with([' ', '\t']) && !line.contains('\n')
+}
+
+/// True if the name of a town goes on up to its state: " York, NY", ", IL 60601"; `None` if more text is needed.
+fn leads_to_state(rest: &str) -> Option<bool> {
+    let mut rest = rest;
+    for _ in 0..3 {
+        if let Some(state) = rest.strip_prefix(", ") {
+            let letters = state.bytes().take_while(u8::is_ascii_uppercase).count();
+            let behind = state[letters..].chars().next();
+            return match behind {
+                None if letters <= 2 => None,
+                behind => Some(letters == 2 && !behind.is_some_and(char::is_alphanumeric)),
+            };
+        }
+        let Some(word) = rest.strip_prefix(' ') else {
+            return if rest.is_empty() || rest == "," { None } else { Some(false) };
+        };
+        if !word.starts_with(char::is_uppercase) {
+            return if word.is_empty() { None } else { Some(false) };
+        }
+        let end = word.find(|c: char| !c.is_alphabetic()).unwrap_or(word.len());
+        if end > MAX_WORD_BYTES {
+            return Some(false);
+        }
+        rest = &word[end..];
+    }
+    Some(false)
 }
 
 /// True if a list in small letters has a word, whose first letter may be a capital.

@@ -49,6 +49,9 @@ impl<'a> Reader<'a> {
         {
             return end;
         }
+        if let Some(end) = self.place_in_journal(at) {
+            return end;
+        }
         if let Some(end) = self.phone(at) {
             return end;
         }

@@ -163,6 +163,7 @@ impl Reader<'_> {
             }
             "gr" if self.number_before(at) <= Some(15) => ("grain", "grains"),
             "gr" => ("gram", "grams"),
+            "pt" if self.is_of_type(at, letters) => ("point", "points"),
             "T" if self.is_ingredient_behind(letters) => ("tablespoon", "tablespoons"),
             "M" if self.is_formula_behind(letters) => ("molar", "molar"),
             _ => units::unit(symbol, is_attached || power.is_some())?,
@@ -241,6 +242,17 @@ impl Reader<'_> {
                  kosher sea brown white chopped minced grated powdered maple molasses ketchup mayonnaise syrup rum",
                 word,
             )
+    }
+
+    /// True for the size of letters: "12 pt. font", "font size 12 pt".
+    fn is_of_type(&self, at: usize, end: usize) -> bool {
+        let next = self.skip_space(end + usize::from(matches!(self.at(end), Some('.' | '-'))));
+        let is_near = self.word.end + 6 >= at;
+        lists(
+            "font fonts type typeface text size bold italic Arial Times Helvetica Calibri Courier Georgia Verdana \
+             heading headings leading spacing lettering",
+            &self.s[next..self.letters(next)],
+        ) || is_near && lists("font size type text Font Size Type Text", &self.s[self.word.clone()])
     }
 
     /// True if a chemical formula follows: "0.1 M NaOH".

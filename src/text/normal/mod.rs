@@ -17,6 +17,7 @@ mod english;
 mod figure;
 mod formula;
 mod groups;
+mod journal;
 mod labels;
 mod length;
 mod letters;

@@ -6,7 +6,7 @@ use super::money;
 use super::operands;
 use super::symbols::{self, Arrow};
 use super::walk::Walk;
-use crate::text::language::{ceil_char_boundary, is_lone_mark};
+use crate::text::language::{ceil_char_boundary, is_lone_mark, is_lone_sign};
 
 impl Reader<'_> {
     /// Reads a sign, and returns its end. What is not known is copied.
@@ -65,6 +65,8 @@ impl Reader<'_> {
         let is_term = before.is_some_and(|c| c.is_alphanumeric() || c == ')')
             && after.is_some_and(|c| c.is_alphanumeric() || c == '(');
         match c {
+            ')' | '}' if at == self.power_end => return self.called(at, end, ""),
+            '⁄' => return self.called(at, end, "over"),
             '$' if at == self.math_end => {
                 let run = self.run(at, |c| c == '$');
                 return self.called(at, run.min(end + 1), "");
@@ -213,7 +215,7 @@ impl Reader<'_> {
                     self.say(at..end + 2, "plus or minus");
                     return end + 2;
                 }
-                if before.is_some() && before != Some('\n') || is_figure {
+                if before.is_some() && before != Some('\n') || is_figure || is_lone_sign(self.s) {
                     self.say(at..end, "plus");
                     return end;
                 }
@@ -352,6 +354,7 @@ impl Reader<'_> {
             '@' if is_apart || after.is_some_and(char::is_alphanumeric) || is_figure => {
                 return self.called(at, end, "at");
             }
+            '#' if is_lone_sign(self.s) => return self.called(at, end, "hash"),
             '#' => {
                 if is_figure && !before.is_some_and(char::is_alphanumeric) {
                     return self.called(at, end, "number");
@@ -423,6 +426,9 @@ impl Reader<'_> {
             // A mark of a note behind a word.
             '†' | '‡' if before.is_some_and(|c| !c.is_whitespace()) => return self.called(at, end, ""),
             '†' if is_figure => return self.called(at, end, "died"),
+            '▲' | '▼' if is_lone_sign(self.s) => {
+                return self.called(at, end, if c == '▲' { "up" } else { "down" });
+            }
             '▲' | '△' | '▴' if is_figure || self.begins_figure(self.skip_space(end)) => {
                 return self.called(at, end, "up");
             }
@@ -733,19 +739,58 @@ impl Reader<'_> {
     fn power(&mut self, at: usize, end: usize) -> Option<usize> {
         let is_braced = matches!(self.at(end), Some('{' | '('));
         let from = end + usize::from(is_braced);
-        let sign = usize::from(matches!(self.at(from), Some('-' | '+')));
-        let digits = self.digits(from + sign);
+        let sign = self.at(from).filter(|c| matches!(c, '-' | '+' | '−')).map_or(0, char::len_utf8);
         let variable = from + sign;
-        let to = if digits > from + sign { digits } else { self.letters(variable).min(variable + 1) };
-        let is_empty = digits == from + sign && to == variable;
-        if is_empty || to <= from || !self.before(at)?.is_alphanumeric() || !self.s.is_char_boundary(to) {
+        let digits = self.digits(variable);
+        let letter = self.at(variable).filter(|c| c.is_alphabetic()).map_or(0, char::len_utf8);
+        let to = if digits > variable { digits } else { variable + letter };
+        if !self.before(at).is_some_and(|c| c.is_alphanumeric() || matches!(c, ')' | ']' | '}')) {
             return None;
         }
+        let is_simple = to > variable
+            && match is_braced {
+                true => matches!(self.at(to), Some('}' | ')')),
+                false => !matches!(self.at(to), Some('⁄')),
+            };
+        if !is_simple {
+            return self.long_power(at, from, is_braced);
+        }
         let mut words = String::new();
-        exponent(&mut words, &self.s[from..to]);
-        let to = to + usize::from(is_braced && matches!(self.at(to), Some('}' | ')')));
+        if !self.before(at).is_some_and(char::is_alphanumeric) {
+            words.push(' ');
+        }
+        let mut power = String::new();
+        exponent(&mut power, &self.s[from..to]);
+        words.push_str(&power);
+        let to = to + usize::from(is_braced);
         self.say(at..to, &words);
         Some(self.unit_behind_power(to))
+    }
+
+    /// The caret and the bracket before an exponent of several parts, which are read as others: "2^{n+1}", "8^(1/3)".
+    fn long_power(&mut self, at: usize, from: usize, is_braced: bool) -> Option<usize> {
+        const MOST: usize = 64;
+        if !is_braced && !self.is_digit(from) && !matches!(self.at(from), Some('√' | '∞' | '½' | '⅓' | '¼'))
+        {
+            return None;
+        }
+        if is_braced {
+            let mut depth = 1;
+            let inner = self.s[from..].char_indices().take(MOST).find(|(_, c)| {
+                depth += match c {
+                    '(' | '{' => 1,
+                    ')' | '}' => -1,
+                    _ => 0,
+                };
+                depth == 0
+            });
+            self.power_end = from + inner.filter(|(length, _)| *length > 0)?.0;
+        }
+        let sign = self.at(from).filter(|c| matches!(c, '-' | '−')).map_or(0, char::len_utf8);
+        let words = if sign > 0 { "to the power of minus" } else { "to the power of" };
+        let gap = if self.before(at).is_some_and(char::is_alphanumeric) { "" } else { " " };
+        self.say(at..from + sign, &format!("{gap}{words}"));
+        Some(from + sign)
     }
 }
 
@@ -806,10 +851,11 @@ fn exponent(out: &mut String, exponent: &str) {
         "3" => out.push_str("cubed"),
         _ => {
             out.push_str("to the power of");
-            if exponent.starts_with('-') {
+            if exponent.starts_with(['-', '−']) {
                 out.push_str(" minus");
             }
-            let rest = exponent.trim_start_matches(['-', '+']);
+            let rest = exponent.trim_start_matches(['-', '+', '−']);
+            let rest = rest.chars().next().and_then(greek).unwrap_or(rest);
             if rest.starts_with(|c: char| c.is_ascii_digit()) {
                 super::numbers::cardinal(out, rest);
             } else {

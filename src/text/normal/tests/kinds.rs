@@ -734,3 +734,91 @@ fn cells_orbitals_sizes_and_ratios_with_points_are_read() {
         ],
     );
 }
+
+#[test]
+fn exponents_have_any_number_of_parts() {
+    check(
+        "en",
+        &[
+            ("x^{n+1} = 3", "x to the power of n plus one equals three"),
+            ("x^(1/2) and x^{1/3}", "x to the power of one half and x to the power of one third"),
+            ("2^(n-1)", "two to the power of n minus one"),
+            ("e^{-x^2}", "e to the power of minus x squared"),
+            ("e^π and e^{iπ} + 1", "e to the power of pi and e to the power of i pi plus one"),
+            ("(a+b)^2 = 4", "(a plus b) squared equals four"),
+            ("A^−1", "A to the power of minus one"),
+            ("x^(1⁄3)", "x to the power of one third"),
+            ("8^½", "eight to the power of one half"),
+            ("x^2, x^{2} and x^n", "x squared, x squared and x to the power of n"),
+            ("x⁄y and 1⁄2", "x over y and one half"),
+            ("iπ and kΔx", "i pi and k delta x"),
+        ],
+    );
+    check(
+        "de",
+        &[("1⁄2 + x⁄y = x^n", "ein halb plus x durch y gleich x hoch n"), ("x^-2", "x hoch minus 2")],
+    );
+    check("fr", &[("x⁄y = x^{2}", "x sur y égale x puissance 2}")]);
+}
+
+#[test]
+fn places_in_journals_are_volumes_and_pages() {
+    check(
+        "en",
+        &[
+            (
+                "2020;382:727",
+                "twenty twenty, volume three hundred eighty two, page seven hundred twenty seven",
+            ),
+            (
+                "Lancet 2020; 395(10223):497–506.",
+                "Lancet twenty twenty, volume three hundred ninety five issue ten thousand two hundred twenty three, \
+                 pages four hundred ninety seven to five hundred six.",
+            ),
+            (
+                "BMJ 2019;364:l789",
+                "BMJ twenty nineteen, volume three hundred sixty four, page L seven hundred eighty nine",
+            ),
+            ("12(3):45-67", "volume twelve issue three, pages forty five to sixty seven"),
+            (
+                "Nature 521:436–444 (2015)",
+                "Nature volume five hundred twenty one, pages four hundred thirty six to four hundred forty four \
+                 (twenty fifteen)",
+            ),
+            ("at 10:30 in 2020; 5:30 too", "at ten thirty in twenty twenty; five thirty too"),
+            ("John 3:16 and 9:00-17:00", "John three sixteen and nine to seventeen hundred"),
+        ],
+    );
+}
+
+#[test]
+fn ranges_of_letters_and_sizes_of_type_are_read() {
+    check(
+        "en",
+        &[
+            ("Figs. 1a–c and Fig. 2b-d", "figures one A to C and figure two B to D"),
+            ("Table 3A–C", "Table three A to C"),
+            ("5 pt font", "five points font"),
+            ("12 pt. font, 14-pt type", "twelve points font, fourteen point type"),
+            ("font size 12 pt", "font size twelve points"),
+            ("2 pt milk", "two pints milk"),
+            ("2πr - 3", "two pi r minus three"),
+            ("A = 2πrh - 3", "A equals two pi rh minus three"),
+            (
+                "5 gms. of it, 2 Tbs. oil, 10 kms. away, 5 cc of it",
+                "five grams of it, two tablespoons oil, ten kilometers away, five cubic centimeters of it",
+            ),
+            ("His SEP-IRA grew.", "His SEP-I R A grew."),
+        ],
+    );
+    check("de", &[("Er ist dt. Meister, ehem. Minister.", "Er ist deutsch Meister, ehemals Minister.")]);
+}
+
+#[test]
+fn sign_alone_is_called_by_its_name() {
+    check(
+        "en",
+        &[("+", "plus"), ("#", "hash"), ("▲", "up"), ("=", "equals"), ("€", "euros"), ("⌘", "command")],
+    );
+    check("de", &[("+", "plus"), ("€", "Euro"), ("<", "kleiner als")]);
+}

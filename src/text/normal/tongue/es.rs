@@ -30,6 +30,7 @@ pub(super) static SPANISH: Tongue = Tongue {
     powers: ("al cuadrado", "al cubo"),
     power: "elevado a",
     per: "por",
+    over: "sobre",
     sections: "",
     weekday: |_| None,
     street: ("", ""),

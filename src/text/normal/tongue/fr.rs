@@ -30,6 +30,7 @@ pub(super) static FRENCH: Tongue = Tongue {
     powers: ("au carré", "au cube"),
     power: "puissance",
     per: "par",
+    over: "sur",
     sections: "paragraphes",
     weekday: |_| None,
     street: ("", ""),

@@ -11,7 +11,7 @@ use super::operands;
 use super::output::{Changed, Output};
 use super::symbols::{self, named};
 use super::walk::Walk;
-use crate::text::language::is_lone_mark;
+use crate::text::language::{is_lone_mark, is_lone_sign};
 
 /// One unit with its article, and the name of several.
 type Names = (&'static str, &'static str);
@@ -56,6 +56,8 @@ pub(super) struct Tongue {
     power: &'static str,
     /// Word between a unit and what it is divided by.
     per: &'static str,
+    /// Word between the parts of a fraction that has no name.
+    over: &'static str,
     /// Word for "§§". Empty if it is none of its own.
     sections: &'static str,
     /// Name of a day by its abbreviation of two letters.
@@ -163,6 +165,7 @@ impl Reader<'_> {
             '§' if self.at(end) == Some('§') && !self.tongue.sections.is_empty() => {
                 self.say(at, end + c.len_utf8(), self.tongue.sections)
             }
+            '⁄' => self.say(at, end, self.tongue.over),
             '-' | '*' | '/' | '+'
                 if self.s[end..].starts_with("= ") && before.is_none_or(char::is_whitespace) =>
             {
@@ -196,8 +199,17 @@ impl Reader<'_> {
             {
                 self.say(at, end, self.tongue.plus)
             }
-            '^' if is_figure && before.is_some_and(char::is_alphanumeric) => {
-                self.say(at, end, self.tongue.power)
+            '^' if before.is_some_and(|c| c.is_alphanumeric() || c == ')')
+                && self
+                    .at(end)
+                    .is_some_and(|c| c.is_alphanumeric() || matches!(c, '{' | '(' | '-' | '−')) =>
+            {
+                let bracket = usize::from(matches!(self.at(end), Some('{' | '(')));
+                let sign =
+                    self.at(end + bracket).filter(|c| matches!(c, '-' | '−')).map_or(0, char::len_utf8);
+                let minus = if sign > 0 { self.tongue.minus } else { "" };
+                let words = format!("{} {minus}", self.tongue.power);
+                self.say(at, end + bracket + sign, words.trim_end())
             }
             '\\' if self.s[end..].starts_with("sqrt{") => {
                 let words = format!("{} ", self.name('√'));
@@ -220,13 +232,17 @@ impl Reader<'_> {
             '★' | '⭐' => self.stars(at, end),
             '-' | '−' | '–' if is_figure && is_open => self.say(at, end, self.tongue.minus),
             '−' => self.say(at, end, self.tongue.minus),
-            '+' if is_figure || before == Some(' ') => self.say(at, end, self.tongue.plus),
+            '+' if is_figure || before == Some(' ') || is_lone_sign(self.s) => {
+                self.say(at, end, self.tongue.plus)
+            }
             '=' | '×' | '÷' | '±' | '≥' | '≤' | '≈' | '≠' | '→' | '&' | '§' | '%' | '∞' | '√' | '°' | '©'
             | '™' | '®' => match (self.tongue.sign)(c) {
                 Some(words) => self.say(at, end, words),
                 None => end,
             },
-            '<' | '>' if is_figure || before == Some(' ') && self.at(end) == Some(' ') => {
+            '<' | '>'
+                if is_figure || before == Some(' ') && self.at(end) == Some(' ') || is_lone_sign(self.s) =>
+            {
                 match (self.tongue.sign)(c) {
                     Some(words) => self.say(at, end, words),
                     None => end,
@@ -534,19 +550,31 @@ impl Reader<'_> {
 
     /// A fraction of a unit with a slash, "1/2 l": the words, and its end.
     fn slashed(&self, at: usize) -> Option<(&'static str, usize)> {
-        let sign = match self.s.get(at..at + 3)? {
+        let sign = match self.s.get(at..at + 3).unwrap_or_default() {
             "1/2" => '½',
             "1/3" => '⅓',
             "2/3" => '⅔',
             "1/4" => '¼',
             "3/4" => '¾',
-            _ => return None,
+            _ => return self.fraction_of_signs(at),
         };
         let end = at + 3;
         let next = self.skip_space(end);
         let is_part =
             next > end && self.unit(next).is_some() && !matches!(self.before(at), Some('/' | ',' | '.'));
         is_part.then(|| (self.tongue.fraction)(sign)).flatten().map(|words| (words, end))
+    }
+
+    /// A fraction whose bar is a sign of its own: "1⁄2".
+    fn fraction_of_signs(&self, at: usize) -> Option<(&'static str, usize)> {
+        let (sign, end) = [('½', "1⁄2"), ('⅓', "1⁄3"), ('⅔', "2⁄3"), ('¼', "1⁄4"), ('¾', "3⁄4")]
+            .into_iter()
+            .find(|(_, written)| self.s[at..].starts_with(written))
+            .map(|(sign, written)| (sign, at + written.len()))?;
+        if self.is_digit(end) {
+            return None;
+        }
+        (self.tongue.fraction)(sign).map(|words| (words, end))
     }
 
     fn spell(&self, number: &Number, at: usize) -> String {
@@ -762,6 +790,9 @@ impl Reader<'_> {
     fn sum(&mut self, at: usize, end: usize) -> usize {
         let from = self.skip_space(end);
         let money = (self.tongue.money)(&self.s[at..end]);
+        if let Some((names, _)) = money.filter(|_| is_lone_sign(self.s)) {
+            return self.say(at, end, names.1);
+        }
         let (Some((names, cents)), Some(number)) = (money, self.number(from)) else { return end };
         let words = self.price(&number, from, names, cents);
         self.say(at, number.end, &words)
