@@ -209,7 +209,7 @@ pub(super) const KITCHEN: &str = "oz lb lbs tsp tsps tbsp tbsps tbs Tbsp Tsp qt 
      kg kgs ml mls ozs Oz";
 
 /// Abbreviations of labels that are units or words in other places: they need a figure behind, and none before.
-pub(super) const LABELS: &str = "min max avg mm ll vv pt bk fl rm op";
+pub(super) const LABELS: &str = "min max avg mm ll vv pt bk fl rm op dep arr vis plat";
 
 /// Streets, before the side of a town or the part of a house.
 pub(super) const STREETS: &str = "Ave Blvd Rd St Dr Ln Ct Pl Hwy Pkwy Sq Ter Cir";

@@ -1340,7 +1340,9 @@ fn abbreviations_of_other_languages_before_names_end_no_sentence() {
             "See Phys. Rev. Lett. 12 and J. Am. Chem. Soc. 2019 now.|Ask Geo. Washington now.|\
              We live at 9 K St. NW now.|Send it to 9 Bay Rd. P.O. Box 5 now.|Then n! - 1 is it.|\
              1. e4 e5 2. Nf3 Nc6 3. Bb5 a6|Live at 400 5th Ave. New York, NY now.|\
-             At 9 Elm St. Springfield, IL 62701 it is.|A 5 gm. (half) dose.|Use 2 Tbs. Italian oil.",
+             At 9 Elm St. Springfield, IL 62701 it is.|A 5 gm. (half) dose.|Use 2 Tbs. Italian oil.|\
+             Train 5 dep. 14:05 Plat. 4 and arr. 16:47 now.|It is 2s. 6d. now.|See part nos. AB-1024/R2 now.|\
+             IV. Results of it|it was 3 hr. ago and i went",
         ),
         ("de", "Er ist dt. Meister und engl. König.|Der ehem. Minister und die sog. Elite."),
     ] {

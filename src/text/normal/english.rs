@@ -247,6 +247,7 @@ impl<'a> Reader<'a> {
         let end = at + letter.len_utf8();
         if matches!(letter, 'Ø' | 'ø') && self.begins_figure(self.skip_space(end)) {
             self.say(at..end, "diameter");
+            self.figure_start = end;
             return Some(end);
         }
         let name = super::signs::greek(letter)?;

@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
         if let Some(end) = self.house(at, amount).or_else(|| self.labelled(at, amount)) {
             return end;
         }
-        if let Some(end) = self.named(at, amount) {
+        if let Some(end) = self.old_money(at, amount).or_else(|| self.named(at, amount)) {
             return end;
         }
         if let Some(end) = self.counted_in(at, amount) {
@@ -368,6 +368,15 @@ impl<'a> Reader<'a> {
                 && !self.begins_figure(end + 2) =>
             {
                 amount.read(&mut words);
+                // "4× M6 bolts" of a list
+                let line = self.left(at);
+                let is_first = line.trim().is_empty() && line.len() < operands::WINDOW
+                    || line.ends_with(['•', '·', '-', '*', '◦'])
+                    || ["• ", "· ", "- ", "* ", "◦ "].iter().any(|bullet| line.ends_with(bullet));
+                if is_first && self.is_letter(self.skip_space(end + 2)) && self.is_space(end + 2) {
+                    self.say(at..end + 2, &words);
+                    return Some(end + 2);
+                }
                 add(&mut words, if amount.is_one() { "time" } else { "times" });
                 self.say(at..end + 2, &words);
                 return Some(end + 2);
@@ -606,7 +615,7 @@ impl<'a> Reader<'a> {
     /// "No. 19-1392", "§ 1.61-1", "2024-03".
     fn is_code(&self, at: usize, second: usize) -> bool {
         const CODES: &str = "SKU Order order ID id Ref ref Model model Serial serial Invoice invoice Ticket ticket Boeing \
-             Airbus EIN ISSN ISBN Case case Docket docket Law Ruling Rul VIN CVE RFC";
+             Airbus EIN PO RMA Tracking tracking Batch batch Account account Claim claim Policy policy ISSN ISBN Case case Docket docket Law Ruling Rul VIN CVE RFC";
         let is_hyphen = self.at(at) == Some('-');
         let left = self.left(at);
         let before = left.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));

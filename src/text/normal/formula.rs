@@ -47,6 +47,11 @@ impl Reader<'_> {
         let next = self.at(end).unwrap_or(' ');
         let word = &self.s[at..end];
         if word == "x"
+            && let Some(ended) = self.repeated(at, end)
+        {
+            return Some(ended);
+        }
+        if word == "x"
             && self.figure_end != usize::MAX
             && self.figure_end + 1 >= at
             && self.begins_figure(self.skip_space(end))
@@ -95,6 +100,11 @@ impl Reader<'_> {
             self.say(at..end, "F Y");
             self.figure_start = end;
             return Some(end);
+        }
+        if word == "q"
+            && let Some(ended) = self.interval(at, end)
+        {
+            return Some(ended);
         }
         if matches!(word, "v" | "V" | "ver" | "r") {
             let number = self.run(end, |c| c.is_ascii_digit() || c == '.');

@@ -53,6 +53,14 @@ impl Reader<'_> {
                 (24, 7) | (9, 11) | (50, 50) | (20, 20) => "",
                 _ if self.is_date_word(at) => "slash",
                 _ if lists("Op op Opus opus", self.word_near(at, 1)) => "number",
+                _ if a <= b
+                    && lists(
+                        "passed failed correct complete completed done tests points votes answered won solved",
+                        self.word_behind(second),
+                    ) =>
+                {
+                    "out of"
+                }
                 (_, 10 | 100) if a <= b => "out of",
                 _ if a == b => "out of",
                 _ if a > b && b > 0 && self.before(at) != Some('/') => "over",

@@ -77,6 +77,11 @@ impl Reader<'_> {
                     self.say(at..inches.end, &words);
                     return Some(inches.end);
                 }
+                if amount.is_plain()
+                    && let Some(ended) = self.minute_of_game(at, amount.end, behind)
+                {
+                    return Some(ended);
+                }
                 let next = self.at(behind);
                 let is_feet = mark == '′'
                     || !self.is_in_single

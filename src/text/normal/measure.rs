@@ -24,7 +24,8 @@ impl Unit {
 }
 
 /// Nouns behind a measure of theirs, which is singular: "15 oz can".
-const HELD: &str = "can cans tin tins jar jars bag bags box boxes bottle bottles carton cartons packet packets package \
+const HELD: &str = "can cans tin tins jar jars bag bags box boxes pan pans dish dishes tin skillet bolt bolts screw screws nail nails hole holes cable cables board \
+     boards pipe pipes lens lenses screen monitor display tablet tablets capsule capsules bottle bottles carton cartons packet packets package \
      packages pkg tub tubs pouch pouches relay sprint race hurdles freestyle backstroke butterfly medley photo bulb bulbs bill bills";
 
 fn percent(c: char) -> Option<Names> {
@@ -425,7 +426,7 @@ impl Reader<'_> {
             return Some((words, last));
         }
         if digits > from {
-            if !matches!(&self.s[from..digits], "10" | "100" | "1000" | "1") {
+            if !matches!(&self.s[from..digits], "10" | "100" | "1000" | "1") && !self.is_dose(at, digits) {
                 return None;
             }
             numbers::cardinal(&mut words, &self.s[from..digits]);
@@ -441,6 +442,15 @@ impl Reader<'_> {
         let end = self.raise(symbol, end, None, &mut one, &mut many)?;
         add(&mut words, if digits > at + 1 { &many } else { &one });
         Some((words, end))
+    }
+
+    /// True for a weight in a volume, or in a time: "250 mg/5 mL", "4 g/24 h". Other quotients may be two measures.
+    fn is_dose(&self, at: usize, digits: usize) -> bool {
+        let left = self.left(at);
+        let start = left.trim_end_matches(|c: char| c.is_ascii_alphabetic() || matches!(c, 'µ' | 'μ')).len();
+        let unit = self.skip_space(digits);
+        lists("mg mcg µg μg ug g IU U mmol mEq", &left[start..])
+            && lists("mL ml L h hr hrs dL dl kg tab tabs day", &self.s[unit..self.letters(unit)])
     }
 
     /// The product of units behind "/(": "m·K)".
@@ -510,7 +520,11 @@ impl Reader<'_> {
             "T" if !is_attached && self.at(end) == Some('.') && self.is_letter(self.skip_space(end + 1)) => {
                 Some(Unit::new(("tablespoon", "tablespoons"), self.stop(end), None))
             }
-            "c" if !is_attached && self.at(end) == Some('.') && self.is_letter(self.skip_space(end + 1)) => {
+            "c" if !is_attached
+                && self.at(end) == Some('.')
+                && (self.is_letter(self.skip_space(end + 1))
+                    || matches!(self.at(self.skip_space(end + 1)), Some(',' | ')' | '+' | '(' | '/'))) =>
+            {
                 Some(Unit::new(("cup", "cups"), self.stop(end), None))
             }
             "C" | "F" if is_attached && !self.is_digit(end) => {

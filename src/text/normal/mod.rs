@@ -13,6 +13,7 @@ mod abbreviations;
 mod address;
 mod amount;
 mod codes;
+mod doses;
 mod english;
 mod figure;
 mod formula;

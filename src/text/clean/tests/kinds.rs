@@ -569,7 +569,7 @@ fn definitions_go_on_in_the_next_line() {
     check(&[
         // What begins in another container or block is no title.
         (Markdown, "1. > 3) [r]: http://x.org\n   >3) > \"wait:\"", "3) \"wait:\""),
-        (Markdown, "3) [r]: http://y.org\n> \"Quoted words.\"\n   > --", "\"Quoted words.\" --"),
+        (Markdown, "3) [r]: http://y.org\n> \"Quoted words.\"\n   > --", "3) \"Quoted words.\""),
         (Markdown, "[a]: http://x.org\n---\n\"Words.\"", "\"Words.\""),
         (Markdown, "[a]: http://x.org\n# Head\n\"Words.\"", "Head \"Words.\""),
         (Markdown, "[a]: http://x.org\n- (words)", "(words)"),

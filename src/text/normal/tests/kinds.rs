@@ -515,7 +515,7 @@ fn minus_behind_powers_and_indices_is_heard() {
             ("a^2 - 2ab + b^2", "a squared minus 2ab plus b squared"),
             ("10^6 - 1", "ten to the power of six minus one"),
             ("2^64-1", "two to the power of sixty four minus one"),
-            ("(y2 - y1)/(x2 - x1)", "(y2 minus y1)slash(x2 minus x1)"),
+            ("(y2 - y1)/(x2 - x1)", "(y2 minus y1) slash (x2 minus x1)"),
             ("x₂ - x₁", "x two minus x one"),
             ("|a - b|", "|a minus b|"),
             ("1-x²", "one minus x squared"),
@@ -821,4 +821,117 @@ fn sign_alone_is_called_by_its_name() {
         &[("+", "plus"), ("#", "hash"), ("▲", "up"), ("=", "equals"), ("€", "euros"), ("⌘", "command")],
     );
     check("de", &[("+", "plus"), ("€", "Euro"), ("<", "kleiner als")]);
+}
+
+#[test]
+fn notes_of_doctors_and_players_are_read() {
+    check(
+        "en",
+        &[
+            (
+                "1 tsp q8h, 2 mg q4–6h",
+                "one teaspoon every eight hours, two milligrams every four to six hours",
+            ),
+            ("250mg/5mL", "two hundred fifty milligrams per five milliliters"),
+            ("max. 4 g/24 h", "maximum four grams per twenty four hours"),
+            ("BID x 7 days", "BID for seven days"),
+            ("[Chorus x2]", "[Chorus times two]"),
+            ("solve for x2", "solve for x2"),
+            (
+                "Arsenal 3–1 Chelsea (Saka 12', 45+2', Rice 88' pen.)",
+                "Arsenal three to one Chelsea (Saka twelfth minute, forty five plus two, Rice eighty eighth minute pen.)",
+            ),
+            ("a board (about 12' long), 6' tall", "a board (about twelve feet long), six feet tall"),
+            (
+                "180°C/350°F, 1 lb/450 g",
+                "one hundred eighty degrees Celsius slash three hundred fifty degrees Fahrenheit, one pound slash four hundred fifty grams",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn signs_of_mathematics_are_read_by_their_place() {
+    check(
+        "en",
+        &[
+            ("∫₀¹ x² dx", "integral from zero to one x squared dx"),
+            ("P(B|A)", "P(B given A)"),
+            ("a|b and P(x) | y", "a|b and P(x) | y"),
+            ("5! = 120 and wow! - he", "five factorial equals 120 and wow! - he"),
+            ("x = (-b ± 3) / 2a", "x equals (minus b plus or minus three) divided by 2a"),
+            ("sin(x)/x = 1", "sin(x) slash x equals one"),
+            ("(b / a) ** 4", "(b divided by a) to the power of four"),
+            ("he / she", "he / she"),
+            ("($\\lambda \\approx 450$ nm)", "(lambda approximately 450 nanometers)"),
+        ],
+    );
+}
+
+#[test]
+fn notes_of_mails_chats_and_logs_are_read() {
+    check(
+        "en",
+        &[
+            ("PO #: 88-1204", "PO number: eighty eight twelve oh four"),
+            (
+                "IBAN: GB29 NWBK 6016 1331 9268 19",
+                "IBAN: G B two nine, N W B K, six zero one six, one three three one, nine two six eight, one nine",
+            ),
+            (
+                "dep. 14:05 Plat. 4, arr. 16:47",
+                "departing fourteen oh five platform four, arriving sixteen forty seven",
+            ),
+            ("Sat. 8–6, Sun. closed", "Saturday eight to six, Sunday closed"),
+            ("thx, pls ask ppl, btw idk", "thanks, please ask people, by the way I don't know"),
+            ("3 hr. ago", "three hours ago"),
+            ("(2021 est.) now", "(twenty twenty one estimated) now"),
+            ("00:00:01,000 --> 00:00:04,200", "zero oh zero oh one to zero oh zero oh four point two"),
+            ("2–3pm ET, 17:00 CET, ET ran", "two to three P M E T, seventeen hundred C E T, ET ran"),
+            ("148/150 passed", "one hundred forty eight out of one hundred fifty passed"),
+            ("Settings > Network > Wi-Fi", "Settings then Network then Wi-Fi"),
+            ("A > B and x > y", "A greater than B and x greater than y"),
+            ("FYI: the LED of the DOJ", "F Y I: the L E D of the D O J"),
+            ("SHE LED THE WAY", "SHE LED THE WAY"),
+        ],
+    );
+}
+
+#[test]
+fn notes_of_recipes_and_manuals_are_read() {
+    check(
+        "en",
+        &[
+            ("1 c. + 2 T sugar", "one cup plus two tablespoons sugar"),
+            ("(½ c., 4 oz.) butter", "(half a cup, four ounces) butter"),
+            ("2 lg. eggs, 1 med. onion", "two large eggs, one medium onion"),
+            ("1 (8-oz) pkg. cream cheese", "one (eight ounce) package cream cheese"),
+            ("• 4× M6 × 25 mm bolts", "• four M6 by twenty five millimeter bolts"),
+            ("It is 4× faster", "It is four times faster"),
+            ("Drill Ø8 mm holes", "Drill diameter eight millimeter holes"),
+            ("Press ⏻ now", "Press power now"),
+            ("part nos. AB-1024 now", "part numbers AB-one thousand twenty four now"),
+            (
+                "Weight (kg), Temp (°F), Share (%)",
+                "Weight (kilograms), Temp (degrees Fahrenheit), Share (percent)",
+            ),
+            ("Height (m), word(s), (ha)", "Height (meters), word(s), (ha)"),
+        ],
+    );
+}
+
+#[test]
+fn marks_of_verse_and_old_money_are_read() {
+    check(
+        "en",
+        &[
+            ("’Tis 2s. 6d. to Crane", "’Tis two shillings six pence to Crane"),
+            ("10s 1d", "ten shillings one penny"),
+            ("wait 2s now", "wait two seconds now"),
+            ("o’er the hill, e'er, th’ abyss", "ore the hill, air, the abyss"),
+            ("III.", "three."),
+            ("IV. Results", "four. Results"),
+            ("It was I. He saw MIX.", "It was I. He saw MIX."),
+        ],
+    );
 }
