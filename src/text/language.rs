@@ -49,7 +49,7 @@ const LANGUAGES: &[Language] = &[
         tags: "en",
         leading: "mr mrs ms mx messrs Rev Hon Gen Lt Col Maj Capt Cmdr Sgt Cpl Adm Sen Rep Gov Pres Supt Fr \
                   Mt St Ste approx viz incl Msgr esp Mme Mlle Attn Pvt Pfc Insp Brig Asst Dkt Treas Exec Harv Wm Geo Chas Thos Jas Benj",
-        numbered: "Eqs Thm Lem Prop Def Tr Rul Res Sess qty wt ht temp pg acct ref refs Cat Pop Elev Mk Tab amend tit cl exh para nos figs vols ch chap sec sect eq ver ed rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
+        numbered: "amt conf encl Amt Conf Encl Term Eqs Thm Lem Prop Def Tr Rul Res Sess qty wt ht temp pg acct ref refs Cat Pop Elev Mk Tab amend tit cl exh para nos figs vols ch chap sec sect eq ver ed rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
                    Dec Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun Hwy Rte Rt Apt Bldg Fl Rm Pt Bk Ex Op Ep Ps Pss \
                    ext est",
         ending: "inc ltd corp co bros jr sr esq ave blvd rd al",
@@ -71,7 +71,7 @@ const LANGUAGES: &[Language] = &[
     },
     Language {
         tags: "de",
-        leading: "engl frz ital span österr schweiz amerik russ griech vorm nachm hl Hl hr fr frl bzw bspw vgl z.b d.h u.a z.t evtl ggf inkl exkl zzgl sog st mag dipl ing geb \
+        leading: "med Gl Pkg Pck ggü Vj Aufl Tbl tgl engl frz ital span österr schweiz amerik russ griech vorm nachm hl Hl hr fr frl bzw bspw vgl z.b d.h u.a z.t evtl ggf inkl exkl zzgl sog st mag dipl ing geb \
                   gest gem lt Az BGBl ev kath dt mind ehem verh zw allg bes urspr",
         numbered: "Rn Ziff max Di Mi Do Fr Sa So Mo nrn abb abs bd kap s str tab Jan Feb Apr Jun Jul Aug Sep Sept Okt Nov Dez",
         ending: "usw usf u.s.w etc",
@@ -89,7 +89,7 @@ const LANGUAGES: &[Language] = &[
     Language {
         tags: "fr",
         leading: "m mm mme mmes mlle mlles me mgr st ste av env c.-à-d p.ex ex éd dr pr",
-        numbered: "max min al th ibid n chap éd fasc t tél janv févr avr juil sept oct nov déc",
+        numbered: "dép arr lun mar mer jeu ven sam dim max min al th ibid n chap éd fasc t tél janv févr avr juil sept oct nov déc",
         ending: "cie",
         inner: "bd boul pl imp apr",
         starters: "Le La Les Un Une Des Il Elle Ils Elles On Je Tu Nous Vous Ce Cette Ces Cela Et Mais Ou \
@@ -105,7 +105,7 @@ const LANGUAGES: &[Language] = &[
     Language {
         tags: "es ca gl",
         leading: "dra aprox cía ed sr sra sres srta d dña dn ud uds vd gral cnel lic ing arq p.ej ej av avda sto sta",
-        numbered: "km máx mín min núm cap pág págs ej s ene feb abr jun jul ago sept oct nov dic",
+        numbered: "sal lleg lun mié jue vie sáb dom km máx mín min núm cap pág págs ej s ene feb abr jun jul ago sept oct nov dic",
         ending: "cía s.a",
         inner: "EE UU JJ OO RR HH FF AA CC DD SS MM mill",
         starters: "El La Los Las Un Una Él Ella Ellos Yo Tú Nosotros Esto Este Esta Y Pero O Si Cuando Como \
@@ -209,7 +209,7 @@ pub(super) const KITCHEN: &str = "oz lb lbs tsp tsps tbsp tbsps tbs Tbsp Tsp qt 
      kg kgs ml mls ozs Oz";
 
 /// Abbreviations of labels that are units or words in other places: they need a figure behind, and none before.
-pub(super) const LABELS: &str = "min max avg mm ll vv pt bk fl rm op dep arr vis plat";
+pub(super) const LABELS: &str = "min max avg mm ll vv pt bk fl rm op dep arr vis plat pop elev alt";
 
 /// Streets, before the side of a town or the part of a house.
 pub(super) const STREETS: &str = "Ave Blvd Rd St Dr Ln Ct Pl Hwy Pkwy Sq Ter Cir";

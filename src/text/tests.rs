@@ -1342,9 +1342,15 @@ fn abbreviations_of_other_languages_before_names_end_no_sentence() {
              1. e4 e5 2. Nf3 Nc6 3. Bb5 a6|Live at 400 5th Ave. New York, NY now.|\
              At 9 Elm St. Springfield, IL 62701 it is.|A 5 gm. (half) dose.|Use 2 Tbs. Italian oil.|\
              Train 5 dep. 14:05 Plat. 4 and arr. 16:47 now.|It is 2s. 6d. now.|See part nos. AB-1024/R2 now.|\
-             IV. Results of it|it was 3 hr. ago and i went",
+             IV. Results of it|it was 3 hr. ago and i went|\
+             in the amt. of $5 it was|Now pop. 1,234 and elev. 456 ft it is",
         ),
-        ("de", "Er ist dt. Meister und engl. König.|Der ehem. Minister und die sog. Elite."),
+        ("fr", "Train dép. 14h05 et arr. 16h47 ici.|Ouvert sam. 10 h ici."),
+        ("es", "Tren sal. 14:05 y lleg. 16:47 aquí.|Abierto sáb. 10 h aquí."),
+        (
+            "de",
+            "Ab 14:05 Uhr Gl. 7 hier.|Mit 1 Pkg. Backpulver hier.|Er ist dt. Meister und engl. König.|Der ehem. Minister und die sog. Elite.",
+        ),
     ] {
         for text in texts.split('|') {
             assert_eq!(both_ways(language, text), [text]);

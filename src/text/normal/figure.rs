@@ -225,7 +225,9 @@ impl<'a> Reader<'a> {
         match amount.value() {
             Some(value)
                 if (is_year_text(amount.whole)
-                    || (1000..1100).contains(&value) && self.is_in_era(at, end))
+                    || (1000..1100).contains(&value)
+                        && (self.is_in_era(at, end)
+                            || super::time::month(self.word_near(at, 1)).is_some()))
                     && amount.whole.len() == end - at =>
             {
                 let mut words = String::new();
@@ -317,6 +319,9 @@ impl<'a> Reader<'a> {
                     self.say(at..letters_end, &plural);
                     return Some(letters_end);
                 }
+                if let Some(end) = self.several(at, amount, letters_end) {
+                    return Some(end);
+                }
                 let before = self.word_near(at, 1).to_ascii_lowercase();
                 let is_decade = self.is_decade_of_range(at, letters_end)
                     || matches!(
@@ -385,6 +390,39 @@ impl<'a> Reader<'a> {
         }
         self.say(at..letters_end, &words);
         Some(letters_end)
+    }
+
+    /// Answers of servers, planes and hundreds: "404s", "747s", "100s of them". Behind "took" and the like it is a time.
+    fn several(&mut self, at: usize, amount: Amount<'_>, end: usize) -> Option<usize> {
+        const ANSWERS: &str = "301 302 304 307 400 401 403 404 405 408 409 410 422 429 500 501 502 503 504";
+        let before = self.word_near(at, 0).to_ascii_lowercase();
+        let follows = self.word_behind(end);
+        if lists(TIMED, &before) || lists("timeout timeouts delay delays timer later ago", follows) {
+            return None;
+        }
+        let mut words = String::new();
+        match amount.whole {
+            "100" if follows == "of" => words.push_str("hundreds"),
+            "1000" if follows == "of" => words.push_str("thousands"),
+            answer if lists(ANSWERS, answer) => {
+                for digit in answer.chars() {
+                    match digit {
+                        '0' => add(&mut words, "oh"),
+                        _ => numbers::digits(&mut words, digit.encode_utf8(&mut [0; 4])),
+                    }
+                }
+                words.push('s');
+            }
+            "707" => words.push_str("seven oh sevens"),
+            plane if plane.len() == 3 && plane.starts_with('7') && plane.ends_with('7') => {
+                words.push_str("seven");
+                numbers::cardinal(&mut words, &plane[1..]);
+                words.push('s');
+            }
+            _ => return None,
+        }
+        self.say(at..end, &words);
+        Some(end)
     }
 
     /// True for the "40s" of "40s to 50s", and for one behind another decade.

@@ -61,6 +61,16 @@ impl Reader<'_> {
             self.figure_start = end;
             return Some(end);
         }
+        // "log₂8"
+        if matches!(next, '₀'..='₉') && matches!(word, "log" | "Log" | "lg") {
+            let run = self.run(end, |c| matches!(c, '₀'..='₉'));
+            let digits: String = self.s[end..run].chars().filter_map(super::signs::script_digit).collect();
+            let mut words = String::from("log base");
+            numbers::cardinal(&mut words, &digits);
+            self.say(at..run, &words);
+            self.figure_start = run;
+            return Some(run);
+        }
         if matches!(next, '₀'..='₉') {
             return self.chemical(at);
         }

@@ -611,6 +611,7 @@ impl Reader<'_> {
         let second = self.skip_space(end);
         let digits = self.digits(second);
         self.s[second..].starts_with("ago") && second > end
+            || lists("ETA eta", &self.s[self.word.clone()]) && self.word.end + 5 >= at
             || self.parted.is_some_and(|(hours, kind)| kind == 'h' && at >= hours && at <= hours + 5)
             || digits > second && self.at(digits) == Some('s') && !self.is_letter(digits + 1)
     }

@@ -63,7 +63,7 @@ impl Reader<'_> {
         let is_apart = before.is_none_or(char::is_whitespace) && after.is_none_or(char::is_whitespace);
         let joins_figures = before.is_some_and(|c| c.is_ascii_digit() || c == ')') || self.figure_end == at;
         let is_term = before.is_some_and(|c| c.is_alphanumeric() || c == ')')
-            && after.is_some_and(|c| c.is_alphanumeric() || c == '(');
+            && after.is_some_and(|c| c.is_alphanumeric() || matches!(c, '(' | '∂'));
         match c {
             ')' | '}' if at == self.power_end => return self.called(at, end, ""),
             '⁄' => return self.called(at, end, "over"),

@@ -39,6 +39,11 @@ pub(super) fn month(word: &str) -> Option<&'static str> {
     MONTHS.get(at).copied()
 }
 
+/// The month of a number.
+pub(super) fn month_of(number: u64) -> Option<&'static str> {
+    MONTHS.get((number as usize).checked_sub(1)?).copied()
+}
+
 /// The day of the week of an abbreviation without its full stop.
 fn weekday(word: &str) -> Option<&'static str> {
     Some(match word {
@@ -227,7 +232,7 @@ impl Reader<'_> {
         }
         // "00:00:01,250 --> 00:00:04,000"
         let decimals = self.digits(end + 1);
-        let is_subtitle = self.at(end) == Some(',')
+        let is_subtitle = matches!(self.at(end), Some(',' | '.'))
             && decimals == end + 4
             && (self.s[decimals..].trim_start().starts_with("-->")
                 || self.s[..at].trim_end().ends_with("-->"));

@@ -331,8 +331,9 @@ impl Reader<'_> {
         if self.is_digit(end) {
             // "p5", but not "p53 gene"
             let follows = self.word_behind(self.digits(end));
-            let is_page =
-                !follows.starts_with(char::is_lowercase) || lists("of and or to in is for", follows);
+            let is_share = lists("50 90 95 99 999", &self.s[end..self.digits(end)]);
+            let is_page = !is_share
+                && (!follows.starts_with(char::is_lowercase) || lists("of and or to in is for", follows));
             return (matches!(word, "p" | "pp") && place == Place::Figure && is_page).then(|| {
                 self.say(at..end, words);
                 end
@@ -376,7 +377,7 @@ impl Reader<'_> {
                 Place::Stop if word == "v" => {
                     has_stop && after.is_some_and(char::is_uppercase) && !self.is_last(stop)
                 }
-                Place::Stop => has_stop && (!self.is_last(stop) || matches!(word, "Co" | "al")),
+                Place::Stop => has_stop && (!self.is_last(stop) || matches!(word, "Co" | "al" | "temp")),
                 // "(2021 est.)"
                 Place::Figure if word == "est" && has_stop && !is_figure => self.figure_end + 1 == at,
                 Place::Figure if matches!(word, "b" | "d" | "fl") => {
@@ -433,6 +434,12 @@ impl Reader<'_> {
                                     | "bk"
                                     | "sat"
                                     | "Pop"
+                                    | "pop"
+                                    | "elev"
+                                    | "alt"
+                                    | "Term"
+                                    | "plat"
+                                    | "vis"
                                     | "Mk"
                             )
                             || word == "No" && next > end)
@@ -448,8 +455,12 @@ impl Reader<'_> {
             (true, Place::Any | Place::Ending) if is_ending(word) => self.stop(end),
             (true, _) => self.leading_stop(end),
         };
-        let is_estimate = word == "est" && has_stop && !is_figure;
-        self.say(at..end, if is_estimate { "estimated" } else { words });
+        let words = match word {
+            "est" if has_stop && !is_figure => "estimated",
+            "pt" if self.word_near(at, 0) == "dew" => "point",
+            _ => words,
+        };
+        self.say(at..end, words);
         Some(end)
     }
 

@@ -602,7 +602,7 @@ fn identifiers_are_no_ranges_and_dates_no_fractions() {
             ),
             ("2010-2015 and 3-5 days", "twenty ten to twenty fifteen and three to five days"),
             ("01/02 and 1/2 cup", "zero one slash zero two and half a cup"),
-            ("Mon 1/2", "Monday one slash two"),
+            ("Mon 1/2", "Monday January second"),
         ],
     );
 }
@@ -932,6 +932,75 @@ fn marks_of_verse_and_old_money_are_read() {
             ("III.", "three."),
             ("IV. Results", "four. Results"),
             ("It was I. He saw MIX.", "It was I. He saw MIX."),
+        ],
+    );
+}
+
+#[test]
+fn more_notes_of_letters_reports_and_timetables_are_read() {
+    check(
+        "en",
+        &[
+            (
+                "404s and 401s; 747s; 100s of them",
+                "four oh fours and four oh ones; seven forty sevens; hundreds of them",
+            ),
+            ("It took 404s.", "It took four hundred four seconds."),
+            ("Thu 11/14, due 1/2", "Thursday November fourteenth, due January second"),
+            ("on 1/2 inch, Sat 1/2 cup", "on half an inch, Saturday half a cup"),
+            ("a 9\"x13\" pan at room temp.", "a nine inch by thirteen inch pan at room temperature."),
+            ("Acct. ending in 4, in the amt. of $5", "account ending in four, in the amount of five dollars"),
+            (
+                "Meeting ID: 845 1234 5678",
+                "Meeting I D: eight four five, one two three four, five six seven eight",
+            ),
+            ("log₂8 = 3", "log base two eight equals three"),
+            ("∂f/∂x", "partial f slash partial x"),
+            ("14 Oct. 1066", "the fourteenth of October ten sixty six"),
+            (
+                "pop. 1,234; elev. 456 ft",
+                "population one thousand two hundred thirty four; elevation four hundred fifty six feet",
+            ),
+            ("a pop 5 star", "a pop five star"),
+            ("dew pt. 61", "dew point sixty one"),
+            ("10ms p99, see p5", "ten milliseconds p99, see page 5"),
+            ("00:01:02.500 --> 00:01:04.000", "zero oh one oh two point five to zero oh one oh four"),
+        ],
+    );
+}
+
+#[test]
+fn timetables_recipes_and_lives_of_other_languages_are_read() {
+    check(
+        "de",
+        &[
+            ("Rechnung Nr. 2024-113", "Rechnung Nummer zweitausendvierundzwanzig 113"),
+            ("ab 14:05 Uhr Gl. 7", "ab vierzehn Uhr fünf Gleis 7"),
+            ("1 Pkg. Backpulver, 3x tgl. hier", "1 Packung Backpulver, 3x täglich hier"),
+            ("§ 433 i. V. m. § 280", "Paragraf 433 in Verbindung mit Paragraf 280"),
+            (
+                "(* 28. August 1749; † 22. März 1832)",
+                "(geboren achtundzwanzigster August 1749; gestorben zweiundzwanzigster März 1832)",
+            ),
+            ("* 5 Äpfel", "* 5 Äpfel"),
+        ],
+    );
+    check(
+        "fr",
+        &[
+            (
+                "½ c. à café de sel, 2 c. à s. d'huile",
+                "un demi cuillère à café de sel, 2 cuillère à soupe d'huile",
+            ),
+            ("dép. 14h05, arr. 16h47", "départ quatorze heures cinq, arrivée seize heures quarante-sept"),
+            ("sam. 10 h", "samedi dix heures"),
+        ],
+    );
+    check(
+        "es",
+        &[
+            ("2 cdas. de aceite", "dos cucharadas de aceite"),
+            ("sal. 14:05 h, sáb. 10 h", "salida catorce cinco horas, sábado diez horas"),
         ],
     );
 }

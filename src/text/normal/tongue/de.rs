@@ -16,7 +16,7 @@ pub(super) static GERMAN: Tongue = Tongue {
          ⇒ daraus folgt; ⇔ genau dann wenn; ☰ Menü",
     arrows: ["nach", "von", "hoch", "runter", "hin und zurück"],
     stars: ("ein Stern", "Sterne"),
-    phrases: "z. T.=zum Teil;i. d. R.=in der Regel;u. U.=unter Umständen;o. ä.=oder ähnlich;\
+    phrases: "i. V. m.=in Verbindung mit;o. g.=oben genannt;z. T.=zum Teil;i. d. R.=in der Regel;u. U.=unter Umständen;o. ä.=oder ähnlich;\
          o. Ä.=oder Ähnliches;s. o.=siehe oben;s. u.=siehe unten;v. a.=vor allem;i. A.=im Auftrag;\
          m. E.=meines Erachtens;u. v. m.=und vieles mehr;v. Chr.=vor Christus;n. Chr.=nach Christus;\
          z. Z.=zur Zeit;z. Hd.=zu Händen",
@@ -32,6 +32,7 @@ pub(super) static GERMAN: Tongue = Tongue {
     power: "hoch",
     per: "pro",
     over: "durch",
+    life: ("geboren", "gestorben"),
     sections: "Paragrafen",
     weekday,
     street: ("str", "straße"),
@@ -278,6 +279,21 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "Okt." => "Oktober",
         "Nov." => "November",
         "Dez." => "Dezember",
+        "Gl." => "Gleis",
+        "Pkg." => "Packung",
+        "Pck." => "Päckchen",
+        "ggü." => "gegenüber",
+        "Vj." => "Vorjahr",
+        "Aufl." => "Auflage",
+        "tgl." => "täglich",
+        "geschl." => "geschlossen",
+        "MwSt." => "Mehrwertsteuer",
+        "med." => "med",
+        "Abt." => "Abteilung",
+        "Hbf." => "Hauptbahnhof",
+        "Bhf." => "Bahnhof",
+        "Tbl." => "Tabletten",
+        "o.g." => "oben genannt",
         _ => return None,
     })
 }

@@ -30,6 +30,7 @@ pub(super) static SPANISH: Tongue = Tongue {
     powers: ("al cuadrado", "al cubo"),
     power: "elevado a",
     per: "por",
+    life: ("", ""),
     over: "sobre",
     sections: "",
     weekday: |_| None,
@@ -190,6 +191,8 @@ fn unit(symbol: &str) -> Option<Names> {
         "kcal" => ("una kilocaloría", "kilocalorías"),
         "ha" => ("una hectárea", "hectáreas"),
         "dB" => ("un decibelio", "decibelios"),
+        "cda" | "cdas" => ("una cucharada", "cucharadas"),
+        "cdta" | "cdtas" => ("una cucharadita", "cucharaditas"),
         _ => return None,
     })
 }
@@ -263,6 +266,17 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "oct." => "octubre",
         "nov." => "noviembre",
         "dic." => "diciembre",
+        "lun." => "lunes",
+        "mié." => "miércoles",
+        "jue." => "jueves",
+        "vie." => "viernes",
+        "sáb." => "sábado",
+        "dom." => "domingo",
+        "sal." => "salida",
+        "lleg." => "llegada",
+        "izq." => "izquierda",
+        "dcha." => "derecha",
+        "Aprox." => "aproximadamente",
         _ => return None,
     })
 }

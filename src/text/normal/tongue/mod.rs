@@ -56,6 +56,8 @@ pub(super) struct Tongue {
     power: &'static str,
     /// Word between a unit and what it is divided by.
     per: &'static str,
+    /// Words for "*" and "†" before a date. Both are empty if such dates have no signs.
+    life: Names,
     /// Word between the parts of a fraction that has no name.
     over: &'static str,
     /// Word for "§§". Empty if it is none of its own.
@@ -166,6 +168,15 @@ impl Reader<'_> {
                 self.say(at, end + c.len_utf8(), self.tongue.sections)
             }
             '⁄' => self.say(at, end, self.tongue.over),
+            '*' | '†'
+                if self.at(end) == Some(' ')
+                    && self.is_digit(end + 1)
+                    && before.is_none_or(|c| c.is_whitespace() || c == '(')
+                    && self.s[..at].trim_end().ends_with(['(', ';', ','])
+                    && !self.tongue.life.0.is_empty() =>
+            {
+                self.say(at, end, if c == '*' { self.tongue.life.0 } else { self.tongue.life.1 })
+            }
             '-' | '*' | '/' | '+'
                 if self.s[end..].starts_with("= ") && before.is_none_or(char::is_whitespace) =>
             {
@@ -670,7 +681,9 @@ impl Reader<'_> {
             // "art. L. 123-4", "loi n° 2004-575"
             let label = self.s[..at].trim_end();
             if self.at(end) == Some('-')
-                && [" L.", " R.", " D.", "n°", "nº"].iter().any(|code| label.ends_with(code))
+                && [" L.", " R.", " D.", "n°", "nº", "n.º", "Nr.", "Rechnung", "Facture", "Factura"]
+                    .iter()
+                    .any(|code| label.ends_with(code))
             {
                 self.say(end, to, "");
                 return second;
@@ -850,7 +863,12 @@ impl Reader<'_> {
             && self.at(end + 2).is_some_and(|c| {
                 c.is_lowercase() || c.is_ascii_digit() || self.tongue.has_capitals && c.is_alphabetic()
             });
-        if goes_on && matches!(&self.s[at..end], "Min" | "Std" | "Sek" | "min" | "h" | "cda" | "cdta") {
+        if goes_on
+            && matches!(
+                &self.s[at..end],
+                "Min" | "Std" | "Sek" | "min" | "h" | "cda" | "cdas" | "cdta" | "cdtas"
+            )
+        {
             end += 1;
         }
         Some(((one, many), end))
