@@ -314,7 +314,10 @@ impl Inline {
             return self.end_paragraph(span, Ending::Paragraph, sink);
         }
         if name.starts_with("annotation") && !self.math.is_open() {
-            return if self.is_page { () } else { self.emit_all(text, sink) };
+            if !self.is_page {
+                self.emit_all(text, sink);
+            }
+            return;
         }
         let has_shadow = angle::attribute(&text.text, "shadowrootmode").is_some();
         if tag.is_closing() || tag.is_self_closing() || element::is_void(&name) || has_shadow {

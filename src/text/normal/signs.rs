@@ -721,7 +721,7 @@ impl Reader<'_> {
     /// True for the bar of "P(A|B)".
     fn is_condition(&self, at: usize) -> bool {
         let left = self.left(at);
-        let is_of = |name: &str| name.ends_with(|c: char| matches!(c, 'P' | 'p' | 'E' | 'f'));
+        let is_of = |name: &str| name.ends_with(['P', 'p', 'E', 'f']);
         left.rfind('(').is_some_and(|open| is_of(&left[..open]) && !left[open..].contains(')'))
     }
 
