@@ -341,7 +341,14 @@ impl Segmenter {
             } else if is_listed("pt bk") && !has_figure {
                 Some(is_roman(name))
             } else if is_listed(language::STREETS) {
-                Some(lists(language::SIDES, name) || name == "P" && rest.starts_with(".O"))
+                let is_address = lists(language::SIDES, name) || name == "P" && rest.starts_with(".O");
+                match is_address || is_starter() || rest.is_empty() && !complete {
+                    true => Some(is_address),
+                    false => match leads_to_state(rest) {
+                        None if !complete => return None,
+                        found => found,
+                    },
+                }
             } else if is_listed("Rt Assoc Atty") {
                 Some(lists("Hon Rev Prof Gen Col Gov", name))
             } else if is_listed("App Exh Sched Ex") {
@@ -361,6 +368,16 @@ impl Segmenter {
                 Some(true) => return Some(true),
                 _ => {}
             }
+            // "part nos. AB-1024"
+            let is_code = name.len() <= 6
+                && !name.contains(char::is_lowercase)
+                && (name.contains(|c: char| c.is_ascii_digit())
+                    || rest
+                        .strip_prefix('-')
+                        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())));
+            if is_listed("no nos No Nos") && (is_code || rest == "-" && !complete) {
+                return if is_code { Some(true) } else { None };
+            }
             // "Pub. L. No. 5"
             if lists("No Nos", name) && rest.starts_with('.') && token.len() <= 4 {
                 let number = rest.trim_start_matches(['.', ' ']);
@@ -373,7 +390,12 @@ impl Segmenter {
             return Some(false);
         }
         if !begins_figure {
-            return Some(false);
+            // "3 hr. ago" of who writes without capitals
+            return if is_unit && name.starts_with(char::is_lowercase) && !known {
+                None
+            } else {
+                Some(is_unit && lists("ago away long wide tall high deep thick of per each", name))
+            };
         }
         if is_listed(language::BOOKS) {
             let verse = rest.strip_prefix(':').map(|verse| verse.chars().next());
@@ -393,10 +415,22 @@ impl Segmenter {
                 verse => Some(verse.flatten().is_some_and(|c| c.is_ascii_digit())),
             };
         }
+        // "2s. 6d."
+        let is_part = |text: &str, unit: char| {
+            text.strip_suffix(unit)
+                .is_some_and(|figure| figure.len() <= 2 && is_number(figure) && !figure.is_empty())
+        };
+        if token.ends_with('s') && is_part(token, 's') {
+            match is_part(name, 'd') {
+                false if !known && name.len() <= 2 => return None,
+                is_pence => return Some(is_pence),
+            }
+        }
         // "max. 5 users", but "Ask Max. 5 people left."
-        if !has_figure && is_listed_small(language::LABELS, token) {
+        if (!has_figure || is_listed("dep arr plat Plat vis")) && is_listed_small(language::LABELS, token) {
             let start = self.word_start(mark);
             let is_label = token.starts_with(char::is_lowercase)
+                || is_listed("Plat")
                 || start == self.sentence(mark)
                 || before.ends_with([':', '(', ',', ';']);
             return Some(is_label);
@@ -517,6 +551,10 @@ impl Segmenter {
         if token.bytes().all(|b| b.is_ascii_digit()) && token.len() <= 3 && (begins || before.ends_with(':'))
         {
             return Dotted::Leading; // "1. Wash hands."
+        }
+        let is_section = token.len() > 1 && token.bytes().all(|b| matches!(b, b'I' | b'V' | b'X'));
+        if is_section && begins && mark.gap < Gap::Line {
+            return Dotted::Leading; // "IV. Results"
         }
         let last = token.rsplit('.').next().unwrap_or(token);
         // "Lt.-Col.", "ex-Gov."
@@ -658,6 +696,33 @@ pub(super) fn is_heading(line: &str) -> bool {
 pub(super) fn is_marked_heading(line: &str) -> bool {
     let rest = line.trim_start_matches('#');
     (1..=6).contains(&(line.len() - rest.len())) && rest.starts_with([' ', '\t']) && !line.contains('\n')
+}
+
+/// True if the name of a town goes on up to its state: " York, NY", ", IL 60601"; `None` if more text is needed.
+fn leads_to_state(rest: &str) -> Option<bool> {
+    let mut rest = rest;
+    for _ in 0..3 {
+        if let Some(state) = rest.strip_prefix(", ") {
+            let letters = state.bytes().take_while(u8::is_ascii_uppercase).count();
+            let behind = state[letters..].chars().next();
+            return match behind {
+                None if letters <= 2 => None,
+                behind => Some(letters == 2 && !behind.is_some_and(char::is_alphanumeric)),
+            };
+        }
+        let Some(word) = rest.strip_prefix(' ') else {
+            return if rest.is_empty() || rest == "," { None } else { Some(false) };
+        };
+        if !word.starts_with(char::is_uppercase) {
+            return if word.is_empty() { None } else { Some(false) };
+        }
+        let end = word.find(|c: char| !c.is_alphabetic()).unwrap_or(word.len());
+        if end > MAX_WORD_BYTES {
+            return Some(false);
+        }
+        rest = &word[end..];
+    }
+    Some(false)
 }
 
 /// True if a list in small letters has a word, whose first letter may be a capital.

@@ -1,6 +1,6 @@
 //! The place to cut a segment that is too long: between words, and not within an atom such as "10 km/h".
 
-use super::boundary::{Dotted, Kind, MAX_WORD_BYTES, Mark};
+use super::boundary::{Dotted, Kind, MAX_WORD_BYTES, Mark, is_roman};
 use super::language::{self, COMMON, lists};
 use super::{MAX_TOKEN_CHARS, Segmenter};
 
@@ -71,7 +71,7 @@ impl Segmenter {
         let word = after.split(char::is_whitespace).next().unwrap_or_default();
         let is_whole = word.len() < after.len();
         let ends_clause = before.ends_with([',', ';', ':', '!', '?', '.']);
-        let has_figure = before.contains(|c: char| c.is_ascii_digit());
+        let has_figure = before.contains(char::is_numeric);
         let figure = word.trim_start_matches(|c: char| !c.is_alphanumeric());
         let is_abbreviation = |token: &str| {
             let initial = token.rsplit(['.', '-']).next().unwrap_or(token);
@@ -86,17 +86,49 @@ impl Segmenter {
         if before.strip_suffix('.').is_some_and(is_abbreviation) {
             return Bond::Atom;
         }
+        let is_counted = earlier.ends_with(char::is_numeric);
+        // "World War II", "5 fl oz", "p < 0.05"
+        let is_operator = |word: &str| {
+            let mut signs = word.chars();
+            signs.next().is_some_and(|c| "<>=≤≥≈≠±×+−".contains(c)) && signs.next().is_none()
+        };
+        if before.starts_with(char::is_uppercase) && is_roman(word) && !ends_clause
+            || is_counted && lists("fl sq cu", before)
+            || is_operator(word) && (has_figure || before.chars().count() == 1)
+        {
+            return Bond::Atom;
+        }
+        // "5th Ave."
+        let is_ordinal = ["st", "nd", "rd", "th"].iter().any(|end| {
+            before.strip_suffix(end).is_some_and(|number| number.ends_with(|c: char| c.is_ascii_digit()))
+        });
+        if is_ordinal && word.starts_with(char::is_uppercase) {
+            return Bond::Atom;
+        }
         let is_sign = before.chars().all(|c| !c.is_alphanumeric());
         let is_dated = before.starts_with(char::is_uppercase)
             && earlier.trim_end_matches('.').ends_with(|c: char| c.is_ascii_digit());
-        if word.is_empty() && (is_sign || is_dated) {
-            return Bond::Phrase; // A figure may follow: "€ 5", "3 May 2025".
+        let is_name = before.contains(char::is_uppercase);
+        let is_crossed = matches!(before, "x" | "×" | "by") && earlier.contains(char::is_numeric);
+        let may_go_on = is_sign
+            || is_dated
+            || is_crossed
+            || is_counted && lists(language::SMALLER, before)
+            || before.chars().count() == 1
+            || is_ordinal
+            || is_name && !ends_clause;
+        if word.is_empty() && may_go_on || is_name && !ends_clause && word.starts_with(char::is_uppercase) {
+            return Bond::Phrase; // A figure may follow: "€ 5", "3 May 2025", "iOS 17.2". And "New York".
         }
         if figure.starts_with(|c: char| c.is_ascii_digit()) {
             return match () {
                 () if (is_sign || has_figure) && !ends_clause => Bond::Atom,
+                // "5 ft 2 in", "8.5 x 11"
+                () if is_counted && lists(language::SMALLER, before) => Bond::Atom,
+                () if is_crossed => Bond::Atom,
+                // "iOS 17.2"
+                () if is_name && !ends_clause => Bond::Phrase,
                 () if has_figure && before.ends_with(',') && before.len() <= 3 => Bond::Atom, // "May 5, 2024"
-                () if before.starts_with(char::is_uppercase) && !ends_clause => Bond::Phrase,
                 () => Bond::None,
             };
         }

@@ -49,7 +49,7 @@ const LANGUAGES: &[Language] = &[
         tags: "en",
         leading: "mr mrs ms mx messrs Rev Hon Gen Lt Col Maj Capt Cmdr Sgt Cpl Adm Sen Rep Gov Pres Supt Fr \
                   Mt St Ste approx viz incl Msgr esp Mme Mlle Attn Pvt Pfc Insp Brig Asst Dkt Treas Exec Harv Wm Geo Chas Thos Jas Benj",
-        numbered: "Eqs Thm Lem Prop Def Tr Rul Res Sess qty wt ht temp pg acct ref refs Cat Pop Elev Mk Tab amend tit cl exh para nos figs vols ch chap sec sect eq ver ed rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
+        numbered: "amt conf encl Amt Conf Encl Term Eqs Thm Lem Prop Def Tr Rul Res Sess qty wt ht temp pg acct ref refs Cat Pop Elev Mk Tab amend tit cl exh para nos figs vols ch chap sec sect eq ver ed rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
                    Dec Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun Hwy Rte Rt Apt Bldg Fl Rm Pt Bk Ex Op Ep Ps Pss \
                    ext est",
         ending: "inc ltd corp co bros jr sr esq ave blvd rd al",
@@ -71,7 +71,7 @@ const LANGUAGES: &[Language] = &[
     },
     Language {
         tags: "de",
-        leading: "hr fr frl bzw bspw vgl z.b d.h u.a z.t evtl ggf inkl exkl zzgl sog st mag dipl ing geb \
+        leading: "med Gl Pkg Pck ggü Vj Aufl Tbl tgl engl frz ital span österr schweiz amerik russ griech vorm nachm hl Hl hr fr frl bzw bspw vgl z.b d.h u.a z.t evtl ggf inkl exkl zzgl sog st mag dipl ing geb \
                   gest gem lt Az BGBl ev kath dt mind ehem verh zw allg bes urspr",
         numbered: "Rn Ziff max Di Mi Do Fr Sa So Mo nrn abb abs bd kap s str tab Jan Feb Apr Jun Jul Aug Sep Sept Okt Nov Dez",
         ending: "usw usf u.s.w etc",
@@ -89,7 +89,7 @@ const LANGUAGES: &[Language] = &[
     Language {
         tags: "fr",
         leading: "m mm mme mmes mlle mlles me mgr st ste av env c.-à-d p.ex ex éd dr pr",
-        numbered: "max min al th ibid n chap éd fasc t tél janv févr avr juil sept oct nov déc",
+        numbered: "dép arr lun mar mer jeu ven sam dim max min al th ibid n chap éd fasc t tél janv févr avr juil sept oct nov déc",
         ending: "cie",
         inner: "bd boul pl imp apr",
         starters: "Le La Les Un Une Des Il Elle Ils Elles On Je Tu Nous Vous Ce Cette Ces Cela Et Mais Ou \
@@ -105,7 +105,7 @@ const LANGUAGES: &[Language] = &[
     Language {
         tags: "es ca gl",
         leading: "dra aprox cía ed sr sra sres srta d dña dn ud uds vd gral cnel lic ing arq p.ej ej av avda sto sta",
-        numbered: "km máx mín min núm cap pág págs ej s ene feb abr jun jul ago sept oct nov dic",
+        numbered: "sal lleg lun mié jue vie sáb dom km máx mín min núm cap pág págs ej s ene feb abr jun jul ago sept oct nov dic",
         ending: "cía s.a",
         inner: "EE UU JJ OO RR HH FF AA CC DD SS MM mill",
         starters: "El La Los Las Un Una Él Ella Ellos Yo Tú Nosotros Esto Este Esta Y Pero O Si Cuando Como \
@@ -198,17 +198,18 @@ pub(super) const CLIPPED: &str = "dept est max min misc avg approx temp resp con
 
 /// Units that are written with a full stop behind a figure.
 pub(super) const UNITS: &str = "oz lb lbs tsp tsps tbsp tbsps tbs qt qts pt pts gal gals pkg pkgs doz in ins ft yd yds mi sq cu cm \
-     mm km kg mg ml min mins hr hrs sec secs wk wks mo mos yr yrs ounces inches inch minutes c T Tbsp Tsp";
+     mm km kg mg ml min mins hr hrs sec secs wk wks mo mos yr yrs ounces inches inch minutes c T Tbsp Tsp Tbs Tbl tbl tblsp \
+     Tsps Tbsps g gm gms kgs kms cms mls ozs Oz cc l ltr mtr mcg";
 
 /// Units with a smaller one behind: "5 ft. 10 in. 180 lb.", "2 hr. 5 min."
 pub(super) const SMALLER: &str = "ft in lb lbs hr hrs";
 
 /// Units of a recipe.
-pub(super) const KITCHEN: &str =
-    "oz lb lbs tsp tsps tbsp tbsps tbs Tbsp Tsp qt qts pt pts gal pkg pkgs doz c T";
+pub(super) const KITCHEN: &str = "oz lb lbs tsp tsps tbsp tbsps tbs Tbsp Tsp qt qts pt pts gal pkg pkgs doz c T Tbs Tbl tbl tblsp Tsps Tbsps g gm gms \
+     kg kgs ml mls ozs Oz";
 
 /// Abbreviations of labels that are units or words in other places: they need a figure behind, and none before.
-pub(super) const LABELS: &str = "min max avg mm ll vv pt bk fl rm op";
+pub(super) const LABELS: &str = "min max avg mm ll vv pt bk fl rm op dep arr vis plat pop elev alt";
 
 /// Streets, before the side of a town or the part of a house.
 pub(super) const STREETS: &str = "Ave Blvd Rd St Dr Ln Ct Pl Hwy Pkwy Sq Ter Cir";
@@ -444,7 +445,14 @@ pub(super) fn ceil_char_boundary(text: &str, at: usize) -> usize {
 
 /// True if a voice can say a text: it has a letter, a digit, or a sign that is a word or can be one.
 pub(crate) fn is_speakable(text: &str) -> bool {
-    text.chars().any(|c| c.is_alphanumeric() || is_spoken_sign(c) || is_lone_mark(c))
+    text.chars().any(|c| c.is_alphanumeric() || is_spoken_sign(c) || is_lone_mark(c)) || is_lone_sign(text)
+}
+
+/// True for a text that is one sign with a name: "Which key?" "⌘". Beside other signs it may be a line or an ornament.
+pub(crate) fn is_lone_sign(text: &str) -> bool {
+    let mut signs = text.trim().trim_end_matches(['.', '!', '?', '\u{fe0f}']).chars();
+    let first = signs.next();
+    first.is_some_and(|c| "+%&=±×÷©®™$€£¥₹§¶♥⌘⌥⌃⇧⏎⌫⎋⇥℃℉№@#°<>√▲▼".contains(c)) && signs.next().is_none()
 }
 
 /// True if the character belongs to the one before it: combining marks, variation selectors, joiners, skin

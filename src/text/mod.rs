@@ -378,7 +378,10 @@ impl Segmenter {
 
     /// True if the buffer up to `end` contains a letter, a digit, or a sign that is a word.
     fn speaks(&self, end: usize) -> bool {
-        self.scan.first_letter.is_some_and(|at| at < end)
+        match self.scan.first_letter {
+            Some(at) => at < end,
+            None => language::is_lone_sign(&self.buffer[..end]),
+        }
     }
 
     /// Ends a sentence at `end`, and the segment too if it is long enough.

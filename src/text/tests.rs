@@ -867,6 +867,16 @@ fn long_text_is_not_cut_within_atoms() {
         "v1.10.2",
         "10.0.0.1",
         "U.S.",
+        "½ cup",
+        "8.5\" x 11\"",
+        "5th Ave.",
+        "World War II",
+        "5 ft 2 in.",
+        "6 lb 3 oz",
+        "Henry VIII",
+        "p < 0.05",
+        "iOS 17.2",
+        "5 fl oz",
     ];
     for atom in ATOMS {
         for fill in
@@ -1178,6 +1188,7 @@ fn abbreviations_of_each_language_end_no_sentence() {
 #[test]
 fn signs_that_are_words_are_segments() {
     let markdown = Segmentation { clean: Clean::Markdown, ..Segmentation::default() };
+    let html = Segmentation { clean: Clean::Html, ..Segmentation::default() };
     for (settings, text, expected) in [
         (
             &Segmentation::default(),
@@ -1187,6 +1198,10 @@ fn signs_that_are_words_are_segments() {
         (&markdown, "Rate it.\n\n★★★★☆\n\nGood book.", vec!["Rate it.", "★★★★☆", "Good book."]),
         (&markdown, "Done?\n\n- ✓\n- ✗", vec!["Done?", "✓ ✗"]),
         (&Segmentation::default(), "∞", vec!["∞"]),
+        (&Segmentation::default(), "Which key?\n\n⌘", vec!["Which key?", "⌘"]),
+        (&Segmentation::default(), "Which sign?\n\n+\n\nYes.", vec!["Which sign?", "+", "Yes."]),
+        (&markdown, "Which sign?\n\n%", vec!["Which sign?", "%"]),
+        (&html, "<p>Which sign?</p><p>€</p>", vec!["Which sign?", "€"]),
     ] {
         let found = segments(settings, [text]);
         let words = |parts: &[String]| parts.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
@@ -1194,10 +1209,11 @@ fn signs_that_are_words_are_segments() {
         assert!(found.iter().all(|segment| language::is_speakable(segment)), "{found:?}");
         assert_eq!(found[0], expected[0], "{text}");
     }
-    for sign in ["✕", "♘", "♀", "➖", "⠃⠗", "🂡", "✅"] {
+    for sign in ["✕", "♘", "♀", "➖", "⠃⠗", "🂡", "✅", "+", "%", "&", "=", "©", "$", "€", "§", "⌥", "№"]
+    {
         assert!(language::is_speakable(sign), "{sign}");
     }
-    for silent in ["...", "— -", "* * *", "====", "😀", "−", "⋯"] {
+    for silent in ["...", "— -", "* * *", "====", "😀", "−", "⋯", "+++", "$$$", "= =", "&&"] {
         assert!(!language::is_speakable(silent), "{silent}");
     }
 }
@@ -1323,7 +1339,17 @@ fn abbreviations_of_other_languages_before_names_end_no_sentence() {
             "en",
             "See Phys. Rev. Lett. 12 and J. Am. Chem. Soc. 2019 now.|Ask Geo. Washington now.|\
              We live at 9 K St. NW now.|Send it to 9 Bay Rd. P.O. Box 5 now.|Then n! - 1 is it.|\
-             1. e4 e5 2. Nf3 Nc6 3. Bb5 a6",
+             1. e4 e5 2. Nf3 Nc6 3. Bb5 a6|Live at 400 5th Ave. New York, NY now.|\
+             At 9 Elm St. Springfield, IL 62701 it is.|A 5 gm. (half) dose.|Use 2 Tbs. Italian oil.|\
+             Train 5 dep. 14:05 Plat. 4 and arr. 16:47 now.|It is 2s. 6d. now.|See part nos. AB-1024/R2 now.|\
+             IV. Results of it|it was 3 hr. ago and i went|\
+             in the amt. of $5 it was|Now pop. 1,234 and elev. 456 ft it is",
+        ),
+        ("fr", "Train dép. 14h05 et arr. 16h47 ici.|Ouvert sam. 10 h ici."),
+        ("es", "Tren sal. 14:05 y lleg. 16:47 aquí.|Abierto sáb. 10 h aquí."),
+        (
+            "de",
+            "Ab 14:05 Uhr Gl. 7 hier.|Mit 1 Pkg. Backpulver hier.|Er ist dt. Meister und engl. König.|Der ehem. Minister und die sog. Elite.",
         ),
     ] {
         for text in texts.split('|') {
@@ -1336,6 +1362,9 @@ fn abbreviations_of_other_languages_before_names_end_no_sentence() {
         ("en", "Stop! - he said."),
         ("en", "It was 3. Bob left."),
         ("en", "Here I am. The rest left."),
+        ("en", "I drove 10 kms. The road was long."),
+        ("en", "They live on 5th Ave. Bob likes it."),
+        ("en", "They live on 5th Ave. Bob Lee, their son, likes it."),
     ] {
         assert_eq!(both_ways(language, text).len(), 2, "{text}");
     }

@@ -213,6 +213,11 @@ impl Angle {
             self.part = Part::Link;
             return Step::More;
         }
+        // "ssh://" of a page
+        if c == '/' && self.is_page && !self.is_closing && self.name.len() > 2 && self.name.ends_with(':') {
+            self.part = Part::Link;
+            return Step::More;
+        }
         // Word processors write names such as `o:p`.
         if c.is_ascii_alphanumeric() || c == '-' || c == ':' && self.is_page {
             self.name.push(c);

@@ -27,7 +27,7 @@ const INLINE: &str = "a abbr acronym b basefont bdi bdo bgsound big blink cite c
                       keygen link map area mark marquee meta base nobr portal q rb rbc rp ruby s samp small \
                       source span strike strong sub sup time track tt u var wbr slot shadow content spacer param \
                       math mspace mrow mfrac msqrt mroot mstyle merror mpadded mphantom mfenced \
-                      menclose msub msup msubsup munder mover munderover mmultiscripts mprescripts semantics \
+                      menclose maction mglyph mlabeledtr mstack mlongdiv maligngroup malignmark msub msup msubsup munder mover munderover mmultiscripts mprescripts semantics \
                       picture image output meter progress embed frame command element nextid object applet canvas \
                       noscript";
 const PHRASE: &str = "rt rtc button input label select option optgroup mi mn mo ms mtext mtr mtd mtable";
@@ -36,7 +36,8 @@ const BLOCK: &str = "address article aside blockquote body center details dialog
                      plaintext search section summary table tbody tfoot thead caption ul col colgroup xmp textarea \
                      noframes multicol isindex";
 /// The content of these is for programs, or a browser never shows it as text of the page.
-const SILENT: &str = "script style template head svg iframe audio video title datalist noembed annotation";
+const SILENT: &str = "script style template head svg iframe audio video title datalist noembed annotation \
+                      annotation-xml";
 
 /// Elements that end a drawing, as in a browser.
 const ENDS_DRAWING: &str = "b big blockquote body br center code dd div dl dt em embed h1 h2 h3 h4 h5 h6 head hr i img \

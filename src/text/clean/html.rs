@@ -162,11 +162,18 @@ impl Inline {
         let Some((_, first)) = text.chars().next() else { return };
         let span =
             Span { start: first.start, units: text.source.end().saturating_sub(first.start).max(1) as u32 };
+        if self.apply_math(tag, span, sink) {
+            return;
+        }
         let is_row = !self.is_page && self.cells == Cells::Row;
         if element != Element::Inline {
             self.release_raised(sink);
         }
         match element {
+            // The second form of a formula, for the eye.
+            Element::Inline if self.math.is_behind() && !tag.is_closing() && is_hidden(text) => {
+                self.begin_silence(Silence::of_element(tag.name(), false, self.is_page), text.clone());
+            }
             Element::Inline => self.apply_inline(tag, text, sink),
             Element::Phrase => self.put_space(span, sink),
             Element::Image => self.put_alternative(text, span, sink),
@@ -226,6 +233,7 @@ impl Inline {
     fn end_paragraph(&mut self, span: Span, ending: Ending, sink: &mut Sink<'_>) {
         self.page.break_before = None;
         self.page.is_in_cell = false;
+        self.end_math();
         self.brackets.release(sink);
         self.brackets.clear();
         sink.writer.end_block(span, ending, sink.out);
@@ -243,6 +251,10 @@ impl Inline {
         let Some(range) = angle::attribute(&tag.text, "alt").filter(|range| !range.is_empty()) else {
             return;
         };
+        // The picture of a formula that was spoken.
+        if self.math.is_behind() && tag.text[range.clone()].contains('\\') {
+            return;
+        }
         self.put_space(span, sink);
         let mut at = 0;
         let mut reference: Option<(String, Span)> = None;
@@ -301,6 +313,12 @@ impl Inline {
         if name == "head" && (self.is_page || self.began_line()) {
             return self.end_paragraph(span, Ending::Paragraph, sink);
         }
+        if name.starts_with("annotation") && !self.math.is_open() {
+            if !self.is_page {
+                self.emit_all(text, sink);
+            }
+            return;
+        }
         let has_shadow = angle::attribute(&text.text, "shadowrootmode").is_some();
         if tag.is_closing() || tag.is_self_closing() || element::is_void(&name) || has_shadow {
             return;
@@ -318,4 +336,9 @@ impl Inline {
         let is_certain = is_code && (self.is_page || self.began_line() && tag.has_attributes());
         self.begin_silence(Silence::of_element(name, is_certain, spans_blocks), text.clone());
     }
+}
+
+/// True for an element that is not for those who listen.
+fn is_hidden(tag: &Sourced) -> bool {
+    angle::attribute(&tag.text, "aria-hidden").is_some_and(|range| &tag.text[range] == "true")
 }

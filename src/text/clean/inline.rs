@@ -8,6 +8,7 @@ use super::angle::Angle;
 use super::bracket::Brackets;
 use super::destination::{self, Destination};
 use super::html::Page;
+use super::math::Math;
 use super::ornament;
 use super::raised::{Part, Raised};
 use super::silence::Silence;
@@ -70,6 +71,7 @@ pub(super) struct Inline {
     /// Lengths of the runs of `*` whose ends have not come.
     pub(super) open_runs: Vec<usize>,
     pub(super) page: Page,
+    pub(super) math: Math,
     pub(super) raised: Option<Box<Raised>>,
     /// The words for a checked box.
     pub(super) done: String,
@@ -304,6 +306,12 @@ impl Inline {
     // Text out.
 
     pub(super) fn emit(&mut self, c: char, span: Span, sink: &mut Sink<'_>) {
+        if self.takes(c, span, sink) {
+            self.put(c, span, sink);
+        }
+    }
+
+    pub(super) fn put(&mut self, c: char, span: Span, sink: &mut Sink<'_>) {
         if self.raised.is_some() {
             if self.hold_raised(c, span) {
                 self.previous = Some(c);
@@ -505,6 +513,7 @@ impl Inline {
         self.brackets.release(sink);
         self.brackets.clear();
         self.verbatim = None;
+        self.end_math();
         self.previous = None;
         self.code_barriers.clear();
         self.open_runs.clear();
@@ -530,6 +539,6 @@ impl Inline {
             State::Address(address) => address.memory_bytes(),
             _ => 0,
         };
-        self.held.memory_bytes() + self.brackets.memory_bytes() + state
+        self.held.memory_bytes() + self.brackets.memory_bytes() + self.math.memory_bytes() + state
     }
 }

@@ -338,6 +338,7 @@ impl Markdown {
                 self.open(Container::Quote, &mut entered);
             } else if let Some(length) = block.fence() {
                 self.close(&mut entered, inline, sink);
+                self.is_defined = false;
                 self.number.take();
                 let is_bare = block.rest().iter().skip(length).all(|(c, _)| c.is_whitespace());
                 let is_doubtful = was_fenced && is_complete && is_bare || inline.is_in_html;
@@ -551,6 +552,7 @@ impl Markdown {
     }
 
     fn open(&mut self, container: Container, entered: &mut usize) {
+        self.is_defined = false;
         if let Some(Container::Item { is_empty, .. }) = self.containers.last_mut() {
             *is_empty = false;
         }
@@ -568,6 +570,7 @@ impl Markdown {
     }
 
     fn end_with(&mut self, ending: Ending, sink: &mut Sink<'_>) {
+        self.is_defined = false;
         sink.writer.end_block(self.last, ending, sink.out);
     }
 

@@ -9,6 +9,7 @@
 //! | `inline`, `emphasis`, `code` | constructs in a paragraph |
 //! | `link`, `bracket`, `destination` | links, images, notes |
 //! | `angle`, `element`, `html` | tags and their effect |
+//! | `math` | formulas in MathML |
 //! | `ornament` | `=-=-=` |
 //! | `raised` | `<sup>` |
 //! | `silence`, `prose` | text that is not spoken, and how it ends |
@@ -28,6 +29,7 @@ mod html;
 mod inline;
 mod link;
 mod markdown;
+mod math;
 mod ornament;
 mod prefix;
 mod prose;

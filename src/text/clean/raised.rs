@@ -54,6 +54,7 @@ impl Raised {
         match () {
             () if is_attached && is_script => Use::Script,
             () if is_variable && text.contains(['+', '-', '−', '*', '/']) => Use::Power,
+            () if is_variable && is_exponent(before, text) => Use::Power,
             () => Use::Text,
         }
     }
@@ -100,6 +101,20 @@ pub(super) enum Part {
     Numerator,
     /// The lowered figures are being written.
     Denominator,
+}
+
+/// True for a variable above another one, or above a number: "e<sup>x</sup>", but "5<sup>th</sup>", "M<sup>r</sup>".
+fn is_exponent(base: char, text: &str) -> bool {
+    let mut letters = text.chars();
+    let (Some(first), second) = (letters.next(), letters.next()) else { return false };
+    let is_greek = |c: char| matches!(c, 'α'..='ω');
+    match (base, second) {
+        _ if is_greek(first) && second.is_none() => true,
+        ('e' | 'x', _) => text.chars().count() <= 3 && text.chars().all(char::is_alphanumeric),
+        (_, Some(_)) => false,
+        (base, None) if base.is_lowercase() => first.is_alphabetic() && !(base == 'n' && first == 'o'),
+        (_, None) => matches!(first, 'x' | 'y' | 'z' | 'k' | 'm' | 'p' | 't' | 'i' | 'N' | 'T'),
+    }
 }
 
 impl Inline {

@@ -73,7 +73,7 @@ impl Silence {
     /// True if its content may be of any length: code, drawings, comments and tags.
     pub(super) fn is_unlimited(&self) -> bool {
         match &self.end {
-            End::Element(name) => is_code(name) || matches!(name.as_str(), "svg" | "template"),
+            End::Element(name) => is_code(name) || matches!(name.as_str(), "svg" | "template" | "span"),
             _ => true,
         }
     }

@@ -300,6 +300,11 @@ impl Reader<'_> {
                         &label,
                     ) && self.s[..groups[0].0].ends_with(' ')
             }
+            // "Meeting ID: 845 1234 5678"
+            [3, 4, 4] if !self.s[groups[0].0..].starts_with('0') => {
+                let label = self.word_near(groups[0].0, 2);
+                super::abbreviations::lists("ID Id id code Code PIN Passcode passcode Number number", label)
+            }
             // "pages 123–130 (1999)"
             [3, 3, 4] => !(seps.starts_with(['–', '-']) && seps.ends_with(')')),
             [1, 3, 3, 4] => self.s[groups[0].0..].starts_with('1'),

@@ -152,7 +152,8 @@ impl<'a> Reader<'a> {
         }
         let end = self.digits(from);
         let (n, of) = (numbers::value(&self.s[at..slash])?, numbers::value(&self.s[from..end])?);
-        if mark == '/' && self.is_date_word(at) && !self.s[end..].starts_with(" of") {
+        let is_part = self.s[end..].starts_with(" of") || self.noun_behind(end).is_some();
+        if mark == '/' && self.is_date_word(at) && !is_part {
             return None;
         }
         let goes_on = matches!(self.at(end), Some('/')) && self.is_digit(end + 1);

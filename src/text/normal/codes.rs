@@ -83,7 +83,7 @@ impl Reader<'_> {
         let is_group = |from: usize, length: usize| {
             bytes.get(from..from + length).is_some_and(|group| {
                 group.iter().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
-                    && group.iter().any(u8::is_ascii_digit)
+                    && (group.iter().any(u8::is_ascii_digit) || from == at + 5)
             })
         };
         let is_end = |at: usize| !bytes.get(at).is_some_and(u8::is_ascii_alphanumeric);

@@ -29,6 +29,8 @@ pub(super) struct Reader<'a> {
     pub(super) named_end: usize,
     /// End of the last ratio: "1:8".
     pub(super) ratio_end: usize,
+    /// Place of the bracket that ends an exponent: "2^(n-1)".
+    pub(super) power_end: usize,
     /// Place of the dollar sign that ends a formula.
     pub(super) math_end: usize,
     /// True between two straight double quotes.
@@ -53,6 +55,7 @@ pub(super) fn read(text: &str, most: usize) -> Option<Changed> {
         parted: None,
         named_end: usize::MAX,
         ratio_end: usize::MAX,
+        power_end: usize::MAX,
         math_end: usize::MAX,
         is_quoted: false,
         is_in_single: false,
@@ -244,6 +247,7 @@ impl<'a> Reader<'a> {
         let end = at + letter.len_utf8();
         if matches!(letter, 'Ø' | 'ø') && self.begins_figure(self.skip_space(end)) {
             self.say(at..end, "diameter");
+            self.figure_start = end;
             return Some(end);
         }
         let name = super::signs::greek(letter)?;
@@ -254,6 +258,19 @@ impl<'a> Reader<'a> {
         }
         self.say(at..end, name);
         Some(end)
+    }
+
+    /// End of the Latin letters before a Greek one, which is a factor: "iπ", "kΔx".
+    fn before_greek(&self, at: usize, end: usize) -> usize {
+        const MOST: usize = 8;
+        if end - at > MOST || self.s.as_bytes()[at..end].is_ascii() || !self.s.as_bytes()[at].is_ascii() {
+            return end;
+        }
+        let letters = self.s[at..end].char_indices();
+        letters
+            .clone()
+            .find(|(_, c)| super::signs::greek(*c).is_some())
+            .map_or(end, |(length, _)| at + length)
     }
 
     /// Replaces a run of letters, if it is known.
@@ -267,14 +284,17 @@ impl<'a> Reader<'a> {
         {
             return end;
         }
-        let end = self.letters(at);
+        let end = self.before_greek(at, self.letters(at));
         let ended = if is_start { self.known_word(at, end) } else { None };
         self.word_before = std::mem::replace(&mut self.word, at..end);
         if let Some(ended) = ended {
             return ended;
         }
         // Combining marks, and letters that belong to the word.
-        let end = self.run(end, |c| matches!(c, '\u{300}'..='\u{36f}') || is_letter(c));
+        let end = match self.at(end).and_then(super::signs::greek) {
+            Some(_) => end,
+            None => self.run(end, |c| matches!(c, '\u{300}'..='\u{36f}') || is_letter(c)),
+        };
         if is_start && let Some(formula) = self.formula(at, end) {
             return formula;
         }

@@ -49,6 +49,9 @@ impl<'a> Reader<'a> {
         {
             return end;
         }
+        if let Some(end) = self.place_in_journal(at) {
+            return end;
+        }
         if let Some(end) = self.phone(at) {
             return end;
         }
@@ -76,7 +79,7 @@ impl<'a> Reader<'a> {
         if let Some(end) = self.house(at, amount).or_else(|| self.labelled(at, amount)) {
             return end;
         }
-        if let Some(end) = self.named(at, amount) {
+        if let Some(end) = self.old_money(at, amount).or_else(|| self.named(at, amount)) {
             return end;
         }
         if let Some(end) = self.counted_in(at, amount) {
@@ -222,7 +225,9 @@ impl<'a> Reader<'a> {
         match amount.value() {
             Some(value)
                 if (is_year_text(amount.whole)
-                    || (1000..1100).contains(&value) && self.is_in_era(at, end))
+                    || (1000..1100).contains(&value)
+                        && (self.is_in_era(at, end)
+                            || super::time::month(self.word_near(at, 1)).is_some()))
                     && amount.whole.len() == end - at =>
             {
                 let mut words = String::new();
@@ -314,6 +319,9 @@ impl<'a> Reader<'a> {
                     self.say(at..letters_end, &plural);
                     return Some(letters_end);
                 }
+                if let Some(end) = self.several(at, amount, letters_end) {
+                    return Some(end);
+                }
                 let before = self.word_near(at, 1).to_ascii_lowercase();
                 let is_decade = self.is_decade_of_range(at, letters_end)
                     || matches!(
@@ -365,6 +373,15 @@ impl<'a> Reader<'a> {
                 && !self.begins_figure(end + 2) =>
             {
                 amount.read(&mut words);
+                // "4× M6 bolts" of a list
+                let line = self.left(at);
+                let is_first = line.trim().is_empty() && line.len() < operands::WINDOW
+                    || line.ends_with(['•', '·', '-', '*', '◦'])
+                    || ["• ", "· ", "- ", "* ", "◦ "].iter().any(|bullet| line.ends_with(bullet));
+                if is_first && self.is_letter(self.skip_space(end + 2)) && self.is_space(end + 2) {
+                    self.say(at..end + 2, &words);
+                    return Some(end + 2);
+                }
                 add(&mut words, if amount.is_one() { "time" } else { "times" });
                 self.say(at..end + 2, &words);
                 return Some(end + 2);
@@ -373,6 +390,39 @@ impl<'a> Reader<'a> {
         }
         self.say(at..letters_end, &words);
         Some(letters_end)
+    }
+
+    /// Answers of servers, planes and hundreds: "404s", "747s", "100s of them". Behind "took" and the like it is a time.
+    fn several(&mut self, at: usize, amount: Amount<'_>, end: usize) -> Option<usize> {
+        const ANSWERS: &str = "301 302 304 307 400 401 403 404 405 408 409 410 422 429 500 501 502 503 504";
+        let before = self.word_near(at, 0).to_ascii_lowercase();
+        let follows = self.word_behind(end);
+        if lists(TIMED, &before) || lists("timeout timeouts delay delays timer later ago", follows) {
+            return None;
+        }
+        let mut words = String::new();
+        match amount.whole {
+            "100" if follows == "of" => words.push_str("hundreds"),
+            "1000" if follows == "of" => words.push_str("thousands"),
+            answer if lists(ANSWERS, answer) => {
+                for digit in answer.chars() {
+                    match digit {
+                        '0' => add(&mut words, "oh"),
+                        _ => numbers::digits(&mut words, digit.encode_utf8(&mut [0; 4])),
+                    }
+                }
+                words.push('s');
+            }
+            "707" => words.push_str("seven oh sevens"),
+            plane if plane.len() == 3 && plane.starts_with('7') && plane.ends_with('7') => {
+                words.push_str("seven");
+                numbers::cardinal(&mut words, &plane[1..]);
+                words.push('s');
+            }
+            _ => return None,
+        }
+        self.say(at..end, &words);
+        Some(end)
     }
 
     /// True for the "40s" of "40s to 50s", and for one behind another decade.
@@ -603,7 +653,7 @@ impl<'a> Reader<'a> {
     /// "No. 19-1392", "§ 1.61-1", "2024-03".
     fn is_code(&self, at: usize, second: usize) -> bool {
         const CODES: &str = "SKU Order order ID id Ref ref Model model Serial serial Invoice invoice Ticket ticket Boeing \
-             Airbus EIN ISSN ISBN Case case Docket docket Law Ruling Rul VIN CVE RFC";
+             Airbus EIN PO RMA Tracking tracking Batch batch Account account Claim claim Policy policy ISSN ISBN Case case Docket docket Law Ruling Rul VIN CVE RFC";
         let is_hyphen = self.at(at) == Some('-');
         let left = self.left(at);
         let before = left.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));

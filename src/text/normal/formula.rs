@@ -47,6 +47,11 @@ impl Reader<'_> {
         let next = self.at(end).unwrap_or(' ');
         let word = &self.s[at..end];
         if word == "x"
+            && let Some(ended) = self.repeated(at, end)
+        {
+            return Some(ended);
+        }
+        if word == "x"
             && self.figure_end != usize::MAX
             && self.figure_end + 1 >= at
             && self.begins_figure(self.skip_space(end))
@@ -55,6 +60,16 @@ impl Reader<'_> {
             self.say(at..end, "by");
             self.figure_start = end;
             return Some(end);
+        }
+        // "log₂8"
+        if matches!(next, '₀'..='₉') && matches!(word, "log" | "Log" | "lg") {
+            let run = self.run(end, |c| matches!(c, '₀'..='₉'));
+            let digits: String = self.s[end..run].chars().filter_map(super::signs::script_digit).collect();
+            let mut words = String::from("log base");
+            numbers::cardinal(&mut words, &digits);
+            self.say(at..run, &words);
+            self.figure_start = run;
+            return Some(run);
         }
         if matches!(next, '₀'..='₉') {
             return self.chemical(at);
@@ -95,6 +110,11 @@ impl Reader<'_> {
             self.say(at..end, "F Y");
             self.figure_start = end;
             return Some(end);
+        }
+        if word == "q"
+            && let Some(ended) = self.interval(at, end)
+        {
+            return Some(ended);
         }
         if matches!(word, "v" | "V" | "ver" | "r") {
             let number = self.run(end, |c| c.is_ascii_digit() || c == '.');

@@ -45,6 +45,9 @@ impl Reader<'_> {
                 self.say(at..second, &words);
                 return Some(second);
             }
+            if let Some(end) = self.day_of_month(at, amount, second) {
+                return Some(end);
+            }
             let has_zero = self.s[at..].starts_with('0') || self.s[end + 1..].starts_with('0');
             let joint = match (a, b) {
                 _ if has_zero && second == end + 3 => "slash",
@@ -53,6 +56,14 @@ impl Reader<'_> {
                 (24, 7) | (9, 11) | (50, 50) | (20, 20) => "",
                 _ if self.is_date_word(at) => "slash",
                 _ if lists("Op op Opus opus", self.word_near(at, 1)) => "number",
+                _ if a <= b
+                    && lists(
+                        "passed failed correct complete completed done tests points votes answered won solved",
+                        self.word_behind(second),
+                    ) =>
+                {
+                    "out of"
+                }
                 (_, 10 | 100) if a <= b => "out of",
                 _ if a == b => "out of",
                 _ if a > b && b > 0 && self.before(at) != Some('/') => "over",
@@ -120,6 +131,25 @@ impl Reader<'_> {
             }
         }
         None
+    }
+
+    /// A month and a day behind a day of the week, or a word such as "due": "Thu 11/14".
+    fn day_of_month(&mut self, at: usize, amount: Amount<'_>, end: usize) -> Option<usize> {
+        const BEFORE: &str = "mon tue wed thu fri sat sun monday tuesday wednesday thursday friday saturday sunday due dated \
+             until till since tues thur thurs weds";
+        let is_dated = lists(BEFORE, &self.word_near(at, 1).to_ascii_lowercase());
+        let (a, b) = (amount.value()?, numbers::value(&self.s[amount.end + 1..end])?);
+        let next = self.skip_space(end);
+        let is_measure =
+            next > end && (self.unit_at(next, false).is_some() || self.noun_behind(end).is_some());
+        if !is_dated || !(1..=31).contains(&b) || is_measure || self.s[next..].starts_with("of ") {
+            return None;
+        }
+        let name = super::time::month_of(a).filter(|_| amount.whole.len() <= 2)?;
+        let mut ordinal = String::new();
+        numbers::ordinal(&mut ordinal, b);
+        self.say(at..end, &format!("{name} {ordinal}"));
+        Some(end)
     }
 
     /// True for the meter of music: "in 4/4 time", "a waltz in 3/4".

@@ -89,6 +89,20 @@ impl Reader<'_> {
         let words = format!("{} {}", amount.words(), letter.to_ascii_uppercase());
         self.say(at..letter_end, &words);
         self.named_end = letter_end;
+        // "Figs. 1a–c"
+        let dash = self.at(letter_end).filter(|c| matches!(c, '–' | '-'));
+        let second = letter_end + dash.map_or(0, char::len_utf8);
+        let is_range = dash.is_some()
+            && from == end
+            && self.letters(second) == second + 1
+            && self.s.as_bytes()[second].is_ascii_alphabetic()
+            && !self.at(second + 1).is_some_and(|c| c.is_alphanumeric() || c == '-');
+        if is_range {
+            self.say(letter_end..second, "to");
+            self.say(second..second + 1, &self.s[second..second + 1].to_ascii_uppercase());
+            self.named_end = second + 1;
+            return Some(second + 1);
+        }
         Some(letter_end)
     }
 

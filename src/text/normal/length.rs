@@ -77,6 +77,11 @@ impl Reader<'_> {
                     self.say(at..inches.end, &words);
                     return Some(inches.end);
                 }
+                if amount.is_plain()
+                    && let Some(ended) = self.minute_of_game(at, amount.end, behind)
+                {
+                    return Some(ended);
+                }
                 let next = self.at(behind);
                 let is_feet = mark == '′'
                     || !self.is_in_single
@@ -105,7 +110,15 @@ impl Reader<'_> {
             add(&mut words, "inch");
         } else {
             amount.read(&mut words);
-            let is_noun = self.at(end) == Some('-') && self.is_letter(end + 1) || self.is_adjective(at, end);
+            // "a 9\"x13\" pan"
+            let second =
+                self.run(end, |c| c.is_ascii_digit() || matches!(c, 'x' | '×' | '"' | '″' | '.' | '½' | '¼'));
+            let is_first = matches!(self.at(end), Some('x' | '×'))
+                && self.before(second).is_some_and(|c| matches!(c, '"' | '″'))
+                && self.is_adjective(at, second);
+            let is_noun = self.at(end) == Some('-') && self.is_letter(end + 1)
+                || self.is_adjective(at, end)
+                || is_first;
             add(&mut words, if amount.is_one() || is_noun { "inch" } else { "inches" });
         }
         self.say(at..end, &words);

@@ -24,7 +24,8 @@ impl Unit {
 }
 
 /// Nouns behind a measure of theirs, which is singular: "15 oz can".
-const HELD: &str = "can cans tin tins jar jars bag bags box boxes bottle bottles carton cartons packet packets package \
+const HELD: &str = "can cans tin tins jar jars bag bags box boxes pan pans dish dishes tin skillet bolt bolts screw screws nail nails hole holes cable cables board \
+     boards pipe pipes lens lenses screen monitor display tablet tablets capsule capsules bottle bottles carton cartons packet packets package \
      packages pkg tub tubs pouch pouches relay sprint race hurdles freestyle backstroke butterfly medley photo bulb bulbs bill bills";
 
 fn percent(c: char) -> Option<Names> {
@@ -163,6 +164,7 @@ impl Reader<'_> {
             }
             "gr" if self.number_before(at) <= Some(15) => ("grain", "grains"),
             "gr" => ("gram", "grams"),
+            "pt" if self.is_of_type(at, letters) => ("point", "points"),
             "T" if self.is_ingredient_behind(letters) => ("tablespoon", "tablespoons"),
             "M" if self.is_formula_behind(letters) => ("molar", "molar"),
             _ => units::unit(symbol, is_attached || power.is_some())?,
@@ -241,6 +243,17 @@ impl Reader<'_> {
                  kosher sea brown white chopped minced grated powdered maple molasses ketchup mayonnaise syrup rum",
                 word,
             )
+    }
+
+    /// True for the size of letters: "12 pt. font", "font size 12 pt".
+    fn is_of_type(&self, at: usize, end: usize) -> bool {
+        let next = self.skip_space(end + usize::from(matches!(self.at(end), Some('.' | '-'))));
+        let is_near = self.word.end + 6 >= at;
+        lists(
+            "font fonts type typeface text size bold italic Arial Times Helvetica Calibri Courier Georgia Verdana \
+             heading headings leading spacing lettering",
+            &self.s[next..self.letters(next)],
+        ) || is_near && lists("font size type text Font Size Type Text", &self.s[self.word.clone()])
     }
 
     /// True if a chemical formula follows: "0.1 M NaOH".
@@ -413,7 +426,7 @@ impl Reader<'_> {
             return Some((words, last));
         }
         if digits > from {
-            if !matches!(&self.s[from..digits], "10" | "100" | "1000" | "1") {
+            if !matches!(&self.s[from..digits], "10" | "100" | "1000" | "1") && !self.is_dose(at, digits) {
                 return None;
             }
             numbers::cardinal(&mut words, &self.s[from..digits]);
@@ -429,6 +442,15 @@ impl Reader<'_> {
         let end = self.raise(symbol, end, None, &mut one, &mut many)?;
         add(&mut words, if digits > at + 1 { &many } else { &one });
         Some((words, end))
+    }
+
+    /// True for a weight in a volume, or in a time: "250 mg/5 mL", "4 g/24 h". Other quotients may be two measures.
+    fn is_dose(&self, at: usize, digits: usize) -> bool {
+        let left = self.left(at);
+        let start = left.trim_end_matches(|c: char| c.is_ascii_alphabetic() || matches!(c, 'µ' | 'μ')).len();
+        let unit = self.skip_space(digits);
+        lists("mg mcg µg μg ug g IU U mmol mEq", &left[start..])
+            && lists("mL ml L h hr hrs dL dl kg tab tabs day", &self.s[unit..self.letters(unit)])
     }
 
     /// The product of units behind "/(": "m·K)".
@@ -498,7 +520,11 @@ impl Reader<'_> {
             "T" if !is_attached && self.at(end) == Some('.') && self.is_letter(self.skip_space(end + 1)) => {
                 Some(Unit::new(("tablespoon", "tablespoons"), self.stop(end), None))
             }
-            "c" if !is_attached && self.at(end) == Some('.') && self.is_letter(self.skip_space(end + 1)) => {
+            "c" if !is_attached
+                && self.at(end) == Some('.')
+                && (self.is_letter(self.skip_space(end + 1))
+                    || matches!(self.at(self.skip_space(end + 1)), Some(',' | ')' | '+' | '(' | '/'))) =>
+            {
                 Some(Unit::new(("cup", "cups"), self.stop(end), None))
             }
             "C" | "F" if is_attached && !self.is_digit(end) => {
@@ -585,6 +611,7 @@ impl Reader<'_> {
         let second = self.skip_space(end);
         let digits = self.digits(second);
         self.s[second..].starts_with("ago") && second > end
+            || lists("ETA eta", &self.s[self.word.clone()]) && self.word.end + 5 >= at
             || self.parted.is_some_and(|(hours, kind)| kind == 'h' && at >= hours && at <= hours + 5)
             || digits > second && self.at(digits) == Some('s') && !self.is_letter(digits + 1)
     }

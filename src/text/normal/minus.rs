@@ -207,6 +207,19 @@ fn last_operand(text: &str) -> Option<(Operand, Option<char>)> {
     if is_product(&text[text.len() - letters..]) && factor.len() + letters < text.len() {
         return Some((Operand::Variable(false), factor.chars().next_back()));
     }
+    // "2πr", "2πrh"
+    let factors = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    if text.len() - factors.len() <= 2
+        && let Some(greek) = factors.chars().next_back().filter(|c| super::signs::greek(*c).is_some())
+    {
+        let factor =
+            factors[..factors.len() - greek.len_utf8()].trim_end_matches(|c: char| c.is_ascii_digit());
+        let opens = factor.chars().next_back();
+        return match opens.is_some_and(|c| c.is_alphanumeric() || c == '-') {
+            true => None,
+            false => Some((Operand::Variable(true), opens)),
+        };
+    }
     // The figure before a variable belongs to it.
     let rest = rest.trim_end_matches(|c: char| c.is_ascii_digit());
     let opens = rest.chars().next_back();

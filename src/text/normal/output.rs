@@ -175,7 +175,11 @@ impl<'a> Output<'a> {
             return self.copy(range.end);
         }
         let start = self.text.len();
-        if !words.is_empty() && (self.is_after_words || self.text.ends_with(joins)) {
+        let touches = |c: char| joins(c) || matches!(c, ')' | ']' | '}');
+        if !words.is_empty()
+            && (self.is_after_words || self.text.ends_with(touches))
+            && !words.starts_with(|c: char| c.is_whitespace() || matches!(c, '\'' | ','))
+        {
             self.text.push(' ');
         }
         self.text.push_str(words);

@@ -6,7 +6,7 @@ use super::money;
 use super::operands;
 use super::symbols::{self, Arrow};
 use super::walk::Walk;
-use crate::text::language::{ceil_char_boundary, is_lone_mark};
+use crate::text::language::{ceil_char_boundary, is_lone_mark, is_lone_sign};
 
 impl Reader<'_> {
     /// Reads a sign, and returns its end. What is not known is copied.
@@ -63,11 +63,23 @@ impl Reader<'_> {
         let is_apart = before.is_none_or(char::is_whitespace) && after.is_none_or(char::is_whitespace);
         let joins_figures = before.is_some_and(|c| c.is_ascii_digit() || c == ')') || self.figure_end == at;
         let is_term = before.is_some_and(|c| c.is_alphanumeric() || c == ')')
-            && after.is_some_and(|c| c.is_alphanumeric() || c == '(');
+            && after.is_some_and(|c| c.is_alphanumeric() || matches!(c, '(' | '∂'));
         match c {
+            ')' | '}' if at == self.power_end => return self.called(at, end, ""),
+            '⁄' => return self.called(at, end, "over"),
             '$' if at == self.math_end => {
                 let run = self.run(at, |c| c == '$');
-                return self.called(at, run.min(end + 1), "");
+                let last = self.called(at, run.min(end + 1), "");
+                // "$450$ nm"
+                let next = self.skip_space(last);
+                if next > last
+                    && self.figure_end == at
+                    && let Some(unit) = self.unit_at(next, false)
+                {
+                    self.say(next..unit.end, &unit.many);
+                    return unit.end;
+                }
+                return last;
             }
             // "$A$1", a cell of a table
             '$' if after.is_some_and(|c| c.is_ascii_uppercase()) && {
@@ -202,6 +214,44 @@ impl Reader<'_> {
                 self.say(at..end + 1, "to");
                 return end + 1;
             }
+            '(' if let Some((words, close)) = self.unit_in_brackets(end) => {
+                return self.called(end, close, words);
+            }
+            // "Settings > Network > Wi-Fi"
+            '>' if is_apart && self.is_menu(at, end) => return self.called(at, end, "then"),
+            '*' if after == Some('*') && operands::is_between(self.s, at, end + 1) => {
+                return self.called_apart(at, end + 1, "to the power of");
+            }
+            '-' if self.s[end..].starts_with("->") => return self.called(at, end + 2, "to"),
+            // "PO #: 88-1204"
+            '#' if matches!(after, Some(':' | '.'))
+                && before == Some(' ')
+                && !self.word_near(at, 0).is_empty() =>
+            {
+                return self.called(at, end, "number");
+            }
+            // "5! = 120"
+            '!' if joins_figures && after == Some(' ') && {
+                let mut rest = self.s[end + 1..].chars();
+                rest.next()
+                    .is_some_and(|c| matches!(c, '=' | '+' | '-' | '−' | '*' | '/' | '×' | '÷' | '<' | '>'))
+                    && rest.next() == Some(' ')
+            } =>
+            {
+                return self.called(at, end, "factorial");
+            }
+            '|' if after.is_some_and(char::is_alphanumeric)
+                && before.is_some_and(char::is_alphanumeric)
+                && self.is_condition(at) =>
+            {
+                return self.called(at, end, "given");
+            }
+            '%' if is_apart
+                && self.figure_end.saturating_add(1) == at
+                && self.is_digit(self.skip_space(end)) =>
+            {
+                return self.called(at, end, "mod");
+            }
             '+' => {
                 if is_figure
                     && is_open
@@ -213,7 +263,7 @@ impl Reader<'_> {
                     self.say(at..end + 2, "plus or minus");
                     return end + 2;
                 }
-                if before.is_some() && before != Some('\n') || is_figure {
+                if before.is_some() && before != Some('\n') || is_figure || is_lone_sign(self.s) {
                     self.say(at..end, "plus");
                     return end;
                 }
@@ -254,6 +304,14 @@ impl Reader<'_> {
             '/' if is_apart && self.figure_end.saturating_add(1) == at => {
                 let words = if self.is_equation(end) { "divided by" } else { "slash" };
                 return self.called(at, end, words);
+            }
+            '/' if is_apart
+                && operands::is_between(self.s, at, end)
+                && (operands::is_algebra(self.left(at))
+                    || operands::is_algebra(self.right(end))
+                    || self.left(at).contains('(') && self.right(end).contains(')')) =>
+            {
+                return self.called_apart(at, end, "divided by");
             }
             '≥' | '⩾' => return self.called(at, end, "greater than or equal to"),
             '≤' | '⩽' => return self.called(at, end, "less than or equal to"),
@@ -352,6 +410,7 @@ impl Reader<'_> {
             '@' if is_apart || after.is_some_and(char::is_alphanumeric) || is_figure => {
                 return self.called(at, end, "at");
             }
+            '#' if is_lone_sign(self.s) => return self.called(at, end, "hash"),
             '#' => {
                 if is_figure && !before.is_some_and(char::is_alphanumeric) {
                     return self.called(at, end, "number");
@@ -423,6 +482,9 @@ impl Reader<'_> {
             // A mark of a note behind a word.
             '†' | '‡' if before.is_some_and(|c| !c.is_whitespace()) => return self.called(at, end, ""),
             '†' if is_figure => return self.called(at, end, "died"),
+            '▲' | '▼' if is_lone_sign(self.s) => {
+                return self.called(at, end, if c == '▲' { "up" } else { "down" });
+            }
             '▲' | '△' | '▴' if is_figure || self.begins_figure(self.skip_space(end)) => {
                 return self.called(at, end, "up");
             }
@@ -472,7 +534,7 @@ impl Reader<'_> {
                     let words = format!("per {period}");
                     return self.called(at, end + follows.len(), &words);
                 }
-                return self.called(at, end, "slash");
+                return self.called_apart(at, end, "slash");
             }
             '^' => {
                 if let Some((ended, words)) = self.tex_degrees(at) {
@@ -621,6 +683,48 @@ impl Reader<'_> {
         }
     }
 
+    /// The name of a unit alone in brackets, whose content begins at `at`, and its end: "Weight (kg)".
+    fn unit_in_brackets(&self, at: usize) -> Option<(&'static str, usize)> {
+        const WORDS: &str = "in pt ha mi us am pm cd bar bit bits cal min sec d kt hr pc pcs mo wk yr yo doz ins px mb db lbs";
+        let close = self.run(at, |c| c.is_alphabetic() || matches!(c, '°' | '%' | '/'));
+        let symbol = &self.s[at..close];
+        let before = self.word_near(at, 1);
+        if self.at(close) != Some(')') || before.is_empty() || self.before(at - 1) != Some(' ') {
+            return None;
+        }
+        Some(match symbol {
+            "%" => ("percent", close),
+            "°C" => ("degrees Celsius", close),
+            "°F" => ("degrees Fahrenheit", close),
+            "km/h" => ("kilometers per hour", close),
+            "m/s" => ("meters per second", close),
+            "m" if lists("height length distance width depth altitude", &before.to_ascii_lowercase()) => {
+                ("meters", close)
+            }
+            "s" if lists("time duration", &before.to_ascii_lowercase()) => ("seconds", close),
+            "min" if lists("time duration", &before.to_ascii_lowercase()) => ("minutes", close),
+            "lbs" | "lb" => ("pounds", close),
+            _ if symbol.len() > 1 && symbol.is_ascii() && !lists(WORDS, symbol) => {
+                (super::units::unit(symbol, false)?.1, close)
+            }
+            _ => return None,
+        })
+    }
+
+    /// True for a mark between the entries of a menu.
+    fn is_menu(&self, at: usize, end: usize) -> bool {
+        let is_entry = |word: &str| word.len() > 1 && word.starts_with(char::is_uppercase);
+        let next = self.skip_space(end);
+        is_entry(self.word_near(at, 1)) && is_entry(&self.s[next..self.letters(next)])
+    }
+
+    /// True for the bar of "P(A|B)".
+    fn is_condition(&self, at: usize) -> bool {
+        let left = self.left(at);
+        let is_of = |name: &str| name.ends_with(['P', 'p', 'E', 'f']);
+        left.rfind('(').is_some_and(|open| is_of(&left[..open]) && !left[open..].contains(')'))
+    }
+
     /// True if a figure and an equals sign follow.
     fn is_equation(&self, at: usize) -> bool {
         let figure = self.skip_space(at);
@@ -669,6 +773,28 @@ impl Reader<'_> {
             return self.called(at, end, "");
         }
         let is_sub = self.at(at).is_some_and(|c| matches!(c, '\u{2080}'..='\u{209c}'));
+        // "∫₀¹"
+        let upper = self.s[at..end].find(|c| !matches!(c, '\u{2080}'..='\u{209c}'));
+        if let Some(upper) = upper.filter(|upper| *upper > 0)
+            && self.before(at).is_some_and(|c| matches!(c, '∫' | '∑' | '∏' | '∮'))
+        {
+            let split = self.s[at..at + upper].chars().count();
+            let mut words = String::from("from");
+            let (low, high) = plain.split_at(split);
+            for (n, part) in [low, high].into_iter().enumerate() {
+                if n > 0 {
+                    words.push_str(" to");
+                }
+                if part.starts_with('-') {
+                    words.push_str(" minus");
+                }
+                match part.trim_start_matches('-') {
+                    "n" => words.push_str(" n"),
+                    part => super::numbers::cardinal(&mut words, part),
+                }
+            }
+            return self.called(at, end, &words);
+        }
         let follows_base = self.before(at).is_some_and(|c| c.is_alphanumeric() || c == ')');
         let mut words = String::new();
         if matches!(&*plain, "+" | "-") {
@@ -733,19 +859,58 @@ impl Reader<'_> {
     fn power(&mut self, at: usize, end: usize) -> Option<usize> {
         let is_braced = matches!(self.at(end), Some('{' | '('));
         let from = end + usize::from(is_braced);
-        let sign = usize::from(matches!(self.at(from), Some('-' | '+')));
-        let digits = self.digits(from + sign);
+        let sign = self.at(from).filter(|c| matches!(c, '-' | '+' | '−')).map_or(0, char::len_utf8);
         let variable = from + sign;
-        let to = if digits > from + sign { digits } else { self.letters(variable).min(variable + 1) };
-        let is_empty = digits == from + sign && to == variable;
-        if is_empty || to <= from || !self.before(at)?.is_alphanumeric() || !self.s.is_char_boundary(to) {
+        let digits = self.digits(variable);
+        let letter = self.at(variable).filter(|c| c.is_alphabetic()).map_or(0, char::len_utf8);
+        let to = if digits > variable { digits } else { variable + letter };
+        if !self.before(at).is_some_and(|c| c.is_alphanumeric() || matches!(c, ')' | ']' | '}')) {
             return None;
         }
+        let is_simple = to > variable
+            && match is_braced {
+                true => matches!(self.at(to), Some('}' | ')')),
+                false => !matches!(self.at(to), Some('⁄')),
+            };
+        if !is_simple {
+            return self.long_power(at, from, is_braced);
+        }
         let mut words = String::new();
-        exponent(&mut words, &self.s[from..to]);
-        let to = to + usize::from(is_braced && matches!(self.at(to), Some('}' | ')')));
+        if !self.before(at).is_some_and(char::is_alphanumeric) {
+            words.push(' ');
+        }
+        let mut power = String::new();
+        exponent(&mut power, &self.s[from..to]);
+        words.push_str(&power);
+        let to = to + usize::from(is_braced);
         self.say(at..to, &words);
         Some(self.unit_behind_power(to))
+    }
+
+    /// The caret and the bracket before an exponent of several parts, which are read as others: "2^{n+1}", "8^(1/3)".
+    fn long_power(&mut self, at: usize, from: usize, is_braced: bool) -> Option<usize> {
+        const MOST: usize = 64;
+        if !is_braced && !self.is_digit(from) && !matches!(self.at(from), Some('√' | '∞' | '½' | '⅓' | '¼'))
+        {
+            return None;
+        }
+        if is_braced {
+            let mut depth = 1;
+            let inner = self.s[from..].char_indices().take(MOST).find(|(_, c)| {
+                depth += match c {
+                    '(' | '{' => 1,
+                    ')' | '}' => -1,
+                    _ => 0,
+                };
+                depth == 0
+            });
+            self.power_end = from + inner.filter(|(length, _)| *length > 0)?.0;
+        }
+        let sign = self.at(from).filter(|c| matches!(c, '-' | '−')).map_or(0, char::len_utf8);
+        let words = if sign > 0 { "to the power of minus" } else { "to the power of" };
+        let gap = if self.before(at).is_some_and(char::is_alphanumeric) { "" } else { " " };
+        self.say(at..from + sign, &format!("{gap}{words}"));
+        Some(from + sign)
     }
 }
 
@@ -806,10 +971,11 @@ fn exponent(out: &mut String, exponent: &str) {
         "3" => out.push_str("cubed"),
         _ => {
             out.push_str("to the power of");
-            if exponent.starts_with('-') {
+            if exponent.starts_with(['-', '−']) {
                 out.push_str(" minus");
             }
-            let rest = exponent.trim_start_matches(['-', '+']);
+            let rest = exponent.trim_start_matches(['-', '+', '−']);
+            let rest = rest.chars().next().and_then(greek).unwrap_or(rest);
             if rest.starts_with(|c: char| c.is_ascii_digit()) {
                 super::numbers::cardinal(out, rest);
             } else {

@@ -242,6 +242,33 @@ impl<'a> Reader<'a> {
         Some(end)
     }
 
+    /// Shillings and pence of old money: "2s. 6d.", "10s 6d".
+    pub(super) fn old_money(&mut self, at: usize, amount: Amount<'_>) -> Option<usize> {
+        let shillings = amount.value().filter(|shillings| (1..=40).contains(shillings))?;
+        let end = amount.end;
+        if self.at(end) != Some('s') {
+            return None;
+        }
+        let stop = |at: usize| at + usize::from(self.at(at) == Some('.'));
+        let pence = self.skip_space(stop(end + 1));
+        let pence_end = self.digits(pence);
+        let value = numbers::value(&self.s[pence..pence_end]).filter(|pence| (1..=11).contains(pence));
+        if pence == end + 1
+            || self.at(pence_end) != Some('d')
+            || self.is_letter(pence_end + 1)
+            || value.is_none()
+        {
+            return None;
+        }
+        let mut words = amount.words();
+        add(&mut words, if shillings == 1 { "shilling" } else { "shillings" });
+        numbers::cardinal(&mut words, &self.s[pence..pence_end]);
+        add(&mut words, if value == Some(1) { "penny" } else { "pence" });
+        let last = self.stop(pence_end + 1);
+        self.say(at..last, &words);
+        Some(last)
+    }
+
     /// Magnitudes, and currencies behind their figure.
     pub(super) fn money_behind(
         &mut self,

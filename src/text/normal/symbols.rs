@@ -34,7 +34,7 @@ const NAMES: &str = "✓✔☑🗸✅🗹 check mark; ✗✘☒☓❎❌🗴🗵
      ¦ broken bar; ¤ currency; ☰ menu; ☉ sun; ☿ Mercury; ♁ Earth; ♃ Jupiter; ♄ Saturn; ♅⛢ Uranus; \
      ♆ Neptune; ♇ Pluto; ⚤ female and male; ⚥ male and female; ⚧ transgender; ⚭ married; ⚮ divorced; \
      ♩ quarter note; ♾ infinity; ⚀ die one; ⚁ die two; ⚂ die three; ⚃ die four; ⚄ die five; ⚅ die six; \
-     ➕ plus; ➗ divided by; 🟰 equals";
+     ⏻⏼⏽ power; ⏾ sleep; ➕ plus; ➗ divided by; 🟰 equals";
 
 /// The direction of an arrow: right, left, up, down, or both ways. `None` for arrows of another shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

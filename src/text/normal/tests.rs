@@ -343,7 +343,7 @@ fn minus_signs_are_spoken_in_algebra_and_behind_letters() {
         ("5 - x", "five minus x"),
         ("a-b = c", "a minus b equals c"),
         ("f(-x) = -f(x)", "f(minus x) equals minus f(x)"),
-        ("5-(-3)=8", "five minus (minus three)equals eight"),
+        ("5-(-3)=8", "five minus (minus three) equals eight"),
         ("At 9 am UTC-5.", "At nine A M UTC minus five."),
         ("GMT-3", "GMT minus three"),
         ("O- blood and AB- blood", "O minus blood and AB minus blood"),

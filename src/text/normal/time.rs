@@ -39,6 +39,11 @@ pub(super) fn month(word: &str) -> Option<&'static str> {
     MONTHS.get(at).copied()
 }
 
+/// The month of a number.
+pub(super) fn month_of(number: u64) -> Option<&'static str> {
+    MONTHS.get((number as usize).checked_sub(1)?).copied()
+}
+
 /// The day of the week of an abbreviation without its full stop.
 fn weekday(word: &str) -> Option<&'static str> {
     Some(match word {
@@ -225,6 +230,21 @@ impl Reader<'_> {
             }
             numbers::number(&mut words, part);
         }
+        // "00:00:01,250 --> 00:00:04,000"
+        let decimals = self.digits(end + 1);
+        let is_subtitle = matches!(self.at(end), Some(',' | '.'))
+            && decimals == end + 4
+            && (self.s[decimals..].trim_start().starts_with("-->")
+                || self.s[..at].trim_end().ends_with("-->"));
+        if is_subtitle {
+            let written = self.s[end + 1..decimals].trim_end_matches('0');
+            if !written.is_empty() {
+                add(&mut words, "point");
+                numbers::digits(&mut words, written);
+            }
+            self.say(at..decimals, &words);
+            return Some(decimals);
+        }
         self.say(at..end, &words);
         Some(self.zulu(end))
     }
@@ -381,7 +401,10 @@ impl Reader<'_> {
                     && month(&self.s[self.skip_space(end + 1)..self.letters(self.skip_space(end + 1))])
                         .is_some()
                 || has_stop
-                    && matches!(&self.s[next..self.letters(next)], "to" | "through" | "thru" | "and" | "at")
+                    && matches!(
+                        &self.s[next..self.letters(next)],
+                        "to" | "through" | "thru" | "and" | "at" | "closed" | "open" | "only" | "off"
+                    )
                 || has_stop
                     && lists(
                         "by on until till next last this every since before after from to through each",

@@ -94,6 +94,9 @@ impl Reader<'_> {
             }
             _ => {}
         }
+        if let Some(ended) = self.of_verse(at, end).or_else(|| self.section(at, end)) {
+            return Some(ended);
+        }
         if let Some(words) = self.spelled(at, end) {
             self.say(at..end, &words);
             return Some(end);
@@ -211,7 +214,32 @@ impl Reader<'_> {
                     | "ESP"
                     | "IRA"
                     | "LA"
-            );
+                    | "IRS"
+                    | "IDE"
+                    | "AWS"
+                    | "EOD"
+                    | "HIV"
+                    | "ISP"
+                    | "DOJ"
+                    | "DUI"
+                    | "EMT"
+                    | "ERP"
+                    | "CIO"
+                    | "IMF"
+                    | "ETF"
+                    | "APY"
+                    | "FYI"
+                    | "ROI"
+                    | "SLA"
+                    | "AOL"
+                    | "IED"
+                    | "IRL"
+                    | "IPO"
+            )
+            || stem == "LED" && !self.is_shouted(at, end)
+            || plural.is_empty()
+                && matches!(stem, "ET" | "PT" | "CT" | "MT" | "PST" | "CET" | "IST")
+                && self.is_zone(at);
         if !is_caps || !is_known || self.is_digit(end) || stem.len() < 2 {
             return None;
         }
@@ -230,6 +258,48 @@ impl Reader<'_> {
         let before = self.s[..at].trim_end();
         before.ends_with('%')
             || !self.is_digit(self.skip_space(end)) && !before.ends_with(|c: char| c.is_ascii_digit())
+    }
+
+    /// True behind a time: "3 pm ET", "17:00 CET".
+    fn is_zone(&self, at: usize) -> bool {
+        let left = self.left(at).trim_end();
+        let hours =
+            left.trim_end_matches(|c: char| matches!(c.to_ascii_lowercase(), 'a' | 'p' | 'm' | '.' | ' '));
+        hours.ends_with(|c: char| c.is_ascii_digit()) && (hours.len() < left.len() || left.contains(':'))
+    }
+
+    /// Words of verse with a mark for what is left out: "o'er", "e'er", "th' abyss".
+    fn of_verse(&mut self, at: usize, end: usize) -> Option<usize> {
+        let mark = self.at(end).filter(|c| matches!(c, '\'' | '’'))?;
+        let rest = end + mark.len_utf8();
+        let word = &self.s[at..end];
+        let last = self.letters(rest);
+        let (words, ended) = match (word, &self.s[rest..last]) {
+            ("o" | "O", "er") => ("ore", last),
+            ("e" | "E", "er") => ("air", last),
+            ("ne" | "Ne", "er") => ("nair", last),
+            ("th" | "Th", "") if self.at(rest) == Some(' ') => ("the", rest),
+            _ => return None,
+        };
+        self.say(at..ended, words);
+        Some(ended)
+    }
+
+    /// The Roman numeral of a section, at the start of the text: "II.", "IV. Results".
+    fn section(&mut self, at: usize, end: usize) -> Option<usize> {
+        let word = &self.s[at..end];
+        if !word.bytes().all(|b| matches!(b, b'I' | b'V' | b'X'))
+            || self.at(end) != Some('.')
+            || !self.s[..at].trim().is_empty()
+            || word.len() == 1 && !self.s[end + 1..].trim().is_empty()
+            || self.is_letter(end + 1)
+        {
+            return None;
+        }
+        let mut words = String::new();
+        numbers::number(&mut words, numbers::roman(word)?);
+        self.say(at..end, &words);
+        Some(end)
     }
 
     /// True if the words around are in capitals too.
@@ -261,8 +331,9 @@ impl Reader<'_> {
         if self.is_digit(end) {
             // "p5", but not "p53 gene"
             let follows = self.word_behind(self.digits(end));
-            let is_page =
-                !follows.starts_with(char::is_lowercase) || lists("of and or to in is for", follows);
+            let is_share = lists("50 90 95 99 999", &self.s[end..self.digits(end)]);
+            let is_page = !is_share
+                && (!follows.starts_with(char::is_lowercase) || lists("of and or to in is for", follows));
             return (matches!(word, "p" | "pp") && place == Place::Figure && is_page).then(|| {
                 self.say(at..end, words);
                 end
@@ -293,7 +364,8 @@ impl Reader<'_> {
         }
         let is_figure = self.begins_figure(next)
             || matches!(after, Some('(' | '#')) && self.is_digit(next + 1)
-            || self.roman_at(next, matches!(word, "p" | "pp")) && !self.is_refusal(word, next);
+            || self.roman_at(next, matches!(word, "p" | "pp")) && !self.is_refusal(word, next)
+            || has_stop && next > stop && lists("no nos No Nos", word) && self.is_part_number(next);
         if matches!(word, "no" | "No" | "NO") && (self.is_answer(at) || !has_stop && self.is_denial(at, next))
         {
             return None;
@@ -305,7 +377,9 @@ impl Reader<'_> {
                 Place::Stop if word == "v" => {
                     has_stop && after.is_some_and(char::is_uppercase) && !self.is_last(stop)
                 }
-                Place::Stop => has_stop && (!self.is_last(stop) || matches!(word, "Co" | "al")),
+                Place::Stop => has_stop && (!self.is_last(stop) || matches!(word, "Co" | "al" | "temp")),
+                // "(2021 est.)"
+                Place::Figure if word == "est" && has_stop && !is_figure => self.figure_end + 1 == at,
                 Place::Figure if matches!(word, "b" | "d" | "fl") => {
                     let year = self.digits(next);
                     has_stop && next > stop && super::figure::is_year_text(&self.s[next..year])
@@ -360,6 +434,12 @@ impl Reader<'_> {
                                     | "bk"
                                     | "sat"
                                     | "Pop"
+                                    | "pop"
+                                    | "elev"
+                                    | "alt"
+                                    | "Term"
+                                    | "plat"
+                                    | "vis"
                                     | "Mk"
                             )
                             || word == "No" && next > end)
@@ -375,8 +455,20 @@ impl Reader<'_> {
             (true, Place::Any | Place::Ending) if is_ending(word) => self.stop(end),
             (true, _) => self.leading_stop(end),
         };
+        let words = match word {
+            "est" if has_stop && !is_figure => "estimated",
+            "pt" if self.word_near(at, 0) == "dew" => "point",
+            _ => words,
+        };
         self.say(at..end, words);
         Some(end)
+    }
+
+    /// True for the code of a thing: "AB-1024", "X5".
+    fn is_part_number(&self, at: usize) -> bool {
+        let letters = self.run(at, |c| c.is_ascii_uppercase());
+        let figure = letters + usize::from(self.at(letters) == Some('-'));
+        letters > at && letters <= at + 5 && self.is_digit(figure)
     }
 
     /// True if "No" is a word of its own before a lone letter: "No. I do not."

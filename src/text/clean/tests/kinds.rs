@@ -567,6 +567,13 @@ fn data_is_silent_in_any_place() {
 #[test]
 fn definitions_go_on_in_the_next_line() {
     check(&[
+        // What begins in another container or block is no title.
+        (Markdown, "1. > 3) [r]: http://x.org\n   >3) > \"wait:\"", "3) \"wait:\""),
+        (Markdown, "3) [r]: http://y.org\n> \"Quoted words.\"\n   > --", "3) \"Quoted words.\""),
+        (Markdown, "[a]: http://x.org\n---\n\"Words.\"", "\"Words.\""),
+        (Markdown, "[a]: http://x.org\n# Head\n\"Words.\"", "Head \"Words.\""),
+        (Markdown, "[a]: http://x.org\n- (words)", "(words)"),
+        (Markdown, "> [a]: http://x.org\n> \"Title\"\n\nAfter.", "After."),
         (Markdown, "[^1]: text\ncontinued\n\nAfter.", "After."),
         (
             Markdown,
@@ -745,4 +752,73 @@ fn random_texts_are_the_same_cut_anywhere() {
             assert!(letters(&out.text) <= letters(&text), "{text:?}: {:?}", out.text);
         }
     }
+}
+
+#[test]
+fn formulas_of_mathml_are_written_as_in_plain_text() {
+    check(&[
+        (Both, "A <math><mfrac><mn>1</mn><mn>2</mn></mfrac></math> b", "A 1⁄2 b"),
+        (Both, "<math><mfrac><mi>x</mi><mn>2</mn></mfrac></math>", "x ⁄ 2"),
+        (Both, "<math><msup><mi>x</mi><mn>2</mn></msup><mo>+</mo><mn>1</mn></math>.", "x^2 + 1."),
+        (Both, "<math><msup><mi>e</mi><mrow><mi>x</mi><mo>+</mo><mn>1</mn></mrow></msup></math>", "e^x + 1"),
+        (Both, "<math><msup><mi>f</mi><mo>′</mo></msup><mo>(</mo><mi>x</mi><mo>)</mo></math>", "f′ (x)"),
+        (
+            Both,
+            "<math><msqrt><mn>2</mn></msqrt><mo>,</mo><msub><mi>x</mi><mn>1</mn></msub></math>",
+            "√2, x 1",
+        ),
+        (Both, "<math><mroot><mi>x</mi><mn>3</mn></mroot></math>", "x^(1⁄3)"),
+        (Both, "<math><msubsup><mi>x</mi><mn>1</mn><mn>2</mn></msubsup></math>", "x 1^2"),
+        (Both, "<math><msubsup><mo>∫</mo><mn>0</mn><mn>1</mn></msubsup><mi>x</mi></math>", "∫ 0 → 1 x"),
+        (
+            Both,
+            "<math><munderover><mo>∑</mo><mrow><mi>i</mi><mo>=</mo><mn>1</mn></mrow><mi>n</mi></munderover></math>",
+            "∑ i = 1 → n",
+        ),
+        (
+            Both,
+            "<math><mtable><mtr><mtd><mn>1</mn></mtd><mtd><mn>0</mn></mtd></mtr><mtr><mtd><mn>2</mn></mtd></mtr>\
+             </mtable></math>",
+            "1, 0; 2",
+        ),
+        (Both, "<math><mfenced><mi>a</mi><mi>b</mi></mfenced></math>", "(a, b)"),
+        (Both, "<math>\n <mi>x</mi>\n <mo>=</mo>\n <mn>1</mn>\n</math>, so", "x = 1, so"),
+        (Both, "<math><mi>sin</mi><mo>&#x2061;</mo><mi>x</mi></math>", "sin x"),
+        (Both, "<math><mtext>way per time</mtext></math> is it", "way per time is it"),
+        // Its source is not spoken, nor is its picture, nor its form for the eye.
+        (
+            Both,
+            "<math><semantics><mi>x</mi><annotation encoding=tex>x</annotation><annotation-xml encoding=y><ci>x</ci>\
+             </annotation-xml></semantics></math> y",
+            "x y",
+        ),
+        (Both, "<math><mi>x</mi></math> <img src=a alt=\"{\\displaystyle x}\"> y", "x y"),
+        (Both, "<math><mi>x</mi></math> <img src=a alt=\"A cat\"> y", "x A cat y"),
+        (Both, "<math><mi>x</mi></math><span class=a aria-hidden=\"true\"><span>x</span></span> y", "x y"),
+        // Without its end.
+        (Both, "A <math><mfrac><mn>1</mn> and prose goes on", "A 1 and prose goes on"),
+        (Page, "<p>A <math><mi>x</mi><p>b c", "A x b c"),
+        (Page, "<annotation>is text</annotation> b", "is text b"),
+        (Markdown, "<annotation>is text</annotation> b", "<annotation>is text</annotation> b"),
+    ]);
+}
+
+#[test]
+fn letters_above_a_variable_are_exponents() {
+    check(&[
+        (Both, "e<sup>x</sup> and y<sup>k</sup>", "e^x and y^k"),
+        (Both, "2<sup>x</sup>, 10<sup>k</sup>, e<sup>iπ</sup>, x<sup>α</sup>", "2^x, 10^k, e^iπ, x^α"),
+        (Both, "A<sup>T</sup> and R<sup>n</sup>", "A^T and Rⁿ"),
+        (Both, "5<sup>th</sup>, 1<sup>er</sup>, M<sup>me</sup>, M<sup>r</sup>", "5th, 1er, Mme, Mr"),
+        (Both, "2<sup>e</sup>, n<sup>o</sup>, word<sup>a</sup>", "2e, no, word"),
+    ]);
+}
+
+#[test]
+fn addresses_in_angle_brackets_are_spoken() {
+    check(&[
+        (Page, "and <ssh://git@h.com/x> and", "and h.com and"),
+        (Page, "and <irc://chat.example.org/x> and", "and chat.example.org and"),
+        (Page, "and <o:p>b</o:p> and", "and b and"),
+    ]);
 }

@@ -515,7 +515,7 @@ fn minus_behind_powers_and_indices_is_heard() {
             ("a^2 - 2ab + b^2", "a squared minus 2ab plus b squared"),
             ("10^6 - 1", "ten to the power of six minus one"),
             ("2^64-1", "two to the power of sixty four minus one"),
-            ("(y2 - y1)/(x2 - x1)", "(y2 minus y1)slash(x2 minus x1)"),
+            ("(y2 - y1)/(x2 - x1)", "(y2 minus y1) slash (x2 minus x1)"),
             ("x₂ - x₁", "x two minus x one"),
             ("|a - b|", "|a minus b|"),
             ("1-x²", "one minus x squared"),
@@ -602,7 +602,7 @@ fn identifiers_are_no_ranges_and_dates_no_fractions() {
             ),
             ("2010-2015 and 3-5 days", "twenty ten to twenty fifteen and three to five days"),
             ("01/02 and 1/2 cup", "zero one slash zero two and half a cup"),
-            ("Mon 1/2", "Monday one slash two"),
+            ("Mon 1/2", "Monday January second"),
         ],
     );
 }
@@ -731,6 +731,276 @@ fn cells_orbitals_sizes_and_ratios_with_points_are_read() {
             ("A4-A3 and A1–A4", "A4 to A3 and A1 to A4"),
             ("2.5:1", "two point five to 1"),
             ("on the w/e with a w/d hookup", "on the weekend with a washer dryer hookup"),
+        ],
+    );
+}
+
+#[test]
+fn exponents_have_any_number_of_parts() {
+    check(
+        "en",
+        &[
+            ("x^{n+1} = 3", "x to the power of n plus one equals three"),
+            ("x^(1/2) and x^{1/3}", "x to the power of one half and x to the power of one third"),
+            ("2^(n-1)", "two to the power of n minus one"),
+            ("e^{-x^2}", "e to the power of minus x squared"),
+            ("e^π and e^{iπ} + 1", "e to the power of pi and e to the power of i pi plus one"),
+            ("(a+b)^2 = 4", "(a plus b) squared equals four"),
+            ("A^−1", "A to the power of minus one"),
+            ("x^(1⁄3)", "x to the power of one third"),
+            ("8^½", "eight to the power of one half"),
+            ("x^2, x^{2} and x^n", "x squared, x squared and x to the power of n"),
+            ("x⁄y and 1⁄2", "x over y and one half"),
+            ("iπ and kΔx", "i pi and k delta x"),
+        ],
+    );
+    check(
+        "de",
+        &[("1⁄2 + x⁄y = x^n", "ein halb plus x durch y gleich x hoch n"), ("x^-2", "x hoch minus 2")],
+    );
+    check("fr", &[("x⁄y = x^{2}", "x sur y égale x puissance 2}")]);
+}
+
+#[test]
+fn places_in_journals_are_volumes_and_pages() {
+    check(
+        "en",
+        &[
+            (
+                "2020;382:727",
+                "twenty twenty, volume three hundred eighty two, page seven hundred twenty seven",
+            ),
+            (
+                "Lancet 2020; 395(10223):497–506.",
+                "Lancet twenty twenty, volume three hundred ninety five issue ten thousand two hundred twenty three, \
+                 pages four hundred ninety seven to five hundred six.",
+            ),
+            (
+                "BMJ 2019;364:l789",
+                "BMJ twenty nineteen, volume three hundred sixty four, page L seven hundred eighty nine",
+            ),
+            ("12(3):45-67", "volume twelve issue three, pages forty five to sixty seven"),
+            (
+                "Nature 521:436–444 (2015)",
+                "Nature volume five hundred twenty one, pages four hundred thirty six to four hundred forty four \
+                 (twenty fifteen)",
+            ),
+            ("at 10:30 in 2020; 5:30 too", "at ten thirty in twenty twenty; five thirty too"),
+            ("John 3:16 and 9:00-17:00", "John three sixteen and nine to seventeen hundred"),
+        ],
+    );
+}
+
+#[test]
+fn ranges_of_letters_and_sizes_of_type_are_read() {
+    check(
+        "en",
+        &[
+            ("Figs. 1a–c and Fig. 2b-d", "figures one A to C and figure two B to D"),
+            ("Table 3A–C", "Table three A to C"),
+            ("5 pt font", "five points font"),
+            ("12 pt. font, 14-pt type", "twelve points font, fourteen point type"),
+            ("font size 12 pt", "font size twelve points"),
+            ("2 pt milk", "two pints milk"),
+            ("2πr - 3", "two pi r minus three"),
+            ("A = 2πrh - 3", "A equals two pi rh minus three"),
+            (
+                "5 gms. of it, 2 Tbs. oil, 10 kms. away, 5 cc of it",
+                "five grams of it, two tablespoons oil, ten kilometers away, five cubic centimeters of it",
+            ),
+            ("The SEP-IRA grew.", "The SEP-I R A grew."),
+        ],
+    );
+    check("de", &[("Er ist dt. Meister, ehem. Minister.", "Er ist deutsch Meister, ehemals Minister.")]);
+}
+
+#[test]
+fn sign_alone_is_called_by_its_name() {
+    check(
+        "en",
+        &[("+", "plus"), ("#", "hash"), ("▲", "up"), ("=", "equals"), ("€", "euros"), ("⌘", "command")],
+    );
+    check("de", &[("+", "plus"), ("€", "Euro"), ("<", "kleiner als")]);
+}
+
+#[test]
+fn notes_of_doctors_and_players_are_read() {
+    check(
+        "en",
+        &[
+            (
+                "1 tsp q8h, 2 mg q4–6h",
+                "one teaspoon every eight hours, two milligrams every four to six hours",
+            ),
+            ("250mg/5mL", "two hundred fifty milligrams per five milliliters"),
+            ("max. 4 g/24 h", "maximum four grams per twenty four hours"),
+            ("BID x 7 days", "BID for seven days"),
+            ("[Chorus x2]", "[Chorus times two]"),
+            ("solve for x2", "solve for x2"),
+            (
+                "Arsenal 3–1 Chelsea (Saka 12', 45+2', Rice 88' pen.)",
+                "Arsenal three to one Chelsea (Saka twelfth minute, forty five plus two, Rice eighty eighth minute pen.)",
+            ),
+            ("a board (about 12' long), 6' tall", "a board (about twelve feet long), six feet tall"),
+            (
+                "180°C/350°F, 1 lb/450 g",
+                "one hundred eighty degrees Celsius slash three hundred fifty degrees Fahrenheit, one pound slash four hundred fifty grams",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn signs_of_mathematics_are_read_by_their_place() {
+    check(
+        "en",
+        &[
+            ("∫₀¹ x² dx", "integral from zero to one x squared dx"),
+            ("P(B|A)", "P(B given A)"),
+            ("a|b and P(x) | y", "a|b and P(x) | y"),
+            ("5! = 120 and wow! - yes", "five factorial equals 120 and wow! - yes"),
+            ("x = (-b ± 3) / 2a", "x equals (minus b plus or minus three) divided by 2a"),
+            ("sin(x)/x = 1", "sin(x) slash x equals one"),
+            ("(b / a) ** 4", "(b divided by a) to the power of four"),
+            ("this / that", "this / that"),
+            ("($\\lambda \\approx 450$ nm)", "(lambda approximately 450 nanometers)"),
+        ],
+    );
+}
+
+#[test]
+fn notes_of_mails_chats_and_logs_are_read() {
+    check(
+        "en",
+        &[
+            ("PO #: 88-1204", "PO number: eighty eight twelve oh four"),
+            (
+                "IBAN: GB29 NWBK 6016 1331 9268 19",
+                "IBAN: G B two nine, N W B K, six zero one six, one three three one, nine two six eight, one nine",
+            ),
+            (
+                "dep. 14:05 Plat. 4, arr. 16:47",
+                "departing fourteen oh five platform four, arriving sixteen forty seven",
+            ),
+            ("Sat. 8–6, Sun. closed", "Saturday eight to six, Sunday closed"),
+            ("thx, pls ask ppl, btw idk", "thanks, please ask people, by the way I don't know"),
+            ("3 hr. ago", "three hours ago"),
+            ("(2021 est.) now", "(twenty twenty one estimated) now"),
+            ("00:00:01,000 --> 00:00:04,200", "zero oh zero oh one to zero oh zero oh four point two"),
+            ("2–3pm ET, 17:00 CET, ET ran", "two to three P M E T, seventeen hundred C E T, ET ran"),
+            ("148/150 passed", "one hundred forty eight out of one hundred fifty passed"),
+            ("Settings > Network > Wi-Fi", "Settings then Network then Wi-Fi"),
+            ("A > B and x > y", "A greater than B and x greater than y"),
+            ("FYI: the LED of the DOJ", "F Y I: the L E D of the D O J"),
+            ("SHE LED THE WAY", "SHE LED THE WAY"),
+        ],
+    );
+}
+
+#[test]
+fn notes_of_recipes_and_manuals_are_read() {
+    check(
+        "en",
+        &[
+            ("1 c. + 2 T sugar", "one cup plus two tablespoons sugar"),
+            ("(½ c., 4 oz.) butter", "(half a cup, four ounces) butter"),
+            ("2 lg. eggs, 1 med. onion", "two large eggs, one medium onion"),
+            ("1 (8-oz) pkg. cream cheese", "one (eight ounce) package cream cheese"),
+            ("• 4× M6 × 25 mm bolts", "• four M6 by twenty five millimeter bolts"),
+            ("It is 4× faster", "It is four times faster"),
+            ("Drill Ø8 mm holes", "Drill diameter eight millimeter holes"),
+            ("Press ⏻ now", "Press power now"),
+            ("part nos. AB-1024 now", "part numbers AB-one thousand twenty four now"),
+            (
+                "Weight (kg), Temp (°F), Share (%)",
+                "Weight (kilograms), Temp (degrees Fahrenheit), Share (percent)",
+            ),
+            ("Height (m), word(s), (ha)", "Height (meters), word(s), (ha)"),
+        ],
+    );
+}
+
+#[test]
+fn marks_of_verse_and_old_money_are_read() {
+    check(
+        "en",
+        &[
+            ("’Tis 2s. 6d. to Crane", "’Tis two shillings six pence to Crane"),
+            ("10s 1d", "ten shillings one penny"),
+            ("wait 2s now", "wait two seconds now"),
+            ("o’er the hill, e'er, th’ abyss", "ore the hill, air, the abyss"),
+            ("III.", "three."),
+            ("IV. Results", "four. Results"),
+            ("It was I. They saw MIX.", "It was I. They saw MIX."),
+        ],
+    );
+}
+
+#[test]
+fn more_notes_of_letters_reports_and_timetables_are_read() {
+    check(
+        "en",
+        &[
+            (
+                "404s and 401s; 747s; 100s of them",
+                "four oh fours and four oh ones; seven forty sevens; hundreds of them",
+            ),
+            ("It took 404s.", "It took four hundred four seconds."),
+            ("Thu 11/14, due 1/2", "Thursday November fourteenth, due January second"),
+            ("on 1/2 inch, Sat 1/2 cup", "on half an inch, Saturday half a cup"),
+            ("a 9\"x13\" pan at room temp.", "a nine inch by thirteen inch pan at room temperature."),
+            ("Acct. ending in 4, in the amt. of $5", "account ending in four, in the amount of five dollars"),
+            (
+                "Meeting ID: 845 1234 5678",
+                "Meeting I D: eight four five, one two three four, five six seven eight",
+            ),
+            ("log₂8 = 3", "log base two eight equals three"),
+            ("∂f/∂x", "partial f slash partial x"),
+            ("14 Oct. 1066", "the fourteenth of October ten sixty six"),
+            (
+                "pop. 1,234; elev. 456 ft",
+                "population one thousand two hundred thirty four; elevation four hundred fifty six feet",
+            ),
+            ("a pop 5 star", "a pop five star"),
+            ("dew pt. 61", "dew point sixty one"),
+            ("10ms p99, see p5", "ten milliseconds p99, see page 5"),
+            ("00:01:02.500 --> 00:01:04.000", "zero oh one oh two point five to zero oh one oh four"),
+        ],
+    );
+}
+
+#[test]
+fn timetables_recipes_and_lives_of_other_languages_are_read() {
+    check(
+        "de",
+        &[
+            ("Rechnung Nr. 2024-113", "Rechnung Nummer zweitausendvierundzwanzig 113"),
+            ("ab 14:05 Uhr Gl. 7", "ab vierzehn Uhr fünf Gleis 7"),
+            ("1 Pkg. Backpulver, 3x tgl. hier", "1 Packung Backpulver, 3x täglich hier"),
+            ("§ 433 i. V. m. § 280", "Paragraf 433 in Verbindung mit Paragraf 280"),
+            (
+                "(* 28. August 1749; † 22. März 1832)",
+                "(geboren achtundzwanzigster August 1749; gestorben zweiundzwanzigster März 1832)",
+            ),
+            ("* 5 Äpfel", "* 5 Äpfel"),
+        ],
+    );
+    check(
+        "fr",
+        &[
+            (
+                "½ c. à café de sel, 2 c. à s. d'huile",
+                "un demi cuillère à café de sel, 2 cuillère à soupe d'huile",
+            ),
+            ("dép. 14h05, arr. 16h47", "départ quatorze heures cinq, arrivée seize heures quarante-sept"),
+            ("sam. 10 h", "samedi dix heures"),
+        ],
+    );
+    check(
+        "es",
+        &[
+            ("2 cdas. de aceite", "dos cucharadas de aceite"),
+            ("sal. 14:05 h, sáb. 10 h", "salida catorce cinco horas, sábado diez horas"),
         ],
     );
 }

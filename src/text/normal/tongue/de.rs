@@ -16,7 +16,7 @@ pub(super) static GERMAN: Tongue = Tongue {
          ⇒ daraus folgt; ⇔ genau dann wenn; ☰ Menü",
     arrows: ["nach", "von", "hoch", "runter", "hin und zurück"],
     stars: ("ein Stern", "Sterne"),
-    phrases: "z. T.=zum Teil;i. d. R.=in der Regel;u. U.=unter Umständen;o. ä.=oder ähnlich;\
+    phrases: "i. V. m.=in Verbindung mit;o. g.=oben genannt;z. T.=zum Teil;i. d. R.=in der Regel;u. U.=unter Umständen;o. ä.=oder ähnlich;\
          o. Ä.=oder Ähnliches;s. o.=siehe oben;s. u.=siehe unten;v. a.=vor allem;i. A.=im Auftrag;\
          m. E.=meines Erachtens;u. v. m.=und vieles mehr;v. Chr.=vor Christus;n. Chr.=nach Christus;\
          z. Z.=zur Zeit;z. Hd.=zu Händen",
@@ -31,6 +31,17 @@ pub(super) static GERMAN: Tongue = Tongue {
     powers: ("zum Quadrat", "hoch drei"),
     power: "hoch",
     per: "pro",
+    over: "durch",
+    life: ("geboren", "gestorben"),
+    sections: "Paragrafen",
+    weekday,
+    street: ("str", "straße"),
+    and: "",
+    article: "",
+    half: "einhalb",
+    has_ordinals: true,
+    elides: false,
+    has_capitals: true,
 };
 
 const ONES: [&str; 20] = [
@@ -225,6 +236,24 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "geb." => "geboren",
         "gest." => "gestorben",
         "zzgl." => "zuzüglich",
+        "dt." => "deutsch",
+        "engl." => "englisch",
+        "frz." => "französisch",
+        "ital." => "italienisch",
+        "span." => "spanisch",
+        "österr." => "österreichisch",
+        "schweiz." => "schweizerisch",
+        "amerik." => "amerikanisch",
+        "russ." => "russisch",
+        "griech." => "griechisch",
+        "lat." => "lateinisch",
+        "ehem." => "ehemals",
+        "sog." => "sogenannt",
+        "urspr." => "ursprünglich",
+        "allg." => "allgemein",
+        "bes." => "besonders",
+        "gegr." => "gegründet",
+        "verh." => "verheiratet",
         "max." => "maximal",
         "min." => "mindestens",
         "usw." => "und so weiter",
@@ -250,12 +279,27 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "Okt." => "Oktober",
         "Nov." => "November",
         "Dez." => "Dezember",
+        "Gl." => "Gleis",
+        "Pkg." => "Packung",
+        "Pck." => "Päckchen",
+        "ggü." => "gegenüber",
+        "Vj." => "Vorjahr",
+        "Aufl." => "Auflage",
+        "tgl." => "täglich",
+        "geschl." => "geschlossen",
+        "MwSt." => "Mehrwertsteuer",
+        "med." => "med",
+        "Abt." => "Abteilung",
+        "Hbf." => "Hauptbahnhof",
+        "Bhf." => "Bahnhof",
+        "Tbl." => "Tabletten",
+        "o.g." => "oben genannt",
         _ => return None,
     })
 }
 
 /// The day of the week of an abbreviation without its full stop.
-pub(super) fn weekday(word: &str) -> Option<&'static str> {
+fn weekday(word: &str) -> Option<&'static str> {
     Some(match word {
         "Mo" => "Montag",
         "Di" => "Dienstag",

@@ -30,6 +30,17 @@ pub(super) static SPANISH: Tongue = Tongue {
     powers: ("al cuadrado", "al cubo"),
     power: "elevado a",
     per: "por",
+    life: ("", ""),
+    over: "sobre",
+    sections: "",
+    weekday: |_| None,
+    street: ("", ""),
+    and: "y",
+    article: "un ",
+    half: "",
+    has_ordinals: false,
+    elides: false,
+    has_capitals: false,
 };
 
 const ONES: [&str; 30] = [
@@ -180,6 +191,8 @@ fn unit(symbol: &str) -> Option<Names> {
         "kcal" => ("una kilocaloría", "kilocalorías"),
         "ha" => ("una hectárea", "hectáreas"),
         "dB" => ("un decibelio", "decibelios"),
+        "cda" | "cdas" => ("una cucharada", "cucharadas"),
+        "cdta" | "cdtas" => ("una cucharadita", "cucharaditas"),
         _ => return None,
     })
 }
@@ -253,6 +266,17 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "oct." => "octubre",
         "nov." => "noviembre",
         "dic." => "diciembre",
+        "lun." => "lunes",
+        "mié." => "miércoles",
+        "jue." => "jueves",
+        "vie." => "viernes",
+        "sáb." => "sábado",
+        "dom." => "domingo",
+        "sal." => "salida",
+        "lleg." => "llegada",
+        "izq." => "izquierda",
+        "dcha." => "derecha",
+        "Aprox." => "aproximadamente",
         _ => return None,
     })
 }

@@ -16,7 +16,8 @@ pub(super) static FRENCH: Tongue = Tongue {
          ⇔ équivaut à; ☰ menu",
     arrows: ["vers", "depuis", "haut", "bas", "dans les deux sens"],
     stars: ("une étoile", "étoiles"),
-    phrases: "p. ex.=par exemple;c.-à-d.=c'est-à-dire;av. J.-C.=avant Jésus-Christ;\
+    phrases: "c. à café=cuillère à café;c. à c.=cuillère à café;c. à soupe=cuillère à soupe;\
+         c. à s.=cuillère à soupe;p. ex.=par exemple;c.-à-d.=c'est-à-dire;av. J.-C.=avant Jésus-Christ;\
          apr. J.-C.=après Jésus-Christ;s'il v. pl.=s'il vous plaît;N. B.=nota bene;\
          P.-S.=post-scriptum",
     unit,
@@ -30,6 +31,17 @@ pub(super) static FRENCH: Tongue = Tongue {
     powers: ("au carré", "au cube"),
     power: "puissance",
     per: "par",
+    life: ("", ""),
+    over: "sur",
+    sections: "paragraphes",
+    weekday: |_| None,
+    street: ("", ""),
+    and: "et",
+    article: "un ",
+    half: "",
+    has_ordinals: false,
+    elides: true,
+    has_capitals: false,
 };
 
 const ONES: [&str; 17] = [
@@ -228,6 +240,15 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "oct." => "octobre",
         "nov." => "novembre",
         "déc." => "décembre",
+        "lun." => "lundi",
+        "mer." => "mercredi",
+        "jeu." => "jeudi",
+        "ven." => "vendredi",
+        "sam." => "samedi",
+        "dim." => "dimanche",
+        "dép." => "départ",
+        "arr." => "arrivée",
+        "Env." => "environ",
         _ => return None,
     })
 }

@@ -11,7 +11,7 @@ use super::operands;
 use super::output::{Changed, Output};
 use super::symbols::{self, named};
 use super::walk::Walk;
-use crate::text::language::is_lone_mark;
+use crate::text::language::{is_lone_mark, is_lone_sign};
 
 /// One unit with its article, and the name of several.
 type Names = (&'static str, &'static str);
@@ -56,6 +56,28 @@ pub(super) struct Tongue {
     power: &'static str,
     /// Word between a unit and what it is divided by.
     per: &'static str,
+    /// Words for "*" and "†" before a date. Both are empty if such dates have no signs.
+    life: Names,
+    /// Word between the parts of a fraction that has no name.
+    over: &'static str,
+    /// Word for "§§". Empty if it is none of its own.
+    sections: &'static str,
+    /// Name of a day by its abbreviation of two letters.
+    weekday: fn(&str) -> Option<&'static str>,
+    /// Last part of names of streets, as abbreviated with a full stop, and written out. Both are empty if there is none.
+    street: (&'static str, &'static str),
+    /// Word between a whole number and a fraction. Empty if there is none.
+    and: &'static str,
+    /// Article that a fraction has only without a whole number, with its space. Empty if there is none.
+    article: &'static str,
+    /// The fraction "½" as it is called behind a whole number. Empty if it is called as elsewhere.
+    half: &'static str,
+    /// True if a full stop makes an ordinal of a number: "24.12.", "XIV."
+    has_ordinals: bool,
+    /// True if "de" is "d'" before a vowel.
+    elides: bool,
+    /// True if nouns begin with a capital, so that one behind a full stop shows no new sentence.
+    has_capitals: bool,
 }
 
 /// The table of a language, by the first part of its tag.
@@ -142,10 +164,18 @@ impl Reader<'_> {
             '-' | '–' if is_figure && self.is_time_before(at) && self.is_time(end) => {
                 self.say(at, end, self.tongue.to)
             }
-            '§' if self.at(end) == Some('§') && self.tongue.point != "coma" => {
-                let plural = if self.tongue.point == "Komma" { "en" } else { "s" };
-                let words = format!("{}{plural}", self.name('§'));
-                self.say(at, end + c.len_utf8(), &words)
+            '§' if self.at(end) == Some('§') && !self.tongue.sections.is_empty() => {
+                self.say(at, end + c.len_utf8(), self.tongue.sections)
+            }
+            '⁄' => self.say(at, end, self.tongue.over),
+            '*' | '†'
+                if self.at(end) == Some(' ')
+                    && self.is_digit(end + 1)
+                    && before.is_none_or(|c| c.is_whitespace() || c == '(')
+                    && self.s[..at].trim_end().ends_with(['(', ';', ','])
+                    && !self.tongue.life.0.is_empty() =>
+            {
+                self.say(at, end, if c == '*' { self.tongue.life.0 } else { self.tongue.life.1 })
             }
             '-' | '*' | '/' | '+'
                 if self.s[end..].starts_with("= ") && before.is_none_or(char::is_whitespace) =>
@@ -180,8 +210,17 @@ impl Reader<'_> {
             {
                 self.say(at, end, self.tongue.plus)
             }
-            '^' if is_figure && before.is_some_and(char::is_alphanumeric) => {
-                self.say(at, end, self.tongue.power)
+            '^' if before.is_some_and(|c| c.is_alphanumeric() || c == ')')
+                && self
+                    .at(end)
+                    .is_some_and(|c| c.is_alphanumeric() || matches!(c, '{' | '(' | '-' | '−')) =>
+            {
+                let bracket = usize::from(matches!(self.at(end), Some('{' | '(')));
+                let sign =
+                    self.at(end + bracket).filter(|c| matches!(c, '-' | '−')).map_or(0, char::len_utf8);
+                let minus = if sign > 0 { self.tongue.minus } else { "" };
+                let words = format!("{} {minus}", self.tongue.power);
+                self.say(at, end + bracket + sign, words.trim_end())
             }
             '\\' if self.s[end..].starts_with("sqrt{") => {
                 let words = format!("{} ", self.name('√'));
@@ -204,13 +243,17 @@ impl Reader<'_> {
             '★' | '⭐' => self.stars(at, end),
             '-' | '−' | '–' if is_figure && is_open => self.say(at, end, self.tongue.minus),
             '−' => self.say(at, end, self.tongue.minus),
-            '+' if is_figure || before == Some(' ') => self.say(at, end, self.tongue.plus),
+            '+' if is_figure || before == Some(' ') || is_lone_sign(self.s) => {
+                self.say(at, end, self.tongue.plus)
+            }
             '=' | '×' | '÷' | '±' | '≥' | '≤' | '≈' | '≠' | '→' | '&' | '§' | '%' | '∞' | '√' | '°' | '©'
             | '™' | '®' => match (self.tongue.sign)(c) {
                 Some(words) => self.say(at, end, words),
                 None => end,
             },
-            '<' | '>' if is_figure || before == Some(' ') && self.at(end) == Some(' ') => {
+            '<' | '>'
+                if is_figure || before == Some(' ') && self.at(end) == Some(' ') || is_lone_sign(self.s) =>
+            {
                 match (self.tongue.sign)(c) {
                     Some(words) => self.say(at, end, words),
                     None => end,
@@ -237,14 +280,14 @@ impl Reader<'_> {
         left.len() > time.len() && self.is_time(at - (left.len() - time.len()))
     }
 
-    /// A weekday of German before a date or a dash: "Di. 5. März", "Mo.–Fr."
+    /// The abbreviation of a weekday before a date or a dash: "Di. 5. März", "Mo.–Fr."
     fn weekday(&mut self, at: usize, letters: usize) -> Option<usize> {
-        let first = de::weekday(self.s.get(at..letters)?).filter(|_| self.tongue.point == "Komma")?;
+        let first = (self.tongue.weekday)(self.s.get(at..letters)?)?;
         let stop = letters + usize::from(self.at(letters) == Some('.'));
         if let Some(dash) = self.at(stop).filter(|c| matches!(c, '–' | '-')) {
             let second = stop + dash.len_utf8();
             let end = self.run(second, char::is_alphabetic);
-            let last = de::weekday(&self.s[second..end])?;
+            let last = (self.tongue.weekday)(&self.s[second..end])?;
             let has_stop = self.at(end) == Some('.') && !self.s[end + 1..].trim_end().is_empty();
             let words = format!("{first} {} {last}", self.tongue.to);
             return Some(self.say(at, end + usize::from(has_stop), &words));
@@ -375,13 +418,14 @@ impl Reader<'_> {
             return self.say(at, end - usize::from(is_last), words);
         }
         // "Hauptstr."
-        if self.tongue.point == "Komma"
-            && self.s[at..letters].ends_with("str")
-            && letters > at + 3
+        let (street, written_out) = self.tongue.street;
+        if !street.is_empty()
+            && self.s[at..letters].ends_with(street)
+            && letters > at + street.len()
             && self.at(letters) == Some('.')
         {
             let is_last = self.s[letters + 1..].trim_end().is_empty();
-            self.out.put(letters - 3..letters + usize::from(!is_last), "straße");
+            self.out.put(letters - street.len()..letters + usize::from(!is_last), written_out);
             return letters + usize::from(!is_last);
         }
         // "z. B.", "d. h."
@@ -410,7 +454,7 @@ impl Reader<'_> {
             if let Some(words) = (self.tongue.numeral)(&self.s[at..letters], &before[before.len() - length..])
             {
                 // The stop of "Ludwig XIV." before a word in small letters.
-                let has_stop = self.tongue.point == "Komma"
+                let has_stop = self.tongue.has_ordinals
                     && self.s[letters..].starts_with(". ")
                     && self.at(letters + 2).is_some_and(char::is_lowercase);
                 return self.say(at, letters + usize::from(has_stop), &words);
@@ -502,13 +546,13 @@ impl Reader<'_> {
         end > at && self.at(end) == Some(',') && self.is_digit(end + 1)
     }
 
-    /// True for a German day and month: "24.12."
+    /// True for a day and a month: "24.12."
     fn is_date(&self, at: usize) -> bool {
         let day = self.digits(at);
         let month = self.digits(day + 1);
         let is_within =
             |text: &str, most: u8| text.parse::<u8>().is_ok_and(|value| (1..=most).contains(&value));
-        self.tongue.point == "Komma"
+        self.tongue.has_ordinals
             && self.at(day) == Some('.')
             && self.at(month) == Some('.')
             && self.s.get(at..day).is_some_and(|text| is_within(text, 31))
@@ -517,19 +561,31 @@ impl Reader<'_> {
 
     /// A fraction of a unit with a slash, "1/2 l": the words, and its end.
     fn slashed(&self, at: usize) -> Option<(&'static str, usize)> {
-        let sign = match self.s.get(at..at + 3)? {
+        let sign = match self.s.get(at..at + 3).unwrap_or_default() {
             "1/2" => '½',
             "1/3" => '⅓',
             "2/3" => '⅔',
             "1/4" => '¼',
             "3/4" => '¾',
-            _ => return None,
+            _ => return self.fraction_of_signs(at),
         };
         let end = at + 3;
         let next = self.skip_space(end);
         let is_part =
             next > end && self.unit(next).is_some() && !matches!(self.before(at), Some('/' | ',' | '.'));
         is_part.then(|| (self.tongue.fraction)(sign)).flatten().map(|words| (words, end))
+    }
+
+    /// A fraction whose bar is a sign of its own: "1⁄2".
+    fn fraction_of_signs(&self, at: usize) -> Option<(&'static str, usize)> {
+        let (sign, end) = [('½', "1⁄2"), ('⅓', "1⁄3"), ('⅔', "2⁄3"), ('¼', "1⁄4"), ('¾', "3⁄4")]
+            .into_iter()
+            .find(|(_, written)| self.s[at..].starts_with(written))
+            .map(|(sign, written)| (sign, at + written.len()))?;
+        if self.is_digit(end) {
+            return None;
+        }
+        (self.tongue.fraction)(sign).map(|words| (words, end))
     }
 
     fn spell(&self, number: &Number, at: usize) -> String {
@@ -613,13 +669,11 @@ impl Reader<'_> {
             let last = end + self.at(end).map_or(0, char::len_utf8);
             let whole = self.spell(&number, at);
             self.say(at, end, &whole);
-            let words = match (self.tongue.point, words) {
-                ("Komma", "ein halb") => "einhalb".to_owned(),
-                ("Komma", _) => words.to_owned(),
-                ("virgule", _) => format!("et {}", words.strip_prefix("un ").unwrap_or(words)),
-                _ => format!("y {}", words.strip_prefix("un ").unwrap_or(words)),
-            };
-            return self.fraction(end, last, &words);
+            let is_half = Some(words) == (self.tongue.fraction)('½') && !self.tongue.half.is_empty();
+            let part = if is_half { self.tongue.half } else { words };
+            let part = part.strip_prefix(self.tongue.article).unwrap_or(part);
+            let words = format!("{} {part}", self.tongue.and);
+            return self.fraction(end, last, words.trim_start());
         }
         if let Some((to, second)) = self.range(end) {
             let words = self.spell(&number, at);
@@ -627,7 +681,9 @@ impl Reader<'_> {
             // "art. L. 123-4", "loi n° 2004-575"
             let label = self.s[..at].trim_end();
             if self.at(end) == Some('-')
-                && [" L.", " R.", " D.", "n°", "nº"].iter().any(|code| label.ends_with(code))
+                && [" L.", " R.", " D.", "n°", "nº", "n.º", "Nr.", "Rechnung", "Facture", "Factura"]
+                    .iter()
+                    .any(|code| label.ends_with(code))
             {
                 self.say(end, to, "");
                 return second;
@@ -670,8 +726,7 @@ impl Reader<'_> {
             let millions = if is_one { one } else { many };
             // "millones de euros", "millions d'euros", but "millones" alone.
             let bare = millions.strip_suffix(" de").unwrap_or(millions);
-            let elides =
-                self.tongue.point == "virgule" && money.is_some_and(|((_, name), _)| name.starts_with('e'));
+            let elides = self.tongue.elides && money.is_some_and(|((_, name), _)| name.starts_with('e'));
             let millions = if money.is_none() || elides { bare } else { millions };
             self.say(next, letters + usize::from(self.at(letters) == Some('.')), millions);
             if let Some(((_, name), _)) = money {
@@ -748,6 +803,9 @@ impl Reader<'_> {
     fn sum(&mut self, at: usize, end: usize) -> usize {
         let from = self.skip_space(end);
         let money = (self.tongue.money)(&self.s[at..end]);
+        if let Some((names, _)) = money.filter(|_| is_lone_sign(self.s)) {
+            return self.say(at, end, names.1);
+        }
         let (Some((names, cents)), Some(number)) = (money, self.number(from)) else { return end };
         let words = self.price(&number, from, names, cents);
         self.say(at, number.end, &words)
@@ -803,9 +861,14 @@ impl Reader<'_> {
         let goes_on = self.at(end) == Some('.')
             && self.at(end + 1) == Some(' ')
             && self.at(end + 2).is_some_and(|c| {
-                c.is_lowercase() || c.is_ascii_digit() || self.tongue.point == "Komma" && c.is_alphabetic()
+                c.is_lowercase() || c.is_ascii_digit() || self.tongue.has_capitals && c.is_alphabetic()
             });
-        if goes_on && matches!(&self.s[at..end], "Min" | "Std" | "Sek" | "min" | "h" | "cda" | "cdta") {
+        if goes_on
+            && matches!(
+                &self.s[at..end],
+                "Min" | "Std" | "Sek" | "min" | "h" | "cda" | "cdas" | "cdta" | "cdtas"
+            )
+        {
             end += 1;
         }
         Some(((one, many), end))
