@@ -10,7 +10,7 @@ import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { returns } from "./returns.mjs";
-import { browse, check, modulePath, open, PLAYS, required, same, samples, serve, Site } from "./support.mjs";
+import { browse, check, inTime, modulePath, open, PLAYS, punctually, required, same, samples, serve, Site } from "./support.mjs";
 
 const [, , binary, ...wanted] = process.argv;
 const QUANTUM = 128;
@@ -71,6 +71,86 @@ function follow(recording, stream, { from = 0, untilFade = false } = {}) {
   return { ...found, place: Math.min(place, stream.length), end: block * QUANTUM };
 }
 
+// Each encoding, and the rate at which a recording holds its decoded samples unchanged.
+const ENCODINGS = [["mulaw", 16_000], ["alaw", 16_000], ["mp3", 16_000], ["opus", 48_000]];
+
+/** Calls `use` for each encoding, with a `run` whose listener plays it. After it, the page has no listener. */
+async function inEachEncoding({ page, run, sockets }, use, encodings = ENCODINGS) {
+  for (const [encoding, rate] of encodings) {
+    const options = { start: { audio: { encoding } }, sampleRate: rate };
+    const runs = (inPage, given = {}) => run(inPage, { ...given, listen: options });
+    const format = async () => (await page.evaluate(() => listener.diary.find(({ type }) => type === "stream"))).event.audio;
+    const decode = async (bytes) => decoded(page, await format(), bytes);
+    await punctually(async () => {
+      const before = sockets.length;
+      try {
+        await use({ encoding, run: runs, format, decode, ownSockets: () => sockets.slice(before) });
+      } finally {
+        await page.evaluate(() => {
+          globalThis.listener?.aloud.close();
+          globalThis.listener?.context.close();
+          delete globalThis.listener;
+        });
+      }
+    });
+  }
+}
+
+/** Sun's decoders of G.711. */
+const G711 = {
+  mulaw(code) {
+    const inverted = ~code & 255;
+    const size = (((inverted & 15) << 3) + 132) << ((inverted & 112) >> 4);
+    return inverted & 128 ? 132 - size : size - 132;
+  },
+  alaw(code) {
+    const bits = code ^ 85;
+    const segment = (bits & 112) >> 4;
+    const size = segment === 0 ? ((bits & 15) << 4) + 8 : (((bits & 15) << 4) + 264) << (segment - 1);
+    return bits & 128 ? size : -size;
+  },
+};
+
+/** What one decoder makes of bytes: 16-bit samples. */
+async function decoded(page, { encoding, sampleRate, frameBytes }, bytes) {
+  if (encoding === "pcm_s16le") return samples(Uint8Array.from(bytes));
+  if (G711[encoding]) return Int16Array.from(bytes, G711[encoding]);
+  const config = { codec: encoding, sampleRate: encoding === "opus" ? 48_000 : sampleRate, numberOfChannels: 1 };
+  return page.evaluate(async ({ config, bytes, frameBytes }) => {
+    const samples = [];
+    const decoder = new AudioDecoder({
+      error: (error) => console.error(String(error)),
+      output: (audio) => {
+        const part = new Float32Array(audio.numberOfFrames);
+        audio.copyTo(part, { planeIndex: 0, format: "f32-planar" });
+        samples.push(...part);
+      },
+    });
+    decoder.configure(config);
+    for (let from = 0; from < bytes.length; from += frameBytes) {
+      const data = Uint8Array.from(bytes.slice(from, from + frameBytes));
+      decoder.decode(new EncodedAudioChunk({ type: "key", timestamp: from, data }));
+    }
+    await decoder.flush();
+    return samples.map((sample) => Math.round(sample * 32768));
+  }, { config, bytes: [...bytes], frameBytes });
+}
+
+/** The largest correlation of samples with others that are at most 100 ms later. */
+function likeness(early, late, rate) {
+  let most = 0;
+  for (let delay = 0; delay <= rate / 10; delay += 1) {
+    let [product, left, right] = [0, 0, 0];
+    for (let n = 0; n < early.length && n + delay < late.length; n += 4) {
+      product += early[n] * late[n + delay];
+      left += early[n] ** 2;
+      right += late[n + delay] ** 2;
+    }
+    most = Math.max(most, product / Math.sqrt(left * right));
+  }
+  return most;
+}
+
 const scenarios = {
   ...returns,
 
@@ -128,6 +208,194 @@ const scenarios = {
         });
       }
     }, { options: ["--engine=tone", "--tone-seconds=1"] });
+  },
+
+  async encoded_audio_plays_each_sample_once() {
+    await withPage(async (opened) => {
+      const { page, complaints } = opened;
+      const text = "Tea will be ready in five minutes. No one has to wait.";
+      const linear = await reference(page, text);
+      await inEachEncoding(opened, async ({ encoding, run, format, decode }) => {
+        const { result, stats, bytes, words, recording } = await run(async ({ aloud, record, diary }, { text }) => {
+          const bytes = [];
+          aloud.on("audio", ({ data, offset }) => offset === bytes.length && bytes.push(...data));
+          const result = await aloud.start(text);
+          const words = diary.filter(({ type }) => type === "word").map(({ event }) => event.text).join(" ");
+          return { result, stats: aloud.stats, bytes, words, recording: await record() };
+        }, { text });
+        const { encoding: played, frameBytes, frameMs } = await format();
+        check(played === encoding || (encoding === "opus" && played === "pcm_s16le"), `${encoding} came as ${played}.`);
+        const sent = await decode(bytes);
+        const rate = frameBytes ? (sent.length / (bytes.length / frameBytes) / frameMs) * 1000 : 16_000;
+        same([result.reason, words], ["completed", text], `${encoding}: reason, words`);
+        check(Math.abs(stats.playedMs - (sent.length / rate) * 1000) <= 1, `${encoding}: played ${stats.playedMs} ms.`);
+        // The recording is at another rate if the server has no Opus.
+        if (played === encoding) {
+          const { place, silences, fades } = follow(recording, sent);
+          same([place, fades], [sent.length, []], `${encoding}: heard, fades`);
+          inTime(silences.length === 0, `${encoding}: ${silences.length} gaps.`);
+        }
+        // The first sentence: pauses between sentences are whole frames.
+        const found = likeness(linear.slice(0, 24_000), sent.filter((_, n) => n % (rate / 16_000) === 0), 16_000);
+        check(found > 0.95, `${encoding}: a correlation of ${found}.`);
+      });
+      same(complaints, [], "complaints");
+    });
+  },
+
+  async encoded_audio_is_exact_after_a_pause_and_a_cut() {
+    await withPage(async (opened) => {
+      const { page, site } = opened;
+      await inEachEncoding(opened, async ({ encoding, run, format, decode }) => {
+        const over = run(async ({ aloud, record, heard, wait, diary }, { text }) => {
+          const bytes = [];
+          aloud.on("audio", ({ data, offset }) => offset === bytes.length && bytes.push(...data));
+          const over = aloud.start(text);
+          await heard(600);
+          aloud.pause();
+          await wait(300);
+          aloud.resume();
+          const result = await over;
+          const words = diary.filter(({ type }) => type === "word").map(({ event }) => event.text).join(" ");
+          return { result, stats: aloud.stats, bytes, words, recording: await record() };
+        }, { text: TEXT });
+        await page.waitForFunction(() => globalThis.listener?.aloud.stats.playedMs > 1_500);
+        site.cut();
+        const { result, stats, bytes, words, recording } = await over;
+        same([result.reason, words, stats.reconnects], ["completed", TEXT, 1], `${encoding}: reason, words, reconnects`);
+        const whole = await reference(page, TEXT, (await format()).encoding);
+        same(Buffer.from(bytes).equals(Buffer.from(whole.buffer)), true, `${encoding}: the bytes of an unbroken connection`);
+        if ((await format()).encoding !== encoding) return;
+        const sent = await decode(bytes);
+        const { place, silences, fades } = follow(recording, sent);
+        same([place, fades.length], [sent.length, 2], `${encoding}: heard, fades`);
+        inTime(silences.length === 1, `${encoding}: ${silences.length} gaps, one of them the pause.`);
+      });
+    });
+  },
+
+  async encoded_audio_is_exact_after_a_cancel() {
+    await withPage(async (opened) => {
+      await inEachEncoding(opened, async ({ encoding, run, format, decode, ownSockets }) => {
+        const { recording, figures, result, words } = await run(async ({ aloud, record, heard, diary }) => {
+          const over = aloud.start({ source: "append" });
+          aloud.append("The kettle is on, and the tea is in the pot, and so it goes on for a while. ");
+          await heard(1_000);
+          const figures = await aloud.cancel();
+          aloud.append("Sorry, go on.");
+          aloud.end();
+          const result = await over;
+          const words = diary.filter(({ type }) => type === "word").map(({ event }) => event.text).join(" ");
+          return { recording: await record(), figures, result, words };
+        });
+        same(result.reason, "ended", "reason");
+        check(/^The kettle .*Sorry, go on\.$/.test(words) && !words.includes("while"), `${encoding}: words: ${words}`);
+        if ((await format()).encoding !== encoding) return;
+        const bytes = Buffer.concat(ownSockets().flatMap(({ audio }) => audio));
+        const first = await decode(bytes.subarray(0, figures.offset));
+        const before = follow(recording, first, { untilFade: true });
+        same(before.fades.length, 1, `${encoding}: fades`);
+        inTime(before.silences.length === 0, `${encoding}: ${before.silences.length} gaps.`);
+        const heardMs = ((before.fades[0].place + QUANTUM) / recording.rate) * 1000;
+        inTime(Math.abs(figures.playedMs - heardMs) < 100, `${encoding}: ${figures.playedMs} ms were reported as played, of ${heardMs}.`);
+        // A decoder of its own for the text that was appended then.
+        const second = await decode(bytes.subarray(figures.offset));
+        const after = follow(recording, second, { from: before.fades[0].at + QUANTUM });
+        same([after.place, after.fades], [second.length, []], `${encoding}: heard after it`);
+        inTime(after.silences.length === 0, `${encoding}: ${after.silences.length} gaps after it.`);
+      });
+    });
+  },
+
+  async encoded_audio_of_another_take_replaces_the_first() {
+    await withPage(async (opened) => {
+      const { page, site } = opened;
+      await inEachEncoding(opened, async ({ encoding, run, format, decode }) => {
+        const engines = ["flite", "tone"].map((engine) => serve(binary, "--listen=127.0.0.1:0", `--engine=${engine}`));
+        const [flite, tone] = await Promise.all(engines);
+        try {
+          site.target = flite.port;
+          const over = run(async ({ aloud, record }, { text }) => {
+            const takes = [{ from: 0, bytes: [] }];
+            aloud.on("audio", ({ data, offset }) => {
+              const { from, bytes } = takes.at(-1);
+              if (offset !== from + bytes.length) takes.push({ from: offset, bytes: [] });
+              takes.at(-1).bytes.push(...data);
+            });
+            const result = await aloud.start({ prompt: text, delivery: { mode: "paced", aheadMs: 5_000 } });
+            return { result, takes, recording: await record() };
+          }, { text: "Good evening, ladies and gentlemen, and be very welcome. The kettle is on, and there is tea for everyone." });
+          // It has a part of the second sentence, and plays the first.
+          await page.waitForFunction(() => {
+            const { diary, aloud } = globalThis.listener ?? {};
+            const second = diary?.find(({ type, event }) => type === "text" && event.index === 1)?.event;
+            return second && aloud.stats.receivedMs > second.startMs + 500 && aloud.stats.playedMs > 300;
+          });
+          site.target = tone.port;
+          await flite.stop();
+          const { result, takes, recording } = await over;
+          same([result.reason, takes.length], ["completed", 2], `${encoding}: reason, takes`);
+          if ((await format()).encoding !== encoding) return;
+          const first = await decode(takes[0].bytes.slice(0, takes[1].from));
+          const heard = [...first, ...await decode(takes[1].bytes)];
+          const { place, silences, fades } = follow(recording, heard);
+          same([place, fades], [heard.length, []], `${encoding}: heard, fades`);
+          inTime(silences.length === 0, `${encoding}: ${silences.length} gaps.`);
+        } finally {
+          await flite.stop();
+          await tone.stop();
+        }
+      });
+    });
+  },
+
+  async encoded_audio_falls_back_to_samples() {
+    await withPage(async (opened) => {
+      const { page, complaints, site } = opened;
+      const hear = async (audio, expected) => {
+        await inEachEncoding(opened, async ({ encoding, run, format, decode }) => {
+          const { bytes, starts, recording } = await run(async ({ aloud, record, diary }, { audio }) => {
+            const bytes = [];
+            aloud.on("audio", ({ data }) => bytes.push(...data));
+            await aloud.start({ prompt: "Good evening.", audio });
+            const starts = diary.filter(({ event }) => event.message?.type === "start_session").map(({ event }) => event.message.audio.encoding);
+            return { bytes, starts, recording: await record() };
+          }, { audio: { ...audio, encoding } });
+          same([(await format()).encoding, starts], ["pcm_s16le", [...expected(encoding), "pcm_s16le"]], `${encoding}: played, asked for`);
+          const sent = await decode(bytes);
+          same(follow(recording, sent).place, sent.length, `${encoding}: heard`);
+        }, [["mp3", audio.sampleRate ?? 16_000], ["opus", audio.sampleRate ?? 16_000]]);
+      };
+      // No encoder has this rate: the server refuses it.
+      await hear({ sampleRate: 22_050 }, (encoding) => [encoding]);
+      // The module asks once what the browser decodes, so the page is loaded anew.
+      for (const script of ["AudioDecoder.isConfigSupported = async (config) => ({ supported: false, config })", "delete globalThis.AudioDecoder"]) {
+        await page.goto(`${site.url}/`);
+        await page.evaluate(script);
+        await hear({}, () => []);
+      }
+      same(complaints, [], "complaints");
+    });
+  },
+
+  async encoded_audio_has_no_gap_at_64_kbit_per_second() {
+    await withPage(async (opened) => {
+      opened.site.bytesPerSecond = 8_000;
+      await inEachEncoding(opened, async ({ encoding, run, format }) => {
+        const { result, stats } = await run(async ({ aloud }, { text }) => {
+          const result = await aloud.start(text);
+          return { result, stats: aloud.stats };
+        }, { text: TEXT });
+        same(result.reason, "completed", "reason");
+        console.error(`${encoding}: first sound after ${stats.firstHeardMs} ms`);
+        if ((await format()).encoding === encoding) inTime(stats.underruns === 0, `${encoding}: ${stats.underruns} gaps.`);
+      }, [["mp3", 16_000], ["opus", 48_000]]);
+      // Samples do not fit through this line.
+      await inEachEncoding(opened, ({ run }) => run(async ({ aloud, until }, { text }) => {
+        aloud.start(text);
+        await until("stats", ({ underruns }) => underruns > 0);
+      }, { text: TEXT }), [["pcm_s16le", 16_000]]);
+    });
   },
 
   async pause_resumes_at_the_same_sample() {
@@ -553,17 +821,17 @@ const scenarios = {
 };
 
 /** Audio of a text over an uncut connection. */
-async function reference(page, text) {
-  const bytes = await page.evaluate(async (text) => {
+async function reference(page, text, encoding = "pcm_s16le") {
+  const bytes = await page.evaluate(async ({ text, encoding }) => {
     const { Aloud } = await import("/speech/aloud.js");
     const aloud = new Aloud(undefined, { playback: false });
     const bytes = [];
     aloud.on("audio", ({ data }) => bytes.push(...data));
-    await aloud.start(text);
+    await aloud.start({ prompt: text, audio: { encoding } });
     aloud.close();
     return bytes;
-  }, text);
-  return samples(Uint8Array.from(bytes));
+  }, { text, encoding });
+  return encoding === "pcm_s16le" ? samples(Uint8Array.from(bytes)) : Uint8Array.from(bytes);
 }
 
 for (const name of wanted.length > 0 ? wanted : Object.keys(scenarios)) {
