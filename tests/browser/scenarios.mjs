@@ -16,8 +16,12 @@ const [, , binary, ...wanted] = process.argv;
 const QUANTUM = 128;
 const TEXT = "Good evening. The kettle is on, and tea will be ready in five minutes. No one has to wait for it.";
 
-/** A server behind a proxy, a browser, and a page with the module. */
-async function withPage(use, { flags = [PLAYS], options = [] } = {}) {
+/** Runs a scenario with a server behind a proxy, a browser, and a page with the module. */
+function withPage(use, options) {
+  return punctually(() => withNewPage(use, options));
+}
+
+async function withNewPage(use, { flags = [PLAYS], options = [] } = {}) {
   const server = await serve(binary, "--listen=127.0.0.1:0", ...options);
   const site = await new Site().listen();
   site.target = server.port;
@@ -111,7 +115,7 @@ const G711 = {
   },
 };
 
-/** What one decoder makes of bytes: 16-bit samples. */
+/** Decodes bytes with one decoder, to 16-bit samples. */
 async function decoded(page, { encoding, sampleRate, frameBytes }, bytes) {
   if (encoding === "pcm_s16le") return samples(Uint8Array.from(bytes));
   if (G711[encoding]) return Int16Array.from(bytes, G711[encoding]);
@@ -162,9 +166,10 @@ const scenarios = {
       }, { text: TEXT });
       const sent = heardBytes();
       const { place, silences, fades } = follow(recording, sent);
-      same([place, silences, fades], [sent.length, [], []], "heard, silences, fades");
+      same([place, fades], [sent.length, []], "heard, fades");
+      inTime(silences.length === 0 && stats.underruns === 0, `${silences.length} gaps, ${stats.underruns} underruns.`);
       same(result.reason, "completed", "reason");
-      same([stats.underruns, stats.reconnects, stats.bufferedMs], [0, 0, 0], "underruns, reconnects, buffered");
+      same([stats.reconnects, stats.bufferedMs], [0, 0], "reconnects, buffered");
       check(Math.abs(stats.playedMs - sent.length / 16) <= 1, `Played: ${stats.playedMs} ms.`);
       const of = (type) => diary.filter((entry) => entry.type === type).map(({ event }) => event);
       same(of("word").map(({ text }) => text).join(" "), TEXT, "words");
@@ -180,14 +185,15 @@ const scenarios = {
     // A tone is a sine. A missing or repeated sample breaks it.
     await withPage(async ({ page, run }) => {
       for (const rate of [8_000, 22_050, 44_100, 48_000, 96_000]) {
-        const recording = await run(async ({ aloud, record }) => {
+        const { recording, underruns } = await run(async ({ aloud, record }) => {
           await aloud.start("One. Two.");
-          return record();
+          return { recording: await record(), underruns: aloud.stats.underruns };
         }, { listen: { sampleRate: rate } });
         const heard = recording.samples;
         const first = heard.findIndex((sample) => sample !== 0);
         const last = heard.findLastIndex((sample) => sample !== 0);
         const seconds = (last - first) / rate;
+        inTime(underruns === 0, `At ${rate} Hz there were ${underruns} underruns.`);
         check(Math.abs(seconds - 2) < 0.02, `At ${rate} Hz ${seconds} s were heard.`);
         // Each half is one sentence, and one tone: y[n] = 2 cos(w) y[n-1] - y[n-2].
         for (const [from, to] of [[0.1, 0.9], [1.1, 1.9]]) {
@@ -414,10 +420,11 @@ const scenarios = {
       const sent = heardBytes();
       const { place, silences, fades } = follow(recording, sent);
       same(place, sent.length, "heard");
-      same([silences.length, fades.length], [1, 2], "silences, fades");
+      same(fades.length, 2, "fades");
+      inTime(silences.length === 1, `${silences.length} gaps, one of them the pause.`);
       const [{ start, end }] = silences;
       const delay = recording.start + start / recording.rate - pausedAt;
-      check(delay < 0.05, `The pause was heard after ${delay} s.`);
+      inTime(delay < 0.05, `The pause was heard after ${delay} s.`);
       check(end - start > 0.6 * recording.rate, `It lasted ${(end - start) / recording.rate} s.`);
       check(states.includes("paused") && states.at(-1) === "idle", `states: ${states}`);
     });
@@ -442,15 +449,17 @@ const scenarios = {
       const cut = figures.offset / 2;
       // One quantum fades out. After it comes only the text that was appended then.
       const before = follow(recording, sent.slice(0, cut), { untilFade: true });
-      same([before.fades.length, before.silences], [1, []], "fades, silences");
+      same(before.fades.length, 1, "fades");
+      inTime(before.silences.length === 0, `${before.silences.length} gaps.`);
       const behind = before.fades[0].at + QUANTUM;
       const delay = recording.start + before.fades[0].at / recording.rate + QUANTUM / recording.rate - cancelledAt;
-      check(delay < 0.05, `It was silent after ${delay} s.`);
+      inTime(delay < 0.05, `It was silent after ${delay} s.`);
       const heardMs = (before.fades[0].place + QUANTUM) / 16;
-      check(Math.abs(figures.playedMs - heardMs) < 100, `${figures.playedMs} ms were reported as played, of ${heardMs}.`);
+      inTime(Math.abs(figures.playedMs - heardMs) < 100, `${figures.playedMs} ms were reported as played, of ${heardMs}.`);
       check(figures.spokenText.startsWith("The kettle is on"), `Heard: ${figures.spokenText}`);
       const after = follow(recording, sent.slice(cut), { from: behind });
-      same([after.place, after.silences.length, after.fades.length], [sent.length - cut, 0, 0], "heard after it");
+      same([after.place, after.fades.length], [sent.length - cut, 0], "heard after it");
+      inTime(after.silences.length === 0, `${after.silences.length} gaps after it.`);
       same(result.reason, "ended", "reason");
       const words = diary.filter(({ type }) => type === "word").map(({ event }) => event.text).join(" ");
       check(/^The kettle is on,.*Sorry, go on\.$/.test(words) && !words.includes("while"), `words: ${words}`);
@@ -480,6 +489,10 @@ const scenarios = {
   },
 
   async word_events_come_at_playback() {
+    // By how much each word is off, in the best of all runs. An event is a message of the audio thread to the page: on
+    // a busy machine the page takes a single one late, but not the same one in each run. A word whose event the module
+    // sends at a wrong time is off in each.
+    let least;
     await withPage(async ({ run }) => {
       const { diary, recording, latency } = await run(async ({ aloud, record, diary, context }) => {
         await aloud.start("Moon. Lemon, melon, and many more. Now, we rally. Always, ever.");
@@ -505,7 +518,9 @@ const scenarios = {
       const words = diary.filter(({ type }) => type === "word");
       const off = onsets.map((onset) => Math.min(...words.map(({ at }) => Math.abs(at - latency - onset))));
       console.error(`words are off by ${off.map((s) => Math.round(s * 1000))} ms`);
-      check(Math.max(...off) <= 0.06, `A word was off by ${Math.max(...off)} s.`);
+      same(off.length, least?.length ?? off.length, "pauses of another run");
+      least = off.map((s, n) => Math.min(s, least?.[n] ?? s));
+      inTime(Math.max(...least) <= 0.06, `A word was off by ${Math.max(...least)} s.`);
     });
   },
 
@@ -522,14 +537,15 @@ const scenarios = {
         site.cut();
       }
       const { result, bytes, stats, recording, states } = await over;
-      same([result.reason, stats.reconnects, stats.underruns], ["completed", 2, 0], "reason, reconnects, underruns");
+      same([result.reason, stats.reconnects], ["completed", 2], "reason, reconnects");
       check(states.includes("lost"), `connection: ${states}`);
       const sent = samples(Uint8Array.from(bytes));
       const whole = await reference(page, TEXT);
       same(sent.length, whole.length, "samples");
       check(sent.every((sample, n) => sample === whole[n]), "The recovered audio is not that of an unbroken connection.");
       const { place, silences } = follow(recording, whole);
-      same([place, silences], [whole.length, []], "heard, silences");
+      same(place, whole.length, "heard");
+      inTime(silences.length === 0 && stats.underruns === 0, `${silences.length} gaps, ${stats.underruns} underruns.`);
     });
   },
 
@@ -683,7 +699,8 @@ const scenarios = {
       await page.waitForSelector("#voice option:nth-child(3)", { state: "attached" });
       await page.fill("#text", "Good evening. The kettle is on, and tea will be ready in five minutes.");
       await page.keyboard.press("Control+Enter");
-      await page.waitForFunction(() => document.querySelector("#reader .now")?.textContent === "kettle");
+      // The word itself may have passed before a busy machine looks.
+      await page.waitForFunction(() => [...document.querySelectorAll("#reader .now, #reader .said")].some(({ textContent }) => textContent === "kettle"));
       same(await page.textContent("#captions"), "The kettle is on, and tea will be ready in five minutes.", "caption");
       await page.click("#cut");
       await page.waitForFunction(() => document.getElementById("reconnects").textContent === "1");
@@ -719,7 +736,7 @@ const scenarios = {
       await page.goto(`${site.url}/speech/`);
       await new Promise((over) => setTimeout(over, 2_000));
       const status = await page.textContent("#status");
-      check(status.includes("Click or press a key"), `status: ${status}`);
+      inTime(status.includes("Click or press a key"), `status: ${status}`);
       await page.click("h1");
       await page.waitForSelector("#reader .now");
       same(await page.textContent("#status"), "Speaking.", "status");
@@ -836,9 +853,9 @@ async function reference(page, text, encoding = "pcm_s16le") {
 
 for (const name of wanted.length > 0 ? wanted : Object.keys(scenarios)) {
   const watchdog = setTimeout(() => {
-    console.error(`${name} was not over after 90 s.`);
+    console.error(`${name} was not over after 240 s.`);
     process.exit(1);
-  }, 90_000);
+  }, 240_000);
   try {
     await scenarios[name]();
     console.error(`ok: ${name}`);

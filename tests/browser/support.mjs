@@ -44,7 +44,8 @@ export async function punctually(measure) {
     try {
       return await measure();
     } catch (error) {
-      if (!(error instanceof Late) || left === 0) throw error;
+      if (!(error instanceof Late)) throw error;
+      if (left === 0) throw new Error(error.message);
       console.error(`Once more: ${error.message}`);
     }
   }
