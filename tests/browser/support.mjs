@@ -86,6 +86,7 @@ export class Site {
     this.isDown = false; // refuses new connections
     this.stripsSubprotocol = false;
     this.bytesPerSecond = Infinity; // from the server, on each connection
+    this.onLose = async () => {}; // when the page asks for /lose
     this.upgrades = 0;
     this.http = createServer((asked, answer) => this.onRequest(asked, answer));
     this.http.on("upgrade", (asked, socket) => this.onUpgrade(asked, socket));
@@ -108,6 +109,10 @@ export class Site {
       });
       onward.on("error", () => answer.destroy());
       return void asked.pipe(onward);
+    }
+    if (path === "/lose") {
+      await this.onLose();
+      return void answer.end();
     }
     if (path === "/") {
       answer.setHeader("Content-Type", "text/html");
