@@ -76,6 +76,7 @@ scenarios! { &["ALOUD_TEST_BROWSER_PATH"];
     recover_follows_the_pause_of_the_server
     position_lost_is_retried_at_the_sentence
     position_lost_twice_starts_a_text_anew_and_ends_other_streams
+    restart_that_is_refused_ends_the_stream
     restart_continues_a_text_from_its_sentence
     restart_in_the_first_sentence_continues_it
     restart_with_another_engine_repeats_the_sentence

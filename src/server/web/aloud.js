@@ -1145,17 +1145,17 @@ export class Aloud {
     const stream = this.#stream;
     // The close that follows decides.
     if (fatal) this.#fault = error;
-    // The stream had just ended, or the server needs no credential.
+    // It had just ended, or the server needs no credential.
     else if (/^(not_started|nothing_to_cancel)$/.test(code) || (code === "unknown_type" && this.#options.token)) return;
     else if (this.#isReady && stream?.isStarted && stream.from && (!stream.isOptedIn || code === "bad_message")) {
       // The server cannot begin there, and ends a stream that it has started.
       stream.wasRefused = true;
       if (!stream.isOptedIn) this.#begin();
-    } else if (!this.#isReady || !stream?.isStarted || stream.rate) this.#emit("error", error);
+    } else if (!this.#isReady || !stream?.isStarted || (this.#isV1 ? stream.isOptedIn : stream.rate)) this.#emit("error", error);
     else {
       // The stream was refused.
       this.#isBusy = false;
-      if (code !== "unsupported_audio" || stream.isLinear !== false) return this.#fail(code, message, error);
+      if (code !== "unsupported_audio" || stream.isLinear !== false || stream.rate) return this.#fail(code, message, error);
       stream.isLinear = true;
       this.#begin();
     }
