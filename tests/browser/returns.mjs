@@ -376,6 +376,30 @@ export const returns = {
     }
   },
 
+  async restart_that_is_refused_ends_the_stream() {
+    await withBoth(async ({ aloud, seen, connection }) => {
+      const over = aloud.start({ prompt: "One. Two.", voice: "ada" });
+      let peer = await connection();
+      await peer.expect("start_session");
+      peer.start({ stream: 1, rev: 0 });
+      peer.sentence(0, 0, 6_400);
+      await seen.until(() => seen.arrived() === 6_400);
+      await peer.cut();
+      peer = await connection();
+      await peer.expect("recover");
+      await peer.refuse("session_not_found", 4404);
+      peer = await connection();
+      // First from its byte, then from its beginning, in the format that has been played.
+      for (const offset of [6_400, undefined]) {
+        const { from, audio } = await peer.expect("start_session");
+        same([from?.offset, audio.sampleRate], [offset, RATE], "from, rate");
+        peer.say({ type: "error", message: "There is no voice ada.", code: "unknown_voice", retryable: false });
+      }
+      const { reason, error } = await over;
+      same([reason, error?.code], ["error", "unknown_voice"], "result");
+    });
+  },
+
   async restart_continues_a_text_from_its_sentence() {
     // A server that knows `from`, one that ignores it, and one that refuses it.
     for (const kind of ["knows", "knows, and announces nothing again", "ignores", "refuses", "refuses late", "refuses and closes"]) {

@@ -10,14 +10,18 @@ import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { returns } from "./returns.mjs";
-import { browse, check, modulePath, open, PLAYS, required, same, samples, serve, Site } from "./support.mjs";
+import { browse, check, inTime, modulePath, open, PLAYS, punctually, required, same, samples, serve, Site } from "./support.mjs";
 
 const [, , binary, ...wanted] = process.argv;
 const QUANTUM = 128;
 const TEXT = "Good evening. The kettle is on, and tea will be ready in five minutes. No one has to wait for it.";
 
-/** A server behind a proxy, a browser, and a page with the module. */
-async function withPage(use, { flags = [PLAYS], options = [] } = {}) {
+/** Runs a scenario with a server behind a proxy, a browser, and a page with the module. */
+function withPage(use, options) {
+  return punctually(() => withNewPage(use, options));
+}
+
+async function withNewPage(use, { flags = [PLAYS], options = [] } = {}) {
   const server = await serve(binary, "--listen=127.0.0.1:0", ...options);
   const site = await new Site().listen();
   site.target = server.port;
@@ -71,6 +75,86 @@ function follow(recording, stream, { from = 0, untilFade = false } = {}) {
   return { ...found, place: Math.min(place, stream.length), end: block * QUANTUM };
 }
 
+// Each encoding, and the rate at which a recording holds its decoded samples unchanged.
+const ENCODINGS = [["mulaw", 16_000], ["alaw", 16_000], ["mp3", 16_000], ["opus", 48_000]];
+
+/** Calls `use` for each encoding, with a `run` whose listener plays it. After it, the page has no listener. */
+async function inEachEncoding({ page, run, sockets }, use, encodings = ENCODINGS) {
+  for (const [encoding, rate] of encodings) {
+    const options = { start: { audio: { encoding } }, sampleRate: rate };
+    const runs = (inPage, given = {}) => run(inPage, { ...given, listen: options });
+    const format = async () => (await page.evaluate(() => listener.diary.find(({ type }) => type === "stream"))).event.audio;
+    const decode = async (bytes) => decoded(page, await format(), bytes);
+    await punctually(async () => {
+      const before = sockets.length;
+      try {
+        await use({ encoding, run: runs, format, decode, ownSockets: () => sockets.slice(before) });
+      } finally {
+        await page.evaluate(() => {
+          globalThis.listener?.aloud.close();
+          globalThis.listener?.context.close();
+          delete globalThis.listener;
+        });
+      }
+    });
+  }
+}
+
+/** Sun's decoders of G.711. */
+const G711 = {
+  mulaw(code) {
+    const inverted = ~code & 255;
+    const size = (((inverted & 15) << 3) + 132) << ((inverted & 112) >> 4);
+    return inverted & 128 ? 132 - size : size - 132;
+  },
+  alaw(code) {
+    const bits = code ^ 85;
+    const segment = (bits & 112) >> 4;
+    const size = segment === 0 ? ((bits & 15) << 4) + 8 : (((bits & 15) << 4) + 264) << (segment - 1);
+    return bits & 128 ? size : -size;
+  },
+};
+
+/** Decodes bytes with one decoder, to 16-bit samples. */
+async function decoded(page, { encoding, sampleRate, frameBytes }, bytes) {
+  if (encoding === "pcm_s16le") return samples(Uint8Array.from(bytes));
+  if (G711[encoding]) return Int16Array.from(bytes, G711[encoding]);
+  const config = { codec: encoding, sampleRate: encoding === "opus" ? 48_000 : sampleRate, numberOfChannels: 1 };
+  return page.evaluate(async ({ config, bytes, frameBytes }) => {
+    const samples = [];
+    const decoder = new AudioDecoder({
+      error: (error) => console.error(String(error)),
+      output: (audio) => {
+        const part = new Float32Array(audio.numberOfFrames);
+        audio.copyTo(part, { planeIndex: 0, format: "f32-planar" });
+        samples.push(...part);
+      },
+    });
+    decoder.configure(config);
+    for (let from = 0; from < bytes.length; from += frameBytes) {
+      const data = Uint8Array.from(bytes.slice(from, from + frameBytes));
+      decoder.decode(new EncodedAudioChunk({ type: "key", timestamp: from, data }));
+    }
+    await decoder.flush();
+    return samples.map((sample) => Math.round(sample * 32768));
+  }, { config, bytes: [...bytes], frameBytes });
+}
+
+/** The largest correlation of samples with others that are at most 100 ms later. */
+function likeness(early, late, rate) {
+  let most = 0;
+  for (let delay = 0; delay <= rate / 10; delay += 1) {
+    let [product, left, right] = [0, 0, 0];
+    for (let n = 0; n < early.length && n + delay < late.length; n += 4) {
+      product += early[n] * late[n + delay];
+      left += early[n] ** 2;
+      right += late[n + delay] ** 2;
+    }
+    most = Math.max(most, product / Math.sqrt(left * right));
+  }
+  return most;
+}
+
 const scenarios = {
   ...returns,
 
@@ -82,9 +166,10 @@ const scenarios = {
       }, { text: TEXT });
       const sent = heardBytes();
       const { place, silences, fades } = follow(recording, sent);
-      same([place, silences, fades], [sent.length, [], []], "heard, silences, fades");
+      same([place, fades], [sent.length, []], "heard, fades");
+      inTime(silences.length === 0 && stats.underruns === 0, `${silences.length} gaps, ${stats.underruns} underruns.`);
       same(result.reason, "completed", "reason");
-      same([stats.underruns, stats.reconnects, stats.bufferedMs], [0, 0, 0], "underruns, reconnects, buffered");
+      same([stats.reconnects, stats.bufferedMs], [0, 0], "reconnects, buffered");
       check(Math.abs(stats.playedMs - sent.length / 16) <= 1, `Played: ${stats.playedMs} ms.`);
       const of = (type) => diary.filter((entry) => entry.type === type).map(({ event }) => event);
       same(of("word").map(({ text }) => text).join(" "), TEXT, "words");
@@ -100,14 +185,15 @@ const scenarios = {
     // A tone is a sine. A missing or repeated sample breaks it.
     await withPage(async ({ page, run }) => {
       for (const rate of [8_000, 22_050, 44_100, 48_000, 96_000]) {
-        const recording = await run(async ({ aloud, record }) => {
+        const { recording, underruns } = await run(async ({ aloud, record }) => {
           await aloud.start("One. Two.");
-          return record();
+          return { recording: await record(), underruns: aloud.stats.underruns };
         }, { listen: { sampleRate: rate } });
         const heard = recording.samples;
         const first = heard.findIndex((sample) => sample !== 0);
         const last = heard.findLastIndex((sample) => sample !== 0);
         const seconds = (last - first) / rate;
+        inTime(underruns === 0, `At ${rate} Hz there were ${underruns} underruns.`);
         check(Math.abs(seconds - 2) < 0.02, `At ${rate} Hz ${seconds} s were heard.`);
         // Each half is one sentence, and one tone: y[n] = 2 cos(w) y[n-1] - y[n-2].
         for (const [from, to] of [[0.1, 0.9], [1.1, 1.9]]) {
@@ -130,6 +216,193 @@ const scenarios = {
     }, { options: ["--engine=tone", "--tone-seconds=1"] });
   },
 
+  async encoded_audio_plays_each_sample_once() {
+    await withPage(async (opened) => {
+      const { page, complaints } = opened;
+      const text = "Tea will be ready in five minutes. No one has to wait.";
+      const linear = await reference(page, text);
+      await inEachEncoding(opened, async ({ encoding, run, format, decode }) => {
+        const { result, stats, bytes, words, recording } = await run(async ({ aloud, record, diary }, { text }) => {
+          const bytes = [];
+          aloud.on("audio", ({ data, offset }) => offset === bytes.length && bytes.push(...data));
+          const result = await aloud.start(text);
+          const words = diary.filter(({ type }) => type === "word").map(({ event }) => event.text).join(" ");
+          return { result, stats: aloud.stats, bytes, words, recording: await record() };
+        }, { text });
+        const { encoding: played, frameBytes, frameMs } = await format();
+        check(played === encoding || (encoding === "opus" && played === "pcm_s16le"), `${encoding} came as ${played}.`);
+        const sent = await decode(bytes);
+        const rate = frameBytes ? (sent.length / (bytes.length / frameBytes) / frameMs) * 1000 : 16_000;
+        same([result.reason, words], ["completed", text], `${encoding}: reason, words`);
+        check(Math.abs(stats.playedMs - (sent.length / rate) * 1000) <= 1, `${encoding}: played ${stats.playedMs} ms.`);
+        // The recording is at another rate if the server has no Opus.
+        if (played === encoding) {
+          const { place, silences, fades } = follow(recording, sent);
+          same([place, fades], [sent.length, []], `${encoding}: heard, fades`);
+          inTime(silences.length === 0, `${encoding}: ${silences.length} gaps.`);
+        }
+        // The first sentence: pauses between sentences are whole frames.
+        const found = likeness(linear.slice(0, 24_000), sent.filter((_, n) => n % (rate / 16_000) === 0), 16_000);
+        check(found > 0.95, `${encoding}: a correlation of ${found}.`);
+      });
+      same(complaints, [], "complaints");
+    });
+  },
+
+  async encoded_audio_is_exact_after_a_pause_and_a_cut() {
+    await withPage(async (opened) => {
+      const { page, site } = opened;
+      await inEachEncoding(opened, async ({ encoding, run, format, decode }) => {
+        const over = run(async ({ aloud, record, heard, wait, diary }, { text }) => {
+          const bytes = [];
+          aloud.on("audio", ({ data, offset }) => offset === bytes.length && bytes.push(...data));
+          const over = aloud.start(text);
+          await heard(600);
+          aloud.pause();
+          await wait(300);
+          aloud.resume();
+          const result = await over;
+          const words = diary.filter(({ type }) => type === "word").map(({ event }) => event.text).join(" ");
+          return { result, stats: aloud.stats, bytes, words, recording: await record() };
+        }, { text: TEXT });
+        await page.waitForFunction(() => globalThis.listener?.aloud.stats.playedMs > 1_500);
+        site.cut();
+        const { result, stats, bytes, words, recording } = await over;
+        same([result.reason, words, stats.reconnects], ["completed", TEXT, 1], `${encoding}: reason, words, reconnects`);
+        const whole = await reference(page, TEXT, (await format()).encoding);
+        same(Buffer.from(bytes).equals(Buffer.from(whole.buffer)), true, `${encoding}: the bytes of an unbroken connection`);
+        if ((await format()).encoding !== encoding) return;
+        const sent = await decode(bytes);
+        const { place, silences, fades } = follow(recording, sent);
+        same([place, silences.length > 0, fades.length], [sent.length, true, 2], `${encoding}: heard, paused, fades`);
+      });
+    });
+  },
+
+  async encoded_audio_is_exact_after_a_cancel() {
+    await withPage(async (opened) => {
+      await inEachEncoding(opened, async ({ encoding, run, format, decode, ownSockets }) => {
+        const { recording, figures, result, words } = await run(async ({ aloud, record, heard, diary }) => {
+          const over = aloud.start({ source: "append" });
+          aloud.append("The kettle is on, and the tea is in the pot, and so it goes on for a while. ");
+          await heard(1_000);
+          const figures = await aloud.cancel();
+          aloud.append("Sorry, go on.");
+          aloud.end();
+          const result = await over;
+          const words = diary.filter(({ type }) => type === "word").map(({ event }) => event.text).join(" ");
+          return { recording: await record(), figures, result, words };
+        });
+        same(result.reason, "ended", "reason");
+        check(/^The kettle .*Sorry, go on\.$/.test(words) && !words.includes("while"), `${encoding}: words: ${words}`);
+        if ((await format()).encoding !== encoding) return;
+        const bytes = Buffer.concat(ownSockets().flatMap(({ audio }) => audio));
+        const first = await decode(bytes.subarray(0, figures.offset));
+        const before = follow(recording, first, { untilFade: true });
+        same(before.fades.length, 1, `${encoding}: fades`);
+        const heardMs = ((before.fades[0].place + QUANTUM) / recording.rate) * 1000;
+        inTime(Math.abs(figures.playedMs - heardMs) < 100, `${encoding}: ${figures.playedMs} ms were reported as played, of ${heardMs}.`);
+        // A decoder of its own for the text that was appended then.
+        const second = await decode(bytes.subarray(figures.offset));
+        const after = follow(recording, second, { from: before.fades[0].at + QUANTUM });
+        same([after.place, after.fades], [second.length, []], `${encoding}: heard after it`);
+      });
+    });
+  },
+
+  async encoded_audio_of_another_take_replaces_the_first() {
+    await withPage(async (opened) => {
+      const { page, site } = opened;
+      await inEachEncoding(opened, async ({ encoding, run, format, decode }) => {
+        const engines = ["flite", "tone"].map((engine) => serve(binary, "--listen=127.0.0.1:0", `--engine=${engine}`));
+        const [flite, tone] = await Promise.all(engines);
+        try {
+          site.target = flite.port;
+          site.onLose = () => {
+            site.target = tone.port;
+            return flite.stop();
+          };
+          const { result, takes, recording } = await run(async ({ aloud, record, until }, { text }) => {
+            const takes = [{ from: 0, bytes: [] }];
+            aloud.on("audio", ({ data, offset }) => {
+              const { from, bytes } = takes.at(-1);
+              if (offset !== from + bytes.length) takes.push({ from: offset, bytes: [] });
+              takes.at(-1).bytes.push(...data);
+            });
+            const over = aloud.start({ prompt: text, delivery: { mode: "paced", aheadMs: 5_000 } });
+            const second = await until("text", ({ index }) => index === 1);
+            await until("stats", ({ receivedMs, playedMs }) => receivedMs > second.startMs + 500 && playedMs > 300);
+            // What is not played waits until the next server is there.
+            aloud.pause();
+            await fetch("/lose");
+            await until("state", ({ connection }) => connection === "open");
+            aloud.resume();
+            const result = await over;
+            return { result, takes, recording: await record() };
+          }, { text: "Good evening, ladies and gentlemen, and be very welcome. The kettle is on, and there is tea for everyone." });
+          same([result.reason, takes.length], ["completed", 2], `${encoding}: reason, takes`);
+          if ((await format()).encoding !== encoding) return;
+          const first = await decode(takes[0].bytes.slice(0, takes[1].from));
+          const heard = [...first, ...await decode(takes[1].bytes)];
+          const { place, fades } = follow(recording, heard);
+          same([place, fades.length], [heard.length, 2], `${encoding}: heard, fades`);
+        } finally {
+          await flite.stop();
+          await tone.stop();
+        }
+      });
+    });
+  },
+
+  async encoded_audio_falls_back_to_samples() {
+    await withPage(async (opened) => {
+      const { page, complaints, site } = opened;
+      const hear = async (audio, expected) => {
+        await inEachEncoding(opened, async ({ encoding, run, format, decode }) => {
+          const { bytes, starts, recording } = await run(async ({ aloud, record, diary }, { audio }) => {
+            const bytes = [];
+            aloud.on("audio", ({ data }) => bytes.push(...data));
+            await aloud.start({ prompt: "Good evening.", audio });
+            const starts = diary.filter(({ event }) => event.message?.type === "start_session").map(({ event }) => event.message.audio.encoding);
+            return { bytes, starts, recording: await record() };
+          }, { audio: { ...audio, encoding } });
+          same([(await format()).encoding, starts], ["pcm_s16le", [...expected(encoding), "pcm_s16le"]], `${encoding}: played, asked for`);
+          const sent = await decode(bytes);
+          same(follow(recording, sent).place, sent.length, `${encoding}: heard`);
+        }, [["mp3", audio.sampleRate ?? 16_000], ["opus", audio.sampleRate ?? 16_000]]);
+      };
+      // No encoder has this rate: the server refuses it.
+      await hear({ sampleRate: 22_050 }, (encoding) => [encoding]);
+      // The module asks once what the browser decodes, so the page is loaded anew.
+      for (const script of ["AudioDecoder.isConfigSupported = async (config) => ({ supported: false, config })", "delete globalThis.AudioDecoder"]) {
+        await page.goto(`${site.url}/`);
+        await page.evaluate(script);
+        await hear({}, () => []);
+      }
+      same(complaints, [], "complaints");
+    });
+  },
+
+  async encoded_audio_has_no_gap_at_64_kbit_per_second() {
+    await withPage(async (opened) => {
+      opened.site.bytesPerSecond = 8_000;
+      await inEachEncoding(opened, async ({ encoding, run, format }) => {
+        const { result, stats } = await run(async ({ aloud }, { text }) => {
+          const result = await aloud.start(text);
+          return { result, stats: aloud.stats };
+        }, { text: TEXT });
+        same(result.reason, "completed", "reason");
+        console.error(`${encoding}: first sound after ${stats.firstHeardMs} ms`);
+        if ((await format()).encoding === encoding) inTime(stats.underruns === 0, `${encoding}: ${stats.underruns} gaps.`);
+      }, [["mp3", 16_000], ["opus", 48_000]]);
+      // Samples do not fit through this line.
+      await inEachEncoding(opened, ({ run }) => run(async ({ aloud, until }, { text }) => {
+        aloud.start(text);
+        await until("stats", ({ underruns }) => underruns > 0);
+      }, { text: TEXT }), [["pcm_s16le", 16_000]]);
+    });
+  },
+
   async pause_resumes_at_the_same_sample() {
     await withPage(async ({ run, heardBytes }) => {
       const { recording, pausedAt, states } = await run(async ({ aloud, context, record, heard, wait, diary }, { text }) => {
@@ -146,10 +419,11 @@ const scenarios = {
       const sent = heardBytes();
       const { place, silences, fades } = follow(recording, sent);
       same(place, sent.length, "heard");
-      same([silences.length, fades.length], [1, 2], "silences, fades");
+      same(fades.length, 2, "fades");
+      inTime(silences.length === 1, `${silences.length} gaps, one of them the pause.`);
       const [{ start, end }] = silences;
       const delay = recording.start + start / recording.rate - pausedAt;
-      check(delay < 0.05, `The pause was heard after ${delay} s.`);
+      inTime(delay < 0.05, `The pause was heard after ${delay} s.`);
       check(end - start > 0.6 * recording.rate, `It lasted ${(end - start) / recording.rate} s.`);
       check(states.includes("paused") && states.at(-1) === "idle", `states: ${states}`);
     });
@@ -174,15 +448,17 @@ const scenarios = {
       const cut = figures.offset / 2;
       // One quantum fades out. After it comes only the text that was appended then.
       const before = follow(recording, sent.slice(0, cut), { untilFade: true });
-      same([before.fades.length, before.silences], [1, []], "fades, silences");
+      same(before.fades.length, 1, "fades");
+      inTime(before.silences.length === 0, `${before.silences.length} gaps.`);
       const behind = before.fades[0].at + QUANTUM;
       const delay = recording.start + before.fades[0].at / recording.rate + QUANTUM / recording.rate - cancelledAt;
-      check(delay < 0.05, `It was silent after ${delay} s.`);
+      inTime(delay < 0.05, `It was silent after ${delay} s.`);
       const heardMs = (before.fades[0].place + QUANTUM) / 16;
-      check(Math.abs(figures.playedMs - heardMs) < 100, `${figures.playedMs} ms were reported as played, of ${heardMs}.`);
+      inTime(Math.abs(figures.playedMs - heardMs) < 100, `${figures.playedMs} ms were reported as played, of ${heardMs}.`);
       check(figures.spokenText.startsWith("The kettle is on"), `Heard: ${figures.spokenText}`);
       const after = follow(recording, sent.slice(cut), { from: behind });
-      same([after.place, after.silences.length, after.fades.length], [sent.length - cut, 0, 0], "heard after it");
+      same([after.place, after.fades.length], [sent.length - cut, 0], "heard after it");
+      inTime(after.silences.length === 0, `${after.silences.length} gaps after it.`);
       same(result.reason, "ended", "reason");
       const words = diary.filter(({ type }) => type === "word").map(({ event }) => event.text).join(" ");
       check(/^The kettle is on,.*Sorry, go on\.$/.test(words) && !words.includes("while"), `words: ${words}`);
@@ -212,6 +488,10 @@ const scenarios = {
   },
 
   async word_events_come_at_playback() {
+    // By how much each word is off, in the best of all runs. An event is a message of the audio thread to the page: on
+    // a busy machine the page takes a single one late, but not the same one in each run. A word whose event the module
+    // sends at a wrong time is off in each.
+    let least;
     await withPage(async ({ run }) => {
       const { diary, recording, latency } = await run(async ({ aloud, record, diary, context }) => {
         await aloud.start("Moon. Lemon, melon, and many more. Now, we rally. Always, ever.");
@@ -237,7 +517,9 @@ const scenarios = {
       const words = diary.filter(({ type }) => type === "word");
       const off = onsets.map((onset) => Math.min(...words.map(({ at }) => Math.abs(at - latency - onset))));
       console.error(`words are off by ${off.map((s) => Math.round(s * 1000))} ms`);
-      check(Math.max(...off) <= 0.06, `A word was off by ${Math.max(...off)} s.`);
+      same(off.length, least?.length ?? off.length, "pauses of another run");
+      least = off.map((s, n) => Math.min(s, least?.[n] ?? s));
+      inTime(Math.max(...least) <= 0.06, `A word was off by ${Math.max(...least)} s.`);
     });
   },
 
@@ -254,14 +536,15 @@ const scenarios = {
         site.cut();
       }
       const { result, bytes, stats, recording, states } = await over;
-      same([result.reason, stats.reconnects, stats.underruns], ["completed", 2, 0], "reason, reconnects, underruns");
+      same([result.reason, stats.reconnects], ["completed", 2], "reason, reconnects");
       check(states.includes("lost"), `connection: ${states}`);
       const sent = samples(Uint8Array.from(bytes));
       const whole = await reference(page, TEXT);
       same(sent.length, whole.length, "samples");
       check(sent.every((sample, n) => sample === whole[n]), "The recovered audio is not that of an unbroken connection.");
       const { place, silences } = follow(recording, whole);
-      same([place, silences], [whole.length, []], "heard, silences");
+      same(place, whole.length, "heard");
+      inTime(silences.length === 0 && stats.underruns === 0, `${silences.length} gaps, ${stats.underruns} underruns.`);
     });
   },
 
@@ -415,7 +698,8 @@ const scenarios = {
       await page.waitForSelector("#voice option:nth-child(3)", { state: "attached" });
       await page.fill("#text", "Good evening. The kettle is on, and tea will be ready in five minutes.");
       await page.keyboard.press("Control+Enter");
-      await page.waitForFunction(() => document.querySelector("#reader .now")?.textContent === "kettle");
+      // The word itself may have passed before a busy machine looks.
+      await page.waitForFunction(() => [...document.querySelectorAll("#reader .now, #reader .said")].some(({ textContent }) => textContent === "kettle"));
       same(await page.textContent("#captions"), "The kettle is on, and tea will be ready in five minutes.", "caption");
       await page.click("#cut");
       await page.waitForFunction(() => document.getElementById("reconnects").textContent === "1");
@@ -451,7 +735,7 @@ const scenarios = {
       await page.goto(`${site.url}/speech/`);
       await new Promise((over) => setTimeout(over, 2_000));
       const status = await page.textContent("#status");
-      check(status.includes("Click or press a key"), `status: ${status}`);
+      inTime(status.includes("Click or press a key"), `status: ${status}`);
       await page.click("h1");
       await page.waitForSelector("#reader .now");
       same(await page.textContent("#status"), "Speaking.", "status");
@@ -553,24 +837,24 @@ const scenarios = {
 };
 
 /** Audio of a text over an uncut connection. */
-async function reference(page, text) {
-  const bytes = await page.evaluate(async (text) => {
+async function reference(page, text, encoding = "pcm_s16le") {
+  const bytes = await page.evaluate(async ({ text, encoding }) => {
     const { Aloud } = await import("/speech/aloud.js");
     const aloud = new Aloud(undefined, { playback: false });
     const bytes = [];
     aloud.on("audio", ({ data }) => bytes.push(...data));
-    await aloud.start(text);
+    await aloud.start({ prompt: text, audio: { encoding } });
     aloud.close();
     return bytes;
-  }, text);
-  return samples(Uint8Array.from(bytes));
+  }, { text, encoding });
+  return encoding === "pcm_s16le" ? samples(Uint8Array.from(bytes)) : Uint8Array.from(bytes);
 }
 
 for (const name of wanted.length > 0 ? wanted : Object.keys(scenarios)) {
   const watchdog = setTimeout(() => {
-    console.error(`${name} was not over after 90 s.`);
+    console.error(`${name} was not over after 240 s.`);
     process.exit(1);
-  }, 90_000);
+  }, 240_000);
   try {
     await scenarios[name]();
     console.error(`ok: ${name}`);

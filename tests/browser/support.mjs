@@ -27,6 +27,30 @@ export function same(one, other, what) {
   check(JSON.stringify(one) === JSON.stringify(other), `${what}: ${JSON.stringify(one)}, not ${JSON.stringify(other)}.`);
 }
 
+class Late extends Error {}
+
+/** A check that a busy machine can fail: see `punctually`. */
+export function inTime(condition, sentence) {
+  if (!condition) throw new Late(sentence);
+}
+
+/**
+ * Runs a measurement again, twice at most, if it is not in time. On a busy machine, one timer or message that comes
+ * late spoils a single run. What the module itself does too late, it does in each run, so that the bounds stay as
+ * tight as on an idle machine. All other checks fail at once.
+ */
+export async function punctually(measure) {
+  for (let left = 2; ; left -= 1) {
+    try {
+      return await measure();
+    } catch (error) {
+      if (!(error instanceof Late)) throw error;
+      if (left === 0) throw new Error(error.message);
+      console.error(`Once more: ${error.message}`);
+    }
+  }
+}
+
 /** Runs the binary until `stop`. */
 export async function serve(binary, ...options) {
   // Its stderr is not inherited: a reader of the test's stderr would wait for a server that outlives a failed test.
@@ -61,6 +85,8 @@ export class Site {
     this.tunnels = new Set();
     this.isDown = false; // refuses new connections
     this.stripsSubprotocol = false;
+    this.bytesPerSecond = Infinity; // from the server, on each connection
+    this.onLose = async () => {}; // when the page asks for /lose
     this.upgrades = 0;
     this.http = createServer((asked, answer) => this.onRequest(asked, answer));
     this.http.on("upgrade", (asked, socket) => this.onUpgrade(asked, socket));
@@ -83,6 +109,10 @@ export class Site {
       });
       onward.on("error", () => answer.destroy());
       return void asked.pipe(onward);
+    }
+    if (path === "/lose") {
+      await this.onLose();
+      return void answer.end();
     }
     if (path === "/") {
       answer.setHeader("Content-Type", "text/html");
@@ -116,8 +146,19 @@ export class Site {
       server.destroy();
     });
     this.tunnels.add(tunnel);
-    for (const [from, to] of [[socket, server], [server, socket]]) {
-      from.on("data", (data) => tunnel.isDeaf || to.write(data));
+    let isFree = 0; // when the line has carried everything so far
+    let line = Promise.resolve();
+    const carry = (data) => {
+      if (this.bytesPerSecond === Infinity) return void socket.write(data);
+      for (let from = 0; from < data.length; from += 200) {
+        const packet = data.subarray(from, from + 200);
+        isFree = Math.max(isFree, performance.now()) + (packet.length / this.bytesPerSecond) * 1000;
+        const at = isFree;
+        line = line.then(() => new Promise((over) => setTimeout(over, at - performance.now()))).then(() => socket.write(packet));
+      }
+    };
+    for (const [from, to] of [[socket, (data) => server.write(data)], [server, carry]]) {
+      from.on("data", (data) => tunnel.isDeaf || to(data));
       from.on("error", end);
       from.on("close", end);
     }

@@ -40,6 +40,12 @@ macro_rules! scenarios {
 scenarios! { &["ALOUD_TEST_BROWSER_PATH", "ALOUD_TEST_CHROMIUM"];
     audio_plays_each_sample_once
     audio_plays_at_any_sample_rate
+    encoded_audio_plays_each_sample_once
+    encoded_audio_is_exact_after_a_pause_and_a_cut
+    encoded_audio_is_exact_after_a_cancel
+    encoded_audio_of_another_take_replaces_the_first
+    encoded_audio_falls_back_to_samples
+    encoded_audio_has_no_gap_at_64_kbit_per_second
     pause_resumes_at_the_same_sample
     cancel_silences_an_append_stream_and_keeps_it_open
     cancel_ends_a_prompt_and_the_next_starts_at_once
@@ -70,6 +76,7 @@ scenarios! { &["ALOUD_TEST_BROWSER_PATH"];
     recover_follows_the_pause_of_the_server
     position_lost_is_retried_at_the_sentence
     position_lost_twice_starts_a_text_anew_and_ends_other_streams
+    restart_that_is_refused_ends_the_stream
     restart_continues_a_text_from_its_sentence
     restart_in_the_first_sentence_continues_it
     restart_with_another_engine_repeats_the_sentence

@@ -4,6 +4,9 @@ export interface AudioFormat {
   encoding: string;
   sampleRate: number;
   channels: 1;
+  /** Of `opus` and `mp3`. */
+  frameBytes?: number;
+  frameMs?: number;
 }
 
 /** The server has defaults for missing fields. */
@@ -14,6 +17,7 @@ export interface StartOptions {
   language?: string;
   /** 0.5 to 2. */
   speed?: number;
+  /** Default here: `pcm_s16le`, which also replaces `opus` and `mp3` where they cannot be played. */
   audio?: { encoding?: string; sampleRate?: number; frameMs?: number };
   /** Default here: `word`. */
   timestamps?: "none" | "sentence" | "word";
@@ -25,7 +29,7 @@ export interface StartOptions {
   /** Silence before the first audio, in ms, from 0 to 5000. */
   leadMs?: number;
   clean?: "none" | "markdown" | "html";
-  /** Figures, signs, units and abbreviations become words. Default: the server's choice. */
+  /** Figures, signs and units become words. Default: the server's choice. */
   normalize?: boolean;
   /** Default here: true. */
   resumable?: boolean;
@@ -138,9 +142,9 @@ export type ServerMessage =
   | { type: "error"; message: string; code?: string; retryable?: boolean; fatal?: boolean; index?: number }
   | { type: "session_end"; reason?: EndReason; usage?: Usage };
 
-/** `blocked`: the browser waits for a click or key. `waiting`: no audio to play yet. */
+/** `blocked`: waits for a click or key. `waiting`: no audio to play yet. */
 export type State = "idle" | "starting" | "speaking" | "waiting" | "paused" | "blocked";
-/** `lost`: it reconnects, and plays buffered audio meanwhile. */
+/** `lost`: reconnects, and plays buffered audio. */
 export type Connection = "closed" | "connecting" | "open" | "lost";
 
 export interface Sentence {
@@ -172,7 +176,7 @@ export interface AloudError {
   closeCode?: number;
 }
 
-/** Times in ms, and counts. `first…` are measured from `start`. */
+/** Times in ms, `first…` from `start` on, and counts. */
 export interface Stats {
   firstAudioMs?: number;
   firstHeardMs?: number;
@@ -201,7 +205,7 @@ export interface Events {
   sentence: Sentence;
   /** It is played now; without playback, it has arrived. */
   word: Word;
-  /** Received bytes, and their place in the stream. An earlier place: they replace what was received from there on. */
+  /** Received bytes, and their place in the stream. They replace any from there on. */
   audio: { data: Uint8Array; offset: number };
   stats: Stats;
   /** `ranges` are places in the text of the sentence `index`. */
@@ -213,16 +217,16 @@ export interface Events {
 }
 
 export interface Options {
-  /** A function is called for each connection: tokens may be short-lived. */
+  /** A function is called for each connection. */
   token?: string | (() => string | Promise<string>);
-  /** Default: `message`, the first one. A page can then distinguish a refusal from a lost network. */
+  /** Default: `message`. A refusal then differs from a lost network. */
   tokenIn?: "message" | "subprotocol";
   start?: StartOptions;
-  /** Audio to buffer before playback starts. Default: 60. */
+  /** Audio to buffer before playback starts. Default: 60; of `opus` and `mp3` 200. */
   bufferMs?: number;
   /** For servers that do not send it. Default: 16000. */
   sampleRate?: number;
-  /** `false`: no playback, only bytes, as without AudioContext. */
+  /** `false`: only bytes, as without AudioContext. */
   playback?: boolean;
   context?: AudioContext;
   destination?: AudioNode;
@@ -232,7 +236,7 @@ export interface Options {
   WebSocket?: unknown;
 }
 
-/** Speech from a server: one stream at a time. Reconnects after a lost connection. */
+/** One stream at a time. Reconnects after a lost connection. */
 export class Aloud {
   /** `https://host`, `ws://host/prefix`, …; default: the server of this file. */
   constructor(url?: string, options?: Options);
@@ -243,7 +247,7 @@ export class Aloud {
   readonly context: AudioContext | undefined;
   /** Returns a function that removes the listener. */
   on<Type extends keyof Events>(type: Type, listener: (event: Events[Type]) => void): () => void;
-  /** Replaces the running stream. Call it in a click or key event. Never rejects. */
+  /** Replaces the running stream. Call it in a click or key event. */
   start(what?: string | StartOptions): Promise<Result>;
   /** More text for a stream with `source: "append"`, cut anywhere. */
   append(text: string): void;
@@ -251,7 +255,7 @@ export class Aloud {
   flush(): void;
   pause(): void;
   resume(): void;
-  /** Silences at once. An `append` stream stays open. The figures are the server's, or this module's if the stream had just ended. */
+  /** Silences at once. An `append` stream stays open. */
   cancel(): Promise<Cancelled | undefined>;
   /** No more text: plays the rest, then closes the connection. */
   end(): void;
@@ -259,6 +263,6 @@ export class Aloud {
   close(): void;
   /** Drops the connection and reconnects. */
   reconnect(): void;
-  /** Allows later playback: call it in a click or key event. Returns the node that plays. */
+  /** Allows playback: call it in a click or key event. Returns the node that plays. */
   unlock(): Promise<AudioNode | undefined>;
 }

@@ -1,6 +1,6 @@
-// Speech from an aloud server: see aloud.d.ts. The audio thread loads this file again, for the player.
+// See aloud.d.ts. The audio thread loads this file again, for the player.
 
-// The player. It uses no outside names: the audio thread may get only its source text.
+// The player. It uses no outside names: the audio thread may get only its source.
 function createPlayer(contextRate, send) {
   const HALF = 24;
   const QUANTUM = 128;
@@ -19,7 +19,7 @@ function createPlayer(contextRate, send) {
   let end = false; // no more samples come
   let over = true; // all was played
   let dry = true; // waits until the cushion is full
-  let cushion = 0;
+  let cushion = 0; // in seconds
   let patience = 0; // waited, in frames
   let held = false;
   let fade = 0; // of the next quantum: in (1) or out (-1)
@@ -34,7 +34,7 @@ function createPlayer(contextRate, send) {
     const phases = contextRate / common;
     step = from / common;
     phase = 0;
-    half = phases === 1 && step === 1 ? 0 : Math.ceil(HALF * Math.max(1, from / contextRate));
+    half = from === contextRate ? 0 : Math.ceil(HALF * Math.max(1, from / contextRate));
     if (half === 0) return (taps = [[1]]);
     const cutoff = 0.94 * Math.min(1, contextRate / from);
     taps = Array.from({ length: phases }, (_, n) => {
@@ -127,13 +127,13 @@ function createPlayer(contextRate, send) {
         message = { drop: true, position: message.cut, over: false };
       }
       if (message.chunk) {
-        queue.push(new Int16Array(message.chunk));
-        waiting += message.chunk.byteLength / 2;
+        queue.push(message.chunk);
+        waiting += message.chunk.length;
       } else if (message.stream) {
         ({ stream } = message);
         tune(message.rate);
-        clear(message.position);
-        [end, over, held, fade] = [false, false, false, 0];
+        clear(0);
+        [end, over, held, fade] = [false, false, message.held, 0];
       } else if (message.drop) {
         const last = new Float32Array(QUANTUM);
         if (!dry && !over && (!held || fade < 0) && play(last)) {
@@ -162,7 +162,7 @@ function createPlayer(contextRate, send) {
       if (dry) {
         if (waiting === 0 && !end) return;
         patience += out.length;
-        if (!end && waiting < cushion && patience / contextRate < cushion / rate) return;
+        if (!end && waiting < cushion * rate && patience < cushion * contextRate) return;
         dry = false;
       }
       if (!play(out)) {
@@ -219,7 +219,7 @@ async function createOutput(context, worklet, onReport) {
     await load(context, worklet);
     const node = new AudioWorkletNode(context, "aloud", { numberOfInputs: 0, outputChannelCount: [1] });
     node.port.onmessage = ({ data }) => onReport(data);
-    const send = (message, transfer) => node.port.postMessage(message, transfer);
+    const send = (message) => node.port.postMessage(message, message.chunk ? [message.chunk.buffer] : []);
     return { node, send, close: () => (node.disconnect(), send("close")) };
   }
   // Pages from plain http have no worklets.
@@ -229,6 +229,22 @@ async function createOutput(context, worklet, onReport) {
   return { node, send: player.receive, close: () => node.disconnect() };
 }
 
+// Codecs, and whether this browser decodes them.
+const CODECS = { opus: false, mp3: false };
+const config = (codec, sampleRate) => ({ codec, sampleRate, numberOfChannels: 1 });
+const probe = async (codec) => (CODECS[codec] = (await AudioDecoder.isConfigSupported(config(codec, 48_000))).supported);
+const probed = Promise.allSettled(Object.keys(CODECS).map(probe));
+
+// G.711: the bits to invert, and the bias.
+const law = (inverted, bias) => (data) =>
+  Int16Array.from(new Uint8Array(data), (byte) => {
+    byte ^= inverted;
+    const [power, part] = [(byte >> 4) & 7, (byte & 15) * 16];
+    const size = power || bias ? (((part + 264) << power) >> 1) - bias : part + 8;
+    return byte & 128 ? -size : size;
+  });
+const LINEAR = { pcm_s16le: (data) => new Int16Array(data), mulaw: law(255, 132), alaw: law(213, 0) };
+
 const PATH = "/api/session/ws";
 const GESTURES = ["pointerdown", "keydown"];
 const NORMAL = 1000; // closes the session
@@ -237,12 +253,10 @@ const ACK_MS = 200; // of speech, between two acks
 const QUIET_MS = 2000; // without data, then a ping; the same for its answer
 const CONNECT_MS = 10_000;
 const FIRST_TRIES = 4; // to reach a server the first time
-const KEPT_MS = 30_000; // for a suspended session, if the server gives no time
-const MAX_CUSHION_MS = 500;
+const KEPT_MS = 30_000; // if the server gives no resumeTtlMs
 const REST_MS = 30_000; // until the sound card may sleep
 
-// After which close codes to reconnect, and the names of the final ones. A test compares this JSON with
-// the server's tables.
+// Close codes after which to reconnect, and names of the final ones. A test compares this JSON with the server.
 const CLOSES = {
   "retryable": [1001, 1005, 1006, 1011, 1012, 1013, 4408, 4429],
   "range": [4500, 4599],
@@ -256,7 +270,7 @@ const CRC_TABLE = Int32Array.from({ length: 256 }, (_, n) => {
   return n;
 });
 
-/** CRC-32 of bytes behind others that have this CRC-32. */
+/** CRC-32 of bytes after others with this one. */
 function crc32(data, crc) {
   crc = ~crc;
   for (const byte of new Uint8Array(data)) crc = CRC_TABLE[(crc ^ byte) & 255] ^ (crc >>> 8);
@@ -301,7 +315,8 @@ export class Aloud {
   #triedAt;
 
   #context;
-  #output;
+  #output; // the player
+  #unsent = []; // messages to it
   #opening;
   #resting;
   #isBlocked = false;
@@ -378,18 +393,20 @@ export class Aloud {
       ask: typeof what === "string" ? { prompt: what } : what,
       began: performance.now(),
       isHeard: this.#context !== undefined,
-      ms: (bytes) => (stream.rate ? bytes / 2 / stream.rate * 1000 : 0),
+      linear: LINEAR.pcm_s16le,
+      scale: 0.5, // samples of a byte
+      samples: (bytes) => Math.round(bytes * stream.scale),
+      ms: (bytes) => (stream.rate ? (stream.samples(bytes) / stream.rate) * 1000 : 0),
+      given: 0, // samples that the player has
       offset: 0, // bytes to play
       wire: 0, // bytes as the server counts them
       shift: 0, // their difference, after a restart of the server
       sentences: new Map(),
       heardMs: 0,
       ackedMs: 0, // as the server counts
-      script: [], // text and commands, to repeat what a lost connection lost
+      script: [], // text and commands, to send again what was lost
       written: 0, // messages of it that were sent
       taken: 0, // UTF-16 units of text before it
-      held: [], // audio that waits for the player
-      heldFrom: 0, // where it begins
     };
     const result = new Promise((resolve) => (stream.resolve = resolve));
     this.#stream = stream;
@@ -453,12 +470,12 @@ export class Aloud {
     if (!stream || stream.cancelling || Boolean(stream.isPaused) === isPaused) return;
     stream.isPaused = isPaused;
     stream.wasPaused = true;
-    if (!stream.held) this.#output.send({ held: isPaused });
+    this.#send({ held: isPaused });
     if (this.#isLive(stream)) this.#write({ type: isPaused ? "pause" : "resume" });
     this.#goOn(stream);
   }
 
-  #goOn(stream, state = stream.hasSounded ? "speaking" : "starting") {
+  #goOn(stream, state = this.#stats.firstHeardMs === undefined ? "starting" : "speaking") {
     this.#set(stream.isPaused ? "paused" : state);
   }
 
@@ -475,8 +492,8 @@ export class Aloud {
     stream.cancelling = cancelling;
     for (const { text = "" } of stream.script.slice(0, stream.written)) stream.taken += text.length;
     [stream.script, stream.written] = [[], 0];
-    if (stream.held) stream.held = [];
-    else this.#output.send({ drop: true, over: !goesOn });
+    this.#endDecoder(stream);
+    if (stream.rate) this.#send({ drop: true, over: !goesOn });
     if (!goesOn) this.#set("idle");
     const isKept = goesOn || stream.ask.source !== "append";
     if (isKept && stream.isOptedIn && this.#isLive(stream)) this.#askToCancel(stream);
@@ -489,13 +506,13 @@ export class Aloud {
     return cancelling.result;
   }
 
-  // The figures of a cancel that the server does not count: the stream had just ended, or the connection is lost.
+  // Figures of a cancel without the server's: the stream had just ended, or lost its connection.
   #finishCancelled(stream) {
     const figures = stream.wasStarted ? this.#figures(stream) : undefined;
     const { reason, usage } = stream.end ?? {};
     const before = usage?.wastedMs ?? this.#stats.wastedMs;
     const unheard = figures?.wastedMs ?? 0;
-    // If the server stopped the stream itself, it has counted the audio that it had sent.
+    // A server that stopped the stream has counted the audio that it had sent.
     const wastedMs = /expired|error/.test(reason) ? Math.max(before, unheard) : before + unheard;
     this.#stats.wastedMs = wastedMs;
     this.#cancelled(stream, figures);
@@ -547,7 +564,7 @@ export class Aloud {
   unlock() {
     const { playback, context: given, destination, worklet } = this.#options;
     if (playback === false || !(given ?? globalThis.AudioContext)) return Promise.resolve();
-    // Before any await: the user's gesture counts only now.
+    // The user's gesture counts only before any await.
     if (!this.#context) {
       this.#context = given ?? new AudioContext();
       this.#context.addEventListener("statechange", this.#onContext);
@@ -563,7 +580,7 @@ export class Aloud {
         if (context !== this.#context) return void output.close();
         this.#output = output;
         output.node.connect(destination ?? context.destination);
-        if (this.#stream) this.#play(this.#stream);
+        for (const message of this.#unsent.splice(0)) output.send(message);
         return output.node;
       },
       (error) => {
@@ -593,6 +610,7 @@ export class Aloud {
     if (!stream) return;
     void this.stats; // updates them
     this.#stats.bufferedMs = 0;
+    this.#endDecoder(stream);
     this.#stream = undefined;
     this.#isBlocked = false;
     clearInterval(this.#watch);
@@ -611,7 +629,7 @@ export class Aloud {
     const stream = this.#stream;
     this.#emit("error", error);
     if (!stream) return;
-    if (!stream.held) this.#output.send({ drop: true, over: true });
+    this.#send({ drop: true, over: true });
     if (this.#isBusy) this.#disconnect();
     this.#cancelled(stream);
     this.#finish({ reason: "error", error });
@@ -629,6 +647,7 @@ export class Aloud {
     let credential, isOffered, socket;
     try {
       if (!WebSocket) throw new Error("pass a WebSocket, as in new Aloud(url, { WebSocket })");
+      await probed;
       credential = typeof token === "function" ? await token() : token;
       if (this.#socket !== attempt) return; // closed meanwhile
       isOffered = credential && tokenIn === "subprotocol" && !isPlain;
@@ -692,8 +711,8 @@ export class Aloud {
 
   #onClose(code, reason, wasOpen) {
     this.#letGo();
-    // If a proxy removes the subprotocol, a browser fails the connection without a reason. So connect
-    // without one; if that works, try once more with it, to know the cause.
+    // If a proxy removes the subprotocol, a browser gives no reason. So connect without one; if that works,
+    // try once more with it, to know the cause.
     if (!wasOpen && !this.#wasReached && this.#mode !== "plainly") {
       const failed = this.#mode;
       this.#mode = { v1: "plain", plain: "v1", checking: "plainly" }[failed];
@@ -806,7 +825,11 @@ export class Aloud {
     const stream = this.#stream;
     const { start } = this.#options;
     const ask = { timestamps: "word", ...start, ...stream.ask };
-    ask.audio = { encoding: "pcm_s16le", ...ask.audio };
+    ask.audio = { encoding: "pcm_s16le", ...ask.audio, ...stream.audio };
+    if (stream.isHeard && ask.audio.encoding in CODECS) {
+      stream.isLinear ??= !CODECS[ask.audio.encoding];
+      if (stream.isLinear) ask.audio.encoding = "pcm_s16le";
+    }
     if (stream.isHeard) ask.delivery ??= { mode: "paced" };
     if (this.#isV1) ask.resumable ??= true;
     else delete ask.resumable;
@@ -854,7 +877,7 @@ export class Aloud {
       if (stream !== this.#stream) return;
     }
     stream.rev = rev ?? stream.rev;
-    // Without the field, the server may have heard a pause whose answer was lost.
+    // Without the field, the answer to a pause may have been lost.
     stream.isPausedThere = paused ?? (stream.wasPaused ? undefined : false);
     this.#catchUp(stream, textOffset);
     if (stream.ackedMs > 0) this.#acknowledge(stream, 0);
@@ -867,13 +890,12 @@ export class Aloud {
     if (code !== "position_lost" || stream.skip || stream.retryAt !== undefined || !(start < stream.wire)) {
       return this.#onSessionLost(stream);
     }
-    // The session still waits. Its sentence can be had from the beginning, perhaps.
+    // Perhaps the session has the sentence from its beginning.
     stream.retryAt = start;
     this.#drop();
   }
 
-  // The session is gone: the server was restarted, for example. A text is spoken again, from the last sentence
-  // on; its received part is skipped.
+  // The session is gone. A text is spoken again from the last sentence on, without its received part.
   #onSessionLost(stream, isNew = false) {
     const last = [...stream.sentences.values()].at(-1);
     if ((stream.source ?? stream.ask.source ?? "verbatim") !== "verbatim" && (last || stream.wire > 0)) {
@@ -888,7 +910,7 @@ export class Aloud {
     this.#begin();
   }
 
-  // The last sentence comes again: skips its received bytes. If they are all of it, they are compared.
+  // The last sentence comes again: skips its received bytes, and compares them if they are all.
   #skip(stream, again) {
     const sentence = [...stream.sentences.values()].at(-1);
     if (!sentence) return;
@@ -897,7 +919,7 @@ export class Aloud {
     stream.skip = { sentence, bytes, isWhole: bytes === received, at: again && sentence.index, crc: 0, kept: [], times: [] };
   }
 
-  // The first message of a stream that was to begin at `from` tells if it does. If not, it is skipped up to there.
+  // The first message of a stream tells if it begins at `from`, as asked.
   #onBeginning(stream, index) {
     const { from, skip, session } = stream;
     stream.from = undefined;
@@ -905,7 +927,7 @@ export class Aloud {
     Object.assign(stream, { wire: from.offset, crc: skip.sentence.crc, last: from.index, skip: undefined });
   }
 
-  // The sentence begins anew, at this byte and in another take: drops what was received of the first one.
+  // The sentence begins anew, at this byte and in another take, which replaces the first one.
   #retake(stream, { index, offset }, wire) {
     stream.skip = undefined;
     stream.offset = offset;
@@ -915,41 +937,80 @@ export class Aloud {
     for (const sentence of stream.sentences.values()) {
       if (sentence.index >= index) Object.assign(sentence, { words: [], shown: -1 });
     }
-    if (!stream.held) {
-      stream.id = streams += 1; // reports about the first take are void
-      return this.#output.send({ cut: offset / 2, stream: stream.id });
-    }
-    let left = offset - stream.heldFrom;
-    stream.held = stream.held.map((chunk) => {
-      const kept = chunk.slice(0, Math.max(0, left));
-      left -= chunk.byteLength;
-      return kept;
-    });
-    stream.heldFrom = Math.min(stream.heldFrom, offset);
+    this.#endDecoder(stream);
+    const cut = stream.samples(offset);
+    stream.given = Math.min(stream.given, cut);
+    stream.id = streams += 1; // reports about the first take are void
+    this.#send({ cut, stream: stream.id });
   }
 
   #onStreamStart(stream, { audio, source, voice, stream: number, rev = 0 }) {
     Object.assign(stream, { source, rev, isOptedIn: true, number: number ?? stream.number });
     if (this.#session) Object.assign(this.#session, { streams: stream.number, isNumbered: number !== undefined });
     this.#emit("stream", { audio, source, voice });
-    if (audio.encoding === "pcm_s16le") this.#setRate(stream, audio.sampleRate);
-    else this.#fail("unsupported_audio", `Cannot play ${audio.encoding}, only pcm_s16le.`);
+    const { encoding, sampleRate, frameBytes, frameMs } = audio;
+    const rate = encoding === "opus" ? 48_000 : sampleRate;
+    const linear = LINEAR[encoding];
+    const scale = linear ? linear(new ArrayBuffer(2)).length / 2 : (rate * frameMs) / 1000 / frameBytes;
+    if (!scale) return this.#fail("unsupported_audio", `Cannot play ${encoding}.`);
+    Object.assign(stream, { linear, scale, audio: { encoding, sampleRate } });
+    this.#setRate(stream, rate);
   }
 
   #setRate(stream, rate) {
-    stream.rate ??= rate;
-    stream.cushionMs ??= this.#options.bufferMs ?? 60;
-    this.#play(stream);
+    if (stream.rate) return;
+    stream.rate = rate;
+    stream.cushionMs = this.#options.bufferMs ?? (stream.linear ? 60 : 200);
+    this.#send({ stream: stream.id, rate, held: stream.isPaused, cushion: stream.cushionMs / 1000 });
   }
 
-  #play(stream) {
-    const { id, rate, held } = stream;
-    if (!this.#output || !rate || !held) return;
-    this.#output.send({ stream: id, rate, cushion: (stream.cushionMs * rate) / 1000, position: stream.heldFrom / 2 });
-    for (const chunk of held) this.#output.send({ chunk });
-    stream.held = undefined;
-    if (stream.isPaused) this.#output.send({ held: true });
-    if (stream.end) this.#output.send({ end: true });
+  #send(message) {
+    if (this.#output) return this.#output.send(message);
+    if (message.drop) this.#unsent = this.#unsent.filter(({ chunk }) => !chunk);
+    if (this.#context) this.#unsent.push(message);
+  }
+
+  async #playOut(stream) {
+    await stream.decoder?.flush().catch(() => {});
+    if (stream !== this.#stream) return;
+    this.#fill(stream, stream.offset);
+    this.#send({ end: true });
+  }
+
+  // A cancel and another take begin with a new decoder.
+  #decode(stream, data, offset) {
+    if (!stream.decoder) {
+      this.#fill(stream, offset);
+      const decoder = (stream.decoder = new AudioDecoder({
+        output: (audio) => {
+          const samples = new Float32Array(audio.numberOfFrames);
+          audio.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
+          audio.close();
+          if (decoder === stream.decoder) this.#give(stream, samples.map((sample) => sample * 32768));
+        },
+        error: ({ message }) => {
+          stream.decoder = undefined;
+          this.#fail("unsupported_audio", `Cannot play ${stream.audio.encoding}: ${message}`);
+        },
+      }));
+      decoder.configure(config(stream.audio.encoding, stream.rate));
+    }
+    stream.decoder.decode(new EncodedAudioChunk({ type: "key", timestamp: stream.ms(offset) * 1000, data }));
+  }
+
+  // Silence for what the decoder did not give.
+  #fill(stream, offset) {
+    this.#give(stream, new Int16Array(Math.max(0, stream.samples(offset) - stream.given)));
+  }
+
+  #give(stream, chunk) {
+    stream.given += chunk.length;
+    this.#send({ chunk });
+  }
+
+  #endDecoder(stream) {
+    stream.decoder?.close();
+    stream.decoder = undefined;
   }
 
   #onText(stream, { data, index, offset }) {
@@ -1008,7 +1069,7 @@ export class Aloud {
         skip.kept.push(data.slice(0, part));
         skip.crc = crc32(skip.kept.at(-1), skip.crc);
       }
-      // Without playback the server's clock paces the stream, until a first ack.
+      // Until a first ack, the server's clock paces the stream.
       if (stream.isHeard) this.#acknowledge(stream, ACK_MS);
       if (skip.bytes > 0 || !isThere) return;
       data = data.slice(part);
@@ -1025,10 +1086,11 @@ export class Aloud {
     if (this.#listeners.get("audio")?.size) {
       this.#emit("audio", { data: new Uint8Array(data.slice(0)), offset: stream.offset });
     }
+    const { offset } = stream;
     stream.offset += data.byteLength;
     if (!stream.isHeard) stream.heardMs = stream.ms(stream.offset);
-    else if (stream.held) stream.held.push(data);
-    else this.#output.send({ chunk: data }, [data]);
+    else if (stream.linear) this.#give(stream, stream.linear(data));
+    else this.#decode(stream, data, offset);
   }
 
   #skipped(stream, wire) {
@@ -1036,7 +1098,7 @@ export class Aloud {
     stream.shift = stream.offset - wire;
     stream.skip = undefined;
     if (!isWhole || sentence.crc === undefined || sentence.crc === crc) return;
-    // This server speaks it in another take, which does not fit the received beginning.
+    // Another take does not fit the received beginning.
     this.#retake(stream, sentence, wire - kept.reduce((sum, { byteLength }) => sum + byteLength, 0));
     for (const message of times) this.#onTimestamps(stream, message);
     for (const data of kept) this.#take(stream, data);
@@ -1061,8 +1123,8 @@ export class Aloud {
   #goTo(stream, offset) {
     stream.offset = stream.cancelledAt = offset;
     stream.heardMs = stream.ackedMs = stream.ms(offset);
-    if (stream.held) stream.heldFrom = offset;
-    else this.#output.send({ drop: true, over: false, position: offset / 2 });
+    stream.given = stream.samples(offset);
+    this.#send({ drop: true, over: false, position: stream.given });
   }
 
   #onEnd({ reason = "completed", usage }) {
@@ -1075,7 +1137,7 @@ export class Aloud {
     if (usage) this.#stats.wastedMs = usage.wastedMs;
     if (stream.cancelling) this.#finishCancelled(stream);
     else if (!stream.isHeard || stream.offset === 0) this.#finish(stream.end);
-    else if (!stream.held) this.#output.send({ end: true });
+    else this.#playOut(stream);
   }
 
   #onError(error) {
@@ -1083,17 +1145,19 @@ export class Aloud {
     const stream = this.#stream;
     // The close that follows decides.
     if (fatal) this.#fault = error;
-    // The stream had just ended; or the server needs no credential.
+    // It had just ended, or the server needs no credential.
     else if (/^(not_started|nothing_to_cancel)$/.test(code) || (code === "unknown_type" && this.#options.token)) return;
     else if (this.#isReady && stream?.isStarted && stream.from && (!stream.isOptedIn || code === "bad_message")) {
-      // The server cannot begin there. If it has started the stream, it ends it now.
+      // The server cannot begin there, and ends a stream that it has started.
       stream.wasRefused = true;
       if (!stream.isOptedIn) this.#begin();
-    } else if (!this.#isReady || !stream?.isStarted || stream.rate) this.#emit("error", error);
+    } else if (!this.#isReady || !stream?.isStarted || (this.#isV1 ? stream.isOptedIn : stream.rate)) this.#emit("error", error);
     else {
       // The stream was refused.
       this.#isBusy = false;
-      this.#fail(code, message, error);
+      if (code !== "unsupported_audio" || stream.isLinear !== false || stream.rate) return this.#fail(code, message, error);
+      stream.isLinear = true;
+      this.#begin();
     }
   }
 
@@ -1102,17 +1166,15 @@ export class Aloud {
   #onReport = ({ stream: id, position, dry, over }) => {
     const stream = this.#stream;
     if (id !== stream?.id || stream.cancelling) return;
-    const { rate } = stream;
     const latency = over || dry ? 0 : this.#context.outputLatency || this.#context.baseLatency || 0;
-    stream.heardMs = Math.max(stream.heardMs, (position / rate - latency) * 1000);
-    if (!dry) stream.hasSounded = true;
+    stream.heardMs = Math.max(stream.heardMs, (position / stream.rate - latency) * 1000);
     if (!dry) this.#stats.firstHeardMs ??= Math.round(performance.now() - stream.began);
     this.#goOn(stream, dry ? "waiting" : "speaking");
     this.#showHeard(stream, stream.heardMs);
     if (dry && stream.isInSentence) {
       this.#stats.underruns += 1;
-      stream.cushionMs = Math.min(MAX_CUSHION_MS, 2 * stream.cushionMs);
-      this.#output.send({ cushion: (stream.cushionMs * rate) / 1000 });
+      stream.cushionMs = Math.min(500, 2 * stream.cushionMs);
+      this.#send({ cushion: stream.cushionMs / 1000 });
     }
     this.#acknowledge(stream, dry ? 1 : ACK_MS);
     this.#emit("stats", this.stats);
