@@ -40,7 +40,7 @@ impl Placeholder {
     }
 }
 
-/// What takes the place of placeholders.
+/// The values that take the place of placeholders.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Values<'a> {
     pub(super) text: &'a str,
