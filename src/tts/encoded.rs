@@ -25,7 +25,7 @@ fn memory_bytes(encoding: Encoding) -> u64 {
 /// The encoders of a service: they work on as many threads as there are cores, in units of [`UNIT_BYTES`].
 ///
 /// Turns go round the clients, then the sessions or answers of a client. So a client waits for one unit of each
-/// other client, whatever the others ask for.
+/// other client, whatever the others ask for. To read a long request is a unit of work, too.
 #[derive(Clone)]
 pub(crate) struct Encoders(Arc<Pool>);
 

@@ -18,6 +18,7 @@ use crate::audio::container::Container;
 use crate::audio::{Encoding, Format, voice};
 use crate::deadline::within;
 use crate::session::SessionConfig;
+use crate::tts::{SynthesisError, Utterance};
 use crate::ws::handshake::Rejection;
 use fault::Fault;
 use http_body_util::Full;
@@ -47,6 +48,9 @@ const VOICES_PATH: &str = "/v1/audio/voices";
 
 /// Models that a list names. A request may name any other one.
 const MODELS: [&str; 3] = ["tts-1", "tts-1-hd", "gpt-4o-mini-tts"];
+
+/// Bytes of a body from which on it is read in turns: about a tenth of a millisecond.
+const LONG_BODY_BYTES: usize = 16 * 1024;
 
 /// Seconds for which a browser need not ask again whether it may ask.
 const PREFLIGHT_SECS: u64 = 600;
@@ -339,8 +343,7 @@ impl SpeechCall {
             };
             let body = body.map_err(|_| Fault::too_late())??;
             on_read();
-            let request = SpeechRequest::parse(&body)?;
-            drop(body);
+            let request = parse(body, &shared, &permit, &letterhead.id).await?;
             let (manner, asked_speed) = manner(&shared, &settings, &request)?;
             check_length(&settings, &request.input)?;
             // Nothing refuses the request any more.
@@ -397,7 +400,7 @@ async fn begun(listener: Listener) -> Result<Response<Body>, Fault> {
     let Listener { first, portions, taken } = listener;
     // The task of the answer fails only with a panic.
     let first = first.await.unwrap_or_else(|_| {
-        let error = crate::tts::SynthesisError::failed("The speech stopped before it began.");
+        let error = SynthesisError::failed("The speech stopped before it began.");
         First::Failed(Fault::from(&error))
     });
     match first {
@@ -408,6 +411,26 @@ async fn begun(listener: Listener) -> Result<Response<Body>, Fault> {
             Ok(Response::new(spoken.into()))
         }
     }
+}
+
+/// Reads the request in a body. A long one takes many milliseconds: it has its turn among the work of all clients,
+/// and holds up no connection.
+async fn parse(
+    body: Vec<u8>,
+    shared: &Shared,
+    permit: &Permit,
+    id: &Arc<str>,
+) -> Result<SpeechRequest, Fault> {
+    if body.len() < LONG_BODY_BYTES {
+        return SpeechRequest::parse(&body);
+    }
+    let format = shared.synthesizer.format();
+    let (client, session) = (permit.client().key(), Arc::clone(id));
+    let place = Utterance { client, session, ..Utterance::new("", format) };
+    let parsed = shared.encoders.work(&place, true, move || SpeechRequest::parse(&body)).await;
+    parsed.unwrap_or_else(|| {
+        Err(Fault::from(&SynthesisError::failed("The request could not be read. Send it again.")))
+    })
 }
 
 /// Reads a body up to the limit on its length.
@@ -539,6 +562,32 @@ mod tests {
         request.extensions_mut().insert::<SocketAddr>(client.parse().unwrap());
         let answer = service.respond(request);
         async move { answer.await.unwrap_or_else(|never| match never {}) }
+    }
+
+    #[tokio::test]
+    async fn a_long_request_is_read_in_the_turn_of_its_client() {
+        let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
+        let mut service = Service::new(Config::default(), Arc::new(Tone::new(format, 0.1))).unwrap();
+        let encoders = Encoders::with_threads(1);
+        Arc::get_mut(&mut service.shared).unwrap().encoders = encoders.clone();
+        let (release, begun) = encoders.hold("first");
+        begun.await.unwrap();
+        let fields: String = (0..5_000).map(|n| format!("\"{n}\":1,")).collect();
+        let long = format!(r#"{{{fields}"input":"One.","response_format":"wav"}}"#);
+        let broken = format!(r#"{{{fields}"input":7}}"#);
+        let post = |json: String| {
+            let request = Request::post(SPEECH_PATH).header(HOST, "localhost");
+            let answer = service.respond(request.body(Full::<Bytes>::from(json)).unwrap());
+            tokio::spawn(async move { answer.await.unwrap_or_else(|never| match never {}).status() })
+        };
+        let (long, broken) = (post(long), post(broken));
+        wait_until(|| encoders.waiting() == 2).await;
+        // A short one waits for nothing.
+        let short = post(r#"{"input":"One.","response_format":"wav"}"#.to_owned());
+        assert_eq!(timeout(Duration::from_secs(60), short).await.expect("in time").unwrap(), 200);
+        assert!(!long.is_finished() && !broken.is_finished());
+        drop(release);
+        assert_eq!((long.await.unwrap(), broken.await.unwrap()), (StatusCode::OK, StatusCode::BAD_REQUEST));
     }
 
     async fn wait_until(is_so: impl Fn() -> bool) {
