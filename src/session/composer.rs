@@ -109,9 +109,12 @@ pub(super) struct Composer {
     source: TextSource,
     /// True while the client may append text, or the writer is writing.
     is_open: bool,
-    /// Text of a prompt that is whole. There is none unless a sentence waits, so a sentence is ready in time.
+    /// Text that is not read yet. There is none unless a sentence waits, so the next one is read in time.
     #[serde(default)]
     unread: Unread,
+    /// When its end arrived. Not part of a snapshot.
+    #[serde(skip)]
+    unread_since: Option<Instant>,
     segmenter: Segmenter,
     segments: VecDeque<Segment>,
     /// The widest boundary since the last of them.
@@ -185,6 +188,7 @@ impl Composer {
                 TextSource::Llm => start.prompt.as_ref().is_some_and(|prompt| !prompt.trim().is_empty()),
             },
             unread: Unread::default(),
+            unread_since: None,
             segmenter,
             segments: VecDeque::new(),
             boundary: Boundary::Cut,
@@ -261,25 +265,34 @@ impl Composer {
 
     // Text in.
 
-    /// Takes a prompt that is all of the text. Close it then: it is read as it is spoken.
-    pub(super) fn push_whole(&mut self, prompt: &str) {
-        self.unread = Unread::new(prompt);
-    }
-
     /// Reads until this many sentences wait, or all of the text is read. Returns the number that wait.
     pub(super) fn read_until(&mut self, sentences: usize) -> usize {
         while !self.unread.is_empty() && self.segments.len() < sentences {
             self.unread.read(|piece| self.segmenter.push(piece));
-            if self.unread.is_empty() {
-                self.finish();
-            }
             self.cut();
+            if !self.unread.is_empty() {
+                continue;
+            }
+            match self.unread_since.take() {
+                Some(since) if self.is_open => self.restart_idle(since),
+                _ if self.is_open => {}
+                _ => self.finish(),
+            }
         }
         self.segments.len()
     }
 
-    /// Takes the next piece of text, which may be cut anywhere.
+    /// Takes the prompt, or the next piece of text, which may be cut anywhere. A long one is read as it is spoken.
     pub(super) fn push(&mut self, now: Instant, text: &str) {
+        if !self.unread.is_empty() || text.len() > unread::PIECE_BYTES {
+            self.unread.push(text);
+            self.unread_since = Some(now);
+            self.pace.note(now, false);
+            self.idle = None;
+            self.is_due = false;
+            self.read_until(1);
+            return;
+        }
         self.segmenter.push(text);
         self.cut();
         self.is_due = false;
@@ -337,7 +350,7 @@ impl Composer {
             };
             return Err(Fault::new(Code::BadMessage, message));
         }
-        let waiting = self.waiting_chars + self.segmenter.buffered_chars();
+        let waiting = self.waiting_chars + self.segmenter.buffered_chars() + self.unread.chars();
         let chars = text.chars().count();
         if chars > most_waiting {
             let message = format!(
@@ -454,8 +467,16 @@ impl Composer {
         self.idle.is_some() || self.is_due
     }
 
+    /// Goes on from a snapshot, in which the end of the text was waited for if `is_idle` is true.
+    pub(super) fn resume(&mut self, now: Instant, is_idle: bool) {
+        self.unread_since = Some(now).filter(|_| !self.unread.is_empty());
+        if is_idle {
+            self.restart_idle(now);
+        }
+    }
+
     /// Starts the wait for more text anew.
-    pub(super) fn restart_idle(&mut self, now: Instant) {
+    fn restart_idle(&mut self, now: Instant) {
         let patience = PATIENCE.max(self.idle_limit);
         self.idle = match self.segmenter.tail() {
             Tail::Open => None,
@@ -568,6 +589,7 @@ impl Composer {
 
     fn clear(&mut self) {
         self.unread.clear();
+        self.unread_since = None;
         self.segments.clear();
         self.waiting_chars = 0;
         self.boundary = Boundary::Cut;

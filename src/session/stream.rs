@@ -168,7 +168,7 @@ impl Stream {
         match source {
             TextSource::Llm => {}
             TextSource::Append => composer.push_cut(now, prompt, edges),
-            TextSource::Verbatim => composer.push_whole(prompt),
+            TextSource::Verbatim => composer.push(now, prompt),
         }
         if source != TextSource::Append || !prompt.is_empty() {
             facts.stopwatch.start(now);
@@ -254,9 +254,7 @@ impl Stream {
     /// there on.
     pub(super) fn restore(state: StreamState, now: Instant) -> Stream {
         let mut composer = state.composer;
-        if state.is_idle {
-            composer.restart_idle(now);
-        }
+        composer.resume(now, state.is_idle);
         let mut playback = Playback::new(now, composer.source() == TextSource::Append);
         playback.on_interruption();
         Stream {

@@ -1,11 +1,11 @@
-//! A whole text that is read a piece at a time.
+//! Text that is read a piece at a time.
 
 use crate::text;
 use serde::{Deserialize, Serialize};
 
 /// Bytes of a piece: a few sentences. To read more than is spoken next holds up the first audio, and the other
 /// connections of the thread.
-const PIECE_BYTES: usize = 512;
+pub(super) const PIECE_BYTES: usize = 512;
 
 /// A text that is read in part.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -16,8 +16,14 @@ pub(super) struct Unread {
 }
 
 impl Unread {
-    pub(super) fn new(text: &str) -> Unread {
-        Unread { text: text.to_owned(), read: 0 }
+    /// Adds text to its end.
+    pub(super) fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    /// Characters that are not read yet.
+    pub(super) fn chars(&self) -> usize {
+        self.text[self.read..].chars().count()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -57,7 +63,9 @@ mod tests {
         for text in ["", "a", "Hello. ", "näher\u{1f600}", "\u{1f600}"] {
             for times in [1, 2, 600, 5_000] {
                 let whole = text.repeat(times);
-                let (mut unread, mut pieces, mut left) = (Unread::new(&whole), String::new(), whole.len());
+                let (mut unread, mut pieces, mut left) = (Unread::default(), String::new(), whole.len());
+                unread.push(&whole);
+                assert_eq!(unread.chars(), whole.chars().count());
                 while !unread.is_empty() {
                     unread.read(|piece| {
                         assert!(!piece.is_empty() && piece.len() <= PIECE_BYTES, "{}", piece.len());

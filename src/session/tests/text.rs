@@ -56,15 +56,32 @@ fn a_whole_text_has_the_sentences_of_the_same_text_in_parts() {
         ("", 1, "* * *\n\n".repeat(900).as_str()),
         ("", 1, ""),
     ] {
-        let text = serde_json::to_string(&(text.repeat(times) + end)).unwrap();
+        let text = text.repeat(times) + end;
+        let chars: Vec<char> = text.chars().collect();
+        let text = serde_json::to_string(&text).unwrap();
         for options in
             ["", r#","clean":"markdown""#, r#","clean":"html""#, r#","segmentation":{"minChars":200}"#]
         {
-            let mut parts = v1(generous.clone());
-            parts.say(&start_with(&format!(r#""source":"append"{options}"#)));
-            parts.say(&format!(r#"{{"type":"append","text":{text}}}"#));
-            parts.say(DRAIN);
-            parts.settle();
+            // Long text is read as it is spoken, text behind it too, and then its end is waited for.
+            let in_parts = |parts: &[&[char]], end: &str| {
+                let mut driven = v1(generous.clone());
+                driven.say(&start_with(&format!(r#""source":"append"{options}"#)));
+                parts.iter().for_each(|part| driven.say(&append(&part.iter().collect::<String>())));
+                if !end.is_empty() {
+                    driven.say(end);
+                }
+                driven.settle();
+                driven.now += Duration::from_secs(60);
+                driven.on_time();
+                driven.settle();
+                driven
+            };
+            let (first, second) = chars.split_at(chars.len() * 9 / 10);
+            let short: Vec<&[char]> = chars.chunks(100).collect();
+            let parts = in_parts(&short, DRAIN);
+            assert_eq!(in_parts(&[first, second], DRAIN).asked, parts.asked, "{options} {text:.200}");
+            let (long, short) = (in_parts(&[first, second], ""), in_parts(&short, ""));
+            assert_eq!(long.asked, short.asked, "without an end {options} {text:.200}");
             let mut whole = v1(generous.clone());
             whole.say(&start_with(&format!(r#""prompt":{text}{options}"#)));
             whole.settle();
