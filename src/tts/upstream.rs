@@ -326,7 +326,7 @@ fn media_type(content_type: &str, rate: Option<&str>) -> Media {
 }
 
 /// Reason to end an utterance early.
-enum Stop {
+pub(super) enum Stop {
     Cancelled,
     Failed(SynthesisError),
 }

@@ -8,7 +8,7 @@
 mod event;
 
 use super::guard::Guard;
-use super::upstream::PART_BYTES;
+use super::upstream::{PART_BYTES, Stop};
 use super::{
     Cancelled, SampleEncoding, Sink, Speech, SynthesisError, Synthesizer, Treatment, Utterance, Voice,
 };
@@ -171,18 +171,6 @@ impl Synthesizer for Wyoming {
             }
         });
         speech
-    }
-}
-
-/// Reason to end an utterance early.
-enum Stop {
-    Cancelled,
-    Failed(SynthesisError),
-}
-
-impl From<Cancelled> for Stop {
-    fn from(_: Cancelled) -> Stop {
-        Stop::Cancelled
     }
 }
 
