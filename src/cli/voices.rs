@@ -50,6 +50,8 @@ impl Places {
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
         let mut files: Vec<File> = paths
             .filter(|path| path.extension().is_some_and(|ending| ending == ENDING))
+            // A hidden file is a copy that is still written, or what an editor left.
+            .filter(|path| path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b".")))
             .map(|path| File { name: None, path })
             .collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -172,10 +174,20 @@ pub(super) fn list(places: &Places) -> String {
     }
     text.push_str("\nEngine neural, from files:\n");
     let files = places.find();
+    let mut names = Vec::new();
     for file in &files {
         let path = file.path.display();
         text.push_str(&match known(file) {
-            Ok(voice) => format!("  {:<12} {}; {path}\n", voice.name, voice.label()),
+            Ok(voice) if names.contains(&voice.name) => format!(
+                "  {path}: it is called {} as well, so that neural refuses both; remove it, or give all files with \
+                 --voice-file NAME=FILE\n",
+                voice.name
+            ),
+            Ok(voice) => {
+                let line = format!("  {:<12} {}; {path}\n", voice.name, voice.label());
+                names.push(voice.name);
+                line
+            }
             Err(why) => format!("  {path}: {why}\n"),
         });
     }

@@ -29,13 +29,56 @@ fn voices_are_listed_with_the_way_to_more() {
     std::fs::create_dir_all(format!("{data}/aloud/voices")).unwrap();
     std::fs::write(format!("{data}/aloud/voices/mine.onnx"), "no voice").unwrap();
     std::fs::write(format!("{data}/aloud/voices/readme.txt"), "no voice").unwrap();
+    std::fs::write(format!("{data}/aloud/voices/.part.onnx"), "no voice").unwrap();
     let output = aloud(&["voices"]).env("XDG_DATA_HOME", &data).output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && has_recipe(&stdout), "{stdout}");
     for part in ["kal16-high", "aloud/voices/mine.onnx"] {
         assert!(stdout.contains(part), "{part} in {stdout}");
     }
-    assert!(!stdout.contains("readme.txt"), "{stdout}");
+    assert!(!stdout.contains("readme.txt") && !stdout.contains(".part"), "{stdout}");
+}
+
+#[cfg(feature = "neural")]
+#[test]
+fn files_with_one_name_are_listed_as_such() {
+    let folder = Folder::new("names");
+    std::fs::create_dir_all(folder.file("a")).unwrap();
+    let (first, second) = (folder.file("mine.onnx"), folder.file("a/mine.onnx"));
+    std::fs::write(&first, "no voice").unwrap();
+    std::fs::write(&second, "no voice").unwrap();
+    let output = aloud(&["voices"]).env("ALOUD_VOICE_FILE", format!("{first},{second}")).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains(&format!("{second}: it is called mine as well")), "{stdout}");
+}
+
+#[cfg(feature = "neural")]
+#[test]
+fn a_server_warns_about_voices_that_are_not_known() {
+    let Some(file) = std::env::var_os("ALOUD_TEST_VOICE") else {
+        return crate::support::skip("a_server_warns_about_voices_that_are_not_known", "the voice file");
+    };
+    let folder = Folder::new("unknown");
+    let mut bytes = std::fs::read(file).unwrap();
+    // Another file, and the same graph: an unknown field of the message with no bytes in it.
+    bytes.extend_from_slice(&[0xfa, 0x3f, 0]);
+    let other = folder.file("other.onnx");
+    std::fs::write(&other, bytes).unwrap();
+    let mut server = aloud(&["serve", "--listen=127.0.0.1:0", "--engine=neural", "--voice-file", &other])
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = std::io::BufReader::new(server.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("is not a file that aloud is tested with") {
+        line.clear();
+        let count = std::io::BufRead::read_line(&mut stderr, &mut line).unwrap();
+        assert!(count > 0, "the server has ended");
+        assert!(!line.contains("spoke its first word"), "no warning before {line}");
+    }
+    server.kill().unwrap();
+    server.wait().unwrap();
 }
 
 #[test]
