@@ -461,7 +461,6 @@ async fn run<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>)
     let mut timer = pin!(sleep_until(now));
     // Held by a connection that has had more to do than a turn allows.
     let mut turn = None;
-    let client = lock(connection).link.application.client();
     // The moment at which the timer wakes the task; it need not be polled before.
     let mut armed_until = None;
     lock(connection).on_messages(now);
@@ -483,6 +482,7 @@ async fn run<T: Transport, A: Application>(connection: &Mutex<Connection<T, A>>)
         if must_yield || has_unhandled {
             // Little work on what arrives: the thread serves its other connections in between.
             drop(turn.take());
+            let client = lock(connection).link.application.client();
             turn = Some(turn::next(&client).await);
             if has_unhandled {
                 // Before what is to be sent: a `cancel` does not wait for the audio that it cancels. No more
