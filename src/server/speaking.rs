@@ -14,7 +14,7 @@ use crate::script::{Prompt, Script, ScriptError, ScriptPiece};
 use crate::session::conversation;
 use crate::session::message::{Close, Code, Recover, ServerMessage};
 use crate::session::{Answer, Engine, Input, Output, Phase, Place, Sentence, Session, Written};
-use crate::tts::{Piece, Speech, SynthesisError, Utterance, Warning, encoded};
+use crate::tts::{Listener, Piece, Speech, SynthesisError, Utterance, Warning, encoded};
 use crate::ws::endpoint::{CloseCode, Incoming, State};
 use crate::ws::frames::{Batch, Sent};
 use std::collections::VecDeque;
@@ -34,6 +34,8 @@ pub(super) struct Speaking {
     session: Option<Session>,
     /// The sentences in flight; dropping one stops its engine.
     speeches: VecDeque<Speech>,
+    /// Tells the engine whether the client can hear the sentences.
+    listener: Listener,
     /// When the wait for the engine ends, if the session waits for it.
     gives_up_at: Option<Instant>,
     /// True if the client has a quota of audio.
@@ -90,6 +92,7 @@ impl Speaking {
         Speaking {
             session: Some(session),
             speeches: VecDeque::new(),
+            listener: Listener::default(),
             gives_up_at: None,
             counts_audio: permit.has_audio_limit(),
             script: None,
@@ -180,6 +183,7 @@ impl Speaking {
             has_word_times: words,
             normalize: normalize.or(host.shared.config.normalize),
             running: host.shared.syntheses.clone(),
+            listener: self.listener.clone(),
             slot: None,
         };
         if self.permit.has_session_limits()
@@ -249,8 +253,9 @@ impl Speaking {
             self.handle(Input::Answer(Answer::TooOften { is_exhausted }));
             return;
         }
-        let Suspended { session, speeches, script, slot, client: _ } = *suspended;
+        let Suspended { session, speeches, listener, script, slot, client: _ } = *suspended;
         self.slot = slot;
+        self.listener = listener;
         self.session = Some(session);
         self.handle(Input::Disconnected);
         self.handle(Input::Answer(Answer::Recovered(place)));
@@ -284,7 +289,7 @@ impl Speaking {
             if let Err(granted) = registration.hand_over(suspended, answer) {
                 // The other connection has gone, and this one goes on.
                 let Granted { suspended, registration } = *granted;
-                let Suspended { session, speeches, script, slot, client: _ } = *suspended;
+                let Suspended { session, speeches, listener: _, script, slot, client: _ } = *suspended;
                 (self.session, self.speeches, self.script, self.slot) =
                     (Some(session), speeches, script, slot);
                 self.resume.get_or_insert_default().registration = Some(registration);
@@ -306,7 +311,9 @@ impl Speaking {
         let (speeches, script) = (std::mem::take(&mut self.speeches), self.script.take());
         let client = self.permit.client().clone();
         self.holding = Holding::default();
-        Box::new(Suspended { session, speeches, script, client, slot: self.slot.take() })
+        self.listener.set_away(true);
+        let listener = self.listener.clone();
+        Box::new(Suspended { session, speeches, listener, script, client, slot: self.slot.take() })
     }
 
     fn on_written(
@@ -402,14 +409,18 @@ impl Application for Speaking {
         {
             self.carry_out_one(output, host);
         }
-        if self.gives_up_at.is_some() && !self.wants_speech(Instant::now()) {
+        let phase = self.session.as_ref().map(Session::phase);
+        let is_paused = phase == Some(Phase::Paused);
+        if self.gives_up_at.is_some() && (is_paused || !self.wants_speech(Instant::now())) {
             // The wait begins anew once the audio is wanted again: the engine may have been stopped for that.
             self.gives_up_at = None;
         }
-        let phase = self.session.as_ref().map(Session::phase);
         if self.holding.is_counted() && phase != Some(Phase::Streaming) {
             // Its stream may be over.
             self.hold(host.shared);
+        }
+        if phase.is_some() {
+            self.listener.set_away(is_paused);
         }
         // Counts the session by its present phase.
         host.meter.enter(&host.shared.telemetry, phase);
@@ -502,7 +513,9 @@ impl Application for Speaking {
             let mut report = |report: Engine<'_>| session.handle(Input::Engine(report), now);
             match speech.poll_next(cx) {
                 Poll::Pending => {
-                    gives_up_at.get_or_insert(patient_until);
+                    if session.phase() != Phase::Paused {
+                        gives_up_at.get_or_insert(patient_until);
+                    }
                     break;
                 }
                 Poll::Ready(Some(Ok(Piece::Audio(chunk)))) => report(Engine::Audio(chunk)),

@@ -13,7 +13,7 @@ use crate::access::{ClientId, SessionSlot, ShareKey, Shares};
 use crate::gauge::{Counted, Gauge};
 use crate::script::{Script, ScriptError};
 use crate::session::{Misplaced, Place, Session};
-use crate::tts::Speech;
+use crate::tts::{Listener, Speech};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +37,8 @@ const WRITER_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Suspended {
     pub(crate) session: Session,
     pub(crate) speeches: VecDeque<Speech>,
+    /// Tells the engine that nobody hears the speech.
+    pub(crate) listener: Listener,
     pub(crate) script: Option<Box<Script>>,
     /// The client that had the connection.
     pub(crate) client: ClientId,

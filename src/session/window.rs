@@ -65,7 +65,7 @@ pub(super) struct Window {
     /// The quickest answer: the way there and back without what waits on it. The first question stands before the
     /// audio.
     round_trip: Option<Duration>,
-    /// The last answer was not late.
+    /// The last answer was not late, and not the first one.
     is_prompt: bool,
     /// When the client was asked with no question open, or gave an answer.
     moved_at: Option<Instant>,
@@ -174,6 +174,7 @@ impl Window {
         let least = (self.least + self.format.bytes(round_trip)).min(self.most);
         // The first answer is about too little to tell how fast the client reads.
         if !std::mem::replace(&mut self.has_answered, true) {
+            self.is_prompt = false;
             self.bytes = least;
         } else if wait <= QUICK {
             self.bytes = (self.bytes * 2).min(self.most);
@@ -224,7 +225,7 @@ mod tests {
     fn quick_answers_widen_the_window_and_late_ones_narrow_it() {
         let (mut window, now) = (Window::new(FORMAT), Instant::now());
         answered(&mut window, 0, now, 0);
-        assert_eq!((window.fixed(), window.step()), (LEAST, LEAST / 2), "the first answer tells little");
+        assert_eq!((window.fixed(), window.step()), (LEAST, LEAST / 8), "the first answer tells little");
         for n in 1..=6 {
             answered(&mut window, n, now, 400);
         }

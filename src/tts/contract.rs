@@ -1,6 +1,7 @@
 //! The contract of an engine: what it is asked, and what it promises.
 
 use super::Speech;
+use super::listener::Listener;
 use super::queue::Slot;
 use crate::audio::Format;
 use crate::audio::resample::Resampler;
@@ -179,6 +180,8 @@ pub struct Utterance {
     pub normalize: Option<bool>,
     /// Counts the utterances in flight.
     pub(crate) running: Gauge,
+    /// Tells a queue whether anybody can hear the utterance now.
+    pub(crate) listener: Listener,
     /// Slot of a [`Queue`](super::Queue), if one limits the utterances in flight.
     pub(crate) slot: Option<Slot>,
 }
@@ -201,6 +204,7 @@ impl Utterance {
             has_word_times: false,
             normalize: None,
             running: Gauge::default(),
+            listener: Listener::default(),
             slot: None,
         }
     }

@@ -24,6 +24,7 @@ pub(crate) mod encoded;
 mod fallback;
 mod flite;
 pub(crate) mod guard;
+mod listener;
 mod narrate;
 #[cfg(feature = "neural")]
 mod neural;
@@ -49,6 +50,7 @@ pub use contract::{Backlog, SynthesisError, SynthesisErrorKind, Synthesizer, Utt
 pub use fallback::Fallback;
 pub use flite::Flite;
 pub use guard::Treatment;
+pub(crate) use listener::Listener;
 #[cfg(feature = "neural")]
 pub use neural::{Neural, VoiceFile, VoiceFileError};
 pub use queue::{Queue, QueueBounds};

@@ -4,7 +4,8 @@
 //! [`Sink`](super::Sink), or has dropped both the [`Utterance`] and the sink, so no engine has to free
 //! it. Slots bound what is alive: programs, and requests to services.
 
-use super::rounds::{self, Rounds};
+use super::listener::Listener;
+use super::rounds::{self, Place, Rounds};
 use super::speech::{Part, Relay};
 use super::{Backlog, Piece, Speech, SynthesisError, Synthesizer, Utterance, Voice};
 use crate::audio::Format;
@@ -70,6 +71,8 @@ impl Default for QueueBounds {
 ///   utterance waits for a slot, and is spoken from its beginning; the bytes that the listener has are
 ///   skipped. An engine that is not [deterministic](Synthesizer::is_deterministic) would continue in
 ///   another take, so it is stopped only while others wait.
+/// - An utterance of a session that is paused, or has no connection, gets no slot. It waits until the session goes
+///   on, without a limit.
 /// - Prepared audio ([`Speech::ready`]) needs no slot.
 pub struct Queue {
     state: Arc<State>,
@@ -250,6 +253,8 @@ struct Line {
     /// True while a thread assigns slots. It will find slots that are freed meanwhile.
     is_serving: bool,
     rounds: Rounds<Arc<Seat>>,
+    /// Utterances whose turn came while their listener was away, by session. A session has few of them.
+    away: HashMap<Arc<str>, Vec<(Place, Arc<Seat>)>>,
 }
 
 impl Line {
@@ -270,15 +275,37 @@ impl Line {
         }
     }
 
+    /// True if nothing that waits can begin now.
+    fn is_busy(&self) -> bool {
+        self.free == 0 || self.rounds.len() == 0
+    }
+
     /// Takes the next utterance from the line, and a slot for its client, if one is free.
     fn next_seat(&mut self) -> Option<(Arc<str>, Arc<Seat>)> {
-        if self.free == 0 {
-            return None;
+        while self.free > 0 {
+            let held = &self.held;
+            let load = |client: &Arc<str>| held.get(client).copied().unwrap_or_default();
+            let (place, seat) = self.rounds.pop_least(load)?;
+            if !seat.listener.is_away() {
+                self.take_slot(place.client());
+                return Some((Arc::clone(place.client()), seat));
+            }
+            self.away.entry(Arc::clone(place.session())).or_default().push((place, seat));
         }
-        let held = &self.held;
-        let (place, seat) = self.rounds.pop_least(|client| held.get(client).copied().unwrap_or_default())?;
-        self.take_slot(place.client());
-        Some((Arc::clone(place.client()), seat))
+        None
+    }
+
+    /// Puts the utterances of a session back into the line, since its listener is there again.
+    fn welcome(&mut self, session: &Arc<str>) {
+        for (place, seat) in self.away.remove(session).unwrap_or_default() {
+            self.rounds.put(&place, false, seat);
+        }
+    }
+
+    /// Takes an utterance out of the line. `None` if it has left the line already.
+    fn remove(&mut self, place: &Place) -> Option<Arc<Seat>> {
+        self.welcome(place.session());
+        self.rounds.remove(place)
     }
 }
 
@@ -320,6 +347,18 @@ impl State {
         }
     }
 
+    /// Lets the utterances of a session wait for a slot again, since its listener is there.
+    fn welcome(self: &Arc<State>, session: &Arc<str>) {
+        let is_served = {
+            let mut line = self.line();
+            line.welcome(session);
+            line.is_busy()
+        };
+        if !is_served {
+            self.serve();
+        }
+    }
+
     /// Starts an utterance that has left the line.
     fn start(&self, seat: &Seat, slot: Slot) {
         let Progress::Waiting { utterance, runtime } =
@@ -354,7 +393,10 @@ impl State {
 }
 
 /// Progress of an utterance that has to wait, shared by its speech and the line.
-struct Seat(Mutex<(Progress, Option<Waker>)>);
+struct Seat {
+    listener: Listener,
+    progress: Mutex<(Progress, Option<Waker>)>,
+}
 
 enum Progress {
     Waiting {
@@ -370,7 +412,7 @@ enum Progress {
 
 impl Seat {
     fn lock(&self) -> MutexGuard<'_, (Progress, Option<Waker>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -391,8 +433,8 @@ struct Turn {
 enum Stage {
     Waiting {
         seat: Arc<Seat>,
-        place: rounds::Place,
-        /// Exists once the listener waits.
+        place: Place,
+        /// Exists while the listener waits.
         timeout: Option<Pin<Box<Sleep>>>,
     },
     Speaking(Speech),
@@ -406,7 +448,7 @@ impl Turn {
         let client = rounds::client(&self.utterance);
         let mut line = state.line();
         let waiting = line.rounds.len();
-        if line.free > 0 && waiting == 0 {
+        if line.free > 0 && waiting == 0 && !self.utterance.listener.is_away() {
             line.take_slot(client);
             drop(line);
             let slot = state.slot(Arc::clone(client));
@@ -427,10 +469,16 @@ impl Turn {
             displaced = line.rounds.remove_of_most().map(|seat| (seat, error));
         }
         let progress = Progress::Waiting { utterance: self.utterance.clone(), runtime: Handle::current() };
-        let seat = Arc::new(Seat(Mutex::new((progress, None))));
+        let listener = self.utterance.listener.clone();
+        let seat = Arc::new(Seat { listener, progress: Mutex::new((progress, None)) });
         let place = line.rounds.push(&self.utterance, false, Arc::clone(&seat));
         self.stage = Stage::Waiting { seat, place, timeout: None };
+        // Those of listeners who are away do not keep the others waiting.
+        let is_busy = line.is_busy();
         drop(line);
+        if !is_busy {
+            state.serve();
+        }
         if let Some((seat, error)) = displaced {
             let waker = {
                 let mut progress = seat.lock();
@@ -504,10 +552,15 @@ impl Relay for Turn {
                     }
                     progress.1 = Some(cx.waker().clone());
                     drop(progress);
+                    if seat.listener.poll(cx).is_pending() {
+                        *timeout = None;
+                        return Poll::Pending;
+                    }
+                    self.state.welcome(&self.utterance.session);
                     let limit = self.state.bounds.timeout;
                     let timeout = timeout.get_or_insert_with(|| Box::pin(sleep(limit)));
                     ready!(timeout.as_mut().poll(cx));
-                    if self.state.line().rounds.remove(place).is_none() {
+                    if self.state.line().remove(place).is_none() {
                         // It has left the line: its speech is about to arrive.
                         return Poll::Pending;
                     }
@@ -538,7 +591,7 @@ impl Relay for Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Stage::Waiting { seat, place, .. } = &self.stage {
-            let waiting = self.state.line().rounds.remove(place);
+            let waiting = self.state.line().remove(place);
             let progress = std::mem::replace(&mut seat.lock().0, Progress::Left);
             // Outside of the locks: dropping a speech frees its slot.
             drop((waiting, progress));

@@ -25,6 +25,11 @@ impl Place {
     pub(super) fn client(&self) -> &Arc<str> {
         &self.client
     }
+
+    /// Session of the entry.
+    pub(super) fn session(&self) -> &Arc<str> {
+        &self.session
+    }
 }
 
 /// Returns the client that an utterance counts for.
@@ -114,7 +119,8 @@ impl<T> Rounds<T> {
         place
     }
 
-    fn put(&mut self, place: &Place, is_urgent: bool, entry: T) {
+    /// Puts an entry into a place that it had before.
+    pub(super) fn put(&mut self, place: &Place, is_urgent: bool, entry: T) {
         let number = self.number();
         self.len += 1;
         let client = self.clients.entry(Arc::clone(&place.client)).or_insert_with(|| {

@@ -12,7 +12,7 @@ use crate::server::service::Shared;
 use crate::session::pauses::{self, Gap, Pauses};
 use crate::text::words::{self, Word};
 use crate::text::{self, Boundary, Segmentation, Segmenter, cells};
-use crate::tts::{Piece, Speech, SynthesisError, SynthesisErrorKind, Utterance, normalized};
+use crate::tts::{Listener, Piece, Speech, SynthesisError, SynthesisErrorKind, Utterance, normalized};
 use hyper::body::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -393,6 +393,7 @@ impl Recital {
             has_word_times: self.has_words,
             normalize: self.normalize,
             running: self.shared.syntheses.clone(),
+            listener: Listener::default(),
             slot: None,
         };
         let chars = utterance.text.chars().count() as u64;

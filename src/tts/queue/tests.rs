@@ -5,7 +5,7 @@ use crate::audio::Encoding;
 use crate::gauge::{Counted, Gauge};
 use std::future::poll_fn;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, advance};
 
 const PCM: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
 
@@ -341,6 +341,63 @@ async fn no_more_engines_are_alive_than_slots_however_many_sessions_are_paused()
     assert!(began.elapsed() <= GIVE_UP_FOR_OTHERS * 2, "{:?}", began.elapsed());
     drop((paused, other, queue));
     assert_eq!(soon(engine).await.expect("no panic"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_begins_for_a_listener_who_is_away() {
+    let (queue, mut asked) = queue(1, 100);
+    let listener = Listener::default();
+    let paused = |text| Utterance { listener: listener.clone(), ..from("a", "a1", text) };
+    let first = queue.speak(from("a", "a0", "first"));
+    let (mut front, behind) = (queue.speak(paused("front")), queue.speak(paused("behind")));
+    let other = queue.speak(from("b", "b0", "other"));
+    let (_, working) = texts(&mut asked).remove(0);
+    listener.set_away(true);
+    drop((first, working));
+    let others = texts(&mut asked);
+    assert_eq!(others.iter().map(|(text, _)| &**text).collect::<Vec<_>>(), ["other"]);
+    drop((other, others));
+    assert_eq!((queue.free(), texts(&mut asked).len()), (1, 0), "the slot stays free");
+    let late = queue.speak(paused("late"));
+    let more = queue.speak(from("b", "b1", "more"));
+    assert_eq!(texts(&mut asked).len(), 1, "others begin at once");
+    drop(more);
+    // Nor does the wait for a slot end in the meantime.
+    for _ in 0..3 {
+        assert!(once(&mut front).await.is_pending());
+        advance(QueueBounds::default().timeout).await;
+    }
+    let waits = tokio::spawn(async move { front.next().await });
+    tokio::task::yield_now().await;
+    assert_eq!(texts(&mut asked).len(), 0);
+    listener.set_away(false);
+    tokio::task::yield_now().await;
+    for text in ["front", "behind", "late"] {
+        // Also those that nobody polls yet.
+        let begun = texts(&mut asked);
+        assert_eq!(begun.iter().map(|(text, _)| &**text).collect::<Vec<_>>(), [text]);
+        begun.into_iter().for_each(|(_, sink)| drop(sink));
+    }
+    assert!(waits.await.unwrap().is_some_and(|piece| piece.is_err()), "the engine dropped its sink");
+    drop((behind, late));
+    assert_eq!((queue.free(), queue.waiting()), (1, 0));
+}
+
+#[tokio::test]
+async fn an_utterance_whose_listener_was_away_leaves_nothing_behind() {
+    let (queue, mut asked) = queue(1, 100);
+    let listener = Listener::default();
+    listener.set_away(true);
+    let paused = Utterance { listener: listener.clone(), ..from("a", "a1", "paused") };
+    drop(queue.speak(paused.clone()));
+    let speech = queue.speak(paused);
+    assert_eq!(texts(&mut asked).len(), 0);
+    listener.set_away(false);
+    drop(speech);
+    let speech = queue.speak(from("a", "a1", "next"));
+    assert_eq!(texts(&mut asked).len(), 1);
+    drop(speech);
+    assert!(queue.state.line().away.is_empty());
 }
 
 #[tokio::test]

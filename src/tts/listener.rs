@@ -1,0 +1,57 @@
+//! Whether the listener of a session can hear speech now.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// Tells whether a session can send speech now, for all utterances of the session. It cannot while it is paused or
+/// has no connection: nothing should begin to speak for it then.
+///
+/// Clones are the same listener. A new one is there.
+#[derive(Clone, Default)]
+pub(crate) struct Listener(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    is_away: AtomicBool,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Listener {
+    /// Says whether the listener is away.
+    pub(crate) fn set_away(&self, is_away: bool) {
+        if self.0.is_away.swap(is_away, Ordering::Relaxed) && !is_away {
+            let waiting = std::mem::take(&mut *self.waiting());
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// True if the listener is away.
+    pub(super) fn is_away(&self) -> bool {
+        self.0.is_away.load(Ordering::Relaxed)
+    }
+
+    /// Ready if the listener is there. Otherwise the task is woken once it is.
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.waiting();
+        // Under the lock, so that a listener who comes back now finds the waker.
+        if !self.is_away() {
+            return Poll::Ready(());
+        }
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_away() { "Listener(away)" } else { "Listener" })
+    }
+}
