@@ -37,7 +37,7 @@ const WRITER_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Suspended {
     pub(crate) session: Session,
     pub(crate) speeches: VecDeque<Speech>,
-    /// Tells the engine that nobody hears the speech.
+    /// Tells the engine that the client cannot hear the speech.
     pub(crate) listener: Listener,
     pub(crate) script: Option<Box<Script>>,
     /// The client that had the connection.

@@ -180,7 +180,7 @@ pub struct Utterance {
     pub normalize: Option<bool>,
     /// Counts the utterances in flight.
     pub(crate) running: Gauge,
-    /// Tells a queue whether anybody can hear the utterance now.
+    /// Tells a queue whether the client can hear the utterance now.
     pub(crate) listener: Listener,
     /// Slot of a [`Queue`](super::Queue), if one limits the utterances in flight.
     pub(crate) slot: Option<Slot>,

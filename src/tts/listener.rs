@@ -1,4 +1,4 @@
-//! Whether the listener of a session can hear speech now.
+//! The presence of the client of a session: only while it is there, speech begins for it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

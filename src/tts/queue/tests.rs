@@ -373,7 +373,7 @@ async fn nothing_begins_for_a_listener_who_is_away() {
     listener.set_away(false);
     tokio::task::yield_now().await;
     for text in ["front", "behind", "late"] {
-        // Also those that nobody polls yet.
+        // Also those that are not polled yet.
         let begun = texts(&mut asked);
         assert_eq!(begun.iter().map(|(text, _)| &**text).collect::<Vec<_>>(), [text]);
         begun.into_iter().for_each(|(_, sink)| drop(sink));
