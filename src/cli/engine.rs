@@ -257,7 +257,7 @@ impl Source<'_> {
             path: path.map(|(_, path)| path).filter(|_| engine == Engine::Speech),
             body: body.transpose()?.filter(|_| engine == Engine::Speech),
             model: self.value("engine-model")?,
-            key: self.key("engine-key-file")?,
+            key: self.key("engine-key-file")?.filter(|_| engine != Engine::Wyoming),
             response: self.choice_or_default("engine-format", ResponseFormat::from_name)?,
             connect: self.value("engine-connect-ms")?,
             attempts: self.value("engine-attempts")?,
@@ -334,14 +334,11 @@ pub(super) fn eleven_labs(foreign: &Foreign) -> Result<Arc<dyn Synthesizer>, Box
 
 /// An engine that is a Wyoming server.
 pub(super) fn wyoming(foreign: &Foreign) -> Result<Arc<dyn Synthesizer>, Box<dyn Error>> {
-    let remote = &foreign.remote;
     // Parsing has made sure that there is a URL.
-    let mut engine = Wyoming::new(remote.url.as_deref().unwrap_or_default())
-        .map_err(|why| about_url("engine-url", why))?;
+    let settings = asked(foreign, "", Credentials::Bearer)?;
+    let mut engine = Wyoming::new(settings).map_err(|why| about_url("engine-url", why))?;
     engine.voices.clone_from(&foreign.voices);
     engine.treatment = foreign.treatment();
-    engine.deadlines = foreign.deadlines();
-    engine.retries.attempts = remote.attempts.unwrap_or(engine.retries.attempts);
     if let Some(rate) = foreign.sample_rate_hz {
         engine.sample_rate_hz = rate;
     }

@@ -230,13 +230,13 @@ async fn ask(
             }
             Err(failure) => {
                 let message = match &failure {
-                    CompletionError::Reported(reason) => match upstream.quote(reason) {
+                    CompletionError::Reported(reason) => match upstream.service().quote(reason) {
                         reason if reason.is_empty() => "The language model failed.".to_owned(),
                         reason => format!("The language model failed: {}.", reason.trim_end_matches('.')),
                     },
                     CompletionError::Broken(how) => format!("The language model's answer {how}."),
                 };
-                tracing::warn!("{}", redact(&upstream.located(&message), &[asked]));
+                tracing::warn!("{}", redact(&upstream.service().located(&message), &[asked]));
                 return Ok((Err(ScriptError::failed(message)), None));
             }
         }

@@ -208,6 +208,14 @@ impl Utterance {
             slot: None,
         }
     }
+
+    /// Name of its voice, or of the first of these voices if it names none; empty without any.
+    pub(super) fn voice_of<'a>(&'a self, voices: &'a [String]) -> &'a str {
+        match self.voice.as_str() {
+            "" => voices.first().map_or("", String::as_str),
+            voice => voice,
+        }
+    }
 }
 
 /// Failure to speak a sentence, or the rest of it.

@@ -33,6 +33,7 @@ mod pool;
 mod queue;
 mod reading;
 mod rounds;
+mod service;
 mod sink;
 mod speech;
 mod template;

@@ -60,10 +60,7 @@ impl<'a> Values<'a> {
         language: &'a str,
         sample_rate_hz: u32,
     ) -> Values<'a> {
-        let voice = match utterance.voice.as_str() {
-            "" => voices.first().map_or("", String::as_str),
-            voice => voice,
-        };
+        let voice = utterance.voice_of(voices);
         let language = if is_language(&utterance.language) { &utterance.language } else { language };
         Values { text, voice, language, speed: utterance.speed, sample_rate_hz }
     }

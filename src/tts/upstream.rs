@@ -1,9 +1,7 @@
 //! Engines that are speech services over HTTP.
 //!
 //! [`SpeechApi`] works with every service that has the interface of OpenAI's `/v1/audio/speech`,
-//! [`ElevenLabs`] with the service of that name. Both pass the audio on as it arrives, through a
-//! [`Guard`], and read no faster than the listener. If the listener leaves, the request is aborted at
-//! once.
+//! [`ElevenLabs`] with the service of that name.
 //!
 //! [`upstream`](crate::upstream) makes the requests and enforces their deadlines.
 
@@ -11,25 +9,17 @@ mod body;
 
 pub use body::{InvalidBody, RequestBody};
 
-use super::guard::Guard;
+use super::service::carry;
 use super::template::Values;
-use super::{
-    Cancelled, SampleEncoding, Sink, Speech, SynthesisError, Synthesizer, Treatment, Utterance, Voice,
-};
+use super::{SampleEncoding, Speech, Synthesizer, Treatment, Utterance, Voice};
 use crate::audio::{Encoding, Format, SourceFormat};
-use crate::text::redact::redact;
-use crate::upstream::{Attempt, Call, Failure, InvalidSettings, Reply, Upstream, UpstreamSettings, escape};
+use crate::upstream::{InvalidSettings, Reply, Upstream, UpstreamSettings, escape};
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 /// Sample rate of a session that asks for none, if no setting gives the rate of the service. It is the
 /// rate of most neural voices. Audio at other rates is converted to it.
 const DEFAULT_RATE_HZ: u32 = 24_000;
-
-/// Most bytes of a reply that are converted at once. At another rate and encoding they can be twelve times
-/// as much audio.
-pub(super) const PART_BYTES: usize = 4 * 1024;
 
 /// Header in which some services give the sample rate of raw samples.
 const RATE_HEADER: &str = "x-sample-rate";
@@ -125,7 +115,7 @@ impl SpeechApi {
         let mut request = json!({
             "model": self.model,
             "input": utterance.text,
-            "voice": voice(&self.voices, utterance),
+            "voice": utterance.voice_of(&self.voices),
             "response_format": self.response.name(),
         });
         // Not every service knows this field. The natural rate needs none.
@@ -169,9 +159,8 @@ impl Synthesizer for SpeechApi {
             ResponseFormat::Pcm => "audio/pcm, audio/*;q=0.5",
         };
         let call = self.upstream.post(&self.path, &self.request(&utterance), accept);
-        carry(&self.upstream, call, &utterance, self.format(), self.treatment, move |reply| {
-            engine.raw_format(reply)
-        })
+        let raw_format = move |reply: &Reply| engine.raw_format(reply);
+        carry(self.upstream.service(), call, utterance, self.format(), self.treatment, raw_format)
     }
 }
 
@@ -246,26 +235,18 @@ impl Synthesizer for ElevenLabs {
         }
         let path = format!(
             "/v1/text-to-speech/{}/stream?output_format=pcm_{}",
-            escape(voice(&self.voices, &utterance)),
+            escape(utterance.voice_of(&self.voices)),
             self.sample_rate_hz
         );
         // These samples were requested, whatever the `Content-Type` is.
         let raw = Some(linear(self.sample_rate_hz));
         let call = self.upstream.post(&path, &request, "audio/*");
-        carry(&self.upstream, call, &utterance, self.format(), self.treatment, move |_| raw)
+        carry(self.upstream.service(), call, utterance, self.format(), self.treatment, move |_| raw)
     }
 }
 
 fn own_format(sample_rate_hz: u32) -> Format {
     Format { encoding: Encoding::PcmS16le, sample_rate_hz }
-}
-
-/// Voice of the utterance, or the default voice.
-fn voice<'a>(voices: &'a [String], utterance: &'a Utterance) -> &'a str {
-    match utterance.voice.as_str() {
-        "" => voices.first().map_or("", String::as_str),
-        voice => voice,
-    }
 }
 
 /// Rounds a factor to two places, because the `f32` 1.1 is 1.100000024.
@@ -323,125 +304,6 @@ fn media_type(content_type: &str, rate: Option<&str>) -> Media {
         _ if encoding == SampleEncoding::PcmS16le => Media::Unknown,
         _ => Media::Other,
     }
-}
-
-/// Reason to end an utterance early.
-pub(super) enum Stop {
-    Cancelled,
-    Failed(SynthesisError),
-}
-
-impl From<Cancelled> for Stop {
-    fn from(_: Cancelled) -> Stop {
-        Stop::Cancelled
-    }
-}
-
-impl Stop {
-    fn failed(failure: &Failure, utterance: &Utterance) -> Stop {
-        tracing::warn!("{}", redacted(failure.detail(), utterance));
-        Stop::Failed(match failure.kind.is_timeout() {
-            true => SynthesisError::timeout(failure.to_string()),
-            false => SynthesisError::failed(failure.to_string()),
-        })
-    }
-}
-
-/// Returns a log line without quotations of the utterance's text.
-fn redacted<'a>(line: &'a str, utterance: &Utterance) -> Cow<'a, str> {
-    redact(line, &[&utterance.text, &utterance.previous_text])
-}
-
-/// Makes a call, and passes the audio of the reply to the listener.
-fn carry(
-    upstream: &Upstream,
-    call: Result<Call, InvalidSettings>,
-    utterance: &Utterance,
-    own: Format,
-    treatment: Treatment,
-    raw_format: impl FnOnce(&Reply) -> Option<SourceFormat> + Send + 'static,
-) -> Speech {
-    let call = match call {
-        Ok(call) => call,
-        Err(error) => {
-            tracing::warn!("{error}");
-            return Speech::failed(SynthesisError::failed(
-                "The speech engine cannot be asked for this voice. Use another voice.",
-            ));
-        }
-    };
-    // The guard changes the rate if the audio has another one.
-    let (mut sink, speech) = Speech::channel(utterance, own.sample_rate_hz);
-    let (upstream, utterance) = (upstream.clone(), utterance.clone());
-    tokio::spawn(async move {
-        let open = |reply: &Reply| Guard::new(raw_format(reply), treatment, &utterance);
-        // The connection is released before the wait for the listener.
-        match transfer(&upstream, call, &utterance, &mut sink, open).await {
-            Ok(()) => sink.finish().await,
-            Err(Stop::Cancelled) => {}
-            Err(Stop::Failed(error)) => sink.fail(error).await,
-        }
-    });
-    speech
-}
-
-async fn transfer(
-    upstream: &Upstream,
-    mut call: Call,
-    utterance: &Utterance,
-    sink: &mut Sink,
-    open: impl FnOnce(&Reply) -> Guard,
-) -> Result<(), Stop> {
-    let mut reply = loop {
-        let attempt = tokio::select! {
-            biased;
-            () = sink.cancelled() => return Err(Stop::Cancelled),
-            attempt = call.attempt() => attempt.map_err(|failure| Stop::failed(&failure, utterance))?,
-        };
-        match attempt {
-            Attempt::Reply(reply) => break reply,
-            Attempt::Retry(failure) => {
-                tracing::warn!("{}; retrying", redacted(failure.detail(), utterance));
-                sink.warn("retrying_engine", format!("{failure} Retrying."));
-            }
-        }
-    };
-    let mut guard = open(&reply);
-    let ended = loop {
-        let chunk = tokio::select! {
-            biased;
-            () = sink.cancelled() => return Err(Stop::Cancelled),
-            chunk = reply.next_chunk() => chunk,
-        };
-        let chunk = match chunk {
-            Ok(Some(chunk)) => chunk,
-            Ok(None) => break guard.finish(sink),
-            Err(failure) => {
-                // The fade at the end avoids a click. The failure is more important than the guard's error.
-                let _ = guard.finish(sink);
-                return Err(Stop::failed(&failure, utterance));
-            }
-        };
-        let mut pushed = Ok(());
-        for part in chunk.chunks(PART_BYTES) {
-            pushed = guard.push(part, sink);
-            if pushed.is_err() {
-                break;
-            }
-            sink.drain().await?;
-        }
-        if let Err(error) = pushed {
-            let _ = guard.finish(sink);
-            break Err(error);
-        }
-    };
-    ended.map_err(|error| {
-        let error = SynthesisError { message: upstream.quote(&error.message), ..error };
-        let content_type = reply.content_type();
-        let line = upstream.located(&format!("{error} (Content-Type: {content_type})"));
-        tracing::warn!("{}", redacted(&line, utterance));
-        Stop::Failed(error)
-    })
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! A service, ready to be called, and the wording of its failures.
+//! A service over HTTP, ready to be called.
 
 use super::call::Call;
 use super::connector::Connector;
-use super::failure::{Failure, FailureKind};
-use super::quote::{self, REASON_CHARS, chain, printable};
+use super::failure::{Failure, FailureKind, Service};
+use super::quote::{self, REASON_CHARS, printable};
 use super::secret::Credentials;
-use super::settings::{Deadlines, InvalidSettings, UpstreamSettings, base_url};
+use super::settings::{InvalidSettings, UpstreamSettings, base_url};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
@@ -15,7 +15,6 @@ use hyper::{HeaderMap, Response};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,19 +29,14 @@ const POOL_CONNECTIONS: usize = 32;
 /// Bytes that a connection reads ahead of the reader of the reply; also the largest head.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 
-/// Most characters that are quoted from a service outside of an error answer.
-const QUOTE_CHARS: usize = 400;
-
 /// A service over HTTP. Clones share its connections.
 #[derive(Clone)]
 pub struct Upstream(pub(super) Arc<Prepared>);
 
 /// All that the requests to a service have in common.
 pub(super) struct Prepared {
-    pub(super) settings: UpstreamSettings,
-    /// Scheme and authority.
-    origin: String,
-    /// Path in front of every other, without a slash or `/v1` at its end.
+    pub(super) service: Arc<Service>,
+    /// Begin of each URL: scheme, authority, and a path without a slash or `/v1` at its end.
     prefix: String,
     pub(super) headers: HeaderMap,
     pub(super) client: Client<Connector, Full<Bytes>>,
@@ -59,7 +53,7 @@ impl Upstream {
         let authority = uri.authority().expect("base_url checked it").as_str();
         let origin = format!("{}://{authority}", uri.scheme_str().expect("base_url checked it"));
         let prefix = uri.path().trim_end_matches('/');
-        let prefix = prefix.strip_suffix("/v1").unwrap_or(prefix).to_owned();
+        let prefix = format!("{origin}{}", prefix.strip_suffix("/v1").unwrap_or(prefix));
 
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("aloud/", env!("CARGO_PKG_VERSION"))));
@@ -77,7 +71,8 @@ impl Upstream {
             .pool_max_idle_per_host(POOL_CONNECTIONS)
             .http1_max_buf_size(READ_AHEAD_BYTES)
             .build(Connector::new(&settings)?);
-        Ok(Upstream(Arc::new(Prepared { settings, origin, prefix, headers, client })))
+        let service = Arc::new(Service::new(settings, origin));
+        Ok(Upstream(Arc::new(Prepared { service, prefix, headers, client })))
     }
 
     /// Prepares a POST of a JSON document. Sends nothing before [`Call::attempt`].
@@ -88,69 +83,28 @@ impl Upstream {
     /// # Errors
     /// The path is invalid in a URL: its parts have to be percent-encoded.
     pub fn post(&self, path: &str, json: &Value, accept: &'static str) -> Result<Call, InvalidSettings> {
-        let Prepared { settings, origin, prefix, .. } = &*self.0;
-        let url = format!("{origin}{prefix}{path}");
+        let Prepared { service, prefix, .. } = &*self.0;
+        let url = format!("{prefix}{path}");
         let uri = url.parse().map_err(|error| {
-            InvalidSettings(format!("{url} is an invalid URL for the {}: {error}", settings.role))
+            InvalidSettings(format!("{url} is an invalid URL for the {}: {error}", service.settings.role))
         })?;
         Ok(Call::new(self.clone(), uri, json.to_string().into(), accept))
     }
 
-    /// Makes text from the service safe to pass on: one line, at most 400 characters, without control
-    /// characters and without the key.
-    pub(crate) fn quote(&self, text: &str) -> String {
-        printable(text, self.0.settings.credentials.secret(), QUOTE_CHARS)
-    }
-
-    /// Returns a line for the operator's log: the service, its address, and `text` made safe by
-    /// [`quote`](Upstream::quote).
-    pub(crate) fn located(&self, text: &str) -> String {
-        let Prepared { settings, origin, .. } = &*self.0;
-        format!("{} at {origin}: {}", settings.role, self.quote(text))
-    }
-
-    pub(super) fn failure(
-        &self,
-        kind: FailureKind,
-        message: impl fmt::Display,
-        detail: impl fmt::Display,
-    ) -> Failure {
-        let Prepared { settings, origin, .. } = &*self.0;
-        let role = settings.role;
-        let detail = format!("{role} at {origin}: {detail}");
-        // A library may have put bytes from the service into the detail.
-        let detail = printable(&detail, settings.credentials.secret(), usize::MAX);
-        Failure { kind, message: format!("The {role} {message}."), detail }
-    }
-
-    pub(super) fn too_late(&self, kind: FailureKind) -> Failure {
-        let Deadlines { connect, first_byte, idle, total } = self.0.settings.deadlines;
-        let message = match kind {
-            FailureKind::ConnectTimeout => format!("could not be reached within {connect:?}"),
-            FailureKind::FirstByteTimeout => format!("sent nothing within {first_byte:?}"),
-            FailureKind::IdleTimeout => format!("paused for longer than {idle:?}"),
-            _ => format!("took longer than {total:?}"),
-        };
-        self.failure(kind, &message, &message)
-    }
-
-    pub(super) fn broken(&self, kind: FailureKind, error: &dyn Error) -> Failure {
-        let message = match kind {
-            FailureKind::Unreachable => "could not be reached",
-            FailureKind::Closed => "closed the connection without an answer",
-            _ => "broke off its answer",
-        };
-        self.failure(kind, message, format_args!("{message}: {}", chain(error)))
+    /// The service as its failures name it.
+    pub(crate) fn service(&self) -> &Arc<Service> {
+        &self.0.service
     }
 
     /// Reads an answer that is not a success.
     pub(super) async fn refused(&self, response: Response<Incoming>) -> Failure {
-        let key = self.0.settings.credentials.secret();
+        let service = &*self.0.service;
+        let key = service.settings.credentials.secret();
         let status = response.status();
         if status.is_redirection() {
             let to = response.headers().get(LOCATION).map(|to| String::from_utf8_lossy(to.as_bytes()));
             let to = printable(&to.unwrap_or_default(), key, REASON_CHARS);
-            return self.failure(
+            return service.failure(
                 FailureKind::Redirect,
                 "answered with a redirect, which is not followed",
                 format_args!(
@@ -167,7 +121,7 @@ impl Upstream {
         };
         let quoted = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         let quoted = quoted.trim_end_matches('.');
-        self.failure(
+        service.failure(
             FailureKind::Status(status.as_u16()),
             format_args!("{summary}{quoted}"),
             format_args!("answered {status}{quoted}"),
@@ -177,7 +131,7 @@ impl Upstream {
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Upstream").field(&self.0.settings).finish()
+        f.debug_tuple("Upstream").field(&self.0.service.settings).finish()
     }
 }
 

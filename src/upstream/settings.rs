@@ -62,7 +62,7 @@ pub struct UpstreamSettings {
     /// Name of the service in messages, such as `speech service`.
     pub role: &'static str,
     /// Address: `http://HOST[:PORT][/PREFIX]`, or `https://` with the feature `tls`. A `/v1` at its end is
-    /// optional.
+    /// optional. A server with Wyoming has `tcp://HOST:PORT`.
     pub base_url: String,
     /// Credentials sent with each request. Default: none.
     pub credentials: Credentials,

@@ -1,8 +1,10 @@
 use super::super::testing::{pieces, soon};
-use super::super::{Piece, SynthesisErrorKind};
+use super::super::{Piece, SynthesisError, SynthesisErrorKind};
 use super::*;
 use crate::gauge::Gauge;
+use crate::upstream::Deadlines;
 use serde_json::json;
+use std::time::Duration;
 use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -46,9 +48,19 @@ async fn fake(answers: Vec<Vec<u8>>, ends: Ends) -> Fake {
     Fake { url, requests }
 }
 
+fn settings(url: &str) -> UpstreamSettings {
+    UpstreamSettings::new("speech engine", url)
+}
+
 fn engine(url: &str) -> Wyoming {
-    let mut engine = Wyoming::new(url).unwrap();
-    engine.retries.backoff = Duration::from_millis(1);
+    patient(url, Deadlines::default())
+}
+
+/// An engine with these time limits.
+fn patient(url: &str, deadlines: Deadlines) -> Wyoming {
+    let mut settings = settings(url);
+    settings.retries.backoff = Duration::from_millis(1);
+    let mut engine = Wyoming::new(UpstreamSettings { deadlines, ..settings }).unwrap();
     engine.treatment = Treatment { lead_ms: 0, tail_ms: 0, ..Treatment::default() };
     engine
 }
@@ -215,13 +227,31 @@ async fn a_silent_server_is_given_up() {
         (chunk, [long, long, short], "took longer than 60ms"),
     ] {
         let mut fake = fake(vec![bytes], Ends::Waits).await;
-        let mut engine = engine(&fake.url);
-        engine.deadlines = Deadlines { first_byte, idle, total, ..engine.deadlines };
+        let deadlines = Deadlines { first_byte, idle, total, ..Deadlines::default() };
+        let engine = patient(&fake.url, deadlines);
         let error = spoken(&engine, "Hello.").await.2.unwrap();
         assert!(error.kind == SynthesisErrorKind::Timeout && error.message.contains(why), "{why}: {error}");
         soon(fake.requests.recv()).await.unwrap();
         assert_eq!(soon(fake.requests.recv()).await.as_deref(), Some(""), "the connection is closed");
     }
+}
+
+#[tokio::test]
+async fn a_slow_connection_is_a_timeout() {
+    // The kernel drops connections silently once the backlog of a listener is full.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let address = full.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(stream) = deadline::within(Duration::from_millis(200), TcpStream::connect(address)).await {
+        waiting.push(stream.unwrap());
+    }
+    let deadlines = Deadlines { connect: Duration::from_millis(50), ..Deadlines::default() };
+    let (_, warnings, error) = spoken(&patient(&format!("tcp://{address}"), deadlines), "Hello.").await;
+    let error = error.unwrap();
+    assert_eq!(error.message, "The speech engine could not be reached within 50ms.");
+    assert_eq!((error.kind, warnings.len()), (SynthesisErrorKind::Timeout, 2));
 }
 
 #[tokio::test]
@@ -242,7 +272,7 @@ async fn a_listener_that_leaves_closes_the_connection() {
 #[test]
 fn only_a_host_and_a_port_are_an_address() {
     for url in ["tcp://127.0.0.1:10200", "tcp://piper.local:10200/", "TCP://[::1]:1"] {
-        assert!(Wyoming::new(url).is_ok(), "{url}");
+        assert!(Wyoming::new(settings(url)).is_ok(), "{url}");
     }
     for (url, why) in [
         ("", "is invalid"),
@@ -257,7 +287,7 @@ fn only_a_host_and_a_port_are_an_address() {
         ("tcp://127.0.0.1:10200?x", "has a path"),
         ("tcp:// 127.0.0.1:1", "is invalid"),
     ] {
-        let error = Wyoming::new(url).expect_err(url).to_string();
+        let error = Wyoming::new(settings(url)).expect_err(url).to_string();
         assert!(error.contains(why) && error.contains("write tcp://HOST:PORT"), "{url}: {error}");
     }
 }
