@@ -1,7 +1,10 @@
 //! Independent speech services: `local-tts-studio`, `wyoming-piper` and Piper's own server, which speak with a neural
-//! voice of Piper, and `mock-ai-api`, which answers with 23 bytes that are no audio.
+//! voice of Piper; the server class of `wyoming`, which says what a handler here says; and `mock-ai-api`, which answers
+//! with 23 bytes that are no audio.
 
 use crate::support::skip;
+use aloud::tts::{Piece, Synthesizer, Utterance, Wyoming};
+use aloud::upstream::UpstreamSettings;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 use std::net::{TcpListener, TcpStream};
@@ -153,6 +156,105 @@ fn wyoming_piper_speaks() {
     check_speech(&say(&[]), 22_050, 1.2..3.0);
     check_speech(&say(&["--voices", "en_US-joe-medium", "--sample-rate", "48000"]), 48_000, 1.2..3.0);
     check_speech(&say(&["--engine-sample-rate", "16000"]), 16_000, 1.2..3.0);
+}
+
+/// A server of the package `wyoming` itself, which has a tone for each voice, or fails as the text says.
+const WYOMING_SERVER: &str = r#"
+import asyncio, struct, sys
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.error import Error
+from wyoming.info import Attribution, Describe, Info, TtsProgram, TtsVoice
+from wyoming.server import AsyncEventHandler, AsyncServer
+from wyoming.tts import Synthesize
+
+# Language, sample rate, channels and seconds of each voice, the default first.
+VOICES = {"amy": ("en_US", 22050, 1, 1.0), "tom": ("de_DE", 16000, 1, 2.0), "uwe": ("de_CH", 44100, 2, 3.0)}
+BY = {"attribution": Attribution("", ""), "installed": True, "description": None, "version": None}
+
+def info():
+    voices = [TtsVoice(name=name, languages=[voice[0]], **BY) for name, voice in VOICES.items()]
+    return Info(tts=[TtsProgram(name="tones", voices=voices, supports_synthesize_streaming=True, **BY)])
+
+class Handler(AsyncEventHandler):
+    async def handle_event(self, event):
+        if Describe.is_type(event.type):
+            await self.write_event(info().event())
+        if not Synthesize.is_type(event.type):
+            return True
+        asked = Synthesize.from_event(event)
+        if "error" in asked.text:
+            await self.write_event(Error("No such\nword", "ValueError").event())
+            raise ValueError("as asked")
+        if "nothing" in asked.text:
+            return False
+        wanted = asked.voice
+        _, rate, channels, seconds = next(
+            voice for name, voice in VOICES.items()
+            if not wanted or wanted.name == name or wanted.language and voice[0].startswith(wanted.language)
+        )
+        form = {"rate": rate, "width": 2, "channels": channels}
+        # A server may say more than was asked.
+        await self.write_event(info().event())
+        await self.write_event(AudioStart(**form).event())
+        for at in range(0, int(rate * seconds), 1000):
+            count = min(1000, int(rate * seconds) - at)
+            samples = [9000 if (at + n) * 400 // rate % 2 else -9000 for n in range(count)]
+            samples = [sample for sample in samples for _ in range(channels)]
+            await self.write_event(AudioChunk(audio=struct.pack(f"<{len(samples)}h", *samples), **form).event())
+            await asyncio.sleep(0)
+            if "hang up" in asked.text and at > rate / 2:
+                return False
+        await self.write_event(AudioStop().event())
+        return True
+
+asyncio.run(AsyncServer.from_uri(f"tcp://127.0.0.1:{sys.argv[1]}").run(Handler))
+"#;
+
+#[tokio::test]
+async fn server_class_of_wyoming_speaks() {
+    let Some(python) = python("server_class_of_wyoming_speaks") else { return };
+    let service = started(&python, "wyoming-server", |port, _| {
+        (python.as_str().into(), ["-c", WYOMING_SERVER, &port.to_string()].map(str::to_owned).to_vec())
+    });
+    let url = format!("tcp://127.0.0.1:{}", service.port);
+    let say = |text: &str, options: &[&str]| {
+        let mut aloud = Command::new(env!("CARGO_BIN_EXE_aloud"));
+        aloud.args(["say", text, "-o", "-", "--engine", "wyoming"]).args(options);
+        aloud.env("ALOUD_ENGINE_URL", &url).output().unwrap()
+    };
+    check_speech(&say("Hello.", &[]), 22_050, 0.9..1.1);
+    check_speech(&say("Hello.", &["--voices", "tom,amy"]), 22_050, 1.9..2.1);
+    for (text, why) in [
+        ("An error.", "The speech engine reports an error: \"No such\\nword\"."),
+        ("Say nothing.", "The speech engine closed the connection without an answer."),
+        ("Please hang up.", "The speech engine broke off its answer."),
+    ] {
+        let output = say(text, &[]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.contains(why), "{text}: {stderr}");
+    }
+    // A server that fails for one sentence speaks the next.
+    for (voices, voice, language, seconds) in [
+        (&["tom", "uwe", "amy"][..], "uwe", "", 3.0),
+        (&["tom", "uwe", "amy"], "amy", "de", 1.0),
+        // The server chooses.
+        (&[], "", "de", 2.0),
+        (&[], "", "", 1.0),
+    ] {
+        let mut engine = Wyoming::new(UpstreamSettings::new("speech engine", &*url)).unwrap();
+        engine.voices = voices.iter().map(|&voice| voice.to_owned()).collect();
+        let format = engine.format();
+        let mut utterance = Utterance::new("Hello.", format);
+        (utterance.voice, utterance.language) = (voice.to_owned(), language.to_owned());
+        let (mut speech, mut bytes) = (engine.speak(utterance), 0);
+        while let Some(piece) = speech.next().await {
+            if let Piece::Audio(audio) = piece.unwrap() {
+                bytes += audio.len() as u64;
+            }
+        }
+        let spoken = format.duration(bytes).as_secs_f64();
+        assert!((seconds - 0.1..seconds + 0.1).contains(&spoken), "{voice} {language}: {spoken} s");
+    }
 }
 
 #[test]
