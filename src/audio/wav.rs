@@ -231,12 +231,14 @@ impl Reader {
         }
     }
 
-    /// Checks that the audio may end here.
+    /// Checks that the audio may end here. A part of a frame that is missing at the end cannot be heard.
     pub(crate) fn check_end(&self) -> Result<(), WavError> {
         match self.state {
             State::Header | State::Skip(_) => Err(WavError::EndsInHeader),
-            State::Samples(_, Some(missing)) => Err(WavError::EndsEarly(missing)),
-            State::Samples(_, None) | State::Behind => Ok(()),
+            State::Samples(format, Some(missing)) if missing >= format.frame_bytes() as u64 => {
+                Err(WavError::EndsEarly(missing))
+            }
+            State::Samples(..) | State::Behind => Ok(()),
         }
     }
 

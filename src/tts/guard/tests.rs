@@ -149,6 +149,7 @@ async fn wavs_of_all_kinds_are_read() {
     let (fmt8, data) = (fmt(1, 1, 8_000, 16), s16(&samples));
     let plain = wav(&[(b"fmt ", &fmt8), (b"data", &data)]);
     let longer = [fmt8.as_slice(), &[0, 0]].concat();
+    let bytes = data.len() as u32;
     let ds64 = [&b"RF64\xff\xff\xff\xffWAVE"[..], &chunk(b"ds64", 28, &[7; 28])].concat();
     let table = [
         ("plain", plain.clone()),
@@ -171,6 +172,11 @@ async fn wavs_of_all_kinds_are_read() {
         ("other bytes after", [plain.clone(), vec![0x42; 77]].concat()),
         ("64 bits", [ds64, chunk(b"fmt ", 16, &fmt8), chunk(b"data", u32::MAX, &data)].concat()),
         ("half a sample", [wav_of_length(u32::MAX, &samples), vec![0x42]].concat()),
+        ("half a sample that the length counts", [wav_of_length(bytes + 1, &samples), vec![0x42]].concat()),
+        ("half a sample without its other half", {
+            [wav_of_length(bytes + 2, &samples), vec![0x42]].concat()
+        }),
+        ("half a sample that is counted and missing", wav_of_length(bytes + 1, &samples)),
     ];
     for (what, bytes) in table {
         assert_eq!(passed(&bytes, None).await, expected, "{what}");
