@@ -414,6 +414,27 @@ async fn hang_up_stops_the_engine() {
 }
 
 #[tokio::test]
+async fn whole_answer_wastes_nothing() {
+    for format in ["wav", "pcm", "mp3", "opus"].into_iter().filter(|format| has(format)) {
+        let (server, mut asked) = scripted(Config::default()).await;
+        let mut client = raw(server.addr).await;
+        client
+            .send_bytes(&request("", &json!({"input": "One.", "response_format": format}).to_string()))
+            .await;
+        let (_, mut sink) = within(asked.recv()).await.unwrap();
+        // The first samples do not fill a frame of an encoder.
+        for _ in 0..40 {
+            sink.write(&[7; 100]).await.unwrap();
+            sink.drain().await.unwrap();
+        }
+        sink.finish().await;
+        assert!(read(&mut client).await.is_whole, "{format}");
+        server.is_quiet().await;
+        assert_eq!(server.service.wasted(), Duration::ZERO, "{format}");
+    }
+}
+
+#[tokio::test]
 async fn client_that_reads_nothing_holds_the_engine_and_is_dropped() {
     let config = Config::default().with(|c| c.stall_timeout = Duration::from_millis(300));
     let server = tone(config).await;

@@ -171,6 +171,8 @@ async fn speak(
     };
     let mut turn = Turn::default();
     let mut has_begun = false;
+    // Samples that are in the encoder and in no portion yet.
+    let mut unsent = 0;
     loop {
         let client = recital.permit().client().clone();
         holding.set(&shared.holdings, &client, recital.held_bytes());
@@ -194,6 +196,7 @@ async fn speak(
         }
         let is_last = matches!(turn.end, Some(Ok(())));
         let samples = turn.audio.len() as u64;
+        unsent += samples;
         let time = recital.format().duration(recital.synthesised_bytes());
         let bytes = if script.is_encoded && (samples > 0 || is_last) {
             let encode = move || {
@@ -219,7 +222,7 @@ async fn speak(
             shared.telemetry.waited(Wait::FirstAudio(began.elapsed()));
         }
         if !bytes.is_empty() || is_last {
-            let portion = Portion { bytes: bytes.into(), samples, is_last };
+            let portion = Portion { bytes: bytes.into(), samples: std::mem::take(&mut unsent), is_last };
             tokio::select! {
                 biased;
                 sent = outlet.send(portion, stall_timeout) => match sent {
