@@ -26,7 +26,7 @@ const STATUSES: &[&str] = &[
     "other",
 ];
 const ANSWERS: &[&str] =
-    &["200", "400", "401", "403", "405", "408", "413", "429", "502", "503", "504", "other"];
+    &["200", "400", "401", "403", "405", "408", "413", "415", "422", "429", "502", "503", "504", "other"];
 const SOURCES: &[&str] = &["verbatim", "llm", "append", "other"];
 const ENGINE_CODES: &[&str] = &[
     Code::EngineFailed.name(),

@@ -249,6 +249,8 @@ async fn wrong_request_gets_the_error_of_the_api() {
         ("", r#"{"input":"a","sample_rate":9000}"#, 400, "Ask for a sample_rate of 8000"),
         ("", &long, 413, "(limit 2000 bytes)"),
         ("Origin: http://evil.example\r\n", r#"{"input":"a"}"#, 403, "--allow-origin"),
+        ("Content-Encoding: gzip\r\n", "\x1f\x08", 415, "is compressed"),
+        ("Content-Encoding: identity\r\n", "{", 400, "not valid JSON"),
     ];
     for (more, body, status, expected) in table {
         let answer = ask(&server, &request(more, body)).await;
@@ -262,6 +264,8 @@ async fn wrong_request_gets_the_error_of_the_api() {
         long.len()
     );
     assert_eq!(ask(&server, chunked.as_bytes()).await.status, 413);
+    let zipped = chunked.replace("chunked", "gzip, chunked");
+    assert_eq!(ask(&server, zipped.as_bytes()).await.status, 415);
     let get = ask(&server, &bare("GET", SPEECH, "")).await;
     assert_eq!((get.status, get.header("allow")), (405, Some("POST, OPTIONS")));
     let off = tone(Config::default().with(|c| c.speech_api = false)).await;
@@ -456,7 +460,7 @@ async fn failure_before_the_head_is_a_status() {
         (SynthesisError::failed("It broke."), 502, None),
         (SynthesisError::timeout("It broke."), 504, None),
         (SynthesisError::overloaded("It broke."), 503, Some("5")),
-        (SynthesisError::no_audio("It broke."), 502, None),
+        (SynthesisError::no_audio("It broke."), 422, None),
     ] {
         client.send_bytes(&request("", r#"{"input":"One."}"#)).await;
         let (_, sink) = within(asked.recv()).await.unwrap();
@@ -471,7 +475,7 @@ async fn failure_before_the_head_is_a_status() {
     sink.words(vec![Word { text_range: 0..4, start: Duration::ZERO, end: Duration::from_millis(60) }]);
     sink.finish().await;
     let answer = read(&mut client).await;
-    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (502, Some("engine_no_audio")));
+    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (422, Some("engine_no_audio")));
     // Signs without a word may be without a sound.
     client.send_bytes(&request("", r#"{"input":"★★★★☆","response_format":"pcm"}"#)).await;
     let (_, sink) = within(asked.recv()).await.unwrap();

@@ -47,6 +47,13 @@ impl Fault {
         Fault { code: Some("request_too_large"), ..Fault::new(StatusCode::PAYLOAD_TOO_LARGE, message) }
     }
 
+    /// 415: the body is compressed.
+    pub(super) fn encoded() -> Fault {
+        let message =
+            "The body of the request is compressed, which this server cannot read. Send it as it is.";
+        Fault::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
+    }
+
     /// 408: the body did not arrive in time.
     pub(super) fn too_late() -> Fault {
         Fault::new(StatusCode::REQUEST_TIMEOUT, "The request took too long to arrive. Send it again.")
@@ -159,7 +166,9 @@ impl From<&SynthesisError> for Fault {
         let status = match error.kind {
             SynthesisErrorKind::Overloaded => return Fault::unavailable(code, &error.message),
             SynthesisErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            SynthesisErrorKind::NoAudio | SynthesisErrorKind::Failed => StatusCode::BAD_GATEWAY,
+            SynthesisErrorKind::Failed => StatusCode::BAD_GATEWAY,
+            // Clients retry after the other two by themselves. The same text would be without audio again.
+            SynthesisErrorKind::NoAudio => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Fault { code: Some(code), ..Fault::new(status, &error.message) }
     }

@@ -26,7 +26,7 @@ use hyper::body::{Body as HttpBody, Buf, Bytes};
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, CACHE_CONTROL,
-    CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, VARY,
+    CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING, VARY,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use pump::{First, Listener, Pump};
@@ -234,6 +234,12 @@ impl Service {
     fn ask<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> Result<Asker, Fault> {
         if request.method() != Method::POST {
             return Err(Rejection::method_not_allowed("POST, OPTIONS").into());
+        }
+        for (name, plain) in [(CONTENT_ENCODING, "identity"), (TRANSFER_ENCODING, "chunked")] {
+            let mut codings = request.headers().get_all(name).iter();
+            if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(plain.as_bytes())) {
+                return Err(Fault::encoded());
+            }
         }
         if self.is_stopping() {
             return Err(Fault::stopping());
