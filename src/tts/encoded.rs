@@ -25,7 +25,8 @@ fn memory_bytes(encoding: Encoding) -> u64 {
 /// The encoders of a service: they work on as many threads as there are cores, in units of [`UNIT_BYTES`].
 ///
 /// Turns go round the clients, then the sessions or answers of a client. So a client waits for one unit of each
-/// other client, whatever the others ask for. To read a long request is a unit of work, too.
+/// other client, whatever the others ask for. The first frames of sentences and answers come first, so that these
+/// begin soon however many clients there are. To read a long request is a unit of work, too.
 #[derive(Clone)]
 pub(crate) struct Encoders(Arc<Pool>);
 
@@ -38,8 +39,7 @@ impl Encoders {
         Encoders(Arc::new(Pool::lent(threads)))
     }
 
-    /// Encodes in the turn of this utterance. Within a client, urgent work comes first. `None` if the work
-    /// panicked.
+    /// Encodes in the turn of this utterance, urgent work of all clients first. `None` if the work panicked.
     ///
     /// # Cancel safety
     /// Dropping the future gives the turn up. Work that has begun is finished.
@@ -58,7 +58,7 @@ impl Encoders {
         self.0.waiting()
     }
 
-    /// Holds a thread from the turn of this client on, until the sender is dropped. The receiver has a value then.
+    /// Holds a thread from the turn of this client on, which is urgent, until the sender is dropped. The receiver has a value then.
     #[cfg(test)]
     pub(crate) fn hold(
         &self,
@@ -74,7 +74,7 @@ impl Encoders {
                 let _ = begin.send(());
                 let _ = released.recv();
             };
-            encoders.work(&holder, false, hold).await
+            encoders.work(&holder, true, hold).await
         });
         (release, begun)
     }

@@ -31,7 +31,6 @@ pub(super) enum Order {
     /// Clients in turn. Within a client, urgent jobs come before others.
     Rounds,
     /// As `Rounds`, with the urgent jobs of all clients before others: [`Rounds::pop_urgent_first`].
-    #[cfg_attr(not(feature = "neural"), allow(dead_code))]
     UrgentFirst,
 }
 
@@ -57,9 +56,9 @@ impl Pool {
         Pool::with(Threads::Own(name), order, max_threads)
     }
 
-    /// Creates a pool that borrows at most this many threads from the runtime.
+    /// Creates a pool that borrows at most this many threads from the runtime. Urgent jobs of all clients come first.
     pub(super) fn lent(max_threads: usize) -> Pool {
-        Pool::with(Threads::Lent, Order::Rounds, max_threads)
+        Pool::with(Threads::Lent, Order::UrgentFirst, max_threads)
     }
 
     fn with(threads: Threads, order: Order, max_threads: usize) -> Pool {

@@ -148,7 +148,6 @@ impl<T> Rounds<T> {
     ///
     /// A client goes ahead of its turn [`AHEAD`] times, then not again before all clients that waited at
     /// the first time had a turn. So many urgent entries of a client delay the others by few of them.
-    #[cfg_attr(not(feature = "neural"), allow(dead_code))]
     pub(super) fn pop_urgent_first(&mut self) -> Option<(Place, T)> {
         let (&oldest, _) = self.turns.first_key_value()?;
         self.ahead.retain(|_, (turn, _)| *turn > oldest);

@@ -550,7 +550,8 @@ mod tests {
     use super::*;
     use crate::settings::Config;
     use crate::tts::Tone;
-    use crate::tts::encoded::Encoders;
+    use crate::tts::encoded::{Encoders, UNIT_BYTES};
+    use http_body_util::BodyExt;
     use std::net::SocketAddr;
     use std::time::Duration;
     use tokio::task::JoinSet;
@@ -603,6 +604,22 @@ mod tests {
             }
         };
         timeout(Duration::from_secs(60), waiting).await.expect("in time");
+    }
+
+    #[tokio::test]
+    async fn turn_of_an_encoder_is_a_unit_of_work() {
+        for container in Container::ALL.iter().copied().filter(|container| container.is_encoded()) {
+            let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
+            let service = Service::new(Config::default(), Arc::new(Tone::new(format, 60.0))).unwrap();
+            let mut body = ask(&service, "192.0.2.1:1", container).await.into_body();
+            let mut turns = 0;
+            while let Some(frame) = body.frame().await {
+                assert!(frame.unwrap().is_data());
+                turns += 1;
+            }
+            let least = 60 * 8_000 * 2 / UNIT_BYTES;
+            assert!(turns >= least, "{container:?}: {turns} turns, at least {least}");
+        }
     }
 
     #[tokio::test]

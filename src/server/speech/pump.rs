@@ -11,6 +11,7 @@ use crate::audio::container::{Container, Muxer};
 use crate::server::body::Portion;
 use crate::server::service::Shared;
 use crate::session::Wait;
+use crate::tts::encoded::UNIT_BYTES;
 use crate::tts::{SynthesisError, Utterance};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -28,6 +29,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// Portions that wait for the HTTP server.
 const PORTIONS: usize = 2;
+
+/// Bytes of samples that are taken at once if no encoder works on them.
+const TURN_BYTES: usize = 16 * 1024;
 
 /// Playing time of one token of audio in `usage`.
 const TOKEN: Duration = Duration::from_millis(50);
@@ -163,6 +167,7 @@ async fn speak(
     let mut end = pin!(end);
     let (stall_timeout, engine_timeout) = (shared.config.stall_timeout, shared.config.engine_timeout);
     let is_events = script.is_events;
+    let most = if script.is_encoded { UNIT_BYTES } else { TURN_BYTES };
     // Decides on the place among the encoders.
     let place = Utterance {
         client: recital.permit().client().key(),
@@ -182,7 +187,7 @@ async fn speak(
             () = outlet.closed() => return (Outcome::Left, None),
             crowded = poll_fn(|cx| match holding.poll(cx) {
                 Poll::Ready(()) => Poll::Ready(true),
-                Poll::Pending => recital.poll_turn(&mut turn, cx).map(|()| false),
+                Poll::Pending => recital.poll_turn(&mut turn, most, cx).map(|()| false),
             }) => crowded.then(Fault::crowded),
             fault = end.as_mut() => Some(fault),
             () = sleep_until(gives_up_at) => {

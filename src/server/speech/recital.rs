@@ -26,9 +26,6 @@ const CUT_BYTES: usize = 1024;
 /// Silence for a text without a word.
 const SILENCE: Duration = Duration::from_millis(200);
 
-/// Bytes of audio that are taken at once.
-const TURN_BYTES: usize = 16 * 1024;
-
 /// Audio of a sentence that waits for the times of its words, in bytes: the longest sentence at the lowest speed and
 /// 48,000 samples per second. Beyond, it leaves with the times so far.
 const MAX_HELD_BYTES: u64 = 8 * 1024 * 1024;
@@ -213,10 +210,11 @@ impl Recital {
         self.text.len() + audio as usize
     }
 
-    /// Takes what the engine has, up to a limit. Ready once the engine has given something, which may wait in here.
-    pub(super) fn poll_turn(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Poll<()> {
-        while turn.audio.len() < TURN_BYTES && turn.end.is_none() {
-            match self.poll_step(cx) {
+    /// Takes what the engine has, at most so many bytes. Ready once the engine has given something, which may wait in
+    /// here.
+    pub(super) fn poll_turn(&mut self, turn: &mut Turn, most: usize, cx: &mut Context<'_>) -> Poll<()> {
+        while turn.audio.len() < most && turn.end.is_none() {
+            match self.poll_step(most - turn.audio.len(), cx) {
                 Poll::Ready(Step::Audio(audio)) => turn.audio.extend_from_slice(&audio),
                 Poll::Ready(Step::Words(words)) => turn.words.push(words),
                 Poll::Ready(Step::Held) => break,
@@ -228,7 +226,8 @@ impl Recital {
         Poll::Ready(())
     }
 
-    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+    /// `room` is the most bytes of audio that it gives.
+    fn poll_step(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<Step> {
         loop {
             if self.is_over {
                 return Poll::Ready(Step::End(Ok(())));
@@ -251,7 +250,7 @@ impl Recital {
                 if self.given_bytes > 0 {
                     continue;
                 }
-                let silence = vec![0; self.manner.format.bytes(SILENCE) as usize];
+                let silence = vec![0; (self.manner.format.bytes(SILENCE) as usize).min(room)];
                 return Poll::Ready(self.give(silence.into()));
             };
             if take.is_held && take.has_all_words() {
@@ -262,7 +261,7 @@ impl Recital {
                 }
             }
             if !take.is_held
-                && let Some(audio) = take.next_waiting(self.manner.format, self.frame_bytes)
+                && let Some(audio) = take.next_waiting(self.manner.format, self.frame_bytes, room)
             {
                 return Poll::Ready(self.give(audio));
             }
@@ -440,15 +439,18 @@ impl Take {
         self.end.is_some() || self.bytes > 0 && is_whole
     }
 
-    /// Returns the next piece of the silence before the audio that waits, then that audio.
-    fn next_waiting(&mut self, format: Format, frame_bytes: usize) -> Option<Bytes> {
-        self.waiting.front()?;
+    /// Returns the next piece of the silence before the audio that waits, then that audio: at most `room` bytes.
+    fn next_waiting(&mut self, format: Format, frame_bytes: usize, room: usize) -> Option<Bytes> {
+        let audio = self.waiting.front_mut()?;
         if self.silence_left == 0 {
-            let audio = self.waiting.pop_front()?;
-            self.waiting_bytes -= audio.len() as u64;
-            return Some(audio);
+            let piece = audio.split_to(audio.len().min(room));
+            if audio.is_empty() {
+                self.waiting.pop_front();
+            }
+            self.waiting_bytes -= piece.len() as u64;
+            return Some(piece);
         }
-        let piece = pauses::piece(format, self.silence_left, frame_bytes);
+        let piece = pauses::piece(format, self.silence_left, frame_bytes.min(room));
         self.silence_left -= piece.len() as u64;
         Some(piece)
     }

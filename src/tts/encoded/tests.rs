@@ -118,6 +118,29 @@ async fn a_client_waits_for_one_unit_of_another_client() {
     }
 }
 
+#[tokio::test]
+async fn first_frames_come_before_further_ones_of_all_clients() {
+    let encoders = Encoders::with_threads(1);
+    let (release, begun) = encoders.hold("first");
+    soon(begun).await.unwrap();
+    let (sender, mut order) = tokio::sync::mpsc::unbounded_channel();
+    for (at, (client, is_urgent)) in
+        [("a", false), ("b", false), ("c", false), ("new", true)].into_iter().enumerate()
+    {
+        let utterance =
+            Utterance { client: Arc::from(client), ..Utterance::new("", formats().next().unwrap()) };
+        let (its_encoders, sender) = (encoders.clone(), sender.clone());
+        tokio::spawn(async move {
+            its_encoders.work(&utterance, is_urgent, move || sender.send(client)).await;
+        });
+        wait_until(|| encoders.waiting() == at + 1).await;
+    }
+    drop(release);
+    for client in ["new", "a", "b", "c"] {
+        assert_eq!(soon(order.recv()).await, Some(client));
+    }
+}
+
 async fn wait_until(is_so: impl Fn() -> bool) {
     soon(async {
         while !is_so() {
