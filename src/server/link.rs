@@ -79,7 +79,8 @@ struct Drain {
     full_at: Option<Instant>,
     /// Bytes written since then.
     bytes: usize,
-    is_slow: bool,
+    /// Known once the socket was full twice.
+    is_slow: Option<bool>,
     /// Since when the client has been behind, or since the last look at its rate.
     behind_since: Option<Instant>,
     /// Bytes written since then.
@@ -90,7 +91,7 @@ struct Drain {
 }
 
 impl Drain {
-    /// Notes a write to a client that is behind. Returns true if its line has become slow or fast by that.
+    /// Notes a write to a client that is behind. Returns true if its line has turned out to be slow or fast by that.
     fn wrote(&mut self, now: Instant, bytes: usize, is_full: bool) -> bool {
         self.bytes += bytes;
         self.behind_bytes += bytes as u64;
@@ -110,15 +111,16 @@ impl Drain {
             return false;
         }
         // A slow client that catches up with a moment's delay is not a fast one.
-        if self.is_slow && self.full_at.is_some_and(|at| now < at + FAST_AFTER) {
+        let was_slow = self.is_slow == Some(true);
+        if was_slow && self.full_at.is_some_and(|at| now < at + FAST_AFTER) {
             return false;
         }
         // The socket was full then and is full now: the client has taken what was written in between.
         let bytes = std::mem::take(&mut self.bytes);
         let Some(full_at) = self.full_at.replace(now) else { return false };
-        let limit = if self.is_slow { FAST_BYTES_PER_SEC } else { SLOW_BYTES_PER_SEC };
+        let limit = if was_slow { FAST_BYTES_PER_SEC } else { SLOW_BYTES_PER_SEC };
         let is_slow = (bytes as f64) < limit * (now - full_at).as_secs_f64();
-        std::mem::replace(&mut self.is_slow, is_slow) != is_slow
+        self.is_slow.replace(is_slow) != Some(is_slow)
     }
 
     /// Notes that nothing waits for the client.
@@ -367,7 +369,7 @@ impl<T: Transport, A: Application> Link<T, A> {
                 drain,
                 ..
             } = &mut *self;
-            if drain.as_ref().is_some_and(|drain| drain.is_slow) {
+            if drain.as_ref().is_some_and(|drain| drain.is_slow == Some(true)) {
                 batch.limit(SLOW_UNSENT_BYTES as usize);
             }
             if *endpoint.state() == State::Open
@@ -405,7 +407,8 @@ impl<T: Transport, A: Application> Link<T, A> {
             if *is_blocked {
                 let drain = drain.get_or_insert_default();
                 if drain.wrote(now, written, true) {
-                    transport.limit_unsent(if drain.is_slow { SLOW_UNSENT_BYTES } else { UNSENT_BYTES });
+                    let is_slow = drain.is_slow == Some(true);
+                    transport.limit_unsent(if is_slow { SLOW_UNSENT_BYTES } else { UNSENT_BYTES });
                 }
             } else if let Some(drain) = drain {
                 match *has_more {
@@ -501,6 +504,27 @@ impl<T: Transport, A: Application> Link<T, A> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 read => return Poll::Ready(read),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_of_a_client_is_known_once_its_socket_was_full_twice() {
+        let now = Instant::now();
+        for (bytes_per_sec, is_slow) in
+            [(1_500, true), (200_000, true), (300_000, false), (50_000_000, false)]
+        {
+            let mut drain = Drain::default();
+            assert!(!drain.wrote(now, 32 * 1024, true) && drain.is_slow.is_none());
+            let later = now + Duration::from_secs_f64(16_384.0 / f64::from(bytes_per_sec));
+            assert!(drain.wrote(later, 16 * 1024, true), "{bytes_per_sec} B/s: the limit is set");
+            assert_eq!(drain.is_slow, Some(is_slow), "{bytes_per_sec} B/s");
+            drain.caught_up();
+            assert_eq!(drain.is_slow, Some(is_slow), "{bytes_per_sec} B/s: it stays known");
         }
     }
 }

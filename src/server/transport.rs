@@ -19,6 +19,10 @@ use tokio::net::{TcpStream, UnixStream};
 /// answer behind them comes soon.
 pub(crate) const UNSENT_BYTES: u32 = 128 * 1024;
 
+/// The same until it is known how fast the client reads. Less than a stream has on the way to a client whose answers
+/// are late: otherwise its socket would never be full, and its rate never be known.
+pub(super) const FIRST_UNSENT_BYTES: u32 = 32 * 1024;
+
 /// Most bytes read at once from a socket.
 const SOCKET_READ_BYTES: usize = 16 * 1024;
 
@@ -105,7 +109,7 @@ pub(crate) fn tune(socket: &impl AsFd) {
     // A frame of audio must not wait for the acknowledgement of the one before it. Speech works without
     // either, if a kernel refuses.
     let _ = SockRef::from(socket).set_tcp_nodelay(true);
-    limit_unsent(socket, UNSENT_BYTES);
+    limit_unsent(socket, FIRST_UNSENT_BYTES);
 }
 
 /// A bare socket. One type for both kinds, or everything that serves a connection would be compiled twice.

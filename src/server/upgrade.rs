@@ -11,7 +11,7 @@ use super::echo::Echo;
 use super::report;
 use super::service::Shared;
 use super::speaking::Speaking;
-use super::transport::{Buffered, Socket, Transport, UNSENT_BYTES};
+use super::transport::{Buffered, FIRST_UNSENT_BYTES, Socket, Transport};
 use crate::access::Permit;
 use crate::deadline::within;
 use crate::session::{Input, Session, SessionConfig};
@@ -73,7 +73,7 @@ impl Admitted {
             match bare::<TcpStream>(upgraded) {
                 Ok((socket, early)) => {
                     let mut socket = Socket::Tcp(socket);
-                    socket.limit_unsent(UNSENT_BYTES);
+                    socket.limit_unsent(FIRST_UNSENT_BYTES);
                     self.start(&shared, socket, early);
                 }
                 Err(upgraded) => match bare::<UnixStream>(upgraded) {
