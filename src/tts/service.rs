@@ -30,7 +30,7 @@ pub(super) trait Answer: Send + 'static {
     /// Returns the next audio, never empty; `None` once the answer is complete.
     fn next_chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, Failure>> + Send;
 
-    /// What the answer says about itself, for the log.
+    /// Returns a description of the answer for the log.
     fn label(&self) -> String {
         String::new()
     }

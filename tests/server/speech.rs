@@ -575,6 +575,20 @@ async fn limits_of_a_client_hold() {
     assert_eq!(refused.status, 429);
     assert!(refused.message().contains("used up its speech"), "{}", refused.message());
     assert!(server.service.metrics().contains("aloud_speech_answers_total{status=\"429\"} 2\n"));
+    // An answer whose last sentence uses up the quota is whole.
+    for (address, text, is_whole) in [
+        ("127.0.0.3", "Eleven chars.", true),
+        ("127.0.0.4", "Eleven chars. … ★", true),
+        ("127.0.0.5", "Eleven chars. … Two.", false),
+    ] {
+        let mut client = socket_from(address, server.addr, Duration::from_secs(10)).await;
+        let body = json!({"input": text, "response_format": "pcm"}).to_string();
+        client.send_bytes(&request("", &body)).await;
+        let (_, mut sink) = within(asked.recv()).await.unwrap();
+        sink.write(&[7; 800]).await.unwrap();
+        sink.finish().await;
+        assert_eq!(read(&mut client).await.is_whole, is_whole, "{text}");
+    }
 }
 
 #[tokio::test]

@@ -70,6 +70,8 @@ pub(super) struct Recital {
     chars: u64,
     /// True if the client may have no more sentences.
     is_exhausted: bool,
+    /// True if sentences were dropped for that.
+    is_shortened: bool,
     is_over: bool,
 }
 
@@ -169,6 +171,7 @@ impl Recital {
             characters,
             chars: 0,
             is_exhausted: false,
+            is_shortened: false,
             is_over: false,
             shared,
         }
@@ -234,13 +237,15 @@ impl Recital {
             }
             self.begin_sentences();
             let Some(take) = self.takes.front_mut() else {
-                if !self.is_cut && !self.is_exhausted {
+                // What was spoken whole is no failure, even if it has used up a quota.
+                let is_refused = self.is_exhausted && (self.is_shortened || self.next_sentence().is_some());
+                if !self.is_cut && !is_refused {
                     // There is much text without a sentence: others have their turn.
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 self.is_over = true;
-                if self.is_exhausted {
+                if is_refused {
                     let fault = Fault::quota(
                         QuotaReached::Characters,
                         self.permit.quota_wait(Instant::now().into_std()),
@@ -333,6 +338,7 @@ impl Recital {
         if self.permit.has_audio_limit() && !self.permit.spend_audio(time, Instant::now().into_std()) {
             // The sentence that has begun is finished.
             self.is_exhausted = true;
+            self.is_shortened |= self.takes.len() > 1;
             self.takes.truncate(1);
         }
         Step::Audio(audio)
