@@ -883,6 +883,15 @@ async fn every_refusal_below_v1_has_the_form_of_the_api() {
         ("GET", "/v1/models", &long, 431),
         ("POST", "/v1/audio/speech", "A b: c\r\n", 400),
     ];
+    // A page sees these only after the preflight.
+    for path in ["/v1/audio/translations", "/v1/"] {
+        let answer = ask(&server, &bare("OPTIONS", path, &page)).await;
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin")),
+            (204, Some(origin)),
+            "{path}"
+        );
+    }
     for (method, path, more, status) in table {
         for (page, expected) in
             [(&*page, Some(origin)), ("", None), ("Origin: http://evil.example\r\n", None)]

@@ -132,10 +132,11 @@ impl Service {
         let visitor = visitor(request, peer);
         let may_read = self.doorkeeper().check_origin(&visitor);
         let letterhead = self.letterhead(&visitor);
-        let answer = if !is_known {
-            Err(Rejection::not_found().into())
-        } else if request.method() == Method::OPTIONS {
+        let answer = if request.method() == Method::OPTIONS {
+            // Else a page would not see the error of a path that does not exist.
             may_read.map(|()| preflight(request.headers(), path)).map_err(Fault::from)
+        } else if !is_known {
+            Err(Rejection::not_found().into())
         } else if path == SPEECH_PATH {
             match self.ask(request, peer) {
                 Ok(Asker { permit, slot, settings, ticket }) => {
