@@ -30,7 +30,7 @@ use tokio::time::{sleep, timeout};
 const CLIENTS: u64 = 24;
 
 /// Hostile clients at once, of one address, besides those.
-const HOSTILE: u64 = 24;
+const HOSTILE: u64 = 50;
 
 /// Time between two checks for leftovers.
 const ROUND: Duration = Duration::from_secs(3);
@@ -259,30 +259,42 @@ async fn hostile(addr: SocketAddr, random: &mut Random) {
     }
 }
 
-/// A client that asks for one sentence after the other until this time. Returns the times to the first audio.
-async fn victim(addr: SocketAddr, until: Instant) -> Vec<Duration> {
-    let mut times = Vec::new();
+/// What a client waited for.
+#[derive(Default)]
+struct Waits {
+    handshakes: Vec<Duration>,
+    first_audio: Vec<Duration>,
+}
+
+/// The median and the 99th percentile.
+fn shares(waits: &mut [Duration]) -> String {
+    waits.sort_unstable();
+    let at = |share: usize| waits[(waits.len() - 1) * share / 100];
+    format!("p50 {:.1?}, p99 {:.1?}", at(50), at(99))
+}
+
+/// A client that asks for one sentence after the other until this time. Returns the times of the handshakes, and those
+/// to the first audio.
+async fn victim(addr: SocketAddr, until: Instant) -> Waits {
+    let mut waits = Waits::default();
     while Instant::now() < until {
+        let began = Instant::now();
         let mut client = session_from("127.0.0.3", addr, PATIENCE).await;
+        waits.handshakes.push(began.elapsed());
         let began = Instant::now();
         client.say(r#"{"type":"start_session","prompt":"Good evening."}"#).await;
         client.read_until("binary").await;
-        times.push(began.elapsed());
+        waits.first_audio.push(began.elapsed());
         client.send_bytes(&close(1000, "")).await;
         // Quickly enough for many, and rarely enough to be no load itself.
         sleep(Duration::from_millis(10)).await;
     }
-    times
+    waits
 }
 
 /// Clients come and go for this time, and hostile ones among them. Returns once all have left and no work is
 /// left: the number of visits, and the times for which a client from elsewhere waited.
-async fn round(
-    server: &Running,
-    random: &mut Random,
-    time: Duration,
-    has_victim: bool,
-) -> (u64, Vec<Duration>) {
+async fn round(server: &Running, random: &mut Random, time: Duration, has_victim: bool) -> (u64, Waits) {
     let until = Instant::now() + time;
     let mut clients = JoinSet::new();
     let victim = has_victim.then(|| tokio::spawn(victim(server.addr, until)));
@@ -324,7 +336,7 @@ async fn round(
     assert!(timeout(PATIENCE, left).await.is_ok(), "left over: {:?}", gauges());
     let waits = match victim {
         Some(victim) => victim.await.unwrap(),
-        None => Vec::new(),
+        None => Waits::default(),
     };
     // Sockets of the last connections and idle threads still have to close.
     sleep(Duration::from_millis(100)).await;
@@ -369,24 +381,22 @@ async fn soak(time: Duration) {
     let mut visits = 0;
     let mut first: Option<Figures> = None;
     let mut rounds = 0;
-    let mut waits = Vec::new();
+    let mut waits = Waits::default();
     loop {
         for (n, server) in servers.iter().enumerate() {
             let (more, times) = round(server, &mut random, ROUND.min(time / 4), n + 1 == servers.len()).await;
             visits += more;
-            waits.extend(times);
+            waits.first_audio.extend(times.first_audio);
+            waits.handshakes.extend(times.handshakes);
         }
         rounds += 1;
         let now = figures();
-        waits.sort_unstable();
-        let at = |share: usize| waits[(waits.len() - 1) * share / 100];
         println!(
-            "{:>6.0?}: {visits} visits, {now:?}; first audio of a client beside hostile ones: {} times, p50 \
-             {:.1?}, p99 {:.1?}",
+            "{:>6.0?}: {visits} visits, {now:?}; a client beside hostile ones, {} times: handshake {}, first audio {}",
             began.elapsed(),
-            waits.len(),
-            at(50),
-            at(99)
+            waits.first_audio.len(),
+            shares(&mut waits.handshakes),
+            shares(&mut waits.first_audio)
         );
         // One-time allocations and the allocator's own state show in the first round.
         if rounds == 4 || first.is_none() && began.elapsed() > time / 4 {

@@ -513,6 +513,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_client_that_is_behind_for_minutes_has_to_read_a_kibibyte_a_second() {
+        let now = Instant::now();
+        for (bytes_per_sec, is_too_slow) in [(800, true), (1_100, false), (100_000, false)] {
+            let mut drain = Drain::default();
+            drain.wrote(now, 32 * 1024, true);
+            // Room comes rarely, and much of it at once.
+            for n in 1..=60 {
+                let at = now + Duration::from_secs(5 * n);
+                drain.wrote(at, 5 * bytes_per_sec, true);
+                let late = is_too_slow && at >= now + RATE_WINDOW;
+                assert_eq!(drain.is_too_slow, late, "{bytes_per_sec} B/s after {} s", 5 * n);
+            }
+        }
+    }
+
+    #[test]
     fn the_rate_of_a_client_is_known_once_its_socket_was_full_twice() {
         let now = Instant::now();
         for (bytes_per_sec, is_slow) in

@@ -161,7 +161,8 @@ impl Inspector {
             let reason = "The message is over the size limit.";
             return Err(Violation { code: CloseCode::TOO_BIG, reason });
         }
-        if self.fragments > self.limits.max_fragments && !header.is_final {
+        // Another one follows if this is not the last.
+        if self.fragments + usize::from(!header.is_final) > self.limits.max_fragments {
             let reason = "The message has too many fragments.";
             return Err(Violation { code: CloseCode::POLICY, reason });
         }

@@ -185,7 +185,7 @@ pub enum Close {
     WindowPassed,
     /// `recover` named a position whose audio is gone.
     PositionLost,
-    /// The session has spoken as many characters as allowed.
+    /// The session has spoken as much as a limit allows: its characters, or a quota of its client.
     TextLimit,
     /// The client sent messages faster than allowed.
     RateLimited,
@@ -243,7 +243,7 @@ const CLOSES: [CloseRow; 20] = [
     close(Close::SessionTaken,       4409, 4409, KEPT, "Another connection took the session over"),
     close(Close::WindowPassed,       4410, 4410, OVER, "The time to recover the session has passed"),
     close(Close::PositionLost,       4411, 4411, KEPT, "The position is lost"),
-    close(Close::TextLimit,          4413, 1008, OVER, "The session has spoken as many characters as allowed"),
+    close(Close::TextLimit,          4413, 1008, OVER, "No more may be spoken: a limit on text or audio is reached"),
     close(Close::RateLimited,        4429, 1008, KEPT, "Too many messages"),
     close(Close::TooManyConnections, 4429, 4429, KEPT, "Too many connections from this client"),
     close(Close::TooManyReplays,     4429, 1008, KEPT, "Too much audio was sent again"),
@@ -306,7 +306,7 @@ pub(crate) const CLOSE_CODES: [(u16, Retry, &str); 27] = [
     (4409, Retry::Never, "Another connection took the session over"),
     (4410, Retry::Never, "`recover`: the session's time has passed"),
     (4411, Retry::Never, "`recover`: the position is lost, the session still waits"),
-    (4413, Retry::Never, "The session has spoken as many characters as allowed"),
+    (4413, Retry::Never, "No more may be spoken: a limit on text or audio is reached"),
     (4429, Retry::Now,   "A rate or the limit on connections"),
     (4430, Retry::Never, "The client reads too slowly"),
     (4500, Retry::Now,   "The engine failed"),
