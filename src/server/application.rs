@@ -54,6 +54,14 @@ pub(super) trait Application: Send + 'static {
         true
     }
 
+    /// True if there is work to do before the next message is taken, a little at a time.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
+    /// Does a little of that work.
+    fn catch_up(&mut self, _now: Instant, _host: &mut Host<'_>) {}
+
     /// True if the application has to know that the client is still there.
     fn needs_client(&self) -> bool {
         false

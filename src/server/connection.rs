@@ -72,7 +72,7 @@ struct Turn {
     deadline: Instant,
     /// More can be sent at once.
     has_more: bool,
-    /// Messages have arrived that wait for the next turn.
+    /// Messages have arrived, or the application is behind: it goes on in the next turn.
     has_unhandled: bool,
     /// The peer has had its share of the thread.
     must_yield: bool,
@@ -87,7 +87,7 @@ pub(super) struct Connection<T, A> {
     link: Link<T, A>,
     /// A step of the stream has panicked: the connection ends.
     has_panicked: bool,
-    /// Messages have arrived that wait for the next turn: nothing is read before them.
+    /// Messages have arrived, or the application is behind. That waits for the next turn, and nothing is read before.
     has_unhandled: bool,
     /// Work on what the peer sent, since the other connections had their turn.
     worked: Duration,
@@ -166,6 +166,7 @@ impl<T: Transport, A: Application> Connection<T, A> {
         if self.link.is_finished() {
             return Ok(None);
         }
+        self.has_unhandled |= self.is_behind();
         let must_yield = self.worked >= TURN_TIME || self.read_bytes >= TURN_BYTES;
         if must_yield {
             (self.worked, self.read_bytes) = (Duration::ZERO, 0);
@@ -313,22 +314,32 @@ impl<T: Transport, A: Application> Connection<T, A> {
         loop {
             // Before the next message: the application may have closed the connection.
             self.carry_out();
-            if !self.link.application.may_receive() {
-                break;
-            }
-            let Some(message) = self.link.endpoint.next_message() else { break };
-            // Once the connection is closing nothing can be answered, so nothing is begun.
-            if *self.link.endpoint.state() == State::Open {
+            if self.is_behind() {
                 let (application, mut host) = self.link.application();
-                application.receive(message, now, &mut host);
+                application.catch_up(now, &mut host);
+            } else if !self.link.application.may_receive() {
+                break;
+            } else {
+                let Some(message) = self.link.endpoint.next_message() else { break };
+                // Once the connection is closing nothing can be answered, so nothing is begun.
+                if *self.link.endpoint.state() == State::Open {
+                    let (application, mut host) = self.link.application();
+                    application.receive(message, now, &mut host);
+                }
             }
             if began.elapsed() >= TURN_TIME {
                 self.carry_out();
-                self.has_unhandled = self.link.application.may_receive();
+                self.has_unhandled = self.is_behind() || self.link.application.may_receive();
                 break;
             }
         }
         self.worked += began.elapsed();
+    }
+
+    /// True if the application has work to do before the next message. On a connection that is closing, nothing
+    /// is begun.
+    fn is_behind(&self) -> bool {
+        *self.link.endpoint.state() == State::Open && self.link.application.is_behind()
     }
 
     fn carry_out(&mut self) {

@@ -151,6 +151,22 @@ impl Speaking {
         }
     }
 
+    /// Lets the session take an input that may start a stream, and counts that.
+    fn take(&mut self, input: Input<'_>, now: Instant, shared: &Shared) {
+        let Some(session) = &mut self.session else { return };
+        let streams = session.streams();
+        session.handle(input, now.into_std());
+        if session.streams() > streams
+            && let Some(source) = session.stream_source()
+        {
+            shared.telemetry.stream_began(source.name());
+        }
+        if session.streams() == 0 && !session.is_behind() && self.permit.has_session_limits() {
+            self.slot = None;
+        }
+        self.hold(shared);
+    }
+
     /// Counts what the session holds now.
     fn hold(&mut self, shared: &Shared) {
         let bytes = self.session.as_ref().map_or(0, Session::held_bytes);
@@ -361,22 +377,19 @@ impl Application for Speaking {
                 return session.handle(Input::Binary(bytes.len()), now.into_std());
             }
         };
-        let is_limited = self.permit.has_session_limits();
-        if is_limited {
+        if self.permit.has_session_limits() {
             let held = self.permit.reserve_session(&mut self.slot, now.into_std()).err();
             session.handle(Input::Hold(held), now.into_std());
         }
-        let streams = session.streams();
-        session.handle(Input::Message(&text), now.into_std());
-        if session.streams() > streams
-            && let Some(source) = session.stream_source()
-        {
-            host.shared.telemetry.stream_began(source.name());
-        }
-        if is_limited && session.streams() == 0 {
-            self.slot = None;
-        }
-        self.hold(host.shared);
+        self.take(Input::Message(&text), now, host.shared);
+    }
+
+    fn is_behind(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::is_behind)
+    }
+
+    fn catch_up(&mut self, now: Instant, host: &mut Host<'_>) {
+        self.take(Input::Read, now, host.shared);
     }
 
     /// False while another connection's session is awaited: the client's messages are for that one.

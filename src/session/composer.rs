@@ -11,11 +11,11 @@ use super::pauses::Pauses;
 use super::takes::Replay;
 use crate::audio::voice::{self, Voice};
 use crate::text::sourced::Source;
-use crate::text::{self, Boundary, Clean, Segmentation, Segmenter, Tail};
+use crate::text::{self, Boundary, Clean, Ending, Segmentation, Segmenter, Tail};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-use unread::Unread;
+use unread::{PIECE_BYTES, Unread};
 
 /// Time without more text after which a finished sentence is spoken, unless the client sets `idleMs`.
 const IDLE: Duration = Duration::from_millis(250);
@@ -109,12 +109,18 @@ pub(super) struct Composer {
     source: TextSource,
     /// True while the client may append text, or the writer is writing.
     is_open: bool,
-    /// Text that is not read yet. There is none unless a sentence waits, so the next one is read in time.
+    /// Text that is not read yet. A part of it is read whenever no sentence waits.
     #[serde(default)]
     unread: Unread,
     /// When its end arrived. Not part of a snapshot.
     #[serde(skip)]
     unread_since: Option<Instant>,
+    /// The end of the text so far, if it is to be completed once it was read.
+    #[serde(default)]
+    ending: Option<Ending>,
+    /// Sentences that are to wait beside the next one, if there is text for them.
+    #[serde(default)]
+    ahead: usize,
     segmenter: Segmenter,
     segments: VecDeque<Segment>,
     /// The widest boundary since the last of them.
@@ -189,6 +195,8 @@ impl Composer {
             },
             unread: Unread::default(),
             unread_since: None,
+            ending: None,
+            ahead: 0,
             segmenter,
             segments: VecDeque::new(),
             boundary: Boundary::Cut,
@@ -250,7 +258,7 @@ impl Composer {
 
     /// True if no text is left, and none may come.
     pub(super) fn is_done(&self) -> bool {
-        !self.is_open && self.segments.is_empty()
+        !self.is_open && self.segments.is_empty() && !self.is_reading()
     }
 
     /// True if there was more text than the session may speak.
@@ -265,42 +273,88 @@ impl Composer {
 
     // Text in.
 
-    /// Reads until this many sentences wait, or all of the text is read. Returns the number that wait.
-    pub(super) fn read_until(&mut self, sentences: usize) -> usize {
-        while !self.unread.is_empty() && self.segments.len() < sentences {
-            self.unread.read(|piece| self.segmenter.push(piece));
-            self.cut();
-            if !self.unread.is_empty() {
-                continue;
-            }
-            match self.unread_since.take() {
-                Some(since) if self.is_open => self.restart_idle(since),
-                _ if self.is_open => {}
-                _ => self.finish(),
-            }
+    /// True if there is text that is not read yet.
+    fn is_reading(&self) -> bool {
+        !self.unread.is_empty() || self.ending.is_some() || self.segmenter.is_reading()
+    }
+
+    /// True if text is to be read before more is spoken: no sentence waits, or not as many as are sought.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_reading() && self.segments.len() <= self.ahead
+    }
+
+    /// Reads a little of the text if it [is behind](Self::is_behind): about [`PIECE_BYTES`].
+    pub(super) fn read_on(&mut self) {
+        if self.is_behind() {
+            self.read_piece();
         }
-        self.segments.len()
+        if !self.is_behind() {
+            self.ahead = 0;
+        }
+    }
+
+    fn read_piece(&mut self) {
+        if self.segmenter.is_reading() {
+            // The last piece has released more.
+        } else if !self.unread.is_empty() {
+            self.unread.read(|piece| self.segmenter.take(piece));
+        } else if let Some(ending) = self.ending.take() {
+            self.push_half();
+            self.segmenter.end(ending);
+            self.idle = None;
+            self.is_due = false;
+        }
+        self.segmenter.read_on(PIECE_BYTES);
+        self.cut();
+        if !self.is_reading()
+            && let Some(since) = self.unread_since.take()
+            && self.is_open
+        {
+            self.restart_idle(since);
+        }
+    }
+
+    /// Bytes of text that were read.
+    #[cfg(test)]
+    pub(super) fn read_bytes(&self) -> usize {
+        self.segmenter.read_bytes
+    }
+
+    /// Has this many sentences wait beside the next one.
+    pub(super) fn seek(&mut self, ahead: usize) {
+        self.ahead = ahead;
+        self.read_on();
     }
 
     /// Takes the prompt, or the next piece of text, which may be cut anywhere. A long one is read as it is spoken.
     pub(super) fn push(&mut self, now: Instant, text: &str) {
-        if !self.unread.is_empty() || text.len() > unread::PIECE_BYTES {
-            self.unread.push(text);
-            self.unread_since = Some(now);
-            self.pace.note(now, false);
-            self.idle = None;
-            self.is_due = false;
-            self.read_until(1);
-            return;
-        }
-        self.segmenter.push(text);
-        self.cut();
+        let was_reading = self.is_reading();
+        self.unread.push(text);
         self.is_due = false;
+        if was_reading || text.len() > PIECE_BYTES {
+            self.await_reading(now);
+            return self.read_on();
+        }
+        if !text.is_empty() {
+            self.unread.read(|piece| self.segmenter.take(piece));
+            self.segmenter.read_on(PIECE_BYTES);
+            self.cut();
+        }
+        if self.segmenter.is_reading() {
+            return self.await_reading(now);
+        }
         let is_open = self.segmenter.tail() == Tail::Open;
         if !text.is_empty() {
             self.pace.note(now, is_open && self.segmenter.buffered_chars() > 0);
         }
         self.restart_idle(now);
+    }
+
+    /// Waits for more text only once that which has arrived was read.
+    fn await_reading(&mut self, now: Instant) {
+        self.unread_since = Some(now);
+        self.pace.note(now, false);
+        self.idle = None;
     }
 
     /// Takes text of the client, whose ends may be halves of a surrogate pair. A first half waits for the
@@ -328,7 +382,7 @@ impl Composer {
     /// Gives up waiting for the second half of a surrogate pair.
     fn push_half(&mut self) {
         if self.half.take().is_some() {
-            self.segmenter.push("\u{fffd}");
+            self.segmenter.take("\u{fffd}");
         }
     }
 
@@ -397,16 +451,13 @@ impl Composer {
 
     /// Cuts all buffered text into sentences, whether finished or not.
     pub(super) fn flush(&mut self) {
-        self.read_until(usize::MAX);
-        self.push_half();
-        self.complete();
+        self.ending.get_or_insert(Ending::Flush);
+        self.seek(usize::MAX);
     }
 
-    fn complete(&mut self) {
-        self.segmenter.flush();
-        self.idle = None;
-        self.is_due = false;
-        self.cut();
+    /// True until [`flush`](Self::flush) has cut all of the text.
+    pub(super) fn is_flushing(&self) -> bool {
+        self.ahead == usize::MAX
     }
 
     /// Notes that no more text came in time.
@@ -417,17 +468,10 @@ impl Composer {
     /// Takes no more text: what is buffered is spoken, and what looked like markup and has no end.
     pub(super) fn close(&mut self) {
         self.is_open = false;
-        if self.unread.is_empty() {
-            self.finish();
-        } else {
-            self.read_until(1);
-        }
-    }
-
-    fn finish(&mut self) {
-        self.push_half();
-        self.segmenter.finish();
-        self.complete();
+        self.ending = Some(Ending::Finish);
+        self.idle = None;
+        self.is_due = false;
+        self.read_on();
     }
 
     /// Sentences that wait, in order.
@@ -469,7 +513,7 @@ impl Composer {
 
     /// Goes on from a snapshot, in which the end of the text was waited for if `is_idle` is true.
     pub(super) fn resume(&mut self, now: Instant, is_idle: bool) {
-        self.unread_since = Some(now).filter(|_| !self.unread.is_empty());
+        self.unread_since = Some(now).filter(|_| self.is_reading());
         if is_idle {
             self.restart_idle(now);
         }
@@ -513,9 +557,9 @@ impl Composer {
     /// # Errors
     /// The sentence goes beyond the limit on characters. It and all others are dropped.
     pub(super) fn next(&mut self) -> Result<Option<(Segment, VoiceParameters, String)>, OverLimit> {
-        if self.segments.is_empty() && std::mem::take(&mut self.is_due) {
-            self.segmenter.commit();
-            self.cut();
+        if self.segments.is_empty() && !self.is_reading() && std::mem::take(&mut self.is_due) {
+            self.segmenter.end(self.segmenter.ending());
+            self.read_on();
         }
         let Some(segment) = self.segments.front() else { return Ok(None) };
         let chars = segment.chars();
@@ -534,7 +578,7 @@ impl Composer {
         }
         let Some(mut segment) = self.segments.pop_front() else { return Ok(None) };
         self.waiting_chars = self.waiting_chars.saturating_sub(chars);
-        self.read_until(1);
+        self.read_on();
         let parameters = segment.parameters.take().unwrap_or_else(|| self.parameters.clone());
         let previous_text = std::mem::replace(&mut self.previous_text, segment.text.clone());
         Ok(Some((segment, parameters, previous_text)))
@@ -588,16 +632,17 @@ impl Composer {
     }
 
     fn clear(&mut self) {
+        let half = u64::from(self.half.take().is_some());
+        self.segmenter.restart(self.unread.utf16_units() + half);
         self.unread.clear();
         self.unread_since = None;
+        self.ending = None;
+        self.ahead = 0;
         self.segments.clear();
         self.waiting_chars = 0;
         self.boundary = Boundary::Cut;
         self.idle = None;
         self.is_due = false;
-        self.half = None;
-        self.segmenter.finish();
-        while self.segmenter.next_segment().is_some() {}
     }
 
     /// Bytes of the text that waits, roughly: a character counts as two. Takes the same time however long it is.

@@ -19,6 +19,9 @@ pub enum Input<'a> {
     AwaitCredential,
     /// A text message arrived.
     Message(&'a str),
+    /// There is time to read a little of the text, as long as the session
+    /// [is behind](super::Session::is_behind).
+    Read,
     /// A binary message of this many bytes arrived. The protocol has none: it only counts.
     Binary(usize),
     /// From now on, the reason why the client may start nothing; `None` if it may.

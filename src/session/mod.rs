@@ -53,7 +53,7 @@ use conversation::Conversation;
 use message::surrogates::Edges;
 use message::{
     AudioInfo, ClientMessage, Close, Code, EndReason, Fault, Greeting, Limits, Recovery, ServerMessage,
-    StartSession, TextSource, Usage,
+    StartFrom, StartSession, TextSource, Usage,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -150,6 +150,8 @@ pub struct Session {
     is_warned: bool,
     /// True if the session was restored, and its writer is gone.
     lacks_writer: bool,
+    /// True if the client waits for `flushed`.
+    owes_flushed: bool,
     /// Reason why the client may start no stream now.
     held: Option<QuotaReached>,
     outputs: VecDeque<Output>,
@@ -160,6 +162,8 @@ pub struct Session {
     /// Set once a writer was asked. Boxed: few sessions have one.
     conversation: Option<Box<Conversation>>,
     began: Instant,
+    /// The stream that begins at a position in its text, until that was read. Boxed: few sessions have one.
+    starting: Option<Box<Starting>>,
     streams: u64,
     /// Sums over the streams before this one. Boxed: a session that has spoken nothing has none.
     past: Option<Box<Past>>,
@@ -171,6 +175,14 @@ pub struct Session {
     messages: Option<Bucket>,
     /// Audio that may still be sent again after `recover`, in bytes.
     replays: Option<Box<Bucket>>,
+}
+
+/// A stream that has not begun.
+#[derive(Debug)]
+struct Starting {
+    stream: Stream,
+    dialect: Dialect,
+    from: StartFrom,
 }
 
 /// Sums over the streams that are over.
@@ -197,12 +209,14 @@ impl Session {
             is_exhausted: false,
             is_warned: false,
             lacks_writer: false,
+            owes_flushed: false,
             held: None,
             outputs: VecDeque::with_capacity(1),
             stream: None,
             id: id.as_str().into(),
             conversation: None,
             began: now,
+            starting: None,
             streams: 0,
             past: None,
             faults: 0,
@@ -228,6 +242,7 @@ impl Session {
         match input {
             Input::Engine(report) => self.on_engine(report, now),
             Input::Message(text) => self.on_text(now, text),
+            Input::Read => self.read_on(now),
             Input::Binary(bytes) => {
                 if !self.is_over() {
                     self.may_take_another(now, bytes);
@@ -257,6 +272,7 @@ impl Session {
             }
             Input::Disconnected => {
                 self.outputs.clear();
+                (self.starting, self.owes_flushed) = (None, false);
                 self.shut(now);
             }
         }
@@ -275,6 +291,14 @@ impl Session {
     /// True if [`poll`](Self::poll) has something to return.
     pub fn has_outputs(&self) -> bool {
         !self.outputs.is_empty()
+    }
+
+    /// True if text is to be read before more is spoken, and before the next message is taken. The owner then reports
+    /// [`Input::Read`] until it is false, and may do other work in between.
+    pub fn is_behind(&self) -> bool {
+        self.course == Course::Running
+            && (self.starting.is_some()
+                || self.stream.as_ref().is_some_and(|stream| !stream.is_finished() && stream.is_behind()))
     }
 
     /// Collects the part of the stream that may be sent now. Changes nothing.
@@ -462,7 +486,8 @@ impl Session {
 
     /// Bytes of the stream's audio, messages and text, to be asked often.
     pub fn held_bytes(&self) -> usize {
-        self.stream.as_ref().map_or(0, Stream::held_bytes)
+        let starting = self.starting.as_ref().map(|starting| &starting.stream);
+        self.stream.iter().chain(starting).map(Stream::held_bytes).sum()
     }
 
     /// Memory of the session in bytes, roughly.
@@ -542,12 +567,10 @@ impl Session {
             Ok(message) => {
                 self.faults = 0;
                 let starts = matches!(message, ClientMessage::StartSession(_));
-                if let Err(fault) = self.on_message(now, message, text) {
-                    self.refuse(fault);
-                    // Without codes, a client that waits for the end of its stream would wait for ever.
-                    if starts && !self.dialect.is_v1() && self.running().is_none() {
-                        self.send(ServerMessage::SessionEnd { end: None });
-                    }
+                match self.on_message(now, message, text) {
+                    Err(fault) if starts => self.decline(fault),
+                    Err(fault) => self.refuse(fault),
+                    Ok(()) => {}
                 }
             }
             Err(fault) => {
@@ -559,6 +582,30 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Refuses to start a stream.
+    fn decline(&mut self, fault: Fault) {
+        self.refuse(fault);
+        // Without codes, a client that waits for the end of its stream would wait for ever.
+        if !self.dialect.is_v1() && self.running().is_none() {
+            self.send(ServerMessage::SessionEnd { end: None });
+        }
+    }
+
+    /// Reads a little of the text that waits.
+    fn read_on(&mut self, now: Instant) {
+        if let Some(mut starting) = self.starting.take() {
+            starting.stream.read_on();
+            return match starting.stream.is_behind() {
+                true => self.starting = Some(starting),
+                false => self.begin_at(*starting, now),
+            };
+        }
+        if let Some(stream) = self.running() {
+            stream.read_on();
+        }
+        self.advance(now);
     }
 
     /// Counts a message, a large one as several. Returns false if it is over the rate, which is answered with an
@@ -628,8 +675,8 @@ impl Session {
                 self.advance(now);
             }
             ClientMessage::Flush => {
-                let index = self.started()?.flush();
-                self.send(ServerMessage::Flushed { index });
+                self.started()?.flush();
+                self.owes_flushed = true;
                 self.advance(now);
             }
             // They have crossed the end of the stream on their way.
@@ -694,16 +741,38 @@ impl Session {
         let chars_left = chars_left.map(|most| most.saturating_sub(handed));
         let number = self.streams + 1;
         let stream = Stream::new(&self.config, start, source, edges, number, chars_left, now)?;
+        match start.from {
+            Some(from) if stream.is_behind() => {
+                self.starting = Some(Box::new(Starting { stream, dialect, from }));
+            }
+            Some(from) => self.begin_at(Starting { stream, dialect, from }, now),
+            None => self.begin(stream, dialect, prompt.as_deref(), now),
+        }
+        Ok(())
+    }
+
+    /// Begins a stream at a position in its text.
+    fn begin_at(&mut self, starting: Starting, now: Instant) {
+        let Starting { mut stream, dialect, from } = starting;
+        match stream.begin_at(from) {
+            Ok(()) => self.begin(stream, dialect, None, now),
+            Err(fault) => self.decline(fault),
+        }
+    }
+
+    /// Begins a stream, which answers a prompt.
+    fn begin(&mut self, stream: Stream, dialect: Dialect, prompt: Option<&str>, now: Instant) {
         self.retire_stream();
         self.dialect = dialect;
         self.is_exhausted = false;
+        self.owes_flushed = false;
         self.streams += 1;
         self.send(stream.announcement());
         if stream.is_resumable() {
             self.outputs.push_back(Output::Keep);
         }
         if let Some(prompt) = prompt.filter(|_| stream.is_writing()) {
-            let turns = self.conversation.get_or_insert_default().ask(&prompt, self.config.history);
+            let turns = self.conversation.get_or_insert_default().ask(prompt, self.config.history);
             self.outputs.push_back(Output::Write { turns, language: stream.language().to_owned() });
         }
         self.stream = Some(stream);
@@ -711,7 +780,6 @@ impl Session {
             self.shut(now);
         }
         self.advance(now);
-        Ok(())
     }
 
     /// Source of a stream's text.
@@ -804,6 +872,12 @@ impl Session {
 
     /// Starts the sentences that can be started, and ends a stream that is complete.
     fn advance(&mut self, now: Instant) {
+        if self.owes_flushed
+            && let Some(index) = self.stream.as_ref().and_then(Stream::flushed)
+        {
+            self.owes_flushed = false;
+            self.send(ServerMessage::Flushed { index });
+        }
         if let Some(stream) = self.stream.as_mut() {
             while let Some(sentence) = stream.next_sentence(self.config.prefetch, self.dialect) {
                 self.outputs.push_back(Output::Speak(Box::new(sentence)));

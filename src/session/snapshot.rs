@@ -103,6 +103,8 @@ impl Session {
             awaits_credential: false,
             is_exhausted,
             is_warned,
+            starting: None,
+            owes_flushed: false,
             lacks_writer: stream.as_ref().is_some_and(Stream::is_writing),
             held: None,
             outputs: VecDeque::new(),

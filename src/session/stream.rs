@@ -177,17 +177,17 @@ impl Stream {
             composer.close();
         }
         if let Some(from) = start.from {
-            stream.begin_at(from, config)?;
+            stream.check_start(from, config)?;
+            stream.cold.composer.seek(usize::try_from(from.index).unwrap_or(usize::MAX));
         }
         Ok(stream)
     }
 
-    /// Begins at a position instead of at 0. Sentences before it are spoken and not sent, since only that
-    /// tells where they end.
+    /// Checks if the stream may begin at a position.
     ///
     /// # Errors
-    /// This stream cannot begin there.
-    fn begin_at(&mut self, from: StartFrom, config: &SessionConfig) -> Result<(), Fault> {
+    /// It can begin at 0 only, or not within a sample.
+    fn check_start(&self, from: StartFrom, config: &SessionConfig) -> Result<(), Fault> {
         let refuse = |message: String| Err(Fault::new(Code::BadMessage, message));
         if self.source() != TextSource::Verbatim {
             let name = self.source().name();
@@ -207,13 +207,20 @@ impl Stream {
                 "\"from.offset\" must be a multiple of {unit}, the bytes of a {name}, not {offset}."
             ));
         }
-        let index = usize::try_from(from.index).unwrap_or(usize::MAX);
-        let sentences = self.cold.composer.read_until(index.saturating_add(1)) as u64;
-        if from.index >= sentences {
-            let index = from.index;
-            return refuse(format!(
-                "\"from.index\" must be below {sentences}, the sentences of this text, not {index}."
-            ));
+        Ok(())
+    }
+
+    /// Begins at a position instead of at 0, once its sentence was read. Sentences before it are spoken and not sent,
+    /// since only that tells where they end.
+    ///
+    /// # Errors
+    /// There is no such sentence.
+    pub(super) fn begin_at(&mut self, from: StartFrom) -> Result<(), Fault> {
+        let (sentences, index) = (self.cold.composer.waiting().count(), from.index);
+        if index >= sentences as u64 {
+            let message =
+                format!("\"from.index\" must be below {sentences}, the sentences of this text, not {index}.");
+            return Err(Fault::new(Code::BadMessage, message));
         }
         self.log = Log::starting_at(*self.log.flow(), from.offset);
         let takes = &mut self.cold.takes;
@@ -382,14 +389,37 @@ impl Stream {
         Ok(())
     }
 
-    /// Speaks the buffered text, whether finished or not. Returns the index of its last sentence.
-    pub(super) fn flush(&mut self) -> u64 {
+    /// True if text is to be read before more is spoken.
+    pub(super) fn is_behind(&self) -> bool {
+        self.cold.composer.is_behind()
+    }
+
+    /// Reads a little of the text.
+    pub(super) fn read_on(&mut self) {
+        self.cold.composer.read_on();
+    }
+
+    /// Bytes of text that were read.
+    #[cfg(test)]
+    pub(super) fn read_bytes(&self) -> usize {
+        self.cold.composer.read_bytes()
+    }
+
+    /// Speaks the buffered text, whether finished or not.
+    pub(super) fn flush(&mut self) {
         self.cold.composer.flush();
+    }
+
+    /// Index of the last sentence so far; `None` until a flush has cut all of the text.
+    pub(super) fn flushed(&self) -> Option<u64> {
         let Cold { composer, takes, ledger, .. } = &*self.cold;
+        if composer.is_flushing() {
+            return None;
+        }
         let announced = ledger.announced();
         let next = takes.next_index().max(announced);
         let next = composer.waiting().fold(next, |next, segment| segment.index(next.max(announced)) + 1);
-        next.saturating_sub(1)
+        Some(next.saturating_sub(1))
     }
 
     /// Speaks the buffered text, since no more came in time.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-use super::language::{self, COMMON, Language, lists, terminator};
+use super::language::{self, COMMON, Language, lists, names, terminator};
 use super::{Boundary, Segmenter};
 
 /// Most characters that a decision reads after a possible end: characters outside of words, bytes of a word.
@@ -279,7 +279,7 @@ impl Segmenter {
                     Verdict::Keep
                 }
                 Dotted::Pronoun => cut(!lower),
-                Dotted::Initial => cut(self.language.starters.split_ascii_whitespace().any(|s| s == name)),
+                Dotted::Initial => cut(names(self.language.starters, name)),
             },
         }
     }
@@ -295,8 +295,8 @@ impl Segmenter {
         let before = &self.buffer[mark.before.clone()];
         let has_figure = before.ends_with(char::is_numeric);
         let begins_figure = name.starts_with(|c: char| c.is_ascii_digit());
-        let is_listed = |list: &str| list.split_ascii_whitespace().any(|listed| listed == token);
-        let is_starter = || self.language.starters.split_ascii_whitespace().any(|word| word == name);
+        let is_listed = |list: &str| names(list, token);
+        let is_starter = || names(self.language.starters, name);
         let is_unit = has_figure && is_listed(language::UNITS);
         if mark.is_closed {
             // "1 (1 oz.) packet"
@@ -317,11 +317,7 @@ impl Segmenter {
             return Some(!has_figure && name.starts_with(char::is_uppercase));
         }
         if is_listed(language::WEEKDAYS) && name.starts_with(char::is_alphabetic) {
-            return if rest.is_empty() && is_undecided {
-                None
-            } else {
-                Some(language::MONTHS.split_ascii_whitespace().any(|month| month == name))
-            };
+            return if rest.is_empty() && is_undecided { None } else { Some(names(language::MONTHS, name)) };
         }
         if name.starts_with(char::is_uppercase) {
             let begins =

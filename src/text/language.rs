@@ -312,8 +312,20 @@ pub(super) mod by_tag {
 /// True if the space-separated `list` contains `word`.
 #[inline(never)]
 pub(super) fn lists(list: &str, word: &str) -> bool {
-    let lower = word.to_lowercase();
-    list.split_ascii_whitespace().any(|entry| entry == word || entry == lower)
+    names(list, word) || word.contains(char::is_uppercase) && names(list, &word.to_lowercase())
+}
+
+/// The same, in the case that it has there.
+pub(super) fn names(list: &str, word: &str) -> bool {
+    let Some(first) = word.chars().next() else { return false };
+    let is_end = |c: Option<&u8>| c.is_none_or(u8::is_ascii_whitespace);
+    let bytes = list.as_bytes();
+    // Hostile text is looked up all the time: this search reads several bytes at once.
+    list.match_indices(first).any(|(at, _)| {
+        is_end(at.checked_sub(1).map(|before| &bytes[before]))
+            && bytes[at..].starts_with(word.as_bytes())
+            && is_end(bytes.get(at + word.len()))
+    })
 }
 
 /// Returns the kind of a sentence terminator.

@@ -105,6 +105,17 @@ pub enum Clean {
     Html,
 }
 
+/// Way to complete the text pushed so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Ending {
+    /// More text may follow. Undecided markup stays undecided.
+    Commit,
+    /// More text may follow.
+    Flush,
+    /// No more text follows.
+    Finish,
+}
+
 impl Default for Segmentation {
     fn default() -> Self {
         Segmentation { language: None, max_chars: 300, min_chars: 0, first_clause: false, clean: Clean::None }
@@ -121,6 +132,12 @@ pub struct Segmenter {
     #[serde(with = "language::by_tag")]
     language: &'static Language,
     cleaner: Option<Cleaner>,
+    /// Text from the cleaner that is not read yet.
+    #[serde(default)]
+    cleaned: Sourced,
+    /// The end of the text so far, while it is still to be completed.
+    #[serde(default)]
+    ending: Option<Ending>,
     /// Place of the buffer in the text that was pushed; empty without a cleaner.
     source: Source,
     ready: VecDeque<Segment>,
@@ -149,6 +166,10 @@ pub struct Segmenter {
     #[cfg(test)]
     #[serde(skip)]
     work: usize,
+    /// Bytes of text, and of cleaned text, that were read.
+    #[cfg(test)]
+    #[serde(skip)]
+    pub(crate) read_bytes: usize,
 }
 
 impl Segmenter {
@@ -163,6 +184,8 @@ impl Segmenter {
             },
             guesses_headings: settings.clean != Clean::Html,
             settings,
+            cleaned: Sourced::default(),
+            ending: None,
             source: Source::default(),
             ready: VecDeque::new(),
             ready_chars: 0,
@@ -179,19 +202,67 @@ impl Segmenter {
             mark: None,
             #[cfg(test)]
             work: 0,
+            #[cfg(test)]
+            read_bytes: 0,
         }
     }
 
     /// Takes the next fragment of the text. It may begin and end anywhere.
     pub fn push(&mut self, fragment: &str) {
-        let mut text = Sourced::default();
+        self.take(fragment);
+        self.read_on(usize::MAX);
+    }
+
+    /// Takes the next fragment, the last one before [`read_on`](Self::read_on).
+    pub(crate) fn take(&mut self, fragment: &str) {
+        #[cfg(test)]
+        {
+            self.read_bytes += fragment.len();
+        }
         match &mut self.cleaner {
-            Some(cleaner) => {
-                cleaner.push(fragment, &mut text);
-                self.read_sourced(&text);
-            }
+            Some(cleaner) => cleaner.push(fragment, &mut self.cleaned),
             None => self.read_all(fragment),
         }
+    }
+
+    /// Completes the text taken so far, from the next [`read_on`](Self::read_on) on.
+    pub(crate) fn end(&mut self, ending: Ending) {
+        self.ending = Some(ending);
+    }
+
+    /// Reads cleaned text: about as many bytes as `most`. A cleaner may release much of it at once, which it held back
+    /// before.
+    pub(crate) fn read_on(&mut self, most: usize) {
+        let mut left = most;
+        while left > 0 {
+            if !self.cleaned.text.is_empty() {
+                let piece = self.cleaned.take_front(left);
+                left = left.saturating_sub(piece.text.len());
+                #[cfg(test)]
+                {
+                    self.read_bytes += piece.text.len();
+                }
+                self.read_sourced(&piece);
+                continue;
+            }
+            match (self.ending.take(), &mut self.cleaner) {
+                (None, _) => return,
+                (Some(Ending::Finish), Some(cleaner)) => {
+                    cleaner.finish(&mut self.cleaned);
+                    self.ending = Some(Ending::Flush);
+                }
+                (Some(Ending::Flush), Some(cleaner)) => {
+                    cleaner.flush(&mut self.cleaned);
+                    self.ending = Some(Ending::Commit);
+                }
+                (Some(_), _) => self.complete(),
+            }
+        }
+    }
+
+    /// True if [`read_on`](Self::read_on) has something to do.
+    pub(crate) fn is_reading(&self) -> bool {
+        !self.cleaned.text.is_empty() || self.ending.is_some()
     }
 
     /// Returns the next complete segment.
@@ -203,12 +274,8 @@ impl Segmenter {
 
     /// Completes the text pushed so far, without waiting for more. More text may follow.
     pub fn flush(&mut self) {
-        let mut text = Sourced::default();
-        if let Some(cleaner) = &mut self.cleaner {
-            cleaner.flush(&mut text);
-        }
-        self.read_sourced(&text);
-        self.complete();
+        self.end(Ending::Flush);
+        self.read_on(usize::MAX);
     }
 
     fn complete(&mut self) {
@@ -224,30 +291,41 @@ impl Segmenter {
         self.is_completed = true;
     }
 
+    /// The way to complete the sentence that the text pushed so far ends with. It leaves markup alone that is
+    /// undecided and no part of it.
+    pub(crate) fn ending(&self) -> Ending {
+        let undecided = self.undecided();
+        match undecided.text.is_empty() || undecided.begins_line {
+            true => Ending::Commit,
+            false => Ending::Flush,
+        }
+    }
+
     /// Completes the sentence that the text pushed so far ends with. Unlike [`flush`](Self::flush) it leaves
     /// undecided markup alone.
     pub fn commit(&mut self) {
-        let undecided = self.undecided();
-        if undecided.text.is_empty() || undecided.begins_line {
-            self.complete();
-        } else {
-            self.flush();
-        }
+        self.end(self.ending());
+        self.read_on(usize::MAX);
     }
 
     /// Completes the last segments. No more text follows.
     pub fn finish(&mut self) {
-        let mut text = Sourced::default();
-        if let Some(cleaner) = &mut self.cleaner {
-            cleaner.finish(&mut text);
-        }
-        self.read_sourced(&text);
-        self.flush();
+        self.end(Ending::Finish);
+        self.read_on(usize::MAX);
+    }
+
+    /// Drops the text that was pushed and is in no segment yet, and its segments. Text may follow that begins
+    /// `skipped` UTF-16 units behind it in the source.
+    pub(crate) fn restart(&mut self, skipped: u64) {
+        let position = self.cleaner.as_ref().map_or(0, |cleaner| cleaner.position() + skipped);
+        let is_first = self.is_first;
+        *self = Segmenter { is_first, ..Segmenter::new(self.settings.clone()) };
+        self.cleaner.iter_mut().for_each(|cleaner| cleaner.begin_at(position));
     }
 
     /// Returns the number of characters pushed and not yet taken, without white space around segments.
     pub fn buffered_chars(&self) -> usize {
-        self.ready_chars + self.chars
+        self.ready_chars + self.chars + self.cleaned.text.chars().count()
     }
 
     /// Text that the cleaner holds back.
@@ -260,7 +338,7 @@ impl Segmenter {
     pub(crate) fn memory_bytes(&self) -> usize {
         let cleaner = self.cleaner.as_ref().map_or(0, Cleaner::memory_bytes);
         let segments: usize = self.ready.iter().map(|segment| segment.source.memory_bytes()).sum();
-        cleaner + self.source.memory_bytes() + segments
+        cleaner + self.cleaned.memory_bytes() + self.source.memory_bytes() + segments
     }
 
     fn read_sourced(&mut self, text: &Sourced) {

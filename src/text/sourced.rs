@@ -1,5 +1,6 @@
 //! Text that knows its source: for each character the range of the original that it stands for.
 
+use super::language::ceil_char_boundary;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -179,6 +180,15 @@ impl Sourced {
     /// The characters, each with its source.
     pub(crate) fn chars(&self) -> impl Iterator<Item = (char, Span)> + '_ {
         self.source.spans(&self.text).map(|(_, c, span)| (c, span))
+    }
+
+    /// Removes the first bytes of the text, and returns them: about as many as `most`.
+    pub(crate) fn take_front(&mut self, most: usize) -> Sourced {
+        let at = ceil_char_boundary(&self.text, most);
+        if at == self.text.len() {
+            return self.take();
+        }
+        Sourced { source: self.source.split_off_front(&self.text, at), text: self.text.drain(..at).collect() }
     }
 
     /// Removes the text, and returns it.

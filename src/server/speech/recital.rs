@@ -11,7 +11,7 @@ use crate::server::report::{failure_code, shortened};
 use crate::server::service::Shared;
 use crate::session::pauses::{self, Gap, Pauses};
 use crate::text::words::{self, Word};
-use crate::text::{self, Boundary, Segmentation, Segmenter, cells};
+use crate::text::{self, Boundary, Ending, Segmentation, Segmenter, cells};
 use crate::tts::{Listener, Piece, Speech, SynthesisError, SynthesisErrorKind, Utterance, normalized};
 use hyper::body::Bytes;
 use std::collections::VecDeque;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Bytes of text that are cut into sentences at once.
-const CUT_BYTES: usize = 1024;
+const CUT_BYTES: usize = 512;
 
 /// Silence for a text without a word.
 const SILENCE: Duration = Duration::from_millis(200);
@@ -49,7 +49,7 @@ pub(super) struct Recital {
     cut_bytes: usize,
     segmenter: Segmenter,
     /// True if the segmenter has all of the text.
-    is_cut: bool,
+    has_all: bool,
     boundary: Boundary,
     manner: Manner,
     language: String,
@@ -154,7 +154,7 @@ impl Recital {
             text: request.input,
             cut_bytes: 0,
             segmenter,
-            is_cut: false,
+            has_all: false,
             boundary: Boundary::Cut,
             language: request.language.unwrap_or_default(),
             normalize: request.normalize.or(shared.config.normalize),
@@ -239,7 +239,7 @@ impl Recital {
             let Some(take) = self.takes.front_mut() else {
                 // What was spoken whole is no failure, even if it has used up a quota.
                 let is_refused = self.is_exhausted && (self.is_shortened || self.next_sentence().is_some());
-                if !self.is_cut && !is_refused {
+                if !self.is_cut() && !is_refused {
                     // There is much text without a sentence: others have their turn.
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -352,6 +352,11 @@ impl Recital {
         }
     }
 
+    /// True if all of the text was cut into sentences.
+    fn is_cut(&self) -> bool {
+        self.has_all && !self.segmenter.is_reading()
+    }
+
     /// Returns the next sentence, if it is found within the next bytes of the text.
     fn next_sentence(&mut self) -> Option<(String, Boundary)> {
         for _ in 0..2 {
@@ -362,17 +367,20 @@ impl Recital {
                     return Some((segment.text, std::mem::take(&mut self.boundary)));
                 }
             }
-            if self.is_cut {
+            if self.is_cut() {
                 return None;
             }
-            let rest = &self.text[self.cut_bytes..];
-            let piece = &rest[..text::floor_char_boundary(rest, CUT_BYTES)];
-            self.segmenter.push(piece);
-            self.cut_bytes += piece.len();
-            if self.cut_bytes == self.text.len() {
-                self.segmenter.finish();
-                self.is_cut = true;
+            if !self.segmenter.is_reading() {
+                let rest = &self.text[self.cut_bytes..];
+                let piece = &rest[..text::floor_char_boundary(rest, CUT_BYTES)];
+                self.segmenter.take(piece);
+                self.cut_bytes += piece.len();
+                if self.cut_bytes == self.text.len() {
+                    self.segmenter.end(Ending::Finish);
+                    self.has_all = true;
+                }
             }
+            self.segmenter.read_on(CUT_BYTES);
         }
         None
     }

@@ -26,6 +26,11 @@ impl Unread {
         self.text[self.read..].chars().count()
     }
 
+    /// The same, in UTF-16 units.
+    pub(super) fn utf16_units(&self) -> u64 {
+        self.text[self.read..].encode_utf16().count() as u64
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }

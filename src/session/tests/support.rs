@@ -27,6 +27,8 @@ pub(super) struct Driven {
     pub(super) now: Instant,
     /// Audio of a sentence, and its failure if it has one.
     pub(super) voice_of: fn(&Sentence) -> (Vec<u8>, Option<&'static str>),
+    /// Most bytes of text that the session has read for one input.
+    pub(super) most_read: usize,
     pub(super) words_of: fn(&Sentence) -> Vec<Word>,
 }
 
@@ -66,15 +68,35 @@ impl Driven {
             kept: false,
             now,
             voice_of: |sentence| spoken(&sentence.text),
+            most_read: 0,
             words_of: |_| Vec::new(),
         }
     }
 
     pub(super) fn handle(&mut self, input: Input<'_>) {
+        let before = self.read_bytes();
         self.session.handle(input, self.now);
+        // The count begins anew with a stream, and after a cancel.
+        let after = self.read_bytes();
+        self.most_read = self.most_read.max(after.checked_sub(before).unwrap_or(after));
     }
 
+    /// Bytes of text that the stream has read.
+    fn read_bytes(&self) -> usize {
+        let starting = self.session.starting.as_ref().map(|starting| &starting.stream);
+        starting.or(self.session.stream.as_ref()).map_or(0, Stream::read_bytes)
+    }
+
+    /// Does what the session asks for, until it asks for no more.
     pub(super) fn act(&mut self) {
+        self.carry_out();
+        while self.session.is_behind() {
+            self.handle(Input::Read);
+            self.carry_out();
+        }
+    }
+
+    pub(super) fn carry_out(&mut self) {
         while let Some(action) = self.session.poll() {
             assert_eq!(self.closed, None, "{action:?} after the close");
             match action {

@@ -1,6 +1,7 @@
 //! From text to sentences and their voices: `append`, `flush`, `update`, segmentation.
 
 use super::*;
+use crate::text::{Clean, Segmentation, Segmenter, is_speakable};
 
 #[test]
 fn append_cut_anywhere_gives_the_same_sentences() {
@@ -96,6 +97,74 @@ fn a_whole_text_has_the_sentences_of_the_same_text_in_parts() {
             if let [said] = &of_type(&flushed.take(), "flushed")[..] {
                 let last = parts.asked.len().saturating_sub(1);
                 assert_eq!(*said, format!(r#"{{"type":"flushed","index":{last}}}"#), "{options} {text:.200}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_input_reads_a_little_of_the_text_whatever_it_is() {
+    let generous = SessionConfig { max_prompt_chars: 20_000, max_buffered_chars: 20_000, ..settings() };
+    for (clean, before, text) in [
+        (Clean::None, "", "It was a quiet evening. "),
+        (Clean::None, "", "Dr. "),
+        (Clean::None, "", "a"),
+        (Clean::Html, "", "<b>é</b>&amp;"),
+        (Clean::Html, "<svg>", "Dr. "),
+        (Clean::Html, "<script>", "x = 1; "),
+        (Clean::Html, "<!-- ", "Dr. "),
+        (Clean::Markdown, "```\n", "Dr. "),
+        (Clean::Markdown, "```rust\n", "It was a quiet evening. "),
+        (Clean::Markdown, "<span hidden title=\"", "It was a quiet evening. "),
+        (Clean::Markdown, "[a](b ", "Dr. "),
+    ] {
+        let text = before.to_owned() + &text.repeat(19_600 / text.len());
+        let mut segmenter = Segmenter::new(Segmentation { clean, ..Segmentation::default() });
+        segmenter.push(&text);
+        segmenter.finish();
+        let segments = std::iter::from_fn(|| segmenter.next_segment());
+        let sentences: Vec<String> =
+            segments.map(|segment| segment.text).filter(|text| is_speakable(text)).collect();
+        let clean = format!(r#""clean":{}"#, serde_json::to_string(&clean).unwrap());
+        let appended = start_with(&format!(r#""source":"append",{clean}"#));
+        let prompt = serde_json::to_string(&text).unwrap();
+        let of_prompt = start_with(&format!(r#""prompt":{prompt},{clean}"#));
+        let last = sentences.len().saturating_sub(1);
+        let from = format!(r#""prompt":{prompt},{clean},"from":{{"index":{last},"offset":0}}"#);
+        let from = start_with(&from);
+        let append = append(&text);
+        let whole: &[&[&str]] = &[
+            &[&of_prompt],
+            &[&of_prompt, FLUSH],
+            &[&from],
+            &[&appended, &append, DRAIN],
+            &[&appended, &append, FLUSH, DRAIN],
+            &[&appended, &append, CANCEL, &append, DRAIN],
+        ];
+        for messages in whole {
+            let what = || format!("{clean} {text:.20} {messages:.60?}");
+            let mut driven = v1(generous.clone());
+            for message in *messages {
+                if *message == CANCEL {
+                    driven.asked.clear();
+                }
+                driven.say(message);
+            }
+            driven.settle();
+            assert!(driven.most_read <= 2 * 1024, "{} bytes: {}", driven.most_read, what());
+            let seen = driven.take();
+            let (starts, flushes) = (of_type(&seen, "stream_start").len(), of_type(&seen, "flushed").len());
+            if messages[0] == from {
+                assert_eq!(starts, usize::from(!sentences.is_empty()), "{}", what());
+                continue;
+            }
+            // A stream with nothing to say is over before the flush.
+            let has_flush = messages.contains(&FLUSH) && !(sentences.is_empty() && messages[0] == of_prompt);
+            assert_eq!((starts, flushes), (1, usize::from(has_flush)), "{}", what());
+            // A flush also speaks markup that may still have an end.
+            if !has_flush || before.is_empty() {
+                let asked: Vec<&str> = driven.asked.iter().map(|(text, _)| text.as_str()).collect();
+                assert_eq!(asked, sentences, "{}", what());
             }
         }
     }

@@ -75,6 +75,16 @@ impl Cleaner {
         Cleaner { markdown, inline, writer: Writer::default(), position: 0, carriage_return: None }
     }
 
+    /// Text read so far, in UTF-16 units.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Has the text begin at this position in the source.
+    pub(super) fn begin_at(&mut self, position: u64) {
+        self.position = position;
+    }
+
     /// Takes the next fragment, and appends the decided text to `out`.
     pub(super) fn push(&mut self, fragment: &str, out: &mut Sourced) {
         for c in fragment.chars() {
