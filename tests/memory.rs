@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{FORMAT, Frame, PATIENCE, Raw, Running, Serving, audio, close, start_with, v1};
+use support::{FORMAT, Frame, PATIENCE, Raw, Running, Serving, audio, close, socket_from, start_with, v1};
 use tokio::process::Command;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
@@ -164,6 +164,94 @@ fn memory_of_recovered_burst_sessions_is_freed() {
 fn memory_of_expired_sessions_is_freed() {
     let config = Config::default().with(|c| c.resume_ttl = Duration::from_millis(100));
     leaves_nothing(config, &json!({"mode": "paced", "aheadMs": 1_000}), false);
+}
+
+/// The text that waits for a paused stream takes about its own length, and is counted.
+#[test]
+fn memory_of_text_that_waits_is_counted() {
+    const LISTENERS: usize = 20;
+    const CHARS: usize = 19_200;
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let long = "It was a quiet evening in the old town. ".repeat(CHARS / 40);
+    let short = "Go! ".repeat(CHARS / 4);
+    for (clean, text, is_flushed) in [
+        ("none", &long, false),
+        ("none", &long, true),
+        ("none", &short, false),
+        ("none", &short, true),
+        ("markdown", &format!("```\n{long}"), false),
+        ("html", &format!("<svg>{short}"), false),
+        ("html", &"<b>x</b> &amp;. ".repeat(CHARS / 16), true),
+    ] {
+        let config = Config::default().with(|c| c.max_buffered_chars = 20_000);
+        let server = runtime.block_on(start_with(config, Arc::new(Fresh)));
+        let service = &server.service;
+        let mut listeners = Vec::new();
+        for _ in 0..LISTENERS {
+            runtime.block_on(async {
+                let (mut client, _) = v1(server.addr).await;
+                client.say(r#"{"type":"pause"}"#).await;
+                let start = json!({"type": "start_session", "source": "append", "clean": clean});
+                client.say(&start.to_string()).await;
+                client.read_until("stream_start").await;
+                listeners.push(client);
+            });
+        }
+        let before = service.live_bytes();
+        let held = allocation_counter::measure(|| {
+            runtime.block_on(async {
+                for client in &mut listeners {
+                    client.say(&json!({"type": "append", "text": text}).to_string()).await;
+                    if is_flushed {
+                        client.say(r#"{"type":"flush"}"#).await;
+                        client.read_until("flushed").await;
+                    }
+                    client.say(r#"{"type":"ping"}"#).await;
+                    let frames = client.read_until("pong").await;
+                    assert!(frames.iter().all(|frame| frame.kind() != "error"), "{frames:?}");
+                }
+            });
+        });
+        let held = held.bytes_current as usize / LISTENERS;
+        let counted = (service.live_bytes() - before) / LISTENERS;
+        let what = format!("{clean}, {is_flushed}, {text:.10}: {held} bytes, {counted} of them counted");
+        println!("{what}");
+        // Counts are in steps of 16 KiB.
+        assert!(held <= counted + 20 * 1024 && counted <= held + 1024, "{what}");
+        assert!(is_flushed || clean != "none" || text != &long || held <= CHARS + 5 * 1024, "{what}");
+    }
+}
+
+/// The head of a request that has not ended takes its length, and that of a large one what hyper takes for its
+/// connection and for room in its buffer.
+#[test]
+fn memory_of_a_head_is_its_length_and_a_little() {
+    const SOCKETS: usize = 50;
+    for length in [100, 8_100, 8_300, 12_000, 16_300, 30_000] {
+        // Of its own: the sockets of the one before are closed by then.
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let server = runtime.block_on(start_with(Config::default(), Arc::new(Fresh)));
+        let mut sockets = Vec::new();
+        let held = allocation_counter::measure(|| {
+            runtime.block_on(async {
+                for _ in 0..SOCKETS {
+                    sockets.push(socket_from("127.0.0.2", server.addr, PATIENCE).await);
+                }
+                let head = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}", "y".repeat(length));
+                for piece in head.as_bytes()[..length].chunks(1_000) {
+                    for socket in &mut sockets {
+                        socket.send_bytes(piece).await;
+                    }
+                    // The server reads it.
+                    sleep(Duration::from_millis(5)).await;
+                }
+            });
+        });
+        let held = held.bytes_current / SOCKETS as i64;
+        println!("{length}: {held} bytes");
+        let little = if length < 8 * 1024 { 4 * 1024 } else { 60 * 1024 };
+        assert!(held <= length as i64 + little, "{length}: {held} bytes");
+    }
 }
 
 /// Resident memory of a process. The allocator may keep freed pages, but not more each time. With

@@ -23,6 +23,9 @@ use tokio::time::Instant;
 /// Largest head that is read here, in bytes. hyper reads larger ones.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 
+/// Steps in which the buffer for a head grows, in bytes.
+const HEAD_STEP: usize = 512;
+
 /// Most headers of a head that is read here.
 const MAX_HEADERS: usize = 48;
 
@@ -118,7 +121,7 @@ pub(super) async fn read<S: Transport>(
         kind = poll_fn(|cx| {
             let kind = poll_kind(socket, &mut first, cx);
             if kind.is_pending() {
-                waiting.hold(first.len());
+                waiting.hold(first.capacity());
             }
             kind
         }) => kind,
@@ -160,6 +163,10 @@ fn poll_kind<S: Transport>(socket: &mut S, first: &mut Vec<u8>, cx: &mut Context
         let read: io::Result<usize> = with_read_buffer(|buffer| {
             let most = buffer.len().min(MAX_HEAD_BYTES);
             let count = socket.try_read(&mut buffer[..most])?;
+            if first.capacity() - first.len() < count {
+                // No doubling: nearly all heads end soon.
+                first.reserve_exact(count.next_multiple_of(HEAD_STEP));
+            }
             first.extend_from_slice(&buffer[..count]);
             Ok(count)
         });

@@ -97,6 +97,12 @@ impl Segment {
     fn chars(&self) -> usize {
         self.text.chars().count()
     }
+
+    /// Memory besides the value itself, in bytes.
+    fn memory_bytes(&self) -> usize {
+        let parameters = self.parameters.as_ref().map_or(0, VoiceParameters::memory_bytes);
+        self.text.capacity() + self.source.memory_bytes() + parameters
+    }
 }
 
 /// The limit on characters was reached, so the rest is not spoken.
@@ -125,8 +131,10 @@ pub(super) struct Composer {
     segments: VecDeque<Segment>,
     /// The widest boundary since the last of them.
     boundary: Boundary,
-    /// Characters in `segments`.
+    /// Characters in `segments`, and memory besides the values themselves.
     waiting_chars: usize,
+    #[serde(skip)]
+    waiting_bytes: usize,
     idle_limit: Duration,
     pauses: Pauses,
     /// When text last arrived, and the wait for more, if a sentence seems to end with it. Not part of a
@@ -201,6 +209,7 @@ impl Composer {
             segments: VecDeque::new(),
             boundary: Boundary::Cut,
             waiting_chars: 0,
+            waiting_bytes: 0,
             idle_limit: options.idle_ms.map_or(IDLE, |ms| Duration::from_millis(ms.into())),
             pauses: config.pauses.with(start),
             idle: None,
@@ -486,7 +495,7 @@ impl Composer {
             // A voice cannot say marks and emoji alone.
             if text::is_speakable(&text) {
                 self.waiting_chars += text.chars().count();
-                self.segments.push_back(Segment {
+                let segment = Segment {
                     text,
                     source,
                     before: std::mem::take(&mut self.boundary),
@@ -496,7 +505,9 @@ impl Composer {
                     index: None,
                     announced_at: None,
                     is_counted: true,
-                });
+                };
+                self.waiting_bytes += segment.memory_bytes();
+                self.segments.push_back(segment);
             }
         }
     }
@@ -514,6 +525,7 @@ impl Composer {
     /// Goes on from a snapshot, in which the end of the text was waited for if `is_idle` is true.
     pub(super) fn resume(&mut self, now: Instant, is_idle: bool) {
         self.unread_since = Some(now).filter(|_| self.is_reading());
+        self.count_waiting();
         if is_idle {
             self.restart_idle(now);
         }
@@ -578,6 +590,10 @@ impl Composer {
         }
         let Some(mut segment) = self.segments.pop_front() else { return Ok(None) };
         self.waiting_chars = self.waiting_chars.saturating_sub(chars);
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(segment.memory_bytes());
+        if self.segments.len() < self.segments.capacity() / 4 {
+            self.segments.shrink_to(2 * self.segments.len());
+        }
         self.read_on();
         let parameters = segment.parameters.take().unwrap_or_else(|| self.parameters.clone());
         let previous_text = std::mem::replace(&mut self.previous_text, segment.text.clone());
@@ -589,7 +605,12 @@ impl Composer {
         for segment in segments.rev() {
             self.segments.push_front(segment);
         }
+        self.count_waiting();
+    }
+
+    fn count_waiting(&mut self) {
         self.waiting_chars = self.segments.iter().map(Segment::chars).sum();
+        self.waiting_bytes = self.segments.iter().map(Segment::memory_bytes).sum();
     }
 
     /// Lengths of the sentences that wait and were synthesised before, up to the first that was not.
@@ -638,22 +659,17 @@ impl Composer {
         self.unread_since = None;
         self.ending = None;
         self.ahead = 0;
-        self.segments.clear();
-        self.waiting_chars = 0;
+        self.segments = VecDeque::new();
+        (self.waiting_chars, self.waiting_bytes) = (0, 0);
         self.boundary = Boundary::Cut;
         self.idle = None;
         self.is_due = false;
     }
 
-    /// Bytes of the text that waits, roughly: a character counts as two. Takes the same time however long it is.
+    /// Memory of the text that waits, in bytes. Takes the same time however long it is.
     pub(super) fn held_bytes(&self) -> usize {
-        self.written.len() + self.unread.len() + 2 * (self.waiting_chars + self.segmenter.buffered_chars())
-    }
-
-    /// The same, with the places of the text in its source.
-    pub(super) fn memory_bytes(&self) -> usize {
-        let sources: usize = self.segments.iter().map(|segment| segment.source.memory_bytes()).sum();
-        self.held_bytes() + sources + self.segmenter.memory_bytes()
+        let segments = self.segments.capacity() * size_of::<Segment>() + self.waiting_bytes;
+        self.written.capacity() + self.unread.memory_bytes() + segments + self.segmenter.memory_bytes()
     }
 }
 

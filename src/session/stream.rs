@@ -888,7 +888,7 @@ impl Stream {
 
     pub(super) fn memory_bytes(&self) -> usize {
         let Cold { composer, takes, ledger, .. } = &*self.cold;
-        let parts = composer.memory_bytes() + takes.memory_bytes() + ledger.memory_bytes();
+        let parts = composer.held_bytes() + takes.memory_bytes() + ledger.memory_bytes();
         size_of::<Stream>() + self.log.memory_bytes() + parts
     }
 }

@@ -267,7 +267,11 @@ impl Segmenter {
 
     /// Returns the next complete segment.
     pub fn next_segment(&mut self) -> Option<Segment> {
-        let segment = self.ready.pop_front()?;
+        let Some(segment) = self.ready.pop_front() else {
+            // Text that was read keeps no queue.
+            self.ready = VecDeque::new();
+            return None;
+        };
         self.ready_chars -= segment.text.chars().count();
         Some(segment)
     }
@@ -334,11 +338,10 @@ impl Segmenter {
         self.cleaner.as_ref().map_or(nothing, Cleaner::undecided)
     }
 
-    /// Memory besides the value itself and its segments, in bytes.
+    /// Memory besides the value itself and its complete segments, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         let cleaner = self.cleaner.as_ref().map_or(0, Cleaner::memory_bytes);
-        let segments: usize = self.ready.iter().map(|segment| segment.source.memory_bytes()).sum();
-        cleaner + self.cleaned.memory_bytes() + self.source.memory_bytes() + segments
+        cleaner + self.cleaned.memory_bytes() + self.source.memory_bytes() + self.buffer.capacity()
     }
 
     fn read_sourced(&mut self, text: &Sourced) {

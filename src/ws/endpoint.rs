@@ -69,6 +69,16 @@ pub enum Incoming {
     Binary(Bytes),
 }
 
+impl Incoming {
+    /// Its length in bytes.
+    fn len(&self) -> usize {
+        match self {
+            Incoming::Text(text) => text.len(),
+            Incoming::Binary(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// State of a connection (RFC 6455 §7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -107,6 +117,8 @@ pub struct Endpoint {
     /// Takes effect once the messages before it were taken.
     end: Option<End>,
     closed: Option<Box<Closed>>,
+    /// A message has made the engine's buffer larger than that of an idle connection.
+    has_grown: bool,
     incoming: VecDeque<Incoming>,
     /// The payload of the latest Pong that answers one of ours with 16 bytes.
     pong: Option<Box<[u8; 16]>>,
@@ -123,22 +135,28 @@ enum End {
     Violation(Violation),
 }
 
+/// A new protocol engine.
+fn context(role: Role, limits: Limits) -> WebSocketContext {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(limits.read_buffer_bytes)
+        // Control frames go straight to `outgoing`.
+        .write_buffer_size(0)
+        .max_message_size(Some(limits.max_message_bytes))
+        .max_frame_size(Some(limits.max_message_bytes));
+    let role = match role {
+        Role::Server => protocol::Role::Server,
+        Role::Client => protocol::Role::Client,
+    };
+    WebSocketContext::new(role, Some(config))
+}
+
 impl Endpoint {
     /// A connection whose opening handshake is complete.
     pub fn new(role: Role, limits: Limits) -> Endpoint {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(limits.read_buffer_bytes)
-            // Control frames go straight to `outgoing`.
-            .write_buffer_size(0)
-            .max_message_size(Some(limits.max_message_bytes))
-            .max_frame_size(Some(limits.max_message_bytes));
-        let engine_role = match role {
-            Role::Server => protocol::Role::Server,
-            Role::Client => protocol::Role::Client,
-        };
         Endpoint {
             role,
-            context: WebSocketContext::new(engine_role, Some(config)),
+            context: context(role, limits),
+            has_grown: false,
             inspector: Inspector::new(role, limits),
             outgoing: Vec::new(),
             incoming: VecDeque::new(),
@@ -168,11 +186,18 @@ impl Endpoint {
         }
         let (sound, violation) = self.inspector.inspect(bytes);
         let mut memory = Memory { input: &bytes[..sound], output: &mut self.outgoing };
+        let buffer_bytes = self.inspector.limits().read_buffer_bytes;
         // tungstenite answers a Ping at the *next* read only, so read until nothing is left.
         let end = loop {
             match self.context.read(&mut memory) {
-                Ok(Message::Text(text)) => self.incoming.push_back(Incoming::Text(text)),
-                Ok(Message::Binary(bytes)) => self.incoming.push_back(Incoming::Binary(bytes)),
+                Ok(Message::Text(text)) => {
+                    self.has_grown |= text.len() > buffer_bytes;
+                    self.incoming.push_back(Incoming::Text(text));
+                }
+                Ok(Message::Binary(bytes)) => {
+                    self.has_grown |= bytes.len() > buffer_bytes;
+                    self.incoming.push_back(Incoming::Binary(bytes));
+                }
                 Ok(Message::Close(frame)) => {
                     self.closed.get_or_insert_with(|| {
                         let (code, reason) = match frame {
@@ -213,6 +238,11 @@ impl Endpoint {
         if message.is_none() {
             // An idle connection keeps no queue.
             self.incoming = VecDeque::new();
+            if self.has_grown && self.state == State::Open && self.inspector.is_between_messages() {
+                // Nor a large buffer: tungstenite would keep it, and with it the memory of the last message.
+                self.has_grown = false;
+                self.context = context(self.role, *self.inspector.limits());
+            }
             match self.end.take() {
                 Some(End::Violation(violation)) => self.fail(violation),
                 Some(End::Close) => {
@@ -230,11 +260,7 @@ impl Endpoint {
 
     /// Bytes of the messages that [`next_message`](Self::next_message) has not returned yet.
     pub fn waiting_bytes(&self) -> usize {
-        let bytes = self.incoming.iter().map(|message| match message {
-            Incoming::Text(text) => text.len(),
-            Incoming::Binary(bytes) => bytes.len(),
-        });
-        bytes.sum()
+        self.incoming.iter().map(Incoming::len).sum()
     }
 
     /// True if more may be read from the peer. False while too many bytes wait to be sent.

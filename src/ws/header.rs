@@ -70,6 +70,11 @@ impl Reader {
         Reader { role, bytes: [0; MAX_BYTES], len: 0, message: None }
     }
 
+    /// True if no header has begun, and no fragmented message.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.len == 0 && self.message.is_none()
+    }
+
     /// Takes the bytes of a header off the front of `input`, up to its mask. Returns `None` if the rest
     /// is still to come. A rule is checked as soon as the bytes are there that it is about.
     ///

@@ -68,6 +68,15 @@ impl Inspector {
         }
     }
 
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// True if no part of a message or of a frame has come behind the last message.
+    pub(super) fn is_between_messages(&self) -> bool {
+        matches!(self.place, Place::Header) && self.reader.is_between_messages()
+    }
+
     /// Checks the next bytes. Returns how many of them may be passed on, and the violation that stands
     /// behind them.
     pub(super) fn inspect(&mut self, bytes: &[u8]) -> (usize, Option<Violation>) {

@@ -32,12 +32,11 @@ impl Unread {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.text.len() == self.read
     }
 
-    /// Bytes that are not read yet.
-    pub(super) fn len(&self) -> usize {
-        self.text.len() - self.read
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.text.capacity()
     }
 
     pub(super) fn clear(&mut self) {
@@ -76,9 +75,10 @@ mod tests {
                         assert!(!piece.is_empty() && piece.len() <= PIECE_BYTES, "{}", piece.len());
                         pieces.push_str(piece);
                     });
-                    assert_eq!(unread.len() + pieces.len(), whole.len());
-                    assert!(unread.len() < left && unread.text.capacity() <= 2 * unread.len() + PIECE_BYTES);
-                    left = unread.len();
+                    let rest = unread.text.len() - unread.read;
+                    assert_eq!(rest + pieces.len(), whole.len());
+                    assert!(rest < left && unread.memory_bytes() <= 2 * rest + PIECE_BYTES);
+                    left = rest;
                 }
                 assert_eq!(pieces, whole);
             }
