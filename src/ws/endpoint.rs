@@ -238,7 +238,8 @@ impl Endpoint {
         if message.is_none() {
             // An idle connection keeps no queue.
             self.incoming = VecDeque::new();
-            if self.has_grown && self.state == State::Open && self.inspector.is_between_messages() {
+            let is_idle = self.state == State::Open && self.end.is_none();
+            if self.has_grown && is_idle && self.inspector.is_between_messages() {
                 // Nor a large buffer: tungstenite would keep it, and with it the memory of the last message.
                 self.has_grown = false;
                 self.context = context(self.role, *self.inspector.limits());
