@@ -41,10 +41,6 @@ const MAX_HEAD_BYTES: usize = 256 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Memory that hyper takes for a connection and its buffer, beyond the bytes of a request. Measured for heads of 8
-/// to 30 KB.
-const HTTP_BYTES: usize = 20 * 1024;
-
 /// Requests that a peer may send on one connection without a handshake.
 pub(super) const MAX_REQUESTS: u32 = 100;
 
@@ -235,7 +231,7 @@ async fn serve(
                     let served = connection.poll_without_shutdown(cx);
                     // A socket with speech on it counts as one with a session.
                     waiting.set(!words.are_spoken());
-                    waiting.hold(held_bytes(words.begun_bytes()));
+                    waiting.hold(words.begun_bytes());
                     match served {
                         Poll::Pending if is_leaving => Poll::Pending,
                         Poll::Pending => waiting.poll_dismissed(cx).map(|()| None),
@@ -342,11 +338,6 @@ fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
 fn count_refused(service: &Service, peer: Option<IpAddr>, status: u16, why: &dyn Display) {
     service.telemetry().shook_hands(status);
     tracing::debug!("refused {}: {status}: {why}", ClientId::of_address(peer));
-}
-
-/// Memory of a connection whose peer has sent so many bytes of a request.
-fn held_bytes(begun: usize) -> usize {
-    if begun == 0 { 0 } else { begun + HTTP_BYTES }
 }
 
 /// Closes a connection so that the last answer arrives. Closing it while bytes of the peer are unread

@@ -562,7 +562,6 @@ mod tests {
     use super::*;
     use crate::settings::Config;
     use crate::tts::Tone;
-    use crate::tts::encoded::Encoders;
     use crate::tts::encoded::{Encoders, UNIT_BYTES};
     use http_body_util::BodyExt;
     use hyper::body::Frame;
