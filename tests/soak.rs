@@ -259,7 +259,7 @@ async fn hostile(addr: SocketAddr, random: &mut Random) {
     }
 }
 
-/// What a client waited for.
+/// Times for which a client waited.
 #[derive(Default)]
 struct Waits {
     handshakes: Vec<Duration>,
