@@ -252,7 +252,16 @@ impl Segmenter {
             Kind::Wide | Kind::Strong => cut(!(lower && mark.is_closed)),
             Kind::Ellipsis => cut(first.is_uppercase()),
             Kind::Stop => match self.classify(mark) {
-                Dotted::Word => cut(!lower || casual && mark.token.len() > 1),
+                // "max. speed", from people who write without capitals
+                Dotted::Word => {
+                    let word = self.word(mark);
+                    let has_figure = self.buffer[mark.before.clone()].ends_with(char::is_numeric);
+                    let is_clipped = self.language.is("en")
+                        && (lists(language::CLIPPED, word)
+                            || has_figure && lists(language::UNITS, word)
+                            || lists(language::STREETS, word));
+                    cut(!lower || casual && mark.token.len() > 1 && !is_clipped)
+                }
                 Dotted::Leading => Verdict::Keep,
                 Dotted::Numbered if first.is_numeric() || lower || bracketed => Verdict::Keep,
                 Dotted::Numbered if !known => Verdict::Wait,
@@ -265,6 +274,12 @@ impl Segmenter {
                         false if !complete && rest.len() < 5 => Verdict::Wait,
                         false => cut(!rest.is_empty()),
                     }
+                }
+                // "P. Mahomes"
+                Dotted::Numbered
+                    if self.word(mark).len() == 1 && self.word(mark).starts_with(char::is_uppercase) =>
+                {
+                    cut(self.language.starters.split_ascii_whitespace().any(|word| word == name))
                 }
                 Dotted::Numbered => cut(!is_roman(name) && !is_exhibit(mark, name)),
                 Dotted::Ending => cut(!lower && !first.is_numeric() && !bracketed),
@@ -302,7 +317,12 @@ impl Segmenter {
             // "1 (1 oz.) packet"
             let opens = self.buffer[..mark.before.start].trim_end_matches('(').len() < mark.before.start
                 || before.starts_with('(');
-            let is_aside = is_unit && opens && self.buffer[..mark.end].ends_with(".)");
+            // "(ret.) J. Doe", "(prod. by X.)"
+            let is_shortened = token.len() <= 5
+                && self.buffer[..mark.end].ends_with(".)")
+                && self.buffer[..self.word_start(mark)].ends_with('(')
+                && token.starts_with(char::is_lowercase);
+            let is_aside = is_shortened || is_unit && opens && self.buffer[..mark.end].ends_with(".)");
             return if is_aside && !known { None } else { Some(is_aside && !is_starter()) };
         }
         let is_undecided = !complete && rest.len() <= MAX_SKIPPED && name.len() <= MAX_SKIPPED;
@@ -313,11 +333,31 @@ impl Segmenter {
         {
             return Some(true);
         }
+        // "$19.99 ea. = $59.97"
+        let operator = signs.trim_end();
+        if matches!(operator, "=" | "≈" | "×" | "+" | "→" | "&") && signs.ends_with(' ')
+            || operator.ends_with("= $")
+        {
+            return Some(true);
+        }
         if token == "Ft" {
             return Some(!has_figure && name.starts_with(char::is_uppercase));
         }
         if is_listed(language::WEEKDAYS) && name.starts_with(char::is_alphabetic) {
-            return if rest.is_empty() && is_undecided { None } else { Some(names(language::MONTHS, name)) };
+            return if rest.is_empty() && is_undecided {
+                None
+            } else {
+                let is_month = names(language::MONTHS, name);
+                // "Sun. May 5", but "It is Sun. May I go?"
+                match name {
+                    "May" if !complete && rest.len() < 2 => return None,
+                    "May" => {
+                        let day = rest.strip_prefix(' ');
+                        Some(day.is_some_and(|day| day.starts_with(|c: char| c.is_ascii_digit())))
+                    }
+                    _ => Some(is_month),
+                }
+            };
         }
         if name.starts_with(char::is_uppercase) {
             let begins =
@@ -329,7 +369,8 @@ impl Segmenter {
             };
             // Each list of abbreviations, and what follows them within a sentence.
             let goes_on = if is_unit && is_listed(language::KITCHEN) {
-                Some(!is_starter() && (begins() || language::names_food(name)))
+                let is_spoon = is_listed(language::SPOONS) && !lists(language::STEPS, name);
+                Some(!is_starter() && (begins() || is_spoon || language::names_food(name)))
             } else if is_listed("Sr") {
                 Some(begins() && !is_starter())
             } else if is_listed("Sec Pt") {
@@ -347,18 +388,22 @@ impl Segmenter {
                 }
             } else if is_listed("Rt Assoc Atty") {
                 Some(lists("Hon Rev Prof Gen Col Gov", name))
-            } else if is_listed("App Exh Sched Ex") {
+            } else if is_listed("inc") {
+                Some(lists("VAT GST", name))
+            } else if is_listed("ft feat prod") && !has_figure {
+                Some(!is_starter())
+            } else if is_listed("App Exh Sched Ex Co Fig Figs") {
                 Some(is_part(true))
-            } else if is_listed("Fig Figs Tab Annex Ref Refs Eq") {
+            } else if is_listed("Tab Annex Ref Refs Eq") {
                 Some(is_part(false))
             } else if is_listed(language::STATES) {
                 Some(lists(language::LAWS, name))
             } else if token.len() <= 3 && is_number(token) {
-                Some(is_move(name))
+                Some(is_move(name) || name == "O" && rest.starts_with("-O"))
             } else {
                 None
             };
-            let may_be_box = name == "P" && rest == "." && !complete;
+            let may_be_box = (name == "P" && rest == "." || name == "O" && rest == "-") && !complete;
             match goes_on {
                 Some(_) if !known || may_be_box => return None,
                 Some(true) => return Some(true),
@@ -465,7 +510,7 @@ impl Segmenter {
         let is_short = mark.width < MAX_SHORT_LINE;
         let opening =
             |c: char| language::is_quote(c) || matches!(c, '(' | '[' | '{' | '<' | '¿' | '¡' | '*' | '_');
-        let text = next.trim_start_matches(opening);
+        let text = next.trim_start_matches(['>', ' ']).trim_start_matches(opening);
         let Some(first) = text.chars().next() else {
             return if complete || next.len() > MAX_SKIPPED { Verdict::Keep } else { Verdict::Wait };
         };
@@ -477,7 +522,9 @@ impl Segmenter {
         if is_short && line.ends_with([':', '：']) || is_marked_heading(line) {
             return Verdict::Cut;
         }
-        let begins = if first.is_alphabetic() {
+        let begins = if is_rule(text) {
+            true
+        } else if first.is_alphabetic() {
             !first.is_lowercase()
         } else if matches!(first, '$' | '€' | '£' | '¥' | '+' | '-' | '−' | '±' | '~' | '#' | '@') {
             match text[first.len_utf8()..].chars().next() {
@@ -518,6 +565,9 @@ impl Segmenter {
     /// True if the end of this line shows that its phrase goes on.
     fn continues(&self, line: &str) -> bool {
         let Some(last) = line.chars().next_back() else { return true };
+        if line.len() > 1 && last.is_ascii() && line.get(line.len() - 2..).is_some_and(is_rule) {
+            return false;
+        }
         if matches!(last, ',' | '-' | '/' | '&' | '+' | '=' | '(' | '[' | '{' | '<' | '·')
             || "‐‑–—、，،“„«".contains(last)
         {
@@ -552,6 +602,10 @@ impl Segmenter {
         if is_section && begins && mark.gap < Gap::Line {
             return Dotted::Leading; // "IV. Results"
         }
+        // "5 ms. Then", but "Ms. Lee"
+        if token == "ms" && before.ends_with(|c: char| c.is_ascii_digit()) {
+            return Dotted::Word;
+        }
         let last = token.rsplit('.').next().unwrap_or(token);
         // "Lt.-Col.", "ex-Gov."
         let title = last.rsplit('-').next().unwrap_or(last);
@@ -562,7 +616,11 @@ impl Segmenter {
             return Dotted::Initial; // "3. Mai", "24.12. abends"
         }
         // A street comes after its name ("on Elm St."), a saint before it.
-        let named = before.starts_with(char::is_uppercase) && mark.before.start > sentence;
+        let between = self.buffer[mark.before.end..mark.token.start].contains([',', ';']);
+        let named = before.starts_with(char::is_uppercase)
+            && !between
+            && !before.ends_with([',', ';'])
+            && mark.before.start > sentence;
         if token == "St" && named && !lists(language::PLACES, before) {
             return Dotted::Ending;
         }
@@ -602,13 +660,27 @@ fn begins_item(line: &str, complete: bool) -> Option<bool> {
     let label = match rest.next() {
         None => return undecided,
         Some('—' | '–') => return Some(true),
-        Some('-' | '+' | '*' | '•' | '‣' | '◦' | '·' | '▪' | '●') => 1,
+        Some('▲' | '△' | '▼' | '▽' | '◊') => return Some(false),
+        Some(
+            '-' | '+' | '*' | '•' | '‣' | '◦' | '·' | '⁃' | '∙' | '➤' | '➢' | '➣' | '➔' | '➜' | '❖' | '✦'
+            | '✧',
+        ) => 1,
+        Some('\u{25a0}'..='\u{25ff}') => 1,
+        // "(2) Pears"
+        Some('(') => {
+            let digits = line[1..].bytes().take_while(u8::is_ascii_digit).count();
+            match line[1 + digits..].chars().next() {
+                None if digits <= 3 => return undecided,
+                Some(')') if (1..=3).contains(&digits) => digits + 2,
+                _ => return Some(false),
+            }
+        }
         Some('#') => line.chars().take_while(|c| *c == '#').count().min(6),
         Some(first) if first.is_ascii_alphanumeric() => {
             let digits = line.chars().take_while(char::is_ascii_digit).count().min(3);
             match line.chars().nth(digits.max(1)) {
                 None => return undecided,
-                Some('.') if digits > 0 => digits + 1,
+                Some('.') if digits > 0 || first.is_ascii_lowercase() => digits.max(1) + 1,
                 Some(')') => digits.max(1) + 1,
                 Some(_) => return Some(false),
             }
@@ -674,6 +746,11 @@ fn is_line_break(c: char) -> bool {
 /// Width of a text in columns, roughly: a Chinese character takes two.
 pub(super) fn width(text: &str) -> usize {
     text.chars().map(|c| 1 + usize::from(language::is_ideographic(c))).sum()
+}
+
+/// True for a line of marks: "--", "=====".
+fn is_rule(text: &str) -> bool {
+    ["--", "==", "__", "**", "~~"].iter().any(|rule| text.starts_with(rule))
 }
 
 /// Most characters of a line that is taken for the heading of the paragraph below.

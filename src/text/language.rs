@@ -47,13 +47,13 @@ pub(super) const COMMON: Language = Language {
 const LANGUAGES: &[Language] = &[
     Language {
         tags: "en",
-        leading: "mr mrs ms mx messrs Rev Hon Gen Lt Col Maj Capt Cmdr Sgt Cpl Adm Sen Rep Gov Pres Supt Fr \
-                  Mt St Ste approx viz incl Msgr esp Mme Mlle Attn Pvt Pfc Insp Brig Asst Dkt Treas Exec Harv Wm Geo Chas Thos Jas Benj",
-        numbered: "amt conf encl Amt Conf Encl Term Eqs Thm Lem Prop Def Tr Rul Res Sess qty wt ht temp pg acct ref refs Cat Pop Elev Mk Tab amend tit cl exh para nos figs vols ch chap sec sect eq ver ed rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
+        leading: "mr mrs ms mx messrs attn Lieut Bp Amb Rev Hon Gen Lt Col Maj Capt Cmdr Sgt Cpl Adm Sen Rep Gov Pres Supt Fr \
+                  Mt St Ste approx viz incl Msgr esp Mme Mlle Attn Pvt Pfc Insp Brig Asst Dkt Treas Exec Harv Wm Geo Chas Thos Jas Benj Jos Robt Edw Saml Edwd Danl",
+        numbered: "app bldg hwy rte ste pkwy dem Dem Lat lat Lon Dur Mob Cell Ph Reg mag Mag Arr Dep sc Sc att Att exp Exp Abs Suppl suppl Mod Ser Lic amt conf encl Amt Conf Encl Term Eqs Thm Lem Prop Def Tr Rul Res Sess qty wt ht temp pg acct Cat Pop Elev Mk Tab amend tit cl exh para nos figs vols ch chap sec sect eq ver rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
                    Dec Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun Hwy Rte Rt Apt Bldg Fl Rm Pt Bk Ex Op Ep Ps Pss \
                    ext est",
-        ending: "inc ltd corp co bros jr sr esq ave blvd rd al",
-        inner: "Am Phys Lett Proc Natl Acad Sci Chem Soc Engl Med Biol Math Appl Comput Eng Univ Inst Det Dir Atty Assoc Bus Sec Pt App Fed Civ Crim Evid Bankr Supp Cir Const Stat Pub Cong Rec Exh Sched",
+        ending: "ff seq inc ltd corp co bros jr sr esq ave blvd rd al",
+        inner: "Alex excl Intl Govt Assn Nat Natl ed eds Ed Eds trans ref refs Am Phys Lett Proc Natl Acad Sci Chem Soc Engl Med Biol Math Appl Comput Eng Univ Inst Det Dir Atty Assoc Bus Sec Pt App Fed Civ Crim Evid Bankr Supp Cir Const Stat Pub Cong Rec Exh Sched",
         starters: "The They This That These Those There Then He She It We You I A An In On At But And Or So \
                    If When While What Who Where Why How Yes No Now Not My Our Your His Her Its Their For \
                    From To As After Before Also However Although Because Since Once Let Please Here Today \
@@ -71,11 +71,11 @@ const LANGUAGES: &[Language] = &[
     },
     Language {
         tags: "de",
-        leading: "med Gl Pkg Pck ggü Vj Aufl Tbl tgl engl frz ital span österr schweiz amerik russ griech vorm nachm hl Hl hr fr frl bzw bspw vgl z.b d.h u.a z.t evtl ggf inkl exkl zzgl sog st mag dipl ing geb \
+        leading: "gestr geh Bd Be Urt Beschl erm Hd rel exkl Msp Stk med Gl Pkg Pck ggü Vj Aufl Tbl tgl engl frz ital span österr schweiz amerik russ griech vorm nachm hl Hl hr fr frl bzw bspw vgl z.b d.h u.a z.t evtl ggf inkl exkl zzgl sog st mag dipl ing geb \
                   gest gem lt Az BGBl ev kath dt mind ehem verh zw allg bes urspr",
         numbered: "Rn Ziff max Di Mi Do Fr Sa So Mo nrn abb abs bd kap s str tab Jan Feb Apr Jun Jul Aug Sep Sept Okt Nov Dez",
         ending: "usw usf u.s.w etc",
-        inner: "Mio Mrd Tsd Bio Pkt Std Min Sek min",
+        inner: "Co Mio Mrd Tsd Bio Pkt Std Min Sek min",
         starters: "Der Die Das Dem Den Ein Eine Er Sie Es Wir Ich Ihr Du Und Aber Oder Doch Dann Da Dort \
                    Hier Wenn Weil Als Nach Vor Im In Am An Auf Bei Mit Für Von Zu Bitte Danach Diese Dieser \
                    Dieses Was Wer Wie Wo Warum Heute Jetzt Nun Auch Nur Nicht Man Alle Kein Keine Ja Nein",
@@ -89,7 +89,7 @@ const LANGUAGES: &[Language] = &[
     Language {
         tags: "fr",
         leading: "m mm mme mmes mlle mlles me mgr st ste av env c.-à-d p.ex ex éd dr pr",
-        numbered: "dép arr lun mar mer jeu ven sam dim max min al th ibid n chap éd fasc t tél janv févr avr juil sept oct nov déc",
+        numbered: "réf dép arr lun mar mer jeu ven sam dim max min al th ibid n chap éd fasc t tél janv févr avr juil sept oct nov déc",
         ending: "cie",
         inner: "bd boul pl imp apr",
         starters: "Le La Les Un Une Des Il Elle Ils Elles On Je Tu Nous Vous Ce Cette Ces Cela Et Mais Ou \
@@ -105,7 +105,7 @@ const LANGUAGES: &[Language] = &[
     Language {
         tags: "es ca gl",
         leading: "dra aprox cía ed sr sra sres srta d dña dn ud uds vd gral cnel lic ing arq p.ej ej av avda sto sta",
-        numbered: "sal lleg lun mié jue vie sáb dom km máx mín min núm cap pág págs ej s ene feb abr jun jul ago sept oct nov dic",
+        numbered: "vto fra tfno sal lleg lun mié jue vie sáb dom km máx mín min núm cap pág págs ej s ene feb abr jun jul ago sept oct nov dic",
         ending: "cía s.a",
         inner: "EE UU JJ OO RR HH FF AA CC DD SS MM mill",
         starters: "El La Los Las Un Una Él Ella Ellos Yo Tú Nosotros Esto Este Esta Y Pero O Si Cuando Como \
@@ -194,25 +194,37 @@ pub(super) const CLIPPED: &str = "dept est max min misc avg approx temp resp con
      yr yrs gal pt qt assoc univ intl natl orig obs ref rel anon abbr adj adv pron conj prep syn \
      ant lit attr Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun Capt Insp Atty Bldg Apt Ste Rte Hwy \
      Ft Mts Calif Mass Penn Wash Tex Ariz Colo Conn Del Ill Ind Kan Minn Miss Mont Neb Nev Okla \
-     Ore Tenn Wis Wyo Alas eds trans rev govt attn Comm Dist Educ Reg Ga Fla Pa Va Ala";
+     Ore Tenn Wis Wyo Alas st inc excl incl attn ea exp dur std dev opp alt ref mag prev mgmt avail rev ed dir eds trans rev govt attn Comm Dist Educ Reg Ga Fla Pa Va Ala";
 
 /// Units that are written with a full stop behind a figure.
 pub(super) const UNITS: &str = "oz lb lbs tsp tsps tbsp tbsps tbs qt qts pt pts gal gals pkg pkgs doz in ins ft yd yds mi sq cu cm \
      mm km kg mg ml min mins hr hrs sec secs wk wks mo mos yr yrs ounces inches inch minutes c T Tbsp Tsp Tbs Tbl tbl tblsp \
-     Tsps Tbsps g gm gms kgs kms cms mls ozs Oz cc l ltr mtr mcg";
+     Tsps Tbsps TBSP TSP OZ LB LBS pkt pkts env btl sl C g gm gms kgs kms cms mls ozs Oz cc l ltr mtr mcg";
 
 /// Units with a smaller one behind: "5 ft. 10 in. 180 lb.", "2 hr. 5 min."
 pub(super) const SMALLER: &str = "ft in lb lbs hr hrs";
 
 /// Units of a recipe.
-pub(super) const KITCHEN: &str = "oz lb lbs tsp tsps tbsp tbsps tbs Tbsp Tsp qt qts pt pts gal pkg pkgs doz c T Tbs Tbl tbl tblsp Tsps Tbsps g gm gms \
+pub(super) const KITCHEN: &str = "oz lb lbs tsp tsps tbsp tbsps tbs Tbsp Tsp qt qts pt pts gal pkg pkgs doz c T Tbs Tbl tbl tblsp Tsps Tbsps TBSP TSP OZ LB LBS pkt pkts env btl sl C g gm gms \
      kg kgs ml mls ozs Oz";
 
 /// Abbreviations of labels that are units or words in other places: they need a figure behind, and none before.
-pub(super) const LABELS: &str = "min max avg mm ll vv pt bk fl rm op dep arr vis plat pop elev alt";
+pub(super) const LABELS: &str =
+    "mi avail rev min max avg mm ll vv pt bk fl rm op dep arr vis plat pop elev alt";
+
+/// Units of spoons and cups, behind which even an unknown name is an ingredient: "2 Tbs. Harissa".
+pub(super) const SPOONS: &str =
+    "tsp tsps tbsp tbsps tbs Tbsp Tsp Tbs Tbl tbl tblsp Tsps Tbsps TBSP TSP pkt pkts env c T";
+
+/// Verbs with which a step of a recipe begins.
+pub(super) const STEPS: &str = "Add Bake Beat Blend Boil Bring Brush Check Chill Chop Combine Cook Cool Cover Cut Dice Dissolve Do Drain Drop \
+     Dust Fill Finally Finish First Flip Fold Fry Garnish Grate Grease Grill Heat Increase Just Keep Knead Leave Lower Make \
+     Mash Measure Meanwhile Melt Mix Next Once Only Optional Peel Place Pour Preheat Press Put Reduce Refrigerate Remove Repeat \
+     Rest Roast Roll Save Scatter Season Serve Set Shake Sift Simmer Slice Slowly Soak Spoon Spread Sprinkle Squeeze Stir \
+     Store Strain Substitute Taste Tip Toast Top Toss Transfer Try Turn Use Wash Whisk Wait Work Wrap Yield Nobody Everyone";
 
 /// Streets, before the side of a town or the part of a house.
-pub(super) const STREETS: &str = "Ave Blvd Rd St Dr Ln Ct Pl Hwy Pkwy Sq Ter Cir";
+pub(super) const STREETS: &str = "Pkwy Ave Blvd Rd St Dr Ln Ct Pl Hwy Pkwy Sq Ter Cir";
 pub(super) const SIDES: &str = "NW NE SW SE N S E W Apt Ste Suite Unit Rm Bldg Fl";
 
 /// States before a source of law: "Fla. Stat.", "Ga. Code Ann."
@@ -271,7 +283,7 @@ pub(super) const NAMED_BOOKS: &str = "Josh Sam Jer Dan Mic Hab Mal Matt Gal Phil
 
 /// Abbreviations of weekdays, and of the months that may follow them.
 pub(super) const WEEKDAYS: &str = "Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun";
-pub(super) const MONTHS: &str = "Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec";
+pub(super) const MONTHS: &str = "January February March April June July August September October November December Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec";
 
 /// Words before "St." that make it a saint, not a street.
 pub(super) const PLACES: &str = "mount mt port fort east lake";
@@ -408,15 +420,17 @@ pub(crate) fn is_emoji(c: char) -> bool {
 /// True for a symbol among the emoji that has a meaning of its own. A voice says its name, or warns that it has none.
 ///
 /// They are planets, checked boxes, trigrams, chessmen, suits (without hearts), notes of music, dice, genders, figures
-/// in circles, arrows, tiles, cards, and letters in boxes.
+/// in circles, arrows, tiles, cards, letters in boxes, and the signs of a phone, a letter and a warning.
 pub(crate) fn is_sign(c: char) -> bool {
     match c {
-        '\u{2600}'..='\u{26ff}' => matches!(c, '\u{2609}'..='\u{260d}' | '\u{2610}'..='\u{2613}'
+        '\u{2600}'..='\u{26ff}' => {
+            matches!(c, '⚠' | '☎' | '☏' | '\u{2609}'..='\u{260d}' | '\u{2610}'..='\u{2613}'
             | '\u{2630}'..='\u{2637}' | '\u{263f}'..='\u{2647}' | '\u{2654}'..='\u{2660}'
             | '\u{2662}'..='\u{2664}' | '\u{2666}' | '\u{2667}' | '\u{2669}' | '\u{266d}'..='\u{266f}'
             | '\u{2673}'..='\u{2679}' | '\u{267e}' | '\u{2680}'..='\u{268f}' | '\u{26a2}'..='\u{26a9}'
-            | '\u{26ad}'..='\u{26af}' | '\u{26e2}'),
-        '\u{2700}'..='\u{27bf}' => matches!(c, '\u{2713}'..='\u{2718}' | '\u{2776}'..='\u{27af}'
+            | '\u{26ad}'..='\u{26af}' | '\u{26e2}')
+        }
+        '\u{2700}'..='\u{27bf}' => matches!(c, '✆' | '✉' | '\u{2713}'..='\u{2718}' | '\u{2776}'..='\u{27af}'
             | '\u{27b1}'..='\u{27be}'),
         '\u{2b00}'..='\u{2bff}' => matches!(c, '\u{2b00}'..='\u{2b11}' | '\u{2b30}'..='\u{2b4f}'
             | '\u{2b5a}'..='\u{2bb9}' | '\u{2bbd}'..='\u{2bbf}' | '\u{2bd3}'..='\u{2bff}'),

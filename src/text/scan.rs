@@ -45,7 +45,7 @@ impl Scan {
         if !self.stays_attached(c, at, previous) {
             self.character = at;
         }
-        self.read_tag(c);
+        self.read_tag(c, previous);
         if c.is_whitespace() {
             let Some(token) = self.token.take() else { return false };
             self.space = at;
@@ -95,8 +95,11 @@ impl Scan {
         false
     }
 
-    fn read_tag(&mut self, c: char) {
+    fn read_tag(&mut self, c: char, previous: Option<char>) {
         self.tag = match (self.tag, c) {
+            // The end of an item, a heading or a paragraph.
+            (_, '\u{c}' | '\u{2029}') => Tag::Outside,
+            (_, '\n') if previous == Some('\n') => Tag::Outside,
             (_, '<') => Tag::Opened,
             (Tag::Opened, 'a'..='z' | 'A'..='Z' | '/') => Tag::Inside,
             (Tag::Quoted(quote), _) if c == quote => Tag::Inside,

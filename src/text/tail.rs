@@ -61,6 +61,9 @@ impl Segmenter {
             Kind::Wide => true,
             // "(?)" is an aside.
             Kind::Strong if token.is_empty() && mark.is_closed => false,
+            // "5! = 120", "(really?) so"
+            Kind::Strong if mark.is_closed && closers.clone().any(|c| c == ')') => false,
+            Kind::Strong if token.ends_with(|c: char| c.is_ascii_digit()) => false,
             Kind::Strong => !is_address(token),
             Kind::Stop => self.is_full_stop(mark, token),
         }

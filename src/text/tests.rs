@@ -1369,3 +1369,67 @@ fn abbreviations_of_other_languages_before_names_end_no_sentence() {
         assert_eq!(both_ways(language, text).len(), 2, "{text}");
     }
 }
+
+#[test]
+fn abbreviations_of_people_who_paste_end_no_sentence() {
+    let one = [
+        "2 Tbs. Oil and 1 c. Freekeh",
+        "Add 2 Tbs. Harissa to the pot",
+        "1 TBSP. Oil",
+        "1 pkt. Yeast",
+        "Qty 3 @ $19.99 ea. = $59.97",
+        "The train is Arr. 12:40",
+        "Act II, Sc. 3",
+        "By Sgt. Maj. (ret.) Doe of Co. B",
+        "A song ft. Rihanna",
+        "It has rev. $89.5B and mi. 3.2",
+        "Jos. Smith came",
+        "We met in Fort Worth, St. Louis and Rome",
+        "max. speed is high",
+        "five min. later",
+        "On Sun. May 5",
+        "Reg. (EU) 2016/679",
+        "P. Mahomes threw it",
+        "4. O-O Nf6",
+        "See pp. 12 ff. and 15",
+        "See Fig. A for more",
+        "Thurs. & Fri.",
+        "It is Lat. 40.7, avail. 6/1",
+        "George P. Bush won",
+        "Price excl. VAT is 5",
+        "He went to the Intl. Airport",
+        "add 2 tbsp. oil and stir",
+        "milk, 2 tbsp. warm",
+    ];
+    for text in one {
+        assert_eq!(both_ways("en", text), [text], "{text}");
+    }
+    let two = [
+        ("It weighs 3 oz.", "Ship it."),
+        ("Use 3 tbsp.", "Stir well."),
+        ("It took 5 ms.", "Then we left."),
+        ("See pp. 12 ff.", "The book ends."),
+        ("It is Sun.", "May I go?"),
+        ("i went home.", "then i slept."),
+    ];
+    for (first, second) in two {
+        assert_eq!(both_ways("en", &format!("{first} {second}")), [first, second]);
+    }
+    assert_eq!(both_ways("de", "Die GmbH & Co. KG und 80 % rel. Luftfeuchte").len(), 1);
+}
+
+#[test]
+fn bullets_numbers_and_marks_begin_lines() {
+    let cases: &[(&str, &[&str])] = &[
+        ("■ First\n● Second\n► Third\n➤ Fourth", &["■ First", "● Second", "► Third", "➤ Fourth"]),
+        ("(1) Apples\n(2) Pears", &["(1) Apples", "(2) Pears"]),
+        ("a. apples\nb. pears", &["a. apples", "b. pears"]),
+        ("> Hello there\n> Second line", &["> Hello there", "> Second line"]),
+        ("-----Original Message-----\nHi Tom", &["-----Original Message-----", "Hi Tom"]),
+        ("⚠ Hot\n☎ 555-0100", &["⚠ Hot", "☎ 555-0100"]),
+        ("It is ▲\n5 of it", &["It is ▲", "5 of it"]),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(both_ways("en", text), *expected, "{text}");
+    }
+}

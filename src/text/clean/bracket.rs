@@ -242,11 +242,13 @@ impl Brackets {
         if label.is_empty() || label.starts_with('^') || bracket.is_image {
             return !label.starts_with('^');
         }
-        if is_attached || is_digits(&text) && is_digits(label) {
+        // Behind the mark of a note, and with several words, it is more likely text: "[sic][emphasis added]".
+        if is_attached || text.starts_with('^') || is_digits(&text) && is_digits(label) {
             return false;
         }
-        let is_name =
-            label.is_ascii() && label.len() > 1 && !label.contains(|c: char| c.is_ascii_uppercase());
+        let is_name = label.is_ascii()
+            && label.len() > 1
+            && !label.contains(|c: char| c.is_ascii_uppercase() || c == ' ');
         // No word is lost if the text has those of the label.
         let is_repeated = label
             .to_lowercase()

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// Longest address or title that is kept while it may be text, in characters.
 const MAX_HELD: usize = 2_000;
+/// Most white space of a long address in angle brackets. With more it is prose.
+const MAX_SPACES: usize = 20;
 /// Longest title of a long address, in characters.
 const MAX_TITLE: usize = 300;
 /// Most parentheses inside of each other in an address, as in CommonMark.
@@ -18,6 +20,8 @@ pub(super) struct Destination {
     is_escaped: bool,
     depth: usize,
     chars: usize,
+    /// White space in an address in angle brackets.
+    spaces: usize,
     line_breaks: usize,
     /// The first characters of the address.
     beginning: String,
@@ -104,7 +108,10 @@ impl Destination {
                 '\\' => self.is_escaped = true,
                 '>' => self.part = Part::After,
                 '<' | '\n' => return Step::Text,
-                _ => self.note(c),
+                _ => {
+                    self.spaces += usize::from(is_space);
+                    self.note(c);
+                }
             },
             Part::Bare => {
                 self.note(c);
@@ -156,6 +163,7 @@ impl Destination {
     fn step(&self, c: char) -> Step {
         let is_address = matches!(self.part, Part::Angle | Part::Bare) && c.is_ascii();
         match self.chars > MAX_HELD {
+            true if self.spaces > MAX_SPACES => Step::Text,
             true if is_address => Step::Skip,
             true if matches!(self.part, Part::Title(_)) => Step::Text,
             _ => Step::More,

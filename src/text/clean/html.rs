@@ -76,7 +76,7 @@ impl Inline {
     /// Drops a construct that is too long to hold, if it can hardly be text.
     pub(super) fn release_angle(&mut self, sink: &mut Sink<'_>) {
         let State::Angle(angle) = &self.state else { return };
-        let prose = if angle.end_of_comment().is_some() { Prose::of_code() } else { Prose::default() };
+        let prose = if angle.end_of_comment().is_some() { Prose::of_code() } else { Prose::of_tag() };
         let is_prose = prose.occurs_in(&self.held.text[1..]);
         let silence = match angle.end_of_comment() {
             _ if is_prose => None,

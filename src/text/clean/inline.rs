@@ -306,6 +306,7 @@ impl Inline {
     // Text out.
 
     pub(super) fn emit(&mut self, c: char, span: Span, sink: &mut Sink<'_>) {
+        let c = self.above(c);
         if self.takes(c, span, sink) {
             self.put(c, span, sink);
         }

@@ -3,6 +3,7 @@
 //! The rules are those of CommonMark and of GitHub's tables and notes. Code blocks are silent, apart from
 //! indented ones, which people rarely mean, and from prose in a block without an end. In doubt, text is spoken.
 
+use super::cue;
 use super::destination::{Destination, Step};
 use super::fenced::Fenced;
 use super::inline::{Cells, Inline, Sink};
@@ -67,6 +68,8 @@ enum Stage {
     Definition(Box<Destination>),
     /// The title of a definition, with the mark that ends it.
     Title(char),
+    /// A number alone, which is the one of a cue if a time follows.
+    Cue,
 }
 
 /// The lines of a definition so far.
@@ -98,8 +101,9 @@ impl Markdown {
                     self.begin_line(true, inline, sink);
                     self.end_line(c, span, inline, sink);
                 } else {
+                    let is_time = c == ',' && cue::may_be_time(&self.held.text);
                     self.held.push(c, span);
-                    if !is_mark(c) || self.held.text.len() > MAX_PREFIX {
+                    if !is_mark(c) && !is_time || self.held.text.len() > MAX_PREFIX {
                         self.begin_line(false, inline, sink);
                     }
                 }
@@ -143,7 +147,7 @@ impl Markdown {
                     self.speak_held(inline, sink);
                 }
             },
-            Stage::Title(_) => {
+            Stage::Title(_) | Stage::Cue => {
                 self.held.push(c, span);
                 if self.held.text.len() > MAX_PREFIX {
                     self.speak_held(inline, sink);
@@ -277,6 +281,15 @@ impl Markdown {
         let was_row = std::mem::take(&mut self.is_row);
         let mut entered = cursor.enter(&self.containers);
         self.line = Line::Text;
+        if self.fence.is_none() && held.text.contains("-->") && cue::is_time(&cursor.trimmed().text().text) {
+            self.pending.take_if(|pending| matches!(pending.stage, Stage::Cue));
+            if self.pending.is_none() && !self.is_paragraph {
+                self.entered = entered;
+                self.stage = Stage::Dropped;
+                self.dropped = Some(true);
+                return;
+            }
+        }
         if self.pending.is_some() {
             let goes_on = entered == self.containers.len() && !is_complete && cursor.trimmed().is_plain();
             if let Some(pending) = self.pending.take_if(|_| goes_on) {
@@ -419,7 +432,7 @@ impl Markdown {
             continues = true;
             was_fenced = false;
         }
-        self.begin_block(cursor, entered, inline, sink);
+        self.begin_block(cursor, entered, is_complete, inline, sink);
     }
 
     /// Begins a line of text.
@@ -427,6 +440,7 @@ impl Markdown {
         &mut self,
         mut cursor: Cursor<'_>,
         mut entered: usize,
+        is_complete: bool,
         inline: &mut Inline,
         sink: &mut Sink<'_>,
     ) {
@@ -459,6 +473,16 @@ impl Markdown {
         };
         let held = cursor.text();
         let first = cursor.peek();
+        if self.line == Line::Text
+            && self.may_define()
+            && is_complete
+            && entered == 0
+            && cue::is_number(&held.text)
+        {
+            self.held = held;
+            self.stage = Stage::Cue;
+            return;
+        }
         if first == Some('[') && !is_code && self.line != Line::Heading {
             self.held = held;
             self.stage = Stage::Label;
@@ -592,6 +616,7 @@ impl Markdown {
                 Step::More => return self.suspend(Stage::Definition(destination), c, span),
                 _ => self.speak_held(inline, sink),
             },
+            Stage::Cue => return self.suspend(Stage::Cue, c, span),
             Stage::Label if self.may_define() && !self.held.text.starts_with("[^") => {
                 return self.suspend(Stage::Label, c, span);
             }
@@ -658,6 +683,9 @@ impl Markdown {
         match &self.stage {
             Stage::Beginning if !self.held.text.trim().is_empty() => {
                 self.begin_line(true, inline, sink);
+                if matches!(self.stage, Stage::Cue) {
+                    return self.speak_held(inline, sink);
+                }
                 let is_in_note = self.containers.contains(&Container::Note);
                 if matches!(self.stage, Stage::Dropped) && self.fence.is_none() && !is_in_note {
                     // The line goes on.
@@ -673,7 +701,7 @@ impl Markdown {
                     self.speak_held(inline, sink);
                 }
             }
-            Stage::Label | Stage::Title(_) => self.speak_held(inline, sink),
+            Stage::Label | Stage::Title(_) | Stage::Cue => self.speak_held(inline, sink),
             Stage::Text if is_over && self.line == Line::Heading => {
                 inline.end_block(sink);
                 sink.writer.close_heading(sink.out);

@@ -22,6 +22,8 @@ pub(super) struct Math {
     space: Option<Span>,
     /// A caret to write before the next character, if that can be an exponent.
     caret: Option<Span>,
+    /// True if the next character may be the accent of what is before it.
+    is_above: bool,
     /// True if nothing but white space follows the last formula so far.
     is_behind: bool,
 }
@@ -79,6 +81,7 @@ impl Inline {
         let Some(parent) = self.math.open.last_mut() else { return };
         let index = parent.children;
         parent.children += 1;
+        self.math.is_above = parent.name == "mover" && index == 1;
         match index {
             0 => parent.is_number = name == "mn",
             1 => parent.has_limits = is_operator,
@@ -137,6 +140,25 @@ impl Inline {
         if let Some(span) = self.math.space.take().filter(|_| is_begun) {
             self.put(' ', span, sink);
         }
+    }
+
+    /// The accent that a character is above a letter, which is written directly behind the letter.
+    pub(super) fn above(&mut self, c: char) -> char {
+        let is_above = c.is_whitespace() || std::mem::take(&mut self.math.is_above);
+        let accent = match c {
+            '¯' | 'ˉ' | '‾' | '―' | '_' | '\u{305}' => '\u{304}',
+            '^' | 'ˆ' => '\u{302}',
+            '~' | '˜' | '∼' => '\u{303}',
+            '→' | '⇀' => '\u{20d7}',
+            '˙' | '.' => '\u{307}',
+            '¨' => '\u{308}',
+            _ => return c,
+        };
+        if !is_above || !self.math.is_open() {
+            return c;
+        }
+        self.math.space = None;
+        accent
     }
 
     /// Decides on a character in or behind a formula. False if it is not to be written now.

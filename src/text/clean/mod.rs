@@ -11,6 +11,7 @@
 //! | `angle`, `element`, `html` | tags and their effect |
 //! | `math` | formulas in MathML |
 //! | `ornament` | `=-=-=` |
+//! | `cue` | times of subtitles |
 //! | `raised` | `<sup>` |
 //! | `silence`, `prose` | text that is not spoken, and how it ends |
 //! | `reference`, `entity`, `address` | `&amp;`, `https://` |
@@ -20,6 +21,7 @@ mod address;
 mod angle;
 mod bracket;
 mod code;
+mod cue;
 mod destination;
 mod element;
 mod emphasis;

@@ -22,11 +22,20 @@ pub(super) struct Prose {
     is_in_tag: bool,
     /// The mark that closes the string.
     string: Option<char>,
+    /// True if the end of a line, and of a text before a tag, ends a sentence.
+    has_lines: bool,
+    /// Words before this line.
+    before_line: usize,
 }
 
 impl Prose {
     pub(super) fn of_code() -> Prose {
         Prose { is_code: true, ..Prose::default() }
+    }
+
+    /// The content of a tag, which may be a page with its lists and verses if a quote in the tag has no end.
+    pub(super) fn of_tag() -> Prose {
+        Prose { has_lines: true, ..Prose::default() }
     }
 
     /// True if a text has prose in it.
@@ -71,6 +80,12 @@ impl Prose {
                 self.end_word();
                 self.sentences += usize::from(std::mem::take(&mut self.is_after_stop));
                 self.is_in_tag = c == '<';
+                // Lines of data have no white space within.
+                let least = if c == '<' { 1 } else { 2 };
+                if self.has_lines && matches!(c, '<' | '\n') {
+                    self.sentences += usize::from(self.words >= self.before_line + least);
+                    self.before_line = self.words;
+                }
             }
             ',' | ';' | ':' | ')' | '"' | '”' => self.end_word(),
             _ => self.letters = 0,
@@ -86,6 +101,7 @@ impl Prose {
     /// Begins to count again. Returns true.
     pub(super) fn forget(&mut self) -> bool {
         (self.letters, self.words, self.sentences, self.is_after_stop) = (0, 0, 0, false);
+        self.before_line = 0;
         true
     }
 

@@ -57,7 +57,7 @@ impl Silence {
     fn new(end: End, is_certain: bool, spans_blocks: bool) -> Silence {
         let prose = match &end {
             End::Element(name) if !is_code(name) => Prose::default(),
-            End::Tag(_) => Prose::default(),
+            End::Tag(_) => Prose::of_tag(),
             // Comments contain code, too.
             End::Element(_) | End::Text(_) => Prose::of_code(),
         };

@@ -280,6 +280,14 @@ impl Reader<'_> {
             numbers::digits(&mut words, &self.s[*from..*to]);
         }
         self.say(at..last, &words);
+        // "555-0143 x204"
+        let mark = self.skip_space(last);
+        let extension = self.digits(mark + 1);
+        if self.at(mark) == Some('x') && extension > mark + 1 && !self.is_letter(extension) {
+            self.say(mark..mark + 1, "extension");
+            self.figure_start = mark + 1;
+            return Some(mark + 1);
+        }
         Some(last)
     }
 
@@ -316,7 +324,7 @@ impl Reader<'_> {
                 }
                 first.starts_with('0')
                     && lengths.len() > 1
-                    && (3..=6).contains(&lengths[0])
+                    && ((3..=6).contains(&lengths[0]) || lengths[0] == 1 && seps.starts_with("()"))
                     && (8..=12).contains(&total)
                     && !seps.contains('.')
             }

@@ -246,8 +246,12 @@ impl<'a> Reader<'a> {
         let mut decimals = "";
         let is_point = match self.at(end) {
             Some(',') => {
+                // "(0,1)", "{0,1,2}"
+                let is_listed = matches!(self.before(at), Some('(' | '[' | '{'))
+                    && matches!(self.at(self.digits(end + 1)), Some(')' | ']' | '}' | ',' | '\\'));
                 end > at
-                    && (self.has_decimal_comma(end + 1) || &self.s[at..end] == "0" && self.is_digit(end + 1))
+                    && (self.has_decimal_comma(end + 1)
+                        || &self.s[at..end] == "0" && self.is_digit(end + 1) && !is_listed)
             }
             Some('.') => self.is_digit(end + 1),
             _ => false,

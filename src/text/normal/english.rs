@@ -31,6 +31,8 @@ pub(super) struct Reader<'a> {
     pub(super) ratio_end: usize,
     /// Place of the bracket that ends an exponent: "2^(n-1)".
     pub(super) power_end: usize,
+    /// Place between the limits of a sum or an integral of TeX.
+    pub(super) limit_end: usize,
     /// Place of the dollar sign that ends a formula.
     pub(super) math_end: usize,
     /// True between two straight double quotes.
@@ -56,6 +58,7 @@ pub(super) fn read(text: &str, most: usize) -> Option<Changed> {
         named_end: usize::MAX,
         ratio_end: usize::MAX,
         power_end: usize::MAX,
+        limit_end: usize::MAX,
         math_end: usize::MAX,
         is_quoted: false,
         is_in_single: false,
@@ -210,6 +213,9 @@ impl<'a> Reader<'a> {
         if c.is_whitespace() {
             return self.run(at, char::is_whitespace);
         }
+        if let Some(end) = self.divider(at, c) {
+            return end;
+        }
         if at >= self.token_end {
             self.token_end = self.run(at, |c| !c.is_whitespace());
             if let Some(end) = self.address(at, self.token_end) {
@@ -219,6 +225,11 @@ impl<'a> Reader<'a> {
                 }
                 return end;
             }
+        }
+        if matches!(c, '/' | '[')
+            && let Some(range) = super::typed::transcription(self.s, at)
+        {
+            return range.end;
         }
         let before = self.before(at);
         // "_Mr. Lee_", but not "my_no"
@@ -236,9 +247,50 @@ impl<'a> Reader<'a> {
             if is_part && c.is_ascii_digit() {
                 return self.digits(at);
             }
+            if matches!(c, '2' | '4')
+                && self.is_letter(at + 1)
+                && let Some(end) = self.typed(at)
+            {
+                return end;
+            }
             return self.figure(at);
         }
         self.sign(at, c)
+    }
+
+    /// True for one letter with an accent of mathematics behind it: "x̄".
+    #[inline(never)]
+    pub(super) fn is_accented(&self, at: usize, end: usize) -> bool {
+        let mark = self.at(end).filter(|mark| super::symbols::accent_of(*mark).is_some());
+        mark.is_some_and(|mark| !self.is_letter(end + mark.len_utf8()))
+            && self.s[at..end].chars().nth(1).is_none()
+            && !self.before(at).is_some_and(char::is_alphanumeric)
+    }
+
+    /// A mark between the parts of a line, which is a pause: "Prep: 15 min | Cook: 1 hr", "4 reviews • Free".
+    fn divider(&mut self, at: usize, mark: char) -> Option<usize> {
+        let end = at + mark.len_utf8();
+        let is_mark = mark == '|' || is_bullet(mark);
+        if !is_mark || !self.before(at).is_some_and(char::is_whitespace) || !self.is_space(end) {
+            return None;
+        }
+        let left = self.left(at).trim_end();
+        let next = self.skip_space(end);
+        // "P(A | B)", "a | b"
+        let is_short = |word: &str| word.chars().nth(1).is_none();
+        let last = left.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        let first = &self.s[next..self.run(next, char::is_alphanumeric)];
+        let is_divided = left
+            .ends_with(|c: char| c.is_alphanumeric() || matches!(c, ')' | '"' | '”' | '%' | '°' | '$'))
+            && self.at(next).is_some_and(|c| !c.is_whitespace() && c != mark)
+            && !(mark == '|'
+                && (self.s.chars().take(8).find(|c| !c.is_whitespace()) == Some('|')
+                    || is_short(last) && is_short(first)
+                    || left.contains('(') && !left.contains(')')));
+        if is_divided {
+            self.out.put(at..end, ",");
+        }
+        is_divided.then_some(end)
     }
 
     /// A Greek letter that is a sign of its own: alone, or before a Latin letter or a figure.
@@ -285,13 +337,28 @@ impl<'a> Reader<'a> {
             return end;
         }
         let end = self.before_greek(at, self.letters(at));
-        let ended = if is_start { self.known_word(at, end) } else { None };
+        if is_start
+            && end - at <= 3
+            && matches!(self.s.as_bytes()[at], b'K' | b'Q' | b'R' | b'B' | b'N' | b'O' | b'a'..=b'h')
+            && let Some(end) = self.chess(at)
+        {
+            return end;
+        }
+        let is_typed = is_start
+            && (end - at <= 2 && !self.before(at).is_some_and(|c| "/.@#&".contains(c))
+                || end - at <= 6 && self.at(end).is_some_and(|c| matches!(c, '\'' | '’' | '8' | '2')));
+        let ended = match is_typed.then(|| self.typed(at)).flatten() {
+            Some(ended) => Some(ended),
+            None if is_start => self.known_word(at, end),
+            None => None,
+        };
         self.word_before = std::mem::replace(&mut self.word, at..end);
         if let Some(ended) = ended {
             return ended;
         }
         // Combining marks, and letters that belong to the word.
         let end = match self.at(end).and_then(super::signs::greek) {
+            _ if self.is_accented(at, end) => end,
             Some(_) => end,
             None => self.run(end, |c| matches!(c, '\u{300}'..='\u{36f}') || is_letter(c)),
         };
@@ -300,6 +367,11 @@ impl<'a> Reader<'a> {
         }
         end
     }
+}
+
+/// True for a mark in front of an item, or between two.
+fn is_bullet(c: char) -> bool {
+    matches!(c, '•' | '●' | '▪' | '■' | '◆' | '○' | '◦' | '‣' | '►' | '▸')
 }
 
 /// True for letters, without those that are written high.

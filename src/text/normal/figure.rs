@@ -139,7 +139,11 @@ impl<'a> Reader<'a> {
             let rest = self.s[end..].trim_start();
             let (mut words, (n, of)) = (String::new(), amount.fraction.unwrap_or_default());
             let word = rest.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
-            if n == 1
+            if matches!(of, 5 | 10) && word.starts_with("star") && self.s[at..end].contains('/') {
+                numbers::number(&mut words, n);
+                add(&mut words, "out of");
+                numbers::number(&mut words, of);
+            } else if n == 1
                 && of == 2
                 && matches!(
                     word,
@@ -224,10 +228,11 @@ impl<'a> Reader<'a> {
         }
         match amount.value() {
             Some(value)
-                if (is_year_text(amount.whole)
-                    || (1000..1100).contains(&value)
-                        && (self.is_in_era(at, end)
-                            || super::time::month(self.word_near(at, 1)).is_some()))
+                if !self.left(at).trim_end().ends_with(['=', '×', '+', '*', '≈', '÷'])
+                    && (is_year_text(amount.whole)
+                        || (1000..1100).contains(&value)
+                            && (self.is_in_era(at, end)
+                                || super::time::month(self.word_near(at, 1)).is_some()))
                     && amount.whole.len() == end - at =>
             {
                 let mut words = String::new();
@@ -309,14 +314,9 @@ impl<'a> Reader<'a> {
             "s" if is_apart && amount.is_plain() => {
                 let value = amount.value()?;
                 // "2x4s"
-                if matches!(self.before(at), Some('x' | '×')) && self.figure_start == at && value < 100 {
-                    let word = amount.words();
-                    let plural = match word.strip_suffix('y') {
-                        Some(stem) => format!("{stem}ies"),
-                        None if word.ends_with('x') => format!("{word}es"),
-                        None => format!("{word}s"),
-                    };
-                    self.say(at..letters_end, &plural);
+                let is_crossed = matches!(self.before(at), Some('x' | '×')) && self.figure_start == at;
+                if (is_crossed || self.is_counted(at)) && value < 100 {
+                    self.say(at..letters_end, &numbers::plural(&amount.words()));
                     return Some(letters_end);
                 }
                 if let Some(end) = self.several(at, amount, letters_end) {
@@ -359,9 +359,24 @@ impl<'a> Reader<'a> {
                 amount.read(&mut words);
                 add(&mut words, "x");
             }
+            // The "Ryzen 9 5950X"
+            "X" if amount.whole.len() > 2 => return None,
             "x" | "X" if is_apart => {
                 amount.read(&mut words);
                 add(&mut words, if amount.is_one() { "time" } else { "times" });
+            }
+            // "pp. 12ff."
+            "ff" if is_apart && amount.is_plain() => {
+                amount.read(&mut words);
+                add(&mut words, "and following");
+                let stop = self.stop(letters_end);
+                self.say(at..stop, &words);
+                return Some(stop);
+            }
+            // "12.3K reviews"
+            "K" if is_apart && !amount.decimals.is_empty() && !amount.whole.is_empty() => {
+                amount.read(&mut words);
+                add(&mut words, "thousand");
             }
             "D" if is_apart && amount.is_plain() => {
                 amount.read(&mut words);
@@ -390,6 +405,13 @@ impl<'a> Reader<'a> {
         }
         self.say(at..letters_end, &words);
         Some(letters_end)
+    }
+
+    /// True for a figure that is a name or a thing, and no time: the "52s" of "B-52s", "three 10s", "size 8s".
+    fn is_counted(&self, at: usize) -> bool {
+        const COUNTS: &str = "two three four five six seven eight nine ten several many few some size sizes all both more these those pair";
+        let is_named = self.before(at) == Some('-') && self.before(at - 1).is_some_and(char::is_alphabetic);
+        is_named || lists(COUNTS, &self.word_near(at, 0).to_ascii_lowercase())
     }
 
     /// Answers of servers, planes and hundreds: "404s", "747s", "100s of them". Behind "took" and the like it is a time.
@@ -638,7 +660,12 @@ impl<'a> Reader<'a> {
             self.out.put(from..end, " ");
             return Some(end);
         }
-        if from == at && self.is_code(at, second) {
+        // The thread "1/4\"-20"
+        let is_thread = from == at
+            && self.s[..at].ends_with(['"', '″'])
+            && self.digits(second) == second + 2
+            && !matches!(self.at(second + 2), Some('"' | '″' | '\'' | '/' | '.' | '-'));
+        if is_thread || from == at && self.is_code(at, second) {
             self.say(from..end, "");
             return Some(end);
         }
@@ -666,8 +693,19 @@ impl<'a> Reader<'a> {
         if !is_hyphen || self.at(second + last.len()) == Some(':') {
             return false;
         }
-        // "§ 1.61-1", and "INV-2024-0042"
+        // "Qwen2.5-7B"
+        if first.contains('.')
+            && first.starts_with(|c: char| c.is_ascii_digit())
+            && before.ends_with(char::is_alphabetic)
+        {
+            return true;
+        }
+        // "§ 1.61-1", "INV-2024-0042" and "Llama-3.1-8B"
         let name = before.strip_suffix('-').unwrap_or_default();
+        let word = name.rsplit(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+        if word.len() > 2 && word.starts_with(char::is_uppercase) && word.ends_with(char::is_lowercase) {
+            return true;
+        }
         let is_named = name.ends_with(|c: char| c.is_ascii_uppercase()) && {
             let token = name.rsplit(|c: char| !c.is_ascii_uppercase()).next().unwrap_or_default();
             token.len() > 1 && !lists("UTC GMT", token)
@@ -681,7 +719,8 @@ impl<'a> Reader<'a> {
             && (last.ends_with("00") && last.len() == 3 || matches!(last, "8" | "9" | "10"));
         let is_zero = last.len() >= 2
             && last.starts_with('0')
-            && !self.s[second + last.len()..].starts_with(['.', ',']);
+            && !(self.s[second + last.len()..].starts_with(['.', ','])
+                && self.is_digit(second + last.len() + 1));
         lists(CODES, label) || is_named || is_section || is_plane || is_zero
     }
 

@@ -53,7 +53,15 @@ impl Reader<'_> {
                 _ if has_zero && second == end + 3 => "slash",
                 _ if a <= b && self.is_step(at) => "of",
                 (_, 0..=9) if a > 10 && self.is_cricket(second) => "for",
-                (24, 7) | (9, 11) | (50, 50) | (20, 20) => "",
+                (24, 7) | (9, 11) | (20, 20) => "",
+                // "80/20"
+                _ if a + b == 100
+                    && b.is_multiple_of(5)
+                    && !lists("BP bp", self.word_near(at, 1))
+                    && self.unit_at(self.skip_space(second), false).is_none() =>
+                {
+                    ""
+                }
                 _ if self.is_date_word(at) => "slash",
                 _ if lists("Op op Opus opus", self.word_near(at, 1)) => "number",
                 _ if a <= b
@@ -136,8 +144,30 @@ impl Reader<'_> {
     /// A month and a day behind a day of the week, or a word such as "due": "Thu 11/14".
     fn day_of_month(&mut self, at: usize, amount: Amount<'_>, end: usize) -> Option<usize> {
         const BEFORE: &str = "mon tue wed thu fri sat sun monday tuesday wednesday thursday friday saturday sunday due dated \
-             until till since tues thur thurs weds";
-        let is_dated = lists(BEFORE, &self.word_near(at, 1).to_ascii_lowercase());
+             until till since tues thur thurs weds closed ends starts avail available";
+        // "closed 25/12"
+        let (day, month) = (amount.value()?, numbers::value(&self.s[amount.end + 1..end])?);
+        if (13..=31).contains(&day)
+            && (self.is_date_word(at) || lists(BEFORE, &self.word_near(at, 1).to_ascii_lowercase()))
+            && end <= amount.end + 3
+        {
+            let mut words = super::time::month_of(month)?.to_owned();
+            let mut ordinal = String::new();
+            numbers::ordinal(&mut ordinal, day);
+            add(&mut words, &ordinal);
+            self.say(at..end, &words);
+            return Some(end);
+        }
+        // "10/3–10/6"
+        let is_pair = self.dash(end).is_some_and(|(_, second)| {
+            let slash = self.digits(second);
+            self.at(slash) == Some('/') && self.is_digit(slash + 1)
+        }) || self.figure_end_before(at) && {
+            let left = &self.s[..self.figure_end];
+            let day = left.trim_end_matches(|c: char| c.is_ascii_digit());
+            day.ends_with('/') && left.len() <= day.len() + 2
+        };
+        let is_dated = is_pair || lists(BEFORE, &self.word_near(at, 1).to_ascii_lowercase());
         let (a, b) = (amount.value()?, numbers::value(&self.s[amount.end + 1..end])?);
         let next = self.skip_space(end);
         let is_measure =
@@ -271,6 +301,15 @@ impl Reader<'_> {
             numbers::cardinal(&mut words, part);
         }
         self.say(at..end, &words);
+        // "127.0.0.1:8080"
+        let port = self.digits(end + 1);
+        if parts == 4 && self.at(end) == Some(':') && port > end + 1 && port <= end + 6 {
+            self.say(end..end + 1, "port");
+            let mut words = String::new();
+            numbers::cardinal(&mut words, &self.s[end + 1..port]);
+            self.say(end + 1..port, &words);
+            return Some(port);
+        }
         Some(end)
     }
 }

@@ -11,7 +11,7 @@ const LABELS: &str = "apt apartment room rm seat gate suite ste row flat bus fig
      stage phase type class route highway appendix exercise example step block building bldg lot pier \
      terminal rwy runway exit lane court field lab ward wing booth slot aisle bed berth zone hall studio rule category clause paragraph article problem option ticket line item case test task quiz lesson team group tram train bay dock door house locker \
      art answer form area stand stall pitch plan page note model version tier code box key pin port channel deck cabin site \
-     set day week round game scene act title schedule annex module season episode sheet cell flight stop";
+     set day week round game scene act title schedule annex module season episode sheet cell flight stop size";
 
 /// Labels of parts with a tension or a power: "Port 5V".
 const POWERED: &str = "pin port channel cell box key";
@@ -34,7 +34,7 @@ const DEVICES: &str = "Bulb Bulbs Light Lamp Charger Power Solar Speaker Speaker
 
 impl Reader<'_> {
     /// The label before a figure: the last word, if nothing but a space or the stop of an abbreviation is between.
-    fn label(&self, at: usize) -> &str {
+    pub(super) fn label(&self, at: usize) -> &str {
         let word = self.word_near(at, if self.before(at) == Some('#') { 2 } else { 1 });
         if word.is_empty() {
             return "";
@@ -60,7 +60,11 @@ impl Reader<'_> {
         {
             return None;
         }
-        let label = self.label(at);
+        let label = match self.word_near(at, 1) {
+            // "Size: 34B"
+            size @ ("size" | "Size") => size,
+            _ => self.label(at),
+        };
         let small = label.to_ascii_lowercase();
         // "§ 5A", "#3B", "12A High St."
         let is_marked = from == end

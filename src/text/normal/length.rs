@@ -58,6 +58,17 @@ impl Reader<'_> {
                     }
                 });
                 let mut words = amount.words();
+                // "3'45\"" is a time: a foot has twelve inches.
+                if let (Some(inches), Some(end)) = (inches, closed)
+                    && gap == behind
+                    && inches.value().is_some_and(|n| (12..60).contains(&n))
+                {
+                    add(&mut words, if amount.is_one() { "minute" } else { "minutes" });
+                    inches.read(&mut words);
+                    add(&mut words, "seconds");
+                    self.say(at..end, &words);
+                    return Some(end);
+                }
                 if let (Some(inches), Some(end)) = (inches, closed) {
                     add(&mut words, "foot");
                     if gap == hyphen {

@@ -64,7 +64,24 @@ impl Reader<'_> {
             return Some(end + 1);
         }
         let is_hyphened = self.at(end) == Some('-') && self.is_letter(end + 1);
+        // "Form 10-K"
+        if is_hyphened && matches!(self.at(end + 1), Some('K' | 'Q')) && !self.is_letter(end + 2) {
+            return None;
+        }
+        // "Apt. 5-B"
+        if is_hyphened
+            && matches!(self.at(end + 1), Some('A'..='F'))
+            && !self.is_letter(end + 2)
+            && (self.before(at) == Some('#') || super::labels::is_label(self.label(at)))
+        {
+            let words = format!("{} {}", amount.words(), &self.s[end + 1..end + 2]);
+            self.say(at..end + 2, &words);
+            return Some(end + 2);
+        }
         let from = if is_hyphened { end + 1 } else { next };
+        if self.at(from) == Some('%') && super::operands::is_modulo(self.s, from) {
+            return None;
+        }
         let unit = self.unit_at(from, from == end).or_else(|| self.unit_by_context(at, from, from == end))?;
         let symbol_end = unit.end;
         let mut words = String::new();
@@ -114,11 +131,15 @@ impl Reader<'_> {
             return Some(unit);
         }
         if let Some(names) = percent(c) {
-            let mut end = at + c.len_utf8();
-            if self.at(end) == Some('-') && self.begins_figure(end + 1) {
-                end = at + c.len_utf8();
+            let end = at + c.len_utf8();
+            let mut unit = Unit::new(names, end, None);
+            // "1.5%/mo."
+            if let Some((per, ended)) = self.divided(end).filter(|(per, _)| per.starts_with("per")) {
+                add(&mut unit.one, &per);
+                add(&mut unit.many, &per);
+                unit.end = self.stop(ended);
             }
-            return Some(Unit::new(names, end, None));
+            return Some(unit);
         }
         let letters = self.unit_letters(at);
         let symbol = &self.s[at..letters];
@@ -162,6 +183,14 @@ impl Reader<'_> {
             "t" if self.number_before(at) <= Some(12) && self.is_ingredient_behind(letters) => {
                 ("teaspoon", "teaspoons")
             }
+            "U" if self.s[letters..].starts_with('/') => ("unit", "units"),
+            "ct" if lists(
+                "gold white yellow rose",
+                self.word_behind(letters + usize::from(self.at(letters) == Some('.'))),
+            ) =>
+            {
+                ("carat", "carat")
+            }
             "gr" if self.number_before(at) <= Some(15) => ("grain", "grains"),
             "gr" => ("gram", "grams"),
             "pt" if self.is_of_type(at, letters) => ("point", "points"),
@@ -198,7 +227,7 @@ impl Reader<'_> {
             add(&mut many, &per);
             (end, is_divided) = (ended, true);
         }
-        if !is_divided && units::has_stop(symbol) {
+        if units::has_stop(symbol) || is_divided && self.at(end) == Some('.') {
             end = self.stop(end);
         } else if self.at(end) == Some('.')
             && self.is_letter(end - 1)
@@ -378,7 +407,7 @@ impl Reader<'_> {
     pub(super) fn divided(&self, at: usize) -> Option<(String, usize)> {
         let sign = self.at(at)?;
         if matches!(sign, '·' | '⋅' | '∙')
-            || sign == '-' && matches!(&self.s[..at], s if s.ends_with("ft") || s.ends_with('N'))
+            || sign == '-' && ["ft", "N", "in", "oz"].iter().any(|unit| self.s[..at].ends_with(unit))
         {
             let from = at + sign.len_utf8();
             let end = self.unit_letters(from);
@@ -398,6 +427,10 @@ impl Reader<'_> {
             let (mut one, mut many) = (names.0.to_owned(), names.1.to_owned());
             let end = self.raise(&self.s[from..end], end, None, &mut one, &mut many)?;
             return Some((many, end));
+        }
+        // "10 mi./hr."
+        if sign == '.' && self.at(at + 1) == Some('/') && self.is_letter(at + 2) {
+            return self.divided(at + 1);
         }
         if sign != '/' {
             return None;
@@ -520,10 +553,16 @@ impl Reader<'_> {
             "T" if !is_attached && self.at(end) == Some('.') && self.is_letter(self.skip_space(end + 1)) => {
                 Some(Unit::new(("tablespoon", "tablespoons"), self.stop(end), None))
             }
-            "c" if !is_attached
-                && self.at(end) == Some('.')
-                && (self.is_letter(self.skip_space(end + 1))
-                    || matches!(self.at(self.skip_space(end + 1)), Some(',' | ')' | '+' | '(' | '/'))) =>
+            "c" | "C"
+                if !is_attached
+                    && (symbol == "c"
+                        || self.number_before(from) <= Some(8) && self.number_before(from).is_some())
+                    && self.at(end) == Some('.')
+                    && (self.is_letter(self.skip_space(end + 1))
+                        || matches!(
+                            self.at(self.skip_space(end + 1)),
+                            Some(',' | ')' | '+' | '(' | '/')
+                        )) =>
             {
                 Some(Unit::new(("cup", "cups"), self.stop(end), None))
             }
@@ -598,7 +637,7 @@ impl Reader<'_> {
                 let is_mark = next.is_none()
                     || matches!(next, Some(',' | ';' | ')' | '×' | '/' | '²' | '³' | '-'))
                     || next == Some('.');
-                let is_crossed = rest > end && matches!(self.at(rest), Some('×'));
+                let is_crossed = rest > end && matches!(self.at(rest), Some('×' | '=' | '≈'));
                 (is_behind('f') || is_measure || is_mark || is_crossed)
                     .then(|| Unit::new(("inch", "inches"), self.stop(end), None))
             }
@@ -611,7 +650,10 @@ impl Reader<'_> {
         let second = self.skip_space(end);
         let digits = self.digits(second);
         self.s[second..].starts_with("ago") && second > end
-            || lists("ETA eta", &self.s[self.word.clone()]) && self.word.end + 5 >= at
+            || lists(
+                "ETA eta prep cook cooking total time bake rest chill duration runtime",
+                &self.s[self.word.clone()].to_ascii_lowercase(),
+            ) && self.word.end + 7 >= at
             || self.parted.is_some_and(|(hours, kind)| kind == 'h' && at >= hours && at <= hours + 5)
             || digits > second && self.at(digits) == Some('s') && !self.is_letter(digits + 1)
     }

@@ -93,7 +93,10 @@ impl<'a> Reader<'a> {
         {
             return false;
         }
-        is_shown || after.starts_with("(-") || is_sure(first) && second == Operand::Number
+        // "x86-64"
+        let digits = before.len() - before.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        let is_name = digits > 1 && before.len() > digits && first != Operand::Number;
+        is_shown || !is_name && (after.starts_with("(-") || is_sure(first) && second == Operand::Number)
     }
 
     /// A dash before a variable, a function or a bracket, where only a sign can stand.
@@ -106,6 +109,7 @@ impl<'a> Reader<'a> {
         let is_term = is_variable
             || greek
             || right.starts_with(['(', '√', '∞', 'π'])
+            || right.starts_with('\\') && self.is_letter(end + 1)
             || lists(FUNCTIONS, &self.s[end..letters]);
         if !is_term {
             return false;
@@ -113,7 +117,7 @@ impl<'a> Reader<'a> {
         let trimmed = left.trim_end();
         let is_operator = trimmed.ends_with(['=', '+', '×', '÷', '≤', '≥', '≠', '≈', '±', '∈', '→'])
             && !trimmed.ends_with("++");
-        if is_operator || left.ends_with('(') {
+        if is_operator || left.ends_with(['(', '{']) {
             return true;
         }
         let is_first = left.is_empty() || left.ends_with(char::is_whitespace);

@@ -35,6 +35,7 @@ mod sum;
 mod symbols;
 mod time;
 mod tongue;
+pub(crate) mod typed;
 mod units;
 mod verse;
 mod walk;

@@ -129,7 +129,7 @@ impl Reader<'_> {
         let is_base = |c: char| c.is_ascii_uppercase();
         let is_first_of_bases = right
             .strip_prefix('-')
-            .is_some_and(|rest| rest.len() > 1 && rest[..rest.len().min(2)].chars().all(is_base));
+            .is_some_and(|rest| rest.chars().take(2).filter(|c| is_base(*c)).count() == 2);
         let is_last_of_bases = left
             .strip_suffix('-')
             .is_some_and(|rest| rest.chars().rev().take(2).filter(|c| is_base(*c)).count() == 2);
@@ -144,8 +144,8 @@ impl Reader<'_> {
         // "5'-3'" is from one end to the other.
         let dash = self.at(behind).filter(|c| matches!(c, '-' | '–' | '‑'));
         match dash.filter(|_| is_first) {
-            Some(dash) => {
-                let last = behind + dash.len_utf8() + usize::from(right.starts_with("->"));
+            Some(_) => {
+                let last = behind + right.len() - next.len();
                 self.say(behind..last, "to");
                 Some(last)
             }

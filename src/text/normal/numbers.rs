@@ -26,6 +26,15 @@ const TENS: [&str; 10] =
     ["", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 const SCALES: [&str; 5] = ["", " thousand", " million", " billion", " trillion"];
 
+/// The plural of a number in words: "fifty twos", "sixes", "twenties".
+pub(super) fn plural(words: &str) -> String {
+    match words.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if words.ends_with('x') => format!("{words}es"),
+        None => format!("{words}s"),
+    }
+}
+
 /// Most digits of a number that is read as a whole. The digits of a longer one are read one by one.
 const MOST_DIGITS: usize = 15;
 

@@ -75,6 +75,27 @@ pub(super) fn multiplies(text: &str, at: usize, end: usize, dot: char) -> bool {
     !is_spaced || dot == '⋅' || is_alone(text, at, end)
 }
 
+/// True for the percent sign at a position that takes a remainder: "7 % 3", "a % b", "n%2".
+#[inline(never)]
+pub(super) fn is_modulo(text: &str, at: usize) -> bool {
+    let end = at + 1;
+    let is_spaced = text[..at].ends_with(' ');
+    if is_spaced != text[end..].starts_with(' ') || !is_between(text, at, end) {
+        return false;
+    }
+    let (left, right) = (left(text, at), right(text, end).trim_start());
+    let behind = right.trim_start_matches(|c: char| c.is_alphanumeric() || c == '.');
+    let is_figure = left.trim_end().ends_with(|c: char| c.is_numeric());
+    // "10 % 20 % 30 %", "a%20b"
+    if is_figure && left.contains('%')
+        || behind.trim_start().starts_with('%')
+        || !is_spaced && right.len() - behind.len() > 1
+    {
+        return false;
+    }
+    !is_figure || is_alone(text, at, end)
+}
+
 /// True if signs of algebra, or no other words, are around a sign between two operands.
 #[inline(never)]
 pub(super) fn is_alone(text: &str, at: usize, end: usize) -> bool {

@@ -65,6 +65,15 @@ impl Reader<'_> {
         let is_term = before.is_some_and(|c| c.is_alphanumeric() || c == ')')
             && after.is_some_and(|c| c.is_alphanumeric() || matches!(c, '(' | '∂'));
         match c {
+            _ if at == self.limit_end => {
+                let high = end + usize::from(c == '}' && after == Some('^'));
+                let is_upper = c == '^' || high > end;
+                let is_braced = is_upper && self.at(high) == Some('{');
+                if is_braced {
+                    self.power_end = self.short_run(high, 64, |c| c != '}');
+                }
+                return self.called(at, high + usize::from(is_braced), if is_upper { "to" } else { "" });
+            }
             ')' | '}' if at == self.power_end => return self.called(at, end, ""),
             '⁄' => return self.called(at, end, "over"),
             '$' if at == self.math_end => {
@@ -96,10 +105,17 @@ impl Reader<'_> {
             ':' if joins_figures && is_figure && {
                 let left = self.left(at);
                 let number = left.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-                left[number.len()..].contains('.')
+                left[number.len()..].contains('.') && !self.is_letter(self.digits(end))
             } =>
             {
                 return self.called(at, end, "to");
+            }
+            // A prompt: "$ git log"
+            '$' if before.is_none_or(|c| c == '\n')
+                && after == Some(' ')
+                && self.at(end + 1).is_some_and(|c| c.is_ascii_lowercase()) =>
+            {
+                return self.called(at, end, "");
             }
             '$' => {
                 if let Some(last) = operands::formula_end(self.s, at) {
@@ -122,7 +138,22 @@ impl Reader<'_> {
                     let words = format!("{} {accent}", &self.s[letters + 1..close]);
                     return self.called(at, close + 1, &words);
                 }
-                if let Some(words) = symbols::command(name) {
+                // A word that only lays out is silent in a formula: not in "C:\\left", nor alone.
+                let is_layout = |words: &str| {
+                    words.is_empty()
+                        && !self.is_math(at)
+                        && !matches!(self.at(letters), Some('{' | '(' | '[' | ')' | ']' | '|' | '\\'))
+                        && !operands::is_algebra(self.left(at))
+                        && !operands::is_algebra(self.right(letters))
+                };
+                let is_path = matches!(before, Some(':')) && !self.is_math(at);
+                if let Some(words) = symbols::command(name).filter(|words| !is_path && !is_layout(words)) {
+                    if matches!(name, "sum" | "int" | "prod" | "oint" | "lim")
+                        && let Some(low) = self.limits(letters)
+                    {
+                        let joint = if name == "lim" { "as" } else { "from" };
+                        return self.called(at, low, &format!("{words} {joint}"));
+                    }
                     return self.called_apart(at, letters, words);
                 }
             }
@@ -246,11 +277,15 @@ impl Reader<'_> {
             {
                 return self.called(at, end, "given");
             }
-            '%' if is_apart
-                && self.figure_end.saturating_add(1) == at
-                && self.is_digit(self.skip_space(end)) =>
-            {
-                return self.called(at, end, "mod");
+            '%' if after == Some('=') && is_spaced(before) => return self.called(at, end + 1, "mod equals"),
+            '%' if operands::is_modulo(self.s, at) => return self.called_apart(at, end, "mod"),
+            // "7 // 2"
+            '/' if after == Some('/') && is_spaced(before) && operands::is_between(self.s, at, end + 1) => {
+                return self.called(at, end + 1, "slash slash");
+            }
+            // "5!=120", but "x!=5"
+            '!' if joins_figures && after == Some('=') && self.is_digit(end + 1) => {
+                return self.called(at, end + 1, "factorial equals");
             }
             '+' => {
                 if is_figure
@@ -398,7 +433,12 @@ impl Reader<'_> {
                 }
                 let is_minus = matches!(after, Some('-' | '−'))
                     && self.begins_figure(end + after.map_or(0, char::len_utf8));
-                if is_figure || is_apart || is_minus {
+                // "x<y", but "f<T>"
+                let is_compared = operands::is_between(self.s, at, end)
+                    && !is_spaced(before)
+                    && !matches!(self.at(self.run(end, char::is_alphanumeric)), Some('<' | '>'))
+                    && !self.left(at).contains(['<', '>']);
+                if is_figure || is_apart || is_minus || is_compared {
                     return self.called(at, end, words);
                 }
             }
@@ -416,7 +456,11 @@ impl Reader<'_> {
                     return self.called(at, end, "number");
                 }
                 if after.is_some_and(char::is_alphabetic) && is_open {
-                    return self.called(at, end, "hashtag");
+                    // "Order #A-1029-X"
+                    let letters = self.run(end, |c| c.is_ascii_uppercase());
+                    let is_code =
+                        letters <= end + 4 && self.at(letters) == Some('-') && self.is_digit(letters + 1);
+                    return self.called(at, end, if is_code { "number" } else { "hashtag" });
                 }
                 if before.is_some_and(|c| c.is_ascii_uppercase()) && !after.is_some_and(char::is_alphanumeric)
                 {
@@ -424,6 +468,33 @@ impl Reader<'_> {
                     let is_note = self.word.end == at && self.word.len() == 1;
                     return self.called(at, end, if is_note { "sharp" } else { "number" });
                 }
+            }
+            // "AUC0–24"
+            '–' if is_figure && before.is_some_and(|c| c.is_ascii_digit()) => {
+                return self.called(at, end, "to");
+            }
+            // "x̄"
+            '\u{302}'..='\u{308}' | '\u{20d7}'
+                if before.is_some_and(char::is_alphabetic)
+                    && self.is_accented(at - before.map_or(0, char::len_utf8), at) =>
+            {
+                return self.called(at, end, symbols::accent_of(c).unwrap_or_default());
+            }
+            '☎' | '☏' | '✆' => {
+                let next = self.skip_space(end);
+                let is_number = self.is_digit(next + usize::from(matches!(self.at(next), Some('+' | '('))));
+                return self.called(at, end, if is_number || is_lone_sign(self.s) { "phone" } else { "" });
+            }
+            '✉' => {
+                let next = self.skip_space(end);
+                let run = &self.s[next..self.short_run(next, 64, |c| !c.is_whitespace())];
+                return self.called(at, end, if run.contains('@') { "mail" } else { "" });
+            }
+            '⚠' => {
+                let next = self.short_run(end, 8, |c| !c.is_alphanumeric() && c != '\n');
+                let word = self.s[next..self.letters(next)].to_ascii_lowercase();
+                let is_said = lists("warning caution danger attention alert note notice important", &word);
+                return self.called(at, end, if is_said { "" } else { "warning" });
             }
             '♯' => return self.called(at, end, "sharp"),
             '♭' => return self.called(at, end, "flat"),
@@ -532,7 +603,8 @@ impl Reader<'_> {
                         );
                 if is_period && let Some(period) = super::units::period(follows).or(Some(follows)) {
                     let words = format!("per {period}");
-                    return self.called(at, end + follows.len(), &words);
+                    let last = self.stop(end + follows.len());
+                    return self.called(at, last, &words);
                 }
                 return self.called_apart(at, end, "slash");
             }
@@ -561,6 +633,28 @@ impl Reader<'_> {
             }
         }
         end
+    }
+
+    /// Start of the lower limit behind a sum or an integral of TeX: the "0" of "\\int_0^1", the "i" of "\\sum_{i=1}^n".
+    fn limits(&mut self, at: usize) -> Option<usize> {
+        const MOST: usize = 40;
+        if self.at(at) != Some('_') {
+            return None;
+        }
+        if self.at(at + 1) != Some('{') {
+            let low = at + 1;
+            let end = low + self.at(low).filter(|c| c.is_alphanumeric())?.len_utf8();
+            if self.at(end) == Some('^') {
+                self.limit_end = end;
+            }
+            return Some(low);
+        }
+        let end = self.short_run(at + 2, MOST, |c| !matches!(c, '{' | '}' | '\n'));
+        if self.at(end) != Some('}') {
+            return None;
+        }
+        self.limit_end = end;
+        Some(at + 2)
     }
 
     /// True within a formula between dollar signs.
@@ -617,6 +711,13 @@ impl Reader<'_> {
         if c.is_ascii() || self.before(at) == Some('\u{200d}') {
             return end;
         }
+        // "➤ One of the items"
+        let is_item = matches!(c, '➤' | '➢' | '➣' | '➔' | '➜' | '❯' | '❖')
+            && self.s[..at].trim_end_matches([' ', '\t']).chars().next_back().is_none_or(|c| c == '\n')
+            && self.is_space(end);
+        if is_item {
+            return self.called(at, end, "");
+        }
         if let Some(arrow) = symbols::arrow(c) {
             let words = match (arrow, self.is_key(at)) {
                 (Arrow::Right, true) => "right arrow",
@@ -670,11 +771,18 @@ impl Reader<'_> {
     /// True if the "3" of "<3" is no figure: nothing with a unit follows it.
     fn is_heart(&self, at: usize) -> bool {
         let next = self.skip_space(at);
+        // "if x <3"
+        let before = self.s[..at - 2].trim_end();
+        let is_compared = !before.ends_with(|c: char| c.is_uppercase()) && !before.ends_with("<3");
+        if is_compared && operands::is_between(self.s, at - 2, at - 1) {
+            return false;
+        }
         match self.at(at) {
             None => true,
             Some('!' | '.' | ',' | '~') => !self.is_digit(at + 1),
             Some(c) if c.is_whitespace() => {
                 next == self.s.len()
+                    || self.at(next).is_some_and(|c| matches!(c, '<' | ':' | ';' | '!' | '\n'))
                     || self.is_letter(next)
                         && self.unit_at(next, false).is_none()
                         && !self.s[..at - 2].trim_end().ends_with("is")

@@ -238,6 +238,7 @@ impl<'a> Reader<'a> {
             words.clear();
         }
         words.push_str(&one);
+        let end = self.stop(end);
         self.say(at..end, &words);
         Some(end)
     }
@@ -282,7 +283,7 @@ impl<'a> Reader<'a> {
         let is_code = self.before(at) == Some('-')
             && !self.word.is_empty()
             && self.s.get(self.word.end..at).is_some_and(|between| {
-                between.len() <= 4 && between.len() > 1 && !between.contains(char::is_whitespace)
+                between.len() <= 8 && between.len() > 1 && !between.contains(char::is_whitespace)
             });
         if attached > end && !self.is_digit(attached) && !is_code {
             let symbol = &self.s[end..attached];
@@ -295,7 +296,16 @@ impl<'a> Reader<'a> {
                 self.say(at..attached, &words);
                 return Some(attached);
             }
-            let is_name = symbol == "B" && self.at(self.skip_space(attached)).is_some_and(char::is_uppercase);
+            // "5B people", but "in 5B"
+            let follows = self.word_behind(attached);
+            let is_many = follows.len() > 3
+                && follows.starts_with(char::is_lowercase)
+                && !lists("with from that when then", follows)
+                || !amount.is_plain()
+                || amount.value() >= Some(100)
+                || self.currency_at(self.skip_space(attached)).is_some();
+            let is_capital = self.at(self.skip_space(attached)).is_some_and(char::is_uppercase);
+            let is_name = symbol == "B" && (is_capital || !is_many);
             let is_sum = symbol == "m"
                 && (self.currency_at(self.skip_space(attached)).is_some()
                     || lists(COUNTED, self.word_behind(attached)));

@@ -90,6 +90,19 @@ pub(super) fn accent(name: &str) -> Option<&'static str> {
     })
 }
 
+/// The name of an accent that is a character of its own behind its letter: the bar of "x̄".
+pub(super) fn accent_of(mark: char) -> Option<&'static str> {
+    Some(match mark {
+        '\u{302}' => "hat",
+        '\u{303}' => "tilde",
+        '\u{304}' | '\u{305}' => "bar",
+        '\u{307}' => "dot",
+        '\u{308}' => "double dot",
+        '\u{20d7}' => "vector",
+        _ => return None,
+    })
+}
+
 /// The words of a command of TeX that is a sign: "sqrt" of "\\sqrt{2}". Empty for those that only lay out.
 pub(super) fn command(name: &str) -> Option<&'static str> {
     const COMMANDS: &str = "sqrt square root of;frac ;dfrac ;tfrac ;times times;cdot times;div divided by;pm plus or minus;\

@@ -293,7 +293,7 @@ fn german_french_and_spanish_have_figures_units_money_and_signs() {
             "Das kostet drei Euro fünfzig oder eins Komma zwei Millionen Euro.",
         ),
         ("de", "40–60 °C, 1.250 m", "vierzig bis sechzig Grad Celsius, eintausendzweihundertfünfzig Meter"),
-        ("de", "Um 14:30 Uhr, z.B. ½ TL.", "Um vierzehn Uhr dreißig, zum Beispiel ein halb Teelöffel."),
+        ("de", "Um 14:30 Uhr, z.B. ½ TL.", "Um vierzehn Uhr dreißig, zum Beispiel ein halber Teelöffel."),
         ("fr", "Il fait -5 °C et 71 €.", "Il fait moins cinq degrés Celsius et soixante et onze euros."),
         (
             "fr",
@@ -302,7 +302,7 @@ fn german_french_and_spanish_have_figures_units_money_and_signs() {
         ),
         ("fr", "Le n° 5.", "Le numéro 5."),
         ("fr", "1 234,56 €", "mille deux cent trente-quatre euros cinquante-six"),
-        ("de", "Am 24.12. gibt es 1/2 l.", "Am vierundzwanzigsten Dezember gibt es ein halb Liter."),
+        ("de", "Am 24.12. gibt es 1/2 l.", "Am vierundzwanzigsten Dezember gibt es ein halber Liter."),
         ("de", "Es war der 1.1.1999.", "Es war der erste Januar neunzehnhundertneunundneunzig."),
         ("de", "3. Mai, vom 3.–7. Mai, ", "dritter Mai, vom dritten bis siebten Mai, "),
         ("de", "In der 3. Klasse, der 2. Weltkrieg.", "In der dritten Klasse, der zweite Weltkrieg."),

@@ -97,6 +97,23 @@ impl Reader<'_> {
                 && minute < 60
                 && (hour <= 24 || hour <= 199)
                 && !self.is_ratio(at, minute_end);
+            // "main.rs:12:5"
+            let is_place =
+                self.before(at) == Some(':') && self.before(at - 1).is_some_and(char::is_alphanumeric);
+            // "Qur'an 2:255", and "llama3.1:8b"
+            let left = self.left(at);
+            let is_verse = ["ur'an ", "ur’an "].iter().any(|name| left.ends_with(name));
+            if self.before(at) == Some('.') && self.is_letter(minute_end) {
+                return None;
+            }
+            if !is_time && (is_place || is_verse) {
+                numbers::number(&mut words, hour);
+                self.say(at..hour_end, &words);
+                let mut column = String::new();
+                numbers::cardinal(&mut column, minutes);
+                self.say(hour_end..minute_end, &column);
+                return Some(minute_end);
+            }
             if !is_time {
                 // A ratio or a score.
                 let second = self.amount(end + 1)?;
@@ -188,6 +205,30 @@ impl Reader<'_> {
                 numbers::number(&mut words, minute);
             }
             return Some(self.say_time(at, minute_end, from, ended, &words, letters));
+        }
+        // "7a–3p", "by 8p"
+        let last = self.letters(end);
+        let half = match &self.s[end..last] {
+            "a" => "A M",
+            "p" => "P M",
+            _ => "",
+        };
+        if !half.is_empty() && (1..=12).contains(&hour) && hour_end <= at + 2 && !self.is_digit(last) {
+            let second = self.dash(last).map_or(last, |(_, second)| self.digits(second));
+            let is_first = second > last
+                && self.letters(second) == second + 1
+                && self.s[second..].starts_with(['a', 'p']);
+            let is_timed = lists(
+                "at by until till from to open opens closes @",
+                &self.word_near(at, 1).to_ascii_lowercase(),
+            );
+            let is_second = self.figure_end_before(at) && self.s[..self.figure_end].ends_with(['a', 'p']);
+            if is_first || is_second || is_timed {
+                numbers::number(&mut words, hour);
+                add(&mut words, half);
+                self.say(at..last, &words);
+                return Some(last);
+            }
         }
         let (from, ended, letters) = self.meridiem(end)?;
         if !(1..=12).contains(&hour) || hour_end > at + 2 {
@@ -419,6 +460,10 @@ impl Reader<'_> {
             return Some(self.day_dash(stop));
         }
         let name = month(word)?;
+        // The code "JULY4"
+        if self.is_digit(end) {
+            return None;
+        }
         let is_short = word.len() <= 4 && word != name;
         if is_short {
             let is_sure = is_figure

@@ -198,6 +198,9 @@ pub(super) fn unit(symbol: &str, is_attached: bool) -> Option<Names> {
         "ppb" => ("part per billion", "parts per billion"),
         "IU" => ("I U", "I U"),
         "kDa" => ("kilodalton", "kilodaltons"),
+        "env" => ("envelope", "envelopes"),
+        "btl" => ("bottle", "bottles"),
+        "sl" => ("slice", "slices"),
         "ct" => ("carat", "carats"),
         "bp" => ("basis point", "basis points"),
         _ => return None,
@@ -218,7 +221,7 @@ pub(super) fn is_length(symbol: &str) -> bool {
 /// True for abbreviations that are often written with a full stop.
 pub(super) fn has_stop(symbol: &str) -> bool {
     matches!(
-        symbol,
+        symbol.to_ascii_lowercase().as_str(),
         "in" | "ft"
             | "yd"
             | "yds"
@@ -230,9 +233,9 @@ pub(super) fn has_stop(symbol: &str) -> bool {
             | "tsps"
             | "tbsp"
             | "tbsps"
-            | "Tbsp"
-            | "Tsp"
             | "tbs"
+            | "tbl"
+            | "tblsp"
             | "pt"
             | "pts"
             | "qt"
@@ -254,6 +257,11 @@ pub(super) fn has_stop(symbol: &str) -> bool {
             | "doz"
             | "pkg"
             | "pkgs"
+            | "pkt"
+            | "pkts"
+            | "env"
+            | "btl"
+            | "sl"
             | "pcs"
             | "pc"
             | "cm"

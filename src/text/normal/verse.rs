@@ -62,7 +62,7 @@ const NUMBERED: &str = "Samuel Kings Chronicles Corinthians Thessalonians Timoth
 const NO_CHAPTERS: &str = "Ex Num Col Rev Mt Mk Sam Dan Tim Phil Josh Cor Chr";
 
 /// Books whose name is written out.
-const BOOKS: &str = "Genesis Exodus Leviticus Numbers Deuteronomy Joshua Judges Ruth Ezra Nehemiah Esther Job \
+const BOOKS: &str = "Surah Sura Quran Genesis Exodus Leviticus Numbers Deuteronomy Joshua Judges Ruth Ezra Nehemiah Esther Job \
      Psalm Psalms Proverbs Ecclesiastes Isaiah Jeremiah Lamentations Ezekiel Daniel Hosea Joel Amos Obadiah Jonah \
      Micah Nahum Habakkuk Zephaniah Haggai Zechariah Malachi Matthew Mark Luke John Acts Romans Galatians \
      Ephesians Philippians Colossians Titus Philemon Hebrews James Jude Revelation";
@@ -115,7 +115,20 @@ impl Reader<'_> {
         numbers::number(&mut words, numbers::value(&self.s[chapter_end + 1..verse])?);
         self.say(chapter..verse, &words);
         self.figure_end = verse;
-        Some(self.range(verse).unwrap_or(verse))
+        let Some(last) = self.range(verse) else { return Some(verse) };
+        // "Gen. 1:1–2:3"
+        let (chapter, end) = (self.digits(last), self.digits(self.digits(last) + 1));
+        if self.at(chapter) == Some(':')
+            && (chapter + 2..=chapter + 4).contains(&end)
+            && self.at(end) != Some(':')
+        {
+            let mut words = String::new();
+            numbers::cardinal(&mut words, &self.s[last..chapter]);
+            numbers::number(&mut words, numbers::value(&self.s[chapter + 1..end])?);
+            self.say(last..end, &words);
+            return Some(end);
+        }
+        Some(last)
     }
 
     /// The number of a book: "1 Cor. 13:4" is of the first letter.

@@ -22,6 +22,12 @@ pub(super) trait Walk<'a> {
         at + rest.find(|c| !is(c)).unwrap_or(rest.len())
     }
 
+    /// As `run`, for at most so many characters.
+    fn short_run(&self, at: usize, most: usize, is: impl Fn(char) -> bool) -> usize {
+        let rest = self.text().get(at..).unwrap_or_default();
+        at + rest.chars().take(most).take_while(|c| is(*c)).map(char::len_utf8).sum::<usize>()
+    }
+
     /// End of the digits from a position on.
     #[inline(never)]
     fn digits(&self, at: usize) -> usize {

@@ -8,6 +8,19 @@ use super::money;
 use super::numbers::{self, add};
 use super::walk::Walk;
 
+/// Nouns behind "est." for "estimated".
+const ESTIMATES: &str =
+    "cost costs time value arrival price completion delivery budget revenue size total date reading age";
+
+/// Numbers before minutes.
+const COUNTS: &str =
+    "two three four five six seven eight nine ten fifteen twenty thirty forty fifty few couple several";
+
+/// Names of jobs, behind "Sr." for "Senior".
+const JOBS: &str = "Engineer Developer Manager Director Analyst Consultant Architect Designer Scientist Vice VP Partner Associate \
+     Advisor Editor Producer Software Data Product Project Program Account Staff Research Technical Marketing Sales \
+     Systems Network Officer Executive Specialist Lecturer Fellow Planner Counsel Administrator Technician Recruiter";
+
 impl Reader<'_> {
     /// Replaces a word that is known, and returns the end of what was replaced.
     pub(super) fn known_word(&mut self, at: usize, end: usize) -> Option<usize> {
@@ -80,7 +93,10 @@ impl Reader<'_> {
                 self.say(at..end + 2, &words);
                 return Some(end + 2);
             }
-            Some('/') if matches!(word, "w" | "W" | "b" | "n" | "N" | "c" | "y" | "q" | "Y" | "Q") => {
+            Some('/')
+                if self.before(at) != Some('/')
+                    && matches!(word, "w" | "W" | "b" | "n" | "N" | "c" | "y" | "q" | "Y" | "Q") =>
+            {
                 return self.slashed(at, end);
             }
             Some('/') if word.len() > 1 || matches!(word, "m" | "L") => {
@@ -93,6 +109,12 @@ impl Reader<'_> {
                 }
             }
             _ => {}
+        }
+        // "pp. 12 ff."
+        if word == "ff" && self.figure_end != usize::MAX && self.skip_space(self.figure_end) == at {
+            let stop = self.stop(end);
+            self.say(at..stop, "and following");
+            return Some(stop);
         }
         if let Some(ended) = self.of_verse(at, end).or_else(|| self.section(at, end)) {
             return Some(ended);
@@ -314,9 +336,50 @@ impl Reader<'_> {
 
     fn abbreviated(&mut self, at: usize, end: usize) -> Option<usize> {
         let word = &self.s[at..end];
+        let next = self.skip_space(end + 1);
+        // "ft. Rihanna", "rev. $89.5B"
+        if self.at(end) == Some('.') && next > end + 1 {
+            let after = self.at(next);
+            let words = match word {
+                "ft" | "feat"
+                    if after.is_some_and(char::is_uppercase) && self.figure_end.saturating_add(1) != at =>
+                {
+                    "featuring"
+                }
+                "rev" if self.begins_figure(next) => "revenue",
+                "Dir" if self.is_digit(next) => "Directive",
+                "est" | "Est" if lists(ESTIMATES, &self.s[next..self.letters(next)]) => "estimated",
+                "ed" | "trans"
+                    if after.is_some_and(char::is_uppercase)
+                        && !self.s[..at].trim_end().ends_with(char::is_alphanumeric) =>
+                {
+                    if word == "ed" {
+                        "edited by"
+                    } else {
+                        "translated by"
+                    }
+                }
+                "Mob" | "mob" if self.is_digit(next) => "mobile",
+                "Cell" if self.is_digit(next) => "cell",
+                "Ph" | "ph" if self.is_digit(next) => "phone",
+                "exp" | "Exp" if self.is_digit(next) => "expires",
+                "hwy" if self.is_digit(next) => "highway",
+                "rte" if self.is_digit(next) => "route",
+                "inc" if self.s[next..].starts_with("VAT") || self.s[next..].starts_with("tax") => {
+                    "including"
+                }
+                "Reg" if self.is_digit(next) || after == Some('(') => "Regulation",
+                "min" if lists(COUNTS, &self.word_near(at, 0).to_ascii_lowercase()) => "minutes",
+                _ => "",
+            };
+            if !words.is_empty() {
+                self.say(at..end + 1, words);
+                return Some(end + 1);
+            }
+        }
         let (words, place) = abbreviation(word)?;
         // A part of a path, "/etc", is no abbreviation.
-        if word == "etc" && self.before(at) == Some('/') {
+        if word == "etc" && self.before(at) == Some('/') || word == "txt" && self.before(at) == Some('.') {
             return None;
         }
         if word == "Ave"
@@ -331,13 +394,19 @@ impl Reader<'_> {
         if self.is_digit(end) {
             // "p5", but not "p53 gene"
             let follows = self.word_behind(self.digits(end));
+            let is_cited = self.before(at) == Some('(')
+                || lists("see See on cf at in and from to", self.word_near(at, 1));
             let is_share = lists("50 90 95 99 999", &self.s[end..self.digits(end)]);
             let is_page = !is_share
                 && (!follows.starts_with(char::is_lowercase) || lists("of and or to in is for", follows));
-            return (matches!(word, "p" | "pp") && place == Place::Figure && is_page).then(|| {
-                self.say(at..end, words);
-                end
-            });
+            return (matches!(word, "p" | "pp")
+                && place == Place::Figure
+                && is_page
+                && (is_cited || word == "pp"))
+                .then(|| {
+                    self.say(at..end, words);
+                    end
+                });
         }
         if matches!(self.at(end), Some('\'' | '’' | '-' | '_'))
             && self.at(end + 1).is_some_and(char::is_alphabetic)
@@ -354,6 +423,7 @@ impl Reader<'_> {
             let name = match word {
                 "Sec" => "Secretary",
                 "Pt" => "Point",
+                "Sr" if lists(JOBS, &self.s[next..self.letters(next)]) => "Senior",
                 "Sr" if self.s[..at].trim_matches(|c: char| !c.is_alphanumeric()).is_empty() => "Sister",
                 _ => "",
             };
@@ -369,6 +439,17 @@ impl Reader<'_> {
         if matches!(word, "no" | "No" | "NO") && (self.is_answer(at) || !has_stop && self.is_denial(at, next))
         {
             return None;
+        }
+        // "Col. 3", "No. of items"
+        let other = match word {
+            "Col" | "col" if has_stop && self.is_digit(next) => "column",
+            "Cols" | "cols" if has_stop && self.is_digit(next) => "columns",
+            "No" | "no" if has_stop && self.s[next..].starts_with("of ") && !self.is_answer(at) => "number",
+            _ => "",
+        };
+        if !other.is_empty() {
+            self.say(at..stop, other);
+            return Some(stop);
         }
         let is_joined = stop == next && stop != end && after.is_some_and(char::is_alphanumeric) && !is_figure;
         let is_known = !is_joined
@@ -456,7 +537,11 @@ impl Reader<'_> {
             (true, _) => self.leading_stop(end),
         };
         let words = match word {
-            "est" if has_stop && !is_figure => "estimated",
+            "est" | "Est"
+                if has_stop && (!is_figure || self.at(next).is_some_and(|c| money::by_sign(c).is_some())) =>
+            {
+                "estimated"
+            }
             "pt" if self.word_near(at, 0) == "dew" => "point",
             _ => words,
         };
@@ -658,7 +743,11 @@ impl Reader<'_> {
             (b'd', false) if is_name || has_stop && !self.is_last(stop) => "Doctor",
             _ => return None,
         };
-        let end = if has_stop { self.stop(end) } else { end };
+        let end = match words {
+            "Street" | "Drive" if has_stop => self.stop(end),
+            _ if has_stop => self.leading_stop(end),
+            _ => end,
+        };
         self.say(at..end, words);
         Some(end)
     }

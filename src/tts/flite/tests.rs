@@ -701,6 +701,8 @@ async fn words_that_cannot_be_said_are_named_by_a_warning() {
         ("Press ⌘C, ⌥⇧⏎ or →. ✓ § ¶ ♭ ≤", &[]),
         ("Take ⌬ and ⍟, then ₥5.", &["⌬", "⍟", "₥"]),
         ("A♠ ♘f3 ♂ 2 ✕ 3 ➖ 1 🂡 ♩ ⚀ ❶", &[]),
+        // The word stands beside the transcription of its sounds.
+        ("Hello (/həˈləʊ/) or [ˈwɔːtə] here.", &["həˈləʊ", "ˈwɔːtə"]),
         ("Read ⠃⠗⠇ or 🀀 or ⚢.", &["⠃⠗⠇", "🀀", "⚢"]),
         ("• one ● two ▪ three … ★★★ ─── ♪ la ♪ ⏰", &[]),
     ];

@@ -1,6 +1,7 @@
 //! Replacement of letters and marks that the voice does not know.
 
 use crate::text::is_sign;
+use crate::text::normal::typed::transcription;
 use std::borrow::Cow;
 use std::ops::Range;
 use unicode_normalization::char::decompose_compatible;
@@ -23,7 +24,21 @@ impl Plain<'_> {
         }
         let mut text = String::with_capacity(written.len());
         let mut origins = Vec::with_capacity(written.len());
+        let mut transcribed = 0..0;
         for (at, letter) in written.char_indices() {
+            // The sounds of a word that stands beside them.
+            if matches!(letter, '/' | '[') && at >= transcribed.end {
+                transcribed = transcription(written, at).unwrap_or(transcribed);
+            }
+            if transcribed.contains(&at) {
+                // Two letters that no voice knows stand for it, so that a warning names it.
+                let last =
+                    written[at + letter.len_utf8()..transcribed.end].trim_end_matches(['/', ']']).is_empty();
+                let is_end = letter.is_alphabetic() && (last || written[..at].ends_with(['/', '[']));
+                text.push_str(if is_end { "ˈ" } else { "" });
+                origins.resize(text.len(), at);
+                continue;
+            }
             // A dash between spaces is a pause. A dash between figures means "to".
             let dash = letter == '—' || (letter == '–' && text.ends_with(' '));
             if dash {
@@ -77,7 +92,7 @@ impl Plain<'_> {
 fn is_symbol(c: char) -> bool {
     let is_decoration = matches!(
         c,
-        '⌈'..='⌋' | '⌚' | '⌛' | '⌨' | '〈' | '〉' | '⎯' | '⏏' | '⏩'..='⏳' | '⏸'..='⏺' | '∎' | '∙' | '⋅' | '⋮'..='⋱' | '⟦'..='⟯' | '⤴' | '⤵'
+        '☎' | '☏' | '✆' | '✉' | '⚠' | '⌈'..='⌋' | '⌚' | '⌛' | '⌨' | '〈' | '〉' | '⎯' | '⏏' | '⏩'..='⏳' | '⏸'..='⏺' | '∎' | '∙' | '⋅' | '⋮'..='⋱' | '⟦'..='⟯' | '⤴' | '⤵'
     );
     !is_decoration
         && (is_sign(c)

@@ -521,7 +521,7 @@ fn signs_are_no_emoji() {
         (Both, "2 ✕ 3 ✖ 4, 5 ➕ 3 ➖ 1, 8 ➗ 2", "2 ✕ 3 ✖ 4, 5 ➕ 3 ➖ 1, 8 ➗ 2"),
         (Both, "A♠ K♥ 10♦ J♣ ♥AK3 love♥ ♥", "A♠ K♥ 10♦ J♣ ♥AK3 love"),
         (Both, "I ♥ tea, I ❤\u{fe0f} NY and ❤ you", "I ♥ tea, I ❤ NY and you"),
-        (Both, "♘f3 ♂ ♀ ⚥ ☿ ⚀ ♾ 🂡 ♩ 🅷🅸 ☎ ⚡", "♘f3 ♂ ♀ ⚥ ☿ ⚀ ♾ 🂡 ♩ 🅷🅸"),
+        (Both, "♘f3 ♂ ♀ ⚥ ☿ ⚀ ♾ 🂡 ♩ 🅷🅸 ☎ ✉ ⚠\u{fe0f} ⚡", "♘f3 ♂ ♀ ⚥ ☿ ⚀ ♾ 🂡 ♩ 🅷🅸 ☎ ✉ ⚠"),
         (Both, "⬆ 5% ⬅ ➡ 🡒 🟰 ⬛", "⬆ 5% ⬅ ➡ 🡒 🟰"),
         (Both, "4.5★ and 4.5 ★ and ⭐ and ⭐⭐⭐☆", "4.5★ and 4.5 ★ and and ⭐⭐⭐☆"),
         (Both, "⭐\u{fe0f}⭐\u{fe0f}☆ ★★½", "⭐⭐☆ ★★½"),
@@ -767,6 +767,12 @@ fn formulas_of_mathml_are_written_as_in_plain_text() {
             "<math><msqrt><mn>2</mn></msqrt><mo>,</mo><msub><mi>x</mi><mn>1</mn></msub></math>",
             "√2, x 1",
         ),
+        (Both, "<math><mover><mi>x</mi><mo>¯</mo></mover><mo>+</mo><mn>1</mn></math>", "x\u{304} + 1"),
+        (
+            Both,
+            "<math><mover accent=true><mi>v</mi> <mo>→</mo></mover><mo>→</mo><mi>a</mi></math>",
+            "v\u{20d7} → a",
+        ),
         (Both, "<math><mroot><mi>x</mi><mn>3</mn></mroot></math>", "x^(1⁄3)"),
         (Both, "<math><msubsup><mi>x</mi><mn>1</mn><mn>2</mn></msubsup></math>", "x 1^2"),
         (Both, "<math><msubsup><mo>∫</mo><mn>0</mn><mn>1</mn></msubsup><mi>x</mi></math>", "∫ 0 → 1 x"),
@@ -821,4 +827,54 @@ fn addresses_in_angle_brackets_are_spoken() {
         (Page, "and <irc://chat.example.org/x> and", "and chat.example.org and"),
         (Page, "and <o:p>b</o:p> and", "and b and"),
     ]);
+}
+
+#[test]
+fn cues_of_subtitles_are_silent() {
+    check(&[
+        (
+            Markdown,
+            "1\n00:00:01,000 --> 00:00:04,200\nHello there.\n\n2\n00:00:05,000 --> 00:00:07,500\nIt is me.",
+            "Hello there. It is me.",
+        ),
+        (
+            Markdown,
+            "00:01.000 --> 00:04.000 align:start\nHello.\n\n00:05.000 --> 00:07.000\nYes.",
+            "Hello. Yes.",
+        ),
+        (Markdown, "42\n\nSo it is.\n7\nseven", "42 So it is. 7 seven"),
+        (Markdown, "12", "12"),
+        (Markdown, "From 00:00:01,000 --> 00:00:02,000 on", "From 00:00:01,000 --> 00:00:02,000 on"),
+    ]);
+}
+
+#[test]
+fn brackets_side_by_side_are_text_unless_a_label_is_sure() {
+    check(&[
+        (Markdown, "Tom said [sic][emphasis added] so.", "Tom said [sic][emphasis added] so."),
+        (Markdown, "A tonne.[4][two words here] and", "A tonne.[two words here] and"),
+        (Markdown, "See [^1][big news] here.", "See [big news] here."),
+        (Markdown, "[this][1] [text][my-label]", "this text"),
+    ]);
+}
+
+#[test]
+fn lists_behind_a_tag_or_an_address_without_an_end_are_spoken() {
+    let items: String = (0..400).map(|_| "<p>Red apples</p>\n").collect();
+    let said = |text: &str| {
+        let (mut cleaner, mut out) = (Cleaner::html(), crate::text::sourced::Sourced::default());
+        cleaner.push(text, &mut out);
+        cleaner.finish(&mut out);
+        out.text.matches("apples").count()
+    };
+    assert_eq!(said(&format!("<p>See <a href='https://x.org>this</a></p>{items}<p>End.</p>")), 400);
+    let lines: String = (0..400).map(|n| format!("- Red apples {n}\n")).collect();
+    let (mut cleaner, mut out) = (Cleaner::markdown(None), crate::text::sourced::Sourced::default());
+    cleaner.push(&format!("See <a href=\"https://x.org>this</a>:\n\n{lines}"), &mut out);
+    cleaner.finish(&mut out);
+    assert_eq!(out.text.matches("apples").count(), 400);
+    let (mut cleaner, mut out) = (Cleaner::markdown(None), crate::text::sourced::Sourced::default());
+    cleaner.push(&format!("See [this](<https://x.org and {}", "The lamp is on. ".repeat(200)), &mut out);
+    cleaner.finish(&mut out);
+    assert_eq!(out.text.matches("lamp").count(), 200);
 }

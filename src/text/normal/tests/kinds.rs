@@ -976,7 +976,7 @@ fn timetables_recipes_and_lives_of_other_languages_are_read() {
         &[
             ("Rechnung Nr. 2024-113", "Rechnung Nummer zweitausendvierundzwanzig 113"),
             ("ab 14:05 Uhr Gl. 7", "ab vierzehn Uhr fünf Gleis 7"),
-            ("1 Pkg. Backpulver, 3x tgl. hier", "1 Packung Backpulver, 3x täglich hier"),
+            ("1 Pkg. Backpulver, 3x tgl. hier", "eine Packung Backpulver, 3x täglich hier"),
             ("§ 433 i. V. m. § 280", "Paragraf 433 in Verbindung mit Paragraf 280"),
             (
                 "(* 28. August 1749; † 22. März 1832)",
@@ -990,7 +990,7 @@ fn timetables_recipes_and_lives_of_other_languages_are_read() {
         &[
             (
                 "½ c. à café de sel, 2 c. à s. d'huile",
-                "un demi cuillère à café de sel, 2 cuillère à soupe d'huile",
+                "une demi cuillère à café de sel, 2 cuillères à soupe d'huile",
             ),
             ("dép. 14h05, arr. 16h47", "départ quatorze heures cinq, arrivée seize heures quarante-sept"),
             ("sam. 10 h", "samedi dix heures"),
@@ -1001,6 +1001,260 @@ fn timetables_recipes_and_lives_of_other_languages_are_read() {
         &[
             ("2 cdas. de aceite", "dos cucharadas de aceite"),
             ("sal. 14:05 h, sáb. 10 h", "salida catorce cinco horas, sábado diez horas"),
+        ],
+    );
+}
+
+#[test]
+fn words_typed_in_a_hurry_are_written_out() {
+    check(
+        "en",
+        &[
+            ("r u ok? b4 u go, c u l8r", "are you ok? before you go, see you later"),
+            ("gr8! u r nice, ur dog is 2", "great! you are nice, your dog is two"),
+            ("2nite is 4u, w8 here", "tonight is for you, wait here"),
+            ("omw, ttyl", "on my way, talk to you later"),
+            ("Vitamin B4, an M8 bolt, 4. b4 Bxb4", "Vitamin B4, an M8 bolt, four. b4 bishop takes b4"),
+            ("u = 5 and vector u, the U.S. Navy", "u equals five and vector u, the U S Navy"),
+            ("We req'd the gov't doc.", "We required the government doc."),
+            ("Int’l ass'n, cont'd on p. 4", "international association, continued on page four"),
+            ("I'd say we'd gone, o'clock", "I'd say we'd gone, o'clock"),
+        ],
+    );
+}
+
+#[test]
+fn percent_signs_between_operands_are_remainders() {
+    check(
+        "en",
+        &[
+            ("7 % 3 = 1", "seven mod three equals one"),
+            ("What is 17 % 5?", "What is seventeen mod five?"),
+            ("a % b and n%2 == 0", "a mod b and n mod two equals 0"),
+            ("(a + b) % c", "(a plus b) mod c"),
+            ("10 % 20 % 30 % of it", "ten percent twenty percent thirty percent of it"),
+            ("It rose 5 % 3 times.", "It rose five percent three times."),
+            ("5 % of 3, 1.5%/mo. fee", "five percent of three, one point five percent per month fee"),
+            (
+                "7 // 2 is 3, 5!=120, x!=5",
+                "seven slash slash two is three, five factorial equals 120, x not equal to five",
+            ),
+        ],
+    );
+    check("de", &[("7 % 3 = 1", "7 modulo 3 gleich 1"), ("50 % von 3", "fünfzig Prozent von 3")]);
+}
+
+#[test]
+fn transcriptions_stay_as_they_are() {
+    for text in ["Hello (/həˈləʊ/) here", "[ˈwɔːtə] is so", "say /kæt/ and /ˈæp.əl/"] {
+        assert_eq!(normalize(text, "en").text, text);
+    }
+    check("en", &[("/etc/hosts or [a] and/or /b/", "slash etc slash hosts or [a] and or slash b")]);
+}
+
+#[test]
+fn bullets_dividers_and_signs_of_letters_are_read() {
+    check(
+        "en",
+        &[
+            ("☎ 555-0100", "phone five five five, zero one zero zero"),
+            ("✉ a@b.com", "mail a at b dot com"),
+            ("⚠ Hot surface", "warning Hot surface"),
+            ("☎ us", " us"),
+            ("Prep: 15 mins | Cook: 1 hr", "Prep: fifteen minutes , Cook: one hour"),
+            ("Four reviews • Free", "Four reviews , Free"),
+            ("P(A | B), a | b", "P(A | B), a | b"),
+            ("➤ Item", " Item"),
+        ],
+    );
+    check("de", &[("⚠ Heiß, ☎ 5", "Achtung Heiß, Telefon 5"), ("⚠\u{fe0f} Achtung: heiß", " Achtung: heiß")]);
+}
+
+#[test]
+fn accents_above_a_variable_are_read() {
+    check(
+        "en",
+        &[
+            ("x\u{304} = 3", "x bar equals three"),
+            ("θ\u{302} and p\u{302}", "theta hat and p hat"),
+            ("v\u{20d7} is", "v vector is"),
+            ("cafe\u{301} e\u{302}tre", "cafe\u{301} e\u{302}tre"),
+        ],
+    );
+}
+
+#[test]
+fn limits_of_sums_and_signs_of_tex_are_read() {
+    check(
+        "en",
+        &[
+            ("$\\sum_{i=1}^{n} x_i$", "sum from i equals one to n x i"),
+            ("$\\int_0^1 f(x) dx$", "integral from 0 to one f(x) dx"),
+            ("$\\lim_{x \\to 0} f$", "limit as x to 0 f"),
+            ("$L = -\\sum x$", "L equals minus sum x"),
+            ("$\\frac{-b}{2a}$", "{minus b over 2a}"),
+            ("(0,1) and {0,1,2}", "(0,one) and {0,one,two}"),
+            ("x<y, f<T> and Vec<String>", "x less than y, f<T> and Vec<String>"),
+        ],
+    );
+}
+
+#[test]
+fn plurals_and_letters_behind_figures_are_no_units() {
+    check(
+        "en",
+        &[
+            ("The B-52s and F-16s flew.", "The B-fifty twos and F-sixteens flew."),
+            ("two 5s and three 10s, size 8s", "two fives and three tens, size eights"),
+            ("Wait 5s in the 90s.", "Wait five seconds in the nineties."),
+            ("Apt. 5-B, Size: 34B", "Apartment five B, Size: thirty four B"),
+            ("12.3K reviews", "twelve point three thousand reviews"),
+            (
+                "127.0.0.1:8080",
+                "one hundred twenty seven dot zero dot zero dot one port eight thousand eighty",
+            ),
+            ("main.rs:12:5", "main.rs:twelve five"),
+            ("AUC0–24 and 2024-060, here", "AUC0 to twenty four and twenty twenty four zero six zero, here"),
+            ("code JULY4", "code JULY4"),
+            ("80/20 beef, BP 60/40", "eighty twenty beef, BP sixty over forty"),
+            ("Order #A-1029", "Order number A-one thousand twenty nine"),
+            ("so fun!! <3 <3", "so fun!! heart heart"),
+            ("if x <3", "if x less than three"),
+        ],
+    );
+}
+
+#[test]
+fn abbreviations_by_their_place_are_read() {
+    check(
+        "en",
+        &[
+            ("pp. 12 ff. and 15ff. here", "pages twelve and following and fifteen and following here"),
+            ("It lasts five min. and ends.", "It lasts five minutes and ends."),
+            ("Col. 3 and Col. Lee", "column three and Colonel Lee"),
+            ("No. of items: 3", "number of items: three"),
+            ("Sr. Engineer Lee", "Senior Engineer Lee"),
+            ("est. £400, est. 1990", "estimated four hundred pounds, established nineteen ninety"),
+            ("Act II, Sc. 3", "Act two, scene three"),
+            ("ft. Rihanna, 5 ft. Rope", "featuring Rihanna, five feet Rope"),
+            ("rev. $5B", "revenue five billion dollars"),
+            (
+                "£5 inc. VAT, Mob. 555-0100",
+                "five pounds including VAT, mobile five five five, zero one zero zero",
+            ),
+            ("A play, ed. Lee, 2nd ed. York", "A play, edited by Lee, second edition York"),
+            ("1 in = 2.54 cm", "one inch equals two point five four centimeters"),
+            ("closed 25/12", "closed December twenty fifth"),
+            ("(0)20 7946 0991", "zero, two zero, seven nine four six, zero nine nine one"),
+            (
+                "+1-202-555-0143 x204",
+                "plus one, two zero two, five five five, zero one four three extension 204",
+            ),
+            ("Prep: 15m. 100 U/mL", "Prep: fifteen minutes. one hundred units per milliliter"),
+            ("$ git log", " git log"),
+        ],
+    );
+}
+
+#[test]
+fn kitchens_days_and_phones_of_other_languages_are_read() {
+    check(
+        "de",
+        &[
+            ("½ TL, ½ Std., ½ kg", "ein halber Teelöffel, eine halbe Stunde, ein halbes Kilogramm"),
+            ("2 Pck. Zucker, 3 Msp. Salz", "zwei Päckchen Zucker, drei Messerspitzen Salz"),
+            ("1/8 l Milch, 1 1/2 TL", "ein Achtel Liter Milch, ein einhalb Teelöffel"),
+            ("Sa. 10–14 Uhr, So. geschl. hier", "Samstag zehn bis 14 Uhr, Sonntag geschlossen hier"),
+            ("So. Das war es.", "So. Das war es."),
+            ("3:1 (1:0)", "drei zu eins (eins zu null)"),
+            ("Tel.: 030/12 34 56-0", "Telefon: null drei null, eins zwei, drei vier, fünf sechs, null"),
+            ("5,- € und Version 5.2", "fünf Euro und Version fünf Punkt zwei"),
+            ("Hr. Müller u. Fr. Lee", "Herr Müller und Frau Lee"),
+        ],
+    );
+    check(
+        "fr",
+        &[
+            ("½ h, 1/8 l, 3:1", "une demi heure, un huitième litre, trois à un"),
+            ("p. 45 et s. du C. civ. ici", "page 45 et suivantes du code civil ici"),
+        ],
+    );
+    check(
+        "es",
+        &[
+            ("3 uds. de huevo, 3.º izda. aquí", "tres unidades de huevo, tercero izquierda aquí"),
+            ("½ h y ½ kg, s. XIX", "media hora y medio kilogramo, siglo diecinueve"),
+            ("Art. 5.2 y ss. aquí", "artículo cinco punto dos y siguientes aquí"),
+        ],
+    );
+}
+
+#[test]
+fn moves_of_chess_are_read() {
+    check(
+        "en",
+        &[
+            (
+                "1. e4 e5 2. Nf3 Nc6 3. O-O Bxc6",
+                "one. e4 e5 two. knight f3 knight c6 three. castles bishop takes c6",
+            ),
+            ("5. Qxf7# wins", "five. queen takes f7 mate wins"),
+            ("24...Rxd4+ exd4", "twenty four...rook takes d4 check e takes d4"),
+            ("I like B4 and Be4.", "I like B4 and Be4."),
+        ],
+    );
+}
+
+#[test]
+fn figures_in_names_are_no_ranges() {
+    check(
+        "en",
+        &[
+            ("Llama-3.1-8B, Gemma-2-27B", "Llama-three point one eight B, Gemma-two twenty seven B"),
+            ("llama3.1:8b, x86-64", "llama3.1:8b, x86-64"),
+            ("Form 10-K, Ryzen 9 5950X, p53", "Form ten-K, Ryzen nine 5950X, p53"),
+            ("3'45\" and 5'10\"", "three minutes forty five seconds and five foot ten"),
+            ("Gen. 1:1–2:3, Surah 2:255", "Genesis one one to two three, Surah two two hundred fifty five"),
+            (
+                "34 × 49 = 1666, in 1999",
+                "thirty four times forty nine equals one thousand six hundred sixty six, in nineteen ninety nine",
+            ),
+            ("x10 - 1, 2n-1", "x10 minus one, 2n minus one"),
+        ],
+    );
+}
+
+#[test]
+fn atoms_with_abbreviations_in_them_are_whole() {
+    check(
+        "en",
+        &[
+            ("a/b/c, w/ you b/c", "a slash b slash c, with you because"),
+            (
+                "Open 7a–3p, by 8p, 99p each",
+                "Open seven A M to three P M, by eight P M, ninety nine pence each",
+            ),
+            ("10 mi./hr. now", "ten miles per hour now"),
+            (
+                "$900/mo. + util., $5/lb. or less, $3/ea. for two",
+                "nine hundred dollars per month plus util., five dollars per pound or less, three dollars each for two",
+            ),
+            ("Type \\ldots or \\quad here.", "Type \\ldots or \\quad here."),
+            ("Open C:\\left\\right.txt", "Open C:\\left\\right.txt"),
+            ("\\left( x \\right) = 3", "( x ) equals three"),
+        ],
+    );
+}
+
+#[test]
+fn primes_before_any_sign_are_read() {
+    check(
+        "en",
+        &[
+            ("The 5′-→3′ way, 5′-–3′", "The five prime to three prime way, five prime to three prime"),
+            ("A 5'-“cap” and 3′-“A” end", "A five feet-“cap” and three feet-“A” end"),
+            ("in 5B, 2B or not, 5B users", "in 5B, 2B or not, five billion users"),
+            ("10/3–10/6 and #4-B", "October third to October sixth and number four B"),
         ],
     );
 }

@@ -13,13 +13,13 @@ pub(super) static GERMAN: Tongue = Tongue {
     symbols: "✓✔☑✅🗸🗹 Häkchen; ✗✘☒❌❎ Kreuz; ✕✖ Kreuz; ☐ Kästchen; ♠♤ Pik; ♥♡ Herz; ♦♢ Karo; ♣♧ Kreuz; \
          ♀ weiblich; ♂ männlich; ♔♚ König; ♕♛ Dame; ♖♜ Turm; ♗♝ Läufer; ♘♞ Springer; ♙♟ Bauer; ♯ Kreuz; \
          ♭ B; ➕ plus; ➖ minus; ➗ geteilt durch; ♾ unendlich; ∈ Element von; ∑ Summe; ∫ Integral; \
-         ⇒ daraus folgt; ⇔ genau dann wenn; ☰ Menü",
+         ⇒ daraus folgt; ⇔ genau dann wenn; ☰ Menü; ☎☏✆ Telefon; ✉ Mail; ⚠ Achtung",
     arrows: ["nach", "von", "hoch", "runter", "hin und zurück"],
     stars: ("ein Stern", "Sterne"),
     phrases: "i. V. m.=in Verbindung mit;o. g.=oben genannt;z. T.=zum Teil;i. d. R.=in der Regel;u. U.=unter Umständen;o. ä.=oder ähnlich;\
          o. Ä.=oder Ähnliches;s. o.=siehe oben;s. u.=siehe unten;v. a.=vor allem;i. A.=im Auftrag;\
          m. E.=meines Erachtens;u. v. m.=und vieles mehr;v. Chr.=vor Christus;n. Chr.=nach Christus;\
-         z. Z.=zur Zeit;z. Hd.=zu Händen",
+         z. Z.=zur Zeit;Urt. v.=Urteil vom;Beschl. v.=Beschluss vom;z. Hd.=zu Händen",
     unit,
     money,
     magnitude,
@@ -39,6 +39,10 @@ pub(super) static GERMAN: Tongue = Tongue {
     and: "",
     article: "",
     half: "einhalb",
+    half_of,
+    dot: "Punkt",
+    ratio: "zu",
+    spells_phones: true,
     has_ordinals: true,
     elides: false,
     has_capitals: true,
@@ -148,6 +152,13 @@ fn unit(symbol: &str) -> Option<Names> {
         "l" | "L" => ("ein Liter", "Liter"),
         "EL" => ("ein Esslöffel", "Esslöffel"),
         "TL" => ("ein Teelöffel", "Teelöffel"),
+        "Pck" => ("ein Päckchen", "Päckchen"),
+        "Pkg" | "Pk" => ("eine Packung", "Packungen"),
+        "Msp" => ("eine Messerspitze", "Messerspitzen"),
+        "Stk" => ("ein Stück", "Stück"),
+        "Bd" => ("ein Bund", "Bund"),
+        "Be" => ("ein Becher", "Becher"),
+        "dl" => ("ein Deziliter", "Deziliter"),
         "h" | "Std" => ("eine Stunde", "Stunden"),
         "min" | "Min" => ("eine Minute", "Minuten"),
         "s" | "Sek" => ("eine Sekunde", "Sekunden"),
@@ -181,6 +192,16 @@ fn unit(symbol: &str) -> Option<Names> {
     })
 }
 
+/// Half of a thing, by its gender.
+fn half_of(one: &str) -> Option<&'static str> {
+    let is_masculine = ["eter", "iter", "löffel", "Bund", "Bar"].iter().any(|end| one.ends_with(end));
+    Some(match one.strip_prefix("eine ") {
+        Some(_) => "eine halbe",
+        None if is_masculine => "ein halber",
+        None => "ein halbes",
+    })
+}
+
 fn money(sign: &str) -> Option<(Names, &'static str)> {
     Some(match sign {
         "€" | "EUR" => (("ein Euro", "Euro"), ""),
@@ -209,12 +230,31 @@ fn fraction(c: char) -> Option<&'static str> {
         '⅓' => "ein Drittel",
         '⅔' => "zwei Drittel",
         '⅛' => "ein Achtel",
+        '⅜' => "drei Achtel",
+        '⅝' => "fünf Achtel",
+        '⅞' => "sieben Achtel",
+        '⅕' => "ein Fünftel",
+        '⅖' => "zwei Fünftel",
+        '⅗' => "drei Fünftel",
+        '⅘' => "vier Fünftel",
+        '⅙' => "ein Sechstel",
+        '⅚' => "fünf Sechstel",
         _ => return None,
     })
 }
 
 fn abbreviation(written: &str) -> Option<&'static str> {
     Some(match written {
+        "u." => "und",
+        "rel." => "relative",
+        "erm." => "ermäßigt",
+        "gestr." => "gestrichener",
+        "geh." => "gehäufter",
+        "ff." => "fortfolgende",
+        "exkl." => "exklusive",
+        "bspw." => "beispielsweise",
+        "vorm." => "vormittags",
+        "nachm." => "nachmittags",
         "z.B." | "z.B" => "zum Beispiel",
         "d.h." | "d.h" => "das heißt",
         "u.a." | "u.a" => "unter anderem",

@@ -13,12 +13,13 @@ pub(super) static SPANISH: Tongue = Tongue {
     symbols: "✓✔☑✅🗸🗹 marcado; ✗✘☒❌❎✕✖ cruz; ☐ casilla; ♠♤ picas; ♥♡ corazones; ♦♢ diamantes; ♣♧ tréboles; \
          ♀ hembra; ♂ macho; ♔♚ rey; ♕♛ dama; ♖♜ torre; ♗♝ alfil; ♘♞ caballo; ♙♟ peón; ♯ sostenido; \
          ♭ bemol; ➕ más; ➖ menos; ➗ dividido entre; ♾ infinito; ∈ pertenece a; ∑ suma; ∫ integral; \
-         ⇒ implica; ⇔ si y solo si; ☰ menú",
+         ⇒ implica; ⇔ si y solo si; ☰ menú; ☎☏✆ teléfono; ✉ correo; ⚠ atención",
     arrows: ["a", "desde", "arriba", "abajo", "en ambos sentidos"],
     stars: ("una estrella", "estrellas"),
     phrases: "p. ej.=por ejemplo;EE. UU.=Estados Unidos;JJ. OO.=Juegos Olímpicos;\
          RR. HH.=recursos humanos;FF. AA.=Fuerzas Armadas;CC. OO.=Comisiones Obreras;\
-         DD. HH.=derechos humanos;SS. MM.=Sus Majestades;P. D.=posdata;C/=calle",
+         DD. HH.=derechos humanos;SS. MM.=Sus Majestades;P. D.=posdata;s. XV=siglo quince;s. XVI=siglo dieciséis;s. XVII=siglo diecisiete;s. XVIII=siglo dieciocho;\
+         s. XIX=siglo diecinueve;s. XX=siglo veinte;s. XXI=siglo veintiuno;C/=calle",
     unit,
     money,
     magnitude,
@@ -38,6 +39,10 @@ pub(super) static SPANISH: Tongue = Tongue {
     and: "y",
     article: "un ",
     half: "",
+    half_of: |name| Some(if name.starts_with("una ") { "media" } else { "medio" }),
+    dot: "punto",
+    ratio: "a",
+    spells_phones: true,
     has_ordinals: false,
     elides: false,
     has_capitals: false,
@@ -166,6 +171,7 @@ fn unit(symbol: &str) -> Option<Names> {
         "cl" | "cL" => ("un centilitro", "centilitros"),
         "l" | "L" => ("un litro", "litros"),
         "h" => ("una hora", "horas"),
+        "ud" | "uds" => ("una unidad", "unidades"),
         "min" => ("un minuto", "minutos"),
         "s" => ("un segundo", "segundos"),
         "ms" => ("un milisegundo", "milisegundos"),
@@ -222,6 +228,15 @@ fn fraction(c: char) -> Option<&'static str> {
         '⅓' => "un tercio",
         '⅔' => "dos tercios",
         '⅛' => "un octavo",
+        '⅜' => "tres octavos",
+        '⅝' => "cinco octavos",
+        '⅞' => "siete octavos",
+        '⅕' => "un quinto",
+        '⅖' => "dos quintos",
+        '⅗' => "tres quintos",
+        '⅘' => "cuatro quintos",
+        '⅙' => "un sexto",
+        '⅚' => "cinco sextos",
         _ => return None,
     })
 }
@@ -274,7 +289,14 @@ fn abbreviation(written: &str) -> Option<&'static str> {
         "dom." => "domingo",
         "sal." => "salida",
         "lleg." => "llegada",
-        "izq." => "izquierda",
+        "izq." | "izda." | "izqda." => "izquierda",
+        "vto." => "vencimiento",
+        "fra." => "factura",
+        "tfno." => "teléfono",
+        "hab." => "habitantes",
+        "ss." => "siguientes",
+        "pza." => "plaza",
+        "prov." => "provincia",
         "dcha." => "derecha",
         "Aprox." => "aproximadamente",
         _ => return None,

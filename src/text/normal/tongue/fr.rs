@@ -13,12 +13,12 @@ pub(super) static FRENCH: Tongue = Tongue {
     symbols: "✓✔☑✅🗸🗹 coché; ✗✘☒❌❎✕✖ croix; ☐ case; ♠♤ pique; ♥♡ cœur; ♦♢ carreau; ♣♧ trèfle; ♀ femelle; \
          ♂ mâle; ♔♚ roi; ♕♛ dame; ♖♜ tour; ♗♝ fou; ♘♞ cavalier; ♙♟ pion; ♯ dièse; ♭ bémol; ➕ plus; \
          ➖ moins; ➗ divisé par; ♾ infini; ∈ appartient à; ∑ somme; ∫ intégrale; ⇒ implique; \
-         ⇔ équivaut à; ☰ menu",
+         ⇔ équivaut à; ☰ menu; ☎☏✆ téléphone; ✉ mail; ⚠ attention",
     arrows: ["vers", "depuis", "haut", "bas", "dans les deux sens"],
     stars: ("une étoile", "étoiles"),
     phrases: "c. à café=cuillère à café;c. à c.=cuillère à café;c. à soupe=cuillère à soupe;\
          c. à s.=cuillère à soupe;p. ex.=par exemple;c.-à-d.=c'est-à-dire;av. J.-C.=avant Jésus-Christ;\
-         apr. J.-C.=après Jésus-Christ;s'il v. pl.=s'il vous plaît;N. B.=nota bene;\
+         apr. J.-C.=après Jésus-Christ;C. civ.=code civil;C. pén.=code pénal;C. trav.=code du travail;et s.=et suivantes;et ss.=et suivantes;s'il v. pl.=s'il vous plaît;N. B.=nota bene;\
          P.-S.=post-scriptum",
     unit,
     money,
@@ -39,6 +39,10 @@ pub(super) static FRENCH: Tongue = Tongue {
     and: "et",
     article: "un ",
     half: "",
+    half_of: |name| (name.starts_with("une ") || name.starts_with("cuillère")).then_some("une demi"),
+    dot: "point",
+    ratio: "à",
+    spells_phones: false,
     has_ordinals: false,
     elides: true,
     has_capitals: false,
@@ -199,12 +203,29 @@ fn fraction(c: char) -> Option<&'static str> {
         '⅓' => "un tiers",
         '⅔' => "deux tiers",
         '⅛' => "un huitième",
+        '⅜' => "trois huitièmes",
+        '⅝' => "cinq huitièmes",
+        '⅞' => "sept huitièmes",
+        '⅕' => "un cinquième",
+        '⅖' => "deux cinquièmes",
+        '⅗' => "trois cinquièmes",
+        '⅘' => "quatre cinquièmes",
+        '⅙' => "un sixième",
+        '⅚' => "cinq sixièmes",
         _ => return None,
     })
 }
 
 fn abbreviation(written: &str) -> Option<&'static str> {
     Some(match written {
+        "spect." => "spectateurs",
+        "rdc" => "rez-de-chaussée",
+        "appt." => "appartement",
+        "bât." => "bâtiment",
+        "min." => "minimum",
+        "qté" => "quantité",
+        "réf." => "référence",
+        "hab." => "habitants",
         "M." => "monsieur",
         "MM." => "messieurs",
         "Mme" => "madame",

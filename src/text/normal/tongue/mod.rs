@@ -72,6 +72,14 @@ pub(super) struct Tongue {
     article: &'static str,
     /// The fraction "½" as it is called behind a whole number. Empty if it is called as elsewhere.
     half: &'static str,
+    /// The words for half of what has a name: "ein halber" of "ein Teelöffel". `None` if "½" is called as elsewhere.
+    half_of: fn(&str) -> Option<&'static str>,
+    /// Word for the point of a number that is written with one.
+    dot: &'static str,
+    /// Word between the figures of a score or a ratio.
+    ratio: &'static str,
+    /// True if a number of a phone is read digit by digit.
+    spells_phones: bool,
     /// True if a full stop makes an ordinal of a number: "24.12.", "XIV."
     has_ordinals: bool,
     /// True if "de" is "d'" before a vowel.
@@ -168,6 +176,7 @@ impl Reader<'_> {
                 self.say(at, end + c.len_utf8(), self.tongue.sections)
             }
             '⁄' => self.say(at, end, self.tongue.over),
+            '%' if operands::is_modulo(self.s, at) => self.say(at, end, "modulo"),
             '*' | '†'
                 if self.at(end) == Some(' ')
                     && self.is_digit(end + 1)
@@ -294,6 +303,22 @@ impl Reader<'_> {
         }
         let day = self.skip_space(stop);
         let end = self.digits(day);
+        let before = self.s[..at].trim_end();
+        let is_time = end > day
+            && (matches!(self.at(end), Some('–' | '-' | ':'))
+                || self.s[end..].trim_start().starts_with(self.tongue.hours));
+        let is_behind = ["am", "Am", "bis", "ab", "Ab", "jeden", "und", "&"]
+            .iter()
+            .any(|word| before.strip_suffix(word).is_some_and(|rest| !rest.ends_with(char::is_alphabetic)));
+        let is_closed = self.s[day..].starts_with("geschl")
+            || self.s[day..].starts_with("ab ")
+            || self.at(stop) == Some(',') && is_behind;
+        if stop > letters
+            && day >= stop
+            && (is_time || is_closed || is_behind && self.at(day).is_some_and(|c| !c.is_uppercase()))
+        {
+            return Some(self.say(at, stop, first));
+        }
         if stop == letters || day == stop || end == day || end > day + 2 {
             return None;
         }
@@ -326,7 +351,11 @@ impl Reader<'_> {
             Some(arrow) => self.tongue.arrows.get(arrow as usize).copied(),
             None => named(self.tongue.symbols, c),
         };
+        // "⚠️ Achtung:"
+        let next = self.short_run(end, 8, |c| !c.is_alphanumeric() && c != '\n');
+        let follows = &self.s[next..self.run(next, char::is_alphabetic)];
         match words {
+            Some(words) if words.eq_ignore_ascii_case(follows) => self.say(at, end, ""),
             Some(words) => self.say(at, end, words),
             None => end,
         }
@@ -415,6 +444,15 @@ impl Reader<'_> {
         {
             // A full stop at the end of the text stays.
             let is_last = self.s[end..].trim_end().is_empty() && self.s[..end].ends_with('.');
+            let number = self.s[..at].trim_end_matches([' ', '\u{a0}']);
+            if let Some(rest) = words.strip_prefix("cuillère")
+                && number.ends_with(|c: char| c.is_ascii_digit())
+                && !(number.ends_with('1') && !number.ends_with("11")
+                    || number.ends_with("/2")
+                    || number.ends_with("/4"))
+            {
+                return self.say(at, end - usize::from(is_last), &format!("cuillères{rest}"));
+            }
             return self.say(at, end - usize::from(is_last), words);
         }
         // "Hauptstr."
@@ -422,6 +460,7 @@ impl Reader<'_> {
         if !street.is_empty()
             && self.s[at..letters].ends_with(street)
             && letters > at + street.len()
+            && self.at(at).is_some_and(char::is_uppercase)
             && self.at(letters) == Some('.')
         {
             let is_last = self.s[letters + 1..].trim_end().is_empty();
@@ -467,7 +506,13 @@ impl Reader<'_> {
             _ => end,
         };
         for written in [stop, sign, end] {
-            if let Some(words) = (self.tongue.abbreviation)(&self.s[at..written]) {
+            let small = || self.s[at..written].to_lowercase();
+            let words = (self.tongue.abbreviation)(&self.s[at..written]).or_else(|| {
+                let is_capital =
+                    written > end && end > at + 2 && !self.s[at..end].chars().skip(1).any(char::is_uppercase);
+                if is_capital { (self.tongue.abbreviation)(&small()) } else { None }
+            });
+            if let Some(words) = words {
                 // A full stop at the end of the text stays.
                 let last = self.s[written..].trim_end().is_empty() && written == stop && stop > end;
                 return self.say(at, if last { end } else { written }, words);
@@ -567,6 +612,16 @@ impl Reader<'_> {
             "2/3" => '⅔',
             "1/4" => '¼',
             "3/4" => '¾',
+            "1/8" => '⅛',
+            "3/8" => '⅜',
+            "5/8" => '⅝',
+            "7/8" => '⅞',
+            "1/5" => '⅕',
+            "2/5" => '⅖',
+            "3/5" => '⅗',
+            "4/5" => '⅘',
+            "1/6" => '⅙',
+            "5/6" => '⅚',
             _ => return self.fraction_of_signs(at),
         };
         let end = at + 3;
@@ -597,7 +652,8 @@ impl Reader<'_> {
         let decimals = &self.s[number.decimals.0..number.decimals.1];
         if !decimals.is_empty() {
             words.push(' ');
-            words.push_str(self.tongue.point);
+            let is_dotted = self.before(number.decimals.0) == Some('.');
+            words.push_str(if is_dotted { self.tongue.dot } else { self.tongue.point });
             words.push(' ');
             words.push_str(&self.each(decimals));
         }
@@ -619,6 +675,9 @@ impl Reader<'_> {
         }
         if let Some((words, end)) = self.slashed(at) {
             return self.fraction(at, end, words);
+        }
+        if is_whole && let Some(end) = self.phone(at) {
+            return end;
         }
         let digits = self.digits(at);
         // A time, "5.30 Uhr" too.
@@ -660,20 +719,47 @@ impl Reader<'_> {
             }
             return self.say(at, end, &words);
         }
+        if is_whole && let Some(end) = self.score(at, digits) {
+            return end;
+        }
         let Some(number) = self.number(at) else {
             return self.run(at, |c| c.is_ascii_digit() || matches!(c, '.' | ','));
         };
         let mut end = number.end;
+        // "5,- €"
+        let dash = [",-", ",–", ",—"].iter().find(|dash| self.s[end..].starts_with(**dash));
+        if let Some(dash) = dash {
+            let sign = self.skip_space(end + dash.len());
+            let sign_end = sign + self.at(sign).map_or(0, char::len_utf8);
+            if (self.tongue.money)(&self.s[sign..sign_end]).is_some() {
+                end += dash.len();
+            }
+        }
         let next = self.skip_space(end);
-        if let Some(words) = self.at(end).and_then(self.tongue.fraction) {
-            let last = end + self.at(end).map_or(0, char::len_utf8);
+        // "1½", "1 ½ TL", "1 1/2 TL"
+        let part = match self.at(end).and_then(self.tongue.fraction) {
+            Some(words) => Some((words, end)),
+            None if number.is_plain && next > end && end <= at + 2 => {
+                let sign = self.at(next).and_then(self.tongue.fraction);
+                sign.or_else(|| self.slashed(next).map(|(words, _)| words)).map(|words| (words, next))
+            }
+            None => None,
+        };
+        if let Some((words, from)) = part {
+            let last = match self.slashed(from) {
+                Some((_, last)) => last,
+                None => from + self.at(from).map_or(0, char::len_utf8),
+            };
+            let end = from;
             let whole = self.spell(&number, at);
-            self.say(at, end, &whole);
             let is_half = Some(words) == (self.tongue.fraction)('½') && !self.tongue.half.is_empty();
+            let whole = if is_half && number.value == Some(1) { "ein".to_owned() } else { whole };
+            self.say(at, number.end, &whole);
             let part = if is_half { self.tongue.half } else { words };
             let part = part.strip_prefix(self.tongue.article).unwrap_or(part);
             let words = format!("{} {part}", self.tongue.and);
-            return self.fraction(end, last, words.trim_start());
+            let is_more = number.value > Some(0);
+            return self.fraction_with(end, last, words.trim_start(), is_more);
         }
         if let Some((to, second)) = self.range(end) {
             let words = self.spell(&number, at);
@@ -746,7 +832,8 @@ impl Reader<'_> {
             self.say(at, sign_end, &words);
             return self.period(sign_end).unwrap_or(sign_end);
         }
-        if let Some((names, unit_end)) = self.unit(next) {
+        let is_modulo = self.at(next) == Some('%') && operands::is_modulo(self.s, next);
+        if let Some((names, unit_end)) = self.unit(next).filter(|_| !is_modulo) {
             let is_one = number.value == Some(1) && number.decimals.0 == number.decimals.1;
             let (words, name) =
                 if is_one { (String::new(), names.0) } else { (self.spell(&number, at), names.1) };
@@ -763,6 +850,52 @@ impl Reader<'_> {
             return self.say(at, end, &words);
         }
         end
+    }
+
+    /// A score or a ratio: "3:1", "1:10". A time has two digits behind its colon.
+    fn score(&mut self, at: usize, digits: usize) -> Option<usize> {
+        let end = self.digits(digits + 1);
+        let second = end.checked_sub(digits + 1)?;
+        if self.at(digits) != Some(':')
+            || !matches!(second, 1 | 3 | 4)
+            || digits > at + 3
+            || self.at(end) == Some(':')
+        {
+            return None;
+        }
+        let (first, last) = (self.s[at..digits].parse().ok()?, self.s[digits + 1..end].parse().ok()?);
+        let words = format!(
+            "{} {} {}",
+            (self.tongue.cardinal)(first),
+            self.tongue.ratio,
+            (self.tongue.cardinal)(last)
+        );
+        Some(self.say(at, end, &words))
+    }
+
+    /// A number of a phone, behind its label or with a zero in front: "030/12 34 56-0".
+    fn phone(&mut self, at: usize) -> Option<usize> {
+        const MOST: usize = 28;
+        const LABELS: &str = "tel telefon fax mobil handy tél téléphone teléfono tfno móvil móv";
+        let left = operands::left(self.s, at).trim_end_matches(|c: char| !c.is_alphabetic());
+        let label = left.rsplit(|c: char| !c.is_alphabetic()).next().unwrap_or_default().to_lowercase();
+        let is_labelled = !label.is_empty() && LABELS.split(' ').any(|known| known == label);
+        let is_sign =
+            |c: char| c.is_ascii_digit() || matches!(c, ' ' | '/' | '-' | '–' | '(' | ')' | '\u{a0}');
+        let run = self.short_run(at, MOST + 1, is_sign);
+        let written = self.s[at..run].trim_end_matches(|c: char| !c.is_ascii_digit());
+        let digits = written.bytes().filter(u8::is_ascii_digit).count();
+        let groups = written.split(|c: char| !c.is_ascii_digit()).filter(|group| !group.is_empty());
+        let is_known = is_labelled || self.at(at) == Some('0') && groups.clone().count() > 1;
+        if !is_known || written.len() > MOST || !(7..=15).contains(&digits) {
+            return None;
+        }
+        let end = at + written.len();
+        if !self.tongue.spells_phones {
+            return Some(end);
+        }
+        let words: Vec<String> = groups.map(|group| self.each(group)).collect();
+        Some(self.say(at, end, &words.join(", ")))
     }
 
     /// "/Std." behind a sum.
@@ -862,11 +995,31 @@ impl Reader<'_> {
             && self.at(end + 1) == Some(' ')
             && self.at(end + 2).is_some_and(|c| {
                 c.is_lowercase() || c.is_ascii_digit() || self.tongue.has_capitals && c.is_alphabetic()
-            });
+            })
+            || self.at(end) == Some('.') && self.at(end + 1) == Some(',');
         if goes_on
             && matches!(
                 &self.s[at..end],
-                "Min" | "Std" | "Sek" | "min" | "h" | "cda" | "cdas" | "cdta" | "cdtas"
+                "Min"
+                    | "Std"
+                    | "Sek"
+                    | "min"
+                    | "h"
+                    | "cda"
+                    | "cdas"
+                    | "cdta"
+                    | "cdtas"
+                    | "Pck"
+                    | "Pkg"
+                    | "Pk"
+                    | "Msp"
+                    | "Bd"
+                    | "Be"
+                    | "Stk"
+                    | "EL"
+                    | "TL"
+                    | "uds"
+                    | "ud"
             )
         {
             end += 1;
@@ -890,11 +1043,25 @@ impl Reader<'_> {
     }
 
     fn fraction(&mut self, at: usize, end: usize, words: &str) -> usize {
-        self.say(at, end, words);
+        self.fraction_with(at, end, words, false)
+    }
+
+    /// A fraction, behind a whole number if there is more than it, and the unit behind it.
+    fn fraction_with(&mut self, at: usize, end: usize, words: &str, is_more: bool) -> usize {
         let next = self.skip_space(end);
-        match self.unit(next) {
-            Some(((one, _), unit_end)) => {
-                let name = one.split_once(' ').map_or(one.as_str(), |(_, name)| name);
+        let unit = self.unit(next);
+        let name = unit.as_ref().map(|((one, many), _)| if is_more { many } else { one }.as_str());
+        let is_half = !is_more && Some(words) == (self.tongue.fraction)('½');
+        let phrase = self.phrase(next).map(|(words, _)| words);
+        let words = match name.or(phrase).filter(|_| is_half) {
+            Some(name) => (self.tongue.half_of)(name).unwrap_or(words),
+            None => words,
+        };
+        self.say(at, end, words);
+        match unit {
+            Some(((one, many), unit_end)) => {
+                let name =
+                    if is_more { &many } else { one.split_once(' ').map_or(one.as_str(), |(_, name)| name) };
                 self.say(next, unit_end, name)
             }
             None => end,

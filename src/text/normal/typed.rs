@@ -1,0 +1,157 @@
+//! Words as people type them in a hurry: "gr8", "gov't", "r u". Moves of chess. And transcriptions, which stay as they are.
+
+use super::abbreviations::lists;
+use super::english::Reader;
+use super::walk::Walk;
+use crate::text::language::floor_char_boundary;
+use std::ops::Range;
+
+/// Words with a figure for a sound, and words with a mark for what is left out. Each with what it stands for.
+const SHORT: &str = "gr8 great;b4 before;l8 late;l8r later;w8 wait;w8ing waiting;str8 straight;2nite tonight;2night tonight;\
+     2day today;2moro tomorrow;2morrow tomorrow;4ever forever;4u for you;2u to you;g2g got to go;\
+     gov't government;int'l international;nat'l national;ass'n association;dep't department;req'd required;\
+     rec'd received;cont'd continued;add'l additional;comm'n commission;comm'r commissioner;sec'y secretary;\
+     ass't assistant;att'y attorney;att'n attention;prof'l professional;reg'l regional;b'day birthday;\
+     ack'd acknowledged;est'd established;app'd approved;enc'l enclosed;eng'r engineer;mem'l memorial;\
+     org'n organization;pm't payment;acc't account;am't amount;gen'l general;pres't president;rep't report;\
+     sup't superintendent;supp't supplement;recd received;chg'd charged;del'd delivered";
+
+/// Words beside "u" that show a person.
+const BESIDE_YOU: &str = "r c do did can could will would should if when see know want have love like need get got think hope thank \
+     miss hate tell ask call text are were am go going gone coming come up ok okay too there guys free home that what \
+     where how why so but and hey hi for to with before after than 4 b4 ready doing mean feel had said been alright around later";
+
+impl Reader<'_> {
+    /// A short form at a position, and its end.
+    pub(super) fn typed(&mut self, at: usize) -> Option<usize> {
+        let run = self.short_run(at, 10, |c| c.is_ascii_alphanumeric() || matches!(c, '\'' | '’'));
+        let written = self.s.get(at..run).filter(|written| written.len() <= 9)?;
+        if written.len() <= 2 && !written.contains(|c: char| c.is_ascii_digit()) {
+            let words = self.pronoun(at, run)?;
+            self.say(at..run, words);
+            return Some(run);
+        }
+        let small = written.to_ascii_lowercase().replace('’', "'");
+        let (_, words) =
+            SHORT.split(';').filter_map(|short| short.split_once(' ')).find(|(short, _)| *short == small)?;
+        // "B4" is paper, and a square of a board.
+        let is_other = small.len() == 2
+            && (small != written
+                || self.s[..at].trim_end().ends_with(|c: char| c.is_ascii_digit() || c == '.')
+                || lists("square on to at pawn cell row column vitamin room", self.word_near(at, 0)));
+        if is_other || matches!(self.at(run), Some('-' | '_')) || matches!(self.before(at), Some('-' | '_')) {
+            return None;
+        }
+        self.say(at..run, words);
+        Some(run)
+    }
+
+    /// "u" for "you", "r" for "are" and "c" for "see", with such a word beside.
+    fn pronoun(&self, at: usize, end: usize) -> Option<&'static str> {
+        const PEOPLE: &str = "u you we they ya ur";
+        if matches!(self.at(end), Some('.')) && self.is_letter(end + 1) {
+            return None;
+        }
+        let (before, after) = (self.word_near(at, 0), self.word_behind(end));
+        match &self.s[at..end] {
+            "u" | "U" if lists(BESIDE_YOU, &before.to_ascii_lowercase()) || lists(BESIDE_YOU, after) => {
+                Some("you")
+            }
+            "ur" => Some("your"),
+            "r" | "R" if lists(PEOPLE, &before.to_ascii_lowercase()) || lists("u ya", after) => Some("are"),
+            "c" | "C" if lists("u ya", after) => Some("see"),
+            _ => None,
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// A move of chess behind its number or another move: "1. Nf3 Nc6", "exd5", "O-O".
+    pub(super) fn chess(&mut self, at: usize) -> Option<usize> {
+        let run = self.short_run(at, 8, |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '='));
+        let written = self.s.get(at..run).filter(|written| written.len() <= 7)?;
+        let left = self.left(at).trim_end();
+        let last = left.rsplit(' ').next().unwrap_or_default().trim_end_matches(['+', '#', '!', '?']);
+        let number = last.trim_end_matches(['.', '…']);
+        let is_numbered = number.len() < last.len() && number.ends_with(|c: char| c.is_ascii_digit());
+        let is_glued = left.len() == self.left(at).len();
+        let follows = !is_glued && is_move(last.rsplit(['.', '…']).next().unwrap_or_default());
+        if !is_numbered && !follows || !is_move(written) {
+            return None;
+        }
+        let mut end = at;
+        if written.starts_with('O') {
+            self.say(at..run, if written.len() > 3 { "castles queenside" } else { "castles" });
+            end = run;
+        } else {
+            let piece = match written.as_bytes()[0] {
+                b'N' => "knight",
+                b'B' => "bishop",
+                b'R' => "rook",
+                b'Q' => "queen",
+                b'K' => "king",
+                _ => "",
+            };
+            if !piece.is_empty() {
+                self.say(at..at + 1, piece);
+                end = at + 1;
+            }
+            if let Some(takes) = written.find('x') {
+                self.say(at + takes..at + takes + 1, "takes");
+            }
+            end = end.max(run);
+        }
+        let words = match self.at(run) {
+            Some('+') => "check",
+            Some('#') => "mate",
+            _ => return Some(end),
+        };
+        self.say(run..run + 1, words);
+        Some(run + 1)
+    }
+}
+
+/// True for a move as players write it: "e4", "Nf3", "Rad1", "exd5", "e8=Q", "O-O".
+#[inline(never)]
+fn is_move(written: &str) -> bool {
+    if matches!(written, "O-O" | "O-O-O") {
+        return true;
+    }
+    let plain = written
+        .split_once('=')
+        .map_or(written, |(plain, _)| plain)
+        .trim_start_matches(['K', 'Q', 'R', 'B', 'N']);
+    let bytes = plain.as_bytes();
+    written.len() - plain.len() <= 3
+        && (2..=5).contains(&plain.len())
+        && matches!(bytes, [.., b'a'..=b'h', b'1'..=b'8'])
+        && bytes.iter().all(|b| matches!(b, b'a'..=b'h' | b'1'..=b'8' | b'x'))
+}
+
+/// The transcription of sounds that begins at a position, with its slashes or brackets: "/həˈləʊ/", "[ˈwɔːtə]".
+#[inline(never)]
+pub(crate) fn transcription(text: &str, at: usize) -> Option<Range<usize>> {
+    const MOST: usize = 80;
+    let close = match text.as_bytes().get(at)? {
+        b'/' => '/',
+        b'[' => ']',
+        _ => return None,
+    };
+    let before = text[..at].chars().next_back();
+    if before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '/' | ':' | '.')) {
+        return None;
+    }
+    let rest = &text[at + 1..floor_char_boundary(text, at + MOST)];
+    let inner = &rest[..rest.find(close)?];
+    let end = at + inner.len() + 2;
+    let is_sound = |c: char| {
+        c.is_alphabetic()
+            || matches!(c, '\u{2b0}'..='\u{36f}' | '.' | ' ' | '-' | '(' | ')' | '‿' | '|' | '~' | ',')
+    };
+    // Letters of sounds alone, without those that languages are written with too.
+    let is_sure = |c: char| matches!(c, 'ˈ' | 'ˌ' | 'ː' | '\u{250}'..='\u{2af}' if !matches!(c, 'ə' | 'ɛ' | 'ɔ' | 'ɓ' | 'ɗ' | 'ɖ' | 'ɣ' | 'ɩ'));
+    let is_known =
+        inner.contains(is_sure) || close == '/' && inner.contains(['ə', 'ɛ', 'ɔ', 'ŋ', 'θ', 'ð', 'æ']);
+    let is_apart = !text[end..].starts_with(char::is_alphanumeric);
+    (is_known && is_apart && inner.chars().all(is_sound) && !inner.starts_with(' ')).then_some(at..end)
+}
