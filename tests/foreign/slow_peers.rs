@@ -2,7 +2,7 @@
 //! never arrives, answers that it does not read. The server ends each connection at its deadline, and
 //! other clients are not affected.
 
-use crate::support::{Serving, session, skip};
+use crate::support::{Serving, session, skip, v1};
 use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
@@ -104,4 +104,89 @@ async fn answer_that_is_not_read_gets_the_linger_timeout() {
     if let Some((most, _)) = attacked("answer_that_is_not_read_gets_the_linger_timeout", &mode).await {
         assert!(most >= CONNECTIONS / 2, "{most}");
     }
+}
+
+/// Clients that take nothing, at once.
+const IDLE_LISTENERS: usize = 40;
+
+/// Most bytes that wait for one client in the server, and as many in its kernel: what the guide says.
+const WAITING_BYTES: usize = 256 * 1024;
+
+/// Bytes that the kernel holds for the connections of a server, as `ss -tm` says.
+fn kernel_bytes(addr: SocketAddr) -> Option<usize> {
+    let port = format!(":{}", addr.port());
+    let query = ["-tmnH", "state", "established", "sport", "=", &port];
+    let output = std::process::Command::new("ss").args(query).output().ok()?;
+    let queued =
+        |memory: &str| memory.split(',').find_map(|part| part.strip_prefix('w')?.parse::<usize>().ok());
+    let text = String::from_utf8(output.stdout).unwrap();
+    Some(text.split("skmem:(").skip(1).filter_map(|memory| queued(memory.split(')').next()?)).sum())
+}
+
+#[tokio::test]
+async fn what_waits_for_a_client_is_bounded_in_the_server_and_in_its_kernel() {
+    if std::process::Command::new("ss").arg("-V").output().is_err() {
+        return skip("what_waits_for_a_client_is_bounded_in_the_server_and_in_its_kernel", "ss");
+    }
+    let program = "sh -c 'while :; do printf %4096s; done'";
+    let outside = ["--command", program, "--engine-encoding=pcm_s16le", "--engine-sample-rate=48000"];
+    for (engine, more) in [("flite", &[][..]), ("tone", &["--tone-seconds=600"]), ("command", &outside)] {
+        for (delivery, rate, speed) in
+            [(r#"{"mode":"burst"}"#, 48_000, 0.5), (r#"{"mode":"paced","aheadMs":60000}"#, 16_000, 2.0)]
+        {
+            for last in [r#"{"type":"pause"}"#, r#"{"type":"ping"}"#] {
+                let mut server = Command::new(env!("CARGO_BIN_EXE_aloud"));
+                server.args(["serve", "--listen=127.0.0.1:0", "--engine", engine]).args(more).env_clear();
+                server.env("PATH", std::env::var_os("PATH").unwrap());
+                let server = Serving::start(server.stderr(Stdio::null())).await;
+                serves_some(server.addr).await;
+                let before = server.resident_bytes();
+                let mut listeners = Vec::new();
+                for _ in 0..IDLE_LISTENERS {
+                    let (mut listener, _) = v1(server.addr).await;
+                    let start = format!(
+                        r#"{{"type":"start_session","prompt":"{}","speed":{speed},"delivery":{delivery},
+                            "audio":{{"sampleRate":{rate}}}}}"#,
+                        "The tide comes in twice a day, and the boats rise with it. ".repeat(200)
+                    );
+                    listener.say(&start).await;
+                    listener.say(last).await;
+                    listeners.push(listener);
+                }
+                // Until nothing grows any more.
+                let mut looks = interval(Duration::from_millis(500));
+                let (mut figures, mut still) = ((0, 0), 0);
+                while still < 4 {
+                    looks.tick().await;
+                    let now = (server.resident_bytes(), kernel_bytes(server.addr).unwrap());
+                    still =
+                        if now.0.max(now.1) > figures.0.max(figures.1) + 64 * 1024 { 0 } else { still + 1 };
+                    figures = now;
+                }
+                let each = (figures.0.saturating_sub(before) / IDLE_LISTENERS, figures.1 / IDLE_LISTENERS);
+                println!(
+                    "{engine} {delivery} {rate} Hz {last}: {} KiB, kernel {} KiB",
+                    each.0 / 1024,
+                    each.1 / 1024
+                );
+                assert!(
+                    each.0 < WAITING_BYTES,
+                    "{engine} {delivery} {rate} Hz {last}: {} bytes each",
+                    each.0
+                );
+                assert!(
+                    each.1 < WAITING_BYTES,
+                    "{engine} {delivery} {rate} Hz {last}: {} in the kernel",
+                    each.1
+                );
+            }
+        }
+    }
+}
+
+/// Has some audio, so that what a server allocates once is there.
+async fn serves_some(addr: SocketAddr) {
+    let mut client = session(addr).await;
+    client.say(r#"{"type":"start_session","prompt":"One."}"#).await;
+    client.read_until("binary").await;
 }

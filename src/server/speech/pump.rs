@@ -10,6 +10,7 @@ use crate::access::Holding;
 use crate::audio::container::{Container, Muxer};
 use crate::server::body::Portion;
 use crate::server::service::Shared;
+use crate::server::turn;
 use crate::session::Wait;
 use crate::tts::encoded::UNIT_BYTES;
 use crate::tts::{SynthesisError, Utterance};
@@ -175,6 +176,8 @@ async fn speak(
         ..Utterance::new("", recital.format())
     };
     let mut turn = Turn::default();
+    // The turn of the client, while text is read.
+    let mut reading = None;
     let mut has_begun = false;
     // Samples that are in the encoder and in no portion yet.
     let mut unsent = 0;
@@ -187,7 +190,11 @@ async fn speak(
             () = outlet.closed() => return (Outcome::Left, None),
             crowded = poll_fn(|cx| match holding.poll(cx) {
                 Poll::Ready(()) => Poll::Ready(true),
-                Poll::Pending => recital.poll_turn(&mut turn, most, cx).map(|()| false),
+                Poll::Pending => {
+                    let polled = recital.poll_turn(&mut turn, most, cx).map(|()| false);
+                    reading = None;
+                    polled
+                }
             }) => crowded.then(Fault::crowded),
             fault = end.as_mut() => Some(fault),
             () = sleep_until(gives_up_at) => {
@@ -198,6 +205,15 @@ async fn speak(
         };
         if let Some(fault) = late {
             return fail(is_events, outlet, fault, stall_timeout).await;
+        }
+        if std::mem::take(&mut turn.is_behind) && turn.audio.is_empty() && turn.words.is_empty() {
+            reading = tokio::select! {
+                biased;
+                () = outlet.closed() => return (Outcome::Left, None),
+                turn = turn::next(&place.client) => Some(turn),
+                fault = end.as_mut() => return fail(is_events, outlet, fault, stall_timeout).await,
+            };
+            continue;
         }
         let is_last = matches!(turn.end, Some(Ok(())));
         let samples = turn.audio.len() as u64;

@@ -120,6 +120,8 @@ pub(super) struct Turn {
     pub(super) audio: Vec<u8>,
     pub(super) words: Vec<WordTimes>,
     pub(super) end: Option<Result<(), Fault>>,
+    /// True if there was text without a sentence, and more is to be read before anything is spoken.
+    pub(super) is_behind: bool,
 }
 
 /// The next step of a recital.
@@ -128,6 +130,8 @@ enum Step {
     Words(WordTimes),
     /// Audio has come that waits for the times of its words.
     Held,
+    /// There is much text without a sentence: others have their turn.
+    Behind,
     End(Result<(), Fault>),
 }
 
@@ -221,6 +225,10 @@ impl Recital {
                 Poll::Ready(Step::Audio(audio)) => turn.audio.extend_from_slice(&audio),
                 Poll::Ready(Step::Words(words)) => turn.words.push(words),
                 Poll::Ready(Step::Held) => break,
+                Poll::Ready(Step::Behind) => {
+                    turn.is_behind = true;
+                    break;
+                }
                 Poll::Ready(Step::End(end)) => turn.end = Some(end),
                 Poll::Pending if turn.audio.is_empty() && turn.words.is_empty() => return Poll::Pending,
                 Poll::Pending => break,
@@ -240,9 +248,7 @@ impl Recital {
                 // What was spoken whole is no failure, even if it has used up a quota.
                 let is_refused = self.is_exhausted && (self.is_shortened || self.next_sentence().is_some());
                 if !self.is_cut() && !is_refused {
-                    // There is much text without a sentence: others have their turn.
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
+                    return Poll::Ready(Step::Behind);
                 }
                 self.is_over = true;
                 if is_refused {
