@@ -517,7 +517,7 @@ mod tests {
         let now = Instant::now();
         for (bytes_per_sec, is_too_slow) in [(800, true), (1_100, false), (100_000, false)] {
             let mut drain = Drain::default();
-            drain.wrote(now, 32 * 1024, true);
+            drain.wrote(now, 1_024, true);
             // Room comes rarely, and much of it at once.
             for n in 1..=60 {
                 let at = now + Duration::from_secs(5 * n);

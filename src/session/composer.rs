@@ -434,8 +434,10 @@ impl Composer {
     /// True if more text should be taken from the writer: at most `most_waiting` characters wait to be
     /// spoken.
     pub(super) fn wants_text(&self, most_waiting: usize) -> bool {
-        // Text that is not cut into sentences yet does not count: to cut it may take more text.
-        self.is_writing() && self.waiting_chars <= most_waiting
+        // Text that was read and is not cut into sentences yet does not count: to cut it may take more text.
+        let is_room = |unread: usize| self.waiting_chars + unread <= most_waiting;
+        // Its bytes are no fewer than its characters, which have to be counted.
+        self.is_writing() && (is_room(self.unread.len()) || is_room(self.unread.chars()))
     }
 
     /// Takes text from the writer, up to a total of `most` characters.

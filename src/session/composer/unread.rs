@@ -35,6 +35,11 @@ impl Unread {
         self.text.len() == self.read
     }
 
+    /// Bytes that are not read yet.
+    pub(super) fn len(&self) -> usize {
+        self.text.len() - self.read
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         self.text.capacity()
     }
