@@ -129,7 +129,7 @@ async fn what_waits_for_a_client_is_bounded_in_the_server_and_in_its_kernel() {
     if std::process::Command::new("ss").arg("-V").output().is_err() {
         return skip("what_waits_for_a_client_is_bounded_in_the_server_and_in_its_kernel", "ss");
     }
-    let program = "sh -c 'yes | head -c 1000000'";
+    let program = "head -c 1000000 /dev/urandom";
     let outside = ["--command", program, "--engine-encoding=pcm_s16le", "--engine-sample-rate=48000"];
     for (engine, more) in [("flite", &[][..]), ("tone", &["--tone-seconds=600"]), ("command", &outside)] {
         for (delivery, rate, speed) in
