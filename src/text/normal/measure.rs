@@ -78,16 +78,22 @@ impl Reader<'_> {
             self.say(at..end + 2, &words);
             return Some(end + 2);
         }
-        let from = if is_hyphened { end + 1 } else { next };
+        let group = self.tex_group(end);
+        let from = group.unwrap_or(if is_hyphened { end + 1 } else { next });
         if self.at(from) == Some('%') && super::operands::is_modulo(self.s, from) {
             return None;
         }
-        let unit = self.unit_at(from, from == end).or_else(|| self.unit_by_context(at, from, from == end))?;
-        let symbol_end = unit.end;
+        let is_attached = from == end || group.is_some();
+        let unit = self.unit_at(from, is_attached).or_else(|| self.unit_by_context(at, from, is_attached))?;
+        if group.is_some() && self.at(unit.end) != Some('}') {
+            return None;
+        }
+        let symbol_end = unit.end + usize::from(group.is_some());
+        let is_apart = from > end && !is_hyphened && group.is_none();
         let mut words = String::new();
         if amount.is_part() {
             words = self.part_words(at, amount.fraction.unwrap_or_default(), article_of(&unit.one));
-            if from > end && !is_hyphened {
+            if is_apart {
                 self.say(at..end, &words);
                 self.say(from..symbol_end, &unit.one);
             } else {
@@ -101,7 +107,7 @@ impl Reader<'_> {
             } else {
                 &unit.many
             };
-            if from > end && !is_hyphened {
+            if is_apart {
                 self.say(at..end, &words);
                 self.say(from..symbol_end, name);
             } else {
@@ -115,6 +121,17 @@ impl Reader<'_> {
             self.figure_start = symbol_end;
         }
         Some(symbol_end)
+    }
+
+    /// The beginning of the unit of a figure that TeX sets upright: "\\,\\text{kW}", "~\\mathrm{m/s}". Markdown has taken
+    /// the backslash of "\\," by now.
+    fn tex_group(&self, end: usize) -> Option<usize> {
+        let rest = &self.s[end..];
+        let spaces = ["\\,", "\\;", "\\:", "\\!", "\\ ", ",", ";", ":", "!", "~", " "];
+        let rest = spaces.iter().find_map(|space| rest.strip_prefix(space)).unwrap_or(rest);
+        let groups = ["\\text{", "\\mathrm{", "\\textrm{", "\\mathsf{", "\\operatorname{"];
+        let inner = groups.iter().find_map(|group| rest.strip_prefix(group))?;
+        Some(self.s.len() - inner.len())
     }
 
     /// A unit at a position: its names, with powers and what it is divided by.

@@ -296,6 +296,9 @@ pub(super) fn period(symbol: &str) -> Option<&'static str> {
         "gal" => "gallon",
         "lb" => "pound",
         "oz" => "ounce",
-        _ => return None,
+        _ => {
+            let wholes = ["serving", "portion", "slice", "person", "page", "seat", "user"];
+            return wholes.into_iter().find(|whole| *whole == symbol);
+        }
     })
 }
