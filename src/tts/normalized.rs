@@ -9,6 +9,10 @@ use std::task::{Context, Poll};
 /// Has an engine speak. If the utterance asks for it, figures, signs and abbreviations become words first,
 /// and what the engine reports about the words names the written ones.
 pub(crate) fn speak(engine: &dyn Synthesizer, mut utterance: Utterance) -> Speech {
+    if utterance.text.contains('\0') {
+        // It ends a text in C, and what is written in C refuses it, or loses the rest.
+        utterance.text = utterance.text.replace('\0', " ");
+    }
     if utterance.normalize != Some(true) || engine.normalizes() {
         return engine.speak(utterance);
     }
@@ -105,5 +109,40 @@ impl Relay for Named {
 
     fn buffered_bytes(&self) -> u64 {
         self.speech.buffered_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::{Encoding, Format};
+    use std::sync::Mutex;
+
+    /// An engine that keeps what it was asked to say.
+    struct Asked(Mutex<Vec<String>>);
+
+    impl Synthesizer for Asked {
+        fn name(&self) -> &str {
+            "asked"
+        }
+
+        fn format(&self) -> Format {
+            Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 }
+        }
+
+        fn speak(&self, utterance: Utterance) -> Speech {
+            self.0.lock().expect("no test panicked").push(utterance.text);
+            Speech::failed(SynthesisError::failed("Enough."))
+        }
+    }
+
+    #[test]
+    fn no_engine_is_given_the_character_that_ends_a_text_in_c() {
+        let engine = Asked(Mutex::default());
+        for normalize in [None, Some(false), Some(true)] {
+            let utterance = Utterance::new("Mind\0the\0gap.", engine.format());
+            speak(&engine, Utterance { normalize, ..utterance });
+        }
+        assert_eq!(*engine.0.lock().expect("no test panicked"), ["Mind the gap."; 3]);
     }
 }

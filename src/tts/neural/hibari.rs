@@ -28,9 +28,9 @@ const CONTEXT: usize = 27;
 /// Frames per unit of duration.
 const FRAMES: usize = 2;
 
-/// Frames before the first sound that are synthesised: sound begins before the model says, and the frames
-/// that overlap the first samples are not among them.
-const LEAD: usize = 12;
+/// Frames before the first sound that are synthesised, at the usual speed and above: sound begins before the model
+/// says, and the frames that overlap the first samples are not among them. Slow speech begins earlier still.
+const LEAD: f32 = 12.0;
 
 /// Time by which words begin before the model says, in frames: 50 ms at the usual speed.
 const EARLY: f32 = 4.0;
@@ -90,7 +90,8 @@ impl Hibari {
         // The first and the last symbol are silence.
         let silence = durations.first().copied().unwrap_or_default();
         let early = (EARLY / speed).round() as usize;
-        let first = silence.saturating_sub(LEAD + early);
+        let lead = (LEAD / speed.min(1.0)).ceil() as usize;
+        let first = silence.saturating_sub(lead + early);
         let mut at = 0;
         let starts = durations.iter().map(|duration| {
             let start = at;

@@ -50,6 +50,18 @@ impl Settings {
             Some(Value::String(code)) => Some(code.replace('_', "-")),
             Some(other) => return Err(format!("has {} as language.code; it has to be text", short(other))),
         };
+        if let Some(code) = code.as_deref().filter(|code| !code.to_ascii_lowercase().starts_with("en")) {
+            return Err(format!(
+                "is for {code}, and neural voices speak English; --engine wyoming with wyoming-piper speaks it"
+            ));
+        }
+        match file.get("phoneme_type") {
+            None => {}
+            Some(Value::String(kind)) if kind == "espeak" => {}
+            Some(other) => {
+                return Err(format!("has {} as phoneme_type; it has to be \"espeak\"", short(other)));
+            }
+        }
         let map = part("phoneme_id_map")?.ok_or("has no phoneme_id_map")?;
         let (symbols, lacking) = letters(map, symbols)?;
         Ok(Settings {

@@ -265,6 +265,12 @@ async fn a_sentence_begins_and_ends_without_a_click() {
             assert!(peak(&samples[..ms]) < 1_500, "{text} at {speed} begins with {}", peak(&samples[..ms]));
         }
     }
+    for text in ["No.", "Right.", "Run.", "We may go."] {
+        for speed in [0.5, 0.6, 0.8] {
+            let samples = said(&engine, text, speed).await;
+            assert!(peak(&samples[..ms]) < 330, "{text} at {speed} begins with {}", peak(&samples[..ms]));
+        }
+    }
 }
 
 #[tokio::test]

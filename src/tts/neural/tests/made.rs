@@ -319,6 +319,22 @@ fn settings_that_make_no_sense_are_refused_with_their_name_and_value() {
 }
 
 #[test]
+fn settings_of_a_voice_for_other_speech_are_refused_with_the_reason() {
+    let folder = Folder::new("other");
+    let (mut german, mut letters, mut british) = (piper_settings(), piper_settings(), piper_settings());
+    german["language"]["code"] = json!("de_DE");
+    letters["phoneme_type"] = json!("text");
+    (british["language"]["code"], british["phoneme_type"]) = (json!("en_GB"), json!("espeak"));
+    for (settings, why) in
+        [(german, "is for de-DE, and neural voices speak English"), (letters, "phoneme_type")]
+    {
+        let error = folder.piper(settings.to_string().as_bytes()).expect_err(why).to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    folder.piper(british.to_string().as_bytes()).expect("English");
+}
+
+#[test]
 fn settings_that_are_no_settings_are_refused_with_the_reason() {
     let folder = Folder::new("json");
     for (bytes, why) in [
