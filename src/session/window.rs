@@ -158,7 +158,8 @@ impl Window {
     pub(super) fn answer(&mut self, offset: u64, is_open: bool, is_news: bool, now: Instant) {
         if !is_open {
             self.moved_at = None;
-        } else if is_news {
+        } else if is_news || !self.has_answered {
+            // The first answer is news whatever it says: until then none was due.
             self.moved_at = Some(now);
         }
         let Some((_, since)) = self.asked.filter(|(asked, _)| *asked <= offset) else { return };
@@ -299,6 +300,17 @@ mod tests {
         window.answer(200, false, true, now + Duration::from_millis(2_001));
         let round_trip = FORMAT.bytes(Duration::from_millis(2_001));
         assert_eq!((window.answers(), window.fixed()), (true, LEAST + round_trip));
+    }
+
+    #[test]
+    fn the_time_for_the_next_answer_begins_with_the_first_one() {
+        let (mut window, now) = (Window::new(FORMAT), Instant::now());
+        let later = now + Duration::from_secs(90);
+        window.ask(0, now);
+        window.ask(100, now);
+        assert_eq!(window.waits_since(), None);
+        window.answer(0, true, false, later);
+        assert_eq!(window.waits_since(), Some(later));
     }
 
     #[test]
