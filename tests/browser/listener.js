@@ -31,8 +31,10 @@ export async function listen({ module, sampleRate = 16_000, url, ...options }) {
   tap.connect(context.destination);
   let first;
   const recorded = [];
+  let reports = 0;
   tap.port.onmessage = ({ data: { frame, blocks } }) => {
     first ??= frame;
+    reports += 1;
     recorded.push(...blocks);
   };
   const aloud = new Aloud(url, { context, destination: tap, ...options });
@@ -59,7 +61,10 @@ export async function listen({ module, sampleRate = 16_000, url, ...options }) {
     /** Returns the recording: 16-bit samples from the context's time `start` on. */
     async record() {
       // The recorder reports 16 quanta at a time, which is a quarter of a second at 8,000 Hz.
+      // On a busy machine a report takes longer; a context that has stopped reports no more.
+      const due = reports + 2;
       await wait((16 * 128 * 1000) / sampleRate + 120);
+      for (let looks = 0; reports < due && looks < 100; looks += 1) await wait(20);
       const all = new Float32Array(recorded.length * 128);
       recorded.forEach((block, n) => all.set(block, n * 128));
       return { start: first / sampleRate, rate: sampleRate, samples: Array.from(all, (sample) => Math.round(sample * 32768)) };
