@@ -91,6 +91,11 @@ struct Drain {
 }
 
 impl Drain {
+    /// True if the line is known to be slow.
+    fn is_slow(&self) -> bool {
+        self.is_slow == Some(true)
+    }
+
     /// Notes a write to a client that is behind. Returns true if its line has turned out to be slow or fast by that.
     fn wrote(&mut self, now: Instant, bytes: usize, is_full: bool) -> bool {
         self.bytes += bytes;
@@ -111,7 +116,7 @@ impl Drain {
             return false;
         }
         // A slow client that catches up with a moment's delay is not a fast one.
-        let was_slow = self.is_slow == Some(true);
+        let was_slow = self.is_slow();
         if was_slow && self.full_at.is_some_and(|at| now < at + FAST_AFTER) {
             return false;
         }
@@ -369,7 +374,7 @@ impl<T: Transport, A: Application> Link<T, A> {
                 drain,
                 ..
             } = &mut *self;
-            if drain.as_ref().is_some_and(|drain| drain.is_slow == Some(true)) {
+            if drain.as_ref().is_some_and(|drain| drain.is_slow()) {
                 batch.limit(SLOW_UNSENT_BYTES as usize);
             }
             if *endpoint.state() == State::Open
@@ -407,8 +412,7 @@ impl<T: Transport, A: Application> Link<T, A> {
             if *is_blocked {
                 let drain = drain.get_or_insert_default();
                 if drain.wrote(now, written, true) {
-                    let is_slow = drain.is_slow == Some(true);
-                    transport.limit_unsent(if is_slow { SLOW_UNSENT_BYTES } else { UNSENT_BYTES });
+                    transport.limit_unsent(if drain.is_slow() { SLOW_UNSENT_BYTES } else { UNSENT_BYTES });
                 }
             } else if let Some(drain) = drain {
                 match *has_more {

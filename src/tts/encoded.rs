@@ -58,7 +58,8 @@ impl Encoders {
         self.0.waiting()
     }
 
-    /// Holds a thread from the turn of this client on, which is urgent, until the sender is dropped. The receiver has a value then.
+    /// Holds a thread from the turn of this client on, which is urgent, until the sender is dropped. The receiver has
+    /// a value then.
     #[cfg(test)]
     pub(crate) fn hold(
         &self,

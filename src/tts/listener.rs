@@ -21,7 +21,12 @@ struct Inner {
 impl Listener {
     /// Says whether the listener is away.
     pub(crate) fn set_away(&self, is_away: bool) {
-        if self.0.is_away.swap(is_away, Ordering::Relaxed) && !is_away {
+        // Said at each turn of a connection, and news at few of them.
+        if self.is_away() == is_away {
+            return;
+        }
+        self.0.is_away.store(is_away, Ordering::Relaxed);
+        if !is_away {
             let waiting = std::mem::take(&mut *self.waiting());
             waiting.into_iter().for_each(Waker::wake);
         }

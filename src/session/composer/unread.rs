@@ -32,7 +32,7 @@ impl Unread {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.text.len() == self.read
+        self.len() == 0
     }
 
     /// Bytes that are not read yet.
@@ -80,10 +80,9 @@ mod tests {
                         assert!(!piece.is_empty() && piece.len() <= PIECE_BYTES, "{}", piece.len());
                         pieces.push_str(piece);
                     });
-                    let rest = unread.text.len() - unread.read;
-                    assert_eq!(rest + pieces.len(), whole.len());
-                    assert!(rest < left && unread.memory_bytes() <= 2 * rest + PIECE_BYTES);
-                    left = rest;
+                    assert_eq!(unread.len() + pieces.len(), whole.len());
+                    assert!(unread.len() < left && unread.memory_bytes() <= 2 * unread.len() + PIECE_BYTES);
+                    left = unread.len();
                 }
                 assert_eq!(pieces, whole);
             }
