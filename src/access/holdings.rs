@@ -4,7 +4,7 @@
 //! has stayed the same for longest. A session that holds little is not counted.
 
 use super::accounts::ClientId;
-use super::notice::Notice;
+use super::notice::{Lookout, Notice};
 use super::shares::{Key, Shares};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -56,44 +56,60 @@ impl Holdings {
 
 /// The holding of one session. Dropping it ends the count.
 #[derive(Debug, Default)]
-pub(crate) struct Holding(Option<Box<Counted>>);
+pub(crate) struct Holding {
+    counted: Option<Box<Counted>>,
+    /// What is counted, and whether to look for the notice: beside the session, since both are asked often.
+    bytes: usize,
+    lookout: Lookout,
+}
 
 #[derive(Debug)]
 struct Counted {
     holdings: Arc<Holdings>,
     notice: Arc<Notice>,
     key: Key,
-    bytes: usize,
 }
 
 impl Holding {
     /// Counts these bytes for the session from now on.
     pub(crate) fn set(&mut self, holdings: &Arc<Holdings>, client: &ClientId, bytes: usize) {
         let bytes = bytes / STEP * STEP;
-        match &mut self.0 {
-            None if bytes == 0 => {}
+        if bytes == self.bytes {
+            return;
+        }
+        self.bytes = bytes;
+        match &mut self.counted {
+            Some(_) if bytes == 0 => self.counted = None,
+            Some(counted) => {
+                counted.key = holdings.change(Some(counted.key), client, bytes, &counted.notice);
+            }
             None => {
                 let notice = Arc::<Notice>::default();
                 let key = holdings.change(None, client, bytes, &notice);
-                self.0 = Some(Box::new(Counted { holdings: Arc::clone(holdings), notice, key, bytes }));
-            }
-            Some(_) if bytes == 0 => self.0 = None,
-            Some(counted) if counted.bytes == bytes => {}
-            Some(counted) => {
-                counted.key = holdings.change(Some(counted.key), client, bytes, &counted.notice);
-                counted.bytes = bytes;
+                self.counted = Some(Box::new(Counted { holdings: Arc::clone(holdings), notice, key }));
+                self.lookout = Lookout::default();
             }
         }
     }
 
     /// True while the session is counted, so that [`poll`](Holding::poll) has to be asked.
     pub(crate) fn is_counted(&self) -> bool {
-        self.0.is_some()
+        self.counted.is_some()
     }
 
     /// Ready once the session has to leave, because the sessions hold too much together.
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_ref().map_or(Poll::Pending, |counted| counted.notice.poll(cx))
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.counted {
+            Some(counted) if self.lookout.must_ask(cx) => {
+                let poll = counted.notice.poll(cx);
+                if poll.is_ready() {
+                    // It stays ready.
+                    self.lookout = Lookout::default();
+                }
+                poll
+            }
+            _ => Poll::Pending,
+        }
     }
 }
 
@@ -112,7 +128,7 @@ mod tests {
         ClientId::Named(Arc::from(name))
     }
 
-    fn must_leave(holding: &Holding) -> bool {
+    fn must_leave(holding: &mut Holding) -> bool {
         holding.poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
@@ -128,15 +144,15 @@ mod tests {
         // It moves, so the other one of its client is the one that stands still.
         set(&mut one, "a", 3);
         assert_eq!(holdings.bytes(), 10 * STEP);
-        assert!(![&one, &two, &other].into_iter().any(must_leave));
+        assert!(![&mut one, &mut two, &mut other].into_iter().any(must_leave));
         set(&mut other, "b", 5);
-        assert_eq!([&one, &two, &other].map(must_leave), [false, true, false]);
+        assert_eq!([&mut one, &mut two, &mut other].map(must_leave), [false, true, false]);
         assert_eq!(holdings.bytes(), 8 * STEP);
         // What it still does is not counted, and its end changes nothing.
         set(&mut two, "a", 9);
         drop(two);
         assert_eq!(holdings.bytes(), 8 * STEP);
-        assert_eq!([&one, &other].map(must_leave), [false, false]);
+        assert_eq!([&mut one, &mut other].map(must_leave), [false, false]);
     }
 
     #[test]
@@ -152,7 +168,7 @@ mod tests {
         assert!(!holding.is_counted());
         assert_eq!(holdings.bytes(), 0);
         holding.set(&holdings, &client("a"), 11 * STEP);
-        assert!(must_leave(&holding), "more than all may have");
+        assert!(must_leave(&mut holding), "more than all may have");
         drop(holding);
         assert_eq!(holdings.bytes(), 0);
     }

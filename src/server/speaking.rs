@@ -51,6 +51,8 @@ pub(super) struct Speaking {
     slot: Option<SessionSlot>,
     /// Counts what the session holds among all that have a connection.
     holding: Holding,
+    /// Bytes of the text that waits, as it was counted last: to ask for them takes the same as a write.
+    held_text: usize,
     /// The connection had to give its place away before it showed a credential.
     has_lost_its_place: bool,
 }
@@ -100,6 +102,7 @@ impl Speaking {
             permit,
             slot: None,
             holding: Holding::default(),
+            held_text: 0,
             has_lost_its_place: false,
         }
     }
@@ -169,7 +172,14 @@ impl Speaking {
 
     /// Counts what the session holds now.
     fn hold(&mut self, shared: &Shared) {
-        let bytes = self.session.as_ref().map_or(0, Session::held_bytes);
+        let session = self.session.as_ref();
+        self.held_text = session.map_or(0, |session| session.held_bytes() - session.logged_bytes());
+        self.hold_audio(shared);
+    }
+
+    /// The same where the text has not changed.
+    fn hold_audio(&mut self, shared: &Shared) {
+        let bytes = self.session.as_ref().map_or(0, Session::logged_bytes) + self.held_text;
         // An engine goes on while its listener does not look.
         let waiting: u64 = self.speeches.iter().map(Speech::most_buffered_bytes).sum();
         let bytes = bytes + waiting as usize;
@@ -514,7 +524,7 @@ impl Application for Speaking {
         };
         let patient_until = now + shared.config.engine_timeout;
         let now = now.into_std();
-        let mut took = false;
+        let (mut took, mut has_finished) = (false, false);
         while session.wants_speech(now)
             && let Some(speech) = speeches.front_mut()
         {
@@ -546,6 +556,7 @@ impl Application for Speaking {
                         report(Engine::Quiet(silence));
                     }
                     speeches.pop_front();
+                    has_finished = true;
                     if session.is_sound() {
                         shared.telemetry.engine_spoke();
                     }
@@ -558,7 +569,10 @@ impl Application for Speaking {
         if !took {
             return Poll::Pending;
         }
-        self.hold(shared);
+        match has_finished {
+            true => self.hold(shared),
+            false => self.hold_audio(shared),
+        }
         Poll::Ready(())
     }
 

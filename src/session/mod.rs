@@ -490,6 +490,12 @@ impl Session {
         self.stream.iter().chain(starting).map(Stream::held_bytes).sum()
     }
 
+    /// The part of it that changes with every piece of audio: without the text that waits.
+    pub fn logged_bytes(&self) -> usize {
+        let starting = self.starting.as_ref().map(|starting| &starting.stream);
+        self.stream.iter().chain(starting).map(|stream| stream.log().held_bytes()).sum()
+    }
+
     /// Memory of the session in bytes, roughly.
     pub fn memory_bytes(&self) -> usize {
         let conversation = self.conversation.as_ref().map_or(0, |conversation| conversation.memory_bytes());

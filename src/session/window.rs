@@ -38,10 +38,17 @@ const MOST_ROUND_TRIP: Duration = Duration::from_secs(6);
 /// client that will answer after all is not flooded, and one that never does has each text long before its end.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// The client is asked at least as often as this. A fast one may be slow from now on, and then the next answer is
+/// The client is asked at least as often as this. A quick one may be slow from now on, and then the next answer is
 /// all that tells that it reads: one that reads 2.2 KiB/s answers within 30 s. A little less than a write, so that none
 /// is cut for it.
 const MOST_STEP: u64 = 60 * 1024;
+
+/// The same for a client that has just answered at once: each answer costs the server a read. It is no more than half
+/// the largest window, so one that reads at the pace of speech from now on answers within seconds.
+const MOST_STEP_AT_ONCE: u64 = 4 * MOST_STEP;
+
+/// An answer that takes no more than this came at once.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// Time after which a client is asked again while all else waits for its answer: the last one may be lost.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -67,6 +74,8 @@ pub(super) struct Window {
     round_trip: Option<Duration>,
     /// The last answer was not late, and not the first one.
     is_prompt: bool,
+    /// The last answer came at once, and was not the first one.
+    is_at_once: bool,
     /// When the client was asked with no question open, or gave an answer.
     moved_at: Option<Instant>,
 }
@@ -86,6 +95,7 @@ impl Window {
             round_trip: None,
             format,
             is_prompt: false,
+            is_at_once: false,
             moved_at: None,
         }
     }
@@ -123,7 +133,10 @@ impl Window {
 
     /// Bytes sent after which the client is asked again.
     pub(super) fn step(&self) -> u64 {
-        (self.bytes / if self.is_prompt { 2 } else { OFTEN }).min(MOST_STEP)
+        match self.is_prompt {
+            true => (self.bytes / 2).min(if self.is_at_once { MOST_STEP_AT_ONCE } else { MOST_STEP }),
+            false => (self.bytes / OFTEN).min(MOST_STEP),
+        }
     }
 
     /// True once the client was asked.
@@ -169,6 +182,7 @@ impl Window {
             self.round_trip = Some(self.round_trip.map_or(wait, |known| known.min(wait)));
         }
         let round_trip = self.round_trip.unwrap_or_default();
+        self.is_at_once = wait <= AT_ONCE;
         let wait = wait.saturating_sub(round_trip);
         self.is_prompt = wait <= LATE;
         // Speech for the time of a round trip is always on the way.
@@ -213,6 +227,10 @@ mod tests {
             let mut window = Window::new(Format { encoding, sample_rate_hz });
             assert_eq!((window.fixed(), window.step()), (bytes, bytes / 8));
             (0..9).for_each(|n| answered(&mut window, n, Instant::now(), 1));
+            assert_eq!((window.fixed(), window.step()), (most, (most / 2).min(240 * KIB)));
+            answered(&mut window, 9, Instant::now(), 50);
+            assert_eq!(window.step(), (most / 2).min(240 * KIB), "that was at once");
+            answered(&mut window, 10, Instant::now(), 51);
             assert_eq!((window.fixed(), window.step()), (most, (most / 2).min(60 * KIB)));
         }
     }
