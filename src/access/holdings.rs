@@ -58,7 +58,7 @@ impl Holdings {
 #[derive(Debug, Default)]
 pub(crate) struct Holding {
     counted: Option<Box<Counted>>,
-    /// What is counted, and whether to look for the notice: beside the session, since both are asked often.
+    /// The count, and the need to look for the notice: beside the session, since both are asked often.
     bytes: usize,
     lookout: Lookout,
 }

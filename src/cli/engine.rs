@@ -312,6 +312,9 @@ pub(super) fn speech_api(foreign: &Foreign) -> Result<Arc<dyn Synthesizer>, Box<
         engine.check().map_err(|why| format!("--engine-path cannot be `{path}`: {why}"))?;
     }
     engine.body.clone_from(&remote.body);
+    if let Some(language) = &foreign.language {
+        engine.language.clone_from(language);
+    }
     engine.sample_rate_hz = foreign.sample_rate_hz;
     Ok(Arc::new(engine))
 }

@@ -42,6 +42,8 @@ pub struct SpeechApi {
     pub path: String,
     /// Body of the requests, for a service with another interface. Default: that of OpenAI's.
     pub body: Option<RequestBody>,
+    /// Language that the body names for clients that name none. Default: `en`.
+    pub language: String,
     /// Form of the audio that is requested. Default: WAV.
     pub response: ResponseFormat,
     /// Sample rate of raw samples if `Content-Type` does not give it, and of sessions that ask for none.
@@ -89,6 +91,7 @@ impl SpeechApi {
             voices: vec!["alloy".to_owned()],
             path: "/v1/audio/speech".to_owned(),
             body: None,
+            language: "en".to_owned(),
             response: ResponseFormat::default(),
             sample_rate_hz: None,
             treatment: Treatment::default(),
@@ -110,7 +113,7 @@ impl SpeechApi {
     fn request(&self, utterance: &Utterance) -> Value {
         if let Some(body) = &self.body {
             let rate = self.format().sample_rate_hz;
-            return body.fill(&Values::new(utterance, &utterance.text, &self.voices, "", rate));
+            return body.fill(&Values::new(utterance, &utterance.text, &self.voices, &self.language, rate));
         }
         let mut request = json!({
             "model": self.model,
@@ -309,6 +312,22 @@ fn media_type(content_type: &str, rate: Option<&str>) -> Media {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_names_the_language_of_the_client_or_else_of_the_engine() {
+        let settings = UpstreamSettings::new("speech engine", "http://127.0.0.1:9");
+        let mut engine = SpeechApi::new(settings).unwrap();
+        let body = r#"{"text":"{text}","lang":"{language}","rate":"{sample_rate}"}"#;
+        engine.body = Some(body.parse().unwrap());
+        let said = |engine: &SpeechApi, language: &str| {
+            let utterance =
+                Utterance { language: language.to_owned(), ..Utterance::new("Hi.", engine.format()) };
+            engine.request(&utterance)["lang"].clone()
+        };
+        assert_eq!([said(&engine, ""), said(&engine, "fr")], ["en", "fr"]);
+        engine.language = "de".to_owned();
+        assert_eq!([said(&engine, ""), said(&engine, "fr")], ["de", "fr"]);
+    }
 
     #[test]
     fn content_type_gives_the_format_of_raw_samples() {

@@ -1,19 +1,20 @@
 //! Graphs of hibari's voices: symbols of misaki's alphabet to spectra.
 //!
-//! The graph is cut in three, as it is in the file. The first part gives how long each symbol lasts. The
+//! The graph is cut in three. The first part gives how long each symbol lasts, before it is rounded. The
 //! second part, the plan, gives the pitch of each frame, and what the third part needs. That one gives the
 //! spectra of frames, and is run on a window of frames at a time. Its convolutions see 27 frames to each
 //! side.
 
 use super::graph::{Cut, Graph, GraphError, Input, Threads};
-use super::speaker::{Passage, Plan, whole_frames};
+use super::speaker::{Passage, Plan, at_speed, whole_frames};
 use super::spectra::{HOP, RATE, Spectra, VALUES};
 use std::ops::Range;
 use std::sync::Arc;
 use std::vec;
 
 /// Values inside of the graph.
-const DURATIONS: &str = "/Cast_32_output_0";
+const DURATIONS: &str = "/Div_40_output_0";
+const UNITS: &str = "/Cast_32_output_0";
 const MELODY: &str = "/Transpose_55_output_0";
 const PITCH: &str = "f0";
 const FEATURES: &str = "/Concat_43_output_0";
@@ -52,7 +53,7 @@ impl Hibari {
     pub(super) fn load(graph: &Graph) -> Result<Hibari, GraphError> {
         Ok(Hibari {
             durations: graph.cut(&["ids", "speed"], &[DURATIONS, MELODY])?,
-            plan: graph.cut(&["ids", DURATIONS, MELODY], &[PITCH, FEATURES])?,
+            plan: graph.cut(&["ids", UNITS, MELODY], &[PITCH, FEATURES])?,
             decoder: graph.cut(&[FEATURES], &[SPECTRA])?,
         })
     }
@@ -67,10 +68,16 @@ impl Hibari {
         threads: &Threads,
     ) -> Result<Plan, GraphError> {
         let count = symbols.len();
-        let inputs = [Input::Whole(&[1, count], symbols), Input::Real(&[1], &[speed])];
+        let inputs = [Input::Whole(&[1, count], symbols), Input::Real(&[1], &[1.0])];
         let outputs = self.durations.run(&inputs, threads)?.try_into();
         let [durations, melody]: [Vec<f32>; 2] = outputs.map_err(|_| GraphError::shape("durations"))?;
-        let durations = whole_frames(&durations, FRAMES, RATE as usize / HOP)?;
+        let units = at_speed(&durations, speed, |units| match units {
+            // As the graph does it: an exponential less 1, but at least one unit. All else is refused.
+            -1.0..1.0 => 1.0,
+            units if units.is_nan() => 0.0,
+            units => units.round_ties_even(),
+        });
+        let durations = whole_frames(&units, FRAMES, RATE as usize / HOP)?;
         let frames: usize = durations.iter().sum();
         if durations.len() != count || count == 0 || melody.len() % count != 0 {
             return Err(GraphError::shape("durations"));

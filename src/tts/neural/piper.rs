@@ -1,6 +1,6 @@
 //! Graphs of Piper's voices (VITS): symbols of espeak-ng's alphabet to samples.
 //!
-//! The graph is cut in three, as it is in the file. The first part gives how long each symbol lasts, and
+//! The graph is cut in three. The first part gives how long each symbol lasts, before it is rounded, and
 //! its mean and spread. Noise of our own is added, so that the same text gives the same samples. The second part, the flow, makes what the third part, the decoder, turns into samples, a
 //! window of frames at a time. Frames more than 12 away do not change the samples of a frame.
 
@@ -8,7 +8,7 @@ use super::alphabet::espeak_mark;
 use super::graph::{Cut, Graph, GraphError, Input, Threads};
 use super::random::Random;
 use super::settings::Settings;
-use super::speaker::{Passage, Plan, whole_frames};
+use super::speaker::{Passage, Plan, at_speed, whole_frames};
 use super::windows::windows;
 use rten_simd::SimdUnaryOp;
 use rten_vecmath::Exp;
@@ -18,7 +18,7 @@ use std::vec;
 
 /// Values inside of the graph.
 const NOISE: &str = "/dp/RandomNormalLike_output_0";
-const DURATIONS: &str = "/Ceil_output_0";
+const DURATIONS: &str = "/Mul_1_output_0";
 const MEANS: &str = "/enc_p/Split_output_0";
 const SPREADS: &str = "/enc_p/Split_output_1";
 const LATENT: &str = "/Add_output_0";
@@ -122,9 +122,10 @@ impl Piper {
         let count = symbols.len();
         let noise: Vec<f32> = (0..2 * count).map(|_| random.normal()).collect();
         let settings = &self.settings;
-        let scales = [settings.noise_scale, settings.length_scale / speed, settings.noise_width];
+        let scales = [settings.noise_scale, settings.length_scale, settings.noise_width];
         let [durations, means, spreads] = self.durations(symbols, scales, &noise, threads)?;
-        let durations = whole_frames(&durations, 1, settings.sample_rate_hz as usize / HOP)?;
+        let units = at_speed(&durations, speed, f32::ceil);
+        let durations = whole_frames(&units, 1, settings.sample_rate_hz as usize / HOP)?;
         let frames: usize = durations.iter().sum();
         let is_whole =
             durations.len() == count && means.len() == ROWS * count && spreads.len() == means.len();

@@ -2,6 +2,7 @@
 
 use super::alphabet::{Alphabet, LETTERS};
 use super::graph::Threads;
+use super::speaker::at_speed;
 use super::spectra::RATE;
 use super::voices::{Kind, SAMPLE};
 use super::*;
@@ -374,6 +375,42 @@ async fn speed_changes_the_length() {
     for (speed, at) in [(0.5, 0.5), (2.0, 2.0), (0.1, 0.5), (9.0, 2.0), (f32::NAN, 1.0)] {
         let ratio = usual / length(speed).await;
         assert!((ratio / at - 1.0).abs() < 0.15, "{ratio} at {speed}");
+    }
+}
+
+#[tokio::test]
+async fn speech_is_as_fast_as_was_asked_for() {
+    let Some(engine) = engine("speech_is_as_fast_as_was_asked_for") else { return };
+    // Without the silence around it, which is cut.
+    let length = async |speed| {
+        let (_, words) = timed(&engine, LONG, speed).await;
+        (words[words.len() - 1].start - words[0].start).as_secs_f64()
+    };
+    let usual = length(1.0).await;
+    for tenths in 5..=20 {
+        let speed = f64::from(tenths) / 10.0;
+        let ratio = usual / length(speed as f32).await;
+        assert!((ratio / speed - 1.0).abs() < 0.03, "{ratio} at {speed}");
+    }
+}
+
+#[test]
+fn rounded_durations_add_up_to_the_speed() {
+    let natural: Vec<f32> = (0..60u32).map(|n| 0.6 + (n * 37 % 60) as f32 / 10.0).collect();
+    let up: fn(f32) -> f32 = f32::ceil;
+    for round in [up, |units| units.round_ties_even().max(1.0)] {
+        let usual: Vec<f32> = natural.iter().map(|&units| round(units)).collect();
+        assert_eq!(at_speed(&natural, 1.0, round), usual, "as the graph does it");
+        let sum = |durations: &[f32]| durations.iter().sum::<f32>();
+        for speed in [0.5, 0.75, 0.9, 1.1, 1.2, 1.3, 1.4, 1.5, 1.75, 2.0] {
+            let (planned, wanted) = (at_speed(&natural, speed, round), sum(&usual) / speed);
+            assert!((sum(&planned) - wanted).abs() <= 2.0, "{} and not {wanted} at {speed}", sum(&planned));
+            assert!(planned.iter().all(|&units| units >= 1.0));
+        }
+        // All are as short as can be; and what is no number is left for the check behind it.
+        assert_eq!(at_speed(&[1.0; 3], 2.0, round), [1.0; 3]);
+        assert!(at_speed(&[f32::INFINITY, 1.0], 2.0, round)[0].is_infinite());
+        assert!(at_speed(&[f32::NAN, 1.0], 1.5, up)[0].is_nan());
     }
 }
 

@@ -11,7 +11,7 @@ use std::str::FromStr;
 /// |---|---|
 /// | `{text}` | the sentence |
 /// | `{voice}` | the voice that the client chose, or the first of the engine |
-/// | `{language}` | the language that the client named, or nothing |
+/// | `{language}` | the language that the client named, or that of the engine |
 /// | `{speed}`, `{length_scale}` | the rate of speech as a factor, or 1 divided by it |
 /// | `{wpm}` | the rate in words per minute, 175 times the factor |
 /// | `{sample_rate}` | the sample rate of the engine |

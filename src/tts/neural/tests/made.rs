@@ -108,8 +108,8 @@ fn hibari_graph(units: f32, order: &[i64]) -> Maker {
     graph.node("Mul", &["real ids", "zero"], "zeros");
     graph.node("Add", &["zeros", "units"], "slow units");
     graph.node("Div", &["slow units", "speed"], "real units");
-    graph.node("Reshape", &["real units", "flat"], "flat units");
-    graph.node("Cast", &["flat units"], "/Cast_32_output_0").int("to", 7);
+    graph.node("Reshape", &["real units", "flat"], "/Div_40_output_0");
+    graph.node("Cast", &["/Div_40_output_0"], "/Cast_32_output_0").int("to", 7);
     graph.node("Unsqueeze", &["real units", "one"], "/Transpose_55_output_0");
     graph.node("ReduceSum", &["/Cast_32_output_0"], "all units").int("keepdims", 1);
     graph.node("Mul", &["all units", "two"], "frames");
@@ -148,8 +148,7 @@ fn piper_voice() -> Vec<u8> {
     graph.node("Mul", &["noise", "width"], "wide noise");
     graph.node("Mul", &["length", "four"], "frames");
     graph.node("Add", &["wide noise", "frames"], "noisy frames");
-    graph.node("Relu", &["noisy frames"], "some frames");
-    graph.node("Ceil", &["some frames"], "/Ceil_output_0");
+    graph.node("Relu", &["noisy frames"], "/Mul_1_output_0");
     graph.node("Gather", &["letters", "input"], "embedded").int("axis", 0);
     graph.node("Transpose", &["embedded"], "/enc_p/Split_output_0").ints("perm", &[0, 2, 1]);
     graph.node("Mul", &["/enc_p/Split_output_0", "zero"], "/enc_p/Split_output_1");
