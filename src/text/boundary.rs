@@ -340,6 +340,10 @@ impl Segmenter {
         {
             return Some(true);
         }
+        // "max. RH"
+        if lists("max min avg temp approx", token) && name.len() > 1 && name.chars().all(char::is_uppercase) {
+            return known.then_some(true);
+        }
         if token == "Ft" {
             return Some(!has_figure && name.starts_with(char::is_uppercase));
         }

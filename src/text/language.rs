@@ -249,7 +249,12 @@ pub(super) fn names_food(name: &str) -> bool {
 pub(super) const NAMES: &str = "example www github gitlab google amazon wikipedia reddit youtube facebook twitter booking \
      npmjs stackoverflow openai anthropic localhost node vue nuxt three next socket asp readme \
      config cargo makefile dockerfile package index main setup settings requirements os sys numpy \
-     console docs crates";
+     console docs crates foo bar baz self obj user math java json window document django flask pandas \
+     string system array object request response std torch";
+
+/// Things that have an address or a name, before "is" ("My email is jane.doe@example.org").
+pub(super) const ADDRESSED: &str =
+    "email mail address website site url link domain host server user username login handle";
 
 /// Words that are no part of a host or a file after a verb or a preposition ("Open it.", "at home.").
 pub(super) const NO_NAMES: &str = "one two three four five six seven eight nine ten eleven twelve it this that these those them him her me us you everything nothing something anything all \

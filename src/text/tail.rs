@@ -64,7 +64,10 @@ impl Segmenter {
             // "5! = 120", "(really?) so"
             Kind::Strong if mark.is_closed && closers.clone().any(|c| c == ')') => false,
             Kind::Strong if token.ends_with(|c: char| c.is_ascii_digit()) => false,
-            Kind::Strong => !is_address(token),
+            // "a != b", "x!=5", "a?b:c"
+            Kind::Strong if token.is_empty() && self.language.is("en") => false,
+            Kind::Strong if token.len() == 1 && token.is_ascii() => false,
+            Kind::Strong => !is_address(token) && !is_expression(token),
             Kind::Stop => self.is_full_stop(mark, token),
         }
     }
@@ -79,6 +82,21 @@ impl Segmenter {
             return false;
         }
         let is_spaced = mark.gap > Gap::None || self.undecided().has_space;
+        // "(ret.) Doe"
+        let is_aside =
+            self.buffer[..mark.end].ends_with(".)") && self.buffer[..mark.token.start].ends_with('(');
+        // "1. e4 e5 2. Nf3"
+        let is_turn = token.bytes().all(|b| b.is_ascii_digit()) && {
+            let before = &self.buffer[mark.before.clone()];
+            is_chess(before) || lists("played plays", before)
+        };
+        // "foo().bar()", "arr[0].name"
+        let run = self.buffer[..mark.end].rsplit(char::is_whitespace).next().unwrap_or_default();
+        let is_call = run.len() <= MAX_WORD_BYTES
+            && run.rfind(['(', '[']).is_some_and(|open| run[..open].ends_with(char::is_alphanumeric));
+        if is_aside && is_short_form(token) || is_turn || is_call && mark.gap == Gap::None {
+            return false;
+        }
         if is_spaced || mark.is_closed || token.len() > MAX_WORD_BYTES {
             return is_spaced || !is_address(token);
         }
@@ -88,7 +106,10 @@ impl Segmenter {
         }
         // What follows may be the rest of a number, a host, a file or a version.
         let last = token.chars().next_back().unwrap_or_default();
-        if last.is_numeric() || is_address(token) || token.contains(['.', '@', '_']) && last.is_alphanumeric()
+        if last.is_numeric()
+            || is_address(token)
+            || is_expression(token)
+            || token.contains(['.', '@', '_']) && last.is_alphanumeric()
         {
             return false;
         }
@@ -118,7 +139,8 @@ impl Segmenter {
             if word.ends_with(is_mark) { "" } else { word }
         });
         let (previous, second) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
-        if lists(language::NAMES, token) && !lists(language::BEFORE_NOUNS, previous) {
+        let is_file = token.len() > 4 && token.bytes().all(|b| b.is_ascii_uppercase());
+        if lists(language::NAMES, token) && (is_file || !lists(language::BEFORE_NOUNS, previous)) {
             return true;
         }
         if !self.language.is("en") {
@@ -126,6 +148,7 @@ impl Segmenter {
         }
         match previous.to_lowercase().as_str() {
             "to" => lists(language::GOING, second),
+            "is" => token.starts_with(|c: char| !c.is_uppercase()) && lists(language::ADDRESSED, second),
             "at" | "via" | "called" | "named" | "website" | "domain" | "host" => true,
             _ if !lists(self.language.naming, previous) => false,
             // An imperative, or what sounds like one.
@@ -137,6 +160,34 @@ impl Segmenter {
 /// True if the token is an address of the web, or a path.
 fn is_address(token: &str) -> bool {
     token.contains("://") || token.starts_with("www.") || token.contains(['/', '\\', '@'])
+}
+
+/// True for what is written in code only, and may go on: "foo()", "arr[0]", "std::vec", "myVar", and for the sign
+/// before a figure: "$".
+fn is_expression(token: &str) -> bool {
+    let is_camel = || {
+        let mut letters = token.chars().skip_while(|c| !c.is_lowercase());
+        token.starts_with(|c: char| c.is_lowercase()) && letters.any(char::is_uppercase)
+    };
+    token.contains(['(', '[', '`', '{'])
+        || token.contains("::")
+        || token.ends_with(['$', '€', '£', '¥', '-', '−', '+', '±', '~', '<', '>', '='])
+        || is_camel()
+}
+
+/// True for a move of chess without its marks: "e5", "Nf3", "O-O".
+fn is_chess(word: &str) -> bool {
+    let word = word.trim_end_matches(['+', '#', '!', '?']);
+    let mut square = word.bytes().rev();
+    word.len() <= 6
+        && (word.starts_with("O-O")
+            || square.next().is_some_and(|b| matches!(b, b'1'..=b'8'))
+                && square.next().is_some_and(|b| matches!(b, b'a'..=b'h')))
+}
+
+/// True for a word that may be a shortened one within brackets.
+fn is_short_form(token: &str) -> bool {
+    token.len() <= 5 && token.starts_with(char::is_lowercase)
 }
 
 /// True for an abbreviation that every following word continues, but that no table of sentences needs.
@@ -165,6 +216,7 @@ fn is_open(sentence: &str) -> bool {
         || brackets > 0
         || quotes_are_open(sentence)
         || sentence.matches("**").count() % 2 == 1
+        || sentence.matches('`').count() % 2 == 1
         || tag_is_open(sentence)
 }
 

@@ -284,6 +284,11 @@ impl Address {
         self.held
     }
 
+    /// The beginning of what may be an address.
+    pub(super) fn held(&self) -> &str {
+        &self.held.text
+    }
+
     /// Marks at its end that may not belong to it.
     pub(super) fn tail(&self) -> &str {
         &self.tail.text

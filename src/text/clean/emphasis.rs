@@ -29,7 +29,10 @@ impl Inline {
                 }
                 true
             }
-            (Some(a), Some(b)) if mark == '_' => a.is_alphanumeric() && b.is_alphanumeric(),
+            // "x_max", "x_{max}"
+            (Some(a), Some(b)) if mark == '_' => {
+                a.is_alphanumeric() && (b.is_alphanumeric() || b == '{' && length == 1)
+            }
             _ => mark == '~' && length == 1,
         };
         let held = self.take_held();

@@ -137,6 +137,7 @@ impl Inline {
                 None => self.brackets.undecided(),
             },
             State::Address(address) if address.is_known() => address.tail(),
+            State::Address(address) => address.held(),
             State::Link(_) | State::Label => "[",
             _ => &self.held.text,
         }

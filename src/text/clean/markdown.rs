@@ -671,8 +671,19 @@ impl Markdown {
     /// Speaks what is held back at the end of the text so far: the prose in an open fence, and the beginning of a
     /// line.
     pub(super) fn flush(&mut self, is_over: bool, inline: &mut Inline, sink: &mut Sink<'_>) {
-        self.decide_line(is_over, inline, sink);
+        if is_over || !self.begins_fence() {
+            self.decide_line(is_over, inline, sink);
+        }
         self.speak_fenced(is_over, inline, sink);
+    }
+
+    /// True if the line so far is the beginning of the marks that open or close a fence. They are silent in any case,
+    /// and those that follow decide.
+    fn begins_fence(&self) -> bool {
+        let (mark, length) = self.fence.map_or(('`', 3), |fence| (fence.mark, fence.length));
+        let marks = |mark: char| self.held.text.len() - self.held.text.trim_end_matches(mark).len();
+        let count = if self.fence.is_none() { marks(mark).max(marks('~')) } else { marks(mark) };
+        matches!(self.stage, Stage::Beginning) && (1..length).contains(&count)
     }
 
     /// Decides on the beginning of a line.

@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
         let end = self.digits(from);
         let (n, of) = (numbers::value(&self.s[at..slash])?, numbers::value(&self.s[from..end])?);
         let is_part = self.s[end..].starts_with(" of") || self.noun_behind(end).is_some();
-        if mark == '/' && self.is_date_word(at) && !is_part {
+        if mark == '/' && (self.is_date_word(at) && !is_part || self.is_week_of(at)) {
             return None;
         }
         let goes_on = matches!(self.at(end), Some('/')) && self.is_digit(end + 1);

@@ -17,6 +17,7 @@ impl Reader<'_> {
         self.uuid(at)
             .or_else(|| self.hardware(at))
             .or_else(|| self.account(at))
+            .or_else(|| self.british(at))
             .or_else(|| self.emergency(at))
     }
 
@@ -117,6 +118,25 @@ impl Reader<'_> {
             }
         }
         Some(self.say_signs(at, end))
+    }
+
+    /// A British post code: "SW1A 2AA".
+    fn british(&mut self, at: usize) -> Option<usize> {
+        let bytes = self.s.as_bytes().get(at..)?;
+        let area = bytes.iter().take_while(|b| b.is_ascii_uppercase()).count();
+        let outer =
+            area + bytes[area..].iter().take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit()).count();
+        let is_inner = |inner: &[u8]| {
+            inner[0] == b' '
+                && inner[1].is_ascii_digit()
+                && inner[2..].iter().all(|b| b.is_ascii_uppercase() && !b"CIKMOV".contains(b))
+        };
+        let is_code = (1..=2).contains(&area)
+            && (area + 1..=area + 2).contains(&outer)
+            && bytes[area].is_ascii_digit()
+            && bytes.get(outer..outer + 4).is_some_and(is_inner)
+            && !bytes.get(outer + 4).is_some_and(u8::is_ascii_alphanumeric);
+        is_code.then(|| self.say_signs(at, at + outer + 4))
     }
 
     /// Reads letters and digits one by one, with a pause between groups.

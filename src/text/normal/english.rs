@@ -312,6 +312,26 @@ impl<'a> Reader<'a> {
         Some(end)
     }
 
+    /// Words that are written as one: "getUserById". The first one has two letters at least: "iPhone" is a name.
+    fn humps(&mut self, at: usize, end: usize) -> Option<usize> {
+        const MOST: usize = 48;
+        let word = &self.s[at..end];
+        let is_capital = |n: usize| word.as_bytes().get(n).is_some_and(u8::is_ascii_uppercase);
+        let first = word.bytes().take_while(u8::is_ascii_lowercase).count();
+        if first < 2 || word.len() > MOST || !is_capital(first) || !word.is_ascii() {
+            return None;
+        }
+        let mut words = String::new();
+        for (n, c) in word.chars().enumerate() {
+            if is_capital(n) && (!is_capital(n - 1) || !is_capital(n + 1) && n + 1 < word.len()) {
+                words.push(' ');
+            }
+            words.push(c);
+        }
+        self.say(at..end, &words);
+        Some(end)
+    }
+
     /// End of the Latin letters before a Greek one, which is a factor: "iπ", "kΔx".
     fn before_greek(&self, at: usize, end: usize) -> usize {
         const MOST: usize = 8;
@@ -349,7 +369,9 @@ impl<'a> Reader<'a> {
                 || end - at <= 6 && self.at(end).is_some_and(|c| matches!(c, '\'' | '’' | '8' | '2')));
         let ended = match is_typed.then(|| self.typed(at)).flatten() {
             Some(ended) => Some(ended),
-            None if is_start => self.known_word(at, end),
+            None if is_start => {
+                self.known_word(at, end).or_else(|| self.phrase(at, end)).or_else(|| self.humps(at, end))
+            }
             None => None,
         };
         self.word_before = std::mem::replace(&mut self.word, at..end);

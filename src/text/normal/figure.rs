@@ -228,8 +228,10 @@ impl<'a> Reader<'a> {
         }
         match amount.value() {
             Some(value)
-                if !self.left(at).trim_end().ends_with(['=', '×', '+', '*', '≈', '÷'])
+                if !(self.left(at).trim_end().ends_with(['=', '×', '+', '*', '≈', '÷'])
+                    && !self.is_year_set(at))
                     && (is_year_text(amount.whole)
+                        || value % 100 >= 10 && lists("RFC ISO PEP DIN ANSI", self.word_near(at, 1))
                         || (1000..1100).contains(&value)
                             && (self.is_in_era(at, end)
                                 || super::time::month(self.word_near(at, 1)).is_some()))
@@ -246,6 +248,16 @@ impl<'a> Reader<'a> {
             _ => {}
         }
         end
+    }
+
+    /// True for the year that something is set to: "born = 1999", "year=2024".
+    fn is_year_set(&self, at: usize) -> bool {
+        let name = self.left(at).trim_end().trim_end_matches('=').trim_end();
+        let name = &name[name.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_').len()..];
+        let name = name.to_ascii_lowercase();
+        let last = name.rsplit('_').next().unwrap_or_default();
+        name.contains("year")
+            || lists("yr born died since founded built birth death published established date", last)
     }
 
     /// True for a year with its era: "AD 1066".

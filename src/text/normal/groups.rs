@@ -141,6 +141,11 @@ impl Reader<'_> {
         None
     }
 
+    /// True behind "week of": "the week of 5/6".
+    pub(super) fn is_week_of(&self, at: usize) -> bool {
+        self.word_near(at, 0) == "of" && lists("week Week", &self.s[self.word_before.clone()])
+    }
+
     /// A month and a day behind a day of the week, or a word such as "due": "Thu 11/14".
     fn day_of_month(&mut self, at: usize, amount: Amount<'_>, end: usize) -> Option<usize> {
         const BEFORE: &str = "mon tue wed thu fri sat sun monday tuesday wednesday thursday friday saturday sunday due dated \
@@ -167,7 +172,8 @@ impl Reader<'_> {
             let day = left.trim_end_matches(|c: char| c.is_ascii_digit());
             day.ends_with('/') && left.len() <= day.len() + 2
         };
-        let is_dated = is_pair || lists(BEFORE, &self.word_near(at, 1).to_ascii_lowercase());
+        let is_dated =
+            is_pair || self.is_week_of(at) || lists(BEFORE, &self.word_near(at, 1).to_ascii_lowercase());
         let (a, b) = (amount.value()?, numbers::value(&self.s[amount.end + 1..end])?);
         let next = self.skip_space(end);
         let is_measure =

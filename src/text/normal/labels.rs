@@ -165,6 +165,24 @@ impl Reader<'_> {
 
     /// The side of a town behind a street: "Pennsylvania Ave. NW".
     pub(super) fn side(&mut self, at: usize, end: usize) -> Option<usize> {
+        // "E. 12th St."
+        let number = self.skip_space(end + 1);
+        let ordinal = self.letters(self.digits(number));
+        if self.at(end) == Some('.')
+            && self.is_digit(number)
+            && lists("st nd rd th", &self.s[self.digits(number)..ordinal])
+            && lists(STREETS, self.word_behind(ordinal))
+        {
+            let side = match &self.s[at..end] {
+                "N" => "North",
+                "S" => "South",
+                "E" => "East",
+                "W" => "West",
+                _ => return None,
+            };
+            self.say(at..end + 1, side);
+            return Some(end + 1);
+        }
         let side = match &self.s[at..end] {
             "NW" => "Northwest",
             "NE" => "Northeast",

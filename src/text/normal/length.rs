@@ -7,6 +7,15 @@ use super::numbers::add;
 use super::operands;
 use super::walk::Walk;
 
+/// Words behind a length that are no things.
+const NO_THINGS: &str = "long wide tall high deep thick across apart away square round around of in to and or by x at on off from \
+     with without for per between below above under over more less longer shorter taller wider deeper higher lower each \
+     thru through then than as but so if when while since until till that which who i she it they we you not no up down \
+     left right back forward behind ahead inside outside beyond beneath beside beside toward towards into onto out along \
+     before after past only just about shy short too also today tonight yesterday tomorrow now again here there is are was \
+     were fell falls fall has have had will would can could should must may do does did equals equal makes a an the this \
+     these my your her its our their one every all both near against during because nor";
+
 impl Reader<'_> {
     /// Feet and inches, and other marks of arc: 5'10".
     pub(super) fn feet(&mut self, at: usize, amount: Amount<'_>) -> Option<usize> {
@@ -129,11 +138,18 @@ impl Reader<'_> {
                 && self.is_adjective(at, second);
             let is_noun = self.at(end) == Some('-') && self.is_letter(end + 1)
                 || self.is_adjective(at, end)
+                || self.is_before_thing(end) && !self.s[..at].trim_end().ends_with(['x', '×'])
                 || is_first;
             add(&mut words, if amount.is_one() || is_noun { "inch" } else { "inches" });
         }
         self.say(at..end, &words);
         Some(end)
+    }
+
+    /// True if the name of a thing follows a length: "2\" rounds", but "2\" long", "cut 2\" off".
+    fn is_before_thing(&self, end: usize) -> bool {
+        let word = self.word_behind(end);
+        !word.is_empty() && !lists(NO_THINGS, &word.to_ascii_lowercase())
     }
 
     /// "by" between figures: 5x7, 10 x 15 cm. The figure before the sign is read here.
@@ -218,7 +234,7 @@ impl Reader<'_> {
             || (first_digits >= 3 && number_end - second >= 3)
         {
             "by"
-        } else if is_apart {
+        } else if is_apart || self.unit_at(next, next == number_end).is_some() {
             "times"
         } else {
             "by"

@@ -4,8 +4,8 @@
 //! and the first that knows the text there replaces it. What no pattern knows stays as it is written: nothing is
 //! lost. [`Spoken`] keeps the map between both texts, so that times of words name the written words.
 //!
-//! Time is linear in the text, and the result has at most eight bytes for each written character, and
-//! 256 more.
+//! Time is linear in the text, and the result has at most eight bytes for each written character; that of a
+//! shorter text than sixteen characters has at most 128 bytes.
 //!
 //! Small functions with hundreds of callers are never inlined: the program would grow by 80 kB.
 
@@ -16,6 +16,7 @@ mod codes;
 mod doses;
 mod english;
 mod figure;
+mod foreign;
 mod formula;
 mod groups;
 mod journal;
@@ -42,6 +43,19 @@ mod walk;
 mod words;
 
 pub use output::Spoken;
+
+/// Returns a text in any language as a voice speaks it that knows English only: its figures, signs and units become
+/// words of English, which are the ones that such a voice can say. Points and commas in figures mean what they mean
+/// in the language of the text.
+pub(crate) fn in_english<'a>(text: &'a str, language: &str) -> Spoken<'a> {
+    let most = output::most(text);
+    let spoken = Spoken::same(text).then(|text| letters::usual(text, most));
+    let spoken = match foreign::has_decimal_comma(language) {
+        true => spoken.then(|text| foreign::with_points(text, most)),
+        false => spoken,
+    };
+    spoken.then(|text| english::read(text, most))
+}
 
 /// Returns a text as it is spoken in a language, a tag such as `en` or `de-AT`. An empty tag is English.
 pub fn normalize<'a>(text: &'a str, language: &str) -> Spoken<'a> {

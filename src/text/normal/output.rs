@@ -6,13 +6,13 @@ use std::ops::Range;
 /// Most bytes of spoken text for each character of written text.
 const GROWTH: usize = 8;
 
-/// Bytes that a short text may grow by in any case.
-const HEADROOM: usize = 256;
+/// Bytes that a text of fewer than sixteen characters may have in any case: "$777,777.77" has ninety.
+const LEAST: usize = 128;
 
 /// Most bytes of spoken text for a written text. Where words would exceed them, the text is copied as it is
 /// written.
 pub(super) fn most(written: &str) -> usize {
-    written.chars().count() * GROWTH + HEADROOM
+    (written.chars().count() * GROWTH).max(LEAST)
 }
 
 /// Part of the spoken text that differs from the written text.

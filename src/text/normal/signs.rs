@@ -74,7 +74,11 @@ impl Reader<'_> {
                 }
                 return self.called(at, high + usize::from(is_braced), if is_upper { "to" } else { "" });
             }
-            ')' | '}' if at == self.power_end => return self.called(at, end, ""),
+            ')' | '}' if at == self.power_end => {
+                let is_glued = after.is_some_and(char::is_alphanumeric);
+                self.out.put(at..end, if is_glued { " " } else { "" });
+                return end;
+            }
             '⁄' => return self.called(at, end, "over"),
             '$' if at == self.math_end => {
                 let run = self.run(at, |c| c == '$');
@@ -165,7 +169,7 @@ impl Reader<'_> {
                 self.out.put(at..end + usize::from(is_space), if is_space { " " } else { "" });
                 return end + usize::from(is_space);
             }
-            '_' if after == Some('{') && self.is_math(at) => {
+            '_' if after == Some('{') && (self.is_math(at) || before.is_some_and(char::is_alphanumeric)) => {
                 self.out.put(at..end + 1, " ");
                 return end + 1;
             }
@@ -174,6 +178,12 @@ impl Reader<'_> {
             }
             '\'' | '′' if self.is_derivative(at, end) => return self.called(at, end, "prime"),
             '}' if after == Some('{') => return self.called(at, end + 1, "over"),
+            '{' | '}' if self.is_math(at) => {
+                let is_joint =
+                    c == '}' && [before, after].iter().all(|c| c.is_some_and(char::is_alphanumeric));
+                self.out.put(at..end, if is_joint { " " } else { "" });
+                return end;
+            }
             '"' => self.is_quoted = !self.is_quoted,
             '“' => self.is_quoted = true,
             '”' => self.is_quoted = false,
@@ -199,6 +209,11 @@ impl Reader<'_> {
             '.' if is_figure && (is_open || matches!(before, Some('-' | '−'))) && self.is_digit(end) => {
                 return self.figure(at);
             }
+            // "f(x)", "O(n log n)"
+            '(' if let Some(close) = self.function(at, end) => {
+                self.power_end = close;
+                return self.called(at, end, "of");
+            }
             '(' if self.is_digit(end) => {
                 if let Some(ended) = self.phone(at) {
                     return ended;
@@ -211,6 +226,30 @@ impl Reader<'_> {
                     _ => "divided by equals",
                 };
                 return self.called(at, end + 1, words);
+            }
+            // "a-z"
+            '-' | '–'
+                if matches!(before, Some('a' | 'A'))
+                    && after.is_some_and(|c| {
+                        matches!(c, 'c'..='z' | 'C'..='Z')
+                            && c.is_lowercase() == before.is_some_and(char::is_lowercase)
+                    })
+                    && !self
+                        .at(end + 1)
+                        .is_some_and(|c| c.is_alphanumeric() || matches!(c, '-' | '–' | '\'' | '’'))
+                    && !self.s[..at - 1]
+                        .ends_with(|c: char| c.is_alphanumeric() || matches!(c, '-' | '–')) =>
+            {
+                return self.called(at, end, "to");
+            }
+            // "git rebase -i"
+            '-' if before == Some(' ')
+                && after.is_some_and(|c| c.is_ascii_alphabetic() && c != 'I')
+                && self.at(end + 1).is_none_or(char::is_whitespace)
+                && self.left(at).trim_end().ends_with(|c: char| c.is_ascii_lowercase() || c == '/')
+                && !operands::is_between(self.s, at, end) =>
+            {
+                return self.called(at, end, "dash");
             }
             '-' if after == Some('-') && operands::counts_down(self.s, at) => {
                 return self.called_apart(at, end + 1, "minus minus");
@@ -594,6 +633,10 @@ impl Reader<'_> {
                 }
                 let follows = &self.s[end..self.letters(end)];
                 let is_plural = self.s[..at].ends_with('s') && self.word.end == at;
+                // "3 min/side"
+                if self.figure_end == at && lists("side batch serving loaf", follows) {
+                    return self.called(at, end, "per");
+                }
                 let is_period = matches!(follows, "wk" | "yr" | "mo" | "hr" | "mth")
                     || joins_figures && matches!(follows, "min" | "h" | "sec" | "night")
                     || (is_plural || joins_figures)
@@ -662,6 +705,25 @@ impl Reader<'_> {
         self.math_end != usize::MAX && at < self.math_end
     }
 
+    /// The bracket that closes the argument of a function, which is named by one letter.
+    fn function(&self, at: usize, from: usize) -> Option<usize> {
+        const MOST: usize = 16;
+        let left = self.left(at);
+        let name = left.chars().next_back().filter(|c| "fghFGOP".contains(*c))?;
+        let is_name = !left[..left.len() - name.len_utf8()].ends_with(|c: char| {
+            c.is_alphanumeric() || matches!(c, '.' | '_' | '\'' | '’' | '@' | '/' | '\\')
+        });
+        let close = self.short_run(from, MOST, |c| !matches!(c, '(' | ')' | '\n' | '|'));
+        let inner = &self.s[from..close];
+        let is_word =
+            |word: &str| word.len() > 1 && word.bytes().all(|b| b.is_ascii_alphabetic()) && word != "log";
+        let is_argument = inner.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '-' | '−' | '√'))
+            && inner.contains(char::is_alphanumeric)
+            && !inner.split([' ', ',']).any(is_word);
+        (is_name && is_argument && self.at(close) == Some(')') && self.at(close + 1) != Some('{'))
+            .then_some(close)
+    }
+
     /// True for the mark of "f'(x)", and of "x'" in a formula.
     fn is_derivative(&self, at: usize, end: usize) -> bool {
         let mut before = self.s[..at].chars().rev();
@@ -696,6 +758,15 @@ impl Reader<'_> {
     fn currency(&mut self, at: usize, end: usize, sign: char) -> usize {
         let Some(currency) = money::by_sign(sign) else { return end };
         let after = self.at(end);
+        // "$(1,250)" is a loss.
+        let close = self.run(end + 1, |c| c.is_ascii_digit() || matches!(c, ',' | '.'));
+        if after == Some('(') && self.is_digit(end + 1) && self.at(close) == Some(')') {
+            self.say(at..end + 1, "minus");
+            if self.sum_at(end + 1, end + 1, currency) == Some(close) {
+                return self.called(close, close + 1, "");
+            }
+            return close;
+        }
         match self.sum(at, end, currency) {
             Some(ended) => ended,
             None if after.is_some_and(|c| c.is_alphabetic() || matches!(c, '{' | '(')) => {
@@ -761,7 +832,7 @@ impl Reader<'_> {
         let is_pressed = lists(
             "press pressing pressed hit tap use key keys hold holding push arrow",
             &self.word_near(at, 0).to_ascii_lowercase(),
-        );
+        ) || lists("arrow arrows", self.word_near(at, 1));
         let is_chained = lists("or and", self.word_near(at, 0))
             && self.s[..self.word.start].ends_with(|c: char| c.is_whitespace())
             && self.s[..self.word.start].trim_end().ends_with(['→', '←', '↑', '↓', '⌘', '⌥', '⇧', '⌃']);
@@ -844,7 +915,8 @@ impl Reader<'_> {
     #[inline(never)]
     fn called_apart(&mut self, at: usize, end: usize, words: &str) -> usize {
         let before = if self.before(at).is_some_and(|c| matches!(c, ')' | ']' | '}')) { " " } else { "" };
-        let after = if matches!(self.at(end), Some('(' | '[' | '{')) { " " } else { "" };
+        let opens = matches!(self.at(end), Some('(' | '[')) || self.at(end) == Some('{') && !self.is_math(at);
+        let after = if opens { " " } else { "" };
         if words.is_empty() {
             return self.called(at, end, words);
         }

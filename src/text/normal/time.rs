@@ -323,6 +323,11 @@ impl Reader<'_> {
         }
         let sign = self.at(first).filter(|c| matches!(c, '-' | '/' | '.'))?;
         let second = self.digits(first + 1);
+        if sign == '/'
+            && let Some(end) = self.month_of_year(at, first, second)
+        {
+            return Some(end);
+        }
         if second == first + 1 || self.at(second) != Some(sign) {
             return None;
         }
@@ -368,6 +373,26 @@ impl Reader<'_> {
             return Some(third + 1);
         }
         Some(third)
+    }
+
+    /// A month and a year: "03/2023".
+    fn month_of_year(&mut self, at: usize, first: usize, second: usize) -> Option<usize> {
+        let month = MONTHS.get((value(&self.s[at..first])? as usize).checked_sub(1)?)?;
+        let year = &self.s[first + 1..second];
+        let is_date = first == at + 2
+            && matches!(year.get(..2), Some("19" | "20"))
+            && is_year_text(year)
+            && !matches!(self.before(at), Some('/' | '-' | '.' | ',' | '$' | '€' | '£'))
+            && !self.at(second).is_some_and(|c| c.is_alphanumeric() || matches!(c, '/' | '-' | '%' | '°'));
+        if !is_date {
+            return None;
+        }
+        let mut words = String::from(*month);
+        let mut spoken = String::new();
+        numbers::year(&mut spoken, value(year)?);
+        add(&mut words, &spoken);
+        self.say(at..second, &words);
+        Some(second)
     }
 
     /// A day, the name of a month and a year with hyphens between: "25-Dec-2023".

@@ -16,12 +16,58 @@ const SHORT: &str = "gr8 great;b4 before;l8 late;l8r later;w8 wait;w8ing waiting
      org'n organization;pm't payment;acc't account;am't amount;gen'l general;pres't president;rep't report;\
      sup't superintendent;supp't supplement;recd received;chg'd charged;del'd delivered";
 
+/// Phrases of chats by their first letters, each with what it stands for.
+const PHRASES: &str = "brb be right back;bbl be back later;gtg got to go;omw on my way;ttyl talk to you later;lmk let me know;\
+     btw by the way;idk I don't know;idc I don't care;ikr I know, right;imo in my opinion;imho in my humble opinion;\
+     tbh to be honest;tbf to be fair;ngl not gonna lie;nvm never mind;afaik as far as I know;afk away from keyboard;\
+     iirc if I recall correctly;fwiw for what it's worth;icymi in case you missed it;omg oh my god;smh shaking my head;\
+     wbu what about you;hbu how about you;wyd what are you doing;hmu hit me up;nbd no big deal;fyi for your information;\
+     irl in real life;tysm thank you so much;ofc of course;ftw for the win;tmrw tomorrow;tmr tomorrow;tonite tonight;\
+     tho though;cuz because;obv obviously;sry sorry;wfh working from home;tldr too long, didn't read;mtg meeting;\
+     msg message;np no problem;ty thank you;yw you're welcome;gn good night;gm good morning;kk okay;jk just kidding;\
+     rn right now";
+
+/// Those that are words, or other letters, in capitals.
+const SMALL_ONLY: &str = "np ty yw gn gm kk jk rn smh tho cuz obv mtg msg tmr wfh hmu ftw irl fyi";
+
 /// Words beside "u" that show a person.
 const BESIDE_YOU: &str = "r c do did can could will would should if when see know want have love like need get got think hope thank \
      miss hate tell ask call text are were am go going gone coming come up ok okay too there guys free home that what \
      where how why so but and hey hi for to with before after than 4 b4 ready doing mean feel had said been alright around later";
 
 impl Reader<'_> {
+    /// A phrase of a chat at a position, "brb", and its end.
+    pub(super) fn phrase(&mut self, at: usize, end: usize) -> Option<usize> {
+        let word = &self.s[at..end];
+        if !matches!(word.len(), 2..=6)
+            || self.at(end).is_some_and(|c| c.is_alphanumeric() || "'’-_/=(".contains(c))
+        {
+            return None;
+        }
+        let small = word.to_ascii_lowercase();
+        let (_, words) = PHRASES
+            .split(';')
+            .filter_map(|phrase| phrase.split_once(' '))
+            .find(|(short, _)| *short == small)?;
+        let is_small = small == word;
+        let is_written = is_small || word.bytes().all(|b| b.is_ascii_uppercase()) || word[1..] == small[1..];
+        let is_glued = matches!(self.before(at), Some('.' | '/' | '@' | '#' | '_' | '-' | '\\' | '='))
+            || self.at(end) == Some('.') && self.at(end + 1).is_some_and(char::is_alphanumeric);
+        if is_glued || !is_written || !is_small && lists(SMALL_ONLY, &small) {
+            return None;
+        }
+        // "np, see you", but "import numpy as np"
+        if word.len() == 2 {
+            let begins = self.left(at).trim_end().chars().next_back().is_none_or(|c| !c.is_alphanumeric());
+            let ends = self.at(self.skip_space(end)).is_none_or(|c| !c.is_alphanumeric());
+            if if small == "rn" { begins || !ends } else { !begins } {
+                return None;
+            }
+        }
+        self.say(at..end, words);
+        Some(end)
+    }
+
     /// A short form at a position, and its end.
     pub(super) fn typed(&mut self, at: usize) -> Option<usize> {
         let run = self.short_run(at, 10, |c| c.is_ascii_alphanumeric() || matches!(c, '\'' | '’'));
@@ -76,7 +122,16 @@ impl Reader<'_> {
         let is_numbered = number.len() < last.len() && number.ends_with(|c: char| c.is_ascii_digit());
         let is_glued = left.len() == self.left(at).len();
         let follows = !is_glued && is_move(last.rsplit(['.', '…']).next().unwrap_or_default());
-        if !is_numbered && !follows || !is_move(written) {
+        // "played Nf3 Nc6"
+        let marks = self.short_run(run, 2, |c| matches!(c, '+' | '#' | '!' | '?'));
+        let next = self.skip_space(marks);
+        let other =
+            &self.s[next..self.short_run(next, 8, |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '='))];
+        let leads = next > marks
+            && written.starts_with(|c: char| c.is_ascii_uppercase())
+            && other.starts_with(|c: char| c.is_ascii_uppercase())
+            && is_move(other);
+        if !is_numbered && !follows && !leads || !is_move(written) {
             return None;
         }
         let mut end = at;

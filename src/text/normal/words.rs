@@ -84,7 +84,9 @@ impl Reader<'_> {
                 self.say(at..unit.end, &unit.many);
                 return Some(unit.end);
             }
-            Some('/') if matches!(word, "P" | "I" | "A" | "B" | "a") && self.is_pair_of_letters(end) => {
+            Some('/')
+                if matches!(word, "P" | "I" | "A" | "B" | "S" | "a") && self.is_pair_of_letters(end) =>
+            {
                 let words = format!(
                     "{} {}",
                     word.to_ascii_uppercase(),
@@ -159,7 +161,7 @@ impl Reader<'_> {
     fn is_pair_of_letters(&self, slash: usize) -> bool {
         let letters = self.letters(slash + 1);
         let pair = self.s.get(slash - 1..letters).unwrap_or_default();
-        lists("P/E P/B I/O A/C a/c A/B A/V B/W", pair)
+        lists("P/E P/B P/N S/N I/O A/C a/c A/B A/V B/W", pair)
             && !self.is_digit(letters)
             && self.at(letters) != Some('/')
     }
@@ -189,6 +191,8 @@ impl Reader<'_> {
             || is_flight
             || stem.len() > 3 && stem.starts_with("AA") && !stem.starts_with("AAA")
             || word == "APR" && self.is_rate(at, end)
+            || stem == "PR"
+                && (self.is_digit(self.skip_space(end)) || self.at(self.skip_space(end)) == Some('#'))
             || plural.is_empty() && stem == "US" && !self.is_shouted(at, end)
             || matches!(
                 stem,
@@ -257,6 +261,8 @@ impl Reader<'_> {
                     | "IED"
                     | "IRL"
                     | "IPO"
+                    | "EPS"
+                    | "CI"
             )
             || stem == "LED" && !self.is_shouted(at, end)
             || plural.is_empty()
@@ -347,6 +353,15 @@ impl Reader<'_> {
                     "featuring"
                 }
                 "rev" if self.begins_figure(next) => "revenue",
+                "long" | "Long" if self.is_longitude(at, next) => "longitude",
+                // "Rev. C"
+                "Rev"
+                    if self.letters(next) == next + 1
+                        && after.is_some_and(char::is_uppercase)
+                        && self.at(next + 1) != Some('.') =>
+                {
+                    "Revision"
+                }
                 "Dir" if self.is_digit(next) => "Directive",
                 "est" | "Est" if lists(ESTIMATES, &self.s[next..self.letters(next)]) => "estimated",
                 "ed" | "trans"
@@ -458,12 +473,14 @@ impl Reader<'_> {
                 Place::Stop if word == "v" => {
                     has_stop && after.is_some_and(char::is_uppercase) && !self.is_last(stop)
                 }
-                Place::Stop => has_stop && (!self.is_last(stop) || matches!(word, "Co" | "al" | "temp")),
+                Place::Stop => has_stop && (!self.is_last(stop) || lists("Co al temp Sq opt", word)),
                 // "(2021 est.)"
                 Place::Figure if word == "est" && has_stop && !is_figure => self.figure_end + 1 == at,
                 Place::Figure if matches!(word, "b" | "d" | "fl") => {
-                    let year = self.digits(next);
-                    has_stop && next > stop && super::figure::is_year_text(&self.s[next..year])
+                    let digits = self.digits(next);
+                    let is_date = digits > next && self.is_month_behind(digits)
+                        || super::time::month(&self.s[next..self.letters(next)]).is_some();
+                    has_stop && next > stop && (is_date || super::figure::is_year_text(&self.s[next..digits]))
                 }
                 Place::Figure if word == "c" || word == "p" || word == "ca" => {
                     is_figure && (has_stop || word == "p" && next > end)
@@ -547,6 +564,17 @@ impl Reader<'_> {
         };
         self.say(at..end, words);
         Some(end)
+    }
+
+    /// True for degrees: "long. -74.0", "lat. 40.7, long. 74".
+    fn is_longitude(&self, at: usize, figure: usize) -> bool {
+        let digits =
+            figure + self.at(figure).filter(|c| matches!(c, '-' | '−' | '–')).map_or(0, char::len_utf8);
+        let end = self.run(digits, |c| c.is_ascii_digit() || c == '.');
+        self.is_digit(digits)
+            && (digits > figure
+                || self.at(end) == Some('°')
+                || self.left(at).to_ascii_lowercase().contains("lat"))
     }
 
     /// True for the code of a thing: "AB-1024", "X5".

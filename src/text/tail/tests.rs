@@ -203,3 +203,96 @@ fn commit_leaves_the_mark_of_a_line_alone() {
     segmenter.finish();
     assert_eq!(texts(&mut segmenter).collect::<Vec<_>>(), ["It is late.", "Wash"]);
 }
+
+/// Texts of all kinds, each as it is written.
+fn written() -> impl Iterator<Item = String> {
+    let corpora =
+        [include_str!("../../../tests/corpus/spoken.tsv"), include_str!("../../../tests/corpus/blind.tsv")];
+    let lines = corpora.into_iter().flat_map(str::lines).filter(|line| !line.starts_with("# "));
+    lines.filter_map(|line| line.split_once('\t')).map(|(written, _)| written.replace("\\n", "\n"))
+}
+
+/// The words that are spoken for the segments.
+fn spoken(segmenter: &mut Segmenter) -> Vec<String> {
+    let said = texts(segmenter).map(|text| crate::text::normal::normalize(&text, "en").text.to_lowercase());
+    let words = |text: String| {
+        let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    said.flat_map(words).collect()
+}
+
+#[test]
+fn pause_at_a_finished_sentence_changes_no_spoken_word() {
+    for text in written() {
+        for clean in [Clean::None, Clean::Markdown] {
+            let mut whole = segmenter("", clean);
+            whole.push(&text);
+            whole.finish();
+            let whole = spoken(&mut whole);
+            let mut first = segmenter("", clean);
+            for (at, c) in text.char_indices() {
+                if first.tail() == Tail::Finished {
+                    let mut cut = first.clone();
+                    cut.commit();
+                    cut.push(&text[at..]);
+                    cut.finish();
+                    assert_eq!(spoken(&mut cut), whole, "{:?} ⏸ {:?}", &text[..at], &text[at..]);
+                }
+                first.push(c.encode_utf8(&mut [0; 4]));
+            }
+        }
+    }
+}
+
+#[test]
+fn code_address_or_sign_at_the_end_is_doubtful() {
+    for text in [
+        "Then call foo.",
+        "Just call foo().",
+        "I used arr[0].",
+        "The value is in self.",
+        "It is in `foo.",
+        "Use std::vec.",
+        "It logs in myVar.",
+        "Take the README.",
+        "The class is java.",
+        "My email is jane.",
+        "It costs $.",
+        "It is -.",
+        "Stop if a !",
+        "120, but x!",
+        "What is a?",
+        "We met Maj. (ret.) ",
+        "1. e4 e5 2. ",
+    ] {
+        assert_eq!(tail(text, Clean::None), Tail::Doubtful, "{text:?}");
+    }
+    for text in ["The README.m", "She is jane.d", "Use String.f"] {
+        assert_eq!(tail(text, Clean::Markdown), Tail::Open, "{text:?}");
+    }
+}
+
+#[test]
+fn flush_within_the_marks_of_a_fence_leaves_them_whole() {
+    for text in [
+        "Before it.\n\n```js\nlet x = 1;\n```\n\nAfter it all.\n```\nlet y = 2;\n```\nMore.",
+        "Before it.\n````\nlet x = 1;\n```\n````\nAfter it all.\n~~~\nlet y = 2;\n~~~\nMore.",
+        "> ~~~\n> let x = 1;\n> ~~~\n\nAfter it all.\n```\nlet y = 2;\n```\nMore.",
+        "- Item\n  ```\n  let x = 1;\n  ```\n- After it all.\n```\nlet y = 2;\n```\nMore.",
+    ] {
+        let mut whole = segmenter("", Clean::Markdown);
+        whole.push(text);
+        whole.finish();
+        let whole: Vec<String> = texts(&mut whole).collect();
+        assert!(!whole.concat().contains("let"), "{whole:?}");
+        for (at, _) in text.char_indices().filter(|(at, _)| text[..*at].ends_with(['`', '~'])) {
+            let mut cut = segmenter("", Clean::Markdown);
+            cut.push(&text[..at]);
+            cut.flush();
+            cut.push(&text[at..]);
+            cut.finish();
+            assert_eq!(texts(&mut cut).collect::<Vec<_>>(), whole, "{:?}", &text[..at]);
+        }
+    }
+}

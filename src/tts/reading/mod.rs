@@ -10,7 +10,7 @@ pub(super) mod sentences;
 pub(super) mod spelling;
 
 use super::Utterance;
-use crate::text::normal::{Spoken, normalize};
+use crate::text::normal::{Spoken, in_english};
 use flite_rs::text::Token;
 use pieces::{pieces, placed};
 use sentences::sentences;
@@ -43,10 +43,10 @@ pub(super) struct Piece {
 
 /// Reads the text of an utterance in pieces within these limits.
 pub(super) fn read(utterance: &Utterance, limits: Limits) -> Reading {
-    // The voices know English only, whatever the language of the text.
+    // The voices know English only: words of another language would be as foreign to them as its text.
     let spoken = match utterance.normalize {
         Some(false) => Spoken::default(),
-        _ => normalize(&utterance.text, "en"),
+        _ => in_english(&utterance.text, &utterance.language),
     };
     // Nothing is left of a line of marks alone.
     let spoken = if spoken.text.trim().is_empty() { Spoken::default() } else { spoken };

@@ -125,7 +125,7 @@ fn differences_are_no_ranges() {
             ("(-∞, 5]", "(minus infinity, five]"),
             ("e^-x", "e to the power of minus x"),
             ("y=-2", "y equals minus two"),
-            ("f(x) = -2x", "f(x) equals minus two x"),
+            ("f(x) = -2x", "f of x equals minus two x"),
             ("$b = -3$", "b equals minus three"),
             ("$E = mc^2$", "E equals mc squared"),
             ("It costs $5 or $6.", "It costs five dollars or six dollars."),
@@ -253,7 +253,7 @@ fn raised_figures_are_powers_fractions_cents_or_notes() {
             ("feet² and cos²", "feet squared and cos squared"),
             ("(a+b)²", "(a plus b) squared"),
             ("COVID-19² and 1,234.5²", "COVID-nineteen and one thousand two hundred thirty four point five"),
-            ("f(3,5²)", "f(three,five squared)"),
+            ("f(3,5²)", "f of three,five squared"),
             ("①②③", "one two three"),
             ("1¹⁄₂ cups", "one and a half cups"),
             ("¹⁄₃ cup", "a third of a cup"),
@@ -423,8 +423,8 @@ fn formulas_between_dollar_signs_are_no_sums() {
             ("The answer is $15$.", "The answer is fifteen."),
             ("$10\\%$ and $-3$", "ten percent and minus three"),
             ("$n!$ and $x'$", "n factorial and x prime"),
-            ("$v_{max}$", "v max}"),
-            ("$\\{1,2\\}$", "{one,two}"),
+            ("$v_{max}$", "v max"),
+            ("$\\{1,2\\}$", "one,two"),
             ("$$E = mc^2$$", "E equals mc squared"),
             ("It is $$x = 5$$ here.", "It is x equals five here."),
             ("$90^\\circ$ and 90^{\\circ}", "ninety degrees and ninety degrees"),
@@ -433,13 +433,13 @@ fn formulas_between_dollar_signs_are_no_sums() {
             ("$7.7,\\text{kW}$ and $5\\ \\mathrm{J}$", "seven point seven kilowatts and five joules"),
             ("$9.8~\\mathrm{m/s}$", "nine point eight meters per second"),
             ("$3.1\\;\\text{cm}^2$", "three point one centimeters squared"),
-            ("$x = 5\\,\\text{if}$", "x equals five {if}"),
+            ("$x = 5\\,\\text{if}$", "x equals five  if"),
             (
                 "240 kcal/serving and $5/seat",
                 "two hundred forty kilocalories per serving and five dollars per seat",
             ),
-            ("$\\vec{v}$ and $\\hat{x}$", "vector {v} and x hat"),
-            ("$\\boxed{42}$", "{forty two}"),
+            ("$\\vec{v}$ and $\\hat{x}$", "vector v and x hat"),
+            ("$\\boxed{42}$", "forty two"),
             ("$\\angle ABC$", "angle ABC"),
             ("f'(x) = 2x", "f prime(x) equals two x"),
             // Sums stay sums.
@@ -866,7 +866,7 @@ fn signs_of_mathematics_are_read_by_their_place() {
         &[
             ("∫₀¹ x² dx", "integral from zero to one x squared dx"),
             ("P(B|A)", "P(B given A)"),
-            ("a|b and P(x) | y", "a|b and P(x) | y"),
+            ("a|b and P(x) | y", "a|b and P of x | y"),
             ("5! = 120 and wow! - yes", "five factorial equals 120 and wow! - yes"),
             ("x = (-b ± 3) / 2a", "x equals (minus b plus or minus three) divided by 2a"),
             ("sin(x)/x = 1", "sin(x) slash x equals one"),
@@ -1098,10 +1098,10 @@ fn limits_of_sums_and_signs_of_tex_are_read() {
         "en",
         &[
             ("$\\sum_{i=1}^{n} x_i$", "sum from i equals one to n x i"),
-            ("$\\int_0^1 f(x) dx$", "integral from 0 to one f(x) dx"),
+            ("$\\int_0^1 f(x) dx$", "integral from 0 to one f of x dx"),
             ("$\\lim_{x \\to 0} f$", "limit as x to 0 f"),
             ("$L = -\\sum x$", "L equals minus sum x"),
-            ("$\\frac{-b}{2a}$", "{minus b over 2a}"),
+            ("$\\frac{-b}{2a}$", "minus b over 2a"),
             ("(0,1) and {0,1,2}", "(0,one) and {0,one,two}"),
             ("x<y, f<T> and Vec<String>", "x less than y, f<T> and Vec<String>"),
         ],
@@ -1210,6 +1210,7 @@ fn moves_of_chess_are_read() {
             ("5. Qxf7# wins", "five. queen takes f7 mate wins"),
             ("24...Rxd4+ exd4", "twenty four...rook takes d4 check e takes d4"),
             ("I like B4 and Be4.", "I like B4 and Be4."),
+            ("They played Nf3 Nc6.", "They played knight f3 knight c6."),
         ],
     );
 }
@@ -1264,6 +1265,113 @@ fn primes_before_any_sign_are_read() {
             ("A 5'-“cap” and 3′-“A” end", "A five feet-“cap” and three feet-“A” end"),
             ("in 5B, 2B or not, 5B users", "in 5B, 2B or not, five billion users"),
             ("10/3–10/6 and #4-B", "October third to October sixth and number four B"),
+        ],
+    );
+}
+
+#[test]
+fn years_that_something_is_set_to_are_years() {
+    check(
+        "en",
+        &[
+            ("year = 1999, born=2024", "year equals nineteen ninety nine, born equals twenty twenty four"),
+            (
+                "birth_year=1987 and built == 1850",
+                "birth year equals nineteen eighty seven and built equals eighteen fifty",
+            ),
+            (
+                "x = 1999, size=1850",
+                "x equals one thousand nine hundred ninety nine, size equals one thousand eight hundred fifty",
+            ),
+            ("34 × 49 = 1666", "thirty four times forty nine equals one thousand six hundred sixty six"),
+            ("Rev. C, 03/2023; Rev. King", "Revision C, March twenty twenty three; Reverend King"),
+            (
+                "She was b. 12 Aug. 1887 or b. 1890.",
+                "She was born the twelfth of August eighteen eighty seven or born eighteen ninety.",
+            ),
+            ("Week of 5/6, but 5/6 of it", "Week of May sixth, but five sixths of it"),
+        ],
+    );
+}
+
+#[test]
+fn lengths_before_a_thing_are_of_one_inch() {
+    check(
+        "en",
+        &[
+            ("Cut 2\" rounds and a 55\" TV.", "Cut two inch rounds and a fifty five inch TV."),
+            ("12\" pizza, 1½\" cubes", "twelve inch pizza, one and a half inch cubes"),
+            (
+                "It is 3\" long, 2\" in or 4\" off.",
+                "It is three inches long, two inches in or four inches off.",
+            ),
+            (
+                "2\" left, 3\" of snow and 5\" more",
+                "two inches left, three inches of snow and five inches more",
+            ),
+            ("8\" x 10\" paper", "eight inches by ten inches paper"),
+        ],
+    );
+}
+
+#[test]
+fn phrases_of_chats_are_written_out() {
+    check(
+        "en",
+        &[
+            ("brb, omg! BRB in 5", "be right back, oh my god! be right back in five"),
+            ("np, see u. ty! kk", "no problem, see you. thank you! okay"),
+            ("I am busy rn.", "I am busy right now."),
+            ("idk tbh, ngl imo", "I don't know to be honest, not gonna lie in my opinion"),
+            ("by fri, wbu?", "by Friday, what about you?"),
+            ("import numpy as np", "import numpy as np"),
+            ("np.array, x.msg, my-msg and fyi_list", "np.array, x.msg, my-msg and fyi list"),
+            ("The RN and the NP met JK.", "The RN and the NP met JK."),
+        ],
+    );
+}
+
+#[test]
+fn names_and_flags_of_code_are_read() {
+    check(
+        "en",
+        &[
+            ("Call getUserById(42) now.", "Call get User By Id(forty two) now."),
+            ("parseJSONFile and myVar", "parse JSON File and my Var"),
+            ("my iPhone, eBay, mRNA, JavaScript and kWh", "my iPhone, eBay, mRNA, JavaScript and kWh"),
+            ("Use git rebase -i and ls -a now.", "Use git rebase dash i and ls dash a now."),
+            ("She left -I think- and -and this- too.", "She left -I think- and -and this- too."),
+            ("O(n log n), f(x)g(3) and P(A)", "O of n log n, f of x g of three and P of A"),
+            ("f(foo), self.f(x) and f(a word)", "f(foo), self.f(x) and f(a word)"),
+            ("0-9, a-z, A–F, A-B and A-level", "zero to nine, a to z, A to F, A-B and A-level"),
+            (
+                "PR #1234 and RFC 9113, ISO 9001",
+                "P R number twelve thirty four and RFC ninety one thirteen, ISO nine thousand one",
+            ),
+            ("$x_{max}$ and $\\frac{a_{1}}{b^{2}}$", "x max and a one over b squared"),
+        ],
+    );
+}
+
+#[test]
+fn codes_of_places_and_losses_are_read() {
+    check(
+        "en",
+        &[
+            ("London SW1A 2AA, EC1V 9BX", "London S W one A, two A A, E C one V, nine B X"),
+            ("B2 5KM and A4 5MM", "B2 five kilometers and A4 five millimeters"),
+            ("3rd Ave. & E. 12th St.", "third Avenue and East twelfth Street."),
+            ("1200 Market Sq.", "twelve hundred Market Square."),
+            ("lat. 40 long. 74", "latitude forty longitude seventy four"),
+            ("At long. -74.0 it ends.", "At longitude minus seventy four point zero it ends."),
+            ("It was long. 74 people came.", "It was long. seventy four people came."),
+            (
+                "She owes $(1,250) or $(3.50).",
+                "She owes minus one thousand two hundred fifty dollars or minus three dollars fifty cents.",
+            ),
+            ("3 min/side, P/N 5", "three minutes per side, P N five"),
+            ("The arrow (→) is red.", "The arrow (right arrow) is red."),
+            ("10×100ms", "ten times one hundred milliseconds"),
         ],
     );
 }
