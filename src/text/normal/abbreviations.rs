@@ -232,6 +232,8 @@ pub(super) fn abbreviation(word: &str) -> Option<(&'static str, Place)> {
         "Sta" => ("Station", Stop),
         "wknd" => ("weekend", Any),
         "opt" => ("optional", Stop),
+        "qtr" | "Qtr" => ("quarter", Any),
+        "wkts" => ("wickets", Any),
         "fri" => ("Friday", Any),
         "tues" => ("Tuesday", Any),
         "thurs" => ("Thursday", Any),

@@ -242,7 +242,11 @@ impl<'a> Reader<'a> {
                 self.say(at..end, &words);
             }
             // Engines know three digits and more, such as the number of a flight.
-            Some(_) if matches!(amount.whole.len(), 1 | 2 | 4) && !amount.whole.starts_with('0') => {
+            Some(_)
+                if !amount.whole.starts_with('0')
+                    && (matches!(amount.whole.len(), 1 | 2 | 4)
+                        || amount.whole.len() == 3 && self.is_in_era(at, end)) =>
+            {
                 self.say(at..end, &amount.words());
             }
             _ => {}
@@ -263,7 +267,9 @@ impl<'a> Reader<'a> {
     /// True for a year with its era: "AD 1066".
     fn is_in_era(&self, at: usize, end: usize) -> bool {
         let next = self.skip_space(end);
-        lists("AD CE", self.word_near(at, 0)) || lists("AD BC CE BCE", &self.s[next..self.letters(next)])
+        ["B.C", "A.D"].iter().any(|era| self.s[next..].starts_with(era))
+            || lists("AD CE", self.word_near(at, 0))
+            || lists("AD BC CE BCE", &self.s[next..self.letters(next)])
     }
 
     pub(super) fn figure_end_before(&self, at: usize) -> bool {

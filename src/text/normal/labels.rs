@@ -190,7 +190,8 @@ impl Reader<'_> {
             "SE" => "Southeast",
             _ => return None,
         };
-        if !lists(STREETS, self.word_near(at, 2)) || self.is_digit(end) {
+        // "30 mi. NE of St. Louis"
+        if !lists(STREETS, self.word_near(at, 2)) && self.word_behind(end) != "of" || self.is_digit(end) {
             return None;
         }
         self.say(at..end, side);

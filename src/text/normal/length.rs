@@ -16,6 +16,11 @@ const NO_THINGS: &str = "long wide tall high deep thick across apart away square
      were fell falls fall has have had will would can could should must may do does did equals equal makes a an the this \
      these my your her its our their one every all both near against during because nor";
 
+/// True for a word behind a length that is no thing.
+pub(super) fn is_no_thing(word: &str) -> bool {
+    lists(NO_THINGS, &word.to_ascii_lowercase())
+}
+
 impl Reader<'_> {
     /// Feet and inches, and other marks of arc: 5'10".
     pub(super) fn feet(&mut self, at: usize, amount: Amount<'_>) -> Option<usize> {
@@ -148,8 +153,10 @@ impl Reader<'_> {
 
     /// True if the name of a thing follows a length: "2\" rounds", but "2\" long", "cut 2\" off".
     fn is_before_thing(&self, end: usize) -> bool {
+        // "24 (3\") cookies"
+        let end = if self.at(end) == Some(')') { end + 1 } else { end };
         let word = self.word_behind(end);
-        !word.is_empty() && !lists(NO_THINGS, &word.to_ascii_lowercase())
+        !word.is_empty() && !is_no_thing(word)
     }
 
     /// "by" between figures: 5x7, 10 x 15 cm. The figure before the sign is read here.

@@ -320,10 +320,17 @@ impl Reader<'_> {
         if noun > end && lists(HELD, &self.s[noun..self.letters(noun)]) {
             return true;
         }
+        let noun = &self.s[next..self.letters(next)];
+        // "the 9 V battery", but "the 5 km remaining"
+        if lists("the The this This each every", self.word_near(at, 0)) && next > end {
+            return !noun.is_empty()
+                && !noun.ends_with("ed")
+                && !noun.ends_with("ing")
+                && !super::length::is_no_thing(noun);
+        }
         if !matches!(self.word_near(at, 0), "a" | "an" | "A" | "An") || next == end {
             return false;
         }
-        let noun = &self.s[next..self.letters(next)];
         !noun.is_empty()
             && !matches!(
                 noun,

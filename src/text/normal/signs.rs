@@ -975,7 +975,7 @@ impl Reader<'_> {
             }
             return self.called(at, end, &words);
         }
-        let follows_base = self.before(at).is_some_and(|c| c.is_alphanumeric() || c == ')');
+        let follows_base = self.before(at).is_some_and(|c| c.is_alphanumeric() || matches!(c, ')' | ']'));
         let mut words = String::new();
         if matches!(&*plain, "+" | "-") {
             // A charge.

@@ -586,6 +586,11 @@ impl Reader<'_> {
             self.say(from..dash, "to");
             return Some(self.day_behind(second).unwrap_or(dash));
         }
+        // "Feb. 29–Mar. 2"
+        let joint = self.day_dash(end);
+        if joint > end {
+            return Some(joint);
+        }
         let comma = if self.at(end) == Some(',') { end + 1 } else { end };
         let year = self.skip_space(comma);
         let year_end = self.digits(year);

@@ -43,6 +43,16 @@ impl Reader<'_> {
             }
         }
         match next {
+            Some('-') if matches!(word, "y" | "q" | "m") => {
+                let words = match self.s.get(at..at + 5)? {
+                    "y-o-y" => "year over year",
+                    "q-o-q" => "quarter over quarter",
+                    "m-o-m" => "month over month",
+                    _ => return None,
+                };
+                self.say(at..at + 5, words);
+                return Some(at + 5);
+            }
             Some('.') if word.len() <= 2 && self.is_letter(end + 1) => {
                 if let Some(ended) = self.dotted_word(at, end) {
                     return Some(ended);
@@ -96,8 +106,9 @@ impl Reader<'_> {
                 return Some(end + 2);
             }
             Some('/')
-                if self.before(at) != Some('/')
-                    && matches!(word, "w" | "W" | "b" | "n" | "N" | "c" | "y" | "q" | "Y" | "Q") =>
+                if self.before(at) != Some('/') && word == "m" && self.left(at).trim_end().ends_with('%')
+                    || self.before(at) != Some('/')
+                        && matches!(word, "w" | "W" | "b" | "n" | "N" | "c" | "y" | "q" | "Y" | "Q") =>
             {
                 return self.slashed(at, end);
             }
@@ -191,6 +202,7 @@ impl Reader<'_> {
             || is_flight
             || stem.len() > 3 && stem.starts_with("AA") && !stem.starts_with("AAA")
             || word == "APR" && self.is_rate(at, end)
+            || stem == "PO" && self.word_behind(end) == "Box"
             || stem == "PR"
                 && (self.is_digit(self.skip_space(end)) || self.at(self.skip_space(end)) == Some('#'))
             || plural.is_empty() && stem == "US" && !self.is_shouted(at, end)
@@ -688,6 +700,7 @@ impl Reader<'_> {
             ("b", "c") => ("because", letters),
             ("y", "y") | ("Y", "Y") => ("year over year", letters),
             ("q", "q") | ("Q", "Q") => ("quarter over quarter", letters),
+            ("m", "m") => ("month over month", letters),
             ("n", "a") | ("N", "A") => ("not applicable", letters),
             _ => return None,
         };

@@ -199,7 +199,7 @@ fn codes_with_hyphens_and_zeros_are_no_ranges() {
             ("5'-3'", "five prime to three prime"),
             ("5′→3′", "five prime to three prime"),
             ("the 3' end", "the three prime end"),
-            ("the 5' fence", "the five feet fence"),
+            ("the 5' fence", "the five foot fence"),
             ("5'-ATG-3'", "five prime-ATG-three prime"),
             ("FY24-FY26", "F Y twenty four to F Y twenty six"),
             ("1-800-FLOWERS", "one eight hundred, FLOWERS"),
