@@ -231,7 +231,7 @@ impl<'a> Reader<'a> {
                 if !(self.left(at).trim_end().ends_with(['=', '×', '+', '*', '≈', '÷'])
                     && !self.is_year_set(at))
                     && (is_year_text(amount.whole)
-                        || value % 100 >= 10 && lists("RFC ISO PEP DIN ANSI", self.word_near(at, 1))
+                        || value % 1000 >= 100 && lists("RFC ISO PEP DIN ANSI", self.word_near(at, 1))
                         || (1000..1100).contains(&value)
                             && (self.is_in_era(at, end)
                                 || super::time::month(self.word_near(at, 1)).is_some()))

@@ -14,7 +14,7 @@ const NO_THINGS: &str = "long wide tall high deep thick across apart away square
      left right back forward behind ahead inside outside beyond beneath beside beside toward towards into onto out along \
      before after past only just about shy short too also today tonight yesterday tomorrow now again here there is are was \
      were fell falls fall has have had will would can could should must may do does did equals equal makes a an the this \
-     these my your her its our their one every all both near against during because nor";
+     these my your her its our their one every all snow rain ice excess expected total ok both near against during because nor";
 
 /// True for a word behind a length that is no thing.
 pub(super) fn is_no_thing(word: &str) -> bool {
@@ -143,7 +143,8 @@ impl Reader<'_> {
                 && self.is_adjective(at, second);
             let is_noun = self.at(end) == Some('-') && self.is_letter(end + 1)
                 || self.is_adjective(at, end)
-                || self.is_before_thing(end) && !self.s[..at].trim_end().ends_with(['x', '×'])
+                || self.is_before_thing(end)
+                    && !["x", "×", " by"].iter().any(|sign| self.s[..at].trim_end().ends_with(sign))
                 || is_first;
             add(&mut words, if amount.is_one() || is_noun { "inch" } else { "inches" });
         }

@@ -321,12 +321,12 @@ impl Reader<'_> {
             return true;
         }
         let noun = &self.s[next..self.letters(next)];
-        // "the 9 V battery", but "the 5 km remaining"
+        // "the 9 V battery", but "the 5 km remaining" and "the 200 g flour"
         if lists("the The this This each every", self.word_near(at, 0)) && next > end {
-            return !noun.is_empty()
-                && !noun.ends_with("ed")
-                && !noun.ends_with("ing")
-                && !super::length::is_no_thing(noun);
+            let unit = self.s[at..end].trim_start_matches(|c: char| !c.is_alphabetic()).trim_end_matches('.');
+            let is_poured = lists("g mg ml mL l L oz tsp tbsp Tbsp cl dl c T cup cups", unit);
+            let is_verb = noun.ends_with("ed") || noun.ends_with("ing");
+            return !noun.is_empty() && !is_poured && !is_verb && !super::length::is_no_thing(noun);
         }
         if !matches!(self.word_near(at, 0), "a" | "an" | "A" | "An") || next == end {
             return false;

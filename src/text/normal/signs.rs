@@ -245,7 +245,7 @@ impl Reader<'_> {
             // "git rebase -i"
             '-' if before == Some(' ')
                 && after.is_some_and(|c| c.is_ascii_alphabetic() && c != 'I')
-                && self.at(end + 1).is_none_or(char::is_whitespace)
+                && !self.at(end + 1).is_some_and(|c| c.is_alphanumeric() || "-_'’=".contains(c))
                 && self.left(at).trim_end().ends_with(|c: char| c.is_ascii_lowercase() || c == '/')
                 && !operands::is_between(self.s, at, end) =>
             {
@@ -713,6 +713,12 @@ impl Reader<'_> {
         let is_name = !left[..left.len() - name.len_utf8()].ends_with(|c: char| {
             c.is_alphanumeric() || matches!(c, '.' | '_' | '\'' | '’' | '@' | '/' | '\\')
         });
+        let label = left[..left.len() - name.len_utf8()].trim_end();
+        let label = &label[label.trim_end_matches(char::is_alphabetic).len()..];
+        // "Exhibit G(2)"
+        if super::labels::is_label(label) {
+            return None;
+        }
         let close = self.short_run(from, MOST, |c| !matches!(c, '(' | ')' | '\n' | '|'));
         let inner = &self.s[from..close];
         let is_word =

@@ -384,7 +384,8 @@ impl Reader<'_> {
             && is_year_text(year)
             && !matches!(self.before(at), Some('/' | '-' | '.' | ',' | '$' | '€' | '£'))
             && !self.at(second).is_some_and(|c| c.is_alphanumeric() || matches!(c, '/' | '-' | '%' | '°'));
-        if !is_date {
+        // "10/2000 people"
+        if !is_date || lists(super::sum::COUNTED, self.word_behind(second)) {
             return None;
         }
         let mut words = String::from(*month);

@@ -1289,6 +1289,10 @@ fn years_that_something_is_set_to_are_years() {
                 "She was b. 12 Aug. 1887 or b. 1890.",
                 "She was born the twelfth of August eighteen eighty seven or born eighteen ninety.",
             ),
+            (
+                "In 10/2000 sales rose, 10/2000 people",
+                "In October two thousand sales rose, ten slash two thousand people",
+            ),
             ("Week of 5/6, but 5/6 of it", "Week of May sixth, but five sixths of it"),
         ],
     );
@@ -1309,6 +1313,11 @@ fn lengths_before_a_thing_are_of_one_inch() {
                 "2\" left, 3\" of snow and 5\" more",
                 "two inches left, three inches of snow and five inches more",
             ),
+            (
+                "The 9V battery, this 5 lb bag, the 200 g flour",
+                "The nine volt battery, this five pound bag, the two hundred grams flour",
+            ),
+            ("the 5 km remaining, the 10 mg dose", "the five kilometers remaining, the ten milligrams dose"),
             ("8\" x 10\" paper", "eight inches by ten inches paper"),
         ],
     );
@@ -1348,6 +1357,7 @@ fn names_and_flags_of_code_are_read() {
                 "PR #1234 and RFC 9113, ISO 9001",
                 "P R number twelve thirty four and RFC ninety one thirteen, ISO nine thousand one",
             ),
+            ("ISO 8601, Exhibit G(2)", "ISO eighty six oh one, Exhibit G(two)"),
             ("$x_{max}$ and $\\frac{a_{1}}{b^{2}}$", "x max and a one over b squared"),
         ],
     );
