@@ -341,8 +341,9 @@ impl Segmenter {
             return Some(true);
         }
         // "max. RH"
-        if lists("max min avg temp approx", token) && name.len() > 1 && name.chars().all(char::is_uppercase) {
-            return known.then_some(true);
+        let is_capitals = !name.is_empty() && name.chars().all(char::is_uppercase);
+        if is_capitals && lists("max min avg temp approx", token) {
+            return known.then_some(name.len() > 1);
         }
         if token == "Ft" {
             return Some(!has_figure && name.starts_with(char::is_uppercase));

@@ -224,6 +224,7 @@ pub(super) const CASES: &[Case] = &[
     ("", "He left. — Then she left.", &["He left.", "— Then she left."]),
     ("", "**Bold.** Then _it._ End.", &["**Bold.**", "Then _it._", "End."]),
     ("", "Halden Inc. makes pumps (Ltd. too). Yes.", &["Halden Inc. makes pumps (Ltd. too).", "Yes."]),
+    ("", "Keep it at max. RH 85% or min. I left.", &["Keep it at max. RH 85% or min.", "I left."]),
     ("", "Version 2. It is new. Try v2. It works.", &["Version 2.", "It is new.", "Try v2.", "It works."]),
 ];
 

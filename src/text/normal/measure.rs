@@ -321,6 +321,10 @@ impl Reader<'_> {
             return true;
         }
         let noun = &self.s[next..self.letters(next)];
+        // "10 mm socket"
+        if self.s[..end].ends_with("mm") && next > end && !noun.is_empty() {
+            return !noun.ends_with("ed") && !noun.ends_with("ing") && !super::length::is_no_thing(noun);
+        }
         // "the 9 V battery", but "the 5 km remaining" and "the 200 g flour"
         if lists("the The this This each every", self.word_near(at, 0)) && next > end {
             let unit = self.s[at..end].trim_start_matches(|c: char| !c.is_alphabetic()).trim_end_matches('.');

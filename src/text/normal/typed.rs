@@ -7,7 +7,7 @@ use crate::text::language::floor_char_boundary;
 use std::ops::Range;
 
 /// Words with a figure for a sound, and words with a mark for what is left out. Each with what it stands for.
-const SHORT: &str = "gr8 great;b4 before;l8 late;l8r later;w8 wait;w8ing waiting;str8 straight;2nite tonight;2night tonight;\
+const SHORT: &str = "gr8 great;gn8 good night;b4 before;l8 late;l8r later;w8 wait;w8ing waiting;str8 straight;2nite tonight;2night tonight;\
      2day today;2moro tomorrow;2morrow tomorrow;4ever forever;4u for you;2u to you;g2g got to go;\
      gov't government;int'l international;nat'l national;ass'n association;dep't department;req'd required;\
      rec'd received;cont'd continued;add'l additional;comm'n commission;comm'r commissioner;sec'y secretary;\
@@ -60,7 +60,11 @@ impl Reader<'_> {
         if word.len() == 2 {
             let begins = self.left(at).trim_end().chars().next_back().is_none_or(|c| !c.is_alphanumeric());
             let ends = self.at(self.skip_space(end)).is_none_or(|c| !c.is_alphanumeric());
-            if if small == "rn" { begins || !ends } else { !begins } {
+            let before = self.word_near(at, 0);
+            let is_last = ends
+                && !before.is_empty()
+                && !lists("as import the a an my your this that to of in by", before);
+            if if small == "rn" { begins || !ends } else { !begins && !is_last } {
                 return None;
             }
         }

@@ -486,6 +486,8 @@ impl Reader<'_> {
                     has_stop && after.is_some_and(char::is_uppercase) && !self.is_last(stop)
                 }
                 Place::Stop => has_stop && (!self.is_last(stop) || lists("Co al temp Sq opt", word)),
+                // "24 g fat (9 g sat.)"
+                Place::Figure if word == "sat" && has_stop && self.left(at).trim_end().ends_with('g') => true,
                 // "(2021 est.)"
                 Place::Figure if word == "est" && has_stop && !is_figure => self.figure_end + 1 == at,
                 Place::Figure if matches!(word, "b" | "d" | "fl") => {

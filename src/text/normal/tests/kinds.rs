@@ -1314,6 +1314,11 @@ fn lengths_before_a_thing_are_of_one_inch() {
                 "two inches left, three inches of snow and five inches more",
             ),
             (
+                "a 10 mm socket, 5 mm bolts, 3 mm apart",
+                "a ten millimeter socket, five millimeter bolts, three millimeters apart",
+            ),
+            ("24g fat (9g sat.)", "twenty four grams fat (nine grams saturated.)"),
+            (
                 "The 9V battery, this 5 lb bag, the 200 g flour",
                 "The nine volt battery, this five pound bag, the two hundred grams flour",
             ),
@@ -1328,6 +1333,7 @@ fn phrases_of_chats_are_written_out() {
     check(
         "en",
         &[
+            ("kk np", "okay no problem"),
             ("brb, omg! BRB in 5", "be right back, oh my god! be right back in five"),
             ("np, see u. ty! kk", "no problem, see you. thank you! okay"),
             ("I am busy rn.", "I am busy right now."),
