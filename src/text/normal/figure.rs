@@ -228,8 +228,8 @@ impl<'a> Reader<'a> {
         }
         match amount.value() {
             Some(value)
-                if !(self.left(at).trim_end().ends_with(['=', '×', '+', '*', '≈', '÷'])
-                    && !self.is_year_set(at))
+                if (!self.left(at).trim_end().ends_with(['=', '×', '+', '*', '≈', '÷'])
+                    || self.is_year_set(at))
                     && (is_year_text(amount.whole)
                         || value % 1000 >= 100 && lists("RFC ISO PEP DIN ANSI", self.word_near(at, 1))
                         || (1000..1100).contains(&value)

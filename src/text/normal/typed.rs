@@ -16,16 +16,64 @@ const SHORT: &str = "gr8 great;gn8 good night;b4 before;l8 late;l8r later;w8 wai
      org'n organization;pm't payment;acc't account;am't amount;gen'l general;pres't president;rep't report;\
      sup't superintendent;supp't supplement;recd received;chg'd charged;del'd delivered";
 
-/// Phrases of chats by their first letters, each with what it stands for.
-const PHRASES: &str = "brb be right back;bbl be back later;gtg got to go;omw on my way;ttyl talk to you later;lmk let me know;\
-     btw by the way;idk I don't know;idc I don't care;ikr I know, right;imo in my opinion;imho in my humble opinion;\
-     tbh to be honest;tbf to be fair;ngl not gonna lie;nvm never mind;afaik as far as I know;afk away from keyboard;\
-     iirc if I recall correctly;fwiw for what it's worth;icymi in case you missed it;omg oh my god;smh shaking my head;\
-     wbu what about you;hbu how about you;wyd what are you doing;hmu hit me up;nbd no big deal;fyi for your information;\
-     irl in real life;tysm thank you so much;ofc of course;ftw for the win;tmrw tomorrow;tmr tomorrow;tonite tonight;\
-     tho though;cuz because;obv obviously;sry sorry;wfh working from home;tldr too long, didn't read;mtg meeting;\
-     msg message;np no problem;ty thank you;yw you're welcome;gn good night;gm good morning;kk okay;jk just kidding;\
-     rn right now";
+/// The phrase of a chat that letters stand for.
+fn phrase_of(letters: &str) -> Option<&'static str> {
+    Some(match letters {
+        "brb" => "be right back",
+        "bbl" => "be back later",
+        "gtg" => "got to go",
+        "omw" => "on my way",
+        "ttyl" => "talk to you later",
+        "lmk" => "let me know",
+        "btw" => "by the way",
+        "idk" => "I don't know",
+        "idc" => "I don't care",
+        "ikr" => "I know, right",
+        "imo" => "in my opinion",
+        "imho" => "in my humble opinion",
+        "tbh" => "to be honest",
+        "tbf" => "to be fair",
+        "ngl" => "not gonna lie",
+        "nvm" => "never mind",
+        "afaik" => "as far as I know",
+        "afk" => "away from keyboard",
+        "iirc" => "if I recall correctly",
+        "fwiw" => "for what it's worth",
+        "icymi" => "in case you missed it",
+        "omg" => "oh my god",
+        "smh" => "shaking my head",
+        "wbu" => "what about you",
+        "hbu" => "how about you",
+        "wyd" => "what are you doing",
+        "hmu" => "hit me up",
+        "nbd" => "no big deal",
+        "fyi" => "for your information",
+        "irl" => "in real life",
+        "tysm" => "thank you so much",
+        "ofc" => "of course",
+        "ftw" => "for the win",
+        "tmrw" => "tomorrow",
+        "tmr" => "tomorrow",
+        "tonite" => "tonight",
+        "tho" => "though",
+        "cuz" => "because",
+        "obv" => "obviously",
+        "sry" => "sorry",
+        "wfh" => "working from home",
+        "tldr" => "too long, didn't read",
+        "mtg" => "meeting",
+        "msg" => "message",
+        "np" => "no problem",
+        "ty" => "thank you",
+        "yw" => "you're welcome",
+        "gn" => "good night",
+        "gm" => "good morning",
+        "kk" => "okay",
+        "jk" => "just kidding",
+        "rn" => "right now",
+        _ => return None,
+    })
+}
 
 /// Those that are words, or other letters, in capitals.
 const SMALL_ONLY: &str = "np ty yw gn gm kk jk rn smh tho cuz obv mtg msg tmr wfh hmu ftw irl fyi";
@@ -44,16 +92,17 @@ impl Reader<'_> {
         {
             return None;
         }
-        let small = word.to_ascii_lowercase();
-        let (_, words) = PHRASES
-            .split(';')
-            .filter_map(|phrase| phrase.split_once(' '))
-            .find(|(short, _)| *short == small)?;
+        let mut letters = [0; 6];
+        let letters = &mut letters[..word.len()];
+        letters.copy_from_slice(word.as_bytes());
+        letters.make_ascii_lowercase();
+        let small = std::str::from_utf8(letters).ok()?;
+        let words = phrase_of(small)?;
         let is_small = small == word;
         let is_written = is_small || word.bytes().all(|b| b.is_ascii_uppercase()) || word[1..] == small[1..];
         let is_glued = matches!(self.before(at), Some('.' | '/' | '@' | '#' | '_' | '-' | '\\' | '='))
             || self.at(end) == Some('.') && self.at(end + 1).is_some_and(char::is_alphanumeric);
-        if is_glued || !is_written || !is_small && lists(SMALL_ONLY, &small) {
+        if is_glued || !is_written || !is_small && lists(SMALL_ONLY, small) {
             return None;
         }
         // "np, see you", but "import numpy as np"
