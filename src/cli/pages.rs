@@ -37,6 +37,9 @@ fn overview() -> String {
 }
 
 fn page(name: &str) -> Result<String, Usage> {
+    if name == "options" {
+        return Ok(list());
+    }
     if let Some(command) = COMMANDS.iter().find(|command| command.name == name) {
         // A page with the name of a command says more than the command's help.
         return Ok(guide::topic(name).map_or_else(|| help::of(command, true), |topic| topic.text.to_owned()));

@@ -14,7 +14,7 @@ pub struct Topic {
     pub name: &'static str,
     /// Subject of the page, in a few words.
     pub title: &'static str,
-    /// Markdown text of the page.
+    /// Markdown text of the page. That of `options` says how to get it, since the program makes that page.
     pub text: &'static str,
 }
 
@@ -28,8 +28,13 @@ pub fn topic(name: &str) -> Option<&'static Topic> {
     TOPICS.iter().find(|topic| topic.name == name)
 }
 
+/// The page `options`: a program has it already, as the settings from which it is made.
+const OPTIONS: &str = "# Options\n\n`aloud options` prints this page.\n";
+
 /// Makes a module and an entry of [`TOPICS`] from each page, `NAME.md` in this folder.
 macro_rules! pages {
+    (@text options) => { OPTIONS };
+    (@text $name:ident) => { include_str!(concat!(stringify!($name), ".md")) };
     ($($name:ident: $title:literal,)*) => {
         $(
             #[doc = include_str!(concat!(stringify!($name), ".md"))]
@@ -41,7 +46,7 @@ macro_rules! pages {
             Topic {
                 name: stringify!($name),
                 title: $title,
-                text: include_str!(concat!(stringify!($name), ".md")),
+                text: pages!(@text $name),
             },
         )*];
     };
