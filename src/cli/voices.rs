@@ -121,7 +121,7 @@ impl Source<'_> {
 /// There is no file, or one of them is no voice.
 #[cfg(feature = "neural")]
 pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dyn Error>> {
-    let files: Vec<_> = settings.voices.find().iter().map(library).collect();
+    let mut files: Vec<_> = settings.voices.find().iter().map(library).collect();
     if files.is_empty() {
         return Err(Usage(format!(
             "--engine neural needs a voice file: give one with --voice-file, or put it into {}. To get one and speak \
@@ -131,7 +131,21 @@ pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dy
         ))
         .into());
     }
-    let engine = aloud::tts::Neural::with_threads(&files, run::threads(settings.threads));
+    let load = |files: &[_]| aloud::tts::Neural::with_threads(files, run::threads(settings.threads));
+    let mut engine = load(&files);
+    if engine.is_err() && settings.voices.files.is_empty() {
+        // A file that only lies in the folder was not asked for: the others speak without it.
+        files.retain(|file| match file.identify() {
+            Ok(_) => true,
+            Err(why) => {
+                eprintln!("aloud: {why}; it is left out");
+                false
+            }
+        });
+        if !files.is_empty() {
+            engine = load(&files);
+        }
+    }
     Ok(Arc::new(engine.map_err(|why| Usage(format!("--engine neural: {why}")))?))
 }
 

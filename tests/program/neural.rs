@@ -41,15 +41,47 @@ fn voices_are_listed_with_the_way_to_more() {
 
 #[cfg(feature = "neural")]
 #[test]
-fn files_with_one_name_are_listed_as_such() {
+fn voices_with_one_name_are_listed_as_such() {
+    let Some(file) = std::env::var_os("ALOUD_TEST_VOICE") else {
+        return crate::support::skip("voices_with_one_name_are_listed_as_such", "the voice file");
+    };
     let folder = Folder::new("names");
-    std::fs::create_dir_all(folder.file("a")).unwrap();
-    let (first, second) = (folder.file("mine.onnx"), folder.file("a/mine.onnx"));
-    std::fs::write(&first, "no voice").unwrap();
-    std::fs::write(&second, "no voice").unwrap();
+    let (first, second) = (folder.file("mine.onnx"), folder.file("yours.onnx"));
+    std::fs::copy(&file, &first).unwrap();
+    std::fs::copy(&file, &second).unwrap();
     let output = aloud(&["voices"]).env("ALOUD_VOICE_FILE", format!("{first},{second}")).output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
-    assert!(stdout.contains(&format!("{second}: it is called mine as well")), "{stdout}");
+    assert!(stdout.contains(&format!("{second}: it is called heart as well")), "{stdout}");
+}
+
+#[cfg(feature = "neural")]
+#[test]
+fn a_file_in_the_folder_that_is_no_voice_stops_no_other() {
+    let Some(file) = std::env::var_os("ALOUD_TEST_VOICE") else {
+        return crate::support::skip(
+            "a_file_in_the_folder_that_is_no_voice_stops_no_other",
+            "the voice file",
+        );
+    };
+    let folder = Folder::new("mixed");
+    let voices = folder.file("aloud/voices");
+    std::fs::create_dir_all(&voices).unwrap();
+    std::fs::write(format!("{voices}/a.onnx"), "no voice").unwrap();
+    std::fs::copy(&file, format!("{voices}/b.onnx")).unwrap();
+    let (data, wav) = (folder.file(""), folder.file("hi.wav"));
+    let output = aloud(&["voices"]).env("XDG_DATA_HOME", &data).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains("a.onnx: ") && stdout.contains("it is no ONNX graph"), "{stdout}");
+    assert!(stdout.contains("Heart, English (US)"), "{stdout}");
+    let say = ["say", "Hi.", "--engine=neural", "-o", &wav];
+    let output = aloud(&say).env("XDG_DATA_HOME", &data).output().unwrap();
+    let stderr = text_of(&output);
+    assert!(output.status.success() && stderr.contains("a.onnx cannot be used"), "{stderr}");
+    assert!(std::fs::read(&wav).unwrap().len() > 5_000);
+    // A file that was asked for is another matter.
+    let bad = format!("{voices}/a.onnx,{voices}/b.onnx");
+    let output = run(&[&say[..], &["--voice-file", &bad]].concat());
+    assert_eq!(output.status.code(), Some(2), "{}", text_of(&output));
 }
 
 #[cfg(feature = "neural")]

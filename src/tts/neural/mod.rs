@@ -48,13 +48,13 @@ pub struct VoiceFile {
 }
 
 impl VoiceFile {
-    /// Reads the file, and returns the voice that is known by its SHA-256. An unknown file gets its own
-    /// name, and English as its language.
+    /// Loads the file, speaks a sentence with it to be sure, and returns the voice. Takes about 0.2 s; a large
+    /// voice a few seconds.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, or is no voice of a known kind.
     pub fn identify(&self) -> Result<Voice, VoiceFileError> {
-        Ok(voices::identify(self, &voices::read_file(self)?))
+        Ok(Loaded::load(self, &Reader::new())?.voice)
     }
 }
 
