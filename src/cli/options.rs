@@ -190,7 +190,7 @@ const OPTIONS: &[Setting] = &[
     },
     Setting {
         short: "Gain applied to the engine's audio.",
-        long: "Peaks stay below -1 dBFS.",
+        long: "Peaks stay below -1 dBFS at the engine's own sample rate.",
         range: real(-60.0, 60.0, "dB"),
         default: "0",
         ..number("engine-gain", "DB", Group::Outside, OWN)
