@@ -89,8 +89,9 @@ impl std::error::Error for VoiceFileError {}
 ///   is measured when it is loaded.
 /// - Words are timed by the durations that the voice plans. They are exact to about 50 ms.
 /// - A voice may plan sounds of at most 10 s, and passages of at most 300 s. Others fail.
-/// - A unit of work is the plan of a sentence, or one window of its audio: up to about 50 ms. Turns go
-///   round the [clients](Utterance::client). The first windows of sentences come first.
+/// - A unit of work is the plan of a sentence, or one window of its audio: up to about 50 ms with hibari, and
+///   0.7 s with voices of Piper, for the plan of a long sentence. Turns go round the
+///   [clients](Utterance::client). The first windows of sentences come first.
 #[derive(Clone)]
 pub struct Neural {
     voices: Arc<[Loaded]>,
