@@ -549,7 +549,15 @@ impl Session {
     /// Takes a text message. A message that is invalid, or that the state of the session does not allow,
     /// is answered with an error and changes nothing.
     fn on_text(&mut self, now: Instant, text: &str) {
-        if self.course != Course::Running || !self.may_take_another(now, text.len()) {
+        if self.course != Course::Running {
+            return;
+        }
+        if !self.may_take_another(now, text.len()) {
+            if self.course == Course::Running
+                && matches!(ClientMessage::parse(text), Ok(ClientMessage::StartSession(_)))
+            {
+                self.end_refused();
+            }
             return;
         }
         let message = ClientMessage::parse(text).and_then(|message| {
@@ -593,7 +601,12 @@ impl Session {
     /// Refuses to start a stream.
     fn decline(&mut self, fault: Fault) {
         self.refuse(fault);
-        // Without codes, a client that waits for the end of its stream would wait for ever.
+        self.end_refused();
+    }
+
+    /// Ends a stream that was refused, for clients of the base protocol: without codes, one that waits for the end of
+    /// its stream would wait for ever.
+    fn end_refused(&mut self) {
         if !self.dialect.is_v1() && self.running().is_none() {
             self.send(ServerMessage::SessionEnd { end: None });
         }

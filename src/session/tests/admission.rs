@@ -142,8 +142,10 @@ fn messages_over_the_rate_are_refused_and_in_a_row_close_the_connection() {
         driven.settled();
         driven.say(&start("One."));
         let seen = driven.settled();
-        assert_eq!(seen.len(), 1, "{seen:?}");
+        // A client without codes waits for the end of the stream that it wanted to start.
+        assert_eq!(seen.len(), if is_v1 { 1 } else { 2 }, "{seen:?}");
         assert!(matches!(&seen[0], Seen::Message(error) if error.contains("Too many messages")));
+        assert!(is_v1 || matches!(&seen[1], Seen::Message(end) if end == r#"{"type":"session_end"}"#));
         assert_eq!(driven.asked, [], "the message is ignored");
         driven.now += Duration::from_millis(100);
         driven.say(&start("One."));
@@ -156,6 +158,25 @@ fn messages_over_the_rate_are_refused_and_in_a_row_close_the_connection() {
         driven.say(PAUSE);
         let expected = Seen::Close(if is_v1 { 4429 } else { 1008 }, "Too many messages");
         assert_eq!(driven.settled().last(), Some(&expected));
+    }
+}
+
+#[test]
+fn start_session_over_the_rate_ends_at_once_for_a_client_without_codes() {
+    for (is_v1, ends) in [(true, 0), (false, 1)] {
+        let config = SessionConfig { messages: Some(Rate::per_sec(10, 2)), ..settings() };
+        let mut driven = if is_v1 { v1(config) } else { Driven::new(config) };
+        (0..20).for_each(|_| driven.say(RESUME));
+        driven.settled();
+        let count = |seen: Vec<Seen>| {
+            let is_end = |seen: &&Seen| matches!(seen, Seen::Message(json) if json.contains("session_end"));
+            seen.iter().filter(is_end).count()
+        };
+        driven.say(&start("One."));
+        assert_eq!(count(driven.settled()), ends, "v1: {is_v1}");
+        driven.say(RESUME);
+        assert_eq!(count(driven.settled()), 0, "v1: {is_v1}: nothing was to start");
+        assert_eq!(driven.asked, []);
     }
 }
 
