@@ -1,8 +1,11 @@
 //! Graphs of Piper's voices (VITS): symbols of espeak-ng's alphabet to samples.
 //!
 //! The graph is cut in three. The first part gives how long each symbol lasts, before it is rounded, and
-//! its mean and spread. Noise of our own is added, so that the same text gives the same samples. The second part, the flow, makes what the third part, the decoder, turns into samples, a
-//! window of frames at a time. Frames more than 12 away do not change the samples of a frame.
+//! its mean and spread. Noise of our own is added, so that the same text gives the same samples. The second part, the
+//! flow, makes what the third part, the decoder, turns into samples. Both run on a window of frames at a time: the plan
+//! of a long sentence would be ten windows' work otherwise, and others would wait for it. Frames more than 12 away do
+//! not change what the decoder makes of a frame, and those more than 32 away not what the flow makes of it: four times
+//! four convolutions, which each see two frames to each side.
 
 use super::alphabet::espeak_mark;
 use super::graph::{Cut, Graph, GraphError, Input, Threads};
@@ -28,8 +31,11 @@ const FLOWED: &str = "/Mul_7_output_0";
 /// Features of one frame.
 const ROWS: usize = 192;
 
-/// Frames to each side that change the samples of a frame.
+/// Frames to each side that change the samples that the decoder makes of a frame.
 const CONTEXT: usize = 12;
+
+/// Frames to each side that change what the flow makes of a frame.
+const FLOW_CONTEXT: usize = 32;
 
 /// A voice of Piper.
 pub(super) struct Piper {
@@ -142,12 +148,6 @@ impl Piper {
         for (mean, spread) in latent.iter_mut().zip(&spreads) {
             *mean += random.normal() * spread * settings.noise_scale;
         }
-        let mask = vec![1.0; frames];
-        let inputs = [Input::Real(&[1, ROWS, frames], &latent), Input::Real(&[1, 1, frames], &mask)];
-        let features = self.flow.run(&inputs, threads)?.pop().unwrap_or_default();
-        if features.len() != latent.len() {
-            return Err(GraphError::shape("features"));
-        }
         let mut at = 0;
         let mut starts: Vec<usize> = vec![0];
         starts.extend(durations.iter().map(|duration| {
@@ -155,7 +155,7 @@ impl Piper {
             at * HOP
         }));
         let windows = windows(0..frames).into_iter();
-        let passage = Frames { voice: Arc::clone(self), windows, frames, features };
+        let passage = Frames { voice: Arc::clone(self), windows, frames, latent };
         Ok(Plan { starts, early: 0, passage: Box::new(passage) })
     }
 }
@@ -168,15 +168,36 @@ struct Frames {
     voice: Arc<Piper>,
     windows: vec::IntoIter<Range<usize>>,
     frames: usize,
-    features: Vec<f32>,
+    /// Input of the flow: rows of all frames.
+    latent: Vec<f32>,
+}
+
+impl Frames {
+    /// These frames, and those around them that change them.
+    fn around(&self, window: &Range<usize>, context: usize) -> Range<usize> {
+        window.start.saturating_sub(context)..(window.end + context).min(self.frames)
+    }
+}
+
+/// A part of the columns of all rows. Each row has `columns` of them.
+fn columns(rows: &[f32], columns: usize, part: &Range<usize>) -> Vec<f32> {
+    rows.chunks_exact(columns).flat_map(|row| &row[part.clone()]).copied().collect()
 }
 
 impl Passage for Frames {
     fn next(&mut self, out: &mut Vec<f32>, threads: &Threads) -> Result<bool, GraphError> {
         let Some(window) = self.windows.next() else { return Ok(false) };
-        let wide = window.start.saturating_sub(CONTEXT)..(window.end + CONTEXT).min(self.frames);
-        let rows = self.features.chunks_exact(self.frames);
-        let part: Vec<f32> = rows.flat_map(|row| &row[wide.clone()]).copied().collect();
+        let wide = self.around(&window, CONTEXT);
+        let whole = self.around(&wide, FLOW_CONTEXT);
+        let latent = columns(&self.latent, self.frames, &whole);
+        let mask = vec![1.0; whole.len()];
+        let inputs =
+            [Input::Real(&[1, ROWS, whole.len()], &latent), Input::Real(&[1, 1, whole.len()], &mask)];
+        let features = self.voice.flow.run(&inputs, threads)?.pop().unwrap_or_default();
+        if features.len() != latent.len() {
+            return Err(GraphError::shape("features"));
+        }
+        let part = columns(&features, whole.len(), &(wide.start - whole.start..wide.end - whole.start));
         let inputs = [Input::Real(&[1, ROWS, wide.len()], &part)];
         let samples = self.voice.decoder.run(&inputs, threads)?.pop().unwrap_or_default();
         if samples.len() != wide.len() * HOP {
