@@ -222,7 +222,10 @@ async fn client_without_the_subprotocol_gets_the_base_protocol_byte_for_byte() {
         let end = support::plain(0x81, br#"{"type":"session_end"}"#);
         let at = bytes.windows(end.len()).position(|window| window == end).unwrap();
         let whole = [&expected[..], &support::plain(0x81, br#"{"type":"sentence_end","index":0}"#)].concat();
-        assert!(whole.starts_with(&bytes[..at]), "the stream");
+        // Where the stream had begun, a ping in front of it asks how long the way is (RFC 6455 §5.5.2).
+        let ping = support::plain(0x89, &(1u128 << 64).to_be_bytes());
+        let stream = bytes[..at].strip_prefix(&ping[..]).unwrap_or(&bytes[..at]);
+        assert!(whole.starts_with(stream), "the stream");
     }
 }
 
