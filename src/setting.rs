@@ -8,6 +8,7 @@
 //! This module serves the program `aloud`, and may change in any release.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -360,6 +361,12 @@ impl Field for Duration {
 impl Field for String {
     fn read(_: &Setting, text: &str) -> Result<String, String> {
         Ok(text.to_owned())
+    }
+}
+
+impl Field for PathBuf {
+    fn read(_: &Setting, text: &str) -> Result<PathBuf, String> {
+        Ok(text.into())
     }
 }
 

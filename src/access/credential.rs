@@ -5,7 +5,6 @@
 
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
-#[cfg(any(feature = "jwt", test))]
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -83,11 +82,10 @@ pub struct Restrictions {
 }
 
 impl Grant {
-    /// Reads the claims of a JSON Web Token: `sub` is the client; `voices` (a name or a list of names),
+    /// Reads the claims of a JSON Web Token, or of a ticket: `sub` is the client; `voices` (a name or a list of names),
     /// `maxChars` and `maxSessionMs` are restrictions.
     ///
     /// Returns `None` if a claim is malformed: a restriction must not be lost.
-    #[cfg(any(feature = "jwt", test))]
     pub(crate) fn from_claims(claims: &Map<String, Value>) -> Option<Grant> {
         let client = match claims.get("sub") {
             None => None,

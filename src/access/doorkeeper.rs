@@ -8,8 +8,9 @@ use super::permit::{Permit, Provisional};
 use super::rate::{Rate, whole_secs};
 use super::rules::Admission;
 use super::shares::{Key, Shares};
+use super::signature::TicketKey;
 use super::sockets::{Sockets, Waiting};
-use super::tickets::{self, Tickets};
+use super::tickets::{self, Moment, Tickets};
 use super::{forwarded, host, origin};
 use crate::ws::handshake::Rejection;
 use hyper::HeaderMap;
@@ -76,8 +77,8 @@ impl Doorkeeper {
     /// Reads the files that the rules name.
     ///
     /// # Errors
-    /// One sentence for the operator: a file is unusable, or this build lacks a feature.
-    pub(crate) fn new(rules: Admission, now: Instant) -> Result<Doorkeeper, String> {
+    /// The path of a field, and one sentence for the operator: a file is unusable, or this build lacks a feature.
+    pub(crate) fn new(rules: Admission, now: Instant) -> Result<Doorkeeper, (&'static str, String)> {
         let limits = ClientLimits {
             connections: rules.max_client_connections,
             sessions: rules.max_client_sessions,
@@ -85,10 +86,12 @@ impl Doorkeeper {
             chars: rules.max_client_chars_per_hour.map(Rate::per_hour),
             audio: rules.max_client_audio_seconds_per_hour.map(|seconds| Rate::per_hour(seconds * 1_000)),
         };
+        let ticket_key = rules.ticket_key_file.as_deref().map(TicketKey::read).transpose();
+        let ticket_key = ticket_key.map_err(|why| ("admission.ticket_key_file", why))?;
         Ok(Doorkeeper {
-            keys: Keys::read(&rules.auth, now)?,
+            keys: Keys::read(&rules.auth, now).map_err(|why| ("admission.auth", why))?,
             accounts: Accounts::new(limits, rules.max_remembered_clients),
-            tickets: Tickets::new(rules.ticket_ttl, rules.max_tickets),
+            tickets: Tickets::new(rules.ticket_ttl, rules.max_tickets, ticket_key),
             sockets: Arc::new(Sockets::new(rules.max_connections, rules.max_client_connections)),
             connections: AtomicUsize::new(0),
             provisional: Mutex::default(),
@@ -150,7 +153,9 @@ impl Doorkeeper {
     /// 401: another handshake has used it in the meantime.
     pub(crate) fn spend(&self, ticket: Option<&Token>, now: Instant) -> Result<(), Rejection> {
         match ticket {
-            Some(ticket) if !self.tickets.spend(ticket, now) => Err(Rejection::unauthorized(true)),
+            Some(ticket) if !self.tickets.spend(ticket, Moment::now(now)) => {
+                Err(Rejection::unauthorized(true))
+            }
             _ => Ok(()),
         }
     }
@@ -199,7 +204,7 @@ impl Doorkeeper {
         let Shown { grant, .. } = self.shown(visitor, &client, false, now)?;
         let client = grant.client.clone().map_or(client, ClientId::Named);
         self.count_handshake(&client, now)?;
-        let ticket = self.tickets.issue(&client, grant, random, now);
+        let ticket = self.tickets.issue(&client, grant, random, Moment::now(now));
         let ticket = ticket.ok_or_else(|| Rejection::unavailable(RETRY_AFTER_SECS))?;
         Ok((ticket, self.rules.ticket_ttl))
     }
@@ -314,7 +319,7 @@ impl Doorkeeper {
     fn find(&self, token: &Token, accepts_tickets: bool, now: Instant) -> Option<Shown> {
         let shown = self.keys.find(token, now).map(|grant| Shown { grant, ticket: None });
         shown.or_else(|| {
-            let grant = if accepts_tickets { self.tickets.find(token, now) } else { None };
+            let grant = if accepts_tickets { self.tickets.find(token, Moment::now(now)) } else { None };
             grant.map(|grant| Shown { grant, ticket: Some(token.clone()) })
         })
     }

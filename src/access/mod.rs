@@ -20,6 +20,7 @@ mod permit;
 pub(crate) mod rate;
 pub(crate) mod rules;
 mod shares;
+mod signature;
 mod sockets;
 mod tickets;
 mod tokens;

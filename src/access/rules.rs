@@ -3,7 +3,7 @@
 use super::forwarded::TrustedProxy;
 use super::host::AllowHost;
 use super::origin::AllowOrigin;
-use crate::setting::{ECHO, Field, Group, Kind, SERVE, Setting, flag, number, settings, whole};
+use crate::setting::{ECHO, Field, Group, Kind, SERVE, Setting, flag, number, settings, text, whole};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,6 +81,13 @@ settings! {
         ticket_ttl: Duration = ms(30_000) => {
             short: "Time for which a ticket is valid.",
             range: 1 to 604_800_000 "milliseconds",
+        }
+        ticket_key_file: Option<PathBuf> = None => {
+            short: "File with a key that tickets are signed with.",
+            long: "Every server with the same key accepts them, each of them once. The file holds 32 bytes or more, such as \
+                   openssl rand -hex 32 gives. The clocks of the servers may differ by 30 s. Without this option tickets \
+                   are for the server that has issued them.",
+            option: text("ticket-key-file", "FILE", "a file name", Group::Access, &[SERVE]),
         }
         max_tickets: usize = 10_000 => {
             short: "Most tickets that wait to be used.",

@@ -225,7 +225,7 @@ impl Service {
             bytes: config.max_frozen_bytes,
         };
         let doorkeeper = Doorkeeper::new(config.admission.clone(), Instant::now().into_std());
-        let doorkeeper = doorkeeper.map_err(|why| ConfigError::new("admission.auth", why))?;
+        let doorkeeper = doorkeeper.map_err(|(field, why)| ConfigError::new(field, why))?;
         let voices = voice::to_json(&settings.voices, synthesizer.format().sample_rate_hz);
         let telemetry = Arc::new(Telemetry::new());
         let shared = Shared {

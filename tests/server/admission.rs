@@ -312,6 +312,37 @@ async fn ticket_opens_one_connection() {
 }
 
 #[tokio::test]
+async fn signed_ticket_opens_a_connection_of_any_server_with_the_key() {
+    let key = Scratch::new("ticket-key", [b'k'; 32]);
+    let limits = Admission::default().with(|a| {
+        a.ticket_key_file = Some(key.0.clone());
+        a.max_client_connections = Some(1);
+    });
+    let (first, _file) = guarded("signed-1", limits.clone()).await;
+    let (second, _file) = guarded("signed-2", limits).await;
+    let post = "POST /api/session/ticket HTTP/1.1\r\nContent-Length: 0\r\nAuthorization: Bearer other";
+    let (_, body) = request(&first, post).await;
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    let carried =
+        format!("Sec-WebSocket-Protocol: aloud.v1, bearer.{}\r\n", answer["ticket"].as_str().unwrap());
+    let held = enter(&second, &carried).await;
+    assert_eq!(status(&second, &carried).await, 401, "used");
+    assert_eq!(status(&second, "Authorization: Bearer other\r\n").await, 429, "it counts for its owner");
+    drop(held);
+    let (stranger, _file) = guarded("signed-3", Admission::default()).await;
+    assert_eq!(status(&stranger, &carried).await, 401, "it has no key");
+}
+
+#[tokio::test]
+async fn key_for_tickets_has_to_be_long_enough() {
+    let key = Scratch::new("short-key", [b'k'; 31]);
+    let config = Config::default().with(|c| c.admission.ticket_key_file = Some(key.0.clone()));
+    let error = Service::new(config, tone()).unwrap_err();
+    assert_eq!(error.field(), "admission.ticket_key_file");
+    assert!(error.to_string().contains("at least 32 bytes"), "{error}");
+}
+
+#[tokio::test]
 async fn tickets_expire_and_are_limited() {
     let post = "POST /api/session/ticket HTTP/1.1\r\nAuthorization: Bearer secret";
     let (few, _file) = guarded("few", Admission::default().with(|a| a.max_tickets = 20)).await;
