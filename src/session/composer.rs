@@ -270,6 +270,11 @@ impl Composer {
         !self.is_open && self.segments.is_empty() && !self.is_reading()
     }
 
+    /// True if there is text to speak now.
+    pub(super) fn has_more(&self) -> bool {
+        !self.segments.is_empty() || self.is_reading() || self.is_due
+    }
+
     /// True if there was more text than the session may speak.
     pub(super) fn is_over_limit(&self) -> bool {
         self.is_over_limit

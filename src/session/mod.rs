@@ -902,6 +902,10 @@ impl Session {
                 self.outputs.push_back(Output::Speak(Box::new(sentence)));
             }
         }
+        if self.stream.as_ref().is_some_and(Stream::is_at_a_loss) {
+            self.put_off(now);
+            return self.lose_position(true, now);
+        }
         self.finish_if_sent(now);
     }
 

@@ -9,8 +9,10 @@
 //!
 //! - a deterministic engine, and a stream that was started with `resumable`;
 //! - an offset from which on no sentence was cut off by `cancel`: a replay cannot stop at the same byte;
-//! - an offset whose sentence is still in the ledger, which drops old records beyond 2 MiB;
-//! - an offset no greater than the audio that was synthesised at the time of the snapshot, sent or not.
+//! - an offset whose sentence is still in the ledger, which drops old records beyond 2 MiB.
+//!
+//! An offset may lie beyond the audio of the time of the snapshot: the text behind it is then spoken and not sent
+//! until the offset is reached.
 //!
 //! At any other offset the client gets `position_lost`. Messages that arrive after the snapshot are not part
 //! of it: to lose none, a store writes a snapshot after each message.

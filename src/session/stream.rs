@@ -226,7 +226,7 @@ impl Stream {
         let takes = &mut self.cold.takes;
         let position = Position { offset: from.offset, index: from.index };
         let (crc32, last_index) = (from.crc32, from.index);
-        takes.begin_at(Target { position, last_index, crc32, purpose: Purpose::Start });
+        takes.begin_at(Target { position, last_index, crc32, purpose: Purpose::Start, is_sought: false });
         self.cold.facts.from = from;
         Ok(())
     }
@@ -356,6 +356,14 @@ impl Stream {
     /// Bytes of a sample or of an encoded frame: each offset is a multiple of it.
     pub(super) fn unit_bytes(&self) -> u64 {
         self.format().unit_bytes() as u64
+    }
+
+    /// True if the position that a client waits for cannot be reached: there is nothing left to speak.
+    pub(super) fn is_at_a_loss(&self) -> bool {
+        self.cold.takes.target().is_some_and(|target| target.is_sought)
+            && self.cold.takes.is_empty()
+            && self.cold.stopping.is_none()
+            && !self.cold.composer.has_more()
     }
 
     /// True if the stream is to begin at a position that it has not reached.

@@ -37,6 +37,9 @@ struct Prefix {
     bytes: u64,
     /// Checksum of the client's bytes, if it sent one.
     crc32: Option<u32>,
+    /// True if the sentence has to end with them: the client knows the one behind it.
+    #[serde(default)]
+    is_whole: bool,
 }
 
 /// The position that a client waits for while sentences before it are spoken.
@@ -49,6 +52,10 @@ pub(super) struct Target {
     /// Checksum of the client's bytes of the sentence, if it has to be compared.
     pub(super) crc32: Option<u32>,
     pub(super) purpose: Purpose,
+    /// True if the sentence at the offset is not known before it is spoken: those before it are skipped, and
+    /// the indexes are those of the sentence that is spoken.
+    #[serde(default)]
+    pub(super) is_sought: bool,
 }
 
 impl Target {
@@ -129,7 +136,7 @@ impl Take {
         let mut done = 0;
         loop {
             let part = self.replay.filter(|replay| !replay.is_whole).map(|replay| replay.bytes);
-            let prefix = self.prefix.map(|prefix| prefix.bytes);
+            let prefix = self.prefix.filter(|prefix| !prefix.is_whole).map(|prefix| prefix.bytes);
             let reached = |point: &u64| *point <= self.bytes;
             let Some(point) = part.into_iter().chain(prefix).filter(reached).min() else { break };
             let to = (point - before) as usize;
@@ -283,11 +290,19 @@ impl Takes {
             take.silence = self.gap.before(pauses.at(take.before), format);
         }
         take.start = start;
-        if let Some(Target { position, crc32, purpose, .. }) = self.target {
+        if let Some(target) = self.target.as_mut().filter(|target| target.is_sought) {
+            (target.position.index, target.last_index) = (take.index, take.index);
+            let bytes = target.position.offset.saturating_sub(start);
+            // No bytes since its last `text`: that was of the next sentence.
+            let is_whole = target.crc32 == Some(0) && bytes > 0;
+            let crc32 = target.crc32.filter(|_| !is_whole);
+            take.prefix = Some(Prefix { bytes, crc32, is_whole });
+        } else if let Some(Target { position, crc32, purpose, .. }) = self.target {
             take.is_skipped = take.index < position.index;
             let is_known = take.replay.is_some() && purpose != Purpose::Start;
             if take.index == position.index && (crc32.is_some() || !is_known) {
-                take.prefix = Some(Prefix { bytes: position.offset.saturating_sub(start), crc32 });
+                take.prefix =
+                    Some(Prefix { bytes: position.offset.saturating_sub(start), crc32, is_whole: false });
             }
         }
         (!take.is_skipped).then(|| (take.text.clone(), take.index))
@@ -405,9 +420,12 @@ impl Takes {
     pub(super) fn finish(&mut self) -> Result<Option<Finished>, Differs> {
         let Some(take) = self.queue.front_mut() else { return Ok(None) };
         if take.prefix.is_some_and(|prefix| prefix.bytes == take.bytes) {
-            // No audio, and none that the client could have.
+            // No audio, and none that the client could have; or all of it.
             take.compare(take.bytes)?;
         }
+        let is_passed = self.target.is_some_and(|target| target.is_sought)
+            && take.prefix.take_if(|prefix| prefix.bytes > take.bytes).is_some();
+        take.is_skipped |= is_passed;
         let crc32 = take.crc.clone().finalize();
         let differs = |replay: Replay| (replay.bytes, replay.crc32) != (take.bytes, crc32);
         if take.replay.is_some_and(differs) || take.prefix.is_some() {
@@ -423,7 +441,7 @@ impl Takes {
             let quiet = take.quiet;
             self.gap.end(quiet);
         }
-        let held = self.release();
+        let held = if is_passed { Vec::new() } else { self.release() };
         Ok(self.queue.pop_front().map(|take| Finished {
             held,
             is_skipped: take.is_skipped,

@@ -6,9 +6,10 @@
 use super::{Cold, Stream};
 use crate::session::Place;
 use crate::session::dialect::Dialect;
+use crate::session::ledger::Record;
 use crate::session::log::OutOfLog;
 use crate::session::message::StartFrom;
-use crate::session::takes::{Position, Purpose, Target};
+use crate::session::takes::{Front, Position, Purpose, Target};
 
 /// Outcome of a return to an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,9 @@ enum Plan {
     Anew { first: usize, start: Position },
     /// The stream has not reached the position of its `from`: it starts again.
     Start,
+    /// A restored stream was sent further than is known of its sentences: they are spoken from `start` on, up to
+    /// the offset.
+    Seek { start: Position },
     /// A restored stream has no sentence to replay.
     Nothing,
 }
@@ -68,7 +72,7 @@ impl Stream {
     fn plan(&self, place: &Place) -> Option<Plan> {
         let (log, offset) = (&self.log, place.offset);
         if offset > log.reached_bytes() {
-            return None;
+            return self.plan_seek(offset);
         }
         if self.is_starting() {
             return (offset == self.first_offset()).then_some(Plan::Start);
@@ -76,7 +80,11 @@ impl Stream {
         if offset >= log.base_bytes() && offset <= log.written_bytes() && !log.is_behind() {
             return Some(Plan::Rewind);
         }
-        let exact = if self.cold.facts.is_repeatable { self.plan_replay(offset) } else { None };
+        let exact = if self.cold.facts.is_repeatable {
+            self.plan_replay(offset).or_else(|| self.plan_seek(offset))
+        } else {
+            None
+        };
         exact.or_else(|| if place.is_inexact { self.plan_anew(offset) } else { None })
     }
 
@@ -114,6 +122,23 @@ impl Stream {
             }
         }
         None
+    }
+
+    fn plan_seek(&self, offset: u64) -> Option<Plan> {
+        let Cold { composer, takes, ledger, facts, .. } = &*self.cold;
+        let is_able = self.log.is_restored() && facts.is_repeatable && !self.is_finished;
+        if !is_able || takes.is_empty() && !composer.has_more() {
+            return None;
+        }
+        let start = match takes.front() {
+            _ if self.is_starting() => Position { offset: 0, index: 0 },
+            Some(front) if front.is_announced() => Position { offset: front.start(), index: front.index() },
+            front => Position {
+                offset: ledger.records().last().map_or(0, Record::end),
+                index: front.map_or(takes.next_index(), Front::index),
+            },
+        };
+        (start.offset <= offset).then_some(Plan::Seek { start })
     }
 
     fn plan_anew(&self, offset: u64) -> Option<Plan> {
@@ -186,8 +211,18 @@ impl Stream {
                 self.log.restart(0, offset);
                 let position = Position { offset, index };
                 let purpose = Purpose::Recover { is_inexact: false };
-                let target = Target { position, last_index: index, crc32, purpose };
+                let target = Target { position, last_index: index, crc32, purpose, is_sought: false };
                 self.cold.takes.restart(0, Some(target));
+                Ok(Return::Replays)
+            }
+            Plan::Seek { start } => {
+                self.take_back(if self.is_starting() { 0 } else { usize::MAX });
+                self.log.restart(start.offset, offset);
+                let position = Position { offset, index: start.index };
+                let purpose = Purpose::Recover { is_inexact };
+                let (crc32, last_index) = (place.crc32, start.index);
+                let target = Target { position, last_index, crc32, purpose, is_sought: true };
+                self.cold.takes.restart(start.index, Some(target));
                 Ok(Return::Replays)
             }
             Plan::Nothing => {
@@ -210,7 +245,8 @@ impl Stream {
                     composer.forget_replays((target.index - start.index) as usize + 1);
                 }
                 let purpose = Purpose::Recover { is_inexact };
-                let target = Target { position: target, last_index, crc32: compares, purpose };
+                let target =
+                    Target { position: target, last_index, crc32: compares, purpose, is_sought: false };
                 takes.restart(start.index, Some(target));
                 debug_assert!(is_restored || self.log.is_behind() || offset == start.offset);
                 Ok(Return::Replays)

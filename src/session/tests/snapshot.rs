@@ -246,10 +246,19 @@ fn run(seed: u64) {
                 model.flush();
             }
             0..=6 if appended < 12 && !is_drained => {
-                let text = ["One more of them", "Silent one", "Fails late in it", "Yes"][random.below(4)];
-                let text = format!("{text} {appended}.");
+                let (kind, rest_of_it) = [
+                    ("One", "more of them"),
+                    ("Silent", "one"),
+                    ("Fails late", "in it"),
+                    ("Fails", "now"),
+                    ("Yes", ""),
+                ][random.below(5)];
+                // Each beginning is another text.
+                let beginning = format!("{kind} {appended} ");
+                let text = format!("{beginning}{rest_of_it}.");
                 appended += 1;
-                let (beginning, end) = text.split_at(random.below(text.len()));
+                let at = beginning.len() + random.below(text.len() - beginning.len());
+                let (beginning, end) = text.split_at([0, at, at][random.below(3)]);
                 driven.say(&append(beginning));
                 (model.fragment, rest) = (beginning.to_owned(), end.to_owned());
             }
@@ -329,9 +338,67 @@ fn run(seed: u64) {
         let written = driven.written_bytes().max(model.client.len());
         let least = model.client.len().saturating_sub(90);
         check_restored(&driven, model.clone(), least + random.below(written + 1 - least), &at);
+        // A client of a process that went on for long, and wrote nothing down.
+        let cut = driven.session.stream.as_ref().and_then(Stream::flushed).filter(|last| *last > 0);
+        let (expected, starts) = model.expected();
+        let behind = cut.and_then(|last| (last as usize + 1).checked_sub(model.first));
+        let all =
+            behind.map_or(0, |behind| starts.get(behind).copied().unwrap_or(expected.len())).max(written);
+        check_restored(&driven, model.clone(), written + random.below(all + 1 - written), &at);
         if driven.closed.is_some() {
             assert!(is_drained, "{at}: {:?}", driven.closed);
             return;
+        }
+    }
+}
+
+/// The audio behind a snapshot is found by its bytes, whichever part of its sentence the client has.
+#[test]
+fn position_behind_the_snapshot_is_found_and_checked() {
+    let texts = ["One of them.", "Yes.", "Two more of them."];
+    let audio: Vec<u8> = texts.iter().flat_map(|text| spoken(text).0).collect();
+    let ends: Vec<usize> =
+        texts.iter().scan(0, |end, text| Some(*end + spoken(text).0.len()).inspect(|e| *end = *e)).collect();
+    let begun = || {
+        let mut driven = v1(SessionConfig { keep_bytes: 1 << 20, ..settings() });
+        driven.say(&start_with(&format!(r#""prompt":"{}","resumable":true"#, texts.join(" "))));
+        driven.lose();
+        driven.move_to_another_process();
+        driven
+    };
+    for offset in 0..=audio.len() + 2 {
+        let within = ends.iter().position(|end| offset <= *end);
+        let start = within.map_or(0, |n| if n == 0 { 0 } else { ends[n - 1] });
+        let crc = |from: usize| format!("{:08x}", crc32(&audio[from..offset.min(audio.len())]));
+        let right = [Some(crc(start)), None, ends.contains(&offset).then(|| "00000000".to_owned())];
+        let wrong = [
+            Some("9a1f03bc".to_owned()),
+            (!ends.contains(&offset) && offset > 0).then(|| "00000000".to_owned()),
+        ];
+        for (crc32, is_right) in right
+            .into_iter()
+            .map(|crc| (crc, true))
+            .chain(wrong.into_iter().flatten().map(|crc| (Some(crc), false)))
+        {
+            let at = format!("{offset} of {}, {crc32:?}", audio.len());
+            let mut driven = begun();
+            let place = Place {
+                offset: offset as u64,
+                crc32: crc32.as_deref().map(|crc| u32::from_str_radix(crc, 16).unwrap()),
+                ..Place::default()
+            };
+            driven.recover_at(place);
+            let seen = driven.settled();
+            let recovered = &of_type(&seen, "recovered")[0];
+            let is_there = within.is_some() && is_right;
+            assert_eq!(recovered.contains(r#""recovered":true"#), is_there, "{at}: {recovered}");
+            if is_there {
+                assert!(audio_of(&seen) == audio[offset..], "{at}");
+                assert!(recovered.contains(&format!(r#""index":{},"#, within.unwrap())), "{at}: {recovered}");
+                assert_eq!(of_type(&seen, "session_end").len(), 1, "{at}");
+            } else {
+                assert_lost(&seen, &at);
+            }
         }
     }
 }
