@@ -97,6 +97,15 @@ impl Ledger {
         is_new
     }
 
+    /// The same, without the words of sentences that end at or before this offset: they were heard whole.
+    pub(super) fn without_words(&self, offset: u64) -> Ledger {
+        let records = self.records.iter().map(|record| match record.end() <= offset {
+            true => Record { words: Vec::new(), ..record.clone() },
+            false => record.clone(),
+        });
+        Ledger { records: records.collect(), unplayed: self.unplayed.clone(), ..*self }
+    }
+
     /// Sentences that were announced to the client.
     pub(super) fn announced(&self) -> u64 {
         self.announced

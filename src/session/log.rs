@@ -736,8 +736,12 @@ impl Log {
 
     /// Empties the log so that the stream can be spoken again from `start` on, for a client that
     /// has heard it up to `offset`. What is written up to there is not sent.
+    ///
+    /// In a restored log the listener's clock stands where it was when it was written down, which may be long ago:
+    /// everything up to `offset` counts as heard, or the listener would wait for a clock that is behind.
     pub fn restart(&mut self, start: u64, offset: u64) {
-        self.peak = if self.is_restored() { self.sent } else { self.reached_bytes() };
+        let is_restored = self.is_restored();
+        self.peak = if is_restored { self.sent } else { self.reached_bytes() };
         self.entries.clear();
         self.unsent_messages = 0;
         self.kept_messages = 0;
@@ -747,7 +751,8 @@ impl Log {
         self.base = start;
         self.written = start;
         self.sent = offset;
-        self.heard = self.heard.min(offset);
+        self.heard = if is_restored { offset } else { self.heard.min(offset) };
+        self.is_acknowledged &= !is_restored;
         (self.confirmed, self.asked, self.window) = (offset, offset, Window::new(self.flow.format));
         self.set_gate();
     }

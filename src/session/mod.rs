@@ -171,6 +171,8 @@ pub struct Session {
     faults: u32,
     /// Messages in a row over the rate.
     excess: u32,
+    /// Changes of what a snapshot has and no engine can replace.
+    changes: u64,
     /// Messages that may still come, if their rate is limited.
     messages: Option<Bucket>,
     /// Audio that may still be sent again after `recover`, in bytes.
@@ -221,6 +223,7 @@ impl Session {
             past: None,
             faults: 0,
             excess: 0,
+            changes: 0,
             messages: config.messages.map(|rate| Bucket::full(rate, now)),
             replays: None,
             token: None,
@@ -377,6 +380,17 @@ impl Session {
     /// The secret that a client of `aloud.v1` was given.
     pub fn token(&self) -> Option<&str> {
         self.token.as_ref().map(Token::reveal)
+    }
+
+    /// The settings of the session.
+    pub fn config(&self) -> &Arc<SessionConfig> {
+        &self.config
+    }
+
+    /// Counts the changes that a snapshot has to have for the session to go on from it: messages, text, and
+    /// what was spoken by an engine that does not repeat itself. Audio that can be spoken again does not count.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Messages that the client understands.
@@ -581,6 +595,11 @@ impl Session {
             Ok(message) => {
                 self.faults = 0;
                 let starts = matches!(message, ClientMessage::StartSession(_));
+                let passes = matches!(
+                    message,
+                    ClientMessage::Ack { .. } | ClientMessage::Ping { .. } | ClientMessage::Auth { .. }
+                );
+                self.changes += u64::from(!passes);
                 match self.on_message(now, message, text) {
                     Err(fault) if starts => self.decline(fault),
                     Err(fault) => self.refuse(fault),
@@ -782,6 +801,7 @@ impl Session {
     /// Begins a stream, which answers a prompt.
     fn begin(&mut self, stream: Stream, dialect: Dialect, prompt: Option<&str>, now: Instant) {
         self.retire_stream();
+        self.changes += 1;
         self.dialect = dialect;
         self.is_exhausted = false;
         self.owes_flushed = false;
@@ -838,6 +858,7 @@ impl Session {
 
     fn on_stopped(&mut self, buffered_bytes: u64) {
         let dialect = self.dialect;
+        self.changes += 1;
         let Some(stream) = self.stream.as_mut() else { return };
         let Some((now, after)) = stream.take_stop() else { return };
         if after == AfterStop::Replay {
@@ -947,6 +968,8 @@ impl Session {
             Engine::Silence => self.take_speech(|stream| stream.on_silence(dialect), now),
             Engine::Finished => {
                 self.take_speech(|stream| stream.on_spoken(dialect), now);
+                // The next sentence begins where this one ends, which no engine would find again.
+                self.changes += u64::from(self.stream.as_ref().is_some_and(|stream| !stream.is_repeatable()));
                 self.advance(now);
             }
             Engine::Quiet(silence) => self.stream.iter_mut().for_each(|stream| stream.on_quiet(silence)),
@@ -1031,6 +1054,7 @@ impl Session {
 
     fn on_writer(&mut self, report: Written<'_>, now: Instant) {
         let most = self.config.max_script_chars;
+        self.changes += 1;
         let Some(stream) = self.running().filter(|stream| stream.is_writing()) else { return };
         match report {
             Written::Text(text) => {
@@ -1104,6 +1128,7 @@ impl Session {
     fn on_recovered(&mut self, now: Instant, place: &Place) {
         // A session that had completed completes once more.
         self.course = Course::Running;
+        self.changes += 1;
         self.active = now;
         if let Err(why) = self.check_place(place) {
             return self.misplaced(why, now);
@@ -1213,6 +1238,7 @@ impl Session {
             }
             match timer {
                 Timer::Commit => {
+                    self.changes += 1;
                     if let Some(stream) = self.running() {
                         stream.commit();
                     }

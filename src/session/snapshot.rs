@@ -26,6 +26,7 @@ use super::stream::{Stream, StreamState};
 use super::{Course, Past, Session, SessionConfig};
 use crate::access::credential::Token;
 use crate::access::rate::Bucket;
+use crate::audio::Format;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -46,6 +47,23 @@ pub struct Snapshot {
     age: Duration,
     streams: u64,
     past: Past,
+}
+
+impl Snapshot {
+    /// The id of the session.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Format of its audio; `None` without a stream.
+    pub fn format(&self) -> Option<Format> {
+        self.stream.as_ref().map(StreamState::format)
+    }
+
+    /// Lets no sentence be spoken again for the bytes that it had: the engine is another one.
+    pub fn change_engine(&mut self) {
+        self.stream.iter_mut().for_each(StreamState::change_engine);
+    }
 }
 
 impl Session {
@@ -121,6 +139,7 @@ impl Session {
             past: Some(Box::new(past)),
             faults: 0,
             excess: 0,
+            changes: 0,
         }
     }
 }

@@ -110,6 +110,17 @@ pub(super) struct StreamState {
     facts: Facts,
 }
 
+impl StreamState {
+    pub(super) fn format(&self) -> Format {
+        self.flow.format
+    }
+
+    /// Lets no sentence be spoken again for the bytes that it had.
+    pub(super) fn change_engine(&mut self) {
+        self.facts.is_repeatable = false;
+    }
+}
+
 impl Stream {
     /// Starts a stream with its prompt, which may be cut off within a surrogate pair. It is the stream with
     /// this number.
@@ -252,7 +263,7 @@ impl Stream {
             composer: composer.clone(),
             is_idle: composer.is_idle(),
             takes: takes.snapshot(),
-            ledger: ledger.clone(),
+            ledger: ledger.without_words(self.log.base_bytes()),
             facts: Facts { stopwatch: facts.stopwatch.stopped(now), ..*facts },
         }
     }
@@ -297,6 +308,11 @@ impl Stream {
 
     pub(super) fn is_resumable(&self) -> bool {
         self.cold.facts.is_resumable
+    }
+
+    /// True if the engine repeats itself.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.cold.facts.is_repeatable
     }
 
     pub(super) fn is_writing(&self) -> bool {

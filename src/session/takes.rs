@@ -142,16 +142,17 @@ impl Take {
             let to = (point - before) as usize;
             self.crc.update(&chunk[done..to]);
             done = to;
-            self.compare(point)?;
+            self.compare(point, false)?;
         }
         self.crc.update(&chunk[done..]);
         Ok(())
     }
 
-    /// Compares the checksums of what was spoken so far: this many bytes.
-    fn compare(&mut self, point: u64) -> Result<(), Differs> {
+    /// Compares the checksums of what was spoken so far: this many bytes, and all of the sentence if it `is_over`.
+    fn compare(&mut self, point: u64, is_over: bool) -> Result<(), Differs> {
         let crc32 = self.crc.clone().finalize();
-        if let Some(prefix) = self.prefix.take_if(|prefix| prefix.bytes == point)
+        if let Some(prefix) =
+            self.prefix.take_if(|prefix| prefix.bytes == point && (is_over || !prefix.is_whole))
             && prefix.crc32.is_some_and(|expected| expected != crc32)
         {
             return Err(Differs);
@@ -421,7 +422,7 @@ impl Takes {
         let Some(take) = self.queue.front_mut() else { return Ok(None) };
         if take.prefix.is_some_and(|prefix| prefix.bytes == take.bytes) {
             // No audio, and none that the client could have; or all of it.
-            take.compare(take.bytes)?;
+            take.compare(take.bytes, true)?;
         }
         let is_passed = self.target.is_some_and(|target| target.is_sought)
             && take.prefix.take_if(|prefix| prefix.bytes > take.bytes).is_some();
