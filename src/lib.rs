@@ -56,6 +56,7 @@ mod session;
 #[doc(hidden)]
 pub mod setting;
 pub mod settings;
+mod store;
 mod text;
 pub mod tts;
 pub mod upstream;

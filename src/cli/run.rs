@@ -27,6 +27,9 @@ const TONE_RATE_HZ: u32 = 24_000;
 /// processors, or a small account, can do.
 const SERVICE_CONCURRENCY: usize = 8;
 
+/// Variable with the URL of the store, which may hold a password.
+const STORE_VARIABLE: &str = "ALOUD_STORE";
+
 /// Metric of lost log lines.
 const DROPPED: &str = "aloud_log_lines_dropped_total";
 const DROPPED_HELP: &str = "Log lines that were dropped because standard error was not read.";
@@ -56,6 +59,12 @@ pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dy
     })
 }
 
+/// Variables that programs do not inherit: they hold secrets.
+fn hidden_variables() -> Vec<String> {
+    let secrets = SECRETS.iter().map(|secret| secret.variable);
+    secrets.chain([STORE_VARIABLE]).map(str::to_owned).collect()
+}
+
 /// A line about the engine, if there is something to know.
 pub(super) fn note(settings: &Settings) -> Option<&'static str> {
     (settings.engine == Engine::Flite).then_some(voices::HINT)
@@ -77,7 +86,7 @@ fn one(settings: &Settings, engine: Engine) -> Result<Arc<dyn Synthesizer>, Box<
         Engine::Wyoming => engine::wyoming(&settings.foreign)?,
         Engine::Command => {
             let mut program = settings.foreign.program();
-            program.hidden_variables = SECRETS.iter().map(|secret| secret.variable.to_owned()).collect();
+            program.hidden_variables = hidden_variables();
             let program = Command::new(program);
             Arc::new(program.map_err(|why| format!("--command cannot be used: {why}"))?)
         }

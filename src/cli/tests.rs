@@ -196,6 +196,7 @@ fn other_value(option: &Setting) -> String {
             _ => "unix",
         }
         .to_owned(),
+        _ if option.name == "store" => "redis://h:1".to_owned(),
         _ => "Something else".to_owned(),
     }
 }

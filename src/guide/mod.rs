@@ -70,6 +70,7 @@ pages! {
     codes: "HTTP statuses, error codes, close codes",
     limits: "limits, deadlines and what follows",
     operation: "signals, health, metrics, logs, systemd",
+    replicas: "more than one machine: sessions that any server continues",
     security: "what holds and what does not",
     performance: "how to measure, and results",
     development: "tests, fuzzing, dependencies",

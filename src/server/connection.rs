@@ -44,6 +44,9 @@ const BRIEF: Duration = Duration::from_millis(250);
 /// Largest number of reads at once to find the end of a stream, or the last messages before it.
 const MAX_LAST_READS: usize = 16;
 
+/// Reason in the Close of a server that restarts, where another server continues its sessions.
+const MOVES: &str = "The server restarts: recover the session";
+
 /// The reason for which a connection ended, for the log.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -392,7 +395,8 @@ impl<T: Transport, A: Application> Connection<T, A> {
             return Ok(());
         }
         if self.draining_since.is_some_and(|since| now >= since + drain_timeout) {
-            self.link.endpoint.close(CloseCode::RESTART, Close::Restart.reason());
+            let reason = if self.link.shared.store.is_some() { MOVES } else { Close::Restart.reason() };
+            self.link.endpoint.close(CloseCode::RESTART, reason);
             return Ok(());
         }
         if now >= self.last_sign_of_life() + silence_timeout {

@@ -14,6 +14,7 @@ mod health;
 mod http1;
 #[cfg(feature = "http2")]
 mod http2;
+mod keeping;
 mod link;
 mod listen;
 mod metrics;

@@ -5,6 +5,7 @@ use super::body::Body;
 use super::metrics::{Present, Telemetry};
 use super::routes::Answer;
 use super::suspended::{Bounds, Registry};
+use super::upgrade;
 use crate::access::credential::{Restrictions, Token};
 use crate::access::rate::Rate;
 use crate::access::{Doorkeeper, Holdings, Permit, Refusal};
@@ -15,7 +16,8 @@ use crate::script::Writer;
 use crate::session::conversation;
 use crate::session::message::{Code, TextSource};
 use crate::session::{Pauses, SessionConfig};
-use crate::settings::{Config, ConfigError, check_engine};
+use crate::settings::{Config, ConfigError, StoreUrl, check_engine};
+use crate::store::{self, Store};
 use crate::tts::encoded::{self, Encoders};
 use crate::tts::{Synthesizer, Tone};
 use crate::ws::endpoint::Limits;
@@ -47,6 +49,12 @@ const ECHO_READ_BUFFER_BYTES: usize = 4 * 1024;
 /// Seconds' worth of messages that may come at once.
 const MESSAGES_SECS: u32 = 10;
 
+/// Time at the end for records that are on their way to the store.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Time for which the store keeps a session longer than a server keeps one that has lost its connection.
+const STORE_MARGIN: Duration = Duration::from_secs(30);
+
 /// State that all connections of a service share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -62,6 +70,10 @@ pub(crate) struct Shared {
     pub(crate) syntheses: Gauge,
     pub(crate) scripts: Gauge,
     pub(crate) registry: Registry,
+    /// The store that this server shares with others, if there is one.
+    pub(crate) store: Option<Store>,
+    /// Tells the engine apart from others that may speak a sentence differently.
+    pub(crate) fingerprint: String,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(super) doorkeeper: Arc<Doorkeeper>,
     pub(super) holdings: Arc<Holdings>,
@@ -228,6 +240,10 @@ impl Service {
         let doorkeeper = doorkeeper.map_err(|(field, why)| ConfigError::new(field, why))?;
         let voices = voice::to_json(&settings.voices, synthesizer.format().sample_rate_hz);
         let telemetry = Arc::new(Telemetry::new());
+        let registry = Registry::new(bounds, Arc::clone(&telemetry));
+        let store = config.store.as_ref().map(|url| open_store(url, &config, &registry)).transpose()?;
+        let fingerprint =
+            if store.is_some() { fingerprint(synthesizer.as_ref(), &voices) } else { String::new() };
         let shared = Shared {
             voices: voices.into(),
             holdings: Arc::new(Holdings::new(config.max_live_bytes)),
@@ -242,7 +258,9 @@ impl Service {
             sessions: Gauge::default(),
             syntheses: Gauge::default(),
             scripts: Gauge::default(),
-            registry: Registry::new(bounds, Arc::clone(&telemetry)),
+            registry,
+            store,
+            fingerprint,
             telemetry,
             doorkeeper: Arc::new(doorkeeper),
             stop: watch::Sender::new(false),
@@ -305,7 +323,7 @@ impl Service {
     /// The metrics, in the text format of Prometheus (0.0.4). The guide lists them.
     pub fn metrics(&self) -> String {
         let Shared { telemetry, synthesizer, sessions, syntheses, scripts, registry, .. } = &*self.shared;
-        telemetry.page(&Present {
+        let page = telemetry.page(&Present {
             connections: sessions.count(),
             frozen_sessions: registry.suspended().count(),
             frozen_bytes: registry.suspended_bytes(),
@@ -315,7 +333,8 @@ impl Service {
             scripts: scripts.count(),
             wasted: registry.wasted(),
             is_ready: self.readiness().is_ok(),
-        })
+        });
+        self.shared.store.iter().fold(page, |page, store| page + &store.metrics())
     }
 
     pub(super) fn telemetry(&self) -> &Telemetry {
@@ -369,6 +388,9 @@ impl Service {
         self.shared.stop.send_replace(true);
         self.shared.stop.closed().await;
         self.shared.registry.end_all();
+        if let Some(store) = &self.shared.store {
+            store.flush(STORE_PATIENCE).await;
+        }
     }
 
     /// Tells when the server shuts down. [`stop`](Service::stop) waits until the receiver is dropped.
@@ -458,6 +480,32 @@ where
     fn call(&mut self, request: Request<B>) -> Responding {
         self.respond(request)
     }
+}
+
+fn open_store(url: &StoreUrl, config: &Config, registry: &Registry) -> Result<Store, ConfigError> {
+    let settings = store::Settings { ttl: config.resume_ttl + STORE_MARGIN, owner: upgrade::session_id() };
+    let registry = registry.clone();
+    let store =
+        Store::open(url.reveal(), settings, Arc::new(move |id: &str, epoch| registry.release(id, epoch)));
+    store.map_err(|why| ConfigError::new("store", why))
+}
+
+/// Everything that the bytes of a sentence depend on, as far as it can be known without speaking one: the build, the
+/// engine with its voices, and the instructions that the processor has for arithmetic.
+fn fingerprint(synthesizer: &dyn Synthesizer, voices: &str) -> String {
+    let build = std::env::current_exe().and_then(|path| path.metadata()).map_or(0, |file| file.len());
+    #[cfg(target_arch = "x86_64")]
+    let processor = [
+        std::is_x86_feature_detected!("avx2"),
+        std::is_x86_feature_detected!("fma"),
+        std::is_x86_feature_detected!("avx512f"),
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    let processor = [false; 3];
+    let engine = (synthesizer.name(), synthesizer.format(), crc32fast::hash(voices.as_bytes()));
+    let machine = (std::env::consts::ARCH, std::env::consts::OS, processor);
+    let all = format!("{}/{build}/{engine:?}/{machine:?}", env!("CARGO_PKG_VERSION"));
+    format!("{:08x}", crc32fast::hash(all.as_bytes()))
 }
 
 fn settings(

@@ -6,14 +6,17 @@
 
 use super::application::{Application, Departure, Host};
 use super::connection::Outcome;
+use super::keeping::Keeping;
 use super::report::{failure_code, shortened};
 use super::service::Shared;
 use super::suspended::{Claim, Granted, Registration, Suspended, Ticket, Turn, buffered_bytes};
+use crate::access::credential::Token;
 use crate::access::{Holding, Permit, SessionSlot};
 use crate::script::{Prompt, Script, ScriptError, ScriptPiece};
 use crate::session::conversation;
 use crate::session::message::{Close, Code, Recover, ServerMessage};
 use crate::session::{Answer, Engine, Input, Output, Phase, Place, Sentence, Session, Written};
+use crate::store::{Claimed, Key, Pending, Record, Written as Kept};
 use crate::tts::{Listener, Piece, Speech, SynthesisError, Utterance, Warning, encoded};
 use crate::ws::endpoint::{CloseCode, Incoming, State};
 use crate::ws::frames::{Batch, Sent};
@@ -22,8 +25,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, Timeout, timeout};
 
 /// A session and everything that works for it.
 ///
@@ -34,6 +38,10 @@ pub(super) struct Speaking {
     session: Option<Session>,
     /// The sentences in flight; dropping one stops its engine.
     speeches: VecDeque<Speech>,
+    /// True if nothing of the stream may leave, because the store has yet to know of it.
+    is_gated: bool,
+    /// True if a sentence was begun that the store may not know of.
+    has_begun: bool,
     /// Tells the engine whether the client can hear the sentences.
     listener: Listener,
     /// When the wait for the engine ends, if the session waits for it.
@@ -45,6 +53,8 @@ pub(super) struct Speaking {
     script: Option<Box<Script>>,
     /// Boxed: few connections have one.
     resume: Option<Box<Resume>>,
+    /// The session in the store. Boxed: few servers have one.
+    keeping: Option<Box<Keeping>>,
     /// The limits of the client.
     permit: Permit,
     /// Counts the session among those of its client.
@@ -64,6 +74,14 @@ struct Resume {
     registration: Option<Registration>,
     /// The session that another connection was asked for.
     awaited: Option<Awaited>,
+    /// The session that the store was asked for.
+    claiming: Option<Claiming>,
+}
+
+/// A session that the store was asked for.
+struct Claiming {
+    answer: Pin<Box<Timeout<Pending<Claimed>>>>,
+    recover: Box<Recover>,
 }
 
 /// A session that another connection has.
@@ -75,12 +93,21 @@ struct Awaited {
     unconfirmed: Option<Ticket>,
 }
 
+/// Longest wait for the store when a client comes back. Beyond it only this server is asked.
+const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
+
 /// An input of a session that does not arrive on its socket.
 pub(super) enum Event {
     /// Another connection asks for the session.
     Requested,
     /// The connection that was asked for its session has answered, or has none any more.
     Answered(Option<Turn>, Box<Recover>),
+    /// The store has answered, or not in time.
+    Claimed(Option<Claimed>, Box<Recover>),
+    /// Another server has the session.
+    Moved,
+    /// The store has the session, or cannot be reached.
+    Kept,
     /// The connection has shown no credential yet, and another one has its place.
     Displaced,
     /// The sessions hold too much together, and this one has to go.
@@ -94,11 +121,14 @@ impl Speaking {
         Speaking {
             session: Some(session),
             speeches: VecDeque::new(),
+            is_gated: false,
+            has_begun: false,
             listener: Listener::default(),
             gives_up_at: None,
             counts_audio: permit.has_audio_limit(),
             script: None,
             resume: None,
+            keeping: None,
             permit,
             slot: None,
             holding: Holding::default(),
@@ -217,6 +247,7 @@ impl Speaking {
         {
             session.handle(Input::Exhausted, Instant::now().into_std());
         }
+        self.has_begun = true;
         self.speeches.push_back(encoded::speak(&*host.shared.synthesizer, &host.shared.encoders, utterance));
     }
 
@@ -240,17 +271,96 @@ impl Speaking {
         }
     }
 
-    /// Lets other connections find the session.
+    /// Lets other connections find the session, and other servers.
     fn register(&mut self, host: &mut Host<'_>) {
         let Some(session) = &self.session else { return };
+        if self.keeping.is_none()
+            && let Some(store) = &host.shared.store
+            && let Some(key) =
+                session.token().and_then(Token::new).map(|token| Key::new(session.id(), &token, 1))
+        {
+            self.keeping = Some(Box::new(Keeping::new(key, store.ttl(), Instant::now())));
+        }
+        let epoch = self.keeping.as_ref().map_or(0, |keeping| keeping.key().epoch);
         let resume = self.resume.get_or_insert_default();
         if resume.registration.is_none() {
-            resume.registration = host.shared.registry.register(session);
+            resume.registration = host.shared.registry.register(session, epoch);
         }
     }
 
-    /// Finds the session that the client wants to continue.
+    /// Finds the session that the client wants to continue: in the store, if there is one. The copy of this server
+    /// is of no use if another server has had the session since.
     fn recover(&mut self, recover: Box<Recover>, host: &mut Host<'_>) {
+        match (&host.shared.store, Token::new(&recover.token)) {
+            (Some(store), Some(token)) => {
+                let epoch = host.shared.registry.epoch(&recover.session_id);
+                let answer = store.claim(&recover.session_id, &token, epoch);
+                let answer = Box::pin(timeout(CLAIM_PATIENCE, answer));
+                self.resume.get_or_insert_default().claiming = Some(Claiming { answer, recover });
+            }
+            _ => self.recover_here(recover, host),
+        }
+    }
+
+    fn on_claimed(&mut self, claimed: Option<Claimed>, recover: Box<Recover>, host: &mut Host<'_>) {
+        match claimed {
+            None | Some(Claimed::Unknown | Claimed::Owned) => self.recover_here(recover, host),
+            Some(Claimed::Forbidden) => self.not_recovered(false, host),
+            Some(Claimed::Moved { epoch, record }) => {
+                host.shared.registry.release(&recover.session_id, epoch);
+                match self.restore(&recover, epoch, &record, host) {
+                    Some(granted) => self.adopt(granted, Place::from(&*recover), host),
+                    None => self.not_recovered(false, host),
+                }
+            }
+        }
+    }
+
+    /// The session of a record, which this server has from now on; `None` if it cannot continue here.
+    fn restore(&self, recover: &Recover, epoch: u64, record: &str, host: &Host<'_>) -> Option<Granted> {
+        let (shared, now) = (host.shared, Instant::now().into_std());
+        let Record { fingerprint, mut snapshot, .. } = Record::decode(record)?;
+        let config = Arc::clone(self.session.as_ref()?.config());
+        let format = snapshot.format().filter(|_| snapshot.id() == recover.session_id)?;
+        if format != config.format && !config.formats.contains(&format) {
+            return None;
+        }
+        // Of another engine, only the bytes of the client can prove that they are the same.
+        if fingerprint != shared.fingerprint && recover.crc32.is_none() {
+            snapshot.change_engine();
+        }
+        let key = Key::new(&recover.session_id, &Token::new(&recover.token)?, epoch);
+        let session = Session::restore(config, snapshot, Some(recover.token.clone()), now);
+        let registration = shared.registry.register(&session, epoch)?;
+        let mut slot = None;
+        // It has a place already, whichever server counts it.
+        let _ = self.permit.reserve_session(&mut slot, now);
+        let suspended = Box::new(Suspended {
+            session,
+            speeches: VecDeque::new(),
+            listener: Listener::default(),
+            script: None,
+            client: self.permit.client().clone(),
+            slot,
+            key: Some(key),
+        });
+        Some(Granted { suspended, registration })
+    }
+
+    /// Continues a session that has come from another server, unless that is not possible at this place.
+    fn adopt(&mut self, granted: Granted, place: Place, host: &mut Host<'_>) {
+        match granted.suspended.session.check_place(&place) {
+            Ok(()) => self.resume(granted, place, host),
+            Err(why) => {
+                let Granted { suspended, registration } = granted;
+                host.shared.registry.suspend(suspended, Some(registration));
+                self.handle(Input::Answer(Answer::Misplaced(why)));
+            }
+        }
+    }
+
+    /// Finds the session among those of this server.
+    fn recover_here(&mut self, recover: Box<Recover>, host: &mut Host<'_>) {
         let place = Place::from(&*recover);
         match host.shared.registry.claim(&recover.session_id, &recover.token, place) {
             Claim::Granted(granted) => self.resume(*granted, place, host),
@@ -261,6 +371,25 @@ impl Speaking {
             Claim::Misplaced(why) => self.handle(Input::Answer(Answer::Misplaced(why))),
             Claim::Expired => self.not_recovered(true, host),
             Claim::Unknown => self.not_recovered(false, host),
+        }
+    }
+
+    /// Lets go of the session: another server has it.
+    fn release(&mut self, host: &mut Host<'_>) {
+        let Some(session) = self.session.take() else { return };
+        (self.keeping, self.is_gated) = (None, false);
+        drop(self.suspend(session));
+        self.resume = None;
+        Session::taken().into_iter().for_each(|output| self.carry_out_one(output, host));
+    }
+
+    /// Writes the session down if it is time.
+    fn keep(&mut self, host: &mut Host<'_>) {
+        let has_begun = std::mem::take(&mut self.has_begun);
+        if let (Some(keeping), Some(session), Some(store)) =
+            (&mut self.keeping, &self.session, &host.shared.store)
+        {
+            self.is_gated = keeping.keep(session, has_begun, store, &host.shared.fingerprint, Instant::now());
         }
     }
 
@@ -279,7 +408,10 @@ impl Speaking {
             self.handle(Input::Answer(Answer::TooOften { is_exhausted }));
             return;
         }
-        let Suspended { session, speeches, listener, script, slot, client: _ } = *suspended;
+        let Suspended { session, speeches, listener, script, slot, key, client: _ } = *suspended;
+        if let (Some(key), Some(store)) = (key, &host.shared.store) {
+            self.keeping = Some(Box::new(Keeping::new(key, store.ttl(), Instant::now())));
+        }
         self.slot = slot;
         self.listener = listener;
         self.session = Some(session);
@@ -315,7 +447,10 @@ impl Speaking {
             if let Err(granted) = registration.hand_over(suspended, answer) {
                 // The other connection has gone, and this one goes on.
                 let Granted { suspended, registration } = *granted;
-                let Suspended { session, speeches, listener: _, script, slot, client: _ } = *suspended;
+                let Suspended { session, speeches, listener: _, script, slot, key, client: _ } = *suspended;
+                if let (Some(key), Some(store)) = (key, &host.shared.store) {
+                    self.keeping = Some(Box::new(Keeping::new(key, store.ttl(), Instant::now())));
+                }
                 (self.session, self.speeches, self.script, self.slot) =
                     (Some(session), speeches, script, slot);
                 self.resume.get_or_insert_default().registration = Some(registration);
@@ -339,7 +474,9 @@ impl Speaking {
         self.holding = Holding::default();
         self.listener.set_away(true);
         let listener = self.listener.clone();
-        Box::new(Suspended { session, speeches, listener, script, client, slot: self.slot.take() })
+        self.is_gated = false;
+        let key = self.keeping.take().map(|keeping| keeping.into_key());
+        Box::new(Suspended { session, speeches, listener, script, client, slot: self.slot.take(), key })
     }
 
     fn on_written(
@@ -404,7 +541,7 @@ impl Application for Speaking {
 
     /// False while another connection's session is awaited: the client's messages are for that one.
     fn may_receive(&self) -> bool {
-        self.resume.as_ref().is_none_or(|resume| resume.awaited.is_none())
+        self.resume.as_ref().is_none_or(|resume| resume.awaited.is_none() && resume.claiming.is_none())
     }
 
     fn needs_client(&self) -> bool {
@@ -427,10 +564,21 @@ impl Application for Speaking {
     }
 
     fn carry_out(&mut self, host: &mut Host<'_>) {
+        if self.keeping.is_some() && !self.is_gated {
+            let held = self.keeping.as_mut().map(|keeping| keeping.take_held());
+            held.into_iter().flatten().for_each(|output| self.carry_out_one(output, host));
+        }
         while let Some(session) = &mut self.session
             && let Some(output) = session.poll()
         {
-            self.carry_out_one(output, host);
+            let output = match (&mut self.keeping, &host.shared.store) {
+                (Some(keeping), Some(store)) => keeping.pass(output, store),
+                _ => Some(output),
+            };
+            output.into_iter().for_each(|output| self.carry_out_one(output, host));
+        }
+        if self.keeping.is_some() {
+            self.keep(host);
         }
         let phase = self.session.as_ref().map(Session::phase);
         let is_paused = phase == Some(Phase::Paused);
@@ -454,7 +602,10 @@ impl Application for Speaking {
     }
 
     fn expects_session(&self) -> bool {
-        self.resume.is_some() || self.permit.is_provisional() || self.holding.is_counted()
+        self.resume.is_some()
+            || self.permit.is_provisional()
+            || self.holding.is_counted()
+            || self.keeping.as_ref().is_some_and(|keeping| keeping.is_pending())
     }
 
     fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -464,7 +615,19 @@ impl Application for Speaking {
         if self.holding.poll(cx).is_ready() {
             return Poll::Ready(Event::Crowded);
         }
+        if let Some(keeping) = &mut self.keeping
+            && let Poll::Ready(answer) = keeping.poll(cx)
+        {
+            self.is_gated = false;
+            return Poll::Ready(if answer == Ok(Kept::Stale) { Event::Moved } else { Event::Kept });
+        }
         let Some(resume) = &mut self.resume else { return Poll::Pending };
+        if let Some(Claiming { answer, .. }) = &mut resume.claiming
+            && let Poll::Ready(answer) = answer.as_mut().poll(cx)
+            && let Some(Claiming { recover, .. }) = resume.claiming.take()
+        {
+            return Poll::Ready(Event::Claimed(answer.ok().and_then(Result::ok), recover));
+        }
         if let Some(Awaited { turn, .. }) = &mut resume.awaited
             && let Poll::Ready(turn) = Pin::new(turn).poll(cx)
             && let Some(Awaited { recover, .. }) = resume.awaited.take()
@@ -472,9 +635,10 @@ impl Application for Speaking {
             return Poll::Ready(Event::Answered(turn.ok(), recover));
         }
         if let Some(registration) = &mut resume.registration
-            && let Poll::Ready(Some(())) = registration.requests().poll_recv(cx)
+            && let Poll::Ready(request) = registration.requests().poll_recv(cx)
         {
-            return Poll::Ready(Event::Requested);
+            // Their end shows that the registry has let go of the session.
+            return Poll::Ready(request.map_or(Event::Moved, |()| Event::Requested));
         }
         Poll::Pending
     }
@@ -498,6 +662,9 @@ impl Application for Speaking {
             // The session has ended in the meantime.
             Event::Answered(None, _) => self.not_recovered(false, host),
             Event::Requested => self.hand_over(host),
+            Event::Claimed(claimed, recover) => self.on_claimed(claimed, recover, host),
+            Event::Moved => self.release(host),
+            Event::Kept => {}
             Event::Crowded => {
                 self.holding = Holding::default();
                 self.handle(Input::Crowded);
@@ -577,15 +744,15 @@ impl Application for Speaking {
     }
 
     fn has_output(&self, now: Instant) -> bool {
-        self.session.as_ref().is_some_and(|session| session.has_output(now.into_std()))
+        !self.is_gated && self.session.as_ref().is_some_and(|session| session.has_output(now.into_std()))
     }
 
     fn next_step(&self, now: Instant) -> Option<Instant> {
-        self.session.as_ref()?.opens_at(now.into_std()).map(Instant::from_std)
+        self.session.as_ref().filter(|_| !self.is_gated)?.opens_at(now.into_std()).map(Instant::from_std)
     }
 
     fn fill(&mut self, now: Instant, batch: &mut Batch) {
-        if let Some(session) = &mut self.session {
+        if let Some(session) = self.session.as_mut().filter(|_| !self.is_gated) {
             session.deliver(now.into_std(), batch);
         }
     }
@@ -622,13 +789,18 @@ impl Application for Speaking {
     }
 
     fn next_time(&self) -> Option<Instant> {
-        let session = self.session.as_ref()?.next_deadline().map(Instant::from_std);
-        session.into_iter().chain(self.gives_up_at).min()
+        let session = self.session.as_ref()?;
+        let keeping = self.keeping.as_ref().map(|keeping| keeping.next_time(session));
+        let session = session.next_deadline().map(Instant::from_std);
+        session.into_iter().chain(self.gives_up_at).chain(keeping).min()
     }
 
     fn on_time(&mut self, now: Instant) {
         if self.gives_up_at.is_some_and(|at| now >= at) {
             self.give_up(now);
+        }
+        if let Some(keeping) = &mut self.keeping {
+            self.is_gated = keeping.on_time(now);
         }
         if let Some(session) = &mut self.session {
             session.handle(Input::Due, now.into_std());
@@ -668,7 +840,7 @@ impl Application for Speaking {
     /// Suspends the session if its client may reconnect, and ends it otherwise.
     fn leave(&mut self, outcome: &Outcome, shared: &Shared) -> Departure {
         // Other connections find the session by this until it is suspended.
-        let Resume { registration, awaited } = *self.resume.take().unwrap_or_default();
+        let Resume { registration, awaited, claiming: _ } = *self.resume.take().unwrap_or_default();
         let Some(session) = self.session.take() else { return Departure::Empty };
         // A client that says goodbye does not reconnect, nor one that has answered our Close. After a
         // panic the session cannot be trusted.
@@ -684,10 +856,14 @@ impl Application for Speaking {
         let record = suspended.record();
         if is_suspended {
             suspended.session.handle(Input::Disconnected, Instant::now().into_std());
+            suspended.keep(shared);
             shared.registry.suspend(suspended, registration);
         } else {
             drop(registration);
             shared.registry.end(&record);
+            if let (Some(key), Some(store)) = (&suspended.key, &shared.store) {
+                store.remove(key);
+            }
         }
         if let Some(Awaited { mut turn, recover, .. }) = awaited {
             turn.close();

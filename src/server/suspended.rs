@@ -6,13 +6,16 @@
 //! connection lives, a second connection asks for the session through here. The lock is held for a
 //! look-up, never for a wait.
 
+use super::keeping::Keeping;
 use super::metrics::{ClosedBy, Telemetry};
 use super::report::Record;
+use super::service::Shared;
 use crate::access::credential::is_same;
 use crate::access::{ClientId, SessionSlot, ShareKey, Shares};
 use crate::gauge::{Counted, Gauge};
 use crate::script::{Script, ScriptError};
 use crate::session::{Misplaced, Place, Session};
+use crate::store::Key;
 use crate::tts::{Listener, Speech};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,6 +47,8 @@ pub(crate) struct Suspended {
     pub(crate) client: ClientId,
     /// Counts the session among those of its client.
     pub(crate) slot: Option<SessionSlot>,
+    /// The right to write it to the store, if it is there.
+    pub(crate) key: Option<Key>,
 }
 
 impl Suspended {
@@ -55,6 +60,18 @@ impl Suspended {
     /// Summary of the session up to now.
     pub(crate) fn record(&self) -> Record {
         Record::of(&self.session, &self.client, self.buffered_bytes(), Instant::now().into_std())
+    }
+
+    /// Writes the session to the store.
+    pub(super) fn keep(&self, shared: &Shared) {
+        if let (Some(key), Some(store)) = (&self.key, &shared.store) {
+            let now = Instant::now();
+            Keeping::new(key.clone(), store.ttl(), now).write(&self.session, store, &shared.fingerprint, now);
+        }
+    }
+
+    fn epoch(&self) -> u64 {
+        self.key.as_ref().map_or(0, |key| key.epoch)
     }
 
     fn memory_bytes(&self) -> usize {
@@ -123,6 +140,8 @@ struct Sessions {
 /// A session, from its first resumable stream to its end, wherever it is.
 struct Entry {
     token: Box<str>,
+    /// Epoch in the store; 0 if it is not there.
+    epoch: u64,
     state: State,
     /// Connections that ask for the session, in the order of their `recover`. Each gets it in its turn, so
     /// that the last one keeps it. A connection waits in one queue at most.
@@ -209,14 +228,34 @@ impl Registry {
         self.sessions().shares.bytes()
     }
 
-    /// Lets other connections find a session that has a connection, until the returned value is dropped.
-    pub(crate) fn register(&self, session: &Session) -> Option<Registration> {
+    /// Lets other connections find a session that has a connection, until the returned value is dropped. It has
+    /// this epoch in the store, or 0.
+    pub(crate) fn register(&self, session: &Session, epoch: u64) -> Option<Registration> {
         let token: Box<str> = session.token()?.into();
         let id: Box<str> = session.id().into();
         let (wake, requests) = mpsc::channel(1);
-        let entry = Entry { token, state: State::Live(wake), waiting: VecDeque::new() };
+        let entry = Entry { token, epoch, state: State::Live(wake), waiting: VecDeque::new() };
         self.sessions().by_id.insert(id.clone(), entry);
         Some(Registration { registry: self.clone(), id, requests })
+    }
+
+    /// The epoch of a session in the store, as far as this server knows.
+    pub(crate) fn epoch(&self, id: &str) -> Option<u64> {
+        self.sessions().by_id.get(id).map(|entry| entry.epoch).filter(|epoch| *epoch > 0)
+    }
+
+    /// Lets go of a session that another server has, with an epoch above the one here. Its connection learns of it
+    /// by the end of its requests.
+    pub(crate) fn release(&self, id: &str, epoch: u64) {
+        let released = {
+            let mut sessions = self.sessions();
+            if sessions.by_id.get(id).is_none_or(|entry| entry.epoch >= epoch) {
+                return;
+            }
+            (sessions.take(id), sessions.remove(id))
+        };
+        // The lock is released before the session is dropped.
+        drop(released);
     }
 
     /// Asks for a session, to continue it at this place.
@@ -291,7 +330,11 @@ impl Registry {
     /// Keeps a session that has lost its connection, unless another one waits for it. Beyond a limit on all
     /// sessions, the oldest session of the client that holds most ends.
     pub(crate) fn suspend(&self, session: Box<Suspended>, registration: Option<Registration>) {
-        let Some(mut registration) = registration.or_else(|| self.register(&session.session)) else { return };
+        let Some(mut registration) =
+            registration.or_else(|| self.register(&session.session, session.epoch()))
+        else {
+            return;
+        };
         let mut session = session;
         let bytes = session.memory_bytes();
         loop {
@@ -344,8 +387,9 @@ impl Registry {
             return Err(session);
         }
         let key = sessions.shares.insert(session.client.clone(), bytes, id.clone());
+        let epoch = session.epoch();
         let state = State::Suspended { session, key, expiry, _counted: self.suspended.enter() };
-        sessions.by_id.insert(id.clone(), Entry { token, state, waiting });
+        sessions.by_id.insert(id.clone(), Entry { token, epoch, state, waiting });
         let mut excess = Vec::new();
         while let Some(id) = sessions.excess(self.bounds) {
             excess.extend(sessions.expire(&id));

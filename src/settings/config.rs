@@ -1,5 +1,6 @@
 //! [`Config`]: one declaration for each field, and the checks that follow from it.
 
+use super::StoreUrl;
 use crate::access::rules::{Admission, Auth, JWT_LEEWAY};
 use crate::audio::Encoding;
 use crate::audio::voice::VoiceAlias;
@@ -222,6 +223,15 @@ settings! {
                 long: "Such as `30s`, `1500ms` or `2m`; a number alone is in seconds.",
                 ..number("drain-timeout", "TIME", Group::Operation, &[SERVE]).defaulting_to("30s")
             },
+        }
+        /// Needs the feature `redis`.
+        store: Option<StoreUrl> = None => {
+            short: "Store that several servers share, so that each continues the sessions of the others.",
+            long: "A server with the protocol of Redis, version 6.2 or later: `redis://HOST:PORT`. Every user of this machine \
+                   can read the command line, so put a URL with a password into the variable. Needs a build with \
+                   `--features redis`.",
+            option: text("store", "URL", "a URL such as redis://127.0.0.1:6379", Group::Operation, &[SERVE])
+                .defaulting_to("none"),
         }
         log_text: bool = false => {
             short: "True if the text that is spoken is logged, a line for each sentence.",

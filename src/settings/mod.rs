@@ -16,6 +16,55 @@ use std::fmt;
 use std::net::SocketAddrV6;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
+
+/// Address of a store that several servers share: `redis://HOST:PORT/DB`, `rediss://…` with TLS, or
+/// `unix:///PATH`. It may hold a name and a password, so neither `Debug` nor an error shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreUrl(Arc<str>);
+
+impl StoreUrl {
+    /// Returns the URL itself, to connect to it.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreUrl")
+    }
+}
+
+/// Reason why a text is no [`StoreUrl`]. Its text ends a sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidStoreUrl(());
+
+impl fmt::Display for InvalidStoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("is no URL of a store; give redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH")
+    }
+}
+
+impl std::error::Error for InvalidStoreUrl {}
+
+impl FromStr for StoreUrl {
+    type Err = InvalidStoreUrl;
+
+    fn from_str(text: &str) -> Result<StoreUrl, InvalidStoreUrl> {
+        let schemes = ["redis://", "rediss://", "unix://"];
+        let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+        let is_url =
+            rest.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic()));
+        if is_url { Ok(StoreUrl(text.into())) } else { Err(InvalidStoreUrl(())) }
+    }
+}
+
+impl Field for StoreUrl {
+    fn read(_: &Setting, text: &str) -> Result<StoreUrl, String> {
+        text.parse().map_err(|error: InvalidStoreUrl| error.to_string())
+    }
+}
 
 /// Address that a server listens on, written as `HOST:PORT` or `unix:PATH`.
 ///

@@ -1,0 +1,65 @@
+//! Records of sessions, as they are in the store. Pure: no I/O.
+
+use crate::access::credential::Token;
+use crate::session::{Session, Snapshot};
+use serde::{Deserialize, Serialize};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The form of a record. A server that knows another one takes it for no session.
+const VERSION: u32 = 1;
+
+/// A session in the store, and the right to write it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) id: Arc<str>,
+    /// SHA-256 of the session's token, in hexadecimal. The store has no token.
+    pub(crate) lock: Arc<str>,
+    pub(crate) epoch: u64,
+}
+
+impl Key {
+    pub(crate) fn new(id: &str, token: &Token, epoch: u64) -> Key {
+        Key { id: id.into(), lock: lock(token).into(), epoch }
+    }
+}
+
+/// SHA-256 of a token, in hexadecimal.
+pub(super) fn lock(token: &Token) -> String {
+    token.hash().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A session as another server can continue it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    #[serde(rename = "v")]
+    version: u32,
+    /// Tells engines apart that may speak a sentence differently.
+    #[serde(rename = "fp")]
+    pub(crate) fingerprint: String,
+    #[serde(rename = "s")]
+    pub(crate) snapshot: Snapshot,
+}
+
+impl Record {
+    /// Writes a session down, as [`Session::snapshot`] says, which is spoken by the engine of this fingerprint.
+    pub(crate) fn encode(session: &Session, fingerprint: &str, now: Instant) -> String {
+        let record =
+            Record { version: VERSION, fingerprint: fingerprint.to_owned(), snapshot: session.snapshot(now) };
+        serde_json::to_string(&record).unwrap_or_default()
+    }
+
+    /// Reads a record; `None` if it has another form.
+    pub(crate) fn decode(text: &str) -> Option<Record> {
+        #[derive(Deserialize)]
+        struct Form {
+            v: u32,
+        }
+        let form: Form = serde_json::from_str(text).ok()?;
+        if form.v != VERSION { None } else { serde_json::from_str(text).ok() }
+    }
+}

@@ -1,0 +1,501 @@
+//! The store is a server with the protocol of Redis.
+//!
+//! One thread has the one connection. Callers put their work into a queue, and the thread sends what has
+//! gathered there in one batch after the other. The queue is bounded: the oldest work gives way.
+
+use super::record::{Key, lock};
+use super::{Claimed, Lost, OnMoved, Settings, Written};
+use crate::access::credential::Token;
+use redis::aio::{MultiplexedConnection, SendError};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, Value,
+};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// Longest wait for the answer to a batch, and for a connection. Beyond it the store counts as down.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Time between two attempts to connect.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// Time from one batch to the next, in which work gathers: many small ones cost more.
+const GATHER: Duration = Duration::from_millis(3);
+
+/// Most work that waits, in bytes.
+const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
+
+/// Most work in a batch, in bytes.
+const MAX_BATCH_BYTES: usize = 512 * 1024;
+
+/// In front of the keys of sessions. The braces make keys of one session go to one node of a cluster.
+const SESSION: &str = "aloud:s:";
+
+/// In front of the names of the channels of servers.
+const CHANNEL: &str = "aloud:r:";
+
+/// The work that the store can do: each is a script, and so is done whole or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Put,
+    Remove,
+    Claim,
+}
+
+impl Operation {
+    const ALL: [Operation; 3] = [Operation::Put, Operation::Remove, Operation::Claim];
+
+    fn name(self) -> &'static str {
+        match self {
+            Operation::Put => "put",
+            Operation::Remove => "remove",
+            Operation::Claim => "claim",
+        }
+    }
+
+    fn script(self) -> &'static str {
+        match self {
+            Operation::Put => include_str!("put.lua"),
+            Operation::Remove => include_str!("remove.lua"),
+            Operation::Claim => include_str!("claim.lua"),
+        }
+    }
+}
+
+/// Work for the store.
+struct Job {
+    operation: Operation,
+    key: String,
+    arguments: Vec<String>,
+    answer: oneshot::Sender<Value>,
+}
+
+impl Job {
+    fn bytes(&self) -> usize {
+        size_of::<Job>() + self.key.len() + self.arguments.iter().map(String::len).sum::<usize>()
+    }
+}
+
+/// Work that waits.
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    bytes: usize,
+    /// Those that wait until all work before them is done.
+    flushes: Vec<oneshot::Sender<()>>,
+    is_closed: bool,
+}
+
+#[derive(Default)]
+struct Counts {
+    done: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// Shared by the callers and the thread.
+struct Shared {
+    settings: Settings,
+    queue: Mutex<Queue>,
+    wake: Notify,
+    is_up: AtomicBool,
+    counts: [Counts; Operation::ALL.len()],
+    batches: AtomicU64,
+    batch_us: AtomicU64,
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, operation: Operation, is_done: bool) {
+        let counts = &self.counts[operation as usize];
+        (if is_done { &counts.done } else { &counts.failed }).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Drops all work that waits: its callers learn of it.
+    fn drop_all(&self) {
+        let (jobs, flushes) = {
+            let mut queue = self.queue();
+            queue.bytes = 0;
+            (std::mem::take(&mut queue.jobs), std::mem::take(&mut queue.flushes))
+        };
+        jobs.iter().for_each(|job| self.count(job.operation, false));
+        drop(flushes);
+    }
+}
+
+/// The store. Dropping it ends its thread.
+pub(crate) struct Store(Arc<Shared>);
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("is_up", &self.is_up()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.0.queue().is_closed = true;
+        self.0.wake.notify_one();
+    }
+}
+
+impl Store {
+    /// Connects to the store at a URL, as soon as it is there, and again whenever the connection was lost. Waits
+    /// for the first time, but not for long.
+    ///
+    /// # Errors
+    /// One sentence says what is wrong with the URL, without showing it: it may hold a password.
+    pub(crate) fn open(url: &str, settings: Settings, on_moved: OnMoved) -> Result<Store, String> {
+        let wrong = |error: redis::RedisError| {
+            // The detail repeats the URL.
+            format!("the URL of the store cannot be used: {}", error.category())
+        };
+        let info = url.into_connection_info().map_err(wrong)?;
+        // Messages of the store come on the same connection.
+        let protocol = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let client = Client::open(info.set_redis_settings(protocol)).map_err(wrong)?;
+        let shared = Arc::new(Shared {
+            settings,
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            is_up: AtomicBool::new(false),
+            counts: std::array::from_fn(|_| Counts::default()),
+            batches: AtomicU64::new(0),
+            batch_us: AtomicU64::new(0),
+        });
+        let (worker, (tried, is_tried)) = (Arc::clone(&shared), mpsc::channel());
+        let thread = std::thread::Builder::new().name("aloud-store".to_owned());
+        let started = thread.spawn(move || {
+            match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(work(&worker, &client, on_moved, tried)),
+                Err(error) => tracing::error!("the store cannot be used: {error}"),
+            }
+            worker.is_up.store(false, Ordering::Release);
+            worker.drop_all();
+        });
+        started.map_err(|error| format!("cannot start the thread of the store: {error}"))?;
+        let _ = is_tried.recv_timeout(PATIENCE);
+        Ok(Store(shared))
+    }
+
+    /// True if the store answers.
+    pub(crate) fn is_up(&self) -> bool {
+        self.0.is_up.load(Ordering::Acquire)
+    }
+
+    /// Time for which a record is kept after it was written.
+    pub(crate) fn ttl(&self) -> Duration {
+        self.0.settings.ttl
+    }
+
+    /// Writes a record.
+    pub(crate) fn put(&self, key: &Key, record: String) -> Pending<Written> {
+        let Settings { ttl, owner } = &self.0.settings;
+        let arguments = vec![
+            key.epoch.to_string(),
+            owner.clone(),
+            key.lock.to_string(),
+            record,
+            ttl.as_millis().to_string(),
+        ];
+        self.ask(Operation::Put, session(&key.id), arguments, |value| match value {
+            Value::Int(1) => Ok(Written::Kept),
+            Value::Int(_) => Ok(Written::Stale),
+            _ => Err(Lost),
+        })
+    }
+
+    /// Removes a session that has ended.
+    pub(crate) fn remove(&self, key: &Key) {
+        let arguments = vec![key.epoch.to_string()];
+        drop(self.ask(Operation::Remove, session(&key.id), arguments, |_| Ok(())));
+    }
+
+    /// Asks for a session. This server may have it, with this epoch.
+    pub(crate) fn claim(&self, id: &str, token: &Token, epoch: Option<u64>) -> Pending<Claimed> {
+        let Settings { ttl, owner } = &self.0.settings;
+        let epoch = epoch.unwrap_or_default().to_string();
+        let arguments = vec![lock(token), epoch, owner.clone(), ttl.as_millis().to_string(), id.to_owned()];
+        self.ask(Operation::Claim, session(id), arguments, |value| match value {
+            Value::Nil => Ok(Claimed::Unknown),
+            Value::Int(0) => Ok(Claimed::Owned),
+            Value::Int(_) => Ok(Claimed::Forbidden),
+            Value::Array(parts) => {
+                let mut parts = parts.into_iter();
+                let (Some(Value::Int(epoch)), Some(Value::BulkString(record))) = (parts.next(), parts.next())
+                else {
+                    return Err(Lost);
+                };
+                let record = String::from_utf8(record).map_err(|_| Lost)?;
+                Ok(Claimed::Moved { epoch: epoch as u64, record })
+            }
+            _ => Err(Lost),
+        })
+    }
+
+    /// Waits until everything that was asked for before is done, but no longer than this.
+    pub(crate) async fn flush(&self, patience: Duration) {
+        let (flush, done) = oneshot::channel();
+        if self.is_up() {
+            self.0.queue().flushes.push(flush);
+            self.0.wake.notify_one();
+            let _ = timeout(patience, done).await;
+        }
+    }
+
+    /// The store's part of the metrics, in the text format of Prometheus.
+    pub(crate) fn metrics(&self) -> String {
+        let mut page = String::from(
+            "# HELP aloud_store_operations_total Operations of the store.\n\
+             # TYPE aloud_store_operations_total counter\n",
+        );
+        for (operation, counts) in Operation::ALL.into_iter().zip(&self.0.counts) {
+            for (result, count) in [("done", &counts.done), ("failed", &counts.failed)] {
+                let (name, count) = (operation.name(), count.load(Ordering::Relaxed));
+                page.push_str(&format!(
+                    "aloud_store_operations_total{{operation=\"{name}\",result=\"{result}\"}} {count}\n"
+                ));
+            }
+        }
+        let seconds = self.0.batch_us.load(Ordering::Relaxed) as f64 / 1e6;
+        let batches = self.0.batches.load(Ordering::Relaxed);
+        page.push_str(&format!(
+            "# HELP aloud_store_batch_seconds Time from a batch of operations to its answer.\n\
+             # TYPE aloud_store_batch_seconds summary\n\
+             aloud_store_batch_seconds_sum {seconds}\n\
+             aloud_store_batch_seconds_count {batches}\n\
+             # HELP aloud_store_up Whether the store answers.\n\
+             # TYPE aloud_store_up gauge\n\
+             aloud_store_up {}\n",
+            u8::from(self.is_up())
+        ));
+        page
+    }
+
+    fn ask<T>(
+        &self,
+        operation: Operation,
+        key: String,
+        arguments: Vec<String>,
+        read: fn(Value) -> Result<T, Lost>,
+    ) -> Pending<T> {
+        let (answer, value) = oneshot::channel();
+        let job = Job { operation, key, arguments, answer };
+        let mut dropped = Vec::new();
+        {
+            let mut queue = self.0.queue();
+            // Asked under the lock, so that no work is left behind when the thread drops all. Claims wait: a server
+            // that has just started may get one before it has its store.
+            if self.is_up() || operation == Operation::Claim {
+                queue.bytes += job.bytes();
+                queue.jobs.push_back(job);
+            } else {
+                dropped.push(job);
+            }
+            while queue.bytes > MAX_WAITING_BYTES
+                && let Some(oldest) = queue.jobs.pop_front()
+            {
+                queue.bytes -= oldest.bytes();
+                dropped.push(oldest);
+            }
+        }
+        dropped.iter().for_each(|job| self.0.count(job.operation, false));
+        self.0.wake.notify_one();
+        Pending { value, read }
+    }
+}
+
+/// Key of a session.
+fn session(id: &str) -> String {
+    format!("{SESSION}{{{id}}}")
+}
+
+/// An answer that comes.
+pub(crate) struct Pending<T> {
+    value: oneshot::Receiver<Value>,
+    read: fn(Value) -> Result<T, Lost>,
+}
+
+impl<T> fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pending")
+    }
+}
+
+impl<T> Future for Pending<T> {
+    type Output = Result<T, Lost>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Lost>> {
+        let value = ready!(Pin::new(&mut self.value).poll(cx));
+        Poll::Ready(value.map_err(|_| Lost).and_then(self.read))
+    }
+}
+
+/// The scripts, by the names that the store has given them.
+type Scripts = Vec<String>;
+
+/// Works until the store is dropped.
+async fn work(shared: &Arc<Shared>, client: &Client, on_moved: OnMoved, tried: mpsc::Sender<()>) {
+    let mut was_up = true;
+    while !shared.queue().is_closed {
+        let connected = connect(shared, client, Arc::clone(&on_moved)).await;
+        shared.is_up.store(connected.is_ok(), Ordering::Release);
+        // Only the first time is waited for.
+        let _ = tried.send(());
+        match connected {
+            Ok((mut connection, scripts)) => {
+                tracing::info!("the store is there");
+                was_up = true;
+                let why = serve(shared, &mut connection, &scripts).await;
+                {
+                    let _queue = shared.queue();
+                    shared.is_up.store(false, Ordering::Release);
+                }
+                shared.drop_all();
+                match why {
+                    Some(error) => tracing::warn!("the store was lost: {error}"),
+                    None => return,
+                }
+            }
+            Err(error) => {
+                // Once, and not with every attempt.
+                if std::mem::take(&mut was_up) {
+                    tracing::warn!("the store cannot be reached: {error}; sessions stay with this server");
+                }
+            }
+        }
+        sleep(RETRY).await;
+    }
+}
+
+async fn connect(
+    shared: &Shared,
+    client: &Client,
+    on_moved: OnMoved,
+) -> redis::RedisResult<(MultiplexedConnection, Scripts)> {
+    let on_push = move |push: PushInfo| {
+        if let PushKind::Message = push.kind
+            && let Some((id, epoch)) = push.data.get(1).and_then(moved)
+        {
+            on_moved(&id, epoch);
+        }
+        Ok::<(), SendError>(())
+    };
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE))
+        .set_push_sender(on_push);
+    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+    let mut scripts = Scripts::new();
+    for operation in Operation::ALL {
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(operation.script());
+        scripts.push(load.query_async(&mut connection).await?);
+    }
+    connection.subscribe(format!("{CHANNEL}{}", shared.settings.owner)).await?;
+    Ok((connection, scripts))
+}
+
+/// Reads a message: an id and an epoch.
+fn moved(value: &Value) -> Option<(String, u64)> {
+    let Value::BulkString(text) = value else { return None };
+    let (id, epoch) = std::str::from_utf8(text).ok()?.split_once(' ')?;
+    Some((id.to_owned(), epoch.parse().ok()?))
+}
+
+/// Sends batches until the connection is lost, for this reason, or the store is dropped.
+async fn serve(
+    shared: &Shared,
+    connection: &mut MultiplexedConnection,
+    scripts: &Scripts,
+) -> Option<redis::RedisError> {
+    loop {
+        let began = Instant::now();
+        let (jobs, flushes) = next_batch(shared).await?;
+        if !jobs.is_empty() {
+            let asked = Instant::now();
+            if let Err(error) = send(shared, connection, scripts, jobs).await {
+                return Some(error);
+            }
+            shared.batches.fetch_add(1, Ordering::Relaxed);
+            shared.batch_us.fetch_add(asked.elapsed().as_micros() as u64, Ordering::Relaxed);
+        }
+        for flush in flushes {
+            let _ = flush.send(());
+        }
+        sleep_until(began + GATHER).await;
+    }
+}
+
+/// Takes work once there is some; `None` once the store was dropped and all is done.
+async fn next_batch(shared: &Shared) -> Option<(Vec<Job>, Vec<oneshot::Sender<()>>)> {
+    loop {
+        {
+            let mut queue = shared.queue();
+            let (mut jobs, mut bytes) = (Vec::new(), 0);
+            while bytes < MAX_BATCH_BYTES
+                && let Some(job) = queue.jobs.pop_front()
+            {
+                bytes += job.bytes();
+                // No connection would have a session that is claimed for a client that has gone.
+                if job.operation != Operation::Claim || !job.answer.is_closed() {
+                    jobs.push(job);
+                }
+            }
+            queue.bytes -= bytes;
+            let is_all = queue.jobs.is_empty();
+            let flushes = if is_all { std::mem::take(&mut queue.flushes) } else { Vec::new() };
+            if !jobs.is_empty() || !flushes.is_empty() {
+                return Some((jobs, flushes));
+            }
+            if queue.is_closed {
+                return None;
+            }
+        }
+        shared.wake.notified().await;
+    }
+}
+
+/// Sends a batch, and passes its answers on.
+async fn send(
+    shared: &Shared,
+    connection: &mut MultiplexedConnection,
+    scripts: &Scripts,
+    jobs: Vec<Job>,
+) -> redis::RedisResult<()> {
+    let mut pipeline = redis::Pipeline::with_capacity(jobs.len());
+    for Job { operation, key, arguments, .. } in &jobs {
+        let mut command = Cmd::new();
+        command.arg("EVALSHA").arg(&scripts[*operation as usize]).arg(1).arg(key).arg(arguments);
+        pipeline.add_command(command);
+    }
+    let values = match connection.send_packed_commands(&pipeline, 0, jobs.len()).await {
+        Ok(values) => values,
+        Err(error) => {
+            jobs.iter().for_each(|job| shared.count(job.operation, false));
+            return Err(error);
+        }
+    };
+    let mut failure = None;
+    for (job, value) in jobs.into_iter().zip(values) {
+        let value = value.extract_error();
+        shared.count(job.operation, value.is_ok());
+        match value {
+            // The caller may have gone.
+            Ok(value) => drop(job.answer.send(value)),
+            Err(error) => failure = Some(error),
+        }
+    }
+    // Such as a store that has forgotten the scripts, or that takes no writes: connect anew.
+    failure.map_or(Ok(()), Err)
+}

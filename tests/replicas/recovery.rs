@@ -1,0 +1,217 @@
+//! Recovery on another server than the one before.
+
+use crate::listener::Listener;
+use crate::store::Store;
+use crate::support::{Running, Scripted, start_with, v1, within};
+use aloud::Config;
+use aloud::tts::{Flite, Synthesizer};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// About fourteen seconds.
+pub(crate) const TEXT: &str = "It is a long way to the harbour from here. The boats are out, and the tea is in the \
+    pot. Sit down, and tell me what you have seen. There is cake too, and a fire in the other room. We have all the \
+    time in the world.";
+
+/// A server with this store.
+pub(crate) async fn server(store: &Store) -> Running {
+    server_of(store, Arc::new(Flite::new()), |_| {}).await
+}
+
+pub(crate) async fn server_of(
+    store: &Store,
+    engine: Arc<dyn Synthesizer>,
+    change: impl FnOnce(&mut Config),
+) -> Running {
+    let url = store.url().parse().unwrap();
+    let config = Config::default().with(|c| c.store = Some(url)).with(change);
+    let server = start_with(config, engine).await;
+    is_up(&server).await;
+    server
+}
+
+/// Waits until the server has its store.
+pub(crate) async fn is_up(server: &Running) {
+    within(async {
+        while !server.service.metrics().contains("aloud_store_up 1") {
+            sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+/// A number of the metrics.
+pub(crate) fn metric(server: &Running, name: &str) -> u64 {
+    let page = server.service.metrics();
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
+    line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+}
+
+pub(crate) fn start(prompt: &str, options: &Value) -> Value {
+    let mut start = json!({"type": "start_session", "prompt": prompt, "resumable": true});
+    start.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    start
+}
+
+pub(crate) fn paced() -> Value {
+    json!({"delivery": {"mode": "paced", "aheadMs": 500}})
+}
+
+/// The audio of a stream that nothing disturbs.
+pub(crate) async fn undisturbed(start: &Value) -> Vec<u8> {
+    let server = start_with(Config::default(), Arc::new(Flite::new())).await;
+    let mut start = start.clone();
+    start.as_object_mut().unwrap().remove("delivery");
+    let mut listener = Listener::start(server.addr, &start).await;
+    listener.message("session_end").await;
+    listener.audio
+}
+
+#[tokio::test]
+async fn session_goes_on_at_another_server() {
+    let Some(store) = Store::start("session_goes_on_at_another_server").await else { return };
+    let (start, servers) = (start(TEXT, &paced()), [server(&store).await, server(&store).await]);
+    let expected = undisturbed(&start).await;
+    let mut listener = Listener::start(servers[0].addr, &start).await;
+    // There and back: the copy of the first server is of no use by then.
+    for turn in 1..=4 {
+        listener.hear(turn * 6_000).await;
+        let (mut before, recovered) = listener.move_to(servers[turn % 2].addr, &json!({})).await;
+        assert_eq!(recovered["recovered"], true, "{turn}: {recovered}");
+        assert_eq!((&recovered["exact"], &recovered["textOffset"]), (&json!(true), &json!(TEXT.len())));
+        let frames = before.read_until("close").await;
+        let code = &frames[frames.len() - 2..];
+        assert_eq!(code[0].kind(), "error", "{turn}: {code:?}");
+        assert!(format!("{code:?}").contains("4409"), "{turn}: {code:?}");
+    }
+    listener.message("session_end").await;
+    assert!(listener.audio == expected, "{} of {} bytes", listener.audio.len(), expected.len());
+}
+
+#[tokio::test]
+async fn appended_text_is_known_at_another_server() {
+    let Some(store) = Store::start("appended_text_is_known_at_another_server").await else { return };
+    let servers = [server(&store).await, server(&store).await];
+    let options = json!({"source": "append", "delivery": {"mode": "paced", "aheadMs": 200}});
+    let append = |text: &str| json!({"type": "append", "text": text}).to_string();
+    let (first, second) = TEXT.split_at(100);
+    let whole = start(TEXT, &json!({}));
+    let expected = undisturbed(&whole).await;
+    let mut listener = Listener::start(servers[0].addr, &start("", &options)).await;
+    listener.raw.say(&append(first)).await;
+    listener.hear(20_000).await;
+    // This never arrives anywhere.
+    let (_, recovered) = listener.move_to(servers[1].addr, &json!({})).await;
+    assert_eq!(
+        (&recovered["recovered"], &recovered["textOffset"]),
+        (&json!(true), &json!(100)),
+        "{recovered}"
+    );
+    listener.raw.say(&append(second)).await;
+    listener.hear(40_000).await;
+    listener.raw.say(r#"{"type":"cancel"}"#).await;
+    let cancelled = listener.message("cancelled").await;
+    let cut = cancelled["offset"].as_u64().unwrap() as usize;
+    assert!(listener.audio.len() == cut && listener.audio == expected[..cut], "{cancelled}");
+    let (_, recovered) = listener.move_to(servers[0].addr, &json!({})).await;
+    assert_eq!((&recovered["recovered"], &recovered["rev"]), (&json!(true), &json!(1)), "{recovered}");
+    assert_eq!(recovered["textOffset"], TEXT.len(), "{recovered}");
+    listener.raw.say(&append("One more thing.")).await;
+    listener.raw.say(r#"{"type":"end","drain":true}"#).await;
+    listener.message("session_end").await;
+    let last = undisturbed(&start("One more thing.", &json!({}))).await;
+    assert!(listener.audio[cut..].ends_with(&last), "{} of {}", listener.audio.len() - cut, last.len());
+}
+
+#[tokio::test]
+async fn session_of_another_token_is_not_found() {
+    let Some(store) = Store::start("session_of_another_token_is_not_found").await else { return };
+    let servers = [server(&store).await, server(&store).await];
+    let mut listener = Listener::start(servers[0].addr, &start(TEXT, &paced())).await;
+    listener.hear(6_000).await;
+    for field in ["token", "sessionId"] {
+        let (mut raw, _) = v1(servers[1].addr).await;
+        raw.say(&listener.recover(&json!({field: "another"}))).await;
+        let frames = raw.read_until("close").await;
+        assert!(format!("{frames:?}").contains("session_not_found"), "{frames:?}");
+    }
+    // A place that the session does not have leaves it where it can be found.
+    let (mut raw, _) = v1(servers[1].addr).await;
+    raw.say(&listener.recover(&json!({"stream": 2}))).await;
+    let frames = raw.read_until("close").await;
+    assert!(format!("{frames:?}").contains("position_lost"), "{frames:?}");
+    let (_, recovered) = listener.move_to(servers[0].addr, &json!({})).await;
+    assert_eq!(recovered["recovered"], true, "{recovered}");
+    // A session that has ended is in no store.
+    listener.raw.say(r#"{"type":"end"}"#).await;
+    assert_eq!(listener.closed().await, 1000);
+    within(async {
+        while store.ask("DBSIZE").await.is_none_or(|answer| !answer.starts_with(":0")) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+/// An engine that never repeats itself: the sentence begins anew, and only if the client agrees.
+#[tokio::test]
+async fn sentence_of_an_engine_that_does_not_repeat_itself_begins_anew() {
+    let Some(store) = Store::start("sentence_of_an_engine_that_does_not_repeat_itself").await else { return };
+    let (engine, mut asked) = Scripted::new();
+    let servers = [server_of(&store, engine.clone(), |_| {}).await, server_of(&store, engine, |_| {}).await];
+    let mut listener = Listener::start(servers[0].addr, &start("One. Two. Three.", &json!({}))).await;
+    let mut takes = Vec::new();
+    for bytes in [1_000, 2_000] {
+        let (utterance, mut sink) = within(asked.recv()).await.unwrap();
+        takes.push(utterance.text.clone());
+        sink.write(&vec![7; bytes / 2]).await.unwrap();
+        sink.drain().await.unwrap();
+        if bytes == 1_000 {
+            sink.finish().await;
+        } else {
+            listener.hear(1_640).await;
+            let (_, recovered) = listener.move_to(servers[1].addr, &json!({})).await;
+            assert_eq!(recovered["code"], "position_lost", "{recovered}");
+            let (_, recovered) = listener.move_to(servers[1].addr, &json!({"inexact": true})).await;
+            let at = (&recovered["exact"], &recovered["offset"], &recovered["index"]);
+            assert_eq!(at, (&json!(false), &json!(1_000), &json!(1)), "{recovered}");
+        }
+    }
+    assert_eq!(takes, ["One.", "Two."]);
+}
+
+#[tokio::test]
+async fn cancel_of_the_first_audio_is_answered() {
+    let Some(store) = Store::start("cancel_of_the_first_audio_is_answered").await else { return };
+    let server = server(&store).await;
+    let options = json!({"source": "append", "delivery": {"mode": "paced", "aheadMs": 500}});
+    let mut listener = Listener::start(server.addr, &start("", &options)).await;
+    listener.raw.say(&json!({"type": "append", "text": TEXT}).to_string()).await;
+    listener.hear(2).await;
+    listener.raw.say(r#"{"type":"cancel"}"#).await;
+    listener.message("cancelled").await;
+}
+
+/// A deploy: the first server stops while it speaks.
+#[tokio::test]
+async fn session_of_a_server_that_stops_goes_on_elsewhere() {
+    let Some(store) = Store::start("session_of_a_server_that_stops_goes_on_elsewhere").await else { return };
+    let start = start(TEXT, &paced());
+    let expected = undisturbed(&start).await;
+    let stops_at_once = |c: &mut Config| c.drain_timeout = Duration::ZERO;
+    let mut first = server_of(&store, Arc::new(Flite::new()), stops_at_once).await;
+    let second = server(&store).await;
+    let mut listener = Listener::start(first.addr, &start).await;
+    listener.hear(20_000).await;
+    let stopped = first.stop();
+    assert_eq!(listener.closed().await, 1012);
+    listener.raw.say("").await;
+    listener.raw.finish().await;
+    within(stopped).await.unwrap();
+    let (_, recovered) = listener.move_to(second.addr, &json!({})).await;
+    assert_eq!((&recovered["recovered"], &recovered["exact"]), (&json!(true), &json!(true)), "{recovered}");
+    listener.message("session_end").await;
+    assert!(listener.audio == expected, "{} of {} bytes", listener.audio.len(), expected.len());
+}
