@@ -158,6 +158,15 @@ pub(super) trait Application: Send + 'static {
     /// Starts to finish: the server shuts down.
     fn drain(&mut self, host: &mut Host<'_>);
 
+    /// Finishes what only this server can finish: the connection is closed once
+    /// [`is_settled`](Application::is_settled) is true.
+    fn settle(&mut self) {}
+
+    /// True if another server can go on from here.
+    fn is_settled(&self) -> bool {
+        true
+    }
+
     /// Ends the connection: the client has read nothing for `stall_timeout`.
     fn on_stall(&mut self, host: &mut Host<'_>);
 

@@ -44,6 +44,9 @@ const BRIEF: Duration = Duration::from_millis(250);
 /// Largest number of reads at once to find the end of a stream, or the last messages before it.
 const MAX_LAST_READS: usize = 16;
 
+/// Longest time for sentences in flight to come to their end, for a session that another server continues.
+const SETTLE_TIME: Duration = Duration::from_secs(5);
+
 /// Reason in the Close of a server that restarts, where another server continues its sessions.
 const MOVES: &str = "The server restarts: recover the session";
 
@@ -103,6 +106,8 @@ pub(super) struct Connection<T, A> {
     ignored_bytes: usize,
     /// The moment at which the server began to shut down.
     draining_since: Option<Instant>,
+    /// The time for running streams is over: sentences in flight are the last ones.
+    is_settling: bool,
     _counted: Counted,
     /// The server's shutdown waits until this is dropped. The last field, so that nothing else of the
     /// connection is left by then.
@@ -133,6 +138,7 @@ impl<T: Transport, A: Application> Connection<T, A> {
                 closing_since: None,
                 ignored_bytes: 0,
                 draining_since: None,
+                is_settling: false,
                 _counted: shared.sessions.enter(),
                 stopping: shared.stop.subscribe(),
                 link: Link::new(transport, endpoint, application, shared, this.clone(), answer_bytes),
@@ -162,6 +168,9 @@ impl<T: Transport, A: Application> Connection<T, A> {
             // All speech that is there by now leaves in the same write.
             let _ = self.link.poll_speech(now, cx);
             self.carry_out();
+        }
+        if self.is_settling && *self.link.endpoint.state() == State::Open {
+            self.close_if_settled(now);
         }
         self.link.write(now).map_err(Outcome::Gone)?;
         // The end of the connection may have waited for what was sent just now.
@@ -366,7 +375,8 @@ impl<T: Transport, A: Application> Connection<T, A> {
         }
         let silent = self.last_sign_of_life() + config.silence_timeout;
         let stalled = self.link.next_try().unwrap_or(silent);
-        let drained = self.draining_since.map_or(silent, |since| since + config.drain_timeout);
+        let more = if self.is_settling { SETTLE_TIME } else { Duration::ZERO };
+        let drained = self.draining_since.map_or(silent, |since| since + config.drain_timeout + more);
         let application = self.link.application.next_time().unwrap_or(silent);
         self.next_ping.min(silent).min(stalled).min(drained).min(application)
     }
@@ -395,8 +405,10 @@ impl<T: Transport, A: Application> Connection<T, A> {
             return Ok(());
         }
         if self.draining_since.is_some_and(|since| now >= since + drain_timeout) {
-            let reason = if self.link.shared.store.is_some() { MOVES } else { Close::Restart.reason() };
-            self.link.endpoint.close(CloseCode::RESTART, reason);
+            if !std::mem::replace(&mut self.is_settling, true) {
+                self.link.application.settle();
+            }
+            self.close_if_settled(now);
             return Ok(());
         }
         if now >= self.last_sign_of_life() + silence_timeout {
@@ -420,6 +432,17 @@ impl<T: Transport, A: Application> Connection<T, A> {
             self.next_ping = now + heartbeat;
         }
         Ok(())
+    }
+
+    /// Closes the connection of a server that shuts down once another server can go on from here, or cannot be waited
+    /// for any longer.
+    fn close_if_settled(&mut self, now: Instant) {
+        let drain_timeout = self.link.shared.config.drain_timeout;
+        let is_late = self.draining_since.is_none_or(|since| now >= since + drain_timeout + SETTLE_TIME);
+        if is_late || self.link.application.is_settled() {
+            let reason = if self.link.shared.store.is_some() { MOVES } else { Close::Restart.reason() };
+            self.link.endpoint.close(CloseCode::RESTART, reason);
+        }
     }
 
     /// Counts what the peer still sends while the connection is closing.

@@ -50,7 +50,7 @@ const ECHO_READ_BUFFER_BYTES: usize = 4 * 1024;
 const MESSAGES_SECS: u32 = 10;
 
 /// Time at the end for records that are on their way to the store.
-const STORE_PATIENCE: Duration = Duration::from_secs(2);
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Time for which the store keeps a session longer than a server keeps one that has lost its connection.
 const STORE_MARGIN: Duration = Duration::from_secs(30);

@@ -811,6 +811,16 @@ impl Application for Speaking {
         self.handle(Input::Drain(host.shared.config.drain_timeout));
     }
 
+    fn settle(&mut self) {
+        if self.keeping.is_some() {
+            self.handle(Input::Settle);
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.keeping.is_none() || self.session.as_ref().is_none_or(Session::is_settled)
+    }
+
     fn on_stall(&mut self, host: &mut Host<'_>) {
         match &self.session {
             Some(_) => self.handle(Input::Stall),

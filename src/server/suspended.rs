@@ -6,7 +6,6 @@
 //! connection lives, a second connection asks for the session through here. The lock is held for a
 //! look-up, never for a wait.
 
-use super::keeping::Keeping;
 use super::metrics::{ClosedBy, Telemetry};
 use super::report::Record;
 use super::service::Shared;
@@ -15,7 +14,7 @@ use crate::access::{ClientId, SessionSlot, ShareKey, Shares};
 use crate::gauge::{Counted, Gauge};
 use crate::script::{Script, ScriptError};
 use crate::session::{Misplaced, Place, Session};
-use crate::store::Key;
+use crate::store::{self, Key};
 use crate::tts::{Listener, Speech};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,7 +65,11 @@ impl Suspended {
     pub(super) fn keep(&self, shared: &Shared) {
         if let (Some(key), Some(store)) = (&self.key, &shared.store) {
             let now = Instant::now();
-            Keeping::new(key.clone(), store.ttl(), now).write(&self.session, store, &shared.fingerprint, now);
+            let record = match *shared.stop.borrow() && !self.session.is_repeatable() {
+                true => store::Record::encode_with_audio(&self.session, &shared.fingerprint, now.into_std()),
+                false => store::Record::encode(&self.session, &shared.fingerprint, now.into_std()),
+            };
+            drop(store.put(key, record));
         }
     }
 

@@ -45,6 +45,9 @@ pub enum Input<'a> {
     Due,
     /// The server stops: a running stream may finish within this time, then the connection is closed.
     Drain(Duration),
+    /// Another process will continue the session: no sentence is begun any more, and those that were come to their
+    /// end until it [is settled](super::Session::is_settled).
+    Settle,
     /// The client has sent no frame for too long. A resumable session can still be recovered.
     Silence,
     /// The client has read nothing for too long. A resumable session can still be recovered.

@@ -25,6 +25,8 @@
 use super::window::Window;
 use crate::audio::Format;
 use crate::ws::frames::{Batch, Sent};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -42,6 +44,9 @@ const MESSAGE_SHARE: u64 = 8;
 /// Most audio that is sent to a client that may recover and not confirmed, in bytes. Only the client knows what
 /// it has, and everything behind that is kept for it.
 pub(crate) const UNCONFIRMED_BYTES: u64 = 2 * 1024 * 1024;
+
+/// The same limit where a sentence is to come to its end whatever it is: two minutes of most voices.
+const MOST_UNSENT_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A write is not cut shorter than this, or than the way to the next question, to ask a client in time.
 const ASKED_BYTES: u64 = 32 * 1024;
@@ -141,6 +146,23 @@ pub struct Positions {
     is_acknowledged: bool,
 }
 
+/// The entries of a log as plain data.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    base: u64,
+    entries: Vec<KeptEntry>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum KeptEntry {
+    /// A message, and the sentence that it announces.
+    Message(String, Option<u64>),
+    /// A message that ends a sentence.
+    Closing(String),
+    /// Audio in base64.
+    Audio(String),
+}
+
 /// The position asked for is not in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutOfLog {
@@ -179,6 +201,8 @@ pub struct Log {
     /// The client itself tells what it has played.
     is_acknowledged: bool,
     is_shut: bool,
+    /// True if speech is taken without regard to the look-ahead, up to [`MOST_UNSENT_BYTES`].
+    is_wide: bool,
     /// The first entry that was not sent whole.
     next: usize,
     base: u64,
@@ -225,6 +249,7 @@ impl Log {
             wants: Moment::Past,
             is_acknowledged: false,
             is_shut: false,
+            is_wide: false,
         }
     }
 
@@ -248,6 +273,42 @@ impl Log {
             is_shut: true,
             ..Log::new(flow)
         }
+    }
+
+    /// Its entries; `None` if it has lost them, or audio is spoken again to get back to where it was.
+    pub fn kept(&self) -> Option<Kept> {
+        let entries = self.entries.iter().map(|entry| match entry {
+            Entry::Audio(chunk) => KeptEntry::Audio(STANDARD_NO_PAD.encode(chunk)),
+            Entry::Message { json, mark: Mark::Opens(index) } => {
+                KeptEntry::Message(json.clone(), Some(*index))
+            }
+            Entry::Message { json, mark: Mark::None } => KeptEntry::Message(json.clone(), None),
+            Entry::Message { json, mark: Mark::Closes } => KeptEntry::Closing(json.clone()),
+        });
+        (!self.is_restored() && !self.is_behind())
+            .then(|| Kept { base: self.base, entries: entries.collect() })
+    }
+
+    /// A log with these entries, whose gate is shut. `None` if they do not fit the positions.
+    pub fn restore_with(flow: Flow, positions: Positions, kept: Kept) -> Option<Log> {
+        let Positions { sent, written, played, is_acknowledged } = positions;
+        let mut log = Log { base: kept.base, sent: kept.base, written: kept.base, ..Log::new(flow) };
+        for entry in kept.entries {
+            match entry {
+                KeptEntry::Message(json, None) => log.push_message(json),
+                KeptEntry::Message(json, Some(index)) => log.push_opening(json, index),
+                KeptEntry::Closing(json) => log.push_closing(json),
+                KeptEntry::Audio(text) => log.push_audio(STANDARD_NO_PAD.decode(text).ok()?.into()),
+            }
+        }
+        if log.written != written || sent > written {
+            return None;
+        }
+        log.peak = sent;
+        log.rewind(sent).ok()?;
+        (log.heard, log.is_acknowledged, log.is_shut) = (played, is_acknowledged, true);
+        log.set_gate();
+        Some(log)
     }
 
     /// Its positions now.
@@ -486,8 +547,16 @@ impl Log {
         self.let_go(now);
     }
 
+    /// From now on, takes speech without regard to the look-ahead: what is in flight is to come to its end.
+    pub fn widen(&mut self) {
+        self.is_wide = true;
+    }
+
     /// True if synthesis should continue.
     pub fn wants_more(&self, now: Instant) -> bool {
+        if self.is_wide {
+            return self.written.saturating_sub(self.sent) < MOST_UNSENT_BYTES;
+        }
         self.written.saturating_sub(self.sent) < LOOK_AHEAD_BYTES
             && (self.flow.ahead.is_none() || self.wants.is_past(now))
             && self.unsent_messages < MESSAGE_BYTES

@@ -263,6 +263,7 @@ impl Session {
             }
             Input::Exhausted => self.on_exhausted(now),
             Input::Drain(patience) => self.on_drain(patience, now),
+            Input::Settle => self.stream.iter_mut().for_each(Stream::settle),
             Input::Silence => {
                 let message = "No data from the client for too long.";
                 self.part(Code::IdleTimeout, Close::Silent, message, now);
@@ -380,6 +381,16 @@ impl Session {
     /// The secret that a client of `aloud.v1` was given.
     pub fn token(&self) -> Option<&str> {
         self.token.as_ref().map(Token::reveal)
+    }
+
+    /// True if no sentence is in flight that only this process has.
+    pub fn is_settled(&self) -> bool {
+        self.stream.as_ref().is_none_or(|stream| stream.is_repeatable() || stream.is_settled())
+    }
+
+    /// True if its engine repeats itself, so that no audio has to be kept.
+    pub fn is_repeatable(&self) -> bool {
+        self.stream.as_ref().is_none_or(Stream::is_repeatable)
     }
 
     /// The settings of the session.

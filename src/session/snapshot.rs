@@ -71,6 +71,16 @@ impl Session {
     /// [`Output::StopSpeaking`](super::Output::StopSpeaking) was answered: outputs, and an engine that is
     /// being stopped, are not part of a snapshot.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
+        self.snapshot_with(false, now)
+    }
+
+    /// The same with the audio that the client may still need, if no sentence [is in flight](Self::is_settled). An
+    /// engine that does not repeat itself needs it.
+    pub fn snapshot_with_audio(&self, now: Instant) -> Snapshot {
+        self.snapshot_with(true, now)
+    }
+
+    fn snapshot_with(&self, with_audio: bool, now: Instant) -> Snapshot {
         Snapshot {
             id: self.id.as_ref().to_owned(),
             dialect: self.dialect,
@@ -78,7 +88,7 @@ impl Session {
             is_completed: self.course == Course::Completed,
             is_exhausted: self.is_exhausted,
             is_warned: self.is_warned,
-            stream: self.stream.as_ref().map(|stream| stream.snapshot(now)),
+            stream: self.stream.as_ref().map(|stream| stream.snapshot(with_audio, now)),
             conversation: self.conversation.clone(),
             age: now.saturating_duration_since(self.began),
             streams: self.streams,

@@ -12,7 +12,7 @@ use super::playback::{Playback, Stopwatch, Wait};
 use super::takes::{Differs, Entry, Finished, Front, Position, Purpose, Released, Takes, TakesState, Target};
 use super::{Sentence, SessionConfig};
 use crate::audio::{Encoding, Format};
-use crate::session::log::{Flow, Log, Positions};
+use crate::session::log::{Flow, Kept, Log, Positions};
 use crate::session::message::surrogates::Edges;
 use crate::session::message::{
     AudioInfo, AudioOptions, CancelledFigures, Code, Delivery, EndReason, Fault, Passage, SentenceFigures,
@@ -66,6 +66,8 @@ struct Cold {
     takes: Takes,
     ledger: Ledger,
     facts: Facts,
+    /// True if no sentence is begun any more: those in flight come to their end, and the rest is for another server.
+    is_settling: bool,
     /// Set while the engine is being stopped: since when, and the next step.
     stopping: Option<(Instant, AfterStop)>,
 }
@@ -95,11 +97,14 @@ struct Facts {
     stopwatch: Stopwatch,
 }
 
-/// A stream as plain data, without the audio in its log.
+/// A stream as plain data.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct StreamState {
     flow: Flow,
     positions: Positions,
+    /// The audio and messages in the log, if they are part of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kept: Option<Kept>,
     is_finished: bool,
     first_audio: Option<Duration>,
     composer: Composer,
@@ -172,6 +177,7 @@ impl Stream {
                     synthesised_bytes: 0,
                     stopwatch: Stopwatch::default(),
                 },
+                is_settling: false,
                 stopping: None,
             }),
         };
@@ -252,12 +258,13 @@ impl Stream {
         Fault::new(Code::BadMessage, message)
     }
 
-    /// The stream as plain data.
-    pub(super) fn snapshot(&self, now: Instant) -> StreamState {
-        let Cold { composer, takes, ledger, facts, stopping: _ } = &*self.cold;
+    /// The stream as plain data, with the audio in its log or without it.
+    pub(super) fn snapshot(&self, with_audio: bool, now: Instant) -> StreamState {
+        let Cold { composer, takes, ledger, facts, .. } = &*self.cold;
         StreamState {
             flow: *self.log.flow(),
             positions: self.log.positions(now),
+            kept: if with_audio && takes.is_empty() { self.log.kept() } else { None },
             is_finished: self.is_finished,
             first_audio: self.first_audio,
             composer: composer.clone(),
@@ -268,23 +275,25 @@ impl Stream {
         }
     }
 
-    /// A stream without audio in its log. Its client recovers at an offset, and sentences are replayed from
-    /// there on.
+    /// A stream without a connection. Its client recovers at an offset. Without audio in its log sentences are
+    /// replayed from there on.
     pub(super) fn restore(state: StreamState, now: Instant) -> Stream {
         let mut composer = state.composer;
         composer.resume(now, state.is_idle);
+        let whole = state.kept.and_then(|kept| Log::restore_with(state.flow, state.positions, kept));
         let mut playback = Playback::new(now, composer.source() == TextSource::Append);
         playback.on_interruption();
         Stream {
             is_finished: state.is_finished,
             first_audio: state.first_audio,
             playback,
-            log: Log::restore(state.flow, state.positions),
+            log: whole.unwrap_or_else(|| Log::restore(state.flow, state.positions)),
             cold: Box::new(Cold {
                 composer,
                 takes: Takes::restore(state.takes),
                 ledger: state.ledger,
                 facts: state.facts,
+                is_settling: false,
                 stopping: None,
             }),
         }
@@ -508,16 +517,28 @@ impl Stream {
 
     // Speech.
 
+    /// Begins no more sentences, and takes those in flight to their end whatever the look-ahead is.
+    pub(super) fn settle(&mut self) {
+        self.cold.is_settling = true;
+        self.log.widen();
+    }
+
+    /// True if no sentence is in flight.
+    pub(super) fn is_settled(&self) -> bool {
+        self.cold.takes.is_empty() && self.cold.stopping.is_none()
+    }
+
     /// Returns the next sentence to speak, if its time has come, and announces the front one.
     pub(super) fn next_sentence(&mut self, prefetch: usize, dialect: Dialect) -> Option<Sentence> {
         let flow = *self.log.flow();
+        let is_settling = self.cold.is_settling;
         let Cold { composer, takes, ledger, facts, .. } = &mut *self.cold;
         // In paced delivery a sentence is begun once the one before it was synthesised. That is one
         // look-ahead early, and no audio is synthesised beyond it.
         let most = if flow.ahead.is_some() || takes.target().is_some() { 1 } else { prefetch.max(1) };
         let mut sentence = None;
         // No work is begun for a client that may be sent nothing, unless it waits for the answer to `recover`.
-        let may_begin = !self.log.is_shut() || takes.recovering().is_some();
+        let may_begin = (!self.log.is_shut() || takes.recovering().is_some()) && !is_settling;
         if takes.len() < most && may_begin {
             match composer.next() {
                 Ok(None) => {}

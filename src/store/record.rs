@@ -48,8 +48,16 @@ pub(crate) struct Record {
 impl Record {
     /// Writes a session down, as [`Session::snapshot`] says, which is spoken by the engine of this fingerprint.
     pub(crate) fn encode(session: &Session, fingerprint: &str, now: Instant) -> String {
-        let record =
-            Record { version: VERSION, fingerprint: fingerprint.to_owned(), snapshot: session.snapshot(now) };
+        Record::of(session.snapshot(now), fingerprint)
+    }
+
+    /// The same with the audio that its client may still need.
+    pub(crate) fn encode_with_audio(session: &Session, fingerprint: &str, now: Instant) -> String {
+        Record::of(session.snapshot_with_audio(now), fingerprint)
+    }
+
+    fn of(snapshot: Snapshot, fingerprint: &str) -> String {
+        let record = Record { version: VERSION, fingerprint: fingerprint.to_owned(), snapshot };
         serde_json::to_string(&record).unwrap_or_default()
     }
 

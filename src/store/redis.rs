@@ -30,8 +30,8 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Time from one batch to the next, in which work gathers: many small ones cost more.
 const GATHER: Duration = Duration::from_millis(3);
 
-/// Most work that waits, in bytes.
-const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
+/// Most work that waits, in bytes. A server that stops writes many sessions at once, some of them with audio.
+const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
 /// Most work in a batch, in bytes.
 const MAX_BATCH_BYTES: usize = 512 * 1024;

@@ -215,3 +215,44 @@ async fn session_of_a_server_that_stops_goes_on_elsewhere() {
     listener.message("session_end").await;
     assert!(listener.audio == expected, "{} of {} bytes", listener.audio.len(), expected.len());
 }
+
+/// The same with an engine that never repeats itself: the sentence in flight is taken to its end, and its audio goes
+/// along.
+#[tokio::test]
+async fn stop_of_a_server_is_exact_for_every_engine() {
+    let Some(store) = Store::start("stop_of_a_server_is_exact_for_every_engine").await else { return };
+    let (engine, mut asked) = Scripted::new();
+    let stops_at_once = |c: &mut Config| c.drain_timeout = Duration::ZERO;
+    let mut first = server_of(&store, engine.clone(), stops_at_once).await;
+    let second = server_of(&store, engine, |_| {}).await;
+    let start = start("One. Two. Three.", &json!({"delivery": {"mode": "paced", "aheadMs": 200}}));
+    let mut listener = Listener::start(first.addr, &start).await;
+    let (_, mut sink) = within(asked.recv()).await.unwrap();
+    let samples: Vec<i16> = (0..16_000).collect();
+    sink.write(&samples[..8_000]).await.unwrap();
+    listener.hear(1_280).await;
+    // Half of the sentence is in the engine yet.
+    let stopped = first.stop();
+    listener.message("go_away").await;
+    sink.write(&samples[8_000..]).await.unwrap();
+    sink.finish().await;
+    assert_eq!(listener.closed().await, 1012);
+    listener.raw.finish().await;
+    within(stopped).await.unwrap();
+    assert!(listener.audio.len() < 16_000, "{} bytes", listener.audio.len());
+    let (_, recovered) = listener.move_to(second.addr, &json!({})).await;
+    assert_eq!((&recovered["recovered"], &recovered["exact"]), (&json!(true), &json!(true)), "{recovered}");
+    for text in ["Two.", "Three."] {
+        let (utterance, mut sink) = within(asked.recv()).await.unwrap();
+        assert_eq!(utterance.text, text);
+        sink.write(&samples[..800]).await.unwrap();
+        sink.finish().await;
+    }
+    listener.message("session_end").await;
+    let all = [&samples[..], &samples[..800], &samples[..800]].concat();
+    let expected: Vec<u8> = all.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    assert!(listener.audio == expected, "{} of {} bytes", listener.audio.len(), expected.len());
+    let texts = listener.messages.iter().filter(|message| message["type"] == "text");
+    let indexes: Vec<u64> = texts.map(|text| text["index"].as_u64().unwrap()).collect();
+    assert!(indexes.windows(2).all(|pair| pair[0] <= pair[1]) && indexes.ends_with(&[1, 2]), "{indexes:?}");
+}

@@ -464,3 +464,49 @@ fn recover_before_the_oldest_record_loses_the_position() {
     assert_eq!(ledger.first_to_replay(oldest + 1, true), Some(0));
     assert_eq!(ledger.first_to_replay(oldest + 11, true), Some(1));
 }
+
+/// An engine that does not repeat itself: once its sentence is whole, another process goes on from any byte that the
+/// first one still had.
+#[test]
+fn settled_session_goes_on_with_any_engine() {
+    let texts = ["One of them.", "Yes.", "Two more of them."];
+    let audio: Vec<u8> = texts.iter().flat_map(|text| spoken(text).0).collect();
+    let first = spoken(texts[0]).0.len();
+    for (turns, writes) in (0..8).flat_map(|turns| (0..8).map(move |writes| (turns, writes))) {
+        let config =
+            SessionConfig { keep_bytes: 1 << 20, is_deterministic: false, is_paced: true, ..settings() };
+        let mut driven = v1(config);
+        driven.takes_audio = true;
+        driven.say(&start_with(&format!(r#""prompt":"{}","resumable":true"#, texts.join(" "))));
+        for _ in 0..turns {
+            driven.speak();
+        }
+        for _ in 0..writes {
+            driven.write(|offered| offered.min(30));
+            driven.wire.append(&mut driven.outgoing);
+        }
+        driven.handle(Input::Settle);
+        driven.speak_all();
+        let at = format!("{turns} turns, {writes} writes");
+        assert!(driven.session.is_settled(), "{at}");
+        assert!(driven.written_bytes() >= first, "{at}: the sentence in flight is whole");
+        driven.lose();
+        let sent = driven.session.sent_bytes() as usize;
+        let before = driven.asked.len();
+        for offset in 0..=sent {
+            let mut driven = driven.fork();
+            driven.recover(offset);
+            let (mut heard, mut ends) = (Vec::new(), 0);
+            for _ in 0..100 {
+                let seen = driven.settled();
+                heard.extend(audio_of(&seen));
+                ends += of_type(&seen, "session_end").len();
+                driven.now += Duration::from_millis(20);
+            }
+            assert!(heard == audio[offset..], "{at}, {offset}: {} of {}", heard.len(), audio.len() - offset);
+            assert_eq!(ends, 1, "{at}, {offset}");
+            // Each sentence is spoken once, by one of the two.
+            assert_eq!(before + driven.asked.len(), texts.len(), "{at}, {offset}");
+        }
+    }
+}

@@ -16,6 +16,8 @@ pub(super) struct Driven {
     pub(super) texts: VecDeque<String>,
     /// Text of every sentence that failed.
     pub(super) failed: Vec<String>,
+    /// True if audio goes along to another process.
+    pub(super) takes_audio: bool,
     /// Turns of every prompt that was given to the writer.
     pub(super) prompts: Vec<Vec<Turn>>,
     pub(super) is_writing: bool,
@@ -59,6 +61,7 @@ impl Driven {
             sentences: Vec::new(),
             texts: VecDeque::new(),
             failed: Vec::new(),
+            takes_audio: false,
             prompts: Vec::new(),
             is_writing: false,
             outgoing: Vec::new(),
@@ -274,7 +277,11 @@ impl Driven {
 
     /// The session, restored from its snapshot.
     fn restored(&self) -> Session {
-        let json = serde_json::to_string(&self.session.snapshot(self.now)).unwrap();
+        let snapshot = match self.takes_audio {
+            true => self.session.snapshot_with_audio(self.now),
+            false => self.session.snapshot(self.now),
+        };
+        let json = serde_json::to_string(&snapshot).unwrap();
         let snapshot: Snapshot = serde_json::from_str(&json).unwrap();
         let token = self.session.token().map(str::to_owned);
         let session = Session::restore(Arc::clone(&self.session.config), snapshot, token, self.now);
