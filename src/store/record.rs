@@ -2,12 +2,14 @@
 
 use crate::access::credential::Token;
 use crate::session::{Session, Snapshot};
+#[cfg(feature = "redis")]
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// The form of a record. A server that knows another one takes it for no session.
+#[cfg(feature = "redis")]
 const VERSION: u32 = 1;
 
 /// A session in the store, and the right to write it.
@@ -34,17 +36,20 @@ pub(super) fn lock(token: &Token) -> String {
 }
 
 /// A session as another server can continue it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
+#[cfg_attr(feature = "redis", derive(Serialize, Deserialize))]
 pub(crate) struct Record {
+    #[cfg(feature = "redis")]
     #[serde(rename = "v")]
     version: u32,
     /// Tells engines apart that may speak a sentence differently.
-    #[serde(rename = "fp")]
+    #[cfg_attr(feature = "redis", serde(rename = "fp"))]
     pub(crate) fingerprint: String,
-    #[serde(rename = "s")]
+    #[cfg_attr(feature = "redis", serde(rename = "s"))]
     pub(crate) snapshot: Snapshot,
 }
 
+#[cfg(feature = "redis")]
 impl Record {
     /// Writes a session down, as [`Session::snapshot`] says, which is spoken by the engine of this fingerprint.
     pub(crate) fn encode(session: &Session, fingerprint: &str, now: Instant) -> String {
@@ -69,5 +74,21 @@ impl Record {
         }
         let form: Form = serde_json::from_str(text).ok()?;
         if form.v != VERSION { None } else { serde_json::from_str(text).ok() }
+    }
+}
+
+/// Without a store there is no record, and the program has no code for them.
+#[cfg(not(feature = "redis"))]
+impl Record {
+    pub(crate) fn encode(_: &Session, _: &str, _: Instant) -> String {
+        String::new()
+    }
+
+    pub(crate) fn encode_with_audio(_: &Session, _: &str, _: Instant) -> String {
+        String::new()
+    }
+
+    pub(crate) fn decode(_: &str) -> Option<Record> {
+        None
     }
 }

@@ -83,7 +83,7 @@ impl Stream {
         let exact = if self.cold.facts.is_repeatable {
             let front = self.cold.takes.front().filter(|front| front.is_announced());
             // The sentence that was in flight may have more bytes than were known of it.
-            match front.filter(|front| self.log.is_restored() && offset > front.start()) {
+            match front.filter(|front| self.must_seek() && offset > front.start()) {
                 Some(_) => self.plan_seek(offset),
                 None => self.plan_replay(offset).or_else(|| self.plan_seek(offset)),
             }
@@ -129,9 +129,14 @@ impl Stream {
         None
     }
 
+    /// True if the lengths of sentences that the client may have are not known.
+    fn must_seek(&self) -> bool {
+        self.log.is_restored() || self.cold.takes.target().is_some_and(|target| target.is_sought)
+    }
+
     fn plan_seek(&self, offset: u64) -> Option<Plan> {
         let Cold { composer, takes, ledger, facts, .. } = &*self.cold;
-        let is_able = self.log.is_restored() && facts.is_repeatable && !self.is_finished;
+        let is_able = self.must_seek() && facts.is_repeatable && !self.is_finished;
         if !is_able || takes.is_empty() && !composer.has_more() {
             return None;
         }
@@ -139,7 +144,10 @@ impl Stream {
             _ if self.is_starting() => Position { offset: 0, index: 0 },
             Some(front) if front.is_announced() => Position { offset: front.start(), index: front.index() },
             front => Position {
-                offset: ledger.records().last().map_or(0, Record::end),
+                offset: match self.log.is_restored() {
+                    true => ledger.records().last().map_or(0, Record::end),
+                    false => self.log.written_bytes(),
+                },
                 index: front.map_or(takes.next_index(), Front::index),
             },
         };

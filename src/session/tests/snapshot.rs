@@ -510,3 +510,25 @@ fn settled_session_goes_on_with_any_engine() {
         }
     }
 }
+
+/// A client whose connection is lost once more while the server is on its way to its byte.
+#[test]
+fn position_is_found_from_the_middle_of_the_way_to_it() {
+    let texts = ["One of them.", "Yes.", "Two more of them."];
+    let audio: Vec<u8> = texts.iter().flat_map(|text| spoken(text).0).collect();
+    for (offset, turns) in
+        (1..audio.len()).step_by(7).flat_map(|offset| (0..30).map(move |turns| (offset, turns)))
+    {
+        let mut driven = v1(SessionConfig { keep_bytes: 1 << 20, ..settings() });
+        driven.say(&start_with(&format!(r#""prompt":"{}","resumable":true"#, texts.join(" "))));
+        driven.lose();
+        driven.move_to_another_process();
+        driven.recover(offset);
+        for _ in 0..turns {
+            driven.speak();
+        }
+        driven.lose();
+        driven.recover(offset);
+        assert!(audio_of(&driven.settled()) == audio[offset..], "{offset}, {turns} turns");
+    }
+}
