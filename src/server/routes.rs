@@ -132,8 +132,14 @@ impl Service {
         })?;
         // Nothing refuses the handshake any more.
         shared.doorkeeper.spend(ticket.as_ref(), now)?;
-        let admitted =
-            Admitted { subprotocol, permit, settings, must_authenticate, stopping: shared.stop.subscribe() };
+        let admitted = Admitted {
+            subprotocol,
+            permit,
+            settings,
+            must_authenticate,
+            ticket,
+            stopping: shared.stop.subscribe(),
+        };
         Ok((accept.response(), admitted))
     }
 

@@ -17,7 +17,7 @@ use crate::session::conversation;
 use crate::session::message::{Code, TextSource};
 use crate::session::{Pauses, SessionConfig};
 use crate::settings::{Config, ConfigError, StoreUrl, check_engine};
-use crate::store::{self, Store};
+use crate::store::{self, Pending, Store};
 use crate::tts::encoded::{self, Encoders};
 use crate::tts::{Synthesizer, Tone};
 use crate::ws::endpoint::Limits;
@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, Timeout, timeout};
 
 /// Most fragments of one message from a client. Control messages are small: a client that sends one in
 /// more pieces is at fault.
@@ -48,6 +48,9 @@ const ECHO_READ_BUFFER_BYTES: usize = 4 * 1024;
 
 /// Seconds' worth of messages that may come at once.
 const MESSAGES_SECS: u32 = 10;
+
+/// Longest wait for the store when a ticket is used. Beyond it the ticket counts for this server alone.
+const TICKET_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Time at the end for records that are on their way to the store.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
@@ -91,7 +94,8 @@ impl Shared {
         }
     }
 
-    /// Checks a credential that came in a message. Returns the session's new settings, if they change.
+    /// Checks a credential that came in a message. Returns the session's new settings, if they change, and the
+    /// ticket that was used up on this server.
     ///
     /// # Errors
     /// The code for the client.
@@ -100,7 +104,7 @@ impl Shared {
         permit: &mut Permit,
         token: &Token,
         now: std::time::Instant,
-    ) -> Result<Option<Arc<SessionConfig>>, Code> {
+    ) -> Result<(Option<Arc<SessionConfig>>, Option<Token>), Code> {
         let (restrictions, ticket) =
             self.doorkeeper.authenticate(permit, token, now).map_err(|refusal| match refusal {
                 Refusal::Unauthorized => Code::Unauthorized,
@@ -112,7 +116,14 @@ impl Shared {
             restrictions => Some(self.narrowed(restrictions.as_deref()).ok_or(Code::Forbidden)?),
         };
         self.doorkeeper.spend(ticket.as_ref(), now).map_err(|_| Code::Unauthorized)?;
-        Ok(settings)
+        Ok((settings, ticket))
+    }
+
+    /// Uses a ticket up on all servers that share the store; `None` if it is for this server only.
+    pub(crate) fn spend_everywhere(&self, ticket: Option<&Token>) -> Option<Timeout<Pending<bool>>> {
+        let admission = &self.config.admission;
+        let store = self.store.as_ref().filter(|_| admission.ticket_key_file.is_some())?;
+        Some(timeout(TICKET_PATIENCE, store.spend(ticket?, admission.ticket_ttl + STORE_MARGIN)))
     }
 }
 
@@ -646,7 +657,6 @@ mod tests {
     use axum::extract::ConnectInfo;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
-    use tokio::time::timeout;
 
     const HANDSHAKE: &str = "Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

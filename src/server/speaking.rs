@@ -76,6 +76,8 @@ struct Resume {
     awaited: Option<Awaited>,
     /// The session that the store was asked for.
     claiming: Option<Claiming>,
+    /// Set until the store has answered if the ticket of the client was used on another server.
+    spending: Option<Pin<Box<Timeout<Pending<bool>>>>>,
 }
 
 /// A session that the store was asked for.
@@ -106,8 +108,10 @@ pub(super) enum Event {
     Claimed(Option<Claimed>, Box<Recover>),
     /// Another server has the session.
     Moved,
-    /// The store has the session, or cannot be reached.
+    /// The store has the session, or has no use of the ticket, or cannot be reached.
     Kept,
+    /// The ticket was used on another server.
+    Spent,
     /// The connection has shown no credential yet, and another one has its place.
     Displaced,
     /// The sessions hold too much together, and this one has to go.
@@ -134,6 +138,13 @@ impl Speaking {
             holding: Holding::default(),
             held_text: 0,
             has_lost_its_place: false,
+        }
+    }
+
+    /// Uses a ticket up on all servers. Nothing is received before that is done.
+    pub(super) fn spend(&mut self, ticket: Option<&Token>, shared: &Shared) {
+        if let Some(spending) = shared.spend_everywhere(ticket) {
+            self.resume.get_or_insert_default().spending = Some(Box::pin(spending));
         }
     }
 
@@ -171,10 +182,14 @@ impl Speaking {
             Output::Recover(recover) => self.recover(recover, host),
             Output::Authenticate(token) => {
                 let result = host.shared.authenticate(&mut self.permit, &token, Instant::now().into_std());
-                self.handle(Input::Answer(match result {
-                    Ok(config) => Answer::Authenticated(config),
+                let answer = match result {
+                    Ok((config, ticket)) => {
+                        self.spend(ticket.as_ref(), host.shared);
+                        Answer::Authenticated(config)
+                    }
                     Err(code) => Answer::Refused(code),
-                }));
+                };
+                self.handle(Input::Answer(answer));
             }
             Output::Close(close) => {
                 // Without a session it continues elsewhere, which only `aloud.v1` can.
@@ -304,6 +319,10 @@ impl Speaking {
 
     fn on_claimed(&mut self, claimed: Option<Claimed>, recover: Box<Recover>, host: &mut Host<'_>) {
         match claimed {
+            // Another server has claimed it since.
+            Some(Claimed::Owned) if host.shared.registry.epoch(&recover.session_id).is_none() => {
+                self.recover(recover, host);
+            }
             None | Some(Claimed::Unknown | Claimed::Owned) => self.recover_here(recover, host),
             Some(Claimed::Forbidden) => self.not_recovered(false, host),
             Some(Claimed::Moved { epoch, record }) => {
@@ -541,7 +560,9 @@ impl Application for Speaking {
 
     /// False while another connection's session is awaited: the client's messages are for that one.
     fn may_receive(&self) -> bool {
-        self.resume.as_ref().is_none_or(|resume| resume.awaited.is_none() && resume.claiming.is_none())
+        self.resume.as_ref().is_none_or(|resume| {
+            resume.awaited.is_none() && resume.claiming.is_none() && resume.spending.is_none()
+        })
     }
 
     fn needs_client(&self) -> bool {
@@ -622,6 +643,12 @@ impl Application for Speaking {
             return Poll::Ready(if answer == Ok(Kept::Stale) { Event::Moved } else { Event::Kept });
         }
         let Some(resume) = &mut self.resume else { return Poll::Pending };
+        if let Some(spending) = &mut resume.spending
+            && let Poll::Ready(answer) = spending.as_mut().poll(cx)
+        {
+            resume.spending = None;
+            return Poll::Ready(if answer == Ok(Ok(false)) { Event::Spent } else { Event::Kept });
+        }
         if let Some(Claiming { answer, .. }) = &mut resume.claiming
             && let Poll::Ready(answer) = answer.as_mut().poll(cx)
             && let Some(Claiming { recover, .. }) = resume.claiming.take()
@@ -659,12 +686,14 @@ impl Application for Speaking {
                 self.resume(*granted, Place::from(&*recover), host);
             }
             Event::Answered(Some(Err(why)), _) => self.handle(Input::Answer(Answer::Misplaced(why))),
-            // The session has ended in the meantime.
+            // The session has ended in the meantime, or another server has claimed it.
+            Event::Answered(None, recover) if host.shared.store.is_some() => self.recover(recover, host),
             Event::Answered(None, _) => self.not_recovered(false, host),
             Event::Requested => self.hand_over(host),
             Event::Claimed(claimed, recover) => self.on_claimed(claimed, recover, host),
             Event::Moved => self.release(host),
             Event::Kept => {}
+            Event::Spent => self.handle(Input::Answer(Answer::Refused(Code::Unauthorized))),
             Event::Crowded => {
                 self.holding = Holding::default();
                 self.handle(Input::Crowded);
@@ -850,7 +879,7 @@ impl Application for Speaking {
     /// Suspends the session if its client may reconnect, and ends it otherwise.
     fn leave(&mut self, outcome: &Outcome, shared: &Shared) -> Departure {
         // Other connections find the session by this until it is suspended.
-        let Resume { registration, awaited, claiming: _ } = *self.resume.take().unwrap_or_default();
+        let Resume { registration, awaited, .. } = *self.resume.take().unwrap_or_default();
         let Some(session) = self.session.take() else { return Departure::Empty };
         // A client that says goodbye does not reconnect, nor one that has answered our Close. After a
         // panic the session cannot be trusted.

@@ -13,6 +13,7 @@ use super::service::Shared;
 use super::speaking::Speaking;
 use super::transport::{Buffered, FIRST_UNSENT_BYTES, Socket, Transport};
 use crate::access::Permit;
+use crate::access::credential::Token;
 use crate::deadline::within;
 use crate::session::{Input, Session, SessionConfig};
 use crate::ws::endpoint::{Endpoint, Role};
@@ -37,6 +38,8 @@ pub(super) struct Admitted {
     pub(super) settings: Arc<SessionConfig>,
     /// The client has to send a credential in its first message.
     pub(super) must_authenticate: bool,
+    /// The ticket that it has used up on this server.
+    pub(super) ticket: Option<Token>,
     /// The server's shutdown waits until this is dropped: when the connection has one of its own.
     pub(super) stopping: watch::Receiver<bool>,
 }
@@ -51,7 +54,7 @@ impl Admitted {
     /// Runs the connection in a task of its own: the task of the handshake gives its memory back. `answer`
     /// has to leave before everything else; `early` arrived right behind the handshake.
     pub(super) fn run<T: Transport>(self, shared: Arc<Shared>, transport: T, answer: Vec<u8>, early: Bytes) {
-        let Admitted { subprotocol, permit, settings, must_authenticate, stopping } = self;
+        let Admitted { subprotocol, permit, settings, must_authenticate, ticket, stopping } = self;
         let wire = Wire { transport, answer, early, stopping };
         if shared.echoes {
             return wire.spawn(Echo::new(permit), shared);
@@ -62,7 +65,9 @@ impl Admitted {
         if must_authenticate {
             session.handle(Input::AwaitCredential, Instant::now().into_std());
         }
-        wire.spawn(Speaking::new(session, permit), shared);
+        let mut speaking = Speaking::new(session, permit);
+        speaking.spend(ticket.as_ref(), &shared);
+        wire.spawn(speaking, shared);
     }
 
     /// Starts the connection once an embedder's server has answered and handed its socket over.

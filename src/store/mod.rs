@@ -100,6 +100,10 @@ impl Store {
         match *self {}
     }
 
+    pub(crate) fn spend(&self, _: &Token, _: Duration) -> Pending<bool> {
+        match *self {}
+    }
+
     pub(crate) async fn flush(&self, _: Duration) {
         match *self {}
     }

@@ -39,6 +39,9 @@ const MAX_BATCH_BYTES: usize = 512 * 1024;
 /// In front of the keys of sessions. The braces make keys of one session go to one node of a cluster.
 const SESSION: &str = "aloud:s:";
 
+/// In front of the keys of tickets that were used.
+const TICKET: &str = "aloud:t:";
+
 /// In front of the names of the channels of servers.
 const CHANNEL: &str = "aloud:r:";
 
@@ -48,16 +51,18 @@ enum Operation {
     Put,
     Remove,
     Claim,
+    Spend,
 }
 
 impl Operation {
-    const ALL: [Operation; 3] = [Operation::Put, Operation::Remove, Operation::Claim];
+    const ALL: [Operation; 4] = [Operation::Put, Operation::Remove, Operation::Claim, Operation::Spend];
 
     fn name(self) -> &'static str {
         match self {
             Operation::Put => "put",
             Operation::Remove => "remove",
             Operation::Claim => "claim",
+            Operation::Spend => "spend",
         }
     }
 
@@ -66,6 +71,7 @@ impl Operation {
             Operation::Put => include_str!("put.lua"),
             Operation::Remove => include_str!("remove.lua"),
             Operation::Claim => include_str!("claim.lua"),
+            Operation::Spend => include_str!("spend.lua"),
         }
     }
 }
@@ -239,6 +245,15 @@ impl Store {
                 let record = String::from_utf8(record).map_err(|_| Lost)?;
                 Ok(Claimed::Moved { epoch: epoch as u64, record })
             }
+            _ => Err(Lost),
+        })
+    }
+
+    /// Uses a ticket up, which is valid for this long at most. False if it was used before.
+    pub(crate) fn spend(&self, ticket: &Token, ttl: Duration) -> Pending<bool> {
+        let arguments = vec![ttl.as_millis().to_string()];
+        self.ask(Operation::Spend, format!("{TICKET}{}", lock(ticket)), arguments, |value| match value {
+            Value::Int(first) => Ok(first == 1),
             _ => Err(Lost),
         })
     }

@@ -2,10 +2,12 @@
 
 use crate::listener::Listener;
 use crate::store::Store;
-use crate::support::{Running, Scripted, start_with, v1, within};
-use aloud::Config;
+use crate::support::{Frame, Running, Scripted, V1, opening_with, raw, start_with, v1, within};
+use aloud::settings::Auth;
 use aloud::tts::{Flite, Synthesizer};
+use aloud::{Config, PATH};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -255,4 +257,119 @@ async fn stop_of_a_server_is_exact_for_every_engine() {
     let texts = listener.messages.iter().filter(|message| message["type"] == "text");
     let indexes: Vec<u64> = texts.map(|text| text["index"].as_u64().unwrap()).collect();
     assert!(indexes.windows(2).all(|pair| pair[0] <= pair[1]) && indexes.ends_with(&[1, 2]), "{indexes:?}");
+}
+
+/// Files with a key for tickets and the SHA-256 of the token `secret`, removed at the end.
+struct Files([PathBuf; 2]);
+
+impl Files {
+    fn new() -> Files {
+        let secret = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+        let at =
+            |name: &str| std::env::temp_dir().join(format!("aloud-replicas-{name}-{}", std::process::id()));
+        let files = [(at("key"), "k".repeat(32)), (at("tokens"), format!("{secret}\n"))];
+        Files(files.map(|(path, text)| {
+            std::fs::write(&path, text).unwrap();
+            path
+        }))
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|path| drop(std::fs::remove_file(path)));
+    }
+}
+
+#[tokio::test]
+async fn ticket_opens_one_session_of_all_servers() {
+    let Some(store) = Store::start("ticket_opens_one_session_of_all_servers").await else { return };
+    let files = Files::new();
+    let guarded = |c: &mut Config| {
+        let [key, tokens] = files.0.clone();
+        (c.admission.auth, c.admission.ticket_key_file) = (Auth::Tokens(tokens), Some(key));
+    };
+    let flite = || Arc::new(Flite::new());
+    let servers = [server_of(&store, flite(), guarded).await, server_of(&store, flite(), guarded).await];
+    for (turn, carries_later) in [false, true].into_iter().enumerate() {
+        let mut client = raw(servers[0].addr).await;
+        let post = format!("POST {PATH} HTTP/1.1").replace("/ws", "/ticket");
+        let head =
+            format!("{post}\r\nHost: localhost\r\nContent-Length: 0\r\nAuthorization: Bearer secret\r\n\r\n");
+        client.send_bytes(head.as_bytes()).await;
+        let (_, body) = client.read_answer().await;
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        let ticket = answer["ticket"].as_str().unwrap();
+        let mut opened = 0;
+        let mut clients = Vec::new();
+        for server in &servers {
+            let mut client = raw(server.addr).await;
+            let carried = format!("Sec-WebSocket-Protocol: aloud.v1, bearer.{ticket}\r\n");
+            let lines = if carries_later { V1 } else { &carried };
+            client.send_bytes(&opening_with(server.addr, PATH, lines)).await;
+            if carries_later {
+                client.say(&json!({"type": "auth", "token": ticket}).to_string()).await;
+            }
+            client.say(&start("One.", &json!({})).to_string()).await;
+            clients.push(client);
+        }
+        for mut client in clients {
+            assert_eq!(client.read_head().await.status, 101);
+            loop {
+                match client.read_frame().await {
+                    Frame::Close(close) => break assert_eq!(close.unwrap().0, 4401, "{turn}"),
+                    Frame::Text(message) if message["type"] == "stream_start" => {
+                        opened += 1;
+                        break;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        assert_eq!(opened, 1, "{turn}");
+    }
+}
+
+/// Two connections ask two servers for a session at the same time: one of them has it in the end, whichever was first.
+#[tokio::test]
+async fn session_that_is_claimed_twice_at_once_has_one_owner() {
+    let Some(store) = Store::start("session_that_is_claimed_twice_at_once_has_one_owner").await else {
+        return;
+    };
+    let servers = [server(&store).await, server(&store).await];
+    let long = [TEXT; 40].join(" ");
+    let mut listener = Listener::start(servers[0].addr, &start(&long, &paced())).await;
+    listener.hear(2_000).await;
+    let rounds = std::env::var("ALOUD_TEST_CLAIMS").ok().map_or(200, |rounds| rounds.parse().unwrap());
+    for round in 0..rounds {
+        let recover = listener.recover(&json!({}));
+        let [mut first, mut second] = [v1(servers[0].addr).await.0, v1(servers[1].addr).await.0];
+        tokio::join!(first.say(&recover), second.say(&recover));
+        // The one that keeps it is the one that is not closed.
+        let loser = within(async {
+            loop {
+                let (frame, is_first) = tokio::select! {
+                    frame = first.next_frame() => (frame, true),
+                    frame = second.next_frame() => (frame, false),
+                };
+                match frame {
+                    Some(Frame::Close(close)) => {
+                        assert_eq!(close.unwrap().0, 4409, "{round}");
+                        return is_first;
+                    }
+                    Some(Frame::Text(message)) if message["type"] == "recovered" => {
+                        assert_eq!(message["recovered"], true, "{round}: {message}");
+                    }
+                    None => panic!("{round}: broken"),
+                    _ => {}
+                }
+            }
+        })
+        .await;
+        let mut winner = if loser { second } else { first };
+        winner.say(r#"{"type":"ping","id":"1"}"#).await;
+        let frames = winner.read_until("pong").await;
+        assert!(!frames.iter().any(|frame| matches!(frame, Frame::Close(_))), "{round}: {frames:?}");
+        listener.raw = winner;
+    }
 }

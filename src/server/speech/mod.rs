@@ -359,6 +359,11 @@ impl SpeechCall {
             check_length(&settings, &request.input)?;
             // Nothing refuses the request any more.
             shared.doorkeeper.spend(ticket.as_ref(), Instant::now().into_std())?;
+            if let Some(spent) = shared.spend_everywhere(ticket.as_ref())
+                && let Ok(Ok(false)) = spent.await
+            {
+                return Err(Rejection::unauthorized(true).into());
+            }
             let (container, is_events, speed, rate) =
                 (request.container, request.is_events, manner.speed, manner.format.sample_rate_hz);
             let pump = Pump {
