@@ -46,10 +46,16 @@ pub(super) struct Keeping {
     held: Vec<Output>,
 }
 
+/// A session in the store, boxed: few servers have one. Without the feature there is none, and nothing to box.
+#[cfg(feature = "redis")]
+pub(super) type Shelved = Box<Keeping>;
+#[cfg(not(feature = "redis"))]
+pub(super) type Shelved = Keeping;
+
 impl Keeping {
     /// Keeps a session with this key. Records have to be written at least every `ttl`.
-    pub(super) fn new(key: Key, ttl: Duration, now: Instant) -> Keeping {
-        Keeping {
+    pub(super) fn new(key: Key, ttl: Duration, now: Instant) -> Shelved {
+        Shelved::from(Keeping {
             key,
             written: None,
             earliest: now,
@@ -58,7 +64,7 @@ impl Keeping {
             pending: None,
             gate_until: None,
             held: Vec::new(),
-        }
+        })
     }
 
     pub(super) fn key(&self) -> &Key {

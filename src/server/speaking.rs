@@ -6,7 +6,7 @@
 
 use super::application::{Application, Departure, Host};
 use super::connection::Outcome;
-use super::keeping::Keeping;
+use super::keeping::{Keeping, Shelved};
 use super::report::{failure_code, shortened};
 use super::service::Shared;
 use super::suspended::{Claim, Granted, Registration, Suspended, Ticket, Turn, buffered_bytes};
@@ -16,7 +16,7 @@ use crate::script::{Prompt, Script, ScriptError, ScriptPiece};
 use crate::session::conversation;
 use crate::session::message::{Close, Code, Recover, ServerMessage};
 use crate::session::{Answer, Engine, Input, Output, Phase, Place, Sentence, Session, Written};
-use crate::store::{Claimed, Key, Pending, Record, Written as Kept};
+use crate::store::{Claimed, Pending, Presence, Record, Written as Kept};
 use crate::tts::{Listener, Piece, Speech, SynthesisError, Utterance, Warning, encoded};
 use crate::ws::endpoint::{CloseCode, Incoming, State};
 use crate::ws::frames::{Batch, Sent};
@@ -53,8 +53,8 @@ pub(super) struct Speaking {
     script: Option<Box<Script>>,
     /// Boxed: few connections have one.
     resume: Option<Box<Resume>>,
-    /// The session in the store. Boxed: few servers have one.
-    keeping: Option<Box<Keeping>>,
+    /// The session in the store.
+    keeping: Option<Shelved>,
     /// The limits of the client.
     permit: Permit,
     /// Counts the session among those of its client.
@@ -84,6 +84,7 @@ struct Resume {
 struct Claiming {
     answer: Pin<Box<Timeout<Pending<Claimed>>>>,
     recover: Box<Recover>,
+    _store: Presence,
 }
 
 /// A session that another connection has.
@@ -292,11 +293,11 @@ impl Speaking {
         if self.keeping.is_none()
             && let Some(store) = &host.shared.store
             && let Some(key) =
-                session.token().and_then(Token::new).map(|token| Key::new(session.id(), &token, 1))
+                session.token().and_then(Token::new).map(|token| store.key(session.id(), &token, 1))
         {
-            self.keeping = Some(Box::new(Keeping::new(key, store.ttl(), Instant::now())));
+            self.keeping = Some(Keeping::new(key, store.ttl(), Instant::now()));
         }
-        let epoch = self.keeping.as_ref().map_or(0, |keeping| keeping.key().epoch);
+        let epoch = self.keeping.as_ref().map_or(0, |keeping| keeping.key().epoch());
         let resume = self.resume.get_or_insert_default();
         if resume.registration.is_none() {
             resume.registration = host.shared.registry.register(session, epoch);
@@ -305,13 +306,16 @@ impl Speaking {
 
     /// Finds the session that the client wants to continue: in the store, if there is one. The copy of this server
     /// is of no use if another server has had the session since.
+    // Without a store there is no way here, and the compiler says so.
+    #[cfg_attr(not(feature = "redis"), allow(unreachable_code, unused_variables))]
     fn recover(&mut self, recover: Box<Recover>, host: &mut Host<'_>) {
         match (&host.shared.store, Token::new(&recover.token)) {
             (Some(store), Some(token)) => {
                 let epoch = host.shared.registry.epoch(&recover.session_id);
                 let answer = store.claim(&recover.session_id, &token, epoch);
                 let answer = Box::pin(timeout(CLAIM_PATIENCE, answer));
-                self.resume.get_or_insert_default().claiming = Some(Claiming { answer, recover });
+                self.resume.get_or_insert_default().claiming =
+                    Some(Claiming { answer, recover, _store: store.presence() });
             }
             _ => self.recover_here(recover, host),
         }
@@ -336,8 +340,11 @@ impl Speaking {
     }
 
     /// The session of a record, which this server has from now on; `None` if it cannot continue here.
+    // Without a store there is no way here, and the compiler says so.
+    #[cfg_attr(not(feature = "redis"), allow(unreachable_code, unused_variables))]
     fn restore(&self, recover: &Recover, epoch: u64, record: &str, host: &Host<'_>) -> Option<Granted> {
         let (shared, now) = (host.shared, Instant::now().into_std());
+        let store = shared.store.as_ref()?;
         let Record { fingerprint, mut snapshot, .. } = Record::decode(record)?;
         let config = Arc::clone(self.session.as_ref()?.config());
         let format = snapshot.format().filter(|_| snapshot.id() == recover.session_id)?;
@@ -348,7 +355,7 @@ impl Speaking {
         if fingerprint != shared.fingerprint && recover.crc32.is_none() {
             snapshot.change_engine();
         }
-        let key = Key::new(&recover.session_id, &Token::new(&recover.token)?, epoch);
+        let key = store.key(&recover.session_id, &Token::new(&recover.token)?, epoch);
         let session = Session::restore(config, snapshot, Some(recover.token.clone()), now);
         let registration = shared.registry.register(&session, epoch)?;
         let mut slot = None;
@@ -429,7 +436,7 @@ impl Speaking {
         }
         let Suspended { session, speeches, listener, script, slot, key, client: _ } = *suspended;
         if let (Some(key), Some(store)) = (key, &host.shared.store) {
-            self.keeping = Some(Box::new(Keeping::new(key, store.ttl(), Instant::now())));
+            self.keeping = Some(Keeping::new(key, store.ttl(), Instant::now()));
         }
         self.slot = slot;
         self.listener = listener;
@@ -468,7 +475,7 @@ impl Speaking {
                 let Granted { suspended, registration } = *granted;
                 let Suspended { session, speeches, listener: _, script, slot, key, client: _ } = *suspended;
                 if let (Some(key), Some(store)) = (key, &host.shared.store) {
-                    self.keeping = Some(Box::new(Keeping::new(key, store.ttl(), Instant::now())));
+                    self.keeping = Some(Keeping::new(key, store.ttl(), Instant::now()));
                 }
                 (self.session, self.speeches, self.script, self.slot) =
                     (Some(session), speeches, script, slot);

@@ -74,7 +74,7 @@ impl Suspended {
     }
 
     fn epoch(&self) -> u64 {
-        self.key.as_ref().map_or(0, |key| key.epoch)
+        self.key.as_ref().map_or(0, Key::epoch)
     }
 
     fn memory_bytes(&self) -> usize {

@@ -226,8 +226,8 @@ settings! {
         }
         /// Needs the feature `redis`.
         store: Option<StoreUrl> = None => {
-            short: "Store that several servers share, so that each continues the sessions of the others.",
-            long: "A server with the protocol of Redis, version 6.2 or later: `redis://HOST:PORT`. Every user of this machine \
+            short: "Store of sessions that several servers share.",
+            long: "Each of them continues the sessions of the others. It is a server with the protocol of Redis, version 6.2 or later: `redis://HOST:PORT`. Every user of this machine \
                    can read the command line, so put a URL with a password into the variable. Needs a build with \
                    `--features redis`.",
             option: text("store", "URL", "a URL such as redis://127.0.0.1:6379", Group::Operation, &[SERVE])

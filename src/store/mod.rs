@@ -84,6 +84,14 @@ impl Store {
         match *self {}
     }
 
+    pub(crate) fn key(&self, _: &str, _: &Token, _: u64) -> Key {
+        match *self {}
+    }
+
+    pub(crate) fn presence(&self) -> Presence {
+        match *self {}
+    }
+
     pub(crate) fn ttl(&self) -> Duration {
         match *self {}
     }
@@ -112,6 +120,13 @@ impl Store {
         match *self {}
     }
 }
+
+/// Shows that there is a store, to the compiler as well: without the feature no value with one exists, and the program
+/// has no code for it.
+#[cfg(feature = "redis")]
+pub(crate) type Presence = ();
+#[cfg(not(feature = "redis"))]
+pub(crate) type Presence = std::convert::Infallible;
 
 /// An answer that comes.
 #[cfg(not(feature = "redis"))]

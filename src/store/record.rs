@@ -1,10 +1,13 @@
 //! Records of sessions, as they are in the store. Pure: no I/O.
 
+#[cfg(feature = "redis")]
 use crate::access::credential::Token;
 use crate::session::{Session, Snapshot};
 #[cfg(feature = "redis")]
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "redis")]
 use std::fmt::Write;
+#[cfg(feature = "redis")]
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,21 +16,41 @@ use std::time::Instant;
 const VERSION: u32 = 1;
 
 /// A session in the store, and the right to write it.
+#[cfg(feature = "redis")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
-    pub(crate) id: Arc<str>,
+    pub(super) id: Arc<str>,
     /// SHA-256 of the session's token, in hexadecimal. The store has no token.
-    pub(crate) lock: Arc<str>,
-    pub(crate) epoch: u64,
+    pub(super) lock: Arc<str>,
+    pub(super) epoch: u64,
 }
 
+/// There is none without a store.
+#[cfg(not(feature = "redis"))]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Key {}
+
+#[cfg(feature = "redis")]
 impl Key {
-    pub(crate) fn new(id: &str, token: &Token, epoch: u64) -> Key {
+    pub(super) fn new(id: &str, token: &Token, epoch: u64) -> Key {
         Key { id: id.into(), lock: lock(token).into(), epoch }
+    }
+
+    /// The epoch of its owner.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+impl Key {
+    pub(crate) fn epoch(&self) -> u64 {
+        match *self {}
     }
 }
 
 /// SHA-256 of a token, in hexadecimal.
+#[cfg(feature = "redis")]
 pub(super) fn lock(token: &Token) -> String {
     token.hash().iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

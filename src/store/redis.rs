@@ -4,7 +4,7 @@
 //! gathered there in one batch after the other. The queue is bounded: the oldest work gives way.
 
 use super::record::{Key, lock};
-use super::{Claimed, Lost, OnMoved, Settings, Written};
+use super::{Claimed, Lost, OnMoved, Presence, Settings, Written};
 use crate::access::credential::Token;
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::{
@@ -198,6 +198,14 @@ impl Store {
     pub(crate) fn is_up(&self) -> bool {
         self.0.is_up.load(Ordering::Acquire)
     }
+
+    /// The right to write a session, of which this server has this epoch.
+    pub(crate) fn key(&self, id: &str, token: &Token, epoch: u64) -> Key {
+        Key::new(id, token, epoch)
+    }
+
+    /// The proof that there is a store.
+    pub(crate) fn presence(&self) -> Presence {}
 
     /// Time for which a record is kept after it was written.
     pub(crate) fn ttl(&self) -> Duration {

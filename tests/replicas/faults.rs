@@ -59,3 +59,24 @@ async fn session_goes_on_while_its_store_stands_still() {
     assert!(first < Duration::from_secs(1) && all < Duration::from_secs(3), "{first:?}, {all:?}");
     assert!(listener.audio == expected, "{} of {} bytes", listener.audio.len(), expected.len());
 }
+
+/// A store that answers late: audio leaves after 30 ms at most, and a session can still move.
+#[tokio::test]
+async fn session_moves_with_a_slow_store() {
+    let Some(store) = Store::start("session_moves_with_a_slow_store").await else { return };
+    let (start, servers) = (start(TEXT, &paced()), [server(&store).await, server(&store).await]);
+    let expected = undisturbed(&start).await;
+    let slow = || store.ask("CLIENT PAUSE 200 ALL");
+    slow().await.unwrap();
+    let began = Instant::now();
+    let mut listener = Listener::start(servers[0].addr, &start).await;
+    listener.hear(2).await;
+    assert!(began.elapsed() < Duration::from_millis(190), "{:?}", began.elapsed());
+    listener.hear(6_000).await;
+    sleep(Duration::from_millis(300)).await;
+    slow().await.unwrap();
+    let (_, recovered) = listener.move_to(servers[1].addr, &json!({})).await;
+    assert_eq!(recovered["recovered"], true, "{recovered}");
+    listener.message("session_end").await;
+    assert!(listener.audio == expected, "{} of {} bytes", listener.audio.len(), expected.len());
+}

@@ -333,6 +333,51 @@ async fn behind_cancel(addr: SocketAddr, whole: &[u8]) -> Vec<u8> {
     listener.audio.split_off(cut)
 }
 
+/// `aloud say` through a balancer, whose servers are killed one after the other while it listens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn say_writes_the_same_file_through_kills() {
+    let test = "say_writes_the_same_file_through_kills";
+    let Some(store) = Store::start(test).await else { return };
+    if !is_installed("haproxy", test) {
+        return;
+    }
+    let servers = [free_address(), free_address()];
+    let mut processes = servers.map(|addr| serve(addr, &store.url()));
+    let front = free_address();
+    let _balancer = balance(front, &servers);
+    while connect(front).await.is_none() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let file = std::env::temp_dir().join(format!("aloud-say-{}.wav", front.port()));
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_aloud"));
+    command.args(["say", TEXT, "--paced", "--url", &format!("ws://{front}"), "-o"]).arg(&file);
+    let mut say = command.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut turn = 0;
+    let status = timeout(Duration::from_secs(90), async {
+        loop {
+            tokio::select! {
+                status = say.wait() => return status.unwrap(),
+                () = sleep(Duration::from_millis(1_500)) => {
+                    let n = turn % 2;
+                    processes[n].0.kill().unwrap();
+                    processes[n].0.wait().unwrap();
+                    processes[n] = serve(servers[n], &store.url());
+                    turn += 1;
+                }
+            }
+        }
+    });
+    let status = status.await.expect("in time");
+    let mut lines = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut say.stderr.take().unwrap(), &mut lines).await.unwrap();
+    let wav = std::fs::read(&file).unwrap();
+    let _ = std::fs::remove_file(&file);
+    assert!(status.success(), "{lines}");
+    assert!(lines.contains("session resumed") && !lines.contains("no longer has"), "{lines}");
+    let expected = undisturbed(&start(TEXT, &json!({}))).await;
+    assert!(wav[44..] == expected, "{} of {} bytes: {lines}", wav.len() - 44, expected.len());
+}
+
 fn asked(name: &str, default: usize) -> usize {
     std::env::var(name).ok().map_or(default, |value| value.parse().unwrap())
 }

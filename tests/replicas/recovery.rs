@@ -373,3 +373,34 @@ async fn session_that_is_claimed_twice_at_once_has_one_owner() {
         listener.raw = winner;
     }
 }
+
+/// The access list of the guide is enough.
+#[tokio::test]
+async fn access_list_of_the_guide_is_enough() {
+    let Some(store) = Store::start("access_list_of_the_guide_is_enough").await else { return };
+    let guide = aloud::guide::topic("replicas").unwrap().text;
+    let list = guide.lines().find(|line| line.starts_with("ACL SETUSER")).unwrap();
+    let answer = store.ask(&list.replace(">PASSWORD", ">secret")).await.unwrap();
+    assert!(answer.starts_with("+OK"), "{answer}");
+    assert!(store.ask("ACL SETUSER default off").await.unwrap().starts_with("+OK"));
+    let url = store.url().replace("redis://", "redis://aloud:secret@");
+    let server = |url: String| async move {
+        let config = Config::default().with(|c| c.store = Some(url.parse().unwrap()));
+        start_with(config, Arc::new(Flite::new())).await
+    };
+    let servers = [server(url.clone()).await, server(url).await];
+    is_up(&servers[0]).await;
+    is_up(&servers[1]).await;
+    let mut listener = Listener::start(servers[0].addr, &start(TEXT, &paced())).await;
+    listener.hear(6_000).await;
+    let (mut before, recovered) = listener.move_to(servers[1].addr, &json!({})).await;
+    assert_eq!(recovered["recovered"], true, "{recovered}");
+    before.read_until("close").await;
+    listener.raw.say(r#"{"type":"end"}"#).await;
+    assert_eq!(listener.closed().await, 1000);
+    for operation in ["put", "remove", "claim"] {
+        let failed = format!(r#"aloud_store_operations_total{{operation="{operation}",result="failed"}}"#);
+        assert_eq!(metric(&servers[0], &failed) + metric(&servers[1], &failed), 0, "{operation}");
+    }
+    assert_eq!(metric(&servers[1], "aloud_store_up"), 1);
+}
