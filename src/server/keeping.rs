@@ -6,7 +6,7 @@
 
 use crate::session::message::ServerMessage;
 use crate::session::{Output, Session};
-use crate::store::{Key, Lost, Pending, Record, Store, Written};
+use crate::store::{Key, Lost, Pending, Presence, Record, Store, Written};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -32,6 +32,7 @@ const REFRESH: Duration = Duration::from_secs(20);
 /// A session in the store.
 pub(super) struct Keeping {
     key: Key,
+    store: Presence,
     /// Changes of the session at its last record.
     written: Option<u64>,
     /// When changes that no audio waits for are written.
@@ -53,18 +54,25 @@ pub(super) type Shelved = Box<Keeping>;
 pub(super) type Shelved = Keeping;
 
 impl Keeping {
-    /// Keeps a session with this key. Records have to be written at least every `ttl`.
-    pub(super) fn new(key: Key, ttl: Duration, now: Instant) -> Shelved {
+    /// Keeps a session with this key in this store.
+    #[cfg_attr(not(feature = "redis"), allow(unreachable_code, unused_variables))]
+    pub(super) fn new(key: Key, store: &Store, now: Instant) -> Shelved {
         Shelved::from(Keeping {
             key,
+            store: store.presence(),
             written: None,
             earliest: now,
             refresh_at: now,
-            refresh: REFRESH.min(ttl / 3),
+            refresh: REFRESH.min(store.ttl() / 3),
             pending: None,
             gate_until: None,
             held: Vec::new(),
         })
+    }
+
+    /// The proof that there is a store.
+    pub(super) fn store(&self) -> Presence {
+        self.store
     }
 
     pub(super) fn key(&self) -> &Key {

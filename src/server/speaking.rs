@@ -77,14 +77,20 @@ struct Resume {
     /// The session that the store was asked for.
     claiming: Option<Claiming>,
     /// Set until the store has answered if the ticket of the client was used on another server.
-    spending: Option<Pin<Box<Timeout<Pending<bool>>>>>,
+    spending: Option<Spending>,
+}
+
+/// A ticket that the store was asked about.
+struct Spending {
+    answer: Pin<Box<Timeout<Pending<bool>>>>,
+    store: Presence,
 }
 
 /// A session that the store was asked for.
 struct Claiming {
     answer: Pin<Box<Timeout<Pending<Claimed>>>>,
     recover: Box<Recover>,
-    _store: Presence,
+    store: Presence,
 }
 
 /// A session that another connection has.
@@ -106,13 +112,13 @@ pub(super) enum Event {
     /// The connection that was asked for its session has answered, or has none any more.
     Answered(Option<Turn>, Box<Recover>),
     /// The store has answered, or not in time.
-    Claimed(Option<Claimed>, Box<Recover>),
+    Claimed(Option<Claimed>, Box<Recover>, Presence),
     /// Another server has the session.
-    Moved,
+    Moved(Presence),
     /// The store has the session, or has no use of the ticket, or cannot be reached.
     Kept,
     /// The ticket was used on another server.
-    Spent,
+    Spent(Presence),
     /// The connection has shown no credential yet, and another one has its place.
     Displaced,
     /// The sessions hold too much together, and this one has to go.
@@ -143,9 +149,12 @@ impl Speaking {
     }
 
     /// Uses a ticket up on all servers. Nothing is received before that is done.
+    // As for `recover`.
+    #[cfg_attr(not(feature = "redis"), allow(unreachable_code, unused_variables))]
     pub(super) fn spend(&mut self, ticket: Option<&Token>, shared: &Shared) {
-        if let Some(spending) = shared.spend_everywhere(ticket) {
-            self.resume.get_or_insert_default().spending = Some(Box::pin(spending));
+        if let (Some(answer), Some(store)) = (shared.spend_everywhere(ticket), &shared.store) {
+            let spending = Spending { answer: Box::pin(answer), store: store.presence() };
+            self.resume.get_or_insert_default().spending = Some(spending);
         }
     }
 
@@ -295,7 +304,7 @@ impl Speaking {
             && let Some(key) =
                 session.token().and_then(Token::new).map(|token| store.key(session.id(), &token, 1))
         {
-            self.keeping = Some(Keeping::new(key, store.ttl(), Instant::now()));
+            self.keeping = Some(Keeping::new(key, store, Instant::now()));
         }
         let epoch = self.keeping.as_ref().map_or(0, |keeping| keeping.key().epoch());
         let resume = self.resume.get_or_insert_default();
@@ -315,7 +324,7 @@ impl Speaking {
                 let answer = store.claim(&recover.session_id, &token, epoch);
                 let answer = Box::pin(timeout(CLAIM_PATIENCE, answer));
                 self.resume.get_or_insert_default().claiming =
-                    Some(Claiming { answer, recover, _store: store.presence() });
+                    Some(Claiming { answer, recover, store: store.presence() });
             }
             _ => self.recover_here(recover, host),
         }
@@ -436,7 +445,7 @@ impl Speaking {
         }
         let Suspended { session, speeches, listener, script, slot, key, client: _ } = *suspended;
         if let (Some(key), Some(store)) = (key, &host.shared.store) {
-            self.keeping = Some(Keeping::new(key, store.ttl(), Instant::now()));
+            self.keeping = Some(Keeping::new(key, store, Instant::now()));
         }
         self.slot = slot;
         self.listener = listener;
@@ -475,7 +484,7 @@ impl Speaking {
                 let Granted { suspended, registration } = *granted;
                 let Suspended { session, speeches, listener: _, script, slot, key, client: _ } = *suspended;
                 if let (Some(key), Some(store)) = (key, &host.shared.store) {
-                    self.keeping = Some(Keeping::new(key, store.ttl(), Instant::now()));
+                    self.keeping = Some(Keeping::new(key, store, Instant::now()));
                 }
                 (self.session, self.speeches, self.script, self.slot) =
                     (Some(session), speeches, script, slot);
@@ -636,6 +645,8 @@ impl Application for Speaking {
             || self.keeping.as_ref().is_some_and(|keeping| keeping.is_pending())
     }
 
+    // As for `recover`.
+    #[cfg_attr(not(feature = "redis"), allow(unreachable_code, unused_variables))]
     fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if !self.has_lost_its_place && self.permit.poll_displaced(cx).is_ready() {
             return Poll::Ready(Event::Displaced);
@@ -647,20 +658,22 @@ impl Application for Speaking {
             && let Poll::Ready(answer) = keeping.poll(cx)
         {
             self.is_gated = false;
-            return Poll::Ready(if answer == Ok(Kept::Stale) { Event::Moved } else { Event::Kept });
+            let store = keeping.store();
+            return Poll::Ready(if answer == Ok(Kept::Stale) { Event::Moved(store) } else { Event::Kept });
         }
         let Some(resume) = &mut self.resume else { return Poll::Pending };
-        if let Some(spending) = &mut resume.spending
-            && let Poll::Ready(answer) = spending.as_mut().poll(cx)
+        if let Some(Spending { answer, store }) = &mut resume.spending
+            && let Poll::Ready(answer) = answer.as_mut().poll(cx)
         {
+            let store = *store;
             resume.spending = None;
-            return Poll::Ready(if answer == Ok(Ok(false)) { Event::Spent } else { Event::Kept });
+            return Poll::Ready(if answer == Ok(Ok(false)) { Event::Spent(store) } else { Event::Kept });
         }
         if let Some(Claiming { answer, .. }) = &mut resume.claiming
             && let Poll::Ready(answer) = answer.as_mut().poll(cx)
-            && let Some(Claiming { recover, .. }) = resume.claiming.take()
+            && let Some(Claiming { recover, store, .. }) = resume.claiming.take()
         {
-            return Poll::Ready(Event::Claimed(answer.ok().and_then(Result::ok), recover));
+            return Poll::Ready(Event::Claimed(answer.ok().and_then(Result::ok), recover, store));
         }
         if let Some(Awaited { turn, .. }) = &mut resume.awaited
             && let Poll::Ready(turn) = Pin::new(turn).poll(cx)
@@ -671,8 +684,12 @@ impl Application for Speaking {
         if let Some(registration) = &mut resume.registration
             && let Poll::Ready(request) = registration.requests().poll_recv(cx)
         {
-            // Their end shows that the registry has let go of the session.
-            return Poll::Ready(request.map_or(Event::Moved, |()| Event::Requested));
+            match (request, &self.keeping) {
+                (Some(()), _) => return Poll::Ready(Event::Requested),
+                // Their end shows that the registry has let go of the session.
+                (None, Some(keeping)) => return Poll::Ready(Event::Moved(keeping.store())),
+                (None, None) => {}
+            }
         }
         Poll::Pending
     }
@@ -697,10 +714,10 @@ impl Application for Speaking {
             Event::Answered(None, recover) if host.shared.store.is_some() => self.recover(recover, host),
             Event::Answered(None, _) => self.not_recovered(false, host),
             Event::Requested => self.hand_over(host),
-            Event::Claimed(claimed, recover) => self.on_claimed(claimed, recover, host),
-            Event::Moved => self.release(host),
+            Event::Claimed(claimed, recover, _) => self.on_claimed(claimed, recover, host),
+            Event::Moved(_) => self.release(host),
             Event::Kept => {}
-            Event::Spent => self.handle(Input::Answer(Answer::Refused(Code::Unauthorized))),
+            Event::Spent(_) => self.handle(Input::Answer(Answer::Refused(Code::Unauthorized))),
             Event::Crowded => {
                 self.holding = Holding::default();
                 self.handle(Input::Crowded);

@@ -199,7 +199,7 @@ impl Store {
         self.0.is_up.load(Ordering::Acquire)
     }
 
-    /// The right to write a session, of which this server has this epoch.
+    /// The right to write a session. This server has this epoch of it.
     pub(crate) fn key(&self, id: &str, token: &Token, epoch: u64) -> Key {
         Key::new(id, token, epoch)
     }
