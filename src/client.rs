@@ -1,19 +1,20 @@
 //! A WebSocket client of the session protocol.
 
 use crate::session::message::{ClientMessage, Fault, NO_CODE, PATH, Retry, ServerMessage, retry};
-use crate::upstream::Secret;
+use crate::upstream::{self, Connection, Secret};
 use crate::ws::endpoint::{CloseCode, Closed, Endpoint, Incoming, Limits, Role, State};
 use crate::ws::handshake::{self, Refused};
-use http_body_util::Empty;
-use hyper::Uri;
-use hyper::body::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::{Bytes, Incoming as Body};
 use hyper::client::conn::http1;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::http::uri::Scheme;
+use hyper::{Response, Uri};
 use hyper_util::rt::TokioIo;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tungstenite::Utf8Bytes;
 
@@ -28,6 +29,12 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// Maximum size of a message. A server's frames hold at most 64 KiB.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// Largest body of a refusal in which a sentence is looked for.
+const MAX_REFUSAL_BYTES: usize = 4 * 1024;
+
+/// Deadline for the body of a refusal.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Data received from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +127,7 @@ impl Error {
 /// ```
 #[derive(Debug)]
 pub struct Client {
-    socket: TcpStream,
+    socket: TokioIo<Connection>,
     endpoint: Endpoint,
     subprotocol: Option<String>,
     /// The last control message.
@@ -129,7 +136,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `ws://HOST[:PORT][/PATH]` within 10 s. Defaults: port 80, the path of sessions.
+    /// Connects to `ws://HOST[:PORT][/PATH]`, or with the feature `tls` to `wss://`, within 10 s. Defaults:
+    /// port 80, or 443 with TLS; the path of sessions. `http://` and `https://` mean the same.
     ///
     /// # Errors
     /// The URL is invalid, the server cannot be reached, or it refuses the WebSocket.
@@ -231,29 +239,25 @@ impl Client {
                 };
             }
             let late = |_| timed_out(format!("no data from the server for {SILENCE_TIMEOUT:?}"));
-            timeout(SILENCE_TIMEOUT, self.socket.readable()).await.map_err(late)??;
-            match self.socket.try_read(&mut self.buffer) {
-                Ok(0) => {
+            match timeout(SILENCE_TIMEOUT, self.socket.read(&mut self.buffer)).await.map_err(late)?? {
+                0 => {
                     let message = "the server ended the connection without a Close frame";
                     return Err(io::Error::new(ErrorKind::UnexpectedEof, message).into());
                 }
-                Ok(count) => self.endpoint.receive(&self.buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.into()),
+                count => self.endpoint.receive(&self.buffer[..count]),
             }
         }
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
         while !self.endpoint.outgoing().is_empty() {
-            self.socket.writable().await?;
-            match self.socket.try_write(self.endpoint.outgoing()) {
-                Ok(count) => self.endpoint.sent(count),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.into()),
+            match self.socket.write(self.endpoint.outgoing()).await? {
+                0 => return Err(io::Error::from(ErrorKind::WriteZero).into()),
+                count => self.endpoint.sent(count),
             }
         }
-        Ok(())
+        // TLS may hold bytes that it has taken.
+        Ok(self.socket.flush().await?)
     }
 }
 
@@ -261,19 +265,39 @@ fn timed_out(message: String) -> Error {
     Error::Io(io::Error::new(ErrorKind::TimedOut, message))
 }
 
+/// Reads the sentence of a server that refused the handshake. A body that is no plain text has none.
+async fn with_sentence(refused: Refused, response: Response<Body>) -> Refused {
+    let content_type = response.headers().get(CONTENT_TYPE);
+    if !content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/plain")) {
+        return refused;
+    }
+    let body = Limited::new(response.into_body(), MAX_REFUSAL_BYTES).collect();
+    match timeout(REFUSAL_TIMEOUT, body).await {
+        Ok(Ok(body)) => refused.saying(&body.to_bytes()),
+        _ => refused,
+    }
+}
+
 async fn open(url: &str, subprotocols: &[&str], token: Option<&Secret>) -> Result<Client, Error> {
     let uri: Uri = url.parse().map_err(|error| Error::Url(format!("{url} is not a URL: {error}")))?;
-    if uri.scheme_str() != Some("ws") {
-        return Err(Error::Url(format!("{url} must begin with ws://. This client has no TLS")));
-    }
+    let scheme = match uri.scheme_str() {
+        Some("ws" | "http") => Scheme::HTTP,
+        Some("wss" | "https") if cfg!(feature = "tls") => Scheme::HTTPS,
+        Some("wss" | "https") => {
+            let cure = "build aloud with the feature tls, or give the ws:// address behind the proxy";
+            return Err(Error::Url(format!("{url} needs TLS, which this build does not have: {cure}")));
+        }
+        _ => return Err(Error::Url(format!("{url} must begin with ws:// or wss://"))),
+    };
     let host = uri.host().ok_or_else(|| Error::Url(format!("{url} has no host. Write ws://HOST[:PORT]")))?;
     let authority = uri.authority().map_or(host, |authority| authority.as_str());
     let path = match uri.path_and_query().map_or("/", |path| path.as_str()) {
         "/" => PATH,
         path => path,
     };
-    let socket = TcpStream::connect((host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(80))).await?;
-    socket.set_nodelay(true)?;
+    let target = Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build();
+    let target = target.map_err(|error| Error::Url(format!("{url} is not a URL: {error}")))?;
+    let socket = upstream::connect("server", target).await?;
 
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| Error::Io(io::Error::other(error)))?;
@@ -284,13 +308,15 @@ async fn open(url: &str, subprotocols: &[&str], token: Option<&Secret>) -> Resul
     if let Some(token) = token {
         request.headers_mut().insert(AUTHORIZATION, token.header("Bearer "));
     }
-    let (mut requests, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(Error::Http)?;
+    let (mut requests, connection) = http1::handshake(socket).await.map_err(Error::Http)?;
     tokio::spawn(connection.with_upgrades());
     let response = requests.send_request(request).await.map_err(Error::Http)?;
-    let subprotocol = handshake::verify(&key, response.status(), response.headers(), subprotocols)
-        .map_err(Error::Refused)?;
+    let subprotocol = match handshake::verify(&key, response.status(), response.headers(), subprotocols) {
+        Ok(subprotocol) => subprotocol,
+        Err(refused) => return Err(Error::Refused(with_sentence(refused, response).await)),
+    };
     let upgraded = hyper::upgrade::on(response).await.map_err(Error::Http)?;
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("the connection is a TcpStream");
+    let parts = upgraded.downcast::<Connection>().expect("the connection is the one that was opened");
 
     let limits = Limits {
         max_message_bytes: MAX_MESSAGE_BYTES,
@@ -301,5 +327,5 @@ async fn open(url: &str, subprotocols: &[&str], token: Option<&Secret>) -> Resul
     endpoint.receive(&parts.read_buf);
     let buffer = vec![0; READ_BYTES].into_boxed_slice();
     let text = Utf8Bytes::default();
-    Ok(Client { socket: parts.io.into_inner(), endpoint, subprotocol, text, buffer })
+    Ok(Client { socket: TokioIo::new(parts.io), endpoint, subprotocol, text, buffer })
 }

@@ -10,6 +10,9 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1), &env) {
         Ok(command) => {
             command.run(&cli::warnings(std::env::vars_os().map(|(name, _)| name))).unwrap_or_else(|error| {
+                if error.is::<cli::ReaderLeft>() {
+                    return ExitCode::SUCCESS;
+                }
                 if error.is::<cli::Usage>() {
                     // About options, and with lines to paste.
                     eprintln!("aloud: {error}");

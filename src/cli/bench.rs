@@ -19,7 +19,6 @@ use aloud::message::{ClientMessage, Delivery, StartSession};
 use listener::Habits;
 use opening::Target;
 use std::error::Error;
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -192,7 +191,7 @@ pub(super) fn bench(asked: &Bench) -> Result<ExitCode, Box<dyn Error>> {
         let measured = load::measure(asked, target, habits, pid, stop).await;
         let report = measured.map_err(|error| format!("{url}: {error}"))?.report(asked, &url, words);
         let text = if asked.json { report.to_json() + "\n" } else { report.to_table() };
-        io::stdout().write_all(text.as_bytes())?;
+        super::write_out(text.as_bytes())?;
         if let Some(server) = own {
             server.stop().await;
         }

@@ -194,7 +194,7 @@ impl Source<'_> {
         }
     }
 
-    fn language(&self) -> Result<Option<String>, Usage> {
+    pub(super) fn language(&self) -> Result<Option<String>, Usage> {
         let Some((name, text)) = self.text("language")? else { return Ok(None) };
         let is_tag = text.starts_with(|c: char| c.is_ascii_alphabetic())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');

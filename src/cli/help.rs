@@ -50,14 +50,15 @@ pub(super) const COMMANDS: [About; 9] = [
     About {
         name: SAY,
         usage: "aloud say [TEXT|-] [OPTIONS]",
-        short: "Speak a text into a WAV file, through a server.",
+        short: "Speak a text into a file, through a server.",
         long: "`TEXT` is one argument; without it, or with `-`, the text comes from standard input. The audio \
                always comes over a WebSocket: from the server at `--url`, or else from one inside this \
                process. Options marked \"not with --url\" set up that server.",
         notes: &[(
             "Exit codes",
             "0 if all text was spoken; 1 if a sentence or the whole text was not; 2 for wrong usage; 130 or 143 \
-             after SIGINT or SIGTERM. In every case the file is a valid WAV of the audio so far.",
+             after SIGINT or SIGTERM. In every case the file is a valid WAV of the audio so far. A reader of \
+             standard output that leaves early, as `head` does, is no failure.",
         )],
         examples: &[
             "aloud say \"Good evening. The kettle is on.\" -o hello.wav",

@@ -38,7 +38,8 @@ use operation::{LogFormat, Logging, Operation};
 use parse::{Scanned, Source, scan, unknown_command, utf8, wrong};
 use std::error::Error;
 use std::ffi::OsString;
-use std::io::Write;
+use std::fmt;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -102,6 +103,10 @@ pub(crate) struct Settings {
 pub(crate) struct Say {
     pub(crate) text: Text,
     pub(crate) output: Output,
+    pub(crate) form: Form,
+    /// Voice and language to ask for, if they were given.
+    pub(crate) voice: Option<String>,
+    pub(crate) language: Option<String>,
     /// True for audio at the pace of speech.
     pub(crate) paced: bool,
     /// Source of the text, if it was given.
@@ -125,6 +130,51 @@ pub(crate) enum Text {
 pub(crate) enum Output {
     Stdout,
     File(PathBuf),
+}
+
+/// The form of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Wav,
+    /// Samples without a header.
+    Raw,
+    /// MP3, which needs no header.
+    Mp3,
+}
+
+impl Form {
+    /// The file that is written if none is named.
+    fn default_file(self) -> &'static str {
+        match self {
+            Form::Wav => "aloud.wav",
+            Form::Raw => "aloud.raw",
+            Form::Mp3 => "aloud.mp3",
+        }
+    }
+}
+
+/// The reader of standard output has left, as `head` does: all is well, and there is nothing more to do.
+#[derive(Debug)]
+pub(crate) struct ReaderLeft;
+
+impl Error for ReaderLeft {}
+
+impl fmt::Display for ReaderLeft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the reader of standard output has left")
+    }
+}
+
+/// Writes all of it to standard output.
+///
+/// # Errors
+/// [`ReaderLeft`], or another failure.
+pub(super) fn write_out(bytes: &[u8]) -> Result<(), Box<dyn Error>> {
+    let mut stdout = std::io::stdout();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => ReaderLeft.into(),
+        _ => format!("cannot write to standard output: {error}").into(),
+    })
 }
 
 /// The server that speaks.
@@ -199,9 +249,8 @@ impl Command {
     }
 }
 
-/// Writes to stdout. Returns an error if the reader has left, as `head` does.
 fn print(text: &str) -> Result<ExitCode, Box<dyn Error>> {
-    std::io::stdout().write_all(text.as_bytes())?;
+    write_out(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -311,14 +360,33 @@ impl Source<'_> {
                 ));
             }
         };
+        let form = self.choice("format", |name| match name {
+            "wav" => Some(Form::Wav),
+            "raw" => Some(Form::Raw),
+            "mp3" => Some(Form::Mp3),
+            _ => None,
+        })?;
         let output = match self.raw("output") {
-            None => Output::File("aloud.wav".into()),
+            None => Output::File(form.map_or("aloud.wav", Form::default_file).into()),
             Some(file) if file == "-" => Output::Stdout,
             Some(file) if file.is_empty() => {
                 return wrong("--output is empty; give a file name, or - for standard output");
             }
             Some(file) => Output::File(file.into()),
         };
+        let form = form.unwrap_or(match &output {
+            Output::File(path) if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("mp3")) => {
+                Form::Mp3
+            }
+            _ => Form::Wav,
+        });
+        if form == Form::Mp3 && self.has("encoding") {
+            return wrong(
+                "--encoding is for samples, and the output is mp3; add --format wav, or leave it out",
+            );
+        }
+        let voice = self.text("voice")?.map(|(_, name)| name);
+        let language = if self.has("language") { self.language()? } else { None };
         let source = self.value("source")?;
         let mut token = None;
         let server = match self.url()? {
@@ -348,14 +416,16 @@ impl Source<'_> {
             "html" => Some(Clean::Html),
             _ => None,
         })?;
-        Ok(Say { text, output, paced: self.has("paced"), source, clean, token, server })
+        let paced = self.has("paced");
+        Ok(Say { text, output, form, voice, language, paced, source, clean, token, server })
     }
 
     /// The address of a server that already runs, if it was given.
     fn url(&self) -> Result<Option<String>, Usage> {
         let Some((_, url)) = self.text("url")? else { return Ok(None) };
         match self.first(options::is_for_own_server) {
-            None => session_url(&url).map(Some),
+            // The load of the bench is made without TLS.
+            None => session_url(&url, self.option("output").is_some()).map(Some),
             Some(option) => wrong(format!(
                 "--{} sets up a server of its own, and --url names one that already runs; leave one of the \
                  two out",
@@ -365,19 +435,25 @@ impl Source<'_> {
     }
 }
 
-/// Checks a `ws://` URL (RFC 6455 §3), and adds the session's path if it has none.
-fn session_url(url: &str) -> Result<String, Usage> {
+/// Checks the URL of a WebSocket (RFC 6455 §3), and adds the session's path if it has none.
+fn session_url(url: &str, may_have_tls: bool) -> Result<String, Usage> {
     let wrong_url = |what: &str| wrong(format!("--url cannot be `{url}`; {what}"));
     let Some((scheme, rest)) = url.split_once("://") else {
         return wrong_url("write ws://HOST:PORT");
     };
-    match scheme.to_ascii_lowercase().as_str() {
-        "ws" => {}
-        "wss" => {
-            return wrong_url("this client speaks no TLS, so give it the ws:// address behind the proxy");
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "ws" | "http" => "ws",
+        "wss" | "https" if !may_have_tls => {
+            return wrong_url("this command speaks no TLS, so give it the ws:// address behind the proxy");
         }
-        _ => return wrong_url("the scheme of a WebSocket is ws://"),
-    }
+        "wss" | "https" if cfg!(not(feature = "tls")) => {
+            return wrong_url(
+                "this build speaks no TLS; build with --features tls, or give the ws:// address behind the proxy",
+            );
+        }
+        "wss" | "https" => "wss",
+        _ => return wrong_url("the scheme of a WebSocket is ws:// or wss://"),
+    };
     if rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return wrong_url("a URL holds no spaces");
     }
@@ -393,9 +469,9 @@ fn session_url(url: &str) -> Result<String, Usage> {
         return wrong_url("the host is missing; write ws://HOST:PORT");
     }
     Ok(match target {
-        "" | "/" => format!("ws://{authority}{PATH}"),
-        target if target.starts_with('?') => format!("ws://{authority}{PATH}{target}"),
-        target => format!("ws://{authority}{target}"),
+        "" | "/" => format!("{scheme}://{authority}{PATH}"),
+        target if target.starts_with('?') => format!("{scheme}://{authority}{PATH}{target}"),
+        target => format!("{scheme}://{authority}{target}"),
     })
 }
 

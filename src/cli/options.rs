@@ -166,7 +166,7 @@ const OPTIONS: &[Setting] = &[
     Setting {
         short: "Language for clients that name none.",
         default: "en",
-        ..text("language", "TAG", "a tag such as en or pt-BR", Group::Program, OWN)
+        ..text("language", "TAG", "a tag such as en or pt-BR", Group::Program, &[SERVE])
     },
     Setting {
         short: "Encoding of samples without a WAV header.",
@@ -374,10 +374,38 @@ const OPTIONS: &[Setting] = &[
     },
     // say. A forgotten variable must not send a text, or a file, elsewhere.
     Setting {
-        short: "WAV file to write, or - for standard output.",
-        default: "aloud.wav",
+        short: "File to write, or - for standard output.",
+        default: "aloud.wav, or with `--format` aloud.raw or aloud.mp3",
         ..text("output", "FILE", "a file name, or - for standard output", Group::Output, &[SAY])
             .without_variable()
+    },
+    Setting {
+        short: "Form of the file.",
+        default: "mp3 for a file whose name ends in .mp3, and else wav",
+        ..choice(
+            "format",
+            "NAME",
+            &[
+                ("wav", "a header, and samples in the encoding of `--encoding`"),
+                ("raw", "these samples alone"),
+                ("mp3", "if the server has the feature `mp3`"),
+            ],
+            Group::Output,
+            &[SAY],
+        )
+        .without_variable()
+    },
+    Setting {
+        short: "Voice that speaks.",
+        long: "`aloud voices` lists the voices on this machine, and `/api/voices` those of a server.",
+        default: "the default of the server",
+        ..text("voice", "NAME", "the name of a voice", Group::Speech, &[SAY]).without_variable()
+    },
+    Setting {
+        short: "Language of the text.",
+        long: "The server chooses a voice for it. Text for `--engine command` has this language, too.",
+        default: "that of the voice",
+        ..text("language", "TAG", "a tag such as en or pt-BR", Group::Speech, &[SAY])
     },
     Setting {
         short: "Write audio at the pace of speech.",
@@ -386,7 +414,8 @@ const OPTIONS: &[Setting] = &[
     },
     Setting {
         short: "Server to ask.",
-        long: "`ws://HOST:PORT`, or with a path in place of `/api/session/ws`.",
+        long: "`ws://HOST:PORT`, or with a path in place of `/api/session/ws`. `http://` means the same. `wss://` and \
+               `https://` need a build with the feature `tls`.",
         default: "a server in this process",
         ..text("url", "URL", "ws://HOST:PORT", Group::Server, &[SAY]).without_variable()
     },

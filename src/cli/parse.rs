@@ -1,7 +1,7 @@
 //! Finds the options of a command among the arguments and in the environment, and reads their values.
 
 use super::{help, options};
-use aloud::setting::{Field, Group, Kind, Setting};
+use aloud::setting::{Field, Group, Kind, SAY, Setting};
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
@@ -117,15 +117,28 @@ fn unknown_option(command: &str, options: &[&Setting], name: &str) -> Usage {
     if let Some(near) = nearest(bare, names) {
         return Usage(format!("{command} has no option `{name}`; did you mean `--{near}`?"));
     }
+    if command == SAY && !is_like_an_option(bare) {
+        return Usage(format!("say has no option `{name}`; if this is the text, put -- before it"));
+    }
     match options::all().find(|option| option.name == bare) {
         Some(option) => Usage(format!(
             "{command} has no option `{name}`, which belongs to {}; leave it out",
             option.commands[0]
         )),
+        None if command == SAY => Usage(format!(
+            "say has no option `{name}`; `aloud say --help` lists its options, and a text that begins with - \
+             goes after --"
+        )),
         None => {
             Usage(format!("{command} has no option `{name}`; `aloud {command} --help` lists its options"))
         }
     }
+}
+
+/// True for words of letters with dashes in between.
+fn is_like_an_option(bare: &str) -> bool {
+    bare.starts_with(|c: char| c.is_ascii_alphabetic())
+        && bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
 /// Returns the text of an argument.
@@ -137,7 +150,7 @@ pub(super) fn utf8<'a>(value: &'a OsString, what: &str) -> Result<&'a str, Usage
 
 impl Source<'_> {
     /// Returns the declaration of this option, if the command has it.
-    fn option(&self, name: &str) -> Option<&'static Setting> {
+    pub(super) fn option(&self, name: &str) -> Option<&'static Setting> {
         debug_assert!(options::all().any(|option| option.name == name), "no option is named {name}");
         self.options.iter().copied().find(|option| option.name == name)
     }

@@ -1,8 +1,8 @@
-//! `aloud say`: speaks a text into a WAV file, as a client of a server.
+//! `aloud say`: speaks a text into a file, as a client of a server.
 
 mod listening;
 
-use super::{Output, Pauses, Say, Settings, Text, Via, run, threads};
+use super::{Form, Output, Pauses, ReaderLeft, Say, Settings, Text, Via, run, threads};
 use aloud::Server;
 use aloud::audio::{Encoding, Format, wav_header, wav_padding};
 use aloud::client::{self, Event};
@@ -53,19 +53,24 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
     start.source = say.source;
     start.clean = say.clean;
     start.resumable = true;
+    (start.voice, start.language) = (say.voice, say.language);
+    if say.form == Form::Mp3 {
+        start.audio.insert(AudioOptions::default()).encoding = Some(Encoding::Mp3);
+    }
     start.prompt = Some(text);
     match say.server {
         Via::Own(settings) => threads::runtime()?.block_on(async {
             let prompt = start.prompt.as_deref().unwrap_or_default();
             let (url, format) = own_server(&settings, prompt).await?;
-            let code = speak(&url, None, start, format, &say.output).await?;
+            let code = speak(&url, None, start, format, &say.output, say.form).await?;
             run::note(&settings).iter().for_each(|note| eprintln!("aloud: {note}"));
             Ok(code)
         }),
         Via::Url { url, speed, encoding, sample_rate_hz, pauses } => threads::runtime()?.block_on(async {
             if encoding.is_some() || sample_rate_hz.is_some() {
-                let audio = start.audio.insert(AudioOptions::default());
-                (audio.encoding, audio.sample_rate_hz) = (encoding, sample_rate_hz);
+                let audio = start.audio.get_or_insert_default();
+                audio.encoding = audio.encoding.or(encoding);
+                audio.sample_rate_hz = sample_rate_hz;
             }
             let format = Format {
                 encoding: encoding.unwrap_or(DEFAULT_FORMAT.encoding),
@@ -79,7 +84,7 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
                 asked.heading_ms = pauses.heading;
                 start.lead_ms = pauses.lead;
             }
-            speak(&url, token.as_ref(), start, format, &say.output).await
+            speak(&url, token.as_ref(), start, format, &say.output, say.form).await
         }),
     }
 }
@@ -114,10 +119,11 @@ async fn speak(
     start: StartSession,
     format: Format,
     output: &Output,
+    form: Form,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let mut screen = Screen::new(start.timestamps == Some(Timestamps::Word));
-    let mut wav = Wav::new(output, format);
-    let mut listening = Listening::start(url, token, start).await?;
+    let mut wav = Wav::new(output, format, form);
+    let mut listening = Listening::start(url, token, start, |line| screen.line(line)).await?;
     // A file gets its lengths before the program ends. A pipe has none, and its reader may be stopped.
     let is_file = match output {
         Output::File(path) => path.metadata().map_or(true, |found| found.is_file()),
@@ -231,7 +237,11 @@ async fn listen(
 }
 
 /// Writes what the last event has brought.
-fn write(listening: &mut Listening<'_>, wav: &mut Wav<'_>, screen: &mut Screen) -> Result<(), String> {
+fn write(
+    listening: &mut Listening<'_>,
+    wav: &mut Wav<'_>,
+    screen: &mut Screen,
+) -> Result<(), Box<dyn Error>> {
     while let Some(step) = listening.next_step() {
         match step {
             Step::Append(bytes) => {
@@ -244,11 +254,12 @@ fn write(listening: &mut Listening<'_>, wav: &mut Wav<'_>, screen: &mut Screen) 
     Ok(())
 }
 
-/// A WAV that grows with each piece of audio. It is created with the first one.
+/// A file that grows with each piece of audio. It is created with the first one.
 struct Wav<'a> {
     output: &'a Output,
     sink: Option<Sink>,
     format: Format,
+    form: Form,
     bytes: u64,
 }
 
@@ -260,8 +271,16 @@ enum Sink {
 }
 
 impl Wav<'_> {
-    fn new(output: &Output, format: Format) -> Wav<'_> {
-        Wav { output, sink: None, format, bytes: 0 }
+    fn new(output: &Output, format: Format, form: Form) -> Wav<'_> {
+        Wav { output, sink: None, format, form, bytes: 0 }
+    }
+
+    /// The header for this many bytes of audio; empty if the form has none.
+    fn header(&self, length: u32) -> Vec<u8> {
+        match self.form {
+            Form::Wav => wav_header(self.format, length).into(),
+            Form::Raw | Form::Mp3 => Vec::new(),
+        }
     }
 
     /// True if there was audio.
@@ -269,11 +288,12 @@ impl Wav<'_> {
         self.sink.is_some()
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
         let failed = |error| cannot_write(self.output, &error);
         if self.sink.is_none() {
+            let header = self.header(UNKNOWN_LENGTH);
             let sink = self.sink.insert(Sink::open(self.output).map_err(failed)?);
-            sink.write(&wav_header(self.format, UNKNOWN_LENGTH)).map_err(failed)?;
+            sink.write(&header).map_err(failed)?;
         }
         if let Some(sink) = &mut self.sink {
             sink.write(bytes).map_err(failed)?;
@@ -283,9 +303,9 @@ impl Wav<'_> {
     }
 
     /// Drops the audio behind so many bytes. A pipe has it already: its listener hears the sentence again.
-    fn truncate(&mut self, length: u64) -> Result<(), String> {
+    fn truncate(&mut self, length: u64) -> Result<(), Box<dyn Error>> {
+        let end = self.header(UNKNOWN_LENGTH).len() as u64 + length;
         if let Some(Sink::File(file)) = &mut self.sink {
-            let end = wav_header(self.format, UNKNOWN_LENGTH).len() as u64 + length;
             file.set_len(end)
                 .and_then(|()| file.seek(SeekFrom::Start(end)))
                 .map_err(|error| cannot_write(self.output, &error))?;
@@ -295,15 +315,15 @@ impl Wav<'_> {
     }
 
     /// Writes the lengths into the header of a file. The header of a pipe says that they are unknown.
-    fn finish(self) -> Result<(), String> {
+    fn finish(self) -> Result<(), Box<dyn Error>> {
+        let header = self.header(u32::try_from(self.bytes).unwrap_or(UNKNOWN_LENGTH));
+        let padding = if self.form == Form::Wav { wav_padding(self.bytes) } else { &[] };
         let Some(Sink::File(mut file)) = self.sink else { return Ok(()) };
-        let length = u32::try_from(self.bytes).unwrap_or(UNKNOWN_LENGTH);
-        let header = wav_header(self.format, length);
         let end = header.len() as u64 + self.bytes;
         // After a failed write there may be a part of a sample.
         file.set_len(end)
             .and_then(|()| file.seek(SeekFrom::Start(end)))
-            .and_then(|_| file.write_all(wav_padding(self.bytes)))
+            .and_then(|_| file.write_all(padding))
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| file.write_all(&header))
             .map_err(|error| cannot_write(self.output, &error))
@@ -325,10 +345,11 @@ impl Sink {
     }
 }
 
-fn cannot_write(output: &Output, error: &io::Error) -> String {
+fn cannot_write(output: &Output, error: &io::Error) -> Box<dyn Error> {
     match output {
-        Output::Stdout => format!("cannot write the audio: {error}"),
-        Output::File(path) => format!("cannot write {}: {error}", path.display()),
+        Output::Stdout if error.kind() == io::ErrorKind::BrokenPipe => ReaderLeft.into(),
+        Output::Stdout => format!("cannot write the audio: {error}").into(),
+        Output::File(path) => format!("cannot write {}: {error}", path.display()).into(),
     }
 }
 

@@ -517,10 +517,34 @@ fn say_asks_a_server_that_runs() {
         ("ws://127.0.0.1:8080/", "ws://127.0.0.1:8080/api/session/ws"),
         ("WS://[::1]:8080", "ws://[::1]:8080/api/session/ws"),
         ("ws://host?a=b", "ws://host/api/session/ws?a=b"),
+        ("http://host:1", "ws://host:1/api/session/ws"),
+        #[cfg(feature = "tls")]
+        ("wss://host/x", "wss://host/x"),
+        #[cfg(feature = "tls")]
+        ("https://host", "wss://host/api/session/ws"),
         ("ws://host:1/speak/x?a=b", "ws://host:1/speak/x?a=b"),
     ] {
         assert_eq!(say_with(&["say", "Hi", "--url", given], &[]).server, url(expected));
     }
+    // Voice and language are asked for with and without a URL; a variable is for the engine only.
+    for url in [&["--url=ws://a"][..], &[]] {
+        let say = say_with(&[&["say", "Hi", "--voice=heart", "--language=en-GB"], url].concat(), &[]);
+        assert_eq!((say.voice.as_deref(), say.language.as_deref()), (Some("heart"), Some("en-GB")));
+        let say =
+            say_with(&[&["say", "Hi"], url].concat(), &[("ALOUD_LANGUAGE", "de"), ("ALOUD_VOICE", "x")]);
+        assert_eq!((say.voice, say.language), (None, None));
+    }
+    for (args, form) in [
+        (&["-o", "x.mp3"][..], Form::Mp3),
+        (&["-o", "x.MP3"], Form::Mp3),
+        (&["-o", "x.mp3", "--format=wav"], Form::Wav),
+        (&["-o", "-", "--format=raw"], Form::Raw),
+        (&["-o", "mp3"], Form::Wav),
+        (&[], Form::Wav),
+    ] {
+        assert_eq!(say_with(&[&["say", "Hi"], args].concat(), &[]).form, form, "{args:?}");
+    }
+    assert_eq!(say_with(&["say", "Hi", "--format=mp3"], &[]).output, Output::File("aloud.mp3".into()));
     // A server's environment is no reason to refuse.
     let env: Env = &[("ALOUD_ENGINE", "tone"), ("ALOUD_THREADS", "many"), ("ALOUD_URL", "ws://elsewhere")];
     assert_eq!(say_with(&["say", "--url=ws://a/b"], env).server, url("ws://a/b"));
@@ -900,11 +924,22 @@ fn wrong_usage_gets_a_sentence() {
         // say.
         (&["say", "Good", "evening"], &[], "say takes its text as one argument, and `evening` is another"),
         (&["say", " "], &[], "TEXT is empty"),
+        (&["say", "-5 degrees"], &[], "if this is the text, put -- before it"),
+        (&["say", "- Buy tea."], &[], "if this is the text, put -- before it"),
+        (&["say", "--Who is there?"], &[], "if this is the text, put -- before it"),
+        (&["say", "-5"], &[], "if this is the text, put -- before it"),
+        (&["say", "-hello"], &[], "a text that begins with - goes after --"),
+        (&["say", "Hi", "-o", "x.mp3", "--encoding=mulaw"], &[], "--encoding is for samples"),
+        (&["say", "Hi", "--format=flac"], &[], "--format cannot be `flac`; give wav, raw or mp3"),
+        (&["say", "Hi", "--language=en US"], &[], "--language cannot be `en US`; give a tag"),
         (&["say", "Hi", "--output="], &[], "--output is empty"),
         (&["say", "--greeting", "Hi"], &[], "say has no option `--greeting`, which belongs to serve"),
         (&["say", "--url", "127.0.0.1:8080"], &[], "--url cannot be `127.0.0.1:8080`; write ws://HOST:PORT"),
-        (&["say", "--url", "http://a"], &[], "the scheme of a WebSocket is ws://"),
-        (&["say", "--url", "wss://a"], &[], "speaks no TLS"),
+        (&["say", "--url", "ftp://a"], &[], "the scheme of a WebSocket is ws://"),
+        #[cfg(not(feature = "tls"))]
+        (&["say", "--url", "wss://a"], &[], "this build speaks no TLS; build with --features tls"),
+        #[cfg(not(feature = "tls"))]
+        (&["say", "--url", "https://a"], &[], "this build speaks no TLS; build with --features tls"),
         (&["say", "--url", "ws://"], &[], "the host is missing"),
         (&["say", "--url", "ws://:80"], &[], "the host is missing"),
         (&["say", "--url", "ws://a/b c"], &[], "holds no spaces"),

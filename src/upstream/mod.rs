@@ -22,6 +22,7 @@ mod settings;
 pub use secret::{Credentials, Secret};
 pub use settings::{Deadlines, InvalidSettings, Retries, UpstreamSettings};
 
+pub(crate) use connector::{Connection, connect};
 pub(crate) use exchange::Exchange;
 pub(crate) use failure::Service;
 pub(crate) use service::escape;

@@ -18,6 +18,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use sha1::{Digest, Sha1};
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 /// Suffix of the key from which the accept key is derived (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -395,9 +396,15 @@ pub fn verify(
     headers: &HeaderMap,
     offered: &[&str],
 ) -> Result<Option<String>, Refused> {
-    let refused = |reason| Err(Refused { status, reason });
+    let refused = |reason: &'static str| Err(Refused { status, reason: reason.into(), retry_after: None });
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        return refused("the server opened no WebSocket");
+        let seconds =
+            only(headers, &RETRY_AFTER).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+        return Err(Refused {
+            status,
+            reason: "the server opened no WebSocket".into(),
+            retry_after: seconds.map(Duration::from_secs),
+        });
     }
     if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
         return refused("the answer does not switch to websocket");
@@ -423,7 +430,24 @@ pub fn verify(
 pub struct Refused {
     /// Status of the answer; 101 if the answer itself was invalid.
     pub status: StatusCode,
-    reason: &'static str,
+    /// Time after which the server wants to be asked again (`Retry-After` in seconds).
+    pub retry_after: Option<Duration>,
+    reason: Cow<'static, str>,
+}
+
+impl Refused {
+    /// The same refusal, with the sentence of the server as its reason: the first line of the body, without
+    /// control characters. Stays as it is if there is no such line.
+    pub(crate) fn saying(self, body: &[u8]) -> Refused {
+        const MAX_CHARS: usize = 500;
+        let body = String::from_utf8_lossy(body);
+        let line = body.trim().lines().next().unwrap_or_default();
+        let sentence: String = line.chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect();
+        match sentence.is_empty() {
+            true => self,
+            false => Refused { reason: sentence.into(), ..self },
+        }
+    }
 }
 
 impl fmt::Display for Refused {

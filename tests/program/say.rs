@@ -222,6 +222,103 @@ fn say_interrupted_leaves_right_lengths() {
 }
 
 #[test]
+fn say_writes_samples_and_mp3_without_a_header() {
+    let folder = Folder::new("forms");
+    let tone = ["say", "One.", "--engine", "tone", "--tone-seconds", "0.5", "--sample-rate", "16000"];
+    let raw = folder.file("one.raw");
+    let said = run(&[&tone[..], &["--format", "raw", "-o", &raw]].concat());
+    assert!(said.status.success(), "{}", text_of(&said));
+    let wav = folder.file("one.wav");
+    assert!(run(&[&tone[..], &["-o", &wav]].concat()).status.success());
+    assert!(std::fs::read(&raw).unwrap() == samples(&std::fs::read(&wav).unwrap()));
+    // A name that ends in .mp3 says so, too; both are frames from the first byte on (a sync word, layer III).
+    let mp3 = folder.file("one.mp3");
+    for args in [&["-o", &mp3][..], &["-o", &wav, "--format", "mp3"]] {
+        let said = run(&[&tone[..], args].concat());
+        assert!(said.status.success(), "{}", text_of(&said));
+        let bytes = std::fs::read(args[1]).unwrap();
+        assert_eq!((bytes[0], bytes[1] & 0xe6), (0xff, 0xe2), "{args:?}");
+        assert!(bytes.len() > 1_000, "{}", bytes.len());
+    }
+}
+
+#[test]
+fn output_that_is_not_read_to_its_end_is_no_failure() {
+    let text = "It is a long way. ".repeat(200);
+    let commands = [
+        &["help", "options"][..],
+        &["completions", "bash"],
+        &["man"],
+        &["say", &text, "--engine", "tone", "-o", "-"],
+    ];
+    for args in commands {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = aloud(args).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text_of(&output));
+        let errors = text_of(&output);
+        assert!(!errors.contains("aloud:"), "{args:?}: {errors}");
+    }
+}
+
+/// Answers a handshake with this status, these headers and this body.
+fn refuse_handshake(listener: &TcpListener, head: &str, body: &str) {
+    let (mut socket, _) = listener.accept().unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut lines = BufReader::new(socket.try_clone().unwrap()).lines();
+    while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+    let length = body.len();
+    write!(socket, "HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+}
+
+#[test]
+fn say_shows_the_sentence_of_a_server_that_refuses() {
+    let plain = "Content-Type: text/plain; charset=utf-8";
+    let long = "x".repeat(5_000);
+    let cases = [
+        ("403 Forbidden", plain, "No pages here.\nMore.", "403 Forbidden: No pages here.\n"),
+        ("503 Service Unavailable", plain, "Full.\x1b[2J Wait.", "503 Service Unavailable: Full.[2J Wait.\n"),
+        // An hour is too long to wait.
+        ("503 Service Unavailable", "Content-Type: text/plain\r\nRetry-After: 3600", "Full.", ": Full.\n"),
+        // A page of a proxy, and a body without an end to it, are no sentences.
+        (
+            "502 Bad Gateway",
+            "Content-Type: text/html",
+            "<h1>Bad</h1>",
+            "502 Bad Gateway: the server opened no",
+        ),
+        ("502 Bad Gateway", plain, &long, "502 Bad Gateway: the server opened no"),
+        ("401 Unauthorized", plain, "", "401 Unauthorized: the server opened no"),
+    ];
+    for (status, headers, body, shown) in cases {
+        let head = format!("{status}\r\n{headers}");
+        let body = body.to_owned();
+        let (output, audio) =
+            say_to("refused", &[], move |listener| refuse_handshake(&listener, &head, &body));
+        assert_eq!((output.status.code(), audio.len()), (Some(1), 0), "{}", text_of(&output));
+        assert!(text_of(&output).contains(shown), "{}", text_of(&output));
+    }
+}
+
+#[test]
+fn say_tries_again_when_the_server_says_so() {
+    let (output, audio) = say_to("again", &["--voice", "heart", "--language", "en-GB"], |listener| {
+        let head = "503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 0";
+        refuse_handshake(&listener, head, "Full. Retry.");
+        let mut peer = Peer::accept(&listener, 1);
+        let asked = peer.expect("start_session");
+        assert_eq!((&asked["voice"], &asked["language"]), (&json!("heart"), &json!("en-GB")));
+        peer.start(1);
+        peer.text(0, 0);
+        peer.audio(0, 6_400);
+        peer.end();
+    });
+    assert!(output.status.success(), "{}", text_of(&output));
+    assert!(audio == sound(0, 6_400), "{} bytes", audio.len());
+    assert!(text_of(&output).contains("Full. Retry.; trying again in 1 s"), "{}", text_of(&output));
+}
+
+#[test]
 fn say_leaves_right_lengths_when_it_fails() {
     let (output, audio) = say_to("failed", &[], |listener| {
         let mut peer = Peer::accept(&listener, 1);

@@ -1,5 +1,6 @@
 //! Engines behind https, used by the built binary. Needs the feature `tls`.
 
+use super::cli::Serving;
 use crate::support::{self, within};
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -54,14 +55,8 @@ async fn say(url: &str, trusted: &Path) -> Output {
     within(aloud.output()).await.unwrap()
 }
 
-#[tokio::test]
-async fn https_accepts_only_trusted_certificates() {
-    let folder = Folder(std::env::temp_dir().join(format!("aloud-tls-{}", std::process::id())));
-    let other = folder.0.join("other");
-    std::fs::create_dir_all(&other).unwrap();
-    if !certify(&folder.0) || !certify(&other) {
-        return;
-    }
+/// Accepts TLS with the certificate in this folder.
+fn acceptor(folder: &Folder) -> TlsAcceptor {
     let certificate = CertificateDer::from_pem_file(folder.0.join("cert.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(folder.0.join("key.pem")).unwrap();
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
@@ -71,7 +66,57 @@ async fn https_accepts_only_trusted_certificates() {
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
         .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    TlsAcceptor::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn say_speaks_through_tls() {
+    let folder = Folder(std::env::temp_dir().join(format!("aloud-wss-{}", std::process::id())));
+    let other = folder.0.join("other");
+    std::fs::create_dir_all(&other).unwrap();
+    if !certify(&folder.0) || !certify(&other) {
+        return;
+    }
+    let server = Serving::start(&["serve", "--listen", "127.0.0.1:0", "--engine", "tone"]);
+    let behind = server.url().trim_start_matches("ws://").to_owned();
+    let (acceptor, listener) = (acceptor(&folder), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            let Ok(mut stream) = acceptor.accept(socket).await else { continue };
+            let mut server = tokio::net::TcpStream::connect(&behind).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
+        }
+    });
+    let say = async |url: String, trusted: PathBuf| {
+        let mut aloud = Command::new(env!("CARGO_BIN_EXE_aloud"));
+        aloud.args(["say", "One. Two.", "-o", "-", "--url", &url]);
+        aloud.env_remove("SSL_CERT_DIR").env("SSL_CERT_FILE", trusted);
+        within(aloud.output()).await.unwrap()
+    };
+    for scheme in ["wss", "https"] {
+        let output = say(format!("{scheme}://127.0.0.1:{port}"), folder.0.join("cert.pem")).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout.len() > 100_000, "{}", output.stdout.len());
+    }
+    for (host, trusted) in [("localhost", folder.0.join("cert.pem")), ("127.0.0.1", other.join("cert.pem"))] {
+        let output = say(format!("wss://{host}:{port}"), trusted).await;
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("certificate"), "{host}: {stderr}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn https_accepts_only_trusted_certificates() {
+    let folder = Folder(std::env::temp_dir().join(format!("aloud-tls-{}", std::process::id())));
+    let other = folder.0.join("other");
+    std::fs::create_dir_all(&other).unwrap();
+    if !certify(&folder.0) || !certify(&other) {
+        return;
+    }
+    let acceptor = acceptor(&folder);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {

@@ -19,6 +19,10 @@ const ATTEMPTS: u32 = 11;
 /// Time for the closing handshake after a refusal.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// Longest time for which a server that refuses the first connection is asked again, as it wants
+/// (`Retry-After`).
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A session, and the stream in it.
 ///
 /// The server counts bytes of its stream, and the output has bytes. Both counts agree until a server
@@ -112,13 +116,26 @@ enum Answer {
 }
 
 impl<'a> Listening<'a> {
-    /// Connects to the server at `url`, and starts the stream.
+    /// Connects to the server at `url`, and starts the stream. If the server says when to try again, does so
+    /// then, and calls `on_wait` with a line for the person before.
     pub(super) async fn start(
         url: &'a str,
         token: Option<&'a Secret>,
         mut start: StartSession,
+        mut on_wait: impl FnMut(&str),
     ) -> Result<Listening<'a>, Box<dyn Error>> {
-        let client = connect(url, token).await.map_err(|error| format!("{url}: {error}"))?;
+        let mut waited = Duration::ZERO;
+        let client = loop {
+            let error = match connect(url, token).await {
+                Ok(client) => break client,
+                Err(error) => error,
+            };
+            let wait = retry_after(&error).filter(|wait| error.is_temporary() && waited + *wait <= PATIENCE);
+            let Some(wait) = wait else { return Err(format!("{url}: {error}").into()) };
+            on_wait(&format!("aloud: {url}: {error}; trying again in {} s", wait.as_secs()));
+            tokio::time::sleep(wait).await;
+            waited += wait;
+        };
         // Servers of the base protocol cannot resume a session.
         start.resumable = client.subprotocol() == Some(SUBPROTOCOL);
         let mut listening = Listening {
@@ -291,13 +308,16 @@ impl<'a> Listening<'a> {
         }
         self.refuses_from |= self.from.is_some() && refusal(error).is_some();
         let mut plan = if self.has_begun { Plan::Recover } else { Plan::Start };
+        let mut wanted = Duration::ZERO;
         loop {
             // A server that restarts needs a moment.
-            tokio::time::sleep(Duration::from_secs(self.attempts.into())).await;
+            tokio::time::sleep(wanted.max(Duration::from_secs(self.attempts.into()))).await;
             self.attempts += 1;
             match self.reconnect(&mut plan).await? {
                 Ok(()) => break,
-                Err(error) if error.is_temporary() && self.attempts < ATTEMPTS => {}
+                Err(error) if error.is_temporary() && self.attempts < ATTEMPTS => {
+                    wanted = retry_after(&error).unwrap_or_default().min(PATIENCE);
+                }
                 Err(error) => return Err(format!("{}: {error}", self.url).into()),
             }
         }
@@ -452,6 +472,12 @@ impl<'a> Listening<'a> {
 
 fn hexadecimal(crc: &Hasher) -> Value {
     format!("{:08x}", crc.clone().finalize()).into()
+}
+
+/// The time after which a server that refused wants to be asked again, at least a second.
+fn retry_after(error: &client::Error) -> Option<Duration> {
+    let client::Error::Refused(refused) = error else { return None };
+    refused.retry_after.map(|wait| wait.max(Duration::from_secs(1)))
 }
 
 fn closed_with(error: &client::Error) -> Option<u16> {
