@@ -10,17 +10,14 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1), &env) {
         Ok(command) => {
             command.run(&cli::warnings(std::env::vars_os().map(|(name, _)| name))).unwrap_or_else(|error| {
-                if error.is::<cli::ReaderLeft>() {
-                    return ExitCode::SUCCESS;
-                }
                 if error.is::<cli::Usage>() {
                     // About options, and with lines to paste.
                     eprintln!("aloud: {error}");
-                    return ExitCode::from(2);
+                } else if !error.is::<cli::ReaderLeft>() {
+                    // What a peer wrote must not reach a terminal as it is.
+                    eprintln!("aloud: {}", cli::printable(&error.to_string()));
                 }
-                // What a peer wrote must not reach a terminal as it is.
-                eprintln!("aloud: {}", cli::printable(&error.to_string()));
-                ExitCode::FAILURE
+                cli::exit_code(&*error)
             })
         }
         Err(usage) => {

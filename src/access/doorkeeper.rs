@@ -4,6 +4,7 @@ use super::accounts::{Account, Accounts, ClientId, ClientLimits};
 use super::credential::{self, Grant, Presented, Restrictions, Token};
 use super::keys::Keys;
 use super::notice::Notice;
+use super::origin::RefusedOrigins;
 use super::permit::{Permit, Provisional};
 use super::rate::{Rate, whole_secs};
 use super::rules::Admission;
@@ -71,6 +72,7 @@ pub(crate) struct Doorkeeper {
     connections: AtomicUsize,
     /// Connections that have not shown a credential yet. They count among the connections.
     provisional: Mutex<Shares<ClientId, Arc<Notice>>>,
+    refused_origins: RefusedOrigins,
 }
 
 impl Doorkeeper {
@@ -95,6 +97,7 @@ impl Doorkeeper {
             sockets: Arc::new(Sockets::new(rules.max_connections, rules.max_client_connections)),
             connections: AtomicUsize::new(0),
             provisional: Mutex::default(),
+            refused_origins: RefusedOrigins::default(),
             rules,
         })
     }
@@ -273,13 +276,20 @@ impl Doorkeeper {
         let is_proxy = self.is_proxy(*peer);
         let before = if is_proxy { forwarded::host(headers) } else { None };
         let hosts = [requested, before.as_deref().unwrap_or(requested)];
-        match origin::is_allowed(&self.rules.allow_origins, origins, &hosts) {
-            true => Ok(()),
-            false => Err(Rejection::forbidden(
-                "Pages of this origin may not connect here. The operator can allow the origin with \
-                 --allow-origin.",
-            )),
+        if origin::is_allowed(&self.rules.allow_origins, origins, &hosts) {
+            return Ok(());
         }
+        let refused = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+        if let Some(origin) = refused.filter(|origin| self.refused_origins.is_new(origin)) {
+            tracing::info!(
+                "pages of {origin} may not connect; to let them in, start the server with --allow-origin \
+                 {origin} (logged once for each origin)"
+            );
+        }
+        Err(Rejection::forbidden(
+            "Pages of this origin may not connect here. The operator can allow the origin with \
+             --allow-origin.",
+        ))
     }
 
     fn presented(&self, visitor: &Visitor<'_>) -> Presented {

@@ -4,8 +4,10 @@
 //! page could use a server that only its visitor's machine can reach. Other clients can send any origin: the
 //! check does not stop them and is not meant to.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 /// An allowed origin: `https://app.example`, `http://localhost:3000`, `null`, or `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +45,25 @@ fn default_port(scheme: &str) -> Option<u16> {
         "http" | "ws" => Some(80),
         "https" | "wss" => Some(443),
         _ => None,
+    }
+}
+
+/// Origins that were refused, to name each of them once.
+#[derive(Default)]
+pub(super) struct RefusedOrigins(Mutex<HashSet<String>>);
+
+impl RefusedOrigins {
+    /// Most origins that are remembered. Further ones are not new.
+    const MOST: usize = 100;
+
+    /// True if the text is an origin, and this is its first refusal.
+    pub(super) fn is_new(&self, origin: &str) -> bool {
+        // A host name has at most 253 characters.
+        if origin.len() > 300 || !matches!(origin.parse(), Ok(AllowOrigin::Exact(_) | AllowOrigin::Null)) {
+            return false;
+        }
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.len() < Self::MOST && known.insert(origin.to_owned())
     }
 }
 
@@ -223,6 +244,18 @@ mod tests {
         for origin in ["null", "http://x", "\u{fc}", ""] {
             assert!(allows(&["https://a", "*"], &[origin, origin], &[]), "{origin}");
         }
+    }
+
+    #[test]
+    fn a_refused_origin_is_new_once_and_a_hundred_are_remembered() {
+        let refused = RefusedOrigins::default();
+        for origin in ["https://a.example", "http://a.example", "null"] {
+            assert!(refused.is_new(origin) && !refused.is_new(origin), "{origin}");
+        }
+        for origin in ["*", "", "a.example", "https://a b", "https://a.example/x", &"x".repeat(400)] {
+            assert!(!refused.is_new(origin), "{origin}");
+        }
+        assert_eq!((0..200).filter(|n| refused.is_new(&format!("https://{n}.example"))).count(), 97);
     }
 
     #[test]

@@ -83,6 +83,16 @@ impl Drop for Lines {
     }
 }
 
+/// A line of level info that goes elsewhere than to the log: as it is, or as an object.
+pub(super) fn notice(format: LogFormat, message: String) -> String {
+    match format {
+        LogFormat::Text => message + "\n",
+        LogFormat::Json => {
+            Record { message, ..Record::new(Level::INFO, "aloud") }.line(format, SystemTime::now())
+        }
+    }
+}
+
 /// Replaces the default hook, which would wait for stderr, and may quote spoken text.
 fn log_panics(with_text: bool) {
     panic::set_hook(Box::new(move |panic| {

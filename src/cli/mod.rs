@@ -231,10 +231,15 @@ impl Command {
                 let doors = Doors { auth: &auth, is_insecure };
                 // An engine may have something to say about its voices.
                 let lines = run::begin_log(&operation, warnings);
-                let service = run::service(&settings, settings.config.clone(), run::engine(&settings)?)?;
                 let threads = run::threads(settings.threads);
                 operation.note = run::note(&settings);
-                run::serve(&listen, Some(&doors), &service, threads, warms_up, &operation, &lines)
+                let engine = run::engine(&settings);
+                let served = engine
+                    .and_then(|engine| run::service(&settings, settings.config.clone(), engine))
+                    .and_then(|service| {
+                        run::serve(&listen, Some(&doors), &service, threads, warms_up, &operation, &lines)
+                    });
+                logged(served, &operation)
             }
             Command::Echo(Echo { listen, max_message_bytes, hosts }) => {
                 let mut config = Config::default();
@@ -247,6 +252,28 @@ impl Command {
             }
         }
     }
+}
+
+/// With a log of objects, the error that ends the server is one of them.
+fn logged(
+    served: Result<ExitCode, Box<dyn Error>>,
+    operation: &Operation,
+) -> Result<ExitCode, Box<dyn Error>> {
+    match served {
+        Err(error) if operation.logging.format == LogFormat::Json => {
+            tracing::error!("{error}");
+            Ok(exit_code(&*error))
+        }
+        served => served,
+    }
+}
+
+/// The exit code of a program that this error ends.
+pub(crate) fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
+    if error.is::<ReaderLeft>() {
+        return ExitCode::SUCCESS;
+    }
+    if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 fn print(text: &str) -> Result<ExitCode, Box<dyn Error>> {

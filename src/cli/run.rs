@@ -1,7 +1,7 @@
 //! Shared by all commands that run a server: threads, the engine, log lines, signals.
 
 use super::admission::{Door, Doors};
-use super::lines::Lines;
+use super::lines::{self, Lines};
 use super::options::SECRETS;
 use super::systemd::{self, Inherited, Sockets};
 use super::threads::Threads;
@@ -167,7 +167,7 @@ pub(super) fn serve(
     threads: usize,
     warms_up: bool,
     operation: &Operation,
-    lines: &Lines,
+    log: &Lines,
 ) -> Result<ExitCode, Box<dyn Error>> {
     operation.note.iter().for_each(|note| tracing::info!("{note}"));
     // Before the first thread: each has descriptors of its own.
@@ -197,7 +197,7 @@ pub(super) fn serve(
         };
         if let Some(admin) = admin {
             tracing::info!("health, readiness and metrics are at {}", admin.address());
-            tokio::spawn(admin.with_counter(DROPPED, DROPPED_HELP, lines.dropped()).serve());
+            tokio::spawn(admin.with_counter(DROPPED, DROPPED_HELP, log.dropped()).serve());
         }
         let servers = match sockets.sessions.is_empty() {
             true => vec![Server::bind(listen, service.clone()).await?],
@@ -219,7 +219,9 @@ pub(super) fn serve(
         }
         let mut stdout = io::stdout();
         for server in &servers {
-            writeln!(stdout, "listening on {}", server.address())?;
+            // Many systems collect both outputs as one, and read each line as an object.
+            let line = lines::notice(operation.logging.format, format!("listening on {}", server.address()));
+            stdout.write_all(line.as_bytes())?;
         }
         stdout.flush()?;
         notify_systemd("READY=1");

@@ -138,7 +138,11 @@ pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dy
         files.retain(|file| match file.identify() {
             Ok(_) => true,
             Err(why) => {
-                eprintln!("aloud: {why}; it is left out");
+                // A server has a log.
+                match tracing::enabled!(tracing::Level::ERROR) {
+                    true => tracing::warn!("{why}; it is left out"),
+                    false => eprintln!("aloud: {why}; it is left out"),
+                }
                 false
             }
         });

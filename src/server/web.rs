@@ -33,6 +33,13 @@ enum Audience {
     Demo,
 }
 
+const ICON: File = File {
+    path: "/icon.svg",
+    content_type: "image/svg+xml",
+    content: include_bytes!("web/icon.svg"),
+    audience: Audience::Demo,
+};
+
 const FILES: &[File] = &[
     File {
         path: "/aloud.js",
@@ -64,12 +71,9 @@ const FILES: &[File] = &[
         content: include_bytes!("web/demo.css"),
         audience: Audience::Demo,
     },
-    File {
-        path: "/icon.svg",
-        content_type: "image/svg+xml",
-        content: include_bytes!("web/icon.svg"),
-        audience: Audience::Demo,
-    },
+    ICON,
+    // Browsers that do not read the page's link, and crawlers, ask for this name.
+    File { path: "/favicon.ico", ..ICON },
 ];
 
 /// Answers a request for one of the files; `None` for another path, and for a handshake, which gets a

@@ -103,6 +103,7 @@ const FILES: &[(&str, &str, bool)] = &[
     ("/demo.js", "text/javascript; charset=utf-8", false),
     ("/demo.css", "text/css; charset=utf-8", false),
     ("/icon.svg", "image/svg+xml", false),
+    ("/favicon.ico", "image/svg+xml", false),
 ];
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The program as operators see it: health, readiness, metrics, log lines, signals, exit codes, and
 //! socket activation.
 
+use super::cli::Folder;
 use crate::support::{
     self, FORMAT, Frame, PATIENCE, Raw, Scripted, V1, close, messages, opening, opening_with, raw, session,
     start_with, v1, within,
@@ -103,6 +104,11 @@ impl Drop for Program {
 fn announced(child: &mut Child) -> SocketAddr {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // With --log-format json this line is an object, too.
+    if let Ok(object) = serde_json::from_str::<Value>(&line) {
+        assert!(object["time"].is_string() && object["level"] == "info", "{line}");
+        line = object["message"].as_str().unwrap().to_owned();
+    }
     line.trim().strip_prefix("listening on http://").unwrap().parse().unwrap()
 }
 
@@ -626,6 +632,136 @@ async fn metrics_are_read_by_prometheus_own_parser() {
     let guide = include_str!("../../src/guide/operation.md");
     for family in String::from_utf8(output.stdout).unwrap().lines() {
         assert!(guide.contains(&format!("`{family}")), "{family} is not in the guide");
+    }
+}
+
+/// The files of the guide for Prometheus and Grafana, and names of metrics in them.
+const MONITORING: [(&str, &str); 2] = [
+    ("alerts.yml", include_str!("../../src/guide/operation/alerts.yml")),
+    ("dashboard.json", include_str!("../../src/guide/operation/dashboard.json")),
+];
+
+#[tokio::test]
+async fn alerts_and_dashboard_use_metrics_and_labels_that_exist() {
+    let program = Program::start(&["--tone-seconds=0.1", "--admin=127.0.0.1:0"]);
+    let (_, page) = ask(program.admin(), "GET", "/metrics").await;
+    let samples: Vec<&str> = page.lines().filter(|line| !line.starts_with('#')).collect();
+    let has = |name: &str, label: &str| {
+        samples.iter().any(|sample| {
+            let rest = sample.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']));
+            rest.is_some_and(|rest| label.is_empty() || rest.contains(&format!("{label}=\"")))
+        })
+    };
+    for (file, text) in MONITORING {
+        let text = text.replace("\\\"", "\"");
+        let mut count = 0;
+        for (at, _) in text.match_indices("aloud_") {
+            let rest = &text[at..];
+            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap();
+            let name = &rest[..end];
+            assert!(has(name, ""), "{file}: there is no {name}");
+            // Labels in braces behind the name; `instance` is from Prometheus.
+            if let Some(selector) = rest[end..].strip_prefix('{') {
+                for matcher in selector[..selector.find('}').unwrap()].split(", ") {
+                    let (label, value) = matcher.split_once(['=', '!']).unwrap();
+                    assert!(label == "instance" || has(name, label), "{file}: {name} has no {label}");
+                    for value in
+                        value.trim_matches(['~', '=', '"']).split('|').filter(|_| label != "instance")
+                    {
+                        assert!(page.contains(&format!("{label}=\"{value}\"")), "{file}: {label} {value}");
+                    }
+                }
+            }
+            // Labels by which it is summed, before the name.
+            let line = text[..at].rsplit('\n').next().unwrap();
+            let by = line.rsplit_once("sum by (").map_or("", |(_, by)| by.split(')').next().unwrap());
+            for label in by.split(", ").filter(|label| !["", "instance"].contains(label)) {
+                assert!(has(name, label), "{file}: {name} has no {label}");
+            }
+            count += 1;
+        }
+        assert!(count >= 5, "{file}: {count} metrics");
+    }
+    let _: Value = serde_json::from_str(MONITORING[1].1).unwrap();
+}
+
+#[test]
+fn promtool_accepts_the_alerts_and_the_expressions_of_the_dashboard() {
+    const NAME: &str = "promtool_accepts_the_alerts_and_the_expressions_of_the_dashboard";
+    let tool = "promtool";
+    if Command::new(tool).arg("--version").output().is_err() {
+        return support::skip(NAME, "promtool");
+    }
+    // The expressions of the dashboard become rules, with what Grafana fills in.
+    let dashboard: Value = serde_json::from_str(MONITORING[1].1).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().unwrap());
+    let rules: Vec<Value> = targets
+        .enumerate()
+        .map(|(at, target)| {
+            let expr = target["expr"].as_str().unwrap();
+            let expr = expr.replace("$__rate_interval", "5m").replace("$instance", ".*");
+            json!({"record": format!("panel:{at}"), "expr": expr})
+        })
+        .collect();
+    assert!(rules.len() > 10, "{}", rules.len());
+    let folder = Folder::new("promtool");
+    let (alerts, panels) = (folder.file("alerts.yml"), folder.file("panels.yml"));
+    let groups = json!({"groups": [{"name": "dashboard", "rules": rules}]});
+    std::fs::write(&alerts, MONITORING[0].1).unwrap();
+    std::fs::write(&panels, groups.to_string()).unwrap();
+    let checked =
+        Command::new(tool).args(["check", "rules", "--lint-fatal", &alerts, &panels]).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+#[test]
+fn units_are_in_the_guide_and_are_not_exposed() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/operation");
+    let guide = include_str!("../../src/guide/operation.md");
+    for unit in ["aloud.service", "aloud.socket"] {
+        let text = std::fs::read_to_string(format!("{folder}/{unit}")).unwrap();
+        assert!(guide.contains(&format!("```ini\n{text}```\n")), "{unit} is not in the guide as it is");
+    }
+    let unit = format!("{folder}/aloud.service");
+    // At most 2.9 of 10; the threshold is in tenths.
+    let check = ["security", "--offline=true", "--no-pager", "--threshold=29", &unit];
+    let Ok(output) = Command::new("systemd-analyze").args(check).output() else {
+        return support::skip("units_are_in_the_guide_and_are_not_exposed", "systemd-analyze");
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[tokio::test]
+async fn refused_origin_is_logged_once_with_its_cure() {
+    let program = Program::start(&[]);
+    for origin in ["https://app.example", "https://app.example", "http://other.example:3000", "nonsense"] {
+        let mut client = raw(program.addr).await;
+        client.send_bytes(&opening_with(program.addr, PATH, &format!("Origin: {origin}\r\n"))).await;
+        assert_eq!(client.read_head().await.status, 403);
+    }
+    program.line("http://other.example:3000");
+    program.signal("TERM");
+    let (_, log) = program.end();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("may not connect")).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert!(lines[0].contains("info: pages of https://app.example may not connect"), "{log}");
+    assert!(lines[0].contains("start the server with --allow-origin https://app.example "), "{log}");
+}
+
+#[test]
+fn json_log_has_no_bare_line_when_the_server_cannot_start() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let address = format!("--listen=127.0.0.1:{port}");
+    for (args, code) in [([address.as_str(), "--no-warm-up"], 1), (["--listen=0.0.0.0:0", "--no-warm-up"], 2)]
+    {
+        let output =
+            aloud(&[&["serve", "--engine=tone", "--log-format=json"], &args[..]].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(code));
+        let log = String::from_utf8(output.stderr).unwrap();
+        let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        assert_eq!(lines.last().unwrap()["level"], "error", "{log}");
     }
 }
 
