@@ -9,6 +9,7 @@ mod cli;
 mod doors;
 mod neural;
 mod operator;
+mod packages;
 mod process;
 mod say;
 #[cfg(feature = "tls")]

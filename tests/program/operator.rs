@@ -2,6 +2,7 @@
 //! socket activation.
 
 use super::cli::Folder;
+use super::packages::health_check;
 use crate::support::{
     self, FORMAT, Frame, PATIENCE, Raw, Scripted, V1, close, messages, opening, opening_with, raw, session,
     start_with, v1, within,
@@ -730,6 +731,18 @@ fn units_are_in_the_guide_and_are_not_exposed() {
         return support::skip("units_are_in_the_guide_and_are_not_exposed", "systemd-analyze");
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[tokio::test]
+async fn health_check_of_the_container_tells_ready_from_gone() {
+    let program = Program::start(&["--admin=127.0.0.1:0"]);
+    let port = program.admin().port().to_string();
+    let command: Vec<String> = health_check().iter().map(|word| word.replace("9090", &port)).collect();
+    let run = || Command::new(&command[0]).args(&command[1..]).output().unwrap().status.success();
+    assert!(run());
+    program.signal("TERM");
+    program.end();
+    assert!(!run());
 }
 
 #[tokio::test]
