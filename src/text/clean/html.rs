@@ -85,8 +85,11 @@ impl Inline {
             None => (angle.is_surely_tag() && !angle.has_words()).then(|| Silence::of_tag(angle.quote())),
         };
         match silence {
+            // A tag that never ends is spoken in the end.
             Some(silence) => {
-                self.held.take();
+                if !silence.is_tag() {
+                    self.held.take();
+                }
                 self.state = State::Silence(Box::new(silence));
             }
             None if angle.end_of_comment().is_some() => self.fail_silence(sink),
@@ -111,7 +114,9 @@ impl Inline {
                     self.read(c, span, sink);
                 }
             }
-            silence::Step::Prose if silence.is_certain || silence.is_code() => self.fail_silence(sink),
+            silence::Step::Prose if silence.is_certain || silence.is_code() || silence.is_tag() => {
+                self.fail_silence(sink);
+            }
             // Only what may still be text is kept.
             silence::Step::Code if silence.is_certain => self.held = Sourced::default(),
             _ if self.held.text.len() <= silence.limit() => {}
@@ -126,6 +131,9 @@ impl Inline {
 
     /// Speaks the silent text that is held back, and the text that follows.
     pub(super) fn fail_silence(&mut self, sink: &mut Sink<'_>) {
+        if matches!(&self.state, State::Silence(silence) if silence.is_tag() && !silence.is_certain) {
+            return self.fail_angle(sink);
+        }
         self.silence_barrier = self.held_end();
         let held = self.take_held();
         self.reread(&held, sink);

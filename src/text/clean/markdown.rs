@@ -345,7 +345,11 @@ impl Markdown {
                 !interrupts || block.may_interrupt(*marker)
             });
             if first == '>' {
+                let interrupts = self.is_paragraph;
                 self.close(&mut entered, inline, sink);
+                if interrupts {
+                    self.end_with(Ending::Item, sink);
+                }
                 cursor.skip_quote();
                 inline.is_item_start = false;
                 self.open(Container::Quote, &mut entered);

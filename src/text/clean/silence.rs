@@ -105,7 +105,12 @@ impl Silence {
 
     /// The rest of a long tag, in a quoted value or not.
     pub(super) fn of_tag(quote: Option<char>) -> Silence {
-        Silence::new(End::Tag(quote), true, true)
+        Silence::new(End::Tag(quote), false, true)
+    }
+
+    /// True for the rest of a tag.
+    pub(super) fn is_tag(&self) -> bool {
+        matches!(self.end, End::Tag(_))
     }
 
     /// Takes the next character.

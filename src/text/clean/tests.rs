@@ -33,7 +33,7 @@ const MARKDOWN: &[(&str, &str)] = &[
     ("a\n\n---\n\nb", "a\n\nb"),
     ("a\n* * *\nb", "a\n\nb"),
     ("Title\n=====\nText", "Title\n\u{2029}Text"),
-    ("> Quoted\n> > twice", "Quoted\ntwice"),
+    ("> Quoted\n> > twice", "Quoted\n\u{c}twice"),
     ("a\n```rust\nlet x = `1`;\n\n```\nb", "a\n\nb"),
     ("~~~\n```\n~~~\nb", "b"),
     ("| a | b |\n|---|:-:|\n| 1 | 2 |", "a, b\n\u{c}1, 2"),
@@ -390,5 +390,18 @@ fn text_behind_long_markup_without_an_end_is_kept() {
         cleaner.finish(&mut out);
         let spoken = out.text.matches("One more word.").count();
         assert!(spoken == 400 && out.text.ends_with("The end."), "{begin}: {spoken}");
+    }
+}
+
+/// So is a tag that never ends, in Markdown and on a page.
+#[test]
+fn tag_without_an_end_is_spoken() {
+    let words = "some more words of it ".repeat(200);
+    for begin in ["Start here. <a href=\"", "Start here. <a href='", "Start here. <img alt=\"x\" src=\""] {
+        for cleaner in [Cleaner::markdown(None), Cleaner::html()] {
+            let out = clean(cleaner, characters(&format!("{begin}{words}the end")));
+            let spoken = out.text.matches("some more words").count();
+            assert!(spoken == 200 && out.text.ends_with("the end"), "{begin}: {spoken}");
+        }
     }
 }
