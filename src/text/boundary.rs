@@ -151,7 +151,12 @@ impl Segmenter {
             return self.decide_unspaced(mark, next, begin, complete);
         }
         if mark.gap >= Gap::Line {
-            match begins_item(next, complete) {
+            let begins = match begin {
+                '>' => self.begins_quotation(mark, next, complete),
+                'I' | 'V' | 'X' => self.begins_next_item(mark, next, complete),
+                _ => Some(false),
+            };
+            match begins.and_then(|begins| if begins { Some(true) } else { begins_item(next, complete) }) {
                 None => return Verdict::Wait,
                 Some(true) => return Verdict::Cut,
                 Some(false) if mark.kind == Kind::Line => return self.decide_line(mark, next, complete),
@@ -304,6 +309,11 @@ impl Segmenter {
     fn goes_on(&self, mark: &Mark, next: &Next<'_>, complete: bool) -> Option<bool> {
         let &Next { signs, name, rest, known } = next;
         let token = self.word(mark);
+        // "a 5-oz. can": a thing follows, in the next line too.
+        let is_small = name.starts_with(char::is_lowercase);
+        if !mark.is_closed && (mark.gap < Gap::Line || is_small) && is_joined_unit(token) {
+            return known.then(|| !names(self.language.starters, name));
+        }
         if mark.gap >= Gap::Line || token.is_empty() || token.len() > MAX_WORD_BYTES {
             return Some(false);
         }
@@ -347,6 +357,11 @@ impl Segmenter {
         }
         if token == "Ft" {
             return Some(!has_figure && name.starts_with(char::is_uppercase));
+        }
+        // "Mon. - Fri.", "Sept. – Nov. 2024"
+        if matches!(signs, "- " | "– " | "— ") && is_date_name(token) && name.starts_with(char::is_uppercase)
+        {
+            return known.then(|| is_date_name(name) || name.ends_with("day"));
         }
         if is_listed(language::WEEKDAYS) && name.starts_with(char::is_alphabetic) {
             return if rest.is_empty() && is_undecided {
@@ -401,8 +416,15 @@ impl Segmenter {
                 Some(is_part(true))
             } else if is_listed("Tab Annex Ref Refs Eq") {
                 Some(is_part(false))
+            } else if is_listed(language::STATES) && name == "D" && rest.len() < 2 && !complete {
+                return None;
             } else if is_listed(language::STATES) {
-                Some(lists(language::LAWS, name))
+                // "Mass. Ave.", "Wash. D.C."
+                Some(
+                    lists(language::LAWS, name)
+                        || lists("Ave Blvd", name)
+                        || name == "D" && rest.starts_with(".C"),
+                )
             } else if token.len() <= 3 && is_number(token) {
                 Some(is_move(name) || name == "O" && rest.starts_with("-O"))
             } else {
@@ -481,6 +503,10 @@ impl Segmenter {
                 || before.ends_with([':', '(', ',', ';']);
             return Some(is_label);
         }
+        // "bottom inn. 5", but "at the inn. 5 rooms"
+        if is_listed("par inn") && !has_figure {
+            return Some(!lists("the a an this that our on below above under over near", before));
+        }
         if is_unit {
             let unit = rest.trim_start();
             let end = unit.find(|c: char| !c.is_alphabetic());
@@ -496,6 +522,31 @@ impl Segmenter {
             };
         }
         Some(false)
+    }
+
+    /// True if the next line begins a quotation, which is deeper than the one of this line; `None` if more text is needed.
+    fn begins_quotation(&self, mark: &Mark, next: &str, complete: bool) -> Option<bool> {
+        let text = next.trim_start_matches(['>', ' ']);
+        let marks = &next[..next.len() - text.len()];
+        let Some(first) = text.chars().next() else {
+            return if complete || next.len() > MAX_SKIPPED { Some(false) } else { None };
+        };
+        let start = line_start(&self.buffer, mark.end);
+        let depth = quote_depth(&self.buffer[start..mark.end]).max(if start == 0 { self.quoted } else { 0 });
+        // "> 5" may be a part of a comparison.
+        Some(marks.ends_with(' ') && !first.is_numeric() && first != '=' && quote_depth(marks) > depth)
+    }
+
+    /// True if the next line is the item "V." behind the item "IV."; `None` if more text is needed. Alone it is rather an
+    /// initial.
+    fn begins_next_item(&self, mark: &Mark, next: &str, complete: bool) -> Option<bool> {
+        let line = &self.buffer[line_start(&self.buffer, mark.end)..mark.end];
+        let length = roman_length(line);
+        if length == 0 || !line[length..].starts_with('.') || !next[1..].starts_with('.') {
+            return Some(false);
+        }
+        let space = next[2..].chars().next().map(char::is_whitespace);
+        if complete { Some(space == Some(true)) } else { space }
     }
 
     /// Start of the sentence that ends at a mark.
@@ -558,7 +609,9 @@ impl Segmenter {
         let ends = |(at, c): (usize, char)| at + c.len_utf8();
         let glue = token.char_indices().rev().skip(1).find(|(_, c)| language::glues(*c));
         let word = &token[glue.map_or(0, ends)..];
-        word.rfind("..").map_or(word, |dots| &word[dots + 2..])
+        let word = word.rfind("..").map_or(word, |dots| &word[dots + 2..]);
+        // "Mon.-Fri."
+        word.rsplit_once('-').map(|(_, last)| last).filter(|last| is_date_name(last)).unwrap_or(word)
     }
 
     /// True if a short line ends with an abbreviation such as "a.m." at this mark.
@@ -603,9 +656,14 @@ impl Segmenter {
         {
             return Dotted::Leading; // "1. Wash hands."
         }
-        let is_section = token.len() > 1 && token.bytes().all(|b| matches!(b, b'I' | b'V' | b'X'));
-        if is_section && begins && mark.gap < Gap::Line {
-            return Dotted::Leading; // "IV. Results"
+        // "IV. Results", "ii. second", and "V. The end" at the beginning of a line
+        let begins_line = || match self.buffer[..mark.token.start].chars().next_back() {
+            None => self.indent == 0,
+            last => last == Some('\n'),
+        };
+        let is_section = begins && roman_length(token) == token.len() && (token.len() > 1 || begins_line());
+        if is_section && mark.gap < Gap::Line {
+            return Dotted::Leading;
         }
         // "5 ms. Then", but "Ms. Lee"
         if token == "ms" && before.ends_with(|c: char| c.is_ascii_digit()) {
@@ -658,6 +716,13 @@ impl Segmenter {
     }
 }
 
+/// Length of the Roman figure that a line begins with, in small or capital letters; 0 if it is longer than that of an
+/// item.
+fn roman_length(line: &str) -> usize {
+    let length = |figures: &str| line.chars().take_while(|c| figures.contains(*c)).count();
+    Some(length("ivx").max(length("IVX"))).filter(|length| *length <= 5).unwrap_or_default()
+}
+
 /// True if the line begins a list item, a heading or a line of dialogue; `None` if more text is needed.
 fn begins_item(line: &str, complete: bool) -> Option<bool> {
     let undecided = if complete { Some(false) } else { None };
@@ -674,19 +739,21 @@ fn begins_item(line: &str, complete: bool) -> Option<bool> {
         // "(2) Pears"
         Some('(') => {
             let digits = line[1..].bytes().take_while(u8::is_ascii_digit).count();
-            match line[1 + digits..].chars().next() {
-                None if digits <= 3 => return undecided,
-                Some(')') if (1..=3).contains(&digits) => digits + 2,
+            let mark = digits.max(roman_length(&line[1..]));
+            match line[1 + mark..].chars().next() {
+                None if mark <= 5 => return undecided,
+                Some(')') if (1..=3).contains(&digits) || mark > 1 => mark + 2,
                 _ => return Some(false),
             }
         }
         Some('#') => line.chars().take_while(|c| *c == '#').count().min(6),
         Some(first) if first.is_ascii_alphanumeric() => {
             let digits = line.chars().take_while(char::is_ascii_digit).count().min(3);
-            match line.chars().nth(digits.max(1)) {
+            let mark = digits.max(roman_length(line)).max(1);
+            match line.chars().nth(mark) {
                 None => return undecided,
-                Some('.') if digits > 0 || first.is_ascii_lowercase() => digits.max(1) + 1,
-                Some(')') => digits.max(1) + 1,
+                Some('.') if digits > 0 || mark > 1 || first.is_ascii_lowercase() => mark + 1,
+                Some(')') => mark + 1,
                 Some(_) => return Some(false),
             }
         }
@@ -737,6 +804,11 @@ pub(super) fn stray_marks(text: &str, language: &Language) -> usize {
     }
 }
 
+/// Number of the marks of quotations that a line begins with.
+pub(super) fn quote_depth(line: &str) -> usize {
+    line.chars().take_while(|c| matches!(c, '>' | ' ')).filter(|c| *c == '>').count()
+}
+
 /// Returns the start of the line that ends at `end`.
 pub(super) fn line_start(text: &str, end: usize) -> usize {
     let last = text[..end].char_indices().rfind(|(_, c)| is_line_break(*c));
@@ -755,7 +827,7 @@ pub(super) fn width(text: &str) -> usize {
 
 /// True for a line of marks: "--", "=====".
 fn is_rule(text: &str) -> bool {
-    ["--", "==", "__", "**", "~~"].iter().any(|rule| text.starts_with(rule))
+    ["--", "==", "__", "**", "~~", "+-", "+="].iter().any(|rule| text.starts_with(rule))
 }
 
 /// Most characters of a line that is taken for the heading of the paragraph below.
@@ -801,6 +873,20 @@ fn leads_to_state(rest: &str) -> Option<bool> {
         rest = &word[end..];
     }
     Some(false)
+}
+
+/// True for the abbreviation of a weekday or a month, and for the name of a month.
+fn is_date_name(word: &str) -> bool {
+    names(language::WEEKDAYS, word) || names(language::MONTHS, word)
+}
+
+/// True for a unit behind a figure and a hyphen, before the name of a thing: the "5-oz" of "a 5-oz. can".
+pub(super) fn is_joined_unit(token: &str) -> bool {
+    token.rsplit_once('-').is_some_and(|(figure, unit)| {
+        let is_figure = figure.ends_with(char::is_numeric)
+            || lists("half one two three four five six seven eight nine ten twelve quarter", figure);
+        is_figure && (lists(language::UNITS, unit) || lists("fl pc pcs pk ct ga vol pg hp mph", unit))
+    })
 }
 
 /// True if a list in small letters has a word, whose first letter may be a capital.

@@ -49,7 +49,7 @@ const LANGUAGES: &[Language] = &[
         tags: "en",
         leading: "mr mrs ms mx messrs attn Lieut Bp Amb Rev Hon Gen Lt Col Maj Capt Cmdr Sgt Cpl Adm Sen Rep Gov Pres Supt Fr \
                   Mt St Ste approx viz incl Msgr esp Mme Mlle Attn Pvt Pfc Insp Brig Asst Dkt Treas Exec Harv Wm Geo Chas Thos Jas Benj Jos Robt Edw Saml Edwd Danl",
-        numbered: "app bldg hwy rte ste pkwy dem Dem Lat lat Lon Dur Mob Cell Ph Reg mag Mag Arr Dep sc Sc att Att exp Exp Abs Suppl suppl Mod Ser Lic amt conf encl Amt Conf Encl Term Eqs Thm Lem Prop Def Tr Rul Res Sess qty wt ht temp pg acct Cat Pop Elev Mk Tab amend tit cl exh para nos figs vols ch chap sec sect eq ver rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
+        numbered: "col cols fol nn Fax agg ibid Ibid app bldg hwy rte ste pkwy dem Dem Lat lat Lon Dur Mob Cell Ph Reg mag Mag Arr Dep sc Sc att Att exp Exp Abs Suppl suppl Mod Ser Lic amt conf encl Amt Conf Encl Term Eqs Thm Lem Prop Def Tr Rul Res Sess qty wt ht temp pg acct Cat Pop Elev Mk Tab amend tit cl exh para nos figs vols ch chap sec sect eq ver rs Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov \
                    Dec Mon Tue Tues Wed Thu Thur Thurs Fri Sat Sun Hwy Rte Rt Apt Bldg Fl Rm Pt Bk Ex Op Ep Ps Pss \
                    ext est",
         ending: "ff seq inc ltd corp co bros jr sr esq ave blvd rd al",

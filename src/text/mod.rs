@@ -156,6 +156,9 @@ pub struct Segmenter {
     guesses_headings: bool,
     /// Width of the current line before the buffer.
     indent: usize,
+    /// Marks of quotations that the current line begins with, before the buffer.
+    #[serde(default)]
+    quoted: usize,
     /// Width of the widest line of the paragraph that was wrapped within a sentence.
     wrap: usize,
     /// The current segment, from its first character that is not white space.
@@ -195,6 +198,7 @@ impl Segmenter {
             line_breaks: 0,
             headings: 0,
             indent: 0,
+            quoted: 0,
             wrap: 0,
             buffer: String::new(),
             chars: 0,
@@ -516,6 +520,8 @@ impl Segmenter {
             self.line_breaks = 0;
             let start = boundary::line_start(text, text.len());
             self.indent = boundary::width(&text[start..]) + if start == 0 { self.indent } else { 0 };
+            let quoted = if start == 0 { self.quoted } else { 0 };
+            self.quoted = quoted.max(boundary::quote_depth(&text[start..]));
             segment[text.len()..].chars().for_each(|c| self.skip(c));
             self.ready_chars += text.chars().count();
             self.ready.push_back(Segment { text: text.to_owned(), before, source });
@@ -543,7 +549,7 @@ impl Segmenter {
                 self.headings = 0;
                 self.ended = self.ended.max(Boundary::Line);
                 self.line_breaks = self.line_breaks.max(1);
-                self.indent = 0;
+                (self.indent, self.quoted) = (0, 0);
                 return;
             }
             _ => {}
@@ -551,7 +557,7 @@ impl Segmenter {
         let gap = gap(c);
         match gap {
             Gap::None | Gap::Space => self.indent += 1,
-            Gap::Line | Gap::Paragraph => self.indent = 0,
+            Gap::Line | Gap::Paragraph => (self.indent, self.quoted) = (0, 0),
         }
         self.line_breaks = match gap {
             Gap::None | Gap::Space => self.line_breaks,

@@ -1,7 +1,7 @@
 //! The end of the text so far: a finished sentence, or one that may go on.
 
 use super::Segmenter;
-use super::boundary::{Dotted, Gap, Kind, MAX_WORD_BYTES, Mark, is_roman};
+use super::boundary::{Dotted, Gap, Kind, MAX_WORD_BYTES, Mark, is_joined_unit, is_roman};
 use super::language::{self, lists};
 
 /// The end of the text that was pushed so far.
@@ -121,6 +121,7 @@ impl Segmenter {
         let word = self.word(mark);
         let has_figure = self.buffer[mark.before.clone()].ends_with(char::is_numeric);
         is_roman(word)
+            || is_joined_unit(word)
             || is_clipped(word)
             || lists(language::BOOKS, word)
             || has_figure && lists(language::UNITS, word)

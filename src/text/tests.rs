@@ -1434,3 +1434,112 @@ fn bullets_numbers_and_marks_begin_lines() {
         assert_eq!(both_ways("en", text), *expected, "{text}");
     }
 }
+
+#[test]
+fn units_behind_a_hyphen_end_no_sentence() {
+    for unit in "oz lb ft min hr yr cm kg in gal qt pt sec wk mo ml km mi fl sq ct pk".split(' ') {
+        for text in [
+            format!("a 5-{unit}. thing here"),
+            format!("Buy a 5-{unit}. thing here"),
+            format!("one 2-{unit}. Lodge thing"),
+            format!("two 14.5-{unit}.\nthings"),
+        ] {
+            assert_eq!(both_ways("en", &text), [text.as_str()]);
+        }
+    }
+    for text in
+        ["2 8-oz. packages", "a half-gal. jug", "use a 9-in. (23-cm) pan", "a 3-hr. tour and 6-ft. man"]
+    {
+        assert_eq!(both_ways("en", text), [text]);
+    }
+    for (first, second) in [("Take the 5-oz.", "It is here."), ("a well-in.", "and more")] {
+        assert_eq!(both_ways("en", &format!("{first} {second}")), [first, second]);
+    }
+}
+
+#[test]
+fn ranges_of_days_and_months_end_no_sentence() {
+    for text in [
+        "Mon.-Fri. 9-5",
+        "Mon. - Fri. 9-5",
+        "Mon. – Fri. 9-5",
+        "Mon. - Friday 9-5",
+        "Tues.-Thurs. 10 a.m. to 4 p.m.",
+        "Mon-Fri. 9-5",
+        "Sun. - Thu. 8 am",
+        "Jan.-Mar. 2024 was cold.",
+        "Sept. - Nov. 2024",
+        "Sales in Oct.-Dec. rose.",
+    ] {
+        assert_eq!(both_ways("en", text), [text]);
+    }
+    for (first, second) in [("Open Mon.-Fri.", "We close at 5."), ("We met in Jan.", "- He left.")] {
+        assert_eq!(both_ways("en", &format!("{first} {second}")), [first, second]);
+    }
+}
+
+#[test]
+fn abbreviations_before_figures_and_places_end_no_sentence() {
+    for text in [
+        "See par. 2 of it",
+        "See col. 1 and cols. 2-3",
+        "See fol. 3 and nn. 5 and 6",
+        "Fax. 555-1235",
+        "in bottom inn. 5",
+        "They won agg. 4-3",
+        "See ibid. 5",
+        "It is on Mass. Ave. in town",
+        "He lives in Wash. D.C. now",
+    ] {
+        assert_eq!(both_ways("en", text), [text]);
+    }
+    for (first, second) in [
+        ("We slept at the inn.", "5 rooms were free."),
+        ("It was below par.", "3 people left."),
+        ("Send me a fax.", "Then call."),
+        ("She is from Mass.", "He is not."),
+    ] {
+        assert_eq!(both_ways("en", &format!("{first} {second}")), [first, second]);
+    }
+}
+
+#[test]
+fn quotations_and_roman_items_begin_lines() {
+    let cases: &[(&str, &[&str])] = &[
+        ("i. third\nii. fourth\niii. The fifth", &["i. third", "ii. fourth", "iii. The fifth"]),
+        (
+            "I. The first\nII. second\nIII. third\nIV. fourth\nV. The fifth",
+            &["I. The first", "II. second", "III. third", "IV. fourth", "V. The fifth"],
+        ),
+        ("ii) apples\niii) pears\n(iv) plums", &["ii) apples", "iii) pears", "(iv) plums"]),
+        ("it was written by\nV. Woolf", &["it was written by\nV. Woolf"]),
+        ("he said vivid\nvixen and\nin it", &["he said vivid\nvixen and\nin it"]),
+        (
+            "On Monday the whole team of our town wrote:\n> are you there\n> and well\n> > yes we are",
+            &["On Monday the whole team of our town wrote:", "> are you there\n> and well", "> > yes we are"],
+        ),
+        ("Thanks for it.\n> i sent it\nlater", &["Thanks for it.", "> i sent it\nlater"]),
+        ("> First. It was\n> small. Then it\n> grew", &["> First.", "It was\n> small.", "Then it\n> grew"]),
+        (
+            "It holds for each number of the whole set if x\n> 5 and y",
+            &["It holds for each number of the whole set if x\n> 5 and y"],
+        ),
+        ("+------+\n| a | b\n+------+", &["+------+\n| a | b", "+------+"]),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(both_ways("en", text), *expected, "{text}");
+    }
+    let markdown = Segmentation { clean: Clean::Markdown, ..Segmentation::default() };
+    let cases: &[(&str, &[&str])] = &[
+        (
+            "the whole team of our town wrote on that day\n> are you there\n> and well\nlazily",
+            &["the whole team of our town wrote on that day", "are you there\nand well\nlazily"],
+        ),
+        ("> first of it\n> > nested one\n> > and more", &["first of it", "nested one\nand more"]),
+        ("- item of it\n  > quote of it", &["item of it", "quote of it"]),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(segments(&markdown, [*text]), *expected, "{text}");
+        assert_eq!(segments(&markdown, characters(text)), *expected, "{text}");
+    }
+}

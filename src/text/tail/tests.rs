@@ -264,6 +264,10 @@ fn code_address_or_sign_at_the_end_is_doubtful() {
         "120, but x!",
         "What is a?",
         "We met Maj. (ret.) ",
+        "Buy a 5-lb. ",
+        "use a 12-in. ",
+        "2 8-oz. ",
+        "Sales in Oct.-Dec. ",
         "1. e4 e5 2. ",
     ] {
         assert_eq!(tail(text, Clean::None), Tail::Doubtful, "{text:?}");
