@@ -122,7 +122,47 @@ pub(super) fn article_of(noun: &str) -> &'static str {
     if noun.starts_with(['a', 'e', 'i', 'o']) || noun.starts_with("hour") { "an" } else { "a" }
 }
 
+/// End of a number whose groups of three digits, two at least, are behind spaces: "1 234 567". A number of a phone, or
+/// one of a list, has other groups, or other figures beside it.
+pub(super) fn spaced_thousands(text: &str, at: usize) -> Option<usize> {
+    const MOST_GROUPS: usize = 4;
+    let bytes = text.as_bytes();
+    let digits = |at: usize| bytes[at..].iter().take(4).take_while(|b| b.is_ascii_digit()).count();
+    let mut end = at + digits(at);
+    if !(at + 1..=at + 3).contains(&end) || bytes[at] == b'0' {
+        return None;
+    }
+    let before = text[..at].trim_end();
+    let is_joined =
+        before.len() == at && before.ends_with(|c: char| "+#-/.,(–".contains(c) || c.is_alphanumeric());
+    if is_joined || before.ends_with(|c: char| c.is_ascii_digit() || c == ')' && end == at + 3) {
+        return None;
+    }
+    let mut groups = 0;
+    while bytes.get(end) == Some(&b' ') && digits(end + 1) == 3 {
+        (end, groups) = (end + 4, groups + 1);
+    }
+    let rest = &text[end..];
+    let behind = match rest.strip_prefix(['-', '/', ',']) {
+        Some(behind) => behind,
+        None => rest.trim_start_matches(' '),
+    };
+    let goes_on = behind.starts_with(|c: char| c.is_ascii_digit());
+    let is_decimal = rest.starts_with(',') && digits(end + 1) == 2;
+    ((2..=MOST_GROUPS).contains(&groups) && (!goes_on || is_decimal)).then_some(end)
+}
+
 impl<'a> Reader<'a> {
+    /// True if spaced figures are several, or a phone number, by the words beside them.
+    fn is_row_of_numbers(&self, at: usize, end: usize) -> bool {
+        const ROWS: &str = "call calls dial tel phone fax mobile cell text ring number numbers no nos digits code codes \
+             pin rows values scores rooms pages lines ids id siren account";
+        let before = self.word_near(at, 2).to_ascii_lowercase();
+        let has_thing = self.word_behind(end).starts_with(char::is_lowercase)
+            && !super::abbreviations::lists("or and ext for if to is now", self.word_behind(end));
+        super::abbreviations::lists(ROWS, &before) || self.digits(at) == at + 3 && !has_thing
+    }
+
     /// Reads a fraction up to the name of the thing: "three quarters of a", or "quarter" behind an article.
     pub(super) fn part_words(&self, at: usize, (n, of): (u64, u64), article: &str) -> String {
         let mut words = String::new();
@@ -225,6 +265,11 @@ impl<'a> Reader<'a> {
             if group > end {
                 end = group;
             }
+        }
+        if let Some(last) = spaced_thousands(self.s, at)
+            && !self.is_row_of_numbers(at, last)
+        {
+            end = last;
         }
         // "12 345,67"
         if end > at && end - at <= 3 {

@@ -67,6 +67,9 @@ impl<'a> Reader<'a> {
         if let Some(end) = self.post_code(at) {
             return end;
         }
+        if let Some(end) = self.long_code(at) {
+            return end;
+        }
         let Some(amount) = self.amount(at) else { return self.digits(at).max(at + 1) };
         // "1.234,56 €"
         let amount = self
@@ -109,6 +112,27 @@ impl<'a> Reader<'a> {
             return ended;
         }
         self.bare(at, amount)
+    }
+
+    /// A code of two parts, one of them too long for a number: "Cat. No. 12345-67".
+    fn long_code(&mut self, at: usize) -> Option<usize> {
+        let first = self.digits(at);
+        let second = self.digits(first + 1);
+        let is_long = first >= at + 5 || second >= first + 6;
+        let is_whole = self.at(first) == Some('-')
+            && second > first + 1
+            && self.before(at).is_none_or(|c| c.is_whitespace() || c == '#')
+            && !self.is_letter(second)
+            && !(self.at(second).is_some_and(|c| "-./,:".contains(c)) && self.is_digit(second + 1));
+        if !is_long || !is_whole || !self.is_code(first, first + 1) {
+            return None;
+        }
+        let mut words = String::new();
+        numbers::digits(&mut words, &self.s[at..first]);
+        words.push(',');
+        numbers::digits(&mut words, &self.s[first + 1..second]);
+        self.say(at..second, &words);
+        Some(second)
     }
 
     /// The nine digits of an American post code: "NY 10001-1234".
@@ -699,6 +723,10 @@ impl<'a> Reader<'a> {
     fn is_code(&self, at: usize, second: usize) -> bool {
         const CODES: &str = "SKU Order order ID id Ref ref Model model Serial serial Invoice invoice Ticket ticket Boeing \
              Airbus EIN PO RMA Tracking tracking Batch batch Account account Claim claim Policy policy ISSN ISBN Case case Docket docket Law Ruling Rul VIN CVE RFC";
+        // Nouns of one thing: "Cat. No. 12345-67", "Room 12-34". Of several, "Nos. 3-5" is a range.
+        const LABELLED: &str = "no number part pn cat catalog catalogue room rm bldg building suite ste apt apartment unit item \
+             license licence permit member membership contract confirmation reservation file form lot acct patent plate locker \
+             extension ext code";
         let is_hyphen = self.at(at) == Some('-');
         let left = self.left(at);
         let before = left.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));
@@ -739,7 +767,17 @@ impl<'a> Reader<'a> {
             && last.starts_with('0')
             && !(self.s[second + last.len()..].starts_with(['.', ','])
                 && self.is_digit(second + last.len() + 1));
-        lists(CODES, label) || is_named || is_section || is_plane || is_zero
+        // "I order 2-3 pizzas."
+        let is_count = label == "order" && first.len() <= 2 && self.is_word_behind(second + last.len());
+        let is_labelled =
+            lists(LABELLED, &label.to_ascii_lowercase()) && !self.is_unit_behind(second + last.len());
+        (lists(CODES, label) || is_labelled) && !is_count || is_named || is_section || is_plane || is_zero
+    }
+
+    /// True if a unit or a percent sign is behind the second figure of a range.
+    fn is_unit_behind(&self, end: usize) -> bool {
+        let next = self.skip_space(end);
+        self.unit_at(next, next == end).is_some()
     }
 
     /// True for "50-50" and "20-20", which have no word between their figures.

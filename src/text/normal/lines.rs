@@ -17,6 +17,14 @@ impl Reader<'_> {
             return None;
         }
         let run = self.run(at, |c| c == mark);
+        // "+-----+-----+"
+        let drawn = self.run(at, |c| matches!(c, '+' | '-' | '=' | '|'));
+        if drawn - at > LINE
+            && matches!(mark, '+' | '-' | '=' | '|')
+            && ["---", "==="].iter().any(|line| self.s[at..drawn].contains(line))
+        {
+            return Some(drawn);
+        }
         if run - at >= LINE {
             return Some(run);
         }

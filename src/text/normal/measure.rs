@@ -210,6 +210,7 @@ impl Reader<'_> {
             }
             "gr" if self.number_before(at) <= Some(15) => ("grain", "grains"),
             "gr" => ("gram", "grams"),
+            "pts" if self.is_ingredient_behind(letters) => ("pint", "pints"),
             "pt" if self.is_of_type(at, letters) => ("point", "points"),
             "T" if self.is_ingredient_behind(letters) => ("tablespoon", "tablespoons"),
             "M" if self.is_formula_behind(letters) => ("molar", "molar"),
@@ -487,6 +488,9 @@ impl Reader<'_> {
             return Some((words, last));
         }
         if digits > from {
+            if self.is_other_system(at) {
+                return None;
+            }
             if !matches!(&self.s[from..digits], "10" | "100" | "1000" | "1") && !self.is_dose(at, digits) {
                 return None;
             }
@@ -503,6 +507,20 @@ impl Reader<'_> {
         let end = self.raise(symbol, end, None, &mut one, &mut many)?;
         add(&mut words, if digits > at + 1 { &many } else { &one });
         Some((words, end))
+    }
+
+    /// True for the slash between one measure in two systems: "500g/1lb 2oz".
+    fn is_other_system(&self, at: usize) -> bool {
+        const METRIC: &str = "g kg ml mL l L cm m mm km C";
+        const IMPERIAL: &str = "lb lbs oz st pt pts fl in ft yd mi F";
+        let left = self.left(at);
+        let before = &left[left.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len()..];
+        let digits = self.digits(at + 1);
+        let symbol = self.skip_space(digits);
+        let behind = &self.s[symbol..self.unit_letters(symbol)];
+        digits > at + 1
+            && (lists(METRIC, before) && lists(IMPERIAL, behind)
+                || lists(IMPERIAL, before) && lists(METRIC, behind))
     }
 
     /// True for a weight in a volume, or in a time: "250 mg/5 mL", "4 g/24 h". Other quotients may be two measures.

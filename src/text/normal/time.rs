@@ -562,6 +562,14 @@ impl Reader<'_> {
         is_behind || self.s[..at].trim_end().ends_with(|c: char| c.is_ascii_digit())
     }
 
+    /// True if a day of at most two digits ends at a position.
+    fn is_day_of_date(&self, end: usize) -> bool {
+        let left = self.left(end);
+        let before = left.trim_end_matches(|c: char| c.is_ascii_digit());
+        (1..=2).contains(&(left.len() - before.len()))
+            && !before.ends_with(['.', ',', ':', '/', '$', '€', '£'])
+    }
+
     /// The day behind a month.
     fn day_behind(&mut self, at: usize) -> Option<usize> {
         let end = self.digits(at);
@@ -576,6 +584,17 @@ impl Reader<'_> {
         let next = self.skip_space(end);
         if next > end && self.is_letter(next) && self.unit_at(next, false).is_some() {
             return None;
+        }
+        // "1 Jan. 24": the day is before the month.
+        let is_day_before = self.figure_end != usize::MAX
+            && self.s.get(self.figure_end..at).is_some_and(|between| {
+                between.trim().trim_end_matches('.').bytes().all(|b| b.is_ascii_alphabetic())
+            });
+        if is_day_before && end == at + 2 && self.is_day_of_date(self.figure_end) {
+            let mut words = String::new();
+            numbers::cardinal(&mut words, &self.s[at..end]);
+            self.say(at..end, &words);
+            return Some(end);
         }
         let mut words = String::new();
         numbers::ordinal(&mut words, day);

@@ -375,6 +375,7 @@ impl Reader<'_> {
                     "Revision"
                 }
                 "Dir" if self.is_digit(next) => "Directive",
+                "Cat" | "cat" if lists("No no Nos nos", &self.s[next..self.letters(next)]) => "catalog",
                 "est" | "Est" if lists(ESTIMATES, &self.s[next..self.letters(next)]) => "estimated",
                 "ed" | "trans"
                     if after.is_some_and(char::is_uppercase)

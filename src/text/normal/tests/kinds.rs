@@ -1391,3 +1391,82 @@ fn codes_of_places_and_losses_are_read() {
         ],
     );
 }
+
+#[test]
+fn groups_of_three_digits_behind_spaces_are_one_number() {
+    let million = "one million two hundred thirty four thousand five hundred sixty seven";
+    for space in [" ", "\u{a0}", "\u{202f}"] {
+        let written = format!("1{space}234{space}567 people");
+        check("en", &[(&written, &format!("{million} people"))]);
+    }
+    check(
+        "en",
+        &[
+            ("2 500 000 people", "two million five hundred thousand people"),
+            ("12 345 678", "twelve million three hundred forty five thousand six hundred seventy eight"),
+            (
+                "Population: 8 336 817 in 2022.",
+                "Population: eight million three hundred thirty six thousand eight hundred seventeen in twenty twenty two.",
+            ),
+            ("1 234 567 km", &format!("{million} kilometers")),
+            ("1 234 567,89 €", &format!("{million} euros eighty nine cents")),
+            ("Call 12 345 678 now", "Call twelve 345 678 now"),
+            ("612 345 678", "612 345 678"),
+            ("rooms 1 234 567", "rooms one 234 567"),
+        ],
+    );
+    check(
+        "fr",
+        &[(
+            "1 234 567 habitants",
+            "un million deux cent trente-quatre mille cinq cent soixante-sept habitants",
+        )],
+    );
+}
+
+#[test]
+fn numbers_with_hyphens_behind_their_noun_are_codes() {
+    check(
+        "en",
+        &[
+            ("Cat. No. 12345-67", "catalog number one two three four five, six seven"),
+            ("Policy number 123456-78", "Policy number one two three four five six, seven eight"),
+            ("Acct. no. 12-3456789", "account number one two, three four five six seven eight nine"),
+            ("Part no. 5678-12", "Part number five thousand six hundred seventy eight twelve"),
+            ("Room 12-34", "Room twelve thirty four"),
+            ("Bldg. 3-205", "building three two hundred five"),
+            ("ticket 44-12", "ticket forty four twelve"),
+            ("Nos. 3-5", "numbers three to five"),
+            ("rooms 12-34", "rooms twelve to thirty four"),
+            ("order 2-3 pizzas", "order two to three pizzas"),
+            ("number 5-10 km", "number five to ten kilometers"),
+        ],
+    );
+}
+
+#[test]
+fn measures_and_dates_beside_others_are_read() {
+    check(
+        "en",
+        &[
+            ("500g/1lb 2oz flour", "five hundred grams slash one pound two ounces flour"),
+            ("1lb 2oz/500g flour", "one pound two ounces slash five hundred grams flour"),
+            ("250 mg/5 mL", "two hundred fifty milligrams per five milliliters"),
+            ("1 Jan. 24 was cold.", "the first of January twenty four was cold."),
+            ("Jan. 24 was cold.", "January twenty fourth was cold."),
+            ("2 pts. cream", "two pints cream"),
+            ("20 pts. behind", "twenty points behind"),
+            ("one 2-lb. bag", "one two pound bag"),
+            ("Mon.-Fri. 9-5", "Monday to Friday nine to five"),
+            ("Mon. - Fri. 9-5", "Monday to Friday nine to five"),
+            ("Sept. - Nov. 2024", "September to November twenty twenty four"),
+            (
+                "See par. 2, col. 1, fol. 3 and nn. 5",
+                "See paragraph two, column one, folio three and notes five",
+            ),
+            ("+----+----+ a", " a"),
+            ("=====+=====", ""),
+            ("2 + 3 = 5", "two plus three equals five"),
+        ],
+    );
+}

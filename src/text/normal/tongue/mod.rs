@@ -7,6 +7,7 @@ mod de;
 mod es;
 mod fr;
 
+use super::amount;
 use super::operands;
 use super::output::{Changed, Output};
 use super::symbols::{self, named};
@@ -528,12 +529,20 @@ impl Reader<'_> {
         }
         let mut digits = self.s[at..end].to_owned();
         let mut is_plain = true;
+        // "1 234 567"; a first group of three may be one of a phone.
+        let has_thing = |last: usize| self.at(self.skip_space(last)).is_some_and(char::is_lowercase);
+        let spaced = amount::spaced_thousands(self.s, at)
+            .filter(|last| end < at + 3 || has_thing(*last))
+            .unwrap_or_default();
         if end - at <= 3 {
             while let Some(mark @ ('.' | '\u{a0}' | '\u{202f}' | '\'' | '’' | ' ')) = self.at(end) {
                 let group = end + mark.len_utf8();
                 // A common space divides groups of zeros, and those before decimals: "10 000", but "5 100".
                 if self.digits(group) != group + 3
-                    || mark == ' ' && &self.s[group..group + 3] != "000" && !self.is_grouped(end)
+                    || mark == ' '
+                        && &self.s[group..group + 3] != "000"
+                        && !self.is_grouped(end)
+                        && group > spaced
                 {
                     break;
                 }
