@@ -883,6 +883,10 @@ fn is_date_name(word: &str) -> bool {
 /// True for a unit behind a figure and a hyphen, before the name of a thing: the "5-oz" of "a 5-oz. can".
 pub(super) fn is_joined_unit(token: &str) -> bool {
     token.rsplit_once('-').is_some_and(|(figure, unit)| {
+        // "12-fl.-oz."
+        let power =
+            ["-fl.", "-fl", "-sq.", "-sq", "-cu."].iter().find_map(|power| figure.strip_suffix(power));
+        let figure = power.unwrap_or(figure);
         let is_figure = figure.ends_with(char::is_numeric)
             || lists("half one two three four five six seven eight nine ten twelve quarter", figure);
         is_figure && (lists(language::UNITS, unit) || lists("fl pc pcs pk ct ga vol pg hp mph", unit))

@@ -228,7 +228,7 @@ pub(super) const STREETS: &str = "Pkwy Ave Blvd Rd St Dr Ln Ct Pl Hwy Pkwy Sq Te
 pub(super) const SIDES: &str = "NW NE SW SE N S E W Apt Ste Suite Unit Rm Bldg Fl";
 
 /// States before a source of law: "Fla. Stat.", "Ga. Code Ann."
-pub(super) const STATES: &str = "Ala Ariz Ark Cal Calif Colo Conn Del Fla Ga Ill Ind Kan Ky La Md Mass Mich Minn Miss Mo Mont Neb Nev \
+pub(super) const STATES: &str = "Penn Ala Ariz Ark Cal Calif Colo Conn Del Fla Ga Ill Ind Kan Ky La Md Mass Mich Minn Miss Mo Mont Neb Nev \
      Okla Or Ore Pa Tenn Tex Va Vt Wash Wis Wyo Gen Bus Rev";
 pub(super) const LAWS: &str =
     "Stat Code Const Rev Gen Civ Penal Admin Crim Evid Fam Prob Bus Law Laws Comp App Super Supp Reg Ann";

@@ -1447,9 +1447,14 @@ fn units_behind_a_hyphen_end_no_sentence() {
             assert_eq!(both_ways("en", &text), [text.as_str()]);
         }
     }
-    for text in
-        ["2 8-oz. packages", "a half-gal. jug", "use a 9-in. (23-cm) pan", "a 3-hr. tour and 6-ft. man"]
-    {
+    for text in [
+        "2 8-oz. packages",
+        "a half-gal. jug",
+        "a 12-fl.-oz. can",
+        "a 6-sq.-ft. rug",
+        "use a 9-in. (23-cm) pan",
+        "a 3-hr. tour and 6-ft. man",
+    ] {
         assert_eq!(both_ways("en", text), [text]);
     }
     for (first, second) in [("Take the 5-oz.", "It is here."), ("a well-in.", "and more")] {
@@ -1489,6 +1494,7 @@ fn abbreviations_before_figures_and_places_end_no_sentence() {
         "They won agg. 4-3",
         "See ibid. 5",
         "It is on Mass. Ave. in town",
+        "It is on Penn. Ave. in town",
         "He lives in Wash. D.C. now",
     ] {
         assert_eq!(both_ways("en", text), [text]);

@@ -767,8 +767,11 @@ impl<'a> Reader<'a> {
             && last.starts_with('0')
             && !(self.s[second + last.len()..].starts_with(['.', ','])
                 && self.is_digit(second + last.len() + 1));
-        // "I order 2-3 pizzas."
-        let is_count = label == "order" && first.len() <= 2 && self.is_word_behind(second + last.len());
+        // "I order 2-3 pizzas.", "room 3-5 people"
+        let behind = self.word_behind(second + last.len());
+        let is_plural = behind.len() > 3 && behind.ends_with('s') || behind == "people";
+        let is_count =
+            first.len().max(last.len()) <= 2 && (is_plural || label == "order" && !behind.is_empty());
         let is_labelled =
             lists(LABELLED, &label.to_ascii_lowercase()) && !self.is_unit_behind(second + last.len());
         (lists(CODES, label) || is_labelled) && !is_count || is_named || is_section || is_plane || is_zero

@@ -325,10 +325,11 @@ impl Reader<'_> {
         Some(ended)
     }
 
-    /// The Roman numeral of a section, at the start of the text: "II.", "IV. Results".
+    /// The Roman numeral of a section, at the start of the text: "II.", "IV. Results", "ii. second".
     fn section(&mut self, at: usize, end: usize) -> Option<usize> {
         let word = &self.s[at..end];
-        if !word.bytes().all(|b| matches!(b, b'I' | b'V' | b'X'))
+        let is_small = word.len() > 1 && word.bytes().all(|b| matches!(b, b'i' | b'v' | b'x'));
+        if !is_small && !word.bytes().all(|b| matches!(b, b'I' | b'V' | b'X'))
             || self.at(end) != Some('.')
             || !self.s[..at].trim().is_empty()
             || word.len() == 1 && !self.s[end + 1..].trim().is_empty()
@@ -337,7 +338,7 @@ impl Reader<'_> {
             return None;
         }
         let mut words = String::new();
-        numbers::number(&mut words, numbers::roman(word)?);
+        numbers::number(&mut words, numbers::roman(&word.to_ascii_uppercase())?);
         self.say(at..end, &words);
         Some(end)
     }

@@ -1439,6 +1439,7 @@ fn numbers_with_hyphens_behind_their_noun_are_codes() {
             ("Nos. 3-5", "numbers three to five"),
             ("rooms 12-34", "rooms twelve to thirty four"),
             ("order 2-3 pizzas", "order two to three pizzas"),
+            ("a number 10-20 times", "a number ten to twenty times"),
             ("number 5-10 km", "number five to ten kilometers"),
         ],
     );
@@ -1466,6 +1467,7 @@ fn measures_and_dates_beside_others_are_read() {
             ),
             ("+----+----+ a", " a"),
             ("=====+=====", ""),
+            ("ii. second", "two. second"),
             ("2 + 3 = 5", "two plus three equals five"),
         ],
     );
