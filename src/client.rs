@@ -4,7 +4,7 @@ use crate::session::message::{ClientMessage, Fault, NO_CODE, PATH, Retry, Server
 use crate::upstream::{self, Connection, Secret};
 use crate::ws::endpoint::{CloseCode, Closed, Endpoint, Incoming, Limits, Role, State};
 use crate::ws::handshake::{self, Refused};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming as Body};
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -13,6 +13,7 @@ use hyper::{Response, Uri};
 use hyper_util::rt::TokioIo;
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::pin::Pin;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -29,9 +30,6 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// Maximum size of a message. A server's frames hold at most 64 KiB.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
-
-/// Largest body of a refusal in which a sentence is looked for.
-const MAX_REFUSAL_BYTES: usize = 4 * 1024;
 
 /// Deadline for the body of a refusal.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -174,7 +172,10 @@ impl Client {
 
     async fn open(url: &str, subprotocols: &[&str], token: Option<&Secret>) -> Result<Client, Error> {
         let late = |_| timed_out(format!("no connection within {CONNECT_TIMEOUT:?}"));
-        timeout(CONNECT_TIMEOUT, open(url, subprotocols, token)).await.map_err(late)?
+        // Behind a pointer, so that each caller has not a copy of its code.
+        let opening: Pin<Box<dyn Future<Output = Result<Client, Error>> + Send + '_>> =
+            Box::pin(open(url, subprotocols, token));
+        timeout(CONNECT_TIMEOUT, opening).await.map_err(late)?
     }
 
     /// Returns the subprotocol that the server chose, if any.
@@ -271,9 +272,9 @@ async fn with_sentence(refused: Refused, response: Response<Body>) -> Refused {
     if !content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/plain")) {
         return refused;
     }
-    let body = Limited::new(response.into_body(), MAX_REFUSAL_BYTES).collect();
-    match timeout(REFUSAL_TIMEOUT, body).await {
-        Ok(Ok(body)) => refused.saying(&body.to_bytes()),
+    // A sentence comes in one piece.
+    match timeout(REFUSAL_TIMEOUT, response.into_body().frame()).await {
+        Ok(Some(Ok(frame))) => refused.saying(frame.data_ref().map_or(&[], |bytes| &bytes[..])),
         _ => refused,
     }
 }

@@ -4,7 +4,6 @@
 //! page could use a server that only its visitor's machine can reach. Other clients can send any origin: the
 //! check does not stop them and is not meant to.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
@@ -50,7 +49,7 @@ fn default_port(scheme: &str) -> Option<u16> {
 
 /// Origins that were refused, to name each of them once.
 #[derive(Default)]
-pub(super) struct RefusedOrigins(Mutex<HashSet<String>>);
+pub(super) struct RefusedOrigins(Mutex<Vec<String>>);
 
 impl RefusedOrigins {
     /// Most origins that are remembered. Further ones are not new.
@@ -63,7 +62,11 @@ impl RefusedOrigins {
             return false;
         }
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.len() < Self::MOST && known.insert(origin.to_owned())
+        let is_new = known.len() < Self::MOST && !known.iter().any(|known| known == origin);
+        if is_new {
+            known.push(origin.to_owned());
+        }
+        is_new
     }
 }
 

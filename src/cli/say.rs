@@ -278,7 +278,7 @@ impl Wav<'_> {
     /// The header for this many bytes of audio; empty if the form has none.
     fn header(&self, length: u32) -> Vec<u8> {
         match self.form {
-            Form::Wav => wav_header(self.format, length).into(),
+            Form::Wav => wav_header(self.format, length),
             Form::Raw | Form::Mp3 => Vec::new(),
         }
     }
