@@ -27,16 +27,12 @@ pub(super) struct Connector {
 pub(crate) type Connection = <Transport as tower_service::Service<Uri>>::Response;
 
 /// Opens a connection to the host of this URL, which is that of the `role`: `http://`, or with the feature
-/// `tls` also `https://`. Has no deadline.
+/// `tls` also `https://`.
 pub(crate) async fn connect(role: &'static str, uri: Uri) -> io::Result<Connection> {
     let settings = UpstreamSettings::new(role, uri.to_string());
-    let mut transport = transport(&settings).map_err(io::Error::other)?;
-    std::future::poll_fn(|cx| tower_service::Service::poll_ready(&mut transport, cx))
-        .await
-        .map_err(io::Error::other)?;
-    tower_service::Service::call(&mut transport, uri).await.map_err(|error| {
+    let mut connector = Connector::new(&settings).map_err(|error| io::Error::other(error.0))?;
+    tower_service::Service::call(&mut connector, uri).await.map_err(|error| {
         // The cause says more than the error around it.
-        let error: Box<dyn Error + Send + Sync> = error.into();
         let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
         while let Some(found) = cause {
             if let Some(found) = found.downcast_ref::<io::Error>() {
