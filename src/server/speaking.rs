@@ -510,6 +510,8 @@ impl Speaking {
         self.listener.set_away(true);
         let listener = self.listener.clone();
         self.is_gated = false;
+        // With the feature the keeping is in a box.
+        #[cfg_attr(not(feature = "redis"), allow(clippy::redundant_closure_for_method_calls))]
         let key = self.keeping.take().map(|keeping| keeping.into_key());
         Box::new(Suspended { session, speeches, listener, script, client, slot: self.slot.take(), key })
     }
@@ -601,9 +603,10 @@ impl Application for Speaking {
     }
 
     fn carry_out(&mut self, host: &mut Host<'_>) {
-        if self.keeping.is_some() && !self.is_gated {
-            let held = self.keeping.as_mut().map(|keeping| keeping.take_held());
-            held.into_iter().flatten().for_each(|output| self.carry_out_one(output, host));
+        if !self.is_gated
+            && let Some(keeping) = &mut self.keeping
+        {
+            keeping.take_held().into_iter().for_each(|output| self.carry_out_one(output, host));
         }
         while let Some(session) = &mut self.session
             && let Some(output) = session.poll()
@@ -642,7 +645,7 @@ impl Application for Speaking {
         self.resume.is_some()
             || self.permit.is_provisional()
             || self.holding.is_counted()
-            || self.keeping.as_ref().is_some_and(|keeping| keeping.is_pending())
+            || matches!(&self.keeping, Some(keeping) if keeping.is_pending())
     }
 
     // As for `recover`.

@@ -124,7 +124,8 @@ impl Store {
 /// Shows that there is a store, to the compiler as well: without the feature no value with one exists, and the program
 /// has no code for it.
 #[cfg(feature = "redis")]
-pub(crate) type Presence = ();
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Presence;
 #[cfg(not(feature = "redis"))]
 pub(crate) type Presence = std::convert::Infallible;
 
