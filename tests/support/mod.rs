@@ -87,7 +87,8 @@ impl Serving {
             let mut line = String::new();
             assert!(within(stdout.read_line(&mut line)).await.unwrap() > 0, "exited before it listened");
             if let Some((_, addr)) = line.trim().split_once("listening on http://") {
-                break addr.parse().unwrap();
+                // With JSON logs the line is an object.
+                break addr.split('"').next().unwrap_or_default().parse().unwrap();
             }
         };
         Serving { child, addr, _stdout: stdout }
