@@ -7,6 +7,7 @@ use super::money::Currency;
 use super::numbers::{self, add};
 use super::operands;
 use super::walk::Walk;
+use std::ops::Range;
 
 /// Names before a version, whose minor number is read as a whole: "Python 3.12".
 const VERSIONED: &str = "Python Node Go Rust Ruby PHP Perl Java Scala Kotlin Swift Lua Julia Django Rails React Angular \
@@ -127,12 +128,17 @@ impl<'a> Reader<'a> {
         if !is_long || !is_whole || !self.is_code(first, first + 1) {
             return None;
         }
-        let mut words = String::new();
-        numbers::digits(&mut words, &self.s[at..first]);
-        words.push(',');
-        numbers::digits(&mut words, &self.s[first + 1..second]);
-        self.say(at..second, &words);
+        self.say_digits(at..first, first + 1..second);
         Some(second)
+    }
+
+    /// Says the digits of two parts of a code, one by one.
+    fn say_digits(&mut self, first: Range<usize>, second: Range<usize>) {
+        let mut words = String::new();
+        numbers::digits(&mut words, &self.s[first.clone()]);
+        words.push(',');
+        numbers::digits(&mut words, &self.s[second.clone()]);
+        self.say(first.start..second.end, &words);
     }
 
     /// The nine digits of an American post code: "NY 10001-1234".
@@ -148,11 +154,7 @@ impl<'a> Reader<'a> {
         if !is_code || !is_state && !lists("ZIP Zip zip code Code zipcode", place) {
             return None;
         }
-        let mut words = String::new();
-        numbers::digits(&mut words, &self.s[at..first]);
-        words.push(',');
-        numbers::digits(&mut words, &self.s[first + 1..second]);
-        self.say(at..second, &words);
+        self.say_digits(at..first, first + 1..second);
         Some(second)
     }
 
