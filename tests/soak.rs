@@ -21,7 +21,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::{
-    Frame, PATIENCE, Raw, Running, close, frame, opening, raw, session, session_from, start_with, text, v1,
+    Frame, PATIENCE, Random, Raw, Running, close, frame, opening, raw, session, session_from, start_with,
+    text, v1,
 };
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -34,22 +35,6 @@ const HOSTILE: u64 = 50;
 
 /// Time between two checks for leftovers.
 const ROUND: Duration = Duration::from_secs(3);
-
-/// Pseudo-random numbers (xorshift64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % n.max(1)
-    }
-
-    fn of<'a>(&mut self, things: &[&'a str]) -> &'a str {
-        things[self.below(things.len() as u64) as usize]
-    }
-}
 
 /// Resources of an idle process.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -148,7 +133,7 @@ async fn visit(addr: SocketAddr, random: &mut Random) {
         0 => {
             let bytes = opening(addr, PATH);
             let mut client = raw(addr).await;
-            client.send_bytes(&bytes[..random.below(bytes.len() as u64) as usize]).await;
+            client.send_bytes(&bytes[..random.below(bytes.len())]).await;
             if random.below(2) == 0 {
                 client.reset();
             }
@@ -163,7 +148,7 @@ async fn visit(addr: SocketAddr, random: &mut Random) {
         2 => {
             let mut client = session(addr).await;
             let bytes = [text(&start(random).to_string()), frame(0x01, b"half"), vec![0xff; 3]].concat();
-            client.send_bytes(&bytes[..random.below(bytes.len() as u64) as usize]).await;
+            client.send_bytes(&bytes[..random.below(bytes.len())]).await;
             listens(&mut client, Duration::from_millis(20), &mut 0).await;
             if random.below(2) == 0 {
                 client.reset();
@@ -193,7 +178,7 @@ async fn talk(addr: SocketAddr, random: &mut Random) {
     let mut heard = 0;
     client.say(&start(random).to_string()).await;
     for _ in 0..random.below(12) {
-        if !listens(&mut client, Duration::from_millis(random.below(60)), &mut heard).await {
+        if !listens(&mut client, Duration::from_millis(random.below(60) as u64), &mut heard).await {
             return;
         }
         match random.below(8) {
@@ -203,7 +188,7 @@ async fn talk(addr: SocketAddr, random: &mut Random) {
                 }
                 client = v1(addr).await.0;
                 let (id, token) = (&greeting["sessionId"], &greeting["token"]);
-                let offset = heard.saturating_sub(random.below(3_000) as usize);
+                let offset = heard.saturating_sub(random.below(3_000));
                 let recover = json!({"type": "recover", "sessionId": id, "token": token, "offset": offset});
                 client.say(&recover.to_string()).await;
                 heard = offset;
@@ -227,7 +212,7 @@ async fn talk(addr: SocketAddr, random: &mut Random) {
             client.send_bytes(&bytes[..bytes.len() / 2]).await;
         }
         // Reads nothing for a while.
-        _ => sleep(Duration::from_millis(random.below(300))).await,
+        _ => sleep(Duration::from_millis(random.below(300) as u64)).await,
     }
 }
 
@@ -253,7 +238,7 @@ async fn hostile(addr: SocketAddr, random: &mut Random) {
         let _ = timeout(Duration::from_millis(200), client.send_bytes(&flood)).await;
         let last = if kind == 1 { r#"{"type":"pause"}"# } else { r#"{"type":"cancel"}"# };
         let _ = timeout(Duration::from_millis(200), client.send_bytes(&text(last))).await;
-        if !listens(&mut client, Duration::from_millis(random.below(20)), &mut 0).await {
+        if !listens(&mut client, Duration::from_millis(random.below(20) as u64), &mut 0).await {
             return;
         }
     }
@@ -299,7 +284,7 @@ async fn round(server: &Running, random: &mut Random, time: Duration, has_victim
     let mut clients = JoinSet::new();
     let victim = has_victim.then(|| tokio::spawn(victim(server.addr, until)));
     for _ in 0..if has_victim { HOSTILE } else { 0 } {
-        let (addr, mut random) = (server.addr, Random(random.below(u64::MAX) | 1));
+        let (addr, mut random) = (server.addr, Random(random.below(usize::MAX) as u64 | 1));
         clients.spawn(async move {
             let mut visits = 0;
             while Instant::now() < until {
@@ -310,7 +295,7 @@ async fn round(server: &Running, random: &mut Random, time: Duration, has_victim
         });
     }
     for _ in 0..CLIENTS {
-        let (addr, mut random) = (server.addr, Random(random.below(u64::MAX) | 1));
+        let (addr, mut random) = (server.addr, Random(random.below(usize::MAX) as u64 | 1));
         clients.spawn(async move {
             let mut visits = 0;
             while Instant::now() < until {

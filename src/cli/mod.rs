@@ -394,7 +394,7 @@ impl Source<'_> {
             _ => None,
         })?;
         let output = match self.raw("output") {
-            None => Output::File(form.map_or("aloud.wav", Form::default_file).into()),
+            None => Output::File(form.unwrap_or(Form::Wav).default_file().into()),
             Some(file) if file == "-" => Output::Stdout,
             Some(file) if file.is_empty() => {
                 return wrong("--output is empty; give a file name, or - for standard output");

@@ -61,7 +61,7 @@ pub(super) struct Speaking {
     slot: Option<SessionSlot>,
     /// Counts what the session holds among all that have a connection.
     holding: Holding,
-    /// Bytes of the text that waits, as it was counted last: to ask for them takes the same as a write.
+    /// Bytes of the text that waits, as it was counted last: it lies far from what a write of audio needs.
     held_text: usize,
     /// The connection had to give its place away before it showed a credential.
     has_lost_its_place: bool,
@@ -227,8 +227,7 @@ impl Speaking {
 
     /// Counts what the session holds now.
     fn hold(&mut self, shared: &Shared) {
-        let session = self.session.as_ref();
-        self.held_text = session.map_or(0, |session| session.held_bytes() - session.logged_bytes());
+        self.held_text = self.session.as_ref().map_or(0, Session::text_bytes);
         self.hold_audio(shared);
     }
 

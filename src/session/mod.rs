@@ -509,16 +509,19 @@ impl Session {
         [Output::Send(error(fault)), Output::Close(Close::SessionTaken)]
     }
 
-    /// Bytes of the stream's audio, messages and text, to be asked often.
-    pub fn held_bytes(&self) -> usize {
-        let starting = self.starting.as_ref().map(|starting| &starting.stream);
-        self.stream.iter().chain(starting).map(Stream::held_bytes).sum()
+    /// Bytes of the stream's audio and messages, to be asked with every piece of audio.
+    pub fn logged_bytes(&self) -> usize {
+        self.streams_held().map(|stream| stream.log().held_bytes()).sum()
     }
 
-    /// The part of it that changes with every piece of audio: without the text that waits.
-    pub fn logged_bytes(&self) -> usize {
-        let starting = self.starting.as_ref().map(|starting| &starting.stream);
-        self.stream.iter().chain(starting).map(|stream| stream.log().held_bytes()).sum()
+    /// Bytes of the text that waits in the stream.
+    pub fn text_bytes(&self) -> usize {
+        self.streams_held().map(Stream::text_bytes).sum()
+    }
+
+    /// The stream, and the one that is about to begin.
+    fn streams_held(&self) -> impl Iterator<Item = &Stream> {
+        self.stream.iter().chain(self.starting.as_ref().map(|starting| &starting.stream))
     }
 
     /// Memory of the session in bytes, roughly.

@@ -926,9 +926,9 @@ impl Stream {
         }
     }
 
-    /// Bytes of audio, messages and text. Takes the same time however much it is.
-    pub(super) fn held_bytes(&self) -> usize {
-        self.log.held_bytes() + self.cold.composer.held_bytes()
+    /// Bytes of the text that waits. Takes the same time however much it is.
+    pub(super) fn text_bytes(&self) -> usize {
+        self.cold.composer.held_bytes()
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -127,6 +127,13 @@ impl Shared {
         (if is_done { &counts.done } else { &counts.failed }).fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Drops the claims whose callers have gone: they alone wait for a store that cannot be reached.
+    fn drop_abandoned(&self) {
+        let mut queue = self.queue();
+        queue.jobs.retain(|job| !job.answer.is_closed());
+        queue.bytes = queue.jobs.iter().map(Job::bytes).sum();
+    }
+
     /// Drops all work that waits: its callers learn of it.
     fn drop_all(&self) {
         let (jobs, flushes) = {
@@ -397,6 +404,7 @@ async fn work(shared: &Arc<Shared>, client: &Client, on_moved: OnMoved, tried: m
                 if std::mem::take(&mut was_up) {
                     tracing::warn!("the store cannot be reached: {error}; sessions stay with this server");
                 }
+                shared.drop_abandoned();
             }
         }
         sleep(RETRY).await;
@@ -523,4 +531,30 @@ async fn send(
     }
     // Such as a store that has forgotten the scripts, or that takes no writes: connect anew.
     failure.map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn claims_of_clients_that_have_gone_do_not_gather_while_the_store_is_away() {
+        let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let settings = Settings { ttl: Duration::from_secs(1), owner: "here".to_owned() };
+        let store = Store::open(&format!("redis://{away}"), settings, Arc::new(|_, _| {})).unwrap();
+        let token = Token::new("token").unwrap();
+        let held = || {
+            let queue = store.0.queue();
+            (queue.jobs.len(), queue.bytes)
+        };
+        let waits = store.claim("waits", &token, None);
+        let one = held();
+        (0..100).for_each(|n| drop(store.claim(&n.to_string(), &token, None)));
+        store.0.drop_abandoned();
+        assert_eq!(held(), one);
+        drop(waits);
+        store.0.drop_abandoned();
+        assert_eq!(held(), (0, 0));
+    }
 }

@@ -48,6 +48,14 @@ fn certify(folder: &Path) -> bool {
     true
 }
 
+/// A folder with a certificate, and one in it with another.
+fn two_certificates(name: &str) -> Option<(Folder, PathBuf)> {
+    let folder = Folder(std::env::temp_dir().join(format!("aloud-{name}-{}", std::process::id())));
+    let other = folder.0.join("other");
+    std::fs::create_dir_all(&other).unwrap();
+    (certify(&folder.0) && certify(&other)).then_some((folder, other))
+}
+
 async fn say(url: &str, trusted: &Path) -> Output {
     let mut aloud = Command::new(env!("CARGO_BIN_EXE_aloud"));
     aloud.args(["say", "One.", "-o", "-", "--engine=speech", "--engine-attempts=1", "--engine-url", url]);
@@ -71,12 +79,7 @@ fn acceptor(folder: &Folder) -> TlsAcceptor {
 
 #[tokio::test]
 async fn say_speaks_through_tls() {
-    let folder = Folder(std::env::temp_dir().join(format!("aloud-wss-{}", std::process::id())));
-    let other = folder.0.join("other");
-    std::fs::create_dir_all(&other).unwrap();
-    if !certify(&folder.0) || !certify(&other) {
-        return;
-    }
+    let Some((folder, other)) = two_certificates("wss") else { return };
     let server = Serving::start(&["serve", "--listen", "127.0.0.1:0", "--engine", "tone"]);
     let behind = server.url().trim_start_matches("ws://").to_owned();
     let (acceptor, listener) = (acceptor(&folder), TcpListener::bind("127.0.0.1:0").await.unwrap());
@@ -110,12 +113,7 @@ async fn say_speaks_through_tls() {
 
 #[tokio::test]
 async fn https_accepts_only_trusted_certificates() {
-    let folder = Folder(std::env::temp_dir().join(format!("aloud-tls-{}", std::process::id())));
-    let other = folder.0.join("other");
-    std::fs::create_dir_all(&other).unwrap();
-    if !certify(&folder.0) || !certify(&other) {
-        return;
-    }
+    let Some((folder, other)) = two_certificates("tls") else { return };
     let acceptor = acceptor(&folder);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -9,7 +9,7 @@
 
 use crate::recovery::{TEXT, start, undisturbed};
 use crate::store::{Store, free_address, is_installed};
-use crate::support::{Frame, Raw, V1, crc32, opening_with};
+use crate::support::{Frame, Random, Raw, V1, crc32, opening_with};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -25,18 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Text behind a cancel.
 const LAST: &str = "That is enough of it. One more thing, and then good night.";
-
-/// Pseudo-random numbers (xorshift64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % n.max(1)
-    }
-}
 
 /// Connects as a client of `aloud.v1`; `None` if that is not possible now.
 async fn connect(addr: SocketAddr) -> Option<Raw> {

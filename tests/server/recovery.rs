@@ -2,8 +2,8 @@
 //! client gets the bytes of an undisturbed stream.
 
 use crate::support::{
-    self, Asked, FORMAT, Frame, Raw, Running, Scripted, audio, close, crc32, messages, session, spoken,
-    start_with, text, v1, within,
+    self, Asked, FORMAT, Frame, Random, Raw, Running, Scripted, audio, close, crc32, messages, session,
+    spoken, start_with, text, v1, within,
 };
 use aloud::Config;
 use aloud::tts::{Flite, Sink, Synthesizer, Tone, Utterance};
@@ -87,18 +87,6 @@ async fn until(what: &str, mut is: impl FnMut() -> bool) {
         sleep(Duration::from_millis(1)).await;
     }
     panic!("never: {what}");
-}
-
-/// Pseudo-random numbers (xorshift64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % n.max(1)
-    }
 }
 
 /// The way in which a connection is lost.

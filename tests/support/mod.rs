@@ -35,6 +35,22 @@ pub const ASKED_BYTES: usize = 16;
 /// The format of the engines that tests use.
 pub const FORMAT: Format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: 8_000 };
 
+/// Pseudo-random numbers (xorshift64): the same for the same seed, which is not 0.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % n.max(1)
+    }
+
+    pub fn of<'a>(&mut self, things: &[&'a str]) -> &'a str {
+        things[self.below(things.len())]
+    }
+}
+
 /// A server that is stopped when this is dropped.
 pub struct Running {
     /// Address of the listener.

@@ -8,6 +8,7 @@
 use super::graph::{Cut, Graph, GraphError, Input, Threads};
 use super::speaker::{Passage, Plan, at_speed, whole_frames};
 use super::spectra::{HOP, RATE, Spectra, VALUES};
+use super::windows::{around, columns};
 use std::ops::Range;
 use std::sync::Arc;
 use std::vec;
@@ -128,9 +129,8 @@ impl Hibari {
         window: &Range<usize>,
         threads: &Threads,
     ) -> Result<(Vec<f32>, usize), GraphError> {
-        let wide = window.start.saturating_sub(CONTEXT)..(window.end + CONTEXT).min(frames);
-        let rows = features.chunks_exact(frames);
-        let part: Vec<f32> = rows.flat_map(|row| &row[wide.clone()]).copied().collect();
+        let wide = around(window, CONTEXT, frames);
+        let part = columns(features, frames, &wide);
         let inputs = [Input::Real(&[1, ROWS, wide.len()], &part)];
         let values = self.decoder.run(&inputs, threads)?.pop().unwrap_or_default();
         if values.len() != wide.len() * VALUES {

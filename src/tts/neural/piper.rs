@@ -12,7 +12,7 @@ use super::graph::{Cut, Graph, GraphError, Input, Threads};
 use super::random::Random;
 use super::settings::Settings;
 use super::speaker::{Passage, Plan, at_speed, whole_frames};
-use super::windows::windows;
+use super::windows::{around, columns, windows};
 use rten_simd::SimdUnaryOp;
 use rten_vecmath::Exp;
 use std::ops::Range;
@@ -172,23 +172,11 @@ struct Frames {
     latent: Vec<f32>,
 }
 
-impl Frames {
-    /// These frames, and those around them that change them.
-    fn around(&self, window: &Range<usize>, context: usize) -> Range<usize> {
-        window.start.saturating_sub(context)..(window.end + context).min(self.frames)
-    }
-}
-
-/// A part of the columns of all rows. Each row has `columns` of them.
-fn columns(rows: &[f32], columns: usize, part: &Range<usize>) -> Vec<f32> {
-    rows.chunks_exact(columns).flat_map(|row| &row[part.clone()]).copied().collect()
-}
-
 impl Passage for Frames {
     fn next(&mut self, out: &mut Vec<f32>, threads: &Threads) -> Result<bool, GraphError> {
         let Some(window) = self.windows.next() else { return Ok(false) };
-        let wide = self.around(&window, CONTEXT);
-        let whole = self.around(&wide, FLOW_CONTEXT);
+        let wide = around(&window, CONTEXT, self.frames);
+        let whole = around(&wide, FLOW_CONTEXT, self.frames);
         let latent = columns(&self.latent, self.frames, &whole);
         let mask = vec![1.0; whole.len()];
         let inputs =

@@ -26,6 +26,16 @@ pub(super) fn windows(range: Range<usize>) -> Vec<Range<usize>> {
     windows
 }
 
+/// A window with the frames around it that change it: `context` to each side, of so many frames in all.
+pub(super) fn around(window: &Range<usize>, context: usize, frames: usize) -> Range<usize> {
+    window.start.saturating_sub(context)..(window.end + context).min(frames)
+}
+
+/// The frames of this range out of rows that have all of them.
+pub(super) fn columns(rows: &[f32], frames: usize, range: &Range<usize>) -> Vec<f32> {
+    rows.chunks_exact(frames).flat_map(|row| &row[range.clone()]).copied().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
