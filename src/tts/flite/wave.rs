@@ -11,6 +11,10 @@ use flite_rs::utterance::ItemId;
 /// Scale of the filter's coefficients.
 const LPC_SCALE: i32 = 16_384;
 
+/// Number of the filter's coefficients. A fixed number makes the filter, which is most of the work after the
+/// analysis, several times as fast.
+const ORDER: usize = 16;
+
 /// Pitch before the first target, in Hz.
 const INITIAL_F0: f64 = 120.0;
 
@@ -18,13 +22,12 @@ const INITIAL_F0: f64 = 120.0;
 pub(super) struct Recording {
     /// Sorted by name.
     diphones: Vec<(&'static str, Diphone)>,
-    /// Coefficients of the filter, `order` for each period.
+    /// Coefficients of the filter, [`ORDER`] for each period.
     lpc: &'static [u8],
     /// Start of each period in `residual`, and the end of the last one.
     offsets: &'static [u8],
     /// µ-law excitation of all periods.
     residual: &'static [u8],
-    order: usize,
     min_coefficient: i32,
     coefficient_range: i32,
     sample_rate: u32,
@@ -59,10 +62,13 @@ impl Recording {
         if header.u32()? != 0 || container.optional_section("sts.ressize").is_some() {
             return Err(DataError("compressed excitation"));
         }
+        if order != ORDER {
+            return Err(DataError("filter of another order"));
+        }
         let lpc = container.section("sts.lpc")?;
         let offsets = container.section("sts.resoffs")?;
         let residual = container.section("sts.res")?;
-        if lpc.len() < frames * order * 2 || offsets.len() < (frames + 1) * 4 {
+        if lpc.len() < frames * ORDER * 2 || offsets.len() < (frames + 1) * 4 {
             return Err(DataError("voice tables inconsistent with header"));
         }
         let mut index = Reader::new(container.section("dip.index")?);
@@ -81,7 +87,6 @@ impl Recording {
             lpc,
             offsets,
             residual,
-            order,
             min_coefficient: (minimum * 32_768.0) as i32,
             coefficient_range: (range * 2_048.0) as i32,
             sample_rate,
@@ -182,10 +187,8 @@ pub(super) struct Wave {
     /// Next mark.
     mark: Option<usize>,
     last_mark: usize,
-    /// Last samples, in a ring, for the filter.
-    history: Vec<i32>,
-    head: usize,
-    coefficients: Vec<i32>,
+    /// Output of the filter: the last [`ORDER`] samples, then those of the current period.
+    filtered: Vec<i32>,
 }
 
 impl Wave {
@@ -211,9 +214,7 @@ impl Wave {
             marks,
             mark,
             last_mark: 0,
-            history: vec![0; recording.order + 1],
-            head: recording.order,
-            coefficients: vec![0; recording.order],
+            filtered: vec![0; ORDER],
         }
     }
 
@@ -247,29 +248,33 @@ impl Wave {
     /// Passes the excitation of a recorded period through its filter. A longer or shorter period keeps
     /// its middle.
     fn speak(&mut self, recording: &Recording, recorded: u32, size: usize, period: &mut Vec<i16>) {
-        let order = recording.order;
-        for (n, coefficient) in self.coefficients.iter_mut().enumerate() {
-            let quantised = i32::from(u16_at(recording.lpc, recorded as usize * order + n));
-            *coefficient =
-                ((quantised / 2 * recording.coefficient_range) / 2_048 + recording.min_coefficient) / 2;
-        }
+        // The last coefficient comes first, as the oldest sample does.
+        let coefficients: [i32; ORDER] = std::array::from_fn(|n| {
+            let quantised = u16_at(recording.lpc, recorded as usize * ORDER + ORDER - 1 - n);
+            ((i32::from(quantised) / 2 * recording.coefficient_range) / 2_048 + recording.min_coefficient) / 2
+        });
         let source = recording.excitation(recorded);
         let (skipped, silent) =
             (source.len().saturating_sub(size) / 2, size.saturating_sub(source.len()) / 2);
+        let last = self.filtered.len() - ORDER;
+        self.filtered.copy_within(last.., 0);
+        self.filtered.truncate(ORDER);
+        self.filtered.reserve(size);
         for n in 0..size {
             let byte = n.checked_sub(silent).and_then(|n| source.get(skipped + n));
             let byte = *byte.unwrap_or(&ULAW_SILENCE);
             let mut sum = i32::from(ulaw_to_i16(byte)).wrapping_mul(LPC_SCALE);
-            let mut tap = if self.head == 0 { order } else { self.head - 1 };
-            for coefficient in &self.coefficients {
-                sum = sum.wrapping_add(coefficient.wrapping_mul(self.history[tap]));
-                tap = if tap == 0 { order } else { tap - 1 };
+            // In fours, which is twice as fast where the compiler unrolls no loop.
+            let (samples, _) = self.filtered[n..n + ORDER].as_chunks::<4>();
+            for (coefficients, samples) in coefficients.as_chunks::<4>().0.iter().zip(samples) {
+                let product = |n: usize| coefficients[n].wrapping_mul(samples[n]);
+                let (first, last) =
+                    (product(0).wrapping_add(product(1)), product(2).wrapping_add(product(3)));
+                sum = sum.wrapping_add(first.wrapping_add(last));
             }
-            sum /= LPC_SCALE;
-            self.history[self.head] = sum;
-            period.push(sum as i16);
-            self.head = if self.head == order { 0 } else { self.head + 1 };
+            self.filtered.push(sum / LPC_SCALE);
         }
+        period.extend(self.filtered[ORDER..].iter().map(|&sample| sample as i16));
     }
 }
 
