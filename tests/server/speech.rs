@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, duplex};
+use tokio::time::Instant;
 
 const SPEECH: &str = "/v1/audio/speech";
 
@@ -986,4 +987,29 @@ async fn audio_that_waits_for_words_is_counted_and_is_progress_of_the_engine() {
     let answer = read(&mut client).await;
     assert_eq!((answer.status, answer.is_whole), (200, true));
     assert_eq!(timed_words(&answer.events(), 8_000).len(), 1);
+}
+
+#[tokio::test]
+async fn markup_without_a_sentence_is_read_in_turns() {
+    let server = start_with(Config::default(), Arc::new(Flite::with_threads(1))).await;
+    let markup = "<div><p>“".repeat(6_000);
+    let body = json!({"model": "tts-1", "voice": "kal16", "input": markup, "clean": "html"}).to_string();
+    let mut readers = Vec::new();
+    for _ in 0..10 {
+        let mut client = raw(server.addr).await;
+        client.send_bytes(&request("", &body)).await;
+        readers.push(client);
+    }
+    let mut slowest = Duration::ZERO;
+    for _ in 0..20 {
+        let began = Instant::now();
+        assert_eq!(ask(&server, &bare("GET", "/v1/models", "")).await.status, 200);
+        slowest = slowest.max(began.elapsed());
+    }
+    // Reading all of it takes seconds.
+    assert!(server.service.metrics().contains("aloud_speech_answers 10\n"), "the markup is still read");
+    assert!(slowest < Duration::from_millis(250), "{slowest:?}");
+    for mut client in readers {
+        assert_eq!(read(&mut client).await.status, 200);
+    }
 }
