@@ -249,7 +249,7 @@ async fn listener_is_not_disturbed_by_hostile_clients() {
 /// Samples that identify their position: they repeat, but not in step with any frame.
 const PERIOD: usize = 30_011;
 
-fn counted() -> Vec<i16> {
+pub(crate) fn counted() -> Vec<i16> {
     (0..PERIOD * 2).map(|n| (n % PERIOD) as i16).collect()
 }
 

@@ -1,6 +1,7 @@
 //! Recovery: connections that break, sessions that do not. Whatever happens to the connection, the
 //! client gets the bytes of an undisturbed stream.
 
+use crate::faults::{counted, is_held_back, pour};
 use crate::support::{
     self, Asked, FORMAT, Frame, Random, Raw, Running, Scripted, audio, close, crc32, messages, session,
     spoken, start_with, text, v1, within,
@@ -1152,6 +1153,56 @@ async fn end_with_drain_behind_the_last_word_keeps_it() {
         drop(client);
         server.is_quiet().await;
         assert_eq!(server.service.frozen().count(), 0);
+    }
+}
+
+/// The engine never gives these bytes again. What the server has sent and the client has not read is more than the
+/// client has read, and is kept.
+#[tokio::test]
+async fn recover_behind_a_slow_line_is_exact_with_an_engine_that_never_repeats_itself() {
+    let (engine, mut asked) = Scripted::new();
+    let server = start_with(Config::default(), engine).await;
+    for (options, wanted, whole) in [
+        (burst(), 0, 3 << 19),
+        (burst(), 40_000, 3 << 19),
+        (burst(), 900_002, 3 << 19),
+        (paced(60_000), 40_000, 1 << 18),
+    ] {
+        let (mut client, greeting) = v1(server.addr).await;
+        client.say(&start("One.", &options)).await;
+        let (poured, _engine) = pour(next(&mut asked).await.1, whole);
+        let mut heard = Vec::new();
+        while heard.len() < wanted {
+            if let Frame::Binary(audio) = client.read_frame().await {
+                heard.extend(audio);
+            }
+        }
+        // The line is slow: nothing more of what the server can send is read.
+        let before = is_held_back(&poured).await;
+        client.reset();
+        until("frozen", || server.service.frozen().count() == 1).await;
+        for _ in 0..2 {
+            let mut client = v1(server.addr).await.0;
+            client.say(&recover(&greeting, heard.len())).await;
+            let first = message(&mut client).await;
+            let kind = if heard.is_empty() { "stream_start" } else { "recovered" };
+            assert!(first["type"] == kind || first[kind] == true, "{options} {}: {first}", heard.len());
+            if let Frame::Binary(audio) = client.read_until("binary").await.pop().unwrap() {
+                heard.extend(audio);
+            }
+            is_held_back(&poured).await;
+            client.reset();
+            until("frozen", || server.service.frozen().count() == 1).await;
+        }
+        let mut client = v1(server.addr).await.0;
+        client.say(&recover(&greeting, heard.len())).await;
+        heard.extend(audio(&client.read_until("sentence_end").await));
+        assert!(heard.len() >= whole && before > 0, "{options}");
+        let expected = counted().iter().flat_map(|sample| sample.to_le_bytes()).collect::<Vec<u8>>();
+        assert!(heard.iter().zip(expected.iter().cycle()).all(|(heard, sent)| heard == sent), "{options}");
+        assert!(asked.try_recv().is_err(), "the engine is asked once");
+        client.say(END).await;
+        client.read_until("session_end").await;
     }
 }
 
