@@ -69,7 +69,12 @@ impl Serving {
         format!("ws://{}", self.line.trim().strip_prefix("listening on http://").unwrap())
     }
 
-    fn signal(&self, name: &str) {
+    /// Waits for its end.
+    pub(super) fn ended(mut self) {
+        self.child.wait().unwrap();
+    }
+
+    pub(super) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }

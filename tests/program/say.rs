@@ -506,19 +506,26 @@ fn say_goes_on_after_a_restart_of_the_server() {
     let (whole, cut) = (folder.file("whole.wav"), folder.file("cut.wav"));
     let text = "It is a long way to the harbour from here. The boats are out, and the tea is in the pot.";
     assert!(run(&["say", text, "-o", &whole]).status.success());
-    let server = Serving::start(&["serve", "--listen", "127.0.0.1:0"]);
-    let url = server.url();
-    let mut child =
-        aloud(&["say", text, "--paced", "--url", &url, "-o", &cut]).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    // The second sentence was announced: most of it is still to come.
-    assert!(lines.by_ref().any(|line| line.starts_with("The boats")));
-    drop(server);
-    let _server = Serving::start(&["serve", "--listen", url.strip_prefix("ws://").unwrap()]);
-    let lines: Vec<String> = lines.collect();
-    assert!(child.wait().unwrap().success(), "{lines:?}");
-    assert!(lines.iter().any(|line| line.contains("no longer has the session")), "{lines:?}");
-    assert!(std::fs::read(&whole).unwrap() == std::fs::read(&cut).unwrap(), "byte for byte the same");
+    // One server is killed. The other one ends in order, long before the text does.
+    for signal in ["KILL", "TERM"] {
+        let server = Serving::start(&["serve", "--listen", "127.0.0.1:0", "--drain-timeout", "50ms"]);
+        let url = server.url();
+        let mut child = aloud(&["say", text, "--paced", "--url", &url, "-o", &cut])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        // The second sentence was announced: most of it is still to come.
+        assert!(lines.by_ref().any(|line| line.starts_with("The boats")));
+        server.signal(signal);
+        server.ended();
+        let _server = Serving::start(&["serve", "--listen", url.strip_prefix("ws://").unwrap()]);
+        let lines: Vec<String> = lines.collect();
+        assert!(child.wait().unwrap().success(), "{signal}: {lines:?}");
+        let says = |why| lines.iter().any(|line| line.contains(why));
+        assert!(says("no longer has the session") || (signal == "TERM" && says("stops")), "{lines:?}");
+        assert!(std::fs::read(&whole).unwrap() == std::fs::read(&cut).unwrap(), "{signal}: byte for byte");
+    }
 }
 
 #[test]
