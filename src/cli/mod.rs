@@ -103,6 +103,8 @@ pub(crate) struct Settings {
 pub(crate) struct Say {
     pub(crate) text: Text,
     pub(crate) output: Output,
+    /// True if neither the output nor its form was given: on a terminal the speech is played.
+    pub(crate) may_play: bool,
     pub(crate) form: Form,
     /// Voice and language to ask for, if they were given.
     pub(crate) voice: Option<String>,
@@ -130,6 +132,8 @@ pub(crate) enum Text {
 pub(crate) enum Output {
     Stdout,
     File(PathBuf),
+    /// The person hears it.
+    Player(say::Player),
 }
 
 /// The form of the output.
@@ -444,7 +448,8 @@ impl Source<'_> {
             _ => None,
         })?;
         let paced = self.has("paced");
-        Ok(Say { text, output, form, voice, language, paced, source, clean, token, server })
+        let may_play = self.raw("output").is_none() && self.raw("format").is_none();
+        Ok(Say { text, output, may_play, form, voice, language, paced, source, clean, token, server })
     }
 
     /// The address of a server that already runs, if it was given.

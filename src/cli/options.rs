@@ -375,7 +375,9 @@ const OPTIONS: &[Setting] = &[
     // say. A forgotten variable must not send a text, or a file, elsewhere.
     Setting {
         short: "File to write, or - for standard output.",
-        default: "aloud.wav, or with `--format` aloud.raw or aloud.mp3",
+        long: "On a terminal, and without `--format`, the speech is played: by the first of `paplay`, `aplay`, \
+               `ffplay`, `pw-play` and `afplay` that is found in `PATH`.",
+        default: "a player, aloud.wav, aloud.raw or aloud.mp3",
         ..text("output", "FILE", "a file name, or - for standard output", Group::Output, &[SAY])
             .without_variable()
     },

@@ -1,6 +1,7 @@
-//! `aloud say`: speaks a text into a file, as a client of a server.
+//! `aloud say`: speaks a text into a file or to the person, as a client of a server.
 
 mod listening;
+mod player;
 
 use super::{Form, Output, Pauses, ReaderLeft, Say, Settings, Text, Via, run, threads};
 use aloud::Server;
@@ -12,6 +13,8 @@ use aloud::message::{
 };
 use aloud::upstream::Secret;
 use listening::{Listening, Step};
+pub(super) use player::Player;
+use player::Playing;
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fs::File;
@@ -46,10 +49,19 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
         }
     };
     let token = say.token.as_ref().map(|token| token.read("token-file")).transpose()?;
-    let shows_words = say.paced && io::stderr().is_terminal();
+    if say.output == Output::Stdout && io::stdout().is_terminal() {
+        return Err("a terminal cannot show audio; leave `-o -` out to hear it, or name a file".into());
+    }
+    let player = match say.may_play && io::stdout().is_terminal() {
+        true => Player::find(std::env::var_os("PATH")),
+        false => None,
+    };
+    let (output, last) = place(say.output, player);
+    let paced = say.paced || matches!(output, Output::Player(_));
+    let shows_words = paced && io::stderr().is_terminal();
     let mut start = StartSession::default();
     start.timestamps = shows_words.then_some(Timestamps::Word);
-    start.delivery = say.paced.then_some(Delivery::Paced { ahead_ms: Some(AHEAD_MS) });
+    start.delivery = paced.then_some(Delivery::Paced { ahead_ms: Some(AHEAD_MS) });
     start.source = say.source;
     start.clean = say.clean;
     start.resumable = true;
@@ -58,11 +70,11 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
         start.audio.insert(AudioOptions::default()).encoding = Some(Encoding::Mp3);
     }
     start.prompt = Some(text);
-    match say.server {
+    let code = match say.server {
         Via::Own(settings) => threads::runtime()?.block_on(async {
             let prompt = start.prompt.as_deref().unwrap_or_default();
             let (url, format) = own_server(&settings, prompt).await?;
-            let code = speak(&url, None, start, format, &say.output, say.form).await?;
+            let code = speak(&url, None, start, format, &output, say.form).await?;
             run::note(&settings).iter().for_each(|note| eprintln!("aloud: {note}"));
             Ok(code)
         }),
@@ -84,8 +96,27 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
                 asked.heading_ms = pauses.heading;
                 start.lead_ms = pauses.lead;
             }
-            speak(&url, token.as_ref(), start, format, &say.output, say.form).await
+            speak(&url, token.as_ref(), start, format, &output, say.form).await
         }),
+    };
+    if let (Some(player), Output::File(file), true) = (last, &output, code.is_ok()) {
+        let played = player.play(file);
+        // It is in the folder for files of a moment.
+        let _ = std::fs::remove_file(file);
+        played.map_err(|error| cannot_write(&Output::Player(player), &error))?;
+    }
+    code
+}
+
+/// Place for the audio, and the player that gets it as a file afterwards.
+fn place(output: Output, player: Option<Player>) -> (Output, Option<Player>) {
+    match player {
+        None => (output, None),
+        Some(player) if player.is_live => (Output::Player(player), None),
+        Some(player) => {
+            let name = format!("aloud-{}.wav", std::process::id());
+            (Output::File(std::env::temp_dir().join(name)), Some(player))
+        }
     }
 }
 
@@ -127,7 +158,7 @@ async fn speak(
     // A file gets its lengths before the program ends. A pipe has none, and its reader may be stopped.
     let is_file = match output {
         Output::File(path) => path.metadata().map_or(true, |found| found.is_file()),
-        Output::Stdout => false,
+        Output::Stdout | Output::Player(_) => false,
     };
     let signal = is_file.then(run::stop_signal).transpose()?;
     let signal = async {
@@ -268,6 +299,7 @@ enum Sink {
     File(File),
     /// A pipe or a device, in which nothing can be changed any more.
     Pipe(Box<dyn Write>),
+    Player(Playing),
 }
 
 impl Wav<'_> {
@@ -278,6 +310,7 @@ impl Wav<'_> {
     /// The header for this many bytes of audio; empty if the form has none.
     fn header(&self, length: u32) -> Vec<u8> {
         match self.form {
+            _ if matches!(self.output, Output::Player(_)) => Vec::new(),
             Form::Wav => wav_header(self.format, length),
             Form::Raw | Form::Mp3 => Vec::new(),
         }
@@ -292,7 +325,7 @@ impl Wav<'_> {
         let failed = |error| cannot_write(self.output, &error);
         if self.sink.is_none() {
             let header = self.header(UNKNOWN_LENGTH);
-            let sink = self.sink.insert(Sink::open(self.output).map_err(failed)?);
+            let sink = self.sink.insert(Sink::open(self.output, self.format).map_err(failed)?);
             sink.write(&header).map_err(failed)?;
         }
         if let Some(sink) = &mut self.sink {
@@ -318,7 +351,13 @@ impl Wav<'_> {
     fn finish(self) -> Result<(), Box<dyn Error>> {
         let header = self.header(u32::try_from(self.bytes).unwrap_or(UNKNOWN_LENGTH));
         let padding = if self.form == Form::Wav { wav_padding(self.bytes) } else { &[] };
-        let Some(Sink::File(mut file)) = self.sink else { return Ok(()) };
+        let mut file = match self.sink {
+            Some(Sink::File(file)) => file,
+            Some(Sink::Player(playing)) => {
+                return playing.finish().map_err(|error| cannot_write(self.output, &error));
+            }
+            Some(Sink::Pipe(_)) | None => return Ok(()),
+        };
         let end = header.len() as u64 + self.bytes;
         // After a failed write there may be a part of a sample.
         file.set_len(end)
@@ -331,9 +370,12 @@ impl Wav<'_> {
 }
 
 impl Sink {
-    fn open(output: &Output) -> io::Result<Sink> {
-        let Output::File(path) = output else { return Ok(Sink::Pipe(Box::new(io::stdout()))) };
-        let file = File::create(path)?;
+    fn open(output: &Output, format: Format) -> io::Result<Sink> {
+        let file = match output {
+            Output::Stdout => return Ok(Sink::Pipe(Box::new(io::stdout()))),
+            Output::Player(player) => return Ok(Sink::Player(player.start(format)?)),
+            Output::File(path) => File::create(path)?,
+        };
         Ok(if file.metadata()?.is_file() { Sink::File(file) } else { Sink::Pipe(Box::new(file)) })
     }
 
@@ -341,6 +383,7 @@ impl Sink {
         match self {
             Sink::File(file) => file.write_all(bytes),
             Sink::Pipe(pipe) => pipe.write_all(bytes).and_then(|()| pipe.flush()),
+            Sink::Player(playing) => playing.write(bytes),
         }
     }
 }
@@ -350,6 +393,9 @@ fn cannot_write(output: &Output, error: &io::Error) -> Box<dyn Error> {
         Output::Stdout if error.kind() == io::ErrorKind::BrokenPipe => ReaderLeft.into(),
         Output::Stdout => format!("cannot write the audio: {error}").into(),
         Output::File(path) => format!("cannot write {}: {error}", path.display()).into(),
+        Output::Player(player) => {
+            format!("{} cannot play the speech: {error}. `-o FILE` writes a file", player.name).into()
+        }
     }
 }
 
@@ -460,6 +506,7 @@ impl Screen {
         let place = match output {
             Output::Stdout => "standard output".to_owned(),
             Output::File(path) => path.display().to_string(),
+            Output::Player(player) => player.name.to_owned(),
         };
         let first =
             self.first_audio.map_or(Duration::ZERO, |first| first - self.started).as_secs_f64() * 1000.0;

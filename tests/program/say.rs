@@ -1,13 +1,16 @@
 //! `aloud say` against a server whose messages the test writes, and the lengths of the files that it leaves.
 
 use super::cli::{Folder, Serving, aloud, run, text_of};
+use crate::support::skip;
 use aloud::ws::handshake;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Version};
 use serde_json::{Value, json};
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Output, Stdio};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tungstenite::Message;
@@ -540,4 +543,69 @@ fn say_cannot_go_on_with_a_text_that_it_does_not_have() {
     assert!(text_of(&output).contains("no longer has this session"), "{}", text_of(&output));
     // The file has what was spoken.
     assert!(audio == sound(0, 12_800), "{} bytes", audio.len());
+}
+
+/// Runs `say` on a terminal, with this program as the only player. Returns what the terminal showed, and true for a
+/// good end. `None` without a program that makes terminals.
+fn on_a_terminal(folder: &Folder, player: (&str, &str), args: &str) -> Option<(String, bool)> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let mut programs = std::env::split_paths(&folders).map(|folder| folder.join("script"));
+    let Some(script) = programs.find(|path| path.is_file()) else {
+        skip("say::terminal_hears_the_speech", "script (util-linux)");
+        return None;
+    };
+    let path = folder.file("bin");
+    std::fs::create_dir_all(&path).unwrap();
+    let program = format!("{path}/{}", player.0);
+    std::fs::write(&program, format!("#!/bin/sh\n{}\n", player.1)).unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let line = format!("{} say {args}", env!("CARGO_BIN_EXE_aloud"));
+    let output = Command::new(script)
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .current_dir(folder.file(""))
+        .envs([("PATH", &*path), ("SHELL", "/bin/sh")])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    std::fs::remove_file(program).unwrap();
+    Some((String::from_utf8(output.stdout).unwrap(), output.status.success()))
+}
+
+#[test]
+fn terminal_hears_the_speech() {
+    let folder = Folder::new("terminal");
+    let speech = folder.file("speech.wav");
+    assert!(run(&["say", "Good evening.", "-o", &speech]).status.success());
+    let speech = std::fs::read(speech).unwrap();
+    let args = "'Good evening.'";
+    for (player, names) in [
+        ("paplay", "--raw --latency-msec=200 --channels=1 --rate=16000 --format=s16le"),
+        ("aplay", "-q -t raw -c 1 -r 16000 -f S16_LE -"),
+        ("ffplay", "-nodisp -autoexit -loglevel error -fflags nobuffer -f s16le -ar 16000 -i pipe:0"),
+    ] {
+        let plays = (player, "echo \"$*\" > arguments; exec /bin/cat > played");
+        let Some((shown, is_good)) = on_a_terminal(&folder, plays, args) else { return };
+        assert!(is_good && shown.contains(&format!("{player}: ")) && shown.contains("evening."), "{shown}");
+        assert_eq!(std::fs::read_to_string(folder.file("arguments")).unwrap().trim(), names);
+        assert!(std::fs::read(folder.file("played")).unwrap() == speech[44..], "{player}");
+    }
+    // A player that needs all of it.
+    let plays = ("afplay", "exec /bin/cat \"$1\" > played");
+    let (shown, is_good) = on_a_terminal(&folder, plays, args).unwrap();
+    assert!(is_good && std::fs::read(folder.file("played")).unwrap() == speech, "{shown}");
+    // A player without a sound device.
+    let fails = ("aplay", "echo no device >&2; exit 1");
+    let (shown, is_good) = on_a_terminal(&folder, fails, args).unwrap();
+    assert!(!is_good && shown.contains("no device") && shown.contains("aplay cannot play"), "{shown}");
+    assert!(shown.contains("`-o FILE` writes a file"), "{shown}");
+    // No player, or a file is wanted.
+    for args in ["'Good evening.'", "'Good evening.' -o aloud.wav"] {
+        let player = if args.ends_with("wav") { "aplay" } else { "unknown" };
+        let (shown, is_good) = on_a_terminal(&folder, (player, "exit 1"), args).unwrap();
+        assert!(is_good && shown.contains("aloud.wav: "), "{shown}");
+        assert!(std::fs::read(folder.file("aloud.wav")).unwrap() == speech, "{args}");
+        std::fs::remove_file(folder.file("aloud.wav")).unwrap();
+    }
+    let (shown, is_good) = on_a_terminal(&folder, ("unknown", ""), "'Good evening.' -o -").unwrap();
+    assert!(!is_good && shown.contains("a terminal cannot show audio"), "{shown}");
 }
