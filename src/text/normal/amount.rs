@@ -245,6 +245,10 @@ impl<'a> Reader<'a> {
                 }
                 end = group + 3;
             }
+            // "1{,}000"
+            while self.s[end..].starts_with("{,}") && self.digits(end + 3) == end + 6 {
+                end += 6;
+            }
         }
         // "1,00,000"
         if end > at && end - at <= 2 {

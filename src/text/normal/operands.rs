@@ -116,6 +116,57 @@ pub(super) fn is_alone(text: &str, at: usize, end: usize) -> bool {
     begins && (behind.is_empty() || behind.starts_with(closes) || lists(VERBS, next))
 }
 
+/// True for a dash between spaces in an equation of words or figures: "profit = revenue - costs", "tax - 5 = 3",
+/// "3 × 4 - 2". "colour = red - the default" and "size = 5 - 10" are none.
+#[inline(never)]
+pub(super) fn is_in_equation(text: &str, at: usize, end: usize) -> bool {
+    const MOST: usize = 64;
+    const MOST_WORDS: usize = 4;
+    let left = &text[ceil_char_boundary(text, at.saturating_sub(MOST))..at];
+    let right = &text[end..floor_char_boundary(text, end + MOST)];
+    let (Some(left), Some(right)) = (left.strip_suffix(' '), right.strip_prefix(' ')) else { return false };
+    let is_end = |c: char| matches!(c, '\n' | '!' | '?' | ';' | ':' | '"' | '“' | '”');
+    let left = left.rsplit(is_end).next().unwrap_or_default();
+    let left = left.rsplit(". ").next().unwrap_or_default();
+    let right = right.split(is_end).next().unwrap_or_default();
+    let right = right.split(". ").next().unwrap_or_default().trim_end_matches('.');
+    let is_term =
+        |c: char| c.is_alphanumeric() || matches!(c, ' ' | '.' | '_' | '%' | '$' | '€' | '£' | '²' | '³');
+    let is_operator = |c: char| {
+        matches!(c, '=' | '+' | '×' | '÷' | '*' | '/' | '(' | ')' | '-' | '−' | '≈' | '<' | '>' | '√' | '^')
+    };
+    let term = |term: &str| {
+        let words = term.split(' ').filter(|word| !word.is_empty());
+        let count = words.clone().count();
+        (1..=MOST_WORDS).contains(&count) && term.chars().all(is_term) && !words.into_iter().any(is_of_prose)
+    };
+    let (before, after) =
+        (left.rsplit(is_operator).next(), right.split(is_operator).find(|part| !part.trim().is_empty()));
+    let (Some(before), Some(after)) = (before, after) else { return false };
+    // A bracket that closes is the operand in front.
+    let is_bracket = left.ends_with([')', ']', '²', '³']);
+    if !(is_bracket || term(before)) || !term(after) {
+        return false;
+    }
+    let is_figure = |term: &str| term.trim().starts_with(|c: char| c.is_ascii_digit());
+    let operators = left.chars().filter(|c| is_operator(*c) && !matches!(c, '(' | ')' | '-'));
+    let has_product = operators.clone().any(|c| matches!(c, '×' | '÷' | '*' | '^' | '√'))
+        || [" + ", " / "].iter().any(|sign| left.contains(sign));
+    let is_equal = left.contains('=') || right.contains(" = ");
+    match is_figure(before) && is_figure(after) && !is_bracket {
+        true => has_product || right.contains(" = ") && !right.contains(" - "),
+        false => is_equal,
+    }
+}
+
+/// True for a word that a term of an equation does not have.
+fn is_of_prose(word: &str) -> bool {
+    lists(
+        "a an the this that these is are was it its you i we they he she which who what how when why if or and as so in on at to for with by from but not no see also only default",
+        &word.to_ascii_lowercase(),
+    )
+}
+
 /// True for a dash that takes away, between two figures: the second one is smaller than the first one, and no score
 /// and no range can be. "7 - 2", "sqrt(9-8)".
 pub(super) fn falls(text: &str, at: usize, second: usize, is_spaced: bool) -> bool {
@@ -161,17 +212,26 @@ pub(super) fn formula_end(text: &str, at: usize) -> Option<usize> {
     let most = if is_display { 4 * MOST } else { MOST };
     let rest = &text[begin..floor_char_boundary(text, at + most)];
     let line = rest.split('\n').next().unwrap_or_default();
-    let length = line.find(marks).filter(|length| *length > 0)?;
+    // "\\$5" is a sum in it.
+    let is_end = |(at, _): &(usize, &str)| !line[..*at].ends_with('\\');
+    let (length, _) = line.match_indices(marks).find(is_end).filter(|(length, _)| *length > 0)?;
     let inner = &line[..length];
     let last = begin + length;
     if is_display {
         return inner.contains(char::is_alphanumeric).then_some(last);
     }
     let is_closed = !inner.starts_with(char::is_whitespace)
-        && inner.ends_with(|c: char| c.is_alphanumeric() || matches!(c, ')' | '}' | ']' | '\'' | '!' | '%'))
+        && inner.trim_end_matches("^*").ends_with(|c: char| {
+            c.is_alphanumeric() || matches!(c, ')' | '}' | ']' | '\'' | '!' | '%' | '|')
+        })
         && !is_word(text[last + 1..].chars().next())
         && !is_word(text[..at].chars().next_back());
+    // "3 - 2", but "3, $4" and "5 and $10"
+    let is_sum = inner.chars().all(|c| c.is_ascii_digit() || " .,+-*/×÷()".contains(c))
+        && [" + ", " - ", " * ", " / ", " × ", " ÷ "].iter().any(|sign| inner.contains(sign));
     let is_formula = !inner.contains(char::is_whitespace)
+        || is_sum
+        || inner.starts_with('|') && inner.ends_with('|')
         || inner.contains(['=', '^', '\\', '_'])
         || !inner.starts_with(|c: char| c.is_ascii_digit())
             && (inner.len() == 1 || inner.contains(['+', '-', '<', '>', '(', '*', '/']));

@@ -122,7 +122,9 @@ impl Reader<'_> {
                 return self.called(at, end, "");
             }
             '$' => {
-                if let Some(last) = operands::formula_end(self.s, at) {
+                if let Some(last) = operands::formula_end(self.s, at)
+                    && before != Some('\\')
+                {
                     self.math_end = last;
                     let run = self.run(at, |c| c == '$');
                     return self.called(at, run.min(end + 1), "");
@@ -132,15 +134,28 @@ impl Reader<'_> {
             '\\' if self.is_letter(end) => {
                 let letters = self.letters(end);
                 let name = &self.s[end..letters];
-                // "\\hat{x}"
-                let close = self.letters(letters + 1);
+                if let Some(ended) = self.environment(at, letters) {
+                    return ended;
+                }
+                if name == "log" && self.at(letters) == Some('_') {
+                    return self.called(at, letters + 1, "log base");
+                }
+                if name == "sqrt"
+                    && let Some((words, ended)) = self.root(letters)
+                {
+                    return self.called_apart(at, ended, &words);
+                }
+                // "\\hat{x}", "\\hat{\\beta}"
+                let inner = letters + 1 + usize::from(self.at(letters + 1) == Some('\\'));
+                let close = self.letters(inner);
                 if let Some(accent) = symbols::accent(name)
                     && self.at(letters) == Some('{')
-                    && close > letters + 1
+                    && close > inner
                     && self.at(close) == Some('}')
                 {
-                    let words = format!("{} {accent}", &self.s[letters + 1..close]);
-                    return self.called(at, close + 1, &words);
+                    let base = &self.s[inner..close];
+                    let base = symbols::command(base).filter(|_| inner > letters + 1).unwrap_or(base);
+                    return self.called(at, close + 1, &format!("{base} {accent}"));
                 }
                 // A word that only lays out is silent in a formula: not in "C:\\left", nor alone.
                 let is_layout = |words: &str| {
@@ -161,6 +176,15 @@ impl Reader<'_> {
                     return self.called_apart(at, letters, words);
                 }
             }
+            // "\\|v\\|"
+            '\\' if after == Some('|') && self.is_math(at) => {
+                let is_end = self.bar(at, end).is_empty();
+                return self.called_apart(at, end + 1, if is_end { "" } else { "norm of" });
+            }
+            // The end of a row: "1 & 2 \\\\ 3 & 4"
+            '\\' if after == Some('\\') && !self.at(end + 1).is_some_and(char::is_alphanumeric) => {
+                return self.called(at, end + 1, ",");
+            }
             // "\\{1, 2\\}", "10\\%", "a\\,b"
             '\\' if after.is_some_and(|c| matches!(c, '{' | '}' | '%' | '$' | '_' | '#' | '&'))
                 || after.is_some_and(|c| matches!(c, ',' | ';' | ':' | '!')) && self.is_math(at) =>
@@ -175,6 +199,9 @@ impl Reader<'_> {
             }
             '!' if self.is_math(at) && before.is_some_and(|c| c.is_alphanumeric() || c == ')') => {
                 return self.called(at, end, "factorial");
+            }
+            '\'' if after == Some('\'') && self.is_derivative(at, end + 1) => {
+                return self.called(at, end + 1, "double prime");
             }
             '\'' | '′' if self.is_derivative(at, end) => return self.called(at, end, "prime"),
             '}' if after == Some('{') => return self.called(at, end + 1, "over"),
@@ -226,6 +253,9 @@ impl Reader<'_> {
                     _ => "divided by equals",
                 };
                 return self.called(at, end + 1, words);
+            }
+            '-' | '–' | '−' if self.is_math(at) && self.is_minus_of_formula(at, end) => {
+                return self.called_apart(at, end, "minus");
             }
             // "a-z"
             '-' | '–'
@@ -357,6 +387,9 @@ impl Reader<'_> {
             }
             'х' => {}
             '÷' => return self.called(at, end, "divided by"),
+            '*' | '/' if is_apart && operands::is_in_equation(self.s, at, end) => {
+                return self.called(at, end, if c == '*' { "times" } else { "divided by" });
+            }
             '*' if (joins_figures && is_figure) || (is_apart && self.figure_end.saturating_add(1) == at) => {
                 return self.called(at, end, "times");
             }
@@ -437,7 +470,15 @@ impl Reader<'_> {
                 let is_changed = matches!(before, Some('+' | '-' | '*' | '/')) && after == Some(' ');
                 let is_minus = matches!(after, Some('-' | '−'))
                     && self.begins_figure(end + after.map_or(0, char::len_utf8));
-                if is_apart || is_term || is_figure || joins_figures || is_changed || is_minus && !is_open {
+                let is_tex = before == Some('&') || self.is_math(at);
+                if is_apart
+                    || is_term
+                    || is_figure
+                    || joins_figures
+                    || is_changed
+                    || is_tex
+                    || is_minus && !is_open
+                {
                     return self.called(at, end, "equals");
                 }
             }
@@ -481,8 +522,21 @@ impl Reader<'_> {
                     return self.called(at, end, words);
                 }
             }
+            '|' if self.is_math(at) && after == Some('|') => {
+                let is_end = self.bars(at) / 2 % 2 == 1;
+                return self.called_apart(at, end + 1, if is_end { "" } else { "norm of" });
+            }
+            '|' if self.is_math(at) => {
+                let words = self.bar(at, end);
+                return self.called_apart(at, end, words);
+            }
             '|' if after == Some('|') && self.at(end + 1).is_some_and(char::is_whitespace) => {
                 return self.called(at, end + 1, "or");
+            }
+            // Columns of TeX: "x &= 1", "a & b \\\\ c & d"
+            '&' if self.is_math(at) || self.is_column(at) => {
+                let is_sign = after.is_some_and(|c| "=<>≤≥≈+-".contains(c));
+                return self.called_apart(at, end, if is_sign { "" } else { "," });
             }
             '&' if after == Some('&') => return self.called(at, end + 1, "and"),
             '&' if is_apart || is_term => return self.called(at, end, "and"),
@@ -651,6 +705,7 @@ impl Reader<'_> {
                 }
                 return self.called_apart(at, end, "slash");
             }
+            '^' if after == Some('*') => return self.called(at, end + 1, "star"),
             '^' => {
                 if let Some((ended, words)) = self.tex_degrees(at) {
                     return self.called(at, ended, words);
@@ -659,7 +714,7 @@ impl Reader<'_> {
                     return ended;
                 }
             }
-            '_' if is_term => {
+            '_' if is_term || self.is_math(at) => {
                 self.out.put(at..end, " ");
                 return end;
             }
@@ -701,7 +756,7 @@ impl Reader<'_> {
     }
 
     /// True within a formula between dollar signs.
-    fn is_math(&self, at: usize) -> bool {
+    pub(super) fn is_math(&self, at: usize) -> bool {
         self.math_end != usize::MAX && at < self.math_end
     }
 
@@ -728,6 +783,76 @@ impl Reader<'_> {
             && !inner.split([' ', ',']).any(is_word);
         (is_name && is_argument && self.at(close) == Some(')') && self.at(close + 1) != Some('{'))
             .then_some(close)
+    }
+
+    /// True for a mark between columns, in a line with rows or marks of TeX.
+    fn is_column(&self, at: usize) -> bool {
+        const MOST: usize = 64;
+        let begin = ceil_char_boundary(self.s, at.saturating_sub(MOST));
+        let line = |text: &'_ str, mark: &str| text.contains(mark);
+        let left = self.s[begin..at].rsplit('\n').next().unwrap_or_default();
+        let right = self.s[at..self.short_run(at, MOST, |c| c != '\n')].trim_end();
+        [left, right]
+            .iter()
+            .any(|part| line(part, " \\\\ ") || line(part, "\\begin{") || line(part, "\\end{"))
+            || right.ends_with("\\\\")
+    }
+
+    /// Number of bars in front of a position in a formula.
+    fn bars(&self, at: usize) -> usize {
+        let begin = self.s[..at].rfind('$').map_or(0, |at| at + 1);
+        self.s[begin..at].matches('|').count()
+    }
+
+    /// Words for a bar of a formula: those of the first one of a pair, "such that" between two terms, or none.
+    fn bar(&self, at: usize, end: usize) -> &'static str {
+        let is_between = self.before(at) == Some(' ') && self.at(end) == Some(' ');
+        match self.bars(at) % 2 {
+            0 if is_between && !self.s[end..].split('$').next().is_some_and(|rest| rest.contains('|')) => {
+                "such that"
+            }
+            0 => "absolute value of",
+            _ => "",
+        }
+    }
+
+    /// The end of a mark around lines of TeX, which is silent but for a matrix: "\\begin{pmatrix}".
+    fn environment(&mut self, at: usize, from: usize) -> Option<usize> {
+        const MOST: usize = 16;
+        let name = &self.s[at + 1..from];
+        if !lists("begin end", name) || self.at(from) != Some('{') {
+            return None;
+        }
+        let close = self.short_run(from + 1, MOST, |c| c.is_ascii_alphabetic() || c == '*');
+        if self.at(close) != Some('}') || close == from + 1 {
+            return None;
+        }
+        let mut last = close + 1;
+        // The columns of a table: "{cc}".
+        if self.at(last) == Some('{') {
+            let columns = self.short_run(last + 1, MOST, |c| matches!(c, 'l' | 'c' | 'r' | '|' | ' '));
+            last = if self.at(columns) == Some('}') { columns + 1 } else { last };
+        }
+        let is_matrix = name == "begin" && self.s[from..close].contains("matrix");
+        Some(self.called_apart(at, last, if is_matrix { "matrix" } else { "" }))
+    }
+
+    /// The words of a root with its degree, and the end of that: "[3]" of "\\sqrt[3]{27}".
+    fn root(&self, at: usize) -> Option<(String, usize)> {
+        const MOST: usize = 8;
+        let close = self.short_run(at + 1, MOST, |c| c.is_alphanumeric());
+        if self.at(at) != Some('[') || self.at(close) != Some(']') {
+            return None;
+        }
+        let degree = &self.s[at + 1..close];
+        let mut words = String::new();
+        match (degree, super::numbers::value(degree)) {
+            ("2", _) => words.push_str("square"),
+            ("3", _) => words.push_str("cube"),
+            (_, Some(degree)) => super::numbers::ordinal(&mut words, degree),
+            _ => words = format!("{degree} th"),
+        }
+        Some((words + " root of", close + 1))
     }
 
     /// True for the mark of "f'(x)", and of "x'" in a formula.
@@ -1114,7 +1239,7 @@ pub(super) fn is_note(text: &str, at: usize, end: usize, digits: &str) -> bool {
         && !digits.starts_with('0');
     let (left, right) = (operands::left(text, at), operands::right(text, end));
     let operators = ['=', '+', '×', '÷', '^', '√', '≤', '≥', '≠', '≈', '<', '>', '−', '*', '·', '⋅'];
-    if !is_mark || right.trim_start().starts_with(operators) {
+    if !is_mark || right.trim_start().starts_with(operators) || right.starts_with(" / ") {
         return false;
     }
     let Some(before) = text[..at].chars().next_back() else { return false };
@@ -1129,7 +1254,9 @@ pub(super) fn is_note(text: &str, at: usize, end: usize, digits: &str) -> bool {
         return super::figure::is_year_text(inner) || inner.split(' ').any(|word| word.len() > 3);
     }
     // "x = 5²"
-    if base.trim_end().ends_with(operators) && !base.trim_end().ends_with(['<', '>', '·']) {
+    if base.trim_end().ends_with(operators) && !base.trim_end().ends_with(['<', '>', '·'])
+        || base.ends_with(" / ")
+    {
         return false;
     }
     if word.bytes().all(|b| b.is_ascii_digit()) {

@@ -123,7 +123,7 @@ pub(super) fn command(name: &str) -> Option<&'static str> {
          leftrightarrow to and from;degree degrees;prime prime;ell L;hbar H bar;binom binomial;oint integral;iint integral;\
          lfloor floor of;rfloor ;lceil ceiling of;rceil ;mid such that;boxed ;mathcal ;mathit ;mathsf ;mathfrak ;\
          mathscr ;boldsymbol ;bm ;textbf ;textit ;textrm ;operatorname ;displaystyle ;textstyle ;limits ;nolimits ;\
-         qquad ;big ;Big ;bigg ;Bigg ;bigl ;bigr ;Bigl ;Bigr ;vdots ;ddots ;overline ;underline ;cfrac ;\
+         qquad ;big ;Big ;bigg ;Bigg ;bigl ;bigr ;Bigl ;Bigr ;vdots ;ddots ;overline ;underline ;cfrac ;underbrace ;overbrace ;ce ;choose choose;\
          varepsilon epsilon;zeta zeta;eta eta;vartheta theta;iota iota;kappa kappa;nu nu;xi xi;chi kai;psi psi;\
          varphi phi;Gamma gamma;Theta theta;Lambda lambda;Xi xi;Pi pi;Phi phi;Psi psi";
     COMMANDS.split(';').find_map(|command| {

@@ -460,6 +460,73 @@ fn formulas_between_dollar_signs_are_no_sums() {
 }
 
 #[test]
+fn a_minus_of_a_formula_is_heard() {
+    check(
+        "en",
+        &[
+            (
+                "$x^{2} - 1$ and $2^{n+1} - 1$",
+                "x squared minus one and two to the power of n plus one minus one",
+            ),
+            ("$\\frac{1}{2} - \\frac{1}{3}$", "one over two minus one over three"),
+            ("$a_{1} - a_{2}$", "a one minus a two"),
+            ("$\\sin x - \\cos x$", "sine x minus cosine x"),
+            ("$\\alpha - \\beta$ and \\alpha - \\beta", "alpha minus beta and alpha minus beta"),
+            ("$f(x) - g(x)$ and $A - B$", "f of x minus g of x and A minus B"),
+            ("$3 - 2$ costs $5", "three minus two costs five dollars"),
+            ("$5! - 4! = 96$", "five factorial minus four factorial equals ninety six"),
+            ("$\\text{well-known} - x$", "well-known minus x"),
+            ("x^{2} - 1 = 0", "x squared minus one equals 0"),
+            // In words.
+            ("profit = revenue - costs", "profit equals revenue minus costs"),
+            ("ROI = (gain - cost) / cost", "R O I equals (gain minus cost) divided by cost"),
+            ("tax - 5 = 3", "tax minus five equals three"),
+            ("net = 100 - tax", "net equals 100 minus tax"),
+            ("Discount = price - 10%", "Discount equals price minus ten percent"),
+            ("Score = 3 × 4 - 2", "Score equals three times four minus two"),
+            ("energy = mass * speed²", "energy equals mass times speed squared"),
+            ("BMI = weight / height²", "BMI equals weight divided by height squared"),
+            ("area = side² / 2", "area equals side squared divided by two"),
+            // Dashes of prose, and ranges.
+            ("color = red - the default", "color equals red - the default"),
+            ("size = 5 - 10", "size equals five to ten"),
+            ("timeout = 30 - how long to wait", "timeout equals thirty - how long to wait"),
+            ("He came - late as ever - and left.", "He came - late as ever - and left."),
+            ("Pay $3 - $5 now", "Pay three to five dollars now"),
+            ("C:\\temp - \\server here", "C backslash temp - \\server here"),
+            ("a -> b and $a -> b$", "a to b and a to b"),
+            ("See the height² of it", "See the height of it"),
+        ],
+    );
+}
+
+#[test]
+fn marks_of_tex_are_words() {
+    check(
+        "en",
+        &[
+            ("$|x| + |y| = 3$", "absolute value of x plus absolute value of y equals three"),
+            ("$\\left| x \\right|$", "absolute value of x "),
+            ("$\\|v\\|$ and $||v||$", "norm of v and norm of v"),
+            ("$\\{x | x > 0\\}$", "x such that x greater than 0"),
+            ("$P(A|B) = 0.5$", "P(A given B) equals zero point five"),
+            ("$\\sqrt[3]{27} = 3$", "cube root of twenty seven equals three"),
+            ("$\\sqrt[n]{x}$ and $\\sqrt[4]{16}$", "n th root of x and fourth root of sixteen"),
+            ("$1{,}000{,}000$", "one million"),
+            ("$\\text{Total} = \\$5 \\times 3$", "Total equals five dollars times three"),
+            ("$f''(x)$", "f double prime(x)"),
+            ("$\\hat{\\beta}$", "beta hat"),
+            ("$\\log_2 8$", "log base 2 eight"),
+            ("$x^*$ and $n \\choose k$", "x star and n choose k"),
+            ("$\\begin{pmatrix} a & b \\\\ c & d \\end{pmatrix}$", "matrix a , b , c , d "),
+            ("\\begin{align} x &= 1 \\\\ y &= 2 \\end{align}", " x equals one , y equals two "),
+            ("$\\begin{array}{cc} 1 & 2 \\end{array}$", " one , two "),
+            ("R & D, Smith & Sons", "R and D, Smith and Sons"),
+        ],
+    );
+}
+
+#[test]
 fn products_of_variables_are_operands() {
     check(
         "en",
