@@ -491,7 +491,7 @@ fn a_minus_of_a_formula_is_heard() {
             ("color = red - the default", "color equals red - the default"),
             ("size = 5 - 10", "size equals five to ten"),
             ("timeout = 30 - how long to wait", "timeout equals thirty - how long to wait"),
-            ("He came - late as ever - and left.", "He came - late as ever - and left."),
+            ("They came - late as ever - and left.", "They came - late as ever - and left."),
             ("Pay $3 - $5 now", "Pay three to five dollars now"),
             ("C:\\temp - \\server here", "C backslash temp - \\server here"),
             ("a -> b and $a -> b$", "a to b and a to b"),
