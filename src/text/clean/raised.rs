@@ -60,6 +60,8 @@ impl Raised {
     }
 
     fn is_note(&self, text: &str, before: Option<char>) -> bool {
+        // "area = side<sup>2</sup>"
+        const LENGTHS: &str = "side height width length radius distance diameter edge speed velocity base";
         let is_number = |part: &str| {
             (1..=3).contains(&part.len())
                 && part.chars().all(|c| c.is_ascii_digit())
@@ -83,7 +85,7 @@ impl Raised {
             && match word.chars().count() {
                 0 | 1 => numbers.count() > 1,
                 2 => lists(SHORT_WORDS),
-                _ => !lists(BEFORE_EXPONENTS),
+                _ => !lists(BEFORE_EXPONENTS) && !(matches!(text, "2" | "3") && lists(LENGTHS)),
             };
         let is_ending = matches!(before, '.' | ',' | ';' | ':' | '!' | '?' | '"' | '”' | '»' | '%');
         let is_year =

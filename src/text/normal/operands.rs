@@ -162,7 +162,7 @@ pub(super) fn is_in_equation(text: &str, at: usize, end: usize) -> bool {
 /// True for a word that a term of an equation does not have.
 fn is_of_prose(word: &str) -> bool {
     lists(
-        "a an the this that these is are was it its you i we they he she which who what how when why if or and as so in on at to for with by from but not no see also only default",
+        "a an the this that these is are was it its you i we they what how when why if or and as so in on at to for with by from but not no see also only default",
         &word.to_ascii_lowercase(),
     )
 }

@@ -451,7 +451,7 @@ impl Reader<'_> {
         let has_stop = self.at(end) == Some('.');
         let next = self.skip_space(end + usize::from(has_stop));
         let is_figure = self.is_digit(next);
-        let is_dash = matches!(self.at(next), Some('–' | '-' | '/')) && {
+        let is_dash = matches!(self.at(next), Some('–' | '-' | '/' | '—')) && {
             let second = self.skip_space(next + self.at(next).map_or(0, char::len_utf8));
             let second = &self.s[second..self.letters(second)];
             month(second).is_some() || weekday(second).is_some()
@@ -532,8 +532,12 @@ impl Reader<'_> {
     /// "to" between two days or months.
     fn day_dash(&mut self, at: usize) -> usize {
         let next = self.skip_space(at);
-        let Some(dash) = self.at(next).filter(|c| matches!(c, '–' | '-')) else { return at };
+        let Some(dash) = self.at(next).filter(|c| matches!(c, '–' | '-' | '—')) else { return at };
         let end = next + dash.len_utf8();
+        // An em dash between spaces divides two thoughts.
+        if dash == '—' && self.is_space(end) {
+            return at;
+        }
         let second = self.skip_space(end);
         let word = &self.s[second..self.letters(second)];
         if month(word).is_none() && weekday(word).is_none() {
@@ -554,7 +558,7 @@ impl Reader<'_> {
         let between = self.s.get(self.word.end..at).unwrap_or_default();
         (month(word).is_some() || weekday(word).is_some())
             && between.len() <= 5
-            && between.contains(['–', '-', '/', ','])
+            && (between.contains(['–', '-', '/', ',']) || between.trim_start_matches('.') == "—")
     }
 
     fn is_figure_before(&self, at: usize) -> bool {

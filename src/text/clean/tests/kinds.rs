@@ -139,6 +139,11 @@ fn raised_text_is_an_exponent_or_the_mark_of_a_note() {
             "10<sup>6</sup>, m<sup>2</sup>, x<sup>n</sup> and 10<sup>&minus;3</sup>",
             "10⁶, m², xⁿ and 10⁻³",
         ),
+        (
+            Both,
+            "area = side<sup>2</sup>, v = speed<sup>3</sup>, the side<sup>1</sup>",
+            "area = side², v = speed³, the side",
+        ),
         (Both, "km<sup>2</sup>, sin<sup>2</sup> x, (a + b)<sup>2</sup>", "km², sin² x, (a + b)²"),
         (
             Both,

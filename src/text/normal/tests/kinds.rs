@@ -1526,6 +1526,9 @@ fn measures_and_dates_beside_others_are_read() {
             ("20 pts. behind", "twenty points behind"),
             ("one 2-lb. bag", "one two pound bag"),
             ("Mon.-Fri. 9-5", "Monday to Friday nine to five"),
+            ("Mon.—Fri. and Jan.—Mar.", "Monday to Friday and January to March"),
+            ("Mon—Fri", "Monday to Friday"),
+            ("On Sunday — Monday is off — rest.", "On Sunday — Monday is off — rest."),
             ("Mon. - Fri. 9-5", "Monday to Friday nine to five"),
             ("Sept. - Nov. 2024", "September to November twenty twenty four"),
             (
