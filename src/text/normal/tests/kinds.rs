@@ -1526,7 +1526,7 @@ fn measures_and_dates_beside_others_are_read() {
             ("20 pts. behind", "twenty points behind"),
             ("one 2-lb. bag", "one two pound bag"),
             ("Mon.-Fri. 9-5", "Monday to Friday nine to five"),
-            ("Mon.—Fri. and Jan.—Mar.", "Monday to Friday and January to March"),
+            ("Mon.—Fri. and Jan.—Mar. 2", "Monday to Friday and January to March second"),
             ("Mon—Fri", "Monday to Friday"),
             ("On Sunday — Monday is off — rest.", "On Sunday — Monday is off — rest."),
             ("Mon. - Fri. 9-5", "Monday to Friday nine to five"),
