@@ -67,6 +67,8 @@ pub(crate) struct Foreign {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Remote {
     pub(crate) url: Option<String>,
+    /// Further addresses.
+    pub(crate) others: Vec<String>,
     pub(crate) model: Option<String>,
     pub(crate) key: Option<Key>,
     pub(crate) response: ResponseFormat,
@@ -210,7 +212,9 @@ impl Source<'_> {
         voices: &[String],
         sample_rate_hz: Option<u32>,
     ) -> Result<Remote, Usage> {
-        let url = self.value("engine-url")?;
+        let urls = self.text("engine-url")?.map(|(_, urls)| urls).unwrap_or_default();
+        let mut urls = urls.split(',').map(|url| url.trim().to_owned());
+        let (url, others) = (urls.next().filter(|url| !url.is_empty()), urls.collect::<Vec<_>>());
         match engine {
             Engine::Speech if url.is_none() => {
                 return wrong(
@@ -222,6 +226,9 @@ impl Source<'_> {
                 return wrong(
                     "--engine wyoming needs --engine-url, the address of the server, such as tcp://127.0.0.1:10200",
                 );
+            }
+            Engine::Wyoming if !others.is_empty() => {
+                return wrong("--engine wyoming takes one --engine-url; leave the others out");
             }
             Engine::ElevenLabs if voices.is_empty() => {
                 return wrong(
@@ -254,6 +261,7 @@ impl Source<'_> {
         }
         Ok(Remote {
             url,
+            others,
             path: path.map(|(_, path)| path).filter(|_| engine == Engine::Speech),
             body: body.transpose()?.filter(|_| engine == Engine::Speech),
             model: self.value("engine-model")?,
@@ -289,6 +297,7 @@ fn asked(
         credentials: secret.map_or(Credentials::None, credentials),
         deadlines: foreign.deadlines(),
         retries: Retries { attempts: remote.attempts.unwrap_or(retries.attempts), ..retries },
+        other_urls: remote.others.clone(),
         ..upstream::UpstreamSettings::new("speech engine", remote.url.as_deref().unwrap_or(url))
     })
 }

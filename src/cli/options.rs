@@ -229,8 +229,10 @@ const OPTIONS: &[Setting] = &[
     // A service as the engine.
     Setting {
         short: "Address of the speech service.",
-        long: "`http://HOST:PORT`, with a path if the service needs one; `tcp://HOST:PORT` for wyoming.",
+        long: "`http://HOST:PORT`, with a path if the service needs one; `tcp://HOST:PORT` for wyoming. Several are \
+               asked in their order: one that fails is left out for 30 s. Separate them by commas, or repeat the option.",
         default: "`https://api.elevenlabs.io` for elevenlabs",
+        kind: Kind::List("http://HOST:PORT, with commas between several"),
         ..text("engine-url", "URL", "http://HOST:PORT", Group::HttpEngine, OWN)
     },
     Setting {

@@ -308,6 +308,9 @@ fn every_option_of_a_service_reaches_it() {
     type Change = fn(&mut Foreign);
     let table: &[(&str, &str, Change)] = &[
         ("engine-url", "http://b/c", |f| f.remote.url = Some("http://b/c".to_owned())),
+        ("engine-url", "http://b, http://c", |f| {
+            (f.remote.url, f.remote.others) = (Some("http://b".to_owned()), vec!["http://c".to_owned()]);
+        }),
         ("engine-key-file", "/run/key", |f| f.remote.key = Some(Key::File("/run/key".into()))),
         ("engine-model", "kokoro", |f| f.remote.model = Some("kokoro".to_owned())),
         ("engine-format", "pcm", |f| f.remote.response = ResponseFormat::Pcm),
@@ -326,11 +329,16 @@ fn every_option_of_a_service_reaches_it() {
     let of_services = options::of(SERVE).into_iter().filter(|option| option.group == Group::HttpEngine);
     assert!(of_services.clone().count() == 8 && of_services.clone().all(|option| listed(&option)));
     let plain = ["--engine=speech", "--engine-url=http://a"];
+    let two = serve_with(&["--engine=speech", "--engine-url=http://a", "--engine-url", "http://b"], &[]);
+    let remote = two.settings.foreign.remote;
+    assert_eq!((remote.url.as_deref(), remote.others), (Some("http://a"), vec!["http://b".to_owned()]));
     for &(name, value, change) in table {
         let mut expected = serve_with(&plain, &[]).settings.foreign;
         change(&mut expected);
         let given = format!("--{name}={value}");
-        let said = serve_with(&[plain[0], plain[1], &given], &[]).settings.foreign;
+        // A second address is asked after the first one.
+        let of_both = if name == "engine-url" { &plain[..1] } else { &plain };
+        let said = serve_with(&[of_both, &[&*given]].concat(), &[]).settings.foreign;
         assert_eq!(said, expected, "{given}");
         let variable = format!("ALOUD_{}", name.replace('-', "_").to_uppercase());
         let env: Env = Vec::leak(vec![("ALOUD_ENGINE_URL", "http://a"), (variable.leak(), value)]);
@@ -868,6 +876,11 @@ fn wrong_usage_gets_a_sentence() {
         (&["--engine=speech"], &[], "--engine speech needs --engine-url, the address of the service"),
         (&["--engine=elevenlabs"], &[], "--engine elevenlabs needs --voices, the ids of voices"),
         (&["--engine=wyoming"], &[], "--engine wyoming needs --engine-url, the address of the server"),
+        (
+            &["--engine=wyoming", "--engine-url=tcp://a:1,tcp://b:1"],
+            &[],
+            "--engine wyoming takes one --engine-url",
+        ),
         (
             &["--engine=wyoming", "--engine-url=tcp://a:1", "--engine-model=x"],
             &[],

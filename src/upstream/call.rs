@@ -19,7 +19,10 @@ use tokio::time::Instant;
 /// A request, and its retries. Dropping it aborts the request.
 pub struct Call {
     upstream: Upstream,
-    uri: Uri,
+    /// The URL at each address of the service.
+    uris: Vec<Uri>,
+    /// Number of the address of the last attempt.
+    at: usize,
     json: Bytes,
     accept: &'static str,
     exchange: Exchange,
@@ -35,9 +38,9 @@ pub enum Attempt<R = Reply> {
 }
 
 impl Call {
-    pub(super) fn new(upstream: Upstream, uri: Uri, json: Bytes, accept: &'static str) -> Call {
+    pub(super) fn new(upstream: Upstream, uris: Vec<Uri>, json: Bytes, accept: &'static str) -> Call {
         let exchange = Exchange::new(Arc::clone(upstream.service()));
-        Call { upstream, uri, json, accept, exchange }
+        Call { upstream, uris, at: 0, json, accept, exchange }
     }
 
     /// Makes the request. After an [`Attempt::Retry`], waits first and then makes it again.
@@ -51,8 +54,10 @@ impl Call {
     /// Dropping the future aborts the attempt.
     pub async fn attempt(&mut self) -> Result<Attempt, Failure> {
         self.exchange.begin().await;
-        let Prepared { headers, client, .. } = &*self.upstream.0;
-        let mut request = Request::post(self.uri.clone())
+        self.at = self.upstream.choose();
+        let Prepared { service, headers, client, .. } = self.upstream.at(self.at);
+        self.exchange.turn_to(service);
+        let mut request = Request::post(self.uris[self.at].clone())
             .header(ACCEPT, self.accept)
             .body(Full::new(self.json.clone()))
             .expect("the URL was parsed, and the header is ours");
@@ -67,16 +72,17 @@ impl Call {
             Ok(Ok(response)) => {
                 retry_after = read_retry_after(response.headers());
                 let begun = Instant::now();
-                let failure = self.upstream.refused(response).await;
+                let failure = self.upstream.at(self.at).refused(response).await;
                 self.exchange.spent += begun.elapsed();
                 failure
             }
         };
-        self.exchange.retry(failure, retry_after).map(Attempt::Retry)
+        let is_elsewhere = failure.kind.is_of_the_service() && self.upstream.failed(self.at);
+        self.exchange.retry(failure, retry_after, is_elsewhere).map(Attempt::Retry)
     }
 
     fn failed(&self, error: &legacy::Error) -> Failure {
-        let service = self.upstream.service();
+        let service = self.exchange.service();
         if !error.is_connect() {
             return service.broken(FailureKind::Closed, error);
         }
@@ -92,7 +98,7 @@ impl Call {
         let coding = response.headers().get(CONTENT_ENCODING);
         if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
             let what = "sent a compressed answer, which was not requested";
-            return Err(self.upstream.service().useless(FailureKind::Unusable, what));
+            return Err(self.exchange.service().useless(FailureKind::Unusable, what));
         }
         Ok(Attempt::Reply(Reply::new(self.exchange.clone(), response)))
     }
@@ -100,7 +106,7 @@ impl Call {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Call({})", self.uri)
+        write!(f, "Call({})", self.uris[self.at])
     }
 }
 

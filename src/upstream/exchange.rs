@@ -40,6 +40,11 @@ impl Exchange {
         &self.service
     }
 
+    /// The next attempt is made at this service.
+    pub(super) fn turn_to(&mut self, service: &Arc<Service>) {
+        self.service = Arc::clone(service);
+    }
+
     /// Begins an attempt, after the pause before it.
     pub(crate) async fn begin(&mut self) {
         if let Some(pause) = self.pause {
@@ -93,7 +98,8 @@ impl Exchange {
         self.service.broken(kind, error)
     }
 
-    /// Returns the failure of an attempt if another attempt follows, no sooner than the service wants.
+    /// Returns the failure of an attempt if another attempt follows: no sooner than the service wants, or at once at
+    /// another service.
     ///
     /// # Errors
     /// The same failure if no retry is useful or left, or if it would start too late.
@@ -101,8 +107,13 @@ impl Exchange {
         &mut self,
         failure: Failure,
         retry_after: Option<Duration>,
+        is_elsewhere: bool,
     ) -> Result<Failure, Failure> {
-        let UpstreamSettings { deadlines, retries, .. } = &self.service.settings;
+        let UpstreamSettings { deadlines, retries, other_urls, .. } = &self.service.settings;
+        let services = 1 + other_urls.len() as u32;
+        if is_elsewhere && self.attempts < retries.attempts.max(services) && self.spent < deadlines.total {
+            return Ok(failure);
+        }
         let pause = pause(retries, self.attempts, retry_after);
         let begins = self.spent.saturating_add(pause);
         let is_in_time = begins <= retries.within && begins < deadlines.total;

@@ -70,6 +70,12 @@ impl FailureKind {
         use FailureKind::*;
         matches!(self, Unreachable | ConnectTimeout | Closed | Status(429 | 503))
     }
+
+    /// True if the service is at fault, so that another one may accept the request.
+    pub(super) fn is_of_the_service(self) -> bool {
+        use FailureKind::*;
+        self.is_worth_a_retry() || matches!(self, FirstByteTimeout | Status(500..=599))
+    }
 }
 
 impl Failure {

@@ -16,8 +16,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Time that an unused connection is kept. Common servers, such as uvicorn, close one after 5 s; a request
 /// sent just then would be lost.
@@ -29,25 +30,30 @@ const POOL_CONNECTIONS: usize = 32;
 /// Bytes that a connection reads ahead of the reader of the reply; also the largest head.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 
-/// A service over HTTP. Clones share its connections.
-#[derive(Clone)]
-pub struct Upstream(pub(super) Arc<Prepared>);
+/// Time for which a service that failed is not asked, as long as there is another one.
+const REST: Duration = Duration::from_secs(30);
 
-/// All that the requests to a service have in common.
+/// A service over HTTP, at one or more addresses. Clones share its connections.
+#[derive(Clone)]
+pub struct Upstream(Arc<[Prepared]>);
+
+/// All that the requests to an address have in common.
 pub(super) struct Prepared {
     pub(super) service: Arc<Service>,
     /// Begin of each URL: scheme, authority, and a path without a slash or `/v1` at its end.
     prefix: String,
     pub(super) headers: HeaderMap,
     pub(super) client: Client<Connector, Full<Bytes>>,
+    /// End of its rest after a failure.
+    rests_until: Mutex<Option<Instant>>,
 }
 
-impl Upstream {
-    /// Prepares calls to a service. Sends nothing.
-    ///
-    /// # Errors
-    /// The base URL is invalid. One sentence says what to write instead.
-    pub fn new(settings: UpstreamSettings) -> Result<Upstream, InvalidSettings> {
+impl Prepared {
+    fn rest(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.rests_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new(settings: UpstreamSettings) -> Result<Prepared, InvalidSettings> {
         let uri = base_url(&settings.base_url)
             .map_err(|why| InvalidSettings(format!("the URL of the {} {why}", settings.role)))?;
         let authority = uri.authority().expect("base_url checked it").as_str();
@@ -72,33 +78,12 @@ impl Upstream {
             .http1_max_buf_size(READ_AHEAD_BYTES)
             .build(Connector::new(&settings)?);
         let service = Arc::new(Service::new(settings, origin));
-        Ok(Upstream(Arc::new(Prepared { service, prefix, headers, client })))
-    }
-
-    /// Prepares a POST of a JSON document. Sends nothing before [`Call::attempt`].
-    ///
-    /// The path begins with a slash, follows that of the base URL, and may contain a query. `accept` is the
-    /// media type requested.
-    ///
-    /// # Errors
-    /// The path is invalid in a URL: its parts have to be percent-encoded.
-    pub fn post(&self, path: &str, json: &Value, accept: &'static str) -> Result<Call, InvalidSettings> {
-        let Prepared { service, prefix, .. } = &*self.0;
-        let url = format!("{prefix}{path}");
-        let uri = url.parse().map_err(|error| {
-            InvalidSettings(format!("{url} is an invalid URL for the {}: {error}", service.settings.role))
-        })?;
-        Ok(Call::new(self.clone(), uri, json.to_string().into(), accept))
-    }
-
-    /// The service as its failures name it.
-    pub(crate) fn service(&self) -> &Arc<Service> {
-        &self.0.service
+        Ok(Prepared { service, prefix, headers, client, rests_until: Mutex::default() })
     }
 
     /// Reads an answer that is not a success.
     pub(super) async fn refused(&self, response: Response<Incoming>) -> Failure {
-        let service = &*self.0.service;
+        let service = &*self.service;
         let key = service.settings.credentials.secret();
         let status = response.status();
         if status.is_redirection() {
@@ -129,9 +114,63 @@ impl Upstream {
     }
 }
 
+impl Upstream {
+    /// Prepares calls to a service. Sends nothing.
+    ///
+    /// # Errors
+    /// The base URL is invalid. One sentence says what to write instead.
+    pub fn new(settings: UpstreamSettings) -> Result<Upstream, InvalidSettings> {
+        let urls = std::iter::once(&settings.base_url).chain(&settings.other_urls);
+        let at = |url: &String| Prepared::new(UpstreamSettings { base_url: url.clone(), ..settings.clone() });
+        Ok(Upstream(urls.map(at).collect::<Result<_, _>>()?))
+    }
+
+    /// Prepares a POST of a JSON document. Sends nothing before [`Call::attempt`].
+    ///
+    /// The path begins with a slash, follows that of the base URL, and may contain a query. `accept` is the
+    /// media type requested.
+    ///
+    /// # Errors
+    /// The path is invalid in a URL: its parts have to be percent-encoded.
+    pub fn post(&self, path: &str, json: &Value, accept: &'static str) -> Result<Call, InvalidSettings> {
+        let uri = |Prepared { service, prefix, .. }: &Prepared| {
+            let url = format!("{prefix}{path}");
+            url.parse().map_err(|error| {
+                let role = service.settings.role;
+                InvalidSettings(format!("{url} is an invalid URL for the {role}: {error}"))
+            })
+        };
+        let uris = self.0.iter().map(uri).collect::<Result<_, _>>()?;
+        Ok(Call::new(self.clone(), uris, json.to_string().into(), accept))
+    }
+
+    /// Number of the address to ask: the first one that does not rest, or else the one whose rest ends first.
+    pub(super) fn choose(&self) -> usize {
+        let now = Instant::now();
+        let rest = |at: &usize| self.0[*at].rest().filter(|until| *until > now);
+        (0..self.0.len()).min_by_key(rest).unwrap_or_default()
+    }
+
+    pub(super) fn at(&self, number: usize) -> &Prepared {
+        &self.0[number]
+    }
+
+    /// An address failed. True if there is another one that does not rest.
+    pub(super) fn failed(&self, number: usize) -> bool {
+        let now = Instant::now();
+        *self.0[number].rest() = Some(now + REST);
+        self.0.iter().any(|place| place.rest().is_none_or(|until| until <= now))
+    }
+
+    /// The service as its failures name it: the one at its first address.
+    pub(crate) fn service(&self) -> &Arc<Service> {
+        &self.0[0].service
+    }
+}
+
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Upstream").field(&self.0.service.settings).finish()
+        f.debug_tuple("Upstream").field(&self.0[0].service.settings).finish()
     }
 }
 

@@ -64,6 +64,10 @@ pub struct UpstreamSettings {
     /// Address: `http://HOST[:PORT][/PREFIX]`, or `https://` with the feature `tls`. A `/v1` at its end is
     /// optional. A server with Wyoming has `tcp://HOST:PORT`.
     pub base_url: String,
+    /// Addresses of further services that take the same requests, in the order in which they are asked. A service
+    /// that fails is not asked for 30 s, as long as there is another one. They get the same credentials. Not for a
+    /// server with Wyoming. Default: none.
+    pub other_urls: Vec<String>,
     /// Credentials sent with each request. Default: none.
     pub credentials: Credentials,
     /// Time limits.
@@ -80,6 +84,7 @@ impl UpstreamSettings {
         UpstreamSettings {
             role,
             base_url: base_url.into(),
+            other_urls: Vec::new(),
             credentials: Credentials::None,
             deadlines: Deadlines::default(),
             retries: Retries::default(),

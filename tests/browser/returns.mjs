@@ -376,6 +376,89 @@ export const returns = {
     }
   },
 
+  async connect_opens_ahead_of_start() {
+    await withBoth(async ({ aloud, seen, connection }) => {
+      const opened = [];
+      aloud.once("state", ({ connection }) => opened.push(connection));
+      aloud.once("state", () => {})();
+      aloud.connect();
+      aloud.connect();
+      const peer = await connection();
+      await seen.until(() => aloud.connection === "open");
+      same(opened, ["connecting"], "the first state");
+      same(aloud.state, "idle", "state");
+      const over = aloud.start("One.");
+      await peer.expect("start_session");
+      peer.start();
+      peer.sentence(0, 0, 3_200);
+      peer.end();
+      same((await over).reason, "completed", "reason");
+    });
+  },
+
+  async connect_to_no_server_is_silent_until_start() {
+    await withAloud("ws://127.0.0.1:9", { playback: false }, async (aloud, seen) => {
+      aloud.connect();
+      await seen.until(() => aloud.connection === "closed" && seen.of("state").length > 1);
+      same(seen.of("error"), [], "errors");
+      const { reason, error } = await aloud.start("One.");
+      same([reason, error.code, seen.of("error").length], ["error", "connection_failed", 1], "result");
+      check(error.message.includes("ws://127.0.0.1:9/") && error.message.includes("Does it run?"), error.message);
+    });
+  },
+
+  async update_is_sent_and_sent_again() {
+    await withBoth(async ({ aloud, connection }) => {
+      aloud.update({ speed: 2 });
+      const over = aloud.start("One. Two.");
+      // Before the stream has begun it is a wish of the stream.
+      aloud.update({ speed: 1.5 });
+      let peer = await connection();
+      same((await peer.expect("start_session")).speed, 1.5, "speed");
+      peer.start({ stream: 1, rev: 0 });
+      peer.sentence(0, 0, 3_200);
+      aloud.update({ voice: "other" });
+      same(await peer.expect("update"), { type: "update", voice: "other" }, "update");
+      await peer.cut();
+      aloud.update({ language: "de" });
+      peer = await connection();
+      await peer.expect("recover");
+      peer.say({ type: "recovered", recovered: true, offset: 3_200, index: 1, stream: 1, rev: 0, textOffset: 9 });
+      // An update that was lost is made up for; twice the same is one.
+      same(await peer.expect("update"), { type: "update", voice: "other" }, "update");
+      same(await peer.expect("update"), { type: "update", language: "de" }, "update");
+      // A text that is spoken anew has them all.
+      await peer.cut();
+      peer = await connection();
+      await peer.expect("recover");
+      await peer.refuse("session_not_found", 4404);
+      peer = await connection();
+      same(pick(await peer.expect("start_session"), "voice", "language", "speed"), { voice: "other", language: "de", speed: 1.5 }, "start");
+      aloud.close();
+      await over;
+    });
+  },
+
+  async context_that_is_closed_ends_the_stream() {
+    for (const closesLater of [false, true]) {
+      await withPlayback(async ({ aloud, seen, connection, context }) => {
+        let changed;
+        context.addEventListener = (_, listener) => (changed = listener);
+        if (!closesLater) context.state = "closed";
+        const over = aloud.start("One.");
+        if (closesLater) {
+          const peer = await connection();
+          await peer.expect("start_session");
+          context.state = "closed";
+          changed();
+        }
+        const { reason, error } = await over;
+        same([reason, error.code, seen.of("error").length], ["error", "no_audio_output", 1], "result");
+        check(error.message.includes("AudioContext is closed"), error.message);
+      });
+    }
+  },
+
   async restart_that_is_refused_ends_the_stream() {
     await withBoth(async ({ aloud, seen, connection }) => {
       const over = aloud.start({ prompt: "One. Two.", voice: "ada" });

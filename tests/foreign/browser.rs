@@ -76,6 +76,10 @@ scenarios! { &["ALOUD_TEST_BROWSER_PATH"];
     recover_follows_the_pause_of_the_server
     position_lost_is_retried_at_the_sentence
     position_lost_twice_starts_a_text_anew_and_ends_other_streams
+    connect_opens_ahead_of_start
+    connect_to_no_server_is_silent_until_start
+    update_is_sent_and_sent_again
+    context_that_is_closed_ends_the_stream
     restart_that_is_refused_ends_the_stream
     restart_continues_a_text_from_its_sentence
     restart_in_the_first_sentence_continues_it
@@ -148,7 +152,8 @@ async fn module_is_served_without_the_page() {
 }
 
 /// Limit on the compressed size of the module and its types. A third of it is what a client has to do to come
-/// back: repeated text, lost positions, other takes, and streams that begin in the middle.
+/// back: repeated text, lost positions, other takes, and streams that begin in the middle. A kilobyte opens
+/// connections ahead, changes running streams, and names the cures of failures.
 #[test]
 fn module_and_types_are_small() {
     let web = concat!(env!("CARGO_MANIFEST_DIR"), "/src/server/web");
@@ -158,7 +163,7 @@ fn module_and_types_are_small() {
         .output()
         .unwrap();
     let bytes: u64 = String::from_utf8(packed.stdout).unwrap().trim().parse().unwrap();
-    assert!((1_000..16_000).contains(&bytes), "{bytes} bytes");
+    assert!((1_000..17_200).contains(&bytes), "{bytes} bytes");
 }
 
 /// `aloud.js` has the rows of the server's tables that it needs: which closes to retry, and the names

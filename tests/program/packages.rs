@@ -81,3 +81,12 @@ pub(super) fn health_check() -> Vec<String> {
     let line = recipe.lines().find_map(|line| line.strip_prefix("HEALTHCHECK CMD ")).unwrap();
     serde_json::from_str(line).unwrap()
 }
+
+#[test]
+fn module_names_its_version_and_licences() {
+    let manifest = read("Cargo.toml");
+    let licences =
+        manifest.lines().find_map(|line| line.strip_prefix("license = ")).unwrap().trim_matches('"');
+    let first = format!("/*! aloud.js {}, {licences} */", env!("CARGO_PKG_VERSION"));
+    assert_eq!(read("src/server/web/aloud.js").lines().next().unwrap(), first);
+}

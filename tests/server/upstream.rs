@@ -201,6 +201,87 @@ async fn retry_after_delays_the_retry() {
     assert!(within(made).await.unwrap().1.is_ok());
 }
 
+/// Settings for two addresses of a service.
+fn two(first: &Upstreamed, second: &Upstreamed) -> UpstreamSettings {
+    UpstreamSettings {
+        other_urls: vec![second.url()],
+        // A pause of this length would be noticed.
+        retries: Retries { attempts: 1, backoff: Duration::from_secs(60), ..Retries::default() },
+        ..settings(first.url())
+    }
+}
+
+#[tokio::test]
+async fn address_that_fails_is_left_out_for_a_while() {
+    for fault in ["500 Oh", "503 Busy", "429 Too Many Requests", "reset"] {
+        let (mut first, mut second) = (upstreamed().await, upstreamed().await);
+        let upstream = Upstream::new(two(&first, &second)).unwrap();
+        let ask =
+            || tokio::spawn(finish(upstream.post("/v1/thing", &json!({"input": "tea"}), "*/*").unwrap()));
+        let made = ask();
+        let mut exchange = first.asked().await;
+        match fault {
+            "reset" => exchange.reset(),
+            status => exchange.answer(status, "Connection: close\r\nRetry-After: 60\r\n", b"").await,
+        }
+        let mut exchange = second.asked().await;
+        assert_eq!((exchange.target(), &exchange.json), ("POST /v1/thing", &json!({"input": "tea"})));
+        exchange.answer("200 OK", "Connection: close\r\n", b"tea").await;
+        let (retried, made) = within(made).await.unwrap();
+        assert_eq!((retried.len(), rest(&mut made.unwrap()).await), (1, (b"tea".to_vec(), None)), "{fault}");
+        assert!(retried[0].detail().contains(&first.addr.to_string()), "{:?}", retried[0]);
+        // The next request goes to the second address at once.
+        let made = ask();
+        second.asked().await.answer("503 Busy", "Connection: close\r\n", b"").await;
+        // Both rest now. There is no attempt left, and the failure names the second one.
+        let (retried, made) = within(made).await.unwrap();
+        let failure = made.unwrap_err();
+        assert_eq!((retried, failure.kind), (vec![], FailureKind::Status(503)), "{fault}");
+        assert!(failure.detail().contains(&second.addr.to_string()), "{failure:?}");
+        // The one that failed first is asked first.
+        let made = ask();
+        first.asked().await.answer("200 OK", "Connection: close\r\n", b"again").await;
+        assert_eq!(rest(&mut within(made).await.unwrap().1.unwrap()).await.0, b"again");
+        assert!(!first.is_asked() && !second.is_asked());
+    }
+}
+
+#[tokio::test]
+async fn request_at_fault_is_asked_nowhere_else() {
+    let (mut first, mut second) = (upstreamed().await, upstreamed().await);
+    for status in ["400 Bad Request", "401 No", "404 Not Found", "302 Found"] {
+        let (mut exchange, made) = asked(two(&first, &second), &mut first).await;
+        exchange.answer(status, "Connection: close\r\n", b"").await;
+        let (retried, made) = within(made).await.unwrap();
+        assert!(retried.is_empty() && made.is_err(), "{status}");
+    }
+    // Nor is one whose answer has begun.
+    let (mut exchange, made) = asked(two(&first, &second), &mut first).await;
+    exchange.head("200 OK", "Transfer-Encoding: chunked\r\n").await;
+    exchange.write(b"5\r\nsou").await;
+    drop(exchange);
+    let mut reply = within(made).await.unwrap().1.unwrap();
+    assert_eq!(rest(&mut reply).await.1.unwrap().kind, FailureKind::Broken);
+    assert!(!second.is_asked());
+}
+
+#[tokio::test]
+async fn rest_of_an_address_ends() {
+    let (mut first, mut second) = (upstreamed().await, upstreamed().await);
+    let upstream = Upstream::new(two(&first, &second)).unwrap();
+    let ask = || tokio::spawn(finish(upstream.post("/v1/thing", &json!({}), "*/*").unwrap()));
+    let made = ask();
+    first.asked().await.answer("503 Busy", "Connection: close\r\n", b"").await;
+    second.asked().await.answer("200 OK", "Connection: close\r\n", b"two").await;
+    assert_eq!(rest(&mut within(made).await.unwrap().1.unwrap()).await.0, b"two");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::resume();
+    let made = ask();
+    first.asked().await.answer("200 OK", "Connection: close\r\n", b"one").await;
+    assert_eq!(rest(&mut within(made).await.unwrap().1.unwrap()).await.0, b"one");
+}
+
 #[tokio::test]
 async fn deadline_of_each_kind_ends_its_own_wait() {
     let mut service = upstreamed().await;

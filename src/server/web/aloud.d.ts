@@ -207,6 +207,7 @@ export interface Events {
   word: Word;
   /** Received bytes, and their place in the stream. They replace any from there on. */
   audio: { data: Uint8Array; offset: number };
+  /** At most ten times a second, and at each shortage. */
   stats: Stats;
   /** `ranges` are places in the text of the sentence `index`. */
   warning: { code: string; message: string; index?: number; ranges?: [number, number][] };
@@ -222,7 +223,7 @@ export interface Options {
   /** Default: `message`. A refusal then differs from a lost network. */
   tokenIn?: "message" | "subprotocol";
   start?: StartOptions;
-  /** Audio to buffer before playback starts. Default: 60; of `opus` and `mp3` 200. */
+  /** Audio to buffer before playback starts, in ms; shortages raise it for a while. Default: 60; of `opus` and `mp3` 200. */
   bufferMs?: number;
   /** For servers that do not send it. Default: 16000. */
   sampleRate?: number;
@@ -247,8 +248,17 @@ export class Aloud {
   readonly context: AudioContext | undefined;
   /** Returns a function that removes the listener. */
   on<Type extends keyof Events>(type: Type, listener: (event: Events[Type]) => void): () => void;
-  /** Replaces the running stream. Call it in a click or key event. */
+  /** As `on`, for the next event only. */
+  once<Type extends keyof Events>(type: Type, listener: (event: Events[Type]) => void): () => void;
+  /** Opens the connection ahead of `start`, for example when a button gets the focus. It closes after 60 s unused. */
+  connect(): void;
+  /**
+   * Replaces the running stream. Call it in a click or key event. The promise never rejects: a stream that fails
+   * ends with the reason `error`, and with the same error as the event.
+   */
   start(what?: string | StartOptions): Promise<Result>;
+  /** Changes voice, language or speed of the running stream, from the next sentence on. */
+  update(what: { voice?: string; language?: string; speed?: number }): void;
   /** More text for a stream with `source: "append"`, cut anywhere. */
   append(text: string): void;
   /** Speaks the buffered text without waiting for more. */

@@ -1,3 +1,4 @@
+/*! aloud.js 0.1.0, MIT OR Apache-2.0 */
 // See aloud.d.ts. The audio thread loads this file again, for the player.
 
 // The player. It uses no outside names: the audio thread may get only its source.
@@ -255,6 +256,10 @@ const CONNECT_MS = 10_000;
 const FIRST_TRIES = 4; // to reach a server the first time
 const KEPT_MS = 30_000; // if the server gives no resumeTtlMs
 const REST_MS = 30_000; // until the sound card may sleep
+const UNUSED_MS = 60_000; // of a connection that connect() opened
+const STATS_MS = 100; // between two events
+const CUSHION_MS = 3000; // most audio to buffer after shortages
+const CALM_MS = 20_000; // without a shortage, then the cushion is halved
 
 // Close codes after which to reconnect, and names of the final ones. A test compares this JSON with the server.
 const CLOSES = {
@@ -287,6 +292,8 @@ function socketUrl(url) {
   return address.href;
 }
 
+const CLOSED = "The AudioContext is closed: pass an open one as `context`, or none.";
+
 let streams = 0;
 
 export class Aloud {
@@ -313,6 +320,8 @@ export class Aloud {
   #watch;
   #lastWord = 0;
   #triedAt;
+  #unused;
+  #shownAt = 0; // the last event with figures
 
   #context;
   #output; // the player
@@ -326,6 +335,7 @@ export class Aloud {
     this.#options = options;
     this.#clearStats();
     globalThis.addEventListener?.("online", this.#hurry);
+    globalThis.addEventListener?.("offline", this.#doubt);
   }
 
   get url() {
@@ -362,6 +372,11 @@ export class Aloud {
     const listeners = this.#listeners.get(type) ?? new Set();
     this.#listeners.set(type, listeners.add(listener));
     return () => void listeners.delete(listener);
+  }
+
+  once(type, listener) {
+    const remove = this.on(type, (event) => (remove(), listener(event)));
+    return remove;
   }
 
   #emit(type, event) {
@@ -413,10 +428,30 @@ export class Aloud {
     [this.#tries, this.#lostAt] = [0, undefined];
     this.#clearStats();
     this.#set("starting");
+    if (this.#context?.state === "closed") {
+      this.#failClosed();
+      return result;
+    }
     this.#keepWatch();
     if (this.#isReady && !this.#isBusy) this.#begin();
     else if (!this.#socket && !this.#retry) this.#connect();
     return result;
+  }
+
+  connect() {
+    clearTimeout(this.#unused);
+    this.#unused = setTimeout(() => this.#stream || this.#disconnect(), UNUSED_MS);
+    if (!this.#socket && !this.#retry) this.#connect();
+  }
+
+  update(what) {
+    const stream = this.#stream;
+    if (!stream || stream.isEnding || stream.cancelling?.goesOn === false) return;
+    const { voice, language, speed } = what;
+    const change = JSON.parse(JSON.stringify({ voice, language, speed }));
+    // For a stream that begins anew.
+    stream.ask = { ...stream.ask, ...change };
+    if (stream.isStarted) this.#inOrder({ type: "update", ...change }, false);
   }
 
   append(text) {
@@ -549,6 +584,8 @@ export class Aloud {
 
   close() {
     globalThis.removeEventListener?.("online", this.#hurry);
+    globalThis.removeEventListener?.("offline", this.#doubt);
+    clearTimeout(this.#unused);
     this.#abandon();
     this.#disconnect();
     this.#output?.close();
@@ -565,12 +602,14 @@ export class Aloud {
     const { playback, context: given, destination, worklet } = this.#options;
     if (playback === false || !(given ?? globalThis.AudioContext)) return Promise.resolve();
     // The user's gesture counts only before any await.
+    if (!given && this.#context?.state === "closed") this.#output = this.#opening = this.#context = undefined;
     if (!this.#context) {
       this.#context = given ?? new AudioContext();
       this.#context.addEventListener("statechange", this.#onContext);
     }
     const context = this.#context;
     clearTimeout(this.#resting);
+    if (context.state === "closed") return Promise.reject(new Error(CLOSED));
     if (context.state !== "running") {
       context.resume().catch(() => {});
       setTimeout(this.#onContext, 300);
@@ -594,6 +633,7 @@ export class Aloud {
 
   #onContext = () => {
     const stream = this.#stream;
+    if (stream?.isHeard && this.#context?.state === "closed") return this.#failClosed();
     const isBlocked = this.#context?.state !== "running";
     if (!stream?.isHeard || isBlocked === this.#isBlocked) return;
     this.#isBlocked = isBlocked;
@@ -604,6 +644,10 @@ export class Aloud {
     if (isBlocked) for (const type of GESTURES) addEventListener(type, unlock, true);
     this.#goOn(stream);
   };
+
+  #failClosed() {
+    this.#fail("no_audio_output", CLOSED);
+  }
 
   #finish(result) {
     const stream = this.#stream;
@@ -656,7 +700,8 @@ export class Aloud {
     } catch (error) {
       if (this.#socket !== attempt) return;
       this.#disconnect();
-      return this.#fail("unauthorized", `Cannot connect: ${error.message}.`);
+      // A start() tries again, and tells.
+      return void (this.#stream && this.#fail("unauthorized", `Cannot connect: ${error.message}.`));
     }
     let wasOpen = false;
     this.#fault = undefined;
@@ -736,9 +781,7 @@ export class Aloud {
     const isOver = stream.wasStarted ? now - this.#lostAt > this.#keptMs : this.#tries >= FIRST_TRIES;
     if (!isRetryable(code) || isOver) {
       const cause = CLOSES.final[code] ?? "connection_failed";
-      const message = isRetryable(code)
-        ? `${this.#url} cannot be reached, or refuses this page; a browser does not say which.`
-        : `The server closed the connection: ${code} ${reason}`;
+      const message = isRetryable(code) ? this.#unreached() : `The server closed the connection: ${code} ${reason}${this.#cure(cause)}`;
       return this.#fail(cause, message, { ...this.#fault, fatal: true, closeCode: code });
     }
     this.#setConnection(stream.wasStarted ? "lost" : "connecting");
@@ -747,6 +790,26 @@ export class Aloud {
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.#connect(), wait * (0.5 + Math.random() / 2));
   }
+
+  // A browser does not say why a socket did not open.
+  #unreached() {
+    const { onLine } = globalThis.navigator ?? {};
+    const { origin } = globalThis.location ?? {};
+    if (onLine === false) return `${this.#url} cannot be reached: this device is offline.`;
+    const isForeign = origin && origin.replace("http", "ws") !== new URL(this.#url).origin;
+    const cure = isForeign ? ` Does it run, with --allow-origin ${origin}?` : " Does it run?";
+    return `${this.#url} cannot be reached, or refuses this page.${cure}`;
+  }
+
+  #cure(cause) {
+    if (cause !== "unauthorized" || this.#options.token) return "";
+    return " Pass a token or a ticket: new Aloud(url, { token }).";
+  }
+
+  // The network may be gone: asks for a sign of life at once.
+  #doubt = () => {
+    this.#lastWord = -Infinity;
+  };
 
   #hurry = () => {
     if (!this.#retry) return;
@@ -961,6 +1024,7 @@ export class Aloud {
     if (stream.rate) return;
     stream.rate = rate;
     stream.cushionMs = this.#options.bufferMs ?? (stream.linear ? 60 : 200);
+    stream.leastMs = stream.cushionMs;
     this.#send({ stream: stream.id, rate, held: stream.isPaused, cushion: stream.cushionMs / 1000 });
   }
 
@@ -1171,15 +1235,28 @@ export class Aloud {
     if (!dry) this.#stats.firstHeardMs ??= Math.round(performance.now() - stream.began);
     this.#goOn(stream, dry ? "waiting" : "speaking");
     this.#showHeard(stream, stream.heardMs);
+    const now = performance.now();
     if (dry && stream.isInSentence) {
       this.#stats.underruns += 1;
-      stream.cushionMs = Math.min(500, 2 * stream.cushionMs);
-      this.#send({ cushion: stream.cushionMs / 1000 });
+      // With paced delivery no more than its lead arrives.
+      const { mode, aheadMs = 2000 } = stream.ask.delivery ?? this.#options.start?.delivery ?? { mode: "paced" };
+      const most = mode === "paced" ? Math.min(CUSHION_MS, 0.75 * aheadMs) : CUSHION_MS;
+      this.#setCushion(stream, Math.max(stream.leastMs, Math.min(most, 2 * stream.cushionMs)), now);
+    } else if (stream.cushionMs > stream.leastMs && now - stream.calmSince > CALM_MS) {
+      this.#setCushion(stream, Math.max(stream.leastMs, stream.cushionMs / 2), now);
     }
     this.#acknowledge(stream, dry ? 1 : ACK_MS);
-    this.#emit("stats", this.stats);
+    if (dry || over || now - this.#shownAt >= STATS_MS) {
+      this.#shownAt = now;
+      this.#emit("stats", this.stats);
+    }
     if (over) this.#finish(stream.end);
   };
+
+  #setCushion(stream, cushionMs, now) {
+    Object.assign(stream, { cushionMs, calmSince: now });
+    this.#send({ cushion: cushionMs / 1000 });
+  }
 
   #acknowledge(stream, byMs) {
     const heardMs = stream.skip ? stream.ms(stream.wire) : stream.heardMs - stream.ms(stream.shift);

@@ -313,7 +313,13 @@ aloud.on("state", showState);
 aloud.on("stream", ({ audio, source }) => {
   wave.rate = audio.sampleRate;
   isTyped = source === "verbatim";
+  move();
 });
+// The place moves with each picture, and the figures less often.
+const move = () => {
+  wave.move(aloud.stats.playedMs);
+  if (aloud.state !== "idle") requestAnimationFrame(move);
+};
 aloud.on("text", (sentence) => reader.expect(sentence, isTyped));
 aloud.on("sentence", ({ text }) => ($("captions").textContent = text));
 aloud.on("word", (word) => reader.light(word));
@@ -321,10 +327,7 @@ aloud.on("audio", (audio) => {
   wave.take(audio);
   log.takeAudio(audio);
 });
-aloud.on("stats", (stats) => {
-  showFigures(stats);
-  wave.move(stats.playedMs);
-});
+aloud.on("stats", showFigures);
 aloud.on("message", (message) => log.take(message));
 aloud.on("warning", ({ message }) => (($("trouble").hidden = false), ($("trouble").textContent = message)));
 aloud.on("error", ({ code, message, closeCode }) => {

@@ -162,7 +162,7 @@ impl service::Request for Request {
         self.exchange.begin().await;
         match self.ask().await {
             Ok(line) => Ok(Attempt::Reply(line)),
-            Err(failure) => self.exchange.retry(failure, None).map(Attempt::Retry),
+            Err(failure) => self.exchange.retry(failure, None, false).map(Attempt::Retry),
         }
     }
 }
