@@ -9,6 +9,7 @@ import { spawnSync } from "node:child_process";
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { apps } from "./apps.mjs";
 import { returns } from "./returns.mjs";
 import { browse, check, inTime, modulePath, open, PLAYS, punctually, required, same, samples, serve, Site } from "./support.mjs";
 
@@ -157,6 +158,7 @@ function likeness(early, late, rate) {
 
 const scenarios = {
   ...returns,
+  ...apps,
 
   async audio_plays_each_sample_once() {
     await withPage(async ({ run, heardBytes, complaints }) => {

@@ -63,6 +63,16 @@ scenarios! { &["ALOUD_TEST_BROWSER_PATH", "ALOUD_TEST_CHROMIUM"];
     page_is_accessible
 }
 
+scenarios! { &["ALOUD_TEST_BROWSER_PATH", "ALOUD_TEST_CHROMIUM", "ALOUD_TEST_APPS_PATH"];
+    app_of_esbuild_speaks
+    app_of_rollup_speaks
+    app_of_webpack_speaks
+    app_of_vite_speaks
+    app_of_next_with_turbopack_speaks
+    app_of_next_with_webpack_speaks
+    app_of_next_in_development_speaks
+}
+
 scenarios! { &["ALOUD_TEST_BROWSER_PATH"];
     node_receives_bytes_without_playback
     types_are_strict

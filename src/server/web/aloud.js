@@ -203,8 +203,9 @@ function register(createPlayer) {
 
 if (typeof AudioWorkletProcessor !== "undefined") register(createPlayer);
 
-// Bundlers rewrite new URL(…, import.meta.url).
+// Bundlers take new URL(…, import.meta.url) for a file, under any name.
 const here = import.meta.url;
+const resolve = (path, base) => new URL(path, base);
 const loaded = new WeakMap();
 function load(context, worklet) {
   const add = (url) => context.audioWorklet.addModule(url);
@@ -285,7 +286,7 @@ function crc32(data, crc) {
 const digits = (crc) => (crc === undefined ? crc : (crc >>> 0).toString(16).padStart(8, "0"));
 
 function socketUrl(url) {
-  const address = url === undefined ? new URL(`.${PATH}`, here) : new URL(url, globalThis.location?.href);
+  const address = url === undefined ? resolve(`.${PATH}`, here) : resolve(url, globalThis.location?.href);
   if (!/^(http|ws)/.test(address.protocol)) throw new Error('Say where the server is: new Aloud("https://…").');
   address.protocol = address.protocol.replace("http", "ws");
   if (!address.pathname.endsWith(PATH)) address.pathname = address.pathname.replace(/\/$/, "") + PATH;
