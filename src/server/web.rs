@@ -3,6 +3,7 @@
 //! The files are in the binary. Their links are relative, so that they work behind a proxy under any
 //! path.
 
+use crate::guide;
 use crate::ws::handshake::Rejection;
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -17,7 +18,11 @@ use hyper::{Method, Request, Response, StatusCode};
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// Folder of the manual's pages, `NAME.md`.
+const GUIDE: &str = "/guide/";
+
 /// A file and its audience.
+#[derive(Clone, Copy)]
 struct File {
     path: &'static str,
     content_type: &'static str,
@@ -25,13 +30,32 @@ struct File {
     audience: Audience,
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Audience {
     /// Pages everywhere.
     Anyone,
     /// The page of this server.
     Demo,
 }
+
+/// Puts what the page has to know of this build before its script.
+macro_rules! script {
+    ($has_mp3:literal) => {
+        concat!(
+            "const VERSION = \"",
+            env!("CARGO_PKG_VERSION"),
+            "\";\nconst HAS_MP3 = ",
+            $has_mp3,
+            ";\n",
+            include_str!("web/demo.js")
+        )
+    };
+}
+
+#[cfg(feature = "mp3")]
+const SCRIPT: &str = script!(true);
+#[cfg(not(feature = "mp3"))]
+const SCRIPT: &str = script!(false);
 
 const ICON: File = File {
     path: "/icon.svg",
@@ -62,7 +86,7 @@ const FILES: &[File] = &[
     File {
         path: "/demo.js",
         content_type: "text/javascript; charset=utf-8",
-        content: include_bytes!("web/demo.js"),
+        content: SCRIPT.as_bytes(),
         audience: Audience::Demo,
     },
     File {
@@ -79,7 +103,7 @@ const FILES: &[File] = &[
 /// Answers a request for one of the files; `None` for another path, and for a handshake, which gets a
 /// better answer elsewhere. hyper leaves the body out for HEAD.
 pub(super) fn answer<B>(request: &Request<B>, has_demo: bool) -> Option<Response<Full<Bytes>>> {
-    let file = FILES.iter().find(|file| file.path == request.uri().path())?;
+    let file = file(request.uri().path())?;
     let upgrades = |to: &HeaderValue| to.as_bytes().eq_ignore_ascii_case(b"websocket");
     if (file.audience == Audience::Demo && !has_demo) || request.headers().get(UPGRADE).is_some_and(upgrades)
     {
@@ -115,6 +139,21 @@ pub(super) fn answer<B>(request: &Request<B>, has_demo: bool) -> Option<Response
     }
     headers.insert(ETAG, HeaderValue::try_from(etag).expect("hexadecimal digits in quotes"));
     Some(response)
+}
+
+fn file(path: &str) -> Option<File> {
+    let page = path.strip_prefix(GUIDE).and_then(|name| guide::topic(name.strip_suffix(".md")?));
+    page.map_or_else(
+        || FILES.iter().copied().find(|file| file.path == path),
+        |page| {
+            Some(File {
+                path: GUIDE,
+                content_type: "text/plain; charset=utf-8",
+                content: page.text.as_bytes(),
+                audience: Audience::Demo,
+            })
+        },
+    )
 }
 
 impl File {

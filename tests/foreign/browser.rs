@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 static BROWSER: Mutex<()> = Mutex::new(());
 
 /// Runs a scenario. If a variable that it needs is missing, skips it, or fails in CI.
-fn scenario(name: &str, needs: &[&str]) {
+fn scenario(script: &str, name: &str, needs: &[&str]) {
     for variable in needs {
         if std::env::var_os(variable).is_none() {
             return support::skip(name, variable);
@@ -21,7 +21,7 @@ fn scenario(name: &str, needs: &[&str]) {
     }
     let _one = BROWSER.lock().unwrap_or_else(PoisonError::into_inner);
     let output = Command::new("node")
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/scenarios.mjs"))
+        .arg(format!("{}/tests/browser/{script}", env!("CARGO_MANIFEST_DIR")))
         .args([env!("CARGO_BIN_EXE_aloud"), name])
         .output()
         .unwrap();
@@ -29,15 +29,15 @@ fn scenario(name: &str, needs: &[&str]) {
 }
 
 macro_rules! scenarios {
-    ($needs:expr; $($name:ident)*) => {
+    ($script:literal, $needs:expr; $($name:ident)*) => {
         $(#[test]
         fn $name() {
-            scenario(stringify!($name), $needs);
+            scenario($script, stringify!($name), $needs);
         })*
     };
 }
 
-scenarios! { &["ALOUD_TEST_BROWSER_PATH", "ALOUD_TEST_CHROMIUM"];
+scenarios! { "scenarios.mjs", &["ALOUD_TEST_BROWSER_PATH", "ALOUD_TEST_CHROMIUM"];
     audio_plays_each_sample_once
     audio_plays_at_any_sample_rate
     encoded_audio_plays_each_sample_once
@@ -63,7 +63,7 @@ scenarios! { &["ALOUD_TEST_BROWSER_PATH", "ALOUD_TEST_CHROMIUM"];
     page_is_accessible
 }
 
-scenarios! { &["ALOUD_TEST_BROWSER_PATH", "ALOUD_TEST_CHROMIUM", "ALOUD_TEST_APPS_PATH"];
+scenarios! { "scenarios.mjs", &["ALOUD_TEST_BROWSER_PATH", "ALOUD_TEST_CHROMIUM", "ALOUD_TEST_APPS_PATH"];
     app_of_esbuild_speaks
     app_of_rollup_speaks
     app_of_webpack_speaks
@@ -73,7 +73,7 @@ scenarios! { &["ALOUD_TEST_BROWSER_PATH", "ALOUD_TEST_CHROMIUM", "ALOUD_TEST_APP
     app_of_next_in_development_speaks
 }
 
-scenarios! { &["ALOUD_TEST_BROWSER_PATH"];
+scenarios! { "scenarios.mjs", &["ALOUD_TEST_BROWSER_PATH"];
     node_receives_bytes_without_playback
     types_are_strict
     recover_names_the_stream_and_its_last_cancel
@@ -101,6 +101,18 @@ scenarios! { &["ALOUD_TEST_BROWSER_PATH"];
     stop_while_the_connection_is_lost_counts_what_was_not_heard
 }
 
+scenarios! { "page.mjs", &["ALOUD_TEST_BROWSER_PATH", "ALOUD_TEST_CHROMIUM"];
+    dead_server_is_named_and_no_token_is_asked_for
+    empty_text_is_not_finished
+    words_that_the_voice_cannot_say_are_not_read
+    outage_is_played_through_and_marked
+    click_on_a_word_goes_on_from_there
+    audio_is_saved_as_wav_and_mp3
+    page_links_its_manual_and_counts_characters
+    controls_stay_in_view_and_direction_follows_the_text
+    forced_colors_keep_the_lit_word_and_calm_waves_stand
+}
+
 /// Sends a request to a server with or without the page, and returns the answer.
 async fn ask(demo: bool, request: &str) -> (Head, String) {
     let config = Config::default().with(|c| c.demo = demo);
@@ -118,6 +130,8 @@ const FILES: &[(&str, &str, bool)] = &[
     ("/demo.css", "text/css; charset=utf-8", false),
     ("/icon.svg", "image/svg+xml", false),
     ("/favicon.ico", "image/svg+xml", false),
+    ("/guide/start.md", "text/plain; charset=utf-8", false),
+    ("/guide/protocol.md", "text/plain; charset=utf-8", false),
 ];
 
 #[tokio::test]

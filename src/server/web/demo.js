@@ -1,10 +1,57 @@
-// The demo page: uses aloud.js as any page can, and shows messages, audio and figures.
+// The demo page: uses aloud.js as any page can, and shows messages, audio and figures. The server puts VERSION and
+// HAS_MP3 before this file.
 
 import { Aloud } from "./aloud.js";
 
 const $ = (id) => document.getElementById(id);
 const stage = $("stage");
-const aloud = new Aloud(undefined, { token: () => $("token").value || undefined });
+const token = () => $("token").value || undefined;
+
+// The network: a cut drops the connection, and lets none through for a while.
+
+const CUT_MS = 1500;
+const network = {
+  isCut: false,
+  outages: [], // { at, fromMs, toMs, ms }: places in the stream, and the length
+
+  cut() {
+    this.isCut = true;
+    aloud.reconnect();
+    // What is buffered covers it.
+    setTimeout(() => {
+      this.isCut = false;
+      dispatchEvent(new Event("online"));
+    }, Math.max(200, Math.min(CUT_MS, aloud.stats.bufferedMs - 400)));
+  },
+
+  follow(connection) {
+    const { playedMs, underruns } = aloud.stats;
+    const last = this.outages.at(-1);
+    if (connection === "lost" && (!last || last.ms !== undefined)) {
+      this.outages.push({ at: performance.now(), fromMs: playedMs, toMs: playedMs, underruns, wasPaused: false });
+    } else if (connection !== "lost" && last && last.ms === undefined) {
+      last.toMs = playedMs;
+      last.ms = performance.now() - last.at;
+      const length = `${(last.ms / 1000).toFixed(1)} s outage`;
+      const isHeard = underruns > last.underruns;
+      last.label = connection !== "open" ? "" : isHeard || last.wasPaused ? length : `played through a ${length}`;
+      if (!last.label) return;
+      $("outage").hidden = false;
+      $("outage").textContent = isHeard ? `A ${length}, longer than the buffered audio. Speech goes on at the same byte.` : last.wasPaused ? `A ${length} while paused.` : `Played through a ${length}. No gap, no word lost.`;
+      $("wave").setAttribute("aria-label", `Level of the speech, ${last.label}`);
+    }
+    if (last && aloud.state === "paused") last.wasPaused ||= last.ms === undefined;
+  },
+};
+
+function Line(url, protocols) {
+  if (!network.isCut) return new WebSocket(url, protocols);
+  const dead = { close() {}, readyState: WebSocket.CLOSED };
+  setTimeout(() => dead.onclose?.({ code: 1006, reason: "" }));
+  return dead;
+}
+
+const aloud = new Aloud(undefined, { token, WebSocket: Line });
 
 const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
 if (isMac) $("keys").querySelector("kbd").textContent = "⌘";
@@ -19,7 +66,8 @@ const reader = {
   sentences: new Map(), // start of each sentence in `solid`, and its text
   current: undefined,
 
-  show(text) {
+  /** Shows a text, read up to a position. */
+  show(text, from = 0) {
     this.clear();
     for (const { 0: word, index } of text.matchAll(/\S+|\s+/g)) {
       if (/\s/.test(word)) {
@@ -30,6 +78,8 @@ const reader = {
       for (let n = 0; n < word.length; n += 1) this.places.push(index + n);
       this.solid += word;
     }
+    this.next = text.slice(0, from).replace(/\s/g, "").length;
+    for (const word of this.words) if (word.to <= from) word.span.className = "said";
   },
 
   add(word, from) {
@@ -65,14 +115,31 @@ const reader = {
     this.sentences.set(index, { at, text });
   },
 
-  light({ index, charStart }) {
+  /** Number of the word at a place in a sentence, or -1. */
+  find(index, char) {
     const sentence = this.sentences.get(index);
-    if (!sentence) return;
-    const before = sentence.text.slice(0, charStart).replace(/\s/g, "").length;
+    if (!sentence) return -1;
+    const before = sentence.text.slice(0, char).replace(/\s/g, "").length;
     const place = this.places[sentence.at + before];
-    const found = this.words.findIndex(({ to }) => place < to);
+    return this.words.findIndex(({ to }) => place < to);
+  },
+
+  /** Marks words that the voice cannot say: they are not read. */
+  skip(index, ranges = [[0, this.sentences.get(index)?.text.length ?? 0]]) {
+    for (const [from, to] of ranges) {
+      const [first, last] = [this.find(index, from), this.find(index, Math.max(from, to - 1))];
+      for (let n = first; n >= 0 && n <= last; n += 1) this.words[n].span.dataset.skipped = "";
+    }
+  },
+
+  say(span) {
+    span.className = "skipped" in span.dataset ? "" : "said";
+  },
+
+  light({ index, charStart }) {
+    const found = this.find(index, charStart);
     if (found < 0) return;
-    for (let n = this.current ?? 0; n < found; n += 1) this.words[n].span.className = "said";
+    for (let n = this.current ?? 0; n < found; n += 1) this.say(this.words[n].span);
     // The sentence may begin anew after a lost connection.
     for (let n = found + 1; n <= this.current; n += 1) this.words[n].span.className = "";
     this.current = found;
@@ -85,7 +152,7 @@ const reader = {
   },
 
   finish() {
-    for (const { span } of this.words) span.className = "said";
+    for (const { span } of this.words) this.say(span);
   },
 };
 
@@ -97,9 +164,13 @@ const wave = {
   rate: 16_000,
   end: 0, // bytes received
   playedMs: 0,
+  pieces: [], // the bytes, to save them
 
   clear() {
-    [this.bars, this.end, this.playedMs] = [[], 0, 0];
+    [this.bars, this.end, this.playedMs, this.pieces] = [[], 0, 0, []];
+    network.outages = [];
+    $("wav").disabled = true;
+    $("wave").setAttribute("aria-label", "Level of the speech");
     this.draw();
   },
 
@@ -107,7 +178,16 @@ const wave = {
     const samples = new Int16Array(data.buffer);
     const length = Math.round((this.rate * BAR_MS) / 1000);
     // An earlier place: the sentence begins anew after a lost connection.
-    if (offset < this.end) this.bars.length = Math.ceil(offset / 2 / length);
+    if (offset < this.end) {
+      this.bars.length = Math.ceil(offset / 2 / length);
+      while (this.end > offset) {
+        const last = this.pieces.pop();
+        this.end -= last.byteLength;
+        if (this.end < offset) this.pieces.push(last.subarray(0, offset - this.end));
+      }
+    }
+    this.pieces.push(data);
+    $("wav").disabled = false;
     this.end = offset + data.byteLength;
     samples.forEach((sample, n) => {
       const bar = Math.floor((offset / 2 + n) / length);
@@ -119,6 +199,16 @@ const wave = {
   move(playedMs) {
     this.playedMs = playedMs;
     this.draw();
+  },
+
+  /** The received audio as a WAV file. */
+  file() {
+    const head = new DataView(new ArrayBuffer(44));
+    const text = (at, letters) => [...letters].forEach((letter, n) => head.setUint8(at + n, letter.charCodeAt(0)));
+    for (const [at, letters] of [[0, "RIFF"], [8, "WAVEfmt "], [36, "data"]]) text(at, letters);
+    for (const [at, value] of [[4, 36 + this.end], [16, 16], [24, this.rate], [28, 2 * this.rate], [40, this.end]]) head.setUint32(at, value, true);
+    for (const [at, value] of [[20, 1], [22, 1], [32, 2], [34, 16]]) head.setUint16(at, value, true);
+    return new Blob([head, ...this.pieces], { type: "audio/wav" });
   },
 
   draw() {
@@ -142,25 +232,39 @@ const wave = {
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, width, height);
     const step = 5;
-    const line = Math.round(width * 0.6); // the playback position
     const played = this.playedMs / BAR_MS;
+    // The playback position stands, and the bars move; or it moves, and the bars turn like pages.
+    const page = Math.floor(width / step);
+    const line = isCalm.matches ? (played % page) * step : Math.round(width * 0.6);
     const isAsleep = this.bars.length === 0;
     for (let n = Math.floor(played - line / step) - 1; n < played + (width - line) / step + 1; n += 1) {
       const x = line + (n - played) * step;
       const level = Math.sqrt((this.bars[n] ?? 0) / 32768);
-      const bar = Math.max(3, level * (height - 16));
+      const bar = Math.max(3, level * (height - 26));
       context.fillStyle = n < played && n >= 0 && !isAsleep ? accent : faint;
       context.globalAlpha = this.bars[n] === undefined ? 0.45 : 1;
       context.beginPath();
-      context.roundRect(x, (height - bar) / 2, 3, bar, 1.5);
+      context.roundRect(x, (height - bar) / 2 + 5, 3, bar, 1.5);
       context.fill();
     }
     context.globalAlpha = 1;
     if (isAsleep) return;
+    for (const { fromMs, toMs, ms, label = "no network" } of network.outages) {
+      const [from, to] = [fromMs, ms === undefined ? this.playedMs : toMs].map((at) => line + (at / BAR_MS - played) * step);
+      context.fillStyle = accent;
+      context.globalAlpha = 0.16;
+      context.fillRect(from, 0, Math.max(2, to - from), height);
+      context.globalAlpha = 1;
+      context.fillRect(from, height - 3, Math.max(2, to - from), 3);
+      context.fillStyle = color("--ink");
+      context.font = `600 12px ${color("--sans")}`;
+      context.fillText(label, Math.max(4, Math.min(from, width - context.measureText(label).width - 4)), 12);
+    }
     context.fillStyle = color("--ink");
     context.fillRect(line - 1, 4, 1.5, height - 8);
   },
 };
+const isCalm = matchMedia("(prefers-reduced-motion: reduce)");
 new ResizeObserver(() => wave.draw()).observe($("wave"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => wave.draw());
 
@@ -252,19 +356,30 @@ function showState() {
   const { state, connection } = aloud;
   const isIdle = state === "idle";
   const isLost = connection === "lost" && !isIdle;
+  network.follow(connection);
+  if (connection === "open" && $("trouble").textContent === DEAD) $("trouble").hidden = true;
   const [button, words] = SAYS[state] ?? ["Speak", "Ready."];
   stage.dataset.state = isLost ? "lost" : state;
   stage.toggleAttribute("data-plays", !isIdle && state !== "paused");
   $("speak").querySelector("span").textContent = button;
   $("stop").disabled = isIdle;
   $("cut").disabled = isIdle || connection !== "open";
-  $("status").textContent = isLost ? "Connection lost. Reconnecting …" : isIdle ? (showState.last ?? words) : words;
+  $("status").textContent = isLost ? "No network. Playing what is buffered …" : state === "starting" && connection === "connecting" ? "Connecting …" : isIdle ? (showState.last ?? words) : words;
 }
 
-function speak() {
+/** Speaks the text from a position on. */
+function speak(from = 0) {
+  const text = $("text").value;
+  const prompt = text.slice(from);
+  $("trouble").hidden = $("outage").hidden = true;
+  if (!prompt.trim()) {
+    showState.last = "Nothing to speak: type a text first.";
+    $("text").focus();
+    return showState();
+  }
   showState.last = undefined;
-  $("trouble").hidden = true;
-  reader.show($("text").value);
+  network.isCut = false;
+  reader.show(text, from);
   wave.clear();
   log.clear();
   stage.toggleAttribute("data-reads", true);
@@ -272,7 +387,59 @@ function speak() {
   const voice = $("voice").value || undefined;
   let speed = Number($("speed").value);
   if (speed === 1) speed = undefined; // the server's default
-  aloud.start({ prompt: $("text").value, voice, speed });
+  aloud.start({ prompt, voice, speed });
+  aloud.unlock().then(setVolume, () => {});
+  // The module tries for some seconds; say why at once.
+  if (aloud.connection !== "open") isReachable().then((is) => is || aloud.connection === "open" || warn(DEAD));
+}
+
+let gain;
+function setVolume(node) {
+  if (node && gain?.context !== node.context) {
+    gain = new GainNode(node.context);
+    node.disconnect();
+    node.connect(gain).connect(node.context.destination);
+  }
+  if (gain) gain.gain.value = ($("volume").value / 100) ** 2;
+}
+
+function save(file, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(file);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/** Lets the server make a file of the whole text. */
+async function saveMp3() {
+  const body = { model: "tts-1", input: $("text").value, voice: $("voice").value || undefined, speed: Number($("speed").value), response_format: "mp3" };
+  const headers = { "Content-Type": "application/json", ...(token() && { Authorization: `Bearer ${token()}` }) };
+  $("mp3").disabled = true;
+  try {
+    const answer = await fetch("v1/audio/speech", { method: "POST", headers, body: JSON.stringify(body) });
+    if (answer.ok) return save(await answer.blob(), "aloud.mp3");
+    if (answer.status === 401) $("token-choice").hidden = false;
+    warn((await answer.json()).error.message);
+  } catch {
+    warn(DEAD);
+  } finally {
+    $("mp3").disabled = false;
+  }
+}
+
+const DEAD = "The server does not answer. Start it, or look at your network, and speak again.";
+
+const isReachable = () => fetch("api/voices", { cache: "no-store" }).then(() => true, () => false);
+
+function warn(sentence) {
+  $("trouble").hidden = false;
+  $("trouble").textContent = sentence;
+}
+
+function count() {
+  const { length } = [...$("text").value];
+  $("length").textContent = `${length.toLocaleString("en")} ${length === 1 ? "character" : "characters"}`;
 }
 
 function act() {
@@ -290,7 +457,11 @@ stage.addEventListener("submit", (event) => {
   act();
 });
 $("stop").addEventListener("click", () => aloud.cancel());
-$("cut").addEventListener("click", () => aloud.reconnect());
+$("cut").addEventListener("click", () => network.cut());
+$("volume").addEventListener("input", () => setVolume());
+$("text").addEventListener("input", count);
+$("wav").addEventListener("click", () => save(wave.file(), "aloud.wav"));
+$("mp3").addEventListener("click", saveMp3);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && aloud.state !== "idle") aloud.cancel();
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
@@ -298,9 +469,13 @@ document.addEventListener("keydown", (event) => {
     act();
   }
 });
-// A click on the spoken text returns to the editor.
-$("reader").addEventListener("click", () => {
-  if (aloud.state !== "idle") return;
+// A click on a word goes on from there. When all is spoken, it returns to the editor.
+$("reader").addEventListener("click", ({ target }) => {
+  if (aloud.state !== "idle") {
+    const word = reader.words.find(({ span }) => span === target);
+    if (word && isTyped) speak(word.from);
+    return;
+  }
   edit();
   $("text").focus();
 });
@@ -329,19 +504,27 @@ aloud.on("audio", (audio) => {
 });
 aloud.on("stats", showFigures);
 aloud.on("message", (message) => log.take(message));
-aloud.on("warning", ({ message }) => (($("trouble").hidden = false), ($("trouble").textContent = message)));
-aloud.on("error", ({ code, message, closeCode }) => {
-  $("trouble").hidden = false;
-  $("trouble").textContent = message;
-  // A credential may be missing: a browser does not say why a server refused a page.
-  if (code === "unauthorized" || closeCode === 1006) $("token-choice").hidden = false;
+aloud.on("warning", ({ code, message, index, ranges }) => {
+  warn(message);
+  if (code === "unspeakable_text") reader.skip(index, ranges);
+});
+aloud.on("error", async ({ code, message, closeCode, index }) => {
+  warn(message);
+  if (code === "engine_no_audio") reader.skip(index);
+  if (code === "unauthorized") $("token-choice").hidden = false;
+  // A browser does not say why a handshake failed, nor why the player was not loaded. A server that answers has refused
+  // the handshake, perhaps for want of a token.
+  if (closeCode !== 1006 && code !== "no_audio_output") return;
+  if (await isReachable()) $("token-choice").hidden &&= closeCode !== 1006;
+  else if (aloud.state === "idle") warn(DEAD);
 });
 aloud.on("end", ({ reason }) => {
   showFigures(aloud.stats);
-  if (reason === "completed" || reason === "ended") reader.finish();
+  const isSilent = wave.end === 0 && reason === "completed";
+  if (!isSilent && (reason === "completed" || reason === "ended")) reader.finish();
   else edit();
   const words = { completed: "Finished.", cancelled: "Stopped.", error: "The stream failed.", expired: "The session reached its maximum length." };
-  showState.last = words[reason] ?? "Finished.";
+  showState.last = isSilent ? "Nothing to speak: the voice found no word in this text." : (words[reason] ?? "Finished.");
   showState();
   if (reason === "completed") setTimeout(() => aloud.state === "idle" && edit(), 1500);
 });
@@ -350,6 +533,10 @@ fetch("api/voices").then((answer) => answer.json()).then((voices) => {
   for (const { name, label } of voices) $("voice").append(new Option(label ?? name, name));
   $("voice-choice").hidden = voices.length < 2;
 }, () => {});
+
+$("version").textContent = VERSION;
+if (HAS_MP3) fetch("v1/models").then(({ status }) => ($("mp3").hidden = status === 404), () => {});
+count();
 
 $("example").textContent = `<button id="speak">Speak</button>
 <script type="module">
