@@ -250,7 +250,7 @@ export class Aloud {
   on<Type extends keyof Events>(type: Type, listener: (event: Events[Type]) => void): () => void;
   /** As `on`, for the next event only. */
   once<Type extends keyof Events>(type: Type, listener: (event: Events[Type]) => void): () => void;
-  /** Opens the connection ahead of `start`, for example when a button gets the focus. It closes after 60 s unused. */
+  /** Opens the connection ahead of `start`. It closes after 60 s unused. */
   connect(): void;
   /**
    * Replaces the running stream. Call it in a click or key event. The promise never rejects: a stream that fails

@@ -203,7 +203,7 @@ function register(createPlayer) {
 
 if (typeof AudioWorkletProcessor !== "undefined") register(createPlayer);
 
-// Bundlers take new URL(…, import.meta.url) for a file, under any name.
+// Bundlers take new URL(…, import.meta.url) for a file.
 const here = import.meta.url;
 const resolve = (path, base) => new URL(path, base);
 const loaded = new WeakMap();
