@@ -239,7 +239,7 @@ impl Table {
 }
 
 fn sinc(x: f64) -> f64 {
-    if x == 0.0 { 1.0 } else { (PI * x).sin() / (PI * x) }
+    if x == 0.0 { 1.0 } else { libm::sin(PI * x) / (PI * x) }
 }
 
 /// Modified Bessel function of the first kind and order zero, by its power series. The Kaiser window uses

@@ -100,7 +100,7 @@ impl Chain {
         Chain {
             sample_rate_hz,
             trim: Trim::keeping(sample_rate_hz, treatment.lead_ms.into(), treatment.tail_ms.into()),
-            level: Level::new(sample_rate_hz, 10f32.powf(treatment.gain_db / 20.0)),
+            level: Level::new(sample_rate_hz, libm::powf(10.0, treatment.gain_db / 20.0)),
             fade: Fade::new(sample_rate_hz),
             max_seconds,
             left: max_seconds.saturating_mul(sample_rate_hz.into()),

@@ -114,7 +114,8 @@ impl Hum {
         let rate = format.sample_rate_hz.max(1);
         let samples = rate / gcd(rate, TONE_HZ);
         let step = TAU * f64::from(TONE_HZ) / f64::from(rate);
-        let wave: Vec<i16> = (0..samples).map(|n| (AMPLITUDE * (step * f64::from(n)).sin()) as i16).collect();
+        let wave: Vec<i16> =
+            (0..samples).map(|n| (AMPLITUDE * libm::sin(step * f64::from(n))) as i16).collect();
         let mut period = Vec::new();
         format.encoding.encode(&wave, &mut period);
         let audio: Vec<u8> = period.iter().copied().cycle().take(period.len() + MAX_FRAME_BYTES).collect();

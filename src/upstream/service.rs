@@ -120,9 +120,11 @@ impl Upstream {
     /// # Errors
     /// The base URL is invalid. One sentence says what to write instead.
     pub fn new(settings: UpstreamSettings) -> Result<Upstream, InvalidSettings> {
-        let urls = std::iter::once(&settings.base_url).chain(&settings.other_urls);
-        let at = |url: &String| Prepared::new(UpstreamSettings { base_url: url.clone(), ..settings.clone() });
-        Ok(Upstream(urls.map(at).collect::<Result<_, _>>()?))
+        let mut urls = vec![settings.base_url.clone()];
+        urls.extend_from_slice(&settings.other_urls);
+        let settings = std::iter::repeat_n(settings, urls.len());
+        let at = |(base_url, settings)| Prepared::new(UpstreamSettings { base_url, ..settings });
+        Ok(Upstream(urls.into_iter().zip(settings).map(at).collect::<Result<_, _>>()?))
     }
 
     /// Prepares a POST of a JSON document. Sends nothing before [`Call::attempt`].

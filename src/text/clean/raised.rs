@@ -85,7 +85,7 @@ impl Raised {
             && match word.chars().count() {
                 0 | 1 => numbers.count() > 1,
                 2 => lists(SHORT_WORDS),
-                _ => !lists(BEFORE_EXPONENTS) && !(matches!(text, "2" | "3") && lists(LENGTHS)),
+                _ => !(lists(BEFORE_EXPONENTS) || matches!(text, "2" | "3") && lists(LENGTHS)),
             };
         let is_ending = matches!(before, '.' | ',' | ';' | ':' | '!' | '?' | '"' | '”' | '»' | '%');
         let is_year =

@@ -840,7 +840,7 @@ impl Reader<'_> {
     /// The words of a root with its degree, and the end of that: "[3]" of "\\sqrt[3]{27}".
     fn root(&self, at: usize) -> Option<(String, usize)> {
         const MOST: usize = 8;
-        let close = self.short_run(at + 1, MOST, |c| c.is_alphanumeric());
+        let close = self.short_run(at + 1, MOST, char::is_alphanumeric);
         if self.at(at) != Some('[') || self.at(close) != Some(']') {
             return None;
         }

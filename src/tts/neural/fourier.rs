@@ -44,8 +44,8 @@ pub(super) struct Fourier {
 fn circle(count: usize, of: usize) -> Complex {
     let angle = |k: usize| -2.0 * std::f64::consts::PI * k as f64 / of as f64;
     Complex {
-        re: (0..count).map(|k| angle(k).cos() as f32).collect(),
-        im: (0..count).map(|k| angle(k).sin() as f32).collect(),
+        re: (0..count).map(|k| libm::cos(angle(k)) as f32).collect(),
+        im: (0..count).map(|k| libm::sin(angle(k)) as f32).collect(),
     }
 }
 

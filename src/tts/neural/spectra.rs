@@ -65,7 +65,7 @@ impl Spectra {
             pitch,
             seed,
             fourier: Fourier::new(),
-            window: (0..SIZE).map(|n| (0.5 - 0.5 * turn(n).cos()) as f32).collect(),
+            window: (0..SIZE).map(|n| (0.5 - 0.5 * libm::cos(turn(n))) as f32).collect(),
             pulses: Vec::new(),
             pulse_start: 0,
             turns: 0.0,
@@ -208,8 +208,8 @@ impl Spectra {
             let angle = 2.0 * PI * self.turns as f32;
             let count = (HIGHEST_HARMONIC / hertz).floor() + 0.5;
             // The sum of the cosines of all harmonics.
-            let divisor = 2.0 * (angle / 2.0).sin();
-            let sum = if divisor.abs() <= 2e-3 { count } else { (count * angle).sin() / divisor };
+            let divisor = 2.0 * libm::sinf(angle / 2.0);
+            let sum = if divisor.abs() <= 2e-3 { count } else { libm::sinf(count * angle) / divisor };
             self.pulses.push(sum - 0.5);
         }
     }

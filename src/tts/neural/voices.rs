@@ -243,13 +243,13 @@ impl Loaded {
         while plan.passage.next(&mut samples, &threads)? {}
         let sounding = samples.iter().map(|&s| f64::from(s).powi(2)).filter(|power| *power > 1e-5);
         let (sum, count) = sounding.fold((0.0, 0u32), |(sum, count), power| (sum + power, count + 1));
-        let dbfs = 10.0 * (sum / f64::from(count.max(1))).log10();
+        let dbfs = 10.0 * libm::log10(sum / f64::from(count.max(1)));
         if !dbfs.is_finite() {
             return Err(GraphError::silent());
         }
         // In steps, so that all processors come to the same gain.
         let gain_db = (TARGET_DBFS - dbfs).clamp(-12.0, 18.0).round();
-        Ok(10f64.powf(gain_db / 20.0) as f32)
+        Ok(libm::pow(10.0, gain_db / 20.0) as f32)
     }
 }
 
