@@ -35,6 +35,23 @@ async function withPlayback(use) {
   await withBoth((all) => use({ ...all, ...speaker }), { playback: true, context: speaker.context, bufferMs: 0 });
 }
 
+/** Runs `use` with a device: whether it is online, and its events. */
+async function withDevice(use) {
+  const events = new EventTarget();
+  const kept = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  const device = { onLine: true, say: (type) => events.dispatchEvent(new Event(type)) };
+  Object.defineProperty(globalThis, "navigator", { value: device, configurable: true });
+  globalThis.addEventListener = events.addEventListener.bind(events);
+  globalThis.removeEventListener = events.removeEventListener.bind(events);
+  try {
+    await use(device);
+  } finally {
+    if (kept) Object.defineProperty(globalThis, "navigator", kept);
+    delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
+  }
+}
+
 /** Fields of a message. */
 function pick(message, ...names) {
   return Object.fromEntries(names.map((name) => [name, message[name]]));
@@ -393,6 +410,59 @@ export const returns = {
       peer.sentence(0, 0, 3_200);
       peer.end();
       same((await over).reason, "completed", "reason");
+    });
+  },
+
+  async start_waits_while_the_device_is_offline() {
+    const { WebSocket } = required("ws");
+    const network = { isDown: true, attempts: 0 };
+    function Line(url, protocols) {
+      network.attempts += 1;
+      if (!network.isDown) return new WebSocket(url, protocols);
+      const dead = { close() {}, readyState: 3 };
+      setTimeout(() => dead.onclose({ code: 1006, reason: "" }));
+      return dead;
+    }
+    await withDevice(async (device) => {
+      device.onLine = false;
+      await withBoth(async ({ aloud, seen, connection }) => {
+        const over = aloud.start("One.");
+        // More attempts than a start has on a device that is online.
+        for (let n = 1; n <= 12; n += 1) {
+          while (network.attempts < 2 + n) await new Promise((next) => (setImmediate(next), device.say("online")));
+        }
+        same(seen.of("error"), [], "errors");
+        [network.isDown, device.onLine] = [false, true];
+        device.say("online");
+        const peer = await connection();
+        await peer.expect("start_session");
+        peer.start();
+        peer.sentence(0, 0, 3_200);
+        peer.end();
+        same((await over).reason, "completed", "reason");
+      }, { WebSocket: Line });
+    });
+  },
+
+  async change_of_the_network_asks_for_a_sign_of_life() {
+    await withDevice(async (device) => {
+      for (const type of ["offline", "online"]) {
+        await withBoth(async ({ aloud, seen, connection }) => {
+          const over = aloud.start("One.");
+          const peer = await connection();
+          await peer.expect("start_session");
+          peer.start();
+          peer.text(0, 0);
+          await seen.until(() => seen.of("text").length === 1);
+          device.say(type);
+          device.say(type);
+          const sent = seen.of("message").filter(({ direction, message }) => direction === "out" && message.type === "ping");
+          same(sent.length, 1, `pings at once, ${type}`);
+          peer.audio(0, 3_200);
+          peer.end();
+          same((await over).reason, "completed", "reason");
+        });
+      }
     });
   },
 

@@ -320,6 +320,7 @@ export class Aloud {
   #retry;
   #watch;
   #lastWord = 0;
+  #asked; // when a ping was sent that has no answer
   #triedAt;
   #unused;
   #shownAt = 0; // the last event with figures
@@ -404,6 +405,7 @@ export class Aloud {
   start(what = {}) {
     this.unlock().catch(() => {});
     this.#abandon();
+    clearTimeout(this.#unused);
     const stream = {
       id: (streams += 1),
       ask: typeof what === "string" ? { prompt: what } : what,
@@ -442,6 +444,7 @@ export class Aloud {
   connect() {
     clearTimeout(this.#unused);
     this.#unused = setTimeout(() => this.#stream || this.#disconnect(), UNUSED_MS);
+    this.#unused.unref?.(); // Node may end
     if (!this.#socket && !this.#retry) this.#connect();
   }
 
@@ -779,15 +782,18 @@ export class Aloud {
     }
     const now = performance.now();
     this.#lostAt ??= now;
-    const isOver = stream.wasStarted ? now - this.#lostAt > this.#keptMs : this.#tries >= FIRST_TRIES;
+    const isOffline = globalThis.navigator?.onLine === false;
+    const isLate = now - this.#lostAt > (stream.wasStarted ? this.#keptMs : KEPT_MS);
+    const isOver = isLate || (!stream.wasStarted && this.#tries >= FIRST_TRIES);
     if (!isRetryable(code) || isOver) {
       const cause = CLOSES.final[code] ?? "connection_failed";
       const message = isRetryable(code) ? this.#unreached() : `The server closed the connection: ${code} ${reason}${this.#cure(cause)}`;
       return this.#fail(cause, message, { ...this.#fault, fatal: true, closeCode: code });
     }
     this.#setConnection(stream.wasStarted ? "lost" : "connecting");
-    const wait = this.#tries === 0 ? 20 : Math.min(10_000, 125 * 2 ** this.#tries);
-    this.#tries += 1;
+    // The event "online" ends the wait.
+    const wait = isOffline ? 5_000 : this.#tries === 0 ? 20 : Math.min(10_000, 125 * 2 ** this.#tries);
+    if (!isOffline) this.#tries += 1;
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.#connect(), wait * (0.5 + Math.random() / 2));
   }
@@ -807,32 +813,31 @@ export class Aloud {
     return " Pass a token or a ticket: new Aloud(url, { token }).";
   }
 
-  // The network may be gone: asks for a sign of life at once.
+  // The network has changed: asks for a sign of life.
   #doubt = () => {
-    this.#lastWord = -Infinity;
+    if (this.#asked !== undefined || !this.#isBusy || !this.#isV1 || this.#socket.readyState !== 1) return;
+    this.#asked = performance.now();
+    this.#write({ type: "ping" });
   };
 
   #hurry = () => {
-    if (!this.#retry) return;
+    if (!this.#retry) return this.#doubt();
     clearTimeout(this.#retry);
     this.#connect();
   };
 
   #keepWatch() {
     clearInterval(this.#watch);
-    let asked;
+    this.#asked = undefined;
     this.#watch = setInterval(() => {
       const now = performance.now();
       if (this.#socket && !this.#isReady && now - this.#triedAt > CONNECT_MS) this.#drop();
       if (!this.#isBusy || !this.#isV1) this.#lastWord = now;
-      if (now - this.#lastWord < QUIET_MS) asked = undefined;
-      else if (asked === undefined) {
-        asked = now;
-        this.#write({ type: "ping" });
-      } else if (now - asked > QUIET_MS) {
-        asked = undefined;
+      if (this.#lastWord > this.#asked) this.#asked = undefined;
+      if (now - this.#asked > QUIET_MS) {
+        this.#asked = undefined;
         this.#drop();
-      }
+      } else if (now - this.#lastWord >= QUIET_MS) this.#doubt();
     }, QUIET_MS / 4);
   }
 
