@@ -259,6 +259,9 @@ async fn listen(
                 faults += u64::from(listening.has_begun());
                 screen.line(&format!("aloud: {message}"));
             }
+            Event::Message(ServerMessage::Warning { message, .. }) => {
+                screen.line(&format!("aloud: {message}"))
+            }
             Event::Message(ServerMessage::SessionEnd { .. }) => break,
             _ => {}
         }

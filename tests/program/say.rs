@@ -532,6 +532,22 @@ fn say_goes_on_after_a_restart_of_the_server() {
 }
 
 #[test]
+fn say_tells_the_warnings_of_the_server() {
+    let folder = Folder::new("warned");
+    let output = run(&[
+        "say",
+        "Good evening. The word \u{43d}\u{435}\u{442} is Russian.",
+        "-o",
+        &folder.file("x.wav"),
+    ]);
+    let shown = text_of(&output);
+    assert!(
+        output.status.success() && shown.contains("aloud: The engine flite cannot speak these words"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn say_cannot_go_on_with_a_text_that_it_does_not_have() {
     let (output, audio) = say_to("llm", &["--source", "llm"], |listener| {
         drop(first_part(&listener));

@@ -327,8 +327,8 @@ impl ServerMessage {
     }
 
     /// Parses the content of a text frame, for a client. Returns `None` for messages that need no
-    /// action of the client: `flushed`, `paused`, `resumed`, `cancelled`, `go_away`, `warning` and
-    /// `pong`.
+    /// action of the client: `flushed`, `paused`, `resumed`, `cancelled`, `go_away` and `pong`. Of a `warning` it
+    /// returns the sentence only.
     ///
     /// # Errors
     /// The message is invalid; the [`Fault`] names the field.
@@ -373,7 +373,13 @@ impl ServerMessage {
                 fault: fault(fields)?,
             },
             "session_end" => ServerMessage::SessionEnd { end: Usage::parse(fields)?.map(Box::new) },
-            "flushed" | "paused" | "resumed" | "cancelled" | "go_away" | "warning" | "pong" => {
+            // Its name and its places are for programs.
+            "warning" => ServerMessage::Warning {
+                code: "",
+                message: required(fields.string("message")?, "message")?,
+                at: None,
+            },
+            "flushed" | "paused" | "resumed" | "cancelled" | "go_away" | "pong" => {
                 return Ok(None);
             }
             other => return Err(unknown_type(other)),
