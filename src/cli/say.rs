@@ -260,7 +260,7 @@ async fn listen(
                 screen.line(&format!("aloud: {message}"));
             }
             Event::Message(ServerMessage::Warning { message, .. }) => {
-                screen.line(&format!("aloud: {message}"))
+                screen.line(&format!("aloud: {message}"));
             }
             Event::Message(ServerMessage::SessionEnd { .. }) => break,
             _ => {}
