@@ -3,7 +3,7 @@
 //     node tests/browser/page.mjs PATH_OF_ALOUD [SCENARIO...]
 
 import { readFile } from "node:fs/promises";
-import { browse, check, open, PLAYS, same, serve } from "./support.mjs";
+import { browse, check, open, perform, PLAYS, same, serve } from "./support.mjs";
 
 const [binary, ...wanted] = process.argv.slice(2);
 const TEXT = "Good evening. The kettle is on, and tea will be ready in five minutes. Sit down, and tell me about the garden and the old boat.";
@@ -173,13 +173,4 @@ async function withPage(use) {
   }
 }
 
-for (const name of wanted.length > 0 ? wanted : Object.keys(scenarios)) {
-  try {
-    await scenarios[name]();
-    console.error(`ok: ${name}`);
-  } catch (error) {
-    console.error(`${name}: ${error.stack}`);
-    process.exitCode = 1;
-  }
-}
-process.exit();
+await perform(scenarios, wanted);

@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { apps } from "./apps.mjs";
 import { returns } from "./returns.mjs";
-import { browse, check, inTime, modulePath, open, PLAYS, punctually, required, same, samples, serve, Site } from "./support.mjs";
+import { browse, check, inTime, modulePath, open, perform, PLAYS, punctually, required, same, samples, serve, Site } from "./support.mjs";
 
 const [, , binary, ...wanted] = process.argv;
 const QUANTUM = 128;
@@ -852,18 +852,4 @@ async function reference(page, text, encoding = "pcm_s16le") {
   return encoding === "pcm_s16le" ? samples(Uint8Array.from(bytes)) : Uint8Array.from(bytes);
 }
 
-for (const name of wanted.length > 0 ? wanted : Object.keys(scenarios)) {
-  const watchdog = setTimeout(() => {
-    console.error(`${name} was not over after 240 s.`);
-    process.exit(1);
-  }, 240_000);
-  try {
-    await scenarios[name]();
-    console.error(`ok: ${name}`);
-  } catch (error) {
-    console.error(`${name}: ${error.stack}`);
-    process.exitCode = 1;
-  }
-  clearTimeout(watchdog);
-}
-process.exit();
+await perform(scenarios, wanted);

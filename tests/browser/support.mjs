@@ -233,3 +233,22 @@ export async function open(context, url) {
 export function samples(bytes) {
   return new Int16Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
 }
+
+/** Runs these scenarios by name, or all, and ends the process: with 1 if one failed. */
+export async function perform(scenarios, wanted) {
+  for (const name of wanted.length > 0 ? wanted : Object.keys(scenarios)) {
+    const watchdog = setTimeout(() => {
+      console.error(`${name} was not over after 240 s.`);
+      process.exit(1);
+    }, 240_000);
+    try {
+      await scenarios[name]();
+      console.error(`ok: ${name}`);
+    } catch (error) {
+      console.error(`${name}: ${error.stack}`);
+      process.exitCode = 1;
+    }
+    clearTimeout(watchdog);
+  }
+  process.exit();
+}
