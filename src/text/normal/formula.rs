@@ -136,6 +136,15 @@ impl Reader<'_> {
         if is_known(&self.s[at..run]) {
             return self.chemical(at);
         }
+        // "Flight BA117": two letters that look like a word.
+        if word.len() == 2
+            && word.bytes().all(|b| b.is_ascii_uppercase())
+            && self.digits(end) == run
+            && run >= end + 3
+        {
+            self.say(at..end, &format!("{} {}", &word[..1], &word[1..]));
+            return Some(run);
+        }
         Some(run)
     }
 
