@@ -66,6 +66,8 @@ pub(super) struct Inline {
     pub(super) has_ornament: bool,
     /// True in highlighted text: `==so==`.
     pub(super) is_highlighted: bool,
+    /// Within a formula of TeX, whose marks are its own: most characters until its end.
+    formula: u16,
     pub(super) link_barrier: u64,
     pub(super) code_barriers: Vec<(usize, u64)>,
     /// Lengths of the runs of `*` whose ends have not come.
@@ -241,6 +243,7 @@ impl Inline {
     }
 
     pub(super) fn read_text(&mut self, c: char, span: Span, sink: &mut Sink<'_>) {
+        self.follow_formula(c);
         if c == '\n' {
             self.is_in_html |= std::mem::take(&mut self.is_tag_line);
             (self.has_ornament, self.is_highlighted) = (false, false);
@@ -275,7 +278,9 @@ impl Inline {
                 self.open(State::Angle(Box::new(angle)), c, span);
             }
             '&' => self.open(State::Entity, c, span),
-            '[' | ']' if self.is_page && self.raised.is_some() => self.emit(c, span, sink),
+            '[' | ']' if self.formula > 0 || self.is_page && self.raised.is_some() => {
+                self.emit(c, span, sink)
+            }
             '[' => self.open_bracket(span, None, sink),
             ']' => self.close_bracket(span, sink),
             '【' => self.open(State::Citation, c, span),
@@ -302,6 +307,23 @@ impl Inline {
             },
             _ => self.emit(c, span, sink),
         }
+    }
+
+    /// Finds where a formula of TeX begins and ends: "$x$", "$$x$$". "$5" is a sum.
+    fn follow_formula(&mut self, c: char) {
+        const MOST: u16 = 320;
+        let is_behind = |mark| self.previous == Some(mark);
+        self.formula = match c {
+            _ if self.is_page || self.verbatim.is_some() => 0,
+            '$' if is_behind('\\') => self.formula,
+            // The second one of "$$".
+            '$' if is_behind('$') => self.formula,
+            '$' if self.formula > 0 => 0,
+            '$' => MOST,
+            _ if is_behind('$') && self.formula == MOST && (c.is_ascii_digit() || c == ' ') => 0,
+            '\n' if is_behind('\n') => 0,
+            _ => self.formula.saturating_sub(1),
+        };
     }
 
     // Text out.
@@ -412,6 +434,18 @@ impl Inline {
 
     fn end_escape(&mut self, c: char, span: Span, sink: &mut Sink<'_>) {
         let held = self.take_held();
+        if self.formula > 0
+            && matches!(
+                c,
+                '\\' | '[' | ']' | '{' | '}' | '|' | '$' | ',' | ';' | ':' | '!' | '%' | '&' | '_' | '#'
+            )
+        {
+            self.emit_all(&held, sink);
+            if c == '\\' || c == '$' {
+                return self.emit(c, span, sink);
+            }
+            return self.read(c, span, sink);
+        }
         if c.is_ascii_punctuation() {
             return self.emit(c, held.chars().next().map_or(span, |(_, first)| first.to(span)), sink);
         }

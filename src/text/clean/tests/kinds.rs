@@ -883,3 +883,18 @@ fn lists_behind_a_tag_or_an_address_without_an_end_are_spoken() {
     cleaner.finish(&mut out);
     assert_eq!(out.text.matches("lamp").count(), 200);
 }
+
+#[test]
+fn marks_of_a_formula_are_its_own() {
+    check(&[
+        (Markdown, "$\\sqrt[3]{27} = 3$ and [a](https://example.com)", "$\\sqrt[3]{27} = 3$ and a"),
+        (
+            Markdown,
+            "$\\text{Total} = \\$5 \\times 3$ so \\*no\\*",
+            "$\\text{Total} = \\$5 \\times 3$ so *no*",
+        ),
+        (Markdown, "$a & b \\\\ c \\, d$ is \\_so\\_", "$a & b \\\\ c \\, d$ is _so_"),
+        (Markdown, "$$x \\{1\\}$$ then \\[no\\]", "$$x \\{1\\}$$ then [no]"),
+        (Markdown, "It costs $5 and \\$6, see [a](https://example.com).", "It costs $5 and $6, see a."),
+    ]);
+}
