@@ -279,7 +279,7 @@ impl Inline {
             }
             '&' => self.open(State::Entity, c, span),
             '[' | ']' if self.formula > 0 || self.is_page && self.raised.is_some() => {
-                self.emit(c, span, sink)
+                self.emit(c, span, sink);
             }
             '[' => self.open_bracket(span, None, sink),
             ']' => self.close_bracket(span, sink),
@@ -441,10 +441,11 @@ impl Inline {
             )
         {
             self.emit_all(&held, sink);
-            if c == '\\' || c == '$' {
-                return self.emit(c, span, sink);
+            match c {
+                '\\' | '$' => self.emit(c, span, sink),
+                _ => self.read(c, span, sink),
             }
-            return self.read(c, span, sink);
+            return;
         }
         if c.is_ascii_punctuation() {
             return self.emit(c, held.chars().next().map_or(span, |(_, first)| first.to(span)), sink);
