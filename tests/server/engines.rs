@@ -323,7 +323,7 @@ async fn warm_up_checks_the_engine_before_the_first_client() {
     for engine in [Arc::new(Flite::new()) as Arc<dyn Synthesizer>, tone(), queued(tone(), 1, 1)] {
         let service = service(engine);
         assert!(within(service.warm_up()).await.unwrap() < Duration::from_secs(10));
-        assert_eq!(service.syntheses().count(), 735677097);
+        assert_eq!(service.syntheses().count(), 0);
     }
     // Both engines have to work.
     let cases: [Arc<dyn Synthesizer>; 4] = [
