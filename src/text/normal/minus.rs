@@ -32,37 +32,9 @@ impl<'a> Reader<'a> {
     pub(super) fn takes_away(&self, at: usize, end: usize) -> bool {
         self.is_subtracting(at, end)
             || self.is_negative(at, end)
-            || self.is_math(at) && self.is_minus_of_formula(at, end)
+            || self.is_minus_of_formula(at, end)
             || operands::is_in_equation(self.s, at, end)
             || self.is_beside_tex(at, end)
-    }
-
-    /// True for a dash between spaces beside a term of TeX: "x^{2} - 1", "\\alpha - \\beta".
-    fn is_beside_tex(&self, at: usize, end: usize) -> bool {
-        let (Some(left), Some(right)) = (self.left(at).strip_suffix(' '), self.right(end).strip_prefix(' '))
-        else {
-            return false;
-        };
-        let is_command = |term: &str| {
-            term.strip_prefix('\\').is_some_and(|name| {
-                let name =
-                    &name[..name.len() - name.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len()];
-                super::symbols::command(name).is_some()
-            })
-        };
-        let last = left.rsplit(' ').next().unwrap_or_default();
-        let is_braced = last.ends_with('}') && ["^{", "_{", "\\"].iter().any(|mark| last.contains(mark));
-        is_braced || is_command(last) || is_command(right)
-    }
-
-    /// True for a dash of a formula that is no hyphen of a word in it.
-    pub(super) fn is_minus_of_formula(&self, at: usize, end: usize) -> bool {
-        let begins = self.letters(end);
-        let ends = self.s[..at].trim_end_matches(char::is_alphabetic).len();
-        let is_command = self.s[..ends].ends_with('\\');
-        let is_word = at > ends + 1 && begins > end + 1 && !is_command;
-        // "a -> b", "--"
-        !is_word && !matches!(self.at(end), Some('>' | '-')) && self.before(at) != Some('-')
     }
 
     /// Text of the line before a position.

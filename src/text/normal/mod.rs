@@ -34,6 +34,7 @@ mod output;
 mod signs;
 mod sum;
 mod symbols;
+mod tex;
 mod time;
 mod tongue;
 pub(crate) mod typed;

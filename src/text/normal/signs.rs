@@ -254,7 +254,7 @@ impl Reader<'_> {
                 };
                 return self.called(at, end + 1, words);
             }
-            '-' | '–' | '−' if self.is_math(at) && self.is_minus_of_formula(at, end) => {
+            '-' | '–' | '−' if self.is_minus_of_formula(at, end) => {
                 return self.called_apart(at, end, "minus");
             }
             // "a-z"
@@ -733,33 +733,6 @@ impl Reader<'_> {
         end
     }
 
-    /// Start of the lower limit behind a sum or an integral of TeX: the "0" of "\\int_0^1", the "i" of "\\sum_{i=1}^n".
-    fn limits(&mut self, at: usize) -> Option<usize> {
-        const MOST: usize = 40;
-        if self.at(at) != Some('_') {
-            return None;
-        }
-        if self.at(at + 1) != Some('{') {
-            let low = at + 1;
-            let end = low + self.at(low).filter(|c| c.is_alphanumeric())?.len_utf8();
-            if self.at(end) == Some('^') {
-                self.limit_end = end;
-            }
-            return Some(low);
-        }
-        let end = self.short_run(at + 2, MOST, |c| !matches!(c, '{' | '}' | '\n'));
-        if self.at(end) != Some('}') {
-            return None;
-        }
-        self.limit_end = end;
-        Some(at + 2)
-    }
-
-    /// True within a formula between dollar signs.
-    pub(super) fn is_math(&self, at: usize) -> bool {
-        self.math_end != usize::MAX && at < self.math_end
-    }
-
     /// The bracket that closes the argument of a function, which is named by one letter.
     fn function(&self, at: usize, from: usize) -> Option<usize> {
         const MOST: usize = 16;
@@ -785,76 +758,6 @@ impl Reader<'_> {
             .then_some(close)
     }
 
-    /// True for a mark between columns, in a line with rows or marks of TeX.
-    fn is_column(&self, at: usize) -> bool {
-        const MOST: usize = 64;
-        let begin = ceil_char_boundary(self.s, at.saturating_sub(MOST));
-        let line = |text: &'_ str, mark: &str| text.contains(mark);
-        let left = self.s[begin..at].rsplit('\n').next().unwrap_or_default();
-        let right = self.s[at..self.short_run(at, MOST, |c| c != '\n')].trim_end();
-        [left, right]
-            .iter()
-            .any(|part| line(part, " \\\\ ") || line(part, "\\begin{") || line(part, "\\end{"))
-            || right.ends_with("\\\\")
-    }
-
-    /// Number of bars in front of a position in a formula.
-    fn bars(&self, at: usize) -> usize {
-        let begin = self.s[..at].rfind('$').map_or(0, |at| at + 1);
-        self.s[begin..at].matches('|').count()
-    }
-
-    /// Words for a bar of a formula: those of the first one of a pair, "such that" between two terms, or none.
-    fn bar(&self, at: usize, end: usize) -> &'static str {
-        let is_between = self.before(at) == Some(' ') && self.at(end) == Some(' ');
-        match self.bars(at) % 2 {
-            0 if is_between && !self.s[end..].split('$').next().is_some_and(|rest| rest.contains('|')) => {
-                "such that"
-            }
-            0 => "absolute value of",
-            _ => "",
-        }
-    }
-
-    /// The end of a mark around lines of TeX, which is silent but for a matrix: "\\begin{pmatrix}".
-    fn environment(&mut self, at: usize, from: usize) -> Option<usize> {
-        const MOST: usize = 16;
-        let name = &self.s[at + 1..from];
-        if !lists("begin end", name) || self.at(from) != Some('{') {
-            return None;
-        }
-        let close = self.short_run(from + 1, MOST, |c| c.is_ascii_alphabetic() || c == '*');
-        if self.at(close) != Some('}') || close == from + 1 {
-            return None;
-        }
-        let mut last = close + 1;
-        // The columns of a table: "{cc}".
-        if self.at(last) == Some('{') {
-            let columns = self.short_run(last + 1, MOST, |c| matches!(c, 'l' | 'c' | 'r' | '|' | ' '));
-            last = if self.at(columns) == Some('}') { columns + 1 } else { last };
-        }
-        let is_matrix = name == "begin" && self.s[from..close].contains("matrix");
-        Some(self.called_apart(at, last, if is_matrix { "matrix" } else { "" }))
-    }
-
-    /// The words of a root with its degree, and the end of that: "[3]" of "\\sqrt[3]{27}".
-    fn root(&self, at: usize) -> Option<(String, usize)> {
-        const MOST: usize = 8;
-        let close = self.short_run(at + 1, MOST, char::is_alphanumeric);
-        if self.at(at) != Some('[') || self.at(close) != Some(']') {
-            return None;
-        }
-        let degree = &self.s[at + 1..close];
-        let mut words = String::new();
-        match (degree, super::numbers::value(degree)) {
-            ("2", _) => words.push_str("square"),
-            ("3", _) => words.push_str("cube"),
-            (_, Some(degree)) => super::numbers::ordinal(&mut words, degree),
-            _ => words = format!("{degree} th"),
-        }
-        Some((words + " root of", close + 1))
-    }
-
     /// True for the mark of "f'(x)", and of "x'" in a formula.
     fn is_derivative(&self, at: usize, end: usize) -> bool {
         let mut before = self.s[..at].chars().rev();
@@ -863,26 +766,6 @@ impl Reader<'_> {
         is_letter
             && (self.is_math(at) && !self.is_letter(end)
                 || self.at(end) == Some('(') && self.at(self.letters(end + 1)) == Some(')'))
-    }
-
-    /// The end of degrees of TeX behind a figure, and their words: "^\\circ", "^{\\circ}\\text{C}".
-    fn tex_degrees(&self, at: usize) -> Option<(usize, &'static str)> {
-        let inner =
-            self.s[at..].strip_prefix("^{\\circ}").or_else(|| self.s[at..].strip_prefix("^\\circ"))?;
-        let end = self.s.len() - inner.len();
-        let scale = ["\\,", "\\text{", "\\mathrm{", "\\rm{", " "]
-            .iter()
-            .fold(inner, |rest, part| rest.strip_prefix(part).unwrap_or(rest));
-        let words = match scale.chars().next() {
-            Some('C') => "degrees Celsius",
-            Some('F') => "degrees Fahrenheit",
-            _ => return Some((end, "degrees")),
-        };
-        let last = self.s.len() - scale.len() + 1;
-        if self.at(last).is_some_and(char::is_alphanumeric) {
-            return Some((end, "degrees"));
-        }
-        Some((last + usize::from(self.at(last) == Some('}')), words))
     }
 
     /// Reads the sign of a currency, with its sum.
@@ -1044,7 +927,7 @@ impl Reader<'_> {
 
     /// As `called`, with a space between the words and brackets beside them.
     #[inline(never)]
-    fn called_apart(&mut self, at: usize, end: usize, words: &str) -> usize {
+    pub(super) fn called_apart(&mut self, at: usize, end: usize, words: &str) -> usize {
         let before = if self.before(at).is_some_and(|c| matches!(c, ')' | ']' | '}')) { " " } else { "" };
         let opens = matches!(self.at(end), Some('(' | '[')) || self.at(end) == Some('{') && !self.is_math(at);
         let after = if opens { " " } else { "" };
@@ -1054,7 +937,7 @@ impl Reader<'_> {
         self.called(at, end, &format!("{before}{words}{after}"))
     }
 
-    fn called(&mut self, at: usize, end: usize, words: &str) -> usize {
+    pub(super) fn called(&mut self, at: usize, end: usize, words: &str) -> usize {
         self.say(at..end, words);
         end
     }
