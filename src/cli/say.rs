@@ -17,8 +17,10 @@ pub(super) use player::Player;
 use player::Playing;
 use std::collections::VecDeque;
 use std::error::Error;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -56,7 +58,14 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
         true => Player::find(std::env::var_os("PATH")),
         false => None,
     };
-    let (output, last) = place(say.output, player);
+    let (output, form, last) = match player {
+        None => (say.output, say.form, None),
+        Some(player) if player.is_live => (Output::Player(player), Form::Raw, None),
+        Some(player) => {
+            let folder = Folder::new()?;
+            (Output::File(folder.0.join("aloud.wav")), Form::Wav, Some((player, folder)))
+        }
+    };
     let paced = say.paced || matches!(output, Output::Player(_));
     let shows_words = paced && io::stderr().is_terminal();
     let mut start = StartSession::default();
@@ -66,7 +75,7 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
     start.clean = say.clean;
     start.resumable = true;
     (start.voice, start.language) = (say.voice, say.language);
-    if say.form == Form::Mp3 {
+    if form == Form::Mp3 {
         start.audio.insert(AudioOptions::default()).encoding = Some(Encoding::Mp3);
     }
     start.prompt = Some(text);
@@ -74,7 +83,7 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
         Via::Own(settings) => threads::runtime()?.block_on(async {
             let prompt = start.prompt.as_deref().unwrap_or_default();
             let (url, format) = own_server(&settings, prompt).await?;
-            let code = speak(&url, None, start, format, &output, say.form).await?;
+            let code = speak(&url, None, start, format, &output, form).await?;
             run::note(&settings).iter().for_each(|note| eprintln!("aloud: {note}"));
             Ok(code)
         }),
@@ -96,27 +105,31 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
                 asked.heading_ms = pauses.heading;
                 start.lead_ms = pauses.lead;
             }
-            speak(&url, token.as_ref(), start, format, &output, say.form).await
+            speak(&url, token.as_ref(), start, format, &output, form).await
         }),
     };
-    if let (Some(player), Output::File(file), true) = (last, &output, code.is_ok()) {
-        let played = player.play(file);
-        // It is in the folder for files of a moment.
-        let _ = std::fs::remove_file(file);
-        played.map_err(|error| cannot_write(&Output::Player(player), &error))?;
+    if let (Some((player, _folder)), Output::File(file), true) = (last, &output, code.is_ok()) {
+        player.play(file).map_err(|error| cannot_write(&Output::Player(player), &error))?;
     }
     code
 }
 
-/// Place for the audio, and the player that gets it as a file afterwards.
-fn place(output: Output, player: Option<Player>) -> (Output, Option<Player>) {
-    match player {
-        None => (output, None),
-        Some(player) if player.is_live => (Output::Player(player), None),
-        Some(player) => {
-            let name = format!("aloud-{}.wav", std::process::id());
-            (Output::File(std::env::temp_dir().join(name)), Some(player))
-        }
+/// A folder of this process alone, for the file of a player. It is removed with its file.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Folder, String> {
+        let path = std::env::temp_dir().join(format!("aloud-say-{}", std::process::id()));
+        // Fails if it exists: it may be another user's.
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| format!("cannot make the folder {}: {error}", path.display()))?;
+        Ok(Folder(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -313,7 +326,6 @@ impl Wav<'_> {
     /// The header for this many bytes of audio; empty if the form has none.
     fn header(&self, length: u32) -> Vec<u8> {
         match self.form {
-            _ if matches!(self.output, Output::Player(_)) => Vec::new(),
             Form::Wav => wav_header(self.format, length),
             Form::Raw | Form::Mp3 => Vec::new(),
         }

@@ -21,7 +21,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes that a pipe and a player hold at most.
 const BUFFERED_BYTES: u64 = 256 * 1024;
 
-/// Interval at which the end of a player is looked for.
+/// Interval at which the end of a player is looked for: std has no wait with a deadline.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A program that plays audio.
