@@ -66,7 +66,7 @@ const APPS = {
   },
   webpack: {
     files: { ...BUNDLED, "src/index.js": 'import { wire } from "../wire.js";\nwire();\n' },
-    build: ["webpack", "--mode=production", "--output-filename=main.js"],
+    build: ["webpack-cli", "--mode=production", "--output-filename=main.js"],
   },
   vite: { files: { "main.js": MAIN, "index.html": page('<script type="module" src="/main.js"></script>') }, build: ["vite", "build", "--logLevel=error"] },
   next_with_turbopack: { files: NEXT, build: ["next", "build"], start: ["next", "start"] },
@@ -119,10 +119,11 @@ async function serveApp(tool, args, options) {
   }
 }
 
-/** Path of the program of a tool. */
+/** Path of the program of a package. */
 async function program(home, name) {
-  const { bin } = JSON.parse(await readFile(join(home, "node_modules", name === "webpack" ? "webpack-cli" : name, "package.json")));
-  return join(home, "node_modules", name === "webpack" ? "webpack-cli" : name, typeof bin === "string" ? bin : Object.values(bin)[0]);
+  const folder = join(home, "node_modules", name);
+  const { bin } = JSON.parse(await readFile(join(folder, "package.json")));
+  return join(folder, typeof bin === "string" ? bin : Object.values(bin)[0]);
 }
 
 async function speaks({ files, build, start }) {

@@ -283,6 +283,7 @@ function crc32(data, crc) {
   return ~crc;
 }
 
+const isOffline = () => globalThis.navigator?.onLine === false;
 const digits = (crc) => (crc === undefined ? crc : (crc >>> 0).toString(16).padStart(8, "0"));
 
 function socketUrl(url) {
@@ -782,7 +783,6 @@ export class Aloud {
     }
     const now = performance.now();
     this.#lostAt ??= now;
-    const isOffline = globalThis.navigator?.onLine === false;
     const isLate = now - this.#lostAt > (stream.wasStarted ? this.#keptMs : KEPT_MS);
     const isOver = isLate || (!stream.wasStarted && this.#tries >= FIRST_TRIES);
     if (!isRetryable(code) || isOver) {
@@ -792,17 +792,16 @@ export class Aloud {
     }
     this.#setConnection(stream.wasStarted ? "lost" : "connecting");
     // The event "online" ends the wait.
-    const wait = isOffline ? 5_000 : this.#tries === 0 ? 20 : Math.min(10_000, 125 * 2 ** this.#tries);
-    if (!isOffline) this.#tries += 1;
+    const wait = isOffline() ? 5_000 : this.#tries === 0 ? 20 : Math.min(10_000, 125 * 2 ** this.#tries);
+    if (!isOffline()) this.#tries += 1;
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.#connect(), wait * (0.5 + Math.random() / 2));
   }
 
   // A browser does not say why a socket did not open.
   #unreached() {
-    const { onLine } = globalThis.navigator ?? {};
     const { origin } = globalThis.location ?? {};
-    if (onLine === false) return `${this.#url} cannot be reached: this device is offline.`;
+    if (isOffline()) return `${this.#url} cannot be reached: this device is offline.`;
     const isForeign = origin && origin.replace("http", "ws") !== new URL(this.#url).origin;
     const cure = isForeign ? ` Does it run, with --allow-origin ${origin}?` : " Does it run?";
     return `${this.#url} cannot be reached, or refuses this page.${cure}`;
