@@ -1,8 +1,10 @@
 //! The part of a connection that keeps its session in the store.
 //!
-//! A record is the whole session. It is written ahead: no audio of a sentence leaves before the text that it was
-//! made from is in the store, or [`PATIENCE`] has passed. Audio itself is in no record, since an engine that
-//! repeats itself speaks it again; so a long text that is only spoken is written down now and then.
+//! A record is the whole session. It is written ahead: a stream is not announced, and no audio of a sentence leaves,
+//! before the text that it is made from is in the store, or [`PATIENCE`] has passed. Audio itself is in no record, since an engine that
+//! repeats itself speaks it again; so a long text that is only spoken is written down now and then. A server that
+//! stops exports the session, with audio if its engine does not repeat itself, before it closes the connection: the
+//! client may be at another server a moment later.
 
 use crate::session::message::ServerMessage;
 use crate::session::{Output, Session};
@@ -15,6 +17,12 @@ use tokio::time::Instant;
 
 /// The longest wait for the store before audio leaves.
 const PATIENCE: Duration = Duration::from_millis(30);
+
+/// The longest wait for the store before a session that is exported may change again.
+const EXPORT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Time after which an export is tried again for which the store had no room.
+const EXPORT_RETRY: Duration = Duration::from_millis(250);
 
 /// Time in which changes gather that no audio waits for.
 const GATHER: Duration = Duration::from_millis(100);
@@ -45,6 +53,19 @@ pub(super) struct Keeping {
     gate_until: Option<Instant>,
     /// Outputs that wait until the record is there.
     held: Vec<Output>,
+    export: Export,
+}
+
+/// State of the record that the session is left with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Export {
+    None,
+    /// It will be once no sentence is in flight, and this time has come.
+    Wanted(Instant),
+    /// The store was asked.
+    Asked,
+    /// The store has it, or cannot be waited for.
+    Done,
 }
 
 /// A session in the store, boxed: few servers have one. Without the feature there is none, and nothing to box.
@@ -67,6 +88,7 @@ impl Keeping {
             pending: None,
             gate_until: None,
             held: Vec::new(),
+            export: Export::None,
         })
     }
 
@@ -83,12 +105,13 @@ impl Keeping {
         self.key
     }
 
-    /// Returns the output if it may be carried out now, and keeps it otherwise: that a cancel is done is not said
-    /// before the store has it, and nothing is said before that.
+    /// Returns the output if it may be carried out now, and keeps it otherwise: that a stream has begun, or a cancel is
+    /// done, is not said before the store has it, and nothing is said before that.
     pub(super) fn pass(&mut self, output: Output, store: &Store) -> Option<Output> {
         let is_said = matches!(output, Output::Send(_) | Output::Close(_));
-        let is_cancel = matches!(output, Output::Send(ServerMessage::Cancelled(_))) && store.is_up();
-        if !is_said || self.held.is_empty() && !is_cancel {
+        let must_be_known =
+            matches!(output, Output::Send(ServerMessage::Cancelled(_) | ServerMessage::StreamStart { .. }));
+        if !is_said || self.held.is_empty() && !(must_be_known && store.is_up()) {
             return Some(output);
         }
         self.held.push(output);
@@ -105,13 +128,28 @@ impl Keeping {
         fingerprint: &str,
         now: Instant,
     ) -> bool {
+        if let Export::Wanted(at) = self.export
+            && now >= at
+            && session.is_settled()
+        {
+            if store.is_up() && session.is_resumable() {
+                self.write(Record::encode_whole(session, fingerprint, now.into_std()), session, store, now);
+                self.export = Export::Asked;
+                self.gate_until = Some(now + EXPORT_PATIENCE);
+            } else {
+                self.export = Export::Done;
+            }
+        }
+        if self.is_leaving() {
+            return self.gate_until.is_some();
+        }
         let is_changed = self.written != Some(session.changes());
         let is_waited_for = is_changed && (has_begun || !self.held.is_empty());
         let is_due = is_waited_for || is_changed && now >= self.earliest || now >= self.refresh_at;
         if is_due && !(store.is_up() && session.is_resumable()) {
             self.put_off(now);
         } else if is_due {
-            self.write(session, store, fingerprint, now);
+            self.write(Record::encode(session, fingerprint, now.into_std()), session, store, now);
             if is_waited_for {
                 self.gate_until = Some(now + PATIENCE);
             }
@@ -119,14 +157,34 @@ impl Keeping {
         self.gate_until.is_some()
     }
 
-    /// Writes the session down now.
-    pub(super) fn write(&mut self, session: &Session, store: &Store, fingerprint: &str, now: Instant) {
-        let record = Record::encode(session, fingerprint, now.into_std());
+    fn write(&mut self, record: String, session: &Session, store: &Store, now: Instant) {
         let pause = Duration::from_micros(record.len() as u64 * 1_000_000 / BYTES_PER_SEC);
         self.written = Some(session.changes());
         self.earliest = now + GATHER.max(pause);
         self.refresh_at = now + self.refresh;
         self.pending = Some(store.put(&self.key, record));
+    }
+
+    /// True if outputs wait.
+    pub(super) fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Has the session written down for good, as soon as no sentence is in flight.
+    pub(super) fn export(&mut self, now: Instant) {
+        if self.export == Export::None {
+            self.export = Export::Wanted(now);
+        }
+    }
+
+    /// True if the session is written down for good, and so does not change any more.
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self.export, Export::Asked | Export::Done)
+    }
+
+    /// True if the store has the session for good, or cannot be waited for.
+    pub(super) fn is_exported(&self) -> bool {
+        self.export == Export::Done
     }
 
     /// The outputs that have waited, once nothing waits any more.
@@ -141,8 +199,14 @@ impl Keeping {
         if let Poll::Ready(answer) = &answer {
             self.pending = None;
             self.gate_until = None;
-            if *answer == Err(Lost) {
-                self.put_off(Instant::now());
+            let now = Instant::now();
+            match answer {
+                Err(Lost) if self.export == Export::Asked => {
+                    self.export = Export::Wanted(now + EXPORT_RETRY);
+                }
+                Err(Lost) => self.put_off(now),
+                Ok(_) if self.export == Export::Asked => self.export = Export::Done,
+                Ok(_) => {}
             }
         }
         answer
@@ -160,10 +224,17 @@ impl Keeping {
     }
 
     /// When [`keep`](Self::keep) has something to do, or audio has waited long enough.
-    pub(super) fn next_time(&self, session: &Session) -> Instant {
+    pub(super) fn next_time(&self, session: &Session) -> Option<Instant> {
+        if self.is_leaving() {
+            return self.gate_until;
+        }
         let is_changed = self.written != Some(session.changes());
         let write_at = if is_changed { self.earliest.min(self.refresh_at) } else { self.refresh_at };
-        self.gate_until.map_or(write_at, |until| until.min(write_at))
+        let write_at = match self.export {
+            Export::Wanted(at) if session.is_settled() => write_at.min(at),
+            _ => write_at,
+        };
+        Some(self.gate_until.map_or(write_at, |until| until.min(write_at)))
     }
 
     /// Lets audio wait no longer if it has waited long enough. Returns true if it still has to wait.

@@ -15,8 +15,8 @@ use crate::access::{Holding, Permit, SessionSlot};
 use crate::script::{Prompt, Script, ScriptError, ScriptPiece};
 use crate::session::conversation;
 use crate::session::message::{Close, Code, Recover, ServerMessage};
-use crate::session::{Answer, Engine, Input, Output, Phase, Place, Sentence, Session, Written};
-use crate::store::{Claimed, Pending, Presence, Record, Written as Kept};
+use crate::session::{Answer, Engine, Input, Misplaced, Output, Phase, Place, Sentence, Session, Written};
+use crate::store::{Claimed, Pending, Presence, Record, Store, Written as Kept};
 use crate::tts::{Listener, Piece, Speech, SynthesisError, Utterance, Warning, encoded};
 use crate::ws::endpoint::{CloseCode, Incoming, State};
 use crate::ws::frames::{Batch, Sent};
@@ -40,8 +40,8 @@ pub(super) struct Speaking {
     speeches: VecDeque<Speech>,
     /// True if nothing of the stream may leave, because the store has yet to know of it.
     is_gated: bool,
-    /// True if a sentence was begun that the store may not know of.
-    has_begun: bool,
+    /// True if a sentence was begun, or has ended, that the store may not know of.
+    has_news: bool,
     /// Tells the engine whether the client can hear the sentences.
     listener: Listener,
     /// When the wait for the engine ends, if the session waits for it.
@@ -133,7 +133,7 @@ impl Speaking {
             session: Some(session),
             speeches: VecDeque::new(),
             is_gated: false,
-            has_begun: false,
+            has_news: false,
             listener: Listener::default(),
             gives_up_at: None,
             counts_audio: permit.has_audio_limit(),
@@ -271,7 +271,7 @@ impl Speaking {
         {
             session.handle(Input::Exhausted, Instant::now().into_std());
         }
-        self.has_begun = true;
+        self.has_news = true;
         self.speeches.push_back(encoded::speak(&*host.shared.synthesizer, &host.shared.encoders, utterance));
     }
 
@@ -306,6 +306,12 @@ impl Speaking {
             self.keeping = Some(Keeping::new(key, store, Instant::now()));
         }
         let epoch = self.keeping.as_ref().map_or(0, |keeping| keeping.key().epoch());
+        if epoch > 0
+            && let Some(session) = &mut self.session
+        {
+            session.set_epoch(epoch);
+        }
+        let Some(session) = &self.session else { return };
         let resume = self.resume.get_or_insert_default();
         if resume.registration.is_none() {
             resume.registration = host.shared.registry.register(session, epoch);
@@ -320,7 +326,7 @@ impl Speaking {
         match (&host.shared.store, Token::new(&recover.token)) {
             (Some(store), Some(token)) => {
                 let epoch = host.shared.registry.epoch(&recover.session_id);
-                let answer = store.claim(&recover.session_id, &token, epoch);
+                let answer = store.claim(&recover.session_id, &token, epoch, recover.epoch);
                 let answer = Box::pin(timeout(CLAIM_PATIENCE, answer));
                 self.resume.get_or_insert_default().claiming =
                     Some(Claiming { answer, recover, store: store.presence() });
@@ -330,17 +336,39 @@ impl Speaking {
     }
 
     fn on_claimed(&mut self, claimed: Option<Claimed>, recover: Box<Recover>, host: &mut Host<'_>) {
+        let (registry, id) = (&host.shared.registry, &recover.session_id);
+        let known = registry.epoch(id);
+        // What was said at a later server is not known here. Only the client's bytes show that nothing was.
+        let is_behind = |epoch: u64| recover.epoch.is_some_and(|last| last > epoch);
+        let is_lost = |epoch: u64| is_behind(epoch) && recover.crc32.is_none();
+        let is_expected = || host.shared.store.as_ref().is_some_and(Store::is_expected);
         match claimed {
+            None if known.is_none_or(is_behind) && is_expected() => {
+                self.handle(Input::Answer(Answer::Unreachable));
+            }
             // Another server has claimed it since.
-            Some(Claimed::Owned) if host.shared.registry.epoch(&recover.session_id).is_none() => {
-                self.recover(recover, host);
+            Some(Claimed::Owned) if known.is_none() => self.recover(recover, host),
+            None | Some(Claimed::Unknown | Claimed::Owned) if known.is_some_and(is_lost) => {
+                self.handle(Input::Answer(Answer::Misplaced(Misplaced::Lost)));
             }
             None | Some(Claimed::Unknown | Claimed::Owned) => self.recover_here(recover, host),
             Some(Claimed::Forbidden) => self.not_recovered(false, host),
-            Some(Claimed::Moved { epoch, record }) => {
-                host.shared.registry.release(&recover.session_id, epoch);
+            // Another connection of this server has claimed it at the same time, and was later.
+            Some(Claimed::Moved { epoch, .. }) if known.is_some_and(|known| known >= epoch) => {
+                self.recover(recover, host);
+            }
+            Some(Claimed::Moved { epoch, before, record }) => {
+                registry.release(id, epoch);
                 match self.restore(&recover, epoch, &record, host) {
+                    Some(granted) if is_lost(before) => {
+                        let Granted { suspended, registration } = granted;
+                        registry.suspend(suspended, Some(registration));
+                        self.handle(Input::Answer(Answer::Misplaced(Misplaced::Lost)));
+                    }
                     Some(granted) => self.adopt(granted, Place::from(&*recover), host),
+                    None if registry.epoch(id).is_some_and(|known| known > epoch) => {
+                        self.recover(recover, host);
+                    }
                     None => self.not_recovered(false, host),
                 }
             }
@@ -364,7 +392,8 @@ impl Speaking {
             snapshot.change_engine();
         }
         let key = store.key(&recover.session_id, &Token::new(&recover.token)?, epoch);
-        let session = Session::restore(config, snapshot, Some(recover.token.clone()), now);
+        let mut session = Session::restore(config, snapshot, Some(recover.token.clone()), now);
+        session.set_epoch(epoch);
         let registration = shared.registry.register(&session, epoch)?;
         let mut slot = None;
         // It has a place already, whichever server counts it.
@@ -419,11 +448,11 @@ impl Speaking {
 
     /// Writes the session down if it is time.
     fn keep(&mut self, host: &mut Host<'_>) {
-        let has_begun = std::mem::take(&mut self.has_begun);
+        let has_news = std::mem::take(&mut self.has_news);
         if let (Some(keeping), Some(session), Some(store)) =
             (&mut self.keeping, &self.session, &host.shared.store)
         {
-            self.is_gated = keeping.keep(session, has_begun, store, &host.shared.fingerprint, Instant::now());
+            self.is_gated = keeping.keep(session, has_news, store, &host.shared.fingerprint, Instant::now());
         }
     }
 
@@ -577,9 +606,11 @@ impl Application for Speaking {
 
     /// False while another connection's session is awaited: the client's messages are for that one.
     fn may_receive(&self) -> bool {
-        self.resume.as_ref().is_none_or(|resume| {
-            resume.awaited.is_none() && resume.claiming.is_none() && resume.spending.is_none()
-        })
+        let is_leaving = matches!(&self.keeping, Some(keeping) if keeping.is_leaving());
+        !is_leaving
+            && self.resume.as_ref().is_none_or(|resume| {
+                resume.awaited.is_none() && resume.claiming.is_none() && resume.spending.is_none()
+            })
     }
 
     fn needs_client(&self) -> bool {
@@ -607,11 +638,17 @@ impl Application for Speaking {
         {
             keeping.take_held().into_iter().for_each(|output| self.carry_out_one(output, host));
         }
+        if self.resume.as_ref().is_some_and(|resume| resume.spending.is_some()) {
+            // The client may not be let in.
+            return;
+        }
         while let Some(session) = &mut self.session
             && let Some(output) = session.poll()
         {
             let output = match (&mut self.keeping, &host.shared.store) {
-                (Some(keeping), Some(store)) => keeping.pass(output, store),
+                (Some(keeping), Some(store)) if session.is_resumable() || keeping.holds() => {
+                    keeping.pass(output, store)
+                }
                 _ => Some(output),
             };
             output.into_iter().for_each(|output| self.carry_out_one(output, host));
@@ -719,7 +756,11 @@ impl Application for Speaking {
             Event::Claimed(claimed, recover, _) => self.on_claimed(claimed, recover, host),
             Event::Moved(_) => self.release(host),
             Event::Kept => {}
-            Event::Spent(_) => self.handle(Input::Answer(Answer::Refused(Code::Unauthorized))),
+            Event::Spent(_) => {
+                // The greeting has not left.
+                while self.session.as_mut().is_some_and(|session| session.poll().is_some()) {}
+                self.handle(Input::Answer(Answer::Refused(Code::Unauthorized)));
+            }
             Event::Crowded => {
                 self.holding = Holding::default();
                 self.handle(Input::Crowded);
@@ -783,6 +824,8 @@ impl Application for Speaking {
                         shared.telemetry.engine_spoke();
                     }
                     session.handle(Input::Engine(Engine::Finished), now);
+                    // Only the store can tell the next server where the sentence ended.
+                    self.has_news |= !session.is_repeatable();
                 }
             }
             *gives_up_at = None;
@@ -845,7 +888,7 @@ impl Application for Speaking {
 
     fn next_time(&self) -> Option<Instant> {
         let session = self.session.as_ref()?;
-        let keeping = self.keeping.as_ref().map(|keeping| keeping.next_time(session));
+        let keeping = self.keeping.as_ref().and_then(|keeping| keeping.next_time(session));
         let session = session.next_deadline().map(Instant::from_std);
         session.into_iter().chain(self.gives_up_at).chain(keeping).min()
     }
@@ -867,13 +910,14 @@ impl Application for Speaking {
     }
 
     fn settle(&mut self) {
-        if self.keeping.is_some() {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.export(Instant::now());
             self.handle(Input::Settle);
         }
     }
 
     fn is_settled(&self) -> bool {
-        self.keeping.is_none() || self.session.as_ref().is_none_or(Session::is_settled)
+        self.session.is_none() || !matches!(&self.keeping, Some(keeping) if !keeping.is_exported())
     }
 
     fn on_stall(&mut self, host: &mut Host<'_>) {
@@ -917,11 +961,14 @@ impl Application for Speaking {
             Outcome::Panicked => false,
         };
         let is_suspended = is_lost && session.is_resumable();
+        let is_exported = matches!(&self.keeping, Some(keeping) if keeping.is_exported());
         let mut suspended = self.suspend(session);
         let record = suspended.record();
         if is_suspended {
             suspended.session.handle(Input::Disconnected, Instant::now().into_std());
-            suspended.keep(shared);
+            if !is_exported {
+                suspended.keep(shared);
+            }
             shared.registry.suspend(suspended, registration);
         } else {
             drop(registration);

@@ -64,12 +64,11 @@ impl Suspended {
     /// Writes the session to the store.
     pub(super) fn keep(&self, shared: &Shared) {
         if let (Some(key), Some(store)) = (&self.key, &shared.store) {
-            let now = Instant::now();
-            let record = match *shared.stop.borrow() && !self.session.is_repeatable() {
-                true => store::Record::encode_with_audio(&self.session, &shared.fingerprint, now.into_std()),
-                false => store::Record::encode(&self.session, &shared.fingerprint, now.into_std()),
+            let encode = match *shared.stop.borrow() {
+                true => store::Record::encode_whole,
+                false => store::Record::encode,
             };
-            drop(store.put(key, record));
+            drop(store.put(key, encode(&self.session, &shared.fingerprint, Instant::now().into_std())));
         }
     }
 
@@ -233,12 +232,20 @@ impl Registry {
 
     /// Lets other connections find a session that has a connection, until the returned value is dropped. It has
     /// this epoch in the store, or 0.
+    /// `None` without a token, and if it is there with a higher one.
     pub(crate) fn register(&self, session: &Session, epoch: u64) -> Option<Registration> {
         let token: Box<str> = session.token()?.into();
         let id: Box<str> = session.id().into();
         let (wake, requests) = mpsc::channel(1);
         let entry = Entry { token, epoch, state: State::Live(wake), waiting: VecDeque::new() };
-        self.sessions().by_id.insert(id.clone(), entry);
+        let mut sessions = self.sessions();
+        if sessions.by_id.get(&id).is_some_and(|known| known.epoch > epoch) {
+            return None;
+        }
+        let before = sessions.by_id.insert(id.clone(), entry);
+        drop(sessions);
+        // The lock is released before a session is dropped.
+        drop(before);
         Some(Registration { registry: self.clone(), id, requests })
     }
 

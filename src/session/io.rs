@@ -133,6 +133,8 @@ pub enum Answer {
         /// True if it existed until its resume window passed.
         is_expired: bool,
     },
+    /// It cannot be found out for now if the requested session exists.
+    Unreachable,
     /// The requested session cannot continue at the requested place. It still waits.
     Misplaced(Misplaced),
     /// The requested session has sent as much audio again as it may for now.

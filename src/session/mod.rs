@@ -173,6 +173,8 @@ pub struct Session {
     excess: u32,
     /// Changes of what a snapshot has and no engine can replace.
     changes: u64,
+    /// Counts the servers that have had the session, if several share it.
+    epoch: Option<u64>,
     /// Messages that may still come, if their rate is limited.
     messages: Option<Bucket>,
     /// Audio that may still be sent again after `recover`, in bytes.
@@ -224,6 +226,7 @@ impl Session {
             faults: 0,
             excess: 0,
             changes: 0,
+            epoch: None,
             messages: config.messages.map(|rate| Bucket::full(rate, now)),
             replays: None,
             token: None,
@@ -402,6 +405,11 @@ impl Session {
     /// what was spoken by an engine that does not repeat itself. Audio that can be spoken again does not count.
     pub fn changes(&self) -> u64 {
         self.changes
+    }
+
+    /// Sets the count of servers that have had the session, which its client gets with `recovered`.
+    pub fn set_epoch(&mut self, epoch: u64) {
+        self.epoch = Some(epoch);
     }
 
     /// Messages that the client understands.
@@ -820,10 +828,11 @@ impl Session {
         self.is_exhausted = false;
         self.owes_flushed = false;
         self.streams += 1;
-        self.send(stream.announcement());
         if stream.is_resumable() {
+            // Before anything is said of the stream.
             self.outputs.push_back(Output::Keep);
         }
+        self.send(stream.announcement());
         if let Some(prompt) = prompt.filter(|_| stream.is_writing()) {
             let turns = self.conversation.get_or_insert_default().ask(prompt, self.config.history);
             self.outputs.push_back(Output::Write { turns, language: stream.language().to_owned() });
@@ -1128,6 +1137,11 @@ impl Session {
                 self.refuse(Fault::new(Code::SessionNotFound, message));
                 self.close(if is_expired { Close::WindowPassed } else { Close::SessionNotFound }, now);
             }
+            Answer::Unreachable => {
+                let message =
+                    "The store of the sessions does not answer. Connect again in a moment, and send recover.";
+                self.fail(Code::Overloaded, message, now);
+            }
             Answer::Misplaced(why) => self.misplaced(why, now),
             Answer::TooOften { is_exhausted } => {
                 let message = "Too much audio was sent again in this session (limit 16 MiB at once, and 256 KiB more \
@@ -1163,9 +1177,9 @@ impl Session {
                 stream.stop(now, AfterStop::Replay);
                 self.outputs.push_back(Output::StopSpeaking);
             }
-            Ok(Return::BeginsAnew(position)) => {
+            Ok(Return::BeginsAnew { start, is_exact }) => {
                 stream.stop(now, AfterStop::Replay);
-                self.recovered(position, false);
+                self.recovered(start, is_exact);
                 self.outputs.push_back(Output::StopSpeaking);
             }
             Err(stream::PositionLost) => return self.lose_position(true, now),
@@ -1188,6 +1202,7 @@ impl Session {
         self.send(ServerMessage::Recovered(Recovery {
             stream: stream.number(),
             rev: stream.rev(),
+            epoch: self.epoch,
             offset,
             index,
             is_paused: self.is_paused,

@@ -150,6 +150,7 @@ impl Session {
             faults: 0,
             excess: 0,
             changes: 0,
+            epoch: None,
         }
     }
 }

@@ -1,5 +1,5 @@
--- KEYS: session. ARGV: lock, epoch that the caller has or 0, owner, milliseconds, id.
--- Nothing; -1 for another lock; 0 if the caller has the session; else its new epoch and the record.
+-- KEYS: session. ARGV: lock, epoch that the caller has or 0, owner, milliseconds, id, epoch that the client knows or 0.
+-- Nothing; -1 for another lock; 0 if the caller has the session; else its new epoch, the record and the epoch of that.
 local found = redis.call('HMGET', KEYS[1], 'lock', 'epoch', 'owner', 'record')
 if not found[1] then
     return false
@@ -11,7 +11,12 @@ redis.call('PEXPIRE', KEYS[1], ARGV[4])
 if found[2] == ARGV[2] then
     return 0
 end
-local epoch = tonumber(found[2]) + 1
+-- A store that has lost a claim gets an epoch above that of the server that it has forgotten.
+local before, known = tonumber(found[2]), tonumber(ARGV[6])
+local epoch = before + 1
+if known > before and known < before + 1000 then
+    epoch = known + 1
+end
 redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', ARGV[3])
 redis.call('PUBLISH', 'aloud:r:' .. found[3], ARGV[5] .. ' ' .. epoch)
-return {epoch, found[4]}
+return {epoch, found[4], before}

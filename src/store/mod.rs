@@ -50,6 +50,8 @@ pub(crate) enum Claimed {
     Moved {
         /// The new epoch.
         epoch: u64,
+        /// The epoch of the record.
+        before: u64,
         /// The record, for [`Record::decode`].
         record: String,
     },
@@ -84,6 +86,10 @@ impl Store {
         match *self {}
     }
 
+    pub(crate) fn is_expected(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn key(&self, _: &str, _: &Token, _: u64) -> Key {
         match *self {}
     }
@@ -104,7 +110,7 @@ impl Store {
         match *self {}
     }
 
-    pub(crate) fn claim(&self, _: &str, _: &Token, _: Option<u64>) -> Pending<Claimed> {
+    pub(crate) fn claim(&self, _: &str, _: &Token, _: Option<u64>, _: Option<u64>) -> Pending<Claimed> {
         match *self {}
     }
 

@@ -79,9 +79,12 @@ impl Record {
         Record::of(session.snapshot(now), fingerprint)
     }
 
-    /// The same with the audio that its client may still need.
-    pub(crate) fn encode_with_audio(session: &Session, fingerprint: &str, now: Instant) -> String {
-        Record::of(session.snapshot_with_audio(now), fingerprint)
+    /// The same with the audio that its client may still need, if its engine does not repeat itself.
+    pub(crate) fn encode_whole(session: &Session, fingerprint: &str, now: Instant) -> String {
+        match session.is_repeatable() {
+            true => Record::encode(session, fingerprint, now),
+            false => Record::of(session.snapshot_with_audio(now), fingerprint),
+        }
     }
 
     fn of(snapshot: Snapshot, fingerprint: &str) -> String {
@@ -107,7 +110,7 @@ impl Record {
         String::new()
     }
 
-    pub(crate) fn encode_with_audio(_: &Session, _: &str, _: Instant) -> String {
+    pub(crate) fn encode_whole(_: &Session, _: &str, _: Instant) -> String {
         String::new()
     }
 

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Longest wait for the answer to a batch, and for a connection. Beyond it the store counts as down.
@@ -33,8 +34,21 @@ const GATHER: Duration = Duration::from_millis(3);
 /// Most work that waits, in bytes. A server that stops writes many sessions at once, some of them with audio.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
+/// Most records that wait, in bytes: there is always room for work that a client waits for. A record that finds no
+/// room is tried again by its session.
+const MAX_RECORD_BYTES: usize = MAX_WAITING_BYTES - 8 * 1024 * 1024;
+
+/// Time for which a store that is gone is expected back.
+const ABSENCE: Duration = Duration::from_secs(10);
+
+/// Errors of a store that cannot serve for now, or no longer: another connection may find one that can.
+const UNFIT: [&str; 6] = ["READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "TRYAGAIN"];
+
 /// Most work in a batch, in bytes.
 const MAX_BATCH_BYTES: usize = 512 * 1024;
+
+/// Work in batches without an answer, in bytes, from which on the next one waits: a slow line takes its time for them.
+const MAX_BUSY_BYTES: usize = 256 * 1024;
 
 /// In front of the keys of sessions. The braces make keys of one session go to one node of a cluster.
 const SESSION: &str = "aloud:s:";
@@ -98,6 +112,8 @@ struct Queue {
     /// Those that wait until all work before them is done.
     flushes: Vec<oneshot::Sender<()>>,
     is_closed: bool,
+    /// Since when the store is gone, unless it is there.
+    gone_since: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -112,6 +128,8 @@ struct Shared {
     queue: Mutex<Queue>,
     wake: Notify,
     is_up: AtomicBool,
+    /// True if the store answers, and takes no records.
+    is_full: AtomicBool,
     counts: [Counts; Operation::ALL.len()],
     batches: AtomicU64,
     batch_us: AtomicU64,
@@ -125,6 +143,25 @@ impl Shared {
     fn count(&self, operation: Operation, is_done: bool) {
         let counts = &self.counts[operation as usize];
         (if is_done { &counts.done } else { &counts.failed }).fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn set_up(&self, is_up: bool) {
+        let mut queue = self.queue();
+        let since = queue.gone_since.unwrap_or_else(Instant::now);
+        queue.gone_since = (!is_up).then_some(since);
+        self.is_up.store(is_up, Ordering::Release);
+    }
+
+    /// Notes whether the store takes records, and logs when that changes.
+    fn set_full(&self, why: Option<&redis::RedisError>) {
+        let was_full = self.is_full.swap(why.is_some(), Ordering::Relaxed);
+        match why {
+            Some(error) if !was_full => {
+                tracing::warn!("the store takes no records: {error}; sessions stay with this server");
+            }
+            None if was_full => tracing::info!("the store takes records again"),
+            _ => {}
+        }
     }
 
     /// Drops the claims whose callers have gone: they alone wait for a store that cannot be reached.
@@ -179,9 +216,10 @@ impl Store {
         let client = Client::open(info.set_redis_settings(protocol)).map_err(wrong)?;
         let shared = Arc::new(Shared {
             settings,
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue { gone_since: Some(Instant::now()), ..Queue::default() }),
             wake: Notify::new(),
             is_up: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
             counts: std::array::from_fn(|_| Counts::default()),
             batches: AtomicU64::new(0),
             batch_us: AtomicU64::new(0),
@@ -193,7 +231,7 @@ impl Store {
                 Ok(runtime) => runtime.block_on(work(&worker, &client, on_moved, tried)),
                 Err(error) => tracing::error!("the store cannot be used: {error}"),
             }
-            worker.is_up.store(false, Ordering::Release);
+            worker.set_up(false);
             worker.drop_all();
         });
         started.map_err(|error| format!("cannot start the thread of the store: {error}"))?;
@@ -204,6 +242,11 @@ impl Store {
     /// True if the store answers.
     pub(crate) fn is_up(&self) -> bool {
         self.0.is_up.load(Ordering::Acquire)
+    }
+
+    /// True if the store is there, or was a short while ago: what it knows may be had soon.
+    pub(crate) fn is_expected(&self) -> bool {
+        self.0.queue().gone_since.is_none_or(|since| since.elapsed() < ABSENCE)
     }
 
     /// The right to write a session. This server has this epoch of it.
@@ -244,23 +287,31 @@ impl Store {
         drop(self.ask(Operation::Remove, session(&key.id), arguments, |_| Ok(())));
     }
 
-    /// Asks for a session. This server may have it, with this epoch.
-    pub(crate) fn claim(&self, id: &str, token: &Token, epoch: Option<u64>) -> Pending<Claimed> {
+    /// Asks for a session. This server may have it, with this epoch; its client may know of another one.
+    pub(crate) fn claim(
+        &self,
+        id: &str,
+        token: &Token,
+        epoch: Option<u64>,
+        client: Option<u64>,
+    ) -> Pending<Claimed> {
         let Settings { ttl, owner } = &self.0.settings;
-        let epoch = epoch.unwrap_or_default().to_string();
-        let arguments = vec![lock(token), epoch, owner.clone(), ttl.as_millis().to_string(), id.to_owned()];
+        let [epoch, client] = [epoch, client].map(|epoch| epoch.unwrap_or_default().to_string());
+        let ttl = ttl.as_millis().to_string();
+        let arguments = vec![lock(token), epoch, owner.clone(), ttl, id.to_owned(), client];
         self.ask(Operation::Claim, session(id), arguments, |value| match value {
             Value::Nil => Ok(Claimed::Unknown),
             Value::Int(0) => Ok(Claimed::Owned),
             Value::Int(_) => Ok(Claimed::Forbidden),
             Value::Array(parts) => {
                 let mut parts = parts.into_iter();
-                let (Some(Value::Int(epoch)), Some(Value::BulkString(record))) = (parts.next(), parts.next())
+                let (Some(Value::Int(epoch)), Some(Value::BulkString(record)), Some(Value::Int(before))) =
+                    (parts.next(), parts.next(), parts.next())
                 else {
                     return Err(Lost);
                 };
                 let record = String::from_utf8(record).map_err(|_| Lost)?;
-                Ok(Claimed::Moved { epoch: epoch as u64, record })
+                Ok(Claimed::Moved { epoch: epoch as u64, before: before as u64, record })
             }
             _ => Err(Lost),
         })
@@ -306,10 +357,10 @@ impl Store {
              # TYPE aloud_store_batch_seconds summary\n\
              aloud_store_batch_seconds_sum {seconds}\n\
              aloud_store_batch_seconds_count {batches}\n\
-             # HELP aloud_store_up Whether the store answers.\n\
+             # HELP aloud_store_up Whether the store answers, and takes records.\n\
              # TYPE aloud_store_up gauge\n\
              aloud_store_up {}\n",
-            u8::from(self.is_up())
+            u8::from(self.is_up() && !self.0.is_full.load(Ordering::Relaxed))
         ));
         page
     }
@@ -328,7 +379,8 @@ impl Store {
             let mut queue = self.0.queue();
             // Asked under the lock, so that no work is left behind when the thread drops all. Claims wait: a server
             // that has just started may get one before it has its store.
-            if self.is_up() || operation == Operation::Claim {
+            let has_room = operation != Operation::Put || queue.bytes + job.bytes() <= MAX_RECORD_BYTES;
+            if self.is_up() && has_room || operation == Operation::Claim {
                 queue.bytes += job.bytes();
                 queue.jobs.push_back(job);
             } else {
@@ -381,18 +433,15 @@ async fn work(shared: &Arc<Shared>, client: &Client, on_moved: OnMoved, tried: m
     let mut was_up = true;
     while !shared.queue().is_closed {
         let connected = connect(shared, client, Arc::clone(&on_moved)).await;
-        shared.is_up.store(connected.is_ok(), Ordering::Release);
+        shared.set_up(connected.is_ok());
         // Only the first time is waited for.
         let _ = tried.send(());
         match connected {
-            Ok((mut connection, scripts)) => {
+            Ok((connection, scripts)) => {
                 tracing::info!("the store is there");
                 was_up = true;
-                let why = serve(shared, &mut connection, &scripts).await;
-                {
-                    let _queue = shared.queue();
-                    shared.is_up.store(false, Ordering::Release);
-                }
+                let why = serve(shared, &connection, &Arc::new(scripts)).await;
+                shared.set_up(false);
                 shared.drop_all();
                 match why {
                     Some(error) => tracing::warn!("the store was lost: {error}"),
@@ -429,14 +478,20 @@ async fn connect(
         .set_response_timeout(Some(PATIENCE))
         .set_push_sender(on_push);
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+    let scripts = load(&mut connection).await?;
+    connection.subscribe(format!("{CHANNEL}{}", shared.settings.owner)).await?;
+    Ok((connection, scripts))
+}
+
+/// Gives the store the scripts.
+async fn load(connection: &mut MultiplexedConnection) -> redis::RedisResult<Scripts> {
     let mut scripts = Scripts::new();
     for operation in Operation::ALL {
         let mut load = redis::cmd("SCRIPT");
         load.arg("LOAD").arg(operation.script());
-        scripts.push(load.query_async(&mut connection).await?);
+        scripts.push(load.query_async(connection).await?);
     }
-    connection.subscribe(format!("{CHANNEL}{}", shared.settings.owner)).await?;
-    Ok((connection, scripts))
+    Ok(scripts)
 }
 
 /// Reads a message: an id and an epoch.
@@ -446,27 +501,67 @@ fn moved(value: &Value) -> Option<(String, u64)> {
     Some((id.to_owned(), epoch.parse().ok()?))
 }
 
-/// Sends batches until the connection is lost, for this reason, or the store is dropped.
+/// Sends batches until the connection is lost, for this reason, or the store is dropped. A batch does not wait for the
+/// answer to the one before it, so that work waits for one round trip and not for two.
 async fn serve(
-    shared: &Shared,
-    connection: &mut MultiplexedConnection,
-    scripts: &Scripts,
+    shared: &Arc<Shared>,
+    connection: &MultiplexedConnection,
+    scripts: &Arc<Scripts>,
 ) -> Option<redis::RedisError> {
+    let (mut batches, mut busy_bytes) = (JoinSet::new(), 0);
+    let mut next_at = Instant::now();
     loop {
-        let began = Instant::now();
-        let (jobs, flushes) = next_batch(shared).await?;
-        if !jobs.is_empty() {
-            let asked = Instant::now();
-            if let Err(error) = send(shared, connection, scripts, jobs).await {
-                return Some(error);
+        let next = async {
+            sleep_until(next_at).await;
+            next_batch(shared).await
+        };
+        let (jobs, flushes) = tokio::select! {
+            Some(sent) = batches.join_next(), if !batches.is_empty() => {
+                match sent {
+                    Ok(Ok(bytes)) => busy_bytes -= bytes,
+                    Ok(Err(error)) => {
+                        // The others count what they lose.
+                        batches.detach_all();
+                        return Some(error);
+                    }
+                    Err(_) => {}
+                }
+                continue;
             }
-            shared.batches.fetch_add(1, Ordering::Relaxed);
-            shared.batch_us.fetch_add(asked.elapsed().as_micros() as u64, Ordering::Relaxed);
+            next = next, if busy_bytes < MAX_BUSY_BYTES => match next {
+                Some(next) => next,
+                None => {
+                    batches.join_all().await;
+                    return None;
+                }
+            },
+        };
+        next_at = Instant::now() + GATHER;
+        if !jobs.is_empty() {
+            let bytes = jobs.iter().map(Job::bytes).sum();
+            let (shared, mut connection, scripts) =
+                (Arc::clone(shared), connection.clone(), Arc::clone(scripts));
+            busy_bytes += bytes;
+            batches.spawn(async move {
+                let asked = Instant::now();
+                send(&shared, &mut connection, &scripts, jobs).await?;
+                shared.batches.fetch_add(1, Ordering::Relaxed);
+                shared.batch_us.fetch_add(asked.elapsed().as_micros() as u64, Ordering::Relaxed);
+                Ok::<usize, redis::RedisError>(bytes)
+            });
+        }
+        if !flushes.is_empty() {
+            while let Some(sent) = batches.join_next().await {
+                match sent {
+                    Ok(Ok(bytes)) => busy_bytes -= bytes,
+                    Ok(Err(error)) => return Some(error),
+                    Err(_) => {}
+                }
+            }
         }
         for flush in flushes {
             let _ = flush.send(());
         }
-        sleep_until(began + GATHER).await;
     }
 }
 
@@ -506,6 +601,32 @@ async fn send(
     scripts: &Scripts,
     jobs: Vec<Job>,
 ) -> redis::RedisResult<()> {
+    let forgotten = send_once(shared, connection, scripts, jobs).await?;
+    if forgotten.is_empty() {
+        return Ok(());
+    }
+    // The store was restarted behind a proxy, or its scripts were flushed. A record is not sent again: a later one of
+    // the same session may be there by now.
+    let is_put = |job: &Job| job.operation == Operation::Put;
+    let (puts, forgotten): (Vec<Job>, Vec<Job>) = forgotten.into_iter().partition(is_put);
+    puts.iter().for_each(|job| shared.count(job.operation, false));
+    drop(puts);
+    if let Err(error) = load(connection).await {
+        forgotten.iter().for_each(|job| shared.count(job.operation, false));
+        return Err(error);
+    }
+    let forgotten = send_once(shared, connection, scripts, forgotten).await?;
+    forgotten.iter().for_each(|job| shared.count(job.operation, false));
+    Ok(())
+}
+
+/// The same. Returns the work for which the store has no script.
+async fn send_once(
+    shared: &Shared,
+    connection: &mut MultiplexedConnection,
+    scripts: &Scripts,
+    jobs: Vec<Job>,
+) -> redis::RedisResult<Vec<Job>> {
     let mut pipeline = redis::Pipeline::with_capacity(jobs.len());
     for Job { operation, key, arguments, .. } in &jobs {
         let mut command = Cmd::new();
@@ -519,18 +640,36 @@ async fn send(
             return Err(error);
         }
     };
-    let mut failure = None;
+    let (mut forgotten, mut failure) = (Vec::new(), None);
     for (job, value) in jobs.into_iter().zip(values) {
-        let value = value.extract_error();
-        shared.count(job.operation, value.is_ok());
-        match value {
-            // The caller may have gone.
-            Ok(value) => drop(job.answer.send(value)),
-            Err(error) => failure = Some(error),
+        let is_put = job.operation == Operation::Put;
+        match value.extract_error() {
+            Ok(value) => {
+                shared.count(job.operation, true);
+                if is_put {
+                    shared.set_full(None);
+                }
+                // The caller may have gone.
+                drop(job.answer.send(value));
+            }
+            Err(error) if error.code() == Some("NOSCRIPT") => forgotten.push(job),
+            Err(error) => {
+                shared.count(job.operation, false);
+                if error.code().is_some_and(|code| UNFIT.contains(&code)) {
+                    failure = Some(error);
+                } else if is_put {
+                    shared.set_full(Some(&error));
+                }
+            }
         }
     }
-    // Such as a store that has forgotten the scripts, or that takes no writes: connect anew.
-    failure.map_or(Ok(()), Err)
+    match failure {
+        Some(error) => {
+            forgotten.iter().for_each(|job| shared.count(job.operation, false));
+            Err(error)
+        }
+        None => Ok(forgotten),
+    }
 }
 
 #[cfg(test)]
@@ -548,9 +687,9 @@ mod tests {
             let queue = store.0.queue();
             (queue.jobs.len(), queue.bytes)
         };
-        let waits = store.claim("waits", &token, None);
+        let waits = store.claim("waits", &token, None, None);
         let one = held();
-        (0..100).for_each(|n| drop(store.claim(&n.to_string(), &token, None)));
+        (0..100).for_each(|n| drop(store.claim(&n.to_string(), &token, None, None)));
         store.0.drop_abandoned();
         assert_eq!(held(), one);
         drop(waits);

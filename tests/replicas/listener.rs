@@ -11,6 +11,8 @@ pub(crate) struct Listener {
     token: Value,
     pub(crate) stream: u64,
     pub(crate) rev: u64,
+    /// The `epoch` of the last `recovered`.
+    pub(crate) epoch: Option<u64>,
     /// All audio of the stream.
     pub(crate) audio: Vec<u8>,
     /// Offset of the last `text`.
@@ -25,7 +27,7 @@ impl Listener {
         raw.say(&start.to_string()).await;
         let (id, token) = (greeting["sessionId"].clone(), greeting["token"].clone());
         let (audio, messages) = (Vec::new(), Vec::new());
-        Listener { raw, id, token, stream: 1, rev: 0, audio, sentence: 0, messages }
+        Listener { raw, id, token, stream: 1, rev: 0, epoch: None, audio, sentence: 0, messages }
     }
 
     /// Takes a frame.
@@ -87,10 +89,27 @@ impl Listener {
         let crc = format!("{:08x}", crc32(&self.audio[self.sentence.min(self.audio.len())..]));
         let mut recover = json!({
             "type": "recover", "sessionId": self.id, "token": self.token, "offset": self.audio.len(),
-            "stream": self.stream, "rev": self.rev, "crc32": crc,
+            "stream": self.stream, "rev": self.rev, "epoch": self.epoch.unwrap_or_default(), "crc32": crc,
         });
         recover.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         recover.to_string()
+    }
+
+    /// Connects to this server, asks it for the rest without a checksum, and is turned away. Returns the error and the
+    /// close code.
+    pub(crate) async fn is_refused(&self, addr: SocketAddr) -> (Value, u16) {
+        let (mut raw, _) = v1(addr).await;
+        let mut recover: Value = serde_json::from_str(&self.recover(&json!({}))).unwrap();
+        recover.as_object_mut().unwrap().remove("crc32");
+        raw.say(&recover.to_string()).await;
+        let mut error = Value::Null;
+        loop {
+            match raw.read_frame().await {
+                Frame::Text(message) if message["type"] == "error" => error = message,
+                Frame::Close(close) => return (error, close.unwrap().0),
+                frame => assert!(!matches!(frame, Frame::Binary(_)), "audio: {frame:?}"),
+            }
+        }
     }
 
     /// Connects to this server and asks it for the rest. Returns the connection before, and the answer.
@@ -100,6 +119,7 @@ impl Listener {
         let before = std::mem::replace(&mut self.raw, raw);
         let recovered = self.message("recovered").await;
         if recovered["recovered"] == true {
+            self.epoch = recovered["epoch"].as_u64();
             self.audio.truncate(recovered["offset"].as_u64().unwrap() as usize);
         }
         (before, recovered)

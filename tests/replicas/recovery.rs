@@ -1,14 +1,16 @@
 //! Recovery on another server than the one before.
 
 use crate::listener::Listener;
-use crate::store::Store;
+use crate::store::{Relay, Store};
 use crate::support::{Frame, Running, Scripted, V1, opening_with, raw, start_with, v1, within};
 use aloud::settings::Auth;
 use aloud::tts::{Flite, Synthesizer};
 use aloud::{Config, PATH};
 use serde_json::{Value, json};
+use std::future::{Future, poll_fn};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -27,8 +29,16 @@ pub(crate) async fn server_of(
     engine: Arc<dyn Synthesizer>,
     change: impl FnOnce(&mut Config),
 ) -> Running {
-    let url = store.url().parse().unwrap();
-    let config = Config::default().with(|c| c.store = Some(url)).with(change);
+    server_by(&store.url(), engine, change).await
+}
+
+/// The same, with the store at this URL.
+pub(crate) async fn server_by(
+    url: &str,
+    engine: Arc<dyn Synthesizer>,
+    change: impl FnOnce(&mut Config),
+) -> Running {
+    let config = Config::default().with(|c| c.store = Some(url.parse().unwrap())).with(change);
     let server = start_with(config, engine).await;
     is_up(&server).await;
     server
@@ -259,6 +269,54 @@ async fn stop_of_a_server_is_exact_for_every_engine() {
     assert!(indexes.windows(2).all(|pair| pair[0] <= pair[1]) && indexes.ends_with(&[1, 2]), "{indexes:?}");
 }
 
+/// A client is at the next server as soon as the first one has closed its connection, however far the store is.
+#[tokio::test]
+async fn session_is_in_a_slow_store_before_its_connection_is_closed() {
+    let test = "session_is_in_a_slow_store_before_its_connection_is_closed";
+    let Some(store) = Store::start(test).await else { return };
+    let relay = Relay::to(&store, Duration::from_millis(60)).await;
+    let (engine, mut asked) = Scripted::new();
+    let stops_at_once = |c: &mut Config| c.drain_timeout = Duration::ZERO;
+    let mut first = server_by(&relay.url(), engine.clone(), stops_at_once).await;
+    let second = server_of(&store, engine, |_| {}).await;
+    let start = start("One. Two.", &json!({"delivery": {"mode": "paced", "aheadMs": 200}}));
+    let mut listener = Listener::start(first.addr, &start).await;
+    let (_, mut sink) = within(asked.recv()).await.unwrap();
+    let samples: Vec<i16> = (0..16_000).collect();
+    sink.write(&samples).await.unwrap();
+    listener.hear(1_280).await;
+    first.stop();
+    listener.message("go_away").await;
+    sink.finish().await;
+    assert_eq!(listener.closed().await, 1012);
+    let (_, recovered) = listener.move_to(second.addr, &json!({})).await;
+    assert_eq!((&recovered["recovered"], &recovered["exact"]), (&json!(true), &json!(true)), "{recovered}");
+    let (utterance, mut sink) = within(asked.recv()).await.unwrap();
+    assert_eq!(utterance.text, "Two.");
+    sink.write(&samples[..800]).await.unwrap();
+    sink.finish().await;
+    listener.message("session_end").await;
+    let expected: Vec<u8> =
+        [&samples[..], &samples[..800]].concat().iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    assert!(listener.audio == expected, "{} of {} bytes", listener.audio.len(), expected.len());
+}
+
+/// A client can return to a stream as soon as it knows of it.
+#[tokio::test]
+async fn stream_is_in_the_store_before_it_is_announced() {
+    let Some(store) = Store::start("stream_is_in_the_store_before_it_is_announced").await else { return };
+    let relay = Relay::to(&store, Duration::from_millis(15)).await;
+    let first = server_by(&relay.url(), Arc::new(Flite::new()), |_| {}).await;
+    let second = server(&store).await;
+    for source in ["verbatim", "append"] {
+        let options = json!({"source": source});
+        let mut listener = Listener::start(first.addr, &start("One.", &options)).await;
+        listener.message("stream_start").await;
+        let (_, recovered) = listener.move_to(second.addr, &json!({})).await;
+        assert_eq!(recovered["recovered"], true, "{source}: {recovered}");
+    }
+}
+
 /// Files with a key for tickets and the SHA-256 of the token `secret`, removed at the end.
 struct Files([PathBuf; 2]);
 
@@ -315,9 +373,17 @@ async fn ticket_opens_one_session_of_all_servers() {
         }
         for mut client in clients {
             assert_eq!(client.read_head().await.status, 101);
+            let mut is_greeted = false;
             loop {
                 match client.read_frame().await {
-                    Frame::Close(close) => break assert_eq!(close.unwrap().0, 4401, "{turn}"),
+                    Frame::Close(close) => {
+                        assert_eq!(close.unwrap().0, 4401, "{turn}");
+                        assert!(!is_greeted, "{turn}: a client that is turned away is greeted");
+                        break;
+                    }
+                    Frame::Text(message) if message["type"] == "session_start" && !carries_later => {
+                        is_greeted = true;
+                    }
                     Frame::Text(message) if message["type"] == "stream_start" => {
                         opened += 1;
                         break;
@@ -371,6 +437,53 @@ async fn session_that_is_claimed_twice_at_once_has_one_owner() {
         let frames = winner.read_until("pong").await;
         assert!(!frames.iter().any(|frame| matches!(frame, Frame::Close(_))), "{round}: {frames:?}");
         listener.raw = winner;
+    }
+}
+
+/// The same at one server, which does not have the session yet.
+#[tokio::test]
+async fn session_that_is_claimed_twice_at_one_server_has_one_owner() {
+    let test = "session_that_is_claimed_twice_at_one_server_has_one_owner";
+    let Some(store) = Store::start(test).await else { return };
+    let servers = [server(&store).await, server(&store).await];
+    let long = [TEXT; 40].join(" ");
+    let mut listener = Listener::start(servers[0].addr, &start(&long, &paced())).await;
+    listener.hear(2_000).await;
+    for round in 1..=100 {
+        let (addr, recover) = (servers[round % 2].addr, listener.recover(&json!({})));
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            clients.push(v1(addr).await.0);
+        }
+        for client in &mut clients {
+            client.say(&recover).await;
+        }
+        let mut kept = within(async {
+            while clients.len() > 1 {
+                let mut frames: Vec<_> =
+                    clients.iter_mut().map(|client| Box::pin(client.next_frame())).collect();
+                let (frame, closed) = poll_fn(|cx| {
+                    let mut ready =
+                        frames.iter_mut().zip(0..).filter_map(|(frame, n)| match frame.as_mut().poll(cx) {
+                            Poll::Ready(frame) => Some((frame, n)),
+                            Poll::Pending => None,
+                        });
+                    ready.next().map_or(Poll::Pending, Poll::Ready)
+                })
+                .await;
+                drop(frames);
+                if let Some(Frame::Close(close)) = frame {
+                    assert_eq!(close.unwrap().0, 4409, "{round}");
+                    drop(clients.remove(closed));
+                }
+            }
+            clients.pop().unwrap()
+        })
+        .await;
+        kept.say(r#"{"type":"ping","id":"1"}"#).await;
+        let frames = kept.read_until("pong").await;
+        assert!(!frames.iter().any(|frame| matches!(frame, Frame::Close(_))), "{round}: {frames:?}");
+        listener.raw = kept;
     }
 }
 

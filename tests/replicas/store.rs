@@ -3,10 +3,15 @@
 use crate::support::{skip, within};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// A store in a process of its own, killed when dropped.
 pub(crate) struct Store {
@@ -83,6 +88,71 @@ impl Store {
         self.kill();
         self.child = run(self.addr);
         self.is_there().await;
+    }
+}
+
+/// A line to a store that takes its time, and can be cut.
+pub(crate) struct Relay {
+    addr: SocketAddr,
+    is_cut: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Relay {
+    /// A relay that passes on what a server says after this time.
+    pub(crate) async fn to(store: &Store, delay: Duration) -> Relay {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (addr, store) = (listener.local_addr().unwrap(), store.addr);
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let cut = Arc::clone(&is_cut);
+        let task = tokio::spawn(async move {
+            while let Ok((server, _)) = listener.accept().await {
+                let Ok(store) = TcpStream::connect(store).await else { continue };
+                let ((from_server, to_server), (from_store, to_store)) =
+                    (server.into_split(), store.into_split());
+                tokio::spawn(pass(from_server, to_store, delay, Arc::clone(&cut)));
+                tokio::spawn(pass(from_store, to_server, Duration::ZERO, Arc::clone(&cut)));
+            }
+        });
+        Relay { addr, is_cut, task }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}", self.addr)
+    }
+
+    /// From now on nothing arrives, and no error shows it.
+    pub(crate) fn cut(&self) {
+        self.is_cut.store(true, Ordering::Relaxed);
+    }
+
+    /// New connections get through again.
+    pub(crate) fn mend(&self) {
+        self.is_cut.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration, is_cut: Arc<AtomicBool>) {
+    let (sender, mut arrivals) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    tokio::spawn(async move {
+        while let Some((at, bytes)) = arrivals.recv().await {
+            sleep_until(at).await;
+            if !is_cut.load(Ordering::Relaxed) && to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut bytes = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        if sender.send((Instant::now() + delay, bytes[..count].to_vec())).is_err() {
+            return;
+        }
     }
 }
 

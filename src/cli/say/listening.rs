@@ -40,6 +40,8 @@ pub(super) struct Listening<'a> {
     /// Number of the stream, and its cancels; `None` from a server that does not say.
     stream: Option<u64>,
     rev: Option<u64>,
+    /// Count of the servers that have had the session, if several share it.
+    epoch: Option<u64>,
     /// True if the stream is the text of `start`, which can be spoken again.
     is_verbatim: bool,
     /// Format that the server announced, once it did.
@@ -146,6 +148,7 @@ impl<'a> Listening<'a> {
             session: None,
             stream: None,
             rev: None,
+            epoch: None,
             is_verbatim: start.source.is_none_or(|source| source.name() == "verbatim"),
             start,
             format: None,
@@ -377,6 +380,9 @@ impl<'a> Listening<'a> {
         if let Some(rev) = self.rev {
             recover["rev"] = rev.into();
         }
+        if let Some(epoch) = self.epoch {
+            recover["epoch"] = epoch.into();
+        }
         if plan == Plan::Recover
             && self.skip.is_none()
             && let Some(sentence) = &self.sentence
@@ -413,6 +419,7 @@ impl<'a> Listening<'a> {
             return Answer::SessionLost;
         }
         self.rev = message["rev"].as_u64().or(self.rev);
+        self.epoch = message["epoch"].as_u64();
         let (offset, index) =
             (message["offset"].as_u64().unwrap_or(self.received), message["index"].as_u64());
         let again = self.received.saturating_sub(offset);
@@ -443,7 +450,7 @@ impl<'a> Listening<'a> {
         self.from = sentence.map(|sentence| (sentence.index, self.place));
         self.has_begun = false;
         self.received = 0;
-        (self.stream, self.rev) = (None, None);
+        (self.stream, self.rev, self.epoch) = (None, None, None);
         self.client.send_text(&self.start_message()).await
     }
 

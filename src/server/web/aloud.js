@@ -880,7 +880,8 @@ export class Aloud {
       stream.isRecovering = true;
       const { session, number, rev, crc, wire, from, retryAt = from?.offset ?? wire } = stream;
       const crc32 = retryAt === wire ? digits(crc) : undefined;
-      this.#write({ type: "recover", ...session.id, offset: retryAt, stream: number, rev, crc32, inexact: true });
+      const { id, epoch } = session;
+      this.#write({ type: "recover", ...id, offset: retryAt, stream: number, rev, epoch, crc32, inexact: true });
     } else this.#onSessionLost(stream, true);
   }
 
@@ -921,12 +922,12 @@ export class Aloud {
     this.#sendScript(stream, taken);
   }
 
-  #onRecovered(stream, { stream: number = stream.number, rev, paused, textOffset, offset, index, exact }) {
+  #onRecovered(stream, { stream: number = stream.number, rev, epoch, paused, textOffset, offset, index, exact }) {
     if (number !== stream.number) return this.#onSessionLost(stream);
     stream.isRecovering = false;
     stream.retryAt = undefined;
     this.#session = stream.session;
-    this.#session.streams = number;
+    Object.assign(this.#session, { streams: number, epoch });
     this.#isBusy = true;
     this.#stats.reconnects += 1;
     this.#open();

@@ -290,6 +290,9 @@ pub struct Recover {
     /// The last `rev` of the stream that the client has received.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rev: Option<u64>,
+    /// The `epoch` of the last `recovered`: a server that has been left behind does not continue the session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
     /// CRC-32 (IEEE 802.3) of the client's bytes from the `offset` of its last `text` on.
     #[serde(with = "wire::optional_hexadecimal", skip_serializing_if = "Option::is_none")]
     pub crc32: Option<u32>,
@@ -302,18 +305,28 @@ impl Recover {
     /// Requests to resume a session after `offset` bytes of its stream's audio.
     pub fn new(session_id: impl Into<String>, token: impl Into<String>, offset: u64) -> Recover {
         let (session_id, token) = (session_id.into(), token.into());
-        Recover { session_id, token, offset, stream: None, rev: None, crc32: None, is_inexact: false }
+        Recover {
+            session_id,
+            token,
+            offset,
+            stream: None,
+            rev: None,
+            epoch: None,
+            crc32: None,
+            is_inexact: false,
+        }
     }
 }
 
 impl fmt::Debug for Recover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Recover { session_id, token: _, offset, stream, rev, crc32, is_inexact } = self;
+        let Recover { session_id, token: _, offset, stream, rev, epoch, crc32, is_inexact } = self;
         f.debug_struct("Recover")
             .field("session_id", session_id)
             .field("offset", offset)
             .field("stream", stream)
             .field("rev", rev)
+            .field("epoch", epoch)
             .field("crc32", crc32)
             .field("is_inexact", is_inexact)
             .finish_non_exhaustive()
@@ -355,6 +368,7 @@ impl ClientMessage {
                 offset: required(fields.integer("offset", 0, MAX_INTEGER)?, "offset")?,
                 stream: fields.integer("stream", 0, MAX_INTEGER)?,
                 rev: fields.integer("rev", 0, MAX_INTEGER)?,
+                epoch: fields.integer("epoch", 0, MAX_INTEGER)?,
                 crc32: fields.crc32("crc32")?,
                 is_inexact: fields.boolean("inexact")?.unwrap_or(false),
             })),

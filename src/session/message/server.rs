@@ -183,6 +183,9 @@ pub struct Recovery {
     pub stream: u64,
     /// Cancels of the stream so far.
     pub rev: u64,
+    /// Counts the servers that have had the session; `None` if it is not shared by several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
     /// Position in the stream's audio from which it continues, in bytes.
     pub offset: u64,
     /// Number of the sentence at this position.
@@ -360,6 +363,7 @@ impl ServerMessage {
                 (Some(true), Some(offset)) => ServerMessage::Recovered(Recovery {
                     stream: number(fields, "stream")?.unwrap_or_default(),
                     rev: number(fields, "rev")?.unwrap_or_default(),
+                    epoch: number(fields, "epoch")?,
                     offset,
                     index: index(fields)?,
                     is_paused: fields.boolean("paused")?.unwrap_or_default(),

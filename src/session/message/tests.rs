@@ -314,11 +314,12 @@ fn v1_client_messages_have_one_form_and_parse_back() {
             ClientMessage::Recover(Box::new(Recover {
                 stream: Some(2),
                 rev: Some(0),
+                epoch: Some(3),
                 crc32: Some(0x1f_03bc),
                 is_inexact: true,
                 ..Recover::new("s", "t", 0)
             })),
-            r#"{"type":"recover","sessionId":"s","token":"t","offset":0,"stream":2,"rev":0,"crc32":"001f03bc","inexact":true}"#,
+            r#"{"type":"recover","sessionId":"s","token":"t","offset":0,"stream":2,"rev":0,"epoch":3,"crc32":"001f03bc","inexact":true}"#,
         ),
         (id(None), r#"{"type":"ping"}"#),
         (id(Some("7")), r#"{"type":"ping","id":"7"}"#),
@@ -450,6 +451,7 @@ fn v1_server_messages_have_the_form_of_the_protocol() {
             ServerMessage::Recovered(Recovery {
                 stream: 1,
                 rev: 0,
+                epoch: None,
                 offset: 183_040,
                 index: 7,
                 is_paused: false,

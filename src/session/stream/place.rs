@@ -18,8 +18,9 @@ pub(in crate::session) enum Return {
     Rewound,
     /// Sentences must be replayed first, for which the engine must stop.
     Replays,
-    /// The sentence at this position begins anew, for which the engine must stop.
-    BeginsAnew(Position),
+    /// The sentence at this position begins anew, for which the engine must stop. The client has a part of it, unless
+    /// that `is_exact`.
+    BeginsAnew { start: Position, is_exact: bool },
 }
 
 /// Way to return to an offset.
@@ -29,8 +30,8 @@ enum Plan {
     Rewind,
     /// Sentences are spoken again from `start` on: records from `first` on, then those in flight.
     Replay { first: usize, start: Position, target: Position },
-    /// A sentence is spoken in another take.
-    Anew { first: usize, start: Position },
+    /// A sentence is spoken in another take. The client has none of it if that `is_exact`.
+    Anew { first: usize, start: Position, is_exact: bool },
     /// The stream has not reached the position of its `from`: it starts again.
     Start,
     /// A restored stream was sent further than is known of its sentences: they are spoken from `start` on, up to
@@ -72,7 +73,7 @@ impl Stream {
     fn plan(&self, place: &Place) -> Option<Plan> {
         let (log, offset) = (&self.log, place.offset);
         if offset > log.reached_bytes() {
-            return self.plan_seek(offset);
+            return self.plan_seek(offset).or_else(|| self.plan_take(place));
         }
         if self.is_starting() {
             return (offset == self.first_offset()).then_some(Plan::Start);
@@ -90,7 +91,7 @@ impl Stream {
         } else {
             None
         };
-        exact.or_else(|| if place.is_inexact { self.plan_anew(offset) } else { None })
+        exact.or_else(|| self.plan_take(place))
     }
 
     /// The first record to speak again for an offset, and where the sentence begins. No sentence if there
@@ -154,10 +155,57 @@ impl Stream {
         (start.offset <= offset).then_some(Plan::Seek { start })
     }
 
+    /// The way for audio that no engine finds again.
+    fn plan_take(&self, place: &Place) -> Option<Plan> {
+        let offset = place.offset;
+        let at_border = if self.log.is_restored() { self.plan_border(offset) } else { None };
+        at_border.or_else(|| if place.is_inexact { self.plan_anew(offset) } else { None })
+    }
+
+    /// The way to the beginning of a sentence of a restored stream: any take of it will do.
+    fn plan_border(&self, offset: u64) -> Option<Plan> {
+        let records = self.cold.ledger.records();
+        let anew = |first: usize, index: u64| {
+            let is_whole = records[first..].iter().all(|record| record.cut_at.is_none());
+            let start = Position { offset, index };
+            is_whole.then_some(Plan::Anew { first, start, is_exact: true })
+        };
+        // The client has the error of one without audio.
+        let is_next = |record: &Record| record.start == offset && record.bytes > 0;
+        if let Some(first) = records.iter().rposition(is_next) {
+            return anew(first, records[first].index);
+        }
+        match self.next_border() {
+            Some(start) => (start.offset == offset).then(|| anew(records.len(), start.index))?,
+            None => (offset == self.last_end()).then_some(Plan::Nothing),
+        }
+    }
+
+    /// Beginning of the next sentence that is not over, if there is one.
+    fn next_border(&self) -> Option<Position> {
+        let Cold { composer, takes, .. } = &*self.cold;
+        match takes.front() {
+            Some(front) if front.is_announced() => {
+                Some(Position { offset: front.start(), index: front.index() })
+            }
+            Some(front) => Some(Position { offset: self.last_end(), index: front.index() }),
+            None => {
+                composer.has_more().then(|| Position { offset: self.last_end(), index: takes.next_index() })
+            }
+        }
+    }
+
+    /// End of the last sentence that is over.
+    fn last_end(&self) -> u64 {
+        self.cold.ledger.records().last().map_or(self.first_offset(), Record::end)
+    }
+
     fn plan_anew(&self, offset: u64) -> Option<Plan> {
         let (first, start) = self.first_sentence(offset)?;
+        // The one at the offset may be unknown: it was begun after the session was written down.
+        let start = start.or_else(|| self.next_border().filter(|start| start.offset <= offset));
         match start {
-            Some(start) => Some(Plan::Anew { first, start }),
+            Some(start) => Some(Plan::Anew { first, start, is_exact: false }),
             None => (self.log.is_restored() && offset == self.log.sent_bytes()).then_some(Plan::Nothing),
         }
     }
@@ -268,9 +316,9 @@ impl Stream {
                 debug_assert!(is_restored || self.log.is_behind() || offset == start.offset);
                 Ok(Return::Replays)
             }
-            Plan::Anew { first, start } => {
+            Plan::Anew { first, start, is_exact } => {
                 self.begin_anew(first, start);
-                Ok(Return::BeginsAnew(start))
+                Ok(Return::BeginsAnew { start, is_exact })
             }
         }
     }
