@@ -18,7 +18,7 @@ use tokio::time::Instant;
 pub(super) struct Host<'a> {
     pub(super) endpoint: &'a mut Endpoint,
     pub(super) meter: &'a mut Meter,
-    pub(super) shared: &'a Shared,
+    pub(super) shared: &'a Arc<Shared>,
 }
 
 /// State of the session when an application has left its connection.

@@ -45,7 +45,7 @@ const BRIEF: Duration = Duration::from_millis(250);
 const MAX_LAST_READS: usize = 16;
 
 /// Longest time for sentences in flight to come to their end, for a session that another server continues.
-const SETTLE_TIME: Duration = Duration::from_secs(5);
+pub(super) const SETTLE_TIME: Duration = Duration::from_secs(5);
 
 /// Reason in the Close of a server that restarts, where another server continues its sessions.
 const MOVES: &str = "The server restarts: recover the session";

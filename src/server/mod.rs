@@ -10,6 +10,7 @@ mod body;
 mod connection;
 mod date;
 mod echo;
+mod gifts;
 mod health;
 mod http1;
 #[cfg(feature = "http2")]
@@ -31,6 +32,7 @@ mod transport;
 mod turn;
 mod upgrade;
 mod web;
+mod work;
 
 pub use admin::Admin;
 pub use body::{Body, BrokenOff};

@@ -2,9 +2,11 @@
 
 use super::answers::Answers;
 use super::body::Body;
+use super::connection::SETTLE_TIME;
+use super::gifts::Gifts;
 use super::metrics::{Present, Telemetry};
 use super::routes::Answer;
-use super::suspended::{Bounds, Registry};
+use super::suspended::{Bounds, Registry, Suspended};
 use super::upgrade;
 use crate::access::credential::{Restrictions, Token};
 use crate::access::rate::Rate;
@@ -17,7 +19,7 @@ use crate::session::conversation;
 use crate::session::message::{Code, TextSource};
 use crate::session::{Pauses, SessionConfig};
 use crate::settings::{Config, ConfigError, StoreUrl, check_engine};
-use crate::store::{self, Pending, Store};
+use crate::store::{self, News, Pending, Store, Written};
 use crate::tts::encoded::{self, Encoders};
 use crate::tts::{Synthesizer, Tone};
 use crate::ws::endpoint::Limits;
@@ -30,10 +32,11 @@ use std::fmt;
 use std::future::{Future, pending};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, Timeout, timeout};
 
 /// Most fragments of one message from a client. Control messages are small: a client that sends one in
@@ -77,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) store: Option<Store>,
     /// Tells the engine apart from others that may speak a sentence differently.
     pub(crate) fingerprint: String,
+    /// Records that other servers have yet to give.
+    pub(super) gifts: Gifts,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(super) doorkeeper: Arc<Doorkeeper>,
     pub(super) holdings: Arc<Holdings>,
@@ -252,7 +257,8 @@ impl Service {
         let voices = voice::to_json(&settings.voices, synthesizer.format().sample_rate_hz);
         let telemetry = Arc::new(Telemetry::new());
         let registry = Registry::new(bounds, Arc::clone(&telemetry));
-        let store = config.store.as_ref().map(|url| open_store(url, &config, &registry)).transpose()?;
+        let (gifts, news) = (Gifts::default(), Arc::new(OnceLock::new()));
+        let store = config.store.as_ref().map(|url| open_store(url, &config, &news)).transpose()?;
         let fingerprint =
             if store.is_some() { fingerprint(synthesizer.as_ref(), &voices) } else { String::new() };
         let shared = Shared {
@@ -271,13 +277,16 @@ impl Service {
             scripts: Gauge::default(),
             registry,
             store,
+            gifts,
             fingerprint,
             telemetry,
             doorkeeper: Arc::new(doorkeeper),
             stop: watch::Sender::new(false),
         };
         let peer: FindPeer = |extensions| extensions.get().copied();
-        Ok(Service { shared: Arc::new(shared), peer, is_local: None })
+        let shared = Arc::new(shared);
+        let _ = news.set(Arc::downgrade(&shared));
+        Ok(Service { shared, peer, is_local: None })
     }
 
     /// Finds the peer's address with this function. By default, the address is looked for as a
@@ -397,7 +406,14 @@ impl Service {
     /// Sessions end even if the future is dropped.
     pub async fn stop(&self) {
         self.shared.stop.send_replace(true);
+        let mut exports = JoinSet::new();
+        if self.shared.store.is_some() {
+            for suspended in self.shared.registry.take_unfinished() {
+                exports.spawn(export(suspended, Arc::clone(&self.shared)));
+            }
+        }
         self.shared.stop.closed().await;
+        exports.join_all().await;
         self.shared.registry.end_all();
         if let Some(store) = &self.shared.store {
             store.flush(STORE_PATIENCE).await;
@@ -493,11 +509,41 @@ where
     }
 }
 
-fn open_store(url: &StoreUrl, config: &Config, registry: &Registry) -> Result<Store, ConfigError> {
+/// Writes a suspended session down for good, with what only this server has of it.
+async fn export(mut suspended: Box<Suspended>, shared: Arc<Shared>) {
+    suspended.settle(&shared.telemetry, SETTLE_TIME).await;
+    if let (Some(key), Some(store)) = (&suspended.key, &shared.store) {
+        let (session, now) = (&suspended.session, Instant::now().into_std());
+        let record = store::Record::encode_whole(session, &shared.fingerprint, now);
+        if let Ok(Written::Stale(heir)) = store.put(key, record.clone()).await {
+            // Another server was faster, and waits for this.
+            store.give(&heir, session.id(), &record);
+        }
+    }
+    shared.registry.end_suspended(&suspended, "the server is going away");
+}
+
+fn open_store(
+    url: &StoreUrl,
+    config: &Config,
+    shared: &Arc<OnceLock<Weak<Shared>>>,
+) -> Result<Store, ConfigError> {
     let settings = store::Settings { ttl: config.resume_ttl + STORE_MARGIN, owner: upgrade::session_id() };
-    let registry = registry.clone();
-    let store =
-        Store::open(url.reveal(), settings, Arc::new(move |id: &str, epoch| registry.release(id, epoch)));
+    let shared = Arc::clone(shared);
+    // Called within the runtime of the store.
+    let on_news = move |news: News<'_>| {
+        let Some(shared) = shared.get().and_then(Weak::upgrade) else { return };
+        match news {
+            News::Moved(id, heir) => {
+                let released = shared.registry.release(id, heir.clone());
+                if let Some(suspended) = released.filter(|suspended| suspended.has_work()) {
+                    tokio::spawn(async move { suspended.give(heir, &shared).await });
+                }
+            }
+            News::Given(id, epoch, record) => shared.gifts.arrived(id, epoch, record),
+        }
+    };
+    let store = Store::open(url.reveal(), settings, Arc::new(on_news));
     store.map_err(|why| ConfigError::new("store", why))
 }
 

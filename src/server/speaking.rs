@@ -4,30 +4,30 @@
 //! The session decides, and everything that works for it belongs to this value: dropping it stops
 //! them.
 
+mod returning;
+
+use self::returning::{Asked, Awaited, Found, Resume, Spending};
 use super::application::{Application, Departure, Host};
 use super::connection::Outcome;
-use super::keeping::{Keeping, Shelved};
-use super::report::{failure_code, shortened};
+use super::keeping::Shelved;
+use super::report::shortened;
 use super::service::Shared;
-use super::suspended::{Claim, Granted, Registration, Suspended, Ticket, Turn, buffered_bytes};
+use super::suspended::{Granted, Turn, buffered_bytes};
+use super::work::{take_speech, take_text};
 use crate::access::credential::Token;
 use crate::access::{Holding, Permit, SessionSlot};
 use crate::script::{Prompt, Script, ScriptError, ScriptPiece};
 use crate::session::conversation;
 use crate::session::message::{Close, Code, Recover, ServerMessage};
-use crate::session::{Answer, Engine, Input, Misplaced, Output, Phase, Place, Sentence, Session, Written};
-use crate::store::{Claimed, Pending, Presence, Record, Store, Written as Kept};
-use crate::tts::{Listener, Piece, Speech, SynthesisError, Utterance, Warning, encoded};
+use crate::session::{Answer, Engine, Input, Output, Phase, Place, Sentence, Session};
+use crate::store::{Claimed, Heir, Presence, Written};
+use crate::tts::{Listener, Speech, SynthesisError, Utterance, encoded};
 use crate::ws::endpoint::{CloseCode, Incoming, State};
 use crate::ws::frames::{Batch, Sent};
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, Timeout, timeout};
+use tokio::time::Instant;
 
 /// A session and everything that works for it.
 ///
@@ -67,44 +67,6 @@ pub(super) struct Speaking {
     has_lost_its_place: bool,
 }
 
-/// The connection's part in sessions that outlive their connection.
-#[derive(Default)]
-struct Resume {
-    /// Other connections can find its own session by this.
-    registration: Option<Registration>,
-    /// The session that another connection was asked for.
-    awaited: Option<Awaited>,
-    /// The session that the store was asked for.
-    claiming: Option<Claiming>,
-    /// Set until the store has answered if the ticket of the client was used on another server.
-    spending: Option<Spending>,
-}
-
-/// A ticket that the store was asked about.
-struct Spending {
-    answer: Pin<Box<Timeout<Pending<bool>>>>,
-    store: Presence,
-}
-
-/// A session that the store was asked for.
-struct Claiming {
-    answer: Pin<Box<Timeout<Pending<Claimed>>>>,
-    recover: Box<Recover>,
-    store: Presence,
-}
-
-/// A session that another connection has.
-struct Awaited {
-    turn: oneshot::Receiver<Turn>,
-    recover: Box<Recover>,
-    /// Set until the client was there after it had its place in the queue. Otherwise a client that is gone
-    /// could take the session from its own next connection.
-    unconfirmed: Option<Ticket>,
-}
-
-/// Longest wait for the store when a client comes back. Beyond it only this server is asked.
-const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
-
 /// An input of a session that does not arrive on its socket.
 pub(super) enum Event {
     /// Another connection asks for the session.
@@ -112,9 +74,11 @@ pub(super) enum Event {
     /// The connection that was asked for its session has answered, or has none any more.
     Answered(Option<Turn>, Box<Recover>),
     /// The store has answered, or not in time.
-    Claimed(Option<Claimed>, Box<Recover>, Presence),
-    /// Another server has the session.
-    Moved(Presence),
+    Claimed(Option<Claimed>, Box<Asked>, Presence),
+    /// The server that had the session has given what it has of it, or not in time.
+    Given(Option<Arc<str>>, Box<Found>, Presence),
+    /// Another server has the session: this one, if it is known.
+    Moved(Presence, Option<Heir>),
     /// The store has the session, or has no use of the ticket, or cannot be reached.
     Kept,
     /// The ticket was used on another server.
@@ -295,157 +259,6 @@ impl Speaking {
         }
     }
 
-    /// Lets other connections find the session, and other servers.
-    fn register(&mut self, host: &mut Host<'_>) {
-        let Some(session) = &self.session else { return };
-        if self.keeping.is_none()
-            && let Some(store) = &host.shared.store
-            && let Some(key) =
-                session.token().and_then(Token::new).map(|token| store.key(session.id(), &token, 1))
-        {
-            self.keeping = Some(Keeping::new(key, store, Instant::now()));
-        }
-        let epoch = self.keeping.as_ref().map_or(0, |keeping| keeping.key().epoch());
-        if epoch > 0
-            && let Some(session) = &mut self.session
-        {
-            session.set_epoch(epoch);
-        }
-        let Some(session) = &self.session else { return };
-        let resume = self.resume.get_or_insert_default();
-        if resume.registration.is_none() {
-            resume.registration = host.shared.registry.register(session, epoch);
-        }
-    }
-
-    /// Finds the session that the client wants to continue: in the store, if there is one. The copy of this server
-    /// is of no use if another server has had the session since.
-    // Without a store there is no way here, and the compiler says so.
-    #[cfg_attr(not(feature = "redis"), allow(unreachable_code, unused_variables))]
-    fn recover(&mut self, recover: Box<Recover>, host: &mut Host<'_>) {
-        match (&host.shared.store, Token::new(&recover.token)) {
-            (Some(store), Some(token)) => {
-                let epoch = host.shared.registry.epoch(&recover.session_id);
-                let answer = store.claim(&recover.session_id, &token, epoch, recover.epoch);
-                let answer = Box::pin(timeout(CLAIM_PATIENCE, answer));
-                self.resume.get_or_insert_default().claiming =
-                    Some(Claiming { answer, recover, store: store.presence() });
-            }
-            _ => self.recover_here(recover, host),
-        }
-    }
-
-    fn on_claimed(&mut self, claimed: Option<Claimed>, recover: Box<Recover>, host: &mut Host<'_>) {
-        let (registry, id) = (&host.shared.registry, &recover.session_id);
-        let known = registry.epoch(id);
-        // What was said at a later server is not known here. Only the client's bytes show that nothing was.
-        let is_behind = |epoch: u64| recover.epoch.is_some_and(|last| last > epoch);
-        let is_lost = |epoch: u64| is_behind(epoch) && recover.crc32.is_none();
-        let is_expected = || host.shared.store.as_ref().is_some_and(Store::is_expected);
-        match claimed {
-            None if known.is_none_or(is_behind) && is_expected() => {
-                self.handle(Input::Answer(Answer::Unreachable));
-            }
-            // Another server has claimed it since.
-            Some(Claimed::Owned) if known.is_none() => self.recover(recover, host),
-            None | Some(Claimed::Unknown | Claimed::Owned) if known.is_some_and(is_lost) => {
-                self.handle(Input::Answer(Answer::Misplaced(Misplaced::Lost)));
-            }
-            None | Some(Claimed::Unknown | Claimed::Owned) => self.recover_here(recover, host),
-            Some(Claimed::Forbidden) => self.not_recovered(false, host),
-            // Another connection of this server has claimed it at the same time, and was later.
-            Some(Claimed::Moved { epoch, .. }) if known.is_some_and(|known| known >= epoch) => {
-                self.recover(recover, host);
-            }
-            Some(Claimed::Moved { epoch, before, record }) => {
-                registry.release(id, epoch);
-                match self.restore(&recover, epoch, &record, host) {
-                    Some(granted) if is_lost(before) => {
-                        let Granted { suspended, registration } = granted;
-                        registry.suspend(suspended, Some(registration));
-                        self.handle(Input::Answer(Answer::Misplaced(Misplaced::Lost)));
-                    }
-                    Some(granted) => self.adopt(granted, Place::from(&*recover), host),
-                    None if registry.epoch(id).is_some_and(|known| known > epoch) => {
-                        self.recover(recover, host);
-                    }
-                    None => self.not_recovered(false, host),
-                }
-            }
-        }
-    }
-
-    /// The session of a record, which this server has from now on; `None` if it cannot continue here.
-    // Without a store there is no way here, and the compiler says so.
-    #[cfg_attr(not(feature = "redis"), allow(unreachable_code, unused_variables))]
-    fn restore(&self, recover: &Recover, epoch: u64, record: &str, host: &Host<'_>) -> Option<Granted> {
-        let (shared, now) = (host.shared, Instant::now().into_std());
-        let store = shared.store.as_ref()?;
-        let Record { fingerprint, mut snapshot, .. } = Record::decode(record)?;
-        let config = Arc::clone(self.session.as_ref()?.config());
-        let format = snapshot.format().filter(|_| snapshot.id() == recover.session_id)?;
-        if format != config.format && !config.formats.contains(&format) {
-            return None;
-        }
-        // Of another engine, only the bytes of the client can prove that they are the same.
-        if fingerprint != shared.fingerprint && recover.crc32.is_none() {
-            snapshot.change_engine();
-        }
-        let key = store.key(&recover.session_id, &Token::new(&recover.token)?, epoch);
-        let mut session = Session::restore(config, snapshot, Some(recover.token.clone()), now);
-        session.set_epoch(epoch);
-        let registration = shared.registry.register(&session, epoch)?;
-        let mut slot = None;
-        // It has a place already, whichever server counts it.
-        let _ = self.permit.reserve_session(&mut slot, now);
-        let suspended = Box::new(Suspended {
-            session,
-            speeches: VecDeque::new(),
-            listener: Listener::default(),
-            script: None,
-            client: self.permit.client().clone(),
-            slot,
-            key: Some(key),
-        });
-        Some(Granted { suspended, registration })
-    }
-
-    /// Continues a session that has come from another server, unless that is not possible at this place.
-    fn adopt(&mut self, granted: Granted, place: Place, host: &mut Host<'_>) {
-        match granted.suspended.session.check_place(&place) {
-            Ok(()) => self.resume(granted, place, host),
-            Err(why) => {
-                let Granted { suspended, registration } = granted;
-                host.shared.registry.suspend(suspended, Some(registration));
-                self.handle(Input::Answer(Answer::Misplaced(why)));
-            }
-        }
-    }
-
-    /// Finds the session among those of this server.
-    fn recover_here(&mut self, recover: Box<Recover>, host: &mut Host<'_>) {
-        let place = Place::from(&*recover);
-        match host.shared.registry.claim(&recover.session_id, &recover.token, place) {
-            Claim::Granted(granted) => self.resume(*granted, place, host),
-            Claim::Waiting(turn, ticket) => {
-                let awaited = Awaited { turn, recover, unconfirmed: Some(ticket) };
-                self.resume.get_or_insert_default().awaited = Some(awaited);
-            }
-            Claim::Misplaced(why) => self.handle(Input::Answer(Answer::Misplaced(why))),
-            Claim::Expired => self.not_recovered(true, host),
-            Claim::Unknown => self.not_recovered(false, host),
-        }
-    }
-
-    /// Lets go of the session: another server has it.
-    fn release(&mut self, host: &mut Host<'_>) {
-        let Some(session) = self.session.take() else { return };
-        (self.keeping, self.is_gated) = (None, false);
-        drop(self.suspend(session));
-        self.resume = None;
-        Session::taken().into_iter().for_each(|output| self.carry_out_one(output, host));
-    }
-
     /// Writes the session down if it is time.
     fn keep(&mut self, host: &mut Host<'_>) {
         let has_news = std::mem::take(&mut self.has_news);
@@ -456,94 +269,6 @@ impl Speaking {
         }
     }
 
-    fn not_recovered(&mut self, is_expired: bool, host: &mut Host<'_>) {
-        host.shared.telemetry.resumed(if is_expired { "expired" } else { "not_found" });
-        self.handle(Input::Answer(Answer::NotRecovered { is_expired }));
-    }
-
-    /// Replaces the connection's own session by another one. The caller carries out what that decides.
-    fn resume(&mut self, granted: Granted, place: Place, host: &mut Host<'_>) {
-        let Granted { mut suspended, registration } = granted;
-        let now = Instant::now().into_std();
-        let is_exhausted = !self.permit.has_audio_left(now);
-        if is_exhausted || !suspended.session.may_send_again(place.offset, now) {
-            host.shared.registry.suspend(suspended, Some(registration));
-            self.handle(Input::Answer(Answer::TooOften { is_exhausted }));
-            return;
-        }
-        let Suspended { session, speeches, listener, script, slot, key, client: _ } = *suspended;
-        if let (Some(key), Some(store)) = (key, &host.shared.store) {
-            self.keeping = Some(Keeping::new(key, store, Instant::now()));
-        }
-        self.slot = slot;
-        self.listener = listener;
-        self.session = Some(session);
-        self.handle(Input::Disconnected);
-        self.handle(Input::Answer(Answer::Recovered(place)));
-        self.speeches = speeches;
-        self.gives_up_at = None;
-        self.script = script;
-        self.resume.get_or_insert_default().registration = Some(registration);
-    }
-
-    /// Hands the session over to the connection whose turn it is.
-    fn hand_over(&mut self, host: &mut Host<'_>) {
-        // A step of the stream may have decided on its end just now.
-        self.carry_out(host);
-        if self.is_over_for_good() {
-            // Dropping the registration tells the other connections that there is no session.
-            self.resume = None;
-            return;
-        }
-        while let Some(session) = self.session.take() {
-            let registration = self.resume.as_mut().and_then(|resume| resume.registration.take());
-            let Some(mut registration) = registration else {
-                self.session = Some(session);
-                return;
-            };
-            let Some(answer) = registration.next_waiter(&session) else {
-                self.session = Some(session);
-                self.resume.get_or_insert_default().registration = Some(registration);
-                return;
-            };
-            let suspended = self.suspend(session);
-            if let Err(granted) = registration.hand_over(suspended, answer) {
-                // The other connection has gone, and this one goes on.
-                let Granted { suspended, registration } = *granted;
-                let Suspended { session, speeches, listener: _, script, slot, key, client: _ } = *suspended;
-                if let (Some(key), Some(store)) = (key, &host.shared.store) {
-                    self.keeping = Some(Keeping::new(key, store, Instant::now()));
-                }
-                (self.session, self.speeches, self.script, self.slot) =
-                    (Some(session), speeches, script, slot);
-                self.resume.get_or_insert_default().registration = Some(registration);
-            } else {
-                self.resume = None;
-                Session::taken().into_iter().for_each(|output| self.carry_out_one(output, host));
-                return;
-            }
-        }
-    }
-
-    /// True if the session is over and everything was sent to its client.
-    fn is_over_for_good(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| session.is_over() && !session.is_resumable())
-    }
-
-    /// Puts a session together with everything that works for it.
-    fn suspend(&mut self, session: Session) -> Box<Suspended> {
-        let (speeches, script) = (std::mem::take(&mut self.speeches), self.script.take());
-        let client = self.permit.client().clone();
-        self.holding = Holding::default();
-        self.listener.set_away(true);
-        let listener = self.listener.clone();
-        self.is_gated = false;
-        // With the feature the keeping is in a box.
-        #[cfg_attr(not(feature = "redis"), allow(clippy::redundant_closure_for_method_calls))]
-        let key = self.keeping.take().map(|keeping| keeping.into_key());
-        Box::new(Suspended { session, speeches, listener, script, client, slot: self.slot.take(), key })
-    }
-
     fn on_written(
         &mut self,
         written: &Option<Result<ScriptPiece, ScriptError>>,
@@ -551,23 +276,7 @@ impl Speaking {
         shared: &Shared,
     ) {
         let Some(session) = &mut self.session else { return };
-        let report = match written {
-            Some(Ok(ScriptPiece::Text(text))) => Written::Text(text),
-            Some(Ok(ScriptPiece::Warning { code, message })) => {
-                Written::Warning { code, message: message.clone() }
-            }
-            Some(Err(error)) => {
-                self.script = None;
-                let code = if error.is_timeout { Code::LlmTimeout } else { Code::LlmFailed };
-                shared.telemetry.writer_failed(code.name());
-                Written::Failed { code, message: &error.message }
-            }
-            None => {
-                self.script = None;
-                Written::Finished
-            }
-        };
-        session.handle(Input::Writer(report), now.into_std());
+        take_text(session, &mut self.script, written, &shared.telemetry, now);
     }
 }
 
@@ -609,7 +318,10 @@ impl Application for Speaking {
         let is_leaving = matches!(&self.keeping, Some(keeping) if keeping.is_leaving());
         !is_leaving
             && self.resume.as_ref().is_none_or(|resume| {
-                resume.awaited.is_none() && resume.claiming.is_none() && resume.spending.is_none()
+                resume.awaited.is_none()
+                    && resume.claiming.is_none()
+                    && resume.giving.is_none()
+                    && resume.spending.is_none()
             })
     }
 
@@ -698,39 +410,15 @@ impl Application for Speaking {
         {
             self.is_gated = false;
             let store = keeping.store();
-            return Poll::Ready(if answer == Ok(Kept::Stale) { Event::Moved(store) } else { Event::Kept });
+            return Poll::Ready(match answer {
+                Ok(Written::Stale(heir)) => Event::Moved(store, Some(heir)),
+                _ => Event::Kept,
+            });
         }
-        let Some(resume) = &mut self.resume else { return Poll::Pending };
-        if let Some(Spending { answer, store }) = &mut resume.spending
-            && let Poll::Ready(answer) = answer.as_mut().poll(cx)
-        {
-            let store = *store;
-            resume.spending = None;
-            return Poll::Ready(if answer == Ok(Ok(false)) { Event::Spent(store) } else { Event::Kept });
+        match &mut self.resume {
+            Some(resume) => resume.poll(self.keeping.as_ref(), cx),
+            None => Poll::Pending,
         }
-        if let Some(Claiming { answer, .. }) = &mut resume.claiming
-            && let Poll::Ready(answer) = answer.as_mut().poll(cx)
-            && let Some(Claiming { recover, store, .. }) = resume.claiming.take()
-        {
-            return Poll::Ready(Event::Claimed(answer.ok().and_then(Result::ok), recover, store));
-        }
-        if let Some(Awaited { turn, .. }) = &mut resume.awaited
-            && let Poll::Ready(turn) = Pin::new(turn).poll(cx)
-            && let Some(Awaited { recover, .. }) = resume.awaited.take()
-        {
-            return Poll::Ready(Event::Answered(turn.ok(), recover));
-        }
-        if let Some(registration) = &mut resume.registration
-            && let Poll::Ready(request) = registration.requests().poll_recv(cx)
-        {
-            match (request, &self.keeping) {
-                (Some(()), _) => return Poll::Ready(Event::Requested),
-                // Their end shows that the registry has let go of the session.
-                (None, Some(keeping)) => return Poll::Ready(Event::Moved(keeping.store())),
-                (None, None) => {}
-            }
-        }
-        Poll::Pending
     }
 
     fn wants_text(&self) -> bool {
@@ -748,13 +436,14 @@ impl Application for Speaking {
             Event::Answered(Some(Ok(granted)), recover) => {
                 self.resume(*granted, Place::from(&*recover), host);
             }
-            Event::Answered(Some(Err(why)), _) => self.handle(Input::Answer(Answer::Misplaced(why))),
+            Event::Answered(Some(Err(why)), _) => self.misplaced(why),
             // The session has ended in the meantime, or another server has claimed it.
             Event::Answered(None, recover) if host.shared.store.is_some() => self.recover(recover, host),
             Event::Answered(None, _) => self.not_recovered(false, host),
             Event::Requested => self.hand_over(host),
-            Event::Claimed(claimed, recover, _) => self.on_claimed(claimed, recover, host),
-            Event::Moved(_) => self.release(host),
+            Event::Claimed(claimed, asked, _) => self.on_claimed(claimed, *asked, host),
+            Event::Given(given, found, _) => self.on_found(*found, given.as_deref(), host),
+            Event::Moved(_, heir) => self.release(heir, host),
             Event::Kept => {}
             Event::Spent(_) => {
                 // The greeting has not left.
@@ -786,55 +475,19 @@ impl Application for Speaking {
             return Poll::Pending;
         };
         let patient_until = now + shared.config.engine_timeout;
-        let now = now.into_std();
-        let (mut took, mut has_finished) = (false, false);
-        while session.wants_speech(now)
-            && let Some(speech) = speeches.front_mut()
-        {
-            if session.owes_silence() {
-                session.handle(Input::Engine(Engine::Silence), now);
-                took = true;
-                continue;
-            }
-            let mut report = |report: Engine<'_>| session.handle(Input::Engine(report), now);
-            match speech.poll_next(cx) {
-                Poll::Pending => {
-                    if session.phase() != Phase::Paused {
-                        gives_up_at.get_or_insert(patient_until);
-                    }
-                    break;
-                }
-                Poll::Ready(Some(Ok(Piece::Audio(chunk)))) => report(Engine::Audio(chunk)),
-                Poll::Ready(Some(Ok(Piece::Words(words)))) => report(Engine::Words(&words)),
-                Poll::Ready(Some(Ok(Piece::Warning(Warning { code, message, text_ranges })))) => {
-                    report(Engine::Warning { code, message, text_ranges: &text_ranges });
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    let code = failure_code(error.kind);
-                    shared.telemetry.engine_failed(code.name(), &error);
-                    report(Engine::Failed { code, message: &error.message });
-                }
-                Poll::Ready(None) => {
-                    if let Some(silence) = speech.quiet() {
-                        report(Engine::Quiet(silence));
-                    }
-                    speeches.pop_front();
-                    has_finished = true;
-                    if session.is_sound() {
-                        shared.telemetry.engine_spoke();
-                    }
-                    session.handle(Input::Engine(Engine::Finished), now);
-                    // Only the store can tell the next server where the sentence ended.
-                    self.has_news |= !session.is_repeatable();
-                }
-            }
+        let taken = take_speech(session, speeches, &shared.telemetry, now, cx);
+        if taken.took {
             *gives_up_at = None;
-            took = true;
         }
-        if !took {
+        if taken.is_waiting && session.phase() != Phase::Paused {
+            gives_up_at.get_or_insert(patient_until);
+        }
+        // Only the store can tell the next server where the sentence ended.
+        self.has_news |= taken.has_finished && !session.is_repeatable();
+        if !taken.took {
             return Poll::Pending;
         }
-        match has_finished {
+        match taken.has_finished {
             true => self.hold(shared),
             false => self.hold_audio(shared),
         }

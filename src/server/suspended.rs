@@ -14,7 +14,7 @@ use crate::access::{ClientId, SessionSlot, ShareKey, Shares};
 use crate::gauge::{Counted, Gauge};
 use crate::script::{Script, ScriptError};
 use crate::session::{Misplaced, Place, Session};
-use crate::store::{self, Key};
+use crate::store::{self, Heir, Key};
 use crate::tts::{Listener, Speech};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -137,6 +137,8 @@ struct Sessions {
     shares: Shares<ClientId, Box<str>>,
     /// Ids of sessions that have expired, counted for each client.
     expired: Shares<ClientId, Box<str>>,
+    /// The latest sessions that were released while they had a connection, which has yet to learn of it.
+    heirs: VecDeque<(Box<str>, Heir)>,
 }
 
 /// A session, from its first resumable stream to its end, wherever it is.
@@ -210,7 +212,7 @@ impl Registry {
     }
 
     /// Counts and logs a suspended session that has ended.
-    fn end_suspended(&self, session: &Suspended, why: &str) {
+    pub(super) fn end_suspended(&self, session: &Suspended, why: &str) {
         let record = session.record();
         self.end(&record);
         record.log(Level::INFO, "ended", ClosedBy::Lost, why);
@@ -254,18 +256,33 @@ impl Registry {
         self.sessions().by_id.get(id).map(|entry| entry.epoch).filter(|epoch| *epoch > 0)
     }
 
-    /// Lets go of a session that another server has, with an epoch above the one here. Its connection learns of it
-    /// by the end of its requests.
-    pub(crate) fn release(&self, id: &str, epoch: u64) {
-        let released = {
+    /// Lets go of a session that another server has, with an epoch above the one here. Returns it if it is suspended.
+    /// A connection learns of it by the end of its requests, and may then ask for the [heir](Registry::heir).
+    pub(crate) fn release(&self, id: &str, heir: Heir) -> Option<Box<Suspended>> {
+        let (suspended, entry) = {
             let mut sessions = self.sessions();
-            if sessions.by_id.get(id).is_none_or(|entry| entry.epoch >= epoch) {
-                return;
+            if sessions.by_id.get(id).is_none_or(|entry| entry.epoch >= heir.epoch) {
+                return None;
             }
-            (sessions.take(id), sessions.remove(id))
+            let suspended = sessions.take(id);
+            if suspended.is_none() {
+                if sessions.heirs.len() == MAX_REMEMBERED {
+                    sessions.heirs.pop_front();
+                }
+                sessions.heirs.push_back((id.into(), heir));
+            }
+            (suspended, sessions.remove(id))
         };
-        // The lock is released before the session is dropped.
-        drop(released);
+        // The lock is released before anything is dropped.
+        drop(entry);
+        suspended
+    }
+
+    /// The server that has a session since it was released here.
+    pub(crate) fn heir(&self, id: &str) -> Option<Heir> {
+        let heirs = &mut self.sessions().heirs;
+        let at = heirs.iter().position(|(released, _)| **released == *id)?;
+        heirs.remove(at).map(|(_, heir)| heir)
     }
 
     /// Asks for a session, to continue it at this place.
@@ -408,6 +425,18 @@ impl Registry {
         let why = "the client did not reconnect, and other sessions needed the room";
         excess.iter().for_each(|session| self.end_suspended(session, why));
         Ok(())
+    }
+
+    /// Takes the suspended sessions that have work which another server cannot do again: the server shuts down.
+    pub(crate) fn take_unfinished(&self) -> impl Iterator<Item = Box<Suspended>> {
+        let mut sessions = self.sessions();
+        let unfinished = sessions.by_id.iter().filter(|(_, entry)| match &entry.state {
+            State::Suspended { session, .. } => session.key.is_some() && session.has_work(),
+            State::Live(_) => false,
+        });
+        let ids: Vec<Box<str>> = unfinished.map(|(id, _)| id.clone()).collect();
+        let taken: VecDeque<_> = ids.iter().filter_map(|id| sessions.take(id)).collect();
+        taken.into_iter()
     }
 
     /// Ends all suspended sessions: the server shuts down.

@@ -60,6 +60,12 @@ impl Snapshot {
         self.stream.as_ref().map(StreamState::format)
     }
 
+    /// True if its engine does not repeat itself, or an answer is being written: a process that still has the session
+    /// may have more of it.
+    pub fn lacks_work(&self) -> bool {
+        self.stream.as_ref().is_some_and(StreamState::lacks_work)
+    }
+
     /// Lets no sentence be spoken again for the bytes that it had: the engine is another one.
     pub fn change_engine(&mut self) {
         self.stream.iter_mut().for_each(StreamState::change_engine);

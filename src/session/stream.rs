@@ -120,6 +120,11 @@ impl StreamState {
         self.flow.format
     }
 
+    /// True if another process cannot do all of it again.
+    pub(super) fn lacks_work(&self) -> bool {
+        !self.facts.is_repeatable && self.kept.is_none() || self.composer.is_writing()
+    }
+
     /// Lets no sentence be spoken again for the bytes that it had.
     pub(super) fn change_engine(&mut self) {
         self.facts.is_repeatable = false;

@@ -1,5 +1,6 @@
 -- KEYS: session. ARGV: lock, epoch that the caller has or 0, owner, milliseconds, id, epoch that the client knows or 0.
--- Nothing; -1 for another lock; 0 if the caller has the session; else its new epoch, the record and the epoch of that.
+-- Nothing; -1 for another lock; 0 if the caller has the session; else its new epoch, the record, the epoch of
+-- that, and 1 if the server that had the session is there.
 local found = redis.call('HMGET', KEYS[1], 'lock', 'epoch', 'owner', 'record')
 if not found[1] then
     return false
@@ -18,5 +19,6 @@ if known > before and known < before + 1000 then
     epoch = known + 1
 end
 redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', ARGV[3])
-redis.call('PUBLISH', 'aloud:r:' .. found[3], ARGV[5] .. ' ' .. epoch)
-return {epoch, found[4], before}
+local message = ARGV[5] .. ' ' .. epoch .. ' ' .. ARGV[3]
+local heard = redis.call('PUBLISH', 'aloud:r:' .. found[3], message)
+return {epoch, found[4], before, heard > 0 and 1 or 0}

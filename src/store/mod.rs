@@ -27,13 +27,22 @@ use std::time::Duration;
 pub(crate) struct Lost;
 
 /// Answer to a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "redis"), allow(dead_code))]
 pub(crate) enum Written {
     /// It is in the store.
     Kept,
-    /// Another server has claimed the session.
-    Stale,
+    /// This other server has claimed the session.
+    Stale(Heir),
+}
+
+/// A server that has claimed a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Heir {
+    /// Its name.
+    pub(crate) owner: Box<str>,
+    /// The epoch that the session has since.
+    pub(crate) epoch: u64,
 }
 
 /// Answer to a claim.
@@ -54,6 +63,8 @@ pub(crate) enum Claimed {
         before: u64,
         /// The record, for [`Record::decode`].
         record: String,
+        /// True if the server that had the session is there, and may [give](Store::give) more of it.
+        is_alive: bool,
     },
 }
 
@@ -67,8 +78,18 @@ pub(crate) struct Settings {
     pub(crate) owner: String,
 }
 
-/// Takes a message of the store: this session has this epoch now.
-pub(crate) type OnMoved = Arc<dyn Fn(&str, u64) + Send + Sync>;
+/// A message that the store passes on.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
+pub(crate) enum News<'a> {
+    /// The session with this id, which this server had, was claimed.
+    Moved(&'a str, Heir),
+    /// The server that had the session with this id gives this record of it to the one with this epoch.
+    Given(&'a str, u64, &'a str),
+}
+
+/// Takes a message of the store.
+pub(crate) type OnNews = Arc<dyn Fn(News<'_>) + Send + Sync>;
 
 /// There is none without the feature `redis`.
 #[cfg(not(feature = "redis"))]
@@ -78,7 +99,7 @@ pub(crate) enum Store {}
 #[cfg(not(feature = "redis"))]
 #[allow(clippy::needless_pass_by_value, clippy::unused_async)] // They stand for those of the feature.
 impl Store {
-    pub(crate) fn open(_: &str, _: Settings, _: OnMoved) -> Result<Store, String> {
+    pub(crate) fn open(_: &str, _: Settings, _: OnNews) -> Result<Store, String> {
         Err("this program was built without a store; build it with --features redis".to_owned())
     }
 
@@ -111,6 +132,10 @@ impl Store {
     }
 
     pub(crate) fn claim(&self, _: &str, _: &Token, _: Option<u64>, _: Option<u64>) -> Pending<Claimed> {
+        match *self {}
+    }
+
+    pub(crate) fn give(&self, _: &Heir, _: &str, _: &str) {
         match *self {}
     }
 

@@ -92,6 +92,11 @@ impl Record {
         serde_json::to_string(&record).unwrap_or_default()
     }
 
+    /// True if the server that wrote it may have more of it that no other one can do again.
+    pub(crate) fn lacks_work(&self) -> bool {
+        self.snapshot.lacks_work()
+    }
+
     /// Reads a record; `None` if it has another form.
     pub(crate) fn decode(text: &str) -> Option<Record> {
         #[derive(Deserialize)]
@@ -116,5 +121,9 @@ impl Record {
 
     pub(crate) fn decode(_: &str) -> Option<Record> {
         None
+    }
+
+    pub(crate) fn lacks_work(&self) -> bool {
+        false
     }
 }

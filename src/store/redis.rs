@@ -4,7 +4,7 @@
 //! gathered there in one batch after the other. The queue is bounded: the oldest work gives way.
 
 use super::record::{Key, lock};
-use super::{Claimed, Lost, OnMoved, Presence, Settings, Written};
+use super::{Claimed, Heir, Lost, News, OnNews, Presence, Settings, Written};
 use crate::access::credential::Token;
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::{
@@ -56,8 +56,11 @@ const SESSION: &str = "aloud:s:";
 /// In front of the keys of tickets that were used.
 const TICKET: &str = "aloud:t:";
 
-/// In front of the names of the channels of servers.
+/// In front of the names of the channels of servers, on which they hear who has claimed their sessions.
 const CHANNEL: &str = "aloud:r:";
+
+/// The same, of the channels on which they get what other servers still had.
+const GIFTS: &str = "aloud:g:";
 
 /// The work that the store can do: each is a script, and so is done whole or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +69,12 @@ enum Operation {
     Remove,
     Claim,
     Spend,
+    Give,
 }
 
 impl Operation {
-    const ALL: [Operation; 4] = [Operation::Put, Operation::Remove, Operation::Claim, Operation::Spend];
+    const ALL: [Operation; 5] =
+        [Operation::Put, Operation::Remove, Operation::Claim, Operation::Spend, Operation::Give];
 
     fn name(self) -> &'static str {
         match self {
@@ -77,6 +82,7 @@ impl Operation {
             Operation::Remove => "remove",
             Operation::Claim => "claim",
             Operation::Spend => "spend",
+            Operation::Give => "give",
         }
     }
 
@@ -86,6 +92,7 @@ impl Operation {
             Operation::Remove => include_str!("remove.lua"),
             Operation::Claim => include_str!("claim.lua"),
             Operation::Spend => include_str!("spend.lua"),
+            Operation::Give => include_str!("give.lua"),
         }
     }
 }
@@ -205,7 +212,7 @@ impl Store {
     ///
     /// # Errors
     /// One sentence says what is wrong with the URL, without showing it: it may hold a password.
-    pub(crate) fn open(url: &str, settings: Settings, on_moved: OnMoved) -> Result<Store, String> {
+    pub(crate) fn open(url: &str, settings: Settings, on_news: OnNews) -> Result<Store, String> {
         let wrong = |error: redis::RedisError| {
             // The detail repeats the URL.
             format!("the URL of the store cannot be used: {}", error.category())
@@ -228,7 +235,7 @@ impl Store {
         let thread = std::thread::Builder::new().name("aloud-store".to_owned());
         let started = thread.spawn(move || {
             match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime.block_on(work(&worker, &client, on_moved, tried)),
+                Ok(runtime) => runtime.block_on(work(&worker, &client, on_news, tried)),
                 Err(error) => tracing::error!("the store cannot be used: {error}"),
             }
             worker.set_up(false);
@@ -276,7 +283,13 @@ impl Store {
         ];
         self.ask(Operation::Put, session(&key.id), arguments, |value| match value {
             Value::Int(1) => Ok(Written::Kept),
-            Value::Int(_) => Ok(Written::Stale),
+            Value::Array(parts) => match &parts[..] {
+                [Value::Int(epoch), Value::BulkString(owner)] => Ok(Written::Stale(Heir {
+                    owner: String::from_utf8_lossy(owner).into(),
+                    epoch: *epoch as u64,
+                })),
+                _ => Err(Lost),
+            },
             _ => Err(Lost),
         })
     }
@@ -304,17 +317,25 @@ impl Store {
             Value::Int(0) => Ok(Claimed::Owned),
             Value::Int(_) => Ok(Claimed::Forbidden),
             Value::Array(parts) => {
-                let mut parts = parts.into_iter();
-                let (Some(Value::Int(epoch)), Some(Value::BulkString(record)), Some(Value::Int(before))) =
-                    (parts.next(), parts.next(), parts.next())
+                let Ok(
+                    [Value::Int(epoch), Value::BulkString(record), Value::Int(before), Value::Int(is_alive)],
+                ) = <[Value; 4]>::try_from(parts)
                 else {
                     return Err(Lost);
                 };
                 let record = String::from_utf8(record).map_err(|_| Lost)?;
-                Ok(Claimed::Moved { epoch: epoch as u64, before: before as u64, record })
+                let (epoch, before) = (epoch as u64, before as u64);
+                Ok(Claimed::Moved { epoch, before, record, is_alive: is_alive == 1 })
             }
             _ => Err(Lost),
         })
+    }
+
+    /// Gives a record of a session to the server that has claimed it.
+    pub(crate) fn give(&self, heir: &Heir, id: &str, record: &str) {
+        let Heir { owner, epoch } = heir;
+        let message = vec![format!("{id} {epoch} {record}")];
+        drop(self.ask(Operation::Give, format!("{GIFTS}{owner}"), message, |_| Ok(())));
     }
 
     /// Uses a ticket up, which is valid for this long at most. False if it was used before.
@@ -429,10 +450,10 @@ impl<T> Future for Pending<T> {
 type Scripts = Vec<String>;
 
 /// Works until the store is dropped.
-async fn work(shared: &Arc<Shared>, client: &Client, on_moved: OnMoved, tried: mpsc::Sender<()>) {
+async fn work(shared: &Arc<Shared>, client: &Client, on_news: OnNews, tried: mpsc::Sender<()>) {
     let mut was_up = true;
     while !shared.queue().is_closed {
-        let connected = connect(shared, client, Arc::clone(&on_moved)).await;
+        let connected = connect(shared, client, Arc::clone(&on_news)).await;
         shared.set_up(connected.is_ok());
         // Only the first time is waited for.
         let _ = tried.send(());
@@ -463,13 +484,15 @@ async fn work(shared: &Arc<Shared>, client: &Client, on_moved: OnMoved, tried: m
 async fn connect(
     shared: &Shared,
     client: &Client,
-    on_moved: OnMoved,
+    on_news: OnNews,
 ) -> redis::RedisResult<(MultiplexedConnection, Scripts)> {
     let on_push = move |push: PushInfo| {
-        if let PushKind::Message = push.kind
-            && let Some((id, epoch)) = push.data.get(1).and_then(moved)
+        if let (PushKind::Message, [Value::BulkString(channel), Value::BulkString(text)]) =
+            (push.kind, &push.data[..])
+            && let Ok(text) = std::str::from_utf8(text)
+            && let Some(news) = news(channel, text)
         {
-            on_moved(&id, epoch);
+            on_news(news);
         }
         Ok::<(), SendError>(())
     };
@@ -479,7 +502,9 @@ async fn connect(
         .set_push_sender(on_push);
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
     let scripts = load(&mut connection).await?;
-    connection.subscribe(format!("{CHANNEL}{}", shared.settings.owner)).await?;
+    for channel in [CHANNEL, GIFTS] {
+        connection.subscribe(format!("{channel}{}", shared.settings.owner)).await?;
+    }
     Ok((connection, scripts))
 }
 
@@ -494,11 +519,15 @@ async fn load(connection: &mut MultiplexedConnection) -> redis::RedisResult<Scri
     Ok(scripts)
 }
 
-/// Reads a message: an id and an epoch.
-fn moved(value: &Value) -> Option<(String, u64)> {
-    let Value::BulkString(text) = value else { return None };
-    let (id, epoch) = std::str::from_utf8(text).ok()?.split_once(' ')?;
-    Some((id.to_owned(), epoch.parse().ok()?))
+/// Reads a message of a channel: an id, an epoch, and an owner or a record.
+fn news<'a>(channel: &[u8], text: &'a str) -> Option<News<'a>> {
+    let (id, rest) = text.split_once(' ')?;
+    let (epoch, rest) = rest.split_once(' ')?;
+    let epoch = epoch.parse().ok()?;
+    Some(match channel.starts_with(GIFTS.as_bytes()) {
+        true => News::Given(id, epoch, rest),
+        false => News::Moved(id, Heir { owner: rest.into(), epoch }),
+    })
 }
 
 /// Sends batches until the connection is lost, for this reason, or the store is dropped. A batch does not wait for the
@@ -681,7 +710,7 @@ mod tests {
     fn claims_of_clients_that_have_gone_do_not_gather_while_the_store_is_away() {
         let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let settings = Settings { ttl: Duration::from_secs(1), owner: "here".to_owned() };
-        let store = Store::open(&format!("redis://{away}"), settings, Arc::new(|_, _| {})).unwrap();
+        let store = Store::open(&format!("redis://{away}"), settings, Arc::new(|_| {})).unwrap();
         let token = Token::new("token").unwrap();
         let held = || {
             let queue = store.0.queue();

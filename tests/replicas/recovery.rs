@@ -2,10 +2,12 @@
 
 use crate::listener::Listener;
 use crate::store::{Relay, Store};
-use crate::support::{Frame, Running, Scripted, V1, opening_with, raw, start_with, v1, within};
+use crate::support::{
+    Frame, Running, Scripted, Scripting, V1, opening_with, raw, start_with, start_writing, v1, within,
+};
 use aloud::settings::Auth;
 use aloud::tts::{Flite, Synthesizer};
-use aloud::{Config, PATH};
+use aloud::{Config, PATH, TextSource};
 use serde_json::{Value, json};
 use std::future::{Future, poll_fn};
 use std::path::PathBuf;
@@ -267,6 +269,118 @@ async fn stop_of_a_server_is_exact_for_every_engine() {
     let texts = listener.messages.iter().filter(|message| message["type"] == "text");
     let indexes: Vec<u64> = texts.map(|text| text["index"].as_u64().unwrap()).collect();
     assert!(indexes.windows(2).all(|pair| pair[0] <= pair[1]) && indexes.ends_with(&[1, 2]), "{indexes:?}");
+}
+
+/// A client comes to another server while the first one lives, and has audio that no engine finds again: it gives it.
+#[tokio::test]
+async fn server_that_lives_gives_what_only_it_has() {
+    let Some(store) = Store::start("server_that_lives_gives_what_only_it_has").await else { return };
+    let (engine, mut asked) = Scripted::new();
+    let servers = [server_of(&store, engine.clone(), |_| {}).await, server_of(&store, engine, |_| {}).await];
+    let start = start("One. Two. Three.", &json!({"delivery": {"mode": "paced", "aheadMs": 200}}));
+    for is_lost_first in [false, true] {
+        let mut listener = Listener::start(servers[0].addr, &start).await;
+        let mut expected = Vec::new();
+        for (turn, text) in ["One.", "Two.", "Three."].into_iter().enumerate() {
+            let (utterance, mut sink) = within(asked.recv()).await.unwrap();
+            assert_eq!(utterance.text, text);
+            let samples: Vec<i16> = (0..16_000).map(|n| n + turn as i16).collect();
+            expected.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+            sink.write(&samples[..8_000]).await.unwrap();
+            listener.hear(turn * 32_000 + 1_280).await;
+            let rest = async {
+                sink.write(&samples[8_000..]).await.unwrap();
+                sink.finish().await;
+            };
+            if is_lost_first {
+                let (other, _) = v1(servers[turn % 2].addr).await;
+                drop(std::mem::replace(&mut listener.raw, other));
+                within(async {
+                    while servers[turn % 2].service.frozen().count() == 0 {
+                        sleep(Duration::from_millis(2)).await;
+                    }
+                })
+                .await;
+            }
+            let more = json!({});
+            let moves = listener.move_to(servers[(turn + 1) % 2].addr, &more);
+            let ((_before, recovered), ()) = tokio::join!(moves, rest);
+            let answer = (&recovered["recovered"], &recovered["exact"]);
+            assert_eq!(answer, (&json!(true), &json!(true)), "{turn}, lost {is_lost_first}: {recovered}");
+        }
+        listener.message("session_end").await;
+        assert!(listener.audio == expected, "{} of {}", listener.audio.len(), expected.len());
+    }
+}
+
+/// The same with an answer that is being written: the server that lives hears the model out.
+#[tokio::test]
+async fn answer_of_a_model_goes_on_at_another_server() {
+    let Some(store) = Store::start("answer_of_a_model_goes_on_at_another_server").await else { return };
+    let (writer, mut asked) = Scripting::new();
+    let mut servers = Vec::new();
+    for _ in 0..2 {
+        let config = Config::default().with(|c| {
+            c.store = Some(store.url().parse().unwrap());
+            c.source = TextSource::Llm;
+        });
+        servers.push(start_writing(config, Arc::new(Flite::new()), writer.clone()).await);
+        is_up(servers.last().unwrap()).await;
+    }
+    let mut listener = Listener::start(servers[0].addr, &start("Tea?", &paced())).await;
+    let (_, mut pen) = within(asked.recv()).await.unwrap();
+    pen.write("It is a long way to the harbour from here. ").await.unwrap();
+    listener.hear(6_000).await;
+    let written = async {
+        pen.write("The boats are out, and the tea is in the pot.").await.unwrap();
+        pen.finish().await;
+    };
+    let more = json!({});
+    let ((_before, recovered), ()) = tokio::join!(listener.move_to(servers[1].addr, &more), written);
+    assert_eq!((&recovered["recovered"], &recovered["exact"]), (&json!(true), &json!(true)), "{recovered}");
+    let end = listener.message("session_end").await;
+    assert_eq!(end["reason"], "completed", "{end}");
+    let whole = "It is a long way to the harbour from here. The boats are out, and the tea is in the pot.";
+    let expected = undisturbed(&start(whole, &json!({}))).await;
+    assert!(listener.audio == expected, "{} of {}", listener.audio.len(), expected.len());
+}
+
+/// A session without a connection has audio as well that no engine finds again.
+#[tokio::test]
+async fn suspended_session_of_a_server_that_stops_is_exact_for_every_engine() {
+    let test = "suspended_session_of_a_server_that_stops_is_exact_for_every_engine";
+    let Some(store) = Store::start(test).await else { return };
+    let (engine, mut asked) = Scripted::new();
+    let mut first = server_of(&store, engine.clone(), |_| {}).await;
+    let second = server_of(&store, engine, |_| {}).await;
+    let start = start("One. Two.", &json!({"delivery": {"mode": "paced", "aheadMs": 200}}));
+    let mut listener = Listener::start(first.addr, &start).await;
+    let (_, mut sink) = within(asked.recv()).await.unwrap();
+    let samples: Vec<i16> = (0..16_000).collect();
+    sink.write(&samples[..8_000]).await.unwrap();
+    listener.hear(1_280).await;
+    let (other, _) = v1(second.addr).await;
+    drop(std::mem::replace(&mut listener.raw, other));
+    within(async {
+        while first.service.frozen().count() == 0 {
+            sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    let stopped = first.stop();
+    sink.write(&samples[8_000..]).await.unwrap();
+    sink.finish().await;
+    within(stopped).await.unwrap();
+    let (_, recovered) = listener.move_to(second.addr, &json!({})).await;
+    assert_eq!((&recovered["recovered"], &recovered["exact"]), (&json!(true), &json!(true)), "{recovered}");
+    let (utterance, mut sink) = within(asked.recv()).await.unwrap();
+    assert_eq!(utterance.text, "Two.");
+    sink.write(&samples[..800]).await.unwrap();
+    sink.finish().await;
+    listener.message("session_end").await;
+    let all = [&samples[..], &samples[..800]].concat();
+    let expected: Vec<u8> = all.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    assert!(listener.audio == expected, "{} of {}", listener.audio.len(), expected.len());
 }
 
 /// A client is at the next server as soon as the first one has closed its connection, however far the store is.

@@ -1,0 +1,170 @@
+//! Work for a session, from speech and writer, and its end: a session that another server continues is written down
+//! once nothing is in flight.
+
+use super::metrics::Telemetry;
+use super::report::failure_code;
+use super::service::Shared;
+use super::suspended::{Suspended, buffered_bytes};
+use crate::script::{Script, ScriptError, ScriptPiece};
+use crate::session::message::{Code, TextSource};
+use crate::session::{Engine, Input, Output, Session, Written};
+use crate::store::{Heir, Record};
+use crate::tts::{Piece, Speech, Warning};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// Longest time for a session to come to an end before another server gets it, for which a client waits.
+const GIVING_TIME: Duration = Duration::from_millis(2_500);
+
+/// The result of [`take_speech`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Taken {
+    /// True if the engine gave something.
+    pub(super) took: bool,
+    /// True if a sentence has ended.
+    pub(super) has_finished: bool,
+    /// True if more is wanted than the engine has by now.
+    pub(super) is_waiting: bool,
+}
+
+/// Has a session take all speech that it wants and that is there.
+pub(super) fn take_speech(
+    session: &mut Session,
+    speeches: &mut VecDeque<Speech>,
+    telemetry: &Telemetry,
+    now: Instant,
+    cx: &mut Context<'_>,
+) -> Taken {
+    let (now, mut taken) = (now.into_std(), Taken::default());
+    while session.wants_speech(now)
+        && let Some(speech) = speeches.front_mut()
+    {
+        if session.owes_silence() {
+            session.handle(Input::Engine(Engine::Silence), now);
+            taken.took = true;
+            continue;
+        }
+        let mut report = |report: Engine<'_>| session.handle(Input::Engine(report), now);
+        match speech.poll_next(cx) {
+            Poll::Pending => {
+                taken.is_waiting = true;
+                break;
+            }
+            Poll::Ready(Some(Ok(Piece::Audio(chunk)))) => report(Engine::Audio(chunk)),
+            Poll::Ready(Some(Ok(Piece::Words(words)))) => report(Engine::Words(&words)),
+            Poll::Ready(Some(Ok(Piece::Warning(Warning { code, message, text_ranges })))) => {
+                report(Engine::Warning { code, message, text_ranges: &text_ranges });
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let code = failure_code(error.kind);
+                telemetry.engine_failed(code.name(), &error);
+                report(Engine::Failed { code, message: &error.message });
+            }
+            Poll::Ready(None) => {
+                if let Some(silence) = speech.quiet() {
+                    report(Engine::Quiet(silence));
+                }
+                speeches.pop_front();
+                taken.has_finished = true;
+                if session.is_sound() {
+                    telemetry.engine_spoke();
+                }
+                session.handle(Input::Engine(Engine::Finished), now);
+            }
+        }
+        taken.took = true;
+    }
+    taken
+}
+
+/// Has a session take the next piece of its writer, or the end of it.
+pub(super) fn take_text(
+    session: &mut Session,
+    script: &mut Option<Box<Script>>,
+    written: &Option<Result<ScriptPiece, ScriptError>>,
+    telemetry: &Telemetry,
+    now: Instant,
+) {
+    let report = match written {
+        Some(Ok(ScriptPiece::Text(text))) => Written::Text(text),
+        Some(Ok(ScriptPiece::Warning { code, message })) => {
+            Written::Warning { code, message: message.clone() }
+        }
+        Some(Err(error)) => {
+            *script = None;
+            let code = if error.is_timeout { Code::LlmTimeout } else { Code::LlmFailed };
+            telemetry.writer_failed(code.name());
+            Written::Failed { code, message: &error.message }
+        }
+        None => {
+            *script = None;
+            Written::Finished
+        }
+    };
+    session.handle(Input::Writer(report), now.into_std());
+}
+
+impl Suspended {
+    /// True if another server may not be able to go on from its record alone, as long as this one lives. The end of an
+    /// answer may not be in the record yet.
+    pub(super) fn has_work(&self) -> bool {
+        !self.session.is_repeatable() || self.session.stream_source() == Some(TextSource::Llm)
+    }
+
+    /// Takes the sentences in flight, and the answer that is being written, to their end, for so long at most.
+    pub(super) async fn settle(&mut self, telemetry: &Telemetry, patience: Duration) {
+        self.listener.set_away(false);
+        self.session.handle(Input::Settle, Instant::now().into_std());
+        let settled = poll_fn(|cx| {
+            loop {
+                self.carry_out();
+                let now = Instant::now();
+                let Suspended { session, speeches, script, .. } = self;
+                if session.is_settled() && script.is_none() {
+                    return Poll::Ready(());
+                }
+                let mut took = take_speech(session, speeches, telemetry, now, cx).took;
+                if session.wants_text()
+                    && let Some(writer) = script
+                    && let Poll::Ready(written) = writer.poll_next(cx)
+                {
+                    take_text(session, script, &written, telemetry, now);
+                    took = true;
+                }
+                if !took {
+                    return Poll::Pending;
+                }
+            }
+        });
+        let _ = timeout(patience, settled).await;
+    }
+
+    /// Does what the session has decided, as far as that needs no client.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.session.poll() {
+            match output {
+                Output::StopWriting => self.script = None,
+                Output::StopSpeaking => {
+                    let buffered_bytes = buffered_bytes(&self.speeches);
+                    self.speeches.clear();
+                    let stopped = Engine::Stopped { buffered_bytes };
+                    self.session.handle(Input::Engine(stopped), Instant::now().into_std());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Gives the session to the server that has claimed it, with audio that only this one has.
+    pub(super) async fn give(mut self: Box<Suspended>, heir: Heir, shared: &Shared) {
+        self.session.handle(Input::Disconnected, Instant::now().into_std());
+        self.settle(&shared.telemetry, GIVING_TIME).await;
+        if let Some(store) = &shared.store {
+            let record = Record::encode_whole(&self.session, &shared.fingerprint, Instant::now().into_std());
+            store.give(&heir, self.session.id(), &record);
+        }
+    }
+}
