@@ -11,6 +11,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "redis")]
+use super::shared::{Exchange, Report};
+
 /// Bits of an IPv6 address that identify a client.
 const V6_BITS: u8 = 64;
 
@@ -91,18 +94,57 @@ struct AccountTable {
 
 /// Account of one client.
 pub(crate) struct Account {
-    limits: ClientLimits,
+    pub(super) limits: ClientLimits,
     balance: Mutex<Balance>,
 }
 
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Account")
+    }
+}
+
 /// Connections and sessions in use, and what is left of each rate.
-struct Balance {
-    connections: usize,
-    sessions: usize,
-    handshakes: Option<Bucket>,
-    chars: Option<Bucket>,
-    audio: Option<Bucket>,
+pub(super) struct Balance {
+    pub(super) connections: usize,
+    pub(super) sessions: usize,
+    pub(super) handshakes: Option<Bucket>,
+    pub(super) chars: Option<Bucket>,
+    pub(super) audio: Option<Bucket>,
     last_seen: Instant,
+    #[cfg(feature = "redis")]
+    pub(super) exchange: Exchange,
+}
+
+impl Balance {
+    /// Connections and sessions of the client at other servers.
+    #[cfg(feature = "redis")]
+    fn others(&self, now: Instant) -> (usize, usize) {
+        self.exchange.others(now)
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn others(&self, _: Instant) -> (usize, usize) {
+        (0, 0)
+    }
+
+    /// Asks for news of the client's connections and sessions at other servers.
+    #[cfg(feature = "redis")]
+    fn want(&mut self, now: Instant) {
+        self.exchange.want(now);
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn want(&mut self, _: Instant) {}
+
+    /// Counts what was spent of a rate: handshakes, characters or audio.
+    #[cfg_attr(not(feature = "redis"), allow(clippy::unused_self))]
+    fn note(&mut self, _rate: usize, _amount: u64) {
+        #[cfg(feature = "redis")]
+        {
+            self.exchange.spent[_rate] += _amount as f64;
+        }
+    }
 }
 
 impl Accounts {
@@ -127,6 +169,18 @@ impl Accounts {
         let account = Arc::new(Account::new(self.limits, now));
         table.by_client.insert(client.clone(), Arc::clone(&account));
         Some(account)
+    }
+
+    /// The reports on clients that are due for the servers that share the limits. A client of a Unix socket is one of
+    /// this machine only.
+    #[cfg(feature = "redis")]
+    pub(super) fn reports(&self, now: Instant) -> Vec<Report> {
+        if self.limits.are_none() {
+            return Vec::new();
+        }
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = table.by_client.iter().filter(|(client, _)| **client != ClientId::Local);
+        shared.filter_map(|(client, account)| account.report(client, now)).collect()
     }
 
     /// Removes accounts equal to new ones and, if too many remain, those seen least recently.
@@ -164,11 +218,13 @@ impl Account {
             chars: bucket(limits.chars),
             audio: bucket(limits.audio),
             last_seen: now,
+            #[cfg(feature = "redis")]
+            exchange: Exchange::default(),
         };
         Account { limits, balance: Mutex::new(balance) }
     }
 
-    fn balance(&self) -> MutexGuard<'_, Balance> {
+    pub(super) fn balance(&self) -> MutexGuard<'_, Balance> {
         self.balance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -200,18 +256,22 @@ impl Account {
     /// # Errors
     /// The time until one is allowed.
     pub(super) fn count_handshake(&self, now: Instant) -> Result<(), Duration> {
-        match (self.limits.handshakes, &mut self.balance().handshakes) {
-            (Some(rate), Some(bucket)) => bucket.take(rate, 1, now),
-            _ => Ok(()),
-        }
+        let mut balance = self.balance();
+        let (Some(rate), Some(bucket)) = (self.limits.handshakes, &mut balance.handshakes) else {
+            return Ok(());
+        };
+        bucket.take(rate, 1, now)?;
+        balance.note(0, 1);
+        Ok(())
     }
 
     /// Counts characters handed to the engine; false if none are left.
     pub(super) fn spend_chars(&self, chars: u64, now: Instant) -> bool {
-        match (self.limits.chars, &mut self.balance().chars) {
-            (Some(rate), Some(bucket)) => bucket.spend(rate, chars, now),
-            _ => true,
-        }
+        let mut balance = self.balance();
+        let (Some(rate), Some(bucket)) = (self.limits.chars, &mut balance.chars) else { return true };
+        let is_left = bucket.spend(rate, chars, now);
+        balance.note(1, chars);
+        is_left
     }
 
     /// True if at least one character is left.
@@ -224,10 +284,11 @@ impl Account {
 
     /// Counts audio that was sent; false if none is left.
     pub(super) fn spend_audio(&self, audio: Duration, now: Instant) -> bool {
-        match (self.limits.audio, &mut self.balance().audio) {
-            (Some(rate), Some(bucket)) => bucket.spend(rate, audio.as_millis() as u64, now),
-            _ => true,
-        }
+        let (mut balance, ms) = (self.balance(), audio.as_millis() as u64);
+        let (Some(rate), Some(bucket)) = (self.limits.audio, &mut balance.audio) else { return true };
+        let is_left = bucket.spend(rate, ms, now);
+        balance.note(2, ms);
+        is_left
     }
 
     /// True if audio is left.
@@ -252,9 +313,11 @@ impl Account {
     }
 
     /// Counts a connection; `None` if the client has too many.
-    pub(super) fn connect(self: &Arc<Self>) -> Option<Connected> {
+    pub(super) fn connect(self: &Arc<Self>, now: Instant) -> Option<Connected> {
         let mut balance = self.balance();
-        if self.limits.connections.is_some_and(|most| balance.connections >= most) {
+        let (others, _) = balance.others(now);
+        balance.want(now);
+        if self.limits.connections.is_some_and(|most| balance.connections + others >= most) {
             return None;
         }
         balance.connections += 1;
@@ -262,9 +325,11 @@ impl Account {
     }
 
     /// Counts a session; `None` if the client has too many.
-    pub(super) fn start_session(self: &Arc<Self>) -> Option<SessionSlot> {
+    pub(super) fn start_session(self: &Arc<Self>, now: Instant) -> Option<SessionSlot> {
         let mut balance = self.balance();
-        if self.limits.sessions.is_some_and(|most| balance.sessions >= most) {
+        let (_, others) = balance.others(now);
+        balance.want(now);
+        if self.limits.sessions.is_some_and(|most| balance.sessions + others >= most) {
             return None;
         }
         balance.sessions += 1;
@@ -339,16 +404,16 @@ mod tests {
         let limits = ClientLimits { connections: Some(2), sessions: Some(1), ..ClientLimits::default() };
         let (accounts, now) = (Accounts::new(limits, 10), Instant::now());
         let one = accounts.of(&client("192.0.2.1"), now).unwrap();
-        let first = one.connect().unwrap();
-        let second = accounts.of(&client("192.0.2.1"), now).unwrap().connect().unwrap();
-        assert!(one.connect().is_none());
-        assert!(accounts.of(&client("192.0.2.2"), now).unwrap().connect().is_some());
+        let first = one.connect(now).unwrap();
+        let second = accounts.of(&client("192.0.2.1"), now).unwrap().connect(now).unwrap();
+        assert!(one.connect(now).is_none());
+        assert!(accounts.of(&client("192.0.2.2"), now).unwrap().connect(now).is_some());
         drop(first);
-        assert!(one.connect().is_some());
-        let slot = second.account().start_session().unwrap();
-        assert!(one.start_session().is_none());
+        assert!(one.connect(now).is_some());
+        let slot = second.account().start_session(now).unwrap();
+        assert!(one.start_session(now).is_none());
         drop((second, slot));
-        assert!(one.start_session().is_some());
+        assert!(one.start_session(now).is_some());
     }
 
     #[test]
@@ -357,7 +422,7 @@ mod tests {
         let limits = ClientLimits { handshakes: Some(rate), connections: Some(9), ..ClientLimits::default() };
         let (accounts, start) = (Accounts::new(limits, 80), Instant::now());
         let at = |n: u32| ClientId::of_address(Some(IpAddr::V4(n.into())));
-        let held = accounts.of(&at(0), start).unwrap().connect().unwrap();
+        let held = accounts.of(&at(0), start).unwrap().connect(start).unwrap();
         for n in 1..10_000 {
             let now = start + Duration::from_micros(n.into());
             let account = accounts.of(&at(n), now).unwrap();

@@ -102,6 +102,12 @@ impl Doorkeeper {
         })
     }
 
+    /// The reports on clients that are due for the servers that share the limits.
+    #[cfg(feature = "redis")]
+    pub(crate) fn reports(&self, now: Instant) -> Vec<super::shared::Report> {
+        self.accounts.reports(now)
+    }
+
     /// Decides on an opening handshake. If `can_authenticate_later`, a handshake without a credential is
     /// admitted for now: its client can send one as the first message.
     ///

@@ -19,6 +19,8 @@ pub(crate) mod origin;
 mod permit;
 pub(crate) mod rate;
 pub(crate) mod rules;
+#[cfg(feature = "redis")]
+pub(crate) mod shared;
 mod shares;
 mod signature;
 mod sockets;

@@ -74,7 +74,7 @@ impl Permit {
     pub(super) fn assign(&mut self, client: &ClientId, now: Instant) -> bool {
         self.client = client.clone();
         let Some(account) = self.doorkeeper.account(client, now) else { return true };
-        match account.connect() {
+        match account.connect(now) {
             Some(connected) => self.connected = Some(connected),
             None => return false,
         }
@@ -129,7 +129,7 @@ impl Permit {
             return Err(QuotaReached::Audio);
         }
         if slot.is_none() {
-            *slot = account.start_session();
+            *slot = account.start_session(now);
         }
         slot.as_ref().map(|_| ()).ok_or(QuotaReached::Sessions)
     }

@@ -33,6 +33,12 @@ impl Rate {
         Rate { burst: count as f64, per_sec: count as f64 / 3600.0 }
     }
 
+    /// The most that is saved up, and the gain in a millisecond.
+    #[cfg(feature = "redis")]
+    pub(crate) fn parts(self) -> (f64, f64) {
+        (self.burst, self.per_sec / 1_000.0)
+    }
+
     /// The largest amount that can be taken at once.
     pub(crate) fn burst(self) -> u64 {
         self.burst as u64
@@ -50,6 +56,12 @@ impl Bucket {
     /// Returns a full bucket.
     pub(crate) fn full(rate: Rate, now: Instant) -> Bucket {
         Bucket { left: rate.burst, since: now }
+    }
+
+    /// Leaves so much in the bucket, or a debt.
+    #[cfg(feature = "redis")]
+    pub(crate) fn set(&mut self, left: f64, now: Instant) {
+        *self = Bucket { left, since: now };
     }
 
     fn refill(&mut self, rate: Rate, now: Instant) {

@@ -509,6 +509,19 @@ where
     }
 }
 
+/// Shares what clients have and have spent with the other servers.
+#[cfg(feature = "redis")]
+fn share_accounts(shared: &Shared) {
+    let Some(store) = &shared.store else { return };
+    for report in shared.doorkeeper.reports(Instant::now().into_std()) {
+        let answer = store.share(&report);
+        tokio::spawn(async move { report.answered(answer.await.ok(), Instant::now().into_std()) });
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+fn share_accounts(_: &Shared) {}
+
 /// Writes a suspended session down for good, with what only this server has of it.
 async fn export(mut suspended: Box<Suspended>, shared: Arc<Shared>) {
     suspended.settle(&shared.telemetry, SETTLE_TIME).await;
@@ -541,6 +554,7 @@ fn open_store(
                 }
             }
             News::Given(id, epoch, record) => shared.gifts.arrived(id, epoch, record),
+            News::Tick => share_accounts(&shared),
         }
     };
     let store = Store::open(url.reveal(), settings, Arc::new(on_news));

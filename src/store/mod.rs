@@ -84,6 +84,8 @@ pub(crate) struct Settings {
 pub(crate) enum News<'a> {
     /// The session with this id, which this server had, was claimed.
     Moved(&'a str, Heir),
+    /// It is time to [share](Store::share) what clients have.
+    Tick,
     /// The server that had the session with this id gives this record of it to the one with this epoch.
     Given(&'a str, u64, &'a str),
 }

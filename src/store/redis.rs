@@ -6,6 +6,7 @@
 use super::record::{Key, lock};
 use super::{Claimed, Heir, Lost, News, OnNews, Presence, Settings, Written};
 use crate::access::credential::Token;
+use crate::access::shared::{REPORT_TTL, Report, Shared as SharedUse};
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, Value,
@@ -27,6 +28,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Time between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(250);
+
+/// Time from one report on the clients to the next.
+const TICK: Duration = Duration::from_millis(250);
 
 /// Time from one batch to the next, in which work gathers: many small ones cost more.
 const GATHER: Duration = Duration::from_millis(3);
@@ -56,6 +60,9 @@ const SESSION: &str = "aloud:s:";
 /// In front of the keys of tickets that were used.
 const TICKET: &str = "aloud:t:";
 
+/// In front of the keys of clients.
+const CLIENT: &str = "aloud:c:";
+
 /// In front of the names of the channels of servers, on which they hear who has claimed their sessions.
 const CHANNEL: &str = "aloud:r:";
 
@@ -70,11 +77,18 @@ enum Operation {
     Claim,
     Spend,
     Give,
+    Share,
 }
 
 impl Operation {
-    const ALL: [Operation; 5] =
-        [Operation::Put, Operation::Remove, Operation::Claim, Operation::Spend, Operation::Give];
+    const ALL: [Operation; 6] = [
+        Operation::Put,
+        Operation::Remove,
+        Operation::Claim,
+        Operation::Spend,
+        Operation::Give,
+        Operation::Share,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -83,6 +97,7 @@ impl Operation {
             Operation::Claim => "claim",
             Operation::Spend => "spend",
             Operation::Give => "give",
+            Operation::Share => "share",
         }
     }
 
@@ -93,6 +108,7 @@ impl Operation {
             Operation::Claim => include_str!("claim.lua"),
             Operation::Spend => include_str!("spend.lua"),
             Operation::Give => include_str!("give.lua"),
+            Operation::Share => include_str!("share.lua"),
         }
     }
 }
@@ -338,6 +354,31 @@ impl Store {
         drop(self.ask(Operation::Give, format!("{GIFTS}{owner}"), message, |_| Ok(())));
     }
 
+    /// Shares what a client has and has spent at this server.
+    pub(crate) fn share(&self, report: &Report) -> Pending<SharedUse> {
+        let Report { client, connections, sessions, rates, .. } = report;
+        let mut arguments = vec![
+            self.0.settings.owner.clone(),
+            connections.to_string(),
+            sessions.to_string(),
+            REPORT_TTL.as_millis().to_string(),
+        ];
+        for (most, gain, spent) in rates {
+            arguments.extend([most, gain, spent].map(f64::to_string));
+        }
+        self.ask(Operation::Share, format!("{CLIENT}{client}"), arguments, |value| {
+            let Value::Array(parts) = value else { return Err(Lost) };
+            let number = |value: &Value| match value {
+                Value::BulkString(text) => std::str::from_utf8(text).ok()?.parse::<f64>().ok(),
+                _ => None,
+            };
+            let numbers: Vec<f64> = parts.iter().filter_map(number).collect();
+            let [connections, sessions, left @ ..] = &numbers[..] else { return Err(Lost) };
+            let left = left.try_into().map_err(|_| Lost)?;
+            Ok(SharedUse { connections: *connections as usize, sessions: *sessions as usize, left })
+        })
+    }
+
     /// Uses a ticket up, which is valid for this long at most. False if it was used before.
     pub(crate) fn spend(&self, ticket: &Token, ttl: Duration) -> Pending<bool> {
         let arguments = vec![ttl.as_millis().to_string()];
@@ -461,7 +502,17 @@ async fn work(shared: &Arc<Shared>, client: &Client, on_news: OnNews, tried: mps
             Ok((connection, scripts)) => {
                 tracing::info!("the store is there");
                 was_up = true;
-                let why = serve(shared, &connection, &Arc::new(scripts)).await;
+                let scripts = Arc::new(scripts);
+                let ticks = async {
+                    loop {
+                        on_news(News::Tick);
+                        sleep(TICK).await;
+                    }
+                };
+                let why = tokio::select! {
+                    why = serve(shared, &connection, &scripts) => why,
+                    () = ticks => None,
+                };
                 shared.set_up(false);
                 shared.drop_all();
                 match why {

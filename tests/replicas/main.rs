@@ -10,6 +10,7 @@ mod support;
 
 mod faults;
 mod kills;
+mod limits;
 mod listener;
 mod recovery;
 mod store;

@@ -612,7 +612,11 @@ async fn access_list_of_the_guide_is_enough() {
     assert!(store.ask("ACL SETUSER default off").await.unwrap().starts_with("+OK"));
     let url = store.url().replace("redis://", "redis://aloud:secret@");
     let server = |url: String| async move {
-        let config = Config::default().with(|c| c.store = Some(url.parse().unwrap()));
+        let config = Config::default().with(|c| {
+            c.store = Some(url.parse().unwrap());
+            (c.admission.max_client_sessions, c.admission.max_client_chars_per_hour) =
+                (Some(100), Some(100_000));
+        });
         start_with(config, Arc::new(Flite::new())).await
     };
     let servers = [server(url.clone()).await, server(url).await];
@@ -625,7 +629,14 @@ async fn access_list_of_the_guide_is_enough() {
     before.read_until("close").await;
     listener.raw.say(r#"{"type":"end"}"#).await;
     assert_eq!(listener.closed().await, 1000);
-    for operation in ["put", "remove", "claim"] {
+    within(async {
+        let shared = r#"aloud_store_operations_total{operation="share",result="done"}"#;
+        while metric(&servers[1], shared) == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    for operation in ["put", "remove", "claim", "share"] {
         let failed = format!(r#"aloud_store_operations_total{{operation="{operation}",result="failed"}}"#);
         assert_eq!(metric(&servers[0], &failed) + metric(&servers[1], &failed), 0, "{operation}");
     }
