@@ -528,9 +528,9 @@ async fn export(mut suspended: Box<Suspended>, shared: Arc<Shared>) {
     if let (Some(key), Some(store)) = (&suspended.key, &shared.store) {
         let (session, now) = (&suspended.session, Instant::now().into_std());
         let record = store::Record::encode_whole(session, &shared.fingerprint, now);
-        if let Ok(Written::Stale(heir)) = store.put(key, record.clone()).await {
+        if let Ok(Written::Stale) = store.put(key, record.clone()).await {
             // Another server was faster, and waits for this.
-            store.give(&heir, session.id(), &record);
+            store.give(session.id(), record);
         }
     }
     shared.registry.end_suspended(&suspended, "the server is going away");
@@ -547,10 +547,10 @@ fn open_store(
     let on_news = move |news: News<'_>| {
         let Some(shared) = shared.get().and_then(Weak::upgrade) else { return };
         match news {
-            News::Moved(id, heir) => {
-                let released = shared.registry.release(id, heir.clone());
+            News::Moved(id, epoch) => {
+                let released = shared.registry.release(id, epoch);
                 if let Some(suspended) = released.filter(|suspended| suspended.has_work()) {
-                    tokio::spawn(async move { suspended.give(heir, &shared).await });
+                    tokio::spawn(async move { suspended.give(&shared).await });
                 }
             }
             News::Given(id, epoch, record) => shared.gifts.arrived(id, epoch, record),

@@ -20,7 +20,7 @@ use crate::script::{Prompt, Script, ScriptError, ScriptPiece};
 use crate::session::conversation;
 use crate::session::message::{Close, Code, Recover, ServerMessage};
 use crate::session::{Answer, Engine, Input, Output, Phase, Place, Sentence, Session};
-use crate::store::{Claimed, Heir, Presence, Written};
+use crate::store::{Claimed, Presence, Written};
 use crate::tts::{Listener, Speech, SynthesisError, Utterance, encoded};
 use crate::ws::endpoint::{CloseCode, Incoming, State};
 use crate::ws::frames::{Batch, Sent};
@@ -77,8 +77,8 @@ pub(super) enum Event {
     Claimed(Option<Claimed>, Box<Asked>, Presence),
     /// The server that had the session has given what it has of it, or not in time.
     Given(Option<Arc<str>>, Box<Found>, Presence),
-    /// Another server has the session: this one, if it is known.
-    Moved(Presence, Option<Heir>),
+    /// Another server has the session.
+    Moved(Presence),
     /// The store has the session, or has no use of the ticket, or cannot be reached.
     Kept,
     /// The ticket was used on another server.
@@ -410,10 +410,7 @@ impl Application for Speaking {
         {
             self.is_gated = false;
             let store = keeping.store();
-            return Poll::Ready(match answer {
-                Ok(Written::Stale(heir)) => Event::Moved(store, Some(heir)),
-                _ => Event::Kept,
-            });
+            return Poll::Ready(if answer == Ok(Written::Stale) { Event::Moved(store) } else { Event::Kept });
         }
         match &mut self.resume {
             Some(resume) => resume.poll(self.keeping.as_ref(), cx),
@@ -443,7 +440,7 @@ impl Application for Speaking {
             Event::Requested => self.hand_over(host),
             Event::Claimed(claimed, asked, _) => self.on_claimed(claimed, *asked, host),
             Event::Given(given, found, _) => self.on_found(*found, given.as_deref(), host),
-            Event::Moved(_, heir) => self.release(heir, host),
+            Event::Moved(_) => self.release(host),
             Event::Kept => {}
             Event::Spent(_) => {
                 // The greeting has not left.

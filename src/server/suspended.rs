@@ -14,7 +14,7 @@ use crate::access::{ClientId, SessionSlot, ShareKey, Shares};
 use crate::gauge::{Counted, Gauge};
 use crate::script::{Script, ScriptError};
 use crate::session::{Misplaced, Place, Session};
-use crate::store::{self, Heir, Key};
+use crate::store::{self, Key};
 use crate::tts::{Listener, Speech};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -137,8 +137,6 @@ struct Sessions {
     shares: Shares<ClientId, Box<str>>,
     /// Ids of sessions that have expired, counted for each client.
     expired: Shares<ClientId, Box<str>>,
-    /// The latest sessions that were released while they had a connection, which has yet to learn of it.
-    heirs: VecDeque<(Box<str>, Heir)>,
 }
 
 /// A session, from its first resumable stream to its end, wherever it is.
@@ -257,32 +255,18 @@ impl Registry {
     }
 
     /// Lets go of a session that another server has, with an epoch above the one here. Returns it if it is suspended.
-    /// A connection learns of it by the end of its requests, and may then ask for the [heir](Registry::heir).
-    pub(crate) fn release(&self, id: &str, heir: Heir) -> Option<Box<Suspended>> {
+    /// A connection learns of it by the end of its requests.
+    pub(crate) fn release(&self, id: &str, epoch: u64) -> Option<Box<Suspended>> {
         let (suspended, entry) = {
             let mut sessions = self.sessions();
-            if sessions.by_id.get(id).is_none_or(|entry| entry.epoch >= heir.epoch) {
+            if sessions.by_id.get(id).is_none_or(|entry| entry.epoch >= epoch) {
                 return None;
             }
-            let suspended = sessions.take(id);
-            if suspended.is_none() {
-                if sessions.heirs.len() == MAX_REMEMBERED {
-                    sessions.heirs.pop_front();
-                }
-                sessions.heirs.push_back((id.into(), heir));
-            }
-            (suspended, sessions.remove(id))
+            (sessions.take(id), sessions.remove(id))
         };
         // The lock is released before anything is dropped.
         drop(entry);
         suspended
-    }
-
-    /// The server that has a session since it was released here.
-    pub(crate) fn heir(&self, id: &str) -> Option<Heir> {
-        let heirs = &mut self.sessions().heirs;
-        let at = heirs.iter().position(|(released, _)| **released == *id)?;
-        heirs.remove(at).map(|(_, heir)| heir)
     }
 
     /// Asks for a session, to continue it at this place.

@@ -8,7 +8,7 @@ use super::suspended::{Suspended, buffered_bytes};
 use crate::script::{Script, ScriptError, ScriptPiece};
 use crate::session::message::{Code, TextSource};
 use crate::session::{Engine, Input, Output, Session, Written};
-use crate::store::{Heir, Record};
+use crate::store::Record;
 use crate::tts::{Piece, Speech, Warning};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -159,12 +159,12 @@ impl Suspended {
     }
 
     /// Gives the session to the server that has claimed it, with audio that only this one has.
-    pub(super) async fn give(mut self: Box<Suspended>, heir: Heir, shared: &Shared) {
+    pub(super) async fn give(mut self: Box<Suspended>, shared: &Shared) {
         self.session.handle(Input::Disconnected, Instant::now().into_std());
         self.settle(&shared.telemetry, GIVING_TIME).await;
         if let Some(store) = &shared.store {
             let record = Record::encode_whole(&self.session, &shared.fingerprint, Instant::now().into_std());
-            store.give(&heir, self.session.id(), &record);
+            store.give(self.session.id(), record);
         }
     }
 }

@@ -66,6 +66,11 @@ impl Snapshot {
         self.stream.as_ref().is_some_and(StreamState::lacks_work)
     }
 
+    /// True if the audio that its client may still need is part of it.
+    pub fn has_audio(&self) -> bool {
+        self.stream.as_ref().is_some_and(StreamState::has_audio)
+    }
+
     /// Lets no sentence be spoken again for the bytes that it had: the engine is another one.
     pub fn change_engine(&mut self) {
         self.stream.iter_mut().for_each(StreamState::change_engine);

@@ -122,7 +122,11 @@ impl StreamState {
 
     /// True if another process cannot do all of it again.
     pub(super) fn lacks_work(&self) -> bool {
-        !self.facts.is_repeatable && self.kept.is_none() || self.composer.is_writing()
+        !self.facts.is_repeatable || self.composer.is_writing()
+    }
+
+    pub(super) fn has_audio(&self) -> bool {
+        self.kept.is_some()
     }
 
     /// Lets no sentence be spoken again for the bytes that it had.

@@ -27,22 +27,13 @@ use std::time::Duration;
 pub(crate) struct Lost;
 
 /// Answer to a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "redis"), allow(dead_code))]
 pub(crate) enum Written {
     /// It is in the store.
     Kept,
-    /// This other server has claimed the session.
-    Stale(Heir),
-}
-
-/// A server that has claimed a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Heir {
-    /// Its name.
-    pub(crate) owner: Box<str>,
-    /// The epoch that the session has since.
-    pub(crate) epoch: u64,
+    /// Another server has claimed the session.
+    Stale,
 }
 
 /// Answer to a claim.
@@ -65,6 +56,8 @@ pub(crate) enum Claimed {
         record: String,
         /// True if the server that had the session is there, and may [give](Store::give) more of it.
         is_alive: bool,
+        /// True if that server has not written it since it claimed it.
+        is_bare: bool,
     },
 }
 
@@ -82,11 +75,11 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 #[cfg_attr(not(feature = "redis"), allow(dead_code))]
 pub(crate) enum News<'a> {
-    /// The session with this id, which this server had, was claimed.
-    Moved(&'a str, Heir),
+    /// The session with this id, which this server had, was claimed, and has this epoch since.
+    Moved(&'a str, u64),
     /// It is time to [share](Store::share) what clients have.
     Tick,
-    /// The server that had the session with this id gives this record of it to the one with this epoch.
+    /// A server that had the session with this id gives this record of it to the one with this epoch.
     Given(&'a str, u64, &'a str),
 }
 
@@ -137,7 +130,7 @@ impl Store {
         match *self {}
     }
 
-    pub(crate) fn give(&self, _: &Heir, _: &str, _: &str) {
+    pub(crate) fn give(&self, _: &str, _: String) {
         match *self {}
     }
 

@@ -92,9 +92,10 @@ impl Record {
         serde_json::to_string(&record).unwrap_or_default()
     }
 
-    /// True if the server that wrote it may have more of it that no other one can do again.
-    pub(crate) fn lacks_work(&self) -> bool {
-        self.snapshot.lacks_work()
+    /// True if the server that had the session may have more of it that no other one can do again. If that has not
+    /// written it since it claimed it, the record may be one that it was [given](super::Store::give).
+    pub(crate) fn lacks_work(&self, is_bare: bool) -> bool {
+        self.snapshot.lacks_work() && !(is_bare && self.snapshot.has_audio())
     }
 
     /// Reads a record; `None` if it has another form.
@@ -123,7 +124,7 @@ impl Record {
         None
     }
 
-    pub(crate) fn lacks_work(&self) -> bool {
+    pub(crate) fn lacks_work(&self, _: bool) -> bool {
         false
     }
 }

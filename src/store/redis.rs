@@ -4,7 +4,7 @@
 //! gathered there in one batch after the other. The queue is bounded: the oldest work gives way.
 
 use super::record::{Key, lock};
-use super::{Claimed, Heir, Lost, News, OnNews, Presence, Settings, Written};
+use super::{Claimed, Lost, News, OnNews, Presence, Settings, Written};
 use crate::access::credential::Token;
 use crate::access::shared::{REPORT_TTL, Report, Shared as SharedUse};
 use redis::aio::{MultiplexedConnection, SendError};
@@ -299,13 +299,7 @@ impl Store {
         ];
         self.ask(Operation::Put, session(&key.id), arguments, |value| match value {
             Value::Int(1) => Ok(Written::Kept),
-            Value::Array(parts) => match &parts[..] {
-                [Value::Int(epoch), Value::BulkString(owner)] => Ok(Written::Stale(Heir {
-                    owner: String::from_utf8_lossy(owner).into(),
-                    epoch: *epoch as u64,
-                })),
-                _ => Err(Lost),
-            },
+            Value::Int(_) => Ok(Written::Stale),
             _ => Err(Lost),
         })
     }
@@ -334,24 +328,30 @@ impl Store {
             Value::Int(_) => Ok(Claimed::Forbidden),
             Value::Array(parts) => {
                 let Ok(
-                    [Value::Int(epoch), Value::BulkString(record), Value::Int(before), Value::Int(is_alive)],
-                ) = <[Value; 4]>::try_from(parts)
+                    [
+                        Value::Int(epoch),
+                        Value::BulkString(record),
+                        Value::Int(before),
+                        Value::Int(is_alive),
+                        Value::Int(is_bare),
+                    ],
+                ) = <[Value; 5]>::try_from(parts)
                 else {
                     return Err(Lost);
                 };
                 let record = String::from_utf8(record).map_err(|_| Lost)?;
                 let (epoch, before) = (epoch as u64, before as u64);
-                Ok(Claimed::Moved { epoch, before, record, is_alive: is_alive == 1 })
+                let (is_alive, is_bare) = (is_alive == 1, is_bare == 1);
+                Ok(Claimed::Moved { epoch, before, record, is_alive, is_bare })
             }
             _ => Err(Lost),
         })
     }
 
-    /// Gives a record of a session to the server that has claimed it.
-    pub(crate) fn give(&self, heir: &Heir, id: &str, record: &str) {
-        let Heir { owner, epoch } = heir;
-        let message = vec![format!("{id} {epoch} {record}")];
-        drop(self.ask(Operation::Give, format!("{GIFTS}{owner}"), message, |_| Ok(())));
+    /// Gives a record of a session to the server that has claimed it, unless that has written it by now.
+    pub(crate) fn give(&self, id: &str, record: String) {
+        let arguments = vec![record, self.0.settings.ttl.as_millis().to_string(), id.to_owned()];
+        drop(self.ask(Operation::Give, session(id), arguments, |_| Ok(())));
     }
 
     /// Shares what a client has and has spent at this server.
@@ -570,14 +570,15 @@ async fn load(connection: &mut MultiplexedConnection) -> redis::RedisResult<Scri
     Ok(scripts)
 }
 
-/// Reads a message of a channel: an id, an epoch, and an owner or a record.
+/// Reads a message of a channel: an id, an epoch, and a record if one is given.
 fn news<'a>(channel: &[u8], text: &'a str) -> Option<News<'a>> {
     let (id, rest) = text.split_once(' ')?;
-    let (epoch, rest) = rest.split_once(' ')?;
-    let epoch = epoch.parse().ok()?;
     Some(match channel.starts_with(GIFTS.as_bytes()) {
-        true => News::Given(id, epoch, rest),
-        false => News::Moved(id, Heir { owner: rest.into(), epoch }),
+        true => {
+            let (epoch, record) = rest.split_once(' ')?;
+            News::Given(id, epoch.parse().ok()?, record)
+        }
+        false => News::Moved(id, rest.parse().ok()?),
     })
 }
 

@@ -9,7 +9,7 @@ use crate::server::keeping::{Keeping, Shelved};
 use crate::server::suspended::{Claim, Granted, Registration, Suspended, Ticket, Turn};
 use crate::session::message::Recover;
 use crate::session::{Answer, Input, Misplaced, Place, Session};
-use crate::store::{Claimed, Heir, Pending, Presence, Record, Store};
+use crate::store::{Claimed, Pending, Presence, Record, Store};
 use crate::tts::Listener;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -119,7 +119,7 @@ impl Resume {
             match (request, keeping) {
                 (Some(()), _) => return Poll::Ready(Event::Requested),
                 // Their end shows that the registry has let go of the session.
-                (None, Some(keeping)) => return Poll::Ready(Event::Moved(keeping.store(), None)),
+                (None, Some(keeping)) => return Poll::Ready(Event::Moved(keeping.store())),
                 (None, None) => {}
             }
         }
@@ -167,7 +167,7 @@ impl Speaking {
                 resume.is_unsure = false;
                 resume.claiming = Some(Claiming { answer, asked, store: store.presence() });
             }
-            _ => self.recover_here(recover, host),
+            _ => self.recover_here(recover, false, host),
         }
     }
 
@@ -189,22 +189,23 @@ impl Speaking {
             }
             None if is_expected() => {
                 self.resume.get_or_insert_default().is_unsure = true;
-                self.recover_here(recover, host);
+                self.recover_here(recover, true, host);
             }
             // Another server has claimed it since.
             Some(Claimed::Owned) if known.is_none() => self.recover(recover, host),
             None | Some(Claimed::Unknown | Claimed::Owned) if known.is_some_and(is_lost) => {
                 self.handle(Input::Answer(Answer::Misplaced(Misplaced::Lost)));
             }
-            None | Some(Claimed::Unknown | Claimed::Owned) => self.recover_here(recover, host),
+            Some(Claimed::Unknown) => self.recover_here(recover, false, host),
+            None | Some(Claimed::Owned) => self.recover_here(recover, true, host),
             Some(Claimed::Forbidden) => self.not_recovered(false, host),
             // Another connection of this server has claimed it at the same time, and was later.
             Some(Claimed::Moved { epoch, .. }) if known.is_some_and(|known| known >= epoch) => {
                 self.recover(recover, host);
             }
-            Some(Claimed::Moved { epoch, before, record, is_alive }) => {
-                let needs_more =
-                    is_alive && Record::decode(&record).is_some_and(|record| record.lacks_work());
+            Some(Claimed::Moved { epoch, before, record, is_alive, is_bare }) => {
+                let lacks_work = |record: Record| record.lacks_work(is_bare);
+                let needs_more = is_alive && Record::decode(&record).is_some_and(lacks_work);
                 let found = Found { recover, epoch, before, record };
                 match (gift.wait(), &host.shared.store) {
                     (Some(waiting), Some(store)) if needs_more => {
@@ -225,7 +226,7 @@ impl Speaking {
             return self.recover(recover, host);
         }
         // An own copy is older than the record.
-        drop(registry.release(id, Heir { owner: "".into(), epoch }));
+        drop(registry.release(id, epoch));
         match self.restore(&recover, epoch, given.unwrap_or(&record), host) {
             Some(granted) if is_left_behind(&recover, before) => {
                 let Granted { suspended, registration } = granted;
@@ -291,8 +292,9 @@ impl Speaking {
         }
     }
 
-    /// Finds the session among those of this server.
-    pub(super) fn recover_here(&mut self, recover: Box<Recover>, host: &mut Host<'_>) {
+    /// Finds the session among those of this server. It may have been `known` here a moment ago: then another server
+    /// has it by now.
+    pub(super) fn recover_here(&mut self, recover: Box<Recover>, known: bool, host: &mut Host<'_>) {
         let place = Place::from(&*recover);
         match host.shared.registry.claim(&recover.session_id, &recover.token, place) {
             Claim::Granted(granted) => self.resume(*granted, place, host),
@@ -302,20 +304,20 @@ impl Speaking {
             }
             Claim::Misplaced(why) => self.misplaced(why),
             Claim::Expired => self.not_recovered(true, host),
+            Claim::Unknown if known => self.recover(recover, host),
             Claim::Unknown => self.not_recovered(false, host),
         }
     }
 
     /// Lets go of the session: another server has it, and gets what only this one has.
-    pub(super) fn release(&mut self, heir: Option<Heir>, host: &mut Host<'_>) {
+    pub(super) fn release(&mut self, host: &mut Host<'_>) {
         let Some(session) = self.session.take() else { return };
-        let heir = heir.or_else(|| host.shared.registry.heir(session.id()));
         (self.keeping, self.is_gated) = (None, false);
         let suspended = self.suspend(session);
         self.resume = None;
-        if let Some(heir) = heir.filter(|heir| !heir.owner.is_empty() && suspended.has_work()) {
+        if suspended.has_work() {
             let shared = Arc::clone(host.shared);
-            tokio::spawn(async move { suspended.give(heir, &shared).await });
+            tokio::spawn(async move { suspended.give(&shared).await });
         }
         Session::taken().into_iter().for_each(|output| self.carry_out_one(output, host));
     }
