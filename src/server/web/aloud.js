@@ -294,6 +294,9 @@ function socketUrl(url) {
   return address.href;
 }
 
+// With PulseAudio, Firefox hangs if the page asks for the output latency while the audio thread works.
+const LOCKS_UP = /Linux.*Firefox/.test(globalThis.navigator?.userAgent);
+
 const CLOSED = "The AudioContext is closed: pass an open one as `context`, or none.";
 
 let streams = 0;
@@ -1236,7 +1239,7 @@ export class Aloud {
   #onReport = ({ stream: id, position, dry, over }) => {
     const stream = this.#stream;
     if (id !== stream?.id || stream.cancelling) return;
-    const latency = over || dry ? 0 : this.#context.outputLatency || this.#context.baseLatency || 0;
+    const latency = over || dry ? 0 : (!LOCKS_UP && this.#context.outputLatency) || this.#context.baseLatency || 0;
     stream.heardMs = Math.max(stream.heardMs, (position / stream.rate - latency) * 1000);
     if (!dry) this.#stats.firstHeardMs ??= Math.round(performance.now() - stream.began);
     this.#goOn(stream, dry ? "waiting" : "speaking");
