@@ -7,10 +7,9 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { createServer as createProbe } from "node:net";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
-import { browse, check, open, same, serve, Site } from "./support.mjs";
+import { browse, check, freePort, open, same, serve, Site } from "./support.mjs";
 
 const binary = resolve(process.argv[2]);
 const exec = promisify(execFile);
@@ -73,15 +72,6 @@ const APPS = {
   next_with_webpack: { files: NEXT, build: ["next", "build", "--webpack"], start: ["next", "start"] },
   next_in_development: { files: NEXT, start: ["next", "dev"] },
 };
-
-async function freePort() {
-  const probe = createProbe().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address();
-  probe.close();
-  await once(probe, "close");
-  return port;
-}
 
 /** Serves the files of a folder. */
 async function serveFolder(folder) {

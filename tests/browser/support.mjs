@@ -1,23 +1,14 @@
-// Shared by the browser tests: a server, a bare page, a proxy that the test can cut, and a browser that plays
-// without a click.
+// Shared by the browser tests: a server, a bare page, and a proxy that the test can cut. The browsers are in
+// browsers.mjs.
 
 import { spawn } from "node:child_process";
 import { createServer, request } from "node:http";
-import { createRequire } from "node:module";
 import { connect } from "node:net";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { required } from "./browsers.mjs";
 
-const modules = createRequire(`${process.env.ALOUD_TEST_BROWSER_PATH}/tests.mjs`);
-
-export function required(name) {
-  return modules(name);
-}
-
-export function modulePath(name) {
-  return modules.resolve(name);
-}
+export { browse, freePort, modulePath, PLAYS, required } from "./browsers.mjs";
 
 export function check(condition, sentence) {
   if (!condition) throw new Error(sentence);
@@ -73,6 +64,25 @@ export async function serve(binary, ...options) {
   return { port, url: `http://127.0.0.1:${port}`, stop };
 }
 
+/** Collects the audio of a connection from what the server sends on it: the head of an answer, then frames. */
+function overhear() {
+  const { Receiver } = required("ws");
+  const receiver = new Receiver({ isServer: false });
+  const audio = [];
+  receiver.on("message", (data, isBinary) => isBinary && audio.push(data));
+  receiver.on("error", () => {});
+  let head = Buffer.alloc(0);
+  const hear = (data) => {
+    if (!head) return void receiver.write(data);
+    head = Buffer.concat([head, data]);
+    const end = head.indexOf("\r\n\r\n");
+    if (end < 0) return;
+    receiver.write(head.subarray(end + 4));
+    head = undefined;
+  };
+  return { audio, hear };
+}
+
 const TYPES = { html: "text/html", js: "text/javascript", mjs: "text/javascript" };
 
 /**
@@ -83,6 +93,7 @@ export class Site {
   constructor() {
     this.target = undefined; // the server's port
     this.tunnels = new Set();
+    this.sockets = []; // path and audio of each connection
     this.isDown = false; // refuses new connections
     this.stripsSubprotocol = false;
     this.bytesPerSecond = Infinity; // from the server, on each connection
@@ -146,9 +157,12 @@ export class Site {
       server.destroy();
     });
     this.tunnels.add(tunnel);
+    const { audio, hear } = overhear();
+    this.sockets.push({ path: asked.url, audio });
     let isFree = 0; // when the line has carried everything so far
     let line = Promise.resolve();
     const carry = (data) => {
+      hear(data);
       if (this.bytesPerSecond === Infinity) return void socket.write(data);
       for (let from = 0; from < data.length; from += 200) {
         const packet = data.subarray(from, from + 200);
@@ -181,52 +195,16 @@ export class Site {
   }
 }
 
-/** Starts a browser with a temporary profile. */
-export async function browse(...flags) {
-  const { chromium } = required("playwright-core");
-  const profile = await mkdtemp(join(tmpdir(), "aloud-browser-"));
-  const context = await chromium.launchPersistentContext(profile, {
-    executablePath: process.env.ALOUD_TEST_CHROMIUM,
-    headless: true,
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      ...flags,
-    ],
-  });
-  context.setDefaultTimeout(20_000);
-  const close = async () => {
-    await context.close();
-    await rm(profile, { recursive: true, force: true });
-  };
-  return { context, close };
-}
-
-export const PLAYS = "--autoplay-policy=no-user-gesture-required";
-
-/** Opens a page, and collects its errors and the audio bytes that it receives. */
+/** Opens a page, and collects its errors. */
 export async function open(context, url) {
   const page = await context.newPage();
   const complaints = [];
-  const sockets = [];
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("console", (message) => {
     if (message.type() === "error") complaints.push(message.text());
   });
-  page.on("websocket", (socket) => {
-    const audio = [];
-    sockets.push({ url: socket.url(), audio });
-    socket.on("framereceived", ({ payload }) => {
-      if (typeof payload !== "string") audio.push(payload);
-    });
-  });
   await page.goto(url);
-  return { page, complaints, sockets };
+  return { page, complaints };
 }
 
 /** 16-bit samples of bytes. */

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Held by the running scenario: scenarios record in real time, and each starts several processes.
 static BROWSER: Mutex<()> = Mutex::new(());
 
-/// Runs a scenario. If a variable that it needs is missing, skips it, or fails in CI.
-fn scenario(script: &str, name: &str, needs: &[&str]) {
+/// Runs a scenario in a browser. If a variable that it needs is missing, skips it, or fails in CI.
+fn scenario(script: &str, name: &str, needs: &[&str], browser: &str) {
     for variable in needs {
         if std::env::var_os(variable).is_none() {
             return support::skip(name, variable);
@@ -23,19 +23,41 @@ fn scenario(script: &str, name: &str, needs: &[&str]) {
     let output = Command::new("node")
         .arg(format!("{}/tests/browser/{script}", env!("CARGO_MANIFEST_DIR")))
         .args([env!("CARGO_BIN_EXE_aloud"), name])
+        .env("ALOUD_TEST_BROWSER", browser)
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 macro_rules! scenarios {
-    ($script:literal, $needs:expr; $($name:ident)*) => {
+    ($script:literal, $needs:expr; $($name:ident)*) => { scenarios! { $script, $needs, "chromium"; $($name)* } };
+    ($script:literal, $needs:expr, $browser:expr; $($name:ident)*) => {
         $(#[test]
         fn $name() {
-            scenario($script, stringify!($name), $needs);
+            scenario($script, stringify!($name), $needs, $browser);
         })*
     };
 }
+
+/// Speak, pause, cut and stop in the browsers with other engines than Chromium's.
+macro_rules! other_browser {
+    ($browser:ident, $variable:literal) => {
+        mod $browser {
+            use super::scenario;
+
+            scenarios! { "scenarios.mjs", &["ALOUD_TEST_BROWSER_PATH", $variable], stringify!($browser);
+                audio_plays_each_sample_once
+                pause_resumes_at_the_same_sample
+                recover_after_a_cut_is_inaudible
+                cancel_silences_an_append_stream_and_keeps_it_open
+                page_of_another_origin_plays
+            }
+        }
+    };
+}
+
+other_browser! { firefox, "ALOUD_TEST_FIREFOX" }
+other_browser! { webkit, "ALOUD_TEST_WEBKIT" }
 
 scenarios! { "scenarios.mjs", &["ALOUD_TEST_BROWSER_PATH", "ALOUD_TEST_CHROMIUM"];
     audio_plays_each_sample_once
