@@ -35,6 +35,24 @@ async function withPlayback(use) {
   await withBoth((all) => use({ ...all, ...speaker }), { playback: true, context: speaker.context, bufferMs: 0 });
 }
 
+/** The same with a clock, which `pass` moves on while the loudspeaker plays. It returns what was heard. */
+async function withClock(use) {
+  const { context, play, heard } = loudspeaker();
+  const kept = globalThis.performance;
+  let now = 0;
+  const pass = (ms) => {
+    const from = heard.length;
+    for (const end = now + ms; now < end; now += 8) play(8); // one quantum
+    return heard.slice(from);
+  };
+  globalThis.performance = { now: () => now };
+  try {
+    await withBoth((all) => use({ ...all, pass }), { playback: true, context });
+  } finally {
+    globalThis.performance = kept;
+  }
+}
+
 /** Runs `use` with a device: whether it is online, and its events. */
 async function withDevice(use) {
   const events = new EventTarget();
@@ -527,6 +545,105 @@ export const returns = {
         check(error.message.includes("AudioContext is closed"), error.message);
       });
     }
+  },
+
+  async start_replaces_an_own_context_that_was_closed() {
+    const speakers = [];
+    globalThis.AudioContext = function () {
+      speakers.push(loudspeaker());
+      return Object.assign(speakers.at(-1).context, { close() {} });
+    };
+    try {
+      await withBoth(async ({ aloud, seen, connection }) => {
+        let peer;
+        for (const [n, contexts] of [1, 1, 2].entries()) {
+          const over = aloud.start("One.");
+          peer ??= await connection();
+          await peer.expect("start_session");
+          peer.start();
+          peer.sentence(0, 0, 3_200);
+          peer.end();
+          await seen.until(() => seen.of("message").at(-1)?.message.type === "session_end");
+          same(speakers.length, contexts, "contexts");
+          speakers.at(-1).play(500);
+          same((await over).reason, "completed", "reason");
+          if (n === 1) speakers[0].context.state = "closed";
+        }
+        same(seen.of("error"), [], "errors");
+      }, { playback: true });
+    } finally {
+      delete globalThis.AudioContext;
+    }
+  },
+
+  async shortages_double_the_cushion_and_calm_halves_it() {
+    // Paced delivery sends no more than `aheadMs`, and so three quarters of it are the most.
+    for (const [aheadMs, most] of [[1_000, 750], [2_000, 1_500], [undefined, 1_500], [20_000, 3_000]]) {
+      await withClock(async ({ aloud, seen, connection, pass }) => {
+        const over = aloud.start({ prompt: "One.", delivery: { mode: "paced", aheadMs } });
+        const peer = await connection();
+        await peer.expect("start_session");
+        peer.start();
+        peer.text(0, 0);
+        let at = 0;
+        const give = async (ms) => {
+          peer.audio(at, at + ms * MS);
+          at += ms * MS;
+          await seen.until(() => seen.arrived() === at);
+        };
+        /** Gives audio until it sounds, and returns how much that takes, in ms. */
+        const cushion = async () => {
+          for (let ms = 20; ; ms += 20) {
+            await give(20);
+            if (pass(8).some((sample) => sample !== 0)) return ms;
+          }
+        };
+        const runDry = () => {
+          for (const { underruns } = aloud.stats; aloud.stats.underruns === underruns; ) pass(8);
+        };
+        for (let expected = 60, n = 0; n < 8; n += 1) {
+          const found = await cushion();
+          check(found >= expected && found < expected + 20, `Shortage ${n}, ahead ${aheadMs}: ${found} ms, not ${expected}.`);
+          runDry();
+          expected = Math.min(most, 2 * expected);
+        }
+        // Calm halves it twice, and the shortage after it doubles it.
+        await cushion();
+        await give(41_000);
+        pass(40_500);
+        runDry();
+        const found = await cushion();
+        check(found >= most / 2 && found < most / 2 + 20, `After calm, ahead ${aheadMs}: ${found} ms.`);
+        aloud.cancel();
+        peer.say({ type: "cancelled", index: 0, offset: at, rev: 1, sentMs: 0, playedMs: 0, spokenText: "", wastedMs: 0 });
+        same((await over).reason, "cancelled", "reason");
+      });
+    }
+  },
+
+  async stats_come_ten_times_a_second() {
+    await withClock(async ({ aloud, seen, connection, pass }) => {
+      let count = 0;
+      aloud.on("stats", () => (count += 1));
+      const over = aloud.start("One.");
+      const peer = await connection();
+      await peer.expect("start_session");
+      peer.start();
+      peer.text(0, 0);
+      peer.audio(0, 6_000 * MS);
+      await seen.until(() => seen.arrived() === 6_000 * MS);
+      pass(5_000);
+      check(count >= 40 && count <= 50, `${count} events in 5 s.`);
+      // A shortage and the end are told at once.
+      const before = count;
+      peer.say({ type: "sentence_end", index: 0, offset: 6_000 * MS, bytes: 6_000 * MS });
+      peer.end();
+      await seen.until(() => seen.of("message").at(-1)?.message.type === "session_end");
+      await new Promise((next) => setImmediate(next));
+      pass(1_100);
+      same((await over).reason, "completed", "reason");
+      check(count > before && aloud.stats.playedMs === 6_000, `${count - before} more, ${aloud.stats.playedMs} ms played.`);
+    });
   },
 
   async restart_that_is_refused_ends_the_stream() {

@@ -114,6 +114,9 @@ scenarios! { "scenarios.mjs", &["ALOUD_TEST_BROWSER_PATH"];
     connect_to_no_server_is_silent_until_start
     update_is_sent_and_sent_again
     context_that_is_closed_ends_the_stream
+    start_replaces_an_own_context_that_was_closed
+    shortages_double_the_cushion_and_calm_halves_it
+    stats_come_ten_times_a_second
     restart_that_is_refused_ends_the_stream
     restart_continues_a_text_from_its_sentence
     restart_in_the_first_sentence_continues_it
