@@ -86,7 +86,7 @@ async function run(programs, command, args, env, pattern = /^/) {
   }, command);
 }
 
-/** Starts a sound server whose loudspeaker nobody hears, and returns the environment of its clients. */
+/** Starts a sound server with a loudspeaker that makes no sound, and returns the environment of its clients. */
 async function loudspeaker(profile, programs) {
   const socket = join(profile, "pulse.sock");
   const home = { HOME: profile, XDG_RUNTIME_DIR: profile };

@@ -634,7 +634,7 @@ export const returns = {
       await seen.until(() => seen.arrived() === 6_000 * MS);
       pass(5_000);
       check(count >= 40 && count <= 50, `${count} events in 5 s.`);
-      // A shortage and the end are told at once.
+      // The end comes at once.
       const before = count;
       peer.say({ type: "sentence_end", index: 0, offset: 6_000 * MS, bytes: 6_000 * MS });
       peer.end();
