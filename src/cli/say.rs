@@ -58,15 +58,18 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
         true => Player::find(std::env::var_os("PATH")),
         false => None,
     };
-    let (output, form, last) = match player {
-        None => (say.output, say.form, None),
-        Some(player) if player.is_live => (Output::Player(player), Form::Raw, None),
+    let (place, last) = match player {
+        None => (Place::new(say.output, say.form), None),
+        Some(player) if player.is_live => (Place::new(Output::Player(player), Form::Raw), None),
         Some(player) => {
             let folder = Folder::new()?;
-            (Output::File(folder.0.join("aloud.wav")), Form::Wav, Some((player, folder)))
+            let file = Output::File(folder.0.join("aloud.wav"));
+            // The person hears the player, and never sees the file.
+            let place = Place { name: player.name.to_owned(), ..Place::new(file, Form::Wav) };
+            (place, Some((player, folder)))
         }
     };
-    let paced = say.paced || matches!(output, Output::Player(_));
+    let paced = say.paced || matches!(place.output, Output::Player(_));
     let shows_words = paced && io::stderr().is_terminal();
     let mut start = StartSession::default();
     start.timestamps = shows_words.then_some(Timestamps::Word);
@@ -75,7 +78,7 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
     start.clean = say.clean;
     start.resumable = true;
     (start.voice, start.language) = (say.voice, say.language);
-    if form == Form::Mp3 {
+    if place.form == Form::Mp3 {
         start.audio.insert(AudioOptions::default()).encoding = Some(Encoding::Mp3);
     }
     start.prompt = Some(text);
@@ -83,7 +86,7 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
         Via::Own(settings) => threads::runtime()?.block_on(async {
             let prompt = start.prompt.as_deref().unwrap_or_default();
             let (url, format) = own_server(&settings, prompt).await?;
-            let code = speak(&url, None, start, format, &output, form).await?;
+            let code = speak(&url, None, start, format, &place).await?;
             run::note(&settings).iter().for_each(|note| eprintln!("aloud: {note}"));
             Ok(code)
         }),
@@ -105,13 +108,32 @@ pub(super) fn say(say: Say) -> Result<ExitCode, Box<dyn Error>> {
                 asked.heading_ms = pauses.heading;
                 start.lead_ms = pauses.lead;
             }
-            speak(&url, token.as_ref(), start, format, &output, form).await
+            speak(&url, token.as_ref(), start, format, &place).await
         }),
     };
-    if let (Some((player, _folder)), Output::File(file), true) = (last, &output, code.is_ok()) {
+    if let (Some((player, _folder)), Output::File(file), true) = (last, &place.output, code.is_ok()) {
         player.play(file).map_err(|error| cannot_write(&Output::Player(player), &error))?;
     }
     code
+}
+
+/// Output of the speech, and its name.
+struct Place {
+    output: Output,
+    form: Form,
+    /// As the last line calls it.
+    name: String,
+}
+
+impl Place {
+    fn new(output: Output, form: Form) -> Place {
+        let name = match &output {
+            Output::Stdout => "standard output".to_owned(),
+            Output::File(path) => path.display().to_string(),
+            Output::Player(player) => player.name.to_owned(),
+        };
+        Place { output, form, name }
+    }
 }
 
 /// A folder of this process alone, for the file of a player. It is removed with its file.
@@ -162,14 +184,13 @@ async fn speak(
     token: Option<&Secret>,
     start: StartSession,
     format: Format,
-    output: &Output,
-    form: Form,
+    place: &Place,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let mut screen = Screen::new(start.timestamps == Some(Timestamps::Word));
-    let mut wav = Wav::new(output, format, form);
+    let mut wav = Wav::new(&place.output, format, place.form);
     let mut listening = Listening::start(url, token, start, |line| screen.line(line)).await?;
     // A file gets its lengths before the program ends. A pipe has none, and its reader may be stopped.
-    let is_file = match output {
+    let is_file = match &place.output {
         Output::File(path) => path.metadata().map_or(true, |found| found.is_file()),
         Output::Stdout | Output::Player(_) => false,
     };
@@ -191,7 +212,7 @@ async fn speak(
         Err(signal) => {
             finished?;
             if has_audio {
-                screen.summary(format, output);
+                screen.summary(format, &place.name);
             }
             return Ok(ExitCode::from(run::ENDED_BY_SIGNAL + signal));
         }
@@ -200,7 +221,7 @@ async fn speak(
     if !has_audio && faults == 0 {
         return Err("nothing to speak: the text has no sentence".into());
     }
-    screen.summary(format, output);
+    screen.summary(format, &place.name);
     // After session_end only the closing handshake is left. Wait for it a moment only.
     let _ = tokio::time::timeout(PROGRESS, async {
         listening.client.send(&ClientMessage::End { drain: false }).await?;
@@ -515,14 +536,9 @@ impl Screen {
         }
     }
 
-    fn summary(&mut self, format: Format, output: &Output) {
+    fn summary(&mut self, format: Format, place: &str) {
         let took = self.started.elapsed().as_secs_f64();
         let seconds = format.duration(self.bytes).as_secs_f64();
-        let place = match output {
-            Output::Stdout => "standard output".to_owned(),
-            Output::File(path) => path.display().to_string(),
-            Output::Player(player) => player.name.to_owned(),
-        };
         let first =
             self.first_audio.map_or(Duration::ZERO, |first| first - self.started).as_secs_f64() * 1000.0;
         self.line(&format!(

@@ -609,6 +609,8 @@ fn terminal_hears_the_speech() {
     let plays = ("afplay", "exec /bin/cat \"$1\" > played");
     let (shown, is_good) = on_a_terminal(&folder, plays, args).unwrap();
     assert!(is_good && std::fs::read(folder.file("played")).unwrap() == speech, "{shown}");
+    // The file is removed, so its name would be of no use.
+    assert!(shown.contains("afplay: ") && !shown.contains(".wav"), "{shown}");
     // A player without a sound device.
     let fails = ("aplay", "echo no device >&2; exit 1");
     let (shown, is_good) = on_a_terminal(&folder, fails, args).unwrap();
