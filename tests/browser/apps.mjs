@@ -7,6 +7,7 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { browse, check, freePort, open, same, serve, Site } from "./support.mjs";
@@ -166,4 +167,85 @@ async function speaks({ files, build, start }) {
   }
 }
 
-export const apps = Object.fromEntries(Object.entries(APPS).map(([name, app]) => [`app_of_${name}_speaks`, () => speaks(app)]));
+/** The code of a page of the guide in this language, behind this text, with the address of another server. */
+async function guide(language, behind, url, page = "src/guide/browser.md") {
+  const text = await readFile(join(repository, page), "utf8");
+  const place = text.indexOf(behind);
+  const code = text.slice(place).split(`\`\`\`${language}\n`)[1]?.split("```")[0];
+  check(place >= 0 && code?.includes("loud"), `${page} has no ${language} behind ${behind}`);
+  return code.replaceAll("http://127.0.0.1:8080", url);
+}
+
+/** Runs `use` with the pages of a folder, and a server that lets in no others. */
+async function withFolder(folder, use) {
+  const shown = await serveFolder(folder);
+  const server = await serve(binary, "--listen=127.0.0.1:0", `--allow-origin=${shown.url}`);
+  let browser;
+  try {
+    const fill = async (name, content) => {
+      await mkdir(join(folder, name, ".."), { recursive: true });
+      await writeFile(join(folder, name), content);
+    };
+    const visit = async (path = "") => {
+      browser = await browse();
+      return open(browser.context, `${shown.url}/${path}`);
+    };
+    await use({ folder, server, fill, visit });
+  } finally {
+    await browser?.close();
+    shown.stop();
+    await server.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** The example of the guide, in a page of another origin. */
+async function html_of_the_guide_speaks() {
+  await withFolder(await mkdtemp(join(tmpdir(), "aloud-html-")), async ({ server, fill, visit }) => {
+    const html = await guide("html", "## The module", server.url);
+    same(await guide("html", "## In a browser", server.url, "README.md"), html, "the example of README");
+    await fill("index.html", `<!doctype html><html lang="en"><title>html</title><link rel="icon" href="data:,">${html}`);
+    const { page, complaints } = await visit();
+    const words = [];
+    page.on("console", (message) => words.push(message.text()));
+    await page.click("#speak");
+    while (words.length < 6) await page.waitForEvent("console");
+    same([words.join(" "), complaints], ["Good evening. The kettle is on.", []], "words, complaints");
+  });
+}
+
+/** The hook and the component of the guide, built with Vite, in React's strict mode. */
+async function react_hook_of_the_guide_speaks() {
+  const home = process.env.ALOUD_TEST_APPS_PATH;
+  await withFolder(await mkdtemp(join(home, "app-")), async ({ folder, server, fill, visit }) => {
+    await fill("package.json", '{ "type": "module", "private": true }');
+    await fill("src/aloud.js", await (await fetch(`${server.url}/aloud.js`)).text());
+    await fill("src/useAloud.js", await guide("js", "The hook `src/useAloud.js`", server.url));
+    await fill("src/Speak.jsx", await guide("jsx", "`src/Speak.jsx`", server.url));
+    await fill("src/main.jsx", `import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import Speak from "./Speak.jsx";
+createRoot(document.getElementById("root")).render(<StrictMode><Speak text=${JSON.stringify(TEXT)} /></StrictMode>);
+`);
+    const script = '<script type="module" src="/src/main.jsx"></script>';
+    await fill("index.html", `<!doctype html><html lang="en"><title>react</title><link rel="icon" href="data:,"><div id="root"></div>${script}`);
+    await exec(await program(home, "vite"), ["build", "--base=./", "--logLevel=error"], { cwd: folder });
+    const { page, complaints } = await visit("dist/index.html");
+    const until = (text) => page.waitForFunction((text) => document.querySelector("output")?.textContent.includes(text), text);
+    const press = (name) => page.getByRole("button", { name }).click();
+    await press("Speak");
+    await until("speaking: kettle");
+    await press("Pause");
+    await until("paused");
+    await press("Resume");
+    await until("speaking");
+    await press("Stop");
+    await until("idle");
+    await press("Speak");
+    await until("idle: it.");
+    same(complaints, [], "complaints");
+  });
+}
+
+const scenarios = Object.entries(APPS).map(([name, app]) => [`app_of_${name}_speaks`, () => speaks(app)]);
+export const apps = { ...Object.fromEntries(scenarios), html_of_the_guide_speaks, react_hook_of_the_guide_speaks };

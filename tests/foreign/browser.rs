@@ -80,6 +80,7 @@ scenarios! { "scenarios.mjs", &["ALOUD_TEST_BROWSER_PATH", "ALOUD_TEST_CHROMIUM"
     page_of_another_origin_plays
     subprotocol_removed_by_a_proxy_is_detected
     base_protocol_server_is_played
+    html_of_the_guide_speaks
     page_speaks_and_shows_words
     page_waits_for_a_gesture
     page_is_accessible
@@ -93,6 +94,7 @@ scenarios! { "scenarios.mjs", &["ALOUD_TEST_BROWSER_PATH", "ALOUD_TEST_CHROMIUM"
     app_of_next_with_turbopack_speaks
     app_of_next_with_webpack_speaks
     app_of_next_in_development_speaks
+    react_hook_of_the_guide_speaks
 }
 
 scenarios! { "scenarios.mjs", &["ALOUD_TEST_BROWSER_PATH"];
