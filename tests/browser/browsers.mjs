@@ -67,19 +67,19 @@ async function until(condition, what, patienceMs = PATIENCE_MS) {
 async function run(programs, command, args, env, pattern = /^/) {
   const stdio = ["ignore", "pipe", "pipe"];
   const child = spawn(command, args, { env: { ...process.env, ...env }, detached: true, stdio });
-  const ended = new Promise((resolve) => child.on("close", resolve));
+  const ended = new Promise((resolve) => child.on("close", resolve).on("error", resolve));
   const kill = () => {
     try {
       process.kill(-child.pid, "SIGKILL");
     } catch {} // It has ended.
   };
   process.on("exit", kill);
+  ended.then(() => process.off("exit", kill));
   programs.push(() => (kill(), ended));
   let printed = "";
   let failure;
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (printed += data));
-  child.on("error", (error) => (failure = error));
-  ended.then((code) => (failure ??= new Error(`${command} ended with ${code}: ${printed}`)));
+  ended.then((how) => (failure = new Error(`${command} ended: ${how} ${printed}`)));
   return until(() => {
     if (failure) throw failure;
     return pattern.exec(printed);
@@ -107,8 +107,8 @@ async function chromium(profile, flags) {
   return context;
 }
 
-// In the page: calls a function, and keeps its result or error, as JSON, under the number that it returns. A driver
-// that awaits a promise of the page instead may lose it: Firefox collects it as garbage.
+// In the page: calls a function, and keeps its result or error, as JSON, under the number that it returns. The driver
+// of Firefox takes 1.5 s for the numbers of a recording, one by one, and WebDriver has a deadline for promises.
 function begin(source, given) {
   const results = (globalThis.results ??= []);
   const number = results.push(undefined) - 1;
