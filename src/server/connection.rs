@@ -188,7 +188,9 @@ impl<T: Transport, A: Application> Connection<T, A> {
             has_more: self.link.has_more(),
             has_unhandled: self.has_unhandled,
             must_yield,
-            may_read: self.link.application.may_receive() && !self.has_unhandled,
+            // The peer's Close is read in any case.
+            may_read: !self.has_unhandled
+                && (*self.link.endpoint.state() != State::Open || self.link.application.may_receive()),
             expects_session: self.link.application.expects_session(),
             wants_text: self.link.application.wants_text(),
             is_draining: self.draining_since.is_some(),

@@ -383,6 +383,37 @@ async fn suspended_session_of_a_server_that_stops_is_exact_for_every_engine() {
     assert!(listener.audio == expected, "{} of {}", listener.audio.len(), expected.len());
 }
 
+/// An engine is asked for no more than the look-ahead before that, and is quick.
+#[tokio::test]
+async fn stop_of_a_server_is_quick_for_a_quick_engine() {
+    let Some(store) = Store::start("stop_of_a_server_is_quick_for_a_quick_engine").await else { return };
+    let (engine, mut asked) = Scripted::new();
+    let mut first =
+        server_of(&store, engine.clone(), |c| c.drain_timeout = Duration::from_millis(300)).await;
+    let start = start("One. Two.", &json!({"delivery": {"mode": "paced", "aheadMs": 200}}));
+    let mut listener = Listener::start(first.addr, &start).await;
+    let (_, mut sink) = within(asked.recv()).await.unwrap();
+    let samples: Vec<i16> = (0..32_000).map(|n| n as i16).collect();
+    let speaks = async {
+        for _ in 0..2 {
+            sink.write(&samples).await.unwrap();
+        }
+        sink.finish().await;
+    };
+    let stops = async {
+        listener.hear(1_280).await;
+        let began = std::time::Instant::now();
+        first.stop();
+        assert_eq!(listener.closed().await, 1012);
+        let closed = began.elapsed();
+        listener.raw.finish().await;
+        within(first.stop()).await.unwrap();
+        (closed, began.elapsed())
+    };
+    let ((), (closed, stopped)) = tokio::join!(speaks, stops);
+    assert!(closed < Duration::from_secs(2) && stopped < Duration::from_secs(3), "{closed:?} {stopped:?}");
+}
+
 /// A client is at the next server as soon as the first one has closed its connection, however far the store is.
 #[tokio::test]
 async fn session_is_in_a_slow_store_before_its_connection_is_closed() {
