@@ -243,17 +243,7 @@ impl Segmenter {
         let is_exhibit = |mark: &Mark, name: &str| name.len() == 1 && self.word(mark) == "Ex";
         match mark.kind {
             Kind::Line => Verdict::Keep,
-            // "n! - 1 = 5"
-            Kind::Strong
-                if !mark.is_closed
-                    && mark.gap == Gap::Space
-                    && mark.token.len() == 1
-                    && signs.trim_end().chars().count() == 1
-                    && signs.starts_with(['-', '−', '+', '=', '*', '/', '<', '>', '×', '÷'])
-                    && signs.ends_with(' ') =>
-            {
-                Verdict::Keep
-            }
+            Kind::Strong if mark.gap == Gap::Space && self.is_factorial(mark, signs, lower) => Verdict::Keep,
             Kind::Wide | Kind::Strong => cut(!(lower && mark.is_closed)),
             Kind::Ellipsis => cut(first.is_uppercase()),
             Kind::Stop => match self.classify(mark) {
@@ -612,6 +602,28 @@ impl Segmenter {
         let word = word.rfind("..").map_or(word, |dots| &word[dots + 2..]);
         // "Mon.-Fri."
         word.rsplit_once('-').map(|(_, last)| last).filter(|last| is_date_name(last)).unwrap_or(word)
+    }
+
+    /// True for the mark of a factorial, with these signs behind its space: "n! - 1 = 5", "$10! \\times 3!$".
+    fn is_factorial(&self, mark: &Mark, signs: &str, is_lower: bool) -> bool {
+        const OPERATORS: &str = "-−+=*/<>×÷·⋅≤≥≈≠";
+        let line = line_start(&self.buffer, mark.token.start);
+        let is_formula = self.buffer[line..mark.end].matches('$').count() % 2 == 1;
+        let token = self.buffer[mark.token.clone()].trim_start_matches(['$', '(', '[', '{', '|']);
+        let is_operand = (1..=3).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_digit())
+            || token.len() == 1
+            || token.ends_with([')', '}']) && (is_formula || token.contains(['+', '-']));
+        // "n! grows fast"
+        if is_lower && signs.is_empty() && !mark.is_closed && matches!(token, "n" | "m" | "k") {
+            return true;
+        }
+        let rest = match signs.chars().next() {
+            Some('\\') if is_formula => return is_operand && !mark.is_closed,
+            Some(sign) if OPERATORS.contains(sign) => &signs[sign.len_utf8()..],
+            _ => return false,
+        };
+        let is_apart = rest.starts_with(' ') && rest.chars().all(|c| " ([{|$\\-−√".contains(c));
+        is_operand && !mark.is_closed && is_apart
     }
 
     /// True if a short line ends with an abbreviation such as "a.m." at this mark.

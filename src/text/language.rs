@@ -409,6 +409,15 @@ pub(crate) fn is_ideographic(c: char) -> bool {
         | '\u{20000}'..='\u{3ffff}')
 }
 
+/// Units, functions and letters that a raised figure is the exponent of, besides words of up to two letters.
+pub(super) const BASES: &str = "inch inches foot feet yard yards mile miles meter meters metre metres kilometers kilometres \
+     centimeters centimetres sec second seconds mol rad sin cos tan cot csc sinh cosh tanh log exp det dim bit bits kWh Pas \
+     ohm ohms volt volts amp amps alpha beta gamma delta theta lambda sigma omega";
+
+/// Words of two letters that are neither units nor variables.
+pub(super) const SHORT_WORDS: &str =
+    "am an as at be by do go if is it me my no of oh ok on or so to up us we";
+
 /// True for scripts without spaces between words: also Thai, Lao, Tibetan, Myanmar, Khmer.
 pub(super) fn is_unspaced(c: char) -> bool {
     is_ideographic(c) || matches!(c, '\u{e00}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')

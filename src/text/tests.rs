@@ -1549,3 +1549,16 @@ fn quotations_and_roman_items_begin_lines() {
         assert_eq!(segments(&markdown, characters(text)), *expected, "{text}");
     }
 }
+
+#[test]
+fn factorials_end_no_sentence() {
+    for (text, expected) in [
+        ("So $5! - 4! = 96$ holds. Next.", &["So $5! - 4! = 96$ holds.", "Next."][..]),
+        ("$10! \\times 3! > 5$ and $(n+1)! - n!$ too.", &["$10! \\times 3! > 5$ and $(n+1)! - n!$ too."]),
+        ("So 10! ÷ 8! = 90. And n! grows.", &["So 10! ÷ 8! = 90.", "And n! grows."]),
+        ("Only $5! That is it. Go! - so it was.", &["Only $5!", "That is it.", "Go!", "- so it was."]),
+        ("Ana is 21! And 5! Wow.", &["Ana is 21!", "And 5!", "Wow."]),
+    ] {
+        assert_eq!(check_everywhere(&settings("en"), text), expected, "{text}");
+    }
+}

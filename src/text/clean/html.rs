@@ -5,7 +5,7 @@ use super::angle::{self, Angle};
 use super::element::{self, Element};
 use super::entity;
 use super::inline::{Cells, Inline, LONG, MAX_ANGLE, MAX_SILENT, Sink, State};
-use super::prose::Prose;
+use super::prose::{Prose, is_worded};
 use super::silence::{self, Silence};
 use super::writer::Ending;
 use crate::text::sourced::{Sourced, Span};
@@ -77,7 +77,8 @@ impl Inline {
     pub(super) fn release_angle(&mut self, sink: &mut Sink<'_>) {
         let State::Angle(angle) = &self.state else { return };
         let prose = if angle.end_of_comment().is_some() { Prose::of_code() } else { Prose::of_tag() };
-        let is_prose = prose.occurs_in(&self.held.text[1..]);
+        let is_prose = prose.occurs_in(&self.held.text[1..])
+            || angle.end_of_comment().is_some() && is_worded(&self.held.text);
         let silence = match angle.end_of_comment() {
             _ if is_prose => None,
             Some(end) => Some(Silence::until(end)),
@@ -120,7 +121,10 @@ impl Inline {
             // Only what may still be text is kept.
             silence::Step::Code if silence.is_certain => self.held = Sourced::default(),
             _ if self.held.text.len() <= silence.limit() => {}
-            _ if silence.is_unlimited() && step != silence::Step::Prose => {
+            _ if silence.is_unlimited()
+                && step != silence::Step::Prose
+                && !silence.is_worded(&self.held.text) =>
+            {
                 silence.is_certain = true;
                 silence.forget();
                 self.held = Sourced::default();

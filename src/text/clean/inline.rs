@@ -62,6 +62,8 @@ pub(super) struct Inline {
     pub(super) angle_barrier: u64,
     pub(super) silence_barrier: u64,
     pub(super) ornament_barrier: u64,
+    #[serde(default)]
+    pub(super) formula_barrier: u64,
     /// True behind an ornament in this line.
     pub(super) has_ornament: bool,
     /// True in highlighted text: `==so==`.
@@ -106,6 +108,8 @@ pub(super) enum State {
     /// `*` in a word, and what follows: the length of the run, and of the one that may end it.
     Factor(usize, usize),
     Escape,
+    /// After an escaped bracket that may begin a formula.
+    Formula,
     /// A `!` that may begin an image.
     Bang,
     /// After a `]` that may end the text of a link.
@@ -172,6 +176,7 @@ impl Inline {
             }
             State::Factor(..) => self.read_factor(c, span, sink),
             State::Escape => self.end_escape(c, span, sink),
+            State::Formula => self.read_formula(c, span, sink),
             State::Bang if c == '[' => {
                 let held = self.take_held();
                 let bang = held.chars().next().map(|(_, span)| span);
@@ -447,6 +452,9 @@ impl Inline {
             }
             return;
         }
+        if self.formula == 0 && self.begin_formula(held.clone(), c, span) {
+            return;
+        }
         if c.is_ascii_punctuation() {
             return self.emit(c, held.chars().next().map_or(span, |(_, first)| first.to(span)), sink);
         }
@@ -472,6 +480,7 @@ impl Inline {
                 State::Run(_) => self.end_run(None, sink),
                 State::Factor(..) => self.end_factor(sink),
                 State::Escape | State::Bang | State::Entity | State::Citation => self.fail(sink),
+                State::Formula => self.fail_formula(sink),
                 State::Closed => self.end_bracket_as_text(None, sink),
                 State::Link(destination) if keeps_markup && destination.is_data() => self.commit_link(sink),
                 State::Link(_) => {
@@ -528,7 +537,7 @@ impl Inline {
                 State::Silence(silence) if keeps_markup && (silence.is_certain || silence.spans_blocks) => {
                     return;
                 }
-                State::Silence(silence) if silence.is_certain && !silence.is_prose() => return,
+                State::Silence(silence) if silence.is_certain && !silence.is_text(&self.held.text) => return,
                 State::Silence(_) => self.fail_silence(sink),
             }
         }

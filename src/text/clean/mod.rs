@@ -9,7 +9,7 @@
 //! | `inline`, `emphasis`, `code` | constructs in a paragraph |
 //! | `link`, `bracket`, `destination` | links, images, notes |
 //! | `angle`, `element`, `html` | tags and their effect |
-//! | `math` | formulas in MathML |
+//! | `math`, `tex` | formulas in MathML and TeX |
 //! | `ornament` | `=-=-=` |
 //! | `cue` | times of subtitles |
 //! | `raised` | `<sup>` |
@@ -38,6 +38,7 @@ mod prose;
 mod raised;
 mod reference;
 mod silence;
+mod tex;
 mod writer;
 
 use super::tail::Undecided;

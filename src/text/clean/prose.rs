@@ -1,5 +1,6 @@
 //! Evidence that text is prose, and no code: words and sentences.
 
+use crate::text::language::is_unspaced;
 use serde::{Deserialize, Serialize};
 
 /// Fewest words and sentences in a row that are prose. Licenses in comments of code have fewer.
@@ -114,6 +115,21 @@ impl Prose {
     pub(super) fn is_likely(&self) -> bool {
         self.words >= MIN_LAST_WORDS && (self.sentences > 0 || self.is_after_stop)
     }
+}
+
+/// True if two thirds of a text are words: letters between white space, or of a script without spaces. Data are none:
+/// figures, marks, and runs of letters that are too long.
+pub(super) fn is_worded(text: &str) -> bool {
+    const MOST: usize = 24;
+    let unspaced = |token: &str| token.chars().filter(|c| is_unspaced(*c)).map(char::len_utf8).sum::<usize>();
+    let words = text.split_whitespace().map(|token| {
+        let word = token.trim_end_matches(['.', ',', ';', ':', '!', '?', '"', '”', ')']);
+        let mut letters = word.trim_start_matches(['"', '“', '(', '-', '–']).chars();
+        let is_word = (2..=MOST).contains(&letters.clone().count())
+            && letters.all(|c| c.is_alphabetic() || matches!(c, '\'' | '’' | '-'));
+        if is_word { token.len() + 1 } else { unspaced(token) }
+    });
+    words.sum::<usize>() * 3 > text.len() * 2
 }
 
 #[cfg(test)]

@@ -1,18 +1,12 @@
 //! Raised text: exponents, as in `m<sup>2</sup>`, and the marks of notes. The figures of `H<sub>2</sub>O` are text.
 
 use super::inline::{Inline, Sink};
+use crate::text::language::{BASES, SHORT_WORDS};
 use crate::text::sourced::{Sourced, Span};
 use serde::{Deserialize, Serialize};
 
 /// Longest text that is held back, in characters.
 const MAX_CHARS: usize = 16;
-/// Units and functions that an exponent may follow, besides words of up to two letters.
-const BEFORE_EXPONENTS: &str = "inch inches foot feet yard yards mile miles meter meters metre metres kilometers \
-                                kilometres centimeters centimetres sec second seconds mol rad sin cos tan cot sec csc \
-                                sinh cosh tanh log exp det dim bit bits kWh Pas ohm ohms volt volts amp amps alpha beta \
-                                gamma delta theta lambda sigma omega";
-/// Words of two letters that are neither units nor variables.
-const SHORT_WORDS: &str = "am an as at be by do go if is it me my no of oh ok on or so to up us we";
 const NORMAL: &str = "0123456789+-−=()n";
 const RAISED: &str = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿ";
 
@@ -85,7 +79,7 @@ impl Raised {
             && match word.chars().count() {
                 0 | 1 => numbers.count() > 1,
                 2 => lists(SHORT_WORDS),
-                _ => !(lists(BEFORE_EXPONENTS) || matches!(text, "2" | "3") && lists(LENGTHS)),
+                _ => !(lists(BASES) || matches!(text, "2" | "3") && lists(LENGTHS)),
             };
         let is_ending = matches!(before, '.' | ',' | ';' | ':' | '!' | '?' | '"' | '”' | '»' | '%');
         let is_year =

@@ -5,7 +5,7 @@
 
 use super::element::{self, Element};
 use super::inline::{MAX_ANGLE, MAX_SILENT};
-use super::prose::Prose;
+use super::prose::{self, Prose};
 use crate::text::language::floor_char_boundary;
 use serde::{Deserialize, Serialize};
 
@@ -88,9 +88,14 @@ impl Silence {
         matches!(&self.end, End::Element(name) if is_code(name))
     }
 
-    /// True if the rest of the text so far is prose.
-    pub(super) fn is_prose(&self) -> bool {
-        self.prose.is_likely()
+    /// True if what is held back at the end of a text is prose, or words without sentences.
+    pub(super) fn is_text(&self, held: &str) -> bool {
+        self.prose.is_likely() || self.is_worded(held)
+    }
+
+    /// True if most of what is held back are words, which code may be.
+    pub(super) fn is_worded(&self, held: &str) -> bool {
+        !self.is_code() && prose::is_worded(held)
     }
 
     /// Counts words from here on.

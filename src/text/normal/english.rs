@@ -33,8 +33,12 @@ pub(super) struct Reader<'a> {
     pub(super) power_end: usize,
     /// Place between the limits of a sum or an integral of TeX.
     pub(super) limit_end: usize,
-    /// Place of the dollar sign that ends a formula.
-    pub(super) math_end: usize,
+    /// Place of the bracket that ends the label of an arrow of TeX, and the words behind the label.
+    pub(super) arrow_end: (usize, &'static str),
+    /// Place of the bar that ends an absolute value outside of formulas.
+    pub(super) bar_end: usize,
+    /// The last formula of TeX, without the marks around it. Empty before the first one.
+    pub(super) math: Range<usize>,
     /// True between two straight double quotes.
     pub(super) is_quoted: bool,
     /// True between two straight single quotes.
@@ -59,7 +63,9 @@ pub(super) fn read(text: &str, most: usize) -> Option<Changed> {
         ratio_end: usize::MAX,
         power_end: usize::MAX,
         limit_end: usize::MAX,
-        math_end: usize::MAX,
+        arrow_end: (usize::MAX, ""),
+        bar_end: usize::MAX,
+        math: usize::MAX..usize::MAX,
         is_quoted: false,
         is_in_single: false,
     };

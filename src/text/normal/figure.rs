@@ -728,7 +728,7 @@ impl<'a> Reader<'a> {
         // Nouns of one thing: "Cat. No. 12345-67", "Room 12-34". Of several, "Nos. 3-5" is a range.
         const LABELLED: &str = "no number part pn cat catalog catalogue room rm bldg building suite ste apt apartment unit item \
              license licence permit member membership contract confirmation reservation file form lot acct patent plate locker \
-             extension ext code";
+             extension ext code flight train bus tram gate route isbn";
         let is_hyphen = self.at(at) == Some('-');
         let left = self.left(at);
         let before = left.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));

@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
         if is_spaced != right.starts_with(char::is_whitespace) {
             return false;
         }
-        let (before, after) = (left.trim_end(), right.trim_start());
+        let (before, after) = (left.trim_end().trim_end_matches('!'), right.trim_start());
         let (Some((first, opens)), Some((second, closes))) = (last_operand(before), first_operand(after))
         else {
             return false;
@@ -74,7 +74,9 @@ impl<'a> Reader<'a> {
                 (Some('('), Some(')')) | (Some('|'), Some('|')) | (Some('['), Some(']'))
             );
             let has_capital = first == Operand::Capital || second == Operand::Capital;
+            let is_between_bars = before.ends_with('|') && after.starts_with('|');
             return is_shown
+                || is_between_bars
                 || is_bracketed && !has_capital
                 || is_sure(first) && !has_capital
                 || is_sure(second) && first != Operand::Capital && first != Operand::Group;
@@ -185,7 +187,8 @@ fn last_operand(text: &str) -> Option<(Operand, Option<char>)> {
     }
     let rest = &text[..text.len() - last.len_utf8()];
     let previous = rest.chars().next_back();
-    if matches!(last, ')' | ']' | '²' | '³' | '⁴'..='⁹' | 'ⁿ') {
+    let is_bar = last == '|' && previous.is_some_and(|c| !c.is_whitespace());
+    if is_bar || matches!(last, ')' | ']' | '²' | '³' | '⁴'..='⁹' | 'ⁿ') {
         return Some((Operand::Group, previous));
     }
     if last.is_ascii_digit() {
@@ -240,7 +243,8 @@ fn last_operand(text: &str) -> Option<(Operand, Option<char>)> {
 /// The operand at the start of a text, and the character behind it.
 fn first_operand(text: &str) -> Option<(Operand, Option<char>)> {
     let first = text.chars().next()?;
-    if matches!(first, '(' | '√') {
+    let is_bar = first == '|' && !text[1..].starts_with(char::is_whitespace);
+    if is_bar || matches!(first, '(' | '[' | '√') {
         return Some((Operand::Group, None));
     }
     let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());

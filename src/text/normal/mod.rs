@@ -12,6 +12,7 @@
 mod abbreviations;
 mod address;
 mod amount;
+mod bars;
 mod codes;
 mod doses;
 mod english;

@@ -238,6 +238,24 @@ pub(super) fn formula_end(text: &str, at: usize) -> Option<usize> {
     (is_closed && is_formula).then_some(last)
 }
 
+/// Place of the mark that ends a formula between brackets with a backslash, if those that begin it are at `at`:
+/// "\\(x^2\\)", "\\[x = 1\\]".
+#[inline(never)]
+pub(super) fn brackets_end(text: &str, at: usize) -> Option<usize> {
+    const MOST: usize = 324;
+    let close = match text.as_bytes().get(at + 1)? {
+        b'(' => "\\)",
+        b'[' => "\\]",
+        _ => return None,
+    };
+    let rest = &text[at + 2..floor_char_boundary(text, at + MOST)];
+    // "\\\\[2pt]" divides two rows.
+    let is_end = |(at, _): &(usize, &str)| !rest[..*at].ends_with('\\');
+    let (length, _) = rest.match_indices(close).find(is_end)?;
+    let is_first = !text[..at].ends_with('\\') && !rest[..length].contains("\n\n");
+    (is_first && rest[..length].contains(char::is_alphanumeric)).then_some(at + 2 + length)
+}
+
 /// True for the "--" of "i--", "x[i]--" and "--i;", which count down.
 pub(super) fn counts_down(text: &str, at: usize) -> bool {
     let is_variable = |c: char| c.is_ascii_lowercase() && c != 'a';

@@ -6,7 +6,7 @@ use super::money;
 use super::operands;
 use super::symbols::{self, Arrow};
 use super::walk::Walk;
-use crate::text::language::{ceil_char_boundary, is_lone_mark, is_lone_sign};
+use crate::text::language::{BASES, SHORT_WORDS, ceil_char_boundary, is_lone_mark, is_lone_sign};
 
 impl Reader<'_> {
     /// Reads a sign, and returns its end. What is not known is copied.
@@ -79,8 +79,16 @@ impl Reader<'_> {
                 self.out.put(at..end, if is_glued { " " } else { "" });
                 return end;
             }
+            '}' if at == self.arrow_end.0 => return self.called(at, end, self.arrow_end.1),
             '⁄' => return self.called(at, end, "over"),
-            '$' if at == self.math_end => {
+            '\\' if at == self.math.end => return self.called(at, end + 1, ""),
+            '\\' if !self.is_math(at)
+                && let Some(last) = operands::brackets_end(self.s, at) =>
+            {
+                self.math = end + 1..last;
+                return self.called(at, end + 1, "");
+            }
+            '$' if at == self.math.end => {
                 let run = self.run(at, |c| c == '$');
                 let last = self.called(at, run.min(end + 1), "");
                 // "$450$ nm"
@@ -125,9 +133,9 @@ impl Reader<'_> {
                 if let Some(last) = operands::formula_end(self.s, at)
                     && before != Some('\\')
                 {
-                    self.math_end = last;
-                    let run = self.run(at, |c| c == '$');
-                    return self.called(at, run.min(end + 1), "");
+                    let run = self.run(at, |c| c == '$').min(end + 1);
+                    self.math = run..last;
+                    return self.called(at, run, "");
                 }
                 return self.currency(at, end, c);
             }
@@ -136,6 +144,18 @@ impl Reader<'_> {
                 let name = &self.s[end..letters];
                 if let Some(ended) = self.environment(at, letters) {
                     return ended;
+                }
+                if let Some(ended) = self.labelled_arrow(at, letters) {
+                    return ended;
+                }
+                if name == "langle"
+                    && let Some(words) = self.angle(letters, "\\rangle")
+                {
+                    return self.called_apart(at, letters, words);
+                }
+                // "f \\circ g"
+                if name == "circ" && before == Some(' ') {
+                    return self.called_apart(at, letters, "composed with");
                 }
                 if name == "log" && self.at(letters) == Some('_') {
                     return self.called(at, letters + 1, "log base");
@@ -159,7 +179,7 @@ impl Reader<'_> {
                 }
                 // A word that only lays out is silent in a formula: not in "C:\\left", nor alone.
                 let is_layout = |words: &str| {
-                    words.is_empty()
+                    matches!(words, "" | "and so on")
                         && !self.is_math(at)
                         && !matches!(self.at(letters), Some('{' | '(' | '[' | ')' | ']' | '|' | '\\'))
                         && !operands::is_algebra(self.left(at))
@@ -176,11 +196,12 @@ impl Reader<'_> {
                     return self.called_apart(at, letters, words);
                 }
             }
-            // "\\|v\\|"
-            '\\' if after == Some('|') && self.is_math(at) => {
-                let is_end = self.bar(at, end).is_empty();
-                return self.called_apart(at, end + 1, if is_end { "" } else { "norm of" });
+            // "\\|v\\|", "|x|", "P(A|B)"
+            '\\' | '|' | '‖' if let Some((ended, words)) = self.bar(at) => {
+                return self.called_apart(at, ended, words);
             }
+            '⟩' => return self.called(at, end, ""),
+            '⟨' if let Some(words) = self.angle(end, "⟩") => return self.called_apart(at, end, words),
             // The end of a row: "1 & 2 \\\\ 3 & 4"
             '\\' if after == Some('\\') && !self.at(end + 1).is_some_and(char::is_alphanumeric) => {
                 return self.called(at, end + 1, ",");
@@ -197,9 +218,7 @@ impl Reader<'_> {
                 self.out.put(at..end + 1, " ");
                 return end + 1;
             }
-            '!' if self.is_math(at) && before.is_some_and(|c| c.is_alphanumeric() || c == ')') => {
-                return self.called(at, end, "factorial");
-            }
+            '!' if self.is_factorial(at, end) => return self.called(at, end, "factorial"),
             '\'' if after == Some('\'') && self.is_derivative(at, end + 1) => {
                 return self.called(at, end + 1, "double prime");
             }
@@ -330,22 +349,6 @@ impl Reader<'_> {
             {
                 return self.called(at, end, "number");
             }
-            // "5! = 120"
-            '!' if joins_figures && after == Some(' ') && {
-                let mut rest = self.s[end + 1..].chars();
-                rest.next()
-                    .is_some_and(|c| matches!(c, '=' | '+' | '-' | '−' | '*' | '/' | '×' | '÷' | '<' | '>'))
-                    && rest.next() == Some(' ')
-            } =>
-            {
-                return self.called(at, end, "factorial");
-            }
-            '|' if after.is_some_and(char::is_alphanumeric)
-                && before.is_some_and(char::is_alphanumeric)
-                && self.is_condition(at) =>
-            {
-                return self.called(at, end, "given");
-            }
             '%' if after == Some('=') && is_spaced(before) => return self.called(at, end + 1, "mod equals"),
             '%' if operands::is_modulo(self.s, at) => return self.called_apart(at, end, "mod"),
             // "7 // 2"
@@ -371,6 +374,9 @@ impl Reader<'_> {
                     self.say(at..end, "plus");
                     return end;
                 }
+            }
+            '.' | '…' if let Some(ended) = self.omitted_terms(at) => {
+                return self.called(at, ended, "and so on");
             }
             '±' => return self.called(at, end, "plus or minus"),
             '∓' => return self.called(at, end, "minus or plus"),
@@ -522,14 +528,6 @@ impl Reader<'_> {
                     return self.called(at, end, words);
                 }
             }
-            '|' if self.is_math(at) && after == Some('|') => {
-                let is_end = self.bars(at) / 2 % 2 == 1;
-                return self.called_apart(at, end + 1, if is_end { "" } else { "norm of" });
-            }
-            '|' if self.is_math(at) => {
-                let words = self.bar(at, end);
-                return self.called_apart(at, end, words);
-            }
             '|' if after == Some('|') && self.at(end + 1).is_some_and(char::is_whitespace) => {
                 return self.called(at, end + 1, "or");
             }
@@ -674,6 +672,8 @@ impl Reader<'_> {
             '/' if is_figure && joins_figures && after.is_some_and(|c| money::by_sign(c).is_some()) => {
                 return self.called(at, end, "for");
             }
+            // "v = d/t", "5!/3!"
+            '/' if !is_apart && self.divides(at, end) => return self.called(at, end, "over"),
             '/' if before.is_none_or(char::is_whitespace)
                 && self.is_letter(end)
                 && self.at(self.letters(end)) == Some('/') =>
@@ -756,6 +756,51 @@ impl Reader<'_> {
             && !inner.split([' ', ',']).any(is_word);
         (is_name && is_argument && self.at(close) == Some(')') && self.at(close + 1) != Some('{'))
             .then_some(close)
+    }
+
+    /// True for the mark of a factorial: in a formula, before a sign of algebra, and behind a usual variable.
+    fn is_factorial(&self, at: usize, end: usize) -> bool {
+        const OPERATORS: &str = "=+-−*/×÷·⋅<>≤≥≈≠";
+        let before = self.before(at);
+        let is_operand = before.is_some_and(|c| c.is_alphanumeric() || matches!(c, ')' | '}'));
+        let is_figure = before.is_some_and(|c| c.is_ascii_digit() || c == ')') || self.figure_end == at;
+        let is_variable = self.word.end == at && self.word.len() == 1;
+        let is_short = is_variable && matches!(before, Some('n' | 'm' | 'k'));
+        let mut rest = self.s[end..].chars();
+        match rest.next() {
+            _ if self.is_math(at) => is_operand,
+            Some(' ') => {
+                let next = rest.next();
+                let is_sign = next.is_some_and(|c| OPERATORS.contains(c)) && rest.next() == Some(' ');
+                is_sign && (is_figure || is_variable && before.is_some_and(char::is_lowercase))
+                    || is_short && next.is_some_and(char::is_lowercase)
+            }
+            // "5!=120", but "x!=5"
+            Some('=') => is_figure && self.is_digit(end + 1),
+            // "5!/3!"
+            Some('/' | '*' | '×' | '÷' | '·' | '⋅') => {
+                is_figure && operands::is_between(self.s, at, end + 1)
+            }
+            _ => false,
+        }
+    }
+
+    /// True for a bar between two operands of an equation, without spaces.
+    fn divides(&self, at: usize, end: usize) -> bool {
+        let (left, right) = (self.left(at), self.right(end));
+        let is_equation =
+            left.ends_with(char::is_alphanumeric) && [left, right].iter().any(|side| side.contains(" = "));
+        left.ends_with('!') && operands::is_between(self.s, at - 1, end)
+            || is_equation && operands::is_between(self.s, at, end) && !left.contains('/')
+    }
+
+    /// The end of an ellipsis for terms that are left out: "1 + 2 + ... + 100".
+    fn omitted_terms(&self, at: usize) -> Option<usize> {
+        let dots = self.s[at..].strip_prefix('…').or_else(|| self.s[at..].strip_prefix("..."))?;
+        let is_sign = |c: char| "+−×·⋅".contains(c);
+        let left = self.left(at).trim_end();
+        let is_sum = left.ends_with(is_sign) && dots.trim_start_matches(' ').starts_with(is_sign);
+        (is_sum || self.is_math(at)).then(|| self.s.len() - dots.len())
     }
 
     /// True for the mark of "f'(x)", and of "x'" in a formula.
@@ -909,13 +954,6 @@ impl Reader<'_> {
         let is_entry = |word: &str| word.len() > 1 && word.starts_with(char::is_uppercase);
         let next = self.skip_space(end);
         is_entry(self.word_near(at, 1)) && is_entry(&self.s[next..self.letters(next)])
-    }
-
-    /// True for the bar of "P(A|B)".
-    fn is_condition(&self, at: usize) -> bool {
-        let left = self.left(at);
-        let is_of = |name: &str| name.ends_with(['P', 'p', 'E', 'f']);
-        left.rfind('(').is_some_and(|open| is_of(&left[..open]) && !left[open..].contains(')'))
     }
 
     /// True if a figure and an equals sign follow.
@@ -1083,22 +1121,12 @@ impl Reader<'_> {
 
     /// The caret and the bracket before an exponent of several parts, which are read as others: "2^{n+1}", "8^(1/3)".
     fn long_power(&mut self, at: usize, from: usize, is_braced: bool) -> Option<usize> {
-        const MOST: usize = 64;
         if !is_braced && !self.is_digit(from) && !matches!(self.at(from), Some('√' | '∞' | '½' | '⅓' | '¼'))
         {
             return None;
         }
         if is_braced {
-            let mut depth = 1;
-            let inner = self.s[from..].char_indices().take(MOST).find(|(_, c)| {
-                depth += match c {
-                    '(' | '{' => 1,
-                    ')' | '}' => -1,
-                    _ => 0,
-                };
-                depth == 0
-            });
-            self.power_end = from + inner.filter(|(length, _)| *length > 0)?.0;
+            self.power_end = self.closing(from).filter(|end| *end > from)?;
         }
         let sign = self.at(from).filter(|c| matches!(c, '-' | '−')).map_or(0, char::len_utf8);
         let words = if sign > 0 { "to the power of minus" } else { "to the power of" };
@@ -1114,8 +1142,6 @@ fn is_spaced(c: Option<char>) -> bool {
 
 /// True for the mark of a note behind a word, a year, a sum, a percentage or a full stop: no exponent.
 pub(super) fn is_note(text: &str, at: usize, end: usize, digits: &str) -> bool {
-    const UNITS: &str = "inch inches foot feet yard yards mile miles meter meters metre metres kilometers kilometres \
-         centimeters centimetres sec second seconds mol rad sin cos tan cot csc sinh cosh tanh log exp det bit bits ohm ohms volt volts amp amps kWh";
     let is_mark = text[at..].starts_with(|c| matches!(c, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹'))
         && digits.len() <= 3
         && digits.bytes().all(|b| b.is_ascii_digit())
@@ -1154,9 +1180,11 @@ pub(super) fn is_note(text: &str, at: usize, end: usize, digits: &str) -> bool {
     }
     let letters = word.trim_start_matches(|c: char| c.is_ascii_digit());
     (letters.len() == word.len() || lists("st nd rd th", letters))
-        && word.chars().count() > 2
+        && (word.chars().count() > 2 || lists(SHORT_WORDS, word))
         && letters.chars().all(char::is_alphabetic)
-        && !lists(UNITS, word)
+        && !lists(BASES, word)
+        && !(matches!(digits, "2" | "3")
+            && lists("radius diameter speed velocity", &word.to_ascii_lowercase()))
         && greek(word.chars().next().unwrap_or_default()).is_none()
 }
 

@@ -400,7 +400,7 @@ impl<'a> Reader<'a> {
 
     /// The currency at a position behind a figure, and its end.
     pub(super) fn currency_at(&self, at: usize) -> Option<(&'static Currency, usize)> {
-        let c = self.at(at).filter(|_| at != self.math_end)?;
+        let c = self.at(at).filter(|_| at != self.math.end)?;
         let (currency, end) = match money::by_sign(c) {
             Some(currency) => (currency, at + c.len_utf8()),
             None => {

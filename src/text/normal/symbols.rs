@@ -110,7 +110,7 @@ pub(super) fn command(name: &str) -> Option<&'static str> {
          neq not equal to;ne not equal to;approx approximately;equiv equivalent to;infty infinity;to to;rightarrow to;\
          Rightarrow implies;implies implies;in in;notin not in;cup union;cap intersection;subset subset of;sum sum;\
          prod product;int integral;partial partial;nabla nabla;forall for all;exists there exists;propto proportional to;\
-         circ degrees;ldots ;cdots ;dots ;left ;right ;text ;mathrm ;mathbf ;mathbb ;quad ;\
+         circ degrees;ldots and so on;cdots and so on;dots and so on;dotsb and so on;dotsc and so on;left ;right ;text ;mathrm ;mathbf ;mathbb ;quad ;\
          alpha alpha;beta beta;gamma gamma;delta delta;epsilon epsilon;theta theta;lambda lambda;mu mu;pi pi;rho rho;\
          sigma sigma;tau tau;phi phi;omega omega;Delta delta;Sigma sigma;Omega omega;sin sine;cos cosine;tan tangent;\
          log log;ln natural log;lim limit;sec secant;csc cosecant;cot cotangent;arcsin arc sine;arccos arc cosine;\
@@ -119,7 +119,8 @@ pub(super) fn command(name: &str) -> Option<&'static str> {
          cong congruent to;sim similar to;therefore therefore;because because;mp minus or plus;ast star;star star;\
          ll much less than;gg much greater than;subseteq subset of;supset superset of;supseteq superset of;\
          emptyset empty set;varnothing empty set;setminus minus;land and;wedge and;lor or;vee or;neg not;lnot not;\
-         leftarrow from;gets from;mapsto maps to;longrightarrow to;Leftrightarrow if and only if;iff if and only if;\
+         leftarrow from;gets from;lvert absolute value of;rvert ;lVert norm of;rVert ;hookrightarrow to;longmapsto maps to;\
+         Longrightarrow implies;Longleftrightarrow if and only if;uparrow up;downarrow down;rangle ;mapsto maps to;longrightarrow to;Leftrightarrow if and only if;iff if and only if;\
          leftrightarrow to and from;degree degrees;prime prime;ell L;hbar H bar;binom binomial;oint integral;iint integral;\
          lfloor floor of;rfloor ;lceil ceiling of;rceil ;mid such that;boxed ;mathcal ;mathit ;mathsf ;mathfrak ;\
          mathscr ;boldsymbol ;bm ;textbf ;textit ;textrm ;operatorname ;displaystyle ;textstyle ;limits ;nolimits ;\

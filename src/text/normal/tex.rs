@@ -7,9 +7,9 @@ use super::{numbers, symbols};
 use crate::text::language::ceil_char_boundary;
 
 impl Reader<'_> {
-    /// True within a formula between dollar signs.
+    /// True within a formula of TeX.
     pub(super) fn is_math(&self, at: usize) -> bool {
-        self.math_end != usize::MAX && at < self.math_end
+        self.math.contains(&at)
     }
 
     /// Start of the lower limit behind a sum or an integral of TeX: the "0" of "\\int_0^1", the "i" of "\\sum_{i=1}^n".
@@ -44,24 +44,6 @@ impl Reader<'_> {
         has_mark(left) || has_mark(right) || right.ends_with("\\\\")
     }
 
-    /// Number of bars in front of a position in a formula.
-    pub(super) fn bars(&self, at: usize) -> usize {
-        let begin = self.s[..at].rfind('$').map_or(0, |at| at + 1);
-        self.s[begin..at].matches('|').count()
-    }
-
-    /// Words for a bar of a formula: those of the first one of a pair, "such that" between two terms, or none.
-    pub(super) fn bar(&self, at: usize, end: usize) -> &'static str {
-        let is_between = self.before(at) == Some(' ') && self.at(end) == Some(' ');
-        match self.bars(at) % 2 {
-            0 if is_between && !self.s[end..].split('$').next().is_some_and(|rest| rest.contains('|')) => {
-                "such that"
-            }
-            0 => "absolute value of",
-            _ => "",
-        }
-    }
-
     /// The end of a mark around lines of TeX, which is silent but for a matrix: "\\begin{pmatrix}".
     pub(super) fn environment(&mut self, at: usize, from: usize) -> Option<usize> {
         const MOST: usize = 16;
@@ -81,6 +63,43 @@ impl Reader<'_> {
         }
         let is_matrix = name == "begin" && self.s[from..close].contains("matrix");
         Some(self.called_apart(at, last, if is_matrix { "matrix" } else { "" }))
+    }
+
+    /// The command of an arrow with a label, whose words are around the label: "\\xrightarrow{f}".
+    pub(super) fn labelled_arrow(&mut self, at: usize, letters: usize) -> Option<usize> {
+        const MOST: usize = 16;
+        let words = match &self.s[at + 1..letters] {
+            "xrightarrow" | "xlongrightarrow" => "to",
+            "xleftarrow" => "from",
+            "xleftrightarrow" => "to and from",
+            _ => return None,
+        };
+        let is_below = self.at(letters) == Some('[');
+        let label = if is_below { self.short_run(letters, MOST, |c| c != ']') + 1 } else { letters };
+        if self.at(label) != Some('{') {
+            return None;
+        }
+        let end = self.closing(label + 1)?;
+        if self.s[label + 1..end].trim().is_empty() && !is_below {
+            return Some(self.called_apart(at, end + 1, words));
+        }
+        self.arrow_end = (end, words);
+        Some(self.called_apart(at, letters, "by"))
+    }
+
+    /// The place of the bracket that closes the one in front of a position.
+    pub(super) fn closing(&self, from: usize) -> Option<usize> {
+        const MOST: usize = 64;
+        let mut depth = 1;
+        let mut inner = self.s[from..].char_indices().take(MOST);
+        inner.find_map(|(length, c)| {
+            depth += match c {
+                '(' | '{' => 1,
+                ')' | '}' => -1,
+                _ => 0,
+            };
+            (depth == 0).then_some(from + length)
+        })
     }
 
     /// The words of a root with its degree, and the end of that: "[3]" of "\\sqrt[3]{27}".

@@ -898,3 +898,41 @@ fn marks_of_a_formula_are_its_own() {
         (Markdown, "It costs $5 and \\$6, see [a](https://example.com).", "It costs $5 and $6, see a."),
     ]);
 }
+
+#[test]
+fn formulas_in_brackets_with_escapes_keep_their_marks() {
+    check(&[
+        (Markdown, "So \\(x*y*z\\) and \\(a_1 + b_1\\) *are*.", "So \\(x*y*z\\) and \\(a_1 + b_1\\) are."),
+        (Markdown, "\\[\nx = \\frac{-b}{2a}\n\\]\n\nText.", "\\[ x = \\frac{-b}{2a} \\] Text."),
+        (Markdown, "\\[a \\\\[2pt] b = [1](u)\\]", "\\[a \\\\[2pt] b = [1](u)\\]"),
+        (Markdown, "A \\[note\\], file\\(s\\) and \\(see *this*\\).", "A [note], file(s) and (see this)."),
+        (Markdown, "\\[x = *1*\n\nNo end \\( *a*", "[x = 1 No end ( a"),
+        (Markdown, "`\\(x*y*z\\)` and $\\left\\(a\\right\\)$", "\\(x*y*z\\) and $\\left(a\\right)$"),
+    ]);
+}
+
+#[test]
+fn words_without_sentences_are_not_lost_with_a_tag_that_has_no_end() {
+    // Nothing in these is a sentence, and each is longer than the text that is held back.
+    let long = |text: &str| text.repeat(60_000 / text.len());
+    for words in
+        [long("so then we went on and "), long("这是一个没有句号的文本"), long("これはながいぶんしょう、")]
+    {
+        for begin in ["<a title=\"", "<a href='x", "<!-- "] {
+            for cleaner in [Cleaner::markdown(None), Cleaner::html()] {
+                let text = format!("Start {begin}{words}");
+                let out = clean(cleaner.clone(), [text.as_str()]);
+                let count = |text: &str| text.chars().filter(|c| c.is_alphabetic()).count();
+                let kept = count(&out.text) * 100 / count(&text);
+                assert!(kept >= 99, "{begin}{}: {kept} %", words.chars().take(12).collect::<String>());
+                assert!(cleaner.memory_bytes() < 400_000);
+            }
+        }
+    }
+    // Data of any length are silent.
+    let data = ["0.5 1 M 12,3 L ", "QUJDREVGR0hJSktMTU5PUFFSU1RVVldY0123+/", "{\"id\":12,\"a\":[1,2]},"];
+    for data in data.map(long) {
+        let out = clean(Cleaner::html(), [format!("A <a title='{data}'>b</a> c").as_str()]);
+        assert_eq!(out.text.get(..40).unwrap_or(&out.text), "A b c");
+    }
+}

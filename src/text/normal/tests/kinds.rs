@@ -593,7 +593,7 @@ fn minus_behind_powers_and_indices_is_heard() {
             ("2^64-1", "two to the power of sixty four minus one"),
             ("(y2 - y1)/(x2 - x1)", "(y2 minus y1) slash (x2 minus x1)"),
             ("x₂ - x₁", "x two minus x one"),
-            ("|a - b|", "|a minus b|"),
+            ("|a - b|", "absolute value of a minus b"),
             ("1-x²", "one minus x squared"),
             ("a[i-1]", "a[i minus one]"),
             ("x=5-3", "x equals five minus three"),
@@ -1539,6 +1539,87 @@ fn measures_and_dates_beside_others_are_read() {
             ("=====+=====", ""),
             ("ii. second", "two. second"),
             ("2 + 3 = 5", "two plus three equals five"),
+        ],
+    );
+}
+
+#[test]
+fn marks_that_models_write_in_formulas_are_words() {
+    check(
+        "en",
+        &[
+            ("$\\langle u, v \\rangle = 0$", "inner product of u, v  equals 0"),
+            ("$\\langle x \\rangle$ and ⟨u, v⟩", "bracket x  and inner product of u, v"),
+            ("$A \\xrightarrow{f} B \\xleftarrow[g]{h} C$", "A by f to B by [g]h from C"),
+            ("$A \\xrightarrow{} B$", "A to B"),
+            ("$1, 2, \\ldots, n$", "one, two, and so on, n"),
+            ("$x + \\cdots + y$", "x plus and so on plus y"),
+            ("1 + 2 + ... + 100", "one plus two plus and so on plus 100"),
+            ("Well ... no, and so … on.", "Well ... no, and so … on."),
+            ("$f \\circ g$", "f composed with g"),
+            ("[a] - [b] = 4", "[a] minus [b] equals four"),
+            ("See [a] - [b] here.", "See [a] - [b] here."),
+            ("\\(a_1 - b\\) and \\[ |x| = 2 \\] so", "a 1 minus b and  absolute value of x equals two  so"),
+            ("Open C:\\(x86) or \\d\\(a", "Open C:\\(x86) or \\d\\(a"),
+        ],
+    );
+    for language in ["de", "fr", "es"] {
+        check(language, &[("\\(a\\) x \\[b\\] y", "a x b y")]);
+    }
+}
+
+#[test]
+fn bars_are_paired_by_one_rule() {
+    check(
+        "en",
+        &[
+            ("$\\|x\\| + ||y|| = \\lVert z \\rVert$", "norm of x plus norm of y equals norm of z "),
+            (
+                "$||x + y|| \\le \\|x\\| + |y|$",
+                "norm of x plus y less than or equal to norm of x plus absolute value of y",
+            ),
+            ("$||x| - |y||$", "absolute value of absolute value of x minus absolute value of y"),
+            ("$|x||y|$", "absolute value of x absolute value of y"),
+            (
+                "$\\left\\| x \\right\\| \\le |\\alpha|$",
+                "norm of x  less than or equal to absolute value of alpha",
+            ),
+            ("|x − 3| < 2, ||v|| = 1", "absolute value of x minus three less than two, norm of v equals one"),
+            (
+                "|a| - |b|, 2|-5|",
+                "absolute value of a minus absolute value of b, two absolute value of minus five",
+            ),
+            ("a || b, |OK|, a|b|c, | 5 | 6 |", "a or b, |OK|, a|b|c, | five | six |"),
+        ],
+    );
+}
+
+#[test]
+fn marks_of_a_factorial_are_heard() {
+    check(
+        "en",
+        &[
+            ("10! ÷ 8! = 90", "ten factorial divided by eight factorial equals ninety"),
+            ("5!/3! = 20", "five factorial over three factorial equals twenty"),
+            (
+                "k! ≤ 2, (n+1)! - n! = 4",
+                "k factorial less than or equal to two, (n plus one) factorial minus n factorial equals four",
+            ),
+            ("n! grows fast.", "n factorial grows fast."),
+            ("Only $5! And 20! Yes! - so", "Only five dollars! And twenty! Yes! - so"),
+        ],
+    );
+}
+
+#[test]
+fn squares_of_quantities_are_no_notes() {
+    check(
+        "en",
+        &[
+            ("the radius³ and speed² in prose", "the radius cubed and speed squared in prose"),
+            ("velocity² times mass", "velocity squared times mass"),
+            ("They said so³ and left it².", "They said so and left it."),
+            ("The study² of its height³ was good.", "The study of its height was good."),
         ],
     );
 }

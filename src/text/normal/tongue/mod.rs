@@ -232,6 +232,12 @@ impl Reader<'_> {
                 let words = format!("{} {minus}", self.tongue.power);
                 self.say(at, end + bracket + sign, words.trim_end())
             }
+            '\\' if at == self.formula_end || operands::brackets_end(self.s, at).is_some() => {
+                if at != self.formula_end {
+                    self.formula_end = operands::brackets_end(self.s, at).unwrap_or(usize::MAX);
+                }
+                self.say(at, end + 1, "")
+            }
             '\\' if self.s[end..].starts_with("sqrt{") => {
                 let words = format!("{} ", self.name('√'));
                 self.say(at, end + 4, &words)
