@@ -8,7 +8,10 @@ use super::walk::Walk;
 impl Reader<'_> {
     /// The interval between doses: "q8h", "q4-6h".
     pub(super) fn interval(&mut self, at: usize, end: usize) -> Option<usize> {
-        let digits = self.digits(end);
+        // "q.6h."
+        let has_stop = self.at(end) == Some('.');
+        let from = end + usize::from(has_stop);
+        let digits = self.digits(from);
         let dash = self.at(digits).filter(|c| matches!(c, '-' | '–')).map_or(0, char::len_utf8);
         let second = self.digits(digits + dash);
         let last = if dash > 0 && second > digits + dash { second } else { digits };
@@ -19,18 +22,46 @@ impl Reader<'_> {
             "min" => "minutes",
             _ => return None,
         };
-        if &self.s[at..end] != "q" || digits == end || digits > end + 2 {
+        if &self.s[at..end] != "q" || digits == from || digits > from + 2 {
             return None;
         }
         let mut words = String::from("every");
-        numbers::cardinal(&mut words, &self.s[end..digits]);
+        numbers::cardinal(&mut words, &self.s[from..digits]);
         if last > digits {
             add(&mut words, "to");
             numbers::cardinal(&mut words, &self.s[digits + dash..last]);
         }
         add(&mut words, unit);
         let end = self.letters(last);
+        let end = if has_stop { self.stop(end) } else { end };
         self.say(at..end, &words);
+        Some(end)
+    }
+
+    /// True if a way or a time to take it follows a number of tablets: "2 tabs. q.6h.", "1 cap PO BID".
+    pub(super) fn is_dose_behind(&self, end: usize) -> bool {
+        const SURE: &str = "q po p PO b t BID TID QID PRN prn daily";
+        const LIKELY: &str = "every once twice with at by for in each per as before after";
+        let has_stop = self.at(end) == Some('.');
+        let word = self.word_behind(end + usize::from(has_stop));
+        let next = self.skip_space(end + usize::from(has_stop)) + word.len();
+        let is_dotted = word.len() != 1 || matches!(self.at(next), Some('.' | '0'..='9'));
+        lists(SURE, word) && is_dotted || has_stop && lists(LIKELY, word)
+    }
+
+    /// Letters that a doctor writes behind a dose: "5 mg PO BID".
+    pub(super) fn order(&mut self, at: usize, end: usize) -> Option<usize> {
+        const ORDERS: &str = "PO BID TID QID PRN QHS IV IM SC SL PR";
+        let left = self.left(at).trim_end();
+        let before = &left[left.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len()..];
+        if !lists(ORDERS, &self.s[at..end])
+            || !(lists("mg mcg g mL ml units tab tabs cap caps puff puffs drops", before)
+                || lists(ORDERS, before))
+        {
+            return None;
+        }
+        let letters: Vec<&str> = self.s[at..end].split("").filter(|letter| !letter.is_empty()).collect();
+        self.say(at..end, &letters.join(" "));
         Some(end)
     }
 

@@ -196,6 +196,10 @@ impl<'a> Reader<'a> {
             } else {
                 numbers::fraction(&mut words, n, of);
             }
+            // "a 3/4-inch bolt"
+            if self.at(end) == Some('-') && self.is_letter(end + 1) {
+                words.truncate(words.trim_end_matches('s').len());
+            }
             self.say(at..end, &words);
             return end;
         }
@@ -690,6 +694,7 @@ impl<'a> Reader<'a> {
         let is_figure =
             matches!(word, "present" | "Present" | "now" | "today" | "noon" | "midnight" | "date")
                 || self.begins_figure(second)
+                || self.is_date_at(second)
                 || (dash != '-' || is_spaced)
                     && matches!(self.at(second), Some('-' | '−'))
                     && self.is_digit(second + self.at(second).map_or(0, char::len_utf8));

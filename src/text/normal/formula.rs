@@ -61,6 +61,17 @@ impl Reader<'_> {
             self.figure_start = end;
             return Some(end);
         }
+        // "M6 x 20 mm"
+        let size = self.s.get(self.word_before.end..at).unwrap_or_default().strip_suffix(' ');
+        if word == "x"
+            && self.is_digit(end + 1)
+            && self.word_before.len() == 1
+            && size
+                .is_some_and(|size| matches!(size.len(), 1 | 2) && size.bytes().all(|b| b.is_ascii_digit()))
+        {
+            self.say(at..end, "by");
+            return Some(end);
+        }
         // "log₂8"
         if matches!(next, '₀'..='₉') && matches!(word, "log" | "Log" | "lg") {
             let run = self.run(end, |c| matches!(c, '₀'..='₉'));
@@ -96,6 +107,11 @@ impl Reader<'_> {
         if is_salt(&self.s[at..end]) && !next.is_alphanumeric() {
             return self.chemical(at);
         }
+        if word == "q"
+            && let Some(ended) = self.interval(at, end)
+        {
+            return Some(ended);
+        }
         if !next.is_ascii_digit() {
             return None;
         }
@@ -110,11 +126,6 @@ impl Reader<'_> {
             self.say(at..end, "F Y");
             self.figure_start = end;
             return Some(end);
-        }
-        if word == "q"
-            && let Some(ended) = self.interval(at, end)
-        {
-            return Some(ended);
         }
         if matches!(word, "v" | "V" | "ver" | "r") {
             let number = self.run(end, |c| c.is_ascii_digit() || c == '.');
@@ -140,7 +151,7 @@ impl Reader<'_> {
         if word.len() == 2
             && word.bytes().all(|b| b.is_ascii_uppercase())
             && self.digits(end) == run
-            && run >= end + 3
+            && (run >= end + 3 || word == "IP" && run == end + 2)
         {
             self.say(at..end, &format!("{} {}", &word[..1], &word[1..]));
             return Some(run);

@@ -9,6 +9,9 @@ use super::walk::Walk;
 /// Most bytes of a number in groups.
 const MOST_GROUPED: usize = 64;
 
+/// Days of the week and their abbreviations, in small letters.
+const DAYS: &str = "mon tue wed thu fri sat sun monday tuesday wednesday thursday friday saturday sunday tues thur thurs weds";
+
 impl Reader<'_> {
     /// Figures with a meaning of their own, and exponents.
     pub(super) fn special(&mut self, at: usize, amount: Amount<'_>) -> Option<usize> {
@@ -16,6 +19,12 @@ impl Reader<'_> {
         if self.s[at..].starts_with("24/7/365") {
             self.say(at..at + 8, "twenty four seven three sixty five");
             return Some(at + 8);
+        }
+        if self.s[at..].starts_with("24-7")
+            && !self.at(end + 2).is_some_and(|c| c.is_alphanumeric() || ":-.".contains(c))
+        {
+            self.say(at..end + 2, "twenty four seven");
+            return Some(end + 2);
         }
         if amount.is_plain() && self.at(end) == Some('/') && self.is_digit(end + 1) {
             let second = self.digits(end + 1);
@@ -148,14 +157,12 @@ impl Reader<'_> {
 
     /// A month and a day behind a day of the week, or a word such as "due": "Thu 11/14".
     fn day_of_month(&mut self, at: usize, amount: Amount<'_>, end: usize) -> Option<usize> {
-        const BEFORE: &str = "mon tue wed thu fri sat sun monday tuesday wednesday thursday friday saturday sunday due dated \
-             until till since tues thur thurs weds closed ends starts avail available";
+        const BEFORE: &str = "due dated until till since closed ends starts avail available";
+        let before = self.word_near(at, 1).to_ascii_lowercase();
+        let is_behind_word = lists(DAYS, &before) || lists(BEFORE, &before);
         // "closed 25/12"
         let (day, month) = (amount.value()?, numbers::value(&self.s[amount.end + 1..end])?);
-        if (13..=31).contains(&day)
-            && (self.is_date_word(at) || lists(BEFORE, &self.word_near(at, 1).to_ascii_lowercase()))
-            && end <= amount.end + 3
-        {
+        if (13..=31).contains(&day) && (self.is_date_word(at) || is_behind_word) && end <= amount.end + 3 {
             let mut words = super::time::month_of(month)?.to_owned();
             let mut ordinal = String::new();
             numbers::ordinal(&mut ordinal, day);
@@ -172,8 +179,7 @@ impl Reader<'_> {
             let day = left.trim_end_matches(|c: char| c.is_ascii_digit());
             day.ends_with('/') && left.len() <= day.len() + 2
         };
-        let is_dated =
-            is_pair || self.is_week_of(at) || lists(BEFORE, &self.word_near(at, 1).to_ascii_lowercase());
+        let is_dated = is_pair || self.is_week_of(at) || is_behind_word;
         let (a, b) = (amount.value()?, numbers::value(&self.s[amount.end + 1..end])?);
         let next = self.skip_space(end);
         let is_measure =
@@ -218,29 +224,9 @@ impl Reader<'_> {
     }
 
     pub(super) fn is_date_word(&self, at: usize) -> bool {
-        matches!(
-            self.word_near(at, 0).to_ascii_lowercase().as_str(),
-            "on" | "since"
-                | "until"
-                | "till"
-                | "dated"
-                | "date"
-                | "due"
-                | "mon"
-                | "tue"
-                | "wed"
-                | "thu"
-                | "fri"
-                | "sat"
-                | "sun"
-                | "monday"
-                | "tuesday"
-                | "wednesday"
-                | "thursday"
-                | "friday"
-                | "saturday"
-                | "sunday"
-        )
+        let day = self.word_near(at, 1).to_ascii_lowercase();
+        lists(DAYS, &day)
+            || lists("on since until till dated date due", &self.word_near(at, 0).to_ascii_lowercase())
     }
 
     /// Three groups of digits and more: 4-3-3, 978-3-16-148410-0.

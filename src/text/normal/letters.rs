@@ -50,6 +50,10 @@ pub(super) fn usual(text: &str, most: usize) -> Option<Changed> {
                     None => compatible(c, &mut form),
                 },
             }
+            // "xᵢ"
+            if matches!(c, 'ᵢ'..='ᵣ' | 'ᵤ' | 'ᵥ' | 'ⱼ' | 'ₐ'..='ₜ') && before.is_alphabetic() {
+                form = format!(" {}", if form.is_empty() { c.to_string() } else { form.clone() });
+            }
             // "①②"
             let is_circled = |c: char| matches!(c, '\u{2460}'..='\u{249b}' | '\u{24ea}'..='\u{24ff}' | '\u{2776}'..='\u{2793}');
             if is_circled(c) && (is_circled(before) || before.is_ascii_digit()) && !form.is_empty() {

@@ -93,6 +93,10 @@ impl Reader<'_> {
         let mut words = String::new();
         if amount.is_part() {
             words = self.part_words(at, amount.fraction.unwrap_or_default(), article_of(&unit.one));
+            // "a 3/4-inch bolt"
+            if is_hyphened {
+                words.truncate(words.strip_suffix('s').map_or(words.len(), str::len));
+            }
             if is_apart {
                 self.say(at..end, &words);
                 self.say(from..symbol_end, &unit.one);
@@ -211,6 +215,8 @@ impl Reader<'_> {
             "gr" if self.number_before(at) <= Some(15) => ("grain", "grains"),
             "gr" => ("gram", "grams"),
             "pts" if self.is_ingredient_behind(letters) => ("pint", "pints"),
+            "tab" | "tabs" if self.is_dose_behind(letters) => ("tablet", "tablets"),
+            "cap" | "caps" if self.is_dose_behind(letters) => ("capsule", "capsules"),
             "pt" if self.is_of_type(at, letters) => ("point", "points"),
             "T" if self.is_ingredient_behind(letters) => ("tablespoon", "tablespoons"),
             "M" if self.is_formula_behind(letters) => ("molar", "molar"),

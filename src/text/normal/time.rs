@@ -58,6 +58,15 @@ fn weekday(word: &str) -> Option<&'static str> {
     })
 }
 
+/// True for the whole name of a day of the week.
+fn is_weekday(word: &str) -> bool {
+    lists("Monday Tuesday Wednesday Thursday Friday Saturday Sunday", word)
+}
+
+fn is_day_or_month(word: &str) -> bool {
+    month(word).is_some() || weekday(word).is_some() || is_weekday(word)
+}
+
 impl Reader<'_> {
     /// True if the words beside figures with a colon show a ratio: "scale 1:50", "ratio of 1:30", "1:10 with water".
     fn is_ratio(&self, at: usize, end: usize) -> bool {
@@ -448,13 +457,17 @@ impl Reader<'_> {
         if word.len() < 3 || !word.starts_with(|c: char| c.is_ascii_uppercase()) {
             return None;
         }
+        // "Tuesday-Thursday"
+        if is_weekday(word) && matches!(self.at(end), Some('-' | '–')) {
+            let joint = self.day_dash(end);
+            return (joint > end).then_some(joint);
+        }
         let has_stop = self.at(end) == Some('.');
         let next = self.skip_space(end + usize::from(has_stop));
         let is_figure = self.is_digit(next);
         let is_dash = matches!(self.at(next), Some('–' | '-' | '/' | '—')) && {
             let second = self.skip_space(next + self.at(next).map_or(0, char::len_utf8));
-            let second = &self.s[second..self.letters(second)];
-            month(second).is_some() || weekday(second).is_some()
+            is_day_or_month(&self.s[second..self.letters(second)]) || self.is_day_of_month_at(second)
         };
         if let Some(day) = weekday(word) {
             let is_date = month(&self.s[next..self.letters(next)]).is_some();
@@ -539,12 +552,27 @@ impl Reader<'_> {
             return at;
         }
         let second = self.skip_space(end);
-        let word = &self.s[second..self.letters(second)];
-        if month(word).is_none() && weekday(word).is_none() {
+        let is_glued = next == at && second == end;
+        if !is_day_or_month(&self.s[second..self.letters(second)])
+            && !(is_glued && self.is_day_of_month_at(second))
+        {
             return at;
         }
         self.say(next..end, "to");
         end
+    }
+
+    /// True for a day before its month: "3 Feb".
+    fn is_day_of_month_at(&self, at: usize) -> bool {
+        let end = self.digits(at);
+        (at + 1..=at + 2).contains(&end) && self.is_month_behind(end)
+    }
+
+    /// True if a day or a month and a figure are at a position: "Fri 13", "May 2024", "Fri. 5pm".
+    pub(super) fn is_date_at(&self, at: usize) -> bool {
+        let end = self.letters(at);
+        let figure = self.skip_space(end + usize::from(self.at(end) == Some('.')));
+        end > at && figure > end && self.is_digit(figure) && is_day_or_month(&self.s[at..end])
     }
 
     /// True if the name of a month follows a figure.

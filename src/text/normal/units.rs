@@ -82,6 +82,9 @@ pub(super) fn unit(symbol: &str, is_attached: bool) -> Option<Names> {
         "bpm" | "BPM" => ("beat per minute", "beats per minute"),
         "mpg" | "MPG" => ("mile per gallon", "miles per gallon"),
         "wpm" => ("word per minute", "words per minute"),
+        "ppg" => ("point per game", "points per game"),
+        "rpg" => ("rebound per game", "rebounds per game"),
+        "apg" => ("assist per game", "assists per game"),
         // Frequency.
         "Hz" | "hz" | "HZ" => ("hertz", "hertz"),
         "kHz" | "KHz" | "khz" | "KHZ" => ("kilohertz", "kilohertz"),

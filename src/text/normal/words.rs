@@ -132,6 +132,14 @@ impl Reader<'_> {
         if let Some(ended) = self.of_verse(at, end).or_else(|| self.section(at, end)) {
             return Some(ended);
         }
+        if let Some(ended) = self.order(at, end) {
+            return Some(ended);
+        }
+        // The voice takes the verb for the metal.
+        if matches!(word, "lead" | "Lead") && !self.is_metal(at, end) {
+            self.say(at..end, "leed");
+            return Some(end);
+        }
         if let Some(words) = self.spelled(at, end) {
             self.say(at..end, &words);
             return Some(end);
@@ -166,6 +174,19 @@ impl Reader<'_> {
         }
 
         self.abbreviated(at, end)
+    }
+
+    /// True for the metal lead: "lead pipes", "of lead", "lead-free".
+    fn is_metal(&self, at: usize, end: usize) -> bool {
+        const THINGS: &str = "pipe pipes paint paints poisoning acid acetate oxide shot bullet bullets exposure levels free \
+             crystal battery batteries glass ore mine mines content solder weight weights contamination based pencil pencils";
+        const NEAR: &str =
+            "of contain contains containing from like with mercury cadmium zinc tin copper arsenic";
+        let next = self.skip_space(end + usize::from(self.at(end) == Some('-')));
+        let ends = !self.is_letter(next) || lists("and or", &self.s[next..self.letters(next)]);
+        lists(THINGS, &self.s[next..self.letters(next)])
+            || ends && lists(NEAR, &self.word_near(at, 0).to_ascii_lowercase())
+            || lists("and or", self.word_near(at, 1)) && lists(NEAR, &self.s[self.word_before.clone()])
     }
 
     /// True for the rest of "P/E", "I/O", "A/C", "A/B" and "B/W" behind the first letter.
@@ -405,6 +426,24 @@ impl Reader<'_> {
                 self.say(at..end + 1, words);
                 return Some(end + 1);
             }
+        }
+        // "last yr.", "the 5th Fl."
+        let is_counted = self.figure_end.saturating_add(1) == at
+            && ["st ", "nd ", "rd ", "th "].iter().any(|end| self.s[..at].ends_with(end));
+        let period = match word {
+            "Fl" | "fl" if is_counted => "floor",
+            "yr" => "year",
+            "wk" => "week",
+            "mo" => "month",
+            _ => "",
+        };
+        if !period.is_empty()
+            && (is_counted
+                || lists("last this next past each every per", &self.word_near(at, 0).to_ascii_lowercase()))
+        {
+            let stop = self.stop(end);
+            self.say(at..stop, period);
+            return Some(stop);
         }
         let (words, place) = abbreviation(word)?;
         // A part of a path, "/etc", is no abbreviation.

@@ -1623,3 +1623,81 @@ fn squares_of_quantities_are_no_notes() {
         ],
     );
 }
+
+#[test]
+fn orders_of_doctors_are_read() {
+    check(
+        "en",
+        &[
+            (
+                "2 tabs. q.6h. for pain, 1 cap q8h",
+                "two tablets every six hours for pain, one capsule every eight hours",
+            ),
+            ("1 tab PO BID", "one tablet P O B I D"),
+            ("5 mg PO TID PRN", "five milligrams P O T I D P R N"),
+            ("Take 2 tabs. every night.", "Take two tablets every night."),
+            ("Open 2 tabs. Then go. 3 tabs with maps", "Open two tabs. Then go. three tabs with maps"),
+            ("a PO from SC, the BID", "a PO from SC, the BID"),
+        ],
+    );
+}
+
+#[test]
+fn dashes_between_days_months_and_years_are_ranges() {
+    check(
+        "en",
+        &[
+            ("Tuesday-Thursday, Monday–Friday", "Tuesday to Thursday, Monday to Friday"),
+            (
+                "5 Jan–3 Feb, 5 May-3 June",
+                "the fifth of January to third of February, the fifth of May to third of June",
+            ),
+            (
+                "June 2023-May 2024, Jan. 2020–Feb. 2021",
+                "June twenty twenty three to May twenty twenty four, January twenty twenty to February twenty twenty one",
+            ),
+            ("Mon 9am-Fri 5pm", "Monday nine A M to Friday five P M"),
+            (
+                "Wed. 3/4, Sat 6/5 and 3/4 of it",
+                "Wednesday March fourth, Saturday June fifth and three quarters of it",
+            ),
+            ("See you Sunday - Monday I am off.", "See you Sunday - Monday I am off."),
+            (
+                "Flight 12-34, bus 5-10, trains 3-5",
+                "Flight twelve thirty four, bus five ten, trains three to five",
+            ),
+        ],
+    );
+    check(
+        "de",
+        &[
+            (
+                "von 1939–1945 und 1500–2000 €",
+                "von 1939 bis 1945 und eintausendfünfhundert bis zweitausend Euro",
+            ),
+            ("S. 12, S. Müller", "Seite 12, S. Müller"),
+        ],
+    );
+    check("fr", &[("de 1939–1945, p. 12", "de 1939 à 1945, page 12")]);
+    check("es", &[("de 1939–1945, p. 12", "de 1939 a 1945, página 12")]);
+}
+
+#[test]
+fn short_forms_beside_what_they_belong_to_are_whole() {
+    check(
+        "en",
+        &[
+            ("vs. last yr. and next mo.", "versus last year and next month."),
+            ("on the 5th Fl. of it", "on the fifth floor of it"),
+            (
+                "27.4 ppg, 8 rpg, 5 apg",
+                "twenty seven point four points per game, eight rebounds per game, five assists per game",
+            ),
+            ("a 3/4-inch bolt", "a three quarter-inch bolt"),
+            ("open 24-7, 24-70 mm", "open twenty four seven, twenty four to seventy millimeters"),
+            ("M6 x 20 mm, IP67", "M6 by twenty millimeters, I P 67"),
+            ("xᵢ + vⱼ", "x i plus v j"),
+            ("They lead, a lead pipe made of lead", "They leed, a lead pipe made of lead"),
+        ],
+    );
+}

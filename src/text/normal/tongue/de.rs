@@ -42,6 +42,7 @@ pub(super) static GERMAN: Tongue = Tongue {
     half_of,
     dot: "Punkt",
     ratio: "zu",
+    page: ("S", "Seite"),
     spells_phones: true,
     has_ordinals: true,
     elides: false,

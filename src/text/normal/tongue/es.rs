@@ -42,6 +42,7 @@ pub(super) static SPANISH: Tongue = Tongue {
     half_of: |name| Some(if name.starts_with("una ") { "media" } else { "medio" }),
     dot: "punto",
     ratio: "a",
+    page: ("p", "página"),
     spells_phones: true,
     has_ordinals: false,
     elides: false,

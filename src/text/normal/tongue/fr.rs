@@ -42,6 +42,7 @@ pub(super) static FRENCH: Tongue = Tongue {
     half_of: |name| (name.starts_with("une ") || name.starts_with("cuillère")).then_some("une demi"),
     dot: "point",
     ratio: "à",
+    page: ("p", "page"),
     spells_phones: false,
     has_ordinals: false,
     elides: true,

@@ -79,6 +79,8 @@ pub(super) struct Tongue {
     dot: &'static str,
     /// Word between the figures of a score or a ratio.
     ratio: &'static str,
+    /// Abbreviation before the number of a page, without its full stop, and its word.
+    page: (&'static str, &'static str),
     /// True if a number of a phone is read digit by digit.
     spells_phones: bool,
     /// True if a full stop makes an ordinal of a number: "24.12.", "XIV."
@@ -437,6 +439,12 @@ impl Reader<'_> {
     }
 
     fn word(&mut self, at: usize, letters: usize) -> usize {
+        // "S. 12"
+        let (page, name) = self.tongue.page;
+        let number = self.skip_space(letters + 1);
+        if self.s[at..letters] == *page && self.at(letters) == Some('.') && self.is_digit(number) {
+            return self.say(at, letters + 1, name);
+        }
         if letters == at + 2
             && let Some(end) = self.weekday(at, letters)
         {
@@ -777,8 +785,19 @@ impl Reader<'_> {
             return self.fraction_with(end, last, words.trim_start(), is_more);
         }
         if let Some((to, second)) = self.range(end) {
-            let words = self.spell(&number, at);
-            self.say(at, end, &words);
+            // A voice knows how its language reads years.
+            let last = self.digits(second);
+            let is_year = number.is_plain
+                && super::figure::is_year_text(&self.s[at..end])
+                && super::figure::is_year_text(&self.s[second..last])
+                && !self.at(last).is_some_and(char::is_alphanumeric)
+                && !(self.at(last) == Some(',') && self.is_digit(last + 1))
+                && self.unit(self.skip_space(last)).is_none()
+                && !self.is_money(self.skip_space(last));
+            if !is_year {
+                let words = self.spell(&number, at);
+                self.say(at, end, &words);
+            }
             // "art. L. 123-4", "loi n° 2004-575"
             let label = self.s[..at].trim_end();
             if self.at(end) == Some('-')
@@ -945,6 +964,13 @@ impl Reader<'_> {
             }
             _ => format!("{} {}", self.spell(number, at), names.1),
         }
+    }
+
+    /// True for a currency at a position.
+    fn is_money(&self, at: usize) -> bool {
+        let end = self.run(at, char::is_alphabetic);
+        let sign = at + self.at(at).map_or(0, char::len_utf8);
+        (self.tongue.money)(&self.s[at..end.max(sign)]).is_some()
     }
 
     /// A currency before its figure.
