@@ -57,7 +57,8 @@ const LANGUAGES: &[Language] = &[
         starters: "The They This That These Those There Then He She It We You I A An In On At But And Or So \
                    If When While What Who Where Why How Yes No Now Not My Our Your His Her Its Their For \
                    From To As After Before Also However Although Because Since Once Let Please Here Today \
-                   Tomorrow Some All Both Each Every Most Many",
+                   Tomorrow Some All Both Each Every Most Many Nobody Nothing Everyone Everybody Everything Somebody \
+                   Someone Something",
         joining: "a an the of to for from with and or but nor as at than that which who whose whom if \
                    when while my your his her its our their these those into onto between without \
                    within against per via",

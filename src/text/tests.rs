@@ -1557,6 +1557,7 @@ fn factorials_end_no_sentence() {
         ("$10! \\times 3! > 5$ and $(n+1)! - n!$ too.", &["$10! \\times 3! > 5$ and $(n+1)! - n!$ too."]),
         ("So 10! ÷ 8! = 90. And n! grows.", &["So 10! ÷ 8! = 90.", "And n! grows."]),
         ("Only $5! That is it. Go! - so it was.", &["Only $5!", "That is it.", "Go!", "- so it was."]),
+        ("It was 3 a.m. Nobody moved.", &["It was 3 a.m.", "Nobody moved."]),
         ("Ana is 21! And 5! Wow.", &["Ana is 21!", "And 5!", "Wow."]),
     ] {
         assert_eq!(check_everywhere(&settings("en"), text), expected, "{text}");

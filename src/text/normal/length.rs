@@ -145,11 +145,23 @@ impl Reader<'_> {
                 || self.is_adjective(at, end)
                 || self.is_before_thing(end)
                     && !["x", "×", " by"].iter().any(|sign| self.s[..at].trim_end().ends_with(sign))
-                || is_first;
+                || is_first
+                || self.is_size_before_thing(at, end);
             add(&mut words, if amount.is_one() || is_noun { "inch" } else { "inches" });
         }
         self.say(at..end, &words);
         Some(end)
+    }
+
+    /// True for the second figure of a size behind an article and before a thing: the 5 of "a 9x5\" loaf pan".
+    fn is_size_before_thing(&self, at: usize, end: usize) -> bool {
+        let size = |c: char| c.is_ascii_digit() || matches!(c, 'x' | '×' | '.' | '½' | '¼' | '¾');
+        let left = self.left(at);
+        let before = left.trim_end_matches(size);
+        left.ends_with(['x', '×'])
+            && before.len() < left.len()
+            && lists("a an A An the your", before.trim_end().rsplit(' ').next().unwrap_or_default())
+            && self.is_before_thing(end)
     }
 
     /// True if the name of a thing follows a length: "2\" rounds", but "2\" long", "cut 2\" off".
@@ -235,9 +247,18 @@ impl Reader<'_> {
                 || matches!(self.at(next), Some('×' | '"' | '″' | '′' | '\'' | 'x'))
                 || self.s[next..].starts_with("inch")
                 || self.s[next..].starts_with("feet"));
-        if is_power || number_end == second || self.at(next) == Some('=') {
+        // The last sign of "20 × 25 × 1 in.", but "2 × 3 × 4 = 24"
+        let is_chained = self.left(at).contains('×');
+        let is_sum = self.right(end).split([',', ';', '(']).next().is_some_and(|rest| rest.contains('='));
+        // "(W × H × D)"
+        let is_side = |text: Option<char>| text.is_some_and(|c| "WHDLBT".contains(c));
+        if is_side(first.chars().next_back()) && is_side(self.at(second)) && !is_sum && is_apart {
+            return "by";
+        }
+        if is_power || number_end == second || is_sum {
             "times"
         } else if has_unit
+            || is_chained
             || first.ends_with(['"', '″', '\'', '′', 'm'])
             || (first_digits >= 3 && number_end - second >= 3)
         {

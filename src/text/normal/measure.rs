@@ -68,6 +68,12 @@ impl Reader<'_> {
         if is_hyphened && matches!(self.at(end + 1), Some('K' | 'Q')) && !self.is_letter(end + 2) {
             return None;
         }
+        // "FX-0315-B"
+        let is_code =
+            self.before(at) == Some('-') && self.before(at - 1).is_some_and(|c| c.is_ascii_uppercase());
+        if is_hyphened && is_code && !self.is_letter(end + 2) {
+            return None;
+        }
         // "Apt. 5-B"
         if is_hyphened
             && matches!(self.at(end + 1), Some('A'..='F'))

@@ -214,6 +214,8 @@ impl Reader<'_> {
                 self.out.put(at..end + usize::from(is_space), if is_space { " " } else { "" });
                 return end + usize::from(is_space);
             }
+            // "a_{ij}"
+            '_' if let Some(ended) = self.indices(at) => return ended,
             '_' if after == Some('{') && (self.is_math(at) || before.is_some_and(char::is_alphanumeric)) => {
                 self.out.put(at..end + 1, " ");
                 return end + 1;
@@ -672,6 +674,13 @@ impl Reader<'_> {
             '/' if is_figure && joins_figures && after.is_some_and(|c| money::by_sign(c).is_some()) => {
                 return self.called(at, end, "for");
             }
+            // "3 min/side", "5 mins./side"
+            '/' if (self.figure_end == at
+                || before == Some('.') && self.figure_end.saturating_add(1) == at)
+                && lists("side batch serving loaf", &self.s[end..self.letters(end)]) =>
+            {
+                return self.called_apart(at, end, "per");
+            }
             // "v = d/t", "5!/3!"
             '/' if !is_apart && self.divides(at, end) => return self.called(at, end, "over"),
             '/' if before.is_none_or(char::is_whitespace)
@@ -687,10 +696,6 @@ impl Reader<'_> {
                 }
                 let follows = &self.s[end..self.letters(end)];
                 let is_plural = self.s[..at].ends_with('s') && self.word.end == at;
-                // "3 min/side"
-                if self.figure_end == at && lists("side batch serving loaf", follows) {
-                    return self.called(at, end, "per");
-                }
                 let is_period = matches!(follows, "wk" | "yr" | "mo" | "hr" | "mth")
                     || joins_figures && matches!(follows, "min" | "h" | "sec" | "night")
                     || (is_plural || joins_figures)
@@ -860,6 +865,9 @@ impl Reader<'_> {
                 (Arrow::Down, false) => "down",
                 (Arrow::Both, _) => "to and from",
             };
+            return self.called(at, end, words);
+        }
+        if let Some(words) = symbols::player(c).filter(|_| self.is_key(at)) {
             return self.called(at, end, words);
         }
         if let Some(card) = symbols::card(c) {

@@ -133,6 +133,11 @@ pub(super) fn command(name: &str) -> Option<&'static str> {
     })
 }
 
+/// The name of a key of a player.
+pub(super) fn player(mark: char) -> Option<&'static str> {
+    named("▶⏵ play; ⏸ pause; ⏹ stop; ⏺ record; ⏭ next; ⏮ previous; ⏩ fast forward; ⏪ rewind; ⏏ eject", mark)
+}
+
 /// True for a mark with nothing else in its line or its cell, or behind a colon.
 pub(super) fn is_lone(text: &str, at: usize, end: usize) -> bool {
     let before = text[..at].trim_end_matches([' ', '\t']).chars().next_back();

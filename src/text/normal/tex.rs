@@ -65,6 +65,26 @@ impl Reader<'_> {
         Some(self.called_apart(at, last, if is_matrix { "matrix" } else { "" }))
     }
 
+    /// Reads several indices of TeX one by one: the "_{ij}" of "a_{ij}".
+    pub(super) fn indices(&mut self, at: usize) -> Option<usize> {
+        const MOST: usize = 3;
+        let from = at + 2;
+        let end = self.short_run(from, MOST, |c| matches!(c, 'i'..='n'));
+        if !self.is_math(at)
+            || self.at(at + 1) != Some('{')
+            || self.at(end) != Some('}')
+            || end < from + 2
+            || lists("in min", &self.s[from..end])
+        {
+            return None;
+        }
+        let mut words = String::new();
+        for index in self.s[from..end].chars() {
+            numbers::add(&mut words, index.encode_utf8(&mut [0; 4]));
+        }
+        Some(self.called_apart(at, end + 1, &words))
+    }
+
     /// The command of an arrow with a label, whose words are around the label: "\\xrightarrow{f}".
     pub(super) fn labelled_arrow(&mut self, at: usize, letters: usize) -> Option<usize> {
         const MOST: usize = 16;

@@ -71,6 +71,7 @@ fn phrase_of(letters: &str) -> Option<&'static str> {
         "kk" => "okay",
         "jk" => "just kidding",
         "rn" => "right now",
+        "abt" => "about",
         _ => return None,
     })
 }
@@ -81,7 +82,8 @@ const SMALL_ONLY: &str = "np ty yw gn gm kk jk rn smh tho cuz obv mtg msg tmr wf
 /// Words beside "u" that show a person.
 const BESIDE_YOU: &str = "r c do did can could will would should if when see know want have love like need get got think hope thank \
      miss hate tell ask call text are were am go going gone coming come up ok okay too there guys free home that what \
-     where how why so but and hey hi for to with before after than 4 b4 ready doing mean feel had said been alright around later";
+     where how why so but and hey hi for to with before after than 4 b4 ready doing mean feel had said been alright around later pay see give help \
+                          let meet send bring make keep back about abt from";
 
 impl Reader<'_> {
     /// A phrase of a chat at a position, "brb", and its end.

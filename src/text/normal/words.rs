@@ -350,8 +350,10 @@ impl Reader<'_> {
     fn section(&mut self, at: usize, end: usize) -> Option<usize> {
         let word = &self.s[at..end];
         let is_small = word.len() > 1 && word.bytes().all(|b| matches!(b, b'i' | b'v' | b'x'));
+        // "II" alone is the heading of a part.
+        let is_heading = word.len() > 1 && self.s.trim() == word && self.s[..end].trim() == word;
         if !is_small && !word.bytes().all(|b| matches!(b, b'I' | b'V' | b'X'))
-            || self.at(end) != Some('.')
+            || self.at(end) != Some('.') && (!is_heading || is_small)
             || !self.s[..at].trim().is_empty()
             || word.len() == 1 && !self.s[end + 1..].trim().is_empty()
             || self.is_letter(end + 1)
@@ -526,7 +528,7 @@ impl Reader<'_> {
                 Place::Stop if word == "v" => {
                     has_stop && after.is_some_and(char::is_uppercase) && !self.is_last(stop)
                 }
-                Place::Stop => has_stop && (!self.is_last(stop) || lists("Co al temp Sq opt", word)),
+                Place::Stop => has_stop && (!self.is_last(stop) || lists("Co al temp Sq opt med", word)),
                 // "24 g fat (9 g sat.)"
                 Place::Figure if word == "sat" && has_stop && self.left(at).trim_end().ends_with('g') => true,
                 // "(2021 est.)"
@@ -735,7 +737,11 @@ impl Reader<'_> {
             ("w", "w") => ("by weight", letters),
             ("w", "v") => ("weight by volume", letters),
             ("w" | "W", "o") => ("without", letters),
-            ("w", "e") => ("weekend", letters),
+            ("w", "e") if self.is_digit(self.skip_space(letters)) => ("week ending", letters),
+            ("w", "e") if lists("the this next last every over by", self.word_near(at, 0)) => {
+                ("weekend", letters)
+            }
+            ("w", "e") => ("whatever", letters),
             ("w" | "W", "d") => ("washer dryer", letters),
             ("w" | "W", "in") => ("within", letters),
             ("w" | "W", _) => ("with", end + 1),

@@ -1676,6 +1676,7 @@ fn dashes_between_days_months_and_years_are_ranges() {
                 "von 1939 bis 1945 und eintausendfünfhundert bis zweitausend Euro",
             ),
             ("S. 12, S. Müller", "Seite 12, S. Müller"),
+            ("Mo., 5. Mai", "Montag, fünfter Mai"),
         ],
     );
     check("fr", &[("de 1939–1945, p. 12", "de 1939 à 1945, page 12")]);
@@ -1697,6 +1698,19 @@ fn short_forms_beside_what_they_belong_to_are_whole() {
             ("open 24-7, 24-70 mm", "open twenty four seven, twenty four to seventy millimeters"),
             ("M6 x 20 mm, IP67", "M6 by twenty millimeters, I P 67"),
             ("xᵢ + vⱼ", "x i plus v j"),
+            ("II", "two"),
+            ("part no. FX-0315-B", "part number FX-0315-B"),
+            ("a 9x5\" loaf pan, 9x5\" long", "a nine by five inch loaf pan, nine by five inches long"),
+            ("Size (W × H × D), W × H = 6", "Size (W by H by D), W times H equals six"),
+            ("w/e, go. I pay u back abt now", "whatever, go. I pay you back about now"),
+            ("2 bananas (4–5 med.)", "two bananas (four to five medium.)"),
+            ("Press ▶ or tap ⏸. ▶ First", "Press play or tap pause. ▶ First"),
+            (
+                "20 × 25 × 1 in., 2 × 3 × 4 = 24",
+                "twenty by twenty five by one inch, two times three times four equals twenty four",
+            ),
+            ("Grill 5 mins./side.", "Grill five minutes per side."),
+            ("$a_{ij} = b_{n}$ and $x_{min}$", "a i j equals b n and x min"),
             ("They lead, a lead pipe made of lead", "They leed, a lead pipe made of lead"),
         ],
     );

@@ -79,7 +79,8 @@ pub(super) struct Tongue {
     dot: &'static str,
     /// Word between the figures of a score or a ratio.
     ratio: &'static str,
-    /// Abbreviation before the number of a page, without its full stop, and its word.
+    /// Abbreviation before the number of a page, without its full stop, and its word. Both are empty if it needs no
+    /// number behind it.
     page: (&'static str, &'static str),
     /// True if a number of a phone is read digit by digit.
     spells_phones: bool,
@@ -321,7 +322,8 @@ impl Reader<'_> {
             .any(|word| before.strip_suffix(word).is_some_and(|rest| !rest.ends_with(char::is_alphabetic)));
         let is_closed = self.s[day..].starts_with("geschl")
             || self.s[day..].starts_with("ab ")
-            || self.at(stop) == Some(',') && is_behind;
+            || self.at(stop) == Some(',')
+                && (is_behind || self.at(stop + 1) == Some(' ') && self.is_digit(stop + 2));
         if stop > letters
             && day >= stop
             && (is_time || is_closed || is_behind && self.at(day).is_some_and(|c| !c.is_uppercase()))
