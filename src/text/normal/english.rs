@@ -308,7 +308,7 @@ impl<'a> Reader<'a> {
             self.figure_start = end;
             return Some(end);
         }
-        let name = super::signs::greek(letter)?;
+        let name = super::symbols::greek(letter)?;
         let is_greek =
             |c: Option<char>| c.is_some_and(|c| matches!(c, '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}'));
         if is_greek(self.at(end)) || is_greek(self.before(at)) {
@@ -347,7 +347,7 @@ impl<'a> Reader<'a> {
         let letters = self.s[at..end].char_indices();
         letters
             .clone()
-            .find(|(_, c)| super::signs::greek(*c).is_some())
+            .find(|(_, c)| super::symbols::greek(*c).is_some())
             .map_or(end, |(length, _)| at + length)
     }
 
@@ -385,7 +385,7 @@ impl<'a> Reader<'a> {
             return ended;
         }
         // Combining marks, and letters that belong to the word.
-        let end = match self.at(end).and_then(super::signs::greek) {
+        let end = match self.at(end).and_then(super::symbols::greek) {
             _ if self.is_accented(at, end) => end,
             Some(_) => end,
             None => self.run(end, |c| matches!(c, '\u{300}'..='\u{36f}') || is_letter(c)),

@@ -245,7 +245,7 @@ impl<'a> Reader<'a> {
             return self.chemical(end).unwrap_or(end);
         }
         // What is joined to a figure belongs to it, and the engine reads it.
-        if self.is_letter(end) && self.at(end).and_then(super::signs::greek).is_none() {
+        if self.is_letter(end) && self.at(end).and_then(super::symbols::greek).is_none() {
             return self.run(end, char::is_alphanumeric);
         }
         let is_joined = matches!(self.at(end), Some('-' | '_' | '/' | ':')) && self.is_digit(end + 1)

@@ -75,7 +75,7 @@ impl Reader<'_> {
         // "log₂8"
         if matches!(next, '₀'..='₉') && matches!(word, "log" | "Log" | "lg") {
             let run = self.run(end, |c| matches!(c, '₀'..='₉'));
-            let digits: String = self.s[end..run].chars().filter_map(super::signs::script_digit).collect();
+            let digits: String = self.s[end..run].chars().filter_map(super::powers::script_digit).collect();
             let mut words = String::from("log base");
             numbers::cardinal(&mut words, &digits);
             self.say(at..run, &words);
@@ -85,8 +85,8 @@ impl Reader<'_> {
         if matches!(next, '₀'..='₉') {
             return self.chemical(at);
         }
-        if super::signs::script_digit(next).is_some() {
-            let run = self.run(end, |c| super::signs::script_digit(c).is_some());
+        if super::powers::script_digit(next).is_some() {
+            let run = self.run(end, |c| super::powers::script_digit(c).is_some());
             if matches!(self.before(run), Some('⁺' | '⁻'))
                 && word.len() <= 5
                 && word.starts_with(char::is_uppercase)
@@ -173,7 +173,7 @@ impl Reader<'_> {
             elements += 1;
         }
         // "SO4²⁻"
-        let script = self.run(end, |c| super::signs::script_digit(c).is_some());
+        let script = self.run(end, |c| super::powers::script_digit(c).is_some());
         if elements > 0 && matches!(self.before(script), Some('⁺' | '⁻')) {
             return self.chemical(at);
         }
@@ -217,7 +217,7 @@ impl Reader<'_> {
 
     /// Reads each element and each count of a formula.
     pub(super) fn chemical(&mut self, at: usize) -> Option<usize> {
-        let is_part = |c: &char| c.is_ascii_alphanumeric() || super::signs::script_digit(*c).is_some();
+        let is_part = |c: &char| c.is_ascii_alphanumeric() || super::powers::script_digit(*c).is_some();
         let parts = self.s[at..].chars().take(MOST + 1).take_while(is_part);
         let end = at + parts.map(char::len_utf8).sum::<usize>();
         if end - at > MOST {
@@ -231,7 +231,7 @@ impl Reader<'_> {
         let mut digits = String::new();
         let mut is_count = false;
         for c in written.chars().chain(std::iter::once(' ')) {
-            let digit = super::signs::script_digit(c).or(c.is_ascii_digit().then_some(c));
+            let digit = super::powers::script_digit(c).or(c.is_ascii_digit().then_some(c));
             // "SO₄²⁻": the count of the atoms, and the charge.
             let is_low = matches!(c, '₀'..='₉') || c.is_ascii_digit();
             if !digits.is_empty() && digit.is_some() && is_low != is_count {

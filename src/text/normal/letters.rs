@@ -119,7 +119,7 @@ fn raised(text: &str, at: usize, c: char) -> Option<(usize, String)> {
     if !is_raised(c) || before.is_some_and(is_raised) {
         return None;
     }
-    let digits = |part: &str| part.chars().filter_map(super::signs::script_digit).collect::<String>();
+    let digits = |part: &str| part.chars().filter_map(super::powers::script_digit).collect::<String>();
     let rest = &text[at..];
     let run = rest.find(|c| !is_raised(c)).unwrap_or(rest.len());
     let count = rest[..run].chars().count();

@@ -395,7 +395,7 @@ impl Reader<'_> {
             Some('²') => ("square", end + '²'.len_utf8()),
             Some('³') => ("cubic", end + '³'.len_utf8()),
             Some('⁻') if power.is_none() => {
-                let run = self.run(end, |c| super::signs::script_digit(c).is_some());
+                let run = self.run(end, |c| super::powers::script_digit(c).is_some());
                 let power = match &self.s[end..run] {
                     "⁻¹" => "",
                     "⁻²" => "square",

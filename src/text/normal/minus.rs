@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
         let (left, right) = (self.left(at), self.right(end));
         let letters = self.letters(end);
         let is_variable = letters == end + 1 && !self.is_digit(letters) && self.at(letters) != Some('-');
-        let greek = self.at(end).and_then(super::signs::greek).is_some()
+        let greek = self.at(end).and_then(super::symbols::greek).is_some()
             && self.at(end).map(|c| end + c.len_utf8()) == Some(letters);
         let is_term = is_variable
             || greek
@@ -221,7 +221,7 @@ fn last_operand(text: &str) -> Option<(Operand, Option<char>)> {
     // "2πr", "2πrh"
     let factors = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
     if text.len() - factors.len() <= 2
-        && let Some(greek) = factors.chars().next_back().filter(|c| super::signs::greek(*c).is_some())
+        && let Some(greek) = factors.chars().next_back().filter(|c| super::symbols::greek(*c).is_some())
     {
         let factor =
             factors[..factors.len() - greek.len_utf8()].trim_end_matches(|c: char| c.is_ascii_digit());
@@ -300,7 +300,7 @@ fn variable(letter: char) -> Option<Operand> {
         'x' | 'y' | 'z' | 'n' => Some(Operand::Variable(true)),
         'a'..='z' => Some(Operand::Variable(false)),
         'A'..='Z' => Some(Operand::Capital),
-        _ if super::signs::greek(letter).is_some() => Some(Operand::Variable(false)),
+        _ if super::symbols::greek(letter).is_some() => Some(Operand::Variable(false)),
         _ => None,
     }
 }

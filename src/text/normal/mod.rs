@@ -11,6 +11,7 @@
 
 mod abbreviations;
 mod address;
+mod algebra;
 mod amount;
 mod bars;
 mod codes;
@@ -32,6 +33,8 @@ mod names;
 mod numbers;
 mod operands;
 mod output;
+mod pictures;
+mod powers;
 mod signs;
 mod sum;
 mod symbols;

@@ -181,7 +181,7 @@ impl Reader<'_> {
             return None;
         }
         let mut words = format!("{} {}", amount.words(), letter.to_ascii_uppercase());
-        let digits: String = self.s[end..count].chars().filter_map(super::signs::script_digit).collect();
+        let digits: String = self.s[end..count].chars().filter_map(super::powers::script_digit).collect();
         if !digits.is_empty() {
             numbers::cardinal(&mut words, &digits);
         }

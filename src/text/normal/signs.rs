@@ -4,9 +4,9 @@ use super::abbreviations::lists;
 use super::english::Reader;
 use super::money;
 use super::operands;
-use super::symbols::{self, Arrow};
+use super::symbols;
 use super::walk::Walk;
-use crate::text::language::{BASES, SHORT_WORDS, ceil_char_boundary, is_lone_mark, is_lone_sign};
+use crate::text::language::is_lone_sign;
 
 impl Reader<'_> {
     /// Reads a sign, and returns its end. What is not known is copied.
@@ -61,58 +61,11 @@ impl Reader<'_> {
         });
         let is_figure = self.begins_figure(end);
         let is_apart = before.is_none_or(char::is_whitespace) && after.is_none_or(char::is_whitespace);
-        let joins_figures = before.is_some_and(|c| c.is_ascii_digit() || c == ')') || self.figure_end == at;
+        let joins_figures = self.joins_figures(at);
         let is_term = before.is_some_and(|c| c.is_alphanumeric() || c == ')')
             && after.is_some_and(|c| c.is_alphanumeric() || matches!(c, '(' | '∂'));
         match c {
-            _ if at == self.limit_end => {
-                let high = end + usize::from(c == '}' && after == Some('^'));
-                let is_upper = c == '^' || high > end;
-                let is_braced = is_upper && self.at(high) == Some('{');
-                if is_braced {
-                    self.power_end = self.short_run(high, 64, |c| c != '}');
-                }
-                return self.called(at, high + usize::from(is_braced), if is_upper { "to" } else { "" });
-            }
-            ')' | '}' if at == self.power_end => {
-                let is_glued = after.is_some_and(char::is_alphanumeric);
-                self.out.put(at..end, if is_glued { " " } else { "" });
-                return end;
-            }
-            '}' if at == self.arrow_end.0 => return self.called(at, end, self.arrow_end.1),
-            '⁄' => return self.called(at, end, "over"),
-            '\\' if at == self.math.end => return self.called(at, end + 1, ""),
-            '\\' if !self.is_math(at)
-                && let Some(last) = operands::brackets_end(self.s, at) =>
-            {
-                self.math = end + 1..last;
-                return self.called(at, end + 1, "");
-            }
-            '$' if at == self.math.end => {
-                let run = self.run(at, |c| c == '$');
-                let last = self.called(at, run.min(end + 1), "");
-                // "$450$ nm"
-                let next = self.skip_space(last);
-                if next > last
-                    && self.figure_end == at
-                    && let Some(unit) = self.unit_at(next, false)
-                {
-                    self.say(next..unit.end, &unit.many);
-                    return unit.end;
-                }
-                return last;
-            }
-            // "$A$1", a cell of a table
-            '$' if after.is_some_and(|c| c.is_ascii_uppercase()) && {
-                let column = self.letters(end);
-                column <= end + 2 && self.is_digit(column + usize::from(self.at(column) == Some('$')))
-            } =>
-            {
-                let column = self.letters(end);
-                let row = column + usize::from(self.at(column) == Some('$'));
-                let words = format!("{} {}", &self.s[end..column], &self.s[row..self.digits(row)]);
-                return self.called(at, self.digits(row), &words);
-            }
+            _ if let Some(ended) = self.formula_sign(at, c) => return ended,
             // "2.5:1"
             ':' if joins_figures && is_figure && {
                 let left = self.left(at);
@@ -121,116 +74,6 @@ impl Reader<'_> {
             } =>
             {
                 return self.called(at, end, "to");
-            }
-            // A prompt: "$ git log"
-            '$' if before.is_none_or(|c| c == '\n')
-                && after == Some(' ')
-                && self.at(end + 1).is_some_and(|c| c.is_ascii_lowercase()) =>
-            {
-                return self.called(at, end, "");
-            }
-            '$' => {
-                if let Some(last) = operands::formula_end(self.s, at)
-                    && before != Some('\\')
-                {
-                    let run = self.run(at, |c| c == '$').min(end + 1);
-                    self.math = run..last;
-                    return self.called(at, run, "");
-                }
-                return self.currency(at, end, c);
-            }
-            '\\' if self.is_letter(end) => {
-                let letters = self.letters(end);
-                let name = &self.s[end..letters];
-                if let Some(ended) = self.environment(at, letters) {
-                    return ended;
-                }
-                if let Some(ended) = self.labelled_arrow(at, letters) {
-                    return ended;
-                }
-                if name == "langle"
-                    && let Some(words) = self.angle(letters, "\\rangle")
-                {
-                    return self.called_apart(at, letters, words);
-                }
-                // "f \\circ g"
-                if name == "circ" && before == Some(' ') {
-                    return self.called_apart(at, letters, "composed with");
-                }
-                if name == "log" && self.at(letters) == Some('_') {
-                    return self.called(at, letters + 1, "log base");
-                }
-                if name == "sqrt"
-                    && let Some((words, ended)) = self.root(letters)
-                {
-                    return self.called_apart(at, ended, &words);
-                }
-                // "\\hat{x}", "\\hat{\\beta}"
-                let inner = letters + 1 + usize::from(self.at(letters + 1) == Some('\\'));
-                let close = self.letters(inner);
-                if let Some(accent) = symbols::accent(name)
-                    && self.at(letters) == Some('{')
-                    && close > inner
-                    && self.at(close) == Some('}')
-                {
-                    let base = &self.s[inner..close];
-                    let base = symbols::command(base).filter(|_| inner > letters + 1).unwrap_or(base);
-                    return self.called(at, close + 1, &format!("{base} {accent}"));
-                }
-                // A word that only lays out is silent in a formula: not in "C:\\left", nor alone.
-                let is_layout = |words: &str| {
-                    matches!(words, "" | "and so on")
-                        && !self.is_math(at)
-                        && !matches!(self.at(letters), Some('{' | '(' | '[' | ')' | ']' | '|' | '\\'))
-                        && !operands::is_algebra(self.left(at))
-                        && !operands::is_algebra(self.right(letters))
-                };
-                let is_path = matches!(before, Some(':')) && !self.is_math(at);
-                if let Some(words) = symbols::command(name).filter(|words| !is_path && !is_layout(words)) {
-                    if matches!(name, "sum" | "int" | "prod" | "oint" | "lim")
-                        && let Some(low) = self.limits(letters)
-                    {
-                        let joint = if name == "lim" { "as" } else { "from" };
-                        return self.called(at, low, &format!("{words} {joint}"));
-                    }
-                    return self.called_apart(at, letters, words);
-                }
-            }
-            // "\\|v\\|", "|x|", "P(A|B)"
-            '\\' | '|' | '‖' if let Some((ended, words)) = self.bar(at) => {
-                return self.called_apart(at, ended, words);
-            }
-            '⟩' => return self.called(at, end, ""),
-            '⟨' if let Some(words) = self.angle(end, "⟩") => return self.called_apart(at, end, words),
-            // The end of a row: "1 & 2 \\\\ 3 & 4"
-            '\\' if after == Some('\\') && !self.at(end + 1).is_some_and(char::is_alphanumeric) => {
-                return self.called(at, end + 1, ",");
-            }
-            // "\\{1, 2\\}", "10\\%", "a\\,b"
-            '\\' if after.is_some_and(|c| matches!(c, '{' | '}' | '%' | '$' | '_' | '#' | '&'))
-                || after.is_some_and(|c| matches!(c, ',' | ';' | ':' | '!')) && self.is_math(at) =>
-            {
-                let is_space = matches!(after, Some(',' | ';' | ':' | '!' | '_'));
-                self.out.put(at..end + usize::from(is_space), if is_space { " " } else { "" });
-                return end + usize::from(is_space);
-            }
-            // "a_{ij}"
-            '_' if let Some(ended) = self.indices(at) => return ended,
-            '_' if after == Some('{') && (self.is_math(at) || before.is_some_and(char::is_alphanumeric)) => {
-                self.out.put(at..end + 1, " ");
-                return end + 1;
-            }
-            '!' if self.is_factorial(at, end) => return self.called(at, end, "factorial"),
-            '\'' if after == Some('\'') && self.is_derivative(at, end + 1) => {
-                return self.called(at, end + 1, "double prime");
-            }
-            '\'' | '′' if self.is_derivative(at, end) => return self.called(at, end, "prime"),
-            '}' if after == Some('{') => return self.called(at, end + 1, "over"),
-            '{' | '}' if self.is_math(at) => {
-                let is_joint =
-                    c == '}' && [before, after].iter().all(|c| c.is_some_and(char::is_alphanumeric));
-                self.out.put(at..end, if is_joint { " " } else { "" });
-                return end;
             }
             '"' => self.is_quoted = !self.is_quoted,
             '“' => self.is_quoted = true,
@@ -428,8 +271,6 @@ impl Reader<'_> {
             {
                 return self.called_apart(at, end, "divided by");
             }
-            '≥' | '⩾' => return self.called(at, end, "greater than or equal to"),
-            '≤' | '⩽' => return self.called(at, end, "less than or equal to"),
             '≈' | '≅' | '≃' => {
                 return self.called(
                     at,
@@ -442,34 +283,7 @@ impl Reader<'_> {
             }
             '∼' | '～' if is_figure => return self.called(at, end, "about"),
             '~' if is_figure && is_open => return self.called(at, end, "about"),
-            '≠' => return self.called(at, end, "not equal to"),
-            '≡' => return self.called(at, end, "equivalent to"),
-            '∝' => return self.called(at, end, "proportional to"),
-            '≪' => return self.called(at, end, "much less than"),
-            '≫' => return self.called(at, end, "much greater than"),
-            '∞' => return self.called(at, end, "infinity"),
             '√' => return self.called_apart(at, end, "square root of"),
-            '∛' => return self.called(at, end, "cube root of"),
-            '∑' => return self.called(at, end, "sum"),
-            '∏' => return self.called(at, end, "product"),
-            '∫' => return self.called(at, end, "integral"),
-            '∂' => return self.called(at, end, "partial"),
-            '∆' => return self.called(at, end, "delta"),
-            '∇' => return self.called(at, end, "nabla"),
-            '∈' => return self.called(at, end, "in"),
-            '∉' => return self.called(at, end, "not in"),
-            '∀' => return self.called(at, end, "for all"),
-            '∃' => return self.called(at, end, "there exists"),
-            '∪' => return self.called(at, end, "union"),
-            '∩' => return self.called(at, end, "intersection"),
-            '⊂' | '⊆' => return self.called(at, end, "subset of"),
-            '∅' => return self.called(at, end, "empty set"),
-            '∧' => return self.called(at, end, "and"),
-            '∨' => return self.called(at, end, "or"),
-            '¬' => return self.called(at, end, "not"),
-            '∴' => return self.called(at, end, "therefore"),
-            '⇒' | '⟹' => return self.called(at, end, "implies"),
-            '⇔' | '⟺' => return self.called(at, end, "if and only if"),
             '=' => {
                 if matches!(after, Some('=' | '>')) {
                     let words = if after == Some('>') { "implies" } else { "equals" };
@@ -573,26 +387,6 @@ impl Reader<'_> {
             {
                 return self.called(at, end, symbols::accent_of(c).unwrap_or_default());
             }
-            '☎' | '☏' | '✆' => {
-                let next = self.skip_space(end);
-                let is_number = self.is_digit(next + usize::from(matches!(self.at(next), Some('+' | '('))));
-                return self.called(at, end, if is_number || is_lone_sign(self.s) { "phone" } else { "" });
-            }
-            '✉' => {
-                let next = self.skip_space(end);
-                let run = &self.s[next..self.short_run(next, 64, |c| !c.is_whitespace())];
-                return self.called(at, end, if run.contains('@') { "mail" } else { "" });
-            }
-            '⚠' => {
-                let next = self.short_run(end, 8, |c| !c.is_alphanumeric() && c != '\n');
-                let word = self.s[next..self.letters(next)].to_ascii_lowercase();
-                let is_said = lists("warning caution danger attention alert note notice important", &word);
-                return self.called(at, end, if is_said { "" } else { "warning" });
-            }
-            '♯' => return self.called(at, end, "sharp"),
-            '♭' => return self.called(at, end, "flat"),
-            '%' | '٪' => return self.called(at, end, "percent"),
-            '‰' => return self.called(at, end, "per mille"),
             '§' => {
                 let run = self.run(at, |c| c == '§');
                 return self.called(at, run, if run > end { "sections" } else { "section" });
@@ -601,12 +395,6 @@ impl Reader<'_> {
                 let run = self.run(at, |c| c == '¶');
                 return self.called(at, run, if run > end { "paragraphs" } else { "paragraph" });
             }
-            '№' => return self.called(at, end, "number"),
-            '⌀' => return self.called(at, end, "diameter"),
-            '©' => return self.called(at, end, "copyright"),
-            '®' => return self.called(at, end, "registered"),
-            '™' => return self.called(at, end, "trademark"),
-            '℠' => return self.called(at, end, "service mark"),
             '°' | 'º' => {
                 if let Some((words, ended)) = self.degree(at, false) {
                     if let Some((per, last)) = self.divided(ended).filter(|(per, _)| per.starts_with("per")) {
@@ -615,60 +403,6 @@ impl Reader<'_> {
                     self.parted = Some((ended, '°'));
                     return self.called(at, ended, words.1);
                 }
-            }
-            '☆' if self.s[at..].starts_with("☆☆☆☆☆") && before != Some('☆') => {
-                let run = self.run(at, |c| c == '☆');
-                let is_rating = self.s[at..run].chars().nth(5).is_none() && !self.s[run..].contains('☆');
-                return self.called(at, run, if is_rating { "zero stars" } else { "" });
-            }
-            '★' | '⭐' => {
-                let run = self.run(at, |c| c == '★' || c == '⭐');
-                let is_counted = self.figure_end == at || joins_figures;
-                // The emoji decorates.
-                if c == '⭐' && run == end && !is_counted && !is_figure {
-                    return end;
-                }
-                if run == end && !matches!(self.at(run), Some('☆' | '½')) {
-                    return self.called(at, run, if is_counted { "stars" } else { "star" });
-                }
-                let stars = self.s[at..run].chars().count() as u64;
-                let mut words = String::new();
-                super::numbers::number(&mut words, stars);
-                let half = self.run(run, |c| c == '½');
-                words.push_str(match (half > run, stars) {
-                    (true, _) => " and a half stars",
-                    (false, 1) => " star",
-                    _ => " stars",
-                });
-                let run = self.run(half, |c| c == '☆');
-                return self.called(at, run, &words);
-            }
-            // A mark of a note behind a word.
-            '†' | '‡' if before.is_some_and(|c| !c.is_whitespace()) => return self.called(at, end, ""),
-            '†' if is_figure => return self.called(at, end, "died"),
-            '▲' | '▼' if is_lone_sign(self.s) => {
-                return self.called(at, end, if c == '▲' { "up" } else { "down" });
-            }
-            '▲' | '△' | '▴' if is_figure || self.begins_figure(self.skip_space(end)) => {
-                return self.called(at, end, "up");
-            }
-            '▼' | '▽' | '▾' if is_figure || self.begins_figure(self.skip_space(end)) => {
-                return self.called(at, end, "down");
-            }
-            '♥' | '♡' | '❤' => {
-                let is_rank = |c: char| c.is_ascii_digit() || matches!(c, 'A' | 'K' | 'Q' | 'J' | 'T');
-                let is_suit = joins_figures || before.is_some_and(is_rank) || after.is_some_and(is_rank);
-                let is_verb = before.is_some_and(char::is_whitespace) && self.word_near(at, 0) == "I";
-                // The emoji decorates.
-                if c == '❤' && !is_verb && !is_suit {
-                    return end;
-                }
-                let words = match (is_suit, is_verb) {
-                    (true, _) => "hearts",
-                    (_, true) => "love",
-                    _ => "heart",
-                };
-                return self.called(at, end, words);
             }
             '²' | '³' | '¹' | '⁰'..='ⁿ' | '₀'..='₎' => return self.script(at),
             '/' if is_figure && joins_figures && after.is_some_and(|c| money::by_sign(c).is_some()) => {
@@ -728,7 +462,14 @@ impl Reader<'_> {
             {
                 return self.called(at, end, "backslash");
             }
+            '%' => return self.called(at, end, "percent"),
             _ => {
+                if let Some(ended) = self.picture(at, c) {
+                    return ended;
+                }
+                if let Some(words) = symbols::sign(c) {
+                    return self.called(at, end, words);
+                }
                 if money::by_sign(c).is_some() {
                     return self.currency(at, end, c);
                 }
@@ -738,88 +479,8 @@ impl Reader<'_> {
         end
     }
 
-    /// The bracket that closes the argument of a function, which is named by one letter.
-    fn function(&self, at: usize, from: usize) -> Option<usize> {
-        const MOST: usize = 16;
-        let left = self.left(at);
-        let name = left.chars().next_back().filter(|c| "fghFGOP".contains(*c))?;
-        let is_name = !left[..left.len() - name.len_utf8()].ends_with(|c: char| {
-            c.is_alphanumeric() || matches!(c, '.' | '_' | '\'' | '’' | '@' | '/' | '\\')
-        });
-        let label = left[..left.len() - name.len_utf8()].trim_end();
-        let label = &label[label.trim_end_matches(char::is_alphabetic).len()..];
-        // "Exhibit G(2)"
-        if super::labels::is_label(label) {
-            return None;
-        }
-        let close = self.short_run(from, MOST, |c| !matches!(c, '(' | ')' | '\n' | '|'));
-        let inner = &self.s[from..close];
-        let is_word =
-            |word: &str| word.len() > 1 && word.bytes().all(|b| b.is_ascii_alphabetic()) && word != "log";
-        let is_argument = inner.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '-' | '−' | '√'))
-            && inner.contains(char::is_alphanumeric)
-            && !inner.split([' ', ',']).any(is_word);
-        (is_name && is_argument && self.at(close) == Some(')') && self.at(close + 1) != Some('{'))
-            .then_some(close)
-    }
-
-    /// True for the mark of a factorial: in a formula, before a sign of algebra, and behind a usual variable.
-    fn is_factorial(&self, at: usize, end: usize) -> bool {
-        const OPERATORS: &str = "=+-−*/×÷·⋅<>≤≥≈≠";
-        let before = self.before(at);
-        let is_operand = before.is_some_and(|c| c.is_alphanumeric() || matches!(c, ')' | '}'));
-        let is_figure = before.is_some_and(|c| c.is_ascii_digit() || c == ')') || self.figure_end == at;
-        let is_variable = self.word.end == at && self.word.len() == 1;
-        let is_short = is_variable && matches!(before, Some('n' | 'm' | 'k'));
-        let mut rest = self.s[end..].chars();
-        match rest.next() {
-            _ if self.is_math(at) => is_operand,
-            Some(' ') => {
-                let next = rest.next();
-                let is_sign = next.is_some_and(|c| OPERATORS.contains(c)) && rest.next() == Some(' ');
-                is_sign && (is_figure || is_variable && before.is_some_and(char::is_lowercase))
-                    || is_short && next.is_some_and(char::is_lowercase)
-            }
-            // "5!=120", but "x!=5"
-            Some('=') => is_figure && self.is_digit(end + 1),
-            // "5!/3!"
-            Some('/' | '*' | '×' | '÷' | '·' | '⋅') => {
-                is_figure && operands::is_between(self.s, at, end + 1)
-            }
-            _ => false,
-        }
-    }
-
-    /// True for a bar between two operands of an equation, without spaces.
-    fn divides(&self, at: usize, end: usize) -> bool {
-        let (left, right) = (self.left(at), self.right(end));
-        let is_equation =
-            left.ends_with(char::is_alphanumeric) && [left, right].iter().any(|side| side.contains(" = "));
-        left.ends_with('!') && operands::is_between(self.s, at - 1, end)
-            || is_equation && operands::is_between(self.s, at, end) && !left.contains('/')
-    }
-
-    /// The end of an ellipsis for terms that are left out: "1 + 2 + ... + 100".
-    fn omitted_terms(&self, at: usize) -> Option<usize> {
-        let dots = self.s[at..].strip_prefix('…').or_else(|| self.s[at..].strip_prefix("..."))?;
-        let is_sign = |c: char| "+−×·⋅".contains(c);
-        let left = self.left(at).trim_end();
-        let is_sum = left.ends_with(is_sign) && dots.trim_start_matches(' ').starts_with(is_sign);
-        (is_sum || self.is_math(at)).then(|| self.s.len() - dots.len())
-    }
-
-    /// True for the mark of "f'(x)", and of "x'" in a formula.
-    fn is_derivative(&self, at: usize, end: usize) -> bool {
-        let mut before = self.s[..at].chars().rev();
-        let is_letter = before.next().is_some_and(|c| c.is_ascii_alphabetic())
-            && !before.next().is_some_and(|c| c.is_alphanumeric() || matches!(c, '\'' | '’'));
-        is_letter
-            && (self.is_math(at) && !self.is_letter(end)
-                || self.at(end) == Some('(') && self.at(self.letters(end + 1)) == Some(')'))
-    }
-
     /// Reads the sign of a currency, with its sum.
-    fn currency(&mut self, at: usize, end: usize, sign: char) -> usize {
+    pub(super) fn currency(&mut self, at: usize, end: usize, sign: char) -> usize {
         let Some(currency) = money::by_sign(sign) else { return end };
         let after = self.at(end);
         // "$(1,250)" is a loss.
@@ -838,72 +499,6 @@ impl Reader<'_> {
             }
             None => self.called(at, end, currency.many),
         }
-    }
-
-    /// Reads a symbol by its name. A run of three or more is a line, and silent.
-    fn symbol(&mut self, at: usize, end: usize, c: char) -> usize {
-        // Most marks have no name. A part of an emoji has none.
-        if c.is_ascii() || self.before(at) == Some('\u{200d}') {
-            return end;
-        }
-        // "➤ One of the items"
-        let is_item = matches!(c, '➤' | '➢' | '➣' | '➔' | '➜' | '❯' | '❖')
-            && self.s[..at].trim_end_matches([' ', '\t']).chars().next_back().is_none_or(|c| c == '\n')
-            && self.is_space(end);
-        if is_item {
-            return self.called(at, end, "");
-        }
-        if let Some(arrow) = symbols::arrow(c) {
-            let words = match (arrow, self.is_key(at)) {
-                (Arrow::Right, true) => "right arrow",
-                (Arrow::Left, true) => "left arrow",
-                (Arrow::Up, true) => "up arrow",
-                (Arrow::Down, true) => "down arrow",
-                (Arrow::Right, false) => "to",
-                (Arrow::Left, false) => "from",
-                (Arrow::Up, false) => "up",
-                (Arrow::Down, false) => "down",
-                (Arrow::Both, _) => "to and from",
-            };
-            return self.called(at, end, words);
-        }
-        if let Some(words) = symbols::player(c).filter(|_| self.is_key(at)) {
-            return self.called(at, end, words);
-        }
-        if let Some(card) = symbols::card(c) {
-            return self.called(at, end, &card);
-        }
-        let Some(words) = symbols::key(c).or_else(|| symbols::name(c)) else { return end };
-        if is_lone_mark(c) && !symbols::is_lone(self.s, at, end) {
-            return end;
-        }
-        let run = self.run(end, |next| next == c);
-        let is_line = self.s[at..run].chars().nth(2).is_some();
-        let end = if is_line { run } else { end };
-        // "♘xf3"
-        let takes = matches!(c, '♔'..='♟')
-            && self.at(end) == Some('x')
-            && matches!(self.s.as_bytes().get(end + 1..end + 3), Some([b'a'..=b'h', b'1'..=b'8']));
-        if takes {
-            return self.called(at, end + 1, &format!("{words} takes"));
-        }
-        // "➖5"
-        if matches!(c, '➕' | '➖' | '➗' | '🟰') || !is_line {
-            return self.called(at, end, words);
-        }
-        self.called(at, end, "")
-    }
-
-    /// True for an arrow that is a key: behind a word such as "press", or beside the sign of a key.
-    fn is_key(&self, at: usize) -> bool {
-        let is_pressed = lists(
-            "press pressing pressed hit tap use key keys hold holding push arrow",
-            &self.word_near(at, 0).to_ascii_lowercase(),
-        ) || lists("arrow arrows", self.word_near(at, 1));
-        let is_chained = lists("or and", self.word_near(at, 0))
-            && self.s[..self.word.start].ends_with(|c: char| c.is_whitespace())
-            && self.s[..self.word.start].trim_end().ends_with(['→', '←', '↑', '↓', '⌘', '⌥', '⇧', '⌃']);
-        is_pressed || is_chained || self.before(at).and_then(symbols::key).is_some()
     }
 
     /// True if the "3" of "<3" is no figure: nothing with a unit follows it.
@@ -964,11 +559,9 @@ impl Reader<'_> {
         is_entry(self.word_near(at, 1)) && is_entry(&self.s[next..self.letters(next)])
     }
 
-    /// True if a figure and an equals sign follow.
-    fn is_equation(&self, at: usize) -> bool {
-        let figure = self.skip_space(at);
-        let end = self.run(figure, |c| c.is_ascii_digit() || matches!(c, '.' | ','));
-        end > figure && self.at(self.skip_space(end)) == Some('=')
+    /// True behind a figure or a bracket.
+    pub(super) fn joins_figures(&self, at: usize) -> bool {
+        self.before(at).is_some_and(|c| c.is_ascii_digit() || c == ')') || self.figure_end == at
     }
 
     /// As `called`, with a space between the words and brackets beside them.
@@ -1001,265 +594,8 @@ impl Reader<'_> {
             None => false,
         }
     }
-
-    /// Superscripts and subscripts.
-    pub(super) fn script(&mut self, at: usize) -> usize {
-        let end = self.run(at, |c| script_digit(c).is_some());
-        if end == at {
-            return at;
-        }
-        let plain: String = self.s[at..end].chars().filter_map(script_digit).collect();
-        if is_note(self.s, at, end, &plain) {
-            return self.called(at, end, "");
-        }
-        let is_sub = self.at(at).is_some_and(|c| matches!(c, '\u{2080}'..='\u{209c}'));
-        // "∫₀¹"
-        let upper = self.s[at..end].find(|c| !matches!(c, '\u{2080}'..='\u{209c}'));
-        if let Some(upper) = upper.filter(|upper| *upper > 0)
-            && self.before(at).is_some_and(|c| matches!(c, '∫' | '∑' | '∏' | '∮'))
-        {
-            let split = self.s[at..at + upper].chars().count();
-            let mut words = String::from("from");
-            let (low, high) = plain.split_at(split);
-            for (n, part) in [low, high].into_iter().enumerate() {
-                if n > 0 {
-                    words.push_str(" to");
-                }
-                if part.starts_with('-') {
-                    words.push_str(" minus");
-                }
-                match part.trim_start_matches('-') {
-                    "n" => words.push_str(" n"),
-                    part => super::numbers::cardinal(&mut words, part),
-                }
-            }
-            return self.called(at, end, &words);
-        }
-        let follows_base = self.before(at).is_some_and(|c| c.is_alphanumeric() || matches!(c, ')' | ']'));
-        let mut words = String::new();
-        if matches!(&*plain, "+" | "-") {
-            // A charge.
-            words.push_str(if plain == "+" { "plus" } else { "minus" });
-        } else if is_sub || !follows_base {
-            super::numbers::cardinal(&mut words, plain.trim_matches(['+', '-', '=', 'n']));
-            if plain.starts_with('-') {
-                words.insert_str(0, "minus ");
-            }
-            if words.is_empty() {
-                words = plain;
-            }
-        } else {
-            if self.before(at) == Some(')') {
-                words.push(' ');
-            }
-            let mut power = String::new();
-            exponent(&mut power, &plain);
-            words.push_str(&power);
-        }
-        self.say(at..end, &words);
-        self.unit_behind_power(end)
-    }
-
-    /// Reads the unit behind a power of ten, and returns its end.
-    fn unit_behind_power(&mut self, end: usize) -> usize {
-        let next = self.skip_space(end);
-        if next == end
-            && !self.is_word_unit(next)
-            && let Some((per, ended)) = self.divided(end).filter(|(per, _)| per.starts_with("per"))
-        {
-            self.say(end..ended, &per);
-            return ended;
-        }
-        if next == end || self.is_word_unit(next) {
-            return end;
-        }
-        match self.unit_at(next, false) {
-            Some(unit) => {
-                self.say(next..unit.end, &unit.many);
-                unit.end
-            }
-            None => end,
-        }
-    }
-
-    /// True for symbols that are words in equations: "x² in", "a² m".
-    fn is_word_unit(&self, at: usize) -> bool {
-        // A power of ten is short. The whole text before would take quadratic time.
-        let before = self.s[..at].trim_end();
-        let before = &before[ceil_char_boundary(before, before.len().saturating_sub(32))..];
-        let base = before.trim_end_matches(|c| script_digit(c).is_some());
-        let base = match base.rsplit_once('^') {
-            Some((base, power)) if power.len() <= 4 && base.len() + 6 > before.len() => base,
-            _ => base,
-        };
-        !base.ends_with("10")
-    }
-
-    /// A caret before an exponent.
-    fn power(&mut self, at: usize, end: usize) -> Option<usize> {
-        let is_braced = matches!(self.at(end), Some('{' | '('));
-        let from = end + usize::from(is_braced);
-        let sign = self.at(from).filter(|c| matches!(c, '-' | '+' | '−')).map_or(0, char::len_utf8);
-        let variable = from + sign;
-        let digits = self.digits(variable);
-        let letter = self.at(variable).filter(|c| c.is_alphabetic()).map_or(0, char::len_utf8);
-        let to = if digits > variable { digits } else { variable + letter };
-        if !self.before(at).is_some_and(|c| c.is_alphanumeric() || matches!(c, ')' | ']' | '}')) {
-            return None;
-        }
-        let is_simple = to > variable
-            && match is_braced {
-                true => matches!(self.at(to), Some('}' | ')')),
-                false => !matches!(self.at(to), Some('⁄')),
-            };
-        if !is_simple {
-            return self.long_power(at, from, is_braced);
-        }
-        let mut words = String::new();
-        if !self.before(at).is_some_and(char::is_alphanumeric) {
-            words.push(' ');
-        }
-        let mut power = String::new();
-        exponent(&mut power, &self.s[from..to]);
-        words.push_str(&power);
-        let to = to + usize::from(is_braced);
-        self.say(at..to, &words);
-        Some(self.unit_behind_power(to))
-    }
-
-    /// The caret and the bracket before an exponent of several parts, which are read as others: "2^{n+1}", "8^(1/3)".
-    fn long_power(&mut self, at: usize, from: usize, is_braced: bool) -> Option<usize> {
-        if !is_braced && !self.is_digit(from) && !matches!(self.at(from), Some('√' | '∞' | '½' | '⅓' | '¼'))
-        {
-            return None;
-        }
-        if is_braced {
-            self.power_end = self.closing(from).filter(|end| *end > from)?;
-        }
-        let sign = self.at(from).filter(|c| matches!(c, '-' | '−')).map_or(0, char::len_utf8);
-        let words = if sign > 0 { "to the power of minus" } else { "to the power of" };
-        let gap = if self.before(at).is_some_and(char::is_alphanumeric) { "" } else { " " };
-        self.say(at..from + sign, &format!("{gap}{words}"));
-        Some(from + sign)
-    }
 }
 
 fn is_spaced(c: Option<char>) -> bool {
     c.is_none_or(char::is_whitespace)
-}
-
-/// True for the mark of a note behind a word, a year, a sum, a percentage or a full stop: no exponent.
-pub(super) fn is_note(text: &str, at: usize, end: usize, digits: &str) -> bool {
-    let is_mark = text[at..].starts_with(|c| matches!(c, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹'))
-        && digits.len() <= 3
-        && digits.bytes().all(|b| b.is_ascii_digit())
-        && !digits.starts_with('0');
-    let (left, right) = (operands::left(text, at), operands::right(text, end));
-    let operators = ['=', '+', '×', '÷', '^', '√', '≤', '≥', '≠', '≈', '<', '>', '−', '*', '·', '⋅'];
-    if !is_mark || right.trim_start().starts_with(operators) || right.starts_with(" / ") {
-        return false;
-    }
-    let Some(before) = text[..at].chars().next_back() else { return false };
-    if matches!(before, '.' | ',' | ';' | ':' | '!' | '?' | '"' | '”' | '’' | '»' | '%') {
-        return true;
-    }
-    let base = left.trim_end_matches(|c: char| c.is_alphanumeric());
-    let word = &left[base.len()..];
-    if before == ')' {
-        // "(2020)¹"
-        let inner = left.rsplit('(').next().unwrap_or_default().trim_end_matches(')');
-        return super::figure::is_year_text(inner) || inner.split(' ').any(|word| word.len() > 3);
-    }
-    // "x = 5²"
-    if base.trim_end().ends_with(operators) && !base.trim_end().ends_with(['<', '>', '·'])
-        || base.ends_with(" / ")
-    {
-        return false;
-    }
-    if word.bytes().all(|b| b.is_ascii_digit()) {
-        let whole = left.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, ',' | '.'));
-        let is_group = |group: &str| group.bytes().take_while(u8::is_ascii_digit).count() == 3;
-        let is_name = whole.strip_suffix('-').is_some_and(|name| name.ends_with(char::is_alphabetic));
-        return super::figure::is_year_text(word)
-            || left[whole.len()..].split_once(',').is_some_and(|(_, group)| is_group(group))
-            || is_name
-            || whole.chars().next_back().is_some_and(|c| money::by_sign(c).is_some())
-            || digits == "1" && !matches!(word, "10" | "2");
-    }
-    let letters = word.trim_start_matches(|c: char| c.is_ascii_digit());
-    (letters.len() == word.len() || lists("st nd rd th", letters))
-        && (word.chars().count() > 2 || lists(SHORT_WORDS, word))
-        && letters.chars().all(char::is_alphabetic)
-        && !lists(BASES, word)
-        && !(matches!(digits, "2" | "3")
-            && lists("radius diameter speed velocity", &word.to_ascii_lowercase()))
-        && greek(word.chars().next().unwrap_or_default()).is_none()
-}
-
-/// Reads an exponent.
-fn exponent(out: &mut String, exponent: &str) {
-    match exponent {
-        "2" => out.push_str("squared"),
-        "3" => out.push_str("cubed"),
-        _ => {
-            out.push_str("to the power of");
-            if exponent.starts_with(['-', '−']) {
-                out.push_str(" minus");
-            }
-            let rest = exponent.trim_start_matches(['-', '+', '−']);
-            let rest = rest.chars().next().and_then(greek).unwrap_or(rest);
-            if rest.starts_with(|c: char| c.is_ascii_digit()) {
-                super::numbers::cardinal(out, rest);
-            } else {
-                super::numbers::add(out, rest);
-            }
-        }
-    }
-}
-
-/// The plain form of a superscript or a subscript.
-pub(super) fn script_digit(c: char) -> Option<char> {
-    Some(match c {
-        '¹' => '1',
-        '²' => '2',
-        '³' => '3',
-        '⁰' | '⁴'..='⁹' => char::from(b'0' + (u32::from(c) - 0x2070) as u8),
-        '₀'..='₉' => char::from(b'0' + (u32::from(c) - 0x2080) as u8),
-        '⁺' | '₊' => '+',
-        '⁻' | '₋' => '-',
-        '⁼' | '₌' => '=',
-        'ⁿ' => 'n',
-        _ => return None,
-    })
-}
-
-/// The name of a Greek letter.
-pub(super) fn greek(c: char) -> Option<&'static str> {
-    Some(match c {
-        'α' | 'Α' => "alpha",
-        'β' | 'Β' => "beta",
-        'γ' | 'Γ' => "gamma",
-        'δ' | 'Δ' => "delta",
-        'ε' | 'ϵ' | 'Ε' => "epsilon",
-        'ζ' | 'Ζ' => "zeta",
-        'η' | 'Η' => "eta",
-        'θ' | 'ϑ' | 'Θ' => "theta",
-        'ι' | 'Ι' => "iota",
-        'κ' | 'Κ' => "kappa",
-        'λ' | 'Λ' => "lambda",
-        'μ' | 'Μ' | 'µ' => "mu",
-        'ν' | 'Ν' => "nu",
-        'ξ' | 'Ξ' => "xi",
-        'ο' => "omicron",
-        'π' | 'Π' => "pi",
-        'ρ' | 'Ρ' => "rho",
-        'σ' | 'ς' | 'Σ' => "sigma",
-        'τ' | 'Τ' => "tau",
-        'υ' => "upsilon",
-        'φ' | 'ϕ' | 'Φ' => "phi",
-        'χ' | 'Χ' => "kai",
-        'ψ' | 'Ψ' => "psi",
-        'ω' | 'Ω' => "omega",
-        _ => return None,
-    })
 }

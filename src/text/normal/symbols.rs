@@ -133,6 +133,13 @@ pub(super) fn command(name: &str) -> Option<&'static str> {
     })
 }
 
+/// The words of a sign that has the same ones everywhere.
+pub(super) fn sign(sign: char) -> Option<&'static str> {
+    named(SIGNS, sign)
+}
+
+const SIGNS: &str = "≥⩾ greater than or equal to; ≤⩽ less than or equal to; ≠ not equal to; ≡ equivalent to; ∝ proportional to; ≪ much less than; ≫ much greater than; ∞ infinity; ∛ cube root of; ∑ sum; ∏ product; ∫ integral; ∂ partial; ∆ delta; ∇ nabla; ∈ in; ∉ not in; ∀ for all; ∃ there exists; ∪ union; ∩ intersection; ⊂⊆ subset of; ∅ empty set; ∧ and; ∨ or; ¬ not; ∴ therefore; ⇒⟹ implies; ⇔⟺ if and only if; ♯ sharp; ♭ flat; ٪ percent; ‰ per mille; № number; ⌀ diameter; © copyright; ® registered; ™ trademark; ℠ service mark";
+
 /// The name of a key of a player.
 pub(super) fn player(mark: char) -> Option<&'static str> {
     named("▶⏵ play; ⏸ pause; ⏹ stop; ⏺ record; ⏭ next; ⏮ previous; ⏩ fast forward; ⏪ rewind; ⏏ eject", mark)
@@ -144,4 +151,35 @@ pub(super) fn is_lone(text: &str, at: usize, end: usize) -> bool {
     let after = text[end..].trim_start_matches([' ', '\t']).chars().next();
     before.is_none_or(|c| matches!(c, '\n' | ':' | '|' | ',' | ';' | '(' | '/'))
         && after.is_none_or(|c| matches!(c, '\n' | '|' | ',' | ';' | ')' | '/' | '.'))
+}
+
+/// The name of a Greek letter.
+pub(super) fn greek(c: char) -> Option<&'static str> {
+    Some(match c {
+        'α' | 'Α' => "alpha",
+        'β' | 'Β' => "beta",
+        'γ' | 'Γ' => "gamma",
+        'δ' | 'Δ' => "delta",
+        'ε' | 'ϵ' | 'Ε' => "epsilon",
+        'ζ' | 'Ζ' => "zeta",
+        'η' | 'Η' => "eta",
+        'θ' | 'ϑ' | 'Θ' => "theta",
+        'ι' | 'Ι' => "iota",
+        'κ' | 'Κ' => "kappa",
+        'λ' | 'Λ' => "lambda",
+        'μ' | 'Μ' | 'µ' => "mu",
+        'ν' | 'Ν' => "nu",
+        'ξ' | 'Ξ' => "xi",
+        'ο' => "omicron",
+        'π' | 'Π' => "pi",
+        'ρ' | 'Ρ' => "rho",
+        'σ' | 'ς' | 'Σ' => "sigma",
+        'τ' | 'Τ' => "tau",
+        'υ' => "upsilon",
+        'φ' | 'ϕ' | 'Φ' => "phi",
+        'χ' | 'Χ' => "kai",
+        'ψ' | 'Ψ' => "psi",
+        'ω' | 'Ω' => "omega",
+        _ => return None,
+    })
 }

@@ -3,10 +3,184 @@
 use super::abbreviations::lists;
 use super::english::Reader;
 use super::walk::Walk;
-use super::{numbers, symbols};
+use super::{numbers, operands, symbols};
 use crate::text::language::ceil_char_boundary;
 
 impl Reader<'_> {
+    /// Reads a sign that formulas have, or a dollar sign, and returns its end.
+    pub(super) fn formula_sign(&mut self, at: usize, c: char) -> Option<usize> {
+        let end = at + c.len_utf8();
+        let (before, after) = (self.before(at), self.at(end));
+        match c {
+            _ if at == self.limit_end => {
+                let high = end + usize::from(c == '}' && after == Some('^'));
+                let is_upper = c == '^' || high > end;
+                let is_braced = is_upper && self.at(high) == Some('{');
+                if is_braced {
+                    self.power_end = self.short_run(high, 64, |c| c != '}');
+                }
+                return Some(self.called(
+                    at,
+                    high + usize::from(is_braced),
+                    if is_upper { "to" } else { "" },
+                ));
+            }
+            ')' | '}' if at == self.power_end => {
+                let is_glued = after.is_some_and(char::is_alphanumeric);
+                self.out.put(at..end, if is_glued { " " } else { "" });
+                return Some(end);
+            }
+            '}' if at == self.arrow_end.0 => return Some(self.called(at, end, self.arrow_end.1)),
+            '⁄' => return Some(self.called(at, end, "over")),
+            '\\' if at == self.math.end => return Some(self.called(at, end + 1, "")),
+            '\\' if !self.is_math(at)
+                && let Some(last) = operands::brackets_end(self.s, at) =>
+            {
+                self.math = end + 1..last;
+                return Some(self.called(at, end + 1, ""));
+            }
+            '$' if at == self.math.end => {
+                let run = self.run(at, |c| c == '$');
+                let last = self.called(at, run.min(end + 1), "");
+                // "$450$ nm"
+                let next = self.skip_space(last);
+                if next > last
+                    && self.figure_end == at
+                    && let Some(unit) = self.unit_at(next, false)
+                {
+                    self.say(next..unit.end, &unit.many);
+                    return Some(unit.end);
+                }
+                return Some(last);
+            }
+            // "$A$1", a cell of a table
+            '$' if after.is_some_and(|c| c.is_ascii_uppercase()) && {
+                let column = self.letters(end);
+                column <= end + 2 && self.is_digit(column + usize::from(self.at(column) == Some('$')))
+            } =>
+            {
+                let column = self.letters(end);
+                let row = column + usize::from(self.at(column) == Some('$'));
+                let words = format!("{} {}", &self.s[end..column], &self.s[row..self.digits(row)]);
+                return Some(self.called(at, self.digits(row), &words));
+            }
+            // A prompt: "$ git log"
+            '$' if before.is_none_or(|c| c == '\n')
+                && after == Some(' ')
+                && self.at(end + 1).is_some_and(|c| c.is_ascii_lowercase()) =>
+            {
+                return Some(self.called(at, end, ""));
+            }
+            '$' => {
+                if let Some(last) = operands::formula_end(self.s, at)
+                    && before != Some('\\')
+                {
+                    let run = self.run(at, |c| c == '$').min(end + 1);
+                    self.math = run..last;
+                    return Some(self.called(at, run, ""));
+                }
+                return Some(self.currency(at, end, c));
+            }
+            '\\' if self.is_letter(end) => {
+                let letters = self.letters(end);
+                let name = &self.s[end..letters];
+                if let Some(ended) = self.environment(at, letters) {
+                    return Some(ended);
+                }
+                if let Some(ended) = self.labelled_arrow(at, letters) {
+                    return Some(ended);
+                }
+                if name == "langle"
+                    && let Some(words) = self.angle(letters, "\\rangle")
+                {
+                    return Some(self.called_apart(at, letters, words));
+                }
+                // "f \\circ g"
+                if name == "circ" && before == Some(' ') {
+                    return Some(self.called_apart(at, letters, "composed with"));
+                }
+                if name == "log" && self.at(letters) == Some('_') {
+                    return Some(self.called(at, letters + 1, "log base"));
+                }
+                if name == "sqrt"
+                    && let Some((words, ended)) = self.root(letters)
+                {
+                    return Some(self.called_apart(at, ended, &words));
+                }
+                // "\\hat{x}", "\\hat{\\beta}"
+                let inner = letters + 1 + usize::from(self.at(letters + 1) == Some('\\'));
+                let close = self.letters(inner);
+                if let Some(accent) = symbols::accent(name)
+                    && self.at(letters) == Some('{')
+                    && close > inner
+                    && self.at(close) == Some('}')
+                {
+                    let base = &self.s[inner..close];
+                    let base = symbols::command(base).filter(|_| inner > letters + 1).unwrap_or(base);
+                    return Some(self.called(at, close + 1, &format!("{base} {accent}")));
+                }
+                // A word that only lays out is silent in a formula: not in "C:\\left", nor alone.
+                let is_layout = |words: &str| {
+                    matches!(words, "" | "and so on")
+                        && !self.is_math(at)
+                        && !matches!(self.at(letters), Some('{' | '(' | '[' | ')' | ']' | '|' | '\\'))
+                        && !operands::is_algebra(self.left(at))
+                        && !operands::is_algebra(self.right(letters))
+                };
+                let is_path = matches!(before, Some(':')) && !self.is_math(at);
+                if let Some(words) = symbols::command(name).filter(|words| !is_path && !is_layout(words)) {
+                    if matches!(name, "sum" | "int" | "prod" | "oint" | "lim")
+                        && let Some(low) = self.limits(letters)
+                    {
+                        let joint = if name == "lim" { "as" } else { "from" };
+                        return Some(self.called(at, low, &format!("{words} {joint}")));
+                    }
+                    return Some(self.called_apart(at, letters, words));
+                }
+            }
+            // "\\|v\\|", "|x|", "P(A|B)"
+            '\\' | '|' | '‖' if let Some((ended, words)) = self.bar(at) => {
+                return Some(self.called_apart(at, ended, words));
+            }
+            '⟩' => return Some(self.called(at, end, "")),
+            '⟨' if let Some(words) = self.angle(end, "⟩") => {
+                return Some(self.called_apart(at, end, words));
+            }
+            // The end of a row: "1 & 2 \\\\ 3 & 4"
+            '\\' if after == Some('\\') && !self.at(end + 1).is_some_and(char::is_alphanumeric) => {
+                return Some(self.called(at, end + 1, ","));
+            }
+            // "\\{1, 2\\}", "10\\%", "a\\,b"
+            '\\' if after.is_some_and(|c| matches!(c, '{' | '}' | '%' | '$' | '_' | '#' | '&'))
+                || after.is_some_and(|c| matches!(c, ',' | ';' | ':' | '!')) && self.is_math(at) =>
+            {
+                let is_space = matches!(after, Some(',' | ';' | ':' | '!' | '_'));
+                self.out.put(at..end + usize::from(is_space), if is_space { " " } else { "" });
+                return Some(end + usize::from(is_space));
+            }
+            // "a_{ij}"
+            '_' if let Some(ended) = self.indices(at) => return Some(ended),
+            '_' if after == Some('{') && (self.is_math(at) || before.is_some_and(char::is_alphanumeric)) => {
+                self.out.put(at..end + 1, " ");
+                return Some(end + 1);
+            }
+            '!' if self.is_factorial(at, end) => return Some(self.called(at, end, "factorial")),
+            '\'' if after == Some('\'') && self.is_derivative(at, end + 1) => {
+                return Some(self.called(at, end + 1, "double prime"));
+            }
+            '\'' | '′' if self.is_derivative(at, end) => return Some(self.called(at, end, "prime")),
+            '}' if after == Some('{') => return Some(self.called(at, end + 1, "over")),
+            '{' | '}' if self.is_math(at) => {
+                let is_joint =
+                    c == '}' && [before, after].iter().all(|c| c.is_some_and(char::is_alphanumeric));
+                self.out.put(at..end, if is_joint { " " } else { "" });
+                return Some(end);
+            }
+            _ => return None,
+        }
+        Some(end)
+    }
+
     /// True within a formula of TeX.
     pub(super) fn is_math(&self, at: usize) -> bool {
         self.math.contains(&at)

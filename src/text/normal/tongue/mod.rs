@@ -392,9 +392,9 @@ impl Reader<'_> {
     /// Reads raised figures: powers, and silent marks of notes.
     fn raised_figure(&mut self, at: usize) -> usize {
         let end = self.run(at, is_raised);
-        let digits: String = self.s[at..end].chars().filter_map(super::signs::script_digit).collect();
+        let digits: String = self.s[at..end].chars().filter_map(super::powers::script_digit).collect();
         let is_power = self.before(at).is_some_and(|c| c.is_alphanumeric() || c == ')');
-        if super::signs::is_note(self.s, at, end, &digits) {
+        if super::powers::is_note(self.s, at, end, &digits) {
             return self.say(at, end, "");
         }
         match digits.as_str() {
