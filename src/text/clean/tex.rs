@@ -28,7 +28,7 @@ impl Inline {
             return self.read(c, span, sink);
         }
         self.hold(c, span);
-        if c != close || escapes % 2 == 0 {
+        if c != close || escapes.is_multiple_of(2) {
             return;
         }
         let text = &self.held.text;

@@ -17,27 +17,23 @@ impl Reader<'_> {
             '☎' | '☏' | '✆' => {
                 let next = self.skip_space(end);
                 let is_number = self.is_digit(next + usize::from(matches!(self.at(next), Some('+' | '('))));
-                return Some(self.called(
-                    at,
-                    end,
-                    if is_number || is_lone_sign(self.s) { "phone" } else { "" },
-                ));
+                Some(self.called(at, end, if is_number || is_lone_sign(self.s) { "phone" } else { "" }))
             }
             '✉' => {
                 let next = self.skip_space(end);
                 let run = &self.s[next..self.short_run(next, 64, |c| !c.is_whitespace())];
-                return Some(self.called(at, end, if run.contains('@') { "mail" } else { "" }));
+                Some(self.called(at, end, if run.contains('@') { "mail" } else { "" }))
             }
             '⚠' => {
                 let next = self.short_run(end, 8, |c| !c.is_alphanumeric() && c != '\n');
                 let word = self.s[next..self.letters(next)].to_ascii_lowercase();
                 let is_said = lists("warning caution danger attention alert note notice important", &word);
-                return Some(self.called(at, end, if is_said { "" } else { "warning" }));
+                Some(self.called(at, end, if is_said { "" } else { "warning" }))
             }
             '☆' if self.s[at..].starts_with("☆☆☆☆☆") && before != Some('☆') => {
                 let run = self.run(at, |c| c == '☆');
                 let is_rating = self.s[at..run].chars().nth(5).is_none() && !self.s[run..].contains('☆');
-                return Some(self.called(at, run, if is_rating { "zero stars" } else { "" }));
+                Some(self.called(at, run, if is_rating { "zero stars" } else { "" }))
             }
             '★' | '⭐' => {
                 let run = self.run(at, |c| c == '★' || c == '⭐');
@@ -59,21 +55,19 @@ impl Reader<'_> {
                     _ => " stars",
                 });
                 let run = self.run(half, |c| c == '☆');
-                return Some(self.called(at, run, &words));
+                Some(self.called(at, run, &words))
             }
             // A mark of a note behind a word.
-            '†' | '‡' if before.is_some_and(|c| !c.is_whitespace()) => {
-                return Some(self.called(at, end, ""));
-            }
-            '†' if is_figure => return Some(self.called(at, end, "died")),
+            '†' | '‡' if before.is_some_and(|c| !c.is_whitespace()) => Some(self.called(at, end, "")),
+            '†' if is_figure => Some(self.called(at, end, "died")),
             '▲' | '▼' if is_lone_sign(self.s) => {
-                return Some(self.called(at, end, if c == '▲' { "up" } else { "down" }));
+                Some(self.called(at, end, if c == '▲' { "up" } else { "down" }))
             }
             '▲' | '△' | '▴' if is_figure || self.begins_figure(self.skip_space(end)) => {
-                return Some(self.called(at, end, "up"));
+                Some(self.called(at, end, "up"))
             }
             '▼' | '▽' | '▾' if is_figure || self.begins_figure(self.skip_space(end)) => {
-                return Some(self.called(at, end, "down"));
+                Some(self.called(at, end, "down"))
             }
             '♥' | '♡' | '❤' => {
                 let is_rank = |c: char| c.is_ascii_digit() || matches!(c, 'A' | 'K' | 'Q' | 'J' | 'T');
@@ -88,9 +82,9 @@ impl Reader<'_> {
                     (_, true) => "love",
                     _ => "heart",
                 };
-                return Some(self.called(at, end, words));
+                Some(self.called(at, end, words))
             }
-            _ => return None,
+            _ => None,
         }
     }
 

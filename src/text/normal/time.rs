@@ -553,9 +553,9 @@ impl Reader<'_> {
         }
         let second = self.skip_space(end);
         let is_glued = next == at && second == end;
-        if !is_day_or_month(&self.s[second..self.letters(second)])
-            && !(is_glued && self.is_day_of_month_at(second))
-        {
+        let is_date = is_day_or_month(&self.s[second..self.letters(second)])
+            || is_glued && self.is_day_of_month_at(second);
+        if !is_date {
             return at;
         }
         self.say(next..end, "to");
