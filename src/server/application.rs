@@ -167,6 +167,11 @@ pub(super) trait Application: Send + 'static {
         true
     }
 
+    /// True if nothing but the store is waited for.
+    fn is_exporting(&self) -> bool {
+        false
+    }
+
     /// Ends the connection: the client has read nothing for `stall_timeout`.
     fn on_stall(&mut self, host: &mut Host<'_>);
 

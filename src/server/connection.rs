@@ -47,6 +47,9 @@ const MAX_LAST_READS: usize = 16;
 /// Longest time for sentences in flight to come to their end, for a session that another server continues.
 pub(super) const SETTLE_TIME: Duration = Duration::from_secs(5);
 
+/// Longest time beyond that for the store to take them: it gets those of all connections at once.
+const EXPORT_TIME: Duration = Duration::from_secs(4);
+
 /// Reason in the Close of a server that restarts, where another server continues its sessions.
 const MOVES: &str = "The server restarts: recover the session";
 
@@ -377,7 +380,11 @@ impl<T: Transport, A: Application> Connection<T, A> {
         }
         let silent = self.last_sign_of_life() + config.silence_timeout;
         let stalled = self.link.next_try().unwrap_or(silent);
-        let more = if self.is_settling { SETTLE_TIME } else { Duration::ZERO };
+        let more = match self.is_settling {
+            true if self.link.application.is_exporting() => SETTLE_TIME + EXPORT_TIME,
+            true => SETTLE_TIME,
+            false => Duration::ZERO,
+        };
         let drained = self.draining_since.map_or(silent, |since| since + config.drain_timeout + more);
         let application = self.link.application.next_time().unwrap_or(silent);
         self.next_ping.min(silent).min(stalled).min(drained).min(application)
@@ -440,8 +447,11 @@ impl<T: Transport, A: Application> Connection<T, A> {
     /// for any longer.
     fn close_if_settled(&mut self, now: Instant) {
         let drain_timeout = self.link.shared.config.drain_timeout;
-        let is_late = self.draining_since.is_none_or(|since| now >= since + drain_timeout + SETTLE_TIME);
-        if is_late || self.link.application.is_settled() {
+        let application = &self.link.application;
+        let more = if application.is_exporting() { EXPORT_TIME } else { Duration::ZERO };
+        let is_late =
+            self.draining_since.is_none_or(|since| now >= since + drain_timeout + SETTLE_TIME + more);
+        if is_late || application.is_settled() {
             let reason = if self.link.shared.store.is_some() { MOVES } else { Close::Restart.reason() };
             self.link.endpoint.close(CloseCode::RESTART, reason);
         }

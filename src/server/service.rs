@@ -6,7 +6,7 @@ use super::connection::SETTLE_TIME;
 use super::gifts::Gifts;
 use super::metrics::{Present, Telemetry};
 use super::routes::Answer;
-use super::suspended::{Bounds, Registry, Suspended};
+use super::suspended::{Bounds, Registry, Released, Suspended};
 use super::upgrade;
 use crate::access::credential::{Restrictions, Token};
 use crate::access::rate::Rate;
@@ -549,7 +549,12 @@ fn open_store(
         match news {
             News::Moved(id, epoch) => {
                 let released = shared.registry.release(id, epoch);
-                if let Some(suspended) = released.filter(|suspended| suspended.has_work()) {
+                if let (Released::Unknown, Some(store)) = (&released, &shared.store) {
+                    store.give(id, String::new());
+                }
+                if let Released::Suspended(suspended) = released
+                    && suspended.has_work()
+                {
                     tokio::spawn(async move { suspended.give(&shared).await });
                 }
             }

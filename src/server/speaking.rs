@@ -9,6 +9,7 @@ mod returning;
 use self::returning::{Asked, Awaited, Found, Resume, Spending};
 use super::application::{Application, Departure, Host};
 use super::connection::Outcome;
+use super::gifts::Given;
 use super::keeping::Shelved;
 use super::report::shortened;
 use super::service::Shared;
@@ -76,7 +77,7 @@ pub(super) enum Event {
     /// The store has answered, or not in time.
     Claimed(Option<Claimed>, Box<Asked>, Presence),
     /// The server that had the session has given what it has of it, or not in time.
-    Given(Option<Arc<str>>, Box<Found>, Presence),
+    Given(Given, Box<Found>, Presence),
     /// Another server has the session.
     Moved(Presence),
     /// The store has the session, or has no use of the ticket, or cannot be reached.
@@ -439,7 +440,7 @@ impl Application for Speaking {
             Event::Answered(None, _) => self.not_recovered(false, host),
             Event::Requested => self.hand_over(host),
             Event::Claimed(claimed, asked, _) => self.on_claimed(claimed, *asked, host),
-            Event::Given(given, found, _) => self.on_found(*found, given.as_deref(), host),
+            Event::Given(given, found, _) => self.on_found(*found, given, host),
             Event::Moved(_) => self.release(host),
             Event::Kept => {}
             Event::Spent(_) => {
@@ -568,6 +569,11 @@ impl Application for Speaking {
 
     fn is_settled(&self) -> bool {
         self.session.is_none() || !matches!(&self.keeping, Some(keeping) if !keeping.is_exported())
+    }
+
+    fn is_exporting(&self) -> bool {
+        let is_settled = self.session.as_ref().is_some_and(Session::is_settled);
+        is_settled && matches!(&self.keeping, Some(keeping) if !keeping.is_exported())
     }
 
     fn on_stall(&mut self, host: &mut Host<'_>) {

@@ -16,7 +16,7 @@ use crate::script::{Script, ScriptError};
 use crate::session::{Misplaced, Place, Session};
 use crate::store::{self, Key};
 use crate::tts::{Listener, Speech};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -110,6 +110,16 @@ pub(crate) enum Claim {
     Unknown,
 }
 
+/// A session that another server has claimed.
+pub(crate) enum Released {
+    /// It was suspended here.
+    Suspended(Box<Suspended>),
+    /// A connection has it, or it is on its way, or here anew.
+    Busy,
+    /// This server does not have it.
+    Unknown,
+}
+
 /// Limits on suspended sessions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
@@ -137,6 +147,8 @@ struct Sessions {
     shares: Shares<ClientId, Box<str>>,
     /// Ids of sessions that have expired, counted for each client.
     expired: Shares<ClientId, Box<str>>,
+    /// Sessions that were taken to be written down for good.
+    leaving: HashSet<Box<str>>,
 }
 
 /// A session, from its first resumable stream to its end, wherever it is.
@@ -254,19 +266,21 @@ impl Registry {
         self.sessions().by_id.get(id).map(|entry| entry.epoch).filter(|epoch| *epoch > 0)
     }
 
-    /// Lets go of a session that another server has, with an epoch above the one here. Returns it if it is suspended.
-    /// A connection learns of it by the end of its requests.
-    pub(crate) fn release(&self, id: &str, epoch: u64) -> Option<Box<Suspended>> {
+    /// Lets go of a session that another server has, with an epoch above the one here. A connection learns of it by
+    /// the end of its requests.
+    pub(crate) fn release(&self, id: &str, epoch: u64) -> Released {
         let (suspended, entry) = {
             let mut sessions = self.sessions();
-            if sessions.by_id.get(id).is_none_or(|entry| entry.epoch >= epoch) {
-                return None;
+            match sessions.by_id.get(id) {
+                None if !sessions.leaving.contains(id) => return Released::Unknown,
+                Some(entry) if entry.epoch < epoch => {}
+                _ => return Released::Busy,
             }
             (sessions.take(id), sessions.remove(id))
         };
         // The lock is released before anything is dropped.
         drop(entry);
-        suspended
+        suspended.map_or(Released::Busy, Released::Suspended)
     }
 
     /// Asks for a session, to continue it at this place.
@@ -420,6 +434,7 @@ impl Registry {
         });
         let ids: Vec<Box<str>> = unfinished.map(|(id, _)| id.clone()).collect();
         let taken: VecDeque<_> = ids.iter().filter_map(|id| sessions.take(id)).collect();
+        sessions.leaving.extend(ids);
         taken.into_iter()
     }
 

@@ -1,6 +1,7 @@
 -- KEYS: session. ARGV: lock, epoch that the caller has or 0, owner, milliseconds, id, epoch that the client knows or 0.
 -- Nothing; -1 for another lock; 0 if the caller has the session; else its new epoch, the record, the epoch of
--- that, 1 if the server that had the session is there, and 1 if that one has not written it since it claimed it.
+-- that, 1 if the server that had the session is there, and for how many milliseconds no owner has written it since it
+-- was claimed, or -1.
 local found = redis.call('HMGET', KEYS[1], 'lock', 'epoch', 'owner', 'record', 'bare')
 if not found[1] then
     return false
@@ -18,7 +19,10 @@ local epoch = before + 1
 if known > before and known < before + 1000 then
     epoch = known + 1
 end
--- Until the new owner writes it, the one before may still give more of it.
-redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', ARGV[3], 'bare', 1)
+-- Until an owner writes it, the last one that did may still give more of it.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local bare = tonumber(found[5] or now)
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', ARGV[3], 'bare', string.format('%.0f', bare))
 local heard = redis.call('PUBLISH', 'aloud:r:' .. found[3], ARGV[5] .. ' ' .. epoch)
-return {epoch, found[4], before, heard > 0 and 1 or 0, found[5] and 1 or 0}
+return {epoch, found[4], before, heard > 0 and 1 or 0, found[5] and now - bare or -1}

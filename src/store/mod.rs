@@ -56,8 +56,8 @@ pub(crate) enum Claimed {
         record: String,
         /// True if the server that had the session is there, and may [give](Store::give) more of it.
         is_alive: bool,
-        /// True if that server has not written it since it claimed it.
-        is_bare: bool,
+        /// Time since it was claimed from the server that last wrote it; `None` if that is the one that had it.
+        bare_for: Option<Duration>,
     },
 }
 
@@ -79,7 +79,8 @@ pub(crate) enum News<'a> {
     Moved(&'a str, u64),
     /// It is time to [share](Store::share) what clients have.
     Tick,
-    /// A server that had the session with this id gives this record of it to the one with this epoch.
+    /// A server that had the session with this id gives this record of it to the one with this epoch; without text it
+    /// has nothing to give.
     Given(&'a str, u64, &'a str),
 }
 

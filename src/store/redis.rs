@@ -333,7 +333,7 @@ impl Store {
                         Value::BulkString(record),
                         Value::Int(before),
                         Value::Int(is_alive),
-                        Value::Int(is_bare),
+                        Value::Int(bare_ms),
                     ],
                 ) = <[Value; 5]>::try_from(parts)
                 else {
@@ -341,14 +341,15 @@ impl Store {
                 };
                 let record = String::from_utf8(record).map_err(|_| Lost)?;
                 let (epoch, before) = (epoch as u64, before as u64);
-                let (is_alive, is_bare) = (is_alive == 1, is_bare == 1);
-                Ok(Claimed::Moved { epoch, before, record, is_alive, is_bare })
+                let bare_for = u64::try_from(bare_ms).ok().map(Duration::from_millis);
+                Ok(Claimed::Moved { epoch, before, record, is_alive: is_alive == 1, bare_for })
             }
             _ => Err(Lost),
         })
     }
 
-    /// Gives a record of a session to the server that has claimed it, unless that has written it by now.
+    /// Gives a record of a session to the server that has claimed it, unless that has written it by now. Without text
+    /// there is nothing to give.
     pub(crate) fn give(&self, id: &str, record: String) {
         let arguments = vec![record, self.0.settings.ttl.as_millis().to_string(), id.to_owned()];
         drop(self.ask(Operation::Give, session(id), arguments, |_| Ok(())));

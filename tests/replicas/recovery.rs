@@ -388,8 +388,7 @@ async fn suspended_session_of_a_server_that_stops_is_exact_for_every_engine() {
 async fn stop_of_a_server_is_quick_for_a_quick_engine() {
     let Some(store) = Store::start("stop_of_a_server_is_quick_for_a_quick_engine").await else { return };
     let (engine, mut asked) = Scripted::new();
-    let mut first =
-        server_of(&store, engine.clone(), |c| c.drain_timeout = Duration::from_millis(300)).await;
+    let mut first = server_of(&store, engine.clone(), |c| c.drain_timeout = Duration::from_millis(300)).await;
     let start = start("One. Two.", &json!({"delivery": {"mode": "paced", "aheadMs": 200}}));
     let mut listener = Listener::start(first.addr, &start).await;
     let (_, mut sink) = within(asked.recv()).await.unwrap();

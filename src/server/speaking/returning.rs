@@ -4,7 +4,7 @@ use super::{Event, Speaking};
 use crate::access::Holding;
 use crate::access::credential::Token;
 use crate::server::application::{Application, Host};
-use crate::server::gifts::{Expected, Waiting};
+use crate::server::gifts::{self, Expected, Given, Waiting};
 use crate::server::keeping::{Keeping, Shelved};
 use crate::server::suspended::{Claim, Granted, Registration, Suspended, Ticket, Turn};
 use crate::session::message::Recover;
@@ -70,6 +70,8 @@ pub(in crate::server) struct Found {
     /// Its epoch before.
     pub(super) before: u64,
     pub(super) record: String,
+    /// Time since it was claimed from the server that last wrote it, if that is not the one that had it.
+    pub(super) bare_for: Option<Duration>,
 }
 
 /// A session that another connection has.
@@ -80,6 +82,9 @@ pub(super) struct Awaited {
     /// could take the session from its own next connection.
     pub(super) unconfirmed: Option<Ticket>,
 }
+
+/// Time from the claim of a session in which the server before may still give it.
+const GIVING_TIME: Duration = Duration::from_secs(10);
 
 /// Longest wait for the store when a client comes back. Beyond it only this server is asked.
 const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
@@ -102,7 +107,7 @@ impl Resume {
             return Poll::Ready(Event::Claimed(answer.ok().and_then(Result::ok), asked, store));
         }
         if let Some(Giving { waiting, found, .. }) = &mut self.giving
-            && let Poll::Ready(given) = waiting.poll(found.before, cx)
+            && let Poll::Ready(given) = waiting.poll(found.before, found.bare_for.is_none(), cx)
             && let Some(Giving { found, store, .. }) = self.giving.take()
         {
             return Poll::Ready(Event::Given(given, found, store));
@@ -203,37 +208,48 @@ impl Speaking {
             Some(Claimed::Moved { epoch, .. }) if known.is_some_and(|known| known >= epoch) => {
                 self.recover(recover, host);
             }
-            Some(Claimed::Moved { epoch, before, record, is_alive, is_bare }) => {
-                let lacks_work = |record: Record| record.lacks_work(is_bare);
-                let needs_more = is_alive && Record::decode(&record).is_some_and(lacks_work);
-                let found = Found { recover, epoch, before, record };
+            Some(Claimed::Moved { epoch, before, record, is_alive, bare_for }) => {
+                let lacks_work = |record: Record| record.lacks_work(bare_for.is_some());
+                let may_come = is_alive && bare_for.is_none_or(|time| time < GIVING_TIME);
+                let needs_more = may_come && Record::decode(&record).is_some_and(lacks_work);
+                let found = Found { recover, epoch, before, record, bare_for };
                 match (gift.wait(), &host.shared.store) {
                     (Some(waiting), Some(store)) if needs_more => {
                         self.resume.get_or_insert_default().giving =
                             Some(Giving { waiting, found: Box::new(found), store: store.presence() });
                     }
-                    _ => self.on_found(found, None, host),
+                    _ => self.on_found(found, Given::Nothing, host),
                 }
             }
         }
     }
 
     /// Continues a session of the store, by the record that its server before has given, or by that of the store.
-    pub(super) fn on_found(&mut self, found: Found, given: Option<&str>, host: &mut Host<'_>) {
-        let Found { recover, epoch, before, record } = found;
+    pub(super) fn on_found(&mut self, found: Found, given: Given, host: &mut Host<'_>) {
+        let Found { recover, epoch, before, record, bare_for } = found;
         let (registry, id) = (&host.shared.registry, &recover.session_id);
         if registry.epoch(id).is_some_and(|known| known >= epoch) {
             return self.recover(recover, host);
         }
         // An own copy is older than the record.
         drop(registry.release(id, epoch));
-        match self.restore(&recover, epoch, given.unwrap_or(&record), host) {
+        let text = if let Given::Record(given) = &given { given } else { &*record };
+        let may_come = given == Given::Late && bare_for.unwrap_or_default() + gifts::PATIENCE < GIVING_TIME;
+        let place = Place::from(&*recover);
+        match self.restore(&recover, epoch, text, host) {
+            // It is not written, so that the server before can still give it.
+            Some(granted)
+                if may_come && granted.suspended.session.check_place(&place) == Err(Misplaced::Lost) =>
+            {
+                drop(granted);
+                self.handle(Input::Answer(Answer::Unreachable));
+            }
             Some(granted) if is_left_behind(&recover, before) => {
                 let Granted { suspended, registration } = granted;
                 registry.suspend(suspended, Some(registration));
                 self.handle(Input::Answer(Answer::Misplaced(Misplaced::Lost)));
             }
-            Some(granted) => self.adopt(granted, Place::from(&*recover), host),
+            Some(granted) => self.adopt(granted, place, host),
             None if registry.epoch(id).is_some_and(|known| known > epoch) => self.recover(recover, host),
             None => self.not_recovered(false, host),
         }
