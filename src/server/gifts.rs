@@ -130,7 +130,7 @@ mod tests {
         gifts.arrived("b", 4, "");
         assert_eq!(
             poll_fn(|cx| second.poll(3, true, cx)).await,
-            None,
+            Given::Nothing,
             "there is nothing, and no wait for it"
         );
         assert_eq!(began.elapsed(), Duration::ZERO);

@@ -530,7 +530,7 @@ async fn export(mut suspended: Box<Suspended>, shared: Arc<Shared>) {
         let record = store::Record::encode_whole(session, &shared.fingerprint, now);
         if let Ok(Written::Stale) = store.put(key, record.clone()).await {
             // Another server was faster, and waits for this.
-            store.give(session.id(), record);
+            let _ = store.give(session.id(), record).await;
         }
     }
     shared.registry.end_suspended(&suspended, "the server is going away");
@@ -550,7 +550,7 @@ fn open_store(
             News::Moved(id, epoch) => {
                 let released = shared.registry.release(id, epoch);
                 if let (Released::Unknown, Some(store)) = (&released, &shared.store) {
-                    store.give(id, String::new());
+                    drop(store.give(id, String::new()));
                 }
                 if let Released::Suspended(suspended) = released
                     && suspended.has_work()

@@ -440,7 +440,7 @@ impl Application for Speaking {
             Event::Answered(None, _) => self.not_recovered(false, host),
             Event::Requested => self.hand_over(host),
             Event::Claimed(claimed, asked, _) => self.on_claimed(claimed, *asked, host),
-            Event::Given(given, found, _) => self.on_found(*found, given, host),
+            Event::Given(given, found, _) => self.on_found(*found, &given, host),
             Event::Moved(_) => self.release(host),
             Event::Kept => {}
             Event::Spent(_) => {

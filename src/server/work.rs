@@ -14,10 +14,17 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-/// Longest time for a session to come to an end before another server gets it, for which a client waits.
-const GIVING_TIME: Duration = Duration::from_millis(2_500);
+/// Longest time for an answer to come to its end before another server gets it: a client waits for it.
+const WRITING_TIME: Duration = Duration::from_millis(2_500);
+
+/// The same for a sentence, without which the other server cannot go on. Its client may have to come back for it.
+const SPEAKING_TIME: Duration = Duration::from_secs(8);
+
+/// Longest time for the store to take what is given, and the time between two attempts.
+const STORE_TIME: Duration = Duration::from_secs(10);
+const STORE_RETRY: Duration = Duration::from_millis(250);
 
 /// The result of [`take_speech`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -161,10 +168,17 @@ impl Suspended {
     /// Gives the session to the server that has claimed it, with audio that only this one has.
     pub(super) async fn give(mut self: Box<Suspended>, shared: &Shared) {
         self.session.handle(Input::Disconnected, Instant::now().into_std());
-        self.settle(&shared.telemetry, GIVING_TIME).await;
-        if let Some(store) = &shared.store {
-            let record = Record::encode_whole(&self.session, &shared.fingerprint, Instant::now().into_std());
-            store.give(self.session.id(), record);
+        let time = if self.session.is_repeatable() { WRITING_TIME } else { SPEAKING_TIME };
+        self.settle(&shared.telemetry, time).await;
+        let Some(store) = &shared.store else { return };
+        let until = Instant::now() + STORE_TIME;
+        loop {
+            let now = Instant::now();
+            let record = Record::encode_whole(&self.session, &shared.fingerprint, now.into_std());
+            if store.give(self.session.id(), record).await.is_ok() || now >= until {
+                return;
+            }
+            sleep(STORE_RETRY).await;
         }
     }
 }

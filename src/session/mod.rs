@@ -493,6 +493,17 @@ impl Session {
         if stream.can_return_to(place) { Ok(()) } else { Err(Misplaced::Lost) }
     }
 
+    /// The reason for which no server can continue the session at this place, whatever it has of it; `None` if one may.
+    pub fn refuses(&self, place: &Place) -> Option<Misplaced> {
+        let stream = self.stream.as_ref()?;
+        let unit = stream.unit_bytes();
+        let is_ours = place.stream.map_or(self.streams == 1, |number| number == stream.number());
+        if is_ours && !place.offset.is_multiple_of(unit) {
+            return Some(Misplaced::WithinSample(unit));
+        }
+        (!is_ours || stream.contradicts(place)).then_some(Misplaced::Lost)
+    }
+
     /// Counts the audio that is sent again if the session continues at this offset. Returns false if that is too
     /// much for now.
     pub fn may_send_again(&mut self, offset: u64, now: Instant) -> bool {

@@ -23,6 +23,6 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local bare = tonumber(found[5] or now)
-redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', ARGV[3], 'bare', string.format('%.0f', bare))
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', ARGV[3], 'number', 0, 'bare', string.format('%.0f', bare))
 local heard = redis.call('PUBLISH', 'aloud:r:' .. found[3], ARGV[5] .. ' ' .. epoch)
 return {epoch, found[4], before, heard > 0 and 1 or 0, found[5] and now - bare or -1}

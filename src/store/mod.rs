@@ -36,7 +36,7 @@ pub(crate) enum Written {
     Stale,
 }
 
-/// Answer to a claim.
+/// Answer to a question for a session, or to a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "redis"), allow(dead_code))]
 pub(crate) enum Claimed {
@@ -46,6 +46,13 @@ pub(crate) enum Claimed {
     Forbidden,
     /// The server that asks has the session, with the epoch that it named.
     Owned,
+    /// Another server has the session.
+    Elsewhere {
+        /// Its epoch.
+        epoch: u64,
+        /// The record, for [`Record::decode`].
+        record: String,
+    },
     /// From now on the server that asks has the session.
     Moved {
         /// The new epoch.
@@ -131,7 +138,11 @@ impl Store {
         match *self {}
     }
 
-    pub(crate) fn give(&self, _: &str, _: String) {
+    pub(crate) fn find(&self, _: &str, _: &Token, _: Option<u64>) -> Pending<Claimed> {
+        match *self {}
+    }
+
+    pub(crate) fn give(&self, _: &str, _: String) -> Pending<()> {
         match *self {}
     }
 

@@ -74,6 +74,7 @@ const GIFTS: &str = "aloud:g:";
 enum Operation {
     Put,
     Remove,
+    Find,
     Claim,
     Spend,
     Give,
@@ -81,9 +82,10 @@ enum Operation {
 }
 
 impl Operation {
-    const ALL: [Operation; 6] = [
+    const ALL: [Operation; 7] = [
         Operation::Put,
         Operation::Remove,
+        Operation::Find,
         Operation::Claim,
         Operation::Spend,
         Operation::Give,
@@ -94,6 +96,7 @@ impl Operation {
         match self {
             Operation::Put => "put",
             Operation::Remove => "remove",
+            Operation::Find => "find",
             Operation::Claim => "claim",
             Operation::Spend => "spend",
             Operation::Give => "give",
@@ -101,10 +104,16 @@ impl Operation {
         }
     }
 
+    /// True if it waits for a store that is away.
+    fn waits(self) -> bool {
+        matches!(self, Operation::Find | Operation::Claim)
+    }
+
     fn script(self) -> &'static str {
         match self {
             Operation::Put => include_str!("put.lua"),
             Operation::Remove => include_str!("remove.lua"),
+            Operation::Find => include_str!("find.lua"),
             Operation::Claim => include_str!("claim.lua"),
             Operation::Spend => include_str!("spend.lua"),
             Operation::Give => include_str!("give.lua"),
@@ -154,6 +163,8 @@ struct Shared {
     /// True if the store answers, and takes no records.
     is_full: AtomicBool,
     counts: [Counts; Operation::ALL.len()],
+    /// Records that were written so far: a later one has a higher number.
+    records: AtomicU64,
     batches: AtomicU64,
     batch_us: AtomicU64,
 }
@@ -244,6 +255,7 @@ impl Store {
             is_up: AtomicBool::new(false),
             is_full: AtomicBool::new(false),
             counts: std::array::from_fn(|_| Counts::default()),
+            records: AtomicU64::new(1),
             batches: AtomicU64::new(0),
             batch_us: AtomicU64::new(0),
         });
@@ -296,6 +308,7 @@ impl Store {
             key.lock.to_string(),
             record,
             ttl.as_millis().to_string(),
+            self.0.records.fetch_add(1, Ordering::Relaxed).to_string(),
         ];
         self.ask(Operation::Put, session(&key.id), arguments, |value| match value {
             Value::Int(1) => Ok(Written::Kept),
@@ -308,6 +321,25 @@ impl Store {
     pub(crate) fn remove(&self, key: &Key) {
         let arguments = vec![key.epoch.to_string()];
         drop(self.ask(Operation::Remove, session(&key.id), arguments, |_| Ok(())));
+    }
+
+    /// Looks for a session, and takes nothing from the server that has it. This one may have it, with this epoch.
+    pub(crate) fn find(&self, id: &str, token: &Token, epoch: Option<u64>) -> Pending<Claimed> {
+        let epoch = epoch.unwrap_or_default().to_string();
+        let arguments = vec![lock(token), epoch, self.0.settings.ttl.as_millis().to_string()];
+        self.ask(Operation::Find, session(id), arguments, |value| match value {
+            Value::Nil => Ok(Claimed::Unknown),
+            Value::Int(0) => Ok(Claimed::Owned),
+            Value::Int(_) => Ok(Claimed::Forbidden),
+            Value::Array(parts) => {
+                let Ok([Value::Int(epoch), Value::BulkString(record)]) = <[Value; 2]>::try_from(parts) else {
+                    return Err(Lost);
+                };
+                let record = String::from_utf8(record).map_err(|_| Lost)?;
+                Ok(Claimed::Elsewhere { epoch: epoch as u64, record })
+            }
+            _ => Err(Lost),
+        })
     }
 
     /// Asks for a session. This server may have it, with this epoch; its client may know of another one.
@@ -350,9 +382,9 @@ impl Store {
 
     /// Gives a record of a session to the server that has claimed it, unless that has written it by now. Without text
     /// there is nothing to give.
-    pub(crate) fn give(&self, id: &str, record: String) {
+    pub(crate) fn give(&self, id: &str, record: String) -> Pending<()> {
         let arguments = vec![record, self.0.settings.ttl.as_millis().to_string(), id.to_owned()];
-        drop(self.ask(Operation::Give, session(id), arguments, |_| Ok(())));
+        self.ask(Operation::Give, session(id), arguments, |_| Ok(()))
     }
 
     /// Shares what a client has and has spent at this server.
@@ -443,7 +475,7 @@ impl Store {
             // Asked under the lock, so that no work is left behind when the thread drops all. Claims wait: a server
             // that has just started may get one before it has its store.
             let has_room = operation != Operation::Put || queue.bytes + job.bytes() <= MAX_RECORD_BYTES;
-            if self.is_up() && has_room || operation == Operation::Claim {
+            if self.is_up() && has_room || operation.waits() {
                 queue.bytes += job.bytes();
                 queue.jobs.push_back(job);
             } else {
@@ -658,7 +690,7 @@ async fn next_batch(shared: &Shared) -> Option<(Vec<Job>, Vec<oneshot::Sender<()
             {
                 bytes += job.bytes();
                 // No connection would have a session that is claimed for a client that has gone.
-                if job.operation != Operation::Claim || !job.answer.is_closed() {
+                if !job.operation.waits() || !job.answer.is_closed() {
                     jobs.push(job);
                 }
             }
@@ -687,12 +719,7 @@ async fn send(
     if forgotten.is_empty() {
         return Ok(());
     }
-    // The store was restarted behind a proxy, or its scripts were flushed. A record is not sent again: a later one of
-    // the same session may be there by now.
-    let is_put = |job: &Job| job.operation == Operation::Put;
-    let (puts, forgotten): (Vec<Job>, Vec<Job>) = forgotten.into_iter().partition(is_put);
-    puts.iter().for_each(|job| shared.count(job.operation, false));
-    drop(puts);
+    // The store was restarted behind a proxy, or its scripts were flushed.
     if let Err(error) = load(connection).await {
         forgotten.iter().for_each(|job| shared.count(job.operation, false));
         return Err(error);

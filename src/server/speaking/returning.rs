@@ -164,7 +164,8 @@ impl Speaking {
         match (&host.shared.store, Token::new(&recover.token)) {
             (Some(store), Some(token)) => {
                 let epoch = host.shared.registry.epoch(&recover.session_id);
-                let answer = store.claim(&recover.session_id, &token, epoch, recover.epoch);
+                // The server that has it keeps it if it cannot go on here.
+                let answer = store.find(&recover.session_id, &token, epoch);
                 let answer = Box::pin(timeout(CLAIM_PATIENCE, answer));
                 let gift = host.shared.gifts.expect(&recover.session_id);
                 let asked = Box::new(Asked { recover, gift });
@@ -204,6 +205,10 @@ impl Speaking {
             Some(Claimed::Unknown) => self.recover_here(recover, false, host),
             None | Some(Claimed::Owned) => self.recover_here(recover, true, host),
             Some(Claimed::Forbidden) => self.not_recovered(false, host),
+            Some(Claimed::Elsewhere { epoch, record }) => match self.refuses(&recover, epoch, &record) {
+                Some(why) => self.handle(Input::Answer(Answer::Misplaced(why))),
+                None => self.claim(recover, gift, host),
+            },
             // Another connection of this server has claimed it at the same time, and was later.
             Some(Claimed::Moved { epoch, .. }) if known.is_some_and(|known| known >= epoch) => {
                 self.recover(recover, host);
@@ -218,14 +223,37 @@ impl Speaking {
                         self.resume.get_or_insert_default().giving =
                             Some(Giving { waiting, found: Box::new(found), store: store.presence() });
                     }
-                    _ => self.on_found(found, Given::Nothing, host),
+                    _ => self.on_found(found, &Given::Nothing, host),
                 }
             }
         }
     }
 
+    /// Asks the store for a session that another server has.
+    // As for `recover`.
+    #[cfg_attr(not(feature = "redis"), allow(unreachable_code, unused_variables))]
+    fn claim(&mut self, recover: Box<Recover>, gift: Expected, host: &mut Host<'_>) {
+        let (Some(store), Some(token)) = (&host.shared.store, Token::new(&recover.token)) else { return };
+        let epoch = host.shared.registry.epoch(&recover.session_id);
+        let answer = store.claim(&recover.session_id, &token, epoch, recover.epoch);
+        let answer = Box::pin(timeout(CLAIM_PATIENCE, answer));
+        let asked = Box::new(Asked { recover, gift });
+        self.resume.get_or_insert_default().claiming =
+            Some(Claiming { answer, asked, store: store.presence() });
+    }
+
+    /// The reason for which the session of a record, with this epoch, cannot continue anywhere.
+    fn refuses(&self, recover: &Recover, epoch: u64, record: &str) -> Option<Misplaced> {
+        if is_left_behind(recover, epoch) {
+            return Some(Misplaced::Lost);
+        }
+        let (config, snapshot) = (self.session.as_ref()?.config(), Record::decode(record)?.snapshot);
+        let session = Session::restore(Arc::clone(config), snapshot, None, Instant::now().into_std());
+        session.refuses(&Place::from(recover))
+    }
+
     /// Continues a session of the store, by the record that its server before has given, or by that of the store.
-    pub(super) fn on_found(&mut self, found: Found, given: Given, host: &mut Host<'_>) {
+    pub(super) fn on_found(&mut self, found: Found, given: &Given, host: &mut Host<'_>) {
         let Found { recover, epoch, before, record, bare_for } = found;
         let (registry, id) = (&host.shared.registry, &recover.session_id);
         if registry.epoch(id).is_some_and(|known| known >= epoch) {
@@ -233,8 +261,8 @@ impl Speaking {
         }
         // An own copy is older than the record.
         drop(registry.release(id, epoch));
-        let text = if let Given::Record(given) = &given { given } else { &*record };
-        let may_come = given == Given::Late && bare_for.unwrap_or_default() + gifts::PATIENCE < GIVING_TIME;
+        let text = if let Given::Record(given) = given { given } else { &*record };
+        let may_come = *given == Given::Late && bare_for.unwrap_or_default() + gifts::PATIENCE < GIVING_TIME;
         let place = Place::from(&*recover);
         match self.restore(&recover, epoch, text, host) {
             // It is not written, so that the server before can still give it.

@@ -69,6 +69,12 @@ impl Stream {
             && place.crc32.is_none_or(is_ours)
     }
 
+    /// True if the client knows of a cancel that was never done, or has other audio.
+    pub(in crate::session) fn contradicts(&self, place: &Place) -> bool {
+        place.rev.is_some_and(|rev| rev > self.cold.facts.rev)
+            || place.crc32.is_some_and(|crc32| self.compare(place.offset, crc32) == Comparison::Different)
+    }
+
     /// The way to return to a place; `None` if there is none.
     fn plan(&self, place: &Place) -> Option<Plan> {
         let (log, offset) = (&self.log, place.offset);
