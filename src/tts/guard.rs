@@ -62,6 +62,8 @@ pub(crate) struct Guard {
     state: State,
     /// Bytes that were not read yet.
     pending: Vec<u8>,
+    /// Bytes that came before the kind of content was known: a few.
+    undecided: u64,
     /// Exists once the sample rate is known.
     chain: Option<Chain>,
 }
@@ -86,8 +88,9 @@ struct Chain {
     fade: Fade,
     /// Longest playing time, in seconds.
     max_seconds: u64,
-    /// Samples that may still follow.
+    /// Samples that may still follow, and those that were taken.
     left: u64,
+    taken: u64,
     // Output of each stage. The vectors are kept for their memory.
     decoded: Vec<i16>,
     trimmed: Vec<i16>,
@@ -104,6 +107,7 @@ impl Chain {
             fade: Fade::new(sample_rate_hz),
             max_seconds,
             left: max_seconds.saturating_mul(sample_rate_hz.into()),
+            taken: 0,
             decoded: Vec::new(),
             trimmed: Vec::new(),
             levelled: Vec::new(),
@@ -119,6 +123,7 @@ impl Chain {
         let is_too_long = fitting < self.decoded.len();
         self.decoded.truncate(fitting);
         self.left -= fitting as u64;
+        self.taken += fitting as u64;
         self.trimmed.clear();
         self.trim.push(&self.decoded, &mut self.trimmed);
         self.levelled.clear();
@@ -160,6 +165,7 @@ impl Guard {
             max_seconds: MAX_SECONDS.saturating_add(characters.saturating_mul(MAX_SECONDS_PER_CHARACTER)),
             state: State::Unknown,
             pending: Vec::new(),
+            undecided: 0,
             chain: None,
         }
     }
@@ -177,7 +183,17 @@ impl Guard {
             return Ok(());
         }
         self.pending.extend_from_slice(bytes);
-        self.advance(false, sink)
+        let advanced = self.advance(false, sink);
+        if let State::Unknown = self.state {
+            self.undecided += bytes.len() as u64;
+        }
+        advanced
+    }
+
+    /// Number that rises with each push that brought samples, silence too, or bytes that may turn out to be samples.
+    /// Headers, and bytes between WAVs, are neither.
+    pub(crate) fn taken(&self) -> u64 {
+        self.undecided + self.chain.as_ref().map_or(0, |chain| chain.taken)
     }
 
     /// Ends the audio: pushes the samples that were held back.

@@ -30,6 +30,9 @@ pub(super) trait Answer: Send + 'static {
     /// Returns the next audio, never empty; `None` once the answer is complete.
     fn next_chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, Failure>> + Send;
 
+    /// Notes that the last chunk had audio. Other bytes are no sign of life.
+    fn revive(&mut self);
+
     /// Returns a description of the answer for the log.
     fn label(&self) -> String {
         String::new()
@@ -46,7 +49,11 @@ impl Request for Call {
 
 impl Answer for Reply {
     fn next_chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, Failure>> + Send {
-        self.next_chunk()
+        self.next_bytes()
+    }
+
+    fn revive(&mut self) {
+        self.revive();
     }
 
     fn label(&self) -> String {
@@ -153,9 +160,13 @@ async fn transfer<R: Request>(
         };
         let mut pushed = Ok(());
         for part in chunk.chunks(PART_BYTES) {
+            let before = guard.taken();
             pushed = guard.push(part, sink);
             if pushed.is_err() {
                 break;
+            }
+            if guard.taken() > before {
+                answer.revive();
             }
             sink.drain().await?;
         }

@@ -73,7 +73,7 @@ impl Call {
                 retry_after = read_retry_after(response.headers());
                 let begun = Instant::now();
                 let failure = self.upstream.at(self.at).refused(response).await;
-                self.exchange.spent += begun.elapsed();
+                self.exchange.patience.spend(begun.elapsed());
                 failure
             }
         };

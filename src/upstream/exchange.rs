@@ -2,11 +2,11 @@
 
 use super::failure::{Failure, FailureKind, Service};
 use super::settings::{Deadlines, Retries, UpstreamSettings};
-use crate::deadline;
+use crate::deadline::{Deadline, Patience};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 /// The time and the attempts that a request has used.
 #[derive(Clone, Debug)]
@@ -16,10 +16,9 @@ pub(crate) struct Exchange {
     attempts: u32,
     /// Bytes of the answer received.
     received: u64,
-    /// Time spent waiting since the attempt began, or since the last byte of the answer.
-    quiet: Duration,
-    /// Time spent waiting in total.
-    pub(super) spent: Duration,
+    /// True if the service gave anything of use.
+    has_begun: bool,
+    pub(super) patience: Patience,
     /// Pause before the next attempt.
     pause: Option<Duration>,
 }
@@ -30,8 +29,8 @@ impl Exchange {
             service,
             attempts: 0,
             received: 0,
-            quiet: Duration::ZERO,
-            spent: Duration::ZERO,
+            has_begun: false,
+            patience: Patience::default(),
             pause: None,
         }
     }
@@ -50,30 +49,36 @@ impl Exchange {
         if let Some(pause) = self.pause {
             sleep(pause).await;
             self.pause = None;
-            self.spent += pause;
+            self.patience.spend(pause);
         }
         self.attempts += 1;
-        self.quiet = Duration::ZERO;
+        self.patience.revive();
     }
 
     /// Waits for the service.
     ///
     /// # Errors
-    /// A deadline passed: that of the first byte until something [is received](Self::receive).
+    /// A deadline passed: that of the first byte until there is something [of use](Self::revive).
     ///
     /// # Cancel safety
     /// Same as that of `work`. The time spent waiting counts.
     pub(crate) async fn wait<F: Future>(&mut self, work: F) -> Result<F::Output, Failure> {
         let Deadlines { first_byte, idle, total, .. } = self.service.deadlines();
-        let (pause, kind) = match self.received {
-            0 => (first_byte, FailureKind::FirstByteTimeout),
-            _ => (idle, FailureKind::IdleTimeout),
+        let (pause, kind) = match self.has_begun {
+            false => (first_byte, FailureKind::FirstByteTimeout),
+            true => (idle, FailureKind::IdleTimeout),
         };
-        let pause = pause.saturating_sub(self.quiet);
-        let left = total.saturating_sub(self.spent);
-        let _stopwatch = Stopwatch { since: Instant::now(), totals: [&mut self.quiet, &mut self.spent] };
-        let done = deadline::within(pause.min(left), work).await;
-        done.map_err(|_| self.service.too_late(if left < pause { FailureKind::TotalTimeout } else { kind }))
+        let done = self.patience.wait(pause, total, work).await;
+        done.map_err(|passed| match passed {
+            Deadline::Pause => self.service.too_late(kind),
+            Deadline::Total => self.service.too_late(FailureKind::TotalTimeout),
+        })
+    }
+
+    /// Notes that what was received is of use: the pause of the service is over. Bytes alone are no sign of life.
+    pub(crate) fn revive(&mut self) {
+        self.has_begun = true;
+        self.patience.revive();
     }
 
     /// Counts bytes of the answer, at least one.
@@ -81,7 +86,6 @@ impl Exchange {
     /// # Errors
     /// The answer is too large.
     pub(crate) fn receive(&mut self, bytes: usize) -> Result<(), Failure> {
-        self.quiet = Duration::ZERO;
         self.received += bytes as u64;
         let most = self.service.settings.max_body_bytes;
         match self.received <= most {
@@ -111,11 +115,14 @@ impl Exchange {
     ) -> Result<Failure, Failure> {
         let UpstreamSettings { deadlines, retries, other_urls, .. } = &self.service.settings;
         let services = 1 + other_urls.len() as u32;
-        if is_elsewhere && self.attempts < retries.attempts.max(services) && self.spent < deadlines.total {
+        if is_elsewhere
+            && self.attempts < retries.attempts.max(services)
+            && self.patience.spent() < deadlines.total
+        {
             return Ok(failure);
         }
         let pause = pause(retries, self.attempts, retry_after);
-        let begins = self.spent.saturating_add(pause);
+        let begins = self.patience.spent().saturating_add(pause);
         let is_in_time = begins <= retries.within && begins < deadlines.total;
         if !failure.kind.is_worth_a_retry() || self.attempts >= retries.attempts || !is_in_time {
             return Err(failure);
@@ -140,20 +147,5 @@ fn jitter(most: Duration) -> Duration {
         Ok(()) => most.mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX)),
         // Without a random source, use the longest pause.
         Err(_) => most,
-    }
-}
-
-/// Adds its lifetime to two totals when it is dropped, so that an abandoned wait counts too.
-struct Stopwatch<'a> {
-    since: Instant,
-    totals: [&'a mut Duration; 2],
-}
-
-impl Drop for Stopwatch<'_> {
-    fn drop(&mut self) {
-        let waited = self.since.elapsed();
-        for total in &mut self.totals {
-            **total += waited;
-        }
     }
 }

@@ -40,6 +40,18 @@ impl Reply {
     /// # Cancel safety
     /// Dropping the future loses no data. The time spent waiting counts.
     pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        let chunk = self.next_bytes().await?;
+        self.revive();
+        Ok(chunk)
+    }
+
+    /// Notes that the bytes that came were of use, and no pause.
+    pub(crate) fn revive(&mut self) {
+        self.exchange.revive();
+    }
+
+    /// As [`next_chunk`](Self::next_chunk), for a caller that says which bytes are [of use](Self::revive).
+    pub(crate) async fn next_bytes(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
             let data = match self.exchange.wait(self.body.frame()).await? {
                 None => return Ok(None),

@@ -225,6 +225,30 @@ async fn command_that_never_ends_is_killed() {
 }
 
 #[tokio::test]
+async fn command_that_writes_much_and_no_audio_times_out() {
+    let stage = Stage::new();
+    let format = Format { encoding: Encoding::PcmS16le, sample_rate_hz: RATE_HZ };
+    let wav = [wav_header(format, 1_600), s16(&voice())].concat();
+    std::fs::write(stage.0.join("whole.wav"), wav).unwrap();
+    let (short, long) = (Duration::from_millis(300), Duration::from_secs(60));
+    // Bytes behind the samples of a WAV are skipped, and come without an end.
+    for (script, [idle, total], why) in [
+        ("cat whole.wav /dev/zero", [short, long], "paused for longer than 0.3 s"),
+        ("cat whole.wav /dev/zero", [long, short], "took longer than 0.3 s"),
+    ] {
+        let mut watch = stage.watch();
+        let settings = Settings { idle, total, ..stage.settings(script) };
+        let speech = Command::new(settings).unwrap().speak(utterance("Hi."));
+        let pid = watch.begun().await;
+        let (samples, error) = within(heard(speech)).await;
+        assert_eq!(samples.len(), voice().len());
+        let error = error.unwrap();
+        assert!(error.kind == SynthesisErrorKind::Timeout && error.message.contains(why), "{error}");
+        watch.gone(pid).await;
+    }
+}
+
+#[tokio::test]
 async fn command_without_a_listener_is_killed_with_its_children() {
     let table = [
         "sleep 60",

@@ -11,7 +11,7 @@ use super::guard::{Guard, single_line};
 use super::template::Template;
 use super::{Sink, Speech, SynthesisError, Synthesizer, Treatment, Utterance, Voice};
 use crate::audio::{Encoding, Format, SourceFormat};
-use crate::deadline;
+use crate::deadline::{Deadline, Patience};
 use crate::text::redact::redact;
 use process::{AFTERMATH, LINGER, Process};
 use std::fmt;
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 /// Size of one read from a program. At another rate and encoding it can be twelve times as much audio.
 const READ_BYTES: usize = 4 * 1024;
@@ -270,35 +270,46 @@ impl Shared {
         let settings = &self.settings;
         let Some(mut stdout) = process.child.stdout.take() else { return Ended::Spoken };
         let mut buffer = vec![0; READ_BYTES];
-        let mut is_first = true;
-        // Time spent waiting for the program, not for the listener.
-        let mut spent = Duration::ZERO;
+        // For the program, and not for the listener.
+        let mut patience = Patience::default();
         loop {
-            let since = Instant::now();
-            let limit = if is_first { settings.first_byte } else { settings.idle };
-            let left = settings.total.saturating_sub(spent);
-            let read = tokio::select! {
-                biased;
-                () = sink.cancelled() => return Ended::Cancelled,
-                read = stdout.read(&mut buffer) => read,
-                () = process.exited_without_output() => break,
-                () = deadline::pass(since + limit.min(left)) => {
-                    return Ended::Failed(SynthesisError::timeout(if left <= limit {
-                        format!("The speech program took longer than {} s for this sentence.", settings.total.as_secs_f32())
-                    } else if is_first {
-                        format!("The speech program gave no audio within {} s.", limit.as_secs_f32())
-                    } else {
-                        format!("The speech program paused for longer than {} s in this sentence.", limit.as_secs_f32())
+            let taken = guard.taken();
+            let limit = if taken == 0 { settings.first_byte } else { settings.idle };
+            let read = patience.wait(limit, settings.total, async {
+                tokio::select! {
+                    biased;
+                    () = sink.cancelled() => None,
+                    read = stdout.read(&mut buffer) => Some(read),
+                    () = process.exited_without_output() => Some(Ok(0)),
+                }
+            });
+            let read = match read.await {
+                Ok(Some(read)) => read,
+                Ok(None) => return Ended::Cancelled,
+                Err(passed) => {
+                    return Ended::Failed(SynthesisError::timeout(match passed {
+                        Deadline::Total => format!(
+                            "The speech program took longer than {} s for this sentence.",
+                            settings.total.as_secs_f32()
+                        ),
+                        Deadline::Pause if taken == 0 => {
+                            format!("The speech program gave no audio within {} s.", limit.as_secs_f32())
+                        }
+                        Deadline::Pause => format!(
+                            "The speech program paused for longer than {} s in this sentence.",
+                            limit.as_secs_f32()
+                        ),
                     }));
                 }
             };
-            spent += since.elapsed();
             match read {
                 Ok(0) => break,
                 Ok(count) => {
-                    is_first = false;
                     if let Err(error) = guard.push(&buffer[..count], sink) {
                         return Ended::Failed(error);
+                    }
+                    if guard.taken() > taken {
+                        patience.revive();
                     }
                     if sink.drain().await.is_err() {
                         return Ended::Cancelled;

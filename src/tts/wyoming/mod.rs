@@ -228,6 +228,10 @@ impl service::Answer for Line {
         }
         Ok(None)
     }
+
+    fn revive(&mut self) {
+        self.exchange.revive();
+    }
 }
 
 impl Line {

@@ -237,6 +237,42 @@ async fn a_silent_server_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_server_that_sends_much_and_no_audio_is_given_up() {
+    let short = Duration::from_millis(100);
+    let long = Duration::from_secs(50);
+    let empty = event("audio-chunk", &audio(22_050), b"").repeat(100);
+    let other = event("info", &json!({}), &[7; 20_000]).repeat(5);
+    let chunk = event("audio-chunk", &audio(22_050), &samples(400));
+    for (begin, forever, [first_byte, idle, total], why) in [
+        (&b""[..], &empty, [short, long, long], "sent nothing within 100ms"),
+        (&chunk, &empty, [long, short, long], "paused for longer than 100ms"),
+        (&chunk, &empty, [long, long, short], "took longer than 100ms"),
+        (b"", &other, [short, long, long], "sent nothing within 100ms"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("tcp://{}", listener.local_addr().unwrap());
+        let (begin, forever) = (begin.to_vec(), forever.clone());
+        // As fast as it can, on a thread of its own: there is always more to read.
+        let server = std::thread::spawn(move || {
+            use std::io::Write;
+            let listener = listener.into_std().unwrap();
+            listener.set_nonblocking(false).unwrap();
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_nonblocking(false).unwrap();
+            let mut sent = stream.write_all(&begin);
+            while sent.is_ok() {
+                sent = stream.write_all(&forever);
+            }
+        });
+        let deadlines = Deadlines { first_byte, idle, total, ..Deadlines::default() };
+        let engine = patient(&url, deadlines);
+        let error = soon(spoken(&engine, "Hello.")).await.2.unwrap();
+        assert!(error.kind == SynthesisErrorKind::Timeout && error.message.contains(why), "{why}: {error}");
+        server.join().expect("the connection is closed");
+    }
+}
+
+#[tokio::test]
 async fn a_slow_connection_is_a_timeout() {
     // The kernel drops connections silently once the backlog of a listener is full.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
