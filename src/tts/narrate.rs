@@ -4,8 +4,13 @@
 use super::clock::Clock;
 use super::pool::Pool;
 use super::reading::{Limits, Piece, Reading, read};
+use super::rounds::Urgency;
 use super::{Sink, SynthesisError, Utterance};
 use crate::audio::level::{Level, Trim};
+use std::time::{Duration, Instant};
+
+/// Units of work until a sentence has audio: its plan and two windows, as the first one may be silent.
+const FIRST_UNITS: u32 = 3;
 
 /// A piece of a text that a voice is speaking.
 pub(super) trait Part: Sized + Send + 'static {
@@ -53,6 +58,20 @@ impl Narrator<'_> {
         }
         let mut clock = utterance.has_word_times.then(|| Clock::new(sample_rate_hz));
         let mut has_sound = false;
+        let since = Instant::now();
+        if utterance.index == 0 {
+            // What it still has is of another stream, which may be cancelled.
+            utterance.listener.empty();
+        }
+        let urgency = |sink: &Sink| {
+            let (until, now) = (utterance.listener.until(), Instant::now());
+            match until {
+                Some(by) if sink.encoded_bytes() > 0 => Urgency::Due { by, units: 1 },
+                Some(by) if by > now => Urgency::Due { by, units: FIRST_UNITS },
+                _ => Urgency::AtOnce { since },
+            }
+        };
+        let mut given = 0;
         for mut piece in pieces {
             if let Some(clock) = &mut clock {
                 clock.start_piece(std::mem::take(&mut piece.words), piece.next);
@@ -62,9 +81,13 @@ impl Narrator<'_> {
             let job = move |sink: &mut Sink| first(is_urgent, sink);
             // `None` means that the listener is gone, or that the job panicked. A panic drops the sink, which
             // the listener sees as a failure.
-            let Some(mut done) = pool.run(utterance, is_urgent, sink, job).await else { return };
+            let Some(mut done) = pool.run(utterance, urgency(&sink), sink, job).await else { return };
             loop {
                 sink = done.0;
+                let bytes = sink.encoded_bytes() - given;
+                given += bytes;
+                let seconds = bytes as f64 / utterance.format.byte_rate() as f64;
+                utterance.listener.give(Duration::from_secs_f64(seconds), Instant::now());
                 // No thread is in use here, so a slow listener delays only itself. The next unit of work
                 // starts after this wait, which limits the buffered audio.
                 if sink.drain().await.is_err() {
@@ -74,7 +97,7 @@ impl Narrator<'_> {
                     Ok(Progress::More(part)) => {
                         let is_urgent = sink.encoded_bytes() == 0;
                         let job = move |sink: &mut Sink| part.speak(is_urgent, sink);
-                        let next = pool.run(utterance, is_urgent, sink, job).await;
+                        let next = pool.run(utterance, urgency(&sink), sink, job).await;
                         let Some(next) = next else { return };
                         done = next;
                     }

@@ -1,12 +1,16 @@
 //! Threads that synthesise in small units of work, for all sessions in turn.
 
-use super::rounds::{Place, Rounds};
+use super::rounds::{Pace, Place, Rounds, Urgency};
 use super::{Sink, Utterance};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
+
+/// Number of jobs after which a long one has lost most of its weight.
+const UNITS: u32 = 16;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -30,7 +34,8 @@ enum Threads {
 pub(super) enum Order {
     /// Clients in turn. Within a client, urgent jobs come before others.
     Rounds,
-    /// As `Rounds`, with the urgent jobs of all clients before others: [`Rounds::pop_urgent_first`].
+    /// As `Rounds`, with the jobs of all clients that would be late, and then those that are needed at once, before
+    /// others: [`Rounds::pop_urgent_first`].
     UrgentFirst,
 }
 
@@ -47,6 +52,8 @@ struct Line {
     jobs: Rounds<Job>,
     threads: usize,
     idle_threads: usize,
+    /// Time that a job takes: the longest of the last ones.
+    unit: Duration,
     is_closed: bool,
 }
 
@@ -85,16 +92,16 @@ impl Pool {
     }
 
     /// Runs a job on a thread when its turn has come. `None` if the listener left before that, or the
-    /// job panicked. Urgent jobs run before others, as the order of the pool says.
+    /// job panicked. The order of the pool says which jobs run first.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         utterance: &Utterance,
-        is_urgent: bool,
+        urgency: impl Into<Urgency>,
         mut sink: Sink,
         job: impl FnOnce(&mut Sink) -> T + Send + 'static,
     ) -> Option<(Sink, T)> {
         let listener = sink.listener();
-        let work = self.work(utterance, is_urgent, move || {
+        let work = self.work(utterance, urgency, move || {
             let result = job(&mut sink);
             (sink, result)
         });
@@ -113,7 +120,7 @@ impl Pool {
     pub(super) async fn work<T: Send + 'static>(
         &self,
         utterance: &Utterance,
-        is_urgent: bool,
+        urgency: impl Into<Urgency>,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         let (done, result) = oneshot::channel();
@@ -121,16 +128,16 @@ impl Pool {
             // An error means that the result is not wanted any more.
             let _ = done.send(job());
         };
-        let waiting = self.submit(utterance, is_urgent, Box::new(job))?;
+        let waiting = self.submit(utterance, urgency.into(), Box::new(job))?;
         let result = result.await;
         waiting.forget();
         result.ok()
     }
 
     /// Adds a job. `None` if no thread can be started.
-    fn submit(&self, utterance: &Utterance, is_urgent: bool, job: Job) -> Option<Waiting<'_>> {
+    fn submit(&self, utterance: &Utterance, urgency: Urgency, job: Job) -> Option<Waiting<'_>> {
         let mut line = self.0.line();
-        let place = line.jobs.push(utterance, is_urgent, job);
+        let place = line.jobs.push(utterance, urgency, job);
         let waiting = Waiting { shared: &self.0, place: Some(place) };
         if line.idle_threads < line.jobs.len() && line.threads < self.0.max_threads {
             let shared = Arc::clone(&self.0);
@@ -178,7 +185,14 @@ impl Shared {
         while !line.is_closed {
             let next = match self.order {
                 Order::Rounds => line.jobs.pop(),
-                Order::UrgentFirst => line.jobs.pop_urgent_first(),
+                Order::UrgentFirst => {
+                    let pace = Pace {
+                        now: Instant::now(),
+                        unit: line.unit,
+                        threads: u32::try_from(self.max_threads).unwrap_or(u32::MAX),
+                    };
+                    line.jobs.pop_urgent_first(pace)
+                }
             };
             let Some((_, job)) = next else {
                 if self.threads == Threads::Lent {
@@ -192,8 +206,11 @@ impl Shared {
             };
             drop(line);
             // A panic drops the sink, which the listener sees as a failure.
+            let begun = Instant::now();
             let _ = catch_unwind(AssertUnwindSafe(job));
+            let took = begun.elapsed();
             line = self.line();
+            line.unit = took.max(line.unit - line.unit / UNITS);
         }
     }
 }

@@ -5,7 +5,7 @@
 //! it. Slots bound what is alive: programs, and requests to services.
 
 use super::listener::Listener;
-use super::rounds::{self, Place, Rounds};
+use super::rounds::{self, Place, Rounds, Urgency};
 use super::speech::{Part, Relay};
 use super::{Backlog, Piece, Speech, SynthesisError, Synthesizer, Utterance, Voice};
 use crate::audio::Format;
@@ -298,7 +298,7 @@ impl Line {
     /// Puts the utterances of a session back into the line, since its listener is there again.
     fn welcome(&mut self, session: &Arc<str>) {
         for (place, seat) in self.away.remove(session).unwrap_or_default() {
-            self.rounds.put(&place, false, seat);
+            self.rounds.put(&place, Urgency::Usual, seat);
         }
     }
 
@@ -471,7 +471,7 @@ impl Turn {
         let progress = Progress::Waiting { utterance: self.utterance.clone(), runtime: Handle::current() };
         let listener = self.utterance.listener.clone();
         let seat = Arc::new(Seat { listener, progress: Mutex::new((progress, None)) });
-        let place = line.rounds.push(&self.utterance, false, Arc::clone(&seat));
+        let place = line.rounds.push(&self.utterance, Urgency::Usual, Arc::clone(&seat));
         self.stage = Stage::Waiting { seat, place, timeout: None };
         // Those of listeners who are away do not keep the others waiting.
         let is_busy = line.is_busy();

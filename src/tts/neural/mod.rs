@@ -91,7 +91,8 @@ impl std::error::Error for VoiceFileError {}
 /// - A voice may plan sounds of at most 10 s, and passages of at most 300 s. Others fail.
 /// - A unit of work is the plan of a sentence, or one window of its audio: up to about 50 ms with hibari, and
 ///   0.7 s with voices of Piper, for the plan of a long sentence. Turns go round the
-///   [clients](Utterance::client). The first windows of sentences come first.
+///   [clients](Utterance::client). A window whose listener would run dry comes first, then the first
+///   windows of sentences.
 #[derive(Clone)]
 pub struct Neural {
     voices: Arc<[Loaded]>,
