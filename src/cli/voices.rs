@@ -138,8 +138,7 @@ pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dy
         files.retain(|file| match file.identify() {
             Ok(_) => true,
             Err(why) => {
-                // A server has a log.
-                match tracing::enabled!(tracing::Level::ERROR) {
+                match has_log() {
                     true => tracing::warn!("{why}; it is left out"),
                     false => eprintln!("aloud: {why}; it is left out"),
                 }
@@ -150,7 +149,17 @@ pub(super) fn engine(settings: &Settings) -> Result<Arc<dyn Synthesizer>, Box<dy
             engine = load(&files);
         }
     }
-    Ok(Arc::new(engine.map_err(|why| Usage(format!("--engine neural: {why}")))?))
+    let engine = engine.map_err(|why| Usage(format!("--engine neural: {why}")))?;
+    if !has_log() {
+        engine.warnings().for_each(|warning| eprintln!("aloud: {warning}"));
+    }
+    Ok(Arc::new(engine))
+}
+
+/// True in a server. Other commands have standard error alone.
+#[cfg(feature = "neural")]
+fn has_log() -> bool {
+    tracing::enabled!(tracing::Level::ERROR)
 }
 
 /// Says that the engine is not in this build.

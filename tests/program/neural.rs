@@ -113,6 +113,27 @@ fn a_server_warns_about_voices_that_are_not_known() {
     server.wait().unwrap();
 }
 
+#[cfg(feature = "neural")]
+#[test]
+fn say_warns_about_voices_that_are_not_known() {
+    let Some(file) = std::env::var_os("ALOUD_TEST_VOICE") else {
+        return crate::support::skip("say_warns_about_voices_that_are_not_known", "the voice file");
+    };
+    let folder = Folder::new("unknown-say");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes.extend_from_slice(&[0xfa, 0x3f, 0]);
+    let other = folder.file("other.onnx");
+    std::fs::write(&other, bytes).unwrap();
+    let known = file.into_string().unwrap();
+    for (voice, warnings) in [(&other, 1), (&known, 0)] {
+        let wav = folder.file("hello.wav");
+        let output = run(&["say", "Hi.", "--engine=neural", "--voice-file", voice, "-o", &wav]);
+        assert!(output.status.success(), "{}", text_of(&output));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr.matches("is not a file that aloud is tested with").count(), warnings, "{stderr}");
+    }
+}
+
 #[test]
 fn the_voice_inside_says_once_that_there_are_others() {
     let folder = Folder::new("hint");

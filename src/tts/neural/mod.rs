@@ -129,6 +129,7 @@ impl Neural {
         let mut voices: Vec<Loaded> = Vec::new();
         for file in files {
             let voice = Loaded::load(file, &reader)?;
+            voice.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             if let Some(other) = voices.iter().find(|other| other.voice.name == voice.voice.name) {
                 return Err(VoiceFileError(format!(
                     "{} and {} have the same name, {}; give one of them another name",
@@ -144,6 +145,13 @@ impl Neural {
             reader,
             pool: Arc::new(Pool::new("neural", Order::UrgentFirst, threads)),
         })
+    }
+}
+
+impl Neural {
+    /// Warnings about the files, which are in the log as well: for a program without a log.
+    pub fn warnings(&self) -> impl Iterator<Item = &str> {
+        self.voices.iter().flat_map(|loaded| &loaded.warnings).map(String::as_str)
     }
 }
 

@@ -89,6 +89,8 @@ pub(super) struct Loaded {
     /// Gain that brings the voice to the level of others.
     pub(super) gain: f32,
     pub(super) kind: Kind,
+    /// Remarks about the file for the operator.
+    pub(super) warnings: Vec<String>,
 }
 
 /// A piece that is planned, with the token of each of its symbols. `None` if it has no word with a sound.
@@ -163,6 +165,7 @@ impl Loaded {
         let mut voice = identify(file, &bytes);
         let graph = Graph::read(&bytes)?;
         drop(bytes);
+        let mut warnings = Vec::new();
         let (kind, sample_rate_hz) = if Hibari::is_it(&graph.inputs()) {
             (Kind::Hibari(Arc::new(Hibari::load(&graph)?)), hibari::SAMPLE_RATE)
         } else if Piper::is_it(&graph.inputs()) {
@@ -175,11 +178,11 @@ impl Loaded {
             voice.language = settings.language.clone().or(voice.language);
             if !settings.lacking.is_empty() {
                 let lacking: Vec<String> = settings.lacking.iter().map(char::to_string).collect();
-                tracing::warn!(
+                warnings.push(format!(
                     "voice {}: its .onnx.json has no phoneme_id_map for {}: near sounds are spoken, and marks are left out",
                     voice.name,
                     lacking.join(" ")
-                );
+                ));
             }
             let piper = Piper::load(&graph, settings)?;
             (Kind::Piper(Arc::new(piper)), rate)
@@ -187,12 +190,15 @@ impl Loaded {
             return Err(GraphError::kind(&graph.inputs()));
         };
         let voice = Voice { sample_rate_hz: Some(sample_rate_hz), ..voice };
-        let mut loaded = Loaded { voice, path: file.path.clone(), sample_rate_hz, gain: 1.0, kind };
+        let mut loaded = Loaded { voice, path: file.path.clone(), sample_rate_hz, gain: 1.0, kind, warnings };
         loaded.gain = loaded.measure(reader)?;
         let (path, name) = (file.path.display(), &loaded.voice.name);
         match known {
             Some(known) => tracing::info!("voice {name}: {path} is {}", known.name),
-            None => tracing::warn!("voice {name}: {path} is not a file that aloud is tested with"),
+            None => {
+                let warning = format!("voice {name}: {path} is not a file that aloud is tested with");
+                loaded.warnings.push(warning);
+            }
         }
         Ok(loaded)
     }
