@@ -48,8 +48,9 @@ pub(crate) struct Trim {
     has_sound: bool,
     /// Silence that may be cut: all of it before the first speech, then the surplus over the tail.
     held: Vec<i16>,
-    /// Length of the audio that was cut before the sentence.
+    /// Length of the audio that was cut before the sentence, and of the silence that was kept.
     cut: usize,
+    lead: usize,
     /// Length of the silence since the last speech that was passed on.
     tail: usize,
 }
@@ -74,6 +75,7 @@ impl Trim {
             has_sound: false,
             held: Vec::new(),
             cut: 0,
+            lead: 0,
             tail: 0,
         }
     }
@@ -82,6 +84,11 @@ impl Trim {
     /// [`has_sound`](Trim::has_sound) is true.
     pub(crate) fn cut(&self) -> usize {
         self.cut
+    }
+
+    /// Number of samples of silence that were kept before the sentence. Final in the same way.
+    pub(crate) fn lead(&self) -> usize {
+        self.lead
     }
 
     /// True if any sample was speech. Nothing is passed on before that.
@@ -109,6 +116,7 @@ impl Trim {
                 return;
             }
             self.has_sound = true;
+            self.lead = self.held.len();
             samples = rest;
         }
         if let Some(last) = samples.iter().rposition(|&s| is_speech(s)) {
@@ -298,6 +306,8 @@ mod tests {
                 input.chunks(cut).for_each(|piece| trim.push(piece, &mut out));
                 assert_eq!(trim.cut(), (noise + silence - kept) * 16, "{noise} + {silence} ms");
                 assert_eq!(out, input[trim.cut()..], "{noise} + {silence} ms");
+                assert!(trim.lead() <= LEAD_MS * 16 && out[..trim.lead()].iter().all(|&s| !is_speech(s)));
+                assert!(is_speech(out[trim.lead()]), "{noise} + {silence} ms");
             }
         }
         // The pause ends 10 ms after the speech begins.

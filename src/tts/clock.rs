@@ -4,6 +4,9 @@ use super::{Sink, Word};
 use std::ops::Range;
 use std::time::Duration;
 
+/// Shortest time of a word.
+const SHORTEST: Duration = Duration::from_millis(20);
+
 /// Reports the times of the words of an utterance, piece by piece.
 pub(super) struct Clock {
     sample_rate: u32,
@@ -46,12 +49,18 @@ impl Clock {
         self.spans = spans.collect();
     }
 
-    /// Reports the words of a piece, once the samples that were cut in front of it are known. The last
-    /// word follows later: its end may be cut.
-    pub(super) fn report(&mut self, cut: usize, sink: &mut Sink) {
+    /// Reports the words of a piece, once it is known how many samples were cut in front of it. If the samples of
+    /// silence that were kept are given, the first word begins behind them at the latest. The last word follows
+    /// later: it ends with the last sound.
+    pub(super) fn report(&mut self, cut: usize, lead: Option<usize>, sink: &mut Sink) {
         let mut known = Vec::new();
+        let mut latest = lead.map(|lead| self.duration(self.delivered + lead as u64));
+        let mut earliest = Duration::ZERO;
         for (text_range, start, end) in std::mem::take(&mut self.spans) {
-            let (start, end) = (self.time(start, cut), self.time(end, cut));
+            let start = self.time(start, cut).min(latest.take().unwrap_or(Duration::MAX)).max(earliest);
+            // A word that was planned where nothing sounds yet takes some time of the next one.
+            let end = self.time(end, cut).max(start + SHORTEST);
+            earliest = end;
             match &mut self.open {
                 Some(open) if open.text_range == text_range => open.end = end,
                 open => known.extend(open.replace(Word { text_range, start, end })),
@@ -71,12 +80,15 @@ impl Clock {
     }
 
     /// Ends a piece of this many samples.
-    pub(super) fn advance(&mut self, samples: usize, sink: &mut Sink) {
+    ///
+    /// The last one that can be heard is number `audible`.
+    pub(super) fn advance(&mut self, samples: usize, audible: usize, sink: &mut Sink) {
+        let heard = self.duration(self.delivered + audible as u64);
         self.delivered += samples as u64;
         let end = self.duration(self.delivered);
         if let Some(open) = &mut self.open {
             open.start = open.start.min(end);
-            open.end = open.end.min(end);
+            open.end = open.end.min(heard.max(open.start + SHORTEST)).min(end);
         }
         if !self.is_cut_in_word {
             sink.words(self.open.take().into_iter().collect());

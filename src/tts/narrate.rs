@@ -130,11 +130,19 @@ pub(super) struct Track {
     clock: Option<Clock>,
     /// Samples that the trim has let through so far.
     samples: usize,
+    /// Samples at their level so far, and up to the last one that can be heard.
+    levelled: usize,
+    audible: usize,
+    /// True if the plan of words is exact. Otherwise the first one may sound sooner, and the last one end sooner.
+    is_exact: bool,
 }
 
+/// Highest amplitude that is not heard at the end of a word: noise with such peaks has −45 dBFS RMS.
+const INAUDIBLE: u16 = 400;
+
 impl Track {
-    pub(super) fn new(trim: Trim, level: Level, clock: Option<Clock>) -> Track {
-        Track { trim, level, clock, samples: 0 }
+    pub(super) fn new(trim: Trim, level: Level, clock: Option<Clock>, is_exact: bool) -> Track {
+        Track { trim, level, clock, samples: 0, levelled: 0, audible: 0, is_exact }
     }
 
     /// Takes samples, and appends those that the trim lets through.
@@ -142,25 +150,40 @@ impl Track {
         let (had_sound, before) = (self.trim.has_sound(), kept.len());
         self.trim.push(samples, kept);
         if let Some(clock) = self.clock.as_mut().filter(|_| !had_sound && self.trim.has_sound()) {
-            clock.report(self.trim.cut(), sink);
+            let lead = (!self.is_exact).then(|| self.trim.lead());
+            clock.report(self.trim.cut(), lead, sink);
         }
         self.samples += kept.len() - before;
     }
 
     /// Brings samples to the level, and appends those that are ready.
     pub(super) fn level(&mut self, kept: &[i16], ready: &mut Vec<i16>) {
+        let before = ready.len();
         self.level.push(kept, ready);
+        self.listen(before, ready);
+    }
+
+    /// Notes where the last sound is in the samples from `before` on.
+    fn listen(&mut self, before: usize, ready: &[i16]) {
+        let new = &ready[before..];
+        if let Some(last) = new.iter().rposition(|sample| sample.unsigned_abs() > INAUDIBLE) {
+            self.audible = self.levelled + last + 1;
+        }
+        self.levelled += new.len();
     }
 
     /// Ends the piece.
-    pub(super) fn finish<P>(self, sink: &mut Sink) -> Progress<P> {
-        let Track { trim, level, mut clock, samples } = self;
+    pub(super) fn finish<P>(mut self, sink: &mut Sink) -> Progress<P> {
         let mut ready = Vec::new();
-        level.finish(&mut ready);
+        let none = Level::new(1, 1.0);
+        std::mem::replace(&mut self.level, none).finish(&mut ready);
+        self.listen(0, &ready);
+        let Track { trim, mut clock, samples, is_exact, .. } = self;
+        let audible = if is_exact { samples } else { self.audible };
         // An error means that the listener is gone, which the next wait reports too.
         let _ = sink.push(&ready);
         if let Some(clock) = &mut clock {
-            clock.advance(samples, sink);
+            clock.advance(samples, audible, sink);
         }
         Progress::Over(trim.has_sound(), clock)
     }

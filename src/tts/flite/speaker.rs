@@ -97,7 +97,7 @@ impl Part {
         let rate = speaker.recording.sample_rate;
         Box::new(Part {
             wave: Wave::new(&speaker.periods, &analysis),
-            track: Track::new(Trim::new(rate, speaker.pause(&analysis)), Level::new(rate, GAIN), clock),
+            track: Track::new(Trim::new(rate, speaker.pause(&analysis)), Level::new(rate, GAIN), clock, true),
             kept: Vec::new(),
             speaker,
         })

@@ -72,12 +72,17 @@ impl Hibari {
         let inputs = [Input::Whole(&[1, count], symbols), Input::Real(&[1], &[1.0])];
         let outputs = self.durations.run(&inputs, threads)?.try_into();
         let [durations, melody]: [Vec<f32>; 2] = outputs.map_err(|_| GraphError::shape("durations"))?;
-        let units = at_speed(&durations, speed, |units| match units {
+        let round: fn(f32) -> f32 = |units| match units {
             // As the graph does it: an exponential less 1, but at least one unit. All else is refused.
             -1.0..1.0 => 1.0,
             units if units.is_nan() => 0.0,
             units => units.round_ties_even(),
-        });
+        };
+        // Behind a short silence the voice swallows a short first sound, such as "a". The silence is cut, so that it
+        // may be as long in fast speech as in usual speech.
+        let (silence, sounds) = durations.split_first().ok_or(GraphError::shape("durations"))?;
+        let mut units = vec![round(silence / speed.min(1.0))];
+        units.extend(at_speed(sounds, speed, round));
         let durations = whole_frames(&units, FRAMES, RATE as usize / HOP)?;
         let frames: usize = durations.iter().sum();
         if durations.len() != count || count == 0 || melody.len() % count != 0 {

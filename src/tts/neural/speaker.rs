@@ -126,7 +126,7 @@ impl Part {
         Ok(Progress::More(Box::new(Part {
             voice: voice.voice.name.clone(),
             passage: plan.passage,
-            track: Track::new(Trim::new(rate, 0), Level::new(rate, gain), clock),
+            track: Track::new(Trim::new(rate, 0), Level::new(rate, gain), clock, false),
             real: Vec::new(),
             whole: Vec::new(),
             kept: Vec::new(),

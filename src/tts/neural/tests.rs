@@ -329,6 +329,74 @@ async fn the_beginning_of_a_word_is_where_its_sound_begins() {
     }
 }
 
+/// Level of each 5 ms, in dBFS.
+fn levels(samples: &[i16]) -> Vec<f64> {
+    let rms = |block: &[i16]| {
+        let sum: f64 = block.iter().map(|&s| (f64::from(s) / 32_768.0).powi(2)).sum();
+        10.0 * (sum / block.len() as f64).max(1e-12).log10()
+    };
+    samples.chunks(RATE as usize / 200).map(rms).collect()
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    time.as_millis() as i64
+}
+
+const SPEEDS: [f32; 5] = [0.5, 0.7, 1.0, 1.5, 2.0];
+
+#[tokio::test]
+async fn a_short_word_in_front_is_heard_at_any_speed() {
+    let Some(engine) = engine("a_short_word_in_front_is_heard_at_any_speed") else { return };
+    for noun in ["king", "pot", "cat", "person"] {
+        let text = format!("A {noun} is what they wanted.");
+        for speed in SPEEDS {
+            let (samples, words) = timed(&engine, &text, speed).await;
+            let end = (milliseconds(words[0].end) / 5) as usize;
+            let levels = levels(&samples);
+            let loudest = |levels: &[f64]| levels.iter().copied().fold(f64::MIN, f64::max);
+            let below = loudest(&levels) - loudest(&levels[..=end]);
+            assert!(below < 20.0, "{text} at {speed}: {below:.0} dB below the loudest");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_first_word_begins_and_the_last_one_ends_with_its_sound() {
+    let Some(engine) = engine("the_first_word_begins_and_the_last_one_ends_with_its_sound") else { return };
+    for text in
+        ["Is it six?", "All of them.", "Good evening.", "Ask me.", "No, she sells shells, doesn't she?"]
+    {
+        for speed in SPEEDS {
+            let (samples, words) = timed(&engine, text, speed).await;
+            let is_sound = |level: &f64| *level > -45.0;
+            let levels = levels(&samples);
+            let begins = 5 * levels.iter().position(is_sound).expect("sound") as i64;
+            let ends = 5 * levels.iter().rposition(is_sound).expect("sound") as i64 + 5;
+            let (first, last) = (&words[0], &words[words.len() - 1]);
+            let off = milliseconds(first.start) - begins;
+            assert!((-50..=10).contains(&off), "{text} at {speed} begins at {begins}, not {:?}", first.start);
+            let off = milliseconds(last.end) - ends;
+            assert!((-40..=60).contains(&off), "{text} at {speed} ends at {ends}, not {:?}", last.end);
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_word_is_without_length() {
+    let Some(engine) = engine("no_word_is_without_length") else { return };
+    let text = "a b c d e f g";
+    for speed in [0.5, 1.0, 1.5, 1.8, 2.0] {
+        let (_, words) = timed(&engine, text, speed).await;
+        assert_eq!(words.len(), 7, "at {speed}");
+        for pair in words.windows(2) {
+            assert!(pair[0].end <= pair[1].start, "{words:?} at {speed}");
+        }
+        for word in &words {
+            assert!(word.end - word.start >= Duration::from_millis(20), "{word:?} at {speed}");
+        }
+    }
+}
+
 /// Correlation of samples with those `lag` later.
 fn correlation(samples: &[i16], lag: usize) -> f64 {
     let (a, b) = (&samples[..samples.len() - lag], &samples[lag..]);
