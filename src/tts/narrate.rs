@@ -84,7 +84,7 @@ impl Narrator<'_> {
             let Some(mut done) = pool.run(utterance, urgency(&sink), sink, job).await else { return };
             loop {
                 sink = done.0;
-                let bytes = sink.encoded_bytes() - given;
+                let bytes = sink.chunked_bytes() - given;
                 given += bytes;
                 let seconds = bytes as f64 / utterance.format.byte_rate() as f64;
                 utterance.listener.give(Duration::from_secs_f64(seconds), Instant::now());

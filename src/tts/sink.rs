@@ -190,6 +190,11 @@ impl Sink {
         self.shared.encoded_bytes.load(Ordering::Relaxed)
     }
 
+    /// Those of them that are in whole chunks, and so on their way to the listener.
+    pub(super) fn chunked_bytes(&self) -> u64 {
+        self.encoded_bytes() - self.buffer.len() as u64
+    }
+
     /// Returns a value that notices when the listener leaves.
     pub(super) fn listener(&self) -> Listener {
         Listener(self.sender.clone())
