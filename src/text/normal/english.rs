@@ -376,7 +376,8 @@ impl<'a> Reader<'a> {
         let ended = match is_typed.then(|| self.typed(at)).flatten() {
             Some(ended) => Some(ended),
             None if is_start => {
-                self.known_word(at, end).or_else(|| self.phrase(at, end)).or_else(|| self.humps(at, end))
+                let known = self.known_word(at, end).or_else(|| self.phrase(at, end));
+                known.or_else(|| self.humps(at, end)).or_else(|| self.exclaimed(at, end))
             }
             None => None,
         };

@@ -17,6 +17,7 @@ mod bars;
 mod codes;
 mod doses;
 mod english;
+mod exclaimed;
 mod figure;
 mod foreign;
 mod formula;
