@@ -524,6 +524,7 @@ fn share_accounts(_: &Shared) {}
 
 /// Writes a suspended session down for good, with what only this server has of it.
 async fn export(mut suspended: Box<Suspended>, shared: Arc<Shared>) {
+    let _leaving = shared.registry.leaving(suspended.session.id());
     suspended.settle(&shared.telemetry, SETTLE_TIME).await;
     if let (Some(key), Some(store)) = (&suspended.key, &shared.store) {
         let (session, now) = (&suspended.session, Instant::now().into_std());
@@ -555,7 +556,8 @@ fn open_store(
                 if let Released::Suspended(suspended) = released
                     && suspended.has_work()
                 {
-                    tokio::spawn(async move { suspended.give(&shared).await });
+                    let leaving = shared.registry.leaving(id);
+                    tokio::spawn(async move { suspended.give(leaving, &shared).await });
                 }
             }
             News::Given(id, epoch, record) => shared.gifts.arrived(id, epoch, record),

@@ -147,7 +147,7 @@ struct Sessions {
     shares: Shares<ClientId, Box<str>>,
     /// Ids of sessions that have expired, counted for each client.
     expired: Shares<ClientId, Box<str>>,
-    /// Sessions that were taken to be written down for good.
+    /// Sessions that are on their way to the store.
     leaving: HashSet<Box<str>>,
 }
 
@@ -425,6 +425,13 @@ impl Registry {
         Ok(())
     }
 
+    /// Notes that a session is on its way to the store, until the returned value is dropped: this server does not say
+    /// meanwhile that it has nothing of it.
+    pub(super) fn leaving(&self, id: &str) -> Leaving {
+        self.sessions().leaving.insert(id.into());
+        Leaving { registry: self.clone(), id: id.into() }
+    }
+
     /// Takes the suspended sessions that have work which another server cannot do again: the server shuts down.
     pub(crate) fn take_unfinished(&self) -> impl Iterator<Item = Box<Suspended>> {
         let mut sessions = self.sessions();
@@ -434,7 +441,7 @@ impl Registry {
         });
         let ids: Vec<Box<str>> = unfinished.map(|(id, _)| id.clone()).collect();
         let taken: VecDeque<_> = ids.iter().filter_map(|id| sessions.take(id)).collect();
-        sessions.leaving.extend(ids);
+        sessions.leaving.extend(ids.iter().cloned());
         taken.into_iter()
     }
 
@@ -529,6 +536,18 @@ impl Sessions {
         }
         self.expired.insert(session.client.clone(), 0, id.into());
         Some(session)
+    }
+}
+
+/// A session that is on its way to the store.
+pub(super) struct Leaving {
+    registry: Registry,
+    id: Box<str>,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.registry.sessions().leaving.remove(&self.id);
     }
 }
 

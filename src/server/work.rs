@@ -4,7 +4,7 @@
 use super::metrics::Telemetry;
 use super::report::failure_code;
 use super::service::Shared;
-use super::suspended::{Suspended, buffered_bytes};
+use super::suspended::{Leaving, Suspended, buffered_bytes};
 use crate::script::{Script, ScriptError, ScriptPiece};
 use crate::session::message::{Code, TextSource};
 use crate::session::{Engine, Input, Output, Session, Written};
@@ -166,7 +166,7 @@ impl Suspended {
     }
 
     /// Gives the session to the server that has claimed it, with audio that only this one has.
-    pub(super) async fn give(mut self: Box<Suspended>, shared: &Shared) {
+    pub(super) async fn give(mut self: Box<Suspended>, _leaving: Leaving, shared: &Shared) {
         self.session.handle(Input::Disconnected, Instant::now().into_std());
         let time = if self.session.is_repeatable() { WRITING_TIME } else { SPEAKING_TIME };
         self.settle(&shared.telemetry, time).await;

@@ -358,11 +358,12 @@ impl Speaking {
         let Some(session) = self.session.take() else { return };
         (self.keeping, self.is_gated) = (None, false);
         let suspended = self.suspend(session);
-        self.resume = None;
         if suspended.has_work() {
             let shared = Arc::clone(host.shared);
-            tokio::spawn(async move { suspended.give(&shared).await });
+            let leaving = shared.registry.leaving(suspended.session.id());
+            tokio::spawn(async move { suspended.give(leaving, &shared).await });
         }
+        self.resume = None;
         Session::taken().into_iter().for_each(|output| self.carry_out_one(output, host));
     }
 
