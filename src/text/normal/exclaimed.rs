@@ -27,7 +27,7 @@ const EXCLAMATIONS: [(&str, &str, usize); 17] = [
 
 /// Words with one "o" or "e", each letter once, that are drawn out: "nooo", "heeey".
 const SINGLE: &str =
-    "no so go ho yo oh do who helo also bro omg woh me he she be the hey yes please here there maybe";
+    "no so go ho yo oh do who helo also bro omg woh me be the hey yes please here there maybe";
 
 /// Words that the voice would misread.
 const MISREAD: [(&str, &str); 10] = [
