@@ -1,10 +1,10 @@
 //! The part of a connection that keeps its session in the store.
 //!
 //! A record is the whole session. It is written ahead: a stream is not announced, and no audio of a sentence leaves,
-//! before the text that it is made from is in the store, or [`PATIENCE`] has passed. Audio itself is in no record, since an engine that
-//! repeats itself speaks it again; so a long text that is only spoken is written down now and then. A server that
-//! stops exports the session, with audio if its engine does not repeat itself, before it closes the connection: the
-//! client may be at another server a moment later.
+//! before the text that it is made from is in the store, or [`PATIENCE`] has passed. Audio itself is in no record, since
+//! an engine that repeats itself speaks it again; so a long text that is only spoken is written down now and then. A
+//! server that stops exports the session, with audio if its engine does not repeat itself, before it closes the
+//! connection: the client may be at another server a moment later.
 
 use crate::session::message::ServerMessage;
 use crate::session::{Output, Session};
@@ -118,12 +118,13 @@ impl Keeping {
         None
     }
 
-    /// Writes the session down if it is time. `has_begun` is true if it has begun a sentence since the last call.
+    /// Writes the session down if it is time. `has_news` is true if it has begun a sentence since the last call,
+    /// or has ended one that no engine finds again.
     /// Returns true if audio has to wait.
     pub(super) fn keep(
         &mut self,
         session: &Session,
-        has_begun: bool,
+        has_news: bool,
         store: &Store,
         fingerprint: &str,
         now: Instant,
@@ -144,7 +145,7 @@ impl Keeping {
             return self.gate_until.is_some();
         }
         let is_changed = self.written != Some(session.changes());
-        let is_waited_for = is_changed && (has_begun || !self.held.is_empty());
+        let is_waited_for = is_changed && (has_news || !self.held.is_empty());
         let is_due = is_waited_for || is_changed && now >= self.earliest || now >= self.refresh_at;
         if is_due && !(store.is_up() && session.is_resumable()) {
             self.put_off(now);

@@ -22,6 +22,7 @@ mod metrics;
 mod muted;
 mod opening;
 mod pace;
+mod replicas;
 mod report;
 mod routes;
 mod service;

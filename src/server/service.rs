@@ -2,12 +2,11 @@
 
 use super::answers::Answers;
 use super::body::Body;
-use super::connection::SETTLE_TIME;
 use super::gifts::Gifts;
 use super::metrics::{Present, Telemetry};
+use super::replicas;
 use super::routes::Answer;
-use super::suspended::{Bounds, Registry, Released, Suspended};
-use super::upgrade;
+use super::suspended::{Bounds, Registry};
 use crate::access::credential::{Restrictions, Token};
 use crate::access::rate::Rate;
 use crate::access::{Doorkeeper, Holdings, Permit, Refusal};
@@ -18,8 +17,8 @@ use crate::script::Writer;
 use crate::session::conversation;
 use crate::session::message::{Code, TextSource};
 use crate::session::{Pauses, SessionConfig};
-use crate::settings::{Config, ConfigError, StoreUrl, check_engine};
-use crate::store::{self, News, Pending, Store, Written};
+use crate::settings::{Config, ConfigError, check_engine};
+use crate::store::{Pending, Store};
 use crate::tts::encoded::{self, Encoders};
 use crate::tts::{Synthesizer, Tone};
 use crate::ws::endpoint::Limits;
@@ -32,11 +31,10 @@ use std::fmt;
 use std::future::{Future, pending};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, Timeout, timeout};
 
 /// Most fragments of one message from a client. Control messages are small: a client that sends one in
@@ -57,9 +55,6 @@ const TICKET_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Time at the end for records that are on their way to the store.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Time for which the store keeps a session longer than a server keeps one that has lost its connection.
-const STORE_MARGIN: Duration = Duration::from_secs(30);
 
 /// State that all connections of a service share.
 pub(crate) struct Shared {
@@ -128,7 +123,7 @@ impl Shared {
     pub(crate) fn spend_everywhere(&self, ticket: Option<&Token>) -> Option<Timeout<Pending<bool>>> {
         let admission = &self.config.admission;
         let store = self.store.as_ref().filter(|_| admission.ticket_key_file.is_some())?;
-        Some(timeout(TICKET_PATIENCE, store.spend(ticket?, admission.ticket_ttl + STORE_MARGIN)))
+        Some(timeout(TICKET_PATIENCE, store.spend(ticket?, admission.ticket_ttl + replicas::STORE_MARGIN)))
     }
 }
 
@@ -258,9 +253,12 @@ impl Service {
         let telemetry = Arc::new(Telemetry::new());
         let registry = Registry::new(bounds, Arc::clone(&telemetry));
         let (gifts, news) = (Gifts::default(), Arc::new(OnceLock::new()));
-        let store = config.store.as_ref().map(|url| open_store(url, &config, &news)).transpose()?;
-        let fingerprint =
-            if store.is_some() { fingerprint(synthesizer.as_ref(), &voices) } else { String::new() };
+        let store = config.store.as_ref().map(|url| replicas::open_store(url, &config, &news)).transpose()?;
+        let fingerprint = if store.is_some() {
+            replicas::fingerprint(synthesizer.as_ref(), &voices)
+        } else {
+            String::new()
+        };
         let shared = Shared {
             voices: voices.into(),
             holdings: Arc::new(Holdings::new(config.max_live_bytes)),
@@ -406,12 +404,7 @@ impl Service {
     /// Sessions end even if the future is dropped.
     pub async fn stop(&self) {
         self.shared.stop.send_replace(true);
-        let mut exports = JoinSet::new();
-        if self.shared.store.is_some() {
-            for suspended in self.shared.registry.take_unfinished() {
-                exports.spawn(export(suspended, Arc::clone(&self.shared)));
-            }
-        }
+        let exports = replicas::export_unfinished(&self.shared);
         self.shared.stop.closed().await;
         exports.join_all().await;
         self.shared.registry.end_all();
@@ -507,83 +500,6 @@ where
     fn call(&mut self, request: Request<B>) -> Responding {
         self.respond(request)
     }
-}
-
-/// Shares what clients have and have spent with the other servers.
-#[cfg(feature = "redis")]
-fn share_accounts(shared: &Shared) {
-    let Some(store) = &shared.store else { return };
-    for report in shared.doorkeeper.reports(Instant::now().into_std()) {
-        let answer = store.share(&report);
-        tokio::spawn(async move { report.answered(answer.await.ok(), Instant::now().into_std()) });
-    }
-}
-
-#[cfg(not(feature = "redis"))]
-fn share_accounts(_: &Shared) {}
-
-/// Writes a suspended session down for good, with what only this server has of it.
-async fn export(mut suspended: Box<Suspended>, shared: Arc<Shared>) {
-    let _leaving = shared.registry.leaving(suspended.session.id());
-    suspended.settle(&shared.telemetry, SETTLE_TIME).await;
-    if let (Some(key), Some(store)) = (&suspended.key, &shared.store) {
-        let (session, now) = (&suspended.session, Instant::now().into_std());
-        let record = store::Record::encode_whole(session, &shared.fingerprint, now);
-        if let Ok(Written::Stale) = store.put(key, record.clone()).await {
-            // Another server was faster, and waits for this.
-            let _ = store.give(session.id(), record).await;
-        }
-    }
-    shared.registry.end_suspended(&suspended, "the server is going away");
-}
-
-fn open_store(
-    url: &StoreUrl,
-    config: &Config,
-    shared: &Arc<OnceLock<Weak<Shared>>>,
-) -> Result<Store, ConfigError> {
-    let settings = store::Settings { ttl: config.resume_ttl + STORE_MARGIN, owner: upgrade::session_id() };
-    let shared = Arc::clone(shared);
-    // Called within the runtime of the store.
-    let on_news = move |news: News<'_>| {
-        let Some(shared) = shared.get().and_then(Weak::upgrade) else { return };
-        match news {
-            News::Moved(id, epoch) => {
-                let released = shared.registry.release(id, epoch);
-                if let (Released::Unknown, Some(store)) = (&released, &shared.store) {
-                    drop(store.give(id, String::new()));
-                }
-                if let Released::Suspended(suspended) = released
-                    && suspended.has_work()
-                {
-                    let leaving = shared.registry.leaving(id);
-                    tokio::spawn(async move { suspended.give(leaving, &shared).await });
-                }
-            }
-            News::Given(id, epoch, record) => shared.gifts.arrived(id, epoch, record),
-            News::Tick => share_accounts(&shared),
-        }
-    };
-    let store = Store::open(url.reveal(), settings, Arc::new(on_news));
-    store.map_err(|why| ConfigError::new("store", why))
-}
-
-/// Everything that the bytes of a sentence depend on, as far as it can be known without speaking one: the build, the
-/// engine with its voices, and the instructions that the processor has for arithmetic.
-fn fingerprint(synthesizer: &dyn Synthesizer, voices: &str) -> String {
-    let build = std::env::current_exe().and_then(|path| path.metadata()).map_or(0, |file| file.len());
-    #[cfg(target_arch = "x86_64")]
-    let processor = [
-        std::is_x86_feature_detected!("avx2"),
-        std::is_x86_feature_detected!("fma"),
-        std::is_x86_feature_detected!("avx512f"),
-    ];
-    #[cfg(not(target_arch = "x86_64"))]
-    let processor = [false; 3];
-    let engine = (synthesizer.name(), synthesizer.format(), crc32fast::hash(voices.as_bytes()));
-    let machine = (std::env::consts::ARCH, std::env::consts::OS, processor);
-    let all = format!("{}/{build}/{engine:?}/{machine:?}", env!("CARGO_PKG_VERSION"));
-    format!("{:08x}", crc32fast::hash(all.as_bytes()))
 }
 
 fn settings(

@@ -113,7 +113,7 @@ pub(crate) enum Claim {
 /// A session that another server has claimed.
 pub(crate) enum Released {
     /// It was suspended here.
-    Suspended(Box<Suspended>),
+    Suspended(Box<Suspended>, Leaving),
     /// A connection has it, or it is on its way, or here anew.
     Busy,
     /// This server does not have it.
@@ -276,11 +276,20 @@ impl Registry {
                 Some(entry) if entry.epoch < epoch => {}
                 _ => return Released::Busy,
             }
-            (sessions.take(id), sessions.remove(id))
+            let suspended = sessions.take(id);
+            if suspended.is_some() {
+                sessions.leaving.insert(id.into());
+            }
+            (suspended, sessions.remove(id))
         };
         // The lock is released before anything is dropped.
         drop(entry);
-        suspended.map_or(Released::Busy, Released::Suspended)
+        match suspended {
+            Some(suspended) => {
+                Released::Suspended(suspended, Leaving { registry: self.clone(), id: id.into() })
+            }
+            None => Released::Busy,
+        }
     }
 
     /// Asks for a session, to continue it at this place.
@@ -433,15 +442,16 @@ impl Registry {
     }
 
     /// Takes the suspended sessions that have work which another server cannot do again: the server shuts down.
-    pub(crate) fn take_unfinished(&self) -> impl Iterator<Item = Box<Suspended>> {
+    pub(crate) fn take_unfinished(&self) -> impl Iterator<Item = (Box<Suspended>, Leaving)> {
         let mut sessions = self.sessions();
         let unfinished = sessions.by_id.iter().filter(|(_, entry)| match &entry.state {
             State::Suspended { session, .. } => session.key.is_some() && session.has_work(),
             State::Live(_) => false,
         });
         let ids: Vec<Box<str>> = unfinished.map(|(id, _)| id.clone()).collect();
-        let taken: VecDeque<_> = ids.iter().filter_map(|id| sessions.take(id)).collect();
         sessions.leaving.extend(ids.iter().cloned());
+        let leave = |id: Box<str>| Some((sessions.take(&id)?, Leaving { registry: self.clone(), id }));
+        let taken: VecDeque<_> = ids.into_iter().filter_map(leave).collect();
         taken.into_iter()
     }
 
@@ -540,7 +550,7 @@ impl Sessions {
 }
 
 /// A session that is on its way to the store.
-pub(super) struct Leaving {
+pub(crate) struct Leaving {
     registry: Registry,
     id: Box<str>,
 }

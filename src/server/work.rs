@@ -12,6 +12,7 @@ use crate::store::Record;
 use crate::tts::{Piece, Speech, Warning};
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -165,8 +166,18 @@ impl Suspended {
         }
     }
 
-    /// Gives the session to the server that has claimed it, with audio that only this one has.
-    pub(super) async fn give(mut self: Box<Suspended>, _leaving: Leaving, shared: &Shared) {
+    /// Gives the session to the server that has claimed it, if only this one has something of it.
+    pub(super) fn give(self: Box<Suspended>, leaving: Leaving, shared: &Arc<Shared>) {
+        if self.has_work() {
+            let shared = Arc::clone(shared);
+            tokio::spawn(async move {
+                self.give_whole(&shared).await;
+                drop(leaving);
+            });
+        }
+    }
+
+    async fn give_whole(mut self: Box<Suspended>, shared: &Shared) {
         self.session.handle(Input::Disconnected, Instant::now().into_std());
         let time = if self.session.is_repeatable() { WRITING_TIME } else { SPEAKING_TIME };
         self.settle(&shared.telemetry, time).await;

@@ -482,15 +482,11 @@ impl Session {
     /// It cannot. Nothing has changed.
     pub fn check_place(&self, place: &Place) -> Result<(), Misplaced> {
         let stream = self.stream.as_ref().ok_or(Misplaced::Lost)?;
-        let is_ours = place.stream.map_or(self.streams == 1, |number| number == stream.number());
-        if !is_ours {
-            return Err(Misplaced::Lost);
+        match self.refuses(place) {
+            Some(why) => Err(why),
+            None if stream.can_return_to(place) => Ok(()),
+            None => Err(Misplaced::Lost),
         }
-        let unit = stream.unit_bytes();
-        if !place.offset.is_multiple_of(unit) {
-            return Err(Misplaced::WithinSample(unit));
-        }
-        if stream.can_return_to(place) { Ok(()) } else { Err(Misplaced::Lost) }
     }
 
     /// The reason for which no server can continue the session at this place, whatever it has of it; `None` if one may.

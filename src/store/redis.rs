@@ -113,8 +113,7 @@ impl Operation {
         match self {
             Operation::Put => include_str!("put.lua"),
             Operation::Remove => include_str!("remove.lua"),
-            Operation::Find => include_str!("find.lua"),
-            Operation::Claim => include_str!("claim.lua"),
+            Operation::Find | Operation::Claim => include_str!("claim.lua"),
             Operation::Spend => include_str!("spend.lua"),
             Operation::Give => include_str!("give.lua"),
             Operation::Share => include_str!("share.lua"),
@@ -325,21 +324,7 @@ impl Store {
 
     /// Looks for a session, and takes nothing from the server that has it. This one may have it, with this epoch.
     pub(crate) fn find(&self, id: &str, token: &Token, epoch: Option<u64>) -> Pending<Claimed> {
-        let epoch = epoch.unwrap_or_default().to_string();
-        let arguments = vec![lock(token), epoch, self.0.settings.ttl.as_millis().to_string()];
-        self.ask(Operation::Find, session(id), arguments, |value| match value {
-            Value::Nil => Ok(Claimed::Unknown),
-            Value::Int(0) => Ok(Claimed::Owned),
-            Value::Int(_) => Ok(Claimed::Forbidden),
-            Value::Array(parts) => {
-                let Ok([Value::Int(epoch), Value::BulkString(record)]) = <[Value; 2]>::try_from(parts) else {
-                    return Err(Lost);
-                };
-                let record = String::from_utf8(record).map_err(|_| Lost)?;
-                Ok(Claimed::Elsewhere { epoch: epoch as u64, record })
-            }
-            _ => Err(Lost),
-        })
+        self.ask(Operation::Find, session(id), self.question(token, epoch).into(), claimed)
     }
 
     /// Asks for a session. This server may have it, with this epoch; its client may know of another one.
@@ -350,34 +335,15 @@ impl Store {
         epoch: Option<u64>,
         client: Option<u64>,
     ) -> Pending<Claimed> {
-        let Settings { ttl, owner } = &self.0.settings;
-        let [epoch, client] = [epoch, client].map(|epoch| epoch.unwrap_or_default().to_string());
-        let ttl = ttl.as_millis().to_string();
-        let arguments = vec![lock(token), epoch, owner.clone(), ttl, id.to_owned(), client];
-        self.ask(Operation::Claim, session(id), arguments, |value| match value {
-            Value::Nil => Ok(Claimed::Unknown),
-            Value::Int(0) => Ok(Claimed::Owned),
-            Value::Int(_) => Ok(Claimed::Forbidden),
-            Value::Array(parts) => {
-                let Ok(
-                    [
-                        Value::Int(epoch),
-                        Value::BulkString(record),
-                        Value::Int(before),
-                        Value::Int(is_alive),
-                        Value::Int(bare_ms),
-                    ],
-                ) = <[Value; 5]>::try_from(parts)
-                else {
-                    return Err(Lost);
-                };
-                let record = String::from_utf8(record).map_err(|_| Lost)?;
-                let (epoch, before) = (epoch as u64, before as u64);
-                let bare_for = u64::try_from(bare_ms).ok().map(Duration::from_millis);
-                Ok(Claimed::Moved { epoch, before, record, is_alive: is_alive == 1, bare_for })
-            }
-            _ => Err(Lost),
-        })
+        let mut arguments = Vec::from(self.question(token, epoch));
+        let client = client.unwrap_or_default().to_string();
+        arguments.extend([self.0.settings.owner.clone(), id.to_owned(), client]);
+        self.ask(Operation::Claim, session(id), arguments, claimed)
+    }
+
+    fn question(&self, token: &Token, epoch: Option<u64>) -> [String; 3] {
+        let ttl = self.0.settings.ttl.as_millis().to_string();
+        [lock(token), epoch.unwrap_or_default().to_string(), ttl]
     }
 
     /// Gives a record of a session to the server that has claimed it, unless that has written it by now. Without text
@@ -491,6 +457,31 @@ impl Store {
         dropped.iter().for_each(|job| self.0.count(job.operation, false));
         self.0.wake.notify_one();
         Pending { value, read }
+    }
+}
+
+/// Reads the answer to a question for a session, or to a claim.
+fn claimed(value: Value) -> Result<Claimed, Lost> {
+    let parts = match value {
+        Value::Nil => return Ok(Claimed::Unknown),
+        Value::Int(0) => return Ok(Claimed::Owned),
+        Value::Int(_) => return Ok(Claimed::Forbidden),
+        Value::Array(parts) => parts,
+        _ => return Err(Lost),
+    };
+    let [Value::Int(epoch), Value::BulkString(record), rest @ ..] = &parts[..] else { return Err(Lost) };
+    let record = std::str::from_utf8(record).map_err(|_| Lost)?.to_owned();
+    let epoch = *epoch as u64;
+    match rest {
+        [] => Ok(Claimed::Elsewhere { epoch, record }),
+        [Value::Int(before), Value::Int(is_alive), Value::Int(bare_ms)] => Ok(Claimed::Moved {
+            epoch,
+            before: *before as u64,
+            record,
+            is_alive: *is_alive == 1,
+            bare_for: u64::try_from(*bare_ms).ok().map(Duration::from_millis),
+        }),
+        _ => Err(Lost),
     }
 }
 
@@ -631,14 +622,13 @@ async fn serve(
         };
         let (jobs, flushes) = tokio::select! {
             Some(sent) = batches.join_next(), if !batches.is_empty() => {
-                match sent {
-                    Ok(Ok(bytes)) => busy_bytes -= bytes,
-                    Ok(Err(error)) => {
+                match sent.unwrap_or(Ok(0)) {
+                    Ok(bytes) => busy_bytes -= bytes,
+                    Err(error) => {
                         // The others count what they lose.
                         batches.detach_all();
                         return Some(error);
                     }
-                    Err(_) => {}
                 }
                 continue;
             }
@@ -666,10 +656,9 @@ async fn serve(
         }
         if !flushes.is_empty() {
             while let Some(sent) = batches.join_next().await {
-                match sent {
-                    Ok(Ok(bytes)) => busy_bytes -= bytes,
-                    Ok(Err(error)) => return Some(error),
-                    Err(_) => {}
+                match sent.unwrap_or(Ok(0)) {
+                    Ok(bytes) => busy_bytes -= bytes,
+                    Err(error) => return Some(error),
                 }
             }
         }

@@ -6,7 +6,7 @@ use crate::support::{
     Frame, Running, Scripted, Scripting, V1, opening_with, raw, start_with, start_writing, v1, within,
 };
 use aloud::settings::Auth;
-use aloud::tts::{Flite, Synthesizer};
+use aloud::tts::{Flite, Sink, Synthesizer, Utterance};
 use aloud::{Config, PATH, TextSource};
 use serde_json::{Value, json};
 use std::future::{Future, poll_fn};
@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep;
 
 /// About fourteen seconds.
@@ -71,6 +72,28 @@ pub(crate) fn start(prompt: &str, options: &Value) -> Value {
 
 pub(crate) fn paced() -> Value {
     json!({"delivery": {"mode": "paced", "aheadMs": 500}})
+}
+
+/// Waits until a session of the server has lost its client.
+async fn is_suspended(server: &Running) {
+    within(async {
+        while server.service.frozen().count() == 0 {
+            sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+/// Speaks the next sentence that an engine is asked for, which is this one.
+async fn speak_next(asked: &mut UnboundedReceiver<(Utterance, Sink)>, text: &str, samples: &[i16]) {
+    let (utterance, mut sink) = within(asked.recv()).await.unwrap();
+    assert_eq!(utterance.text, text);
+    sink.write(samples).await.unwrap();
+    sink.finish().await;
+}
+
+fn bytes(parts: &[&[i16]]) -> Vec<u8> {
+    parts.concat().iter().flat_map(|sample| sample.to_le_bytes()).collect()
 }
 
 /// The audio of a stream that nothing disturbs.
@@ -269,14 +292,10 @@ async fn stop_of_a_server_is_exact_for_every_engine() {
     let (_, recovered) = listener.move_to(second.addr, &json!({})).await;
     assert_eq!((&recovered["recovered"], &recovered["exact"]), (&json!(true), &json!(true)), "{recovered}");
     for text in ["Two.", "Three."] {
-        let (utterance, mut sink) = within(asked.recv()).await.unwrap();
-        assert_eq!(utterance.text, text);
-        sink.write(&samples[..800]).await.unwrap();
-        sink.finish().await;
+        speak_next(&mut asked, text, &samples[..800]).await;
     }
     listener.message("session_end").await;
-    let all = [&samples[..], &samples[..800], &samples[..800]].concat();
-    let expected: Vec<u8> = all.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let expected = bytes(&[&samples, &samples[..800], &samples[..800]]);
     assert!(listener.audio == expected, "{} of {} bytes", listener.audio.len(), expected.len());
     let texts = listener.messages.iter().filter(|message| message["type"] == "text");
     let indexes: Vec<u64> = texts.map(|text| text["index"].as_u64().unwrap()).collect();
@@ -307,12 +326,7 @@ async fn server_that_lives_gives_what_only_it_has() {
             if is_lost_first {
                 let (other, _) = v1(servers[turn % 2].addr).await;
                 drop(std::mem::replace(&mut listener.raw, other));
-                within(async {
-                    while servers[turn % 2].service.frozen().count() == 0 {
-                        sleep(Duration::from_millis(2)).await;
-                    }
-                })
-                .await;
+                is_suspended(&servers[turn % 2]).await;
             }
             let more = json!({});
             let moves = listener.move_to(servers[(turn + 1) % 2].addr, &more);
@@ -373,25 +387,16 @@ async fn suspended_session_of_a_server_that_stops_is_exact_for_every_engine() {
     listener.hear(1_280).await;
     let (other, _) = v1(second.addr).await;
     drop(std::mem::replace(&mut listener.raw, other));
-    within(async {
-        while first.service.frozen().count() == 0 {
-            sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    is_suspended(&first).await;
     let stopped = first.stop();
     sink.write(&samples[8_000..]).await.unwrap();
     sink.finish().await;
     within(stopped).await.unwrap();
     let (_, recovered) = listener.move_to(second.addr, &json!({})).await;
     assert_eq!((&recovered["recovered"], &recovered["exact"]), (&json!(true), &json!(true)), "{recovered}");
-    let (utterance, mut sink) = within(asked.recv()).await.unwrap();
-    assert_eq!(utterance.text, "Two.");
-    sink.write(&samples[..800]).await.unwrap();
-    sink.finish().await;
+    speak_next(&mut asked, "Two.", &samples[..800]).await;
     listener.message("session_end").await;
-    let all = [&samples[..], &samples[..800]].concat();
-    let expected: Vec<u8> = all.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let expected = bytes(&[&samples, &samples[..800]]);
     assert!(listener.audio == expected, "{} of {}", listener.audio.len(), expected.len());
 }
 
@@ -447,13 +452,9 @@ async fn session_is_in_a_slow_store_before_its_connection_is_closed() {
     assert_eq!(listener.closed().await, 1012);
     let (_, recovered) = listener.move_to(second.addr, &json!({})).await;
     assert_eq!((&recovered["recovered"], &recovered["exact"]), (&json!(true), &json!(true)), "{recovered}");
-    let (utterance, mut sink) = within(asked.recv()).await.unwrap();
-    assert_eq!(utterance.text, "Two.");
-    sink.write(&samples[..800]).await.unwrap();
-    sink.finish().await;
+    speak_next(&mut asked, "Two.", &samples[..800]).await;
     listener.message("session_end").await;
-    let expected: Vec<u8> =
-        [&samples[..], &samples[..800]].concat().iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let expected = bytes(&[&samples, &samples[..800]]);
     assert!(listener.audio == expected, "{} of {} bytes", listener.audio.len(), expected.len());
 }
 

@@ -69,7 +69,8 @@ pub(in crate::server) struct Found {
     pub(super) epoch: u64,
     /// Its epoch before.
     pub(super) before: u64,
-    pub(super) record: String,
+    /// `None` if it has a form that is not known here.
+    pub(super) record: Option<Record>,
     /// Time since it was claimed from the server that last wrote it, if that is not the one that had it.
     pub(super) bare_for: Option<Duration>,
 }
@@ -88,6 +89,7 @@ const GIVING_TIME: Duration = Duration::from_secs(10);
 
 /// Longest wait for the store when a client comes back. Beyond it only this server is asked.
 const CLAIM_PATIENCE: Duration = Duration::from_millis(500);
+
 impl Resume {
     /// Ready with the next event of another connection, or of the store.
     // As for `recover`.
@@ -135,7 +137,7 @@ impl Resume {
 impl Speaking {
     /// Lets other connections find the session, and other servers.
     pub(super) fn register(&mut self, host: &mut Host<'_>) {
-        let Some(session) = &self.session else { return };
+        let Some(session) = &mut self.session else { return };
         if self.keeping.is_none()
             && let Some(store) = &host.shared.store
             && let Some(key) =
@@ -144,12 +146,9 @@ impl Speaking {
             self.keeping = Some(Keeping::new(key, store, Instant::now()));
         }
         let epoch = self.keeping.as_ref().map_or(0, |keeping| keeping.key().epoch());
-        if epoch > 0
-            && let Some(session) = &mut self.session
-        {
+        if epoch > 0 {
             session.set_epoch(epoch);
         }
-        let Some(session) = &self.session else { return };
         let resume = self.resume.get_or_insert_default();
         if resume.registration.is_none() {
             resume.registration = host.shared.registry.register(session, epoch);
@@ -166,12 +165,9 @@ impl Speaking {
                 let epoch = host.shared.registry.epoch(&recover.session_id);
                 // The server that has it keeps it if it cannot go on here.
                 let answer = store.find(&recover.session_id, &token, epoch);
-                let answer = Box::pin(timeout(CLAIM_PATIENCE, answer));
                 let gift = host.shared.gifts.expect(&recover.session_id);
-                let asked = Box::new(Asked { recover, gift });
-                let resume = self.resume.get_or_insert_default();
-                resume.is_unsure = false;
-                resume.claiming = Some(Claiming { answer, asked, store: store.presence() });
+                self.await_answer(answer, Asked { recover, gift }, store.presence());
+                self.resume.get_or_insert_default().is_unsure = false;
             }
             _ => self.recover_here(recover, false, host),
         }
@@ -183,7 +179,7 @@ impl Speaking {
         let Asked { recover, gift } = asked;
         let (registry, id) = (&host.shared.registry, &recover.session_id);
         let known = registry.epoch(id);
-        let is_behind = |epoch: u64| recover.epoch.is_some_and(|last| last > epoch);
+        let is_behind = |epoch: u64| is_behind(&recover, epoch);
         let is_lost = |epoch: u64| is_left_behind(&recover, epoch);
         let is_expected = || host.shared.store.as_ref().is_some_and(Store::is_expected);
         match claimed {
@@ -214,9 +210,10 @@ impl Speaking {
                 self.recover(recover, host);
             }
             Some(Claimed::Moved { epoch, before, record, is_alive, bare_for }) => {
-                let lacks_work = |record: Record| record.lacks_work(bare_for.is_some());
+                let record = Record::decode(&record);
                 let may_come = is_alive && bare_for.is_none_or(|time| time < GIVING_TIME);
-                let needs_more = may_come && Record::decode(&record).is_some_and(lacks_work);
+                let needs_more =
+                    may_come && record.as_ref().is_some_and(|record| record.lacks_work(bare_for.is_some()));
                 let found = Found { recover, epoch, before, record, bare_for };
                 match (gift.wait(), &host.shared.store) {
                     (Some(waiting), Some(store)) if needs_more => {
@@ -236,10 +233,14 @@ impl Speaking {
         let (Some(store), Some(token)) = (&host.shared.store, Token::new(&recover.token)) else { return };
         let epoch = host.shared.registry.epoch(&recover.session_id);
         let answer = store.claim(&recover.session_id, &token, epoch, recover.epoch);
+        self.await_answer(answer, Asked { recover, gift }, store.presence());
+    }
+
+    /// Waits for an answer of the store, but not for long.
+    fn await_answer(&mut self, answer: Pending<Claimed>, asked: Asked, store: Presence) {
         let answer = Box::pin(timeout(CLAIM_PATIENCE, answer));
-        let asked = Box::new(Asked { recover, gift });
         self.resume.get_or_insert_default().claiming =
-            Some(Claiming { answer, asked, store: store.presence() });
+            Some(Claiming { answer, asked: Box::new(asked), store });
     }
 
     /// The reason for which the session of a record, with this epoch, cannot continue anywhere.
@@ -261,10 +262,10 @@ impl Speaking {
         }
         // An own copy is older than the record.
         drop(registry.release(id, epoch));
-        let text = if let Given::Record(given) = given { given } else { &*record };
+        let record = if let Given::Record(given) = given { Record::decode(given) } else { record };
         let may_come = *given == Given::Late && bare_for.unwrap_or_default() + gifts::PATIENCE < GIVING_TIME;
         let place = Place::from(&*recover);
-        match self.restore(&recover, epoch, text, host) {
+        match self.restore(&recover, epoch, record, host) {
             // It is not written, so that the server before can still give it.
             Some(granted)
                 if may_come && granted.suspended.session.check_place(&place) == Err(Misplaced::Lost) =>
@@ -273,9 +274,7 @@ impl Speaking {
                 self.handle(Input::Answer(Answer::Unreachable));
             }
             Some(granted) if is_left_behind(&recover, before) => {
-                let Granted { suspended, registration } = granted;
-                registry.suspend(suspended, Some(registration));
-                self.handle(Input::Answer(Answer::Misplaced(Misplaced::Lost)));
+                self.put_back(granted, Misplaced::Lost, host);
             }
             Some(granted) => self.adopt(granted, place, host),
             None if registry.epoch(id).is_some_and(|known| known > epoch) => self.recover(recover, host),
@@ -290,12 +289,12 @@ impl Speaking {
         &self,
         recover: &Recover,
         epoch: u64,
-        record: &str,
+        record: Option<Record>,
         host: &Host<'_>,
     ) -> Option<Granted> {
         let (shared, now) = (host.shared, Instant::now().into_std());
         let store = shared.store.as_ref()?;
-        let Record { fingerprint, mut snapshot, .. } = Record::decode(record)?;
+        let Record { fingerprint, mut snapshot, .. } = record?;
         let config = Arc::clone(self.session.as_ref()?.config());
         let format = snapshot.format().filter(|_| snapshot.id() == recover.session_id)?;
         if format != config.format && !config.formats.contains(&format) {
@@ -328,12 +327,15 @@ impl Speaking {
     pub(super) fn adopt(&mut self, granted: Granted, place: Place, host: &mut Host<'_>) {
         match granted.suspended.session.check_place(&place) {
             Ok(()) => self.resume(granted, place, host),
-            Err(why) => {
-                let Granted { suspended, registration } = granted;
-                host.shared.registry.suspend(suspended, Some(registration));
-                self.handle(Input::Answer(Answer::Misplaced(why)));
-            }
+            Err(why) => self.put_back(granted, why, host),
         }
+    }
+
+    /// Refuses a place in a session that has come from another server, and keeps it for another `recover`.
+    fn put_back(&mut self, granted: Granted, why: Misplaced, host: &mut Host<'_>) {
+        let Granted { suspended, registration } = granted;
+        host.shared.registry.suspend(suspended, Some(registration));
+        self.handle(Input::Answer(Answer::Misplaced(why)));
     }
 
     /// Finds the session among those of this server. It may have been `known` here a moment ago: then another server
@@ -358,11 +360,8 @@ impl Speaking {
         let Some(session) = self.session.take() else { return };
         (self.keeping, self.is_gated) = (None, false);
         let suspended = self.suspend(session);
-        if suspended.has_work() {
-            let shared = Arc::clone(host.shared);
-            let leaving = shared.registry.leaving(suspended.session.id());
-            tokio::spawn(async move { suspended.give(leaving, &shared).await });
-        }
+        let leaving = host.shared.registry.leaving(suspended.session.id());
+        suspended.give(leaving, host.shared);
         self.resume = None;
         Session::taken().into_iter().for_each(|output| self.carry_out_one(output, host));
     }
@@ -465,8 +464,12 @@ impl Speaking {
     }
 }
 
-/// True if the client was at a later server than the one that had this epoch. What was said there is not known; only
-/// the client's bytes show that nothing was.
+/// True if the client was at a later server than the one that had this epoch.
+fn is_behind(recover: &Recover, epoch: u64) -> bool {
+    recover.epoch.is_some_and(|last| last > epoch)
+}
+
+/// The same, if nothing shows that what was said there is known here as well: only the client's bytes can.
 fn is_left_behind(recover: &Recover, epoch: u64) -> bool {
-    recover.epoch.is_some_and(|last| last > epoch) && recover.crc32.is_none()
+    is_behind(recover, epoch) && recover.crc32.is_none()
 }

@@ -60,16 +60,12 @@ impl Stream {
         self.cold.takes.recovering()
     }
 
-    /// True if the stream can continue at this place: its audio can be had, and is the client's.
+    /// True if the audio from this place on can be had.
     pub(in crate::session) fn can_return_to(&self, place: &Place) -> bool {
-        let is_ours = |crc32| self.compare(place.offset, crc32) != Comparison::Different;
-        // A rev that the server does not know is a cancel that it has lost.
-        place.rev.is_none_or(|rev| rev <= self.cold.facts.rev)
-            && self.plan(place).is_some()
-            && place.crc32.is_none_or(is_ours)
+        self.plan(place).is_some()
     }
 
-    /// True if the client knows of a cancel that was never done, or has other audio.
+    /// True if the client knows of a cancel that the server has lost, or has other audio.
     pub(in crate::session) fn contradicts(&self, place: &Place) -> bool {
         place.rev.is_some_and(|rev| rev > self.cold.facts.rev)
             || place.crc32.is_some_and(|crc32| self.compare(place.offset, crc32) == Comparison::Different)
@@ -182,7 +178,8 @@ impl Stream {
             return anew(first, records[first].index);
         }
         match self.next_border() {
-            Some(start) => (start.offset == offset).then(|| anew(records.len(), start.index))?,
+            Some(start) if start.offset == offset => anew(records.len(), start.index),
+            Some(_) => None,
             None => (offset == self.last_end()).then_some(Plan::Nothing),
         }
     }

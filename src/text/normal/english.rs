@@ -327,14 +327,7 @@ impl<'a> Reader<'a> {
         if first < 2 || word.len() > MOST || !is_capital(first) || !word.is_ascii() {
             return None;
         }
-        let mut words = String::new();
-        for (n, c) in word.chars().enumerate() {
-            if is_capital(n) && (!is_capital(n - 1) || !is_capital(n + 1) && n + 1 < word.len()) {
-                words.push(' ');
-            }
-            words.push(c);
-        }
-        self.say(at..end, &words);
+        self.say(at..end, &parted(word, word.len()));
         Some(end)
     }
 
@@ -406,4 +399,19 @@ fn is_bullet(c: char) -> bool {
 /// True for letters, without those that are written high.
 fn is_letter(c: char) -> bool {
     c.is_alphabetic() && !matches!(c, 'ª' | 'º' | 'ⁿ' | 'ₐ'..='ₜ')
+}
+
+/// An ASCII word that is written as one, in its parts. Capitals from a position on are letters.
+pub(super) fn parted(word: &str, letters_from: usize) -> String {
+    let bytes = word.as_bytes();
+    let is_capital = |n: usize| bytes.get(n).is_some_and(u8::is_ascii_uppercase);
+    let mut words = String::new();
+    for (n, c) in word.char_indices() {
+        let is_start = n > 0
+            && is_capital(n)
+            && (!is_capital(n - 1) || n >= letters_from || !is_capital(n + 1) && n + 1 < bytes.len());
+        words.push_str(if is_start { " " } else { "" });
+        words.push(c);
+    }
+    words
 }

@@ -1,10 +1,10 @@
 //! Words as they are typed: exclamations without a vowel, letters that are drawn out, names that are written as one,
 //! and a few that the voice would misread.
 
-use super::english::Reader;
+use super::english::{Reader, parted};
 use super::walk::Walk;
 
-/// Exclamations, each letter once, with words that sound like them. The first ones are usual in any length.
+/// Exclamations, each letter once, with words that sound like them, and the least number of letters in all.
 const EXCLAMATIONS: [(&str, &str, usize); 17] = [
     ("hm", "hum", 2),
     ("sh", "shush", 3),
@@ -119,17 +119,6 @@ fn names(word: &str) -> Option<String> {
     {
         return None;
     }
-    let mut words = String::new();
-    for (n, c) in word.char_indices() {
-        let (before, next) = (n.checked_sub(1).map(|n| bytes[n]), bytes.get(n + 1));
-        let is_start = c.is_ascii_uppercase()
-            && before.is_some_and(|b| {
-                b.is_ascii_lowercase()
-                    || next.is_some_and(u8::is_ascii_lowercase) && b.is_ascii_uppercase()
-                    || bytes[n - 1..].iter().all(u8::is_ascii_uppercase)
-            });
-        words.push_str(if is_start { " " } else { "" });
-        words.push(c);
-    }
-    Some(words)
+    let letters = word.len() - word.bytes().rev().take_while(u8::is_ascii_uppercase).count();
+    Some(parted(word, letters + 1))
 }
