@@ -191,9 +191,7 @@ impl<T: Transport, A: Application> Connection<T, A> {
             has_more: self.link.has_more(),
             has_unhandled: self.has_unhandled,
             must_yield,
-            // The peer's Close is read in any case.
-            may_read: !self.has_unhandled
-                && (*self.link.endpoint.state() != State::Open || self.link.application.may_receive()),
+            may_read: !self.has_unhandled && self.may_take(),
             expects_session: self.link.application.expects_session(),
             wants_text: self.link.application.wants_text(),
             is_draining: self.draining_since.is_some(),
@@ -334,7 +332,7 @@ impl<T: Transport, A: Application> Connection<T, A> {
             if self.is_behind() {
                 let (application, mut host) = self.link.application();
                 application.catch_up(now, &mut host);
-            } else if !self.link.application.may_receive() {
+            } else if !self.may_take() {
                 break;
             } else {
                 let Some(message) = self.link.endpoint.next_message() else { break };
@@ -346,7 +344,7 @@ impl<T: Transport, A: Application> Connection<T, A> {
             }
             if began.elapsed() >= TURN_TIME {
                 self.carry_out();
-                self.has_unhandled = self.is_behind() || self.link.application.may_receive();
+                self.has_unhandled = self.is_behind() || self.may_take();
                 break;
             }
         }
@@ -357,6 +355,11 @@ impl<T: Transport, A: Application> Connection<T, A> {
     /// is begun.
     fn is_behind(&self) -> bool {
         *self.link.endpoint.state() == State::Open && self.link.application.is_behind()
+    }
+
+    /// True if the next message is taken. Once the connection is closing, none of them but the peer's Close counts.
+    fn may_take(&self) -> bool {
+        *self.link.endpoint.state() != State::Open || self.link.application.may_receive()
     }
 
     fn carry_out(&mut self) {

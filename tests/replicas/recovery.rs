@@ -3,7 +3,7 @@
 use crate::listener::Listener;
 use crate::store::{Relay, Store};
 use crate::support::{
-    Frame, Running, Scripted, Scripting, V1, opening_with, raw, start_with, start_writing, v1, within,
+    Frame, Running, Scripted, Scripting, V1, close, opening_with, raw, start_with, start_writing, v1, within,
 };
 use aloud::settings::Auth;
 use aloud::tts::{Flite, Sink, Synthesizer, Utterance};
@@ -421,8 +421,10 @@ async fn stop_of_a_server_is_quick_for_a_quick_engine() {
         let began = std::time::Instant::now();
         first.stop();
         assert_eq!(listener.closed().await, 1012);
+        // A client that answers the Close, and waits for the end of the connection.
+        listener.raw.send_bytes(&close(1012, "")).await;
+        within(listener.raw.read_to_close()).await;
         let closed = began.elapsed();
-        listener.raw.finish().await;
         within(first.stop()).await.unwrap();
         (closed, began.elapsed())
     };
